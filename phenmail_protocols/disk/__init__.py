@@ -1,0 +1,1 @@
+"""Durable files, locks between processes, and names that are safe on any disk."""

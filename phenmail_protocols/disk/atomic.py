@@ -1,0 +1,105 @@
+"""Writes that are there whole or not at all, and stay after power loss.
+
+The recipe is always the same: write a temporary file in the same directory,
+flush it to the disk, rename it over its name, flush the directory (a rename
+is only durable once its directory is: fsync(2), NOTES).
+
+``DirectorySync`` lets threads that wait for the same directory share one
+flush: delivery needs one per message, and ten connections need them at once.
+"""
+import os
+import threading
+
+
+def sync_directory(path):
+    """Flush the entries of directory ``path`` to the disk; raises OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        if os.name == "nt":  # directories can't be opened there, nor need it
+            return
+        raise
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path, data, mode=0o600):
+    """Replace the file ``path`` by ``data`` (bytes), durably and at once.
+
+    A reader sees the old bytes or the new ones, never a part. The temporary
+    name starts with a dot and ends with ``.tmp``; one left by a crash is
+    overwritten by nobody and may be removed. Raises OSError.
+    """
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, ".%s.%d.%d.tmp" % (
+        name, os.getpid(), threading.get_ident()))
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view):]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
+    sync_directory(folder or ".")
+
+
+class DirectorySync:
+    """Flushes one directory for many threads with as few fsyncs as possible.
+
+    A thread that arrives while a flush runs can't use that one (it may have
+    begun before the thread's rename), but all that arrive meanwhile share the
+    next. The first of them leads, the others wait for its result.
+    """
+
+    def __init__(self, path):
+        self._path = path
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()  # held by whoever is flushing
+        self._waiting = None
+
+    def sync(self):
+        """Return once a flush that began after this call has ended.
+
+        Raises the OSError of that flush, in every thread that shared it.
+        """
+        with self._lock:
+            flush = self._waiting
+            leads = flush is None
+            if leads:
+                flush = self._waiting = _Flush()
+        if not leads:
+            flush.done.acquire()
+            flush.done.release()
+        else:
+            try:
+                with self._turn:
+                    with self._lock:
+                        self._waiting = None  # later ones need the next flush
+                    sync_directory(self._path)
+            except OSError as error:
+                flush.error = error
+            finally:
+                flush.done.release()
+        if flush.error is not None:
+            raise flush.error
+
+
+class _Flush:
+    __slots__ = ("done", "error")
+
+    def __init__(self):
+        self.done = threading.Lock()
+        self.done.acquire()
+        self.error = None
