@@ -1,0 +1,149 @@
+"""The root folder: identities, tokens, and which paths may be reached.
+
+A path in configuration that starts with "/" lies inside the root; its first
+component is an identity, the device's own or a user's.  This file knows no
+configuration file's content.
+"""
+
+import os
+from typing import Optional, Tuple
+
+CONFIGURATION = os.path.join("system", "mail", "mail.jcfg")
+FIRST_DEVICE = "device"
+DEVICE_TOKEN = "[device-identity]"
+USER_TOKEN = "[user-identity]"
+
+
+class RootError(ValueError):
+    """The root folder does not say which device it belongs to."""
+
+
+class PathRefused(ValueError):
+    """A path of the configuration that may not be used; str() says why."""
+
+
+class Root:
+    """A root folder and its device identity.
+
+    `path` absolute; `device` the identity's name; `mail_system` the folder of
+    the server's own files; `configuration` the server's mail.jcfg (it may not
+    exist yet).  Making a Root touches nothing; `create()` makes the folders.
+    """
+
+    def __init__(self, path: str, device: Optional[str] = None) -> None:
+        """Find the device: the one given, else the only one, else "device".
+
+        Raises RootError where several folders hold a server's configuration
+        and none is named, or where the name is no single folder name.
+        """
+        self.path = os.path.abspath(path)
+        self.device = device if device is not None else self._only_device()
+        if not is_component(self.device):
+            raise RootError("%r cannot be the name of a device" % self.device)
+        self.mail_system = os.path.join(self.path, self.device, "system", "mail")
+        self.configuration = os.path.join(self.mail_system, "mail.jcfg")
+
+    def __repr__(self) -> str:
+        return "Root(%r, %r)" % (self.path, self.device)
+
+    def create(self) -> None:
+        """Make the root and the folder of the server's own files, for us only."""
+        for folder in (self.path, self.mail_system):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+
+    def devices(self) -> Tuple[str, ...]:
+        """Names of the folders that hold a server's configuration, sorted."""
+        try:
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            return ()
+        return tuple(sorted(
+            name for name in names
+            if os.path.isfile(os.path.join(self.path, name, CONFIGURATION))))
+
+    def _only_device(self) -> str:
+        devices = self.devices()
+        if len(devices) > 1:
+            raise RootError("%s holds several devices (%s); choose one with --device NAME"
+                            % (self.path, ", ".join(devices)))
+        return devices[0] if devices else FIRST_DEVICE
+
+    def resolve(self, text: str, owner: Optional[str] = None,
+                allow_outside: bool = False, folder: Optional[str] = None) -> str:
+        """Turn a path of the configuration into an absolute one.
+
+        In: `text` as written; `owner` the identity that [user-identity] stands
+        for; `allow_outside` permits `file:/abs/path`; `folder` an absolute
+        path inside the root on which a text without leading "/" is based.
+        Raises PathRefused for "..", for links that leave the root, for tokens
+        that stand for nothing here.  The path need not exist.
+        """
+        if "\0" in text:
+            raise PathRefused("a path without NUL characters")
+        if text.startswith("file:"):
+            return _outside(text, allow_outside)
+        components = self._components(text, owner)
+        if text.startswith("/"):
+            path = os.path.join(self.path, *components)
+        elif folder is not None and components:
+            path = os.path.join(folder, *components)
+        else:
+            raise PathRefused('a path that starts with "/"')
+        if not is_inside(path, self.path):
+            raise PathRefused("a path that stays inside the root folder %s "
+                              "(a link leads out of it)" % self.path)
+        return path
+
+    def _components(self, text: str, owner: Optional[str]) -> Tuple[str, ...]:
+        names = {DEVICE_TOKEN: self.device, USER_TOKEN: owner}
+        components = []
+        for component in text.split("/"):
+            if component in ("", "."):
+                continue
+            if component in names:
+                component = names[component]
+                if component is None:
+                    raise PathRefused("a path without %s, which stands for no one here"
+                                      % USER_TOKEN)
+                if not is_component(component):
+                    raise PathRefused("a path without %s, as %r cannot be a folder's name"
+                                      % (USER_TOKEN, component))
+            if not is_component(component):
+                raise PathRefused('a path without ".." in it' if component == ".."
+                                  else "a path whose parts can be names of folders")
+            components.append(component)
+        return tuple(components)
+
+    def identity_of(self, path: str) -> Optional[str]:
+        """The identity to which an absolute path belongs, links followed.
+
+        None for the root itself and for what lies outside of it.
+        """
+        inner = os.path.relpath(os.path.realpath(path), os.path.realpath(self.path))
+        first = inner.split(os.sep, 1)[0]
+        return first if first not in (os.curdir, os.pardir) and is_inside(path, self.path) else None
+
+
+def is_component(name: str) -> bool:
+    """Whether a name is one safe component of a path on this system."""
+    if name in ("", ".", "..", "*") or "\0" in name or "/" in name:
+        return False
+    if os.sep != "/" and (os.sep in name or ":" in name):
+        return False
+    return len(os.fsencode(name)) <= 255
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Whether a path, with all its links followed, lies in a folder or is it."""
+    path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _outside(text: str, allowed: bool) -> str:
+    path = text[len("file:"):]
+    if not allowed:
+        raise PathRefused("a path inside the root folder; file:/… is for the "
+                          "server's own configuration only")
+    if not os.path.isabs(path) or ".." in path.split("/"):
+        raise PathRefused('an absolute path without ".." after file:')
+    return os.path.normpath(path)
