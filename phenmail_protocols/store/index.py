@@ -1,0 +1,327 @@
+"""The index: one SQLite database an account, a cache of what the files say.
+
+All SQL of the program is here (nothing newer than SQLite 3.26). The caller
+holds the account's lock around every call. It may be deleted at any time:
+``is_current`` tells, and the account then makes it again from the files.
+
+Nobody may ``open()`` the database file by other means: closing such a
+descriptor drops SQLite's locks in the whole process (POSIX fcntl locks).
+"""
+import logging
+import os
+import sqlite3
+from typing import NamedTuple
+
+FILE = "phenmail-index.sqlite"
+_VERSION = 1
+_ITEMS = 48  # kinds of cached item a mailbox
+_log = logging.getLogger("phenmail.store")
+
+_TABLES = """
+CREATE TABLE account (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE mailbox (
+    id INTEGER PRIMARY KEY, folder TEXT NOT NULL UNIQUE,
+    uidvalidity INTEGER NOT NULL, uidnext INTEGER NOT NULL,
+    modseq INTEGER NOT NULL, recent INTEGER NOT NULL,
+    list_inode INTEGER NOT NULL, list_size INTEGER NOT NULL,
+    new_time INTEGER NOT NULL, cur_time INTEGER NOT NULL);
+CREATE TABLE message (
+    mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, name TEXT NOT NULL,
+    fresh INTEGER NOT NULL, letters TEXT NOT NULL, size INTEGER NOT NULL,
+    date INTEGER NOT NULL, modseq INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
+CREATE TABLE expunged (
+    mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, modseq, uid)) WITHOUT ROWID;
+CREATE TABLE item_kind (
+    id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, item TEXT NOT NULL,
+    UNIQUE (mailbox, item));
+CREATE TABLE item (
+    kind INTEGER NOT NULL, uid INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (kind, uid)) WITHOUT ROWID;
+"""
+
+
+class MailboxRow(NamedTuple):
+    """One mailbox; ``list_*`` and ``*_time`` say which files it reflects."""
+    id: int
+    folder: str
+    uidvalidity: int
+    uidnext: int
+    modseq: int
+    recent: int  # first UID that nobody was told of as recent
+    list_inode: int
+    list_size: int
+    new_time: int  # mtime in ns of new/ as scanned, 0: scan again
+    cur_time: int
+
+
+class MessageRow(NamedTuple):
+    """One message; ``name`` without its info part."""
+    uid: int
+    name: str
+    fresh: int  # 1: in new/, 0: in cur/
+    letters: str  # flags and keywords as in the file name
+    size: int  # octets as served
+    date: int
+    modseq: int
+
+
+_MESSAGE = "uid, name, fresh, letters, size, date, modseq"
+_MAILBOX = ", ".join(MailboxRow._fields)
+
+
+class Index:
+    """An open database. Raises sqlite3.Error; a broken file is set aside."""
+
+    def __init__(self, path):
+        self._path = path
+        self._version = None
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and (
+                    "not a database" not in str(error)):
+                raise  # disk full, locked, …: not the file's fault
+            _log.error("%s: broken index is made anew: %s", path, error)
+            remove(path)
+            self._open()
+
+    def _open(self):
+        self._database = sqlite3.connect(
+            self._path, isolation_level=None, timeout=30,
+            check_same_thread=False, cached_statements=64)
+        try:
+            self._prepare()
+        except BaseException:
+            self._database.close()
+            raise
+        self._inode = os.stat(self._path).st_ino
+
+    def _prepare(self):
+        run = self._database.execute
+        run("PRAGMA busy_timeout = 30000")
+        mode = run("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            run("PRAGMA journal_mode = TRUNCATE")
+            _log.warning("%s: no write-ahead log can be had here, slower "
+                         "journal in use", self._path)
+        run("PRAGMA synchronous = NORMAL")
+        run("PRAGMA cache_size = -1024")
+        run("PRAGMA wal_autocheckpoint = 1000")
+        run("PRAGMA temp_store = MEMORY")
+        if run("PRAGMA user_version").fetchone()[0] != _VERSION:
+            self._make_tables()
+        os.chmod(self._path, 0o600)
+
+    def _make_tables(self):
+        run = self._database.execute
+        run("BEGIN IMMEDIATE")
+        try:
+            if run("PRAGMA user_version").fetchone()[0] != _VERSION:
+                for name, in run("SELECT name FROM sqlite_master WHERE "
+                                 "type = 'table'").fetchall():
+                    run('DROP TABLE "%s"' % name.replace('"', '""'))
+                for statement in _TABLES.split(";\n"):
+                    if statement.strip():
+                        run(statement)
+                run("PRAGMA user_version = %d" % _VERSION)
+            run("COMMIT")
+        except BaseException:
+            self._rollback()
+            raise
+
+    def close(self):
+        self._database.close()
+
+    def is_current(self):
+        """Is the file at the path still the one that is open?"""
+        try:
+            return os.stat(self._path).st_ino == self._inode
+        except OSError:
+            return False
+
+    def changed_elsewhere(self):
+        """Did another process commit since the last call?"""
+        version = self._database.execute("PRAGMA data_version").fetchone()[0]
+        changed = version != self._version
+        self._version = version
+        return changed
+
+    def begin(self):
+        self._database.execute("BEGIN IMMEDIATE")
+
+    def commit(self):
+        self._database.execute("COMMIT")
+
+    def _rollback(self):
+        if self._database.in_transaction:
+            self._database.execute("ROLLBACK")
+
+    rollback = _rollback
+
+    # The account
+
+    def value(self, key, default=None):
+        row = self._database.execute(
+            "SELECT value FROM account WHERE key = ?", (key,)).fetchone()
+        return default if row is None else row[0]
+
+    def set_value(self, key, value):
+        self._database.execute(
+            "INSERT OR REPLACE INTO account VALUES (?, ?)", (key, str(value)))
+
+    # Mailboxes
+
+    def mailbox(self, folder):
+        row = self._database.execute(
+            "SELECT %s FROM mailbox WHERE folder = ?" % _MAILBOX,
+            (folder,)).fetchone()
+        return None if row is None else MailboxRow(*row)
+
+    def mailboxes(self):
+        return [MailboxRow(*row) for row in self._database.execute(
+            "SELECT %s FROM mailbox" % _MAILBOX)]
+
+    def add_mailbox(self, row):
+        """Insert ``row`` (its id is ignored); returns it with its id."""
+        cursor = self._database.execute(
+            "INSERT INTO mailbox (%s) VALUES (NULL%s)"
+            % (_MAILBOX, ", ?" * (len(row) - 1)), row[1:])
+        return row._replace(id=cursor.lastrowid)
+
+    def update_mailbox(self, row):
+        self._database.execute(
+            "UPDATE mailbox SET folder = ?, uidvalidity = ?, uidnext = ?, "
+            "modseq = ?, recent = ?, list_inode = ?, list_size = ?, "
+            "new_time = ?, cur_time = ? WHERE id = ?", row[1:] + row[:1])
+
+    def remove_mailbox(self, mailbox):
+        run = self._database.execute
+        run("DELETE FROM item WHERE kind IN "
+            "(SELECT id FROM item_kind WHERE mailbox = ?)", (mailbox,))
+        for table in ("item_kind", "message", "expunged"):
+            run("DELETE FROM %s WHERE mailbox = ?" % table, (mailbox,))
+        run("DELETE FROM mailbox WHERE id = ?", (mailbox,))
+
+    # Messages
+
+    def messages(self, mailbox):
+        """All messages, by UID: a list of plain tuples as MessageRow."""
+        return self._database.execute(
+            "SELECT %s FROM message WHERE mailbox = ? ORDER BY uid"
+            % _MESSAGE, (mailbox,)).fetchall()
+
+    def columns(self, mailbox):
+        """All of (uid, letters, modseq, size, date), by UID."""
+        return self._database.execute(
+            "SELECT uid, letters, modseq, size, date FROM message "
+            "WHERE mailbox = ? ORDER BY uid", (mailbox,)).fetchall()
+
+    def changed_since(self, mailbox, modseq):
+        """(uid, letters, modseq, size, date) of those changed after it."""
+        return self._database.execute(
+            "SELECT uid, letters, modseq, size, date FROM message "
+            "WHERE mailbox = ? AND modseq > ? ORDER BY uid",
+            (mailbox, modseq)).fetchall()
+
+    def expunged_since(self, mailbox, modseq):
+        return [row[0] for row in self._database.execute(
+            "SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ? "
+            "ORDER BY uid", (mailbox, modseq))]
+
+    def select(self, mailbox, uids):
+        """MessageRow tuples of ``uids`` (ascending list), by UID."""
+        return self._ranged(
+            "SELECT %s FROM message WHERE mailbox = ? "
+            "AND uid BETWEEN ? AND ? ORDER BY uid" % _MESSAGE, mailbox, uids)
+
+    def _ranged(self, sql, key, uids):
+        """Rows of ``uids``: one range where they lie close together."""
+        if not len(uids):
+            return []
+        run = self._database.execute
+        first, last = uids[0], uids[-1]
+        if last - first < 4 * len(uids) + 16:
+            rows = run(sql, (key, first, last)).fetchall()
+            if len(rows) == len(uids):
+                return rows
+            wanted = set(uids)
+            return [row for row in rows if row[0] in wanted]
+        rows = []
+        for uid in uids:
+            rows += run(sql, (key, uid, uid))
+        return rows
+
+    def add_messages(self, mailbox, rows):
+        self._database.executemany(
+            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(mailbox,) + tuple(row) for row in rows])
+
+    def add_message(self, mailbox, row):
+        self._database.execute(
+            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (mailbox,) + row)
+
+    def set_flags(self, mailbox, changes):
+        """``changes``: (fresh, letters, modseq, uid) a message."""
+        self._database.executemany(
+            "UPDATE message SET fresh = ?, letters = ?, modseq = ? "
+            "WHERE mailbox = %d AND uid = ?" % mailbox, changes)
+
+    def remove_messages(self, mailbox, uids, modseq):
+        run = self._database.executemany
+        run("DELETE FROM message WHERE mailbox = ? AND uid = ?",
+            [(mailbox, uid) for uid in uids])
+        run("INSERT OR REPLACE INTO expunged VALUES (?, ?, ?)",
+            [(mailbox, modseq, uid) for uid in uids])
+        kinds = [row[0] for row in self._database.execute(
+            "SELECT id FROM item_kind WHERE mailbox = ?", (mailbox,))]
+        run("DELETE FROM item WHERE kind = ? AND uid = ?",
+            [(kind, uid) for kind in kinds for uid in uids])
+
+    # Cached items
+
+    def items(self, mailbox, item, uids):
+        kind = self._kind(mailbox, item)
+        if kind is None:
+            return []
+        return self._ranged(
+            "SELECT uid, data FROM item WHERE kind = ? "
+            "AND uid BETWEEN ? AND ? ORDER BY uid", kind, uids)
+
+    def add_items(self, mailbox, item, rows):
+        """Keep (uid, data) rows; a kind too many replaces the oldest."""
+        kind = self._kind(mailbox, item)
+        if kind is None:
+            self._forget_oldest_kind(mailbox)
+            kind = self._database.execute(
+                "INSERT INTO item_kind (mailbox, item) VALUES (?, ?)",
+                (mailbox, item)).lastrowid
+        self._database.executemany(
+            "INSERT OR REPLACE INTO item VALUES (?, ?, ?)",
+            [(kind, uid, data) for uid, data in rows])
+
+    def _kind(self, mailbox, item):
+        row = self._database.execute(
+            "SELECT id FROM item_kind WHERE mailbox = ? AND item = ?",
+            (mailbox, item)).fetchone()
+        return None if row is None else row[0]
+
+    def _forget_oldest_kind(self, mailbox):
+        kinds = [row[0] for row in self._database.execute(
+            "SELECT id FROM item_kind WHERE mailbox = ? ORDER BY id",
+            (mailbox,))]
+        for kind in kinds[:len(kinds) - _ITEMS + 1]:
+            self._database.execute("DELETE FROM item WHERE kind = ?", (kind,))
+            self._database.execute(
+                "DELETE FROM item_kind WHERE id = ?", (kind,))
+
+
+def remove(path):
+    """Remove a database's files, the log's first."""
+    for ending in ("-wal", "-shm", "-journal", ""):
+        try:
+            os.unlink(path + ending)
+        except FileNotFoundError:
+            pass

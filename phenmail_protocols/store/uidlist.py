@@ -1,0 +1,176 @@
+"""The plain file beside each mailbox that remembers its UIDs.
+
+It is Dovecot's ``dovecot-uidlist`` version 3: a header line with UIDVALIDITY
+(V), the next UID (N) and a GUID (G), then a line for each message, ``uid
+:name``. Two things are ours, and Dovecot keeps both:
+
+* N is a ceiling: no UID at or above it was ever given out. It is raised by a
+  block at a time and flushed before any UID of the block is used, so that a
+  lost tail of the file (power) never makes a UID name two messages.
+* ``M`` is the same ceiling for mod-sequences.
+
+N and M have a fixed width and are overwritten in place: ten and sixteen bytes
+in the file's first sector. Lines are appended without a flush. A line counts
+only with its line end; the last line for a name holds. A missing, torn or
+mad line costs its message the old UID and nothing else.
+"""
+import os
+import re
+from typing import NamedTuple
+
+from ..disk import atomic
+
+NAME = "dovecot-uidlist"
+BLOCK = 1024  # UIDs and mod-sequences between two flushes
+_HEADER = re.compile(rb"3((?: [A-Z][^ \n]*)*)\n")
+_LINE = re.compile(rb"^(\d{1,10})(?: [A-Z][^ \n]*)* :([^\n]+)$", re.M)
+
+
+class Header(NamedTuple):
+    uidvalidity: int
+    uid_ceiling: int
+    modseq_ceiling: int
+    extra: bytes  # Dovecot's other fields, with a space before each
+
+
+def render(header, lines):
+    """The whole file; ``lines`` are (uid, file name without its info)."""
+    rows = [_render_header(header)]
+    rows.extend(b"%d :%s\n" % (uid, os.fsencode(name)) for uid, name in lines)
+    return b"".join(rows)
+
+
+def _render_header(header):
+    return b"3 V%010d N%010d M%016d%s\n" % (
+        header.uidvalidity, header.uid_ceiling, header.modseq_ceiling,
+        header.extra)
+
+
+def parse(data):
+    """``(header or None, {name: uid})`` of the file's bytes; never raises."""
+    return _parse_header(data), parse_lines(data)
+
+
+def parse_lines(data):
+    """``{name: uid}`` of whole lines, the last one holding; never raises."""
+    whole = data[:data.rfind(b"\n") + 1]
+    listed = {}
+    for uid, name in _LINE.findall(whole):
+        number = int(uid)
+        if 0 < number < 1 << 32:
+            listed[os.fsdecode(name)] = number
+    return listed
+
+
+def _parse_header(data):
+    match = _HEADER.match(data)
+    if match is None:
+        return None
+    fields = {b"V": 0, b"N": 1, b"M": 1}
+    extra = b""
+    for field in match.group(1).split():
+        key, value = field[:1], field[1:]
+        if key in fields:
+            if not value.isdigit() or len(value) > 19:
+                return None
+            fields[key] = int(value)
+        else:
+            extra += b" " + field
+    if not 0 < fields[b"V"] < 1 << 32 or fields[b"N"] >= 1 << 32:
+        return None
+    return Header(fields[b"V"], fields[b"N"], fields[b"M"], extra)
+
+
+class UidList:
+    """One such file; its caller holds the account's lock."""
+
+    def __init__(self, folder):
+        self.path = os.path.join(folder, NAME)
+        self._descriptor = -1
+        self._identity = None
+        self.header = None
+        self.size = 0  # as far as this process has written or read
+
+    def close(self):
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._identity = None
+
+    def stamp(self):
+        """``(inode, size)`` of the file by its path; (0, 0) when missing."""
+        try:
+            status = os.stat(self.path)
+        except FileNotFoundError:
+            return 0, 0
+        return status.st_ino, status.st_size
+
+    def is_as_left(self):
+        """Is the file the one that is open here, with nothing added to it?"""
+        return (self._identity is not None
+                and self.stamp() == (self._identity, self.size))
+
+    def read(self):
+        """Open and read the file: ``(header or None, {name: uid})``."""
+        self.close()
+        try:
+            descriptor = os.open(self.path, os.O_RDWR)
+        except FileNotFoundError:
+            self.header, self.size = None, 0
+            return None, {}
+        self._descriptor = descriptor
+        self._identity = os.fstat(descriptor).st_ino
+        data = _read_all(descriptor)
+        self.size = len(data)
+        if data and not data.endswith(b"\n"):  # torn by a crash: closed off
+            self._append(b"\n")
+        self.header, listed = parse(data)
+        return self.header, listed
+
+    def replace(self, header, lines):
+        """Write the file anew, durably."""
+        self.close()
+        atomic.write_file(self.path, render(header, lines))
+        self.read()
+
+    def append(self, lines):
+        """Add ``(uid, name)`` lines; not flushed, see the ceiling."""
+        self._append(b"".join(
+            b"%d :%s\n" % (uid, os.fsencode(name)) for uid, name in lines))
+
+    def _append(self, data):
+        os.lseek(self._descriptor, self.size, os.SEEK_SET)
+        written = os.write(self._descriptor, data)
+        if written != len(data):
+            os.ftruncate(self._descriptor, self.size)
+            raise OSError(28, "no space left for the list of UIDs")
+        self.size += written
+
+    def raise_ceilings(self, uid_ceiling, modseq_ceiling):
+        """Make both ceilings durable; the header must be of our form."""
+        header = self.header._replace(
+            uid_ceiling=uid_ceiling, modseq_ceiling=modseq_ceiling)
+        line = _render_header(header)
+        if os.pread(self._descriptor, len(line), 0)[-1:] != b"\n" or len(
+                line) != self._header_length():
+            listed = parse_lines(_read_all(self._descriptor))
+            self.replace(header, sorted(
+                (uid, name) for name, uid in listed.items()))
+            return
+        os.pwrite(self._descriptor, line, 0)
+        os.fsync(self._descriptor)
+        self.header = header
+
+    def _header_length(self):
+        return os.pread(self._descriptor, 4096, 0).find(b"\n") + 1
+
+
+def _read_all(descriptor):
+    pieces = []
+    offset = 0
+    while True:
+        piece = os.pread(descriptor, 1 << 20, offset)
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)
+        offset += len(piece)
