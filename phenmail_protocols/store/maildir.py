@@ -1,0 +1,262 @@
+"""The files of one Maildir folder: names, listing, making, staging.
+
+A message lies in ``new`` (no program has looked at it) or in ``cur``, where
+its name ends in ``:2,`` and a letter for each flag, ascending
+(https://cr.yp.to/proto/maildir.html; Maildir++ for sub-folders and ``,S=``).
+What is before the colon is the message's name for life; ``,S=`` in it is the
+size of the file, ``,W=`` its size with CRLF line ends.
+"""
+import itertools
+import os
+import re
+import socket
+import time
+
+from . import model
+from ..disk import atomic
+
+_LETTERS = {"D": model.DRAFT, "F": model.FLAGGED, "R": model.ANSWERED,
+            "S": model.SEEN, "T": model.DELETED}
+_SYSTEM = {flag: letter for letter, flag in _LETTERS.items()}
+INFO = ":2,"
+KEYWORDS = 26  # a to z
+_counter = itertools.count(1)
+_SIZE = re.compile(r",S=(\d{1,18})(?=[,:]|$)")
+_WIRE_SIZE = re.compile(r",W=(\d{1,18})(?=[,:]|$)")
+
+
+def make(path):
+    """Make the folder with its three parts, durably; it may exist."""
+    made = []
+    _make_directory(path, made)
+    for part in ("tmp", "new", "cur"):
+        _make_directory(os.path.join(path, part), made)
+    for directory in made:
+        atomic.sync_directory(os.path.dirname(directory))
+
+
+def _make_directory(path, made):
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    if parent != path:
+        _make_directory(parent, made)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    made.append(path)
+
+
+def unique_name():
+    """A name that no other delivery on any host has (Maildir's rules)."""
+    now = time.time()
+    host = socket.gethostname().replace("/", "\\057").replace(":", "\\072")
+    return "%d.M%06dP%dQ%d.%s" % (
+        now, now % 1 * 1000000, os.getpid(), next(_counter), host[:64])
+
+
+def sized(name, size, wire_size):
+    return "%s,S=%d,W=%d" % (name, size, wire_size)
+
+
+def wire_size(name, size):
+    """Octets as served, from the name; None where it doesn't say.
+
+    ``size`` is the file's: a name that disagrees with it is not believed.
+    """
+    found = _SIZE.search(name)
+    wire = _WIRE_SIZE.search(name)
+    if found and wire and int(found.group(1)) == size <= int(wire.group(1)):
+        return int(wire.group(1))
+    return None
+
+
+def path(fresh, name, letters):
+    """The path of a message below its folder."""
+    return "new/" + name if fresh else "cur/%s%s%s" % (name, INFO, letters)
+
+
+def split(file_name):
+    """``(name, letters)`` of a file; letters ascend, unknown ones stay."""
+    name, separator, info = file_name.partition(":")
+    if not info.startswith("2,"):
+        return name, ""
+    letters = info[2:].partition(",")[0]
+    return name, "".join(sorted(set(letters)))
+
+
+def listing(folder):
+    """``{name: (fresh, letters, file name)}`` of one folder's messages.
+
+    A name in both parts (a move between them was cut short, or is under way)
+    counts as in ``cur``. Raises FileNotFoundError where the folder is gone.
+    """
+    found = {}
+    for file_name in os.listdir(os.path.join(folder, "new")):
+        if not file_name.startswith("."):
+            name, letters = split(file_name)
+            found[name] = (1, letters, file_name)
+    for file_name in os.listdir(os.path.join(folder, "cur")):
+        if not file_name.startswith("."):
+            name, letters = split(file_name)
+            found[name] = (0, letters, file_name)
+    return found
+
+
+def times(folder):
+    """mtimes in ns of ``new`` and ``cur``; raises FileNotFoundError."""
+    return (os.stat(folder + "/new").st_mtime_ns,
+            os.stat(folder + "/cur").st_mtime_ns)
+
+
+def remove_stale(folder, seconds=36 * 3600):
+    """Remove what deliveries that died left in ``tmp`` (Maildir's rule)."""
+    directory = os.path.join(folder, "tmp")
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return
+    for name in names:
+        target = os.path.join(directory, name)
+        try:
+            if time.time() - os.stat(target).st_mtime > seconds:
+                os.unlink(target)
+        except OSError:
+            pass
+
+
+def measure(file_path, name):
+    """``(wire size, date)`` of a file that somebody else put there."""
+    with open(file_path, "rb") as file:
+        status = os.fstat(file.fileno())
+        size = wire_size(name, status.st_size)
+        if size is None:
+            size = status.st_size + _bare_line_ends(file)
+    return size, int(status.st_mtime)
+
+
+def _bare_line_ends(file):
+    """How many LF have no CR before them."""
+    count = 0
+    last = b""
+    for chunk in iter(lambda: file.read(262144), b""):
+        count += chunk.count(b"\n") - chunk.count(b"\r\n")
+        if last == b"\r" and chunk[:1] == b"\n":
+            count -= 1
+        last = chunk[-1:]
+    return count
+
+
+class FlagLetters:
+    """Flags as letters of a file name and back, with one folder's keywords.
+
+    The keywords' letters stand in ``dovecot-keywords``: lines of a number (0
+    is ``a``) and the keyword.
+    """
+
+    NAME = "dovecot-keywords"
+
+    def __init__(self, folder):
+        self._path = os.path.join(folder, self.NAME)
+        self._sets = {}
+        self._stamp = None
+        self.keywords = ()
+        self.read()
+
+    def read(self):
+        """Take in the file if it is another than before: did it change?"""
+        try:
+            status = os.stat(self._path)
+            stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        except FileNotFoundError:
+            stamp = None
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        keywords = _read_keywords(self._path) if stamp else ()
+        changed = keywords != self.keywords
+        if changed:
+            self.keywords = keywords
+            self._sets.clear()
+        return changed
+
+    @property
+    def full(self):
+        return len(self.keywords) >= KEYWORDS and all(self.keywords)
+
+    def flags(self, letters):
+        """The interned frozenset for ``letters``; unknown letters are none."""
+        flags = self._sets.get(letters)
+        if flags is None:
+            flags = frozenset(filter(None, map(self._flag, letters)))
+            flags = self._sets.setdefault(
+                letters, _INTERNED.setdefault(flags, flags)
+                if len(_INTERNED) < 4096 else _INTERNED.get(flags, flags))
+        return flags
+
+    def _flag(self, letter):
+        if letter in _LETTERS:
+            return _LETTERS[letter]
+        number = ord(letter) - 97
+        if 0 <= number < len(self.keywords):
+            return self.keywords[number]
+        return None
+
+    def letters(self, flags):
+        """The letters for ``flags``; keywords must have been added before.
+
+        Keywords compare without case (RFC 3501 2.3.2); other flags that begin
+        with a backslash are not kept.
+        """
+        numbers = {keyword.lower(): number
+                   for number, keyword in enumerate(self.keywords)}
+        letters = set()
+        for flag in flags:
+            if flag.startswith("\\"):
+                letter = _SYSTEM.get(flag.capitalize()) or _SYSTEM.get(
+                    "\\" + flag[1:].capitalize())
+                letters.add(letter or "")
+            elif flag.lower() in numbers:
+                letters.add(chr(97 + numbers[flag.lower()]))
+        return "".join(sorted(letters))
+
+    def missing(self, flags):
+        """Keywords among ``flags`` that have no letter yet, each once."""
+        known = {keyword.lower() for keyword in self.keywords}
+        new = {}
+        for flag in flags:
+            if not flag.startswith("\\") and flag.lower() not in known:
+                new.setdefault(flag.lower(), flag)
+        return list(new.values())
+
+    def add(self, keywords):
+        """Give each of ``keywords`` a letter, durably; False: none is left."""
+        table = list(self.keywords)
+        for keyword in keywords:
+            if "" in table:
+                table[table.index("")] = keyword
+            else:
+                table.append(keyword)
+        if len(table) > KEYWORDS:
+            return False
+        atomic.write_file(self._path, "".join(
+            "%d %s\n" % row for row in enumerate(table) if row[1]
+        ).encode("utf-8"))
+        self.read()
+        return True
+
+
+_INTERNED = {}  # equal sets are one object, whatever mailbox they are of
+
+
+def _read_keywords(file_path):
+    table = [""] * KEYWORDS
+    with open(file_path, "rb") as file:
+        for line in file.read(65536).decode("utf-8", "replace").splitlines():
+            number, _, keyword = line.partition(" ")
+            if number.isdigit() and int(number) < KEYWORDS and keyword:
+                table[int(number)] = keyword
+    while table and not table[-1]:
+        table.pop()
+    return tuple(table)
