@@ -159,7 +159,8 @@ class FlagLetters:
 
     def __init__(self, folder):
         self._path = os.path.join(folder, self.NAME)
-        self._sets = {}
+        self._sets = {}  # letters -> flags
+        self._interned = {}  # equal sets are one object
         self._stamp = None
         self.keywords = ()
         self.read()
@@ -179,6 +180,7 @@ class FlagLetters:
         if changed:
             self.keywords = keywords
             self._sets.clear()
+            self._interned.clear()
         return changed
 
     @property
@@ -190,9 +192,8 @@ class FlagLetters:
         flags = self._sets.get(letters)
         if flags is None:
             flags = frozenset(filter(None, map(self._flag, letters)))
-            flags = self._sets.setdefault(
-                letters, _INTERNED.setdefault(flags, flags)
-                if len(_INTERNED) < 4096 else _INTERNED.get(flags, flags))
+            flags = self._interned.setdefault(flags, flags)
+            self._sets[letters] = flags
         return flags
 
     def _flag(self, letter):
@@ -245,9 +246,6 @@ class FlagLetters:
         ).encode("utf-8"))
         self.read()
         return True
-
-
-_INTERNED = {}  # equal sets are one object, whatever mailbox they are of
 
 
 def _read_keywords(file_path):

@@ -32,22 +32,37 @@ class Status(NamedTuple):
     highestmodseq: int
 
 
-class State(NamedTuple):
+class State:
     """A mailbox at one moment.
 
     ``uids`` is an ``array('I')``, ascending, shared by everybody: the store
     only ever appends to it and puts another in its place when messages go,
     so ``uids[:count]`` never changes under its holder.
     """
-    uids: object
-    count: int
-    serial: int  # of the newest change, for Mailbox.changes
-    uidnext: int
-    highestmodseq: int
-    unseen: int
-    first_unseen: Optional[int]  # a UID
-    keywords: tuple
-    keywords_full: bool  # no new keyword can be made
+
+    __slots__ = ("uids", "count", "serial", "uidnext", "highestmodseq",
+                 "unseen", "keywords", "keywords_full", "_flags")
+
+    def __init__(self, uids, count, serial, uidnext, highestmodseq, unseen,
+                 keywords, keywords_full, flags):
+        self.uids = uids
+        self.count = count
+        self.serial = serial  # of the newest change, for Mailbox.changes
+        self.uidnext = uidnext
+        self.highestmodseq = highestmodseq
+        self.unseen = unseen  # how many messages
+        self.keywords = keywords  # tuple of str
+        self.keywords_full = keywords_full  # no new keyword can be made
+        self._flags = flags
+
+    @property
+    def first_unseen(self):
+        """The UID of the first message without \\Seen, or None."""
+        if self.unseen:
+            for uid, flags in zip(self.uids, self._flags):
+                if SEEN not in flags:
+                    return uid
+        return None
 
 
 class Update(NamedTuple):
