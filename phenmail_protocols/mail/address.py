@@ -1,0 +1,248 @@
+"""Addresses: the two halves that SMTP routes by, and the address lists of header fields.
+
+An `Address` is strict (RFC 5321 section 4.1.2, RFC 6531): what does not parse is refused. A header's address list is read as it
+comes (RFC 5322 sections 3.4 and 4.4) and never refused. Knows nothing of accounts, domains that are ours, or delivery.
+"""
+import re
+from typing import List, NamedTuple, Optional, Tuple, Union
+
+from .lexer import Lexer
+
+_DOT_ATOM = re.compile(r"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\u0080-\U0010ffff]+(?:\.[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\u0080-\U0010ffff]+)*")
+_QUOTED_LOCAL = re.compile(r'"((?:[^"\\\x00-\x1f\x7f]|\\[ -~])*)"')
+_LABEL = re.compile(r"[0-9A-Za-z_\u0080-\U0010ffff](?:[0-9A-Za-z_\-\u0080-\U0010ffff]*[0-9A-Za-z_\u0080-\U0010ffff])?")
+_ESCAPE = re.compile(r"\\(.)")
+_UNUSABLE = re.compile(r"[\u0080-\u00a0\u2028\u2029\ud800-\udfff\ufeff]")
+# RFC 5321 section 4.5.3.1 promises 64 octets of local part; return-path schemes write longer ones, and nothing breaks up to here.
+_LOCAL_OCTETS, _DOMAIN_OCTETS, _LABEL_OCTETS = 255, 255, 63
+
+# What stands in an address that lacks a half: a NIL host would say "group" (RFC 3501 section 7.4.2). Dovecot's words, which
+# mail programs have met.
+MISSING_LOCAL, MISSING_DOMAIN, BROKEN_DOMAIN = b"MISSING_MAILBOX", b"MISSING_DOMAIN", b"SYNTAX_ERROR"
+
+
+class AddressError(ValueError):
+    """The text is no address; the message says what is wrong with it."""
+
+
+class Address(NamedTuple):
+    """`local` without quotes, as given; `domain` in lower case, a literal with its brackets ("[192.0.2.1]"), or "" where there is
+    none. str() is the wire form."""
+    local: str
+    domain: str
+
+    def __str__(self) -> str:
+        local = self.local if _DOT_ATOM.fullmatch(self.local) else '"%s"' % re.sub(r'(["\\])', r"\\\1", self.local)
+        return "%s@%s" % (local, self.domain) if self.domain else local
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """`user@example.org`, `"odd user"@example.org`, `user@[IPv6:::1]` -> Address. Raises AddressError."""
+        quoted = _QUOTED_LOCAL.match(text)
+        if quoted:
+            local, rest = _ESCAPE.sub(r"\1", quoted.group(1)), text[quoted.end():]
+        else:
+            local, at, rest = text.rpartition("@")
+            rest = at + rest
+            if not _DOT_ATOM.fullmatch(local):
+                raise AddressError("the part before @ is not a name" if at else "expected name@domain")
+        if not rest.startswith("@"):
+            raise AddressError("expected @ after the name")
+        if _octets(local) > _LOCAL_OCTETS or _UNUSABLE.search(local):
+            raise AddressError("the part before @ is too long or holds a control character")
+        return cls(local, parse_domain(rest[1:]))
+
+
+def parse_domain(text: str) -> str:
+    """A domain name or an address literal -> its lower-case form. Raises AddressError."""
+    if text.startswith("["):
+        return _parse_literal(text)
+    domain = text.lower()
+    if not domain or _octets(domain) > _DOMAIN_OCTETS or _UNUSABLE.search(domain):
+        raise AddressError("the domain is empty, too long, or holds a control character")
+    for label in domain.split("."):
+        if not _LABEL.fullmatch(label) or _octets(label) > _LABEL_OCTETS:
+            raise AddressError("%r is not a domain name" % text)
+    return domain
+
+
+def ascii_domain(domain: str) -> str:
+    """A domain with non-ASCII labels -> its A-labels, the form for DNS and for comparing the two spellings of one domain. Raises
+    AddressError where a label has none (RFC 5890)."""
+    if all(letter < "\x80" for letter in domain):
+        return domain
+    try:
+        return domain.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        raise AddressError("%r has no ASCII form" % domain)
+
+
+def _octets(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _parse_literal(text: str) -> str:
+    """RFC 5321 section 4.1.3: [192.0.2.1] or [IPv6:2001:db8::1]."""
+    import socket
+    inner, lower = text[1:-1], text.lower()
+    family, digits = (socket.AF_INET6, inner[5:]) if lower.startswith("[ipv6:") else (socket.AF_INET, inner)
+    try:
+        if not text.endswith("]"):
+            raise OSError
+        socket.inet_pton(family, digits)
+    except (OSError, ValueError):
+        raise AddressError("%r is not an address literal" % text)
+    return lower
+
+
+class Mailbox(NamedTuple):
+    """One address of a header field, raw bytes: display name (unquoted, encoded words left alone) or None, source route or None."""
+    name: Optional[bytes]
+    route: Optional[bytes]
+    local: bytes
+    domain: bytes
+
+
+class Group(NamedTuple):
+    """A named group of a header field: `Friends: a@b, c@d;`."""
+    name: bytes
+    members: Tuple[Mailbox, ...]
+
+
+def parse_address_list(value: bytes) -> List[Union[Mailbox, Group]]:
+    """The value of an address field (folded or not) -> its addresses in order. Ugly input gives what can be read: a missing half
+    becomes MISSING_MAILBOX or MISSING_DOMAIN, a broken <…> has the domain SYNTAX_ERROR. Never raises."""
+    lexer, found = Lexer(value), []
+    while True:
+        while lexer.skip() and lexer.take(b","):
+            pass
+        if lexer.at_end():
+            return found
+        found.append(_group(lexer) or _mailbox(lexer))
+        if lexer.peek() not in (b",", b""):
+            return found
+
+
+def _group(lexer: Lexer) -> Optional[Group]:
+    start = lexer.position
+    name = _phrase(lexer)
+    if name is None or not lexer.take(b":"):
+        lexer.position = start
+        return None
+    members = []
+    while lexer.skip() and not lexer.at_end() and not lexer.take(b";"):
+        if lexer.take(b","):
+            continue
+        members.append(_mailbox(lexer))
+        if lexer.peek() not in (b",", b";"):
+            break
+    lexer.skip()
+    return Group(name, tuple(members))
+
+
+def _mailbox(lexer: Lexer) -> Mailbox:
+    start = lexer.position
+    name = _phrase(lexer)
+    if name is not None and lexer.peek() == b"<":
+        route, local, domain = _angle(lexer)
+    else:
+        lexer.position = start
+        route, (name, local, domain) = None, _bare(lexer)
+    return Mailbox(name or None, route, MISSING_LOCAL if local is None else local, domain or MISSING_DOMAIN)
+
+
+def _phrase(lexer: Lexer) -> Optional[bytes]:
+    """1*word with obsolete dots, words joined by one space; None when it breaks off. Stands on what follows."""
+    if lexer.peek() == b".":
+        return None
+    words = []
+    while True:
+        if lexer.peek() == b'"':
+            word, closed = lexer.quoted()
+            if not closed:
+                return None
+        else:
+            word = lexer.dotted()
+            if not word:
+                break
+        words.append(word)
+        if not lexer.skip():
+            return None
+    return b" ".join(words)
+
+
+def _angle(lexer: Lexer):
+    """<[@route:]local@domain> -> (route, local, domain)."""
+    lexer.take(b"<")
+    lexer.skip()
+    route = local = domain = None
+    if lexer.peek() == b"@":
+        route = _route(lexer)
+    if lexer.peek() != b">":
+        local, domain = _local(lexer), None
+        if local is not None and lexer.peek() == b"@":
+            domain = _domain(lexer)
+    if not lexer.take(b">"):
+        domain = BROKEN_DOMAIN
+    lexer.skip()
+    return route, local, domain
+
+
+def _route(lexer: Lexer) -> bytes:
+    domains = []
+    while lexer.peek() == b"@":
+        domains.append(b"@" + (_domain(lexer) or b""))
+        while lexer.take(b","):
+            lexer.skip()
+    route = b",".join(domains) if lexer.take(b":") else b"INVALID_ROUTE"
+    lexer.skip()
+    return route
+
+
+def _bare(lexer: Lexer):
+    """local@domain, with its comment as the name (RFC 822's habit) -> (name, local, domain)."""
+    lexer.comment = b""
+    quoted = lexer.peek() == b'"'
+    local, domain = _local(lexer), None
+    if lexer.peek() == b"@":
+        domain = _domain(lexer)
+        if lexer.comment:
+            return lexer.comment, local, domain
+        # Half an address is nearer to a display name than to a mailbox.
+        return (None, local, domain) if domain is not None else (local, None, None)
+    if lexer.comment:
+        return lexer.comment, local, None
+    more = _phrase(lexer)
+    if more:
+        return b" ".join(piece for piece in (local, more) if piece), None, None
+    return (local, None, None) if quoted else (None, local, None)
+
+
+def _local(lexer: Lexer) -> Optional[bytes]:
+    if lexer.peek() == b'"':
+        text, closed = lexer.quoted()
+        lexer.skip()
+        return text if closed else None
+    return _dot_atom(lexer)
+
+
+def _dot_atom(lexer: Lexer) -> Optional[bytes]:
+    """Atoms and dots with CFWS between them (obsolete, common); None when it does not begin with an atom."""
+    atom = lexer.atom()
+    if not atom:
+        return None
+    pieces = [atom]
+    while lexer.skip() and lexer.take(b"."):
+        lexer.skip()
+        pieces.append(b"." + lexer.atom())
+    return b"".join(pieces)
+
+
+def _domain(lexer: Lexer) -> Optional[bytes]:
+    lexer.take(b"@")
+    lexer.skip()
+    if lexer.peek() == b"[":
+        literal = lexer.literal()
+        lexer.skip()
+        return literal or None
+    return _dot_atom(lexer)

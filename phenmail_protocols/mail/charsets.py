@@ -1,0 +1,49 @@
+"""Bytes of a named charset -> text, whatever the name and whatever the bytes. Never raises.
+
+Only charsets that Python names are looked up: a lookup of an unknown name is an import attempt that Python remembers for ever, and
+the names come from strangers.
+"""
+import re
+from encodings.aliases import aliases
+from typing import Optional
+
+_KNOWN = frozenset(aliases) | frozenset(aliases.values())
+_SEPARATORS = re.compile(r"[^0-9a-z]+")
+# Names that mail uses and Python does not know, and names whose bytes are in practice a superset's (WHATWG Encoding).
+_MEANT = {
+    "unicode_1_1_utf_8": "utf_8",
+    "iso_8859_1": "cp1252", "latin_1": "cp1252", "latin1": "cp1252", "iso8859_1": "cp1252", "iso_8859_8_i": "iso8859_8",
+    "iso_8859_8_e": "iso8859_8", "gb2312": "gb18030", "gbk": "gb18030", "x_gbk": "gb18030", "ks_c_5601_1987": "cp949",
+    "ksc5601": "cp949", "euc_kr": "cp949", "shift_jis": "cp932", "x_sjis": "cp932", "sjis": "cp932", "big5": "cp950", "cp_850": "cp850",
+    "iso_2022_jp": "iso2022_jp_2", "tis_620": "cp874", "iso_8859_9": "cp1254", "macintosh": "mac_roman", "x_mac_roman": "mac_roman",
+    "x_cp1250": "cp1250", "x_cp1251": "cp1251", "x_cp1252": "cp1252", "win_1251": "cp1251", "win_1252": "cp1252",
+}
+# Transformations that Python keeps beside its charsets; and US-ASCII, whose 8-bit bytes mean that the label lies.
+_NO_CHARSETS = frozenset(("ascii", "base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs", "oem",
+                          "idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "unicode_internal"))
+
+
+def codec_name(charset: bytes) -> Optional[str]:
+    """A charset's name as a message has it -> the codec to read it with, or None when nobody knows it."""
+    name = _SEPARATORS.sub("_", charset[:64].decode("latin-1").lower()).strip("_")
+    if name in _MEANT:
+        return _MEANT[name]
+    if name.startswith("windows_"):
+        name = "cp" + name[8:]
+    name = aliases.get(name, name)
+    return _MEANT.get(name, name) if name in _KNOWN and name not in _NO_CHARSETS else None
+
+
+def to_text(data: bytes, charset: bytes = b"") -> str:
+    """Bytes -> text. No charset, US-ASCII and unknown ones are tried as UTF-8, then read as Latin-1, so that no byte is lost;
+    undecodable bytes of a known charset become U+FFFD."""
+    codec = codec_name(charset)
+    if codec is None:
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            return data.decode("latin-1")
+    try:
+        return data.decode(codec, "replace")
+    except Exception:  # codecs of third parties and of platforms raise what they like
+        return data.decode("latin-1")

@@ -1,0 +1,142 @@
+"""The header of a message as raw bytes: where it ends, its fields, choosing fields, and reading a field as text.
+
+Works on wire form (CRLF) and on LF form alike and never changes a byte of what it hands out. It does not know what any field
+means. RFC 5322 section 2.2, RFC 2047, RFC 6532.
+"""
+import binascii
+import re
+from functools import lru_cache
+from typing import Dict, FrozenSet, List, NamedTuple, Optional, Tuple
+
+from .charsets import to_text
+
+_FIELD = re.compile(rb"[^\n]+(?:\n[ \t][^\n]*)*\n?")
+_ENCODED_WORD = re.compile(rb"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
+_Q_ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
+_BETWEEN_WORDS = re.compile(rb"[ \t\r\n]*")
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+
+
+class Field(NamedTuple):
+    """One field: `name` as written without trailing blanks (b"" for a line that is no field), `value` what follows the colon with
+    its folding but without the last line end, `raw` the whole lines."""
+    name: bytes
+    value: bytes
+    raw: bytes
+
+
+def body_offset(data: bytes) -> int:
+    """Where the body begins: after the first empty line, or len(data) when there is none."""
+    if data[:2] == b"\r\n" or data[:1] == b"\n":
+        return 1 if data[:1] == b"\n" else 2
+    crlf = data.find(b"\n\r\n")
+    lf = data.find(b"\n\n", 0, crlf + 1 if crlf >= 0 else len(data))
+    if lf >= 0:
+        return lf + 2
+    return crlf + 3 if crlf >= 0 else len(data)
+
+
+def split_header(data: bytes) -> Tuple[bytes, int]:
+    """A message, or the beginning of one -> (its header with the empty line that ends it, the offset of the body)."""
+    offset = body_offset(data)
+    return data[:offset], offset
+
+
+def fields(header: bytes) -> List[Field]:
+    """A header (with or without its empty line) -> its fields in order, lines that are no field included (name b"")."""
+    found = []
+    for match in _FIELD.finditer(header):
+        raw = match.group()
+        if raw in (b"\r\n", b"\n", b"\r"):
+            break
+        colon = raw.find(b":")
+        name = raw[:colon].rstrip(b" \t") if colon > 0 else b""
+        if not name or b"\n" in name or name[:1] in (b" ", b"\t"):
+            found.append(Field(b"", b"", raw))
+        else:
+            found.append(Field(name, raw[colon + 1:].rstrip(b"\r\n"), raw))
+    return found
+
+
+@lru_cache(maxsize=128)
+def _chooser(names: FrozenSet[bytes]):
+    """A pattern for the fields of these names. It begins with a plain LF, which the engine looks for at memchr speed; letters of
+    both cases are classes, for IGNORECASE would lose that."""
+    def either_case(name: bytes) -> bytes:
+        return b"".join(b"[%s%s]" % (c.lower(), c.upper()) if c.isalpha() else re.escape(c)
+                        for c in (name[i:i + 1] for i in range(len(name))))
+    alternatives = b"|".join(either_case(name) for name in sorted(names))
+    return re.compile(rb"\n((?:%s)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*)" % alternatives)
+
+
+def select(header: bytes, names_lowercase: FrozenSet[bytes], negate: bool = False) -> bytes:
+    """HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 3501 section 6.4.5): the chosen fields' lines as they are and the empty line."""
+    end = b"\r\n"
+    if negate:
+        return b"".join([_ended(field.raw) for field in fields(header) if field.name.lower() not in names_lowercase]) + end
+    if not names_lowercase:
+        return end
+    chosen = _chooser(names_lowercase).findall(b"\n" + header)
+    if not chosen:
+        return end
+    # No piece holds its last LF; the very last may lack its CR too, where the header was cut.
+    return b"\n".join(chosen) + (b"\n\r\n" if chosen[-1][-1:] == b"\r" or b"\r\n" not in header else b"\r\n\r\n")
+
+
+def _ended(raw: bytes) -> bytes:
+    return raw if raw[-1:] == b"\n" else raw.rstrip(b"\r") + b"\r\n"
+
+
+def collect(header: bytes, names_lowercase: FrozenSet[bytes]) -> Dict[bytes, List[bytes]]:
+    """The values (with folding) of the named fields, by lower-case name, each in order of appearance: one pass for an ENVELOPE."""
+    found = {}  # type: Dict[bytes, List[bytes]]
+    for raw in _chooser(names_lowercase).findall(b"\n" + header):
+        name, _, value = raw.partition(b":")
+        found.setdefault(name.rstrip(b" \t").lower(), []).append(value.rstrip(b"\r"))
+    return found
+
+
+def first(header: bytes, name: bytes) -> Optional[bytes]:
+    """The value (with folding) of the first field of that name in any case, or None."""
+    found = _chooser(frozenset((name.lower(),))).search(b"\n" + header)
+    return found.group(1).partition(b":")[2].rstrip(b"\r") if found else None
+
+
+def unfold(value: bytes) -> bytes:
+    """RFC 5322 section 2.2.3: the line ends go, the white space stays; blanks around the whole go too."""
+    if b"\n" in value:
+        value = value.replace(b"\r\n", b"").replace(b"\n", b"")
+    return value.strip(b" \t\r")
+
+
+def decode(value: bytes) -> str:
+    """A field's value -> the text a person reads: unfolded, encoded words decoded (RFC 2047), raw UTF-8 kept (RFC 6532). Unknown
+    charsets and broken words survive in some readable form. Never raises."""
+    value = unfold(value)
+    if b"=?" not in value:
+        return to_text(value)
+    pieces, position = [], 0
+    pending_charset, pending = b"", []  # type: bytes, List[bytes]
+    for word in _ENCODED_WORD.finditer(value):
+        between = value[position:word.start()]
+        charset = word.group(1).partition(b"*")[0].lower()
+        # White space between two encoded words is not text; words of one charset may share a multi-byte character.
+        adjacent = bool(pending) and _BETWEEN_WORDS.fullmatch(between) is not None
+        if not adjacent or charset != pending_charset:
+            pieces.append(to_text(b"".join(pending), pending_charset))
+            pending = []
+            if not adjacent:
+                pieces.append(to_text(between))
+        pending_charset, position = charset, word.end()
+        pending.append(_decode_word(word.group(2), word.group(3)))
+    pieces.append(to_text(b"".join(pending), pending_charset))
+    pieces.append(to_text(value[position:]))
+    return "".join(pieces)
+
+
+def _decode_word(encoding: bytes, text: bytes) -> bytes:
+    if encoding in b"qQ":
+        return _Q_ESCAPE.sub(lambda found: binascii.unhexlify(found.group(1)), text.replace(b"_", b" "))
+    digits = _NOT_BASE64.sub(b"", text)
+    digits = digits[:-1] if len(digits) % 4 == 1 else digits
+    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))

@@ -1,0 +1,122 @@
+"""The lexical level that address lists and MIME fields share: white space, comments, atoms, quoted strings, tokens.
+
+Reads bytes of one unfolded or folded field value and never raises: a method that cannot go on says so and the caller decides.
+Every method moves forward or reports that there is nothing. Bytes above 127 count as letters, so raw UTF-8 (RFC 6532) and
+unlabelled 8-bit headers keep their characters. RFC 5322 section 3.2, RFC 2045 section 5.1.
+"""
+import re
+
+_WHITE = re.compile(rb"[ \t\r\n]*")
+_ATOM = re.compile(rb"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\x80-\xff]*")
+_DOTTED = re.compile(rb"[!#$%&'*+\-./0-9=?A-Z^_`a-z{|}~\x80-\xff]*")
+_TOKEN = re.compile(rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~\x80-\xff]*")
+_WORD = re.compile(rb"[^; \t\r\n]*")
+_COMMENT_STOP = re.compile(rb"[()\\]")
+_QUOTED_PLAIN = re.compile(rb'[^"\\\r\n]*')
+_LITERAL = re.compile(rb"\[[^\]\\]*(?:\\.[^\]\\]*)*\]", re.DOTALL)
+
+
+class Lexer:
+    """A cursor over the bytes of one field value. `comment` is the text of the comment that was skipped last."""
+
+    __slots__ = ("data", "position", "end", "comment")
+
+    def __init__(self, data: bytes, position: int = 0):
+        self.data = data
+        self.position = position
+        self.end = len(data)
+        self.comment = b""
+
+    def peek(self) -> bytes:
+        """The next byte, or b"" at the end."""
+        return self.data[self.position:self.position + 1]
+
+    def at_end(self) -> bool:
+        return self.position >= self.end
+
+    def take(self, byte: bytes) -> bool:
+        """Steps over `byte` when it is next."""
+        if self.data[self.position:self.position + 1] != byte:
+            return False
+        self.position += 1
+        return True
+
+    def skip(self) -> bool:
+        """Steps over CFWS. False when a comment is never closed: the rest is that comment."""
+        while True:
+            self.position = _WHITE.match(self.data, self.position).end()
+            if self.data[self.position:self.position + 1] != b"(":
+                return True
+            if not self._skip_comment():
+                return False
+
+    def _skip_comment(self) -> bool:
+        depth, pieces, start = 1, [], self.position + 1
+        position = start
+        while True:
+            stop = _COMMENT_STOP.search(self.data, position)
+            if stop is None:
+                self.position = self.end
+                return False
+            position = stop.end()
+            mark = stop.group()
+            if mark == b"(":
+                depth += 1
+            elif mark == b")":
+                depth -= 1
+                if not depth:
+                    pieces.append(self.data[start:position - 1])
+                    self.comment, self.position = b"".join(pieces), position
+                    return True
+            else:
+                pieces.append(self.data[start:position - 1])
+                start, position = position, position + 1
+
+    def _run(self, pattern) -> bytes:
+        found = pattern.match(self.data, self.position)
+        self.position = found.end()
+        return found.group()
+
+    def atom(self) -> bytes:
+        """1*atext, b"" when there is none."""
+        return self._run(_ATOM)
+
+    def dotted(self) -> bytes:
+        """Atoms and dots as they come, b"" when there are none."""
+        return self._run(_DOTTED)
+
+    def token(self) -> bytes:
+        """A MIME token, b"" when there is none."""
+        return self._run(_TOKEN)
+
+    def literal(self) -> bytes:
+        """A domain literal with its brackets, b"" when there is none or it is never closed."""
+        found = _LITERAL.match(self.data, self.position)
+        if found is None:
+            return b""
+        self.position = found.end()
+        return found.group()
+
+    def quoted(self):
+        """The text of a quoted string, unescaped and unfolded; stands on the opening quote. Returns (text, closed): without a
+        closing quote everything up to the end is its text."""
+        pieces, data = [], self.data
+        position = self.position + 1
+        while True:
+            plain = _QUOTED_PLAIN.match(data, position)
+            pieces.append(plain.group())
+            position = plain.end()
+            mark = data[position:position + 1]
+            position += 1
+            if mark == b'"' or not mark:
+                self.position = min(position, self.end)
+                return b"".join(pieces), bool(mark)
+            if mark == b"\\":
+                pieces.append(data[position:position + 1])
+                position += 1
+            elif mark == b"\r" and data[position:position + 1] != b"\n":
+                pieces.append(mark)
+
+    def word(self) -> bytes:
+        """Everything up to white space or a semicolon."""
+        return self._run(_WORD)
