@@ -1,0 +1,149 @@
+"""What SEARCH may ask for (RFC 3501 6.4.4 and section 9: search, search-key).
+
+Pure. One table of key name -> reader; an extension's keys (MODSEQ, YOUNGER, …) are more rows.
+
+Strings are decoded here, so that whoever evaluates the tree compares str with str. Without CHARSET they are read as
+UTF-8: RFC 3501 says US-ASCII, of which UTF-8 is a superset, clients do send it so, and RFC 9051 makes it the rule.
+"""
+import re
+
+from phenmail_protocols.mail import charsets, dates
+
+from . import tokens
+from .values import And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Search, Size
+
+#: How deep NOT, OR and parentheses may nest.
+DEPTH_LIMIT = 50
+OCTETS_LIMIT = (1 << 63) - 1
+_DATE = re.compile(rb'("?)([0-9]{1,2})(-[A-Za-z]{3}-[0-9]{4})\1(?=[ )]|$)')
+
+
+def search(scan, uid):
+    """Arguments of SEARCH and UID SEARCH -> Search; raises Refused with BADCHARSET for a charset that we do not have."""
+    scan.space()
+    charset, codec = None, "utf-8"
+    if scan.line[scan.at:scan.at + 8].upper() == b"CHARSET ":
+        scan.at += 8
+        charset, codec = _charset(scan.astring("a charset"))
+        scan.space()
+    keys = _Keys(scan, codec)
+    found = [keys.key(0)]
+    while scan.more():
+        found.append(keys.key(0))
+    return Search(charset, _all(found), uid)
+
+
+def _charset(data):
+    """Octets -> (name in upper case, Python's name)"""
+    codec = charsets.codec_name(data)
+    if codec is None:
+        raise tokens.Refused("charset not known", b"BADCHARSET (US-ASCII UTF-8)")
+    return data.decode("latin-1").upper(), codec
+
+
+def _all(keys):
+    return keys[0] if len(keys) == 1 else And(tuple(keys))
+
+
+class _Keys:
+    """Reads search keys from a scanner; `codec` is Python's name of the strings' charset."""
+    __slots__ = ("scan", "codec")
+
+    def __init__(self, scan, codec):
+        self.scan = scan
+        self.codec = codec
+
+    def key(self, depth):
+        """search-key"""
+        if depth > DEPTH_LIMIT:
+            raise self.scan.failed("at most %d levels of search keys" % DEPTH_LIMIT)
+        if self.scan.skip(b"("):
+            return _all(self.scan.items(lambda: self.key(depth + 1)))
+        if self.scan.peek() in b"0123456789*" and self.scan.peek():
+            return InSet(self.scan.sequence(), False)
+        start = self.scan.at
+        name = self.scan.keyword("a search key")
+        if name in NAMED:
+            return NAMED[name]
+        if name not in KEYS:
+            self.scan.at = start
+            raise self.scan.failed("a search key")
+        self.scan.space()
+        return KEYS[name](self, depth)
+
+    def text(self, expected="a string to search for"):
+        """astring in the command's charset -> str"""
+        start = self.scan.at
+        data = self.scan.astring(expected)
+        try:
+            return data.decode(self.codec)
+        except ValueError:
+            self.scan.at = min(start, len(self.scan.line))
+            raise self.scan.failed("a string in the charset of the command") from None
+
+    def flag_keyword(self):
+        """flag-keyword -> str"""
+        return self.scan.atom("a keyword").decode("ascii")
+
+    def field(self):
+        """header-fld-name -> str in lower case"""
+        return self.scan.astring("a field name").decode("latin-1").lower()
+
+    def day(self):
+        """date -> days since 1970-01-01"""
+        start = self.scan.at
+        _, day, rest = self.scan.match(_DATE, "a date like 1-Feb-1994").groups()
+        try:
+            return dates.parse_internal(day.rjust(2) + rest + b" 00:00:00 +0000").epoch // 86400
+        except ValueError:
+            self.scan.at = start
+            raise self.scan.failed("a date that exists") from None
+
+    def header(self):
+        """HEADER's two strings"""
+        field = self.field()
+        self.scan.space()
+        return Header(field, self.text())
+
+    def either(self, depth):
+        """OR's two keys"""
+        left = self.key(depth + 1)
+        self.scan.space()
+        return Or(left, self.key(depth + 1))
+
+
+#: Keys without arguments.
+NAMED = {
+    "ALL": And(()),
+    "NEW": And((HasFlag("\\Recent", True), HasFlag("\\Seen", False))),
+    "OLD": HasFlag("\\Recent", False),
+    "RECENT": HasFlag("\\Recent", True),
+}
+for _flag in tokens.SYSTEM_FLAGS.values():
+    NAMED[_flag[1:].upper()] = HasFlag(_flag, True)
+    NAMED["UN" + _flag[1:].upper()] = HasFlag(_flag, False)
+
+#: Keys with arguments: name -> (keys, depth) -> value; the space behind the name is consumed.
+KEYS = {
+    "NOT": lambda keys, depth: Not(keys.key(depth + 1)),
+    "OR": _Keys.either,
+    "UID": lambda keys, depth: InSet(keys.scan.sequence(), True),
+    "KEYWORD": lambda keys, depth: HasFlag(keys.flag_keyword(), True),
+    "UNKEYWORD": lambda keys, depth: HasFlag(keys.flag_keyword(), False),
+    "HEADER": lambda keys, depth: keys.header(),
+    "BCC": lambda keys, depth: Header("bcc", keys.text()),
+    "CC": lambda keys, depth: Header("cc", keys.text()),
+    "FROM": lambda keys, depth: Header("from", keys.text()),
+    "SUBJECT": lambda keys, depth: Header("subject", keys.text()),
+    "TO": lambda keys, depth: Header("to", keys.text()),
+    "BODY": lambda keys, depth: Contains(False, keys.text()),
+    "TEXT": lambda keys, depth: Contains(True, keys.text()),
+    "LARGER": lambda keys, depth: Size(True, keys.scan.number("a size", OCTETS_LIMIT)),
+    "SMALLER": lambda keys, depth: Size(False, keys.scan.number("a size", OCTETS_LIMIT)),
+    "BEFORE": lambda keys, depth: OnDay(False, "before", keys.day()),
+    "ON": lambda keys, depth: OnDay(False, "on", keys.day()),
+    "SINCE": lambda keys, depth: OnDay(False, "since", keys.day()),
+    "SENTBEFORE": lambda keys, depth: OnDay(True, "before", keys.day()),
+    "SENTON": lambda keys, depth: OnDay(True, "on", keys.day()),
+    "SENTSINCE": lambda keys, depth: OnDay(True, "since", keys.day()),
+}
