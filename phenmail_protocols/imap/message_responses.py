@@ -1,0 +1,86 @@
+"""ENVELOPE, BODY and BODYSTRUCTURE: what a message looks like, as bytes of the wire (RFC 3501 7.4.2 and 9: envelope, body).
+
+Pure: from `mail.headers` and a `mail.structure.Part`. Whatever the message is like, the answer is well-formed.
+"""
+from phenmail_protocols.mail import address, headers
+
+from .responses import NIL, nstring, string
+
+_FIELDS = frozenset((b"date", b"subject", b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc", b"in-reply-to", b"message-id"))
+_EMPTY_ENVELOPE = b"(" + b" ".join([NIL] * 10) + b")"
+_GROUP_END = b"(NIL NIL NIL NIL)"
+#: What stands for a message/rfc822 whose inside was not looked at: an empty message. The grammar has no message without one.
+_EMPTY_TEXT = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'
+
+
+def envelope(header):
+    """Header of a message as bytes -> ENVELOPE. A missing Sender or Reply-To is From (RFC 3501 7.4.2)."""
+    found = headers.collect(header, _FIELDS)
+    senders = _addresses(found.get(b"from"))
+    return b"(" + b" ".join((
+        _text(found.get(b"date")), _text(found.get(b"subject")), senders,
+        _addresses(found.get(b"sender"), senders), _addresses(found.get(b"reply-to"), senders),
+        _addresses(found.get(b"to")), _addresses(found.get(b"cc")), _addresses(found.get(b"bcc")),
+        _text(found.get(b"in-reply-to")), _text(found.get(b"message-id")))) + b")"
+
+
+def _text(values):
+    return nstring(headers.unfold(values[0])) if values else NIL
+
+
+def _addresses(values, otherwise=NIL):
+    """All addresses of one kind of field -> list of address structures, or `otherwise` when there is none"""
+    found = [_address(entry) for value in values or () for entry in address.parse_address_list(value)]
+    return b"(" + b"".join(found) + b")" if found else otherwise
+
+
+def _address(entry):
+    if isinstance(entry, address.Group):
+        return b"(NIL NIL " + string(entry.name) + b" NIL)" + b"".join(map(_address, entry.members)) + _GROUP_END
+    return b"(" + b" ".join((nstring(entry.name), nstring(entry.route), nstring(entry.local), nstring(entry.domain))) + b")"
+
+
+def bodystructure(part):
+    """Part -> BODYSTRUCTURE: with extension data"""
+    return _structure(part, True)
+
+
+def body(part):
+    """Part -> BODY: without extension data"""
+    return _structure(part, False)
+
+
+def _structure(part, extended):
+    if part.parts:
+        pieces = b"".join(_structure(child, extended) for child in part.parts) + b" " + string(part.subtype)
+        return b"(" + pieces + (b" " + _parameters(part.params) + _extension(part) if extended else b"") + b")"
+    pieces = [string(part.type), string(part.subtype), _parameters(part.params), nstring(part.id), nstring(part.description),
+              string(part.encoding), b"%d" % (part.end - part.body)]
+    kind = part.type.lower()
+    if kind == b"text":
+        pieces.append(b"%d" % part.lines)
+    elif kind == b"message" and part.subtype.lower() == b"rfc822":
+        pieces.extend(_message(part.message, extended))
+        pieces.append(b"%d" % part.lines)
+    return b"(" + b" ".join(pieces) + (b" " + nstring(part.md5) + _extension(part) if extended else b"") + b")"
+
+
+def _message(inside, extended):
+    """ENVELOPE and structure of the message in a message/rfc822"""
+    if inside is None:
+        return _EMPTY_ENVELOPE, _EMPTY_TEXT + (b" NIL NIL NIL NIL)" if extended else b")")
+    return envelope(inside.header), _structure(inside, extended)
+
+
+def _parameters(pairs):
+    return b"(" + b" ".join(string(word) for pair in pairs for word in pair) + b")" if pairs else NIL
+
+
+def _extension(part):
+    """body-fld-dsp, body-fld-lang, body-fld-loc, each with its space before"""
+    disposition = b" NIL"
+    if part.disposition is not None:
+        value, parameters = part.disposition
+        disposition = b" (" + string(value) + b" " + _parameters(parameters) + b")"
+    languages = b"(" + b" ".join(map(string, part.languages)) + b")" if part.languages else NIL
+    return disposition + b" " + languages + b" " + nstring(part.location)
