@@ -1,0 +1,28 @@
+"""Addresses of peers, written one way. Pure."""
+
+import socket
+
+
+def normalised(name):
+    """(host, port) from what getpeername or accept gives: IPv4 mapped into IPv6 becomes IPv4, a scope ("%eth0") goes; Unix: ("", 0)."""
+    if not isinstance(name, tuple):
+        return ("", 0)
+    host = name[0].partition("%")[0]
+    if host[:7].lower() == "::ffff:" and "." in host:
+        host = host[7:]
+    return (host, name[1])
+
+
+def is_loopback(host):
+    """Whether a normalised host is this machine: 127.0.0.0/8, ::1, or "" for a Unix socket."""
+    return host in ("", "::1") or host.startswith("127.")
+
+
+def network(host):
+    """What counts as one address for a limit: an IPv4 address; of an IPv6 address the /64, since one host has all of it."""
+    if ":" not in host:
+        return host
+    try:
+        return socket.inet_pton(socket.AF_INET6, host)[:8]
+    except OSError:
+        return host

@@ -1,0 +1,17 @@
+"""How a connection ends, or a line is refused. Four small exceptions, so that a protocol needs one `except` for each meaning."""
+
+
+class Disconnected(Exception):
+    """The connection is over: end of file, reset, a TLS error, or we gave it up. Nothing more can be read."""
+
+
+class TimedOut(Disconnected):
+    """The peer was silent too long, or a deadline ran out. After a read that timed out a last line may still be written."""
+
+
+class Stopping(Disconnected):
+    """The server stops. The connection itself still works: the handler may write its goodbye and returns."""
+
+
+class LineTooLong(Exception):
+    """A line was longer than its limit. It was read to its end and dropped: the next read starts at the next line."""

@@ -1,0 +1,102 @@
+"""TLS for server sockets: the only file that names `ssl`, and only inside its functions (a server without TLS never loads it).
+
+TLS 1.2 at least (RFC 8996, RFC 8314 4.1).
+"""
+
+import binascii
+import hashlib
+import logging
+import os
+import re
+import threading
+
+_log = logging.getLogger("phenmail.net")
+
+
+class CertificateError(Exception):
+    """There is no usable certificate; the text says why."""
+
+
+def server_side(sock, context):
+    """`sock` as TLS server socket, without handshake; takes the socket over. Raises OSError, ValueError."""
+    return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+
+
+def blocked():
+    """Two tuples of exceptions: wait until the socket can be read; wait until it can be written."""
+    import ssl
+    return (ssl.SSLWantReadError,), (ssl.SSLWantWriteError,)
+
+
+def server_context(certificate_path, key_path):
+    """An ssl.SSLContext for a server with this certificate (PEM, chain included) and key. Raises OSError (SSLError is one)."""
+    import ssl
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if hasattr(ssl, "TLSVersion"):
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    else:
+        context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
+    context.options |= getattr(ssl, "OP_NO_RENEGOTIATION", 0)
+    context.load_cert_chain(certificate_path, key_path, password=_no_password)
+    return context
+
+
+def _no_password():
+    """An encrypted key would make OpenSSL ask on the terminal; an empty answer makes it fail instead."""
+    return ""
+
+
+class Certificates(object):
+    """The server's certificate and key files; `context()` follows them when they change. For any number of threads."""
+
+    def __init__(self, certificate_path, key_path):
+        self.certificate_path = certificate_path
+        self.key_path = key_path
+        self._lock = threading.Lock()
+        self._seen = None
+        self._context = None
+
+    def context(self):
+        """The ssl.SSLContext of the files as they are now. Files that cannot be loaded leave the last good one in use, with a line in
+        the log; without a last good one CertificateError is raised."""
+        with self._lock:
+            signature = _signature(self.certificate_path), _signature(self.key_path)
+            if signature != self._seen or self._context is None:
+                self._load()
+                self._seen = signature
+            return self._context
+
+    def _load(self):
+        try:
+            self._context = server_context(self.certificate_path, self.key_path)
+        except (OSError, ValueError) as error:
+            problem = "certificate %s with key %s: %s" % (self.certificate_path, self.key_path, error)
+            if self._context is None:
+                raise CertificateError(problem)
+            _log.error("%s; the one before stays in use", problem)
+
+    def fingerprint(self):
+        """SHA-256 of the first certificate in the file as "AA:BB:…", the form that mail programs show. Raises CertificateError."""
+        try:
+            with open(self.certificate_path, "rb") as file:
+                digest = hashlib.sha256(first_der(file.read())).hexdigest().upper()
+        except (OSError, ValueError) as error:
+            raise CertificateError("certificate %s: %s" % (self.certificate_path, error))
+        return ":".join(digest[i:i + 2] for i in range(0, len(digest), 2))
+
+
+def _signature(path):
+    """What changes when a file is written or replaced; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def first_der(pem):
+    """The DER bytes of the first certificate in PEM text (bytes). Raises ValueError."""
+    found = re.search(b"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", pem, re.DOTALL)
+    if not found:
+        raise ValueError("holds no certificate")
+    return binascii.a2b_base64(found.group(1))
