@@ -1,0 +1,44 @@
+"""What the fault tests share: the compiled disk layer and quick folders to run on."""
+import os
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+from . import layer as layers
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if TOP not in sys.path:
+    sys.path.insert(0, TOP)
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    """The compiled disk layer; without a compiler its tests are skipped, but fail where CI is set."""
+    try:
+        return layers.build(str(tmp_path_factory.mktemp("disklayer")))
+    except layers.MissingCompiler as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def ground():
+    """An empty folder in memory where the machine has such: real fsyncs add nothing to what is tested here, and cost time."""
+    fast = "/dev/shm"
+    path = tempfile.mkdtemp(prefix="phenmail-faults-", dir=fast if os.access(fast, os.W_OK) else None)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def layer(library, ground):
+    """A layer over the empty folder `layer.root`."""
+    root, work = os.path.join(ground, "root"), os.path.join(ground, "work")
+    os.mkdir(root)
+    os.mkdir(work)
+    made = layers.Layer(library, root, work)
+    yield made
+    made.close()
