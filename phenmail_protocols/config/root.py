@@ -119,9 +119,11 @@ class Root:
 
         None for the root itself and for what lies outside of it.
         """
+        if not is_inside(path, self.path):
+            return None
         inner = os.path.relpath(os.path.realpath(path), os.path.realpath(self.path))
         first = inner.split(os.sep, 1)[0]
-        return first if first not in (os.curdir, os.pardir) and is_inside(path, self.path) else None
+        return None if first == os.curdir else first
 
 
 def is_component(name: str) -> bool:
@@ -130,7 +132,10 @@ def is_component(name: str) -> bool:
         return False
     if os.sep != "/" and (os.sep in name or ":" in name):
         return False
-    return len(os.fsencode(name)) <= 255
+    try:
+        return len(os.fsencode(name)) <= 255
+    except UnicodeEncodeError:
+        return False
 
 
 def is_inside(path: str, folder: str) -> bool:

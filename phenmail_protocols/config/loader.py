@@ -1,0 +1,132 @@
+"""Configuration files -> settings, or every mistake in them at once.
+
+The doors of this package.  The only file that imports jsoncomment, and only
+when a file is read; without it the standard json reads the same text.
+"""
+
+import json
+import os
+from typing import Any, Callable, Dict, Optional, Tuple
+
+from . import build
+from .checks import Reader
+from .documents import Document, from_values, read
+from .problems import ConfigError, Problem
+from .root import Root
+from .settings import FetcherSettings, Filter, Settings, UserSettings
+
+
+def load_server(root: Root, privileged: Optional[bool] = None,
+                host_name: Optional[Callable[[], str]] = None) -> Settings:
+    """Read the device's mail.jcfg.
+
+    In: `privileged`: ports below 1024 can be had (None: ask the system);
+    `host_name`: gives the host's full name (None: ask the system).
+    Raises ConfigError; OSError where the file cannot be read.
+    """
+    document = _read(root, root.configuration, root.device, True)
+    return _server(document, root, privileged, host_name)
+
+
+def server_from_dict(values: Dict[str, Any], root: Root, privileged: Optional[bool] = None,
+                     host_name: Optional[Callable[[], str]] = None) -> Settings:
+    """The same from the values that mail.jcfg would hold; raises ConfigError."""
+    return _server(from_values(_json_like(values)), root, privileged, host_name)
+
+
+def _server(document: Document, root: Root, privileged: Optional[bool],
+            host_name: Optional[Callable[[], str]]) -> Settings:
+    if privileged is None:
+        privileged = not hasattr(os, "geteuid") or os.geteuid() == 0
+    reader = Reader(document, root, allow_outside=True)
+    settings = build.server(reader, privileged, host_name or full_host_name)
+    _raise_problems(reader)
+    return settings
+
+
+def load_user(path: str, root: Root) -> UserSettings:
+    """Read a user's mail.jcfg; where there is none, the defaults.
+
+    In: the absolute path of the file, which lies in the mail folder.
+    Raises ConfigError; OSError where the file cannot be read.
+    """
+    reader = _user_reader(path, root)
+    settings = build.user(reader)
+    _raise_problems(reader)
+    return settings
+
+
+def load_filters(path: str, root: Root) -> Tuple[Filter, ...]:
+    """Read a filters.jcfg; none where it is missing.  Raises as load_user."""
+    reader = _user_reader(path, root)
+    filters = build.filters(reader)
+    _raise_problems(reader)
+    return filters
+
+
+def load_fetcher(path: str, root: Root) -> FetcherSettings:
+    """Read a mail-fetcher.jcfg; no accounts where it is missing.  Raises as load_user."""
+    reader = _user_reader(path, root)
+    settings = build.fetcher(reader)
+    _raise_problems(reader)
+    return settings
+
+
+def _user_reader(path: str, root: Root) -> Reader:
+    owner = root.identity_of(path)
+    if owner is None:
+        raise ConfigError([Problem(path, 0, 0, "", None, "a file inside the root folder")])
+    try:
+        document = _read(root, path, owner, False)
+    except FileNotFoundError:
+        document = from_values({}, _name(root, path))
+    return Reader(document, root, owner=owner, folder=os.path.dirname(path))
+
+
+def _raise_problems(reader: Reader) -> None:
+    if reader.problems:
+        raise ConfigError(sorted(reader.problems, key=lambda problem: problem[:3]))
+
+
+def _read(root: Root, path: str, owner: str, allow_outside: bool) -> Document:
+    def resolve(text: str, file: str) -> str:
+        return root.resolve(text, owner, allow_outside, os.path.dirname(file))
+
+    return read(path, _name(root, path), resolve, parse)
+
+
+def _name(root: Root, path: str) -> str:
+    """A file's name for messages: its path below the root."""
+    prefix = root.path.rstrip(os.sep) + os.sep
+    return path[len(prefix):] if path.startswith(prefix) else path
+
+
+def parse(text: str) -> Any:
+    """Values from clean JSON, as `scanner` gives it out."""
+    try:
+        from jsoncomment import JsonComment
+    except ImportError:
+        return json.loads(text)
+    # Its own choice could be another parser; its templates print to stdout.
+    return JsonComment(json).loads(text, template=False)
+
+
+def full_host_name() -> str:
+    """The host's full name as far as the system knows one, else localhost."""
+    import socket  # late: only where the configuration names no sender-domain
+
+    from .checks import is_host_name
+
+    name = socket.gethostname()
+    if "." not in name:
+        name = socket.getfqdn(name)
+    return name if is_host_name(name) else "localhost"
+
+
+def _json_like(values: Any) -> Any:
+    """Tuples become lists and keys text, as they would be in a file."""
+    if isinstance(values, dict):
+        return {str(key): _json_like(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_json_like(value) for value in values]
+    return values

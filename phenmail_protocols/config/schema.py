@@ -1,0 +1,284 @@
+"""What may be written in each configuration file: one table of options a file.
+
+A row is key, kind of value, default, help, and whether its part is not built
+yet; defaults, checks, unknown keys and "not yet" all follow from it.  Keys
+that exclude or need each other, and defaults that depend on others, are in
+`build.py`.
+"""
+
+from typing import Any
+
+from .actions import DomainsKind
+from .checks import (Bool, Choice, Integer, Kind, ListOf, MapOf, OneOfForms, Option, PathTo,
+                     Reader, Section, Switch, Text, is_host, is_host_name, seconds, size,
+                     split_port)
+from .problems import Path, shown
+from .root import is_component
+from .settings import Limits
+
+NONE = Limits()  # its fields are the defaults
+
+PORT = Integer(0, 65535, "a port number")
+REMOTE_PORT = Integer(1, 65535, "a port number")
+HOST = Text('a host name, an address, or "*" for every address',
+            lambda text: text == "*" or is_host(text))
+SERVER = Text("the name or address of a server", is_host)
+HOST_NAME = Text("a host name", is_host_name)
+IDENTITY = Text("the name of an identity: a folder of the root", is_component)
+
+
+class Receiver(Kind):
+    """`[priority, "server name"]`: one MX record (RFC 5321 section 5.1)."""
+
+    expected = '[priority, "server name"], the priority from 0 to 65535'
+
+    def accepts(self, value: Any) -> bool:
+        return (isinstance(value, (list, tuple)) and len(value) == 2
+                and Integer(0, 65535).accepts(value[0]) and HOST_NAME.accepts(value[1]))
+
+    def read(self, reader: Reader, path: Path, value: Any) -> Any:
+        clean = super().read(reader, path, value)
+        return None if clean is None else tuple(clean)
+
+
+class NameServer(Kind):
+    """`address` or `address:port`; gives (address, port)."""
+
+    expected = '"address" or "address:port" of a name server'
+
+    def read(self, reader: Reader, path: Path, value: Any) -> Any:
+        found = split_port(value, 53) if isinstance(value, str) else None
+        if found is None:
+            reader.problem(path, self.expected, value)
+        return found
+
+
+class ByType(Kind):
+    """An object whose key `type` says which table of options it follows."""
+
+    expected = 'an object with a "type"'
+
+    def __init__(self, **sections: Section) -> None:
+        self.sections = sections
+
+    def read(self, reader: Reader, path: Path, value: Any) -> Any:
+        if not isinstance(value, dict):
+            reader.problem(path, "an object: { … }", value)
+            return None
+        kind = value.get("type")
+        section = self.sections.get(kind) if isinstance(kind, str) else None
+        if section is None:
+            reader.problem(path + ("type",), 'a "type" that is one of '
+                           + ", ".join(shown(name) for name in self.sections), kind)
+            return None
+        return section.read(reader, path, value)
+
+
+# Listeners
+
+LISTEN = Section(
+    Option("host", HOST, "*", "where to listen"),
+    Option("port", PORT, None, "0 picks a free one"),
+    Option("tls", Choice("implicit", "starttls", "none"), None, "how TLS begins, if at all"),
+    Option("plaintext-auth", Bool(), False, "take passwords in the clear off the loopback"),
+)
+ADDRESS = (
+    Option("host", HOST, None, "where to listen; every address if absent"),
+    Option("port", PORT, None, "0 picks a free one"),
+)
+LISTENERS = (
+    Option("listen", ListOf(LISTEN, "listeners"), None, "several listeners"),
+    Option("disabled", Bool(), False, "true closes this section's listeners"),
+)
+PLAIN = (
+    Option("disable-ssl", Bool(), None, "no implicit TLS; STARTTLS is still offered"),
+    Option("plaintext-auth", Bool(), None, "take passwords in the clear off the loopback"),
+)
+READING = Switch(*ADDRESS, *PLAIN, *LISTENERS,
+                 Option("debug", Bool(), False, "log the dialogue without secrets"))
+SMTP = Switch(*ADDRESS, *LISTENERS,
+              Option("max-size", size(1024), None, "the largest message from outside"),
+              Option("only-relay", Bool(), False, "no public listener"))
+LMTP = Switch(*ADDRESS,
+              Option("socket", PathTo("a Unix socket"), None, "instead of host and port"),
+              Option("disabled", Bool(), False, "true closes the listener"))
+RELAY = Switch(
+    *ADDRESS, *PLAIN, *LISTENERS,
+    Option("dkim-key", PathTo("the private key"), None, "signs what leaves", not_yet=True),
+    Option("dkim-selector", HOST_NAME, "all", "the key's name in the DNS", not_yet=True),
+    Option("queue-folder", PathTo("a folder"), None, "mail on its way out", not_yet=True),
+    Option("remote-port", REMOTE_PORT, 25, "the port of other servers", not_yet=True))
+
+# Parts of the server
+
+HOSTED = Section(
+    Option("server", SERVER, None, "the smarthost", required=True),
+    Option("port", REMOTE_PORT, 587, "465 is implicit TLS"),
+    Option("username", Text(), None, "the name to log in with"),
+    Option("password", Text(), None, "plain or obscured", secret=True),
+    Option("require-tls", Bool(), True, "never send without TLS"),
+    Option("require-authentication", Bool(), True, "never send without login"))
+RESOLVER = Section(
+    Option("nameservers", ListOf(NameServer(), "addresses"), (), "the system's if absent"),
+    Option("timeout", seconds(0.1, 300), 10.0, "how long to wait for an answer"))
+BOUNCE = Section(
+    Option("subject", Text(), None, "the subject of a bounce"),
+    Option("warning", Text("a text", limit=10000, lines=True), None,
+           "the words for people; {reason} and {headers} are filled in"))
+TLS = Section(
+    Option("certificate", PathTo("a certificate file"), None, "PEM, with its chain"),
+    Option("key", PathTo("a key file"), None, "PEM, without a passphrase"))
+INBOUND = Section(Option("dmarc", Choice("report", "enforce"), "report",
+                         "what to do with the judgement of mail from outside"))
+LIMITS = Section(
+    Option("connections", Integer(1, 1000000), NONE.connections, "at once in all"),
+    Option("connections-per-address", Integer(1, 1000000), NONE.connections_per_address,
+           "at once from one address"),
+    # RFC 5321 section 4.5.3.1.4: 512 octets at least, more with extensions.
+    Option("line", size(1024, 1024 ** 2), NONE.line, "the longest command line"),
+    Option("smtp-idle-timeout", seconds(), NONE.smtp_idle_timeout, "between two commands"),
+    Option("imap-idle-timeout", seconds(), NONE.imap_idle_timeout, "RFC 3501: 30 min at least"),
+    Option("pop-idle-timeout", seconds(), NONE.pop_idle_timeout, "RFC 1939: 10 min at least"),
+    Option("command-timeout", seconds(), NONE.command_timeout, "for one whole command"),
+    Option("login-timeout", seconds(), NONE.login_timeout, "until somebody has logged in"),
+    Option("message-size", size(65536), NONE.message_size, "the largest message"),
+    # RFC 5321 section 4.5.3.1.8: 100 at least.
+    Option("recipients", Integer(100, 1000000), NONE.recipients, "of one message"),
+    Option("errors", Integer(1, 1000), NONE.errors, "wrong commands until the connection ends"),
+    Option("login-failures", Integer(1, 1000), NONE.login_failures,
+           "wrong logins until the connection ends"),
+    Option("disk-reserve", size(0), NONE.disk_reserve, "bytes of the disk that mail leaves free"))
+
+# Filters
+
+ACTION_WORDS = {"accept": False, "reject": False, "discard": None,
+                "flag": True, "copy": True, "forward": True}
+
+
+def is_filter_action(text: str) -> bool:
+    """Whether text is `word` or `word:argument` with the argument that it needs."""
+    word, colon, argument = text.partition(":")
+    if word not in ACTION_WORDS or (colon and not argument.strip()):
+        return False
+    needs = ACTION_WORDS[word]
+    return not colon if needs is None else bool(colon) or not needs
+
+
+HEADER = Text('a header\'s name, "*from", "*to", "*tag", "*size" or "*body"',
+              lambda text: text in ("*from", "*to", "*tag", "*size", "*body")
+              or all("!" <= c <= "~" and c not in ":*" for c in text))
+MATCH = Section(
+    Option("type", Choice("match"), "match", "compares a header"),
+    Option("header", OneOfForms("a header's name or a list of them",
+                                {str: HEADER, tuple: ListOf(HEADER, "header names")}),
+           "Subject", "what is looked at"),
+    Option("mode", Choice("contains", "startswith", "endswith", "is", "regex"), "contains",
+           "how it is compared"),
+    Option("content", Text("a text", limit=10000), "", "what is looked for", required=True),
+    Option("action", Text('accept[:folder], reject[:reason], discard, flag:name, copy:address '
+                          "or forward:address", is_filter_action),
+           "", "what is done then", required=True),
+    Option("name", Text(), None, "the reason of a bare reject"))
+PY = Section(
+    Option("type", Choice("py"), "py", "runs Python"),
+    Option("code", Text('"file:name.py" or the code itself', limit=1024 ** 2, lines=True),
+           "", "what is run", required=True),
+    Option("authorization", Text(), None, "the administrator's signature"))
+FILTER_LIST = ListOf(ByType(match=MATCH, py=PY), "filters")
+FILTERS = Section(Option("filters", FILTER_LIST, (), "the first decision wins"))
+
+# The server's mail.jcfg
+
+SERVER_FILE = Section(
+    Option("sender-domain", HOST_NAME, None, "the name of this mail domain and of the HELO"),
+    Option("receivers", ListOf(Receiver(), "MX records"), (), "the servers that receive its mail"),
+    Option("domains", DomainsKind(), None, "who gets mail, and what is done with it"),
+    Option("relay", RELAY, None, "submission, and the queue of what leaves"),
+    Option("hosted", HOSTED, None, "a smarthost instead of relaying directly", not_yet=True),
+    Option("smtp", SMTP, None, "the public listener"),
+    Option("imap", READING, None, "IMAP4"),
+    Option("pop", READING, None, "POP3"),
+    Option("pop3", READING, None, "the same as pop"),
+    Option("lmtp", LMTP, None, "local delivery for another mail server in front"),
+    Option("resolver", RESOLVER, None, "name servers", not_yet=True),
+    Option("bounce", BOUNCE, None, "the words of a bounce", not_yet=True),
+    Option("admin", ListOf(IDENTITY, "identities"), (), "identities that need no authorization"),
+    Option("tls", TLS, None, "certificate and key"),
+    Option("global-filters", FILTER_LIST, (), "for users with use-global-filters", not_yet=True),
+    Option("run-as", Text("the name of a system user"), None, "who to be after binding ports"),
+    Option("plugins", MapOf(Text("a plugin's name", lambda text: " " not in text),
+                            Text('"module:object"', lambda text: _is_entry_point(text)),
+                            'names and "module:object"'), None, "programs that get mail",
+           not_yet=True),
+    Option("inbound", INBOUND, None, "mail from outside", not_yet=True),
+    Option("python", Text("the path of a Python interpreter"), None, "runs code filters"),
+    Option("limits", LIMITS, None, "bounds"))
+
+
+def _is_entry_point(text: str) -> bool:
+    module, colon, name = text.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in
+                               module.split(".") + name.split("."))
+
+
+# A user's mail.jcfg
+
+
+def is_stored_passphrase(text: str) -> bool:
+    """Whether text has one of the forms in which passphrases are kept."""
+    if text.startswith(("pbkdf2-sha256$", "scrypt$")):
+        return text.isprintable() and " " not in text and text.count("$") >= 2
+    return len(text) == 64 and all(c in "0123456789abcdefABCDEF" for c in text)
+
+
+USER_FILE = Section(
+    Option("passphrase", Text("the sha256 of a passphrase in 64 hexadecimal digits, "
+                              '"pbkdf2-sha256$…" or "scrypt$…"', is_stored_passphrase),
+           None, "for SMTP, IMAP and POP3", secret=True),
+    Option("scram", Text('"SCRAM-SHA-256$…"',
+                         lambda text: text.startswith("SCRAM-SHA-256$")),
+           None, "the secret of RFC 5803", secret=True),
+    Option("pop3pwd", Text("an obscured passphrase"), None,
+           "for APOP and CRAM-MD5", secret=True),
+    Option("external-MDA", Text("a command or an address", limit=10000), None,
+           "gets this user's mail instead of the mailbox", not_yet=True),
+    Option("authorization", Text(limit=10000), None,
+           "the administrator's signature", not_yet=True),
+    Option("delivery", PathTo("a folder"), None, "drop folder for other programs", not_yet=True),
+    Option("filters", PathTo("a filter file"), None, "the filter file", not_yet=True),
+    Option("use-global-filters", Bool(), False, "apply the server's too", not_yet=True))
+
+# A user's mail-fetcher.jcfg
+
+
+def is_box_action(text: str) -> bool:
+    """`filter`, `filter:folder`, `accept:Box`, `accept:folder:Box`, `delete`."""
+    parts = text.split(":")
+    counts = {"filter": (1, 2), "accept": (2, 3), "delete": (1,)}
+    return len(parts) in counts.get(parts[0], ()) and all(part.strip() for part in parts)
+
+
+BOX = Text("the name of a mailbox there")
+BOX_ACTION = Text("filter, filter:folder, accept:Box, accept:folder:Box or delete", is_box_action)
+FETCH_ACCOUNT = Section(
+    Option("server", SERVER, None, "where the mail lies", required=True),
+    Option("port", REMOTE_PORT, None, "143, 993, 110 or 995 if absent"),
+    Option("protocol", Choice("imap", "imaps", "pop", "pops", "imap4", "pop3"), "imaps",
+           "how it is fetched"),
+    Option("starttls", Bool(), False, "begin TLS on the plain port"),
+    Option("username", Text(), None, "the name to log in with", required=True),
+    Option("passphrase", Text(), None, "plain or obscured", secret=True, required=True),
+    Option("period", seconds(1), 300.0, "between two looks"),
+    Option("first-time", Choice("ignore-all", "download-all"), "ignore-all",
+           "what to do with the mail that is there already"),
+    Option("boxes", ListOf(OneOfForms("a mailbox's name or {name: action}",
+                                      {str: BOX, dict: MapOf(BOX, BOX_ACTION, "name and action")}),
+                           "mailboxes"), ("Inbox",), "what is fetched, and where to"),
+    Option("idle", Bool(), True, "wait for news where the server can"),
+    Option("remove", Bool(), False, "remove at the source after delivery"))
+FETCHER_FILE = Section(
+    Option("device", IDENTITY, None, "only on this device"),
+    Option("mail-folders", MapOf(Text("a name without colon", lambda text: ":" not in text),
+                                 PathTo("a mail folder"), "names and paths"), None,
+           "where mail may go"),
+    Option("accounts", ListOf(FETCH_ACCOUNT, "accounts"), (), "mailboxes elsewhere"))
