@@ -1,4 +1,4 @@
-"""How a connection ends, or a line is refused. Four small exceptions, so that a protocol needs one `except` for each meaning."""
+"""How a connection ends, or a line is refused, and what is wrong with a certificate: one small exception for each meaning."""
 
 
 class Disconnected(Exception):
@@ -15,3 +15,7 @@ class Stopping(Disconnected):
 
 class LineTooLong(Exception):
     """A line was longer than its limit. It was read to its end and dropped: the next read starts at the next line."""
+
+
+class CertificateError(Exception):
+    """There is no usable certificate; the text says why."""

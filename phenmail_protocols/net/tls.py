@@ -9,12 +9,24 @@ import logging
 import os
 import re
 import threading
+import time
+from typing import NamedTuple
+
+from . import selfsigned
+from .errors import CertificateError
+from .selfsigned import NoCertificateTool
+
+__all__ = ["CertificateError", "Certificates", "ClockWrong", "Facts", "NoCertificateTool", "blocked", "ensure_self_signed", "facts",
+           "server_context", "server_side"]
 
 _log = logging.getLogger("phenmail.net")
 
+RENEW = 30 * 86400           # seconds before its end that a certificate of ours is made anew
+EARLIEST = 1704067200        # 2024-01-01: a clock before it was never set (small machines start in 1970)
 
-class CertificateError(Exception):
-    """There is no usable certificate; the text says why."""
+
+class ClockWrong(CertificateError):
+    """The clock shows a time before 2024: a certificate made now would not be valid when the clock is set."""
 
 
 def server_side(sock, context):
@@ -100,3 +112,61 @@ def first_der(pem):
     if not found:
         raise ValueError("holds no certificate")
     return binascii.a2b_base64(found.group(1))
+
+
+class Facts(NamedTuple):
+    """What a certificate says: `not_before`, `not_after` in epoch seconds, `names` (its subjectAltName as text), `ours`: self-signed by us."""
+    not_before: float
+    not_after: float
+    names: tuple
+    ours: bool
+
+
+def facts(certificate_path):
+    """Facts of the first certificate in a PEM file. Raises OSError (SSLError is one) where it cannot be read."""
+    import ssl
+    decoded = ssl._ssl._test_decode_cert(certificate_path)  # the library's only decoder for a certificate that nobody presented yet
+    subject = dict(pair for part in decoded["subject"] for pair in part)
+    return Facts(ssl.cert_time_to_seconds(decoded["notBefore"]), ssl.cert_time_to_seconds(decoded["notAfter"]),
+                 tuple(name for _, name in decoded.get("subjectAltName", ())),
+                 decoded["subject"] == decoded["issuer"] and subject.get("organizationName") == selfsigned.ORGANIZATION)
+
+
+def ensure_self_signed(certificate_path, key_path, names, clock=time.time):
+    """Makes a self-signed pair for `names` where there is none, and renews ours 30 days before its end with the same key; True when it did.
+
+    Certificates of others are never touched. Call it at start and daily: `Certificates` then notices the new file.
+    Raises NoCertificateTool, ClockWrong, CertificateError.
+    """
+    now = clock()
+    if not _is_due(certificate_path, key_path, now):
+        return False
+    if now < EARLIEST:
+        raise ClockWrong("no certificate is made: the clock is wrong, it shows a time before 2024")
+    try:
+        selfsigned.make(certificate_path, key_path, names)
+    except OSError as error:
+        raise CertificateError("cannot make a certificate at %s: %s" % (certificate_path, error))
+    return True
+
+
+def _is_due(certificate_path, key_path, now):
+    if not os.path.exists(certificate_path):
+        return True
+    try:
+        known = facts(certificate_path)
+    except OSError:
+        return False  # whoever put it there has to mend it: `Certificates` says so
+    if not known.ours:
+        return False
+    if now >= EARLIEST and not known.not_before - 86400 < now < known.not_after - RENEW:
+        return True  # it ends soon, or was made while the clock was far ahead
+    return not _fit(certificate_path, key_path)
+
+
+def _fit(certificate_path, key_path):
+    try:
+        server_context(certificate_path, key_path)
+    except OSError:
+        return False
+    return True
