@@ -106,7 +106,7 @@ def _nothing(scan):
 def _authenticate(scan):
     scan.space()
     mechanism = scan.keyword("a SASL mechanism")
-    if not scan.skip(b" "):
+    if not scan.more():
         return values.Authenticate(mechanism, None)
     start = scan.at
     base64 = scan.match(_BASE64, 'base64 or "="').group()

@@ -35,10 +35,12 @@ def search(scan, uid):
 
 def _charset(data):
     """Octets -> (name in upper case, Python's name)"""
-    codec = charsets.codec_name(data)
+    name = data.decode("latin-1").upper()
+    # mail reads US-ASCII with a forgiving eye; here it is what it says.
+    codec = "ascii" if name == "US-ASCII" else charsets.codec_name(data)
     if codec is None:
         raise tokens.Refused("charset not known", b"BADCHARSET (US-ASCII UTF-8)")
-    return data.decode("latin-1").upper(), codec
+    return name, codec
 
 
 def _all(keys):
