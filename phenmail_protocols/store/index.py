@@ -218,6 +218,23 @@ class Index:
             "SELECT uid, letters, modseq, size, date FROM message "
             "WHERE mailbox = ? ORDER BY uid", (mailbox,)).fetchall()
 
+    def counts(self, mailbox, recent):
+        """(messages, unseen, recent ones) of a mailbox."""
+        return self._database.execute(
+            "SELECT COUNT(*), COALESCE(SUM(instr(letters, 'S') = 0), 0), "
+            "COALESCE(SUM(uid >= ?), 0) FROM message WHERE mailbox = ?",
+            (recent, mailbox)).fetchone()
+
+    def uids_of(self, mailbox, uids):
+        """Those of ``uids`` (ascending) that are there."""
+        return [row[0] for row in self.select(mailbox, uids)]
+
+    def touch_messages(self, mailbox, modseq):
+        """Give every message the mod-sequence ``modseq``."""
+        self._database.execute(
+            "UPDATE message SET modseq = ? WHERE mailbox = ?",
+            (modseq, mailbox))
+
     def changed_since(self, mailbox, modseq):
         """(uid, letters, modseq, size, date) of those changed after it."""
         return self._database.execute(

@@ -93,15 +93,48 @@ def listing(folder):
     counts as in ``cur``. Raises FileNotFoundError where the folder is gone.
     """
     found = {}
-    for file_name in os.listdir(os.path.join(folder, "new")):
-        if not file_name.startswith("."):
-            name, letters = split(file_name)
-            found[name] = (1, letters, file_name)
-    for file_name in os.listdir(os.path.join(folder, "cur")):
-        if not file_name.startswith("."):
-            name, letters = split(file_name)
-            found[name] = (0, letters, file_name)
+    for fresh, part in ((1, "new"), (0, "cur")):
+        for file_name in os.listdir(os.path.join(folder, part)):
+            if not file_name.startswith("."):
+                name, letters = split(file_name)
+                found[name] = (fresh, letters, file_name)
     return found
+
+
+def mend(folder):
+    """Give every file the one name under which we look for it.
+
+    A name twice, in ``new`` and ``cur``, is one message whose move was cut
+    short, or two that share a name by accident: those are told apart.
+    """
+    seen = {}
+    for fresh, part in ((0, "cur"), (1, "new")):
+        directory = os.path.join(folder, part)
+        for file_name in os.listdir(directory):
+            if file_name.startswith("."):
+                continue
+            name, letters = split(file_name)
+            if "\n" in name or not name:
+                name = unique_name()
+            elif name in seen:
+                if os.path.samefile(os.path.join(directory, file_name),
+                                    seen[name]):
+                    os.unlink(os.path.join(directory, file_name))
+                    continue
+                name = unique_name()
+            right = os.path.join(folder, path(fresh, name, letters))
+            here = os.path.join(directory, file_name)
+            if right != here:
+                os.rename(here, right)
+            seen[name] = right
+
+
+def is_odd(found):
+    """Is there a file in ``listing``'s answer that ``mend`` would rename?"""
+    return any(
+        file_name != (name if fresh else name + INFO + letters)
+        or not name or "\n" in name
+        for name, (fresh, letters, file_name) in found.items())
 
 
 def times(folder):

@@ -7,7 +7,9 @@ It is Dovecot's ``dovecot-uidlist`` version 3: a header line with UIDVALIDITY
 * N is a ceiling: no UID at or above it was ever given out. It is raised by a
   block at a time and flushed before any UID of the block is used, so that a
   lost tail of the file (power) never makes a UID name two messages.
-* ``M`` is the same ceiling for mod-sequences.
+* ``M`` is the same ceiling for mod-sequences, and ``P`` tells in which mail
+  folder the file was written (account.py's marker): a restored or copied
+  folder is another one.
 
 N and M have a fixed width and are overwritten in place: ten and sixteen bytes
 in the file's first sector. Lines are appended without a flush. A line counts
@@ -30,7 +32,8 @@ class Header(NamedTuple):
     uidvalidity: int
     uid_ceiling: int
     modseq_ceiling: int
-    extra: bytes  # Dovecot's other fields, with a space before each
+    marker: str = ""
+    extra: bytes = b""  # Dovecot's other fields, with a space before each
 
 
 def render(header, lines):
@@ -41,9 +44,10 @@ def render(header, lines):
 
 
 def _render_header(header):
-    return b"3 V%010d N%010d M%016d%s\n" % (
+    marker = " P" + header.marker if header.marker else ""
+    return b"3 V%010d N%010d M%016d%s%s\n" % (
         header.uidvalidity, header.uid_ceiling, header.modseq_ceiling,
-        header.extra)
+        marker.encode("ascii"), header.extra)
 
 
 def parse(data):
@@ -57,7 +61,7 @@ def parse_lines(data):
     listed = {}
     for uid, name in _LINE.findall(whole):
         number = int(uid)
-        if 0 < number < 1 << 32:
+        if 0 < number < 1 << 31:
             listed[os.fsdecode(name)] = number
     return listed
 
@@ -67,18 +71,20 @@ def _parse_header(data):
     if match is None:
         return None
     fields = {b"V": 0, b"N": 1, b"M": 1}
-    extra = b""
+    marker, extra = "", b""
     for field in match.group(1).split():
         key, value = field[:1], field[1:]
         if key in fields:
             if not value.isdigit() or len(value) > 19:
                 return None
             fields[key] = int(value)
+        elif key == b"P":
+            marker = value.decode("ascii", "replace")
         else:
             extra += b" " + field
     if not 0 < fields[b"V"] < 1 << 32 or fields[b"N"] >= 1 << 32:
         return None
-    return Header(fields[b"V"], fields[b"N"], fields[b"M"], extra)
+    return Header(fields[b"V"], fields[b"N"], fields[b"M"], marker, extra)
 
 
 class UidList:
@@ -105,10 +111,12 @@ class UidList:
             return 0, 0
         return status.st_ino, status.st_size
 
-    def is_as_left(self):
-        """Is the file the one that is open here, with nothing added to it?"""
-        return (self._identity is not None
-                and self.stamp() == (self._identity, self.size))
+    def is_open(self, inode, size):
+        """Is this the open file? Others may have appended up to ``size``."""
+        if self._identity != inode or self._descriptor < 0:
+            return False
+        self.size = size
+        return True
 
     def read(self):
         """Open and read the file: ``(header or None, {name: uid})``."""
@@ -146,23 +154,28 @@ class UidList:
             raise OSError(28, "no space left for the list of UIDs")
         self.size += written
 
-    def raise_ceilings(self, uid_ceiling, modseq_ceiling):
-        """Make both ceilings durable; the header must be of our form."""
-        header = self.header._replace(
-            uid_ceiling=uid_ceiling, modseq_ceiling=modseq_ceiling)
+    def is_copy(self, marker):
+        """Was the file written in another folder than ``marker`` tells?"""
+        return self.header.marker not in ("", marker)
+
+    def raise_ceilings(self, uid_ceiling, modseq_ceiling, marker):
+        """Make both ceilings durable; neither ever falls."""
+        first = os.pread(self._descriptor, 4096, 0)
+        old = first[:first.find(b"\n") + 1]
+        now = _parse_header(old) or self.header
+        header = now._replace(
+            uid_ceiling=max(uid_ceiling, now.uid_ceiling),
+            modseq_ceiling=max(modseq_ceiling, now.modseq_ceiling),
+            marker=marker)
         line = _render_header(header)
-        if os.pread(self._descriptor, len(line), 0)[-1:] != b"\n" or len(
-                line) != self._header_length():
+        if len(line) == len(old):
+            os.pwrite(self._descriptor, line, 0)
+            os.fsync(self._descriptor)
+            self.header = header
+        else:  # Dovecot wrote it, or its width changed
             listed = parse_lines(_read_all(self._descriptor))
             self.replace(header, sorted(
                 (uid, name) for name, uid in listed.items()))
-            return
-        os.pwrite(self._descriptor, line, 0)
-        os.fsync(self._descriptor)
-        self.header = header
-
-    def _header_length(self):
-        return os.pread(self._descriptor, 4096, 0).find(b"\n") + 1
 
 
 def _read_all(descriptor):

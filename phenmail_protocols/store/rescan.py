@@ -1,0 +1,205 @@
+"""What the files of a mailbox say, taken into the index.
+
+The Maildir is the truth: other programs drop files into it, rename them
+(flags) and remove them; a crash leaves a file without its row, or a line in
+the UID list without its file. All of that is found here, by comparing names.
+
+A folder is listed again when its mtime is another than at the last listing,
+and once more when it was written to within GRAIN of that listing: a later
+change in the same tick of the file system's clock would not show.
+"""
+import logging
+import os
+import time
+
+from . import errors, maildir
+from .index import MailboxRow, MessageRow
+from .uidlist import BLOCK, Header
+
+GRAIN = 2.0  # seconds; FAT has the coarsest clock
+JUMP = 1 << 20  # more numbers than are given out between two backups
+_log = logging.getLogger("phenmail.store")
+
+
+def is_due(mailbox):
+    """Must the folder be listed? Raises FileNotFoundError when it's gone."""
+    times = maildir.times(mailbox.path)
+    if times == (mailbox.row.new_time, mailbox.row.cur_time):
+        return False
+    if mailbox.scanned is None or mailbox.scanned[0] != times:
+        return True
+    return time.time() - max(times) / 1e9 > GRAIN
+
+
+def adopt(account, mailbox):
+    """Make the index row of a folder that the index doesn't know."""
+    header, listed = mailbox.list.read()
+    is_new = header is None
+    if is_new:
+        header = Header(
+            new_uidvalidity(account), 1 + BLOCK, 1 + BLOCK, account.identity,
+            b" G" + os.urandom(16).hex().encode("ascii"))
+        mailbox.list.replace(header, [])
+    mailbox.row = account.index.add_mailbox(MailboxRow(
+        0, mailbox.folder, header.uidvalidity, 1, 1, 1, 0, 0, 0, 0))
+    if not is_new:
+        mailbox.row = resume(account, mailbox.row, mailbox.list)
+    rescan(account, mailbox, known_uids=listed)
+    if not is_new:  # what was new to somebody once is not new again
+        mailbox.save_locked(recent=mailbox.row.uidnext)
+
+
+def new_uidvalidity(account):
+    """One that no mailbox of the account ever had, as far as is known."""
+    last = max([int(account.index.value("uidvalidity", 0))] + [
+        row.uidvalidity for row in account.index.mailboxes()])
+    value = max(int(time.time()), last + 1) & 0xFFFFFFFF
+    account.index.set_value("uidvalidity", value)
+    return value
+
+
+def resume(account, row, listed):
+    """Go past every number of a mailbox that may have been given out: row.
+
+    After power loss, and for an index that was lost, these are below the
+    ceilings; in a restored or copied folder, which the marker in the list's
+    header tells, somewhere above.
+    """
+    uidnext = max(row.uidnext, listed.header.uid_ceiling)
+    modseq = max(row.modseq, listed.header.modseq_ceiling)
+    if listed.is_copy(account.identity):
+        uidnext, modseq = uidnext + JUMP, modseq + JUMP
+        _log.warning(
+            "%s: this is a restored or copied folder; new messages get UIDs "
+            "from %d on", listed.path, uidnext)
+    listed.raise_ceilings(uidnext + BLOCK, modseq + BLOCK, account.identity)
+    account.index.touch_messages(row.id, modseq)
+    row = row._replace(uidnext=uidnext, modseq=modseq, list_inode=0,
+                       list_size=0, new_time=0, cur_time=0)
+    account.index.update_mailbox(row)
+    return row
+
+
+def rescan(account, mailbox, known_uids=None):
+    """List the folder and take in the difference.
+
+    ``known_uids``: ``{name: uid}`` whose UIDs hold although they lie below
+    the next UID: the index is being made anew.
+    """
+    listed = _read_list(account, mailbox)
+    floor = mailbox.row.uidnext
+    if known_uids is not None:
+        listed, floor = known_uids, 1
+    when = time.time()
+    times = maildir.times(mailbox.path)
+    found = maildir.listing(mailbox.path)
+    if maildir.is_odd(found):
+        maildir.mend(mailbox.path)
+        found = maildir.listing(mailbox.path)
+    mailbox.letters.read()
+    rows = list(map(MessageRow._make, account.index.messages(mailbox.row.id)))
+    missing = [row for row in rows if row.name not in found]
+    if missing:  # a file renamed while it was listed can be missed, once
+        again = maildir.listing(mailbox.path)
+        found = dict(again, **{
+            name: entry for name, entry in found.items() if name in again})
+        missing = [row for row in missing if row.name not in again]
+    _apply(account, mailbox, rows, missing, found, listed, floor)
+    _settle(mailbox, times, when, len(listed), len(found))
+
+
+def _read_list(account, mailbox):
+    """``{name: uid}``; the file is written anew where it is lost or old.
+
+    Raises FileNotFoundError when its UIDVALIDITY is newer than the index's:
+    somebody made the mailbox anew, and it is not the one that was open.
+    """
+    row = mailbox.row
+    header, listed = mailbox.list.read()
+    if header is not None and header.uidvalidity == row.uidvalidity:
+        return listed
+    if header is not None and header.uidvalidity > row.uidvalidity:
+        account.index.remove_mailbox(row.id)
+        mailbox.gone_locked()
+        raise errors.NotFound()
+    rows = account.index.messages(row.id)
+    mailbox.list.replace(
+        Header(row.uidvalidity, row.uidnext + BLOCK, row.modseq + BLOCK,
+               account.identity), [(message[0], message[1])
+                                   for message in rows])
+    return {message[1]: message[0] for message in rows}
+
+
+def _apply(account, mailbox, rows, missing, found, listed, floor):
+    names = {row.name for row in rows}
+    arrived = [name for name in found if name not in names]
+    changed = [(row, found[row.name]) for row in rows
+               if row.name in found
+               and found[row.name][:2] != (row.fresh, row.letters)]
+    uidnext = max([mailbox.row.uidnext] + [
+        uid + 1 for uid in listed.values()])
+    if not (missing or arrived or changed):
+        if uidnext != mailbox.row.uidnext:
+            mailbox.save_locked(uidnext=uidnext)
+        return
+    numbered = _number(arrived, listed, floor, uidnext)
+    modseq = mailbox.row.modseq + 1
+    uidnext = max([uidnext] + [uid + 1 for uid, _ in numbered])
+    header = mailbox.list.header
+    if uidnext > header.uid_ceiling or modseq >= header.modseq_ceiling:
+        mailbox.list.raise_ceilings(
+            uidnext + BLOCK, modseq + BLOCK, account.identity)
+    new = _measured(mailbox.path, numbered, found, modseq)
+    mailbox.list.append([(row.uid, row.name) for row in new
+                         if listed.get(row.name) != row.uid])
+    index, box = account.index, mailbox.row.id
+    index.remove_messages(box, [row.uid for row in missing], modseq)
+    index.set_flags(box, [
+        (fresh, letters, modseq, row.uid)
+        for row, (fresh, letters, _) in changed])
+    index.add_messages(box, new)
+    mailbox.save_locked(uidnext=uidnext, modseq=modseq)
+    mailbox.reload_locked()
+
+
+def _number(arrived, listed, floor, uidnext):
+    """[(uid, name)] ascending: listed UIDs that were never visible hold."""
+    held = {}
+    for name in arrived:
+        if listed.get(name, 0) >= floor:
+            held.setdefault(listed[name], name)
+    kept = set(held.values())
+    others = sorted((name for name in arrived if name not in kept),
+                    key=_arrival)
+    return sorted(held.items()) + list(enumerate(others, uidnext))
+
+
+def _arrival(name):
+    seconds = name.partition(".")[0]
+    return int(seconds) if seconds.isdigit() else 0, name
+
+
+def _measured(path, numbered, found, modseq):
+    rows = []
+    for uid, name in numbered:
+        fresh, letters, file_name = found[name]
+        try:
+            size, date = maildir.measure("%s/%s/%s" % (
+                path, "new" if fresh else "cur", file_name), name)
+        except FileNotFoundError:
+            continue  # gone again
+        rows.append(MessageRow(uid, name, fresh, letters, size, date, modseq))
+    return rows
+
+
+def _settle(mailbox, times, when, lines, messages):
+    """Remember what was listed, if no later change can hide behind it."""
+    mailbox.scanned = times, when
+    if lines > 2 * messages + 1000:
+        mailbox.compact_list_locked()
+    stamp = mailbox.list.stamp()
+    settled = times if when - max(times) / 1e9 > GRAIN else (0, 0)
+    row = mailbox.row
+    if (settled + stamp) != (row.new_time, row.cur_time, row.list_inode,
+                             row.list_size):
+        mailbox.save_locked(new_time=settled[0], cur_time=settled[1])
