@@ -3,12 +3,16 @@
 Only charsets that Python names are looked up: a lookup of an unknown name is an import attempt that Python remembers for ever, and
 the names come from strangers.
 """
+import codecs
 import re
 from encodings.aliases import aliases
 from typing import Optional
 
 _KNOWN = frozenset(aliases) | frozenset(aliases.values())
 _SEPARATORS = re.compile(r"[^0-9a-z]+")
+# What surrogateescape makes of the bytes that are no UTF-8, and the Latin-1 letters meant.
+_STRAY = re.compile("[\udc80-\udcff]")
+_LATIN_1 = {0xDC00 + byte: byte for byte in range(0x80, 0x100)}
 # Names that mail uses and Python does not know, and names whose bytes are in practice a superset's (WHATWG Encoding).
 _MEANT = {
     "unicode_1_1_utf_8": "utf_8",
@@ -34,16 +38,36 @@ def codec_name(charset: bytes) -> Optional[str]:
     return _MEANT.get(name, name) if name in _KNOWN and name not in _NO_CHARSETS else None
 
 
+class Reader:
+    """Bytes of one charset in pieces -> text, characters that are cut between pieces included.
+
+    No charset, US-ASCII and unknown ones are read as UTF-8, and what is none byte by byte as Latin-1, so that nothing is lost.
+    Undecodable bytes of a known charset become U+FFFD."""
+
+    __slots__ = ("_decode", "_guessing")
+
+    def __init__(self, charset: bytes = b""):
+        codec = codec_name(charset)
+        self._guessing = codec is None
+        errors = "surrogateescape" if self._guessing else "replace"
+        self._decode = codecs.getincrementaldecoder(codec or "utf_8")(errors).decode
+
+    def feed(self, data: bytes, final: bool = False) -> str:
+        try:
+            text = self._decode(data, final)
+        except Exception:  # a codec's bug or a stateful charset gone astray; the platform may bring codecs of its own
+            return data.decode("latin-1")
+        return text.translate(_LATIN_1) if self._guessing and _STRAY.search(text) else text
+
+    def close(self) -> str:
+        return self.feed(b"", True)
+
+
 def to_text(data: bytes, charset: bytes = b"") -> str:
-    """Bytes -> text. No charset, US-ASCII and unknown ones are tried as UTF-8, then read as Latin-1, so that no byte is lost;
-    undecodable bytes of a known charset become U+FFFD."""
-    codec = codec_name(charset)
-    if codec is None:
+    """All bytes of a text at once -> text; see Reader."""
+    if not charset:
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError:
-            return data.decode("latin-1")
-    try:
-        return data.decode(codec, "replace")
-    except Exception:  # codecs of third parties and of platforms raise what they like
-        return data.decode("latin-1")
+            pass
+    return Reader(charset).feed(data, True)

@@ -14,6 +14,7 @@ _FIELD = re.compile(rb"[^\n]+(?:\n[ \t][^\n]*)*\n?")
 _ENCODED_WORD = re.compile(rb"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
 _Q_ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
 _BETWEEN_WORDS = re.compile(rb"[ \t\r\n]*")
+_NOT_BLANK = re.compile(rb"[^ \t\r\n]+")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
 
@@ -103,16 +104,26 @@ def first(header: bytes, name: bytes) -> Optional[bytes]:
 
 
 def unfold(value: bytes) -> bytes:
-    """RFC 5322 section 2.2.3: the line ends go, the white space stays; blanks around the whole go too."""
+    """RFC 5322 section 2.2.3: the line ends go, the white space that folds stays (a tab as a space). The blanks behind the colon go;
+    those at the end are the writer's."""
     if b"\n" in value:
-        value = value.replace(b"\r\n", b"").replace(b"\n", b"")
-    return value.strip(b" \t\r")
+        first_line, _, rest = value.partition(b"\n")
+        rest = rest.replace(b"\n\t", b"\n ").replace(b"\r\n", b"").replace(b"\n", b"")
+        value = first_line.rstrip(b"\r").lstrip(b" \t") + (b" " + rest[1:] if rest[:1] == b"\t" else rest)
+        return value.rstrip(b"\r\n")
+    return value.lstrip(b" \t").rstrip(b"\r\n")
+
+
+def one_line(value: bytes) -> bytes:
+    """A value for people, as ENVELOPE shows subjects and names: runs of white space and line ends are one space, none around, no
+    NUL."""
+    return b" ".join(_NOT_BLANK.findall(value.replace(b"\0", b"")))
 
 
 def decode(value: bytes) -> str:
     """A field's value -> the text a person reads: unfolded, encoded words decoded (RFC 2047), raw UTF-8 kept (RFC 6532). Unknown
     charsets and broken words survive in some readable form. Never raises."""
-    value = unfold(value)
+    value = unfold(value).strip(b" \t")
     if b"=?" not in value:
         return to_text(value)
     pieces, position = [], 0

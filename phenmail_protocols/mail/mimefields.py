@@ -1,9 +1,10 @@
 """The fields that describe a MIME part: Content-Type and its kin -> `Description`. Ugly input gives defaults, never an error.
 
 RFC 2045 (type, encoding, id, description), RFC 2183 (disposition), RFC 3282 (language), RFC 2557 (location), RFC 1864 (MD5).
-Parameters stay as they were sent: RFC 2231 continuations are for the reader of BODYSTRUCTURE to join.
+Parameter continuations are joined (RFC 2231 sections 3 and 6): `name*0*=…; name*1=…` is one `name*`; values stay encoded.
 """
-from typing import List, NamedTuple, Optional, Tuple
+import re
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from .headers import collect, unfold
 from .lexer import Lexer
@@ -11,7 +12,8 @@ from .lexer import Lexer
 Parameters = List[Tuple[bytes, bytes]]
 
 _NAMES = frozenset((b"content-type", b"content-transfer-encoding", b"content-id", b"content-description", b"content-disposition",
-                    b"content-md5", b"content-language", b"content-location"))
+                    b"content-md5", b"content-language", b"content-location", b"mime-version"))
+_CONTINUATION = re.compile(rb"([^*]+)(?:\*(\d{1,4}))?(\*)?$")
 _MOST_PARAMETERS = 200
 
 
@@ -29,54 +31,65 @@ class Description(NamedTuple):
     location: Optional[bytes] = None
 
 
-def describe(header: bytes) -> Description:
-    """A part's header -> Description. The first of repeated fields counts."""
+_NOTHING = Description()
+
+
+def describe(header: bytes, heads_message: bool = False) -> Description:
+    """A part's header -> Description. Of repeated fields the first that can be used counts. Where the header is a whole message's
+    (`heads_message`), one with neither MIME-Version nor Content-Type is no MIME and its other fields mean nothing."""
     found = collect(header, _NAMES)
-    if not found:
+    if not found or heads_message and b"mime-version" not in found and b"content-type" not in found:
         return _NOTHING
 
     def text(name: bytes) -> Optional[bytes]:
         return unfold(found[name][0]) if name in found else None
     kind, subtype, params = content_type(found[b"content-type"][0]) if b"content-type" in found else (None, b"", ())
-    encoding = text(b"content-transfer-encoding")
-    dispositions, languages = found.get(b"content-disposition"), text(b"content-language")
+    languages = found.get(b"content-language")
     return Description(kind, subtype, params, text(b"content-id"), text(b"content-description"),
-                       _lone_token(encoding) if encoding else None, text(b"content-md5"),
-                       disposition(dispositions[0]) if dispositions else None, _languages(languages or b""),
+                       _encoding(found.get(b"content-transfer-encoding", ())), text(b"content-md5"),
+                       _disposition(found.get(b"content-disposition", ())), _languages(languages[0]) if languages else (),
                        text(b"content-location"))
 
 
-_NOTHING = Description()
-
-
 def content_type(value: bytes):
-    """`text/plain; charset=utf-8` -> (type or None, subtype, parameters)."""
+    """`text/plain; charset=utf-8` -> (type, subtype, parameters); without both halves (None, b"", ()): RFC 2045 section 5.2 has what
+    cannot be read be text/plain."""
     lexer = Lexer(value)
     lexer.skip()
     kind = lexer.token()
     lexer.skip()
     if not kind or not lexer.take(b"/"):
-        return kind or None, b"", ()
+        return None, b"", ()
     lexer.skip()
     subtype = lexer.token()
     lexer.skip()
-    return kind, subtype, _parameters(lexer)
+    return (kind, subtype, _parameters(lexer)) if subtype else (None, b"", ())
 
 
-def disposition(value: bytes):
-    """`attachment; filename="a.txt"` -> (value, parameters), or None when it begins with no token."""
-    lexer = Lexer(value)
-    lexer.skip()
-    token = lexer.token()
-    lexer.skip()
-    return (token, _parameters(lexer)) if token else None
+def _disposition(values: Sequence[bytes]):
+    """`attachment; filename="a.txt"` -> (value, parameters); a field without a value is (b"", …). The first with parameters counts,
+    else the last."""
+    found = None
+    for value in values:
+        lexer = Lexer(value)
+        lexer.skip()
+        token = lexer.token()
+        lexer.skip()
+        found = token, _parameters(lexer)
+        if found[1]:
+            break
+    return found
 
 
-def _lone_token(value: bytes) -> Optional[bytes]:
-    lexer = Lexer(value)
-    lexer.skip()
-    token = lexer.token()
-    return token if token and lexer.skip() and lexer.at_end() else None
+def _encoding(values: Sequence[bytes]) -> Optional[bytes]:
+    """The first Content-Transfer-Encoding that is one token."""
+    for value in values:
+        lexer = Lexer(value)
+        lexer.skip()
+        token = lexer.token()
+        if token and lexer.skip() and lexer.at_end():
+            return token
+    return None
 
 
 def _languages(value: bytes) -> Tuple[bytes, ...]:
@@ -107,7 +120,29 @@ def _parameters(lexer: Lexer):
         if name and lexer.take(b"="):
             lexer.skip()
             found.append((name, _value(lexer)))
-    return tuple(found)
+    return _join_continuations(found) if any(b"*" in name for name, _ in found) else tuple(found)
+
+
+def _join_continuations(params: Parameters):
+    """RFC 2231 section 3. The joined ones follow the others, by name; a row with a gap stays in pieces."""
+    others, rows = [], {}
+    for name, value in params:
+        match = _CONTINUATION.match(name)
+        if match and b"*" in name:
+            piece = int(match.group(2) or 0), bool(match.group(3)), name, value
+            rows.setdefault(match.group(1).lower(), []).append(piece)
+        else:
+            others.append((name, value))
+    for key in sorted(rows):
+        row = sorted(rows[key])
+        if [piece[0] for piece in row] != list(range(len(row))):
+            others += [(name, value) for _, _, name, value in row]
+            continue
+        encoded = any(piece[1] for piece in row)
+        joined = [b"''" if encoded and not row[0][1] else b""]
+        joined += [value.replace(b"%", b"%25") if encoded and not extended else value for _, extended, _, value in row]
+        others.append((row[0][2].partition(b"*")[0] + (b"*" if encoded else b""), b"".join(joined)))
+    return tuple(others)
 
 
 def _value(lexer: Lexer) -> bytes:
