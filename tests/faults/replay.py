@@ -28,10 +28,11 @@ class Unwatchable(Exception):
 class Node:
     """A file, folder or link: what is durable, and the operations since then. It outlives its names."""
 
-    __slots__ = ("kind", "data", "pending", "entries", "live", "mtime", "doomed")
+    __slots__ = ("kind", "data", "pending", "entries", "live", "mtime", "doomed", "inode", "device")
 
-    def __init__(self, kind, data=b""):
+    def __init__(self, kind, inode, device, data=b""):
         self.kind = kind            # "file", "folder", "link"
+        self.inode, self.device = inode, device
         self.data = data            # durable bytes (bytearray) of a file, text of a link
         self.pending = []           # file: (sequence, offset or None, bytes or size); folder: (sequence, name, Node or None)
         self.entries = {}           # folder: durable name -> Node
@@ -81,25 +82,25 @@ class Disk:
     """Starts with a folder's content (all of it durable) and follows the journal, record by record."""
 
     def __init__(self, folder):
-        self._nodes = {}
+        self._nodes, self._device = {}, os.stat(folder).st_dev
         self.top = self._scan(folder)
         self.answers = []           # the marks, in order
 
     def _scan(self, path):
         status = os.lstat(path)
         if stat.S_ISDIR(status.st_mode):
-            node = Node("folder")
+            node = Node("folder", status.st_ino, status.st_dev)
             node.live = {name: self._scan(os.path.join(path, name)) for name in os.listdir(path)}
             node.entries = dict(node.live)
         elif status.st_ino in self._nodes:
             return self._nodes[status.st_ino]
         elif stat.S_ISLNK(status.st_mode):
-            node = Node("link", os.readlink(path))
+            node = Node("link", status.st_ino, status.st_dev, os.readlink(path))
         elif stat.S_ISREG(status.st_mode):
             with open(path, "rb") as file:
-                node = Node("file", bytearray(file.read()))
+                node = Node("file", status.st_ino, status.st_dev, bytearray(file.read()))
         else:
-            node = Node("link", None)   # a socket: no power loss brings it back
+            node = Node("link", status.st_ino, status.st_dev, None)   # a socket: no power loss brings it back
         node.mtime = status.st_mtime_ns
         self._nodes[status.st_ino] = node
         return node
@@ -128,16 +129,16 @@ class Disk:
         getattr(self, "_apply_" + record.operation)(record)
 
     def _apply_create(self, record):
-        node = self._nodes[record.inode] = Node("file", bytearray())
+        node = self._nodes[record.inode] = Node("file", record.inode, self._device, bytearray())
         if record.path:
             self._enter(record, record.path, node)
 
     def _apply_mkdir(self, record):
-        node = self._nodes[record.inode] = Node("folder")
+        node = self._nodes[record.inode] = Node("folder", record.inode, self._device)
         self._enter(record, record.path, node)
 
     def _apply_symlink(self, record):
-        node = self._nodes[record.inode] = Node("link", os.fsdecode(record.data))
+        node = self._nodes[record.inode] = Node("link", record.inode, self._device, os.fsdecode(record.data))
         self._enter(record, record.path, node)
 
     def _apply_write(self, record):
@@ -192,15 +193,15 @@ class Disk:
     # Disks after the power loss.
 
     def strict(self, folder):
-        """Writes the least that must be there into the empty `folder`."""
+        """Makes `folder` (the root itself or an empty one) hold the least that must be there."""
         _Image(lambda node: node.entries, lambda node: node.data).write(self.top, folder)
 
     def kept(self, folder):
-        """Writes all that was done into the empty `folder`: what SIGKILL leaves."""
+        """Makes it hold all that was done: what SIGKILL leaves."""
         _Image(lambda node: node.live, _all_bytes).write(self.top, folder)
 
     def random(self, folder, dice):
-        """Writes one of the disks that are possible, chosen by `dice` (random.Random)."""
+        """Makes it hold one of the disks that are possible, chosen by `dice` (random.Random)."""
         sequences = sorted({change[0] for node in self._folders() for change in node.pending})
         cut = dice.choice([0] + sequences) if dice.random() < 0.5 else None
         _Image(lambda node: _some_entries(node, dice, cut), lambda node: _some_bytes(node, dice)).write(self.top, folder)
@@ -267,40 +268,71 @@ def _some_bytes(node, dice):
 
 
 class _Image:
-    """Writes a tree of nodes as real files; hard links stay links, times are restored."""
+    """Makes a folder hold a tree of nodes; hard links stay links, times are restored.
+
+    What the folder already holds as it should be is not touched, inode and ctime included: a file that survives is the same file.
+    """
 
     def __init__(self, entries, data):
         self._entries, self._data, self._written = entries, data, {}
 
     def write(self, node, folder):
-        for name, child in sorted(self._entries(node).items()):
+        wanted = {name: child for name, child in self._entries(node).items() if child.data is not None}
+        for name in sorted(set(os.listdir(folder)) | set(wanted)):
             path = os.path.join(folder, name)
+            child = wanted.get(name)
+            if child is None or not self._is_it(child, path):
+                _remove(path)
+            if child is None:
+                continue
             if child.kind == "folder":
-                os.mkdir(path, 0o700)
+                if not os.path.isdir(path):
+                    os.mkdir(path, 0o700)
                 self.write(child, path)
             elif child.kind == "link":
-                if child.data is not None:
+                if not os.path.islink(path):
                     os.symlink(child.data, path)
             elif child in self._written:
-                os.link(self._written[child], path)
+                if not os.path.exists(path):
+                    os.link(self._written[child], path)
             else:
                 self._write_file(child, path)
-        if node.mtime:
-            os.utime(folder, ns=(node.mtime, node.mtime))
+        _set_mtime(folder, node.mtime)
+
+    def _is_it(self, node, path):
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            return True
+        return node.inode == status.st_ino and node.device == status.st_dev
 
     def _write_file(self, node, path):
-        with open(path, "wb", 0) as file:
-            file.write(self._data(node))
-        os.chmod(path, 0o600)
-        if node.mtime:
-            os.utime(path, ns=(node.mtime, node.mtime))
+        data = bytes(self._data(node))
         self._written[node] = path
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                if file.read() == data:
+                    _set_mtime(path, node.mtime)
+                    return
+        with open(path, "wb", 0) as file:
+            file.write(data)
+        os.chmod(path, 0o600)
+        _set_mtime(path, node.mtime)
+
+
+def _set_mtime(path, mtime):
+    if mtime and os.stat(path).st_mtime_ns != mtime:
+        os.utime(path, ns=(mtime, mtime))
+
+
+def _remove(path):
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
 
 
 def empty(folder):
-    """Takes everything out of a folder, so that an image can be written into it."""
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            os.unlink(entry.path)
+    """Takes everything out of a folder."""
+    for name in os.listdir(folder):
+        _remove(os.path.join(folder, name))

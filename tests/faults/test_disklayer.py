@@ -192,6 +192,25 @@ def test_a_random_disk_has_every_allowed_state_and_no_other(layer, ground):
     assert len({mode for mode, _, _ in seen}) == 2 and len({torn for _, torn, _ in seen}) >= 4 and len({tail for _, _, tail in seen}) == 3
 
 
+def test_the_root_itself_goes_back_and_what_survives_is_the_same_file(layer):
+    run(layer, """
+        for name in ("kept", "grown", "lost"):
+            open(name, "w").write("old")
+    """)
+    disk = replay.Disk(layer.root)
+    layer.boot()
+    before = {name: os.stat(os.path.join(layer.root, name)) for name in ("kept", "grown", "lost")}
+    run(layer, """
+        os.mkdir("new"), open("new/file", "w")
+        open("grown", "a").write("more")
+        os.unlink("lost")
+    """)
+    disk.follow(layer.records()).strict(layer.root)
+    assert tree(layer.root) == {"kept": b"old", "grown": b"old", "lost": b"old"}
+    after = {name: os.stat(os.path.join(layer.root, name)) for name in before}
+    assert after["kept"] == before["kept"] and after["grown"].st_ino == before["grown"].st_ino
+
+
 def test_a_failed_fsync_is_not_made_good_by_the_next(layer, ground):
     layer.fail("fsync:*", errno.EIO, count=1)
     assert after_power_loss(layer, ground, WRITE + """
