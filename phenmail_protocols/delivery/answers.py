@@ -1,0 +1,65 @@
+"""What became of a message or a recipient, in the codes that mail systems share.
+
+RFC 5321 4.2 (reply codes), RFC 3463 (enhanced codes).  Here stands the one table
+that translates the store's errors for everything that brings new mail.
+"""
+from typing import NamedTuple
+
+from ..mail.address import Address
+from ..store import errors
+
+
+class Answer(NamedTuple):
+    """`code` 250, 4xx (try again) or 5xx (never); `enhanced` as in "5.1.1"; `text` for people."""
+    code: int
+    enhanced: str
+    text: str
+
+
+class Outcome(NamedTuple):
+    """The answer for one recipient of a message."""
+    recipient: Address
+    code: int
+    enhanced: str
+    text: str
+
+
+class Refused(Exception):
+    """The whole message is refused; `answer` says why."""
+
+    def __init__(self, answer):
+        super().__init__(answer.text)
+        self.answer = answer
+
+
+FAILED = Answer(451, "4.3.0", "The message could not be kept, try again later")
+LOOP = Answer(554, "5.4.6", "The message goes round in circles")
+HAS_NUL = Answer(550, "5.6.0", "The message has NUL octets (RFC 5322 2.2)")
+HEADER_TOO_LARGE = Answer(552, "5.3.4", "The header of the message is too large")
+NO_AUTHOR = Answer(550, "5.6.0", "The From field names no address")
+NOT_THE_AUTHOR = Answer(550, "5.7.1", "The From field has an address that is not one of yours")
+
+NOT_YOURS = Answer(550, "5.7.1", "This is not one of your addresses")
+LOG_IN_FIRST = Answer(550, "5.7.1", "Mail from this domain is taken from its users only, log in first")
+NO_RELAY = Answer(550, "5.7.1", "Relaying is denied, this address is not of this server")
+RELAY_CLOSED = Answer(550, "5.7.1", "This server does not relay to other servers")
+NOT_RELAYED_YET = Answer(451, "4.3.2", "This server can not send to other servers yet")
+NOT_TAKEN_YET = Answer(450, "4.3.2", "Mail for this address can not be handed on yet")
+UNKNOWN = Answer(550, "5.1.1", "There is no such address here")
+DISABLED = Answer(550, "5.2.1", "This address is disabled")
+BROKEN = Answer(451, "4.3.5", "The settings of this address can not be read, try again later")
+
+_STORE = (
+    (errors.NoSpace, Answer(452, "4.3.1", "There is no room left on the disk, try again later")),
+    (errors.TooBig, Answer(552, "5.3.4", "The message is larger than what is kept here")),
+    (errors.InUse, Answer(451, "4.2.0", "The mailbox is in use, try again later")),
+    (errors.StoreError, FAILED),
+)
+
+
+def of_store_error(error):
+    """A store.errors.StoreError -> Answer."""
+    for kind, answer in _STORE:
+        if isinstance(error, kind):
+            return answer
+    return FAILED

@@ -1,0 +1,335 @@
+"""One message, each recipient to its end: the only way into a mailbox for new mail.
+
+`Router.recipient` says whether an address is taken; `Router.begin` gives an
+`Incoming`, which takes the message's octets as they come (CRLF line ends) and at
+`finish` has an answer for each recipient.  Knows no protocol: answers are codes
+that mail systems share (`answers`), and what the store raises ends here.
+
+What is promised ("All or told", "Accepted means kept"):
+
+1. 250 for a recipient only after the store's `deliver` returned for it: its file
+   and its directory are on the disk.
+2. Nothing becomes visible in any mailbox before every copy is whole and synced.
+   So a full disk, a loop, an oversize header or a lost connection leave nothing.
+3. Recipients whose addresses end in one folder with one tag share one copy, whose
+   Delivered-To is the first of them; each of them has its own answer.  Another tag
+   is another copy, since filters may file it elsewhere.
+4. Where the sender gets one answer for all (SMTP) and a mailbox fails while others
+   have the message already (a rename or an index row failed, although the bytes are
+   safe), delivery stops there and the answer is temporary: the sender repeats for
+   all, and those who have it get it twice.  Stopping at once keeps these few; going
+   on would add to them, and 250 would lose mail.  Where each recipient has its own
+   answer (LMTP, `finish(apart=True)`), each is delivered for itself.
+"""
+import itertools
+import logging
+import os
+import time
+
+from ..mail import headers
+from ..store.errors import StoreError
+from . import answers, submission, trace
+from .answers import Answer, Outcome, Refused
+
+# A header block is held back until it is whole, up to this size.
+HEADER_LIMIT = 256 * 1024
+# Mailboxes that one message goes to; RFC 5321 4.5.3.1.8 asks for 100 recipients.
+# Each is one more copy to write and sync before anyone is answered.
+MAILBOXES_A_MESSAGE = 100
+
+_END = b"\r\n\r\n"
+_REFUSALS = {"disabled": answers.DISABLED, "unknown": answers.UNKNOWN, "broken": answers.BROKEN}
+
+log = logging.getLogger("phenmail.delivery")
+
+
+class Router:
+    """Knows where addresses end, and brings messages there.  Any thread may call it."""
+
+    # Notices of success (RFC 3461) are not sent by this router, so nobody may promise them.
+    notifies = False
+
+    def __init__(self, directory, store, clock=time.time):
+        """`directory`: accounts.directory.Directory, whose settings are the ones in force; `store`:
+        store.filestore.FileStore; `clock()` gives epoch seconds."""
+        self.directory = directory
+        self.store = store
+        self.stamp = trace.Stamp(clock)
+        self._numbers = itertools.count(int.from_bytes(os.urandom(3), "big"))
+
+    @property
+    def host(self):
+        """The name of this server (str): in Received, in a made Message-ID, and the domain of <postmaster>."""
+        return self.directory.settings.sender_domain
+
+    def sender(self, address, account=None):
+        """Whether somebody may send as an address (not <>, which anybody may) -> an Answer that refuses, or None.
+
+        Who is logged in sends as its own addresses (RFC 6409 6.1), anybody else never as one of ours.
+        """
+        if account is not None:
+            return None if self.directory.may_send_as(account, address) else answers.NOT_YOURS
+        return None if self.directory.resolve(address).kind == "remote" else answers.LOG_IN_FIRST
+
+    def recipient(self, address, account=None):
+        """Where mail for an address goes -> a Destination of kind "mailbox", or an Answer that refuses.
+
+        `account`: the accounts.directory.Account of who is logged in, or None.
+        """
+        destination = self.directory.resolve(address)
+        kind = destination.kind
+        if kind == "mailbox":
+            return destination
+        if kind == "remote":
+            if account is None:
+                return answers.NO_RELAY
+            return answers.RELAY_CLOSED if self.directory.settings.relay is None else answers.NOT_RELAYED_YET
+        return _REFUSALS.get(kind, answers.NOT_TAKEN_YET)
+
+    def begin(self, envelope, origin, destinations=None, submitter=None):
+        """A message comes -> Incoming.
+
+        `envelope`: mail.envelope.Envelope; `origin`: trace.Origin.  `destinations`: what `recipient` gave
+        for each of the envelope's recipients, when the caller has asked already.  `submitter`: the Account
+        whose mail program sends this; its message is completed and its author checked (RFC 6409).
+        """
+        if destinations is None:
+            destinations = [self.recipient(each.address, submitter) for each in envelope.recipients]
+        return Incoming(self, envelope, origin, destinations, submitter)
+
+    def identity(self):
+        """A new name for a message, for Received, logs and answers -> bytes; unique on this host."""
+        return b"%x.%x" % (self.stamp.now()[0], next(self._numbers))
+
+
+class Incoming:
+    """One message on its way in.  One thread; ends with `finish` or `abort`."""
+
+    __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_keys", "_targets",
+                 "_answers", "_held", "_failure", "_first", "_staged", "_shared_from", "_looping")
+
+    def __init__(self, router, envelope, origin, destinations, submitter):
+        self.size = 0  # octets of the message so far, as it came
+        self.identity = router.identity()
+        self._router = router
+        self._envelope = envelope
+        self._origin = origin
+        self._submitter = submitter
+        self._held = bytearray()  # the header block, until it is whole
+        self._failure = None  # Answer for all who have none yet
+        self._answers = {}  # key -> Answer
+        self._targets = {}  # key -> (Destination, the address for Delivered-To)
+        self._keys = []  # one for each recipient
+        self._first = None  # key of the copy that the message streams into
+        self._staged = None  # that copy
+        self._shared_from = 0  # where in its file begins what all copies share
+        self._looping = ()
+        for recipient, destination in zip(envelope.recipients, destinations):
+            self._add(recipient.address, destination)
+
+    def _add(self, address, destination):
+        if isinstance(destination, Answer):
+            key = address
+            self._answers[key] = destination
+        else:
+            key = (destination.folder, destination.tag)
+            if key not in self._targets:
+                self._targets[key] = (destination, address)
+        self._keys.append(key)
+
+    def write(self, data):
+        """Take the next octets, CRLF line ends, any cut.  Raises nothing: what fails is told by `finish`."""
+        self.size += len(data)
+        if self._failure is None and self._targets:
+            self._guarded(self._take, data)
+
+    def _guarded(self, action, *arguments):
+        """Run it; what it raises becomes the answer for everybody."""
+        try:
+            return action(*arguments)
+        except Refused as refused:
+            self._fail(refused.answer)
+        except StoreError as error:
+            self._fail(answers.of_store_error(error), error)
+        except Exception:
+            log.exception("%s: failed", self.identity.decode())
+            self._fail(answers.FAILED)
+
+    def _fail(self, answer, error=None):
+        if error is not None:
+            log.warning("%s: %r", self.identity.decode(), error)
+        self.abort()
+        self._failure = answer
+
+    def _take(self, data):
+        if self._staged is not None:
+            self._staged.write(data)
+            return
+        held = self._held
+        searched = max(0, len(held) - 3)
+        held += data
+        end = _header_end(held, searched)
+        if end:
+            self._open(bytes(held[:end]), bytes(held[end:]))
+        elif len(held) > HEADER_LIMIT:
+            if self._submitter is not None:
+                raise Refused(answers.HEADER_TOO_LARGE)
+            self._open(bytes(held), b"")
+
+    def _open(self, header, body):
+        """The header block is there: check it, and begin the first copy."""
+        self._held = bytearray()
+        lowered = header.lower()
+        if trace.hops(lowered) > trace.MOST_HOPS:
+            raise Refused(answers.LOOP)
+        self._look_for_loops(lowered)
+        date = self._router.stamp.now()[1]
+        header = self._completed(header, lowered, date)
+        self._first = next(iter(self._targets))
+        self._staged = self._stage(self._first)
+        self._shared_from = self._staged.file_size
+        recipients = self._envelope.recipients
+        only = recipients[0].address if len(recipients) == 1 else None
+        received = trace.received(self._origin, self._router.host, self.identity, only, date)
+        self._staged.write(b"".join((received, header, body)))
+
+    def _look_for_loops(self, lowered):
+        if b"delivered-to:" in lowered:
+            self._looping = {key for key, (_, address) in self._targets.items()
+                             if trace.delivered_already(lowered, address)}
+            if len(self._looping) == len(self._targets):
+                raise Refused(answers.LOOP)
+
+    def _completed(self, header, lowered, date):
+        if not _begins_with_field(header):
+            # RFC 5322 2.1: without this line, text that has no header would be read as part of ours.
+            header = b"\r\n" + header
+        if self._submitter is not None:
+            return submission.complete(header, self._envelope.sender, self.identity, self._router.host, date,
+                                       self._may_write_as)
+        if b"return-path:" in lowered:
+            return _without_return_path(header)
+        return header
+
+    def _may_write_as(self, address):
+        return self._router.directory.may_send_as(self._submitter, address)
+
+    def _stage(self, key):
+        """A new copy that holds what is its recipient's own -> store Staged."""
+        destination, address = self._targets[key]
+        staged = self._router.store.account(destination.folder).stage()
+        try:
+            staged.write(trace.return_path(self._envelope.sender) + trace.delivered_to(address))
+        except BaseException:
+            staged.discard()
+            raise
+        return staged
+
+    def finish(self, apart=False):
+        """The message is whole: keep it -> list of Outcome, one for each recipient in order.
+
+        `apart`: each recipient has its own answer (LMTP); otherwise those that could be delivered share theirs.
+        """
+        if self._failure is None and self._targets:
+            self._guarded(self._keep, apart)
+            self.abort()
+        outcomes = [Outcome(recipient.address, *self._answer(key))
+                    for recipient, key in zip(self._envelope.recipients, self._keys)]
+        if log.isEnabledFor(logging.INFO):
+            self._log(outcomes)
+        return outcomes
+
+    def _answer(self, key):
+        answer = self._answers.get(key)
+        return answer or self._failure or answers.FAILED
+
+    def _keep(self, apart):
+        if self._staged is None:
+            self._open(bytes(self._held), b"")
+        if self._staged.has_nul:
+            raise Refused(answers.HAS_NUL)
+        if self._looping and not apart:
+            raise Refused(answers.LOOP)
+        copies = {self._first: self._staged}
+        try:
+            if len(self._targets) > 1:
+                self._copy(copies, apart)
+            self._deliver(copies, apart)
+        finally:
+            for staged in copies.values():
+                staged.discard()
+
+    def _copy(self, copies, apart):
+        """A copy for every other mailbox, all of them synced before any is delivered."""
+        self._staged.sync()
+        for key in self._targets:
+            if key == self._first:
+                continue
+            try:
+                staged = copies[key] = self._stage(key)
+                staged.copy_from(self._staged, self._shared_from)
+                staged.sync()
+            except StoreError as error:
+                if not apart:
+                    raise
+                log.warning("%s: %r", self.identity.decode(), error)
+                self._answers[key] = answers.of_store_error(error)
+        for key in self._looping:
+            self._answers[key] = answers.LOOP
+
+    def _deliver(self, copies, apart):
+        kept = Answer(250, "2.0.0", "Ok, kept as %s" % self.identity.decode("ascii"))
+        for key, (destination, _) in self._targets.items():
+            if key in self._answers:
+                continue
+            try:
+                self._router.store.account(destination.folder).deliver("INBOX", copies[key])
+            except StoreError as error:
+                if not apart:
+                    self._stop(error)
+                    return
+                log.warning("%s: %r", self.identity.decode(), error)
+                self._answers[key] = answers.of_store_error(error)
+            else:
+                self._answers[key] = kept
+
+    def _stop(self, error):
+        """Promise 4: one mailbox failed, the others are not tried."""
+        log.warning("%s: %r, and %d mailboxes have it already", self.identity.decode(), error, len(self._answers))
+        answer = answers.of_store_error(error)
+        for key in self._targets:
+            self._answers.setdefault(key, answer)
+
+    def abort(self):
+        """Nothing of it is kept.  May be called at any time and again."""
+        self._held = bytearray()
+        if self._staged is not None:
+            self._staged.discard()
+
+    def _log(self, outcomes):
+        origin = self._origin
+        log.info("%s: from=<%s> to=%s size=%d peer=%s with=%s%s", self.identity.decode(), self._envelope.sender or "",
+                 ",".join(["<%s>=%d/%s" % (each.recipient, each.code, each.enhanced) for each in outcomes]), self.size,
+                 origin.peer, origin.protocol, " user=%s" % origin.account if origin.account else "")
+
+
+def _header_end(data, start):
+    """The offset after the empty line that ends a header, looked for from `start` on; 0: not there yet."""
+    if data[:2] == b"\r\n":
+        return 2
+    found = data.find(_END, start)
+    return 0 if found < 0 else found + len(_END)
+
+
+def _begins_with_field(header):
+    """Whether the first line can be a field.  A leading "From " line (mbox) is left as it is: readers know it."""
+    line = header[:header.find(b"\n") + 1]
+    name, colon, _ = line.partition(b":")
+    return not line or line == b"\r\n" or (colon and name and b" " not in name.rstrip(b" \t") and name[:1] > b" ") \
+        or line.startswith(b"From ")
+
+
+def _without_return_path(header):
+    """RFC 5321 4.4: a message that is delivered has one Return-Path, ours."""
+    return b"".join([field.raw for field in headers.fields(header)
+                     if field.name.lower() != b"return-path"]) + (b"\r\n" if header.endswith(_END) else b"")

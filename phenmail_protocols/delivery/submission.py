@@ -1,0 +1,68 @@
+"""What a mail program sent, made complete: RFC 6409 sections 6.1 and 8.  Pure.
+
+In: the header block of a message that a user submits; out: the one that is kept.
+Knows nothing of sockets, accounts or the store; who may write as whom is asked.
+
+Whose name a message may carry (RFC 6409 6.1, "enforced submission rights"): every
+address of From has to be the user's own, so that nobody writes as a neighbour.  A
+message that is sent on unchanged keeps its author and has its Resent-From checked
+in place of From (RFC 5322 3.6.6).
+"""
+from ..mail import address, headers
+from . import answers
+
+# What goes away: who was told in secret (RFC 5322 3.6.3), and what only final delivery writes.
+_DROPPED = frozenset((b"bcc", b"resent-bcc", b"return-path"))
+_AUTHORS = frozenset((b"from", b"resent-from"))
+_SENT_ON = b"resent-from"
+
+
+def complete(header, sender, identity, host, date, may_write_as=None):
+    """A header block with its empty line, if it has one -> the same, completed (bytes).
+
+    `sender`: Address of MAIL FROM or None; `identity`: bytes, unique on this `host` (str);
+    `date`: bytes of RFC 5322 3.3.  `may_write_as(Address) -> bool`; None allows all.
+    Raises answers.Refused.
+    """
+    fields = headers.fields(header)
+    names = {field.name.lower() for field in fields}
+    if may_write_as is not None:
+        _check_authors(header, names, may_write_as)
+    added = []
+    if b"from" not in names and sender is not None:
+        added.append(b"From: <%s>\r\n" % str(sender).encode("utf-8"))
+    if b"date" not in names:
+        added.append(b"Date: %s\r\n" % date)
+    if b"message-id" not in names:
+        added.append(b"Message-ID: <%s@%s>\r\n" % (identity, host.encode("utf-8")))
+    if names & _DROPPED:
+        header = b"".join([field.raw for field in fields if field.name.lower() not in _DROPPED]) + _closing(header)
+    return b"".join(added) + header
+
+
+def _closing(header):
+    """The empty line at the end of a header block, which is no field."""
+    return b"\r\n" if header.endswith(b"\r\n\r\n") or header == b"\r\n" else b""
+
+
+def _check_authors(header, names, may_write_as):
+    field = _SENT_ON if _SENT_ON in names else b"from"
+    if field not in names:
+        return  # RFC 5322 3.6 wants one: it is added, from the sender that MAIL FROM was checked for
+    for value in headers.collect(header, _AUTHORS)[field]:
+        authors = _addresses(value)
+        if not authors:
+            raise answers.Refused(answers.NO_AUTHOR)
+        if not all(map(may_write_as, authors)):
+            raise answers.Refused(answers.NOT_THE_AUTHOR)
+
+
+def _addresses(value):
+    """Every address of a field's value, those in groups too -> list of Address."""
+    found = []
+    for item in address.parse_address_list(value):
+        for mailbox in item.members if isinstance(item, address.Group) else (item,):
+            local = mailbox.local.decode("utf-8", "replace")
+            domain = mailbox.domain.decode("utf-8", "replace").lower()
+            found.append(address.Address(local, domain))
+    return found

@@ -1,0 +1,122 @@
+"""What a message collects on its way: Received, Return-Path, Delivered-To; and loops.
+
+RFC 5321 4.4 and 6.3, RFC 3848 and 6531 4.3 (names of protocols).  Pure but for
+the moment that is passed in; knows no store, no recipient's rules, no policy.
+"""
+import re
+
+from ..mail import dates
+
+# RFC 5321 6.3: at least 100 Received fields point to a loop; long before that
+# the message only burns time, and 50 is what other programs take.
+MOST_HOPS = 50
+
+_UNSAFE = re.compile("[^!-'*-\\[\\]-~]")  # no space, parenthesis, backslash, control
+
+
+class Origin:
+    """Where a message came from: one for all messages of a greeted connection.
+
+    `protocol`: "SMTP", "ESMTPSA", "LMTP", … as `protocol_name` says.  `helo`: what the
+    client calls itself, or "".  `peer`: its address as text, "" for a Unix socket.
+    `tls`: (version, cipher) or None.  `account`: the login's name, or None.
+    """
+
+    __slots__ = ("protocol", "helo", "peer", "tls", "account", "_head", "_by")
+
+    def __init__(self, protocol, helo="", peer="", tls=None, account=None):
+        self.protocol = protocol
+        self.helo = helo
+        self.peer = peer
+        self.tls = tls
+        self.account = account
+        self._head = None
+        self._by = None
+
+    def head(self, by):
+        """The part of the Received field that all its messages share -> bytes.
+
+        Rendered once: a connection may bring thousands of messages.
+        """
+        if self._head is None or self._by != by:
+            self._head = self._render(by).encode("utf-8", "replace")
+            self._by = by
+        return self._head
+
+    def _render(self, by):
+        lines = ["Received: from %s (%s)" % (_UNSAFE.sub("?", self.helo) or "unknown",
+                                             literal(self.peer))]
+        if self.tls:
+            lines.append("\t(using %s with cipher %s)" % tuple(_UNSAFE.sub("?", part) for part in self.tls))
+        lines.append("\tby %s (phenmail) with %s id " % (by, self.protocol))
+        return "\r\n".join(lines)
+
+
+def protocol_name(base, tls, authenticated, smtputf8=False):
+    """The `with` word of RFC 3848 and RFC 6531 4.3; `base` is "SMTP", "ESMTP" or "LMTP"."""
+    if base == "SMTP":
+        return base
+    if smtputf8:
+        base = "UTF8LMTP" if base == "LMTP" else "UTF8SMTP"
+    return base + ("S" if tls else "") + ("A" if authenticated else "")
+
+
+def literal(peer):
+    """An IP address as text -> address literal (RFC 5321 4.1.3); "" -> "local"."""
+    if not peer:
+        return "local"
+    return "[IPv6:%s]" % peer if ":" in peer else "[%s]" % peer
+
+
+class Stamp:
+    """The text of the current second, written once a second."""
+
+    def __init__(self, clock):
+        """`clock()` gives epoch seconds."""
+        self._clock = clock
+        self._current = (None, b"")
+
+    def now(self):
+        """-> (epoch int, the date-time of RFC 5322 3.3 in the local zone as bytes)."""
+        epoch = int(self._clock())
+        current = self._current  # a pair, swapped whole: threads share this
+        if current[0] != epoch:
+            text = dates.format_header(epoch, dates.local_zone(epoch))
+            current = self._current = (epoch, text.encode("ascii"))
+        return current
+
+
+def received(origin, by, identity, recipient, date):
+    """A whole Received field, CRLF included -> bytes.
+
+    `identity` and `date` are bytes; `recipient` is an Address when the message has only
+    one (RFC 5321 7.2: otherwise the field would tell one recipient of another), or None.
+    """
+    if recipient is None:
+        return b"%s%s; %s\r\n" % (origin.head(by), identity, date)
+    return b"%s%s\r\n\tfor <%s>; %s\r\n" % (origin.head(by), identity, _wire(recipient), date)
+
+
+def return_path(sender):
+    """The Return-Path field of final delivery; `sender` None is <>."""
+    return b"Return-Path: <%s>\r\n" % (b"" if sender is None else _wire(sender))
+
+
+def delivered_to(address):
+    """The Delivered-To field, by which a loop over other servers is recognised."""
+    return b"Delivered-To: %s\r\n" % _wire(address)
+
+
+def _wire(address):
+    return str(address).encode("utf-8", "replace")
+
+
+def hops(lowered):
+    """Received fields in a header block (bytes, lower case, CRLF) -> int."""
+    return lowered.count(b"\r\nreceived:") + lowered.startswith(b"received:")
+
+
+def delivered_already(lowered, address):
+    """Whether a header block (bytes, lower case) says it was delivered to the address before."""
+    field = b"\r\ndelivered-to: " + _wire(address).lower() + b"\r\n"
+    return field in lowered or lowered.startswith(field[2:])

@@ -1,0 +1,194 @@
+"""The commands of SMTP and LMTP: one function and one row each.
+
+RFC 5321 4.1.1, 2033 (LHLO), 3030 (BDAT), 3207 (STARTTLS), 4954 (AUTH).  A row says
+in which states a command is allowed; a function finds them checked and its argument
+parsed.  Knows no socket; policy about addresses is `delivery.router`'s.
+"""
+import re
+
+from ..delivery.answers import Answer
+from ..delivery.router import MAILBOXES_A_MESSAGE
+from . import grammar, replies
+from .replies import Reply
+from .session import Command, State, Step, Then, answered
+from .transaction import Transaction
+
+_NON_ASCII = re.compile("[^\x00-\x7f]")
+
+_SENDER_OK = answered(replies.SENDER_OK)
+_RECIPIENT_OK = answered(replies.RECIPIENT_OK)
+_GO_AHEAD = answered(replies.GO_AHEAD, then=Then.DATA)
+
+
+def run_helo(session, helo):
+    session.greeted(helo, extended=False)
+    return answered(Reply(250, None, session.service.router.host))
+
+
+def run_ehlo(session, helo):
+    """EHLO, and LMTP's LHLO."""
+    session.greeted(helo, extended=True)
+    return answered(Reply(250, None, session.service.router.host, *_extensions(session)))
+
+
+def _extensions(session):
+    """What is offered, now and on this connection."""
+    service = session.service
+    yield "PIPELINING"
+    yield "SIZE %d" % service.message_size
+    yield "8BITMIME"
+    yield "SMTPUTF8"
+    yield "CHUNKING"
+    yield "ENHANCEDSTATUSCODES"
+    yield "LIMITS RCPTMAX=%d" % service.recipients
+    if service.router.notifies:
+        yield "DSN"
+    if service.certificate and session.tls is None:
+        yield "STARTTLS"
+    mechanisms = session.mechanisms()
+    if mechanisms:
+        yield "AUTH %s" % " ".join(mechanisms)
+    yield "HELP"
+
+
+def run_mail(session, mail):
+    service = session.service
+    if mail.size is not None and mail.size > service.message_size:
+        return answered(replies.TOO_LARGE)
+    if mail.sender is not None:
+        if not mail.smtputf8 and _needs_smtputf8(mail.sender):
+            return answered(replies.NEEDS_SMTPUTF8)
+        if service.base != "LMTP":  # there, the server in front has checked its clients
+            refusal = service.router.sender(mail.sender, session.account)
+            if refusal is not None:
+                return answered(Reply(*refusal))
+    session.transaction = Transaction(mail, service.message_size)
+    session.state = State.SENDER
+    return _SENDER_OK
+
+
+def run_rcpt(session, recipient):
+    service, transaction = session.service, session.transaction
+    address = recipient.address
+    if not address.domain:  # <postmaster>, RFC 5321 4.1.1.3
+        address = address._replace(domain=service.router.host)
+        recipient = recipient._replace(address=address)
+    if not transaction.mail.smtputf8 and _needs_smtputf8(address):
+        return answered(replies.NEEDS_SMTPUTF8)
+    if len(transaction.recipients) >= service.recipients or len(transaction.mailboxes) >= MAILBOXES_A_MESSAGE:
+        return answered(replies.TOO_MANY_RECIPIENTS)
+    destination = service.router.recipient(address, session.account)
+    if isinstance(destination, Answer):
+        return answered(Reply(*destination))
+    transaction.add(recipient, destination)
+    session.state = State.RECIPIENTS
+    return _RECIPIENT_OK
+
+
+def _needs_smtputf8(address):
+    return _NON_ASCII.search(address.local) or _NON_ASCII.search(address.domain)
+
+
+def run_data(session, _):
+    session.transaction.begin(session.service.router, session.origin(), session.account)
+    return _GO_AHEAD
+
+
+def run_bdat(session, chunk):
+    transaction = session.transaction
+    if not transaction.has_begun():
+        transaction.begin(session.service.router, session.origin(), session.account)
+    transaction.last = chunk.last
+    session.state = State.CHUNKS
+    return Step(b"", Then.OCTETS, chunk.size)
+
+
+def run_rset(session, _):
+    session.reset()
+    return answered(replies.RESET)
+
+
+def run_noop(session, _):
+    return answered(replies.OK)
+
+
+def run_quit(session, _):
+    session.reset()
+    return answered(replies.BYE, then=Then.CLOSE)
+
+
+def run_vrfy(session, _):
+    """RFC 5321 7.3: who asks is told nothing that RCPT does not tell."""
+    return answered(replies.MAY_EXIST)
+
+
+def run_expn(session, _):
+    return answered(replies.NO_LIST)
+
+
+def run_help(session, _):
+    syntaxes = sorted({command.syntax for command in session.service.table.values() if command.syntax})
+    return answered(Reply(214, "2.0.0", "Commands:", *syntaxes))
+
+
+def run_starttls(session, _):
+    if session.tls is not None:
+        return session.error(replies.ALREADY_TLS)
+    if not session.service.certificate:
+        return answered(replies.NO_CERTIFICATE)
+    return answered(replies.TLS_READY, then=Then.TLS)
+
+
+def run_auth(session, auth):
+    service = session.service
+    if session.account is not None:
+        return session.error(replies.ALREADY_LOGGED_IN)
+    offered = session.mechanisms()
+    if auth.mechanism not in offered:
+        # RFC 4954 4: one that would do once nobody can listen is told so.
+        safe = service.mechanisms(True, True)
+        return session.error(replies.ENCRYPT_FIRST if auth.mechanism in safe else replies.NO_MECHANISM)
+    dialogue = service.start(auth.mechanism, session.peer)
+    return session.exchange(dialogue, auth.initial)
+
+
+def run_foreign(session, _):
+    """A browser was made to talk to us (cross-protocol scripting): its body must not be read as commands."""
+    session.reset()
+    return answered(replies.NOT_SMTP, then=Then.CLOSE)
+
+
+_ANY = frozenset((State.START, State.READY, State.SENDER, State.RECIPIENTS, State.CHUNKS))
+_READY = frozenset((State.READY,))
+_NOTHING, _TEXT, _NEEDED = grammar.parse_nothing, grammar.parse_text, grammar.parse_needed_text
+
+_COMMON = (
+    Command(b"MAIL", _READY, grammar.parse_mail, run_mail, "MAIL FROM:<sender> [parameters]", login=True),
+    Command(b"RCPT", frozenset((State.SENDER, State.RECIPIENTS)), grammar.parse_rcpt, run_rcpt,
+            "RCPT TO:<recipient> [parameters]", login=True),
+    Command(b"DATA", frozenset((State.RECIPIENTS,)), _NOTHING, run_data, "DATA", login=True),
+    Command(b"BDAT", frozenset((State.RECIPIENTS, State.CHUNKS)), grammar.parse_bdat, run_bdat, "BDAT size [LAST]",
+            login=True, octets=True),
+    Command(b"RSET", _ANY, _NOTHING, run_rset, "RSET"),
+    Command(b"NOOP", _ANY, _TEXT, run_noop, "NOOP [text]"),
+    Command(b"QUIT", _ANY, _NOTHING, run_quit, "QUIT"),
+    Command(b"VRFY", _ANY, _NEEDED, run_vrfy, "VRFY address", login=True),
+    Command(b"EXPN", _ANY, _NEEDED, run_expn, "EXPN list", login=True),
+    Command(b"HELP", _ANY, _TEXT, run_help, "HELP"),
+    Command(b"STARTTLS", frozenset((State.READY, State.SENDER, State.RECIPIENTS)), _NOTHING, run_starttls, "STARTTLS"),
+) + tuple(Command(verb, _ANY, _TEXT, run_foreign, "") for verb in (
+    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI"))
+
+_SMTP = _COMMON + (
+    Command(b"HELO", _ANY, grammar.parse_host, run_helo, "HELO name"),
+    Command(b"EHLO", _ANY, grammar.parse_host, run_ehlo, "EHLO name"),
+    Command(b"AUTH", _READY, grammar.parse_auth, run_auth, "AUTH mechanism [initial response]", long=True),
+)
+_LMTP = _COMMON + (
+    Command(b"LHLO", _ANY, grammar.parse_host, run_ehlo, "LHLO name"),
+)
+
+
+def table(base):
+    """{verb: Command} for "SMTP" or "LMTP"."""
+    return {command.name: command for command in (_LMTP if base == "LMTP" else _SMTP)}

@@ -1,0 +1,298 @@
+"""Command lines of SMTP as values: bytes in, values out.
+
+RFC 5321 4.1.2 (paths), 4.1.1 (commands); RFC 1870 (SIZE), 3030 (BDAT), 3461
+(DSN), 4954 (AUTH), 6152 (BODY), 6531 (SMTPUTF8).  Pure: knows no session, no
+socket and no policy.  Whatever the bytes, the outcome is a value or a
+`GrammarError`; one regular expression a rule, none of which can backtrack over
+more than the line.
+
+Deviations, all of them on the lenient side: a space after `FROM:` or `TO:` is
+taken (old programs send it), and `_` in domain names (hosts have such names).
+Not lenient: a path needs its angle brackets, a line its CRLF.
+"""
+import binascii
+import re
+from typing import NamedTuple, Optional
+
+from ..mail.address import Address, AddressError
+from ..mail.envelope import Recipient
+
+
+class GrammarError(ValueError):
+    """What was wrong; `code` and `enhanced` are the reply the RFC asks for."""
+
+    def __init__(self, code, enhanced, text):
+        super().__init__(text)
+        self.code = code
+        self.enhanced = enhanced
+        self.text = text
+
+
+class Mail(NamedTuple):
+    """MAIL; `sender` None is <>.  `envid` and `auth` are decoded from xtext."""
+    sender: Optional[Address]
+    size: Optional[int] = None
+    body: Optional[str] = None
+    smtputf8: bool = False
+    ret: Optional[str] = None
+    envid: Optional[str] = None
+    auth: Optional[str] = None
+
+
+class Chunk(NamedTuple):
+    """BDAT: how many octets follow its line, and whether they are the last."""
+    size: int
+    last: bool
+
+
+class Auth(NamedTuple):
+    """AUTH; `initial` is the decoded initial response, b"" for `=`, or None."""
+    mechanism: str
+    initial: Optional[bytes]
+
+
+# atext with RFC 6531's addition; what is left out is what RFC 5321 calls specials.
+_ATOM = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]+"
+_QUOTED = rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\x20-\x7e])*"'
+_DOMAIN = rb"[A-Za-z0-9_\x80-\xff-]+(?:\.[A-Za-z0-9_\x80-\xff-]+)*"
+_LITERAL = rb"\[[\x21-\x5a\x5e-\x7e]+\]"
+_ROUTE = rb"(?:@[A-Za-z0-9_.@,\x80-\xff-]*:)?"  # RFC 5321 appendix C: read over
+_PATH = re.compile(rb"<" + _ROUTE + rb"(?:(" + _ATOM + rb"(?:\." + _ATOM + rb")*)|(" + _QUOTED
+                   + rb"))@(" + _DOMAIN + rb"|" + _LITERAL + rb")>")
+_POSTMASTER = re.compile(rb"<(postmaster)>", re.IGNORECASE)
+_PLAIN_PATH = re.compile(rb"<([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
+                         rb"@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)>")
+_PARAMETER = re.compile(rb" +([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?(?= |\Z)")
+_HOST = re.compile(rb"[A-Za-z0-9._:\x80-\xff-]+|" + _LITERAL)
+_XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")
+_ORCPT = re.compile(rb"[A-Za-z0-9-]+;(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e\x80-\xff]|\+[0-9A-F]{2})+")
+_HEX = re.compile(rb"\+([0-9A-F]{2})")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_BDAT = re.compile(rb"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
+_AUTH = re.compile(rb"([A-Za-z0-9_-]{1,20})(?: +([^ ]+))?")
+_NOTIFY = frozenset((b"SUCCESS", b"FAILURE", b"DELAY"))
+
+
+def split(line):
+    """A command line with its CRLF -> (verb in upper case, the rest), both bytes."""
+    if line[-2:] != b"\r\n":
+        raise GrammarError(500, "5.5.2", "A line ends with CRLF (RFC 5321 2.3.8)")
+    verb, _, rest = line.partition(b" ")
+    return verb.strip().upper(), rest.strip()
+
+
+def parse_path(data):
+    """`<path>` at the start of data -> (Address, or None for <>; what follows it).
+
+    `<postmaster>` without a domain (RFC 5321 4.1.1.3) has the domain "".
+    """
+    plain = _PLAIN_PATH.match(data)
+    if plain is not None:
+        local, domain = plain.groups()
+        return Address(local.decode("ascii"), domain.decode("ascii").lower()), data[plain.end():]
+    if data[:2] == b"<>":
+        return None, data[2:]
+    found = _PATH.match(data)
+    if found is not None:
+        return _address(data[found.start(1 if found.group(1) else 2):found.end(3)]), data[found.end():]
+    found = _POSTMASTER.match(data)
+    if found is not None:
+        return Address(found.group(1).decode("ascii"), ""), data[found.end():]
+    raise GrammarError(501, "5.1.3", "Expected an address as in <user@example.org>")
+
+
+def _address(mailbox):
+    try:
+        return Address.parse(mailbox.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise GrammarError(501, "5.1.3", "The address is not UTF-8 (RFC 6531)") from None
+    except AddressError as error:
+        raise GrammarError(501, "5.1.3", "Not an address: %s" % error) from None
+
+
+def parse_parameters(data):
+    """` KEYWORD[=value]…` up to the end -> {keyword in upper case: value or None}."""
+    parameters = {}
+    position = 0
+    while position < len(data):
+        found = _PARAMETER.match(data, position)
+        if found is None:
+            raise GrammarError(501, "5.5.4", "Expected parameters as in SIZE=1000 after the address")
+        keyword, value = found.groups()
+        keyword = keyword.upper()
+        if keyword in parameters:
+            raise GrammarError(501, "5.5.4", "A parameter is given twice")
+        parameters[keyword] = value
+        position = found.end()
+    return parameters
+
+
+def parse_host(argument):
+    """The argument of HELO, EHLO, LHLO -> str."""
+    if not _HOST.fullmatch(argument) or len(argument) > 255:
+        raise GrammarError(501, "5.5.4", "Expected your host's name or [address] after the command")
+    return argument.decode("utf-8", "replace")
+
+
+def parse_mail(argument):
+    """`FROM:<path> parameters` -> Mail."""
+    path = _after(argument, b"FROM:", "MAIL FROM:<user@example.org>")
+    try:
+        sender, rest = parse_path(path)
+    except GrammarError as error:
+        raise GrammarError(501, "5.1.7", error.text) from None
+    if not rest:
+        return Mail(sender)
+    values = {}
+    for keyword, value in parse_parameters(rest).items():
+        if keyword not in _MAIL_PARAMETERS:
+            raise GrammarError(555, "5.5.4", "Unknown parameter of MAIL")
+        name, parse = _MAIL_PARAMETERS[keyword]
+        values[name] = parse(value)
+    return Mail(sender, **values)
+
+
+def parse_rcpt(argument):
+    """`TO:<path> parameters` -> mail.envelope.Recipient."""
+    path = _after(argument, b"TO:", "RCPT TO:<user@example.org>")
+    address, rest = parse_path(path)
+    if address is None:
+        raise GrammarError(501, "5.1.3", "A recipient can't be <>")
+    if not rest:
+        return Recipient(address, (), None)
+    values = {"notify": (), "orcpt": None}
+    for keyword, value in parse_parameters(rest).items():
+        if keyword not in _RCPT_PARAMETERS:
+            raise GrammarError(555, "5.5.4", "Unknown parameter of RCPT")
+        name, parse = _RCPT_PARAMETERS[keyword]
+        values[name] = parse(value)
+    return Recipient(address, values["notify"], values["orcpt"])
+
+
+def parse_bdat(argument):
+    """`size [LAST]` -> Chunk."""
+    found = _BDAT.fullmatch(argument)
+    if found is None:
+        raise GrammarError(501, "5.5.4", "Expected BDAT size [LAST]")
+    return Chunk(int(found.group(1)), found.group(2) is not None)
+
+
+def parse_auth(argument):
+    """`mechanism [initial response]` -> Auth."""
+    found = _AUTH.fullmatch(argument)
+    if found is None:
+        raise GrammarError(501, "5.5.4", "Expected AUTH mechanism [initial response]")
+    mechanism, initial = found.groups()
+    if initial is not None:
+        initial = b"" if initial == b"=" else decode_base64(initial)
+    return Auth(mechanism.decode("ascii").upper(), initial)
+
+
+def parse_response(line):
+    """A line inside an AUTH exchange, CRLF included -> bytes, or None for `*` (cancelled)."""
+    if line[-2:] != b"\r\n":
+        raise GrammarError(500, "5.5.2", "A line ends with CRLF (RFC 5321 2.3.8)")
+    response = line[:-2]
+    return None if response == b"*" else decode_base64(response)
+
+
+def decode_base64(data):
+    """RFC 4648 section 4 without line breaks, padding required."""
+    if not _BASE64.fullmatch(data):
+        raise GrammarError(501, "5.5.2", "Expected base64 (RFC 4648)")
+    return binascii.a2b_base64(data)
+
+
+def parse_nothing(argument):
+    """For commands without an argument -> None."""
+    if argument:
+        raise GrammarError(501, "5.5.4", "This command takes no argument")
+
+
+def parse_text(argument):
+    """NOOP, HELP: an optional string, printable -> str."""
+    return argument.decode("ascii", "replace")
+
+
+def parse_needed_text(argument):
+    """VRFY, EXPN: a string that has to be there -> str."""
+    if not argument:
+        raise GrammarError(501, "5.5.4", "Expected a name or an address after the command")
+    return argument.decode("utf-8", "replace")
+
+
+def _after(argument, keyword, expected):
+    if argument[:len(keyword)].upper() != keyword:
+        raise GrammarError(501, "5.5.4", "Expected %s" % expected)
+    return argument[len(keyword):].lstrip(b" ")
+
+
+def _size(value):
+    if value is None or not value.isdigit() or len(value) > 20:
+        raise GrammarError(501, "5.5.4", "Expected SIZE=octets (RFC 1870)")
+    return int(value)
+
+
+def _body(value):
+    body = value.upper() if value else b""
+    if body not in (b"7BIT", b"8BITMIME"):
+        raise GrammarError(501, "5.5.4", "Expected BODY=7BIT or BODY=8BITMIME (RFC 6152)")
+    return body.decode("ascii")
+
+
+def _smtputf8(value):
+    if value is not None:
+        raise GrammarError(501, "5.5.4", "SMTPUTF8 has no value (RFC 6531)")
+    return True
+
+
+def _ret(value):
+    ret = value.upper() if value else b""
+    if ret not in (b"FULL", b"HDRS"):
+        raise GrammarError(501, "5.5.4", "Expected RET=FULL or RET=HDRS (RFC 3461)")
+    return ret.decode("ascii")
+
+
+def _xtext(value):
+    if value is None or len(value) > 500 or not _XTEXT.fullmatch(value):
+        raise GrammarError(501, "5.5.4", "Expected xtext (RFC 3461 section 4)")
+    return _decode_xtext(value)
+
+
+def _decode_xtext(value):
+    """xtext -> str.  It goes into headers one day, so no control character may come of it."""
+    data = _HEX.sub(lambda found: binascii.a2b_hex(found.group(1)), value)
+    text = data.decode("utf-8", "replace")
+    if _CONTROL.search(text):
+        raise GrammarError(501, "5.5.4", "A control character is no part of an identifier (RFC 3461)")
+    return text
+
+
+def _notify(value):
+    given = tuple((value or b"").upper().split(b","))
+    if given == (b"NEVER",):
+        return ("NEVER",)
+    if not _NOTIFY.issuperset(given) or len(set(given)) < len(given):
+        raise GrammarError(501, "5.5.4", "Expected NOTIFY=NEVER, or of SUCCESS,FAILURE,DELAY (RFC 3461)")
+    return tuple(word.decode("ascii") for word in given)
+
+
+def _orcpt(value):
+    if value is None or len(value) > 500 or not _ORCPT.fullmatch(value):
+        raise GrammarError(501, "5.5.4", "Expected ORCPT=type;address in xtext (RFC 3461, RFC 6533)")
+    return _decode_xtext(value)
+
+
+_MAIL_PARAMETERS = {
+    b"SIZE": ("size", _size),
+    b"BODY": ("body", _body),
+    b"SMTPUTF8": ("smtputf8", _smtputf8),
+    b"RET": ("ret", _ret),
+    b"ENVID": ("envid", _xtext),
+    b"AUTH": ("auth", _xtext),
+}
+_RCPT_PARAMETERS = {
+    b"NOTIFY": ("notify", _notify),
+    b"ORCPT": ("orcpt", _orcpt),
+}

@@ -1,0 +1,182 @@
+"""An SMTP, submission or LMTP connection: all of its input and output.
+
+Brings lines and octets to the session and does what its steps say.  Replies wait
+while there is input that was received already (RFC 2920 3.2).  Time: silence ends
+a connection (RFC 5321 4.5.3.2); a message may take the time that its size takes
+at a slow pace, and not for ever.
+"""
+import logging
+import time
+
+from ..accounts import sasl
+from ..net.connection import Disconnected, LineTooLong, Stopping, TimedOut
+from ..net.dots import Unstuffer
+from ..net.tls import CertificateError
+from . import commands, replies
+from .session import Service, Session, Step, Then
+from .transaction import TooMuch
+
+log = logging.getLogger("phenmail.smtp")
+
+# Octets a second that a message at least has to come with, once its time for silence is used up.
+SLOWEST = 1024
+_GOODBYE_SECONDS = 1.0
+
+
+def make(kind, listen, limits, directory, router, certificates=None, message_size=None):
+    """What a net.listener calls with each Connection.
+
+    `kind`: "smtp", "submission" or "lmtp"; `listen`: config.settings.Listen; `limits`:
+    config.settings.Limits; `directory`: accounts.directory.Directory; `router`:
+    delivery.router.Router; `certificates`: net.tls.Certificates or None; `message_size`:
+    octets, where it is not the limits'.
+    """
+    base = "LMTP" if kind == "lmtp" else "SMTP"
+
+    def mechanisms(tls, plaintext_ok):
+        return sasl.mechanisms(directory, tls, plaintext_ok, sending=True)
+
+    def start(mechanism, peer):
+        return sasl.start(mechanism, directory.login(peer, sending=True), router.host)
+
+    service = Service(
+        base=base, table=commands.table(base), router=router,
+        mechanisms=mechanisms if base == "SMTP" else _no_mechanisms, start=start,
+        certificate=certificates is not None and listen.tls != "none",
+        login_required=kind == "submission", plaintext_auth=listen.plaintext_auth,
+        message_size=limits.message_size if message_size is None else message_size, recipients=limits.recipients,
+        errors=limits.errors, login_failures=limits.login_failures, line=limits.line)
+
+    def handle(connection):
+        Handler(connection, service, certificates, limits.smtp_idle_timeout, limits.command_timeout).run()
+    return handle
+
+
+def _no_mechanisms(tls, plaintext_ok):
+    """RFC 2033: who may speak LMTP is settled before, by the network or the socket's mode."""
+    return ()
+
+
+class Handler:
+    """One connection; `run` returns when it is over.  The listener closes it."""
+
+    def __init__(self, connection, service, certificates, idle, command):
+        """`idle`, `command`: seconds of silence, and for one whole command."""
+        connection.read_timeout = idle
+        self._connection = connection
+        self._certificates = certificates
+        self._idle = idle
+        self._command = command
+        self._line_limit = service.line
+        self._session = Session(service, connection.peer, connection.is_loopback, connection.tls_info())
+        self._waiting = []  # replies that are not sent yet
+        self._actions = {Then.COMMAND: self._read_command, Then.DATA: self._read_data, Then.OCTETS: self._read_octets,
+                         Then.DISCARD: self._discard, Then.TLS: self._start_tls}
+
+    def run(self):
+        try:
+            self._converse()
+        except Stopping:
+            self._say_goodbye(replies.STOPPING)
+        except TimedOut:
+            self._say_goodbye(replies.IDLE)
+        except TooMuch:
+            self._say_goodbye(replies.TOO_LARGE)
+        except Disconnected:
+            pass
+        except Exception:
+            log.exception("the connection from %s ends", self._connection.peer[0])
+            self._say_goodbye(replies.INTERNAL)
+        finally:
+            self._session.reset()
+
+    def _say_goodbye(self, reply):
+        self._waiting.append(reply.wire)
+        try:
+            self._flush(_GOODBYE_SECONDS)
+        except Disconnected:
+            pass
+
+    def _converse(self):
+        step = self._session.banner()
+        while step.then is not Then.CLOSE:
+            step = self._actions[step.then](step)
+        self._waiting.append(step.wire)
+        self._flush(self._command)
+
+    def _reply(self, step):
+        """Queue a step's replies; they go when nothing is left to read."""
+        if step.wire:
+            self._waiting.append(step.wire)
+        if not self._connection.has_input():
+            self._flush(self._command)
+
+    def _flush(self, seconds):
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            self._connection.set_deadline(seconds)
+            self._connection.write(b"".join(waiting))
+
+    # -- what a step says ------------------------------------------------------------------------------------------------
+
+    def _read_command(self, step):
+        self._reply(step)
+        self._connection.set_deadline(self._idle)
+        try:
+            line = self._connection.read_line(self._line_limit)
+        except LineTooLong:
+            return self._session.error(replies.LINE_TOO_LONG)
+        return self._session.line(line)
+
+    def _read_data(self, step):
+        self._reply(step)
+        connection, content = self._connection, self._session.content
+        pace = _Pace(connection, self._command)
+        unstuffer = Unstuffer()
+        while True:
+            data, done, rest = unstuffer.feed(connection.read_chunk())
+            if data:
+                content(data)
+            if done:
+                connection.unread(rest)
+                return self._session.content_ended(unstuffer.bare_cr_or_lf)
+            pace.add(len(data))
+
+    def _read_octets(self, step):
+        pace = _Pace(self._connection, self._command)
+
+        def take(data):
+            self._session.octets(data)
+            pace.add(len(data))
+        self._connection.read_exactly(step.count, take)
+        return self._session.chunk_ended()
+
+    def _discard(self, step):
+        pace = _Pace(self._connection, self._command)
+        self._connection.read_exactly(step.count, lambda data: pace.add(len(data)))
+        return step._replace(then=Then.COMMAND, count=0)
+
+    def _start_tls(self, step):
+        try:
+            context = self._certificates.context()
+        except CertificateError as error:
+            log.error("STARTTLS: %s", error)
+            return Step(replies.NO_CERTIFICATE.wire)
+        self._waiting.append(step.wire)
+        self._flush(self._command)
+        self._connection.start_tls(context)
+        self._session.tls_started(self._connection.tls_info())
+        return Step(b"")
+
+
+class _Pace:
+    """Moves a connection's deadline by what a message brings: `seconds`, and then the time of its octets at the slowest pace."""
+
+    def __init__(self, connection, seconds):
+        self._connection = connection
+        self._end = time.monotonic() + seconds
+        connection.set_deadline(seconds)
+
+    def add(self, octets):
+        self._end += octets / SLOWEST
+        self._connection.set_deadline(max(0.0, self._end - time.monotonic()))
