@@ -1,0 +1,294 @@
+"""The directory: where an address ends, whose account a login name is.
+
+Knows the configuration's values and users' files; knows no protocol, no
+mailbox, no socket.  Any thread may ask.  Before it answers it looks whether the
+server's configuration file changed (one stat), so that `user add` beside a live
+server works at once; a broken file keeps the old settings and is told in the log.
+"""
+
+import logging
+import os
+import threading
+import time
+from typing import Callable, Dict, FrozenSet, NamedTuple, Optional, Set, Tuple
+
+from phenmail_protocols.config.loader import load_user
+from phenmail_protocols.config.problems import ConfigError
+from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.settings import Settings, UserSettings
+from phenmail_protocols.disk.atomic import write_file
+from phenmail_protocols.mail.address import Address
+
+from .login import Account, Candidate, Login, LoginRefused
+from .names import Found, Names
+from .offers import Offers
+from .remembered import Checker
+from .throttle import Peer, Throttle
+from .userfiles import FILE, BrokenUser, UserFiles, signature
+
+__all__ = ["Account", "BrokenUser", "Destination", "Directory", "LoginRefused"]
+
+log = logging.getLogger("phenmail.accounts")
+
+CHALLENGE_KEY = "challenge.key"
+
+
+class Destination(NamedTuple):
+    """Where mail for an address ends.
+
+    `kind`: "mailbox" (`folder` absolute, `tag` of user+tag or None), "disabled"
+    (`text` as configured), "agent", "forward", "plugin" (`value` as in
+    settings.Action), "unknown", "remote" (a domain that is not ours), "broken"
+    (for now: `text` says why, without details).
+    `address`: the line of `domains` where it ended, "*" for a catch-all; the
+    address that was asked for where there is none.
+    """
+
+    kind: str
+    address: Address
+    folder: Optional[str] = None
+    tag: Optional[str] = None
+    value: str = ""
+    text: str = ""
+
+
+class Directory:
+    """Resolves addresses and lets users in.
+
+    In: checked settings and their root; `read_user(folder) -> UserSettings`;
+    `reload() -> Settings` rereads the server's configuration (None: it is
+    never reread here), raising ConfigError or OSError; `files` are the paths
+    whose change means a reload, by default the root's configuration.
+    """
+
+    def __init__(self, settings: Settings, root: Root,
+                 read_user: Optional[Callable[[str], UserSettings]] = None,
+                 reload: Optional[Callable[[], Settings]] = None,
+                 files: Optional[Tuple[str, ...]] = None,
+                 throttle: Optional[Throttle] = None,
+                 checker: Optional[Checker] = None,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self.root = root
+        self.throttle = Throttle(clock) if throttle is None else throttle
+        self.checker = Checker(clock) if checker is None else checker
+        self.users = UserFiles(_loader(root) if read_user is None else read_user)
+        self._reload = reload
+        self._watched = (root.configuration,) if files is None else files
+        self._seen = self._signatures() if reload is not None else None
+        self._reloading = threading.Lock()
+        self._closing = threading.Event()
+        self._offers = Offers(self.users, clock)
+        self._challenge_key = None      # type: Optional[bytes]
+        self._state = _State(settings)
+
+    # The configuration
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._state.settings
+
+    def replace(self, settings: Settings) -> None:
+        """Go on with other settings, as after SIGHUP."""
+        self._state = _State(settings)
+
+    def refresh(self) -> bool:
+        """Reread the configuration if its file changed; whether it is new now."""
+        if self._reload is None or self._signatures() == self._seen:
+            return False
+        with self._reloading:
+            # Before reading: a change meanwhile has another signature.
+            seen = self._signatures()
+            if seen == self._seen:
+                return False
+            self._seen = seen
+            try:
+                settings = self._reload()
+            except (ConfigError, OSError) as error:
+                log.error("the changed configuration cannot be used, so the old one stays: %s", error)
+                return False
+            self.replace(settings)
+            log.info("the configuration changed and was read again")
+            return True
+
+    def close(self) -> None:
+        """Let go of every login that is being held back; new ones are refused at once."""
+        self._closing.set()
+
+    # Addresses
+
+    def resolve(self, address: Address) -> Destination:
+        """Say where mail for an address ends."""
+        self.refresh()
+        state = self._state
+        found = state.names.find(address)
+        if found is None:
+            ours = not address.domain or state.names.is_local(address.domain)
+            return Destination("unknown" if ours else "remote", address)
+        end = state.names.end(found)
+        if end is None:
+            log.error("the alias %s leads nowhere", found.address)
+            return Destination("broken", address, text="the alias leads nowhere")
+        return self._destination(state, end)
+
+    def _destination(self, state: "_State", end: Found) -> Destination:
+        kind, value = end.action.kind, end.action.value
+        if kind == "disabled":
+            return Destination(kind, end.address, tag=end.tag, text=value)
+        if kind != "mailbox":
+            return Destination(kind, end.address, tag=end.tag, value=value)
+        folder = state.folder(value)
+        try:
+            self.users.settings(folder)
+        except BrokenUser:
+            return Destination("broken", end.address, tag=end.tag,
+                               text="the user's configuration cannot be used at the moment")
+        return Destination(kind, end.address, folder, end.tag)
+
+    def user_settings(self, folder: str) -> UserSettings:
+        """The settings of the user of a folder.  Raises BrokenUser."""
+        return self.users.settings(folder)
+
+    def may_send_as(self, account: Account, address: Address) -> bool:
+        """Whether mail may be sent as this address by the account's user.
+
+        So it is with every address that ends at the account's folder, be it by
+        an alias, a tag or the catch-all; other accounts send as themselves.
+        """
+        self.refresh()
+        state = self._state
+        found = state.names.find(address)
+        if not account.folder:
+            return found is not None and found.address in account.addresses
+        end = state.names.end(found) if found is not None else None
+        return (end is not None and end.action.kind == "mailbox"
+                and state.folder(end.action.value) == account.folder)
+
+    # Logins
+
+    def account(self, login_name: str) -> Optional[Account]:
+        """The account with a mailbox to which a login name belongs, or None."""
+        return self.candidate(login_name, False).account
+
+    def candidate(self, login_name: str, sending: bool) -> Candidate:
+        """Whom a login name would be; for `login.Login`."""
+        self.refresh()
+        state = self._state
+        found = state.names.find_login(login_name)
+        end = state.names.end(found) if found is not None else None
+        if end is not None and end.action.kind == "mailbox":
+            account = self._account(state, end)
+            return Candidate(account, account.folder, None)
+        if sending and found is not None and found.action.secret:
+            name = str(found.address)
+            account = Account(name, "", frozenset((found.address,)), "")
+            return Candidate(account, name, found.action.secret)
+        return Candidate(None, state.names.canonical(login_name), None)
+
+    def _account(self, state: "_State", end: Found) -> Account:
+        folder = state.folder(end.action.value)
+        addresses = state.addresses()[folder]
+        # An alias may end at a catch-all, whose "*" is nobody's name.
+        name = min(addresses) if end.caught else end.address
+        return Account(str(name), folder, addresses, self.root.identity_of(folder) or "")
+
+    def login(self, peer: Peer = None, sending: bool = False) -> Login:
+        """The credentials of one connection, as the SASL dialogues want them.
+
+        `sending`: those who may only submit (a secret behind an agent or a
+        forward) are let in too; their accounts have no folder.
+        """
+        return Login(self, peer, sending, self._hold)
+
+    def authenticate(self, name: str, passphrase: str, peer: Peer = None,
+                     sending: bool = False) -> Account:
+        """Let a user in by name and passphrase.  Raises LoginRefused."""
+        return self.login(peer, sending).plain(name, passphrase)
+
+    def everyone_has(self, secret: str, sending: bool = False) -> bool:
+        """Whether every user who can log in has a secret, "scram" or "pop3pwd"."""
+        self.refresh()
+        state = self._state
+        if sending and state.has_senders:
+            return False
+        return self._offers.everyone_has(secret, state.addresses(), state)
+
+    def challenge_key(self) -> bytes:
+        """The key from which challenges for unknown users are made.
+
+        Kept beside the server's other keys: with a new one at each start, a
+        salt that changed would tell which users do not exist.
+        """
+        if self._challenge_key is None:
+            with self._reloading:
+                if self._challenge_key is None:
+                    self._challenge_key = _kept_key(self.root.mail_system)
+        return self._challenge_key
+
+    def _hold(self, seconds: float) -> bool:
+        """Wait, and say whether to go on (not when the server stops)."""
+        if seconds > 0:
+            self._closing.wait(seconds)
+        return not self._closing.is_set()
+
+    def _signatures(self) -> Tuple:
+        states = []
+        for path in self._watched:
+            try:
+                states.append(signature(path))
+            except OSError:
+                states.append(None)
+        return tuple(states)
+
+
+class _State:
+    """One configuration and what is derived from it; replaced as a whole."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.names = Names(settings.sender_domain, settings.domains)
+        self.has_senders = any(found.action.secret for found in self.names.lines())
+        self._folders = {}      # type: Dict[str, str]
+        self._addresses = None  # type: Optional[Dict[str, FrozenSet[Address]]]
+
+    def folder(self, path: str) -> str:
+        """The one name of a mail folder, whatever links lead to it."""
+        folder = self._folders.get(path)
+        if folder is None:
+            folder = self._folders[path] = os.path.realpath(path)
+        return folder
+
+    def addresses(self) -> Dict[str, FrozenSet[Address]]:
+        """The addresses of every mail folder; made when first asked for."""
+        if self._addresses is None:
+            found = {}          # type: Dict[str, Set[Address]]
+            for line in self.names.lines():
+                end = self.names.end(line)
+                if end is not None and end.action.kind == "mailbox":
+                    found.setdefault(self.folder(end.action.value), set()).add(line.address)
+            self._addresses = {folder: frozenset(each) for folder, each in found.items()}
+        return self._addresses
+
+
+def _loader(root: Root) -> Callable[[str], UserSettings]:
+    return lambda folder: load_user(os.path.join(folder, FILE), root)
+
+
+def _kept_key(folder: str) -> bytes:
+    path = os.path.join(folder, CHALLENGE_KEY)
+    try:
+        with open(path, "rb") as file:
+            key = file.read(33)
+        if len(key) == 32:
+            return key
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.error("%s: %s", path, error.strerror)
+        return os.urandom(32)
+    key = os.urandom(32)
+    try:
+        write_file(path, key)
+    except OSError as error:
+        log.error("%s: %s", path, error.strerror)
+    return key

@@ -1,0 +1,198 @@
+"""One connection's way in: what the SASL dialogues may ask about users.
+
+Between a dialogue (`sasl.py`), which knows no user, and the directory.  Every
+answer to an unknown name has the form and the cost of one to a known name; only
+`plain` and `settle` tell, once, whether somebody got in.  Both go through the throttle.
+"""
+
+import hashlib
+import hmac
+import logging
+from typing import Callable, FrozenSet, NamedTuple, Optional
+
+from phenmail_protocols.config.settings import UserSettings
+from phenmail_protocols.mail.address import Address
+
+from .prepare import octets
+from .remembered import Busy
+from .secrets import (
+    ITERATIONS, SALT_BYTES, ScramSecret, SecretError, parse_scram, sha256, unobscure)
+from .throttle import Peer
+from .userfiles import BrokenUser
+
+log = logging.getLogger("phenmail.accounts")
+
+LONGEST_PASSPHRASE = 1024       # characters; hashing more would be work for nothing
+WRONG = "the name or the passphrase is wrong"
+BROKEN = "this account's configuration cannot be used at the moment; the server's log says why"
+BUSY = "too many logins at once; try again later"
+
+
+class Account(NamedTuple):
+    """Who is logged in.
+
+    `name`: the address of the mailbox; `folder`: its absolute mail folder, ""
+    for those who may only submit; `addresses`: all that end there by a name of
+    their own; `identity`: the first component of the folder inside the root.
+    """
+
+    name: str
+    folder: str
+    addresses: FrozenSet[Address]
+    identity: str
+
+
+class Candidate(NamedTuple):
+    """Whom a name would be: `account` None for nobody; `key` counts failures;
+    `secret` is the sha256 of one who may only submit."""
+
+    account: Optional[Account]
+    key: str
+    secret: Optional[str]
+
+
+class LoginRefused(Exception):
+    """Nobody gets in now.
+
+    `text` may be shown to the client; `temporary` says that the passphrase
+    was not the reason.
+    """
+
+    def __init__(self, text: str, temporary: bool = False) -> None:
+        super().__init__(text)
+        self.text = text
+        self.temporary = temporary
+
+
+class Login:
+    """Credentials for one connection; made by `Directory.login`."""
+
+    def __init__(self, directory, peer: Peer, sending: bool,
+                 hold: Callable[[float], bool]) -> None:
+        self._directory = directory
+        self._peer = peer
+        self._sending = sending
+        self._hold = hold
+
+    def plain(self, name: str, passphrase: str) -> Account:
+        """Let in by name and passphrase (PLAIN, LOGIN, USER and PASS).
+
+        Raises LoginRefused.
+        """
+        candidate = self._candidate(name)
+        self._admit(candidate)
+        stored = self._stored(candidate)
+        checker = self._directory.checker
+        right = False
+        if len(passphrase) <= LONGEST_PASSPHRASE:
+            try:
+                right = checker.check(candidate.key, stored, passphrase)
+            except Busy:
+                raise LoginRefused(BUSY, temporary=True) from None
+            except SecretError as error:
+                raise self._broken(candidate, str(error)) from None
+        guess = checker.trace(candidate.key, passphrase[:LONGEST_PASSPHRASE + 1])
+        return self._end(candidate, right, guess)
+
+    def scram(self, name: str) -> ScramSecret:
+        """The SCRAM secret of a user; one made up, always the same, for nobody."""
+        secret = self._made_up(name)
+        settings = self._settings(self._candidate(name))
+        if settings is not None and settings.scram:
+            try:
+                secret = parse_scram(settings.scram)
+            except SecretError:
+                pass            # `settle` tells it
+        return secret
+
+    def shared(self, name: str) -> bytes:
+        """The passphrase itself, for CRAM-MD5 and APOP; another text for nobody."""
+        settings = self._settings(self._candidate(name))
+        if settings is not None and settings.pop3pwd:
+            return octets(unobscure(settings.pop3pwd))
+        return self._made_up(name).stored_key
+
+    def settle(self, name: str, right: bool, secret: str) -> Account:
+        """End a challenge: `right` says whether the proof fitted what was given out.
+
+        `secret` is the key it was made with, "scram" or "pop3pwd": without it
+        in the user's file no proof is right.  Raises LoginRefused.
+        """
+        candidate = self._candidate(name)
+        self._admit(candidate)
+        try:
+            settings = self._settings(candidate, tell=True)
+            if settings is not None and settings.scram and secret == "scram":
+                parse_scram(settings.scram)
+        except (BrokenUser, SecretError) as error:
+            raise self._broken(candidate, str(error)) from None
+        has = settings is not None and bool(getattr(settings, secret))
+        return self._end(candidate, right and has, None)
+
+    def is_same(self, account: Account, name: str) -> bool:
+        """Whether a name that somebody wants to act as is the account itself."""
+        other = self._candidate(name).account
+        return other is not None and (other.folder, other.name) == (account.folder, account.name)
+
+    def _candidate(self, name: str) -> Candidate:
+        return self._directory.candidate(name, self._sending)
+
+    def _settings(self, candidate: Candidate, tell: bool = False) -> Optional[UserSettings]:
+        """The user's file; None where there is none.  Raises BrokenUser if told to."""
+        if candidate.account is None or not candidate.account.folder:
+            return None
+        try:
+            return self._directory.users.settings(candidate.account.folder)
+        except BrokenUser:
+            if tell:
+                raise
+            return None
+
+    def _stored(self, candidate: Candidate) -> Optional[str]:
+        """The form to compare a passphrase with; without one nobody is right."""
+        if candidate.secret is not None:
+            return candidate.secret
+        try:
+            settings = self._settings(candidate, tell=True)
+        except BrokenUser as error:
+            raise self._broken(candidate, str(error)) from None
+        if settings is None:
+            return None
+        if settings.passphrase or settings.scram:
+            return settings.passphrase or settings.scram
+        return sha256(unobscure(settings.pop3pwd)) if settings.pop3pwd else None
+
+    def _admit(self, candidate: Candidate) -> None:
+        admission = self._directory.throttle.admit(self._peer, candidate.key)
+        if admission.wait > 0:
+            raise LoginRefused("too many failed logins from your address; try again in %d seconds"
+                               % (admission.wait + 1), temporary=True)
+        if not self._hold(admission.hold):
+            raise LoginRefused("the server is stopping", temporary=True)
+
+    def _end(self, candidate: Candidate, right: bool, guess: Optional[bytes]) -> Account:
+        throttle = self._directory.throttle
+        if right and candidate.account is not None:
+            throttle.succeeded(self._peer, candidate.key)
+            return candidate.account
+        throttle.failed(self._peer, candidate.key, guess)
+        # An unknown name is not logged: people type passphrases there.
+        log.warning("login refused: %s from %s",
+                    candidate.account.name if candidate.account else "an unknown name",
+                    self._peer[0] if isinstance(self._peer, tuple) else self._peer)
+        raise LoginRefused(WRONG)
+
+    def _broken(self, candidate: Candidate, reason: str) -> LoginRefused:
+        log.error("login refused for now: %s: %s", candidate.key, reason)
+        return LoginRefused(BROKEN, temporary=True)
+
+    def _made_up(self, name: str) -> ScramSecret:
+        """A secret that nobody can prove, the same for a name after each start."""
+        candidate = self._candidate(name)
+        key = self._directory.challenge_key()
+
+        def derived(purpose: bytes) -> bytes:
+            text = purpose + b":" + octets(candidate.key)
+            return hmac.new(key, text, hashlib.sha256).digest()
+        return ScramSecret(ITERATIONS, derived(b"salt")[:SALT_BYTES],
+                           derived(b"stored"), derived(b"server"))

@@ -1,0 +1,157 @@
+"""From an address or a login name to its line in `domains`.
+
+Pure: knows the configuration's values, no files and no secrets.  Domains
+compare without case, in either spelling of an international one; local parts
+exactly, else without case where that is unique (RFC 5321 section 2.4 leaves
+the local part to us).
+"""
+
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+
+from phenmail_protocols.config.settings import Action
+from phenmail_protocols.mail.address import Address, AddressError, ascii_domain
+
+CATCH_ALL = "*"
+LONGEST_CHAIN = 10          # of aliases; the loader refuses longer ones
+LONGEST_NAME = 320          # 64 + "@" + 255, RFC 5321 section 4.5.3.1
+
+
+class Found(NamedTuple):
+    """A line of `domains`: `address` as it is written there, and its action.
+
+    `tag` is what followed "+", or None.  `caught`: only the catch-all matched;
+    `address` then has "*" as its local part.
+    """
+
+    address: Address
+    action: Action
+    tag: Optional[str] = None
+    caught: bool = False
+
+
+class Names:
+    """The `domains` of one configuration, ready for looking up."""
+
+    def __init__(self, sender_domain: str,
+                 domains: Mapping[str, Mapping[str, Action]]) -> None:
+        self._sender_domain = sender_domain
+        self._domains = {}      # type: Dict[str, _Domain]
+        for domain, actions in domains.items():
+            self._domains[_key(domain)] = _Domain(domain, actions)
+
+    def is_local(self, domain: str) -> bool:
+        """Whether the domain is one of ours."""
+        return _key(domain) in self._domains
+
+    def find(self, address: Address) -> Optional[Found]:
+        """Find the line for an address to which mail is sent.
+
+        In order: the name as it stands, the name before a "+tag", the
+        catch-all.  "postmaster" without a domain is the sender domain's
+        (RFC 5321 section 4.1.1.3).  None where there is no such address.
+        """
+        name, at = address.local, address.domain
+        if not at and name.lower() == "postmaster":
+            at = self._sender_domain
+        domain = self._domains.get(_key(at))
+        if domain is None:
+            return None
+        return domain.exact(name) or domain.tagged(name) or domain.caught()
+
+    def find_login(self, name: str) -> Optional[Found]:
+        """Find the line for a login name: no "+tag", no catch-all.
+
+        Without "@" the name belongs to the sender domain.  Any text may come.
+        """
+        if len(name) > LONGEST_NAME:
+            return None
+        local, at, domain = name.rpartition("@")
+        if not at:
+            local, domain = name, self._sender_domain
+        ours = self._domains.get(_key(domain))
+        return ours.exact(local) if ours is not None else None
+
+    def end(self, found: Found) -> Optional[Found]:
+        """Follow aliases to the last line; None where they lead nowhere.
+
+        The tag of the address that was asked for wins over one in an alias.
+        """
+        tag = found.tag
+        for _ in range(LONGEST_CHAIN + 1):
+            if found.action.kind != "alias":
+                return found._replace(tag=tag)
+            local, _, domain = found.action.value.rpartition("@")
+            following = self.find(Address(local, domain))
+            if following is None:
+                return None
+            found = following
+            tag = found.tag if tag is None else tag
+        return None
+
+    def canonical(self, name: str) -> str:
+        """One spelling for all that are looked up alike: what unknown names count by."""
+        name = name[:LONGEST_NAME].lower()
+        return name if "@" in name else "%s@%s" % (name, self._sender_domain)
+
+    def lines(self) -> Iterator[Found]:
+        """All lines but the catch-alls."""
+        for domain in self._domains.values():
+            for found in domain.lines():
+                yield found
+
+
+class _Domain:
+    """The local parts of one domain."""
+
+    def __init__(self, name: str, actions: Mapping[str, Action]) -> None:
+        self._name = name
+        self._actions = actions
+        self._folded = {}       # type: Dict[str, List[str]]
+        for local in actions:
+            self._folded.setdefault(local.lower(), []).append(local)
+
+    def exact(self, local: str) -> Optional[Found]:
+        """The line of a local part; never the catch-all's, whose name is no address."""
+        if local == CATCH_ALL:
+            return None
+        if local in self._actions:
+            return self._found(local)
+        alike = self._folded.get(local.lower(), ())
+        if len(alike) == 1:
+            return self._found(alike[0])
+        # RFC 5321 section 4.5.1: postmaster in any case; so it is never ambiguous.
+        if alike and local.lower() == "postmaster":
+            return self._found(min(alike))
+        return None
+
+    def tagged(self, local: str) -> Optional[Found]:
+        """The line of `user` for `user+tag`; the longest user that is defined."""
+        at = local.rfind("+")
+        while at > 0:
+            found = self.exact(local[:at])
+            if found is not None:
+                return found._replace(tag=local[at + 1:])
+            at = local.rfind("+", 0, at)
+        return None
+
+    def caught(self) -> Optional[Found]:
+        if CATCH_ALL not in self._actions:
+            return None
+        return self._found(CATCH_ALL)._replace(caught=True)
+
+    def lines(self) -> Tuple[Found, ...]:
+        return tuple(self._found(local) for local in self._actions if local != CATCH_ALL)
+
+    def _found(self, local: str) -> Found:
+        return Found(Address(local, self._name), self._actions[local])
+
+
+def _key(domain: str) -> str:
+    """The spelling by which domains are compared: A-labels in lower case."""
+    if len(domain) > 255:
+        return domain
+    domain = domain.lower()
+    try:
+        return ascii_domain(domain)
+    except (AddressError, UnicodeError):
+        return domain

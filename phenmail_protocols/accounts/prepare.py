@@ -1,0 +1,62 @@
+"""SASLprep, leniently (RFC 4013, a profile of stringprep, RFC 3454).
+
+Pure.  Two keyboards may write one passphrase in two ways (an accent composed or
+not); prepared, both are the same.  Lenient: what SASLprep forbids is left as it
+was typed, because a passphrase that somebody set must be accepted again.
+"""
+
+
+def prepare(text: str) -> str:
+    """Bring a passphrase or a name into SASLprep's form.
+
+    In: any text.  Out: the prepared text, or the text itself where RFC 4013
+    prohibits it (control characters, mixed directions, lone surrogates) or
+    where nothing would be left.  Never raises.
+    """
+    if text.isprintable() and _is_ascii(text):
+        return text
+    import stringprep       # heavy; only for those who write beyond ASCII
+    import unicodedata
+    mapped = "".join(
+        " " if stringprep.in_table_c12(char) else char
+        for char in text if not stringprep.in_table_b1(char))
+    prepared = unicodedata.normalize("NFKC", mapped)
+    if not prepared or _prohibited(prepared, stringprep) or _mixed(prepared, stringprep):
+        return text
+    return prepared
+
+
+def octets(text: str) -> bytes:
+    """Encode a text that may have come from bytes that were no UTF-8.
+
+    Such bytes arrive as surrogate escapes and leave as the same bytes.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _is_ascii(text: str) -> bool:
+    try:
+        text.encode("ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _prohibited(text: str, tables) -> bool:
+    """RFC 4013 section 2.3; unassigned code points are allowed (a query string)."""
+    prohibited = (
+        tables.in_table_c12, tables.in_table_c21_c22, tables.in_table_c3,
+        tables.in_table_c4, tables.in_table_c5, tables.in_table_c6,
+        tables.in_table_c7, tables.in_table_c8, tables.in_table_c9)
+    return any(table(char) for char in text for table in prohibited)
+
+
+def _mixed(text: str, tables) -> bool:
+    """RFC 3454 section 6: right-to-left text stands alone and fills both ends."""
+    if not any(tables.in_table_d1(char) for char in text):
+        return False
+    return (any(tables.in_table_d2(char) for char in text)
+            or not tables.in_table_d1(text[0]) or not tables.in_table_d1(text[-1]))

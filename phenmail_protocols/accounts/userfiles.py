@@ -1,0 +1,82 @@
+"""Users' own `mail.jcfg`, read again only when the file changed.
+
+Knows folders and stat; knows no names and no passphrase.  One broken file is
+its user's trouble only: it is told as BrokenUser and written to the log once.
+"""
+
+import logging
+import os
+import threading
+from typing import Callable, Optional, Tuple
+
+from phenmail_protocols.config.problems import ConfigError
+from phenmail_protocols.config.settings import UserSettings
+
+log = logging.getLogger("phenmail.accounts")
+
+FILE = "mail.jcfg"
+CAPACITY = 512      # users whose file is kept in memory
+
+Signature = Optional[Tuple[int, int, int, int]]
+
+
+class BrokenUser(Exception):
+    """A user's file that cannot be used; str() says what is wrong, for the log."""
+
+
+def signature(path: str) -> Signature:
+    """What tells one state of a file from another; None where there is no file.
+
+    Raises OSError where the file system does not say.
+    """
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return (status.st_mtime_ns, status.st_ino, status.st_size, status.st_ctime_ns)
+
+
+class UserFiles:
+    """The settings of users by their folder; any thread may ask.
+
+    `load(folder) -> UserSettings` reads one and raises ConfigError or OSError;
+    a folder without a file has the default settings.
+    """
+
+    def __init__(self, load: Callable[[str], UserSettings]) -> None:
+        self._load = load
+        self._kept = {}         # type: dict  # folder -> (signature, settings or error text)
+        self._lock = threading.Lock()
+
+    def settings(self, folder: str) -> UserSettings:
+        """The settings of the user of a folder.  Raises BrokenUser."""
+        path = os.path.join(folder, FILE)
+        try:
+            # Before reading: what changes meanwhile has another signature.
+            seen = signature(path)
+        except OSError as error:
+            raise BrokenUser("%s: %s" % (path, error.strerror)) from None
+        kept = self._kept.get(folder)
+        if kept is None or kept[0] != seen:
+            kept = (seen, self._read(folder, path))
+            self._keep(folder, kept)
+        if isinstance(kept[1], str):
+            raise BrokenUser(kept[1])
+        return kept[1]
+
+    def _read(self, folder: str, path: str):
+        try:
+            return self._load(folder)
+        except ConfigError as error:
+            text = str(error)
+        except OSError as error:
+            text = "%s: %s" % (path, error.strerror)
+        log.error("a user's configuration cannot be used, so this user is refused for now: %s", text)
+        return text
+
+    def _keep(self, folder: str, kept: Tuple) -> None:
+        with self._lock:
+            self._kept.pop(folder, None)
+            while len(self._kept) >= CAPACITY:
+                del self._kept[next(iter(self._kept))]
+            self._kept[folder] = kept
