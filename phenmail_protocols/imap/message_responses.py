@@ -14,18 +14,22 @@ _EMPTY_TEXT = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'
 
 
 def envelope(header):
-    """Header of a message as bytes -> ENVELOPE. A missing Sender or Reply-To is From (RFC 3501 7.4.2)."""
+    """Header of a message as bytes -> ENVELOPE. A missing Sender or Reply-To is From (RFC 3501 7.4.2).
+
+    Fields that RFC 5322 3.6 allows once and that come again: addresses are taken together, of others the last counts, as with
+    Dovecot; one reading for all programs leaves less room for a second From that only some of them show.
+    """
     found = headers.collect(header, _FIELDS)
     senders = _addresses(found.get(b"from"))
     return b"(" + b" ".join((
-        _text(found.get(b"date")), _text(found.get(b"subject")), senders,
+        _text(found.get(b"date")), _text(found.get(b"subject"), headers.one_line), senders,
         _addresses(found.get(b"sender"), senders), _addresses(found.get(b"reply-to"), senders),
         _addresses(found.get(b"to")), _addresses(found.get(b"cc")), _addresses(found.get(b"bcc")),
         _text(found.get(b"in-reply-to")), _text(found.get(b"message-id")))) + b")"
 
 
-def _text(values):
-    return nstring(headers.unfold(values[0])) if values else NIL
+def _text(values, read=headers.unfold):
+    return nstring(read(values[-1])) if values else NIL
 
 
 def _addresses(values, otherwise=NIL):
