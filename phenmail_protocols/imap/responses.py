@@ -17,6 +17,8 @@ NIL = b"NIL"
 _QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]{0,1024}")
 _ESCAPED = re.compile(rb'[\\"]')
 _ATOM = re.compile(rb"[%s]+" % tokens.ATOM)
+# Texts may quote what a client said (a mailbox name can hold CR LF): one line of printable ASCII is what leaves.
+_PRINTABLE = bytes(octet if 32 <= octet < 127 else ord("?") for octet in range(256))
 _FLAG_ORDER = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft", "\\Recent")
 _FLAG_LISTS = 4096
 
@@ -69,7 +71,7 @@ def continuation(text=b""):
 
 def _status(status, text, code):
     # resp-text has at least one character, and RFC 3501 has a space even where nothing would follow the code.
-    return status + b" " + (b"[" + code + b"] " if code else b"") + (text or b"Done.") + CRLF
+    return status + b" " + (b"[" + code + b"] " if code else b"") + (text.translate(_PRINTABLE) or b"Done.") + CRLF
 
 
 def appenduid(uidvalidity, uid):

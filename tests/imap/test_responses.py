@@ -70,6 +70,7 @@ def test_mailbox_names_read_back(name):
     (responses.tagged(b"a1", b"OK", b"Done."), b"a1 OK Done.\r\n"),
     (responses.tagged(b"a1", b"NO", b"No.", b"TRYCREATE"), b"a1 NO [TRYCREATE] No.\r\n"),
     (responses.tagged(b"a1", b"OK", b"", b"READ-WRITE"), b"a1 OK [READ-WRITE] Done.\r\n"),
+    (responses.tagged(b"a1", b"NO", b"no x\r\n* BYE \xe9\0"), b"a1 NO no x??* BYE ??\r\n"),
     (responses.untagged_status(b"BYE", b"Goodbye."), b"* BYE Goodbye.\r\n"),
     (responses.untagged_status(b"OK", b"x", b"UIDNEXT 5"), b"* OK [UIDNEXT 5] x\r\n"),
     (responses.continuation(b"AGE="), b"+ AGE=\r\n"), (responses.continuation(), b"+ \r\n"),
