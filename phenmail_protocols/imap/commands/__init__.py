@@ -1,0 +1,1 @@
+"""What IMAP's commands do, a file per family: (session, arguments) -> Step. `imap.table` says when each may run."""

@@ -1,0 +1,61 @@
+"""APPEND (RFC 3501 6.3.11): the message streams into the file that becomes it; APPENDUID (RFC 4315)."""
+from phenmail_protocols.store import errors
+
+from .. import responses
+from ..session import READ_BODY, Misuse, Refusal, Step
+
+
+def append(session, arguments):
+    """What can be refused is refused before the client sends the message."""
+    size = arguments.literal.size
+    if arguments.binary:
+        raise Refusal(b"Binary literals are not supported.", b"CANNOT")
+    if not size:
+        raise Refusal(b"An empty message can't be kept.", b"CANNOT")
+    if size > session.server.limits.message_size:
+        raise Refusal(b"The message is too big.", b"TOOBIG")
+    with try_create():
+        session.mail.status(arguments.mailbox)
+    session.staged = session.mail.stage()
+    incoming = _Incoming(session.staged)
+    return Step(READ_BODY, sink=incoming.write, resume=lambda rest: _received(session, arguments, incoming, rest))
+
+
+def _received(session, arguments, incoming, rest):
+    staged, session.staged = session.staged, None
+    with staged:
+        if rest:
+            raise Misuse(b"Only one message at a time.")
+        if incoming.error is not None:
+            raise incoming.error
+        if staged.has_nul:
+            raise Misuse(b"A message has no NUL octets.")
+        with try_create():
+            delivered = session.mail.deliver(arguments.mailbox, staged, arguments.flags, arguments.date)
+    return Step(text=b"Kept.", code=responses.appenduid(delivered.uidvalidity, delivered.uid))
+
+
+class _Incoming:
+    """Where the octets go; after an error they are read and dropped, so that the stream stays in step."""
+
+    def __init__(self, staged):
+        self._staged = staged
+        self.error = None
+
+    def write(self, data):
+        if self.error is None:
+            try:
+                self._staged.write(data)
+            except errors.StoreError as error:
+                self.error = error
+
+
+class try_create:
+    """Where a target mailbox is missing the client is told to make it and try again (RFC 3501 7.1: TRYCREATE)."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, errors.NotFound):
+            raise Refusal(str(error).encode("ascii", "replace"), b"TRYCREATE") from None

@@ -1,0 +1,226 @@
+"""FETCH (RFC 3501 6.4.5). What is asked for is sorted out once, then each message is one formatting of bytes.
+
+Three kinds of items: columns come from the store's rows; derived ones (ENVELOPE, BODYSTRUCTURE, chosen header fields) are made once
+from a message's octets and kept by the store in the form in which they are sent; sections are read from the message each time.
+"""
+from functools import partial
+
+from phenmail_protocols.mail import headers
+from phenmail_protocols.store.model import SEEN
+
+from .. import message_responses, responses
+from ..session import Step
+from ..values import Section
+from .changing import GONE
+from .messages import Message, find_part
+
+ROWS = 2000  # messages at a time where all comes from rows
+DERIVED = 200  # where header fields and such are in it: some 200 KB
+BODIES = 50  # where \Seen is set in one go before the bodies are sent
+
+#: item -> (label, form, values of it from (session, rows))
+COLUMNS = {
+    "UID": (b"UID", b"%d", lambda session, rows: rows.uids),
+    "FLAGS": (b"FLAGS", b"%b", lambda session, rows: session.flag_column(rows)),
+    "INTERNALDATE": (b"INTERNALDATE", b"%b", lambda session, rows: responses.internal_dates(rows.dates)),
+    "RFC822.SIZE": (b"RFC822.SIZE", b"%d", lambda session, rows: rows.sizes),
+}
+
+#: item -> its value from a Message
+DERIVATIONS = {
+    "ENVELOPE": lambda message: message_responses.envelope(message.header()),
+    "BODY": lambda message: message_responses.body(message.tree()),
+    "BODYSTRUCTURE": lambda message: message_responses.bodystructure(message.tree()),
+}
+
+
+class Plan:
+    """A FETCH, sorted out: `columns` (names), `derived` [(label, name in the cache, make)], `sections`; `sets_seen`."""
+
+    def __init__(self, items, uid):
+        self.columns = ["UID"] if uid else []
+        self.derived = []
+        self.sections = []
+        for item in items:
+            if item in COLUMNS:
+                if item not in self.columns:
+                    self.columns.append(item)
+            elif item in DERIVATIONS:
+                self.derived.append((item.encode("ascii"), item, DERIVATIONS[item]))
+            elif _is_derived(item):
+                self.derived.append((item.label, item.label.decode("ascii").upper(), partial(_header_fields, item)))
+            else:
+                self.sections.append(item)
+        self.sets_seen = any(isinstance(item, Section) and not item.peek for item in items)
+
+    def batch(self):
+        """How many messages to take at a time."""
+        if self.sections or self.sets_seen:
+            return BODIES
+        return DERIVED if self.derived else ROWS
+
+
+def _is_derived(section):
+    """The message's own header fields, whole: what mail programs ask for every message of a mailbox."""
+    return section.kind in ("HEADER.FIELDS", "HEADER.FIELDS.NOT") and not section.part and section.partial is None
+
+
+def _header_fields(section, message):
+    return responses.literal(headers.select(message.header(), section.names, section.kind == "HEADER.FIELDS.NOT"))
+
+
+def fetch(session, arguments):
+    """Also UID FETCH."""
+    plan = Plan(arguments.items, arguments.uid)
+    size, gone = plan.batch(), 0
+    for start, stop in session.slices(arguments.sequence, arguments.uid):
+        for first in range(start, stop, size):
+            uids = session.view.uids(first, min(first + size, stop))
+            gone += len(uids) - _Batch(session, plan, first, uids).send()
+    if gone and not arguments.uid:
+        raise GONE  # RFC 2180 4.1.2: the rest was sent
+    return Step(text=b"Fetched.")
+
+
+class _Batch:
+    """Some messages that follow each other in the numbering."""
+
+    def __init__(self, session, plan, first, uids):
+        self.session = session
+        self.plan = plan
+        self.first = first
+        self.uids = uids
+        self.mailbox = session.view.mailbox
+        self.newly_seen = frozenset()
+
+    def send(self):
+        """Write all that was asked for; returns of how many messages."""
+        rows = self.mailbox.rows(self.uids)
+        if self.plan.sets_seen and self.session.view.writable:
+            rows = self._set_seen(rows)
+        derived, rows = self._derive(rows)
+        if not len(rows.uids):
+            return 0
+        lines = self._lines(rows, derived)
+        if self.plan.sections:
+            return self._send_sections(rows, lines)
+        self.session.write(b"".join(lines))
+        return len(rows.uids)
+
+    def _set_seen(self, rows):
+        """Reading sets \\Seen; the client hears of it in the same answer."""
+        unseen = [uid for uid, flags in zip(rows.uids, rows.flags) if SEEN not in flags]
+        if not unseen:
+            return rows
+        self.session.view.change_flags(unseen, "add", (SEEN,))
+        self.newly_seen = frozenset(unseen)
+        return self.mailbox.rows(self.uids)
+
+    def _lines(self, rows, derived):
+        """The answers without sections, an iterator of bytes."""
+        names = self.plan.columns
+        if self.newly_seen and "FLAGS" not in names:
+            names = names + ["FLAGS"]
+        if "FLAGS" in names:
+            self.session.view.told(rows.uids)
+        columns = [(label, form, values(self.session, rows)) for label, form, values in map(COLUMNS.__getitem__, names)]
+        return responses.fetch_lines(self._numbers(rows), columns + derived)
+
+    def _numbers(self, rows):
+        if len(rows.uids) == len(self.uids):
+            return range(self.first + 1, self.first + 1 + len(self.uids))
+        return list(map(self.session.view.number, rows.uids))
+
+    # -- derived items
+
+    def _derive(self, rows):
+        """Columns of derived items, and the rows of those messages that are still there to be read."""
+        wanted = self.plan.derived
+        known = [self.mailbox.cached(name, rows.uids) for _, name, _ in wanted]
+        missing = [uid for uid in rows.uids if any(uid not in values for values in known)]
+        if missing:
+            self._make(missing, known)
+            rows = self.mailbox.rows([uid for uid in rows.uids if all(uid in values for values in known)])
+        return [(label, b"%b", [values[uid] for uid in rows.uids]) for (label, _, _), values in zip(wanted, known)], rows
+
+    def _make(self, uids, known):
+        """Make what is missing from the messages, and have it kept."""
+        made = [{} for _ in known]
+        for message in _messages(self.session, uids):
+            for (_, _, make), values, new in zip(self.plan.derived, known, made):
+                if message.uid not in values:
+                    values[message.uid] = new[message.uid] = make(message)
+        for (_, name, _), new in zip(self.plan.derived, made):
+            if new:
+                self.mailbox.cache(name, new)
+
+    # -- sections
+
+    def _send_sections(self, rows, lines):
+        """Each answer without its end, then its sections."""
+        write, sent = self.session.write, 0
+        heads = dict(zip(rows.uids, lines))
+        for message in _messages(self.session, rows.uids):
+            head = heads[message.uid][:-3]  # without ")\r\n"
+            if not head.endswith(b"("):
+                head += b" "
+            for section in self.plan.sections:
+                size, chunks = octets_of(section, message)
+                write(head + section.label + (b" NIL" if size is None else b" {%d}\r\n" % size))
+                for chunk in chunks:
+                    write(chunk)
+                head = b" "
+            write(b")\r\n")
+            sent += 1
+        return sent
+
+
+def _messages(session, uids):
+    """A Message for each that is still there; its file is closed when the next one is asked for."""
+    for uid, content in session.view.mailbox.contents(uids):
+        if content is not None:
+            with content:
+                yield Message(uid, content, session.trees)
+
+
+def octets_of(section, message):
+    """A section's (size, iterable of chunks); size None where the message has no such part."""
+    found = _range(section, message)
+    if found is None:
+        return None, ()
+    start, end = found
+    if section.names:
+        data = headers.select(message.read(start, end), section.names, section.kind == "HEADER.FIELDS.NOT")
+        start, end = _narrowed(0, len(data), section.partial)
+        return end - start, (data[start:end],)
+    start, end = _narrowed(start, end, section.partial)
+    return end - start, message.octets(start, end)
+
+
+def _range(section, message):
+    """Where a section lies in its message (the header, for chosen fields): (start, end), or None (RFC 3501 6.4.5)."""
+    if not section.part:
+        if section.kind is None:
+            return 0, message.size
+        edge = len(message.header())
+        return (edge, message.size) if section.kind == "TEXT" else (0, edge)
+    part = find_part(message.tree(), section.part)
+    if part is None:
+        return None
+    if section.kind is None:
+        return part.body, part.end
+    if section.kind == "MIME":
+        return part.start, part.body
+    inside = part.message
+    if inside is None:
+        return None
+    return (inside.body, inside.end) if section.kind == "TEXT" else (inside.start, inside.body)
+
+
+def _narrowed(start, end, wanted):
+    """<origin.length>: what lies beyond the end is just not there."""
+    if wanted is None:
+        return start, end
+    origin, length = wanted
+    start = min(start + origin, end)
+    return start, min(start + length, end)

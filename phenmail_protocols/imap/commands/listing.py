@@ -1,0 +1,123 @@
+"""Lists of mailboxes: LIST and LSUB (RFC 3501 6.3.8, 6.3.9), LIST-EXTENDED (RFC 5258), LIST-STATUS (RFC 5819), CHILDREN (RFC 3348),
+SPECIAL-USE (RFC 6154)."""
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.model import INBOX, SEPARATOR, MailboxInfo
+
+from .. import responses
+from ..session import Misuse, Step
+from .mailboxes import status_line
+
+
+def matches(pattern, name):
+    """Whether a mailbox name fits a pattern: "*" is anything, "%" anything without the separator. Time is |pattern| * |name| at most."""
+    if name == INBOX:
+        pattern = pattern.upper()  # INBOX in any case is INBOX
+    places = {0}  # how much of the name each way of reading the pattern so far has used
+    for mark in pattern:
+        if mark in "*%":
+            reached = set()
+            for place in sorted(places):
+                while place not in reached:
+                    reached.add(place)
+                    if place == len(name) or mark == "%" and name[place] == SEPARATOR:
+                        break
+                    place += 1
+            places = reached
+        else:
+            places = {place + 1 for place in places if name[place:place + 1] == mark}
+        if not places:
+            return False
+    return len(name) in places
+
+
+def _fitting(arguments):
+    """A test for names: does one of the command's patterns, behind its reference, fit?"""
+    patterns = [arguments.reference + pattern for pattern in arguments.patterns]
+    return lambda name: any(matches(pattern, name) for pattern in patterns)
+
+
+def list_mailboxes(session, arguments):
+    if arguments.patterns == ("",) and not arguments.extended:
+        session.write(responses.list_line("", ("\\Noselect",)))  # RFC 3501 6.3.8: what is the separator?
+        return Step(text=b"That is the separator.")
+    if "RECURSIVEMATCH" in arguments.selection and not set(arguments.selection) & {"SUBSCRIBED", "SPECIAL-USE"}:
+        raise Misuse(b"RECURSIVEMATCH needs something to match.")  # RFC 5258 3.1
+    out = []
+    for info, child_info in _selected(session, arguments):
+        out.append(_line(info, child_info, arguments))
+        if "STATUS" in arguments.returns and info.selectable:
+            out.append(_status(session, info.name, arguments.status))
+    session.write(b"".join(out))
+    return Step(text=b"That is the list.")
+
+
+def _selected(session, arguments):
+    """(MailboxInfo, whether CHILDINFO says that a descendant was selected) of each line; in the store's order."""
+    fits = _fitting(arguments)
+    known = _with_lost_subscriptions(session) if "SUBSCRIBED" in arguments.selection else session.mail.mailboxes()
+    chosen = [info for info in known if _is_chosen(info, arguments.selection)]
+    parents = set()
+    if "RECURSIVEMATCH" in arguments.selection:
+        parents = {parent for info in chosen for parent in _parents(info.name)}
+    names = {info.name for info in chosen}
+    for info in known:
+        if (info.name in names or info.name in parents) and fits(info.name):
+            yield info, info.name in parents
+
+
+def _is_chosen(info, selection):
+    """All selection options hold (RFC 5258 3.1); REMOTE only adds what we do not have."""
+    return ("SUBSCRIBED" not in selection or info.subscribed) and ("SPECIAL-USE" not in selection or bool(info.special_use))
+
+
+def _with_lost_subscriptions(session):
+    """The mailboxes, and the names that are subscribed but do not exist, or only as parents of such names."""
+    known = session.mail.mailboxes()
+    names = {info.name for info in known}
+    lost = [name for name in session.mail.subscriptions() if name not in names]
+    parents = {parent for name in lost for parent in _parents(name)}
+    for name in set(lost) | (parents - names):
+        known.append(MailboxInfo(name, False, name in parents, None, name in lost))
+    return sorted(known, key=lambda info: (info.name != INBOX, info.name))
+
+
+def _parents(name):
+    """The names above: a/b/c -> a/b, a."""
+    while SEPARATOR in name:
+        name = name.rpartition(SEPARATOR)[0]
+        yield name
+
+
+def _line(info, child_info, arguments):
+    attributes = [] if info.selectable else ["\\NonExistent" if arguments.extended else "\\Noselect"]
+    if "SUBSCRIBED" in arguments.selection + arguments.returns and info.subscribed:
+        attributes.append("\\Subscribed")
+    attributes.append("\\HasChildren" if info.children else "\\HasNoChildren")
+    if info.special_use:
+        attributes.append(info.special_use)
+    line = responses.list_line(info.name, attributes)
+    if child_info:
+        words = [word for word in ("SUBSCRIBED", "SPECIAL-USE") if word in arguments.selection]
+        line = line[:-2] + b' ("CHILDINFO" (' + " ".join('"%s"' % word for word in words).encode("ascii") + b"))\r\n"
+    return line
+
+
+def _status(session, name, items):
+    """RFC 5819: a mailbox without a status is listed all the same."""
+    try:
+        return status_line(session, name, items)
+    except errors.StoreError:
+        return b""
+
+
+def list_subscribed(session, arguments):
+    """LSUB: what is subscribed; where "%" stops above it, its parent stands for it (RFC 3501 6.3.9)."""
+    fits = _fitting(arguments)
+    subscribed = set(session.mail.subscriptions())
+    lines = {name: () for name in subscribed if fits(name)}
+    for name in subscribed:
+        for parent in _parents(name):
+            if parent not in subscribed and arguments.patterns[0].endswith("%") and fits(parent):
+                lines[parent] = ("\\Noselect",)
+    session.write(b"".join(responses.list_line(name, lines[name], command=b"LSUB") for name in sorted(lines)))
+    return Step(text=b"That is the list.")

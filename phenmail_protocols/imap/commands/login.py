@@ -1,0 +1,63 @@
+"""Getting in: STARTTLS, LOGIN (RFC 3501 6.2.1, 6.2.3), AUTHENTICATE with or without an initial response (6.2.2, RFC 4959)."""
+from phenmail_protocols.accounts import sasl
+from phenmail_protocols.accounts.login import LoginRefused
+
+from .. import capabilities
+from ..session import READ_LINE, START_TLS, Misuse, Refusal, Step
+
+
+def starttls(session, _):
+    if session.tls:
+        raise Misuse(b"TLS is on already.")
+    if session.server.tls_context is None:
+        raise Refusal(b"There is no certificate here.", b"UNAVAILABLE")
+    return Step(START_TLS, text=b"Begin TLS now.")
+
+
+def login(session, arguments):
+    if not session.may_send_secrets:
+        raise Refusal(b"Passwords are taken over TLS only.", b"PRIVACYREQUIRED")
+    try:
+        account = session.server.directory.authenticate(arguments.user, arguments.password, session.peer)
+    except LoginRefused as error:
+        raise _refusal(error.text, error.temporary) from None
+    return _logged_in(session, account)
+
+
+def authenticate(session, arguments):
+    if arguments.mechanism not in capabilities.mechanisms(session):
+        raise Refusal(b"That mechanism is not offered here.", b"CANNOT")
+    server = session.server
+    dialogue = sasl.start(arguments.mechanism, server.directory.login(session.peer), server.host)
+    return _continued(session, dialogue, arguments.initial)
+
+
+def _continued(session, dialogue, response):
+    """One exchange further; `response` is decoded, None where the client has sent none yet."""
+    answer = dialogue.step(response)
+    if isinstance(answer, sasl.Challenge):
+        return Step(READ_LINE, prompt=sasl.encode(answer.data), resume=lambda line: _answered(session, dialogue, line))
+    if isinstance(answer, sasl.Success):
+        return _logged_in(session, answer.account)
+    if answer.kind == sasl.SYNTAX:
+        raise Misuse(answer.text.encode("ascii", "replace"))
+    raise _refusal(answer.text, answer.kind == sasl.TEMPORARY)
+
+
+def _answered(session, dialogue, line):
+    if line == b"*":
+        raise Misuse(b"Authentication was given up.")  # RFC 3501 6.2.2
+    try:
+        response = sasl.decode(line)
+    except sasl.Malformed as error:
+        raise Misuse(str(error).encode("ascii", "replace")) from None
+    return _continued(session, dialogue, response)
+
+
+def _logged_in(session, account):
+    session.log_in(account)
+    return Step(text=b"Logged in.", code=session.capability_code())
+
+
+def _refusal(text, temporary):
+    return Refusal(text.encode("ascii", "replace"), b"UNAVAILABLE" if temporary else b"AUTHENTICATIONFAILED")

@@ -1,0 +1,94 @@
+"""A message's octets for FETCH and SEARCH: its header, its parts, any range of it, whatever its size.
+
+Small messages are read whole; of big ones only what is asked for is read, in chunks. The trees of the last few messages that were
+asked for parts are kept, so that a client that reads an attachment in pieces does not have it scanned for each piece.
+"""
+from phenmail_protocols.mail import headers, structure
+
+SMALL = 262144  # octets; a message up to this size is read at once
+HEADER = 1 << 20  # octets of a header that are read at most
+TREES = 4
+
+
+class Message:
+    """One message while it is looked at: `content` is the store's, `trees` a dict {uid: tree} to remember trees in."""
+
+    __slots__ = ("uid", "size", "_content", "_trees", "_whole", "_header")
+
+    def __init__(self, uid, content, trees):
+        self.uid = uid
+        self._content = content
+        self._trees = trees
+        self._whole = content.whole() if content.size <= SMALL else None
+        self.size = content.size if self._whole is None else len(self._whole)
+        self._header = None
+
+    def small(self):
+        """All of it as bytes, None where it is too big for that."""
+        return self._whole
+
+    def header(self):
+        """The header with the empty line that ends it."""
+        if self._header is None:
+            beginning = self._beginning() if self._whole is None else self._whole
+            self._header = headers.split_header(beginning)[0]
+        return self._header
+
+    def _beginning(self):
+        """As much of a big message as its header needs."""
+        pieces, size = [], 0
+        for chunk in self._content.chunks(0, HEADER):
+            pieces.append(chunk)
+            size += len(chunk)
+            if b"\r\n\r\n" in (chunk if len(pieces) == 1 else pieces[-2][-3:] + chunk):
+                break
+        return b"".join(pieces)
+
+    def tree(self):
+        """The MIME structure: mail.structure.Part."""
+        tree = self._trees.get(self.uid)
+        if tree is None:
+            tree = structure.scan(self._content.chunks() if self._whole is None else self._whole)
+            if len(self._trees) >= TREES:
+                self._trees.pop(next(iter(self._trees)))
+            self._trees[self.uid] = tree
+        return tree
+
+    def octets(self, start, end):
+        """An iterable of chunks: exactly the octets from `start` up to `end`."""
+        if self._whole is not None:
+            return (self._whole[start:end],)
+        return self._exactly(start, end - start)
+
+    def _exactly(self, start, length):
+        for chunk in self._content.chunks(start, length):
+            length -= len(chunk)
+            yield chunk
+        if length:  # the client counts on them: an answer that is too short would put the stream out of step
+            raise Truncated("UID %d lacks %d octets" % (self.uid, length))
+
+    def read(self, start, end):
+        """These octets as bytes: only for what is known to be small."""
+        return b"".join(self.octets(start, end))
+
+
+class Truncated(Exception):
+    """A message's file is shorter than it was."""
+
+
+def find_part(root, numbers):
+    """The Part that these numbers name (RFC 3501 6.4.5), or None. A message that is no multipart has one part: itself."""
+    part, inside = root, root
+    for number in numbers:
+        if inside is None:
+            return None
+        if inside.parts:
+            if number > len(inside.parts):
+                return None
+            part = inside.parts[number - 1]
+        elif number == 1:
+            part = inside
+        else:
+            return None
+        inside = part.message or (part if part.parts else None)
+    return part

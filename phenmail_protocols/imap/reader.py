@@ -1,0 +1,133 @@
+"""Takes one command off the connection: lines and literals, each within its limit, in step whatever comes (RFC 3501 4.3, RFC 7888).
+
+It knows the marks of literals and no command: the grammar says whether a literal may stream to a file. What it hands on is
+what `grammar.parse` takes. A literal over its limit is refused before the client sends it, or read and dropped when the
+client does not wait; either way the next command starts where it should.
+"""
+from typing import NamedTuple, Optional
+
+from phenmail_protocols.net.errors import LineTooLong
+
+from . import grammar, values
+
+LINE_BEFORE_LOGIN = 8192
+LINE = 65536  # a UID set of a big mailbox is one line; Dovecot takes as much
+LITERAL_BEFORE_LOGIN = 4096  # RFC 7888 section 5: what LITERAL- clients may send anywhere
+LITERAL = 65536
+COMMAND = 262144  # lines and literals of one command together
+PIECES = 1000  # literals in one command
+
+
+class Refused(Exception):
+    """A command that was not taken in; it was read to its end. `tag` is bytes or None, `text` bytes, `code` bytes or None."""
+
+    def __init__(self, tag, text, code=None):
+        super().__init__(text)
+        self.tag = tag
+        self.text = text
+        self.code = code
+
+
+class Body(NamedTuple):
+    """A message literal that is still on the wire."""
+    size: int
+    non_sync: bool  # the client sends it without waiting for a continuation
+
+
+class Input(NamedTuple):
+    """What the parser takes, and the message literal at its end if there is one."""
+    parts: list
+    body: Optional[Body]
+
+
+class Reader:
+    """Reads commands from `connection`; `ask(prompt)` sends a continuation at once.
+
+    `largest_message`: octets of a message literal that are drained at most when they were not wanted.
+    """
+
+    def __init__(self, connection, ask, largest_message):
+        self._connection = connection
+        self._ask = ask
+        self._largest_message = largest_message
+
+    def line(self, limit=LINE):
+        """One line without its CRLF or LF, for continuations."""
+        line = self._connection.read_line(limit)
+        return line[:-2] if line.endswith(b"\r\n") else line[:-1]
+
+    def command(self, logged_in):
+        """The next command as Input. Raises Refused, or net's Disconnected."""
+        line_limit, literal_limit = (LINE, LITERAL) if logged_in else (LINE_BEFORE_LOGIN, LITERAL_BEFORE_LOGIN)
+        parts = []
+        total = 0
+        while True:
+            line = self._line_of(parts, line_limit)
+            total += len(line)
+            mark = grammar.literal_at_end(line)
+            if mark is None:
+                return Input(parts + [line], None)
+            parts.append(line[:mark.start])
+            # An empty literal never streams: there is nothing to write to a file, and "APPEND {0}" is answered at once.
+            if logged_in and grammar.may_stream(parts):
+                return Input(parts + [values.StreamedLiteral(mark.size), b""], Body(mark.size, mark.non_sync))
+            total += mark.size
+            if mark.size > literal_limit or total > COMMAND or len(parts) > PIECES:
+                self._refuse(parts, mark)
+            parts.append(self._literal(mark))
+
+    def _line_of(self, parts, limit):
+        try:
+            return self.line(limit)
+        except LineTooLong:
+            raise Refused(tag_of(parts), b"The line is too long.") from None
+
+    def _literal(self, mark):
+        if not mark.non_sync:
+            self._ask(b"Go ahead.")
+        pieces = []
+        self._connection.read_exactly(mark.size, pieces.append)
+        return b"".join(pieces)
+
+    def _refuse(self, parts, mark):
+        """A literal that is too big: the client that waits is told no; of the other the rest is dropped (RFC 7888 4)."""
+        if mark.non_sync:
+            self.drop(Body(mark.size, True))
+        raise Refused(tag_of(parts), b"The literal is too big.", b"TOOBIG")
+
+    def drop(self, body):
+        """A message literal that nobody wants: read it and the rest of its command, or leave it with the client that waits."""
+        if not body.non_sync:
+            return
+        while True:
+            if body.size > self._largest_message:
+                raise TooMuch()
+            self._connection.read_exactly(body.size, _forget)
+            try:
+                mark = grammar.literal_at_end(self.line())
+            except LineTooLong:
+                return
+            if mark is None or not mark.non_sync:
+                return
+            body = Body(mark.size, True)
+
+    def body(self, body, sink):
+        """The message literal to `sink(bytes)`; returns the rest of its line without CRLF."""
+        if not body.non_sync:
+            self._ask(b"Go ahead.")
+        self._connection.read_exactly(body.size, sink)
+        return self.line()
+
+
+class TooMuch(Exception):
+    """More unwanted octets are announced than anybody should read: the connection has to end."""
+
+
+def tag_of(parts):
+    """The tag of a command whose rest was not read, or None."""
+    tag, space, _ = parts[0].partition(b" ") if parts else (b"", b"", b"")
+    return tag if space and tag.isalnum() else None
+
+
+def _forget(data):
+    """A sink for what is not wanted."""

@@ -1,0 +1,312 @@
+"""One client's session: its state, the dispatch of a command, what is announced, how errors are answered.
+
+It knows no socket and no file: a command comes in as a value, answers go out as pieces of bytes through `write`, and what has to
+happen on the wire next comes back as a Step for the handler. It knows no command by name: the table's rows say in which states a
+command is allowed, what runs it and whether EXPUNGE may be announced after it.
+
+Order (RFC 3501 5.5, 7): everything is parsed -> the state is checked -> run -> announce -> tagged answer.
+"""
+from typing import Any, Callable, NamedTuple, Optional
+
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.model import SYSTEM_FLAGS
+
+from . import responses
+from .capabilities import capabilities
+
+NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = "not authenticated", "authenticated", "selected", "logout"
+
+# What the handler does after a command (Step.then).
+NEXT, CLOSE, START_TLS, READ_LINE, READ_BODY, IDLE = "next", "close", "start tls", "read line", "read body", "idle"
+WAITING = (READ_LINE, READ_BODY, IDLE)
+
+WRONG_STATE = {
+    NOT_AUTHENTICATED: b"Log in first.",
+    AUTHENTICATED: b"That needs a selected mailbox, or you are logged in already.",
+    SELECTED: b"You are logged in already.",
+    LOGOUT: b"You are logged out.",
+}
+
+
+class Row(NamedTuple):
+    """A command in the table."""
+    name: str
+    states: frozenset
+    run: Callable  # (session, arguments) -> Step
+    may_expunge: bool = True  # EXPUNGE may be announced before its tagged answer (RFC 3501 7.4.1)
+    secret: bool = False  # its arguments are never logged
+
+
+class Step(NamedTuple):
+    """The end of a command, or what it waits for.
+
+    `then` NEXT, CLOSE, START_TLS: the tagged answer is `status [code] text`. READ_LINE, READ_BODY, IDLE: the command goes on and
+    `resume(line)` gives the next Step; `prompt` is what the continuation says (READ_BODY's is the reader's); `sink` takes the body.
+    """
+    then: str = NEXT
+    status: bytes = b"OK"
+    text: bytes = b"Done."
+    code: Optional[bytes] = None
+    resume: Any = None
+    prompt: bytes = b""
+    sink: Any = None
+
+
+class Refusal(Exception):
+    """A command that can't be carried out: NO with `text` and perhaps a response code (RFC 5530), both bytes."""
+
+    def __init__(self, text, code=None):
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+
+class Misuse(Exception):
+    """Arguments that make no sense here: BAD with `text` (bytes)."""
+
+    def __init__(self, text):
+        super().__init__(text)
+        self.text = text
+
+
+#: store.errors -> response code (RFC 5530)
+CODES = (
+    (errors.NotFound, b"NONEXISTENT"),
+    (errors.Exists, b"ALREADYEXISTS"),
+    (errors.InvalidName, b"CANNOT"),
+    (errors.Expunged, b"EXPUNGEISSUED"),
+    (errors.NoSpace, b"OVERQUOTA"),
+    (errors.TooBig, b"TOOBIG"),
+    (errors.Limit, b"LIMIT"),
+    (errors.InUse, b"INUSE"),
+    (errors.StoreError, b"UNAVAILABLE"),
+)
+
+
+def refusal_of(error):
+    """A store's error as a Refusal."""
+    code = next(code for kind, code in CODES if isinstance(error, kind))
+    return Refusal(str(error).encode("ascii", "replace"), code)
+
+
+class Server(NamedTuple):
+    """What all sessions share.
+
+    directory       accounts: who may log in, with what
+    store           mailboxes: `account(folder)`
+    limits          config.settings.Limits
+    tls_context     () -> ssl.SSLContext, or None where STARTTLS is not offered
+    plaintext_auth  passwords in the clear are taken off the loopback, too
+    host            our name, for challenges
+    identity        pairs of str for ID
+    debug           log every command (without secrets)
+    """
+    directory: Any
+    store: Any
+    limits: Any
+    tls_context: Optional[Callable] = None
+    plaintext_auth: bool = False
+    host: str = "localhost"
+    identity: tuple = (("name", "phenmail"),)
+    debug: bool = False
+
+
+class Session:
+    """`table`: {name: Row}; `write`: takes pieces of bytes; `tls`: whether the connection is encrypted; `trusted`: it is on the loopback."""
+
+    def __init__(self, server, table, write, peer, tls=False, trusted=False):
+        self.server = server
+        self.table = table
+        self.write = write
+        self.peer = peer
+        self.tls = tls
+        self.trusted = trusted
+        self.state = NOT_AUTHENTICATED
+        self.account = None  # the directory's
+        self.view = None
+        self.staged = None  # a message that APPEND is taking in
+        self.flags = responses.FlagLists()
+        self.recent_flags = responses.FlagLists(recent=True)
+        self.trees = {}  # of messages that were read in parts, see commands.messages
+        self._errors = 0
+        self._running = None  # (tag, row) of the command that runs
+
+    def close(self):
+        """Give back what the session holds; it may be in the middle of a command."""
+        if self.staged is not None:
+            self.staged.discard()
+        self.deselect()
+
+    @property
+    def name(self):
+        """Who this is, for the log."""
+        return "%s@%s" % (self.account.name if self.account else "-", self.peer[0])
+
+    # -- commands
+
+    def greet(self):
+        """The first line (RFC 3501 7.1.5)."""
+        self.write(responses.untagged_status(b"OK", b"phenmail is ready.", self.capability_code()))
+
+    def capabilities(self):
+        """What is offered now, as a list of bytes."""
+        return capabilities(self)
+
+    def capability_code(self):
+        return b"CAPABILITY " + b" ".join(self.capabilities())
+
+    @property
+    def may_send_secrets(self):
+        """Whether a password in the clear is allowed on this connection."""
+        return self.tls or self.trusted or self.server.plaintext_auth
+
+    def execute(self, command):
+        """Run a parsed command; the Step says what the handler has to do."""
+        row = self.table[command.name]
+        self._running = command.tag, row
+        if self.state not in row.states:
+            return self._ended(self._misused(WRONG_STATE[self.state]))
+        return self._attempt(row.run, self, command.arguments)
+
+    def resume(self, step, line):
+        """Go on with a command that waited; `line` came, or is what followed the body."""
+        return self._attempt(step.resume, line)
+
+    def _attempt(self, run, *arguments):
+        try:
+            step = run(*arguments)
+        except errors.StoreError as error:
+            step = refused(refusal_of(error))
+        except Refusal as refusal:
+            step = refused(refusal)
+        except Misuse as misuse:
+            step = self._misused(misuse.text)
+        return self._ended(step)
+
+    def _misused(self, text):
+        self._errors += 1
+        return Step(status=b"BAD", text=text)
+
+    def _ended(self, step):
+        if step.then in WAITING:
+            return step
+        tag, row = self._running
+        self._running = None
+        if not self.announce(row.may_expunge):
+            return Step(CLOSE)
+        self.write(responses.tagged(tag, step.status, step.text, step.code))
+        return self._patience(step)
+
+    def unreadable(self, tag, text, code=None, status=b"BAD"):
+        """A command that could not even be read; `tag` is None when there was none."""
+        self._errors += status == b"BAD"
+        self.write(responses.tagged(tag or b"*", status if tag else b"BAD", text, code))
+        return self._patience(Step())
+
+    def _patience(self, step):
+        """Too many errors in a row end the connection: what talks here is no mail program."""
+        if step.then == NEXT and self._errors >= self.server.limits.errors:
+            self.say_goodbye(b"Too many errors.")
+            return Step(CLOSE)
+        return step
+
+    def failed(self):
+        """Something broke that nobody foresaw. The client may try again; the log has the rest."""
+        running, self._running = self._running, None
+        if running is not None:
+            self.write(responses.tagged(running[0], b"NO", b"Something went wrong here; try again later.", b"SERVERBUG"))
+        return Step()
+
+    # -- the selected mailbox
+
+    def log_in(self, account):
+        """`account`: the directory's."""
+        self.account = account
+        self.state = AUTHENTICATED
+
+    @property
+    def mail(self):
+        """The store's account: asked for each time, as the store may have let it go meanwhile."""
+        return self.server.store.account(self.account.folder)
+
+    def select(self, view):
+        self.view = view
+        self.state = SELECTED
+
+    def deselect(self):
+        view, self.view = self.view, None
+        self.trees.clear()
+        if view is not None:
+            view.close()
+            if self.state == SELECTED:
+                self.state = AUTHENTICATED
+
+    def slices(self, sequence, uid):
+        """Where a command's messages lie in the numbering: ascending (start, stop) pairs, message numbers less one.
+
+        Raises Misuse for a message number that the mailbox does not have (RFC 3501 9: seq-number).
+        """
+        count = len(self.view)
+        if not uid and sequence.beyond(count):
+            raise Misuse(b"There is no message of that number.")
+        return sequence.slices(self.view.uids(), count, uid)
+
+    def watch(self, callback):
+        """For IDLE: `callback()` from any thread when something happens in the selected mailbox; a watch to close, or None."""
+        return self.view.mailbox.watch(callback) if self.view is not None else None
+
+    # -- what the client is told
+
+    def announce(self, may_expunge=True):
+        """Tell what others did in the selected mailbox. False when the session cannot go on."""
+        if self.view is None:
+            return True
+        try:
+            self.view.refresh()
+        except errors.NotFound:
+            self.say_goodbye(b"The selected mailbox was deleted.")  # RFC 2180 3.3
+            return False
+        except errors.StoreError:
+            return True  # nothing can be learnt now; the next command tries again
+        news = self.view.announce(may_expunge)
+        if news is not None:
+            self._tell(news)
+        self.tell_keywords()
+        return True
+
+    def _tell(self, news):
+        out = [b"* %d EXPUNGE\r\n" % number for number in news.expunged]
+        if news.exists is not None:
+            out.append(b"* %d EXISTS\r\n" % news.exists)
+        if news.recent is not None:
+            out.append(b"* %d RECENT\r\n" % news.recent)
+        self.write(b"".join(out))
+        if news.flags:
+            self.tell_keywords()
+            self.tell_flags(self.view.mailbox.rows(news.flags))
+
+    def tell_keywords(self):
+        """FLAGS again, where a new keyword is about to be seen (RFC 3501 7.2.6)."""
+        keywords = self.view.new_keywords()
+        if keywords is not None:
+            self.write(responses.flags_line(SYSTEM_FLAGS + keywords))
+
+    def tell_flags(self, rows, with_uid=True):
+        """Untagged FETCH with the flags of these rows."""
+        columns = [(b"FLAGS", b"%b", self.flag_column(rows))]
+        if with_uid:
+            columns.insert(0, (b"UID", b"%d", rows.uids))
+        self.write(b"".join(responses.fetch_lines(map(self.view.number, rows.uids), columns)))
+
+    def flag_column(self, rows):
+        """Flags of rows as the client gets them, \\Recent with them."""
+        return responses.flag_column(rows.flags, rows.uids, self.view.recent_ranges, self.flags, self.recent_flags)
+
+    def say_goodbye(self, text, code=None):
+        """* BYE; nothing follows but a tagged answer to LOGOUT."""
+        self.state = LOGOUT
+        self.write(responses.untagged_status(b"BYE", text, code))
+
+
+def refused(refusal):
+    return Step(status=b"NO", text=refusal.text, code=refusal.code)
