@@ -1,0 +1,296 @@
+#!/usr/bin/env python3
+"""phenmail: a whole mail service in one program.
+
+As a program: ``python3 phenmail.py`` (see ``--help``). As a module, for
+programs that want a mail server inside them::
+
+    import phenmail
+    with phenmail.MailServer(users={"me@example.org": "secret"}) as server:
+        server.port("imaps")
+
+This file alone knows arguments, environment, signals and exit codes.
+"""
+import sys
+
+if sys.version_info < (3, 6):
+    sys.exit("phenmail needs Python 3.6 or newer; this is Python %s"
+             % sys.version.split()[0])
+
+from phenmail_protocols import __version__  # noqa: E402
+from phenmail_protocols.app import (  # noqa: E402
+    AlreadyRunning, Listening, MailRefused, MailServer)
+
+__all__ = ["AlreadyRunning", "Listening", "MailRefused", "MailServer",
+           "__version__", "main"]
+
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+_STACK = 1 << 20  # bytes of address space a thread
+
+
+def main(arguments=None):
+    """Run one word of the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    _prepare_process(options)
+    from phenmail_protocols.config.problems import ConfigError
+    from phenmail_protocols.config.root import Root, RootError
+    try:
+        return options.run(Root(_root_folder(options), options.device), options)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+    except (RootError, AlreadyRunning, OSError, ValueError) as error:
+        print("phenmail: %s" % error, file=sys.stderr)
+    except KeyboardInterrupt:
+        pass
+    return FAILED
+
+
+def _parser():
+    import argparse
+    parser = argparse.ArgumentParser(
+        prog="phenmail.py", description="A whole mail service.",
+        epilog="Without a word it serves, and makes a working root first.")
+    parser.add_argument("--version", action="version",
+                        version="phenmail %s" % __version__)
+    parser.add_argument("--root", metavar="DIR", help="the root folder (else "
+                        "PHENMAIL_ROOT, /var/lib/phenmail, ~/.phenmail)")
+    parser.add_argument("--device", metavar="NAME", help="the device identity,"
+                        " where the root holds several")
+    parser.add_argument("-v", "--verbose", action="store_true",
+                        help="log more")
+    parser.add_argument("--ports-file", metavar="FILE", help="write the ports "
+                        "as JSON once clients can connect")
+    parser.set_defaults(run=_serve, user=None, domain=None, admin=False)
+    words = parser.add_subparsers(title="words", metavar="WORD")
+    words.add_parser("serve", help="run the server").set_defaults(run=_serve)
+    word = words.add_parser("init", help="make a working root folder")
+    word.add_argument("--user", help="local part of the first user")
+    word.add_argument("--domain", help="the mail domain")
+    word.add_argument("--admin", action="store_true",
+                      help="the first user needs no authorizations")
+    word.set_defaults(run=_init)
+    words.add_parser("check", help="look over configuration and mail folders"
+                     ).set_defaults(run=_check)
+    words.add_parser("sha256", help="hash a passphrase for mail.jcfg"
+                     ).set_defaults(run=_sha256)
+    words.add_parser("obscure", help="obscure a passphrase for pop3pwd"
+                     ).set_defaults(run=_obscure)
+    _add_user_words(words.add_parser("user", help="add, list, … users"))
+    return parser
+
+
+def _add_user_words(parser):
+    words = parser.add_subparsers(title="words", metavar="WORD", dest="word")
+    words.required = True
+    for name, run, text in (
+            ("add", _user_add, "add a user with a mailbox"),
+            ("passwd", _user_passwd, "set a user's passphrase"),
+            ("del", _user_delete, "remove a user; the mail stays"),
+            ("list", _user_list, "list addresses and where they end")):
+        word = words.add_parser(name, help=text)
+        if name != "list":
+            word.add_argument("address", metavar="ADDRESS")
+        word.set_defaults(run=run)
+
+
+# The process
+
+
+def _prepare_process(options):
+    import logging
+    import os
+    import threading
+    os.umask(0o077)
+    threading.stack_size(_STACK)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if options.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _raise_descriptor_limit()
+
+
+def _raise_descriptor_limit():
+    try:
+        import resource
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ImportError, ValueError, OSError):
+        pass  # the limit that there is has to do
+
+
+def _root_folder(options):
+    import os
+    if options.root or os.environ.get("PHENMAIL_ROOT"):
+        return options.root or os.environ["PHENMAIL_ROOT"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return "/var/lib/phenmail"
+    return os.path.expanduser("~/.phenmail")
+
+
+def _become(user):
+    """Give up root for ``user`` once the low ports are taken."""
+    import grp
+    import os
+    import pwd
+    entry = pwd.getpwnam(user)
+    groups = [group.gr_gid for group in grp.getgrall() if user in group.gr_mem]
+    os.setgroups(groups)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+
+
+# Words
+
+
+def _serve(root, options):
+    import os
+    import signal
+    import threading
+    _make_root_if_needed(root, options)
+    server = MailServer(root.path, device=root.device)
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: _reload(server))
+    server.bind()
+    try:
+        if server.settings.run_as and os.geteuid() == 0:
+            _become(server.settings.run_as)
+        server.serve()
+        _tell_ports(server, options.ports_file)
+        while not over.wait(3600):  # a signal ends the wait
+            pass
+    finally:
+        server.stop()
+    return DONE
+
+
+def _make_root_if_needed(root, options):
+    from phenmail_protocols.admin import firststart
+    if firststart.is_needed(root):
+        first = firststart.make_root(
+            root, options.user or _login_name(), options.domain, options.admin)
+        print(firststart.welcome(first), flush=True)
+
+
+def _login_name():
+    import getpass
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        name = ""
+    return name if name.isalnum() and name != "root" else "me"
+
+
+def _reload(server):
+    from phenmail_protocols.config.problems import ConfigError
+    import logging
+    log = logging.getLogger("phenmail")
+    try:
+        server.reload()
+        log.info("configuration reread")
+    except (ConfigError, OSError) as error:
+        log.error("the old configuration stays in force: %s", error)
+
+
+def _tell_ports(server, ports_file):
+    import json
+    from phenmail_protocols.admin import firststart
+    from phenmail_protocols.disk import atomic
+    fingerprint = (server.certificates.fingerprint()
+                   if server.certificates is not None else None)
+    print(firststart.table(
+        server.listening, server.settings.sender_domain, fingerprint,
+        server.no_certificate), flush=True)
+    if ports_file:
+        ports = {}
+        for listening in server.listening:
+            ports.setdefault(listening.name, listening.port)
+        atomic.write_file(ports_file, json.dumps(ports).encode("ascii"))
+
+
+def _init(root, options):
+    from phenmail_protocols.admin import firststart
+    if not firststart.is_needed(root):
+        print("phenmail: %s is there already" % root.configuration,
+              file=sys.stderr)
+        return FAILED
+    _make_root_if_needed(root, options)
+    return DONE
+
+
+def _check(root, options):
+    from phenmail_protocols.admin.check import check
+    report = check(root)
+    for title, lines in (("error", report.errors), ("warning", report.warnings),
+                         ("note", report.notes)):
+        for line in lines:
+            print("%s: %s" % (title, line))
+    print("%d errors, %d warnings" % (len(report.errors),
+                                      len(report.warnings)))
+    return FAILED if report.errors else DONE
+
+
+def _sha256(root, options):
+    import hashlib
+    print(hashlib.sha256(_ask_passphrase().encode("utf-8")).hexdigest())
+    return DONE
+
+
+def _obscure(root, options):
+    from phenmail_protocols.accounts import secrets
+    print(secrets.obscure(_ask_passphrase()))
+    return DONE
+
+
+def _ask_passphrase():
+    """From the terminal without echo, else the first line of the input."""
+    if sys.stdin.isatty():
+        import getpass
+        return getpass.getpass("Type in your pass phrase: ")
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _user_add(root, options):
+    from phenmail_protocols.accounts import words
+    _print_passphrase(*_chosen(words.add_user, root, options.address))
+    return DONE
+
+
+def _user_passwd(root, options):
+    from phenmail_protocols.accounts import words
+    _print_passphrase(*_chosen(words.set_passphrase, root, options.address))
+    return DONE
+
+
+def _chosen(word, root, address):
+    """Run ``word`` with the passphrase that is typed, or one of our making."""
+    passphrase = _ask_passphrase()
+    return address, word(root, address, passphrase or None), not passphrase
+
+
+def _print_passphrase(address, passphrase, made):
+    if made:
+        print("%s logs in with this passphrase, shown once: %s"
+              % (address, passphrase))
+    else:
+        print("%s: done" % address)
+
+
+def _user_delete(root, options):
+    from phenmail_protocols.accounts import words
+    words.delete_user(root, options.address)
+    print("%s: removed; the mail is still there" % options.address)
+    return DONE
+
+
+def _user_list(root, options):
+    from phenmail_protocols.accounts import words
+    for user in words.list_users(root):
+        print("%-32s %s" % (user.address, user.ends))
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

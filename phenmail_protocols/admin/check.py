@@ -1,0 +1,102 @@
+"""The word ``check``: everything that can be said about a root folder without
+changing it, beside a running server or without one."""
+import importlib.util
+import os
+from typing import NamedTuple
+
+from ..config import loader
+from ..config.problems import ConfigError
+from ..store import errors
+from ..store.filestore import FileStore
+
+_PACKAGES = (
+    ("jsoncomment", "jsoncomment", "configuration is read by the standard "
+                                   "library instead, which is enough"),
+    ("dkim", "dkimpy", "outgoing mail can't be signed"),
+    ("dns", "dnspython", "mail can't be relayed to other servers directly"),
+)
+
+
+class Report(NamedTuple):
+    """Lines of text; with any in ``errors`` the root doesn't work whole."""
+    errors: list
+    warnings: list
+    notes: list
+
+
+def check(root):
+    """Look everything over: a Report. Never raises for what it finds."""
+    report = Report([], [], [])
+    try:
+        settings = loader.load_server(root)
+    except ConfigError as error:
+        report.errors.extend(map(str, error.problems))
+        return report
+    except OSError as error:
+        report.errors.append("%s: %s" % (root.configuration, error.strerror))
+        return report
+    report.warnings.extend(map(str, settings.complaints))
+    _not_yet(report, "mail.jcfg", settings.not_yet)
+    _check_packages(report)
+    folders = sorted({action.value for parts in settings.domains.values()
+                      for action in parts.values()
+                      if action.kind == "mailbox"})
+    store = FileStore(poll=3600)
+    try:
+        for folder in folders:
+            _check_user(report, root, store, folder)
+    finally:
+        store.close()
+    return report
+
+
+def _not_yet(report, where, keys):
+    report.warnings.extend(
+        "%s: %s: not yet: this version takes the key and does nothing with it"
+        % (where, key) for key in keys)
+
+
+def _check_packages(report):
+    for module, package, effect in _PACKAGES:
+        if importlib.util.find_spec(module) is None:
+            report.notes.append("%s is not installed: %s" % (package, effect))
+
+
+def _check_user(report, root, store, folder):
+    name = os.path.relpath(folder, root.path)
+    try:
+        user = loader.load_user(os.path.join(folder, "mail.jcfg"), root)
+        if not (user.passphrase or user.scram):
+            report.warnings.append("%s: nobody can log in: there is no "
+                                   "passphrase (user passwd)" % name)
+        _not_yet(report, name + "/mail.jcfg", user.not_yet)
+        loader.load_filters(user.filters, root)
+        loader.load_fetcher(_fetcher_path(root, folder), root)
+    except ConfigError as error:
+        report.errors.extend(map(str, error.problems))
+    except OSError as error:
+        report.errors.append("%s: %s" % (error.filename, error.strerror))
+    _check_mailboxes(report, store, name, folder)
+
+
+def _fetcher_path(root, folder):
+    identity = root.identity_of(folder) or ""
+    return os.path.join(
+        root.path, identity, "system", "config", "mail-fetcher.jcfg")
+
+
+def _check_mailboxes(report, store, name, folder):
+    if not os.path.isdir(os.path.join(folder, "cur")):
+        report.notes.append("%s: no message came yet" % name)
+        return
+    account = store.account(folder)
+    messages = mailboxes = 0
+    try:
+        for info in account.mailboxes():
+            if info.selectable:
+                mailboxes += 1
+                messages += account.status(info.name).messages
+    except errors.StoreError as error:
+        report.errors.append("%s: %s" % (name, error))
+    report.notes.append("%s: %d mailboxes, %d messages" % (
+        name, mailboxes, messages))

@@ -1,0 +1,388 @@
+"""The composition root: builds the parts of a mail server and runs them.
+
+``MailServer`` is all that an embedding program needs. It reads no environment
+and no arguments, handles no signal, configures no logging; two of them run in
+one process, and after ``stop()`` none of their threads is left.
+"""
+import json
+import logging
+import os
+import threading
+from typing import NamedTuple
+
+from . import __version__
+from .accounts import secrets
+from .accounts.directory import Directory
+from .config import loader
+from .config.root import Root
+from .config.settings import listeners
+from .delivery.router import Router
+from .disk import atomic
+from .disk.locks import FileLock, LockTimeout
+from .imap import handler as imap_handler
+from .imap.session import Server as ImapServer
+from .mail.address import Address
+from .mail.envelope import Envelope, Recipient
+from .net import listener as net_listener
+from .net import tls
+from .net.errors import CertificateError
+from .net.gate import Gate
+from .smtp import handler as smtp_handler
+from .store.filestore import FileStore
+
+_SERVER_LOCK = "server.lock"
+_DAY = 86400.0
+_TOO_MANY = {
+    "smtp": b"421 4.7.0 Too many connections, try again later\r\n",
+    "imap": b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
+    "pop3": b"-ERR [SYS/TEMP] Too many connections, try again later\r\n",
+}
+_EMBEDDED_SECTIONS = {
+    "smtp": ("starttls",), "relay": ("starttls", "implicit"),
+    "imap": ("starttls", "implicit"), "pop": ("starttls", "implicit")}
+_log = logging.getLogger("phenmail")
+
+
+class AlreadyRunning(Exception):
+    """Another server holds the root folder."""
+
+
+class MailRefused(Exception):
+    """A message was not taken; ``outcomes`` has an answer a recipient."""
+
+    def __init__(self, text, outcomes=()):
+        super().__init__(text)
+        self.outcomes = outcomes
+
+
+class Listening(NamedTuple):
+    """One service as it is offered: ``tls`` as in settings.Listen."""
+    name: str
+    host: str
+    port: int
+    tls: str
+    path: str = ""
+
+
+class MailServer:
+    """A mail server over one root folder.
+
+    ``root``: the root folder's path; None makes a temporary one that goes
+    with ``stop()``, with every service on a free port of the loopback unless
+    ``settings`` says otherwise. ``settings``: what mail.jcfg would hold, as a
+    dict; None reads the file. ``users``: {address: passphrase}, made before
+    the start. ``device``: the device identity where the root has several.
+
+    Raises config.problems.ConfigError for settings that can't be used.
+    """
+
+    def __init__(self, root=None, settings=None, users=None, plugins=None,
+                 device=None):
+        self._temporary = None
+        if root is None:
+            import tempfile
+            self._temporary = root = tempfile.mkdtemp(prefix="phenmail-")
+            settings = _embedded(settings)
+        self.root = Root(root, device)
+        self._given = settings
+        self._users = dict(users or {})
+        self._plugins = dict(plugins or {})
+        self._lock = None
+        self._listeners = []
+        self._named = []
+        self._stopping = threading.Event()
+        self._keeper = None
+        self.store = self.directory = self.router = None
+        self.certificates = None
+        self.no_certificate = ""  # why there is none
+        try:
+            self.settings = self._read_settings()
+        except BaseException:
+            self._remove_temporary()
+            raise
+
+    # Settings
+
+    def _read_settings(self):
+        if self._given is None and not self._users:
+            return loader.load_server(self.root)
+        values = dict(self._given) if self._given is not None else (
+            {} if not os.path.exists(self.root.configuration) else None)
+        if values is None:  # users for a root that has its own configuration
+            return loader.load_server(self.root)
+        return loader.server_from_dict(
+            _with_users(values, self._users), self.root)
+
+    def _reloader(self):
+        if self._given is None and os.path.exists(self.root.configuration):
+            return self._read_settings
+        return None
+
+    def reload(self):
+        """Read the configuration again; what can't change while running
+        (ports, certificates' paths) is told in the log.
+
+        Raises ConfigError; the old settings then stay in force.
+        """
+        settings = self._read_settings()
+        if listeners(settings, True) != listeners(self.settings, True):
+            _log.warning("other listeners take effect at the next start")
+        self.settings = settings
+        self.directory.replace(settings)
+
+    # Running
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.stop()
+
+    def start(self):
+        """Listen and serve; returns when clients can connect.
+
+        Raises AlreadyRunning, OSError (a port that can't be had).
+        """
+        if self._lock is not None:
+            raise RuntimeError("the server is running already")
+        self.bind()
+        self.serve()
+
+    def bind(self):
+        """The first half of ``start``: take the root and the ports."""
+        self.root.create()
+        lock = FileLock(os.path.join(self.root.mail_system, _SERVER_LOCK), 0)
+        try:
+            lock.acquire()
+        except LockTimeout:
+            raise AlreadyRunning("another server holds %s%s" % (
+                self.root.path, _holder(lock.path))) from None
+        self._lock = lock
+        try:
+            with open(lock.path, "w") as file:
+                file.write("%d\n" % os.getpid())
+            self._write_users()
+            self._prepare_certificate()
+            self._build()
+            self._bind_listeners()
+        except BaseException:
+            self.stop()
+            raise
+
+    def serve(self):
+        """The second half of ``start``: begin to answer."""
+        self._stopping.clear()
+        for listener in self._listeners:
+            listener.start()
+        self._keeper = threading.Thread(
+            target=self._keep_certificate, name="phenmail-keeper", daemon=True)
+        self._keeper.start()
+
+    def stop(self, seconds=5.0):
+        """Say goodbye to everybody and end all threads within ``seconds``."""
+        self._stopping.set()
+        if self.directory is not None:
+            self.directory.close()
+        left = net_listener.stop_all(self._listeners, seconds)
+        if left:
+            _log.error("threads that did not end: %s", left)
+        self._listeners, self._named = [], []
+        if self.store is not None:
+            self.store.close()
+            self.store = None
+        if self._keeper is not None:
+            self._keeper.join(seconds)
+            self._keeper = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        self._remove_temporary()
+
+    def _remove_temporary(self):
+        if self._temporary is not None:
+            import shutil
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _write_users(self):
+        for address, passphrase in self._users.items():
+            account = self._directory().account(address)
+            if account is None:
+                raise ValueError("%s has no mailbox in the settings" % address)
+            os.makedirs(account.folder, mode=0o700, exist_ok=True)
+            atomic.write_file(
+                os.path.join(account.folder, "mail.jcfg"), json.dumps({
+                    "passphrase": secrets.hash_passphrase(passphrase),
+                    "scram": secrets.scram_secret(passphrase),
+                    "pop3pwd": secrets.obscure(passphrase)}).encode("ascii"))
+
+    def _directory(self):
+        return Directory(self.settings, self.root, reload=self._reloader())
+
+    def _build(self):
+        limits = self.settings.limits
+        self.store = FileStore(reserve=limits.disk_reserve)
+        self.directory = self._directory()
+        self.router = Router(self.directory, self.store)
+        self._gate = Gate(limits.connections, limits.connections_per_address)
+
+    # Certificate
+
+    def _prepare_certificate(self):
+        """Make or renew our own; sets ``certificates``, or says why not."""
+        files = self.settings.tls
+        if not files.own:
+            try:
+                tls.ensure_self_signed(
+                    files.certificate, files.key, [self.settings.sender_domain])
+            except CertificateError as error:
+                self.no_certificate = str(error)
+                _log.error("no TLS, so only the loopback is served: %s", error)
+                if not os.path.exists(files.certificate):
+                    return
+        self.certificates = tls.Certificates(files.certificate, files.key)
+
+    def _keep_certificate(self):
+        while not self._stopping.wait(_DAY):
+            if self.certificates is not None:
+                self._prepare_certificate()
+
+    # Listeners
+
+    def _bind_listeners(self):
+        offered = listeners(self.settings, self.certificates is not None)
+        for name, listen in offered:
+            protocol = name.rstrip("s") if name != "pop3s" else "pop3"
+            if protocol in ("pop3", "lmtp"):
+                continue
+            self._bind(name, protocol, listen)
+
+    def _bind(self, name, protocol, listen):
+        implicit = listen.tls == "implicit"
+        options = dict(
+            certificates=self.certificates, gate=self._gate,
+            too_many=_TOO_MANY.get(protocol, _TOO_MANY["smtp"]))
+        handle = self._handler(protocol, listen)
+        if listen.path:
+            made = [net_listener.UnixListener(
+                name, listen.path, handle, **options)]
+        else:
+            made = net_listener.listen(
+                name, listen.host, listen.port, handle,
+                implicit_tls=implicit, **options)
+        self._listeners += made
+        self._named.append(Listening(
+            name, listen.host, made[0].port, listen.tls, listen.path or ""))
+
+    def _handler(self, protocol, listen):
+        settings = self.settings
+        if protocol == "imap":
+            return imap_handler.make(ImapServer(
+                directory=self.directory, store=self.store,
+                limits=settings.limits, tls_context=self._starttls(listen),
+                plaintext_auth=listen.plaintext_auth,
+                host=settings.sender_domain, debug=settings.imap_debug,
+                identity=(("name", "phenmail"), ("version", __version__))))
+        size = settings.smtp_message_size if protocol == "smtp" else None
+        return smtp_handler.make(
+            protocol, listen, settings.limits, self.directory, self.router,
+            self.certificates, size)
+
+    def _starttls(self, listen):
+        if self.certificates is None or listen.tls != "starttls":
+            return None
+        return self.certificates.context
+
+    @property
+    def listening(self):
+        """A Listening for each service, in the order of the sections."""
+        return tuple(self._named)
+
+    def port(self, name):
+        """The port of smtp, lmtp, submission, submissions, imap, imaps, pop3
+        or pop3s; raises KeyError for one that is not offered."""
+        for listening in self._named:
+            if listening.name == name:
+                return listening.port
+        raise KeyError("%s is not among the services: %s" % (
+            name, ", ".join(each.name for each in self._named) or "none"))
+
+    # Sending
+
+    def send_mail(self, sender, recipients, message):
+        """Deliver a message to local recipients.
+
+        ``sender``: an address, "" for none, None for postmaster;
+        ``recipients``: an address or several; ``message``: bytes, str or an
+        ``email.message.Message``. Raises MailRefused with an answer for each
+        recipient when one isn't taken, AddressError for nonsense.
+        """
+        if sender is None:
+            sender = "postmaster@" + self.settings.sender_domain
+        if isinstance(recipients, str):
+            recipients = [recipients]
+        envelope = Envelope(
+            Address.parse(sender) if sender else None,
+            tuple(Recipient(Address.parse(address), (), None)
+                  for address in recipients), None, None, True, "8BITMIME")
+        incoming = self.router.begin(envelope, None)
+        try:
+            incoming.write(_wire(message))
+            outcomes = incoming.finish(apart=True)
+        except BaseException:
+            incoming.abort()
+            raise
+        refused = [outcome for outcome in outcomes if outcome.code >= 400]
+        if refused:
+            raise MailRefused("; ".join(
+                "%s: %s" % (outcome.recipient, outcome.text)
+                for outcome in refused), outcomes)
+        return outcomes
+
+
+def _wire(message):
+    """The message's octets with CRLF line ends."""
+    if hasattr(message, "as_bytes"):
+        message = message.as_bytes()
+    elif isinstance(message, str):
+        message = message.encode("utf-8")
+    return message.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def _holder(path):
+    try:
+        with open(path) as file:
+            return " (process %d)" % int(file.read(20))
+    except (OSError, ValueError):
+        return ""
+
+
+def _embedded(settings):
+    """Settings for a temporary root: what isn't said is on a free port."""
+    values = dict(settings or {})
+    for section, ways in _EMBEDDED_SECTIONS.items():
+        if section not in values and not (
+                section == "pop" and "pop3" in values):
+            values[section] = {"listen": [
+                {"host": "127.0.0.1", "port": 0, "tls": way} for way in ways]}
+    return values
+
+
+def _with_users(values, users):
+    """The settings' values with a mailbox for each of ``users``."""
+    domains = {domain: dict(parts) for domain, parts in
+               values.get("domains", {}).items()}
+    for address in users:
+        local, _, domain = address.rpartition("@")
+        if not local:
+            raise ValueError("an address user@domain was expected, not %r"
+                             % address)
+        parts = domains.setdefault(domain, {})
+        parts.setdefault(local, "/%s/mail" % (
+            local if len(domains) == 1 else address))
+        for role in ("postmaster", "abuse"):
+            parts.setdefault(role, ":" + local)
+    values["domains"] = domains
+    if users and "sender-domain" not in values:
+        values["sender-domain"] = next(iter(users)).rpartition("@")[2]
+    return values
