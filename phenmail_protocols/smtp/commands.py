@@ -61,7 +61,7 @@ def run_mail(session, mail):
         if service.base != "LMTP":  # there, the server in front has checked its clients
             refusal = service.router.sender(mail.sender, session.account)
             if refusal is not None:
-                return answered(Reply(*refusal))
+                return session.refused(Reply(*refusal), mail.sender)
     session.transaction = Transaction(mail, service.message_size)
     session.state = State.SENDER
     return _SENDER_OK
@@ -79,7 +79,7 @@ def run_rcpt(session, recipient):
         return answered(replies.TOO_MANY_RECIPIENTS)
     destination = service.router.recipient(address, session.account)
     if isinstance(destination, Answer):
-        return answered(Reply(*destination))
+        return session.refused(Reply(*destination), address)
     transaction.add(recipient, destination)
     session.state = State.RECIPIENTS
     return _RECIPIENT_OK

@@ -104,10 +104,10 @@ class Handler:
         self._waiting.append(step.wire)
         self._flush(self._command)
 
-    def _reply(self, step):
-        """Queue a step's replies; they go when nothing is left to read."""
-        if step.wire:
-            self._waiting.append(step.wire)
+    def _reply(self, wire):
+        """Queue a step's replies; what is queued goes when nothing is left to read."""
+        if wire:
+            self._waiting.append(wire)
         if not self._connection.has_input():
             self._flush(self._command)
 
@@ -120,16 +120,16 @@ class Handler:
     # -- what a step says ------------------------------------------------------------------------------------------------
 
     def _read_command(self, step):
-        self._reply(step)
+        self._reply(step.wire)
         self._connection.set_deadline(self._idle)
         try:
             line = self._connection.read_line(self._line_limit)
         except LineTooLong:
-            return self._session.error(replies.LINE_TOO_LONG)
+            return self._session.line_too_long()
         return self._session.line(line)
 
     def _read_data(self, step):
-        self._reply(step)
+        self._reply(step.wire)
         connection, content = self._connection, self._session.content
         pace = _Pace(connection, self._command)
         unstuffer = Unstuffer()
@@ -143,6 +143,7 @@ class Handler:
             pace.add(len(data))
 
     def _read_octets(self, step):
+        self._reply(step.wire)
         pace = _Pace(self._connection, self._command)
 
         def take(data):
@@ -152,6 +153,7 @@ class Handler:
         return self._session.chunk_ended()
 
     def _discard(self, step):
+        self._reply(b"")
         pace = _Pace(self._connection, self._command)
         self._connection.read_exactly(step.count, lambda data: pace.add(len(data)))
         return step._replace(then=Then.COMMAND, count=0)

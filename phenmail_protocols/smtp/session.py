@@ -8,6 +8,7 @@ the verb is known, its arguments parse, the state allows it, it may be used with
 a login, it runs.
 """
 import enum
+import logging
 from binascii import b2a_base64
 from typing import Any, Callable, FrozenSet, Mapping, NamedTuple
 
@@ -15,6 +16,8 @@ from ..accounts import sasl
 from ..delivery import trace
 from . import grammar, replies, transaction
 from .replies import Reply
+
+log = logging.getLogger("phenmail.smtp")
 
 
 class State(enum.Enum):
@@ -44,9 +47,9 @@ class Step(NamedTuple):
     count: int = 0
 
 
-def answered(*given, then=Then.COMMAND, count=0):
+def answered(*given, then=Then.COMMAND):
     """Replies -> Step."""
-    return Step(b"".join([reply.wire for reply in given]), then, count)
+    return Step(b"".join([reply.wire for reply in given]), then)
 
 
 class Command(NamedTuple):
@@ -142,6 +145,18 @@ class Session:
             return answered(reply, replies.TOO_MANY_ERRORS, then=Then.CLOSE)
         return answered(reply, then=then)
 
+    def line_too_long(self):
+        """A line was longer than any may be; it was dropped -> Step."""
+        self._end_exchange()
+        return self.error(replies.LINE_TOO_LONG)
+
+    def refused(self, reply, address):
+        """A sender or recipient (Address) is not taken -> Step.  Strangers who try one after the other are lost, or guessing."""
+        log.info("%s: <%s> refused: %d %s %s", self.peer[0], address, reply.code, reply.enhanced, reply.lines[0])
+        if reply.code < 500 or self.account is not None or self.service.base == "LMTP":
+            return answered(reply)
+        return self.error(reply)
+
     def _command(self, line):
         verb, argument = grammar.split(line)
         command = self.service.table.get(verb)
@@ -201,12 +216,17 @@ class Session:
 
     def _response(self, line):
         """A line inside an AUTH exchange (RFC 4954 4)."""
-        dialogue, self.dialogue = self.dialogue, None
-        self.state = State.READY
+        dialogue = self._end_exchange()
         response = grammar.parse_response(line)
         if response is None:
             return self.error(replies.AUTH_CANCELLED)
         return self.exchange(dialogue, response)
+
+    def _end_exchange(self):
+        dialogue, self.dialogue = self.dialogue, None
+        if self.state is State.EXCHANGE:
+            self.state = State.READY
+        return dialogue
 
     def exchange(self, dialogue, response):
         """Give a SASL dialogue a response (None: there is none yet), and say what it says."""
