@@ -242,7 +242,8 @@ def fetcher(reader: Reader) -> FetcherSettings:
 
 def _check_owner(reader: Reader, path: Path, folder: str) -> None:
     if reader.root.identity_of(folder) != reader.owner:
-        reader.problem(path, "a path inside the folder of its owner %s" % reader.owner, folder)
+        reader.problem(path, "a path inside the folder of its owner %s" % reader.owner,
+                       reader.written(path))
 
 
 def _fetch_account(reader: Reader, path: Path, values: Dict[str, Any],

@@ -51,6 +51,16 @@ class Reader:
         return Problem(place.file, place.line, place.column, key_name(path),
                        text, expected, hint)
 
+    def written(self, path: Path) -> Any:
+        """The value that stands at a path, or None."""
+        value = self.document.values  # type: Any
+        for part in path:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value
+
     def path(self, path: Path, text: str, owner: Optional[str] = None) -> Optional[str]:
         """Resolve a path, telling what is wrong with it."""
         try:

@@ -6,7 +6,7 @@ merged key by key, everything else is taken whole.  Knows no key but these two.
 """
 
 import os
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Optional, Set, Tuple
 
 from .problems import ConfigError, Path, Place, Problem, key_name, shown
 from .scanner import Scan, scan
@@ -54,16 +54,17 @@ def from_values(values: Dict[str, Any], name: str = "settings") -> Document:
     return Document(name, values)
 
 
-def read(path: str, name: str, resolve: Resolve, parse: Parse) -> Document:
+def read(path: str, name: str, resolve: Resolve, parse: Parse,
+         secrets: FrozenSet[str] = frozenset()) -> Document:
     """Read a file and all that it includes.
 
     In: its path and its name for messages; `resolve(text, file)` gives the
     path of an included file as written in `file`, and raises ValueError;
-    `parse` makes values from clean JSON.
+    `parse` makes values from clean JSON; `secrets` keys whose values nobody sees.
     Raises ConfigError with every mistake of grammar in all the files;
     OSError where the first file cannot be read.
     """
-    reader = _Reader(resolve, parse)
+    reader = _Reader(resolve, parse, secrets)
     document = reader.file(path, name, ())
     if reader.problems:
         raise ConfigError(reader.problems)
@@ -71,8 +72,9 @@ def read(path: str, name: str, resolve: Resolve, parse: Parse) -> Document:
 
 
 class _Reader:
-    def __init__(self, resolve: Resolve, parse: Parse) -> None:
+    def __init__(self, resolve: Resolve, parse: Parse, secrets: FrozenSet[str]) -> None:
         self.resolve = resolve
+        self.secrets = secrets
         self.parse = parse
         self.problems = []  # type: List[Problem]
         self.count = 0
@@ -88,7 +90,7 @@ class _Reader:
         text = self._text(path, name)
         if text is None:
             return document
-        found = scan(name, text)
+        found = scan(name, text, self.secrets)
         self.problems.extend(found.problems)
         if found.text is None:
             return document

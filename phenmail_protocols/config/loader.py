@@ -13,6 +13,7 @@ from .checks import Reader
 from .documents import Document, from_values, read
 from .problems import ConfigError, Problem
 from .root import Root
+from .schema import SECRETS
 from .settings import FetcherSettings, Filter, Settings, UserSettings
 
 
@@ -30,7 +31,10 @@ def load_server(root: Root, privileged: Optional[bool] = None,
 
 def server_from_dict(values: Dict[str, Any], root: Root, privileged: Optional[bool] = None,
                      host_name: Optional[Callable[[], str]] = None) -> Settings:
-    """The same from the values that mail.jcfg would hold; raises ConfigError."""
+    """The same from the values that mail.jcfg would hold, without includes.
+
+    Raises ConfigError, whose problems have no line and column.
+    """
     return _server(from_values(_json_like(values)), root, privileged, host_name)
 
 
@@ -92,7 +96,7 @@ def _read(root: Root, path: str, owner: str, allow_outside: bool) -> Document:
     def resolve(text: str, file: str) -> str:
         return root.resolve(text, owner, allow_outside, os.path.dirname(file))
 
-    return read(path, _name(root, path), resolve, parse)
+    return read(path, _name(root, path), resolve, parse, SECRETS)
 
 
 def _name(root: Root, path: str) -> str:

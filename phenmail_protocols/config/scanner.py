@@ -19,7 +19,7 @@ No expression here can go back over its input more than once.
 
 import re
 from bisect import bisect_right
-from typing import Dict, List, Optional, Set, Tuple
+from typing import Dict, FrozenSet, List, Optional, Set, Tuple
 
 from .problems import Path, Place, Problem, key_name, shown
 
@@ -68,14 +68,18 @@ class Scan:
         return Place(self.file, line, offset - self._starts[line - 1] + 1)
 
 
-def scan(file: str, source: str) -> Scan:
-    """Scan a whole text whose lines end with LF; `file` is the name for messages."""
-    return _Scanner(file, source).scan()
+def scan(file: str, source: str, secrets: FrozenSet[str] = frozenset()) -> Scan:
+    """Scan a whole text whose lines end with LF.
+
+    `file` is its name for messages; values of the keys `secrets` are not shown.
+    """
+    return _Scanner(file, source, secrets).scan()
 
 
 class _Scanner:
-    def __init__(self, file: str, source: str) -> None:
+    def __init__(self, file: str, source: str, secrets: FrozenSet[str]) -> None:
         self.source = source
+        self.secrets = secrets
         self.at = 1 if source.startswith("\ufeff") else 0
         self.result = Scan(file, source)
         self.out = []  # type: List[str]
@@ -97,6 +101,8 @@ class _Scanner:
     def _problem(self, path: Path, expected: str, at: Optional[int] = None,
                  value: Optional[str] = None, hint: str = "") -> None:
         place = self.result.place(self.at if at is None else at)
+        if not self.secrets.isdisjoint(path):
+            value = None
         self.result.problems.append(Problem(
             place.file, place.line, place.column, key_name(path), value, expected, hint))
         if len(self.result.problems) >= MAX_PROBLEMS:

@@ -282,3 +282,6 @@ FETCHER_FILE = Section(
                                  PathTo("a mail folder"), "names and paths"), None,
            "where mail may go"),
     Option("accounts", ListOf(FETCH_ACCOUNT, "accounts"), (), "mailboxes elsewhere"))
+
+SECRETS = frozenset(option.key for table in (HOSTED, USER_FILE, FETCH_ACCOUNT)
+                    for option in table.options if option.secret)
