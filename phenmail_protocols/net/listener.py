@@ -17,7 +17,7 @@ from time import monotonic
 
 from .address import normalised
 from .connection import Connection, Limits, Waker
-from .errors import Disconnected
+from .errors import CertificateError, Disconnected
 from .gate import Gate
 from .readiness import Readiness
 
@@ -60,7 +60,8 @@ class Listener(socketserver.ThreadingTCPServer):
         self._limits = limits
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._workers = {}  # Connection -> Thread; a thread takes itself out at its end
+        self._workers = {}    # Connection -> Thread; a thread takes itself out at its end,
+        self._departing = []  # and waits here for its very last instructions, so that a stop can wait for those too
         self._stopped = False
         self._acceptor = None
         self._refused = 0
@@ -178,6 +179,8 @@ class Listener(socketserver.ThreadingTCPServer):
             self._handle(connection)
         except Disconnected as end:
             _log.debug("%s: %s: %s", self.name, connection.peer[0], end)
+        except CertificateError as error:
+            self._tell("%s: no TLS: %s", self.name, error)
         except Exception:
             _log.exception("%s: serving %s", self.name, connection.peer[0])
         finally:
@@ -186,7 +189,8 @@ class Listener(socketserver.ThreadingTCPServer):
             finally:
                 self._gate.leave(connection.peer[0])
                 with self._lock:
-                    del self._workers[connection]
+                    thread = self._workers.pop(connection)
+                    self._departing = [other for other in self._departing if other.is_alive()] + [thread]
 
     # -- stopping -----------------------------------------------------------------------------------------------------------------
 
@@ -208,8 +212,14 @@ class Listener(socketserver.ThreadingTCPServer):
             self._waker.close()
 
     def _living(self):
+        """Connections whose handlers still run, the one that calls this (a handler may stop the server) left out."""
+        me = threading.current_thread()
         with self._lock:
-            return list(self._workers.items())
+            return [connection for connection, thread in self._workers.items() if thread is not me]
+
+    def _worker_threads(self):
+        with self._lock:
+            return [*self._workers.values(), *self._departing]
 
 
 class UnixListener(Listener):
@@ -280,18 +290,18 @@ def stop_all(listeners, deadline=5.0):
     for listener in listeners:
         listener._stop_accepting()
     for listener in listeners:
-        for connection, _ in listener._living():
+        for connection in listener._living():
             connection.interrupt()
     _join(listeners, monotonic() + GRACE * max(0.0, end - monotonic()))
     for listener in listeners:
-        for connection, _ in listener._living():
+        for connection in listener._living():
             connection.abort()
     return _join(listeners, end)
 
 
 def _join(listeners, end):
     """Waits for the threads of all connections until `end`; returns those that live on."""
-    threads = [thread for listener in listeners for _, thread in listener._living() if thread is not threading.current_thread()]
+    threads = [thread for listener in listeners for thread in listener._worker_threads() if thread is not threading.current_thread()]
     for thread in threads:
         thread.join(max(0.0, end - monotonic()))
     return [thread for thread in threads if thread.is_alive()]

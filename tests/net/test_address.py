@@ -1,0 +1,34 @@
+"""Peer addresses, written one way."""
+
+import pytest
+
+from phenmail_protocols.net.address import is_loopback, network, normalised
+
+
+@pytest.mark.parametrize("name, expected", [
+    (("192.0.2.1", 25), ("192.0.2.1", 25)),
+    (("::1", 25, 0, 0), ("::1", 25)),
+    (("2001:db8::1", 25, 0, 0), ("2001:db8::1", 25)),
+    (("fe80::1%eth0", 25, 0, 2), ("fe80::1", 25)),
+    (("::ffff:192.0.2.1", 25, 0, 0), ("192.0.2.1", 25)),
+    (("::FFFF:192.0.2.1", 25, 0, 0), ("192.0.2.1", 25)),
+    (("::ffff:0:1", 25, 0, 0), ("::ffff:0:1", 25)),
+    ("", ("", 0)),
+    ("/run/lmtp", ("", 0)),
+    (b"", ("", 0)),
+    (None, ("", 0)),
+])
+def test_normalised(name, expected):
+    assert normalised(name) == expected
+
+
+@pytest.mark.parametrize("host, expected", [
+    ("127.0.0.1", True), ("127.8.9.10", True), ("::1", True), ("", True),
+    ("192.0.2.1", False), ("12.7.0.1", False), ("::2", False), ("2001:db8::1", False), ("10.127.0.1", False),
+])
+def test_loopback(host, expected):
+    assert is_loopback(host) is expected
+
+
+def test_what_is_no_address_is_its_own_network():
+    assert network("::not:an:address::") == "::not:an:address::"
