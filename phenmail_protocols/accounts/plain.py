@@ -2,7 +2,7 @@
 
 from typing import Optional
 
-from .dialogue import Answer, Dialogue, Malformed, passphrase, text
+from .dialogue import Answer, Dialogue, Malformed, Success, passphrase, text
 
 
 class Plain(Dialogue):

@@ -86,10 +86,11 @@ class Router:
             return answers.RELAY_CLOSED if self.directory.settings.relay is None else answers.NOT_RELAYED_YET
         return _REFUSALS.get(kind, answers.NOT_TAKEN_YET)
 
-    def begin(self, envelope, origin, destinations=None, submitter=None):
+    def begin(self, envelope, origin=None, destinations=None, submitter=None):
         """A message comes -> Incoming.
 
-        `envelope`: mail.envelope.Envelope; `origin`: trace.Origin.  `destinations`: what `recipient` gave
+        `envelope`: mail.envelope.Envelope; `origin`: trace.Origin, None where a program that holds this server
+        wrote it (it is then completed like a submission, and nobody's name is checked).  `destinations`: what `recipient` gave
         for each of the envelope's recipients, when the caller has asked already.  `submitter`: the Account
         whose mail program sends this; its message is completed and its author checked (RFC 6409).
         """
@@ -105,7 +106,7 @@ class Router:
 class Incoming:
     """One message on its way in.  One thread; ends with `finish` or `abort`."""
 
-    __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_keys", "_targets",
+    __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_complete", "_keys", "_targets",
                  "_answers", "_held", "_failure", "_first", "_staged", "_shared_from", "_looping")
 
     def __init__(self, router, envelope, origin, destinations, submitter):
@@ -113,8 +114,9 @@ class Incoming:
         self.identity = router.identity()
         self._router = router
         self._envelope = envelope
-        self._origin = origin
+        self._origin = trace.Origin() if origin is None else origin
         self._submitter = submitter
+        self._complete = submitter is not None or origin is None
         self._held = bytearray()  # the header block, until it is whole
         self._failure = None  # Answer for all who have none yet
         self._answers = {}  # key -> Answer
@@ -129,7 +131,7 @@ class Incoming:
 
     def _add(self, address, destination):
         if isinstance(destination, Answer):
-            key = address
+            key = (None, address)  # no folder is None
             self._answers[key] = destination
         else:
             key = (destination.folder, destination.tag)
@@ -172,7 +174,7 @@ class Incoming:
         if end:
             self._open(bytes(held[:end]), bytes(held[end:]))
         elif len(held) > HEADER_LIMIT:
-            if self._submitter is not None:
+            if self._complete:
                 raise Refused(answers.HEADER_TOO_LARGE)
             self._open(bytes(held), b"")
 
@@ -204,9 +206,9 @@ class Incoming:
         if not _begins_with_field(header):
             # RFC 5322 2.1: without this line, text that has no header would be read as part of ours.
             header = b"\r\n" + header
-        if self._submitter is not None:
+        if self._complete:
             return submission.complete(header, self._envelope.sender, self.identity, self._router.host, date,
-                                       self._may_write_as)
+                                       None if self._submitter is None else self._may_write_as)
         if b"return-path:" in lowered:
             return _without_return_path(header)
         return header

@@ -20,11 +20,12 @@ class Origin:
     `protocol`: "SMTP", "ESMTPSA", "LMTP", … as `protocol_name` says.  `helo`: what the
     client calls itself, or "".  `peer`: its address as text, "" for a Unix socket.
     `tls`: (version, cipher) or None.  `account`: the login's name, or None.
+    Without a protocol it was written on this machine, by a program that holds the server.
     """
 
     __slots__ = ("protocol", "helo", "peer", "tls", "account", "_head", "_by")
 
-    def __init__(self, protocol, helo="", peer="", tls=None, account=None):
+    def __init__(self, protocol="", helo="", peer="", tls=None, account=None):
         self.protocol = protocol
         self.helo = helo
         self.peer = peer
@@ -44,6 +45,8 @@ class Origin:
         return self._head
 
     def _render(self, by):
+        if not self.protocol:
+            return "Received: by %s (phenmail) id " % by
         lines = ["Received: from %s (%s)" % (_UNSAFE.sub("?", self.helo) or "unknown",
                                              literal(self.peer))]
         if self.tls:
