@@ -95,6 +95,13 @@ def _parse_literal(text: str) -> str:
     return lower
 
 
+_ATOM = rb"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\x80-\xff]+"
+# How nearly every mailbox is written; what does not match is read by the grammar below, with the same outcome.
+_USUAL = re.compile(
+    rb"""(?:(?:"([^"\\\r\n]*)"[ \t]*|([!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\x80-\xff][!#$%&'*+\-./0-9=?A-Z^_`a-z{|}~\x80-\xff \t]*))?<(ADDR)>|(ADDR))"""
+    rb"""[ \t\r\n]*(?:,[ \t\r\n]*|\Z)""".replace(b"ADDR", rb"ATOM(?:\.ATOM)*@ATOM(?:\.ATOM)*").replace(b"ATOM", _ATOM))
+
+
 class Mailbox(NamedTuple):
     """One address of a header field, raw bytes: display name (unquoted, encoded words left alone) or None, source route or None."""
     name: Optional[bytes]
@@ -111,16 +118,27 @@ class Group(NamedTuple):
 
 def parse_address_list(value: bytes) -> List[Union[Mailbox, Group]]:
     """The value of an address field (folded or not) -> its addresses in order. Ugly input gives what can be read: a missing half
-    becomes MISSING_MAILBOX or MISSING_DOMAIN, a broken <…> has the domain SYNTAX_ERROR. Never raises."""
-    lexer, found = Lexer(value), []
+    becomes MISSING_MAILBOX or MISSING_DOMAIN, a broken <…> has the domain SYNTAX_ERROR; none holds a line end. Never raises."""
+    lexer, found = Lexer(value.replace(b"\r\n", b"").replace(b"\n", b"")), []
     while True:
         while lexer.skip() and lexer.take(b","):
             pass
         if lexer.at_end():
             return found
+        usual = _USUAL.match(lexer.data, lexer.position)
+        if usual:
+            found.append(_usual_mailbox(usual))
+            lexer.position = usual.end()
+            continue
         found.append(_group(lexer) or _mailbox(lexer))
         if lexer.peek() not in (b",", b""):
             return found
+
+
+def _usual_mailbox(match) -> Mailbox:
+    quoted, phrase, angled, bare = match.groups()
+    local, _, domain = (angled or bare).partition(b"@")
+    return Mailbox(quoted or (b" ".join(phrase.split()) if phrase else None), None, local, domain)
 
 
 def _group(lexer: Lexer) -> Optional[Group]:

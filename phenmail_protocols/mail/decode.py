@@ -11,7 +11,6 @@ from .headers import fields
 from .structure import Part
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_NOT_ALPHABET = bytes(byte for byte in range(256) if byte not in _ALPHABET)
 _NOT_BASE64 = bytes(byte for byte in range(256) if byte not in _ALPHABET + b"=")
 # A quoted-printable line may have no end at all; a soft break or an escape that is cut lies in the last three bytes.
 _LONGEST_LINE = 65536
@@ -49,7 +48,7 @@ class _Base64:
         return binascii.a2b_base64(data[:whole])
 
     def close(self) -> bytes:
-        data, self._pending = self._pending.translate(None, _NOT_ALPHABET), b""
+        data, self._pending = self._pending, b""
         if len(data) % 4 == 1:
             data = data[:-1]
         return binascii.a2b_base64(data + b"=" * (-len(data) % 4))

@@ -60,32 +60,26 @@ def fields(header: bytes) -> List[Field]:
 
 
 @lru_cache(maxsize=128)
-def _chooser(names: FrozenSet[bytes]):
-    """A pattern for the fields of these names. It begins with a plain LF, which the engine looks for at memchr speed; letters of
-    both cases are classes, for IGNORECASE would lose that."""
+def _chooser(names: FrozenSet[bytes], negate: bool = False):
+    """A pattern for the fields of these names, or for all others, without their last LF. It begins with a plain LF, which the engine
+    looks for at memchr speed; letters of both cases are classes, for IGNORECASE would lose that."""
     def either_case(name: bytes) -> bytes:
         return b"".join(b"[%s%s]" % (c.lower(), c.upper()) if c.isalpha() else re.escape(c)
                         for c in (name[i:i + 1] for i in range(len(name))))
-    alternatives = b"|".join(either_case(name) for name in sorted(names))
-    return re.compile(rb"\n((?:%s)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*)" % alternatives)
+    name = rb"(?:%s)[ \t]*:" % b"|".join(either_case(name) for name in sorted(names))
+    first = rb"(?!%s)[^ \t\r\n]" % name if negate else name
+    return re.compile(rb"\n(%s[^\n]*(?:\n[ \t][^\n]*)*)" % first)
 
 
 def select(header: bytes, names_lowercase: FrozenSet[bytes], negate: bool = False) -> bytes:
     """HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 3501 section 6.4.5): the chosen fields' lines as they are and the empty line."""
-    end = b"\r\n"
-    if negate:
-        return b"".join([_ended(field.raw) for field in fields(header) if field.name.lower() not in names_lowercase]) + end
     if not names_lowercase:
-        return end
-    chosen = _chooser(names_lowercase).findall(b"\n" + header)
+        return header if negate else b"\r\n"
+    chosen = _chooser(names_lowercase, negate).findall(b"\n" + header)
     if not chosen:
-        return end
-    # No piece holds its last LF; the very last may lack its CR too, where the header was cut.
+        return b"\r\n"
+    # No piece holds its last LF, and the very last lacks its CR too where the header was cut.
     return b"\n".join(chosen) + (b"\n\r\n" if chosen[-1][-1:] == b"\r" or b"\r\n" not in header else b"\r\n\r\n")
-
-
-def _ended(raw: bytes) -> bytes:
-    return raw if raw[-1:] == b"\n" else raw.rstrip(b"\r") + b"\r\n"
 
 
 def collect(header: bytes, names_lowercase: FrozenSet[bytes]) -> Dict[bytes, List[bytes]]:

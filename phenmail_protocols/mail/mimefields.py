@@ -17,6 +17,13 @@ _CONTINUATION = re.compile(rb"([^*]+)(?:\*(\d{1,4}))?(\*)?$")
 _MOST_PARAMETERS = 200
 
 
+# How nearly every field is written; what does not match is read step by step, with the same outcome.
+_TOKEN = rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~\x80-\xff]+"
+_USUAL_TYPE = re.compile(rb"[ \t\r\n]*(TOKEN)/(TOKEN)[ \t\r\n]*(?=;|\Z)".replace(b"TOKEN", _TOKEN))
+_USUAL_PARAMETER = re.compile(rb"""[ \t\r\n]*;[ \t\r\n]*(TOKEN)=(?:"([^"\\\r\n]*)"|(TOKEN))[ \t\r\n]*(?=;|\Z)""".replace(b"TOKEN", _TOKEN))
+_USUAL_TOKEN = re.compile(rb"[ \t\r\n]*(TOKEN)[ \t\r\n]*\Z".replace(b"TOKEN", _TOKEN))
+
+
 class Description(NamedTuple):
     """What a part's header says of it. `type` and `subtype` as sent, None where there is no usable Content-Type."""
     type: Optional[bytes] = None
@@ -54,6 +61,9 @@ def describe(header: bytes, heads_message: bool = False) -> Description:
 def content_type(value: bytes):
     """`text/plain; charset=utf-8` -> (type, subtype, parameters); without both halves (None, b"", ()): RFC 2045 section 5.2 has what
     cannot be read be text/plain."""
+    usual = _USUAL_TYPE.match(value)
+    if usual:
+        return usual.group(1), usual.group(2), _parameters(Lexer(value, usual.end()))
     lexer = Lexer(value)
     lexer.skip()
     kind = lexer.token()
@@ -84,6 +94,9 @@ def _disposition(values: Sequence[bytes]):
 def _encoding(values: Sequence[bytes]) -> Optional[bytes]:
     """The first Content-Transfer-Encoding that is one token."""
     for value in values:
+        usual = _USUAL_TOKEN.match(value)
+        if usual:
+            return usual.group(1)
         lexer = Lexer(value)
         lexer.skip()
         token = lexer.token()
@@ -108,6 +121,12 @@ def _parameters(lexer: Lexer):
     """*(";" name "=" value), going on at the next semicolon after what is none."""
     found = []  # type: Parameters
     while len(found) < _MOST_PARAMETERS:
+        usual = _USUAL_PARAMETER.match(lexer.data, lexer.position)
+        if usual:
+            name, quoted, token = usual.groups()
+            found.append((name, token if quoted is None else quoted))
+            lexer.position = usual.end()
+            continue
         lexer.skip()
         if not lexer.take(b";"):
             semicolon = lexer.data.find(b";", lexer.position)

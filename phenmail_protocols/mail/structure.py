@@ -13,7 +13,7 @@ from .window import Needle, Source, first_of
 
 # A line that begins with -- and a boundary is a delimiter line: RFC 2046 section 5.1.1 compares only the beginning. Boundaries have 70
 # bytes at most; longer ones are compared as far as this.
-_BOUNDARY = 200
+_BOUNDARY = 1000
 # "--" behind a boundary closes it; with the CR before and a byte to spare this much is looked at around the boundary itself.
 _MARGIN = 4
 
@@ -191,7 +191,7 @@ class _Scanner:
             source.more(0)
             if source.data[:2] == b"\r\n" or source.data[:1] == b"\n":
                 part.body = 1 if source.data[:1] == b"\n" else 2
-                return source.data[:part.body], None
+                return source.data[:min(part.body, allowed)], None
         while True:
             low, found = first_of(blanks + tuple(self.boundaries), source, low, self.margin)
             if found is not None or source.ended:
@@ -235,7 +235,7 @@ def _fill_in(part: Part, header: bytes, heads_message: bool = False, in_digest: 
     part.type, part.subtype, part.params = said.type, said.subtype, said.params
     if part.type is None:
         part.type, part.subtype = (b"message", b"rfc822") if in_digest else (b"text", b"plain")
-    if part.type.lower() == b"text" and not any(name.lower() == b"charset" for name, _ in part.params):
+    if part.type.lower() == b"text" and b"charset" not in [name.lower() for name, _ in part.params]:
         part.params += ((b"charset", b"us-ascii"),)
     part.id, part.description, part.md5, part.location = said.id, said.description, said.md5, said.location
     part.encoding = said.encoding or b"7bit"

@@ -1,0 +1,105 @@
+"""Text for SEARCH: transfer encodings and charsets undone, leniently, the same whatever the chunks."""
+import base64
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phenmail_protocols.mail import decode
+from phenmail_protocols.mail.charsets import Reader, codec_name, to_text
+from phenmail_protocols.mail.structure import scan
+
+from .samples import NESTED, UGLY, multipart, wire
+
+
+def part(encoding="7bit", charset="utf-8"):
+    return scan(wire("MIME-Version: 1.0\nContent-Type: text/plain; charset=%s\nContent-Transfer-Encoding: %s\n\n" % (charset, encoding)))
+
+
+@pytest.mark.parametrize("encoding, charset, body, text", [
+    ("7bit", "us-ascii", b"plain", "plain"),
+    ("8bit", "utf-8", "caf\u00e9".encode(), "caf\u00e9"),
+    ("8bit", "iso-8859-1", b"caf\xe9 \x80", "caf\u00e9 \u20ac"),
+    ("8bit", "us-ascii", b"caf\xe9 caf\xc3\xa9", "caf\u00e9 caf\u00e9"),
+    ("8bit", "x-nobody", b"caf\xe9", "caf\u00e9"),
+    ("8bit", "utf-8", b"caf\xe9!", "caf\ufffd!"),
+    ("x-unknown", "utf-8", b"as it is =41", "as it is =41"),
+    ("Quoted-Printable", "utf-8", b"caf=C3=A9 soft=\r\nbreak=20\r\nbad=ZZ =", "caf\u00e9 softbreak \r\nbad=ZZ "),
+    ("base64", "utf-8", b"Y2Fm\r\nw6k=\r\nignored", "caf\u00e9"),
+    ("BASE64", "utf-8", b"Y*2!Fm w6k", "caf\u00e9"),
+    ("base64", "utf-8", b"Y", ""),
+    ("base64", "windows-1251", b"z/Do4uXy", "\u041f\u0440\u0438\u0432\u0435\u0442"),
+    ("7bit", "iso-2022-jp", b"\x1b$B%F%9%H\x1b(B", "\u30c6\u30b9\u30c8"),
+    ("8bit", "ks_c_5601-1987", "\uc548\ub155".encode("cp949"), "\uc548\ub155"),
+    ("7bit", "utf-7", b"caf+AOk-", "caf\u00e9"),
+    ("7bit", "zlib", b"x", "x"), ("7bit", "idna", b"x", "x"), ("7bit", "undefined", b"x", "x"), ("7bit", '"../etc"', b"x", "x"),
+])
+def test_text(encoding, charset, body, text):
+    leaf = part(encoding, charset)
+    assert decode.text_of(leaf, body) == text
+    assert "".join(decode.texts_of(leaf, [body[i:i + 1] for i in range(len(body))])) == text
+
+
+@pytest.mark.parametrize("name, codec", [(b"UTF-8", "utf_8"), (b"us-ascii", None), (b"ISO-8859-1", "cp1252"), (b"gb2312", "gb18030"), (b"Shift_JIS", "cp932"),
+                                         (b"windows-1252", "cp1252"), (b"iso-8859-15", "iso8859_15"), (b"KOI8-R", "koi8_r"), (b"", None), (b"rot13", None)])
+def test_charset_names(name, codec):
+    assert codec_name(name) == codec
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.sampled_from(["7bit", "base64", "quoted-printable", "x-what"]),
+       st.sampled_from(["utf-8", "us-ascii", "iso-2022-jp", "utf-7", "utf-16", "gb2312", "hz-gb-2312", "cp1252", "nope"]),
+       st.lists(st.sampled_from([b"=", b"\r\n", b"=\r\n", b"=C3", b"\x1b$B", b"~{", b"+", b"QUJD"]) | st.binary(max_size=6), max_size=20).map(b"".join),
+       st.integers(1, 9))
+def test_any_bytes_decode_the_same_in_any_chunks(encoding, charset, body, size):
+    leaf = part(encoding, charset)
+    whole = decode.text_of(leaf, body)
+    assert isinstance(whole, str)
+    pieces = list(decode.texts_of(leaf, [body[i:i + size] for i in range(0, len(body), size)]))
+    if charset in ("utf-8", "us-ascii", "cp1252", "nope"):
+        assert "".join(pieces) == whole
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=40), st.binary(max_size=12))
+def test_any_charset_name_and_bytes(data, name):
+    assert isinstance(to_text(data, name), str) and isinstance(Reader(name).feed(data, True), str)
+
+
+def test_a_quoted_printable_line_without_end_stays_bounded():
+    leaf = part("quoted-printable")
+    pieces = list(decode.texts_of(leaf, [b"=41" * 10000] * 20))
+    assert "".join(pieces) == "A" * 200000 and max(map(len, pieces)) < 100000
+
+
+def reader(data):
+    return lambda start, end: [data[i:min(i + 5, end)] for i in range(start, end, 5)]
+
+
+@pytest.mark.parametrize("key, header, found", [
+    ("one\r\ntwo", False, True), ("BODY INSIDE", False, True), ("subject: inside", False, True), ("subject: outer", False, False), ("subject: outer", True, True),
+    ("a;b.pdf", False, True), ("QUJD", False, False), ("nowhere", True, False), ("", False, True)])
+def test_search_in_a_message(key, header, found):
+    assert decode.message_holds(scan(NESTED), reader(NESTED), decode.fold_case(key), header) is found
+
+
+def test_search_decodes():
+    encoded = base64.b64encode("Gr\u00fc\u00dfe aus K\u00f6ln".encode()).decode()
+    data = multipart("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n" + encoded,
+                     head="MIME-Version: 1.0\nSubject: =?utf-8?Q?=C3=84rger?=\n")
+    root = scan(data)
+    assert decode.message_holds(root, reader(data), decode.fold_case("GR\u00dcSSE AUS"), False)
+    assert decode.message_holds(root, reader(data), decode.fold_case("\u00e4RGER"), True)
+    assert not decode.message_holds(root, reader(data), decode.fold_case("\u00e4rger"), False)
+
+
+@pytest.mark.parametrize("name", sorted(UGLY))
+def test_search_in_ugly_messages(name):
+    data = UGLY[name]
+    assert not decode.message_holds(scan(data), reader(data), "no such words", True)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text("ab", max_size=4), max_size=8), st.text("ab", min_size=1, max_size=4))
+def test_a_match_may_lie_across_pieces(pieces, key):
+    assert decode.holds(pieces, key) is (key in "".join(pieces))

@@ -1,0 +1,124 @@
+"""Headers: where they end, choosing fields byte for byte, unfolding, and decoding to text."""
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phenmail_protocols.mail import headers
+
+from .samples import UGLY
+
+HEADER = (b"From: a@example.org\r\nreceived: one;\r\n\ttwo\r\nSubject : spaced\r\nX-Subject: no\r\nSUBJECT: again\r\n folded\r\n"
+          b"garbage line\r\n and more\r\nTo:\r\n\r\n")
+
+
+def names(*words):
+    return frozenset(words)
+
+
+@pytest.mark.parametrize("data, offset", [
+    (b"", 0), (b"\r\nx", 2), (b"\nx", 1), (b"a: b", 4), (b"a: b\r\n", 6), (b"a: b\r\n\r\nx", 8), (b"a: b\n\nx\r\n\r\n", 6),
+    (b"a: b\r\n\nx", 7), (b"a: b\n\r\nx\n\n", 7), (b"a: b\r\r\n\r\n", 9)])
+def test_where_the_body_begins(data, offset):
+    assert headers.split_header(data) == (data[:offset], offset)
+
+
+def test_fields_in_order_with_their_bytes():
+    found = headers.fields(HEADER)
+    assert [field.name for field in found] == [b"From", b"received", b"Subject", b"X-Subject", b"SUBJECT", b"", b"To"]
+    assert found[1].value == b" one;\r\n\ttwo" and found[1].raw == b"received: one;\r\n\ttwo\r\n"
+    assert found[5].raw == b"garbage line\r\n and more\r\n"
+    assert b"".join(field.raw for field in found) + b"\r\n" == HEADER
+
+
+def test_select_gives_the_lines_as_they_are():
+    assert headers.select(HEADER, names(b"subject", b"to")) == b"Subject : spaced\r\nSUBJECT: again\r\n folded\r\nTo:\r\n\r\n"
+    assert headers.select(HEADER, names(b"received")) == b"received: one;\r\n\ttwo\r\n\r\n"
+    assert headers.select(HEADER, names(b"nothing")) == b"\r\n"
+    assert headers.select(b"", names(b"nothing")) == b"\r\n"
+    assert headers.select(HEADER, names()) == b"\r\n"
+
+
+def test_select_not_gives_all_the_others():
+    assert headers.select(HEADER, names(b"subject", b"received", b"to"), negate=True) == (
+        b"From: a@example.org\r\nX-Subject: no\r\ngarbage line\r\n and more\r\n\r\n")
+    assert headers.select(HEADER, names(), negate=True) == HEADER
+
+
+def test_select_where_the_header_was_cut():
+    for cut in (b"Subject: x", b"Subject: x\r", b"Subject: x\r\n", b"Subject: x\r\n\r\n"):
+        assert headers.select(b"A: b\r\n" + cut, names(b"subject")) == b"Subject: x\r\n\r\n"
+
+
+def test_select_takes_names_literally():
+    assert headers.select(b"ab: 1\r\na.b: 2\r\n\r\n", names(b"a.b")) == b"a.b: 2\r\n\r\n"
+    assert headers.select(b"a(b: 1\r\n\r\n", names(b"a(b")) == b"a(b: 1\r\n\r\n"
+
+
+def test_first_and_collect():
+    assert headers.first(HEADER, b"Subject") == b" spaced"
+    assert headers.first(HEADER, b"bcc") is None
+    assert headers.first(b"X: y", b"x") == b" y"
+    assert headers.collect(HEADER, names(b"subject", b"to", b"cc")) == {b"subject": [b" spaced", b" again\r\n folded"], b"to": [b""]}
+
+
+@pytest.mark.parametrize("value, unfolded", [
+    (b" plain", b"plain"), (b" one\r\n two", b"one two"), (b" one\r\n\ttwo", b"one two"), (b"\r\n two", b" two"), (b" a \r\n  b ", b"a   b "),
+    (b" one\n two\r\n", b"one two"), (b"", b""), (b" \r\n\tx", b" x")])
+def test_unfold(value, unfolded):
+    assert headers.unfold(value) == unfolded
+
+
+def test_one_line():
+    assert headers.one_line(b" \t a \r\n\t b\0c  ") == b"a bc"
+
+
+@pytest.mark.parametrize("value, text", [
+    (b" hello", "hello"),
+    (b"=?utf-8?Q?caf=C3=A9_au_lait?=", "caf\u00e9 au lait"),
+    (b"=?UTF-8?B?w6k=?=", "\u00e9"),
+    (b"=?iso-8859-1?q?a=E9?= and =?windows-1251?B?z/Do4uXy?=!", "a\u00e9 and \u041f\u0440\u0438\u0432\u0435\u0442!"),
+    (b"=?utf-8?B?w6k=?=\r\n =?utf-8?Q?=C3=A8?=", "\u00e9\u00e8"),
+    (b"=?utf-8?Q?=C3?= =?utf-8?Q?=A9?=", "\u00e9"),
+    (b"=?utf-8?Q?a?= =?us-ascii?Q?b?=", "ab"),
+    (b"=?utf-8*en?Q?=C3=A9?=", "\u00e9"),
+    (b"=?ISO-2022-JP?B?GyRCJUYlOSVIGyhC?=", "\u30c6\u30b9\u30c8"),
+    (b"=?x-nobody-knows?Q?=E9?=", "\u00e9"),
+    (b"=?utf-8?B?w6k?=", "\u00e9"),
+    (b"=?utf-8?B?w?=", ""),
+    (b"=?utf-8?X?abc?=", "=?utf-8?X?abc?="),
+    (b"=?utf-8?Q?abc", "=?utf-8?Q?abc"),
+    (b"=?utf-8?Q?bad=XX=?=", "bad=XX="),
+    (b"caf\xc3\xa9", "caf\u00e9"),
+    (b"caf\xe9", "caf\u00e9"),
+    ("=?utf-8?Q?=C3=A9?= caf\u00e9".encode(), "\u00e9 caf\u00e9"),
+])
+def test_decode(value, text):
+    assert headers.decode(value) == text
+
+
+_TEXTS = st.lists(st.sampled_from([b"Subject", b":", b" ", b"\t", b"\r\n", b"\n", b"=?", b"?=", b"utf-8", b"?B?", b"?Q?", b"=", b"_"])
+                  | st.binary(max_size=5), max_size=30).map(b"".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(_TEXTS)
+def test_any_bytes(data):
+    header, offset = headers.split_header(data)
+    assert header == data[:offset]
+    assert b"".join(field.raw for field in headers.fields(header)) == header[:sum(len(f.raw) for f in headers.fields(header))]
+    chosen = headers.select(header, names(b"subject"))
+    assert chosen.endswith(b"\r\n") and headers.select(chosen, names(b"subject")) == chosen
+    assert isinstance(headers.decode(data), str)
+    assert b"\n" not in headers.unfold(data)
+    headers.select(header, names(b"subject"), negate=True)
+    first, collected = headers.first(header, b"subject"), headers.collect(header, names(b"subject"))
+    assert collected.get(b"subject", [None])[0] == first
+
+
+@pytest.mark.parametrize("name", sorted(UGLY))
+def test_select_and_its_negation_share_out_the_fields(name):
+    header, _ = headers.split_header(UGLY[name])
+    wanted = names(b"subject", b"content-type")
+    ended = header if header.endswith(b"\n") else header + b"\r\n"
+    for line in headers.select(header, wanted)[:-2].splitlines(True) + headers.select(header, wanted, True)[:-2].splitlines(True):
+        assert line.rstrip(b"\r\n") in ended
