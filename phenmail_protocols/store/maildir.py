@@ -92,13 +92,23 @@ def listing(folder):
     A name in both parts (a move between them was cut short, or is under way)
     counts as in ``cur``. Raises FileNotFoundError where the folder is gone.
     """
+    return survey(folder)[0]
+
+
+def survey(folder):
+    """``listing``'s answer, and whether ``mend`` would change anything."""
     found = {}
+    odd = False
     for fresh, part in ((1, "new"), (0, "cur")):
         for file_name in os.listdir(os.path.join(folder, part)):
-            if not file_name.startswith("."):
-                name, letters = split(file_name)
-                found[name] = (fresh, letters, file_name)
-    return found
+            if file_name.startswith("."):
+                continue
+            name, letters = split(file_name)
+            right = name if fresh else name + INFO + letters
+            odd = (odd or file_name != right or name in found
+                   or not name or "\n" in name)
+            found[name] = (fresh, letters, file_name)
+    return found, odd
 
 
 def mend(folder):
@@ -127,14 +137,6 @@ def mend(folder):
             if right != here:
                 os.rename(here, right)
             seen[name] = right
-
-
-def is_odd(found):
-    """Is there a file in ``listing``'s answer that ``mend`` would rename?"""
-    return any(
-        file_name != (name if fresh else name + INFO + letters)
-        or not name or "\n" in name
-        for name, (fresh, letters, file_name) in found.items())
 
 
 def times(folder):

@@ -92,8 +92,8 @@ def rescan(account, mailbox, known_uids=None):
         listed, floor = known_uids, 1
     when = time.time()
     times = maildir.times(mailbox.path)
-    found = maildir.listing(mailbox.path)
-    if maildir.is_odd(found):
+    found, odd = maildir.survey(mailbox.path)
+    if odd:
         maildir.mend(mailbox.path)
         found = maildir.listing(mailbox.path)
     mailbox.letters.read()

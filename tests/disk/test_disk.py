@@ -1,0 +1,85 @@
+"""Durable writes, locks and names."""
+import os
+import threading
+
+from hypothesis import given, strategies as st
+import pytest
+
+from phenmail_protocols.disk import atomic, locks, names
+
+
+def test_write_file_replaces_whole_and_leaves_no_temporary(tmp_path):
+    path = str(tmp_path / "file")
+    atomic.write_file(path, b"one")
+    atomic.write_file(path, b"two")
+    assert open(path, "rb").read() == b"two"
+    assert os.listdir(str(tmp_path)) == ["file"]
+    assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_write_file_that_fails_keeps_the_old_bytes(tmp_path, monkeypatch):
+    path = str(tmp_path / "file")
+    atomic.write_file(path, b"one")
+
+    def fail(_):
+        raise OSError(5, "the disk is broken")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError):
+        atomic.write_file(path, b"two")
+    assert open(path, "rb").read() == b"one"
+    assert os.listdir(str(tmp_path)) == ["file"]
+
+
+def test_threads_that_come_together_share_a_flush(tmp_path, monkeypatch):
+    flushes = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(path):
+        flushes.append(path)
+        begun.set()
+        assert go_on.wait(10)
+    monkeypatch.setattr(atomic, "sync_directory", slow)
+    sync = atomic.DirectorySync(str(tmp_path))
+    threads = [threading.Thread(target=sync.sync) for _ in range(6)]
+    threads[0].start()
+    assert begun.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    while sum(thread.is_alive() for thread in threads) < 6:
+        pass
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert 2 <= len(flushes) < 6, "the late ones were to share"
+
+
+def test_a_failed_flush_is_told_to_all_who_shared_it(tmp_path):
+    sync = atomic.DirectorySync(str(tmp_path / "missing"))
+    with pytest.raises(FileNotFoundError):
+        sync.sync()
+
+
+def test_a_lock_excludes_and_times_out(tmp_path):
+    path = str(tmp_path / "lock")
+    with locks.FileLock(path, 1):
+        with pytest.raises(locks.LockTimeout):
+            with locks.FileLock(path, 0):
+                pass
+    with locks.FileLock(path, 0):
+        pass
+
+
+@given(st.text(max_size=80))
+def test_any_name_becomes_one_safe_component_and_comes_back(name):
+    try:
+        component = names.encode(name)
+    except ValueError:
+        return
+    assert "/" not in component and not component.startswith(".")
+    assert names.decode(component) == name
+
+
+def test_two_names_never_share_a_component():
+    assert names.encode("a%2fb") != names.encode("a/b")
+    with pytest.raises(ValueError):
+        names.decode("A%2F")

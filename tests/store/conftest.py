@@ -1,0 +1,56 @@
+"""A store in a temporary folder, and short words for what tests do with it."""
+import pytest
+
+from phenmail_protocols.store.filestore import FileStore
+
+
+class House:
+    """One store and one account of it."""
+
+    def __init__(self, folder, **options):
+        self.folder = str(folder / "mail")
+        self._options = dict({"poll": 3600, "boot_id": "boot 1"}, **options)
+        self.store = None
+        self.open()
+
+    def open(self, **options):
+        """A store as a new process has it; the old one is closed."""
+        self.close()
+        self.store = FileStore(**dict(self._options, **options))
+        self.account = self.store.account(self.folder)
+
+    def another(self, **options):
+        """A second store on the same files, as another process has it."""
+        return FileStore(**dict(self._options, **options))
+
+    def put(self, text="hello", name="INBOX", flags=(), date=None,
+            account=None):
+        account = account or self.account
+        with account.stage() as staged:
+            staged.write(b"Subject: %s\r\n\r\nbody\r\n" % text.encode())
+            return account.deliver(name, staged, flags, date)
+
+    def close(self):
+        if self.store is not None:
+            self.store.close()
+            self.store = None
+
+
+@pytest.fixture
+def house(tmp_path):
+    house = House(tmp_path)
+    yield house
+    house.close()
+
+
+def whole(mailbox):
+    """{uid: (bytes, flags)} of a mailbox."""
+    state = mailbox.state()
+    uids = state.uids[:state.count]
+    rows = mailbox.rows(uids)
+    found = {}
+    for uid, content in mailbox.contents(uids):
+        with content:
+            found[uid] = content.whole()
+    return {uid: (found[uid], flags)
+            for uid, flags in zip(rows.uids, rows.flags)}

@@ -1,0 +1,200 @@
+"""Messages: filing, flags, copy, move, expunge, and who is told."""
+import os
+import threading
+
+import pytest
+
+from phenmail_protocols.store import errors
+from .conftest import whole
+
+
+@pytest.fixture
+def inbox(house):
+    for number in range(1, 6):
+        house.put("message %d" % number)
+    mailbox = house.account.open("INBOX")
+    yield mailbox
+    mailbox.close()
+
+
+def uids(mailbox):
+    state = mailbox.state()
+    return list(state.uids[:state.count])
+
+
+def flags(mailbox, uid):
+    return set(mailbox.rows([uid]).flags[0])
+
+
+def test_what_is_filed_is_served_byte_for_byte(house, inbox):
+    with house.account.stage() as staged:
+        for piece in (b"A: b\r", b"\n\r\nbare\nline", b"\rends", b"\r"):
+            staged.write(piece)
+        put = house.account.deliver("INBOX", staged)
+    content = inbox.content(put.uid)
+    assert content.whole() == b"A: b\r\n\r\nbare\r\nline\r\nends\r\n"
+    assert content.size == len(content.whole())
+    content.close()
+
+
+def test_uids_ascend_and_new_mail_is_told(house, inbox):
+    serial = inbox.state().serial
+    told = threading.Event()
+    watch = inbox.watch(told.set)
+    put = house.put("six")
+    assert told.is_set()
+    update = inbox.changes(serial)
+    assert (update.added, update.removed, update.changed) == ([6], [], [])
+    assert put.uid == 6 == inbox.state().uidnext - 1
+    watch.close()
+    told.clear()
+    house.put("seven")
+    assert not told.is_set()
+
+
+def test_flags_add_remove_replace(inbox):
+    changed = inbox.change_flags([1, 2], "add", ["\\Seen", "$Work"]).changed
+    assert changed == [1, 2]
+    assert flags(inbox, 1) == {"\\Seen", "$Work"}
+    assert inbox.change_flags([1], "add", ["\\SEEN", "$work"]).changed == []
+    inbox.change_flags([1], "remove", ["\\Seen"])
+    assert flags(inbox, 1) == {"$Work"}
+    inbox.change_flags([1], "replace", ["\\Flagged"])
+    assert flags(inbox, 1) == {"\\Flagged"}
+    assert inbox.state().unseen == 4
+    assert inbox.state().first_unseen == 1
+
+
+def test_a_changed_flag_has_a_higher_modseq(inbox):
+    before = inbox.state().highestmodseq
+    inbox.change_flags([3], "add", ["\\Seen"])
+    assert inbox.rows([3]).modseqs[0] == inbox.state().highestmodseq > before
+
+
+def test_unchanged_since_leaves_newer_messages_alone(inbox):
+    modseq = inbox.state().highestmodseq
+    inbox.change_flags([2], "add", ["\\Seen"])
+    answer = inbox.change_flags(
+        [1, 2], "add", ["\\Flagged"], unchanged_since=modseq)
+    assert (answer.changed, answer.failed) == ([1], [2])
+
+
+def test_a_keyword_too_many_is_refused_and_nothing_changed(inbox):
+    inbox.change_flags([1], "add", ["k%d" % n for n in range(26)])
+    assert inbox.state().keywords_full
+    with pytest.raises(errors.Limit):
+        inbox.change_flags([1, 2], "add", ["one-more"])
+    assert flags(inbox, 2) == set()
+    assert len(flags(inbox, 1)) == 26
+
+
+def test_expunge_takes_the_deleted_ones_of_those_asked_for(inbox):
+    inbox.change_flags([1, 2, 4], "add", ["\\Deleted"])
+    serial = inbox.state().serial
+    assert inbox.expunge([2, 3]) == [2]
+    assert inbox.expunge() == [1, 4]
+    assert uids(inbox) == [3, 5]
+    assert inbox.changes(serial).removed == [1, 2, 4]
+    with pytest.raises(errors.Expunged):
+        inbox.content(1)
+    assert dict(inbox.contents([1]))[1] is None
+
+
+def test_the_uid_array_never_changes_under_its_holder(house, inbox):
+    state = inbox.state()
+    inbox.remove([2])
+    house.put("more")
+    assert list(state.uids[:state.count]) == [1, 2, 3, 4, 5]
+    assert uids(inbox) == [1, 3, 4, 5, 6]
+
+
+def test_copy_keeps_bytes_flags_keywords_and_date(house, inbox):
+    put = house.put("dated", flags=["\\Seen", "red"], date=1000000000)
+    copied = inbox.copy([1, put.uid], "Archive")
+    assert [source for source, _ in copied.pairs] == [1, put.uid]
+    archive = house.account.open("Archive")
+    target = copied.pairs[1][1]
+    assert whole(archive)[target] == whole(inbox)[put.uid]
+    assert archive.rows([target]).dates[0] == 1000000000
+    assert uids(inbox)[0] == 1
+    archive.close()
+
+
+def test_move_leaves_nothing_behind(house, inbox):
+    before = whole(inbox)
+    moved = inbox.move([2, 4], "Archive")
+    assert uids(inbox) == [1, 3, 5]
+    archive = house.account.open("Archive")
+    after = whole(archive)
+    for source, target in moved.pairs:
+        assert after[target] == before[source]
+    archive.close()
+
+
+def test_copy_to_nowhere_and_of_nothing(inbox):
+    with pytest.raises(errors.NotFound):
+        inbox.copy([1], "Nowhere")
+    assert inbox.copy([77], "Archive").pairs == []
+
+
+def test_copy_into_itself_gives_new_messages(inbox):
+    copied = inbox.copy([1, 2], "INBOX")
+    assert [target for _, target in copied.pairs] == [6, 7]
+
+
+def test_changes_too_long_ago_are_none(inbox):
+    serial = inbox.state().serial
+    for number in range(600):
+        inbox.change_flags(
+            [1], "add" if number % 2 else "remove", ["\\Seen"])
+    inbox.change_flags([1], "add", ["\\Flagged"])
+    assert inbox.changes(1 if serial > 1 else 0) is None
+
+
+def test_rows_leave_out_what_is_gone(inbox):
+    inbox.remove([3])
+    assert list(inbox.rows([1, 3, 5]).uids) == [1, 5]
+    assert list(inbox.rows(inbox.state().uids).uids) == [1, 2, 4, 5]
+    assert list(inbox.rows([]).uids) == []
+
+
+def test_cached_items_go_with_their_message(inbox):
+    inbox.cache("ENVELOPE", {1: b"one", 2: b"two", 99: b"nobody"})
+    assert inbox.cached("ENVELOPE", [1, 2, 3, 99]) == {1: b"one", 2: b"two"}
+    inbox.remove([1])
+    assert inbox.cached("ENVELOPE", [1, 2]) == {2: b"two"}
+
+
+def test_kinds_of_cached_items_are_bounded(inbox):
+    for number in range(60):
+        inbox.cache("kind %d" % number, {1: b"x"})
+    assert inbox.cached("kind 0", [1]) == {}
+    assert inbox.cached("kind 59", [1]) == {1: b"x"}
+
+
+def test_files_have_line_feeds_and_both_sizes_in_their_name(house, inbox):
+    name, = [name for name in os.listdir(house.folder + "/new")
+             if "message 3" in open(house.folder + "/new/" + name).read()]
+    data = open(house.folder + "/new/" + name, "rb").read()
+    assert b"\r" not in data
+    assert ",S=%d,W=%d" % (len(data), len(data) + 3) in name
+
+
+def test_a_staged_message_that_is_not_delivered_leaves_nothing(house):
+    with house.account.stage() as staged:
+        staged.write(b"x" * 300000)
+    assert os.listdir(house.folder + "/tmp") == []
+
+
+def test_threads_deliver_and_each_uid_is_given_once(house):
+    found = []
+
+    def work():
+        for _ in range(20):
+            found.append(house.put().uid)
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(found) == list(range(1, 101))

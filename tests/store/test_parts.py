@@ -1,0 +1,87 @@
+"""Small parts: folder names, the UID list, reading as served, columns."""
+import io
+import os
+
+from hypothesis import given, settings, strategies as st
+import pytest
+
+from phenmail_protocols.store import content, errors, folders, maildir, uidlist
+from phenmail_protocols.store.columns import Columns
+
+
+@pytest.mark.parametrize("name, folder", [
+    ("INBOX", ""), ("inbox", ""), ("Sent", ".Sent"),
+    ("Lists/dev", ".Lists.dev"), ("INBOX/a", ".INBOX.a"),
+    ("a.b", ".a\\2eb"), ("a\\b", ".a\\5cb"), ("~x", ".\\7ex"),
+    ("Entwürfe", ".Entw&APw-rfe"), ("a&b", ".a&-b"), ("..", ".\\2e\\2e")])
+def test_names_and_folders(name, folder):
+    assert folders.folder_of(name) == folder
+    assert folders.folder_of(folders.name_of(folder)) == folder
+
+
+@pytest.mark.parametrize("folder", [".a&b", ".\xfc", "..", ".a..b", ".a/"])
+def test_folders_that_are_no_mailbox(folder):
+    assert folders.name_of(folder) is None
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_every_name_is_refused_or_comes_back(name):
+    try:
+        folder = folders.folder_of(name)
+    except errors.InvalidName:
+        return
+    assert "/" not in folder and folder not in (".", "..")
+    assert len(os.fsencode(folder)) <= 255
+    assert folders.name_of(folder) == folders.canonical(name)
+
+
+@given(st.binary(max_size=300))
+def test_the_uid_list_parser_never_raises(data):
+    header, lines = uidlist.parse(data)
+    assert header is None or header.uidvalidity > 0
+    assert all(0 < uid < 1 << 31 for uid in lines.values())
+
+
+def test_the_uid_list_comes_back_and_its_torn_tail_does_not():
+    header = uidlist.Header(7, 1025, 9, "1.2", b" Gabc")
+    data = uidlist.render(header, [(1, "a"), (2, "b,S=1"), (3, "a")])
+    assert uidlist.parse(data) == (header, {"a": 3, "b,S=1": 2})
+    assert uidlist.parse(data + b"4 :torn")[1] == {"a": 3, "b,S=1": 2}
+    assert uidlist.parse(b"\0" * 40)[0] is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"ab"]), max_size=30),
+       st.integers(0, 40), st.integers(0, 40))
+def test_chunks_are_a_slice_of_the_whole(tmp_path_factory, pieces, start,
+                                         length):
+    data = b"".join(pieces)
+    folder = tmp_path_factory.mktemp("content")
+    path = str(folder / "file")
+    with open(path, "wb") as file:
+        file.write(data)
+    size = len(data) + maildir._bare_line_ends(io.BytesIO(data))
+    old, content.CHUNK = content.CHUNK, 3
+    try:
+        positions = content.Positions()
+        with content.Content(path, size, positions) as message:
+            wire = message.whole()
+            assert len(wire) == size
+            assert b"".join(message.chunks()) == wire
+            for _ in range(2):
+                assert b"".join(message.chunks(start, length)) == (
+                    wire[start:start + length])
+    finally:
+        content.CHUNK = old
+
+
+@given(st.lists(st.integers(1, 200), unique=True),
+       st.lists(st.integers(1, 200), unique=True))
+def test_rows_are_those_asked_for(present, asked):
+    present.sort()
+    asked.sort()
+    columns = Columns([(uid, "S" * (uid % 2), uid, uid * 10, uid)
+                       for uid in present], frozenset)
+    rows = columns.rows(asked)
+    assert list(rows.uids) == [uid for uid in asked if uid in present]
+    assert list(rows.sizes) == [uid * 10 for uid in rows.uids]

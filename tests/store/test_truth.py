@@ -1,0 +1,296 @@
+"""The Maildir is the truth and UIDs never lie: foreign programs, other
+processes, lost indexes, power loss, restored backups."""
+import os
+import shutil
+import threading
+
+import pytest
+
+from phenmail_protocols.store import errors, index, uidlist
+from .conftest import whole
+
+
+def drop_index(house):
+    for name in os.listdir(house.folder):
+        if name.startswith(index.FILE):
+            os.unlink(os.path.join(house.folder, name))
+
+
+def drop_foreign(house, name="1700000000.1.elsewhere", part="new",
+                 text=b"Subject: foreign\n\nhello\n"):
+    path = os.path.join(house.folder, part, name)
+    with open(path, "wb") as file:
+        file.write(text)
+    return path
+
+
+@pytest.fixture
+def inbox(house):
+    for number in range(1, 5):
+        house.put("message %d" % number, flags=["\\Seen", "blue"] * (
+            number % 2))
+    mailbox = house.account.open("INBOX")
+    yield mailbox
+    mailbox.close()
+
+
+def test_a_dropped_file_is_found_and_measured(house, inbox):
+    drop_foreign(house, text=b"A: b\n\nmixed\r\nends\n\r\n")
+    inbox.look()
+    found = whole(inbox)
+    assert found[5][0] == b"A: b\r\n\r\nmixed\r\nends\r\n\r\n"
+    assert inbox.rows([5]).sizes[0] == len(found[5][0])
+
+
+def test_a_wrong_size_in_a_foreign_name_is_not_believed(house, inbox):
+    drop_foreign(house, name="1.a.b,S=7,W=9")
+    inbox.look()
+    assert inbox.rows([5]).sizes[0] == len(b"Subject: foreign\r\n\r\nhello\r\n")
+
+
+def test_a_foreign_rename_changes_flags_and_tells(house, inbox):
+    path, = [name for name in os.listdir(house.folder + "/new")
+             if "message 2" in open(house.folder + "/new/" + name).read()]
+    told = threading.Event()
+    inbox.watch(told.set)
+    serial = inbox.state().serial
+    os.rename(house.folder + "/new/" + path,
+              house.folder + "/cur/" + path + ":2,FS")
+    inbox.look()
+    assert told.is_set()
+    assert inbox.changes(serial).changed == [2]
+    assert inbox.rows([2]).flags[0] == {"\\Flagged", "\\Seen"}
+
+
+def test_letters_in_any_order_are_put_right(house, inbox):
+    drop_foreign(house, name="1.x.y:2,SF", part="cur")
+    drop_foreign(house, name="2.x.y", part="cur")
+    inbox.look()
+    names = os.listdir(house.folder + "/cur")
+    assert "1.x.y:2,FS" in names and "2.x.y:2," in names
+    inbox.change_flags([5, 6], "add", ["\\Answered"])
+    assert set(inbox.rows([5]).flags[0]) == {
+        "\\Answered", "\\Flagged", "\\Seen"}
+
+
+def test_a_file_that_vanishes_is_expunged(house, inbox):
+    for name in os.listdir(house.folder + "/new"):
+        os.unlink(house.folder + "/new/" + name)
+    inbox.look()
+    assert sorted(whole(inbox)) == [1, 3]
+
+
+def test_a_file_that_comes_back_gets_a_new_uid(house, inbox):
+    name = os.listdir(house.folder + "/new")[0]
+    path = house.folder + "/new/" + name
+    data = open(path, "rb").read()
+    os.unlink(path)
+    inbox.look()
+    open(path, "wb").write(data)
+    inbox.look()
+    assert max(whole(inbox)) == 5
+    before = whole(inbox)
+    inbox.close()
+    house.close()
+    drop_index(house)
+    house.open()
+    assert whole(house.account.open("INBOX")) == before
+
+
+def test_foreign_rename_between_listing_and_reading(house, inbox):
+    for name in os.listdir(house.folder + "/cur"):
+        base = name.partition(":")[0]
+        os.rename(house.folder + "/cur/" + name,
+                  house.folder + "/cur/" + base + ":2,RS")
+    assert sorted(whole(inbox)) == [1, 2, 3, 4]
+    assert inbox.change_flags([1], "add", ["\\Flagged"]).changed == [1]
+    inbox.remove([3])
+    inbox.look()
+    assert sorted(whole(inbox)) == [1, 2, 4]
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_deleted_index_changes_nothing(house, inbox, live):
+    before = whole(inbox)
+    validity = inbox.uidvalidity
+    modseq = inbox.state().highestmodseq
+    if not live:
+        inbox.close()
+        house.close()
+    drop_index(house)
+    if not live:
+        house.open()
+    mailbox = house.account.open("INBOX")
+    assert whole(mailbox) == before
+    assert mailbox.uidvalidity == validity
+    put = house.put("five")
+    assert put.uidvalidity == validity and put.uid > 4
+    assert mailbox.state().highestmodseq > modseq
+    assert whole(mailbox).keys() - before.keys() == {put.uid}
+
+
+def test_a_deleted_uid_list_is_written_again(house, inbox):
+    before = whole(inbox)
+    os.unlink(house.folder + "/" + uidlist.NAME)
+    house.put("five")
+    house.close()
+    drop_index(house)
+    house.open()
+    after = whole(house.account.open("INBOX"))
+    assert {uid: after[uid] for uid in before} == before
+
+
+def test_losing_both_raises_uidvalidity(house, inbox):
+    validity = inbox.uidvalidity
+    inbox.close()
+    house.close()
+    drop_index(house)
+    for folder, _, names in os.walk(house.folder):
+        if uidlist.NAME in names:
+            os.unlink(os.path.join(folder, uidlist.NAME))
+    house.open()
+    mailbox = house.account.open("INBOX")
+    assert len(whole(mailbox)) == 4
+    assert mailbox.uidvalidity >= validity
+
+
+def test_power_loss_resumes_past_the_ceiling(house, inbox):
+    validity, modseq = inbox.uidvalidity, inbox.state().highestmodseq
+    inbox.close()
+    house.open(boot_id="boot 2")
+    put = house.put("after")
+    assert put.uidvalidity == validity
+    assert put.uid > uidlist.BLOCK
+    assert house.account.status("INBOX").highestmodseq > modseq
+
+
+def test_a_restart_alone_gives_the_next_uid(house, inbox):
+    inbox.close()
+    house.open()
+    assert house.put("after").uid == 5
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_a_restored_copy_never_gives_a_uid_twice(
+        house, inbox, tmp_path, with_index):
+    inbox.close()
+    house.close()
+    shutil.copytree(house.folder, str(tmp_path / "backup"))
+    house.open()
+    later = [house.put("later %d" % n) for n in range(3)]
+    modseq = house.account.status("INBOX").highestmodseq
+    house.close()
+    shutil.rmtree(house.folder)
+    shutil.copytree(str(tmp_path / "backup"), house.folder)
+    if not with_index:
+        drop_index(house)
+    house.open()
+    put = house.put("other")
+    assert (put.uidvalidity, put.uid) not in [tuple(old) for old in later]
+    assert put.uid > max(old.uid for old in later)
+    assert house.account.status("INBOX").highestmodseq > modseq
+
+
+def test_a_folder_restored_under_a_live_server_is_noticed(
+        house, inbox, tmp_path):
+    shutil.copytree(house.folder, str(tmp_path / "backup"))
+    later = house.put("later")
+    shutil.rmtree(house.folder)
+    shutil.copytree(str(tmp_path / "backup"), house.folder)
+    put = house.put("other")
+    assert put.uid > later.uid
+
+
+def test_a_broken_index_is_made_anew(house, inbox):
+    before = whole(inbox)
+    inbox.close()
+    house.close()
+    drop_index(house)
+    with open(os.path.join(house.folder, index.FILE), "wb") as file:
+        file.write(b"this is no database at all, is it?" * 100)
+    house.open()
+    assert whole(house.account.open("INBOX")) == before
+
+
+def test_two_processes_see_each_other(house, inbox):
+    other = house.another()
+    account = other.account(house.folder)
+    there = account.open("INBOX")
+    serial = inbox.state().serial
+    put = house.put("from there", account=account)
+    there.change_flags([2], "add", ["\\Flagged", "new-word"])
+    there.remove([1])
+    assert put.uid == 5
+    update = inbox.changes(serial)
+    assert (update.added, update.removed, update.changed) == ([5], [1], [2])
+    assert inbox.rows([2]).flags[0] == {"\\Flagged", "new-word"}
+    assert house.put("from here").uid == 6
+    assert there.state().uids[-1] == 6
+    other.close()
+
+
+def test_a_line_whose_message_never_came_costs_only_its_uid(house, inbox):
+    with open(os.path.join(house.folder, uidlist.NAME), "ab") as file:
+        file.write(b"5 :died.before.rename\n6 :torn")
+    assert house.put("next").uid == 6
+
+
+def test_a_message_whose_row_never_came_gets_its_listed_uid(house, inbox):
+    drop_foreign(house, name="died.before.commit")
+    with open(os.path.join(house.folder, uidlist.NAME), "ab") as file:
+        file.write(b"5 :died.before.commit\n")
+    assert house.put("next").uid == 6
+    assert sorted(whole(inbox)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_move_out_of_new_that_was_cut_short_is_one_message(house, inbox):
+    name = os.listdir(house.folder + "/new")[0]
+    os.link(house.folder + "/new/" + name,
+            house.folder + "/cur/" + name + ":2,S")
+    inbox.look()
+    assert len(whole(inbox)) == 4
+    assert name not in os.listdir(house.folder + "/new")
+
+
+def test_dovecots_list_is_understood(house, tmp_path):
+    folder = tmp_path / "dovecot"
+    for part in ("cur", "new", "tmp"):
+        os.makedirs(str(folder / part))
+    (folder / "cur" / "1.a.b,S=9:2,Sa").write_bytes(b"A: b\n\nc\n\n")
+    (folder / uidlist.NAME).write_bytes(
+        b"3 V1275660208 N25022 G3085f01b7f11094c501100008c4a11c1\n"
+        b"25006 W12 :1.a.b,S=9\n25021 :gone\n")
+    (folder / "dovecot-keywords").write_bytes(b"0 $Forwarded\n")
+    account = house.store.account(str(folder))
+    mailbox = account.open("INBOX")
+    assert mailbox.uidvalidity == 1275660208
+    assert whole(mailbox) == {25006: (
+        b"A: b\r\n\r\nc\r\n\r\n", {"\\Seen", "$Forwarded"})}
+    put = house.put(account=account)
+    assert put.uid >= 25022
+    header = uidlist.parse((folder / uidlist.NAME).read_bytes())[0]
+    assert b" G3085f01b7f11094c501100008c4a11c1" in header.extra
+
+
+def test_a_full_disk_is_said_and_passes(house, inbox, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+    before = whole(inbox)
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(errors.NoSpace):
+        house.put("does not fit")
+    monkeypatch.undo()
+    assert whole(inbox) == before
+    assert os.listdir(house.folder + "/tmp") == []
+    assert house.put("fits").uid == 5
+
+
+def test_a_failed_transaction_leaves_no_file(house, inbox, monkeypatch):
+    before = whole(inbox)
+    monkeypatch.setattr(index.Index, "commit", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        house.put("not committed")
+    monkeypatch.undo()
+    assert whole(inbox) == before
+    assert house.put("five").uid >= 5
+    assert len(whole(inbox)) == 5
