@@ -27,7 +27,7 @@ def keys_of(section):
         yield option.key
         kind = getattr(option.kind, "kind", option.kind)
         tables = [kind] if isinstance(kind, schema.Section) else []
-        if option.key == "filters":
+        if option.key == "filters" and isinstance(kind, schema.ByType):
             tables = list(kind.sections.values())
         for table in tables:
             for key in keys_of(table):

@@ -1,0 +1,118 @@
+"""Users' own files: preferences, filters, fetching."""
+
+import os
+
+import pytest
+
+from phenmail_protocols.config import loader
+from phenmail_protocols.config.problems import ConfigError
+from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.settings import Filter
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = Root(str(tmp_path))
+    os.makedirs(os.path.join(root.path, "alice", "mail"))
+    return root
+
+
+def write(root, text, *parts):
+    path = os.path.join(root.path, *parts)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+def test_no_file_means_the_defaults(root):
+    folder = os.path.join(root.path, "alice", "mail")
+    user = loader.load_user(os.path.join(folder, "mail.jcfg"), root)
+    assert user.passphrase is None and not user.use_global_filters
+    assert user.delivery == os.path.join(folder, "delivery")
+    assert user.filters == os.path.join(folder, "filters.jcfg")
+    assert loader.load_filters(user.filters, root) == ()
+    assert loader.load_fetcher(os.path.join(folder, "x.jcfg"), root).accounts == ()
+
+
+@pytest.mark.parametrize("passphrase", [
+    "0" * 64, "AB" * 32, "pbkdf2-sha256$600000$c2FsdA==$aGFzaA==",
+    "scrypt$16384$8$1$c2FsdA==$aGFzaA=="])
+def test_forms_of_passphrases(root, passphrase):
+    path = write(root, '{"passphrase": "%s", "scram": "SCRAM-SHA-256$4096:c2E=$a:b"}'
+                 % passphrase, "alice", "mail", "mail.jcfg")
+    user = loader.load_user(path, root)
+    assert user.passphrase == passphrase and user.scram.startswith("SCRAM")
+    assert passphrase not in repr(user)
+
+
+@pytest.mark.parametrize("passphrase", ["", "0" * 63, "g" * 64, "md5$x$y", "scrypt$", "a b"])
+def test_a_wrong_passphrase_is_never_shown(root, passphrase):
+    path = write(root, '{"passphrase": "%s"}' % passphrase, "alice", "mail", "mail.jcfg")
+    with pytest.raises(ConfigError) as caught:
+        loader.load_user(path, root)
+    assert [problem.value for problem in caught.value.problems] == [None]
+
+
+def test_paths_may_be_relative_to_the_mail_folder_or_in_the_root(root):
+    path = write(root, '{"delivery": "in/drop", "filters": "/[user-identity]/rules.jcfg"}',
+                 "alice", "mail", "mail.jcfg")
+    user = loader.load_user(path, root)
+    assert user.delivery == os.path.join(root.path, "alice", "mail", "in", "drop")
+    assert user.filters == os.path.join(root.path, "alice", "rules.jcfg")
+    assert user.not_yet == ("delivery", "filters")
+
+
+def test_a_link_to_somebody_elses_folder_is_refused(root):
+    os.makedirs(os.path.join(root.path, "bob", "mail"))
+    os.symlink(os.path.join(root.path, "bob"), os.path.join(root.path, "alice", "mail", "other"))
+    path = write(root, '{"delivery": "other/mail"}', "alice", "mail", "mail.jcfg")
+    with pytest.raises(ConfigError, match="inside the folder of its owner alice"):
+        loader.load_user(path, root)
+
+
+def test_a_file_outside_of_the_root_is_refused(root, tmp_path):
+    with pytest.raises(ConfigError, match="inside the root folder"):
+        loader.load_user(os.path.join(os.path.dirname(root.path), "mail.jcfg"), root)
+
+
+def test_filters(root):
+    path = write(root, """{"filters": [
+        {"type": "match", "content": "[3ug-l]", "action": "accept:Lists/3ug-l"},
+        {"type": "match", "header": ["To", "*body"], "mode": "regex", "content": "x+",
+         "action": "reject", "name": "why"},
+        {"type": "py", "code": "accept('odd')\\n"}]}""", "alice", "mail", "filters.jcfg")
+    assert loader.load_filters(path, root) == (
+        Filter("match", ("Subject",), "contains", "[3ug-l]", "accept:Lists/3ug-l"),
+        Filter("match", ("To", "*body"), "regex", "x+", "reject", "why"),
+        Filter("py", code="accept('odd')\n"))
+
+
+def test_the_predecessors_fetcher(root):
+    path = write(root, """{
+      "accounts": [{
+          "server": "imap.example.com",
+          "protocol": "imap",             # imap / imaps
+          "username": "alice",
+          "passphrase": "KTgyfDNrNH0kbCkCKgMtAi4D",
+          "period": "5 min",
+          "first-time": "download-all",   # default is "ignore-all"
+          "boxes": [{"Inbox": "filter"}, "SomeList",
+                    {"SomeOtherList": "accept:mail:Lists/SomeOther"}, {"Spam": "delete"}]
+      }]}""", "alice", "system", "config", "mail-fetcher.jcfg")
+    fetcher = loader.load_fetcher(path, root)
+    account = fetcher.accounts[0]
+    assert fetcher.mail_folders == {"mail": os.path.join(root.path, "alice", "mail")}
+    assert (account.protocol, account.port, account.period) == ("imap", 143, 300.0)
+    assert account.boxes == (("Inbox", "filter"), ("SomeList", "filter"),
+                             ("SomeOtherList", "accept:mail:Lists/SomeOther"),
+                             ("Spam", "delete"))
+    assert "KTgy" not in repr(fetcher)
+
+
+def test_fetchers_defaults(root):
+    path = write(root, '{"accounts": [{"server": "a.b", "username": "u", "passphrase": "p"}]}',
+                 "alice", "system", "config", "mail-fetcher.jcfg")
+    account = loader.load_fetcher(path, root).accounts[0]
+    assert (account.protocol, account.port, account.first_time, account.boxes) == (
+        "imaps", 993, "ignore-all", (("Inbox", "filter"),))
