@@ -104,11 +104,12 @@ class Mailbox:
             raise errors.NotFound()
         try:
             if self.stale or self.row is None:
-                self.row = self._account.index.mailbox(self.folder)
+                row = self._account.index.mailbox(self.folder)
                 self.letters.read()
-                if self.row is None:
-                    rescan.adopt(self._account, self)
+                if row is None:  # ``uidvalidity`` is read without the lock:
+                    rescan.adopt(self._account, self)  # the old row stands
                 else:
+                    self.row = row
                     self.reload_locked()
                 self.stale = False
             if look and rescan.is_due(self):

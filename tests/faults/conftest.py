@@ -42,3 +42,35 @@ def layer(library, ground):
     made = layers.Layer(library, root, work)
     yield made
     made.close()
+
+
+@pytest.fixture
+def make_rig(library, ground):
+    """A function name -> Rig, each on a root of its own."""
+    from . import rig
+    made = []
+
+    def make(name):
+        base = os.path.join(ground, name)
+        root, work = os.path.join(base, "root"), os.path.join(base, "work")
+        os.makedirs(root)
+        os.makedirs(work)
+        made.append(rig.Rig(layers.Layer(library, root, work), name))
+        return made[-1]
+    yield make
+    for each in made:
+        each.close()
+        each.layer.close()
+
+
+def _side_by_side(*calls):
+    """Runs the calls in threads (their work is in child processes); the first exception is raised when all have ended."""
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(len(calls)) as pool:
+        futures = [pool.submit(call) for call in calls]
+    return [future.result() for future in futures]
+
+
+@pytest.fixture
+def side_by_side():
+    return _side_by_side

@@ -52,7 +52,7 @@ struct rule {                   /* mirrored by layer.py: change both */
     uint64_t count;             /* FAIL: how many operations fail */
     uint64_t hits;
     char operation[64];         /* names with commas between, or "*" */
-    char pattern[256];          /* fnmatch on the path below the root, "/"-led; of a rename on "source>target" too */
+    char pattern[256];          /* fnmatch on the path below the root, "/"-led; of a rename on "source>target" too; after "=" no * matches "/" */
     char role[32];              /* empty: any process */
 };
 
@@ -228,11 +228,13 @@ static int matches(const struct rule *rule, const struct operation *it)
             if (!(at = strchr(at, ','))) return 0;
         }
     }
-    if (!fnmatch(rule->pattern, it->path, 0)) return 1;
+    int exact = *rule->pattern == '=' ? FNM_PATHNAME : 0;
+    const char *pattern = rule->pattern + !!exact;
+    if (!fnmatch(pattern, it->path, exact)) return 1;
     if (!it->target) return 0;
     char both[2 * PATH_MAX];
     snprintf(both, sizeof both, "%s>%s", it->path, it->target);
-    return !fnmatch(rule->pattern, it->target, 0) || !fnmatch(rule->pattern, both, 0);
+    return !fnmatch(pattern, it->target, exact) || !fnmatch(pattern, both, exact);
 }
 
 static void strike(uint32_t action)

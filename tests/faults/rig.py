@@ -28,7 +28,7 @@ class Rig:
         self.dice = random.Random(name)
         self.excuses = {}           # for the next check
         self.runs = self.readings = 0
-        self._trace, self._disk = [], None
+        self._before, self._trace, self._disk, self._process = [], [], None, None
         if not os.path.isdir(self.folder):
             os.mkdir(self.folder)
 
@@ -41,47 +41,63 @@ class Rig:
         self.runs += 1
         job = dict(dict(folder=self.folder, boot=self.layer.boot_id, seed="%s.%d" % (self.name, self.runs), rounds=0, verbs=["deliver"],
                         prefix="%s.%d" % (self.name, self.runs)), **job)
-        self._trace = [(self.layer.control.sequence, "start %s" % json.dumps(job))]
+        self._before, self._trace = self._trace, [(self.layer.control.sequence, "start %s" % json.dumps(job))]
         if early:
             early()
-        process = subprocess.Popen([sys.executable, "-S", WORKER, json.dumps(job)], env=self.layer.environment("store", 1),
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        watchdog = threading.Timer(PATIENCE, process.kill)
-        watchdog.start()
-        try:
-            errors = self._converse(process, arm)
-            status = process.wait()
-        finally:
-            hung = not watchdog.is_alive()
-            watchdog.cancel()
-            for stream in (process.stdin, process.stdout, process.stderr):
-                stream.close()
+        self._send(job)
+        status, trouble = self._converse(arm)
         self.layer.clear()
-        if hung:
-            raise Broken("the worker hung\n" + self.way())
-        if errors or status not in ((0, -signal.SIGKILL) if expect is None else (expect,)):
-            raise Broken("the worker ended with %d\n%s\n%s" % (status, errors, self.way()))
+        if trouble or status not in ((0, -signal.SIGKILL) if expect is None else (expect,)):
+            raise Broken("the worker ended with %d\n%s\n%s" % (status, trouble, self.way()))
         return status
 
-    def _converse(self, process, arm):
-        for line in process.stdout:
-            if not line.endswith(b"\n"):
-                break
-            answer = json.loads(line.decode())
-            if "reading" in answer:
-                self._check(answer["reading"])
-                continue
-            self._trace.append((self.layer.control.sequence, line.decode().strip()))
-            self.oracle.hear(answer)
-            if "ready" in answer:
-                if arm:
-                    arm()
+    def _send(self, job):
+        if self._process is None:
+            self._process = subprocess.Popen([sys.executable, "-S", WORKER], env=self.layer.environment("store", 1),
+                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process.stdin.write(json.dumps(job).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def _converse(self, arm):
+        """Listens to one worker until its end: (exit status, what went wrong)."""
+        trouble, watchdog = "", None
+        try:
+            for line in self._process.stdout:
                 try:
-                    process.stdin.write(b"go\n")
-                    process.stdin.flush()
-                except BrokenPipeError:
-                    pass
-        return process.stderr.read().decode()
+                    answer = json.loads(line.decode())
+                except ValueError:
+                    continue        # an answer that a kill cut short was never given
+                if "pid" in answer:
+                    watchdog = threading.Timer(PATIENCE, os.kill, (answer["pid"], signal.SIGABRT))
+                    watchdog.start()
+                elif "exit" in answer:
+                    return os.WIFSIGNALED(answer["exit"]) and -os.WTERMSIG(answer["exit"]) or os.WEXITSTATUS(answer["exit"]), trouble
+                elif "reading" in answer:
+                    self._check(answer["reading"])
+                else:
+                    trouble += answer.get("error", "") if "failed" not in answer else ""
+                    self._hear(answer, arm)
+        finally:
+            if watchdog:
+                watchdog.cancel()
+        raise Broken("the process that forks the workers is gone\n" + self.way())
+
+    def _hear(self, answer, arm):
+        self._trace.append((self.layer.control.sequence, json.dumps(answer)))
+        self.oracle.hear(answer)
+        if "ready" in answer:
+            if arm:
+                arm()
+            self._process.stdin.write(b"go\n")
+            self._process.stdin.flush()
+
+    def close(self):
+        """Ends the process that forks."""
+        if self._process is not None:
+            self._process.stdin.close()
+            self._process.stdout.close()
+            self._process.wait()
+            self._process = None
 
     def _check(self, reading):
         self.readings += 1
@@ -90,13 +106,20 @@ class Rig:
         if broken:
             raise Broken("%s\n%s" % ("\n".join(broken), self.way()))
 
-    def way(self, last=60):
-        """What was asked, answered and done to the disk since the last start."""
-        first = self._trace[0][0] if self._trace else 0
-        steps = [(number, 1, text) for number, text in self._trace]
+    def way(self, last=150):
+        """What was asked, answered and done to the disk since the start of the run before."""
+        trace = self._before + self._trace
+        steps = [(number, 1, text) for number, text in trace]
         steps += [(record.sequence, 0, "    %(operation)s %(path)s %(target)s" % record._asdict()) for record in self.layer.records()
-                  if record.sequence >= first and record.operation != "mark"]
-        return "seed %s, run %d:\n%s" % (self.name, self.runs, "\n".join(text for _, _, text in sorted(steps)[-last:]))
+                  if record.sequence >= trace[0][0] and record.operation != "mark"]
+        lines = []
+        for _, _, text in sorted(steps):
+            if lines and lines[-1][0] == text:
+                lines[-1][1] += 1
+            else:
+                lines.append([text, 1])
+        return "seed %s, run %d:\n%s" % (self.name, self.runs, "\n".join(
+            text + (" (%d times)" % count if count > 1 else "") for text, count in lines[-last:]))
 
     # Power.
 
@@ -125,7 +148,7 @@ class Rig:
 def name_of(record):
     """The step that a record is an instance of."""
     pattern = journal.shape(record.path)
-    return "%s:%s%s" % (record.operation, pattern, ">" + journal.shape(record.target) if record.target else "")
+    return "%s:=%s%s" % (record.operation, pattern, ">" + journal.shape(record.target) if record.target else "")
 
 
 def parse_reading(rows):

@@ -1,16 +1,18 @@
 """A mail program's worth of work on a store, in a process that is there to be killed.
 
-It reads one job from its command line (JSON: folder, boot, seed, prefix, threads, verbs, rounds) and prints a JSON line before each request
-and after each answer: the wire that the oracle listens to. First comes what it reads, {"reading": …}, then {"ready": true}; it waits
-for a line on standard input before it begins.
+It reads jobs from standard input (a line of JSON each: folder, boot, seed, prefix, threads, verbs, rounds), forks a process for each, and
+that one prints a JSON line before each request and after each answer: the wire that the oracle listens to. First comes what it reads,
+{"reading": …}, then {"ready": true}; it waits for another line before it begins. Forking saves the start of an interpreter a kill.
 Threads take messages of their own (by UID), so that what a thread was answered nobody else has changed since.
 """
 import hashlib
 import json
+import logging
 import os
 import random
 import sys
 import threading
+import traceback
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 if __name__ == "__main__":
@@ -20,10 +22,12 @@ if __name__ == "__main__":
 
 from .oracle import make_message   # noqa: E402
 from .readers import read_store    # noqa: E402
+from phenmail_protocols.store.errors import StoreError      # noqa: E402
+from phenmail_protocols.store.filestore import FileStore    # noqa: E402
 
 VERBS = ("deliver", "append", "store", "move", "copy", "expunge")
 FLAG_SETS = ((), ("\\Seen",), ("\\Seen", "\\Flagged"), ("\\Answered", "$Forwarded"), ("\\Draft", "Later"))
-LARGEST = 60        # messages a mailbox and thread: then the oldest go first
+LARGEST = 40        # messages of a thread in a mailbox; more go before the work begins
 
 
 def say(**line):
@@ -51,17 +55,16 @@ class Worker:
             self.deliver("INBOX", append=verb == "append")
             return
         name = "INBOX" if self.mine["INBOX"] or not self.mine["Archive"] else "Archive"
-        if len(self.mine["Archive"]) > LARGEST:
-            name = "Archive"
         if not self.mine[name]:
             self.deliver(name, append=True)
-        getattr(self, verb)(name, self._pick(name))
-
-    def _pick(self, name):
-        """Some own messages of the mailbox, ascending; old ones when there are many."""
         uids = self.mine[name]
-        count = min(len(uids), self.dice.choice((1, 1, 2, 5)))
-        return sorted(uids[:count] if len(uids) > LARGEST else self.dice.sample(uids, count))
+        getattr(self, verb)(name, sorted(self.dice.sample(uids, min(len(uids), self.dice.choice((1, 1, 2, 5))))))
+
+    def trim(self):
+        """Removes what has become too much."""
+        for name, uids in self.mine.items():
+            if len(uids) > LARGEST:
+                self.expunge(name, uids[:len(uids) - LARGEST // 2])
 
     def _keys(self, name, uids):
         return [[name, self.open[name].uidvalidity, uid] for uid in uids]
@@ -113,10 +116,22 @@ class Worker:
         self.mine[name] = [uid for uid in self.mine[name] if uid not in uids]
 
 
+def delete_index(folder):
+    """As a person would who wants it made anew."""
+    for name in os.listdir(folder):
+        if name.startswith("phenmail-index"):
+            os.unlink(os.path.join(folder, name))
+
+
+class _Told(logging.Handler):
+    """The store's log goes to the oracle's trace."""
+
+    def emit(self, record):
+        say(log=record.getMessage())
+
+
 def work(job):
     """Runs the job; errors of the store are told and survived, as a server would."""
-    from phenmail_protocols.store.errors import StoreError
-    from phenmail_protocols.store.filestore import FileStore
     store = FileStore(boot_id=job["boot"])
     account = store.account(job["folder"])
     threads = job.get("threads", 1)
@@ -124,25 +139,71 @@ def work(job):
                         {uid: seen._replace(flags=sorted(seen.flags)) for uid, seen in one.messages.items()})
                  for name, one in read_store(account).items()})
     workers = [Worker(account, job["prefix"], number, threads, job["seed"]) for number in range(threads)]
+    for worker in workers:
+        worker.trim()
     say(ready=True)
-    sys.stdin.readline()
-
-    def loop(worker):
-        for turn in range(job["rounds"]):
-            verb = job["verbs"][turn % len(job["verbs"])] if job.get("in_order") else worker.dice.choice(job["verbs"])
-            try:
-                worker.run(verb)
-            except StoreError as error:
-                say(failed=verb, error=type(error).__name__)
-    others = [threading.Thread(target=loop, args=(worker,), daemon=True) for worker in workers[1:]]
+    read_line()
+    others = [threading.Thread(target=loop, args=(worker, job), daemon=True) for worker in workers[1:]]
     for thread in others:
         thread.start()
-    loop(workers[0])
+    loop(workers[0], job)
     for thread in others:
         thread.join()
     store.close()
     say(done=True)
 
 
+def loop(worker, job):
+    """One thread of the job."""
+    try:
+        for turn in range(job["rounds"]):
+            if turn == job.get("delete_index") and not worker.number:
+                delete_index(job["folder"])
+            verb = worker.dice.choice(job["verbs"])
+            try:
+                worker.run(verb)
+            except StoreError as error:
+                say(failed=verb, error=type(error).__name__)
+    except BaseException:
+        end_badly()
+
+
+def end_badly():
+    """Tells the exception that is being handled, and is gone."""
+    say(error=traceback.format_exc())
+    os._exit(1)
+
+
+def read_line():
+    """A line of standard input, byte by byte: the next line belongs to another process."""
+    line = b""
+    while not line.endswith(b"\n"):
+        got = os.read(0, 1)
+        if not got:
+            return b""
+        line += got
+    return line
+
+
+def serve():
+    """Forks a process for each job that comes; tells its pid first and its wait status last, on a line of its own."""
+    report = os.dup(1)      # not the descriptor whose lines are journaled as answers
+    while True:
+        job = read_line()
+        if not job:
+            return
+        child = os.fork()
+        if not child:
+            try:
+                work(json.loads(job.decode()))
+            except BaseException:
+                end_badly()
+            os._exit(0)
+        os.write(report, b'{"pid": %d}\n' % child)
+        _, status = os.waitpid(child, 0)
+        os.write(report, b'\n{"exit": %d}\n' % status)
+
+
 if __name__ == "__main__":
-    work(json.loads(sys.argv[1]))
+    logging.getLogger("phenmail").addHandler(_Told())
+    serve()
