@@ -1,0 +1,272 @@
+"""Who may import whom, read from the source with `ast`.
+
+A floor imports only floors below it; inside a package the files of ORDER
+import each other in the order listed, and no files import each other in a
+circle.  Packages of others, and what costs much or is somebody's own business,
+are imported in the files named here and nowhere else.
+"""
+
+import ast
+import os
+import sys
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PROGRAM = "phenmail_protocols"
+
+FLOORS = {
+    "disk": 0, "mail": 0, "net": 0, "config": 0,
+    "accounts": 1, "store": 1, "relay": 1,
+    "delivery": 2, "fetch": 2,
+    "smtp": 3, "pop3": 3, "imap": 3, "admin": 3,
+    "app": 4, "phenmail": 5,
+}
+
+# Earlier ones know nothing of later ones.  Files that are not listed are only
+# held to importing nobody in a circle.
+ORDER = {
+    "disk": ("atomic", "locks", "names"),
+    "mail": ("address", "envelope", "headers", "structure", "dates", "notices"),
+    "net": ("lines", "dots", "tls", "connection", "listener"),
+    "config": ("problems", "scanner", "documents", "root", "settings", "checks", "actions",
+               "schema", "build", "loader"),
+    "accounts": ("secrets", "sasl", "throttle", "directory", "authorization"),
+    "store": ("errors", "model", "maildir", "index", "changes", "mailbox", "account",
+              "filestore"),
+    "relay": ("schedule", "spool", "routes", "signing", "client", "worker"),
+    "delivery": ("trace", "filters", "agents", "plugins", "router"),
+    "fetch": ("state", "imap_source", "pop_source", "worker"),
+    "smtp": ("grammar", "replies", "session", "commands", "handler"),
+    "pop3": ("grammar", "replies", "session", "commands", "handler"),
+    "imap": ("sequence", "grammar", "responses", "view", "session", "commands", "table",
+             "reader", "handler"),
+    "admin": ("shell", "dnsrecords", "control"),
+}
+
+# Imported where the program can do without, each in one file.
+OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "relay/routes.py",
+            "dkim": "relay/signing.py", "cryptography": "net/"}
+
+# Imported only below these paths.
+ONLY = {
+    "ssl": ("net/tls.py",), "smtplib": ("relay/client.py",), "sqlite3": ("store/index.py",),
+    "imaplib": ("fetch/imap_source.py",), "poplib": ("fetch/pop_source.py",),
+    "socketserver": ("net/",), "fcntl": ("disk/locks.py",),
+    "select": ("net/",), "selectors": ("net/",), "argparse": ("phenmail.py",),
+    "asyncio": (), "decimal": (), "dataclasses": (), "pickle": (), "multiprocessing": (),
+}
+
+# Cost much memory: never imported with the module, only by the function that needs them.
+HEAVY = frozenset(["email", "urllib", "http", "imaplib", "smtplib", "subprocess", "asyncio",
+                   "decimal", "ipaddress", "shlex", "difflib", "xml", "unittest",
+                   "jsoncomment", "dns", "dkim"])
+
+
+class Edge:
+    """One import: from which file (relative path), of which dotted name."""
+
+    def __init__(self, path, line, name, late):
+        self.path, self.line, self.name, self.late = path, line, name, late
+        self.source = dotted(path)
+
+    def __repr__(self):
+        return "%s:%d imports %s" % (self.path, self.line, self.name)
+
+
+def dotted(path):
+    """net/tls.py -> ("net", "tls"); net/__init__.py -> ("net",)."""
+    parts = path[:-len(".py")].split("/")
+    return tuple(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def sources():
+    """Relative paths of the program's files: those of its rooms, and phenmail.py."""
+    found = []
+    base = os.path.join(TOP, PROGRAM)
+    for folder, _, names in os.walk(base):
+        inner = os.path.relpath(folder, base).replace(os.sep, "/")
+        found.extend(name if inner == "." else inner + "/" + name
+                     for name in names if name.endswith(".py"))
+    if os.path.exists(os.path.join(TOP, "phenmail.py")):
+        found.append("phenmail.py")
+    return sorted(found)
+
+
+def tree_of(path):
+    base = TOP if path == "phenmail.py" else os.path.join(TOP, PROGRAM)
+    with open(os.path.join(base, path), encoding="utf-8") as file:
+        return ast.parse(file.read(), path)
+
+
+def edges_of(path, tree=None):
+    """Every import of a file, the late ones too; names of our own without the program's."""
+    package = dotted(path) if path.endswith("__init__.py") else dotted(path)[:-1]
+    tree = tree_of(path) if tree is None else tree
+    late = {id(node) for scope in ast.walk(tree)
+            if isinstance(scope, (ast.FunctionDef, ast.Lambda)) for node in ast.walk(scope)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[:len(package) - node.level + 1]) if node.level else []
+            base = ([PROGRAM] + base if node.level else []) + (
+                node.module.split(".") if node.module else [])
+            names = [".".join(base + [alias.name]) for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield Edge(path, node.lineno, name, id(node) in late)
+
+
+EDGES = [edge for path in sources() for edge in edges_of(path)]
+OWN = [edge for edge in EDGES if edge.name.split(".")[0] == PROGRAM]
+MODULES = {dotted(path) for path in sources()}
+
+
+def target(edge):
+    """The module of ours that an edge reaches, as a tuple."""
+    parts = tuple(edge.name.split(".")[1:])
+    while parts and parts not in MODULES:
+        parts = parts[:-1]
+    return parts
+
+
+def floor_problem(edge):
+    """What is wrong with an edge between rooms, or None."""
+    reached, source = target(edge), edge.source
+    if not reached or reached[0] == source[0]:
+        return None
+    for room in (source[0], reached[0]):
+        if room not in FLOORS:
+            return "%r: the room %s is on no floor" % (edge, room)
+    if FLOORS[reached[0]] >= FLOORS[source[0]]:
+        return "%r: runs up or sideways" % edge
+    return None
+
+
+def order_problem(edge):
+    """What is wrong with an edge inside a room, or None."""
+    reached, source = target(edge), edge.source
+    if len(reached) < 2 or len(source) < 2 or reached[0] != source[0]:
+        return None
+    order = ORDER.get(source[0], ())
+    if reached[1] in order and source[1] in order and reached[1] != source[1]:
+        if order.index(reached[1]) > order.index(source[1]):
+            return "%r: against the order inside %s" % (edge, source[0])
+    return None
+
+
+def test_imports_run_downwards():
+    assert [problem for problem in map(floor_problem, OWN) if problem] == []
+
+
+def test_imports_inside_a_room_keep_its_order():
+    assert [problem for problem in map(order_problem, OWN) if problem] == []
+
+
+def circle(graph):
+    """A list of modules that import each other in a circle, or []."""
+    done = set()
+
+    def visit(node, way):
+        if node in way:
+            return way[way.index(node):] + [node]
+        if node in done:
+            return []
+        for following in sorted(graph.get(node, ())):
+            found = visit(following, way + [node])
+            if found:
+                return found
+        done.add(node)
+        return []
+
+    for node in sorted(graph):
+        found = visit(node, [])
+        if found:
+            return found
+    return []
+
+
+def test_no_circle():
+    graph = {}
+    for edge in OWN:
+        reached = target(edge)
+        if reached and reached != edge.source:
+            graph.setdefault(edge.source, set()).add(reached)
+    assert [".".join(node) for node in circle(graph)] == []
+
+
+OTHER_SYSTEMS = ("msvcrt", "winreg")
+
+
+def is_standard(name):
+    """Whether a top-level module belongs to CPython, on whichever version this is."""
+    known = getattr(sys, "stdlib_module_names", None)
+    if known is not None:
+        return name in known
+    if name in sys.builtin_module_names or name in OTHER_SYSTEMS:
+        return True
+    import importlib.util
+
+    spec = importlib.util.find_spec(name)
+    return spec is not None and "site-packages" not in (spec.origin or "site-packages")
+
+
+def test_packages_of_others_in_one_file_each():
+    wrong = []
+    for edge in EDGES:
+        top = edge.name.split(".")[0]
+        if top in OPTIONAL:
+            if not edge.path.startswith(OPTIONAL[top]) or not edge.late:
+                wrong.append("%r: only late and in %s" % (edge, OPTIONAL[top]))
+        elif top not in (PROGRAM, "phenmail") and not is_standard(top):
+            wrong.append("%r: a package that nobody needs" % edge)
+    assert wrong == []
+
+
+def test_what_is_somebodys_own_business():
+    assert [edge for edge in EDGES
+            if edge.name.split(".")[0] in ONLY
+            and not edge.path.startswith(ONLY[edge.name.split(".")[0]] or "-")] == []
+
+
+def test_heavy_modules_come_late():
+    assert [edge for edge in EDGES if edge.name.split(".")[0] in HEAVY and not edge.late] == []
+
+
+# The program is the only place for these (rules of the house).
+PROCESS_WIDE = {("os", "environ"), ("os", "getenv"), ("os", "chdir"), ("os", "umask"),
+                ("os", "_exit"), ("sys", "exit"), ("sys", "argv"), ("signal", "signal"),
+                ("logging", "basicConfig"), ("select", "select"), ("os", "fork")}
+
+
+def attributes(path):
+    """(line, (module, attribute)) wherever a file uses a module that it imports whole."""
+    imported = {edge.name for edge in EDGES if edge.path == path}
+    for node in ast.walk(tree_of(path)):
+        if (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+                and node.value.id in imported):
+            yield node.lineno, (node.value.id, node.attr)
+
+
+def test_rooms_leave_the_process_alone():
+    assert ["%s:%d %s.%s" % ((path, line) + name) for path in sources() if path != "phenmail.py"
+            for line, name in attributes(path) if name in PROCESS_WIDE] == []
+
+
+@pytest.mark.parametrize("path, text, words", [
+    ("net/lines.py", "from ..store import errors", "runs up or sideways"),
+    ("net/lines.py", "import phenmail_protocols.mail.address", "runs up or sideways"),
+    ("smtp/grammar.py", "from phenmail_protocols.imap import grammar", "runs up or sideways"),
+    ("store/index.py", "def f():\n    from ..delivery import router", "runs up or sideways"),
+])
+def test_a_wrong_edge_is_seen(path, text, words):
+    found = [floor_problem(edge) for edge in edges_of(path, ast.parse(text))]
+    assert len(found) == 1 and words in (found[0] or "")
+
+
+def test_a_wrong_order_is_seen():
+    edge, = edges_of("config/scanner.py", ast.parse("from .loader import parse"))
+    assert "against the order" in order_problem(edge)
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
