@@ -17,6 +17,7 @@ import binascii
 import hashlib
 import hmac
 import os
+import re
 from typing import NamedTuple, Optional, Tuple
 
 from .prepare import octets, prepare
@@ -31,6 +32,8 @@ SALT_BYTES = 16
 MOST_ITERATIONS = 4000000
 MOST_SCRYPT_MEMORY = 64 * 1024 * 1024
 MOST_SCRYPT_WORK = 1 << 22
+
+_DIGITS = re.compile("[0-9]{1,11}")
 
 
 class SecretError(ValueError):
@@ -232,7 +235,7 @@ def _pbkdf2(passphrase: bytes, salt: bytes, iterations: int) -> bytes:
 
 
 def _number(text: str, most: int) -> int:
-    if not (text.isdigit() and len(text) < 12 and 0 < int(text) <= most):
+    if not (_DIGITS.fullmatch(text) and 0 < int(text) <= most):
         raise SecretError("a number in a stored passphrase is not between 1 and %d" % most)
     return int(text)
 
