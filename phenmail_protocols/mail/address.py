@@ -16,6 +16,9 @@ _UNUSABLE = re.compile(r"[\u0080-\u00a0\u2028\u2029\ud800-\udfff\ufeff]")
 # RFC 5321 section 4.5.3.1 promises 64 octets of local part; return-path schemes write longer ones, and nothing breaks up to here.
 _LOCAL_OCTETS, _DOMAIN_OCTETS, _LABEL_OCTETS = 255, 255, 63
 
+# What one list may hold, of addresses and of members in a group: a header of 1 MB could otherwise become 60 MB of them.
+_MOST_ENTRIES = 10000
+
 # What stands in an address that lacks a half: a NIL host would say "group" (RFC 3501 section 7.4.2). Dovecot's words, which
 # mail programs have met.
 MISSING_LOCAL, MISSING_DOMAIN, BROKEN_DOMAIN = b"MISSING_MAILBOX", b"MISSING_DOMAIN", b"SYNTAX_ERROR"
@@ -123,7 +126,7 @@ def parse_address_list(value: bytes) -> List[Union[Mailbox, Group]]:
     while True:
         while lexer.skip() and lexer.take(b","):
             pass
-        if lexer.at_end():
+        if lexer.at_end() or len(found) >= _MOST_ENTRIES:
             return found
         usual = _USUAL.match(lexer.data, lexer.position)
         if usual:
@@ -148,7 +151,7 @@ def _group(lexer: Lexer) -> Optional[Group]:
         lexer.position = start
         return None
     members = []
-    while lexer.skip() and not lexer.at_end() and not lexer.take(b";"):
+    while lexer.skip() and not lexer.at_end() and not lexer.take(b";") and len(members) < _MOST_ENTRIES:
         if lexer.take(b","):
             continue
         members.append(_mailbox(lexer))

@@ -7,7 +7,7 @@ from typing import Callable, Iterable, Iterator, Tuple
 
 from .charsets import Reader
 from .headers import decode as decode_field
-from .headers import fields
+from .headers import each_field
 from .structure import Part
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -75,6 +75,10 @@ class _QuotedPrintable:
         return binascii.a2b_qp(data)
 
 
+# Where one of these stands, the text may be other than the bytes; and the charsets whose letters are ASCII's own.
+_ENCODED = ("base64", "quoted-printable", "=?")
+_PLAIN_CHARSETS = ("utf-8", "us-ascii", "iso-8859-", "windows-125")
+
 _TRANSFER_DECODERS = {b"base64": _Base64, b"quoted-printable": _QuotedPrintable}
 
 
@@ -118,7 +122,7 @@ def _headers_inside(root: Part) -> Iterator[Tuple[int, int]]:
 
 def header_text(header: bytes) -> str:
     """A header as SEARCH TEXT sees it: each field decoded on a line of its own."""
-    return "\n".join("%s: %s" % (field.name.decode("latin-1"), decode_field(field.value)) for field in fields(header) if field.name)
+    return "\n".join("%s: %s" % (field.name.decode("latin-1"), decode_field(field.value)) for field in each_field(header) if field.name)
 
 
 def searchable(root: Part, read: Read, header: bool) -> Iterator[Iterable[str]]:
@@ -154,3 +158,20 @@ def holds(pieces: Iterable[str], key: str) -> bool:
 def message_holds(root: Part, read: Read, key: str, header: bool) -> bool:
     """SEARCH BODY `key`, with `header` TEXT `key`; `key` comes from fold_case."""
     return any(holds(pieces, key) for pieces in searchable(root, read, header))
+
+
+def rules_out(data: bytes, key: str) -> bool:
+    """True when a whole message in wire form surely does not hold `key` (from fold_case) in body or header; False says nothing. Most
+    messages of a mailbox that do not match are told in some microseconds, without a look at their structure."""
+    if "\n" in key or ":" in key:
+        return False
+    try:
+        text = data.decode("ascii").lower()
+    except UnicodeDecodeError:
+        return False
+    if any(mark in text for mark in _ENCODED):
+        return False
+    for after in text.split("charset")[1:]:
+        if not after.lstrip('= "').startswith(_PLAIN_CHARSETS):
+            return False
+    return key not in text.replace("\r\n ", " ").replace("\r\n\t", " ")

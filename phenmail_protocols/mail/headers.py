@@ -6,7 +6,7 @@ means. RFC 5322 section 2.2, RFC 2047, RFC 6532.
 import binascii
 import re
 from functools import lru_cache
-from typing import Dict, FrozenSet, List, NamedTuple, Optional, Tuple
+from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
 
 from .charsets import to_text
 
@@ -43,20 +43,23 @@ def split_header(data: bytes) -> Tuple[bytes, int]:
     return data[:offset], offset
 
 
-def fields(header: bytes) -> List[Field]:
+def each_field(header: bytes) -> Iterator[Field]:
     """A header (with or without its empty line) -> its fields in order, lines that are no field included (name b"")."""
-    found = []
     for match in _FIELD.finditer(header):
         raw = match.group()
         if raw in (b"\r\n", b"\n", b"\r"):
-            break
+            return
         colon = raw.find(b":")
         name = raw[:colon].rstrip(b" \t") if colon > 0 else b""
         if not name or b"\n" in name or name[:1] in (b" ", b"\t"):
-            found.append(Field(b"", b"", raw))
+            yield Field(b"", b"", raw)
         else:
-            found.append(Field(name, raw[colon + 1:].rstrip(b"\r\n"), raw))
-    return found
+            yield Field(name, raw[colon + 1:].rstrip(b"\r\n"), raw)
+
+
+def fields(header: bytes) -> List[Field]:
+    """The fields of a header in a list: for headers of known size, for a million lines are a million Fields."""
+    return list(each_field(header))
 
 
 @lru_cache(maxsize=128)

@@ -103,3 +103,20 @@ def test_search_in_ugly_messages(name):
 @given(st.lists(st.text("ab", max_size=4), max_size=8), st.text("ab", min_size=1, max_size=4))
 def test_a_match_may_lie_across_pieces(pieces, key):
     assert decode.holds(pieces, key) is (key in "".join(pieces))
+
+
+def test_rules_out():
+    plain = wire("Subject: hello\n world\nContent-Type: text/plain; charset=\"UTF-8\"\n\nsome text\n")
+    assert decode.rules_out(plain, "absent") and decode.rules_out(plain, "caf\u00e9")
+    assert not decode.rules_out(plain, "hello world") and not decode.rules_out(plain, "some text")
+    for unsure in (plain + b"\xe9", plain + b"=?", plain.replace(b"UTF-8", b"UTF-7"), plain + b"Base64", plain + b"charset"):
+        assert not decode.rules_out(unsure, "absent")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from([b"ab", b"a", b"b", b" ", b"\t", b"\r\n", b"\r\n ", b"a: b", b"Content-Type: text/plain; charset=utf-16\r\n\r\n",
+                                 b"Content-Type: text/plain; charset=hz\r\n\r\n", b"\xe9", b"=?us-ascii?Q?=61b?=", b"Content-Transfer-Encoding: base64\r\n"]),
+                max_size=15).map(b"".join), st.text("ab \t", min_size=1, max_size=4))
+def test_what_is_ruled_out_is_not_there(data, key):
+    if decode.rules_out(data, key):
+        assert not decode.message_holds(scan(data), reader(data), key, True)
