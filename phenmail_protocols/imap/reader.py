@@ -8,14 +8,15 @@ from typing import NamedTuple, Optional
 
 from phenmail_protocols.net.errors import LineTooLong
 
-from . import grammar, values
+from . import grammar, tokens, values
 
 LINE_BEFORE_LOGIN = 8192
 LINE = 65536  # a UID set of a big mailbox is one line; Dovecot takes as much
 LITERAL_BEFORE_LOGIN = 4096  # RFC 7888 section 5: what LITERAL- clients may send anywhere
 LITERAL = 65536
 COMMAND = 262144  # lines and literals of one command together
-PIECES = 1000  # literals in one command
+PIECES = 1000  # literals and lines in one command
+DROPPED_BEFORE_LOGIN = 1 << 20  # octets of one unwanted literal that are read
 
 
 class Refused(Exception):
@@ -73,7 +74,7 @@ class Reader:
                 return Input(parts + [values.StreamedLiteral(mark.size), b""], Body(mark.size, mark.non_sync))
             total += mark.size
             if mark.size > literal_limit or total > COMMAND or len(parts) > PIECES:
-                self._refuse(parts, mark)
+                self._refuse(parts, mark, self._largest_message if logged_in else DROPPED_BEFORE_LOGIN)
             parts.append(self._literal(mark))
 
     def _line_of(self, parts, limit):
@@ -89,27 +90,27 @@ class Reader:
         self._connection.read_exactly(mark.size, pieces.append)
         return b"".join(pieces)
 
-    def _refuse(self, parts, mark):
+    def _refuse(self, parts, mark, most):
         """A literal that is too big: the client that waits is told no; of the other the rest is dropped (RFC 7888 4)."""
-        if mark.non_sync:
-            self.drop(Body(mark.size, True))
+        self._drop(Body(mark.size, mark.non_sync), most)
         raise Refused(tag_of(parts), b"The literal is too big.", b"TOOBIG")
 
     def drop(self, body):
         """A message literal that nobody wants: read it and the rest of its command, or leave it with the client that waits."""
-        if not body.non_sync:
-            return
-        while True:
-            if body.size > self._largest_message:
+        self._drop(body, self._largest_message)
+
+    def _drop(self, body, most):
+        while body.non_sync:
+            if body.size > most:
                 raise TooMuch()
             self._connection.read_exactly(body.size, _forget)
             try:
                 mark = grammar.literal_at_end(self.line())
             except LineTooLong:
                 return
-            if mark is None or not mark.non_sync:
+            if mark is None:
                 return
-            body = Body(mark.size, True)
+            body = Body(mark.size, mark.non_sync)
 
     def body(self, body, sink):
         """The message literal to `sink(bytes)`; returns the rest of its line without CRLF."""
@@ -125,8 +126,10 @@ class TooMuch(Exception):
 
 def tag_of(parts):
     """The tag of a command whose rest was not read, or None."""
-    tag, space, _ = parts[0].partition(b" ") if parts else (b"", b"", b"")
-    return tag if space and tag.isalnum() else None
+    try:
+        return tokens.Scanner(parts).tag() if parts else None
+    except grammar.BadSyntax:
+        return None
 
 
 def _forget(data):

@@ -166,7 +166,7 @@ class _Batch:
                 head += b" "
             for section in self.plan.sections:
                 size, chunks = octets_of(section, message)
-                write(head + section.label + (b" NIL" if size is None else b" {%d}\r\n" % size))
+                write(head + section.label + b" {%d}\r\n" % size)
                 for chunk in chunks:
                     write(chunk)
                 head = b" "
@@ -184,11 +184,8 @@ def _messages(session, uids):
 
 
 def octets_of(section, message):
-    """A section's (size, iterable of chunks); size None where the message has no such part."""
-    found = _range(section, message)
-    if found is None:
-        return None, ()
-    start, end = found
+    """A section's (size, iterable of chunks)."""
+    start, end = _range(section, message)
     if section.names:
         data = headers.select(message.read(start, end), section.names, section.kind == "HEADER.FIELDS.NOT")
         start, end = _narrowed(0, len(data), section.partial)
@@ -198,7 +195,10 @@ def octets_of(section, message):
 
 
 def _range(section, message):
-    """Where a section lies in its message (the header, for chosen fields): (start, end), or None (RFC 3501 6.4.5)."""
+    """Where a section lies in its message (the header, for chosen fields): (start, end) (RFC 3501 6.4.5).
+
+    A part that the message does not have is an empty one: NIL would be allowed, but this is what mail programs are used to.
+    """
     if not section.part:
         if section.kind is None:
             return 0, message.size
@@ -206,14 +206,14 @@ def _range(section, message):
         return (edge, message.size) if section.kind == "TEXT" else (0, edge)
     part = find_part(message.tree(), section.part)
     if part is None:
-        return None
+        return 0, 0
     if section.kind is None:
         return part.body, part.end
     if section.kind == "MIME":
         return part.start, part.body
     inside = part.message
     if inside is None:
-        return None
+        return 0, 0
     return (inside.body, inside.end) if section.kind == "TEXT" else (inside.start, inside.body)
 
 

@@ -11,7 +11,9 @@ from .mailboxes import status_line
 def matches(pattern, name):
     """Whether a mailbox name fits a pattern: "*" is anything, "%" anything without the separator. Time is |pattern| * |name| at most."""
     if name == INBOX:
-        pattern = pattern.upper()  # INBOX in any case is INBOX
+        pattern = pattern.upper()  # INBOX in any case is INBOX (RFC 3501 5.1)
+    elif pattern[:6].upper() == INBOX + SEPARATOR:
+        pattern = INBOX + pattern[5:]
     places = {0}  # how much of the name each way of reading the pattern so far has used
     for mark in pattern:
         if mark in "*%":

@@ -10,6 +10,7 @@ from . import texts
 from .messages import Message
 
 DAY = 86400
+ROWS = 5000  # messages at a time
 
 
 class Candidate:
@@ -19,53 +20,50 @@ class Candidate:
 
 def search(session, arguments):
     """Also UID SEARCH."""
-    rows = session.view.mailbox.rows(session.view.uids())
-    found = _Search(session, arguments.key).run(rows)
-    numbers = found if arguments.uid else list(map(session.view.number, found))
-    session.write(responses.search_line(numbers))
+    view, found = session.view, []
+    query = _Query(session, arguments.key)
+    for start in range(0, len(view), ROWS):
+        found += query.run(start, view.uids(start, start + ROWS))
+    session.write(responses.search_line(found if arguments.uid else list(map(view.number, found))))
     return Step(text=b"Searched.")
 
 
-class _Search:
-    """A key's tests: `_by_rows` and, for what they leave, `_by_octets`."""
+class _Query:
+    """A key as tests: `_by_rows`, and `_by_octets` for what those leave."""
 
     def __init__(self, session, key):
         self._session = session
         keys = key.keys if isinstance(key, And) else (key,)
-        self._by_rows = self._all([each for each in keys if not _needs_octets(each)])
-        octets = [each for each in keys if _needs_octets(each)]
-        self._by_octets = self._all(sorted(octets, key=_cost)) if octets else None
+        octets = sorted((each for each in keys if _cost(each)), key=_cost)
+        self._by_rows = self._all([each for each in keys if not _cost(each)])
+        self._by_octets = self._all(octets) if octets else None
 
-    def run(self, rows):
-        """UIDs, ascending."""
-        candidates = self._left_by_rows(rows)
-        if self._by_octets is None:
-            return list(candidates)
-        return self._left_by_octets(candidates)
+    def run(self, start, uids):
+        """Those that fit of `uids`, before which there are `start` messages."""
+        view = self._session.view
+        rows = view.mailbox.rows(uids)
+        whole = len(rows.uids) == len(uids)
+        left = self._left_by_rows(rows, range(start + 1, start + 1 + len(uids)) if whole else map(view.number, rows.uids))
+        return list(left) if self._by_octets is None else self._left_by_octets(left)
 
-    def _left_by_rows(self, rows):
-        """{uid: (number, flags, size, date)} of those that may fit."""
+    def _left_by_rows(self, rows, numbers):
+        """{uid: (number, uid, flags, size, date)} of those that may fit."""
         left, test, candidate = {}, self._by_rows, Candidate()
-        numbers = self._numbers(rows)
         for values in zip(numbers, rows.uids, rows.flags, rows.sizes, rows.dates):
             candidate.number, candidate.uid, candidate.flags, candidate.size, candidate.date = values
             if test(candidate):
                 left[candidate.uid] = values
         return left
 
-    def _numbers(self, rows):
-        view = self._session.view
-        return range(1, len(view) + 1) if len(rows.uids) == len(view) else list(map(view.number, rows.uids))
-
-    def _left_by_octets(self, candidates):
-        found, candidate = [], Candidate()
-        for uid, content in self._session.view.mailbox.contents(list(candidates)):
+    def _left_by_octets(self, left):
+        found, test, candidate = [], self._by_octets, Candidate()
+        for uid, content in self._session.view.mailbox.contents(list(left)):
             if content is None:
                 continue
             with content:
-                candidate.number, candidate.uid, candidate.flags, candidate.size, candidate.date = candidates[uid]
+                candidate.number, candidate.uid, candidate.flags, candidate.size, candidate.date = left[uid]
                 candidate.message = Message(uid, content, {})
-                if self._by_octets(candidate):
+                if test(candidate):
                     found.append(uid)
         return found
 
@@ -166,8 +164,8 @@ RELATIONS = {
 }
 
 TESTS = {
-    And: _Search._and, Or: _Search._or, Not: _Search._not, InSet: _Search._in_set, HasFlag: _Search._has_flag,
-    Size: _Search._size, OnDay: _Search._on_day, Header: _Search._header, Contains: _Search._contains,
+    And: _Query._and, Or: _Query._or, Not: _Query._not, InSet: _Query._in_set, HasFlag: _Query._has_flag,
+    Size: _Query._size, OnDay: _Query._on_day, Header: _Query._header, Contains: _Query._contains,
 }
 
 
@@ -183,6 +181,3 @@ def _cost(key):
         return 2
     return int(isinstance(key, Header) or isinstance(key, OnDay) and key.sent)
 
-
-def _needs_octets(key):
-    return _cost(key) > 0

@@ -1,11 +1,6 @@
 """Does a message hold a text (SEARCH BODY and TEXT)? Quickly, where its bytes are the text; else through mail's decoder."""
 from phenmail_protocols.mail import decode
 
-# Each of these in a message says that its text is not simply its bytes: encoded words, transfer encodings, charsets that write
-# other letters with ASCII's bytes.
-ENCODED = (b"=?", b"quoted-printable", b"base64", b"utf-7", b"iso-2022", b"hz-gb", b"utf-16", b"utf-32")
-# Where one of these is, parts may lie between the texts that are none.
-PARTS = (b"multipart/", b"message/", b"application/", b"image/")
 
 
 class Finder:
@@ -29,15 +24,27 @@ class Finder:
     def _is_in_octets(self, searched, whole):
         """True, False, or None where the bytes do not tell."""
         lower = whole.lower()
-        if not _is_ascii(whole) or any(mark in lower for mark in ENCODED):
+        if not _is_ascii(whole) or _is_encoded(lower):
             return None
         searched = lower if searched is whole else searched.lower()
         if self._octets in searched:
-            return None if any(mark in lower for mark in PARTS) else True
+            return None if _has_parts(lower) else True
         # A field that was folded between two words holds them all the same (RFC 5322 2.2.3).
         if self._may_be_folded and self._octets in searched.replace(b"\r\n", b""):
             return None
         return False
+
+
+def _is_encoded(lower):
+    """Whether a message's text is perhaps not simply its bytes: encoded words, transfer encodings, charsets that write other
+    letters with ASCII's bytes."""
+    return (b"=?" in lower or b"quoted-printable" in lower or b"base64" in lower
+            or b"iso-2022" in lower or b"hz-gb" in lower or b"utf-7" in lower or b"utf-16" in lower or b"utf-32" in lower)
+
+
+def _has_parts(lower):
+    """Whether something may lie between the texts that is none."""
+    return b"multipart/" in lower or b"message/" in lower or b"application/" in lower or b"image/" in lower
 
 
 def _ascii(text):

@@ -1,0 +1,40 @@
+"""A store on a temporary folder, and clients of it."""
+import pytest
+
+from phenmail_protocols.store.filestore import FileStore
+
+from . import wire
+
+
+@pytest.fixture
+def store():
+    """Nobody looks for foreign changes unless asked: tests of this room are about sessions."""
+    store = FileStore(poll=3600)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def server(store, tmp_path):
+    return wire.server(store, tmp_path / "mail")
+
+
+@pytest.fixture
+def connect(server):
+    """`connect()`: one more client, logged in, with `mailbox` selected."""
+    clients = []
+
+    def connect(mailbox="INBOX", login=True, server=server, **more):
+        client = wire.Client(server, **more)
+        clients.append(client)
+        if login:
+            client.log_in(mailbox)
+        return client
+    yield connect
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(connect):
+    return connect()
