@@ -111,7 +111,18 @@ class Listener(socketserver.ThreadingTCPServer):
         while not self._stopped:
             readiness.wait()
             if not self._stopped:
-                self._handle_request_noblock()
+                self._accept_one()
+
+    def _accept_one(self):
+        try:
+            self._handle_request_noblock()
+        except Exception:  # out of memory, for instance: whatever it is, the next client finds somebody who accepts
+            _log.exception("%s: accepting", self.name)
+            self._pause()
+
+    def _pause(self):
+        """A little time without accepting, unless the server stops."""
+        Readiness(readable=(self._waker.fileno(),)).wait(PAUSE)
 
     def get_request(self):
         """Accepts one. Without descriptors or memory for it, waits a little: the client stays in the queue."""
@@ -120,7 +131,7 @@ class Listener(socketserver.ThreadingTCPServer):
         except OSError as error:
             if error.errno in EXHAUSTED:
                 self._tell("%s: cannot accept: %s", self.name, error)
-                Readiness(readable=(self._waker.fileno(),)).wait(PAUSE)
+                self._pause()
             raise
 
     def verify_request(self, request, client_address):

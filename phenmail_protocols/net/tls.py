@@ -22,6 +22,7 @@ __all__ = ["CertificateError", "Certificates", "ClockWrong", "Facts", "NoCertifi
 _log = logging.getLogger("phenmail.net")
 
 RENEW = 30 * 86400           # seconds before its end that a certificate of ours is made anew
+SESSIONS = 1000              # that one context may remember: 1.3 MB. Clients without session tickets (RFC 5077) fill it up to 20 480
 EARLIEST = 1704067200        # 2024-01-01: a clock before it was never set (small machines start in 1970)
 
 
@@ -67,16 +68,22 @@ class Certificates(object):
         self._lock = threading.Lock()
         self._seen = None
         self._context = None
+        self._full = SESSIONS
 
     def context(self):
         """The ssl.SSLContext of the files as they are now. Files that cannot be loaded leave the last good one in use, with a line in
         the log; without a last good one CertificateError is raised."""
         with self._lock:
             signature = _signature(self.certificate_path), _signature(self.key_path)
-            if signature != self._seen or self._context is None:
+            if signature != self._seen or self._context is None or self._sessions() >= self._full:
                 self._load()
                 self._seen = signature
+                self._full = self._sessions() + SESSIONS
             return self._context
+
+    def _sessions(self):
+        """How many sessions the context remembers. Python cannot limit them, so a context that is full makes room for a new one."""
+        return self._context.session_stats()["number"]
 
     def _load(self):
         try:

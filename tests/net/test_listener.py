@@ -126,8 +126,11 @@ def test_one_too_many_is_told_and_closed_and_room_comes_back():
         assert gate.inside == 2
         second.close()
         until = time.monotonic() + PATIENCE
-        while dial(server.port).line() != b"hello\r\n":  # the second's thread is about to notice
+        said = None
+        while said != b"hello\r\n":  # the second's thread is about to notice
             assert time.monotonic() < until, "room never comes back"
+            with dial(server.port) as fourth:
+                said = fourth.line()
         first.close()
         third.close()
     assert gate.inside == 0
@@ -167,6 +170,21 @@ def test_no_room_for_a_thread_turns_the_client_away(monkeypatch):
         monkeypatch.setattr(threading.Thread, "start", start)
         greeted(server.port).close()
     assert gate.inside == 0
+
+
+def test_an_error_while_accepting_does_not_end_the_listener(monkeypatch, caplog):
+    real, failures = listener.Listener.get_request, [MemoryError("no room to accept")]
+
+    def accept(self):
+        if failures:
+            raise failures.pop()
+        return real(self)
+
+    monkeypatch.setattr(listener.Listener, "get_request", accept)
+    with serving(echo) as server:
+        greeted(server.port).close()
+    assert not failures
+    assert "no room to accept" in caplog.text
 
 
 OUT_OF_DESCRIPTORS = """

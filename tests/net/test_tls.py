@@ -184,6 +184,24 @@ def test_a_broken_new_file_leaves_the_old_context_in_use(folder, caplog):
     assert certificates.context() is not good
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_clients_without_session_tickets_do_not_fill_the_memory(folder, monkeypatch):
+    ensure_self_signed(*folder.pair, names=[])
+    monkeypatch.setattr(tls, "SESSIONS", 3)
+    certificates = Certificates(*folder.pair)
+    client = client_context()
+    client.options |= ssl.OP_NO_TICKET | getattr(ssl, "OP_NO_TLSv1_3", 0)
+    numbers = []
+    with serving(lambda connection: connection.write(b"x"), certificates=certificates, implicit_tls=True) as server:
+        for _ in range(10):
+            peer = dial(server.port).secure(client)
+            assert peer.sock.recv(1) == b"x"
+            numbers.append(certificates.context().session_stats()["number"])
+            peer.close()
+    assert max(numbers) > 0, "this client leaves no sessions: the test is void"
+    assert max(numbers) <= 3
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no certificate", b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"])
 def test_no_good_file_at_all(folder, content):
     if content is not None:
