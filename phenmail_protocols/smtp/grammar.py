@@ -60,8 +60,10 @@ _ROUTE = rb"(?:@[A-Za-z0-9_.@,\x80-\xff-]*:)?"  # RFC 5321 appendix C: read over
 _PATH = re.compile(rb"<" + _ROUTE + rb"(?:(" + _ATOM + rb"(?:\." + _ATOM + rb")*)|(" + _QUOTED
                    + rb"))@(" + _DOMAIN + rb"|" + _LITERAL + rb")>")
 _POSTMASTER = re.compile(rb"<(postmaster)>", re.IGNORECASE)
-_PLAIN_PATH = re.compile(rb"<([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
-                         rb"@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)>")
+# What nearly every path is, with RFC 5321's lengths: needs no second look.
+_PLAIN_PATH = re.compile(rb"<(?=[^@]{1,64}@[^>]{1,255}>)"
+                         rb"([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)@"
+                         rb"([A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*)>")
 _PARAMETER = re.compile(rb" +([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?(?= |\Z)")
 _HOST = re.compile(rb"[A-Za-z0-9._:\x80-\xff-]+|" + _LITERAL)
 _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")
