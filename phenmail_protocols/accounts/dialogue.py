@@ -1,10 +1,11 @@
 """What SASL dialogues are made of: answers, credentials, and the order of steps.
 
-Pure: no input or output, no base64, no mechanism (RFC 4422).
+Pure: no input or output, no mechanism (RFC 4422).
 """
 
 import base64
 import os
+import re
 from typing import Callable, NamedTuple, Optional, Union
 
 from .login import Account, LoginRefused
@@ -13,6 +14,9 @@ from .secrets import ScramSecret
 # The longest response that is looked at (decoded): far beyond what RFC 4616
 # (3 * 255 characters) or SCRAM's messages need.
 LONGEST_RESPONSE = 4096
+
+# RFC 4648 section 4; CPython's own decoder takes more, and each version other things.
+_BASE64 = re.compile(br"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 SYNTAX, REFUSED, TEMPORARY = "syntax", "refused", "temporary"
 
@@ -120,6 +124,24 @@ def text(octets: bytes) -> str:
 def passphrase(octets: bytes) -> str:
     """A passphrase as text; what is not UTF-8 keeps its bytes (old clients, old hashes)."""
     return octets.decode("utf-8", "surrogateescape")
+
+
+def decode(line: bytes) -> bytes:
+    """Decode a client's line of base64 (without its line end); "=" is an empty response.
+
+    Raises Malformed.  Strict: RFC 4954 section 4 and RFC 3501 section 6.2.2
+    want what is no base64 refused.
+    """
+    if line == b"=":
+        return b""
+    if not _BASE64.fullmatch(line):
+        raise Malformed("expected base64")
+    return base64.b64decode(line)
+
+
+def encode(data: bytes) -> bytes:
+    """Encode a challenge for the wire."""
+    return base64.b64encode(data)
 
 
 def random_text() -> str:

@@ -40,12 +40,12 @@ def add_member(source: str, path: Path, key: str, value: Any) -> str:
         if key in members:
             raise EditError("%r is already there" % key)
         members[key] = value
-    return _checked(source, _insert(source, path, entry), change)
+    return _checked(source, _insert(source, path, "{", entry), change)
 
 
 def add_item(source: str, path: Path, value: Any) -> str:
     """Put a new item at the end of the list at `path`.  Raises EditError."""
-    return _checked(source, _insert(source, path, _json(value)),
+    return _checked(source, _insert(source, path, "[", _json(value)),
                     lambda values: _at(values, path).append(value))
 
 
@@ -106,11 +106,11 @@ def _at(values: Any, path: Path) -> Any:
     return values
 
 
-def _insert(source: str, path: Path, entry: str) -> str:
+def _insert(source: str, path: Path, bracket: str, entry: str) -> str:
     """Put an entry before the closing bracket of the object or list at `path`."""
     found, _ = _read(source)
     start = found.values.get(path)
-    if start is None or source[start] not in "{[":
+    if start is None or source[start] != bracket:
         raise EditError("there is no place for it")
     closing = _value_end(source, start) - 1
     last, indent = -1, _indent(source, closing) + STEP
@@ -125,7 +125,7 @@ def _insert(source: str, path: Path, entry: str) -> str:
         edited = "%s%s%s\n%s" % (source[:line], indent, entry, source[line:])
     else:
         before = source[:closing].rstrip(" \t")
-        space = "" if before.endswith(source[start]) and last < 0 else " "
+        space = "" if before.endswith(bracket) and last < 0 else " "
         edited = before + space + entry + source[len(before):]
     if last >= 0:
         end = _value_end(source, last)

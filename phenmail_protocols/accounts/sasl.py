@@ -11,13 +11,11 @@ decodes the client's line (`decode`), calls `step` and sends what comes out;
 `step` never raises, whatever bytes come.
 """
 
-import base64
-import binascii
 from typing import Callable, Optional, Tuple
 
 from .dialogue import (
     REFUSED, SYNTAX, TEMPORARY, Challenge, Credentials, Dialogue, Failure, Malformed, Success,
-    random_text)
+    decode, encode, random_text)
 from .digest import CramMd5, apop, timestamp
 from .plain import LoginMechanism, Plain
 from .scram import Scram
@@ -71,22 +69,3 @@ def mechanisms(directory, tls: bool, plaintext_ok: bool = False,
 def offers_apop(directory) -> bool:
     """Whether to put a timestamp into the greeting of POP3 (RFC 1939 section 7)."""
     return has_md5() and directory.everyone_has("pop3pwd")
-
-
-def decode(line: bytes) -> bytes:
-    """Decode a client's line of base64 (without its line end); "=" is an empty response.
-
-    Raises Malformed.  Strict: RFC 4954 section 4 and RFC 3501 section 6.2.2
-    want what is no base64 refused.
-    """
-    if line == b"=":
-        return b""
-    try:
-        return base64.b64decode(line, validate=True)
-    except (ValueError, binascii.Error):
-        raise Malformed("expected base64") from None
-
-
-def encode(data: bytes) -> bytes:
-    """Encode a challenge for the wire."""
-    return base64.b64encode(data)

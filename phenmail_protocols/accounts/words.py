@@ -6,8 +6,9 @@ lock lets words wait for each other; files appear whole (disk.atomic), the user'
 own before the line that names it.  A running server notices by itself.
 """
 
+import contextlib
 import os
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 from phenmail_protocols.config.loader import load_server, load_user
 from phenmail_protocols.config.root import USER_TOKEN, PathRefused, Root
@@ -83,7 +84,7 @@ def set_passphrase(root: Root, address: str, passphrase: Optional[str] = None) -
     with _lock(root):
         settings = load_server(root)
         names = Names(settings.sender_domain, settings.domains)
-        found = names.find_login(str(_parse(settings, address)))
+        found = names.find_login("%s@%s" % _parse(settings, address))
         end = names.end(found) if found is not None else None
         if end is None or end.action.kind != "mailbox":
             raise WordError("%s has no mailbox, so it has no passphrase" % address)
@@ -121,9 +122,9 @@ def delete_user(root: Root, address: str) -> str:
     with _lock(root):
         settings = load_server(root)
         wanted = _parse(settings, address)
-        found = Names(settings.sender_domain, settings.domains).find_login(str(wanted))
+        found = Names(settings.sender_domain, settings.domains).find_login("%s@%s" % wanted)
         if found is None:
-            raise WordError("there is no %s" % wanted)
+            raise WordError("there is no %s@%s" % wanted)
         aliases = _aliases_of(settings, found.address)
         if aliases:
             raise WordError("%s lead to %s; point them elsewhere or delete them first"
@@ -140,11 +141,15 @@ def delete_user(root: Root, address: str) -> str:
     return str(found.address)
 
 
-def _lock(root: Root) -> FileLock:
+@contextlib.contextmanager
+def _lock(root: Root) -> Iterator[None]:
     if not os.path.isfile(root.configuration):
         raise WordError("there is no %s yet: start the server once, or say init"
                         % root.configuration)
-    return FileLock(os.path.join(root.mail_system, LOCK), PATIENCE)
+    path = os.path.join(root.mail_system, LOCK)
+    with FileLock(path, PATIENCE):
+        _give(root, path)
+        yield
 
 
 def _parse(settings: Settings, address: str) -> Address:
@@ -164,7 +169,7 @@ def _must_be_free(settings: Settings, new: Address) -> None:
         raise WordError('"*" is the catch-all and no user')
     found = names.find_login("%s@%s" % new)
     if found is not None:
-        raise WordError("%s is there already" % found.address)
+        raise WordError("%s@%s is there already" % found.address)
 
 
 def _place(root: Root, settings: Settings, new: Address) -> Tuple[str, str]:
@@ -271,8 +276,13 @@ def _read(path: str) -> str:
 
 
 def _write(root: Root, path: str, text: str) -> None:
-    """Write a file that the server can read, whoever we are."""
-    write_file(path, text.encode("utf-8"))
+    """Write a file that the server can read, with the line ends that it had."""
+    data = text.encode("utf-8")
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            if b"\r\n" in file.read():
+                data = data.replace(b"\n", b"\r\n")
+    write_file(path, data)
     _give(root, path)
 
 
@@ -291,4 +301,5 @@ def _give(root: Root, path: str) -> None:
     server that runs as another user must not lock it out."""
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         owner = os.stat(root.path)
-        os.chown(path, owner.st_uid, owner.st_gid)
+        # Never through a link: the folder may belong to somebody else.
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
