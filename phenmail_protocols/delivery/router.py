@@ -181,6 +181,9 @@ class Incoming:
     def _open(self, header, body):
         """The header block is there: check it, and begin the first copy."""
         self._held = bytearray()
+        if not _begins_with_field(header):
+            # RFC 5322 2.1: without an empty line, text that has no header would be read as part of ours.
+            header, body = b"\r\n", header + body
         lowered = header.lower()
         if trace.hops(lowered) > trace.MOST_HOPS:
             raise Refused(answers.LOOP)
@@ -203,9 +206,6 @@ class Incoming:
                 raise Refused(answers.LOOP)
 
     def _completed(self, header, lowered, date):
-        if not _begins_with_field(header):
-            # RFC 5322 2.1: without this line, text that has no header would be read as part of ours.
-            header = b"\r\n" + header
         if self._complete:
             return submission.complete(header, self._envelope.sender, self.identity, self._router.host, date,
                                        None if self._submitter is None else self._may_write_as)
