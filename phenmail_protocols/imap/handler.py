@@ -16,6 +16,7 @@ from .table import TABLE
 log = logging.getLogger("phenmail.imap")
 
 PIECE = 65536  # output is joined to writes of about this size
+GATHER = 0.01  # seconds that IDLE waits for more of the same before it announces
 SLOWEST = 4096  # octets in a second that a client must at least take or give
 
 
@@ -83,6 +84,8 @@ class Handler:
             self._say_goodbye(b"That is more than can be read.", b"TOOBIG")
         except Disconnected:
             pass
+        except session.OutOfStep as error:
+            log.error("connection of %s ends: %s", self.session.name, error)
         except Exception:
             log.exception("connection from %s ends: internal error", self.connection.peer)
             self._say_goodbye(b"Something went wrong here.", b"SERVERBUG")
@@ -153,10 +156,10 @@ class Handler:
         return step.then
 
     def _guarded(self, run, *arguments):
-        """What the session raises beside the end of the connection is our mistake: the client hears that, the log has all."""
+        """What the session raises beside the connection's end is our mistake: the client hears that, the log has all."""
         try:
             return run(*arguments)
-        except Disconnected:
+        except (Disconnected, session.OutOfStep):
             raise
         except Exception:
             log.exception("internal error in a command of %s", self.session.name)
@@ -218,7 +221,9 @@ class Handler:
         event = self.connection.wait(max(0.0, ends - time.monotonic()), waker)
         if event == "timeout":
             raise TimedOut("idle")
-        waker.clear()
+        if event == "wake":  # a burst of changes is announced at once, and a DONE that is on its way gets ahead
+            event = self.connection.wait(GATHER, None)
+            waker.clear()
         return event != "input"
 
     def _start_tls(self):
