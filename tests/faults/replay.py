@@ -7,7 +7,8 @@ The strict disk is the least that POSIX allows, below what any real file system 
 2. A folder has the entries that it had at its own last fsync: creating, renaming, linking and unlinking lasts only after that. ext4
    and btrfs also make a new file's entry durable with the file's fsync, and XFS does mostly; POSIX does not, so neither does this disk.
 3. A rename between two folders is two changes, each as durable as its folder: both or neither name may be left. Journaling file systems
-   keep it whole; ext2, FAT and some network ones do not.
+   keep it whole; ext2, FAT and some network ones do not. A rename inside a folder is one change: every Maildir program sets flags by it,
+   and ext3/4, XFS, btrfs, F2FS, ZFS, UBIFS and JFFS2 all keep it whole.
 4. A failed fsync loses what was pending for good: Linux marks those pages clean, and the next fsync succeeds without them.
 5. Times come back as of the last fsync.
 
@@ -243,13 +244,28 @@ def _some_entries(node, dice, cut):
             if change[0] <= cut:
                 _set_entry(entries, change)
         return entries
-    histories = {}
-    for change in node.pending:
-        histories.setdefault(change[1], []).append(change)
-    for name in sorted(histories):
-        for change in histories[name][:dice.randint(0, len(histories[name]))]:
-            _set_entry(entries, change)
+    for history in _histories(node.pending):
+        sequences = sorted({change[0] for change in history})
+        last = dice.choice([0] + sequences)
+        for change in history:
+            if change[0] <= last:
+                _set_entry(entries, change)
     return entries
+
+
+def _histories(changes):
+    """The changes of a folder in groups that are independent of each other: names that a rename in the folder ties are in one."""
+    group_of, names_of = {}, {}
+    for sequence, name, _ in changes:
+        tied = {name} | names_of.setdefault(sequence, set())
+        names_of[sequence].add(name)
+        whole = set().union(*[group_of.get(each, {each}) for each in tied])
+        for each in whole:
+            group_of[each] = whole
+    groups = {}
+    for change in changes:
+        groups.setdefault(min(group_of[change[1]]), []).append(change)
+    return [groups[key] for key in sorted(groups)]
 
 
 def _some_bytes(node, dice):

@@ -41,7 +41,8 @@ class Rig:
         self.runs += 1
         job = dict(dict(folder=self.folder, boot=self.layer.boot_id, seed="%s.%d" % (self.name, self.runs), rounds=0, verbs=["deliver"],
                         prefix="%s.%d" % (self.name, self.runs)), **job)
-        self._before, self._trace = self._trace, [(self.layer.control.sequence, "start %s" % json.dumps(job))]
+        self._before, self._trace = self._trace, []
+        self._note("start %s" % json.dumps(job))
         if early:
             early()
         self._send(job)
@@ -83,7 +84,7 @@ class Rig:
         raise Broken("the process that forks the workers is gone\n" + self.way())
 
     def _hear(self, answer, arm):
-        self._trace.append((self.layer.control.sequence, json.dumps(answer)))
+        self._note(json.dumps(answer))
         self.oracle.hear(answer)
         if "ready" in answer:
             if arm:
@@ -109,17 +110,23 @@ class Rig:
     def way(self, last=150):
         """What was asked, answered and done to the disk since the start of the run before."""
         trace = self._before + self._trace
-        steps = [(number, 1, text) for number, text in trace]
-        steps += [(record.sequence, 0, "    %(operation)s %(path)s %(target)s" % record._asdict()) for record in self.layer.records()
-                  if record.sequence >= trace[0][0] and record.operation != "mark"]
+        steps = sorted(trace + [step for step in self._steps_done() if step[0] >= trace[0][0]])
         lines = []
-        for _, _, text in sorted(steps):
+        for _, _, text in steps:
             if lines and lines[-1][0] == text:
                 lines[-1][1] += 1
             else:
                 lines.append([text, 1])
         return "seed %s, run %d:\n%s" % (self.name, self.runs, "\n".join(
             text + (" (%d times)" % count if count > 1 else "") for text, count in lines[-last:]))
+
+    def _steps_done(self):
+        """What the journal has, as lines of a trace."""
+        return [(record.sequence, 0, "    %(operation)s %(path)s %(target)s" % record._asdict())
+                for record in self.layer.records() if record.operation != "mark"]
+
+    def _note(self, text):
+        self._trace.append((self.layer.control.sequence, 1, text))
 
     # Power.
 
@@ -131,6 +138,8 @@ class Rig:
     def lose_power(self, mode="strict"):
         """The machine goes down as it stands: the root becomes what its disk held ("strict", "random" or "kept"), with a new boot id."""
         self._disk.follow(self.layer.records())
+        self._trace += self._steps_done()
+        self._note("power lost (%s)" % mode)
         getattr(self._disk, mode)(self.layer.root, *([self.dice] if mode == "random" else []))
         self.excuses = dict(self.excuses, power_lost=True)
         self.watch_disk()

@@ -108,6 +108,25 @@ def test_a_rename_between_folders_is_two_changes(layer, ground):
     """) == {"new": None, "cur": None, "gone": None, "new/a": b"x", "new/b": b"x", "cur/a": b"x"}
 
 
+def test_a_rename_inside_a_folder_is_one_change_on_every_disk(layer, ground):
+    disk = replay.Disk(layer.root)
+    run(layer, """
+        os.close(os.open("a", os.O_CREAT | os.O_WRONLY))
+        os.fsync(os.open(".", os.O_RDONLY))
+        for old, new in ("ab", "bc", "cd"):
+            os.rename(old, new)
+        os.mkdir("other")
+    """)
+    disk.follow(layer.records())
+    seen = set()
+    for seed in range(100):
+        image = os.path.join(ground, "image%d" % seed)
+        os.mkdir(image)
+        disk.random(image, random.Random(seed))
+        seen.add(tuple(sorted(tree(image))))
+    assert seen == {(name,) + other for name in "abcd" for other in ((), ("other",))}
+
+
 def test_other_ways_to_write_are_seen(layer, ground):
     assert after_power_loss(layer, ground, """
         open("source", "wb").write(b"0123456789" * 10000)

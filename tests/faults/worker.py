@@ -170,8 +170,10 @@ def loop(worker, job):
 
 def end_badly():
     """Tells the exception that is being handled, and is gone."""
-    say(error=traceback.format_exc())
-    os._exit(1)
+    try:
+        say(error=traceback.format_exc())
+    finally:
+        os._exit(1)
 
 
 def read_line():
