@@ -14,7 +14,6 @@ House rules of the store
 """
 import logging
 import os
-import sqlite3
 import threading
 
 from . import errors, folders, index, maildir, rescan, subscriptions
@@ -27,6 +26,10 @@ from ..disk.locks import FileLock, LockTimeout
 
 _LOCK = "phenmail.lock"
 _LOCK_SECONDS = 30
+_INDEX_TROUBLE = {
+    index.Trouble.FULL: errors.NoSpace, index.Trouble.LOCKED: errors.InUse,
+    index.Trouble.DAMAGED: errors.Unavailable,
+    index.Trouble.OTHER: errors.Unavailable}
 _log = logging.getLogger("phenmail.store")
 
 
@@ -127,7 +130,7 @@ class Account:
                 pass
         try:
             self.index.rollback()
-        except sqlite3.Error:
+        except index.Error:
             self._close_index()
         for mailbox in self._mailboxes.values():
             mailbox.distrust_locked()
@@ -199,7 +202,7 @@ class Account:
         if self.index is not None:
             try:
                 self.index.close()
-            except sqlite3.Error as error:
+            except index.Error as error:
                 _log.warning("%s: closing the index: %s", self.folder, error)
             self.index = None
 
@@ -505,18 +508,13 @@ def _raise_translated(account, error):
     if isinstance(error, OSError):
         _log.warning("%s: %s", account.folder, error)
         raise as_store_error(error) from error
-    if isinstance(error, sqlite3.Error):
+    if isinstance(error, index.Error):
         _log.warning("%s: index: %s", account.folder, error)
-        if isinstance(error, sqlite3.OperationalError):
-            text = str(error)
-            if "full" in text:
-                raise errors.NoSpace() from error
-            if "locked" in text:
-                raise errors.InUse() from error
-        elif isinstance(error, sqlite3.DatabaseError):
+        trouble = index.trouble(error)
+        if trouble is index.Trouble.DAMAGED:
             with account._lock:
                 account.set_index_aside_locked()
-        raise errors.Unavailable() from error
+        raise _INDEX_TROUBLE[trouble]() from error
 
 
 def _remove_tree(path):

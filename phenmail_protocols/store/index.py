@@ -7,6 +7,7 @@ holds the account's lock around every call. It may be deleted at any time:
 Nobody may ``open()`` the database file by other means: closing such a
 descriptor drops SQLite's locks in the whole process (POSIX fcntl locks).
 """
+import enum
 import logging
 import os
 import sqlite3
@@ -40,6 +41,32 @@ CREATE TABLE item (
     kind INTEGER NOT NULL, uid INTEGER NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY (kind, uid)) WITHOUT ROWID;
 """
+
+
+Error = sqlite3.Error
+
+
+class Trouble(enum.Enum):
+    """What an Error means."""
+    FULL = "no room on the disk"
+    LOCKED = "another process has it, for too long"
+    DAMAGED = "to be made anew"
+    OTHER = "try again"
+
+
+def trouble(error):
+    """The Trouble of an Error; the library tells kinds by text alone."""
+    text = str(error)
+    if not isinstance(error, sqlite3.DatabaseError):
+        return Trouble.OTHER
+    if "is full" in text:
+        return Trouble.FULL
+    if "locked" in text:
+        return Trouble.LOCKED
+    if isinstance(error, sqlite3.OperationalError) and (
+            "not a database" not in text and "no such" not in text):
+        return Trouble.OTHER
+    return Trouble.DAMAGED
 
 
 class MailboxRow(NamedTuple):
@@ -79,10 +106,9 @@ class Index:
         self._version = None
         try:
             self._open()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and (
-                    "not a database" not in str(error)):
-                raise  # disk full, locked, …: not the file's fault
+        except Error as error:
+            if trouble(error) is not Trouble.DAMAGED:
+                raise
             _log.error("%s: broken index is made anew: %s", path, error)
             remove(path)
             self._open()
