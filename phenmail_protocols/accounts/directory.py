@@ -72,6 +72,7 @@ class Directory:
         self.throttle = Throttle(clock) if throttle is None else throttle
         self.checker = Checker(clock) if checker is None else checker
         self.users = UserFiles(_loader(root) if read_user is None else read_user)
+        self.nobodys_folder = os.path.join(root.mail_system, "nobody")     # is never made
         self._reload = reload
         self._watched = (root.configuration,) if files is None else files
         self._seen = self._signatures() if reload is not None else None
@@ -186,11 +187,15 @@ class Directory:
         return Candidate(None, state.names.canonical(login_name), None)
 
     def _account(self, state: "_State", end: Found) -> Account:
-        folder = state.folder(end.action.value)
-        addresses = state.addresses()[folder]
-        # An alias may end at a catch-all, whose "*" is nobody's name.
-        name = min(addresses) if end.caught else end.address
-        return Account(str(name), folder, addresses, self.root.identity_of(folder) or "")
+        account = state.accounts.get(end.address)
+        if account is None:
+            folder = state.folder(end.action.value)
+            addresses = state.addresses()[folder]
+            # An alias may end at a catch-all, whose "*" is nobody's name.
+            name = min(addresses) if end.caught else end.address
+            account = Account(str(name), folder, addresses, self.root.identity_of(folder) or "")
+            state.accounts[end.address] = account
+        return account
 
     def login(self, peer: Peer = None, sending: bool = False) -> Login:
         """The credentials of one connection, as the SASL dialogues want them.
@@ -248,6 +253,7 @@ class _State:
         self.settings = settings
         self.names = Names(settings.sender_domain, settings.domains)
         self.has_senders = any(found.action.secret for found in self.names.lines())
+        self.accounts = {}      # type: Dict[Address, Account]
         self._folders = {}      # type: Dict[str, str]
         self._addresses = None  # type: Optional[Dict[str, FrozenSet[Address]]]
 

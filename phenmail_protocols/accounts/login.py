@@ -23,6 +23,10 @@ from .userfiles import BrokenUser
 log = logging.getLogger("phenmail.accounts")
 
 LONGEST_PASSPHRASE = 1024       # characters; hashing more would be work for nothing
+# Taken apart for users who have no such secret, so that this costs the same.
+NOBODYS_SCRAM = "SCRAM-SHA-256$%d:%s$%s=:%s=" % (ITERATIONS, "A" * 24, "A" * 43, "A" * 43)
+NOBODYS_OBSCURED = "KTgyfDNrNH0kbCkCKgMtAi4D"
+
 WRONG = "the name or the passphrase is wrong"
 BROKEN = "this account's configuration cannot be used at the moment; the server's log says why"
 BUSY = "too many logins at once; try again later"
@@ -96,21 +100,22 @@ class Login:
 
     def scram(self, name: str) -> ScramSecret:
         """The SCRAM secret of a user; one made up, always the same, for nobody."""
-        secret = self._made_up(name)
-        settings = self._settings(self._candidate(name))
-        if settings is not None and settings.scram:
-            try:
-                secret = parse_scram(settings.scram)
-            except SecretError:
-                pass            # `settle` tells it
-        return secret
+        candidate = self._candidate(name)
+        settings = self._settings(candidate)
+        made_up = self._made_up(candidate)
+        try:
+            secret = parse_scram(settings.scram or NOBODYS_SCRAM)
+        except SecretError:     # `settle` tells it
+            return made_up
+        return secret if settings.scram else made_up
 
     def shared(self, name: str) -> bytes:
         """The passphrase itself, for CRAM-MD5 and APOP; another text for nobody."""
-        settings = self._settings(self._candidate(name))
-        if settings is not None and settings.pop3pwd:
-            return octets(unobscure(settings.pop3pwd))
-        return self._made_up(name).stored_key
+        candidate = self._candidate(name)
+        settings = self._settings(candidate)
+        made_up = self._made_up(candidate)
+        plain = octets(unobscure(settings.pop3pwd or NOBODYS_OBSCURED))
+        return plain if settings.pop3pwd else made_up.stored_key
 
     def settle(self, name: str, right: bool, secret: str) -> Account:
         """End a challenge: `right` says whether the proof fitted what was given out.
@@ -122,11 +127,11 @@ class Login:
         self._admit(candidate)
         try:
             settings = self._settings(candidate, tell=True)
-            if settings is not None and settings.scram and secret == "scram":
+            if settings.scram and secret == "scram":
                 parse_scram(settings.scram)
         except (BrokenUser, SecretError) as error:
             raise self._broken(candidate, str(error)) from None
-        has = settings is not None and bool(getattr(settings, secret))
+        has = bool(getattr(settings, secret))
         return self._end(candidate, right and has, None)
 
     def is_same(self, account: Account, name: str) -> bool:
@@ -137,16 +142,19 @@ class Login:
     def _candidate(self, name: str) -> Candidate:
         return self._directory.candidate(name, self._sending)
 
-    def _settings(self, candidate: Candidate, tell: bool = False) -> Optional[UserSettings]:
-        """The user's file; None where there is none.  Raises BrokenUser if told to."""
-        if candidate.account is None or not candidate.account.folder:
-            return None
+    def _settings(self, candidate: Candidate, tell: bool = False) -> UserSettings:
+        """The user's file; the defaults for nobody, for whom a file is looked for too.
+
+        Raises BrokenUser if told to.
+        """
+        users = self._directory.users
+        folder = candidate.account.folder if candidate.account is not None else ""
         try:
-            return self._directory.users.settings(candidate.account.folder)
+            return users.settings(folder or self._directory.nobodys_folder)
         except BrokenUser:
-            if tell:
+            if tell and folder:
                 raise
-            return None
+            return users.defaults
 
     def _stored(self, candidate: Candidate) -> Optional[str]:
         """The form to compare a passphrase with; without one nobody is right."""
@@ -156,8 +164,6 @@ class Login:
             settings = self._settings(candidate, tell=True)
         except BrokenUser as error:
             raise self._broken(candidate, str(error)) from None
-        if settings is None:
-            return None
         if settings.passphrase or settings.scram:
             return settings.passphrase or settings.scram
         return sha256(unobscure(settings.pop3pwd)) if settings.pop3pwd else None
@@ -186,13 +192,9 @@ class Login:
         log.error("login refused for now: %s: %s", candidate.key, reason)
         return LoginRefused(BROKEN, temporary=True)
 
-    def _made_up(self, name: str) -> ScramSecret:
+    def _made_up(self, candidate: Candidate) -> ScramSecret:
         """A secret that nobody can prove, the same for a name after each start."""
-        candidate = self._candidate(name)
-        key = self._directory.challenge_key()
-
-        def derived(purpose: bytes) -> bytes:
-            text = purpose + b":" + octets(candidate.key)
-            return hmac.new(key, text, hashlib.sha256).digest()
-        return ScramSecret(ITERATIONS, derived(b"salt")[:SALT_BYTES],
-                           derived(b"stored"), derived(b"server"))
+        key, name = self._directory.challenge_key(), octets(candidate.key)
+        salt, stored, server = (hmac.new(key, purpose + name, hashlib.sha256).digest()
+                                for purpose in (b"salt:", b"stored:", b"server:"))
+        return ScramSecret(ITERATIONS, salt[:SALT_BYTES], stored, server)

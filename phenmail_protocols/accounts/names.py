@@ -11,6 +11,8 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 from phenmail_protocols.config.settings import Action
 from phenmail_protocols.mail.address import Address, AddressError, ascii_domain
 
+from .secrets import sha256
+
 CATCH_ALL = "*"
 LONGEST_CHAIN = 10          # of aliases; the loader refuses longer ones
 LONGEST_NAME = 320          # 64 + "@" + 255, RFC 5321 section 4.5.3.1
@@ -89,9 +91,11 @@ class Names:
         return None
 
     def canonical(self, name: str) -> str:
-        """One spelling for all that are looked up alike: what unknown names count by."""
+        """One short spelling for all that are looked up alike: what unknown names count by."""
         name = name[:LONGEST_NAME].lower()
-        return name if "@" in name else "%s@%s" % (name, self._sender_domain)
+        name = name if "@" in name else "%s@%s" % (name, self._sender_domain)
+        # Many of them are kept while somebody tries names.
+        return name if len(name) <= 64 else sha256(name)
 
     def lines(self) -> Iterator[Found]:
         """All lines but the catch-alls."""

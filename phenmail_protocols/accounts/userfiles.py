@@ -4,8 +4,10 @@ Knows folders and stat; knows no names and no passphrase.  One broken file is
 its user's trouble only: it is told as BrokenUser and written to the log once.
 """
 
+import errno
 import logging
 import os
+import stat
 import threading
 from typing import Callable, Optional, Tuple
 
@@ -27,12 +29,15 @@ class BrokenUser(Exception):
 def signature(path: str) -> Signature:
     """What tells one state of a file from another; None where there is no file.
 
-    Raises OSError where the file system does not say.
+    Raises OSError where the file system does not say, or where there is
+    something that is no file (opening a pipe would wait for its other end).
     """
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "no regular file", path)
     return (status.st_mtime_ns, status.st_ino, status.st_size, status.st_ctime_ns)
 
 
@@ -45,6 +50,7 @@ class UserFiles:
 
     def __init__(self, load: Callable[[str], UserSettings]) -> None:
         self._load = load
+        self.defaults = UserSettings(None, None, None, None, None, "", "", False)
         self._kept = {}         # type: dict  # folder -> (signature, settings or error text)
         self._lock = threading.Lock()
 

@@ -206,6 +206,18 @@ def test_a_users_broken_file_is_that_users_trouble_only(house, caplog):
     assert resolve(house, "alice@example.com").kind == "mailbox"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_what_is_no_file_is_not_opened(house):
+    path = os.path.join(house.folder("alice"), "mail.jcfg")
+    os.unlink(path)
+    os.mkfifo(path)
+    assert resolve(house, "alice@example.com").kind == "broken"
+    with pytest.raises(LoginRefused) as refused:
+        house.directory.authenticate("alice", PASSPHRASE, ELSEWHERE)
+    assert refused.value.temporary
+    assert not house.directory.everyone_has("scram")
+
+
 def test_a_secret_of_no_use_is_a_temporary_failure(house):
     for stored in ("pbkdf2-sha256$40000$AA==", "pbkdf2-sha256$99999999999$AA==$AA==",
                    "scrypt$1$1$1$AA==$AA==", "scrypt$16777216$8$1$AAAA$" + "A" * 44):
@@ -251,3 +263,30 @@ def test_a_changed_passphrase_counts_at_once(house):
     with pytest.raises(LoginRefused):
         house.directory.authenticate("alice", PASSPHRASE, ELSEWHERE)
     assert house.directory.authenticate("alice", "another one", ELSEWHERE)
+
+
+def test_who_is_held_back_is_let_go_when_the_server_stops(house):
+    import threading
+    for number in range(30):        # somebody guesses at alice from many addresses
+        house.throttle.failed(("10.0.0.%d" % number, 1), house.folder("alice"))
+    ended = []
+
+    def log_in():
+        try:
+            ended.append(house.directory.authenticate("alice", PASSPHRASE, ELSEWHERE))
+        except LoginRefused as refused:
+            ended.append(refused)
+    thread = threading.Thread(target=log_in)
+    thread.start()
+    house.directory.close()
+    thread.join(5)
+    assert isinstance(ended[0], LoginRefused) and ended[0].temporary
+    with pytest.raises(LoginRefused):
+        house.directory.authenticate("bob@example.org", PASSPHRASE, ELSEWHERE)
+
+
+def test_long_names_are_counted_in_little_memory(house):
+    for number in range(5):
+        with pytest.raises(LoginRefused):
+            house.directory.authenticate("%d" % number + "x" * 100000, "p", ELSEWHERE)
+    assert all(len(key) < 100 for key in house.throttle._users._entries)
