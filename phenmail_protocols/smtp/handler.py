@@ -21,6 +21,8 @@ log = logging.getLogger("phenmail.smtp")
 # Octets a second that a message at least has to come with, once its time for silence is used up.
 SLOWEST = 1024
 _GOODBYE_SECONDS = 1.0
+# Replies that may wait: a client that never stops to send commands must not fill the memory.
+_MOST_WAITING = 100
 
 
 def make(kind, listen, limits, directory, router, certificates=None, message_size=None):
@@ -105,10 +107,10 @@ class Handler:
         self._flush(self._command)
 
     def _reply(self, wire):
-        """Queue a step's replies; what is queued goes when nothing is left to read."""
+        """Queue a step's replies; what is queued goes when nothing is left to read, or when it is much."""
         if wire:
             self._waiting.append(wire)
-        if not self._connection.has_input():
+        if not self._connection.has_input() or len(self._waiting) >= _MOST_WAITING:
             self._flush(self._command)
 
     def _flush(self, seconds):

@@ -224,6 +224,41 @@ def test_chunks_and_a_command_that_looks_like_text(plain):
     assert server.messages("anna")[0].endswith(b"hello\r\n.\r\nQUIT\r\n")
 
 
+def test_replies_do_not_pile_up_behind_a_client_that_never_pauses(plain):
+    from phenmail_protocols.smtp.handler import Handler
+    from phenmail_protocols.smtp.session import Service
+    from phenmail_protocols.smtp import commands
+    from phenmail_protocols.net.connection import Disconnected
+
+    class Endless:
+        """Always has another command, never a pause; ends after a while."""
+        peer, is_loopback, left, longest = ("192.0.2.1", 1), False, 5000, 0
+
+        def tls_info(self):
+            return None
+
+        def has_input(self):
+            return True
+
+        def set_deadline(self, seconds):
+            pass
+
+        def read_line(self, limit):
+            self.left -= 1
+            if not self.left:
+                raise Disconnected("end")
+            return b"NOOP\r\n"
+
+        def write(self, data):
+            self.longest = max(self.longest, len(data))
+
+    server = plain()
+    service = Service("SMTP", commands.table("SMTP"), server.router, lambda tls, plaintext_ok: (), None)
+    endless = Endless()
+    Handler(endless, service, None, 1.0, 1.0).run()
+    assert 0 < endless.longest < 20000
+
+
 class FullStore(FileStore):
     """A disk that is full while `full` says so."""
     full = True
