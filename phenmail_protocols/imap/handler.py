@@ -17,6 +17,7 @@ log = logging.getLogger("phenmail.imap")
 
 PIECE = 65536  # output is joined to writes of about this size
 GATHER = 0.01  # seconds that IDLE waits for more of the same before it announces
+DROPPED = 16  # times the largest message: what is read of an unwanted one before the connection is given up
 SLOWEST = 4096  # octets in a second that a client must at least take or give
 
 
@@ -69,7 +70,7 @@ class Handler:
         self.connection = connection
         self.server = server
         self.output = Output(connection)
-        self.reader = Reader(connection, self._ask, server.limits.message_size)
+        self.reader = Reader(connection, self._ask, DROPPED * server.limits.message_size)
         self.session = session.Session(server, TABLE, self.output.write, connection.peer, connection.tls, connection.is_loopback)
         self.body = None  # a message literal that is still on the wire
 
@@ -183,7 +184,7 @@ class Handler:
     def _read_line(self, step):
         self.output.write(responses.continuation(step.prompt))
         self.output.flush()
-        return self._guarded(self.session.resume, step, self.reader.line())
+        return self._guarded(self.session.resume, step, self.reader.continuation())
 
     def _read_body(self, step):
         body, self.body = self.body, None
@@ -209,7 +210,7 @@ class Handler:
         if self.session.state == session.LOGOUT:
             return session.Step(session.CLOSE)
         self.output.start(self.server.limits.command_timeout)
-        return self._guarded(self.session.resume, step, self.reader.line())
+        return self._guarded(self.session.resume, step, self.reader.continuation())
 
     def _idled(self, waker, ends):
         """One turn of IDLE; False when a line is there or the session is over."""

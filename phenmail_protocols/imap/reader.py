@@ -52,10 +52,17 @@ class Reader:
         self._ask = ask
         self._largest_message = largest_message
 
-    def line(self, limit=LINE):
-        """One line without its CRLF or LF, for continuations."""
+    def _line(self, limit=LINE):
+        """One line without its CRLF or LF. Raises LineTooLong."""
         line = self._connection.read_line(limit)
         return line[:-2] if line.endswith(b"\r\n") else line[:-1]
+
+    def continuation(self):
+        """The line that a command waits for, without its end; NUL, which none may hold, where it was too long."""
+        try:
+            return self._line()
+        except LineTooLong:
+            return b"\0"
 
     def command(self, logged_in):
         """The next command as Input. Raises Refused, or net's Disconnected."""
@@ -79,7 +86,7 @@ class Reader:
 
     def _line_of(self, parts, limit):
         try:
-            return self.line(limit)
+            return self._line(limit)
         except LineTooLong:
             raise Refused(tag_of(parts), b"The line is too long.") from None
 
@@ -105,7 +112,7 @@ class Reader:
                 raise TooMuch()
             self._connection.read_exactly(body.size, _forget)
             try:
-                mark = grammar.literal_at_end(self.line())
+                mark = grammar.literal_at_end(self._line())
             except LineTooLong:
                 return
             if mark is None:
@@ -117,7 +124,7 @@ class Reader:
         if not body.non_sync:
             self._ask(b"Go ahead.")
         self._connection.read_exactly(body.size, sink)
-        return self.line()
+        return self.continuation()
 
 
 class TooMuch(Exception):

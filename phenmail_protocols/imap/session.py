@@ -69,6 +69,10 @@ class Misuse(Exception):
         self.text = text
 
 
+class OutOfStep(Exception):
+    """An answer was begun that can't be ended: the client would read whatever follows as a part of it."""
+
+
 #: store.errors -> response code (RFC 5530)
 CODES = (
     (errors.NotFound, b"NONEXISTENT"),
@@ -79,6 +83,7 @@ CODES = (
     (errors.TooBig, b"TOOBIG"),
     (errors.Limit, b"LIMIT"),
     (errors.InUse, b"INUSE"),
+    (errors.Unavailable, b"UNAVAILABLE"),
     (errors.StoreError, b"UNAVAILABLE"),
 )
 

@@ -38,3 +38,13 @@ def connect(server):
 @pytest.fixture
 def client(connect):
     return connect()
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory):
+    """A client with INBOX selected for all tests of a module: for those that change nothing."""
+    store = FileStore(poll=3600)
+    with wire.Client(wire.server(store, tmp_path_factory.mktemp("imap") / "mail")) as client:
+        client.log_in("INBOX")
+        yield client
+    store.close()

@@ -78,7 +78,7 @@ def test_unselect_removes_nothing(client):
 def test_what_one_does_the_other_sees(client, connect):
     other = connect()
     kept(client, 2)
-    assert other.ok("NOOP") == [b"* 2 EXISTS"]
+    assert other.ok("NOOP") == [b"* 2 EXISTS", b"* 0 RECENT"]
     client.ok("STORE 1 +FLAGS (\\Flagged)")
     assert other.ok("NOOP") == [rb"* 1 FETCH (UID 1 FLAGS (\Flagged))"]
     other.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
@@ -94,7 +94,6 @@ def test_no_expunge_during_fetch_store_search(client, connect, command):
     client.ok("STORE 1:2 +FLAGS (\\Deleted)")
     client.ok("EXPUNGE")
     assert not [line for line in other.ok(command) if b"EXPUNGE" in line]
-    assert not [line for line in other.ok(command.replace(" 3 ", " 3 ")) if b"EXPUNGE" in line]
     assert other.ok("NOOP")[:2] == [b"* 2 EXPUNGE", b"* 1 EXPUNGE"]
     assert other.ok("FETCH 1 UID") == [b"* 1 FETCH (UID 3)"]
 

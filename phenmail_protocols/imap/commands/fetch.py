@@ -164,8 +164,9 @@ class _Batch:
             head = heads[message.uid][:-3]  # without ")\r\n"
             if not head.endswith(b"("):
                 head += b" "
-            for section in self.plan.sections:
-                size, chunks = octets_of(section, message)
+            # All are found before the first octet goes out: what fails then has not yet spoilt an answer.
+            found = [octets_of(section, message) for section in self.plan.sections]
+            for section, (size, chunks) in zip(self.plan.sections, found):
                 write(head + section.label + b" {%d}\r\n" % size)
                 for chunk in chunks:
                     write(chunk)

@@ -5,6 +5,8 @@ asked for parts are kept, so that a client that reads an attachment in pieces do
 """
 from phenmail_protocols.mail import headers, structure
 
+from ..session import OutOfStep
+
 SMALL = 262144  # octets; a message up to this size is read at once
 HEADER = 1 << 20  # octets of a header that are read at most
 TREES = 4
@@ -61,19 +63,19 @@ class Message:
         return self._exactly(start, end - start)
 
     def _exactly(self, start, length):
-        for chunk in self._content.chunks(start, length):
-            length -= len(chunk)
-            yield chunk
-        if length:  # the client counts on them: an answer that is too short would put the stream out of step
-            raise Truncated("UID %d lacks %d octets" % (self.uid, length))
+        """The client was told how many octets come: where they don't, the answer can't be ended."""
+        try:
+            for chunk in self._content.chunks(start, length):
+                length -= len(chunk)
+                yield chunk
+        except Exception as error:
+            raise OutOfStep("UID %d: %s" % (self.uid, error)) from error
+        if length:
+            raise OutOfStep("UID %d lacks %d octets" % (self.uid, length))
 
     def read(self, start, end):
         """These octets as bytes: only for what is known to be small."""
         return b"".join(self.octets(start, end))
-
-
-class Truncated(Exception):
-    """A message's file is shorter than it was."""
 
 
 def find_part(root, numbers):

@@ -1,0 +1,129 @@
+"""APPEND: kept byte for byte, refused before or after the octets, in step in each case."""
+import pytest
+
+from phenmail_protocols.config.settings import Limits
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.account import Account
+from phenmail_protocols.store.staged import Staged
+
+MESSAGE = b"From: a@b\r\n\r\nhello\r\n"
+
+
+def body(client, number=1):
+    line, = client.ok("FETCH %d BODY.PEEK[]" % number)
+    return line.partition(b"\r\n")[2][:-1]
+
+
+def test_all_of_it(client):
+    lines = client.append(MESSAGE, flags="(\\Seen $Work \\Answered)", date='" 1-Feb-2020 12:00:00 +0100"')
+    assert lines[:2] == [b"* 1 EXISTS", b"* 1 RECENT"] and b"* FLAGS" in lines[2]
+    assert lines[-1].startswith(b"OK [APPENDUID ") and lines[-1].split(b"]")[0].endswith(b" 1")
+    assert client.ok("FETCH 1 (FLAGS INTERNALDATE RFC822.SIZE)") == [
+        rb'* 1 FETCH (FLAGS (\Answered \Seen \Recent $Work) INTERNALDATE "01-Feb-2020 11:00:00 +0000" RFC822.SIZE %d)' % len(MESSAGE)]
+    assert body(client) == MESSAGE
+
+
+def test_a_client_that_waits(client):
+    client.send(b"a APPEND INBOX {%d}\r\n" % len(MESSAGE))
+    assert client.line().startswith(b"+ ")
+    client.send(MESSAGE + b"\r\n")
+    assert b"OK [APPENDUID" in client.until(b"a ")[-1]
+
+
+@pytest.mark.parametrize("sent, kept", [
+    (b"A: b\n\nx\n", b"A: b\r\n\r\nx\r\n"), (b"A: b\r\n\r\nno end", b"A: b\r\n\r\nno end"), (b"A: b\r\n\r\nx\ry", b"A: b\r\n\r\nx\r\ny"),
+    (b"\xff\xfe8-bit \x80\r\n", b"\xff\xfe8-bit \x80\r\n"),
+])
+def test_bytes(client, sent, kept):
+    client.append(sent)
+    assert body(client) == kept
+    assert client.ok("FETCH 1 RFC822.SIZE") == [b"* 1 FETCH (RFC822.SIZE %d)" % len(kept)]
+
+
+def refused(client, command, literal, answer):
+    """The answer comes before the message is asked for, or after it was dropped; the next command is understood."""
+    client.send(b"a %s {%d}\r\n" % (command, len(literal)))
+    assert client.line().startswith(b"a " + answer)
+    client.ok("NOOP")
+    client.send(b"a %s {%d+}\r\n%s\r\n" % (command, len(literal), literal))
+    assert client.line().startswith(b"a " + answer)
+    client.ok("NOOP")
+
+
+@pytest.mark.parametrize("command, answer", [(b"APPEND nowhere", b"NO [TRYCREATE]"), (b"APPEND &nonsense", b"NO [CANNOT]")])
+def test_refusals(client, command, answer):
+    refused(client, command, MESSAGE, answer)
+
+
+@pytest.mark.parametrize("command", [b"APPEND INBOX (\\Nonsense)", b'APPEND INBOX "yesterday"', b"APPEND INBOX"])
+def test_what_cannot_be_read(client, command):
+    client.send(b"a %s {%d+}\r\n%s \0\r\n" % (command, len(MESSAGE), MESSAGE))
+    assert client.line().startswith(b"a BAD")
+    client.ok("NOOP")
+
+
+def test_too_big(server, connect):
+    client = connect(server=server._replace(limits=Limits(message_size=10)))
+    refused(client, b"APPEND INBOX", b"12345678901", b"NO [TOOBIG]")
+
+
+def test_absurdly_big(server, connect):
+    client = connect(server=server._replace(limits=Limits(message_size=10)))
+    client.send(b"a APPEND INBOX {999999999999+}\r\n")
+    assert client.until(b"* BYE")[-1].startswith(b"* BYE [TOOBIG]")
+
+
+def test_empty(client):
+    refused(client, b"APPEND INBOX", b"", b"NO")
+
+
+def test_nul_is_refused_after_it_came(client):
+    assert client.append(b"A: b\r\n\r\n\0\r\n")[-1].startswith(b"BAD")
+    assert client.ok("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)"]
+
+
+def test_only_one_message_at_a_time(client):
+    client.send(b"a APPEND INBOX {5+}\r\nA: b\n (\\Seen) {5+}\r\nA: c\n\r\n")
+    assert client.until(b"a ")[-1].startswith(b"a BAD")
+
+
+def test_the_disk_fills_up_in_the_middle(client, monkeypatch, tmp_path):
+    def full(self, data):
+        raise errors.NoSpace()
+    with monkeypatch.context() as patch:
+        patch.setattr(Staged, "write", full)
+        assert client.append(MESSAGE)[-1].startswith(b"NO [OVERQUOTA]")
+    assert not list((tmp_path / "mail" / "tmp").iterdir())
+    assert client.append(MESSAGE)[-1].startswith(b"OK")
+
+
+def test_the_mailbox_goes_while_the_message_comes(client, connect, tmp_path):
+    client.ok("CREATE gone")
+    client.send(b"a APPEND gone {%d}\r\n" % len(MESSAGE))
+    assert client.line().startswith(b"+ ")
+    connect().ok("DELETE gone")
+    client.send(MESSAGE + b"\r\n")
+    assert client.until(b"a ")[-1].startswith(b"a NO [TRYCREATE]")
+    assert not list((tmp_path / "mail" / "tmp").iterdir())
+
+
+def test_binary_literals_are_not_offered(client):
+    client.send(b"a APPEND INBOX ~{5+}\r\nA: b\n\r\n")
+    assert client.line().startswith(b"a NO")
+    client.ok("NOOP")
+
+
+def test_a_name_as_literal(client):
+    client.send(b"a APPEND {5+}\r\nINBOX (\\Seen) {5+}\r\nA: b\n\r\n")
+    assert b"OK [APPENDUID" in client.until(b"a ")[-1]
+
+
+@pytest.mark.parametrize("error, code", [
+    (errors.NotFound, b"TRYCREATE"), (errors.NoSpace, b"OVERQUOTA"), (errors.Limit, b"LIMIT"), (errors.Unavailable, b"UNAVAILABLE"),
+    (errors.InUse, b"INUSE"), (errors.TooBig, b"TOOBIG"), (errors.StoreError, b"UNAVAILABLE"),
+])
+def test_errors_of_the_store(client, monkeypatch, error, code):
+    def fails(self, *arguments):
+        raise error()
+    monkeypatch.setattr(Account, "deliver", fails)
+    assert client.append(MESSAGE)[-1].startswith(b"NO [" + code + b"]")

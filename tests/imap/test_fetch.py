@@ -1,0 +1,166 @@
+"""FETCH: every item, parts, partial reads, \\Seen, what is kept, big messages."""
+import pytest
+
+from phenmail_protocols.imap.commands import fetch, messages
+
+PLAIN = b"From: Ann <a@b>\r\nSubject: one\r\n two\r\nTo: c@d\r\n\r\nhello\r\nworld\r\n"
+INNER = b"Subject: inner\r\nContent-Type: multipart/alternative; boundary=i\r\n\r\n--i\r\n\r\nfirst\r\n--i\r\n\r\nsecond\r\n--i--\r\n"
+MIXED = (b"Subject: outer\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\npreamble\r\n"
+         b"--o\r\nContent-Type: text/html\r\n\r\n<p>\r\n--o\r\nContent-Type: message/rfc822\r\n\r\n" + INNER + b"\r\n--o--\r\n")
+
+
+def seed(client):
+    client.append(PLAIN, flags="(\\Flagged)", date='"17-Jul-1996 02:44:25 -0700"')
+    client.append(MIXED)
+    return client
+
+
+@pytest.fixture(scope="module")
+def reading(lasting):
+    return seed(lasting)
+
+
+@pytest.fixture
+def seeded(client):
+    return seed(client)
+
+
+def literal(data):
+    return b"{%d}\r\n" % len(data) + data
+
+
+@pytest.mark.parametrize("items, answer", [
+    ("UID", b"UID 1"), ("FLAGS", rb"FLAGS (\Flagged \Recent)"), ("RFC822.SIZE", b"RFC822.SIZE %d" % len(PLAIN)),
+    ("INTERNALDATE", b'INTERNALDATE "17-Jul-1996 09:44:25 +0000"'),
+    ("FAST", rb'FLAGS (\Flagged \Recent) INTERNALDATE "17-Jul-1996 09:44:25 +0000" RFC822.SIZE %d' % len(PLAIN)),
+    ("ENVELOPE", b'ENVELOPE (NIL "one two" (("Ann" NIL "a" "b")) (("Ann" NIL "a" "b")) (("Ann" NIL "a" "b")) ((NIL NIL "c" "d")) NIL NIL NIL NIL)'),
+    ("BODY", b'BODY ("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 14 2)'),
+    ("BODYSTRUCTURE", b'BODYSTRUCTURE ("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 14 2 NIL NIL NIL NIL)'),
+    ("BODY.PEEK[]", b"BODY[] " + literal(PLAIN)),
+    ("BODY.PEEK[HEADER]", b"BODY[HEADER] " + literal(PLAIN[:-14])),
+    ("RFC822.HEADER", b"RFC822.HEADER " + literal(PLAIN[:-14])),
+    ("BODY.PEEK[TEXT]", b"BODY[TEXT] " + literal(b"hello\r\nworld\r\n")),
+    ("BODY.PEEK[1]", b"BODY[1] " + literal(b"hello\r\nworld\r\n")),
+    ("BODY.PEEK[1.MIME]", b"BODY[1.MIME] " + literal(PLAIN[:-14])),
+    ("BODY.PEEK[1.1]", b"BODY[1.1] " + literal(b"")),
+    ("BODY.PEEK[2]", b"BODY[2] " + literal(b"")),
+    ("BODY.PEEK[1.HEADER]", b"BODY[1.HEADER] " + literal(b"")),
+    ("BODY.PEEK[HEADER.FIELDS (subject X)]", b"BODY[HEADER.FIELDS (subject X)] " + literal(b"Subject: one\r\n two\r\n\r\n")),
+    ("BODY.PEEK[HEADER.FIELDS (subject)]<9.3>", b"BODY[HEADER.FIELDS (subject)]<9> " + literal(b"one")),
+    ("BODY.PEEK[HEADER.FIELDS.NOT (subject to)]", b"BODY[HEADER.FIELDS.NOT (subject to)] " + literal(b"From: Ann <a@b>\r\n\r\n")),
+    ("BODY.PEEK[]<6.3>", b"BODY[]<6> " + literal(b"Ann")),
+    ("BODY.PEEK[TEXT]<7.100>", b"BODY[TEXT]<7> " + literal(b"world\r\n")),
+    ("BODY.PEEK[]<5000.3>", b"BODY[]<5000> " + literal(b"")),
+    ("(UID BODY.PEEK[1]<0.5> FLAGS BODY.PEEK[1]<5.2>)",
+     rb"UID 1 FLAGS (\Flagged \Recent) BODY[1]<0> " + literal(b"hello") + b" BODY[1]<5> " + literal(b"\r\n")),
+])
+def test_items(reading, items, answer):
+    assert reading.ok("FETCH 1 " + items) == [b"* 1 FETCH (" + answer + b")"]
+    assert reading.ok("FETCH 1 " + items) == [b"* 1 FETCH (" + answer + b")"]
+
+
+@pytest.mark.parametrize("part, octets", [
+    ("1", b"<p>"), ("1.MIME", b"Content-Type: text/html\r\n\r\n"), ("2", INNER), ("2.HEADER", INNER[:INNER.index(b"--i")]),
+    ("2.TEXT", INNER[INNER.index(b"--i"):]), ("2.1", b"first"), ("2.2", b"second"), ("2.3", b""), ("3", b""), ("1.1", b""), ("2.1.1", b""),
+    ("2.MIME", b"Content-Type: message/rfc822\r\n\r\n"), ("2.1.MIME", b"\r\n"), ("1.TEXT", b""), ("2.HEADER.FIELDS (SUBJECT)", b"Subject: inner\r\n\r\n"),
+])
+def test_parts(reading, part, octets):
+    assert reading.ok("UID FETCH 2 BODY.PEEK[%s]" % part) == [b"* 2 FETCH (UID 2 BODY[%s] " % part.encode() + literal(octets) + b")"]
+
+
+def test_all_messages_in_their_order(reading):
+    assert [line[:17] for line in reading.ok("FETCH 2,1 (UID)")] == [b"* 1 FETCH (UID 1)", b"* 2 FETCH (UID 2)"]
+    assert [line[:17] for line in reading.ok("UID FETCH 2:*,1,77 (FLAGS)")] == [b"* 1 FETCH (UID 1 ", b"* 2 FETCH (UID 2 "]
+    assert reading.ok("UID FETCH 50:60 FLAGS") == []
+    assert [line[:17] for line in reading.ok("UID FETCH 50:* UID")] == [b"* 2 FETCH (UID 2)"]
+
+
+@pytest.mark.parametrize("numbers", ["3", "1:3", "1,3", "3:*"])
+def test_numbers_beyond_the_last(reading, numbers):
+    assert reading.ask("FETCH %s FLAGS" % numbers)[-1].startswith(b"BAD")
+
+
+def test_an_empty_mailbox(client):
+    assert client.ask("FETCH 1:* FLAGS")[-1].startswith(b"BAD")
+    assert client.ok("UID FETCH 1:* FLAGS") == []
+
+
+@pytest.mark.parametrize("items", ["BODY[]", "BODY[TEXT]", "RFC822", "RFC822.TEXT", "BODY[1]", "BODY[HEADER.FIELDS (To)]"])
+def test_reading_sets_seen_and_says_so_once(seeded, connect, items):
+    other = connect()
+    line, = seeded.ok("FETCH 1 " + items)
+    assert line.startswith(rb"* 1 FETCH (FLAGS (\Flagged \Seen \Recent) ")
+    line, = seeded.ok("FETCH 1 " + items)
+    assert b"FLAGS" not in line
+    assert other.ok("NOOP") == [rb"* 1 FETCH (UID 1 FLAGS (\Flagged \Seen))"]
+
+
+@pytest.mark.parametrize("items", ["BODY.PEEK[]", "RFC822.HEADER", "ENVELOPE", "BODYSTRUCTURE", "BODY.PEEK[HEADER.FIELDS (To)]"])
+def test_peeking_sets_nothing(seeded, items):
+    seeded.ok("FETCH 1 " + items)
+    assert seeded.ok("SEARCH SEEN") == [b"* SEARCH"]
+
+
+def test_flags_of_others_that_fetch_told_are_not_told_again(seeded, connect):
+    connect().ok("STORE 1 +FLAGS (\\Seen)")
+    assert seeded.ok("FETCH 1 FLAGS") in ([rb"* 1 FETCH (FLAGS (\Flagged \Seen \Recent))"],
+                                          [rb"* 1 FETCH (FLAGS (\Flagged \Seen \Recent))", rb"* 1 FETCH (UID 1 FLAGS (\Flagged \Seen \Recent))"])
+    assert seeded.ok("NOOP") == []
+
+
+def test_a_keyword_of_another_is_told_before_it_is_seen(seeded, connect):
+    connect().ok("STORE 1 +FLAGS.SILENT ($New)")
+    lines = seeded.ok("NOOP")
+    assert b"$New" in lines[0] and lines[0].startswith(b"* FLAGS ") and lines[1].startswith(b"* 1 FETCH")
+
+
+def test_many_messages_more_than_a_batch(client):
+    client.append(PLAIN)
+    for _ in range(9):
+        client.ok("COPY 1:* INBOX")
+    assert client.ok("FETCH * UID") == [b"* 512 FETCH (UID 512)"]
+    for items in ("FLAGS", "BODY.PEEK[HEADER.FIELDS (To)]", "BODY.PEEK[1]", "(ENVELOPE BODY[])"):
+        lines = client.ok("FETCH 1:* " + items)
+        assert [line.split(b" ")[1] for line in lines] == [b"%d" % number for number in range(1, 513)], items
+
+
+def test_a_big_message_streams(client, monkeypatch):
+    """The way of big messages, with small ones: nothing may depend on where chunks end."""
+    monkeypatch.setattr(messages, "SMALL", 10)
+    client.append(PLAIN)
+    client.append(MIXED)
+    assert client.ok("FETCH 1 BODY.PEEK[]") == [b"* 1 FETCH (BODY[] " + literal(PLAIN) + b")"]
+    assert client.ok("FETCH 1 BODY.PEEK[HEADER]") == [b"* 1 FETCH (BODY[HEADER] " + literal(PLAIN[:-14]) + b")"]
+    assert client.ok("FETCH 2 BODY.PEEK[2.2]") == [b"* 2 FETCH (BODY[2.2] " + literal(b"second") + b")"]
+    assert client.ok("FETCH 2 BODY.PEEK[2]<3.10>") == [b"* 2 FETCH (BODY[2]<3> " + literal(INNER[3:13]) + b")"]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("message", [PLAIN, b"A: b\r\n\r\n", b"A: b\r\n", b"\r\nbody", b"\r\n\r\n", b"A: b\r\n\r\n\r\n\r\nx"])
+def test_the_header_of_a_big_message(message, cut):
+    class Content:
+        size = messages.SMALL + 1
+
+        def chunks(self, start=0, length=None):
+            return (message[at:at + cut] for at in range(start, len(message), cut))
+    end = message.find(b"\r\n\r\n")
+    expected = b"\r\n" if message.startswith(b"\r\n") else message[:end + 4] if end >= 0 else message
+    assert messages.Message(1, Content(), {}).header() == expected
+
+
+def test_a_message_that_lost_octets_ends_the_connection(client, monkeypatch):
+    """The client was told how many would come: anything else would be read as answers."""
+    class Short(messages.Message):
+        def octets(self, start, end):
+            self._whole = None
+            return self._exactly(start, end - start + 5)
+    client.append(PLAIN)
+    monkeypatch.setattr(fetch, "Message", Short)
+    client.send(b"x FETCH 1 BODY.PEEK[]\r\n")
+    rest = b""
+    while True:
+        piece = client.socket.recv(65536)
+        if not piece:
+            break
+        rest += piece
+    assert b"x OK" not in rest and b"x NO" not in rest

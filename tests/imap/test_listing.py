@@ -1,0 +1,93 @@
+"""LIST and LSUB in all their forms."""
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phenmail_protocols.imap.commands.listing import matches
+
+
+@pytest.mark.parametrize("pattern, name, fits", [
+    ("*", "a/b", True), ("%", "a", True), ("%", "a/b", False), ("%/%", "a/b", True), ("a*", "a/b/c", True), ("a/%", "a/b/c", False),
+    ("a%c", "abc", True), ("a%c", "a/c", False), ("*c", "a/b/c", True), ("", "", True), ("", "a", False), ("a", "A", False),
+    ("inbox", "INBOX", True), ("InB*", "INBOX", True), ("%box", "INBOX", True), ("inbox/%", "INBOX/a", True), ("x*", "INBOX", False),
+    ("**", "a", True), ("%%", "a/b", False), ("*%", "a/b", True), ("%*", "a/b", True), ("a", "ab", False), ("ab", "a", False),
+    ("a.b", "axb", False), ("(a)", "(a)", True),
+])
+def test_patterns(pattern, name, fits):
+    assert matches(pattern, name) is fits
+
+
+def _simply(pattern, name):
+    """The same by trying all ways: fine for short ones."""
+    if not pattern:
+        return not name
+    if pattern[0] in "*%":
+        return _simply(pattern[1:], name) or bool(name) and (pattern[0] == "*" or name[0] != "/") and _simply(pattern, name[1:])
+    return bool(name) and name[0] == pattern[0] and _simply(pattern[1:], name[1:])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("a/*%", max_size=6), st.text("a/", max_size=6))
+def test_patterns_against_a_simple_matcher(pattern, name):
+    assert matches(pattern, name) == _simply(pattern, name)
+
+
+def test_many_wildcards_take_no_long_time():
+    assert not matches("*a" * 200 + "b", "a" * 200)
+
+
+@pytest.fixture(scope="module")
+def listed(lasting):
+    lasting.ok("CREATE Lists/dev/old")
+    lasting.ok("CREATE Lists")
+    lasting.ok("SUBSCRIBE Lists/dev/old")
+    lasting.ok("SUBSCRIBE lost/and/gone")
+    for name in ("Archive", "Drafts", "Junk", "Trash"):
+        lasting.ok("UNSUBSCRIBE " + name)
+    return lasting
+
+
+def lines(client, command):
+    return [line.decode()[2:] for line in client.ok(command)]
+
+
+def test_list(listed):
+    assert lines(listed, 'LIST "" *') == [
+        'LIST (\\HasNoChildren) "/" INBOX', 'LIST (\\HasNoChildren \\Archive) "/" Archive', 'LIST (\\HasNoChildren \\Drafts) "/" Drafts',
+        'LIST (\\HasNoChildren \\Junk) "/" Junk', 'LIST (\\HasChildren) "/" Lists', 'LIST (\\Noselect \\HasChildren) "/" Lists/dev',
+        'LIST (\\HasNoChildren) "/" Lists/dev/old', 'LIST (\\HasNoChildren \\Sent) "/" Sent', 'LIST (\\HasNoChildren \\Trash) "/" Trash']
+    assert lines(listed, 'LIST "" ""') == ['LIST (\\Noselect) "/" ""']
+    assert lines(listed, 'LIST Lists/ %') == ['LIST (\\Noselect \\HasChildren) "/" Lists/dev']
+    assert lines(listed, 'LIST "" nothing') == []
+    assert lines(listed, 'LIST "" iNbOx') == ['LIST (\\HasNoChildren) "/" INBOX']
+
+
+def test_lsub(listed):
+    # A name that is not subscribed stands for what is subscribed below it, where % stops at it (RFC 3501 6.3.9).
+    subscribed = lines(listed, 'LSUB "" *')
+    assert 'LSUB () "/" Lists/dev/old' in subscribed and 'LSUB () "/" lost/and/gone' in subscribed
+    assert not any("Noselect" in line for line in subscribed)
+    above = lines(listed, 'LSUB "" %')
+    assert 'LSUB (\\Noselect) "/" Lists' in above and 'LSUB (\\Noselect) "/" lost' in above
+    assert lines(listed, 'LSUB "" Lists/%') == ['LSUB (\\Noselect) "/" Lists/dev']
+
+
+def test_list_extended(listed):
+    assert lines(listed, 'LIST (SUBSCRIBED) "" (Lists* lost*)') == [
+        'LIST (\\Subscribed \\HasNoChildren) "/" Lists/dev/old', 'LIST (\\NonExistent \\Subscribed \\HasNoChildren) "/" lost/and/gone']
+    assert lines(listed, 'LIST (SUBSCRIBED RECURSIVEMATCH) "" %')[-2:] == [
+        'LIST (\\Subscribed \\HasNoChildren \\Sent) "/" Sent',
+        'LIST (\\NonExistent \\HasChildren) "/" lost ("CHILDINFO" ("SUBSCRIBED"))']
+    assert 'LIST (\\HasChildren) "/" Lists ("CHILDINFO" ("SUBSCRIBED"))' in lines(listed, 'LIST (RECURSIVEMATCH SUBSCRIBED) "" %')
+    assert lines(listed, 'LIST (SPECIAL-USE) "" * RETURN (SUBSCRIBED)')[-2:] == [
+        'LIST (\\Subscribed \\HasNoChildren \\Sent) "/" Sent', 'LIST (\\HasNoChildren \\Trash) "/" Trash']
+    assert lines(listed, 'LIST () "" "" RETURN (CHILDREN)') == []
+    assert lines(listed, 'LIST (REMOTE) "" INBOX') == ['LIST (\\HasNoChildren) "/" INBOX']
+    assert listed.ask('LIST (RECURSIVEMATCH) "" *')[-1].startswith(b"BAD")
+    assert listed.ask('LIST (RECURSIVEMATCH REMOTE) "" *')[-1].startswith(b"BAD")
+
+
+def test_list_status(listed):
+    found = lines(listed, 'LIST "" (Lists Lists/dev) RETURN (STATUS (MESSAGES UIDNEXT))')
+    assert found == ['LIST (\\HasChildren) "/" Lists', 'STATUS Lists (MESSAGES 0 UIDNEXT 1)',
+                     'LIST (\\NonExistent \\HasChildren) "/" Lists/dev']
