@@ -1,0 +1,87 @@
+"""The command line of the benchmarks."""
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+
+from . import delivery, mailbox, table
+
+ROWS = {"delivery": delivery, "mailbox": mailbox}
+
+
+class Bench:
+    """What every row may ask for."""
+
+    def __init__(self, options):
+        self.rounds = options.rounds
+        self.messages = options.messages
+        self.mailbox = options.mailbox
+        self.peers = not options.alone
+        self.python = options.python or sys.executable
+        self._folder = tempfile.mkdtemp(prefix="phenmail-bench-", dir=options.folder)
+        os.chmod(self._folder, 0o755)  # peers become other users
+        self._quiet = options.quiet
+
+    def folder(self, name):
+        """A new folder with `name` in its name."""
+        path = tempfile.mkdtemp(prefix=name + "-", dir=self._folder)
+        os.chmod(path, 0o755)
+        return path
+
+    def say(self, text):
+        """Tell who waits how far it is."""
+        if not self._quiet:
+            print("  %s" % text, file=sys.stderr, flush=True)
+
+    def close(self):
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def parser():
+    given = argparse.ArgumentParser(prog="python3 -m tests.bench", description="Measures phenmail beside other servers.")
+    given.add_argument("rows", nargs="*", metavar="row", help="of %s; all without one" % ", ".join(ROWS))
+    given.add_argument("--rounds", type=int, default=3, help="how often the servers take turns")
+    given.add_argument("--messages", type=int, default=2000, help="sent in one turn of delivery")
+    given.add_argument("--mailbox", type=int, default=10000, help="messages in the large mailbox")
+    given.add_argument("--folder", help="where everything lies (default: the temporary folder)")
+    given.add_argument("--python", help="the interpreter that runs the Python servers")
+    given.add_argument("--alone", action="store_true", help="without peers")
+    given.add_argument("--quiet", action="store_true", help="only the table")
+    given.add_argument("--out", help="append the table to this file")
+    return given
+
+
+def main(arguments=None):
+    options = parser().parse_args(arguments)
+    unknown = set(options.rows) - set(ROWS)
+    if unknown:
+        parser().error("unknown row: %s" % ", ".join(sorted(unknown)))
+    failed = False
+    tell(options.out, "%s, %s, load %.1f" % (time.strftime("%Y-%m-%d %H:%M"), machine(options), os.getloadavg()[0]))
+    tell(options.out, table.columns(table.HEAD))
+    for name in options.rows or ROWS:
+        bench = Bench(options)
+        try:
+            for row in ROWS[name].run(bench):
+                failed = failed or row.passed is False
+                tell(options.out, table.line(row))
+        finally:
+            bench.close()
+    return 1 if failed else 0
+
+
+def machine(options):
+    return "%d processors, %s" % (os.cpu_count(), os.path.basename(options.python or sys.executable) + " %d.%d.%d" % sys.version_info[:3])
+
+
+def tell(path, text):
+    print(text, flush=True)
+    if path:
+        with open(path, "a") as file:
+            file.write(text + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

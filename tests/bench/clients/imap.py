@@ -1,0 +1,84 @@
+"""An IMAP client that only sends commands and reads to the tagged answer."""
+import itertools
+import socket
+import time
+
+from ..messages import ADDRESS, PASSPHRASE
+
+
+class Refused(Exception):
+    """The tagged answer was not OK."""
+
+
+class Imap:
+    """A connection on which nobody has logged in yet; `context`: an ssl.SSLContext for implicit TLS."""
+
+    def __init__(self, port, context=None):
+        self.socket = socket.create_connection(("127.0.0.1", port), 120)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket)
+        self._tags = itertools.count(1)
+        self.until(b"\r\n")
+
+    def until(self, end):
+        """All that comes until it ends with `end`."""
+        pieces, tail = [], b""
+        while not tail.endswith(end):
+            piece = self.socket.recv(262144)
+            if not piece:
+                raise ConnectionError("the server closed the connection")
+            pieces.append(piece)
+            tail = (tail + piece)[-64:]
+        return b"".join(pieces)
+
+    def login(self):
+        self.command(b"LOGIN %s %s" % (ADDRESS.encode("ascii"), PASSPHRASE.encode("ascii")))
+        return self
+
+    def command(self, command):
+        """Run it and return all that came, the tagged line included. Raises Refused."""
+        tag = b"b%d" % next(self._tags)
+        self.socket.sendall(tag + b" " + command + b"\r\n")
+        return self.tagged(tag, command)
+
+    def tagged(self, tag, command=b""):
+        """What comes up to the line with `tag`, which no message holds at the start of a line."""
+        mark = b"\r\n%s " % tag
+        pieces, tail = [b"\r\n"], b"\r\n"
+        while True:
+            piece = self.socket.recv(262144)
+            if not piece:
+                raise ConnectionError("the server closed the connection")
+            pieces.append(piece)
+            tail = (tail + piece)[-1024:]
+            found = tail.rfind(mark)
+            if found >= 0 and tail.endswith(b"\r\n"):
+                if tail[found + len(mark):][:2] != b"OK":
+                    raise Refused("%r: %r" % (command[:60], tail[found:]))
+                return b"".join(pieces)
+
+    def timed(self, command):
+        """(seconds, answer)."""
+        began = time.perf_counter()
+        answer = self.command(command)
+        return time.perf_counter() - began, answer
+
+    def append(self, mailbox, data):
+        """APPEND with a literal that waits for no prompt."""
+        tag = b"b%d" % next(self._tags)
+        self.socket.sendall(b"%s APPEND %s {%d+}\r\n%s\r\n" % (tag, mailbox, len(data), data))
+        self.tagged(tag, b"APPEND")
+
+    def idle(self):
+        """Begin IDLE; `until` then waits for news, `done` ends it."""
+        self._idle = b"b%d" % next(self._tags)
+        self.socket.sendall(self._idle + b" IDLE\r\n")
+        self.until(b"\r\n")
+
+    def done(self):
+        self.socket.sendall(b"DONE\r\n")
+        self.tagged(self._idle, b"IDLE")
+
+    def close(self):
+        self.socket.close()

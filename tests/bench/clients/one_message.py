@@ -1,0 +1,41 @@
+"""Sends one message over an open SMTP or LMTP connection, for what is timed message by message."""
+import socket
+import time
+
+from ..messages import ADDRESS
+
+
+class OneMessage:
+    """`greeting`: b"EHLO" or b"LHLO"."""
+
+    def __init__(self, port, greeting):
+        self._socket = socket.create_connection(("127.0.0.1", port), 60)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._answer()
+        self._ask(greeting + b" client.example")
+
+    def send(self, data):
+        """The moment (time.perf_counter) at which its acceptance was there."""
+        self._ask(b"MAIL FROM:<sender@other.example>")
+        self._ask(b"RCPT TO:<%s>" % ADDRESS.encode("ascii"))
+        self._ask(b"DATA")
+        self._socket.sendall(data + b".\r\n")
+        self._answer()
+        return time.perf_counter()
+
+    def _ask(self, line):
+        self._socket.sendall(line + b"\r\n")
+        self._answer()
+
+    def _answer(self):
+        data = b""
+        while not data.endswith(b"\n") or data[data.rfind(b"\n", 0, -1) + 4:][:1] == b"-":
+            piece = self._socket.recv(4096)
+            if not piece:
+                raise ConnectionError("the server closed the connection")
+            data += piece
+        if data[:1] not in b"23":
+            raise ConnectionError("refused: %r" % data)
+
+    def close(self):
+        self._socket.close()

@@ -1,0 +1,83 @@
+"""The mail of the benchmarks: always the same, no two messages alike."""
+import os
+import random
+
+USER = "me"
+DOMAIN = "bench.example"
+ADDRESS = "%s@%s" % (USER, DOMAIN)
+PASSPHRASE = "the-bench-passphrase"
+SERIAL = b"X-Serial: "
+NEEDLE = "quinquereme"  # in one of 500 messages
+
+_HEADER = """\
+From: Some Sender <sender%(number)d@other.example>
+To: %(to)s
+Subject: Message %(number)d about %(topic)s
+Date: Tue, 14 Nov 2023 22:%(minute)02d:%(second)02d +0000
+Message-ID: <%(serial)s@other.example>
+MIME-Version: 1.0
+Content-Type: text/plain; charset=us-ascii
+X-Serial: %(serial)s
+
+"""
+_WORDS = ("harbour rope gull mast anchor cargo lighthouse tide quay barrel compass chart storm sail keel rudder "
+          "fathom knot bosun ballast wharf buoy").split()
+
+
+def message(number, serial, size=2048, needle=False):
+    """A message of about `size` octets with CRLF line ends; `serial` tells it from all others."""
+    chance = random.Random(number)
+    lines = (_HEADER % dict(number=number, to=ADDRESS, topic=chance.choice(_WORDS), minute=number // 60 % 60,
+                            second=number % 60, serial=serial)).split("\n")
+    length = sum(map(len, lines)) + 2 * len(lines)
+    if needle:
+        lines.insert(-1, "The %s came in." % NEEDLE.capitalize())
+    while length < size:
+        lines.insert(-1, " ".join(chance.choice(_WORDS) for _ in range(10)))
+        length += len(lines[-2]) + 2
+    return "\r\n".join(lines).encode("ascii")
+
+
+def fill(folder, count):
+    """Write `count` messages into a new Maildir folder, as other programs name them; nine of ten were read."""
+    make(folder)
+    for number in range(1, count + 1):
+        data = message(number, "kept-%d" % number, 1200 + number * 37 % 2400, number % 500 == 0)
+        stored = data.replace(b"\r\n", b"\n")
+        name = "%d.M%06dP7Q%d.bench,S=%d,W=%d:2,%s" % (
+            1700000000 + number, number, number, len(stored), len(data), "" if number % 10 == 0 else "S")
+        path = os.path.join(folder, "cur", name)
+        with open(path, "wb") as file:
+            file.write(stored)
+        os.chmod(path, 0o644)
+        os.utime(path, (1700000000 + number, 1700000000 + number))
+
+
+def make(folder):
+    for part in ("tmp", "new", "cur"):
+        os.makedirs(os.path.join(folder, part))
+
+
+def copy(source, target):
+    """A second Maildir with the same messages; the files are shared (nobody writes into a message)."""
+    make(target)
+    for name in os.listdir(os.path.join(source, "cur")):
+        os.link(os.path.join(source, "cur", name), os.path.join(target, "cur", name))
+
+
+def serials(folder):
+    """The serial of every message that lies in a Maildir folder: a list."""
+    found = []
+    for part in ("new", "cur"):
+        for entry in os.scandir(os.path.join(folder, part)):
+            with open(entry.path, "rb") as file:
+                data = file.read(4096)
+            start = data.find(SERIAL)
+            if start >= 0:
+                found.append(data[start + len(SERIAL):data.index(b"\n", start)].strip().decode("ascii"))
+    return found
+
+
+def count(folder):
+    """How many messages lie in a Maildir folder."""
+    return sum(len(os.listdir(os.path.join(folder, part))) for part in ("new", "cur"))

@@ -1,0 +1,72 @@
+"""Our own server: a prepared root folder, and the program over it."""
+import json
+import os
+import sys
+
+from phenmail_protocols.accounts import secrets
+
+from ..messages import DOMAIN, PASSPHRASE, USER
+from .process import Child, await_file
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+
+class Phenmail:
+    """`python` runs it; `start` returns once clients can connect. `ports` by service."""
+
+    name = "phenmail"
+    waits = False  # accepted is delivered
+
+    def __init__(self, folder, python=sys.executable):
+        self.root = os.path.join(folder, "root")
+        self.python = python
+        self.child = None
+        self.ports = {}
+        self.maildir = os.path.join(self.root, USER, "mail")
+        self._ports_file = os.path.join(folder, "ports.json")
+        self._log = os.path.join(folder, "log")
+        self._prepare()
+
+    def _prepare(self):
+        system = os.path.join(self.root, "device", "system", "mail")
+        os.makedirs(system)
+        os.makedirs(self.maildir)
+        with open(os.path.join(system, "mail.jcfg"), "w") as file:
+            json.dump(_settings(), file, indent=1)
+        with open(os.path.join(self.maildir, "mail.jcfg"), "w") as file:
+            json.dump({"passphrase": secrets.hash_passphrase(PASSPHRASE),
+                       "scram": secrets.scram_secret(PASSPHRASE), "pop3pwd": secrets.obscure(PASSPHRASE)}, file)
+
+    def launch(self):
+        """Start it without waiting for it."""
+        if os.path.exists(self._ports_file):
+            os.unlink(self._ports_file)
+        self.child = Child([self.python, os.path.join(TOP, "phenmail.py"), "--root", self.root,
+                            "--ports-file", self._ports_file], self._log)
+
+    def start(self):
+        self.launch()
+        await_file(self.child, self._ports_file)
+        with open(self._ports_file) as file:
+            self.ports = json.load(file)
+        return self
+
+    @property
+    def smtp(self):
+        return self.ports["smtp"]
+
+    def stop(self):
+        if self.child is not None:
+            self.child.stop()
+
+
+def _settings():
+    def loopback(tls):
+        return {"host": "127.0.0.1", "port": 0, "tls": tls}
+    return {
+        "sender-domain": DOMAIN,
+        "domains": {DOMAIN: {USER: "/%s/mail" % USER, "postmaster": ":" + USER, "abuse": ":" + USER}},
+        "smtp": {"listen": [loopback("starttls")]}, "relay": {"listen": [loopback("implicit")]},
+        "imap": {"listen": [loopback("starttls"), loopback("implicit")]},
+        "pop": {"listen": [loopback("starttls"), loopback("implicit")]},
+        "limits": {"connections": 20000, "connections-per-address": 20000}}

@@ -1,0 +1,103 @@
+"""A server as a child process: started, looked at through /proc, ended by its process id."""
+import os
+import signal
+import socket
+import subprocess
+import time
+
+PATIENCE = 30.0
+
+
+class Missing(Exception):
+    """The server's program is not on this machine, or can't be run by this user."""
+
+
+class Child:
+    """A program in a process group of its own; what it prints goes to `log`."""
+
+    def __init__(self, arguments, log, environment=None):
+        with open(log, "ab") as output:
+            self._process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                env=dict(os.environ, **(environment or {})))
+        self.log = log
+        self.pid = self._process.pid
+
+    def check(self):
+        """Raises RuntimeError with the log's end when the program is over."""
+        if self._process.poll() is not None:
+            with open(self.log, "rb") as file:
+                raise RuntimeError("the server ended: %s" % file.read()[-2000:].decode("utf-8", "replace"))
+
+    def stop(self):
+        """End it and what it started: SIGTERM to its group, and SIGKILL after a while."""
+        self._signal(signal.SIGTERM)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGKILL)
+            self._process.wait(10)
+
+    def _signal(self, number):
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def memory(self):
+        """Its resident set in bytes."""
+        return status(self.pid, "VmRSS")
+
+    def most_memory(self):
+        """The largest that its resident set ever was, or since `forget_most_memory`."""
+        return status(self.pid, "VmHWM")
+
+    def forget_most_memory(self):
+        with open("/proc/%d/clear_refs" % self.pid, "w") as file:
+            file.write("5")
+
+    def processor_seconds(self):
+        with open("/proc/%d/stat" % self.pid) as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def status(pid, field):
+    """A size of /proc/PID/status in bytes."""
+    with open("/proc/%d/status" % pid) as file:
+        for line in file:
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+    raise KeyError(field)
+
+
+def free_port():
+    """A port of the loopback that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def await_banner(child, port):
+    """Wait until a server greets on `port`."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        child.check()
+        try:
+            with socket.create_connection(("127.0.0.1", port), 5) as connection:
+                if connection.recv(512):
+                    return
+        except OSError:
+            pass
+        if time.monotonic() > end:
+            raise RuntimeError("no server on port %d after %d s" % (port, PATIENCE))
+        time.sleep(0.02)
+
+
+def await_file(child, path):
+    end = time.monotonic() + PATIENCE
+    while not os.path.exists(path):
+        child.check()
+        if time.monotonic() > end:
+            raise RuntimeError("%s did not appear" % path)
+        time.sleep(0.005)

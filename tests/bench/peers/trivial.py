@@ -1,0 +1,80 @@
+"""The ceiling: a threaded socketserver that checks nothing; run as a program it is the server.
+
+It answers every line, and a message it writes, flushes, renames and flushes the
+directory. Whatever a Python server does beyond that costs time on top.
+"""
+import itertools
+import os
+import socketserver
+import sys
+
+from ..messages import make
+from .process import Child, await_banner, free_port
+
+
+class Trivial:
+    name = "trivial"
+    waits = False
+
+    def __init__(self, folder, python=sys.executable):
+        self.maildir = os.path.join(folder, "mail")
+        make(self.maildir)
+        self.smtp = free_port()
+        self._python = python
+        self._log = os.path.join(folder, "log")
+        self.child = None
+
+    def start(self):
+        self.child = Child([self._python, "-m", __name__, str(self.smtp), self.maildir], self._log)
+        await_banner(self.child, self.smtp)
+        return self
+
+    def stop(self):
+        if self.child is not None:
+            self.child.stop()
+
+
+class Server(socketserver.ThreadingTCPServer):
+    request_queue_size = 128
+    daemon_threads = True
+    allow_reuse_address = True
+    maildir = None
+    numbers = itertools.count()
+
+
+class Handler(socketserver.StreamRequestHandler):
+    disable_nagle_algorithm = True
+
+    def handle(self):
+        self.wfile.write(b"220 trivial\r\n")
+        for line in self.rfile:
+            verb = line[:4].upper()
+            if verb == b"DATA":
+                self.wfile.write(b"354 go\r\n")
+                self._keep()
+            elif verb == b"QUIT":
+                self.wfile.write(b"221 bye\r\n")
+                return
+            self.wfile.write(b"250 ok\r\n")
+
+    def _keep(self):
+        name = "%d.bench" % next(self.server.numbers)
+        temporary = "%s/tmp/%s" % (self.server.maildir, name)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(descriptor, b"".join(iter(self.rfile.readline, b".\r\n")))
+        os.fsync(descriptor)
+        os.close(descriptor)
+        os.rename(temporary, "%s/new/%s" % (self.server.maildir, name))
+        directory = os.open(self.server.maildir + "/new", os.O_RDONLY)
+        os.fsync(directory)
+        os.close(directory)
+
+
+def serve(port, maildir):
+    with Server(("127.0.0.1", port), Handler) as server:
+        server.maildir = maildir
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), sys.argv[2])
