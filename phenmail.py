@@ -146,6 +146,8 @@ def _serve(root, options):
     import os
     import signal
     import threading
+    if options.ports_file and os.path.exists(options.ports_file):
+        os.unlink(options.ports_file)  # an earlier run's: they aren't ours
     _make_root_if_needed(root, options)
     server = MailServer(root.path, device=root.device)
     over = threading.Event()

@@ -9,7 +9,7 @@ from ..disk import atomic
 
 _CONFIGURATION = """\
 # phenmail's configuration: JSON, and comments after a hash mark.
-# All keys are described in README.txt and in conf/mail.jcfg.
+# conf/device/system/mail/mail.jcfg in phenmail's folder explains every key.
 # "python3 phenmail.py check" looks it over; a running server takes changes of
 # "domains" at once and others at SIGHUP or the next start.
 {

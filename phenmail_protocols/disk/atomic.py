@@ -10,6 +10,7 @@ flush: delivery needs one per message, and ten connections need them at once.
 import os
 import threading
 
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # in a folder that isn't our own
 
 def sync_directory(path):
     """Flush the entries of directory ``path`` to the disk; raises OSError."""
@@ -36,7 +37,7 @@ def write_file(path, data, mode=0o600):
     temporary = os.path.join(folder, ".%s.%d.%d.tmp" % (
         name, os.getpid(), threading.get_ident()))
     descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINKS, mode)
     try:
         try:
             view = memoryview(data)

@@ -1,0 +1,115 @@
+"""MailServer inside another program: two of them, and nothing left after."""
+import email.message
+import imaplib
+import os
+import smtplib
+import threading
+
+import pytest
+
+import phenmail
+
+
+def ours():
+    return [thread.name for thread in threading.enumerate()
+            if thread.name.startswith("phenmail")]
+
+
+def subjects(server, user="alice@example.org", passphrase="secret"):
+    client = imaplib.IMAP4("127.0.0.1", server.port("imap"))
+    client.starttls()
+    client.login(user, passphrase)
+    client.select()
+    found = [client.fetch(number, "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+             [1][0][1].strip() for number in client.search(None, "ALL")
+             [1][0].split()]
+    client.logout()
+    return found
+
+
+def test_two_servers_in_one_process_keep_apart():
+    users = {"alice@example.org": "secret"}
+    with phenmail.MailServer(users=users) as one:
+        with phenmail.MailServer(users=users) as two:
+            assert one.port("smtp") != two.port("smtp")
+            with smtplib.SMTP("127.0.0.1", one.port("smtp")) as client:
+                client.sendmail("x@example.com", ["alice@example.org"],
+                                "Subject: one\r\n\r\n")
+            assert subjects(one) == [b"Subject: one"]
+            assert subjects(two) == []
+    assert ours() == []
+
+
+def test_a_temporary_root_goes_with_the_server():
+    server = phenmail.MailServer(users={"a@example.org": "b"})
+    folder = server.root.path
+    server.start()
+    server.stop()
+    assert not os.path.exists(folder)
+    server.stop()  # again does no harm
+
+
+def test_a_given_root_stays_and_serves_again(tmp_path):
+    options = dict(
+        root=str(tmp_path / "root"), users={"alice@example.org": "secret"},
+        settings={
+            "smtp": {"host": "127.0.0.1", "port": 0}, "relay": False,
+            "imap": {"host": "127.0.0.1", "port": 0, "disable-ssl": True},
+            "pop": False})
+    with phenmail.MailServer(**options) as server:
+        server.send_mail(None, "alice@example.org", "Subject: kept\n\nhi\n")
+    with phenmail.MailServer(**options) as server:
+        assert subjects(server) == [b"Subject: kept"]
+
+
+def test_send_mail_takes_bytes_text_and_message_objects():
+    message = email.message.EmailMessage()
+    message["Subject"] = "object"
+    message.set_content("hello")
+    with phenmail.MailServer(users={"alice@example.org": "secret"}) as server:
+        server.send_mail("x@example.com", "alice@example.org", message)
+        server.send_mail("", ["alice@example.org"], b"Subject: bytes\n\n")
+        server.send_mail(None, ["alice@example.org"], "Subject: text\n\n")
+        assert subjects(server) == [
+            b"Subject: object", b"Subject: bytes", b"Subject: text"]
+        with pytest.raises(phenmail.MailRefused):
+            server.send_mail(None, "nobody@example.org", b"a: b\n\n")
+        with pytest.raises(ValueError):
+            server.send_mail(None, "no address at all", b"a: b\n\n")
+
+
+def test_a_port_that_is_not_offered_is_a_key_error():
+    with phenmail.MailServer(settings={"imap": False}) as server:
+        with pytest.raises(KeyError):
+            server.port("imaps")
+
+
+def test_settings_that_can_not_be_used_are_told():
+    with pytest.raises(Exception) as told:
+        phenmail.MailServer(settings={"imapp": True})
+    assert "imapp" in str(told.value) and "imap" in str(told.value)
+
+
+def test_a_server_that_can_not_bind_leaves_nothing(tmp_path):
+    first = phenmail.MailServer(users={"a@example.org": "b"})
+    with first:
+        second = phenmail.MailServer(
+            root=str(tmp_path / "r"), settings={
+                "smtp": {"host": "127.0.0.1", "port": first.port("smtp")}})
+        before = ours()
+        with pytest.raises(OSError):
+            second.start()
+        assert ours() == before
+
+
+def test_stop_tells_clients_goodbye():
+    server = phenmail.MailServer(users={"a@example.org": "b"})
+    server.start()
+    client = smtplib.SMTP("127.0.0.1", server.port("smtp"))
+    server.stop()
+    assert client.getreply()[0] == 421
+
+
+def test_public_names_are_there():
+    for name in phenmail.__all__:
+        assert hasattr(phenmail, name)

@@ -1,0 +1,212 @@
+"""phenmail.py as a person meets it: a child process, its output, its exit."""
+import imaplib
+import json
+import os
+import re
+import shutil
+import signal
+import smtplib
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PROGRAM = os.path.join(TOP, "phenmail.py")
+SETTINGS = {
+    "sender-domain": "example.org",
+    "domains": {"example.org": {
+        "postmaster": ":alice", "abuse": ":alice", "alice": "/alice/mail"}},
+    "smtp": {"host": "127.0.0.1", "port": 0},
+    "imap": {"host": "127.0.0.1", "port": 0},
+    "pop": {"host": "127.0.0.1", "port": 0},
+    "relay": {"host": "127.0.0.1", "port": 0}}
+
+
+def run(root, *words, **options):
+    """Run a word to its end: (exit code, output, errors)."""
+    process = subprocess.Popen(
+        [sys.executable, PROGRAM, "--root", str(root)] + list(words),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        universal_newlines=True)
+    output, errors = process.communicate(options.get("typed", ""), timeout=60)
+    return process.returncode, output, errors
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A root with alice, whose passphrase is "secret"."""
+    folder = tmp_path / "root" / "device" / "system" / "mail"
+    folder.mkdir(parents=True)
+    (folder / "mail.jcfg").write_text(json.dumps(SETTINGS))
+    code, _, errors = run(tmp_path / "root", "user", "passwd",
+                          "alice@example.org", typed="secret\n")
+    assert code == 0, errors
+    return tmp_path / "root"
+
+
+class Running:
+    """The program while it serves; ``ports`` once clients can connect."""
+
+    def __init__(self, root, *words):
+        self.ports_file = str(root) + ".ports"
+        self.begun = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, PROGRAM, "--root", str(root), "--ports-file",
+             self.ports_file] + list(words), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, universal_newlines=True)
+        # The table is printed before the file is written.
+        self.printed = []
+        for line in self.process.stdout:
+            self.printed.append(line)
+            if "port" in line and os.path.exists(self.ports_file):
+                break
+            if re.match(r"    ([0-9A-F]{2}:){31}", line):
+                break
+        self._wait_for_ports()
+
+    def _wait_for_ports(self):
+        end = time.monotonic() + 30
+        while not os.path.exists(self.ports_file):
+            assert self.process.poll() is None, self.process.stderr.read()
+            assert time.monotonic() < end, "no ports file appeared"
+        with open(self.ports_file) as file:
+            self.ports = json.load(file)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        _, self.errors = self.process.communicate(timeout=20)
+        return self.process.returncode
+
+
+def test_serves_and_ends_at_sigterm(root):
+    with Running(root) as server:
+        with smtplib.SMTP("127.0.0.1", server.ports["smtp"]) as client:
+            client.sendmail("a@example.com", ["alice@example.org"],
+                            "Subject: hi\r\n\r\nthere\r\n")
+        client = imaplib.IMAP4_SSL("127.0.0.1", server.ports["imaps"])
+        client.login("alice", "secret")
+        assert client.select("INBOX") == ("OK", [b"1"])
+        begun = time.monotonic()
+        assert server.end() == 0
+        assert time.monotonic() - begun < 5
+        with pytest.raises((imaplib.IMAP4.abort, OSError)):
+            client.noop()
+            client.noop()
+
+
+def test_the_first_start_prints_a_passphrase_that_works(tmp_path):
+    code, output, errors = run(tmp_path / "r", "init", "--domain",
+                               "Example.org", "--user", "eve")
+    assert code == 0, errors
+    assert "eve@example.org" in output
+    passphrase = re.search(r"passphrase +(\S+)", output).group(1)
+    path = tmp_path / "r" / "device" / "system" / "mail" / "mail.jcfg"
+    text = path.read_text().replace('"sender-domain"', """
+        "smtp": {"host": "127.0.0.1", "port": 0}, "pop": false, "relay": false,
+        "imap": {"host": "127.0.0.1", "port": 0}, "sender-domain" """)
+    path.write_text(text)
+    with Running(tmp_path / "r") as server:
+        client = imaplib.IMAP4_SSL("127.0.0.1", server.ports["imaps"])
+        assert client.login("eve", passphrase)[0] == "OK"
+        client.logout()
+    code, output, _ = run(tmp_path / "r", "init")
+    assert code == 1, "init must not touch a root that is there"
+
+
+def test_a_second_server_on_the_root_is_refused(root):
+    with Running(root) as server:
+        code, _, errors = run(root, "serve")
+        assert code == 1
+        assert "process %d" % server.process.pid in errors
+
+
+def test_words_work_beside_the_running_server(root):
+    with Running(root) as server:
+        code, _, errors = run(root, "user", "add", "bob@example.org",
+                              typed="bob's secret\n")
+        assert code == 0, errors
+        client = imaplib.IMAP4_SSL("127.0.0.1", server.ports["imaps"])
+        assert client.login("bob@example.org", "bob's secret")[0] == "OK"
+        client.logout()
+        code, output, _ = run(root, "check")
+        assert code == 0 and "alice/mail" in output
+        code, output, _ = run(root, "user", "list")
+        assert "bob@example.org" in output
+        assert run(root, "user", "del", "bob@example.org")[0] == 0
+        client = imaplib.IMAP4_SSL("127.0.0.1", server.ports["imaps"])
+        with pytest.raises(imaplib.IMAP4.error):
+            client.login("bob@example.org", "bob's secret")
+
+
+def test_sighup_with_a_broken_file_keeps_the_old_settings(root):
+    path = root / "device" / "system" / "mail" / "mail.jcfg"
+    with Running(root) as server:
+        path.write_text("{broken")
+        server.process.send_signal(signal.SIGHUP)
+        for line in server.process.stderr:
+            if "stays in force" in line or "old one stays" in line:
+                break
+        with smtplib.SMTP("127.0.0.1", server.ports["smtp"]) as client:
+            client.sendmail("a@example.com", ["alice@example.org"], "x: y")
+
+
+def test_check_says_where_it_is_wrong(root):
+    path = root / "device" / "system" / "mail" / "mail.jcfg"
+    path.write_text('{\n  "sender-domian": "example.org"\n}')
+    code, output, _ = run(root, "check")
+    assert code == 1
+    assert "mail.jcfg:2:3" in output and "sender-domain" in output
+
+
+@pytest.mark.parametrize("words, code", [
+    (["--version"], 0), (["nonsense"], 2), (["user"], 2), (["user", "add"], 2),
+    (["user", "passwd", "nobody@example.org"], 1)])
+def test_exit_codes(root, words, code):
+    assert run(root, *words, typed="x\n")[0] == code
+
+
+def test_sha256_and_obscure(root):
+    assert run(root, "sha256", typed="abc\n")[1].strip() == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+    assert run(root, "obscure", typed="obscured ;)\n")[1].strip() == (
+        "KTgyfDNrNH0kbCkCKgMtAi4D")
+
+
+def test_the_example_for_an_older_python(tmp_path):
+    example = os.path.join(TOP, "conf", "legacy_host.py")
+    pythons = [sys.executable]
+    for old in ("python2.7", os.path.expanduser(
+            "~/.pyenv/versions/2.7.18/bin/python")):
+        if shutil.which(old) and not subprocess.call(
+                [old, "-c", ""], stderr=subprocess.DEVNULL):
+            pythons.append(old)
+    for python in pythons:
+        process = subprocess.Popen(
+            [python, example, PROGRAM, sys.executable],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        assert b"from Python" in output
+
+
+def test_a_port_that_is_taken_is_said(root):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        path = root / "device" / "system" / "mail" / "mail.jcfg"
+        settings = dict(SETTINGS, smtp={
+            "host": "127.0.0.1", "port": taken.getsockname()[1]})
+        path.write_text(json.dumps(settings))
+        code, _, errors = run(root, "serve")
+    assert code == 1 and "in use" in errors
