@@ -169,16 +169,19 @@ class Session:
         except grammar.GrammarError as error:
             then = Then.CLOSE if command.octets else Then.COMMAND
             return self.error(Reply(error.code, error.enhanced, error.text), then)
-        reply = None
+        reply = self._misplaced(command)
+        if reply is None:
+            return command.run(self, value)
+        step = self.error(reply)
+        return self.discarding(step, value.size) if command.octets else step
+
+    def _misplaced(self, command):
+        """Why a command may not run now -> Reply, or None."""
         if self.state not in command.states:
-            reply = replies.GREET_FIRST if self.state is State.START else \
-                Reply(503, "5.5.1", "Not now: %s" % self.state.value)
-        elif command.login and self.service.login_required and self.account is None:
-            reply = replies.LOGIN_FIRST if self.mechanisms() else replies.TLS_FIRST
-        if reply is not None:
-            step = self.error(reply)
-            return self.discarding(step, value.size) if command.octets else step
-        return command.run(self, value)
+            return replies.GREET_FIRST if self.state is State.START else Reply(503, "5.5.1", "Not now: %s" % self.state.value)
+        if command.login and self.service.login_required and self.account is None:
+            return replies.LOGIN_FIRST if self.mechanisms() else replies.TLS_FIRST
+        return None
 
     def discarding(self, step, count):
         """The octets that follow a refused BDAT are read and dropped, so that they are not taken for commands."""
