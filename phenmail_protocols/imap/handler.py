@@ -73,6 +73,7 @@ class Handler:
         self.reader = Reader(connection, self._ask, DROPPED * server.limits.message_size)
         self.session = session.Session(server, TABLE, self.output.write, connection.peer, connection.tls, connection.is_loopback)
         self.body = None  # a message literal that is still on the wire
+        self.login_ends = time.monotonic() + server.limits.login_timeout
 
     def run(self):
         try:
@@ -108,7 +109,7 @@ class Handler:
         self.output.flush()
         then = session.NEXT
         while then != session.CLOSE:
-            if not self.connection.has_input():  # pipelined commands get their answers together
+            if not self._has_line():  # pipelined commands get their answers together
                 self.output.flush()
                 self._wait_for_input(limits)
             self.output.start(limits.command_timeout)
@@ -117,10 +118,19 @@ class Handler:
                 self._start_tls()
         self.output.flush()
 
+    def _has_line(self):
+        """Whether the next command can be begun without waiting."""
+        if not self.connection.has_input():
+            return False
+        data = self.connection.read_chunk()
+        self.connection.unread(data)
+        return b"\n" in data
+
     def _wait_for_input(self, limits):
-        """The client may be silent for half an hour; before it has logged in, not that long."""
-        idle = limits.imap_idle_timeout if self.session.account else limits.login_timeout
-        if self.connection.wait(idle, None) == "timeout":
+        """The client may be silent for half an hour; until it has logged in it has less time, whatever it says meanwhile."""
+        logged_in = self.session.account is not None
+        seconds = limits.imap_idle_timeout if logged_in else max(0.0, self.login_ends - time.monotonic())
+        if self.connection.wait(seconds) == "timeout":
             raise TimedOut("idle")
 
     def _ask(self, prompt):
@@ -189,6 +199,7 @@ class Handler:
     def _read_body(self, step):
         body, self.body = self.body, None
         self.output.allow(body.size)
+        self.output.flush()
         rest = self.reader.body(body, step.sink)
         return self._guarded(self.session.resume, step, rest)
 
@@ -214,7 +225,7 @@ class Handler:
 
     def _idled(self, waker, ends):
         """One turn of IDLE; False when a line is there or the session is over."""
-        self._guarded(self.session.announce)
+        self.session.announce()
         self.output.start(self.server.limits.command_timeout)
         self.output.flush()
         if self.session.state == session.LOGOUT:

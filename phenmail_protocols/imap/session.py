@@ -133,6 +133,7 @@ class Session:
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
         self.trees = {}  # of messages that were read in parts, see commands.messages
+        self.failed_logins = 0
         self._errors = 0
         self._running = None  # (tag, row) of the command that runs
 
@@ -209,9 +210,14 @@ class Session:
         return self._patience(Step())
 
     def _patience(self, step):
-        """Too many errors in a row end the connection: what talks here is no mail program."""
-        if step.then == NEXT and self._errors >= self.server.limits.errors:
+        """Too many errors end the connection: what talks here is no mail program."""
+        if step.then != NEXT:
+            return step
+        if self._errors >= self.server.limits.errors:
             self.say_goodbye(b"Too many errors.")
+            return Step(CLOSE)
+        if self.failed_logins >= self.server.limits.login_failures and self.account is None:
+            self.say_goodbye(b"Too many failed logins.")
             return Step(CLOSE)
         return step
 

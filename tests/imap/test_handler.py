@@ -76,6 +76,27 @@ def test_silence_before_login_ends_sooner(server, connect):
     assert client.line().startswith(b"* BYE")
 
 
+def test_who_talks_but_does_not_log_in_has_no_longer(server, connect):
+    client = connect(login=False, server=server._replace(limits=Limits(login_timeout=0.2)))
+    last = b""
+    try:
+        while not last.startswith(b"* BYE"):
+            client.send(b"a NOOP\r\n")
+            last = client.line()
+    except OSError:  # it ended before it read this one
+        last = client.line()
+    assert last.startswith(b"* BYE")
+
+
+def test_answers_do_not_wait_for_half_a_command(client):
+    client.send(b"a NOOP\r\nb NO")
+    assert client.line().startswith(b"a OK")
+    client.send(b"OP\r\nc APPEND INBOX {8+}\r\nA: ")
+    assert client.line().startswith(b"b OK")
+    client.send(b"b\r\n\r\n\r\n")
+    assert b"OK" in client.until(b"c ")[-1]
+
+
 def test_a_command_has_a_time(server, connect):
     client = connect(login=False, server=server._replace(limits=Limits(command_timeout=0.1)))
     client.send(b"a NOOP")

@@ -37,6 +37,13 @@ def test_a_dialogue(stranger, response, answer):
     stranger.ok("NOOP")
 
 
+def test_three_failures_end_the_connection(stranger):
+    for command in ("LOGIN u x", "AUTHENTICATE PLAIN " + BAD, "LOGIN x p"):
+        assert stranger.ask(command)[-1].startswith(b"NO")
+    assert stranger.line().startswith(b"* BYE")
+    assert stranger.line() == b""
+
+
 def test_the_login_mechanism(stranger):
     stranger.send(b"a AUTHENTICATE LOGIN\r\n")
     for question, word in ((b"Username:", b"u"), (b"Password:", b"p")):

@@ -20,7 +20,7 @@ def login(session, arguments):
     try:
         account = session.server.directory.authenticate(arguments.user, arguments.password, session.peer)
     except LoginRefused as error:
-        raise _refusal(error.text, error.temporary) from None
+        raise _refusal(session, error.text, error.temporary) from None
     return _logged_in(session, account)
 
 
@@ -41,7 +41,7 @@ def _continued(session, dialogue, response):
         return _logged_in(session, answer.account)
     if answer.kind == sasl.SYNTAX:
         raise Misuse(answer.text.encode("ascii", "replace"))
-    raise _refusal(answer.text, answer.kind == sasl.TEMPORARY)
+    raise _refusal(session, answer.text, answer.kind == sasl.TEMPORARY)
 
 
 def _answered(session, dialogue, line):
@@ -59,5 +59,6 @@ def _logged_in(session, account):
     return Step(text=b"Logged in.", code=session.capability_code())
 
 
-def _refusal(text, temporary):
+def _refusal(session, text, temporary):
+    session.failed_logins += not temporary
     return Refusal(text.encode("ascii", "replace"), b"UNAVAILABLE" if temporary else b"AUTHENTICATIONFAILED")
