@@ -27,6 +27,7 @@ from .net import listener as net_listener
 from .net import tls
 from .net.errors import CertificateError
 from .net.gate import Gate
+from .pop3 import handler as pop3_handler
 from .smtp import handler as smtp_handler
 from .store.filestore import FileStore
 
@@ -253,7 +254,7 @@ class MailServer:
         offered = listeners(self.settings, self.certificates is not None)
         for name, listen in offered:
             protocol = name.rstrip("s") if name != "pop3s" else "pop3"
-            if protocol in ("pop3", "lmtp"):
+            if protocol == "lmtp":
                 continue
             self._bind(name, protocol, listen)
 
@@ -283,6 +284,14 @@ class MailServer:
                 plaintext_auth=listen.plaintext_auth,
                 host=settings.sender_domain, debug=settings.imap_debug,
                 identity=(("name", "phenmail"), ("version", __version__))))
+        if protocol == "pop3":
+            return pop3_handler.make(
+                self.directory, self.store, settings.limits,
+                tls_context=self._starttls(listen),
+                plaintext_auth=listen.plaintext_auth,
+                host=settings.sender_domain,
+                implementation="phenmail-" + __version__,
+                debug=settings.pop3_debug)
         size = settings.smtp_message_size if protocol == "smtp" else None
         return smtp_handler.make(
             protocol, listen, settings.limits, self.directory, self.router,

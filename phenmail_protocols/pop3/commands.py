@@ -1,0 +1,206 @@
+"""The commands of POP3: one function and one row each.
+
+RFC 1939, 2449 (CAPA), 2595 (STLS), 5034 (AUTH), 6856 (UTF8, LANG).  A row says in which
+states a command is allowed; a function finds them checked and its argument parsed.
+Knows no socket.
+"""
+from functools import partial
+
+from ..accounts import sasl
+from ..store import errors
+from . import grammar, replies
+from .excerpt import excerpt
+from .session import Command, Refusal, State, Step, Then, answered
+
+# RFC 6856 3: what is spoken.  i-default is English that everybody may be given (RFC 2277 4.5).
+_LANGUAGES = {"i-default": b"i-default Default (English)", "en": b"en English"}
+
+
+def run_quit(session, _):
+    if session.state is State.AUTHORIZATION:
+        return answered(replies.ok("Goodbye"), Then.CLOSE)
+    removed, left = session.leave()
+    if left:  # RFC 1939 6
+        reply = replies.error("Some deleted messages not removed: %d of %d" % (left, removed + left), replies.TEMPORARY)
+    else:
+        reply = replies.ok("Goodbye, %d messages removed" % removed if removed else "Goodbye")
+    return answered(reply, Then.CLOSE)
+
+
+def run_capa(session, _):
+    return Step(replies.listing(replies.CAPABILITIES, _capabilities(session)))
+
+
+def _capabilities(session):
+    """What is offered, now and on this connection."""
+    yield b"TOP"
+    yield b"UIDL"
+    yield b"RESP-CODES"
+    yield b"AUTH-RESP-CODE"
+    yield b"PIPELINING"
+    yield b"EXPIRE NEVER"
+    yield b"UTF8 USER"
+    yield b"LANG"
+    if session.may_send_secrets:
+        yield b"USER"
+    mechanisms = session.mechanisms()
+    if mechanisms:
+        yield b"SASL " + " ".join(mechanisms).encode("ascii")
+    if session.state is State.AUTHORIZATION:
+        if session.service.tls_context is not None and not session.tls:
+            yield b"STLS"
+    else:  # RFC 2449 6.9: a stranger need not know
+        yield b"IMPLEMENTATION " + session.service.implementation.encode("ascii")
+
+
+def run_user(session, name):
+    """RFC 1939 7: the answer never tells whether there is such a user."""
+    if not session.may_send_secrets:
+        raise Refusal(replies.TLS_FIRST)
+    session.name = name
+    return answered(replies.GO_ON)
+
+
+def run_pass(session, passphrase):
+    if not session.may_send_secrets:
+        raise Refusal(replies.TLS_FIRST)
+    if session.name is None:
+        raise Refusal(replies.USER_FIRST)
+    return session.log_in(passphrase)
+
+
+def run_apop(session, apop):
+    if session.stamp is None:
+        raise Refusal(replies.NO_APOP)
+    return session.settled(sasl.apop(session.credentials(), session.stamp, apop.name, apop.digest))
+
+
+def run_auth(session, auth):
+    """Without a mechanism it lists them, as mail programs older than CAPA ask."""
+    offered = session.mechanisms()
+    if auth is None:
+        return Step(replies.listing(replies.MECHANISMS, [name.encode("ascii") for name in offered]))
+    if auth.mechanism not in offered:
+        # One that would do once nobody can listen is told so.
+        safe = sasl.mechanisms(session.service.directory, True)
+        raise Refusal(replies.TLS_FIRST if auth.mechanism in safe else replies.NO_MECHANISM)
+    return session.exchange(sasl.start(auth.mechanism, session.credentials(), session.service.host), auth.initial)
+
+
+def run_stls(session, _):
+    if session.tls:
+        raise Refusal(replies.ALREADY_TLS)
+    if session.service.tls_context is None:
+        raise Refusal(replies.NO_CERTIFICATE)
+    return answered(replies.TLS_READY, Then.TLS)
+
+
+def run_utf8(session, _):
+    """RFC 6856 2.1.  Nothing changes by it: names and passphrases in UTF-8 are taken anyway, and
+    a message is served byte for byte with and without it.  To refuse a header in UTF-8 to those
+    who did not say it, as the RFC allows, would stop old programs at every badly made letter."""
+    return answered(replies.UTF8_ON)
+
+
+def run_lang(session, tag):
+    """RFC 6856 3."""
+    if tag is None:
+        return Step(replies.listing(replies.LANGUAGES, _LANGUAGES.values()))
+    if tag == "*":
+        return answered(replies.LANGUAGE_SET)
+    if tag not in _LANGUAGES:
+        raise Refusal(replies.NO_LANGUAGE)
+    return answered(replies.ok("%s You get English texts" % tag))
+
+
+def run_stat(session, _):
+    return answered(replies.ok("%d %d" % session.maildrop.count()))
+
+
+def run_list(session, number):
+    maildrop = session.maildrop
+    if number is not None:
+        session.check_number(number)
+        return answered(replies.ok("%d %d" % (number, maildrop.size(number))))
+    reply = replies.ok("%d messages (%d octets)" % maildrop.count())
+    return Step(replies.listing(reply, (b"%d %d" % (each, maildrop.size(each)) for each in maildrop.numbers())))
+
+
+def run_uidl(session, number):
+    maildrop = session.maildrop
+    if number is not None:
+        session.check_number(number)
+        return answered(replies.ok("%d %s" % (number, maildrop.unique_id(number))))
+    lines = ("%d %s" % (each, maildrop.unique_id(each)) for each in maildrop.numbers())
+    return Step(replies.listing(replies.ok("Unique-ids follow"), (line.encode("ascii") for line in lines)))
+
+
+def run_retr(session, number):
+    content = _content(session, number)
+    return Step(replies.ok("%d octets" % content.size).wire, content=content)
+
+
+def run_top(session, top):
+    content = _content(session, top.number)
+    return Step(replies.ok("The top of the message follows").wire, content=content,
+                excerpt=partial(excerpt, lines=top.lines))
+
+
+def _content(session, number):
+    session.check_number(number)
+    try:
+        return session.maildrop.content(number)
+    except errors.Expunged:
+        raise Refusal(replies.GONE, counts=False) from None
+
+
+def run_dele(session, number):
+    session.check_number(number)
+    session.maildrop.delete(number)
+    return answered(replies.ok("Message %d is marked as deleted" % number))
+
+
+def run_rset(session, _):
+    session.maildrop.undelete()
+    return answered(replies.ok("%d messages (%d octets)" % session.maildrop.count()))
+
+
+def run_noop(session, _):
+    return answered(replies.DONE)
+
+
+def run_foreign(session, _):
+    """A browser was made to talk to us (cross-protocol scripting): its body must not be read as commands."""
+    return answered(replies.NOT_POP3, Then.CLOSE)
+
+
+_BEFORE = frozenset((State.AUTHORIZATION,))
+_INSIDE = frozenset((State.TRANSACTION,))
+_ANY = _BEFORE | _INSIDE
+_NOTHING = grammar.parse_nothing
+
+_ROWS = (
+    Command(b"QUIT", _ANY, _NOTHING, run_quit),
+    Command(b"CAPA", _ANY, _NOTHING, run_capa),
+    Command(b"LANG", _ANY, grammar.parse_language, run_lang),
+
+    Command(b"USER", _BEFORE, grammar.parse_name, run_user, long=True, secret=True),
+    Command(b"PASS", _BEFORE, grammar.parse_passphrase, run_pass, long=True, secret=True),
+    Command(b"APOP", _BEFORE, grammar.parse_apop, run_apop, long=True, secret=True),
+    Command(b"AUTH", _BEFORE, grammar.parse_auth, run_auth, long=True, secret=True),
+    Command(b"STLS", _BEFORE, _NOTHING, run_stls),
+    Command(b"UTF8", _BEFORE, _NOTHING, run_utf8),
+
+    Command(b"STAT", _INSIDE, _NOTHING, run_stat),
+    Command(b"LIST", _INSIDE, grammar.parse_number_or_nothing, run_list),
+    Command(b"UIDL", _INSIDE, grammar.parse_number_or_nothing, run_uidl),
+    Command(b"RETR", _INSIDE, grammar.parse_number, run_retr),
+    Command(b"TOP", _INSIDE, grammar.parse_top, run_top),
+    Command(b"DELE", _INSIDE, grammar.parse_number, run_dele),
+    Command(b"RSET", _INSIDE, _NOTHING, run_rset),
+    Command(b"NOOP", _INSIDE, _NOTHING, run_noop),
+) + tuple(Command(keyword, _ANY, bytes, run_foreign, long=True) for keyword in (
+    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI"))
+
+#: {keyword: Command}
+TABLE = {command.name: command for command in _ROWS}
