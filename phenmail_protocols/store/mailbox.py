@@ -7,6 +7,7 @@ See account.py for the rules about locks.
 """
 import os
 import shutil
+from typing import Any, NamedTuple, Optional
 
 from . import errors, folders, maildir, rescan
 from .changes import ChangeLog, Watch, tell
@@ -14,10 +15,23 @@ from .columns import Columns
 from .content import Content, Positions
 from .index import MessageRow
 from .model import Copied, FlagsChanged, State, Status
+from .staged import as_store_error
 from .uidlist import BLOCK, UidList
 from ..disk import atomic
 
 _BATCH = 256  # messages whose file names are looked up at once
+
+
+class _Arrival(NamedTuple):
+    """A message that gets a UID; ``put(source, path)`` places its file, and
+    ``back`` is where it goes if the transaction fails, None: nowhere."""
+    name: str
+    letters: str
+    size: int
+    date: int
+    source: str
+    put: Any
+    back: Optional[str]
 
 
 class Mailbox:
@@ -168,7 +182,7 @@ class Mailbox:
 
     def save_locked(self, **changes):
         """Write ``row`` with ``changes``, and how long the UID list is."""
-        inode, size = self.list.stamp()
+        inode, size = self.list.left()
         self.row = self.row._replace(
             list_inode=inode, list_size=size, **changes)
         self._account.index.update_mailbox(self.row)
@@ -308,7 +322,10 @@ class Mailbox:
 
     def sync(self, fresh):
         """Flush ``new`` (``fresh``) or ``cur``; not under the lock."""
-        self._syncs[1 if fresh else 0].sync()
+        try:
+            self._syncs[1 if fresh else 0].sync()
+        except OSError as error:
+            raise as_store_error(error) from error
 
     # Changing it
 
@@ -346,24 +363,32 @@ class Mailbox:
             raise errors.Limit()
         return self.letters.letters(flags)
 
-    def add_locked(self, staged, flags):
-        """File a synced Staged: ``(uid, fresh)``. The caller syncs after."""
-        self.ready_locked()
-        letters = self.letters_locked(flags)
-        name = staged.sized_name()
-        fresh = 0 if letters else 1
-        uid, modseq = self.number_locked(1)
-        row = MessageRow(uid, name, fresh, letters, staged.size,
-                         staged.date, modseq)
-        self.list.append([(uid, name)])
-        self._account.index.add_message(self.row.id, row)
-        path = "%s/%s" % (self.path, maildir.path(fresh, name, letters))
-        os.rename(staged.path, path)
-        staged.delivered()
-        self._account.made_locked(path)
-        self.save_locked(uidnext=uid + 1, modseq=modseq)
-        self._appeared_locked([row])
-        return uid, fresh
+    def add_locked(self, staged, letters):
+        """File synced Staged messages, each with its letters: their rows.
+
+        The caller syncs after, and tells the Staged that they are delivered.
+        """
+        return self._file_locked([
+            _Arrival(each.sized_name(), own, each.size, each.date,
+                     each.path, os.rename, each.path)
+            for each, own in zip(staged, letters)])
+
+    def _file_locked(self, arrivals):
+        """Give ``arrivals`` their UIDs and put their files in place: rows."""
+        uid, modseq = self.number_locked(len(arrivals))
+        rows = [MessageRow(uid + number, each.name, 0 if each.letters else 1,
+                           each.letters, each.size, each.date, modseq)
+                for number, each in enumerate(arrivals)]
+        self.list.append([(row.uid, row.name) for row in rows])
+        self._account.index.add_messages(self.row.id, rows)
+        for row, each in zip(rows, arrivals):
+            path = "%s/%s" % (self.path, maildir.path(
+                row.fresh, row.name, row.letters))
+            each.put(each.source, path)
+            self._account.made_locked(path, each.back)
+        self.save_locked(uidnext=uid + len(rows), modseq=modseq)
+        self._appeared_locked(rows)
+        return rows
 
     def _appeared_locked(self, rows):
         if self.columns is not None:
@@ -522,24 +547,12 @@ class Mailbox:
                 sources.append((row, path))
         if not sources:
             return []
-        uid, modseq = target.number_locked(len(sources))
-        copies = []
-        for number, (row, _) in enumerate(sources):
-            letters = target.letters_locked(self.letters.flags(row.letters))
-            copies.append((row, MessageRow(
-                uid + number, _copy_name(row), 0 if letters else 1, letters,
-                row.size, row.date, modseq)))
-        new = [copy for _, copy in copies]
-        target.list.append([(copy.uid, copy.name) for copy in new])
-        self._account.index.add_messages(target.row.id, new)
-        for (_, source), copy in zip(sources, new):
-            path = "%s/%s" % (target.path, maildir.path(
-                copy.fresh, copy.name, copy.letters))
-            _link(source, path)
-            self._account.made_locked(path)
-        target.save_locked(uidnext=uid + len(new), modseq=modseq)
-        target._appeared_locked(new)
-        return copies
+        new = target._file_locked([
+            _Arrival(_copy_name(row), target.letters_locked(
+                self.letters.flags(row.letters)), row.size, row.date,
+                path, _link, None)
+            for row, path in sources])
+        return [(row, copy) for (row, _), copy in zip(sources, new)]
 
     def _find(self, row):
         path = "%s/%s" % (self.path, maildir.path(

@@ -68,6 +68,7 @@ class Oracle:
     def __init__(self):
         self.sent = set()           # tokens that may exist
         self.kept = set()           # tokens that must exist somewhere
+        self.refused = set()        # tokens that must exist nowhere: the sender was told that there is no space
         self.named = {}             # key -> digest, forever
         self.tokens = {}            # key -> token
         self.state = {}             # key -> SURE, …
@@ -87,9 +88,11 @@ class Oracle:
 
     def hear(self, line):
         """Takes one request or answer in."""
-        kind = "ask" if "ask" in line else "ok" if "ok" in line else None
-        if kind:
-            getattr(self, "_%s_%s" % (kind, line[kind]))(line)
+        for kind in ("ask", "ok"):
+            if kind in line:
+                getattr(self, "_%s_%s" % (kind, line[kind]))(line)
+        if line.get("failed") and line["error"] == "NoSpace" and line["token"]:
+            self.refused.add(line["token"])
 
     def _ask_deliver(self, line):
         self.sent.add(line["token"])
@@ -219,6 +222,8 @@ class Oracle:
             broken.append("%s: %s" % (_text(key), seen.trouble))
         elif seen.token not in self.sent:
             broken.append("%s: %s was never sent" % (_text(key), seen.token))
+        elif seen.token in self.refused:
+            broken.append("%s: %s was refused for want of space, but it is there" % (_text(key), seen.token))
         if self.named.setdefault(key, seen.digest) != seen.digest:
             broken.append("%s named %s before, now it is %s" % (_text(key), self.tokens.get(key), seen.token))
         if self.state.get(key) == GONE and not power_lost:

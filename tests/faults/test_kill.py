@@ -69,9 +69,9 @@ def test_killed_at_random_under_load(make_rig, side_by_side):
     side_by_side(*[lambda rig=rig: kill_at_random(rig, RANDOM_KILLS // 2) for rig in rigs])
 
 
-def delete_index(rig):
+def delete_index(rig, always=False):
     """Takes the index away, but for one time in three."""
-    if rig.dice.random() < 0.67:
+    if always or rig.dice.random() < 0.67:
         for name in os.listdir(rig.folder):
             if name.startswith("phenmail-index"):
                 os.unlink(os.path.join(rig.folder, name))
@@ -94,18 +94,16 @@ def test_the_index_deleted_under_the_live_process(make_rig, side_by_side):
 def test_an_older_copy_of_the_folder_restored(make_rig):
     rig = make_rig("restored")
     copy = os.path.join(os.path.dirname(rig.layer.root), "copy")
-    for turn in range(6):
+    for turn in range(4):
         rig.run(rounds=15, verbs=VERBS, expect=0)
         shutil.copytree(rig.folder, copy)
         then = rig.oracle.checkpoint()
-        rig.run(rounds=15 * (turn + 1), verbs=("deliver", "append", "store", "move", "expunge"), expect=0)
-        rig.run(expect=0)
+        # In two turns more UIDs are used after the copy than a ceiling that was copied too can cover.
+        rig.run(rounds=15, verbs=("deliver", "append", "store", "move", "expunge"), burn=1100 * (turn in (1, 2)), expect=0)
         shutil.rmtree(rig.folder)
         shutil.move(copy, rig.folder)
         if turn % 2:
-            for name in os.listdir(rig.folder):
-                if name.startswith("phenmail-index"):
-                    os.unlink(os.path.join(rig.folder, name))
+            delete_index(rig, always=True)
         rig.oracle.restored(then)
         rig.run(rounds=25, verbs=VERBS, expect=0)
         rig.run(expect=0)

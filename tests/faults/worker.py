@@ -42,6 +42,7 @@ class Worker:
         self.account, self.name, self.number, self.threads = account, name, number, threads
         self.dice = random.Random("%s %d" % (seed, number))
         self.count = 0
+        self.token = None       # of the message whose delivery is not answered yet
         self.open = {mailbox: account.open(mailbox) for mailbox in ("INBOX", "Archive")}
         self.mine = {mailbox: self._own(opened) for mailbox, opened in self.open.items()}
 
@@ -60,6 +61,13 @@ class Worker:
         uids = self.mine[name]
         getattr(self, verb)(name, sorted(self.dice.sample(uids, min(len(uids), self.dice.choice((1, 1, 2, 5))))))
 
+    def burn(self, count):
+        """Uses up at least so many UIDs of Archive, by copying into it."""
+        for _ in range(count // 20):
+            while len(self.mine["INBOX"]) < 20:
+                self.deliver("INBOX")
+            self.copy("INBOX", sorted(self.mine["INBOX"])[:20])
+
     def trim(self):
         """Removes what has become too much."""
         for name, uids in self.mine.items():
@@ -71,14 +79,15 @@ class Worker:
 
     def deliver(self, name, append=False):
         self.count += 1
-        token = "%s.%d.%d" % (self.name, self.number, self.count)
+        token = self.token = "%s.%d.%d" % (self.name, self.number, self.count)
         message = make_message(token, self.dice)
         flags = self.dice.choice(FLAG_SETS) if append else ()
         say(ask="deliver", token=token, mailbox=name)
-        staged = self.account.stage()
-        for at in range(0, len(message), 32768):
-            staged.write(message[at:at + 32768])
-        done = self.account.deliver(name, staged, flags, 1500000000 + self.count if append else None)
+        with self.account.stage() as staged:
+            for at in range(0, len(message), 32768):
+                staged.write(message[at:at + 32768])
+            done = self.account.deliver(name, staged, flags, 1500000000 + self.count if append else None)
+        self.token = None
         say(ok="deliver", token=token, mailbox=name, validity=done.uidvalidity, uid=done.uid, flags=flags,
             digest=hashlib.sha256(message).hexdigest())
         self.mine[name].append(done.uid)
@@ -156,6 +165,8 @@ def work(job):
 def loop(worker, job):
     """One thread of the job."""
     try:
+        if not worker.number:
+            worker.burn(job.get("burn", 0))
         for turn in range(job["rounds"]):
             if turn == job.get("delete_index") and not worker.number:
                 delete_index(job["folder"])
@@ -163,7 +174,7 @@ def loop(worker, job):
             try:
                 worker.run(verb)
             except StoreError as error:
-                say(failed=verb, error=type(error).__name__)
+                say(failed=verb, error=type(error).__name__, token=worker.token)
     except BaseException:
         end_badly()
 
