@@ -17,8 +17,9 @@ import os
 import threading
 
 from . import errors, folders, index, maildir, rescan, subscriptions
+from .filing import Filing
 from .mailbox import Mailbox
-from .model import INBOX, Delivered, MailboxInfo
+from .model import INBOX, MailboxInfo
 from .staged import Staged, as_store_error
 from .uidlist import UidList
 from ..disk import atomic
@@ -54,9 +55,10 @@ class Account:
         self.index = None
         self._mailboxes = {}  # folder name -> Mailbox
         self._touched = set()
-        self._made = []  # paths to remove if the transaction fails
+        self._made = []  # (path, back): to undo if the transaction fails
         self._identity = None
         self._subscriptions = subscriptions.Subscriptions(folder)
+        self._filing = Filing(self)
 
     def __repr__(self):
         return "<Account %s>" % self.folder
@@ -123,9 +125,12 @@ class Account:
             self._file_lock.release()
 
     def undo_locked(self):
-        for path in self._made:
+        for path, back in self._made:
             try:
-                os.unlink(path)
+                if back is None:
+                    os.unlink(path)
+                else:
+                    os.rename(path, back)
             except OSError:
                 pass
         try:
@@ -135,9 +140,9 @@ class Account:
         for mailbox in self._mailboxes.values():
             mailbox.distrust_locked()
 
-    def made_locked(self, path):
-        """``path`` goes again if the transaction fails."""
-        self._made.append(path)
+    def made_locked(self, path, back=None):
+        """``path`` goes (back) again if the transaction fails."""
+        self._made.append((path, back))
 
     def touched_locked(self, mailbox):
         self._touched.add(mailbox)
@@ -426,12 +431,7 @@ class Account:
         too many), errors.NoSpace; the message is then in no mailbox.
         """
         staged.sync(date)
-        with self.writing():
-            mailbox = self.mailbox_locked(name)
-            uid, fresh = mailbox.add_locked(staged, flags)
-            delivered = Delivered(mailbox.row.uidvalidity, uid)
-        mailbox.sync(fresh)
-        return delivered
+        return self._filing.file(folders.canonical(name), staged, flags)
 
 
 class _Reading:

@@ -301,11 +301,6 @@ class Index:
             "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [(mailbox,) + tuple(row) for row in rows])
 
-    def add_message(self, mailbox, row):
-        self._database.execute(
-            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (mailbox,) + row)
-
     def set_flags(self, mailbox, changes):
         """``changes``: (fresh, letters, modseq, uid) a message."""
         self._database.executemany(

@@ -181,10 +181,8 @@ class Mailbox:
         self._account.touched_locked(self)
 
     def save_locked(self, **changes):
-        """Write ``row`` with ``changes``, and how long the UID list is."""
-        inode, size = self.list.left()
-        self.row = self.row._replace(
-            list_inode=inode, list_size=size, **changes)
+        """Write ``row`` with ``changes``."""
+        self.row = self.row._replace(**changes)
         self._account.index.update_mailbox(self.row)
 
     def look(self):
@@ -386,7 +384,9 @@ class Mailbox:
                 row.fresh, row.name, row.letters))
             each.put(each.source, path)
             self._account.made_locked(path, each.back)
-        self.save_locked(uidnext=uid + len(rows), modseq=modseq)
+        inode, size = self.list.left()
+        self.save_locked(uidnext=uid + len(rows), modseq=modseq,
+                         list_inode=inode, list_size=size)
         self._appeared_locked(rows)
         return rows
 

@@ -202,4 +202,6 @@ def _settle(mailbox, times, when, lines, messages):
     row = mailbox.row
     if (settled + stamp) != (row.new_time, row.cur_time, row.list_inode,
                              row.list_size):
-        mailbox.save_locked(new_time=settled[0], cur_time=settled[1])
+        mailbox.save_locked(
+            new_time=settled[0], cur_time=settled[1],
+            list_inode=stamp[0], list_size=stamp[1])

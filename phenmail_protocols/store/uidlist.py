@@ -111,6 +111,12 @@ class UidList:
             return 0, 0
         return status.st_ino, status.st_size
 
+    def left(self):
+        """``stamp()`` as this process left the file."""
+        if self._descriptor < 0:
+            return self.stamp()
+        return self._identity, self.size
+
     def is_open(self, inode, size):
         """Is this the open file? Others may have appended up to ``size``."""
         if self._identity != inode or self._descriptor < 0:
@@ -147,8 +153,7 @@ class UidList:
             b"%d :%s\n" % (uid, os.fsencode(name)) for uid, name in lines))
 
     def _append(self, data):
-        os.lseek(self._descriptor, self.size, os.SEEK_SET)
-        written = os.write(self._descriptor, data)
+        written = os.pwrite(self._descriptor, data, self.size)
         if written != len(data):
             os.ftruncate(self._descriptor, self.size)
             raise OSError(28, "no space left for the list of UIDs")

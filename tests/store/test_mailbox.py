@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from phenmail_protocols.store import errors
+from phenmail_protocols.store import errors, filing as filing_module
 from .conftest import whole
 
 
@@ -198,3 +198,28 @@ def test_threads_deliver_and_each_uid_is_given_once(house):
     for thread in threads:
         thread.join(30)
     assert sorted(found) == list(range(1, 101))
+
+
+def test_one_that_can_not_be_filed_does_not_hold_up_the_others(house, inbox):
+    """Several threads share a transaction; one's file is gone from tmp."""
+    inbox.change_flags([1], "add", ["k%d" % n for n in range(26)])
+    filing = house.account._filing
+    staged = [house.account.stage() for _ in range(4)]
+    for each in staged:
+        each.write(b"a: b\r\n\r\n")
+        each.sync()
+    os.unlink(staged[1].path)
+    requests = [filing_module._Request(name, each, flags)
+                for each, name, flags in zip(
+                    staged, ["INBOX", "INBOX", "Nowhere", "INBOX"],
+                    [(), (), (), ["too-many"]])]
+    filing._waiting = requests
+    filing._busy = True
+    filing._lead()
+    assert requests[0].delivered and requests[0].error is None
+    assert isinstance(requests[1].error, errors.StoreError)
+    assert isinstance(requests[2].error, errors.NotFound)
+    assert isinstance(requests[3].error, errors.Limit)
+    assert [len(whole(inbox)), len(os.listdir(house.folder + "/tmp"))] == [6, 2]
+    for each in staged:
+        each.discard()
