@@ -1,8 +1,19 @@
 """APPEND (RFC 3501 6.3.11): the message streams into the file that becomes it; APPENDUID (RFC 4315)."""
+from contextlib import contextmanager
+
 from phenmail_protocols.store import errors
 
 from .. import responses
 from ..session import READ_BODY, Misuse, Refusal, Step
+
+
+@contextmanager
+def into_target():
+    """Where a target mailbox is missing the client is told to make it and try again (RFC 3501 7.1: TRYCREATE)."""
+    try:
+        yield
+    except errors.NotFound as error:
+        raise Refusal(str(error).encode("ascii", "replace"), b"TRYCREATE") from None
 
 
 def append(session, arguments):
@@ -14,7 +25,7 @@ def append(session, arguments):
         raise Refusal(b"An empty message can't be kept.", b"CANNOT")
     if size > session.server.limits.message_size:
         raise Refusal(b"The message is too big.", b"TOOBIG")
-    with try_create():
+    with into_target():
         session.mail.status(arguments.mailbox)
     session.staged = session.mail.stage()
     incoming = _Incoming(session.staged)
@@ -30,7 +41,7 @@ def _received(session, arguments, incoming, rest):
             raise incoming.error
         if staged.has_nul:
             raise Misuse(b"A message has no NUL octets.")
-        with try_create():
+        with into_target():
             delivered = session.mail.deliver(arguments.mailbox, staged, arguments.flags, arguments.date)
     return Step(text=b"Kept.", code=responses.appenduid(delivered.uidvalidity, delivered.uid))
 
@@ -48,14 +59,3 @@ class _Incoming:
                 self._staged.write(data)
             except errors.StoreError as error:
                 self.error = error
-
-
-class try_create:
-    """Where a target mailbox is missing the client is told to make it and try again (RFC 3501 7.1: TRYCREATE)."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, errors.NotFound):
-            raise Refusal(str(error).encode("ascii", "replace"), b"TRYCREATE") from None

@@ -1,9 +1,12 @@
 """Changing messages: STORE (RFC 3501 6.4.6), EXPUNGE (6.4.3), UID EXPUNGE (RFC 4315), COPY (6.4.7), MOVE (RFC 6851)."""
 from .. import responses
 from ..session import Refusal, Step
-from .append import try_create
+from .append import into_target
 
-GONE = Refusal(b"Some of these messages are gone; NOOP tells which.", b"EXPUNGEISSUED")
+
+def gone():
+    """The answer to a command that names messages of which this client has not heard yet that they are gone (RFC 2180 4)."""
+    return Refusal(b"Some of these messages are gone; NOOP tells which.", b"EXPUNGEISSUED")
 
 
 def chosen(session, sequence, uid):
@@ -36,7 +39,7 @@ def store(session, arguments):
         session.tell_flags(rows, arguments.uid)
         view.told(uids)
         if len(rows.uids) < len(uids) and not arguments.uid:
-            raise GONE  # RFC 2180 4.2.3
+            raise gone()  # RFC 2180 4.2.3
     return Step(text=b"Stored.")
 
 
@@ -70,7 +73,7 @@ def _transfer(session, arguments, transfer):
     """Copy or move; returns the COPYUID code, None when there was no message."""
     uids = chosen(session, arguments.sequence, arguments.uid)
     if not arguments.uid and session.view.lost(uids):
-        raise GONE  # RFC 2180 4.4.1: all or nothing
-    with try_create():
+        raise gone()  # RFC 2180 4.4.1: all or nothing
+    with into_target():
         done = transfer(uids, arguments.mailbox)
     return responses.copyuid(done.uidvalidity, done.pairs) if done.pairs else None

@@ -11,7 +11,7 @@ from phenmail_protocols.store.model import SEEN
 from .. import message_responses, responses
 from ..session import Step
 from ..values import Section
-from .changing import GONE
+from .changing import gone
 from .messages import Message, find_part
 
 ROWS = 2000  # messages at a time where all comes from rows
@@ -72,13 +72,13 @@ def _header_fields(section, message):
 def fetch(session, arguments):
     """Also UID FETCH."""
     plan = Plan(arguments.items, arguments.uid)
-    size, gone = plan.batch(), 0
+    size, missing = plan.batch(), 0
     for start, stop in session.slices(arguments.sequence, arguments.uid):
         for first in range(start, stop, size):
             uids = session.view.uids(first, min(first + size, stop))
-            gone += len(uids) - _Batch(session, plan, first, uids).send()
-    if gone and not arguments.uid:
-        raise GONE  # RFC 2180 4.1.2: the rest was sent
+            missing += len(uids) - _Batch(session, plan, first, uids).send()
+    if missing and not arguments.uid:
+        raise gone()  # RFC 2180 4.1.2: the rest was sent
     return Step(text=b"Fetched.")
 
 
