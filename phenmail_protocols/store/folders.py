@@ -44,9 +44,7 @@ def folder_of(name):
     if name == INBOX:
         return ""
     try:
-        folder = "." + ".".join(
-            _escape(utf7.encode(part).decode("ascii"))
-            for part in name.split(SEPARATOR))
+        folder = "." + ".".join(written(name))
     except ValueError:
         raise errors.InvalidName() from None
     if len(folder) > _LONGEST:
@@ -59,12 +57,22 @@ def name_of(folder):
     if not folder:
         return INBOX
     try:
-        name = SEPARATOR.join(
-            utf7.decode(_unescape(part).encode("ascii"))
-            for part in folder[1:].split("."))
+        name = read(folder[1:].split("."))
         return name if folder_of(name) == folder else None
     except (ValueError, errors.InvalidName):
         return None
+
+
+def written(name):
+    """A name's components as the disk has them; ValueError where it can't."""
+    return [_escape(utf7.encode(part).decode("ascii"))
+            for part in name.split(SEPARATOR)]
+
+
+def read(components):
+    """The name of which these are the components; raises ValueError."""
+    return SEPARATOR.join(
+        utf7.decode(_unescape(part).encode("ascii")) for part in components)
 
 
 def special_use(name):

@@ -1,13 +1,14 @@
 """The names that a person subscribed to: Dovecot's ``subscriptions`` file.
 
 Version 2 is written: a header, an empty line, then a name a line, its
-components in modified UTF-7 with tabs between them. Version 1 (a name a line
-as in the folder's name) is read. The caller holds the account's lock to write.
+components as in a folder's name but with tabs between them. Version 1 (a name
+a line as in the folder's name) is read. The caller holds the account's lock to
+write.
 """
 import os
 
+from . import folders
 from ..disk import atomic
-from ..mail import utf7
 
 _HEADER = b"V\t2\n\n"
 _LARGEST = 1 << 20
@@ -24,14 +25,13 @@ class Subscriptions:
                 data = file.read(_LARGEST)
         except FileNotFoundError:
             return []
-        separator = b"."
+        separator = "."
         if data.startswith(_HEADER):
-            data, separator = data[len(_HEADER):], b"\t"
+            data, separator = data[len(_HEADER):], "\t"
         names = []
         for line in data.split(b"\n"):
             try:
-                name = "/".join(
-                    utf7.decode(part) for part in line.split(separator))
+                name = folders.read(line.decode("ascii").split(separator))
             except ValueError:
                 continue
             if name:
@@ -49,7 +49,7 @@ class Subscriptions:
             self._write([other for other in names if other != name])
 
     def _write(self, names):
-        lines = [b"\t".join(map(utf7.encode, name.split("/"))) + b"\n"
+        lines = ["\t".join(folders.written(name)).encode("ascii") + b"\n"
                  for name in names]
         os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
         atomic.write_file(self._path, _HEADER + b"".join(lines))

@@ -136,3 +136,18 @@ def test_a_mailbox_deleted_while_open_is_not_found(house):
     with pytest.raises(errors.NotFound):
         mailbox.state()
     mailbox.close()
+
+
+def test_subscriptions_are_written_and_read_as_dovecot_does(house):
+    """A dot or backslash in a component is escaped as in a folder's name; version 1 has dots between components."""
+    account = house.account
+    account.subscribe("v1.2/Grüße")
+    account.subscribe("back\\slash")
+    path = os.path.join(account.folder, "subscriptions")
+    with open(path, "rb") as file:
+        lines = file.read().split(b"\n")
+    assert lines[0] == b"V\t2" and b"v1\\2e2\tGr&APwA3w-e" in lines and b"back\\5cslash" in lines
+    assert {"v1.2/Grüße", "back\\slash"} <= set(account.subscriptions())
+    with open(path, "wb") as file:
+        file.write(b"INBOX\nLists.dev\nv1\\2e2\n")
+    assert account.subscriptions() == ["INBOX", "Lists/dev", "v1.2"]
