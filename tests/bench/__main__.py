@@ -6,9 +6,9 @@ import sys
 import tempfile
 import time
 
-from . import delivery, mailbox, table
+from . import delivery, junk, large, login, mailbox, memory, table
 
-ROWS = {"delivery": delivery, "mailbox": mailbox}
+ROWS = {"delivery": delivery, "large": large, "mailbox": mailbox, "memory": memory, "login": login, "junk": junk}
 
 
 class Bench:
@@ -19,7 +19,8 @@ class Bench:
         self.messages = options.messages
         self.mailbox = options.mailbox
         self.peers = not options.alone
-        self.python = options.python or sys.executable
+        self.pythons = options.python or [sys.executable]
+        self.python = self.pythons[0]
         self._folder = tempfile.mkdtemp(prefix="phenmail-bench-", dir=options.folder)
         os.chmod(self._folder, 0o755)  # peers become other users
         self._quiet = options.quiet
@@ -46,7 +47,8 @@ def parser():
     given.add_argument("--messages", type=int, default=2000, help="sent in one turn of delivery")
     given.add_argument("--mailbox", type=int, default=10000, help="messages in the large mailbox")
     given.add_argument("--folder", help="where everything lies (default: the temporary folder)")
-    given.add_argument("--python", help="the interpreter that runs the Python servers")
+    given.add_argument("--python", action="append",
+                       help="the interpreter that runs the Python servers; given again, memory is measured with each")
     given.add_argument("--alone", action="store_true", help="without peers")
     given.add_argument("--quiet", action="store_true", help="only the table")
     given.add_argument("--out", help="append the table to this file")
@@ -73,7 +75,7 @@ def main(arguments=None):
 
 
 def machine(options):
-    return "%d processors, %s" % (os.cpu_count(), os.path.basename(options.python or sys.executable) + " %d.%d.%d" % sys.version_info[:3])
+    return "%d processors, %s" % (os.cpu_count(), " ".join(options.python or [sys.executable]))
 
 
 def tell(path, text):

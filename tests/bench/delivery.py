@@ -25,7 +25,7 @@ def run(bench):
     servers = started(bench)
     try:
         ours = servers[0]
-        rates, shares, expected = _measured(servers, bench)
+        rates, costs, expected = _measured(servers, bench)
         for server in servers:
             _check(server, expected[server.name])
         for way, _, bar in WAYS:
@@ -33,7 +33,8 @@ def run(bench):
                 peer = rates.get((name, way))
                 yield beside("delivery, " + way, median(rates[ours.name, way]), name,
                              median(peer) if peer else None, "%.0f/s", at_least=bar)
-            yield Row("  generator's own processor time a message", "%.0f us" % (1e6 * median(shares[way])))
+            for name, seconds in sorted(costs[way].items()):
+                yield Row("  processor time a message, " + name, "%.0f us" % (1e6 * median(seconds)))
     finally:
         for server in servers:
             server.stop()
@@ -59,18 +60,21 @@ def started(bench):
 
 
 def _measured(servers, bench):
-    rates, shares = {}, {}
+    rates, costs = {}, {way: {} for way, _, _ in WAYS}
     expected = {server.name: set() for server in servers}
     for server in servers:
         _one(server, WARMING, 1, "warm", expected)
     for number in range(bench.rounds):
         for way, each, _ in WAYS:
             for server in servers[number % len(servers):] + servers[:number % len(servers)]:
+                before = server.child.processor_seconds()
                 rate, share = _one(server, bench.messages, each, "%d-%d" % (number, each), expected)
                 bench.say("%s, %s: %.0f/s" % (server.name, way, rate))
                 rates.setdefault((server.name, way), []).append(rate)
-                shares.setdefault(way, []).append(share)
-    return rates, shares, expected
+                costs[way].setdefault(server.name, []).append(
+                    (server.child.processor_seconds() - before) / bench.messages)
+                costs[way].setdefault("the client", []).append(share)
+    return rates, costs, expected
 
 
 def _one(server, count, each, prefix, expected):

@@ -70,6 +70,30 @@ class Imap:
         self.socket.sendall(b"%s APPEND %s {%d+}\r\n%s\r\n" % (tag, mailbox, len(data), data))
         self.tagged(tag, b"APPEND")
 
+    def stream(self, mailbox, blocks):
+        """APPEND of a large message: how many octets."""
+        tag, size = b"b%d" % next(self._tags), sum(map(len, blocks))
+        self.socket.sendall(b"%s APPEND %s {%d+}\r\n" % (tag, mailbox, size))
+        for block in blocks:
+            self.socket.sendall(block)
+        self.socket.sendall(b"\r\n")
+        self.tagged(tag, b"APPEND")
+        return size
+
+    def drained(self, command):
+        """As `command`, of a large answer that nobody wants to keep: how many octets."""
+        tag = b"b%d" % next(self._tags)
+        mark = b"\r\n%s OK" % tag
+        self.socket.sendall(tag + b" " + command + b"\r\n")
+        taken, tail = 0, b""
+        while mark not in tail or not tail.endswith(b"\r\n"):
+            piece = self.socket.recv(262144)
+            if not piece:
+                raise ConnectionError("the server closed the connection")
+            taken += len(piece)
+            tail = (tail + piece)[-512:]
+        return taken
+
     def idle(self):
         """Begin IDLE; `until` then waits for news, `done` ends it."""
         self._idle = b"b%d" % next(self._tags)

@@ -16,12 +16,24 @@ class OneMessage:
 
     def send(self, data):
         """The moment (time.perf_counter) at which its acceptance was there."""
+        self.begin()
+        self.stream([data])
+        return time.perf_counter()
+
+    def begin(self):
         self._ask(b"MAIL FROM:<sender@other.example>")
         self._ask(b"RCPT TO:<%s>" % ADDRESS.encode("ascii"))
         self._ask(b"DATA")
-        self._socket.sendall(data + b".\r\n")
+
+    def stream(self, blocks):
+        """Send the content, whose last line ends and no line of which begins with a dot: how many octets."""
+        sent = 0
+        for block in blocks:
+            self._socket.sendall(block)
+            sent += len(block)
+        self._socket.sendall(b".\r\n")
         self._answer()
-        return time.perf_counter()
+        return sent
 
     def _ask(self, line):
         self._socket.sendall(line + b"\r\n")

@@ -6,7 +6,7 @@ import sys
 from phenmail_protocols.accounts import secrets
 
 from ..messages import DOMAIN, PASSPHRASE, USER
-from .process import Child, await_file
+from .process import Child, await_file, free_port
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
@@ -21,7 +21,6 @@ class Phenmail:
         self.root = os.path.join(folder, "root")
         self.python = python
         self.child = None
-        self.ports = {}
         self.maildir = os.path.join(self.root, USER, "mail")
         self._ports_file = os.path.join(folder, "ports.json")
         self._log = os.path.join(folder, "log")
@@ -31,8 +30,10 @@ class Phenmail:
         system = os.path.join(self.root, "device", "system", "mail")
         os.makedirs(system)
         os.makedirs(self.maildir)
+        settings = _settings()
+        self.ports = {name: settings[section]["listen"][number]["port"] for section, number, name in _SERVICES}
         with open(os.path.join(system, "mail.jcfg"), "w") as file:
-            json.dump(_settings(), file, indent=1)
+            json.dump(settings, file, indent=1)
         with open(os.path.join(self.maildir, "mail.jcfg"), "w") as file:
             json.dump({"passphrase": secrets.hash_passphrase(PASSPHRASE),
                        "scram": secrets.scram_secret(PASSPHRASE), "pop3pwd": secrets.obscure(PASSPHRASE)}, file)
@@ -60,9 +61,12 @@ class Phenmail:
             self.child.stop()
 
 
+_SERVICES = (("smtp", 0, "smtp"), ("relay", 0, "submissions"), ("imap", 0, "imap"), ("imap", 1, "imaps"))
+
+
 def _settings():
     def loopback(tls):
-        return {"host": "127.0.0.1", "port": 0, "tls": tls}
+        return {"host": "127.0.0.1", "port": free_port(), "tls": tls}
     return {
         "sender-domain": DOMAIN,
         "domains": {DOMAIN: {USER: "/%s/mail" % USER, "postmaster": ":" + USER, "abuse": ":" + USER}},

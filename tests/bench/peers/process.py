@@ -56,10 +56,27 @@ class Child:
         with open("/proc/%d/clear_refs" % self.pid, "w") as file:
             file.write("5")
 
+    def threads(self):
+        """How many threads it has."""
+        return len(os.listdir("/proc/%d/task" % self.pid))
+
     def processor_seconds(self):
-        with open("/proc/%d/stat" % self.pid) as file:
+        """What it and all that it started has used so far; told in hundredths of a second."""
+        ticks = 0
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                ticks += _ticks(name, self.pid)
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(name, session):
+    """Processor time of a process (and of its children that ended) if it belongs to that session."""
+    try:
+        with open("/proc/%s/stat" % name) as file:
             fields = file.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return 0  # it ended just now
+    return sum(map(int, fields[11:15])) if int(fields[3]) == session else 0
 
 
 def status(pid, field):
@@ -78,7 +95,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def await_banner(child, port):
+def await_banner(child, port, pause=0.02):
     """Wait until a server greets on `port`."""
     end = time.monotonic() + PATIENCE
     while True:
@@ -91,7 +108,7 @@ def await_banner(child, port):
             pass
         if time.monotonic() > end:
             raise RuntimeError("no server on port %d after %d s" % (port, PATIENCE))
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def await_file(child, path):
