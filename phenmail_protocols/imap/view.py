@@ -101,14 +101,19 @@ class View:
         update = self.mailbox.changes(self._serial)
         if update is None:  # that was too long ago: all flags are told again
             self._changed.update(self._uids[:self._count])
-            self._serial = state.serial
         else:
             self._changed.update(update.changed)
-            self._serial = update.serial
-        if state.uids is not self._uids:
+        if update is not None and update.serial == state.serial:
+            self._gone.update(uid for uid in update.removed if self.number(uid) is not None)
+        if not self._accounts_for(state):
             present = set(state.uids[:state.count])
             self._gone.update(uid for uid in self._uids[:self._count] if uid not in present)
+        self._serial = state.serial
         self.state = state
+
+    def _accounts_for(self, state):
+        """Whether what is known to be gone is all that is gone. UIDs only ascend: so the numbers of messages tell."""
+        return bisect_left(state.uids, self.last_uid + 1, 0, state.count) == self._count - len(self._gone)
 
     def announce(self, may_expunge):
         """What `refresh` found, as News or None; from now on the numbers are those that it leaves behind."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.imap.commands import texts
+from phenmail_protocols.imap.commands import search, texts
 from phenmail_protocols.imap.commands.messages import Message
 
 FIRST = (b"From: Ann Smith <ann@example.org>\r\nTo: bob@example.org\r\nSubject: Money\r\n matters\r\n"
@@ -77,6 +77,13 @@ def test_charsets(reading, charset, text, numbers):
 @pytest.mark.parametrize("charset", ["nonsense", "rot13", "zlib", "hex", "idna", "unicode_escape"])
 def test_charsets_that_are_none(reading, charset):
     assert reading.ask("SEARCH CHARSET %s TEXT x" % charset)[-1].startswith(b"NO [BADCHARSET (US-ASCII UTF-8)]")
+
+
+@pytest.mark.parametrize("keys, numbers", [("ALL", [1, 2, 3, 4]), ("NOT TEXT fox", [2, 3, 4]), ("2:3", [2, 3]), ("OR SEEN BODY text", [1, 3])])
+def test_in_portions(reading, monkeypatch, keys, numbers):
+    for portion in (1, 2, 3):
+        monkeypatch.setattr(search, "ROWS", portion)
+        assert found(reading, keys) == numbers
 
 
 def test_uid_search(seeded):

@@ -177,6 +177,37 @@ def test_too_long_away_all_flags_are_told():
     assert news(view) == ([3], None, 2, [1, 2])
 
 
+def test_more_happens_between_the_two_questions():
+    """The state is asked for first, the changes after it: what came between is news of the next time."""
+    mailbox = Mailbox([1, 2, 3])
+    view = View(mailbox, True)
+    mailbox.remove(1)
+    asked = mailbox.changes
+
+    def meanwhile(serial):
+        mailbox.changes = asked
+        mailbox.remove(2)
+        mailbox.arrive(4)
+        mailbox.change(3)
+        return asked(serial)
+    mailbox.changes = meanwhile
+    assert news(view) == ([1], None, 2, [3])
+    assert news(view) == ([1], 2, 2, [3])
+    assert list(view.uids()) == [3, 4]
+
+
+def test_changes_that_no_log_tells():
+    """The store forgot its columns and read them again: other processes' changes are in the list alone."""
+    mailbox = Mailbox([1, 2, 3])
+    view = View(mailbox, True)
+    mailbox.uids = array("I", [1, 3, 4])
+    mailbox.uidnext = 5
+    assert news(view) == ([2], 3, 3, [])
+    mailbox.remove(4)
+    mailbox.uids = array("I", [3])
+    assert news(view) == ([3, 1], None, 1, [])
+
+
 def test_recent_belongs_to_the_first_session():
     mailbox = Mailbox([1, 2, 3], recent=2)
     first, second = View(mailbox, True), View(mailbox, True)

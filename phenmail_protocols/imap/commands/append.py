@@ -25,11 +25,17 @@ def append(session, arguments):
         raise Refusal(b"An empty message can't be kept.", b"CANNOT")
     if size > session.server.limits.message_size:
         raise Refusal(b"The message is too big.", b"TOOBIG")
-    with into_target():
-        session.mail.status(arguments.mailbox)
+    _require(session.mail, arguments.mailbox)
     session.staged = session.mail.stage()
     incoming = _Incoming(session.staged)
     return Step(READ_BODY, sink=incoming.write, resume=lambda rest: _received(session, arguments, incoming, rest))
+
+
+def _require(mail, name):
+    """Raise Refusal where there is no such mailbox. The list of names is quicker to have than a mailbox's numbers."""
+    if not any(info.name == name and info.selectable for info in mail.mailboxes()):
+        with into_target():
+            mail.status(name)
 
 
 def _received(session, arguments, incoming, rest):
