@@ -78,6 +78,7 @@ class Oracle:
         self.validity = {}          # mailbox -> UIDVALIDITY
         self.uidnext = {}           # (mailbox, UIDVALIDITY) -> as read last
         self.highest = {}           # (mailbox, UIDVALIDITY) -> HIGHESTMODSEQ
+        self.untracked = set()      # mailboxes in which others change flags
         self.broken = []            # what answers alone already showed
         self.renumbered = 0         # messages that a power loss gave a new UID
 
@@ -122,6 +123,17 @@ class Oracle:
     def _ok_remove(self, line):
         for key in _keys(line):
             self.state[key] = GONE
+
+    def _ask_discard(self, line):
+        """POP3: whichever UID the message has, and however many copies, it may go."""
+        for token in line["tokens"]:
+            self.kept.discard(token)
+        for key, token in self.tokens.items():
+            if token in line["tokens"]:
+                self.state[key] = LEAVING
+
+    def _ok_discard(self, line):
+        pass                    # a message that came twice is removed once: what is left says the next reading
 
     def _ask_copy(self, line):
         pass
@@ -236,7 +248,7 @@ class Oracle:
     def _check_flags(self, key, seen, power_lost):
         broken = []
         expected = self.flags.get(key)
-        if expected is not None and expected != seen.flags and not power_lost:
+        if expected is not None and expected != seen.flags and not power_lost and key[0] not in self.untracked:
             broken.append("%s: flags %s were acknowledged, now %s" % (_text(key), sorted(expected), sorted(seen.flags)))
         if seen.modseq:
             if seen.modseq < self.modseq.get(key, 0):

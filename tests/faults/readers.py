@@ -39,6 +39,11 @@ def read_imap(connection):
     return {name.decode(): _examine(connection, name) for name in names if name}
 
 
+def mailbox_uids(connection):
+    """The UIDs of the selected mailbox, a list."""
+    return [int(uid) for line in _done(connection.uid("SEARCH", "ALL")) if line for uid in line.split()]
+
+
 def _mailbox_name(line):
     """The name in a LIST line; None for one that cannot be selected."""
     if not line or b"\\Noselect" in line or b"\\NonExistent" in line:
