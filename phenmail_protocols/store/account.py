@@ -20,7 +20,7 @@ from . import errors, folders, index, maildir, rescan, subscriptions
 from .filing import Filing
 from .mailbox import Mailbox
 from .model import INBOX, MailboxInfo
-from .staged import Staged, as_store_error
+from .staged import Room, Staged, as_store_error
 from .uidlist import UidList
 from ..disk import atomic
 from ..disk.locks import FileLock, LockTimeout
@@ -46,7 +46,7 @@ class Account:
         disk that new messages leave free."""
         self.folder = folder
         self.boot_id = boot_id
-        self._reserve = reserve
+        self._room = Room(folder, reserve)
         self._lock = threading.RLock()
         self._depth = 0
         self._file_lock = FileLock(
@@ -421,7 +421,8 @@ class Account:
         if self.index is None:
             with self.writing():
                 pass
-        return Staged(self.folder, self._reserve)
+        self._room.check()
+        return Staged(self.folder)
 
     def deliver(self, name, staged, flags=(), date=None):
         """Put a staged message into a mailbox; durable on return.

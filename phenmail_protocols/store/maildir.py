@@ -6,6 +6,7 @@ its name ends in ``:2,`` and a letter for each flag, ascending
 What is before the colon is the message's name for life; ``,S=`` in it is the
 size of the file, ``,W=`` its size with CRLF line ends.
 """
+import functools
 import itertools
 import os
 import re
@@ -51,9 +52,14 @@ def _make_directory(path, made):
 def unique_name():
     """A name that no other delivery on any host has (Maildir's rules)."""
     now = time.time()
-    host = socket.gethostname().replace("/", "\\057").replace(":", "\\072")
     return "%d.M%06dP%dQ%d.%s" % (
-        now, now % 1 * 1000000, os.getpid(), next(_counter), host[:64])
+        now, now % 1 * 1000000, os.getpid(), next(_counter), _host())
+
+
+@functools.lru_cache(maxsize=None)
+def _host():
+    name = socket.gethostname()[:64]
+    return name.replace("/", "\\057").replace(":", "\\072")
 
 
 def sized(name, size, wire_size):

@@ -1,6 +1,7 @@
 """A message on its way into a mailbox: the file in ``tmp``."""
 import errno
 import os
+import time
 
 from . import errors, maildir
 
@@ -12,8 +13,7 @@ class Staged:
     can go wrong for want of room raises errors.NoSpace.
     """
 
-    def __init__(self, folder, reserve):
-        """``reserve``: bytes that must stay free on the disk."""
+    def __init__(self, folder):
         self.name = maildir.unique_name()
         self.path = "%s/tmp/%s" % (folder, self.name)
         self._lines = 0
@@ -23,8 +23,6 @@ class Staged:
         self._buffered = 0
         self.has_nul = False
         self.date = None
-        if reserve and free_space(folder) < reserve:
-            raise errors.NoSpace()
         try:
             self._descriptor = os.open(
                 self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -147,6 +145,32 @@ def as_store_error(error):
     if error.errno in _ROOM:
         return errors.NoSpace()
     return errors.Unavailable()
+
+
+class Room:
+    """Does the disk have the room that new messages must leave free?
+
+    Asked anew once in a while; at once where it is getting tight.
+    """
+
+    _SECONDS = 1.0
+
+    def __init__(self, folder, reserve):
+        """``reserve`` in bytes; 0: whatever the disk says."""
+        self._folder = folder
+        self._reserve = reserve
+        self._until = 0.0
+
+    def check(self):
+        """Raise errors.NoSpace when there is less."""
+        now = time.monotonic()
+        if not self._reserve or now < self._until:
+            return
+        free = free_space(self._folder)
+        if free < self._reserve:
+            raise errors.NoSpace()
+        if free > 4 * self._reserve:
+            self._until = now + self._SECONDS
 
 
 def free_space(folder):
