@@ -33,6 +33,8 @@ from .store.filestore import FileStore
 
 _SERVER_LOCK = "server.lock"
 _DAY = 86400.0
+_PROTOCOLS = {
+    "submissions": "submission", "imaps": "imap", "pop3s": "pop3"}
 _TOO_MANY = {
     "smtp": b"421 4.7.0 Too many connections, try again later\r\n",
     "imap": b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
@@ -253,9 +255,7 @@ class MailServer:
     def _bind_listeners(self):
         offered = listeners(self.settings, self.certificates is not None)
         for name, listen in offered:
-            protocol = name.rstrip("s") if name != "pop3s" else "pop3"
-            if protocol == "lmtp":
-                continue
+            protocol = _PROTOCOLS.get(name, name)
             self._bind(name, protocol, listen)
 
     def _bind(self, name, protocol, listen):
