@@ -4,20 +4,18 @@
 and no arguments, handles no signal, configures no logging; two of them run in
 one process, and after ``stop()`` none of their threads is left.
 """
-import json
 import logging
 import os
 import threading
 from typing import NamedTuple
 
 from . import __version__
-from .accounts import secrets
+from .accounts import words
 from .accounts.directory import Directory
 from .config import loader
 from .config.root import Root
 from .config.settings import listeners
 from .delivery.router import Router
-from .disk import atomic
 from .disk.locks import FileLock, LockTimeout
 from .imap import handler as imap_handler
 from .imap.session import Server as ImapServer
@@ -212,12 +210,9 @@ class MailServer:
             account = self._directory().account(address)
             if account is None:
                 raise ValueError("%s has no mailbox in the settings" % address)
-            os.makedirs(account.folder, mode=0o700, exist_ok=True)
-            atomic.write_file(
-                os.path.join(account.folder, "mail.jcfg"), json.dumps({
-                    "passphrase": secrets.hash_passphrase(passphrase),
-                    "scram": secrets.scram_secret(passphrase),
-                    "pop3pwd": secrets.obscure(passphrase)}).encode("ascii"))
+            # What CRAM-MD5 and APOP need can be undone: a temporary root only.
+            words.write_secrets(self.root, account.folder, passphrase,
+                                reversible=self._temporary is not None)
 
     def _directory(self):
         return Directory(self.settings, self.root, reload=self._reloader())

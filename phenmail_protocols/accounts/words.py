@@ -70,7 +70,7 @@ def add_user(root: Root, address: str, passphrase: Optional[str] = None,
         identity = root.identity_of(folder)
         if admin and identity not in settings.admin:
             edited = _with_admin(edited, identity)
-        _write_secrets(root, folder, chosen)
+        write_secrets(root, folder, chosen)
         _write(root, root.configuration, edited)
     return chosen
 
@@ -88,7 +88,7 @@ def set_passphrase(root: Root, address: str, passphrase: Optional[str] = None) -
         end = names.end(found) if found is not None else None
         if end is None or end.action.kind != "mailbox":
             raise WordError("%s has no mailbox, so it has no passphrase" % address)
-        _write_secrets(root, os.path.realpath(end.action.value), chosen)
+        write_secrets(root, os.path.realpath(end.action.value), chosen)
     return chosen
 
 
@@ -247,11 +247,11 @@ def _aliases_of(settings: Settings, address: Address) -> List[str]:
     return aliases
 
 
-def _write_secrets(root: Root, folder: str, passphrase: str) -> None:
+def write_secrets(root: Root, folder: str, passphrase: str, reversible: bool = False) -> None:
     """Put a passphrase's forms into a user's file, which is made where it is missing.
 
-    The obscured form is renewed where there was one, and never introduced: it
-    can be undone.
+    The obscured form, which can be undone, is renewed where there was one, and
+    introduced only if `reversible`.  Raises as add_user.
     """
     path = os.path.join(folder, FILE)
     _make_folder(root, folder)
@@ -263,7 +263,7 @@ def _write_secrets(root: Root, folder: str, passphrase: str) -> None:
     old = load_user(path, root)
     source = editing.set_member(source, ("passphrase",), stored)
     source = editing.set_member(source, ("scram",), scram_secret(passphrase))
-    if old.pop3pwd is not None:
+    if reversible or old.pop3pwd is not None:
         source = editing.set_member(source, ("pop3pwd",), obscure(passphrase))
     _write(root, path, source)
     if load_user(path, root).passphrase != stored:
