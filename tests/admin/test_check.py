@@ -1,0 +1,105 @@
+"""What ``check`` says of roots that are right, odd and wrong."""
+import json
+import os
+
+import pytest
+
+from phenmail_protocols.accounts import words
+from phenmail_protocols.admin import check, firststart
+from phenmail_protocols.config.root import Root
+from phenmail_protocols.store.filestore import FileStore
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = Root(str(tmp_path / "root"))
+    firststart.make_root(root, "alice", "example.org")
+    return root
+
+
+def configure(root, **changes):
+    values = {"sender-domain": "example.org", "domains": {"example.org": {
+        "postmaster": ":alice", "abuse": ":alice", "alice": "/alice/mail"}}}
+    values.update(changes)
+    with open(root.configuration, "w") as file:
+        json.dump(values, file)
+
+
+def user_file(root, text):
+    path = os.path.join(root.path, "alice", "mail", "mail.jcfg")
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def test_a_new_root_is_right(root):
+    report = check.check(root)
+    assert (report.errors, report.warnings) == ([], [])
+
+
+def test_all_mistakes_of_a_file_are_told_with_their_places(root):
+    with open(root.configuration, "w") as file:
+        file.write('{\n "imap": 3,\n "smpt": true\n}')
+    report = check.check(root)
+    assert any(":2:" in line and "imap" in line for line in report.errors)
+    assert any(":3:" in line and "smtp" in line for line in report.errors)
+
+
+def test_what_is_not_built_is_said(root):
+    configure(root, hosted={"server": "smtp.example.com", "username": "a",
+                            "password": "b"})
+    assert any("hosted" in line and "not yet" in line
+               for line in check.check(root).warnings)
+
+
+def test_a_users_broken_file_is_told(root):
+    user_file(root, '{"passphrase": 12}')
+    assert any("passphrase" in line for line in check.check(root).errors)
+
+
+def test_a_user_without_a_passphrase_is_told(root):
+    user_file(root, "{}")
+    assert any("passwd" in line for line in check.check(root).warnings)
+
+
+def test_a_missing_postmaster_is_told(root):
+    configure(root, domains={"example.org": {"alice": "/alice/mail"}})
+    warnings = " ".join(check.check(root).warnings)
+    assert "postmaster" in warnings and "abuse" in warnings
+
+
+def test_mail_folders_are_counted_and_left_alone(root):
+    folder = os.path.join(root.path, "alice", "mail")
+    store = FileStore(poll=3600)
+    account = store.account(folder)
+    with account.stage() as staged:
+        staged.write(b"a: b\r\n\r\n")
+        account.deliver("INBOX", staged)
+    assert any("6 mailboxes, 1 messages" in line
+               for line in check.check(root).notes)
+    with account.stage() as staged:
+        staged.write(b"a: b\r\n\r\n")
+        assert account.deliver("INBOX", staged).uid == 2
+    store.close()
+
+
+def test_a_folder_that_can_not_be_read_is_an_error(root):
+    folder = os.path.join(root.path, "alice", "mail")
+    os.makedirs(os.path.join(folder, "cur"))
+    with open(os.path.join(folder, "new"), "w"):
+        pass  # a file where a folder must be
+    assert any("alice/mail" in line for line in check.check(root).errors)
+
+
+def test_a_root_without_configuration(tmp_path):
+    report = check.check(Root(str(tmp_path)))
+    assert len(report.errors) == 1 and "mail.jcfg" in report.errors[0]
+
+
+def test_the_first_user_can_be_admin(tmp_path):
+    root = Root(str(tmp_path))
+    first = firststart.make_root(root, "eve", "example.org", admin=True)
+    assert first.address == "eve@example.org"
+    assert [user.admin for user in words.list_users(root)
+            if user.address == first.address] == [True]
+    assert firststart.is_needed(root) is False
+    assert first.passphrase in firststart.welcome(first)
