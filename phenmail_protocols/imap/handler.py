@@ -38,12 +38,12 @@ class Output:
         self._deadline = None
 
     def start(self, seconds):
-        """A command begins: it may take `seconds`, and more only for what it sends."""
+        """A command begins: it may take `seconds`, and more only for what is sent and for messages that are received."""
         self._deadline = time.monotonic() + seconds
         self._connection.set_deadline(seconds)
 
     def allow(self, octets):
-        """The client is to send so many octets more."""
+        """So many octets more cross the wire."""
         self._deadline += octets / SLOWEST
         self._connection.set_deadline(max(0.0, self._deadline - time.monotonic()))
 
@@ -70,7 +70,7 @@ class Handler:
         self.connection = connection
         self.server = server
         self.output = Output(connection)
-        self.reader = Reader(connection, self._ask, DROPPED * server.limits.message_size)
+        self.reader = Reader(connection, self._ask, self.output.allow, DROPPED * server.limits.message_size)
         self.session = session.Session(server, TABLE, self.output.write, connection.peer, connection.tls, connection.is_loopback)
         self.body = None  # a message literal that is still on the wire
         self.login_ends = time.monotonic() + server.limits.login_timeout
@@ -186,7 +186,6 @@ class Handler:
         """The command ended without asking for its message literal."""
         body, self.body = self.body, None
         if body is not None:
-            self.output.allow(body.size if body.non_sync else 0)
             self.reader.drop(body)
 
     # -- what a command may wait for
@@ -198,7 +197,6 @@ class Handler:
 
     def _read_body(self, step):
         body, self.body = self.body, None
-        self.output.allow(body.size)
         self.output.flush()
         rest = self.reader.body(body, step.sink)
         return self._guarded(self.session.resume, step, rest)

@@ -42,14 +42,15 @@ class Input(NamedTuple):
 
 
 class Reader:
-    """Reads commands from `connection`; `ask(prompt)` sends a continuation at once.
+    """Reads commands from `connection`; `ask(prompt)` sends a continuation at once; `received(count)` hears of octets of messages.
 
     `largest_message`: octets of a message literal that are drained at most when they were not wanted.
     """
 
-    def __init__(self, connection, ask, largest_message):
+    def __init__(self, connection, ask, received, largest_message):
         self._connection = connection
         self._ask = ask
+        self._received = received
         self._largest_message = largest_message
 
     def _line(self, limit=LINE):
@@ -110,7 +111,7 @@ class Reader:
         while body.non_sync:
             if body.size > most:
                 raise TooMuch()
-            self._connection.read_exactly(body.size, _forget)
+            self._connection.read_exactly(body.size, lambda data: self._received(len(data)))
             try:
                 mark = grammar.literal_at_end(self._line())
             except LineTooLong:
@@ -123,7 +124,11 @@ class Reader:
         """The message literal to `sink(bytes)`; returns the rest of its line without CRLF."""
         if not body.non_sync:
             self._ask(b"Go ahead.")
-        self._connection.read_exactly(body.size, sink)
+
+        def take(data):
+            self._received(len(data))
+            sink(data)
+        self._connection.read_exactly(body.size, take)
         return self.continuation()
 
 
@@ -138,6 +143,3 @@ def tag_of(parts):
     except grammar.BadSyntax:
         return None
 
-
-def _forget(data):
-    """A sink for what is not wanted."""

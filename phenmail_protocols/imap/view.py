@@ -12,6 +12,8 @@ Rules
 from bisect import bisect_left
 from typing import NamedTuple, Optional
 
+from phenmail_protocols.store import errors
+
 
 class News(NamedTuple):
     """What the client must hear, in this order."""
@@ -72,12 +74,19 @@ class View:
 
     def _take_recent(self, low):
         """Of the messages from UID `low` on, those that no session was told of before are recent here."""
-        first = self.mailbox.claim_recent() if self.writable else self.mailbox.first_recent()
-        first, end = max(first, low), self.state.uidnext
+        first, end = max(self._first_recent(), low), self.state.uidnext
         if first < end:
             if self._recent and self._recent[-1][1] >= first:
                 first = self._recent.pop()[0]
             self._recent.append((first, end))
+
+    def _first_recent(self):
+        if self.writable:
+            try:
+                return self.mailbox.claim_recent()
+            except errors.StoreError:
+                pass  # a full disk must not keep anybody from reading
+        return self.mailbox.first_recent()
 
     @property
     def recent_ranges(self):

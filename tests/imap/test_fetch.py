@@ -2,6 +2,8 @@
 import pytest
 
 from phenmail_protocols.imap.commands import fetch, messages
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.mailbox import Mailbox
 
 PLAIN = b"From: Ann <a@b>\r\nSubject: one\r\n two\r\nTo: c@d\r\n\r\nhello\r\nworld\r\n"
 INNER = b"Subject: inner\r\nContent-Type: multipart/alternative; boundary=i\r\n\r\n--i\r\n\r\nfirst\r\n--i\r\n\r\nsecond\r\n--i--\r\n"
@@ -133,6 +135,32 @@ def test_a_big_message_streams(client, monkeypatch):
     assert client.ok("FETCH 1 BODY.PEEK[HEADER]") == [b"* 1 FETCH (BODY[HEADER] " + literal(PLAIN[:-14]) + b")"]
     assert client.ok("FETCH 2 BODY.PEEK[2.2]") == [b"* 2 FETCH (BODY[2.2] " + literal(b"second") + b")"]
     assert client.ok("FETCH 2 BODY.PEEK[2]<3.10>") == [b"* 2 FETCH (BODY[2]<3> " + literal(INNER[3:13]) + b")"]
+
+
+def test_long_derived_items_are_neither_held_together_nor_kept(client, monkeypatch):
+    """Each message counts for itself when the answers of a few would be too much; short ones come from the store the next time."""
+    monkeypatch.setattr(fetch, "MADE_AT_ONCE", 30)
+    monkeypatch.setattr(fetch, "KEPT", 20)
+    client.append(b"X: short\r\n\r\n")
+    client.append(b"X: something longer\r\n\r\n")
+    client.ok("COPY 1:2 INBOX")
+    client.ok("COPY 1:4 INBOX")
+    for _ in range(2):
+        lines = client.ok("FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (X)] ENVELOPE)")
+        assert [line[:line.index(b" BODY")] for line in lines] == [b"* %d FETCH (UID %d" % (number, number) for number in range(1, len(lines) + 1)]
+        assert len(lines) == 8
+        assert [b"longer" in line for line in lines] == [False, True] * 4
+
+
+def test_a_full_disk_does_not_hinder_reading(client, monkeypatch):
+    def full(*arguments):
+        raise errors.NoSpace()
+    client.append(PLAIN)
+    for name in ("change_flags", "cache", "claim_recent"):
+        monkeypatch.setattr(Mailbox, name, full)
+    client.ok("SELECT INBOX")
+    assert client.ok("FETCH 1 (ENVELOPE BODY[TEXT])")[0].endswith(literal(b"hello\r\nworld\r\n") + b")")
+    assert client.ask("STORE 1 FLAGS (\\Seen)")[-1].startswith(b"NO [OVERQUOTA]")
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 7, 1000])

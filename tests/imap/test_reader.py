@@ -12,6 +12,7 @@ class Wire(BoundedReader):
         BoundedReader.__init__(self)
         self._pieces = [data[start:start + cut] for start in range(0, len(data), cut)]
         self.asked = []
+        self.received = []
 
     def _receive(self, limit):
         piece = self._pieces.pop(0)
@@ -22,7 +23,7 @@ class Wire(BoundedReader):
 
 def read(data, cut=1 << 20, logged_in=True, largest=1 << 20):
     wire = Wire(data + b"next NOOP\r\n", cut)
-    return reader.Reader(wire, wire.asked.append, largest), wire
+    return reader.Reader(wire, wire.asked.append, wire.received.append, largest), wire
 
 
 CASES = [
@@ -55,7 +56,7 @@ def test_append_leaves_its_message_on_the_wire(cut, mark, non_sync):
     assert taken.body == (5, non_sync) and not wire.asked
     got = []
     assert take.body(taken.body, got.append) == b""
-    assert b"".join(got) == b"hello"
+    assert b"".join(got) == b"hello" and sum(wire.received) == 5
     assert len(wire.asked) == (not non_sync)
     assert take.command(True).parts == [b"next NOOP"]
 

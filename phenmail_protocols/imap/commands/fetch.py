@@ -3,20 +3,24 @@
 Three kinds of items: columns come from the store's rows; derived ones (ENVELOPE, BODYSTRUCTURE, chosen header fields) are made once
 from a message's octets and kept by the store in the form in which they are sent; sections are read from the message each time.
 """
+from bisect import bisect_right
 from functools import partial
 
 from phenmail_protocols.mail import headers
+from phenmail_protocols.store import errors
 from phenmail_protocols.store.model import SEEN
 
 from .. import message_responses, responses
 from ..session import Step
 from ..values import Section
 from .changing import gone
-from .messages import Message, find_part
+from .messages import HEADER, Message, find_part
 
 ROWS = 2000  # messages at a time where all comes from rows
-DERIVED = 200  # where header fields and such are in it: some 200 KB
-BODIES = 50  # where \Seen is set in one go before the bodies are sent
+DERIVED = 250  # where header fields and such are in it, some 200 KB, or where messages are read
+MADE_AT_ONCE = 1 << 20  # octets of derived items that are held
+KEPT = 8192  # octets of a derived item that is kept; longer ones are rare, and a batch of them would be too much to hold
+SEEN_AT_ONCE = 50  # where \Seen is set before the messages are sent: for so many a broken connection leaves it wrong
 
 #: item -> (label, form, values of it from (session, rows))
 COLUMNS = {
@@ -55,9 +59,9 @@ class Plan:
 
     def batch(self):
         """How many messages to take at a time."""
-        if self.sections or self.sets_seen:
-            return BODIES
-        return DERIVED if self.derived else ROWS
+        if self.sets_seen:
+            return SEEN_AT_ONCE
+        return DERIVED if self.derived or self.sections else ROWS
 
 
 def _is_derived(section):
@@ -74,16 +78,18 @@ def fetch(session, arguments):
     plan = Plan(arguments.items, arguments.uid)
     size, missing = plan.batch(), 0
     for start, stop in session.slices(arguments.sequence, arguments.uid):
-        for first in range(start, stop, size):
-            uids = session.view.uids(first, min(first + size, stop))
-            missing += len(uids) - _Batch(session, plan, first, uids).send()
+        while start < stop:
+            batch = _Batch(session, plan, start, session.view.uids(start, min(start + size, stop)))
+            missing -= batch.send()
+            missing += len(batch.uids)
+            start += len(batch.uids)
     if missing and not arguments.uid:
         raise gone()  # RFC 2180 4.1.2: the rest was sent
     return Step(text=b"Fetched.")
 
 
 class _Batch:
-    """Some messages that follow each other in the numbering."""
+    """Some messages that follow each other in the numbering; fewer than were meant where that is too much at a time."""
 
     def __init__(self, session, plan, first, uids):
         self.session = session
@@ -91,7 +97,7 @@ class _Batch:
         self.first = first
         self.uids = uids
         self.mailbox = session.view.mailbox
-        self.newly_seen = frozenset()
+        self.newly_seen = False
 
     def send(self):
         """Write all that was asked for; returns of how many messages."""
@@ -108,12 +114,15 @@ class _Batch:
         return len(rows.uids)
 
     def _set_seen(self, rows):
-        """Reading sets \\Seen; the client hears of it in the same answer."""
+        """Reading sets \\Seen; the client hears of it in the same answer. Where nothing can be written mail can still be read."""
         unseen = [uid for uid, flags in zip(rows.uids, rows.flags) if SEEN not in flags]
         if not unseen:
             return rows
-        self.session.view.change_flags(unseen, "add", (SEEN,))
-        self.newly_seen = frozenset(unseen)
+        try:
+            self.session.view.change_flags(unseen, "add", (SEEN,))
+        except errors.StoreError:
+            return rows
+        self.newly_seen = True
         return self.mailbox.rows(self.uids)
 
     def _lines(self, rows, derived):
@@ -139,20 +148,33 @@ class _Batch:
         known = [self.mailbox.cached(name, rows.uids) for _, name, _ in wanted]
         missing = [uid for uid in rows.uids if any(uid not in values for values in known)]
         if missing:
-            self._make(missing, known)
-            rows = self.mailbox.rows([uid for uid in rows.uids if all(uid in values for values in known)])
+            last = self._make(missing, known)
+            self.uids = self.uids[:bisect_right(self.uids, last)]
+            rows = self.mailbox.rows([uid for uid in rows.uids if uid <= last and all(uid in values for values in known)])
         return [(label, b"%b", [values[uid] for uid in rows.uids]) for (label, _, _), values in zip(wanted, known)], rows
 
     def _make(self, uids, known):
-        """Make what is missing from the messages, and have it kept."""
-        made = [{} for _ in known]
+        """Make what is missing from the messages, and have it kept. Returns the UID up to which that was done."""
+        made, size = [{} for _ in known], 0
         for message in _messages(self.session, uids):
             for (_, _, make), values, new in zip(self.plan.derived, known, made):
                 if message.uid not in values:
-                    values[message.uid] = new[message.uid] = make(message)
+                    value = values[message.uid] = make(message)
+                    size += len(value)
+                    if len(value) <= KEPT:
+                        new[message.uid] = value
+            if size > MADE_AT_ONCE:
+                break
         for (_, name, _), new in zip(self.plan.derived, made):
+            self._keep(name, new)
+        return message.uid if size > MADE_AT_ONCE else self.uids[-1]
+
+    def _keep(self, name, new):
+        try:
             if new:
                 self.mailbox.cache(name, new)
+        except errors.StoreError:
+            pass  # it is only quicker with it
 
     # -- sections
 
@@ -188,7 +210,7 @@ def octets_of(section, message):
     """A section's (size, iterable of chunks)."""
     start, end = _range(section, message)
     if section.names:
-        data = headers.select(message.read(start, end), section.names, section.kind == "HEADER.FIELDS.NOT")
+        data = headers.select(message.read(start, min(end, start + HEADER)), section.names, section.kind == "HEADER.FIELDS.NOT")
         start, end = _narrowed(0, len(data), section.partial)
         return end - start, (data[start:end],)
     start, end = _narrowed(start, end, section.partial)
