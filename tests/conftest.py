@@ -3,7 +3,14 @@
 import os
 import shutil
 
+import hypothesis
 import pytest
+
+# A slow machine is no failure; and where a failure holds up others, the same
+# examples are tried each time. New ones are found by everybody else's runs.
+hypothesis.settings.register_profile(
+    "phenmail", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("phenmail")
 
 
 @pytest.fixture

@@ -82,7 +82,8 @@ def select(header: bytes, names_lowercase: FrozenSet[bytes], negate: bool = Fals
     if not chosen:
         return b"\r\n"
     # No piece holds its last LF, and the very last lacks its CR too where the header was cut.
-    return b"\n".join(chosen) + (b"\n\r\n" if chosen[-1][-1:] == b"\r" or b"\r\n" not in header else b"\r\n\r\n")
+    in_lf_form = b"\n" in header and b"\r\n" not in header
+    return b"\n".join(chosen) + (b"\n\r\n" if chosen[-1][-1:] == b"\r" or in_lf_form else b"\r\n\r\n")
 
 
 def collect(header: bytes, names_lowercase: FrozenSet[bytes]) -> Dict[bytes, List[bytes]]:

@@ -100,6 +100,10 @@ _TEXTS = st.lists(st.sampled_from([b"Subject", b":", b" ", b"\t", b"\r\n", b"\n"
                   | st.binary(max_size=5), max_size=30).map(b"".join)
 
 
+def test_a_header_without_any_line_end_gets_those_of_the_wire():
+    assert headers.select(b"Subject: x", names(b"subject")) == b"Subject: x\r\n\r\n"
+
+
 @settings(max_examples=150, deadline=None)
 @given(_TEXTS)
 def test_any_bytes(data):
