@@ -25,7 +25,7 @@ LOCK = "phenmail-pop3.lock"
 # Seconds that a login waits for the session before it, whose end may just be on its way.
 PATIENCE = 2.0
 # So many messages are removed at once; in between deliveries get their turn.
-BATCH = 500
+BATCH = 100
 
 
 class Maildrop:
