@@ -27,14 +27,102 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _STACK = 1 << 20  # bytes of address space a thread
 
 
+USAGE = """\
+usage: phenmail.py [option ...] [word ...]
+
+A whole mail service. Without a word it serves, and makes a working root first.
+
+words:
+  serve                 run the server until SIGTERM or Ctrl-C
+  init [--domain DOMAIN] [--user NAME] [--admin]
+                        make a working root folder; --admin: its first user
+                        needs no authorizations
+  check                 look over configuration and mail folders
+  user add ADDRESS      add a user with a mailbox
+  user passwd ADDRESS   set a user's passphrase
+  user del ADDRESS      remove a user; the mail stays
+  user list             list addresses and where they end
+  sha256                hash a passphrase, for "passphrase" in mail.jcfg
+  obscure               obscure a passphrase, for "pop3pwd"
+
+options:
+  --root DIR            the root folder (else PHENMAIL_ROOT; /var/lib/phenmail
+                        for root, ~/.phenmail for others)
+  --device NAME         the device identity, where the root holds several
+  --ports-file FILE     write the ports as JSON once clients can connect
+  -v, --verbose         log more
+  --version, --help     print and exit
+"""
+
+
+class WrongUsage(Exception):
+    """The command line is not one of USAGE's; str() says what is wrong."""
+
+
+class Options:
+    """What the command line says. (argparse would cost 2 MB while serving.)"""
+
+    WITH_VALUE = ("root", "device", "ports_file", "domain", "user")
+    SWITCHES = ("verbose", "admin", "version", "help")
+
+    def __init__(self, arguments):
+        self.words = []
+        for name in self.WITH_VALUE:
+            setattr(self, name, None)
+        for name in self.SWITCHES:
+            setattr(self, name, False)
+        rest = list(arguments)
+        while rest:
+            argument = rest.pop(0)
+            if argument.startswith("-"):
+                self._take("--verbose" if argument == "-v" else
+                           "--help" if argument == "-h" else argument, rest)
+            else:
+                self.words.append(argument)
+
+    def _take(self, argument, rest):
+        option, equals, value = argument.partition("=")
+        name = option[2:].replace("-", "_") if option[:2] == "--" else ""
+        if name in self.SWITCHES and not equals:
+            setattr(self, name, True)
+        elif name in self.WITH_VALUE and (equals or rest):
+            setattr(self, name, value if equals else rest.pop(0))
+        elif name in self.WITH_VALUE:
+            raise WrongUsage("%s wants a value" % option)
+        else:
+            raise WrongUsage("there is no option %s" % argument)
+
+    def word(self):
+        """The function to run and its further arguments (str)."""
+        for length in (2, 1, 0):
+            name = " ".join(self.words[:length])
+            if name in WORDS:
+                run, wanted = WORDS[name]
+                rest = self.words[length:]
+                if len(rest) != len(wanted):
+                    raise WrongUsage("%s wants %s" % (
+                        name or "phenmail.py",
+                        " ".join(wanted) or "nothing more"))
+                return run, rest
+        raise WrongUsage("there is no word %r" % " ".join(self.words))
+
+
 def main(arguments=None):
     """Run one word of the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    try:
+        options = Options(sys.argv[1:] if arguments is None else arguments)
+        if options.help or options.version:
+            print(USAGE if options.help else "phenmail %s" % __version__)
+            return DONE
+        run, rest = options.word()
+    except WrongUsage as error:
+        print("phenmail: %s (--help tells more)" % error, file=sys.stderr)
+        return WRONG_USAGE
     _prepare_process(options)
     from phenmail_protocols.config.problems import ConfigError
     from phenmail_protocols.config.root import Root, RootError
     try:
-        return options.run(Root(_root_folder(options), options.device), options)
+        return run(Root(_root_folder(options), options.device), options, *rest)
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -43,54 +131,6 @@ def main(arguments=None):
     except KeyboardInterrupt:
         pass
     return FAILED
-
-
-def _parser():
-    import argparse
-    parser = argparse.ArgumentParser(
-        prog="phenmail.py", description="A whole mail service.",
-        epilog="Without a word it serves, and makes a working root first.")
-    parser.add_argument("--version", action="version",
-                        version="phenmail %s" % __version__)
-    parser.add_argument("--root", metavar="DIR", help="the root folder (else "
-                        "PHENMAIL_ROOT, /var/lib/phenmail, ~/.phenmail)")
-    parser.add_argument("--device", metavar="NAME", help="the device identity,"
-                        " where the root holds several")
-    parser.add_argument("-v", "--verbose", action="store_true",
-                        help="log more")
-    parser.add_argument("--ports-file", metavar="FILE", help="write the ports "
-                        "as JSON once clients can connect")
-    parser.set_defaults(run=_serve, user=None, domain=None, admin=False)
-    words = parser.add_subparsers(title="words", metavar="WORD")
-    words.add_parser("serve", help="run the server").set_defaults(run=_serve)
-    word = words.add_parser("init", help="make a working root folder")
-    word.add_argument("--user", help="local part of the first user")
-    word.add_argument("--domain", help="the mail domain")
-    word.add_argument("--admin", action="store_true",
-                      help="the first user needs no authorizations")
-    word.set_defaults(run=_init)
-    words.add_parser("check", help="look over configuration and mail folders"
-                     ).set_defaults(run=_check)
-    words.add_parser("sha256", help="hash a passphrase for mail.jcfg"
-                     ).set_defaults(run=_sha256)
-    words.add_parser("obscure", help="obscure a passphrase for pop3pwd"
-                     ).set_defaults(run=_obscure)
-    _add_user_words(words.add_parser("user", help="add, list, … users"))
-    return parser
-
-
-def _add_user_words(parser):
-    words = parser.add_subparsers(title="words", metavar="WORD", dest="word")
-    words.required = True
-    for name, run, text in (
-            ("add", _user_add, "add a user with a mailbox"),
-            ("passwd", _user_passwd, "set a user's passphrase"),
-            ("del", _user_delete, "remove a user; the mail stays"),
-            ("list", _user_list, "list addresses and where they end")):
-        word = words.add_parser(name, help=text)
-        if name != "list":
-            word.add_argument("address", metavar="ADDRESS")
-        word.set_defaults(run=run)
 
 
 # The process
@@ -254,36 +294,32 @@ def _ask_passphrase():
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def _user_add(root, options):
+def _user_add(root, options, address):
     from phenmail_protocols.accounts import words
-    _print_passphrase(*_chosen(words.add_user, root, options.address))
-    return DONE
+    return _with_passphrase(words.add_user, root, address)
 
 
-def _user_passwd(root, options):
+def _user_passwd(root, options, address):
     from phenmail_protocols.accounts import words
-    _print_passphrase(*_chosen(words.set_passphrase, root, options.address))
-    return DONE
+    return _with_passphrase(words.set_passphrase, root, address)
 
 
-def _chosen(word, root, address):
+def _with_passphrase(word, root, address):
     """Run ``word`` with the passphrase that is typed, or one of our making."""
-    passphrase = _ask_passphrase()
-    return address, word(root, address, passphrase or None), not passphrase
-
-
-def _print_passphrase(address, passphrase, made):
-    if made:
+    typed = _ask_passphrase()
+    passphrase = word(root, address, typed or None)
+    if typed:
+        print("%s: done" % address)
+    else:
         print("%s logs in with this passphrase, shown once: %s"
               % (address, passphrase))
-    else:
-        print("%s: done" % address)
+    return DONE
 
 
-def _user_delete(root, options):
+def _user_delete(root, options, address):
     from phenmail_protocols.accounts import words
-    words.delete_user(root, options.address)
-    print("%s: removed; the mail is still there" % options.address)
+    words.delete_user(root, address)
+    print("%s: removed; the mail is still there" % address)
     return DONE
 
 
@@ -293,6 +329,14 @@ def _user_list(root, options):
         print("%-32s %s" % (user.address, user.ends))
     return DONE
 
+
+WORDS = {  # word: (function, names of its arguments)
+    "": (_serve, ()), "serve": (_serve, ()), "init": (_init, ()),
+    "check": (_check, ()), "sha256": (_sha256, ()), "obscure": (_obscure, ()),
+    "user add": (_user_add, ("ADDRESS",)),
+    "user passwd": (_user_passwd, ("ADDRESS",)),
+    "user del": (_user_delete, ("ADDRESS",)), "user list": (_user_list, ()),
+}
 
 if __name__ == "__main__":
     sys.exit(main())

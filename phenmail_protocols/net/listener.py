@@ -354,6 +354,8 @@ def _addresses(host):
     """The addresses to listen on, IPv4 first."""
     if host in ("", "*"):
         return ["0.0.0.0", "::"] if socket.has_ipv6 else ["0.0.0.0"]
+    if not any(char > "\x7f" for char in host):
+        host = host.encode("ascii")  # text would load the codec for IDN, a whole megabyte
     found = socket.getaddrinfo(host, None, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
     addresses = [(family == socket.AF_INET6, name[0]) for family, _, _, _, name in found if family in (socket.AF_INET, socket.AF_INET6)]
     return [address for _, address in sorted(set(addresses))]

@@ -193,7 +193,9 @@ class Account:
         try:
             for row in self.index.mailboxes():
                 listed = UidList(self.path(row.folder))
-                if listed.read()[0] is not None:
+                header, lines = listed.read()
+                if header is not None:
+                    rescan.relist(self, row, listed, lines)
                     rescan.resume(self, row, listed)
                 listed.close()
             self.index.set_value("boot", self.boot_id)
@@ -248,7 +250,7 @@ class Account:
         try:
             for name in folders.FIRST_MAILBOXES:
                 self._make_folder(folders.folder_of(name))
-            for name in folders.FIRST_MAILBOXES:
+            for name in (INBOX,) + folders.FIRST_MAILBOXES:
                 self._subscriptions.add(name)
             maildir.make(self.folder)  # last: its cur says that all is there
         except OSError as error:

@@ -6,7 +6,6 @@ ask for all the time and are read from the index when somebody opens it.
 See account.py for the rules about locks.
 """
 import os
-import shutil
 from typing import Any, NamedTuple, Optional
 
 from . import errors, folders, maildir, rescan
@@ -602,6 +601,7 @@ def _link(source, target):
         temporary = os.path.join(
             os.path.dirname(os.path.dirname(target)), "tmp",
             maildir.unique_name())
+        import shutil  # a megabyte, for file systems without links
         shutil.copy2(source, temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())

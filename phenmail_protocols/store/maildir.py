@@ -6,11 +6,13 @@ its name ends in ``:2,`` and a letter for each flag, ascending
 What is before the colon is the message's name for life; ``,S=`` in it is the
 size of the file, ``,W=`` its size with CRLF line ends.
 """
+import errno
 import functools
 import itertools
 import os
 import re
 import socket
+import stat
 import time
 
 from . import model
@@ -22,6 +24,10 @@ _SYSTEM = {flag: letter for letter, flag in _LETTERS.items()}
 INFO = ":2,"
 KEYWORDS = 26  # a to z
 _counter = itertools.count(1)
+_NO_HOST = re.compile(r"[^A-Za-z0-9._-]")
+_ODD = re.compile(r"[^ -~]")  # one form for the index and in every locale
+_OPEN = (os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
+         | getattr(os, "O_NONBLOCK", 0))  # neither links nor pipes
 _SIZE = re.compile(r",S=(\d{1,18})(?=[,:]|$)")
 _WIRE_SIZE = re.compile(r",W=(\d{1,18})(?=[,:]|$)")
 
@@ -58,12 +64,18 @@ def unique_name():
 
 @functools.lru_cache(maxsize=None)
 def _host():
-    name = socket.gethostname()[:64]
-    return name.replace("/", "\\057").replace(":", "\\072")
+    return _NO_HOST.sub("_", socket.gethostname())[:64]
 
 
 def sized(name, size, wire_size):
     return "%s,S=%d,W=%d" % (name, size, wire_size)
+
+
+def sizes(name):
+    """The part of a name that tells its sizes, or ""."""
+    found = _SIZE.search(name)
+    wire = _WIRE_SIZE.search(name)
+    return (found.group() if found else "") + (wire.group() if wire else "")
 
 
 def wire_size(name, size):
@@ -111,38 +123,59 @@ def survey(folder):
                 continue
             name, letters = split(file_name)
             right = name if fresh else name + INFO + letters
-            odd = (odd or file_name != right or name in found
-                   or not name or "\n" in name)
+            odd = odd or file_name != right or name in found or not name
             found[name] = (fresh, letters, file_name)
-    return found, odd
+    return found, odd or _ODD.search("".join(found)) is not None
 
 
 def mend(folder):
     """Give every file the one name under which we look for it.
 
     A name twice, in ``new`` and ``cur``, is one message whose move was cut
-    short, or two that share a name by accident: those are told apart.
+    short, or two that share a name by accident: those are told apart. The
+    name is kept by the file that has it right already, and no rename may
+    take the place of another file.
     """
-    seen = {}
+    files = []
     for fresh, part in ((0, "cur"), (1, "new")):
-        directory = os.path.join(folder, part)
-        for file_name in os.listdir(directory):
+        for file_name in os.listdir(os.path.join(folder, part)):
             if file_name.startswith("."):
                 continue
             name, letters = split(file_name)
-            if "\n" in name or not name:
-                name = unique_name()
-            elif name in seen:
-                if os.path.samefile(os.path.join(directory, file_name),
-                                    seen[name]):
-                    os.unlink(os.path.join(directory, file_name))
-                    continue
-                name = unique_name()
-            right = os.path.join(folder, path(fresh, name, letters))
-            here = os.path.join(directory, file_name)
-            if right != here:
-                os.rename(here, right)
-            seen[name] = right
+            letters = _ODD.sub("", letters)
+            right = path(fresh and not letters, name, letters)
+            here = "%s/%s" % (part, file_name)
+            files.append((right != here, fresh, here, name, letters))
+    seen = {}
+    for _, fresh, here, name, letters in sorted(files):
+        try:
+            if stat.S_ISREG(os.lstat("%s/%s" % (folder, here)).st_mode):
+                _mend_file(folder, seen, fresh, here, name, letters)
+        except FileNotFoundError:
+            pass  # another program was quicker
+
+
+def _mend_file(folder, seen, fresh, here, name, letters):
+    source = os.path.join(folder, here)
+    twin = seen.get(name)
+    if twin and fresh and os.path.samefile(source, twin):
+        atomic.sync_directory(os.path.dirname(twin))  # its other name stays
+        os.unlink(source)
+        return
+    if twin or not name or _ODD.search(name):
+        name = unique_name()
+    target = os.path.join(folder, path(fresh and not letters, name, letters))
+    if target == source:
+        pass
+    elif os.path.lexists(target):
+        return _mend_file(folder, seen, fresh, here, "", letters)
+    elif fresh and letters:  # see Mailbox._rename_locked
+        os.link(source, target)
+        atomic.sync_directory(os.path.dirname(target))
+        os.unlink(source)
+    else:
+        os.rename(source, target)
+    seen[name] = target
 
 
 def times(folder):
@@ -156,21 +189,36 @@ def remove_stale(folder, seconds=36 * 3600):
     directory = os.path.join(folder, "tmp")
     try:
         names = os.listdir(directory)
-    except FileNotFoundError:
+    except OSError:
         return
     for name in names:
         target = os.path.join(directory, name)
-        try:
-            if time.time() - os.stat(target).st_mtime > seconds:
-                os.unlink(target)
+        try:  # ctime: a staged message may have any mtime
+            if time.time() - os.lstat(target).st_ctime > seconds:
+                _remove(target)
         except OSError:
             pass
 
 
+def _remove(target):
+    if os.path.isdir(target) and not os.path.islink(target):
+        import shutil
+        shutil.rmtree(target, ignore_errors=True)  # a deleted mailbox
+    else:
+        os.unlink(target)
+
+
 def measure(file_path, name):
-    """``(wire size, date)`` of a file that somebody else put there."""
-    with open(file_path, "rb") as file:
-        status = os.fstat(file.fileno())
+    """``(wire size, date)`` of a file that somebody else put there.
+
+    Raises OSError, also for what is no plain file: a link would let its maker
+    read with our rights, a pipe would never end.
+    """
+    descriptor = os.open(file_path, _OPEN)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", file_path)
         size = wire_size(name, status.st_size)
         if size is None:
             size = status.st_size + _bare_line_ends(file)

@@ -80,6 +80,18 @@ def resume(account, row, listed):
     return row
 
 
+def relist(account, row, listed, lines):
+    """Give the list back what it lost to a power failure and the index kept.
+
+    ``lines``: ``{name: uid}`` as the list has it. Otherwise an index that is
+    deleted later would take these UIDs with it. ``resume`` flushes them.
+    """
+    lost = [message[:2] for message in account.index.messages(row.id)
+            if lines.get(message[1]) != message[0]]
+    if lost:
+        listed.append(lost)
+
+
 def rescan(account, mailbox, known_uids=None):
     """List the folder and take in the difference.
 
