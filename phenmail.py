@@ -96,7 +96,7 @@ class Options:
         """The function to run and its further arguments (str)."""
         for length in (2, 1, 0):
             name = " ".join(self.words[:length])
-            if name in WORDS:
+            if name in WORDS and (name or not self.words):
                 run, wanted = WORDS[name]
                 rest = self.words[length:]
                 if len(rest) != len(wanted):
