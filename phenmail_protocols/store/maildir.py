@@ -96,11 +96,12 @@ def path(fresh, name, letters):
 
 
 def split(file_name):
-    """``(name, letters)`` of a file; letters ascend, unknown ones stay."""
+    """``(name, letters)`` of a file; letters ascend, unknown ones stay if
+    they are ASCII."""
     name, separator, info = file_name.partition(":")
     if not info.startswith("2,"):
         return name, ""
-    letters = info[2:].partition(",")[0]
+    letters = _ODD.sub("", info[2:].partition(",")[0])
     return name, "".join(sorted(set(letters)))
 
 
@@ -131,6 +132,8 @@ def survey(folder):
 def mend(folder):
     """Give every file the one name under which we look for it.
 
+    A file in ``new`` with flags (mutt and offlineimap set them there) is one
+    that somebody looked at: it goes to ``cur``, where flags have their place.
     A name twice, in ``new`` and ``cur``, is one message whose move was cut
     short, or two that share a name by accident: those are told apart. The
     name is kept by the file that has it right already, and no rename may
@@ -142,7 +145,6 @@ def mend(folder):
             if file_name.startswith("."):
                 continue
             name, letters = split(file_name)
-            letters = _ODD.sub("", letters)
             right = path(fresh and not letters, name, letters)
             here = "%s/%s" % (part, file_name)
             files.append((right != here, fresh, here, name, letters))
@@ -169,13 +171,23 @@ def _mend_file(folder, seen, fresh, here, name, letters):
         pass
     elif os.path.lexists(target):
         return _mend_file(folder, seen, fresh, here, "", letters)
-    elif fresh and letters:  # see Mailbox._rename_locked
-        os.link(source, target)
-        atomic.sync_directory(os.path.dirname(target))
-        os.unlink(source)
     else:
-        os.rename(source, target)
+        _move(source, target)
     seen[name] = target
+
+
+def _move(source, target):
+    """Rename; a power failure leaves one name or both, never none."""
+    if os.path.dirname(source) != os.path.dirname(target):
+        try:
+            os.link(source, target)
+        except OSError:  # no links on this disk
+            pass
+        else:
+            atomic.sync_directory(os.path.dirname(target))
+            os.unlink(source)
+            return
+    os.rename(source, target)
 
 
 def times(folder):
