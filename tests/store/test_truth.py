@@ -62,6 +62,18 @@ def test_a_foreign_rename_changes_flags_and_tells(house, inbox):
     assert inbox.rows([2]).flags[0] == {"\\Flagged", "\\Seen"}
 
 
+def test_flags_that_are_set_in_new_are_kept(house, inbox):
+    """mutt leaves a message that it flagged unread in new, with an info part."""
+    path, = [name for name in os.listdir(house.folder + "/new")
+             if "message 2" in open(house.folder + "/new/" + name).read()]
+    os.rename(house.folder + "/new/" + path,
+              house.folder + "/new/" + path + ":2,F")
+    inbox.look()
+    assert inbox.rows([2]).flags[0] == {"\\Flagged"}
+    assert path + ":2,F" in os.listdir(house.folder + "/cur")
+    assert len(whole(inbox)) == 4
+
+
 def test_letters_in_any_order_are_put_right(house, inbox):
     drop_foreign(house, name="1.x.y:2,SF", part="cur")
     drop_foreign(house, name="2.x.y", part="cur")
