@@ -53,6 +53,11 @@ class Output:
         if self._size >= PIECE:
             self.flush()
 
+    def ask(self, prompt):
+        """Send a continuation at once."""
+        self.write(responses.continuation(prompt))
+        self.flush()
+
     def flush(self):
         if not self._size:
             return
@@ -70,7 +75,8 @@ class Handler:
         self.connection = connection
         self.server = server
         self.output = Output(connection)
-        self.reader = Reader(connection, self._ask, self.output.allow, DROPPED * server.limits.message_size)
+        # Nothing here refers back to the handler: a connection's memory goes with its thread, not at some later collection.
+        self.reader = Reader(connection, self.output.ask, self.output.allow, DROPPED * server.limits.message_size)
         self.session = session.Session(server, TABLE, self.output.write, connection.peer, connection.tls, connection.is_loopback)
         self.body = None  # a message literal that is still on the wire
         self.login_ends = time.monotonic() + server.limits.login_timeout
@@ -132,10 +138,6 @@ class Handler:
         seconds = limits.imap_idle_timeout if logged_in else max(0.0, self.login_ends - time.monotonic())
         if self.connection.wait(seconds) == "timeout":
             raise TimedOut("idle")
-
-    def _ask(self, prompt):
-        self.output.write(responses.continuation(prompt))
-        self.output.flush()
 
     # -- one command
 

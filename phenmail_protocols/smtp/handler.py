@@ -72,8 +72,6 @@ class Handler:
         self._line_limit = service.line
         self._session = Session(service, connection.peer, connection.is_loopback, connection.tls_info())
         self._waiting = []  # replies that are not sent yet
-        self._actions = {Then.COMMAND: self._read_command, Then.DATA: self._read_data, Then.OCTETS: self._read_octets,
-                         Then.DISCARD: self._discard, Then.TLS: self._start_tls}
 
     def run(self):
         try:
@@ -102,7 +100,7 @@ class Handler:
     def _converse(self):
         step = self._session.banner()
         while step.then is not Then.CLOSE:
-            step = self._actions[step.then](step)
+            step = _ACTIONS[step.then](self, step)
         self._waiting.append(step.wire)
         self._flush(self._command)
 
@@ -171,6 +169,11 @@ class Handler:
         self._connection.start_tls(context)
         self._session.tls_started(self._connection.tls_info())
         return Step(b"")
+
+
+# Functions and not methods of one handler: that would be a circle, and a connection's memory stay until the next collection.
+_ACTIONS = {Then.COMMAND: Handler._read_command, Then.DATA: Handler._read_data, Then.OCTETS: Handler._read_octets,
+            Then.DISCARD: Handler._discard, Then.TLS: Handler._start_tls}
 
 
 class _Pace:

@@ -48,6 +48,8 @@ def _measure(server, way, service):
     bystander.start()
     done = large.result(large.start(way, server.ports[service], SIZE))
     bystander.stop()
+    if way != "structure" and not 0.999 * SIZE < done["octets"] < 1.001 * SIZE:
+        raise AssertionError("%d octets of %d came through" % (done["octets"], SIZE))
     growth = (server.child.most_memory() - before) / MEGABYTE
     return done["seconds"], growth, 1e3 * max(bystander.times), 1e3 * median(bystander.times)
 

@@ -13,13 +13,20 @@ class Missing(Exception):
 
 
 class Child:
-    """A program in a process group of its own; what it prints goes to `log`."""
+    """A program in a process group of its own; what it prints goes to `log`.
+
+    A Python program keeps its compiled modules beside the log, as an installed
+    one does beside itself, whatever the caller's environment says.
+    """
 
     def __init__(self, arguments, log, environment=None):
+        environment = dict(os.environ, PYTHONPYCACHEPREFIX=os.path.join(os.path.dirname(log), "compiled"),
+                           **(environment or {}))
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with open(log, "ab") as output:
             self._process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                env=dict(os.environ, **(environment or {})))
+                env=environment)
         self.log = log
         self.pid = self._process.pid
 
