@@ -173,6 +173,8 @@ class ImapClient(Actor):
                 self.append(uids)
             else:
                 chosen = sorted(self.dice.sample(uids, min(len(uids), self.dice.choice((1, 1, 3, 8)))))
+                if verb != "store":
+                    self.look(chosen)
                 getattr(self, verb)(uids, chosen)
 
     def _do(self, command, *arguments):
@@ -194,6 +196,15 @@ class ImapClient(Actor):
         self.tell(self.user, ok="deliver", token=token, mailbox=self._at[0], validity=int(validity), uid=int(uid),
                   digest=hashlib.sha256(message).hexdigest(), flags=flags.split())
         uids.append(int(uid))
+
+    def look(self, chosen):
+        """Which messages these are: the oracle may know them from a delivery only, which tells no UID."""
+        tokens = []
+        for item in self._do("uid", "FETCH", _set(chosen), "(UID BODY.PEEK[HEADER.FIELDS (X-TOKEN)])"):
+            if isinstance(item, tuple):
+                uid = int(re.search(rb"UID (\d+)", item[0]).group(1))
+                tokens.append(list(self._at) + [uid, item[1].split()[1].decode()])
+        self.tell(self.user, saw="tokens", tokens=tokens)
 
     def store(self, uids, chosen):
         flags = self.dice.choice(FLAG_SETS)
@@ -331,7 +342,7 @@ class Mbsync(Actor):
             self._pushed.append(token)
         status, output = self.sync()
         if status:
-            raise OSError("mbsync: %d %s" % (status, output[-300:]))
+                        raise OSError("mbsync: %d %s" % (status, output[-300:]))
         for token in self._pushed:
             self.tell("alice", ok="deliver", token=token, mailbox="Pushed")
         self._pushed = []

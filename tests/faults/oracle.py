@@ -85,11 +85,11 @@ class Oracle:
     def clone(self):
         return copy.deepcopy(self)
 
-    # What clients ask and are answered. A line is a dict: {"ask" or "ok": verb, …} as `worker.py` prints them.
+    # What clients ask and are answered. A line is a dict: {"ask", "ok" or "saw": verb, …} as `worker.py` prints them.
 
     def hear(self, line):
         """Takes one request or answer in."""
-        for kind in ("ask", "ok"):
+        for kind in ("ask", "ok", "saw"):
             if kind in line:
                 getattr(self, "_%s_%s" % (kind, line[kind]))(line)
         if line.get("failed") and line["error"] == "NoSpace" and line["token"]:
@@ -105,6 +105,14 @@ class Oracle:
             self._name((line["mailbox"], line["validity"], line["uid"]), line["digest"], line["token"])
             if "flags" in line:
                 self.flags[line["mailbox"], line["validity"], line["uid"]] = frozenset(line["flags"])
+
+    def _saw_tokens(self, line):
+        """A client read which message has a UID."""
+        for mailbox, validity, uid, token in line["tokens"]:
+            key = mailbox, validity, uid
+            if self.tokens.setdefault(key, token) != token:
+                self.broken.append("%s is %s, before it was %s" % (_text(key), token, self.tokens[key]))
+            self.state.setdefault(key, SURE)
 
     def _ask_flags(self, line):
         for key in _keys(line):
@@ -204,7 +212,7 @@ class Oracle:
                 broken.append("%s: UIDVALIDITY is %d and was %d" % (mailbox, reading.uidvalidity, validity))
         self.validity[mailbox] = reading.uidvalidity
         at = mailbox, reading.uidvalidity
-        known = [key[2] for key in self.named if key[:2] == at]
+        known = [key[2] for key in self.tokens if key[:2] == at]
         broken += self._check_numbers(at, reading, known)
         for uid, seen in sorted(reading.messages.items()):
             broken += self._check_message(at + (uid,), seen, power_lost)

@@ -45,8 +45,8 @@ class Soak:
         self.gate = actors.Gate()
         self.over = False
         self.users = []                 # added and answered
+        self.full_times = 0             # odd while the disk is full
         self.counts = {}                # blows and checks
-        self.blows = []
         self._oracles = {user: Oracle() for user in USERS}
         self._oracles["alice"].untracked = {"Foreign", "Pushed"}
         self._lock = threading.Lock()
@@ -147,9 +147,11 @@ class Soak:
         return dict(power_lost=True)
 
     def _do_full(self):
+        self.full_times += 1
         rule = self.machine.layer.fail("space:*", nth=self.dice.randint(1, 50), half=self.dice.random() < 0.5)
         self.pause(self.dice.uniform(0.2, 1.5))
         self.machine.layer.clear(rule)
+        self.full_times += 1
         self._hold()
 
     def _do_index(self):

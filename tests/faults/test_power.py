@@ -53,3 +53,19 @@ def test_power_lost_and_the_index_too(make_rig):
         rig.watch_disk()        # the deletion is durable
     rig = make_rig("cut-index")
     lose_power_at_random(rig, 20, lose_index)
+
+
+def test_the_index_deleted_long_after_the_power_was_lost(make_rig, side_by_side):
+    """What only the index still knew after the power loss must be in the files again before the index may go."""
+    def work(rig):
+        rig.run(rounds=20, verbs=VERBS, expect=0)
+        rig.watch_disk()
+        for turn in range(15):
+            nth = rig.dice.randint(50, 400)
+            rig.run(threads=3, rounds=25, verbs=VERBS, arm=lambda: rig.layer.freeze("*:*", nth=nth))
+            rig.lose_power(("strict", "random")[turn % 2])
+            rig.run(rounds=turn % 3, verbs=VERBS, expect=0)
+            delete_index(rig, always=True)
+            rig.watch_disk()
+            rig.run(expect=0)
+    side_by_side(*[lambda rig=rig: work(rig) for rig in (make_rig("long-1"), make_rig("long-2"))])
