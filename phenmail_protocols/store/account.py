@@ -21,7 +21,7 @@ from .filing import Filing
 from .mailbox import Mailbox
 from .model import INBOX, MailboxInfo
 from .staged import Room, Staged, as_store_error
-from .uidlist import UidList
+from .uidlist import OpenLists, UidList
 from ..disk import atomic
 from ..disk.locks import FileLock, LockTimeout
 
@@ -54,6 +54,7 @@ class Account:
         self._index_path = os.path.join(folder, index.FILE)
         self.index = None
         self._mailboxes = {}  # folder name -> Mailbox
+        self.open_lists = OpenLists()
         self._touched = set()
         self._made = []  # (path, back): to undo if the transaction fails
         self._identity = None

@@ -53,7 +53,7 @@ class Mailbox:
         self.folder = folder
         self.name = folders.name_of(folder)
         self.path = self._account.path(folder)
-        self.list = UidList(self.path)
+        self.list = UidList(self.path, self._account.open_lists)
         self.letters = maildir.FlagLetters(self.path)
         self._syncs = (atomic.DirectorySync(self.path + "/cur"),
                        atomic.DirectorySync(self.path + "/new"))

@@ -24,6 +24,8 @@ from ..disk import atomic
 
 NAME = "dovecot-uidlist"
 BLOCK = 1024  # UIDs and mod-sequences between two flushes
+_HIGHEST = (1 << 31) - (1 << 24)  # UIDs are 31 bits in most mail programs
+_FAR = 1 << 22
 _HEADER = re.compile(rb"3((?: [A-Z][^ \n]*)*)\n")
 _LINE = re.compile(rb"^(\d{1,10})(?: [A-Z][^ \n]*)* :([^\n]+)$", re.M)
 
@@ -47,12 +49,19 @@ def _render_header(header):
     marker = " P" + header.marker if header.marker else ""
     return b"3 V%010d N%010d M%016d%s%s\n" % (
         header.uidvalidity, header.uid_ceiling, header.modseq_ceiling,
-        marker.encode("ascii"), header.extra)
+        marker.encode("ascii", "surrogateescape"), header.extra)
 
 
 def parse(data):
-    """``(header or None, {name: uid})`` of the file's bytes; never raises."""
-    return _parse_header(data), parse_lines(data)
+    """``(header or None, {name: uid})`` of the file's bytes; never raises.
+
+    A UID far beyond the header's is a mad line: nothing could follow it.
+    """
+    header, listed = _parse_header(data), parse_lines(data)
+    highest = _HIGHEST if header is None else header.uid_ceiling + _FAR
+    if listed and max(listed.values()) > highest:
+        listed = {name: uid for name, uid in listed.items() if uid <= highest}
+    return header, listed
 
 
 def parse_lines(data):
@@ -61,7 +70,8 @@ def parse_lines(data):
     listed = {}
     for uid, name in _LINE.findall(whole):
         number = int(uid)
-        if 0 < number < 1 << 31:
+        name = name.partition(b":")[0]  # Dovecot leaves the flags on it
+        if name and 0 < number < 1 << 31:
             listed[os.fsdecode(name)] = number
     return listed
 
@@ -75,14 +85,14 @@ def _parse_header(data):
     for field in match.group(1).split():
         key, value = field[:1], field[1:]
         if key in fields:
-            if not value.isdigit() or len(value) > 19:
+            if not value.isdigit() or len(value) > 18:
                 return None
             fields[key] = int(value)
         elif key == b"P":
-            marker = value.decode("ascii", "replace")
+            marker = value.decode("ascii", "surrogateescape")
         else:
             extra += b" " + field
-    if not 0 < fields[b"V"] < 1 << 32 or fields[b"N"] >= 1 << 32:
+    if not 0 < fields[b"V"] < 1 << 32 or fields[b"N"] > _HIGHEST:
         return None
     return Header(fields[b"V"], fields[b"N"], fields[b"M"], marker, extra)
 
@@ -90,18 +100,34 @@ def _parse_header(data):
 class UidList:
     """One such file; its caller holds the account's lock."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, opened=None):
+        """``opened``: the OpenLists that closes it when there are many."""
         self.path = os.path.join(folder, NAME)
+        self._opened = opened
         self._descriptor = -1
         self._identity = None
         self.header = None
         self.size = 0  # as far as this process has written or read
 
     def close(self):
+        """Forget the file; it must be read before its next use."""
+        self.let_go()
+        self.header = None
+
+    __del__ = close
+
+    def let_go(self):
+        """Close the file; ``is_open`` opens it again."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
         self._identity = None
+
+    def _open(self):
+        self._descriptor = os.open(self.path, os.O_RDWR)
+        self._identity = os.fstat(self._descriptor).st_ino
+        if self._opened is not None:
+            self._opened.note(self)
 
     def stamp(self):
         """``(inode, size)`` of the file by its path; (0, 0) when missing."""
@@ -119,7 +145,11 @@ class UidList:
 
     def is_open(self, inode, size):
         """Is this the open file? Others may have appended up to ``size``."""
-        if self._identity != inode or self._descriptor < 0:
+        if self.header is None:
+            return False
+        if self._descriptor < 0:
+            self._open()
+        if self._identity != inode:
             return False
         self.size = size
         return True
@@ -128,13 +158,11 @@ class UidList:
         """Open and read the file: ``(header or None, {name: uid})``."""
         self.close()
         try:
-            descriptor = os.open(self.path, os.O_RDWR)
+            self._open()
         except FileNotFoundError:
-            self.header, self.size = None, 0
+            self.size = 0
             return None, {}
-        self._descriptor = descriptor
-        self._identity = os.fstat(descriptor).st_ino
-        data = _read_all(descriptor)
+        data = _read_all(self._descriptor)
         self.size = len(data)
         if data and not data.endswith(b"\n"):  # torn by a crash: closed off
             self._append(b"\n")
@@ -181,6 +209,23 @@ class UidList:
             listed = parse_lines(_read_all(self._descriptor))
             self.replace(header, sorted(
                 (uid, name) for name, uid in listed.items()))
+
+
+class OpenLists:
+    """An account's lists that are open: a few, however many mailboxes."""
+
+    MOST = 8
+
+    def __init__(self):
+        self._lists = []
+
+    def note(self, listed):
+        """``listed`` was opened; the one opened longest ago may close."""
+        if listed in self._lists:
+            self._lists.remove(listed)
+        self._lists.append(listed)
+        if len(self._lists) > self.MOST:
+            self._lists.pop(0).let_go()
 
 
 def _read_all(descriptor):
