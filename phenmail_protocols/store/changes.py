@@ -5,12 +5,14 @@ mailbox. The log is bounded; who was away for too long compares for himself.
 Serials mean something in this process only: a second implementation (several
 hosts) hands out its own.
 """
+import logging
 from collections import deque
 
 from .model import Update
 
 _LONGEST = 512  # entries
 _MOST = 65536  # UIDs in all entries together
+_log = logging.getLogger("phenmail.store")
 
 
 class ChangeLog:
@@ -79,6 +81,12 @@ class Watch:
 
 
 def tell(watches):
-    """Call all of ``watches``; no lock may be held."""
+    """Call all of ``watches``; no lock may be held.
+
+    One that fails hinders neither the others nor whoever made the change.
+    """
     for watch in list(watches):
-        watch.callback()
+        try:
+            watch.callback()
+        except Exception:
+            _log.exception("a watcher failed")

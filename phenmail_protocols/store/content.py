@@ -6,8 +6,10 @@ that somebody else put there may have CRLF, or both.
 import os
 
 from . import errors
+from .staged import as_store_error
 
 CHUNK = 131072  # doubles at the most
+_OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Content:
@@ -21,9 +23,11 @@ class Content:
         self._path = path
         self._positions = positions
         try:
-            self._descriptor = os.open(path, os.O_RDONLY)
+            self._descriptor = os.open(path, _OPEN)
         except FileNotFoundError:
             raise errors.Expunged() from None
+        except OSError as error:
+            raise as_store_error(error) from error
 
     def whole(self):
         """All of it at once: for small ones (``size`` tells)."""

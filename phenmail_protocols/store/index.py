@@ -114,6 +114,7 @@ class Index:
             self._open()
 
     def _open(self):
+        _make_private(self._path)
         self._database = sqlite3.connect(
             self._path, isolation_level=None, timeout=30,
             check_same_thread=False, cached_statements=64)
@@ -138,7 +139,6 @@ class Index:
         run("PRAGMA temp_store = MEMORY")
         if run("PRAGMA user_version").fetchone()[0] != _VERSION:
             self._make_tables()
-        os.chmod(self._path, 0o600)
 
     def _make_tables(self):
         run = self._database.execute
@@ -354,6 +354,17 @@ class Index:
             self._database.execute("DELETE FROM item WHERE kind = ?", (kind,))
             self._database.execute(
                 "DELETE FROM item_kind WHERE id = ?", (kind,))
+
+
+def _make_private(path):
+    """Make the file, empty and ours alone: the log beside it takes its mode.
+
+    A database that is there is not opened, see above.
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        os.chmod(path, 0o600)
 
 
 def remove(path):
