@@ -60,9 +60,11 @@ def test_the_index_deleted_long_after_the_power_was_lost(make_rig, side_by_side)
     def work(rig):
         rig.run(rounds=20, verbs=VERBS, expect=0)
         rig.watch_disk()
-        for turn in range(15):
+        for turn in range(12):
             nth = rig.dice.randint(50, 400)
-            rig.run(threads=3, rounds=25, verbs=VERBS, arm=lambda: rig.layer.freeze("*:*", nth=nth))
+            # One time in two the index is closed, and so synced, before: then it alone knows the newest UIDs.
+            arm = None if turn % 4 < 2 else lambda: rig.layer.freeze("*:*", nth=nth)    # noqa: B023
+            rig.run(threads=3, rounds=10 if arm is None else 25, verbs=VERBS, arm=arm)
             rig.lose_power(("strict", "random")[turn % 2])
             rig.run(rounds=turn % 3, verbs=VERBS, expect=0)
             delete_index(rig, always=True)
