@@ -27,6 +27,7 @@ from ..disk.locks import FileLock, LockTimeout
 
 _LOCK = "phenmail.lock"
 _LOCK_SECONDS = 30
+_UNUSED = 4  # mailboxes that stay in memory though nobody has them open
 _INDEX_TROUBLE = {
     index.Trouble.FULL: errors.NoSpace, index.Trouble.LOCKED: errors.InUse,
     index.Trouble.DAMAGED: errors.Unavailable,
@@ -54,6 +55,7 @@ class Account:
         self._index_path = os.path.join(folder, index.FILE)
         self.index = None
         self._mailboxes = {}  # folder name -> Mailbox
+        self._unused = []  # Mailboxes that were closed last
         self.open_lists = OpenLists()
         self._touched = set()
         self._made = []  # (path, back): to undo if the transaction fails
@@ -73,7 +75,8 @@ class Account:
 
     @property
     def in_use(self):
-        return any(mailbox.opens for mailbox in self._mailboxes.values())
+        return any(mailbox.opens for mailbox in list(
+            self._mailboxes.values()))  # other threads may add one
 
     def open_mailboxes(self):
         """Those that somebody has open: the poller looks after them."""
@@ -270,17 +273,24 @@ class Account:
             pass
         atomic.sync_directory(path)
 
-    def _is_there(self, folder):
-        return os.path.isdir(os.path.join(self.path(folder), "cur"))
+    def is_there(self, folder):
+        """Is there such a mailbox? Backups leave empty parts out."""
+        path = self.path(folder)
+        return os.path.isdir(path + "/cur") or os.path.isdir(path + "/new")
 
     def mailbox_locked(self, name):
         """The shared Mailbox of ``name``; raises errors.NotFound."""
         folder = folders.folder_of(name)
         mailbox = self._mailboxes.get(folder)
-        if mailbox is None:
-            if not self._is_there(folder):
-                raise errors.NotFound()
-            mailbox = self._mailboxes[folder] = Mailbox(self, folder)
+        if mailbox is not None:
+            try:
+                mailbox.settle_locked()
+                return mailbox
+            except errors.NotFound:
+                pass  # it is gone, or another has its name now
+        if not self.is_there(folder):
+            raise errors.NotFound()
+        mailbox = self._mailboxes[folder] = Mailbox(self, folder)
         return mailbox
 
     def forget_locked(self, mailbox):
@@ -298,13 +308,25 @@ class Account:
             mailbox.open_locked()
         return mailbox
 
+    def closed(self, mailbox):
+        """One ``open`` less; a few that nobody has open stay in memory."""
+        with self._lock:
+            mailbox.opens -= 1
+            if mailbox.opens:
+                return
+            if mailbox in self._unused:
+                self._unused.remove(mailbox)
+            self._unused.append(mailbox)
+            if len(self._unused) > _UNUSED:
+                self._unused.pop(0).unload_locked()
+
     def mailboxes(self):
         """A MailboxInfo a mailbox, sorted by name, INBOX first."""
         with self.reading():
             folder_names = os.listdir(self.folder)
         selectable = {INBOX}
         for folder in folder_names:
-            if folder.startswith(".") and self._is_there(folder):
+            if folder.startswith(".") and self.is_there(folder):
                 name = folders.name_of(folder)
                 if name is not None:
                     selectable.add(name)
@@ -324,7 +346,7 @@ class Account:
         """Make a mailbox. Raises errors.Exists, errors.InvalidName."""
         folder = folders.folder_of(name)
         with self.writing():
-            if self._is_there(folder):
+            if self.is_there(folder):
                 raise errors.Exists()
             self._make_folder(folder)
             self.mailbox_locked(name).ready_locked()
@@ -370,14 +392,14 @@ class Account:
         """[(folder, new folder)] for a rename; refuses before it begins."""
         sources = [folder for folder in sorted(os.listdir(self.folder))
                    if (folder == old or folder.startswith(old + "."))
-                   and self._is_there(folder)]
+                   and self.is_there(folder)]
         if not sources:
             raise errors.NotFound()
         moves = [(folder, new + folder[len(old):]) for folder in sources]
         for _, target in moves:
             if folders.name_of(target) is None:
                 raise errors.InvalidName("That mailbox name is too long.")
-            if not target or self._is_there(target):
+            if not target or self.is_there(target):
                 raise errors.Exists()
         return moves
 

@@ -74,11 +74,16 @@ class Mailbox:
 
     def close(self):
         """Undo one ``open``."""
-        self.opens -= 1
+        self._account.closed(self)
+
+    def unload_locked(self):
+        """Nobody has it open: its columns are read again when needed."""
+        if not self.opens:
+            self.columns = None
 
     def close_files_locked(self):
         self.list.close()
-        self.columns = None
+        self.unload_locked()
         self.stale = True
 
     def watch(self, callback):
@@ -122,21 +127,37 @@ class Mailbox:
                 if row is None:  # ``uidvalidity`` is read without the lock:
                     rescan.adopt(self._account, self)  # the old row stands
                 else:
+                    self.be_same_locked(row.uidvalidity)
                     self.row = row
                     self.reload_locked()
                 self.stale = False
             if look and rescan.is_due(self):
                 rescan.rescan(self._account, self)
         except FileNotFoundError:
-            if os.path.isdir(self.path + "/cur"):
-                raise
-            self._folder_is_gone_locked()
-            raise errors.NotFound() from None
+            if self.folder and not self._account.is_there(self.folder):
+                self._folder_is_gone_locked()
+                raise errors.NotFound() from None
+            rescan.rescan(self._account, self)  # makes the missing part
+
+    def settle_locked(self):
+        """``ready_locked``, and the UID list is the one that ``row`` tells."""
+        self.ready_locked()
+        if self.list.stamp() != (self.row.list_inode, self.row.list_size):
+            rescan.rescan(self._account, self)
+
+    def be_same_locked(self, uidvalidity):
+        """Somebody made the mailbox anew, if it has another UIDVALIDITY.
+
+        To those who have it open it is gone: their UIDs mean nothing now.
+        """
+        if self.row is None or self.row.uidvalidity == uidvalidity:
+            return
+        if self.opens:
+            self.gone_locked()
+            raise errors.NotFound()
+        self.columns = None
 
     def _folder_is_gone_locked(self):
-        if not self.folder:  # INBOX is always there
-            maildir.make(self.path)
-            return
         row = self._account.index.mailbox(self.folder)
         if row is not None:
             self._account.index.remove_mailbox(row.id)
@@ -304,25 +325,25 @@ class Mailbox:
     def _content_moved(self, row, positions):
         """Its flags changed since the look-up, here or elsewhere."""
         for _ in range(3):
-            found = maildir.listing(self.path).get(row.name)
-            if found is None:
-                self.scanned = None  # gone: have that noticed
-                return None
-            fresh, _, file_name = found
             try:
-                return Content("%s/%s/%s" % (
-                    self.path, "new" if fresh else "cur", file_name),
-                    row.size, positions)
-            except errors.Expunged:
-                continue
+                found = _Finder(self.path).find(row)
+                if found is None:
+                    self.scanned = None  # gone: have that noticed
+                    return None
+                return Content(found[0], row.size, positions)
+            except (errors.Expunged, FileNotFoundError):
+                continue  # or the whole mailbox was renamed, or deleted
         return None
 
     def sync(self, fresh):
         """Flush ``new`` (``fresh``) or ``cur``; not under the lock."""
-        try:
-            self._syncs[1 if fresh else 0].sync()
-        except OSError as error:
-            raise as_store_error(error) from error
+        while True:
+            sync = self._syncs[1 if fresh else 0]
+            try:
+                return sync.sync()
+            except OSError as error:
+                if sync in self._syncs:  # it was not renamed meanwhile
+                    raise as_store_error(error) from error
 
     # Changing it
 
@@ -355,6 +376,9 @@ class Mailbox:
         """The letters for ``flags``; raises errors.Limit."""
         if not flags:
             return ""
+        if (not all(flag.startswith("\\") for flag in flags)
+                and self.letters.read()):  # another program gave letters
+            self.reload_locked()
         missing = self.letters.missing(flags)
         if missing and new_keywords and not self.letters.add(missing):
             raise errors.Limit()
@@ -431,7 +455,7 @@ class Mailbox:
         if not work:
             return []
         modseq = self.modseq_locked()
-        done = self._rename_locked(work)
+        done = self._rename_locked(work, mode, letters)
         self._account.index.set_flags(self.row.id, [
             (0, new, modseq, row.uid) for row, new in done])
         self.save_locked(modseq=modseq)
@@ -445,8 +469,10 @@ class Mailbox:
         self.log_locked(changed=changed)
         return changed
 
-    def _rename_locked(self, work):
+    def _rename_locked(self, work, mode, letters):
         """Give files their new letters; leaves out those that are gone.
+
+        What another program changed in the meantime is changed once more.
 
         Within ``cur`` a rename is one step. Out of ``new`` it is two: were
         the power to fail after a flush of ``new`` alone (a delivery's), the
@@ -454,6 +480,7 @@ class Mailbox:
         """
         done = []
         linked = []
+        finder = _Finder(self.path)
         for row, new in work:
             old_path = "%s/%s" % (self.path, maildir.path(
                 row.fresh, row.name, row.letters))
@@ -467,16 +494,29 @@ class Mailbox:
                     os.rename(old_path, new_path)
             except FileNotFoundError:
                 self.scanned = None  # somebody else was quicker
-                found = self._find(row)
-                if not found:
+                new = self._rename_found(row, finder, mode, letters)
+                if new is None:
                     continue
-                os.rename(found, new_path)
             done.append((row, new))
         if linked:
             self._syncs[0].sync()
             for path in linked:
-                os.unlink(path)
+                _unlink(path)
         return done
+
+    def _rename_found(self, row, finder, mode, letters):
+        """The letters that a file got which isn't where it was, or None."""
+        found = finder.find(row)
+        if found is None:
+            return None
+        path, old = found
+        new = _combine(mode, old, letters)
+        try:
+            os.rename(path, "%s/cur/%s%s%s" % (
+                self.path, row.name, maildir.INFO, new))
+        except FileNotFoundError:
+            return None
+        return new
 
     def expunge(self, uids=None):
         """Remove messages with \\Deleted, of ``uids`` (ascending) or all.
@@ -503,14 +543,15 @@ class Mailbox:
         if not rows:
             return []
         modseq = self.modseq_locked()
+        finder = _Finder(self.path)
         for row in rows:
             try:
                 os.unlink("%s/%s" % (self.path, maildir.path(
                     row.fresh, row.name, row.letters)))
             except FileNotFoundError:
-                found = self._find(row)
+                found = finder.find(row)
                 if found:
-                    os.unlink(found)
+                    _unlink(found[0])
         gone = [row.uid for row in rows]
         self._account.index.remove_messages(self.row.id, gone, modseq)
         self.save_locked(modseq=modseq)
@@ -540,10 +581,13 @@ class Mailbox:
     def _copy_locked(self, rows, target):
         """[(source row, new row)]; a message that is gone is left out."""
         sources = []
+        finder = _Finder(self.path)
         for row in rows:
-            path = self._find(row)
-            if path is not None:
-                sources.append((row, path))
+            path = "%s/%s" % (self.path, maildir.path(
+                row.fresh, row.name, row.letters))
+            found = (path,) if os.path.exists(path) else finder.find(row)
+            if found:
+                sources.append((row, found[0]))
         if not sources:
             return []
         new = target._file_locked([
@@ -553,20 +597,36 @@ class Mailbox:
             for row, path in sources])
         return [(row, copy) for (row, _), copy in zip(sources, new)]
 
-    def _find(self, row):
-        path = "%s/%s" % (self.path, maildir.path(
-            row.fresh, row.name, row.letters))
-        if os.path.exists(path):
-            return path
-        found = maildir.listing(self.path).get(row.name)
-        return found and "%s/%s/%s" % (
-            self.path, "new" if found[0] else "cur", found[2])
-
     def move(self, uids, target_name):
         """Copy, durably, then remove here what was copied: Copied."""
         copied = self.copy(uids, target_name)
         self.remove([uid for uid, _ in copied.pairs])
         return copied
+
+
+class _Finder:
+    """Finds files that another program renamed; lists the folder once."""
+
+    def __init__(self, path):
+        self._path = path
+        self._found = None
+
+    def find(self, row):
+        """(path, letters) of a message's file, or None."""
+        if self._found is None:
+            self._found = maildir.listing(self._path)
+        if row.name not in self._found:
+            return None
+        fresh, letters, file_name = self._found[row.name]
+        return "%s/%s/%s" % (
+            self._path, "new" if fresh else "cur", file_name), letters
+
+
+def _unlink(path):
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # another program was quicker
 
 
 def _combine(mode, old, letters):
@@ -583,9 +643,7 @@ def _combine(mode, old, letters):
 
 def _copy_name(row):
     """A new name for a copy of ``row``'s file, with its sizes."""
-    name = maildir.unique_name()
-    sizes = row.name.find(",S=")
-    return name + row.name[sizes:] if sizes >= 0 else name
+    return maildir.unique_name() + maildir.sizes(row.name)
 
 
 def _link(source, target):

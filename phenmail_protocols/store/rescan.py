@@ -40,6 +40,7 @@ def adopt(account, mailbox):
             new_uidvalidity(account), 1 + BLOCK, 1 + BLOCK, account.identity,
             b" G" + os.urandom(16).hex().encode("ascii"))
         mailbox.list.replace(header, [])
+    mailbox.be_same_locked(header.uidvalidity)
     mailbox.row = account.index.add_mailbox(MailboxRow(
         0, mailbox.folder, header.uidvalidity, 1, 1, 1, 0, 0, 0, 0))
     if not is_new:
@@ -99,6 +100,11 @@ def rescan(account, mailbox, known_uids=None):
     the next UID: the index is being made anew.
     """
     listed = _read_list(account, mailbox)
+    if listed is None:
+        adopt(account, mailbox)
+        return
+    if account.is_there(mailbox.folder) or not mailbox.folder:
+        maildir.make(mailbox.path)  # backups leave empty parts out
     floor = mailbox.row.uidnext
     if known_uids is not None:
         listed, floor = known_uids, 1
@@ -123,17 +129,18 @@ def rescan(account, mailbox, known_uids=None):
 def _read_list(account, mailbox):
     """``{name: uid}``; the file is written anew where it is lost or old.
 
-    Raises FileNotFoundError when its UIDVALIDITY is newer than the index's:
-    somebody made the mailbox anew, and it is not the one that was open.
+    None when its UIDVALIDITY is newer than the index's: somebody made the
+    mailbox anew. Raises errors.NotFound if the old one is open.
     """
     row = mailbox.row
     header, listed = mailbox.list.read()
     if header is not None and header.uidvalidity == row.uidvalidity:
         return listed
     if header is not None and header.uidvalidity > row.uidvalidity:
+        mailbox.be_same_locked(header.uidvalidity)
         account.index.remove_mailbox(row.id)
-        mailbox.gone_locked()
-        raise errors.NotFound()
+        mailbox.row = None
+        return None
     rows = account.index.messages(row.id)
     mailbox.list.replace(
         Header(row.uidvalidity, row.uidnext + BLOCK, row.modseq + BLOCK,
