@@ -109,6 +109,9 @@ class Mailbox:
     def renamed_locked(self, folder):
         self.list.close()
         self._place(folder)
+        left = self._account.index.mailbox(folder)
+        if left is not None:  # another program removed that folder
+            self._account.index.remove_mailbox(left.id)
         self.save_locked(folder=folder)
 
     # Keeping up

@@ -10,11 +10,13 @@ change in the same tick of the file system's clock would not show.
 """
 import logging
 import os
+import re
 import time
 
-from . import errors, maildir
+from . import maildir
 from .index import MailboxRow, MessageRow
 from .uidlist import BLOCK, Header
+from ..disk import atomic
 
 GRAIN = 2.0  # seconds; FAT has the coarsest clock
 JUMP = 1 << 20  # more numbers than are given out between two backups
@@ -51,12 +53,30 @@ def adopt(account, mailbox):
 
 
 def new_uidvalidity(account):
-    """One that no mailbox of the account ever had, as far as is known."""
-    last = max([int(account.index.value("uidvalidity", 0))] + [
+    """One that no mailbox of the account ever had.
+
+    The last one is in the index and, for when that is lost, in the name of an
+    empty file, as Dovecot does it (``dovecot-uidvalidity.`` and eight
+    hexadecimal digits).
+    """
+    stem = os.path.join(account.folder, "dovecot-uidvalidity")
+    noted = _noted_uidvalidities(account.folder)
+    last = max([int(account.index.value("uidvalidity", 0))] + noted + [
         row.uidvalidity for row in account.index.mailboxes()])
     value = max(int(time.time()), last + 1) & 0xFFFFFFFF
+    new = "%s.%08x" % (stem, value)
+    if noted:
+        os.rename("%s.%08x" % (stem, max(noted)), new)
+        atomic.sync_directory(account.folder)
+    else:
+        atomic.write_file(new, b"")
     account.index.set_value("uidvalidity", value)
     return value
+
+
+def _noted_uidvalidities(folder):
+    return [int(name[-8:], 16) for name in os.listdir(folder)
+            if re.match("dovecot-uidvalidity\\.[0-9a-f]{8}$", name)]
 
 
 def resume(account, row, listed):
@@ -161,14 +181,18 @@ def _apply(account, mailbox, rows, missing, found, listed, floor):
         if uidnext != mailbox.row.uidnext:
             mailbox.save_locked(uidnext=uidnext)
         return
-    numbered = _number(arrived, listed, floor, uidnext)
+    measured = _measured(mailbox.path, arrived, found)
+    if not (missing or measured or changed):
+        return  # no messages, or gone again
+    numbered = _number(measured, listed, floor, uidnext)
     modseq = mailbox.row.modseq + 1
     uidnext = max([uidnext] + [uid + 1 for uid, _ in numbered])
     header = mailbox.list.header
     if uidnext > header.uid_ceiling or modseq >= header.modseq_ceiling:
         mailbox.list.raise_ceilings(
             uidnext + BLOCK, modseq + BLOCK, account.identity)
-    new = _measured(mailbox.path, numbered, found, modseq)
+    new = [MessageRow(uid, name, *(found[name][:2] + measured[name]
+                                   + (modseq,))) for uid, name in numbered]
     mailbox.list.append([(row.uid, row.name) for row in new
                          if listed.get(row.name) != row.uid])
     index, box = account.index, mailbox.row.id
@@ -198,17 +222,19 @@ def _arrival(name):
     return int(seconds) if seconds.isdigit() else 0, name
 
 
-def _measured(path, numbered, found, modseq):
-    rows = []
-    for uid, name in numbered:
-        fresh, letters, file_name = found[name]
+def _measured(path, names, found):
+    """``{name: (size, date)}`` of those that can be read."""
+    measured = {}
+    for name in names:
+        fresh, _, file_name = found[name]
         try:
-            size, date = maildir.measure("%s/%s/%s" % (
+            measured[name] = maildir.measure("%s/%s/%s" % (
                 path, "new" if fresh else "cur", file_name), name)
         except FileNotFoundError:
-            continue  # gone again
-        rows.append(MessageRow(uid, name, fresh, letters, size, date, modseq))
-    return rows
+            pass  # gone again
+        except OSError as error:  # one bad file doesn't hide the others
+            _log.warning("%s is left out: %s", file_name, error)
+    return measured
 
 
 def _settle(mailbox, times, when, lines, messages):
