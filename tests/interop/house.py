@@ -275,3 +275,12 @@ def tree(folder):
             with open(whole, "rb") as file:
                 found[os.path.relpath(whole, folder)] = file.read()
     return found
+
+
+# mbsync and offlineimap know a message that they have copied by a field of their own.
+_MARK = re.compile(rb"^(?:X-TUID|X-OfflineIMAP):[^\n]*\n", re.M)
+
+
+def plain(body):
+    """A message as it lies in a Maildir: with LF, and without a copying program's mark."""
+    return _MARK.sub(b"", body.replace(b"\r\n", b"\n"))

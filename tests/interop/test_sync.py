@@ -5,13 +5,10 @@ import time
 
 import pytest
 
-from tests.interop.house import ODD, message, messages, ok, quoted, succeed, tree
+from tests.interop.house import ODD, message, messages, ok, plain, quoted, succeed, tree
 
 LETTERS = {"\\Draft": "D", "\\Flagged": "F", "\\Answered": "R", "\\Seen": "S", "\\Deleted": "T"}
 FOLDERS = ("Lists/dev", "Lists", "B&APw-ro")
-# offlineimap tells copies apart by a field that it adds, mbsync (where it has to) by another.
-_MARK = re.compile(rb"^(?:X-TUID|X-OfflineIMAP):[^\n]*\n", re.M)
-
 
 
 class Mbsync:
@@ -98,10 +95,6 @@ def maildir(folder):
 
 def letters(path):
     return "".join(letter for letter in path.partition(":2,")[2] if letter.isupper())
-
-
-def plain(body):
-    return _MARK.sub(b"", body.replace(b"\r\n", b"\n"))
 
 
 def state(house, user):
