@@ -1,5 +1,6 @@
 """The door to the store: one FileStore a server, one Account a mail folder."""
 import threading
+import weakref
 from collections import OrderedDict
 
 from . import maildir
@@ -19,36 +20,43 @@ class FileStore:
         self._boot_id = boot_id or machine_boot_id()
         self._reserve = reserve
         self._lock = threading.Lock()
-        self._accounts = OrderedDict()
+        self._accounts = weakref.WeakValueDictionary()  # all that anyone has
+        self._recent = OrderedDict()  # those used last
         self._poller = Poller(self._all, poll)
         self._poller.start()
 
     def account(self, folder):
-        """The Account of an absolute path; made at its first use."""
+        """The Account of an absolute path; made at its first use.
+
+        There is one at a time, as long as anybody has it: a mailbox's
+        watchers are told of what others do with the same account.
+        """
         with self._lock:
             account = self._accounts.get(folder)
-            if account is not None:
-                self._accounts.move_to_end(folder)
-                return account
-            account = self._accounts[folder] = Account(
-                folder, self._boot_id, self._reserve)
+            is_new = account is None
+            if is_new:
+                account = self._accounts[folder] = Account(
+                    folder, self._boot_id, self._reserve)
+            self._recent[folder] = account
+            self._recent.move_to_end(folder)
             idle = self._idle()
-        maildir.remove_stale(folder)
+        if is_new:
+            maildir.remove_stale(folder)
         for other in idle:
             other.close()
         return account
 
     def _idle(self):
-        """Drop the longest unused accounts beyond the limit."""
-        surplus = len(self._accounts) - _IDLE_ACCOUNTS
+        """Let go of the longest unused accounts beyond the limit."""
+        surplus = len(self._recent) - _IDLE_ACCOUNTS
         if surplus <= 0:
             return []
         idle = [(folder, account) for folder, account
-                in list(self._accounts.items())[:-1] if not account.in_use]
-        # An Account may still be in some thread's hands: it opens its files
-        # again by itself, and its locks are between processes too.
+                in list(self._recent.items())[:-1] if not account.in_use]
+        # One may still be in some thread's hands: it opens its files again
+        # by itself.
         for folder, _ in idle[:surplus]:
-            del self._accounts[folder]
+            del self._recent[folder]
         return [account for _, account in idle[:surplus]]
 
     def _all(self):
