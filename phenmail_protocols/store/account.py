@@ -49,7 +49,8 @@ class Account:
         self.boot_id = boot_id
         self._room = Room(folder, reserve)
         self._lock = threading.RLock()
-        self._depth = 0
+        self._depth = 0  # of nested ``writing``
+        self._readers = 0  # nested ``reading``
         self._file_lock = FileLock(
             os.path.join(folder, _LOCK), timeout=_LOCK_SECONDS)
         self._index_path = os.path.join(folder, index.FILE)
@@ -101,6 +102,8 @@ class Account:
             self.index.begin()
             self.note_others_locked()
         except BaseException:
+            if self.index is not None:
+                self.index.rollback()
             self._file_lock.release()
             raise
 
@@ -158,6 +161,9 @@ class Account:
                 mailbox.stale = True
 
     def take_touched_locked(self):
+        """Whose watchers to tell; none while a caller of ours has the lock."""
+        if self._readers:
+            return ()
         touched, self._touched = self._touched, set()
         return touched
 
@@ -187,12 +193,17 @@ class Account:
         self._identity = self._marker() or self._make_marker()
         if (self.index.value("boot") != str(self.boot_id)
                 or self.index.value("marker") != self._identity
+                or self.index.value("file") != str(self.index.inode)
                 or self.boot_id is None):
-            self._recover_locked()
+            try:
+                self._recover_locked()
+            except BaseException:  # no number may be given out before
+                self._close_index()
+                raise
 
     def _recover_locked(self):
-        """The machine was off, or the folder is a copy: resume past all
-        numbers that may have been given out."""
+        """The machine was off, or the folder or the index is a copy: resume
+        past all numbers that may have been given out."""
         self.index.begin()
         try:
             for row in self.index.mailboxes():
@@ -201,9 +212,12 @@ class Account:
                 if header is not None:
                     rescan.relist(self, row, listed, lines)
                     rescan.resume(self, row, listed)
+                else:
+                    rescan.resume_alone(self, row)
                 listed.close()
             self.index.set_value("boot", self.boot_id)
             self.index.set_value("marker", self._identity)
+            self.index.set_value("file", self.index.inode)
             self.index.commit()
         except BaseException:
             self.index.rollback()
@@ -407,6 +421,7 @@ class Account:
         mailbox = self.mailbox_locked(folders.name_of(source))
         mailbox.ready_locked()
         os.rename(self.path(source), self.path(target))
+        self.made_locked(self.path(target), self.path(source))
         del self._mailboxes[source]
         mailbox.renamed_locked(target)
         self._mailboxes[target] = mailbox
@@ -471,16 +486,19 @@ class _Reading:
     def __enter__(self):
         account = self._account
         account._lock.acquire()
+        account._readers += 1
         try:
             if not account._depth:
                 account.look_locked()
         except BaseException as error:
+            account._readers -= 1
             account._lock.release()
             _raise_translated(account, error)
             raise
 
     def __exit__(self, kind, error, trace):
         account = self._account
+        account._readers -= 1
         touched = () if account._depth else account.take_touched_locked()
         account._lock.release()
         for mailbox in touched:

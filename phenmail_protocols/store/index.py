@@ -123,7 +123,7 @@ class Index:
         except BaseException:
             self._database.close()
             raise
-        self._inode = os.stat(self._path).st_ino
+        self.inode = os.stat(self._path).st_ino
 
     def _prepare(self):
         run = self._database.execute
@@ -163,7 +163,7 @@ class Index:
     def is_current(self):
         """Is the file at the path still the one that is open?"""
         try:
-            return os.stat(self._path).st_ino == self._inode
+            return os.stat(self._path).st_ino == self.inode
         except OSError:
             return False
 

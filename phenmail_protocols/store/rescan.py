@@ -101,6 +101,13 @@ def resume(account, row, listed):
     return row
 
 
+def resume_alone(account, row):
+    """``resume`` for a mailbox whose list is lost: how far, nobody knows."""
+    account.index.update_mailbox(row._replace(
+        uidnext=row.uidnext + JUMP, modseq=row.modseq + JUMP,
+        list_inode=0, list_size=0, new_time=0, cur_time=0))
+
+
 def relist(account, row, listed, lines):
     """Give the list back what it lost to a power failure and the index kept.
 
