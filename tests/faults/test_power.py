@@ -4,6 +4,7 @@ After each cut the root holds what the replayer allows, the boot id is another, 
 """
 import pytest
 
+from .rig import Broken
 from .test_kill import VERBS, delete_index
 
 CUTS = 60
@@ -71,3 +72,15 @@ def test_the_index_deleted_long_after_the_power_was_lost(make_rig, side_by_side)
             rig.watch_disk()
             rig.run(expect=0)
     side_by_side(*[lambda rig=rig: work(rig) for rig in (make_rig("long-1"), make_rig("long-2"))])
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_store_that_forgets_to_sync_is_found_out(make_rig, kind):
+    """SIGKILL never would."""
+    rig = make_rig("forgets-" + kind)
+    rig.run(rounds=20, verbs=VERBS, expect=0)
+    rig.watch_disk()
+    rig.run(rounds=20, verbs=("deliver", "append"), forget=kind)
+    rig.lose_power()
+    with pytest.raises(Broken, match="accepted and is nowhere|header|not what was sent|not there any more"):
+        rig.run(expect=0)

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import random
+import stat
 import sys
 import threading
 import traceback
@@ -139,8 +140,20 @@ class _Told(logging.Handler):
         say(log=record.getMessage())
 
 
+def forget_to_sync(kind):
+    """For the test that the harness notices: fsync of a "file" or of a "folder" does nothing in this process."""
+    real = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) != (kind == "folder"):
+            real(descriptor)
+    os.fsync = fsync
+
+
 def work(job):
     """Runs the job; errors of the store are told and survived, as a server would."""
+    if "forget" in job:
+        forget_to_sync(job["forget"])
     store = FileStore(boot_id=job["boot"])
     account = store.account(job["folder"])
     threads = job.get("threads", 1)
