@@ -5,7 +5,9 @@ file wins; with `"include-overwrite"` the included ones win.  Objects are
 merged key by key, everything else is taken whole.  Knows no key but these two.
 """
 
+import errno
 import os
+import stat
 from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Optional, Set, Tuple
 
 from .problems import ConfigError, Path, Place, Problem, key_name, shown
@@ -106,8 +108,7 @@ class _Reader:
         return self._with_included(document, path, parents + (os.path.realpath(path),))
 
     def _text(self, path: str, name: str) -> Optional[str]:
-        with open(path, "rb") as file:
-            data = file.read(MAX_SIZE + 1)
+        data = _content(path)
         if len(data) > MAX_SIZE:
             self.problem(Place(name), (), "a file of at most %d bytes" % MAX_SIZE)
             return None
@@ -165,6 +166,22 @@ class _Reader:
             self.problem(place, at, "a file that can be read", text,
                          (error.strerror or "it cannot be opened").lower())
             return None
+
+
+def _content(path: str) -> bytes:
+    """What a file holds, up to one byte more than may be.
+
+    Raises OSError, also where there is no regular file: a pipe would be waited
+    for, and with it everybody whom the file's owner never meant to stop.
+    """
+    with open(path, "rb", opener=_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "no regular file", path)
+        return file.read(MAX_SIZE + 1)
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _name_beside(name: str, path: str, target: str) -> str:

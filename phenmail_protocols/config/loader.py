@@ -12,7 +12,7 @@ from . import build
 from .checks import Reader
 from .documents import Document, from_values, read
 from .problems import ConfigError, Problem
-from .root import Root
+from .root import PathRefused, Root
 from .schema import SECRETS
 from .settings import FetcherSettings, Filter, Settings, UserSettings
 
@@ -94,7 +94,10 @@ def _raise_problems(reader: Reader) -> None:
 
 def _read(root: Root, path: str, owner: str, allow_outside: bool) -> Document:
     def resolve(text: str, file: str) -> str:
-        return root.resolve(text, owner, allow_outside, os.path.dirname(file))
+        target = root.resolve(text, owner, allow_outside, os.path.dirname(file))
+        if not allow_outside and root.identity_of(target) != owner:
+            raise PathRefused("a path inside the folder of its owner %s" % owner)
+        return target
 
     return read(path, _name(root, path), resolve, parse, SECRETS)
 

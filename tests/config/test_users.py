@@ -76,6 +76,28 @@ def test_a_file_outside_of_the_root_is_refused(root, tmp_path):
         loader.load_user(os.path.join(os.path.dirname(root.path), "mail.jcfg"), root)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(root):
+    os.mkfifo(os.path.join(root.path, "alice", "mail", "pipe"))
+    path = write(root, '{"include": ["pipe"]}', "alice", "mail", "mail.jcfg")
+    with pytest.raises(ConfigError, match="a file that can be read.*no regular file"):
+        loader.load_user(path, root)
+    os.remove(path)
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="no regular file"):
+        loader.load_user(path, root)
+
+
+@pytest.mark.parametrize("name", ["/bob/mail/mail.jcfg", "/[device-identity]/x.jcfg", "link"])
+def test_a_user_includes_own_files_only(root, name):
+    other = write(root, '{"passphrase": "%s"}' % ("0" * 64), "bob", "mail", "mail.jcfg")
+    write(root, "{}", root.device, "x.jcfg")
+    os.symlink(other, os.path.join(root.path, "alice", "mail", "link"))
+    path = write(root, '{"include": ["%s"]}' % name, "alice", "mail", "mail.jcfg")
+    with pytest.raises(ConfigError, match="inside the folder of its owner alice"):
+        loader.load_user(path, root)
+
+
 def test_filters(root):
     path = write(root, """{"filters": [
         {"type": "match", "content": "[3ug-l]", "action": "accept:Lists/3ug-l"},
