@@ -317,6 +317,13 @@ class Account:
 
         Raises errors.NotFound, errors.InvalidName.
         """
+        folder = folders.folder_of(name)
+        with self.reading():  # waits for no other process
+            mailbox = self._mailboxes.get(folder)
+            if (mailbox is not None and mailbox.columns is not None
+                    and mailbox.is_current()):
+                mailbox.opens += 1
+                return mailbox
         with self.writing():
             mailbox = self.mailbox_locked(name)
             mailbox.open_locked()
@@ -437,6 +444,11 @@ class Account:
 
     def status(self, name):
         """The mailbox's Status; raises errors.NotFound."""
+        folder = folders.folder_of(name)
+        with self.reading():  # waits for no other process
+            mailbox = self._mailboxes.get(folder)
+            if mailbox is not None and mailbox.is_current():
+                return mailbox.status_now()
         with self.writing():
             return self.mailbox_locked(name).status_locked()
 

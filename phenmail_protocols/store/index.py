@@ -238,11 +238,23 @@ class Index:
             "SELECT %s FROM message WHERE mailbox = ? ORDER BY uid"
             % _MESSAGE, (mailbox,)).fetchall()
 
+    def lettered(self, mailbox, letter):
+        """Those of ``messages`` that have ``letter``."""
+        return self._database.execute(
+            "SELECT %s FROM message WHERE mailbox = ? AND instr(letters, ?) "
+            "ORDER BY uid" % _MESSAGE, (mailbox, letter)).fetchall()
+
     def columns(self, mailbox):
         """All of (uid, letters, modseq, size, date), by UID."""
         return self._database.execute(
             "SELECT uid, letters, modseq, size, date FROM message "
             "WHERE mailbox = ? ORDER BY uid", (mailbox,)).fetchall()
+
+    def file_names(self, mailbox, fresh, info):
+        """The set of names, each with ``info`` and its letters."""
+        return {row[0] for row in self._database.execute(
+            "SELECT name || ? || letters FROM message "
+            "WHERE mailbox = ? AND fresh = ?", (info, mailbox, fresh))}
 
     def counts(self, mailbox, recent):
         """(messages, unseen, recent ones) of a mailbox."""

@@ -263,8 +263,20 @@ class Mailbox:
                     self.save_locked(recent=self.row.uidnext)
             return recent
 
+    def is_current(self):
+        """Under ``reading``: is there nothing to take in from the disk?"""
+        try:
+            return not (self._gone or self.stale or self.row is None
+                        or rescan.is_due(self))
+        except FileNotFoundError:
+            return False
+
     def status_locked(self):
         self.ready_locked(look=True)
+        return self.status_now()
+
+    def status_now(self):
+        """The Status, when ``is_current``."""
         messages, unseen, recent = self._account.index.counts(
             self.row.id, self.row.recent)
         return Status(messages, recent, unseen, self.row.uidnext,
@@ -529,7 +541,7 @@ class Mailbox:
         with self._account.writing():
             self.ready_locked()
             index = self._account.index
-            rows = (index.messages(self.row.id) if uids is None
+            rows = (index.lettered(self.row.id, "T") if uids is None
                     else index.select(self.row.id, uids))
             return self._remove_locked(
                 [MessageRow(*row) for row in rows if "T" in row[3]])

@@ -105,6 +105,12 @@ def split(file_name):
     return name, "".join(sorted(set(letters)))
 
 
+def file_names(folder, fresh):
+    """The set of names in ``new`` (``fresh``) or ``cur``, as they are."""
+    return {name for name in os.listdir(
+        folder + ("/new" if fresh else "/cur")) if not name.startswith(".")}
+
+
 def listing(folder):
     """``{name: (fresh, letters, file name)}`` of one folder's messages.
 

@@ -126,6 +126,8 @@ def rescan(account, mailbox, known_uids=None):
     ``known_uids``: ``{name: uid}`` whose UIDs hold although they lie below
     the next UID: the index is being made anew.
     """
+    if known_uids is None and _is_unchanged(account, mailbox):
+        return
     listed = _read_list(account, mailbox)
     if listed is None:
         adopt(account, mailbox)
@@ -141,7 +143,8 @@ def rescan(account, mailbox, known_uids=None):
     if odd:
         maildir.mend(mailbox.path)
         found = maildir.listing(mailbox.path)
-    mailbox.letters.read()
+    if mailbox.letters.read():
+        mailbox.reload_locked()
     rows = list(map(MessageRow._make, account.index.messages(mailbox.row.id)))
     missing = [row for row in rows if row.name not in found]
     if missing:  # a file renamed while it was listed can be missed, once
@@ -151,6 +154,29 @@ def rescan(account, mailbox, known_uids=None):
         missing = [row for row in missing if row.name not in again]
     _apply(account, mailbox, rows, missing, found, listed, floor)
     _settle(mailbox, times, when, len(listed), len(found))
+
+
+def _is_unchanged(account, mailbox):
+    """Are the files just those that the index knows? Then all is settled.
+
+    So it is after our own changes, which show in the times as everybody's do.
+    """
+    row = mailbox.row
+    stamp = row.list_inode, row.list_size
+    if mailbox.list.stamp() != stamp or not mailbox.list.is_open(*stamp):
+        return False
+    if mailbox.letters.read():
+        mailbox.reload_locked()
+    when = time.time()
+    times = maildir.times(mailbox.path)
+    for fresh, settled in ((1, row.new_time), (0, row.cur_time)):
+        if times[1 - fresh] != settled and (
+                maildir.file_names(mailbox.path, fresh)
+                != account.index.file_names(
+                    row.id, fresh, "" if fresh else maildir.INFO)):
+            return False
+    _settle(mailbox, times, when, 0, 0)
+    return True
 
 
 def _read_list(account, mailbox):
@@ -250,7 +276,8 @@ def _settle(mailbox, times, when, lines, messages):
     if lines > 2 * messages + 1000:
         mailbox.compact_list_locked()
     stamp = mailbox.list.stamp()
-    settled = times if when - max(times) / 1e9 > GRAIN else (0, 0)
+    settled = tuple(each if when - each / 1e9 > GRAIN else 0
+                    for each in times)
     row = mailbox.row
     if (settled + stamp) != (row.new_time, row.cur_time, row.list_inode,
                              row.list_size):
