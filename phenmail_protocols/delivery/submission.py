@@ -50,19 +50,15 @@ def _check_authors(header, names, may_write_as):
     if field not in names:
         return  # RFC 5322 3.6 wants one: it is added, from the sender that MAIL FROM was checked for
     for value in headers.collect(header, _AUTHORS)[field]:
-        authors = _addresses(value)
-        if not authors:
+        mailboxes = address.strict_mailboxes(value)
+        if mailboxes is None:
+            raise answers.Refused(answers.UNCLEAR_AUTHOR)
+        if not mailboxes:
             raise answers.Refused(answers.NO_AUTHOR)
-        if not all(map(may_write_as, authors)):
+        if not all(may_write_as(_address(mailbox)) for mailbox in mailboxes):
             raise answers.Refused(answers.NOT_THE_AUTHOR)
 
 
-def _addresses(value):
-    """Every address of a field's value, those in groups too -> list of Address."""
-    found = []
-    for item in address.parse_address_list(value):
-        for mailbox in item.members if isinstance(item, address.Group) else (item,):
-            local = mailbox.local.decode("utf-8", "replace")
-            domain = mailbox.domain.decode("utf-8", "replace").lower()
-            found.append(address.Address(local, domain))
-    return found
+def _address(mailbox):
+    """A Mailbox of the field -> Address."""
+    return address.Address(mailbox.local.decode("utf-8", "replace"), mailbox.domain.decode("utf-8", "replace").lower())

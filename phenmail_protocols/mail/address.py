@@ -138,6 +138,17 @@ def parse_address_list(value: bytes) -> List[Union[Mailbox, Group]]:
             return found
 
 
+def strict_mailboxes(value: bytes) -> Optional[List[Mailbox]]:
+    """Every mailbox of an address field, those in groups too; None where the field breaks off or has a route: other programs may then
+    read other addresses in it than we do (`a@example.org <b@example.org>`)."""
+    # What can be read to its end can be gone on with; the last mailbox is that proof.
+    found = parse_address_list(value + b", end@end")
+    if found[-1:] != [Mailbox(None, None, b"end", b"end")]:
+        return None
+    mailboxes = [mailbox for item in found[:-1] for mailbox in (item.members if isinstance(item, Group) else (item,))]
+    return None if any(mailbox.route is not None for mailbox in mailboxes) else mailboxes
+
+
 def _usual_mailbox(match) -> Mailbox:
     quoted, phrase, angled, bare = match.groups()
     local, _, domain = (angled or bare).partition(b"@")

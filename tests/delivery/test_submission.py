@@ -50,6 +50,14 @@ def test_own_names(fields):
     (b"From: anna\r\n", answers.NOT_THE_AUTHOR),
     (b"From:\r\n", answers.NO_AUTHOR),
     (b"From: nobody:;\r\n", answers.NO_AUTHOR),
+    # Where one program reads the first address and another the second, nobody knows in whose name it is.
+    (b"From: anna@example.org <bert@example.org>\r\n", answers.UNCLEAR_AUTHOR),
+    (b"From: anna@example.org\r\n <bert@example.org>\r\n", answers.UNCLEAR_AUTHOR),
+    (b"From: <anna@example.org> <bert@example.org>\r\n", answers.UNCLEAR_AUTHOR),
+    (b"From: anna@example.org; bert@example.org\r\n", answers.UNCLEAR_AUTHOR),
+    (b"From: anna@example.org) , bert@example.org\r\n", answers.UNCLEAR_AUTHOR),
+    (b"From: Us: anna@example.org <bert@example.org>;\r\n", answers.UNCLEAR_AUTHOR),
+    (b"From: <@bert@example.org:anna@example.org>\r\n", answers.UNCLEAR_AUTHOR),
 ])
 def test_foreign_names(fields, answer):
     with pytest.raises(Refused) as refused:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.mail import address
-from phenmail_protocols.mail.address import Address, AddressError, Group, Mailbox, ascii_domain, parse_address_list
+from phenmail_protocols.mail.address import Address, AddressError, Group, Mailbox, ascii_domain, parse_address_list, strict_mailboxes
 
 
 @pytest.mark.parametrize("text, local, domain, wire", [
@@ -123,3 +123,18 @@ def test_the_usual_form_is_only_a_short_cut(value):
 def test_long_values_are_linear():
     for piece in (b"a@b,", b"(", b'"', b"<", b"a@[", b"x:", b"a.", b"@a:", b",", b" ", b"\\", b'"a" ', b"<@"):
         parse_address_list(piece * 100000)
+
+
+@pytest.mark.parametrize("value, locals_", [
+    (b"", []), (b" a@x", [b"a"]), (b'"b@x" <a@x>', [b"a"]), (b"a@x (b@x)", [b"a"]), (b"Us: a@x, B <b@x>;, c@x", [b"a", b"b", b"c"]),
+    (b" a@x,\r\n b@x ,", [b"a", b"b"]), (b"=?utf-8?q?A?= <a@x>", [b"a"]),
+    (b"a@x <b@x>", None), (b"<a@x> b@x", None), (b"a@x; b@x", None), (b"a@x (<b@x>", None), (b'a@x, "<b@x>', None), (b"a@x\\", None),
+    (b"Us: a@x", None), (b"<@b@x:a@x>", None),
+])
+def test_strict_mailboxes(value, locals_):
+    found = strict_mailboxes(value)
+    assert (None if found is None else [mailbox.local for mailbox in found]) == locals_
+
+
+def test_more_mailboxes_than_are_read_are_not_vouched_for():
+    assert strict_mailboxes(b"a@x, " * 10001) is None
