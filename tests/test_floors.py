@@ -28,7 +28,7 @@ FLOORS = {
 ORDER = {
     "disk": ("atomic", "locks", "names"),
     "mail": ("address", "envelope", "headers", "structure", "dates", "notices"),
-    "net": ("lines", "dots", "tls", "connection", "listener"),
+    "net": ("lines", "dots", "tls", "connection", "workers", "listener"),
     "config": ("problems", "scanner", "documents", "root", "settings", "checks", "actions",
                "schema", "build", "loader"),
     "accounts": ("secrets", "sasl", "throttle", "directory", "authorization"),

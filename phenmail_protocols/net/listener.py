@@ -6,7 +6,6 @@ those that are left.
 """
 
 import errno
-import itertools
 import logging
 import os
 import socket
@@ -20,6 +19,7 @@ from .connection import Connection, Limits, Waker
 from .errors import CertificateError, Disconnected
 from .gate import Gate
 from .readiness import Readiness
+from .workers import Workers
 
 _log = logging.getLogger("phenmail.net")
 
@@ -58,10 +58,7 @@ class Listener(socketserver.ThreadingTCPServer):
         self._gate = Gate() if gate is None else gate
         self._too_many = b"" if implicit_tls else too_many
         self._limits = limits
-        self._numbers = itertools.count(1)
-        self._lock = threading.Lock()
-        self._workers = {}    # Connection -> Thread; a thread takes itself out at its end,
-        self._departing = []  # and waits here for its very last instructions, so that a stop can wait for those too
+        self._workers = Workers(name, self._work)
         self._stopped = False
         self._acceptor = None
         self._refused = 0
@@ -164,14 +161,8 @@ class Listener(socketserver.ThreadingTCPServer):
         host, connection = normalised(client_address)[0], None
         try:
             connection = Connection(request, normalised(client_address), self._limits)
-            thread = threading.Thread(target=self._work, args=(connection,), daemon=True,
-                                      name="phenmail-%s-%d" % (self.name, next(self._numbers)))
-            with self._lock:
-                self._workers[connection] = thread
-            thread.start()
+            self._workers.start(connection)
         except (OSError, RuntimeError, MemoryError) as error:  # it is gone already, or there is no room for a thread
-            with self._lock:
-                self._workers.pop(connection, None)
             self._gate.leave(host)
             self._tell("%s: cannot serve %s: %s", self.name, host, error)
             self._turn_away(request)
@@ -199,9 +190,6 @@ class Listener(socketserver.ThreadingTCPServer):
                 connection.close()
             finally:
                 self._gate.leave(connection.peer[0])
-                with self._lock:
-                    thread = self._workers.pop(connection)
-                    self._departing = [other for other in self._departing if other.is_alive()] + [thread]
 
     # -- stopping -----------------------------------------------------------------------------------------------------------------
 
@@ -219,18 +207,9 @@ class Listener(socketserver.ThreadingTCPServer):
             self._waker.set()
             if self._acceptor is not None and self._acceptor is not threading.current_thread():
                 self._acceptor.join()
+            self._workers.stop()
             self.server_close()
             self._waker.close()
-
-    def _living(self):
-        """Connections whose handlers still run, the one that calls this (a handler may stop the server) left out."""
-        me = threading.current_thread()
-        with self._lock:
-            return [connection for connection, thread in self._workers.items() if thread is not me]
-
-    def _worker_threads(self):
-        with self._lock:
-            return [*self._workers.values(), *self._departing]
 
 
 class UnixListener(Listener):
@@ -301,18 +280,18 @@ def stop_all(listeners, deadline=5.0):
     for listener in listeners:
         listener._stop_accepting()
     for listener in listeners:
-        for connection in listener._living():
+        for connection in listener._workers.jobs():
             connection.interrupt()
     _join(listeners, monotonic() + GRACE * max(0.0, end - monotonic()))
     for listener in listeners:
-        for connection in listener._living():
+        for connection in listener._workers.jobs():
             connection.abort()
     return _join(listeners, end)
 
 
 def _join(listeners, end):
     """Waits for the threads of all connections until `end`; returns those that live on."""
-    threads = [thread for listener in listeners for thread in listener._worker_threads() if thread is not threading.current_thread()]
+    threads = [thread for listener in listeners for thread in listener._workers.threads() if thread is not threading.current_thread()]
     for thread in threads:
         thread.join(max(0.0, end - monotonic()))
     return [thread for thread in threads if thread.is_alive()]

@@ -110,7 +110,7 @@ def test_threads_are_named_daemons_and_leave_the_registry():
             peer = greeted(server.port)
             assert peer.rest() == b""
             peer.close()
-        assert len(server._workers) + len(server._departing) < 20, "the registry grows"
+        assert len(server._workers) + len(server._workers.threads()) < 20, "the registry grows"
     assert all(name.startswith("phenmail-test-") and daemon for name, daemon in seen)
 
 
