@@ -44,6 +44,7 @@ class Mailbox:
         self.stale = True  # the index may say otherwise now
         self.log = ChangeLog()
         self.scanned = None  # (times, when) of the last look at the folder
+        self._distrusted = False  # files may say what no transaction kept
         self._watches = []
         self._positions = Positions()
         self._gone = False
@@ -98,6 +99,7 @@ class Mailbox:
         """Nothing in memory is sure; the folder will be listed again."""
         self.stale = True
         self.scanned = None
+        self._distrusted = True
         self.list.close()
 
     def gone_locked(self):
@@ -134,8 +136,9 @@ class Mailbox:
                     self.row = row
                     self.reload_locked()
                 self.stale = False
-            if look and rescan.is_due(self):
+            if (look or self._distrusted) and rescan.is_due(self):
                 rescan.rescan(self._account, self)
+            self._distrusted = False
         except FileNotFoundError:
             if self.folder and not self._account.is_there(self.folder):
                 self._folder_is_gone_locked()

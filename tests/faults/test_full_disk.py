@@ -41,6 +41,15 @@ def test_no_space_at_random_under_load(make_rig):
     rig.run(rounds=10, verbs=VERBS, expect=0)
 
 
+def test_flags_acknowledged_after_a_refused_change_are_those_of_the_file(make_rig):
+    """A STORE that failed after its rename left a file that the index did not know of: the same flags as before were then a no-op."""
+    rig = make_rig("refused")
+    rig.run(rounds=2, verbs=["deliver"], expect=0)
+    for nth in list(range(1, 16)) * 8:
+        rig.run(rounds=3, verbs=["store"], expect=0, arm=lambda: rig.layer.fail("write:*-wal", errno.ENOSPC, nth=nth, count=2))
+    rig.run(expect=0)
+
+
 def test_a_disk_that_fails_to_sync_loses_nothing_that_was_accepted(make_rig):
     rig = make_rig("failing")
     rig.run(rounds=20, verbs=VERBS, expect=0)
