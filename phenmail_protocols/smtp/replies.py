@@ -58,6 +58,7 @@ INTERNAL = Reply(421, "4.3.0", "Something failed here, closing; try again later"
 TOO_MANY_LOGINS = Reply(421, "4.7.0", "Too many failed logins, closing")
 
 LINE_TOO_LONG = Reply(500, "5.5.2", "The line is too long")
+RESPONSE_TOO_LONG = Reply(500, "5.5.6", "The response is too long (RFC 4954 4)")
 NO_LIST = Reply(502, "5.5.1", "Lists are not expanded here")
 GREET_FIRST = Reply(503, "5.5.1", "Say EHLO first")
 ALREADY_TLS = Reply(503, "5.5.1", "TLS is on already")

@@ -21,12 +21,12 @@ log = logging.getLogger("phenmail.smtp")
 
 
 class State(enum.Enum):
-    """Where the conversation stands; a command's row names the states it is allowed in."""
+    """Where the conversation stands; a command's row names the states it is allowed in.  The text is told to who says another."""
     START = "not greeted yet"
-    READY = "no transaction"
-    SENDER = "MAIL was accepted"
-    RECIPIENTS = "at least one RCPT was accepted"
-    CHUNKS = "BDAT was accepted, more are to come"
+    READY = "MAIL is expected first"
+    SENDER = "RCPT is expected, or RSET"
+    RECIPIENTS = "another RCPT, DATA or BDAT is expected, or RSET"
+    CHUNKS = "another BDAT is expected, or RSET"
     EXCHANGE = "an AUTH exchange: the next line is a response"
 
 
@@ -147,8 +147,7 @@ class Session:
 
     def line_too_long(self):
         """A line was longer than any may be; it was dropped -> Step."""
-        self._end_exchange()
-        return self.error(replies.LINE_TOO_LONG)
+        return self.error(replies.LINE_TOO_LONG if self._end_exchange() is None else replies.RESPONSE_TOO_LONG)
 
     def refused(self, reply, address):
         """A sender or recipient (Address) is not taken -> Step.  Strangers who try one after the other are lost, or guessing."""
@@ -162,12 +161,12 @@ class Session:
         command = self.service.table.get(verb)
         if command is None:
             return self.error(Reply(500, "5.5.1", "Unknown command, HELP lists those there are"))
+        then = Then.CLOSE if command.octets else Then.COMMAND  # octets that nobody counted must not be read as commands
         if len(line) > COMMAND_LINE and not command.long:
-            return self.error(replies.LINE_TOO_LONG)
+            return self.error(replies.LINE_TOO_LONG, then)
         try:
             value = command.parse(argument)
         except grammar.GrammarError as error:
-            then = Then.CLOSE if command.octets else Then.COMMAND
             return self.error(Reply(error.code, error.enhanced, error.text), then)
         reply = self._misplaced(command)
         if reply is None:
@@ -273,16 +272,19 @@ class Session:
         """The end mark of DATA came -> Step with the answers."""
         if bare_cr_or_lf:
             self.transaction.refuse(replies.BARE_LINE_END)
-        return self._finished()
+        return self._finished(self.service.base == "LMTP")
 
     def chunk_ended(self):
-        """The octets of one BDAT came -> Step.  RFC 3030 2: after a refusal nothing is left of the transaction."""
-        if self.transaction.last or self.transaction.refusal is not None:
-            return self._finished()
+        """The octets of one BDAT came -> Step.  RFC 3030 2: after a refusal nothing is left of the transaction.
+
+        RFC 2033 4.3: only the last one has an answer for each recipient.
+        """
+        last = self.transaction.last
+        if last or self.transaction.refusal is not None:
+            return self._finished(last and self.service.base == "LMTP")
         return answered(replies.CHUNK_OK)
 
-    def _finished(self):
-        apart = self.service.base == "LMTP"
+    def _finished(self, apart):
         ended, self.transaction = self.transaction, None
         self.state = State.READY
         return answered(*ended.finish(apart))

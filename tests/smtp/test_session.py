@@ -193,6 +193,35 @@ def test_lmtp_answers_for_each_recipient_and_knows_no_helo():
     assert made.content_ended(True).wire.count(b"550 5.6.0") == 2
 
 
+def test_lmtp_has_one_answer_for_a_chunk_that_is_not_the_last():
+    made = session("LMTP")
+    say(made, "LHLO x", "MAIL FROM:<>", "RCPT TO:<anna@example.org>", "RCPT TO:<bert@example.org>")
+    assert say(made, "BDAT 3").then is Then.OCTETS
+    made.octets(b"a\nb")
+    assert made.chunk_ended().wire.count(b"550 5.6.0") == 1
+    say(made, "MAIL FROM:<>", "RCPT TO:<anna@example.org>", "RCPT TO:<bert@example.org>", "BDAT 3 LAST")
+    made.octets(b"a\nb")
+    assert made.chunk_ended().wire.count(b"550 5.6.0") == 2
+
+
+def test_octets_that_follow_a_line_that_is_refused_are_never_commands():
+    made = in_state(State.RECIPIENTS)
+    step = say(made, "BDAT 5" + " " * 3000 + "LAST")
+    assert step.wire.startswith(b"500 5.5.2") and step.then is Then.CLOSE
+
+
+def test_what_is_expected_is_said():
+    assert b"MAIL is expected" in say(in_state(State.READY), "RCPT TO:<anna@example.org>").wire
+    assert b"RCPT is expected" in say(in_state(State.SENDER), "DATA").wire
+    assert b"another BDAT is expected" in say(in_state(State.CHUNKS), "DATA").wire
+
+
+def test_a_response_that_is_too_long_ends_the_exchange():
+    made = in_state(State.EXCHANGE)
+    assert made.line_too_long().wire.startswith(b"500 5.5.6 "), "RFC 4954 4"
+    assert made.state is State.READY and made.line_too_long().wire.startswith(b"500 5.5.2 ")
+
+
 def test_success_notices_are_promised_only_where_they_are_sent():
     made = session()
     assert b"DSN" not in say(made, "EHLO x").wire
