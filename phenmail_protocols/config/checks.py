@@ -322,7 +322,15 @@ def is_host_name(text: str) -> bool:
     Letters beyond ASCII are taken for those of an internationalized name.
     """
     labels = text.split(".")
-    return len(text) <= 253 and all(_is_label(label) for label in labels)
+    return len(text) <= 253 and all(_is_label(label) for label in labels) and _has_ascii_form(text)
+
+
+def _has_ascii_form(text: str) -> bool:
+    """Whether an internationalized name can be said in greetings and DNS."""
+    try:
+        return all(c < "\x80" for c in text) or bool(text.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def _is_label(label: str) -> bool:

@@ -27,6 +27,7 @@ import os
 import time
 
 from ..mail import headers
+from ..mail.address import ascii_domain
 from ..store.errors import StoreError
 from . import answers, submission, trace
 from .answers import Answer, Outcome, Refused
@@ -59,8 +60,8 @@ class Router:
 
     @property
     def host(self):
-        """The name of this server (str): in Received, in a made Message-ID, and the domain of <postmaster>."""
-        return self.directory.settings.sender_domain
+        """The name of this server (str, A-labels): in greetings, Received and a made Message-ID, and the domain of <postmaster>."""
+        return ascii_domain(self.directory.settings.sender_domain)
 
     def sender(self, address, account=None):
         """Whether somebody may send as an address (not <>, which anybody may) -> an Answer that refuses, or None.

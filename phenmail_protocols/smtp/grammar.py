@@ -144,6 +144,8 @@ def parse_mail(argument):
         sender, rest = parse_path(path)
     except GrammarError as error:
         raise GrammarError(501, "5.1.7", error.text) from None
+    if sender is not None and not sender.domain:  # RFC 5321 4.1.1.3: only a recipient may be <postmaster>
+        raise GrammarError(501, "5.1.7", "Expected an address as in <user@example.org>")
     if not rest:
         return Mail(sender)
     values = {}

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from phenmail_protocols.config import actions, loader
+from phenmail_protocols.config.checks import is_host_name
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.config.settings import Action, Listen, listeners
@@ -311,3 +312,9 @@ def test_the_predecessors_example_with_its_commas_and_hashes(root):
     assert users["carol"] == Action("agent", "external-MDA-command parameters", HASH.lower())
     assert users["dan"] == Action("forward", "forward@domain.org", HASH.lower())
     assert settings.pop3 == (Listen("*", 111, "starttls"),)
+
+
+@pytest.mark.parametrize("name, fits", [
+    ("bücher.example", True), ("日本.example", True), ("日" * 40 + ".example", False), ("ab--c.example", True), ("-a.example", False)])
+def test_host_names_have_an_ascii_form(name, fits):
+    assert is_host_name(name) is fits

@@ -101,6 +101,7 @@ def test_mail(argument, mail):
 
 @pytest.mark.parametrize("argument, code, enhanced", [
     (b"", 501, "5.5.4"), (b"TO:<a@b>", 501, "5.5.4"), (b"FROM", 501, "5.5.4"), (b"FROM:", 501, "5.1.7"), (b"FROM:<a@b", 501, "5.1.7"),
+    (b"FROM:<postmaster>", 501, "5.1.7"),
     (b"FROM:<a@b>SIZE=1", 501, "5.5.4"), (b"FROM:<a@b> SIZE", 501, "5.5.4"), (b"FROM:<a@b> SIZE=-1", 501, "5.5.4"),
     (b"FROM:<a@b> SIZE=x", 501, "5.5.4"), (b"FROM:<a@b> SIZE=1 SIZE=1", 501, "5.5.4"), (b"FROM:<a@b> SIZE=" + b"9" * 30, 501, "5.5.4"),
     (b"FROM:<a@b> BODY=BINARYMIME", 501, "5.5.4"), (b"FROM:<a@b> RET=ALL", 501, "5.5.4"), (b"FROM:<a@b> SMTPUTF8=1", 501, "5.5.4"),
