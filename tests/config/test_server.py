@@ -315,6 +315,6 @@ def test_the_predecessors_example_with_its_commas_and_hashes(root):
 
 
 @pytest.mark.parametrize("name, fits", [
-    ("bücher.example", True), ("日本.example", True), ("日" * 40 + ".example", False), ("ab--c.example", True), ("-a.example", False)])
+    ("bücher.example", True), ("日本.example", True), ("".join(chr(0x4e00 + 97 * n) for n in range(40)) + ".example", False), ("ab--c.example", True), ("-a.example", False)])
 def test_host_names_have_an_ascii_form(name, fits):
     assert is_host_name(name) is fits
