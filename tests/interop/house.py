@@ -19,7 +19,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 PROGRAM = os.path.join(TOP, "phenmail.py")
 DOMAIN = "example.org"
 SECONDS = 30.0
-_USERS = 100
+_USERS = 150
 _HOST = "localhost"
 
 Done = collections.namedtuple("Done", "code out err")
