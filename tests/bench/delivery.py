@@ -45,9 +45,8 @@ def started(bench):
     servers = []
     try:
         for make in (Phenmail, Postfix, Aiosmtpd, Trivial) if bench.peers else (Phenmail,):
-            folder = bench.folder(make.__name__.lower())
             try:
-                servers.append(make(folder, bench.python) if make is not Postfix else make(folder))
+                servers.append(make(bench.folder(make.name), bench.python))
             except Missing as missing:
                 bench.say("without %s" % missing)
             else:

@@ -70,7 +70,7 @@ class Postfix:
     name = "Postfix"
     waits = True
 
-    def __init__(self, folder):
+    def __init__(self, folder, python=None):
         self._daemons = next((path for path in _DAEMONS if os.path.exists(path + "/master")), None)
         if self._daemons is None or shutil.which("postconf", path=os.environ.get("PATH", "") + ":/usr/sbin") is None:
             raise Missing("Postfix")

@@ -1,0 +1,67 @@
+"""The benchmarks themselves: they import, count right, and a tiny run without peers ends in seconds."""
+import importlib
+import os
+import pkgutil
+
+import pytest
+
+import tests.bench
+from tests.bench import __main__ as bench
+from tests.bench import messages, table
+
+MODULES = [info.name for info in pkgutil.walk_packages(tests.bench.__path__, "tests.bench.")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_imports(name):
+    importlib.import_module(name)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="memory and processor time are read from /proc")
+def test_a_tiny_delivery_ends_and_finds_every_message(capsys):
+    bench.main(["delivery", "--alone", "--quiet", "--rounds", "1", "--messages", "20"])
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("delivery, " in line for line in lines) == 6, lines
+    assert all("/s" in line for line in lines if "delivery, " in line)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="memory and processor time are read from /proc")
+def test_a_tiny_mailbox_answers_every_question(capsys):
+    bench.main(["mailbox", "--alone", "--quiet", "--rounds", "1", "--mailbox", "30"])
+    assert "a delivery announced to IDLE" in capsys.readouterr().out
+
+
+def test_a_row_that_does_not_exist_is_an_error(capsys):
+    with pytest.raises(SystemExit):
+        bench.main(["speed"])
+    assert "unknown row: speed" in capsys.readouterr().err
+
+
+def test_messages_differ_and_are_found_again(tmp_path):
+    folder = str(tmp_path / "mail")
+    messages.make(folder)
+    for number in range(3):
+        data = messages.message(number, "serial-%d" % number)
+        assert 2000 < len(data) < 2200 and data.endswith(b"\r\n") and b"\r\n." not in data
+        (tmp_path / "mail" / "new" / str(number)).write_bytes(data)
+    assert sorted(messages.serials(folder)) == ["serial-0", "serial-1", "serial-2"]
+    assert messages.count(folder) == 3
+
+
+def test_a_filled_maildir_tells_its_sizes(tmp_path):
+    folder = str(tmp_path / "mail")
+    messages.fill(folder, 20)
+    for entry in os.scandir(os.path.join(folder, "cur")):
+        stored, served = (int(field[2:]) for field in entry.name.partition(":")[0].split(",")[1:])
+        with open(entry.path, "rb") as file:
+            data = file.read()
+        assert stored == len(data) and served == len(data) + data.count(b"\n")
+
+
+def test_verdicts():
+    assert table.beside("rate", 130.0, "Peer", 100.0, "%.0f/s", at_least=1.2).verdict == "ok"
+    assert table.beside("rate", 110.0, "Peer", 100.0, "%.0f/s", at_least=1.2).verdict == "MISSED"
+    assert table.beside("time", 3.0, "Peer", 1.0, "%.0f ms", at_most=2).verdict == "MISSED"
+    assert table.beside("time", 3.0, "Peer", None, "%.0f ms", at_most=2).verdict == "-"
+    assert table.alone("size", 9.0, "%.0f MB", at_most=10).verdict == "ok"
+    assert "1.30" in table.line(table.beside("rate", 130.0, "Peer", 100.0, "%.0f/s"))
