@@ -217,10 +217,16 @@ class Index:
         return row._replace(id=cursor.lastrowid)
 
     def update_mailbox(self, row):
+        """Write all of ``row`` but its folder, whose column is indexed:
+        naming it would write a page more with every delivery."""
         self._database.execute(
-            "UPDATE mailbox SET folder = ?, uidvalidity = ?, uidnext = ?, "
-            "modseq = ?, recent = ?, list_inode = ?, list_size = ?, "
-            "new_time = ?, cur_time = ? WHERE id = ?", row[1:] + row[:1])
+            "UPDATE mailbox SET uidvalidity = ?, uidnext = ?, modseq = ?, "
+            "recent = ?, list_inode = ?, list_size = ?, new_time = ?, "
+            "cur_time = ? WHERE id = ?", row[2:] + row[:1])
+
+    def rename_mailbox(self, mailbox, folder):
+        self._database.execute(
+            "UPDATE mailbox SET folder = ? WHERE id = ?", (folder, mailbox))
 
     def remove_mailbox(self, mailbox):
         run = self._database.execute

@@ -114,7 +114,8 @@ class Mailbox:
         left = self._account.index.mailbox(folder)
         if left is not None:  # another program removed that folder
             self._account.index.remove_mailbox(left.id)
-        self.save_locked(folder=folder)
+        self._account.index.rename_mailbox(self.row.id, folder)
+        self.row = self.row._replace(folder=folder)
 
     # Keeping up
 
