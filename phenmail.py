@@ -121,12 +121,14 @@ def main(arguments=None):
     _prepare_process(options)
     from phenmail_protocols.config.problems import ConfigError
     from phenmail_protocols.config.root import Root, RootError
+    from phenmail_protocols.net.errors import CertificateError
     try:
         return run(Root(_root_folder(options), options.device), options, *rest)
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
-    except (RootError, AlreadyRunning, OSError, ValueError) as error:
+    except (RootError, AlreadyRunning, CertificateError, OSError,
+            ValueError) as error:
         print("phenmail: %s" % error, file=sys.stderr)
     except KeyboardInterrupt:
         pass
@@ -167,16 +169,60 @@ def _root_folder(options):
     return os.path.expanduser("~/.phenmail")
 
 
-def _become(user):
-    """Give up root for ``user`` once the low ports are taken."""
-    import grp
-    import os
-    import pwd
-    entry = pwd.getpwnam(user)
-    groups = [group.gr_gid for group in grp.getgrall() if user in group.gr_mem]
-    os.setgroups(groups)
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
+class _RunAs:
+    """Another user instead of root: all files are made and read as that user,
+    and root comes back (``with`` it) for taking the ports only."""
+
+    def __init__(self, name):
+        import os
+        import pwd
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            raise ValueError("run-as: there is no user %r" % name) from None
+        self._uid = entry.pw_uid
+        os.initgroups(name, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.seteuid(self._uid)
+
+    def __enter__(self):
+        import os
+        os.seteuid(0)
+
+    def __exit__(self, *exception):
+        import os
+        os.seteuid(self._uid)
+
+    def for_good(self):
+        import os
+        os.seteuid(0)
+        os.setuid(self._uid)
+
+
+class _Signals:
+    """The signals that come, in order. Nothing is done where they are caught:
+    a handler that waits for a lock of the one it interrupted waits for ever."""
+
+    def __init__(self, *names):
+        import signal
+        import socket
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        signal.set_wakeup_fd(self._writer.fileno())
+        for name in names:
+            if hasattr(signal, name):  # Windows has no SIGHUP
+                signal.signal(getattr(signal, name), lambda *_: None)
+
+    def wait(self):
+        """The name of the next one."""
+        import signal
+        return signal.Signals(self._reader.recv(1)[0]).name
+
+    def close(self):
+        import signal
+        signal.set_wakeup_fd(-1)
+        self._reader.close()
+        self._writer.close()
 
 
 # Words
@@ -184,28 +230,36 @@ def _become(user):
 
 def _serve(root, options):
     import os
-    import signal
-    import threading
     if options.ports_file and os.path.exists(options.ports_file):
         os.unlink(options.ports_file)  # an earlier run's: they aren't ours
     _make_root_if_needed(root, options)
     server = MailServer(root.path, device=root.device)
-    over = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda *_: _reload(server))
-    server.bind()
+    signals = _Signals("SIGTERM", "SIGINT", "SIGHUP")
     try:
-        if server.settings.run_as and os.geteuid() == 0:
-            _become(server.settings.run_as)
+        _bind(server)
         server.serve()
         _tell_ports(server, options.ports_file)
-        while not over.wait(3600):  # a signal ends the wait
-            pass
+        while signals.wait() == "SIGHUP":
+            _reload(server)
     finally:
         server.stop()
+        signals.close()
     return DONE
+
+
+def _bind(server):
+    import os
+    user = server.settings.run_as
+    if not user or not hasattr(os, "geteuid") or os.geteuid() != 0:
+        server.bind()
+        return
+    run_as = _RunAs(user)
+    try:
+        server.bind(taking_ports=run_as)
+    except PermissionError as error:
+        raise OSError("%s\nrun-as %s: that user needs the whole root folder: "
+                      "chown -R %s %s" % (error, user, user, server.root.path))
+    run_as.for_good()
 
 
 def _make_root_if_needed(root, options):
@@ -234,6 +288,8 @@ def _reload(server):
         log.info("configuration reread")
     except (ConfigError, OSError) as error:
         log.error("the old configuration stays in force: %s", error)
+    except Exception:
+        log.exception("the old configuration stays in force")
 
 
 def _tell_ports(server, ports_file):

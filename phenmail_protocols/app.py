@@ -4,6 +4,7 @@
 and no arguments, handles no signal, configures no logging; two of them run in
 one process, and after ``stop()`` none of their threads is left.
 """
+import contextlib
 import logging
 import os
 import threading
@@ -96,6 +97,8 @@ class MailServer:
         self.store = self.directory = self.router = None
         self.certificates = None
         self.no_certificate = ""  # why there is none
+        # As at the start, whoever it runs as when it rereads its settings.
+        self._privileged = not hasattr(os, "geteuid") or os.geteuid() == 0
         try:
             self.settings = self._read_settings()
         except BaseException:
@@ -106,13 +109,13 @@ class MailServer:
 
     def _read_settings(self):
         if self._given is None and not self._users:
-            return loader.load_server(self.root)
+            return loader.load_server(self.root, self._privileged)
         values = dict(self._given) if self._given is not None else (
             {} if not os.path.exists(self.root.configuration) else None)
         if values is None:  # users for a root that has its own configuration
-            return loader.load_server(self.root)
+            return loader.load_server(self.root, self._privileged)
         return loader.server_from_dict(
-            _with_users(values, self._users), self.root)
+            _with_users(values, self._users), self.root, self._privileged)
 
     def _reloader(self):
         if self._given is None and os.path.exists(self.root.configuration):
@@ -150,8 +153,11 @@ class MailServer:
         self.bind()
         self.serve()
 
-    def bind(self):
-        """The first half of ``start``: take the root and the ports."""
+    def bind(self, taking_ports=None):
+        """The first half of ``start``: take the root and the ports.
+
+        ``taking_ports``: a context manager in which low ports can be had.
+        """
         self.root.create()
         lock = FileLock(os.path.join(self.root.mail_system, _SERVER_LOCK), 0)
         try:
@@ -166,7 +172,7 @@ class MailServer:
             self._write_users()
             self._prepare_certificate()
             self._build()
-            self._bind_listeners()
+            self._bind_listeners(taking_ports or contextlib.ExitStack())
         except BaseException:
             self.stop()
             raise
@@ -247,13 +253,13 @@ class MailServer:
 
     # Listeners
 
-    def _bind_listeners(self):
+    def _bind_listeners(self, taking_ports):
         offered = listeners(self.settings, self.certificates is not None)
         for name, listen in offered:
             protocol = _PROTOCOLS.get(name, name)
-            self._bind(name, protocol, listen)
+            self._bind(name, protocol, listen, taking_ports)
 
-    def _bind(self, name, protocol, listen):
+    def _bind(self, name, protocol, listen, taking_ports):
         implicit = listen.tls == "implicit"
         options = dict(
             certificates=self.certificates, gate=self._gate,
@@ -263,9 +269,10 @@ class MailServer:
             made = [net_listener.UnixListener(
                 name, listen.path, handle, **options)]
         else:
-            made = net_listener.listen(
-                name, listen.host, listen.port, handle,
-                implicit_tls=implicit, **options)
+            with taking_ports:
+                made = net_listener.listen(
+                    name, listen.host, listen.port, handle,
+                    implicit_tls=implicit, **options)
         self._listeners += made
         self._named.append(Listening(
             name, listen.host, made[0].port, listen.tls, listen.path or ""))

@@ -9,6 +9,7 @@ import smtplib
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -50,12 +51,14 @@ def root(tmp_path):
 class Running:
     """The program while it serves; ``ports`` once clients can connect."""
 
-    def __init__(self, root, *words):
+    def __init__(self, root, *words, **options):
         self.ports_file = str(root) + ".ports"
         self.begun = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, PROGRAM, "--root", str(root), "--ports-file",
-             self.ports_file] + list(words), stdout=subprocess.PIPE,
+            [options.get("python", sys.executable),
+             options.get("program", PROGRAM), "--root", str(root),
+             "--ports-file", self.ports_file] + list(words),
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, universal_newlines=True)
         # The table is printed before the file is written.
         self.printed = []
@@ -159,6 +162,93 @@ def test_sighup_with_a_broken_file_keeps_the_old_settings(root):
                 break
         with smtplib.SMTP("127.0.0.1", server.ports["smtp"]) as client:
             client.sendmail("a@example.com", ["alice@example.org"], "x: y")
+
+
+def test_signals_that_come_together_end_it_all_the_same(root):
+    for _ in range(5):  # each time one in three used to wait for itself for ever
+        with Running(root) as server:
+            for _ in range(20):
+                server.process.send_signal(signal.SIGTERM)
+                server.process.send_signal(signal.SIGINT)
+            # The last of them may meet an interpreter that is half gone.
+            assert server.end() in (0, -signal.SIGINT, -signal.SIGTERM)
+            os.remove(server.ports_file)
+
+
+def test_sighup_while_it_starts_is_harmless(root):
+    wrapper = root / "started.py"
+    wrapper.write_text(
+        "import os, runpy, signal, sys\n"
+        "sys.path.insert(0, %r)\n"
+        "from phenmail_protocols import app\n"
+        "bind = app.MailServer.bind\n"
+        "def signalled(*arguments):\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    return bind(*arguments)\n"
+        "app.MailServer.bind = signalled\n"
+        "runpy.run_path(%r, run_name='__main__')\n" % (TOP, PROGRAM))
+    with Running(root, program=str(wrapper)) as server:
+        for line in server.process.stderr:
+            if "configuration reread" in line:
+                break
+        assert server.end() == 0, server.errors
+
+
+def _python_for(uid):
+    """An interpreter whose library, and ours, that user can read."""
+    reads = ("import os, sys; os.setuid(%d); sys.path.insert(0, %r); "
+             "import encodings.idna, sqlite3, ssl, phenmail" % (uid, TOP))
+    for python in (sys.executable, "/usr/bin/python3"):
+        if os.path.exists(python) and subprocess.call(
+                [python, "-c", reads], stderr=subprocess.DEVNULL) == 0:
+            return python
+    pytest.skip("nobody can read no interpreter")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0,
+                    reason="only root becomes another user")
+def test_run_as_makes_everything_as_that_user(root, tmp_path):
+    import pwd
+    uid = pwd.getpwnam("nobody").pw_uid
+    python = _python_for(uid)
+    path = root / "device" / "system" / "mail" / "mail.jcfg"
+    path.write_text(json.dumps(dict(SETTINGS, **{
+        "run-as": "nobody", "lmtp": {"socket": "/device/lmtp"}})))
+    code, _, errors = run(root)
+    assert code == 1 and "chown -R nobody" in errors
+    # What leads to the root folder has to be open to that user, too.
+    open_root = tempfile.mkdtemp(prefix="phenmail-test-")
+    try:
+        os.chmod(open_root, 0o755)
+        os.chown(open_root, uid, -1)  # the ports file's folder
+        moved = os.path.join(open_root, "root")
+        shutil.copytree(str(root), moved)
+        for folder, _, names in os.walk(moved):
+            for name in [""] + names:
+                os.chown(os.path.join(folder, name), uid, -1)
+        with Running(moved, python=python) as server:
+            with smtplib.SMTP("127.0.0.1", server.ports["smtp"]) as client:
+                assert client.starttls()[0] == 220
+                client.sendmail("a@example.com", ["alice@example.org"], "x: y")
+            with open("/proc/%d/status" % server.process.pid) as status:
+                uids = re.search("Uid:(.*)", status.read()).group(1).split()
+            assert set(uids) == {str(uid)}
+            made = [os.path.join(folder, name) for folder, _, names
+                    in os.walk(moved) for name in names]
+            assert os.path.join(moved, "device", "lmtp") in made
+            assert [each for each in made if os.lstat(each).st_uid != uid] == []
+            assert server.end() == 0, server.errors
+            assert not os.path.exists(os.path.join(moved, "device", "lmtp"))
+    finally:
+        shutil.rmtree(open_root)
+
+
+def test_a_certificate_that_is_not_there_is_said(root):
+    path = root / "device" / "system" / "mail" / "mail.jcfg"
+    path.write_text(json.dumps(dict(SETTINGS, tls={
+        "certificate": "/device/none.pem", "key": "/device/none.key"})))
+    code, _, errors = run(root)
+    assert code == 1 and "none.pem" in errors and "Traceback" not in errors
 
 
 def test_check_says_where_it_is_wrong(root):
