@@ -319,6 +319,12 @@ class Index:
             "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [(mailbox,) + tuple(row) for row in rows])
 
+    def rename_messages(self, mailbox, changes):
+        """``changes``: (name, uid) a message."""
+        self._database.executemany(
+            "UPDATE message SET name = ? WHERE mailbox = %d AND uid = ?"
+            % mailbox, changes)
+
     def set_flags(self, mailbox, changes):
         """``changes``: (fresh, letters, modseq, uid) a message."""
         self._database.executemany(

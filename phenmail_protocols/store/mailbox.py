@@ -384,7 +384,7 @@ class Mailbox:
         header = self.list.header
         if uid + count > header.uid_ceiling or modseq >= header.modseq_ceiling:
             self.list.raise_ceilings(
-                uid + count + BLOCK, modseq + BLOCK, self._account.identity)
+                uid, count, modseq, self._account.identity)
         return uid, modseq
 
     def modseq_locked(self):

@@ -166,7 +166,7 @@ def mend(folder):
 def _mend_file(folder, seen, fresh, here, name, letters):
     source = os.path.join(folder, here)
     twin = seen.get(name)
-    if twin and fresh and os.path.samefile(source, twin):
+    if twin and os.path.samefile(source, twin):  # a change was cut short
         atomic.sync_directory(os.path.dirname(twin))  # its other name stays
         os.unlink(source)
         return

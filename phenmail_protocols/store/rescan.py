@@ -20,6 +20,7 @@ from ..disk import atomic
 
 GRAIN = 2.0  # seconds; FAT has the coarsest clock
 JUMP = 1 << 20  # more numbers than are given out between two backups
+_U = re.compile(r",U=\d+")
 _log = logging.getLogger("phenmail.store")
 
 
@@ -39,7 +40,8 @@ def adopt(account, mailbox):
     is_new = header is None
     if is_new:
         header = Header(
-            new_uidvalidity(account), 1 + BLOCK, 1 + BLOCK, account.identity,
+            new_uidvalidity(account), 1, 1 + BLOCK, 1 + BLOCK,
+            account.identity,
             b" G" + os.urandom(16).hex().encode("ascii"))
         mailbox.list.replace(header, [])
     mailbox.be_same_locked(header.uidvalidity)
@@ -93,7 +95,7 @@ def resume(account, row, listed):
         _log.warning(
             "%s: this is a restored or copied folder; new messages get UIDs "
             "from %d on", listed.path, uidnext)
-    listed.raise_ceilings(uidnext + BLOCK, modseq + BLOCK, account.identity)
+    listed.raise_ceilings(uidnext, 0, modseq, account.identity)
     account.index.touch_messages(row.id, modseq)
     row = row._replace(uidnext=uidnext, modseq=modseq, list_inode=0,
                        list_size=0, new_time=0, cur_time=0)
@@ -196,8 +198,8 @@ def _read_list(account, mailbox):
         return None
     rows = account.index.messages(row.id)
     mailbox.list.replace(
-        Header(row.uidvalidity, row.uidnext + BLOCK, row.modseq + BLOCK,
-               account.identity), [(message[0], message[1])
+        Header(row.uidvalidity, row.uidnext, row.uidnext + BLOCK,
+               row.modseq + BLOCK, account.identity), [(message[0], message[1])
                                    for message in rows])
     return {message[1]: message[0] for message in rows}
 
@@ -205,6 +207,9 @@ def _read_list(account, mailbox):
 def _apply(account, mailbox, rows, missing, found, listed, floor):
     names = {row.name for row in rows}
     arrived = [name for name in found if name not in names]
+    if missing and arrived:
+        rows, missing, arrived = _take_new_names(
+            account, mailbox, rows, missing, arrived)
     changed = [(row, found[row.name]) for row in rows
                if row.name in found
                and found[row.name][:2] != (row.fresh, row.letters)]
@@ -222,8 +227,9 @@ def _apply(account, mailbox, rows, missing, found, listed, floor):
     uidnext = max([uidnext] + [uid + 1 for uid, _ in numbered])
     header = mailbox.list.header
     if uidnext > header.uid_ceiling or modseq >= header.modseq_ceiling:
+        first = mailbox.row.uidnext
         mailbox.list.raise_ceilings(
-            uidnext + BLOCK, modseq + BLOCK, account.identity)
+            first, uidnext - first, modseq, account.identity)
     new = [MessageRow(uid, name, *(found[name][:2] + measured[name]
                                    + (modseq,))) for uid, name in numbered]
     mailbox.list.append([(row.uid, row.name) for row in new
@@ -236,6 +242,28 @@ def _apply(account, mailbox, rows, missing, found, listed, floor):
     index.add_messages(box, new)
     mailbox.save_locked(uidnext=uidnext, modseq=modseq)
     mailbox.reload_locked()
+
+
+def _take_new_names(account, mailbox, rows, missing, arrived):
+    """mbsync writes its own UID into names (",U=7"): still that message.
+
+    Returns rows, missing and arrived without the renamed ones.
+    """
+    gone = {_U.sub("", row.name): row for row in missing}
+    renamed = {}
+    for name in arrived:
+        row = gone.get(_U.sub("", name))
+        if row is not None:
+            renamed[row.uid] = row._replace(name=name)
+    if renamed:
+        account.index.rename_messages(mailbox.row.id, [
+            (row.name, uid) for uid, row in renamed.items()])
+        mailbox.list.append([
+            (uid, row.name) for uid, row in sorted(renamed.items())])
+    names = {row.name for row in renamed.values()}
+    return ([renamed.get(row.uid, row) for row in rows],
+            [row for row in missing if row.uid not in renamed],
+            [name for name in arrived if name not in names])
 
 
 def _number(arrived, listed, floor, uidnext):

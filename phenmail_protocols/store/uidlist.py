@@ -2,17 +2,18 @@
 
 It is Dovecot's ``dovecot-uidlist`` version 3: a header line with UIDVALIDITY
 (V), the next UID (N) and a GUID (G), then a line for each message, ``uid
-:name``. Two things are ours, and Dovecot keeps both:
+:name``. Three fields of the header are ours, and Dovecot keeps them:
 
-* N is a ceiling: no UID at or above it was ever given out. It is raised by a
-  block at a time and flushed before any UID of the block is used, so that a
-  lost tail of the file (power) never makes a UID name two messages.
-* ``M`` is the same ceiling for mod-sequences, and ``P`` tells in which mail
-  folder the file was written (account.py's marker): a restored or copied
-  folder is another one.
+* ``C`` is a ceiling: no UID at or above it was ever given out. It is raised by
+  a block at a time and flushed before any UID of the block is used, so that a
+  lost tail of the file (power) never makes a UID name two messages. ``M`` is
+  the same for mod-sequences.
+* ``P`` tells in which mail folder the file was written (account.py's marker):
+  a restored or copied folder is another one.
 
-N and M have a fixed width and are overwritten in place: ten and sixteen bytes
-in the file's first sector. Lines are appended without a flush. A line counts
+N is the next UID as of the last flush: lines may go beyond it. The numbers
+have a fixed width and are overwritten in place, within the file's first
+sector. Lines are appended without a flush. A line counts
 only with its line end; the last line for a name holds. A missing, torn or
 mad line costs its message the old UID and nothing else.
 """
@@ -32,6 +33,7 @@ _LINE = re.compile(rb"^(\d{1,10})(?: [A-Z][^ \n]*)* :([^\n]+)$", re.M)
 
 class Header(NamedTuple):
     uidvalidity: int
+    uidnext: int
     uid_ceiling: int
     modseq_ceiling: int
     marker: str = ""
@@ -47,8 +49,9 @@ def render(header, lines):
 
 def _render_header(header):
     marker = " P" + header.marker if header.marker else ""
-    return b"3 V%010d N%010d M%016d%s%s\n" % (
-        header.uidvalidity, header.uid_ceiling, header.modseq_ceiling,
+    return b"3 V%010d N%010d C%010d M%016d%s%s\n" % (
+        header.uidvalidity, header.uidnext, header.uid_ceiling,
+        header.modseq_ceiling,
         marker.encode("ascii", "surrogateescape"), header.extra)
 
 
@@ -80,7 +83,7 @@ def _parse_header(data):
     match = _HEADER.match(data)
     if match is None:
         return None
-    fields = {b"V": 0, b"N": 1, b"M": 1}
+    fields = {b"V": 0, b"N": 1, b"C": 1, b"M": 1}
     marker, extra = "", b""
     for field in match.group(1).split():
         key, value = field[:1], field[1:]
@@ -92,9 +95,11 @@ def _parse_header(data):
             marker = value.decode("ascii", "surrogateescape")
         else:
             extra += b" " + field
-    if not 0 < fields[b"V"] < 1 << 32 or fields[b"N"] > _HIGHEST:
+    ceiling = max(fields[b"N"], fields[b"C"])  # Dovecot raises N alone
+    if not 0 < fields[b"V"] < 1 << 32 or ceiling > _HIGHEST:
         return None
-    return Header(fields[b"V"], fields[b"N"], fields[b"M"], marker, extra)
+    return Header(fields[b"V"], fields[b"N"], ceiling, fields[b"M"], marker,
+                  extra)
 
 
 class UidList:
@@ -191,14 +196,16 @@ class UidList:
         """Was the file written in another folder than ``marker`` tells?"""
         return self.header.marker not in ("", marker)
 
-    def raise_ceilings(self, uid_ceiling, modseq_ceiling, marker):
-        """Make both ceilings durable; neither ever falls."""
+    def raise_ceilings(self, uidnext, room, modseq, marker):
+        """Make higher ceilings durable: for ``room`` UIDs from ``uidnext``
+        on and a block more, and as many mod-sequences. None ever falls."""
         first = os.pread(self._descriptor, 4096, 0)
         old = first[:first.find(b"\n") + 1]
         now = _parse_header(old) or self.header
         header = now._replace(
-            uid_ceiling=max(uid_ceiling, now.uid_ceiling),
-            modseq_ceiling=max(modseq_ceiling, now.modseq_ceiling),
+            uidnext=max(uidnext, now.uidnext),
+            uid_ceiling=max(uidnext + room + BLOCK, now.uid_ceiling),
+            modseq_ceiling=max(modseq + BLOCK, now.modseq_ceiling),
             marker=marker)
         line = _render_header(header)
         if len(line) == len(old):

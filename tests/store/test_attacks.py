@@ -98,6 +98,16 @@ def test_files_that_differ_in_their_flags_alone_are_all_kept(house, inbox):
     assert texts <= {data for data, _ in whole(inbox).values()}
 
 
+def test_two_names_of_one_file_are_one_message(house, inbox):
+    name = os.listdir(house.folder + "/new")[0]
+    for letters in ("S", "F"):
+        os.link(house.folder + "/new/" + name,
+                "%s/cur/%s:2,%s" % (house.folder, name, letters))
+    inbox.look()
+    assert uids(inbox) == [1, 2, 3, 4]
+    assert len(os.listdir(house.folder + "/cur")) == 1
+
+
 def test_a_flag_on_a_file_in_new_is_kept(house, inbox):
     drop_foreign(house, name="1.x.y:2,FS", part="new")  # offlineimap
     inbox.look()
@@ -156,7 +166,7 @@ def test_a_newer_uidvalidity_is_another_mailbox(house, inbox):
     path = os.path.join(house.folder, uidlist.NAME)
     os.unlink(path)
     with open(path, "wb") as file:
-        file.write(uidlist.render(uidlist.Header(old + 5, 7, 9), []))
+        file.write(uidlist.render(uidlist.Header(old + 5, 7, 7, 9), []))
     put = house.put("delivered all the same")
     assert put.uidvalidity == old + 5 and put.uid >= 7
     with pytest.raises(errors.NotFound):

@@ -43,7 +43,7 @@ def test_the_uid_list_parser_never_raises(data):
 
 
 def test_the_uid_list_comes_back_and_its_torn_tail_does_not():
-    header = uidlist.Header(7, 1025, 9, "1.2", b" Gabc")
+    header = uidlist.Header(7, 5, 1025, 9, "1.2", b" Gabc")
     data = uidlist.render(header, [(1, "a"), (2, "b,S=1"), (3, "a")])
     assert uidlist.parse(data) == (header, {"a": 3, "b,S=1": 2})
     assert uidlist.parse(data + b"4 :torn")[1] == {"a": 3, "b,S=1": 2}

@@ -306,3 +306,32 @@ def test_a_failed_transaction_leaves_no_file(house, inbox, monkeypatch):
     assert whole(inbox) == before
     assert house.put("five").uid >= 5
     assert len(whole(inbox)) == 5
+
+
+def test_mbsyncs_own_uid_in_a_name_makes_no_new_message(house, inbox):
+    before = whole(inbox)
+    for part in ("new", "cur"):
+        for name in os.listdir(house.folder + "/" + part):
+            base, colon, info = name.partition(":")
+            os.rename("%s/%s/%s" % (house.folder, part, name),
+                      "%s/%s/%s,U=%d%s%s" % (house.folder, part, base, 7,
+                                             colon, info))
+    inbox.look()
+    assert whole(inbox) == before
+    assert all(",U=7" in name for name in os.listdir(house.folder + "/new"))
+    inbox.close()
+    house.close()
+    drop_index(house)
+    house.open()
+    assert whole(house.account.open("INBOX")) == before
+
+
+def test_dovecot_finds_no_line_beyond_the_next_uid_that_it_reads(house):
+    """Its next UID is N, or the last line's: a ceiling there would make it
+    take our later messages for old ones that came back."""
+    for _ in range(3):
+        house.put()
+    data = open(os.path.join(house.folder, uidlist.NAME), "rb").read()
+    header, listed = uidlist.parse(data)
+    assert header.uidnext <= min(listed.values())
+    assert header.uid_ceiling > max(listed.values())
