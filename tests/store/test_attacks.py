@@ -108,16 +108,6 @@ def test_two_names_of_one_file_are_one_message(house, inbox):
     assert len(os.listdir(house.folder + "/cur")) == 1
 
 
-def test_two_names_of_one_file_are_one_message(house, inbox):
-    name = os.listdir(house.folder + "/new")[0]
-    for letters in ("S", "F"):
-        os.link(house.folder + "/new/" + name,
-                "%s/cur/%s:2,%s" % (house.folder, name, letters))
-    inbox.look()
-    assert uids(inbox) == [1, 2, 3, 4]
-    assert len(os.listdir(house.folder + "/cur")) == 1
-
-
 def test_a_flag_on_a_file_in_new_is_kept(house, inbox):
     drop_foreign(house, name="1.x.y:2,FS", part="new")  # offlineimap
     inbox.look()
