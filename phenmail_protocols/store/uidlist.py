@@ -32,6 +32,7 @@ _LINE = re.compile(rb"^(\d{1,10})(?: [A-Z][^ \n]*)* :([^\n]+)$", re.M)
 
 
 class Header(NamedTuple):
+    """The first line's fields; what they mean is told above."""
     uidvalidity: int
     uidnext: int
     uid_ceiling: int
