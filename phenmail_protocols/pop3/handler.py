@@ -44,6 +44,7 @@ class Handler:
         self._waiting = []  # what is not sent yet
         self._size = 0
         self._end = 0.0  # when the command has to be over
+        self._login_end = time.monotonic() + self._limits.login_timeout
 
     def run(self):
         try:
@@ -82,20 +83,29 @@ class Handler:
         self._answer(step)
         if not self._connection.has_input():
             self._flush()
-            limits = self._limits
-            idle = limits.pop_idle_timeout if self._session.account else limits.login_timeout
-            if self._connection.wait(idle, None) == "timeout":
+            if self._connection.wait(self._patience(), None) == "timeout":
                 raise TimedOut("idle")
-        self._start(self._limits.command_timeout)
+        self._start(self._patience())
         try:
             line = self._connection.read_line(self._limits.line)
         except LineTooLong:
             return self._session.line_too_long()
+        finally:
+            self._start(self._limits.command_timeout)
         try:
             return self._session.line(line)
         except Exception:
             log.exception("internal error in a command from %s", self._connection.peer[0])
             return self._session.failed()
+
+    def _patience(self):
+        """Seconds for the next line: who is not logged in has some for all of them together.  Raises TimedOut."""
+        if self._session.account:
+            return self._limits.pop_idle_timeout
+        left = self._login_end - time.monotonic()
+        if left <= 0:
+            raise TimedOut("no login")
+        return left
 
     def _start_tls(self, step):
         """RFC 2595 4: what was sent before the handshake is dropped by the connection; there is no new greeting."""

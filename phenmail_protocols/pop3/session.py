@@ -184,11 +184,11 @@ class Session:
         return command.run(self, value)
 
     def _log(self, command, argument):
-        """An unknown keyword is not shown: people type passphrases there."""
+        """An unknown keyword is not shown: people type passphrases there.  What is shown is escaped: nobody writes our lines."""
         if self.service.debug:
             shown = "…" if command is None else command.name.decode("ascii")
             if command is not None and argument:
-                shown += " …" if command.secret else " " + argument.decode("ascii", "backslashreplace")
+                shown += " …" if command.secret else " " + repr(argument)[2:-1]
             log.info("%s: %s", self._who, shown)
 
     @property

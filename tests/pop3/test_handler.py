@@ -297,6 +297,24 @@ def test_time_before_the_login_and_after_it():
             assert inside.say(b"NOOP") == b"+OK Done\r\n"
 
 
+@pytest.mark.parametrize("text", [b"CAPA\r\n", b"C"], ids=["commands", "octets"])
+def test_a_stranger_who_keeps_talking_has_no_more_time(text):
+    with small(login_timeout=0.5) as server:
+        with Wire(server, login=False) as wire:
+            end = time.monotonic() + 10
+            with pytest.raises(OSError):
+                while True:  # until the server has closed
+                    assert time.monotonic() < end, "nobody is logged in, and nobody minds"
+                    wire.send(text)
+                    wire.socket.settimeout(0.05)
+                    try:
+                        while wire.socket.recv(4096):
+                            pass
+                        raise OSError("closed")
+                    except socket.timeout:
+                        pass
+
+
 def test_a_client_that_takes_nothing_is_given_up(monkeypatch):
     monkeypatch.setattr(handler, "SLOWEST", 1 << 30)
     with small(command_timeout=0.5) as server:

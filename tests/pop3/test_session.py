@@ -297,6 +297,13 @@ def test_the_log_has_no_secrets(drop, caplog):
     assert not caplog.records
 
 
+def test_nobody_writes_lines_of_the_log(drop, caplog):
+    caplog.set_level(logging.INFO, "phenmail.pop3")
+    say(logged_in(debug=True), b"LIST 1\rroot logged in\x1b[31m\x9b\xc2\x85")
+    assert [character for character in caplog.text if not " " <= character <= "~" and character not in "\n…"] == []
+    assert "LIST 1\\rroot" in caplog.text
+
+
 LINES = st.one_of(
     st.binary(max_size=40),
     st.sampled_from(BEFORE + INSIDE + ANY + (b"*", b"=", b"", b"AUTH CRAM-MD5", b"AUTH SCRAM-SHA-256 biws", b"AUTH LOGIN", b"YQ==",
