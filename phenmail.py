@@ -24,6 +24,7 @@ __all__ = ["AlreadyRunning", "Listening", "MailRefused", "MailServer",
            "__version__", "main"]
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
+_PERIOD = 30.0  # seconds between two looks at what can be given back
 _STACK = 1 << 20  # bytes of address space a thread
 
 
@@ -160,6 +161,23 @@ def _raise_descriptor_limit():
         pass  # the limit that there is has to do
 
 
+def _frugal_memory():
+    """Have glibc keep one arena for all threads; the answer, called now and
+    then, gives free pages back to the system.
+
+    On its own it keeps an arena for each of many threads, and what they held:
+    10 000 connections of nonsense left 16 MB behind, with this nothing.
+    """
+    try:
+        import ctypes
+        library = ctypes.CDLL(None)
+        library.mallopt(-8, 1)  # M_ARENA_MAX
+        trim = library.malloc_trim
+    except (ImportError, OSError, AttributeError, TypeError):
+        return lambda: None  # another C library has other manners
+    return lambda: trim(0)
+
+
 def _root_folder(options):
     import os
     if options.root or os.environ.get("PHENMAIL_ROOT"):
@@ -207,16 +225,22 @@ class _Signals:
         import signal
         import socket
         self._reader, self._writer = socket.socketpair()
+        self._reader.settimeout(_PERIOD)
         self._writer.setblocking(False)
         signal.set_wakeup_fd(self._writer.fileno())
         for name in names:
             if hasattr(signal, name):  # Windows has no SIGHUP
                 signal.signal(getattr(signal, name), lambda *_: None)
 
-    def wait(self):
-        """The name of the next one."""
+    def wait(self, meanwhile):
+        """The name of the next one; ``meanwhile()`` is called twice a minute."""
         import signal
-        return signal.Signals(self._reader.recv(1)[0]).name
+        import socket
+        while True:
+            try:
+                return signal.Signals(self._reader.recv(1)[0]).name
+            except socket.timeout:
+                meanwhile()
 
     def close(self):
         import signal
@@ -232,6 +256,7 @@ def _serve(root, options):
     import os
     if options.ports_file and os.path.exists(options.ports_file):
         os.unlink(options.ports_file)  # an earlier run's: they aren't ours
+    trim = _frugal_memory()
     _make_root_if_needed(root, options)
     server = MailServer(root.path, device=root.device)
     signals = _Signals("SIGTERM", "SIGINT", "SIGHUP")
@@ -239,7 +264,7 @@ def _serve(root, options):
         _bind(server)
         server.serve()
         _tell_ports(server, options.ports_file)
-        while signals.wait() == "SIGHUP":
+        while signals.wait(trim) == "SIGHUP":
             _reload(server)
     finally:
         server.stop()
