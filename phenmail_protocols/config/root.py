@@ -48,7 +48,9 @@ class Root:
 
     def create(self) -> None:
         """Make the root and the folder of the server's own files, for us only."""
-        for folder in (self.path, self.mail_system):
+        # Each by itself: makedirs leaves the modes of those between to the umask.
+        system = os.path.dirname(self.mail_system)
+        for folder in (self.path, os.path.dirname(system), system, self.mail_system):
             os.makedirs(folder, mode=0o700, exist_ok=True)
 
     def devices(self) -> Tuple[str, ...]:
