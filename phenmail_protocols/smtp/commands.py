@@ -5,6 +5,7 @@ in which states a command is allowed; a function finds them checked and its argu
 parsed.  Knows no socket; policy about addresses is `delivery.router`'s.
 """
 import re
+from functools import lru_cache
 
 from ..delivery.answers import Answer
 from ..delivery.router import MAILBOXES_A_MESSAGE
@@ -28,7 +29,13 @@ def run_helo(session, helo):
 def run_ehlo(session, helo):
     """EHLO, and LMTP's LHLO."""
     session.greeted(helo, extended=True)
-    return answered(Reply(250, None, session.service.router.host, *_extensions(session)))
+    return _capabilities(session.service.router.host, *_extensions(session))
+
+
+@lru_cache(maxsize=64)
+def _capabilities(*lines):
+    """Rendered once for each choice of what is offered: a client with one message pays for little else."""
+    return answered(Reply(250, None, *lines))
 
 
 def _extensions(session):
