@@ -7,8 +7,11 @@ filed. Who comes alone leads alone, and pays nothing for it.
 """
 import threading
 
-from . import errors
+from . import changing, errors
 from .model import Delivered
+
+# What would meet each of a batch alone just as well, only later.
+_FOR_ALL = (errors.InUse, errors.NoSpace)
 
 
 class Filing:
@@ -69,8 +72,9 @@ class Filing:
             with self._account.writing():
                 places = self._file_locked(batch)
         except Exception as error:
-            if len(batch) == 1:
-                batch[0].error = error
+            if len(batch) == 1 or isinstance(error, _FOR_ALL):
+                for request in batch:
+                    request.error = error
                 return {}
             places = {}
             for request in batch:
@@ -110,8 +114,8 @@ class Filing:
             fitting.append(request)
         if not fitting:
             return
-        rows = mailbox.add_locked(
-            [request.staged for request in fitting], letters)
+        rows = changing.add_locked(
+            mailbox, [request.staged for request in fitting], letters)
         for request, row in zip(fitting, rows):
             request.delivered = Delivered(mailbox.row.uidvalidity, row.uid)
             places.setdefault((mailbox, row.fresh), []).append(request)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 FILE = "phenmail-index.sqlite"
 _VERSION = 1
+_REMEMBERED = 100000  # mod-sequences for which removals are known
 _ITEMS = 48  # kinds of cached item a mailbox
 _log = logging.getLogger("phenmail.store")
 
@@ -337,6 +338,9 @@ class Index:
             [(mailbox, uid) for uid in uids])
         run("INSERT OR REPLACE INTO expunged VALUES (?, ?, ?)",
             [(mailbox, modseq, uid) for uid in uids])
+        self._database.execute(
+            "DELETE FROM expunged WHERE mailbox = ? AND modseq < ?",
+            (mailbox, modseq - _REMEMBERED))
         kinds = [row[0] for row in self._database.execute(
             "SELECT id FROM item_kind WHERE mailbox = ?", (mailbox,))]
         run("DELETE FROM item WHERE kind = ? AND uid = ?",

@@ -20,6 +20,7 @@ from ..disk import atomic
 
 GRAIN = 2.0  # seconds; FAT has the coarsest clock
 JUMP = 1 << 20  # more numbers than are given out between two backups
+STEP = 1 << 16  # files written over in place, or only a chown at each start
 _U = re.compile(r",U=\d+")
 _log = logging.getLogger("phenmail.store")
 
@@ -91,7 +92,8 @@ def resume(account, row, listed):
     uidnext = max(row.uidnext, listed.header.uid_ceiling)
     modseq = max(row.modseq, listed.header.modseq_ceiling)
     if listed.is_copy(account.identity):
-        uidnext, modseq = uidnext + JUMP, modseq + JUMP
+        jump = STEP if listed.has_inode_of(account.identity) else JUMP
+        uidnext, modseq = uidnext + jump, modseq + jump
         _log.warning(
             "%s: this is a restored or copied folder; new messages get UIDs "
             "from %d on", listed.path, uidnext)

@@ -197,6 +197,11 @@ class UidList:
         """Was the file written in another folder than ``marker`` tells?"""
         return self.header.marker not in ("", marker)
 
+    def has_inode_of(self, marker):
+        """Of two markers that differ: is it by the ctime alone?"""
+        return self.header.marker.partition(".")[0] == (
+            marker.partition(".")[0])
+
     def raise_ceilings(self, uidnext, room, modseq, marker):
         """Make higher ceilings durable: for ``room`` UIDs from ``uidnext``
         on and a block more, and as many mod-sequences. None ever falls."""

@@ -309,8 +309,8 @@ def test_watchers_are_told_with_no_lock_held(house, inbox):
 
     def told():
         def probe():
-            if house.account._lock.acquire(timeout=1):
-                house.account._lock.release()
+            if house.account.guard.lock.acquire(timeout=1):
+                house.account.guard.lock.release()
                 free.append(True)
         thread = threading.Thread(target=probe)
         thread.start()

@@ -335,3 +335,14 @@ def test_dovecot_finds_no_line_beyond_the_next_uid_that_it_reads(house):
     header, listed = uidlist.parse(data)
     assert header.uidnext <= min(listed.values())
     assert header.uid_ceiling > max(listed.values())
+
+
+def test_a_chown_at_every_start_costs_few_numbers(house, inbox):
+    """It sets the marker's ctime as a restore does, but not its inode."""
+    inbox.close()
+    house.close()
+    marker = os.path.join(house.folder, "phenmail-marker")
+    os.chmod(marker, os.stat(marker).st_mode)
+    house.open()
+    put = house.put()
+    assert 4 < put.uid < 1 << 18

@@ -1,0 +1,153 @@
+"""How message files are found, linked, renamed and removed beside other
+programs that do the same. Knows a folder's files, not its index."""
+import os
+
+from . import maildir
+
+
+class Finder:
+    """Finds files that another program renamed; lists the folder once."""
+
+    def __init__(self, path):
+        self._path = path
+        self._found = None
+
+    def find(self, row):
+        """(path, letters) of a message's file, or None."""
+        if self._found is None:
+            self._found = maildir.listing(self._path)
+        if row.name not in self._found:
+            return None
+        fresh, letters, file_name = self._found[row.name]
+        return "%s/%s/%s" % (
+            self._path, "new" if fresh else "cur", file_name), letters
+
+
+def where(folder, row):
+    """The path at which a message's file should be."""
+    return "%s/%s" % (folder, maildir.path(row.fresh, row.name, row.letters))
+
+
+def unlink(path):
+    """Remove a name that another program may have removed already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def remove(folder, rows):
+    """Remove the files of ``rows``, wherever they are by now."""
+    finder = Finder(folder)
+    for row in rows:
+        try:
+            os.unlink(where(folder, row))
+        except FileNotFoundError:
+            found = finder.find(row)
+            if found:
+                unlink(found[0])
+
+
+def link(source, target):
+    """A second name for a synced file; a copy where there are no links."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        if not os.path.samefile(source, target):
+            raise
+    except FileNotFoundError:
+        raise
+    except (OSError, NotImplementedError):
+        _copy(source, target)
+
+
+def _copy(source, target):
+    import shutil  # a megabyte, for file systems without links
+    temporary = os.path.join(
+        os.path.dirname(os.path.dirname(target)), "tmp",
+        maildir.unique_name())
+    shutil.copy2(source, temporary)
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+    os.rename(temporary, target)
+
+
+def combine(mode, old, letters):
+    """Letters after a change; those of no known flag survive "replace".
+
+    ``mode``: "add", "remove" or "replace"; ``letters``: a set.
+    """
+    if mode == "add":
+        new = letters.union(old)
+    elif mode == "remove":
+        new = set(old) - letters
+    else:
+        new = letters.union(set(old) - set("DFRST") - set(
+            map(chr, range(97, 97 + maildir.KEYWORDS))))
+    return "".join(sorted(new))
+
+
+class Relabelling:
+    """Gives files their new letters, by ``mode`` and ``letters``.
+
+    Within ``cur`` a rename is one step. Out of ``new`` it is two: were the
+    power to fail after a flush of ``new`` alone (a delivery's), the message
+    would be in neither. So it is linked, flushed, unlinked.
+    """
+
+    def __init__(self, folder, mode, letters, sync):
+        """``sync()`` flushes ``cur``."""
+        self._folder = folder
+        self._mode = mode
+        self._letters = letters
+        self._sync = sync
+        self._finder = Finder(folder)
+        self._linked = []  # names in new that have one in cur, too
+        self.surprised = False  # another program was quicker somewhere
+
+    def run(self, work):
+        """``work``: [(row, new letters)]; returns those that were done.
+
+        What another program changed in the meantime is changed once more; a
+        message whose file is gone is left out.
+        """
+        done = []
+        for row, new in work:
+            try:
+                self._rename(row, new)
+            except FileNotFoundError:
+                self.surprised = True
+                new = self._rename_found(row)
+                if new is None:
+                    continue
+            done.append((row, new))
+        if self._linked:
+            self._sync()
+            for path in self._linked:
+                unlink(path)
+        return done
+
+    def _rename(self, row, new):
+        source = where(self._folder, row)
+        if row.fresh:
+            link(source, self._target(row, new))
+            self._linked.append(source)
+        else:
+            os.rename(source, self._target(row, new))
+
+    def _target(self, row, letters):
+        return "%s/cur/%s%s%s" % (
+            self._folder, row.name, maildir.INFO, letters)
+
+    def _rename_found(self, row):
+        """The letters that a file got which isn't where it was, or None."""
+        found = self._finder.find(row)
+        if found is None:
+            return None
+        path, old = found
+        new = combine(self._mode, old, self._letters)
+        try:
+            os.rename(path, self._target(row, new))
+        except FileNotFoundError:
+            return None
+        return new
