@@ -253,23 +253,29 @@ class _Signals:
 
 
 def _serve(root, options):
-    import os
-    if options.ports_file and os.path.exists(options.ports_file):
-        os.unlink(options.ports_file)  # an earlier run's: they aren't ours
     trim = _frugal_memory()
     _make_root_if_needed(root, options)
     server = MailServer(root.path, device=root.device)
     signals = _Signals("SIGTERM", "SIGINT", "SIGHUP")
     try:
         _bind(server)
+        _remove_ports(options.ports_file)  # of one that was killed
         server.serve()
         _tell_ports(server, options.ports_file)
         while signals.wait(trim) == "SIGHUP":
             _reload(server)
+        _remove_ports(options.ports_file)
     finally:
         server.stop()
         signals.close()
     return DONE
+
+
+def _remove_ports(ports_file):
+    """Only who holds the root may: another server's ports are right."""
+    import os
+    if ports_file and os.path.exists(ports_file):
+        os.unlink(ports_file)
 
 
 def _bind(server):

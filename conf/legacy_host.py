@@ -38,6 +38,8 @@ class Child(object):
 
     def __init__(self, phenmail, python, root, seconds=30):
         ports_file = os.path.join(root, "ports.json")
+        if os.path.exists(ports_file):  # of one that was killed
+            os.remove(ports_file)
         self._process = subprocess.Popen(
             [python, phenmail, "--root", root, "--ports-file", ports_file])
         end = time.time() + seconds

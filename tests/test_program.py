@@ -129,9 +129,12 @@ def test_the_first_start_prints_a_passphrase_that_works(tmp_path):
 
 def test_a_second_server_on_the_root_is_refused(root):
     with Running(root) as server:
-        code, _, errors = run(root, "serve")
+        code, _, errors = run(root, "--ports-file", server.ports_file)
         assert code == 1
         assert "process %d" % server.process.pid in errors
+        assert os.path.exists(server.ports_file), "the first one's ports"
+        assert server.end() == 0
+        assert not os.path.exists(server.ports_file), "nobody listens there"
 
 
 def test_words_work_beside_the_running_server(root):
@@ -172,7 +175,6 @@ def test_signals_that_come_together_end_it_all_the_same(root):
                 server.process.send_signal(signal.SIGINT)
             # The last of them may meet an interpreter that is half gone.
             assert server.end() in (0, -signal.SIGINT, -signal.SIGTERM)
-            os.remove(server.ports_file)
 
 
 def test_sighup_while_it_starts_is_harmless(root):
