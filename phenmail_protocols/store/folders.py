@@ -6,6 +6,7 @@ in the Maildir itself (folder name ""). Each component is in modified UTF-7
 ``\\2f``, ``\\5c``, as Dovecot's listescape does, so that a Maildir moves
 between the two. A folder whose name is not of this form is nobody's mailbox.
 """
+import functools
 import re
 
 from . import errors
@@ -19,6 +20,7 @@ _SPECIAL_USE = {
 FIRST_MAILBOXES = ("Sent", "Drafts", "Trash", "Junk", "Archive")
 
 
+@functools.lru_cache(maxsize=256)
 def canonical(name):
     """``name`` with INBOX in capitals, also as the first of several components.
 
@@ -35,6 +37,7 @@ def canonical(name):
     return name
 
 
+@functools.lru_cache(maxsize=256)
 def folder_of(name):
     """The folder's name for the mailbox ``name``; "" for INBOX.
 
