@@ -97,7 +97,7 @@ def _mailbox(reader: Reader, path: Path, domain: str, local: str, text: str) -> 
         reader.problem(path, "a folder with its name: %s stands for no one in a catch-all"
                        % USER_TOKEN, text)
         return None
-    if not text.strip("/"):
+    if not text.replace("/.", "/").strip("/"):
         reader.problem(path, "the path of a mail folder", text)
         return None
     folder = reader.path(path, text, local)

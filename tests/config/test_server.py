@@ -318,3 +318,9 @@ def test_the_predecessors_example_with_its_commas_and_hashes(root):
     ("bücher.example", True), ("日本.example", True), ("".join(chr(0x4e00 + 97 * n) for n in range(40)) + ".example", False), ("ab--c.example", True), ("-a.example", False)])
 def test_host_names_have_an_ascii_form(name, fits):
     assert is_host_name(name) is fits
+
+
+@pytest.mark.parametrize("path", ["/", "//", "/.", "/./"])
+def test_the_root_folder_itself_is_nobodys_mail_folder(root, path):
+    with pytest.raises(ConfigError, match="the path of a mail folder"):
+        loader.server_from_dict({"domains": {"a.example": {"x": path}}}, root)
