@@ -72,8 +72,11 @@ def parse_domain(text: str) -> str:
 def ascii_domain(domain: str) -> str:
     """A domain with non-ASCII labels -> its A-labels, the form for DNS and for comparing the two spellings of one domain. Raises
     AddressError where a label has none (RFC 5890)."""
-    if all(letter < "\x80" for letter in domain):
+    try:
+        domain.encode("ascii")
         return domain
+    except UnicodeEncodeError:
+        pass
     try:
         return domain.encode("idna").decode("ascii").lower()
     except UnicodeError:

@@ -29,6 +29,8 @@ class State(enum.Enum):
     CHUNKS = "another BDAT is expected, or RSET"
     EXCHANGE = "an AUTH exchange: the next line is a response"
 
+    __hash__ = object.__hash__  # by identity, in C: asked several times a command
+
 
 class Then(enum.Enum):
     """What the handler does after the replies."""
@@ -38,6 +40,8 @@ class Then(enum.Enum):
     DISCARD = "read `count` octets and drop them, before the replies are sent"
     TLS = "send the replies, start TLS, then call `Session.tls_started`"
     CLOSE = "send the replies and close"
+
+    __hash__ = object.__hash__
 
 
 class Step(NamedTuple):
