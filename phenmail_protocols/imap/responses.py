@@ -198,5 +198,7 @@ class _Days(dict):
     """{days since 1970: the date-time of its midnight with places for hour, minute, second}"""
 
     def __missing__(self, day):
-        form = self[day] = b'"' + dates.format_internal(day * 86400).replace(b"00:00:00", b"%02d:%02d:%02d") + b'"'
+        # Of a day beyond the years that can be written the nearest one stands here, with its own time of day.
+        date, _, zone = dates.format_internal(day * 86400).split(b" ")
+        form = self[day] = b'"' + date + b" %02d:%02d:%02d " + zone + b'"'
         return form

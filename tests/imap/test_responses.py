@@ -137,6 +137,8 @@ def test_fetch_lines():
 @pytest.mark.parametrize("epoch, date", [
     (0, b'"01-Jan-1970 00:00:00 +0000"'), (837596665, b'"17-Jul-1996 09:44:25 +0000"'), (-1, b'"31-Dec-1969 23:59:59 +0000"'),
     (4102444799, b'"31-Dec-2099 23:59:59 +0000"'),
+    (253402300799, b'"31-Dec-9999 23:59:59 +0000"'), (253402300800, b'"31-Dec-9999 00:00:00 +0000"'),
+    (-62135596800, b'"01-Jan-0001 00:00:00 +0000"'), (-62135596801, b'"01-Jan-0001 23:59:59 +0000"'),
 ])
 def test_internal_dates(epoch, date):
     assert responses.internal_dates([epoch, epoch]) == [date, date]
