@@ -28,6 +28,19 @@ def test_refusals(lasting, command, answer):
     assert lasting.ask(command)[-1].startswith(answer)
 
 
+def test_a_delete_that_fails_leaves_the_mailbox_selected(client):
+    assert client.ask("DELETE INBOX")[-1].startswith(b"NO ")
+    client.ok("CHECK")
+
+
+def test_delete_of_the_selected_mailbox(client):
+    client.ok("CREATE new")
+    client.ok("SELECT new")
+    assert client.ask("DELETE new") == [b"OK Deleted."]
+    assert client.ask("CHECK")[-1].startswith(b"BAD")
+    client.ok("SELECT INBOX")
+
+
 def test_delete_leaves_what_is_below(client):
     client.ok("CREATE top/below")
     client.ok("CREATE top")

@@ -14,10 +14,10 @@ def create(session, arguments):
 
 
 def delete(session, arguments):
-    view = session.view
-    if view is not None and view.mailbox.name == arguments.mailbox:
-        session.deselect()
+    selected = session.view is not None and session.view.mailbox.name == arguments.mailbox
     session.mail.delete(arguments.mailbox)
+    if selected:
+        session.deselect()
     return Step(text=b"Deleted.")
 
 
