@@ -193,5 +193,6 @@ class View:
             self.told(uid for uid in changed if uid not in before)
 
     def lost(self, uids):
-        """How many of these messages, which the client counts, are gone."""
+        """How many of these messages, which the client counts, are gone. Raises NotFound when the mailbox was deleted."""
+        self.refresh()
         return len(self._gone.intersection(uids)) if self._gone else 0

@@ -81,6 +81,16 @@ def test_copy_of_nothing_and_to_nowhere(three):
     assert three.ask("COPY 9 Sent")[-1].startswith(b"BAD")
 
 
+@pytest.mark.parametrize("command", ["COPY", "MOVE"])
+def test_messages_that_just_went_are_not_left_out_in_silence(three, connect, command):
+    """RFC 2180 4.4: all that the numbers name, or nothing."""
+    other = connect()
+    other.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
+    other.ok("EXPUNGE")
+    assert three.ask(command + " 1:3 Sent")[-1].startswith(b"NO [EXPUNGEISSUED]")
+    assert three.ok("STATUS Sent (MESSAGES)") == [b"* STATUS Sent (MESSAGES 0)"]
+
+
 def test_copy_into_the_selected_mailbox(three):
     lines = three.ask("COPY 1 INBOX")
     assert b"* 4 EXISTS" in lines and b" 1 4]" in lines[-1]
