@@ -36,6 +36,11 @@ def test_many_wildcards_take_no_long_time():
     assert not matches("*a" * 200 + "b", "a" * 200)
 
 
+@pytest.mark.parametrize("words", ['"" ' + "*" * 5000, '"" (%s)' % " ".join("a" * 101), '"%s" *' % ("x" * 4096)])
+def test_patterns_that_no_program_sends(lasting, words):
+    assert lasting.ask("LIST " + words)[-1].startswith(b"BAD At most")
+
+
 @pytest.fixture(scope="module")
 def listed(lasting):
     lasting.ok("CREATE Lists/dev/old")
