@@ -152,6 +152,17 @@ def test_long_derived_items_are_neither_held_together_nor_kept(client, monkeypat
         assert [b"longer" in line for line in lines] == [False, True] * 4
 
 
+def test_many_choices_of_header_fields_are_not_held_together(client, monkeypatch):
+    """A line has room for 2000 of them, each as long as a header may be."""
+    held = []
+    monkeypatch.setattr(fetch._Batch, "_keep", lambda batch, name, new: held.append(name))
+    client.append(b"X: y\r\n\r\n")
+    items = " ".join("BODY.PEEK[HEADER.FIELDS.NOT (A%d)]" % number for number in range(50))
+    (line,) = client.ok("FETCH 1 (%s)" % items)
+    assert line.count(b" {8}\r\nX: y\r\n\r\n") == 50
+    assert len(held) == fetch.DERIVATIONS_AT_ONCE
+
+
 def test_a_full_disk_does_not_hinder_reading(client, monkeypatch):
     def full(*arguments):
         raise errors.NoSpace()

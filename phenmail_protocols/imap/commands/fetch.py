@@ -18,6 +18,7 @@ from .messages import HEADER, Message, find_part
 
 ROWS = 2000  # messages at a time where all comes from rows
 DERIVED = 250  # where header fields and such are in it, some 200 KB, or where messages are read
+DERIVATIONS_AT_ONCE = 4  # derived items of each message that are held; more choices of header fields are read and sent one by one
 MADE_AT_ONCE = 1 << 20  # octets of derived items that are held
 KEPT = 8192  # octets of a derived item that is kept; longer ones are rare, and a batch of them would be too much to hold
 SEEN_AT_ONCE = 50  # where \Seen is set before the messages are sent: for so many a broken connection leaves it wrong
@@ -51,7 +52,7 @@ class Plan:
                     self.columns.append(item)
             elif item in DERIVATIONS:
                 self.derived.append((item.encode("ascii"), item, DERIVATIONS[item]))
-            elif _is_derived(item):
+            elif _is_derived(item) and len(self.derived) < DERIVATIONS_AT_ONCE:
                 self.derived.append((item.label, item.label.decode("ascii").upper(), partial(_header_fields, item)))
             else:
                 self.sections.append(item)
@@ -187,8 +188,9 @@ class _Batch:
             if not head.endswith(b"("):
                 head += b" "
             # All are found before the first octet goes out: what fails then has not yet spoilt an answer.
-            found = [octets_of(section, message) for section in self.plan.sections]
-            for section, (size, chunks) in zip(self.plan.sections, found):
+            found = [_range(section, message) for section in self.plan.sections]
+            for section, (start, end) in zip(self.plan.sections, found):
+                size, chunks = _octets_of(section, message, start, end)
                 write(head + section.label + b" {%d}\r\n" % size)
                 for chunk in chunks:
                     write(chunk)
@@ -206,9 +208,8 @@ def _messages(session, uids):
                 yield Message(uid, content, session.trees)
 
 
-def octets_of(section, message):
-    """A section's (size, iterable of chunks)."""
-    start, end = _range(section, message)
+def _octets_of(section, message, start, end):
+    """A section's (size, iterable of chunks); `start` and `end` as `_range` found them."""
     if section.names:
         data = headers.select(message.read(start, min(end, start + HEADER)), section.names, section.kind == "HEADER.FIELDS.NOT")
         start, end = _narrowed(0, len(data), section.partial)
