@@ -55,8 +55,7 @@ class Reader:
 
     def _line(self, limit=LINE):
         """One line without its CRLF or LF. Raises LineTooLong."""
-        line = self._connection.read_line(limit)
-        return line[:-2] if line.endswith(b"\r\n") else line[:-1]
+        return _without_end(self._connection.read_line(limit))
 
     def continuation(self):
         """The line that a command waits for, without its end; NUL, which none may hold, where it was too long."""
@@ -68,28 +67,29 @@ class Reader:
     def command(self, logged_in):
         """The next command as Input. Raises Refused, or net's Disconnected."""
         line_limit, literal_limit = (LINE, LITERAL) if logged_in else (LINE_BEFORE_LOGIN, LITERAL_BEFORE_LOGIN)
+        largest = self._largest_message if logged_in else DROPPED_BEFORE_LOGIN
         parts = []
         total = 0
         while True:
-            line = self._line_of(parts, line_limit)
+            line = self._line_of(parts, line_limit, largest)
             total += len(line)
             mark = grammar.literal_at_end(line)
             if mark is None:
                 return Input(parts + [line], None)
             parts.append(line[:mark.start])
-            # An empty literal never streams: there is nothing to write to a file, and "APPEND {0}" is answered at once.
             if logged_in and grammar.may_stream(parts):
                 return Input(parts + [values.StreamedLiteral(mark.size), b""], Body(mark.size, mark.non_sync))
             total += mark.size
             if mark.size > literal_limit or total > COMMAND or len(parts) > PIECES:
-                self._refuse(parts, mark, self._largest_message if logged_in else DROPPED_BEFORE_LOGIN)
+                self._refuse(parts, mark, largest)
             parts.append(self._literal(mark))
 
-    def _line_of(self, parts, limit):
+    def _line_of(self, parts, limit, most):
         try:
             return self._line(limit)
-        except LineTooLong:
-            raise Refused(tag_of(parts), b"The line is too long.") from None
+        except LineTooLong as error:
+            self._drop(grammar.literal_at_end(_without_end(error.ending)), most)
+            raise Refused(tag_of(parts or [error.beginning]), b"The line is too long.") from None
 
     def _literal(self, mark):
         if not mark.non_sync:
@@ -100,25 +100,27 @@ class Reader:
 
     def _refuse(self, parts, mark, most):
         """A literal that is too big: the client that waits is told no; of the other the rest is dropped (RFC 7888 4)."""
-        self._drop(Body(mark.size, mark.non_sync), most)
+        self._drop(mark, most)
         raise Refused(tag_of(parts), b"The literal is too big.", b"TOOBIG")
 
     def drop(self, body):
         """A message literal that nobody wants: read it and the rest of its command, or leave it with the client that waits."""
         self._drop(body, self._largest_message)
 
-    def _drop(self, body, most):
-        while body.non_sync:
-            if body.size > most:
+    def _drop(self, mark, most):
+        """Read what the client sends without waiting: this literal (a LiteralMark, a Body or None) and those that follow it."""
+        while mark is not None and mark.non_sync:
+            if mark.size > most:
                 raise TooMuch()
-            self._connection.read_exactly(body.size, lambda data: self._received(len(data)))
-            try:
-                mark = grammar.literal_at_end(self._line())
-            except LineTooLong:
-                return
-            if mark is None:
-                return
-            body = Body(mark.size, mark.non_sync)
+            self._connection.read_exactly(mark.size, lambda data: self._received(len(data)))
+            mark = grammar.literal_at_end(self._rest())
+
+    def _rest(self):
+        """The line behind a literal without its end; only its last octets where it is too long."""
+        try:
+            return self._line()
+        except LineTooLong as error:
+            return _without_end(error.ending)
 
     def body(self, body, sink):
         """The message literal to `sink(bytes)`; returns the rest of its line without CRLF."""
@@ -129,11 +131,18 @@ class Reader:
             self._received(len(data))
             sink(data)
         self._connection.read_exactly(body.size, take)
-        return self.continuation()
+        rest = self._rest()
+        self._drop(grammar.literal_at_end(rest), self._largest_message)  # a second message, which nobody asked for, is no command
+        return rest
 
 
 class TooMuch(Exception):
     """More unwanted octets are announced than anybody should read: the connection has to end."""
+
+
+def _without_end(line):
+    """A line without its CRLF or LF"""
+    return line[:-2] if line.endswith(b"\r\n") else line[:-1]
 
 
 def tag_of(parts):

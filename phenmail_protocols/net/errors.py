@@ -14,7 +14,16 @@ class Stopping(Disconnected):
 
 
 class LineTooLong(Exception):
-    """A line was longer than its limit. It was read to its end and dropped: the next read starts at the next line."""
+    """A line was longer than its limit. It was read to its end and dropped: the next read starts at the next line.
+
+    `beginning` and `ending` are its first and last octets, at most KEPT of each: who sent it, and what is to follow.
+    """
+    KEPT = 64
+
+    def __init__(self, beginning, ending):
+        super().__init__("a line over its limit")
+        self.beginning = bytes(beginning[:self.KEPT])
+        self.ending = bytes(ending[-self.KEPT:])
 
 
 class CertificateError(Exception):

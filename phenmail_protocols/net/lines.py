@@ -43,7 +43,7 @@ class BoundedReader(object):
         else:
             self._start = end
         if end - start > limit:
-            raise LineTooLong()
+            raise LineTooLong(data[start:start + LineTooLong.KEPT], data[max(start, end - LineTooLong.KEPT):end])
         return data[start:end]
 
     def _read_broken_line(self, limit):
@@ -56,20 +56,21 @@ class BoundedReader(object):
                 self._keep(piece, end)
                 line += piece[:end]
                 if len(line) > limit:
-                    raise LineTooLong()
+                    raise LineTooLong(line, line)
                 return bytes(line)
             line += piece
-        self._drop_line(len(line) - limit)
-        raise LineTooLong()
+        raise LineTooLong(line, self._drop_line(line[-LineTooLong.KEPT:], len(line) - limit))
 
-    def _drop_line(self, dropped):
+    def _drop_line(self, ending, dropped):
+        """Reads on to the end of the line, of which `ending` is the last that is known; returns its true ending."""
         while dropped <= self.drain:
             piece = self._receive(LINE_PIECE)
             end = piece.find(b"\n") + 1
             if end:
                 self._keep(piece, end)
-                return
+                return ending + piece[:end]
             dropped += len(piece)
+            ending = (ending + piece)[-LineTooLong.KEPT:]
         raise Disconnected("a line without end")
 
     def read_chunk(self, limit=CHUNK):

@@ -23,6 +23,12 @@ def test_all_of_it(client):
     assert body(client) == MESSAGE
 
 
+@pytest.mark.parametrize("date", ['"01-Jan-0001 00:00:00 +1400"', '"31-Dec-9999 23:59:59 -1400"'])
+def test_a_date_beyond_all_dates_hinders_nobody(client, date):
+    assert client.append(MESSAGE, date=date)[-1].startswith(b"OK")
+    assert b'INTERNALDATE "' in client.ok("FETCH 1 INTERNALDATE")[0]
+
+
 def test_a_client_that_waits(client):
     client.send(b"a APPEND INBOX {%d}\r\n" % len(MESSAGE))
     assert client.line().startswith(b"+ ")
@@ -85,6 +91,7 @@ def test_nul_is_refused_after_it_came(client):
 def test_only_one_message_at_a_time(client):
     client.send(b"a APPEND INBOX {5+}\r\nA: b\n (\\Seen) {5+}\r\nA: c\n\r\n")
     assert client.until(b"a ")[-1].startswith(b"a BAD")
+    assert client.ask("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)", b"OK That is its status."]
 
 
 def test_the_disk_fills_up_in_the_middle(client, monkeypatch, tmp_path):

@@ -110,8 +110,16 @@ def test_too_long_a_line(logged_in, limit):
     take, _ = read(b"a NOOP " + b"x" * limit + b"\r\n")
     with pytest.raises(reader.Refused) as refused:
         take.command(logged_in)
-    assert refused.value.tag is None
+    assert refused.value.tag == b"a"
     assert take.command(logged_in).parts == [b"next NOOP"]
+
+
+@pytest.mark.parametrize("cut", [1 << 20, 7])
+def test_what_too_long_a_line_announces_is_no_command(cut):
+    take, _ = read(b"a NOOP " + b"x" * reader.LINE + b" {8+}\r\nb NOOP\r\n {3+}\r\nc d\r\n", cut)
+    with pytest.raises(reader.Refused):
+        take.command(True)
+    assert take.command(True).parts == [b"next NOOP"]
 
 
 def test_too_long_a_line_behind_a_literal_has_its_tag():
@@ -134,6 +142,13 @@ def test_a_message_that_nobody_wants_and_the_client_waits():
     take, wire = read(b"a APPEND INBOX {5}\r\n")
     take.drop(take.command(True).body)
     assert not wire.asked
+    assert take.command(True).parts == [b"next NOOP"]
+
+
+@pytest.mark.parametrize("rest", [b" {8+}\r\nb NOOP\r\n\r\n", b" {3}\r\n", b" (x) {3+}\r\n1 2 {1+}\r\nx\r\n", b" " + b"x" * reader.LINE + b"{3+}\r\nabc\r\n"])
+def test_a_second_message_is_no_command(rest):
+    take, _ = read(b"a APPEND INBOX {5+}\r\nhello" + rest)
+    assert take.body(take.command(True).body, lambda data: None)
     assert take.command(True).parts == [b"next NOOP"]
 
 
