@@ -47,7 +47,8 @@ def _extensions(session):
     yield "SMTPUTF8"
     yield "CHUNKING"
     yield "ENHANCEDSTATUSCODES"
-    yield "LIMITS RCPTMAX=%d" % service.recipients
+    # What is taken for sure; more of them may share a mailbox (RFC 9422 2).
+    yield "LIMITS RCPTMAX=%d" % min(service.recipients, MAILBOXES_A_MESSAGE)
     if service.router.notifies:
         yield "DSN"
     if service.certificate and session.tls is None:
