@@ -115,6 +115,8 @@ class Positions:
 
     def remember(self, path, wire, offset):
         places = self._places.get(path, ())
+        if (wire, offset) in places:  # small pieces come from one chunk many times: the places before it stay
+            return
         if not places and len(self._places) >= self._most:
             self._places.clear()
         self._places[path] = ((wire, offset),) + tuple(places)[:3]

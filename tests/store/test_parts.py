@@ -75,6 +75,24 @@ def test_chunks_are_a_slice_of_the_whole(tmp_path_factory, pieces, start,
         content.CHUNK = old
 
 
+def test_many_small_pieces_of_a_big_message_are_read_once_or_twice(
+        tmp_path, monkeypatch):
+    """Also where a chunk holds several: the place where it began stays."""
+    wire = b"line\r\n" * 10000
+    path = tmp_path / "file"
+    path.write_bytes(wire.replace(b"\r\n", b"\n"))
+    monkeypatch.setattr(content, "CHUNK", 500)
+    read, pread = [], os.pread
+    monkeypatch.setattr(
+        content.os, "pread",
+        lambda file, most, at: read.append(most) or pread(file, most, at))
+    with content.Content(str(path), len(wire), content.Positions()) as message:
+        for start in range(0, len(wire), 100):
+            assert b"".join(message.chunks(start, 100)) == (
+                wire[start:start + 100])
+    assert len(read) <= 2 * len(wire) // 100
+
+
 @given(st.lists(st.integers(1, 200), unique=True),
        st.lists(st.integers(1, 200), unique=True))
 def test_rows_are_those_asked_for(present, asked):
