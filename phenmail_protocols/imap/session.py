@@ -132,7 +132,7 @@ class Session:
         self.staged = None  # a message that APPEND is taking in
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
-        self.trees = {}  # of messages that were read in parts, see commands.messages
+        self.trees = {}  # of the last message that was read in parts, see commands.messages
         self.failed_logins = 0
         self._errors = 0
         self._running = None  # (tag, row) of the command that runs

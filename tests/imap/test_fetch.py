@@ -2,6 +2,7 @@
 import pytest
 
 from phenmail_protocols.imap.commands import fetch, messages
+from phenmail_protocols.mail import structure
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.mailbox import Mailbox
 
@@ -150,6 +151,19 @@ def test_long_derived_items_are_neither_held_together_nor_kept(client, monkeypat
         assert [line[:line.index(b" BODY")] for line in lines] == [b"* %d FETCH (UID %d" % (number, number) for number in range(1, len(lines) + 1)]
         assert len(lines) == 8
         assert [b"longer" in line for line in lines] == [False, True] * 4
+
+
+def test_one_tree_is_kept_however_many_messages_are_read_in_parts(client, monkeypatch):
+    scans, scan = [], structure.scan
+    monkeypatch.setattr(structure, "scan", lambda source: scans.append(1) or scan(source))
+    for _ in range(3):
+        client.append(MIXED)
+    client.ok("FETCH 1:3 BODY.PEEK[1]")
+    assert len(scans) == 3
+    client.ok("FETCH 3 BODY.PEEK[2]")
+    assert len(scans) == 3, "the message is scanned for each of its parts"
+    client.ok("FETCH 1 BODY.PEEK[2]")
+    assert len(scans) == 4, "trees of messages that were read before are held"
 
 
 def test_many_choices_of_header_fields_are_not_held_together(client, monkeypatch):

@@ -1,7 +1,7 @@
 """A message's octets for FETCH and SEARCH: its header, its parts, any range of it, whatever its size.
 
-Small messages are read whole; of big ones only what is asked for is read, in chunks. The trees of the last few messages that were
-asked for parts are kept, so that a client that reads an attachment in pieces does not have it scanned for each piece.
+Small messages are read whole; of big ones only what is asked for is read, in chunks. The tree of the last message that was
+asked for parts is kept, so that a client that reads an attachment in pieces does not have it scanned for each piece.
 """
 from phenmail_protocols.mail import headers, structure
 
@@ -9,11 +9,10 @@ from ..session import OutOfStep
 
 SMALL = 262144  # octets; a message up to this size is read at once
 HEADER = 1 << 20  # octets of a header that are read at most
-TREES = 4
 
 
 class Message:
-    """One message while it is looked at: `content` is the store's, `trees` a dict {uid: tree} to remember trees in."""
+    """One message while it is looked at: `content` is the store's, `trees` a dict {uid: tree} to remember the last tree in."""
 
     __slots__ = ("uid", "size", "_content", "_trees", "_whole", "_header")
 
@@ -51,8 +50,7 @@ class Message:
         tree = self._trees.get(self.uid)
         if tree is None:
             tree = structure.scan(self._content.chunks() if self._whole is None else self._whole)
-            if len(self._trees) >= TREES:
-                self._trees.pop(next(iter(self._trees)))
+            self._trees.clear()  # one of 10 000 parts is some 5 MB
             self._trees[self.uid] = tree
         return tree
 
