@@ -340,7 +340,8 @@ class Mbsync(Actor):
         status, output = self.sync()
         if status:
             raise OSError("mbsync: %d %s" % (status, output[-300:]))
-        if full == self.soak.full_times and full % 2 == 0:      # of a message that was refused mbsync's status says nothing
+        # Of a message that was refused mbsync's status says nothing, only its output does.
+        if full == self.soak.full_times and full % 2 == 0 and "returned an error" not in output:
             for token in self._pushed:
                 self.tell("alice", ok="deliver", token=token, mailbox="Pushed")
         self._pushed = []
