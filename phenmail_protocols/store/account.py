@@ -251,10 +251,18 @@ class Account:
                     and mailbox.is_current()):
                 mailbox.opens += 1
                 return mailbox
-        with self.writing():
-            mailbox = self.mailbox_locked(name)
-            mailbox.open_locked()
-        return mailbox
+        with self.reading():
+            try:
+                with self.writing():
+                    mailbox = self.mailbox_locked(name)
+                    mailbox.load_locked()
+            except errors.NoSpace:  # mail can be read all the same
+                mailbox = self._mailboxes.get(folder)
+                if mailbox is None:
+                    raise
+                mailbox.read_as_noted()
+            mailbox.opens += 1
+            return mailbox
 
     def closed(self, mailbox):
         """One ``open`` less; a few that nobody has open stay in memory."""

@@ -49,14 +49,10 @@ class Mailbox:
 
     # Being open
 
-    def open_locked(self):
-        self.opens += 1
-        try:
-            self.ready_locked(look=True)
-            self._load_locked()
-        except BaseException:
-            self.opens -= 1
-            raise
+    def load_locked(self):
+        """All of it, as the folder is now."""
+        self.ready_locked(look=True)
+        self._load_locked()
 
     def close(self):
         """Undo one ``open``."""
@@ -158,9 +154,29 @@ class Mailbox:
     def _ready_to_read(self):
         """Under ``reading``: what other processes did is taken in."""
         if self._gone or self.stale or self.columns is None:
-            with self.account.writing():
-                self.ready_locked()
-                self._load_locked()
+            try:
+                with self.account.writing():
+                    self.ready_locked()
+                    self._load_locked()
+            except errors.NoSpace:
+                self.read_as_noted()
+
+    def read_as_noted(self):
+        """Under ``reading``, on a full disk: what the index says is read.
+
+        It may lack what happened since; the next change or look finds that.
+        Raises errors.NoSpace where the index doesn't know the mailbox.
+        """
+        index = self.account.index
+        row = index and index.mailbox(self.folder)
+        if row is None:
+            raise errors.NoSpace()
+        self.be_same_locked(row.uidvalidity)
+        self.row = row
+        self.letters.read()
+        self.reload_locked()
+        self._load_locked()
+        self.stale = False
 
     def _load_locked(self):
         if self.columns is None:

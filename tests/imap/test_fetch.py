@@ -1,9 +1,12 @@
 """FETCH: every item, parts, partial reads, \\Seen, what is kept, big messages."""
+import sqlite3
+
 import pytest
 
 from phenmail_protocols.imap.commands import fetch, messages
 from phenmail_protocols.mail import structure
 from phenmail_protocols.store import errors
+from phenmail_protocols.store.index import Index
 from phenmail_protocols.store.mailbox import Mailbox
 
 PLAIN = b"From: Ann <a@b>\r\nSubject: one\r\n two\r\nTo: c@d\r\n\r\nhello\r\nworld\r\n"
@@ -186,6 +189,27 @@ def test_a_full_disk_does_not_hinder_reading(client, monkeypatch):
     client.ok("SELECT INBOX")
     assert client.ok("FETCH 1 (ENVELOPE BODY[TEXT])")[0].endswith(literal(b"hello\r\nworld\r\n") + b")")
     assert client.ask("STORE 1 FLAGS (\\Seen)")[-1].startswith(b"NO [OVERQUOTA]")
+
+
+def test_reading_goes_on_while_the_index_has_no_room(client, connect, monkeypatch):
+    """A change that failed is looked into before anything else; what that finds can't be written down either."""
+    def full(index):
+        raise sqlite3.OperationalError("database or disk is full")
+    for _ in range(2):
+        client.append(PLAIN)
+    client.ok("STORE 2 +FLAGS (\\Flagged)")
+    with monkeypatch.context() as patch:
+        patch.setattr(Index, "commit", full)
+        assert client.ask("STORE 1 +FLAGS (\\Deleted)")[-1].startswith(b"NO [OVERQUOTA]")
+        for reader in (client, connect()):
+            assert reader.ok("FETCH 1 BODY[]<0.4>")[0].endswith(b"BODY[]<0> {4}\r\nFrom)")
+            assert [b"Flagged" in line for line in reader.ok("UID FETCH 1:2 FLAGS")] == [False, True]
+            assert reader.ok("SEARCH SUBJECT one") == [b"* SEARCH 1 2"]
+        assert client.append(PLAIN)[-1].startswith(b"NO [OVERQUOTA]")
+    client.ok("STORE 1 +FLAGS (\\Deleted)")
+    client.ok("EXPUNGE")
+    assert client.ok("FETCH 1:* UID") == [b"* 1 FETCH (UID 2)"]
+    assert client.append(PLAIN)[-1].startswith(b"OK")
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 7, 1000])
