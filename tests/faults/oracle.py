@@ -68,6 +68,7 @@ class Oracle:
     def __init__(self):
         self.sent = set()           # tokens that may exist
         self.kept = set()           # tokens that must exist somewhere
+        self.leaving = set()        # tokens whose removal was asked, maybe before the sender heard that they were accepted
         self.refused = set()        # tokens that must exist nowhere: the sender was told that there is no space
         self.named = {}             # key -> digest, forever
         self.tokens = {}            # key -> token
@@ -100,7 +101,8 @@ class Oracle:
 
     def _ok_deliver(self, line):
         self.sent.add(line["token"])
-        self.kept.add(line["token"])
+        if line["token"] not in self.leaving:
+            self.kept.add(line["token"])
         if "uid" in line:
             self._name((line["mailbox"], line["validity"], line["uid"]), line["digest"], line["token"])
             if "flags" in line:
@@ -125,6 +127,7 @@ class Oracle:
     def _ask_remove(self, line):
         for key in _keys(line):
             self.state[key] = LEAVING
+            self.leaving.add(self.tokens.get(key))
             self.kept.discard(self.tokens.get(key))
             self.flags.pop(key, None)
 
@@ -134,8 +137,8 @@ class Oracle:
 
     def _ask_discard(self, line):
         """POP3: whichever UID the message has, and however many copies, it may go."""
-        for token in line["tokens"]:
-            self.kept.discard(token)
+        self.leaving.update(line["tokens"])
+        self.kept.difference_update(line["tokens"])
         for key, token in self.tokens.items():
             if token in line["tokens"]:
                 self.state[key] = LEAVING

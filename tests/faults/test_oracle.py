@@ -110,3 +110,14 @@ def test_what_was_refused_for_space_must_not_be_there():
     c = read_message(make_message("c", DICE), [], 6)
     assert oracle.check(inbox({1: SEEN_A, 2: SEEN_B, 3: c}, uidnext=4, highest=6)) == [
         "INBOX/7/3: c was refused for want of space, but it is there"]
+
+
+@pytest.mark.parametrize("removal", [
+    dict(ask="discard", tokens=["c"]), dict(ask="remove", keys=[["INBOX", 7, 3]])])
+def test_a_message_may_be_removed_before_its_sender_hears_that_it_was_accepted(removal):
+    oracle = known()
+    oracle.hear(dict(ask="deliver", token="c", mailbox="INBOX"))
+    oracle.hear(dict(saw="tokens", tokens=[["INBOX", 7, 3, "c"]]))
+    oracle.hear(removal)
+    oracle.hear(dict(ok="deliver", token="c", mailbox="INBOX"))
+    assert oracle.check(inbox(uidnext=4)) == []
