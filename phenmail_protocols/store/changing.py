@@ -86,7 +86,8 @@ def set_letters_locked(mailbox, rows, mode, letters):
         return []
     modseq = mailbox.number_locked(0)[1]
     relabelling = moving.Relabelling(
-        mailbox.path, mode, letters, lambda: mailbox.sync(fresh=0))
+        mailbox.path, mode, letters, lambda: mailbox.sync(fresh=0),
+        mailbox.account.guard.made_locked)
     done = relabelling.run(work)
     if relabelling.surprised:
         mailbox.scanned = None

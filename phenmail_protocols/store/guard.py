@@ -6,10 +6,9 @@ wrong inside leaves as errors.StoreError; a failed ``writing`` is undone.
 Watchers are told when the last of them ended and nothing is held any more.
 """
 import logging
-import os
 import threading
 
-from . import errors, index
+from . import errors, index, moving
 from .staged import as_store_error
 from ..disk.locks import FileLock, LockTimeout
 
@@ -88,14 +87,11 @@ class Guard:
             self._file_lock.release()
 
     def _undo(self):
-        for path, back in self._made:
+        for path, back in reversed(self._made):
             try:
-                if back is None:
-                    os.unlink(path)
-                else:
-                    os.rename(path, back)
-            except OSError:
-                pass
+                moving.undo(path, back)
+            except OSError as error:
+                _log.warning("%s: %s", self._account.folder, error)
         self._account.rollback_locked()
 
     def take_touched(self):

@@ -48,6 +48,15 @@ def remove(folder, rows):
                 unlink(found[0])
 
 
+def undo(path, back):
+    """Take back a new name, ``path``; ``back``: the one before, or None."""
+    if back is None:
+        os.unlink(path)
+        return
+    os.rename(path, back)
+    unlink(path)  # rename(2) leaves both where they are links to one file
+
+
 def link(source, target):
     """A second name for a synced file; a copy where there are no links."""
     try:
@@ -95,12 +104,14 @@ class Relabelling:
     would be in neither. So it is linked, flushed, unlinked.
     """
 
-    def __init__(self, folder, mode, letters, sync):
-        """``sync()`` flushes ``cur``."""
+    def __init__(self, folder, mode, letters, sync, made):
+        """``sync()`` flushes ``cur``; ``made(path, back)`` hears of each new
+        name, and what it was before."""
         self._folder = folder
         self._mode = mode
         self._letters = letters
         self._sync = sync
+        self._made = made
         self._finder = Finder(folder)
         self._linked = []  # names in new that have one in cur, too
         self.surprised = False  # another program was quicker somewhere
@@ -128,12 +139,13 @@ class Relabelling:
         return done
 
     def _rename(self, row, new):
-        source = where(self._folder, row)
+        source, target = where(self._folder, row), self._target(row, new)
         if row.fresh:
-            link(source, self._target(row, new))
+            link(source, target)
             self._linked.append(source)
         else:
-            os.rename(source, self._target(row, new))
+            os.rename(source, target)
+        self._made(target, source)
 
     def _target(self, row, letters):
         return "%s/cur/%s%s%s" % (
@@ -146,8 +158,11 @@ class Relabelling:
             return None
         path, old = found
         new = combine(self._mode, old, self._letters)
-        try:
-            os.rename(path, self._target(row, new))
-        except FileNotFoundError:
-            return None
+        target = self._target(row, new)
+        if path != target:
+            try:
+                os.rename(path, target)
+            except FileNotFoundError:
+                return None
+            self._made(target, path)
         return new

@@ -346,3 +346,21 @@ def test_a_chown_at_every_start_costs_few_numbers(house, inbox):
     house.open()
     put = house.put()
     assert 4 < put.uid < 1 << 18
+
+
+def test_flags_of_a_failed_change_are_taken_back(house, inbox, monkeypatch):
+    """A \\Deleted that was refused must not let a later EXPUNGE remove it."""
+    before = whole(inbox)
+
+    def files():
+        return sorted(os.listdir(house.folder + "/cur")
+                      + os.listdir(house.folder + "/new"))
+    names = files()
+    monkeypatch.setattr(index.Index, "commit", lambda self: 1 / 0)
+    for mode in ("add", "replace"):
+        with pytest.raises(ZeroDivisionError):
+            inbox.change_flags([1, 2, 3, 4], mode, ["\\Deleted"])
+    monkeypatch.undo()
+    assert files() == names
+    assert inbox.expunge() == []
+    assert whole(inbox) == before
