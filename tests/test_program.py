@@ -127,6 +127,23 @@ def test_the_first_start_prints_a_passphrase_that_works(tmp_path):
     assert code == 1, "init must not touch a root that is there"
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity")
+                    or len(os.sched_getaffinity(0)) < 2,
+                    reason="there is one processor core")
+@pytest.mark.parametrize("option, shared", [(None, True),
+                                            ("--all-cores", False)])
+def test_threads_share_one_core_unless_told_otherwise(root, option, shared):
+    with Running(root, *filter(None, [option])) as server:
+        with smtplib.SMTP("127.0.0.1", server.ports["smtp"]) as client:
+            client.noop()
+            tasks = "/proc/%d/task" % server.process.pid
+            cores = [os.sched_getaffinity(int(task))
+                     for task in os.listdir(tasks)]
+        assert len(cores) > 4
+        assert (len(set.union(*cores)) == 1) is shared
+        assert server.end() == 0
+
+
 def test_a_second_server_on_the_root_is_refused(root):
     with Running(root) as server:
         code, _, errors = run(root, "--ports-file", server.ports_file)
