@@ -23,29 +23,52 @@ class FileLock:
     """``with FileLock(path, timeout=5.0):`` – exclusive, not reentrant.
 
     ``timeout`` in seconds; None waits as long as it takes, 0 tries once.
-    Raises LockTimeout, or OSError where the file can't be made.
+    ``keep``: the file stays open in between, until ``close()``; its user must
+    keep his own threads apart then. Raises LockTimeout, or OSError where the
+    file can't be made.
     """
 
-    __slots__ = ("path", "_timeout", "_descriptor")
+    __slots__ = ("path", "_timeout", "_keep", "_kept", "_descriptor")
 
-    def __init__(self, path, timeout=None):
+    def __init__(self, path, timeout=None, keep=False):
         self.path = path
         self._timeout = timeout
+        self._keep = keep and fcntl is not None
+        self._kept = -1
         self._descriptor = -1
 
     def acquire(self):
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            _lock(descriptor, self._timeout, self.path)
-        except BaseException:
-            os.close(descriptor)
-            raise
+        while True:
+            descriptor, self._kept = self._kept, -1
+            if descriptor < 0:
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                _lock(descriptor, self._timeout, self.path)
+                if _is_at(self.path, descriptor):
+                    break
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # another file took its name meanwhile
         self._descriptor = descriptor
 
     def release(self):
         descriptor, self._descriptor = self._descriptor, -1
+        if descriptor < 0:
+            return
+        if self._keep:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            self._kept = descriptor
+        else:
+            os.close(descriptor)
+
+    def close(self):
+        """Let go of a file that was kept open."""
+        descriptor, self._kept = self._kept, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+    __del__ = close
 
     def __enter__(self):
         self.acquire()
@@ -53,6 +76,15 @@ class FileLock:
 
     def __exit__(self, *exception):
         self.release()
+
+
+def _is_at(path, descriptor):
+    """A lock on a file that was removed or replaced excludes nobody."""
+    try:
+        here, there = os.fstat(descriptor), os.stat(path)
+    except FileNotFoundError:
+        return False
+    return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
 
 
 def _lock(descriptor, timeout, path):

@@ -63,6 +63,7 @@ class Account:
             self._close_index()
             for mailbox in self._mailboxes.values():
                 mailbox.close_files_locked()
+            self.guard.close()
 
     @property
     def in_use(self):

@@ -29,9 +29,14 @@ class Guard:
         self.depth = 0  # of nested ``writing``
         self.readers = 0  # nested ``reading``
         self._account = account
-        self._file_lock = FileLock(path, timeout=_LOCK_SECONDS)
+        self._file_lock = FileLock(path, timeout=_LOCK_SECONDS, keep=True)
         self._touched = set()
         self._made = []  # (path, back): to undo if the transaction fails
+
+    def close(self):
+        """Let go of the lock file; it is opened again when needed."""
+        with self.lock:
+            self._file_lock.close()
 
     def reading(self):
         """The thread lock; what other processes did is noted first."""

@@ -83,3 +83,17 @@ def test_two_names_never_share_a_component():
     assert names.encode("a%2fb") != names.encode("a/b")
     with pytest.raises(ValueError):
         names.decode("A%2F")
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_lock_whose_file_was_replaced_still_excludes(tmp_path, keep):
+    path = str(tmp_path / "lock")
+    lock = locks.FileLock(path, 1, keep=keep)
+    with lock:
+        pass
+    os.unlink(path)
+    with lock:
+        with pytest.raises(locks.LockTimeout):
+            with locks.FileLock(path, 0):
+                pass
+    lock.close()
