@@ -98,8 +98,9 @@ class _OneCore:
     def __init__(self):
         import os
         self._cores = set()
-        if hasattr(os, "sched_getaffinity") and os.path.exists("/proc/stat"):
-            self._cores = os.sched_getaffinity(0)
+        if (hasattr(os, "sched_getaffinity") and os.path.exists("/proc/stat")
+                and len(os.sched_getaffinity(0)) > 1):
+            self._cores = _fastest(os.sched_getaffinity(0))
         self._core = None
         self._idle = {}
         self._used = 0.0
@@ -107,9 +108,12 @@ class _OneCore:
     def settle(self):
         """Choose anew, and bring threads that are elsewhere along."""
         import os
-        if len(self._cores) < 2:
+        if not self._cores:
             return
-        self._core = self._choose()
+        try:
+            self._core = self._choose()
+        except OSError:  # the system doesn't say what its cores do
+            return
         for thread in os.listdir("/proc/self/task"):
             try:
                 os.sched_setaffinity(int(thread), {self._core})
@@ -140,6 +144,19 @@ class _OneCore:
                 if words and words[0][:3] == "cpu" and words[0][3:].isdigit():
                     found[int(words[0][3:])] = int(words[4]) / tick
         return found
+
+
+def _fastest(cores):
+    """Those of ``cores`` that are not the slow ones of a big.LITTLE chip."""
+    speeds = {}
+    for core in cores:
+        try:
+            with open("/sys/devices/system/cpu/cpu%d/cpu_capacity"
+                      % core) as file:
+                speeds[core] = int(file.read())
+        except (OSError, ValueError):
+            return cores
+    return {core for core in cores if speeds[core] == max(speeds.values())}
 
 
 def _frugal_memory():
