@@ -22,6 +22,7 @@
 #include <fnmatch.h>
 #include <limits.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -375,6 +376,37 @@ time_t time(time_t *kept)
     clock_gettime(CLOCK_REALTIME, &exact);
     if (kept) *kept = exact.tv_sec;
     return exact.tv_sec;
+}
+
+/* CPython before 3.7 waits until a moment of the wall clock, which the kernel does not know to be shifted: without this its timed
+ * waits would end at once, again and again, or never. A moment of the monotonic clock is a small number. */
+static struct timespec unshifted(const struct timespec *until)
+{
+    struct timespec moment = *until;
+    if (control && control->clock_shift && moment.tv_sec > 1000000000) {
+        int64_t total = (int64_t)moment.tv_sec * 1000000000 + moment.tv_nsec - control->clock_shift;
+        moment.tv_sec = total / 1000000000;
+        moment.tv_nsec = total % 1000000000;
+    }
+    return moment;
+}
+
+int sem_timedwait(sem_t *restrict semaphore, const struct timespec *restrict until)
+{
+    REAL(int, sem_timedwait, sem_t *, const struct timespec *);
+    struct timespec moment = unshifted(until);
+    return real(semaphore, &moment);
+}
+
+int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex, const struct timespec *restrict until)
+{
+    static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+    struct timespec moment = unshifted(until);
+    if (!real) real = (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))
+        dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2"); /* the plain look-up finds an older one of another form */
+    if (!real) real = (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))
+        dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+    return real(condition, mutex, &moment);
 }
 
 /* ---- opening and making ---- */
