@@ -266,6 +266,7 @@ class Connection(BoundedReader):
                 self._shake_hands()
         except (OSError, ValueError) as error:
             self._mute = True
+            self._check()  # an interrupt looks to OpenSSL like the peer's end
             raise Disconnected("TLS handshake: %s" % error)
         except Disconnected:
             self._mute = True
