@@ -1,8 +1,9 @@
 """Locks between threads and processes.
 
-The lock file is opened anew each time, so that flock(2), which belongs to the
-open file, excludes threads of one process as well as other processes. A
-killed holder leaves nothing behind: the kernel drops its lock.
+The lock file is opened anew each time (unless its user keeps it open), so that
+flock(2), which belongs to the open file, excludes threads of one process as
+well as other processes. A killed holder leaves nothing behind: the kernel
+drops its lock.
 """
 import errno
 import os

@@ -280,18 +280,6 @@ class Index:
             "UPDATE message SET modseq = ? WHERE mailbox = ?",
             (modseq, mailbox))
 
-    def changed_since(self, mailbox, modseq):
-        """(uid, letters, modseq, size, date) of those changed after it."""
-        return self._database.execute(
-            "SELECT uid, letters, modseq, size, date FROM message "
-            "WHERE mailbox = ? AND modseq > ? ORDER BY uid",
-            (mailbox, modseq)).fetchall()
-
-    def expunged_since(self, mailbox, modseq):
-        return [row[0] for row in self._database.execute(
-            "SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ? "
-            "ORDER BY uid", (mailbox, modseq))]
-
     def select(self, mailbox, uids):
         """MessageRow tuples of ``uids`` (ascending list), by UID."""
         return self._ranged(
