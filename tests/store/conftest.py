@@ -1,6 +1,9 @@
 """A store in a temporary folder, and short words for what tests do with it."""
+import os
+
 import pytest
 
+from phenmail_protocols.store import index
 from phenmail_protocols.store.filestore import FileStore
 
 
@@ -54,3 +57,22 @@ def whole(mailbox):
             found[uid] = content.whole()
     return {uid: (found[uid], flags)
             for uid, flags in zip(rows.uids, rows.flags)}
+
+
+def uids(mailbox):
+    state = mailbox.state()
+    return list(state.uids[:state.count])
+
+
+def drop_index(house):
+    for name in os.listdir(house.folder):
+        if name.startswith(index.FILE):
+            os.unlink(os.path.join(house.folder, name))
+
+
+def drop_foreign(house, name="1700000000.1.elsewhere", part="new",
+                 text=b"Subject: foreign\n\nhello\n"):
+    path = os.path.join(house.folder, part, name)
+    with open(path, "wb") as file:
+        file.write(text)
+    return path

@@ -8,8 +8,7 @@ import pytest
 
 from phenmail_protocols.store import (
     content, errors, index, maildir, rescan, uidlist)
-from .conftest import whole
-from .test_truth import drop_foreign, drop_index
+from .conftest import drop_foreign, drop_index, uids, whole
 
 
 @pytest.fixture
@@ -19,11 +18,6 @@ def inbox(house):
     mailbox = house.account.open("INBOX")
     yield mailbox
     mailbox.close()
-
-
-def uids(mailbox):
-    state = mailbox.state()
-    return list(state.uids[:state.count])
 
 
 # Files that no mail program of ours wrote

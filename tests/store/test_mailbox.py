@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from phenmail_protocols.store import errors, filing as filing_module
-from .conftest import whole
+from .conftest import uids, whole
 
 
 @pytest.fixture
@@ -15,11 +15,6 @@ def inbox(house):
     mailbox = house.account.open("INBOX")
     yield mailbox
     mailbox.close()
-
-
-def uids(mailbox):
-    state = mailbox.state()
-    return list(state.uids[:state.count])
 
 
 def flags(mailbox, uid):

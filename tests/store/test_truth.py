@@ -7,21 +7,7 @@ import threading
 import pytest
 
 from phenmail_protocols.store import errors, index, uidlist
-from .conftest import whole
-
-
-def drop_index(house):
-    for name in os.listdir(house.folder):
-        if name.startswith(index.FILE):
-            os.unlink(os.path.join(house.folder, name))
-
-
-def drop_foreign(house, name="1700000000.1.elsewhere", part="new",
-                 text=b"Subject: foreign\n\nhello\n"):
-    path = os.path.join(house.folder, part, name)
-    with open(path, "wb") as file:
-        file.write(text)
-    return path
+from .conftest import drop_foreign, drop_index, whole
 
 
 @pytest.fixture
