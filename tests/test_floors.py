@@ -34,14 +34,15 @@ ORDER = {
     "accounts": ("secrets", "sasl", "throttle", "directory", "authorization"),
     "store": ("errors", "model", "maildir", "index", "changes", "mailbox", "account",
               "filestore"),
-    "relay": ("schedule", "spool", "routes", "signing", "client", "worker"),
+    "relay": ("model", "schedule", "spool", "routes", "sts", "dane", "policies", "signing", "sevenbit", "client", "courier",
+              "reports", "worker"),
     "delivery": ("trace", "filters", "agents", "plugins", "router"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),
     "pop3": ("grammar", "replies", "session", "commands", "handler"),
     "imap": ("sequence", "grammar", "responses", "view", "session", "commands", "table",
              "reader", "handler"),
-    "admin": ("shell", "dnsrecords", "control"),
+    "admin": ("shell", "dnsrecords", "queue", "control"),
 }
 
 # Imported where the program can do without, each in one file.

@@ -25,14 +25,16 @@ class FileLock:
 
     ``timeout`` in seconds; None waits as long as it takes, 0 tries once.
     ``keep``: the file stays open in between, until ``close()``; its user must
-    keep his own threads apart then. Raises LockTimeout, or OSError where the
+    keep his own threads apart then. ``create`` False: a file that is gone is
+    not made (FileNotFoundError). Raises LockTimeout, or OSError where the
     file can't be made.
     """
 
-    __slots__ = ("path", "_timeout", "_keep", "_kept", "_descriptor")
+    __slots__ = ("path", "_timeout", "_keep", "_create", "_kept", "_descriptor")
 
-    def __init__(self, path, timeout=None, keep=False):
+    def __init__(self, path, timeout=None, keep=False, create=True):
         self.path = path
+        self._create = os.O_CREAT if create else 0
         self._timeout = timeout
         self._keep = keep and fcntl is not None
         self._kept = -1
@@ -42,7 +44,7 @@ class FileLock:
         while True:
             descriptor, self._kept = self._kept, -1
             if descriptor < 0:
-                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+                descriptor = os.open(self.path, os.O_RDWR | self._create, 0o600)
             try:
                 _lock(descriptor, self._timeout, self.path)
                 if _is_at(self.path, descriptor):
