@@ -97,3 +97,14 @@ def test_a_lock_whose_file_was_replaced_still_excludes(tmp_path, keep):
             with locks.FileLock(path, 0):
                 pass
     lock.close()
+
+
+def test_a_lock_file_that_is_gone_is_not_made_where_that_was_asked(tmp_path):
+    path = str(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError):
+        locks.FileLock(path, 0, create=False).acquire()
+    assert not os.path.exists(path)
+    open(path, "w").close()
+    with locks.FileLock(path, 0, create=False):
+        with pytest.raises(locks.LockTimeout):
+            locks.FileLock(path, 0, create=False).acquire()
