@@ -104,10 +104,10 @@ LMTP = Switch(*ADDRESS,
               Option("disabled", Bool(), False, "true closes the listener"))
 RELAY = Switch(
     *ADDRESS, *PLAIN, *LISTENERS,
-    Option("dkim-key", PathTo("the private key"), None, "signs what leaves", not_yet=True),
-    Option("dkim-selector", HOST_NAME, "all", "the key's name in the DNS", not_yet=True),
-    Option("queue-folder", PathTo("a folder"), None, "mail on its way out", not_yet=True),
-    Option("remote-port", REMOTE_PORT, 25, "the port of other servers", not_yet=True))
+    Option("dkim-key", PathTo("the private key"), None, "signs what leaves"),
+    Option("dkim-selector", HOST_NAME, "all", "the key's name in the DNS"),
+    Option("queue-folder", PathTo("a folder"), None, "mail on its way out"),
+    Option("remote-port", REMOTE_PORT, 25, "the port of other servers"))
 
 # Parts of the server
 
@@ -147,6 +147,15 @@ LIMITS = Section(
     Option("errors", Integer(1, 1000), NONE.errors, "wrong commands until the connection ends"),
     Option("login-failures", Integer(1, 1000), NONE.login_failures,
            "wrong logins until the connection ends"),
+    # The queue: RFC 5321 section 4.5.4.1 asks for four or five days.
+    Option("retry-first", seconds(1), NONE.retry_first, "until a message is tried again"),
+    Option("retry-longest", seconds(1), NONE.retry_longest, "between two tries, at most"),
+    Option("delay-warning", seconds(1), NONE.delay_warning, "until the sender is told of a delay"),
+    Option("give-up", seconds(1), NONE.give_up, "of trying until a message is returned"),
+    Option("relay-connections", Integer(1, 1000), NONE.relay_connections,
+           "to other servers at once"),
+    Option("relay-connections-per-destination", Integer(1, 1000),
+           NONE.relay_connections_per_destination, "to one of them at once"),
     Option("disk-reserve", size(0), NONE.disk_reserve, "bytes of the disk that mail leaves free"))
 
 # Filters
@@ -194,14 +203,14 @@ SERVER_FILE = Section(
     Option("receivers", ListOf(Receiver(), "MX records"), (), "the servers that receive its mail"),
     Option("domains", DomainsKind(), None, "who gets mail, and what is done with it"),
     Option("relay", RELAY, None, "submission, and the queue of what leaves"),
-    Option("hosted", HOSTED, None, "a smarthost instead of relaying directly", not_yet=True),
+    Option("hosted", HOSTED, None, "a smarthost instead of relaying directly"),
     Option("smtp", SMTP, None, "the public listener"),
     Option("imap", READING, None, "IMAP4"),
     Option("pop", READING, None, "POP3"),
     Option("pop3", READING, None, "the same as pop"),
     Option("lmtp", LMTP, None, "local delivery for another mail server in front"),
-    Option("resolver", RESOLVER, None, "name servers", not_yet=True),
-    Option("bounce", BOUNCE, None, "the words of a bounce", not_yet=True),
+    Option("resolver", RESOLVER, None, "name servers"),
+    Option("bounce", BOUNCE, None, "the words of a bounce"),
     Option("admin", ListOf(IDENTITY, "identities"), (), "identities that need no authorization"),
     Option("tls", TLS, None, "certificate and key"),
     Option("global-filters", FILTER_LIST, (), "for users with use-global-filters", not_yet=True),

@@ -105,7 +105,8 @@ class Limits(NamedTuple):
 
     `line` is the longest command line of SMTP and POP3 (RFC 4954 section 4.3
     asks for 12288), `command_timeout` the time for one whole command,
-    `login_timeout` the time until somebody has logged in.
+    `login_timeout` the time until somebody has logged in.  `retry_first` to
+    `give_up` are seconds in the life of a message that waits in the queue.
     """
 
     connections: int = 1024
@@ -120,6 +121,12 @@ class Limits(NamedTuple):
     recipients: int = 1000
     errors: int = 10
     login_failures: int = 3
+    retry_first: float = 300.0
+    retry_longest: float = 14400.0
+    delay_warning: float = 14400.0
+    give_up: float = 432000.0
+    relay_connections: int = 20
+    relay_connections_per_destination: int = 2
     disk_reserve: int = 16 * 1024 * 1024
 
 
