@@ -13,20 +13,36 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("phenmail")
 
 
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# Where .ci/run unpacks what Debian can't install beside each other.
+UNPACKED = os.path.join(TOP, ".venv", "debian")
+
+
 @pytest.fixture
-def program():
-    """`program("swaks")` gives the path of a program of the system.
+def absent():
+    """`absent("the program swaks")` skips the test, but fails it where CI is set: there everything has to be."""
+    def tell(what):
+        reason = what + " is missing"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    return tell
+
+
+@pytest.fixture
+def program(absent):
+    """`program("swaks")` gives the path of a program of the system, or of one that was unpacked for the tests.
 
     Where it is missing the test is skipped with its name, but fails where CI
     is set: there every program has to be.
     """
     def find(name):
-        path = shutil.which(name, path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+        places = [os.environ.get("PATH", ""), "/usr/sbin"] + [
+            os.path.join(UNPACKED, "usr", folder) for folder in ("sbin", "bin")]
+        path = shutil.which(name, path=os.pathsep.join(places))
         if path is None:
-            reason = "the program %s is missing" % name
-            if os.environ.get("CI"):
-                pytest.fail(reason)
-            pytest.skip(reason)
+            absent("the program " + name)
         return path
 
     return find

@@ -1,6 +1,9 @@
-"""One server for all tests of this folder; each test takes users of its own from it."""
+"""One server for all tests of this folder; each test takes users of its own from it.  And other servers, for a test each."""
+import contextlib
+
 import pytest
 
+from tests.bench.peers.process import Missing
 from tests.interop.house import House
 
 
@@ -24,3 +27,15 @@ def house(running):
 @pytest.fixture
 def user(house):
     return house.user()
+
+
+@pytest.fixture
+def nexthop(program, absent):
+    """`nexthop(nexthops.Exim, …)` gives a server that runs until the test's end."""
+    with contextlib.ExitStack() as running:
+        def start(kind, *arguments, **options):
+            try:
+                return running.enter_context(kind(program, *arguments, **options))
+            except Missing as missing:
+                return absent(str(missing))
+        yield start

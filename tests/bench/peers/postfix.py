@@ -1,4 +1,4 @@
-"""Postfix: smtpd to virtual(8) into a Maildir, as Debian would set it up, in folders of its own.
+"""Postfix in folders of its own; for the delivery row: smtpd to virtual(8) into a Maildir, as Debian would set it up.
 
 Its master has to be root; for anybody else it counts as missing.
 """
@@ -7,38 +7,27 @@ import os
 import pwd
 import shutil
 
-from ..messages import ADDRESS, DOMAIN, USER, make
+from ..messages import ADDRESS, DOMAIN, make
 from .process import Child, Missing, await_banner, free_port
 
 _DAEMONS = ("/usr/lib/postfix/sbin", "/usr/libexec/postfix", "/usr/lib/postfix")
 _QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace")
-_MAIN = """\
-compatibility_level = 3.6
-queue_directory = %(folder)s/queue
-data_directory = %(folder)s/data
-daemon_directory = %(daemons)s
-command_directory = /usr/sbin
-meta_directory = /etc/postfix
-mail_owner = postfix
-setgid_group = postdrop
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-myhostname = mail.%(domain)s
-mydestination =
-mynetworks = 127.0.0.0/8
-alias_maps =
-smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
-virtual_mailbox_domains = %(domain)s
-virtual_mailbox_base = %(folder)s
-virtual_mailbox_maps = inline:{ { %(address)s = mail/ } }
-virtual_uid_maps = static:%(uid)d
-virtual_gid_maps = static:%(gid)d
-virtual_transport = virtual
-virtual_mailbox_limit = 0
-message_size_limit = 209715200
-# The client's rate is what is measured, not the pause that keeps a flood within what the disk takes.
-in_flow_delay = 0
-"""
+_BASE = {
+    "compatibility_level": "3.6",
+    "command_directory": "/usr/sbin",
+    "meta_directory": "/etc/postfix",
+    "mail_owner": "postfix",
+    "setgid_group": "postdrop",
+    "inet_interfaces": "127.0.0.1",
+    "inet_protocols": "ipv4",
+    "mydestination": "",
+    "mynetworks": "127.0.0.0/8",
+    "alias_maps": "",
+    "smtpd_relay_restrictions": "permit_mynetworks, reject_unauth_destination",
+    "virtual_transport": "virtual",
+    "virtual_mailbox_limit": "0",
+    "message_size_limit": "209715200",
+}
 _MASTER = """\
 127.0.0.1:%(port)d inet n - n - - smtpd
 pickup unix n - n 60 1 pickup
@@ -61,7 +50,53 @@ virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 tlsmgr unix - - n 1000? 1 tlsmgr
+postlog unix-dgram n - n - 1 postlogd
 """
+
+
+def daemons():
+    """Where Postfix's own programs lie; raises Missing."""
+    found = next((path for path in _DAEMONS if os.path.exists(path + "/master")), None)
+    if found is None or shutil.which("postconf", path=os.environ.get("PATH", "") + ":/usr/sbin") is None:
+        raise Missing("Postfix")
+    if os.geteuid() != 0:
+        raise Missing("Postfix (its master needs root)")
+    return found
+
+
+def lay_out(folder, port, settings):
+    """Write an instance that listens on `port` into a folder that all may read: (command that runs it, its environment).
+
+    `settings` of main.cf stand over those that every instance has.  Raises Missing.
+    """
+    where = daemons()
+    _make_queue(folder, pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postdrop").gr_gid)
+    own = dict(_BASE, queue_directory=folder + "/queue", data_directory=folder + "/data", daemon_directory=where)
+    config = os.path.join(folder, "config")
+    os.mkdir(config)
+    with open(os.path.join(config, "main.cf"), "w") as file:
+        file.writelines("%s = %s\n" % item for item in dict(own, **settings).items())
+    with open(os.path.join(config, "master.cf"), "w") as file:
+        file.write(_MASTER % {"port": port})
+    return [where + "/master", "-c", config, "-d"], {"MAIL_CONFIG": config}
+
+
+def _make_queue(folder, postfix, postdrop):
+    queue = os.path.join(folder, "queue")
+    for path in (queue, os.path.join(queue, "pid")):
+        os.mkdir(path, 0o755)
+    for name in _QUEUES:
+        path = os.path.join(queue, name)
+        os.mkdir(path, 0o700)
+        os.chown(path, postfix, 0)
+    for name, mode in (("public", 0o2710), ("maildrop", 0o1730)):
+        path = os.path.join(queue, name)
+        os.mkdir(path)
+        os.chown(path, postfix, postdrop)
+        os.chmod(path, mode)
+    data = os.path.join(folder, "data")
+    os.mkdir(data, 0o700)
+    os.chown(data, postfix, 0)
 
 
 class Postfix:
@@ -71,52 +106,32 @@ class Postfix:
     waits = True
 
     def __init__(self, folder, python=None):
-        self._daemons = next((path for path in _DAEMONS if os.path.exists(path + "/master")), None)
-        if self._daemons is None or shutil.which("postconf", path=os.environ.get("PATH", "") + ":/usr/sbin") is None:
-            raise Missing("Postfix")
-        if os.geteuid() != 0:
-            raise Missing("Postfix (its master needs root)")
+        daemons()
         self._folder = folder
         self.maildir = os.path.join(folder, "mail")
         self.smtp = free_port()
         self.child = None
-        self._prepare()
+        self._command = self._prepare()
 
     def _prepare(self):
-        nobody, postfix = pwd.getpwnam("nobody"), pwd.getpwnam("postfix").pw_uid
+        nobody = pwd.getpwnam("nobody")
         os.chmod(self._folder, 0o755)
         make(self.maildir)
         for part in ("", "new", "cur", "tmp"):
             os.chown(os.path.join(self.maildir, part), nobody.pw_uid, nobody.pw_gid)
-        self._make_queue(postfix, grp.getgrnam("postdrop").gr_gid)
-        values = dict(folder=self._folder, daemons=self._daemons, domain=DOMAIN, address=ADDRESS, user=USER,
-                      uid=nobody.pw_uid, gid=nobody.pw_gid, port=self.smtp)
-        os.mkdir(os.path.join(self._folder, "config"))
-        for name, text in (("main.cf", _MAIN), ("master.cf", _MASTER)):
-            with open(os.path.join(self._folder, "config", name), "w") as file:
-                file.write(text % values)
-
-    def _make_queue(self, postfix, postdrop):
-        queue = os.path.join(self._folder, "queue")
-        for path in (queue, os.path.join(queue, "pid")):
-            os.mkdir(path, 0o755)
-        for name in _QUEUES:
-            path = os.path.join(queue, name)
-            os.mkdir(path, 0o700)
-            os.chown(path, postfix, 0)
-        for name, mode in (("public", 0o2710), ("maildrop", 0o1730)):
-            path = os.path.join(queue, name)
-            os.mkdir(path)
-            os.chown(path, postfix, postdrop)
-            os.chmod(path, mode)
-        data = os.path.join(self._folder, "data")
-        os.mkdir(data, 0o700)
-        os.chown(data, postfix, 0)
+        return lay_out(self._folder, self.smtp, {
+            "myhostname": "mail." + DOMAIN,
+            "virtual_mailbox_domains": DOMAIN,
+            "virtual_mailbox_base": self._folder,
+            "virtual_mailbox_maps": "inline:{ { %s = mail/ } }" % ADDRESS,
+            "virtual_uid_maps": "static:%d" % nobody.pw_uid,
+            "virtual_gid_maps": "static:%d" % nobody.pw_gid,
+            # The client's rate is what is measured, not the pause that keeps a flood within what the disk takes.
+            "in_flow_delay": "0"})
 
     def start(self):
-        self.child = Child([self._daemons + "/master", "-c", os.path.join(self._folder, "config"), "-d"],
-                           os.path.join(self._folder, "log"),
-                           {"MAIL_CONFIG": os.path.join(self._folder, "config")})
+        command, environment = self._command
+        self.child = Child(command, os.path.join(self._folder, "log"), environment)
         await_banner(self.child, self.smtp)
         return self
 
