@@ -7,6 +7,10 @@ Whose name a message may carry (RFC 6409 6.1, "enforced submission rights"): eve
 address of From has to be the user's own, so that nobody writes as a neighbour.  A
 message that is sent on unchanged keeps its author and has its Resent-From checked
 in place of From (RFC 5322 3.6.6).
+
+Who sent it is added as Sender where From does not say it: several authors, or an
+author in another domain, in whose name a program that holds this server writes
+(RFC 5322 3.6.2; it is then signed by the sender's domain).
 """
 from ..mail import address, headers
 from . import answers
@@ -29,6 +33,8 @@ def complete(header, sender, identity, host, date, may_write_as=None):
     if may_write_as is not None:
         _check_authors(header, names, may_write_as)
     added = []
+    if sender is not None and b"sender" not in names and _hides_sender(header, sender):
+        added.append(b"Sender: <%s>\r\n" % str(sender).encode("utf-8"))
     if b"from" not in names and sender is not None:
         added.append(b"From: <%s>\r\n" % str(sender).encode("utf-8"))
     if b"date" not in names:
@@ -43,6 +49,15 @@ def complete(header, sender, identity, host, date, may_write_as=None):
 def _closing(header):
     """The empty line at the end of a header block, which is no field."""
     return b"\r\n" if header.endswith(b"\r\n\r\n") or header == b"\r\n" else b""
+
+
+def _hides_sender(header, sender):
+    """Whether the From field says somebody else than the envelope's sender."""
+    value = headers.first(header, b"from")
+    mailboxes = address.strict_mailboxes(value) if value is not None else None
+    if not mailboxes:
+        return False
+    return len(mailboxes) > 1 or _address(mailboxes[0]).domain != sender.domain
 
 
 def _check_authors(header, names, may_write_as):

@@ -64,3 +64,17 @@ def test_foreign_names(fields, answer):
         complete(fields + b"\r\n")
     assert refused.value.answer is answer
     assert complete(fields + b"\r\n", mine=None), "a program that holds the server may write in any name"
+
+
+@pytest.mark.parametrize("fields, sender, added", [
+    (b"From: anna@example.org\r\n", ANNA, False),
+    (b"From: info@EXAMPLE.ORG\r\n", ANNA, False),
+    (b"From: anna@example.org, info@example.org\r\n", ANNA, True),
+    (b"From: somebody@elsewhere.example\r\n", ANNA, True),
+    (b"From: somebody@elsewhere.example\r\nSENDER: x@y.example\r\n", ANNA, False),
+    (b"From: somebody@elsewhere.example\r\n", None, False),
+    (b"From: nonsense <\r\n", ANNA, False),
+    (b"", ANNA, False),
+])
+def test_who_sent_it_is_added_where_the_author_is_somebody_else(fields, sender, added):
+    assert complete(fields + b"\r\n", sender, mine=None).startswith(b"Sender: <anna@example.org>\r\n") is added
