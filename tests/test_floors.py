@@ -28,7 +28,7 @@ FLOORS = {
 ORDER = {
     "disk": ("atomic", "locks", "names"),
     "mail": ("address", "envelope", "headers", "structure", "dates", "notices"),
-    "net": ("lines", "dots", "tls", "connection", "workers", "listener"),
+    "net": ("lines", "dots", "certificate", "tls", "tlsclient", "connection", "workers", "listener"),
     "config": ("problems", "scanner", "documents", "root", "settings", "checks", "actions",
                "schema", "build", "loader"),
     "accounts": ("secrets", "sasl", "throttle", "directory", "authorization"),
@@ -51,7 +51,7 @@ OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "relay/routes.py",
 
 # Imported only below these paths.
 ONLY = {
-    "ssl": ("net/tls.py",), "smtplib": ("relay/client.py",), "sqlite3": ("store/index.py",),
+    "ssl": ("net/tls.py", "net/tlsclient.py"), "smtplib": ("relay/client.py",), "sqlite3": ("store/index.py",),
     "imaplib": ("fetch/imap_source.py",), "poplib": ("fetch/pop_source.py",),
     "socketserver": ("net/",), "fcntl": ("disk/locks.py",),
     "select": ("net/",), "selectors": ("net/",), "argparse": ("phenmail.py",),
