@@ -73,7 +73,7 @@ def test_foreign_names(fields, answer):
     (b"From: somebody@elsewhere.example\r\n", ANNA, True),
     (b"From: somebody@elsewhere.example\r\nSENDER: x@y.example\r\n", ANNA, False),
     (b"From: somebody@elsewhere.example\r\n", None, False),
-    (b"From: nonsense <\r\n", ANNA, False),
+    (b"From: anna@example.org <x@elsewhere.example>\r\n", ANNA, False),
     (b"", ANNA, False),
 ])
 def test_who_sent_it_is_added_where_the_author_is_somebody_else(fields, sender, added):
