@@ -34,7 +34,7 @@ ORDER = {
     "accounts": ("secrets", "sasl", "throttle", "directory", "authorization"),
     "store": ("errors", "model", "maildir", "index", "changes", "mailbox", "account",
               "filestore"),
-    "relay": ("model", "schedule", "spool", "routes", "sts", "dane", "policies", "signing", "sevenbit", "client", "courier",
+    "relay": ("model", "schedule", "spool", "lookup", "routes", "sts", "dane", "policies", "signingkeys", "signing", "sevenbit", "client", "courier",
               "reports", "worker"),
     "delivery": ("trace", "filters", "agents", "plugins", "router"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),
@@ -46,8 +46,8 @@ ORDER = {
 }
 
 # Imported where the program can do without, each in one file.
-OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "relay/routes.py",
-            "dkim": "relay/signing.py", "cryptography": "net/"}
+OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "relay/lookup.py",
+            "dkim": "relay/signing.py", "nacl": "relay/signing.py", "cryptography": ("net/", "relay/signingkeys.py")}
 
 # Imported only below these paths.
 ONLY = {
