@@ -5,6 +5,7 @@ import pytest
 
 from tests.bench.peers.process import Missing
 from tests.interop.house import House
+from tests.interop.nexthops import Forbidden
 
 
 @pytest.fixture(scope="session")
@@ -38,4 +39,6 @@ def nexthop(program, absent):
                 return running.enter_context(kind(program, *arguments, **options))
             except Missing as missing:
                 return absent(str(missing))
+            except Forbidden as forbidden:
+                return pytest.skip(str(forbidden))
         yield start

@@ -12,7 +12,7 @@ import tempfile
 
 from tests.bench.peers import postfix
 from tests.bench.peers.process import Child, Missing, await_banner, free_port
-from tests.interop.house import eventually, succeed
+from tests.interop.house import eventually, run, succeed
 
 DOMAIN = "example.net"
 HOST = "mx." + DOMAIN
@@ -21,6 +21,10 @@ REFUSED, LATER = "refused", "later"  # 550 and 451, always
 USER, PASSWORD = "phen", "open sesame"  # for AUTH, where it is offered
 ELSEWHERE = "elsewhere"  # the mailbox of what a smarthost took for other domains
 _NAMES = (HOST, "localhost", "smart." + DOMAIN)
+
+
+class Forbidden(Exception):
+    """What a server needs is not allowed on this machine."""
 
 
 class Certificate:
@@ -303,6 +307,59 @@ class Chasquid(NextHop):
             succeed([self._program("chasquid-util"), "-C=" + config, "user-add", "%s@%s" % (name, DOMAIN),
                      "--password=" + PASSWORD])
         return [path, "-config_dir", config, "-v", "1"], {}
+
+
+_SMTPD = """\
+pki {host} cert "{certificate}"
+pki {host} key "{key}"
+listen on 127.0.0.1 port {port} tls pki {host} hostname {host}
+table boxes {{ {boxes} }}
+action "keep" maildir "{folder}/mail/%{{dest.user}}" virtual <boxes>
+match from any for domain "{domain}" action "keep"
+"""
+# Its users and folders are compiled in: it sees them where others see the system's.
+_APART = """\
+set -e
+mount --make-rprivate /
+mount --bind '{folder}/passwd' /etc/passwd
+mount --bind '{folder}/group' /etc/group
+mount --bind '{folder}/spool' /var/spool
+mount --bind '{folder}/lib' /var/lib
+mount --bind '{folder}/run' /run
+mount --bind '{libexec}' /usr/libexec
+exec '{program}' -d -F -f '{folder}/smtpd.conf'
+"""
+_SMTPD_USERS = ("opensmtpd", "opensmtpq")
+
+
+class OpenSmtpd(NextHop):
+    """524 for whom it does not know; no PIPELINING; STARTTLS that fails after 220, wherever Debian 12 built it for OpenSSL 3.
+
+    In a mount namespace of its own; where there can be none it raises Forbidden.
+    """
+
+    name = "OpenSMTPD"
+
+    def prepare(self):
+        path = self._program("smtpd")
+        apart = self._program("unshare")
+        if run([apart, "--mount", "true"]).code:
+            raise Forbidden("nobody may mount anything here")
+        nobody = account("nobody")
+        self._own(nobody.pw_uid, nobody.pw_gid, "mail")
+        for name in ("spool", "run", "lib/opensmtpd/empty"):
+            os.makedirs(os.path.join(self.folder, name), 0o755)
+        for file, line in (("passwd", "{0}:x:{1}:{1}::/:/bin/false\n"), ("group", "{0}:x:{1}:\n")):
+            with open("/etc/" + file) as system:
+                self._write(file, system.read() + "".join(
+                    line.format(name, 65100 + number) for number, name in enumerate(_SMTPD_USERS)))
+        os.chmod(self.certificate.key, 0o600)
+        self._write("smtpd.conf", _SMTPD.format(
+            host=HOST, certificate=self.certificate.path, key=self.certificate.key, port=self.port, folder=self.folder,
+            domain=DOMAIN, boxes=", ".join('"%s" = "nobody"' % name for name in MAILBOXES)))
+        script = self._write("apart", _APART.format(
+            folder=self.folder, program=path, libexec=os.path.join(os.path.dirname(os.path.dirname(path)), "libexec")))
+        return [apart, "--mount", "sh", script], {}
 
 
 class Sink(NextHop):

@@ -37,6 +37,14 @@ def test_mail_arrives_with_and_without_tls(nexthop, swaks, kind):
     assert not nexthops.over_tls(hop.arrived("bob")[0])
 
 
+def test_opensmtpd_takes_mail(nexthop, swaks):
+    hop = nexthop(nexthops.OpenSmtpd)
+    said = succeed(swaks(hop, names=["ann", "nobody", "bob"]), SENT)
+    assert b"STARTTLS" in said and b"PIPELINING" not in said and b"<** 524 5.2.4" in said
+    for name in ("ann", "bob"):
+        assert b"\r\n.\r\n" in hop.arrived(name)[0]
+
+
 @pytest.mark.parametrize("kind, names", [
     (nexthops.Postfix, {"nobody": b"550 5.1.1", nexthops.REFUSED: b"550 5.1.1", nexthops.LATER: b"451 4.2.0"}),
     (nexthops.Exim, {"nobody": b"550 5.1.1", nexthops.REFUSED: b"550 5.1.1", nexthops.LATER: b"451 4.2.0"}),
