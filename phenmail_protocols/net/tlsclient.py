@@ -66,12 +66,24 @@ def handshake(secure):
     import ssl
     try:
         secure.do_handshake()
-    except ssl.CertificateError as error:  # 3.6: a ValueError, for another name only
-        raise Unverified(getattr(error, "verify_message", "") or str(error))
+    except ssl.CertificateError as error:
+        if isinstance(error, OSError) or not _has_its_name(secure):
+            raise Unverified(getattr(error, "verify_message", "") or str(error))
     except ssl.SSLError as error:
         if error.reason == "CERTIFICATE_VERIFY_FAILED":
             raise Unverified(str(error))
         raise
+
+
+def _has_its_name(secure):
+    """Whether the certificate, verified but for its name, has that: CPython 3.6, the last one that raises no OSError then, looks for the
+    name in U-labels, which certificates do not have."""
+    import ssl
+    try:
+        ssl.match_hostname(secure.getpeercert(), secure.server_hostname)
+    except ValueError:
+        return False
+    return True
 
 
 def peer_certificate(secure):

@@ -147,7 +147,7 @@ class Shelf(object):
         self._swept = True
         for name in os.listdir(self._folder):
             path = os.path.join(self._folder, name)
-            if os.stat(path).st_mtime < now - LONGEST:
+            if os.lstat(path).st_mtime < now - LONGEST:
                 _remove(path)
 
 

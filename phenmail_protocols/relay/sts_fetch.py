@@ -39,7 +39,7 @@ class Https(object):
         except NoRoute as error:
             raise NotFetched("%s: %s" % (host, error.reply.text))
         except (OSError, ValueError, http.client.HTTPException) as error:
-            raise NotFetched("%s: %s" % (host, error or type(error).__name__))
+            raise NotFetched("%s: %s" % (host, str(error) or type(error).__name__))
 
     def _connect(self, host, deadline):
         """A TLS socket to the first of the host's addresses that takes the connection. Raises NoRoute, OSError."""
@@ -90,11 +90,11 @@ def _get(host, wire):
     return body
 
 
-class Wire(io.RawIOBase):
-    """What http.client wants of a socket: no wait goes beyond the deadline, however slowly the octets come, and no more than MOST come."""
+class Wire(object):
+    """What http.client wants of a socket. No wait goes beyond the deadline, however slowly the octets come, and no more than MOST come.
+    Closing it closes nothing: the answer is read after http.client has closed its side."""
 
     def __init__(self, sock, deadline, monotonic):
-        super().__init__()
         self._sock = sock
         self._deadline = deadline
         self._monotonic = monotonic
@@ -104,16 +104,29 @@ class Wire(io.RawIOBase):
         self._sock.settimeout(_left(self._deadline, self._monotonic))
         self._sock.sendall(data)
 
-    def makefile(self, mode):
-        return io.BufferedReader(self)
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
+    def read_into(self, buffer):
+        """Octets that came, at least one but at the end; their number. Raises OSError, ValueError."""
         self._sock.settimeout(_left(self._deadline, self._monotonic))
         count = self._sock.recv_into(buffer)
         self._room -= count
         if self._room < 0:
             raise ValueError("the answer is longer than %d octets" % MOST)
         return count
+
+    def makefile(self, _):
+        return io.BufferedReader(_Answer(self))
+
+    def close(self):
+        pass
+
+
+class _Answer(io.RawIOBase):
+    def __init__(self, wire):
+        super().__init__()
+        self._wire = wire
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return self._wire.read_into(buffer)
