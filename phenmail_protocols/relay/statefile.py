@@ -41,7 +41,7 @@ def decode(identity, data):
         values = _DECODER.decode(data.decode("ascii"))
     except RecursionError:
         raise ValueError("it is nested too deeply")
-    if type(values) is not dict or values.pop("version", None) != VERSION:
+    if type(values) is not dict or _count(values.pop("version", 0)) != VERSION:
         raise ValueError("it is no state of version %d" % VERSION)
     recipients = values.pop("recipients", None)
     if type(recipients) is not list or not recipients:
