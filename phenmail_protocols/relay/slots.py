@@ -1,0 +1,118 @@
+"""Who may have a connection now: so many in all, so many to one destination, in turn, and not all of them for the dead and the slow.
+
+Pure: no thread, lock or clock; `tick` is a moment of a clock that never goes back, in seconds.
+
+Destinations are trusted, unknown or doubtful.  A trusted one answered when it was last tried and may have any slot.  A doubtful one
+failed when it was last tried, or has been at one message for long: these hold at most half of the slots.  Nobody knows of an unknown
+one whether it will hang for minutes, so both together hold at most three quarters.  Mail for the living always finds a slot.
+"""
+from collections import OrderedDict, deque
+
+TRUSTED, UNKNOWN, DOUBTFUL = range(3)
+
+LONG = 10.0      # seconds at one message: longer than nearly every attempt where somebody answers
+SLICE = 5.0      # seconds with one destination, while others wait for a slot
+REMEMBERED = 2000  # destinations that answered
+
+
+class Slot:
+    """A connection to one destination, or the right to make one.
+
+    `identity`: the message that its thread works on; `courier`: the connection, or None; `since`: when it was given, `began`: when
+    its present message was begun (ticks).
+    """
+    __slots__ = ("line", "identity", "courier", "since", "began")
+
+    def __init__(self, line, identity, tick):
+        self.line, self.identity, self.courier, self.since, self.began = line, identity, None, tick, tick
+
+
+class Slots:
+    """The slots in use, and the lines that wait for one. One thread at a time."""
+
+    def __init__(self, take, connections, per_destination):
+        """`take(line)` -> the next identity of a Line, or None."""
+        self._take = take
+        self._connections, self._per_destination = connections, per_destination
+        self._most = {TRUSTED: connections, UNKNOWN: max(1, connections * 3 // 4), DOUBTFUL: max(1, connections // 2)}
+        self._turns = [deque(), deque(), deque()]  # of (number, line), by trust
+        self._number = 0
+        self._trusted = OrderedDict()  # names, the one that answered last at the end
+        self._used = set()
+
+    def __len__(self):
+        """How many are in use."""
+        return len(self._used)
+
+    def __iter__(self):
+        return iter(list(self._used))
+
+    def trust(self, name):
+        """A destination answered."""
+        self._trusted[name] = None
+        self._trusted.move_to_end(name)
+        if len(self._trusted) > REMEMBERED:
+            self._trusted.popitem(last=False)
+
+    def queue(self, line):
+        """A Line has something ready: it will be given a slot in its turn, unless it has all that it may have."""
+        if line.ready and not line.is_queued and line.active < self._limit(line):
+            line.is_queued = True
+            self._number += 1
+            self._turns[self._class(line)].append((self._number, line))
+
+    def choose(self, tick):
+        """The Line whose turn it is gets a Slot with a message -> Slot, or None: nobody may have one now."""
+        while True:
+            turn = self._next_turn(self._used, tick)
+            if turn is None:
+                return None
+            number, line = turn.popleft()
+            if self._turns[self._class(line)] is not turn:  # it fared well or badly since; it keeps its number
+                self._turns[self._class(line)].appendleft((number, line))
+                continue
+            line.is_queued = False
+            identity = self._take(line) if line.active < self._limit(line) else None
+            if identity is not None:
+                slot = Slot(line, identity, tick)
+                line.active += 1
+                self._used.add(slot)
+                self.queue(line)
+                return slot
+
+    def is_over(self, slot, tick):
+        """Whether a Slot is to be given back: its destination went down and has another, or it was used for long enough while others
+        wait that may have it."""
+        if slot.line.active > self._limit(slot.line):
+            return True
+        return tick - slot.since >= SLICE and self._next_turn(self._used - {slot}, tick) is not None
+
+    def release(self, slot):
+        """The Slot's thread is done with it."""
+        self._used.discard(slot)
+        slot.line.active -= 1
+        self.queue(slot.line)
+
+    def _limit(self, line):
+        """A destination that is down is looked for by one."""
+        return self._per_destination if line.down_since is None else 1
+
+    def _class(self, line):
+        if line.has_failed:
+            return DOUBTFUL
+        return TRUSTED if line.name in self._trusted else UNKNOWN
+
+    def _next_turn(self, used, tick):
+        """The deque whose first line has waited longest among those that may have one slot more, or None."""
+        if len(used) >= self._connections or not any(self._turns):
+            return None
+        counts = [0, 0, 0]
+        for slot in used:
+            counts[DOUBTFUL if tick - slot.began > LONG else self._class(slot.line)] += 1
+        allowed = [self._turns[TRUSTED]]
+        if counts[DOUBTFUL] + counts[UNKNOWN] < self._most[UNKNOWN]:
+            allowed.append(self._turns[UNKNOWN])
+        if counts[DOUBTFUL] < self._most[DOUBTFUL]:
+            allowed.append(self._turns[DOUBTFUL])
+        waiting = [turn for turn in allowed if turn]
+        return min(waiting, key=lambda turn: turn[0][0]) if waiting else None
