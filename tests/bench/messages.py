@@ -5,12 +5,13 @@ import random
 USER = "me"
 DOMAIN = "bench.example"
 ADDRESS = "%s@%s" % (USER, DOMAIN)
+FAR = "someone@far.example"  # at home elsewhere
 PASSPHRASE = "the-bench-passphrase"
 SERIAL = b"X-Serial: "
 NEEDLE = "quinquereme"  # in one of 500 messages
 
 _HEADER = """\
-From: Some Sender <sender%(number)d@other.example>
+From: Some Sender <%(author)s>
 To: %(to)s
 Subject: Message %(number)d about %(topic)s
 Date: Tue, 14 Nov 2023 22:%(minute)02d:%(second)02d +0000
@@ -24,11 +25,12 @@ _WORDS = ("harbour rope gull mast anchor cargo lighthouse tide quay barrel compa
           "fathom knot bosun ballast wharf buoy").split()
 
 
-def message(number, serial, size=2048, needle=False):
-    """A message of about `size` octets with CRLF line ends; `serial` tells it from all others."""
+def message(number, serial, size=2048, needle=False, author=None):
+    """A message of about `size` octets with CRLF line ends; `serial` tells it from all others; `author`: an address."""
     chance = random.Random(number)
-    lines = (_HEADER % dict(number=number, to=ADDRESS, topic=chance.choice(_WORDS), minute=number // 60 % 60,
-                            second=number % 60, serial=serial)).split("\n")
+    lines = (_HEADER % dict(
+        number=number, author=author or "sender%d@other.example" % number, to=ADDRESS, topic=chance.choice(_WORDS),
+        minute=number // 60 % 60, second=number % 60, serial=serial)).split("\n")
     length = sum(map(len, lines)) + 2 * len(lines)
     if needle:
         lines.insert(-1, "The %s came in." % NEEDLE.capitalize())

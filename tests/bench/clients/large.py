@@ -10,13 +10,13 @@ import subprocess
 import sys
 import time
 
-from ..messages import ADDRESS, PASSPHRASE
+from ..messages import ADDRESS, FAR, PASSPHRASE
 from .imap import Imap
 from .one_message import OneMessage
 
 _LINE = b"VGhlIHF1aWNrIGJyb3duIGZveCBqdW1wcyBvdmVyIHRoZSBsYXp5IGRvZyBhbmQgcnVucyBvZmYu\r\n"
 _BLOCK = _LINE * 3360  # some 256 KB
-_HEAD = (b"From: <big@other.example>\r\nTo: <me@bench.example>\r\nSubject: big\r\nMessage-ID: <%b@other.example>\r\n"
+_HEAD = (b"From: <%b>\r\nTo: <me@bench.example>\r\nSubject: big\r\nMessage-ID: <%b@other.example>\r\n"
          b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=edge\r\n\r\n"
          b"--edge\r\nContent-Type: text/plain\r\n\r\nSee the file.\r\n"
          b"--edge\r\nContent-Type: application/octet-stream; name=big\r\nContent-Transfer-Encoding: base64\r\n\r\n")
@@ -37,9 +37,9 @@ def result(child):
     return json.loads(output.decode("ascii"))
 
 
-def octets(size, name):
+def octets(size, name, author="big@other.example"):
     """The message in blocks; its last line ends."""
-    head = _HEAD % name
+    head = _HEAD % (author.encode("ascii"), name)
     yield head
     whole, rest = divmod(size - len(head) - len(_FOOT), len(_BLOCK))
     for _ in range(whole):
@@ -52,6 +52,13 @@ def bring_data(port, size):
     sender = OneMessage(port, b"EHLO")
     sender.begin()
     return sender.stream(octets(size, b"data"))
+
+
+def bring_submission(port, size):
+    """To somebody far away, who is at home at the relay's next hop."""
+    sender = OneMessage(port, b"EHLO", FAR)
+    sender.begin()
+    return sender.stream(octets(size, b"submission", ADDRESS))
 
 
 def bring_append(port, size):
@@ -101,7 +108,7 @@ def take_retr(port, size):
     return taken
 
 
-WAYS = {"data": bring_data, "append": bring_append, "fetch": take_fetch, "pieces": take_pieces,
+WAYS = {"data": bring_data, "submission": bring_submission, "append": bring_append, "fetch": take_fetch, "pieces": take_pieces,
         "structure": take_structure, "retr": take_retr}
 
 

@@ -1,18 +1,25 @@
 """Sends one message over an open SMTP or LMTP connection, for what is timed message by message."""
+import base64
 import socket
 import time
 
-from ..messages import ADDRESS
+from ..messages import ADDRESS, PASSPHRASE
+
+LOGIN = b"AUTH PLAIN %s\r\n" % base64.b64encode(b"\0%s\0%s" % (ADDRESS.encode("ascii"), PASSPHRASE.encode("ascii")))
 
 
 class OneMessage:
-    """`greeting`: b"EHLO" or b"LHLO"."""
+    """`greeting`: b"EHLO" or b"LHLO". To `recipient` the mailbox's user writes, who logs in; without one somebody to that user."""
 
-    def __init__(self, port, greeting):
+    def __init__(self, port, greeting, recipient=None):
+        self._sender = ADDRESS if recipient else "sender@other.example"
+        self._recipient = recipient or ADDRESS
         self._socket = socket.create_connection(("127.0.0.1", port), 60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._answer()
         self._ask(greeting + b" client.example")
+        if recipient:
+            self._ask(LOGIN.rstrip())
 
     def send(self, data):
         """The moment (time.perf_counter) at which its acceptance was there."""
@@ -21,8 +28,8 @@ class OneMessage:
         return time.perf_counter()
 
     def begin(self):
-        self._ask(b"MAIL FROM:<sender@other.example>")
-        self._ask(b"RCPT TO:<%s>" % ADDRESS.encode("ascii"))
+        self._ask(b"MAIL FROM:<%s>" % self._sender.encode("ascii"))
+        self._ask(b"RCPT TO:<%s>" % self._recipient.encode("ascii"))
         self._ask(b"DATA")
 
     def stream(self, blocks):

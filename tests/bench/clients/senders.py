@@ -15,29 +15,35 @@ import sys
 import time
 
 from ..messages import ADDRESS, message
+from .one_message import LOGIN
 
-_MAIL = b"MAIL FROM:<sender@other.example>\r\n"
-_RCPT = b"RCPT TO:<%s>\r\n" % ADDRESS.encode("ascii")
-_ENVELOPE = (b"EHLO client.example\r\n", _MAIL, _RCPT, b"DATA\r\n")
-_CONTENT, _ACCEPTED, _BYE = 4, 5, 6
+_HELLO = (b"EHLO client.example\r\n",)
 
 
-def send(port, count, connections, each, prefix):
-    """Run it as a process of its own and return what it says, as a dict."""
+def send(port, count, connections, each, prefix, recipient=None):
+    """Run it as a process of its own and return what it says, as a dict.
+
+    To `recipient` the mailbox's user writes, who logs in before; without one somebody writes to that user.
+    """
     output = subprocess.check_output([
         sys.executable, "-m", __name__, str(port), "--count", str(count), "--connections", str(connections),
-        "--each", str(each), "--prefix", prefix])
+        "--each", str(each), "--prefix", prefix] + (["--recipient", recipient] if recipient else []))
     return json.loads(output.decode("ascii"))
 
 
 class Sender:
-    """One connection after the other, each with `each` messages; `bodies` is an iterator that all share."""
+    """One connection after the other, each with `each` messages; `bodies` is an iterator that all share.
 
-    def __init__(self, port, each, bodies, refused):
+    `hello` is said once a connection, `envelope` for each message.
+    """
+
+    def __init__(self, port, each, bodies, refused, hello, envelope):
         self._port = port
         self._each = each
         self._bodies = bodies
         self._refused = refused
+        self._lines = hello + envelope
+        self._again = len(hello)
         self.accepted = 0
         self.socket = None
 
@@ -68,19 +74,19 @@ class Sender:
 
     def _next(self):
         step = self._step
-        if step < _CONTENT:
-            self.socket.sendall(_ENVELOPE[step])
-        elif step == _CONTENT:
+        if step < len(self._lines):
+            self.socket.sendall(self._lines[step])
+        elif step == len(self._lines):
             self.socket.sendall(self._body)
-        elif step == _ACCEPTED:
+        elif step == len(self._lines) + 1:
             self.accepted += 1
             self._left -= 1
             self._body = next(self._bodies, None) if self._left else None
             if self._body is None:
                 self.socket.sendall(b"QUIT\r\n")
             else:
-                self.socket.sendall(_MAIL)
-                step = 1
+                step = self._again
+                self.socket.sendall(self._lines[step])
         else:
             self.socket.close()
             return False
@@ -88,10 +94,17 @@ class Sender:
         return True
 
 
-def run(port, count, connections, each, prefix):
-    bodies = iter([message(number, "%s-%d" % (prefix, number)) + b".\r\n" for number in range(count)])
+def envelope(sender, recipient):
+    return (b"MAIL FROM:<%s>\r\n" % sender.encode("ascii"), b"RCPT TO:<%s>\r\n" % recipient.encode("ascii"), b"DATA\r\n")
+
+
+def run(port, count, connections, each, prefix, recipient):
+    author = ADDRESS if recipient else None
+    bodies = iter([message(number, "%s-%d" % (prefix, number), author=author) + b".\r\n" for number in range(count)])
     refused = []
-    senders = [Sender(port, each or count, bodies, refused) for _ in range(min(connections, count))]
+    hello = _HELLO + ((LOGIN,) if recipient else ())
+    said = envelope(author or "sender@other.example", recipient or ADDRESS)
+    senders = [Sender(port, each or count, bodies, refused, hello, said) for _ in range(min(connections, count))]
     poll, by_descriptor = select.poll(), {}
     usage = resource.getrusage(resource.RUSAGE_SELF)
     began = time.monotonic()
@@ -123,8 +136,9 @@ def main():
     parser.add_argument("--connections", type=int, default=10)
     parser.add_argument("--each", type=int, default=0, help="messages a connection; 0: as many as there are")
     parser.add_argument("--prefix", default="message")
+    parser.add_argument("--recipient", help="log in, and write to this address")
     options = parser.parse_args()
-    print(json.dumps(run(options.port, options.count, options.connections, options.each, options.prefix)))
+    print(json.dumps(run(options.port, options.count, options.connections, options.each, options.prefix, options.recipient)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Our own server: a prepared root folder, and the program over it."""
 import json
 import os
+import subprocess
 import sys
 
 from phenmail_protocols.accounts import secrets
@@ -12,31 +13,37 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.ab
 
 
 class Phenmail:
-    """`python` runs it; `start` returns once clients can connect. `ports` by service."""
+    """`python` runs it; `start` returns once clients can connect. `ports` by service. `more`: settings over the bench's own."""
 
     name = "phenmail"
     waits = False  # accepted is delivered
 
-    def __init__(self, folder, python=sys.executable):
+    def __init__(self, folder, python=sys.executable, more=None):
         self.root = os.path.join(folder, "root")
         self.python = python
         self.child = None
         self.maildir = os.path.join(self.root, USER, "mail")
         self._ports_file = os.path.join(folder, "ports.json")
         self._log = os.path.join(folder, "log")
-        self._prepare()
+        self.system = os.path.join(self.root, "device", "system", "mail")
+        self._prepare(more or {})
 
-    def _prepare(self):
-        system = os.path.join(self.root, "device", "system", "mail")
-        os.makedirs(system)
+    def _prepare(self, more):
+        os.makedirs(self.system)
         os.makedirs(self.maildir)
         settings = _settings()
+        for section, values in more.items():
+            settings.setdefault(section, {}).update(values)
         self.ports = {name: settings[section]["listen"][number]["port"] for section, number, name in _SERVICES}
-        with open(os.path.join(system, "mail.jcfg"), "w") as file:
+        with open(os.path.join(self.system, "mail.jcfg"), "w") as file:
             json.dump(settings, file, indent=1)
         with open(os.path.join(self.maildir, "mail.jcfg"), "w") as file:
             json.dump({"passphrase": secrets.hash_passphrase(PASSPHRASE),
                        "scram": secrets.scram_secret(PASSPHRASE), "pop3pwd": secrets.obscure(PASSPHRASE)}, file)
+
+    def words(self, *words):
+        """Run one of the program's words beside it: its output."""
+        return subprocess.check_output([self.python, os.path.join(TOP, "phenmail.py"), "--root", self.root] + list(words))
 
     def launch(self):
         """Start it without waiting for it."""

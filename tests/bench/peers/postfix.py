@@ -6,12 +6,14 @@ import grp
 import os
 import pwd
 import shutil
+import subprocess
 
 from ..messages import ADDRESS, DOMAIN, make
 from .process import Child, Missing, await_banner, free_port
 
 _DAEMONS = ("/usr/lib/postfix/sbin", "/usr/libexec/postfix", "/usr/lib/postfix")
 _QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace")
+_WAITING = ("maildrop", "incoming", "active", "deferred")
 _BASE = {
     "compatibility_level": "3.6",
     "command_directory": "/usr/sbin",
@@ -134,6 +136,52 @@ class Postfix:
         self.child = Child(command, os.path.join(self._folder, "log"), environment)
         await_banner(self.child, self.smtp)
         return self
+
+    def stop(self):
+        if self.child is not None:
+            self.child.stop()
+
+
+class PostfixQueue:
+    """A queue of outgoing mail for the server at `next_hop`, a port of the loopback; `hold` defers all, `flush` lets it go.
+
+    It takes mail from the loopback at `smtp`, without a login.
+    """
+
+    name = "Postfix"
+
+    def __init__(self, folder, next_hop):
+        os.chmod(folder, 0o755)
+        self._folder = folder
+        self.smtp = free_port()
+        self.child = None
+        self._settings = {"myhostname": "mail." + DOMAIN, "relayhost": "[127.0.0.1]:%d" % next_hop, "in_flow_delay": "0"}
+        self._command, self._environment = lay_out(folder, self.smtp, self._settings)
+
+    def start(self):
+        self.child = Child(self._command, os.path.join(self._folder, "log"), self._environment)
+        await_banner(self.child, self.smtp)
+        return self
+
+    def hold(self):
+        self._set("defer_transports", "smtp")
+
+    def flush(self):
+        """Let what waits be sent; returns once Postfix knows."""
+        self._set("defer_transports", "")
+        self._run("postqueue", "-f")
+
+    def waiting(self):
+        """How many messages are in the queue."""
+        return sum(len(names) for queue in _WAITING for _, _, names in os.walk(os.path.join(self._folder, "queue", queue)))
+
+    def _set(self, name, value):
+        self._run("postconf", "-e", "%s=%s" % (name, value))
+        self._run("postfix", "reload")
+
+    def _run(self, program, *words):
+        subprocess.check_output(["/usr/sbin/" + program, "-c", self._environment["MAIL_CONFIG"]] + list(words),
+                                env=dict(os.environ, **self._environment), stderr=subprocess.STDOUT)
 
     def stop(self):
         if self.child is not None:
