@@ -1,0 +1,397 @@
+"""DKIM signatures on what leaves (RFC 6376, RFC 8301, RFC 8463); the only importer of dkimpy.
+
+The body is hashed while it streams in; the rest of a signature needs the header and that hash, never the message.  relaxed/relaxed;
+RSA, and Ed25519 beside it where PyNaCl is there.  Knows nothing of queues and connections.
+"""
+import binascii
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+import stat
+import threading
+import time
+from typing import Callable, Iterable, List, Optional, Tuple
+
+from ..config.settings import Relay
+from ..mail import headers
+from ..mail.address import Address, AddressError, Group, ascii_domain, parse_address_list
+from . import signingkeys
+from .signingkeys import BrokenKey
+
+EARLIEST = 1704067200  # 2024-01-01: a clock before it is wrong, and its time would be a lie in the signature
+LINE = 78
+MOST_FIELDS = 100  # signed of one header: what a header repeats more often than this is nonsense
+
+# RFC 6376 section 5.4.1, what MIME and RFC 8058 add, and Sender; each as often as it is there.
+SIGNED = (b"from", b"sender", b"reply-to", b"subject", b"date", b"message-id", b"to", b"cc", b"in-reply-to", b"references",
+          b"mime-version", b"content-type", b"content-transfer-encoding", b"content-id", b"content-description",
+          b"resent-date", b"resent-from", b"resent-sender", b"resent-to", b"resent-cc", b"resent-message-id",
+          b"list-id", b"list-help", b"list-unsubscribe", b"list-unsubscribe-post", b"list-subscribe", b"list-post", b"list-owner",
+          b"list-archive")
+# Signed once more than it is there: a second one, added on the way, breaks the signature (RFC 6376 section 8.15).
+OVERSIGNED = b"from"
+
+_BLANKS = re.compile(rb"[ \t]+")
+_log = logging.getLogger("phenmail.relay")
+
+
+class Unsigned(Exception):
+    """Why a message goes out without a signature."""
+
+
+class BodyHash:
+    """SHA-256 of a body in the relaxed form (RFC 6376 section 3.4.4) while it streams by.
+
+    A body without line end at its end gets one, as it does on the wire.  Works on pieces of 64 KB, so that nobody waits for the
+    interpreter's lock for long.
+    """
+
+    __slots__ = ("_hash", "_held", "_empty", "_began", "_open")
+
+    PIECE = 65536
+
+    def __init__(self):
+        self._hash = hashlib.sha256()
+        self._held = b""  # the end of the last piece, whose form what follows decides: nothing, " ", "\r" or " \r"
+        self._empty = 0  # line ends that are hashed only when something follows
+        self._began = False  # something else than line ends came
+        self._open = False  # the last line has no end yet
+
+    def update(self, chunk: bytes) -> None:
+        """The next octets of the body, in wire form, cut anywhere."""
+        for start in range(0, len(chunk), self.PIECE):
+            self._update(self._held + chunk[start:start + self.PIECE])
+
+    def digest(self) -> bytes:
+        """The hash of all that came; more may follow."""
+        whole = self._copy()
+        if whole._open or whole._held:
+            whole._update(whole._held + b"\r\n")
+        if whole._began:
+            whole._hash.update(b"\r\n")
+        return whole._hash.digest()
+
+    def _copy(self):
+        copy = BodyHash()
+        copy._hash, copy._held, copy._empty = self._hash.copy(), self._held, self._empty
+        copy._began, copy._open = self._began, self._open
+        return copy
+
+    def _update(self, data):
+        data = _relaxed_lines(data)
+        held = 0
+        if data.endswith(b"\r"):
+            held = 1
+        if data.endswith(b" ", 0, len(data) - held):
+            held += 1
+        self._held = data[len(data) - held:]
+        text = data[:len(data) - held]
+        ends = _line_ends_at_end(text)
+        if len(text) > 2 * ends:
+            self._fill()
+            self._hash.update(text[:len(text) - 2 * ends] if ends else text)
+            self._empty, self._began = ends, True
+        else:
+            self._empty += ends
+        if text:
+            self._open = not ends
+
+    def _fill(self):
+        while self._empty:
+            now = min(self._empty, self.PIECE)
+            self._hash.update(b"\r\n" * now)
+            self._empty -= now
+
+
+def _relaxed_lines(data):
+    """Runs of blanks are one space, those at line ends go; in passes at the speed of memory, for most pieces need none."""
+    if b"\t" in data:
+        data = data.replace(b"\t", b" ")
+    while b"  " in data:
+        data = data.replace(b"  ", b" ")
+    return data.replace(b" \r\n", b"\r\n")
+
+
+def _line_ends_at_end(text):
+    """How many CRLF the text ends with."""
+    if not text.endswith(b"\r\n"):
+        return 0
+    tail = text[len(text.rstrip(b"\r\n")):].replace(b"\r\n", b"\0")
+    return len(tail) - len(tail.rstrip(b"\0"))
+
+
+class _KeyFile:
+    """A key, parsed once for as long as its file stays the same."""
+
+    def __init__(self, path, read):
+        self.path = path
+        self._read = read
+        self._mark = self._key = None
+        self._lock = threading.Lock()
+
+    def exists(self):
+        return os.path.lexists(self.path)
+
+    def get(self):
+        """The key. Raises OSError (FileNotFoundError: there is none yet), BrokenKey."""
+        found = os.stat(self.path)
+        mark = found.st_mtime_ns, found.st_ino, found.st_size
+        with self._lock:
+            if mark != self._mark:
+                self._mark, self._key = None, self._read(signingkeys.read_file(self.path))
+                self._mark = mark
+            return self._key
+
+    def complaint(self):
+        """What is wrong with the file, if it is there: text or None."""
+        try:
+            mode = os.stat(self.path).st_mode
+            self.get()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return "%s: the DKIM key can't be read: %s" % (self.path, error.strerror)
+        except BrokenKey as error:
+            return "%s: the DKIM key can't be used: %s; mail goes out without its signature" % (self.path, error)
+        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            return "%s: others can read the DKIM key and sign in your name: chmod 600" % self.path
+        return None
+
+
+class Signer:
+    """Signs what leaves, with the keys of a `settings.Relay`.
+
+    `own_domains()`: the domains that are ours, in any spelling.  `sender_domain`: who signs for all others.  `clock`: epoch seconds.
+    Threads may share it.
+    """
+
+    def __init__(self, relay: Relay, own_domains: Callable[[], Iterable[str]], sender_domain: str,
+                 clock: Callable[[], float] = time.time):
+        self._own_domains = own_domains
+        self._sender_domain = _ascii(sender_domain)
+        self._clock = clock
+        self._selector = _ascii(relay.dkim_selector)
+        self._rsa = _KeyFile(relay.dkim_key, signingkeys.read_rsa)
+        self._ed25519 = _KeyFile(relay.dkim_key + ".ed25519", signingkeys.read_ed25519)
+        self._stopping = threading.Event()
+        self._making = None  # type: Optional[threading.Thread]
+        self._complained = ""
+
+    # Keys
+
+    def ensure_key(self) -> Optional[threading.Thread]:
+        """Make the keys that are missing, in a thread of its own: that thread, or None where none is missing.
+
+        A file that is there, whatever it holds, is never replaced.
+        """
+        if self._making is None or not self._making.is_alive():
+            self._making = None
+            if not self._rsa.exists() or (_has_nacl() and not self._ed25519.exists()):
+                self._making = threading.Thread(target=self._make_keys, name="phenmail-dkim-key", daemon=True)
+                self._making.start()
+        return self._making
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Give up making a key that isn't there yet; the next start makes it."""
+        self._stopping.set()
+        if self._making is not None:
+            self._making.join(seconds)
+
+    def _make_keys(self):
+        try:
+            if not self._rsa.exists():
+                self._make(self._rsa, signingkeys.new_rsa(self._stopping), signingkeys.read_rsa)
+            if _has_nacl() and not self._ed25519.exists():
+                self._make(self._ed25519, signingkeys.new_ed25519(), signingkeys.read_ed25519)
+        except (OSError, BrokenKey, signingkeys.NoKeyTool) as error:
+            if not self._stopping.is_set():
+                _log.error("no DKIM key for %s: %s", self._rsa.path, error)
+
+    def _make(self, file, data, read):
+        read(data)  # a tool that wrote something else
+        if signingkeys.publish(file.path, data):
+            _log.warning("a new DKIM key was made: %s; the DNS has to know it (the word dns prints its record)", file.path)
+
+    def public_record(self) -> List[Tuple[str, str]]:
+        """(selector, value of its TXT record) of each key that signs; RFC 6376 section 3.6.2.1 says under which name."""
+        found = []
+        try:
+            found.append((self._selector, self._rsa.get().record))
+        except (OSError, BrokenKey):
+            pass
+        try:
+            if _has_nacl():
+                found.append((self._second_selector, signingkeys.ed25519_record(_ed25519_public(self._ed25519.get()))))
+        except (OSError, BrokenKey):
+            pass
+        return found
+
+    def complaints(self) -> List[str]:
+        """What `check` says of the keys; a key that isn't there yet is none where it can be made."""
+        found = [self._rsa.complaint(), self._ed25519.complaint()]
+        if not self._rsa.exists() and not signingkeys.can_make():
+            found.append("%s: there is no DKIM key, and neither an openssl program nor the Python package cryptography to make it"
+                         % self._rsa.path)
+        if found[0] is None and self._rsa.exists() and self._rsa.get().bits < signingkeys.RSA_BITS:
+            found.append("%s: the DKIM key has only %d bits (RFC 8301 asks for %d)" % (
+                self._rsa.path, self._rsa.get().bits, signingkeys.RSA_BITS))
+        if self._ed25519.exists() and not _has_nacl():
+            found.append("%s: PyNaCl is not installed: this key signs nothing" % self._ed25519.path)
+        return [complaint for complaint in found if complaint]
+
+    @property
+    def _second_selector(self):
+        return self._selector + "-ed25519"
+
+    # Signatures
+
+    def domain_for(self, header: bytes, sender: Optional[Address] = None) -> str:
+        """Who signs a message, in A-labels: the domain of From when it is ours, else the envelope sender's, else the sender domain."""
+        own = self._own()
+        return _author_domain(header, own) or (
+            _ascii(sender.domain) if sender is not None and _ascii(sender.domain) in own else self._sender_domain)
+
+    def sign(self, header: bytes, body_digest: bytes, sender: Optional[Address] = None, written_here: bool = True) -> bytes:
+        """The fields to stand before a message: its signatures, whole lines.
+
+        `header`: the block in wire form, with its empty line; `body_digest`: of BodyHash; `sender`: of the envelope.
+        `written_here` False: the message came from outside and goes on. Where its From claims to be ours, nobody has checked that,
+        and it gets no signature.  Out: b"" where none can be made, which is logged; never raises.
+        """
+        try:
+            if not written_here and _author_domain(header, self._own()):
+                return b""
+            head = self._signatures(header, body_digest, self.domain_for(header, sender))
+            self._complained = ""
+            return head
+        except Unsigned as reason:
+            if str(reason) != self._complained:  # once, not for each message
+                _log.error("mail goes out unsigned: %s", reason)
+            self._complained = str(reason)
+        except Exception:  # whatever it is: mail matters more than its signature
+            _log.exception("mail goes out unsigned")
+        return b""
+
+    def _own(self):
+        return {_ascii(domain) for domain in self._own_domains()}
+
+    def _signatures(self, header, body_digest, domain):
+        sign = self._rsa_sign()
+        names, text = _signed_fields(header)
+        tags = [b" d=%s;" % domain.encode("ascii"), *self._time(), *_field_list(names),
+                b" bh=%s;" % binascii.b2a_base64(body_digest, newline=False)]
+        signed = hashlib.sha256(text)
+        found = _signature(b"rsa-sha256", self._selector, tags, signed, sign)
+        second = self._ed25519_sign()
+        if second is not None:
+            # Below the first: old verifiers look at the topmost only.
+            found += _signature(b"ed25519-sha256", self._second_selector, tags, signed, second)
+        return found
+
+    def _time(self):
+        now = int(self._clock())
+        return [b" t=%d;" % now] if now >= EARLIEST else []
+
+    def _rsa_sign(self):
+        """callable(hash object) -> octets."""
+        try:
+            key = self._rsa.get()
+        except FileNotFoundError:
+            raise Unsigned("there is no DKIM key yet: %s" % self._rsa.path)
+        except (OSError, BrokenKey):
+            raise Unsigned(self._rsa.complaint() or "the DKIM key changes")
+        try:
+            from dkim.crypto import RSASSA_PKCS1_v1_5_sign
+        except ImportError as error:
+            raise Unsigned("the Python package dkimpy is not installed (%s)" % error)
+        return lambda digest: bytes(RSASSA_PKCS1_v1_5_sign(digest, key.numbers))
+
+    def _ed25519_sign(self):
+        try:
+            seed = self._ed25519.get()
+            from nacl.signing import SigningKey
+        except (OSError, BrokenKey, ImportError):  # the first signature is enough; `complaints` tells
+            return None
+        return lambda digest: SigningKey(seed).sign(digest.digest()).signature
+
+
+def _ed25519_public(seed):
+    from nacl.signing import SigningKey
+    return SigningKey(seed).verify_key.encode()
+
+
+def _has_nacl():
+    return importlib.util.find_spec("nacl") is not None
+
+
+def _ascii(domain):
+    try:
+        return ascii_domain(domain.lower())
+    except AddressError:
+        return domain.lower()
+
+
+def _author_domain(header, own):
+    """The first domain of From that is ours, or None."""
+    for value in headers.collect(header, frozenset((b"from",))).get(b"from", ()):
+        for item in parse_address_list(value):
+            for mailbox in item.members if isinstance(item, Group) else (item,):
+                domain = _ascii(mailbox.domain.decode("utf-8", "replace"))
+                if domain in own:
+                    return domain
+    return None
+
+
+def _signed_fields(header):
+    """(the names for h=, the octets that are hashed of them): of each name the last field first, RFC 6376 section 5.4.2."""
+    by_name = {}
+    for field in headers.each_field(header):
+        name = field.name.lower()
+        if name in SIGNED:
+            by_name.setdefault(name, []).append(b"%s:%s\r\n" % (name, _relaxed(field.value)))
+    if OVERSIGNED not in by_name:
+        raise Unsigned("a message without From")
+    names, octets = [], []
+    for name in SIGNED:
+        found = by_name.get(name, [])[::-1][:max(0, MOST_FIELDS - len(names))]
+        octets += found
+        names += [name] * (len(found) + (name == OVERSIGNED))
+    if len(by_name[OVERSIGNED]) >= MOST_FIELDS:
+        raise Unsigned("a message with %d From" % len(by_name[OVERSIGNED]))
+    return names, b"".join(octets)
+
+
+def _relaxed(value):
+    """The value of a field, with its folding -> in the relaxed form (RFC 6376 section 3.4.2), without its line end."""
+    return _BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
+
+
+def _field_list(names):
+    """h=, in pieces between which a line may end."""
+    pieces = [b":" + name for name in names]
+    return [b" h=" + pieces[0][1:]] + pieces[1:-1] + [pieces[-1] + b";"]
+
+
+def _signature(algorithm, selector, tags, signed, sign):
+    """One DKIM-Signature field. `signed`: the hash of the header so far; `sign`: callable(hash) -> octets."""
+    value = _folded([b"DKIM-Signature:", b" v=1;", b" a=%s;" % algorithm, b" c=relaxed/relaxed;",
+                     b" s=%s;" % selector.encode("ascii")] + tags) + b"\r\n b="
+    name, _, unsigned = value.partition(b":")
+    digest = signed.copy()
+    digest.update(b"%s:%s" % (name.lower(), _relaxed(unsigned)))
+    octets = binascii.b2a_base64(sign(digest), newline=False)
+    return value + b"\r\n ".join([octets[at:at + 72] for at in range(0, len(octets), 72)]) + b"\r\n"
+
+
+def _folded(pieces):
+    """Pieces one after the other, a fold between those that would make a line too long."""
+    text, column = [], 0
+    for piece in pieces:
+        if column + len(piece) > LINE:
+            piece = b"\r\n " + piece.lstrip(b" ")
+            column = -2
+        text.append(piece)
+        column += len(piece)
+    return b"".join(text)

@@ -1,0 +1,256 @@
+"""The private keys that sign mail: read, made when there are none, and shown as the DNS publishes them.
+
+RSA keys are PEM files, PKCS#1 (RFC 8017 A.1.2) or PKCS#8 (RFC 5958), as old and new versions of openssl write them; Ed25519 keys
+are the 32 octets of their seed in base64, as dkimpy's `dknewkey` writes them, or PKCS#8 (RFC 8410).  The records are those of
+RFC 6376 3.6.1 and RFC 8463.  Knows no message and makes no signature.
+"""
+import binascii
+import os
+import re
+import threading
+from typing import Any, Mapping, NamedTuple
+
+from ..disk import atomic
+
+RSA_BITS = 2048  # RFC 8301 3.2: at least 1024, better 2048; more does not fit into many a provider's form for TXT records
+LEAST_BITS = 1024
+LARGEST_FILE = 65536
+SECONDS_TO_MAKE = 300  # a router's processor looks for primes for a minute
+ED25519_OCTETS = 32
+
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----(.*?)-----END \1PRIVATE KEY-----", re.DOTALL)
+_SEQUENCE, _INTEGER, _OCTETS, _BITS, _OID = 0x30, 0x02, 0x04, 0x03, 0x06
+_RSA_OID = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"  # rsaEncryption, RFC 8017 C
+_ED25519_OID = b"\x2b\x65\x70"  # RFC 8410 3
+_NUMBERS = ("modulus", "publicExponent", "privateExponent", "prime1", "prime2", "exponent1", "exponent2", "coefficient")
+
+
+class BrokenKey(ValueError):
+    """A key file that holds no key that signs; str() says what is wrong with it, without its name."""
+
+
+class NoKeyTool(Exception):
+    """Neither the openssl program nor the cryptography package is here to make an RSA key."""
+
+
+class RsaKey(NamedTuple):
+    """`numbers`: the fields of RSAPrivateKey by the names of RFC 8017 A.1.2, as dkimpy takes them."""
+    numbers: Mapping[str, int]
+
+    @property
+    def bits(self) -> int:
+        return self.numbers["modulus"].bit_length()
+
+    @property
+    def record(self) -> str:
+        """The value of the TXT record for this key."""
+        key = _der(_SEQUENCE, _integer(self.numbers["modulus"]) + _integer(self.numbers["publicExponent"]))
+        info = _der(_SEQUENCE, _der(_SEQUENCE, _der(_OID, _RSA_OID) + b"\x05\x00") + _der(_BITS, b"\0" + key))
+        return "v=DKIM1; k=rsa; p=" + _base64(info)
+
+
+def ed25519_record(public_key: bytes) -> str:
+    """The value of the TXT record for the 32 octets of a public key (RFC 8463 section 4)."""
+    return "v=DKIM1; k=ed25519; p=" + _base64(public_key)
+
+
+# Reading
+
+
+def read_rsa(data: bytes) -> RsaKey:
+    """The content of a key file -> its RSA key. Raises BrokenKey."""
+    fields = _sequence(_pem(data))
+    if len(fields) >= 3 and fields[1][0] == _SEQUENCE:
+        fields = _sequence(_unpacked(fields, _RSA_OID, "an RSA key"))
+    values = [int.from_bytes(content, "big") for tag, content in fields[:9] if tag == _INTEGER]
+    if len(values) != 9 or values[0] != 0:
+        raise BrokenKey("it is no RSA private key of two primes")
+    key = RsaKey(dict(zip(_NUMBERS, values[1:])))
+    _check(key)
+    return key
+
+
+def read_ed25519(data: bytes) -> bytes:
+    """The content of a key file -> the seed, 32 octets. Raises BrokenKey."""
+    if b"-----BEGIN" in data:
+        wrapped = _elements(_unpacked(_sequence(_pem(data)), _ED25519_OID, "an Ed25519 key"))
+        seed = wrapped[0][1] if len(wrapped) == 1 and wrapped[0][0] == _OCTETS else b""
+    else:
+        seed = _from_base64(data)
+    if len(seed) != ED25519_OCTETS:
+        raise BrokenKey("it is no Ed25519 private key: 32 octets in base64")
+    return seed
+
+
+def read_file(path: str) -> bytes:
+    """What a key file holds. Raises OSError, BrokenKey for what is too large to be a key."""
+    with open(path, "rb") as file:
+        data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
+        raise BrokenKey("it is too large for a key")
+    return data
+
+
+def _pem(data: bytes) -> bytes:
+    found = _PEM.search(data)
+    if not found:
+        raise BrokenKey("there is no whole PEM private key in it" if data.strip() else "it is empty")
+    if b"ENCRYPTED" in found.group():
+        raise BrokenKey("it is locked by a passphrase")
+    return _from_base64(found.group(2))
+
+
+def _unpacked(fields, oid: bytes, wanted: str) -> bytes:
+    """The fields of PrivateKeyInfo (RFC 5958 section 2) -> the key inside, which has to be of this kind."""
+    tags = [tag for tag, _ in fields[:3]]
+    if tags != [_INTEGER, _SEQUENCE, _OCTETS] or _elements(fields[1][1])[:1] != [(_OID, oid)]:
+        raise BrokenKey("it is not %s" % wanted)
+    return fields[2][1]
+
+
+def _check(key: RsaKey) -> None:
+    """A key whose numbers don't belong together signs, and nobody can verify it."""
+    n, e, d, p, q, dp, dq, qinv = (key.numbers[name] for name in _NUMBERS)
+    if (min(p, q) < 3 or p * q != n or qinv * q % p != 1
+            or any(e * exponent % (prime - 1) != 1 for exponent, prime in ((d, p), (d, q), (dp, p), (dq, q)))):
+        raise BrokenKey("its numbers don't belong together: it is damaged")
+    if key.bits < LEAST_BITS:
+        raise BrokenKey("it has %d bits, and nobody takes fewer than %d (RFC 8301)" % (key.bits, LEAST_BITS))
+
+
+def _from_base64(text: bytes) -> bytes:
+    try:
+        return binascii.a2b_base64(b"".join(text.split()))
+    except binascii.Error:
+        raise BrokenKey("it is not in base64")
+
+
+def _base64(data: bytes) -> str:
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
+
+
+# DER, as far as keys need it
+
+
+def _elements(data: bytes):
+    """DER values one after the other -> list of (tag, content)."""
+    found, at = [], 0
+    while at < len(data):
+        tag, octets = data[at], 0
+        length = data[at + 1] if at + 1 < len(data) else 0x80
+        if length >= 0x80:
+            octets = length & 0x7F
+            length = int.from_bytes(data[at + 2:at + 2 + octets], "big") if 0 < octets <= 4 else len(data)
+        at += 2 + octets + length
+        if at > len(data):
+            raise BrokenKey("it breaks off")
+        found.append((tag, data[at - length:at]))
+    return found
+
+
+def _sequence(data: bytes):
+    """The values inside of one SEQUENCE."""
+    outer = _elements(data)
+    if len(outer) != 1 or outer[0][0] != _SEQUENCE:
+        raise BrokenKey("it is not in DER")
+    return _elements(outer[0][1])
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < 0x80:
+        return bytes((tag, length)) + content
+    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(octets))) + octets + content
+
+
+def _integer(number: int) -> bytes:
+    return _der(_INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "big"))
+
+
+# Making
+
+
+def new_ed25519() -> bytes:
+    """The content of a new key file."""
+    return binascii.b2a_base64(os.urandom(ED25519_OCTETS))
+
+
+def new_rsa(stopping: Any) -> bytes:
+    """The content of a new key file, by the openssl program or the cryptography package.
+
+    `stopping`: a threading.Event; once it is set, the program is ended.  Raises NoKeyTool, or OSError where the program fails.
+    """
+    try:
+        return _by_openssl(stopping)
+    except FileNotFoundError:
+        pass
+    try:
+        return _by_cryptography()
+    except ImportError:
+        raise NoKeyTool("there is neither an openssl program nor the Python package cryptography to make it")
+
+
+def can_make() -> bool:
+    """Whether `new_rsa` finds a tool."""
+    import importlib.util
+    import shutil
+    return shutil.which("openssl") is not None or importlib.util.find_spec("cryptography") is not None
+
+
+def _by_openssl(stopping: Any) -> bytes:
+    import subprocess
+    import time
+    # genrsa is in every version and in LibreSSL; PKCS#1 from the old ones, PKCS#8 since 3.0.
+    process = subprocess.Popen(("openssl", "genrsa", str(RSA_BITS)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL)
+    end = time.monotonic() + SECONDS_TO_MAKE
+    while True:
+        try:
+            output, _ = process.communicate(timeout=0.1)
+            break
+        except subprocess.TimeoutExpired:
+            if stopping.is_set() or time.monotonic() >= end:
+                process.kill()
+                process.communicate()
+                raise OSError("openssl genrsa was ended before it had a key")
+    if process.returncode != 0:
+        raise OSError("openssl genrsa failed with status %d" % process.returncode)
+    return output
+
+
+def _by_cryptography() -> bytes:
+    from cryptography.hazmat import backends
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    key = rsa.generate_private_key(65537, RSA_BITS, backends.default_backend())
+    return key.private_bytes(form.Encoding.PEM, form.PrivateFormat.TraditionalOpenSSL, form.NoEncryption())
+
+
+def publish(path: str, data: bytes) -> bool:
+    """Give a new key file its name, durably and whole, mode 0600; False where somebody was quicker: his file stays.
+
+    Raises OSError.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    temporary = os.path.join(folder, ".%s.%d.%d.new" % (name, os.getpid(), threading.get_ident()))
+    atomic.write_file(temporary, data, 0o600)
+    try:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links: who makes the empty file may put his key over it
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            except FileExistsError:
+                return False
+            os.replace(temporary, path)
+    finally:
+        try:
+            os.unlink(temporary)
+        except FileNotFoundError:
+            pass
+    atomic.sync_directory(folder)
+    return True
