@@ -17,6 +17,7 @@ FAILED, DELAYED, RELAYED, DELIVERED, EXPANDED = "failed", "delayed", "relayed", 
 
 _MESSAGE_ID = re.compile(rb"<[!#-'*+\-./0-9=?A-Z^_`a-z{|}~]{1,200}@[!#-'*+\-./0-9=?A-Z^_`a-z{|}~\[\]:]{1,200}>")
 _MOST_REFERENCES = 20
+_IN_QUOTED_PRINTABLE = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
 _NOT_IN_A_NAME = re.compile("[^0-9A-Za-z._-]+")
 _STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 _TYPED = re.compile(r"[A-Za-z0-9-]+;[^;]")
@@ -140,7 +141,7 @@ def _text_part(text):
     data = text.encode("utf-8", "replace").replace(b"\n", b"\r\n")
     if fits_in_7_bits(data):
         return b"Content-Type: text/plain; charset=us-ascii\r\n\r\n", data
-    return b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n", quoted_printable(data)
+    return b"Content-Type: text/plain; charset=utf-8\r\n" + _IN_QUOTED_PRINTABLE, quoted_printable(data)
 
 
 def _status_part(kind, fates, original, host, date):
@@ -219,4 +220,4 @@ def _returned_part(original, header):
         return b"Content-Type: message/global-headers\r\n%s\r\n" % honest, header
     if fits_in_7_bits(header):
         return b"Content-Type: text/rfc822-headers\r\n\r\n", header
-    return b"Content-Type: text/rfc822-headers\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n", quoted_printable(header)
+    return b"Content-Type: text/rfc822-headers\r\n" + _IN_QUOTED_PRINTABLE, quoted_printable(header)

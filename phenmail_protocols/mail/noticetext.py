@@ -14,21 +14,25 @@ _SUBJECT_LENGTH = 150
 _HEADER_LINES = 200
 _PLACES = re.compile(r"\{(reason|headers)\}")
 
-SUBJECTS = {"failed": "Not delivered", "delayed": "Delayed", "relayed": "Handed on", "delivered": "Delivered", "expanded": "Sent on to a list"}
+_SUBJECTS = {"failed": "Not delivered", "delayed": "Delayed", "relayed": "Handed on", "delivered": "Delivered",
+             "expanded": "Sent on to a list"}
 
 _HAPPENED = {
     "failed": "Your message could not be delivered. This server has given up for:",
     "delayed": "Your message is late. It could not be delivered yet to:",
-    "relayed": "You asked to be told. Your message was handed on to a server that sends no notices of delivery. It was taken for:",
+    "relayed": "You asked to be told. Your message was handed on to a server that sends no notices of delivery, for:",
     "delivered": "You asked to be told. Your message was delivered to:",
     "expanded": "You asked to be told. Your message was delivered, and sent on to several others, who are not named here, by:",
 }
-_SENDER_UNTOLD = ("A message could not be delivered, and its sender can not be told: the sender's address is empty (then the message is "
-                  "most often a notice like this one) or takes no mail. So you, as the postmaster, are told. This server has given up for:")
+_SENDER_UNTOLD = (
+    "A message could not be delivered, and its sender can not be told: the sender's address is empty (then the message is most "
+    "often a notice like this one) or takes no mail. So you, as the postmaster, are told. This server has given up for:")
 _LATE = "You need not do anything. This server goes on trying, and you will be told if it gives up."
-_GENERAL_HELP = ("If what the other server said does not help you, reach the recipient in another way, or show this notice to {postmaster}.")
-_POSTMASTER_HELP = ("If such notices are many, look at what is sent from here: a program with a wrong sender address, or a login that was "
-                    "stolen. A single one needs nothing.")
+_GENERAL_HELP = (
+    "If what the other server said does not help you, reach the recipient in another way, or show this notice to {postmaster}.")
+_POSTMASTER_HELP = (
+    "If such notices are many, look at what is sent from here: a program with a wrong sender address, or a login that was "
+    "stolen. A single one needs nothing.")
 
 # What a reader can do, by the end of the status code or by its subject (RFC 3463 3).
 _HELP = {
@@ -42,14 +46,14 @@ _HELP = {
     "4": "The other server could not be reached, or did not finish. If the address is right, send the message again later.",
     "6.7": "This address needs servers that know addresses with letters of all languages, and one on the way does not. Ask the "
            "recipient for an address in plain letters.",
-    "7": "The other server refuses the message by rules of its own. Its administrator can say which; the recipient may ask there.",
+    "7": "The other server refuses the message by rules of its own. Its administrator can say which, and the recipient may ask.",
 }
 
 
 def subject(kind, original, to_postmaster=False):
     """The subject of a notice -> text on one line.  `original`: the header of the message, bytes."""
     told = original_subject(original)
-    start = "Notice not delivered" if to_postmaster else SUBJECTS[kind]
+    start = "Notice not delivered" if to_postmaster else _SUBJECTS[kind]
     return "%s: %s" % (start, told) if told else start
 
 
@@ -88,15 +92,13 @@ def built_in(kind, fates, original, whole, date, host, postmaster, to_postmaster
     `original`: the header of the message, bytes; `whole`: all of the message is attached.  `host`: this server's name.
     `postmaster`: whom to ask, text.  `to_postmaster`: it is for the postmaster, as the sender can't be told (a double bounce).
     """
-    paragraphs = ["This is the mail server %s." % host]
-    told = original_subject(original)
-    if told:
-        paragraphs.append("The subject of the message: %s" % told)
-    paragraphs.append(_SENDER_UNTOLD if to_postmaster else _HAPPENED[kind])
-    paragraphs = ["\n".join(_wrap(paragraph)) for paragraph in paragraphs] + [reason(kind, fates, date)]
-    advice = _advice(kind, fates, postmaster, to_postmaster) + ["%s is attached." % ("The message" if whole else "The message's header")]
-    paragraphs.extend(["\n".join(_wrap(each)) for each in advice])
-    return "\n\n".join(paragraphs) + "\n"
+    happened = _SENDER_UNTOLD if to_postmaster else _HAPPENED[kind]
+    paragraphs = [_wrap("This is the mail server %s." % host), _wrap(happened), [reason(kind, fates, date)]]
+    paragraphs += [_wrap(each) for each in _advice(kind, fates, postmaster, to_postmaster)]
+    paragraphs.append(_wrap("%s is attached. Its subject:" % ("The message" if whole else "The header of the message")))
+    # No line of a stranger's begins where ours do.
+    paragraphs[-1] += _wrap(original_subject(original) or "(none)", "      ")
+    return "\n\n".join(["\n".join(lines) for lines in paragraphs]) + "\n"
 
 
 def _advice(kind, fates, postmaster, to_postmaster):
@@ -133,4 +135,5 @@ def header_text(original):
 
 def _wrap(text, indent=""):
     import textwrap
-    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent,
+                         break_long_words=False, break_on_hyphens=False)

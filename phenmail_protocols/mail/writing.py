@@ -24,8 +24,8 @@ def printable(text):
 def field(name, value, utf8=False):
     """A header field (or one of RFC 3464) -> its folded lines with CRLF, bytes.
 
-    `name` is ours, `value` is text from anywhere.  Without `utf8` each character outside US-ASCII is a question mark.  A word that
-    no line could hold is cut, so that a space comes in.
+    `name` is ours, `value` is text from anywhere.  Without `utf8` each character outside US-ASCII is a question mark.  A word
+    that no line could hold is cut, so that a space comes in.
     """
     value = printable(value)
     if not utf8:

@@ -1,7 +1,8 @@
 """What senders are told: from what the queue knows of a message to a notice in the sender's mailbox.
 
 Decides who reads a notice and what is returned with it; how it looks is `mail.notices`, and bringing it there is `send`'s, for a
-notice is mail like any other.  It knows no spool, no connection and no thread.  RFC 3461 4.3, 5.2 and 6, RFC 3464 2, RFC 5321 6.1.
+notice is mail like any other.  It knows no spool, no connection and no thread.  RFC 3461 4.3, 5.2 and 6, RFC 3464 2,
+RFC 5321 6.1.
 
 Never a bounce for a bounce: notices have the null sender.  What fails with a null sender is told to <postmaster@sender-domain>,
 once: that notice has NOTIFY=NEVER, and a message of the null sender to our postmaster is told to nobody.
@@ -101,7 +102,8 @@ class Reporter:
         envelope = Envelope(None, (Reader(notices.plain(reader), ("NEVER",) if to_postmaster else ()),), smtputf8=notice.smtputf8,
                             body="8BITMIME" if notice.eight_bit else None)
         self._send(envelope, notice.chunks)
-        log.info("%s: told <%s> what was %s: %s", message.identity, reader, kind, ",".join(["<%s>" % str(each.address) for each in recipients]))
+        log.info("%s: told <%s> what was %s: %s", message.identity, reader, kind,
+                 ",".join(["<%s>" % str(each.address) for each in recipients]))
 
     def _host(self):
         return ascii_domain(self._settings().sender_domain)
@@ -115,9 +117,10 @@ class Reporter:
     def _cover(self, kind, message, recipients, reader, to_postmaster):
         """The Message-ID is made of the message, the kind and the recipients: what fails later is another notice."""
         named = "\n".join(sorted([str(each.address) for each in recipients])).encode("utf-8", "replace")
-        identity = "%s.%s.%s" % ("postmaster" if to_postmaster else kind, message.identity, hashlib.sha256(named).hexdigest()[:12])
+        identity = (("postmaster" if to_postmaster else kind), message.identity, hashlib.sha256(named).hexdigest()[:12])
         words = self._settings().bounce
-        return notices.Cover(reader, self._host(), self._postmaster(), identity, "notice" + os.urandom(15).hex(), words.subject, words.warning)
+        return notices.Cover(reader, self._host(), self._postmaster(), "%s.%s.%s" % identity, "notice" + os.urandom(15).hex(),
+                             words.subject, words.warning)
 
     def _fate(self, kind, recipient, now):
         reply = recipient.reply
