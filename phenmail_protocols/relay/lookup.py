@@ -18,7 +18,7 @@ from ..net.address import is_loopback
 _PAYLOAD, _LARGEST_DATAGRAM = 1232, 4096
 
 # The C library takes no more than three from resolv.conf either.
-_SYSTEM_SERVERS, _SYSTEM_TIMEOUT = 3, 10.0
+_SYSTEM_SERVERS, _SYSTEM_TIMEOUT, _PORT = 3, 10.0, 53
 
 # Each server is asked so often; the waits of the rounds are 1, 2 and 3 sixths of all the time that one question has.
 _ROUNDS = 3
@@ -155,13 +155,13 @@ def _need_dnspython():
 
 
 def _system_servers(path):
-    """The name servers of a resolv.conf(5), at port 53."""
+    """The name servers of a resolv.conf(5)."""
     found = []
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
             words = line.split()
             if words[:1] == ["nameserver"] and len(words) > 1:
-                found.append((words[1], 53))
+                found.append((words[1], _PORT))
     return tuple(found[:_SYSTEM_SERVERS])
 
 
@@ -173,7 +173,7 @@ def _query(name, kind):
     import dns.name
     try:
         absolute = dns.name.from_text(name + ".")
-    except (dns.exception.DNSException, UnicodeError):
+    except (dns.exception.DNSException, UnicodeError, struct.error):
         return None
     query = dns.message.make_query(absolute, kind, use_edns=0, payload=_PAYLOAD)
     query.flags |= dns.flags.AD
@@ -249,10 +249,11 @@ def _exactly(sock, size, end):
 
 
 def _response_to(query, wire):
-    """The octets as a message that answers the query; None where they are no message or answer something else."""
+    """The octets as a message that answers the query; None where they are no message or answer something else. A broken record in
+    it hides no others, it is only noted in the message's `errors`."""
     import dns.message
     try:
-        response = dns.message.from_wire(wire)
+        response = dns.message.from_wire(wire, continue_on_error=True)
         return response if query.is_response(response) else None
     except Exception:  # which exceptions a parser has for hostile octets differs from version to version
         return None
@@ -272,6 +273,8 @@ def _understand(response, trusted):
         raise Unanswered("gives an answer that contradicts itself")
     secure = trusted and bool(response.flags & dns.flags.AD)
     name = chain.canonical_name.to_text(omit_final_dot=True).lower()
+    if chain.answer is None and response.errors:
+        raise Unanswered("sends what is not to be read")
     if chain.answer is None:
         ttl = min(chain.minimum_ttl, _negative_ttl(response))
         return ttl, Answer((), rcode == dns.rcode.NOERROR, secure, name)

@@ -11,7 +11,7 @@ import time
 from typing import NamedTuple, Tuple
 
 from ..mail.address import AddressError, ascii_domain
-from ..net.address import normalised
+from ..net.address import is_loopback, normalised
 from .lookup import Lookup, NoDnspython, Unanswered
 from .model import Reply
 
@@ -103,7 +103,7 @@ class Routes:
         others = [ip for ip in ips if not _is_ours(ip, port or self._port, own)]
         if not others:
             raise NoRoute(_loop(host_name))
-        others.sort(key=lambda ip: not _has_way(ip))
+        others.sort(key=lambda ip: _source(ip) is None)
         return Addresses(tuple(others[:_MOST_ADDRESSES]), secure)
 
     def tlsa(self, host_name, port):
@@ -128,7 +128,7 @@ class Routes:
         try:
             return self._lookup.ask(name, kind)
         except Unanswered as error:
-            raise NoRoute(Reply(451, error.enhanced, str(error)))
+            raise NoRoute(_unanswered(error))
 
     def _before_ourselves(self, domain, hosts):
         """The hosts that are nearer to the domain than we are, best first (RFC 5321 section 5.1).  Raises NoRoute."""
@@ -151,7 +151,7 @@ class Routes:
             except NoDnspython as error:
                 if self._by_system:
                     return _by_system(name), False
-                trouble = error
+                raise NoRoute(_unanswered(error))
             except Unanswered as error:
                 trouble = error
                 continue
@@ -159,9 +159,10 @@ class Routes:
                 answers.append(answer)
             if not answer.exists:
                 break
-        if not answers:
-            raise NoRoute(Reply(451, trouble.enhanced, str(trouble)) if trouble else _nowhere(name))
-        return _by_turns(ip for answer in answers for ip in answer.records), all(answer.secure for answer in answers)
+        ips = _by_turns(ip for answer in answers for ip in answer.records)
+        if not ips:
+            raise NoRoute(_unanswered(trouble) if trouble else _nowhere(name))
+        return ips, all(answer.secure for answer in answers)
 
 
 def _ascii(name):
@@ -224,6 +225,10 @@ def _by_system(name):
     return _by_turns(entry[4][0] for entry in found)
 
 
+def _unanswered(error):
+    return Reply(451, error.enhanced, str(error))
+
+
 def _nowhere(name):
     return Reply(550, "5.1.2", "%s has no address" % name)
 
@@ -236,18 +241,15 @@ def _is_ours(ip, port, own):
     """Whether one of our listeners, `own` as (ip, port), is reached there; one on every address is on each of this machine's."""
     if (ip, port) in own:
         return True
-    return any((host, port) in own for host in _EVERYWHERE) and _probe(ip, lambda sock: sock.bind((ip, 0)))
+    return any((host, port) in own for host in _EVERYWHERE) and (is_loopback(ip) or _source(ip) == ip)
 
 
-def _has_way(ip):
-    """Whether this machine would know where to send packets for the address; sends none."""
-    return _probe(ip, lambda sock: sock.connect((ip, 9)))
-
-
-def _probe(ip, attempt):
+def _source(ip):
+    """The address that packets for `ip` would leave from, which is the same where it is this machine's own; None where there is no
+    way. Sends none."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            attempt(sock)
-        return True
+            sock.connect((ip, 9))
+            return sock.getsockname()[0]
     except OSError:
-        return False
+        return None
