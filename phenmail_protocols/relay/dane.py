@@ -62,13 +62,10 @@ def complaint(records, certificate, chain, names, chain_complaint):
         return "the server showed no certificate"
     if any(matches(record, certificate) for record in records if record[0] == DANE_EE):
         return ""
-    found = "no TLSA record matches the server's certificate"
-    for anchor in _anchors(records, chain or ())[:_ANCHORS]:
-        for name in names:
-            found = chain_complaint(chain, anchor, name)
-            if not found:
-                return ""
-    return found
+    found = [chain_complaint(chain, anchor, name) for anchor in _anchors(records, chain or ())[:_ANCHORS] for name in names]
+    if "" in found:
+        return ""
+    return found[0] if found else "no TLSA record matches the server's certificate"
 
 
 def _anchors(records, chain):

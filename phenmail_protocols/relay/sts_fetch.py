@@ -84,9 +84,13 @@ def _get(host, wire):
         kind = response.getheader("Content-Type", "")
         if kind.partition(";")[0].strip().lower() != "text/plain":
             raise ValueError("the policy is %.60r, not text/plain" % kind)
+        if response.length is None and not response.chunked:
+            raise ValueError("the answer does not say where it ends")  # and who cuts the connection would make a shorter policy of it
         body = response.read(LARGEST + 1)
-    if len(body) > LARGEST:
-        raise ValueError("more than %d octets" % LARGEST)
+        if len(body) > LARGEST:
+            raise ValueError("more than %d octets" % LARGEST)
+        if response.length:
+            raise ValueError("the answer is cut off")
     return body
 
 
