@@ -34,9 +34,9 @@ ORDER = {
     "accounts": ("secrets", "sasl", "throttle", "directory", "authorization"),
     "store": ("errors", "model", "maildir", "index", "changes", "mailbox", "account",
               "filestore"),
-    "relay": ("model", "schedule", "spool", "lookup", "routes", "sts", "dane", "policies", "signingkeys", "signing", "sevenbit",
-              "client", "courier", "reports", "agenda", "slots", "attempt", "worker"),
-    "delivery": ("trace", "filters", "agents", "plugins", "router"),
+    "relay": ("model", "schedule", "spool", "lookup", "routes", "sts", "dane", "policies", "signingkeys", "keymaking",
+              "signing", "sevenbit", "client", "courier", "reports", "agenda", "slots", "attempt", "worker"),
+    "delivery": ("answers", "trace", "filters", "agents", "plugins", "mailboxes", "outgoing", "router", "sending"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),
     "pop3": ("grammar", "replies", "session", "commands", "handler"),
@@ -47,7 +47,7 @@ ORDER = {
 
 # Imported where the program can do without, each in one file.
 OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "relay/lookup.py",
-            "dkim": "relay/signing.py", "nacl": "relay/signing.py", "cryptography": ("net/", "relay/signingkeys.py")}
+            "dkim": "relay/signing.py", "nacl": "relay/signing.py", "cryptography": ("net/", "relay/keymaking.py")}
 
 # Imported only below these paths.
 ONLY = {

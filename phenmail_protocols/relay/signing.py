@@ -1,7 +1,7 @@
 """DKIM signatures on what leaves (RFC 6376, RFC 8301, RFC 8463); the only importer of dkimpy.
 
-The body is hashed while it streams in; the rest of a signature needs the header and that hash, never the message.  relaxed/relaxed;
-RSA, and Ed25519 beside it where PyNaCl is there.  Knows nothing of queues and connections.
+A signature needs the header and the body's hash (`bodyhash`), never the message.  relaxed/relaxed; RSA, and Ed25519 beside it
+where PyNaCl is there.  Knows nothing of queues and connections.
 """
 import binascii
 import hashlib
@@ -9,7 +9,6 @@ import importlib.util
 import logging
 import os
 import re
-import stat
 import threading
 import time
 from typing import Callable, Iterable, List, Optional, Tuple
@@ -17,8 +16,9 @@ from typing import Callable, Iterable, List, Optional, Tuple
 from ..config.settings import Relay
 from ..mail import headers
 from ..mail.address import Address, AddressError, Group, ascii_domain, parse_address_list
-from . import signingkeys
-from .signingkeys import BrokenKey
+from . import keymaking, signingkeys
+from .bodyhash import BodyHash  # noqa: F401 (who signs needs both)
+from .signingkeys import BrokenKey, KeyFile
 
 EARLIEST = 1704067200  # 2024-01-01: a clock before it is wrong, and its time would be a lie in the signature
 LINE = 78
@@ -41,130 +41,11 @@ class Unsigned(Exception):
     """Why a message goes out without a signature."""
 
 
-class BodyHash:
-    """SHA-256 of a body in the relaxed form (RFC 6376 section 3.4.4) while it streams by.
-
-    A body without line end at its end gets one, as it does on the wire.  Works on pieces of 64 KB, so that nobody waits for the
-    interpreter's lock for long.
-    """
-
-    __slots__ = ("_hash", "_held", "_empty", "_began", "_open")
-
-    PIECE = 65536
-
-    def __init__(self):
-        self._hash = hashlib.sha256()
-        self._held = b""  # the end of the last piece, whose form what follows decides: nothing, " ", "\r" or " \r"
-        self._empty = 0  # line ends that are hashed only when something follows
-        self._began = False  # something else than line ends came
-        self._open = False  # the last line has no end yet
-
-    def update(self, chunk: bytes) -> None:
-        """The next octets of the body, in wire form, cut anywhere."""
-        for start in range(0, len(chunk), self.PIECE):
-            self._update(self._held + chunk[start:start + self.PIECE])
-
-    def digest(self) -> bytes:
-        """The hash of all that came; more may follow."""
-        whole = self._copy()
-        if whole._open or whole._held:
-            whole._update(whole._held + b"\r\n")
-        if whole._began:
-            whole._hash.update(b"\r\n")
-        return whole._hash.digest()
-
-    def _copy(self):
-        copy = BodyHash()
-        copy._hash, copy._held, copy._empty = self._hash.copy(), self._held, self._empty
-        copy._began, copy._open = self._began, self._open
-        return copy
-
-    def _update(self, data):
-        data = _relaxed_lines(data)
-        held = 0
-        if data.endswith(b"\r"):
-            held = 1
-        if data.endswith(b" ", 0, len(data) - held):
-            held += 1
-        self._held = data[len(data) - held:]
-        text = data[:len(data) - held]
-        ends = _line_ends_at_end(text)
-        if len(text) > 2 * ends:
-            self._fill()
-            self._hash.update(text[:len(text) - 2 * ends] if ends else text)
-            self._empty, self._began = ends, True
-        else:
-            self._empty += ends
-        if text:
-            self._open = not ends
-
-    def _fill(self):
-        while self._empty:
-            now = min(self._empty, self.PIECE)
-            self._hash.update(b"\r\n" * now)
-            self._empty -= now
-
-
-def _relaxed_lines(data):
-    """Runs of blanks are one space, those at line ends go; in passes at the speed of memory, for most pieces need none."""
-    if b"\t" in data:
-        data = data.replace(b"\t", b" ")
-    while b"  " in data:
-        data = data.replace(b"  ", b" ")
-    return data.replace(b" \r\n", b"\r\n")
-
-
-def _line_ends_at_end(text):
-    """How many CRLF the text ends with."""
-    if not text.endswith(b"\r\n"):
-        return 0
-    tail = text[len(text.rstrip(b"\r\n")):].replace(b"\r\n", b"\0")
-    return len(tail) - len(tail.rstrip(b"\0"))
-
-
-class _KeyFile:
-    """A key, parsed once for as long as its file stays the same."""
-
-    def __init__(self, path, read):
-        self.path = path
-        self._read = read
-        self._mark = self._key = None
-        self._lock = threading.Lock()
-
-    def exists(self):
-        return os.path.lexists(self.path)
-
-    def get(self):
-        """The key. Raises OSError (FileNotFoundError: there is none yet), BrokenKey."""
-        found = os.stat(self.path)
-        mark = found.st_mtime_ns, found.st_ino, found.st_size
-        with self._lock:
-            if mark != self._mark:
-                self._mark, self._key = None, self._read(signingkeys.read_file(self.path))
-                self._mark = mark
-            return self._key
-
-    def complaint(self):
-        """What is wrong with the file, if it is there: text or None."""
-        try:
-            mode = os.stat(self.path).st_mode
-            self.get()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            return "%s: the DKIM key can't be read: %s" % (self.path, error.strerror)
-        except BrokenKey as error:
-            return "%s: the DKIM key can't be used: %s; mail goes out without its signature" % (self.path, error)
-        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-            return "%s: others can read the DKIM key and sign in your name: chmod 600" % self.path
-        return None
-
-
 class Signer:
     """Signs what leaves, with the keys of a `settings.Relay`.
 
-    `own_domains()`: the domains that are ours, in any spelling.  `sender_domain`: who signs for all others.  `clock`: epoch seconds.
-    Threads may share it.
+    `own_domains()`: the domains that are ours, in any spelling.  `sender_domain`: who signs for all others.  `clock`: epoch
+    seconds.  Threads may share it.
     """
 
     def __init__(self, relay: Relay, own_domains: Callable[[], Iterable[str]], sender_domain: str,
@@ -173,8 +54,8 @@ class Signer:
         self._sender_domain = _ascii(sender_domain)
         self._clock = clock
         self._selector = _ascii(relay.dkim_selector)
-        self._rsa = _KeyFile(relay.dkim_key, signingkeys.read_rsa)
-        self._ed25519 = _KeyFile(relay.dkim_key + ".ed25519", signingkeys.read_ed25519)
+        self._rsa = KeyFile(relay.dkim_key, signingkeys.read_rsa)
+        self._ed25519 = KeyFile(relay.dkim_key + ".ed25519", signingkeys.read_ed25519)
         self._stopping = threading.Event()
         self._making = None  # type: Optional[threading.Thread]
         self._complained = ""
@@ -202,16 +83,16 @@ class Signer:
     def _make_keys(self):
         try:
             if not self._rsa.exists():
-                self._make(self._rsa, signingkeys.new_rsa(self._stopping), signingkeys.read_rsa)
+                self._make(self._rsa, keymaking.new_rsa(self._stopping), signingkeys.read_rsa)
             if _has_nacl() and not self._ed25519.exists():
-                self._make(self._ed25519, signingkeys.new_ed25519(), signingkeys.read_ed25519)
-        except (OSError, BrokenKey, signingkeys.NoKeyTool) as error:
+                self._make(self._ed25519, keymaking.new_ed25519(), signingkeys.read_ed25519)
+        except (OSError, BrokenKey, keymaking.NoKeyTool) as error:
             if not self._stopping.is_set():
                 _log.error("no DKIM key for %s: %s", self._rsa.path, error)
 
     def _make(self, file, data, read):
         read(data)  # a tool that wrote something else
-        if signingkeys.publish(file.path, data):
+        if keymaking.publish(file.path, data):
             _log.warning("a new DKIM key was made: %s; the DNS has to know it (the word dns prints its record)", file.path)
 
     def public_record(self) -> List[Tuple[str, str]]:
@@ -231,7 +112,7 @@ class Signer:
     def complaints(self) -> List[str]:
         """What `check` says of the keys; a key that isn't there yet is none where it can be made."""
         found = [self._rsa.complaint(), self._ed25519.complaint()]
-        if not self._rsa.exists() and not signingkeys.can_make():
+        if not self._rsa.exists() and not keymaking.can_make():
             found.append("%s: there is no DKIM key, and neither an openssl program nor the Python package cryptography to make it"
                          % self._rsa.path)
         if found[0] is None and self._rsa.exists() and self._rsa.get().bits < signingkeys.RSA_BITS:
@@ -248,7 +129,7 @@ class Signer:
     # Signatures
 
     def domain_for(self, header: bytes, sender: Optional[Address] = None) -> str:
-        """Who signs a message, in A-labels: the domain of From when it is ours, else the envelope sender's, else the sender domain."""
+        """Who signs, in A-labels: the domain of From when it is ours, else the envelope sender's, else the sender domain."""
         own = self._own()
         return _author_domain(header, own) or (
             _ascii(sender.domain) if sender is not None and _ascii(sender.domain) in own else self._sender_domain)
@@ -257,8 +138,8 @@ class Signer:
         """The fields to stand before a message: its signatures, whole lines.
 
         `header`: the block in wire form, with its empty line; `body_digest`: of BodyHash; `sender`: of the envelope.
-        `written_here` False: the message came from outside and goes on. Where its From claims to be ours, nobody has checked that,
-        and it gets no signature.  Out: b"" where none can be made, which is logged; never raises.
+        `written_here` False: the message came from outside and goes on.  Where its From claims to be ours, nobody has checked
+        that, and it gets no signature.  Out: b"" where none can be made, which is logged; never raises.
         """
         try:
             if not written_here and _author_domain(header, self._own()):

@@ -1,4 +1,4 @@
-"""The private keys that sign mail: read, made when there are none, and shown as the DNS publishes them.
+"""The private keys that sign mail: read from their files, and shown as the DNS publishes them.
 
 RSA keys are PEM files, PKCS#1 (RFC 8017 A.1.2) or PKCS#8 (RFC 5958), as old and new versions of openssl write them; Ed25519 keys
 are the 32 octets of their seed in base64, as dkimpy's `dknewkey` writes them, or PKCS#8 (RFC 8410).  The records are those of
@@ -7,15 +7,13 @@ RFC 6376 3.6.1 and RFC 8463.  Knows no message and makes no signature.
 import binascii
 import os
 import re
+import stat
 import threading
-from typing import Any, Mapping, NamedTuple
-
-from ..disk import atomic
+from typing import Mapping, NamedTuple
 
 RSA_BITS = 2048  # RFC 8301 3.2: at least 1024, better 2048; more does not fit into many a provider's form for TXT records
 LEAST_BITS = 1024
 LARGEST_FILE = 65536
-SECONDS_TO_MAKE = 300  # a router's processor looks for primes for a minute
 ED25519_OCTETS = 32
 
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----(.*?)-----END \1PRIVATE KEY-----", re.DOTALL)
@@ -27,10 +25,6 @@ _NUMBERS = ("modulus", "publicExponent", "privateExponent", "prime1", "prime2", 
 
 class BrokenKey(ValueError):
     """A key file that holds no key that signs; str() says what is wrong with it, without its name."""
-
-
-class NoKeyTool(Exception):
-    """Neither the openssl program nor the cryptography package is here to make an RSA key."""
 
 
 class RsaKey(NamedTuple):
@@ -129,6 +123,44 @@ def _base64(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
+class KeyFile:
+    """A key, parsed once for as long as its file stays the same.  `read`: callable(content) -> key, raises BrokenKey."""
+
+    def __init__(self, path, read):
+        self.path = path
+        self._read = read
+        self._mark = self._key = None
+        self._lock = threading.Lock()
+
+    def exists(self):
+        return os.path.lexists(self.path)
+
+    def get(self):
+        """The key. Raises OSError (FileNotFoundError: there is none yet), BrokenKey."""
+        found = os.stat(self.path)
+        mark = found.st_mtime_ns, found.st_ino, found.st_size
+        with self._lock:
+            if mark != self._mark:
+                self._mark, self._key = None, self._read(read_file(self.path))
+                self._mark = mark
+            return self._key
+
+    def complaint(self):
+        """What is wrong with the file, if it is there: text or None."""
+        try:
+            mode = os.stat(self.path).st_mode
+            self.get()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return "%s: the DKIM key can't be read: %s" % (self.path, error.strerror)
+        except BrokenKey as error:
+            return "%s: the DKIM key can't be used: %s; mail goes out without its signature" % (self.path, error)
+        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            return "%s: others can read the DKIM key and sign in your name: chmod 600" % self.path
+        return None
+
+
 # DER, as far as keys need it
 
 
@@ -166,91 +198,3 @@ def _der(tag: int, content: bytes) -> bytes:
 
 def _integer(number: int) -> bytes:
     return _der(_INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "big"))
-
-
-# Making
-
-
-def new_ed25519() -> bytes:
-    """The content of a new key file."""
-    return binascii.b2a_base64(os.urandom(ED25519_OCTETS))
-
-
-def new_rsa(stopping: Any) -> bytes:
-    """The content of a new key file, by the openssl program or the cryptography package.
-
-    `stopping`: a threading.Event; once it is set, the program is ended.  Raises NoKeyTool, or OSError where the program fails.
-    """
-    try:
-        return _by_openssl(stopping)
-    except FileNotFoundError:
-        pass
-    try:
-        return _by_cryptography()
-    except ImportError:
-        raise NoKeyTool("there is neither an openssl program nor the Python package cryptography to make it")
-
-
-def can_make() -> bool:
-    """Whether `new_rsa` finds a tool."""
-    import importlib.util
-    import shutil
-    return shutil.which("openssl") is not None or importlib.util.find_spec("cryptography") is not None
-
-
-def _by_openssl(stopping: Any) -> bytes:
-    import subprocess
-    import time
-    # genrsa is in every version and in LibreSSL; PKCS#1 from the old ones, PKCS#8 since 3.0.
-    process = subprocess.Popen(("openssl", "genrsa", str(RSA_BITS)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL)
-    end = time.monotonic() + SECONDS_TO_MAKE
-    while True:
-        try:
-            output, _ = process.communicate(timeout=0.1)
-            break
-        except subprocess.TimeoutExpired:
-            if stopping.is_set() or time.monotonic() >= end:
-                process.kill()
-                process.communicate()
-                raise OSError("openssl genrsa was ended before it had a key")
-    if process.returncode != 0:
-        raise OSError("openssl genrsa failed with status %d" % process.returncode)
-    return output
-
-
-def _by_cryptography() -> bytes:
-    from cryptography.hazmat import backends
-    from cryptography.hazmat.primitives import serialization as form
-    from cryptography.hazmat.primitives.asymmetric import rsa
-    key = rsa.generate_private_key(65537, RSA_BITS, backends.default_backend())
-    return key.private_bytes(form.Encoding.PEM, form.PrivateFormat.TraditionalOpenSSL, form.NoEncryption())
-
-
-def publish(path: str, data: bytes) -> bool:
-    """Give a new key file its name, durably and whole, mode 0600; False where somebody was quicker: his file stays.
-
-    Raises OSError.
-    """
-    folder, name = os.path.split(os.path.abspath(path))
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    temporary = os.path.join(folder, ".%s.%d.%d.new" % (name, os.getpid(), threading.get_ident()))
-    atomic.write_file(temporary, data, 0o600)
-    try:
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        except OSError:  # a file system without hard links: who makes the empty file may put his key over it
-            try:
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            except FileExistsError:
-                return False
-            os.replace(temporary, path)
-    finally:
-        try:
-            os.unlink(temporary)
-        except FileNotFoundError:
-            pass
-    atomic.sync_directory(folder)
-    return True

@@ -1,14 +1,12 @@
-"""Key files of every make, broken ones, and new ones that replace nothing."""
+"""Key files of every make, and broken ones."""
 
-import os
 import subprocess
-import threading
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.relay import signingkeys
+from phenmail_protocols.relay import keymaking, signingkeys
 from phenmail_protocols.relay.signingkeys import BrokenKey, read_ed25519, read_rsa
 
 from .keys import RSA
@@ -42,7 +40,7 @@ def test_keys_of_this_openssl(program, command):
 
 def test_keys_of_cryptography():
     pytest.importorskip("cryptography")
-    assert read_rsa(signingkeys._by_cryptography()).bits == 2048
+    assert read_rsa(keymaking._by_cryptography()).bits == 2048
 
 
 @pytest.mark.parametrize("command, words", [
@@ -92,10 +90,10 @@ def test_any_file_ends(data, wrapped):
 
 
 def test_ed25519_of_all_makes(program):
-    content = signingkeys.new_ed25519()
+    content = keymaking.new_ed25519()
     assert len(read_ed25519(content)) == 32
     assert read_ed25519(content.rstrip()) == read_ed25519(content)
-    assert content != signingkeys.new_ed25519()
+    assert content != keymaking.new_ed25519()
     try:
         pem = openssl(program, "genpkey", "-algorithm", "ed25519")
     except subprocess.CalledProcessError:
@@ -116,70 +114,3 @@ def test_a_file_that_is_too_large(tmp_path):
     (tmp_path / "key").write_bytes(b"x" * 100000)
     with pytest.raises(BrokenKey):
         signingkeys.read_file(str(tmp_path / "key"))
-
-
-# -- new files ----------------------------------------------------------------------------------------------------------------------
-
-def test_a_new_file(tmp_path):
-    path = str(tmp_path / "new" / "dkim.key")
-    assert signingkeys.publish(path, b"key")
-    assert os.stat(path).st_mode & 0o777 == 0o600
-    assert os.listdir(str(tmp_path / "new")) == ["dkim.key"], "something was left behind"
-
-
-def no_links(*arguments):
-    raise PermissionError("no hard links here")
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_of_many_at_once_one_wins_and_stays(tmp_path, monkeypatch, links):
-    if not links:
-        monkeypatch.setattr(os, "link", no_links)
-    path, start, won = str(tmp_path / "key"), threading.Barrier(8), []
-
-    def publish(number):
-        start.wait(30)
-        if signingkeys.publish(path, b"%d" % number * 1000):
-            won.append(number)
-    threads = [threading.Thread(target=publish, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert len(won) == 1
-    with open(path, "rb") as file:
-        assert file.read() == b"%d" % won[0] * 1000
-    assert os.listdir(str(tmp_path)) == ["key"]
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_what_is_there_stays(tmp_path, monkeypatch, links):
-    if not links:
-        monkeypatch.setattr(os, "link", no_links)
-    (tmp_path / "key").write_bytes(b"old")
-    assert not signingkeys.publish(str(tmp_path / "key"), b"new")
-    assert (tmp_path / "key").read_bytes() == b"old"
-
-
-def test_openssl_first_then_cryptography(monkeypatch):
-    def missing(stopping=None):
-        raise FileNotFoundError
-    monkeypatch.setattr(signingkeys, "_by_openssl", missing)
-    monkeypatch.setattr(signingkeys, "_by_cryptography", lambda: b"made")
-    assert signingkeys.new_rsa(threading.Event()) == b"made"
-
-    def not_there():
-        raise ImportError
-    monkeypatch.setattr(signingkeys, "_by_cryptography", not_there)
-    with pytest.raises(signingkeys.NoKeyTool):
-        signingkeys.new_rsa(threading.Event())
-
-
-def test_a_stop_ends_the_program(program, monkeypatch):
-    """A key of 16384 bits takes minutes; a stop doesn't."""
-    program("openssl")
-    monkeypatch.setattr(signingkeys, "RSA_BITS", 16384)
-    stopping = threading.Event()
-    stopping.set()
-    with pytest.raises(OSError):
-        signingkeys.new_rsa(stopping)
