@@ -1,7 +1,8 @@
 """What TLS a connection to a mail server has to have: nothing (opportunistic), what the domain's MTA-STS policy says, or what the
 server's TLSA records say, which win.
 
-Asks relay.routes and relay.sts, opens no connection to a mail server; relay.client does, and keeps what a Requirement says.
+Asks relay.routes and relay.sts, opens no connection to a mail server; relay.client does, and keeps what a Requirement says, with
+`peer_complaint`.
 Sources: RFC 7435 (opportunistic), RFC 7672 2.2 (when DANE is in force, and what of unusable records), RFC 8461 2 and 5 (MTA-STS).
 """
 
@@ -23,7 +24,7 @@ class Requirement(NamedTuple):
 
     `required`: no mail without TLS.  `verify`: the handshake needs a context that verifies.  `names`: host names of which the certificate
     must have one; the first is the one to tell the server and to verify; none: the host's own, for telling only.  `tlsa`: the records that
-    `dane.complaint` holds the server to after the handshake.  `why`: who demands it, for the log and for replies; "" where nobody does.
+    `peer_complaint` holds the server to after the handshake.  `why`: who demands it, for the log and for replies; "" where nobody does.
     """
     required: bool = False
     verify: bool = False
@@ -109,6 +110,14 @@ class DomainPolicy(object):
         if self._said is None:
             self._said = (self._policies.policy(self._domain),)
         return self._said[0]
+
+
+def peer_complaint(requirement, secure):
+    """Why the server at the other end of a TLS socket, which has shaken hands, is not the one that is required; "" when it is."""
+    if not requirement.tlsa:
+        return ""  # where a verified certificate is required, the handshake verified it
+    return dane.complaint(requirement.tlsa, tlsclient.peer_certificate(secure), tlsclient.peer_chain(secure), requirement.names,
+                          tlsclient.chain_complaint)
 
 
 def dane_note():
