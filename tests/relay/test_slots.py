@@ -1,0 +1,186 @@
+"""Whose turn it is: limits, order, and what the dead and the slow may not take from the living."""
+import pytest
+
+from phenmail_protocols.relay.agenda import Agenda
+from phenmail_protocols.relay.model import Reply
+from phenmail_protocols.relay.slots import LONG, REMEMBERED, SLICE, Slots
+
+LATER = Reply(451, "4.4.1", "nobody there")
+
+
+class Queue:
+    """An agenda with slots, and messages by the dozen."""
+
+    def __init__(self, connections=20, per_destination=2):
+        self.agenda = Agenda(lambda line: self.slots.queue(line))
+        self.slots = Slots(self.agenda.take, connections, per_destination)
+        self.number = 0
+
+    def add(self, name, count=1):
+        for _ in range(count):
+            self.number += 1
+            self.agenda.place("m%06d" % self.number, {name: 0.0}, 1.0)
+        return self.line(name)
+
+    def line(self, name):
+        return self.agenda._lines[name]
+
+    def choose_all(self, tick=0.0):
+        return list(iter(lambda: self.slots.choose(tick), None))
+
+    def end(self, slot):
+        """The slot's message is done, and the slot given back."""
+        self.agenda.finish(slot.line, slot.identity, {}, 1.0)
+        self.slots.release(slot)
+        self.agenda.prune(slot.line)
+
+
+def names(slots):
+    return [slot.line.name for slot in slots]
+
+
+def test_so_many_to_one_destination_and_in_all():
+    queue = Queue(connections=5, per_destination=2)
+    for name in "abcd":
+        queue.slots.trust(name)
+        queue.add(name, 9)
+    used = queue.choose_all()
+    assert names(used) == ["a", "b", "c", "d", "a"], "each in its turn"
+    assert len(queue.slots) == 5
+    queue.end(used[0])
+    assert names(queue.choose_all()) == ["b"], "a has just had one"
+
+
+def test_no_second_connection_for_nothing():
+    queue = Queue()
+    queue.add("a")
+    assert names(queue.choose_all()) == ["a"]
+    queue.add("a")
+    assert names(queue.choose_all()) == ["a"]
+    queue.add("a")
+    assert queue.choose_all() == []
+
+
+def test_who_comes_late_has_a_turn_before_who_had_one():
+    queue = Queue(connections=1, per_destination=1)
+    queue.add("big", 100)
+    queue.add("late")
+    seen = []
+    for _ in range(4):
+        slot, = queue.choose_all()
+        seen.append(slot.line.name)
+        queue.end(slot)
+    assert seen == ["big", "late", "big", "big"]
+
+
+def test_doubtful_destinations_have_half():
+    queue = Queue(connections=8)
+    for number in range(10):
+        queue.add("dead%d" % number, 3).fail(LATER, 1.0, True)
+        queue.slots.queue(queue.line("dead%d" % number))
+    # They were queued as unknown ones, before they failed.
+    assert len(queue.choose_all()) == 4
+    for number in range(10):
+        queue.slots.trust("live%d" % number)
+        queue.add("live%d" % number)
+    assert names(queue.choose_all()) == ["live0", "live1", "live2", "live3"]
+
+
+def test_unknown_destinations_leave_room_for_those_that_answered():
+    queue = Queue(connections=8)
+    for number in range(10):
+        queue.add("unknown%d" % number)
+    assert len(queue.choose_all()) == 6
+    queue.slots.trust("live")
+    queue.add("live", 5)
+    assert names(queue.choose_all()) == ["live", "live"]
+
+
+def test_who_runs_for_long_is_doubtful():
+    queue = Queue(connections=4)
+    for name in ("a", "b", "c"):
+        queue.slots.trust(name)
+        queue.add(name, 1)
+    slow = queue.choose_all(0.0)
+    assert len(slow) == 3
+    queue.add("dead").fail(LATER, 1.0, False)
+    assert queue.choose_all(LONG + 1) == [], "three of four are slow: nothing is left for who failed"
+    queue.add("new")
+    assert queue.choose_all(LONG + 1) == []
+    queue.end(slow[0])
+    queue.end(slow[1])
+    assert names(queue.choose_all(LONG + 1)) == ["dead", "new"]
+
+
+def test_one_looks_for_a_destination_that_is_down():
+    queue = Queue()
+    line = queue.add("a", 9)
+    first, second = queue.choose_all()
+    line.fail(LATER, 1.0, True)
+    assert queue.slots.is_over(first, 0.0), "there are two, and one is enough"
+    queue.end(second)
+    assert not queue.slots.is_over(first, 0.0)
+    assert queue.choose_all() == []
+    line.answer(2.0)
+    queue.slots.queue(line)
+    assert names(queue.choose_all()) == ["a"]
+
+
+def test_a_slot_is_given_back_after_a_while_only_for_somebody_who_may_have_it():
+    queue = Queue(connections=2, per_destination=1)
+    queue.slots.trust("a")
+    queue.add("a", 9)
+    queue.add("dead").fail(LATER, 1.0, False)
+    a, dead = queue.choose_all()
+    assert not queue.slots.is_over(a, SLICE), "nobody waits"
+    queue.add("dead2").fail(LATER, 1.0, False)
+    queue.slots.queue(queue.line("dead2"))
+    assert not queue.slots.is_over(a, SLICE), "who waits may not have it: half of the slots are with the dead"
+    assert queue.slots.is_over(dead, SLICE)
+    queue.slots.trust("b")
+    queue.add("b")
+    assert not queue.slots.is_over(a, SLICE - 1)
+    assert queue.slots.is_over(a, SLICE)
+
+
+@pytest.mark.parametrize("connections", [1, 2, 3])
+def test_few_slots_serve_everybody(connections):
+    queue = Queue(connections=connections)
+    queue.add("new")
+    queue.add("dead").fail(LATER, 1.0, True)
+    queue.slots.trust("live")
+    queue.add("live")
+    served = []
+    for _ in range(3):
+        slot = queue.slots.choose(0.0)
+        served.append(slot.line.name)
+        queue.end(slot)
+    assert sorted(served) == ["dead", "live", "new"]
+
+
+def test_a_message_that_was_put_off_costs_no_slot():
+    queue = Queue()
+    queue.agenda.place("m", {"a": 0.0}, 1.0)
+    queue.agenda.place("m", {"a": 9.0}, 1.0)
+    assert queue.choose_all() == []
+    queue.agenda.promote(9.0)
+    assert names(queue.choose_all()) == ["a"]
+
+
+def test_trust_is_bounded():
+    queue = Queue()
+    for number in range(2 * REMEMBERED):
+        queue.slots.trust(str(number))
+    assert len(queue.slots._trusted) == REMEMBERED
+
+
+def test_ten_thousand_dead_destinations_are_chosen_from_quickly():
+    """No turn looks at all that wait."""
+    queue = Queue()
+    for number in range(10000):
+        queue.add("dead%d" % number).fail(LATER, 1.0, True)
+    looked = []
+    queue.slots._class = (lambda ask: lambda line: looked.append(line) or ask(line))(queue.slots._class)
+    for _ in range(2000):
+        queue.end(queue.slots.choose(0.0))
+    assert len(looked) < 40000
