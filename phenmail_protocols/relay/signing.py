@@ -5,7 +5,6 @@ where PyNaCl is there.  Knows nothing of queues and connections.
 """
 import binascii
 import hashlib
-import importlib.util
 import logging
 import os
 import re
@@ -22,6 +21,7 @@ from .signingkeys import BrokenKey, KeyFile
 
 EARLIEST = 1704067200  # 2024-01-01: a clock before it is wrong, and its time would be a lie in the signature
 LINE = 78
+SECONDS_BETWEEN_TRIES = 600.0
 MOST_FIELDS = 100  # signed of one header: what a header repeats more often than this is nonsense
 
 # RFC 6376 section 5.4.1, what MIME and RFC 8058 add, and Sender; each as often as it is there.
@@ -32,6 +32,8 @@ SIGNED = (b"from", b"sender", b"reply-to", b"subject", b"date", b"message-id", b
           b"list-archive")
 # Signed once more than it is there: a second one, added on the way, breaks the signature (RFC 6376 section 8.15).
 OVERSIGNED = b"from"
+
+_PATIENCE = 30.0  # seconds; a small machine takes some for a key
 
 _BLANKS = re.compile(rb"[ \t]+")
 _log = logging.getLogger("phenmail.relay")
@@ -57,35 +59,48 @@ class Signer:
         self._rsa = KeyFile(relay.dkim_key, signingkeys.read_rsa)
         self._ed25519 = KeyFile(relay.dkim_key + ".ed25519", signingkeys.read_ed25519)
         self._stopping = threading.Event()
+        self._lock = threading.Lock()
         self._making = None  # type: Optional[threading.Thread]
+        self._not_before = 0.0
+        self._nacl = None  # type: Optional[bool]
         self._complained = ""
 
     # Keys
 
     def ensure_key(self) -> Optional[threading.Thread]:
-        """Make the keys that are missing, in a thread of its own: that thread, or None where none is missing.
+        """Make the keys that are missing, in a thread of its own: that thread, or None where there is nothing to make.
 
-        A file that is there, whatever it holds, is never replaced.
+        A file that is there, whatever it holds, is never replaced.  Cheap enough to be called for each message; what failed is
+        tried again after a while.
         """
-        if self._making is None or not self._making.is_alive():
+        with self._lock:
+            if self._making is not None and self._making.is_alive():
+                return self._making
             self._making = None
-            if not self._rsa.exists() or (_has_nacl() and not self._ed25519.exists()):
+            if self._missing() and not self._stopping.is_set() and time.monotonic() >= self._not_before:
+                self._not_before = time.monotonic() + SECONDS_BETWEEN_TRIES
                 self._making = threading.Thread(target=self._make_keys, name="phenmail-dkim-key", daemon=True)
                 self._making.start()
-        return self._making
+            return self._making
 
     def close(self, seconds: float = 5.0) -> None:
         """Give up making a key that isn't there yet; the next start makes it."""
         self._stopping.set()
-        if self._making is not None:
-            self._making.join(seconds)
+        with self._lock:
+            making = self._making
+        if making is not None:
+            making.join(seconds)
+
+    def _missing(self):
+        return [file for file in (self._rsa, self._ed25519) if not file.exists() and (file is self._rsa or self._has_nacl())]
 
     def _make_keys(self):
         try:
-            if not self._rsa.exists():
-                self._make(self._rsa, keymaking.new_rsa(self._stopping), signingkeys.read_rsa)
-            if _has_nacl() and not self._ed25519.exists():
-                self._make(self._ed25519, keymaking.new_ed25519(), signingkeys.read_ed25519)
+            for file in self._missing():
+                if file is self._rsa:
+                    self._make(file, keymaking.new_rsa(self._stopping), signingkeys.read_rsa)
+                else:
+                    self._make(file, keymaking.new_ed25519(), signingkeys.read_ed25519)
         except (OSError, BrokenKey, keymaking.NoKeyTool) as error:
             if not self._stopping.is_set():
                 _log.error("no DKIM key for %s: %s", self._rsa.path, error)
@@ -103,7 +118,7 @@ class Signer:
         except (OSError, BrokenKey):
             pass
         try:
-            if _has_nacl():
+            if self._has_nacl():
                 found.append((self._second_selector, signingkeys.ed25519_record(_ed25519_public(self._ed25519.get()))))
         except (OSError, BrokenKey):
             pass
@@ -118,9 +133,16 @@ class Signer:
         if found[0] is None and self._rsa.exists() and self._rsa.get().bits < signingkeys.RSA_BITS:
             found.append("%s: the DKIM key has only %d bits (RFC 8301 asks for %d)" % (
                 self._rsa.path, self._rsa.get().bits, signingkeys.RSA_BITS))
-        if self._ed25519.exists() and not _has_nacl():
+        if self._ed25519.exists() and not self._has_nacl():
             found.append("%s: PyNaCl is not installed: this key signs nothing" % self._ed25519.path)
         return [complaint for complaint in found if complaint]
+
+    def _has_nacl(self):
+        """Whether PyNaCl is here; looked for once, and loaded by the first signature only."""
+        if self._nacl is None:
+            import importlib.util
+            self._nacl = importlib.util.find_spec("nacl") is not None
+        return self._nacl
 
     @property
     def _second_selector(self):
@@ -176,7 +198,10 @@ class Signer:
         return [b" t=%d;" % now] if now >= EARLIEST else []
 
     def _rsa_sign(self):
-        """callable(hash object) -> octets."""
+        """callable(hash object) -> octets.  A key that is just being made is waited for."""
+        making = self._making
+        if making is not None:
+            making.join(_PATIENCE)
         try:
             key = self._rsa.get()
         except FileNotFoundError:
@@ -201,10 +226,6 @@ class Signer:
 def _ed25519_public(seed):
     from nacl.signing import SigningKey
     return SigningKey(seed).verify_key.encode()
-
-
-def _has_nacl():
-    return importlib.util.find_spec("nacl") is not None
 
 
 def _ascii(domain):
