@@ -8,25 +8,26 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from typing import NamedTuple
 
 from . import __version__
-from .accounts import words
+from .accounts import secrets, words
 from .accounts.directory import Directory
 from .config import loader
 from .config.root import Root
 from .config.settings import listeners
 from .delivery.router import Router
+from .delivery.sending import MailRefused, Sending
 from .disk.locks import FileLock, LockTimeout
 from .imap import handler as imap_handler
 from .imap.session import Server as ImapServer
-from .mail.address import Address
-from .mail.envelope import Envelope, Recipient
 from .net import listener as net_listener
 from .net import tls
 from .net.errors import CertificateError
 from .net.gate import Gate
 from .pop3 import handler as pop3_handler
+from .relay.service import Relay
 from .smtp import handler as smtp_handler
 from .store.filestore import FileStore
 
@@ -45,16 +46,11 @@ _EMBEDDED_SECTIONS = {
 _log = logging.getLogger("phenmail")
 
 
+__all__ = ["AlreadyRunning", "Listening", "MailRefused", "MailServer"]
+
+
 class AlreadyRunning(Exception):
     """Another server holds the root folder."""
-
-
-class MailRefused(Exception):
-    """A message was not taken; ``outcomes`` has an answer a recipient."""
-
-    def __init__(self, text, outcomes=()):
-        super().__init__(text)
-        self.outcomes = outcomes
 
 
 class Listening(NamedTuple):
@@ -94,7 +90,8 @@ class MailServer:
         self._named = []
         self._stopping = threading.Event()
         self._keeper = None
-        self.store = self.directory = self.router = None
+        self.store = self.directory = self.router = self.relay = None
+        self._sending = None
         self.certificates = None
         self.no_certificate = ""  # why there is none
         # As at the start, whoever it runs as when it rereads its settings.
@@ -182,12 +179,14 @@ class MailServer:
         self._stopping.clear()
         for listener in self._listeners:
             listener.start()
+        self.relay.start()
         self._keeper = threading.Thread(
             target=self._keep_certificate, name="phenmail-keeper", daemon=True)
         self._keeper.start()
 
     def stop(self, seconds=5.0):
         """Say goodbye to everybody and end all threads within ``seconds``."""
+        end = time.monotonic() + seconds
         self._stopping.set()
         if self.directory is not None:
             self.directory.close()
@@ -195,6 +194,9 @@ class MailServer:
         if left:
             _log.error("threads that did not end: %s", left)
         self._listeners, self._named = [], []
+        if self.relay is not None:
+            self.relay.stop(max(0.5, end - time.monotonic()))
+            self.relay = self._sending = None
         if self.store is not None:
             self.store.close()
             self.store = None
@@ -227,7 +229,17 @@ class MailServer:
         limits = self.settings.limits
         self.store = FileStore(reserve=limits.disk_reserve)
         self.directory = self._directory()
-        self.router = Router(self.directory, self.store)
+        self.relay = Relay(
+            lambda: self.directory.settings, self.root.mail_system,
+            self._public_addresses,
+            lambda *notice: self._sending.keep_notice(*notice),
+            secrets.unobscure,
+            # Tests start many of these: a key is made when mail leaves.
+            make_keys=self._temporary is None)
+        self.router = Router(
+            self.directory, self.store, self.relay.queue, self.relay.signer)
+        self.router.notify = self.relay.reporter.delivered
+        self._sending = Sending(self.router)
         self._gate = Gate(limits.connections, limits.connections_per_address)
 
     # Certificate
@@ -321,43 +333,27 @@ class MailServer:
     # Sending
 
     def send_mail(self, sender, recipients, message):
-        """Deliver a message to local recipients.
+        """Send a message; the answer is a list of the ids under which it
+        waits in the queue, empty where all its recipients are users here.
 
-        ``sender``: an address, "" for none, None for postmaster;
-        ``recipients``: an address or several; ``message``: bytes, str or an
-        ``email.message.Message``. Raises MailRefused with an answer for each
-        recipient when one isn't taken, AddressError for nonsense.
+        ``sender``: an address, "" for none (no bounces then), None for the
+        smarthost's user name, else postmaster; ``recipients``: an address or
+        several, here or elsewhere; ``message``: bytes, str or an
+        ``email.message.Message``; missing fields are added.
+
+        It is on the disk when this returns. Raises MailRefused, with an
+        answer for each recipient, when one isn't taken (the others have it
+        then); TypeError or ValueError (AddressError is one) for nonsense.
         """
-        if sender is None:
-            sender = "postmaster@" + self.settings.sender_domain
-        if isinstance(recipients, str):
-            recipients = [recipients]
-        envelope = Envelope(
-            Address.parse(sender) if sender else None,
-            tuple(Recipient(Address.parse(address), (), None)
-                  for address in recipients), None, None, True, "8BITMIME")
-        incoming = self.router.begin(envelope, None)
-        try:
-            incoming.write(_wire(message))
-            outcomes = incoming.finish(apart=True)
-        except BaseException:
-            incoming.abort()
-            raise
-        refused = [outcome for outcome in outcomes if outcome.code >= 400]
-        if refused:
-            raise MailRefused("; ".join(
-                "%s: %s" % (outcome.recipient, outcome.text)
-                for outcome in refused), outcomes)
-        return outcomes
+        if self._sending is None:
+            raise RuntimeError("the server is not running")
+        return self._sending.send_mail(sender, recipients, message)
 
-
-def _wire(message):
-    """The message's octets with CRLF line ends."""
-    if hasattr(message, "as_bytes"):
-        message = message.as_bytes()
-    elif isinstance(message, str):
-        message = message.encode("utf-8")
-    return message.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    def _public_addresses(self):
+        """(ip, port) of the public listeners, by which loops are found."""
+        return frozenset(listener.server_address[:2]
+                         for listener in self._listeners
+                         if listener.name == "smtp")
 
 
 def _holder(path):

@@ -44,14 +44,17 @@ NOT_YOURS = Answer(550, "5.7.1", "This is not one of your addresses")
 LOG_IN_FIRST = Answer(550, "5.7.1", "Mail from this domain is taken from its users only, log in first")
 NO_RELAY = Answer(550, "5.7.1", "Relaying is denied, this address is not of this server")
 RELAY_CLOSED = Answer(550, "5.7.1", "This server does not relay to other servers")
-NOT_RELAYED_YET = Answer(451, "4.3.2", "This server can not send to other servers yet")
+NO_QUEUE = Answer(451, "4.3.2", "This server can not send to other servers now, try again later")
+NO_SUCH_DOMAIN = Answer(553, "5.1.2", "There can be no such domain, name@domain.example was expected")
 NOT_TAKEN_YET = Answer(450, "4.3.2", "Mail for this address can not be handed on yet")
 UNKNOWN = Answer(550, "5.1.1", "There is no such address here")
 DISABLED = Answer(550, "5.2.1", "This address is disabled")
 BROKEN = Answer(451, "4.3.5", "The settings of this address can not be read, try again later")
 
+NO_SPACE = Answer(452, "4.3.1", "There is no room left on the disk, try again later")
+
 _STORE = (
-    (errors.NoSpace, Answer(452, "4.3.1", "There is no room left on the disk, try again later")),
+    (errors.NoSpace, NO_SPACE),
     (errors.TooBig, Answer(552, "5.3.4", "The message is larger than what is kept here")),
     (errors.InUse, Answer(451, "4.2.0", "The mailbox is in use, try again later")),
     (errors.StoreError, FAILED),

@@ -9,16 +9,18 @@ What is promised ("All or told", "Accepted means kept"):
 
 1. 250 for a recipient only after the store's `deliver` returned for it: its file
    and its directory are on the disk.
-2. Nothing becomes visible in any mailbox before every copy is whole and synced.
-   So a full disk, a loop, an oversize header or a lost connection leave nothing.
-3. Recipients whose addresses end in one folder with one tag share one copy, whose
-   Delivered-To is the first of them; each of them has its own answer.  Another tag
-   is another copy, since filters may file it elsewhere.
+   Recipients elsewhere: only after the queue's `commit` returned.
+2. Nothing becomes visible in any mailbox, nor leaves, before every copy is whole and
+   synced.  So a full disk, a loop, an oversize header or a lost connection leave nothing.
+3. Recipients whose addresses end in one folder with one tag share one copy; each of
+   them has its own answer.  Another tag is another copy, since filters may file it
+   elsewhere.  All recipients elsewhere share one message of the queue.
 4. Where the sender gets one answer for all (SMTP) and a mailbox fails while others
    have the message already (a rename or an index row failed, although the bytes are
    safe), delivery stops there and the answer is temporary: the sender repeats for
    all, and those who have it get it twice.  Stopping at once keeps these few; going
-   on would add to them, and 250 would lose mail.  Where each recipient has its own
+   on would add to them, and 250 would lose mail.  The queue comes last: what is repeated
+   is repeated here, and not to strangers.  Where each recipient has its own
    answer (LMTP, `finish(apart=True)`), each is delivered for itself.
 """
 import itertools
@@ -31,6 +33,8 @@ from ..mail.address import ascii_domain
 from ..store.errors import StoreError
 from . import answers, submission, trace
 from .answers import Answer, Outcome, Refused
+from .mailboxes import Mailboxes
+from .outgoing import Outgoing
 
 # A header block is held back until it is whole, up to this size.
 HEADER_LIMIT = 256 * 1024
@@ -40,6 +44,8 @@ MAILBOXES_A_MESSAGE = 100
 
 _END = b"\r\n\r\n"
 _REFUSALS = {"disabled": answers.DISABLED, "unknown": answers.UNKNOWN, "broken": answers.BROKEN}
+# RFC 6761 6.4, RFC 2606: nobody will ever have a name there.
+_NEVER = ".invalid"
 
 log = logging.getLogger("phenmail.delivery")
 
@@ -47,16 +53,22 @@ log = logging.getLogger("phenmail.delivery")
 class Router:
     """Knows where addresses end, and brings messages there.  Any thread may call it."""
 
-    # Notices of success (RFC 3461) are not sent by this router, so nobody may promise them.
-    notifies = False
-
-    def __init__(self, directory, store, clock=time.time):
+    def __init__(self, directory, store, queue=None, signer=None, clock=time.time):
         """`directory`: accounts.directory.Directory, whose settings are the ones in force; `store`:
-        store.filestore.FileStore; `clock()` gives epoch seconds."""
+        store.filestore.FileStore; `queue`: relay.spool.Spool, None where nothing can leave; `signer`:
+        relay.signing.Signer or None; `clock()` gives epoch seconds."""
         self.directory = directory
         self.store = store
+        self.queue = queue
+        self.signer = signer
+        self.notify = None  # relay.reports.Reporter.delivered; None: nobody is told of success
         self.stamp = trace.Stamp(clock)
         self._numbers = itertools.count(int.from_bytes(os.urandom(3), "big"))
+
+    @property
+    def notifies(self):
+        """Whether notices of success (RFC 3461) are sent, so that they may be promised."""
+        return self.notify is not None
 
     @property
     def host(self):
@@ -72,20 +84,30 @@ class Router:
             return None if self.directory.may_send_as(account, address) else answers.NOT_YOURS
         return None if self.directory.resolve(address).kind == "remote" else answers.LOG_IN_FIRST
 
-    def recipient(self, address, account=None):
-        """Where mail for an address goes -> a Destination of kind "mailbox", or an Answer that refuses.
+    def recipient(self, address, account=None, own=False):
+        """Where mail for an address goes -> a Destination of kind "mailbox" or "remote", or an Answer that refuses.
 
-        `account`: the accounts.directory.Account of who is logged in, or None.
+        `account`: the accounts.directory.Account of who is logged in, or None.  `own`: it is this server itself that
+        sends, or the program that holds it; they may send anywhere.
         """
         destination = self.directory.resolve(address)
         kind = destination.kind
         if kind == "mailbox":
             return destination
         if kind == "remote":
+            return self._elsewhere(destination, account, own)
+        return _REFUSALS.get(kind, answers.NOT_TAKEN_YET)
+
+    def _elsewhere(self, destination, account, own):
+        if not own:
             if account is None:
                 return answers.NO_RELAY
-            return answers.RELAY_CLOSED if self.directory.settings.relay is None else answers.NOT_RELAYED_YET
-        return _REFUSALS.get(kind, answers.NOT_TAKEN_YET)
+            if self.directory.settings.relay is None:
+                return answers.RELAY_CLOSED
+        domain = destination.address.domain
+        if domain[:1] != "[" and ("." not in domain.strip(".") or domain.endswith(_NEVER)):
+            return answers.NO_SUCH_DOMAIN
+        return destination if self.queue is not None else answers.NO_QUEUE
 
     def begin(self, envelope, origin=None, destinations=None, submitter=None):
         """A message comes -> Incoming.
@@ -96,19 +118,19 @@ class Router:
         whose mail program sends this; its message is completed and its author checked (RFC 6409).
         """
         if destinations is None:
-            destinations = [self.recipient(each.address, submitter) for each in envelope.recipients]
+            destinations = [self.recipient(each.address, submitter, origin is None) for each in envelope.recipients]
         return Incoming(self, envelope, origin, destinations, submitter)
 
     def identity(self):
-        """A new name for a message, for Received, logs and answers -> bytes; unique on this host."""
+        """A new name for a message, for Received, logs, the queue and answers -> bytes; unique on this host."""
         return b"%x.%x" % (self.stamp.now()[0], next(self._numbers))
 
 
 class Incoming:
     """One message on its way in.  One thread; ends with `finish` or `abort`."""
 
-    __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_complete", "_keys", "_targets",
-                 "_answers", "_held", "_failure", "_first", "_staged", "_shared_from", "_looping")
+    __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_complete", "_keys", "_ends",
+                 "_mailboxes", "_outgoing", "_held", "_failure", "_opened", "_header", "_told_of_success")
 
     def __init__(self, router, envelope, origin, destinations, submitter):
         self.size = 0  # octets of the message so far, as it came
@@ -119,31 +141,35 @@ class Incoming:
         self._submitter = submitter
         self._complete = submitter is not None or origin is None
         self._held = bytearray()  # the header block, until it is whole
+        self._opened = False
+        self._header = b""  # kept for notices of success only
+        self._told_of_success = router.notifies and any("SUCCESS" in each.notify for each in envelope.recipients)
         self._failure = None  # Answer for all who have none yet
-        self._answers = {}  # key -> Answer
-        self._targets = {}  # key -> (Destination, the address for Delivered-To)
-        self._keys = []  # one for each recipient
-        self._first = None  # key of the copy that the message streams into
-        self._staged = None  # that copy
-        self._shared_from = 0  # where in its file begins what all copies share
-        self._looping = ()
-        for recipient, destination in zip(envelope.recipients, destinations):
-            self._add(recipient.address, destination)
+        name = self.identity.decode("ascii")
+        self._mailboxes = Mailboxes(router.store, envelope.sender, name)
+        self._outgoing = Outgoing(router.queue, router.signer if self._complete else None, envelope, name)
+        self._keys = [self._add(recipient, destination)
+                      for recipient, destination in zip(envelope.recipients, destinations)]
+        self._ends = [end for end in (self._mailboxes, self._outgoing) if len(end)]
 
-    def _add(self, address, destination):
+    def _add(self, recipient, destination):
+        """-> what `_answer` knows the recipient by: an Answer, a key of the mailboxes, or None (the queue)."""
         if isinstance(destination, Answer):
-            key = (None, address)  # no folder is None
-            self._answers[key] = destination
-        else:
-            key = (destination.folder, destination.tag)
-            if key not in self._targets:
-                self._targets[key] = (destination, address)
-        self._keys.append(key)
+            return destination
+        if destination.kind == "remote":
+            self._outgoing.add(recipient)
+            return None
+        return self._mailboxes.add(destination, recipient.address)
+
+    @property
+    def is_queued(self):
+        """After `finish`: whether it waits in the queue, under its identity, for somebody elsewhere."""
+        return self._outgoing.answer is not None
 
     def write(self, data):
         """Take the next octets, CRLF line ends, any cut.  Raises nothing: what fails is told by `finish`."""
         self.size += len(data)
-        if self._failure is None and self._targets:
+        if self._failure is None and self._ends:
             self._guarded(self._take, data)
 
     def _guarded(self, action, *arguments):
@@ -165,8 +191,9 @@ class Incoming:
         self._failure = answer
 
     def _take(self, data):
-        if self._staged is not None:
-            self._staged.write(data)
+        if self._opened:
+            for end in self._ends:
+                end.write(data)
             return
         held = self._held
         searched = max(0, len(held) - 3)
@@ -180,7 +207,7 @@ class Incoming:
             self._open(bytes(held), b"")
 
     def _open(self, header, body):
-        """The header block is there: check it, and begin the first copy."""
+        """The header block is there: check it, and begin the copies."""
         self._held = bytearray()
         if not _begins_with_field(header):
             # RFC 5322 2.1: without an empty line, text that has no header would be read as part of ours.
@@ -188,23 +215,20 @@ class Incoming:
         lowered = header.lower()
         if trace.hops(lowered) > trace.MOST_HOPS:
             raise Refused(answers.LOOP)
-        self._look_for_loops(lowered)
+        if self._mailboxes:
+            self._mailboxes.look_for_loops(lowered)
         date = self._router.stamp.now()[1]
         header = self._completed(header, lowered, date)
-        self._first = next(iter(self._targets))
-        self._staged = self._stage(self._first)
-        self._shared_from = self._staged.file_size
         recipients = self._envelope.recipients
         only = recipients[0].address if len(recipients) == 1 else None
-        received = trace.received(self._origin, self._router.host, self.identity, only, date)
-        self._staged.write(b"".join((received, header, body)))
-
-    def _look_for_loops(self, lowered):
-        if b"delivered-to:" in lowered:
-            self._looping = {key for key, (_, address) in self._targets.items()
-                             if trace.delivered_already(lowered, address)}
-            if len(self._looping) == len(self._targets):
-                raise Refused(answers.LOOP)
+        header = trace.received(self._origin, self._router.host, self.identity, only, date) + header
+        self._opened = True
+        if self._told_of_success:
+            self._header = header
+        for end in self._ends:
+            end.open(header)
+            if body:
+                end.write(body)
 
     def _completed(self, header, lowered, date):
         if self._complete:
@@ -217,23 +241,12 @@ class Incoming:
     def _may_write_as(self, address):
         return self._router.directory.may_send_as(self._submitter, address)
 
-    def _stage(self, key):
-        """A new copy that holds what is its recipient's own -> store Staged."""
-        destination, address = self._targets[key]
-        staged = self._router.store.account(destination.folder).stage()
-        try:
-            staged.write(trace.return_path(self._envelope.sender) + trace.delivered_to(address))
-        except BaseException:
-            staged.discard()
-            raise
-        return staged
-
     def finish(self, apart=False):
         """The message is whole: keep it -> list of Outcome, one for each recipient in order.
 
         `apart`: each recipient has its own answer (LMTP); otherwise those that could be delivered share theirs.
         """
-        if self._failure is None and self._targets:
+        if self._failure is None and self._ends:
             self._guarded(self._keep, apart)
             self.abort()
         outcomes = [Outcome(recipient.address, *self._answer(key))
@@ -243,71 +256,37 @@ class Incoming:
         return outcomes
 
     def _answer(self, key):
-        answer = self._answers.get(key)
+        if isinstance(key, Answer):
+            return key
+        answer = self._outgoing.answer if key is None else self._mailboxes.answers.get(key)
         return answer or self._failure or answers.FAILED
 
     def _keep(self, apart):
-        if self._staged is None:
+        if not self._opened:
             self._open(bytes(self._held), b"")
-        if self._staged.has_nul:
-            raise Refused(answers.HAS_NUL)
-        if self._looping and not apart:
-            raise Refused(answers.LOOP)
-        copies = {self._first: self._staged}
+        for end in self._ends:
+            end.prepare(apart)
+        if self._mailboxes:
+            self._mailboxes.deliver(Answer(250, "2.0.0", "Ok, kept as %s" % self.identity.decode("ascii")), apart)
+        if self._outgoing and (apart or not self._mailboxes.stopped):
+            self._outgoing.commit(self._router.stamp.now()[0])
+        if self._told_of_success:
+            self._tell()
+
+    def _tell(self):
+        """RFC 3461 5.2.6: who asked for it is told what arrived in a mailbox.  The message itself is safe already."""
+        readers = [recipient for recipient, key in zip(self._envelope.recipients, self._keys)
+                   if key is not None and self._answer(key).code == 250]
         try:
-            if len(self._targets) > 1:
-                self._copy(copies, apart)
-            self._deliver(copies, apart)
-        finally:
-            for staged in copies.values():
-                staged.discard()
-
-    def _copy(self, copies, apart):
-        """A copy for every other mailbox, all of them synced before any is delivered."""
-        self._staged.sync()
-        for key in self._targets:
-            if key == self._first:
-                continue
-            try:
-                staged = copies[key] = self._stage(key)
-                staged.copy_from(self._staged, self._shared_from)
-                staged.sync()
-            except StoreError as error:
-                if not apart:
-                    raise
-                log.warning("%s: %r", self.identity.decode(), error)
-                self._answers[key] = answers.of_store_error(error)
-        for key in self._looping:
-            self._answers[key] = answers.LOOP
-
-    def _deliver(self, copies, apart):
-        kept = Answer(250, "2.0.0", "Ok, kept as %s" % self.identity.decode("ascii"))
-        for key, (destination, _) in self._targets.items():
-            if key in self._answers:
-                continue
-            try:
-                self._router.store.account(destination.folder).deliver("INBOX", copies[key])
-            except StoreError as error:
-                if not apart:
-                    self._stop(error)
-                    return
-                log.warning("%s: %r", self.identity.decode(), error)
-                self._answers[key] = answers.of_store_error(error)
-            else:
-                self._answers[key] = kept
-
-    def _stop(self, error):
-        """Promise 4: one mailbox failed, the others are not tried."""
-        log.warning("%s: %r, and %d mailboxes have it already", self.identity.decode(), error, len(self._answers))
-        answer = answers.of_store_error(error)
-        for key in self._targets:
-            self._answers.setdefault(key, answer)
+            self._router.notify(self.identity.decode("ascii"), self._envelope, readers, self._header, self._router.stamp.now()[0])
+        except Exception:
+            log.exception("%s: the notice of success was not sent", self.identity.decode())
 
     def abort(self):
         """Nothing of it is kept.  May be called at any time and again."""
         self._held = bytearray()
-        if self._staged is not None:
-            self._staged.discard()
+        for end in self._ends:
+            end.discard()
 
     def _log(self, outcomes):
         origin = self._origin

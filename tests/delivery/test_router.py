@@ -99,7 +99,8 @@ ANNA = Account("anna@example.org", "anna", frozenset((address("anna"), address("
 @pytest.mark.parametrize("text, account, answer", [
     ("disabled", None, answers.DISABLED), ("agent", None, answers.NOT_TAKEN_YET), ("forward", None, answers.NOT_TAKEN_YET),
     ("plugin", None, answers.NOT_TAKEN_YET), ("unknown", None, answers.UNKNOWN), ("broken", None, answers.BROKEN),
-    ("x@example.com", None, answers.NO_RELAY), ("x@example.com", ANNA, answers.NOT_RELAYED_YET),
+    ("x@example.com", None, answers.NO_RELAY), ("x@example.com", ANNA, answers.NO_QUEUE),
+    ("x@nowhere.invalid", ANNA, answers.NO_SUCH_DOMAIN), ("x@localhost", ANNA, answers.NO_SUCH_DOMAIN),
 ])
 def test_recipients(router, text, account, answer):
     assert router.recipient(address(text), account) is answer

@@ -16,6 +16,7 @@ TRANSCRIPTS = sorted(FOLDER.glob("**/*.txt"))
 
 PASSPHRASE = "correct horse"
 USERS = {"%s@example.org" % name: PASSPHRASE for name in ("anna", "bert", "cleo")}
+NOBODY = {"nameservers": ["127.0.0.1:9"]}  # the discard port: nobody answers there
 DOMAIN = {
     "anna": "/anna/mail", "bert": "/bert/mail", "cleo": "/cleo/mail", "info": ":anna", "postmaster": ":anna", "abuse": ":anna",
     "gone": "-left us", "agent": ">/bin/true", "away": ">someone@example.net", "echo": ".mail", "broken": "/broken/mail",
@@ -24,7 +25,8 @@ DOMAIN = {
 
 def server(limits=None):
     """A server that is not started yet; `limits` as the transcript's first lines say."""
-    made = MailServer(settings={"sender-domain": "example.org", "domains": {"example.org": dict(DOMAIN)}}, users=USERS)
+    made = MailServer(settings={"sender-domain": "example.org", "domains": {"example.org": dict(DOMAIN)},
+                                "resolver": NOBODY}, users=USERS)
     # Not through the configuration, which refuses limits as small as a test wants them.
     size = (limits or {}).get("message_size", made.settings.smtp_message_size)
     made.settings = made.settings._replace(limits=made.settings.limits._replace(**limits or {}), smtp_message_size=size)

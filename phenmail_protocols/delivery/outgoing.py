@@ -1,0 +1,117 @@
+"""The copy of one message that waits in the queue, for recipients elsewhere.
+
+It takes the message's octets as they come; its signature is made when the last one is there (the body's hash grows
+with it), and stands with the recipients in the queue's state, before the octets.  RFC 5321 4.5.4, RFC 6376.
+Raises answers.Refused only; what the queue raises is translated here.
+"""
+import logging
+
+from ..relay import spool
+from ..relay.model import Message, Recipient
+from ..relay.signing import BodyHash
+from . import answers
+
+log = logging.getLogger("phenmail.delivery")
+
+_SPOOL = ((spool.NoSpace, answers.NO_SPACE), (spool.SpoolError, answers.FAILED))
+
+
+class Outgoing:
+    """`queue`: relay.spool.Spool; `signer`: relay.signing.Signer, or None: it leaves as it came; `identity`: str."""
+
+    __slots__ = ("answer", "_queue", "_signer", "_envelope", "_identity", "_recipients", "_arriving", "_header", "_hash",
+                 "_eight_bit")
+
+    def __init__(self, queue, signer, envelope, identity):
+        self.answer = None  # answers.Answer, the same for all
+        self._queue = queue
+        self._signer = signer
+        self._envelope = envelope
+        self._identity = identity
+        self._recipients = []  # mail.envelope.Recipient
+        self._arriving = None
+        self._header = b""
+        self._hash = None
+        self._eight_bit = False
+
+    def __len__(self):
+        return len(self._recipients)
+
+    def add(self, recipient):
+        self._recipients.append(recipient)
+
+    def open(self, header):
+        """The message begins with this block, Received included."""
+        self._header = header
+        if self._signer is not None:
+            self._hash = BodyHash()
+            self._signer.ensure_key()
+        try:
+            self._arriving = self._queue.begin(self._identity)
+            self._take(header)
+        except spool.SpoolError as error:
+            raise self._refused(error)
+
+    def write(self, data):
+        """Octets of the body."""
+        if self._hash is not None:
+            self._hash.update(data)
+        try:
+            self._take(data)
+        except spool.SpoolError as error:
+            raise self._refused(error)
+
+    def _take(self, data):
+        if b"\0" in data:
+            raise answers.Refused(answers.HAS_NUL)
+        self._eight_bit = self._eight_bit or not _is_ascii(data)
+        self._arriving.write(data)
+
+    def _refused(self, error):
+        log.warning("%s: %r", self._identity, error)
+        return answers.Refused(next(answer for kind, answer in _SPOOL if isinstance(error, kind)))
+
+    def prepare(self, _apart):
+        """The message is whole: its octets are on the disk, but nobody sends it yet."""
+        try:
+            self._arriving.sync()
+        except spool.SpoolError as error:
+            raise self._refused(error)
+
+    def commit(self, now):
+        """Into the queue; `now`: epoch seconds.  Durable when it returns."""
+        envelope, head, signed_as = self._envelope, b"", ""
+        if self._hash is not None:
+            head = self._signer.sign(self._header, self._hash.digest(), envelope.sender)
+            signed_as = self._signer.domain_for(self._header, envelope.sender) if head else ""
+        message = Message(
+            identity=self._identity, sender=envelope.sender,
+            recipients=tuple(Recipient(each.address, each.notify, each.orcpt) for each in self._recipients),
+            arrived=now, head=head, eight_bit=self._eight_bit,
+            smtputf8=envelope.smtputf8 and self._needs_smtputf8(), ret=envelope.ret, envid=envelope.envid,
+            signed_as=signed_as)
+        try:
+            self._arriving.commit(message)
+        except spool.SpoolError as error:
+            raise self._refused(error)
+        self.answer = answers.Answer(250, "2.0.0", "Ok, queued as %s" % self._identity)
+
+    def _needs_smtputf8(self):
+        """Whether a peer without RFC 6531 could not take it; domains alone are sent as A-labels."""
+        addresses = [each.address for each in self._recipients]
+        if self._envelope.sender is not None:
+            addresses.append(self._envelope.sender)
+        return not _is_ascii(self._header) or any(not _is_ascii(each.local.encode("utf-8")) for each in addresses)
+
+    def discard(self):
+        """What was not committed is removed.  May be called at any time and again."""
+        if self._arriving is not None:
+            self._arriving.discard()
+
+
+def _is_ascii(data):
+    try:
+        data.decode("ascii")  # in C, a word at a time; bytes.isascii came with 3.7
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,86 @@
+"""Mail that this server writes itself, or the program that holds it: `send_mail`, and notices.
+
+Knows what callers may give and what they get; where a message ends is the router's, as for any other mail.
+"""
+from ..mail.address import Address
+from ..mail.envelope import Envelope, Recipient
+from ..relay.model import Reply, Unreachable
+
+_PIECE = 256 * 1024  # octets that are handed on at once
+
+
+class MailRefused(Exception):
+    """A message was not taken by all; ``outcomes`` has an answers.Outcome a recipient."""
+
+    def __init__(self, text, outcomes=()):
+        super().__init__(text)
+        self.outcomes = outcomes
+
+
+class Sending:
+    """Brings messages to a Router.  Any thread may call it."""
+
+    def __init__(self, router):
+        self._router = router
+
+    def send_mail(self, sender, recipients, message):
+        """What MailServer.send_mail promises -> list of the ids of queued messages."""
+        envelope = Envelope(self._sender(sender), tuple(
+            Recipient(Address.parse(address)) for address in _addresses(recipients)), smtputf8=True)
+        incoming, outcomes = self._bring(envelope, _pieces(_wire(message)))
+        refused = [outcome for outcome in outcomes if outcome.code >= 400]
+        if refused:
+            raise MailRefused("; ".join(["%s: %s" % (outcome.recipient, outcome.text) for outcome in refused]), outcomes)
+        return [incoming.identity.decode("ascii")] if incoming.is_queued else []
+
+    def keep_notice(self, envelope, chunks):
+        """For relay.reports: a notice is kept when this returns.  Raises Unreachable."""
+        _, outcomes = self._bring(envelope, chunks)
+        for outcome in outcomes:
+            if outcome.code >= 400:
+                raise Unreachable(Reply(outcome.code, outcome.enhanced, outcome.text))
+
+    def _sender(self, text):
+        if text is None:
+            settings = self._router.directory.settings
+            named = settings.hosted.username if settings.hosted is not None else None
+            text = named if named and "@" in named else "postmaster@" + settings.sender_domain
+        return Address.parse(text) if text else None
+
+    def _bring(self, envelope, chunks):
+        incoming = self._router.begin(envelope)
+        try:
+            for chunk in chunks:
+                incoming.write(chunk)
+            return incoming, incoming.finish(apart=True)
+        except BaseException:
+            incoming.abort()
+            raise
+
+
+def _addresses(recipients):
+    """An address, or several -> list of str."""
+    found = [recipients] if isinstance(recipients, str) else list(recipients)
+    if not found:
+        raise ValueError("a recipient was expected: an address or several")
+    for address in found:
+        if not isinstance(address, str):
+            raise TypeError("an address like user@example.org was expected, not %r" % (address,))
+    return found
+
+
+def _wire(message):
+    """The message's octets with CRLF line ends."""
+    if hasattr(message, "as_bytes"):
+        message = message.as_bytes()
+    elif isinstance(message, str):
+        message = message.encode("utf-8")
+    elif not isinstance(message, (bytes, bytearray, memoryview)):
+        raise TypeError("a message as bytes, str or email.message.Message was expected, not %s" % type(message).__name__)
+    # A CR or LF alone would be a line end to one server and not to another.
+    lines = bytes(message).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return lines.replace(b"\n", b"\r\n")
+
+
+def _pieces(octets):
+    return [octets[start:start + _PIECE] for start in range(0, len(octets), _PIECE)] or [b""]

@@ -1,0 +1,114 @@
+"""The relay as one thing: its rooms, put together from the settings.
+
+Knows no mailbox and no protocol that serves: what is ours, and how a notice is brought to its reader, it is told by callables.  What
+is needed only once mail really leaves (DNS, TLS policies, the client) is loaded with the first message that does.
+"""
+import logging
+import threading
+import time
+
+from ..mail import headers
+from ..mail.address import ascii_domain
+from .reports import Reporter
+from .schedule import Policy
+from .signing import BodyHash, Signer
+from .spool import Spool
+from .worker import Worker
+
+SMARTHOST = "smarthost"  # a destination that no domain can be: it has no dot
+
+_HEADER = 512 * 1024  # octets in which the header of a message of ours surely ends
+_PIECE = 256 * 1024
+
+_log = logging.getLogger("phenmail.relay")
+
+
+class Relay:
+    """The queue and all that empties it.
+
+    `settings()`: the config.settings.Settings in force.  `folder`: where policies of other domains are remembered.  `own_addresses()`:
+    frozenset of (ip, port) of our public listeners.  `send(envelope, chunks)`: keeps a notice, as reports.Reporter wants it.
+    `reveal(password)`: a password of the settings in clear text.  `make_keys`: DKIM keys are made at the start, and not when the first
+    message leaves.
+    """
+
+    def __init__(self, settings, folder, own_addresses, send, reveal, make_keys=True, clock=time.time):
+        self.settings = settings
+        self.folder = folder
+        self._own_addresses = own_addresses
+        self.reveal = reveal
+        self._make_keys = make_keys
+        self._lock = threading.Lock()
+        self._ways = None
+        now = settings()
+        limits = now.limits
+        policy = Policy(limits.retry_first, limits.retry_longest, limits.delay_warning, limits.give_up)
+        self.queue = Spool(now.queue.queue_folder, clock, limits.disk_reserve)
+        self.signer = Signer(now.queue, lambda: settings().domains, now.sender_domain, clock)
+        self.reporter = Reporter(settings, send, clock, policy)
+        self.worker = Worker(self.queue, policy, self._destination_of, self._courier_for, self.reporter, clock,
+                             connections=limits.relay_connections, per_destination=limits.relay_connections_per_destination)
+
+    def start(self):
+        """Begin to send; returns at once."""
+        if self._make_keys:
+            self.signer.ensure_key()
+        self.worker.start()
+
+    def stop(self, seconds=5.0):
+        """End all threads within so many seconds; what was not sent stays queued."""
+        self.signer.close(0)
+        if not self.worker.stop(seconds):
+            _log.error("sending did not end in time")
+
+    def _destination_of(self, recipient):
+        """Where the next attempt for a model.Recipient goes."""
+        if self.settings().hosted is not None:
+            return SMARTHOST
+        domain = recipient.address.domain
+        return domain if domain[:1] == "[" else ascii_domain(domain)
+
+    def _courier_for(self, destination):
+        with self._lock:
+            if self._ways is None:
+                self._ways = _Ways(self)
+        return self._ways.courier_for(destination)
+
+    def routes(self):
+        """The DNS as this server asks it -> relay.routes.Routes, a new one."""
+        from .routes import Routes
+        now = self.settings()
+        return Routes(now.resolver, lambda: [self.settings().sender_domain], self._own_addresses, now.queue.remote_port)
+
+
+class _Ways:
+    """What all couriers share."""
+
+    def __init__(self, relay):
+        from .client import Contexts
+        from .policies import Policies
+        self._relay = relay
+        self._port = relay.settings().queue.remote_port
+        self._routes = relay.routes()
+        self._policies = Policies(self._routes, relay.folder, port=self._port)
+        self._contexts = Contexts()
+
+    def courier_for(self, destination):
+        from .courier import Courier, SmarthostCourier
+        settings = self._relay.settings()
+        helo = ascii_domain(settings.sender_domain)
+        options = dict(resign=self._sign_anew, contexts=self._contexts)
+        hosted = settings.hosted
+        if destination == SMARTHOST and hosted is not None:
+            password = self._relay.reveal(hosted.password) if hosted.password else hosted.password
+            return SmarthostCourier(hosted._replace(password=password), self._routes, helo, **options)
+        return Courier(destination, self._routes, self._policies, helo, port=self._port, **options)
+
+    def _sign_anew(self, message, file):
+        """The head of a message whose octets, those of `file`, are others than the ones that were signed."""
+        header, rest = headers.split_header(file.read(_HEADER))
+        body = BodyHash()
+        while rest:
+            body.update(rest)
+            rest = file.read(_PIECE)
+        return self._relay.signer.sign(header, body.digest(), message.sender)
