@@ -240,6 +240,7 @@ def test_one_family_is_enough():
 @pytest.mark.parametrize("host, reply", [("nobody.example", "550 5.1.2"), ("empty.example", "550 5.1.2"), ("", "550 5.1.2")])
 def test_no_addresses(server, host, reply):
     assert refused(routing(server).addresses, host)[0] == reply
+    assert "nobody.example" not in server.questions("AAAA"), "a name that is not there has no other records"
 
 
 # -- without dnspython ----------------------------------------------------------------------------------------------------------------
