@@ -94,16 +94,17 @@ class House:
         self._waiting = []
         self.quirky = self._user("quirky")._replace(passphrase='o"pen \\ se%same')
 
-    def furnish(self):
-        """Write the server's configuration and its users' files."""
-        users = [self._user("user%02d" % number) for number in range(_USERS)]
+    def furnish(self, count=_USERS, **sections):
+        """Write the server's configuration and so many users' files; `sections` of mail.jcfg stand over its own."""
+        users = [self._user("user%02d" % number) for number in range(count)]
         parts = {user.name: "/[user-identity]/mail" for user in users + [self.quirky]}
         parts.update(postmaster=":quirky", abuse=":quirky", gone="-moved away")
         both = {"listen": [{"host": _HOST, "port": 0, "tls": "implicit"},
                            {"host": _HOST, "port": 0, "tls": "starttls"}]}
-        self._write(os.path.join("device", "system", "mail", "mail.jcfg"), {
+        relay = dict(both, **sections.pop("relay", {}))
+        self._write(os.path.join("device", "system", "mail", "mail.jcfg"), dict({
             "sender-domain": DOMAIN, "domains": {DOMAIN: parts},
-            "smtp": {"host": _HOST, "port": 0}, "relay": both, "imap": both, "pop": both})
+            "smtp": {"host": _HOST, "port": 0}, "relay": relay, "imap": both, "pop": both}, **sections))
         for user in users + [self.quirky]:
             self._write(os.path.join(user.name, "mail", "mail.jcfg"), {
                 "passphrase": hashlib.sha256(user.passphrase.encode("utf-8")).hexdigest(),
@@ -130,13 +131,13 @@ class House:
         """Run one of the program's words on this root: its output."""
         return succeed([sys.executable, PROGRAM, "--root", self.root] + list(words), stdin)
 
-    def start(self):
+    def start(self, **environment):
         if os.path.exists(self._ports_file):
             os.unlink(self._ports_file)
         with open(self._log_path, "ab") as log:
             self._child = subprocess.Popen(
                 [sys.executable, PROGRAM, "--root", self.root, "--ports-file", self._ports_file],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(os.environ, **environment))
         eventually(self._has_started, "the start of the server")
         with open(self._ports_file) as file:
             self.ports = json.load(file)

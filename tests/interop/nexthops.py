@@ -4,6 +4,7 @@ Each lives in a temporary folder, on a free port of the loopback, with configura
 touched, and it ends with the test.  They take mail for `DOMAIN` at the mailboxes `MAILBOXES`, offer STARTTLS with one and
 the same certificate, and write a Received field that says whether it was used.  What each refuses stands with it.
 """
+import hashlib
 import os
 import pwd
 import re
@@ -38,17 +39,22 @@ class Certificate:
                  "-out", self.path, "-keyout", self.key])
         os.chmod(self.key, 0o644)
 
+    def digest(self, openssl):
+        """SHA-256 of its public key in hexadecimal: what TLSA 3 1 1 says."""
+        public = succeed([openssl, "x509", "-in", self.path, "-noout", "-pubkey"])
+        return hashlib.sha256(succeed([openssl, "pkey", "-pubin", "-outform", "DER"], public)).hexdigest()
+
 
 class NextHop:
     """One server: `port` once it is started; a context manager that ends it."""
 
     name = ""
 
-    def __init__(self, program):
+    def __init__(self, program, port=None):
         """`program(name)` gives the path of a program, as the fixture of that name does."""
         self.folder = tempfile.mkdtemp(prefix="phenmail-%s-" % self.name)
         os.chmod(self.folder, 0o755)  # the servers become other users
-        self.port = free_port()
+        self.port = port or free_port()
         self._program = program
         self._maildirs = os.path.join(self.folder, "mail")
         self._child = None
@@ -149,8 +155,8 @@ class Postfix(NextHop):
 
     name = "Postfix"
 
-    def __init__(self, program, more=None):
-        super().__init__(program)
+    def __init__(self, program, port=None, more=None):
+        super().__init__(program, port)
         self._more = more or {}
 
     def prepare(self):
@@ -250,8 +256,8 @@ class Exim(NextHop):
 
     name = "Exim"
 
-    def __init__(self, program, mechanisms=(), more=""):
-        super().__init__(program)
+    def __init__(self, program, port=None, mechanisms=(), more=""):
+        super().__init__(program, port)
         self._mechanisms = mechanisms
         self._more = more
 
@@ -367,8 +373,8 @@ class Sink(NextHop):
 
     name = "smtp-sink"
 
-    def __init__(self, program, *manners):
-        super().__init__(program)
+    def __init__(self, program, *manners, port=None):
+        super().__init__(program, port)
         self._manners = manners
 
     def prepare(self):
