@@ -69,6 +69,10 @@ class DirectorySync:
         self._lock = threading.Lock()
         self._turn = threading.Lock()  # held by whoever is flushing
         self._waiting = None
+        # Flushes that failed so far. What was pending then may be lost, even
+        # where a later flush succeeds (fsync(2), NOTES): who changed a name
+        # before one of them can't rely on the next.
+        self.failures = 0
 
     def sync(self):
         """Return once a flush that began after this call has ended.
@@ -88,7 +92,11 @@ class DirectorySync:
                 with self._turn:
                     with self._lock:
                         self._waiting = None  # later ones need the next flush
-                    sync_directory(self._path)
+                    try:
+                        sync_directory(self._path)
+                    except OSError:
+                        self.failures += 1
+                        raise
             except OSError as error:
                 flush.error = error
             finally:

@@ -65,8 +65,7 @@ class Spool:
         `identity`: letters, digits, ``.-_``.  Raises NoSpace, Unavailable; SpoolError where there is such a message.
         """
         self._files.check_room()
-        descriptor, lock = self._files.create_body(identity)
-        return Arriving(self._files, self._clock, self._tell, identity, descriptor, lock)
+        return Arriving(self._files, self._clock, self._tell, identity)
 
     # Looking.
 
@@ -257,26 +256,28 @@ class Claim:
         `change` gets it as it is now, and must be quick.  `durable` False: the change outlives kill -9, perhaps not power loss.  Raises
         NoSuchMessage where another claim removed it; NoSpace or Unavailable, and then the change holds in this process only.
         """
-        shared = self._shared
+        shared, files = self._shared, self._spool._files
         with shared.lock:
             if shared.gone or not self._open:
                 raise NoSuchMessage(self.identity)
-            old, new = shared.message, change(shared.message)
+            mark, old, new = files.mark(), shared.message, change(shared.message)
             if new.head != old.head:
                 new = new._replace(size=old.size - len(old.head) + len(new.head))
             self._spool._save(shared, new)
         if durable:
-            self._spool._files.sync()
+            files.sync(mark)
         return new
 
     def remove(self, durable=False):
         """The message is gone when it returns, whatever its state; `durable` as in `update`.  Raises Unavailable."""
-        with self._shared.lock:
-            self._spool._files.remove(self.identity)
-            self._shared.gone = True
+        shared, files = self._shared, self._spool._files
+        with shared.lock:
+            mark = files.mark()
+            files.remove(self.identity)
+            shared.gone = True
             self._spool._unsaved.pop(self.identity, None)
         if durable:
-            self._spool._files.sync()
+            files.sync(mark)
 
     def body(self):
         """The octets behind `head`, as a binary file at its beginning, which the caller closes."""
@@ -298,17 +299,17 @@ class Claim:
 class Arriving:
     """A message that is being queued.  One thread; ends with `commit` or `discard`, or as a context manager."""
 
-    __slots__ = ("identity", "size", "path", "_files", "_clock", "_tell", "_descriptor", "_lock")
+    __slots__ = ("identity", "size", "path", "_files", "_clock", "_tell", "_mark", "_descriptor", "_lock")
 
-    def __init__(self, files, clock, tell, identity, descriptor, lock):
+    def __init__(self, files, clock, tell, identity):
+        self._mark = files.mark()
+        self._descriptor, self._lock = files.create_body(identity)
         self.identity = identity
         self.size = 0  # octets so far
         self.path = files.path(identity, BODY)  # they can be read there
         self._files = files
         self._clock = clock
         self._tell = tell
-        self._descriptor = descriptor
-        self._lock = lock
 
     def write(self, data):
         """Take the next octets (wire form).  Raises NoSpace, Unavailable; then nothing is left of the message."""
@@ -325,6 +326,14 @@ class Arriving:
             self.discard()
             raise
 
+    def sync(self):
+        """The octets are on the disk when this returns, and nothing is queued yet.  Raises NoSpace, Unavailable; then nothing is left."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self.discard()
+            raise as_spool_error(error)
+
     def commit(self, message):
         """Queue it: durable when this returns -> the Message, with `size`, and `arrived` where that was 0, filled in.
 
@@ -338,7 +347,7 @@ class Arriving:
         try:
             os.fsync(self._descriptor)
             self._files.write_state(message)
-            self._files.sync()
+            self._files.sync(self._mark)
         except OSError as error:
             self.discard()
             raise as_spool_error(error)

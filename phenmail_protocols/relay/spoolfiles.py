@@ -168,12 +168,18 @@ class Files:
             os.unlink(path)
             return os.open(path, flags, 0o600)
 
-    def sync(self):
-        """All names of the folder are on the disk when it returns; threads that come together share the flush."""
+    def mark(self):
+        """To be asked for before a change of names, and given to `sync` after it."""
+        return self._directory.failures
+
+    def sync(self, mark):
+        """All names that were changed since `mark` are on the disk when it returns; threads that come together share the flush."""
         try:
             self._directory.sync()
         except OSError as error:
             raise as_spool_error(error)
+        if self._directory.failures != mark:
+            raise Unavailable("the queue's disk failed, and may have lost what it was given")
 
     def remove(self, identity):
         """The state goes, and with it the message; then the octets."""

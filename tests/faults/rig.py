@@ -21,6 +21,8 @@ class Broken(AssertionError):
 class Rig:
     """Runs workers one after the other below `layer`; each start reads the whole account, and the oracle checks what it read."""
 
+    worker = WORKER
+
     def __init__(self, layer, name):
         self.layer, self.name = layer, name
         self.folder = os.path.join(layer.root, "mail")
@@ -54,7 +56,7 @@ class Rig:
 
     def _send(self, job):
         if self._process is None:
-            self._process = subprocess.Popen([sys.executable, "-S", WORKER], env=self.layer.environment("store", 1),
+            self._process = subprocess.Popen([sys.executable, "-S", self.worker], env=self.layer.environment("store", 1),
                                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
         self._process.stdin.flush()

@@ -211,7 +211,7 @@ def read_line():
     return line
 
 
-def serve():
+def serve(work=work):
     """Forks a process for each job that comes; tells its pid first and its wait status last, on a line of its own."""
     report = os.dup(1)      # not the descriptor whose lines are journaled as answers
     while True:
