@@ -272,7 +272,7 @@ def test_a_resolver_that_fails_for_tlsa(internet):
 
 def test_mta_sts_from_the_dns_to_the_handshake(internet, authority, monkeypatch):  # noqa: F811
     from phenmail_protocols.relay.sts_fetch import Https
-    from tests.relay.test_sts import OK, web
+    from tests.relay.webserver import OK, web
     monkeypatch.setenv("SSL_CERT_FILE", authority.root.certificate)
     text = (POLICY % "enforce").encode("ascii")
     answer = OK + b"Content-Length: %d\r\n\r\n" % len(text) + text

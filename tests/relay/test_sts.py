@@ -1,10 +1,8 @@
 """MTA-STS policies: records and texts, what is kept on disk, when one is fetched, and fetching it from an https server on the loopback."""
 
-import contextlib
 import os
 import socket
 import stat
-import threading
 
 import pytest
 from hypothesis import given
@@ -18,8 +16,8 @@ from phenmail_protocols.relay.sts import NotFetched, Policy, Sts, parse, record_
 from phenmail_protocols.relay.sts_fetch import MOST, Https
 
 from tests.net.authority import authority  # noqa: F401 - a fixture
+from tests.relay.webserver import OK, web
 
-PATIENCE = 10.0
 DAY = 86400
 NOW = 1750000000.0
 TEXT = b"version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmx: *.example.net\r\nmax_age: 604800\r\n"
@@ -268,44 +266,7 @@ def test_many_domains_that_fail_are_not_remembered_for_ever(tmp_path):
 
 # -- over https -------------------------------------------------------------------------------------------------------------------------------
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
 ANSWER = OK + b"Content-Length: %d\r\n\r\n" % len(TEXT) + TEXT
-
-
-@contextlib.contextmanager
-def web(pair, *chunks):
-    """An https server for one request after the other, which answers each with `chunks`; gives its port and the requests."""
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    listening.listen(5)
-    requests, context = [], pair.server_context()
-
-    def serve():
-        while True:
-            try:
-                plain, _ = listening.accept()
-            except OSError:
-                return
-            plain.settimeout(PATIENCE)
-            try:
-                with context.wrap_socket(plain, server_side=True) as secure:
-                    request = b""
-                    while b"\r\n\r\n" not in request:
-                        request += secure.recv(4096)
-                    requests.append(request)
-                    for chunk in chunks:
-                        secure.sendall(chunk)
-            except OSError:
-                plain.close()
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield listening.getsockname()[1], requests
-    finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        thread.join(PATIENCE)
 
 
 class Loopback(object):
