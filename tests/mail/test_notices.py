@@ -133,6 +133,11 @@ def test_the_built_in_text_helps():
     assert "reach the recipient in another way" in unknown.replace("\n", " ")
 
 
+def test_a_link_in_an_answer_stays_whole():
+    link = "https://mx.example.net/why?" + "x" * 100
+    assert "      %s\n" % link in text_of(built(fates=(REFUSED._replace(said="550 5.7.1 See " + link),)))
+
+
 def test_the_configurations_words():
     cover = COVER._replace(subject="Retour: \u00e9chec",
                            warning="D\u00e9sol\u00e9 {name} {0} {{reason}} %s\n{reason}\n--\n{headers}")

@@ -26,6 +26,7 @@ def run(recipient, now, until, policy=Policy(), random=middle, null_sender=False
     while recipient.status == WAITING and now < until:
         recipient = after_failure(recipient, LATER, now, policy, random, null_sender)
         history.append((now, recipient))
+        assert len(history) < 1000, "it is tried again and again"
         now = recipient.next
     return history
 
