@@ -48,11 +48,12 @@ class Connection(object):
 
     `helo`: our name. `requirement`: policies.Requirement, what TLS it has to have. `implicit`: TLS from the first octet.
     `login`: (user name, password) in clear text, or None; it goes out in the clear only where the requirement asks for no TLS.
+    `must_login`: not without it, even where the server offers no AUTH.
     `contexts`: shared `Contexts`. `deadlines`, `clock`: seconds, and the clock that counts them.
     """
 
-    def __init__(self, host_name, ip, port, helo, requirement=OPPORTUNISTIC, *, implicit=False, login=None, contexts=None, deadlines=Deadlines(),
-                 clock=time.monotonic):
+    def __init__(self, host_name, ip, port, helo, requirement=OPPORTUNISTIC, *, implicit=False, login=None, must_login=True, contexts=None,
+                 deadlines=Deadlines(), clock=time.monotonic):
         self.host_name = host_name
         self.ip = ip
         self._port = port
@@ -60,6 +61,7 @@ class Connection(object):
         self._requirement = requirement
         self._implicit = implicit
         self._login = login
+        self._must_login = must_login
         self._contexts = contexts or Contexts()
         self._deadlines = deadlines
         self._clock = clock
@@ -80,7 +82,7 @@ class Connection(object):
             except HandshakeFailed as failed:
                 if required or self._aborted:
                     raise
-                _log.info("%s; the message goes in the clear", failed)
+                _log.info("%s; mail goes in the clear", failed)
                 self._restart()
                 self._begin(False, required)
         except Unreachable:
@@ -106,10 +108,15 @@ class Connection(object):
             raise self._refused(banner, "does not want to talk")
         self._greet()
         if with_tls and not wire.secure and self.offer.starttls:
-            self._start_tls()
+            try:
+                self._start_tls()
+            except HandshakeFailed:
+                raise
+            except Lost as lost:  # in TLS 1.3 the server's refusal comes after the client's end of the handshake
+                raise HandshakeFailed("TLS fails: %s" % lost)
         if required and not wire.secure:
             raise Unreachable(later("4.7.4", "%s has no TLS for us, and that is required: %s" % (self._peer, self._requirement.why)))
-        if self._login is not None:
+        if self._login is not None and (self._must_login or self.offer.auth):
             self._log_in()
 
     def _refused(self, answer, what):
@@ -146,16 +153,13 @@ class Connection(object):
         """STARTTLS, and EHLO anew. A server that offers TLS and then refuses it is used in the clear, as one that offers none."""
         self._wire.send(b"STARTTLS\r\n", self._deadlines.command)
         answer = self._wire.read_reply(self._deadlines.command)
-        if answer.code != 220:
-            if answer.code == 421 or answer.code < 400:
-                raise HandshakeFailed("%s answers STARTTLS with %d" % (self._peer, answer.code))
-            _log.info("%s refuses the TLS that it offers: %s", self._peer, reply_of(answer, self.host_name).text)
-            return
-        self._secure()
-        try:
+        if answer.code == 220:
+            self._secure()
             self._greet()
-        except Lost as lost:  # in TLS 1.3 the server's refusal comes after the client's end of the handshake
-            raise HandshakeFailed("TLS with %s fails: %s" % (self._peer, lost))
+        elif answer.code == 421 or answer.code < 400:
+            raise HandshakeFailed("%s answers STARTTLS with %d" % (self._peer, answer.code))
+        else:
+            _log.info("%s refuses the TLS that it offers: %s", self._peer, reply_of(answer, self.host_name).text)
 
     def _secure(self):
         """The handshake, and whether the certificate is what the requirement asks for. Raises HandshakeFailed."""

@@ -86,7 +86,7 @@ def _path(address: Address, smtputf8: bool) -> bytes:
     try:
         return str(Address(address.local, ascii_domain(address.domain))).encode("ascii")
     except (AddressError, UnicodeEncodeError):
-        raise NotSayable("%s is not ASCII" % address)
+        raise NotSayable("%s is not ASCII" % str(address))
 
 
 def xtext(text: str) -> bytes:

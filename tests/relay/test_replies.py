@@ -1,0 +1,77 @@
+"""Replies out of octets: any cut gives the same ones, any input ends in replies or in Garbled, and never takes more than the bounds."""
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from phenmail_protocols.relay import replies
+from phenmail_protocols.relay.model import Reply
+from phenmail_protocols.relay.replies import Garbled, Heard, ReplyReader, reply_of
+
+
+def read(*pieces):
+    """All replies in the pieces, and at the end "garbled" where it came to that."""
+    reader, found = ReplyReader(), []
+    try:
+        for piece in pieces:
+            reader.feed(piece)
+            while True:
+                heard = reader.take()
+                if heard is None:
+                    break
+                found.append(heard)
+    except Garbled:
+        found.append("garbled")
+    return found
+
+
+@pytest.mark.parametrize("data, expected", [
+    (b"250 ok\r\n", [Heard(250, (b"ok",))]),
+    (b"250-a\r\n250-b c \r\n250 d\r\n", [Heard(250, (b"a", b"b c", b"d"))]),
+    (b"250\r\n354\n", [Heard(250, (b"",)), Heard(354, (b"",))]),
+    (b"550-5.1.1 a\n550\n", [Heard(550, (b"5.1.1 a", b""))]),
+    (b"250-a\r\n251 b\r\n", [Heard(251, (b"a", b"b"))]),
+    (b"250 ok", []),
+    (b"250_ok\r\n", ["garbled"]),
+    (b"25\r\n", ["garbled"]),
+    (b"650 ok\r\n", ["garbled"]),
+    (b"\r\n", ["garbled"]),
+    (b"\xb2\xb2\xb2 ok\r\n", ["garbled"]),
+    (b"250 ok\r\nSSH-2.0\r\n", [Heard(250, (b"ok",)), "garbled"]),
+    (b"250 " + b"x" * 5000, ["garbled"]),
+    (b"250-x\r\n" * 201, ["garbled"]),
+    ((b"250-" + b"x" * 4000 + b"\r\n") * 20, ["garbled"]),
+])
+def test_replies(data, expected):
+    assert read(data) == expected
+    assert read(*[data[at:at + 1] for at in range(len(data))]) == expected
+
+
+lines = st.builds(lambda code, mark, text, end: code + mark + text + end, st.sampled_from([b"250", b"354", b"421", b"550", b"999", b"2 0"]),
+                  st.sampled_from([b" ", b"-", b"", b"x"]), st.binary(max_size=20), st.sampled_from([b"\r\n", b"\n", b""]))
+
+
+@given(st.one_of(st.binary(max_size=200), st.lists(lines, max_size=20).map(b"".join)), st.lists(st.integers(0, 200), max_size=5))
+@settings(max_examples=300)
+@example(b"250-\r\n250 \r\n", [3])
+def test_any_cut_gives_the_same(data, cuts):
+    cuts = [0] + sorted(cuts) + [len(data)]
+    found = read(*[data[start:end] for start, end in zip(cuts, cuts[1:])])
+    assert found == read(data)
+    for heard in found:
+        if heard != "garbled":
+            reply = reply_of(heard, "mx.example.net")
+            assert reply.code == heard.code and reply.host == "mx.example.net"
+            assert reply.enhanced.startswith(str(reply.code)[0] + ".") and len(reply.text) <= replies.MOST_TEXT and reply.text.isprintable()
+
+
+@pytest.mark.parametrize("heard, expected", [
+    (Heard(250, (b"2.0.0 ok",)), (250, "2.0.0", "ok")),
+    (Heard(250, (b"ok",)), (250, "2.0.0", "ok")),
+    (Heard(550, (b"5.1.1 <b@example.net>:", b"5.1.1 no such user", b"gsmtp")), (550, "5.1.1", "<b@example.net>: no such user gsmtp")),
+    (Heard(550, (b"4.7.1 odd",)), (550, "5.0.0", "4.7.1 odd")),
+    (Heard(452, (b"4.5.3",)), (452, "4.5.3", "")),
+    (Heard(450, (b"4.2.10000 x",)), (450, "4.0.0", "4.2.10000 x")),
+    (Heard(550, ("5.7.1 Gru\u00df\tan \x1b[1mJ\u00f6rg\u2028".encode("utf-8"), b"\xff")), (550, "5.7.1", "Gru\u00df an ?[1mJ\u00f6rg  \ufffd")),
+])
+def test_the_reply_that_is_kept(heard, expected):
+    assert reply_of(heard, "h") == Reply(*(expected + ("h",)))
