@@ -63,7 +63,7 @@ def _element(data, at, end, tag):
         octets = length & 0x7F
         length = int.from_bytes(data[start:start + octets], "big")
         start += octets
-        if not 1 <= octets <= 4 or start > end or length < 0x80 or length >> 8 * (octets - 1) == 0:
+        if not 1 <= octets <= 4 or length < 0x80 or length >> 8 * (octets - 1) == 0:
             raise ValueError("octet %d of a certificate: not a length in DER" % (at + 1))
     if length > end - start:
         raise ValueError("octet %d of a certificate: longer than what holds it" % at)

@@ -69,9 +69,10 @@ def complaint(records, certificate, chain, names, chain_complaint):
 
 
 def _anchors(records, chain):
-    """The certificates that DANE-TA records name: among those behind the server's own, or given whole by the record (RFC 7671 5.2.2)."""
+    """The certificates that DANE-TA records name: among those behind the server's own, or given whole by the record (RFC 7671 5.2.2).
+    The server's own is none, be it signed by itself: that is what DANE-EE is for."""
     records = [record for record in records if record[0] == DANE_TA]
     anchors = [certificate for certificate in chain[1:] if any(matches(record, certificate) for record in records)]
     if chain:
         anchors += [data for _, selector, matching, data in records if (selector, matching) == (CERT, FULL)]
-    return list(dict.fromkeys(anchors))
+    return [anchor for anchor in dict.fromkeys(anchors) if anchor != chain[0]]
