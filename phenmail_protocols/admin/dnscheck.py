@@ -1,7 +1,7 @@
 """``dns --check``: the live DNS beside what ``dnsrecords`` asks for, compared by meaning.
 
-Other spellings of the same are right: strings cut elsewhere, tags in another order, an SPF record that lets send whom ours does and
-more, a stricter DMARC policy.  Asks through `relay.routes.Routes.records` only.
+Other spellings of the same are right: strings cut elsewhere, tags in another order, an SPF record that lets send whom ours does
+and more, a stricter DMARC policy.  Asks through `relay.routes.Routes.records` only.
 """
 import json
 from typing import Any, Iterable, Iterator, List, NamedTuple, Tuple
@@ -17,8 +17,8 @@ _VERSIONS = {"spf": "v=spf1", "dmarc": "v=dmarc1", "sts": "v=stsv1", "tlsrpt": "
 
 
 class Finding(NamedTuple):
-    """`state`: right, missing, different, or unknown where the DNS gave no answer (`found` says why).  `expected`, `found`: data as
-    in zone files, or words."""
+    """`state`: right, missing, different, or unknown where the DNS gave no answer (`found` says why).  `expected`, `found`: data
+    as in zone files, or words."""
     name: str
     kind: str
     state: str
@@ -213,7 +213,8 @@ def report(findings: Iterable[Finding]) -> str:
         lines.append("%-9s %s %s" % (finding.state, finding.name, finding.kind))
         if finding.state != RIGHT:
             lines += ["          expected: %s" % text for text in finding.expected]
-            lines += ["          %s %s" % ("found:   " if finding.state == DIFFERENT else "why:     ", text) for text in finding.found]
+            word = "found:   " if finding.state == DIFFERENT else "why:     "
+            lines += ["          %s %s" % (word, text) for text in finding.found]
     lines.append(", ".join("%d %s" % (counts[state], state) for state in (RIGHT, MISSING, DIFFERENT, UNKNOWN) if state in counts))
     return "\n".join(lines) + "\n"
 

@@ -22,8 +22,8 @@ NOT_OFFERED = "0 0 0 ."
 
 
 class Record(NamedTuple):
-    """`purpose`: mx, spf, dkim, dmarc, sts, tlsrpt or srv.  `name`: absolute, with its final dot.  `data`: as in a zone file; of a
-    TXT record the text, unquoted and in one piece.  `comments`: lines for people, to stand above it."""
+    """`purpose`: mx, spf, dkim, dmarc, sts, tlsrpt or srv.  `name`: absolute, with its final dot.  `data`: as in a zone file; of
+    a TXT record the text, unquoted and in one piece.  `comments`: lines for people, to stand above it."""
     purpose: str
     name: str
     kind: str
@@ -42,8 +42,8 @@ def domains(settings: Settings, keys: Iterable[Tuple[str, str]],
             ports: Optional[Mapping[str, int]] = None) -> Tuple[Domain, ...]:
     """What each domain of the settings needs, the sender domain first.
 
-    `keys`: (selector, TXT value), as relay.signing.Signer.public_record gives them.  `ports`: of listeners by name, for those that
-    are set to port 0.
+    `keys`: (selector, TXT value), as relay.signing.Signer.public_record gives them.  `ports`: of listeners by name, for those
+    that are set to port 0.
     """
     names = [settings.sender_domain] + sorted(settings.domains)
     keys = tuple(keys)
@@ -81,7 +81,7 @@ def _mx(settings, name, mail_exchangers):
 
 
 def _spf(settings, name, mail_exchangers):
-    """Who sends for the domain: its mail exchangers and this server; or the smarthost, of which we know only where it takes mail."""
+    """Who sends: the domain's mail exchangers and this server; or the smarthost, of which we know only where it takes mail."""
     host = _host(settings)
     terms = ["mx"] if mail_exchangers else []
     if host not in [exchanger for _, exchanger in mail_exchangers] and not settings.hosted:
@@ -99,14 +99,14 @@ def _smarthost(server):
 
 
 def _dmarc(name):
-    """quarantine: all that this server sends is signed by the From domain, so a forgery is told from it; reject would also lose what
-    mailing lists change, and none protects nobody."""
+    """quarantine: all that this server sends is signed by the From domain, so a forgery is told from it; reject would also lose
+    what mailing lists change, and none protects nobody."""
     return Record("dmarc", "_dmarc.%s." % name, "TXT", "v=DMARC1; p=quarantine; rua=mailto:postmaster@%s" % name, (
         "p=none only watches and reports; p=reject also refuses what mailing lists have changed.",))
 
 
 def sts_policy(settings: Settings) -> Tuple[str, ...]:
-    """The lines of the MTA-STS policy file (RFC 8461 3.2). Others can't verify a self-signed certificate, so it only tests there."""
+    """The lines of the MTA-STS policy file (RFC 8461 3.2): with a self-signed certificate, which nobody can verify, for testing."""
     return ("version: STSv1", "mode: " + ("enforce" if settings.tls.own else "testing")) + tuple(
         "mx: " + host for _, host in exchangers(settings)) + ("max_age: %d" % STS_MAX_AGE,)
 
@@ -192,6 +192,6 @@ def _escaped(octet):
 
 
 def as_json(wanted: Iterable[Domain]) -> str:
-    """The records for programs: a list of objects with domain, purpose, name, type, ttl and data (of TXT the text in one piece)."""
+    """For programs: a list of objects with domain, purpose, name, type, ttl and data (of TXT the text in one piece)."""
     return json.dumps([{"domain": domain.name, "purpose": record.purpose, "name": record.name, "type": record.kind, "ttl": TTL,
                         "data": record.data} for domain in wanted for record in domain.records], indent=1)
