@@ -106,7 +106,9 @@ class _Ways:
 
     def _sign_anew(self, message, file):
         """The head of a message whose octets, those of `file`, are others than the ones that were signed."""
-        header, rest = headers.split_header(file.read(_HEADER))
+        rest = file.read(_HEADER)
+        header, offset = headers.split_header(rest)
+        rest = rest[offset:]
         body = BodyHash()
         while rest:
             body.update(rest)
