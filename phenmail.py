@@ -419,12 +419,46 @@ def _user_list(root, options):
     return DONE
 
 
+def _queue(root, options):
+    from phenmail_protocols.admin import control
+    return _show(*control.queue_list(root, options.json))
+
+
+def _queue_show(root, options, identity):
+    from phenmail_protocols.admin import control
+    return _show(*control.queue_show(root, identity, options.json))
+
+
+def _queue_order(order):
+    def run(root, options, identity):
+        from phenmail_protocols.admin import control
+        return _show(*control.queue_order(
+            root, order, identity, options.bounce, options.json))
+    return run
+
+
+def _dns(root, options):
+    from phenmail_protocols.admin import control
+    return _show(*control.dns(root, options.check, options.json))
+
+
+def _show(text, is_well):
+    print(text.rstrip("\n"))
+    return DONE if is_well else FAILED
+
+
 WORDS = {  # word: (function, names of its arguments)
     "": (_serve, ()), "serve": (_serve, ()), "init": (_init, ()),
     "check": (_check, ()), "sha256": (_sha256, ()), "obscure": (_obscure, ()),
     "user add": (_user_add, ("ADDRESS",)),
     "user passwd": (_user_passwd, ("ADDRESS",)),
     "user del": (_user_delete, ("ADDRESS",)), "user list": (_user_list, ()),
+    "queue": (_queue, ()), "queue list": (_queue, ()),
+    "queue show": (_queue_show, ("ID",)),
+    "queue retry": (_queue_order("retry"), ("ID",)),
+    "queue hold": (_queue_order("hold"), ("ID",)),
+    "queue release": (_queue_order("release"), ("ID",)),
+    "queue drop": (_queue_order("drop"), ("ID",)), "dns": (_dns, ()),
 }
 
 if __name__ == "__main__":

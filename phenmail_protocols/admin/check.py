@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from ..config import loader
 from ..config.problems import ConfigError
+from ..relay import policies, spool
+from ..relay.signing import Signer
 from ..store import errors
 from ..store.filestore import FileStore
 
@@ -38,6 +40,7 @@ def check(root):
     report.warnings.extend(map(str, settings.complaints))
     _not_yet(report, "mail.jcfg", settings.not_yet)
     _check_packages(report)
+    _check_relay(report, settings)
     folders = sorted({action.value for parts in settings.domains.values()
                       for action in parts.values()
                       if action.kind == "mailbox"})
@@ -60,6 +63,23 @@ def _check_packages(report):
     for module, package, effect in _PACKAGES:
         if importlib.util.find_spec(module) is None:
             report.notes.append("%s is not installed: %s" % (package, effect))
+
+
+def _check_relay(report, settings):
+    """Keys that sign, what waits, and what TLS can be asked for."""
+    signer = Signer(settings.queue, lambda: settings.domains,
+                    settings.sender_domain)
+    report.errors.extend(signer.complaints())
+    report.notes.append(policies.dane_note())
+    queue = spool.Spool(settings.queue.queue_folder)
+    try:
+        waiting, broken = len(queue.identities()), queue.broken()
+    except spool.SpoolError as error:
+        report.errors.append("%s: %s" % (settings.queue.queue_folder, error))
+        return
+    report.notes.append("%d messages wait to be sent (queue list)" % waiting)
+    report.warnings.extend(
+        "%s: set aside, its state can't be read" % name for name in broken)
 
 
 def _check_user(report, root, store, folder):

@@ -18,6 +18,14 @@ words:
   user passwd ADDRESS   set a user's passphrase
   user del ADDRESS      remove a user; the mail stays
   user list             list addresses and where they end
+  queue [list]          what waits to be sent
+  queue show ID         one message, what was said of it, and its header
+  queue retry ID|all    try now
+  queue hold ID         stop a message until it is released
+  queue release ID      let it go on
+  queue drop ID         give it up; --bounce: and tell its sender
+  dns                   the DNS records that this server needs, for a zone file;
+                        --check: compared with what the DNS says
   sha256                hash a passphrase, for "passphrase" in mail.jcfg
   obscure               obscure a passphrase, for "pop3pwd"
 
@@ -28,6 +36,7 @@ options:
   --ports-file FILE     write the ports as JSON once clients can connect
   --all-cores           let threads spread over all processor cores; else they
                         share one, which hands messages on half as dearly
+  --json                queue and dns: for programs
   -v, --verbose         log more
   --version, --help     print and exit
 """
@@ -41,7 +50,8 @@ class Options:
     """What the command line says. Raises WrongUsage."""
 
     WITH_VALUE = ("root", "device", "ports_file", "domain", "user")
-    SWITCHES = ("verbose", "admin", "all_cores", "version", "help")
+    SWITCHES = ("verbose", "admin", "all_cores", "check", "json", "bounce",
+                "version", "help")
 
     def __init__(self, arguments):
         self.words = []

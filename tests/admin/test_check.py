@@ -7,6 +7,9 @@ import pytest
 from phenmail_protocols.accounts import words
 from phenmail_protocols.admin import check, firststart
 from phenmail_protocols.config.root import Root
+from phenmail_protocols.mail.address import Address
+from phenmail_protocols.relay import spool
+from phenmail_protocols.relay.model import Message, Recipient
 from phenmail_protocols.store.filestore import FileStore
 
 
@@ -45,10 +48,34 @@ def test_all_mistakes_of_a_file_are_told_with_their_places(root):
 
 
 def test_what_is_not_built_is_said(root):
-    configure(root, hosted={"server": "smtp.example.com", "username": "a",
-                            "password": "b"})
-    assert any("hosted" in line and "not yet" in line
+    configure(root, inbound={"dmarc": "enforce"})
+    assert any("inbound" in line and "not yet" in line
                for line in check.check(root).warnings)
+
+
+def test_a_broken_dkim_key_is_told(root):
+    path = os.path.join(root.mail_system, "dkim.key")
+    with open(path, "w") as file:
+        file.write("no key")
+    os.chmod(path, 0o644)
+    errors = check.check(root).errors
+    assert any("dkim.key" in line for line in errors), errors
+
+
+def test_what_waits_and_what_was_set_aside_is_told(root):
+    queue = spool.Spool(os.path.join(root.mail_system, "queue"))
+    for name in ("one", "two"):
+        with queue.begin(name) as arriving:
+            arriving.write(b"Subject: x\r\n\r\n")
+            arriving.commit(Message(name, None, (Recipient(
+                Address("x", "example.com")),), 1.0))
+    with open(os.path.join(root.mail_system, "queue", "two.state"), "w") as file:
+        file.write("{")
+    with pytest.raises(spool.Broken):
+        queue.read("two")
+    report = check.check(root)
+    assert any(line.startswith("1 message") for line in report.notes), report
+    assert any("two: set aside" in line for line in report.warnings), report
 
 
 def test_a_users_broken_file_is_told(root):
