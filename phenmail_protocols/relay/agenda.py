@@ -19,9 +19,9 @@ class Line:
     the first of 10 000 costs 3 microseconds); `active`: connections.
     `has_failed`: the last attempt brought no final answer.  `down_since`: the destination could not be had from then on, or None;
     `refused_at`: when that was last found, None when the next message is to find out.  `back_since`: the moment when it was had
-    again after that.  `reply`: the last failure's.  `is_queued`: belongs to `relay.slots`.
+    again after that.  `reply`: the last failure's.  `turn`: belongs to `relay.slots`.
     """
-    __slots__ = ("name", "alone", "waits", "ready", "active", "is_queued", "has_failed", "down_since", "refused_at", "back_since",
+    __slots__ = ("name", "alone", "waits", "ready", "active", "turn", "has_failed", "down_since", "refused_at", "back_since",
                  "reply")
 
     def __init__(self, name):
@@ -29,8 +29,8 @@ class Line:
         self.alone = (name,)
         self.waits = {}
         self.ready = None
-        self.active = 0
-        self.is_queued = self.has_failed = False
+        self.active = self.turn = 0
+        self.has_failed = False
         self.down_since = self.refused_at = self.reply = None
         self.back_since = 0.0
 

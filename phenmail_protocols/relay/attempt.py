@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
 class Call(NamedTuple):
     """How a destination is to be dealt with: its name; `connect()` -> a courier for it, or None: the server is stopping; `is_cut()`:
-    whether couriers were interrupted; `refusal`: the Reply that answers for it just now, or None; `back_since`: who was tried last before
+    whether couriers were aborted; `refusal`: the Reply that answers for it just now, or None; `back_since`: who was tried last before
     this moment need not wait."""
     name: str
     connect: object

@@ -35,7 +35,7 @@ class Slots:
         self._take = take
         self._connections, self._per_destination = connections, per_destination
         self._most = {TRUSTED: connections, UNKNOWN: max(1, connections * 3 // 4), DOUBTFUL: max(1, connections // 2)}
-        self._turns = [deque(), deque(), deque()]  # of (number, line), by trust
+        self._turns = [deque(), deque(), deque()]  # of (number, line), by trust; true only where Line.turn is the number
         self._number = 0
         self._trusted = OrderedDict()  # names, the one that answered last at the end
         self._used = set()
@@ -56,10 +56,10 @@ class Slots:
 
     def queue(self, line):
         """A Line has something ready: it will be given a slot in its turn, unless it has all that it may have."""
-        if line.ready and not line.is_queued and line.active < self._limit(line):
-            line.is_queued = True
+        if line.ready and not line.turn and line.active < self._limit(line):
             self._number += 1
-            self._turns[self._class(line)].append((self._number, line))
+            line.turn = self._number
+            self._turns[self._class(line)].append((line.turn, line))
 
     def choose(self, tick):
         """The Line whose turn it is gets a Slot with a message -> Slot, or None: nobody may have one now."""
@@ -71,7 +71,7 @@ class Slots:
             if self._turns[self._class(line)] is not turn:  # it fared well or badly since; it keeps its number
                 self._turns[self._class(line)].appendleft((number, line))
                 continue
-            line.is_queued = False
+            line.turn = 0
             identity = self._take(line) if line.active < self._limit(line) else None
             if identity is not None:
                 slot = Slot(line, identity, tick)
@@ -85,12 +85,13 @@ class Slots:
         wait that may have it."""
         if slot.line.active > self._limit(slot.line):
             return True
-        return tick - slot.since >= SLICE and self._next_turn(self._used - {slot}, tick) is not None
+        return tick - slot.since >= SLICE and self._next_turn(self._used - {slot}, tick, slot.line) is not None
 
     def release(self, slot):
-        """The Slot's thread is done with it."""
+        """The Slot's thread is done with it. The destination had its turn, and is the last to have another."""
         self._used.discard(slot)
         slot.line.active -= 1
+        slot.line.turn = 0
         self.queue(slot.line)
 
     def _limit(self, line):
@@ -102,8 +103,8 @@ class Slots:
             return DOUBTFUL
         return TRUSTED if line.name in self._trusted else UNKNOWN
 
-    def _next_turn(self, used, tick):
-        """The deque whose first line has waited longest among those that may have one slot more, or None."""
+    def _next_turn(self, used, tick, but=None):
+        """The deque whose first line (other than `but`) has waited longest among those that may have one slot more, or None."""
         if len(used) >= self._connections or not any(self._turns):
             return None
         counts = [0, 0, 0]
@@ -114,5 +115,8 @@ class Slots:
             allowed.append(self._turns[UNKNOWN])
         if counts[DOUBTFUL] < self._most[DOUBTFUL]:
             allowed.append(self._turns[DOUBTFUL])
-        waiting = [turn for turn in allowed if turn]
+        for turn in allowed:
+            while turn and turn[0][0] != turn[0][1].turn:
+                turn.popleft()
+        waiting = [turn for turn in allowed if any(line.turn == number and line is not but for number, line in turn)]
         return min(waiting, key=lambda turn: turn[0][0]) if waiting else None

@@ -57,7 +57,7 @@ class Worker:
         """`policy`: schedule.Policy.  `destination_of(Recipient)` -> destination.  `reporter`: reports.Reporter.
 
         `courier_for(destination)` -> an object for one thread at a time, with `deliver(message, recipients, body)` -> a Reply for each,
-        or Unreachable; `dsn`: whether the last peer was told NOTIFY; `close()`; and `interrupt()`, which any thread may call: from then on
+        or Unreachable; `dsn`: whether the last peer was told NOTIFY; `close()`; and `abort()`, which any thread may call: from then on
         `deliver` ends at once with temporary replies.  `connections` in all, `per_destination` to one.
         `clock()`: epoch seconds; `monotonic()`: seconds; `wait(event, seconds)`: how the queue's thread waits.
         """
@@ -94,7 +94,7 @@ class Worker:
                 self._is_cut = True
                 couriers = [slot.courier for slot in self._slots if slot.courier is not None]
             for courier in couriers:
-                _quietly(courier.interrupt)
+                _quietly(courier.abort)
             self._rests(end - time.monotonic())
         self._workers.stop()
         threads = [thread for thread in self._workers.threads() + [self._thread] if thread.is_alive()]
@@ -229,7 +229,7 @@ class Worker:
         self._hang_up(slot)
 
     def _connect(self, slot):
-        """-> the slot's courier, or None: it would be interrupted."""
+        """-> the slot's courier, or None: it would be aborted."""
         if slot.courier is None:
             slot.courier = self._courier_for(slot.line.name)
         with self._lock:

@@ -73,6 +73,16 @@ def test_who_comes_late_has_a_turn_before_who_had_one():
     assert seen == ["big", "late", "big", "big"]
 
 
+def test_who_gives_a_slot_back_is_the_last_to_have_another():
+    """Though it waited for its second connection before the other came."""
+    queue = Queue(connections=1, per_destination=2)
+    queue.add("big", 100)
+    slot = queue.slots.choose(0.0)
+    queue.add("late")
+    queue.end(slot)
+    assert names(queue.choose_all()) == ["late"]
+
+
 def test_doubtful_destinations_have_half():
     queue = Queue(connections=8)
     for number in range(10):
@@ -141,6 +151,15 @@ def test_a_slot_is_given_back_after_a_while_only_for_somebody_who_may_have_it():
     queue.add("b")
     assert not queue.slots.is_over(a, SLICE - 1)
     assert queue.slots.is_over(a, SLICE)
+
+
+def test_a_destination_does_not_wait_for_itself():
+    queue = Queue(connections=1)
+    queue.add("a", 9)
+    slot = queue.slots.choose(0.0)
+    assert not queue.slots.is_over(slot, SLICE), "it is the only one, and could have a second connection"
+    queue.add("b")
+    assert queue.slots.is_over(slot, SLICE)
 
 
 @pytest.mark.parametrize("connections", [1, 2, 3])
