@@ -106,7 +106,7 @@ def _dmarc(name):
 
 
 def sts_policy(settings: Settings) -> Tuple[str, ...]:
-    """The lines of the MTA-STS policy file (RFC 8461 3.2): with a self-signed certificate, which nobody can verify, for testing."""
+    """The lines of the MTA-STS policy file (RFC 8461 3.2); for testing only where nobody can verify our certificate."""
     return ("version: STSv1", "mode: " + ("enforce" if settings.tls.own else "testing")) + tuple(
         "mx: " + host for _, host in exchangers(settings)) + ("max_age: %d" % STS_MAX_AGE,)
 

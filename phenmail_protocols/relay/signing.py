@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import re
+import sys
 import threading
 import time
 from typing import Callable, Iterable, List, Optional, Tuple
@@ -63,6 +64,7 @@ class Signer:
         self._making = None  # type: Optional[threading.Thread]
         self._not_before = 0.0
         self._nacl = None  # type: Optional[bool]
+        self._dkimpy = None
         self._complained = ""
 
     # Keys
@@ -209,10 +211,10 @@ class Signer:
         except (OSError, BrokenKey):
             raise Unsigned(self._rsa.complaint() or "the DKIM key changes")
         try:
-            from dkim.crypto import RSASSA_PKCS1_v1_5_sign
+            self._dkimpy = self._dkimpy or _dkimpys_crypto()
         except ImportError as error:
             raise Unsigned("the Python package dkimpy is not installed (%s)" % error)
-        return lambda digest: bytes(RSASSA_PKCS1_v1_5_sign(digest, key.numbers))
+        return lambda digest: bytes(self._dkimpy.RSASSA_PKCS1_v1_5_sign(digest, key.numbers))
 
     def _ed25519_sign(self):
         try:
@@ -221,6 +223,41 @@ class Signer:
         except (OSError, BrokenKey, ImportError):  # the first signature is enough; `complaints` tells
             return None
         return lambda digest: SigningKey(seed).sign(digest.digest()).signature
+
+
+def _dkimpys_crypto():
+    """The module dkim.crypto. Raises ImportError.
+
+    `import dkim` brings a DNS resolver, PyNaCl and authres with it: 1 to 8 MB. What signs is one small module and what that
+    imports of its package; they are run as copies of our own, and `import dkim` elsewhere gives the whole as ever.
+    """
+    if "dkim" in sys.modules:
+        from dkim import crypto
+        return crypto
+    import builtins
+    from importlib import machinery, util
+    package = util.find_spec("dkim")
+    if package is None:
+        raise ImportError("no module dkim")
+    loaded = {}
+
+    def bring(name, *arguments):
+        """In place of __import__: `from dkim.x import y` runs that file alone."""
+        if not name.startswith("dkim."):
+            return builtins.__import__(name, *arguments)
+        if name not in loaded:
+            loaded[name] = run(name)
+        return loaded[name]
+
+    def run(name):
+        spec = machinery.PathFinder.find_spec(name, package.submodule_search_locations)
+        if spec is None:
+            raise ImportError("no module %s" % name)
+        module = util.module_from_spec(spec)
+        module.__builtins__ = dict(vars(builtins), __import__=bring)
+        spec.loader.exec_module(module)
+        return module
+    return run("dkim.crypto")
 
 
 def _ed25519_public(seed):

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import subprocess
+import sys
 
 import pytest
 from hypothesis import example, given, settings
@@ -19,6 +20,7 @@ from .keys import RSA
 
 dkim = pytest.importorskip("dkim")
 
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NOW = 1735689600.0  # 2025-01-01
 SENDER = Address("alice", "example.org")
 HEADER = (b"Received: from a\r\n by b\r\nFrom: =?utf-8?q?=C3=81?= Example\r\n  <alice@example.org>\r\n"
@@ -238,10 +240,21 @@ def test_another_key_in_the_file_is_used(signer, relay, tmp_path):
 
 
 def test_without_dkimpy_mail_goes_out_unsigned(signer, caplog, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "dkim.crypto", None)
+    monkeypatch.setitem(sys.modules, "dkim", None)
     assert signed(signer) == b""
     assert "dkimpy is not installed" in caplog.text
     assert signer.public_record()[0][0] == "all", "the DNS can be told without it"
+
+
+def test_of_dkimpy_only_what_signs_is_loaded_and_the_whole_stays_whole(tmp_path, relay):
+    code = ("import sys\nfrom tests.relay import test_signing as t\n"
+            "for name in [n for n in sys.modules if n.split('.')[0] in ('dkim', 'dns')]: del sys.modules[name]\n"
+            "signer = t.Signer(t.Relay(%r, 'all', '', 25), lambda: ['example.org'], 'example.org', clock=lambda: t.NOW)\n"
+            "assert t.signed(signer)\n"
+            "assert not [n for n in sys.modules if n.split('.')[0] in ('dkim', 'dns')]\n"
+            "import dkim\n"
+            "assert t.verifies(signer, t.signed(signer) + t.HEADER + t.BODY) and dkim.get_txt\n" % relay.dkim_key)
+    subprocess.check_call([sys.executable, "-c", code], cwd=TOP)
 
 
 def test_a_broken_key_is_told(signer, relay, caplog):
