@@ -11,7 +11,7 @@ _NOT_XTEXT = re.compile(rb"[^\x21-\x2a\x2c-\x3c\x3e-\x7e]")
 # Either a character that is written as \x{HEX} already, which stays, or one that has to be.
 _UNITEXT = re.compile(r"(\\x\{[0-9A-F]{2,6}\})|[^\x21-\x2a\x2c-\x3c\x3e-\x5b\x5d-\x7e]")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-_LONGEST_ENVID = 100  # RFC 3461 section 4.4, as xtext
+_LONGEST_ENVID, _LONGEST_ORCPT = 100, 500  # RFC 3461 sections 4.4 and 4.2, as written
 
 
 class NotSayable(ValueError):
@@ -34,7 +34,7 @@ def offer_of(features: Mapping[str, str]) -> Offer:
     """{extension in lower case: its parameters} -> Offer."""
     size = features.get("size")
     if size is not None:
-        size = int(size) if size.isdigit() and len(size) < 19 else 0
+        size = int(size) if size.isdecimal() and len(size) < 19 else 0
     return Offer("pipelining" in features, "8bitmime" in features, "smtputf8" in features, "dsn" in features, "starttls" in features,
                  size, tuple(features.get("auth", "").upper().split()))
 
@@ -64,7 +64,7 @@ def rcpt(recipient, offer: Offer, smtputf8: bool) -> bytes:
         if recipient.notify:
             words.append(b"NOTIFY=" + ",".join(recipient.notify).encode("ascii"))
         original = _original(recipient.orcpt) if recipient.orcpt else b""
-        if original:
+        if original and len(original) <= _LONGEST_ORCPT:
             words.append(b"ORCPT=" + original)
     return _line(words)
 

@@ -106,6 +106,8 @@ class Wire(object):
 
     def send(self, data, seconds):
         """Sends all of `data`. Raises Lost."""
+        if self._socket is None:
+            raise self._lost("4.4.2", "the connection to %s is closed" % self._peer)
         end = self._clock() + seconds
         try:
             self._socket.settimeout(seconds)
