@@ -35,7 +35,7 @@ ORDER = {
     "store": ("errors", "model", "maildir", "index", "changes", "mailbox", "account",
               "filestore"),
     "relay": ("model", "schedule", "spool", "lookup", "routes", "sts", "dane", "policies", "signingkeys", "keymaking",
-              "signing", "sevenbit", "client", "courier", "reports", "agenda", "slots", "attempt", "worker", "service"),
+              "signatures", "signing", "sevenbit", "client", "courier", "reports", "agenda", "slots", "attempt", "worker", "service"),
     "delivery": ("answers", "trace", "filters", "agents", "plugins", "mailboxes", "outgoing", "router", "sending"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),

@@ -7,7 +7,6 @@ import binascii
 import hashlib
 import logging
 import os
-import re
 import sys
 import threading
 import time
@@ -18,30 +17,14 @@ from ..mail import headers
 from ..mail.address import Address, AddressError, Group, ascii_domain, parse_address_list
 from . import keymaking, signingkeys
 from .bodyhash import BodyHash  # noqa: F401 (who signs needs both)
+from .signatures import Unsigned, field_list, signature, signed_fields
 from .signingkeys import BrokenKey, KeyFile
 
 EARLIEST = 1704067200  # 2024-01-01: a clock before it is wrong, and its time would be a lie in the signature
-LINE = 78
 SECONDS_BETWEEN_TRIES = 600.0
-MOST_FIELDS = 100  # signed of one header: what a header repeats more often than this is nonsense
-
-# RFC 6376 section 5.4.1, what MIME and RFC 8058 add, and Sender; each as often as it is there.
-SIGNED = (b"from", b"sender", b"reply-to", b"subject", b"date", b"message-id", b"to", b"cc", b"in-reply-to", b"references",
-          b"mime-version", b"content-type", b"content-transfer-encoding", b"content-id", b"content-description",
-          b"resent-date", b"resent-from", b"resent-sender", b"resent-to", b"resent-cc", b"resent-message-id",
-          b"list-id", b"list-help", b"list-unsubscribe", b"list-unsubscribe-post", b"list-subscribe", b"list-post", b"list-owner",
-          b"list-archive")
-# Signed once more than it is there: a second one, added on the way, breaks the signature (RFC 6376 section 8.15).
-OVERSIGNED = b"from"
 
 _PATIENCE = 30.0  # seconds; a small machine takes some for a key
-
-_BLANKS = re.compile(rb"[ \t]+")
 _log = logging.getLogger("phenmail.relay")
-
-
-class Unsigned(Exception):
-    """Why a message goes out without a signature."""
 
 
 class Signer:
@@ -184,15 +167,15 @@ class Signer:
 
     def _signatures(self, header, body_digest, domain):
         sign = self._rsa_sign()
-        names, text = _signed_fields(header)
-        tags = [b" d=%s;" % domain.encode("ascii"), *self._time(), *_field_list(names),
+        names, text = signed_fields(header)
+        tags = [b" d=%s;" % domain.encode("ascii"), *self._time(), *field_list(names),
                 b" bh=%s;" % binascii.b2a_base64(body_digest, newline=False)]
         signed = hashlib.sha256(text)
-        found = _signature(b"rsa-sha256", self._selector, tags, signed, sign)
+        found = signature(b"rsa-sha256", self._selector, tags, signed, sign)
         second = self._ed25519_sign()
         if second is not None:
             # Below the first: old verifiers look at the topmost only.
-            found += _signature(b"ed25519-sha256", self._second_selector, tags, signed, second)
+            found += signature(b"ed25519-sha256", self._second_selector, tags, signed, second)
         return found
 
     def _time(self):
@@ -201,7 +184,8 @@ class Signer:
 
     def _rsa_sign(self):
         """callable(hash object) -> octets.  A key that is just being made is waited for."""
-        making = self._making
+        with self._lock:
+            making = self._making
         if making is not None:
             making.join(_PATIENCE)
         try:
@@ -281,56 +265,3 @@ def _author_domain(header, own):
                 if domain in own:
                     return domain
     return None
-
-
-def _signed_fields(header):
-    """(the names for h=, the octets that are hashed of them): of each name the last field first, RFC 6376 section 5.4.2."""
-    by_name = {}
-    for field in headers.each_field(header):
-        name = field.name.lower()
-        if name in SIGNED:
-            by_name.setdefault(name, []).append(b"%s:%s\r\n" % (name, _relaxed(field.value)))
-    if OVERSIGNED not in by_name:
-        raise Unsigned("a message without From")
-    names, octets = [], []
-    for name in SIGNED:
-        found = by_name.get(name, [])[::-1][:max(0, MOST_FIELDS - len(names))]
-        octets += found
-        names += [name] * (len(found) + (name == OVERSIGNED))
-    if len(by_name[OVERSIGNED]) >= MOST_FIELDS:
-        raise Unsigned("a message with %d From" % len(by_name[OVERSIGNED]))
-    return names, b"".join(octets)
-
-
-def _relaxed(value):
-    """The value of a field, with its folding -> in the relaxed form (RFC 6376 section 3.4.2), without its line end."""
-    return _BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
-
-
-def _field_list(names):
-    """h=, in pieces between which a line may end."""
-    pieces = [b":" + name for name in names]
-    return [b" h=" + pieces[0][1:]] + pieces[1:-1] + [pieces[-1] + b";"]
-
-
-def _signature(algorithm, selector, tags, signed, sign):
-    """One DKIM-Signature field. `signed`: the hash of the header so far; `sign`: callable(hash) -> octets."""
-    value = _folded([b"DKIM-Signature:", b" v=1;", b" a=%s;" % algorithm, b" c=relaxed/relaxed;",
-                     b" s=%s;" % selector.encode("ascii")] + tags) + b"\r\n b="
-    name, _, unsigned = value.partition(b":")
-    digest = signed.copy()
-    digest.update(b"%s:%s" % (name.lower(), _relaxed(unsigned)))
-    octets = binascii.b2a_base64(sign(digest), newline=False)
-    return value + b"\r\n ".join([octets[at:at + 72] for at in range(0, len(octets), 72)]) + b"\r\n"
-
-
-def _folded(pieces):
-    """Pieces one after the other, a fold between those that would make a line too long."""
-    text, column = [], 0
-    for piece in pieces:
-        if column + len(piece) > LINE:
-            piece = b"\r\n " + piece.lstrip(b" ")
-            column = -2
-        text.append(piece)
-        column += len(piece)
-    return b"".join(text)

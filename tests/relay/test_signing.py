@@ -1,11 +1,11 @@
 """Signatures that others verify, whose name a message is signed with, and with which keys."""
 
 import binascii
-import hashlib
 import logging
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from hypothesis import example, given, settings
@@ -21,6 +21,7 @@ from .keys import RSA
 dkim = pytest.importorskip("dkim")
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+KEY = signingkeys.read_rsa(RSA)
 NOW = 1735689600.0  # 2025-01-01
 SENDER = Address("alice", "example.org")
 HEADER = (b"Received: from a\r\n by b\r\nFrom: =?utf-8?q?=C3=81?= Example\r\n  <alice@example.org>\r\n"
@@ -139,8 +140,7 @@ class _Fixed(Signer):
 
     def __init__(self):
         super().__init__(Relay("/nowhere", "all", "", 25), lambda: ("example.org",), "example.org", clock=lambda: NOW)
-        key = signingkeys.read_rsa(RSA)
-        self._rsa.get = lambda: key
+        self._rsa.get = lambda: KEY
 
 
 SHARED = _Fixed()
@@ -170,20 +170,16 @@ def test_before_2024_it_says_no_time(relay):
     assert verifies(signer, head + HEADER + BODY)
 
 
-def test_a_signature_costs_what_its_rsa_costs(signer):
-    """The rest stays under a third of it, in the best of several."""
-    import time
-    key, digest = signingkeys.read_rsa(RSA).numbers, hashed(BODY)
+def test_a_key_is_parsed_once(relay, monkeypatch):
+    parsed = []
 
-    def best(call):
-        times = []
-        for _ in range(12):
-            start = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - start)
-        return min(times)
-    rsa = best(lambda: dkim.crypto.RSASSA_PKCS1_v1_5_sign(hashlib.sha256(b"x"), key))
-    assert best(lambda: signer.sign(HEADER, digest, SENDER)) < 1.33 * rsa
+    def read(data):
+        parsed.append(data)
+        return KEY
+    monkeypatch.setattr(signingkeys, "read_rsa", read)
+    signer = Signer(relay, lambda: ["example.org"], "example.org", clock=lambda: NOW)
+    assert signed(signer) == signed(signer) != b""
+    assert parsed == [RSA]
 
 
 # -- whose name ------------------------------------------------------------------------------------
@@ -312,6 +308,23 @@ def test_keys_are_made_in_the_background(signer, relay, program):
     assert verifies(signer, signed(signer) + HEADER + BODY)
     assert made(signer) is None, "nothing is left to make"
     assert len(signer.public_record()) == 2 if signer._has_nacl() else 1
+
+
+def test_a_message_waits_for_the_key_that_is_being_made(signer, relay, monkeypatch):
+    os.remove(relay.dkim_key)
+    go = threading.Event()
+
+    def slow(stopping):
+        assert go.wait(60)
+        return RSA
+    monkeypatch.setattr(keymaking, "new_rsa", slow)
+    signer.ensure_key()
+    heads = []
+    writer = threading.Thread(target=lambda: heads.append(signed(signer)))
+    writer.start()
+    go.set()
+    writer.join(60)
+    assert verifies(signer, heads[0] + HEADER + BODY)
 
 
 def test_a_key_is_never_made_over_another(signer, relay, monkeypatch):
