@@ -1,8 +1,10 @@
-"""One SMTP connection as a client, from the banner to QUIT: the only file that names `smtplib`, which is loaded with the first one.
+"""One SMTP connection as a client, from the banner to QUIT: the only file that names `smtplib`, which is loaded with the first
+one.
 
-`smtplib.SMTP` says EHLO and HELO and reads what is offered; octets, replies and deadlines are `relay.wire`'s (smtplib reads replies
-without end and counts a timeout anew with each octet), transactions `relay.transaction`'s. It must not know how a host was chosen, what a
-queue is, or where a policy comes from. RFC 5321 3.1-3.3, RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 4954 (AUTH), RFC 7672.
+`smtplib.SMTP` says EHLO and HELO and reads what is offered; octets, replies and deadlines are `relay.wire`'s (smtplib reads
+replies without end and counts a timeout anew with each octet), transactions `relay.transaction`'s. It must not know how a host
+was chosen, what a queue is, or where a policy comes from. RFC 5321 3.1-3.3, RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC
+4954 (AUTH), RFC 7672.
 """
 import logging
 import threading
@@ -52,8 +54,8 @@ class Connection(object):
     `contexts`: shared `Contexts`. `deadlines`, `clock`: seconds, and the clock that counts them.
     """
 
-    def __init__(self, host_name, ip, port, helo, requirement=OPPORTUNISTIC, *, implicit=False, login=None, must_login=True, contexts=None,
-                 deadlines=Deadlines(), clock=time.monotonic):
+    def __init__(self, host_name, ip, port, helo, requirement=OPPORTUNISTIC, *, implicit=False, login=None, must_login=True,
+                 contexts=None, deadlines=Deadlines(), clock=time.monotonic):
         self.host_name = host_name
         self.ip = ip
         self._port = port
@@ -68,13 +70,14 @@ class Connection(object):
         self._peer = "%s [%s]:%d" % (host_name, ip, port)
         self._wire = Wire(self._peer, clock)
         self._aborted = False
+        self._heard = None  # the last answer to EHLO or HELO
         self.offer = Offer()
 
-    # -- opening ------------------------------------------------------------------------------------------------------------------------
+    # -- opening -----------------------------------------------------------------------------------------------------------------
 
     def open(self):
-        """Banner, EHLO or HELO, TLS, login. A handshake that fails is followed by a new connection in the clear, unless TLS is required.
-        Raises Unreachable (LoginRefused, Unverified are such); the connection is then closed."""
+        """Banner, EHLO or HELO, TLS, login. A handshake that fails is followed by a new connection in the clear, unless TLS is
+        required. Raises Unreachable (LoginRefused, Unverified are such); the connection is then closed."""
         required = self._implicit or self._requirement.required
         try:
             try:
@@ -115,7 +118,8 @@ class Connection(object):
             except Lost as lost:  # in TLS 1.3 the server's refusal comes after the client's end of the handshake
                 raise HandshakeFailed("TLS fails: %s" % lost)
         if required and not wire.secure:
-            raise Unreachable(later("4.7.4", "%s has no TLS for us, and that is required: %s" % (self._peer, self._requirement.why)))
+            raise Unreachable(later("4.7.4", "%s has no TLS for us, and that is required: %s" % (
+                self._peer, self._requirement.why)))
         if self._login is not None and (self._must_login or self.offer.auth):
             self._log_in()
 
@@ -147,7 +151,7 @@ class Connection(object):
         self._heard = self._wire.read_reply(self._deadlines.command)
         return self._heard.code, b"\n".join(self._heard.lines)
 
-    # -- TLS ----------------------------------------------------------------------------------------------------------------------------
+    # -- TLS ---------------------------------------------------------------------------------------------------------------------
 
     def _start_tls(self):
         """STARTTLS, and EHLO anew. A server that offers TLS and then refuses it is used in the clear, as one that offers none."""
@@ -171,9 +175,10 @@ class Connection(object):
         name = requirement.names[0] if requirement.names else self.host_name.rstrip(".")
         complaint = peer_complaint(requirement, self._wire.start_tls(context, name, self._deadlines.handshake))
         if complaint:
-            raise HandshakeFailed("%s is not the server that it should be: %s (%s)" % (self._peer, complaint, requirement.why), True)
+            raise HandshakeFailed("%s is not the server that it should be: %s (%s)" % (
+                self._peer, complaint, requirement.why), unverified=True)
 
-    # -- login --------------------------------------------------------------------------------------------------------------------------
+    # -- login -------------------------------------------------------------------------------------------------------------------
 
     def _log_in(self):
         """AUTH by the mechanisms that both know, the next one where one is refused for good. Raises LoginRefused (always 4xx)."""
@@ -207,7 +212,7 @@ class Connection(object):
         except (StopIteration, Garbled) as error:
             raise Lost(later("4.7.0", "%s asks for more than %s has to say: %s" % (self._peer, mechanism, error)))
 
-    # -- sending ------------------------------------------------------------------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------------------------------------------
 
     @property
     def dsn(self):
@@ -215,11 +220,12 @@ class Connection(object):
         return self.offer.dsn
 
     def send(self, message, recipients, body):
-        """One message (model.Message) -> a tuple with the Reply for each of `recipients` (model.Recipient, in order). `body`: its file.
+        """One message (model.Message) -> a tuple with the Reply for each of `recipients` (model.Recipient, in order). `body`: its
+        file.
 
-        It must be what the server takes: 7 bits where `offer.eight_bit` is not set. Recipients that are too many for one transaction (452
-        4.5.3) get another one at once, as long as each brings somebody's mail away. Raises Unreachable where the server did not even
-        answer MAIL, or with 421: nothing was tried.
+        It must be what the server takes: 7 bits where `offer.eight_bit` is not set. Recipients that are too many for one
+        transaction (452 4.5.3) get another one at once, as long as each brings somebody's mail away. Raises Unreachable where the
+        server did not even answer MAIL, or with 421: nothing was tried.
         """
         refusal = self._refusal(message)
         if refusal is not None:
@@ -246,15 +252,16 @@ class Connection(object):
             return Reply(552, "5.3.4", "the message has %d octets, and %s takes at most %d" % (
                 message.size, self.host_name, self.offer.size))
         if message.smtputf8 and not self.offer.smtputf8:
-            return Reply(553, "5.6.7", "the message needs internationalized mail (SMTPUTF8), which %s does not take" % self.host_name)
+            return Reply(553, "5.6.7", "the message needs internationalized mail (SMTPUTF8), which %s does not take" % (
+                self.host_name,))
         return None
 
     def usable(self):
-        """Whether the next message can go this way, as far as can be told without asking: the server has neither closed nor said its
-        goodbye. Does not wait."""
+        """Whether the next message can go this way, as far as can be told without asking: the server has neither closed nor said
+        its goodbye. Does not wait."""
         return self._wire.is_quiet()
 
-    # -- the end ------------------------------------------------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------------------------------------
 
     def close(self):
         """QUIT, with a short deadline, and closes. May be called again."""

@@ -19,8 +19,8 @@ class NotSayable(ValueError):
 
 
 class Offer(NamedTuple):
-    """What a server's EHLO offers. `size`: the largest message in octets, 0 for no limit, None where SIZE is not offered; `auth`: names of
-    mechanisms in upper case."""
+    """What a server's EHLO offers. `size`: the largest message in octets, 0 for no limit, None where SIZE is not offered; `auth`:
+    names of mechanisms in upper case."""
     pipelining: bool = False
     eight_bit: bool = False
     smtputf8: bool = False
@@ -35,8 +35,8 @@ def offer_of(features: Mapping[str, str]) -> Offer:
     size = features.get("size")
     if size is not None:
         size = int(size) if size.isdecimal() and len(size) < 19 else 0
-    return Offer("pipelining" in features, "8bitmime" in features, "smtputf8" in features, "dsn" in features, "starttls" in features,
-                 size, tuple(features.get("auth", "").upper().split()))
+    offered = ["pipelining", "8bitmime", "smtputf8", "dsn", "starttls"]
+    return Offer(*[name in features for name in offered], size=size, auth=tuple(features.get("auth", "").upper().split()))
 
 
 def mail(message, offer: Offer) -> bytes:
@@ -95,8 +95,8 @@ def xtext(text: str) -> bytes:
 
 
 def _original(orcpt: str) -> bytes:
-    """type;address as the value of ORCPT; b"" where there is no form for it. A UTF-8 address in the form that needs no SMTPUTF8 (RFC 6533
-    section 3, utf-8-addr-xtext)."""
+    """type;address as the value of ORCPT; b"" where there is no form for it. A UTF-8 address in the form that needs no SMTPUTF8
+    (RFC 6533 section 3, utf-8-addr-xtext)."""
     kind, semicolon, address = orcpt.partition(";")
     try:
         start = (kind + semicolon).encode("ascii")

@@ -1,7 +1,8 @@
-"""Takes messages to one destination, one after the other, over one connection that it finds, keeps and replaces: hosts by preference, the
-addresses of each, TLS as the policy says, the message in 7 bits where a server has no more.
+"""Takes messages to one destination, one after the other, over one connection that it finds, keeps and replaces: hosts by
+preference, the addresses of each, TLS as the policy says, the message in 7 bits where a server has no more.
 
-For one sending thread. It must not know queues, schedules or other destinations. RFC 5321 section 5.1, RFC 3974 (both families), RFC 6152.
+For one sending thread. It must not know queues, schedules or other destinations. RFC 5321 section 5.1, RFC 3974 (both families),
+RFC 6152.
 """
 import logging
 import socket
@@ -16,7 +17,7 @@ from .wire import Deadlines, later
 
 _log = logging.getLogger("phenmail.relay")
 
-# One connection carries so many messages, for so many seconds: some servers count, and a host that comes back gets its share again.
+# One connection carries so many messages, for so many seconds: some servers count, and a host that comes back gets its share.
 MOST_MESSAGES, LONGEST_USE = 1000, 600.0
 
 # Addresses that are tried for one message; each may cost a connect's whole deadline.
@@ -28,13 +29,13 @@ _OURSELVES = "5.4.6"  # whoever stands behind us in a route is not asked either 
 class Courier(object):
     """The courier to `destination`: a domain in A-labels, or an address literal in brackets.
 
-    `routes`, `policies`: relay.routes.Routes, relay.policies.Policies. `helo`: our name. `port`: of the others. `resign(message, file)`
-    gives the new `head` for a message that was signed and whose octets are now those of `file`. `folder`: where such files lie (None:
-    where the system's temporary files do). `contexts`: the TLS contexts that all couriers share.
+    `routes`, `policies`: relay.routes.Routes, relay.policies.Policies. `helo`: our name. `port`: of the others. `resign(message,
+    file)` gives the new `head` for a message that was signed and whose octets are now those of `file`. `folder`: where such files
+    lie (None: where the system's temporary files do). `contexts`: the TLS contexts that all couriers share.
     """
 
-    def __init__(self, destination, routes, policies, helo, *, port=25, resign=None, folder=None, contexts=None, deadlines=Deadlines(),
-                 clock=time.monotonic):
+    def __init__(self, destination, routes, policies, helo, *, port=25, resign=None, folder=None, contexts=None,
+                 deadlines=Deadlines(), clock=time.monotonic):
         self._destination = destination
         self._routes = routes
         self._policies = policies
@@ -56,11 +57,12 @@ class Courier(object):
         return self._connection is not None and self._connection.dsn
 
     def deliver(self, message, recipients, body):
-        """One message (model.Message) -> a tuple with the Reply for each of `recipients` (model.Recipient). `body`: its binary file.
+        """One message (model.Message) -> a tuple with the Reply for each of `recipients` (model.Recipient). `body`: its binary
+        file.
 
-        The next host is tried where one cannot be connected to, greets with 4xx or 5xx, lacks what the policy asks for, or goes away
-        before it answered MAIL. Raises Unreachable where there was nobody to talk to: that concerns all messages for the destination.
-        Where somebody talked, but not about this message, its recipients get 4xx: other messages may fare better.
+        The next host is tried where one cannot be connected to, greets with 4xx or 5xx, lacks what the policy asks for, or goes
+        away before it answered MAIL. Raises Unreachable where there was nobody to talk to: that concerns all messages for the
+        destination. Where somebody talked, but not about this message, its recipients get 4xx: other messages may fare better.
         """
         failures, ways, lost = [], None, None
         if self._connection is not None and not self._is_fresh():
@@ -86,10 +88,11 @@ class Courier(object):
     def _is_fresh(self):
         return (self._connection.usable() and self._sent < MOST_MESSAGES and self._clock() - self._opened < LONGEST_USE)
 
-    # -- finding a host -----------------------------------------------------------------------------------------------------------------
+    # -- finding a host ----------------------------------------------------------------------------------------------------------
 
     def _open(self, ways, failures):
-        """The first of `ways` that opens becomes the connection; False where none does. `failures` gets an Unreachable for each other."""
+        """The first of `ways` that opens becomes the connection; False where none does. `failures` gets an Unreachable for each
+        other."""
         for connection in ways:
             self._connection = connection
             if self._aborted:
@@ -123,7 +126,8 @@ class Courier(object):
                     return
                 continue
             if requirement is None:
-                failures.append(Unreachable(later("4.7.5", "the policy of %s forbids mail to %s" % (self._destination, host.name))))
+                failures.append(Unreachable(later("4.7.5", "the policy of %s forbids mail to %s" % (
+                    self._destination, host.name))))
                 continue
             for ip in ips:
                 yield self._connection_to(host.name, ip, requirement)
@@ -142,7 +146,7 @@ class Courier(object):
         return next((reply for reply in replies if not reply.permanent), None) or (replies or [later(
             "4.4.4", "there is no host for %s" % self._destination)])[0]
 
-    # -- sending ------------------------------------------------------------------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------------------------------------------
 
     def _send(self, message, recipients, body):
         connection = self._connection
@@ -151,7 +155,8 @@ class Courier(object):
         return connection.send(message, recipients, body)
 
     def _send_in_seven_bits(self, message, recipients, body):
-        """RFC 6152 section 3: a server without 8BITMIME gets 7 bits or nothing. The signature is made anew, for what is sent now."""
+        """RFC 6152 section 3: a server without 8BITMIME gets 7 bits or nothing. The signature is made anew, for what is sent
+        now."""
         import tempfile
         try:
             with tempfile.TemporaryFile(dir=self._folder) as file:
@@ -169,7 +174,7 @@ class Courier(object):
             reply = later("4.3.1", "the message cannot be written in 7 bits now: %s" % error)
         return (reply,) * len(recipients)
 
-    # -- the end ------------------------------------------------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------------------------------------
 
     def close(self):
         """Takes leave of the server, within a short deadline. May be called again; the next message finds a new connection."""
@@ -188,13 +193,15 @@ class Courier(object):
 class SmarthostCourier(Courier):
     """The courier to the smarthost, whatever the messages' domains: `hosted` is settings.Hosted with the password in clear text.
 
-    What goes wrong with the smarthost itself, its greeting or the login is for the operator to mend: always 4xx, so nothing bounces.
+    What goes wrong with the smarthost itself, its greeting or the login is for the operator to mend: always 4xx, so nothing
+    bounces.
 
-    What `require-tls` means: nothing leaves without TLS, and the certificate must verify (CA store and the configured name), for it is
-    the password's guard, and a certificate that anybody can make guards it against nobody. One exception: a server at a loopback, link-local
-    or private address, as at home, may show one that does not verify, with a warning in the log; who could stand in between there is
-    inside the operator's own network, and public CAs give no certificates for such names. Elsewhere a self-signed one belongs into the
-    machine's CA store. Without `require-tls`: TLS where it is offered, not verified, and the login in the clear where it is not.
+    What `require-tls` means: nothing leaves without TLS, and the certificate must verify (CA store and the configured name), for
+    it is the password's guard, and a certificate that anybody can make guards it against nobody. One exception: a server at a
+    loopback, link-local or private address, as at home, may show one that does not verify, with a warning in the log; who could
+    stand in between there is inside the operator's own network, and public CAs give no certificates for such names. Elsewhere a
+    self-signed one belongs into the machine's CA store. Without `require-tls`: TLS where it is offered, not verified, and the
+    login in the clear where it is not.
     """
 
     def __init__(self, hosted, routes, helo, **options):
@@ -219,7 +226,8 @@ class SmarthostCourier(Courier):
                 return
 
     def _ips(self):
-        """The smarthost's addresses: by the DNS, or where that does not know the name, as the system's tools find it (/etc/hosts)."""
+        """The smarthost's addresses: by the DNS, or where that does not know the name, as the system's tools find it
+        (/etc/hosts)."""
         server = self._hosted.server
         try:
             return self._routes.addresses(server, self._port).ips

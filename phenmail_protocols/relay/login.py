@@ -1,4 +1,5 @@
-"""AUTH as a client: which mechanism, and what is answered to each challenge. Pure: no socket. RFC 4954 section 4, RFC 4616, RFC 2195.
+"""AUTH as a client: which mechanism, and what is answered to each challenge. Pure: no socket. RFC 4954 section 4, RFC 4616, RFC
+2195.
 
 Names and passwords are UTF-8; LOGIN has no RFC, only its habit: the server asks for the name, then for the password.
 """
@@ -26,8 +27,8 @@ def _has_md5():
 
 
 def dialogue(mechanism, username, password):
-    """A generator of lines (bytes without line end): first the AUTH command; `send` it the text of each 334 for the next one. Ends where
-    the mechanism has no more to say. Raises Garbled for a challenge that is none."""
+    """A generator of lines (bytes without line end): first the AUTH command; `send` it the text of each 334 for the next one.
+    Ends where the mechanism has no more to say. Raises Garbled for a challenge that is none."""
     name, secret = username.encode("utf-8"), password.encode("utf-8")
     if mechanism == "PLAIN":
         yield b"AUTH PLAIN " + _base64(b"\0" + name + b"\0" + secret)

@@ -77,8 +77,9 @@ class ReplyReader:
 
 
 def reply_of(heard: Heard, host: str) -> Reply:
-    """What the server `host` said, for the queue. An enhanced code counts where it leads the text and its class is the code's (RFC 2034
-    section 4); without one it is "2.0.0", "4.0.0" or "5.0.0". Lines are joined, each without the repeated enhanced code."""
+    """What the server `host` said, for the queue. An enhanced code counts where it leads the text and its class is the code's
+    (RFC 2034 section 4); without one it is "2.0.0", "4.0.0" or "5.0.0". Lines are joined, each without the repeated enhanced
+    code."""
     digit = str(heard.code)[0]
     enhanced, texts = "", []
     for line in heard.lines:

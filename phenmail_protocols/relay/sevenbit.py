@@ -1,8 +1,10 @@
-"""A message with 8-bit bodies -> one with 7-bit transfer encodings, for a server without 8BITMIME: RFC 6152 section 3, RFC 2045 section 6.
+"""A message with 8-bit bodies -> one with 7-bit transfer encodings, for a server without 8BITMIME: RFC 6152 section 3, RFC 2045
+section 6.
 
-Each leaf that holds octets over 127 becomes quoted-printable (text with few of them) or base64; what it decodes to stays the same. All
-else stays as it is, octet for octet, but for the lines around the parts that nobody shows, whose 8-bit octets become question marks.
-Streams: the message is read three times in pieces, and no more than one header is held. Knows nothing of queues and signatures.
+Each leaf that holds octets over 127 becomes quoted-printable (text with few of them) or base64; what it decodes to stays the
+same. All else stays as it is, octet for octet, but for the lines around the parts that nobody shows, whose 8-bit octets become
+question marks. Streams: the message is read three times in pieces, and no more than one header is held. Knows nothing of queues
+and signatures.
 """
 import binascii
 import codecs
@@ -41,9 +43,9 @@ class _Content(NamedTuple):
 
 
 def convert(source, target):
-    """Writes the message in `source` (binary file in wire form, which can seek) to the file `target` in 7 bits; a message that is in 7 bits
-    comes out as it is. Returns the octets written. Raises Unconvertible (8-bit octets in a header, which would need SMTPUTF8, or where
-    MIME allows no encoding) and OSError; what was written by then is worth nothing."""
+    """Writes the message in `source` (binary file in wire form, which can seek) to the file `target` in 7 bits; a message that is
+    in 7 bits comes out as it is. Returns the octets written. Raises Unconvertible (8-bit octets in a header, which would need
+    SMTPUTF8, or where MIME allows no encoding) and OSError; what was written by then is worth nothing."""
     source.seek(0)
     root = scan(iter(lambda: source.read(_PIECE), b""), _LIMITS)
     spans = list(_spans(root))
@@ -60,7 +62,7 @@ def convert(source, target):
     return size
 
 
-# -- reading --------------------------------------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------------------------------------
 
 def _spans(root):
     """The whole message in order."""
@@ -125,7 +127,7 @@ def _check(spans, contents):
             raise Unconvertible("8-bit octets in a multipart without parts")
 
 
-# -- writing --------------------------------------------------------------------------------------------------------------------------------
+# -- writing ---------------------------------------------------------------------------------------------------------------------
 
 def _written(source, span, leaves, converting):
     """The pieces that a span becomes. Raises Unconvertible."""

@@ -1,7 +1,8 @@
 """One mail transaction on a connection: MAIL, RCPT for each recipient, DATA, the message. RFC 5321 3.3, RFC 2920 (pipelining).
 
-What was said of each recipient comes back as one Reply each. Where the server pipelines, the whole envelope goes out in one write, and a
-small message with its final dot in another. Knows how a transaction goes, nothing of greetings, TLS, or where the message came from.
+What was said of each recipient comes back as one Reply each. Where the server pipelines, the whole envelope goes out in one
+write, and a small message with its final dot in another. Knows how a transaction goes, nothing of greetings, TLS, or where the
+message came from.
 """
 from itertools import chain
 
@@ -11,7 +12,7 @@ from .model import Reply
 from .replies import reply_of
 from .wire import Lost, later
 
-# Commands in one write. More could block both sides: the server stops reading while nobody takes its answers (RFC 2920 section 3.1).
+# Commands in one write. More could block both sides: the server stops reading while nobody takes its answers (RFC 2920 3.1).
 _BATCH = 100
 _PIECE = 128 * 1024  # octets of the message that are read at once; up to here it is sent in one write
 
@@ -29,8 +30,9 @@ class Transaction(object):
         self._message = message
 
     def run(self, recipients, body):
-        """A list with the Reply for each of `recipients`; `body` is the message's file. Leaves the connection closed, or ready for the
-        next transaction. Raises Lost where not even MAIL was answered (or with 421): nothing was tried, and the connection is closed."""
+        """A list with the Reply for each of `recipients`; `body` is the message's file. Leaves the connection closed, or ready
+        for the next transaction. Raises Lost where not even MAIL was answered (or with 421): nothing was tried, and the
+        connection is closed."""
         replies = [None] * len(recipients)
         lines, asked = self._envelope(recipients, replies)
         if not asked:
@@ -68,8 +70,8 @@ class Transaction(object):
         return lines, asked
 
     def _exchange(self, lines, heard, body):
-        """All of it; `heard` gets the answers to `lines`. Returns the Reply for the recipients that RCPT accepted. Raises Lost, OSError
-        (the file)."""
+        """All of it; `heard` gets the answers to `lines`. Returns the Reply for the recipients that RCPT accepted. Raises Lost,
+        OSError (the file)."""
         self._say(lines, heard)
         accepted = any(answer.code < 300 for answer in heard[1:len(lines) - 1])
         answer = heard[-1] if len(heard) == len(lines) else None

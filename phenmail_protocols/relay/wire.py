@@ -1,8 +1,8 @@
 """One TCP connection to a server, and time: octets out, replies in, each within a total deadline. TLS by net.tlsclient.
 
-A socket's timeout counts anew with every octet, so a peer that sends one a minute would never trip it. Here each wait gets only what is
-left until the deadline; when that has run out, or anything else goes wrong, `Lost` is raised and the connection is to be closed.
-Another thread may `abort` it at any moment. Knows nothing of SMTP beyond the form of replies.
+A socket's timeout counts anew with every octet, so a peer that sends one a minute would never trip it. Here each wait gets only
+what is left until the deadline; when that has run out, or anything else goes wrong, `Lost` is raised and the connection is to be
+closed. Another thread may `abort` it at any moment. Knows nothing of SMTP beyond the form of replies.
 """
 import socket
 import threading
@@ -19,8 +19,8 @@ _LAST_WORDS = 2.0  # seconds for what the server said before it closed
 
 
 class Deadlines(NamedTuple):
-    """Seconds for each step in all (RFC 5321 section 4.5.3.2): the connection to one address; the greeting; the TLS handshake; a command
-    and its answer; the answer to DATA; each piece of the message; the answer to its end; the goodbye."""
+    """Seconds for each step in all (RFC 5321 section 4.5.3.2): the connection to one address; the greeting; the TLS handshake; a
+    command and its answer; the answer to DATA; each piece of the message; the answer to its end; the goodbye."""
     connect: float = 30.0
     greeting: float = 300.0
     handshake: float = 60.0
@@ -87,8 +87,8 @@ class Wire(object):
                 raise OSError("aborted")
 
     def start_tls(self, context, server_name, seconds):
-        """Becomes a TLS connection. What came before it in the clear must not count as if it came over TLS (RFC 3207 section 4.2).
-        Returns the TLS socket, for a look at its certificates. Raises HandshakeFailed."""
+        """Becomes a TLS connection. What came before it in the clear must not count as if it came over TLS (RFC 3207 section
+        4.2). Returns the TLS socket, for a look at its certificates. Raises HandshakeFailed."""
         if not self._replies.is_empty():
             raise HandshakeFailed("%s said more than it should before the TLS handshake" % self._peer)
         try:

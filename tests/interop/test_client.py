@@ -35,7 +35,8 @@ def opened(hop, requirement=OPPORTUNISTIC):
 
 @pytest.mark.parametrize("kind", SERVERS + [nexthops.OpenSmtpd])
 def test_mail_arrives(nexthop, kind):
-    """Over TLS where that comes about (OpenSMTPD's does not, here: the clear is good enough then), also a large one, one connection."""
+    """Over TLS where that comes about (OpenSMTPD's does not, here: the clear is good enough then), also a large one, one
+    connection."""
     hop = nexthop(kind)
     connection = opened(hop)
     large = BODY + (b"x" * 70 + b"\r\n") * 10000
@@ -111,12 +112,14 @@ def test_exim_as_a_smarthost(nexthop, mechanism):
     courier.close()
     assert nexthops.over_tls(hop.arrived(nexthops.ELSEWHERE)[0])
     with pytest.raises(Unreachable) as caught:
-        SmarthostCourier(hosted._replace(password="guess"), Loopback(), "client.example.com").deliver(message(), away, io.BytesIO(BODY))
+        courier = SmarthostCourier(hosted._replace(password="guess"), Loopback(), "client.example.com")
+        courier.deliver(message(), away, io.BytesIO(BODY))
     assert caught.value.reply.code == 454
 
 
-@pytest.mark.parametrize("manners, codes", [(["-q", "data"], [451]), (["-Q", "rcpt"], [421]), (["-f", "."], [500]), (["-r", "."], [450]),
-                                            (["-P"], [250]), (["-8"], [250]), (["-e"], [250])])
+@pytest.mark.parametrize("manners, codes", [
+    (["-q", "data"], [451]), (["-Q", "rcpt"], [421]), (["-f", "."], [500]), (["-r", "."], [450]), (["-P"], [250]),
+    (["-8"], [250]), (["-e"], [250])])
 def test_a_rude_sink(nexthop, manners, codes):
     hop = nexthop(nexthops.Sink, *manners)
     connection = opened(hop)

@@ -3,8 +3,9 @@
     with Peer(smtp(extensions=["PIPELINING"], answers={"RCPT TO:<b@": "550 5.1.1 nobody"})) as peer:
         … peer.ip, peer.port … peer.messages … peer.talks[0].lines
 
-A script is a callable that gets the `Talk` of one connection; the n-th connection has the n-th script, later ones the last. `smtp(…)` makes
-the script of an ordinary server with some answers of its own; anything else is a function of five lines. Nothing here waits without end.
+A script is a callable that gets the `Talk` of one connection; the n-th connection has the n-th script, later ones the last.
+`smtp(…)` makes the script of an ordinary server with some answers of its own; anything else is a function of five lines. Nothing
+here waits without end.
 """
 import base64
 import socket
@@ -177,10 +178,10 @@ class Peer(object):
 def smtp(extensions=(), answers=None, tls=None, login=None, banner="220 peer.example.net ready", implicit=False):
     """The script of an ordinary server.
 
-    `extensions`: what EHLO offers, STARTTLS aside. `answers`: {beginning of a command, or "." for the end of the message: answer}, where an
-    answer is a text, None (says nothing more), a list (one after the other, the last one stays), or a callable(talk, line) that returns one.
-    `tls`: a server's SSLContext, offered by STARTTLS, or spoken from the first octet with `implicit`. `login`: (user, password) that AUTH
-    PLAIN, LOGIN take.
+    `extensions`: what EHLO offers, STARTTLS aside. `answers`: {beginning of a command, or "." for the end of the message:
+    answer}, where an answer is a text, None (says nothing more), a list (one after the other, the last one stays), or a
+    callable(talk, line) that returns one. `tls`: a server's SSLContext, offered by STARTTLS, or spoken from the first octet with
+    `implicit`. `login`: (user, password) that AUTH PLAIN, LOGIN take.
     """
     left = {key: list(answer) if isinstance(answer, list) else answer for key, answer in (answers or {}).items()}
 
@@ -220,8 +221,9 @@ def smtp(extensions=(), answers=None, tls=None, login=None, banner="220 peer.exa
         while True:
             line = talk.line()
             verb = line.split(" ")[0].upper()
-            usual = {"EHLO": lambda *_: ehlo(talk), "HELO": "250 peer.example.net", "DATA": "354 go ahead", "QUIT": "221 2.0.0 bye",
-                     "STARTTLS": "220 2.0.0 go ahead", "AUTH": authenticate, "MAIL": "250 2.1.0 ok", "RCPT": "250 2.1.5 ok",
+            usual = {"EHLO": lambda *_: ehlo(talk), "HELO": "250 peer.example.net", "DATA": "354 go ahead",
+                     "QUIT": "221 2.0.0 bye", "STARTTLS": "220 2.0.0 go ahead",
+                     "AUTH": authenticate, "MAIL": "250 2.1.0 ok", "RCPT": "250 2.1.5 ok",
                      "RSET": "250 2.0.0 ok"}.get(verb, "500 5.5.1 what?")
             answer = answer_to(talk, line, usual)
             if verb == "QUIT" or answer.startswith("421"):

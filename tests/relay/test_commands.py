@@ -42,7 +42,8 @@ def test_an_original_address_in_utf_8_needs_no_smtputf8():
         assert rcpt(Recipient(Address("b", "example.net"), (), odd), EVERYTHING, False) == b"RCPT TO:<b@example.net>\r\n"
 
 
-@pytest.mark.parametrize("address", [Address("a\r\nDATA", "example.net"), Address("a", "example.net\n"), Address("\u00f6", "example.net"),
+@pytest.mark.parametrize("address", [Address("a\r\nDATA", "example.net"), Address("a", "example.net\n"),
+                                     Address("\u00f6", "example.net"),
                                      Address("a", "\u00f6" * 80), Address("a\x7f", "example.net")])
 def test_what_cannot_be_said(address):
     with pytest.raises(NotSayable):

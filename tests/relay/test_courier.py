@@ -1,4 +1,5 @@
 """One destination: which hosts are tried, what becomes of a message when they differ, when a connection is used again."""
+import hashlib
 import io
 import logging
 import threading
@@ -19,8 +20,8 @@ from .peers import Peer, smtp
 
 SHORT = Deadlines(connect=2.0, greeting=1.0, handshake=5.0, command=1.0, data=1.0, piece=1.0, end=1.0, quit=0.3)
 BODY = b"From: a@example.org\r\n\r\nhello\r\n"
-EIGHT = b"From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" \
-        b"Gr\xc3\xbc\xc3\x9fe an alle, die das hier lesen\r\n"
+EIGHT = b"From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n" \
+        b"Content-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe an alle, die das hier lesen\r\n"
 GONE = "127.0.0.99"  # where nobody listens
 
 
@@ -68,7 +69,8 @@ def tls(tmp_path_factory):
 def to(peer, hosts=None, policies=(), trouble=None, **more):
     """A Courier to example.net, whose hosts listen where `peer` does."""
     more.setdefault("deadlines", SHORT)
-    return Courier("example.net", Routes(hosts or {"mx": [peer.ip]}, trouble), Policies(policies), "me.example.org", port=peer.port, **more)
+    routes = Routes(hosts or {"mx": [peer.ip]}, trouble)
+    return Courier("example.net", routes, Policies(policies), "me.example.org", port=peer.port, **more)
 
 
 def deliver(courier, body=BODY, names="b", **more):
@@ -187,7 +189,8 @@ def test_policies(tls):
         assert deliver(courier) == ["250 2.0.0"]
         courier.close()
         assert unreachable(to(peer, both, {"mx1": None, "mx2": None}))[:2] == (451, "4.7.5")
-        assert unreachable(to(peer, both, {"mx1": required, "mx2": Unreachable(Reply(451, "4.7.5", "no TLSA"))}))[:2] == (451, "4.7.4")
+        unknown = Unreachable(Reply(451, "4.7.5", "no TLSA"))
+        assert unreachable(to(peer, both, {"mx1": required, "mx2": unknown}))[:2] == (451, "4.7.4")
     with Peer(smtp(tls=tls.context())) as peer:
         courier = to(peer, policies={"mx": required})
         assert deliver(courier) == ["250 2.0.0"]
@@ -203,7 +206,8 @@ class TestSevenBits:
             return b"DKIM-Signature: new\r\n"
         with Peer(smtp(["SIZE 100000"])) as peer:
             courier = to(peer, resign=resign)
-            assert deliver(courier, EIGHT, head=b"DKIM-Signature: old\r\n", eight_bit=True, signed_as="example.org") == ["250 2.0.0"]
+            old = dict(head=b"DKIM-Signature: old\r\n", signed_as="example.org")
+            assert deliver(courier, EIGHT, eight_bit=True, **old) == ["250 2.0.0"]
             assert deliver(courier, EIGHT, head=b"X-Other: 1\r\n", eight_bit=True) == ["250 2.0.0"]
             courier.close()
         signed, unsigned = peer.messages
@@ -242,6 +246,39 @@ def test_abort_ends_it_from_another_thread():
         assert len(peer.talks) == 1
 
 
+def test_with_the_true_routes_and_policies(tls, tmp_path):
+    """MX records, addresses and TLSA records out of a DNS server: DANE lets nobody else in."""
+    pytest.importorskip("dns")
+    from phenmail_protocols.config.settings import Resolver
+    from phenmail_protocols.net.tls import first_der
+    from phenmail_protocols.relay.policies import Policies as TruePolicies
+    from phenmail_protocols.relay.routes import Routes as TrueRoutes
+    from .nameserver import NameServer
+    with open(tls.certificate_path, "rb") as file:
+        certificate = hashlib.sha256(first_der(file.read())).hexdigest()
+    zone = """
+        $ORIGIN example.net.
+        @ 300 IN MX 10 mx1
+        @ 300 IN MX 20 mx2
+        mx1 300 IN A 127.0.0.99
+        mx2 300 IN A 127.0.0.1
+        _%d._tcp.mx2 300 IN TLSA 3 0 1 %s
+        """
+    with Peer(smtp(["PIPELINING"], tls=tls.context())) as peer:
+        for digest, expected in ((certificate, ["250 2.0.0"]), ("00" * 32, None)):
+            with NameServer(zone.replace("        ", "") % (peer.port, digest), authentic=True) as server:
+                routes = TrueRoutes(Resolver((server.address,), 5.0), frozenset, frozenset, peer.port)
+                policies = TruePolicies(routes, str(tmp_path), fetch=lambda domain: None, port=peer.port)
+                courier = Courier("example.net", routes, policies, "me.example.org", port=peer.port, deadlines=SHORT)
+                if expected:
+                    assert deliver(courier) == expected
+                    assert peer.talks[0].secured
+                    courier.close()
+                else:
+                    assert unreachable(courier).permanent is False
+        assert len(peer.messages) == 1
+
+
 LOGIN = ("user@isp.example", "s\u00e9cret")
 
 
@@ -274,8 +311,9 @@ class TestSmarthost:
             assert unreachable(smarthost(peer))[:2] == (451, "4.7.5")
         assert not any(line.startswith("AUTH") for line in peer.lines)
 
-    @pytest.mark.parametrize("ip, home", [("127.0.0.1", True), ("10.1.2.3", True), ("192.168.1.1", True), ("fe80::1%eth0", True), ("fd00::1", True),
-                                          ("::1", True), ("8.8.8.8", False), ("2001:4860:4860::8888", False), ("172.15.0.1", False)])
+    @pytest.mark.parametrize("ip, home", [
+        ("127.0.0.1", True), ("10.1.2.3", True), ("192.168.1.1", True), ("fe80::1%eth0", True), ("fd00::1", True), ("::1", True),
+        ("8.8.8.8", False), ("2001:4860:4860::8888", False), ("172.15.0.1", False)])
     def test_what_home_is(self, ip, home):
         assert courier_module._is_at_home(ip) == home
 

@@ -1,4 +1,5 @@
-"""Replies out of octets: any cut gives the same ones, any input ends in replies or in Garbled, and never takes more than the bounds."""
+"""Replies out of octets: any cut gives the same ones, any input ends in replies or in Garbled, and never takes more than the
+bounds."""
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -46,7 +47,8 @@ def test_replies(data, expected):
     assert read(*[data[at:at + 1] for at in range(len(data))]) == expected
 
 
-lines = st.builds(lambda code, mark, text, end: code + mark + text + end, st.sampled_from([b"250", b"354", b"421", b"550", b"999", b"2 0"]),
+lines = st.builds(lambda code, mark, text, end: code + mark + text + end,
+                  st.sampled_from([b"250", b"354", b"421", b"550", b"999", b"2 0"]),
                   st.sampled_from([b" ", b"-", b"", b"x"]), st.binary(max_size=20), st.sampled_from([b"\r\n", b"\n", b""]))
 
 
@@ -61,17 +63,20 @@ def test_any_cut_gives_the_same(data, cuts):
         if heard != "garbled":
             reply = reply_of(heard, "mx.example.net")
             assert reply.code == heard.code and reply.host == "mx.example.net"
-            assert reply.enhanced.startswith(str(reply.code)[0] + ".") and len(reply.text) <= replies.MOST_TEXT and reply.text.isprintable()
+            assert reply.enhanced.startswith(str(reply.code)[0] + ".")
+            assert len(reply.text) <= replies.MOST_TEXT and reply.text.isprintable()
 
 
 @pytest.mark.parametrize("heard, expected", [
     (Heard(250, (b"2.0.0 ok",)), (250, "2.0.0", "ok")),
     (Heard(250, (b"ok",)), (250, "2.0.0", "ok")),
-    (Heard(550, (b"5.1.1 <b@example.net>:", b"5.1.1 no such user", b"gsmtp")), (550, "5.1.1", "<b@example.net>: no such user gsmtp")),
+    (Heard(550, (b"5.1.1 <b@example.net>:", b"5.1.1 no such user", b"gsmtp")),
+     (550, "5.1.1", "<b@example.net>: no such user gsmtp")),
     (Heard(550, (b"4.7.1 odd",)), (550, "5.0.0", "4.7.1 odd")),
     (Heard(452, (b"4.5.3",)), (452, "4.5.3", "")),
     (Heard(450, (b"4.2.10000 x",)), (450, "4.0.0", "4.2.10000 x")),
-    (Heard(550, ("5.7.1 Gru\u00df\tan \x1b[1mJ\u00f6rg\u2028".encode("utf-8"), b"\xff")), (550, "5.7.1", "Gru\u00df an ?[1mJ\u00f6rg  \ufffd")),
+    (Heard(550, ("5.7.1 Gru\u00df\tan \x1b[1mJ\u00f6rg\u2028".encode("utf-8"), b"\xff")),
+     (550, "5.7.1", "Gru\u00df an ?[1mJ\u00f6rg  \ufffd")),
 ])
 def test_the_reply_that_is_kept(heard, expected):
     assert reply_of(heard, "h") == Reply(*(expected + ("h",)))
