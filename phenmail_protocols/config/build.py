@@ -9,11 +9,12 @@ from types import MappingProxyType
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .checks import Reader
+from .filtering import FILTERS
 from .problems import Path, nearest, shown
-from .root import USER_TOKEN
-from .schema import FETCHER_FILE, FILTERS, SERVER_FILE, USER_FILE
+from .root import USER_TOKEN, PathRefused
+from .schema import FETCHER_FILE, SERVER_FILE, USER_FILE
 from .settings import (Bounce, FetchAccount, FetcherSettings, Filter, Hosted, Inbound, Limits,
-                       Listen, Relay, Resolver, Settings, Tls, UserSettings)
+                       Listen, Relay, Resolver, Settings, Tls, UserSettings, Vacation)
 
 # section -> TLS from the first byte -> port; others add UNPRIVILEGED.
 DEFAULT_PORTS = {
@@ -64,7 +65,8 @@ def server(reader: Reader, privileged: bool, host_name: Callable[[], str]) -> Se
         bounce=Bounce(**sections["bounce"]),
         admin=values["admin"],
         tls=_tls(reader, sections["tls"]),
-        global_filters=_filters(values["global-filters"]),
+        global_filters=_filters(reader, "global-filters", values["global-filters"],
+                                reader.root.mail_system),
         run_as=values["run-as"],
         plugins=MappingProxyType(dict(values["plugins"] or {})),
         inbound=Inbound(**sections["inbound"]),
@@ -193,16 +195,45 @@ def _tls(reader: Reader, values: Dict[str, Any]) -> Tls:
                key or os.path.join(own, "tls-key.pem"), bool(certificate and key))
 
 
-def _filters(values: Tuple[Dict[str, Any], ...]) -> Tuple[Filter, ...]:
-    return tuple(_filter(value) for value in values)
+CODE_FILE = "file:"
 
 
-def _filter(value: Dict[str, Any]) -> Filter:
+def _filters(reader: Reader, key: str, values: Tuple[Dict[str, Any], ...],
+             folder: Optional[str]) -> Tuple[Filter, ...]:
+    if reader.problems:  # a wrong filter is left out of the values, and the places of the others are not theirs
+        return ()
+    return tuple(_filter(reader, (key, number), value, folder)
+                 for number, value in enumerate(values))
+
+
+def _filter(reader: Reader, path: Path, value: Dict[str, Any], folder: Optional[str]) -> Filter:
+    """`folder`: on which the path of a code's file is based."""
+    place = reader.document.place(path)
+    found = Filter(value["type"], place="%s:%d" % place[:2] if place.line else place.file,
+                   from_server=reader.owner is None)
     if value["type"] == "py":
-        return Filter("py", code=value["code"], authorization=value["authorization"])
+        return found._replace(code=value["code"], authorization=value["authorization"],
+                              code_file=_code_file(reader, path + ("code",), value["code"], folder))
+    if value["type"] == "vacation":
+        return found._replace(vacation=Vacation(
+            value["text"], value["subject"], value["period"], value["from"], value["until"],
+            value["addresses"]))
     headers = value["header"]
-    return Filter("match", (headers,) if isinstance(headers, str) else headers,
-                  value["mode"], value["content"], value["action"], value["name"])
+    return found._replace(headers=(headers,) if isinstance(headers, str) else headers, mode=value["mode"],
+                          content=value["content"], action=value["action"], name=value["name"])
+
+
+def _code_file(reader: Reader, path: Path, code: str, folder: Optional[str]) -> Optional[str]:
+    if not code.startswith(CODE_FILE):
+        return None
+    try:
+        target = reader.root.resolve(code[len(CODE_FILE):].strip(), reader.owner, folder=folder)
+    except PathRefused as refused:
+        reader.problem(path, str(refused), code)
+        return None
+    if reader.owner is not None and reader.root.identity_of(target) != reader.owner:
+        reader.problem(path, "a path inside the folder of its owner %s" % reader.owner, code)
+    return target
 
 
 # The users' files
@@ -223,7 +254,8 @@ def user(reader: Reader) -> UserSettings:
 
 def filters(reader: Reader) -> Tuple[Filter, ...]:
     """Build the filters of a filters.jcfg."""
-    return _filters(FILTERS.read(reader, (), reader.document.values)["filters"])
+    values = FILTERS.read(reader, (), reader.document.values)["filters"]
+    return _filters(reader, "filters", values, reader.folder)
 
 
 def fetcher(reader: Reader) -> FetcherSettings:

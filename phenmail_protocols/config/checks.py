@@ -297,6 +297,27 @@ class Switch(Section):
         return super().read(reader, path, value)
 
 
+class ByType(Kind):
+    """An object whose key `type` says which table of options it follows."""
+
+    expected = 'an object with a "type"'
+
+    def __init__(self, **sections: Section) -> None:
+        self.sections = sections
+
+    def read(self, reader: Reader, path: Path, value: Any) -> Any:
+        if not isinstance(value, dict):
+            reader.problem(path, "an object: { … }", value)
+            return None
+        kind = value.get("type")
+        section = self.sections.get(kind) if isinstance(kind, str) else None
+        if section is None:
+            reader.problem(path + ("type",), 'a "type" that is one of '
+                           + ", ".join(shown(name) for name in self.sections), kind)
+            return None
+        return section.read(reader, path, value)
+
+
 class OneOfForms(Kind):
     """A value of several forms, told apart by their JSON type."""
 

@@ -57,16 +57,17 @@ def from_values(values: Dict[str, Any], name: str = "settings") -> Document:
 
 
 def read(path: str, name: str, resolve: Resolve, parse: Parse,
-         secrets: FrozenSet[str] = frozenset()) -> Document:
+         secrets: FrozenSet[str] = frozenset(), files: Optional[List[str]] = None) -> Document:
     """Read a file and all that it includes.
 
     In: its path and its name for messages; `resolve(text, file)` gives the
     path of an included file as written in `file`, and raises ValueError;
-    `parse` makes values from clean JSON; `secrets` keys whose values nobody sees.
+    `parse` makes values from clean JSON; `secrets` keys whose values nobody sees;
+    `files` gets the path of each file that was looked for, also where it fails.
     Raises ConfigError with every mistake of grammar in all the files;
     OSError where the first file cannot be read.
     """
-    reader = _Reader(resolve, parse, secrets)
+    reader = _Reader(resolve, parse, secrets, [] if files is None else files)
     document = reader.file(path, name, ())
     if reader.problems:
         raise ConfigError(reader.problems)
@@ -74,10 +75,12 @@ def read(path: str, name: str, resolve: Resolve, parse: Parse,
 
 
 class _Reader:
-    def __init__(self, resolve: Resolve, parse: Parse, secrets: FrozenSet[str]) -> None:
+    def __init__(self, resolve: Resolve, parse: Parse, secrets: FrozenSet[str],
+                 files: List[str]) -> None:
         self.resolve = resolve
         self.secrets = secrets
         self.parse = parse
+        self.files = files
         self.problems = []  # type: List[Problem]
         self.count = 0
 
@@ -89,6 +92,7 @@ class _Reader:
     def file(self, path: str, name: str, parents: Tuple[str, ...]) -> Document:
         """Read one file; its mistakes go to `problems`."""
         document = Document(name, {})
+        self.files.append(path)
         text = self._text(path, name)
         if text is None:
             return document

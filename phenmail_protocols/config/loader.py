@@ -6,7 +6,7 @@ when a file is read; without it the standard json reads the same text.
 
 import json
 import os
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import build
 from .checks import Reader
@@ -60,9 +60,12 @@ def load_user(path: str, root: Root) -> UserSettings:
     return settings
 
 
-def load_filters(path: str, root: Root) -> Tuple[Filter, ...]:
-    """Read a filters.jcfg; none where it is missing.  Raises as load_user."""
-    reader = _user_reader(path, root)
+def load_filters(path: str, root: Root, files: Optional[List[str]] = None) -> Tuple[Filter, ...]:
+    """Read a filters.jcfg; none where it is missing.  Raises as load_user.
+
+    `files` gets the paths of all files that this depended on, also where it fails.
+    """
+    reader = _user_reader(path, root, files)
     filters = build.filters(reader)
     _raise_problems(reader)
     return filters
@@ -76,12 +79,12 @@ def load_fetcher(path: str, root: Root) -> FetcherSettings:
     return settings
 
 
-def _user_reader(path: str, root: Root) -> Reader:
+def _user_reader(path: str, root: Root, files: Optional[List[str]] = None) -> Reader:
     owner = root.identity_of(path)
     if owner is None:
         raise ConfigError([Problem(path, 0, 0, "", None, "a file inside the root folder")])
     try:
-        document = _read(root, path, owner, False)
+        document = _read(root, path, owner, False, files)
     except FileNotFoundError:
         document = from_values({}, _name(root, path))
     return Reader(document, root, owner=owner, folder=os.path.dirname(path))
@@ -92,14 +95,15 @@ def _raise_problems(reader: Reader) -> None:
         raise ConfigError(sorted(reader.problems, key=lambda problem: problem[:3]))
 
 
-def _read(root: Root, path: str, owner: str, allow_outside: bool) -> Document:
+def _read(root: Root, path: str, owner: str, allow_outside: bool,
+          files: Optional[List[str]] = None) -> Document:
     def resolve(text: str, file: str) -> str:
         target = root.resolve(text, owner, allow_outside, os.path.dirname(file))
         if not allow_outside and root.identity_of(target) != owner:
             raise PathRefused("a path inside the folder of its owner %s" % owner)
         return target
 
-    return read(path, _name(root, path), resolve, parse, SECRETS)
+    return read(path, _name(root, path), resolve, parse, SECRETS, files)
 
 
 def _name(root: Root, path: str) -> str:

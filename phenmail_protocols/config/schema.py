@@ -3,7 +3,7 @@
 A row is key, kind of value, default, help, and whether its part is not built
 yet; defaults, checks, unknown keys and "not yet" all follow from it.  Keys
 that exclude or need each other, and defaults that depend on others, are in
-`build.py`.
+`build.py`.  Filters have a table of their own, in `filtering.py`.
 """
 
 from typing import Any
@@ -12,7 +12,8 @@ from .actions import DomainsKind
 from .checks import (Bool, Choice, Integer, Kind, ListOf, MapOf, OneOfForms, Option, PathTo,
                      Reader, Section, Switch, Text, is_host, is_host_name, seconds, size,
                      split_port)
-from .problems import Path, shown
+from .filtering import FILTER_LIST
+from .problems import Path
 from .root import is_component
 from .settings import Limits
 
@@ -51,27 +52,6 @@ class NameServer(Kind):
         if found is None:
             reader.problem(path, self.expected, value)
         return found
-
-
-class ByType(Kind):
-    """An object whose key `type` says which table of options it follows."""
-
-    expected = 'an object with a "type"'
-
-    def __init__(self, **sections: Section) -> None:
-        self.sections = sections
-
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        if not isinstance(value, dict):
-            reader.problem(path, "an object: { … }", value)
-            return None
-        kind = value.get("type")
-        section = self.sections.get(kind) if isinstance(kind, str) else None
-        if section is None:
-            reader.problem(path + ("type",), 'a "type" that is one of '
-                           + ", ".join(shown(name) for name in self.sections), kind)
-            return None
-        return section.read(reader, path, value)
 
 
 # Listeners
@@ -158,44 +138,6 @@ LIMITS = Section(
            NONE.relay_connections_per_destination, "to one of them at once"),
     Option("disk-reserve", size(0), NONE.disk_reserve, "bytes of the disk that mail leaves free"))
 
-# Filters
-
-ACTION_WORDS = {"accept": False, "reject": False, "discard": None,
-                "flag": True, "copy": True, "forward": True}
-
-
-def is_filter_action(text: str) -> bool:
-    """Whether text is `word` or `word:argument` with the argument that it needs."""
-    word, colon, argument = text.partition(":")
-    if word not in ACTION_WORDS or (colon and not argument.strip()):
-        return False
-    needs = ACTION_WORDS[word]
-    return not colon if needs is None else bool(colon) or not needs
-
-
-HEADER = Text('a header\'s name, "*from", "*to", "*tag", "*size" or "*body"',
-              lambda text: text in ("*from", "*to", "*tag", "*size", "*body")
-              or all("!" <= c <= "~" and c not in ":*" for c in text))
-MATCH = Section(
-    Option("type", Choice("match"), "match", "compares a header"),
-    Option("header", OneOfForms("a header's name or a list of them",
-                                {str: HEADER, tuple: ListOf(HEADER, "header names")}),
-           "Subject", "what is looked at"),
-    Option("mode", Choice("contains", "startswith", "endswith", "is", "regex"), "contains",
-           "how it is compared"),
-    Option("content", Text("a text", limit=10000), "", "what is looked for", required=True),
-    Option("action", Text('accept[:folder], reject[:reason], discard, flag:name, copy:address '
-                          "or forward:address", is_filter_action),
-           "", "what is done then", required=True),
-    Option("name", Text(), None, "the reason of a bare reject"))
-PY = Section(
-    Option("type", Choice("py"), "py", "runs Python"),
-    Option("code", Text('"file:name.py" or the code itself', limit=1024 ** 2, lines=True),
-           "", "what is run", required=True),
-    Option("authorization", Text(), None, "the administrator's signature"))
-FILTER_LIST = ListOf(ByType(match=MATCH, py=PY), "filters")
-FILTERS = Section(Option("filters", FILTER_LIST, (), "the first decision wins"))
-
 # The server's mail.jcfg
 
 SERVER_FILE = Section(
@@ -213,7 +155,7 @@ SERVER_FILE = Section(
     Option("bounce", BOUNCE, None, "the words of a bounce"),
     Option("admin", ListOf(IDENTITY, "identities"), (), "identities that need no authorization"),
     Option("tls", TLS, None, "certificate and key"),
-    Option("global-filters", FILTER_LIST, (), "for users with use-global-filters", not_yet=True),
+    Option("global-filters", FILTER_LIST, (), "for users with use-global-filters"),
     Option("run-as", Text("the name of a system user"), None, "who to be after binding ports"),
     Option("plugins", MapOf(Text("a plugin's name", lambda text: " " not in text),
                             Text('"module:object"', lambda text: _is_entry_point(text)),
@@ -254,8 +196,8 @@ USER_FILE = Section(
     Option("authorization", Text(limit=10000), None,
            "the administrator's signature", not_yet=True),
     Option("delivery", PathTo("a folder"), None, "drop folder for other programs", not_yet=True),
-    Option("filters", PathTo("a filter file"), None, "the filter file", not_yet=True),
-    Option("use-global-filters", Bool(), False, "apply the server's too", not_yet=True))
+    Option("filters", PathTo("a filter file"), None, "the filter file"),
+    Option("use-global-filters", Bool(), False, "apply the server's too"))
 
 # A user's mail-fetcher.jcfg
 

@@ -185,8 +185,30 @@ class UserSettings(NamedTuple):
         return "UserSettings(delivery=%r, filters=%r)" % (self.delivery, self.filters)
 
 
+class Vacation(NamedTuple):
+    """What is answered to those who write while a user is away.
+
+    `subject` None: that of the message.  `period`: seconds in which a sender
+    is answered once.  `since`, `until`: epoch seconds, None for no bound.
+    `addresses`: further ones by which this user is meant.
+    """
+
+    text: str
+    subject: Optional[str] = None
+    period: float = 7 * 86400.0
+    since: Optional[float] = None
+    until: Optional[float] = None
+    addresses: Tuple[str, ...] = ()
+
+
 class Filter(NamedTuple):
-    """One filter; `type` "match" uses headers…name, "py" code and authorization."""
+    """One filter, by its `type`.
+
+    "match" uses headers to name; "py" code, `code_file` (the absolute path
+    where the code is `file:…`, which may not be there) and authorization;
+    "vacation" the value of that name.  `place`: where it was written, for
+    people.  `from_server`: it is one of the server's global filters.
+    """
 
     type: str
     headers: Tuple[str, ...] = ("Subject",)
@@ -195,7 +217,11 @@ class Filter(NamedTuple):
     action: str = ""
     name: Optional[str] = None
     code: str = ""
+    code_file: Optional[str] = None
     authorization: Optional[str] = None
+    vacation: Optional[Vacation] = None
+    place: str = ""
+    from_server: bool = False
 
 
 class FetchAccount(NamedTuple):

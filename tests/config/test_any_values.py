@@ -6,7 +6,7 @@ import tempfile
 
 from hypothesis import given, settings, strategies as st
 
-from phenmail_protocols.config import loader, schema
+from phenmail_protocols.config import checks, filtering, loader, schema
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.config.root import Root
 
@@ -26,7 +26,7 @@ def values_of(kind):
     if isinstance(kind, schema.DomainsKind):
         users = st.dictionaries(WORDS, LEAVES, max_size=4)
         return st.dictionaries(WORDS, users | LEAVES, max_size=3)
-    if isinstance(kind, schema.ByType):
+    if isinstance(kind, checks.ByType):
         return st.one_of([objects_of(table) for table in kind.sections.values()])
     if isinstance(kind, (schema.ListOf, schema.MapOf)):
         inner = values_of(kind.kind)
@@ -66,7 +66,7 @@ def load(load_file, folder, values):
 
 
 @settings(max_examples=60, deadline=None)
-@given(objects_of(schema.USER_FILE), objects_of(schema.FILTERS), objects_of(schema.FETCHER_FILE))
+@given(objects_of(schema.USER_FILE), objects_of(filtering.FILTERS), objects_of(schema.FETCHER_FILE))
 def test_users(user, filters, fetcher):
     for load_file, values in ((loader.load_user, user), (loader.load_filters, filters),
                               (loader.load_fetcher, fetcher)):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from phenmail_protocols.config import loader, schema
+from phenmail_protocols.config import checks, filtering, loader, schema
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.config.settings import Action
 
@@ -27,7 +27,7 @@ def keys_of(section):
         yield option.key
         kind = getattr(option.kind, "kind", option.kind)
         tables = [kind] if isinstance(kind, schema.Section) else []
-        if option.key == "filters" and isinstance(kind, schema.ByType):
+        if option.key == "filters" and isinstance(kind, checks.ByType):
             tables = list(kind.sections.values())
         for table in tables:
             for key in keys_of(table):
@@ -49,7 +49,7 @@ def test_user():
 
 def test_filters():
     assert [rule.type for rule in loader.load_filters(FILTERS, Root(CONF))] == [
-        "match", "match", "match", "py"]
+        "match", "match", "match", "match", "match", "match", "match", "vacation", "py"]
 
 
 def test_fetcher():
@@ -60,7 +60,7 @@ def test_fetcher():
 
 @pytest.mark.parametrize("path, table", [
     (SERVER, schema.SERVER_FILE), (USER, schema.USER_FILE),
-    (FILTERS, schema.FILTERS), (FETCHER, schema.FETCHER_FILE)])
+    (FILTERS, filtering.FILTERS), (FETCHER, schema.FETCHER_FILE)])
 def test_names_every_key(path, table):
     example = text(path)
     assert [key for key in keys_of(table) if '"%s"' % key not in example] == []

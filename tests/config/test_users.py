@@ -1,13 +1,14 @@
 """Users' own files: preferences, filters, fetching."""
 
 import os
+import time
 
 import pytest
 
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.config.root import Root
-from phenmail_protocols.config.settings import Filter
+from phenmail_protocols.config.settings import Filter, Vacation
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_paths_may_be_relative_to_the_mail_folder_or_in_the_root(root):
     user = loader.load_user(path, root)
     assert user.delivery == os.path.join(root.path, "alice", "mail", "in", "drop")
     assert user.filters == os.path.join(root.path, "alice", "rules.jcfg")
-    assert user.not_yet == ("delivery", "filters")
+    assert user.not_yet == ("delivery",)
 
 
 def test_a_link_to_somebody_elses_folder_is_refused(root):
@@ -104,10 +105,40 @@ def test_filters(root):
         {"type": "match", "header": ["To", "*body"], "mode": "regex", "content": "x+",
          "action": "reject", "name": "why"},
         {"type": "py", "code": "accept('odd')\\n"}]}""", "alice", "mail", "filters.jcfg")
+    place = "alice/mail/filters.jcfg:%d"
     assert loader.load_filters(path, root) == (
-        Filter("match", ("Subject",), "contains", "[3ug-l]", "accept:Lists/3ug-l"),
-        Filter("match", ("To", "*body"), "regex", "x+", "reject", "why"),
-        Filter("py", code="accept('odd')\n"))
+        Filter("match", ("Subject",), "contains", "[3ug-l]", "accept:Lists/3ug-l", place=place % 2),
+        Filter("match", ("To", "*body"), "regex", "x+", "reject", "why", place=place % 3),
+        Filter("py", code="accept('odd')\n", place=place % 5))
+
+
+def test_the_file_of_a_code_filter_lies_beside_the_filters(root):
+    path = write(root, """{"filters": [
+        {"type": "py", "code": "file:filter.py"},
+        {"type": "py", "code": "file:/[user-identity]/code/filter.py"}]}""", "alice", "mail", "filters.jcfg")
+    assert [rule.code_file for rule in loader.load_filters(path, root)] == [
+        os.path.join(root.path, "alice", "mail", "filter.py"), os.path.join(root.path, "alice", "code", "filter.py")]
+
+
+def test_a_vacation_lasts_until_the_end_of_its_last_day(root):
+    path = write(root, """{"filters": [{"type": "vacation", "text": "Gone\\nfishing", "from": "2026-07-01",
+        "until": "2026-07-14", "period": "3 d", "addresses": ["a@example.net"]},
+        {"type": "vacation", "text": "-", "subject": "Away", "until": "2026-12-31 18:30"}]}""",
+                 "alice", "mail", "filters.jcfg")
+    first, second = [rule.vacation for rule in loader.load_filters(path, root)]
+    assert [time.localtime(moment)[:6] for moment in (first.since, first.until, second.until)] == [
+        (2026, 7, 1, 0, 0, 0), (2026, 7, 15, 0, 0, 0), (2026, 12, 31, 18, 30, 0)]
+    assert first[:3] == ("Gone\nfishing", None, 3 * 86400.0) and first.addresses == ("a@example.net",)
+    assert second == Vacation("-", "Away", 7 * 86400.0, None, second.until)
+
+
+def test_the_files_on_which_filters_depend(root):
+    mine = write(root, '{"include": ["more.jcfg", "gone.jcfg"]}', "alice", "mail", "filters.jcfg")
+    more = write(root, '{"filters": [', "alice", "mail", "more.jcfg")
+    files = []
+    with pytest.raises(ConfigError, match="alice/mail/more.jcfg:1:13"):
+        loader.load_filters(mine, root, files)
+    assert files == [mine, more, os.path.join(os.path.dirname(more), "gone.jcfg")]
 
 
 def test_the_predecessors_fetcher(root):
