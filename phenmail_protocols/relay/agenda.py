@@ -104,8 +104,8 @@ class Agenda:
         return None
 
     def finish(self, line, identity, dues, now):
-        """A taken message is no longer worked on; `dues` as for `place`, but only of destinations that there is something to say of.
-        -> whether the message is to be looked at again, for it was placed meanwhile."""
+        """A taken message is no longer worked on; `dues` as for `place`, but only of destinations that there is something to say
+        of. -> whether the message is to be looked at again, for it was placed meanwhile."""
         again = self._taken.pop((identity, line.name), False)
         if line.name not in dues:
             self._settle(identity, [name for name in self._places.get(identity, ()) if name != line.name])

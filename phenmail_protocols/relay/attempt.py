@@ -1,10 +1,10 @@
 """One message at one destination: from the claim to what is written down of it.
 
-It knows no thread and no turn; couriers are others' and so is what is said to senders.  RFC 5321 4.5.4.1, RFC 3461 5.2.
+It knows no thread and no turn; couriers are others' and so is what is said to senders.  RFC 5321 4.5.4.1 and 6.1, RFC 3461 5.2.
 
-What a crash leaves.  A server took the message, the state does not say so yet: it goes out again (RFC 5321 6.1 allows a repeat, never a
-loss).  The state says that the sender is owed a report, the report is not written: it is, after the start.  The report is written, the
-state still says owed: the sender gets it twice.
+What a crash leaves.  A server took the message, the state does not say so yet: it goes out again (RFC 1047: a repeat, never a
+loss).  The state says that the sender is owed a report, the report is not written: it is, after the next start.  The report is
+written, the state still says owed: it is written again, with the same Message-ID.
 """
 import logging
 from typing import Dict, NamedTuple, Optional
@@ -20,6 +20,7 @@ ANSWERED, TEMPORARY, DOWN = "answered", "temporary", "down"
 
 _BUSY = 5.0      # seconds until a message is looked at again that another process has in hand
 _TROUBLE = 60.0  # the same after trouble of our own: a full disk, a report that nobody takes
+_FAULT = 1800.0  # the same after an error in the program: perhaps it sends, and fails to write that down
 
 _OURS = Reply(451, "4.3.0", "An error of this server, told in its log; it will try again")
 
@@ -27,8 +28,9 @@ _log = logging.getLogger("phenmail.relay")
 
 
 class Outcome(NamedTuple):
-    """`dues`: {destination: moment} of what still waits of the message, here and for reports.  `lesson`: one of the above, or None where
-    nobody was asked; `reply` goes with the last two.  `is_broken`: the courier failed in a way of its own and is not to be used again."""
+    """`dues`: {destination: moment} of what still waits of the message, here and for reports.  `lesson`: one of the above, or
+    None where nobody was asked; `reply` goes with the last two.  `is_broken`: the courier failed in a way of its own and is not
+    to be used again."""
     dues: Dict[str, float]
     lesson: Optional[str] = None
     reply: Optional[Reply] = None
@@ -36,9 +38,9 @@ class Outcome(NamedTuple):
 
 
 class Call(NamedTuple):
-    """How a destination is to be dealt with: its name; `connect()` -> a courier for it, or None: the server is stopping; `is_cut()`:
-    whether couriers were aborted; `refusal`: the Reply that answers for it just now, or None; `back_since`: who was tried last before
-    this moment need not wait."""
+    """How a destination is to be dealt with: its name; `connect()` -> a courier for it, or None: the server is stopping;
+    `is_cut()`: whether couriers were aborted; `refusal`: the Reply that answers for it just now, or None; `back_since`: who was
+    tried last before this moment need not wait."""
     name: str
     connect: object
     is_cut: object
@@ -56,7 +58,7 @@ class Attempts:
         self._unwritten = set()  # (identity, destination): the spool has a change in memory that the disk did not take
 
     def dues(self, message, now):
-        """What waits of a Message -> {destination: moment}. What is due has a moment in the past; held messages wait for nothing."""
+        """What waits of a Message -> {destination: moment}, for what is due one in the past; held messages wait for nothing."""
         moments = {}
         for recipient in () if message.held else message.recipients:
             if recipient.owed:
@@ -84,9 +86,10 @@ class Attempts:
             return Outcome({call.name: self._clock() + _BUSY})
         except SpoolError as error:
             _log.error("%s for %s: the queue can't be read: %s", identity, call.name, error)
+            return Outcome({call.name: self._clock() + _TROUBLE})
         except Exception:
             _log.exception("%s for %s failed", identity, call.name)
-        return Outcome({call.name: self._clock() + _TROUBLE})
+            return Outcome({call.name: self._clock() + _FAULT})
 
     # Sending.
 
@@ -190,8 +193,9 @@ class Attempts:
                 fate = "deferred for %d s" % (recipient.next - now)
             else:
                 fate = "failed" if reply.permanent else "given up"
-            _log.info("%s: to=<%s> destination=%s host=%s code=%d %s attempts=%d delay=%.1f %s: %s", message.identity, recipient.address, name,
-                      reply.host or "-", reply.code, reply.enhanced, recipient.attempts, max(0.0, now - message.arrived), fate, reply.text)
+            _log.info("%s: to=<%s> destination=%s host=%s code=%d %s attempts=%d delay=%.1f %s: %s",
+                      message.identity, recipient.address, name, reply.host or "-", reply.code, reply.enhanced,
+                      recipient.attempts, max(0.0, now - message.arrived), fate, reply.text)
 
     # Reports.
 

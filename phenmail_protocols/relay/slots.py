@@ -1,10 +1,10 @@
-"""Who may have a connection now: so many in all, so many to one destination, in turn, and not all of them for the dead and the slow.
+"""Who may have a connection now: so many in all, so many to one destination, in turn, not all of them for the dead and the slow.
 
 Pure: no thread, lock or clock; `tick` is a moment of a clock that never goes back, in seconds.
 
-Destinations are trusted, unknown or doubtful.  A trusted one answered when it was last tried and may have any slot.  A doubtful one
-failed when it was last tried, or has been at one message for long: these hold at most half of the slots.  Nobody knows of an unknown
-one whether it will hang for minutes, so both together hold at most three quarters.  Mail for the living always finds a slot.
+Destinations are trusted, unknown or doubtful.  A trusted one answered when it was last tried and may have any slot.  A doubtful
+one failed when it was last tried, or has been at one message for long: these hold at most half of the slots.  Nobody knows of an
+unknown one whether it will hang for minutes, so both together hold at most three quarters.  Mail for the living finds a slot.
 """
 from collections import OrderedDict, deque
 
@@ -18,8 +18,8 @@ REMEMBERED = 2000  # destinations that answered
 class Slot:
     """A connection to one destination, or the right to make one.
 
-    `identity`: the message that its thread works on; `courier`: the connection, or None; `since`: when it was given, `began`: when
-    its present message was begun (ticks).
+    `identity`: the message that its thread works on; `courier`: the connection, or None; `since`: when it was given, `began`:
+    when its present message was begun (ticks).
     """
     __slots__ = ("line", "identity", "courier", "since", "began")
 
@@ -81,8 +81,8 @@ class Slots:
                 return slot
 
     def is_over(self, slot, tick):
-        """Whether a Slot is to be given back: its destination went down and has another, or it was used for long enough while others
-        wait that may have it."""
+        """Whether a Slot is to be given back: its destination went down and has another, or it was used for long enough while
+        others wait that may have it."""
         if slot.line.active > self._limit(slot.line):
             return True
         return tick - slot.since >= SLICE and self._next_turn(self._used - {slot}, tick, slot.line) is not None

@@ -1,8 +1,8 @@
 """The threads that drain the queue: one that knows when (`phenmail-queue`), and a bounded set that sends (`phenmail-queue-N`).
 
-All that is to be remembered is in the spool; here is only who is next.  `agenda` knows who waits, `slots` whose turn it is, `attempt`
-what is done with one message.  A sending thread serves one destination with one courier while there is something for it, and then takes
-the next one.  The lock is held for looking and choosing, never while something is read, written or sent.
+All that is to be remembered is in the spool; here is only who is next.  `agenda` knows who waits, `slots` whose turn it is,
+`attempt` what is done with one message.  A sending thread serves one destination with one courier while there is something for
+it, and then takes the next one.  The lock is held for looking and choosing, never while something is read, written or sent.
 """
 import logging
 import random as dice
@@ -30,8 +30,8 @@ _log = logging.getLogger("phenmail.relay")
 
 
 class Destination(NamedTuple):
-    """How a destination stands: messages that wait for it, connections to it, since when it is down (epoch seconds, or None), and the last
-    failure (or None)."""
+    """How a destination stands: messages that wait for it, connections to it, since when it is down (epoch seconds, or None), and
+    the last failure (or None)."""
     name: str
     waiting: int
     active: int
@@ -40,8 +40,8 @@ class Destination(NamedTuple):
 
 
 class Status(NamedTuple):
-    """How the queue stands: messages, connections, the moment of the next planned attempt (epoch seconds, or None), whether there is
-    nothing to do before it, and the destinations, most messages first."""
+    """How the queue stands: messages, connections, the moment of the next planned attempt (epoch seconds, or None), whether there
+    is nothing to do before it, and the destinations, most messages first."""
     messages: int
     active: int
     next: Optional[float]
@@ -52,13 +52,13 @@ class Status(NamedTuple):
 class Worker:
     """Sends what is in a Spool. `start()` once; any thread may call the rest."""
 
-    def __init__(self, spool, policy, destination_of, courier_for, reporter, clock=time.time, monotonic=time.monotonic, connections=20,
-                 per_destination=2, random=dice.random, wait=threading.Event.wait):
+    def __init__(self, spool, policy, destination_of, courier_for, reporter, clock=time.time, monotonic=time.monotonic,
+                 connections=20, per_destination=2, random=dice.random, wait=threading.Event.wait):
         """`policy`: schedule.Policy.  `destination_of(Recipient)` -> destination.  `reporter`: reports.Reporter.
 
-        `courier_for(destination)` -> an object for one thread at a time, with `deliver(message, recipients, body)` -> a Reply for each,
-        or Unreachable; `dsn`: whether the last peer was told NOTIFY; `close()`; and `abort()`, which any thread may call: from then on
-        `deliver` ends at once with temporary replies.  `connections` in all, `per_destination` to one.
+        `courier_for(destination)` -> an object for one thread at a time, with `deliver(message, recipients, body)` -> a Reply for
+        each, or Unreachable; `dsn`: whether the last peer was told NOTIFY; `close()`; and `abort()`, which any thread may call:
+        from then on `deliver` ends at once with temporary replies.  `connections` in all, `per_destination` to one.
         `clock()`: epoch seconds; `monotonic()`: seconds; `wait(event, seconds)`: how the queue's thread waits.
         """
         self._spool, self._courier_for = spool, courier_for
@@ -259,7 +259,8 @@ class Worker:
                 self._slots.queue(line)
                 return "%s is back after %d s; messages that are due: %d", line.name, seconds, len(line.waits)
         elif outcome.lesson is not None and line.fail(outcome.reply, now, outcome.lesson == DOWN):
-            return "%s is down; messages that wait: %d; %d %s", line.name, len(line.waits) + 1, outcome.reply.code, outcome.reply.text
+            return ("%s is down; messages that wait: %d; %d %s",
+                    line.name, len(line.waits) + 1, outcome.reply.code, outcome.reply.text)
         return None
 
     def _hang_up(self, slot):
@@ -272,8 +273,8 @@ class Worker:
         """Give a slot back -> the next one, or None."""
         with self._lock:
             now = self._clock()
-            if slot.identity is not None:  # a fault of ours
-                self._agenda.finish(slot.line, slot.identity, {slot.line.name: now + _TROUBLE}, now)
+            if slot.identity is not None:  # an error in the program
+                self._agenda.finish(slot.line, slot.identity, {slot.line.name: now + _RELOAD}, now)
             self._slots.release(slot)
             self._agenda.prune(slot.line)
             following = None if self._is_stopping else self._slots.choose(self._monotonic())

@@ -35,7 +35,8 @@ class Clock:
 
 
 class Courier:
-    """What a destination's behaviour says: a Reply for all, a tuple of them, an exception, or a function of (courier, message)."""
+    """What a destination's behaviour says: a Reply for all, a tuple of them, an exception, or a function of (courier,
+    message)."""
 
     dsn = False
 
@@ -48,7 +49,8 @@ class Courier:
         with self.world.changed:
             self.world.active[self] = message.identity
             self.world.most = max(self.world.most, len(self.world.active))
-            self.world.attempts.append((self.destination, message.identity, tuple(str(each.address) for each in recipients), body.read()))
+            addresses = tuple(str(each.address) for each in recipients)
+            self.world.attempts.append((self.destination, message.identity, addresses, body.read()))
             self.world.changed.notify_all()
         try:
             answer = self.world.behaviour.get(self.destination, TAKEN)
@@ -108,7 +110,8 @@ class Gate:
 
 
 class Reporter:
-    """Keeps what senders are told: (identity, kind, addresses). `trouble`: exceptions to raise first. `look(message)`: called before."""
+    """Keeps what senders are told: (identity, kind, addresses). `trouble`: exceptions to raise first. `look(message)`: called
+    before."""
 
     def __init__(self):
         self.told, self.trouble, self.look = [], [], lambda message: None
@@ -129,8 +132,8 @@ class House:
         self.spool = spool or Spool(str(folder), self.clock)
         self.world, self.reporter = world or World(), Reporter()
         self.quiet = threading.Event()
-        self.worker = Worker(self.spool, policy, lambda recipient: recipient.address.domain, self.world.courier_for, self.reporter,
-                             self.clock, self.clock.monotonic, random=lambda: 0.5, wait=self._wait, **options)
+        self.worker = Worker(self.spool, policy, lambda recipient: recipient.address.domain, self.world.courier_for,
+                             self.reporter, self.clock, self.clock.monotonic, random=lambda: 0.5, wait=self._wait, **options)
 
     def _wait(self, event, seconds):
         """How the queue's thread waits: until it is called, and no second less."""

@@ -82,7 +82,8 @@ def test_nothing_is_done_before_its_time(bench):
 
 
 def test_all_that_wait_go_once_one_of_them_is_due(bench):
-    bench.add(Recipient(Address("bob", "x.org"), next=NOW + 200), "dan@x.org", Recipient(Address("eve", "x.org"), status=DONE, owed=FAILED))
+    bench.add(Recipient(Address("bob", "x.org"), next=NOW + 200), "dan@x.org",
+              Recipient(Address("eve", "x.org"), status=DONE, owed=FAILED))
     courier = Courier(TAKEN)
     bench.make(courier)
     assert courier.seen == [["bob@x.org", "dan@x.org"]]
@@ -114,7 +115,8 @@ def test_what_an_operator_drops_meanwhile_stays_dropped(bench):
 
     def drop():
         with bench.spool.claim("a", "another thread") as claim:
-            claim.update(lambda message: message._replace(recipients=(message.recipients[0]._replace(status=DONE), message.recipients[1])))
+            claim.update(lambda message: message._replace(recipients=(
+                message.recipients[0]._replace(status=DONE), message.recipients[1])))
 
     assert bench.make(Courier(LATER, meanwhile=drop)).dues == {}
     assert [each.status for each in bench.recipients()] == [DONE, WAITING]

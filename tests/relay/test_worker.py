@@ -71,7 +71,8 @@ def test_what_waits_at_the_start_leaves(make):
 def test_recipients_at_one_destination_go_together(house):
     house.add("a", "bob@example.org", "eve@example.net", "dan@example.org")
     house.settle()
-    assert sorted(attempt[2] for attempt in house.world.attempts) == [("bob@example.org", "dan@example.org"), ("eve@example.net",)]
+    assert sorted(attempt[2] for attempt in house.world.attempts) == [
+        ("bob@example.org", "dan@example.org"), ("eve@example.net",)]
     assert house.spool.identities() == []
 
 
@@ -286,7 +287,8 @@ def test_a_destination_that_never_will_be_had(house):
     house.add("a", "bob@null.example", "dan@null.example")
     house.add("b", "bob@null.example")
     house.settle()
-    assert sorted(house.reporter.told) == [("a", FAILED, ("bob@null.example", "dan@null.example")), ("b", FAILED, ("bob@null.example",))]
+    assert sorted(house.reporter.told) == [
+        ("a", FAILED, ("bob@null.example", "dan@null.example")), ("b", FAILED, ("bob@null.example",))]
     assert house.spool.identities() == []
 
 
@@ -393,7 +395,8 @@ def test_a_close_that_fails_stops_nobody(house, monkeypatch):
     assert house.spool.identities() == []
 
 
-@pytest.mark.parametrize("trouble", [Unreachable(Reply(452, "4.3.1", "the disk is full")), ZeroDivisionError("a fault")], ids=repr)
+@pytest.mark.parametrize("trouble", [Unreachable(Reply(452, "4.3.1", "the disk is full")), ZeroDivisionError("a fault")],
+                         ids=repr)
 def test_a_report_that_fails_is_tried_again(house, trouble):
     house.world.behaviour["example.org"] = NEVER
     house.reporter.trouble.append(trouble)
@@ -590,11 +593,13 @@ def test_one_line_an_attempt(house, caplog):
     house.settle()
     house.world.behaviour["example.org"] = DOWN
     house.advance(301)
-    assert [record.getMessage() for record in caplog.records if record.levelno == logging.INFO] == [
-        "a: to=<bob@example.org> destination=example.org host=mx.example.org code=250 2.0.0 attempts=1 delay=0.0 sent: taken",
-        "a: to=<dan@example.org> destination=example.org host=mx.example.org code=451 4.2.0 attempts=1 delay=0.0 deferred for 300 s: greylisted",
-        "a: to=<eve@example.org> destination=example.org host=mx.example.org code=550 5.1.1 attempts=1 delay=0.0 failed: no such user",
-        "a: to=<dan@example.org> destination=example.org host=- code=451 4.4.1 attempts=2 delay=301.0 deferred for 600 s: nobody there"]
+    bob, dan, eve, again = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    first = "a: to=<%s@example.org> destination=example.org host=mx.example.org code=%s attempts=1 delay=0.0 %s"
+    assert bob == first % ("bob", "250 2.0.0", "sent: taken")
+    assert dan == first % ("dan", "451 4.2.0", "deferred for 300 s: greylisted")
+    assert eve == first % ("eve", "550 5.1.1", "failed: no such user")
+    assert again == ("a: to=<dan@example.org> destination=example.org host=- code=451 4.4.1 attempts=2 delay=301.0 "
+                     "deferred for 600 s: nobody there")
 
 
 def test_a_policy_of_seconds_has_a_window_of_its_own(make):
