@@ -146,10 +146,19 @@ def test_a_long_row_lets_others_have_their_turn(make):
         house.add("m%02d" % number, "bob@long.example")
     house.add("z", "bob@short.example")
 
+    is_read, read = threading.Event(), house.spool.read
+
+    def tell(identity):
+        if identity == "z":
+            is_read.set()
+        return read(identity)
+
     def slowly(courier, message):
+        assert is_read.wait(DEADLINE), "the queue is not read while something is sent"
         house.clock.advance(1)
         return TAKEN
 
+    house.spool.read = tell
     house.world.behaviour["long.example"] = slowly
     house.worker.start()
     house.settle()
