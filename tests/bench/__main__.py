@@ -6,9 +6,9 @@ import sys
 import tempfile
 import time
 
-from . import delivery, junk, large, login, mailbox, memory, table
+from . import delivery, junk, large, login, mailbox, memory, relay, table
 
-ROWS = {"delivery": delivery, "large": large, "mailbox": mailbox, "memory": memory, "login": login, "junk": junk}
+ROWS = {"delivery": delivery, "large": large, "relay": relay, "mailbox": mailbox, "memory": memory, "login": login, "junk": junk}
 
 
 class Bench:
@@ -44,7 +44,7 @@ def parser():
     given = argparse.ArgumentParser(prog="python3 -m tests.bench", description="Measures phenmail beside other servers.")
     given.add_argument("rows", nargs="*", metavar="row", help="of %s; all without one" % ", ".join(ROWS))
     given.add_argument("--rounds", type=int, default=3, help="how often the servers take turns")
-    given.add_argument("--messages", type=int, default=2000, help="sent in one turn of delivery")
+    given.add_argument("--messages", type=int, default=2000, help="sent in one turn of delivery and relay")
     given.add_argument("--mailbox", type=int, default=10000, help="messages in the large mailbox")
     given.add_argument("--folder", help="where everything lies (default: the temporary folder)")
     given.add_argument("--python", action="append",

@@ -7,7 +7,7 @@ import pytest
 
 import tests.bench
 from tests.bench import __main__ as bench
-from tests.bench import messages, table
+from tests.bench import messages, relay, table
 
 MODULES = [info.name for info in pkgutil.walk_packages(tests.bench.__path__, "tests.bench.")]
 
@@ -29,6 +29,17 @@ def test_a_tiny_delivery_ends_and_finds_every_message(capsys):
 def test_a_tiny_mailbox_answers_every_question(capsys):
     bench.main(["mailbox", "--alone", "--quiet", "--rounds", "1", "--mailbox", "30"])
     assert "a delivery announced to IDLE" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="memory and processor time are read from /proc")
+def test_a_little_mail_goes_out(program, capsys, monkeypatch):
+    program("smtp-sink")
+    monkeypatch.setattr(relay, "RETRY", 5)
+    monkeypatch.setattr(relay, "SIZE", 2000000)
+    bench.main(["relay", "--alone", "--quiet", "--rounds", "1", "--messages", "10"])
+    lines = capsys.readouterr().out.splitlines()
+    for row in ("relay, 10 queued messages drained", "relay, submitted, signed and sent", "relay, 50 messages for a dead one"):
+        assert any(line.startswith(row) for line in lines), lines
 
 
 def test_a_row_that_does_not_exist_is_an_error(capsys):

@@ -9,6 +9,7 @@ import os
 import pwd
 import re
 import shutil
+import socket
 import tempfile
 
 from tests.bench.peers import postfix
@@ -65,7 +66,7 @@ class NextHop:
             self.certificate = Certificate(self._program("openssl"), self.folder)
             command, environment = self.prepare()
             self._child = Child(command, os.path.join(self.folder, "output"), environment)
-            await_banner(self._child, self.port)
+            self.await_start()
         except BaseException:
             self.__exit__()
             raise
@@ -75,6 +76,9 @@ class NextHop:
         if self._child is not None:
             self._child.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def await_start(self):
+        await_banner(self._child, self.port)
 
     def prepare(self):
         """Write the configuration: (command that runs the server in the foreground, its environment)."""
@@ -382,6 +386,15 @@ class Sink(NextHop):
         self._own(nobody.pw_uid, nobody.pw_gid, "mail/all/new")
         return [self._program("smtp-sink"), "-u", "nobody", "-R", self.folder, "-d", "mail/all/new/%M."] + list(
             self._manners) + ["127.0.0.1:%d" % self.port, "100"], {}
+
+    def await_start(self):
+        """Until it can be reached; it need not say anything."""
+        eventually(self._takes_connections, "smtp-sink")
+
+    def _takes_connections(self):
+        self._child.check()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def messages(self):
         """What was sent, whole or not, below fields X-Mail-Args, X-Rcpt-Args and Received of its own."""

@@ -78,11 +78,6 @@ def test_refused(swaks, house, user):
     assert house.messages(user) == {}
 
 
-def test_a_remote_recipient_waits_for_the_relay(swaks, user):
-    done = run(swaks("submission", *path(user.address, "someone@example.com"), *logged_in(user)))
-    assert done.code == NO_RECIPIENT and re.search(rb"<\S+ +451 4.3.2", done.out)
-
-
 def test_a_message_in_anothers_name_is_refused(swaks, house, user):
     done = run(swaks("submission", *path(user.address, user.address), *logged_in(user), *DATA), stuffed(message("forged")))
     assert done.code == NOT_SENT and re.search(rb"<\S+ +550 ", done.out)

@@ -167,9 +167,10 @@ class PostfixQueue:
         self._set("defer_transports", "smtp")
 
     def flush(self):
-        """Let what waits be sent; returns once Postfix knows."""
+        """Let what waits be sent; returns once Postfix knows: how many messages that took, none."""
         self._set("defer_transports", "")
         self._run("postqueue", "-f")
+        return 0
 
     def waiting(self):
         """How many messages are in the queue."""

@@ -31,6 +31,11 @@ class Sink:
             told = re.findall(rb"mesg=(\d+)\r", file.read())
         return int(told[-1]) if told else 0
 
+    def octets(self):
+        """How many octets it has read so far, about."""
+        with open("/proc/%d/io" % self.child.pid) as file:
+            return int(file.readline().split()[1])
+
     def stop(self):
         if self.child is not None:
             self.child.stop()
