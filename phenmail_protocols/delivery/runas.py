@@ -1,0 +1,37 @@
+"""As whom the children run that do what users wrote: commands and code filters.
+
+The owner of the user's folder, never root.  Knows no process.
+"""
+import os
+
+
+class NoUser(Exception):
+    """There is nobody to run it as; the text says why."""
+
+
+def user_for(owner, run_as):
+    """`owner`: (uid, gid) of the user's folder; `run_as`: the setting `run-as`, a name or None.
+
+    Out: (uid, gid) to become, None where the server is no root and everything runs as it does.  Raises NoUser.
+    """
+    if os.geteuid() != 0:
+        return None
+    uid, gid = owner
+    if uid == 0:
+        if run_as is None:
+            raise NoUser("the folder belongs to root, and no run-as is set")
+        uid, gid = _entry("getpwnam", run_as)
+    elif gid == 0:  # a folder that root made and only gave a new owner
+        uid, gid = _entry("getpwuid", uid)
+    if 0 in (uid, gid):
+        raise NoUser("it would run as root")
+    return uid, gid
+
+
+def _entry(function, key):
+    import pwd
+    try:
+        entry = getattr(pwd, function)(key)
+    except KeyError:
+        raise NoUser("there is no user %s" % key)
+    return entry.pw_uid, entry.pw_gid

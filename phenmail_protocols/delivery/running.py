@@ -1,0 +1,225 @@
+"""One run of somebody else's program: launched, fed, heard and ended, in one thread, with bounds on time and memory.
+
+The program leads a process group of its own, and that is what signals are sent to.  Nothing is sent after its leader was
+reaped: the number may belong to others by then.  Its standard input stays open until it has the whole message or is dead: an end of
+file in the middle would be taken for the message's end.  Knows no mail, no user and no configuration.
+"""
+import logging
+import os
+import signal
+import time
+from typing import NamedTuple, Optional
+
+from ..net.readiness import Readiness
+
+GRACE = 2.0  # between the request to end and the end: locks and temporary files can be removed
+UNKILLABLE = 5.0  # for SIGKILL to work; a program that waits for a disk is left behind then
+KEPT = 4096  # octets of the end of what it says
+PIECE = 65536  # what a pipe holds on Linux
+# A program that hands its output on to another one can end without a sign on our side, so it is looked after in between.
+SHORTEST, LONGEST = 0.001, 0.1
+
+LAUNCHED = b"launched"  # what launch.py writes before it becomes the program
+_LAUNCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launch.py")
+
+log = logging.getLogger("phenmail.delivery")
+
+
+class Ended(NamedTuple):
+    """How a program ended.
+
+    `code`: its exit status, the negative number of the signal that ended it, or None: nobody knows.  `launched`: it did begin;
+    otherwise `code` and `output` are not its own.  `output`: the end of what it said, standard output and error in one, at most KEPT
+    octets.  `late`: it was over its time; `interrupted`: we stop: in both cases it was told to end, and what it did by then is not
+    known.  `seconds`: how long it took.
+    """
+    code: Optional[int]
+    launched: bool
+    output: bytes
+    late: bool
+    interrupted: bool
+    seconds: float
+
+
+class Run:
+    """A program that has been started.  `attend` once, in one thread; `interrupt` in any."""
+
+    def __init__(self, python, arguments, environment, folder, owner=None, grace=GRACE, clock=time.monotonic):
+        """`python`: the interpreter that launches it; `arguments`, `environment`: octets; `folder`: where it starts; `owner`: (uid, gid)
+        to become, None: it stays who we are.  Raises OSError where nothing could be started, ValueError where an argument can't be
+        one."""
+        self._grace, self._clock = grace, clock
+        self._interrupted = False
+        self._late = False
+        self._heard = bytearray()
+        self._chunks = iter(())
+        self._rest = memoryview(b"")
+        self._readiness = None
+        self._began = clock()
+        self._input = self._output = self._report = -1
+        self._process = self._start(python, arguments, environment, folder, owner)
+
+    def _start(self, python, arguments, environment, folder, owner):
+        import subprocess
+        theirs = []
+        try:
+            given, self._input = os.pipe()
+            theirs.append(given)
+            self._output, said = os.pipe()
+            theirs.append(said)
+            self._report, report = os.pipe()
+            theirs.append(report)
+            for descriptor in (self._input, self._output, self._report):
+                os.set_blocking(descriptor, False)
+            ids = ("-", "-") if owner is None else owner
+            if owner is not None:
+                _hand_over(given, owner)
+                _hand_over(said, owner)
+            launcher = [python, "-I", "-S", _LAUNCH, "%d" % report, "%s" % ids[0], "%s" % ids[1]]
+            return subprocess.Popen(launcher + arguments, stdin=given, stdout=said, stderr=said, env=environment, cwd=folder,
+                                    close_fds=True, pass_fds=(report,), start_new_session=True)
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+
+    def interrupt(self):
+        """It has to end now; `attend` returns soon."""
+        self._interrupted = True
+
+    def attend(self, chunks, seconds):
+        """Gives it `chunks` (an iterable of octets, none empty) on its standard input, and waits for its end, `seconds` long -> Ended.
+
+        A program that does not read to the end is none the worse.  Whatever is raised while chunks are read ends it first.
+        """
+        self._chunks = iter(chunks)
+        try:
+            code = self._until_the_end(self._began + seconds)
+            self._hear(pieces=16)  # what lay in the pipe still; who else has its other end is not waited for
+            launched = self._was_launched()
+        finally:
+            self._end_now()
+        return Ended(code, launched, bytes(self._heard), self._late, self._interrupted, self._clock() - self._began)
+
+    def _until_the_end(self, limit):
+        """-> as Ended.code; None too where it has to be ended by force."""
+        pause, told = SHORTEST, None
+        while True:
+            try:
+                code = self._status(told is not None)
+            except ChildProcessError:
+                log.error("how a command ended is not known: the program that holds this server ignores SIGCHLD, or reaps what is not its own")
+                return None
+            if code is not None:
+                return code
+            now = self._clock()
+            if told is None and (self._interrupted or now >= limit):
+                told, self._late = now, not self._interrupted
+                self._signal(signal.SIGTERM)
+            elif told is not None and now >= told + self._grace:
+                return None
+            pause = SHORTEST if self._exchange(pause) else min(2 * pause, LONGEST)
+
+    def _exchange(self, pause):
+        """Waits for the pipes, at most `pause` seconds -> whether anything moved."""
+        if self._readiness is None:
+            self._readiness = Readiness(readable=() if self._output < 0 else (self._output,),
+                                        writable=() if self._input < 0 else (self._input,))
+        self._readiness.wait(pause)
+        fed = self._feed()
+        return self._hear() or fed
+
+    def _feed(self):
+        if self._input < 0:
+            return False
+        try:
+            if not self._rest:
+                self._rest = memoryview(next(self._chunks, b""))
+            if self._rest:
+                self._rest = self._rest[os.write(self._input, self._rest):]
+                return True
+        except BlockingIOError:
+            return False
+        except BrokenPipeError:
+            self._rest = memoryview(b"")
+        self._input = self._closed(self._input)
+        return True
+
+    def _hear(self, pieces=1):
+        """Takes what it said, so that it never waits for us -> whether there was anything."""
+        moved = False
+        for _ in range(pieces):
+            if self._output < 0:
+                break
+            try:
+                piece = os.read(self._output, PIECE)
+            except BlockingIOError:
+                break
+            moved = True
+            if not piece:
+                self._output = self._closed(self._output)
+            self._heard += piece
+            del self._heard[:-KEPT]
+        return moved
+
+    def _was_launched(self):
+        try:
+            return os.read(self._report, len(LAUNCHED)) == LAUNCHED
+        except BlockingIOError:
+            return False
+
+    def _closed(self, descriptor):
+        os.close(descriptor)
+        self._readiness = None
+        return -1
+
+    def _status(self, all_of_it):
+        """Its exit status or negative signal, and it is reaped; None while it runs.  `all_of_it`: nobody of its group survives it.
+
+        Popen takes an end that somebody else reaped for a success, so it is not asked.
+        """
+        pid = self._process.pid
+        if all_of_it and hasattr(os, "waitid"):  # not on macOS
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return None
+            self._signal(signal.SIGKILL)
+        reaped, status = os.waitpid(pid, os.WNOHANG)
+        if not reaped:
+            return None
+        self._process.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        return self._process.returncode
+
+    def _signal(self, number):
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            pass
+        except PermissionError as error:  # it became somebody else by its own means
+            log.error("process %d can not be told to end: %s", self._process.pid, error)
+
+    def _end_now(self):
+        """Whatever happened, it is dead before its input ends."""
+        import subprocess
+        if self._process.returncode is None:
+            self._signal(signal.SIGKILL)
+            try:
+                self._process.wait(UNKILLABLE)
+            except subprocess.TimeoutExpired:
+                log.error("process %d does not end, and is left behind", self._process.pid)
+        self._close()
+
+    def _close(self):
+        for descriptor in (self._input, self._output, self._report):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._input = self._output = self._report = -1
+
+
+def _hand_over(descriptor, owner):
+    """A pipe belongs to who made it, and nobody else could open it by its name (/dev/stdin)."""
+    try:
+        os.fchown(descriptor, *owner)
+    except OSError:  # not every system gives pipes away; who has the descriptor can use it all the same
+        pass
