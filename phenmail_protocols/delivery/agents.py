@@ -146,8 +146,8 @@ class Agents:
         try:
             switched = user_for((0, 0) if status is None else (status.st_uid, status.st_gid), self._settings().run_as)
         except NoUser as error:
-            raise Unusable("%s: %s; nothing runs as root: the folder has to belong to its user, or run-as be set to another than root"
-                           % (folder, "there is no such folder, and no user for it" if status is None else error))
+            raise Unusable("%s: %s; nothing runs as root: give the folder to its user (chown), or set run-as to another user"
+                           % (folder, error if status is not None else "it is no folder, and no run-as can be used"))
         uid, gid = switched or (os.geteuid(), os.getegid())
         return Owner(uid, gid, switched is not None, *_entry(uid, identity, folder))
 
@@ -233,7 +233,7 @@ def _reply(ended, seconds):
     if ended.interrupted:
         return Reply(451, "4.3.2", "The command for this address was stopped with the server")
     if not ended.launched:
-        return _said(ended, 451, "4.3.0", "could not be started")
+        return _said(ended, 451, "4.3.0", "can not be run")
     if ended.late:
         return _said(ended, 451, "4.3.0", "did not end within %g seconds" % seconds)
     if ended.code is None:

@@ -11,23 +11,28 @@
     --file=OCTETS          the largest file that it may write; then SIGXFSZ
     --processes=N          processes and threads of that user in all, while it makes more
     --descriptors=N        open files
+    --report=DESCRIPTOR    a pipe that the command does not get: LAUNCHED is written there before it begins, FAILED_AFTER_ALL behind
+                           that where it could not be begun. Whoever reads LAUNCHED alone knows that the exit status is the command's
 
 What is not given stays as it is.  Core files are never written, no signal stays ignored or blocked, and the command may use every
 processor.  Environment and descriptors are those that this program was started with; COMMAND is looked for in its PATH, never through
 a shell.  The process stays the same, so its id, its session and its standard streams are the command's.
 
 What can't be done ends it with FAILED (EX_TEMPFAIL of sysexits.h, which to a delivery agent's caller says "try again") and a line on
-standard error that begins with "phenmail: ".  A caller that needs to tell that from the command's own 75 looks at that line.
+standard error that begins with "phenmail: ".
 """
+import errno
 import os
 import signal
 import sys
 
 FAILED = 75
 
+LAUNCHED, FAILED_AFTER_ALL = b"launched", b", failed"
+
 _LIMITS = {"--processor": "RLIMIT_CPU", "--memory": "RLIMIT_AS", "--file": "RLIMIT_FSIZE",
            "--processes": "RLIMIT_NPROC", "--descriptors": "RLIMIT_NOFILE"}
-_OTHERS = ("--user", "--umask", "--folder", "--nice")
+_OTHERS = ("--user", "--umask", "--folder", "--nice", "--report")
 
 
 class Wrong(Exception):
@@ -62,6 +67,8 @@ def prepare(options):
         if option in options:
             value = int(options[option])
             _limit(name, value, value + (option == "--processor"))
+    if "--report" in options:
+        os.set_inheritable(int(options["--report"]), False)
     if "--user" in options:
         _become(*(int(number) for number in options["--user"].split(":")))
     if "--folder" in options:
@@ -110,15 +117,38 @@ def _become(uid, gid):
         raise Wrong("the system did not change the user")
 
 
+def execute(command, report):
+    """Become the command, found by PATH. Raises the OSError that tells most.
+
+    Nothing is imported here: the user that this process is by now need not be able to read this interpreter's files.
+    """
+    environment = dict(os.environ)
+    environment.pop("LC_CTYPE", None)  # where the system has no C.UTF-8, Python has just set another (PEP 538)
+    places = [""] if "/" in command[0] else [place + "/" for place in environment.get("PATH", "").split(":")]
+    if report is not None:
+        os.write(report, LAUNCHED)
+    told = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for place in places:
+        try:
+            os.execve(place + command[0], command, environment)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                told = error
+    if report is not None:
+        os.write(report, FAILED_AFTER_ALL)
+    raise told
+
+
 def main(words):
     """Does not return where the command could be started; else the exit status."""
     try:
         options, command = read(words)
         prepare(options)
-        os.execvp(command[0], command)
+        execute(command, int(options["--report"]) if "--report" in options else None)
     except (Wrong, OSError, ValueError, TypeError) as error:
         sys.stderr.write("phenmail: cannot run %s: %s\n" % (words[-1] if "--" not in words else
-                                                            " ".join(words[words.index("--") + 1:][:1]), error))
+                                                            " ".join(words[words.index("--") + 1:][:1]),
+                                                            getattr(error, "strerror", None) or error))
         return FAILED
 
 

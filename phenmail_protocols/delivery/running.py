@@ -19,7 +19,8 @@ PIECE = 65536  # what a pipe holds on Linux
 # A program that hands its output on to another one can end without a sign on our side, so it is looked after in between.
 SHORTEST, LONGEST = 0.001, 0.1
 
-LAUNCHED = b"launched"  # what launch.py writes before it becomes the program
+LAUNCHED = b"launched"  # what launch.py says before it becomes the program; more than that where it could not
+DESCRIPTORS = 1024  # programs that use select(2) rely on it
 _LAUNCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launch.py")
 
 log = logging.getLogger("phenmail.delivery")
@@ -71,12 +72,12 @@ class Run:
             theirs.append(report)
             for descriptor in (self._input, self._output, self._report):
                 os.set_blocking(descriptor, False)
-            ids = ("-", "-") if owner is None else owner
+            launcher = [python, "-I", "-S", _LAUNCH, "--report=%d" % report, "--descriptors=%d" % DESCRIPTORS]
             if owner is not None:
                 _hand_over(given, owner)
                 _hand_over(said, owner)
-            launcher = [python, "-I", "-S", _LAUNCH, "%d" % report, "%s" % ids[0], "%s" % ids[1]]
-            return subprocess.Popen(launcher + arguments, stdin=given, stdout=said, stderr=said, env=environment, cwd=folder,
+                launcher.append("--user=%d:%d" % owner)
+            return subprocess.Popen(launcher + ["--"] + arguments, stdin=given, stdout=said, stderr=said, env=environment, cwd=folder,
                                     close_fds=True, pass_fds=(report,), start_new_session=True)
         except BaseException:
             self._close()
@@ -166,7 +167,7 @@ class Run:
 
     def _was_launched(self):
         try:
-            return os.read(self._report, len(LAUNCHED)) == LAUNCHED
+            return os.read(self._report, 64) == LAUNCHED
         except BlockingIOError:
             return False
 

@@ -2,6 +2,7 @@
 import io
 import logging
 import os
+import pwd
 import shutil
 import signal
 import tempfile
@@ -197,7 +198,6 @@ def test_devices_by_name(place):
 
 
 def test_the_environment_is_this_and_nothing_else(place):
-    import pwd
     assert place.run("dd bs=1M if=/proc/self/environ of=got").delivered
     found = dict(each.split("=", 1) for each in place.read("got").decode().rstrip("\0").split("\0"))
     entry = pwd.getpwuid(NOBODY if IS_ROOT else os.geteuid())
@@ -264,9 +264,10 @@ def test_an_identity_is_no_option():
 @pytest.mark.parametrize("command", ["/nowhere/deliver", "no-such-command-anywhere", "./missing", "/etc/passwd/x"])
 def test_not_found(place, command, caplog):
     reply = place.run(command + " {TO}")
-    assert reply[:2] == (451, "4.3.0") and "not found" in reply.text and command in reply.text
+    assert reply[:2] == (451, "4.3.0")
+    assert "can not be run: " in reply.text and command in reply.text and reply.text.endswith(": No such file or directory")
     record, = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert command in record.getMessage() and "127" in record.getMessage() and "1.2" in record.getMessage()
+    assert reply.text in record.getMessage() and "1.2" in record.getMessage()
 
 
 def test_not_executable(place, caplog):
@@ -274,7 +275,7 @@ def test_not_executable(place, caplog):
         file.write("#!/bin/sh\n")
     os.chmod(file.name, 0o644)
     reply = place.run("./script")
-    assert reply[:2] == (451, "4.3.0") and "can not be run" in reply.text and "./script: Permission denied" in reply.text
+    assert reply[:2] == (451, "4.3.0") and reply.text.endswith("can not be run: phenmail: cannot run ./script: Permission denied")
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert place.run(place.folder)[:2] == (451, "4.3.0")
 
@@ -341,7 +342,7 @@ def test_it_runs_as_the_owner_of_the_folder(place):
     for uid, gid in ((NOBODY, NOBODY), (54321, 54322)):
         os.chown(place.folder, uid, gid)
         reply = place.run(IDS)
-        assert reply.text.endswith(": " + repr(((uid,) * 3, (gid,) * 3, [gid])))
+        assert reply.text.endswith(": " + repr(((uid,) * 3, (gid,) * 3, [])))
     reply = place.sh('echo "$USER $LOGNAME $HOME"; exit 1')
     assert reply.text.endswith(": anna anna " + place.folder)
 
@@ -358,8 +359,8 @@ def test_it_never_runs_as_root(place, caplog):
         assert "run-as" in caplog.text
     assert not place.exists("was-here")
     place.settings.run_as = "nobody"
-    import pwd
-    assert place.run(IDS).text.endswith(": " + repr(((NOBODY,) * 3, (pwd.getpwnam("nobody").pw_gid,) * 3, [pwd.getpwnam("nobody").pw_gid])))
+    entry = pwd.getpwnam("nobody")
+    assert place.run(IDS).text.endswith(": " + repr(((entry.pw_uid,) * 3, (entry.pw_gid,) * 3, [])))
     assert place.sh("pwd; exit 1").text.endswith(": /")
 
 
