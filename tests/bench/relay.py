@@ -12,6 +12,7 @@ from .clients import large
 from .clients.one_message import OneMessage
 from .clients.senders import send
 from .large import GROWTH_BAR, MEGABYTE, SIZE, WAIT_BAR, Bystander
+from .memory import receive_and_read
 from .messages import ADDRESS, DOMAIN, FAR, message
 from .peers.phenmail import Phenmail
 from .peers.postfix import PostfixQueue
@@ -67,6 +68,10 @@ class Ours:
     def start(self):
         self._server.start()
         return self
+
+    def start_again(self):
+        self._server.stop()
+        self._server.start()
 
     @property
     def key(self):
@@ -221,6 +226,8 @@ def _signed(bench):
     sink = Sink(server.folder, server.next_hop).start()
     try:
         _until(lambda: os.path.exists(server.key), "a key")
+        server.start_again()  # the root has its keys now
+        receive_and_read(server)
         arrived = _one(server, sink, "warm")
         memory = server.child.memory() / MEGABYTE
         rates, alone_rates = [], []
