@@ -108,7 +108,7 @@ def _header(kind, original_header, cover, date, to_postmaster, body_is_ascii):
         field("Subject", encoded_words(subject)),
         field("Date", date),
         field("Message-ID", "<%s@%s>" % (_NOT_IN_A_NAME.sub("_", cover.identity).strip(".") or "notice", cover.host)),
-        _references(original_header),
+        references(original_header),
         field("Auto-Submitted", "auto-replied"),
         field("MIME-Version", "1.0"),
         field("Content-Type", 'multipart/report; report-type=delivery-status; boundary="%s"' % cover.boundary),
@@ -118,8 +118,9 @@ def _header(kind, original_header, cover, date, to_postmaster, body_is_ascii):
     return b"".join(lines)
 
 
-def _references(header):
-    """In-Reply-To and References, so that the notice stands beside its message; nothing where the original has no usable name."""
+def references(header):
+    """The header of a message -> In-Reply-To and References of what answers it (bytes), so that they stand beside each other;
+    nothing where the message has no usable name."""
     found = headers.collect(header, frozenset((b"message-id", b"references")))
     name = _MESSAGE_ID.search(found.get(b"message-id", [b""])[0])
     if name is None:

@@ -1,0 +1,150 @@
+"""The word ``filters test``: what each filter of a user would do with a message, without doing it.
+
+The same rules as at a delivery, asked one by one; nothing is filed, sent, answered or written, and the user's log is not told.
+"""
+import os
+import time
+from typing import NamedTuple, Optional, Tuple
+
+from ..accounts.names import Names
+from ..config import loader
+from ..delivery import filters, vacation
+from ..delivery.filterfiles import check_owner
+from ..mail import headers
+from ..mail.address import Address, AddressError, parse_address_list
+
+_LONGEST_HEADER = 1024 * 1024
+
+
+class UnknownUser(ValueError):
+    """Nobody with a mailbox has that name; str() says so."""
+
+
+class Line(NamedTuple):
+    """What one filter does.
+
+    `number` from 1; `place`: where it stands; `condition`: what it asks, in words; `matched`: None where it is not known;
+    `effect`: what it does, "" for nothing; `reached`: False where a filter before it has decided; `remarks`: for people.
+    """
+    number: int
+    place: str
+    condition: str
+    matched: Optional[bool]
+    effect: str
+    reached: bool
+    remarks: Tuple[str, ...] = ()
+
+
+class Result(NamedTuple):
+    """`lines`: one a filter, in the order in which they are asked; `verdict`: filters.Verdict, what would be done at last; `letter`:
+    the message as they saw it."""
+    lines: Tuple[Line, ...]
+    verdict: filters.Verdict
+    letter: filters.Letter
+
+
+def try_filters(root, settings, user, path, run_code=None, sender=None, auth="", now=None):
+    """Try a message on a user's filters -> Result.
+
+    `root`: config.root.Root; `settings`: settings.Settings; `user`: an address or a login name; `path`: the message's file, with any
+    line ends.  `sender`: an address, "" for the null one, None: its Return-Path, else its From.  `auth`: as in filters.Letter.
+    `run_code`: as Rules.evaluate wants it; without it code filters are passed over.  `now`: epoch seconds.
+    Raises UnknownUser, config.problems.ConfigError, AddressError, OSError.
+    """
+    address, folder, tag = _mailbox(settings, user)
+    own = loader.load_user(os.path.join(folder, "mail.jcfg"), root)
+    check_owner(root, own.filters, folder)
+    rules = filters.Rules(loader.load_filters(own.filters, root)
+                          + (settings.global_filters if own.use_global_filters else ()))
+    letter = read_letter(path, address, tag, sender, auth)
+    moment = time.time() if now is None else now
+    return Result(tuple(_lines(rules, letter, run_code, moment)), rules.evaluate(letter, run_code), letter)
+
+
+def _mailbox(settings, user):
+    names = Names(settings.sender_domain, settings.domains)
+    try:
+        address = Address.parse(user if "@" in user else "%s@%s" % (user, settings.sender_domain))
+    except AddressError as error:
+        raise UnknownUser("%s: %s" % (user, error)) from None
+    found = names.find(address)
+    end = names.end(found) if found is not None else None
+    if end is None or end.action.kind != "mailbox":
+        raise UnknownUser("%s has no mailbox here" % user)
+    return address, os.path.realpath(end.action.value), end.tag
+
+
+def read_letter(path, recipient, tag=None, sender=None, auth=""):
+    """A message's file as filters see it at its delivery -> filters.Letter.  See `try_filters`.  Raises OSError, AddressError."""
+    with open(path, "rb") as file:
+        data = file.read(_LONGEST_HEADER)
+        size = os.fstat(file.fileno()).st_size
+    header = headers.split_header(data)[0].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    if sender is None:
+        writer = _sender_in(header)
+    else:
+        writer = Address.parse(sender) if sender else None
+    return filters.Letter(header, writer, recipient, tag, size, path, auth)
+
+
+def _sender_in(header):
+    """The envelope's sender as its delivery noted it, else the author."""
+    for name in (b"return-path", b"from"):
+        value = headers.first(header, name)
+        if value is not None and value.strip() == b"<>":
+            return None
+        for mailbox in parse_address_list(value or b"")[:1]:
+            try:
+                return Address.parse("%s@%s" % (mailbox.local.decode("utf-8"), mailbox.domain.decode("utf-8")))
+            except (AttributeError, UnicodeDecodeError, AddressError):
+                pass  # a group, or no address
+    return None
+
+
+def _lines(rules, letter, run_code, now):
+    reached = True
+    for number, step in enumerate(rules.steps(letter, run_code), 1):
+        remarks = step.told
+        if step.rule.type == "vacation":
+            why = vacation.obstacle(step.rule.vacation, letter, now)
+            remarks += ("not answered: %s" % why if why else "answered once in %g days" % (step.rule.vacation.period / 86400),)
+        yield Line(number, filters.place(step.rule), condition_of(step.rule), step.matched, step.effect, reached, remarks)
+        reached = reached and not step.decides
+
+
+def condition_of(rule):
+    """What a settings.Filter asks, in words."""
+    if rule.type == "py":
+        return "code" if rule.code_file is None else "code in " + os.path.basename(rule.code_file)
+    if rule.type == "vacation":
+        return "vacation"
+    names = " or ".join(rule.headers)
+    mode = "" if "*size" in rule.headers else {"is": "is ", "regex": "matches "}.get(rule.mode, rule.mode + " ")
+    return "%s %s%s" % (names, mode, filters.shown(rule.content))
+
+
+def text_lines(result):
+    """A Result for people -> list of str."""
+    lines = ["from %s to %s, %d octets" % (result.letter.sender or "<>", result.letter.recipient, result.letter.size)]
+    for line in result.lines:
+        lines.append("%d. %s: %s: %s" % (line.number, line.place, line.condition, _answer(line)))
+        lines.extend(["   " + remark for remark in line.remarks])
+    verdict = result.verdict
+    last = {filters.ACCEPT: "it goes to the mailbox " + verdict.mailbox, filters.REJECT: "it is refused",
+            filters.DISCARD: "it is discarded", filters.FORWARD: "it is forwarded to %s" % verdict.forward}[verdict.kind]
+    if verdict.reason:
+        last += ": " + verdict.reason
+    if verdict.flags:
+        last += ", flagged " + " ".join(verdict.flags)
+    if verdict.copies:
+        last += ", with copies to " + ", ".join(map(str, verdict.copies))
+    return lines + ["So " + last + "."]
+
+
+def _answer(line):
+    if line.matched is False:
+        return "no"
+    said = line.effect or ("no decision" if line.matched is None else "yes, and nothing is done")
+    if line.matched:
+        said = "yes: " + said if line.effect else said
+    return said if line.reached else "not asked; it would be %s" % said

@@ -1,0 +1,71 @@
+"""A user's own log: `mail.log` in the mail folder, where filters say what became of mail.
+
+Lines hold no message's text and no control character.  The folder is the user's, so nothing in it is trusted: only a
+plain file with one name is written to, no link is followed, no pipe waited for.  What fails hinders nothing.
+"""
+import logging
+import os
+import stat
+import threading
+import time
+
+from ..mail import dates
+from ..mail.writing import printable
+
+log = logging.getLogger("phenmail.delivery")
+
+FILE, OLD_FILE = "mail.log", "mail.log.1"
+MOST = 1024 * 1024  # octets of each of the two
+_LONGEST_LINE = 500  # characters
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class UserLog:
+    """Writes the logs of all users.  Any thread may call it.  `clock()` gives epoch seconds; `most`: octets of a file."""
+
+    def __init__(self, clock=time.time, most=MOST):
+        self._clock = clock
+        self._most = most
+        self._lock = threading.Lock()
+
+    def tell(self, folder, lines, about=""):
+        """Add lines (str) to the log of a mail folder -> whether they are there.  Raises nothing.
+
+        `about`: what each line is about, as a message's name in the server's log.
+        """
+        try:
+            return self._write(folder, self._dated(lines, about))
+        except Exception as error:
+            log.warning("%s: the user's log could not be written: %s", folder, error)
+            return False
+
+    def _dated(self, lines, about):
+        epoch = int(self._clock())
+        zone = dates.local_zone(epoch)
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch + zone * 60))
+        start = "%s %s%02d%02d %s" % ((moment, "-" if zone < 0 else "+") + divmod(abs(zone), 60) + (about + ": " if about else "",))
+        return b"".join([(start + printable(line)[:_LONGEST_LINE]).encode("utf-8", "replace") + b"\n" for line in lines])
+
+    def _write(self, folder, data):
+        path = os.path.join(folder, FILE)
+        with self._lock:
+            descriptor = os.open(path, _FLAGS, 0o600)
+            try:
+                size = _size_of_plain_file(descriptor, path)
+                if size and size + len(data) > self._most:
+                    os.rename(path, os.path.join(folder, OLD_FILE))
+                    os.close(descriptor)
+                    descriptor = -1
+                    descriptor = os.open(path, _FLAGS | os.O_EXCL, 0o600)
+                return os.write(descriptor, data) == len(data)
+            finally:
+                if descriptor >= 0:
+                    os.close(descriptor)
+
+
+def _size_of_plain_file(descriptor, path):
+    status = os.fstat(descriptor)
+    # A second name could be that of somebody else's file.
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        raise OSError("%s is no plain file of its own" % path)
+    return status.st_size
