@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from ..config import loader
 from ..config.problems import ConfigError
+from ..delivery import filters
+from ..delivery.filterfiles import check_owner
 from ..relay import policies, spool
 from ..relay.signing import Signer
 from ..store import errors
@@ -39,6 +41,7 @@ def check(root):
         return report
     report.warnings.extend(map(str, settings.complaints))
     _not_yet(report, "mail.jcfg", settings.not_yet)
+    _check_filters(report, settings.global_filters)
     _check_packages(report)
     _check_relay(report, settings)
     folders = sorted({action.value for parts in settings.domains.values()
@@ -90,13 +93,20 @@ def _check_user(report, root, store, folder):
             report.warnings.append("%s: nobody can log in: there is no "
                                    "passphrase (user passwd)" % name)
         _not_yet(report, name + "/mail.jcfg", user.not_yet)
-        loader.load_filters(user.filters, root)
+        check_owner(root, user.filters, folder)
+        _check_filters(report, loader.load_filters(user.filters, root))
         loader.load_fetcher(_fetcher_path(root, folder), root)
     except ConfigError as error:
         report.errors.extend(map(str, error.problems))
     except OSError as error:
         report.errors.append("%s: %s" % (error.filename, error.strerror))
     _check_mailboxes(report, store, name, folder)
+
+
+def _check_filters(report, given):
+    """What only shows when filters are made ready to be asked."""
+    report.errors.extend("%s: %s" % (filters.place(rule), flaw)
+                         for rule, flaw in filters.Rules(given).flaws)
 
 
 def _fetcher_path(root, folder):
