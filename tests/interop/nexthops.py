@@ -9,8 +9,10 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import tempfile
+import time
 
 from tests.bench.peers import postfix
 from tests.bench.peers.process import Child, Missing, await_banner, free_port
@@ -75,10 +77,29 @@ class NextHop:
     def __exit__(self, *_):
         if self._child is not None:
             self._child.stop()
+            self._end_offspring()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def await_start(self):
         await_banner(self._child, self.port)
+
+    def _offspring(self):
+        """The processes that still run with this folder in their command: Exim's make a new one, to log that they end."""
+        folder = self.folder.encode("ascii")
+        for number in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else ()):
+            try:
+                with open("/proc/%s/cmdline" % number, "rb") as file:
+                    if folder in file.read():
+                        yield int(number)
+            except OSError:
+                pass  # it ended just now
+
+    def _end_offspring(self):
+        end = time.monotonic() + 5
+        while time.monotonic() < end and any(self._offspring()):
+            time.sleep(0.01)
+        for number in self._offspring():
+            os.kill(number, signal.SIGKILL)
 
     def prepare(self):
         """Write the configuration: (command that runs the server in the foreground, its environment)."""
