@@ -1,0 +1,81 @@
+"""A whole mail server in a process that is there to be killed, forked from a process that has everything loaded.
+
+It speaks as `worker` does: reads a job (a line of JSON: root, orders, forget), forks a process for it, which starts the server, prints
+{"ready": true, "port": …} and then does what it is told at the Unix socket `orders`, a line each: {"do": "send", …} calls send_mail,
+"settle" waits until the queue has nothing to do at this moment of the clock, "wake" has it look at the clock, "stop" ends the server.
+"""
+import json
+import logging
+import os
+import socket
+import sys
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if __name__ == "__main__":
+    sys.path.insert(0, TOP)
+    __package__ = "tests.faults"
+    __import__(__package__)
+
+from .worker import _Told, forget_to_sync, say, serve                                    # noqa: E402
+from phenmail_protocols.app import MailRefused, MailServer                      # noqa: E402
+from phenmail_protocols.config.settings import Relay                            # noqa: E402
+from phenmail_protocols.relay import client, courier, policies, routes, signing  # noqa: E402, F401
+
+SETTLED = 20.0  # seconds in which a queue comes to rest
+
+
+def load(key):
+    """What the first message that leaves would load; a process that is forked afterwards has it."""
+    import smtplib  # noqa: F401
+    signing.Signer(Relay(key, "all", "", 25), lambda: ["example.org"], "example.org").sign(b"From: a@example.org\r\n\r\n", b"0" * 32)
+
+
+def settle(server):
+    """Wait until there is nothing to do now: the identities that are still queued."""
+    worker, end = server.relay.worker, time.monotonic() + SETTLED
+    while not worker.status().is_quiet and time.monotonic() < end:
+        time.sleep(0.001)
+    say(settled=server.relay.queue.identities(), broken=server.relay.queue.broken(), quiet=worker.status().is_quiet)
+
+
+def send(server, order):
+    """send_mail as the program would call it that holds the server."""
+    try:
+        say(sent=server.send_mail(order["sender"], order["recipients"], order["message"].encode("ascii")))
+    except MailRefused as error:
+        say(refused=[outcome.code for outcome in error.outcomes])
+
+
+def work(job):
+    """One life of the server."""
+    if "forget" in job:
+        forget_to_sync(job["forget"])
+    server = MailServer(job["root"])
+    server.start()
+    server.relay.worker.wake()
+    with socket.socket(socket.AF_UNIX) as orders:
+        orders.connect(job["orders"])
+        say(ready=True, port=server.port("submission"))
+        for line in orders.makefile("r"):
+            obey(server, json.loads(line))
+
+
+def obey(server, order):
+    """One order."""
+    if order["do"] == "send":
+        send(server, order)
+    elif order["do"] == "settle":
+        settle(server)
+    elif order["do"] == "wake":
+        server.relay.worker.wake()
+        say(woken=True)
+    else:
+        server.stop()
+        say(stopped=True)
+
+
+if __name__ == "__main__":
+    logging.getLogger("phenmail").addHandler(_Told())
+    load(sys.argv[1])
+    serve(work)
