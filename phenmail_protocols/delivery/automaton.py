@@ -44,7 +44,7 @@ class Automaton:
 
     def _add(self, kind, what, following):
         if len(self._states) >= _MOST_STATES:
-            raise NotRegular("its repeats are too many")
+            raise NotRegular("too many repeats")
         self._states.append((kind, what, following))
         return len(self._states) - 1
 

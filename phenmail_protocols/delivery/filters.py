@@ -27,7 +27,7 @@ from .patterns import PatternRefused
 
 log = logging.getLogger("phenmail.delivery")
 
-ACCEPT, REJECT, DISCARD, FORWARD, GOES_ON = "accept", "reject", "discard", "forward", ""
+ACCEPT, REJECT, DISCARD, FORWARD = "accept", "reject", "discard", "forward"
 
 _MOST_COPIES = 10
 _MOST_FLAGS = 20
@@ -52,21 +52,13 @@ class Letter(NamedTuple):
     auth: str = ""
 
 
-class Decision(NamedTuple):
-    """What one code filter decided: `kind` ACCEPT (`argument`: the mailbox, "" is INBOX), REJECT (the reason), DISCARD,
-    FORWARD (the address), or GOES_ON.  `flags`: names that it gave before.  `told`: lines for the user's log."""
-    kind: str
-    argument: str = ""
-    flags: Tuple[str, ...] = ()
-    told: Tuple[str, ...] = ()
-
-
 class Verdict(NamedTuple):
     """What is to be done with a message; `kind` is ACCEPT, REJECT, DISCARD or FORWARD.
 
     `mailbox`: where it goes, a name that the store takes (it may have to be made).  `reason`: of a REJECT, one line, or "".
     `flags`: as the store wants them.  `copies`: who gets one.  `forward`: who gets it instead of a mailbox.  `vacation`: the
-    answer that its sender may get, if `vacation.Answers` says so.  `told`: lines for the user's log.
+    answer that its sender may get, if `vacation.Answers` says so.  `by`: the place of the filter that decided, "" where none
+    did.  `told`: lines for the user's log about what went wrong; `lines` has them all.
     """
     kind: str = ACCEPT
     mailbox: str = INBOX
@@ -75,6 +67,7 @@ class Verdict(NamedTuple):
     copies: Tuple[Address, ...] = ()
     forward: Optional[Address] = None
     vacation: Optional[Vacation] = None
+    by: str = ""
     told: Tuple[str, ...] = ()
 
 
@@ -114,8 +107,8 @@ class Rules:
     def evaluate(self, letter, run_code):
         """What is to be done with a Letter -> Verdict.  Raises nothing.
 
-        `run_code(filter, letter)` runs a code filter -> a Decision, or a tuple like one, or None: it goes on.  Without
-        it (None) code filters are passed over.
+        `run_code(filter, letter)` runs a code filter -> codeanswer.Result, or None: it goes on.  Without it (None) code
+        filters are passed over.
         """
         if not self._rules:
             return INBOX_IT_IS
@@ -123,6 +116,7 @@ class Rules:
         try:
             for number, rule in enumerate(self._rules):
                 if rule.ask(view, run_code, gathered):
+                    gathered.by = place(rule.filter)
                     break
                 if number % _RULES_BETWEEN_LOOKS == _RULES_BETWEEN_LOOKS - 1:
                     view.look()
@@ -155,62 +149,66 @@ class Rules:
 class _Gathered:
     """What came together until the decision."""
 
-    __slots__ = ("kind", "mailbox", "reason", "flags", "copies", "forward", "vacation", "told")
+    __slots__ = ("kind", "mailbox", "reason", "flags", "copies", "forward", "vacation", "by", "told")
 
     def __init__(self):
         self.kind, self.mailbox, self.reason, self.forward = ACCEPT, INBOX, "", None
         self.flags = self.copies = self.told = ()
         self.vacation = None
+        self.by = ""
 
     def verdict(self):
         refused = self.kind == REJECT
         return Verdict(self.kind, self.mailbox, self.reason, self.flags, () if refused else self.copies, self.forward,
-                       None if refused or self.kind == DISCARD else self.vacation, self.told)
+                       None if refused or self.kind == DISCARD else self.vacation, self.by, self.told)
 
     def tell(self, *lines):
         self.told += lines
 
-    def add_flag(self, flag):
-        if flag not in self.flags and len(self.flags) < _MOST_FLAGS:
-            self.flags += (flag,)
-
-    def add_copy(self, address):
-        if address not in self.copies and len(self.copies) < _MOST_COPIES:
-            self.copies += (address,)
+    def do(self, word, argument, where):
+        """An action that a script asked for -> whether it decides."""
+        act, flaw = made_ready(word, argument)
+        if flaw:
+            self.tell("%s: %s" % (where, flaw))
+        return act(self)
 
 
 class _Match:
     """A comparison and an action, both made ready."""
 
-    __slots__ = ("filter", "flaw", "_fits", "_act")
+    __slots__ = ("filter", "flaw", "_fits", "_act", "_lame")
 
     def __init__(self, rule):
         self.filter = rule
-        self.flaw = ""
-        word, argument = split_action(rule.action) or (ACCEPT, "")
-        self._act = _ACTIONS[word](argument if word != REJECT else argument or rule.name or "", self)
+        word, argument = split_action(rule.action)
+        self._act, self._lame = made_ready(word, argument if word != REJECT else argument or rule.name or "")
+        self.flaw = self._lame
         try:
             self._fits = matching.condition(rule)
         except PatternRefused as refused:
             self._fits = lambda view: False
-            self.flaw = "its pattern is not used: %s" % refused
+            self.flaw = "it never fits: %s" % refused
 
     def looks_at(self, view):
         return self._fits(view)
 
     def ask(self, view, run_code, gathered):
         """Whether it decides."""
-        return self._fits(view) and self._act(gathered)
+        if not self._fits(view):
+            return False
+        if self._lame:
+            gathered.tell("%s: %s" % (place(self.filter), self._lame))
+        return self._act(gathered)
 
 
 class _Code:
     """A script that somebody else runs."""
 
-    __slots__ = ("filter", "flaw")
+    __slots__ = ("filter",)
+    flaw = ""
 
     def __init__(self, rule):
         self.filter = rule
-        self.flaw = ""
 
     def looks_at(self, view):
         return None
@@ -227,27 +225,23 @@ class _Code:
             return False
         if found is None:
             return False
-        found = Decision(*found)
-        gathered.tell(*found.told)
-        for name in found.flags:
-            flag = flag_named(name)
-            if flag is None:
-                gathered.tell("%s: there can be no flag %s" % (place(self.filter), shown(name)))
-            else:
-                gathered.add_flag(flag)
-        if found.kind == GOES_ON:
-            return False
-        return _ACTIONS[found.kind](found.argument, self)(gathered)
+        where = place(self.filter)
+        gathered.tell(*["%s: %s" % (where, line) for line in found.told])
+        for flag in filter(None, map(flag_named, found.flags)):
+            gathered.do("flag", flag, where)
+        for address in found.copies:
+            gathered.do("copy", address, where)
+        return found.decision is not None and gathered.do(found.decision[0], found.decision[1], where)
 
 
 class _Vacation:
     """Words for the sender; it decides nothing."""
 
-    __slots__ = ("filter", "flaw")
+    __slots__ = ("filter",)
+    flaw = ""
 
     def __init__(self, rule):
         self.filter = rule
-        self.flaw = ""
 
     def looks_at(self, view):
         return True
@@ -261,23 +255,16 @@ class _Vacation:
 _MAKERS = {"match": _Match, "py": _Code, "vacation": _Vacation}
 
 
-# Actions: each is made of its argument, and then does it to what is gathered; it says whether that is a decision.
+# Actions: each makes of its argument what it does to what is gathered; that says whether it decides.  A value that can't be
+# used raises AddressError or store.errors.InvalidName.
 
 
-def _accept(mailbox, rule):
-    try:
-        name = mailbox_named(mailbox)
-    except errors.InvalidName as error:
-        rule.flaw = line = "%s can't be a mailbox (%s), so its mail goes to INBOX" % (shown(mailbox), error)
-        line = "%s: %s" % (place(rule.filter), line)
+def _accept(mailbox):
+    name = mailbox_named(mailbox)
 
-        def act(gathered):
-            gathered.tell(line)
-            return True
-    else:
-        def act(gathered):
-            gathered.mailbox = name
-            return True
+    def act(gathered):
+        gathered.mailbox = name
+        return True
     return act
 
 
@@ -295,7 +282,7 @@ def mailbox_named(text):
     return name
 
 
-def _reject(reason, rule):
+def _reject(reason):
     reason = printable(reason)[:_LONGEST_REASON].strip()
 
     def act(gathered):
@@ -304,40 +291,36 @@ def _reject(reason, rule):
     return act
 
 
-def _discard(_argument, rule):
+def _discard(_argument):
     def act(gathered):
         gathered.kind = DISCARD
         return True
     return act
 
 
-def _forward(text, rule):
-    address = _address(text, rule)
+def _forward(text):
+    address = Address.parse(text)
 
     def act(gathered):
-        if address is None:
-            gathered.tell("%s: %s is no mail address, so the message goes to INBOX" % (place(rule.filter), shown(text)))
-        else:
-            gathered.kind, gathered.forward = FORWARD, address
+        gathered.kind, gathered.forward = FORWARD, address
         return True
     return act
 
 
-def _copy(text, rule):
-    address = _address(text, rule)
+def _copy(text):
+    address = Address.parse(text)
 
     def act(gathered):
-        if address is None:
-            gathered.tell("%s: %s is no mail address, so no copy was sent" % (place(rule.filter), shown(text)))
-        else:
-            gathered.add_copy(address)
+        if address not in gathered.copies and len(gathered.copies) < _MOST_COPIES:
+            gathered.copies += (address,)
         return False
     return act
 
 
-def _flag(name, rule):
+def _flag(name):
     def act(gathered):
-        gathered.add_flag(name)
+        if name not in gathered.flags and len(gathered.flags) < _MOST_FLAGS:
+            gathered.flags += (name,)
         return False
     return act
 
@@ -345,15 +328,33 @@ def _flag(name, rule):
 _ACTIONS = {ACCEPT: _accept, REJECT: _reject, DISCARD: _discard, FORWARD: _forward, "copy": _copy, "flag": _flag}
 
 
-def _address(text, rule):
+def made_ready(word, argument):
+    """An action -> (the function that does it to what is gathered, what is wrong with it or "")."""
     try:
-        return Address.parse(text)
+        return _ACTIONS[word](argument), ""
+    except errors.InvalidName as error:
+        flaw = "%s can't be a mailbox (%s), so the message goes to INBOX" % (shown(argument), error)
     except AddressError as error:
-        rule.flaw = "%s is no mail address: %s" % (shown(text), error)
-        return None
+        flaw = "%s is no mail address (%s), so %s" % (
+            shown(argument), error, "the message goes to INBOX" if word == FORWARD else "no copy is sent")
+    return (lambda gathered: word != "copy"), flaw
 
 
 # Words
+
+
+def lines(verdict, letter, refused=True):
+    """What the user's log is told of a Verdict -> tuple of str; nothing where the message went into a mailbox without trouble.
+
+    `refused`: what a REJECT came to: the sender was refused; else the copy was thrown away, as others took the message.
+    """
+    done = {REJECT: "refused" if refused else "discarded, as others took the message", DISCARD: "discarded",
+            FORWARD: "forwarded to %s" % verdict.forward}.get(verdict.kind)
+    written = ["copied to %s" % address for address in verdict.copies]
+    if done is not None:
+        reason = " (%s)" % verdict.reason if verdict.reason else ""
+        written.append("%s by %s%s" % (done, verdict.by, reason))
+    return verdict.told + tuple(["from %s: %s" % (letter.sender or matching.NULL_SENDER, line) for line in written])
 
 
 def place(rule):

@@ -45,10 +45,10 @@ class Pattern:
         if self._longest < _LEAST_TEXT and self._machine() is None:
             self._check()
 
-    def _check(self):
+    def _check(self, why=""):
         if self._longest < _LEAST_TEXT:
-            raise PatternRefused("repeats inside or after each other, together with something that is not regular "
-                                 "(a back reference, looking ahead or behind), can take for ever")
+            raise PatternRefused("it could take for ever, with repeats inside or after each other together with "
+                                 + (why or "back references, or looking ahead or behind"))
 
     def search(self, text, look=None):
         """Whether it occurs in a text.  `look()` is called now and then where it takes long, and may raise."""
@@ -63,9 +63,9 @@ class Pattern:
         if self._automaton is None and self._effort.regular:
             try:
                 self._automaton = Automaton(self.text, self._compiled.flags)
-            except (NotRegular, RecursionError):
+            except (NotRegular, RecursionError) as error:
                 self._effort.regular = False
-                self._check()
+                self._check(str(error))
         return self._automaton
 
 
