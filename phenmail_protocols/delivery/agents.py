@@ -20,13 +20,12 @@ import re
 import stat
 import sys
 import threading
-import time
 from typing import NamedTuple
 
 from ..relay.model import Reply
 from . import trace
 from .runas import NoUser, user_for
-from .running import Run
+from .running import GRACE, Run
 
 SECONDS = 300.0
 LINES, CHARACTERS = 5, 500  # of its output, in a bounce
@@ -68,11 +67,12 @@ class Owner(NamedTuple):
 class Agents:
     """Runs commands.  Any thread may call it; how many at once is the callers' business."""
 
-    def __init__(self, settings, seconds=SECONDS, clock=time.monotonic):
-        """`settings()` gives the config.settings.Settings in force; `seconds`: how long one command may take."""
+    def __init__(self, settings, seconds=SECONDS, grace=GRACE):
+        """`settings()` gives the config.settings.Settings in force; `seconds`: how long one command may take, and `grace`: how long it
+        may take after that to end on its own."""
         self._settings = settings
         self._seconds = seconds
-        self._clock = clock
+        self._grace = grace
         self._stopping = False
         self._running = set()
         self._changed = threading.Condition()
@@ -113,7 +113,7 @@ class Agents:
         if not python:
             raise OSError("no Python interpreter is known; set python")
         run = Run(python, [word.encode("utf-8", "surrogateescape") for word in arguments], environment, _start_of(folder, owner),
-                  (owner.uid, owner.gid) if owner.switch else None, clock=self._clock)
+                  (owner.uid, owner.gid) if owner.switch else None, self._grace)
         with self._changed:
             self._running.add(run)
             if self._stopping:

@@ -50,8 +50,8 @@ class Run:
         to become, None: it stays who we are.  Raises OSError where nothing could be started, ValueError where an argument can't be
         one."""
         self._grace, self._clock = grace, clock
-        self._interrupted = False
-        self._late = False
+        self._must_end = False
+        self._late = self._interrupted = False
         self._heard = bytearray()
         self._chunks = iter(())
         self._rest = memoryview(b"")
@@ -88,7 +88,7 @@ class Run:
 
     def interrupt(self):
         """It has to end now; `attend` returns soon."""
-        self._interrupted = True
+        self._must_end = True
 
     def attend(self, chunks, seconds):
         """Gives it `chunks` (an iterable of octets, none empty) on its standard input, and waits for its end, `seconds` long -> Ended.
@@ -112,12 +112,13 @@ class Run:
                 code = self._status(told is not None)
             except ChildProcessError:
                 log.error("how a command ended is not known: the program that holds this server ignores SIGCHLD, or reaps what is not its own")
+                self._process.returncode = 0  # for Popen; it has been reaped
                 return None
             if code is not None:
                 return code
             now = self._clock()
-            if told is None and (self._interrupted or now >= limit):
-                told, self._late = now, not self._interrupted
+            if told is None and (self._must_end or now >= limit):
+                told, self._late, self._interrupted = now, not self._must_end, self._must_end
                 self._signal(signal.SIGTERM)
             elif told is not None and now >= told + self._grace:
                 return None

@@ -390,7 +390,7 @@ def test_an_ordinary_server_runs_it_as_itself(place):
 
 
 def quick(place, seconds=0.3):
-    return Agents(lambda: place.settings, seconds=seconds)
+    return Agents(lambda: place.settings, seconds=seconds, grace=0.5)
 
 
 def test_the_time_limit(place):
@@ -402,7 +402,7 @@ def test_the_time_limit(place):
     assert not is_alive(int(place.read("pid")))
 
 
-def test_the_whole_group_ends(place, monkeypatch):
+def test_the_whole_group_ends(place):
     """Also who does not listen to SIGTERM, and outlives its leader."""
     reply = place.sh("(trap '' TERM; echo started >&2; sleep 60; sleep 60) & echo $! >pid; cat >/dev/null; sleep 60", agents=quick(place, 0.5))
     assert reply[:2] == (451, "4.3.0")
@@ -410,8 +410,7 @@ def test_the_whole_group_ends(place, monkeypatch):
     eventually(lambda: not is_alive(pid), "%d lives on" % pid)
 
 
-def test_who_does_not_listen_is_ended_by_force(place, monkeypatch):
-    monkeypatch.setattr(agents_module.Run.__init__, "__defaults__", (None, 0.2, time.monotonic))
+def test_who_does_not_listen_is_ended_by_force(place):
     reply = place.sh("trap '' TERM; echo $$ >pid; while :; do sleep 1; done", agents=quick(place))
     assert reply[:2] == (451, "4.3.0") and "did not end" in reply.text
     assert not is_alive(int(place.read("pid")))
