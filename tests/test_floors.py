@@ -37,7 +37,7 @@ ORDER = {
     "relay": ("model", "schedule", "statefile", "spoolfiles", "spool", "lookup", "routes", "sts", "dane",
               "policies", "signingkeys", "keymaking", "signatures", "signing", "sevenbit", "client", "courier",
               "reports", "agenda", "slots", "attempt", "worker", "service"),
-    "delivery": ("answers", "trace", "filters", "agents", "plugins", "mailboxes", "outgoing", "router", "sending"),
+    "delivery": ("answers", "trace", "filters", "runas", "running", "agents", "plugins", "mailboxes", "outgoing", "router", "sending"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),
     "pop3": ("grammar", "replies", "session", "commands", "handler"),
@@ -55,7 +55,7 @@ ONLY = {
     "ssl": ("net/tls.py", "net/tlsclient.py"), "smtplib": ("relay/client.py",), "sqlite3": ("store/index.py",),
     "imaplib": ("fetch/imap_source.py",), "poplib": ("fetch/pop_source.py",),
     "socketserver": ("net/",), "fcntl": ("disk/locks.py",),
-    "select": ("net/",), "selectors": ("net/",), "argparse": ("phenmail.py",),
+    "select": ("net/", "delivery/codechild.py"), "selectors": ("net/",), "argparse": ("phenmail.py",),
     "asyncio": (), "decimal": (), "dataclasses": (), "pickle": (), "multiprocessing": (),
 }
 
@@ -242,6 +242,9 @@ PROCESS_WIDE = {("os", "environ"), ("os", "getenv"), ("os", "chdir"), ("os", "um
                 ("os", "_exit"), ("sys", "exit"), ("sys", "argv"), ("signal", "signal"),
                 ("logging", "basicConfig"), ("select", "select"), ("os", "fork")}
 
+# Not imported by anybody but exec'ed: each is a process of its own, with the standard library alone.
+PROGRAMS = ("phenmail.py", "delivery/codechild.py", "delivery/coderun.py", "delivery/launch.py")
+
 
 def attributes(path):
     """(line, (module, attribute)) wherever a file uses a module that it imports whole."""
@@ -253,8 +256,14 @@ def attributes(path):
 
 
 def test_rooms_leave_the_process_alone():
-    assert ["%s:%d %s.%s" % ((path, line) + name) for path in sources() if path != "phenmail.py"
+    assert ["%s:%d %s.%s" % ((path, line) + name) for path in sources() if path not in PROGRAMS
             for line, name in attributes(path) if name in PROCESS_WIDE] == []
+
+
+def test_programs_of_their_own_know_nothing_of_ours():
+    for path in PROGRAMS[1:]:
+        assert [edge for edge in EDGES if edge.path == path and not is_standard(edge.name.split(".")[0])] == []
+        assert [edge for edge in OWN if target(edge) == dotted(path)] == [], "nobody imports what is exec'ed"
 
 
 @pytest.mark.parametrize("path, text, words", [
