@@ -131,7 +131,7 @@ def text_lines(result):
         lines.extend(["   " + remark for remark in line.remarks])
     verdict = result.verdict
     last = {filters.ACCEPT: "it goes to the mailbox " + verdict.mailbox, filters.REJECT: "it is refused",
-            filters.DISCARD: "it is discarded", filters.FORWARD: "it is forwarded to %s" % verdict.forward}[verdict.kind]
+            filters.DISCARD: "it is discarded", filters.FORWARD: "it is forwarded to " + str(verdict.forward)}[verdict.kind]
     if verdict.reason:
         last += ": " + verdict.reason
     if verdict.flags:

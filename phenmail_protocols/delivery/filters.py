@@ -348,13 +348,12 @@ def lines(verdict, letter, refused=True):
 
     `refused`: what a REJECT came to: the sender was refused; else the copy was thrown away, as others took the message.
     """
-    done = {REJECT: "refused" if refused else "discarded, as others took the message", DISCARD: "discarded",
-            FORWARD: "forwarded to %s" % verdict.forward}.get(verdict.kind)
-    written = ["copied to %s" % address for address in verdict.copies]
-    if done is not None:
-        reason = " (%s)" % verdict.reason if verdict.reason else ""
-        written.append("%s by %s%s" % (done, verdict.by, reason))
-    return verdict.told + tuple(["from %s: %s" % (letter.sender or matching.NULL_SENDER, line) for line in written])
+    written = ["copied to " + str(address) for address in verdict.copies]
+    if verdict.kind != ACCEPT:
+        done = {REJECT: "refused" if refused else "discarded (others took the message)", DISCARD: "discarded",
+                FORWARD: "forwarded to " + str(verdict.forward)}[verdict.kind]
+        written.append("%s by %s%s" % (done, verdict.by, ": " + verdict.reason if verdict.reason else ""))
+    return verdict.told + tuple(["from %s: %s" % (str(letter.sender) if letter.sender else matching.NULL_SENDER, line) for line in written])
 
 
 def place(rule):
@@ -370,10 +369,10 @@ def shown(text):
 
 def _effect(verdict, decides):
     """A Verdict of one filter in words."""
-    words = ["flag " + flag for flag in verdict.flags] + ["copy to %s" % address for address in verdict.copies]
+    words = ["flag " + flag for flag in verdict.flags] + ["copy to " + str(address) for address in verdict.copies]
     if verdict.vacation is not None:
         words.append("vacation answer")
     if decides:
         words.append({ACCEPT: "accept into " + verdict.mailbox, REJECT: ("reject: " + verdict.reason).rstrip(": "),
-                      DISCARD: "discard", FORWARD: "forward to %s" % verdict.forward}[verdict.kind])
+                      DISCARD: "discard", FORWARD: "forward to " + str(verdict.forward)}[verdict.kind])
     return ", ".join(words)

@@ -189,8 +189,8 @@ def made(vacation, letter, host, now):
         form = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n"
     writer, reader = plain(letter.recipient), plain(letter.sender)
     header = b"".join([
-        field("From", "<%s>" % writer, utf8=True),
-        field("To", "<%s>" % reader, utf8=True),
+        field("From", "<%s>" % str(writer), utf8=True),
+        field("To", "<%s>" % str(reader), utf8=True),
         field("Subject", encoded_words(vacation.subject or _subject(letter.header))),
         field("Date", dates.format_header(int(now), dates.local_zone(int(now)))),
         field("Message-ID", "<vacation.%x.%s@%s>" % (int(now), os.urandom(8).hex(), ascii_domain(host))),
