@@ -2,17 +2,22 @@
 
 What a command can count on (CONFIG.md, Actions; the words are those of Postfix's pipe(8) and local(8)):
 
-- It is split into words as a shell would split it, and no shell runs it.  Words that are `{FROM}`, `{TO}` or `{USER}` as a whole are the
-  envelope's sender ("" for the null sender: dovecot-lda, procmail and maildrop all take `-f ""` for it), the recipient and the user's identity.
-  An address that begins with "-" is written with its local part in quotes (RFC 5321 4.1.2: the same address), so that it is no option.
+- It is split into words as a shell would split it, and no shell runs it.  Words that are `{FROM}`, `{TO}` or `{USER}` as a
+  whole are the envelope's sender, the recipient and the user's identity.  The null sender is "", which dovecot-lda, procmail
+  and maildrop all take behind `-f`.  An address that begins with "-" has its local part in quotes (RFC 5321 4.1.2: the same
+  address), so that it is no option.
 - Standard input is the message with LF line ends, Return-Path and Delivered-To before it.  It need not be read.
-- It runs as the owner of the user's folder, never as root: where the folder is root's (or is none), as `run-as`, and without that it does not
-  run.  A server that is not root runs it as itself.  It starts in the user's folder where that is its own, else in "/".
-- Its environment is PATH, LANG, HOME, USER, LOGNAME and SHELL of who it runs as (HOME is the user's folder for who is not in the system's list),
-  SENDER, RECIPIENT and EXTENSION (what stands behind the "+"), and nothing else.  These three go through shells so often that
-  what is more than letters, digits and !@%-_=+:,./ becomes "_" in them; the words above are exact.
-- Status 0: delivered.  75: later; so are 126 and 127 (can not be run, not found), a signal, and the time limit, at which the whole process
-  group is ended.  Any other: the message goes back with the last lines of what the command said.
+- It runs as the owner of the user's folder, never as root: where the folder is root's (or is none), as `run-as`, and without
+  that it does not run.  A server that is not root runs it as itself.  It starts in the user's folder where that is its own,
+  else in "/".
+- Its environment is PATH, LANG, HOME, USER, LOGNAME and SHELL of who it runs as (whom the system does not know has the identity
+  for a name and the user's folder for a home), SENDER, RECIPIENT and EXTENSION (what stands behind the "+"), and nothing else.
+  These last three often go through shells: what is no letter, no digit and none of !@%-_=+:,./ becomes "_" in them, a "-" at
+  their beginning too.  The words above are exact.
+- Status 0: delivered.  75: later; so are 126 and 127 (can not be run, not found), a signal, and the time limit, at which the
+  whole process group is ended.  Any other: the message goes back with the last lines of what the command said.
+- A server that is killed while it writes leaves the command with a part of the message, as in all mail systems that use pipes;
+  the whole of it comes again.
 """
 import logging
 import os
@@ -20,6 +25,7 @@ import re
 import stat
 import sys
 import threading
+import time
 from typing import NamedTuple
 
 from ..relay.model import Reply
@@ -67,12 +73,13 @@ class Owner(NamedTuple):
 class Agents:
     """Runs commands.  Any thread may call it; how many at once is the callers' business."""
 
-    def __init__(self, settings, seconds=SECONDS, grace=GRACE):
-        """`settings()` gives the config.settings.Settings in force; `seconds`: how long one command may take, and `grace`: how long it
-        may take after that to end on its own."""
+    def __init__(self, settings, seconds=SECONDS, grace=GRACE, clock=time.monotonic):
+        """`settings()` gives the config.settings.Settings in force; `seconds`: how long one command may take; `grace`: how long
+        it may take after that to end on its own."""
         self._settings = settings
         self._seconds = seconds
         self._grace = grace
+        self._clock = clock
         self._stopping = False
         self._running = set()
         self._changed = threading.Condition()
@@ -80,8 +87,8 @@ class Agents:
     def run(self, command, message, body, recipient, user, folder, tag=None):
         """Gives a message to a command -> relay.model.Reply: 250, 4xx (later) or 5xx.
 
-        `message`: relay.model.Message, `body`: its octets in wire form, a binary file that can be sought in; `recipient`: the Address
-        that it is for, and `tag` what the directory found behind its "+"; `user`: the identity; `folder`: absolute.
+        `message`: relay.model.Message; `body`: its octets in wire form, a binary file that can be sought in; `recipient`: the
+        Address that it is for, and `tag` what the directory found behind its "+"; `user`: the identity; `folder`: absolute.
         """
         try:
             arguments = words(command, message.sender, recipient, user)
@@ -113,7 +120,7 @@ class Agents:
         if not python:
             raise OSError("no Python interpreter is known; set python")
         run = Run(python, [word.encode("utf-8", "surrogateescape") for word in arguments], environment, _start_of(folder, owner),
-                  (owner.uid, owner.gid) if owner.switch else None, self._grace)
+                  (owner.uid, owner.gid) if owner.switch else None, self._grace, self._clock)
         with self._changed:
             self._running.add(run)
             if self._stopping:
@@ -259,6 +266,8 @@ def last_lines(output):
 
 
 def _tell(message, recipient, command, owner, ended, reply):
-    level = logging.INFO if reply.delivered else logging.ERROR if ended.code in (126, 127) or not ended.launched else logging.WARNING
-    log.log(level, "%s: to=<%s> command=%s as=%s status=%s seconds=%.1f %d %s %s", message.identity, recipient, command, owner.name,
-            ended.code, ended.seconds, reply.code, reply.enhanced, reply.text)
+    level = logging.INFO if reply.delivered else logging.WARNING
+    if not ended.launched or ended.code in (126, 127):
+        level = logging.ERROR  # it will not be better until somebody does something
+    log.log(level, "%s: to=<%s> command=%s as=%s status=%s seconds=%.1f %d %s %s", message.identity, recipient, command,
+            owner.name, ended.code, ended.seconds, reply.code, reply.enhanced, reply.text)

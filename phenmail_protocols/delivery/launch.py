@@ -11,8 +11,8 @@
     --file=OCTETS          the largest file that it may write; then SIGXFSZ
     --processes=N          processes and threads of that user in all, while it makes more
     --descriptors=N        open files
-    --report=DESCRIPTOR    a pipe that the command does not get: LAUNCHED is written there before it begins, FAILED_AFTER_ALL behind
-                           that where it could not be begun. Whoever reads LAUNCHED alone knows that the exit status is the command's
+    --report=DESCRIPTOR    a pipe that the command does not get: LAUNCHED is written there before it begins, and FAILED_AFTER_ALL
+                           where it could not be begun. Who reads LAUNCHED alone knows that the exit status is the command's
 
 What is not given stays as it is.  Core files are never written, no signal stays ignored or blocked, and the command may use every
 processor.  Environment and descriptors are those that this program was started with; COMMAND is looked for in its PATH, never through

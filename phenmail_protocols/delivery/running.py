@@ -1,8 +1,8 @@
 """One run of somebody else's program: launched, fed, heard and ended, in one thread, with bounds on time and memory.
 
 The program leads a process group of its own, and that is what signals are sent to.  Nothing is sent after its leader was
-reaped: the number may belong to others by then.  Its standard input stays open until it has the whole message or is dead: an end of
-file in the middle would be taken for the message's end.  Knows no mail, no user and no configuration.
+reaped: the number may belong to others by then.  Its standard input stays open until it has the whole message or is dead: an
+end of file in the middle would be taken for the message's end.  Knows no mail, no user and no configuration.
 """
 import logging
 import os
@@ -30,9 +30,9 @@ class Ended(NamedTuple):
     """How a program ended.
 
     `code`: its exit status, the negative number of the signal that ended it, or None: nobody knows.  `launched`: it did begin;
-    otherwise `code` and `output` are not its own.  `output`: the end of what it said, standard output and error in one, at most KEPT
-    octets.  `late`: it was over its time; `interrupted`: we stop: in both cases it was told to end, and what it did by then is not
-    known.  `seconds`: how long it took.
+    otherwise `code` and `output` are not its own.  `output`: the end of what it said, standard output and error in one, at most
+    KEPT octets.  `late`: it was over its time; `interrupted`: we stop: in both cases it was told to end, and what it did by then
+    is not known.  `seconds`: how long it took.
     """
     code: Optional[int]
     launched: bool
@@ -46,9 +46,9 @@ class Run:
     """A program that has been started.  `attend` once, in one thread; `interrupt` in any."""
 
     def __init__(self, python, arguments, environment, folder, owner=None, grace=GRACE, clock=time.monotonic):
-        """`python`: the interpreter that launches it; `arguments`, `environment`: octets; `folder`: where it starts; `owner`: (uid, gid)
-        to become, None: it stays who we are.  Raises OSError where nothing could be started, ValueError where an argument can't be
-        one."""
+        """`python`: the interpreter that launches it; `arguments`, `environment`: octets; `folder`: where it starts; `owner`:
+        (uid, gid) to become, None: it stays who we are; `grace`: seconds between SIGTERM and SIGKILL.  Raises OSError where
+        nothing could be started, ValueError where an argument can't be one."""
         self._grace, self._clock = grace, clock
         self._must_end = False
         self._late = self._interrupted = False
@@ -77,8 +77,8 @@ class Run:
                 _hand_over(given, owner)
                 _hand_over(said, owner)
                 launcher.append("--user=%d:%d" % owner)
-            return subprocess.Popen(launcher + ["--"] + arguments, stdin=given, stdout=said, stderr=said, env=environment, cwd=folder,
-                                    close_fds=True, pass_fds=(report,), start_new_session=True)
+            return subprocess.Popen(launcher + ["--"] + arguments, stdin=given, stdout=said, stderr=said, env=environment,
+                                    cwd=folder, close_fds=True, pass_fds=(report,), start_new_session=True)
         except BaseException:
             self._close()
             raise
@@ -91,9 +91,10 @@ class Run:
         self._must_end = True
 
     def attend(self, chunks, seconds):
-        """Gives it `chunks` (an iterable of octets, none empty) on its standard input, and waits for its end, `seconds` long -> Ended.
+        """Gives it `chunks` (an iterable of octets, none empty) on its standard input, and waits for its end -> Ended.
 
-        A program that does not read to the end is none the worse.  Whatever is raised while chunks are read ends it first.
+        It has `seconds`.  A program that does not read to the end is none the worse.  Whatever is raised while chunks are read
+        ends it first.
         """
         self._chunks = iter(chunks)
         try:
@@ -111,7 +112,8 @@ class Run:
             try:
                 code = self._status(told is not None)
             except ChildProcessError:
-                log.error("how a command ended is not known: the program that holds this server ignores SIGCHLD, or reaps what is not its own")
+                log.error("how a command ended is not known: the program that holds this server ignores SIGCHLD, "
+                          "or reaps what is not its own")
                 self._process.returncode = 0  # for Popen; it has been reaped
                 return None
             if code is not None:
@@ -178,7 +180,7 @@ class Run:
         return -1
 
     def _status(self, all_of_it):
-        """Its exit status or negative signal, and it is reaped; None while it runs.  `all_of_it`: nobody of its group survives it.
+        """Its exit status or negative signal, and it is reaped; None while it runs.  `all_of_it`: its group ends with it.
 
         Popen takes an end that somebody else reaped for a success, so it is not asked.
         """

@@ -10,10 +10,11 @@ import threading
 import time
 
 import pytest
+from hypothesis import example, given, settings, strategies
 
 from phenmail_protocols.delivery import agents as agents_module
-from phenmail_protocols.delivery.agents import Agents, Unusable, last_lines, words
-from phenmail_protocols.mail.address import Address
+from phenmail_protocols.delivery.agents import Agents, Unusable, as_word, last_lines, words
+from phenmail_protocols.mail.address import Address, AddressError
 from phenmail_protocols.relay.model import Message, Recipient
 
 IS_ROOT = os.geteuid() == 0
@@ -35,7 +36,8 @@ class Place:
         self.settings = Settings()
         self.agents = Agents(lambda: self.settings, seconds=30.0)
 
-    def run(self, command, body=BODY, sender=SENDER, recipient=ANNA, user="anna", tag="lists", head=b"", folder=None, agents=None):
+    def run(self, command, body=BODY, sender=SENDER, recipient=ANNA, user="anna", tag="lists", head=b"", folder=None,
+            agents=None):
         file = io.BytesIO(body) if isinstance(body, bytes) else body
         message = Message("1.2", sender, (Recipient(recipient, via="local"),), 0.0, head)
         return (agents or self.agents).run(command, message, file, recipient, user, folder or self.folder, tag)
@@ -49,6 +51,10 @@ class Place:
 
     def exists(self, name):
         return os.path.exists(os.path.join(self.folder, name))
+
+
+# Ends with its words as the complaint.
+SAY = "python3 -c 'import sys; sys.exit(ascii(sys.argv[1:]))'"
 
 
 def shell_quoted(text):
@@ -83,7 +89,7 @@ def is_alive(pid):
         return False
 
 
-# -- how it ends --------------------------------------------------------------------------------------------------------------------
+# -- how it ends -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status, code, enhanced", [
@@ -135,7 +141,7 @@ def test_last_lines(output, text):
     assert last_lines(output) == text
 
 
-# -- what it is given -----------------------------------------------------------------------------------------------------------------
+# -- what it is given --------------------------------------------------------------------------------------------------
 
 
 def test_the_message_as_it_is_read(place):
@@ -208,31 +214,56 @@ def test_the_environment_is_this_and_nothing_else(place):
 
 
 def test_what_strangers_choose_is_harmless_in_the_environment(place):
-    reply = place.sh('printf "%s\\n" "$SENDER" "$RECIPIENT" "$EXTENSION"; exit 1', sender=Address('() { :; }; a"$(id)`id` -x', "example.com"),
+    reply = place.sh('printf "%s\\n" "$SENDER" "$RECIPIENT" "$EXTENSION"; exit 1',
+                     sender=Address('() { :; }; a"$(id)`id` -x', "example.com"),
                      recipient=Address("-x'y", "example.org"), tag="-o*|ü")
     assert reply.text.endswith(": ______:_____a____id__id__-x_@example.com / _-x_y_@example.org / _o__ü")
 
 
 def test_words_are_whole(place):
-    command = r"""python3 -c 'import sys; sys.exit(ascii(sys.argv[1:]))' {FROM} {TO} {USER} x{TO} "{FROM}" '{USER} ' $HOME ; \* `id` """
+    command = SAY + r""" {FROM} {TO} {USER} x{TO} "{FROM}" '{USER} ' $HOME ; \* `id` """
     assert place.run(command).text.endswith(": " + ascii(
-        ["bert@example.com", "anna+lists@example.org", "anna", "x{TO}", "bert@example.com", "{USER} ", "$HOME", ";", "*", "`id`"]))
+        [str(SENDER), str(ANNA), "anna", "x{TO}", str(SENDER), "{USER} ", "$HOME", ";", "*", "`id`"]))
 
 
 HOSTILE = [
-    ("-oQ/tmp", '"-oQ/tmp"@example.org'), ("--help", '"--help"@example.org'), ("-", '"-"@example.org'), ("- x", '"- x"@example.org'),
-    ('-"x', '"-\\"x"@example.org'), ("$(touch x)", '"$(touch x)"@example.org'), ("`touch${IFS}x`", "`touch${IFS}x`@example.org"),
-    ("a b", '"a b"@example.org'), ("{FROM}", "{FROM}@example.org"), ("ü'x", "ü'x@example.org"), ("a;b|c&d", '"a;b|c&d"@example.org'),
+    ("-oQ/tmp", '"-oQ/tmp"@example.org'), ("--help", '"--help"@example.org'), ("-", '"-"@example.org'),
+    ("- x", '"- x"@example.org'), ('-"x', '"-\\"x"@example.org'), ("$(touch x)", '"$(touch x)"@example.org'),
+    ("`touch${IFS}x`", "`touch${IFS}x`@example.org"),
+    ("a b", '"a b"@example.org'), ("{FROM}", "{FROM}@example.org"), ("ü'x", "ü'x@example.org"),
+    ("a;b|c&d", '"a;b|c&d"@example.org'),
 ]
 
 
 @pytest.mark.parametrize("local, word", HOSTILE)
 def test_hostile_addresses_are_one_harmless_word(place, local, word):
     address = Address(local, "example.org")
-    reply = place.run("python3 -c 'import sys; sys.exit(ascii(sys.argv[1:]))' {FROM} {TO}", sender=address, recipient=address, tag=local)
+    reply = place.run(SAY + " {FROM} {TO}", sender=address, recipient=address, tag=local)
     assert reply.text.endswith(": " + ascii([word, word]))
     assert Address.parse(word) == address
     assert os.listdir(place.folder) == []
+
+
+@given(local=strategies.text(strategies.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=20))
+@settings(max_examples=300)
+@example("-")
+@example("-.-\\ \"")
+def test_any_address_is_no_option(local):
+    word = as_word(Address(local, "example.org"))
+    assert not word.startswith("-")
+    try:
+        assert Address.parse(word) == Address(local, "example.org")
+    except AddressError:
+        with pytest.raises(AddressError):  # nobody can have it
+            Address.parse(str(Address(local, "example.org")))
+    assert words("x {FROM} {TO}", Address(local, "example.org"), Address(local, "example.org"), "{TO}") == ["x", word, word]
+
+
+@given(strategies.binary(max_size=3000) | strategies.text(max_size=1000).map(lambda text: text.encode("utf-8", "replace")))
+@settings(max_examples=200)
+def test_any_output_is_one_short_line(output):
+    text = last_lines(output)
+    assert text.isprintable() and len(text) <= 500 and text.count(" / ") <= 4 + output.count(b"/")
 
 
 def test_the_null_sender_is_an_empty_word(place):
@@ -250,7 +281,7 @@ def test_no_command(place, command, caplog):
         words(command, SENDER, ANNA, "anna")
     assert place.run(command)[:2] == (451, "4.3.5")
     record, = caplog.records
-    assert record.levelno == logging.ERROR and record.name == "phenmail.delivery" and "anna+lists@example.org" in record.getMessage()
+    assert (record.levelno, record.name) == (logging.ERROR, "phenmail.delivery") and str(ANNA) in record.getMessage()
 
 
 def test_an_identity_is_no_option():
@@ -258,7 +289,7 @@ def test_an_identity_is_no_option():
         words("x {USER}", SENDER, ANNA, "-rf")
 
 
-# -- that it can't be run -----------------------------------------------------------------------------------------------------------------
+# -- that it can't be run ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["/nowhere/deliver", "no-such-command-anywhere", "./missing", "/etc/passwd/x"])
@@ -293,6 +324,18 @@ def test_no_interpreter(place, caplog):
     assert "/nowhere/python" in caplog.text
 
 
+@pytest.mark.parametrize("status", [0, 1, 67])
+def test_an_interpreter_that_launches_nothing_answers_for_nobody(place, status):
+    """Its status is not the command's, be it a success."""
+    path = os.path.join(place.folder, "python")
+    with open(path, "w") as file:
+        file.write("#!/bin/sh\necho broken >&2; exit %d\n" % status)
+    os.chmod(path, 0o755)
+    place.settings.python = path
+    reply = place.run("true")
+    assert reply[:2] == (451, "4.3.0") and reply.text.endswith("can not be run: broken")
+
+
 def test_a_message_that_can_not_be_read_is_not_given_half(place, caplog):
     class Torn(io.BytesIO):
         def read(self, size=-1):
@@ -305,7 +348,7 @@ def test_a_message_that_can_not_be_read_is_not_given_half(place, caplog):
     assert not place.exists("whole")
 
 
-# -- as whom ------------------------------------------------------------------------------------------------------------------------------
+# -- as whom -----------------------------------------------------------------------------------------------------------
 
 
 def test_it_begins_as_a_program_of_its_own(place):
@@ -386,47 +429,49 @@ def test_an_ordinary_server_runs_it_as_itself(place):
     assert place.run(IDS).text.startswith("The command for this address ended with status 1: ((%d, " % os.geteuid())
 
 
-# -- time ---------------------------------------------------------------------------------------------------------------------------------
+# -- time --------------------------------------------------------------------------------------------------------------
 
 
-def quick(place, seconds=0.3):
-    return Agents(lambda: place.settings, seconds=seconds, grace=0.5)
+def quick(place, seconds=300.0, grace=0.5):
+    """Agents whose clock leaps when a command has made a file `ready`: it is late then, and not before."""
+    return Agents(lambda: place.settings, seconds, grace, lambda: time.monotonic() + (1000.0 if place.exists("ready") else 0.0))
 
 
 def test_the_time_limit(place):
     agents = quick(place)
     began = time.monotonic()
-    reply = place.sh("echo $$ >pid; echo going; sleep 60 & sleep 60", agents=agents)
-    assert reply[:2] == (451, "4.3.0") and "0.3 seconds: going" in reply.text
+    reply = place.sh("echo $$ >pid; echo going; >ready; sleep 60 & sleep 60", agents=agents)
+    assert reply[:2] == (451, "4.3.0") and "300 seconds: going" in reply.text
     assert time.monotonic() - began < 5
     assert not is_alive(int(place.read("pid")))
 
 
 def test_the_whole_group_ends(place):
     """Also who does not listen to SIGTERM, and outlives its leader."""
-    reply = place.sh("(trap '' TERM; echo started >&2; sleep 60; sleep 60) & echo $! >pid; cat >/dev/null; sleep 60", agents=quick(place, 0.5))
+    script = "(trap '' TERM; >ready; sleep 60; sleep 60) & echo $! >pid; cat >/dev/null; sleep 60"
+    reply = place.sh(script, agents=quick(place))
     assert reply[:2] == (451, "4.3.0")
     pid = int(place.read("pid"))
     eventually(lambda: not is_alive(pid), "%d lives on" % pid)
 
 
 def test_who_does_not_listen_is_ended_by_force(place):
-    reply = place.sh("trap '' TERM; echo $$ >pid; while :; do sleep 1; done", agents=quick(place))
+    reply = place.sh("trap '' TERM; echo $$ >pid; >ready; while :; do sleep 1; done", agents=quick(place))
     assert reply[:2] == (451, "4.3.0") and "did not end" in reply.text
     assert not is_alive(int(place.read("pid")))
 
 
 def test_success_after_the_limit_is_none(place):
-    reply = place.sh("trap 'exit 0' TERM; while :; do sleep 0.01; done", agents=quick(place))
+    reply = place.sh("trap 'exit 0' TERM; >ready; while :; do sleep 0.01; done", agents=quick(place))
     assert reply[:2] == (451, "4.3.0")
 
 
 def test_a_message_that_nobody_reads_does_not_hold_the_limit_up(place):
-    assert place.sh("sleep 60", agents=quick(place), body=b"x\r\n" * 1000000)[:2] == (451, "4.3.0")
+    assert place.sh(">ready; sleep 60", agents=quick(place), body=b"x\r\n" * 1000000)[:2] == (451, "4.3.0")
 
 
 def test_who_talks_without_end_is_ended(place):
-    assert place.sh("while :; do echo talk; done", agents=quick(place)).text.endswith("talk / talk")
+    assert place.sh("echo talk; >ready; while :; do echo talk; done", agents=quick(place)).text.endswith("talk / talk")
 
 
 def test_a_child_in_the_background_holds_nothing_up(place):
@@ -447,7 +492,28 @@ def test_a_command_that_says_nothing_more_is_waited_for(place):
     assert place.exists("done")
 
 
-# -- stop -----------------------------------------------------------------------------------------------------------------------------------
+def test_many_at_once_do_not_hold_each_others_pipes(place):
+    """Each reads to the end of its input, which comes although others have begun meanwhile, and go on."""
+    replies = []
+
+    def run(number):
+        replies.append(place.sh("cat >got%d; echo %d; exit 67" % (number, number)).text.rpartition(": ")[2])
+
+    slow = threading.Thread(target=place.sh, args=("exec <&-; while ! test -e go; do sleep 0.02; done",), daemon=True)
+    slow.start()
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20.0)
+    open(os.path.join(place.folder, "go"), "w").close()
+    slow.join(20.0)
+    assert not slow.is_alive()
+    assert sorted(map(int, replies)) == list(range(12))
+    assert {place.read("got%d" % number)[-10:] for number in range(12)} == {b"From here\n"}
+
+
+# -- stop --------------------------------------------------------------------------------------------------------------
 
 
 def test_stop_ends_what_runs(place):
@@ -471,7 +537,7 @@ def test_no_descriptor_and_no_child_is_left(place):
     before = sorted(os.listdir("/proc/self/fd"))
     place.sh("exit 3")
     place.run("/nowhere/x")
-    place.sh("sleep 60", agents=quick(place, 0.1))
+    place.sh(">ready; sleep 60", agents=quick(place))
     place.settings.python = "/nowhere/python"
     place.sh("true")
     assert sorted(os.listdir("/proc/self/fd")) == before

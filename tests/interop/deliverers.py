@@ -51,9 +51,9 @@ def _maildir(folder):
 def _dovecot(*more):
     def write(program, folder):
         settings = _written(
-            folder, "dovecot.conf", "base_dir = %s/run" % folder, "state_dir = %s/run" % folder, "log_path = /dev/stderr", "ssl = no",
-            "mail_location = maildir:%s/Maildir" % folder, "postmaster_address = postmaster@example.org", "hostname = mx.example.org",
-            "first_valid_uid = 0", "first_valid_gid = 0", *more)
+            folder, "dovecot.conf", "base_dir = %s/run" % folder, "state_dir = %s/run" % folder, "log_path = /dev/stderr",
+            "mail_location = maildir:%s/Maildir" % folder, "ssl = no", "postmaster_address = postmaster@example.org",
+            "hostname = mx.example.org", "first_valid_uid = 0", "first_valid_gid = 0", *more)
         return "%s -c %s -e -f {FROM} -a {TO}" % (program, settings)
     return write
 

@@ -14,8 +14,10 @@ from .deliverers import COMMANDS, DELIVERED, delivered
 
 NOBODY = 65534
 ANNA = Address("anna+lists", "example.org")
-SENDERS = [(Address("bert", "example.com"), "bert@example.com"), (None, ""), (Address("-oi x", "example.com"), '"-oi x"@example.com')]
-BODY = b"Received: from x\r\nFrom: bert@example.com\r\nSubject: hello\r\n\r\nline 1\r\n.\r\n\r\nFrom here\r\n" + b"\xc3\xbc" * 30 + b"\r\n"
+SENDERS = [(Address("bert", "example.com"), "bert@example.com"), (None, ""),
+           (Address("-oi x", "example.com"), '"-oi x"@example.com')]
+BODY = (b"Received: from x\r\nFrom: bert@example.com\r\nSubject: hello\r\n\r\nline 1\r\n.\r\n\r\nFrom here\r\n"
+        + b"\xc3\xbc" * 30 + b"\r\n")
 
 
 class Settings:
