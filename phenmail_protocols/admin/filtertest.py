@@ -11,7 +11,7 @@ from ..config import loader
 from ..delivery import filters, vacation
 from ..delivery.filterfiles import check_owner
 from ..mail import headers
-from ..mail.address import Address, AddressError, parse_address_list
+from ..mail.address import BROKEN_DOMAIN, MISSING_DOMAIN, Address, AddressError, Group, parse_address_list
 
 _LONGEST_HEADER = 1024 * 1024
 
@@ -93,11 +93,13 @@ def _sender_in(header):
         value = headers.first(header, name)
         if value is not None and value.strip() == b"<>":
             return None
-        for mailbox in parse_address_list(value or b"")[:1]:
+        for found in parse_address_list(value or b"")[:1]:
+            if isinstance(found, Group) or found.domain in (MISSING_DOMAIN, BROKEN_DOMAIN):
+                continue
             try:
-                return Address.parse("%s@%s" % (mailbox.local.decode("utf-8"), mailbox.domain.decode("utf-8")))
-            except (AttributeError, UnicodeDecodeError, AddressError):
-                pass  # a group, or no address
+                return Address.parse("%s@%s" % (found.local.decode("utf-8"), found.domain.decode("utf-8")))
+            except (UnicodeDecodeError, AddressError):
+                continue
     return None
 
 

@@ -83,6 +83,23 @@ def test_a_users_broken_file_is_told(root):
     assert any("passphrase" in line for line in check.check(root).errors)
 
 
+@pytest.mark.parametrize("text, words", [
+    ('{"filters": [\n{"type": "match", "content": "a", "action": "burn"}]}', ("alice/mail/filters.jcfg:2:45", "accept")),
+    ('{"filters": [\n{"type": "match", "content": "a", "action": "accept:../bob"}]}', ("alice/mail/filters.jcfg:2: ", "can't be a mailbox")),
+    ('{"filters": [\n{"type": "match", "content": "(?=(a+)+$)", "mode": "regex", "action": "discard"}]}',
+     ("alice/mail/filters.jcfg:2: ", "for ever"))])
+def test_filters_that_do_not_work_are_told_with_their_places(root, text, words):
+    with open(os.path.join(root.path, "alice", "mail", "filters.jcfg"), "w") as file:
+        file.write(text)
+    error, = check.check(root).errors
+    assert all(word in error for word in words)
+
+
+def test_the_servers_filters_are_looked_at_too(root):
+    configure(root, **{"global-filters": [{"type": "match", "content": "a", "action": "accept:/etc"}]})
+    assert any("the server's filter" in line and "mailbox" in line for line in check.check(root).errors)
+
+
 def test_a_user_without_a_passphrase_is_told(root):
     user_file(root, "{}")
     assert any("passwd" in line for line in check.check(root).warnings)
