@@ -442,6 +442,13 @@ def _dns(root, options):
     return _show(*control.dns(root, options.check, options.json))
 
 
+def _filters_test(root, options, user, file):
+    from phenmail_protocols.admin import filtertest
+    from phenmail_protocols.config import loader
+    result = filtertest.try_filters(root, loader.load_server(root), user, file)
+    return _show("\n".join(filtertest.text_lines(result)), True)
+
+
 def _show(text, is_well):
     print(text.rstrip("\n"))
     return DONE if is_well else FAILED
@@ -453,6 +460,7 @@ WORDS = {  # word: (function, names of its arguments)
     "user add": (_user_add, ("ADDRESS",)),
     "user passwd": (_user_passwd, ("ADDRESS",)),
     "user del": (_user_delete, ("ADDRESS",)), "user list": (_user_list, ()),
+    "filters test": (_filters_test, ("USER", "FILE")),
     "queue": (_queue, ()), "queue list": (_queue, ()),
     "queue show": (_queue_show, ("ID",)),
     "queue retry": (_queue_order("retry"), ("ID",)),

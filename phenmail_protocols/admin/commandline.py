@@ -18,6 +18,9 @@ words:
   user passwd ADDRESS   set a user's passphrase
   user del ADDRESS      remove a user; the mail stays
   user list             list addresses and where they end
+  filters test USER FILE
+                        what each filter of a user would do with the message in
+                        a file, without doing it
   queue [list]          what waits to be sent
   queue show ID         one message, what was said of it, and its header
   queue retry ID|all    try now

@@ -12,6 +12,7 @@ from ..delivery import filters, vacation
 from ..delivery.filterfiles import check_owner
 from ..mail import headers
 from ..mail.address import BROKEN_DOMAIN, MISSING_DOMAIN, Address, AddressError, Group, parse_address_list
+from ..mail.writing import printable
 
 _LONGEST_HEADER = 1024 * 1024
 
@@ -140,7 +141,7 @@ def text_lines(result):
         last += ", flagged " + " ".join(verdict.flags)
     if verdict.copies:
         last += ", with copies to " + ", ".join(map(str, verdict.copies))
-    return lines + ["So " + last + "."]
+    return [printable(line) for line in lines + ["So " + last + "."]]
 
 
 def _answer(line):
