@@ -13,7 +13,9 @@ Promised, also against a script that wants harm, where the server is root and so
 - It ends: 2 s of wall time, as much processor time, then its process group is killed.  128 MB of memory, no core file, 32 descriptors.
   It writes no file (RLIMIT_FSIZE; it can make empty ones and remove what is its owner's), and makes no process or thread.
 - Whatever it does, the message goes on: to its decision, or to the next filter and a line in the log.  What it can say in its
-  answer is what it may ask for anyway.  Another owner's filters do not wait for it, nor those of the same owner with other code.
+  answer is what it may ask for anyway.
+- At most MOST_OF_ONE scripts of one code and MOST_RUNS in all are at work: one that hangs holds up its own messages only, unless
+  there are several such.
 Not promised:
 - that it can't use the network, or read what its owner may read; that it can't signal what belongs to its owner, the process that
   it was forked from as well (then that is replaced, and the script itself is killed at its time).
@@ -76,20 +78,19 @@ class CodeFilters:
         `code`: the script (str); `message`: octets, or the path of a file that holds them; `envelope`: a mapping or an object with
         sender, recipient, tag, auth (anything that str() understands, None for nothing) and size (int); `owner`: (uid, gid) of the
         user's folder.  Out: Result; never raises for anything that a script or its process does.  Raises OSError where the message
-        can't be read.
+        can't be read, or this process is out of descriptors.
         """
         try:
             source = self._source(code)
             user = runas.user_for(owner, self._run_as)
         except (CannotStart, runas.NoUser) as error:
             return codeanswer.failed("not run: %s" % error)
-        octets = _first_octets(message)
         head = _envelope_octets(envelope)
         turn = (user, hashlib.sha256(source).digest())
         try:
             self._take_turn(turn)
             try:
-                return self._ask(user, source, head, octets)
+                return self._ask(user, source, head, _first_octets(message))
             finally:
                 self._give_turn_back(turn)
         except CannotStart as error:
@@ -113,8 +114,10 @@ class CodeFilters:
                 continue
             except CannotStart as error:
                 with self._changed:
+                    known = user in self._failures
                     self._failures[user] = (self._clock() + FAILED_FOR, str(error))
-                log.error("code filters: %s", error)
+                if not known:
+                    log.error("code filters: %s", error)
                 raise
             finally:
                 self._give_back(user, process)

@@ -59,7 +59,7 @@ class Process:
         return self._child and self._child.pid
 
     def ask(self, code, envelope, message):
-        """Octets each -> the octets of an answer. Raises CannotStart, Gone."""
+        """Octets each -> the octets of an answer. Raises CannotStart, Gone, OSError where this process may open no more descriptors."""
         ours, theirs = socket.socketpair()
         try:
             try:

@@ -146,9 +146,8 @@ def main(words):
         prepare(options)
         execute(command, int(options["--report"]) if "--report" in options else None)
     except (Wrong, OSError, ValueError, TypeError) as error:
-        sys.stderr.write("phenmail: cannot run %s: %s\n" % (words[-1] if "--" not in words else
-                                                            " ".join(words[words.index("--") + 1:][:1]),
-                                                            getattr(error, "strerror", None) or error))
+        name = words[words.index("--") + 1:][:1] if "--" in words else []
+        sys.stderr.write("phenmail: cannot run %s: %s\n" % (name[0] if name else "a command", getattr(error, "strerror", None) or error))
         return FAILED
 
 
