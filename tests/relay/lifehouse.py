@@ -103,9 +103,9 @@ class LifeHouse:
 
     def stop(self):
         self.hang_up()
-        server, self.server = self.server, None
-        if server is not None:
-            server.stop()
+        if self.server is not None:
+            self.server.stop()
+            self.server = None
 
     # The queue.
 

@@ -269,6 +269,20 @@ def test_a_double_bounce_that_nobody_takes_ends(make):
     assert house.queue.identities() == [] and house.mail("alice") == house.mail("master") == []
 
 
+def test_a_double_bounce_that_bounces_is_the_last(make):
+    """The postmaster is elsewhere, and refused there."""
+    house = make()
+    house.start(**{"sender-domain": "never.example"})
+    lines = house.world.peers["never.example"].lines
+    house.server.send_mail("", "bob@never.example", "Subject: x\n\nx\n")
+    house.settle()
+    house.live(6 * DAY)
+    new = house.world.peers["never.example"].lines[len(lines):]
+    assert [line.split(">")[0] for line in new if line.startswith("RCPT")] == [
+        "RCPT TO:<bob@never.example", "RCPT TO:<postmaster@never.example"]
+    assert house.queue.identities() == []
+
+
 @pytest.mark.parametrize("becomes", [None, "-she left"])
 def test_a_sender_that_does_not_exist_any_more(house, becomes):
     house.submit("carol", "bob@busy.example")
