@@ -118,6 +118,7 @@ class RelayRig:
     def __init__(self, layer, name):
         self.layer, self.name = layer, name
         self.dice = random.Random(name)
+        self.sizes = (0, 700, 9000)     # octets, about, of messages
         self.oracle = RelayOracle()
         self.lives = self.deaths = self.messages = self._shift = 0
         self.queue = os.path.join(layer.root, "device", "system", "mail", "queue")
@@ -268,7 +269,7 @@ class RelayRig:
         """A token, the addresses with their number and place, and the message's octets. The oracle knows it from here on."""
         self.messages += 1
         token = "%s.%d" % (self.name, self.messages)
-        message = make_message(token, self.dice, self.dice.choice((0, 700, 9000)))
+        message = make_message(token, self.dice, self.dice.choice(self.sizes))
         places = {"kept": "example.org"}
         full = []
         for number, address in enumerate(addresses):

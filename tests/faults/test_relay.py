@@ -65,6 +65,20 @@ def test_nothing_goes_wrong(make_relay):
     assert rig.deaths == 0 and not any(rig.oracle.repeats.values()) and rig.left_in_mailboxes() == []
 
 
+def test_an_orderly_stop_repeats_nothing(make_relay):
+    """Whatever is under way: each stop comes while mail is."""
+    rig = make_relay("stops")
+    for turn in range(12):
+        assert rig.start()
+        for _ in range(3):
+            one_of_each(rig)
+        threading.Event().wait(rig.dice.uniform(0, 0.03))
+        rig.stop()
+    revive(rig)
+    assert rig.deaths == 0 and not any(rig.oracle.repeats.values()) and rig.left_in_mailboxes() == []
+    rig.stop()
+
+
 # Deaths.
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -109,6 +123,7 @@ def kill_later(rig, seconds):
 def test_killed_at_random(make_relay):
     """By the clock and by the count of operations, with several messages under way, and again while what is left is taken up."""
     rig = make_relay("random-" + SEED)
+    rig.sizes += (300000,)
     revive(rig)
     while rig.deaths < KILLS:
         timer = None

@@ -101,10 +101,10 @@ class LifeHouse:
         self.server.start()
         self.settle()
 
-    def stop(self):
+    def stop(self, seconds=5.0):
         self.hang_up()
         if self.server is not None:
-            self.server.stop()
+            self.server.stop(seconds)
             self.server = None
 
     # The queue.

@@ -67,7 +67,7 @@ def house(world, monkeypatch):
     fine(house).take(1)
     house.settle()
     yield house
-    house.stop()
+    house.stop(1.0)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -87,8 +87,8 @@ def test_one_message_for_the_dead_the_hanging_and_the_living(house, place):
     until(lambda: [each.attempts for each in house.queue.read(identity).recipients] == [1, 0, 1, 1])
     queue = house.queue
     begun = time.monotonic()
-    house.stop()
-    assert time.monotonic() - begun < 6, "it does not stop in time"
+    house.stop(1.0)
+    assert time.monotonic() - begun < 2, "it does not stop in time"
     dead, hangs, bob, dan = queue.read(identity).recipients
     assert (dead.status, dead.attempts, bob.status, dan.status) == (WAITING, 1, DONE, DONE)
     assert (hangs.status, hangs.attempts) == (WAITING, 0), "an attempt that the stop cut short was never made"
