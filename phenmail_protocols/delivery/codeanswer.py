@@ -15,7 +15,8 @@ _DECISIONS = ("accept", "reject", "discard", "forward")
 
 
 class Decision(NamedTuple):
-    """`word`: accept, reject, discard or forward; `argument`: mailbox, reason, "" or address. As config.filtering.split_action has them."""
+    """`word`: accept, reject, discard or forward; `argument`: mailbox, reason, "" or address. As
+    config.filtering.split_action has them."""
     word: str
     argument: str = ""
 
@@ -23,8 +24,8 @@ class Decision(NamedTuple):
 class Result(NamedTuple):
     """What one code filter came to.
 
-    `decision`: None: the next filter is asked. `flags`, `copies` (addresses): what the script wanted besides; nothing where it failed
-    without a decision. `told`: lines for the user's log, without text of the message; none where all went well.
+    `decision`: None: the next filter is asked. `flags`, `copies` (addresses): what the script wanted besides; nothing where
+    it failed without a decision. `told`: lines for the user's log, without text of the message; none where all went well.
     """
     decision: Optional[Decision] = None
     flags: Tuple[str, ...] = ()
@@ -38,7 +39,8 @@ def failed(text):
 
 
 def read(data, seconds):
-    """The octets of an answer -> Result. `seconds`: how long the script may take. The first decision stands, whatever comes behind it."""
+    """The octets of an answer -> Result. `seconds`: how long the script may take. The first decision stands, whatever comes
+    behind it."""
     answer = _Answer()
     for line in data.decode("utf-8", "replace").split("\n"):
         answer.take(line)

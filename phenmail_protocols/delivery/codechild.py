@@ -3,9 +3,10 @@
     python -I -S codechild.py serve SECONDS [UID GID]    its descriptor 0 is a Unix stream socket to the server
     python -I -S codechild.py kill PID [UID GID]         ends a script that outlived its `serve`
 
-`serve` reads what filters need once, becomes UID and GID, says "ready\\n" and waits.  For each request it forks a *run*, which has
-limits, parses one message, runs one script (`coderun`, the file beside this one) and ends; no run leaves anything for the next.  (It
-is safe to fork here: this process has one thread.)  Compiled code is kept between runs.  It ends at the end of its input.
+`serve` reads what filters need once, becomes UID and GID, says "ready\\n" and waits.  For each request it forks a *run*, which
+has limits, parses one message, runs one script (`coderun`, the file beside this one) and ends; no run leaves anything for the
+next.  (It is safe to fork here: this process has one thread.)  Compiled code is kept between runs.  It ends at the end of its
+input.
 
 A request is REQUEST (lengths of code, envelope, message), with one descriptor beside it: the run's own socket to the server; then
 the code.  Over the run's socket it answers "begun PID\\n", and then reads envelope and message.  The run says one line for each
@@ -35,7 +36,7 @@ DESCRIPTORS = 64  # of this process; a run gets fewer
 KEPT_CODES = 64
 
 
-# -- the process that waits ---------------------------------------------------------------------------------------------------------
+# -- the process that waits ------------------------------------------------------------------------------------------------------
 
 
 class Run:
@@ -259,7 +260,7 @@ def _close_all_but(descriptors):
     os.closerange(start, DESCRIPTORS)
 
 
-# -- becoming it ----------------------------------------------------------------------------------------------------------------------
+# -- becoming it -----------------------------------------------------------------------------------------------------------------
 
 
 def settle(coderun):

@@ -1,17 +1,20 @@
 """Code filters: Python that users wrote, asked about one message each, in processes of their own.
 
-What a script gets, beside the standard library: `msg`, an email.message.Message of the message's first MESSAGE_OCTETS (where those
-have more than 30000 lines, 1000 parts or 50 boundaries: of the header only, with the body as one text); `envelope`, a dict of sender, recipient, tag, auth (str) and size (of the whole message); and the functions accept(mailbox="INBOX"),
-reject(reason), discard(), forward(address), flag(name), copy(address).  The first decision stands and stops the script.
+What a script gets, beside the standard library: `msg`, an email.message.Message of the message's first MESSAGE_OCTETS (where
+those have more than 30000 lines, 1000 parts or 50 boundaries: of the header only, with the body as one text); `envelope`, a
+dict of sender, recipient, tag, auth (str) and size (of the whole message); and accept(mailbox="INBOX"), reject(reason),
+discard(), forward(address), flag(name) and copy(address).  The first decision stands and stops the script.
 
 Whether somebody may have a script run at all is decided by the caller.  Here is what holds then.
 
 Promised, also against a script that wants harm, where the server is root and so each owner's scripts run as that owner:
-- It has the owner's rights and no others: not the server's, not its descriptors, environment, standard streams or working directory.
+- It has the owner's rights and no others: not the server's, not its descriptors, environment, standard streams or working
+  directory.
 - Each message has a fresh fork of a process in which no script ever ran: nothing that a script does to Python, to `email`, to
   signals, descriptors or threads is there for the next message.
-- It ends: 2 s of wall time, as much processor time, then its process group is killed.  128 MB of memory, no core file, 32 descriptors.
-  It writes no file (RLIMIT_FSIZE; it can make empty ones and remove what is its owner's), and makes no process or thread.
+- It ends: 2 s of wall time, as much processor time, then its process group is killed.  128 MB of memory, no core file, 32
+  descriptors. It writes no file (RLIMIT_FSIZE; it can make empty ones and remove what is its owner's), and makes no process
+  or thread.
 - Whatever it does, the message goes on: to its decision, or to the next filter and a line in the log.  What it can say in its
   answer is what it may ask for anyway.
 - At most MOST_OF_ONE scripts of one code and MOST_RUNS in all are at work: one that hangs holds up its own messages only, unless
@@ -54,8 +57,8 @@ _TRIES = 3
 class CodeFilters:
     """`python`: the interpreter, by default this one; `run_as`: for folders of root's, a user's name or None.
 
-    `seconds`: a script's time; `idle`: seconds after which a process is ended that nobody has asked.  Starts nothing before the first
-    `run`.  Thread-safe.
+    `seconds`: a script's time; `idle`: seconds after which a process is ended that nobody has asked.  Starts nothing before
+    the first `run`.  Thread-safe.
     """
 
     def __init__(self, python=None, run_as=None, clock=time.monotonic, seconds=2.0, idle=60.0):
@@ -75,10 +78,10 @@ class CodeFilters:
     def run(self, code, message, envelope, owner):
         """Ask one code filter about one message.
 
-        `code`: the script (str); `message`: octets, or the path of a file that holds them; `envelope`: a mapping or an object with
-        sender, recipient, tag, auth (anything that str() understands, None for nothing) and size (int); `owner`: (uid, gid) of the
-        user's folder.  Out: Result; never raises for anything that a script or its process does.  Raises OSError where the message
-        can't be read, or this process is out of descriptors.
+        `code`: the script (str); `message`: octets, or the path of a file that holds them; `envelope`: a mapping or an object
+        with sender, recipient, tag, auth (anything that str() understands, None for nothing) and size (int); `owner`: (uid,
+        gid) of the user's folder.  Out: Result; never raises for anything that a script or its process does.  Raises OSError
+        where the message can't be read, or this process is out of descriptors.
         """
         try:
             source = self._source(code)
@@ -157,8 +160,9 @@ class CodeFilters:
                 del self._failures[user]
             process = self._processes.get(user)
             if process is None:
+                process = Process(interpreter(self._python), user, self._seconds)
                 evicted = self._make_room()
-                process = self._processes[user] = Process(interpreter(self._python), user, self._seconds)
+                self._processes[user] = process
                 self._keep()
             process.working += 1
             process.asked += 1
@@ -168,7 +172,7 @@ class CodeFilters:
         return process
 
     def _make_room(self):
-        """Under the lock: take out the process that has been idle the longest, where there are too many; None where there is room."""
+        """Under the lock: take out the process that has been idle the longest; None where there is room."""
         if len(self._processes) < MOST_PROCESSES:
             return None
         idle = [user for user, process in self._processes.items() if not process.working]

@@ -1,8 +1,8 @@
 """One child process for code filters, at the server's side: started, asked, ended.
 
-Knows descriptors, deadlines and processes, and nothing of mail or of what the answers mean.  The child is exec'ed, in a session of
-its own, with no descriptor of the server's but its end of a socket pair, and with ENVIRONMENT; it becomes `user` itself.  What is
-said over the sockets stands in `codechild`.  Any number of threads may ask at once.
+Knows descriptors, deadlines and processes, and nothing of mail or of what the answers mean.  The child is exec'ed, in a
+session of its own, with no descriptor of the server's but its end of a socket pair, and with ENVIRONMENT; it becomes `user`
+itself.  What is said over the sockets stands in `codechild`.  Any number of threads may ask at once.
 """
 import array
 import logging
@@ -38,7 +38,8 @@ class Gone(Exception):
 class Process:
     """`python`: the interpreter; `user`: (uid, gid) to become or None; `seconds`: a script's time.
 
-    `asked`: how many requests it had; `working`: how many it has now; `since`: when it had the last; these are its owner's to write.
+    `asked`: how many requests it had; `working`: how many it has now; `since`: when it had the last; these are its owner's to
+    write.
     """
 
     def __init__(self, python, user, seconds):
@@ -59,7 +60,7 @@ class Process:
         return self._child and self._child.pid
 
     def ask(self, code, envelope, message):
-        """Octets each -> the octets of an answer. Raises CannotStart, Gone, OSError where this process may open no more descriptors."""
+        """Octets each -> the octets of an answer. Raises CannotStart, Gone; OSError where this process is out of descriptors."""
         ours, theirs = socket.socketpair()
         try:
             try:
@@ -188,7 +189,6 @@ class _Listener:
     def __init__(self, channel, seconds):
         self._channel = channel
         self._deadline = time.monotonic() + seconds
-        self._parts = []
         self.ended = self.too_much = False
         channel.settimeout(seconds)
 

@@ -1,6 +1,7 @@
 """One run of a code filter: its limits, the names that a script finds, what becomes of it.
 
-Loaded by `codechild` into a process of its own and used in its forks; the standard library only.  What is said is described there.
+Loaded by `codechild` into a process of its own and used in its forks; the standard library only.  What is said is described
+there.
 """
 import marshal
 import math
@@ -10,7 +11,7 @@ import sys
 CODE_NAME = "<filter>"
 
 MEMORY = 128 * 1024 * 1024  # address space that a run may take beyond what this process has
-RESERVE = 4 * 1024 * 1024  # on top of that, to be able to say that there was no more
+RESERVE = 4 * 1024 * 1024  # of it, given up to be able to say that there was no more
 LIMITS = (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NPROC", 0), ("RLIMIT_NOFILE", 32), ("RLIMIT_MSGQUEUE", 0))
 
 # What the email package parses in a moment. Beyond, the time that it takes grows with the product (1 MB of "--x" lines: 3 s), and
@@ -24,7 +25,7 @@ class Decided(BaseException):
     """Ends a script that has decided."""
 
 
-# -- limits and preparation ----------------------------------------------------------------------------------------------------------
+# -- limits and preparation ------------------------------------------------------------------------------------------------------
 
 
 def limit(seconds, mapped):
@@ -34,7 +35,7 @@ def limit(seconds, mapped):
         set_limit(name, value, value)
     set_limit("RLIMIT_CPU", processor, processor + 1)
     if mapped is not None:
-        set_limit("RLIMIT_AS", mapped + MEMORY, mapped + MEMORY + RESERVE)
+        set_limit("RLIMIT_AS", mapped + MEMORY, mapped + MEMORY)
 
 
 def set_limit(name, soft, hard):
@@ -50,13 +51,6 @@ def set_limit(name, soft, hard):
         resource.setrlimit(number, (soft, hard))
     except (ValueError, OSError):
         pass
-
-
-def _use_reserve():
-    import resource
-    if hasattr(resource, "RLIMIT_AS"):
-        highest = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (highest, highest))
 
 
 def address_space():
@@ -93,7 +87,7 @@ def preload():
         gc.freeze()  # what is shared with the runs stays shared
 
 
-# -- the script ------------------------------------------------------------------------------------------------------------------------
+# -- the script ------------------------------------------------------------------------------------------------------------------
 
 
 class Voice:
@@ -170,6 +164,7 @@ def _one_line(value):
 
 def run_script(voice, code, source, writer, envelope, message):
     """Compile where `code` is None (and hand the code to `writer`), parse, run, say what became of it, end the process."""
+    reserve = bytes(RESERVE)  # address space alone: nothing is written there
     try:
         try:
             if code is None:
@@ -185,7 +180,7 @@ def run_script(voice, code, source, writer, envelope, message):
             if end.code not in (None, 0):
                 voice.say("error", described(end))
         except BaseException as error:
-            _use_reserve()
+            reserve = None
             voice.say("error", described(error))
         voice.say("end")
     finally:
@@ -200,7 +195,8 @@ def _compiled(source, writer):
 
 
 def described(error):
-    """Where and of which type, without the exception's text; only that of a SyntaxError in the code itself is about nothing else."""
+    """Where and of which type, without the exception's text; only that of a SyntaxError in the code itself is about nothing
+    else."""
     name = "".join(c for c in str(type(error).__name__) if c.isalnum() or c == "_")[:60]
     line, trace = None, error.__traceback__
     while trace is not None:
@@ -239,5 +235,9 @@ def _is_simple(data):
 
 def _header_end(data):
     """Where the body begins."""
-    ends = [place + len(mark) for mark, place in ((mark, (mark + data).find(mark + mark)) for mark in (b"\n", b"\r\n")) if place >= 0]
-    return min(ends) if ends else len(data)
+    ends = [len(data)]
+    for mark in (b"\n", b"\r\n"):
+        place = (mark + data).find(mark + mark)  # an empty line may be the first
+        if place >= 0:
+            ends.append(place + len(mark))
+    return min(ends)

@@ -14,12 +14,12 @@
     --report=DESCRIPTOR    a pipe that the command does not get: LAUNCHED is written there before it begins, and FAILED_AFTER_ALL
                            where it could not be begun. Who reads LAUNCHED alone knows that the exit status is the command's
 
-What is not given stays as it is.  Core files are never written, no signal stays ignored or blocked, and the command may use every
-processor.  Environment and descriptors are those that this program was started with; COMMAND is looked for in its PATH, never through
-a shell.  The process stays the same, so its id, its session and its standard streams are the command's.
+What is not given stays as it is.  Core files are never written, no signal stays ignored or blocked, and the command may use
+every processor.  Environment and descriptors are those that this program was started with; COMMAND is looked for in its PATH,
+never through a shell.  The process stays the same, so its id, its session and its standard streams are the command's.
 
-What can't be done ends it with FAILED (EX_TEMPFAIL of sysexits.h, which to a delivery agent's caller says "try again") and a line on
-standard error that begins with "phenmail: ".
+What can't be done ends it with FAILED (EX_TEMPFAIL of sysexits.h, which to a delivery agent's caller says "try again") and a
+line on standard error that begins with "phenmail: ".
 """
 import errno
 import os
@@ -146,8 +146,8 @@ def main(words):
         prepare(options)
         execute(command, int(options["--report"]) if "--report" in options else None)
     except (Wrong, OSError, ValueError, TypeError) as error:
-        name = words[words.index("--") + 1:][:1] if "--" in words else []
-        sys.stderr.write("phenmail: cannot run %s: %s\n" % (name[0] if name else "a command", getattr(error, "strerror", None) or error))
+        name = (words[words.index("--") + 1:] if "--" in words else []) or ["a command"]
+        sys.stderr.write("phenmail: cannot run %s: %s\n" % (name[0], getattr(error, "strerror", None) or error))
         return FAILED
 
 

@@ -68,8 +68,8 @@ def test_no_value_makes_a_second_line(text):
 
 @settings(max_examples=200)
 @given(strategies.lists(strategies.sampled_from([
-    b"\n", b"\r\n", b"Subject: x\n", b" folded\n", b"Content-Type: multipart/mixed; boundary=b\n", b"--b\n", b"--b--\n", b"text", b"\xff",
-    b"Content-Type: message/rfc822\n", b":\n", b"From \n"]), max_size=15))
+    b"\n", b"\r\n", b"Subject: x\n", b" folded\n", b"Content-Type: multipart/mixed; boundary=b\n", b"--b\n", b"--b--\n", b"text",
+    b"\xff", b"Content-Type: message/rfc822\n", b":\n", b"From \n"]), max_size=15))
 def test_any_message_is_parsed_and_both_ways_agree_on_the_header(pieces):
     data = b"".join(pieces)
     whole = coderun.parse(data)

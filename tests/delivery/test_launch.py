@@ -16,8 +16,9 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 def launched(*words, **options):
     """The process that it has become, at its end: (exit status, standard output, standard error)."""
-    process = subprocess.Popen([sys.executable, "-I", "-S", launch.__file__] + list(words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, env=options.pop("env", {"PATH": PATH}), **options)
+    options.setdefault("env", {"PATH": PATH})
+    process = subprocess.Popen([sys.executable, "-I", "-S", launch.__file__] + list(words), stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
     output, errors = process.communicate(timeout=60)
     return process.returncode, output.decode(), errors.decode()
 
@@ -28,8 +29,8 @@ def test_arguments_as_they_are_and_no_shell():
 
 
 def test_the_process_stays_the_same():
-    process = subprocess.Popen([sys.executable, "-I", "-S", launch.__file__, "--", "sh", "-c", "echo $$; exit 3"], stdout=subprocess.PIPE,
-                               env={"PATH": PATH})
+    process = subprocess.Popen([sys.executable, "-I", "-S", launch.__file__, "--", "sh", "-c", "echo $$; exit 3"],
+                               stdout=subprocess.PIPE, env={"PATH": PATH})
     output, _ = process.communicate(timeout=60)
     assert (int(output), process.returncode) == (process.pid, 3)
 
@@ -40,8 +41,9 @@ def test_the_environment_is_what_was_given():
 
 
 @pytest.mark.parametrize("words, shell, output", [
-    ((), "umask", "0077"), (("--umask=027",), "umask", "0027"), ((), "ulimit -c", "0"), (("--memory=104857600",), "ulimit -v", "102400"),
-    (("--processor=7",), "ulimit -t", "7"), (("--file=1048576",), "ulimit -f", "2048"), (("--descriptors=50",), "ulimit -n", "50"),
+    ((), "umask", "0077"), (("--umask=027",), "umask", "0027"), ((), "ulimit -c", "0"), (("--processor=7",), "ulimit -t", "7"),
+    (("--memory=104857600",), "ulimit -v", "102400"), (("--file=1048576",), "ulimit -f", "2048"),
+    (("--descriptors=50",), "ulimit -n", "50"),
     (("--descriptors=99999999999",), "test $(ulimit -n) -le 99999999 && echo low", "low"), (("--folder=/usr",), "pwd", "/usr")])
 def test_what_is_set(words, shell, output):
     status, said, errors = launched(*(words + ("--", "sh", "-c", shell)))
@@ -80,9 +82,10 @@ def test_nothing_runs_as_root(user):
 
 
 @pytest.mark.parametrize("words, complaint", [
-    ((), "expected --"), (("id",), "expected --"), (("--",), "expected a command"), (("--unknown=1", "--", "id"), "--unknown=1 is no option"),
-    (("--user", "--", "id"), "is no option"), (("--user=1", "--", "id"), ""), (("--user=a:b", "--", "id"), ""), (("--umask=9", "--", "id"), ""),
-    (("--memory=", "--", "id"), ""), (("--nice=x", "--", "id"), ""), (("--folder=/does/not/exist", "--", "id"), "No such file"),
+    ((), "expected --"), (("id",), "expected --"), (("--",), "expected a command"), (("--user", "--", "id"), "is no option"),
+    (("--unknown=1", "--", "id"), "--unknown=1 is no option"), (("--user=1", "--", "id"), ""), (("--user=a:b", "--", "id"), ""),
+    (("--umask=9", "--", "id"), ""), (("--memory=", "--", "id"), ""), (("--nice=x", "--", "id"), ""),
+    (("--folder=/does/not/exist", "--", "id"), "No such file"),
     (("--", "does-not-exist"), "No such file"), (("--", "/does/not/exist"), "No such file"), (("--", "/etc/passwd"), "ermission"),
     (("--", "/"), "")])
 def test_what_cannot_be_done_is_told_for_another_try(words, complaint):
