@@ -27,5 +27,5 @@ setup(
     packages=find_packages(include=["phenmail_protocols", "phenmail_protocols.*"]),
     entry_points={"console_scripts": ["phenmail = phenmail:main"]},
     install_requires=["dnspython >= 2.2.1", "dkimpy >= 1.1.5", "jsoncomment >= 0.4.2"],
-    extras_require={"test": ["pytest >= 7.0.1", "hypothesis >= 6.31.6"]},
+    extras_require={"ed25519": ["PyNaCl >= 1.5"], "test": ["pytest >= 7.0.1", "hypothesis >= 6.31.6"]},
 )

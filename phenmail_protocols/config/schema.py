@@ -155,7 +155,7 @@ SERVER_FILE = Section(
     Option("bounce", BOUNCE, None, "the words of a bounce"),
     Option("admin", ListOf(IDENTITY, "identities"), (), "identities that need no authorization"),
     Option("tls", TLS, None, "certificate and key"),
-    Option("global-filters", FILTER_LIST, (), "for users with use-global-filters"),
+    Option("global-filters", FILTER_LIST, (), "for users with use-global-filters", not_yet=True),
     Option("run-as", Text("the name of a system user"), None, "who to be after binding ports"),
     Option("plugins", MapOf(Text("a plugin's name", lambda text: " " not in text),
                             Text('"module:object"', lambda text: _is_entry_point(text)),
@@ -196,8 +196,8 @@ USER_FILE = Section(
     Option("authorization", Text(limit=10000), None,
            "the administrator's signature", not_yet=True),
     Option("delivery", PathTo("a folder"), None, "drop folder for other programs", not_yet=True),
-    Option("filters", PathTo("a filter file"), None, "the filter file"),
-    Option("use-global-filters", Bool(), False, "apply the server's too"))
+    Option("filters", PathTo("a filter file"), None, "the filter file", not_yet=True),
+    Option("use-global-filters", Bool(), False, "apply the server's too", not_yet=True))
 
 # A user's mail-fetcher.jcfg
 

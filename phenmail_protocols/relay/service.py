@@ -97,7 +97,7 @@ class _Ways:
         from .courier import Courier, SmarthostCourier
         settings = self._relay.settings()
         helo = ascii_domain(settings.sender_domain)
-        options = dict(resign=self._sign_anew, contexts=self._contexts)
+        options = dict(resign=self._sign_anew, contexts=self._contexts, folder=settings.queue.queue_folder)
         hosted = settings.hosted
         if destination == SMARTHOST and hosted is not None:
             password = self._relay.reveal(hosted.password) if hosted.password else hosted.password

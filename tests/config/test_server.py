@@ -209,7 +209,7 @@ def test_not_yet(root):
         "resolver": {"nameservers": ["192.0.2.1:5353", "[2001:db8::1]:53", "2001:db8::2"]},
         "bounce": {"subject": "s"}, "global-filters": [], "plugins": {"a": "b.c:d.e"},
         "inbound": {}, "relay": {"remote-port": 2525}})
-    assert sorted(settings.not_yet) == ["inbound", "plugins"]
+    assert sorted(settings.not_yet) == ["global-filters", "inbound", "plugins"]
     assert settings.resolver.nameservers == (
         ("192.0.2.1", 5353), ("2001:db8::1", 53), ("2001:db8::2", 53))
     assert settings.hosted.require_tls and "abc" not in repr(settings)
