@@ -1,16 +1,19 @@
 """The words queue and dns as the command line calls them, on a root folder."""
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
-from phenmail import main
 from phenmail_protocols.admin import firststart
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.relay.model import Message, Recipient
 from phenmail_protocols.relay.spool import Spool
 from tests.relay.nameserver import NameServer
+
+PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "phenmail.py")
 
 
 @pytest.fixture
@@ -32,11 +35,12 @@ def put(queue, name):
 
 
 @pytest.fixture
-def run(root, capsys):
+def run(root):
+    """`run(word, …)` -> (exit code, output, errors).  A process of its own: the program sets its umask and its logging."""
     def run(*words):
-        code = main(["--root", root.path] + list(words))
-        output = capsys.readouterr()
-        return code, output.out, output.err
+        done = subprocess.run([sys.executable, PROGRAM, "--root", root.path] + list(words), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=60)
+        return done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
     return run
 
 
