@@ -10,7 +10,7 @@ import logging
 from typing import Dict, NamedTuple, Optional
 
 from .model import WAITING, Reply, Unreachable
-from .schedule import after_failure, after_success, is_due
+from .schedule import after_failure, after_success, is_due, is_ordered
 from .spool import Broken, Busy, NoSuchMessage, SpoolError
 
 REPORTS = "(reports)"  # the "destination" of messages whose sender is owed something; no domain looks like it
@@ -98,8 +98,9 @@ class Attempts:
         chosen = self._chosen(message, call, now)
         if not chosen:
             return Outcome(self.dues(message, now))
+        ordered = any(is_ordered(message.recipients[index]) for index in chosen)
         replies, outcome = [call.refusal] * len(chosen), Outcome({})
-        if call.refusal is None:
+        if call.refusal is None or ordered:
             replies, outcome, peer_dsn = self._ask(claim, message, [message.recipients[index] for index in chosen], call)
             now = self._clock()
         else:

@@ -67,6 +67,12 @@ def is_due(recipient, now, policy):
     return recipient.next <= now or recipient.next - now > policy.longest * (1 + _JITTER) + _PAST
 
 
+def is_ordered(recipient):
+    """Whether somebody wants a WAITING Recipient, which failed before, to be tried now whatever is known of its destination: the
+    queue's words leave no moment for its next attempt, and the schedule always does."""
+    return recipient.attempts > 0 and not recipient.next
+
+
 def retried_until(recipient, now, policy):
     """The moment when a WAITING Recipient will be given up, as far as can be said at `now` -> epoch seconds."""
     return now + max(0.0, policy.give_up - recipient.waited)
