@@ -69,6 +69,14 @@ class Attempts:
                 moments[name] = min(when, moments.get(name, when))
         return moments
 
+    def dues_on_disk(self, message, now):
+        """As `dues`, of a Message as it was read.  Where memory knows better than the disk, it waits until that can be written: what is
+        due by the disk alone would be tried again and again, as long as there is no room."""
+        dues = self.dues(message, now)
+        if any((message.identity, name) in self._unwritten for name in list(dues) + [REPORTS]):
+            return {name: max(when, now + _TROUBLE) for name, when in dues.items()}
+        return dues
+
     def make(self, identity, call):
         """Do what is to be done for a message -> Outcome. Raises nothing."""
         try:

@@ -185,7 +185,7 @@ class Worker:
             _log.error("%s can't be read now: %s", identity, error)
             return
         else:
-            dues = self._attempts.dues(message, self._clock())
+            dues = self._attempts.dues_on_disk(message, self._clock())
         with self._lock:
             self._agenda.place(identity, dues, self._clock())
             self._dispatch()

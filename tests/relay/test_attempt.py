@@ -5,7 +5,7 @@ from phenmail_protocols.mail.address import Address, AddressError
 from phenmail_protocols.relay.attempt import ANSWERED, DOWN, REPORTS, TEMPORARY, Attempts, Call
 from phenmail_protocols.relay.model import DELAYED, DONE, FAILED, RELAYED, WAITING, Message, Recipient, Unreachable
 from phenmail_protocols.relay.schedule import Policy
-from phenmail_protocols.relay.spool import Spool
+from phenmail_protocols.relay.spool import NoSpace, Spool
 
 from .queuehouse import DOWN as NOBODY
 from .queuehouse import LATER, NEVER, NOW, TAKEN, Reporter
@@ -184,3 +184,19 @@ def test_a_body_that_is_gone_defers(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(bench.spool, "body", lambda identity: open(str(tmp_path / "no such file"), "rb"))
     assert bench.make(Courier(TAKEN)).dues == {"x.org": NOW + 300}
     assert bench.recipients()[0].reply.enhanced == "4.3.0"
+
+
+def test_what_only_memory_knows_is_not_due_again_at_once_by_what_the_disk_says(bench, monkeypatch):
+    bench.add("bob@x.org")
+
+    def full(*_):
+        raise NoSpace("no space left on device")
+    with monkeypatch.context() as disk:
+        disk.setattr(bench.spool._files, "write_state", full)
+        bench.make(Courier(LATER))
+        stale = bench.spool.read("a")
+        assert stale.recipients[0].attempts == 0, "the test's disk is not full"
+        assert bench.attempts.dues(stale, NOW) == {"x.org": 0.0}
+        assert bench.attempts.dues_on_disk(stale, NOW) == {"x.org": NOW + 60}
+    bench.make(Courier(LATER))
+    assert bench.attempts.dues_on_disk(bench.spool.read("a"), NOW) == {"x.org": NOW + 300}
