@@ -12,7 +12,7 @@ import time
 from typing import NamedTuple
 
 from . import __version__
-from .accounts import secrets, words
+from .accounts import secrets
 from .accounts.directory import Directory
 from .config import loader
 from .config.root import Root
@@ -214,6 +214,7 @@ class MailServer:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _write_users(self):
+        from .accounts import words  # not needed to serve
         for address, passphrase in self._users.items():
             account = self._directory().account(address)
             if account is None:
@@ -238,7 +239,7 @@ class MailServer:
             make_keys=self._temporary is None)
         self.router = Router(
             self.directory, self.store, self.relay.queue, self.relay.signer)
-        self.router.notify = self.relay.reporter.delivered
+        self.router.notify = self.relay.delivered
         self._sending = Sending(self.router)
         self._gate = Gate(limits.connections, limits.connections_per_address)
 

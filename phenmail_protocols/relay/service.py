@@ -9,7 +9,6 @@ import time
 
 from ..mail import headers
 from ..mail.address import ascii_domain
-from .reports import Reporter
 from .schedule import Policy
 from .signing import BodyHash, Signer
 from .spool import Spool
@@ -45,8 +44,9 @@ class Relay:
         policy = Policy(limits.retry_first, limits.retry_longest, limits.delay_warning, limits.give_up)
         self.queue = Spool(now.queue.queue_folder, clock, limits.disk_reserve)
         self.signer = Signer(now.queue, lambda: settings().domains, now.sender_domain, clock)
-        self.reporter = Reporter(settings, send, clock, policy)
-        self.worker = Worker(self.queue, policy, self._destination_of, self._courier_for, self.reporter, clock,
+        self._reporter = None
+        self._reporting = send, clock, policy
+        self.worker = Worker(self.queue, policy, self._destination_of, self._courier_for, self, clock,
                              connections=limits.relay_connections, per_destination=limits.relay_connections_per_destination)
 
     def start(self):
@@ -60,6 +60,23 @@ class Relay:
         self.signer.close(0)
         if not self.worker.stop(seconds):
             _log.error("sending did not end in time")
+
+    @property
+    def reporter(self):
+        """The relay.reports.Reporter, loaded with the first notice."""
+        with self._lock:
+            if self._reporter is None:
+                from .reports import Reporter
+                self._reporter = Reporter(self.settings, *self._reporting)
+            return self._reporter
+
+    def report(self, message, recipients, body):
+        """As relay.reports.Reporter, for the worker."""
+        self.reporter.report(message, recipients, body)
+
+    def delivered(self, *told):
+        """As relay.reports.Reporter, for what was delivered on this server."""
+        self.reporter.delivered(*told)
 
     def _destination_of(self, recipient):
         """Where the next attempt for a model.Recipient goes."""
