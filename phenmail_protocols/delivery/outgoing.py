@@ -6,6 +6,7 @@ Raises answers.Refused only; what the queue raises is translated here.
 """
 import logging
 
+from ..mail.writing import is_ascii
 from ..relay import spool
 from ..relay.model import Message, Recipient
 from ..relay.signing import BodyHash
@@ -64,7 +65,7 @@ class Outgoing:
     def _take(self, data):
         if b"\0" in data:
             raise answers.Refused(answers.HAS_NUL)
-        self._eight_bit = self._eight_bit or not _is_ascii(data)
+        self._eight_bit = self._eight_bit or not is_ascii(data)
         self._arriving.write(data)
 
     def _refused(self, error):
@@ -101,17 +102,9 @@ class Outgoing:
         addresses = [each.address for each in self._recipients]
         if self._envelope.sender is not None:
             addresses.append(self._envelope.sender)
-        return not _is_ascii(self._header) or any(not _is_ascii(each.local.encode("utf-8")) for each in addresses)
+        return not is_ascii(self._header) or any(not is_ascii(each.local.encode("utf-8")) for each in addresses)
 
     def discard(self):
         """What was not committed is removed.  May be called at any time and again."""
         if self._arriving is not None:
             self._arriving.discard()
-
-
-def _is_ascii(data):
-    try:
-        data.decode("ascii")  # in C, a word at a time; bytes.isascii came with 3.7
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -106,13 +106,12 @@ class Attempts:
         chosen = self._chosen(message, call, now)
         if not chosen:
             return Outcome(self.dues(message, now))
-        ordered = any(is_ordered(message.recipients[index]) for index in chosen)
-        replies, outcome = [call.refusal] * len(chosen), Outcome({})
-        if call.refusal is None or ordered:
-            replies, outcome, peer_dsn = self._ask(claim, message, [message.recipients[index] for index in chosen], call)
+        recipients = [message.recipients[index] for index in chosen]
+        if call.refusal is None or any(map(is_ordered, recipients)):
+            replies, outcome, peer_dsn = self._ask(claim, message, recipients, call)
             now = self._clock()
         else:
-            peer_dsn = False
+            replies, outcome, peer_dsn = [call.refusal] * len(chosen), Outcome({}), False
         said = {index: reply for index, reply in zip(chosen, replies)
                 if not call.is_cut() or reply.delivered or reply.permanent}  # an attempt that the stop cut short never was
         if not said:

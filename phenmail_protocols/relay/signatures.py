@@ -3,7 +3,6 @@
 RFC 6376 sections 3.4.2, 3.5, 3.7 and 5.4.  Pure: the header is in wire form, and who calls it signs the hash.
 """
 import binascii
-import hashlib
 import re
 
 from ..mail import headers

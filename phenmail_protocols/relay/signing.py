@@ -6,7 +6,6 @@ where PyNaCl is there.  Knows nothing of queues and connections.
 import binascii
 import hashlib
 import logging
-import os
 import sys
 import threading
 import time

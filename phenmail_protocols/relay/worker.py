@@ -13,7 +13,7 @@ from typing import NamedTuple, Optional, Tuple
 
 from ..net.workers import Workers
 from .agenda import Agenda
-from .attempt import ANSWERED, DOWN, REPORTS, Attempts, Call, Outcome
+from .attempt import ANSWERED, DOWN, REPORTS, Attempts, Call
 from .model import Reply
 from .slots import Slots
 from .spool import Broken, NoSuchMessage, SpoolError
