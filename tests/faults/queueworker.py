@@ -4,12 +4,10 @@ It speaks as `worker` does: reads jobs, forks a process for each, which prints {
 then prints a line before each request and after each answer.  Threads have messages of their own, by the number in their names.
 """
 import hashlib
-import json
 import logging
 import os
 import random
 import sys
-import threading
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 if __name__ == "__main__":
@@ -17,7 +15,7 @@ if __name__ == "__main__":
     __package__ = "tests.faults"
     __import__(__package__)
 
-from .worker import _Told, end_badly, forget_to_sync, read_line, say, serve     # noqa: E402
+from .worker import _Told, end_badly, forget_to_sync, labour, say, serve        # noqa: E402
 from phenmail_protocols.mail.address import Address                             # noqa: E402
 from phenmail_protocols.relay.model import DONE, Message, Recipient             # noqa: E402
 from phenmail_protocols.relay.spool import NoSuchMessage, Spool, SpoolError     # noqa: E402
@@ -128,16 +126,7 @@ def work(job):
     reading = read_queue(spool, folder)
     say(reading=reading)
     workers = [Worker(spool, job, number, sorted(reading["messages"])) for number in range(job.get("threads", 1))]
-    for worker in workers:
-        worker.trim()
-    say(ready=True)
-    read_line()
-    others = [threading.Thread(target=loop, args=(worker, job), daemon=True) for worker in workers[1:]]
-    for thread in others:
-        thread.start()
-    loop(workers[0], job)
-    for thread in others:
-        thread.join()
+    labour(workers, job, loop)
     say(done=True)
 
 

@@ -150,6 +150,20 @@ def forget_to_sync(kind):
     os.fsync = fsync
 
 
+def labour(workers, job, loop):
+    """Say that all is ready, and once told to begin, run `loop(worker, job)` in a thread each."""
+    for worker in workers:
+        worker.trim()
+    say(ready=True)
+    read_line()
+    others = [threading.Thread(target=loop, args=(worker, job), daemon=True) for worker in workers[1:]]
+    for thread in others:
+        thread.start()
+    loop(workers[0], job)
+    for thread in others:
+        thread.join()
+
+
 def work(job):
     """Runs the job; errors of the store are told and survived, as a server would."""
     if "forget" in job:
@@ -161,16 +175,7 @@ def work(job):
                         {uid: seen._replace(flags=sorted(seen.flags)) for uid, seen in one.messages.items()})
                  for name, one in read_store(account).items()})
     workers = [Worker(account, job["prefix"], number, threads, job["seed"]) for number in range(threads)]
-    for worker in workers:
-        worker.trim()
-    say(ready=True)
-    read_line()
-    others = [threading.Thread(target=loop, args=(worker, job), daemon=True) for worker in workers[1:]]
-    for thread in others:
-        thread.start()
-    loop(workers[0], job)
-    for thread in others:
-        thread.join()
+    labour(workers, job, loop)
     store.close()
     say(done=True)
 
