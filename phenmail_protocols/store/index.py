@@ -294,8 +294,6 @@ class Index:
         first, last = uids[0], uids[-1]
         if last - first < 4 * len(uids) + 16:
             rows = run(sql, (key, first, last)).fetchall()
-            if len(rows) == len(uids):
-                return rows
             wanted = set(uids)
             return [row for row in rows if row[0] in wanted]
         rows = []

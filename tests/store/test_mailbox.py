@@ -153,6 +153,26 @@ def test_rows_leave_out_what_is_gone(inbox):
     assert list(inbox.rows([]).uids) == []
 
 
+def test_a_change_touches_only_what_was_named(inbox):
+    """1 went in another session; a change of 1 and 3 met 2 instead, as many
+    messages being there between them as were asked for."""
+    inbox.remove([1])
+    house_uids = [2, 3, 4, 5]
+    for first in range(1, 6):
+        for last in range(first + 1, 6):
+            asked = [first, last]
+            here = [uid for uid in asked if uid in house_uids]
+            inbox.change_flags(house_uids, "replace", [])
+            inbox.change_flags(asked, "add", ["\\Deleted"])
+            assert [uid for uid in house_uids
+                    if "\\Deleted" in flags(inbox, uid)] == here
+            assert [uid for uid, _ in inbox.copy(asked, "INBOX").pairs] == here
+            assert [uid for uid, content in inbox.contents(asked)
+                    if content is not None and content.close() is None] == here
+    assert inbox.expunge([1, 3]) == []
+    assert inbox.remove([1, 4]) == [4]
+
+
 def test_cached_items_go_with_their_message(inbox):
     inbox.cache("ENVELOPE", {1: b"one", 2: b"two", 99: b"nobody"})
     assert inbox.cached("ENVELOPE", [1, 2, 3, 99]) == {1: b"one", 2: b"two"}
