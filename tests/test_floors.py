@@ -26,7 +26,7 @@ FLOORS = {
 # Earlier ones know nothing of later ones.  Files that are not listed are only
 # held to importing nobody in a circle.
 ORDER = {
-    "disk": ("atomic", "locks", "names"),
+    "disk": ("atomic", "keyfile", "locks", "names"),
     "mail": ("address", "envelope", "headers", "structure", "dates", "notices"),
     "net": ("lines", "dots", "certificate", "tls", "tlsclient", "connection", "workers", "listener"),
     "config": ("problems", "scanner", "documents", "root", "settings", "checks", "actions",

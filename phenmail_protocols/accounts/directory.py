@@ -16,7 +16,7 @@ from phenmail_protocols.config.loader import load_user
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.config.settings import Settings, UserSettings
-from phenmail_protocols.disk.atomic import write_file
+from phenmail_protocols.disk.keyfile import kept_key
 from phenmail_protocols.mail.address import Address
 
 from .login import Account, Candidate, Login, LoginRefused
@@ -283,18 +283,7 @@ def _loader(root: Root) -> Callable[[str], UserSettings]:
 def _kept_key(folder: str) -> bytes:
     path = os.path.join(folder, CHALLENGE_KEY)
     try:
-        with open(path, "rb") as file:
-            key = file.read(33)
-        if len(key) == 32:
-            return key
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        log.error("%s: %s", path, error.strerror)
+        return kept_key(path)
+    except (OSError, ValueError) as error:
+        log.error("%s: %s", path, error)
         return os.urandom(32)
-    key = os.urandom(32)
-    try:
-        write_file(path, key)
-    except OSError as error:
-        log.error("%s: %s", path, error.strerror)
-    return key
