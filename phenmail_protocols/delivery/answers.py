@@ -61,6 +61,11 @@ _STORE = (
 )
 
 
+def by_filter(reason):
+    """The Answer where a recipient's own rule refuses a message; `reason`: its words, or ""."""
+    return Answer(550, "5.7.1", reason or "The recipient does not take this message")
+
+
 def of_store_error(error):
     """A store.errors.StoreError -> Answer."""
     for kind, answer in _STORE:

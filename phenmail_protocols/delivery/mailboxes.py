@@ -1,34 +1,40 @@
 """The copies of one message for mailboxes of this server.
 
-Recipients whose addresses end in one folder with one tag share one copy, whose Delivered-To is the first of them.
-The first copy takes the message's octets as they come; the others are made from it at the end.  Nothing becomes
-visible in any mailbox before every copy is whole and synced.  Knows no envelope, no queue, no protocol; raises
-answers.Refused and the store's errors.
+Recipients whose addresses end in one folder with one tag share one copy.  The message's octets are written once: where it goes
+to several mailboxes, they hold links to one file, which therefore has no Delivered-To.  Nothing becomes visible in any mailbox
+before every copy is whole and synced, and every user's filters have said what they want.  Knows no envelope, no queue, no
+protocol; raises answers.Refused and the store's errors.
+
+What a filter asks for is done where it can be: a mailbox that can't be made is INBOX, a flag that can't be kept is left out, and
+the user's log is told.
 """
 import logging
 
-from ..store.errors import StoreError
+from ..store.errors import Exists, Limit, NotFound, StoreError
+from ..store.model import INBOX
 from . import answers, trace
 
 log = logging.getLogger("phenmail.delivery")
+
+# Of filters.Verdict; that room is loaded where somebody has filters.
+_ACCEPT, _REJECT, _FORWARD = "accept", "reject", "forward"
+_TRIES = 4  # at filing one message, each another way
 
 
 class Mailboxes:
     """`store`: store.filestore.FileStore; `sender`: Address or None; `name`: what the log calls the message (str)."""
 
-    __slots__ = ("answers", "_store", "_sender", "_name", "_targets", "_first", "_copies", "_shared_from", "_looping",
-                 "stopped")
+    __slots__ = ("answers", "start", "stopped", "_store", "_sender", "_name", "_targets", "_first", "_looping")
 
     def __init__(self, store, sender, name):
         self.answers = {}  # key -> answers.Answer
+        self.start = 0  # where in the file begins what came with the message, Received included
         self.stopped = False  # a mailbox failed, and with it all
         self._store = store
         self._sender = sender
         self._name = name
-        self._targets = {}  # key -> (Destination, the address for Delivered-To)
-        self._first = None  # key of the copy that the message streams into
-        self._copies = {}  # key -> store Staged
-        self._shared_from = 0  # where in the first copy's file begins what all share
+        self._targets = {}  # key -> _Target
+        self._first = None  # the _Target whose copy takes the message's octets
         self._looping = ()
 
     def __len__(self):
@@ -37,87 +43,163 @@ class Mailboxes:
     def add(self, destination, address):
         """One more recipient -> the key under which `answers` will have its answer."""
         key = (destination.folder, destination.tag)
-        self._targets.setdefault(key, (destination, address))
+        if key not in self._targets:
+            self._targets[key] = _Target(destination, address)
         return key
+
+    @property
+    def staged(self):
+        """The store's Staged that takes the message, once it is open."""
+        return self._first.staged
 
     def look_for_loops(self, lowered):
         """`lowered`: the header block in lower case.  Raises Refused where every copy would come round again."""
         if b"delivered-to:" in lowered:
-            self._looping = {key for key, (_, address) in self._targets.items()
-                             if trace.delivered_already(lowered, address)}
+            self._looping = {key for key, target in self._targets.items()
+                             if trace.delivered_already(lowered, target.address)}
             if len(self._looping) == len(self._targets):
                 raise answers.Refused(answers.LOOP)
 
     def open(self, header):
         """The message begins with this block, Received included.  Raises StoreError."""
-        self._first = next(iter(self._targets))
-        staged = self._copies[self._first] = self._stage(self._first)
-        self._shared_from = staged.file_size
+        self._first = next(iter(self._targets.values()))
+        staged = self._first.staged = self._account(self._first).stage()
+        own = trace.return_path(self._sender)
+        if len(self._targets) == 1:
+            own += trace.delivered_to(self._first.address)
+        staged.write(own)
+        self.start = staged.file_size
         staged.write(header)
 
     def write(self, data):
-        self._copies[self._first].write(data)
+        self._first.staged.write(data)
 
-    def _stage(self, key):
-        """A new copy that holds what is its recipient's own -> store Staged."""
-        destination, address = self._targets[key]
-        staged = self._store.account(destination.folder).stage()
-        try:
-            staged.write(trace.return_path(self._sender) + trace.delivered_to(address))
-        except BaseException:
-            staged.discard()
-            raise
-        return staged
+    def _account(self, target):
+        return self._store.account(target.destination.folder)
 
     def prepare(self, apart):
-        """The message is whole: every copy is made and on the disk, none is delivered.  Raises Refused, StoreError.
-
-        `apart`: a copy that can't be made has its own answer, and the others go on.
-        """
-        if self._copies[self._first].has_nul:
+        """The message is whole.  Raises Refused.  `apart`: each recipient has its own answer."""
+        if self._first.staged.has_nul:
             raise answers.Refused(answers.HAS_NUL)
-        if self._looping and not apart:
-            raise answers.Refused(answers.LOOP)
-        if len(self._targets) > 1:
-            self._copies[self._first].sync()
-            for key in self._targets:
-                if key != self._first:
-                    self._copy(key, apart)
+        if self._looping:
+            if not apart:
+                raise answers.Refused(answers.LOOP)
             for key in self._looping:
                 self.answers[key] = answers.LOOP
 
-    def _copy(self, key, apart):
-        first = self._copies[self._first]
-        try:
-            staged = self._copies[key] = self._stage(key)
-            staged.copy_from(first, self._shared_from)
-            staged.sync()
-        except StoreError as error:
-            if not apart:
-                raise
-            self._failed(key, error)
+    # Filters.
+
+    def ask(self, screening, letter, refusal):
+        """Every user's filters are asked.  Raises Refused, StoreError.
+
+        `letter(address, tag)`: what they look at, a filters.Letter.  `refusal`: who can be told that a user's filter refuses the
+        message: "each" (every recipient has its own answer), "all" (where all of them refuse it) or "none".  Where nobody can, that
+        copy is discarded.
+        """
+        for key, target in self._targets.items():
+            rules = screening.rules(target.destination.folder) if key not in self.answers else None
+            if rules is not None:
+                self._first.staged.flush()
+                target.letter = letter(target.address, target.destination.tag)
+                target.verdict = screening.verdict(rules, target.destination.folder, target.letter)
+        refusing = {key: target for key, target in self._targets.items() if target.kind == _REJECT}
+        if refusing and (refusal == "each" or refusal == "all" and len(refusing) == len(self._targets)):
+            for key, target in refusing.items():
+                target.is_refused = True
+                self.answers[key] = answers.by_filter(target.verdict.reason)
+            if refusal == "all":
+                self.finished(screening)
+                raise answers.Refused(next(iter(self.answers.values())))
+
+    def onward(self):
+        """Who gets the message besides, by users' rules -> [(the user's Address, the Address that it goes on to)]."""
+        return [(target.address, address) for target in self._targets.values() for address in target.onward]
+
+    def finished(self, screening):
+        """The message is kept: users' logs, and answers of those who are away."""
+        for target in self._targets.values():
+            if target.verdict is not None:
+                screening.finished(target.destination.folder, target.verdict, target.letter, target.is_refused, self._name)
+
+    # Copies.
+
+    def link(self, apart):
+        """Every copy that is to be filed is made and on the disk, none is delivered.  Raises StoreError.
+
+        `apart`: a copy that can't be made has its own answer, and the others go on.
+        """
+        if len(self._targets) == 1:
+            return  # its delivery syncs it
+        first = self._first.staged
+        first.sync()
+        for key, target in self._targets.items():
+            if key in self.answers or target.staged is not None or not target.is_filed:
+                continue
+            try:
+                target.staged = self._account(target).stage(first)
+            except StoreError as error:
+                if not apart:
+                    raise
+                self._failed(key, error)
 
     def _failed(self, key, error):
         log.warning("%s: %r", self._name, error)
         self.answers[key] = answers.of_store_error(error)
 
     def deliver(self, kept, apart):
-        """Make the copies visible; `kept`: the Answer for those that are.
+        """Make the copies visible; `kept`: the Answer for those that are, and whose message goes nowhere else.
 
         Without `apart` the first failure ends it: promise 4 of `delivery.router`.
         """
-        for key, (destination, _) in self._targets.items():
+        for key, target in self._targets.items():
             if key in self.answers:
                 continue
             try:
-                self._store.account(destination.folder).deliver("INBOX", self._copies[key])
+                if target.is_filed:
+                    self._file(target)
             except StoreError as error:
                 self._failed(key, error)
                 if not apart:
                     self._stop(self.answers.pop(key))
                     return
             else:
-                self.answers[key] = kept
+                if not target.onward:
+                    self.answers[key] = kept
+
+    def settle(self, kept):
+        """What goes on is queued: now those whose message goes there have their answer, too."""
+        for key in self._targets:
+            self.answers.setdefault(key, kept)
+
+    def filed(self, key):
+        """Whether there is a copy of this key in a mailbox now."""
+        return key in self._targets and self._targets[key].is_filed and self.answers[key].code == 250
+
+    def _file(self, target):
+        account, verdict = self._account(target), target.verdict
+        mailbox, flags = (INBOX, ()) if verdict is None else (verdict.mailbox, verdict.flags)
+        for _ in range(_TRIES):
+            try:
+                account.deliver(mailbox, target.staged, flags)
+                return
+            except NotFound:
+                mailbox = self._made(account, mailbox, target)
+            except Limit:
+                target.tell("the mailbox has too many different flags, so the message has fewer")
+                flags = [flag for flag in flags if flag[:1] == "\\"]
+        raise NotFound()
+
+    def _made(self, account, name, target):
+        """A mailbox that a filter named -> its name, or INBOX, where it can't be made."""
+        try:
+            account.create(name)
+            account.subscribe(name)  # or many mail programs would not show it
+        except Exists:
+            return name
+        except StoreError as error:
+            target.tell('the mailbox "%s" could not be made (%s), so the message went to INBOX' % (name, error))
+            return INBOX
+        return name
 
     def _stop(self, answer):
         self.stopped = True
@@ -127,5 +209,37 @@ class Mailboxes:
 
     def discard(self):
         """What was not delivered is removed.  May be called at any time and again."""
-        for staged in self._copies.values():
-            staged.discard()
+        for target in self._targets.values():
+            if target.staged is not None:
+                target.staged.discard()
+
+
+class _Target:
+    """One copy: for whom it is, and what is to be done with it."""
+
+    __slots__ = ("destination", "address", "staged", "letter", "verdict", "is_refused")
+
+    def __init__(self, destination, address):
+        self.destination = destination
+        self.address = address
+        self.staged = self.letter = self.verdict = None
+        self.is_refused = False
+
+    @property
+    def kind(self):
+        return _ACCEPT if self.verdict is None else self.verdict.kind
+
+    @property
+    def is_filed(self):
+        return self.kind == _ACCEPT
+
+    @property
+    def onward(self):
+        """Addresses."""
+        if self.verdict is None or self.kind == _REJECT:
+            return ()
+        return self.verdict.copies + ((self.verdict.forward,) if self.kind == _FORWARD else ())
+
+    def tell(self, line):
+        """A line for the user's log."""
+        self.verdict = self.verdict._replace(told=self.verdict.told + (line,))

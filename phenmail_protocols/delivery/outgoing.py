@@ -29,7 +29,7 @@ class Outgoing:
         self._signer = signer
         self._envelope = envelope
         self._identity = identity
-        self._recipients = []  # mail.envelope.Recipient
+        self._recipients = []  # relay.model.Recipient
         self._arriving = None
         self._header = b""
         self._hash = None
@@ -38,8 +38,9 @@ class Outgoing:
     def __len__(self):
         return len(self._recipients)
 
-    def add(self, recipient):
-        self._recipients.append(recipient)
+    def add(self, recipient, via=""):
+        """`recipient`: mail.envelope.Recipient; `via`: as in relay.model.Recipient."""
+        self._recipients.append(Recipient(recipient.address, recipient.notify, recipient.orcpt, via=via))
 
     def open(self, header):
         """The message begins with this block, Received included."""
@@ -87,7 +88,7 @@ class Outgoing:
             signed_as = self._signer.domain_for(self._header, envelope.sender) if head else ""
         message = Message(
             identity=self._identity, sender=envelope.sender,
-            recipients=tuple(Recipient(each.address, each.notify, each.orcpt) for each in self._recipients),
+            recipients=tuple(self._recipients),
             arrived=now, head=head, eight_bit=self._eight_bit,
             smtputf8=envelope.smtputf8 and self._needs_smtputf8(), ret=envelope.ret, envid=envelope.envid,
             signed_as=signed_as)

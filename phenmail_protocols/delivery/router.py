@@ -14,7 +14,9 @@ What is promised ("All or told", "Accepted means kept"):
    synced.  So a full disk, a loop, an oversize header or a lost connection leave nothing.
 3. Recipients whose addresses end in one folder with one tag share one copy; each of
    them has its own answer.  Another tag is another copy, since filters may file it
-   elsewhere.  All recipients elsewhere share one message of the queue.
+   elsewhere.  All recipients elsewhere share one message of the queue, and so do those
+   whose mail a program, a plugin or another address gets: all that can wait or fail is
+   done from there.
 4. Where the sender gets one answer for all (SMTP) and a mailbox fails while others
    have the message already (a rename or an index row failed, although the bytes are
    safe), delivery stops there and the answer is temporary: the sender repeats for
@@ -22,6 +24,8 @@ What is promised ("All or told", "Accepted means kept"):
    on would add to them, and 250 would lose mail.  The queue comes last: what is repeated
    is repeated here, and not to strangers.  Where each recipient has its own
    answer (LMTP, `finish(apart=True)`), each is delivered for itself.
+5. Users' filters are asked before the first of all this, when the whole message is there.  A copy that
+   goes elsewhere by a filter is answered for when the queue has it.
 """
 import itertools
 import logging
@@ -30,6 +34,8 @@ import time
 
 from ..mail import headers
 from ..mail.address import ascii_domain
+from ..mail.envelope import Recipient
+from ..relay.model import LOCAL, TO
 from ..store.errors import StoreError
 from . import answers, submission, trace
 from .answers import Answer, Outcome, Refused
@@ -44,6 +50,9 @@ MAILBOXES_A_MESSAGE = 100
 
 _END = b"\r\n\r\n"
 _REFUSALS = {"disabled": answers.DISABLED, "unknown": answers.UNKNOWN, "broken": answers.BROKEN}
+# Destinations whose mail is handed over by the relay's worker (delivery.handing).
+_HANDED_OVER = frozenset(("agent", "forward", "plugin"))
+_CHUNK = 131072
 # RFC 6761 6.4, RFC 2606: nobody will ever have a name there.
 _NEVER = ".invalid"
 
@@ -53,14 +62,15 @@ log = logging.getLogger("phenmail.delivery")
 class Router:
     """Knows where addresses end, and brings messages there.  Any thread may call it."""
 
-    def __init__(self, directory, store, queue=None, signer=None, clock=time.time):
+    def __init__(self, directory, store, queue=None, signer=None, clock=time.time, screening=None):
         """`directory`: accounts.directory.Directory, whose settings are the ones in force; `store`:
         store.filestore.FileStore; `queue`: relay.spool.Spool, None where nothing can leave; `signer`:
-        relay.signing.Signer or None; `clock()` gives epoch seconds."""
+        relay.signing.Signer or None; `clock()` gives epoch seconds; `screening`: screening.Screening, None: nobody has filters."""
         self.directory = directory
         self.store = store
         self.queue = queue
         self.signer = signer
+        self.screening = screening
         self.notify = None  # relay.reports.Reporter.delivered; None: nobody is told of success
         self.stamp = trace.Stamp(clock)
         self._numbers = itertools.count(int.from_bytes(os.urandom(3), "big"))
@@ -85,7 +95,8 @@ class Router:
         return None if self.directory.resolve(address).kind == "remote" else answers.LOG_IN_FIRST
 
     def recipient(self, address, account=None, own=False):
-        """Where mail for an address goes -> a Destination of kind "mailbox" or "remote", or an Answer that refuses.
+        """Where mail for an address goes -> a Destination of kind "mailbox", "agent", "forward", "plugin" or "remote", or an Answer that
+        refuses.
 
         `account`: the accounts.directory.Account of who is logged in, or None.  `own`: it is this server itself that
         sends, or the program that holds it; they may send anywhere.
@@ -96,7 +107,9 @@ class Router:
             return destination
         if kind == "remote":
             return self._elsewhere(destination, account, own)
-        return _REFUSALS.get(kind, answers.NOT_TAKEN_YET)
+        if kind in _HANDED_OVER:
+            return destination if self.queue is not None else answers.NO_QUEUE
+        return _REFUSALS[kind]
 
     def _elsewhere(self, destination, account, own):
         if not own:
@@ -109,17 +122,18 @@ class Router:
             return answers.NO_SUCH_DOMAIN
         return destination if self.queue is not None else answers.NO_QUEUE
 
-    def begin(self, envelope, origin=None, destinations=None, submitter=None):
+    def begin(self, envelope, origin=None, destinations=None, submitter=None, may_refuse=True):
         """A message comes -> Incoming.
 
         `envelope`: mail.envelope.Envelope; `origin`: trace.Origin, None where a program that holds this server
         wrote it (it is then completed like a submission, and nobody's name is checked).  `destinations`: what `recipient` gave
         for each of the envelope's recipients, when the caller has asked already.  `submitter`: the Account
-        whose mail program sends this; its message is completed and its author checked (RFC 6409).
+        whose mail program sends this; its message is completed and its author checked (RFC 6409).  `may_refuse`: somebody can be
+        told that a user's filter refuses it; else such a copy is discarded.
         """
         if destinations is None:
             destinations = [self.recipient(each.address, submitter, origin is None) for each in envelope.recipients]
-        return Incoming(self, envelope, origin, destinations, submitter)
+        return Incoming(self, envelope, origin, destinations, submitter, may_refuse)
 
     def identity(self):
         """A new name for a message, for Received, logs, the queue and answers -> bytes; unique on this host."""
@@ -130,9 +144,9 @@ class Incoming:
     """One message on its way in.  One thread; ends with `finish` or `abort`."""
 
     __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_complete", "_keys", "_ends",
-                 "_mailboxes", "_outgoing", "_held", "_failure", "_opened", "_header", "_told_of_success")
+                 "_mailboxes", "_outgoing", "_held", "_failure", "_opened", "_header", "_may_refuse", "_body_at")
 
-    def __init__(self, router, envelope, origin, destinations, submitter):
+    def __init__(self, router, envelope, origin, destinations, submitter, may_refuse):
         self.size = 0  # octets of the message so far, as it came
         self.identity = router.identity()
         self._router = router
@@ -142,8 +156,9 @@ class Incoming:
         self._complete = submitter is not None or origin is None
         self._held = bytearray()  # the header block, until it is whole
         self._opened = False
-        self._header = b""  # kept for notices of success only
-        self._told_of_success = router.notifies and any("SUCCESS" in each.notify for each in envelope.recipients)
+        self._header = b""
+        self._body_at = 0  # where in the mailboxes' file it begins
+        self._may_refuse = may_refuse
         self._failure = None  # Answer for all who have none yet
         name = self.identity.decode("ascii")
         self._mailboxes = Mailboxes(router.store, envelope.sender, name)
@@ -157,7 +172,10 @@ class Incoming:
         if isinstance(destination, Answer):
             return destination
         if destination.kind == "remote":
-            self._outgoing.add(recipient)
+            self._outgoing.add(recipient._replace(address=destination.address))
+            return None
+        if destination.kind in _HANDED_OVER:
+            self._outgoing.add(recipient, LOCAL)
             return None
         return self._mailboxes.add(destination, recipient.address)
 
@@ -223,11 +241,13 @@ class Incoming:
         only = recipients[0].address if len(recipients) == 1 else None
         header = trace.received(self._origin, self._router.host, self.identity, only, date) + header
         self._opened = True
-        if self._told_of_success:
-            self._header = header
+        self._header = header
         for end in self._ends:
             end.open(header)
-            if body:
+        if self._mailboxes:
+            self._body_at = self._mailboxes.staged.file_size
+        if body:
+            for end in self._ends:
                 end.write(body)
 
     def _completed(self, header, lowered, date):
@@ -264,19 +284,61 @@ class Incoming:
     def _keep(self, apart):
         if not self._opened:
             self._open(bytes(self._held), b"")
+        mailboxes, outgoing, screening = self._mailboxes, self._outgoing, self._router.screening
         for end in self._ends:
             end.prepare(apart)
-        if self._mailboxes:
-            self._mailboxes.deliver(Answer(250, "2.0.0", "Ok, kept as %s" % self.identity.decode("ascii")), apart)
-        if self._outgoing and (apart or not self._mailboxes.stopped):
-            self._outgoing.commit(self._router.stamp.now()[0])
-        if self._told_of_success:
+        kept = Answer(250, "2.0.0", "Ok, kept as %s" % self.identity.decode("ascii"))
+        if mailboxes:
+            if screening is not None:
+                mailboxes.ask(screening, self._letter, self._refusal(apart))
+                self._send_on(mailboxes.onward())
+            mailboxes.link(apart)
+            mailboxes.deliver(kept, apart)
+        if outgoing and (apart or not mailboxes.stopped):
+            outgoing.commit(self._router.stamp.now()[0])
+            mailboxes.settle(kept)
+        if mailboxes and screening is not None:
+            mailboxes.finished(screening)
+        if self._router.notifies and any("SUCCESS" in each.notify for each in self._envelope.recipients):
             self._tell()
+
+    def _refusal(self, apart):
+        """Who can be told that a user's filter refuses the message, as Mailboxes.ask wants it."""
+        if not self._may_refuse:
+            return "none"
+        return "each" if apart else "none" if self._outgoing else "all"
+
+    def _letter(self, address, tag):
+        """The message as the filters of one recipient see it."""
+        from .filters import Letter
+        return Letter(self._header, self._envelope.sender, address, tag, self.size, self._mailboxes.staged.path)
+
+    def _send_on(self, onward):
+        """Users' rules give the message to others, too: into the queue with it, for [(the user, the other one)]."""
+        if not onward:
+            return
+        outgoing = self._outgoing
+        is_new = not outgoing
+        if is_new and self._router.queue is None:
+            raise Refused(answers.NO_QUEUE)
+        for address, target in onward:
+            outgoing.add(Recipient(address), TO + str(target))
+        if not is_new:
+            return
+        self._ends.append(outgoing)
+        outgoing.open(self._header)
+        staged = self._mailboxes.staged
+        staged.flush()
+        with open(staged.path, "rb") as file:
+            file.seek(self._body_at)
+            for chunk in iter(lambda: file.read(_CHUNK), b""):
+                outgoing.write(chunk.replace(b"\n", b"\r\n"))
+        outgoing.prepare(False)
 
     def _tell(self):
         """RFC 3461 5.2.6: who asked for it is told what arrived in a mailbox.  The message itself is safe already."""
         readers = [recipient for recipient, key in zip(self._envelope.recipients, self._keys)
-                   if key is not None and self._answer(key).code == 250]
+                   if self._mailboxes.filed(key)]
         try:
             self._router.notify(self.identity.decode("ascii"), self._envelope, readers, self._header, self._router.stamp.now()[0])
         except Exception:

@@ -44,6 +44,11 @@ DONE = "done"  # a server took it, or the sender was told, or an operator droppe
 FAILED, DELAYED, RELAYED, DELIVERED, EXPANDED = "failed", "delayed", "relayed", "delivered", "expanded"
 
 
+# Who takes a recipient's message to its end (`via`), where that is no other mail server.
+LOCAL = "local"  # this server, as its directory says of the address at that moment
+TO = "to "  # and an address behind it: a rule of the user at the recipient's address sends it on to that one
+
+
 class Recipient(NamedTuple):
     """One recipient of a queued message.
 
@@ -51,7 +56,7 @@ class Recipient(NamedTuple):
     first attempt.  `attempts`: how many were made; `next`: not before this moment; `last`: the last attempt's moment, 0.0 before
     the first; `waited`: seconds that the attempts really spanned, which is what expires (a clock that jumps counts for little).
     `owed`: what the sender has yet to be told; a recipient that is DONE and owes nothing is over.  `warned`: the sender knows that
-    it is late.  `via`: who takes it to its end: "" is another mail server.
+    it is late.  `via`: who takes it to its end: "" is another mail server; else LOCAL, or TO and an address.
     """
     address: Address
     notify: Tuple[str, ...] = ()

@@ -331,13 +331,16 @@ class Account:
 
     # New messages
 
-    def stage(self):
-        """A Staged for a new message; raises errors.NoSpace."""
+    def stage(self, twin=None):
+        """A Staged for a new message; raises errors.NoSpace.
+
+        ``twin``: a synced Staged of any account that has the same octets.
+        """
         if self.index is None:
             with self.writing():
                 pass
         self._room.check()
-        return Staged(self.folder)
+        return Staged(self.folder, twin)
 
     def deliver(self, name, staged, flags=(), date=None):
         """Put a staged message into a mailbox; durable on return.

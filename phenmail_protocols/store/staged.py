@@ -3,7 +3,9 @@ import errno
 import os
 import time
 
-from . import errors, maildir
+from . import errors, maildir, moving
+
+_CHUNK = 262144
 
 
 class Staged:
@@ -13,7 +15,10 @@ class Staged:
     can go wrong for want of room raises errors.NoSpace.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, twin=None):
+        """In ``folder``'s ``tmp``; with a ``twin``, a synced Staged, it is
+        complete: the same octets, one file under two names where it can be.
+        """
         self.name = maildir.unique_name()
         self.path = "%s/tmp/%s" % (folder, self.name)
         self._lines = 0
@@ -21,11 +26,17 @@ class Staged:
         self._half = False  # the last byte was a CR, held back
         self._buffer = []
         self._buffered = 0
+        self._descriptor = -1
         self.has_nul = False
         self.date = None
         try:
-            self._descriptor = os.open(
-                self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            if twin is None:
+                self._descriptor = os.open(
+                    self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            else:
+                moving.link(twin.path, self.path)
+                self._lines, self._written = twin._lines, twin._written
+                self.date = twin.date
         except OSError as error:
             raise as_store_error(error) from error
 
@@ -56,9 +67,10 @@ class Staged:
         self._buffer.append(data)
         self._buffered += len(data)
         if self._buffered >= 131072:
-            self._flush()
+            self.flush()
 
-    def _flush(self):
+    def flush(self):
+        """What came so far can be read at ``path`` (but for a last CR)."""
         data = b"".join(self._buffer)
         self._buffer = []
         self._buffered = 0
@@ -70,17 +82,37 @@ class Staged:
             self.discard()
             raise as_store_error(error) from error
 
-    def copy_from(self, other, start):
-        """Append what ``other`` (synced) holds from file offset ``start``."""
-        self._flush()
-        with open(other.path, "rb") as source:
-            source.seek(start)
-            for chunk in iter(lambda: source.read(262144), b""):
-                self._take(chunk)
+    def insert(self, offset, data):
+        """Put lines (CRLF) in front of what is at ``offset`` of the file.
+
+        Before ``sync``: what a crash leaves of it is no message yet.
+        """
+        self.flush()
+        data = data.replace(b"\r\n", b"\n")
+        at = self._written
+        try:
+            while at > offset:
+                size = min(_CHUNK, at - offset)
+                at -= size
+                self._put(os.pread(self._descriptor, size, at),
+                          at + len(data))
+            self._put(data, offset)
+            os.lseek(self._descriptor, 0, os.SEEK_END)
+        except OSError as error:
+            self.discard()
+            raise as_store_error(error) from error
+        self._lines += data.count(b"\n")
+        self._written += len(data)
+
+    def _put(self, data, offset):
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._descriptor, view, offset)
+            view, offset = view[written:], offset + written
 
     @property
     def file_size(self):
-        """Bytes in the file, so far: an offset for ``copy_from``."""
+        """Bytes in the file, so far: an offset for ``insert``."""
         return self._written
 
     def sync(self, date=None):
@@ -93,7 +125,7 @@ class Staged:
         if self._half:
             self._half = False
             self._take(b"\n")
-        self._flush()
+        self.flush()
         try:
             if date is not None:
                 os.utime(self._descriptor, (date, date))

@@ -1,0 +1,116 @@
+"""Users' filters on their way into a delivery: who has some, what they say, and what a user is told afterwards.
+
+All that filters need (patterns, code filters' processes, users' logs) is loaded with the first user who has a filter file.
+Decides nothing itself and files nothing; what goes wrong here never holds up mail: it goes to INBOX.  Any thread may call it.
+"""
+import logging
+import os
+import threading
+import time
+
+log = logging.getLogger("phenmail.delivery")
+
+_FILE = "filters.jcfg"
+
+
+class Screening:
+    """`directory`: accounts.directory.Directory; `leave`: codeleave.CodeLeave, which says what code may run, or None: none;
+    `host()`: this server's name; `send(envelope, chunks)`: brings an answer on its way; `clock()`: epoch seconds."""
+
+    def __init__(self, directory, leave, host, send, clock=time.time):
+        self._directory = directory
+        self._leave = leave
+        self._host = host
+        self._send = send
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._rooms = None  # _Rooms
+        self._is_stopped = False
+
+    def rules(self, folder):
+        """The filters of the user of a mail folder -> filters.Rules, or None for none."""
+        try:
+            user = self._directory.user_settings(folder)
+            if not user.use_global_filters and not os.path.exists(user.filters or os.path.join(folder, _FILE)):
+                return None
+            rules, told = self._loaded().files.rules(user, folder, self._directory.settings.global_filters)
+            if told:
+                self._loaded().user_log.tell(folder, told)
+            return rules or None
+        except Exception:
+            log.exception("%s: its filters were not asked", folder)
+            return None
+
+    def verdict(self, rules, folder, letter):
+        """What they say of a filters.Letter -> filters.Verdict."""
+        return rules.evaluate(letter, lambda rule, seen: self._run_code(rule, folder, seen))
+
+    def finished(self, folder, verdict, letter, is_refused, name):
+        """A message is kept, or refused by this verdict: the user's log is told, and its sender answered where the user is away.
+
+        `name`: what the log calls the message.
+        """
+        try:
+            from .filters import lines
+            told = lines(verdict, letter, is_refused)
+            if told:
+                self._loaded().user_log.tell(folder, told, name)
+            if verdict.vacation is not None:
+                self._answer(folder, verdict.vacation, letter, name)
+        except Exception:
+            log.exception("%s: what came after its delivery failed", name)
+
+    def _answer(self, folder, vacation, letter, name):
+        answer = self._loaded().answers.answer(folder, vacation, letter)
+        if answer is not None:
+            self._send(answer.envelope, answer.chunks)
+            self._loaded().user_log.tell(folder, ["answered %s, as the user is away" % letter.sender], name)
+
+    def _run_code(self, rule, folder, letter):
+        """As Rules.evaluate wants it."""
+        from .codeanswer import failed
+        if self._leave is None:
+            return failed("code is not run here")
+        code, why = self._leave.code(rule, folder)
+        if code is None:
+            return failed(why)
+        status = os.stat(folder)
+        return self._code_filters().run(code, letter.path, letter, (status.st_uid, status.st_gid))
+
+    def _code_filters(self):
+        with self._lock:
+            rooms = self._rooms
+            if rooms.code_filters is None:
+                from .codefilters import CodeFilters
+                settings = self._directory.settings
+                rooms.code_filters = CodeFilters(settings.python, settings.run_as)
+                if self._is_stopped:
+                    rooms.code_filters.stop()
+            return rooms.code_filters
+
+    def _loaded(self):
+        with self._lock:
+            if self._rooms is None:
+                self._rooms = _Rooms(self._directory.root, self._host, self._clock)
+            return self._rooms
+
+    def stop(self):
+        """No code filter runs any more."""
+        with self._lock:
+            self._is_stopped = True
+            code_filters = self._rooms.code_filters if self._rooms is not None else None
+        if code_filters is not None:
+            code_filters.stop()
+
+
+class _Rooms:
+    """What is loaded with the first user who has filters."""
+
+    def __init__(self, root, host, clock):
+        from .filterfiles import FilterFiles
+        from .userlog import UserLog
+        from .vacation import Answers
+        self.files = FilterFiles(root)
+        self.user_log = UserLog(clock)
+        self.answers = Answers(host, clock)
+        self.code_filters = None
