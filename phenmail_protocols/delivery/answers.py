@@ -46,7 +46,6 @@ NO_RELAY = Answer(550, "5.7.1", "Relaying is denied, this address is not of this
 RELAY_CLOSED = Answer(550, "5.7.1", "This server does not relay to other servers")
 NO_QUEUE = Answer(451, "4.3.2", "This server can not send to other servers now, try again later")
 NO_SUCH_DOMAIN = Answer(553, "5.1.2", "There can be no such domain, name@domain.example was expected")
-NOT_TAKEN_YET = Answer(450, "4.3.2", "Mail for this address can not be handed on yet")
 UNKNOWN = Answer(550, "5.1.1", "There is no such address here")
 DISABLED = Answer(550, "5.2.1", "This address is disabled")
 BROKEN = Answer(451, "4.3.5", "The settings of this address can not be read, try again later")

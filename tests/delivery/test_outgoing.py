@@ -95,9 +95,9 @@ def test_here_and_elsewhere(router, queue):
     assert local.endswith(body) and b"DKIM" not in local
 
 
-@pytest.mark.parametrize("step", ["stage", "sync", "deliver"])
-def test_what_fails_here_does_not_leave(tmp_path, queue, router, step):
-    router.store = Failing(router.store, {"bert": (step, errors.NoSpace())})
+@pytest.mark.parametrize("victim, step", [("bert", "stage"), ("anna", "sync"), ("bert", "deliver")])
+def test_what_fails_here_does_not_leave(tmp_path, queue, router, victim, step):
+    router.store = Failing(router.store, {victim: (step, errors.NoSpace())})
     outcomes = submit(router, to(FAR, Address("anna", "example.org"), Address("bert", "example.org")), MINE)
     assert {each.code for each in outcomes if each.recipient.domain != "example.org" or step != "deliver"} <= {452, 451}
     assert queued(queue) == [] and not [name for name in os.listdir(str(tmp_path / "queue")) if name != "changes"]

@@ -1,4 +1,5 @@
 """One message, each recipient to its end: the promises of delivery.router, on a real store and on ones that fail."""
+import errno
 import os
 
 import pytest
@@ -84,6 +85,11 @@ def inbox(router, user):
         mailbox.close()
 
 
+def files(router, user):
+    folder = os.path.join(router.directory.root, user)
+    return [os.path.join(folder, kind, name) for kind in ("new", "cur") for name in sorted(os.listdir(os.path.join(folder, kind)))]
+
+
 def left_behind(router, user):
     folder = os.path.join(router.directory.root, user, "tmp")
     return os.listdir(folder) if os.path.isdir(folder) else []
@@ -97,8 +103,8 @@ ANNA = Account("anna@example.org", "anna", frozenset((address("anna"), address("
 
 
 @pytest.mark.parametrize("text, account, answer", [
-    ("disabled", None, answers.DISABLED), ("agent", None, answers.NOT_TAKEN_YET), ("forward", None, answers.NOT_TAKEN_YET),
-    ("plugin", None, answers.NOT_TAKEN_YET), ("unknown", None, answers.UNKNOWN), ("broken", None, answers.BROKEN),
+    ("disabled", None, answers.DISABLED), ("agent", None, answers.NO_QUEUE), ("forward", None, answers.NO_QUEUE),
+    ("plugin", None, answers.NO_QUEUE), ("unknown", None, answers.UNKNOWN), ("broken", None, answers.BROKEN),
     ("x@example.com", None, answers.NO_RELAY), ("x@example.com", ANNA, answers.NO_QUEUE),
     ("x@nowhere.invalid", ANNA, answers.NO_SUCH_DOMAIN), ("x@localhost", ANNA, answers.NO_SUCH_DOMAIN),
 ])
@@ -118,20 +124,43 @@ def test_senders(router):
     assert router.sender(SENDER, ANNA) is answers.NOT_YOURS
 
 
-def test_each_mailbox_has_its_own_fields_and_all_share_the_rest(router):
+RETURN_PATH = b"Return-Path: <sender@example.net>\r\n"
+
+
+def test_a_copy_for_one_mailbox_says_for_whom_it_came(router):
+    assert codes(deliver(router, envelope("anna", "info"), MESSAGE)) == [250, 250]
+    message, = inbox(router, "anna")
+    own = RETURN_PATH + b"Delivered-To: anna@example.org\r\n"
+    assert message.startswith(own + b"Received: from client ([192.0.2.1])\r\n\tby example.org (phenmail) with ESMTP id ")
+    assert message.endswith(MESSAGE) and b"\tfor <" not in message
+
+
+def test_mailboxes_share_one_file_that_names_none_of_them(router):
     outcomes = deliver(router, envelope("anna", "bert", "info", "anna+lists"), MESSAGE)
     assert codes(outcomes) == [250] * 4 and [each.recipient for each in outcomes] == [address(a) for a in ("anna", "bert", "info", "anna+lists")]
-    anna, tagged = inbox(router, "anna")
-    bert, = inbox(router, "bert")
-    for message, name in ((anna, b"anna"), (bert, b"bert"), (tagged, b"anna+lists")):
-        own = b"Return-Path: <sender@example.net>\r\nDelivered-To: %s@example.org\r\n" % name
-        assert message.startswith(own + b"Received: from client ([192.0.2.1])\r\n\tby example.org (phenmail) with ESMTP id ")
-        assert message[len(own):] == anna[len(b"Return-Path: <sender@example.net>\r\nDelivered-To: anna@example.org\r\n"):]
-        assert message.endswith(MESSAGE) and b"\tfor <" not in message
+    copies = inbox(router, "anna") + inbox(router, "bert")
+    assert len(copies) == 3 and len(set(copies)) == 1
+    assert copies[0].startswith(RETURN_PATH + b"Received: from client ") and copies[0].endswith(MESSAGE)
+    assert b"anna" not in copies[0] and b"bert" not in copies[0]
+    assert {os.stat(path).st_nlink for path in files(router, "anna") + files(router, "bert")} == {3}
+    mailbox = router.store.account(os.path.join(router.directory.root, "anna")).open("INBOX")
+    mailbox.remove(mailbox.state().uids[:1])
+    mailbox.close()
+    assert len(files(router, "anna")) == 1 and inbox(router, "bert") == copies[:1]
+
+
+def test_where_files_can_not_be_linked_each_has_its_own(router, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EXDEV, "another disk")
+    monkeypatch.setattr(os, "link", refuse)
+    assert codes(deliver(router, envelope("anna", "bert"), MESSAGE)) == [250, 250]
+    assert inbox(router, "anna") == inbox(router, "bert")
+    assert {os.stat(path).st_nlink for path in files(router, "anna") + files(router, "bert")} == {1}
+    assert left_behind(router, "anna") == left_behind(router, "bert") == []
 
 
 def test_refused_recipients_have_their_answers_among_the_others(router):
-    assert codes(deliver(router, envelope("unknown", "anna", "x@example.com", "agent"), MESSAGE)) == [550, 250, 550, 450]
+    assert codes(deliver(router, envelope("unknown", "anna", "x@example.com", "agent"), MESSAGE)) == [550, 250, 550, 451]
     assert codes(deliver(router, envelope("unknown"), MESSAGE)) == [550]
     assert len(inbox(router, "anna")) == 1
 
@@ -161,7 +190,7 @@ def test_any_cut_of_any_message_is_kept_the_same(text, data):
             self.staged = Staged()
             return self.staged
 
-        def deliver(self, name, staged):
+        def deliver(self, name, staged, flags):
             self.kept = staged.data
 
     router = Router(Directory(""), Store(), clock=lambda: 1000)
@@ -248,9 +277,9 @@ class FailingAccount:
         if step == failing:
             raise error
 
-    def stage(self):
+    def stage(self, twin=None):
         self._step("stage")
-        staged = self.real.stage()
+        staged = self.real.stage(twin)
         for name in ("write", "sync"):
             self._watch(staged, name)
         return staged
@@ -263,10 +292,10 @@ class FailingAccount:
             return real(*arguments)
         setattr(staged, name, watched)
 
-    def deliver(self, name, staged):
+    def deliver(self, name, staged, flags=()):
         self._step("deliver")
         self.store.delivered.append(self.name)
-        return self.real.deliver(name, staged)
+        return self.real.deliver(name, staged, flags)
 
 
 FAILURES = [(errors.NoSpace(), 452, "4.3.1"), (errors.Unavailable(), 451, "4.3.0"), (errors.InUse(), 451, "4.2.0"),
@@ -274,8 +303,7 @@ FAILURES = [(errors.NoSpace(), 452, "4.3.1"), (errors.Unavailable(), 451, "4.3.0
 
 
 @pytest.mark.parametrize("error, code, enhanced", FAILURES, ids=lambda value: type(value).__name__)
-@pytest.mark.parametrize("step", ["stage", "write", "sync"])
-@pytest.mark.parametrize("victim", ["anna", "bert", "cleo"])
+@pytest.mark.parametrize("victim, step", [("anna", "stage"), ("anna", "write"), ("anna", "sync"), ("bert", "stage"), ("cleo", "stage")])
 def test_nothing_is_delivered_before_every_copy_is_safe(tmp_path, store, victim, step, error, code, enhanced):
     failing = Failing(store, {victim: (step, error)})
     router = Router(Directory(str(tmp_path)), failing)
@@ -295,9 +323,8 @@ def test_a_mailbox_that_fails_at_the_last_moment(tmp_path, store, apart, expecte
     assert [left_behind(router, user) for user in ("anna", "bert", "cleo")] == [[], [], []]
 
 
-@pytest.mark.parametrize("step", ["stage", "sync"])
-def test_where_each_has_its_answer_one_copy_that_fails_is_one_answer(tmp_path, store, step):
-    router = Router(Directory(str(tmp_path)), Failing(store, {"bert": (step, errors.NoSpace())}))
+def test_where_each_has_its_answer_one_copy_that_fails_is_one_answer(tmp_path, store):
+    router = Router(Directory(str(tmp_path)), Failing(store, {"bert": ("stage", errors.NoSpace())}))
     assert codes(deliver(router, envelope("anna", "bert", "cleo"), MESSAGE, apart=True)) == [250, 452, 250]
 
 
