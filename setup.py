@@ -25,7 +25,10 @@ setup(
     python_requires=">=3.6",
     py_modules=["phenmail"],
     packages=find_packages(include=["phenmail_protocols", "phenmail_protocols.*"]),
-    entry_points={"console_scripts": ["phenmail = phenmail:main"]},
+    entry_points={
+        "console_scripts": ["phenmail = phenmail:main"],
+        "pytest11": ["phenmail = phenmail_protocols.testing"],
+    },
     install_requires=["dnspython >= 2.2.1", "dkimpy >= 1.1.5", "jsoncomment >= 0.4.2"],
     extras_require={"ed25519": ["PyNaCl >= 1.5"], "test": ["pytest >= 7.0.1", "hypothesis >= 6.31.6"]},
 )

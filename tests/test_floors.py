@@ -16,11 +16,11 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = "phenmail_protocols"
 
 FLOORS = {
-    "disk": 0, "mail": 0, "net": 0, "config": 0,
+    "disk": 0, "mail": 0, "net": 0, "config": 0, "trial": 0,
     "accounts": 1, "store": 1, "relay": 1,
     "delivery": 2, "fetch": 2,
     "smtp": 3, "pop3": 3, "imap": 3, "admin": 3,
-    "app": 4, "phenmail": 5,
+    "app": 4, "phenmail": 5, "testing": 5,
 }
 
 # Earlier ones know nothing of later ones.  Files that are not listed are only
@@ -44,11 +44,12 @@ ORDER = {
     "imap": ("sequence", "grammar", "responses", "view", "session", "commands", "table",
              "reader", "handler"),
     "admin": ("shell", "dnsrecords", "queue", "control"),
+    "trial": ("acceptor", "proxy", "catcher"),
 }
 
 # Imported where the program can do without, each in one file.
 OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "relay/lookup.py",
-            "dkim": "relay/signing.py", "nacl": "relay/signing.py", "cryptography": ("net/", "relay/keymaking.py")}
+            "dkim": "relay/signing.py", "pytest": "testing.py", "nacl": "relay/signing.py", "cryptography": ("net/", "relay/keymaking.py")}
 
 # Imported only below these paths.
 ONLY = {

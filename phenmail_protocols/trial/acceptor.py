@@ -1,0 +1,87 @@
+"""A port of the loopback, and a thread for each connection; what is said there is its owner's business."""
+import socket
+import threading
+
+_HOST = "127.0.0.1"
+
+
+class Acceptor:
+    """Listens from the moment it is made, on a free port, until `close`.
+
+    `name`: for the threads' names.  `serve(sock)`: called for each connection, in a thread of its own; the socket is closed after it,
+    and shut down by `close`, so that waiting for it ends.  `address`: (host, port).
+    """
+
+    def __init__(self, name, serve):
+        self._serve = serve
+        self._name = "phenmail-" + name
+        self._lock = threading.Lock()
+        self._open = {}  # socket -> thread
+        self.stopping = threading.Event()
+        self._listening = socket.socket()
+        try:
+            self._listening.bind((_HOST, 0))
+            self._listening.listen(128)
+        except BaseException:
+            self._listening.close()
+            raise
+        self.address = self._listening.getsockname()
+        self._thread = threading.Thread(target=self._accept, name=self._name, daemon=True)
+        self._thread.start()
+
+    def _accept(self):
+        while True:
+            try:
+                sock = self._listening.accept()[0]
+            except OSError:  # who connected has gone again
+                if self.stopping.is_set():
+                    return
+                continue
+            with self._lock:
+                if self.stopping.is_set():
+                    sock.close()
+                    return
+                thread = threading.Thread(target=self._work, args=(sock,), name=self._name, daemon=True)
+                self._open[sock] = thread
+            thread.start()
+
+    def _work(self, sock):
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._serve(sock)
+        except OSError:
+            pass  # the other side has gone, or we stop
+        finally:
+            with self._lock:
+                del self._open[sock]
+            sock.close()
+
+    def cut(self):
+        """End all connections that there are."""
+        with self._lock:
+            for sock in self._open:
+                shut(sock)
+
+    def close(self, seconds=5.0):
+        """End everything; the threads have that long."""
+        with self._lock:
+            if self.stopping.is_set():
+                return
+            self.stopping.set()
+            threads = list(self._open.values())
+        self.cut()
+        try:
+            socket.create_connection(self.address, seconds).close()  # wakes the accepting thread, on every system
+        except OSError:
+            pass
+        for thread in [self._thread] + threads:
+            thread.join(seconds)
+        self._listening.close()
+
+
+def shut(sock):
+    """End a connection, whoever waits for it; its owner closes the socket."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it has ended
