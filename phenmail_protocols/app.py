@@ -18,6 +18,7 @@ from .config import loader
 from .config.root import Root
 from .config.settings import listeners
 from .delivery.router import Router
+from .delivery.screening import Screening
 from .delivery.sending import MailRefused, Sending
 from .disk.locks import FileLock, LockTimeout
 from .imap import handler as imap_handler
@@ -91,7 +92,7 @@ class MailServer:
         self._stopping = threading.Event()
         self._keeper = None
         self.store = self.directory = self.router = self.relay = None
-        self._sending = None
+        self._sending = self._screening = None
         self.certificates = None
         self.no_certificate = ""  # why there is none
         # As at the start, whoever it runs as when it rereads its settings.
@@ -197,6 +198,9 @@ class MailServer:
         if self.relay is not None:
             self.relay.stop(max(0.5, end - time.monotonic()))
             self.relay = self._sending = None
+        if self._screening is not None:
+            self._screening.stop()
+            self._screening = None
         if self.store is not None:
             self.store.close()
             self.store = None
@@ -237,8 +241,12 @@ class MailServer:
             secrets.unobscure,
             # Tests start many of these: a key is made when mail leaves.
             make_keys=self._temporary is None)
+        self._screening = Screening(
+            self.directory, None, lambda: self.router.host,
+            lambda *answer: self._sending.keep_notice(*answer))
         self.router = Router(
-            self.directory, self.store, self.relay.queue, self.relay.signer)
+            self.directory, self.store, self.relay.queue, self.relay.signer,
+            screening=self._screening)
         self.router.notify = self.relay.delivered
         self._sending = Sending(self.router)
         self._gate = Gate(limits.connections, limits.connections_per_address)

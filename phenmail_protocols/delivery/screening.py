@@ -64,7 +64,7 @@ class Screening:
         answer = self._loaded().answers.answer(folder, vacation, letter)
         if answer is not None:
             self._send(answer.envelope, answer.chunks)
-            self._loaded().user_log.tell(folder, ["answered %s, as the user is away" % letter.sender], name)
+            self._loaded().user_log.tell(folder, ["answered %s, as the user is away" % str(letter.sender)], name)
 
     def _run_code(self, rule, folder, letter):
         """As Rules.evaluate wants it."""

@@ -35,7 +35,7 @@ class Sending:
 
     def keep_notice(self, envelope, chunks):
         """For relay.reports: a notice is kept when this returns.  Raises Unreachable."""
-        _, outcomes = self._bring(envelope, chunks)
+        _, outcomes = self._bring(envelope, chunks, may_refuse=False)
         for outcome in outcomes:
             if outcome.code >= 400:
                 raise Unreachable(Reply(outcome.code, outcome.enhanced, outcome.text))
@@ -47,8 +47,8 @@ class Sending:
             text = named if named and "@" in named else "postmaster@" + settings.sender_domain
         return Address.parse(text) if text else None
 
-    def _bring(self, envelope, chunks):
-        incoming = self._router.begin(envelope)
+    def _bring(self, envelope, chunks, may_refuse=True):
+        incoming = self._router.begin(envelope, may_refuse=may_refuse)
         try:
             for chunk in chunks:
                 incoming.write(chunk)
