@@ -6,9 +6,9 @@ import sys
 import tempfile
 import time
 
-from . import delivery, junk, large, login, mailbox, memory, relay, table
+from . import delivery, filters, junk, large, login, mailbox, memory, relay, table
 
-ROWS = {"delivery": delivery, "large": large, "relay": relay, "mailbox": mailbox, "memory": memory, "login": login, "junk": junk}
+ROWS = {"delivery": delivery, "filters": filters, "large": large, "relay": relay, "mailbox": mailbox, "memory": memory, "login": login, "junk": junk}
 
 
 class Bench:

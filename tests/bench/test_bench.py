@@ -7,7 +7,7 @@ import pytest
 
 import tests.bench
 from tests.bench import __main__ as bench
-from tests.bench import messages, relay, table
+from tests.bench import filters, messages, relay, table
 
 MODULES = [info.name for info in pkgutil.walk_packages(tests.bench.__path__, "tests.bench.")]
 
@@ -77,3 +77,14 @@ def test_verdicts():
     assert table.beside("time", 3.0, "Peer", None, "%.0f ms", at_most=2).verdict == "-"
     assert table.alone("size", 9.0, "%.0f MB", at_most=10).verdict == "ok"
     assert "1.30" in table.line(table.beside("rate", 130.0, "Peer", 100.0, "%.0f/s"))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="octets written are read from /proc")
+def test_filters_and_many_mailboxes(capsys, monkeypatch):
+    monkeypatch.setattr(filters, "MANY", 5)
+    monkeypatch.setattr(filters, "SIZE", 300000)
+    bench.main(["filters", "--alone", "--quiet", "--rounds", "1", "--messages", "40"])
+    lines = capsys.readouterr().out.splitlines()
+    for row in ("delivery with ten match filters", "delivery with a filter in code", "octets written for 5 mailboxes"):
+        assert any(line.startswith(row) for line in lines), lines
+    assert "ok" in next(line for line in lines if line.startswith("octets written"))
