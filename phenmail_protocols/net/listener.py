@@ -99,8 +99,9 @@ class Listener(socketserver.ThreadingTCPServer):
 
     def start(self):
         """Begins to accept, in a thread of its own."""
-        self._acceptor = threading.Thread(target=self.serve_forever, name="phenmail-%s-accept" % self.name, daemon=True)
-        self._acceptor.start()
+        acceptor = threading.Thread(target=self.serve_forever, name="phenmail-%s-accept" % self.name, daemon=True)
+        acceptor.start()
+        self._acceptor = acceptor  # one that was not started can't be waited for
 
     def serve_forever(self, poll_interval=None):
         """Accepts until `stop`, in the calling thread. Sleeps while nobody comes."""
