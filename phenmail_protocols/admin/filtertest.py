@@ -62,6 +62,21 @@ def try_filters(root, settings, user, path, run_code=None, sender=None, auth="",
     return Result(tuple(_lines(rules, letter, run_code, moment)), rules.evaluate(letter, run_code), letter)
 
 
+def try_message(root, settings, user, message, **more):
+    """As `try_filters`, for programs: `message` is bytes, str or an email.message.Message, with any line ends.  Raises TypeError, too."""
+    import tempfile
+    if hasattr(message, "as_bytes"):
+        message = message.as_bytes()
+    elif isinstance(message, str):
+        message = message.encode("utf-8")
+    elif not isinstance(message, (bytes, bytearray, memoryview)):
+        raise TypeError("a message as bytes, str or email.message.Message was expected, not %s" % type(message).__name__)
+    with tempfile.NamedTemporaryFile(prefix="phenmail-") as file:
+        file.write(message)
+        file.flush()
+        return try_filters(root, settings, user, file.name, **more)
+
+
 def _mailbox(settings, user):
     names = Names(settings.sender_domain, settings.domains)
     try:

@@ -1,4 +1,5 @@
 """``filters test``: what each filter would do, and that nothing is done."""
+import email
 import json
 import os
 
@@ -59,6 +60,19 @@ def test_what_each_filter_would_do(root):
     assert (result.verdict.kind, result.verdict.mailbox, result.verdict.flags) == ("accept", "Lists/dev", ("todo",))
     assert result.letter.sender == Address("bob", "example.net") and result.letter.size == len(MESSAGE)
     assert sorted(os.listdir(os.path.join(root.path, "alice", "mail"))) == before
+
+
+def test_a_message_that_is_in_no_file(root):
+    expected = tried(root)
+    text = MESSAGE.decode()
+    for message in (MESSAGE, bytearray(MESSAGE), text, email.message_from_string(text)):
+        result = filtertest.try_message(root, settings(root), "alice", message, now=NOW)
+        assert result.lines == expected.lines and result.verdict == expected.verdict
+        assert result.letter.size == len(MESSAGE) and not os.path.exists(result.letter.path)
+    with pytest.raises(TypeError):
+        filtertest.try_message(root, settings(root), "alice", None)
+    with pytest.raises(filtertest.UnknownUser):
+        filtertest.try_message(root, settings(root), "carol", MESSAGE)
 
 
 def test_lines_for_people(root):
