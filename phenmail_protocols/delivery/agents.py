@@ -103,7 +103,7 @@ class Agents:
             run = self._begin(arguments, environment, folder, owner)
             if run is None:
                 return Reply(451, "4.3.2", "The server stops")
-            ended = run.attend(_chunks(message, recipient, body), self._seconds)
+            ended = run.attend(octets(message, recipient, body), self._seconds)
         except (OSError, ValueError) as error:
             log.error("%s: <%s> waits, %s could not be given the message: %s", message.identity, recipient, arguments[0], error)
             return Reply(451, "4.3.0", "The command for this address could not be run")
@@ -221,8 +221,9 @@ def _harmless(text):
     return "_" + text[1:] if text.startswith("-") else text
 
 
-def _chunks(message, recipient, body):
-    """What the command reads -> octets, a bounded number at a time."""
+def octets(message, recipient, body):
+    """A queued message as it is handed over, LF line ends, with Return-Path and Delivered-To before it -> its
+    octets, a bounded number at a time.  `body` stands at its beginning."""
     head = trace.return_path(message.sender) + trace.delivered_to(recipient) + message.head
     yield head.replace(b"\r\n", b"\n")
     half = b""  # of a line's end

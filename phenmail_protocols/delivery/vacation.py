@@ -18,6 +18,7 @@ from ..mail.envelope import Envelope, Recipient
 from ..mail.notices import plain, references
 from ..mail.writing import encoded_words, field, fits_in_7_bits, is_ascii, quoted_printable
 from ..relay.schedule import EARLIEST
+from . import automatic
 from .matching import addresses_in
 
 log = logging.getLogger("phenmail.delivery")
@@ -28,15 +29,7 @@ _LONGEST_FILE = 256 * 1024
 _LONGEST_SUBJECT = 200
 _DAY = 86400.0
 
-_LISTS = frozenset((b"list-id", b"list-help", b"list-subscribe", b"list-unsubscribe", b"list-post", b"list-owner",
-                    b"list-archive", b"mailing-list", b"x-mailing-list"))
-_MARKS = frozenset((b"auto-submitted", b"precedence", b"x-auto-response-suppress", b"x-spam-flag", b"x-loop"))
 _TO_WHOM = frozenset((b"to", b"cc", b"bcc", b"resent-to", b"resent-cc", b"resent-bcc"))
-_BULK = ("bulk", "list", "junk")
-_PROGRAMS = frozenset(("mailer-daemon", "listserv", "majordomo", "noreply", "no-reply", "no_reply", "donotreply", "do-not-reply",
-                       "nobody", "root", "daemon"))
-_PROGRAM_BEGINS = ("owner-", "bounce", "noreply", "no-reply", "do-not-reply", "prvs=bounce")
-_PROGRAM_ENDS = ("-request", "-owner", "-bounces", "-bounce", "-relay", "-errors")
 
 
 class Answer(NamedTuple):
@@ -58,33 +51,18 @@ def obstacle(vacation, letter, now):
 
 
 def _of_sender(letter):
-    if letter.sender is None:
-        return "it is a bounce or a notice (it has no sender)"
-    local = letter.sender.local.lower()
-    if local in _PROGRAMS or local.startswith(_PROGRAM_BEGINS) or local.endswith(_PROGRAM_ENDS):
-        return "its sender is a program"
+    reason = automatic.of_sender(letter.sender)
     words = letter.auth.lower().split()
-    if "dmarc=fail" in words or ("spf=fail" in words and "dkim=pass" not in words):
+    if not reason and ("dmarc=fail" in words or ("spf=fail" in words and "dkim=pass" not in words)):
         return "its sender may be forged"
-    return ""
+    return reason
 
 
 def _of_header(vacation, letter):
-    found = headers.collect(letter.header, _LISTS | _MARKS | _TO_WHOM)
-    if not _LISTS.isdisjoint(found):
-        return "it came over a mailing list"
-
-    def words(name):
-        return [headers.decode(value).lower().strip() for value in found.get(name, ())]
-
-    if any(not _says_no(value) for value in words(b"auto-submitted")):
-        return "a program wrote it (Auto-Submitted)"
-    if any(value in _BULK for value in words(b"precedence")):
-        return "it is bulk mail (Precedence)"
-    if any(part.strip() in ("all", "oof", "autoreply") for value in words(b"x-auto-response-suppress") for part in value.split(",")):
-        return "its sender wants no answer (X-Auto-Response-Suppress)"
-    if any(value.startswith("yes") for value in words(b"x-spam-flag")):
-        return "it is spam (X-Spam-Flag)"
+    reason = automatic.of_header(letter.header)
+    if reason:
+        return reason
+    found = headers.collect(letter.header, _TO_WHOM | {b"x-loop"})
     own = {_same(str(letter.recipient)), _same(_without_tag(letter))} | {_same(address) for address in vacation.addresses}
     if _same(str(letter.sender)) in own or any(own.intersection(map(_same, addresses_in(value))) for value in found.get(b"x-loop", ())):
         return "it is the user's own"
@@ -92,11 +70,6 @@ def _of_header(vacation, letter):
     if not own & named:
         return "it does not name the user's address in To or Cc"
     return ""
-
-
-def _says_no(value):
-    """RFC 3834 section 5: parameters and comments may stand behind the word."""
-    return value.partition(";")[0].partition("(")[0].strip() == "no"
 
 
 def _same(address):

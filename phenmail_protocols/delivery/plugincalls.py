@@ -1,0 +1,117 @@
+"""How many calls of plugins run at once, and what one that does not come back can hold.
+
+A thread that hangs can't be ended.  So each plugin has one call at a time, unless it says that it takes several; all together
+have a bounded number of threads, those that wait for their turn included, of which one plugin has at most half; and the messages
+that they have in memory have a bound.  Who gets no turn within seconds is told so, and comes again later.
+"""
+import contextlib
+import logging
+import threading
+
+log = logging.getLogger("phenmail.delivery")
+
+MOST = 8
+WAIT = 10.0  # seconds for a turn
+LONG = 60.0  # seconds after which the log says that a call has not come back
+_OCTETS = 64 << 20  # of all messages that are with plugins
+
+
+class Busy(Exception):
+    """It is nobody's turn now."""
+
+
+class Stopped(Exception):
+    """No call begins any more."""
+
+
+class _Turns:
+    """Of one plugin: calls that run, callers with those that wait, whether a call has not come back for long."""
+
+    __slots__ = ("running", "callers", "late")
+
+    def __init__(self):
+        self.running = self.callers = 0
+        self.late = False
+
+
+class Calls:
+    """Any thread may ask.  `most`: threads of all plugins together; `wait`, `long`: seconds."""
+
+    def __init__(self, most=MOST, wait=WAIT, long=LONG):
+        self._most, self._wait, self._long = most, wait, long
+        self._lock = threading.Condition(threading.Lock())
+        self._turns = {}
+        self._watches = set()
+        self._callers = self._octets = 0
+        self._is_stopped = False
+
+    @contextlib.contextmanager
+    def turn(self, name, size, is_concurrent, identity):
+        """A call of a plugin, with a message of `size` octets.  `is_concurrent()`: whether it takes several now; `identity` is for
+        the log.  Raises Busy or Stopped instead of beginning."""
+        turns = self._enter(name, size, is_concurrent)
+        watch = threading.Timer(self._long, self._tell, (turns, name, identity))
+        watch.name, watch.daemon = "phenmail-plugin-watch", True
+        try:
+            with self._lock:
+                self._watches.add(watch)
+                watch.start()
+            yield
+        finally:
+            watch.cancel()
+            self._leave(turns, size, watch)
+
+    def _enter(self, name, size, is_concurrent):
+        with self._lock:
+            turns = self._turns.setdefault(name, _Turns())
+            if self._is_stopped:
+                raise Stopped
+            if turns.late or self._callers >= self._most or turns.callers >= max(1, self._most // 2):
+                raise Busy
+            turns.callers += 1
+            self._callers += 1
+
+            def may_begin():
+                return self._is_stopped or turns.late or (
+                    (not turns.running or is_concurrent()) and (not self._octets or self._octets + size <= _OCTETS))
+
+            began = self._lock.wait_for(may_begin, self._wait) and not self._is_stopped and not turns.late
+            if not began:
+                turns.callers -= 1
+                self._callers -= 1
+                raise Stopped if self._is_stopped else Busy
+            turns.running += 1
+            self._octets += size
+            return turns
+
+    def _leave(self, turns, size, watch):
+        with self._lock:
+            self._watches.discard(watch)
+            turns.running -= 1
+            turns.callers -= 1
+            turns.late = turns.late and turns.running > 0
+            self._callers -= 1
+            self._octets -= size
+            self._lock.notify_all()
+
+    def _tell(self, turns, name, identity):
+        with self._lock:
+            turns.late = True
+            self._lock.notify_all()
+        log.error("%s: the plugin %s has not come back for %g s; it can't be ended, and gets no other message until it does",
+                  identity, name, self._long)
+
+    def stop(self, seconds):
+        """No call begins from now on -> whether none runs any more, after `seconds` at most."""
+        with self._lock:
+            self._is_stopped = True
+            self._lock.notify_all()
+            is_quiet = self._lock.wait_for(lambda: not self._callers, seconds)
+            for watch in self._watches:
+                watch.cancel()
+            return is_quiet
+
+    def names(self):
+        """The plugins that have a call now -> sorted list."""
+        with self._lock:
+            return sorted(name for name, turns in self._turns.items() if turns.running)

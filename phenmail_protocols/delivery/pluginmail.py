@@ -1,0 +1,68 @@
+"""A queued message as plugins get it: Python's own EmailMessage, and where it came from.
+
+It is read by the `email` package, which is loaded here and not before.  Its policy is the default one, but fields that are not
+touched are written as they came; so a plugin may change one field and send the rest on.  A message that would cost the parser
+much more than its size says (a million lines, hundreds of multiparts in each other) is not read.
+"""
+from typing import NamedTuple
+
+from ..mail import headers
+from . import automatic
+from .agents import octets
+
+_HEADER_LIMIT = 256 * 1024
+_MOST_LINES = 1000000
+# The parser compares each line with the boundaries of all multiparts around it: 50 million times are some 10 s.
+_MOST_COMPARED = 50000000
+
+
+class Unreadable(Exception):
+    """The message is built in a way that is not read."""
+
+
+class Origin(NamedTuple):
+    """What is known of a message beside what stands in it.
+
+    `sender`: the envelope's, "" for a bounce or a notice (<>).  `recipient`: the address that it came for; `tag`: what stood
+    behind its "+", or "".  `identity`: the message's name in the queue and the log; the same when it comes again after a
+    failure.  `arrived`: epoch seconds.  `automatic`: why no program should answer it (RFC 3834), "" where one may.
+    """
+    sender: str
+    recipient: str
+    tag: str
+    identity: str
+    arrived: float
+    automatic: str
+
+
+def read(message, body, recipient, tag):
+    """A relay.model.Message with its octets, for an Address -> (email.message.EmailMessage, Origin).
+
+    Lines end with LF in it; Return-Path and Delivered-To stand first.  `body`: a binary file that can be sought in.  Raises
+    Unreadable, OSError.
+    """
+    body.seek(0)
+    header = headers.split_header(message.head + body.read(_HEADER_LIMIT))[0]
+    body.seek(0)
+    origin = Origin("" if message.sender is None else str(message.sender), str(recipient), tag or "", message.identity,
+                    message.arrived, automatic.obstacle(message.sender, header))
+    try:
+        return _parsed(octets(message, recipient, body), message.smtputf8), origin
+    except (OSError, MemoryError, Unreadable):
+        raise
+    except Exception as error:  # each version of the package has some, and RecursionError is one
+        raise Unreadable(repr(error))
+
+
+def _parsed(pieces, utf8):
+    from email import policy
+    from email.parser import BytesFeedParser
+    parser = BytesFeedParser(policy=policy.default.clone(refold_source="none", utf8=utf8))
+    lines = multiparts = 0
+    for piece in pieces:
+        lines += piece.count(b"\n")
+        multiparts += piece.lower().count(b"multipart/")
+        if lines > _MOST_LINES or lines * multiparts > _MOST_COMPARED:
+            raise Unreadable("%d lines and %d multiparts" % (lines, multiparts))
+        parser.feed(piece)
+    return parser.close()
