@@ -10,11 +10,11 @@ import logging
 import os
 import threading
 import time
-from typing import Callable, Dict, FrozenSet, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Set, Tuple
 
 from phenmail_protocols.config.loader import load_user
 from phenmail_protocols.config.problems import ConfigError
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root import Root, is_component
 from phenmail_protocols.config.settings import Settings, UserSettings
 from phenmail_protocols.disk.keyfile import kept_key
 from phenmail_protocols.mail.address import Address
@@ -24,7 +24,7 @@ from .names import Found, Names
 from .offers import Offers
 from .remembered import Checker
 from .throttle import Peer, Throttle
-from .userfiles import FILE, BrokenUser, UserFiles, signature
+from .userfiles import CAPACITY, FILE, BrokenUser, UserFiles, signature
 
 __all__ = ["Account", "BrokenUser", "Destination", "Directory", "LoginRefused"]
 
@@ -42,6 +42,13 @@ class Destination(NamedTuple):
     (for now: `text` says why, without details).
     `address`: the line of `domains` where it ended, "*" for a catch-all; the
     address that was asked for where there is none.
+
+    "agent", "forward" and "plugin" have a `folder` too, for whose owner they
+    work.  Where a mailbox's user has an `external-MDA` that may be used, it is
+    the mail folder: then the kind is "agent" or "forward", while logins go on
+    as for the mailbox.  For a line of `domains` it is ROOT/<local part>/mail
+    where that is a directory of this identity (no link to another), else the
+    device's own folder of the server's files.
     """
 
     kind: str
@@ -58,7 +65,8 @@ class Directory:
     In: checked settings and their root; `read_user(folder) -> UserSettings`;
     `reload() -> Settings` rereads the server's configuration (None: it is
     never reread here), raising ConfigError or OSError; `files` are the paths
-    whose change means a reload, by default the root's configuration.
+    whose change means a reload, by default the root's configuration;
+    `authorizations` an authorization.Authorizations (None: none holds).
     """
 
     def __init__(self, settings: Settings, root: Root,
@@ -67,7 +75,8 @@ class Directory:
                  files: Optional[Tuple[str, ...]] = None,
                  throttle: Optional[Throttle] = None,
                  checker: Optional[Checker] = None,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+                 clock: Callable[[], float] = time.monotonic,
+                 authorizations: Optional[Any] = None) -> None:
         self.root = root
         self.throttle = Throttle(clock) if throttle is None else throttle
         self.checker = Checker(clock) if checker is None else checker
@@ -80,6 +89,8 @@ class Directory:
         self._closing = threading.Event()
         self._offers = Offers(self.users, clock)
         self._challenge_key = None      # type: Optional[bytes]
+        self._authorizations = authorizations
+        self._ignored = {}              # type: Dict[str, Tuple]  # folder -> what the log was told of
         self._state = _State(settings)
 
     # The configuration
@@ -137,14 +148,57 @@ class Directory:
         if kind == "disabled":
             return Destination(kind, end.address, tag=end.tag, text=value)
         if kind != "mailbox":
-            return Destination(kind, end.address, tag=end.tag, value=value)
+            return Destination(kind, end.address, self._folder_beside(end.address.local), end.tag, value)
         folder = state.folder(value)
         try:
-            self.users.settings(folder)
+            user = self.users.settings(folder)
         except BrokenUser:
             return Destination("broken", end.address, tag=end.tag,
                                text="the user's configuration cannot be used at the moment")
+        if user.outward is not None and self._may_use(state, folder, user):
+            return Destination(user.outward.kind, end.address, folder, end.tag, user.outward.value)
         return Destination(kind, end.address, folder, end.tag)
+
+    def _folder_beside(self, local: str) -> str:
+        """For whose owner a line of `domains` without a mailbox works; see Destination."""
+        if is_component(local):
+            folder = os.path.realpath(os.path.join(self.root.path, local, "mail"))
+            # Who owns the folder could else have a link there, and run commands as somebody else.
+            if self.root.identity_named(folder) == local and os.path.isdir(folder):
+                return folder
+        return self.root.mail_system
+
+    def _may_use(self, state: "_State", folder: str, user: UserSettings) -> bool:
+        """Whether a user's `external-MDA` is used; the log says once for each change of it that it is not."""
+        # By the folder's name: what is put into its place meanwhile belongs to no other identity.
+        identity = self.root.identity_named(folder)
+        admin = state.settings.admin
+        if self.root.is_administrators(identity, admin) or (
+                self._authorizations is not None and self._authorizations.external_mda(identity, user)):
+            self._ignored.pop(folder, None)
+            return True
+        now = (user.external_mda, user.authorization, admin)
+        if self._ignored.get(folder) != now:
+            if len(self._ignored) >= CAPACITY:
+                self._ignored.clear()
+            self._ignored[folder] = now
+            log.warning("%s: external-MDA is not used, mail goes to the mailbox: the administrator has not authorized this text "
+                        "(phenmail.py authorize)", os.path.join(folder, FILE))
+        return False
+
+    def mail_folders(self) -> Dict[str, FrozenSet[Address]]:
+        """All mail folders of the settings in force, each with the addresses that end there.
+
+        One that only a catch-all leads to has the address "*" of its domain.
+        """
+        self.refresh()
+        state = self._state
+        folders = dict(state.addresses())
+        for line in state.names.catch_alls():
+            end = state.names.end(line)
+            if end is not None and end.action.kind == "mailbox":
+                folders.setdefault(state.folder(end.action.value), frozenset((line.address,)))
+        return folders
 
     def user_settings(self, folder: str) -> UserSettings:
         """The settings of the user of a folder.  Raises BrokenUser."""

@@ -97,6 +97,13 @@ class Names:
         # Many of them are kept while somebody tries names.
         return name if len(name) <= 64 else sha256(name)
 
+    def catch_alls(self) -> Iterator[Found]:
+        """The lines of the catch-alls; "*" is their local part."""
+        for domain in self._domains.values():
+            found = domain.caught()
+            if found is not None:
+                yield found
+
     def lines(self) -> Iterator[Found]:
         """All lines but the catch-alls."""
         for domain in self._domains.values():

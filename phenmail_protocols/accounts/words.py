@@ -108,7 +108,7 @@ def _listed(root: Root, settings: Settings, names: Names,
     account, admin = "", False
     if end is not None and end.action.kind == "mailbox":
         account = str(end.address)
-        admin = root.identity_of(end.action.value) in settings.admin + (root.device,)
+        admin = root.is_administrators(root.identity_of(end.action.value), settings.admin)
     ends = "%s %s" % (_KINDS[action.kind], action.value)
     return Listed(str(address), action.kind, action.value, account, admin,
                   ends.strip() + (" (admin)" if admin else ""))

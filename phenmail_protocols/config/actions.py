@@ -6,7 +6,7 @@ that every domain must have.  Knows no mailbox and delivers nothing.
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from .checks import Kind, Reader, is_host_name, is_one_line
+from .checks import Kind, Reader, Text, is_host_name, is_one_line
 from .problems import Path, key_name, nearest, shown
 from .root import USER_TOKEN
 from .settings import Action
@@ -116,21 +116,50 @@ def _alias(reader: Reader, path: Path, domain: str, local: str, text: str) -> Op
 
 
 def _outward(reader: Reader, path: Path, domain: str, local: str, text: str) -> Optional[Action]:
-    value, secret = _split_secret(text[1:].strip())
+    action, expected = outward(text[1:])
+    if action is None:
+        words = _split_secret(text[1:].strip())[0].split()  # further ones may be hashes
+        reader.problem(path, expected, ">" + words[0] + " …" if words else None)
+    return action
+
+
+def outward(text: str) -> Tuple[Optional[Action], str]:
+    """What stands behind ">": an Action of kind "agent" or "forward", or None and what was expected."""
+    value, secret = _split_secret(text.strip())
     words = value.split()
     if not words:
-        reader.problem(path, 'a command or an address after ">"')
-        return None
+        return None, 'a command or an address after ">"'
     if not _is_forward_address(words[0]):
         if _is_command(value):
-            return Action("agent", value, secret)
-        reader.problem(path, "a command whose quotes are closed", ">" + words[0] + " …")
-        return None
+            return Action("agent", value, secret), ""
+        return None, "a command whose quotes are closed"
     if len(words) > 1:
-        reader.problem(path, "nothing after the address, or the 64 hexadecimal digits of "
-                       "a passphrase's sha256", ">" + words[0] + " …")
-        return None
-    return Action("forward", words[0], secret)
+        return None, ("nothing after the address, or the 64 hexadecimal digits of "
+                      "a passphrase's sha256")
+    return Action("forward", words[0], secret), ""
+
+
+class ExternalMda(Text):
+    """A user's `external-MDA`: what may stand behind ">", with that sign or without; gives the text as written."""
+
+    def __init__(self) -> None:
+        super().__init__("a command or an address", limit=10000)
+
+    def read(self, reader: Reader, path: Path, value: Any) -> Any:
+        if not self.accepts(value):
+            reader.problem(path, self.expected)  # it may hold a hash
+            return None
+        action, expected = external_mda(value)
+        if action is None:
+            reader.problem(path, expected)
+            return None
+        return value
+
+
+def external_mda(text: str) -> Tuple[Optional[Action], str]:
+    """As `outward`, of an `external-MDA`; what hash it holds is nobody's: the user logs in with the mailbox's passphrase."""
+    action, expected = outward(text[1:] if text[:1] == ">" else text)
+    return None if action is None else action._replace(secret=None), expected
 
 
 def _split_secret(text: str) -> Tuple[str, Optional[str]]:

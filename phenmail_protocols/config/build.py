@@ -8,6 +8,7 @@ import os
 from types import MappingProxyType
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from .actions import external_mda
 from .checks import Reader
 from .filtering import FILTERS
 from .problems import Path, nearest, shown
@@ -248,7 +249,8 @@ def user(reader: Reader) -> UserSettings:
             values[key] = os.path.join(reader.folder or "", name)
         else:
             _check_owner(reader, (key,), values[key])
-    return UserSettings(not_yet=tuple(reader.not_yet),
+    text = values["external-MDA"]
+    return UserSettings(not_yet=tuple(reader.not_yet), outward=None if text is None else external_mda(text)[0],
                         **{key.lower().replace("-", "_"): value for key, value in values.items()})
 
 

@@ -6,7 +6,7 @@ configuration file's content.
 """
 
 import os
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 CONFIGURATION = os.path.join("system", "mail", "mail.jcfg")
 FIRST_DEVICE = "device"
@@ -121,11 +121,27 @@ class Root:
 
         None for the root itself and for what lies outside of it.
         """
-        if not is_inside(path, self.path):
+        return self.identity_named(os.path.realpath(path))
+
+    def identity_named(self, path: str) -> Optional[str]:
+        """The same for a path whose links have been followed once: by its words alone.
+
+        For decisions about rights: what a user puts in place of a folder
+        later on does not make the path another identity's.
+        """
+        start = os.path.realpath(self.path).rstrip(os.sep) + os.sep
+        inner = os.path.normpath(path)
+        if not inner.startswith(start):
             return None
-        inner = os.path.relpath(os.path.realpath(path), os.path.realpath(self.path))
-        first = inner.split(os.sep, 1)[0]
-        return None if first == os.curdir else first
+        return inner[len(start):].split(os.sep, 1)[0]
+
+    def identity_folder(self, identity: str) -> str:
+        """The absolute path of an identity's folder, as `identity_named` takes it apart."""
+        return os.path.join(os.path.realpath(self.path), identity)
+
+    def is_administrators(self, identity: Optional[str], admin: Sequence[str]) -> bool:
+        """Whether an identity needs no authorization: the device's own, or one of `admin`, as in the settings."""
+        return identity is not None and (identity == self.device or identity in admin)
 
 
 def is_component(name: str) -> bool:

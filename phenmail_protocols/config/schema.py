@@ -8,7 +8,7 @@ that exclude or need each other, and defaults that depend on others, are in
 
 from typing import Any
 
-from .actions import DomainsKind
+from .actions import DomainsKind, ExternalMda
 from .checks import (Bool, Choice, Integer, Kind, ListOf, MapOf, OneOfForms, Option, PathTo,
                      Reader, Section, Switch, Text, is_host, is_host_name, seconds, size,
                      split_port)
@@ -191,10 +191,10 @@ USER_FILE = Section(
            None, "the secret of RFC 5803", secret=True),
     Option("pop3pwd", Text("an obscured passphrase"), None,
            "for APOP and CRAM-MD5", secret=True),
-    Option("external-MDA", Text("a command or an address", limit=10000), None,
-           "gets this user's mail instead of the mailbox", not_yet=True),
+    Option("external-MDA", ExternalMda(), None,
+           "gets this user's mail instead of the mailbox"),
     Option("authorization", Text(limit=10000), None,
-           "the administrator's signature", not_yet=True),
+           "the administrator's signature"),
     Option("delivery", PathTo("a folder"), None, "drop folder for other programs", not_yet=True),
     Option("filters", PathTo("a filter file"), None, "the filter file", not_yet=True),
     Option("use-global-filters", Bool(), False, "apply the server's too", not_yet=True))

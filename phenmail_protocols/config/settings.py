@@ -169,7 +169,11 @@ class Settings(NamedTuple):
 
 
 class UserSettings(NamedTuple):
-    """A user's `mail.jcfg`; paths absolute, secrets as written, absent ones None."""
+    """A user's `mail.jcfg`; paths absolute, secrets as written, absent ones None.
+
+    `external_mda` is the text, over which `authorization` holds; `outward` is
+    the Action that it means ("agent" or "forward"), whether it may or not.
+    """
 
     passphrase: Optional[str]
     scram: Optional[str]
@@ -180,6 +184,7 @@ class UserSettings(NamedTuple):
     filters: str
     use_global_filters: bool
     not_yet: Tuple[str, ...] = ()
+    outward: Optional[Action] = None
 
     def __repr__(self) -> str:
         return "UserSettings(delivery=%r, filters=%r)" % (self.delivery, self.filters)

@@ -4,17 +4,20 @@ A new key appears whole or not at all, and never in the place of one that is
 there: whatever was made with that one would be void.
 """
 import os
+import stat
 import threading
 
 from .atomic import sync_directory
 
 OCTETS = 32
 
+_PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
 
 def kept_key(path):
     """The key in the file ``path`` (bytes), made there (0600, durably) if there is none.
 
-    Raises OSError; ValueError for a file that holds something else.
+    Raises OSError (a link is not followed); ValueError for a file that holds something else.
     """
     try:
         return _read(path)
@@ -24,8 +27,12 @@ def kept_key(path):
 
 
 def _read(path):
-    with open(path, "rb") as file:
-        key = file.read(OCTETS + 1)
+    descriptor = os.open(path, os.O_RDONLY | _PLAIN)
+    try:
+        # What a link leads to may be known to others, a pipe would be waited for.
+        key = os.read(descriptor, OCTETS + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    finally:
+        os.close(descriptor)
     if len(key) != OCTETS:
         raise ValueError("%s holds no key: %d octets were expected" % (path, OCTETS))
     return key

@@ -1,0 +1,123 @@
+"""Files in folders of others: no link on the way is followed, nothing is waited for, owner and mode stay."""
+import errno
+import os
+import stat
+import threading
+
+import pytest
+
+from phenmail_protocols.disk import beneath
+
+
+@pytest.fixture
+def house(tmp_path):
+    (tmp_path / "alice" / "mail").mkdir(parents=True)
+    (tmp_path / "bob" / "mail").mkdir(parents=True)
+    (tmp_path / "alice" / "mail" / "mine").write_bytes(b"mine")
+    (tmp_path / "bob" / "mail" / "mine").write_bytes(b"bob's")
+    return tmp_path
+
+
+def at(house, *parts):
+    return os.path.join(str(house), *parts)
+
+
+def read(house, *parts, most=100):
+    return beneath.read(at(house, "alice"), at(house, "alice", *parts), most)[0]
+
+
+def test_a_file_is_read_whole(house):
+    assert read(house, "mail", "mine") == b"mine"
+    assert read(house, "mail", "mine", most=4) == b"mine"
+    with pytest.raises(OSError) as caught:
+        read(house, "mail", "mine", most=3)
+    assert caught.value.errno == errno.EFBIG
+
+
+@pytest.mark.parametrize("number, put", [
+    (errno.ELOOP, lambda house: os.symlink(at(house, "bob", "mail", "mine"), at(house, "alice", "x"))),
+    (errno.ELOOP, lambda house: os.symlink("mail/mine", at(house, "alice", "x"))),
+    (errno.EINVAL, lambda house: os.mkfifo(at(house, "alice", "x"))),
+    (errno.EINVAL, lambda house: os.mkdir(at(house, "alice", "x"))),
+    (errno.ENOENT, lambda house: None)])
+def test_what_is_no_file_is_refused_at_once(house, number, put):
+    put(house)
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    with pytest.raises(OSError) as caught:
+        read(house, "x")
+    assert caught.value.errno == number
+    if before:
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("parts", [("alice", "link", "mine"), ("link", "mail", "mine")])
+def test_no_folder_on_the_way_is_a_link(house, parts):
+    os.symlink(at(house, "bob", "mail"), at(house, "alice", "link"))
+    os.symlink(at(house, "bob"), at(house, "link"))
+    with pytest.raises(OSError) as caught:
+        beneath.read(at(house, parts[0]), at(house, *parts), 100)
+    assert caught.value.errno in (errno.ELOOP, errno.ENOTDIR)
+
+
+@pytest.mark.parametrize("parts", [("bob", "mail", "mine"), ("alice",), ("alice2", "mine"), ()])
+def test_what_does_not_lie_below_is_refused(house, parts):
+    with pytest.raises(OSError) as caught:
+        beneath.read(at(house, "alice"), at(house, *parts), 100)
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_a_file_is_replaced_and_keeps_its_mode(house):
+    path = at(house, "alice", "mail", "mine")
+    os.chmod(path, 0o640)
+    _, status = beneath.read(at(house, "alice"), path, 100)
+    beneath.replace(at(house, "alice"), path, b"new", status)
+    now = os.stat(path)
+    assert (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid) == (0o640, status.st_uid, status.st_gid)
+    assert read(house, "mail", "mine") == b"new" and os.listdir(at(house, "alice", "mail")) == ["mine"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_the_owner_stays_where_root_writes(house):
+    path = at(house, "alice", "mail", "mine")
+    os.chown(path, 4711, 4712)
+    _, status = beneath.read(at(house, "alice"), path, 100)
+    beneath.replace(at(house, "alice"), path, b"new", status)
+    assert (os.stat(path).st_uid, os.stat(path).st_gid) == (4711, 4712)
+
+
+def test_nothing_is_written_through_a_link(house):
+    path = at(house, "alice", "mail", "mine")
+    _, status = beneath.read(at(house, "alice"), path, 100)
+    os.rename(at(house, "alice", "mail"), at(house, "alice", "old"))
+    os.symlink(at(house, "bob", "mail"), at(house, "alice", "mail"))
+    with pytest.raises(OSError):
+        beneath.replace(at(house, "alice"), path, b"new", status)
+    with open(at(house, "bob", "mail", "mine"), "rb") as file:
+        assert file.read() == b"bob's"
+    assert os.listdir(at(house, "bob", "mail")) == ["mine"]
+
+
+def test_what_fails_leaves_the_old_file_and_nothing_beside_it(house, monkeypatch):
+    path = at(house, "alice", "mail", "mine")
+    _, status = beneath.read(at(house, "alice"), path, 100)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "full")
+    monkeypatch.setattr(beneath.os, "fsync", full)
+    with pytest.raises(OSError, match="full"):
+        beneath.replace(at(house, "alice"), path, b"new", status)
+    monkeypatch.undo()
+    assert read(house, "mail", "mine") == b"mine" and os.listdir(at(house, "alice", "mail")) == ["mine"]
+
+
+def test_two_at_once_do_not_mix(house):
+    path = at(house, "alice", "mail", "mine")
+    _, status = beneath.read(at(house, "alice"), path, 100)
+    threads = [threading.Thread(target=beneath.replace, args=(at(house, "alice"), path, letter * 50000, status))
+               for letter in (b"a", b"b", b"c", b"d")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    data = read(house, "mail", "mine", most=100000)
+    assert len(data) == 50000 and len(set(data)) == 1 and os.listdir(at(house, "alice", "mail")) == ["mine"]
