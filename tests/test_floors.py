@@ -49,7 +49,9 @@ ORDER = {
 
 # Imported where the program can do without, each in one file.
 OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "relay/lookup.py",
-            "dkim": "relay/signing.py", "pytest": "testing.py", "nacl": "relay/signing.py", "cryptography": ("net/", "relay/keymaking.py")}
+            # Who signs needs a little of dkimpy, who verifies all of it, in a process of its own.
+            "dkim": ("relay/signing.py", "relay/verifying.py"), "spf": "delivery/authentication.py",
+            "authheaders": "delivery/authentication.py", "pytest": "testing.py", "nacl": "relay/signing.py", "cryptography": ("net/", "relay/keymaking.py")}
 
 # Imported only below these paths.
 ONLY = {
@@ -63,7 +65,7 @@ ONLY = {
 # Cost much memory: never imported with the module, only by the function that needs them.
 HEAVY = frozenset(["email", "urllib", "http", "imaplib", "smtplib", "subprocess", "asyncio",
                    "decimal", "ipaddress", "shlex", "difflib", "xml", "unittest",
-                   "jsoncomment", "dns", "dkim"])
+                   "jsoncomment", "dns", "dkim", "spf", "authheaders"])
 
 
 class Edge:

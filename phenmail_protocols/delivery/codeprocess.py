@@ -38,9 +38,13 @@ class Gone(Exception):
 class Process:
     """`python`: the interpreter; `user`: (uid, gid) to become or None; `seconds`: a script's time.
 
+    `what`: what the log calls its kind; `starting`: seconds until it must be ready.
     `asked`: how many requests it had; `working`: how many it has now; `since`: when it had the last; these are its owner's to
     write.
     """
+
+    what = "code filters"
+    starting = _START
 
     def __init__(self, python, user, seconds):
         self.asked = self.working = 0
@@ -59,19 +63,20 @@ class Process:
         """Its process id (int), None before it was started."""
         return self._child and self._child.pid
 
-    def ask(self, code, envelope, message):
-        """Octets each -> the octets of an answer. Raises CannotStart, Gone; OSError where this process is out of descriptors."""
+    def ask(self, code, envelope, message, beside=()):
+        """Octets each -> the octets of an answer. `beside`: descriptors that the child gets behind that of the request's socket.
+        Raises CannotStart, Gone; OSError where this process is out of descriptors."""
         ours, theirs = socket.socketpair()
         try:
             try:
-                self._request(theirs, len(envelope), len(message), code)
+                self._request([theirs.fileno()] + list(beside), len(envelope), len(message), code)
             finally:
                 theirs.close()
             return self._answer(ours, envelope + message)
         finally:
             ours.close()
 
-    def _request(self, channel, envelope_size, message_size, code):
+    def _request(self, descriptors, envelope_size, message_size, code):
         with self._lock:
             if self._failure is not None:
                 raise CannotStart(self._failure)
@@ -79,7 +84,7 @@ class Process:
                 raise Gone
             if self._child is None:
                 self._start()
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [channel.fileno()]))]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
             try:
                 self._control.sendmsg([REQUEST.pack(len(code), envelope_size, message_size)], rights)
                 self._control.sendall(code)
@@ -100,7 +105,7 @@ class Process:
             pass  # it died before it had all: its answer says so
         answer = pid + listener.rest()
         if not listener.ended and not listener.too_much:
-            log.warning("code filters: process %d does not answer and is ended", self._child.pid)
+            log.warning("%s: process %d does not answer and is ended", self.what, self._child.pid)
             self._given_up()
         if self._child.poll() is not None:
             self._kill_stray(int(pid.split()[1]))
@@ -118,11 +123,11 @@ class Process:
         finally:
             theirs.close()
         self._control = ours
-        if _Listener(ours, _START).first_line() != b"ready\n":
+        if _Listener(ours, self.starting).first_line() != b"ready\n":
             self._end_now()
-            self._fail("%s does not run code filters: it ended with status %s" % (self._python, self._child.returncode))
+            self._fail("%s does not run %s: it ended with status %s" % (self._python, self.what, self._child.returncode))
         ours.settimeout(_BEGIN)
-        log.debug("code filters: process %d has begun", self._child.pid)
+        log.debug("%s: process %d has begun", self.what, self._child.pid)
 
     def _fail(self, text):
         self._over, self._failure = True, text

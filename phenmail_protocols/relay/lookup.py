@@ -147,6 +147,20 @@ class Lookup:
             "; ".join("%s %s" % (server[0], text) for server, text in sorted(why.items())) or "no answer in time"))
 
 
+def load_types(kinds):
+    """Load now what reads records of these types, for a process that can't read the package's files later.
+
+    Does nothing without dnspython."""
+    try:
+        import dns.rdata
+        import dns.rdataclass
+        import dns.rdatatype
+    except ImportError:
+        return
+    for kind in kinds:
+        dns.rdata.get_rdata_class(dns.rdataclass.IN, dns.rdatatype.from_text(kind))
+
+
 def _need_dnspython():
     try:
         import dns.message  # noqa: F401

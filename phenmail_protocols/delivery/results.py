@@ -1,0 +1,147 @@
+"""The field Authentication-Results (RFC 8601): written, and what strangers wrote in our name taken out.  Pure.
+
+Knows what the words are, and nothing of how they are found.
+"""
+import re
+from typing import NamedTuple, Tuple
+
+from ..mail import headers
+from ..mail.address import AddressError, ascii_domain
+from ..mail.lexer import Lexer
+
+NAME = b"authentication-results"
+
+# RFC 8601 section 2.7; of several signatures `summary` tells the one whose word comes first here.
+WORDS = {
+    "spf": ("pass", "fail", "softfail", "neutral", "none", "policy", "temperror", "permerror"),
+    "dkim": ("pass", "temperror", "fail", "policy", "permerror", "neutral", "none"),
+    "dmarc": ("pass", "fail", "none", "temperror", "permerror"),
+}
+
+_LINE = 78
+_LONGEST = 255  # of a property; a domain is no longer
+_TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+\Z")
+_PRINTABLE = re.compile(r"[ -~]+\Z")
+_WORD, _MOST_WORDS = re.compile(rb'[^\s;"()/]+'), 50
+_TYPE = re.compile(r"[a-z]+\.[a-z-]+\Z")
+
+
+class Result(NamedTuple):
+    """What one method found: `method` and `result` are words of WORDS; `reason`: a few words for people, or "".
+
+    `properties`: ("smtp.mailfrom", "example.org") and so on; what can't stand in the field is left out when it is written.
+    """
+    method: str
+    result: str
+    reason: str = ""
+    properties: Tuple[Tuple[str, str], ...] = ()
+
+
+def is_known(result):
+    """Whether method and result are words that exist."""
+    return result.result in WORDS.get(result.method, ())
+
+
+def is_printable(text):
+    """Whether it is a short str of ASCII that can stand in a field, or ""."""
+    return isinstance(text, str) and len(text) <= _LONGEST and (not text or _PRINTABLE.match(text) is not None)
+
+
+def field(host, results):
+    """The whole field in wire form, with its CRLF (bytes).  `host`: our authserv-id (str, A-labels); `results`: Results in order."""
+    lines = ["Authentication-Results: %s;" % host]
+    for result in results:
+        lines.append(_folded(_parts(result)) + ";")
+    if not results:
+        lines.append(" none;")
+    return ("\r\n\t".join([lines[0]] + [line.lstrip(" ") for line in lines[1:]])[:-1] + "\r\n").encode("ascii")
+
+
+def summary(results):
+    """For filters: "spf=pass dkim=none dmarc=fail", one word for each method that was asked, in this order; "" for none."""
+    found = {}
+    for result in results:
+        words = WORDS[result.method]
+        found[result.method] = min(found.get(result.method, result.result), result.result, key=words.index)
+    return " ".join(["%s=%s" % (method, found[method]) for method in WORDS if method in found])
+
+
+def _parts(result):
+    yield "%s=%s" % (result.method, result.result)
+    if result.reason:
+        yield "reason=%s" % _quoted(result.reason)
+    for name, value in result.properties:
+        if _TYPE.match(name) and 0 < len(value) <= _LONGEST and _PRINTABLE.match(value):
+            yield "%s=%s" % (name, value if _TOKEN.match(value) else _quoted(value))
+
+
+def _quoted(text):
+    return '"%s"' % re.sub(r'(["\\])', r"\\\1", text)
+
+
+def _folded(parts):
+    """Pieces with blanks between them, and a fold where a line would be too long."""
+    text, column = "", 0
+    for part in parts:
+        if not text:
+            text, column = part, 8 + len(part)
+        elif column + 1 + len(part) < _LINE:
+            text, column = text + " " + part, column + 1 + len(part)
+        else:
+            text, column = text + "\r\n\t " + part, 9 + len(part)
+    return text
+
+
+# -- what strangers wrote in our name ---------------------------------------------------------------------------------------------
+
+
+def without_ours(header, host):
+    """A header block (bytes, any line ends) without each Authentication-Results whose authserv-id is ours (RFC 8601 section 5).
+
+    `host`: our authserv-id.  Where it can't be told whose a field is, it goes as soon as it names us.  Other fields stay as they
+    are, to the octet.
+    """
+    if NAME not in header.lower():
+        return header
+    ours = re.compile(rb"(?<![0-9a-z_.-])%s(?!\.?[0-9a-z_-])" % re.escape(_ascii(host.encode("utf-8"))))
+    fields = list(headers.each_field(header))
+    kept = [field for field in fields if not (_is_results(field) and _claims(field.value, ours))]
+    if len(kept) == len(fields):
+        return header
+    return b"".join([field.raw for field in kept]) + header[sum(len(field.raw) for field in fields):]
+
+
+def _is_results(field):
+    name = field.name or field.raw.partition(b":")[0]
+    return name.strip().lower() == NAME
+
+
+def _claims(value, ours):
+    """Whether a value names us where its authserv-id stands: before the first semicolon that is in no comment and no quotes."""
+    lexer = Lexer(value)
+    start = lexer.position
+    while not lexer.at_end() and lexer.peek() != b";":
+        before = lexer.position
+        if not lexer.skip():
+            return _names(value, ours)  # a comment without end: nobody knows what comes next
+        if lexer.peek() == b'"':
+            if not lexer.quoted()[1]:
+                return _names(value, ours)
+        elif lexer.position == before:
+            lexer.position += 1
+    return _names(value[start:lexer.position], ours)
+
+
+def _names(text, ours):
+    text = text.replace(b"\\", b"").replace(b"\r", b"").replace(b"\n", b"").lower()
+    if ours.search(text):
+        return True
+    return any(ours.search(_ascii(word)) for word in _WORD.findall(text)[:_MOST_WORDS] if max(word) > 127)
+
+
+def _ascii(name):
+    """A domain in A-labels and lower case (bytes); what is none as it is."""
+    try:
+        return ascii_domain(name.decode("utf-8").lower()).encode("ascii")
+    except (AddressError, UnicodeError):
+        return name.lower()
