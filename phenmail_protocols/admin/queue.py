@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..mail import dates, headers
 from ..relay import schedule
-from ..relay.model import DONE, WAITING, Reply
+from ..relay.model import DONE, TO, WAITING, Reply
 from ..relay.spool import Broken, Busy, NoSuchMessage, SpoolError
 
 DROPPED = Reply(550, "5.7.1", "The message was dropped from the queue by the operator of this server")
@@ -62,6 +62,7 @@ def show_lines(spool, identity, now):
     lines += ["signed as   " + _clean(message.signed_as)] if message.signed_as else []
     for recipient in message.recipients:
         lines += ["", "to          " + _clean(recipient.address), "            " + _standing(recipient, message.held, now)]
+        lines += ["            " + _way(recipient.via)] if recipient.via else []
         lines += ["last reply  " + _reply_text(recipient.reply)] if recipient.reply else []
         lines += ["last try    %s, %d in all" % (_moment(recipient.last), recipient.attempts)] if recipient.attempts else []
         if recipient.status == WAITING and recipient.next > now:
@@ -78,15 +79,15 @@ def show_values(spool, identity):
 def values(message):
     """A Message as what `json` writes: times in epoch seconds, None for what is not known yet.
 
-    {"id", "sender", "arrived", "size", "held", "signed_as", "recipients": [{"address", "status", "owed", "attempts", "last", "next",
-    "reply": {"code", "enhanced", "text", "host"} or None}]}
+    {"id", "sender", "arrived", "size", "held", "signed_as", "recipients": [{"address", "via", "status", "owed", "attempts", "last",
+    "next", "reply": {"code", "enhanced", "text", "host"} or None}]}; "via" as in relay.model.Recipient, None for another server.
     """
     return {
         "id": message.identity, "sender": str(message.sender) if message.sender else None, "arrived": message.arrived,
         "size": message.size, "held": message.held, "signed_as": message.signed_as or None,
         "recipients": [{
-            "address": str(each.address), "status": each.status, "owed": each.owed or None, "attempts": each.attempts,
-            "last": each.last or None, "next": each.next if each.status == WAITING else None,
+            "address": str(each.address), "via": each.via or None, "status": each.status, "owed": each.owed or None,
+            "attempts": each.attempts, "last": each.last or None, "next": each.next if each.status == WAITING else None,
             "reply": dict(each.reply._asdict()) if each.reply else None} for each in message.recipients]}
 
 
@@ -193,6 +194,13 @@ def _standing(recipient, held, now):
     if recipient.next <= now:
         return "to be sent now"
     return "next try in %s" % _duration(recipient.next - now)
+
+
+def _way(via):
+    """Who takes it, where that is no other server."""
+    if via.startswith(TO):
+        return _clean("sent on to %s, as a rule of the user says" % via[len(TO):])
+    return "handed over on this server"
 
 
 def _reply_text(reply):

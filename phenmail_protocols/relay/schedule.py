@@ -9,7 +9,7 @@ the planned interval counts.  A machine that was off for a week has not tried fo
 """
 from typing import NamedTuple
 
-from .model import DELAYED, DELIVERED, DONE, FAILED, RELAYED, WAITING
+from .model import DELAYED, DELIVERED, DONE, FAILED, RELAYED, TO, WAITING
 
 # 2024-01-01 00:00 UTC.  A clock that shows less is wrong, and nothing expires by it.
 EARLIEST = 1704067200.0
@@ -48,11 +48,11 @@ def after_success(recipient, reply, now, peer_dsn, null_sender=False):
     """A Recipient was taken -> the Recipient, DONE.
 
     `peer_dsn`: the server that took it speaks RFC 3461 and was told NOTIFY, so it will report (RFC 3461 5.2.2).  Without it a
-    sender who asked for SUCCESS is owed RELAYED, or DELIVERED where it came to its end here (`via`).  A warning that is still
-    owed is not sent any more.
+    sender who asked for SUCCESS is owed RELAYED, or DELIVERED where it came to its end here (`via`); nothing yet where it was
+    only sent on, with all that the sender asked for (RFC 3461 5.2.7).  A warning that is still owed is not sent any more.
     """
     owed = ""
-    if "SUCCESS" in recipient.notify and not null_sender and not peer_dsn:
+    if "SUCCESS" in recipient.notify and not null_sender and not peer_dsn and not recipient.via.startswith(TO):
         owed = DELIVERED if recipient.via else RELAYED
     return recipient._replace(status=DONE, reply=reply, attempts=recipient.attempts + 1, last=now, owed=owed)
 

@@ -9,12 +9,16 @@ import time
 
 from ..mail import headers
 from ..mail.address import ascii_domain
+from .model import LOCAL, Reply, Unreachable
 from .schedule import Policy
 from .signing import BodyHash, Signer
 from .spool import Spool
 from .worker import Worker
 
 SMARTHOST = "smarthost"  # a destination that no domain can be: it has no dot
+# Before the address of a user here, whose mail is handed over on this server: no domain has a colon.
+_HERE = LOCAL + ":"
+_NOBODY_HANDS_OVER = Reply(451, "4.3.5", "This server can not hand over mail at the moment")
 
 _HEADER = 512 * 1024  # octets in which the header of a message of ours surely ends
 _PIECE = 256 * 1024
@@ -28,15 +32,17 @@ class Relay:
     `settings()`: the config.settings.Settings in force.  `folder`: where policies of other domains are remembered.  `own_addresses()`:
     frozenset of (ip, port) of our public listeners.  `send(envelope, chunks)`: keeps a notice, as reports.Reporter wants it.
     `reveal(password)`: a password of the settings in clear text.  `make_keys`: DKIM keys are made at the start, and not when the first
-    message leaves.
+    message leaves.  `hand()`: a courier (see worker.Worker) for recipients that other servers have nothing to do with (`via`); None:
+    their mail waits.
     """
 
-    def __init__(self, settings, folder, own_addresses, send, reveal, make_keys=True, clock=time.time):
+    def __init__(self, settings, folder, own_addresses, send, reveal, make_keys=True, clock=time.time, hand=None):
         self.settings = settings
         self.folder = folder
         self._own_addresses = own_addresses
         self.reveal = reveal
         self._make_keys = make_keys
+        self._hand = hand
         self._lock = threading.Lock()
         self._ways = None
         now = settings()
@@ -47,7 +53,8 @@ class Relay:
         self._reporter = None
         self._reporting = send, clock, policy
         self.worker = Worker(self.queue, policy, self._destination_of, self._courier_for, self, clock,
-                             connections=limits.relay_connections, per_destination=limits.relay_connections_per_destination)
+                             connections=limits.relay_connections, per_destination=limits.relay_connections_per_destination,
+                             is_here=_is_here)
 
     def start(self):
         """Begin to send; returns at once."""
@@ -79,13 +86,19 @@ class Relay:
         self.reporter.delivered(*told)
 
     def _destination_of(self, recipient):
-        """Where the next attempt for a model.Recipient goes."""
+        """Where the next attempt for a model.Recipient goes.  Each address here is a destination: what fails at one concerns no other."""
+        if recipient.via:
+            return _HERE + str(recipient.address)
         if self.settings().hosted is not None:
             return SMARTHOST
         domain = recipient.address.domain
         return domain if domain[:1] == "[" else ascii_domain(domain)
 
     def _courier_for(self, destination):
+        if _is_here(destination):
+            if self._hand is None:
+                raise Unreachable(_NOBODY_HANDS_OVER)
+            return self._hand()
         with self._lock:
             if self._ways is None:
                 self._ways = _Ways(self)
@@ -96,6 +109,10 @@ class Relay:
         from .routes import Routes
         now = self.settings()
         return Routes(now.resolver, lambda: [self.settings().sender_domain], self._own_addresses, now.queue.remote_port)
+
+
+def _is_here(destination):
+    return destination.startswith(_HERE)
 
 
 class _Ways:

@@ -5,6 +5,9 @@ Pure: no thread, lock or clock; `tick` is a moment of a clock that never goes ba
 Destinations are trusted, unknown or doubtful.  A trusted one answered when it was last tried and may have any slot.  A doubtful
 one failed when it was last tried, or has been at one message for long: these hold at most half of the slots.  Nobody knows of an
 unknown one whether it will hang for minutes, so both together hold at most three quarters.  Mail for the living finds a slot.
+
+What is handed over on this server (a user's program may run for minutes) has slots of its own, under the same rules (`Apart`):
+other servers' mail never waits for it, nor it for theirs, nor one user's for what others' programs do.
 """
 from collections import OrderedDict, deque
 
@@ -120,3 +123,40 @@ class Slots:
                 turn.popleft()
         waiting = [turn for turn in allowed if any(line.turn == number and line is not but for number, line in turn)]
         return min(waiting, key=lambda turn: turn[0][0]) if waiting else None
+
+
+class Apart:
+    """Slots of two kinds as one, which take nothing from each other; to be used as Slots are."""
+
+    def __init__(self, slots, others, is_other):
+        """`slots`, `others`: Slots; `is_other(name)`: whether a destination has one of the others."""
+        self._both = slots, others
+        self._is_other = is_other
+
+    def _of(self, name):
+        return self._both[1 if self._is_other(name) else 0]
+
+    def __len__(self):
+        return len(self._both[0]) + len(self._both[1])
+
+    def __iter__(self):
+        return iter([slot for slots in self._both for slot in slots])
+
+    def trust(self, name):
+        self._of(name).trust(name)
+
+    def queue(self, line):
+        self._of(line.name).queue(line)
+
+    def choose(self, tick):
+        for slots in self._both:
+            slot = slots.choose(tick)
+            if slot is not None:
+                return slot
+        return None
+
+    def is_over(self, slot, tick):
+        return self._of(slot.line.name).is_over(slot, tick)
+
+    def release(self, slot):
+        self._of(slot.line.name).release(slot)

@@ -15,7 +15,7 @@ from ..net.workers import Workers
 from .agenda import Agenda
 from .attempt import ANSWERED, DOWN, REPORTS, Attempts, Call
 from .model import Reply
-from .slots import Slots
+from .slots import Apart, Slots
 from .spool import Broken, NoSuchMessage, SpoolError
 
 _LOOK = 1.0         # seconds: the longest wait, the period at which other processes' announcements are looked for
@@ -53,12 +53,13 @@ class Worker:
     """Sends what is in a Spool. `start()` once; any thread may call the rest."""
 
     def __init__(self, spool, policy, destination_of, courier_for, reporter, clock=time.time, monotonic=time.monotonic,
-                 connections=20, per_destination=2, random=None, wait=threading.Event.wait):
+                 connections=20, per_destination=2, random=None, wait=threading.Event.wait, is_here=lambda destination: False):
         """`policy`: schedule.Policy.  `destination_of(Recipient)` -> destination.  `reporter`: reports.Reporter.
 
         `courier_for(destination)` -> an object for one thread at a time, with `deliver(message, recipients, body)` -> a Reply for
         each, or Unreachable; `dsn`: whether the last peer was told NOTIFY; `close()`; and `abort()`, which any thread may call:
         from then on `deliver` ends at once with temporary replies.  `connections` in all, `per_destination` to one.
+        `is_here(destination)`: it is no other server but this one; those have half as many slots of their own beside `connections`.
         `clock()`: epoch seconds; `monotonic()`: seconds; `wait(event, seconds)`: how the queue's thread waits.
         """
         self._spool, self._courier_for = spool, courier_for
@@ -67,7 +68,8 @@ class Worker:
         self._window = min(_WINDOW, policy.first / 5)
         self._lock = threading.Condition(threading.Lock())  # for agenda and slots; told when no slot is used
         self._agenda = Agenda(lambda line: self._slots.queue(line))
-        self._slots = Slots(self._agenda.take, connections, per_destination)
+        self._slots = Apart(Slots(self._agenda.take, connections, per_destination),
+                            Slots(self._agenda.take, max(1, connections // 2), per_destination), is_here)
         self._slots.trust(REPORTS)
         self._workers = Workers("queue", self._serve_in_turn)
         self._thread = threading.Thread(target=self._run, name="phenmail-queue", daemon=True)

@@ -74,9 +74,17 @@ def test_the_list_for_programs_is_json(spool):
     value, = json.loads(json.dumps(queue.list_values(spool)))
     assert value == {
         "id": "1.a", "sender": "ann@example.org", "arrived": NOW - 10800, "size": 43, "held": True, "signed_as": None, "recipients": [
-            {"address": "bob@example.com", "status": "waiting", "owed": None, "attempts": 3, "last": NOW - 600, "next": NOW + 900,
+            {"address": "bob@example.com", "via": None, "status": "waiting", "owed": None, "attempts": 3, "last": NOW - 600, "next": NOW + 900,
              "reply": {"code": 451, "enhanced": "4.7.1", "text": "Greylisted", "host": "mx.example.com"}},
-            {"address": "new@example.net", "status": "waiting", "owed": None, "attempts": 0, "last": None, "next": 0.0, "reply": None}]}
+            {"address": "new@example.net", "via": None, "status": "waiting", "owed": None, "attempts": 0, "last": None, "next": 0.0,
+             "reply": None}]}
+
+
+def test_what_is_handed_over_here_is_called_so(spool):
+    put(spool, "1.a", waits("anna@example.org", via="local"), waits("anna@example.org", via="to x@example.net"), waits())
+    text = "\n".join(queue.show_lines(spool, "1.a", NOW))
+    assert text.count("handed over on this server") == 1 and text.count("sent on to x@example.net") == 1
+    assert [each["via"] for each in queue.list_values(spool)[0]["recipients"]] == ["local", "to x@example.net", None]
 
 
 def test_one_message_is_shown_with_the_header_as_it_goes_out(spool):

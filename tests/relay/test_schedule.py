@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.relay import schedule
-from phenmail_protocols.relay.model import DELAYED, DELIVERED, DONE, FAILED, RELAYED, WAITING, Recipient, Reply
+from phenmail_protocols.relay.model import DELAYED, DELIVERED, DONE, FAILED, LOCAL, RELAYED, TO, WAITING, Recipient, Reply
 from phenmail_protocols.relay.schedule import EARLIEST, Policy, after_failure, after_success, is_due
 
 BOB = Recipient(Address("bob", "example.org"))
@@ -106,7 +106,9 @@ def test_success_is_told_by_the_peer_where_it_can():
     after = after_success(asked, TAKEN, START, True)
     assert after == asked._replace(status=DONE, reply=TAKEN, attempts=3, last=START)
     assert after_success(asked, TAKEN, START, False).owed == RELAYED
-    assert after_success(asked._replace(via="agent"), TAKEN, START, False).owed == DELIVERED
+    assert after_success(asked._replace(via=LOCAL), TAKEN, START, False).owed == DELIVERED
+    assert after_success(asked._replace(via=LOCAL), TAKEN, START, True).owed == "", "it was sent on with what was asked for"
+    assert after_success(asked._replace(via=TO + "x@example.net"), TAKEN, START, False).owed == ""
 
 
 def test_before_2024_nothing_expires():

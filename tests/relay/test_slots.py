@@ -3,7 +3,7 @@ import pytest
 
 from phenmail_protocols.relay.agenda import Agenda
 from phenmail_protocols.relay.model import Reply
-from phenmail_protocols.relay.slots import LONG, REMEMBERED, SLICE, Slots
+from phenmail_protocols.relay.slots import LONG, REMEMBERED, SLICE, Apart, Slots
 
 LATER = Reply(451, "4.4.1", "nobody there")
 
@@ -203,3 +203,56 @@ def test_ten_thousand_dead_destinations_are_chosen_from_quickly():
     for _ in range(2000):
         queue.end(queue.slots.choose(0.0))
     assert len(looked) < 40000
+
+
+class Both(Queue):
+    """Destinations whose names begin with "here" have slots of their own."""
+
+    def __init__(self, connections, others, per_destination=2):
+        super().__init__()
+        self.slots = Apart(Slots(self.agenda.take, connections, per_destination), Slots(self.agenda.take, others, per_destination),
+                           lambda name: name.startswith("here"))
+
+
+def test_what_is_here_takes_nothing_from_what_is_elsewhere_nor_the_other_way_round():
+    queue = Both(connections=4, others=2)
+    for number in range(9):
+        queue.slots.trust("here%d" % number)
+        queue.add("here%d" % number, 5)
+    used = queue.choose_all()
+    assert names(used) == ["here0", "here1"]
+    assert queue.choose_all(LONG + 1) == [], "slow as they are, the others are not given theirs"
+    for name in "abc":
+        queue.add(name, 5).fail(LATER, 1.0, False)
+        queue.slots.queue(queue.line(name))
+    queue.slots.trust("live")
+    queue.add("live", 5)
+    elsewhere = queue.choose_all(LONG + 1)
+    assert names(elsewhere) == ["a", "b", "live", "live"], "the slow ones here do not count as doubtful elsewhere"
+    assert len(queue.slots) == 6 and set(queue.slots) == set(used + elsewhere)
+    assert not any(queue.slots.is_over(slot, 0.0) for slot in used)
+    queue.end(used[0])
+    assert names(queue.choose_all()) == ["here2"] and len(queue.slots) == 6
+    queue.end(elsewhere[3])
+    assert names(queue.choose_all()) == ["live"]
+
+
+def test_one_gives_its_slot_back_only_for_those_of_its_kind():
+    queue = Both(connections=1, others=1)
+    queue.add("a", 5)
+    queue.add("here", 5)
+    there, here = queue.choose_all()
+    assert not queue.slots.is_over(there, SLICE) and not queue.slots.is_over(here, SLICE)
+    queue.add("here2", 5)
+    assert not queue.slots.is_over(there, SLICE) and queue.slots.is_over(here, SLICE)
+
+
+def test_one_users_slow_programs_leave_room_for_anothers():
+    queue = Both(connections=16, others=8)
+    queue.slots.trust("here:good")
+    for number in range(20):
+        queue.add("here:flood%d" % number, 5)
+    assert len(queue.choose_all()) == 6, "nobody knows anything of them"
+    assert queue.choose_all(LONG + 1) == []
+    queue.add("here:good", 5)
+    assert names(queue.choose_all(LONG + 1)) == ["here:good", "here:good"]
