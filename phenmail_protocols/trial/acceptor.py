@@ -22,12 +22,12 @@ class Acceptor:
         try:
             self._listening.bind((_HOST, 0))
             self._listening.listen(128)
+            self.address = self._listening.getsockname()
+            self._thread = threading.Thread(target=self._accept, name=self._name, daemon=True)
+            self._thread.start()
         except BaseException:
             self._listening.close()
             raise
-        self.address = self._listening.getsockname()
-        self._thread = threading.Thread(target=self._accept, name=self._name, daemon=True)
-        self._thread.start()
 
     def _accept(self):
         while True:
