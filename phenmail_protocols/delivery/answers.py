@@ -32,6 +32,14 @@ class Refused(Exception):
         self.answer = answer
 
 
+class PluginRefused(Exception):
+    """Raised by a plugin: the message goes back to its sender, who reads ``text`` (one line)."""
+
+    def __init__(self, text="The message was refused"):
+        super().__init__(text)
+        self.text = text
+
+
 FAILED = Answer(451, "4.3.0", "The message could not be kept, try again later")
 LOOP = Answer(554, "5.4.6", "The message goes round in circles")
 HAS_NUL = Answer(550, "5.6.0", "The message has NUL octets (RFC 5322 2.2)")

@@ -1,4 +1,4 @@
-"""Plugins: Python objects that get mail.  Which there are, when they begin and end, and what their answers mean.
+"""Plugins: Python objects that get mail.  What they are and what their answers mean; the door to them.
 
 A plugin is found by the name that an action has (".name parameters"), first among the objects that the embedding program gave,
 then in the `plugins` section, then among those built in (`mail`), then among the entry points `phenmail.plugins` of installed
@@ -8,7 +8,7 @@ packages.  It is an object with
     start(server)      where it has one, before the first message; `server` is the MailServer, whose send_mail it may use
     stop()             where it has one, when the server stops; calls may still run that did not come back in time
     concurrent = True  where several threads may be in mail_received at once; otherwise one at a time
-    max_size = 1 << 28 where it takes messages over MAX_SIZE octets
+    max_size = 1 << 28 where it takes messages over 25 MB
 
 or a class of such, made without arguments; or any callable that takes the same three.  `message` is an email.message.EmailMessage,
 `origin` a pluginmail.Origin, `parameters` the text behind the name.  What became of the message:
@@ -19,117 +19,43 @@ or a class of such, made without arguments; or any callable that takes the same 
     PluginRefused(text)              it is returned at once, with this text
 
 It may come twice (the machine fails between the return and the note of it): `origin.identity` stays the same.  It is called in the
-threads of the queue; `plugincalls` has what it can hold of them.
+threads of the queue; `plugincalls` has what it can hold of them.  The rest (`pluginhost`) is loaded with the first plugin.
 """
-import logging
 import threading
-import time
 
-from ..mail.writing import printable
 from ..relay.model import Reply
 
-GROUP = "phenmail.plugins"
-BUILT_IN = "mail"
-MAX_SIZE = 25 << 20
-
-_LONGEST_REASON = 500
-_SECONDS_BETWEEN_COMPLAINTS = 60.0
 _STOPPING = Reply(451, "4.3.2", "The server stops")
-_BUSY = Reply(451, "4.3.2", "The plugin for this address is busy, try again later")
-_MISSING = Reply(451, "4.3.5", "The plugin for this address is not there")
-_FAILED = Reply(451, "4.3.0", "The plugin for this address failed")
-_NOT_TAKEN = Reply(451, "4.3.0", "The plugin for this address did not take the message")
-_TOO_LARGE = Reply(552, "5.3.4", "The message is larger than what the plugin for this address takes")
-_UNREADABLE = Reply(554, "5.6.0", "The message is built in a way that the plugin for this address can not read")
-_TAKEN = Reply(250, "2.0.0", "Ok, the plugin for this address took it")
-
-log = logging.getLogger("phenmail.delivery")
-
-
-class PluginRefused(Exception):
-    """Raised by a plugin: the message goes back to its sender, who reads ``text``."""
-
-    def __init__(self, text="The message was refused"):
-        super().__init__(text)
-        self.text = text
-
-
-class _Unusable(Exception):
-    """There is no such plugin, or it can't be had; str() says why.  The cause, if any, has the traceback."""
-
-
-class _Plugin:
-    """One that was found: `where` as Plugins._where has it."""
-
-    __slots__ = ("name", "where", "take", "begin", "end", "is_concurrent", "max_size", "has_begun")
-
-    def __init__(self, name, where, given):
-        made = given() if isinstance(given, type) else given
-        has_method = hasattr(made, "mail_received")
-        self.name, self.where = name, where
-        self.take = made.mail_received if has_method else made
-        if not callable(self.take):
-            raise TypeError("%r has no mail_received and can't be called" % (made,))
-        # A mere callable may be of any type: its other attributes are its own business.
-        self.begin = getattr(made, "start", None) if has_method else None
-        self.end = getattr(made, "stop", None) if has_method else None
-        self.is_concurrent = bool(has_method and getattr(made, "concurrent", False))
-        self.max_size = int(getattr(made, "max_size", MAX_SIZE)) if has_method else MAX_SIZE
-        self.has_begun = False
 
 
 class Plugins:
-    """Finds plugins and hands them messages.  Any thread may call it.
+    """Finds plugins and hands them messages.  Any thread may call it.  It starts and stops once.
 
-    `given`: {name: plugin}; `configured()` -> {name: "module:object"} as the settings have it now; `server`: what plugins are
-    started with; `entry_points(group)` -> {name: "module:object"}, None reads those of `sys.path`; `calls`: plugincalls.Calls.
-    Raises TypeError for a given object that is no plugin.
+    `given`: {name: plugin}; `configured()` -> {name: "module:object"} or None, as the settings have it now; `server`: what plugins
+    are started with; `entry_points(group)` -> {name: "module:object"}, None reads those of `sys.path`; `more`: as
+    pluginhost.PluginHost has it.  Raises TypeError for a given object that is no plugin.
     """
 
-    def __init__(self, given, configured, server, entry_points=None, calls=None, clock=time.monotonic):
+    def __init__(self, given, configured, server, entry_points=None, **more):
         for name, plugin in given.items():
             if not (callable(plugin) or hasattr(plugin, "mail_received")):
                 raise TypeError("plugin %s: an object with mail_received, or a callable, was expected, not %r" % (name, plugin))
-        self._given = dict(given)
-        self._configured = configured
-        self._server = server
-        self._entry_points = entry_points
-        self._calls = calls
-        self._clock = clock
+        self._has_some = lambda: bool(given or configured())
+        self._arguments = (given, configured, server, entry_points), more
         self._lock = threading.Lock()
-        self._loading = {}  # a lock for each name: a plugin that does not come back from its start holds up no other
-        self._known = {}
-        self._begun = []  # in this order
-        self._told = {}  # name -> when its absence was last told
+        self._host = None
         self._is_stopped = False
 
     def start(self):
         """Start what was given and what is configured; what fails is logged, and tried again with its first message."""
-        for name in list(self._given) + [name for name in self._configured() or {} if name not in self._given]:
-            try:
-                self._find(name)
-            except _Unusable as error:
-                self._complain(name, error)
+        if self._has_some():
+            self._loaded().start()
 
     def stop(self, seconds=5.0):
         """End all plugins, the last one first, within `seconds` -> whether all came back.  No call begins from now on."""
-        end = time.monotonic() + seconds
         with self._lock:
             self._is_stopped = True
-            calls = self._calls
-        if calls is not None:
-            calls.stop(seconds / 2)
-        with self._lock:
-            begun, self._begun = self._begun[::-1], []
-        hanging = []
-        for number, plugin in enumerate(begun):
-            share = max(0.1, end - time.monotonic()) / (len(begun) - number)
-            if not _ended(plugin, share):
-                hanging.append(plugin.name)
-        hanging += [name for name in (calls.names() if calls is not None else ()) if name not in hanging]
-        if hanging:
-            log.error("plugins that did not come back: %s", ", ".join(hanging))
-        return not hanging
+        return self._host is None or self._host.stop(seconds)
 
     def hand(self, name, parameters, message, body, recipient, tag=None):
         """Gives a message to a plugin -> relay.model.Reply: 250, 4xx (later) or 5xx.  Raises nothing.
@@ -137,167 +63,14 @@ class Plugins:
         `message`: relay.model.Message; `body`: its octets in wire form, a binary file that can be sought in; `recipient`: the
         Address that it came for, and `tag` what the directory found behind its "+".
         """
-        from .plugincalls import Busy, Stopped
-        try:
-            with self._turns().turn(name, message.size, lambda: self._is_concurrent(name), message.identity):
-                reply = self._give(self._find(name), parameters, message, body, recipient, tag)
-        except Busy:
-            reply = _BUSY
-        except Stopped:
-            return _STOPPING
-        except _Unusable as error:
-            self._complain(name, error)
-            return _MISSING
-        except BaseException:
-            log.exception("%s: the plugin %s could not be called", message.identity, name)
-            reply = _FAILED
-        log.log(logging.INFO if reply.delivered else logging.WARNING, "%s: to=<%s> plugin=%s %d %s %s",
-                message.identity, recipient, name, reply.code, reply.enhanced, reply.text)
-        return reply
+        host = self._loaded()
+        return host.hand(name, parameters, message, body, recipient, tag) if host is not None else _STOPPING
 
-    def _turns(self):
-        from .plugincalls import Calls
+    def _loaded(self):
+        """None once it has stopped."""
         with self._lock:
-            if self._calls is None:
-                self._calls = Calls()
-                if self._is_stopped:
-                    self._calls.stop(0)
-            return self._calls
-
-    def _is_concurrent(self, name):
-        plugin = self._known.get(name)
-        return plugin is not None and plugin.has_begun and plugin.is_concurrent
-
-    def _give(self, plugin, parameters, message, body, recipient, tag):
-        from .pluginmail import Unreadable, read
-        if message.size > plugin.max_size:
-            return _TOO_LARGE
-        try:
-            letter, origin = read(message, body, recipient, tag)
-        except Unreadable as error:
-            log.warning("%s: the plugin %s is not asked, the message can't be read: %s", message.identity, plugin.name, error)
-            return _UNREADABLE
-        try:
-            taken = plugin.take(letter, origin, parameters)
-        except PluginRefused as refusal:
-            return Reply(550, "5.7.0", printable(str(refusal.text))[:_LONGEST_REASON] or "The message was refused")
-        except BaseException:  # a SystemExit is meant for nobody here
-            log.exception("%s: the plugin %s failed", message.identity, plugin.name)
-            return _FAILED
-        return _NOT_TAKEN if taken is False else _TAKEN
-
-    # Finding
-
-    def _find(self, name):
-        """-> a _Plugin that has begun.  Raises _Unusable."""
-        where = self._where(name)
-        with self._lock:
-            loading = self._loading.setdefault(name, threading.Lock())
-        with loading:
-            plugin = self._known.get(name)
-            if plugin is not None and plugin.where != where:
-                self._let_go(plugin)
-                plugin = None
-            if plugin is None:
-                plugin = self._known[name] = self._made(name, where)
-            if not plugin.has_begun:
-                self._begin(plugin)
-            return plugin
-
-    def _where(self, name):
-        """-> (kind, "module:object" or None); what is known already from an entry point stays where it was."""
-        if name in self._given:
-            return "given", None
-        target = (self._configured() or {}).get(name)
-        if target is not None:
-            return "configured", target
-        if name == BUILT_IN:
-            return "built in", None
-        known = self._known.get(name)
-        if known is not None and known.where[0] == "entry point":
-            return known.where
-        target = self._offered().get(name)
-        if target is None:
-            raise _Unusable("nobody offers it")
-        return "entry point", target
-
-    def _offered(self):
-        if self._entry_points is None:
-            from .entrypoints import read
-            self._entry_points = read
-        return self._entry_points(GROUP)
-
-    def _made(self, name, where):
-        try:
-            if where[0] == "given":
-                return _Plugin(name, where, self._given[name])
-            if where[0] == "built in":
-                from .echo import Echo
-                return _Plugin(name, where, Echo)
-            return _Plugin(name, where, _imported(where[1]))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            raise _Unusable("it can't be loaded (%s %s)" % where if where[1] else "it can't be made") from error
-
-    def _begin(self, plugin):
-        try:
-            if plugin.begin is not None:
-                plugin.begin(self._server)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            raise _Unusable("its start failed") from error
-        with self._lock:
-            plugin.has_begun = not self._is_stopped
-            if plugin.has_begun:
-                self._begun.append(plugin)
-        if not plugin.has_begun:
-            _ended(plugin, 1.0)
-            raise _Unusable("the server has stopped meanwhile")
-
-    def _let_go(self, plugin):
-        """The settings name another one now."""
-        with self._lock:
-            del self._known[plugin.name]
-            has_begun = plugin in self._begun
-            if has_begun:
-                self._begun.remove(plugin)
-        if has_begun:
-            _ended(plugin, 5.0)
-
-    def _complain(self, name, error):
-        now = self._clock()
-        with self._lock:
-            last = self._told.get(name)
-            if last is not None and now - last < _SECONDS_BETWEEN_COMPLAINTS:
-                return
-            self._told[name] = now
-        log.error("the plugin %s can't be used, its mail waits: %s", name, error, exc_info=error.__cause__)
-
-
-def _imported(target):
-    """ "module:object", "module:object.attribute" or "module" -> what stands there."""
-    import importlib
-    module, _, path = target.partition(":")
-    found = importlib.import_module(module)
-    for attribute in path.split(".") if path else ():
-        found = getattr(found, attribute)
-    return found
-
-
-def _ended(plugin, seconds):
-    """Whether a plugin's `stop` came back in time.  It runs in a thread of its own, which is left behind where it did not."""
-    if plugin.end is None:
-        return True
-
-    def end():
-        try:
-            plugin.end()
-        except BaseException:
-            log.exception("the plugin %s failed at its stop", plugin.name)
-
-    thread = threading.Thread(target=end, name="phenmail-plugin-stop", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return not thread.is_alive()
+            if self._host is None and not self._is_stopped:
+                from .pluginhost import PluginHost
+                arguments, more = self._arguments
+                self._host = PluginHost(*arguments, **more)
+            return self._host

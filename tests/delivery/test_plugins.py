@@ -8,8 +8,8 @@ import types
 import pytest
 
 from phenmail_protocols.delivery import pluginmail
+from phenmail_protocols.delivery.answers import PluginRefused
 from phenmail_protocols.delivery.plugincalls import Calls
-from phenmail_protocols.delivery.plugins import PluginRefused
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.relay.model import Message, Recipient
 from tests.delivery.pluginhouse import BOB, LETTER, NOW, ROBOT, House
@@ -439,7 +439,8 @@ def test_a_stop_lets_go_of_those_who_wait(handing):
 
 
 def test_nothing_of_the_email_package_is_loaded_before_the_first_message():
-    code = ("import sys; import phenmail_protocols.delivery.plugins\n"
+    code = ("import sys; from phenmail_protocols.delivery.plugins import Plugins\n"
+            "plugins = Plugins({}, dict, None); plugins.start(); plugins.stop()\n"
             "print([name for name in sys.modules if name.startswith('email') or name.startswith('importlib.metadata')"
-            " or name.split('.')[-1] in ('plugincalls', 'pluginmail', 'echo', 'entrypoints')])")
+            " or name.split('.')[-1] in ('pluginhost', 'plugincalls', 'pluginmail', 'echo', 'entrypoints')])")
     assert subprocess.check_output([sys.executable, "-c", code]).strip() == b"[]"
