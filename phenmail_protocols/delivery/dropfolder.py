@@ -23,6 +23,7 @@ from ..accounts.directory import BrokenUser, Destination
 from ..accounts.userfiles import FILE, signature
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
+from ..mail.writing import printable
 from . import dropped, trace
 from .answers import Answer
 from .dropfiles import Opened, Unusable, state_of
@@ -115,11 +116,11 @@ class DropFolders:
             text = error.strerror if isinstance(error, OSError) else str(error)
             watch.pause(now)
             if text != watch.complaint:
-                log.warning("%s is not taken as a drop folder: %s", watch.path or folder, text)
+                log.warning("%s is not taken as a drop folder: %s", printable(watch.path or folder), text)
                 watch.complaint = text
         except Exception:
             watch.pause(now)
-            log.exception("%s: this drop folder could not be looked at", watch.path or folder)
+            log.exception("%s: this drop folder could not be looked at", printable(watch.path or folder))
 
     def _ask(self, watch, folder, now):
         """Where the user's drop folder is: from the settings, where these may have changed."""
@@ -200,24 +201,26 @@ class DropFolders:
         except OSError as error:
             return self._later(watch, key, entry, error.strerror, not entry.is_filed)
         except Exception:
-            log.exception("%s/%s: this file could not be filed", watch.path, _name(key))
+            log.exception("%s: this file could not be filed", _shown(watch, key))
             return self._later(watch, key, entry, "an error of the server", True)
         return True
 
     def _set_aside(self, watch, opened, key, entry, folder, why):
         try:
             place = opened.set_aside(key[0], key[1], entry.state)
+        except FileNotFoundError:
+            place = None
         except OSError as error:
             return self._later(watch, key, entry, "%s; and it can't be moved away: %s" % (why, error.strerror), False)
         watch.gone(key)
         if place is not None:
-            log.warning("%s/%s can't be filed and is %s now: %s", watch.path, _name(key), ascii(place), why)
+            log.warning("%s can't be filed and is %s now: %s", _shown(watch, key), printable(place), why)
             self._tell(folder, "the file %s in the drop folder can't be filed and is %s now: %s" % (os.path.join(*key), place, why))
         return True
 
     def _later(self, watch, key, entry, why, is_folders):
         wait = watch.later(key, entry, self._clock(), is_folders)
-        log.warning("%s/%s: %s, tried again in %d seconds: %s", watch.path, _name(key),
+        log.warning("%s: %s, tried again in %d seconds: %s", _shown(watch, key),
                     "filed but not removed" if entry.is_filed else "not filed", wait, why)
         return not is_folders
 
@@ -271,6 +274,6 @@ def _below(path, folder):
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _name(key):
-    """A file's name below the drop folder, for the log: it was chosen by others."""
-    return ascii(os.path.join(*key))[1:-1]
+def _shown(watch, key):
+    """A file's path for the log: its names were chosen by others."""
+    return printable(os.path.join(watch.path, *key))
