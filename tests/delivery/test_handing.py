@@ -313,10 +313,11 @@ def test_who_comes_round_again_is_refused(make, head, body):
     assert house.queued() == []
 
 
-@pytest.mark.parametrize("body", [b"X: y\r\n\r\nDelivered-To: one@example.org\r\n", b"Delivered-To: two@example.org\r\n\r\n",
-                                  b"X: a\r\n Delivered-To: one@example.org\r\n\r\n"])
-def test_who_does_not_come_round_is_not(make, body):
-    assert make(one=("forward", FAR)).hand("one", body=body)[0].code == 250
+@pytest.mark.parametrize("head, body", [
+    (b"", b"X: y\r\n\r\nDelivered-To: one@example.org\r\n"), (b"", b"Delivered-To: two@example.org\r\n\r\n"),
+    (b"", b"X: a\r\n Delivered-To: one@example.org\r\n\r\n"), (b"X: y\r\n\r", b"\nDelivered-To: one@example.org\r\n")])
+def test_who_does_not_come_round_is_not(make, head, body):
+    assert make(one=("forward", FAR)).hand("one", head=head, body=body)[0].code == 250
 
 
 def test_the_authors_signature_stays_valid(make):
