@@ -449,6 +449,39 @@ def _filters_test(root, options, user, file):
     return _show("\n".join(filtertest.text_lines(result)), True)
 
 
+def _authorize(root, options, user):
+    from phenmail_protocols.admin import authorize
+    asked = authorize.asked(root, user)
+    _print_whole(authorize.text_lines(asked))
+    if not asked.waiting:
+        return FAILED if asked.troubles else DONE
+    if not options.yes and not _says_yes("Authorize all of this? (yes or no) "):
+        print("phenmail: nothing was authorized", file=sys.stderr)
+        return FAILED
+    told, is_done = authorize.write(root, asked)
+    _print_whole(told)
+    return DONE if is_done and not asked.troubles else FAILED
+
+
+def _print_whole(lines):
+    """What the terminal has no character for is shown by its number."""
+    name = sys.stdout.encoding or "ascii"
+    for line in lines:
+        print(line.encode(name, "backslashreplace").decode(name))
+
+
+def _says_yes(question):
+    """Only where what was printed could be seen, and the answer is typed."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print("phenmail: no terminal to ask at; --yes authorizes unasked",
+              file=sys.stderr)
+        return False
+    try:
+        return input(question).strip().lower() == "yes"
+    except EOFError:
+        return False
+
+
 def _show(text, is_well):
     print(text.rstrip("\n"))
     return DONE if is_well else FAILED
@@ -461,6 +494,7 @@ WORDS = {  # word: (function, names of its arguments)
     "user passwd": (_user_passwd, ("ADDRESS",)),
     "user del": (_user_delete, ("ADDRESS",)), "user list": (_user_list, ()),
     "filters test": (_filters_test, ("USER", "FILE")),
+    "authorize": (_authorize, ("USER",)),
     "queue": (_queue, ()), "queue list": (_queue, ()),
     "queue show": (_queue_show, ("ID",)),
     "queue retry": (_queue_order("retry"), ("ID",)),

@@ -60,7 +60,7 @@ def add_user(root: Root, address: str, passphrase: Optional[str] = None,
     LockTimeout, OSError.
     """
     chosen = passphrases.generate() if passphrase is None else passphrases.check(passphrase)
-    with _lock(root):
+    with locked(root):
         settings = load_server(root)
         new = _parse(settings, address)
         _must_be_free(settings, new)
@@ -81,15 +81,24 @@ def set_passphrase(root: Root, address: str, passphrase: Optional[str] = None) -
     What else is in the user's file stays.  Raises as add_user.
     """
     chosen = passphrases.generate() if passphrase is None else passphrases.check(passphrase)
-    with _lock(root):
+    with locked(root):
         settings = load_server(root)
-        names = Names(settings.sender_domain, settings.domains)
-        found = names.find_login("%s@%s" % _parse(settings, address))
-        end = names.end(found) if found is not None else None
-        if end is None or end.action.kind != "mailbox":
+        folder = mail_folder(settings, address)
+        if folder is None:
             raise WordError("%s has no mailbox, so it has no passphrase" % address)
-        write_secrets(root, os.path.realpath(end.action.value), chosen)
+        write_secrets(root, folder, chosen)
     return chosen
+
+
+def mail_folder(settings: Settings, address: str) -> Optional[str]:
+    """The folder of the mailbox in which an address (or an alias) ends, links followed; None where there is none.
+
+    Without "@" it is the sender domain's.  Raises WordError for what is no address.
+    """
+    names = Names(settings.sender_domain, settings.domains)
+    found = names.find_login("%s@%s" % _parse(settings, address))
+    end = names.end(found) if found is not None else None
+    return os.path.realpath(end.action.value) if end is not None and end.action.kind == "mailbox" else None
 
 
 def list_users(root: Root) -> List[Listed]:
@@ -119,7 +128,7 @@ def delete_user(root: Root, address: str) -> str:
 
     An address to which aliases lead is not deleted.  Raises as add_user.
     """
-    with _lock(root):
+    with locked(root):
         settings = load_server(root)
         wanted = _parse(settings, address)
         found = Names(settings.sender_domain, settings.domains).find_login("%s@%s" % wanted)
@@ -142,13 +151,14 @@ def delete_user(root: Root, address: str) -> str:
 
 
 @contextlib.contextmanager
-def _lock(root: Root) -> Iterator[None]:
+def locked(root: Root) -> Iterator[None]:
+    """Words that write wait for each other here.  Raises WordError where there is no configuration, LockTimeout, OSError."""
     if not os.path.isfile(root.configuration):
         raise WordError("there is no %s yet: start the server once, or say init"
                         % root.configuration)
     path = os.path.join(root.mail_system, LOCK)
     with FileLock(path, PATIENCE):
-        _give(root, path)
+        give(root, path)
         yield
 
 
@@ -283,7 +293,7 @@ def _write(root: Root, path: str, text: str) -> None:
             if b"\r\n" in file.read():
                 data = data.replace(b"\n", b"\r\n")
     write_file(path, data)
-    _give(root, path)
+    give(root, path)
 
 
 def _make_folder(root: Root, folder: str) -> None:
@@ -293,10 +303,10 @@ def _make_folder(root: Root, folder: str) -> None:
         folder = os.path.dirname(folder)
     for each in reversed(made):
         os.mkdir(each, 0o700)
-        _give(root, each)
+        give(root, each)
 
 
-def _give(root: Root, path: str) -> None:
+def give(root: Root, path: str) -> None:
     """Let the root's owner own what we made: `sudo phenmail user add` beside a
     server that runs as another user must not lock it out."""
     if hasattr(os, "geteuid") and os.geteuid() == 0:

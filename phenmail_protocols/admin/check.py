@@ -2,8 +2,10 @@
 changing it, beside a running server or without one."""
 import importlib.util
 import os
+import stat
 from typing import NamedTuple
 
+from ..accounts import authorization
 from ..config import loader
 from ..config.problems import ConfigError
 from ..delivery import filters
@@ -12,6 +14,7 @@ from ..relay import policies, spool
 from ..relay.signing import Signer
 from ..store import errors
 from ..store.filestore import FileStore
+from . import authorize
 
 _PACKAGES = (
     ("jsoncomment", "jsoncomment", "configuration is read by the standard "
@@ -44,6 +47,7 @@ def check(root):
     _check_filters(report, settings.global_filters)
     _check_packages(report)
     _check_relay(report, settings)
+    _check_key(report, os.path.join(root.mail_system, authorization.FILE))
     folders = sorted({action.value for parts in settings.domains.values()
                       for action in parts.values()
                       if action.kind == "mailbox"})
@@ -51,6 +55,7 @@ def check(root):
     try:
         for folder in folders:
             _check_user(report, root, store, folder)
+            _check_authorizations(report, root, settings, folder)
     finally:
         store.close()
     return report
@@ -101,6 +106,28 @@ def _check_user(report, root, store, folder):
     except OSError as error:
         report.errors.append("%s: %s" % (error.filename, error.strerror))
     _check_mailboxes(report, store, name, folder)
+
+
+def _check_key(report, path):
+    """Who knows the key can write authorizations."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        report.errors.append("%s: this is no plain file, so nothing is authorized" % path)
+    elif status.st_mode & 0o077:
+        report.errors.append("%s: others can read or write this key: chmod 600" % path)
+
+
+def _check_authorizations(report, root, settings, folder):
+    try:
+        found = authorize.look(root, settings, authorization.Authorizations(root.mail_system), os.path.realpath(folder))
+    except (ConfigError, OSError):
+        return  # told as what is wrong with the file
+    report.warnings.extend("%s: %s (authorize %s)" % (each.place, authorize.EFFECTS[each.kind], each.identity)
+                           for each in found.waiting)
+    report.warnings.extend(found.troubles)
 
 
 def _check_filters(report, given):

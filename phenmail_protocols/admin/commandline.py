@@ -21,6 +21,9 @@ words:
   filters test USER FILE
                         what each filter of a user would do with the message in
                         a file, without doing it
+  authorize USER        show the external-MDA and the code filters of a user that
+                        the administrator has not authorized, and do so; it asks
+                        before, with --yes it doesn't
   queue [list]          what waits to be sent
   queue show ID         one message, what was said of it, and its header
   queue retry ID|all    try now
@@ -54,7 +57,7 @@ class Options:
 
     WITH_VALUE = ("root", "device", "ports_file", "domain", "user")
     SWITCHES = ("verbose", "admin", "all_cores", "check", "json", "bounce",
-                "version", "help")
+                "yes", "version", "help")
 
     def __init__(self, arguments):
         self.words = []

@@ -95,6 +95,36 @@ def test_filters_that_do_not_work_are_told_with_their_places(root, text, words):
     assert all(word in error for word in words)
 
 
+def test_what_waits_for_authorization_is_told(root):
+    folder = os.path.join(root.path, "alice", "mail")
+    user_file(root, '{"passphrase": "%s", "external-MDA": "/bin/cat"}' % ("0" * 64))
+    os.mkfifo(os.path.join(folder, "pipe.py"))
+    with open(os.path.join(folder, "filters.jcfg"), "w") as file:
+        file.write('{"filters": [\n{"type": "py", "code": "accept()"},\n{"type": "py", "code": "file:pipe.py"}]}')
+    before = sorted(os.listdir(root.mail_system))
+    report = check.check(root)
+    mda, code, pipe = report.warnings
+    assert mda.startswith("alice/mail/mail.jcfg: external-MDA is not authorized") and "authorize alice" in mda
+    assert code.startswith("alice/mail/filters.jcfg:2: this code is not authorized")
+    assert pipe.startswith("alice/mail/filters.jcfg:3: ") and "no regular file" in pipe
+    assert sorted(os.listdir(root.mail_system)) == before, "check changes nothing, it makes no key either"
+    configure(root, admin=["alice"])
+    assert check.check(root).warnings == [pipe]
+
+
+def test_a_key_that_others_know_is_told(root):
+    path = os.path.join(root.mail_system, "authorization.key")
+    with open(path, "wb") as file:
+        file.write(b"k" * 32)
+    os.chmod(path, 0o640)
+    assert any("authorization.key" in line and "chmod" in line for line in check.check(root).errors)
+    os.chmod(path, 0o600)
+    assert check.check(root).errors == []
+    os.rename(path, path + "-")
+    os.symlink(path + "-", path)
+    assert any("authorization.key" in line for line in check.check(root).errors)
+
+
 def test_the_servers_filters_are_looked_at_too(root):
     configure(root, **{"global-filters": [{"type": "match", "content": "a", "action": "accept:/etc"}]})
     assert any("the server's filter" in line and "mailbox" in line for line in check.check(root).errors)
