@@ -13,13 +13,18 @@ from typing import NamedTuple
 
 from . import __version__
 from .accounts import secrets
+from .accounts.authorization import Authorizations
 from .accounts.directory import Directory
 from .config import loader
 from .config.root import Root
 from .config.settings import listeners
+from .delivery.dropfolder import DropFolders
+from .delivery.plugins import Plugins
 from .delivery.router import Router
 from .delivery.screening import Screening
 from .delivery.sending import MailRefused, Sending
+from .delivery.wayback import WayBack
+from .disk.keyfile import kept_key
 from .disk.locks import FileLock, LockTimeout
 from .imap import handler as imap_handler
 from .imap.session import Server as ImapServer
@@ -33,6 +38,7 @@ from .smtp import handler as smtp_handler
 from .store.filestore import FileStore
 
 _SERVER_LOCK = "server.lock"
+_SRS_KEY = "srs.key"
 _DAY = 86400.0
 _PROTOCOLS = {
     "submissions": "submission", "imaps": "imap", "pop3s": "pop3"}
@@ -85,14 +91,17 @@ class MailServer:
         self.root = Root(root, device)
         self._given = settings
         self._users = dict(users or {})
-        self._plugins = dict(plugins or {})
+        self._given_plugins = dict(plugins or {})
+        self._authorizations = Authorizations(self.root.mail_system)
         self._lock = None
         self._listeners = []
         self._named = []
         self._stopping = threading.Event()
         self._keeper = None
         self.store = self.directory = self.router = self.relay = None
-        self._sending = self._screening = None
+        self._sending = self._screening = self._plugins = None
+        self._drop_folders = self._handing = self._judging = None
+        self._loading = threading.Lock()
         self.certificates = None
         self.no_certificate = ""  # why there is none
         # As at the start, whoever it runs as when it rereads its settings.
@@ -180,7 +189,11 @@ class MailServer:
         self._stopping.clear()
         for listener in self._listeners:
             listener.start()
+        if self._temporary is None:
+            self._srs_key()  # made at the first start
+        self._plugins.start()
         self.relay.start()
+        self._drop_folders.start()
         self._keeper = threading.Thread(
             target=self._keep_certificate, name="phenmail-keeper", daemon=True)
         self._keeper.start()
@@ -195,12 +208,7 @@ class MailServer:
         if left:
             _log.error("threads that did not end: %s", left)
         self._listeners, self._named = [], []
-        if self.relay is not None:
-            self.relay.stop(max(0.5, end - time.monotonic()))
-            self.relay = self._sending = None
-        if self._screening is not None:
-            self._screening.stop()
-            self._screening = None
+        self._stop_parts(end)
         if self.store is not None:
             self.store.close()
             self.store = None
@@ -211,6 +219,22 @@ class MailServer:
             self._lock.release()
             self._lock = None
         self._remove_temporary()
+
+    def _stop_parts(self, end):
+        """Those that bring mail first, those that they need last."""
+        with self._loading:
+            handing, judging = self._handing, self._judging
+        if handing is not None:
+            handing.interrupt()
+        left = [part for part in (
+            self._drop_folders, self.relay, self._plugins) if part is not None]
+        for part in left:
+            part.stop(max(0.5, end - time.monotonic()))
+        for part in (self._screening, judging):
+            if part is not None:
+                part.stop()
+        self.relay = self._sending = self._screening = self._plugins = None
+        self._drop_folders = self._handing = self._judging = None
 
     def _remove_temporary(self):
         if self._temporary is not None:
@@ -228,7 +252,8 @@ class MailServer:
                                 reversible=self._temporary is not None)
 
     def _directory(self):
-        return Directory(self.settings, self.root, reload=self._reloader())
+        return Directory(self.settings, self.root, reload=self._reloader(),
+                         authorizations=self._authorizations)
 
     def _build(self):
         limits = self.settings.limits
@@ -240,16 +265,49 @@ class MailServer:
             lambda *notice: self._sending.keep_notice(*notice),
             secrets.unobscure,
             # Tests start many of these: a key is made when mail leaves.
-            make_keys=self._temporary is None)
+            make_keys=self._temporary is None,
+            hand=self._courier)
         self._screening = Screening(
-            self.directory, None, lambda: self.router.host,
+            self.directory, self._authorizations, lambda: self.router.host,
             lambda *answer: self._sending.keep_notice(*answer))
         self.router = Router(
             self.directory, self.store, self.relay.queue, self.relay.signer,
-            screening=self._screening)
+            screening=self._screening,
+            resolve=WayBack(self.directory, self._srs_key).resolve)
         self.router.notify = self.relay.delivered
+        self.router.judge = lambda *message: self._judge().judge(*message)
         self._sending = Sending(self.router)
+        self._plugins = Plugins(
+            self._given_plugins, lambda: self.directory.settings.plugins, self)
+        self._drop_folders = DropFolders(self.directory, self.router)
         self._gate = Gate(limits.connections, limits.connections_per_address)
+
+    # What is loaded when it is needed
+
+    def _courier(self):
+        """For the relay: who hands mail to programs, plugins, addresses."""
+        with self._loading:
+            if self._handing is None:
+                from .delivery.agents import Agents
+                from .delivery.handing import Handing
+                self._handing = Handing(
+                    self.directory, self.router,
+                    Agents(lambda: self.directory.settings), self._plugins,
+                    self._srs_key)
+            if self._stopping.is_set():
+                self._handing.interrupt()
+            return self._handing.courier()
+
+    def _judge(self):
+        with self._loading:
+            if self._judging is None:
+                from .delivery.judging import Judge
+                self._judging = Judge(lambda: self.directory.settings,
+                                      lambda: self.router.host)
+            return self._judging
+
+    def _srs_key(self):
+        return kept_key(os.path.join(self.root.mail_system, _SRS_KEY))
 
     # Certificate
 

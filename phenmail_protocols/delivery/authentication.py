@@ -283,4 +283,4 @@ def _body(file, offset):
 
 
 def _wire(data):
-    return data.replace(b"\n", b"\r\n")
+    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")

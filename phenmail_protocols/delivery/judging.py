@@ -11,14 +11,13 @@ waits longer for its turn than a judgement may take is not judged.
 import json
 import logging
 import os
-import socket
 import sys
 import threading
 import time
 from collections import Counter
 from typing import NamedTuple
 
-from ..net.address import network
+from ..net.address import is_outside, network
 from . import codefilters, results, runas
 from .codeprocess import CannotStart, Gone, Process
 from .results import Result
@@ -78,7 +77,7 @@ class Judge:
         """One message -> Judgement; never raises.
 
         `peer`: the client's address as text; `helo`: what it calls itself, ""; `sender`: Address, None for <>; `path`: the staged
-        message with LF line ends, written to its end; `start`: where in it the message begins as it came (before are our own fields).
+        message with LF or CRLF line ends, written to its end; `start`: where in it the message begins as it came (before are our own fields).
         """
         host = self._host()
         try:
@@ -304,16 +303,3 @@ class _Process(Process):
 
     def _kill_stray(self, pid):
         """It has no children."""
-
-
-def is_outside(peer):
-    """Whether an address (text, as net.address has it) is of no private network and not of this machine."""
-    try:
-        octets = socket.inet_pton(socket.AF_INET6 if ":" in peer else socket.AF_INET, peer)
-    except (OSError, ValueError):
-        return False
-    if len(octets) == 16:
-        return octets[0] & 0xfe != 0xfc and octets[:2] < b"\xfe\x80" and octets[:15] != bytes(15)
-    first, second = octets[:2]
-    return not (first in (0, 10, 127) or (first, second) in ((192, 168), (169, 254)) or (first == 172 and 16 <= second < 32)
-                or (first == 100 and 64 <= second < 128))

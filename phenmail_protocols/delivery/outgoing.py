@@ -20,11 +20,12 @@ _SPOOL = ((spool.NoSpace, answers.NO_SPACE), (spool.SpoolError, answers.FAILED))
 class Outgoing:
     """`queue`: relay.spool.Spool; `signer`: relay.signing.Signer, or None: it leaves as it came; `identity`: str."""
 
-    __slots__ = ("answer", "_queue", "_signer", "_envelope", "_identity", "_recipients", "_arriving", "_header", "_hash",
+    __slots__ = ("answer", "head", "_queue", "_signer", "_envelope", "_identity", "_recipients", "_arriving", "_header", "_hash",
                  "_eight_bit")
 
     def __init__(self, queue, signer, envelope, identity):
         self.answer = None  # answers.Answer, the same for all
+        self.head = b""  # whole fields that are to stand before the message, once it is there
         self._queue = queue
         self._signer = signer
         self._envelope = envelope
@@ -73,6 +74,11 @@ class Outgoing:
         log.warning("%s: %r", self._identity, error)
         return answers.Refused(next(answer for kind, answer in _SPOOL if isinstance(error, kind)))
 
+    @property
+    def path(self):
+        """Where the message's octets can be read, once it is open; CRLF line ends."""
+        return self._arriving.path
+
     def prepare(self, _apart):
         """The message is whole: its octets are on the disk, but nobody sends it yet."""
         try:
@@ -82,10 +88,11 @@ class Outgoing:
 
     def commit(self, now):
         """Into the queue; `now`: epoch seconds.  Durable when it returns."""
-        envelope, head, signed_as = self._envelope, b"", ""
+        envelope, head, signed_as = self._envelope, self.head, ""
         if self._hash is not None:
-            head = self._signer.sign(self._header, self._hash.digest(), envelope.sender)
-            signed_as = self._signer.domain_for(self._header, envelope.sender) if head else ""
+            signature = self._signer.sign(self._header, self._hash.digest(), envelope.sender)
+            signed_as = self._signer.domain_for(self._header, envelope.sender) if signature else ""
+            head += signature
         message = Message(
             identity=self._identity, sender=envelope.sender,
             recipients=tuple(self._recipients),

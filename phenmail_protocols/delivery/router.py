@@ -35,6 +35,7 @@ import time
 from ..mail import headers
 from ..mail.address import ascii_domain
 from ..mail.envelope import Recipient
+from ..net.address import is_outside
 from ..relay.model import LOCAL, TO
 from ..store.errors import StoreError
 from . import answers, submission, trace
@@ -62,15 +63,19 @@ log = logging.getLogger("phenmail.delivery")
 class Router:
     """Knows where addresses end, and brings messages there.  Any thread may call it."""
 
-    def __init__(self, directory, store, queue=None, signer=None, clock=time.time, screening=None):
+    def __init__(self, directory, store, queue=None, signer=None, clock=time.time, screening=None, resolve=None):
         """`directory`: accounts.directory.Directory, whose settings are the ones in force; `store`:
         store.filestore.FileStore; `queue`: relay.spool.Spool, None where nothing can leave; `signer`:
-        relay.signing.Signer or None; `clock()` gives epoch seconds; `screening`: screening.Screening, None: nobody has filters."""
+        relay.signing.Signer or None; `clock()` gives epoch seconds; `screening`: screening.Screening, None: nobody has filters;
+        `resolve(Address)`: as Directory.resolve, which it is where None, for recipients."""
         self.directory = directory
         self.store = store
         self.queue = queue
         self.signer = signer
         self.screening = screening
+        self.judge = None  # judging.Judge.judge; None: nothing is judged
+        self.is_outside = is_outside  # whose mail is judged, by the address
+        self._resolve = directory.resolve if resolve is None else resolve
         self.notify = None  # relay.reports.Reporter.delivered; None: nobody is told of success
         self.stamp = trace.Stamp(clock)
         self._numbers = itertools.count(int.from_bytes(os.urandom(3), "big"))
@@ -101,7 +106,7 @@ class Router:
         `account`: the accounts.directory.Account of who is logged in, or None.  `own`: it is this server itself that
         sends, or the program that holds it; they may send anywhere.
         """
-        destination = self.directory.resolve(address)
+        destination = self._resolve(address)
         kind = destination.kind
         if kind == "mailbox":
             return destination
@@ -144,7 +149,8 @@ class Incoming:
     """One message on its way in.  One thread; ends with `finish` or `abort`."""
 
     __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_complete", "_keys", "_ends",
-                 "_mailboxes", "_outgoing", "_held", "_failure", "_opened", "_header", "_may_refuse", "_body_at")
+                 "_mailboxes", "_outgoing", "_held", "_failure", "_opened", "_header", "_may_refuse", "_body_at",
+                 "_is_judged", "_received", "_auth")
 
     def __init__(self, router, envelope, origin, destinations, submitter, may_refuse):
         self.size = 0  # octets of the message so far, as it came
@@ -159,6 +165,9 @@ class Incoming:
         self._header = b""
         self._body_at = 0  # where in the mailboxes' file it begins
         self._may_refuse = may_refuse
+        self._is_judged = _comes_from_outside(router, self._origin, submitter)
+        self._received = b""  # our field
+        self._auth = ""  # how it was judged, for filters
         self._failure = None  # Answer for all who have none yet
         name = self.identity.decode("ascii")
         self._mailboxes = Mailboxes(router.store, envelope.sender, name)
@@ -239,7 +248,8 @@ class Incoming:
         header = self._completed(header, lowered, date)
         recipients = self._envelope.recipients
         only = recipients[0].address if len(recipients) == 1 else None
-        header = trace.received(self._origin, self._router.host, self.identity, only, date) + header
+        self._received = trace.received(self._origin, self._router.host, self.identity, only, date)
+        header = self._received + header
         self._opened = True
         self._header = header
         for end in self._ends:
@@ -255,7 +265,10 @@ class Incoming:
             return submission.complete(header, self._envelope.sender, self.identity, self._router.host, date,
                                        None if self._submitter is None else self._may_write_as)
         if b"return-path:" in lowered:
-            return _without_return_path(header)
+            header = _without_return_path(header)
+        if self._is_judged and b"authentication-results" in lowered:
+            from .results import without_ours
+            header = without_ours(header, self._router.host)
         return header
 
     def _may_write_as(self, address):
@@ -287,6 +300,8 @@ class Incoming:
         mailboxes, outgoing, screening = self._mailboxes, self._outgoing, self._router.screening
         for end in self._ends:
             end.prepare(apart)
+        if self._is_judged:
+            self._judge()
         kept = Answer(250, "2.0.0", "Ok, kept as %s" % self.identity.decode("ascii"))
         if mailboxes:
             if screening is not None:
@@ -302,6 +317,25 @@ class Incoming:
         if self._router.notifies and any("SUCCESS" in each.notify for each in self._envelope.recipients):
             self._tell()
 
+    def _judge(self):
+        """Whether it is who it says (SPF, DKIM, DMARC), as a field on top and for filters.  Raises Refused, StoreError."""
+        mailboxes, outgoing, origin = self._mailboxes, self._outgoing, self._origin
+        if mailboxes:
+            mailboxes.staged.flush()
+            path, start = mailboxes.staged.path, mailboxes.start + len(self._received) - self._received.count(b"\n")
+        else:
+            path, start = outgoing.path, len(self._received)
+        judgement = self._router.judge(origin.peer, origin.helo, self._envelope.sender, path, start)
+        if judgement.reject:
+            raise Refused(Answer(550, "5.7.26", judgement.reason))
+        self._auth = judgement.auth
+        if outgoing:
+            outgoing.head = judgement.field
+        if mailboxes:
+            mailboxes.staged.insert(mailboxes.start, judgement.field)
+            self._body_at += len(judgement.field) - judgement.field.count(b"\n")
+        self._header = judgement.field + self._header
+
     def _refusal(self, apart):
         """Who can be told that a user's filter refuses the message, as Mailboxes.ask wants it."""
         if not self._may_refuse:
@@ -311,7 +345,8 @@ class Incoming:
     def _letter(self, address, tag):
         """The message as the filters of one recipient see it."""
         from .filters import Letter
-        return Letter(self._header, self._envelope.sender, address, tag, self.size, self._mailboxes.staged.path)
+        return Letter(self._header, self._envelope.sender, address, tag, self.size, self._mailboxes.staged.path,
+                      self._auth)
 
     def _send_on(self, onward):
         """Users' rules give the message to others, too: into the queue with it, for [(the user, the other one)]."""
@@ -355,6 +390,12 @@ class Incoming:
         log.info("%s: from=<%s> to=%s size=%d peer=%s with=%s%s", self.identity.decode(), self._envelope.sender or "",
                  ",".join(["<%s>=%d/%s" % (each.recipient, each.code, each.enhanced) for each in outcomes]), self.size,
                  origin.peer, origin.protocol, " user=%s" % origin.account if origin.account else "")
+
+
+def _comes_from_outside(router, origin, submitter):
+    """Whether a message is to be judged: the server in front of an LMTP server has done so."""
+    return (router.judge is not None and submitter is None and origin.protocol != "" and "LMTP" not in origin.protocol
+            and router.is_outside(origin.peer))
 
 
 def _header_end(data, start):

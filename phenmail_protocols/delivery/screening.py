@@ -14,12 +14,11 @@ _FILE = "filters.jcfg"
 
 
 class Screening:
-    """`directory`: accounts.directory.Directory; `leave`: codeleave.CodeLeave, which says what code may run, or None: none;
-    `host()`: this server's name; `send(envelope, chunks)`: brings an answer on its way; `clock()`: epoch seconds."""
+    """`directory`: accounts.directory.Directory; `authorizations`: accounts.authorization.Authorizations; `host()`: this server's name; `send(envelope, chunks)`: brings an answer on its way; `clock()`: epoch seconds."""
 
-    def __init__(self, directory, leave, host, send, clock=time.time):
+    def __init__(self, directory, authorizations, host, send, clock=time.time):
         self._directory = directory
-        self._leave = leave
+        self._authorizations = authorizations
         self._host = host
         self._send = send
         self._clock = clock
@@ -69,24 +68,26 @@ class Screening:
     def _run_code(self, rule, folder, letter):
         """As Rules.evaluate wants it."""
         from .codeanswer import failed
-        if self._leave is None:
-            return failed("code is not run here")
-        code, why = self._leave.code(rule, folder)
+        leave, code_filters = self._code_rooms()
+        code, why = leave.code(rule, folder)
         if code is None:
             return failed(why)
         status = os.stat(folder)
-        return self._code_filters().run(code, letter.path, letter, (status.st_uid, status.st_gid))
+        return code_filters.run(code, letter.path, letter, (status.st_uid, status.st_gid))
 
-    def _code_filters(self):
+    def _code_rooms(self):
+        """-> (codeleave.CodeLeave, codefilters.CodeFilters)."""
         with self._lock:
             rooms = self._rooms
             if rooms.code_filters is None:
                 from .codefilters import CodeFilters
-                settings = self._directory.settings
-                rooms.code_filters = CodeFilters(settings.python, settings.run_as)
+                from .codeleave import CodeLeave
+                directory = self._directory
+                rooms.leave = CodeLeave(directory.root, self._authorizations, lambda: directory.settings)
+                rooms.code_filters = CodeFilters(directory.settings.python, directory.settings.run_as)
                 if self._is_stopped:
                     rooms.code_filters.stop()
-            return rooms.code_filters
+            return rooms.leave, rooms.code_filters
 
     def _loaded(self):
         with self._lock:
@@ -113,4 +114,4 @@ class _Rooms:
         self.files = FilterFiles(root)
         self.user_log = UserLog(clock)
         self.answers = Answers(host, clock)
-        self.code_filters = None
+        self.leave = self.code_filters = None

@@ -26,3 +26,16 @@ def network(host):
         return socket.inet_pton(socket.AF_INET6, host)[:8]
     except OSError:
         return host
+
+
+def is_outside(host):
+    """Whether a normalised host is neither this machine nor of a private network (RFC 1918, 4193, 3927, 6598)."""
+    try:
+        octets = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    except (OSError, ValueError):
+        return False
+    if len(octets) == 16:
+        return octets[0] & 0xfe != 0xfc and octets[:2] < b"\xfe\x80" and octets[:15] != bytes(15)
+    first, second = octets[:2]
+    return not (first in (0, 10, 127) or (first, second) in ((192, 168), (169, 254)) or (first == 172 and 16 <= second < 32)
+                or (first == 100 and 64 <= second < 128))

@@ -64,9 +64,11 @@ class Relay:
 
     def stop(self, seconds=5.0):
         """End all threads within so many seconds; what was not sent stays queued."""
+        end = time.monotonic() + seconds
         self.signer.close(0)
         if not self.worker.stop(seconds):
             _log.error("sending did not end in time")
+        self.signer.close(max(0.5, end - time.monotonic()))
 
     @property
     def reporter(self):

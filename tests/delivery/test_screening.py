@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from phenmail_protocols.accounts.authorization import Authorizations
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.config.settings import UserSettings
 from phenmail_protocols.delivery.router import Router
@@ -20,7 +21,7 @@ from .test_router import MESSAGE, Failing, codes, deliver, envelope
 
 class Settings(test_router.Settings):
     python = run_as = None
-    global_filters = ()
+    global_filters = admin = ()
 
 
 class Directory(test_router.Directory):
@@ -49,7 +50,7 @@ class House:
         self.store = FileStore()
         self.queue = Spool(os.path.join(self.folder, "queue"))
         self.sent = []
-        self.screening = Screening(self.directory, None, lambda: "mx.example.org", lambda *answer: self.sent.append(answer))
+        self.screening = Screening(self.directory, Authorizations(self.folder), lambda: "mx.example.org", lambda *answer: self.sent.append(answer))
         self.router = Router(self.directory, self.store, self.queue, screening=self.screening)
 
     def filters(self, user, *filters):
