@@ -54,14 +54,15 @@ class _Plugin:
 
 
 class PluginHost:
-    """In: as for plugins.Plugins, whose methods these are.  `calls`: plugincalls.Calls; `clock()`: seconds."""
+    """In: as for plugins.Plugins, whose methods these are.  `most`: threads of the queue that plugins have at most, those that wait
+    for their turn included; or `calls`: plugincalls.Calls.  `clock()`: seconds."""
 
-    def __init__(self, given, configured, server, entry_points=None, calls=None, clock=time.monotonic):
+    def __init__(self, given, configured, server, entry_points=None, most=plugincalls.MOST, calls=None, clock=time.monotonic):
         self._given = dict(given)
         self._configured = configured
         self._server = server
         self._entry_points = entry_points
-        self._calls = calls or plugincalls.Calls()
+        self._calls = calls or plugincalls.Calls(most)
         self._clock = clock
         self._lock = threading.Lock()
         self._loading = {}  # a lock for each name: a plugin that does not come back from its start holds up no other
