@@ -1,13 +1,21 @@
 """MailServer inside another program: two of them, and nothing left after."""
 import email.message
+import gc
 import imaplib
+import logging
 import os
+import signal
 import smtplib
 import threading
 
 import pytest
 
 import phenmail
+
+ALICE = {"alice@example.org": "secret"}
+PLAIN = {
+    "smtp": {"host": "127.0.0.1", "port": 0}, "relay": False, "pop": False,
+    "imap": {"host": "127.0.0.1", "port": 0, "disable-ssl": True}}
 
 
 def ours():
@@ -108,6 +116,120 @@ def test_stop_tells_clients_goodbye():
     client = smtplib.SMTP("127.0.0.1", server.port("smtp"))
     server.stop()
     assert client.getreply()[0] == 421
+
+
+def everything():
+    """What a process has: its threads and its descriptors."""
+    gc.collect()
+    descriptors = sorted(os.listdir("/proc/self/fd")) if os.path.isdir(
+        "/proc/self/fd") else []
+    return threading.enumerate(), len(descriptors)
+
+
+def send(server, text):
+    with smtplib.SMTP("127.0.0.1", server.port("smtp")) as client:
+        client.sendmail("x@example.com", ["alice@example.org"], text)
+
+
+def in_a_thread(action):
+    """Run it in another thread, and raise here what it raised."""
+    raised = []
+
+    def run():
+        try:
+            action()
+        except BaseException as error:
+            raised.append(error)
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive(), "it hangs"
+    if raised:
+        raise raised[0]
+
+
+def test_threads_have_our_name_and_nothing_is_left():
+    with phenmail.MailServer(users=ALICE):
+        pass  # what is made once in a process is made now
+    before = everything()
+    with phenmail.MailServer(users=ALICE) as server:
+        client = smtplib.SMTP("127.0.0.1", server.port("smtp"))
+        client.noop()
+        server.send_mail(None, "alice@example.org", "Subject: one\n\n")
+        subjects(server)
+        new = set(threading.enumerate()) - set(before[0])
+        assert new and [thread.name for thread in new
+                        if not thread.name.startswith("phenmail-")] == []
+        assert all(thread.daemon for thread in new)
+        folder = server.root.path
+    client.close()
+    assert everything() == before
+    assert not os.path.exists(folder)
+
+
+def test_what_raises_inside_stops_it():
+    with pytest.raises(ZeroDivisionError):
+        with phenmail.MailServer(users=ALICE) as server:
+            1 / 0
+    assert ours() == [] and not os.path.exists(server.root.path)
+
+
+def test_neither_signals_nor_logging_are_touched():
+    def state():
+        ours = [logging.getLogger(name) for name in ("", "phenmail")]
+        return ([signal.getsignal(number) for number in
+                 (signal.SIGINT, signal.SIGTERM)],
+                [(log.level, list(log.handlers), log.propagate)
+                 for log in ours], logging.logThreads, os.getcwd())
+    before = state()
+    with phenmail.MailServer(users=ALICE) as server:
+        send(server, "Subject: one\r\n\r\n")
+        assert state() == before
+    assert state() == before
+
+
+def test_it_starts_and_stops_in_any_thread():
+    server = phenmail.MailServer(users=ALICE)
+    in_a_thread(server.start)
+    send(server, "Subject: one\r\n\r\n")
+    in_a_thread(server.stop)
+    assert ours() == []
+
+
+def test_started_twice_it_says_so_and_goes_on():
+    with phenmail.MailServer(users=ALICE) as server:
+        with pytest.raises(RuntimeError):
+            server.start()
+        send(server, "Subject: one\r\n\r\n")
+        assert subjects(server) == [b"Subject: one"]
+
+
+def test_two_servers_do_not_share_a_root(tmp_path):
+    options = dict(root=str(tmp_path / "r"), users=ALICE, settings=PLAIN)
+    with phenmail.MailServer(**options) as server:
+        with pytest.raises(phenmail.AlreadyRunning):
+            phenmail.MailServer(**options).start()
+        send(server, "Subject: one\r\n\r\n")
+        assert subjects(server) == [b"Subject: one"]
+
+
+def test_what_is_given_is_left_as_it_was():
+    settings, users = {"imap": False, "domains": {"example.org": {
+        "bob": ":alice"}}}, dict(ALICE)
+    with phenmail.MailServer(settings=settings, users=users) as server:
+        server.send_mail(None, "bob@example.org", "Subject: one\n\n")
+        assert [each.host for each in server.listening] == ["127.0.0.1"] * 5
+    assert settings == {"imap": False, "domains": {"example.org": {
+        "bob": ":alice"}}} and users == ALICE
+
+
+def test_send_mail_when_it_does_not_run():
+    server = phenmail.MailServer(users=ALICE)
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            server.send_mail(None, "alice@example.org", "Subject: one\n\n")
+        with server:
+            server.send_mail(None, "alice@example.org", "Subject: one\n\n")
 
 
 def test_public_names_are_there():
