@@ -1,5 +1,6 @@
 """Who gets what waits for users here: programs, plugins, other addresses; what their answers mean, and what a crash leaves."""
 import glob
+import inspect
 import io
 import os
 import subprocess
@@ -10,8 +11,9 @@ import tracemalloc
 import pytest
 
 from phenmail_protocols.accounts.directory import Destination
-from phenmail_protocols.delivery import handing as handing_module
+from phenmail_protocols.delivery.agents import Agents
 from phenmail_protocols.delivery.handing import Handing
+from phenmail_protocols.delivery.plugins import Plugins
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.trace import Origin
 from phenmail_protocols.delivery.wayback import WayBack
@@ -158,6 +160,11 @@ def test_a_plugin_gets_its_parameters(make):
     assert house.hand("tickets+a", "echo") == (TAKEN, TAKEN)
     assert house.plugins.calls == [("ticket", BODY, Address("tickets+a", "example.org"), "queue=7 to all", "a"),
                                    ("mail", BODY, Address("echo", "example.org"), "", None)]
+
+
+@pytest.mark.parametrize("real, made_up", [(Agents.run, Taker.run), (Plugins.hand, Taker.hand), (Agents.interrupt, Taker.interrupt)])
+def test_the_takers_here_are_called_like_the_real_ones(real, made_up):
+    assert list(inspect.signature(real).parameters) == list(inspect.signature(made_up).parameters)
 
 
 @pytest.mark.parametrize("answer, expected", [(TAKEN, TAKEN), (LATER, LATER), (NEVER, NEVER), (OSError("broken"), 451)])
@@ -325,7 +332,8 @@ def test_the_authors_signature_stays_valid(make):
     from tests.relay import keys
     message = b"From: stranger@else.example\r\nTo: one@example.org\r\nSubject: x\r\nReturn-Path: <a@b.example>\r\n\r\nhello  \xff\r\n\r\n"
     for canonical in ((b"simple", b"simple"), (b"relaxed", b"relaxed")):
-        signature = dkim.sign(message, b"all", b"else.example", keys.RSA, canonicalize=canonical, include_headers=[b"from", b"to", b"subject"])
+        signature = dkim.sign(message, b"all", b"else.example", keys.RSA, canonicalize=canonical,
+                              include_headers=[b"from", b"to", b"subject"])
         house = make(one=("forward", FAR))
         house.hand("one", body=signature + message)
         octets = house.queued()[-1][1]
@@ -346,6 +354,7 @@ def public(pem):
 
 def test_a_large_message_streams(make):
     house = make(one=("forward", FAR))
+
     class Large(io.RawIOBase):
         """A header, and 10 MB after it."""
         at = 0
@@ -422,8 +431,8 @@ def test_addresses_that_lead_nowhere_are_like_any_other(make, caplog):
     assert resolve(right)[::4] == ("forward", "stranger@else.example")
     swapped = right.local.swapcase()
     assert resolve(right._replace(local=swapped)).kind == "forward", "servers on the way may change case"
-    for local in (right.local.replace("stranger", "victim"), right.local[:-1], right.local.replace("else.example", "else2.example"), "SRS0=", "SRS0=a=b",
-                  "SRS0=a=b=c=d", srs.forward(STRANGER, "example.org", b"other", NOW).local,
+    for local in (right.local.replace("stranger", "victim"), right.local[:-1], right.local.replace("else.example", "else2.example"),
+                  "SRS0=", "SRS0=a=b", "SRS0=a=b=c=d", srs.forward(STRANGER, "example.org", b"other", NOW).local,
                   srs.forward(STRANGER, "example.org", KEY, NOW - 40 * 86400).local):
         assert resolve(Address(local, "example.org")).kind == "unknown", local
     assert resolve(right._replace(domain="else.example")).kind == "remote"

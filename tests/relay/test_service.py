@@ -120,7 +120,7 @@ def test_programs_that_hang_hold_up_neither_others_nor_what_leaves(make):
     add(relay, "2.2", Recipient(Address("good", "example.org"), via="local"))
     assert elsewhere.wait(DEADLINE) and left.wait(DEADLINE)
     assert not entered.acquire(timeout=0), "no more of them than that"
-    relay.stop()
+    assert relay.worker.stop(1.0)
     assert len(relay.queue.identities()) == 20
     assert all(each.attempts == 0 for message in relay.queue.messages() for each in message.recipients), "what a stop cuts short never was"
 
