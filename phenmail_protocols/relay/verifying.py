@@ -74,7 +74,10 @@ def verify(header, body, ask):
         message = dkim.DKIM(header, minkey=RSA_BITS)
     except (dkim.DKIMException, IndexError):
         return [Verified("neutral", "header not readable")]
-    signatures = [_Signature(dkim, message, index) for index in range(min(found, MOST_SIGNATURES))]
+    values = [value for name, value in message.headers if name.lower() == b"dkim-signature"]
+    if len(values) != found:
+        return [Verified("neutral", "header not readable")]
+    signatures = [_Signature(dkim, message, *each) for each in enumerate(values[:MOST_SIGNATURES])]
     hashes = {each.body: each.new_hash() for each in signatures if each.body}
     if hashes:
         for chunk in body:
@@ -89,17 +92,16 @@ def verify(header, body, ask):
 class _Signature:
     """One of them.  `body`: (canonicalization, length or None) of the hash that it needs, None where it is judged already."""
 
-    def __init__(self, dkim, message, index):
+    def __init__(self, dkim, message, index, value):
         self._dkim, self._message, self._index = dkim, message, index
         self._tags, self.body, self._outcome = {}, None, ("", "")
         try:
-            self.body = self._read()
+            self.body = self._read(value)
         except _Verdict as verdict:
             self._outcome = verdict.args
 
-    def _read(self):
+    def _read(self, value):
         """The header's part -> `body`. Raises _Verdict."""
-        value = [value for name, value in self._message.headers if name.lower() == b"dkim-signature"][self._index]
         if len(value) > SIGNATURE_OCTETS or _BLANKS.search(value):
             raise _Verdict("policy", "signature too long")
         self._message.signature_fields = {}
