@@ -60,9 +60,13 @@ def _is_address(name):
 
 
 def _ascii_host(name):
+    host = name.rstrip(".").lower()
     try:
-        host = name.rstrip(".").encode("idna").decode("ascii").lower()
+        if any(character > "\x7f" for character in host):  # the codec is half a megabyte
+            host = host.encode("idna").decode("ascii").lower()
     except UnicodeError:
+        return None
+    if not all(0 < len(label) < 64 for label in host.split(".")):
         return None
     return host if host and all(character.isalnum() or character in "-._" for character in host) else None
 
