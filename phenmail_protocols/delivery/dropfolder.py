@@ -63,8 +63,9 @@ class DropFolders:
         if not {os.open, os.stat, os.unlink, os.mkdir, os.rename} <= os.supports_dir_fd:
             log.error("drop folders are not looked at: this system can't open files relative to a folder")
             return
-        self._thread = threading.Thread(target=self._run, name="phenmail-delivery", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="phenmail-delivery", daemon=True)
+        thread.start()
+        self._thread = thread  # one that was not started can't be waited for
 
     def stop(self, seconds=5.0):
         """End the thread, waiting at most so long; a message that is not filed yet stays in its folder."""
@@ -234,13 +235,10 @@ class DropFolders:
 
     def _file(self, opened, key, state, folder, addresses):
         """Bring a file to the router -> the Answer, or None where it is another file by now.  Raises Unusable, OSError."""
-        file = opened.open(key[0], key[1], state)
-        if file is None:
-            return None
-        with file:
-            limit = self._directory.settings.limits.message_size
-            if state.size > limit:
-                return TOO_LARGE
+        limit = self._directory.settings.limits.message_size
+        if state.size > limit:
+            return TOO_LARGE
+        with opened.open(*key) as file:
             pieces = dropped.wire(file)
             beginning = next(pieces, b"")
             own = self._own(addresses)
