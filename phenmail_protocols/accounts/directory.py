@@ -166,7 +166,7 @@ class Directory:
             # Who owns the folder could else have a link there, and run commands as somebody else.
             if self.root.identity_named(folder) == local and os.path.isdir(folder):
                 return folder
-        return self.root.mail_system
+        return os.path.realpath(self.root.mail_system)
 
     def _may_use(self, state: "_State", folder: str, user: UserSettings) -> bool:
         """Whether a user's `external-MDA` is used; the log says once for each change of it that it is not."""

@@ -22,12 +22,12 @@ What a command can count on (CONFIG.md, Actions; the words are those of Postfix'
 import logging
 import os
 import re
-import stat
 import sys
 import threading
 import time
 from typing import NamedTuple
 
+from ..disk import beneath
 from ..relay.model import Reply
 from . import trace
 from .runas import NoUser, user_for
@@ -185,12 +185,11 @@ def as_word(address):
 
 
 def _status(folder):
-    """Of a real folder: a link is whoever's it leads to."""
+    """Of a real folder, else None: a link, on the way too, is whoever's it leads to."""
     try:
-        status = os.lstat(folder)
+        return beneath.folder_status(folder)
     except OSError:
         return None
-    return status if stat.S_ISDIR(status.st_mode) else None
 
 
 def _start_of(folder, owner):

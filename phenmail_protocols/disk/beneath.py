@@ -12,6 +12,7 @@ _STEPS = os.open in getattr(os, "supports_dir_fd", ()) and hasattr(os, "O_NOFOLL
 _FILE = (os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
          | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0))
 _FOLDER = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_PASSED = _FOLDER | getattr(os, "O_PATH", 0)  # one may pass through what one may not read
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -53,6 +54,27 @@ def replace(folder, path, data, like):
             parent.remove(temporary)
             raise
         parent.sync()
+
+
+def folder_status(path):
+    """The os.stat_result of the folder ``path``: absolute, and no link on the way from the top.
+
+    For who asks whose a folder is, and does things as that user then. Raises OSError where there is a link, or no folder.
+    """
+    if not _STEPS:
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            raise _error(errno.ENOTDIR, "no folder", path)
+        return status
+    descriptor = os.open(os.sep, _PASSED)
+    try:
+        for step in filter(None, path.split(os.sep)):
+            below = os.open(step, _PASSED, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _content(descriptor, most):

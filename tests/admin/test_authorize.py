@@ -16,6 +16,7 @@ from phenmail_protocols.config import loader
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.delivery.codeleave import CodeLeave
+from phenmail_protocols.delivery.filterfiles import FilterFiles
 from phenmail_protocols.mail.address import Address
 
 PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "phenmail.py")
@@ -106,6 +107,25 @@ def test_what_waits_is_shown_and_then_holds(house, user):
     assert (house.end(), house.codes()) == ("agent", ["accept('a')\n", "reject('no')\n"])
     assert house.asked(user).waiting == ()
     assert authorize.text_lines(house.asked(user)) == ["nothing waits for authorization"]
+
+
+def test_a_running_server_notices(house):
+    """Also the key, which was not there when it began."""
+    house.whole()
+    directory = Directory(house.settings(), house.root, authorizations=Authorizations(house.root.mail_system))
+    leave = CodeLeave(house.root, Authorizations(house.root.mail_system), house.settings)
+    files = FilterFiles(house.root)
+
+    def now():
+        rules, _ = files.rules(directory.user_settings(house.at("alice")), house.at("alice"), ())
+        return (directory.resolve(Address("alice", "example.org")).kind,
+                [leave.code(rule, house.at("alice")).code for rule in rules.filters[1:]])
+    assert now() == ("mailbox", [None, None])
+    authorize.write(house.root, house.asked())
+    assert now() == ("agent", ["accept('a')\n", "reject('no')\n"])
+    house.write("reject('yes')\n", "alice", "filter.py")
+    house.write(MAIL.replace("procmail", "maildrop"), "alice", "mail.jcfg")
+    assert now() == ("mailbox", ["accept('a')\n", None])
 
 
 def test_nothing_else_in_the_files_changes(house):

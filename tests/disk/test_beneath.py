@@ -97,6 +97,19 @@ def test_nothing_is_written_through_a_link(house):
     assert os.listdir(at(house, "bob", "mail")) == ["mine"]
 
 
+def test_whose_a_folder_is_goes_by_no_link(house):
+    path = at(house, "alice", "mail")
+    assert beneath.folder_status(path)[:2] == os.stat(path)[:2]
+    assert beneath.folder_status("/")[:2] == os.stat("/")[:2]
+    os.symlink("bob", at(house, "carol"))
+    os.symlink(at(house, "bob", "mail"), at(house, "alice", "link"))
+    for parts in (("carol", "mail"), ("alice", "link"), ("alice", "mail", "mine"), ("alice", "gone")):
+        before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+        with pytest.raises(OSError):
+            beneath.folder_status(at(house, *parts))
+        assert not before or len(os.listdir("/proc/self/fd")) == before
+
+
 def test_what_fails_leaves_the_old_file_and_nothing_beside_it(house, monkeypatch):
     path = at(house, "alice", "mail", "mine")
     _, status = beneath.read(at(house, "alice"), path, 100)
