@@ -23,17 +23,6 @@ from .test_handing import KEY, STRANGER, TAKEN, Taker
 DEADLINE = 20.0
 
 
-class Finding:
-    """The directory as the router asks it."""
-
-    def __init__(self, directory):
-        self._directory = directory
-        self.resolve = WayBack(directory, lambda: KEY).resolve
-
-    def __getattr__(self, name):
-        return getattr(self._directory, name)
-
-
 class House:
     """`behaviour`: {domain: what its server answers}.  `sent`: [(sender, recipient, octets)] of what left."""
 
@@ -45,14 +34,14 @@ class House:
             "limits": {"disk-reserve": 0}}, Root(str(folder)))
         self.root = Root(str(folder))
         self.root.create()
-        self.directory = Finding(Directory(settings, self.root))
+        self.directory = Directory(settings, self.root)
         self.store, self.agents, self.behaviour = FileStore(), Taker(), {}
         self.sent, self.tried, self._lock = [], 0, threading.Lock()
         self.relay = Relay(lambda: settings, str(folder), frozenset, lambda *notice: Sending(self.router).keep_notice(*notice), None,
                            make_keys=False, hand=self._hand)
         courier_for = self.relay.worker._courier_for
         self.relay.worker._courier_for = lambda name: courier_for(name) if name.startswith("local:") else self
-        self.router = Router(self.directory, self.store, self.relay.queue)
+        self.router = Router(self.directory, self.store, self.relay.queue, resolve=WayBack(self.directory, lambda: KEY).resolve)
         self.router.notify = self.relay.delivered
         self.handing = Handing(self.directory, self.router, self.agents, Taker(), lambda: KEY)
         self.relay.start()
