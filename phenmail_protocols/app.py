@@ -223,9 +223,7 @@ class MailServer:
     def _stop_parts(self, end):
         """Those that bring mail first, those that they need last."""
         with self._loading:
-            handing, judging = self._handing, self._judging
-        if handing is not None:
-            handing.interrupt()
+            judging = self._judging
         left = [part for part in (
             self._drop_folders, self.relay, self._plugins) if part is not None]
         for part in left:
@@ -294,8 +292,6 @@ class MailServer:
                     self.directory, self.router,
                     Agents(lambda: self.directory.settings), self._plugins,
                     self._srs_key)
-            if self._stopping.is_set():
-                self._handing.interrupt()
             return self._handing.courier()
 
     def _judge(self):
