@@ -122,6 +122,18 @@ def test_a_service_more(make):
     assert len(mail.messages()) == 1 and mail.address("fax") is None
 
 
+def test_a_callable_that_takes_mail_and_sends(make):
+    taken = []
+
+    def take(message, origin, parameters):
+        taken.append((message["Subject"], parameters))
+        mail.server.send_mail("bot@example.org", "alice@example.org", "Subject: taken\n\n")
+    mail = make(settings={"domains": {"example.org": {"bot": ".taker of it"}}}, plugins={"taker": take})
+    send(mail, to="bot@example.org")
+    assert subjects(mail.wait_for(1)) == ["taken"]
+    assert taken == [("one", "of it")]
+
+
 def test_wait_for_ends_when_it_is_there_and_when_the_time_is_over(mail):
     mail.deliver("Subject: early\n\n")
     with pytest.raises(AssertionError, match="2 messages were expected within 0.02 s, there are 1: 'early'"):
