@@ -26,12 +26,13 @@ def test_every_message_is_read_or_told(content, smtputf8):
         message, origin = parsed(content, smtputf8=smtputf8)
     except Unreadable:
         return
-    assert origin.sender == "bob@example.net" and str(message.get("Delivered-To")) == "robot@example.org"
+    assert origin.sender == "bob@example.net" and str(message.get("Delivered-To")).startswith("robot@example.org")
 
 
 @pytest.mark.parametrize("content", [
     b"\r\n" * 1000002, b"".join([b"Content-Type: multipart/mixed; boundary=%d\r\n\r\n--%d\r\n" % (n, n) for n in range(2000)]),
-    b"Content-Type: multipart/mixed; boundary=b\r\n" + b"X: multipart/\r\n" * 100 + b"\r\n" + b"\r\n" * 900000])
+    b"Content-Type: multipart/mixed; boundary=b\r\n" + b"X: multipart/\r\n" * 100 + b"\r\n" + b"\r\n" * 900000],
+    ids=["lines", "depth", "both"])
 def test_what_costs_too_much_is_told_soon(content):
     begun = time.monotonic()
     with pytest.raises(Unreadable):

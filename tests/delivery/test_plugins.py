@@ -148,7 +148,7 @@ def test_a_large_message_is_refused_unless_the_plugin_takes_it():
 
 @pytest.mark.parametrize("content", [
     b"\r\n" + b"\r\n" * 1000001,
-    b"".join([b"Content-Type: multipart/mixed; boundary=%d\r\n\r\n--%d\r\n" % (n, n) for n in range(3000)])])
+    b"".join([b"Content-Type: multipart/mixed; boundary=%d\r\n\r\n--%d\r\n" % (n, n) for n in range(3000)])], ids=["lines", "depth"])
 def test_what_would_cost_the_parser_too_much_is_returned(content, caplog):
     it = Taking()
     assert codes(House({"it": it}).hand(content=content)) == (554, "5.6.0") and it.calls == []
