@@ -99,7 +99,7 @@ class Authentication:
     # -- a case
 
     def judge(self, case, file):
-        """A Case and a descriptor of the staged message (LF line ends) -> Opinion. Raises OSError of that file."""
+        """A Case and a descriptor of the staged message (LF line ends or wire form) -> Opinion. Raises OSError of that file."""
         begun = time.monotonic()
         header, body, large = _message(file, case.start)
         # A question may take all of its own time, so none begins later than that.
@@ -270,17 +270,18 @@ def _message(file, start):
     size = os.fstat(file).st_size - start
     data = os.pread(file, _HEADER_OCTETS, start)
     header, offset = headers.split_header(data)
-    return _wire(header), _body(file, start + offset), size > MESSAGE_OCTETS
+    wire = data[:data.find(b"\n") + 1].endswith(b"\r\n")  # no line of a message that came over SMTP has a CR of its own
+    return _in_wire_form(header, wire), _body(file, start + offset, wire), size > MESSAGE_OCTETS
 
 
-def _body(file, offset):
+def _body(file, offset, wire):
     while True:
         data = os.pread(file, _PIECE, offset)
         if not data:
             return
         offset += len(data)
-        yield _wire(data)
+        yield _in_wire_form(data, wire)
 
 
-def _wire(data):
-    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+def _in_wire_form(data, wire):
+    return data if wire else data.replace(b"\n", b"\r\n")

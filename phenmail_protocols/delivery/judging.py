@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from ..net.address import is_outside, network
+from ..net.address import network
 from . import codefilters, results, runas
 from .codeprocess import CannotStart, Gone, Process
 from .results import Result
@@ -53,17 +53,16 @@ class Judge:
     """`settings()`: the config.settings.Settings in force; `host()`: our authserv-id (str, A-labels).
 
     `python`: the interpreter, by default settings.python or this one; `seconds`: for one judgement; `idle`: seconds after which the
-    process is ended; `outside(peer)`: whose mail is judged.  Starts nothing before the first `judge`.  Thread-safe.
+    process is ended.  Starts nothing before the first `judge`.  Thread-safe.
     """
 
-    def __init__(self, settings, host, python=None, clock=time.monotonic, seconds=10.0, idle=60.0, outside=None):
+    def __init__(self, settings, host, python=None, clock=time.monotonic, seconds=10.0, idle=60.0):
         self._settings = settings
         self._host = host
         self._python = python
         self._clock = clock
         self._seconds = seconds
         self._idle = idle
-        self.is_outside = outside or is_outside
         self._turns = threading.Condition()  # of the next
         self._judging = Counter()  # network of a peer -> its messages
         self._lock = threading.Lock()  # of all below
@@ -77,7 +76,8 @@ class Judge:
         """One message -> Judgement; never raises.
 
         `peer`: the client's address as text; `helo`: what it calls itself, ""; `sender`: Address, None for <>; `path`: the staged
-        message with LF or CRLF line ends, written to its end; `start`: where in it the message begins as it came (before are our own fields).
+        message with LF line ends, or all in wire form, written to its end; `start`: where in it the message begins as it came
+        (before are our own fields).
         """
         host = self._host()
         try:

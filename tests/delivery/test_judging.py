@@ -12,8 +12,9 @@ import pytest
 
 from phenmail_protocols.config.settings import Inbound, Relay, Resolver
 from phenmail_protocols.delivery import codeprocess, judging
-from phenmail_protocols.delivery.judging import Judge, is_outside
+from phenmail_protocols.delivery.judging import Judge
 from phenmail_protocols.mail.address import Address
+from phenmail_protocols.net.address import is_outside
 from phenmail_protocols.relay import signingkeys
 from phenmail_protocols.relay.signing import BodyHash, Signer
 
@@ -78,12 +79,13 @@ class House:
         self.judge.stop()
         self.server.__exit__()
 
-    def judged(self, message, ip=IP, sender="alice@example.org", helo="mail.example.org", own=b""):
+    def judged(self, message, ip=IP, sender="alice@example.org", helo="mail.example.org", own=b"", line_end=b"\n"):
         path = os.path.join(self.folder, "%d" % threading.get_ident())
+        own, message = (octets.replace(b"\r\n", line_end) for octets in (own, message))
         with open(path, "wb") as file:
-            file.write((own + message).replace(b"\r\n", b"\n"))
+            file.write(own + message)
         os.chmod(path, 0o600)  # nobody else can open it
-        return self.judge.judge(ip, helo, Address.parse(sender) if sender else None, path, len(own.replace(b"\r\n", b"\n")))
+        return self.judge.judge(ip, helo, Address.parse(sender) if sender else None, path, len(own))
 
     def auth(self, *arguments, **options):
         return self.judged(*arguments, **options).auth
@@ -161,9 +163,14 @@ def test_dkim(house):
     assert house.auth(message.replace(b"\xc3\xa9", b"\xc3\xa8"), ip=OTHER) == "spf=softfail dkim=fail dmarc=fail"
 
 
-def test_what_stands_before_the_message_is_ours(house):
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"], ids=["staged", "queued"])
+def test_what_stands_before_the_message_is_ours(house, line_end):
     added = b"Return-Path: <alice@example.org>\r\nDelivered-To: b@example.net\r\nFrom: us\r\n"
-    assert house.auth(signed(letter()), own=added) == "spf=pass dkim=pass dmarc=pass"
+    message = signed(letter(body=b"a" + b"\r\n" * 100000 + b"b\r\n"))  # a piece ends between CR and LF
+    assert house.auth(message, own=added, line_end=line_end) == "spf=pass dkim=pass dmarc=pass"
+    assert house.auth(message.replace(b"a\r\n", b"aa\r\n", 1), line_end=line_end) == "spf=pass dkim=fail dmarc=pass"
+    message = signed(letter(body=b"aa" + b"\r\n" * 100000 + b"b\r\n"))
+    assert house.auth(message, own=added, line_end=line_end) == "spf=pass dkim=pass dmarc=pass"
 
 
 def test_signed_by_us(house, tmp_path):
