@@ -115,24 +115,20 @@ class Opened:
         """What lies under a name, links not followed -> os.stat_result."""
         return os.stat(name, dir_fd=self._folders[part], follow_symlinks=False)
 
-    def open(self, part, name, state):
-        """A file for reading -> binary file without a buffer, or None where its state is another by now.  Raises Unusable."""
+    def open(self, part, name):
+        """A file for reading -> binary file without a buffer.  Raises Unusable."""
         self._check(self.status(part, name))
         try:
             descriptor = os.open(name, _FILE, dir_fd=self._folders[part])
         except PermissionError:
             raise Unusable("the server has no right to read it") from None
-        file = os.fdopen(descriptor, "rb", 0)
         try:
-            status = os.fstat(descriptor)
-            self._check(status)
-            if state_of(status) == state:
-                opened, file = file, None
-                return opened
-        finally:
-            if file is not None:
-                file.close()
-        return None
+            # Meanwhile the name may have become another's.
+            self._check(os.fstat(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return os.fdopen(descriptor, "rb", 0)
 
     def _check(self, status):
         """Raise Unusable for what is no message of this folder's owner."""

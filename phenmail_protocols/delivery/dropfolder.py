@@ -146,8 +146,9 @@ class DropFolders:
         """-> dropfiles.Opened.  Raises _Refused, OSError."""
         root = self._directory.root
         base, real = os.path.realpath(root.path), os.path.realpath(path)
-        owner = root.identity_of(folder)
-        if owner is None or root.identity_of(real) != owner:
+        # A mail folder is the user's whose name is in its path, whatever has been put into its place since.
+        owner = root.identity_named(folder)
+        if owner is None or root.identity_named(real) != owner:
             raise _Refused("it does not lie in the folder of its owner")
         self._check_place(real, folders)
         return Opened(base, os.path.relpath(real, base))

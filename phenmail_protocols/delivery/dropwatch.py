@@ -93,7 +93,7 @@ class Watch:
             if can_be_taken:
                 found.append((key, entries[key]))
         self._entries = entries
-        self._stamps = before if room >= 0 and all(now - stamp[2] / 1e9 > GRAIN for stamp in before) else None
+        self._stamps = before if all(now - stamp[2] / 1e9 > GRAIN for stamp in before) else None
         found.sort(key=lambda each: (each[1].attempts, each[1].state.mtime, each[0]))
         return found
 

@@ -224,9 +224,10 @@ def test_a_file_that_changes_is_not_taken(house):
 def test_an_old_file_that_grows_beside_a_clock_that_is_wrong(house):
     path = house.drop()
     os.utime(path, (1, 1))
+    house.pass_by(1e6)
     house.drops.look()
     assert house.inbox() == [], "one look proves nothing"
-    house.time -= 1e6
+    house.time -= 2e6
     house.look()
     assert len(house.inbox()) == 1
 
@@ -241,6 +242,7 @@ def test_a_file_that_changes_while_it_is_read_comes_again(house, monkeypatch):
             file.write(b"more\n")
         return begin(*arguments, **options)
     monkeypatch.setattr(house.router, "begin", write_and_begin)
+    house.pass_by(100)
     house.look()
     assert house.inbox() == [] and house.left() == ["one"]
     house.look()
@@ -262,6 +264,7 @@ def test_a_file_that_is_written_over_before_its_removal_stays(house, monkeypatch
                 file.write(b"more\n")
         return remove(self, *arguments)
     monkeypatch.setattr(dropfiles.Opened, "remove", write_and_remove)
+    house.pass_by(100)
     house.look()
     assert len(house.inbox()) == 1 and "one" in house.left()
     house.look()
@@ -332,7 +335,10 @@ def test_too_large(tmp_path):
         house.drop("fits", b"A: b\n\n" + b"x" * 60000)
         house.drop("file", b"A: b\n\n" + b"x" * 70000)
         house.drop("wire", b"A: b\n\n" + b"\n" * 60000)
+        begun, begin = [], house.router.begin
+        house.router.begin = lambda *arguments, **options: begun.append(arguments) or begin(*arguments, **options)
         house.look()
+        assert len(begun) == 2, "what is too large by itself is not read"
         assert house.left("alice", "failed") == ["file", "wire"] and len(house.inbox()) == 1
         assert os.listdir(house.path("alice", "tmp")) == []
     finally:
@@ -370,8 +376,9 @@ def test_what_is_no_file(house, tmp_path):
     assert house.left() == ["failed"] and house.inbox() == [] and secret.read_bytes() == MESSAGE
 
 
-def test_a_link_that_takes_the_place_of_a_file(house, tmp_path, monkeypatch):
-    """Between the look and the opening: what is opened is not what the link names."""
+@pytest.mark.parametrize("make", [lambda path, secret: os.symlink(secret, path), lambda path, _: os.mkfifo(path)])
+def test_what_takes_the_place_of_a_file(house, tmp_path, monkeypatch, make):
+    """Between the look and the opening: a link is not followed, a pipe not waited for."""
     secret = tmp_path / "secret"
     secret.write_bytes(MESSAGE)
     path = house.drop()
@@ -379,11 +386,14 @@ def test_a_link_that_takes_the_place_of_a_file(house, tmp_path, monkeypatch):
 
     def swap(self, status):
         check(self, status)
-        if not os.path.islink(path):
+        if os.path.isfile(path) and not os.path.islink(path):
             os.unlink(path)
-            os.symlink(str(secret), path)
+            make(path, str(secret))
     monkeypatch.setattr(dropfiles.Opened, "_check", swap)
-    house.look(30)
+    looking = threading.Thread(target=house.look, args=(30,), daemon=True)
+    looking.start()
+    looking.join(20)
+    assert not looking.is_alive(), "it waits for the pipe"
     assert house.inbox() == [] and house.left("alice", "failed") == ["one"]
 
 
@@ -510,6 +520,17 @@ def test_one_that_always_fails_does_not_hold_up_others(house, monkeypatch):
     assert house.left() == ["poison"]
 
 
+def test_one_that_fails_alone_makes_no_other_wait(house, monkeypatch):
+    house.drop()
+    begin = house.router.begin
+    monkeypatch.setattr(house.router, "begin", lambda *_, **__: 1 / 0)
+    house.look(75)
+    monkeypatch.setattr(house.router, "begin", begin)
+    house.drop("two")
+    house.look()
+    assert house.left() == ["one"] and len(house.inbox()) == 1
+
+
 def test_a_full_disk_is_not_asked_by_each_file(house, monkeypatch, caplog):
     fail(house, monkeypatch, errors.NoSpace())
     for number in range(50):
@@ -569,9 +590,19 @@ def test_a_link_inside_the_owners_folder(house):
 def test_a_link_that_leads_to_others(house, caplog, target):
     house.drop(user="bert", name=".one")
     os.symlink(target, house.path("alice", "delivery"))
-    house.look(5)
+    house.look(200)
     assert caplog.text.count("is not taken as a drop folder: it does not lie") == 1
     assert not os.path.exists(house.path("bert", "delivery", "failed"))
+
+
+def test_a_mail_folder_that_becomes_a_link_to_anothers(house, caplog):
+    house.drop(user="bert")
+    house.drops.look()
+    os.rename(house.path("alice"), house.path("alice") + ".away")
+    os.symlink("../bert/mail", house.path("alice"))
+    house.look()
+    assert b"Delivered-To: bert@example.org\r\n" in house.inbox("bert")[0] and len(house.inbox("bert")) == 1
+    assert "alice/mail/delivery is not taken as a drop folder: it does not lie" in caplog.text
 
 
 @pytest.mark.parametrize("where", ["/alice/mail", "/alice", "/alice/mail/new", "/alice/mail/.Lists", "/alice/mail/.Lists/cur"])
@@ -584,6 +615,23 @@ def test_mail_that_is_filed_is_not_filed_again(house, caplog, where):
     house.look(5)
     assert len(house.inbox()) == 1 and os.path.exists(house.path("alice", "mail.jcfg"))
     assert caplog.text.count("is not taken as a drop folder") == 1
+
+
+@pytest.mark.parametrize("where", ["/device/system/mail", "/device/system", "/device/system/mail/queue", "/device/system/mail/queue/in"])
+def test_the_servers_own_files_are_no_mail(tmp_path, caplog, where):
+    house = House(str(tmp_path), domains={"example.org": {"root": "/device/mail"}})
+    try:
+        os.makedirs(house.path("device"))
+        place = os.path.join(house.root.path, *where.split("/"))
+        os.makedirs(place, exist_ok=True)
+        with open(os.path.join(place, "a.key"), "wb") as file:
+            file.write(MESSAGE)
+        with open(house.path("device", "mail.jcfg"), "w") as file:
+            file.write('{"delivery": "%s"}' % where)
+        house.look(100)
+        assert os.listdir(place).count("a.key") == 1 and caplog.text.count("place of the server's own files") == 1
+    finally:
+        house.store.close()
 
 
 def test_a_link_that_is_put_in_the_way_is_not_followed(house, monkeypatch):
@@ -685,3 +733,11 @@ def test_a_stop_leaves_what_is_not_filed(house):
     house.drops.stop()
     house.drops.look()
     assert house.left() == ["one"] and house.inbox() == []
+
+
+def test_a_stop_in_the_middle_of_a_message_leaves_it(house, monkeypatch):
+    house.drop(data=MESSAGE + b"x" * 300000)
+    begin = house.router.begin
+    monkeypatch.setattr(house.router, "begin", lambda *arguments, **options: house.drops.stop() or begin(*arguments, **options))
+    house.look()
+    assert house.left() == ["one"] and house.inbox() == [] and os.listdir(house.path("alice", "tmp")) == []
