@@ -21,7 +21,7 @@ from typing import Callable, Optional
 
 from .prepare import octets
 from .recent import Recent
-from .secrets import ITERATIONS, hash_passphrase, iterations_of, spend, verify
+from .secrets import ITERATIONS, iterations_of, nobodys, spend, verify
 
 AT_ONCE = 2
 REMEMBERED = 600.0      # seconds
@@ -48,8 +48,7 @@ class Checker:
         self._right = {}            # type: dict  # key -> (keyed hash, until)
         self._wrong = Recent(CAPACITY, REMEMBERED)
         self._lock = threading.Lock()
-        # Nobody's passphrase: no text leads to 32 zero bytes that we know of.
-        self._nobody = hash_passphrase(os.urandom(16).hex(), iterations)
+        self._nobody = nobodys(iterations)
 
     def check(self, key: str, stored: Optional[str], passphrase: str,
               patience: float = PATIENCE) -> bool:

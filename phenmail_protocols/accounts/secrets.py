@@ -27,6 +27,7 @@ from .prepare import octets, prepare
 # the same number: whoever steals the file attacks the cheaper of the two.
 ITERATIONS = 40000
 SALT_BYTES = 16
+_KEY_BYTES = 32
 
 # What a user's own file may ask of us at most: about 1 s, and 64 MiB.
 MOST_ITERATIONS = 4000000
@@ -58,6 +59,11 @@ def hash_passphrase(passphrase: str, iterations: int = ITERATIONS,
     salt = os.urandom(SALT_BYTES) if salt is None else salt
     key = _pbkdf2(octets(prepare(passphrase)), salt, iterations)
     return "pbkdf2-sha256$%d$%s$%s" % (iterations, _base64(salt), _base64(key))
+
+
+def nobodys(iterations: int = ITERATIONS) -> str:
+    """A form as `hash_passphrase` makes it, of a passphrase that nobody knows; it costs as much to check, and nothing to make."""
+    return "pbkdf2-sha256$%d$%s$%s" % (iterations, _base64(os.urandom(SALT_BYTES)), _base64(os.urandom(_KEY_BYTES)))
 
 
 def scram_secret(passphrase: str, iterations: int = ITERATIONS,
@@ -206,7 +212,7 @@ def _parse_pbkdf2(stored: str) -> Tuple[int, bytes, bytes]:
     if len(fields) != 4:
         raise SecretError("a pbkdf2-sha256 passphrase needs three fields after its name")
     key = _bytes(fields[3])
-    if len(key) != 32:
+    if len(key) != _KEY_BYTES:
         raise SecretError("a pbkdf2-sha256 passphrase with a key of a wrong length")
     return _number(fields[1], MOST_ITERATIONS), _bytes(fields[2]), key
 

@@ -67,6 +67,16 @@ def test_each_hash_has_its_own_salt():
     assert secrets.ITERATIONS >= 4096       # RFC 7677 section 4
 
 
+def test_nobodys_costs_as_much_to_check_and_nothing_to_make(monkeypatch):
+    done, real = [], secrets._pbkdf2
+    monkeypatch.setattr(secrets, "_pbkdf2", lambda *given: done.append(given[2]) or real(*given))
+    one, other = secrets.nobodys(20), secrets.nobodys(20)
+    assert done == [] and one != other and len(one) == len(hash_passphrase("x", 20))
+    done.clear()
+    assert not verify(one, "") and not verify(one, "x") and done == [20, 20]
+    assert iterations_of(secrets.nobodys()) == secrets.ITERATIONS
+
+
 @pytest.mark.skipif(not hasattr(hashlib, "scrypt"), reason="this Python has no scrypt")
 def test_scrypt():
     # RFC 7914 section 12.
