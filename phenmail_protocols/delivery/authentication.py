@@ -32,7 +32,7 @@ _POLICIES = ("none", "quarantine", "reject")
 
 class Case(NamedTuple):
     """What is to be judged.  `sender`, `helo`, `peer`: text, "" for <>; `start`: where in the file the foreign message begins;
-    `seconds`: how long it may take; `nameservers`: (address, port) pairs, () for the system's; `timeout`: seconds of a question."""
+    `seconds`: how long it may take; `nameservers`: (address, port) pairs, () for the system's; `timeout`: of a question."""
     peer: str
     helo: str
     sender: str
@@ -262,7 +262,7 @@ def _signatures(header, body, large, ask):
         for each in found]
 
 
-# -- the message ------------------------------------------------------------------------------------------------------------------
+# -- the message ----------------------------------------------------------------------------------------------------------------
 
 
 def _message(file, start):

@@ -1,8 +1,8 @@
 """The process that judges what came in: exec'ed by `judging`, with one socket to the server and nothing else of it.
 
 It loads the packages (as whoever the server is: their files need not be readable for others), becomes an ordinary user, says
-"ready\\n", and then takes requests as `codeprocess` sends them: REQUEST, beside it a socket for the answer and the staged message,
-open for reading; over that socket then a Case in JSON.  Each request has a thread; how many there are at once is the server's
+"ready\\n", and then takes requests as `codeprocess` sends them: REQUEST, beside it a socket for the answer and the staged
+message, open for reading; over that socket then a Case in JSON.  Each request has a thread; how many there are at once is the server's
 business.  The answer is "begun PID\\n" and an Opinion in JSON, or a text: what went wrong.  Ends at the end of its input.
 """
 import array

@@ -1,8 +1,8 @@
 """What came in is judged: SPF, DKIM and DMARC, by a process beside the server.
 
 The server's side: small, loads none of the packages.  The process (`judgechild`) is started with the first message, ended when
-it was idle, replaced after MESSAGES_OF_ONE or any fault.  It has the staged message's descriptor and a socket, and nothing else of
-the server's; as root's child it becomes `run-as` or "nobody".
+it was idle, replaced after MESSAGES_OF_ONE or any fault.  It has the staged message's descriptor and a socket, and nothing else
+of the server's; as root's child it becomes `run-as` or "nobody".
 
 Promised: `judge` never raises, and returns within a few seconds of the time that a judgement may take, whatever a sender's DNS or
 message does: what could not be found out is a temperror.  MOST_AT_ONCE are judged at once, MOST_OF_ONE of one address; one that
@@ -52,8 +52,8 @@ class Judgement(NamedTuple):
 class Judge:
     """`settings()`: the config.settings.Settings in force; `host()`: our authserv-id (str, A-labels).
 
-    `python`: the interpreter, by default settings.python or this one; `seconds`: for one judgement; `idle`: seconds after which the
-    process is ended.  Starts nothing before the first `judge`.  Thread-safe.
+    `python`: the interpreter, by default settings.python or this one; `seconds`: for one judgement; `idle`: seconds after which
+    the process is ended.  Starts nothing before the first `judge`.  Thread-safe.
     """
 
     def __init__(self, settings, host, python=None, clock=time.monotonic, seconds=10.0, idle=60.0):

@@ -48,7 +48,7 @@ def is_printable(text):
 
 
 def field(host, results):
-    """The whole field in wire form, with its CRLF (bytes).  `host`: our authserv-id (str, A-labels); `results`: Results in order."""
+    """The whole field in wire form, with its CRLF (bytes).  `host`: our authserv-id (str, A-labels); `results`: in order."""
     lines = ["Authentication-Results: %s;" % host]
     for result in results:
         lines.append(_folded(_parts(result)) + ";")

@@ -24,7 +24,7 @@ _BODIES = {b"simple": SimpleBodyHash, b"relaxed": BodyHash}
 class Verified(NamedTuple):
     """One signature: the `result` is a word of RFC 8601 section 2.7.1, `reason` a few words or "".
 
-    `domain`, `selector`, `algorithm`, `signature`: what its tags d, s, a and b say (str, octets as Latin-1), "" where they say nothing.
+    `domain`, `selector`, `algorithm`, `signature`: what its tags d, s, a and b say (str, octets as Latin-1), "" for nothing.
     """
     result: str
     reason: str
@@ -156,7 +156,9 @@ class _Signature:
         except Exception:  # a parser that met hostile octets: which exceptions it has then differs
             raise _Verdict("permerror", "key or signature not usable")
         if not holds:
-            raise _Verdict(*("fail", "signature did not verify") if self._message.pk is not None else ("permerror", "key not usable"))
+            if self._message.pk is None:
+                raise _Verdict("permerror", "key not usable")
+            raise _Verdict("fail", "signature did not verify")
         if unsigned:
             raise _Verdict("policy", "the end of the body is not signed")  # RFC 6376 section 8.2
 
