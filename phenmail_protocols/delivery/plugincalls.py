@@ -60,13 +60,15 @@ class Calls:
         finally:
             watch.cancel()
             self._leave(turns, size, watch)
+            if watch.is_alive():
+                watch.join(1.0)  # whoever asks for our threads after a stop finds none
 
     def _enter(self, name, size, is_concurrent):
         with self._lock:
             turns = self._turns.setdefault(name, _Turns())
             if self._is_stopped:
                 raise Stopped
-            if turns.late or self._callers >= self._most or turns.callers >= max(1, self._most // 2):
+            if self._callers >= self._most or turns.callers >= max(1, self._most // 2):
                 raise Busy
             turns.callers += 1
             self._callers += 1

@@ -82,6 +82,15 @@ def test_a_message_that_is_sent_on_is_what_it_was():
     assert it.calls[0][0].as_bytes().endswith(content.replace(b"\r\n", b"\n"))
 
 
+@pytest.mark.parametrize("smtputf8, line", [(True, "Subject: ü\n".encode()), (False, b"Subject: =?utf-8?b?w7w=?=\n")])
+def test_what_a_plugin_writes_is_in_utf_8_where_the_message_was(smtputf8, line):
+    it = Taking()
+    House({"it": it}).hand(smtputf8=smtputf8)
+    message = it.calls[0][0]
+    message.replace_header("Subject", "ü")
+    assert line in message.as_bytes()
+
+
 @pytest.mark.parametrize("given", [Taking(), Taking, lambda message, origin, parameters: None])
 def test_an_instance_a_class_and_a_callable_are_plugins(given):
     assert House({"it": given}).hand().code == 250
@@ -235,7 +244,7 @@ def test_given_and_configured_begin_with_the_server_and_end_in_reverse_order(mod
     assert events == ["start one", "start two"]
     house.hand("three")
     house.hand("one")
-    assert house.plugins.stop(DEADLINE)
+    assert house.plugins.stop(DEADLINE) and house.plugins.stop(DEADLINE)
     assert events == ["start one", "start two", "start three", "stop three", "stop two", "stop one"]
     assert codes(house.hand("one")) == (451, "4.3.2")
 
@@ -410,7 +419,7 @@ def test_a_call_that_takes_long_is_told_and_nobody_waits_behind_it(handing):
         assert told.event.wait(DEADLINE)
         assert second() == (451, "4.3.2") and codes(house.hand()) == (451, "4.3.2")
         gate.open.set()
-        assert first() == (250, "2.0.0")
+        assert first() == (250, "2.0.0") and house.hand().code == 250, "it came back"
     finally:
         logging.getLogger("phenmail.delivery").removeHandler(told)
 
