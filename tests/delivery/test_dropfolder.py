@@ -1,6 +1,9 @@
 """Drop folders: what other programs put there is filed once it rests, set aside or kept for later; and nothing leads elsewhere."""
 import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -34,7 +37,7 @@ class House:
         self.time = os.stat(path).st_mtime
         self.drops = DropFolders(self.directory, self.router, lambda: self.time)
         for user in ("alice", "bert", "zoe", "rest"):
-            os.makedirs(self.path(user))
+            os.makedirs(self.path(user), exist_ok=True)
 
     def path(self, user, *names):
         return os.path.join(os.path.realpath(self.root.path), user, "mail", *names)
@@ -290,6 +293,39 @@ def test_killed_before_the_removal_it_comes_twice(house, monkeypatch):
     house.drops = DropFolders(house.directory, house.router, lambda: house.time)
     house.look()
     assert len(house.inbox()) == 2 and house.left() == []
+
+
+_KILLED = """
+import os, signal, sys
+from phenmail_protocols.delivery import dropfiles, router
+from tests.delivery.test_dropfolder import House
+owner = {"Incoming": router.Incoming, "Opened": dropfiles.Opened}[sys.argv[2]]
+action = getattr(owner, sys.argv[3])
+def killed(*arguments, **options):
+    if sys.argv[4] == "after":
+        action(*arguments, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(owner, sys.argv[3], killed)
+House(sys.argv[1]).look(3)
+"""
+
+
+@pytest.mark.parametrize("owner, action, when, copies", [
+    ("Incoming", "write", "before", 1), ("Incoming", "finish", "before", 1), ("Incoming", "finish", "after", 2),
+    ("Opened", "remove", "before", 2), ("Opened", "remove", "after", 1), ("Opened", "set_aside", "before", 0), ("Opened", "set_aside", "after", 0)])
+def test_kill_9_at_each_step(tmp_path, owner, action, when, copies):
+    """It comes once or twice, and is set aside once; it is never lost."""
+    house = House(str(tmp_path))
+    try:
+        house.drop(data=MESSAGE if copies else b"")
+        top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        done = subprocess.call([sys.executable, "-c", _KILLED, str(tmp_path), owner, action, when], cwd=top, timeout=60)
+        assert done == -signal.SIGKILL
+        house.look(3)
+        assert len(house.inbox()) == copies
+        assert house.left() == ([] if copies else ["failed"]) and house.left("alice", "failed") == ([] if copies else ["one"])
+    finally:
+        house.store.close()
 
 
 def test_it_is_removed_only_when_it_is_kept(house, monkeypatch):
