@@ -1,7 +1,5 @@
 """Passphrases that the program thinks up, and which ones a person may choose.  Pure."""
 
-import secrets
-
 # Lower-case letters without i, l and o: no shift key on a telephone, nothing
 # that looks like something else on paper.  20 of 23 letters are 90 bits.
 LETTERS = "abcdefghjkmnpqrstuvwxyz"
@@ -17,6 +15,7 @@ class PassphraseRefused(ValueError):
 
 def generate() -> str:
     """A new passphrase, like `hvrkm-qznwe-bdtyg-pcxfa`: 90 bits from the system's source."""
+    import secrets  # a quarter of a megabyte, for the first start and two words
     return "-".join("".join(secrets.choice(LETTERS) for _ in range(GROUP)) for _ in range(GROUPS))
 
 

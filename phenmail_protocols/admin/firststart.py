@@ -3,7 +3,6 @@ program. Knows no terminal: it gives back text."""
 import os
 from typing import NamedTuple
 
-from ..accounts import words
 from ..config import loader
 from ..disk import atomic
 
@@ -65,6 +64,7 @@ def make_root(root, user, domain=None, admin=False):
     atomic.write_file(root.configuration, (_CONFIGURATION % dict(
         domain=domain, user=user, admin=_ADMIN % user if admin else "",
     )).encode("utf-8"))
+    from ..accounts import words  # the first time only
     return First(address, words.set_passphrase(root, address))
 
 

@@ -94,7 +94,7 @@ class Handing:
         root = self._directory.root
         if os.path.realpath(end.folder) == os.path.realpath(root.mail_system):
             return end.address.local  # a line of `domains` without a user's folder
-        return root.identity_of(end.folder) or end.address.local
+        return root.identity_named(end.folder) or end.address.local
 
     def _send_on(self, message, recipient, target, body, is_cut):
         """What goes to `recipient` goes on to an Address; as `hand`."""

@@ -8,6 +8,8 @@ import os
 import threading
 import time
 
+from ..disk import beneath
+
 log = logging.getLogger("phenmail.delivery")
 
 _FILE = "filters.jcfg"
@@ -72,7 +74,7 @@ class Screening:
         code, why = leave.code(rule, folder)
         if code is None:
             return failed(why)
-        status = os.stat(folder)
+        status = beneath.folder_status(folder)
         return code_filters.run(code, letter.path, letter, (status.st_uid, status.st_gid))
 
     def _code_rooms(self):

@@ -134,7 +134,7 @@ def facts(certificate_path):
     import ssl
     decoded = ssl._ssl._test_decode_cert(certificate_path)  # the library's only decoder for a certificate that nobody presented yet
     subject = dict(pair for part in decoded["subject"] for pair in part)
-    return Facts(ssl.cert_time_to_seconds(decoded["notBefore"]), ssl.cert_time_to_seconds(decoded["notAfter"]),
+    return Facts(_epoch(decoded["notBefore"]), _epoch(decoded["notAfter"]),
                  tuple(name for _, name in decoded.get("subjectAltName", ())),
                  decoded["subject"] == decoded["issuer"] and subject.get("organizationName") == selfsigned.ORGANIZATION)
 
@@ -177,3 +177,14 @@ def _fit(certificate_path, key_path):
     except OSError:
         return False
     return True
+
+
+_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+
+
+def _epoch(text):
+    """Epoch seconds of a moment as `ssl` writes it: "Jun  1 12:00:00 2028 GMT".  Its own reader would load the locales' names."""
+    from datetime import datetime, timezone
+    month, day, clock, year, _ = text.split()
+    moment = datetime(int(year), _MONTHS.index(month) + 1, int(day), *map(int, clock.split(":")), tzinfo=timezone.utc)
+    return int(moment.timestamp())

@@ -38,7 +38,7 @@ class Root:
     path, mail_system, device = "/root", "/root/device/system/mail", "device"
 
     @staticmethod
-    def identity_of(folder):
+    def identity_named(folder):
         return folder.split("/")[2] if folder.startswith("/root/") else None
 
 

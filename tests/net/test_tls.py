@@ -238,3 +238,8 @@ def test_the_fingerprint_is_what_clients_see(certificates):
     assert certificates.fingerprint().count(":") == 31
 
 
+
+
+def test_moments_of_certificates_are_read_as_ssl_reads_them():
+    for text in ("Jan  5 09:34:43 2018 GMT", "Feb 29 23:59:59 2024 GMT", "Dec 31 00:00:00 1999 GMT", "Jul 10 12:00:01 2049 GMT"):
+        assert tls._epoch(text) == ssl.cert_time_to_seconds(text)
