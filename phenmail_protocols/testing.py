@@ -8,6 +8,7 @@ itself.
 Everything is temporary, on free ports of the loopback, and gone after the test.  Clients reach the real server through a small proxy
 that makes faults on demand.  Mail for addresses elsewhere is caught (`sent`): it never leaves the loopback, and no DNS is asked.
 """
+import contextlib
 import json
 import os
 import shutil
@@ -315,14 +316,9 @@ def pytest_configure(config):
         @pytest.fixture
         def make_mail_server(self):
             """make_mail_server(users=…, settings=…, plugins=…): a running mail server as mail_server is one, until the test ends."""
-            made = []
-
-            def make(users=None, settings=None, plugins=None):
-                made.append(MailFixture(users, settings, plugins, keys_folder()))
-                return made[-1]
-            yield make
-            for each in made:
-                each.stop()
+            with contextlib.ExitStack() as made:
+                yield lambda users=None, settings=None, plugins=None: made.enter_context(
+                    MailFixture(users, settings, plugins, keys_folder()))
 
         @pytest.fixture
         def mail_server(self, make_mail_server):
