@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..accounts import authorization
 from ..config import loader
 from ..config.problems import ConfigError
-from ..delivery import filters
+from ..delivery import filters, judging
 from ..delivery.filterfiles import check_owner
 from ..relay import policies, spool
 from ..relay.signing import Signer
@@ -43,9 +43,8 @@ def check(root):
         report.errors.append("%s: %s" % (root.configuration, error.strerror))
         return report
     report.warnings.extend(map(str, settings.complaints))
-    _not_yet(report, "mail.jcfg", settings.not_yet)
     _check_filters(report, settings.global_filters)
-    _check_packages(report)
+    _check_packages(report, settings)
     _check_relay(report, settings)
     _check_key(report, os.path.join(root.mail_system, authorization.FILE))
     folders = sorted({action.value for parts in settings.domains.values()
@@ -61,16 +60,11 @@ def check(root):
     return report
 
 
-def _not_yet(report, where, keys):
-    report.warnings.extend(
-        "%s: %s: not yet: this version takes the key and does nothing with it"
-        % (where, key) for key in keys)
-
-
-def _check_packages(report):
+def _check_packages(report, settings):
     for module, package, effect in _PACKAGES:
         if importlib.util.find_spec(module) is None:
             report.notes.append("%s is not installed: %s" % (package, effect))
+    report.notes.extend(judging.Judge(lambda: settings, None).complaints())
 
 
 def _check_relay(report, settings):
@@ -97,10 +91,12 @@ def _check_user(report, root, store, folder):
         if not (user.passphrase or user.scram):
             report.warnings.append("%s: nobody can log in: there is no "
                                    "passphrase (user passwd)" % name)
-        _not_yet(report, name + "/mail.jcfg", user.not_yet)
         check_owner(root, user.filters, folder)
         _check_filters(report, loader.load_filters(user.filters, root))
-        loader.load_fetcher(_fetcher_path(root, folder), root)
+        fetcher = _fetcher_path(root, folder)
+        if loader.load_fetcher(fetcher, root).accounts:
+            report.warnings.append(
+                "%s: not yet: this version fetches no mail" % os.path.relpath(fetcher, root.path))
     except ConfigError as error:
         report.errors.extend(map(str, error.problems))
     except OSError as error:

@@ -7,7 +7,7 @@ that every domain must have.  Knows no mailbox and delivers nothing.
 from typing import Any, Dict, List, Optional, Tuple
 
 from .checks import Kind, Reader, Text, is_host_name, is_one_line
-from .problems import Path, key_name, nearest, shown
+from .problems import Path, nearest, shown
 from .root import USER_TOKEN
 from .settings import Action
 
@@ -82,10 +82,7 @@ def read_action(reader: Reader, path: Path, domain: str, local: str, text: Any) 
             text = None  # it may hold a hash
         reader.problem(path, expected, text)
         return None
-    action = readers[text[0]](reader, path, domain, local, text)
-    if action is not None and action.kind in ("agent", "forward", "plugin"):
-        reader.not_yet.append(key_name(path))
-    return action
+    return readers[text[0]](reader, path, domain, local, text)
 
 
 def _disabled(reader: Reader, path: Path, domain: str, local: str, text: str) -> Action:

@@ -75,7 +75,7 @@ def server(reader: Reader, privileged: bool, host_name: Callable[[], str]) -> Se
         limits=limits,
         smtp_message_size=smtp["max-size"] or limits.message_size,
         imap_debug=sections["imap"]["debug"], pop3_debug=sections[pop]["debug"],
-        not_yet=tuple(reader.not_yet), complaints=tuple(reader.complaints))
+        complaints=tuple(reader.complaints))
 
 
 def _section(table: Any, key: str, clean: Optional[Dict[str, Any]]) -> Dict[str, Any]:
@@ -250,7 +250,7 @@ def user(reader: Reader) -> UserSettings:
         else:
             _check_owner(reader, (key,), values[key])
     text = values["external-MDA"]
-    return UserSettings(not_yet=tuple(reader.not_yet), outward=None if text is None else external_mda(text)[0],
+    return UserSettings(outward=None if text is None else external_mda(text)[0],
                         **{key.lower().replace("-", "_"): value for key, value in values.items()})
 
 

@@ -30,7 +30,6 @@ class Reader:
         self.allow_outside = allow_outside
         self.problems = []  # type: List[Problem]
         self.complaints = []  # type: List[Problem]
-        self.not_yet = []  # type: List[str]
         self.secret = set()  # type: set
 
     def problem(self, path: Path, expected: str, value: Any = None, hint: str = "",
@@ -228,14 +227,12 @@ class Option(NamedTuple):
     """One row of a table of options.
 
     `default` None: nothing, or what the place that builds the value says.
-    `not_yet`: accepted, and `check` says that its part is not built.
     """
 
     key: str
     kind: Kind
     default: Any
     help: str
-    not_yet: bool = False
     secret: bool = False
     required: bool = False
 
@@ -277,8 +274,6 @@ class Section(Kind):
         at = path + (option.key,)
         if option.secret:
             reader.secret.add(at)
-        if option.not_yet:
-            reader.not_yet.append(key_name(at))
         clean = option.kind.read(reader, at, value[option.key])
         return option.default if clean is None else clean
 

@@ -155,13 +155,12 @@ SERVER_FILE = Section(
     Option("bounce", BOUNCE, None, "the words of a bounce"),
     Option("admin", ListOf(IDENTITY, "identities"), (), "identities that need no authorization"),
     Option("tls", TLS, None, "certificate and key"),
-    Option("global-filters", FILTER_LIST, (), "for users with use-global-filters", not_yet=True),
+    Option("global-filters", FILTER_LIST, (), "for users with use-global-filters"),
     Option("run-as", Text("the name of a system user"), None, "who to be after binding ports"),
     Option("plugins", MapOf(Text("a plugin's name", lambda text: " " not in text),
                             Text('"module:object"', lambda text: _is_entry_point(text)),
-                            'names and "module:object"'), None, "programs that get mail",
-           not_yet=True),
-    Option("inbound", INBOUND, None, "mail from outside", not_yet=True),
+                            'names and "module:object"'), None, "programs that get mail"),
+    Option("inbound", INBOUND, None, "mail from outside"),
     Option("python", Text("the path of a Python interpreter"), None, "runs code filters"),
     Option("limits", LIMITS, None, "bounds"))
 
@@ -195,9 +194,9 @@ USER_FILE = Section(
            "gets this user's mail instead of the mailbox"),
     Option("authorization", Text(limit=10000), None,
            "the administrator's signature"),
-    Option("delivery", PathTo("a folder"), None, "drop folder for other programs", not_yet=True),
-    Option("filters", PathTo("a filter file"), None, "the filter file", not_yet=True),
-    Option("use-global-filters", Bool(), False, "apply the server's too", not_yet=True))
+    Option("delivery", PathTo("a folder"), None, "drop folder for other programs"),
+    Option("filters", PathTo("a filter file"), None, "the filter file"),
+    Option("use-global-filters", Bool(), False, "apply the server's too"))
 
 # A user's mail-fetcher.jcfg
 

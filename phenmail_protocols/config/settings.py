@@ -136,7 +136,6 @@ class Settings(NamedTuple):
     `domains`: {domain in lower case: {local part as written: Action}}.
     `relay` is None when relaying is closed; `queue` is always there, for
     bounces and forwards.  `smtp_message_size`: the public listener's limit.
-    `not_yet`: keys that were given and whose part is not built.
     `complaints`: `problems.Problem` values that `check` tells and that hinder nobody.
     """
 
@@ -164,7 +163,6 @@ class Settings(NamedTuple):
     smtp_message_size: int
     imap_debug: bool
     pop3_debug: bool
-    not_yet: Tuple[str, ...]
     complaints: Tuple[Any, ...]
 
 
@@ -183,7 +181,6 @@ class UserSettings(NamedTuple):
     delivery: str
     filters: str
     use_global_filters: bool
-    not_yet: Tuple[str, ...] = ()
     outward: Optional[Action] = None
 
     def __repr__(self) -> str:

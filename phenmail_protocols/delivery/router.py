@@ -229,7 +229,7 @@ class Incoming:
         if end:
             self._open(bytes(held[:end]), bytes(held[end:]))
         elif len(held) > HEADER_LIMIT:
-            if self._complete:
+            if self._complete or self._is_judged:  # what lies behind could not be completed, or cleared of forged results
                 raise Refused(answers.HEADER_TOO_LARGE)
             self._open(bytes(held), b"")
 

@@ -48,8 +48,11 @@ def test_all_mistakes_of_a_file_are_told_with_their_places(root):
 
 
 def test_what_is_not_built_is_said(root):
-    configure(root, inbound={"dmarc": "enforce"})
-    assert any("inbound" in line and "not yet" in line
+    folder = os.path.join(root.path, "alice", "system", "config")
+    os.makedirs(folder)
+    with open(os.path.join(folder, "mail-fetcher.jcfg"), "w") as file:
+        json.dump({"accounts": [{"server": "imap.example.org", "username": "a", "passphrase": "b"}]}, file)
+    assert any("mail-fetcher.jcfg" in line and "not yet" in line
                for line in check.check(root).warnings)
 
 

@@ -36,7 +36,6 @@ def keys_of(section):
 
 def test_server():
     settings = loader.load_server(Root(CONF), True)
-    assert settings.not_yet == ()
     assert settings.complaints == ()
     assert settings.domains["example.com"]["alice"] == Action(
         "mailbox", os.path.join(CONF, "alice", "mail"))

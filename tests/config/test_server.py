@@ -47,7 +47,7 @@ def test_defaults(root):
     assert settings.relay.queue_folder == os.path.join(root.mail_system, "queue")
     assert settings.tls.certificate == os.path.join(root.mail_system, "tls-certificate.pem")
     assert not settings.tls.own
-    assert settings.not_yet == () and settings.complaints == ()
+    assert settings.complaints == ()
     assert settings.smtp_message_size == settings.limits.message_size
 
 
@@ -145,9 +145,6 @@ def test_actions(root, text, action):
     settings = load(root, {"domains": {"Example.com": {"alice": text, "bob": "/bob/mail"},
                                        "example.org": {"bob": "/bob/mail"}}})
     assert settings.domains["example.com"]["alice"] == action
-    expected = ('domains."Example.com".alice',) if action.kind in (
-        "forward", "agent", "plugin") else ()
-    assert settings.not_yet == expected
     assert HASH.lower() not in repr(settings)
 
 
@@ -203,13 +200,13 @@ def test_addresses_are_found_as_written_then_without_case():
     assert found.find("a.b", "*") is None and found.find("c.d", "bob") is None
 
 
-def test_not_yet(root):
+def test_small_sections(root):
     settings = load(root, {
         "hosted": {"server": "smtp.example.com", "username": "u", "password": "abc"},
         "resolver": {"nameservers": ["192.0.2.1:5353", "[2001:db8::1]:53", "2001:db8::2"]},
         "bounce": {"subject": "s"}, "global-filters": [], "plugins": {"a": "b.c:d.e"},
         "inbound": {}, "relay": {"remote-port": 2525}})
-    assert sorted(settings.not_yet) == ["global-filters", "inbound", "plugins"]
+    assert settings.plugins == {"a": "b.c:d.e"} and settings.inbound.dmarc == "report"
     assert settings.resolver.nameservers == (
         ("192.0.2.1", 5353), ("2001:db8::1", 53), ("2001:db8::2", 53))
     assert settings.hosted.require_tls and "abc" not in repr(settings)

@@ -61,7 +61,6 @@ def test_paths_may_be_relative_to_the_mail_folder_or_in_the_root(root):
     user = loader.load_user(path, root)
     assert user.delivery == os.path.join(root.path, "alice", "mail", "in", "drop")
     assert user.filters == os.path.join(root.path, "alice", "rules.jcfg")
-    assert user.not_yet == ("delivery", "filters")
 
 
 def test_a_link_to_somebody_elses_folder_is_refused(root):
