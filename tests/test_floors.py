@@ -37,7 +37,7 @@ ORDER = {
     "relay": ("model", "schedule", "statefile", "spoolfiles", "spool", "lookup", "routes", "sts", "dane",
               "policies", "signingkeys", "keymaking", "signatures", "signing", "verifying", "sevenbit", "client", "courier",
               "reports", "agenda", "slots", "attempt", "worker", "service"),
-    "delivery": ("answers", "results", "trace", "filters", "runas", "running", "agents", "plugins", "mailboxes", "outgoing", "router", "sending"),
+    "delivery": ("answers", "results", "trace", "filters", "runas", "running", "agents", "plugins", "mailboxes", "outgoing", "incoming", "router", "sending"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),
     "pop3": ("grammar", "replies", "session", "commands", "handler"),

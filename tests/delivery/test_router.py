@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from phenmail_protocols.accounts.directory import Account, Destination
-from phenmail_protocols.delivery import answers, router as router_module
+from phenmail_protocols.delivery import answers
+from phenmail_protocols.delivery.incoming import HEADER_LIMIT
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.trace import Origin
 from phenmail_protocols.mail.address import Address
@@ -236,7 +237,7 @@ def test_nul_is_refused(router):
 
 def test_a_header_without_end(router):
     line = b"X-Long: " + b"y" * 1000 + b"\r\n"
-    lines = [line] * (router_module.HEADER_LIMIT // len(line) + 2)
+    lines = [line] * (HEADER_LIMIT // len(line) + 2)
     assert codes(deliver(router, envelope("anna"), *lines)) == [250]
     assert inbox(router, "anna")[0].endswith(line * len(lines))
     outcomes = deliver(router, envelope("anna"), *lines, submitter=ANNA)
