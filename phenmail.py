@@ -20,10 +20,10 @@ from phenmail_protocols import __version__  # noqa: E402
 from phenmail_protocols.admin.commandline import (  # noqa: E402
     USAGE, Options, WrongUsage)
 from phenmail_protocols.app import (  # noqa: E402
-    AlreadyRunning, Listening, MailRefused, MailServer)
+    AlreadyRunning, Listening, MailRefused, MailServer, PluginRefused)
 
 __all__ = ["AlreadyRunning", "Listening", "MailRefused", "MailServer",
-           "__version__", "main"]
+           "PluginRefused", "__version__", "main"]
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _PERIOD = 30.0  # seconds between two looks at what can be given back

@@ -18,6 +18,7 @@ from .accounts.directory import Directory
 from .config import loader
 from .config.root import Root
 from .config.settings import listeners
+from .delivery.answers import PluginRefused
 from .delivery.dropfolder import DropFolders
 from .delivery.plugins import Plugins
 from .delivery.router import Router
@@ -53,7 +54,8 @@ _EMBEDDED_SECTIONS = {
 _log = logging.getLogger("phenmail")
 
 
-__all__ = ["AlreadyRunning", "Listening", "MailRefused", "MailServer"]
+__all__ = ["AlreadyRunning", "Listening", "MailRefused", "MailServer",
+           "PluginRefused"]
 
 
 class AlreadyRunning(Exception):
@@ -84,6 +86,7 @@ class MailServer:
     def __init__(self, root=None, settings=None, users=None, plugins=None,
                  device=None):
         self._temporary = None
+        self._is_removed = False  # the temporary root, by a stop
         if root is None:
             import tempfile
             self._temporary = root = tempfile.mkdtemp(prefix="phenmail-")
@@ -96,6 +99,7 @@ class MailServer:
         self._lock = None
         self._listeners = []
         self._named = []
+        self._turn = threading.RLock()  # one start or stop at a time
         self._stopping = threading.Event()
         self._keeper = None
         self.store = self.directory = self.router = self.relay = None
@@ -155,16 +159,24 @@ class MailServer:
 
         Raises AlreadyRunning, OSError (a port that can't be had).
         """
-        if self._lock is not None:
-            raise RuntimeError("the server is running already")
-        self.bind()
-        self.serve()
+        with self._turn:
+            if self._lock is not None:
+                raise RuntimeError("the server is running already")
+            self.bind()
+            try:
+                self.serve()
+            except BaseException:
+                self.stop()
+                raise
 
     def bind(self, taking_ports=None):
         """The first half of ``start``: take the root and the ports.
 
         ``taking_ports``: a context manager in which low ports can be had.
         """
+        if self._is_removed:
+            os.mkdir(self._temporary, 0o700)  # raises where somebody has it
+            self._is_removed = False
         self.root.create()
         lock = FileLock(os.path.join(self.root.mail_system, _SERVER_LOCK), 0)
         try:
@@ -194,12 +206,21 @@ class MailServer:
         self._plugins.start()
         self.relay.start()
         self._drop_folders.start()
-        self._keeper = threading.Thread(
+        keeper = threading.Thread(
             target=self._keep_certificate, name="phenmail-keeper", daemon=True)
-        self._keeper.start()
+        keeper.start()
+        self._keeper = keeper  # one that was not started can't be waited for
 
     def stop(self, seconds=5.0):
-        """Say goodbye to everybody and end all threads within ``seconds``."""
+        """Say goodbye to everybody and end all threads within ``seconds``.
+
+        From any thread, as often as you like. It may be started again then;
+        a temporary root is empty after that.
+        """
+        with self._turn:
+            self._stop(seconds)
+
+    def _stop(self, seconds):
         end = time.monotonic() + seconds
         self._stopping.set()
         if self.directory is not None:
@@ -238,11 +259,13 @@ class MailServer:
         if self._temporary is not None:
             import shutil
             shutil.rmtree(self._temporary, ignore_errors=True)
+            self._is_removed = not os.path.exists(self._temporary)
 
     def _write_users(self):
         from .accounts import words  # not needed to serve
+        directory = self._directory()
         for address, passphrase in self._users.items():
-            account = self._directory().account(address)
+            account = directory.account(address)
             if account is None:
                 raise ValueError("%s has no mailbox in the settings" % address)
             # What CRAM-MD5 and APOP need can be undone: a temporary root only.
@@ -276,7 +299,8 @@ class MailServer:
         self.router.judge = lambda *message: self._judge().judge(*message)
         self._sending = Sending(self.router)
         self._plugins = Plugins(
-            self._given_plugins, lambda: self.directory.settings.plugins, self)
+            self._given_plugins, lambda: self.directory.settings.plugins, self,
+            most=max(1, limits.relay_connections * 2 // 5))
         self._drop_folders = DropFolders(self.directory, self.router)
         self._gate = Gate(limits.connections, limits.connections_per_address)
 
@@ -300,6 +324,8 @@ class MailServer:
                 from .delivery.judging import Judge
                 self._judging = Judge(lambda: self.directory.settings,
                                       lambda: self.router.host)
+                for complaint in self._judging.complaints():
+                    _log.warning(complaint)
             return self._judging
 
     def _srs_key(self):
@@ -411,6 +437,25 @@ class MailServer:
         if self._sending is None:
             raise RuntimeError("the server is not running")
         return self._sending.send_mail(sender, recipients, message)
+
+    def try_filters(self, user, message, sender=None):
+        """What each filter of a user would do with a message, without doing
+        it; whether the server runs or not.
+
+        ``user``: an address or a login name; ``message``: as for send_mail;
+        ``sender``: of the envelope, "" for none, None takes it from the
+        message. Gives an admin.filtertest.Result: ``lines`` (one a filter:
+        number, place, condition, matched, effect, reached, remarks) and
+        ``verdict`` (kind, mailbox, reason, flags, copies, forward).
+
+        Raises ConfigError for filters that can't be read, ValueError for a
+        user without mailbox here.
+        """
+        from .admin import filtertest  # not needed to serve
+        settings = (self.settings if self.directory is None
+                    else self.directory.settings)
+        return filtertest.try_message(
+            self.root, settings, user, message, sender=sender)
 
     def _public_addresses(self):
         """(ip, port) of the public listeners, by which loops are found."""

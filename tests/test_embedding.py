@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import smtplib
+import socket
 import threading
 
 import pytest
@@ -230,6 +231,128 @@ def test_send_mail_when_it_does_not_run():
             server.send_mail(None, "alice@example.org", "Subject: one\n\n")
         with server:
             server.send_mail(None, "alice@example.org", "Subject: one\n\n")
+
+
+def test_a_stopped_server_starts_again(tmp_path):
+    for options in (dict(), dict(root=str(tmp_path / "r"), settings=PLAIN)):
+        server = phenmail.MailServer(users=ALICE, **options)
+        for turn in ("one", "two", "three"):
+            with server:
+                send(server, "Subject: %s\r\n\r\n" % turn)
+                left = subjects(server)
+            assert ours() == []
+        # A temporary folder is gone with the first stop, and new each time.
+        assert left == [b"Subject: " + each for each in (
+            [b"one", b"two", b"three"] if options else [b"three"])]
+        assert os.path.exists(server.root.path) == bool(options)
+
+
+def test_a_temporary_root_is_never_somebody_elses(tmp_path):
+    server = phenmail.MailServer(users=ALICE)
+    with server:
+        pass
+    os.symlink(str(tmp_path), server.root.path)  # as anybody in /tmp could
+    try:
+        with pytest.raises(OSError):
+            server.start()
+    finally:
+        os.unlink(server.root.path)
+    assert os.listdir(str(tmp_path)) == [] and ours() == []
+
+
+def test_stopped_by_many_threads_at_once():
+    for _ in range(5):
+        server = phenmail.MailServer(users=ALICE)
+        server.start()
+        raised = []
+
+        def stop():
+            try:
+                server.stop()
+                assert not os.path.exists(server.root.path), (
+                    "stop returned before it was done")
+            except BaseException as error:
+                raised.append(error)
+        threads = [threading.Thread(target=stop) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert raised == [] and ours() == []
+
+
+def test_a_start_that_failed_halfway_can_be_tried_again(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        # smtp and submission are bound before imap is not.
+        servers = [phenmail.MailServer(users=ALICE, root=root, settings=dict(
+            PLAIN, imap={"host": "127.0.0.1", "port": port}))
+            for root in (None, str(tmp_path / "r"))]
+        with pytest.raises(OSError):
+            servers[0].start()
+        before = everything()
+        for server in servers:
+            with pytest.raises(OSError):
+                server.start()
+            assert everything() == before and server.listening == ()
+    assert not os.path.exists(servers[0].root.path)
+    for server in servers:
+        with server:
+            send(server, "Subject: one\r\n\r\n")
+    assert ours() == []
+
+
+def test_a_thread_that_can_not_be_started_leaves_nothing(monkeypatch):
+    start, started = threading.Thread.start, []
+
+    def fail_after(most):
+        def start_or_fail(thread):
+            if len(started) == most:
+                raise RuntimeError("can't start new thread")
+            started.append(thread.name)
+            start(thread)
+        monkeypatch.setattr(threading.Thread, "start", start_or_fail)
+    for most in range(100):
+        server = phenmail.MailServer(
+            settings={"sender-domain": "example.org"})
+        before = everything()
+        del started[:]
+        fail_after(most)
+        try:
+            server.start()
+        except RuntimeError as error:
+            assert "new thread" in str(error)
+            assert everything() == before, started
+            assert not os.path.exists(server.root.path)
+        else:
+            break
+    server.stop()
+    assert "phenmail-keeper" in started and most == len(started)
+
+
+def test_filters_are_tried_on_a_message():
+    server = phenmail.MailServer(users=ALICE)
+    note = "From: x@example.com\nSubject: [dev] release\n\nhi\n"
+    with server:
+        folder = server.directory.account("alice@example.org").folder
+        with open(os.path.join(folder, "filters.jcfg"), "w") as file:
+            file.write('''{"filters": [
+                {"type": "match", "content": "spam", "action": "discard"},
+                {"type": "match", "content": "[dev]",
+                 "action": "accept:Lists/dev"}]}''')
+        result = server.try_filters("alice@example.org", note)
+        assert [(line.matched, line.effect) for line in result.lines] == [
+            (False, ""), (True, "accept into Lists/dev")]
+        assert (result.verdict.kind, result.verdict.mailbox) == (
+            "accept", "Lists/dev")
+        assert str(result.letter.sender) == "x@example.com"
+        assert server.try_filters("alice", note.encode(), sender="") \
+            .letter.sender is None
+        with pytest.raises(ValueError):
+            server.try_filters("nobody@example.org", note)
+        assert subjects(server) == [], "nothing was done"
 
 
 def test_public_names_are_there():

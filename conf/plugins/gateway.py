@@ -15,7 +15,7 @@ if __name__ == "__main__":
     sys.path.insert(0, os.path.abspath(
         os.path.join(os.path.dirname(__file__), "..", "..")))
 
-from phenmail_protocols.delivery.answers import PluginRefused  # noqa: E402
+from phenmail import PluginRefused  # noqa: E402
 
 
 class Room:

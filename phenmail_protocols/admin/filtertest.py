@@ -2,6 +2,7 @@
 
 The same rules as at a delivery, asked one by one; nothing is filed, sent, answered or written, and the user's log is not told.
 """
+import contextlib
 import os
 import time
 from typing import NamedTuple, Optional, Tuple
@@ -49,7 +50,7 @@ def try_filters(root, settings, user, path, run_code=None, sender=None, auth="",
 
     `root`: config.root.Root; `settings`: settings.Settings; `user`: an address or a login name; `path`: the message's file, with any
     line ends.  `sender`: an address, "" for the null one, None: its Return-Path, else its From.  `auth`: as in filters.Letter.
-    `run_code`: as Rules.evaluate wants it; without it code filters are passed over.  `now`: epoch seconds.
+    `run_code`: as Rules.evaluate wants it; None: code that has leave is run as at a delivery.  `now`: epoch seconds.
     Raises UnknownUser, config.problems.ConfigError, AddressError, OSError.
     """
     address, folder, tag = _mailbox(settings, user)
@@ -59,7 +60,19 @@ def try_filters(root, settings, user, path, run_code=None, sender=None, auth="",
                           + (settings.global_filters if own.use_global_filters else ()))
     letter = read_letter(path, address, tag, sender, auth)
     moment = time.time() if now is None else now
-    return Result(tuple(_lines(rules, letter, run_code, moment)), rules.evaluate(letter, run_code), letter)
+    with contextlib.ExitStack() as stack:
+        if run_code is None and any(rule.type == "py" for rule in rules.filters):
+            run_code = _runner(root, settings, folder, stack)
+        return Result(tuple(_lines(rules, letter, run_code, moment)), rules.evaluate(letter, run_code), letter)
+
+
+def _runner(root, settings, folder, stack):
+    """As Rules.evaluate wants it, until the end of an ExitStack."""
+    from ..accounts.authorization import Authorizations
+    from ..delivery.scripts import Scripts
+    scripts = Scripts(root, Authorizations(root.mail_system), lambda: settings)
+    stack.callback(scripts.stop)
+    return lambda rule, letter: scripts.run(rule, folder, letter)
 
 
 def try_message(root, settings, user, message, **more):

@@ -8,8 +8,6 @@ import os
 import threading
 import time
 
-from ..disk import beneath
-
 log = logging.getLogger("phenmail.delivery")
 
 _FILE = "filters.jcfg"
@@ -69,27 +67,17 @@ class Screening:
 
     def _run_code(self, rule, folder, letter):
         """As Rules.evaluate wants it."""
-        from .codeanswer import failed
-        leave, code_filters = self._code_rooms()
-        code, why = leave.code(rule, folder)
-        if code is None:
-            return failed(why)
-        status = beneath.folder_status(folder)
-        return code_filters.run(code, letter.path, letter, (status.st_uid, status.st_gid))
+        return self._scripts().run(rule, folder, letter)
 
-    def _code_rooms(self):
-        """-> (codeleave.CodeLeave, codefilters.CodeFilters)."""
+    def _scripts(self):
         with self._lock:
             rooms = self._rooms
-            if rooms.code_filters is None:
-                from .codefilters import CodeFilters
-                from .codeleave import CodeLeave
-                directory = self._directory
-                rooms.leave = CodeLeave(directory.root, self._authorizations, lambda: directory.settings)
-                rooms.code_filters = CodeFilters(directory.settings.python, directory.settings.run_as)
+            if rooms.scripts is None:
+                from .scripts import Scripts
+                rooms.scripts = Scripts(self._directory.root, self._authorizations, lambda: self._directory.settings)
                 if self._is_stopped:
-                    rooms.code_filters.stop()
-            return rooms.leave, rooms.code_filters
+                    rooms.scripts.stop()
+            return rooms.scripts
 
     def _loaded(self):
         with self._lock:
@@ -101,9 +89,9 @@ class Screening:
         """No code filter runs any more."""
         with self._lock:
             self._is_stopped = True
-            code_filters = self._rooms.code_filters if self._rooms is not None else None
-        if code_filters is not None:
-            code_filters.stop()
+            scripts = self._rooms.scripts if self._rooms is not None else None
+        if scripts is not None:
+            scripts.stop()
 
 
 class _Rooms:
@@ -116,4 +104,4 @@ class _Rooms:
         self.files = FilterFiles(root)
         self.user_log = UserLog(clock)
         self.answers = Answers(host, clock)
-        self.leave = self.code_filters = None
+        self.scripts = None

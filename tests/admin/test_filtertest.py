@@ -84,7 +84,7 @@ def test_lines_for_people(root):
         "3. alice/mail/filters.jcfg:4: vacation: yes: vacation answer",
         "   answered once in 7 days",
         "4. alice/mail/filters.jcfg:5: code in filter.py: no decision",
-        "   alice/mail/filters.jcfg:5: code is not run here, so the next filter was asked",
+        "   alice/mail/filters.jcfg:5: the code was not run: its file filter.py can't be read: No such file or directory",
         '5. alice/mail/filters.jcfg:6: Subject startswith "[dev]": yes: accept into Lists/dev',
         '6. alice/mail/filters.jcfg:7: *size "<1k": not asked; it would be yes: reject: too small',
         "So it goes to the mailbox Lists/dev, flagged todo."]
@@ -138,3 +138,12 @@ def test_it_is_what_a_delivery_would_do(root):
     assert tried(root, sender="eve@example.com", auth="dmarc=fail").letter[1] == Address("eve", "example.com")
     write(root, json.dumps({"filters": [{"type": "match", "header": "*auth", "content": "dmarc=fail", "action": "reject"}]}), "filters.jcfg")
     assert tried(root, auth="spf=pass dmarc=fail").verdict.kind == "reject"
+
+
+def test_code_that_has_leave_is_run_and_other_code_is_not(root):
+    write(root, "if msg['Subject'].startswith('[dev]'): reject('no ' + envelope['sender'])", "filter.py")
+    assert tried(root).lines[3].effect == ""
+    more = {"run-as": "nobody"} if os.geteuid() == 0 else {}  # nothing runs as root
+    result = filtertest.try_filters(root, settings(root, admin=["alice"], **more), "alice", os.path.join(root.path, "message"), now=NOW)
+    assert result.lines[3].remarks == ()
+    assert (result.lines[3].effect, result.verdict.reason) == ("reject: no bob@example.net", "no bob@example.net")
