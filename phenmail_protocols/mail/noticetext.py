@@ -48,6 +48,11 @@ _HELP = {
            "recipient for an address in plain letters.",
     "7": "The other server refuses the message by rules of its own. Its administrator can say which, and the recipient may ask.",
 }
+# The same where it was this server itself that refused, or what it hands mail to.
+_OWN_HELP = {
+    "3.4": "The message is larger than the recipient takes. Send less at a time, or share large files in another way.",
+    "7": "The recipient's side refuses the message by a rule of its own. The recipient may know which.",
+}
 
 
 def subject(kind, original, to_postmaster=False):
@@ -111,10 +116,19 @@ def _advice(kind, fates, postmaster, to_postmaster):
     found = []
     for fate in fates:
         detail = fate.status.partition(".")[2]
-        help_text = _HELP.get(detail) or _HELP.get(detail.partition(".")[0])
+        help_text = _help(detail, fate.host)
         if help_text and help_text not in found:
             found.append(help_text)
     return found + [_GENERAL_HELP.replace("{postmaster}", postmaster)]
+
+
+def _help(detail, host):
+    """What to do about a status code without its class (RFC 3463), or None; `host`: who said it, "" for this server."""
+    for known in (detail, detail.partition(".")[0]):
+        text = not host and _OWN_HELP.get(known) or _HELP.get(known)
+        if text:
+            return text
+    return None
 
 
 def filled_in(template, reason_text, original):

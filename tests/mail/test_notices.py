@@ -133,6 +133,13 @@ def test_the_built_in_text_helps():
     assert "reach the recipient in another way" in unknown.replace("\n", " ")
 
 
+def test_who_refused_is_said_rightly():
+    ours = text_of(built(fates=(Fate(BOB, "5.7.0", "550 5.7.0 There is no such room"),)))
+    assert "other server refuses" not in ours and "recipient's side refuses" in " ".join(ours.split())
+    theirs = text_of(built(fates=(Fate(BOB, "5.7.0", "550 5.7.0 No", "mx.example.net"),)))
+    assert "other server refuses" in " ".join(theirs.split())
+
+
 def test_a_link_in_an_answer_stays_whole():
     link = "https://mx.example.net/why?" + "x" * 100
     assert "      %s\n" % link in text_of(built(fates=(REFUSED._replace(said="550 5.7.1 See " + link),)))
