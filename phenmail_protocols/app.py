@@ -12,20 +12,14 @@ import time
 from typing import NamedTuple
 
 from . import __version__
-from .accounts import secrets
 from .accounts.authorization import Authorizations
 from .accounts.directory import Directory
 from .config import loader
 from .config.root import Root
 from .config.settings import listeners
 from .delivery.answers import PluginRefused
-from .delivery.dropfolder import DropFolders
-from .delivery.plugins import Plugins
-from .delivery.router import Router
-from .delivery.screening import Screening
-from .delivery.sending import MailRefused, Sending
-from .delivery.wayback import WayBack
-from .disk.keyfile import kept_key
+from .delivery.sending import MailRefused
+from .delivery.service import Delivery
 from .disk.locks import FileLock, LockTimeout
 from .imap import handler as imap_handler
 from .imap.session import Server as ImapServer
@@ -34,12 +28,10 @@ from .net import tls
 from .net.errors import CertificateError
 from .net.gate import Gate
 from .pop3 import handler as pop3_handler
-from .relay.service import Relay
 from .smtp import handler as smtp_handler
 from .store.filestore import FileStore
 
 _SERVER_LOCK = "server.lock"
-_SRS_KEY = "srs.key"
 _DAY = 86400.0
 _PROTOCOLS = {
     "submissions": "submission", "imaps": "imap", "pop3s": "pop3"}
@@ -94,7 +86,7 @@ class MailServer:
         self.root = Root(root, device)
         self._given = settings
         self._users = dict(users or {})
-        self._given_plugins = dict(plugins or {})
+        self._plugins = dict(plugins or {})
         self._authorizations = Authorizations(self.root.mail_system)
         self._lock = None
         self._listeners = []
@@ -103,9 +95,7 @@ class MailServer:
         self._stopping = threading.Event()
         self._keeper = None
         self.store = self.directory = self.router = self.relay = None
-        self._sending = self._screening = self._plugins = None
-        self._drop_folders = self._handing = self._judging = None
-        self._loading = threading.Lock()
+        self._delivery = None
         self.certificates = None
         self.no_certificate = ""  # why there is none
         # As at the start, whoever it runs as when it rereads its settings.
@@ -201,11 +191,7 @@ class MailServer:
         self._stopping.clear()
         for listener in self._listeners:
             listener.start()
-        if self._temporary is None:
-            self._srs_key()  # made at the first start
-        self._plugins.start()
-        self.relay.start()
-        self._drop_folders.start()
+        self._delivery.start()
         keeper = threading.Thread(
             target=self._keep_certificate, name="phenmail-keeper", daemon=True)
         keeper.start()
@@ -225,11 +211,15 @@ class MailServer:
         self._stopping.set()
         if self.directory is not None:
             self.directory.close()
+        if self._delivery is not None:
+            self._delivery.hurry()
         left = net_listener.stop_all(self._listeners, seconds)
         if left:
             _log.error("threads that did not end: %s", left)
         self._listeners, self._named = [], []
-        self._stop_parts(end)
+        if self._delivery is not None:
+            self._delivery.stop(max(0.5, end - time.monotonic()))
+            self._delivery = self.relay = None
         if self.store is not None:
             self.store.close()
             self.store = None
@@ -240,20 +230,6 @@ class MailServer:
             self._lock.release()
             self._lock = None
         self._remove_temporary()
-
-    def _stop_parts(self, end):
-        """Those that bring mail first, those that they need last."""
-        with self._loading:
-            judging = self._judging
-        left = [part for part in (
-            self._drop_folders, self.relay, self._plugins) if part is not None]
-        for part in left:
-            part.stop(max(0.5, end - time.monotonic()))
-        for part in (self._screening, judging):
-            if part is not None:
-                part.stop()
-        self.relay = self._sending = self._screening = self._plugins = None
-        self._drop_folders = self._handing = self._judging = None
 
     def _remove_temporary(self):
         if self._temporary is not None:
@@ -280,56 +256,13 @@ class MailServer:
         limits = self.settings.limits
         self.store = FileStore(reserve=limits.disk_reserve)
         self.directory = self._directory()
-        self.relay = Relay(
-            lambda: self.directory.settings, self.root.mail_system,
-            self._public_addresses,
-            lambda *notice: self._sending.keep_notice(*notice),
-            secrets.unobscure,
-            # Tests start many of these: a key is made when mail leaves.
-            make_keys=self._temporary is None,
-            hand=self._courier)
-        self._screening = Screening(
-            self.directory, self._authorizations, lambda: self.router.host,
-            lambda *answer: self._sending.keep_notice(*answer))
-        self.router = Router(
-            self.directory, self.store, self.relay.queue, self.relay.signer,
-            screening=self._screening,
-            resolve=WayBack(self.directory, self._srs_key).resolve)
-        self.router.notify = self.relay.delivered
-        self.router.judge = lambda *message: self._judge().judge(*message)
-        self._sending = Sending(self.router)
-        self._plugins = Plugins(
-            self._given_plugins, lambda: self.directory.settings.plugins, self,
-            most=max(1, limits.relay_connections * 2 // 5))
-        self._drop_folders = DropFolders(self.directory, self.router)
+        self._delivery = Delivery(
+            self.directory, self._authorizations, self.store,
+            self._plugins, self, self._public_addresses,
+            # Tests start many of these: keys are made when they are needed.
+            is_temporary=self._temporary is not None)
+        self.router, self.relay = self._delivery.router, self._delivery.relay
         self._gate = Gate(limits.connections, limits.connections_per_address)
-
-    # What is loaded when it is needed
-
-    def _courier(self):
-        """For the relay: who hands mail to programs, plugins, addresses."""
-        with self._loading:
-            if self._handing is None:
-                from .delivery.agents import Agents
-                from .delivery.handing import Handing
-                self._handing = Handing(
-                    self.directory, self.router,
-                    Agents(lambda: self.directory.settings), self._plugins,
-                    self._srs_key)
-            return self._handing.courier()
-
-    def _judge(self):
-        with self._loading:
-            if self._judging is None:
-                from .delivery.judging import Judge
-                self._judging = Judge(lambda: self.directory.settings,
-                                      lambda: self.router.host)
-                for complaint in self._judging.complaints():
-                    _log.warning(complaint)
-            return self._judging
-
-    def _srs_key(self):
-        return kept_key(os.path.join(self.root.mail_system, _SRS_KEY))
 
     # Certificate
 
@@ -434,9 +367,9 @@ class MailServer:
         answer for each recipient, when one isn't taken (the others have it
         then); TypeError or ValueError (AddressError is one) for nonsense.
         """
-        if self._sending is None:
+        if self._delivery is None:
             raise RuntimeError("the server is not running")
-        return self._sending.send_mail(sender, recipients, message)
+        return self._delivery.sending.send_mail(sender, recipients, message)
 
     def try_filters(self, user, message, sender=None):
         """What each filter of a user would do with a message, without doing
