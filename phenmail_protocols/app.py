@@ -238,6 +238,8 @@ class MailServer:
             self._is_removed = not os.path.exists(self._temporary)
 
     def _write_users(self):
+        if not self._users:
+            return
         from .accounts import words  # not needed to serve
         directory = self._directory()
         for address, passphrase in self._users.items():
