@@ -14,7 +14,7 @@ from typing import Callable, Iterable, List, Optional, Tuple
 from ..config.settings import Relay
 from ..mail import headers
 from ..mail.address import Address, AddressError, Group, ascii_domain, parse_address_list
-from . import keymaking, signingkeys
+from . import signingkeys
 from .bodyhash import BodyHash  # noqa: F401 (who signs needs both)
 from .signatures import Unsigned, field_list, signature, signed_fields
 from .signingkeys import BrokenKey, KeyFile
@@ -79,6 +79,7 @@ class Signer:
         return [file for file in (self._rsa, self._ed25519) if not file.exists() and (file is self._rsa or self._has_nacl())]
 
     def _make_keys(self):
+        from . import keymaking  # the first time only
         try:
             for file in self._missing():
                 if file is self._rsa:
@@ -90,6 +91,7 @@ class Signer:
                 _log.error("no DKIM key for %s: %s", self._rsa.path, error)
 
     def _make(self, file, data, read):
+        from . import keymaking
         read(data)  # a tool that wrote something else
         if keymaking.publish(file.path, data):
             _log.warning("a new DKIM key was made: %s; the DNS has to know it (the word dns prints its record)", file.path)
@@ -110,6 +112,7 @@ class Signer:
 
     def complaints(self) -> List[str]:
         """What `check` says of the keys; a key that isn't there yet is none where it can be made."""
+        from . import keymaking
         found = [self._rsa.complaint(), self._ed25519.complaint()]
         if not self._rsa.exists() and not keymaking.can_make():
             found.append("%s: there is no DKIM key, and neither an openssl program nor the Python package cryptography to make it"
