@@ -28,7 +28,6 @@ What is promised ("All or told", "Accepted means kept"):
 import logging
 
 from ..mail import headers
-from ..mail.envelope import Recipient
 from ..relay.model import LOCAL, TO
 from ..store.errors import StoreError
 from . import answers, submission, trace
@@ -211,6 +210,7 @@ class Incoming:
                 self._send_on(mailboxes.onward())
             mailboxes.link(apart)
             mailboxes.deliver(kept, apart)
+            outgoing.leave_out(mailboxes.failed())
         if outgoing and (apart or not mailboxes.stopped):
             outgoing.commit(self._router.stamp.now()[0])
             mailboxes.settle(kept)
@@ -251,15 +251,15 @@ class Incoming:
                       self._auth)
 
     def _send_on(self, onward):
-        """Users' rules give the message to others, too: into the queue with it, for [(the user, the other one)]."""
+        """Users' rules give the message to others, too: into the queue with it, for what Mailboxes.onward says."""
         if not onward:
             return
         outgoing = self._outgoing
         is_new = not outgoing
         if is_new and self._router.queue is None:
             raise Refused(answers.NO_QUEUE)
-        for address, target in onward:
-            outgoing.add(Recipient(address), TO + str(target))
+        for key, is_copy, target in onward:
+            outgoing.add(self._sent_on(key, is_copy), TO + str(target), key)
         if not is_new:
             return
         self._ends.append(outgoing)
@@ -271,6 +271,16 @@ class Incoming:
             for chunk in iter(lambda: file.read(_CHUNK), b""):
                 outgoing.write(chunk.replace(b"\n", b"\r\n"))
         outgoing.prepare(False)
+
+    def _sent_on(self, key, is_copy):
+        """For whom a copy goes on -> Recipient, with what its sender wants to be told (RFC 3461 5.2.7): who wants no notice of failure
+        gets none from further on either, so what bounces of a notice to the postmaster makes no other one.  A copy's arrival is
+        nobody's business."""
+        recipient = next(each for each, known in zip(self._envelope.recipients, self._keys) if known == key)
+        if is_copy and recipient.notify:
+            left = tuple([word for word in recipient.notify if word != "SUCCESS"])
+            recipient = recipient._replace(notify=left or ("NEVER",))
+        return recipient
 
     def _tell(self):
         """RFC 3461 5.2.6: who asked for it is told what arrived in a mailbox.  The message itself is safe already."""

@@ -112,13 +112,19 @@ class Mailboxes:
                 raise answers.Refused(next(iter(self.answers.values())))
 
     def onward(self):
-        """Who gets the message besides, by users' rules -> [(the user's Address, the Address that it goes on to)]."""
-        return [(target.address, address) for target in self._targets.values() for address in target.onward]
+        """Who gets the message besides, by users' rules -> [(key, whether it is a copy, the Address that it goes on to)]."""
+        return [(key, target.is_filed, address) for key, target in self._targets.items() for address in target.onward]
+
+    def failed(self):
+        """The keys of those who don't have it, and to whom it is brought again."""
+        return {key for key, answer in self.answers.items() if answer.code >= 400}
 
     def finished(self, screening):
-        """The message is kept: users' logs, and answers of those who are away."""
-        for target in self._targets.values():
-            if target.verdict is not None:
+        """The message is kept, or refused: users' logs, and answers of those who are away.  Who did not get it is told nothing: it
+        comes again."""
+        failed = self.failed()
+        for key, target in self._targets.items():
+            if target.verdict is not None and (target.is_refused or key not in failed):
                 screening.finished(target.destination.folder, target.verdict, target.letter, target.is_refused, self._name)
 
     # Copies.

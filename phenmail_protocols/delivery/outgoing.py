@@ -30,7 +30,7 @@ class Outgoing:
         self._signer = signer
         self._envelope = envelope
         self._identity = identity
-        self._recipients = []  # relay.model.Recipient
+        self._recipients = {}  # (address, via) -> (relay.model.Recipient, whose copy it is)
         self._arriving = None
         self._header = b""
         self._hash = None
@@ -39,9 +39,15 @@ class Outgoing:
     def __len__(self):
         return len(self._recipients)
 
-    def add(self, recipient, via=""):
-        """`recipient`: mail.envelope.Recipient; `via`: as in relay.model.Recipient."""
-        self._recipients.append(Recipient(recipient.address, recipient.notify, recipient.orcpt, via=via))
+    def add(self, recipient, via="", key=None):
+        """`recipient`: mail.envelope.Recipient, who gets it once however often he is named; `via`: as in relay.model.Recipient;
+        `key`: whose copy in a mailbox it goes with, as Mailboxes.add gave it."""
+        self._recipients.setdefault((recipient.address, via), (
+            Recipient(recipient.address, recipient.notify, recipient.orcpt, via=via), key))
+
+    def leave_out(self, keys):
+        """Those get it when their mailbox does: it is brought once more, and would come to them each time."""
+        self._recipients = {who: each for who, each in self._recipients.items() if each[1] is None or each[1] not in keys}
 
     def open(self, header):
         """The message begins with this block, Received included."""
@@ -95,7 +101,7 @@ class Outgoing:
             head += signature
         message = Message(
             identity=self._identity, sender=envelope.sender,
-            recipients=tuple(self._recipients),
+            recipients=tuple([each for each, _ in self._recipients.values()]),
             arrived=now, head=head, eight_bit=self._eight_bit,
             smtputf8=envelope.smtputf8 and self._needs_smtputf8(), ret=envelope.ret, envid=envelope.envid,
             signed_as=signed_as)
@@ -107,7 +113,7 @@ class Outgoing:
 
     def _needs_smtputf8(self):
         """Whether a peer without RFC 6531 could not take it; domains alone are sent as A-labels."""
-        addresses = [each.address for each in self._recipients]
+        addresses = [address for address, _ in self._recipients]
         if self._envelope.sender is not None:
             addresses.append(self._envelope.sender)
         return not is_ascii(self._header) or any(not is_ascii(each.local.encode("utf-8")) for each in addresses)

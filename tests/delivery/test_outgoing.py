@@ -77,6 +77,13 @@ def test_all_who_are_elsewhere_share_one_message_of_the_queue(router, queue):
     assert message.size == len(message.head) + len(body)
 
 
+def test_who_is_named_twice_gets_it_once(router, queue):
+    outcomes = submit(router, to(Recipient(FAR, ("DELAY",)), FARTHER, FAR), MINE)
+    assert codes(outcomes) == [250, 250, 250]
+    (message, _), = queued(queue)
+    assert [(each.address, each.notify) for each in message.recipients] == [(FAR, ("DELAY",)), (FARTHER, ())]
+
+
 def test_the_signature_is_of_what_leaves(router, queue):
     submit(router, to(FAR), *[MINE[cut:cut + 1] for cut in range(len(MINE))])
     (message, body), = queued(queue)

@@ -256,6 +256,37 @@ def test_a_mailbox_that_fails_at_the_last_moment_sends_nothing_on(house):
     assert list(house.queued()) == [TO + "copy@example.net"]
 
 
+def test_who_does_not_get_it_has_no_copies_sent_and_answers_nobody(house):
+    text = b"From: sender@example.net\r\nTo: anna@example.org\r\nSubject: x\r\n\r\n"
+    house.filters("anna", {"type": "vacation", "text": "I am away"}, match("copy:copy@example.net"))
+    house.filters("bert", match("copy:bert2@example.net"))
+    real, house.router.store = house.store, Failing(house.store, {"anna": ("deliver", errors.InUse())})
+    for _ in range(3):  # each time it is brought again
+        assert codes(deliver(house.router, envelope("anna"), text, apart=True)) == [451]
+        assert codes(deliver(house.router, envelope("anna", "bert"), text)) == [451, 451]
+    assert house.queue.identities() == [] and house.sent == [] and house.log("anna") == ""
+    assert codes(deliver(house.router, envelope("anna", "bert", "agent"), text, apart=True)) == [451, 250, 250]
+    assert sorted(house.queued()) == [LOCAL, TO + "bert2@example.net"]
+    house.router.store = real
+    assert codes(deliver(house.router, envelope("anna"), text, apart=True)) == [250]
+    assert len(house.sent) == 1 and len(house.queue.identities()) == 2
+
+
+@pytest.mark.parametrize("asked, copied, forwarded", [
+    ((), (), ()), (("NEVER",), ("NEVER",), ("NEVER",)), (("SUCCESS",), ("NEVER",), ("SUCCESS",)),
+    (("SUCCESS", "FAILURE"), ("FAILURE",), ("SUCCESS", "FAILURE")), (("DELAY",), ("DELAY",), ("DELAY",))])
+def test_who_wants_no_notice_gets_none_from_further_on(house, asked, copied, forwarded):
+    # A notice to the postmaster says NEVER: what fails further on would else be told to the postmaster, without end.
+    house.filters("anna", match("copy:copy@example.net"))
+    house.filters("bert", match("forward:far@example.com"))
+    both = envelope("anna", "bert")
+    both = both._replace(recipients=tuple(each._replace(notify=asked, orcpt="rfc822;old@example.net") for each in both.recipients))
+    assert codes(deliver(house.router, both, MESSAGE)) == [250, 250]
+    message, = house.queue.messages()
+    assert [(each.notify, each.orcpt) for each in message.recipients] == [
+        (copied, "rfc822;old@example.net"), (forwarded, "rfc822;old@example.net")]
+
+
 def test_the_servers_filters_come_after_the_users(house):
     from phenmail_protocols.config.settings import Filter
     house.directory.settings.global_filters = (Filter("match", content="x", action="accept:Server", from_server=True),)
