@@ -152,13 +152,22 @@ class FrontDoor(MailFixture):
         return [message["Subject"] for message in self.messages(address, mailbox)]
 
     @contextlib.contextmanager
+    def full_queue(self):
+        """No room for mail in the queue, as on a disk of its own."""
+        files = self.server.relay.queue._files
+        os.makedirs(files.folder, exist_ok=True)  # where there is none yet, nobody knows its disk
+        files._reserve = NO_ROOM
+        yield
+        files._reserve = 0
+
+    @contextlib.contextmanager
     def full_disk(self):
         """No room for new mail, neither in mailboxes nor in the queue."""
         rooms = [self.server.store.account(os.path.realpath(self.folder(user)))._room for user in self.users]
-        rooms.append(self.server.relay.queue._files)
-        for room in rooms:
-            room._reserve, room._until = NO_ROOM, 0.0
-        yield
+        with self.full_queue():
+            for room in rooms:
+                room._reserve, room._until = NO_ROOM, 0.0
+            yield
         for room in rooms:
             room._reserve = 0
 
@@ -198,7 +207,8 @@ class Bounce:
 @contextlib.contextmanager
 def connect(front, service="smtp"):
     kind = smtplib.LMTP if service == "lmtp" else smtplib.SMTP
-    with kind(*front.address(service), timeout=DEADLINE) as client:
+    with kind(*front.address(service)) as client:
+        client.sock.settimeout(DEADLINE)  # LMTP takes none before 3.9
         client.ehlo_or_helo_if_needed()
         yield client
 
