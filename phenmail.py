@@ -176,6 +176,13 @@ def _frugal_memory():
     return lambda: trim(0)
 
 
+def _forget_the_start(trim):
+    """Give back what only the start needed, a megabyte or so."""
+    import gc
+    gc.collect()
+    trim()
+
+
 def _root_folder(options):
     import os
     if options.root or os.environ.get("PHENMAIL_ROOT"):
@@ -263,6 +270,7 @@ def _serve(root, options):
         server.serve()
         meanwhile = [trim] if options.all_cores else [trim, core.settle]
         meanwhile[-1]()  # before anybody connects: threads inherit the core
+        _forget_the_start(trim)
         _tell_ports(server, options.ports_file)
         while signals.wait(meanwhile) == "SIGHUP":
             _reload(server)
