@@ -78,7 +78,7 @@ class CodeFilters:
     def run(self, code, message, envelope, owner):
         """Ask one code filter about one message.
 
-        `code`: the script (str); `message`: octets, or the path of a file that holds them; `envelope`: a mapping or an object
+        `code`: the script (str); `message`: octets, or the path of a file that holds them, or a descriptor of it; `envelope`: a mapping or an object
         with sender, recipient, tag, auth (anything that str() understands, None for nothing) and size (int); `owner`: (uid,
         gid) of the user's folder.  Out: Result; never raises for anything that a script or its process does.  Raises OSError
         where the message can't be read, or this process is out of descriptors.
@@ -254,6 +254,8 @@ def interpreter(python=None):
 def _first_octets(message):
     if isinstance(message, (bytes, bytearray, memoryview)):
         return bytes(message[:MESSAGE_OCTETS])
+    if isinstance(message, int):
+        return os.pread(message, MESSAGE_OCTETS, 0)
     with open(message, "rb") as file:
         return file.read(MESSAGE_OCTETS)
 

@@ -14,7 +14,7 @@ What can't be done as it is written (a mailbox that no folder can have, an addre
 goes to INBOX, with a line for the user's log.
 """
 import logging
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple, Union
 
 from ..config.filtering import flag_named, split_action
 from ..config.settings import Filter, Vacation
@@ -40,7 +40,7 @@ class Letter(NamedTuple):
     """A message for one recipient, as filters see it.
 
     `header`: its header block in wire form.  `sender`: None is <>.  `recipient`: the address of the envelope, `tag` that of
-    user+tag or None.  `size`: octets.  `path`: its file, "" where there is none to look into.  `auth`: how it was judged, as
+    user+tag or None.  `size`: octets.  `path`: its file, or a descriptor of it, "" where there is none to look into.  `auth`: how it was judged, as
     "spf=pass dkim=none dmarc=fail", or "".
     """
     header: bytes
@@ -48,7 +48,7 @@ class Letter(NamedTuple):
     recipient: Address
     tag: Optional[str] = None
     size: int = 0
-    path: str = ""
+    path: Union[str, int] = ""
     auth: str = ""
 
 

@@ -26,6 +26,7 @@ What is promised ("All or told", "Accepted means kept"):
    goes elsewhere by a filter is answered for when the queue has it.
 """
 import logging
+import os
 
 from ..mail import headers
 from ..relay.model import LOCAL, TO
@@ -132,7 +133,8 @@ class Incoming:
         elif len(held) > HEADER_LIMIT:
             if self._complete or self._is_judged:  # what lies behind could not be completed, or cleared of forged results
                 raise Refused(answers.HEADER_TOO_LARGE)
-            self._open(bytes(held), b"")
+            cut = len(held) - held.endswith(b"\r")  # a line end is not cut in two
+            self._open(bytes(held[:cut]), bytes(held[cut:]))
 
     def _open(self, header, body):
         """The header block is there: check it, and begin the copies."""
@@ -247,7 +249,7 @@ class Incoming:
     def _letter(self, address, tag):
         """The message as the filters of one recipient see it."""
         from .filters import Letter
-        return Letter(self._header, self._envelope.sender, address, tag, self.size, self._mailboxes.staged.path,
+        return Letter(self._header, self._envelope.sender, address, tag, self.size, self._mailboxes.staged.descriptor,
                       self._auth)
 
     def _send_on(self, onward):
@@ -266,10 +268,8 @@ class Incoming:
         outgoing.open(self._header)
         staged = self._mailboxes.staged
         staged.flush()
-        with open(staged.path, "rb") as file:
-            file.seek(self._body_at)
-            for chunk in iter(lambda: file.read(_CHUNK), b""):
-                outgoing.write(chunk.replace(b"\n", b"\r\n"))
+        for offset in range(self._body_at, staged.file_size, _CHUNK):
+            outgoing.write(os.pread(staged.descriptor, _CHUNK, offset).replace(b"\n", b"\r\n"))
         outgoing.prepare(False)
 
     def _sent_on(self, key, is_copy):

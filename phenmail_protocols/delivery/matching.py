@@ -4,6 +4,7 @@ A `View` decodes each header once, and only those that somebody asks for; `condi
 function of a View, with all that can be done before a message comes.  Reads a bounded part of the message's file where
 somebody asks for its body.  It knows no action.  RFC 5322 2.2 (fields), RFC 2047 (encoded words, by mail.headers).
 """
+import os
 import time
 from functools import lru_cache
 
@@ -151,13 +152,16 @@ def _source(name, whole):
 
 
 def body_texts(path):
-    """The text parts of a message's file, decoded, up to BODY_TEXT characters in all -> list of str.
+    """The text parts of a message's file (or a descriptor of it), decoded, up to BODY_TEXT characters in all -> list of str.
 
     A file that can't be read has none.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read(_BODY_FILE)
+        if isinstance(path, int):
+            data = os.pread(path, _BODY_FILE, 0)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(_BODY_FILE)
     except OSError:
         return []
     found, room = [], BODY_TEXT

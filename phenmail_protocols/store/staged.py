@@ -111,6 +111,12 @@ class Staged:
             view, offset = view[written:], offset + written
 
     @property
+    def descriptor(self):
+        """To read with pread what was flushed, before ``sync``: the folder
+        is its user's, who may put a link or a pipe in the file's place."""
+        return self._descriptor
+
+    @property
     def file_size(self):
         """Bytes in the file, so far: an offset for ``insert``."""
         return self._written

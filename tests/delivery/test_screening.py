@@ -7,6 +7,7 @@ import pytest
 from phenmail_protocols.accounts.authorization import Authorizations
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.config.settings import UserSettings
+from phenmail_protocols.delivery.incoming import HEADER_LIMIT
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.screening import Screening
 from phenmail_protocols.relay import spool as spool_module
@@ -207,6 +208,37 @@ def test_a_flag_too_many_is_left_out(house):
     house.filters("anna", match("flag:\\Seen"), match("flag:OneMore"))
     assert codes(deliver(house.router, envelope("anna"), MESSAGE)) == [250]
     assert house.messages("anna")[1][1] == {"\\Seen"} and "fewer" in house.log("anna")
+
+
+@pytest.mark.parametrize("others", [(), ("bert",)])
+def test_what_a_user_puts_in_the_files_place_is_not_read(house, others):
+    # The server may be root, and the folder is the user's.
+    secret = os.path.join(house.folder, "secret")
+    with open(secret, "w") as file:
+        file.write("Subject: x\n\n" + "root's own words\n" * 100)
+    for user in ("anna",) + others:
+        house.filters(user, match("copy:copy@example.net"), match("accept:Found", "own words", header="*body"))
+    incoming = house.router.begin(envelope("anna", *others), test_router.Origin("ESMTP", "client", "192.0.2.1"))
+    incoming.write(MESSAGE)
+    incoming._mailboxes.staged.flush()
+    path = incoming._mailboxes.staged.path
+    os.rename(path, path + ".aside")
+    os.symlink(secret, path)
+    incoming.finish()
+    for message in house.queue.messages():
+        with house.queue.body(message.identity) as file:
+            assert b"own words" not in file.read()
+    assert "Found" not in house.log("anna") and not os.path.exists(os.path.join(house.folder, "anna", ".Found"))
+
+
+def test_a_header_without_end_is_not_cut_within_a_line_end(house):
+    house.filters("anna", match("copy:copy@example.net", "y"))
+    octets = b"Subject: y\r\n"
+    octets += b"X: %s\r" % (b"x" * (HEADER_LIMIT + 1 - len(octets) - 4))
+    assert len(octets) == HEADER_LIMIT + 1
+    assert codes(deliver(house.router, envelope("anna"), octets, b"\nX: y\r\n\r\nhello\r\n")) == [250]
+    (_, body), = house.queued().values()
+    assert body.endswith(b"x\r\nX: y\r\n\r\nhello\r\n")
 
 
 def test_a_broken_filter_file_is_the_inbox(house):
