@@ -12,6 +12,7 @@ import smtplib
 import tempfile
 import threading
 
+from phenmail_protocols.accounts.authorization import Authorizations
 from phenmail_protocols.admin import queue as queue_words
 from phenmail_protocols.relay.model import WAITING
 from phenmail_protocols.testing import MailFixture
@@ -139,7 +140,7 @@ class FrontDoor(MailFixture):
 
     def sign(self, user, kind, text):
         """The administrator's authorization."""
-        return self.server._authorizations.sign(user, kind, text)
+        return Authorizations(self.server.root.mail_system).sign(user, kind, text)
 
     def log(self, user=ALICE):
         path = os.path.join(self.folder(user), "mail.log")
@@ -209,12 +210,12 @@ def connect(front, service="smtp"):
     kind = smtplib.LMTP if service == "lmtp" else smtplib.SMTP
     with kind(*front.address(service)) as client:
         client.sock.settimeout(DEADLINE)  # LMTP takes none before 3.9
-        client.ehlo_or_helo_if_needed()
         yield client
 
 
 def transact(client, recipients, sender=AUTHOR, message=LETTER):
     """As FrontDoor.send, on a connection."""
+    client.ehlo_or_helo_if_needed()
     answer = client.mail(sender)
     taken = 0
     if answer[0] == 250:

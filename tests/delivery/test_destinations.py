@@ -75,6 +75,7 @@ def test_mailbox_temporary_failure_settings_that_cannot_be_read(front):
 def test_mailbox_permanent_failure_too_large(front, recipient):
     mail = front(ACTIONS, limits={"message-size": 65536})
     with connect(mail) as client:
+        client.ehlo()
         assert client.mail(AUTHOR, ["SIZE=70000"])[0] == 552, "it was announced"
         assert transact(client, [recipient], message=LETTER + b"x" * 998 + b"\r\n").startswith("250")
         assert transact(client, [recipient], message=LETTER + b"xxxxxxxx\r\n" * 7000).startswith("552 5.3.4")
