@@ -26,7 +26,6 @@ __all__ = ["AlreadyRunning", "Listening", "MailRefused", "MailServer",
            "PluginRefused", "__version__", "main"]
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
-_PERIOD = 30.0  # seconds between two looks at what can be given back
 _STACK = 1 << 20  # bytes of address space a thread
 
 
@@ -37,7 +36,7 @@ def main(arguments=None):
         if options.help or options.version:
             print(USAGE if options.help else "phenmail %s" % __version__)
             return DONE
-        run, rest = options.word(WORDS)
+        run, rest = options.word(_words(options))
     except WrongUsage as error:
         print("phenmail: %s (--help tells more)" % error, file=sys.stderr)
         return WRONG_USAGE
@@ -56,6 +55,14 @@ def main(arguments=None):
     except KeyboardInterrupt:
         pass
     return FAILED
+
+
+def _words(options):
+    """{word: (function, names of its arguments)}."""
+    if options.words[:1] in ([], ["serve"], ["init"]):
+        return _WORDS
+    from phenmail_protocols.admin.words import WORDS
+    return dict(WORDS, **_WORDS)
 
 
 # The process
@@ -84,103 +91,6 @@ def _raise_descriptor_limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (ImportError, ValueError, OSError):
         pass  # the limit that there is has to do
-
-
-class _OneCore:
-    """Keeps all threads on one processor core: the one with most to spare.
-
-    Python runs one thread at a time. On several cores each hand-over wakes
-    another core; on one it is a plain switch. Deliveries a second, two cores,
-    nothing else running: 1010 spread, 1600 on one; with a connection for
-    each message 590 and 1110.
-    """
-
-    def __init__(self):
-        import os
-        self._cores = set()
-        if (hasattr(os, "sched_getaffinity") and os.path.exists("/proc/stat")
-                and len(os.sched_getaffinity(0)) > 1):
-            self._cores = _fastest(os.sched_getaffinity(0))
-        self._core = None
-        self._idle = {}
-        self._used = 0.0
-
-    def settle(self):
-        """Choose anew, and bring threads that are elsewhere along."""
-        import os
-        if not self._cores:
-            return
-        try:
-            self._core = self._choose()
-        except OSError:  # the system doesn't say what its cores do
-            return
-        for thread in os.listdir("/proc/self/task"):
-            try:
-                os.sched_setaffinity(int(thread), {self._core})
-            except OSError:
-                pass  # it has ended, or it may not be moved
-
-    def _choose(self):
-        """Another core only if it has clearly more to spare than ours, with
-        what we use of it ourselves."""
-        import time
-        idle, used = self._idle_seconds(), time.process_time()
-        spare = {core: idle.get(core, 0.0) - self._idle.get(core, 0.0)
-                 for core in self._cores}
-        ours, self._idle, self._used = used - self._used, idle, used
-        best = max(sorted(spare), key=spare.get)
-        if self._core is None:
-            return best
-        gain = spare[best] - spare[self._core] - ours
-        return best if gain > 0.2 * _PERIOD else self._core
-
-    def _idle_seconds(self):
-        import os
-        tick = os.sysconf("SC_CLK_TCK")
-        found = {}
-        with open("/proc/stat") as file:
-            for line in file:
-                words = line.split()
-                if words and words[0][:3] == "cpu" and words[0][3:].isdigit():
-                    found[int(words[0][3:])] = int(words[4]) / tick
-        return found
-
-
-def _fastest(cores):
-    """Those of ``cores`` that are not the slow ones of a big.LITTLE chip."""
-    speeds = {}
-    for core in cores:
-        try:
-            with open("/sys/devices/system/cpu/cpu%d/cpu_capacity"
-                      % core) as file:
-                speeds[core] = int(file.read())
-        except (OSError, ValueError):
-            return cores
-    return {core for core in cores if speeds[core] == max(speeds.values())}
-
-
-def _frugal_memory():
-    """Have glibc keep one arena for all threads; the answer, called now and
-    then, gives free pages back to the system.
-
-    On its own it keeps an arena for each of many threads, and what they held:
-    10 000 connections of nonsense left 16 MB behind, with this nothing.
-    """
-    try:
-        import ctypes
-        library = ctypes.CDLL(None)
-        library.mallopt(-8, 1)  # M_ARENA_MAX
-        trim = library.malloc_trim
-    except (ImportError, OSError, AttributeError, TypeError):
-        return lambda: None  # another C library has other manners
-    return lambda: trim(0)
-
-
-def _forget_the_start(trim):
-    """Give back what only the start needed, a megabyte or so."""
-    import gc
-    gc.collect()
-    trim()
 
 
 def _root_folder(options):
@@ -226,11 +136,11 @@ class _Signals:
     """The signals that come, in order. Nothing is done where they are caught:
     a handler that waits for a lock of the one it interrupted waits for ever."""
 
-    def __init__(self, *names):
+    def __init__(self, period, *names):
         import signal
         import socket
         self._reader, self._writer = socket.socketpair()
-        self._reader.settimeout(_PERIOD)
+        self._reader.settimeout(period)
         self._writer.setblocking(False)
         signal.set_wakeup_fd(self._writer.fileno())
         for name in names:
@@ -238,8 +148,8 @@ class _Signals:
                 signal.signal(getattr(signal, name), lambda *_: None)
 
     def wait(self, meanwhile):
-        """The name of the next one; each of ``meanwhile`` is called twice a
-        minute."""
+        """The name of the next one; each of ``meanwhile`` is called once a
+        period."""
         import signal
         import socket
         while True:
@@ -260,17 +170,18 @@ class _Signals:
 
 
 def _serve(root, options):
-    trim, core = _frugal_memory(), _OneCore()
+    from phenmail_protocols import machine
+    trim, core = machine.frugal_memory(), machine.OneCore()
     _make_root_if_needed(root, options)
     server = MailServer(root.path, device=root.device)
-    signals = _Signals("SIGTERM", "SIGINT", "SIGHUP")
+    signals = _Signals(machine.PERIOD, "SIGTERM", "SIGINT", "SIGHUP")
     try:
         _bind(server)
         _remove_ports(options.ports_file)  # of one that was killed
         server.serve()
         meanwhile = [trim] if options.all_cores else [trim, core.settle]
         meanwhile[-1]()  # before anybody connects: threads inherit the core
-        _forget_the_start(trim)
+        machine.forget_the_start(trim)
         _tell_ports(server, options.ports_file)
         while signals.wait(meanwhile) == "SIGHUP":
             _reload(server)
@@ -359,157 +270,8 @@ def _init(root, options):
     return DONE
 
 
-def _check(root, options):
-    from phenmail_protocols.admin.check import check
-    report = check(root)
-    for title, lines in (("error", report.errors), ("warning", report.warnings),
-                         ("note", report.notes)):
-        for line in lines:
-            print("%s: %s" % (title, line))
-    print("%d errors, %d warnings" % (len(report.errors),
-                                      len(report.warnings)))
-    return FAILED if report.errors else DONE
-
-
-def _sha256(root, options):
-    import hashlib
-    print(hashlib.sha256(_ask_passphrase().encode("utf-8")).hexdigest())
-    return DONE
-
-
-def _obscure(root, options):
-    from phenmail_protocols.accounts import secrets
-    print(secrets.obscure(_ask_passphrase()))
-    return DONE
-
-
-def _ask_passphrase():
-    """From the terminal without echo, else the first line of the input."""
-    if sys.stdin.isatty():
-        import getpass
-        return getpass.getpass("Type in your pass phrase: ")
-    return sys.stdin.readline().rstrip("\r\n")
-
-
-def _user_add(root, options, address):
-    from phenmail_protocols.accounts import words
-    return _with_passphrase(words.add_user, root, address)
-
-
-def _user_passwd(root, options, address):
-    from phenmail_protocols.accounts import words
-    return _with_passphrase(words.set_passphrase, root, address)
-
-
-def _with_passphrase(word, root, address):
-    """Run ``word`` with the passphrase that is typed, or one of our making."""
-    typed = _ask_passphrase()
-    passphrase = word(root, address, typed or None)
-    if typed:
-        print("%s: done" % address)
-    else:
-        print("%s logs in with this passphrase, shown once: %s"
-              % (address, passphrase))
-    return DONE
-
-
-def _user_delete(root, options, address):
-    from phenmail_protocols.accounts import words
-    words.delete_user(root, address)
-    print("%s: removed; the mail is still there" % address)
-    return DONE
-
-
-def _user_list(root, options):
-    from phenmail_protocols.accounts import words
-    for user in words.list_users(root):
-        print("%-32s %s" % (user.address, user.ends))
-    return DONE
-
-
-def _queue(root, options):
-    from phenmail_protocols.admin import control
-    return _show(*control.queue_list(root, options.json))
-
-
-def _queue_show(root, options, identity):
-    from phenmail_protocols.admin import control
-    return _show(*control.queue_show(root, identity, options.json))
-
-
-def _queue_order(order):
-    def run(root, options, identity):
-        from phenmail_protocols.admin import control
-        return _show(*control.queue_order(
-            root, order, identity, options.bounce, options.json))
-    return run
-
-
-def _dns(root, options):
-    from phenmail_protocols.admin import control
-    return _show(*control.dns(root, options.check, options.json))
-
-
-def _filters_test(root, options, user, file):
-    from phenmail_protocols.admin import filtertest
-    from phenmail_protocols.config import loader
-    result = filtertest.try_filters(root, loader.load_server(root), user, file)
-    return _show("\n".join(filtertest.text_lines(result)), True)
-
-
-def _authorize(root, options, user):
-    from phenmail_protocols.admin import authorize
-    asked = authorize.asked(root, user)
-    _print_whole(authorize.text_lines(asked))
-    if not asked.waiting:
-        return FAILED if asked.troubles else DONE
-    if not options.yes and not _says_yes("Authorize all of this? (yes or no) "):
-        print("phenmail: nothing was authorized", file=sys.stderr)
-        return FAILED
-    told, is_done = authorize.write(root, asked)
-    _print_whole(told)
-    return DONE if is_done and not asked.troubles else FAILED
-
-
-def _print_whole(lines):
-    """What the terminal has no character for is shown by its number."""
-    name = sys.stdout.encoding or "ascii"
-    for line in lines:
-        print(line.encode(name, "backslashreplace").decode(name))
-
-
-def _says_yes(question):
-    """Only where what was printed could be seen, and the answer is typed."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print("phenmail: no terminal to ask at; --yes authorizes unasked",
-              file=sys.stderr)
-        return False
-    try:
-        return input(question).strip().lower() == "yes"
-    except EOFError:
-        return False
-
-
-def _show(text, is_well):
-    print(text.rstrip("\n"))
-    return DONE if is_well else FAILED
-
-
-WORDS = {  # word: (function, names of its arguments)
-    "": (_serve, ()), "serve": (_serve, ()), "init": (_init, ()),
-    "check": (_check, ()), "sha256": (_sha256, ()), "obscure": (_obscure, ()),
-    "user add": (_user_add, ("ADDRESS",)),
-    "user passwd": (_user_passwd, ("ADDRESS",)),
-    "user del": (_user_delete, ("ADDRESS",)), "user list": (_user_list, ()),
-    "filters test": (_filters_test, ("USER", "FILE")),
-    "authorize": (_authorize, ("USER",)),
-    "queue": (_queue, ()), "queue list": (_queue, ()),
-    "queue show": (_queue_show, ("ID",)),
-    "queue retry": (_queue_order("retry"), ("ID",)),
-    "queue hold": (_queue_order("hold"), ("ID",)),
-    "queue release": (_queue_order("release"), ("ID",)),
-    "queue drop": (_queue_order("drop"), ("ID",)), "dns": (_dns, ()),
-}
+_WORDS = {  # word: (function, names of its arguments)
+    "": (_serve, ()), "serve": (_serve, ()), "init": (_init, ())}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -20,7 +20,7 @@ FLOORS = {
     "accounts": 1, "store": 1, "relay": 1,
     "delivery": 2, "fetch": 2,
     "smtp": 3, "pop3": 3, "imap": 3, "admin": 3,
-    "app": 4, "phenmail": 5, "testing": 5,
+    "app": 4, "machine": 4, "phenmail": 5, "testing": 5,
 }
 
 # Earlier ones know nothing of later ones.  Files that are not listed are only
