@@ -96,12 +96,13 @@ class Mailboxes:
         message: "each" (every recipient has its own answer), "all" (where all of them refuse it) or "none".  Where nobody can, that
         copy is discarded.
         """
+        until = screening.until()
         for key, target in self._targets.items():
             rules = screening.rules(target.destination.folder) if key not in self.answers else None
             if rules is not None:
                 self._first.staged.flush()
                 target.letter = letter(target.address, target.destination.tag)
-                target.verdict = screening.verdict(rules, target.destination.folder, target.letter)
+                target.verdict = screening.verdict(rules, target.destination.folder, target.letter, until)
         refusing = {key: target for key, target in self._targets.items() if target.kind == _REJECT}
         if refusing and (refusal == "each" or refusal == "all" and len(refusing) == len(self._targets)):
             for key, target in refusing.items():

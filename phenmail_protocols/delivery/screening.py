@@ -11,17 +11,19 @@ import time
 log = logging.getLogger("phenmail.delivery")
 
 _FILE = "filters.jcfg"
+_SECONDS = 20.0  # after which no code filter is begun for the same message
 
 
 class Screening:
     """`directory`: accounts.directory.Directory; `authorizations`: accounts.authorization.Authorizations; `host()`: this server's name; `send(envelope, chunks)`: brings an answer on its way; `clock()`: epoch seconds."""
 
-    def __init__(self, directory, authorizations, host, send, clock=time.time):
+    def __init__(self, directory, authorizations, host, send, clock=time.time, monotonic=time.monotonic):
         self._directory = directory
         self._authorizations = authorizations
         self._host = host
         self._send = send
         self._clock = clock
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._rooms = None  # _Rooms
         self._is_stopped = False
@@ -40,9 +42,13 @@ class Screening:
             log.exception("%s: its filters were not asked", folder)
             return None
 
-    def verdict(self, rules, folder, letter):
-        """What they say of a filters.Letter -> filters.Verdict."""
-        return rules.evaluate(letter, lambda rule, seen: self._run_code(rule, folder, seen))
+    def until(self):
+        """Until when code filters are run for a message that is there now: who brings it waits for the answer."""
+        return self._monotonic() + _SECONDS
+
+    def verdict(self, rules, folder, letter, until):
+        """What they say of a filters.Letter -> filters.Verdict.  `until`: of its message, for whomever it is."""
+        return rules.evaluate(letter, lambda rule, seen: self._run_code(rule, folder, seen, until))
 
     def finished(self, folder, verdict, letter, is_refused, name):
         """A message is kept, or refused by this verdict: the user's log is told, and its sender answered where the user is away.
@@ -65,8 +71,11 @@ class Screening:
             self._send(answer.envelope, answer.chunks)
             self._loaded().user_log.tell(folder, ["answered %s, as the user is away" % str(letter.sender)], name)
 
-    def _run_code(self, rule, folder, letter):
+    def _run_code(self, rule, folder, letter, until):
         """As Rules.evaluate wants it."""
+        if self._monotonic() >= until:
+            from .codeanswer import failed
+            return failed("not run: the filters before it took too long")
         return self._scripts().run(rule, folder, letter)
 
     def _scripts(self):

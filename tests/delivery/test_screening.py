@@ -279,6 +279,27 @@ def test_code_without_leave_does_not_run(house):
     assert house.count("anna") == 1 and house.log("anna")
 
 
+def test_code_of_a_message_has_an_end_however_many_have_it(house):
+    seconds, asked = [0.0], []
+
+    class Slow:
+        def run(self, rule, folder, letter):
+            asked.append(os.path.basename(folder))
+            seconds[0] += 2.0
+
+        def stop(self):
+            pass
+    house.screening._monotonic = lambda: seconds[0]
+    for user in ("anna", "bert"):
+        house.filters(user, *[{"type": "py", "code": "hang()"}] * 8 + [match("accept:Late")])
+    house.screening._loaded().scripts = Slow()
+    assert codes(deliver(house.router, envelope("anna", "bert"), MESSAGE)) == [250, 250]
+    assert asked == ["anna"] * 8 + ["bert"] * 2 and "took too long" in house.log("bert")
+    assert house.count("anna", "Late") == house.count("bert", "Late") == 1
+    assert codes(deliver(house.router, envelope("bert"), MESSAGE)) == [250]
+    assert len(asked) == 18
+
+
 def test_a_mailbox_that_fails_at_the_last_moment_sends_nothing_on(house):
     house.filters("anna", match("copy:copy@example.net"))
     house.router.store = Failing(house.store, {"bert": ("deliver", errors.NoSpace())})
