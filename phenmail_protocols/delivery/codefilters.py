@@ -38,6 +38,7 @@ from collections import Counter
 from . import codeanswer, runas
 from .codeanswer import Decision, Result
 from .codeprocess import PROGRAM, CannotStart, Gone, Process
+from .keeper import Keeper
 
 __all__ = ["CodeFilters", "Decision", "Result"]
 
@@ -72,8 +73,9 @@ class CodeFilters:
         self._retired = set()  # those that still have work
         self._running = Counter()  # (user, digest of the code) -> scripts at work
         self._failures = {}  # user -> (until when, why)
-        self._keeper = None  # the thread that ends idle processes, while there are any
         self._stopping = threading.Event()
+        self._keeper = Keeper("phenmail-code-filters", self._changed, self._stopping, idle / 4, self.end_idle,
+                              lambda: not self._processes)
 
     def run(self, code, message, envelope, owner):
         """Ask one code filter about one message.
@@ -163,7 +165,7 @@ class CodeFilters:
                 process = Process(interpreter(self._python), user, self._seconds)
                 evicted = self._make_room()
                 self._processes[user] = process
-                self._keep()
+                self._keeper.wake()
             process.working += 1
             process.asked += 1
             process.since = self._clock()
@@ -196,24 +198,6 @@ class CodeFilters:
 
     # -- the end of processes
 
-    def _keep(self):
-        """Under the lock: see to it that somebody ends what is idle."""
-        if self._keeper is None:
-            keeper = threading.Thread(target=self._keep_house, name="phenmail-code-filters", daemon=True)
-            try:
-                keeper.start()
-            except RuntimeError:  # no thread to be had: the next message tries again
-                return
-            self._keeper = keeper
-
-    def _keep_house(self):
-        while not self._stopping.wait(self._idle / 4):
-            self.end_idle()
-            with self._changed:
-                if not self._processes:
-                    self._keeper = None
-                    return
-
     def end_idle(self):
         """End the processes that nobody has asked for `idle` seconds."""
         with self._changed:
@@ -228,15 +212,13 @@ class CodeFilters:
         with self._changed:
             self._stopping.set()
             self._changed.notify_all()
-            keeper = self._keeper
             self._changed.wait_for(lambda: not self._running, self._seconds + 5.0)
             ended = list(self._processes.values()) + list(self._retired)
             self._processes.clear()
             self._retired.clear()
         for process in ended:
             process.close()
-        if keeper is not None:
-            keeper.join(5.0)
+        self._keeper.join()
 
 
 def interpreter(python=None):

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from ..net.address import network
 from . import codefilters, results, runas
 from .codeprocess import CannotStart, Gone, Process
+from .keeper import Keeper
 from .results import Result
 
 log = logging.getLogger("phenmail.delivery")
@@ -70,9 +71,9 @@ class Judge:
         self._lock = threading.Lock()  # of all below
         self._process = None
         self._failure = (None, None, "")  # (what was tried, until when, why)
-        self._keeper = None
         self._absent = None  # frozenset of modules that are not there
         self._stopping = threading.Event()
+        self._keeper = Keeper("phenmail-judging", self._lock, self._stopping, idle / 4, self.end_idle, lambda: self._process is None)
 
     def judge(self, peer, helo, sender, path, start=0):
         """One message -> Judgement; never raises.
@@ -186,7 +187,7 @@ class Judge:
             if process is None or not process.is_fresh(kind):
                 ended = self._retire()
                 process = self._process = _Process(kind, self._seconds)
-                self._keep()
+                self._keeper.wake()
             process.working += 1
             process.asked += 1
         if ended is not None:
@@ -223,24 +224,6 @@ class Judge:
         process, self._process = self._process, None
         return process if process is not None and not process.working else None
 
-    def _keep(self):
-        """Under the lock: see to it that somebody ends what is idle."""
-        if self._keeper is None:
-            keeper = threading.Thread(target=self._keep_house, name="phenmail-judging", daemon=True)
-            try:
-                keeper.start()
-            except RuntimeError:  # no thread to be had: the next message tries again
-                return
-            self._keeper = keeper
-
-    def _keep_house(self):
-        while not self._stopping.wait(self._idle / 4):
-            self.end_idle()
-            with self._lock:
-                if self._process is None:
-                    self._keeper = None
-                    return
-
     def end_idle(self):
         """End the process where nobody has asked it for `idle` seconds."""
         ended = None
@@ -256,11 +239,9 @@ class Judge:
         with self._lock:
             self._stopping.set()
             process, self._process = self._process, None
-            keeper = self._keeper
         if process is not None:
             process.close()
-        if keeper is not None:
-            keeper.join(5.0)
+        self._keeper.join()
 
     # -- what is there
 

@@ -499,9 +499,9 @@ def test_somebody_looks_for_idle_processes():
     try:
         ask(made, EXAMPLE)
         deadline = time.monotonic() + 20
-        while (pids(made) or made._keeper) and time.monotonic() < deadline:
+        while (pids(made) or made._keeper.thread) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert pids(made) == [] and made._keeper is None
+        assert pids(made) == [] and made._keeper.thread is None
         assert ask(made, EXAMPLE) == ODD
     finally:
         made.stop()
@@ -582,7 +582,7 @@ def test_stop():
     made.stop()
     thread.join(10)
     assert results == [ODD], "what was at work is let finish"
-    assert pids(made) == [] and not any(thread.name == "phenmail-code-filters" and thread is made._keeper
+    assert pids(made) == [] and not any(thread.name == "phenmail-code-filters" and thread is made._keeper.thread
                                         for thread in threading.enumerate())
     with pytest.raises(OSError):
         os.kill(pid, 0)

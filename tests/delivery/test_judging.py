@@ -364,7 +364,7 @@ def test_it_is_ended_when_idle_and_replaced(own, monkeypatch):
     house.judge.stop()
     assert house.auth(letter()) == "spf=temperror dkim=temperror dmarc=temperror"
     assert not [thread for thread in threading.enumerate() if thread.name == "phenmail-judging" and thread.is_alive()
-                and thread is house.judge._keeper]
+                and thread is house.judge._keeper.thread]
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
