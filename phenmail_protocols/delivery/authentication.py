@@ -14,7 +14,7 @@ from typing import NamedTuple, Tuple
 
 from ..config.settings import Resolver
 from ..mail import headers
-from ..mail.address import AddressError, ascii_domain, strict_mailboxes
+from ..mail.address import AddressError, ascii_domain, parse_address_list, strict_mailboxes
 from ..relay import verifying
 from ..relay.lookup import Lookup, Unanswered
 from .results import Result
@@ -27,6 +27,7 @@ _PIECE = 65536
 # The DNS records of an author's domain are asked for first, then SPF may take half of what time there is: who controls a
 # slow zone must not decide that another's domain is not looked up.
 _SPF_SHARE = 0.5
+_MOST_AUTHORS = 5  # whose domains are asked
 _POLICIES = ("none", "quarantine", "reject")
 
 
@@ -106,17 +107,20 @@ class Authentication:
         end = begun + max(0.0, case.seconds - case.timeout)
         ask = Asker(self._lookup(case), end)
         self._asking.ask = ask
-        author = _author(header)
+        author, named = _authors(header)
         # Who can't ask for both can't say that both fail.
-        record = self._record(author) if None not in (self._dmarc, self._spf) and self._can_verify else None
+        can_tell = None not in (self._dmarc, self._spf) and self._can_verify
+        records = [(each, self._record(each)) for each in (author,) + named] if can_tell else ()
         ask.until = begun + (end - begun) * _SPF_SHARE
         found = [self._sender(case)] if self._spf is not None else []
         ask.until = end
         if self._can_verify:
             found += _signatures(header, body, large, ask)
-        if record is None:
+        if not records:
             return Opinion(tuple(found))
-        return self._author(author, record, found, large)
+        opinion, *stricter = [self._author(each, record, found, large) for each, record in records]
+        # RFC 7489 section 6.6.1: of several authors each one's domain may ask for it, or a second one would be the way around all.
+        return next((opinion._replace(reject=True, domain=each.domain) for each in stricter if each.reject), opinion)
 
     def _lookup(self, case):
         key = (case.nameservers, case.timeout)
@@ -237,14 +241,21 @@ def _is_meant(tags):
     return tags.get("t") != "y" and not (percent.isdigit() and random.random() * 100 >= int(percent))
 
 
-def _author(header):
-    """The domain of the one author in A-labels; None where there is none, or more."""
-    values = headers.collect(header, frozenset((b"from",))).get(b"from", ())
-    mailboxes = strict_mailboxes(values[0]) if len(values) == 1 else None
-    if mailboxes is None or len(mailboxes) != 1:
-        return None
+def _authors(header):
+    """(the domain of the one author in A-labels, ()); or (None, those that can be read where there is no single author)."""
+    values = headers.collect(header, frozenset((b"from",))).get(b"from", ())[:_MOST_AUTHORS]
+    strict = strict_mailboxes(values[0]) if len(values) == 1 else None
+    if strict is not None and len(strict) == 1:
+        return _domain(strict[0]), ()
+    found = dict.fromkeys(_domain(mailbox) for value in values for entry in parse_address_list(value)
+                          for mailbox in getattr(entry, "members", (entry,)))
+    return None, tuple([domain for domain in found if domain is not None][:_MOST_AUTHORS])
+
+
+def _domain(mailbox):
+    """Of an address.Mailbox, in A-labels; None where nobody could have a policy for it."""
     try:
-        domain = ascii_domain(mailboxes[0].domain.decode("utf-8").lower())
+        domain = ascii_domain(mailbox.domain.decode("utf-8").lower())
     except (UnicodeError, AddressError):
         return None
     return domain.rstrip(".") if "." in domain.strip(".") and domain[:1] != "[" else None

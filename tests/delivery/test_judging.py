@@ -235,12 +235,23 @@ def test_dmarc(house, author, sender, word, reject):
 
 
 @pytest.mark.parametrize("header", [
-    b"", b"From:\r\n", b"From: a@reject.example, b@reject.example\r\n", b"From: a@reject.example\r\nFrom: b@reject.example\r\n",
-    b"From: nobody\r\n", b"From: a@reject.example <b@reject.example>\r\n", b"From: a@[192.0.2.1]\r\n", b"From: a@\xff.example\r\n",
+    b"", b"From:\r\n", b"From: a@none.example, b@none.example\r\n", b"From: a@example.org, b@nothing.example\r\n",
+    b"From: nobody\r\n", b"From: a@nothing.example <b@none.example>\r\n", b"From: a@[192.0.2.1]\r\n", b"From: a@\xff.example\r\n",
     b"From: undisclosed:;\r\n"])
 def test_not_one_author(house, header):
     found = house.judged(header + b"Subject: x\r\n\r\ntext\r\n")
     assert found.auth == "spf=pass dkim=none dmarc=permerror" and not found.reject
+
+
+@pytest.mark.parametrize("header", [
+    b"From: a@reject.example, b@reject.example\r\n", b"From: a@nothing.example, b@reject.example\r\n",
+    b"From: a@reject.example, b@nothing.example\r\n", b"From: a@nothing.example\r\nFrom: b@reject.example\r\n",
+    b"From: Us: a@reject.example, a@nothing.example;\r\n", b"From: a@reject.example <b@nothing.example>\r\n",
+    b"From: The boss <a@reject.example> x\r\n", b"From: \"The boss <a@reject.example>\" <a@reject.example>, <\r\n"])
+def test_a_second_author_is_no_way_around_the_first_ones_policy(house, header):
+    found = house.judged(header + b"Subject: x\r\n\r\ntext\r\n")
+    assert found.auth == "spf=pass dkim=none dmarc=permerror" and found.reject and "reject.example" in found.reason
+    assert not house.judged(header + b"Subject: x\r\n\r\ntext\r\n", sender="b@reject.example").reject
 
 
 def test_a_signature_of_another_domain_is_not_aligned(house):
