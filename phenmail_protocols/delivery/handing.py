@@ -102,7 +102,10 @@ class Handing:
         if trace.delivered_already(_header(message.head, body).lower(), address):
             return Reply(*LOOP), False
         known = recipient.orcpt or "%s;%s" % ("rfc822" if is_ascii(str(address).encode("utf-8")) else "utf-8", address)
-        envelope = Envelope(self._sender(message.sender, address), (Recipient(target, recipient.notify, known),),
+        sender = message.sender
+        if self._resolve(target).kind == "remote":  # nobody else asks whether we may send for its domain (SPF)
+            sender = self._sender(sender, address)
+        envelope = Envelope(sender, (Recipient(target, recipient.notify, known),),
                             message.ret, message.envid, message.smtputf8 or not is_ascii(target.local.encode("utf-8")))
         reply, is_told = self._bring(envelope, trace.delivered_to(address) + message.head, body, is_cut)
         if not reply.delivered:

@@ -257,6 +257,13 @@ def test_a_return_path_of_others_does_not_go_on(make):
     assert b"Return-Path" not in octets and octets.endswith(BODY)
 
 
+def test_what_stays_here_keeps_its_sender(make):
+    house = make(one=("forward", "anna@example.org"), anna=("mailbox", ""))
+    assert house.hand("one")[0].code == 250
+    message, = house.inbox()
+    assert message.startswith(b"Return-Path: <%s>\r\n" % str(STRANGER).encode())
+
+
 @pytest.mark.parametrize("sender, kept", [
     (None, True), (Address("anna", "example.org"), True), (Address("nobody", "example.org"), True), (STRANGER, False),
     (Address("odd name", "else.example"), False), (Address("stranger", "b\u00fccher.example"), False)])
