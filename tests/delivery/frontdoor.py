@@ -30,7 +30,8 @@ class FrontDoor(MailFixture):
     folder where everybody may write.  `given`: plugins, as MailServer takes them.  `settings`: of mail.jcfg."""
 
     def __init__(self, actions=None, given=None, keys=None, **settings):
-        self._quiet = threading.Event()
+        self._asked = self._answered = 0
+        self._quiet = threading.Condition()
         self.shared = tempfile.mkdtemp()
         os.chmod(self.shared, 0o777)
         actions = {local: action.replace("SHARED", self.shared) for local, action in (actions or {}).items()}
@@ -55,15 +56,20 @@ class FrontDoor(MailFixture):
 
     def _wait(self, event, seconds):
         """How the queue's thread waits: until it is called, and no second less."""
+        asked = self._asked  # before it looks: what is asked meanwhile is another question
         if self.server.relay.worker.status().is_quiet:
-            self._quiet.set()
+            with self._quiet:
+                self._answered = asked
+                self._quiet.notify_all()
         event.wait(DEADLINE)
 
     def settle(self):
         """Wait until all is done that is due, bounces too."""
-        self._quiet.clear()
-        self.server.relay.worker.wake()
-        assert self._quiet.wait(DEADLINE), "the queue has no rest: %r" % (self.server.relay.worker.status(),)
+        worker = self.server.relay.worker
+        with self._quiet:
+            self._asked += 1
+            worker.wake()
+            assert self._quiet.wait_for(lambda: self._answered == self._asked, DEADLINE), "no rest: %r" % (worker.status(),)
 
     def waiting(self):
         """What waits for another attempt -> [relay.model.Recipient]."""
