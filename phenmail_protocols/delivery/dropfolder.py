@@ -10,6 +10,9 @@ What a crash leaves, at any step:
     filed, not yet removed    the file is still there: the message comes a second time
     removed                   it is filed
 
+A user's own program (`agents`) may put here what it was given: that such a message names its user in Delivered-To is no loop.
+What goes round by way of other addresses is found where it is sent on, and by its Received fields.
+
 Nothing is written down between these steps.  What can't be filed is moved to `failed`, by one rename; what could not be
 filed this time (4xx) stays where it is.
 """
@@ -244,7 +247,8 @@ class DropFolders:
             beginning = next(pieces, b"")
             own = self._own(addresses)
             envelope = Envelope(dropped.sender(beginning), (Recipient(own),), smtputf8=True)
-            incoming = self._router.begin(envelope, trace.Origin(), [Destination("mailbox", own, folder)], may_refuse=False)
+            incoming = self._router.begin(envelope, trace.Origin(), [Destination("mailbox", own, folder)],
+                                          may_refuse=False, was_here=True)
             try:
                 for piece in itertools.chain((beginning,), pieces):
                     incoming.write(piece)

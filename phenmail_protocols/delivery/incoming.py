@@ -52,9 +52,9 @@ class Incoming:
 
     __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_complete", "_keys", "_ends",
                  "_mailboxes", "_outgoing", "_held", "_failure", "_opened", "_header", "_may_refuse", "_body_at",
-                 "_is_judged", "_received", "_auth")
+                 "_is_judged", "_received", "_auth", "_was_here")
 
-    def __init__(self, router, envelope, origin, destinations, submitter, may_refuse):
+    def __init__(self, router, envelope, origin, destinations, submitter, may_refuse, was_here=False):
         self.size = 0  # octets of the message so far, as it came
         self.identity = router.identity()
         self._router = router
@@ -67,6 +67,7 @@ class Incoming:
         self._header = b""
         self._body_at = 0  # where in the mailboxes' file it begins
         self._may_refuse = may_refuse
+        self._was_here = was_here
         self._is_judged = _comes_from_outside(router, self._origin, submitter)
         self._received = b""  # our field
         self._auth = ""  # how it was judged, for filters
@@ -145,7 +146,7 @@ class Incoming:
         lowered = header.lower()
         if trace.hops(lowered) > trace.MOST_HOPS:
             raise Refused(answers.LOOP)
-        if self._mailboxes:
+        if self._mailboxes and not self._was_here:
             self._mailboxes.look_for_loops(lowered)
         date = self._router.stamp.now()[1]
         header = self._completed(header, lowered, date)

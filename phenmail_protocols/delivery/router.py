@@ -89,18 +89,19 @@ class Router:
             return answers.NO_SUCH_DOMAIN
         return destination if self.queue is not None else answers.NO_QUEUE
 
-    def begin(self, envelope, origin=None, destinations=None, submitter=None, may_refuse=True):
+    def begin(self, envelope, origin=None, destinations=None, submitter=None, may_refuse=True, was_here=False):
         """A message comes -> Incoming.
 
         `envelope`: mail.envelope.Envelope; `origin`: trace.Origin, None where a program that holds this server
         wrote it (it is then completed like a submission, and nobody's name is checked).  `destinations`: what `recipient` gave
         for each of the envelope's recipients, when the caller has asked already.  `submitter`: the Account
         whose mail program sends this; its message is completed and its author checked (RFC 6409).  `may_refuse`: somebody can be
-        told that a user's filter refuses it; else such a copy is discarded.
+        told that a user's filter refuses it; else such a copy is discarded.  `was_here`: that it was delivered to its recipient
+        before is no loop, for the recipient's own program brings it.
         """
         if destinations is None:
             destinations = [self.recipient(each.address, submitter, origin is None) for each in envelope.recipients]
-        return Incoming(self, envelope, origin, destinations, submitter, may_refuse)
+        return Incoming(self, envelope, origin, destinations, submitter, may_refuse, was_here)
 
     def identity(self):
         """A new name for a message, for Received, logs, the queue and answers -> bytes; unique on this host."""

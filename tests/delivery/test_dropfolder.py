@@ -352,7 +352,7 @@ def test_what_can_not_be_removed_is_filed_once(house, monkeypatch, caplog):
 # What can't be filed
 
 @pytest.mark.parametrize("data, why", [
-    (b"Subject: x\n\n\0\n", "NUL"), (b"Delivered-To: alice@example.org\n\n", "circles"), (b"Received: x\n" * 60 + b"\n", "circles"), (b"", "empty")])
+    (b"Subject: x\n\n\0\n", "NUL"), (b"Received: x\n" * 60 + b"\n", "circles"), (b"", "empty")])
 def test_what_is_refused_is_set_aside(house, caplog, data, why):
     house.drop(data=data)
     house.drop("two")
@@ -363,6 +363,13 @@ def test_what_is_refused_is_set_aside(house, caplog, data, why):
     assert why in house.log() and "failed/one" in house.log() and caplog.text.count("can't be filed") == 1
     house.look(5)
     assert caplog.text.count("can't be filed") == 1, "it rests there"
+
+
+def test_what_the_users_own_program_was_given_is_no_loop(house):
+    house.drop(data=b"Return-Path: <bob@example.net>\nDelivered-To: alice@example.org\nReceived: x\nSubject: x\n\nhello\n")
+    house.look()
+    message, = house.inbox()
+    assert house.left() == [] and message.count(b"Return-Path:") == 1 and message.endswith(b"\r\n\r\nhello\r\n")
 
 
 def test_too_large(tmp_path):
@@ -528,8 +535,8 @@ def test_one_that_always_fails_does_not_hold_up_others(house, monkeypatch):
     house.drop("poison", b"Subject: poison\n\n")
     begin = house.router.begin
 
-    def poisoned(envelope, origin, destinations, may_refuse):
-        incoming = begin(envelope, origin, destinations, may_refuse=may_refuse)
+    def poisoned(envelope, origin, destinations, **options):
+        incoming = begin(envelope, origin, destinations, **options)
         return Poisoned(incoming)
 
     class Poisoned:
@@ -718,9 +725,9 @@ def test_what_the_router_is_told(house, monkeypatch):
     told = []
     begin = house.router.begin
 
-    def noted(envelope, origin=None, destinations=None, submitter=None, may_refuse=True):
+    def noted(envelope, origin, destinations, may_refuse, was_here):
         told.append((str(envelope.sender), [str(each.address) for each in envelope.recipients], may_refuse, origin.protocol))
-        return begin(envelope, origin, destinations, submitter, may_refuse)
+        return begin(envelope, origin, destinations, may_refuse=may_refuse, was_here=was_here)
     monkeypatch.setattr(house.router, "begin", noted)
     house.drop()
     house.look()
