@@ -214,11 +214,22 @@ class Incoming:
             mailboxes.link(apart)
             mailboxes.deliver(kept, apart)
             outgoing.leave_out(mailboxes.failed())
-        if outgoing and (apart or not mailboxes.stopped):
-            outgoing.commit(self._router.stamp.now()[0])
-            mailboxes.settle(kept)
-        if mailboxes and screening is not None:
-            mailboxes.finished(screening)
+        if mailboxes.stopped and not apart:
+            return  # all of it is brought again
+        try:
+            if outgoing:
+                outgoing.commit(self._router.stamp.now()[0])
+                mailboxes.settle(kept)
+        except Refused:
+            if apart:
+                self._finished()
+            raise
+        self._finished()
+
+    def _finished(self):
+        """Those have it for good who have it: rules' consequences, and notices."""
+        if self._mailboxes and self._router.screening is not None:
+            self._mailboxes.finished(self._router.screening)
         if self._router.notifies and any("SUCCESS" in each.notify for each in self._envelope.recipients):
             self._tell()
 

@@ -123,9 +123,8 @@ class Mailboxes:
     def finished(self, screening):
         """The message is kept, or refused: users' logs, and answers of those who are away.  Who did not get it is told nothing: it
         comes again."""
-        failed = self.failed()
         for key, target in self._targets.items():
-            if target.verdict is not None and (target.is_refused or key not in failed):
+            if target.verdict is not None and (target.is_refused or self._has(key)):
                 screening.finished(target.destination.folder, target.verdict, target.letter, target.is_refused, self._name)
 
     # Copies.
@@ -180,7 +179,10 @@ class Mailboxes:
 
     def filed(self, key):
         """Whether there is a copy of this key in a mailbox now."""
-        return key in self._targets and self._targets[key].is_filed and self.answers[key].code == 250
+        return key in self._targets and self._targets[key].is_filed and self._has(key)
+
+    def _has(self, key):
+        return key in self.answers and self.answers[key].code == 250
 
     def _file(self, target):
         account, verdict = self._account(target), target.verdict

@@ -188,6 +188,25 @@ def test_a_copy_that_can_not_be_queued_is_not_promised(house, monkeypatch, apart
     assert house.queue.identities() == []
 
 
+def test_what_is_in_a_mailbox_is_told_though_the_queue_takes_nothing(house, monkeypatch):
+    told = []
+    house.router.notify = lambda identity, envelope, readers, *_: told.extend(str(each.address) for each in readers)
+    house.filters("anna", match("copy:copy@example.net"))
+    house.filters("bert", {"type": "vacation", "text": "away"})
+    text = b"From: sender@example.net\r\nTo: bert@example.org\r\nSubject: x\r\n\r\n"
+    both = envelope("anna", "bert", "cleo")
+    both = both._replace(recipients=tuple(each._replace(notify=("SUCCESS",)) for each in both.recipients))
+
+    def full(*_):
+        raise spool_module.NoSpace()
+    monkeypatch.setattr(spool_module.Arriving, "commit", full)
+    deliver(house.router, both, text)  # all of it is brought again
+    assert house.sent == [] and told == [] and house.log("bert") == ""
+    assert codes(deliver(house.router, both, text, apart=True)) == [452, 250, 250]
+    assert len(house.sent) == 1 and "answered" in house.log("bert") and house.log("anna") == ""
+    assert told == ["bert@example.org", "cleo@example.org"]
+
+
 def test_a_mailbox_that_can_not_be_made_is_the_inbox(house, monkeypatch):
     from phenmail_protocols.store import tree
 
