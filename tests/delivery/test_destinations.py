@@ -89,6 +89,13 @@ def test_mailbox_permanent_failure_nul(front, recipient):
     assert mail.messages(ALICE) == []
 
 
+def test_mailbox_permanent_failure_a_sender_of_ours_who_has_not_logged_in(front):
+    mail = front(ACTIONS)
+    for sender in (ALICE, BOB, "whoever@example.org"):
+        assert mail.send(ALICE, sender=sender).startswith("550 5.7.1")
+    assert mail.messages(ALICE) == []
+
+
 # -- disabled, unknown -------------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +257,27 @@ def test_forward_permanent_failure_loop(front):
     mail = front({"robot": ">other@example.org", "other": ">" + ROBOT})
     assert mail.send(ROBOT).startswith("250")
     assert mail.bounce().told() == {ROBOT: "5.4.6"}
+
+
+# -- all of them -------------------------------------------------------------------------------------------------------------------
+
+
+def test_one_message_for_every_kind_of_destination(front):
+    """Each has its own end: what waits or fails at one concerns no other."""
+    taken = []
+    mail = front({"robot": ">SHARED/program", "sent": ">" + FRIEND, "plugin": ".it", "sales": ":alice", "gone": "-away",
+                  "never": ">SHARED/never"}, {"it": lambda *given: taken.append(given)})
+    mail.program("exit 75")
+    mail.program("exit 67", "never")
+    names = ["robot", "sent", "plugin", "sales", "gone", "never", "nobody"]
+    assert mail.send(ALICE, *[name + "@example.org" for name in names]).startswith("250")
+    waits, = mail.waiting()
+    assert str(waits.address) == ROBOT and len(taken) == 1 and mail.subjects() == ["hello"]
+    assert [each.recipients for each in mail.onward()] == [(FRIEND,)]
+    assert [each.told() for each in mail.bounces()] == [{"never@example.org": "5.1.1"}]
+    mail.program(TAKE)
+    mail.again()
+    assert mail.is_done() and mail.given("taken") and len(mail.sent) == 2 and len(taken) == len(mail.messages()) == 1
 
 
 # -- external-MDA ------------------------------------------------------------------------------------------------------------------

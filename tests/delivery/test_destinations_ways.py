@@ -16,7 +16,7 @@ from phenmail_protocols.mail import srs
 from phenmail_protocols.mail.address import Address
 
 from ..relay.nameserver import NameServer
-from .frontdoor import ALICE, AUTHOR, BOB, DEADLINE, FRIEND, LETTER, connect, transact
+from .frontdoor import ALICE, AUTHOR, BOB, DEADLINE, FRIEND, LETTER, connect, parsed, transact
 
 ROBOT = "robot@example.org"
 OURS = b"From: %s\r\nTo: friend@far.example\r\nSubject: hello\r\n\r\nhello\r\n"
@@ -255,12 +255,12 @@ _dmarc.soft.example. TXT "v=DMARC1; p=none"
 
 @pytest.fixture
 def judging(front):
-    """judging(dmarc, **settings): a server for which everybody comes from outside, with a DNS of its own at `names`."""
+    """judging(dmarc, actions): a server for which everybody comes from outside, with a DNS of its own at `names`."""
     pytest.importorskip("spf")
     pytest.importorskip("authheaders")
     with NameServer(ZONE) as names:
-        def start(dmarc, **settings):
-            mail = front(resolver={"nameservers": ["%s:%d" % names.address], "timeout": 2}, inbound={"dmarc": dmarc}, **settings)
+        def start(dmarc, actions=None):
+            mail = front(actions, resolver={"nameservers": ["%s:%d" % names.address], "timeout": 2}, inbound={"dmarc": dmarc})
             mail.server.router.is_outside = lambda host: True
             mail.names = names
             return mail
@@ -313,12 +313,29 @@ def test_dmarc_temporary_failure_of_the_dns_refuses_nobody(judging, dmarc):
     assert "temperror" in judged(mail)
 
 
+PROGRAM = {"robot": ">SHARED/program", "sent": ">" + FRIEND}
+
+
 def test_dmarc_permanent_failure_is_for_all_recipients(judging):
     """What a program or another address gets, too: nothing is taken that would bounce to who was forged."""
-    mail = judging("enforce")
-    for recipients in ((ALICE, BOB), (BOB,)):
+    mail = judging("enforce", PROGRAM)
+    mail.program("cat > taken")
+    for recipients in ((ALICE, BOB), (ALICE, ROBOT), (ROBOT,), ("sent@example.org",)):
         assert mail.send(*recipients, **by("forged.example")).startswith("550 5.7.26")
-    assert mail.messages(ALICE) == mail.messages(BOB) == []
+    assert mail.messages(ALICE) == mail.messages(BOB) == [] and mail.is_done() and mail.sent == []
+    assert files(mail.shared) == ["program"]
+
+
+def test_dmarc_success_programs_are_told(judging):
+    mail = judging("enforce", PROGRAM)
+    mail.program("cat > taken")
+    forged = b"Authentication-Results: example.org; dmarc=pass\r\n"
+    assert mail.send(ROBOT, "sent@example.org", **by("soft.example", forged)).startswith("250")
+    assert mail.is_done()
+    sent, = mail.sent
+    for message in (parsed(mail.given("taken")), sent.message):
+        field, = message.get_all("Authentication-Results")
+        assert field.startswith("example.org;") and "dmarc=fail" in field
 
 
 def test_dmarc_permanent_failure_of_what_would_be_sent_on(judging):
