@@ -3,6 +3,7 @@
 The lines are those of `codechild`.  They pass through the hands of a script, which may write what it likes: nothing here is more
 than what the script could have asked for anyway.
 """
+import signal
 from typing import NamedTuple, Optional, Tuple
 
 from ..config.filtering import flag_named, is_address
@@ -11,6 +12,8 @@ LONGEST = 65536  # octets of an answer
 MOST_FLAGS = MOST_COPIES = 100
 _MOST_TOLD = 5
 
+# Of processor time it has as much: the kernel may be first to see that it is over.
+_ALL_ITS_TIME = "signal %d" % getattr(signal, "SIGXCPU", -1)
 _DECISIONS = ("accept", "reject", "discard", "forward")
 
 
@@ -99,7 +102,7 @@ class _Answer:
     def _why(self, seconds):
         """What went wrong with the process, "" where nothing did."""
         word, _, number = self.ending.partition(" ")
-        if word == "late":
+        if word == "late" or self.ending == _ALL_ITS_TIME:
             return "stopped: it did not end within %g s" % seconds
         if self.over:
             return "" if not self.garbage or self.told else "it wrote what is no answer"

@@ -1,5 +1,7 @@
 """What comes back from a script's process: any octets at all."""
 
+import signal
+
 import pytest
 from hypothesis import given, settings, strategies
 
@@ -45,6 +47,7 @@ def test_any_octets(data):
     (b"begun 1\nflag a\naccept b\n\nlate\n",
      Result(Decision("accept", "b"), ("a",), told=("stopped: it did not end within 2 s",))),
     (b"begun 1\n\nsignal 11\n", Result(told=("it died of signal 11",))),
+    (b"begun 1\n\nsignal %d\n" % signal.SIGXCPU, Result(told=("stopped: it did not end within 2 s",))),
     (b"begun 1\n\nexit 0\n", Result(told=("it ended without an answer",))),
     (b"begun 1\n", Result(told=("it ended without an answer",))),
     (b"", Result(told=("it ended without an answer",))),
