@@ -34,7 +34,7 @@ MOST_RETRIES = 12
 
 
 class Hops:
-    """Two servers that take what the local parts of recipients say, and tell `hear(octets, recipients)` of each message.
+    """Two servers that take what the local parts of recipients say, and tell `hear(octets, recipients, sender)` of each message.
 
     `strike_at(moment, nth, strike)`: at the nth final dot from now on `strike()` is called, which is true where it killed the
     client; `moment` "dot": before the dot has an answer, "answered": right after 250 was sent.
@@ -82,6 +82,7 @@ class Hops:
 
     def _mail(self, talk, line):
         talk.recipients = []
+        talk.sender = line.partition("<")[2].partition(">")[0]
         return "250 2.1.0 ok"
 
     def _rcpt(self, talk, line):
@@ -101,7 +102,7 @@ class Hops:
     def _end(self, talk, line):
         if any(address.startswith("rejected") for address in talk.recipients):
             return "550 5.7.1 not this message"
-        self._hear(talk.messages.pop(), tuple(talk.recipients))
+        self._hear(talk.messages.pop(), tuple(talk.recipients), talk.sender)
         with self._changed:
             self._left -= 1
             moment, strike = (self._moment, self._strike) if self._left == 0 else (None, None)
@@ -115,11 +116,13 @@ class Hops:
 class RelayRig:
     """`start`, `submit`, `send`, `settle`; whatever kills the server is the test's. Raises Broken with the way there."""
 
+    worker, make_oracle, drop_folders = WORKER, RelayOracle, ()
+
     def __init__(self, layer, name):
         self.layer, self.name = layer, name
         self.dice = random.Random(name)
         self.sizes = (0, 700, 9000)     # octets, about, of messages
-        self.oracle = RelayOracle()
+        self.oracle = self.make_oracle()
         self.lives = self.deaths = self.messages = self._shift = 0
         self.queue = os.path.join(layer.root, "device", "system", "mail", "queue")
         self._lock = threading.Lock()
@@ -134,24 +137,30 @@ class RelayRig:
         self._make_root()
 
     def _make_root(self):
+        self._make_device({
+            "sender-domain": "example.org",
+            "domains": {"example.org": {"alice": "/alice/mail", "kept": "/kept/mail", "oracle": ":alice",
+                                        "postmaster": ":alice", "abuse": ":alice"}},
+            "relay": {"remote-port": self.hops.port, "listen": [
+                {"host": "127.0.0.1", "port": 0, "tls": "none", "plaintext-auth": True}]},
+            "smtp": False, "imap": False, "pop": False, "limits": {"disk-reserve": 0}})
+        for user in ("alice", "kept"):
+            self._make_user(user)
+
+    def _make_device(self, settings):
         own = os.path.join(self.layer.root, "device", "system", "mail")
         os.makedirs(own)
         with open(os.path.join(own, "dkim.key"), "wb") as file:
             file.write(keys.RSA)
         os.chmod(file.name, 0o600)
         with open(os.path.join(own, "mail.jcfg"), "w") as file:
-            json.dump({
-                "sender-domain": "example.org",
-                "domains": {"example.org": {"alice": "/alice/mail", "kept": "/kept/mail", "oracle": ":alice",
-                                            "postmaster": ":alice", "abuse": ":alice"}},
-                "relay": {"remote-port": self.hops.port, "listen": [
-                    {"host": "127.0.0.1", "port": 0, "tls": "none", "plaintext-auth": True}]},
-                "smtp": False, "imap": False, "pop": False, "limits": {"disk-reserve": 0}}, file)
-        for user in ("alice", "kept"):
-            folder = os.path.join(self.layer.root, user, "mail")
-            os.makedirs(folder)
-            with open(os.path.join(folder, "mail.jcfg"), "w") as file:
-                json.dump({"passphrase": hashlib.sha256(PASSPHRASE.encode()).hexdigest()}, file)
+            json.dump(settings, file)
+
+    def _make_user(self, user, **settings):
+        folder = os.path.join(self.layer.root, user, "mail")
+        os.makedirs(folder)
+        with open(os.path.join(folder, "mail.jcfg"), "w") as file:
+            json.dump(dict({"passphrase": hashlib.sha256(PASSPHRASE.encode()).hexdigest()}, **settings), file)
 
     # The server's life.
 
@@ -159,7 +168,7 @@ class RelayRig:
         """A server begins to live -> whether it came so far that clients can connect."""
         if self._forker is None:
             key = os.path.join(os.path.dirname(self.queue), "dkim.key")
-            self._forker = subprocess.Popen([sys.executable, WORKER, key], env=self.layer.environment("server"),
+            self._forker = subprocess.Popen([sys.executable, self.worker, key], env=self.layer.environment("server"),
                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.lives += 1
         self._note("life %d" % self.lives)
@@ -328,7 +337,7 @@ class RelayRig:
 
     def rest(self):
         """Until there is nothing to do at this moment -> the identities that are still queued, or None: the server died."""
-        self._order(do="settle")
+        self._order(do="settle", folders=self.drop_folders)
         answer = self._listen("settled")
         if answer is None:
             return None
@@ -362,7 +371,7 @@ class RelayRig:
 
     # What there is.
 
-    def _hear(self, octets, recipients):
+    def _hear(self, octets, recipients, sender):
         """From the hops' threads."""
         arrival = Arrival(octets, recipients)
         with self._lock:
@@ -388,14 +397,17 @@ class RelayRig:
 
     def _read_queue(self):
         """{identity: (Arrival, recipients)} as the disk has it."""
-        spool, found = Spool(self.queue), {}
+        return {message.identity: (Arrival(octets, ()), message.recipients) for message, octets in self._queued()}
+
+    def _queued(self):
+        """(relay.model.Message, octets) of what is in the queue by the disk."""
+        spool = Spool(self.queue)
         for message in spool.messages():
             with spool.body(message.identity) as file:
                 octets = file.read()
             if len(octets) + len(message.head) != message.size:
                 raise Broken("%s is half in the queue\n%s" % (message.identity, self.way()))
-            found[message.identity] = Arrival(octets, ()), message.recipients
-        return found
+            yield message, octets
 
     # The way there.
 

@@ -2,7 +2,8 @@
 
 It speaks as `worker` does: reads a job (a line of JSON: root, orders, forget), forks a process for it, which starts the server, prints
 {"ready": true, "port": …} and then does what it is told at the Unix socket `orders`, a line each: {"do": "send", …} calls send_mail,
-"settle" waits until the queue has nothing to do at this moment of the clock, "wake" has it look at the clock, "stop" ends the server.
+"drop" leaves a message in a drop folder, "settle" waits until there is nothing to do at this moment of the clock, "wake" has it look at
+the clock, "stop" ends the server.
 """
 import json
 import logging
@@ -20,9 +21,11 @@ if __name__ == "__main__":
 from .worker import _Told, forget_to_sync, say, serve                                    # noqa: E402
 from phenmail_protocols.app import MailRefused, MailServer                      # noqa: E402
 from phenmail_protocols.config.settings import Relay                            # noqa: E402
+from phenmail_protocols.disk.atomic import sync_directory                       # noqa: E402
 from phenmail_protocols.relay import client, courier, policies, routes, signing  # noqa: E402, F401
 
 SETTLED = 20.0  # seconds in which a queue comes to rest
+RESTED = 5.0    # how old a message is that is left in a drop folder
 
 
 def load(key):
@@ -31,12 +34,36 @@ def load(key):
     signing.Signer(Relay(key, "all", "", 25), lambda: ["example.org"], "example.org").sign(b"From: a@example.org\r\n\r\n", b"0" * 32)
 
 
-def settle(server):
-    """Wait until there is nothing to do now: the identities that are still queued."""
+def settle(server, folders=()):
+    """Wait until there is nothing to do now: the identities that are still queued, and the names in those drop folders."""
     worker, end = server.relay.worker, time.monotonic() + SETTLED
+    while left_in(folders) and time.monotonic() < end:
+        time.sleep(0.001)
     while not worker.status().is_quiet and time.monotonic() < end:
         time.sleep(0.001)
-    say(settled=server.relay.queue.identities(), broken=server.relay.queue.broken(), quiet=worker.status().is_quiet)
+    say(settled=server.relay.queue.identities() + left_in(folders), broken=server.relay.queue.broken(), quiet=worker.status().is_quiet)
+
+
+def left_in(folders):
+    """Names of messages in drop folders."""
+    return [name for folder in folders for name in os.listdir(folder) if not name.startswith(".")]
+
+
+def drop(folder, message):
+    """Leaves a message (text) in a drop folder, as another program would: under a name with a dot, synced, then renamed.
+
+    It has been written a while ago, so that it need not rest.  (That the name is young the clock does not know, which is ahead.)
+    """
+    name = "%d.%d" % (time.time() * 1000000, os.getpid())
+    temporary = os.path.join(folder, "." + name)
+    with open(temporary, "wb") as file:
+        file.write(message.encode("ascii"))
+        file.flush()
+        os.utime(temporary, (time.time() - RESTED, time.time() - RESTED))
+        os.fsync(file.fileno())
+    os.rename(temporary, os.path.join(folder, name))
+    sync_directory(folder)
+    say(dropped=name)
 
 
 def send(server, order):
@@ -47,16 +74,16 @@ def send(server, order):
         say(refused=[outcome.code for outcome in error.outcomes])
 
 
-def work(job):
-    """One life of the server."""
+def work(job, **more):
+    """One life of the server.  `more`: for MailServer."""
     if "forget" in job:
         forget_to_sync(job["forget"])
-    server = MailServer(job["root"])
+    server = MailServer(job["root"], **more)
     server.start()
     server.relay.worker.wake()
     with socket.socket(socket.AF_UNIX) as orders:
         orders.connect(job["orders"])
-        say(ready=True, port=server.port("submission"))
+        say(ready=True, port=server.listening[0].port)
         for line in orders.makefile("r"):
             obey(server, json.loads(line))
 
@@ -65,8 +92,10 @@ def obey(server, order):
     """One order."""
     if order["do"] == "send":
         send(server, order)
+    elif order["do"] == "drop":
+        drop(order["folder"], order["message"])
     elif order["do"] == "settle":
-        settle(server)
+        settle(server, order.get("folders", ()))
     elif order["do"] == "wake":
         server.relay.worker.wake()
         say(woken=True)

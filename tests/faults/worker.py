@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import random
+import signal
 import stat
 import sys
 import threading
@@ -232,7 +233,18 @@ def serve(work=work):
             os._exit(0)
         os.write(report, b'{"pid": %d}\n' % child)
         _, status = os.waitpid(child, 0)
+        bury()
         os.write(report, b'\n{"exit": %d}\n' % status)
+
+
+def bury():
+    """Wait for what the dead one had started, where this process inherits it: what it does is done when the death is told."""
+    signal.alarm(30)    # who does not end ends us, and so the test
+    try:
+        while True:
+            os.waitpid(-1, 0)
+    except ChildProcessError:
+        signal.alarm(0)
 
 
 if __name__ == "__main__":
