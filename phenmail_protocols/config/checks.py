@@ -105,11 +105,11 @@ class Text(Kind):
     """Text of one line; `check` says more about it."""
 
     def __init__(self, expected: str = "a text", check: Optional[Callable[[str], bool]] = None,
-                 limit: int = 1000, lines: bool = False) -> None:
-        self.expected, self.check, self.limit, self.lines = expected, check, limit, lines
+                 limit: int = 1000, lines: bool = False, least: int = 1) -> None:
+        self.expected, self.check, self.limit, self.lines, self.least = expected, check, limit, lines, least
 
     def accepts(self, value: Any) -> bool:
-        return (isinstance(value, str) and 0 < len(value) <= self.limit
+        return (isinstance(value, str) and self.least <= len(value) <= self.limit
                 and (self.lines and "\0" not in value or is_one_line(value))
                 and (self.check is None or self.check(value)))
 

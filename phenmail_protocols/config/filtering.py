@@ -215,7 +215,7 @@ PY = Section(
     Option("type", Choice("py"), "py", "runs Python"),
     Option("code", Text('"file:name.py" or the code itself', limit=1024 ** 2, lines=True),
            "", "what is run", required=True),
-    Option("authorization", Text(), None, "the administrator's signature"))
+    Option("authorization", Text(least=0), None, "the administrator's signature"))
 VACATION = VacationFilter(
     Option("type", Choice("vacation"), "vacation", "answers who writes meanwhile"),
     Option("text", Text("a text", limit=10000, lines=True), "", "what the answer says", required=True),

@@ -192,7 +192,7 @@ USER_FILE = Section(
            "for APOP and CRAM-MD5", secret=True),
     Option("external-MDA", ExternalMda(), None,
            "gets this user's mail instead of the mailbox"),
-    Option("authorization", Text(limit=10000), None,
+    Option("authorization", Text(limit=10000, least=0), None,
            "the administrator's signature"),
     Option("delivery", PathTo("a folder"), None, "drop folder for other programs"),
     Option("filters", PathTo("a filter file"), None, "the filter file"),

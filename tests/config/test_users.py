@@ -168,3 +168,8 @@ def test_fetchers_defaults(root):
     account = loader.load_fetcher(path, root).accounts[0]
     assert (account.protocol, account.port, account.first_time, account.boxes) == (
         "imaps", 993, "ignore-all", (("Inbox", "filter"),))
+
+
+def test_an_authorization_that_was_emptied_is_none(root):
+    path = write(root, '{"external-MDA": ">x@example.org", "authorization": ""}', "alice", "mail", "mail.jcfg")
+    assert not loader.load_user(path, root).authorization
