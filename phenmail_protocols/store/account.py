@@ -218,7 +218,24 @@ class Account:
     def is_there(self, folder):
         """Is there such a mailbox? Backups leave empty parts out."""
         path = self.path(folder)
-        return os.path.isdir(path + "/cur") or os.path.isdir(path + "/new")
+        return ((os.path.isdir(path + "/cur") or os.path.isdir(path + "/new"))
+                and not self.leads_elsewhere(path))
+
+    def leads_elsewhere(self, path):
+        """Is a mailbox's folder, or a part of it, a link to another's files?
+
+        Where users own their folders they can make such links, and we, who
+        may be root, would read and write for them what they may not.
+        """
+        return any([os.path.islink(each) and not self._is_ours(each)
+                    for each in (path, path + "/cur", path + "/new",
+                                 path + "/tmp")])
+
+    def _is_ours(self, path):
+        try:
+            return os.stat(path).st_uid == os.stat(self.folder).st_uid
+        except OSError:
+            return False
 
     def mailbox_locked(self, name):
         """The shared Mailbox of ``name``; raises errors.NotFound."""
@@ -340,6 +357,9 @@ class Account:
             with self.writing():
                 pass
         self._room.check()
+        if os.path.islink(self.folder + "/tmp") and not self._is_ours(
+                self.folder + "/tmp"):
+            raise errors.Unavailable()
         return Staged(self.folder, twin)
 
     def deliver(self, name, staged, flags=(), date=None):

@@ -14,6 +14,7 @@ import re
 import time
 
 from . import maildir
+from .errors import NotFound
 from .index import MailboxRow, MessageRow
 from .uidlist import BLOCK, Header
 from ..disk import atomic
@@ -132,6 +133,8 @@ def rescan(account, mailbox, known_uids=None):
     """
     if known_uids is None and _is_unchanged(account, mailbox):
         return
+    if account.leads_elsewhere(mailbox.path):
+        raise NotFound()
     listed = _read_list(account, mailbox)
     if listed is None:
         adopt(account, mailbox)

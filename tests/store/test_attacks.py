@@ -462,3 +462,50 @@ def test_host_names_of_any_kind_make_plain_names(monkeypatch):
     name = maildir.unique_name()
     name.encode("ascii")
     assert not set(",:/ ") & set(name)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0,
+                    reason="folders of two users are made by root")
+@pytest.mark.parametrize("part", ["", "/cur", "/new", "/tmp"])
+def test_a_link_to_another_users_mail_is_no_mailbox(house, inbox, tmp_path, part):
+    other = house.store.account(str(tmp_path / "other"))
+    house.put("secret", account=other)
+    for folder, owner in ((house.folder, 1234), (str(tmp_path / "other"), 4321)):
+        for path, _, _ in os.walk(folder):
+            os.chown(path, owner, owner)
+    stolen = os.path.join(house.folder, ".Stolen")
+    if part:
+        for each in ("cur", "new", "tmp"):
+            if "/" + each != part:
+                os.makedirs(os.path.join(stolen, each))
+    os.symlink(str(tmp_path / "other") + part, stolen + part)
+    assert "Stolen" not in [each.name for each in house.account.mailboxes()]
+    with pytest.raises(errors.NotFound):
+        house.account.open("Stolen")
+    with pytest.raises(errors.NotFound):
+        house.put("mine", "Stolen")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0,
+                    reason="folders of two users are made by root")
+def test_a_mailbox_that_becomes_such_a_link_is_gone(house, inbox, tmp_path):
+    house.account.create("Mine")
+    opened = house.account.open("Mine")
+    other = house.store.account(str(tmp_path / "other"))
+    house.put("secret", account=other)
+    for folder, owner in ((house.folder, 1234), (str(tmp_path / "other"), 4321)):
+        for path, _, _ in os.walk(folder):
+            os.chown(path, owner, owner)
+    shutil.rmtree(os.path.join(house.folder, ".Mine"))
+    os.symlink(str(tmp_path / "other"), os.path.join(house.folder, ".Mine"))
+    with pytest.raises(errors.StoreError):
+        opened.look()
+        opened.content(1)
+    opened.close()
+
+
+def test_a_link_to_a_folder_of_ones_own_is_a_mailbox(house, inbox, tmp_path):
+    house.account.create("Mine")
+    os.symlink(os.path.join(house.folder, ".Mine"),
+               os.path.join(house.folder, ".Again"))
+    assert "Again" in [each.name for each in house.account.mailboxes()]
