@@ -358,3 +358,13 @@ def test_filters_are_tried_on_a_message():
 def test_public_names_are_there():
     for name in phenmail.__all__:
         assert hasattr(phenmail, name)
+
+
+def test_a_broken_key_of_rewritten_senders_stops_nobody(tmp_path):
+    root = tmp_path / "r"
+    with phenmail.MailServer(str(root), settings=PLAIN, users=ALICE):
+        pass
+    (root / "device" / "system" / "mail" / "srs.key").write_bytes(b"broken")
+    with phenmail.MailServer(str(root), settings=PLAIN, users=ALICE) as server:
+        send(server, "Subject: x\r\n\r\n")
+        assert subjects(server) == [b"Subject: x"]

@@ -33,6 +33,14 @@ def of_sender(sender):
     return ""
 
 
+def of_judgement(auth):
+    """The same, by how the message was judged: "spf=pass dkim=none dmarc=fail" (delivery.results), or ""."""
+    words = auth.lower().split()
+    if "dmarc=fail" in words or ("spf=fail" in words and "dkim=pass" not in words):
+        return "its sender may be forged"
+    return ""
+
+
 def of_header(header):
     """The same, by the header alone."""
     found = headers.collect(header, _LISTS | _MARKS)

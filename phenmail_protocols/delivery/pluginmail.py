@@ -4,6 +4,7 @@ It is read by the `email` package, which is loaded here and not before.  Its pol
 touched are written as they came; so a plugin may change one field and send the rest on.  A message that would cost the parser
 much more than its size says (a million lines, hundreds of multiparts in each other) is not read.
 """
+import re
 from typing import NamedTuple
 
 from ..mail import headers
@@ -11,6 +12,8 @@ from . import automatic
 from .agents import octets
 
 _HEADER_LIMIT = 256 * 1024
+_RESULTS = b"Authentication-Results:"
+_RESULT = re.compile(rb"[ \t]((?:spf|dkim|dmarc)=[a-z]+)")
 _MOST_LINES = 1000000
 # The parser compares each line with the boundaries of all multiparts around it: 50 million times are some 10 s.
 _MOST_COMPARED = 50000000
@@ -45,13 +48,18 @@ def read(message, body, recipient, tag):
     header = headers.split_header(message.head + body.read(_HEADER_LIMIT))[0]
     body.seek(0)
     origin = Origin("" if message.sender is None else str(message.sender), str(recipient), tag or "", message.identity,
-                    message.arrived, automatic.obstacle(message.sender, header))
+                    message.arrived, automatic.of_judgement(_judged(message.head)) or automatic.obstacle(message.sender, header))
     try:
         return _parsed(octets(message, recipient, body), message.smtputf8), origin
     except (OSError, MemoryError, Unreadable):
         raise
     except Exception as error:  # each version of the package has some, and RecursionError is one
         raise Unreadable(repr(error))
+
+
+def _judged(head):
+    """How the message was judged when it came, as delivery.results writes it: all fields of a head are our own."""
+    return " ".join([word.decode("ascii") for word in _RESULT.findall(head)]) if head.startswith(_RESULTS) else ""
 
 
 def _parsed(pieces, utf8):

@@ -56,7 +56,7 @@ class Delivery:
     def start(self):
         """Begin to send, to hand over and to look into drop folders; mail may come before."""
         if not self._is_temporary:
-            self._srs_key()
+            self._make_srs_key()
         self._plugins.start()
         self.relay.start()
         self._drop_folders.start()
@@ -84,6 +84,13 @@ class Delivery:
 
     def _keep_notice(self, envelope, chunks):
         self.sending.keep_notice(envelope, chunks)
+
+    def _make_srs_key(self):
+        """At the first start.  Without it what has to be sent on waits, and all else works."""
+        try:
+            self._srs_key()
+        except (OSError, ValueError) as error:
+            _log.error("no key to rewrite senders with, so mail that is to be sent on waits: %s", error)
 
     def _srs_key(self):
         return kept_key(os.path.join(self._system, _SRS_KEY))

@@ -47,15 +47,7 @@ def obstacle(vacation, letter, now):
         return "the clock of this machine is wrong"
     if vacation.since is not None and now < vacation.since or vacation.until is not None and now >= vacation.until:
         return "it is not the time of the vacation"
-    return _of_sender(letter) or _of_header(vacation, letter)
-
-
-def _of_sender(letter):
-    reason = automatic.of_sender(letter.sender)
-    words = letter.auth.lower().split()
-    if not reason and ("dmarc=fail" in words or ("spf=fail" in words and "dkim=pass" not in words)):
-        return "its sender may be forged"
-    return reason
+    return automatic.of_sender(letter.sender) or automatic.of_judgement(letter.auth) or _of_header(vacation, letter)
 
 
 def _of_header(vacation, letter):

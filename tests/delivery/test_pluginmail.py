@@ -51,3 +51,13 @@ def test_marks_of_programs_are_found_in_the_head_and_in_the_file():
     assert parsed(b"Precedence: bulk\r\n\r\n")[1].automatic
     assert parsed(b"\r\n", head=b"Precedence: bulk\r\n")[1].automatic
     assert not parsed(b"\r\nPrecedence: bulk\r\n")[1].automatic
+
+
+@pytest.mark.parametrize("results, forged", [
+    (b"spf=pass smtp.mailfrom=bob@example.net;\r\n\tdkim=none; dmarc=pass header.from=example.net", False),
+    (b"spf=fail;\r\n\tdkim=fail header.d=a.example; dkim=pass header.d=example.net", False),
+    (b"spf=fail; dkim=none", True), (b"spf=pass;\r\n\tdmarc=fail header.from=example.net", True), (b"none", False)])
+def test_nobody_answers_forged_senders(results, forged):
+    head = b"Authentication-Results: mx.example.org; " + results + b"\r\n"
+    assert parsed(b"Subject: x\r\n\r\n", head=head)[1].automatic == ("its sender may be forged" if forged else "")
+    assert parsed(head + b"Subject: x\r\n\r\n")[1].automatic == ""  # that is the sender's own
