@@ -176,7 +176,7 @@ def test_power_is_lost_at_random(make_pipeline):
     revive(rig)
     assert live(rig, *sorted(KINDS))
     rig.watch_disk()
-    while rig.deaths < (KILLS if EVERY else 25):
+    while rig.deaths < (150 if EVERY else 20):
         rig.layer.freeze("*:*", nth=rig.dice.randint(1, 150), after=rig.dice.random() < 0.5)
         live(rig, *[rig.dice.choice(sorted(KINDS)) for _ in range(rig.dice.randint(1, 6))])
         rig.layer.clear()
