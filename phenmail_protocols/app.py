@@ -20,6 +20,7 @@ from .config.settings import listeners
 from .delivery.answers import PluginRefused
 from .delivery.sending import MailRefused
 from .delivery.service import Delivery
+from .disk.atomic import remove_stale
 from .disk.locks import FileLock, LockTimeout
 from .imap import handler as imap_handler
 from .imap.session import Server as ImapServer
@@ -178,6 +179,7 @@ class MailServer:
         try:
             with open(lock.path, "w") as file:
                 file.write("%d\n" % os.getpid())
+            remove_stale(self.root.mail_system)
             self._write_users()
             self._prepare_certificate()
             self._build()

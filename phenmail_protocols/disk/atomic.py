@@ -8,9 +8,14 @@ is only durable once its directory is: fsync(2), NOTES).
 flush: delivery needs one per message, and ten connections need them at once.
 """
 import os
+import re
 import threading
+import time
 
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # in a folder that isn't our own
+# The names of temporary files here, in keyfile, beneath and net.selfsigned.
+_LEFT = re.compile(r"\..+\.(\d+\.\d+|[0-9a-f]{16})\.tmp\Z")
+
 
 def sync_directory(path):
     """Flush the entries of directory ``path`` to the disk; raises OSError."""
@@ -31,7 +36,7 @@ def write_file(path, data, mode=0o600):
 
     A reader sees the old bytes or the new ones, never a part. The temporary
     name starts with a dot and ends with ``.tmp``; one left by a crash is
-    overwritten by nobody and may be removed. Raises OSError.
+    overwritten by nobody, and removed by ``remove_stale``. Raises OSError.
     """
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, ".%s.%d.%d.tmp" % (
@@ -54,6 +59,24 @@ def write_file(path, data, mode=0o600):
             pass
         raise
     sync_directory(folder or ".")
+
+
+def remove_stale(folder, seconds=36 * 3600):
+    """Remove temporary files of ours that a crash left in ``folder``.
+
+    A day and a half is what Maildirs wait, too: nobody writes for so long.
+    """
+    try:
+        names = [name for name in os.listdir(folder) if _LEFT.match(name)]
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(folder, name)
+        try:
+            if time.time() - os.lstat(path).st_mtime > seconds:
+                os.unlink(path)
+        except OSError:
+            pass
 
 
 class DirectorySync:

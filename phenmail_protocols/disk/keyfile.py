@@ -39,7 +39,8 @@ def _read(path):
 
 
 def _make(path):
-    temporary = "%s.%d.%d.tmp" % (path, os.getpid(), threading.get_ident())
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, ".%s.%d.%d.tmp" % (name, os.getpid(), threading.get_ident()))
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         try:

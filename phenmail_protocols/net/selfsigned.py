@@ -159,7 +159,8 @@ class _Cryptography(object):
 
 def _write(path, data, mode):
     """Writes a file that is there whole or not at all: temporary file, fsync, rename, fsync of the directory."""
-    temporary = "%s.%d.tmp" % (path, os.getpid())
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, ".%s.%d.0.tmp" % (name, os.getpid()))
     try:
         os.unlink(temporary)  # of a run that died; made anew below, so that it has our mode and is no link
     except OSError:

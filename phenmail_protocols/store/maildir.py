@@ -203,8 +203,10 @@ def times(folder):
 
 
 def remove_stale(folder, seconds=36 * 3600):
-    """Remove what deliveries that died left in ``tmp`` (Maildir's rule)."""
+    """Remove what deliveries that died left in ``tmp`` (Maildir's rule), and
+    our own temporary files in the account's folder and its mailboxes'."""
     directory = os.path.join(folder, "tmp")
+    _remove_temporaries(folder, seconds)
     try:
         names = os.listdir(directory)
     except OSError:
@@ -216,6 +218,16 @@ def remove_stale(folder, seconds=36 * 3600):
                 _remove(target)
         except OSError:
             pass
+
+
+def _remove_temporaries(folder, seconds):
+    try:
+        mailboxes = [name for name in os.listdir(folder)
+                     if name.startswith(".")]
+    except OSError:
+        return
+    for path in [folder] + [os.path.join(folder, name) for name in mailboxes]:
+        atomic.remove_stale(path, seconds)
 
 
 def _remove(target):

@@ -108,3 +108,17 @@ def test_a_lock_file_that_is_gone_is_not_made_where_that_was_asked(tmp_path):
     with locks.FileLock(path, 0, create=False):
         with pytest.raises(locks.LockTimeout):
             locks.FileLock(path, 0, create=False).acquire()
+
+
+def test_what_a_crash_left_is_removed_in_time_and_nothing_else(tmp_path):
+    left = [".mail.jcfg.12.345.tmp", ".srs.key.1.2.tmp", "." + "a" * 16 + "." + "0f" * 8 + ".tmp"]
+    others = ["notes.12.345.tmp", ".mine.tmp", ".a.1.tmp", "message", ".a.1.2.tmp.old"]
+    for name in left + others:
+        (tmp_path / name).write_bytes(b"x")
+    atomic.remove_stale(str(tmp_path))
+    assert sorted(os.listdir(str(tmp_path))) == sorted(left + others)
+    for name in left + others:
+        os.utime(str(tmp_path / name), (0, 0))
+    atomic.remove_stale(str(tmp_path))
+    assert sorted(os.listdir(str(tmp_path))) == sorted(others)
+    atomic.remove_stale(str(tmp_path / "nowhere"))

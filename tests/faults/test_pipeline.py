@@ -189,7 +189,7 @@ def half_messages(rig):
 
 
 def test_nothing_is_left_behind_for_long(make_pipeline):
-    """Deaths leave half messages in mailboxes' `tmp`; the Maildir's rule is that they go when they are 36 hours old."""
+    """Deaths leave half messages in mailboxes' `tmp`, and half files elsewhere; they go when they are 36 hours old (the Maildir's rule)."""
     rig = make_pipeline("left")
     revive(rig)
     for kind in sorted(KINDS):
@@ -204,7 +204,7 @@ def test_nothing_is_left_behind_for_long(make_pipeline):
     rig.stop()
     revive(rig)
     assert live(rig, *sorted(KINDS))
-    assert half_messages(rig) == []
+    assert rig.half_files() == []
     rig.stop()
 
 
