@@ -14,6 +14,7 @@ import threading
 from functools import partial
 
 from phenmail_protocols import app
+from phenmail_protocols.delivery import service as delivery
 from phenmail_protocols.relay import service
 from phenmail_protocols.relay.service import Relay
 from phenmail_protocols.relay.worker import Worker
@@ -77,8 +78,8 @@ class LifeHouse:
         self._quiet = threading.Event()
         self.domain = {"alice": "/alice/mail", "carol": "/carol/mail", "master": "/master/mail", "postmaster": ":master",
                        "abuse": ":master"}
-        monkeypatch.setattr(app, "Relay", partial(Relay, clock=self.clock))
-        monkeypatch.setattr(app, "Router", partial(app.Router, clock=self.clock))
+        monkeypatch.setattr(delivery, "Relay", partial(Relay, clock=self.clock))
+        monkeypatch.setattr(delivery, "Router", partial(delivery.Router, clock=self.clock))
         monkeypatch.setattr(service, "Worker", partial(Worker, wait=self._wait))
         own = os.path.join(self.root, "device", "system", "mail")
         os.makedirs(own)
