@@ -10,6 +10,8 @@ from .table import alone, beside, median
 
 MANY = 100  # mailboxes of this server that one message goes to
 SIZE = 2000000  # octets of that message
+SORTED = "Sorted"  # where the filter in code puts them
+NOBODY = 65534
 _HEADERS = ("Subject", "From", "To", "List-Id", "*from", "*to", "*size", ["To", "Cc"], "X-Spam-Flag", "Message-ID")
 
 
@@ -34,6 +36,9 @@ def _let_run_code(server):
         settings = json.load(file)
     with open(path, "w") as file:
         json.dump(dict(settings, admin=[messages.USER]), file)
+    if os.geteuid() == 0:  # nothing runs as root
+        for folder in (os.path.dirname(server.maildir), server.maildir):
+            os.chown(folder, NOBODY, NOBODY)
 
 
 def _write(server, *filters):
@@ -51,18 +56,20 @@ def _write(server, *filters):
 def _rates(bench, server):
     ten = [{"type": "match", "header": header, "content": "10000000" if header == "*size" else "no such thing",
             "mode": "is" if header == "*size" else "contains", "action": "discard"} for header in _HEADERS]
-    ways = {"none": (), "ten": ten, "code": [{"type": "py", "code": "if 'no such' in str(msg['Subject']): discard()\nflag('seen')"}]}
-    rates, expected = {name: [] for name in ways}, {server.name: set()}
+    ways = {"none": (), "ten": ten, "code": [{"type": "py", "code": "if 'Message' in str(msg['Subject']): accept('%s')" % SORTED}]}
+    rates, expected, sorted_out = {name: [] for name in ways}, {server.name: set()}, {server.name: set()}
     for number in range(-1, bench.rounds):
         for name, filters in ways.items():
             _write(server, *filters)
             count = WARMING if number < 0 else bench.messages if name != "code" else max(1, bench.messages // 4)
-            rate, _ = _one(server, count, 0, "%s%d" % (name, number), expected)
+            rate, _ = _one(server, count, 0, "%s%d" % (name, number), sorted_out if name == "code" else expected)
             if number >= 0:
                 rates[name].append(rate)
                 bench.say("%s: %.0f/s" % (name, rate))
     _write(server)
     _check(server, expected[server.name])
+    if set(messages.serials(os.path.join(server.maildir, "." + SORTED))) != sorted_out[server.name]:
+        raise Lost("the filter in code did not sort all messages")
     yield beside("delivery with ten match filters, %d connections" % CONNECTIONS, median(rates["ten"]), "none",
                  median(rates["none"]), "%.0f/s", at_least=0.9)
     yield alone("delivery with a filter in code", median(rates["code"]), "%.0f/s", at_least=200)
