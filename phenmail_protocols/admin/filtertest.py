@@ -11,6 +11,7 @@ from ..accounts.names import Names
 from ..config import loader
 from ..delivery import filters, vacation
 from ..delivery.filterfiles import check_owner
+from ..delivery.sending import octets
 from ..mail import headers
 from ..mail.address import BROKEN_DOMAIN, MISSING_DOMAIN, Address, AddressError, Group, parse_address_list
 from ..mail.writing import printable
@@ -78,14 +79,8 @@ def _runner(root, settings, folder, stack):
 def try_message(root, settings, user, message, **more):
     """As `try_filters`, for programs: `message` is bytes, str or an email.message.Message, with any line ends.  Raises TypeError, too."""
     import tempfile
-    if hasattr(message, "as_bytes"):
-        message = message.as_bytes()
-    elif isinstance(message, str):
-        message = message.encode("utf-8")
-    elif not isinstance(message, (bytes, bytearray, memoryview)):
-        raise TypeError("a message as bytes, str or email.message.Message was expected, not %s" % type(message).__name__)
     with tempfile.NamedTemporaryFile(prefix="phenmail-") as file:
-        file.write(message)
+        file.write(octets(message))
         file.flush()
         return try_filters(root, settings, user, file.name, **more)
 

@@ -69,16 +69,21 @@ def _addresses(recipients):
     return found
 
 
-def _wire(message):
-    """The message's octets with CRLF line ends."""
+def octets(message):
+    """A message as programs give it (bytes, str, email.message.Message) -> bytes, with whatever line ends.  Raises TypeError."""
     if hasattr(message, "as_bytes"):
         message = message.as_bytes()
     elif isinstance(message, str):
         message = message.encode("utf-8")
     elif not isinstance(message, (bytes, bytearray, memoryview)):
         raise TypeError("a message as bytes, str or email.message.Message was expected, not %s" % type(message).__name__)
+    return bytes(message)
+
+
+def _wire(message):
+    """The message's octets with CRLF line ends."""
     # A CR or LF alone would be a line end to one server and not to another.
-    lines = bytes(message).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    lines = octets(message).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return lines.replace(b"\n", b"\r\n")
 
 
