@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
+from ..disk.plain import PLAIN
 from ..net.address import network
 from . import codefilters, results, runas
 from .codeprocess import CannotStart, Gone, Process
@@ -37,7 +38,6 @@ _TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 _BEGIN = ("import sys; sys.path += sys.argv[1].split('\\n'); "
           "from phenmail_protocols.delivery import judgechild; judgechild.main(sys.argv[2:])")
 # It may lie in a user's folder, who must not lead us elsewhere.
-_FILE = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _QUESTIONS = 4  # of all the time, a question to the DNS may take one part
 _SLOWEST_START = 30.0  # an old SD card: there is more to load than for a filter
 _TRIES = 2
@@ -116,7 +116,7 @@ class Judge:
                 peer=peer, helo=helo, sender=sender, host=host, start=start, seconds=max(0.0, end - time.monotonic()),
                 nameservers=resolver.nameservers if resolver else (),
                 timeout=min(resolver.timeout, question) if resolver else question))
-            file = os.open(path, _FILE)
+            file = os.open(path, PLAIN)
             try:
                 return self._read(self._ask(case.encode("ascii"), file))
             finally:

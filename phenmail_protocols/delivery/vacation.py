@@ -6,12 +6,12 @@ messages and sends none.  What it remembers is one small file in the mail folder
 import hashlib
 import logging
 import os
-import stat
 import threading
 import time
 from typing import NamedTuple, Tuple
 
 from ..disk.atomic import write_file
+from ..disk.plain import open_plain
 from ..mail import dates, headers
 from ..mail.address import ascii_domain
 from ..mail.envelope import Envelope, Recipient
@@ -121,14 +121,11 @@ def _key(vacation, letter):
 
 def _read(path):
     """{key: epoch seconds}; nothing where there is no file that can be read.  Raises OSError for what is no plain file."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
-        descriptor = os.open(path, flags)
+        file = open_plain(path)
     except FileNotFoundError:
         return {}
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("%s is no plain file" % path)
+    with file:
         lines = file.read(_LONGEST_FILE).split(b"\n")
     known = {}
     for line in lines:

@@ -8,9 +8,9 @@ import errno
 import os
 import stat
 
+from .plain import PLAIN
+
 _STEPS = os.open in getattr(os, "supports_dir_fd", ()) and hasattr(os, "O_NOFOLLOW")
-_FILE = (os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-         | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0))
 _FOLDER = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _PASSED = _FOLDER | getattr(os, "O_PATH", 0)  # one may pass through what one may not read
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -23,7 +23,7 @@ def read(folder, path, most):
     regular file, EFBIG for one with more than ``most`` octets.
     """
     with _Parent(folder, path) as parent:
-        descriptor = parent.open(_FILE)
+        descriptor = parent.open(PLAIN)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):

@@ -4,20 +4,18 @@ A new key appears whole or not at all, and never in the place of one that is
 there: whatever was made with that one would be void.
 """
 import os
-import stat
 import threading
 
 from .atomic import sync_directory
+from .plain import open_plain
 
 OCTETS = 32
-
-_PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def kept_key(path):
     """The key in the file ``path`` (bytes), made there (0600, durably) if there is none.
 
-    Raises OSError (a link is not followed); ValueError for a file that holds something else.
+    Raises OSError, also for a link or a pipe; ValueError for a file that holds something else.
     """
     try:
         return _read(path)
@@ -27,12 +25,9 @@ def kept_key(path):
 
 
 def _read(path):
-    descriptor = os.open(path, os.O_RDONLY | _PLAIN)
-    try:
-        # What a link leads to may be known to others, a pipe would be waited for.
-        key = os.read(descriptor, OCTETS + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
-    finally:
-        os.close(descriptor)
+    # What a link leads to may be known to others.
+    with open_plain(path) as file:
+        key = file.read(OCTETS + 1)
     if len(key) != OCTETS:
         raise ValueError("%s holds no key: %d octets were expected" % (path, OCTETS))
     return key

@@ -1,6 +1,6 @@
-"""Waiting until one of a few descriptors can be read or written: poll where there is one, `selectors` elsewhere (Windows).
+"""Waiting until one of a few descriptors can be read or written: poll where there is one, select elsewhere (Windows).
 
-Never select.select on POSIX: it dies at descriptor 1024.
+Never select on POSIX: it dies at descriptor 1024.
 """
 
 import select
@@ -34,7 +34,7 @@ class SelectorReadiness(object):
 
     def __init__(self, readable=(), writable=()):
         import selectors
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.SelectSelector()
         for descriptor in readable:
             self._selector.register(descriptor, selectors.EVENT_READ)
         for descriptor in writable:

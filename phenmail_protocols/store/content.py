@@ -7,9 +7,9 @@ import os
 
 from . import errors
 from .staged import as_store_error
+from ..disk.plain import PLAIN
 
 CHUNK = 131072  # doubles at the most
-_OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Content:
@@ -23,7 +23,7 @@ class Content:
         self._path = path
         self._positions = positions
         try:
-            self._descriptor = os.open(path, _OPEN)
+            self._descriptor = os.open(path, PLAIN)
         except FileNotFoundError:
             raise errors.Expunged() from None
         except OSError as error:

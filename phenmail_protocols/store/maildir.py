@@ -6,7 +6,6 @@ its name ends in ``:2,`` and a letter for each flag, ascending
 What is before the colon is the message's name for life; ``,S=`` in it is the
 size of the file, ``,W=`` its size with CRLF line ends.
 """
-import errno
 import functools
 import itertools
 import os
@@ -17,6 +16,7 @@ import time
 
 from . import model
 from ..disk import atomic
+from ..disk.plain import open_plain
 
 _LETTERS = {"D": model.DRAFT, "F": model.FLAGGED, "R": model.ANSWERED,
             "S": model.SEEN, "T": model.DELETED}
@@ -26,8 +26,6 @@ KEYWORDS = 26  # a to z
 _counter = itertools.count(1)
 _NO_HOST = re.compile(r"[^A-Za-z0-9._-]")
 _ODD = re.compile(r"[^ -~]")  # one form for the index and in every locale
-_OPEN = (os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
-         | getattr(os, "O_NONBLOCK", 0))  # neither links nor pipes
 _SIZE = re.compile(r",S=(\d{1,18})(?=[,:]|$)")
 _WIRE_SIZE = re.compile(r",W=(\d{1,18})(?=[,:]|$)")
 
@@ -241,14 +239,11 @@ def _remove(target):
 def measure(file_path, name):
     """``(wire size, date)`` of a file that somebody else put there.
 
-    Raises OSError, also for what is no plain file: a link would let its maker
+    Raises OSError, also for what is no regular file: a link would let its maker
     read with our rights, a pipe would never end.
     """
-    descriptor = os.open(file_path, _OPEN)
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a plain file", file_path)
+    with open_plain(file_path) as file:
+        status = os.fstat(file.fileno())
         size = wire_size(name, status.st_size)
         if size is None:
             size = status.st_size + _bare_line_ends(file)

@@ -12,6 +12,7 @@ from phenmail import MailServer
 from tests.admin.test_control import PROGRAM
 from tests.relay.nameserver import NameServer
 from tests.relay.peers import Peer, smtp
+from tests.served import served
 
 ZONE = "far.example. 60 IN MX 10 mx.far.example.\nmx.far.example. 60 IN A 127.0.0.1\n"
 SECONDS = 15.0
@@ -70,8 +71,7 @@ def test_orders_are_followed_by_the_running_server(place):
         eventually(lambda: not place.waiting(), "the queue is empty")
         account = server.store.account(os.path.join(place.root, "alice", "mail"))
         mailbox = account.open("INBOX")
-        (_, content), = mailbox.contents(mailbox.state().uids)
-        notice = email.message_from_bytes(content.whole())
+        notice = email.message_from_bytes(*served(mailbox))
         mailbox.close()
         assert notice.get_content_type() == "multipart/report" and "carol@far.example" in str(notice)
         assert len(place.peer.messages) == 1 and first != second

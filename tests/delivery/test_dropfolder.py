@@ -17,6 +17,7 @@ from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.screening import Screening
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.filestore import FileStore
+from tests.served import served
 
 MESSAGE = b"Return-Path: <sender@example.net>\nFrom: someone@example.com\nSubject: x\n\nhello\n"
 DOMAINS = {"example.org": {"alice": "/alice/mail", "info": ":alice", "bert": "/bert/mail", "zoe": "/zoe/mail", "*": "/rest/mail",
@@ -63,7 +64,7 @@ class House:
     def inbox(self, user="alice"):
         mailbox = self.store.account(self.path(user)).open("INBOX")
         try:
-            return [content.whole() for _, content in mailbox.contents(mailbox.state().uids)]
+            return served(mailbox)
         finally:
             mailbox.close()
 

@@ -14,6 +14,7 @@ from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Envelope, Recipient
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.filestore import FileStore
+from tests.served import served
 
 SENDER = Address("sender", "example.net")
 MESSAGE = b"From: sender@example.net\r\nSubject: x\r\n\r\nhello\r\n"
@@ -81,7 +82,7 @@ def deliver(router, envelope, *chunks, apart=False, origin=Origin("ESMTP", "clie
 def inbox(router, user):
     mailbox = router.store.account(os.path.join(router.directory.root, user)).open("INBOX")
     try:
-        return [content.whole() for _, content in mailbox.contents(mailbox.state().uids)]
+        return served(mailbox)
     finally:
         mailbox.close()
 

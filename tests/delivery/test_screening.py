@@ -15,6 +15,7 @@ from phenmail_protocols.relay.model import LOCAL, TO
 from phenmail_protocols.relay.spool import Spool
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.filestore import FileStore
+from tests.served import served
 
 from . import test_router
 from .test_router import MESSAGE, Failing, codes, deliver, envelope
@@ -63,7 +64,7 @@ class House:
         opened = self.store.account(os.path.join(self.folder, user)).open(mailbox)
         try:
             rows = opened.rows(opened.state().uids)
-            return [(content.whole(), set(flags)) for (_, content), flags in zip(opened.contents(rows.uids), rows.flags)]
+            return [(octets, set(flags)) for octets, flags in zip(served(opened), rows.flags)]
         finally:
             opened.close()
 

@@ -14,6 +14,7 @@ from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.net import listener, tls
 from phenmail_protocols.smtp import handler
 from phenmail_protocols.store.filestore import FileStore
+from tests.served import served
 
 PASSPHRASE = "correct horse"
 KINDS = {"smtp": ("smtp", "starttls"), "submission": ("submission", "starttls"), "submissions": ("submission", "implicit"),
@@ -94,7 +95,6 @@ class SmallServer:
         """What lies in a user's INBOX, as served, in the order of arrival -> list of bytes."""
         mailbox = self.store.account(self.mail_folder(user)).open("INBOX")
         try:
-            state = mailbox.state()
-            return [content.whole() for _, content in mailbox.contents(state.uids[:state.count])]
+            return served(mailbox)
         finally:
             mailbox.close()
