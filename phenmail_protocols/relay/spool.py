@@ -299,7 +299,7 @@ class Claim:
 class Arriving:
     """A message that is being queued.  One thread; ends with `commit` or `discard`, or as a context manager."""
 
-    __slots__ = ("identity", "size", "path", "_files", "_clock", "_tell", "_mark", "_descriptor", "_lock")
+    __slots__ = ("identity", "size", "path", "_files", "_clock", "_tell", "_mark", "_descriptor", "_lock", "_is_synced")
 
     def __init__(self, files, clock, tell, identity):
         self._mark = files.mark()
@@ -310,11 +310,13 @@ class Arriving:
         self._files = files
         self._clock = clock
         self._tell = tell
+        self._is_synced = False
 
     def write(self, data):
         """Take the next octets (wire form).  Raises NoSpace, Unavailable; then nothing is left of the message."""
         step = self.size // _ROOM_STEP
         self.size += len(data)
+        self._is_synced = False
         try:
             if self.size // _ROOM_STEP != step:
                 self._files.check_room()
@@ -329,10 +331,15 @@ class Arriving:
     def sync(self):
         """The octets are on the disk when this returns, and nothing is queued yet.  Raises NoSpace, Unavailable; then nothing is left."""
         try:
-            os.fsync(self._descriptor)
+            self._sync_octets()
         except OSError as error:
             self.discard()
             raise as_spool_error(error)
+
+    def _sync_octets(self):
+        if not self._is_synced:
+            os.fsync(self._descriptor)
+            self._is_synced = True
 
     def commit(self, message):
         """Queue it: durable when this returns -> the Message, with `size`, and `arrived` where that was 0, filled in.
@@ -345,7 +352,7 @@ class Arriving:
             raise SpoolError("the message %s was discarded" % self.identity)
         message = message._replace(size=len(message.head) + self.size, arrived=message.arrived or self._clock())
         try:
-            os.fsync(self._descriptor)
+            self._sync_octets()
             self._files.write_state(message)
             self._files.sync(self._mark)
         except OSError as error:

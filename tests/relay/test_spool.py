@@ -160,6 +160,26 @@ def test_commit_syncs_octets_state_and_folder_in_that_order(spool, steps):
         assert steps == ["unlink 1.a.state", "unlink 1.a.body"]
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_octets_are_synced_once_and_again_when_more_came(spool, steps):
+    queue(spool, "0.a")
+    del steps[:]
+    with spool.begin("1.a") as arriving:
+        arriving.write(BODY)
+        arriving.sync()
+        arriving.sync()
+        assert steps == ["fsync 1.a.body"]
+        arriving.commit(message("1.a"))
+    assert steps[1:] == ["fsync 1.a.tmp", "replace 1.a.tmp", "fsync queue"]
+    del steps[:]
+    with spool.begin("2.a") as arriving:
+        arriving.write(BODY)
+        arriving.sync()
+        arriving.write(BODY)
+        arriving.commit(message("2.a"))
+    assert steps == ["fsync 2.a.body", "fsync 2.a.body", "fsync 2.a.tmp", "replace 2.a.tmp", "fsync queue"]
+
+
 # Claims.
 
 def test_a_claim_changes_the_message_and_the_last_change_removes_it(spool, folder):
