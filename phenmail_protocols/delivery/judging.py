@@ -37,7 +37,6 @@ _TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 # Behind the standard library, so that nothing of ours stands in for a part of it.
 _BEGIN = ("import sys; sys.path += sys.argv[1].split('\\n'); "
           "from phenmail_protocols.delivery import judgechild; judgechild.main(sys.argv[2:])")
-# It may lie in a user's folder, who must not lead us elsewhere.
 _QUESTIONS = 4  # of all the time, a question to the DNS may take one part
 _SLOWEST_START = 30.0  # an old SD card: there is more to load than for a filter
 _TRIES = 2
@@ -116,7 +115,7 @@ class Judge:
                 peer=peer, helo=helo, sender=sender, host=host, start=start, seconds=max(0.0, end - time.monotonic()),
                 nameservers=resolver.nameservers if resolver else (),
                 timeout=min(resolver.timeout, question) if resolver else question))
-            file = os.open(path, PLAIN)
+            file = os.open(path, PLAIN)  # in a user's folder, perhaps, who must not lead us elsewhere
             try:
                 return self._read(self._ask(case.encode("ascii"), file))
             finally:

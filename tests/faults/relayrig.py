@@ -223,6 +223,20 @@ class RelayRig:
                 self.layer.kill_process(self.pid)
         return True
 
+    def kill_later(self, seconds):
+        """A timer that kills the server then."""
+        timer = threading.Timer(seconds, self.kill)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def outlive(self, timer):
+        """The timer is over, and whether the server is dead is known."""
+        timer.cancel()
+        timer.join()
+        if self.pid is not None:
+            self.settle()
+
     def _is_dead(self, status):
         with self._lock:
             self.pid = None

@@ -137,10 +137,7 @@ def strike(rig):
     """Something that will kill the server -> a timer or None."""
     way = rig.dice.choice(("clock", "operation", "operation", "hop"))
     if way == "clock":
-        timer = threading.Timer(rig.dice.uniform(0, 0.15), rig.kill)
-        timer.daemon = True
-        timer.start()
-        return timer
+        return rig.kill_later(rig.dice.uniform(0, 0.15))
     if way == "hop":
         rig.hops.strike_at(rig.dice.choice(("dot", "answered")), rig.dice.randint(1, 4), rig.kill)
     else:
@@ -158,10 +155,7 @@ def test_killed_at_random(make_pipeline):
         if rig.pid is not None or rig.start():
             live(rig, *[rig.dice.choice(sorted(KINDS)) for _ in range(rig.dice.randint(1, 8))])
         if timer is not None:
-            timer.cancel()
-            timer.join()
-            if rig.pid is not None:
-                rig.settle()    # finds out whether it is dead
+            rig.outlive(timer)
         rig.layer.clear()
         rig.hops.strike_at(None)
         if rig.dice.random() < 0.5:

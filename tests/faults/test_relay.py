@@ -113,13 +113,6 @@ def test_killed_by_the_next_hop(make_relay, moment):
     rig.stop()
 
 
-def kill_later(rig, seconds):
-    timer = threading.Timer(seconds, rig.kill)
-    timer.daemon = True
-    timer.start()
-    return timer
-
-
 def test_killed_at_random(make_relay):
     """By the clock and by the count of operations, with several messages under way, and again while what is left is taken up."""
     rig = make_relay("random-" + SEED)
@@ -128,7 +121,7 @@ def test_killed_at_random(make_relay):
     while rig.deaths < KILLS:
         timer = None
         if rig.dice.random() < 0.5:
-            timer = kill_later(rig, rig.dice.uniform(0, 0.15))
+            timer = rig.kill_later(rig.dice.uniform(0, 0.15))
         else:
             rig.layer.kill("*:*", nth=rig.dice.randint(1, 150), after=rig.dice.random() < 0.5)
         if rig.pid is not None or rig.start():
@@ -138,10 +131,7 @@ def test_killed_at_random(make_relay):
             if rig.pid is not None:
                 rig.settle()
         if timer is not None:
-            timer.cancel()
-            timer.join()
-            if rig.pid is not None:
-                rig.settle()    # finds out whether it is dead
+            rig.outlive(timer)
         rig.layer.clear()
         if rig.dice.random() < 0.5:
             revive(rig)
