@@ -1,20 +1,23 @@
 """Addresses: the two halves that SMTP routes by, and the address lists of header fields.
 
-An `Address` is strict (RFC 5321 section 4.1.2, RFC 6531): what does not parse is refused. A header's address list is read as it
-comes (RFC 5322 sections 3.4 and 4.4) and never refused. Knows nothing of accounts, domains that are ours, or delivery.
+An `Address` is strict (RFC 5321 section 4.1.2, RFC 6531): what does not parse is refused, but for dots in odd places of the local
+part, which some providers gave to their users. A header's address list is read as it comes (RFC 5322 sections 3.4 and 4.4) and never
+refused. Knows nothing of accounts, domains that are ours, or delivery.
 """
 import re
 from typing import List, NamedTuple, Optional, Tuple, Union
 
+from ..text.domains import AddressError, ascii_domain, unicode_domain
 from .lexer import Lexer
 
 _DOT_ATOM = re.compile(r"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\u0080-\U0010ffff]+(?:\.[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\u0080-\U0010ffff]+)*")
 _QUOTED_LOCAL = re.compile(r'"((?:[^"\\\x00-\x1f\x7f]|\\[ -~])*)"')
-_LABEL = re.compile(r"[0-9A-Za-z_\u0080-\U0010ffff](?:[0-9A-Za-z_\-\u0080-\U0010ffff]*[0-9A-Za-z_\u0080-\U0010ffff])?")
+_DOTTED = re.compile(r"[!#$%&'*+\-./0-9=?A-Z^_`a-z{|}~\u0080-\U0010ffff]+")
+_LABEL = re.compile(r"[0-9a-z_](?:[0-9a-z_\-]*[0-9a-z_])?")
 _ESCAPE = re.compile(r"\\(.)")
 _UNUSABLE = re.compile(r"[\u0080-\u00a0\u2028\u2029\ud800-\udfff\ufeff]")
 # RFC 5321 section 4.5.3.1 promises 64 octets of local part; return-path schemes write longer ones, and nothing breaks up to here.
-_LOCAL_OCTETS, _DOMAIN_OCTETS, _LABEL_OCTETS = 255, 255, 63
+_LOCAL_OCTETS = 255
 
 # What one list may hold, of addresses and of members in a group: a header of 1 MB could otherwise become 60 MB of them.
 _MOST_ENTRIES = 10000
@@ -24,19 +27,19 @@ _MOST_ENTRIES = 10000
 MISSING_LOCAL, MISSING_DOMAIN, BROKEN_DOMAIN = b"MISSING_MAILBOX", b"MISSING_DOMAIN", b"SYNTAX_ERROR"
 
 
-class AddressError(ValueError):
-    """The text is no address; the message says what is wrong with it."""
-
-
 class Address(NamedTuple):
-    """`local` without quotes, as given; `domain` in lower case, a literal with its brackets ("[192.0.2.1]"), or "" where there is
-    none. str() is the wire form."""
+    """`local` without quotes, as given; `domain` in lower-case A-labels, so that equal addresses are equal values, a literal with its
+    brackets ("[192.0.2.1]"), or "" where there is none. str() is the wire form, `shown` what people read."""
     local: str
     domain: str
 
     def __str__(self) -> str:
         local = self.local if _DOT_ATOM.fullmatch(self.local) else '"%s"' % re.sub(r'(["\\])', r"\\\1", self.local)
         return "%s@%s" % (local, self.domain) if self.domain else local
+
+    def shown(self) -> str:
+        """The address as people write it: the domain in U-labels."""
+        return str(self._replace(domain=unicode_domain(self.domain)))
 
     @classmethod
     def parse(cls, text: str) -> "Address":
@@ -47,7 +50,7 @@ class Address(NamedTuple):
         else:
             local, at, rest = text.rpartition("@")
             rest = at + rest
-            if not _DOT_ATOM.fullmatch(local):
+            if not _DOTTED.fullmatch(local):
                 raise AddressError("the part before @ is not a name" if at else "expected name@domain")
         if not rest.startswith("@"):
             raise AddressError("expected @ after the name")
@@ -57,30 +60,14 @@ class Address(NamedTuple):
 
 
 def parse_domain(text: str) -> str:
-    """A domain name or an address literal -> its lower-case form. Raises AddressError."""
+    """A domain name in any spelling -> its A-labels; an address literal -> its lower-case form. Raises AddressError."""
     if text.startswith("["):
         return _parse_literal(text)
-    domain = text.lower()
-    if not domain or _octets(domain) > _DOMAIN_OCTETS or _UNUSABLE.search(domain):
-        raise AddressError("the domain is empty, too long, or holds a control character")
-    for label in domain.split("."):
-        if not _LABEL.fullmatch(label) or _octets(label) > _LABEL_OCTETS:
-            raise AddressError("%r is not a domain name" % text)
+    domain = ascii_domain(text)
+    # A final dot, of which the A-labels have nothing left, is no part of a domain in SMTP (RFC 5321 section 2.3.5).
+    if not domain or text[-1] in ".\u3002\uff0e\uff61" or not all(map(_LABEL.fullmatch, domain.split("."))):
+        raise AddressError("%r is not a domain name" % text)
     return domain
-
-
-def ascii_domain(domain: str) -> str:
-    """A domain with non-ASCII labels -> its A-labels, the form for DNS and for comparing the two spellings of one domain. Raises
-    AddressError where a label has none (RFC 5890)."""
-    try:
-        domain.encode("ascii")
-        return domain
-    except UnicodeEncodeError:
-        pass
-    try:
-        return domain.encode("idna").decode("ascii").lower()
-    except UnicodeError:
-        raise AddressError("%r has no ASCII form" % domain)
 
 
 def _octets(text: str) -> int:
@@ -258,13 +245,13 @@ def _local(lexer: Lexer) -> Optional[bytes]:
         text, closed = lexer.quoted()
         lexer.skip()
         return text if closed else None
-    return _dot_atom(lexer)
+    return _dot_atom(lexer, b".")
 
 
-def _dot_atom(lexer: Lexer) -> Optional[bytes]:
-    """Atoms and dots with CFWS between them (obsolete, common); None when it does not begin with an atom."""
+def _dot_atom(lexer: Lexer, before: bytes = b"") -> Optional[bytes]:
+    """Atoms and dots with CFWS between them (obsolete, common); None when it does not begin with an atom, nor with the octet `before`."""
     atom = lexer.atom()
-    if not atom:
+    if not atom and (not before or lexer.peek() != before):
         return None
     pieces = [atom]
     while lexer.skip() and lexer.take(b"."):

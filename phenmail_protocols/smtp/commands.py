@@ -4,7 +4,6 @@ RFC 5321 4.1.1, 2033 (LHLO), 3030 (BDAT), 3207 (STARTTLS), 4954 (AUTH).  A row s
 in which states a command is allowed; a function finds them checked and its argument
 parsed.  Knows no socket; policy about addresses is `delivery.router`'s.
 """
-import re
 from functools import lru_cache
 
 from ..delivery.answers import Answer
@@ -13,8 +12,6 @@ from . import grammar, replies
 from .replies import Reply
 from .session import Command, State, Step, Then, answered
 from .transaction import Transaction
-
-_NON_ASCII = re.compile("[^\x00-\x7f]")
 
 _SENDER_OK = answered(replies.SENDER_OK)
 _RECIPIENT_OK = answered(replies.RECIPIENT_OK)
@@ -63,9 +60,9 @@ def run_mail(session, mail):
     service = session.service
     if mail.size is not None and mail.size > service.message_size:
         return answered(replies.TOO_LARGE)
+    if mail.unicode and not mail.smtputf8:
+        return answered(replies.NEEDS_SMTPUTF8)
     if mail.sender is not None:
-        if not mail.smtputf8 and _needs_smtputf8(mail.sender):
-            return answered(replies.NEEDS_SMTPUTF8)
         if service.base != "LMTP":  # there, the server in front has checked its clients
             refusal = service.router.sender(mail.sender, session.account)
             if refusal is not None:
@@ -75,14 +72,14 @@ def run_mail(session, mail):
     return _SENDER_OK
 
 
-def run_rcpt(session, recipient):
-    service, transaction = session.service, session.transaction
+def run_rcpt(session, rcpt):
+    service, transaction, recipient = session.service, session.transaction, rcpt.recipient
+    if rcpt.unicode and not transaction.mail.smtputf8:
+        return answered(replies.NEEDS_SMTPUTF8)
     address = recipient.address
     if not address.domain:  # <postmaster>, RFC 5321 4.1.1.3
         address = address._replace(domain=service.router.host)
         recipient = recipient._replace(address=address)
-    if not transaction.mail.smtputf8 and _needs_smtputf8(address):
-        return answered(replies.NEEDS_SMTPUTF8)
     if len(transaction.recipients) >= service.recipients or len(transaction.mailboxes) >= MAILBOXES_A_MESSAGE:
         return answered(replies.TOO_MANY_RECIPIENTS)
     destination = service.router.recipient(address, session.account)
@@ -91,10 +88,6 @@ def run_rcpt(session, recipient):
     transaction.add(recipient, destination)
     session.state = State.RECIPIENTS
     return _RECIPIENT_OK
-
-
-def _needs_smtputf8(address):
-    return _NON_ASCII.search(address.local) or _NON_ASCII.search(address.domain)
 
 
 def run_data(session, _):

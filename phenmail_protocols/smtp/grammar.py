@@ -7,14 +7,16 @@ socket and no policy.  Whatever the bytes, the outcome is a value or a
 more than the line.
 
 Deviations, all of them on the lenient side: a space after `FROM:` or `TO:` is
-taken (old programs send it), and `_` in domain names (hosts have such names).
+taken (old programs send it), `_` in domain names (hosts have such names), dots
+at any place of a local part (providers gave such addresses to people), and any
+name after HELO and EHLO (programs say what their machine is called).
 Not lenient: a path needs its angle brackets, a line its CRLF.
 """
 import binascii
 import re
 from typing import NamedTuple, Optional
 
-from ..mail.address import Address, AddressError
+from ..mail.address import Address, AddressError, ascii_domain
 from ..mail.envelope import Recipient
 
 
@@ -29,7 +31,7 @@ class GrammarError(ValueError):
 
 
 class Mail(NamedTuple):
-    """MAIL; `sender` None is <>.  `envid` and `auth` are decoded from xtext."""
+    """MAIL; `sender` None is <>.  `envid` and `auth` are decoded from xtext.  `unicode`: its path was not ASCII."""
     sender: Optional[Address]
     size: Optional[int] = None
     body: Optional[str] = None
@@ -37,6 +39,13 @@ class Mail(NamedTuple):
     ret: Optional[str] = None
     envid: Optional[str] = None
     auth: Optional[str] = None
+    unicode: bool = False
+
+
+class Rcpt(NamedTuple):
+    """RCPT.  `unicode`: its path was not ASCII."""
+    recipient: Recipient
+    unicode: bool = False
 
 
 class Chunk(NamedTuple):
@@ -52,12 +61,12 @@ class Auth(NamedTuple):
 
 
 # atext with RFC 6531's addition; what is left out is what RFC 5321 calls specials.
-_ATOM = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]+"
+_DOTTED = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff.-]+"
 _QUOTED = rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\x20-\x7e])*"'
 _DOMAIN = rb"[A-Za-z0-9_\x80-\xff-]+(?:\.[A-Za-z0-9_\x80-\xff-]+)*"
 _LITERAL = rb"\[[\x21-\x5a\x5e-\x7e]+\]"
 _ROUTE = rb"(?:@[A-Za-z0-9_.@,\x80-\xff-]*:)?"  # RFC 5321 appendix C: read over
-_PATH = re.compile(rb"<" + _ROUTE + rb"(?:(" + _ATOM + rb"(?:\." + _ATOM + rb")*)|(" + _QUOTED
+_PATH = re.compile(rb"<" + _ROUTE + rb"(?:(" + _DOTTED + rb")|(" + _QUOTED
                    + rb"))@(" + _DOMAIN + rb"|" + _LITERAL + rb")>")
 _POSTMASTER = re.compile(rb"<(postmaster)>", re.IGNORECASE)
 # What nearly every path is, with RFC 5321's lengths: needs no second look.
@@ -65,11 +74,13 @@ _PLAIN_PATH = re.compile(rb"<(?=[^@]{1,64}@[^>]{1,255}>)"
                          rb"([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)@"
                          rb"([A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*)>")
 _PARAMETER = re.compile(rb" +([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?(?= |\Z)")
-_HOST = re.compile(rb"[A-Za-z0-9._:\x80-\xff-]+|" + _LITERAL)
 _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")
 _ORCPT = re.compile(rb"[A-Za-z0-9-]+;(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e\x80-\xff]|\+[0-9A-F]{2})+")
 _HEX = re.compile(rb"\+([0-9A-F]{2})")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_UNSAFE = re.compile(r"[^!-'*-\[\]-~]")  # no space, parenthesis, backslash, control
+_CODED = re.compile(rb"[\x80-\xff]")
+_LONGEST_HOST = 255
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _BDAT = re.compile(rb"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
 _AUTH = re.compile(rb"([A-Za-z0-9_-]{1,20})(?: +([^ ]+))?")
@@ -131,10 +142,18 @@ def parse_parameters(data):
 
 
 def parse_host(argument):
-    """The argument of HELO, EHLO, LHLO -> str."""
-    if not _HOST.fullmatch(argument) or len(argument) > 255:
+    """The argument of HELO, EHLO, LHLO -> str, as it may stand in Received and in logs.
+
+    A domain is in A-labels; of what is none each octet that could not stand there is a question mark, and the end is cut.
+    """
+    if not argument:
         raise GrammarError(501, "5.5.4", "Expected your host's name or [address] after the command")
-    return argument.decode("utf-8", "replace")
+    text = argument.decode("utf-8", "replace")
+    try:
+        text = ascii_domain(text) if _CODED.search(argument) else text
+    except AddressError:
+        pass
+    return _UNSAFE.sub("?", text[:_LONGEST_HOST])
 
 
 def parse_mail(argument):
@@ -146,9 +165,9 @@ def parse_mail(argument):
         raise GrammarError(501, "5.1.7", error.text) from None
     if sender is not None and not sender.domain:  # RFC 5321 4.1.1.3: only a recipient may be <postmaster>
         raise GrammarError(501, "5.1.7", "Expected an address as in <user@example.org>")
+    values = {"unicode": _is_unicode(path, rest)}
     if not rest:
-        return Mail(sender)
-    values = {}
+        return Mail(sender, **values)
     for keyword, value in parse_parameters(rest).items():
         if keyword not in _MAIL_PARAMETERS:
             raise GrammarError(555, "5.5.4", "Unknown parameter of MAIL")
@@ -158,20 +177,26 @@ def parse_mail(argument):
 
 
 def parse_rcpt(argument):
-    """`TO:<path> parameters` -> mail.envelope.Recipient."""
+    """`TO:<path> parameters` -> Rcpt."""
     path = _after(argument, b"TO:", "RCPT TO:<user@example.org>")
     address, rest = parse_path(path)
     if address is None:
         raise GrammarError(501, "5.1.3", "A recipient can't be <>")
+    unicode = _is_unicode(path, rest)
     if not rest:
-        return Recipient(address, (), None)
+        return Rcpt(Recipient(address, (), None), unicode)
     values = {"notify": (), "orcpt": None}
     for keyword, value in parse_parameters(rest).items():
         if keyword not in _RCPT_PARAMETERS:
             raise GrammarError(555, "5.5.4", "Unknown parameter of RCPT")
         name, parse = _RCPT_PARAMETERS[keyword]
         values[name] = parse(value)
-    return Recipient(address, values["notify"], values["orcpt"])
+    return Rcpt(Recipient(address, values["notify"], values["orcpt"]), unicode)
+
+
+def _is_unicode(path, rest):
+    """Whether the path before `rest` has octets that want SMTPUTF8."""
+    return _CODED.search(path, 0, len(path) - len(rest)) is not None
 
 
 def parse_bdat(argument):

@@ -1,0 +1,1 @@
+"""Forms of text that every other room shares."""
