@@ -26,6 +26,7 @@ from .imap import handler as imap_handler
 from .imap.session import Server as ImapServer
 from .net import listener as net_listener
 from .net import tls
+from .net.address import is_loopback, is_served
 from .net.errors import CertificateError
 from .net.gate import Gate
 from .pop3 import handler as pop3_handler
@@ -260,6 +261,7 @@ class MailServer:
         limits = self.settings.limits
         self.store = FileStore(reserve=limits.disk_reserve)
         self.directory = self._directory()
+        self.directory.is_own = self._is_own
         self._delivery = Delivery(
             self.directory, self._authorizations, self.store,
             self._plugins, self, self._public_addresses,
@@ -393,6 +395,11 @@ class MailServer:
                     else self.directory.settings)
         return filtertest.try_message(
             self.root, settings, user, message, sender=sender)
+
+    def _is_own(self, ip):
+        """Whether a normalised IP address, in an address literal, means this server."""
+        names = [listener.server_address for listener in self._listeners]
+        return is_loopback(ip) or is_served(ip, [name[0] for name in names if isinstance(name, tuple)])
 
     def _public_addresses(self):
         """(ip, port) of the public listeners, by which loops are found."""

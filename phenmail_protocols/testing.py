@@ -120,7 +120,7 @@ class MailFixture:
                            "scram": scram_secret(passphrase, 4096), "pop3pwd": obscure(passphrase)}, file)
 
     def _folder(self, address):
-        from .accounts.names import Names
+        from .config.names import Names
         from .mail.address import Address
         settings = self.server.settings if self.server.directory is None else self.server.directory.settings
         names = Names(settings.sender_domain, settings.domains)

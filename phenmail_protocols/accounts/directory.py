@@ -13,16 +13,18 @@ import time
 from typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Set, Tuple
 
 from phenmail_protocols.config.loader import load_user
+from phenmail_protocols.config.names import LONGEST_NAME, Found, Names
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.config.root import Root, is_component
 from phenmail_protocols.config.settings import Settings, UserSettings
 from phenmail_protocols.disk.keyfile import kept_key
 from phenmail_protocols.mail.address import Address
+from phenmail_protocols.net.address import is_loopback
 
 from .login import Account, Candidate, Login, LoginRefused
-from .names import Found, Names
 from .offers import Offers
 from .remembered import Checker
+from .secrets import sha256
 from .throttle import Peer, Throttle
 from .userfiles import CAPACITY, FILE, BrokenUser, UserFiles, signature
 
@@ -78,6 +80,7 @@ class Directory:
                  clock: Callable[[], float] = time.monotonic,
                  authorizations: Optional[Any] = None) -> None:
         self.root = root
+        self.is_own = is_loopback       # whether a literal with this normalised IP address means this server
         self.throttle = Throttle(clock) if throttle is None else throttle
         self.checker = Checker(clock) if checker is None else checker
         self.users = UserFiles(_loader(root) if read_user is None else read_user)
@@ -91,7 +94,7 @@ class Directory:
         self._challenge_key = None      # type: Optional[bytes]
         self._authorizations = authorizations
         self._ignored = {}              # type: Dict[str, Tuple]  # folder -> what the log was told of
-        self._state = _State(settings)
+        self._state = _State(settings, self)
 
     # The configuration
 
@@ -100,9 +103,13 @@ class Directory:
         """The settings in force."""
         return self._state.settings
 
+    def at_home(self, address: Address) -> Address:
+        """As config.names.Names.at_home: at the sender domain, where <postmaster> or an address literal means this server."""
+        return self._state.names.at_home(address)
+
     def replace(self, settings: Settings) -> None:
         """Go on with other settings, as after SIGHUP."""
-        self._state = _State(settings)
+        self._state = _State(settings, self)
 
     def refresh(self) -> bool:
         """Reread the configuration if its file changed; whether it is new now."""
@@ -238,7 +245,7 @@ class Directory:
             name = str(found.address)
             account = Account(name, "", frozenset((found.address,)), "")
             return Candidate(account, name, found.action.secret)
-        return Candidate(None, state.names.canonical(login_name), None)
+        return Candidate(None, _canonical(login_name, state.settings.sender_domain), None)
 
     def _account(self, state: "_State", end: Found) -> Account:
         account = state.accounts.get(end.address)
@@ -303,9 +310,9 @@ class Directory:
 class _State:
     """One configuration and what is derived from it; replaced as a whole."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, directory: Directory) -> None:
         self.settings = settings
-        self.names = Names(settings.sender_domain, settings.domains)
+        self.names = Names(settings.sender_domain, settings.domains, lambda ip: directory.is_own(ip))
         self.has_senders = any(found.action.secret for found in self.names.lines())
         self.accounts = {}      # type: Dict[Address, Account]
         self._folders = {}      # type: Dict[str, str]
@@ -328,6 +335,14 @@ class _State:
                     found.setdefault(self.folder(end.action.value), set()).add(line.address)
             self._addresses = {folder: frozenset(each) for folder, each in found.items()}
         return self._addresses
+
+
+def _canonical(name: str, sender_domain: str) -> str:
+    """One short spelling for all login names that are looked up alike: what unknown ones count by."""
+    name = name[:LONGEST_NAME].lower()
+    name = name if "@" in name else "%s@%s" % (name, sender_domain)
+    # Many of them are kept while somebody tries names.
+    return name if len(name) <= 64 else sha256(name)
 
 
 def _loader(root: Root) -> Callable[[str], UserSettings]:

@@ -11,14 +11,15 @@ import os
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 from phenmail_protocols.config.loader import load_server, load_user
+from phenmail_protocols.config.names import CATCH_ALL, Names
 from phenmail_protocols.config.root import USER_TOKEN, PathRefused, Root
 from phenmail_protocols.config.settings import Action, Settings
 from phenmail_protocols.disk.atomic import write_file
 from phenmail_protocols.disk.locks import FileLock
-from phenmail_protocols.mail.address import Address, AddressError, ascii_domain
+from phenmail_protocols.mail.address import Address, AddressError
+from phenmail_protocols.text.domains import ascii_domain, unicode_domain
 
 from . import editing, passphrases
-from .names import CATCH_ALL, Names
 from .secrets import hash_passphrase, obscure, scram_secret
 from .userfiles import FILE
 
@@ -116,10 +117,10 @@ def _listed(root: Root, settings: Settings, names: Names,
     end = names.end(found) if found is not None else None
     account, admin = "", False
     if end is not None and end.action.kind == "mailbox":
-        account = str(end.address)
+        account = end.address.shown()
         admin = root.is_administrators(root.identity_of(end.action.value), settings.admin)
     ends = "%s %s" % (_KINDS[action.kind], action.value)
-    return Listed(str(address), action.kind, action.value, account, admin,
+    return Listed(address.shown(), action.kind, action.value, account, admin,
                   ends.strip() + (" (admin)" if admin else ""))
 
 
@@ -209,7 +210,7 @@ def _with_line(source: str, new: Address, path: str) -> str:
         source = editing.add_member(source, (), "domains", {})
     domain = _written_domain(values, new.domain)
     if domain is None:
-        domain = new.domain
+        domain = unicode_domain(new.domain)
         source = editing.add_member(source, ("domains",), domain, {})
     return editing.add_member(source, ("domains", domain), new.local, path)
 
@@ -234,10 +235,10 @@ def _without_admin(root: Root, settings: Settings, source: str,
 
 
 def _written_domain(values: dict, domain: str) -> Optional[str]:
-    """A domain as it is spelled in the file, None where it is not in it."""
+    """A domain (in A-labels) as it is spelled in the file, None where it is not in it."""
     for written in values.get("domains", {}):
         try:
-            if ascii_domain(written.lower()) == ascii_domain(domain):
+            if ascii_domain(written) == domain:
                 return written
         except AddressError:
             continue
@@ -248,10 +249,7 @@ def _aliases_of(settings: Settings, address: Address) -> List[str]:
     names = Names(settings.sender_domain, settings.domains)
     aliases = []
     for line in names.lines():
-        local, _, domain = line.action.value.rpartition("@")
-        if line.action.kind != "alias":
-            continue
-        following = names.find(Address(local, domain))
+        following = names.next(line)
         if following is not None and following.address == address:
             aliases.append(str(line.address))
     return aliases

@@ -48,13 +48,13 @@ def domains(settings: Settings, keys: Iterable[Tuple[str, str]],
     names = [settings.sender_domain] + sorted(settings.domains)
     keys = tuple(keys)
     return tuple(_domain(settings, name, keys, ports or {})
-                 for name in dict.fromkeys(ascii_domain(name.lower()) for name in names))
+                 for name in dict.fromkeys(ascii_domain(name) for name in names))
 
 
 def exchangers(settings: Settings) -> Tuple[Tuple[int, str], ...]:
     """The MX records as (preference, host name): the `receivers`, else this server where it has a public listener."""
     if settings.receivers:
-        return tuple(sorted((priority, ascii_domain(host.lower())) for priority, host in settings.receivers))
+        return tuple(sorted((priority, ascii_domain(host)) for priority, host in settings.receivers))
     if any(_is_public(listen) for listen in settings.smtp):
         return ((10, _host(settings)),)
     return ()
@@ -70,7 +70,7 @@ def _domain(settings, name, keys, ports):
 
 def _host(settings):
     """The name that this server calls itself, and that its certificate and the records name."""
-    return ascii_domain(settings.sender_domain.lower())
+    return ascii_domain(settings.sender_domain)
 
 
 def _mx(settings, name, mail_exchangers):
@@ -95,7 +95,7 @@ def _spf(settings, name, mail_exchangers):
 def _smarthost(server):
     if all(c in "0123456789." for c in server):
         return "ip4:" + server
-    return "ip6:" + server.strip("[]") if ":" in server else "a:" + ascii_domain(server.lower())
+    return "ip6:" + server.strip("[]") if ":" in server else "a:" + ascii_domain(server)
 
 
 def _dmarc(name):

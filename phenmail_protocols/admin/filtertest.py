@@ -7,8 +7,8 @@ import os
 import time
 from typing import NamedTuple, Optional, Tuple
 
-from ..accounts.names import Names
 from ..config import loader
+from ..config.names import Names
 from ..delivery import filters, vacation
 from ..delivery.filterfiles import check_owner
 from ..delivery.sending import octets

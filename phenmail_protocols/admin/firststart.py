@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ..config import loader
 from ..disk import atomic
+from ..text.domains import ascii_domain, unicode_domain
 
 _CONFIGURATION = """\
 # phenmail's configuration: JSON, and comments after a hash mark.
@@ -58,7 +59,7 @@ def make_root(root, user, domain=None, admin=False):
     ``user``: the local part of the first user; ``domain``: None is the host's
     full name; ``admin``: the user needs no authorizations. Raises OSError.
     """
-    domain = (domain or loader.full_host_name()).lower()
+    domain = unicode_domain(ascii_domain(domain or loader.full_host_name()))
     root.create()
     address = "%s@%s" % (user, domain)
     atomic.write_file(root.configuration, (_CONFIGURATION % dict(

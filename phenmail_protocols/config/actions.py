@@ -6,22 +6,22 @@ that every domain must have.  Knows no mailbox and delivers nothing.
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from .checks import Kind, Reader, Text, is_host_name, is_one_line
+from ..mail.address import Address, AddressError, unicode_domain
+from .checks import HostName, Kind, Reader, Text, host_name, is_host_name, is_mail_address, is_one_line
+from .names import CATCH_ALL, LONGEST_CHAIN, Found, Names
 from .problems import Path, nearest, shown
 from .root import USER_TOKEN
 from .settings import Action
 
-MAX_CHAIN = 10
-CATCH_ALL = "*"
 REQUIRED_USERS = ("postmaster", "abuse")  # RFC 5321 4.5.1; RFC 2142 sections 4 and 5
 HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 
 Domains = Dict[str, Dict[str, Action]]
-Entry = Tuple[str, str]
+_DOMAIN = HostName("the name of a domain")
 
 
 class DomainsKind(Kind):
-    """`{domain: {local part: action}}`; gives domains in lower case with Actions."""
+    """`{domain: {local part: action}}`; gives domains in A-labels with Actions."""
 
     expected = "an object of domains: { … }"
 
@@ -33,20 +33,20 @@ class DomainsKind(Kind):
         written = {}  # type: Dict[str, str]
         for name, users in value.items():
             at = path + (name,)
-            domain = str(name).lower()
-            if not isinstance(name, str) or not is_host_name(domain):
-                reader.problem(at, "the name of a domain", name, key=True)
-            elif domain in domains:
-                reader.problem(at, "each domain once (case makes no difference)", name,
+            domain = _DOMAIN.read(reader, at, name, key=True)
+            if domain is None:
+                continue
+            if domain in domains:
+                reader.problem(at, "each domain once (neither case nor A-labels make a difference)", name,
                                "it is already there as %s" % shown(written[domain]), key=True)
             elif not isinstance(users, dict):
                 reader.problem(at, "an object of users: { … }", users)
             else:
                 written[domain] = name
                 domains[domain] = _users(reader, at, domain, users)
-        addresses = Addresses(domains)
-        _check_aliases(reader, path, addresses, written)
-        _complain(reader, path, addresses, written)
+        names = Names("", domains)
+        _check_aliases(reader, path, names, written)
+        _complain(reader, path, names, domains, written)
         return domains
 
 
@@ -72,7 +72,7 @@ def _is_local_part(local: Any) -> bool:
 def read_action(reader: Reader, path: Path, domain: str, local: str, text: Any) -> Optional[Action]:
     """Read one definition; None after telling what is wrong with it.
 
-    In: the domain (in lower case) and local part that it is for.
+    In: the domain (in A-labels) and local part that it is for.
     """
     expected = ('an action: "-" disables, "/" a mail folder, ":" an alias, '
                 '">" a command or an address, "." a plugin')
@@ -105,11 +105,19 @@ def _alias(reader: Reader, path: Path, domain: str, local: str, text: str) -> Op
     user, at, other = text[1:].strip().rpartition("@")
     if not at:
         user, other = other, domain
-    other = other.lower()
-    if user == CATCH_ALL or not _is_local_part(user) or not is_host_name(other):
+    try:
+        user, other = _unquoted(user), host_name(other)
+    except AddressError:
+        user = ""
+    if user == CATCH_ALL or not _is_local_part(user):
         reader.problem(path, '":user" or ":user@domain"', text)
         return None
     return Action("alias", "%s@%s" % (user, other))
+
+
+def _unquoted(user: str) -> str:
+    """A local part as `domains` has it, of one that may be in quotes (RFC 5321 section 4.1.2).  Raises AddressError."""
+    return Address.parse(user + "@localhost").local if user[:1] == '"' else user
 
 
 def _outward(reader: Reader, path: Path, domain: str, local: str, text: str) -> Optional[Action]:
@@ -130,6 +138,8 @@ def outward(text: str) -> Tuple[Optional[Action], str]:
         if _is_command(value):
             return Action("agent", value, secret), ""
         return None, "a command whose quotes are closed"
+    if not is_mail_address(words[0]):
+        return None, 'a mail address after ">"'
     if len(words) > 1:
         return None, ("nothing after the address, or the 64 hexadecimal digits of "
                       "a passphrase's sha256")
@@ -188,99 +198,57 @@ def _plugin(reader: Reader, path: Path, domain: str, local: str, text: str) -> O
     return Action("plugin", ("%s %s" % (name, parameters.strip())).strip())
 
 
-class Addresses:
-    """All entries of all domains, found as mail finds them.
-
-    An entry is (domain, local part), both as they are keys of `domains`.
-    """
-
-    def __init__(self, domains: Domains) -> None:
-        self.domains = domains
-        self._folded = {}  # type: Dict[str, Dict[str, List[str]]]
-        for domain, users in domains.items():
-            folded = self._folded[domain] = {}
-            for local in users:
-                folded.setdefault(local.lower(), []).append(local)
-
-    def find(self, domain: str, local: str) -> Optional[Entry]:
-        """The entry that answers for an address, or None.
-
-        As written, else without case where that is unique, else the same
-        without `+tag`, else the catch-all.
-        """
-        users = self.domains.get(domain, {})
-        for wanted in (local, local.partition("+")[0]):
-            alike = self._folded.get(domain, {}).get(wanted.lower(), [])
-            if wanted == CATCH_ALL:
-                continue
-            if wanted in users:
-                return domain, wanted
-            if len(alike) == 1:
-                return domain, alike[0]
-        return (domain, CATCH_ALL) if CATCH_ALL in users else None
-
-    def next(self, entry: Entry) -> Optional[Entry]:
-        """Where an alias leads; None at the end."""
-        action = self.domains[entry[0]][entry[1]]
-        if action.kind != "alias":
-            return None
-        user, _, domain = action.value.rpartition("@")
-        return self.find(domain, user)
+def _check_aliases(reader: Reader, path: Path, names: Names, written: Dict[str, str]) -> None:
+    """Tell each loop once, and each chain where it is one too long."""
+    depth = {}  # type: Dict[Address, int]
+    for line in list(names.lines()) + list(names.catch_alls()):
+        walk = []  # type: List[Address]
+        found = line  # type: Optional[Found]
+        passed = set()  # type: set
+        while found is not None and found.address not in depth and found.address not in passed:
+            passed.add(found.address)
+            walk.append(found.address)
+            found = names.next(found)
+        if found is not None and found.address in passed:
+            _tell_loop(reader, path, walk[walk.index(found.address):], written)
+            depth.update((member, 0) for member in walk)
+        else:
+            _measure(reader, path, walk, -1 if found is None else depth[found.address], depth, written)
 
 
-def _check_aliases(reader: Reader, path: Path, addresses: Addresses,
-                   written: Dict[str, str]) -> None:
-    """Tell each circle once, and each chain where it is one too long."""
-    depth = {}  # type: Dict[Entry, int]
-    for domain, users in addresses.domains.items():
-        for local in users:
-            walk = []  # type: List[Entry]
-            entry = (domain, local)  # type: Optional[Entry]
-            passed = set()  # type: set
-            while entry is not None and entry not in depth and entry not in passed:
-                passed.add(entry)
-                walk.append(entry)
-                entry = addresses.next(entry)
-            if entry in passed:
-                _tell_circle(reader, path, walk[walk.index(entry):], written)
-                depth.update((member, 0) for member in walk)
-            else:
-                _measure(reader, path, walk, depth.get(entry, -1), depth, written)
+def _tell_loop(reader: Reader, path: Path, loop: List[Address], written: Dict[str, str]) -> None:
+    local, domain = loop[0]
+    steps = loop[:12] + loop[:1]
+    reader.problem(path + (written[domain], local), "", hint="alias loop: " + " -> ".join([each.shown() for each in steps]))
 
 
-def _tell_circle(reader: Reader, path: Path, circle: List[Entry], written: Dict[str, str]) -> None:
-    domain, local = circle[0]
-    names = ["%s@%s" % (user, of) for of, user in circle[:12] + circle[:1]]
-    reader.problem(path + (written[domain], local), "an alias that ends somewhere",
-                   hint="it goes in a circle: " + " -> ".join(names))
-
-
-def _measure(reader: Reader, path: Path, walk: List[Entry], below: int,
-             depth: Dict[Entry, int], written: Dict[str, str]) -> None:
-    for domain, local in reversed(walk):
+def _measure(reader: Reader, path: Path, walk: List[Address], below: int,
+             depth: Dict[Address, int], written: Dict[str, str]) -> None:
+    for address in reversed(walk):
         below += 1
-        depth[domain, local] = below
-        if below == MAX_CHAIN + 1:
-            reader.problem(path + (written[domain], local),
-                           "at most %d aliases one after the other" % MAX_CHAIN)
+        depth[address] = below
+        if below == LONGEST_CHAIN + 1:
+            reader.problem(path + (written[address.domain], address.local),
+                           "at most %d aliases one after the other" % LONGEST_CHAIN)
 
 
-def _complain(reader: Reader, path: Path, addresses: Addresses, written: Dict[str, str]) -> None:
-    for domain, users in addresses.domains.items():
-        at = path + (written[domain],)
+def _complain(reader: Reader, path: Path, names: Names, domains: Domains, written: Dict[str, str]) -> None:
+    for domain in domains:
         for name in REQUIRED_USERS:
-            found = addresses.find(domain, name)
-            if found is None or users[found[1]].kind == "disabled":
-                reader.complain(at, "the address %s@%s, which every mail domain needs"
-                                % (name, domain), key=True)
-        for local, action in users.items():
-            if action.kind == "alias" and addresses.next((domain, local)) is None:
-                _complain_of_alias(reader, at + (local,), addresses.domains, action.value)
+            found = names.find(Address(name, domain))
+            if found is None or found.action.kind == "disabled":
+                reader.complain(path + (written[domain],), "the address %s@%s, which every mail domain needs"
+                                % (name, unicode_domain(domain)), key=True)
+    for line in list(names.lines()) + list(names.catch_alls()):
+        if line.action.kind == "alias" and names.next(line) is None:
+            _complain_of_alias(reader, path + (written[line.address.domain], line.address.local), domains, line.action.value)
 
 
 def _complain_of_alias(reader: Reader, path: Path, domains: Domains, target: str) -> None:
     user, _, domain = target.rpartition("@")
-    known = list(domains.get(domain, domains))
-    hint = nearest(user if domain in domains else domain, known)
-    reader.complain(path, "an alias of an address that exists (%s does not)" % target,
-                    hint if hint.startswith("nearest") else "")
+    if domain in domains:
+        hint = nearest(user, list(domains[domain]))
+    else:
+        hint = nearest(unicode_domain(domain), [unicode_domain(each) for each in domains])
+    text = "alias target %s does not exist" % Address(user, domain).shown()
+    reader.complain(path, "", text + ("; " + hint if hint.startswith("nearest") else ""))

@@ -8,6 +8,7 @@ import os
 from types import MappingProxyType
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from ..text.domains import ascii_domain
 from .actions import external_mda
 from .checks import Reader
 from .filtering import FILTERS
@@ -54,7 +55,7 @@ def server(reader: Reader, privileged: bool, host_name: Callable[[], str]) -> Se
     }
     _check_collisions(reader, listens)
     return Settings(
-        sender_domain=(values["sender-domain"] or host_name()).lower(),
+        sender_domain=values["sender-domain"] or ascii_domain(host_name()),
         receivers=values["receivers"],
         domains=_frozen(values["domains"] or {}),
         smtp=listens["smtp"], submission=listens["relay"], imap=listens["imap"],

@@ -7,6 +7,7 @@ telling the reader what is wrong.  No kind knows which key it serves.
 
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from ..mail.address import Address, AddressError, ascii_domain
 from .documents import Document
 from .problems import Path, Problem, key_name, nearest, shown
 from .root import PathRefused, Root
@@ -112,6 +113,27 @@ class Text(Kind):
         return (isinstance(value, str) and self.least <= len(value) <= self.limit
                 and (self.lines and "\0" not in value or is_one_line(value))
                 and (self.check is None or self.check(value)))
+
+
+class HostName(Kind):
+    """The name of a host or a domain in any spelling, or a text that `other` takes; gives A-labels, and such a text as it is."""
+
+    def __init__(self, expected: str = "a host name", other: Optional[Callable[[str], bool]] = None) -> None:
+        self.expected, self.other = expected, other
+
+    def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Any:
+        if not isinstance(value, str):
+            reader.problem(path, self.expected, value, key=key)
+            return None
+        if self.other is not None and self.other(value):
+            return value
+        try:
+            return host_name(value)
+        except AddressError as error:
+            # Of ASCII anybody sees why.
+            hint = "" if all(c < "\x80" for c in value) else str(error)
+            reader.problem(path, self.expected, value, hint, key)
+            return None
 
 
 class Choice(Kind):
@@ -332,34 +354,28 @@ def is_one_line(text: str) -> bool:
     return not any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" for c in text)
 
 
+def host_name(text: str) -> str:
+    """The name of a host or a domain in any spelling -> its A-labels (RFC 1123, RFC 5890).  Raises AddressError."""
+    name = ascii_domain(text)
+    if text[-1:] == "." or not all(_is_label(label) for label in name.split(".")):
+        raise AddressError("no host name")
+    return name
+
+
 def is_host_name(text: str) -> bool:
-    """Whether text can be the name of a host or a domain (RFC 1123, RFC 5890).
-
-    Letters beyond ASCII are taken for those of an internationalized name.
-    """
-    labels = text.split(".")
-    return len(text) <= 253 and all(_is_label(label) for label in labels) and _has_ascii_form(text)
-
-
-def _has_ascii_form(text: str) -> bool:
-    """Whether an internationalized name can be said in greetings and DNS."""
+    """Whether text can be the name of a host or a domain."""
     try:
-        return all(c < "\x80" for c in text) or bool(text.encode("idna"))
-    except UnicodeError:
+        return bool(host_name(text))
+    except AddressError:
         return False
 
 
 def _is_label(label: str) -> bool:
-    return (0 < len(label) <= 63 and label[0] != "-" and label[-1] != "-"
+    return (label != "" and label[0] != "-" and label[-1] != "-"
             and all(c == "-" or c == "_" or c.isalnum() for c in label))
 
 
-def is_host(text: str) -> bool:
-    """Whether text is a host name or an IP address."""
-    return is_address(text) or is_host_name(text)
-
-
-def is_address(text: str) -> bool:
+def is_ip_address(text: str) -> bool:
     """Whether text is an IPv4 or IPv6 address without brackets."""
     import ipaddress  # late: seldom needed
 
@@ -368,6 +384,14 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_mail_address(text: str) -> bool:
+    """Whether text is a mail address, user@example.org, to which mail can go."""
+    try:
+        return text[-1:] != "]" and bool(Address.parse(text))
+    except AddressError:
+        return False
 
 
 def _is_digits(text: str) -> bool:
@@ -390,4 +414,4 @@ def split_port(text: str, port: int) -> Optional[Tuple[str, int]]:
         if not _is_digits(rest) or len(rest) > 5 or not 0 < int(rest) <= 65535:
             return None
         port = int(rest)
-    return (address, port) if is_address(address) else None
+    return (address, port) if is_ip_address(address) else None

@@ -10,7 +10,7 @@ import time
 from typing import Any, Dict, NamedTuple, Optional
 
 from .checks import (ByType, Choice, Kind, ListOf, OneOfForms, Option, Reader, Section, Text,
-                     is_host_name, seconds)
+                     is_mail_address, seconds)
 from .problems import Path
 
 # What is no header but known of each message.
@@ -30,7 +30,6 @@ _MOMENT = re.compile(r"(20[0-9]{2})-([0-9]{1,2})-([0-9]{1,2})(?:[ T]([0-9]{1,2})
 # RFC 3501 section 9: an atom, of which a keyword is one.
 _KEYWORD = re.compile(r"""[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]{1,100}""")
 _SYSTEM_FLAGS = {"\\seen": "\\Seen", "\\flagged": "\\Flagged"}
-_LOCAL_PART = re.compile("[!#$%&'*+\\-./0-9=?A-Z^_`a-z{|}~\u00a1-\ufefe]{1,255}")
 
 
 class SizeTest(NamedTuple):
@@ -72,15 +71,9 @@ def split_action(text: str) -> Optional[tuple]:
         return None
     if word == "flag":
         argument = flag_named(argument)
-    elif word in ("copy", "forward") and not is_address(argument):
+    elif word in ("copy", "forward") and not is_mail_address(argument):
         argument = None
     return None if argument is None else (word, argument)
-
-
-def is_address(text: str) -> bool:
-    """Whether text is a plain mail address, user@example.org."""
-    local, at, domain = text.rpartition("@")
-    return bool(at and _LOCAL_PART.fullmatch(local)) and is_host_name(domain)
 
 
 def _is_header(text: str) -> bool:
@@ -224,7 +217,7 @@ VACATION = VacationFilter(
     Option("period", seconds(86400), 7 * 86400.0, "until the same sender is answered again"),
     Option("from", Moment(False), None, "from when on"),
     Option("until", Moment(True), None, "until when, a day's end where it is a day"),
-    Option("addresses", ListOf(Text("a mail address", is_address), "mail addresses"), (),
+    Option("addresses", ListOf(Text("a mail address", is_mail_address), "mail addresses"), (),
            "further addresses of this user, for mail that names them"))
 FILTER_LIST = _Filters(ByType(match=MATCH, py=PY, vacation=VACATION), "filters")
 FILTERS = Section(Option("filters", FILTER_LIST, (), "the first decision wins"))

@@ -123,15 +123,18 @@ def parse(text: str) -> Any:
 
 
 def full_host_name() -> str:
-    """The host's full name as far as the system knows one, else localhost."""
+    """The host's full name in A-labels as far as the system knows one, else localhost."""
     import socket  # late: only where the configuration names no sender-domain
 
-    from .checks import is_host_name
+    from .checks import AddressError, host_name
 
     name = socket.gethostname()
     if "." not in name:
         name = socket.getfqdn(name)
-    return name if is_host_name(name) else "localhost"
+    try:
+        return host_name(name)
+    except AddressError:
+        return "localhost"
 
 
 def _json_like(values: Any) -> Any:

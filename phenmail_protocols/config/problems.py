@@ -24,7 +24,8 @@ class Problem(NamedTuple):
 
     `key` the dotted name of the setting ("" for the whole file); `value` what
     stands there, ready to be shown, or None where nothing does or where it is
-    secret; `expected` completes "expected …"; `hint` a further half-sentence.
+    secret; `expected` completes "expected …", or is "" where `hint` says all;
+    `hint` a further half-sentence.
     """
 
     file: str
@@ -39,11 +40,11 @@ class Problem(NamedTuple):
         place = self.file
         if self.line:
             place = "%s:%d:%d" % (self.file, self.line, self.column)
-        text = "expected " + self.expected
+        text = "expected " + self.expected if self.expected else ""
         if self.value is not None:
             text += ", not " + self.value
         if self.hint:
-            text += "; " + self.hint
+            text += "; " + self.hint if text else self.hint
         return "%s: %s%s" % (place, self.key + ": " if self.key else "", text)
 
 

@@ -9,8 +9,8 @@ that exclude or need each other, and defaults that depend on others, are in
 from typing import Any
 
 from .actions import DomainsKind, ExternalMda
-from .checks import (Bool, Choice, Integer, Kind, ListOf, MapOf, OneOfForms, Option, PathTo,
-                     Reader, Section, Switch, Text, is_host, is_host_name, seconds, size,
+from .checks import (Bool, Choice, HostName, Integer, Kind, ListOf, MapOf, OneOfForms, Option, PathTo,
+                     Reader, Section, Switch, Text, is_host_name, is_ip_address, seconds, size,
                      split_port)
 from .filtering import FILTER_LIST
 from .problems import Path
@@ -21,10 +21,10 @@ NONE = Limits()  # its fields are the defaults
 
 PORT = Integer(0, 65535, "a port number")
 REMOTE_PORT = Integer(1, 65535, "a port number")
-HOST = Text('a host name, an address, or "*" for every address',
-            lambda text: text == "*" or is_host(text))
-SERVER = Text("the name or address of a server", is_host)
-HOST_NAME = Text("a host name", is_host_name)
+HOST = HostName('a host name, an address, or "*" for every address',
+                lambda text: text == "*" or is_ip_address(text))
+SERVER = HostName("the name or address of a server", is_ip_address)
+HOST_NAME = HostName()
 IDENTITY = Text("the name of an identity: a folder of the root", is_component)
 
 
@@ -35,11 +35,11 @@ class Receiver(Kind):
 
     def accepts(self, value: Any) -> bool:
         return (isinstance(value, (list, tuple)) and len(value) == 2
-                and Integer(0, 65535).accepts(value[0]) and HOST_NAME.accepts(value[1]))
+                and Integer(0, 65535).accepts(value[0]) and isinstance(value[1], str) and is_host_name(value[1]))
 
     def read(self, reader: Reader, path: Path, value: Any) -> Any:
         clean = super().read(reader, path, value)
-        return None if clean is None else tuple(clean)
+        return None if clean is None else (clean[0], HOST_NAME.read(reader, path + (1,), clean[1]))
 
 
 class NameServer(Kind):
@@ -85,7 +85,7 @@ LMTP = Switch(*ADDRESS,
 RELAY = Switch(
     *ADDRESS, *PLAIN, *LISTENERS,
     Option("dkim-key", PathTo("the private key"), None, "signs what leaves"),
-    Option("dkim-selector", HOST_NAME, "all", "the key's name in the DNS"),
+    Option("dkim-selector", Text("a host name", lambda text: is_host_name(text) and all(c < "\x80" for c in text)), "all", "the key's name in the DNS"),
     Option("queue-folder", PathTo("a folder"), None, "mail on its way out"),
     Option("remote-port", REMOTE_PORT, 25, "the port of other servers"))
 

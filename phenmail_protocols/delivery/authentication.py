@@ -135,7 +135,7 @@ class Authentication:
         domain = case.sender.rpartition("@")[2] or case.helo
         identity = ("smtp.mailfrom" if case.sender else "smtp.helo", domain)
         try:
-            ascii_name = ascii_domain(domain.lower())
+            ascii_name = ascii_domain(domain)
             identity = (identity[0], ascii_name)
             if "." not in ascii_name.strip(".") or ascii_name[:1] == "[":
                 return Result("spf", "none", "", (identity,))
@@ -255,7 +255,7 @@ def _authors(header):
 def _domain(mailbox):
     """Of an address.Mailbox, in A-labels; None where nobody could have a policy for it."""
     try:
-        domain = ascii_domain(mailbox.domain.decode("utf-8").lower())
+        domain = ascii_domain(mailbox.domain.decode("utf-8"))
     except (UnicodeError, AddressError):
         return None
     return domain.rstrip(".") if "." in domain.strip(".") and domain[:1] != "[" else None

@@ -6,7 +6,8 @@ than what the script could have asked for anyway.
 import signal
 from typing import NamedTuple, Optional, Tuple
 
-from ..config.filtering import flag_named, is_address
+from ..config.checks import is_mail_address
+from ..config.filtering import flag_named
 
 LONGEST = 65536  # octets of an answer
 MOST_FLAGS = MOST_COPIES = 100
@@ -62,7 +63,7 @@ class _Answer:
         elif word == "flag":
             self._add(self.flags, flag_named(text), MOST_FLAGS, "flag(): not a flag")
         elif word == "copy":
-            self._add(self.copies, text if is_address(text) else None, MOST_COPIES, "copy(): not an address")
+            self._add(self.copies, text if is_mail_address(text) else None, MOST_COPIES, "copy(): not an address")
         elif word == "error":
             self.told.append(printable(text))
         elif word == "end":
@@ -75,7 +76,7 @@ class _Answer:
     def _decide(self, word, text):
         if self.decision is not None or self.garbage:
             return
-        if word == "forward" and not is_address(text):
+        if word == "forward" and not is_mail_address(text):
             self.told.append("forward(): not an address")
             self.garbage = True
         elif word == "accept" and not text:

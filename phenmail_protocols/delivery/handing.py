@@ -21,7 +21,7 @@ import os
 import time
 
 from ..mail import srs
-from ..mail.address import Address, AddressError, ascii_domain
+from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
 from ..mail.writing import is_ascii
 from ..relay.model import LOCAL, TO, Reply
@@ -116,10 +116,9 @@ class Handing:
         """Who sends what goes on from `address`."""
         if sender is None or self._directory.resolve(sender).kind != "remote":
             return sender
-        ours = address.domain or self._directory.settings.sender_domain
-        # In A-labels, or what was ASCII before would need SMTPUTF8.
-        sender = sender._replace(domain=_in_ascii(sender.domain))
-        return srs.forward(sender, _in_ascii(ours), self._srs_key(), self._clock())
+        # A literal means another server, seen from there.
+        ours = self._directory.settings.sender_domain if address.domain[:1] in ("", "[") else address.domain
+        return srs.forward(sender, ours, self._srs_key(), self._clock())
 
     def _bring(self, envelope, head, body, is_cut):
         """A message to its one recipient, by the router; as `hand`."""
@@ -177,14 +176,6 @@ class Courier:
 def _reader(recipient):
     """A relay.model.Recipient as the envelope names it."""
     return Recipient(recipient.address, recipient.notify, recipient.orcpt)
-
-
-def _in_ascii(domain):
-    """A domain in A-labels, where it has such a form."""
-    try:
-        return ascii_domain(domain)
-    except AddressError:
-        return domain
 
 
 def _header(head, body):

@@ -63,9 +63,10 @@ def _become(uid, gid):
 
 def _touch_what_comes_late():
     """Modules that are loaded with the first use, by somebody who may no longer read them then."""
+    from ..mail.address import ascii_domain
     from ..relay import lookup
     lookup.load_types(("A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "TXT", "OPT"))
-    "\u00fc.example".encode("idna")
+    ascii_domain("\u00fc.example")
     socket.getaddrinfo("127.0.0.1", 53, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
 
 

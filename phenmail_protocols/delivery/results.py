@@ -142,6 +142,6 @@ def _names(text, ours):
 def _ascii(name):
     """A domain in A-labels and lower case (bytes); what is none as it is."""
     try:
-        return ascii_domain(name.decode("utf-8").lower()).encode("ascii")
+        return ascii_domain(name.decode("utf-8")).encode("ascii")
     except (AddressError, UnicodeError):
         return name.lower()

@@ -8,7 +8,6 @@ import itertools
 import os
 import time
 
-from ..mail.address import ascii_domain
 from ..net.address import is_outside
 from . import answers, trace
 from .incoming import HANDED_OVER, Incoming
@@ -50,7 +49,11 @@ class Router:
     @property
     def host(self):
         """The name of this server (str, A-labels): in greetings, Received and a made Message-ID, and the domain of <postmaster>."""
-        return ascii_domain(self.directory.settings.sender_domain)
+        return self.directory.settings.sender_domain
+
+    def at_home(self, address):
+        """As Directory.at_home, of a recipient's Address."""
+        return self.directory.at_home(address)
 
     def sender(self, address, account=None):
         """Whether somebody may send as an address (not <>, which anybody may) -> an Answer that refuses, or None.

@@ -6,6 +6,7 @@ the moment that is passed in; knows no store, no recipient's rules, no policy.
 import re
 
 from ..mail import dates
+from ..mail.writing import embedded, is_ascii
 
 # RFC 5321 6.3: at least 100 Received fields point to a loop; long before that
 # the message only burns time, and 50 is what other programs take.
@@ -94,24 +95,21 @@ def received(origin, by, identity, recipient, date):
 
     `identity` and `date` are bytes; `recipient` is an Address when the message has only
     one (RFC 5321 7.2: otherwise the field would tell one recipient of another), or None.
+    One that is not ASCII is left out: a message that is ASCII must stay it, or it needs SMTPUTF8 on its way.
     """
-    if recipient is None:
+    if recipient is None or not is_ascii(str(recipient).encode("utf-8", "replace")):
         return b"%s%s; %s\r\n" % (origin.head(by), identity, date)
-    return b"%s%s\r\n\tfor <%s>; %s\r\n" % (origin.head(by), identity, _wire(recipient), date)
+    return b"%s%s\r\n\tfor <%s>; %s\r\n" % (origin.head(by), identity, str(recipient).encode("ascii"), date)
 
 
 def return_path(sender):
-    """The Return-Path field of final delivery; `sender` None is <>."""
-    return b"Return-Path: <%s>\r\n" % (b"" if sender is None else _wire(sender))
+    """The Return-Path field of final delivery; `sender` None is <>.  A local part that is not ASCII came with SMTPUTF8."""
+    return b"Return-Path: <%s>\r\n" % (b"" if sender is None else str(sender).encode("utf-8", "replace"))
 
 
 def delivered_to(address):
-    """The Delivered-To field, by which a loop over other servers is recognised."""
-    return b"Delivered-To: %s\r\n" % _wire(address)
-
-
-def _wire(address):
-    return str(address).encode("utf-8", "replace")
+    """The Delivered-To field, by which a loop over other servers is recognised.  It is ASCII, as in `received`."""
+    return b"Delivered-To: %s\r\n" % embedded(str(address)).encode("ascii")
 
 
 def hops(lowered):
@@ -121,5 +119,5 @@ def hops(lowered):
 
 def delivered_already(lowered, address):
     """Whether a header block (bytes, lower case) says it was delivered to the address before."""
-    field = b"\r\ndelivered-to: " + _wire(address).lower() + b"\r\n"
+    field = b"\r\n" + delivered_to(address).lower()
     return field in lowered or lowered.startswith(field[2:])

@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional
 
 from . import dates, headers, noticetext
 from .address import Address, AddressError, ascii_domain
-from .writing import encoded_words, field, fits_in_7_bits, is_ascii, quoted_printable
+from .writing import embedded, encoded_words, field, fits_in_7_bits, is_ascii, quoted_printable
 
 FAILED, DELAYED, RELAYED, DELIVERED, EXPANDED = "failed", "delayed", "relayed", "delivered", "expanded"
 
@@ -194,7 +194,7 @@ def _final_recipient(address, utf8):
     text = str(plain(address))
     if is_ascii(text.encode("utf-8", "replace")):
         return "rfc822; " + text
-    return "utf-8; " + (text if utf8 else _embedded(text.replace("\\", "\\x{5C}")))
+    return "utf-8; " + (text if utf8 else embedded(text.replace("\\", "\\x{5C}")))
 
 
 def _original_recipient(orcpt, utf8):
@@ -202,12 +202,7 @@ def _original_recipient(orcpt, utf8):
     kind, _, text = orcpt.partition(";")
     if is_ascii(text.encode("utf-8", "replace")):
         return "%s; %s" % (kind, text)
-    return "utf-8; " + (text if utf8 else _embedded(text))
-
-
-def _embedded(text):
-    """RFC 6533 3: each character outside US-ASCII as \\x{…}."""
-    return "".join([char if char < "\x7f" else "\\x{%X}" % ord(char) for char in text])
+    return "utf-8; " + (text if utf8 else embedded(text))
 
 
 def _returned_part(original, header):

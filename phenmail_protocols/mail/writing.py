@@ -50,6 +50,11 @@ def _pieces(word):
     return [blanks + word[at:at + longest] for at in range(0, len(word), longest)]
 
 
+def embedded(text):
+    """An address -> the same in US-ASCII: each character outside it as \\x{…} (RFC 6533 3)."""
+    return "".join([char if char < "\x7f" else "\\x{%X}" % ord(char) for char in text])
+
+
 def encoded_words(text):
     """A text -> the value of a field for people: as it is where it is US-ASCII, else in encoded words of UTF-8 (RFC 2047)."""
     text = printable(text)

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 
+from ..text.domains import AddressError, ascii_domain
 from .errors import CertificateError
 
 ORGANIZATION = "phenmail (self-signed)"  # tells ours from those of others, which are never replaced
@@ -60,13 +61,9 @@ def _is_address(name):
 
 
 def _ascii_host(name):
-    host = name.rstrip(".").lower()
     try:
-        if any(character > "\x7f" for character in host):  # the codec is half a megabyte
-            host = host.encode("idna").decode("ascii").lower()
-    except UnicodeError:
-        return None
-    if not all(0 < len(label) < 64 for label in host.split(".")):
+        host = ascii_domain(name)
+    except AddressError:
         return None
     return host if host and all(character.isalnum() or character in "-._" for character in host) else None
 

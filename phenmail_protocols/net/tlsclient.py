@@ -4,6 +4,8 @@
 Knows nothing of mail, DNS, or of what a peer must prove: relay.policies does. TLS 1.2 at least (RFC 8996, RFC 8314 4.1).
 """
 
+from ..text.domains import AddressError, ascii_domain
+
 __all__ = ["Unverified", "chain_complaint", "client_context", "client_side", "handshake", "peer_certificate", "peer_chain", "sees_chains"]
 
 
@@ -45,20 +47,20 @@ def client_side(sock, context, server_name):
     if not context.check_hostname:
         return context.wrap_socket(sock, server_hostname=_name_to_tell(server_name), do_handshake_on_connect=False)
     try:
-        return context.wrap_socket(sock, server_hostname=server_name, do_handshake_on_connect=False)
+        # In A-labels: `ssl` itself knows IDNA 2003.
+        return context.wrap_socket(sock, server_hostname=ascii_domain(server_name), do_handshake_on_connect=False)
     except ValueError as error:
         raise Unverified("no certificate can have the name %r: %s" % (server_name, error))
 
 
 def _name_to_tell(name):
-    """`name`, or None where it is none that may be told: an address, or not the form of a host name."""
+    """`name` in A-labels, or None where it is none that may be told: an address, or not the form of a host name."""
     if not name or name.startswith((".", "[")) or ":" in name or name.replace(".", "").isdigit():
         return None
     try:
-        name.encode("idna")
-    except UnicodeError:
+        return ascii_domain(name)
+    except AddressError:
         return None
-    return name
 
 
 def handshake(secure):

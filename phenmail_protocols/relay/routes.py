@@ -11,7 +11,7 @@ import time
 from typing import NamedTuple, Tuple
 
 from ..mail.address import AddressError, ascii_domain
-from ..net.address import is_loopback, normalised
+from ..net.address import EVERYWHERE, is_served, literal_ip, normalised, source
 from .lookup import Lookup, NoDnspython, Unanswered
 from .model import Reply
 
@@ -19,8 +19,6 @@ _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[0-9a-z_](?:[0-9a-z_-]{0,61}[0-9a-z_]
 
 # More than these nobody has; who lists more would only keep us busy.
 _MOST_HOSTS, _MOST_ADDRESSES = 30, 16
-
-_EVERYWHERE = ("", "0.0.0.0", "::")
 
 
 class NoRoute(Exception):
@@ -100,10 +98,10 @@ class Routes:
         literal = _literal(host_name)
         ips, secure = ([literal], False) if literal else self._resolve(_ascii(host_name))
         own = frozenset(normalised(name) for name in self._own_addresses())
-        others = [ip for ip in ips if not _is_ours(ip, port or self._port, own)]
+        others = [ip for ip in ips if not is_served(ip, [host for host, at in own if at == (port or self._port)])]
         if not others:
             raise NoRoute(_loop(host_name))
-        others.sort(key=lambda ip: _source(ip) is None)
+        others.sort(key=lambda ip: source(ip) is None)
         return Addresses(tuple(others[:_MOST_ADDRESSES]), secure)
 
     def tlsa(self, host_name, port):
@@ -168,22 +166,14 @@ class Routes:
 def _ascii(name):
     """The name in lower-case A-labels without final dot.  Raises NoRoute."""
     try:
-        return ascii_domain(name.rstrip(".")).lower()
+        return ascii_domain(name)
     except AddressError as error:
         raise NoRoute(Reply(550, "5.1.2", str(error)))
 
 
 def _literal(text):
     """The address in "[192.0.2.1]", "[IPv6:::1]" or "192.0.2.1"; None for names."""
-    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    if inner.lower().startswith("ipv6:"):
-        inner = inner[5:]
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            return socket.inet_ntop(family, socket.inet_pton(family, inner))
-        except (OSError, ValueError):
-            continue
-    return None
+    return literal_ip(text) or literal_ip("[%s]" % text) or literal_ip("[IPv6:%s]" % text)
 
 
 def _exchangers(domain, records):
@@ -209,7 +199,7 @@ def _tlsa(record):
 
 def _by_turns(ips):
     """Each family shuffled, then one of IPv6, one of IPv4 and so on; without what is no host's address."""
-    ips = [ip for ip in {normalised((ip, 0))[0] for ip in ips} if ip not in _EVERYWHERE]
+    ips = [ip for ip in {normalised((ip, 0))[0] for ip in ips} if ip not in EVERYWHERE]
     random.shuffle(ips)
     pairs = itertools.zip_longest([ip for ip in ips if ":" in ip], [ip for ip in ips if ":" not in ip])
     return [ip for pair in pairs for ip in pair if ip is not None]
@@ -235,21 +225,3 @@ def _nowhere(name):
 
 def _loop(name):
     return Reply(554, "5.4.6", "mail for %s would come back to this server" % name)
-
-
-def _is_ours(ip, port, own):
-    """Whether one of our listeners, `own` as (ip, port), is reached there; one on every address is on each of this machine's."""
-    if (ip, port) in own:
-        return True
-    return any((host, port) in own for host in _EVERYWHERE) and (is_loopback(ip) or _source(ip) == ip)
-
-
-def _source(ip):
-    """The address that packets for `ip` would leave from, which is the same where it is this machine's own; None where there is no
-    way. Sends none."""
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.connect((ip, 9))
-            return sock.getsockname()[0]
-    except OSError:
-        return None

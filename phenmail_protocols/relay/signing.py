@@ -253,7 +253,7 @@ def _ed25519_public(seed):
 
 def _ascii(domain):
     try:
-        return ascii_domain(domain.lower())
+        return ascii_domain(domain)
     except AddressError:
         return domain.lower()
 

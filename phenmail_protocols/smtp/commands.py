@@ -76,10 +76,8 @@ def run_rcpt(session, rcpt):
     service, transaction, recipient = session.service, session.transaction, rcpt.recipient
     if rcpt.unicode and not transaction.mail.smtputf8:
         return answered(replies.NEEDS_SMTPUTF8)
-    address = recipient.address
-    if not address.domain:  # <postmaster>, RFC 5321 4.1.1.3
-        address = address._replace(domain=service.router.host)
-        recipient = recipient._replace(address=address)
+    address = service.router.at_home(recipient.address)
+    recipient = recipient._replace(address=address)
     if len(transaction.recipients) >= service.recipients or len(transaction.mailboxes) >= MAILBOXES_A_MESSAGE:
         return answered(replies.TOO_MANY_RECIPIENTS)
     destination = service.router.recipient(address, session.account)

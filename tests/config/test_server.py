@@ -169,10 +169,10 @@ def test_ten_aliases_are_enough_and_eleven_too_many(root):
         'settings: domains."example.com".a11: expected at most 10 aliases one after the other')
 
 
-def test_circles_through_tag_case_and_catch_all(root):
+def test_loops_through_tag_case_and_catch_all(root):
     assert "a@example.com -> a@example.com" in told(root, aliases({"a": ":A+x"}))
-    assert "circle" in told(root, aliases({"*": ":nobody"}))
-    assert told(root, aliases({"a": ":b", "b": ":a", "c": ":a"})).count("circle") == 1
+    assert "alias loop: *@example.com -> *@example.com" in told(root, aliases({"*": ":nobody"}))
+    assert told(root, aliases({"a": ":b", "b": ":a", "c": ":a"})).count("alias loop: ") == 1
 
 
 def test_many_aliases_are_checked_in_time(root):
@@ -183,21 +183,11 @@ def test_many_aliases_are_checked_in_time(root):
 def test_complaints(root):
     settings = load(root, {"domains": {"example.com": {
         "alice": "/alice/mail", "abuse": "-", "sales": ":alcie", "info": ":x@example.cmo"}}})
-    assert [str(complaint).partition(": expected ")[2] for complaint in settings.complaints] == [
+    assert [complaint.expected or complaint.hint for complaint in settings.complaints] == [
         "the address postmaster@example.com, which every mail domain needs",
         "the address abuse@example.com, which every mail domain needs",
-        'an alias of an address that exists (alcie@example.com does not); nearest: "alice"',
-        'an alias of an address that exists (x@example.cmo does not); nearest: "example.com"']
-
-
-def test_addresses_are_found_as_written_then_without_case():
-    mailbox = Action("mailbox", "/m")
-    found = actions.Addresses({"a.b": dict.fromkeys(["Bob", "bob", "Eve", "x+y"], mailbox)})
-    assert found.find("a.b", "bob") == ("a.b", "bob")
-    assert found.find("a.b", "BOB") is None
-    assert found.find("a.b", "eve+tag") == ("a.b", "Eve")
-    assert found.find("a.b", "X+Y") == ("a.b", "x+y")
-    assert found.find("a.b", "*") is None and found.find("c.d", "bob") is None
+        'alias target alcie@example.com does not exist; nearest: "alice"',
+        'alias target x@example.cmo does not exist; nearest: "example.com"']
 
 
 def test_small_sections(root):

@@ -266,7 +266,7 @@ def test_what_stays_here_keeps_its_sender(make):
 
 @pytest.mark.parametrize("sender, kept", [
     (None, True), (Address("anna", "example.org"), True), (Address("nobody", "example.org"), True), (STRANGER, False),
-    (Address("odd name", "else.example"), False), (Address("stranger", "b\u00fccher.example"), False)])
+    (Address("odd name", "else.example"), False), (Address("stranger", "xn--bcher-kva.example"), False)])
 def test_who_sends_what_goes_on(make, sender, kept):
     house = make(one=("forward", FAR))
     assert house.hand("one", sender=sender)[0].code == 250
@@ -278,10 +278,10 @@ def test_who_sends_what_goes_on(make, sender, kept):
         assert message.sender.domain == "example.org" and message.sender.local.startswith("SRS0=")
         assert str(message.sender).encode("ascii")
         back = srs.reverse(message.sender.local, KEY, NOW)
-        assert (back.local, back.domain) == (sender.local, sender.domain.encode("idna").decode("ascii"))
+        assert (back.local, back.domain) == (sender.local, sender.domain)
 
 
-@pytest.mark.parametrize("text, domain", [("postmaster", "example.org"), ("x@b\u00fccher.example", "xn--bcher-kva.example")])
+@pytest.mark.parametrize("text, domain", [("postmaster", "example.org"), ("x@xn--bcher-kva.example", "xn--bcher-kva.example"), ("x@[127.0.0.1]", "example.org")])
 def test_the_domain_of_rewritten_senders(make, text, domain):
     local, _, given = text.partition("@")
     house = make()

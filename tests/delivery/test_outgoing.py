@@ -131,7 +131,14 @@ def test_eight_bits_and_utf8_are_noticed(router, queue):
     submit(router, to(FAR, smtputf8=True), MINE.replace(b"Subject: x", "Subject: ü".encode("utf-8")))
     submit(router, to(Address("ü", "example.com"), smtputf8=True), MINE)
     assert [(message.eight_bit, message.smtputf8) for message, _ in queued(queue)] == [
-        (False, False), (True, False), (True, True), (True, True)]
+        (False, False), (True, False), (True, True), (False, True)]
+
+
+@pytest.mark.parametrize("address", ["x@b\u00fccher.example", "x@fa\u00df.example"])
+def test_an_international_domain_needs_no_smtputf8(router, queue, address):
+    submit(router, to(Address.parse(address), smtputf8=True), MINE)
+    (message, body), = queued(queue)
+    assert not message.smtputf8 and (message.head + body).decode("ascii")
 
 
 def test_nul_does_not_leave(router, queue):

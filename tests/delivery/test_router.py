@@ -65,13 +65,6 @@ def router(tmp_path, store):
     return Router(Directory(str(tmp_path)), store)
 
 
-def test_the_name_of_an_international_domain_is_ascii(tmp_path, store):
-    directory = Directory(str(tmp_path))
-    directory.settings = Settings()
-    directory.settings.sender_domain = "bücher.example"
-    assert Router(directory, store).host == "xn--bcher-kva.example"
-
-
 def deliver(router, envelope, *chunks, apart=False, origin=Origin("ESMTP", "client", "192.0.2.1"), submitter=None):
     incoming = router.begin(envelope, origin, submitter=submitter)
     for chunk in chunks:

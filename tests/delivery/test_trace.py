@@ -25,6 +25,17 @@ def test_received(origin, text):
     assert trace.received(origin, "mx.example.org", b"1.2", ANNA, DATE) == text
 
 
+@pytest.mark.parametrize("text, line", [
+    ("x@b\u00fccher.example", b"\r\n\tfor <x@xn--bcher-kva.example>"), ("x@fa\u00df.example", b"\r\n\tfor <x@xn--fa-hia.example>"),
+    ("j\u00f6rg@example.org", b"")])
+def test_the_field_is_ascii(text, line):
+    """Else a message that is ASCII could not go on to a server without SMTPUTF8."""
+    field = trace.received(trace.Origin("UTF8SMTP", "h\u00e9"), "mx", b"1", Address.parse(text), DATE)
+    assert field.decode("ascii") and field.endswith(b" id 1" + line + b"; " + DATE + b"\r\n")
+    mark = trace.delivered_to(Address.parse(text))
+    assert mark.decode("ascii") and trace.delivered_already(mark.lower(), Address.parse(text))
+
+
 def test_several_recipients_are_not_told_of_each_other():
     assert b"for" not in trace.received(trace.Origin("SMTP"), "mx", b"1", None, DATE)
 

@@ -35,6 +35,9 @@ class Router:
     def sender(self, address, account):
         return answers.NOT_YOURS if address.local == "foreign" else None
 
+    def at_home(self, address):
+        return address if address.domain else address._replace(domain=self.host)
+
     def recipient(self, address, account):
         if address.local == "nobody":
             return answers.UNKNOWN

@@ -1,17 +1,16 @@
-"""From an address or a login name to its line in `domains`.
+"""From an address or a login name to its line in `domains`, and along aliases to where it ends.
 
-Pure: knows the configuration's values, no files and no secrets.  Domains
-compare without case, in either spelling of an international one; local parts
-exactly, else without case where that is unique (RFC 5321 section 2.4 leaves
-the local part to us).
+The one look-up, of the configuration's check as of delivery and logins.  Pure: knows the configuration's values, no files and no
+secrets.  Domains compare in A-labels; local parts exactly, else without case where that is unique (RFC 5321 section 2.4 leaves the
+local part to us).
 """
 
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from phenmail_protocols.config.settings import Action
-from phenmail_protocols.mail.address import Address, AddressError, ascii_domain
-
-from .secrets import sha256
+from ..mail.address import Address, AddressError
+from ..net.address import literal_ip
+from ..text.domains import ascii_domain
+from .settings import Action
 
 CATCH_ALL = "*"
 LONGEST_CHAIN = 10          # of aliases; the loader refuses longer ones
@@ -32,30 +31,39 @@ class Found(NamedTuple):
 
 
 class Names:
-    """The `domains` of one configuration, ready for looking up."""
+    """The `domains` of one configuration, ready for looking up.
 
-    def __init__(self, sender_domain: str,
-                 domains: Mapping[str, Mapping[str, Action]]) -> None:
+    `is_own(ip)`: whether a literal with this address means this server; its users are the sender domain's (RFC 1123 section 5.2.17).
+    """
+
+    def __init__(self, sender_domain: str, domains: Mapping[str, Mapping[str, Action]],
+                 is_own: Optional[Callable[[str], bool]] = None) -> None:
         self._sender_domain = sender_domain
+        self._is_own = is_own
         self._domains = {}      # type: Dict[str, _Domain]
         for domain, actions in domains.items():
-            self._domains[_key(domain)] = _Domain(domain, actions)
+            key = _key(domain)
+            self._domains[key] = _Domain(key, actions)
 
     def is_local(self, domain: str) -> bool:
         """Whether the domain is one of ours."""
-        return _key(domain) in self._domains
+        return self._domain(domain) is not None
+
+    def at_home(self, address: Address) -> Address:
+        """The same at the sender domain for "postmaster" without a domain (RFC 5321 section 4.1.1.3) and for a literal that means this
+        server; any other address as it is."""
+        if not address.domain and address.local.lower() == "postmaster" or self._is_ours(address.domain):
+            return address._replace(domain=_key(self._sender_domain))
+        return address
 
     def find(self, address: Address) -> Optional[Found]:
         """Find the line for an address to which mail is sent.
 
         In order: the name as it stands, the name before a "+tag", the
-        catch-all.  "postmaster" without a domain is the sender domain's
-        (RFC 5321 section 4.1.1.3).  None where there is no such address.
+        catch-all.  None where there is no such address.
         """
-        name, at = address.local, address.domain
-        if not at and name.lower() == "postmaster":
-            at = self._sender_domain
-        domain = self._domains.get(_key(at))
+        name, at = self.at_home(address)
+        domain = self._domain(at)
         if domain is None:
             return None
         return domain.exact(name) or domain.tagged(name) or domain.caught()
@@ -70,8 +78,15 @@ class Names:
         local, at, domain = name.rpartition("@")
         if not at:
             local, domain = name, self._sender_domain
-        ours = self._domains.get(_key(domain))
+        ours = self._domain(domain)
         return ours.exact(local) if ours is not None else None
+
+    def next(self, found: Found) -> Optional[Found]:
+        """The line to which an alias leads; None where there is none, and where `found` is no alias."""
+        if found.action.kind != "alias":
+            return None
+        local, _, domain = found.action.value.rpartition("@")
+        return self.find(Address(local, domain))
 
     def end(self, found: Found) -> Optional[Found]:
         """Follow aliases to the last line; None where they lead nowhere.
@@ -82,20 +97,12 @@ class Names:
         for _ in range(LONGEST_CHAIN + 1):
             if found.action.kind != "alias":
                 return found._replace(tag=tag)
-            local, _, domain = found.action.value.rpartition("@")
-            following = self.find(Address(local, domain))
+            following = self.next(found)
             if following is None:
                 return None
             found = following
             tag = found.tag if tag is None else tag
         return None
-
-    def canonical(self, name: str) -> str:
-        """One short spelling for all that are looked up alike: what unknown names count by."""
-        name = name[:LONGEST_NAME].lower()
-        name = name if "@" in name else "%s@%s" % (name, self._sender_domain)
-        # Many of them are kept while somebody tries names.
-        return name if len(name) <= 64 else sha256(name)
 
     def catch_alls(self) -> Iterator[Found]:
         """The lines of the catch-alls; "*" is their local part."""
@@ -109,6 +116,16 @@ class Names:
         for domain in self._domains.values():
             for found in domain.lines():
                 yield found
+
+    def _domain(self, domain: str) -> Optional["_Domain"]:
+        return self._domains.get(_key(self._sender_domain if self._is_ours(domain) else domain))
+
+    def _is_ours(self, domain: str) -> bool:
+        """Whether it is a literal that means this server."""
+        if domain[:1] != "[" or self._is_own is None:
+            return False
+        ip = literal_ip(domain)
+        return ip is not None and self._is_own(ip)
 
 
 class _Domain:
@@ -158,11 +175,8 @@ class _Domain:
 
 
 def _key(domain: str) -> str:
-    """The spelling by which domains are compared: A-labels in lower case."""
-    if len(domain) > 255:
-        return domain
-    domain = domain.lower()
+    """The spelling by which domains are compared."""
     try:
         return ascii_domain(domain)
-    except (AddressError, UnicodeError):
+    except AddressError:
         return domain
