@@ -21,6 +21,7 @@ _PACKAGES = (
                                    "library instead, which is enough"),
     ("dkim", "dkimpy", "outgoing mail can't be signed"),
     ("dns", "dnspython", "mail can't be relayed to other servers directly"),
+    ("idna", "idna", "domain names with \u00df, final sigma or joiners are refused"),
 )
 
 

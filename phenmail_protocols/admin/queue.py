@@ -35,7 +35,7 @@ def list_lines(spool, now):
         messages += 1
         octets += message.size
         yield "%s  %s, %s old, from %s%s" % (
-            message.identity, _size(message.size), _duration(now - message.arrived), _clean(message.sender or "<>"),
+            message.identity, _size(message.size), _duration(now - message.arrived), _clean(message.sender.shown() if message.sender else "<>"),
             ", held" if message.held else "")
         unfinished = [recipient for recipient in message.recipients if not recipient.over]
         for recipient in unfinished[:_RECIPIENTS_SHOWN]:
@@ -56,12 +56,12 @@ def list_values(spool):
 def show_lines(spool, identity, now):
     """One message for people, with its header -> list of lines.  Raises NoSuchMessage, Broken, SpoolError."""
     message = _read(spool, identity)
-    lines = ["message     " + identity, "from        " + _clean(message.sender or "<>"), "size        %d octets" % message.size,
+    lines = ["message     " + identity, "from        " + _clean(message.sender.shown() if message.sender else "<>"), "size        %d octets" % message.size,
              "arrived     " + _moment(message.arrived)]
     lines += ["held        until it is released"] if message.held else []
     lines += ["signed as   " + _clean(message.signed_as)] if message.signed_as else []
     for recipient in message.recipients:
-        lines += ["", "to          " + _clean(recipient.address), "            " + _standing(recipient, message.held, now)]
+        lines += ["", "to          " + _clean(recipient.address.shown()), "            " + _standing(recipient, message.held, now)]
         lines += ["            " + _way(recipient.via)] if recipient.via else []
         lines += ["last reply  " + _reply_text(recipient.reply)] if recipient.reply else []
         lines += ["last try    %s, %d in all" % (_moment(recipient.last), recipient.attempts)] if recipient.attempts else []
@@ -180,7 +180,7 @@ def _why(spool, identity, error):
 # Text.
 
 def _recipient_line(recipient, held, now):
-    line = "%s: %s" % (_clean(recipient.address), _standing(recipient, held, now))
+    line = "%s: %s" % (_clean(recipient.address.shown()), _standing(recipient, held, now))
     return "%s; last reply: %s" % (line, _reply_text(recipient.reply)) if recipient.reply else line
 
 

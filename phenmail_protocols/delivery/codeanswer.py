@@ -8,10 +8,11 @@ from typing import NamedTuple, Optional, Tuple
 
 from ..config.checks import is_mail_address
 from ..config.filtering import flag_named
+from ..mail.writing import printable
 
 LONGEST = 65536  # octets of an answer
 MOST_FLAGS = MOST_COPIES = 100
-_MOST_TOLD = 5
+_MOST_TOLD, _LONGEST_TOLD = 5, 200
 
 # Of processor time it has as much: the kernel may be first to see that it is over.
 _ALL_ITS_TIME = "signal %d" % getattr(signal, "SIGXCPU", -1)
@@ -65,7 +66,7 @@ class _Answer:
         elif word == "copy":
             self._add(self.copies, text if is_mail_address(text) else None, MOST_COPIES, "copy(): not an address")
         elif word == "error":
-            self.told.append(printable(text))
+            self.told.append(printable(text[:_LONGEST_TOLD]))
         elif word == "end":
             self.over = True
         elif word in ("exit", "signal", "late"):
@@ -108,12 +109,7 @@ class _Answer:
         if self.over:
             return "" if not self.garbage or self.told else "it wrote what is no answer"
         if word == "signal":
-            return "it died of signal %s" % printable(number)
+            return "it died of signal %s" % printable(number[:_LONGEST_TOLD])
         if self.garbage:
             return "it wrote what is no answer"
         return "it ended without an answer"
-
-
-def printable(text):
-    """As it may stand in a log: one line, bounded."""
-    return "".join(c if c.isprintable() else "?" for c in text[:200])

@@ -133,9 +133,14 @@ class _Known:
         self.read = read
 
 
+def _spellings(address):
+    """An address with its domain in A-labels and in U-labels: a rule may have either."""
+    return tuple(dict.fromkeys((str(address), address.shown())))
+
+
 _KNOWN = {
-    "*from": _Known(lambda view: (NULL_SENDER if view.letter.sender is None else str(view.letter.sender),)),
-    "*to": _Known(lambda view: (str(view.letter.recipient),)),
+    "*from": _Known(lambda view: (NULL_SENDER,) if view.letter.sender is None else _spellings(view.letter.sender)),
+    "*to": _Known(lambda view: _spellings(view.letter.recipient)),
     "*tag": _Known(lambda view: (view.letter.tag,) if view.letter.tag else ()),
     "*auth": _Known(lambda view: (view.letter.auth,) if view.letter.auth else ()),
     "*body": _Known(lambda view: body_texts(view.letter.path)),

@@ -75,7 +75,7 @@ def reason(kind, fates, date):
     """
     together = {}
     for fate in fates:
-        together.setdefault(_said(kind, fate, date), []).append("  <%s>" % printable(str(fate.address)))
+        together.setdefault(_said(kind, fate, date), []).append("  <%s>" % printable(fate.address.shown()))
     return "\n\n".join(["\n".join(names + list(said)) for said, names in together.items()])
 
 

@@ -6,6 +6,7 @@ RFC 5321 section 4.2 (replies), 4.5.3.1.5 (lines of 512 octets, which servers ex
 import re
 from typing import List, NamedTuple, Optional, Tuple
 
+from ..mail.writing import printable
 from .model import Reply
 
 LONGEST_LINE = 4096  # octets
@@ -88,12 +89,4 @@ def reply_of(heard: Heard, host: str) -> Reply:
         if found and found.group(1)[0] == digit and enhanced in ("", found.group(1)):
             enhanced, text = found.group(1), text[found.end():]
         texts.append(text)
-    return Reply(heard.code, enhanced or "%s.0.0" % digit, printable(" ".join(text for text in texts if text)), host)
-
-
-def printable(text: str) -> str:
-    """`text` as one line for people, at most MOST_TEXT characters: what cannot be printed is a question mark."""
-    text = text[:MOST_TEXT]
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text)
+    return Reply(heard.code, enhanced or "%s.0.0" % digit, printable(" ".join(text for text in texts if text)[:MOST_TEXT]), host)

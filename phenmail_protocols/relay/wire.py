@@ -9,10 +9,11 @@ import threading
 import time
 from typing import NamedTuple
 
+from ..mail.writing import printable
 from ..net import tlsclient
 from ..net.readiness import Readiness
 from .model import Reply
-from .replies import Garbled, ReplyReader, printable
+from .replies import MOST_TEXT, Garbled, ReplyReader
 
 _PIECE = 16 * 1024  # what is read at once
 _LAST_WORDS = 2.0  # seconds for what the server said before it closed
@@ -49,7 +50,7 @@ class HandshakeFailed(Lost):
 
 def later(enhanced, text):
     """Our own words for what may go better the next time: a Reply with 451."""
-    return Reply(451, enhanced, printable(text))
+    return Reply(451, enhanced, printable(text[:MOST_TEXT]))
 
 
 class Wire(object):

@@ -142,3 +142,10 @@ def test_large_headers_take_no_time(header):
 def test_any_header_ends(data, mode):
     of = letter(b"subject:" + data + b"\nTo:" + data + b"\n" + data)
     assert fits(("Subject", "To"), "a.?", mode, of) in (True, False)
+
+
+@pytest.mark.parametrize("content", ["bob@b\u00fccher.example", "B\u00dcCHER.example", "bob@xn--bcher-kva.example", "xn--"])
+def test_a_rule_may_have_either_spelling_of_a_domain(content):
+    address = Address.parse("bob@b\u00fccher.example")
+    assert fits("*from", content, of=letter(sender=address)) and fits("*to", content, of=letter(recipient=address))
+    assert not fits("*from", content) and not fits("*to", content)
