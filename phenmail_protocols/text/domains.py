@@ -93,5 +93,5 @@ def _u_label(label):
         found = label[4:].lower().encode("ascii").decode("punycode")
         # What does not come back to itself is a disguise.
         return found if found.isprintable() and ascii_domain(found) == label.lower() else label
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, LookupError):  # the codec of 3.6 has IndexError, too
         return label

@@ -1,4 +1,5 @@
 """Where an address ends: the configuration's check and delivery agree, and both with a plain reading of the rules."""
+import sys
 import tempfile
 
 import pytest
@@ -136,6 +137,13 @@ def test_one_domain_in_two_spellings_is_refused(root):
 def test_sharp_s_is_another_domain(root):
     found = server_from_dict({"domains": {"fa\u00df.example": {"a": "-"}, "fass.example": {"a": "-"}}}, root, privileged=False)
     assert list(found.domains) == ["xn--fa-hia.example", "fass.example"]
+
+
+def test_what_needs_the_package_idna_is_told_so(root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "idna", None)
+    for values in ({"domains": {"fa\u00df.example": {}}}, {"sender-domain": "fa\u00df.example"}):
+        with pytest.raises(ConfigError, match="needs the Python package idna, because of U\\+00DF"):
+            server_from_dict(values, root, privileged=False)
 
 
 OWN = {"127.0.0.1", "::1", "192.0.2.1"}
