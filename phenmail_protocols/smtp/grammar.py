@@ -78,8 +78,9 @@ _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")
 _ORCPT = re.compile(rb"[A-Za-z0-9-]+;(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e\x80-\xff]|\+[0-9A-F]{2})+")
 _HEX = re.compile(rb"\+([0-9A-F]{2})")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_UNSAFE = re.compile(r"[^!-'*-\[\]-~]")  # no space, parenthesis, backslash, control
+_NOT_IN_A_NAME = re.compile("[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.:-]")  # what is neither atext, nor in names and addresses
 _CODED = re.compile(rb"[\x80-\xff]")
+_ADDRESS = re.compile(r"\[[0-9A-Za-z.:%-]+\]")
 _LONGEST_HOST = 255
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _BDAT = re.compile(rb"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
@@ -144,7 +145,8 @@ def parse_parameters(data):
 def parse_host(argument):
     """The argument of HELO, EHLO, LHLO -> str, as it may stand in Received and in logs.
 
-    A domain is in A-labels; of what is none each octet that could not stand there is a question mark, and the end is cut.
+    A domain is in A-labels; in what is none each character that could not stand there, such as a quote that hides what follows, is a
+    question mark, and the end is cut.
     """
     if not argument:
         raise GrammarError(501, "5.5.4", "Expected your host's name or [address] after the command")
@@ -153,7 +155,8 @@ def parse_host(argument):
         text = ascii_domain(text) if _CODED.search(argument) else text
     except AddressError:
         pass
-    return _UNSAFE.sub("?", text[:_LONGEST_HOST])
+    text = text[:_LONGEST_HOST]
+    return text if _ADDRESS.fullmatch(text) else _NOT_IN_A_NAME.sub("?", text)
 
 
 def parse_mail(argument):

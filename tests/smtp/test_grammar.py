@@ -165,6 +165,7 @@ def test_wrong_rcpt(argument, code):
     (grammar.parse_host, "Bücher.example".encode(), "xn--bcher-kva.example"), (grammar.parse_host, "Jörg's PC".encode(), "J?rg's?PC"),
     (grammar.parse_host, b"a(b)\\\0\t\r\n\xff\xe2\x80\xae.", "a?b????????."), (grammar.parse_host, b"x" * 2000, "x" * 255),
     (grammar.parse_host, "☃.example".encode(), "?.example"), (grammar.parse_host, b"[fe80::1%eth0]", "[fe80::1%eth0]"),
+    (grammar.parse_host, b'"x <a@b>; [1', "?x??a?b????1"), (grammar.parse_host, b"2001:db8::1", "2001:db8::1"),
     (grammar.parse_nothing, b"", None),
     (grammar.parse_text, b"any thing", "any thing"),
     (grammar.parse_needed_text, b"anna", "anna"),
