@@ -398,8 +398,9 @@ class MailServer:
 
     def _is_own(self, ip):
         """Whether a normalised IP address, in an address literal, means this server."""
-        names = [listener.server_address for listener in self._listeners]
-        return is_loopback(ip) or is_served(ip, [name[0] for name in names if isinstance(name, tuple)])
+        hosts = [listener.server_address[0] for listener in self._listeners
+                 if isinstance(listener.server_address, tuple)]
+        return is_loopback(ip) or is_served(ip, hosts)
 
     def _public_addresses(self):
         """(ip, port) of the public listeners, by which loops are found."""

@@ -80,7 +80,8 @@ class Directory:
                  clock: Callable[[], float] = time.monotonic,
                  authorizations: Optional[Any] = None) -> None:
         self.root = root
-        self.is_own = is_loopback       # whether a literal with this normalised IP address means this server
+        # Whether a literal with this normalised IP address means this server.
+        self.is_own = is_loopback       # type: Callable[[str], bool]
         self.throttle = Throttle(clock) if throttle is None else throttle
         self.checker = Checker(clock) if checker is None else checker
         self.users = UserFiles(_loader(root) if read_user is None else read_user)
@@ -104,7 +105,8 @@ class Directory:
         return self._state.settings
 
     def at_home(self, address: Address) -> Address:
-        """As config.names.Names.at_home: at the sender domain, where <postmaster> or an address literal means this server."""
+        """As config.names.Names.at_home: at the sender domain, where <postmaster> or an address
+        literal means this server."""
         return self._state.names.at_home(address)
 
     def replace(self, settings: Settings) -> None:
@@ -312,7 +314,8 @@ class _State:
 
     def __init__(self, settings: Settings, directory: Directory) -> None:
         self.settings = settings
-        self.names = Names(settings.sender_domain, settings.domains, lambda ip: directory.is_own(ip))
+        self.names = Names(settings.sender_domain, settings.domains,
+                           lambda ip: directory.is_own(ip))
         self.has_senders = any(found.action.secret for found in self.names.lines())
         self.accounts = {}      # type: Dict[Address, Account]
         self._folders = {}      # type: Dict[str, str]
@@ -338,7 +341,8 @@ class _State:
 
 
 def _canonical(name: str, sender_domain: str) -> str:
-    """One short spelling for all login names that are looked up alike: what unknown ones count by."""
+    """One short spelling for all login names that are looked up alike: what unknown ones count
+    by."""
     name = name[:LONGEST_NAME].lower()
     name = name if "@" in name else "%s@%s" % (name, sender_domain)
     # Many of them are kept while somebody tries names.

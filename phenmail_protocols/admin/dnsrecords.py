@@ -54,7 +54,8 @@ def domains(settings: Settings, keys: Iterable[Tuple[str, str]],
 def exchangers(settings: Settings) -> Tuple[Tuple[int, str], ...]:
     """The MX records as (preference, host name): the `receivers`, else this server where it has a public listener."""
     if settings.receivers:
-        return tuple(sorted((priority, ascii_domain(host)) for priority, host in settings.receivers))
+        return tuple(sorted((priority, ascii_domain(host))
+                            for priority, host in settings.receivers))
     if any(_is_public(listen) for listen in settings.smtp):
         return ((10, _host(settings)),)
     return ()

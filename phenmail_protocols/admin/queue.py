@@ -35,7 +35,7 @@ def list_lines(spool, now):
         messages += 1
         octets += message.size
         yield "%s  %s, %s old, from %s%s" % (
-            message.identity, _size(message.size), _duration(now - message.arrived), _clean(message.sender.shown() if message.sender else "<>"),
+            message.identity, _size(message.size), _duration(now - message.arrived), _sender(message),
             ", held" if message.held else "")
         unfinished = [recipient for recipient in message.recipients if not recipient.over]
         for recipient in unfinished[:_RECIPIENTS_SHOWN]:
@@ -56,12 +56,14 @@ def list_values(spool):
 def show_lines(spool, identity, now):
     """One message for people, with its header -> list of lines.  Raises NoSuchMessage, Broken, SpoolError."""
     message = _read(spool, identity)
-    lines = ["message     " + identity, "from        " + _clean(message.sender.shown() if message.sender else "<>"), "size        %d octets" % message.size,
+    lines = ["message     " + identity, "from        " + _sender(message),
+             "size        %d octets" % message.size,
              "arrived     " + _moment(message.arrived)]
     lines += ["held        until it is released"] if message.held else []
     lines += ["signed as   " + _clean(message.signed_as)] if message.signed_as else []
     for recipient in message.recipients:
-        lines += ["", "to          " + _clean(recipient.address.shown()), "            " + _standing(recipient, message.held, now)]
+        lines += ["", "to          " + _clean(recipient.address.shown()),
+                  "            " + _standing(recipient, message.held, now)]
         lines += ["            " + _way(recipient.via)] if recipient.via else []
         lines += ["last reply  " + _reply_text(recipient.reply)] if recipient.reply else []
         lines += ["last try    %s, %d in all" % (_moment(recipient.last), recipient.attempts)] if recipient.attempts else []
@@ -212,6 +214,10 @@ def _header(spool, message):
     with spool.body(message.identity) as file:
         header, _ = headers.split_header(message.head + file.read(_HEADER_SHOWN))
     return [_clean(line) for line in header.decode("utf-8", "replace").rstrip("\r\n").replace("\r\n", "\n").split("\n")]
+
+
+def _sender(message):
+    return _clean(message.sender.shown() if message.sender else "<>")
 
 
 def _clean(text):

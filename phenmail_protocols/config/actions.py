@@ -7,7 +7,8 @@ that every domain must have.  Knows no mailbox and delivers nothing.
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..mail.address import Address, AddressError, unicode_domain
-from .checks import HostName, Kind, Reader, Text, host_name, is_host_name, is_mail_address, is_one_line
+from .checks import (HostName, Kind, Reader, Text, host_name, is_host_name, is_mail_address,
+                     is_one_line)
 from .names import CATCH_ALL, LONGEST_CHAIN, Found, Names
 from .problems import Path, nearest, shown
 from .root import USER_TOKEN
@@ -37,7 +38,7 @@ class DomainsKind(Kind):
             if domain is None:
                 continue
             if domain in domains:
-                reader.problem(at, "each domain once (neither case nor A-labels make a difference)", name,
+                reader.problem(at, "each domain once (in any case, in U-labels or A-labels)", name,
                                "it is already there as %s" % shown(written[domain]), key=True)
             elif not isinstance(users, dict):
                 reader.problem(at, "an object of users: { … }", users)
@@ -116,7 +117,8 @@ def _alias(reader: Reader, path: Path, domain: str, local: str, text: str) -> Op
 
 
 def _unquoted(user: str) -> str:
-    """A local part as `domains` has it, of one that may be in quotes (RFC 5321 section 4.1.2).  Raises AddressError."""
+    """A local part as `domains` has it, of one that may be in quotes (RFC 5321 section 4.1.2).
+    Raises AddressError."""
     return Address.parse(user + "@localhost").local if user[:1] == '"' else user
 
 
@@ -213,13 +215,14 @@ def _check_aliases(reader: Reader, path: Path, names: Names, written: Dict[str, 
             _tell_loop(reader, path, walk[walk.index(found.address):], written)
             depth.update((member, 0) for member in walk)
         else:
-            _measure(reader, path, walk, -1 if found is None else depth[found.address], depth, written)
+            below = -1 if found is None else depth[found.address]
+            _measure(reader, path, walk, below, depth, written)
 
 
 def _tell_loop(reader: Reader, path: Path, loop: List[Address], written: Dict[str, str]) -> None:
     local, domain = loop[0]
-    steps = loop[:12] + loop[:1]
-    reader.problem(path + (written[domain], local), "", hint="alias loop: " + " -> ".join([each.shown() for each in steps]))
+    steps = [each.shown() for each in loop[:12] + loop[:1]]
+    reader.problem(path + (written[domain], local), "", hint="alias loop: " + " -> ".join(steps))
 
 
 def _measure(reader: Reader, path: Path, walk: List[Address], below: int,
@@ -232,16 +235,18 @@ def _measure(reader: Reader, path: Path, walk: List[Address], below: int,
                            "at most %d aliases one after the other" % LONGEST_CHAIN)
 
 
-def _complain(reader: Reader, path: Path, names: Names, domains: Domains, written: Dict[str, str]) -> None:
+def _complain(reader: Reader, path: Path, names: Names, domains: Domains,
+              written: Dict[str, str]) -> None:
     for domain in domains:
         for name in REQUIRED_USERS:
             found = names.find(Address(name, domain))
             if found is None or found.action.kind == "disabled":
-                reader.complain(path + (written[domain],), "the address %s@%s, which every mail domain needs"
-                                % (name, unicode_domain(domain)), key=True)
+                reader.complain(path + (written[domain],), "the address %s@%s, which every mail "
+                                "domain needs" % (name, unicode_domain(domain)), key=True)
     for line in list(names.lines()) + list(names.catch_alls()):
         if line.action.kind == "alias" and names.next(line) is None:
-            _complain_of_alias(reader, path + (written[line.address.domain], line.address.local), domains, line.action.value)
+            at = path + (written[line.address.domain], line.address.local)
+            _complain_of_alias(reader, at, domains, line.action.value)
 
 
 def _complain_of_alias(reader: Reader, path: Path, domains: Domains, target: str) -> None:

@@ -116,9 +116,11 @@ class Text(Kind):
 
 
 class HostName(Kind):
-    """The name of a host or a domain in any spelling, or a text that `other` takes; gives A-labels, and such a text as it is."""
+    """The name of a host or a domain in any spelling, or a text that `other` takes; gives A-labels,
+    and such a text as it is."""
 
-    def __init__(self, expected: str = "a host name", other: Optional[Callable[[str], bool]] = None) -> None:
+    def __init__(self, expected: str = "a host name",
+                 other: Optional[Callable[[str], bool]] = None) -> None:
         self.expected, self.other = expected, other
 
     def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Any:
@@ -355,7 +357,8 @@ def is_one_line(text: str) -> bool:
 
 
 def host_name(text: str) -> str:
-    """The name of a host or a domain in any spelling -> its A-labels (RFC 1123, RFC 5890).  Raises AddressError."""
+    """The name of a host or a domain in any spelling -> its A-labels (RFC 1123, RFC 5890).  Raises
+    AddressError."""
     name = ascii_domain(text)
     if text[-1:] == "." or not all(_is_label(label) for label in name.split(".")):
         raise AddressError("no host name")

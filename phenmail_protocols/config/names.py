@@ -1,8 +1,8 @@
 """From an address or a login name to its line in `domains`, and along aliases to where it ends.
 
-The one look-up, of the configuration's check as of delivery and logins.  Pure: knows the configuration's values, no files and no
-secrets.  Domains compare in A-labels; local parts exactly, else without case where that is unique (RFC 5321 section 2.4 leaves the
-local part to us).
+The one look-up, of the configuration's check as of delivery and logins.  Pure: knows the
+configuration's values, no files and no secrets.  Domains compare in A-labels; local parts exactly,
+else without case where that is unique (RFC 5321 section 2.4 leaves the local part to us).
 """
 
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
@@ -33,7 +33,8 @@ class Found(NamedTuple):
 class Names:
     """The `domains` of one configuration, ready for looking up.
 
-    `is_own(ip)`: whether a literal with this address means this server; its users are the sender domain's (RFC 1123 section 5.2.17).
+    `is_own(ip)`: whether a literal with this address means this server; its users are the sender
+    domain's (RFC 1123 section 5.2.17).
     """
 
     def __init__(self, sender_domain: str, domains: Mapping[str, Mapping[str, Action]],
@@ -50,9 +51,10 @@ class Names:
         return self._domain(domain) is not None
 
     def at_home(self, address: Address) -> Address:
-        """The same at the sender domain for "postmaster" without a domain (RFC 5321 section 4.1.1.3) and for a literal that means this
-        server; any other address as it is."""
-        if not address.domain and address.local.lower() == "postmaster" or self._is_ours(address.domain):
+        """The same at the sender domain for "postmaster" without a domain (RFC 5321 section
+        4.1.1.3) and for a literal that means this server; any other address as it is."""
+        stands_alone = not address.domain and address.local.lower() == "postmaster"
+        if stands_alone or self._is_ours(address.domain):
             return address._replace(domain=_key(self._sender_domain))
         return address
 
@@ -82,7 +84,8 @@ class Names:
         return ours.exact(local) if ours is not None else None
 
     def next(self, found: Found) -> Optional[Found]:
-        """The line to which an alias leads; None where there is none, and where `found` is no alias."""
+        """The line to which an alias leads; None where there is none, and where `found` is no
+        alias."""
         if found.action.kind != "alias":
             return None
         local, _, domain = found.action.value.rpartition("@")

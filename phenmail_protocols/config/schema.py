@@ -9,9 +9,9 @@ that exclude or need each other, and defaults that depend on others, are in
 from typing import Any
 
 from .actions import DomainsKind, ExternalMda
-from .checks import (Bool, Choice, HostName, Integer, Kind, ListOf, MapOf, OneOfForms, Option, PathTo,
-                     Reader, Section, Switch, Text, is_host_name, is_ip_address, seconds, size,
-                     split_port)
+from .checks import (Bool, Choice, HostName, Integer, Kind, ListOf, MapOf, OneOfForms, Option,
+                     PathTo, Reader, Section, Switch, Text, is_host_name, is_ip_address, seconds,
+                     size, split_port)
 from .filtering import FILTER_LIST
 from .problems import Path
 from .root import is_component
@@ -25,6 +25,7 @@ HOST = HostName('a host name, an address, or "*" for every address',
                 lambda text: text == "*" or is_ip_address(text))
 SERVER = HostName("the name or address of a server", is_ip_address)
 HOST_NAME = HostName()
+SELECTOR = Text("a host name", lambda text: is_host_name(text) and all(c < "\x80" for c in text))
 IDENTITY = Text("the name of an identity: a folder of the root", is_component)
 
 
@@ -35,7 +36,8 @@ class Receiver(Kind):
 
     def accepts(self, value: Any) -> bool:
         return (isinstance(value, (list, tuple)) and len(value) == 2
-                and Integer(0, 65535).accepts(value[0]) and isinstance(value[1], str) and is_host_name(value[1]))
+                and Integer(0, 65535).accepts(value[0])
+                and isinstance(value[1], str) and is_host_name(value[1]))
 
     def read(self, reader: Reader, path: Path, value: Any) -> Any:
         clean = super().read(reader, path, value)
@@ -85,7 +87,7 @@ LMTP = Switch(*ADDRESS,
 RELAY = Switch(
     *ADDRESS, *PLAIN, *LISTENERS,
     Option("dkim-key", PathTo("the private key"), None, "signs what leaves"),
-    Option("dkim-selector", Text("a host name", lambda text: is_host_name(text) and all(c < "\x80" for c in text)), "all", "the key's name in the DNS"),
+    Option("dkim-selector", SELECTOR, "all", "the key's name in the DNS"),
     Option("queue-folder", PathTo("a folder"), None, "mail on its way out"),
     Option("remote-port", REMOTE_PORT, 25, "the port of other servers"))
 

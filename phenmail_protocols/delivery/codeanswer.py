@@ -64,7 +64,8 @@ class _Answer:
         elif word == "flag":
             self._add(self.flags, flag_named(text), MOST_FLAGS, "flag(): not a flag")
         elif word == "copy":
-            self._add(self.copies, text if is_mail_address(text) else None, MOST_COPIES, "copy(): not an address")
+            address = text if is_mail_address(text) else None
+            self._add(self.copies, address, MOST_COPIES, "copy(): not an address")
         elif word == "error":
             self.told.append(printable(text[:_LONGEST_TOLD]))
         elif word == "end":

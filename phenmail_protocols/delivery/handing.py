@@ -117,7 +117,9 @@ class Handing:
         if sender is None or self._directory.resolve(sender).kind != "remote":
             return sender
         # A literal means another server, seen from there.
-        ours = self._directory.settings.sender_domain if address.domain[:1] in ("", "[") else address.domain
+        ours = address.domain
+        if ours[:1] in ("", "["):
+            ours = self._directory.settings.sender_domain
         return srs.forward(sender, ours, self._srs_key(), self._clock())
 
     def _bring(self, envelope, head, body, is_cut):

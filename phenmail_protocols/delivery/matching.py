@@ -135,11 +135,13 @@ class _Known:
 
 def _spellings(address):
     """An address with its domain in A-labels and in U-labels: a rule may have either."""
+    if address is None:
+        return (NULL_SENDER,)
     return tuple(dict.fromkeys((str(address), address.shown())))
 
 
 _KNOWN = {
-    "*from": _Known(lambda view: (NULL_SENDER,) if view.letter.sender is None else _spellings(view.letter.sender)),
+    "*from": _Known(lambda view: _spellings(view.letter.sender)),
     "*to": _Known(lambda view: _spellings(view.letter.recipient)),
     "*tag": _Known(lambda view: (view.letter.tag,) if view.letter.tag else ()),
     "*auth": _Known(lambda view: (view.letter.auth,) if view.letter.auth else ()),

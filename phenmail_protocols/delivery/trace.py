@@ -95,20 +95,25 @@ def received(origin, by, identity, recipient, date):
 
     `identity` and `date` are bytes; `recipient` is an Address when the message has only
     one (RFC 5321 7.2: otherwise the field would tell one recipient of another), or None.
-    One that is not ASCII is left out: a message that is ASCII must stay it, or it needs SMTPUTF8 on its way.
+    One that is not ASCII is left out: a message that is ASCII must stay it, or it needs SMTPUTF8 on
+    its way.
     """
     if recipient is None or not is_ascii(str(recipient).encode("utf-8", "replace")):
         return b"%s%s; %s\r\n" % (origin.head(by), identity, date)
-    return b"%s%s\r\n\tfor <%s>; %s\r\n" % (origin.head(by), identity, str(recipient).encode("ascii"), date)
+    return b"%s%s\r\n\tfor <%s>; %s\r\n" % (
+        origin.head(by), identity, str(recipient).encode("ascii"), date)
 
 
 def return_path(sender):
-    """The Return-Path field of final delivery; `sender` None is <>.  A local part that is not ASCII came with SMTPUTF8."""
-    return b"Return-Path: <%s>\r\n" % (b"" if sender is None else str(sender).encode("utf-8", "replace"))
+    """The Return-Path field of final delivery; `sender` None is <>.  A local part that is not ASCII
+    came with SMTPUTF8."""
+    path = "" if sender is None else str(sender)
+    return b"Return-Path: <%s>\r\n" % path.encode("utf-8", "replace")
 
 
 def delivered_to(address):
-    """The Delivered-To field, by which a loop over other servers is recognised.  It is ASCII, as in `received`."""
+    """The Delivered-To field, by which a loop over other servers is recognised.  It is ASCII, as in
+    `received`."""
     return b"Delivered-To: %s\r\n" % embedded(str(address)).encode("ascii")
 
 

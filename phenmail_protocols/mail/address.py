@@ -1,8 +1,9 @@
 """Addresses: the two halves that SMTP routes by, and the address lists of header fields.
 
-An `Address` is strict (RFC 5321 section 4.1.2, RFC 6531): what does not parse is refused, but for dots in odd places of the local
-part, which some providers gave to their users. A header's address list is read as it comes (RFC 5322 sections 3.4 and 4.4) and never
-refused. Knows nothing of accounts, domains that are ours, or delivery.
+An `Address` is strict (RFC 5321 section 4.1.2, RFC 6531): what does not parse is refused, but for
+dots in odd places of the local part, which some providers gave to their users. A header's address
+list is read as it comes (RFC 5322 sections 3.4 and 4.4) and never refused. Knows nothing of
+accounts, domains that are ours, or delivery.
 """
 import re
 from typing import List, NamedTuple, Optional, Tuple, Union
@@ -28,8 +29,9 @@ MISSING_LOCAL, MISSING_DOMAIN, BROKEN_DOMAIN = b"MISSING_MAILBOX", b"MISSING_DOM
 
 
 class Address(NamedTuple):
-    """`local` without quotes, as given; `domain` in lower-case A-labels, so that equal addresses are equal values, a literal with its
-    brackets ("[192.0.2.1]"), or "" where there is none. str() is the wire form, `shown` what people read."""
+    """`local` without quotes, as given; `domain` in lower-case A-labels, so that equal addresses
+    are equal values, a literal with its brackets ("[192.0.2.1]"), or "" where there is none. str()
+    is the wire form, `shown` what people read."""
     local: str
     domain: str
 
@@ -60,12 +62,15 @@ class Address(NamedTuple):
 
 
 def parse_domain(text: str) -> str:
-    """A domain name in any spelling -> its A-labels; an address literal -> its lower-case form. Raises AddressError."""
+    """A domain name in any spelling -> its A-labels; an address literal -> its lower-case form.
+    Raises AddressError."""
     if text.startswith("["):
         return _parse_literal(text)
     domain = ascii_domain(text)
-    # A final dot, of which the A-labels have nothing left, is no part of a domain in SMTP (RFC 5321 section 2.3.5).
-    if not domain or text[-1] in ".\u3002\uff0e\uff61" or not all(map(_LABEL.fullmatch, domain.split("."))):
+    # A final dot, of which the A-labels have nothing left, is no part of a domain in SMTP (RFC
+    # 5321 section 2.3.5).
+    if (not domain or text[-1] in ".\u3002\uff0e\uff61"
+            or not all(map(_LABEL.fullmatch, domain.split(".")))):
         raise AddressError("%r is not a domain name" % text)
     return domain
 
@@ -249,7 +254,8 @@ def _local(lexer: Lexer) -> Optional[bytes]:
 
 
 def _dot_atom(lexer: Lexer, before: bytes = b"") -> Optional[bytes]:
-    """Atoms and dots with CFWS between them (obsolete, common); None when it does not begin with an atom, nor with the octet `before`."""
+    """Atoms and dots with CFWS between them (obsolete, common); None when it does not begin with an
+    atom, nor with the octet `before`."""
     atom = lexer.atom()
     if not atom and (not before or lexer.peek() != before):
         return None

@@ -75,7 +75,8 @@ def reason(kind, fates, date):
     """
     together = {}
     for fate in fates:
-        together.setdefault(_said(kind, fate, date), []).append("  <%s>" % printable(fate.address.shown()))
+        name = "  <%s>" % printable(fate.address.shown())
+        together.setdefault(_said(kind, fate, date), []).append(name)
     return "\n\n".join(["\n".join(names + list(said)) for said, names in together.items()])
 
 

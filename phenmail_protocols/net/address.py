@@ -19,7 +19,8 @@ def is_loopback(host):
 
 
 def literal_ip(text):
-    """The normalised address in "[192.0.2.1]" or "[IPv6:::1]" (RFC 5321 4.1.3); None for what is no literal."""
+    """The normalised address in "[192.0.2.1]" or "[IPv6:::1]" (RFC 5321 4.1.3); None for what is no
+    literal."""
     if text[:1] != "[" or text[-1:] != "]":
         return None
     inner = text[1:-1]
@@ -36,15 +37,19 @@ EVERYWHERE = ("", "0.0.0.0", "::")  # hosts of who listens on every address
 
 
 def is_served(ip, hosts):
-    """Whether who listens on `hosts` is reached at a normalised address; EVERYWHERE is on each of this machine's."""
-    return ip in hosts or any(host in hosts for host in EVERYWHERE) and (is_loopback(ip) or source(ip) == ip)
+    """Whether who listens on `hosts` is reached at a normalised address; EVERYWHERE is on each of
+    this machine's."""
+    if any(host in hosts for host in EVERYWHERE) and (is_loopback(ip) or source(ip) == ip):
+        return True
+    return ip in hosts
 
 
 def source(ip):
-    """The address that packets for `ip` would leave from, which is the same where it is this machine's own; None where there is no
-    way. Sends none."""
+    """The address that packets for `ip` would leave from, which is the same where it is this
+    machine's own; None where there is no way. Sends none."""
     try:
-        with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.connect((ip, 9))
             return sock.getsockname()[0]
     except OSError:

@@ -48,13 +48,15 @@ def client_side(sock, context, server_name):
         return context.wrap_socket(sock, server_hostname=_name_to_tell(server_name), do_handshake_on_connect=False)
     try:
         # In A-labels: `ssl` itself knows IDNA 2003.
-        return context.wrap_socket(sock, server_hostname=ascii_domain(server_name), do_handshake_on_connect=False)
+        name = ascii_domain(server_name)
+        return context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
     except ValueError as error:
         raise Unverified("no certificate can have the name %r: %s" % (server_name, error))
 
 
 def _name_to_tell(name):
-    """`name` in A-labels, or None where it is none that may be told: an address, or not the form of a host name."""
+    """`name` in A-labels, or None where it is none that may be told: an address, or not the form of
+    a host name."""
     if not name or name.startswith((".", "[")) or ":" in name or name.replace(".", "").isdigit():
         return None
     try:

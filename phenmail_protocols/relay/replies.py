@@ -89,4 +89,5 @@ def reply_of(heard: Heard, host: str) -> Reply:
         if found and found.group(1)[0] == digit and enhanced in ("", found.group(1)):
             enhanced, text = found.group(1), text[found.end():]
         texts.append(text)
-    return Reply(heard.code, enhanced or "%s.0.0" % digit, printable(" ".join(text for text in texts if text)[:MOST_TEXT]), host)
+    text = printable(" ".join(text for text in texts if text)[:MOST_TEXT])
+    return Reply(heard.code, enhanced or "%s.0.0" % digit, text, host)

@@ -97,8 +97,9 @@ class Routes:
         ourselves, and whoever comes after it in a route must not be tried either (RFC 5321 section 5.1)."""
         literal = _literal(host_name)
         ips, secure = ([literal], False) if literal else self._resolve(_ascii(host_name))
-        own = frozenset(normalised(name) for name in self._own_addresses())
-        others = [ip for ip in ips if not is_served(ip, [host for host, at in own if at == (port or self._port)])]
+        own = [normalised(name) for name in self._own_addresses()]
+        hosts = frozenset(host for host, at in own if at == (port or self._port))
+        others = [ip for ip in ips if not is_served(ip, hosts)]
         if not others:
             raise NoRoute(_loop(host_name))
         others.sort(key=lambda ip: source(ip) is None)

@@ -31,7 +31,8 @@ class GrammarError(ValueError):
 
 
 class Mail(NamedTuple):
-    """MAIL; `sender` None is <>.  `envid` and `auth` are decoded from xtext.  `unicode`: its path was not ASCII."""
+    """MAIL; `sender` None is <>.  `envid` and `auth` are decoded from xtext.  `unicode`: its path
+    was not ASCII."""
     sender: Optional[Address]
     size: Optional[int] = None
     body: Optional[str] = None
@@ -78,7 +79,8 @@ _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")
 _ORCPT = re.compile(rb"[A-Za-z0-9-]+;(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e\x80-\xff]|\+[0-9A-F]{2})+")
 _HEX = re.compile(rb"\+([0-9A-F]{2})")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_NOT_IN_A_NAME = re.compile("[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.:-]")  # what is neither atext, nor in names and addresses
+# What is neither atext nor stands in names and addresses.
+_NOT_IN_A_NAME = re.compile("[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.:-]")
 _CODED = re.compile(rb"[\x80-\xff]")
 _ADDRESS = re.compile(r"\[[0-9A-Za-z.:%-]+\]")
 _LONGEST_HOST = 255
@@ -145,8 +147,8 @@ def parse_parameters(data):
 def parse_host(argument):
     """The argument of HELO, EHLO, LHLO -> str, as it may stand in Received and in logs.
 
-    A domain is in A-labels; in what is none each character that could not stand there, such as a quote that hides what follows, is a
-    question mark, and the end is cut.
+    A domain is in A-labels; in what is none each character that could not stand there, such as a
+    quote that hides what follows, is a question mark, and the end is cut.
     """
     if not argument:
         raise GrammarError(501, "5.5.4", "Expected your host's name or [address] after the command")

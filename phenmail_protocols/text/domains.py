@@ -1,16 +1,19 @@
-"""Domain names: the A-labels that DNS, SMTP and header fields carry, and the U-labels that people read.
+"""Domain names: A-labels for DNS, SMTP and header fields, and U-labels for people.
 
-RFC 5890 (terms), RFC 5891 and 5893 (IDNA 2008); UTS 46 maps case and width first, as browsers do. The package idna does both. Without
-it the standard library's codec (IDNA 2003) has to do, which maps four characters to others' names: names with these are refused then.
+RFC 5890 (terms), RFC 5891 and 5893 (IDNA 2008); UTS 46 maps case and width first, as browsers do.
+The package idna does both. Without it the standard library's codec (IDNA 2003) has to do, which
+maps four characters to others' names: names with these are refused then.
 """
 import re
 from typing import Optional
 
 MOST_OCTETS, MOST_LABEL_OCTETS = 253, 63  # RFC 1035 2.3.4, as text and without the final dot
 
-# What IDNA 2003 turns into another name: sharp s (both cases), final sigma, ZERO WIDTH NON-JOINER and JOINER.
+# What IDNA 2003 turns into another name: sharp s (both cases), final sigma, ZERO WIDTH NON-JOINER
+# and JOINER.
 _OTHERS_IN_2003 = re.compile("[\u00df\u1e9e\u03c2\u200c\u200d]")
-# Mapping may give any ASCII, "@" of its full-width form; a label of a name that was mapped is held to this.
+# Mapping may give any ASCII, "@" of its full-width form; a label of a name that was mapped is
+# held to this.
 _LABEL = re.compile("[0-9a-z_](?:[0-9a-z_-]*[0-9a-z_])?")
 
 
@@ -19,10 +22,12 @@ class AddressError(ValueError):
 
 
 def ascii_domain(domain: str) -> str:
-    """A domain in any spelling -> lower-case A-labels without a final dot, by which two spellings of one domain are equal.
+    """A domain in any spelling -> lower-case A-labels without a final dot, by which two spellings
+    of one domain are equal.
 
-    ASCII is taken as it is, a label such as xn--a too, which stands for nothing (RFC 5891 5.4), and address literals. Raises AddressError
-    where a label has no A-label, is empty or over 63 octets, or the name over 253.
+    ASCII is taken as it is, a label such as xn--a too, which stands for nothing (RFC 5891 5.4), and
+    address literals. Raises AddressError where a label has no A-label, is empty or over 63 octets,
+    or the name over 253.
     """
     try:
         domain.encode("ascii")
@@ -35,7 +40,8 @@ def ascii_domain(domain: str) -> str:
         raise AddressError("the domain is longer than %d octets" % MOST_OCTETS)
     for label in found.split(".") if domain else ():
         if not 0 < len(label) <= MOST_LABEL_OCTETS:
-            raise AddressError("%r has a label that is empty or longer than %d octets" % (domain, MOST_LABEL_OCTETS))
+            raise AddressError("%r has a label that is empty or longer than %d octets"
+                               % (domain, MOST_LABEL_OCTETS))
     return found
 
 
@@ -63,15 +69,17 @@ def _by_idna_2008(domain) -> Optional[str]:
         return None
     # Capital sharp s: older tables have "ss" for it.
     mapped = idna.uts46_remap(domain.replace("\u1e9e", "\u00df"), False)
-    return ".".join([label if _is_ascii(label) else idna.alabel(label).decode("ascii") for label in mapped.split(".")]).lower()
+    labels = [label if _is_ascii(label) else idna.alabel(label).decode("ascii")
+              for label in mapped.split(".")]
+    return ".".join(labels).lower()
 
 
 def _by_idna_2003(domain):
     """Raises UnicodeError, AddressError."""
     other = _OTHERS_IN_2003.search(domain)
     if other:
-        raise AddressError("the domain %r needs the Python package idna, because of U+%04X in it (pip install idna)"
-                           % (domain, ord(other.group())))
+        raise AddressError("the domain %r needs the Python package idna, because of U+%04X in it "
+                           "(pip install idna)" % (domain, ord(other.group())))
     return domain.encode("idna").decode("ascii").lower()
 
 
@@ -80,7 +88,8 @@ def _is_ascii(text):
 
 
 def unicode_domain(domain: str) -> str:
-    """A domain -> what people read: U-labels in place of A-labels. A label that is no valid A-label stays. Never raises."""
+    """A domain -> what people read: U-labels in place of A-labels. A label that is no valid A-label
+    stays. Never raises."""
     if "xn--" not in domain.lower():
         return domain
     return ".".join([_u_label(label) for label in domain.split(".")])

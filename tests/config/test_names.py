@@ -1,4 +1,5 @@
-"""Where an address ends: the configuration's check and delivery agree, and both with a plain reading of the rules."""
+"""Where an address ends: the configuration's check and delivery agree, and both with a plain
+reading of the rules."""
 import sys
 import tempfile
 
@@ -28,7 +29,7 @@ def root():
         yield made
 
 
-# -- the rules, read plainly ------------------------------------------------------------------------------------------------------
+# -- the rules, read plainly -----------------------------------------------------------------------
 
 def find(table, local, domain):
     """-> (local, domain) of the line, or None."""
@@ -66,16 +67,20 @@ def end(table, line):
     return LOOP
 
 
-targets = st.builds(lambda local, domain: ":%s%s" % ('"x y"' if local == "x y" else local, domain and "@" + domain),
-                    st.sampled_from([each for each in LOCALS if each != "*"] + ["nobody", "B", "a+z"]),
-                    st.sampled_from(["", "", "", COM, IDN, "m\u00fcller.example", "M\u00dcLLER.Example", "Example.COM", "example.net"]))
-users = st.dictionaries(st.sampled_from(LOCALS), targets | targets | st.sampled_from(["-gone", "/m/mail", ">b@example.net", ".mail"]),
-                        max_size=6)
+targets = st.builds(
+    lambda local, domain: ":%s%s" % ('"x y"' if local == "x y" else local, domain and "@" + domain),
+    st.sampled_from([each for each in LOCALS if each != "*"] + ["nobody", "B", "a+z"]),
+    st.sampled_from(["", "", "", COM, IDN, "m\u00fcller.example", "M\u00dcLLER.Example",
+                     "Example.COM", "example.net"]))
+ENDS = st.sampled_from(["-gone", "/m/mail", ">b@example.net", ".mail"])
+users = st.dictionaries(st.sampled_from(LOCALS), targets | targets | ENDS, max_size=6)
+asked_for = st.tuples(st.sampled_from(LOCALS + ("B", "b+t", "a+", "+a", "nobody", "a+b+c+d")),
+                      st.sampled_from([COM, IDN]))
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.dictionaries(st.sampled_from(sorted(SPELLED)), users, min_size=1), st.lists(st.tuples(
-    st.sampled_from(LOCALS + ("B", "b+t", "a+", "+a", "nobody", "a+b+c+d")), st.sampled_from([COM, IDN])), max_size=5))
+@given(st.dictionaries(st.sampled_from(sorted(SPELLED)), users, min_size=1),
+       st.lists(asked_for, max_size=5))
 def test_check_and_delivery_name_the_same_ends(root, written, asked):
     table = {SPELLED[domain]: lines for domain, lines in written.items()}
     lines = [(local, domain) for domain in table for local in table[domain]]
@@ -83,7 +88,8 @@ def test_check_and_delivery_name_the_same_ends(root, written, asked):
     try:
         found = server_from_dict({"sender-domain": COM, "domains": written}, root, privileged=False)
     except ConfigError as error:
-        assert all("alias loop: " in str(each) or "at most 10 aliases" in str(each) for each in error.problems)
+        for each in map(str, error.problems):
+            assert "alias loop: " in each or "at most 10 aliases" in each
         assert LOOP in ends.values()
         return
     assert LOOP not in ends.values()
@@ -98,11 +104,12 @@ def test_check_and_delivery_name_the_same_ends(root, written, asked):
         elif ends[line] == MISSING:
             assert destination.kind == "broken"
         else:
-            assert destination.address == ends[line] and destination.kind not in ("broken", "unknown", "remote")
+            assert destination.address == ends[line]
+            assert destination.kind not in ("broken", "unknown", "remote")
         login = directory.account("%s@%s" % (local, domain))
-        exact = line if line is not None and line[0].lower() == local.lower() and line[0] != "*" else None
-        assert (login is not None) == (exact is not None and ends[exact] != MISSING
-                                       and table[ends[exact][1]][ends[exact][0]][0] == "/")
+        is_login = line is not None and line[0] != "*" and line[0].lower() == local.lower()
+        assert (login is not None) == (is_login and ends[line] != MISSING
+                                       and table[ends[line][1]][ends[line][0]][0] == "/")
 
 
 @pytest.mark.parametrize("domains, told", [
@@ -116,13 +123,16 @@ def test_check_and_delivery_name_the_same_ends(root, written, asked):
 def test_loops(root, domains, told):
     with pytest.raises(ConfigError) as refused:
         server_from_dict({"domains": domains}, root, privileged=False)
-    assert [str(each).rpartition(": alias")[2] for each in refused.value.problems] == [told.partition("alias")[2]]
+    assert [each.hint for each in refused.value.problems] == [told]
 
 
-@pytest.mark.parametrize("key, other", [("m\u00fcller.example", IDN), (IDN, "m\u00fcller.example"), ("XN--MLLER-KVA.example", "M\u00dcLLER.example")])
+@pytest.mark.parametrize("key, other", [
+    ("m\u00fcller.example", IDN), (IDN, "m\u00fcller.example"),
+    ("XN--MLLER-KVA.example", "M\u00dcLLER.example")])
 def test_an_alias_and_its_target_in_two_spellings(root, key, other):
-    found = server_from_dict({"sender-domain": other, "domains": {
-        key: {"bob": "/bob/mail", "postmaster": ":bob@" + other, "abuse": ":bob@" + key}}}, root, privileged=False)
+    users = {"bob": "/bob/mail", "postmaster": ":bob@" + other, "abuse": ":bob@" + key}
+    found = server_from_dict({"sender-domain": other, "domains": {key: users}}, root,
+                             privileged=False)
     assert found.complaints == () and found.sender_domain == IDN and list(found.domains) == [IDN]
     directory = Directory(found, root)
     assert directory.resolve(Address.parse("postmaster@" + other)).address == Address("bob", IDN)
@@ -135,7 +145,8 @@ def test_one_domain_in_two_spellings_is_refused(root):
 
 
 def test_sharp_s_is_another_domain(root):
-    found = server_from_dict({"domains": {"fa\u00df.example": {"a": "-"}, "fass.example": {"a": "-"}}}, root, privileged=False)
+    found = server_from_dict({"domains": {"fa\u00df.example": {}, "fass.example": {}}}, root,
+                             privileged=False)
     assert list(found.domains) == ["xn--fa-hia.example", "fass.example"]
 
 
@@ -150,10 +161,13 @@ OWN = {"127.0.0.1", "::1", "192.0.2.1"}
 
 
 @pytest.mark.parametrize("domain, ours", [
-    ("[127.0.0.1]", True), ("[192.0.2.1]", True), ("[IPv6:::1]", True), ("[ipv6:0:0:0:0:0:0:0:1]", True),
-    ("[IPv6:::ffff:192.0.2.1]", True), ("[192.0.2.2]", False), ("[IPv6:2001:db8::1]", False), ("[127.0.0.1", False), ("127.0.0.1", False)])
+    ("[127.0.0.1]", True), ("[192.0.2.1]", True), ("[IPv6:::1]", True),
+    ("[ipv6:0:0:0:0:0:0:0:1]", True),
+    ("[IPv6:::ffff:192.0.2.1]", True), ("[192.0.2.2]", False), ("[IPv6:2001:db8::1]", False),
+    ("[127.0.0.1", False), ("127.0.0.1", False)])
 def test_literals_of_our_own_addresses(domain, ours):
-    names = Names(COM, {COM: {"a": Action("disabled", ""), "postmaster": Action("disabled", "")}}, OWN.__contains__)
+    users = dict.fromkeys(("a", "postmaster"), Action("disabled", ""))
+    names = Names(COM, {COM: users}, OWN.__contains__)
     assert names.is_local(domain) is ours
     for local in ("a", "A+t", "Postmaster"):
         assert (names.find(Address(local, domain)) is not None) is ours

@@ -266,7 +266,8 @@ def test_what_stays_here_keeps_its_sender(make):
 
 @pytest.mark.parametrize("sender, kept", [
     (None, True), (Address("anna", "example.org"), True), (Address("nobody", "example.org"), True), (STRANGER, False),
-    (Address("odd name", "else.example"), False), (Address("stranger", "xn--bcher-kva.example"), False)])
+    (Address("odd name", "else.example"), False),
+    (Address("stranger", "xn--bcher-kva.example"), False)])
 def test_who_sends_what_goes_on(make, sender, kept):
     house = make(one=("forward", FAR))
     assert house.hand("one", sender=sender)[0].code == 250
@@ -281,7 +282,8 @@ def test_who_sends_what_goes_on(make, sender, kept):
         assert (back.local, back.domain) == (sender.local, sender.domain)
 
 
-@pytest.mark.parametrize("text, domain", [("postmaster", "example.org"), ("x@xn--bcher-kva.example", "xn--bcher-kva.example"), ("x@[127.0.0.1]", "example.org")])
+@pytest.mark.parametrize("text, domain", [
+    ("postmaster", "example.org"), ("x@xn--bcher-kva.example", "xn--bcher-kva.example"), ("x@[127.0.0.1]", "example.org")])
 def test_the_domain_of_rewritten_senders(make, text, domain):
     local, _, given = text.partition("@")
     house = make()
@@ -315,7 +317,7 @@ def test_a_name_that_is_not_ascii(make):
     assert house.hand("j\u00f6rg")[0].code == 250
     (message, octets), = house.queued()
     assert message.smtputf8 and message.recipients[0].orcpt == "utf-8;j\u00f6rg@example.org"
-    assert "Delivered-To: j\u00f6rg@example.org\r\n".encode("utf-8") in octets
+    assert b"Delivered-To: j\\x{F6}rg@example.org\r\n" in octets
 
 
 @pytest.mark.parametrize("head, body", [(b"", b"Delivered-To: One@example.org\r\n" + BODY), (b"Delivered-To: one@example.org\r\n", BODY),

@@ -144,8 +144,10 @@ def test_any_header_ends(data, mode):
     assert fits(("Subject", "To"), "a.?", mode, of) in (True, False)
 
 
-@pytest.mark.parametrize("content", ["bob@b\u00fccher.example", "B\u00dcCHER.example", "bob@xn--bcher-kva.example", "xn--"])
+@pytest.mark.parametrize("content", [
+    "bob@b\u00fccher.example", "B\u00dcCHER.example", "bob@xn--bcher-kva.example", "xn--"])
 def test_a_rule_may_have_either_spelling_of_a_domain(content):
     address = Address.parse("bob@b\u00fccher.example")
-    assert fits("*from", content, of=letter(sender=address)) and fits("*to", content, of=letter(recipient=address))
+    assert fits("*from", content, of=letter(sender=address))
+    assert fits("*to", content, of=letter(recipient=address))
     assert not fits("*from", content) and not fits("*to", content)

@@ -26,11 +26,13 @@ def test_received(origin, text):
 
 
 @pytest.mark.parametrize("text, line", [
-    ("x@b\u00fccher.example", b"\r\n\tfor <x@xn--bcher-kva.example>"), ("x@fa\u00df.example", b"\r\n\tfor <x@xn--fa-hia.example>"),
+    ("x@b\u00fccher.example", b"\r\n\tfor <x@xn--bcher-kva.example>"),
+    ("x@fa\u00df.example", b"\r\n\tfor <x@xn--fa-hia.example>"),
     ("j\u00f6rg@example.org", b"")])
 def test_the_field_is_ascii(text, line):
     """Else a message that is ASCII could not go on to a server without SMTPUTF8."""
-    field = trace.received(trace.Origin("UTF8SMTP", "h\u00e9"), "mx", b"1", Address.parse(text), DATE)
+    origin = trace.Origin("UTF8SMTP", "h\u00e9")
+    field = trace.received(origin, "mx", b"1", Address.parse(text), DATE)
     assert field.decode("ascii") and field.endswith(b" id 1" + line + b"; " + DATE + b"\r\n")
     mark = trace.delivered_to(Address.parse(text))
     assert mark.decode("ascii") and trace.delivered_already(mark.lower(), Address.parse(text))

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.mail import address
-from phenmail_protocols.mail.address import Address, AddressError, Group, Mailbox, parse_address_list, strict_mailboxes
+from phenmail_protocols.mail.address import (
+    Address, AddressError, Group, Mailbox, parse_address_list, strict_mailboxes)
 
 
 @pytest.mark.parametrize("text, local, domain, wire", [
@@ -21,8 +22,10 @@ from phenmail_protocols.mail.address import Address, AddressError, Group, Mailbo
     ("a@fa\u00df.example", "a", "xn--fa-hia.example", "a@xn--fa-hia.example"),
     ("a@b\u00fccher\u3002example", "a", "xn--bcher-kva.example", "a@xn--bcher-kva.example"),
     ("a@" + "\u00fc" * 40 + ".example", "a", "xn--tda" + "a" * 39 + ".example", "a@xn--tda" + "a" * 39 + ".example"),
-    (".a@example.org", ".a", "example.org", '".a"@example.org'), ("a.@example.org", "a.", "example.org", '"a."@example.org'),
-    ("a..b@example.org", "a..b", "example.org", '"a..b"@example.org'), ("..@example.org", "..", "example.org", '".."@example.org'),
+    (".a@example.org", ".a", "example.org", '".a"@example.org'),
+    ("a.@example.org", "a.", "example.org", '"a."@example.org'),
+    ("a..b@example.org", "a..b", "example.org", '"a..b"@example.org'),
+    ("..@example.org", "..", "example.org", '".."@example.org'),
     ("a_b@under_score.example", "a_b", "under_score.example", None),
 ])
 def test_parse_and_write(text, local, domain, wire):
@@ -35,8 +38,10 @@ def test_parse_and_write(text, local, domain, wire):
     "", "user", "@example.org", "user@", "a b@example.org", '"open@example.org',
     '"a"b@example.org', "user@-a.example", "user@a-.example", "user@a..b", "user@.a", "user@a.", "user@exa mple", "user@[1.2.3]",
     "user@[IPv6:zz]", "user@[192.0.2.1", "user@[]", "u\r\n@example.org", "user@example.org\n", "user\n@example.org", '"a\nb"@example.org', "u\u0085@example.org",
-    "a" * 300 + "@example.org", "a@" + "b" * 64 + ".example", "a@" + "b." * 200 + "c", "user@example.org\udc80", "<user@example.org>", "user@example.org.",
-    "user@b\u00fccher.example\u3002", "user@x\uff20y.\u00fc", "user@\u2603.example", "user@a.\uff3b127.0.0.1\uff3d"])
+    "a" * 300 + "@example.org", "a@" + "b" * 64 + ".example", "a@" + "b." * 200 + "c",
+    "user@example.org\udc80", "<user@example.org>", "user@example.org.",
+    "user@b\u00fccher.example\u3002", "user@x\uff20y.\u00fc", "user@\u2603.example",
+    "user@a.\uff3b127.0.0.1\uff3d"])
 def test_refused(text):
     with pytest.raises(AddressError):
         Address.parse(text)

@@ -26,11 +26,14 @@ PATHS = [
     ("<jürgen@exämple.net>".encode(), Address("jürgen", "xn--exmple-cua.net")),
     ("<anna@faß.example>".encode(), Address("anna", "xn--fa-hia.example")),
     ("<@bücher.example:anna@BÜCHER.example>".encode(), Address("anna", "xn--bcher-kva.example")),
-    (b"<.anna@x>", Address(".anna", "x")), (b"<a..b@x>", Address("a..b", "x")), (b"<a.@x>", Address("a.", "x")),
+    (b"<.anna@x>", Address(".anna", "x")), (b"<a..b@x>", Address("a..b", "x")),
+    (b"<a.@x>", Address("a.", "x")),
 ]
 NOT_PATHS = [
-    b"", b"<", b">", b"anna@example.org", b"<anna@example.org", b"<anna>", b"<@example.org>", b"<anna@>",
-    b"<a b@x>", b"<a@x y>", b"<a@.x>", b"<a@x.>", b"<a@x..y>", b"<a@[127.0.0.256]>", b"<a@[]>", b"<a@[x>", b'<"a@x>',
+    b"", b"<", b">", b"anna@example.org", b"<anna@example.org", b"<anna>", b"<@example.org>",
+    b"<anna@>",
+    b"<a b@x>", b"<a@x y>", b"<a@.x>", b"<a@x.>", b"<a@x..y>", b"<a@[127.0.0.256]>", b"<a@[]>",
+    b"<a@[x>", b'<"a@x>',
     b'<"a"b@x>', b"<a@x\r>", b"<a\0@x>", b"<\xff\xfe@x>", b"<a@-x>", b"<a@" + b"x" * 64 + b">", b"<a@" + b"x." * 200 + b"x>", b"<(c)a@x>",
 ]
 
@@ -130,7 +133,8 @@ def test_rcpt(argument, recipient):
 
 
 @pytest.mark.parametrize("path, unicode", [
-    ("<anna@example.org>", False), ("<änna@example.org>", True), ("<anna@exämple.org>", True), ("<@exämple.org:anna@example.org>", True)])
+    ("<anna@example.org>", False), ("<änna@example.org>", True), ("<anna@exämple.org>", True),
+    ("<@exämple.org:anna@example.org>", True)])
 def test_which_paths_need_smtputf8(path, unicode):
     assert grammar.parse_rcpt(("TO:%s ORCPT=utf-8;ä@x" % path).encode()).unicode is unicode
     assert grammar.parse_rcpt(("TO:" + path).encode()).unicode is unicode
@@ -161,11 +165,16 @@ def test_wrong_rcpt(argument, code):
     (grammar.parse_response, b"*\r\n", None),
     (grammar.parse_host, b"mail.example.org", "mail.example.org"),
     (grammar.parse_host, b"[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"),
-    (grammar.parse_host, b"my_pc", "my_pc"), (grammar.parse_host, b"John's-PC", "John's-PC"), (grammar.parse_host, b"my pc", "my?pc"),
-    (grammar.parse_host, "Bücher.example".encode(), "xn--bcher-kva.example"), (grammar.parse_host, "Jörg's PC".encode(), "J?rg's?PC"),
-    (grammar.parse_host, b"a(b)\\\0\t\r\n\xff\xe2\x80\xae.", "a?b????????."), (grammar.parse_host, b"x" * 2000, "x" * 255),
-    (grammar.parse_host, "☃.example".encode(), "?.example"), (grammar.parse_host, b"[fe80::1%eth0]", "[fe80::1%eth0]"),
-    (grammar.parse_host, b'"x <a@b>; [1', "?x??a?b????1"), (grammar.parse_host, b"2001:db8::1", "2001:db8::1"),
+    (grammar.parse_host, b"my_pc", "my_pc"), (grammar.parse_host, b"John's-PC", "John's-PC"),
+    (grammar.parse_host, b"my pc", "my?pc"),
+    (grammar.parse_host, "Bücher.example".encode(), "xn--bcher-kva.example"),
+    (grammar.parse_host, "Jörg's PC".encode(), "J?rg's?PC"),
+    (grammar.parse_host, b"a(b)\\\0\t\r\n\xff\xe2\x80\xae.", "a?b????????."),
+    (grammar.parse_host, b"x" * 2000, "x" * 255),
+    (grammar.parse_host, "☃.example".encode(), "?.example"),
+    (grammar.parse_host, b"[fe80::1%eth0]", "[fe80::1%eth0]"),
+    (grammar.parse_host, b'"x <a@b>; [1', "?x??a?b????1"),
+    (grammar.parse_host, b"2001:db8::1", "2001:db8::1"),
     (grammar.parse_nothing, b"", None),
     (grammar.parse_text, b"any thing", "any thing"),
     (grammar.parse_needed_text, b"anna", "anna"),
@@ -178,7 +187,8 @@ def test_the_others(parse, argument, value):
     (grammar.parse_bdat, b""), (grammar.parse_bdat, b"x"), (grammar.parse_bdat, b"-1"), (grammar.parse_bdat, b"1 FIRST"),
     (grammar.parse_bdat, b"1 LAST LAST"), (grammar.parse_bdat, b"9" * 21), (grammar.parse_auth, b""), (grammar.parse_auth, b"PLAIN A A"),
     (grammar.parse_auth, b"PLAIN A==="), (grammar.parse_auth, b"PL(AIN"), (grammar.parse_response, b"A\r\n"),
-    (grammar.parse_response, b"AGE=AGE=\r\n"), (grammar.parse_response, b"=\r\n"), (grammar.parse_host, b""), (grammar.parse_nothing, b"x"), (grammar.parse_needed_text, b""),
+    (grammar.parse_response, b"AGE=AGE=\r\n"), (grammar.parse_response, b"=\r\n"),
+    (grammar.parse_host, b""), (grammar.parse_nothing, b"x"), (grammar.parse_needed_text, b""),
 ])
 def test_the_others_wrong(parse, argument):
     with pytest.raises(GrammarError) as refused:

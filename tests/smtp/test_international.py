@@ -1,4 +1,5 @@
-"""A server of an international domain, over real sockets: all that it writes is ASCII, and its users are found in both spellings."""
+"""A server of an international domain, over real sockets: all that it writes is ASCII, and its
+users are found in both spellings."""
 import base64
 import imaplib
 import smtplib
@@ -26,12 +27,13 @@ def say(client, line):
     return client.getreply()[0]
 
 
-@pytest.mark.parametrize("greeting", ["EHLO John's-PC", "EHLO my pc", "EHLO J\u00f6rgs (b\u00f6ser) PC", "EHLO b\u00fccher.example"])
+@pytest.mark.parametrize("greeting", [
+    "EHLO John's-PC", "EHLO my pc", "EHLO J\u00f6rgs (b\u00f6ser) PC", "EHLO b\u00fccher.example"])
 def test_an_ascii_message_to_one_recipient_stays_ascii(server, greeting):
     client = smtplib.SMTP("127.0.0.1", server.port("submission"), timeout=10)
     assert say(client, greeting) == 250
-    token = base64.b64encode(("\0anna@%s\0%s" % (DOMAIN, PASSPHRASE)).encode("utf-8")).decode("ascii")
-    assert say(client, "AUTH PLAIN " + token) == 235
+    secret = "\0anna@%s\0%s" % (DOMAIN, PASSPHRASE)
+    assert say(client, "AUTH PLAIN " + base64.b64encode(secret.encode("utf-8")).decode("ascii")) == 235
     assert say(client, "MAIL FROM:<anna@%s> SMTPUTF8" % DOMAIN) == 250
     assert say(client, "RCPT TO:<x@b\u00fccher.example>") == 250
     assert client.data(MESSAGE)[0] == 250
@@ -40,8 +42,9 @@ def test_an_ascii_message_to_one_recipient_stays_ascii(server, greeting):
     (message,) = queue.messages()
     with queue.body(message.identity) as file:
         written = (message.head + file.read()).decode("ascii")
-    assert not message.smtputf8 and "for <x@xn--bcher-kva.example>" in written and "by %s " % WIRE in written
-    assert "@%s>" % WIRE in written[written.index("Message-ID:"):] and str(message.sender) == "anna@" + WIRE
+    assert not message.smtputf8 and str(message.sender) == "anna@" + WIRE
+    assert "for <x@xn--bcher-kva.example>" in written and "by %s " % WIRE in written
+    assert "@%s>" % WIRE in written[written.index("Message-ID:"):]
 
 
 def test_users_are_found_in_both_spellings_and_others_are_not(server):
@@ -49,7 +52,8 @@ def test_users_are_found_in_both_spellings_and_others_are_not(server):
     assert client.ehlo("b")[1].startswith(WIRE.encode() + b"\n")
     assert say(client, "MAIL FROM:<.friend..@example.net> SMTPUTF8") == 250
     codes = [say(client, "RCPT TO:<%s>" % each) for each in (
-        "anna@" + DOMAIN, "anna@FA\u1e9e.example", "ANNA@" + WIRE.upper(), "anna@[127.0.0.1]", "postmaster", "anna@fass.example")]
+        "anna@" + DOMAIN, "anna@FA\u1e9e.example", "ANNA@" + WIRE.upper(), "anna@[127.0.0.1]",
+        "postmaster", "anna@fass.example")]
     assert codes == [250] * 5 + [550]
     assert client.data("Subject: x\r\nFrom: .friend..@example.net\r\n\r\nhi\r\n")[0] == 250
     client.close()
