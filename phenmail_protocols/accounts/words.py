@@ -119,7 +119,9 @@ def _listed(root: Root, settings: Settings, names: Names,
     if end is not None and end.action.kind == "mailbox":
         account = end.address.shown()
         admin = root.is_administrators(root.identity_of(end.action.value), settings.admin)
-    ends = "%s %s" % (_KINDS[action.kind], action.value)
+    local, at, domain = action.value.rpartition("@")
+    target = local + at + unicode_domain(domain) if action.kind == "alias" else action.value
+    ends = "%s %s" % (_KINDS[action.kind], target)
     return Listed(address.shown(), action.kind, action.value, account, admin,
                   ends.strip() + (" (admin)" if admin else ""))
 

@@ -54,7 +54,7 @@ def _a_labels(domain):
         if found is None:
             found = _by_idna_2003(domain)
     except (UnicodeError, IndexError) as error:
-        raise AddressError("%r has no ASCII form (IDNA 2008): %s" % (domain, error)) from None
+        raise AddressError("%r has no ASCII form: %s" % (domain, error)) from None
     for label in found.split("."):
         if label and not _LABEL.fullmatch(label):
             raise AddressError("%r is not a domain name" % domain)

@@ -186,6 +186,19 @@ def test_list(house):
     assert listed[0].ends == "alias of alice@example.com"
 
 
+def test_a_domain_has_two_spellings_and_is_shown_in_one(house):
+    house.write_server(TEXT.replace("Example.COM", "fa\u00df.example").replace(
+        '"example.com"', '"xn--fa-hia.example"'))
+    words.add_user(house.root, "bob@xn--fa-hia.example", PASSPHRASE)
+    words.add_user(house.root, "eve", PASSPHRASE)
+    assert [(user.address, user.ends.partition(" /")[0]) for user in words.list_users(house.root)] == [
+        ("postmaster@fa\u00df.example", "alias of alice@fa\u00df.example"),
+        ("alice@fa\u00df.example", "mailbox"), ("bob@fa\u00df.example", "mailbox"),
+        ("eve@fa\u00df.example", "mailbox")]
+    words.delete_user(house.root, "BOB@FA\u1e9e.example")
+    assert "xn--" not in text_of(house).partition("domains")[2] and "bob" not in text_of(house)
+
+
 def test_windows_line_ends_stay(house):
     with open(house.root.configuration, "wb") as file:
         file.write(TEXT.replace("\n", "\r\n").encode("utf-8"))
