@@ -130,7 +130,7 @@ def test_a_message_part_whose_inside_was_not_read_still_has_one():
 def test_the_deepest_tree_and_many_parts():
     nested = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (depth, depth) for depth in range(200))
     read(message_responses.bodystructure(structure.scan(b"MIME-Version: 1.0\r\n" + nested)))
-    many = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 3000 + b"--b--\r\n"
+    many = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" + (b"--b\r\n\r\n%s\r\n" % (b"x" * 100)) * 3000 + b"--b--\r\n"
     assert len(read(message_responses.body(structure.scan(many)))) == 3001
 
 
