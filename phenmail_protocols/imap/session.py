@@ -13,6 +13,7 @@ from phenmail_protocols.store.model import SYSTEM_FLAGS
 
 from . import responses
 from .capabilities import capabilities
+from .trees import Trees
 
 NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = "not authenticated", "authenticated", "selected", "logout"
 
@@ -105,6 +106,7 @@ class Server(NamedTuple):
     host            our name, for challenges
     identity        pairs of str for ID
     debug           log every command (without secrets)
+    trees           trees.Trees, one for all listeners; None: each session has its own
     """
     directory: Any
     store: Any
@@ -114,6 +116,7 @@ class Server(NamedTuple):
     host: str = "localhost"
     identity: tuple = (("name", "phenmail"),)
     debug: bool = False
+    trees: Any = None
 
 
 class Session:
@@ -132,7 +135,8 @@ class Session:
         self.staged = None  # a message that APPEND is taking in
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
-        self.trees = {}  # of the last message that was read in parts, see commands.messages
+        self._trees = server.trees if server.trees is not None else Trees()
+        self.trees = None  # of the selected mailbox
         self.failed_logins = 0
         self._errors = 0
         self._running = None  # (tag, row) of the command that runs
@@ -242,11 +246,12 @@ class Session:
 
     def select(self, view):
         self.view = view
+        self.trees = self._trees.of(view.mailbox)
         self.state = SELECTED
 
     def deselect(self):
         view, self.view = self.view, None
-        self.trees.clear()
+        self.trees = None
         if view is not None:
             view.close()
             if self.state == SELECTED:
