@@ -45,7 +45,12 @@ def _envelope(header, room):
         _text(found.get(b"in-reply-to")), _text(found.get(b"message-id")))) + b")"
 
 
-def _text(values, read=headers.unfold):
+def _structured(value):
+    """A Date, Message-ID or In-Reply-To: blanks around what it says are no part of it (RFC 5322 3.6.4)."""
+    return headers.unfold(value).strip(b" \t")
+
+
+def _text(values, read=_structured):
     return nstring(read(values[-1])) if values else NIL
 
 

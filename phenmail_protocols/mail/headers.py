@@ -151,26 +151,21 @@ class Selection:
 
 
 def select(header: bytes, names_lowercase: FrozenSet[bytes], negate: bool = False) -> bytes:
-    """HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 3501 section 6.4.5): the chosen fields' lines as they are and the empty line."""
+    """HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 3501 section 6.4.5): the chosen fields' lines as they are, and the empty line where
+    the header has one."""
     return b"".join(selected((header,), names_lowercase, negate))
 
 
 def selected(pieces: Iterable[bytes], names_lowercase: FrozenSet[bytes], negate: bool = False) -> Iterator[bytes]:
     """As `select`, for a header of any size that comes in pieces of any cut, and nothing behind it."""
-    if not names_lowercase:
-        for piece in pieces if negate else (b"\r\n",):
-            yield piece
-        return
-    selection, last = Selection(names_lowercase, negate=negate), b"\n"
+    # No field is called "\n", and none must not be a name that the pattern cannot look for.
+    selection, last = Selection(names_lowercase or frozenset((b"\n",)), negate=negate), b"\n"
     for piece in pieces:
+        last = (last + piece)[-3:]
         lines = selection.feed(piece)
         if lines:
-            last = lines[-1:]
             yield lines
-    lines = selection.close()
-    last = lines[-1:] or last
-    # The very last line has no end where the header was cut.
-    yield lines + (b"" if last == b"\n" else b"\n" if last == b"\r" else b"\r\n") + b"\r\n"
+    yield selection.close() + (b"\r\n" if last.endswith((b"\n\r\n", b"\n\n")) else b"")
 
 
 def collect(header: bytes, names_lowercase: FrozenSet[bytes]) -> Dict[bytes, List[bytes]]:

@@ -190,7 +190,10 @@ class _Scanner:
         if not closing and self._is_exhausted(offset):
             self.boundaries.clear()
             return None
-        self._close(chosen.depth, self._end_before(offset))
+        end = self._end_before(offset)
+        if end > offset and chosen.depth < len(self.open):
+            end = self._without_empty_line(offset)
+        self._close(chosen.depth, end)
         keep = self.boundaries.index(chosen) + (not closing)
         if keep < len(self.boundaries):
             del self.boundaries[keep:]
@@ -304,11 +307,24 @@ class _Scanner:
             take(source.piece(taken, end))
         return end, delimiter
 
+    def _without_empty_line(self, offset: int) -> int:
+        """The end of an innermost part whose header's empty line is the line end before a delimiter line: it belongs to that (RFC 2046
+        5.1.1), and the part has a header without one, and so have messages that begin inside it."""
+        begun = []
+        for part in reversed(self.open):
+            begun.append(part)
+            if part.header is None:
+                break
+        end = max(offset - (self.source.piece(offset - 1, offset) == b"\r"), part.start)
+        for part in begun:
+            part.start, part.body = min(part.start, end), min(part.body, end)
+        return end
+
     def _close(self, depth: int, end: int) -> None:
-        """Ends the open entities deeper than `depth`."""
-        lines = self.source.lines_before(end)
+        """Ends the open entities deeper than `depth`. An `end` before `floor` leaves one line end out, that of an empty line."""
+        lines = self.source.lines_before(max(end, self.floor)) - (end < self.floor)
         for part in self.open[depth:]:
-            part.end, part.lines = end, lines - part.lines
+            part.end, part.lines = end, max(0, lines - part.lines)
             if part.parts == []:
                 # RFC 3501 has no multipart without parts.
                 part.parts.append(_empty_part(end))
