@@ -10,7 +10,7 @@ from phenmail_protocols.mail.structure import ENVELOPE_FIELDS
 from .responses import NIL, nstring, string
 
 # Addresses that one answer shows of one message, those of messages inside it too; and fields of one name whose addresses are read.
-_MOST_ADDRESSES, _MOST_FIELDS = 10000, 100
+_MOST_ADDRESSES, _MOST_FIELDS = 10000, 20
 _EMPTY_ENVELOPE = b"(" + b" ".join([NIL] * 10) + b")"
 _GROUP_END = b"(NIL NIL NIL NIL)"
 #: What stands for a message/rfc822 whose inside was not looked at: an empty message. The grammar has no message without one.

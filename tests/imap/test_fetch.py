@@ -76,6 +76,35 @@ def test_parts(reading, part, octets):
     assert reading.ok("UID FETCH 2 BODY.PEEK[%s]" % part) == [b"* 2 FETCH (UID 2 BODY[%s] " % part.encode() + literal(octets) + b")"]
 
 
+@pytest.mark.parametrize("part, mime", [
+    (b"Content-Type: text/html\r\n\r\nbody", b"Content-Type: text/html\r\n\r\n"),
+    (b"Content-Type: text/html\r\n\r\n", b"Content-Type: text/html\r\n\r\n"),
+    (b"Content-Type: text/html\r\n", b"Content-Type: text/html\r\n"),
+    (b"Content-Type: text/html", b"Content-Type: text/html"),
+    (b"\r\nbody", b"\r\n"), (b"\r\n", b"\r\n"), (b"", b""),
+    (b"Content-Type: message/rfc822\r\n", b"Content-Type: message/rfc822\r\n"),
+    (b"Content-Type: message/rfc822\r\n\r\nSubject: x\r\n", b"Content-Type: message/rfc822\r\n\r\n"),
+    (b"Content-Type: multipart/mixed; boundary=c\r\n", b"Content-Type: multipart/mixed; boundary=c\r\n"),
+])
+def test_the_header_of_a_part_has_an_empty_line_only_where_there_is_one(client, part, mime):
+    """The line end before a delimiter line belongs to that (RFC 2046 5.1.1). As Dovecot has it."""
+    head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+    client.append(head + b"--b\r\n" + part + b"\r\n--b\r\n\r\nlast\r\n--b--\r\n")
+    client.append(head + b"--b\r\n\r\nfirst\r\n--b\r\n" + part + b"\r\n--b--\r\n")
+    line, = client.ok("FETCH 1 (BODY.PEEK[1.MIME] BODY.PEEK[2])")
+    assert b"BODY[1.MIME] " + literal(mime) + b" BODY[2] " + literal(b"last") in line
+    line, = client.ok("FETCH 2 (BODY.PEEK[2.MIME] BODY.PEEK[1])")
+    assert b"BODY[2.MIME] " + literal(mime) + b" BODY[1] " + literal(b"first") in line
+
+
+@pytest.mark.parametrize("message, fields", [
+    (b"Subject: x\r\nA: b\r\n\r\nbody", b"A: b\r\n\r\n"), (b"Subject: x\r\nA: b\r\n\r\n", b"A: b\r\n\r\n"), (b"A: b\r\n", b"A: b\r\n"),
+    (b"Subject: x\r\n", b""), (b"\r\nbody", b"\r\n")])
+def test_chosen_fields_have_an_empty_line_only_where_the_header_has_one(client, message, fields):
+    client.append(message)
+    assert client.ok("FETCH 1 BODY.PEEK[HEADER.FIELDS (A)]") == [b"* 1 FETCH (BODY[HEADER.FIELDS (A)] " + literal(fields) + b")"]
+
+
 def test_all_messages_in_their_order(reading):
     assert [line[:17] for line in reading.ok("FETCH 2,1 (UID)")] == [b"* 1 FETCH (UID 1)", b"* 2 FETCH (UID 2)"]
     assert [line[:17] for line in reading.ok("UID FETCH 2:*,1,77 (FLAGS)")] == [b"* 1 FETCH (UID 1 ", b"* 2 FETCH (UID 2 "]

@@ -89,6 +89,8 @@ HEADERS = {
     "recipients": lambda size: repeated(b"a@b,", size, b"To: "),
     "recipients with names": lambda size: repeated(b"a <a@b>,", size, b"To: "),
     "recipients in many fields": lambda size: repeated(b"To:a@b\r\n", size),
+    "comments in many fields": lambda size: repeated(lambda number: b"%s:a%s\r\n" % (
+        (b"To", b"Cc", b"Bcc", b"From", b"Sender", b"Reply-To")[number % 6], b"()" * 500), size),
     "halves of recipients": lambda size: repeated(b"a,", size, b"To: "),
     "odd recipients": lambda size: repeated(b'"a"@b,', size, b"To: "),
     "commas": lambda size: repeated(b",", size, b"To: "),
