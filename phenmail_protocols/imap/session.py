@@ -136,7 +136,6 @@ class Session:
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
         self._trees = server.trees if server.trees is not None else Trees()
-        self.trees = None  # of the selected mailbox
         self.failed_logins = 0
         self._errors = 0
         self._running = None  # (tag, row) of the command that runs
@@ -246,12 +245,10 @@ class Session:
 
     def select(self, view):
         self.view = view
-        self.trees = self._trees.of(view.mailbox)
         self.state = SELECTED
 
     def deselect(self):
         view, self.view = self.view, None
-        self.trees = None
         if view is not None:
             view.close()
             if self.state == SELECTED:
@@ -266,6 +263,10 @@ class Session:
         if not uid and sequence.beyond(count):
             raise Misuse(b"There is no message of that number.")
         return sequence.slices(self.view.uids(), count, uid)
+
+    def trees(self, uid, scan):
+        """The MIME tree of a message in the selected mailbox: one that is kept for all sessions, or `scan()`."""
+        return self._trees.find(self.view.mailbox, uid, scan)
 
     def watch(self, callback):
         """For IDLE: `callback()` from any thread when something happens in the selected mailbox; a watch to close, or None."""

@@ -1,13 +1,14 @@
 """The MIME trees of messages that were read in parts lately, kept once for all sessions of a server and bounded in size.
 
 A program that reads an attachment in pieces would otherwise have its message scanned for each piece. Trees are not changed any more,
-so threads share them.
+so threads share them. Few threads scan at once: each that computes takes the interpreter for some milliseconds, and all others wait.
 """
 import threading
 from collections import OrderedDict
 
 MOST = 8 << 20  # octets of all trees together, as estimated
 _PART = 500  # octets of one part without its message's header
+_SCANS = 2  # at once: one may wait for a disk
 
 
 class Trees:
@@ -16,12 +17,19 @@ class Trees:
     def __init__(self, most=MOST):
         self._most = most
         self._lock = threading.Lock()
+        self._scanning = threading.BoundedSemaphore(_SCANS)
         self._kept = OrderedDict()  # key -> (octets, tree)
         self._octets = 0
 
-    def of(self, mailbox):
-        """The trees of a store's open mailbox, to be used like a dict {uid: tree}."""
-        return _OfMailbox(self, (mailbox.path, mailbox.uidvalidity))
+    def find(self, mailbox, uid, scan):
+        """The tree of a message in a store's open mailbox: one that is kept, or `scan()`, which is kept then."""
+        key = mailbox.path, mailbox.uidvalidity, uid
+        tree = self.get(key)
+        if tree is None:
+            with self._scanning:
+                tree = self.get(key) or scan()
+            self.put(key, tree)
+        return tree
 
     def get(self, key):
         with self._lock:
@@ -40,20 +48,6 @@ class Trees:
             self._kept[key] = octets, tree
             while self._octets > self._most:
                 self._octets -= self._kept.popitem(last=False)[1][0]
-
-
-class _OfMailbox:
-    __slots__ = ("_trees", "_mailbox")
-
-    def __init__(self, trees, mailbox):
-        self._trees = trees
-        self._mailbox = mailbox
-
-    def get(self, uid):
-        return self._trees.get(self._mailbox + (uid,))
-
-    def __setitem__(self, uid, tree):
-        self._trees.put(self._mailbox + (uid,), tree)
 
 
 def _octets(tree):

@@ -13,9 +13,10 @@ FIELDS = 1 << 18  # octets of chosen fields that are held at most
 
 
 class Message:
-    """One message while it is looked at: `content` is the store's, `trees` {uid: tree} to remember trees in."""
+    """One message while it is looked at: `content` is the store's, `trees(uid, scan)`, the session's, gives a tree that is
+    kept; where there is none (search reads each message once) it is scanned."""
 
-    __slots__ = ("uid", "size", "_content", "_trees", "_whole", "_header", "_edge")
+    __slots__ = ("uid", "size", "_content", "_trees", "_whole", "_header", "_edge", "_tree")
 
     def __init__(self, uid, content, trees):
         self.uid = uid
@@ -23,7 +24,7 @@ class Message:
         self._trees = trees
         self._whole = content.whole() if content.size <= SMALL else None
         self.size = content.size if self._whole is None else len(self._whole)
-        self._header = self._edge = None
+        self._header = self._edge = self._tree = None
 
     def small(self):
         """All of it as bytes, None where it is too big for that."""
@@ -69,11 +70,12 @@ class Message:
 
     def tree(self):
         """The MIME structure: mail.structure.Part."""
-        tree = self._trees.get(self.uid)
-        if tree is None:
-            tree = structure.scan(self._content.chunks() if self._whole is None else self._whole)
-            self._trees[self.uid] = tree
-        return tree
+        if self._tree is None:
+            self._tree = self._trees(self.uid, self._scan) if self._trees else self._scan()
+        return self._tree
+
+    def _scan(self):
+        return structure.scan(self._content.chunks() if self._whole is None else self._whole)
 
     def octets(self, start, end):
         """An iterable of chunks: exactly the octets from `start` up to `end`."""

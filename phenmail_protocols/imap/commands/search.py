@@ -62,7 +62,7 @@ class _Query:
                 continue
             with content:
                 candidate.number, candidate.uid, candidate.flags, candidate.size, candidate.date = left[uid]
-                candidate.message = Message(uid, content, {})
+                candidate.message = Message(uid, content, None)
                 if test(candidate):
                     found.append(uid)
         return found
