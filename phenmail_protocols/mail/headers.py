@@ -150,6 +150,14 @@ class Selection:
         return kept + b"\n".join(fields) + (b"" if self._wanted and self._in_line else b"\n")
 
 
+def lines_of(header: bytes, names_lowercase: FrozenSet[bytes]) -> bytes:
+    """The lines of the chosen fields of a header that is no larger than a block, as `Selection` gives them."""
+    found = _chooser(names_lowercase).findall(b"\n" + header)
+    if not found:
+        return b""
+    return b"\n".join(found) + (b"" if header.endswith(found[-1]) else b"\n")
+
+
 def select(header: bytes, names_lowercase: FrozenSet[bytes], negate: bool = False) -> bytes:
     """HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 3501 section 6.4.5): the chosen fields' lines as they are, and the empty line where
     the header has one."""
@@ -174,8 +182,8 @@ def collect(header: bytes, names_lowercase: FrozenSet[bytes]) -> Dict[bytes, Lis
     if len(header) > _BLOCK:
         selection = Selection(names_lowercase)
         header = selection.feed(header) + selection.close()
-    for raw in _chooser(names_lowercase).findall(b"\n" + header):
-        name, _, value = raw.partition(b":")
+    for match in _chooser(names_lowercase).finditer(b"\n" + header):
+        name, _, value = match.group(1).partition(b":")
         found.setdefault(name.rstrip(b" \t").lower(), []).append(value.rstrip(b"\r"))
     return found
 

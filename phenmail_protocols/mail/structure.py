@@ -11,7 +11,7 @@ searched a fixed number of times, however many boundaries are open.
 import os.path
 from typing import Callable, Iterable, List, NamedTuple, Optional, Tuple, Union
 
-from .headers import Selection
+from .headers import Selection, lines_of
 from .mimefields import FIELDS, NOTHING, describe
 from .window import WINDOW, Source
 
@@ -59,8 +59,8 @@ class Part:
     `type`, `subtype`: as sent (compare in lower case), text/plain where nothing is said. `params`: tuple of (name, value), for text
     with the default charset filled in. `encoding`: as sent, b"7bit" by default. `id`, `description`, `md5`, `location`: bytes or None.
     `disposition`: None or (value, params). `languages`: tuple. `parts`: the children of a multipart, at least one; () otherwise.
-    `message`: the Part inside a message/rfc822, else None. `header`: for the root and for messages inside the lines of those header
-    fields that ENVELOPE and MIME need, as far as the limits allow; None otherwise.
+    `message`: the Part inside a message/rfc822, else None. `header`: of messages inside the lines of those header fields that
+    MIME and ENVELOPE need, of the root those that MIME needs, as far as the limits allow; None otherwise.
     """
 
     __slots__ = ("start", "body", "end", "lines", "type", "subtype", "params", "id", "description", "encoding", "md5", "disposition",
@@ -263,25 +263,30 @@ class _Scanner:
             if source.data[:2] == b"\r\n" or source.data[:1] == b"\n":
                 part.body = 1 if source.data[:1] == b"\n" else 2
                 return b"", None
-        selections = [Selection(FIELDS, self.limits.header)]
-        if part.header is not None:
-            selections.append(Selection(ENVELOPE_FIELDS, self.limits.header))
-        lines = [b""] * len(selections)
+        names = (FIELDS, ENVELOPE_FIELDS) if part.header is not None and start else (FIELDS,)
+        selections, lines = [], [b""] * len(names)
 
         def take(piece):
+            if not selections:
+                selections.extend([Selection(each, self.limits.header) for each in names])
             lines[:] = [kept + selection.feed(piece) for kept, selection in zip(lines, selections)]
-        part.body, delimiter = self._header_end(start, take)
+        part.body, delimiter, taken = self._header_end(start, take)
         if part.body <= start + 2:
             return b"", delimiter
-        lines = [kept + selection.close() for kept, selection in zip(lines, selections)]
+        last = source.piece(taken, part.body)
+        if selections or len(last) > WINDOW:
+            take(last)
+            lines = [kept + selection.close() for kept, selection in zip(lines, selections)]
+        else:
+            lines = [lines_of(last, each)[:self.limits.header] for each in names]
         if part.header is not None:
             part.header = b"".join(lines)[:min(self.limits.header, self.room)]
             self.room -= len(part.header)
         return lines[0], delimiter
 
-    def _header_end(self, start: int, take: Callable[[bytes], None]) -> Tuple[int, Optional[int]]:
-        """Where the header ends that begins at `start`: (the offset of the body, the delimiter that cut it off or None). `take` gets
-        its octets in pieces of some windows."""
+    def _header_end(self, start: int, take: Callable[[bytes], None]) -> Tuple[int, Optional[int], int]:
+        """Where the header ends that begins at `start`: (the offset of the body, the delimiter that cut it off or None, the offset up
+        to which `take` was given its octets, in pieces of some windows)."""
         source, low, taken, step = self.source, max(start - 1, 0), start, _FIRST_STEP
         end = delimiter = None
         while end is None:
@@ -303,9 +308,7 @@ class _Scanner:
                 end = source.end
             else:
                 source.more(min(taken, low - 1))
-        if end > start + 2:
-            take(source.piece(taken, end))
-        return end, delimiter
+        return end, delimiter, taken
 
     def _without_empty_line(self, offset: int) -> int:
         """The end of an innermost part whose header's empty line is the line end before a delimiter line: it belongs to that (RFC 2046

@@ -119,6 +119,23 @@ def test_any_bytes(data):
     assert collected.get(b"subject", [None])[0] == first
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([b"Subject: ", b"Subject:", b"To: ", b"X: ", b"x" * 30, b"y", b" ", b"\t", b"\r\n", b"\n", b"\r\n "]), max_size=40).map(b"".join),
+       st.integers(1, 50), st.integers(12, 40), st.booleans())
+def test_a_header_in_pieces_gives_the_same_fields(data, size, block, negate):
+    """Whatever the cut, and wherever the blocks end that are looked at at once."""
+    header, _ = headers.split_header(data)
+    whole = b"".join(headers.selected((header,), names(b"subject", b"to"), negate))
+    usual, headers._BLOCK = headers._BLOCK, block
+    try:
+        pieces = [header[at:at + size] for at in range(0, len(header), size)]
+        assert b"".join(headers.selected(pieces, names(b"subject", b"to"), negate)) == whole
+        limited = headers.Selection(names(b"subject", b"to"), 20, negate)
+        assert (b"".join(map(limited.feed, pieces)) + limited.close()) == whole[:-2 if whole.endswith(b"\n\r\n") or whole == b"\r\n" else None][:20]
+    finally:
+        headers._BLOCK = usual
+
+
 @pytest.mark.parametrize("name", sorted(UGLY))
 def test_select_and_its_negation_share_out_the_fields(name):
     header, _ = headers.split_header(UGLY[name])
