@@ -24,6 +24,7 @@ from .disk.atomic import remove_stale
 from .disk.locks import FileLock, LockTimeout
 from .imap import handler as imap_handler
 from .imap.session import Server as ImapServer
+from .imap.trees import Trees
 from .net import listener as net_listener
 from .net import tls
 from .net.address import is_loopback, is_served
@@ -268,6 +269,7 @@ class MailServer:
             # Tests start many of these: keys are made when they are needed.
             is_temporary=self._temporary is not None)
         self.router, self.relay = self._delivery.router, self._delivery.relay
+        self._trees = Trees()
         self._gate = Gate(limits.connections, limits.connections_per_address)
 
     # Certificate
@@ -325,6 +327,7 @@ class MailServer:
                 limits=settings.limits, tls_context=self._starttls(listen),
                 plaintext_auth=listen.plaintext_auth,
                 host=settings.sender_domain, debug=settings.imap_debug,
+                trees=self._trees,
                 identity=(("name", "phenmail"), ("version", __version__))))
         if protocol == "pop3":
             return pop3_handler.make(

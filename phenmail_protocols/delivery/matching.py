@@ -11,11 +11,12 @@ from functools import lru_cache
 from ..config.filtering import size_test
 from ..mail import headers
 from ..mail.decode import leaves, texts_of
-from ..mail.structure import scan
+from ..mail.structure import Limits, scan
 from .patterns import Pattern
 
 BODY_TEXT = 65536  # characters of a body that are looked at
 _BODY_FILE = 4 * BODY_TEXT  # octets of the file that are read for them
+_LIMITS = Limits(parts=1000)
 _MOST_FIELDS = 100  # of one name that are looked at
 _LONGEST_VALUE = 65536  # octets of one
 _PATIENCE = 1.0  # seconds that all filters may take together
@@ -69,7 +70,7 @@ class View:
             while header[colon:colon + 1] in (b" ", b"\t"):
                 colon += 1
             if header[colon:colon + 1] == b":":
-                found.append(header[colon + 1:min(_end_of_field(header, colon), colon + _LONGEST_VALUE)])
+                found.append(header[colon + 1:_end_of_field(header, colon, colon + _LONGEST_VALUE)])
             at = self._lowered.find(needle, colon)
         return found
 
@@ -90,12 +91,12 @@ class View:
         return found
 
 
-def _end_of_field(header, start):
-    """Where the field ends whose name ends at `start`, its line end not counted."""
-    end = header.find(b"\n", start)
+def _end_of_field(header, start, most):
+    """Where the field ends whose name ends at `start`, its line end not counted; `most` where it is longer."""
+    end = header.find(b"\n", start, most)
     while end >= 0 and header[end + 1:end + 2] in (b" ", b"\t"):
-        end = header.find(b"\n", end + 1)
-    return len(header) if end < 0 else end
+        end = header.find(b"\n", end + 1, most)
+    return min(most, len(header)) if end < 0 else end
 
 
 # Sources of texts, keys of a View's dicts: there is one of each, so that what was decoded is shared.
@@ -172,7 +173,7 @@ def body_texts(path):
     except OSError:
         return []
     found, room = [], BODY_TEXT
-    for part in leaves(scan(data)):
+    for part in leaves(scan(data, _LIMITS)):
         if room > 0 and part.type.lower() == b"text":
             text = "".join(texts_of(part, (data[part.body:part.end],)))[:room]
             room -= len(text)

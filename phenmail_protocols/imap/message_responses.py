@@ -2,15 +2,28 @@
 
 Pure: from `mail.headers` and a `mail.structure.Part`. Whatever the message is like, the answer is well-formed.
 """
+from itertools import islice
+
 from phenmail_protocols.mail import address, headers
+from phenmail_protocols.mail.structure import ENVELOPE_FIELDS
 
 from .responses import NIL, nstring, string
 
-_FIELDS = frozenset((b"date", b"subject", b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc", b"in-reply-to", b"message-id"))
+# Addresses that one answer shows of one message, those of messages inside it too; and fields of one name whose addresses are read.
+_MOST_ADDRESSES, _MOST_FIELDS = 10000, 20
 _EMPTY_ENVELOPE = b"(" + b" ".join([NIL] * 10) + b")"
 _GROUP_END = b"(NIL NIL NIL NIL)"
 #: What stands for a message/rfc822 whose inside was not looked at: an empty message. The grammar has no message without one.
 _EMPTY_TEXT = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'
+
+
+class _Room:
+    """How many more addresses an answer shows: small ones cost many times their size."""
+
+    __slots__ = ("addresses",)
+
+    def __init__(self):
+        self.addresses = _MOST_ADDRESSES
 
 
 def envelope(header):
@@ -19,44 +32,63 @@ def envelope(header):
     Fields that RFC 5322 3.6 allows once and that come again: addresses are taken together, of others the last counts, as with
     Dovecot; one reading for all programs leaves less room for a second From that only some of them show.
     """
-    found = headers.collect(header, _FIELDS)
-    senders = _addresses(found.get(b"from"))
+    return _envelope(header, _Room())
+
+
+def _envelope(header, room):
+    found = headers.collect(header, ENVELOPE_FIELDS)
+    senders = _addresses(found.get(b"from"), room)
     return b"(" + b" ".join((
         _text(found.get(b"date")), _text(found.get(b"subject"), headers.one_line), senders,
-        _addresses(found.get(b"sender"), senders), _addresses(found.get(b"reply-to"), senders),
-        _addresses(found.get(b"to")), _addresses(found.get(b"cc")), _addresses(found.get(b"bcc")),
+        _addresses(found.get(b"sender"), room, senders), _addresses(found.get(b"reply-to"), room, senders),
+        _addresses(found.get(b"to"), room), _addresses(found.get(b"cc"), room), _addresses(found.get(b"bcc"), room),
         _text(found.get(b"in-reply-to")), _text(found.get(b"message-id")))) + b")"
 
 
-def _text(values, read=headers.unfold):
+def _structured(value):
+    """A Date, Message-ID or In-Reply-To: blanks around what it says are no part of it (RFC 5322 3.6.4)."""
+    return headers.unfold(value).strip(b" \t")
+
+
+def _text(values, read=_structured):
     return nstring(read(values[-1])) if values else NIL
 
 
-def _addresses(values, otherwise=NIL):
+def _addresses(values, room, otherwise=NIL):
     """All addresses of one kind of field -> list of address structures, or `otherwise` when there is none"""
-    found = [_address(entry) for value in values or () for entry in address.parse_address_list(value)]
+    if not values:
+        return otherwise
+    found = []
+    for value in values[:_MOST_FIELDS]:
+        entries = islice(address.parse_address_list(value) if room.addresses else (), room.addresses)
+        shown = [_address(entry, room) for entry in entries]
+        room.addresses -= len(shown)
+        found += shown
     return b"(" + b"".join(found) + b")" if found else otherwise
 
 
-def _address(entry):
+def _address(entry, room):
     if isinstance(entry, address.Group):
-        return b"(NIL NIL " + string(entry.name) + b" NIL)" + b"".join(map(_address, entry.members)) + _GROUP_END
+        members = entry.members[:max(0, room.addresses)]
+        room.addresses -= len(members)
+        return (b"(NIL NIL " + string(entry.name) + b" NIL)" + b"".join([_address(member, room) for member in members])
+                + _GROUP_END)
     return b"(" + b" ".join((nstring(entry.name), nstring(entry.route), nstring(entry.local), nstring(entry.domain))) + b")"
 
 
 def bodystructure(part):
     """Part -> BODYSTRUCTURE: with extension data"""
-    return _structure(part, True)
+    return _structure(part, True, _Room())
 
 
 def body(part):
     """Part -> BODY: without extension data"""
-    return _structure(part, False)
+    return _structure(part, False, _Room())
 
 
-def _structure(part, extended):
+def _structure(part, extended, room):
     if part.parts:
-        pieces = b"".join(_structure(child, extended) for child in part.parts) + b" " + string(part.subtype)
+        pieces = b"".join(_structure(child, extended, room) for child in part.parts) + b" " + string(part.subtype)
         return b"(" + pieces + (b" " + _parameters(part.params) + _extension(part) if extended else b"") + b")"
     pieces = [string(part.type), string(part.subtype), _parameters(part.params), nstring(part.id), nstring(part.description),
               string(part.encoding), b"%d" % (part.end - part.body)]
@@ -64,16 +96,16 @@ def _structure(part, extended):
     if kind == b"text":
         pieces.append(b"%d" % part.lines)
     elif kind == b"message" and part.subtype.lower() == b"rfc822":
-        pieces.extend(_message(part.message, extended))
+        pieces.extend(_message(part.message, extended, room))
         pieces.append(b"%d" % part.lines)
     return b"(" + b" ".join(pieces) + (b" " + nstring(part.md5) + _extension(part) if extended else b"") + b")"
 
 
-def _message(inside, extended):
+def _message(inside, extended, room):
     """ENVELOPE and structure of the message in a message/rfc822"""
     if inside is None:
         return _EMPTY_ENVELOPE, _EMPTY_TEXT + (b" NIL NIL NIL NIL)" if extended else b")")
-    return envelope(inside.header), _structure(inside, extended)
+    return _envelope(inside.header, room), _structure(inside, extended, room)
 
 
 def _parameters(pairs):

@@ -13,6 +13,7 @@ from phenmail_protocols.store.model import SYSTEM_FLAGS
 
 from . import responses
 from .capabilities import capabilities
+from .trees import Trees
 
 NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = "not authenticated", "authenticated", "selected", "logout"
 
@@ -105,6 +106,7 @@ class Server(NamedTuple):
     host            our name, for challenges
     identity        pairs of str for ID
     debug           log every command (without secrets)
+    trees           trees.Trees, one for all listeners; None: each session has its own
     """
     directory: Any
     store: Any
@@ -114,6 +116,7 @@ class Server(NamedTuple):
     host: str = "localhost"
     identity: tuple = (("name", "phenmail"),)
     debug: bool = False
+    trees: Any = None
 
 
 class Session:
@@ -132,7 +135,7 @@ class Session:
         self.staged = None  # a message that APPEND is taking in
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
-        self.trees = {}  # of the last message that was read in parts, see commands.messages
+        self._trees = server.trees if server.trees is not None else Trees()
         self.failed_logins = 0
         self._errors = 0
         self._running = None  # (tag, row) of the command that runs
@@ -246,7 +249,6 @@ class Session:
 
     def deselect(self):
         view, self.view = self.view, None
-        self.trees.clear()
         if view is not None:
             view.close()
             if self.state == SELECTED:
@@ -261,6 +263,10 @@ class Session:
         if not uid and sequence.beyond(count):
             raise Misuse(b"There is no message of that number.")
         return sequence.slices(self.view.uids(), count, uid)
+
+    def trees(self, uid, scan):
+        """The MIME tree of a message in the selected mailbox: one that is kept for all sessions, or `scan()`."""
+        return self._trees.find(self.view.mailbox, uid, scan)
 
     def watch(self, callback):
         """For IDLE: `callback()` from any thread when something happens in the selected mailbox; a watch to close, or None."""

@@ -64,9 +64,8 @@ class Enable(NamedTuple):
 # -- authenticated (RFC 3501 6.3)
 
 class Select(NamedTuple):
-    """SELECT and EXAMINE. `parameters`: tuple of (NAME, value) for later extensions, empty today."""
+    """SELECT and EXAMINE."""
     mailbox: str
-    parameters: tuple = ()
 
 
 class Create(NamedTuple):
@@ -131,26 +130,21 @@ class Copy(NamedTuple):
 
 
 class Store(NamedTuple):
-    """STORE: `mode` is "add", "remove" or "replace" (the store's words); `flags` without repeats.
-
-    `modifiers`: tuple of (NAME, value) for CONDSTORE, empty today.
-    """
+    """STORE: `mode` is "add", "remove" or "replace" (the store's words); `flags` without repeats."""
     sequence: Any
     mode: str
     silent: bool
     flags: Tuple[str, ...]
     uid: bool
-    modifiers: tuple = ()
 
 
 class Fetch(NamedTuple):
     """FETCH: `items` are str for the simple ones ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY",
     "BODYSTRUCTURE") and Section for whatever gives bytes of the message (BODY[...], BODY.PEEK[...], RFC822, RFC822.HEADER,
-    RFC822.TEXT). Macros are expanded, repeats are gone. `modifiers` like Store's."""
+    RFC822.TEXT). Macros are expanded, repeats are gone."""
     sequence: Any
     items: tuple
     uid: bool
-    modifiers: tuple = ()
 
 
 class Section(NamedTuple):
@@ -172,11 +166,10 @@ class Section(NamedTuple):
 
 
 class Search(NamedTuple):
-    """SEARCH: `charset` in upper case or None; its strings are decoded already. `returns` for ESEARCH, empty today."""
+    """SEARCH: `charset` in upper case or None; its strings are decoded already."""
     charset: Optional[str]
     key: Any
     uid: bool
-    returns: Tuple[str, ...] = ()
 
 
 # -- search keys (RFC 3501 6.4.4): a small tree, at most 50 deep

@@ -160,6 +160,11 @@ def _group(lexer: Lexer) -> Optional[Group]:
     while lexer.skip() and not lexer.at_end() and not lexer.take(b";") and len(members) < _MOST_ENTRIES:
         if lexer.take(b","):
             continue
+        usual = _USUAL.match(lexer.data, lexer.position)
+        if usual:
+            members.append(_usual_mailbox(usual))
+            lexer.position = usual.end()
+            continue
         members.append(_mailbox(lexer))
         if lexer.peek() not in (b",", b";"):
             break

@@ -91,11 +91,6 @@ def texts_of(part: Part, chunks: Iterable[bytes]) -> Iterator[str]:
     yield reader.feed(transfer.close()) + reader.close()
 
 
-def text_of(part: Part, body: bytes) -> str:
-    """The whole body of a leaf -> its text."""
-    return "".join(texts_of(part, (body,)))
-
-
 def leaves(root: Part) -> Iterator[Part]:
     """The parts without parts below `root`, in order of appearance; of a message inside its leaves."""
     waiting = [root]

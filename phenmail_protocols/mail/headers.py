@@ -5,8 +5,10 @@ means. RFC 5322 section 2.2, RFC 2047, RFC 6532.
 """
 import binascii
 import re
+import sys
 from functools import lru_cache
-from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
+from itertools import islice
+from typing import Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from .charsets import to_text
 
@@ -15,7 +17,14 @@ _ENCODED_WORD = re.compile(rb"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
 _Q_ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
 _BETWEEN_WORDS = re.compile(rb"[ \t\r\n]*")
 _NOT_BLANK = re.compile(rb"[^ \t\r\n]+")
+_CONTINUED = re.compile(rb"(?:[ \t][^\n]*\n?)*")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+
+# Encoded words of one value that are decoded, beyond one for each so many octets of it; the rest stays as it stands. The shortest
+# that says anything is longer.
+_WORDS, _OCTETS_A_WORD = 500, 64
+# What one regular expression looks at, for no other thread runs meanwhile.
+_BLOCK = 65536
 
 
 class Field(NamedTuple):
@@ -65,32 +74,116 @@ def fields(header: bytes) -> List[Field]:
 @lru_cache(maxsize=128)
 def _chooser(names: FrozenSet[bytes], negate: bool = False):
     """A pattern for the fields of these names, or for all others, without their last LF. It begins with a plain LF, which the engine
-    looks for at memchr speed; letters of both cases are classes, for IGNORECASE would lose that."""
+    looks for at memchr speed, and one look at the next letter ends most tries; letters of both cases are classes, for IGNORECASE
+    would lose that."""
     def either_case(name: bytes) -> bytes:
         return b"".join(b"[%s%s]" % (c.lower(), c.upper()) if c.isalpha() else re.escape(c)
                         for c in (name[i:i + 1] for i in range(len(name))))
     name = rb"(?:%s)[ \t]*:" % b"|".join(either_case(name) for name in sorted(names))
-    first = rb"(?!%s)[^ \t\r\n]" % name if negate else name
+    if negate:
+        first = rb"(?!%s)[^ \t\r\n]" % name
+    else:
+        first = b"".join(rb"(?=%s[%s])" % (b"." * place, _letters_at(place, names)) for place in (0, 1)) + name
     return re.compile(rb"\n(%s[^\n]*(?:\n[ \t][^\n]*)*)" % first)
 
 
+def _letters_at(place: int, names: FrozenSet[bytes]) -> bytes:
+    """What may stand at this place of a line that begins with one of the names, inside a class."""
+    letters = {(name + b":")[place:place + 1] for name in names} | ({b" ", b"\t"} if place else set())
+    return b"".join(sorted(re.escape(each) for letter in letters for each in {letter.lower(), letter.upper()}))
+
+
+class Selection:
+    """The chosen fields of a header that comes in pieces of any cut; of a long field no more is held than of others.
+
+    `feed` gives the lines that are certain by then, as they are; `close` the rest. The empty line is none of them. At most `limit`
+    octets are given, and nothing is looked at any more behind them; what comes behind the header's end must not be fed.
+    """
+
+    __slots__ = ("_pattern", "_room", "_rest", "_wanted", "_in_line")
+
+    def __init__(self, names_lowercase: FrozenSet[bytes], limit: int = sys.maxsize, negate: bool = False):
+        self._pattern = _chooser(names_lowercase, negate)
+        self._room = limit
+        self._rest = b""
+        self._wanted = False  # whether the field that was last begun is chosen
+        self._in_line = False  # whether its last line has not ended
+
+    def feed(self, piece: bytes) -> bytes:
+        if self._room <= 0:
+            return b""
+        data = self._rest + piece
+        if len(data) <= _BLOCK:
+            self._rest = data
+            return b""
+        found, at = [], 0
+        while len(data) - at > _BLOCK:
+            end = data.rfind(b"\n", at, at + _BLOCK) + 1 or at + _BLOCK
+            found.append(self._chosen(data[at:end]))
+            at = end
+        self._rest = data[at:]
+        return self._limited(b"".join(found))
+
+    def close(self) -> bytes:
+        rest, self._rest = self._rest, b""
+        return self._limited(self._chosen(rest)) if self._room > 0 else b""
+
+    def _limited(self, lines: bytes) -> bytes:
+        lines = lines[:self._room]
+        self._room -= len(lines)
+        return lines
+
+    def _chosen(self, block: bytes) -> bytes:
+        """A block that ends with a line, or in a line longer than blocks are."""
+        begun = block.find(b"\n") + 1 or len(block) if self._in_line else 0
+        self._in_line = not block.endswith(b"\n")
+        begun = _CONTINUED.match(block, begun).end() if begun < len(block) else begun
+        kept = block[:begun] if self._wanted else b""
+        if begun == len(block):
+            return kept
+        block = b"\n" + block[begun:]
+        fields = self._pattern.findall(block)
+        last = fields[-1] if fields else b""
+        self._wanted = bool(fields) and block.endswith(b"\n" + last + (b"" if self._in_line else b"\n"))
+        if not fields:
+            return kept
+        return kept + b"\n".join(fields) + (b"" if self._wanted and self._in_line else b"\n")
+
+
+def lines_of(header: bytes, names_lowercase: FrozenSet[bytes]) -> bytes:
+    """The lines of the chosen fields of a header that is no larger than a block, as `Selection` gives them."""
+    found = _chooser(names_lowercase).findall(b"\n" + header)
+    if not found:
+        return b""
+    return b"\n".join(found) + (b"" if header.endswith(found[-1]) else b"\n")
+
+
 def select(header: bytes, names_lowercase: FrozenSet[bytes], negate: bool = False) -> bytes:
-    """HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 3501 section 6.4.5): the chosen fields' lines as they are and the empty line."""
-    if not names_lowercase:
-        return header if negate else b"\r\n"
-    chosen = _chooser(names_lowercase, negate).findall(b"\n" + header)
-    if not chosen:
-        return b"\r\n"
-    # No piece holds its last LF, and the very last lacks its CR too where the header was cut.
-    in_lf_form = b"\n" in header and b"\r\n" not in header
-    return b"\n".join(chosen) + (b"\n\r\n" if chosen[-1][-1:] == b"\r" or in_lf_form else b"\r\n\r\n")
+    """HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 3501 section 6.4.5): the chosen fields' lines as they are, and the empty line where
+    the header has one."""
+    return b"".join(selected((header,), names_lowercase, negate))
+
+
+def selected(pieces: Iterable[bytes], names_lowercase: FrozenSet[bytes], negate: bool = False) -> Iterator[bytes]:
+    """As `select`, for a header of any size that comes in pieces of any cut, and nothing behind it."""
+    # No field is called "\n", and none must not be a name that the pattern cannot look for.
+    selection, last = Selection(names_lowercase or frozenset((b"\n",)), negate=negate), b"\n"
+    for piece in pieces:
+        last = (last + piece)[-3:]
+        lines = selection.feed(piece)
+        if lines:
+            yield lines
+    yield selection.close() + (b"\r\n" if last.endswith((b"\n\r\n", b"\n\n")) else b"")
 
 
 def collect(header: bytes, names_lowercase: FrozenSet[bytes]) -> Dict[bytes, List[bytes]]:
     """The values (with folding) of the named fields, by lower-case name, each in order of appearance: one pass for an ENVELOPE."""
     found = {}  # type: Dict[bytes, List[bytes]]
-    for raw in _chooser(names_lowercase).findall(b"\n" + header):
-        name, _, value = raw.partition(b":")
+    if len(header) > _BLOCK:
+        selection = Selection(names_lowercase)
+        header = selection.feed(header) + selection.close()
+    for match in _chooser(names_lowercase).finditer(b"\n" + header):
+        name, _, value = match.group(1).partition(b":")
         found.setdefault(name.rstrip(b" \t").lower(), []).append(value.rstrip(b"\r"))
     return found
 
@@ -126,7 +219,8 @@ def decode(value: bytes) -> str:
         return to_text(value)
     pieces, position = [], 0
     pending_charset, pending = b"", []  # type: bytes, List[bytes]
-    for word in _ENCODED_WORD.finditer(value):
+    most = _WORDS + len(value) // _OCTETS_A_WORD
+    for word in islice(_ENCODED_WORD.finditer(value), most):
         between = value[position:word.start()]
         charset = word.group(1).partition(b"*")[0].lower()
         # White space between two encoded words is not text; words of one charset may share a multi-byte character.

@@ -16,16 +16,34 @@ _QUOTED_PLAIN = re.compile(rb'[^"\\\r\n]*')
 _LITERAL = re.compile(rb"\[[^\]\\]*(?:\\.[^\]\\]*)*\]", re.DOTALL)
 
 
-class Lexer:
-    """A cursor over the bytes of one field value. `comment` is the text of the comment that was skipped last."""
+# Steps that a value may cost beyond one for each `_OCTETS_A_STEP` octets of it: what people write takes far fewer, and a megabyte of
+# comments would take seconds.
+_STEPS, _OCTETS_A_STEP = 1024, 8
 
-    __slots__ = ("data", "position", "end", "comment")
+
+class Lexer:
+    """A cursor over the bytes of one field value. `comment` is the text of the comment that was skipped last.
+
+    What costs more steps than an honest value of its length is cut off there: the rest counts as not there.
+    """
+
+    __slots__ = ("data", "position", "end", "comment", "_steps")
 
     def __init__(self, data: bytes, position: int = 0):
         self.data = data
         self.position = position
         self.end = len(data)
         self.comment = b""
+        self._steps = _STEPS + len(data) // _OCTETS_A_STEP
+
+    def _is_out_of_steps(self) -> bool:
+        """Counts a step; the one too many goes to the end."""
+        self._steps -= 1
+        if self._steps >= 0:
+            return False
+        self.data = self.data[:self.position]
+        self.end = self.position = len(self.data)
+        return True
 
     def peek(self) -> bytes:
         """The next byte, or b"" at the end."""
@@ -44,6 +62,8 @@ class Lexer:
     def skip(self) -> bool:
         """Steps over CFWS. False when a comment is never closed: the rest is that comment."""
         while True:
+            if self._is_out_of_steps():
+                return False
             self.position = _WHITE.match(self.data, self.position).end()
             if self.data[self.position:self.position + 1] != b"(":
                 return True
@@ -55,7 +75,7 @@ class Lexer:
         position = start
         while True:
             stop = _COMMENT_STOP.search(self.data, position)
-            if stop is None:
+            if stop is None or self._is_out_of_steps():
                 self.position = self.end
                 return False
             position = stop.end()
@@ -106,7 +126,7 @@ class Lexer:
             plain = _QUOTED_PLAIN.match(data, position)
             pieces.append(plain.group())
             position = plain.end()
-            mark = data[position:position + 1]
+            mark = data[position:position + 1] if not self._is_out_of_steps() else b""
             position += 1
             if mark == b'"' or not mark:
                 self.position = min(position, self.end)

@@ -11,7 +11,8 @@ from .lexer import Lexer
 
 Parameters = List[Tuple[bytes, bytes]]
 
-_NAMES = frozenset((b"content-type", b"content-transfer-encoding", b"content-id", b"content-description", b"content-disposition",
+#: The names of the fields that are read here, in lower case.
+FIELDS = frozenset((b"content-type", b"content-transfer-encoding", b"content-id", b"content-description", b"content-disposition",
                     b"content-md5", b"content-language", b"content-location", b"mime-version"))
 _CONTINUATION = re.compile(rb"([^*]+)(?:\*(\d{1,4}))?(\*)?$")
 _MOST_PARAMETERS = 200
@@ -38,15 +39,16 @@ class Description(NamedTuple):
     location: Optional[bytes] = None
 
 
-_NOTHING = Description()
+#: What a header without any of these fields says.
+NOTHING = Description()
 
 
 def describe(header: bytes, heads_message: bool = False) -> Description:
     """A part's header -> Description. Of repeated fields the first that can be used counts. Where the header is a whole message's
     (`heads_message`), one with neither MIME-Version nor Content-Type is no MIME and its other fields mean nothing."""
-    found = collect(header, _NAMES)
+    found = collect(header, FIELDS)
     if not found or heads_message and b"mime-version" not in found and b"content-type" not in found:
-        return _NOTHING
+        return NOTHING
 
     def text(name: bytes) -> Optional[bytes]:
         return unfold(found[name][0]) if name in found else None

@@ -1,9 +1,8 @@
-"""A message that comes in chunks, seen through a window: what is in sight under its offset, lines counted, texts searched.
+"""A message that comes in chunks, seen through a window: what is in sight under its offset, and lines counted.
 
-It knows bytes and offsets only. Searches run over at most `WINDOW` bytes at a time and remember what they saw, so that something
-that never comes does not cost a search of the whole rest for each one who asks.
+It knows bytes and offsets only. Offsets that are asked for only rise, so no octet is looked at twice for the same purpose.
 """
-from typing import Iterable, Optional, Sequence, Tuple, Union
+from typing import Iterable, Optional, Union
 
 WINDOW = 65536
 
@@ -41,10 +40,14 @@ class Source:
         self.data = b"".join([self.data[keep - self.base:]] + pieces)
         self.base, self.end = keep, keep + len(self.data)
 
-    def find(self, text: bytes, offset: int) -> Optional[int]:
-        """The first occurrence of one byte at or behind an offset; what lies before is forgotten on the way."""
+    def piece(self, start: int, end: int) -> bytes:
+        """The octets [start, end), which are in sight."""
+        return self.data[start - self.base:end - self.base]
+
+    def line_end(self, offset: int) -> Optional[int]:
+        """The first LF at or behind an offset, None where there is none; what lies before is forgotten on the way."""
         while True:
-            index = self.data.find(text, offset - self.base)
+            index = self.data.find(b"\n", offset - self.base)
             if index >= 0:
                 return index + self.base
             if self.ended:
@@ -57,43 +60,3 @@ class Source:
         while not self.ended:
             self.more(self.end)
         return self.end
-
-
-class Needle:
-    """A text that is looked for again and again, at ascending offsets of one source."""
-
-    __slots__ = ("text", "_found", "_clear")
-
-    def __init__(self, text: bytes):
-        self.text = text
-        # An occurrence that is known already; and no further one begins between the last search's beginning and _clear.
-        self._found, self._clear = -1, 0
-
-    def seek(self, source: Source, low: int, high: int) -> Optional[int]:
-        """The first occurrence that begins in [low, high), where `source` has len(text) - 1 bytes more in sight or has ended."""
-        if self._found < low:
-            begin = max(low, self._clear)
-            if begin >= high:
-                return None
-            index = source.data.find(self.text, begin - source.base, high - source.base + len(self.text) - 1)
-            if index < 0:
-                self._clear = high
-                return None
-            self._found = index + source.base
-        return self._found if self._found < high else None
-
-
-def first_of(needles: Sequence[Needle], source: Source, low: int, margin: int) -> Tuple[int, Optional[Needle]]:
-    """Which needle comes first in what is in sight from `low` on, `margin` bytes behind its beginning included. Returns (where it
-    begins, needle), or (the offset before which none begins, None)."""
-    limit = source.end if source.ended else source.end - margin
-    while low < limit:
-        high, best = min(low + WINDOW, limit), None
-        for needle in needles:
-            found = needle.seek(source, low, high)
-            if found is not None:
-                high, best = found, needle
-        if best is not None:
-            return high, best
-        low = high
-    return low, None

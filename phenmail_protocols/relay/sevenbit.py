@@ -180,7 +180,7 @@ def _header(header, part, content):
         return header
     added = [b"Content-Transfer-Encoding: %s\r\n" % _new_encoding(part, content)]
     names = {field.name.lower() for field in each_field(header)}
-    if part.header and b"mime-version" not in names:  # it heads a message
+    if part.header is not None and b"mime-version" not in names:  # it heads a message
         added.insert(0, b"MIME-Version: 1.0\r\n")
         if b"content-type" not in names:
             # RFC 1428 section 3 has the name for text in some charset that nobody knows.

@@ -97,6 +97,15 @@ def test_the_body_of_a_message_is_decoded_and_bounded(tmp_path):
     assert matching.body_texts(path) == ["x" * 65535 + "y"]
 
 
+def test_a_body_of_many_parts_is_bounded(tmp_path):
+    """1 000 parts are looked at; the rest is the last one's."""
+    path = str(tmp_path / "message")
+    with open(path, "wb") as file:
+        file.write(b"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 1500)
+    texts = matching.body_texts(path)
+    assert len(texts) == 999 and texts[0] == "x" and texts[-1].startswith("x\n--b\n\nx")
+
+
 def test_no_file_is_no_body(tmp_path):
     assert not fits("*body", ".*", "regex", letter(path=""))
     assert not fits("*body", ".*", "regex", letter(path=str(tmp_path / "gone")))

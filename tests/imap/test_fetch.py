@@ -1,8 +1,10 @@
 """FETCH: every item, parts, partial reads, \\Seen, what is kept, big messages."""
 import sqlite3
+import tracemalloc
 
 import pytest
 
+from phenmail_protocols.imap import trees
 from phenmail_protocols.imap.commands import fetch, messages
 from phenmail_protocols.mail import structure
 from phenmail_protocols.store import errors
@@ -72,6 +74,35 @@ def test_items(reading, items, answer):
 ])
 def test_parts(reading, part, octets):
     assert reading.ok("UID FETCH 2 BODY.PEEK[%s]" % part) == [b"* 2 FETCH (UID 2 BODY[%s] " % part.encode() + literal(octets) + b")"]
+
+
+@pytest.mark.parametrize("part, mime", [
+    (b"Content-Type: text/html\r\n\r\nbody", b"Content-Type: text/html\r\n\r\n"),
+    (b"Content-Type: text/html\r\n\r\n", b"Content-Type: text/html\r\n\r\n"),
+    (b"Content-Type: text/html\r\n", b"Content-Type: text/html\r\n"),
+    (b"Content-Type: text/html", b"Content-Type: text/html"),
+    (b"\r\nbody", b"\r\n"), (b"\r\n", b"\r\n"), (b"", b""),
+    (b"Content-Type: message/rfc822\r\n", b"Content-Type: message/rfc822\r\n"),
+    (b"Content-Type: message/rfc822\r\n\r\nSubject: x\r\n", b"Content-Type: message/rfc822\r\n\r\n"),
+    (b"Content-Type: multipart/mixed; boundary=c\r\n", b"Content-Type: multipart/mixed; boundary=c\r\n"),
+])
+def test_the_header_of_a_part_has_an_empty_line_only_where_there_is_one(client, part, mime):
+    """The line end before a delimiter line belongs to that (RFC 2046 5.1.1). As Dovecot has it."""
+    head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+    client.append(head + b"--b\r\n" + part + b"\r\n--b\r\n\r\nlast\r\n--b--\r\n")
+    client.append(head + b"--b\r\n\r\nfirst\r\n--b\r\n" + part + b"\r\n--b--\r\n")
+    line, = client.ok("FETCH 1 (BODY.PEEK[1.MIME] BODY.PEEK[2])")
+    assert b"BODY[1.MIME] " + literal(mime) + b" BODY[2] " + literal(b"last") in line
+    line, = client.ok("FETCH 2 (BODY.PEEK[2.MIME] BODY.PEEK[1])")
+    assert b"BODY[2.MIME] " + literal(mime) + b" BODY[1] " + literal(b"first") in line
+
+
+@pytest.mark.parametrize("message, fields", [
+    (b"Subject: x\r\nA: b\r\n\r\nbody", b"A: b\r\n\r\n"), (b"Subject: x\r\nA: b\r\n\r\n", b"A: b\r\n\r\n"), (b"A: b\r\n", b"A: b\r\n"),
+    (b"Subject: x\r\n", b""), (b"\r\nbody", b"\r\n")])
+def test_chosen_fields_have_an_empty_line_only_where_the_header_has_one(client, message, fields):
+    client.append(message)
+    assert client.ok("FETCH 1 BODY.PEEK[HEADER.FIELDS (A)]") == [b"* 1 FETCH (BODY[HEADER.FIELDS (A)] " + literal(fields) + b")"]
 
 
 def test_all_messages_in_their_order(reading):
@@ -156,7 +187,7 @@ def test_long_derived_items_are_neither_held_together_nor_kept(client, monkeypat
         assert [b"longer" in line for line in lines] == [False, True] * 4
 
 
-def test_one_tree_is_kept_however_many_messages_are_read_in_parts(client, monkeypatch):
+def test_trees_are_kept_once_for_all_sessions_and_bounded(client, connect, monkeypatch):
     scans, scan = [], structure.scan
     monkeypatch.setattr(structure, "scan", lambda source: scans.append(1) or scan(source))
     for _ in range(3):
@@ -164,9 +195,32 @@ def test_one_tree_is_kept_however_many_messages_are_read_in_parts(client, monkey
     client.ok("FETCH 1:3 BODY.PEEK[1]")
     assert len(scans) == 3
     client.ok("FETCH 3 BODY.PEEK[2]")
-    assert len(scans) == 3, "the message is scanned for each of its parts"
-    client.ok("FETCH 1 BODY.PEEK[2]")
-    assert len(scans) == 4, "trees of messages that were read before are held"
+    other = connect()
+    other.ok("FETCH 1:3 BODY.PEEK[2]")
+    assert len(scans) == 3, "a message is scanned for each of its parts or each session"
+    tree = scan(MIXED)
+    monkeypatch.setattr(trees, "_octets", lambda tree: 10)
+    kept = trees.Trees(25)
+    for uid in (1, 2):
+        kept.put(uid, tree)
+    kept.get(1)
+    kept.put(3, tree)
+    kept.put(3, tree)
+    assert [kept.get(uid) is tree for uid in (1, 2, 3)] == [True, False, True], "the one that was used longest ago goes"
+    small = trees.Trees(5)
+    small.put(1, tree)
+    assert small.get(1) is None
+
+
+def test_what_trees_are_estimated_at():
+    message = (b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" + (b"--b\r\n\r\n" + b"x" * 200 + b"\r\n") * 5000)
+    tracemalloc.start()
+    try:
+        tree = structure.scan(message)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(tree.parts) > 4000 and held < 1.3 * trees._octets(tree)
 
 
 def test_many_choices_of_header_fields_are_not_held_together(client, monkeypatch):
@@ -222,7 +276,52 @@ def test_the_header_of_a_big_message(message, cut):
             return (message[at:at + cut] for at in range(start, len(message), cut))
     end = message.find(b"\r\n\r\n")
     expected = b"\r\n" if message.startswith(b"\r\n") else message[:end + 4] if end >= 0 else message
-    assert messages.Message(1, Content(), {}).header() == expected
+    found = messages.Message(1, Content(), None)
+    assert found.header() == expected and found.edge() == len(expected)
+
+
+def test_a_header_larger_than_what_is_held_is_served_as_it_is(client, monkeypatch):
+    """Offsets, chosen fields and what is derived from the header are right whatever its size."""
+    filler = b"".join(b"X-%d: %s\r\n folded\r\n" % (number, b"y" * 60) for number in range(20000))
+    header = (b"From: a@example.org\r\nSubject: first\r\n" + filler + b"To: b@example.org\r\nMessage-ID: <late@x>\r\n"
+              b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n")
+    message = header + b"--b\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--\r\n"
+    assert len(header) > messages.HEADER
+    held = []
+    read = messages.Message.read
+    monkeypatch.setattr(messages.Message, "read", lambda self, start, end: held.append(end - start) or read(self, start, end))
+    for each in (PLAIN, message, PLAIN):
+        client.append(each)
+
+    def fetched(item, number=2):
+        line, = client.ok("FETCH %d %s" % (number, item))
+        return line
+    for item in ("BODY.PEEK[HEADER]", "RFC822.HEADER"):
+        assert literal(header) in fetched(item)
+    assert literal(message[len(header):]) in fetched("BODY.PEEK[TEXT]")
+    assert b"BODY[TEXT]<2> " + literal(b"b\r\n\r\n") in fetched("BODY.PEEK[TEXT]<2.5>")
+    assert literal(b"two") in fetched("BODY.PEEK[2]")
+    assert b'"first"' in fetched("ENVELOPE") and b"<late@x>" in fetched("ENVELOPE") and b'"mixed"' in fetched("BODYSTRUCTURE")
+    few = b"Subject: first\r\nTo: b@example.org\r\n\r\n"
+    assert b"BODY[HEADER.FIELDS (To Subject)] " + literal(few) in fetched("BODY.PEEK[HEADER.FIELDS (To Subject)]")
+    assert b"<3> " + literal(few[3:10]) in fetched("BODY.PEEK[HEADER.FIELDS (To Subject)]<3.7>")
+    others = header.replace(b"Subject: first\r\n", b"")
+    for items in ("BODY.PEEK[HEADER.FIELDS.NOT (Subject)]", "(BODY.PEEK[HEADER.FIELDS.NOT (Subject)] ENVELOPE)"):
+        lines = client.ok("FETCH 1:3 " + items)
+        assert [line.split(b" ")[1] for line in lines] == [b"1", b"2", b"3"]
+        assert literal(others) in lines[1] and lines[0][6:] == lines[2][6:]
+    assert client.ok("SEARCH TO b@example.org HEADER X-19999 yyy") == [b"* SEARCH 2"]
+    assert max(held or [0]) <= messages.HEADER
+
+
+def test_many_messages_with_large_headers(client, monkeypatch):
+    monkeypatch.setattr(fetch, "LARGE_HEADER", 30)
+    large, small = b"A: %s\r\nB: c\r\n\r\n" % (b"a" * 40), b"B: d\r\n\r\n"
+    for each in (large, small, small, large, large, small):
+        client.append(each)
+    lines = client.ok("UID FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (B)] RFC822.SIZE)")
+    assert [(line.split(b" ")[1], line[line.index(b"B: "):][:4]) for line in lines] == [
+        (b"%d" % number, b"B: c" if each is large else b"B: d") for number, each in enumerate((large, small, small, large, large, small), 1)]
 
 
 def test_a_message_that_lost_octets_ends_the_connection(client, monkeypatch):

@@ -86,6 +86,26 @@ def test_folded_and_8_bit_fields():
     assert envelope(b"Subject: one", b"  two", b"From: \xe9 <joe@example.org>")[1:3] == [b"one two", [[b"\xe9", None, b"joe", b"example.org"]]]
 
 
+@pytest.mark.parametrize("place, name", [(0, b"Date"), (8, b"In-Reply-To"), (9, b"Message-ID")])
+@pytest.mark.parametrize("value, shown", [
+    (b"\r\n <a@b>", b"<a@b>"), (b"\r\n\t<a@b>", b"<a@b>"), (b" \r\n  \t<a@b>", b"<a@b>"), (b"\r\n \r\n <a@b>", b"<a@b>"),
+    (b" <a@b>\r\n ", b"<a@b>"), (b" <a@b> \t", b"<a@b>"), (b" <a@b>\r\n <c@d>", b"<a@b> <c@d>"), (b" <a@b>,\r\n\t<c@d>", b"<a@b>, <c@d>"),
+    (b" <a  b@c>", b"<a  b@c>"), (b"", b""), (b"  ", b""), (b"\r\n ", b"")])
+def test_folds_and_blanks_around_a_structured_field_are_no_part_of_it(place, name, value, shown):
+    assert envelope(name + b":" + value)[place] == shown
+
+
+def test_more_addresses_than_an_answer_shows():
+    """One answer shows 10 000 of them, those of messages inside it too; and reads 20 fields of a name."""
+    many = b"".join(b"a%d@b," % number for number in range(9000))
+    found = envelope(b"To: " + many, b"Cc: " + many, b"Bcc: " + many)
+    assert [len(found[place] or ()) for place in (5, 6, 7)] == [9000, 1000, 0]
+    assert len(envelope(*[b"To: a@b"] * 200)[5]) == 20
+    people = b", ".join([b"Some One <some.one%d@example.org>" % number for number in range(1500)])
+    groups = envelope(b"To: g: " + people + b";", b"Cc: " + many, b"Bcc: h: " + people + b";")
+    assert [len(groups[place] or ()) for place in (5, 6, 7)] == [1502, 8499, 0], "groups and their members count"
+
+
 def test_a_plain_message():
     part = message(b"Subject: x", b"", b"one", b"two")
     plain = [b"text", b"plain", [b"charset", b"us-ascii"], None, None, b"7bit", 10, 2]
@@ -130,7 +150,7 @@ def test_a_message_part_whose_inside_was_not_read_still_has_one():
 def test_the_deepest_tree_and_many_parts():
     nested = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (depth, depth) for depth in range(200))
     read(message_responses.bodystructure(structure.scan(b"MIME-Version: 1.0\r\n" + nested)))
-    many = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 3000 + b"--b--\r\n"
+    many = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" + (b"--b\r\n\r\n%s\r\n" % (b"x" * 100)) * 3000 + b"--b--\r\n"
     assert len(read(message_responses.body(structure.scan(many)))) == 3001
 
 

@@ -7,6 +7,7 @@ from phenmail_protocols.accounts.login import Account, LoginRefused
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import handler
 from phenmail_protocols.imap.session import Server
+from phenmail_protocols.imap.trees import Trees
 from phenmail_protocols.net.connection import Connection
 
 PATIENCE = 10.0  # seconds until a test gives up
@@ -40,6 +41,7 @@ class Directory:
 def server(store, folder, **changes):
     """A Server with the user "u", passphrase "p"."""
     limits = changes.pop("limits", Limits())
+    changes.setdefault("trees", Trees())
     return Server(Directory({"u": ("p", str(folder))}), store, limits, **changes)
 
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.mail import headers
 from phenmail_protocols.mail.decode import leaves
 from phenmail_protocols.mail.structure import Limits, scan
 
@@ -55,10 +54,11 @@ def test_tree_of_a_nested_message():
     assert body(NESTED, alternative).endswith(b"--outer inner--\r\nepilogue of inner")
     assert body(NESTED, message) == b"From: b@example.org\r\nSubject: inside\r\n\r\nbody inside"
     assert message.lines == 3 and body(NESTED, message.message) == b"body inside"
-    assert message.message.header == b"From: b@example.org\r\nSubject: inside\r\n\r\n"
+    assert message.message.header == b"From: b@example.org\r\nSubject: inside\r\n"
     assert (pdf.encoding, pdf.id, pdf.params) == (b"BASE64", b"<x@y>", ((b"name", b"a;b.pdf"),))
     assert pdf.disposition == (b"attachment", ((b"filename*", b"utf-8''a%20b.pdf"),))
-    assert root.header == headers.split_header(NESTED)[0] and plain.header == b""
+    assert root.header == wire("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=outer\n")
+    assert plain.header is None
 
 
 def test_single_part_defaults():
@@ -109,7 +109,7 @@ def test_header_that_a_boundary_cuts_off_keeps_its_fields():
 
 def test_digest_parts_are_messages_by_default():
     first, second = scan(UGLY["digest"]).parts
-    assert first.media_type() == b"message/rfc822" and first.message.header == b"Subject: one\r\n\r\n"
+    assert first.media_type() == b"message/rfc822" and first.message.header == b"Subject: one\r\n"
     assert second.media_type() == b"text/plain" and second.message is None
 
 
@@ -168,7 +168,7 @@ def test_limits_hold_for_any_bytes(data, depth, parts, header, all_headers):
     whole = scan(data, limits)
     check_nesting(whole, len(data))
     real = [part for part in everyone(whole) if part.body > part.start]
-    assert len(real) <= parts and all(len(part.header) <= header for part in everyone(whole))
+    assert len(real) <= parts and all(len(part.header or b"") <= header for part in everyone(whole))
     assert outline(scan((data[i:i + 3] for i in range(0, len(data), 3)), limits)) == outline(whole)
 
 
@@ -180,8 +180,17 @@ def test_beyond_the_part_limit_the_rest_is_one_leaf():
 
 
 def test_ten_thousand_parts():
-    data = multipart(*["\n%d" % number for number in range(12000)])
+    data = multipart(*["\n%0100d" % number for number in range(12000)])
     assert len(scan(data).parts) == 9999
+
+
+def test_small_parts_in_their_thousands_are_not_taken_in():
+    """What is taken in costs no more than an honest message of that size, and a little beside."""
+    data = multipart(*["\n%d" % number for number in range(12000)])
+    root = scan(data)
+    assert 1000 < len(root.parts) < 3000 and root.parts[-1].end == len(data)
+    assert outline(scan(data[at:at + 1000] for at in range(0, len(data), 1000))) == outline(root)
+    assert len(scan(multipart(*["Content-Type: a/b%s\n\n%s" % ("; c=d" * 5, "x" * 1000)] * 2000)).parts) == 2000
 
 
 def test_beyond_the_depth_limit_the_rest_is_one_leaf():
@@ -201,7 +210,19 @@ def test_beyond_the_depth_limit_the_rest_is_one_leaf():
 def test_a_huge_header_is_passed_and_read_as_far_as_the_limit():
     data = b"Content-Type: text/html\r\nX: " + b"a" * 100000 + b"\r\nContent-ID: <late>\r\n\r\nbody"
     root = scan((data[i:i + 1000] for i in range(0, len(data), 1000)), Limits(header=4096))
+    assert (root.media_type(), root.id, len(root.header), data[root.body:]) == (b"text/html", b"<late>", 45, b"body")
+    data = data.replace(b"X:", b"Content-Description:")
+    root = scan((data[i:i + 1000] for i in range(0, len(data), 1000)), Limits(header=4096))
     assert (root.media_type(), root.id, len(root.header), data[root.body:]) == (b"text/html", None, 4096, b"body")
+    assert len(root.description) == 4096 - len(b"Content-Type: text/html\r\nContent-Description: ")
+
+
+def test_fields_behind_megabytes_of_recipients_are_read():
+    data = b"To: %s\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--" % b"\r\n ".join([b"a@example.org,"] * 200000)
+    root = scan(data[at:at + 100000] for at in range(0, len(data), 100000))
+    assert body(data, root.parts[0]) == b"x" and len(root.header) < 100
+    inside = scan(b"Content-Type: message/rfc822\r\n\r\n" + data)
+    assert inside.message.parts[0].lines == 0 and len(inside.message.header) == 65536
 
 
 def test_boundaries_that_never_come_do_not_cost_the_rest_each():

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from functools import partial
 
 from phenmail_protocols.mail import headers
+from phenmail_protocols.mail.structure import ENVELOPE_FIELDS
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.model import SEEN
 
@@ -14,12 +15,13 @@ from .. import message_responses, responses
 from ..session import Step
 from ..values import Section
 from .changing import gone
-from .messages import HEADER, Message, find_part
+from .messages import Message, find_part
 
 ROWS = 2000  # messages at a time where all comes from rows
 DERIVED = 250  # where header fields and such are in it, some 200 KB, or where messages are read
 DERIVATIONS_AT_ONCE = 4  # derived items of each message that are held; more choices of header fields are read and sent one by one
 MADE_AT_ONCE = 1 << 20  # octets of derived items that are held
+LARGE_HEADER = 1 << 18  # octets; what is chosen from a larger one is not held, but read twice and sent as it is read
 KEPT = 8192  # octets of a derived item that is kept; longer ones are rare, and a batch of them would be too much to hold
 SEEN_AT_ONCE = 50  # where \Seen is set before the messages are sent: for so many a broken connection leaves it wrong
 
@@ -33,30 +35,39 @@ COLUMNS = {
 
 #: item -> its value from a Message
 DERIVATIONS = {
-    "ENVELOPE": lambda message: message_responses.envelope(message.header()),
+    "ENVELOPE": lambda message: message_responses.envelope(message.fields(ENVELOPE_FIELDS)),
     "BODY": lambda message: message_responses.body(message.tree()),
     "BODYSTRUCTURE": lambda message: message_responses.bodystructure(message.tree()),
 }
 
 
 class Plan:
-    """A FETCH, sorted out: `columns` (names), `derived` [(label, name in the cache, make)], `sections`; `sets_seen`."""
+    """A FETCH, sorted out: `columns` (names), `derived` [(label, name in the cache, make)], `sections`; `sets_seen`.
 
-    def __init__(self, items, uid):
+    `derives_fields`: chosen header fields are among the derived items; `for_large_headers` is the same FETCH without that.
+    """
+
+    def __init__(self, items, uid, holds_fields=True):
+        self._asked = items, uid
         self.columns = ["UID"] if uid else []
         self.derived = []
         self.sections = []
+        self.derives_fields = False
         for item in items:
             if item in COLUMNS:
                 if item not in self.columns:
                     self.columns.append(item)
             elif item in DERIVATIONS:
                 self.derived.append((item.encode("ascii"), item, DERIVATIONS[item]))
-            elif _is_derived(item) and len(self.derived) < DERIVATIONS_AT_ONCE:
+            elif holds_fields and _is_derived(item) and len(self.derived) < DERIVATIONS_AT_ONCE:
+                self.derives_fields = True
                 self.derived.append((item.label, item.label.decode("ascii").upper(), partial(_header_fields, item)))
             else:
                 self.sections.append(item)
         self.sets_seen = any(isinstance(item, Section) and not item.peek for item in items)
+
+    def for_large_headers(self):
+        return Plan(*self._asked, holds_fields=False)
 
     def batch(self):
         """How many messages to take at a time."""
@@ -81,7 +92,11 @@ def fetch(session, arguments):
     for start, stop in session.slices(arguments.sequence, arguments.uid):
         while start < stop:
             batch = _Batch(session, plan, start, session.view.uids(start, min(start + size, stop)))
-            missing -= batch.send()
+            sent = batch.send()
+            if not len(batch.uids):
+                batch = _Batch(session, plan.for_large_headers(), start, session.view.uids(start, start + 1))
+                sent = batch.send()
+            missing -= sent
             missing += len(batch.uids)
             start += len(batch.uids)
     if missing and not arguments.uid:
@@ -90,7 +105,8 @@ def fetch(session, arguments):
 
 
 class _Batch:
-    """Some messages that follow each other in the numbering; fewer than were meant where that is too much at a time."""
+    """Some messages that follow each other in the numbering; fewer than were meant where that is too much at a time, and none where
+    the first has too large a header for this plan."""
 
     def __init__(self, session, plan, first, uids):
         self.session = session
@@ -156,8 +172,11 @@ class _Batch:
 
     def _make(self, uids, known):
         """Make what is missing from the messages, and have it kept. Returns the UID up to which that was done."""
-        made, size = [{} for _ in known], 0
+        made, size, last = [{} for _ in known], 0, self.uids[-1]
         for message in _messages(self.session, uids):
+            if self.plan.derives_fields and message.edge() > LARGE_HEADER:
+                last = message.uid - 1
+                break
             for (_, _, make), values, new in zip(self.plan.derived, known, made):
                 if message.uid not in values:
                     value = values[message.uid] = make(message)
@@ -165,10 +184,11 @@ class _Batch:
                     if len(value) <= KEPT:
                         new[message.uid] = value
             if size > MADE_AT_ONCE:
+                last = message.uid
                 break
         for (_, name, _), new in zip(self.plan.derived, made):
             self._keep(name, new)
-        return message.uid if size > MADE_AT_ONCE else self.uids[-1]
+        return last
 
     def _keep(self, name, new):
         try:
@@ -211,11 +231,26 @@ def _messages(session, uids):
 def _octets_of(section, message, start, end):
     """A section's (size, iterable of chunks); `start` and `end` as `_range` found them."""
     if section.names:
-        data = headers.select(message.read(start, min(end, start + HEADER)), section.names, section.kind == "HEADER.FIELDS.NOT")
-        start, end = _narrowed(0, len(data), section.partial)
-        return end - start, (data[start:end],)
+        def chosen():
+            return headers.selected(message.octets(start, end), section.names, section.kind == "HEADER.FIELDS.NOT")
+        if end - start <= LARGE_HEADER:
+            data = b"".join(chosen())
+            first, last = _narrowed(0, len(data), section.partial)
+            return last - first, (data[first:last],)
+        first, last = _narrowed(0, sum(map(len, chosen())), section.partial)
+        return last - first, _between(chosen(), first, last)
     start, end = _narrowed(start, end, section.partial)
     return end - start, message.octets(start, end)
+
+
+def _between(pieces, start, end):
+    """The octets [start, end) of what comes in pieces."""
+    at = 0
+    for piece in pieces:
+        if at >= end:
+            return
+        yield piece[max(0, start - at):end - at]
+        at += len(piece)
 
 
 def _range(section, message):
@@ -226,7 +261,7 @@ def _range(section, message):
     if not section.part:
         if section.kind is None:
             return 0, message.size
-        edge = len(message.header())
+        edge = message.edge()
         return (edge, message.size) if section.kind == "TEXT" else (0, edge)
     part = find_part(message.tree(), section.part)
     if part is None:

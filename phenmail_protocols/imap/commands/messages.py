@@ -1,20 +1,22 @@
 """A message's octets for FETCH and SEARCH: its header, its parts, any range of it, whatever its size.
 
-Small messages are read whole; of big ones only what is asked for is read, in chunks. The tree of the last message that was
-asked for parts is kept, so that a client that reads an attachment in pieces does not have it scanned for each piece.
+Small messages are read whole; of big ones only what is asked for is read, in chunks. A header of any size ends where it ends; as
+bytes there is of a very large one only its beginning, or the fields that are asked for.
 """
 from phenmail_protocols.mail import headers, structure
 
 from ..session import OutOfStep
 
 SMALL = 262144  # octets; a message up to this size is read at once
-HEADER = 1 << 20  # octets of a header that are read at most
+HEADER = 1 << 20  # octets of a header that are held at most
+FIELDS = 1 << 18  # octets of chosen fields that are held at most
 
 
 class Message:
-    """One message while it is looked at: `content` is the store's, `trees` a dict {uid: tree} to remember the last tree in."""
+    """One message while it is looked at: `content` is the store's, `trees(uid, scan)`, the session's, gives a tree that is
+    kept; where there is none (search reads each message once) it is scanned."""
 
-    __slots__ = ("uid", "size", "_content", "_trees", "_whole", "_header")
+    __slots__ = ("uid", "size", "_content", "_trees", "_whole", "_header", "_edge", "_tree")
 
     def __init__(self, uid, content, trees):
         self.uid = uid
@@ -22,37 +24,58 @@ class Message:
         self._trees = trees
         self._whole = content.whole() if content.size <= SMALL else None
         self.size = content.size if self._whole is None else len(self._whole)
-        self._header = None
+        self._header = self._edge = self._tree = None
 
     def small(self):
         """All of it as bytes, None where it is too big for that."""
         return self._whole
 
+    def edge(self):
+        """Where the body begins: behind the header's empty line."""
+        if self._edge is None:
+            self._find_edge()
+        return self._edge
+
     def header(self):
-        """The header with the empty line that ends it."""
-        if self._header is None:
-            beginning = self._beginning() if self._whole is None else self._whole
-            self._header = headers.split_header(beginning)[0]
+        """The header with the empty line that ends it; of one larger than HEADER the beginning."""
+        if self._edge is None:
+            self._find_edge()
         return self._header
 
-    def _beginning(self):
-        """As much of a big message as its header needs."""
-        pieces, size = [], 0
-        for chunk in self._content.chunks(0, HEADER):
-            pieces.append(chunk)
-            size += len(chunk)
-            if b"\r\n\r\n" in (chunk if len(pieces) == 1 else pieces[-2][-3:] + chunk):
+    def fields(self, names):
+        """A header to read the fields of these names (frozenset, lower case) from: the header, or of a large one those fields, up to
+        FIELDS octets of them."""
+        if self.edge() <= FIELDS:
+            return self.header()
+        selection = headers.Selection(names, FIELDS)
+        return b"".join([selection.feed(chunk) for chunk in self.octets(0, self.edge())]) + selection.close()
+
+    def _find_edge(self):
+        if self._whole is not None:
+            self._header, self._edge = headers.split_header(self._whole)
+            return
+        # As if behind a line end: a message that begins with its empty line has no fields.
+        kept, passed, before = [], 0, b"\r\n"
+        for chunk in self._content.chunks():
+            end = (before + chunk).find(b"\r\n\r\n")
+            if end >= 0:
+                chunk = chunk[:end + 4 - len(before)]
+            if passed < HEADER:
+                kept.append(chunk[:HEADER - passed])
+            passed += len(chunk)
+            if end >= 0:
                 break
-        return b"".join(pieces)
+            before = (before + chunk)[-3:]
+        self._header, self._edge = b"".join(kept), passed
 
     def tree(self):
         """The MIME structure: mail.structure.Part."""
-        tree = self._trees.get(self.uid)
-        if tree is None:
-            tree = structure.scan(self._content.chunks() if self._whole is None else self._whole)
-            self._trees.clear()  # one of 10 000 parts is some 5 MB
-            self._trees[self.uid] = tree
-        return tree
+        if self._tree is None:
+            self._tree = self._trees(self.uid, self._scan) if self._trees else self._scan()
+        return self._tree
+
+    def _scan(self):
+        return structure.scan(self._content.chunks() if self._whole is None else self._whole)
 
     def octets(self, start, end):
         """An iterable of chunks: exactly the octets from `start` up to `end`."""

@@ -62,7 +62,7 @@ class _Query:
                 continue
             with content:
                 candidate.number, candidate.uid, candidate.flags, candidate.size, candidate.date = left[uid]
-                candidate.message = Message(uid, content, {})
+                candidate.message = Message(uid, content, None)
                 if test(candidate):
                     found.append(uid)
         return found
@@ -122,8 +122,10 @@ class _Query:
         if not key.sent:
             return lambda candidate: fits(candidate.date // DAY, day)
 
+        dated = frozenset((b"date",))
+
         def sent(candidate):
-            value = headers.first(candidate.message.header(), b"date")
+            value = headers.first(candidate.message.fields(dated), b"date")
             moment = dates.parse_header_date(value) if value is not None else None
             # A message without a readable date was sent when it arrived, as far as anybody knows.
             written = candidate.date // DAY if moment is None else (moment.epoch + moment.zone * 60) // DAY
@@ -135,7 +137,7 @@ class _Query:
         names = frozenset((field,))
 
         def holds(candidate):
-            values = headers.collect(candidate.message.header(), names).get(field, ())
+            values = headers.collect(candidate.message.fields(names), names).get(field, ())
             return any(needle in decode.fold_case(headers.decode(value)) for value in values)
         return holds
 
