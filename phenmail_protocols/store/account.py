@@ -12,21 +12,19 @@ House rules of the store
    size of the UID list and the times of the folders (``rescan``).
 4. Functions whose name ends in ``_locked`` expect ``writing`` to be held.
 """
-import logging
 import os
 
-from . import errors, folders, index, maildir, rescan, subscriptions, tree
+from . import errors, folders, maildir, subscriptions, tree
+from .cache import Cache
 from .filing import Filing
 from .guard import Guard
 from .mailbox import Mailbox
 from .model import INBOX
 from .staged import Room, Staged, as_store_error
-from .uidlist import OpenLists, UidList
-from ..disk import atomic
+from .uidlist import OpenLists
 
 _LOCK = "phenmail.lock"
 _UNUSED = 4  # mailboxes that stay in memory though nobody has them open
-_log = logging.getLogger("phenmail.store")
 
 
 class Account:
@@ -45,12 +43,10 @@ class Account:
         self.guard = Guard(self, os.path.join(folder, _LOCK))
         self.reading = self.guard.reading
         self.writing = self.guard.writing
-        self._index_path = os.path.join(folder, index.FILE)
-        self.index = None
+        self._cache = Cache(self)
         self._mailboxes = {}  # folder name -> Mailbox
         self._unused = []  # Mailboxes that were closed last
         self.open_lists = OpenLists()
-        self._identity = None
         self._subscriptions = subscriptions.Subscriptions(folder)
         self._filing = Filing(self)
 
@@ -60,7 +56,7 @@ class Account:
     def close(self):
         """Let go of the files; a later use opens them again."""
         with self.guard.lock:
-            self._close_index()
+            self._cache.close()
             for mailbox in self._mailboxes.values():
                 mailbox.close_files_locked()
             self.guard.close()
@@ -81,21 +77,22 @@ class Account:
     def begin_locked(self):
         """Begin a transaction on a current index."""
         try:
-            if not self._index_is_current():
-                self._open_index()
-            self.index.begin()
+            self._cache.begin()
             self.note_others_locked()
         except BaseException:
-            if self.index is not None:
-                self.index.rollback()
+            self._cache.rollback()
             raise
+
+    def commit_locked(self):
+        self._cache.commit()
 
     def rollback_locked(self):
         """Nothing of the transaction holds; all is read again."""
-        try:
-            self.index.rollback()
-        except index.Error:
-            self._close_index()
+        self._cache.rollback()
+        self.distrust_locked()
+
+    def distrust_locked(self):
+        """All that is in memory is read again before its next use."""
         for mailbox in self._mailboxes.values():
             mailbox.distrust_locked()
 
@@ -105,97 +102,45 @@ class Account:
             for mailbox in self._mailboxes.values():
                 mailbox.stale = True
 
-    # The index
-
-    def _index_is_current(self):
-        return (self.index is not None and self.index.is_current()
-                and self._marker() == self._identity)
-
     def look_locked(self):
         """Note what other processes did; for readers, cheaply."""
-        if self._index_is_current():
+        if self._cache.is_current():
             self.note_others_locked()
         else:
             with self.writing():
                 pass
 
-    def _open_index(self):
-        self._close_index()
-        self.make_tree_locked()
-        if not os.path.exists(self._index_path):
-            index.remove(self._index_path)  # a journal without its database
-        self.index = index.Index(self._index_path)
-        self.index.changed_elsewhere()
-        for mailbox in self._mailboxes.values():
-            mailbox.distrust_locked()
-        self._identity = self._marker() or self._make_marker()
-        if (self.index.value("boot") != str(self.boot_id)
-                or self.index.value("marker") != self._identity
-                or self.index.value("file") != str(self.index.inode)
-                or self.boot_id is None):
-            try:
-                self._recover_locked()
-            except BaseException:  # no number may be given out before
-                self._close_index()
-                raise
-
-    def _recover_locked(self):
-        """The machine was off, or the folder or the index is a copy: resume
-        past all numbers that may have been given out."""
-        self.index.begin()
-        try:
-            for row in self.index.mailboxes():
-                listed = UidList(self.path(row.folder))
-                header, lines = listed.read()
-                if header is not None:
-                    rescan.relist(self, row, listed, lines)
-                    rescan.resume(self, row, listed)
-                else:
-                    rescan.resume_alone(self, row)
-                listed.close()
-            self.index.set_value("boot", self.boot_id)
-            self.index.set_value("marker", self._identity)
-            self.index.set_value("file", self.index.inode)
-            self.index.commit()
-        except BaseException:
-            self.index.rollback()
-            raise
-
-    def _close_index(self):
-        if self.index is not None:
-            try:
-                self.index.close()
-            except index.Error as error:
-                _log.warning("%s: closing the index: %s", self.folder, error)
-            self.index = None
-
     def set_index_aside_locked(self):
         """The index is damaged: it will be made anew from the files."""
-        self._close_index()
-        try:
-            index.remove(self._index_path)
-        except OSError as error:
-            _log.error("%s: %s", self._index_path, error)
+        self._cache.set_aside()
 
-    # The marker: a file that is never written again. A restored or copied
-    # folder has one with another inode or ctime, which nobody can set back.
+    @property
+    def index(self):
+        """The open index.Index, or None."""
+        return self._cache.index
 
     @property
     def identity(self):
-        return self._identity
+        """What tells the folder from its copies."""
+        return self._cache.identity
 
-    def _marker(self):
+    def despite_full_disk(self, work):
+        """``work()``; where the disk has no room for the index, once more
+        without it. For reading, and for what makes room. Undoes nothing:
+        ``work`` is a whole ``writing``."""
         try:
-            status = os.stat(os.path.join(self.folder, "phenmail-marker"))
-        except OSError:
-            return None
-        return "%d.%d" % (status.st_ino, status.st_ctime_ns)
-
-    def _make_marker(self):
-        atomic.write_file(
-            os.path.join(self.folder, "phenmail-marker"),
-            b"By this file phenmail knows a restored or copied mail folder.\n")
-        return self._marker()
+            return work()
+        except errors.NoSpace:
+            if self.guard.depth:  # some ``writing`` of ours is to end first
+                raise
+            with self.guard.holding():
+                if not self._cache.leave_disk():
+                    raise
+                try:
+                    return work()
+                except errors.StoreError:
+                    self._cache.return_to_disk()
+                    raise
 
     # Mailboxes
 

@@ -15,6 +15,7 @@ from .staged import as_store_error
 from .uidlist import UidList
 from ..disk import atomic
 
+_LIST, _LIST_EACH = 131072, 256  # bytes of a UID list, and for each message
 _BATCH = 256  # messages whose file names are looked up at once
 
 
@@ -367,10 +368,14 @@ class Mailbox:
     # Changing it
 
     def compact_list_locked(self):
-        """Write the UID list anew, without the messages that are gone."""
-        self.list.replace(self.list.header, [
-            (row[0], row[1])
-            for row in self.account.index.messages(self.row.id)])
+        """Write a list that has grown anew, without those that are gone."""
+        size = self.list.left()[1]
+        if size <= _LIST or self.list.header is None:
+            return
+        count = self.account.index.counts(self.row.id, 0)[0]
+        if size > _LIST + _LIST_EACH * count:
+            self.list.replace(self.list.header, (
+                row[:2] for row in self.account.index.messages(self.row.id)))
 
     def number_locked(self, count):
         """The first of ``count`` new UIDs and a mod-sequence, both durable.
