@@ -14,14 +14,13 @@ House rules of the store
 """
 import os
 
-from . import errors, folders, maildir, subscriptions, tree
+from . import errors, folders, maildir, subscriptions, tree, uidlist
 from .cache import Cache
 from .filing import Filing
 from .guard import Guard
 from .mailbox import Mailbox
 from .model import INBOX
 from .staged import Room, Staged, as_store_error
-from .uidlist import OpenLists
 
 _LOCK = "phenmail.lock"
 _UNUSED = 4  # mailboxes that stay in memory though nobody has them open
@@ -46,7 +45,7 @@ class Account:
         self._cache = Cache(self)
         self._mailboxes = {}  # folder name -> Mailbox
         self._unused = []  # Mailboxes that were closed last
-        self.open_lists = OpenLists()
+        self.open_lists = uidlist.OpenLists()
         self._subscriptions = subscriptions.Subscriptions(folder)
         self._filing = Filing(self)
 
@@ -145,14 +144,15 @@ class Account:
     # Mailboxes
 
     def make_tree_locked(self):
-        """Make the Maildir and a new user's mailboxes."""
-        if os.path.isdir(os.path.join(self.folder, "cur")):
+        """Make the Maildir and a new user's mailboxes, or what is missing."""
+        if maildir.is_whole(self.folder):
             return
         try:
-            for name in folders.FIRST_MAILBOXES:
-                tree.make_folder(self, folders.folder_of(name))
-            for name in (INBOX,) + folders.FIRST_MAILBOXES:
-                self._subscriptions.add(name)
+            if not self.is_there(""):
+                for name in folders.FIRST_MAILBOXES:
+                    tree.make_folder(self, folders.folder_of(name))
+                for name in (INBOX,) + folders.FIRST_MAILBOXES:
+                    self._subscriptions.add(name)
             maildir.make(self.folder)  # last: its cur says that all is there
         except OSError as error:
             raise as_store_error(error) from error
@@ -161,9 +161,11 @@ class Account:
         return os.path.join(self.folder, folder) if folder else self.folder
 
     def is_there(self, folder):
-        """Is there such a mailbox? Backups leave empty parts out."""
+        """Is there such a mailbox? Backups leave empty parts out, and so the
+        UID list alone may be what is left of one."""
         path = self.path(folder)
-        return ((os.path.isdir(path + "/cur") or os.path.isdir(path + "/new"))
+        return ((os.path.isdir(path + "/cur") or os.path.isdir(path + "/new")
+                 or os.path.isfile("%s/%s" % (path, uidlist.NAME)))
                 and not self.leads_elsewhere(path))
 
     def leads_elsewhere(self, path):
@@ -216,15 +218,19 @@ class Account:
                 return mailbox
         with self.reading():
             try:
-                with self.writing():
-                    mailbox = self.mailbox_locked(name)
-                    mailbox.load_locked()
+                mailbox = self.despite_full_disk(lambda: self._load(name))
             except errors.NoSpace:  # mail can be read all the same
                 mailbox = self._mailboxes.get(folder)
                 if mailbox is None:
                     raise
                 mailbox.read_as_noted()
             mailbox.opens += 1
+            return mailbox
+
+    def _load(self, name):
+        with self.writing():
+            mailbox = self.mailbox_locked(name)
+            mailbox.load_locked()
             return mailbox
 
     def closed(self, mailbox):
@@ -239,10 +245,19 @@ class Account:
             if len(self._unused) > _UNUSED:
                 self._unused.pop(0).unload_locked()
 
-    def renamed_locked(self, mailbox, folder):
-        """The mailbox's folder has another name now."""
-        del self._mailboxes[mailbox.folder]
-        mailbox.renamed_locked(folder)
+    def rename_locked(self, mailbox, folder):
+        """The mailbox's folder has another name now; in memory and in the
+        index it gets it, too."""
+        self.guard.undo_locked(self._place_locked, mailbox, mailbox.folder)
+        self._place_locked(mailbox, folder)
+        left = self.index.mailbox(folder)
+        if left is not None:  # another program removed that folder
+            self.index.remove_mailbox(left.id)
+        self.index.rename_mailbox(mailbox.row.id, folder)
+
+    def _place_locked(self, mailbox, folder):
+        self.forget_locked(mailbox)
+        mailbox.place_locked(folder)
         self._mailboxes[folder] = mailbox
 
     def mailboxes(self):
@@ -274,6 +289,9 @@ class Account:
             mailbox = self._mailboxes.get(folder)
             if mailbox is not None and mailbox.is_current():
                 return mailbox.status_now()
+        return self.despite_full_disk(lambda: self._status(name))
+
+    def _status(self, name):
         with self.writing():
             return self.mailbox_locked(name).status_locked()
 
@@ -289,7 +307,9 @@ class Account:
             self._subscriptions.remove(name)
 
     def subscriptions(self):
-        return self._subscriptions.names()
+        """Subscribed names; some may be of no mailbox."""
+        with self.guard.holding():
+            return self._subscriptions.names()
 
     # New messages
 
@@ -305,6 +325,9 @@ class Account:
         if os.path.islink(self.folder + "/tmp") and not self._is_ours(
                 self.folder + "/tmp"):
             raise errors.Unavailable()
+        if not os.path.isdir(self.folder + "/tmp"):
+            with self.writing():
+                self.make_tree_locked()
         return Staged(self.folder, twin)
 
     def deliver(self, name, staged, flags=(), date=None):

@@ -57,8 +57,8 @@ class Guard:
         """All three: the only way to change files or index."""
         return _Writing(self)
 
-    def made_locked(self, path, back=None):
-        """``path`` goes (back) again if the transaction fails."""
+    def made_locked(self, path, back):
+        """``path`` goes back again if the transaction fails."""
         self._undoes.append((moving.undo, (path, back)))
 
     def undo_locked(self, function, *arguments):

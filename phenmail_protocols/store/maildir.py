@@ -18,7 +18,7 @@ import time
 
 from . import model
 from ..disk import atomic
-from ..disk.plain import open_plain, read_plain
+from ..disk.plain import open_plain, read_plain, set_aside_unless_plain
 
 _LETTERS = {"D": model.DRAFT, "F": model.FLAGGED, "R": model.ANSWERED,
             "S": model.SEEN, "T": model.DELETED}
@@ -404,6 +404,7 @@ class FlagLetters:
                 table.append(keyword)
         if len(table) > KEYWORDS:
             return False
+        set_aside_unless_plain(self._path)
         atomic.write_file(self._path, "".join(
             "%d %s\n" % row for row in enumerate(table) if row[1]
         ).encode("utf-8"))

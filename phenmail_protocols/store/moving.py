@@ -18,6 +18,8 @@ class Finder:
     def find(self, row):
         """(path, letters) of a message's file, or None."""
         if self._listing is None:
+            if os.path.isdir(self._path):
+                maildir.make(self._path)  # backups leave empty parts out
             self._listing = maildir.Listing(self._path)
         return self._listing.find(row.name)
 
@@ -65,12 +67,17 @@ def _remove_one(folder, row, finder):
 
 
 def undo(path, back):
-    """Take back a new name, ``path``; ``back``: the one before, or None."""
-    if back is None:
-        os.unlink(path)
-        return
+    """Take back a new name, ``path``, of what was ``back`` before."""
     os.rename(path, back)
     unlink(path)  # rename(2) leaves both where they are links to one file
+
+
+def undo_link(path, source):
+    """Take back a ``link``; where ``source`` is gone it is had back."""
+    if os.path.lexists(source):
+        os.unlink(path)
+    else:
+        os.rename(path, source)
 
 
 def link(source, target):
