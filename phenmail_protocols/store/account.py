@@ -199,6 +199,12 @@ class Account:
         mailbox = self._mailboxes[folder] = Mailbox(self, folder)
         return mailbox
 
+    def gone_locked(self, folder):
+        """The mailbox with that folder was deleted."""
+        mailbox = self._mailboxes.get(folder)
+        if mailbox is not None:
+            mailbox.gone_locked()
+
     def forget_locked(self, mailbox):
         """The mailbox's folder is gone."""
         if self._mailboxes.get(mailbox.folder) is mailbox:

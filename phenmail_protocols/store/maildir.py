@@ -135,8 +135,14 @@ def split(file_name):
 
 def file_names(folder, fresh):
     """The set of names in ``new`` (``fresh``) or ``cur``, as they are."""
-    return {name for name in os.listdir(
-        folder + ("/new" if fresh else "/cur")) if not name.startswith(".")}
+    return set(_names(folder + ("/new" if fresh else "/cur")))
+
+
+def _names(directory):
+    """The names that may be messages', as the directory gives them."""
+    for entry in os.scandir(directory):
+        if not entry.name.startswith("."):
+            yield entry.name
 
 
 class Listing:
@@ -154,9 +160,8 @@ class Listing:
         self.letters = {}
         self.odd = []
         for part in ("cur", "new"):
-            for file_name in os.listdir(os.path.join(folder, part)):
-                if not file_name.startswith("."):
-                    self._note(part, file_name)
+            for file_name in _names(os.path.join(folder, part)):
+                self._note(part, file_name)
 
     def _note(self, part, file_name):
         name, letters = split(file_name)

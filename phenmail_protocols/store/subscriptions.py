@@ -20,6 +20,8 @@ _log = logging.getLogger("phenmail.store")
 
 
 class Subscriptions:
+    """An account's; all may raise OSError, a change that does is undone."""
+
     def __init__(self, folder):
         self._path = os.path.join(folder, "subscriptions")
 

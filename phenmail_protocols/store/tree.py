@@ -87,17 +87,20 @@ def _bury(account, name):
     That one rename deletes it: what can fail comes before, and what is left
     to do after it is done by the next use where it fails now.
     """
+    folder = folders.folder_of(name)
     with account.writing():
-        mailbox = account.mailbox_locked(name)
-        mailbox.ready_locked()
+        if not account.is_there(folder):
+            raise errors.NotFound()
         account.make_tree_locked()  # its tmp may be missing
         grave = os.path.join(account.folder, "tmp",
                              maildir.GRAVE + maildir.unique_name())
-        account.index.remove_mailbox(mailbox.row.id)
-        os.rename(mailbox.path, grave)
+        row = account.index.mailbox(folder)
+        if row is not None:
+            account.index.remove_mailbox(row.id)
+        os.rename(account.path(folder), grave)
         account.guard.settle_locked(
             lambda: atomic.sync_directory(account.folder))
-        mailbox.gone_locked()
+        account.gone_locked(folder)
     return grave
 
 
