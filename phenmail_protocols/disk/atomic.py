@@ -32,7 +32,9 @@ def sync_directory(path):
 
 
 def write_file(path, data, mode=0o600):
-    """Replace the file ``path`` by ``data`` (bytes), durably and at once.
+    """Replace the file ``path`` by ``data``, durably and at once.
+
+    ``data``: bytes, or an iterable of them.
 
     A reader sees the old bytes or the new ones, never a part. The temporary
     name starts with a dot and ends with ``.tmp``; one left by a crash is
@@ -45,9 +47,10 @@ def write_file(path, data, mode=0o600):
         temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINKS, mode)
     try:
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view):]
+            for piece in (data,) if isinstance(data, bytes) else data:
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(descriptor, view):]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -16,6 +16,11 @@ except ImportError:  # Windows
     import msvcrt
 
 
+# A link would let a folder's owner hold up whoever uses the file behind it.
+_OPEN = (os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
+         | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+
+
 class LockTimeout(OSError):
     """Somebody else held the lock for longer than the caller would wait."""
 
@@ -27,7 +32,7 @@ class FileLock:
     ``keep``: the file stays open in between, until ``close()``; its user must
     keep his own threads apart then. ``create`` False: a file that is gone is
     not made (FileNotFoundError). Raises LockTimeout, or OSError where the
-    file can't be made.
+    file can't be made or is a link.
     """
 
     __slots__ = ("path", "_timeout", "_keep", "_create", "_kept", "_descriptor")
@@ -44,7 +49,7 @@ class FileLock:
         while True:
             descriptor, self._kept = self._kept, -1
             if descriptor < 0:
-                descriptor = os.open(self.path, os.O_RDWR | self._create, 0o600)
+                descriptor = os.open(self.path, _OPEN | self._create, 0o600)
             try:
                 _lock(descriptor, self._timeout, self.path)
                 if _is_at(self.path, descriptor):

@@ -23,5 +23,33 @@ def open_plain(path):
     return file
 
 
+def read_plain(path, most):
+    """The first ``most`` octets of the regular file ``path``.  Raises OSError as ``open_plain`` does."""
+    with open_plain(path) as file:
+        return file.read(most)
+
+
+def set_aside_unless_plain(path):
+    """Rename what stands at ``path`` if it is no regular file (link, pipe, folder, device), so that one can be made there: whether it was.
+
+    Its new name is ``path`` with ".unusable" behind.  Raises OSError, but not where nothing is.
+    """
+    try:
+        if stat.S_ISREG(os.lstat(path).st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    set_aside(path)
+    return True
+
+
+def set_aside(path):
+    """Rename ``path`` to ``path`` with ".unusable" behind, for its owner to look at.  Raises OSError."""
+    aside = path + ".unusable"
+    if os.path.isdir(aside) and not os.path.islink(aside):
+        aside = "%s.%s" % (aside, os.urandom(4).hex())
+    os.rename(path, aside)
+
+
 def _open(path, _):
     return os.open(path, PLAIN)

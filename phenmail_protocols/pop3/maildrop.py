@@ -113,16 +113,17 @@ class Maildrop:
         """The UIDs that are still there afterwards."""
         try:
             self._check()
-            self._mailbox.remove(uids)
-            return []
+            gone = set(self._mailbox.remove(uids))
         except errors.Expunged:
             return []
         except errors.StoreError as error:
             log.error("messages could not be removed: %s", error)
+            gone = ()
+        left = [uid for uid in uids if uid not in gone]
         try:
-            return list(self._mailbox.rows(uids).uids)
+            return list(self._mailbox.rows(left).uids) if left else []
         except errors.StoreError:
-            return uids
+            return left
 
     def close(self):
         """Let others in.  May be called again."""

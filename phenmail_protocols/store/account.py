@@ -12,21 +12,18 @@ House rules of the store
    size of the UID list and the times of the folders (``rescan``).
 4. Functions whose name ends in ``_locked`` expect ``writing`` to be held.
 """
-import logging
 import os
 
-from . import errors, folders, index, maildir, rescan, subscriptions, tree
+from . import errors, folders, maildir, subscriptions, tree, uidlist
+from .cache import Cache
 from .filing import Filing
 from .guard import Guard
 from .mailbox import Mailbox
 from .model import INBOX
 from .staged import Room, Staged, as_store_error
-from .uidlist import OpenLists, UidList
-from ..disk import atomic
 
 _LOCK = "phenmail.lock"
 _UNUSED = 4  # mailboxes that stay in memory though nobody has them open
-_log = logging.getLogger("phenmail.store")
 
 
 class Account:
@@ -45,12 +42,10 @@ class Account:
         self.guard = Guard(self, os.path.join(folder, _LOCK))
         self.reading = self.guard.reading
         self.writing = self.guard.writing
-        self._index_path = os.path.join(folder, index.FILE)
-        self.index = None
+        self._cache = Cache(self)
         self._mailboxes = {}  # folder name -> Mailbox
         self._unused = []  # Mailboxes that were closed last
-        self.open_lists = OpenLists()
-        self._identity = None
+        self.open_lists = uidlist.OpenLists()
         self._subscriptions = subscriptions.Subscriptions(folder)
         self._filing = Filing(self)
 
@@ -60,7 +55,7 @@ class Account:
     def close(self):
         """Let go of the files; a later use opens them again."""
         with self.guard.lock:
-            self._close_index()
+            self._cache.close()
             for mailbox in self._mailboxes.values():
                 mailbox.close_files_locked()
             self.guard.close()
@@ -81,21 +76,22 @@ class Account:
     def begin_locked(self):
         """Begin a transaction on a current index."""
         try:
-            if not self._index_is_current():
-                self._open_index()
-            self.index.begin()
+            self._cache.begin()
             self.note_others_locked()
         except BaseException:
-            if self.index is not None:
-                self.index.rollback()
+            self._cache.rollback()
             raise
+
+    def commit_locked(self):
+        self._cache.commit()
 
     def rollback_locked(self):
         """Nothing of the transaction holds; all is read again."""
-        try:
-            self.index.rollback()
-        except index.Error:
-            self._close_index()
+        self._cache.rollback()
+        self.distrust_locked()
+
+    def distrust_locked(self):
+        """All that is in memory is read again before its next use."""
         for mailbox in self._mailboxes.values():
             mailbox.distrust_locked()
 
@@ -105,109 +101,58 @@ class Account:
             for mailbox in self._mailboxes.values():
                 mailbox.stale = True
 
-    # The index
-
-    def _index_is_current(self):
-        return (self.index is not None and self.index.is_current()
-                and self._marker() == self._identity)
-
     def look_locked(self):
         """Note what other processes did; for readers, cheaply."""
-        if self._index_is_current():
+        if self._cache.is_current():
             self.note_others_locked()
         else:
             with self.writing():
                 pass
 
-    def _open_index(self):
-        self._close_index()
-        self.make_tree_locked()
-        if not os.path.exists(self._index_path):
-            index.remove(self._index_path)  # a journal without its database
-        self.index = index.Index(self._index_path)
-        self.index.changed_elsewhere()
-        for mailbox in self._mailboxes.values():
-            mailbox.distrust_locked()
-        self._identity = self._marker() or self._make_marker()
-        if (self.index.value("boot") != str(self.boot_id)
-                or self.index.value("marker") != self._identity
-                or self.index.value("file") != str(self.index.inode)
-                or self.boot_id is None):
-            try:
-                self._recover_locked()
-            except BaseException:  # no number may be given out before
-                self._close_index()
-                raise
-
-    def _recover_locked(self):
-        """The machine was off, or the folder or the index is a copy: resume
-        past all numbers that may have been given out."""
-        self.index.begin()
-        try:
-            for row in self.index.mailboxes():
-                listed = UidList(self.path(row.folder))
-                header, lines = listed.read()
-                if header is not None:
-                    rescan.relist(self, row, listed, lines)
-                    rescan.resume(self, row, listed)
-                else:
-                    rescan.resume_alone(self, row)
-                listed.close()
-            self.index.set_value("boot", self.boot_id)
-            self.index.set_value("marker", self._identity)
-            self.index.set_value("file", self.index.inode)
-            self.index.commit()
-        except BaseException:
-            self.index.rollback()
-            raise
-
-    def _close_index(self):
-        if self.index is not None:
-            try:
-                self.index.close()
-            except index.Error as error:
-                _log.warning("%s: closing the index: %s", self.folder, error)
-            self.index = None
-
     def set_index_aside_locked(self):
         """The index is damaged: it will be made anew from the files."""
-        self._close_index()
-        try:
-            index.remove(self._index_path)
-        except OSError as error:
-            _log.error("%s: %s", self._index_path, error)
+        self._cache.set_aside()
 
-    # The marker: a file that is never written again. A restored or copied
-    # folder has one with another inode or ctime, which nobody can set back.
+    @property
+    def index(self):
+        """The open index.Index, or None."""
+        return self._cache.index
 
     @property
     def identity(self):
-        return self._identity
+        """What tells the folder from its copies."""
+        return self._cache.identity
 
-    def _marker(self):
+    def despite_full_disk(self, work):
+        """``work()``; where the disk has no room for the index, once more
+        without it. For reading, and for what makes room. Undoes nothing:
+        ``work`` is a whole ``writing``."""
         try:
-            status = os.stat(os.path.join(self.folder, "phenmail-marker"))
-        except OSError:
-            return None
-        return "%d.%d" % (status.st_ino, status.st_ctime_ns)
-
-    def _make_marker(self):
-        atomic.write_file(
-            os.path.join(self.folder, "phenmail-marker"),
-            b"By this file phenmail knows a restored or copied mail folder.\n")
-        return self._marker()
+            return work()
+        except errors.NoSpace:
+            if self.guard.depth:  # some ``writing`` of ours is to end first
+                raise
+            with self.guard.holding():
+                if not self._cache.leave_disk():
+                    raise
+                try:
+                    return work()
+                except errors.StoreError:
+                    self._cache.return_to_disk()
+                    raise
 
     # Mailboxes
 
     def make_tree_locked(self):
-        """Make the Maildir and a new user's mailboxes."""
-        if os.path.isdir(os.path.join(self.folder, "cur")):
+        """Make the Maildir and a new user's mailboxes, or what is missing."""
+        if maildir.is_whole(self.folder):
             return
         try:
-            for name in folders.FIRST_MAILBOXES:
-                tree.make_folder(self, folders.folder_of(name))
-            for name in (INBOX,) + folders.FIRST_MAILBOXES:
-                self._subscriptions.add(name)
+            if not self.is_there(""):
+                for name in folders.FIRST_MAILBOXES:
+                    tree.make_folder(self, folders.folder_of(name))
+                for name in (INBOX,) + folders.FIRST_MAILBOXES:
+                    self._subscriptions.add(name)
             maildir.make(self.folder)  # last: its cur says that all is there
         except OSError as error:
             raise as_store_error(error) from error
@@ -216,9 +161,11 @@ class Account:
         return os.path.join(self.folder, folder) if folder else self.folder
 
     def is_there(self, folder):
-        """Is there such a mailbox? Backups leave empty parts out."""
+        """Is there such a mailbox? Backups leave empty parts out, and so the
+        UID list alone may be what is left of one."""
         path = self.path(folder)
-        return ((os.path.isdir(path + "/cur") or os.path.isdir(path + "/new"))
+        return ((os.path.isdir(path + "/cur") or os.path.isdir(path + "/new")
+                 or os.path.isfile("%s/%s" % (path, uidlist.NAME)))
                 and not self.leads_elsewhere(path))
 
     def leads_elsewhere(self, path):
@@ -252,6 +199,12 @@ class Account:
         mailbox = self._mailboxes[folder] = Mailbox(self, folder)
         return mailbox
 
+    def gone_locked(self, folder):
+        """The mailbox with that folder was deleted."""
+        mailbox = self._mailboxes.get(folder)
+        if mailbox is not None:
+            mailbox.gone_locked()
+
     def forget_locked(self, mailbox):
         """The mailbox's folder is gone."""
         if self._mailboxes.get(mailbox.folder) is mailbox:
@@ -271,15 +224,19 @@ class Account:
                 return mailbox
         with self.reading():
             try:
-                with self.writing():
-                    mailbox = self.mailbox_locked(name)
-                    mailbox.load_locked()
+                mailbox = self.despite_full_disk(lambda: self._load(name))
             except errors.NoSpace:  # mail can be read all the same
                 mailbox = self._mailboxes.get(folder)
                 if mailbox is None:
                     raise
                 mailbox.read_as_noted()
             mailbox.opens += 1
+            return mailbox
+
+    def _load(self, name):
+        with self.writing():
+            mailbox = self.mailbox_locked(name)
+            mailbox.load_locked()
             return mailbox
 
     def closed(self, mailbox):
@@ -294,10 +251,19 @@ class Account:
             if len(self._unused) > _UNUSED:
                 self._unused.pop(0).unload_locked()
 
-    def renamed_locked(self, mailbox, folder):
-        """The mailbox's folder has another name now."""
-        del self._mailboxes[mailbox.folder]
-        mailbox.renamed_locked(folder)
+    def rename_locked(self, mailbox, folder):
+        """The mailbox's folder has another name now; in memory and in the
+        index it gets it, too."""
+        self.guard.undo_locked(self._place_locked, mailbox, mailbox.folder)
+        self._place_locked(mailbox, folder)
+        left = self.index.mailbox(folder)
+        if left is not None:  # another program removed that folder
+            self.index.remove_mailbox(left.id)
+        self.index.rename_mailbox(mailbox.row.id, folder)
+
+    def _place_locked(self, mailbox, folder):
+        self.forget_locked(mailbox)
+        mailbox.place_locked(folder)
         self._mailboxes[folder] = mailbox
 
     def mailboxes(self):
@@ -329,6 +295,9 @@ class Account:
             mailbox = self._mailboxes.get(folder)
             if mailbox is not None and mailbox.is_current():
                 return mailbox.status_now()
+        return self.despite_full_disk(lambda: self._status(name))
+
+    def _status(self, name):
         with self.writing():
             return self.mailbox_locked(name).status_locked()
 
@@ -344,7 +313,9 @@ class Account:
             self._subscriptions.remove(name)
 
     def subscriptions(self):
-        return self._subscriptions.names()
+        """Subscribed names; some may be of no mailbox."""
+        with self.guard.holding():
+            return self._subscriptions.names()
 
     # New messages
 
@@ -360,6 +331,9 @@ class Account:
         if os.path.islink(self.folder + "/tmp") and not self._is_ours(
                 self.folder + "/tmp"):
             raise errors.Unavailable()
+        if not os.path.isdir(self.folder + "/tmp"):
+            with self.writing():
+                self.make_tree_locked()
         return Staged(self.folder, twin)
 
     def deliver(self, name, staged, flags=(), date=None):

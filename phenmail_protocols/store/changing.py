@@ -4,7 +4,7 @@ Functions over a Mailbox whose account is being written to (account.py, rule
 1); each changes files, index and memory together and logs what it did.
 """
 import os
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from . import maildir, moving
 from .index import MessageRow
@@ -12,14 +12,14 @@ from .index import MessageRow
 
 class _Arrival(NamedTuple):
     """A message that gets a UID; ``put(source, path)`` places its file, and
-    ``back`` is where it goes if the transaction fails, None: nowhere."""
+    ``back(path, source)`` undoes that."""
     name: str
     letters: str
     size: int
     date: int
     source: str
     put: Any
-    back: Optional[str]
+    back: Any
 
 
 def select_locked(mailbox, uids):
@@ -35,7 +35,7 @@ def add_locked(mailbox, staged, letters):
     """
     return _file_locked(mailbox, [
         _Arrival(each.sized_name(), own, each.size, each.date, each.path,
-                 os.rename, each.path)
+                 os.rename, moving.undo)
         for each, own in zip(staged, letters)])
 
 
@@ -50,13 +50,23 @@ def _file_locked(mailbox, arrivals):
     account.index.add_messages(mailbox.row.id, rows)
     for row, each in zip(rows, arrivals):
         path = moving.where(mailbox.path, row)
-        each.put(each.source, path)
-        account.guard.made_locked(path, each.back)
+        _put(mailbox, each, path)
+        account.guard.undo_locked(each.back, path, each.source)
     inode, size = mailbox.list.left()
     mailbox.save_locked(uidnext=uid + len(rows), modseq=modseq,
                         list_inode=inode, list_size=size)
     _appeared_locked(mailbox, rows)
     return rows
+
+
+def _put(mailbox, arrival, path):
+    try:
+        arrival.put(arrival.source, path)
+    except FileNotFoundError:
+        if maildir.is_whole(mailbox.path):
+            raise
+        maildir.make(mailbox.path)  # another program removed an empty part
+        arrival.put(arrival.source, path)
 
 
 def _appeared_locked(mailbox, rows):
@@ -106,20 +116,52 @@ def set_letters_locked(mailbox, rows, mode, letters):
 
 
 def remove_locked(mailbox, rows):
-    """Remove messages for good: their UIDs, ascending."""
+    """Remove messages for good: their UIDs, ascending.
+
+    A file that is gone can't be had back: from the first of them on the
+    transaction holds, and messages whose file can't be removed stay. Raises
+    OSError where that is the first, and nothing has changed.
+    """
     if not rows:
         return []
     modseq = mailbox.number_locked(0)[1]
     # Files first: after a crash between the two a row without its file goes
     # at the next listing, but a file without its row would come back.
-    moving.remove(mailbox.path, rows)
-    gone = [row.uid for row in rows]
+    gone = [row.uid for row in moving.remove(mailbox.path, rows)]
+    mailbox.account.guard.settle_locked(
+        lambda: _note_removal(mailbox, gone, modseq))
+    _forget_locked(mailbox, gone)
+    return gone
+
+
+def _note_removal(mailbox, gone, modseq):
     mailbox.account.index.remove_messages(mailbox.row.id, gone, modseq)
     mailbox.save_locked(modseq=modseq)
+
+
+def move_locked(mailbox, rows, target):
+    """Copy ``rows`` into ``target``, durably, then remove them here: all of
+    them, or none if the transaction fails, as a copy has the same file."""
+    copies = copy_locked(mailbox, rows, target)
+    for fresh in {copy.fresh for _, copy in copies}:
+        target.sync(fresh)
+    modseq = mailbox.number_locked(0)[1]
+    for row, _ in copies:
+        moving.remove(mailbox.path, [row])  # ``undo_link`` brings it back
+    gone = [row.uid for row, _ in copies]
+    _note_removal(mailbox, gone, modseq)
+    _forget_locked(mailbox, gone)
+
+
+def _forget_locked(mailbox, gone):
     if mailbox.columns is not None:
         mailbox.columns.remove(set(gone))
     mailbox.log_locked(removed=gone)
-    return gone
+
+
+def left(uids, gone):
+    """The set of those of ``uids`` that are not among ``gone``."""
+    return set(uids).difference(gone)
 
 
 def copy_locked(mailbox, rows, target):
@@ -139,6 +181,6 @@ def copy_locked(mailbox, rows, target):
     new = _file_locked(target, [
         _Arrival(maildir.unique_name() + maildir.sizes(row.name),
                  target.letters_locked(mailbox.letters.flags(row.letters)),
-                 row.size, row.date, path, moving.link, None)
+                 row.size, row.date, path, moving.link, moving.undo_link)
         for row, path in sources])
     return [(row, copy) for (row, _), copy in zip(sources, new)]

@@ -17,14 +17,12 @@ class Columns:
     def __init__(self, rows, flags_of):
         """``rows``: (uid, letters, modseq, size, date), ascending by UID;
         ``flags_of``: letters -> frozenset."""
-        uids, letters, modseqs, sizes, dates = (
-            zip(*rows) if rows else ((),) * 5)
-        self.uids = array("I", uids)
-        self.flags = list(map(flags_of, letters))
-        self.modseqs = array("Q", modseqs)
-        self.sizes = array("Q", sizes)
-        self.dates = array("q", dates)
-        self.unseen = sum(1 for flags in self.flags if SEEN not in flags)
+        self.uids, self.modseqs = array("I"), array("Q")
+        self.sizes, self.dates = array("Q"), array("q")
+        self.flags = []
+        self.unseen = 0
+        for uid, letters, modseq, size, date in rows:
+            self.append(uid, flags_of(letters), modseq, size, date)
 
     def append(self, uid, flags, modseq, size, date):
         self.uids.append(uid)

@@ -13,7 +13,10 @@ CHUNK = 131072  # doubles at the most
 
 
 class Content:
-    """One message's bytes. Open files are few: close it, or use ``with``."""
+    """One message's bytes. Open files are few: close it, or use ``with``.
+
+    All its methods may raise errors.StoreError.
+    """
 
     __slots__ = ("size", "_path", "_descriptor", "_positions")
 
@@ -31,7 +34,7 @@ class Content:
 
     def whole(self):
         """All of it at once: for small ones (``size`` tells)."""
-        data = os.pread(self._descriptor, self.size + 1, 0)
+        data = self._read(self.size + 1, 0)
         return to_wire(data)[:self.size]
 
     def chunks(self, start=0, length=None):
@@ -48,9 +51,9 @@ class Content:
             skip = start - wire
         last = b""
         if offset:
-            last = os.pread(self._descriptor, 1, offset - 1)
+            last = self._read(1, offset - 1)
         while left:
-            data = os.pread(self._descriptor, CHUNK, offset)
+            data = self._read(CHUNK, offset)
             if not data:
                 return
             offset += len(data)
@@ -68,6 +71,12 @@ class Content:
             if self._positions is not None:
                 self._positions.remember(self._path, wire_end, offset)
             yield piece
+
+    def _read(self, size, offset):
+        try:
+            return os.pread(self._descriptor, size, offset)
+        except OSError as error:
+            raise as_store_error(error) from error
 
     def close(self):
         if self._descriptor >= 0:

@@ -125,6 +125,8 @@ class Filing:
             try:
                 mailbox.sync(fresh)
             except errors.StoreError as error:
+                mailbox.take_back(sorted(
+                    request.delivered.uid for request in requests))
                 for request in requests:
                     request.error = error
 

@@ -2,8 +2,13 @@
 index's transaction.
 
 ``reading`` and ``writing`` are context managers, and may be nested. What goes
-wrong inside leaves as errors.StoreError; a failed ``writing`` is undone.
-Watchers are told when the last of them ended and nothing is held any more.
+wrong inside leaves as errors.StoreError. Watchers are told when the last of
+them ended and nothing is held any more.
+
+A ``writing`` that fails has changed nothing: what was done to files is undone
+in reverse (``made_locked``, ``undo_locked``). What cannot be undone, such as
+the removal of a message, is done last, and then ``settle_locked`` says that it
+holds: what fails from there on is logged, and read from the files again.
 """
 import logging
 import threading
@@ -31,7 +36,9 @@ class Guard:
         self._account = account
         self._file_lock = FileLock(path, timeout=_LOCK_SECONDS, keep=True)
         self._touched = set()
-        self._made = []  # (path, back): to undo if the transaction fails
+        self._undoes = []  # (function, arguments), if the transaction fails
+        self._settled = False  # it can't fail any more
+        self._torn = False  # the index lacks what was settled
 
     def close(self):
         """Let go of the lock file; it is opened again when needed."""
@@ -42,13 +49,35 @@ class Guard:
         """The thread lock; what other processes did is noted first."""
         return _Reading(self)
 
+    def holding(self):
+        """``reading`` without that look."""
+        return _Reading(self, look=False)
+
     def writing(self):
         """All three: the only way to change files or index."""
         return _Writing(self)
 
-    def made_locked(self, path, back=None):
-        """``path`` goes (back) again if the transaction fails."""
-        self._made.append((path, back))
+    def made_locked(self, path, back):
+        """``path`` goes back again if the transaction fails."""
+        self._undoes.append((moving.undo, (path, back)))
+
+    def undo_locked(self, function, *arguments):
+        """Call it if the transaction fails; it may raise OSError."""
+        self._undoes.append((function, arguments))
+
+    def settle_locked(self, change):
+        """The files are as they shall be: call ``change()``, which finishes
+        that, and commit; where it fails all is read from the files again."""
+        self._settled = True
+        try:
+            change()
+        except (OSError, index.Error, errors.StoreError) as error:
+            self._torn = True
+            self._tell(error)
+
+    def _tell(self, error):
+        _log.warning("%s: done, but not noted in the index, which is read "
+                     "from the files again: %s", self._account.folder, error)
 
     def touched_locked(self, mailbox):
         """The watchers of ``mailbox`` are to be told."""
@@ -77,26 +106,36 @@ class Guard:
             raise errors.InUse() from error
 
     def end(self, failed):
-        """Commit, or roll back and let everything be read again."""
+        """Commit, or undo all of it and let everything be read again."""
         try:
-            if failed:
+            if self._torn:
+                self._account.rollback_locked()
+            elif failed and not self._settled:
                 self._undo()
             else:
-                try:
-                    self._account.index.commit()
-                except BaseException:
-                    self._undo()
-                    raise
+                self._commit()
         finally:
-            self._made = []
+            self._undoes = []
+            self._settled = self._torn = False
             self._file_lock.release()
 
+    def _commit(self):
+        try:
+            self._account.commit_locked()
+        except BaseException as error:
+            if not self._settled:
+                self._undo()
+                raise
+            self._tell(error)
+            self._account.rollback_locked()
+
     def _undo(self):
-        for path, back in reversed(self._made):
+        for function, arguments in reversed(self._undoes):
             try:
-                moving.undo(path, back)
+                function(*arguments)
             except OSError as error:
-                _log.warning("%s: %s", self._account.folder, error)
+                _log.error("%s: a change that failed could not be undone: %s",
+                           self._account.folder, error)
         self._account.rollback_locked()
 
     def take_touched(self):
@@ -121,17 +160,18 @@ class Guard:
 
 
 class _Reading:
-    __slots__ = ("_guard",)
+    __slots__ = ("_guard", "_look")
 
-    def __init__(self, guard):
+    def __init__(self, guard, look=True):
         self._guard = guard
+        self._look = look
 
     def __enter__(self):
         guard = self._guard
         guard.lock.acquire()
         guard.readers += 1
         try:
-            if not guard.depth:
+            if self._look and not guard.depth:
                 guard.look()
         except BaseException as error:
             guard.readers -= 1

@@ -13,9 +13,13 @@ import os
 import sqlite3
 from typing import NamedTuple
 
+from ..disk.plain import set_aside_unless_plain
+
 FILE = "phenmail-index.sqlite"
 _VERSION = 1
 _REMEMBERED = 100000  # mod-sequences for which removals are known
+_ENDINGS = ("", "-wal", "-shm", "-journal")
+_SLICE = 1000  # rows in memory at once
 _ITEMS = 48  # kinds of cached item a mailbox
 _log = logging.getLogger("phenmail.store")
 
@@ -100,11 +104,16 @@ _MAILBOX = ", ".join(MailboxRow._fields)
 
 
 class Index:
-    """An open database. Raises sqlite3.Error; a broken file is set aside."""
+    """An open database. Raises sqlite3.Error; a broken file is replaced."""
 
-    def __init__(self, path):
+    def __init__(self, path=None):
+        """``path`` of the database; None: it is kept in memory alone."""
         self._path = path
         self._version = None
+        if path is None:
+            self.inode = 0
+            self._connect(":memory:")
+            return
         try:
             self._open()
         except Error as error:
@@ -116,21 +125,24 @@ class Index:
 
     def _open(self):
         _make_private(self._path)
+        self._connect(self._path)
+        self.inode = os.stat(self._path).st_ino
+
+    def _connect(self, path):
         self._database = sqlite3.connect(
-            self._path, isolation_level=None, timeout=30,
+            path, isolation_level=None, timeout=30,
             check_same_thread=False, cached_statements=64)
         try:
             self._prepare()
         except BaseException:
             self._database.close()
             raise
-        self.inode = os.stat(self._path).st_ino
 
     def _prepare(self):
         run = self._database.execute
         run("PRAGMA busy_timeout = 30000")
         mode = run("PRAGMA journal_mode = WAL").fetchone()[0]
-        if mode != "wal":
+        if mode not in ("wal", "memory"):
             run("PRAGMA journal_mode = TRUNCATE")
             _log.warning("%s: no write-ahead log can be had here, slower "
                          "journal in use", self._path)
@@ -155,8 +167,12 @@ class Index:
                 run("PRAGMA user_version = %d" % _VERSION)
             run("COMMIT")
         except BaseException:
-            self._rollback()
+            self.rollback()
             raise
+
+    @property
+    def in_memory(self):
+        return self._path is None
 
     def close(self):
         self._database.close()
@@ -181,11 +197,9 @@ class Index:
     def commit(self):
         self._database.execute("COMMIT")
 
-    def _rollback(self):
+    def rollback(self):
         if self._database.in_transaction:
             self._database.execute("ROLLBACK")
-
-    rollback = _rollback
 
     # The account
 
@@ -240,10 +254,21 @@ class Index:
     # Messages
 
     def messages(self, mailbox):
-        """All messages, by UID: a list of plain tuples as MessageRow."""
-        return self._database.execute(
-            "SELECT %s FROM message WHERE mailbox = ? ORDER BY uid"
-            % _MESSAGE, (mailbox,)).fetchall()
+        """All messages, by UID: plain tuples as MessageRow, read as they are
+        asked for; the table may be changed meanwhile."""
+        return self._by_uid(_MESSAGE, mailbox)
+
+    def _by_uid(self, columns, mailbox):
+        last = 0
+        while True:
+            rows = self._database.execute(
+                "SELECT %s FROM message WHERE mailbox = ? AND uid > ? "
+                "ORDER BY uid LIMIT %d" % (columns, _SLICE),
+                (mailbox, last)).fetchall()
+            yield from rows
+            if len(rows) < _SLICE:
+                return
+            last = rows[-1][0]
 
     def lettered(self, mailbox, letter):
         """Those of ``messages`` that have ``letter``."""
@@ -252,16 +277,20 @@ class Index:
             "ORDER BY uid" % _MESSAGE, (mailbox, letter)).fetchall()
 
     def columns(self, mailbox):
-        """All of (uid, letters, modseq, size, date), by UID."""
-        return self._database.execute(
-            "SELECT uid, letters, modseq, size, date FROM message "
-            "WHERE mailbox = ? ORDER BY uid", (mailbox,)).fetchall()
+        """(uid, letters, modseq, size, date) of all, as ``messages``."""
+        return self._by_uid("uid, letters, modseq, size, date", mailbox)
 
-    def file_names(self, mailbox, fresh, info):
-        """The set of names, each with ``info`` and its letters."""
-        return {row[0] for row in self._database.execute(
-            "SELECT name || ? || letters FROM message "
-            "WHERE mailbox = ? AND fresh = ?", (info, mailbox, fresh))}
+    def has_just(self, names, mailbox, fresh, info):
+        """Are ``names`` (a set) those of the messages that are ``fresh`` or
+        not, each with ``info`` and its letters?"""
+        count = 0
+        for name, in self._database.execute(
+                "SELECT name || ? || letters FROM message "
+                "WHERE mailbox = ? AND fresh = ?", (info, mailbox, fresh)):
+            if name not in names:
+                return False
+            count += 1
+        return count == len(names)
 
     def counts(self, mailbox, recent):
         """(messages, unseen, recent ones) of a mailbox."""
@@ -373,8 +402,11 @@ class Index:
 def _make_private(path):
     """Make the file, empty and ours alone: the log beside it takes its mode.
 
-    A database that is there is not opened, see above.
+    A database that is there is not opened, see above. What is no file, such
+    as a link to another user's, is set aside: SQLite would follow it.
     """
+    for ending in _ENDINGS:
+        set_aside_unless_plain(path + ending)
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
@@ -382,8 +414,9 @@ def _make_private(path):
 
 
 def remove(path):
-    """Remove a database's files, the log's first."""
-    for ending in ("-wal", "-shm", "-journal", ""):
+    """Remove a database's files. The database goes first: a log without one
+    is removed at the next opening, one without its log would be believed."""
+    for ending in _ENDINGS:
         try:
             os.unlink(path + ending)
         except FileNotFoundError:

@@ -5,6 +5,8 @@ A Mailbox is shared by all sessions that have it open. Its numbers come from
 ask for all the time and are read from the index when somebody opens it.
 See account.py for the rules about locks.
 """
+import logging
+
 from . import changing, errors, folders, maildir, moving, rescan
 from .changes import ChangeLog, Watch, tell
 from .columns import Columns
@@ -15,6 +17,8 @@ from .staged import as_store_error
 from .uidlist import UidList
 from ..disk import atomic
 
+_LIST, _LIST_EACH = 131072, 256  # bytes of a UID list, and for each message
+_log = logging.getLogger("phenmail.store")
 _BATCH = 256  # messages whose file names are looked up at once
 
 
@@ -89,14 +93,11 @@ class Mailbox:
         self.account.forget_locked(self)
         self.account.guard.touched_locked(self)
 
-    def renamed_locked(self, folder):
+    def place_locked(self, folder):
+        """The mailbox's folder has another name now."""
         self.list.close()
         self._place(folder)
-        left = self.account.index.mailbox(folder)
-        if left is not None:  # another program removed that folder
-            self.account.index.remove_mailbox(left.id)
-        self.account.index.rename_mailbox(self.row.id, folder)
-        self.row = self.row._replace(folder=folder)
+        self.row = self.row and self.row._replace(folder=folder)
 
     # Keeping up
 
@@ -108,6 +109,8 @@ class Mailbox:
         if self._gone:
             raise errors.NotFound()
         try:
+            if look or self.stale:
+                self._make_missing_parts()
             if self.stale or self.row is None:
                 row = self.account.index.mailbox(self.folder)
                 self.letters.read()
@@ -125,7 +128,18 @@ class Mailbox:
             if self.folder and not self.account.is_there(self.folder):
                 self._folder_is_gone_locked()
                 raise errors.NotFound() from None
-            rescan.rescan(self.account, self)  # makes the missing part
+            self._make_missing_parts()
+            rescan.rescan(self.account, self)
+
+    def _make_missing_parts(self):
+        """Backups leave empty ones out. What is there can be read all the
+        same where they can't be made."""
+        if not maildir.is_whole(self.path) and (
+                self.account.is_there(self.folder)):
+            try:
+                maildir.make(self.path)
+            except OSError as error:
+                _log.error("%s: a folder is missing: %s", self.path, error)
 
     def settle_locked(self):
         """``ready_locked``, and the UID list is the one that ``row`` tells."""
@@ -155,11 +169,14 @@ class Mailbox:
         """Under ``reading``: what other processes did is taken in."""
         if self._gone or self.stale or self.columns is None:
             try:
-                with self.account.writing():
-                    self.ready_locked()
-                    self._load_locked()
+                self.account.despite_full_disk(self._make_ready)
             except errors.NoSpace:
                 self.read_as_noted()
+
+    def _make_ready(self):
+        with self.account.writing():
+            self.ready_locked()
+            self._load_locked()
 
     def read_as_noted(self):
         """Under ``reading``, on a full disk: what the index says is read.
@@ -224,8 +241,11 @@ class Mailbox:
             except FileNotFoundError:
                 due = True
             if due:
-                with self.account.writing():
-                    self.ready_locked(look=True)
+                self.account.despite_full_disk(self._look)
+
+    def _look(self):
+        with self.account.writing():
+            self.ready_locked(look=True)
 
     # What a session sees
 
@@ -367,10 +387,14 @@ class Mailbox:
     # Changing it
 
     def compact_list_locked(self):
-        """Write the UID list anew, without the messages that are gone."""
-        self.list.replace(self.list.header, [
-            (row[0], row[1])
-            for row in self.account.index.messages(self.row.id)])
+        """Write a list that has grown anew, without those that are gone."""
+        size = self.list.left()[1]
+        if size <= _LIST or self.list.header is None:
+            return
+        count = self.account.index.counts(self.row.id, 0)[0]
+        if size > _LIST + _LIST_EACH * count:
+            self.list.replace(self.list.header, (
+                row[:2] for row in self.account.index.messages(self.row.id)))
 
     def number_locked(self, count):
         """The first of ``count`` new UIDs and a mod-sequence, both durable.
@@ -406,6 +430,10 @@ class Mailbox:
         messages with a newer mod-sequence alone. Returns FlagsChanged.
         Raises errors.Limit for a keyword too many.
         """
+        return self.account.despite_full_disk(lambda: self._change_flags(
+            uids, mode, flags, unchanged_since))
+
+    def _change_flags(self, uids, mode, flags, unchanged_since):
         with self.account.writing():
             self.ready_locked()
             letters = set(self.letters_locked(
@@ -422,8 +450,12 @@ class Mailbox:
     def expunge(self, uids=None):
         """Remove messages with \\Deleted, of ``uids`` (ascending) or all.
 
-        Returns the UIDs that went, ascending.
+        Returns the UIDs that went, ascending: those whose file can't be
+        removed stay. Raises errors.StoreError where none went for that.
         """
+        return self.account.despite_full_disk(lambda: self._expunge(uids))
+
+    def _expunge(self, uids):
         with self.account.writing():
             self.ready_locked()
             index = self.account.index
@@ -433,7 +465,11 @@ class Mailbox:
                 self, [MessageRow(*row) for row in rows if "T" in row[3]])
 
     def remove(self, uids):
-        """Remove ``uids`` (ascending) whatever their flags are."""
+        """Remove ``uids`` (ascending) whatever their flags are: as
+        ``expunge``."""
+        return self.account.despite_full_disk(lambda: self._remove(uids))
+
+    def _remove(self, uids):
         with self.account.writing():
             self.ready_locked()
             return changing.remove_locked(
@@ -444,6 +480,10 @@ class Mailbox:
 
         All or none. Returns Copied; raises errors.NotFound for the target.
         """
+        return self._copy(uids, target_name)[0]
+
+    def _copy(self, uids, target_name):
+        """(Copied, the target)."""
         with self.account.writing():
             self.ready_locked()
             target = self.account.mailbox_locked(target_name)
@@ -452,12 +492,42 @@ class Mailbox:
                 self, changing.select_locked(self, uids), target)
             copied = Copied(target.row.uidvalidity, [
                 (row.uid, copy.uid) for row, copy in copies])
-        for fresh in {copy.fresh for _, copy in copies}:
-            target.sync(fresh)
-        return copied
+        try:
+            for fresh in {copy.fresh for _, copy in copies}:
+                target.sync(fresh)
+        except errors.StoreError:
+            target.take_back([copy.uid for _, copy in copies])
+            raise
+        return copied, target
+
+    def take_back(self, uids):
+        """Remove what was added here for a change that failed afterwards."""
+        try:
+            gone = set(self.remove(uids))
+        except errors.StoreError:
+            gone = ()
+        left = len([uid for uid in uids if uid not in gone])
+        if left:
+            _log.error("%s: %d messages stay although they were refused, for "
+                       "they could not be removed", self.path, left)
 
     def move(self, uids, target_name):
-        """Copy, durably, then remove here what was copied: Copied."""
-        copied = self.copy(uids, target_name)
-        self.remove([uid for uid, _ in copied.pairs])
-        return copied
+        """Copy, durably, then remove here what was copied: Copied.
+
+        What can't be removed here is not in the target either, in the end.
+        """
+        copied, target = self.account.despite_full_disk(
+            lambda: self._copy(uids, target_name))
+        sources = [uid for uid, _ in copied.pairs]
+        try:
+            stays = changing.left(sources, self.remove(sources))
+            if stays:  # unless somebody else was quicker
+                stays.intersection_update(self.rows(sorted(stays)).uids)
+        except errors.StoreError:
+            target.take_back([copy for _, copy in copied.pairs])
+            raise
+        if stays:
+            target.take_back([copy for uid, copy in copied.pairs
+                              if uid in stays])
+        return copied._replace(pairs=[
+            pair for pair in copied.pairs if pair[0] not in stays])

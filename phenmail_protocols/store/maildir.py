@@ -8,21 +8,25 @@ size of the file, ``,W=`` its size with CRLF line ends.
 """
 import functools
 import itertools
+import logging
 import os
 import re
 import socket
 import stat
+import sys
 import time
 
 from . import model
 from ..disk import atomic
-from ..disk.plain import open_plain
+from ..disk.plain import open_plain, read_plain, set_aside_unless_plain
 
 _LETTERS = {"D": model.DRAFT, "F": model.FLAGGED, "R": model.ANSWERED,
             "S": model.SEEN, "T": model.DELETED}
 _SYSTEM = {flag: letter for letter, flag in _LETTERS.items()}
 INFO = ":2,"
 KEYWORDS = 26  # a to z
+GRAVE = "deleted-"  # in tmp: a mailbox whose deletion was decided
+_log = logging.getLogger("phenmail.store")
 _counter = itertools.count(1)
 _NO_HOST = re.compile(r"[^A-Za-z0-9._-]")
 _ODD = re.compile(r"[^ -~]")  # one form for the index and in every locale
@@ -30,14 +34,40 @@ _SIZE = re.compile(r",S=(\d{1,18})(?=[,:]|$)")
 _WIRE_SIZE = re.compile(r",W=(\d{1,18})(?=[,:]|$)")
 
 
-def make(path):
-    """Make the folder with its three parts, durably; it may exist."""
-    made = []
+PARTS = ("tmp", "new", "cur")
+
+
+def make(path, made=None):
+    """Make the folder with its three parts, durably; it may exist.
+
+    The paths that were made are appended to the list ``made``, for
+    ``unmake``, also where it raises OSError.
+    """
+    made = [] if made is None else made
     _make_directory(path, made)
-    for part in ("tmp", "new", "cur"):
+    for part in PARTS:
         _make_directory(os.path.join(path, part), made)
     for directory in made:
         atomic.sync_directory(os.path.dirname(directory))
+
+
+def unmake(made, ours):
+    """Undo ``make``: remove what it made, and in it the files named ``ours``.
+
+    A folder with anything else in it stays. Raises OSError for it.
+    """
+    for directory in reversed(made):
+        for name in ours:
+            try:
+                os.unlink(os.path.join(directory, name))
+            except FileNotFoundError:
+                pass
+        os.rmdir(directory)
+
+
+def is_whole(path):
+    """Are all three parts there? Backups leave empty ones out."""
+    return all([os.path.isdir("%s/%s" % (path, part)) for part in PARTS])
 
 
 def _make_directory(path, made):
@@ -105,36 +135,67 @@ def split(file_name):
 
 def file_names(folder, fresh):
     """The set of names in ``new`` (``fresh``) or ``cur``, as they are."""
-    return {name for name in os.listdir(
-        folder + ("/new" if fresh else "/cur")) if not name.startswith(".")}
+    return set(_names(folder + ("/new" if fresh else "/cur")))
 
 
-def listing(folder):
-    """``{name: (fresh, letters, file name)}`` of one folder's messages.
+def _names(directory):
+    """The names that may be messages', as the directory gives them."""
+    for entry in os.scandir(directory):
+        if not entry.name.startswith("."):
+            yield entry.name
 
-    A name in both parts (a move between them was cut short, or is under way)
-    counts as in ``cur``. Raises FileNotFoundError where the folder is gone.
+
+class Listing:
+    """One folder's messages, as it is now: a str a message, no more.
+
+    ``letters``: ``{name: letters, or None where it lies in new}`` of the files
+    that have the one path under which we look for them; ``odd``: the others'
+    paths below the folder. Raises FileNotFoundError where a part is missing.
     """
-    return survey(folder)[0]
+
+    __slots__ = ("folder", "letters", "odd")
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.letters = {}
+        self.odd = []
+        for part in ("cur", "new"):
+            for file_name in _names(os.path.join(folder, part)):
+                self._note(part, file_name)
+
+    def _note(self, part, file_name):
+        name, letters = split(file_name)
+        fresh = part == "new"
+        right = name if fresh else name + INFO + letters
+        rival = self.letters.get(name) if not fresh else None
+        if rival is not None and file_name == right and letters < rival:
+            # The fewest flags: the one that was there before, mostly.
+            self.odd.append("cur/%s%s%s" % (name, INFO, rival))
+        elif (file_name != right or not name or name in self.letters
+              or _ODD.search(name)):
+            self.odd.append("%s/%s" % (part, file_name))
+            return
+        self.letters[name] = None if fresh else sys.intern(letters)
+
+    def place(self, name):
+        """(fresh, letters) of a message that has its right path."""
+        letters = self.letters[name]
+        return (1, "") if letters is None else (0, letters)
+
+    def find(self, name):
+        """(path, letters) of a message wherever it is, or None."""
+        if name in self.letters:
+            fresh, letters = self.place(name)
+            return "%s/%s" % (self.folder, path(fresh, name, letters)), letters
+        for here in self.odd:
+            other, letters = split(here.partition("/")[2])
+            if other == name:
+                return "%s/%s" % (self.folder, here), letters
+        return None
 
 
-def survey(folder):
-    """``listing``'s answer, and whether ``mend`` would change anything."""
-    found = {}
-    odd = False
-    for fresh, part in ((1, "new"), (0, "cur")):
-        for file_name in os.listdir(os.path.join(folder, part)):
-            if file_name.startswith("."):
-                continue
-            name, letters = split(file_name)
-            right = name if fresh else name + INFO + letters
-            odd = odd or file_name != right or name in found or not name
-            found[name] = (fresh, letters, file_name)
-    return found, odd or _ODD.search("".join(found)) is not None
-
-
-def mend(folder):
-    """Give every file the one name under which we look for it.
+def mend(listing):
+    """Give every file of a Listing the one path under which we look for it.
 
     A file in ``new`` with flags (mutt and offlineimap set them there) is one
     that somebody looked at: it goes to ``cur``, where flags have their place.
@@ -143,41 +204,34 @@ def mend(folder):
     name is kept by the file that has it right already, and no rename may
     take the place of another file.
     """
-    files = []
-    for fresh, part in ((0, "cur"), (1, "new")):
-        for file_name in os.listdir(os.path.join(folder, part)):
-            if file_name.startswith("."):
-                continue
-            name, letters = split(file_name)
-            right = path(fresh and not letters, name, letters)
-            here = "%s/%s" % (part, file_name)
-            files.append((right != here, fresh, here, name, letters))
-    seen = {}
-    for _, fresh, here, name, letters in sorted(files):
+    for here in sorted(listing.odd):
         try:
-            if stat.S_ISREG(os.lstat("%s/%s" % (folder, here)).st_mode):
-                _mend_file(folder, seen, fresh, here, name, letters)
+            if stat.S_ISREG(os.lstat(
+                    "%s/%s" % (listing.folder, here)).st_mode):
+                name, letters = split(here.partition("/")[2])
+                _mend_file(listing, here, name, letters)
         except FileNotFoundError:
             pass  # another program was quicker
 
 
-def _mend_file(folder, seen, fresh, here, name, letters):
-    source = os.path.join(folder, here)
-    twin = seen.get(name)
+def _mend_file(listing, here, name, letters):
+    source = os.path.join(listing.folder, here)
+    twin = name in listing.letters and listing.find(name)[0]
     if twin and os.path.samefile(source, twin):  # a change was cut short
         atomic.sync_directory(os.path.dirname(twin))  # its other name stays
         os.unlink(source)
         return
     if twin or not name or _ODD.search(name):
         name = unique_name()
-    target = os.path.join(folder, path(fresh and not letters, name, letters))
+    fresh = here.startswith("new/") and not letters
+    target = os.path.join(listing.folder, path(fresh, name, letters))
     if target == source:
         pass
     elif os.path.lexists(target):
-        return _mend_file(folder, seen, fresh, here, "", letters)
+        return _mend_file(listing, here, "", letters)
     else:
         _move(source, target)
-    seen[name] = target
+    listing.letters[name] = None if fresh else sys.intern(letters)
 
 
 def _move(source, target):
@@ -229,11 +283,11 @@ def _remove_temporaries(folder, seconds):
 
 
 def _remove(target):
-    if os.path.isdir(target) and not os.path.islink(target):
-        import shutil
-        shutil.rmtree(target, ignore_errors=True)  # a deleted mailbox
-    else:
+    if not stat.S_ISDIR(os.lstat(target).st_mode):
         os.unlink(target)
+    elif os.path.basename(target).startswith(GRAVE):
+        import shutil
+        shutil.rmtree(target, ignore_errors=True)
 
 
 def measure(file_path, name):
@@ -355,6 +409,7 @@ class FlagLetters:
                 table.append(keyword)
         if len(table) > KEYWORDS:
             return False
+        set_aside_unless_plain(self._path)
         atomic.write_file(self._path, "".join(
             "%d %s\n" % row for row in enumerate(table) if row[1]
         ).encode("utf-8"))
@@ -364,11 +419,20 @@ class FlagLetters:
 
 def _read_keywords(file_path):
     table = [""] * KEYWORDS
-    with open(file_path, "rb") as file:
-        for line in file.read(65536).decode("utf-8", "replace").splitlines():
-            number, _, keyword = line.partition(" ")
-            if number.isdigit() and int(number) < KEYWORDS and keyword:
-                table[int(number)] = keyword
+    for line in _keyword_lines(file_path):
+        number, _, keyword = line.partition(" ")
+        if number.isdigit() and int(number) < KEYWORDS and keyword:
+            table[int(number)] = keyword
     while table and not table[-1]:
         table.pop()
     return tuple(table)
+
+
+def _keyword_lines(file_path):
+    """The file's lines; none of what is no file, which its owner may make."""
+    try:
+        data = read_plain(file_path, 65536)
+    except OSError as error:
+        _log.warning("%s is not read: %s", file_path, error)
+        return ()
+    return data.decode("utf-8", "replace").splitlines()

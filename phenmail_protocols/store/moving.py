@@ -1,8 +1,11 @@
 """How message files are found, linked, renamed and removed beside other
 programs that do the same. Knows a folder's files, not its index."""
+import logging
 import os
 
 from . import maildir
+
+_log = logging.getLogger("phenmail.store")
 
 
 class Finder:
@@ -10,17 +13,15 @@ class Finder:
 
     def __init__(self, path):
         self._path = path
-        self._found = None
+        self._listing = None
 
     def find(self, row):
         """(path, letters) of a message's file, or None."""
-        if self._found is None:
-            self._found = maildir.listing(self._path)
-        if row.name not in self._found:
-            return None
-        fresh, letters, file_name = self._found[row.name]
-        return "%s/%s/%s" % (
-            self._path, "new" if fresh else "cur", file_name), letters
+        if self._listing is None:
+            if os.path.isdir(self._path):
+                maildir.make(self._path)  # backups leave empty parts out
+            self._listing = maildir.Listing(self._path)
+        return self._listing.find(row.name)
 
 
 def where(folder, row):
@@ -37,24 +38,46 @@ def unlink(path):
 
 
 def remove(folder, rows):
-    """Remove the files of ``rows``, wherever they are by now."""
+    """Remove the files of ``rows``, wherever they are by now: the rows whose
+    file is gone.
+
+    Where one can't be removed those after it stay, too. Raises OSError if
+    that is the first: then nothing has changed.
+    """
     finder = Finder(folder)
-    for row in rows:
+    for number, row in enumerate(rows):
         try:
-            os.unlink(where(folder, row))
-        except FileNotFoundError:
-            found = finder.find(row)
-            if found:
-                unlink(found[0])
+            _remove_one(folder, row, finder)
+        except OSError as error:
+            if not number:
+                raise
+            _log.error("%s: %d messages could not be removed: %s",
+                       folder, len(rows) - number, error)
+            return rows[:number]
+    return rows
+
+
+def _remove_one(folder, row, finder):
+    try:
+        os.unlink(where(folder, row))
+    except FileNotFoundError:
+        found = finder.find(row)
+        if found:
+            unlink(found[0])
 
 
 def undo(path, back):
-    """Take back a new name, ``path``; ``back``: the one before, or None."""
-    if back is None:
-        os.unlink(path)
-        return
+    """Take back a new name, ``path``, of what was ``back`` before."""
     os.rename(path, back)
     unlink(path)  # rename(2) leaves both where they are links to one file
+
+
+def undo_link(path, source):
+    """Take back a ``link``; where ``source`` is gone it is had back."""
+    if os.path.lexists(source):
+        os.unlink(path)
+    else:
+        os.rename(path, source)
 
 
 def link(source, target):

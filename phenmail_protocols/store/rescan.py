@@ -8,6 +8,8 @@ A folder is listed again when its mtime is another than at the last listing,
 and once more when it was written to within GRAIN of that listing: a later
 change in the same tick of the file system's clock would not show.
 """
+import heapq
+import itertools
 import logging
 import os
 import re
@@ -22,6 +24,8 @@ from ..disk import atomic
 GRAIN = 2.0  # seconds; FAT has the coarsest clock
 JUMP = 1 << 20  # more numbers than are given out between two backups
 STEP = 1 << 16  # files written over in place, or only a chown at each start
+_SLICE = 500  # files that are taken in at once
+_SORTED = 4096
 _U = re.compile(r",U=\d+")
 _log = logging.getLogger("phenmail.store")
 
@@ -38,7 +42,7 @@ def is_due(mailbox):
 
 def adopt(account, mailbox):
     """Make the index row of a folder that the index doesn't know."""
-    header, listed = mailbox.list.read()
+    header = mailbox.list.read()
     is_new = header is None
     if is_new:
         header = Header(
@@ -51,7 +55,7 @@ def adopt(account, mailbox):
         0, mailbox.folder, header.uidvalidity, 1, 1, 1, 0, 0, 0, 0))
     if not is_new:
         mailbox.row = resume(account, mailbox.row, mailbox.list)
-    rescan(account, mailbox, known_uids=listed)
+    rescan(account, mailbox, adopting=True)
     if not is_new:  # what was new to somebody once is not new again
         mailbox.save_locked(recent=mailbox.row.uidnext)
 
@@ -113,54 +117,44 @@ def resume_alone(account, row):
         list_inode=0, list_size=0, new_time=0, cur_time=0))
 
 
-def relist(account, row, listed, lines):
+def relist(account, row, listed):
     """Give the list back what it lost to a power failure and the index kept.
 
-    ``lines``: ``{name: uid}`` as the list has it. Otherwise an index that is
-    deleted later would take these UIDs with it. ``resume`` flushes them.
+    Otherwise an index that is deleted later would take these UIDs with it.
+    ``resume`` flushes them.
     """
+    lines = listed.lines().uids
     lost = [message[:2] for message in account.index.messages(row.id)
             if lines.get(message[1]) != message[0]]
     if lost:
         listed.append(lost)
 
 
-def rescan(account, mailbox, known_uids=None):
+def rescan(account, mailbox, adopting=False):
     """List the folder and take in the difference.
 
-    ``known_uids``: ``{name: uid}`` whose UIDs hold although they lie below
-    the next UID: the index is being made anew.
+    ``adopting``: the index is being made anew; listed UIDs hold although they
+    lie below the next UID.
     """
-    if known_uids is None and _is_unchanged(account, mailbox):
+    if not adopting and _is_unchanged(account, mailbox):
         return
     if account.leads_elsewhere(mailbox.path):
         raise NotFound()
-    listed = _read_list(account, mailbox)
-    if listed is None:
+    if not _read_list(account, mailbox):
         adopt(account, mailbox)
         return
     if account.is_there(mailbox.folder) or not mailbox.folder:
         maildir.make(mailbox.path)  # backups leave empty parts out
-    floor = mailbox.row.uidnext
-    if known_uids is not None:
-        listed, floor = known_uids, 1
+    floor = 1 if adopting else mailbox.row.uidnext
     when = time.time()
     times = maildir.times(mailbox.path)
-    found, odd = maildir.survey(mailbox.path)
-    if odd:
-        maildir.mend(mailbox.path)
-        found = maildir.listing(mailbox.path)
+    listing = maildir.Listing(mailbox.path)
+    if listing.odd:
+        maildir.mend(listing)
     if mailbox.letters.read():
         mailbox.reload_locked()
-    rows = list(map(MessageRow._make, account.index.messages(mailbox.row.id)))
-    missing = [row for row in rows if row.name not in found]
-    if missing:  # a file renamed while it was listed can be missed, once
-        again = maildir.listing(mailbox.path)
-        found = dict(again, **{
-            name: entry for name, entry in found.items() if name in again})
-        missing = [row for row in missing if row.name not in again]
-    _apply(account, mailbox, rows, missing, found, listed, floor)
-    _settle(mailbox, times, when, len(listed), len(found))
+    Differences(account, mailbox, listing).apply(floor)
+    _settle(mailbox, times, when)
 
 
 def _is_unchanged(account, mailbox):
@@ -177,110 +171,183 @@ def _is_unchanged(account, mailbox):
     when = time.time()
     times = maildir.times(mailbox.path)
     for fresh, settled in ((1, row.new_time), (0, row.cur_time)):
-        if times[1 - fresh] != settled and (
-                maildir.file_names(mailbox.path, fresh)
-                != account.index.file_names(
-                    row.id, fresh, "" if fresh else maildir.INFO)):
+        if times[1 - fresh] != settled and not account.index.has_just(
+                maildir.file_names(mailbox.path, fresh), row.id, fresh,
+                "" if fresh else maildir.INFO):
             return False
-    _settle(mailbox, times, when, 0, 0)
+    _settle(mailbox, times, when)
     return True
 
 
 def _read_list(account, mailbox):
-    """``{name: uid}``; the file is written anew where it is lost or old.
+    """Open the UID list; it is written anew where it is lost or old.
 
-    None when its UIDVALIDITY is newer than the index's: somebody made the
+    False when its UIDVALIDITY is newer than the index's: somebody made the
     mailbox anew. Raises errors.NotFound if the old one is open.
     """
     row = mailbox.row
-    header, listed = mailbox.list.read()
+    header = mailbox.list.read()
     if header is not None and header.uidvalidity == row.uidvalidity:
-        return listed
+        return True
     if header is not None and header.uidvalidity > row.uidvalidity:
         mailbox.be_same_locked(header.uidvalidity)
         account.index.remove_mailbox(row.id)
         mailbox.row = None
-        return None
-    rows = account.index.messages(row.id)
+        return False
     mailbox.list.replace(
         Header(row.uidvalidity, row.uidnext, row.uidnext + BLOCK,
-               row.modseq + BLOCK, account.identity), [(message[0], message[1])
-                                   for message in rows])
-    return {message[1]: message[0] for message in rows}
+               row.modseq + BLOCK, account.identity),
+        (message[:2] for message in account.index.messages(row.id)))
+    return True
 
 
-def _apply(account, mailbox, rows, missing, found, listed, floor):
-    names = {row.name for row in rows}
-    arrived = [name for name in found if name not in names]
-    if missing and arrived:
-        rows, missing, arrived = _take_new_names(
-            account, mailbox, rows, missing, arrived)
-    changed = [(row, found[row.name]) for row in rows
-               if row.name in found
-               and found[row.name][:2] != (row.fresh, row.letters)]
-    uidnext = max([mailbox.row.uidnext] + [
-        uid + 1 for uid in listed.values()])
-    if not (missing or arrived or changed):
-        if uidnext != mailbox.row.uidnext:
-            mailbox.save_locked(uidnext=uidnext)
-        return
-    measured = _measured(mailbox.path, arrived, found)
-    if not (missing or measured or changed):
-        return  # no messages, or gone again
-    numbered = _number(measured, listed, floor, uidnext)
-    modseq = mailbox.row.modseq + 1
-    uidnext = max([uidnext] + [uid + 1 for uid, _ in numbered])
-    header = mailbox.list.header
-    if uidnext > header.uid_ceiling or modseq >= header.modseq_ceiling:
-        first = mailbox.row.uidnext
-        mailbox.list.raise_ceilings(
-            first, uidnext - first, modseq, account.identity)
-    new = [MessageRow(uid, name, *(found[name][:2] + measured[name]
-                                   + (modseq,))) for uid, name in numbered]
-    mailbox.list.append([(row.uid, row.name) for row in new
-                         if listed.get(row.name) != row.uid])
-    index, box = account.index, mailbox.row.id
-    index.remove_messages(box, [row.uid for row in missing], modseq)
-    index.set_flags(box, [
-        (fresh, letters, modseq, row.uid)
-        for row, (fresh, letters, _) in changed])
-    index.add_messages(box, new)
-    mailbox.save_locked(uidnext=uidnext, modseq=modseq)
-    mailbox.reload_locked()
+class Differences:
+    """Between a folder's files and the index, and how they are taken in.
 
-
-def _take_new_names(account, mailbox, rows, missing, arrived):
-    """mbsync writes its own UID into names (",U=7"): still that message.
-
-    Returns rows, missing and arrived without the renamed ones.
+    A folder may have a hundred thousand new files: each is one name in
+    memory, and the rest is done in slices.
     """
-    gone = {_U.sub("", row.name): row for row in missing}
-    renamed = {}
-    for name in arrived:
-        row = gone.get(_U.sub("", name))
-        if row is not None:
-            renamed[row.uid] = row._replace(name=name)
-    if renamed:
-        account.index.rename_messages(mailbox.row.id, [
+
+    def __init__(self, account, mailbox, listing):
+        """``listing``: a mended maildir.Listing, which is used up."""
+        self._account = account
+        self._mailbox = mailbox
+        self._missing = []  # MessageRows without their file
+        self._changed = []  # (fresh, letters, UID)
+        self._arrived = listing.letters  # what no row knows, in the end
+        self._find(listing)
+        if self._missing:  # a file renamed while it was listed can be missed
+            self._look_again()
+        if self._missing and self._arrived:
+            self._take_new_names()
+
+    def _find(self, listing):
+        for row in self._account.index.messages(self._mailbox.row.id):
+            name, fresh, letters = row[1:4]
+            if name not in listing.letters:
+                self._missing.append(MessageRow(*row))
+                continue
+            place = listing.place(name)
+            if place != (fresh, letters):
+                self._changed.append(place + (row[0],))
+            del listing.letters[name]
+
+    def _look_again(self):
+        again = maildir.Listing(self._mailbox.path)
+        self._missing = [row for row in self._missing
+                         if again.find(row.name) is None]
+        self._arrived = {name: letters for name, letters
+                         in self._arrived.items() if name in again.letters}
+
+    def _take_new_names(self):
+        """mbsync writes its own UID into names (",U=7"): the message stays
+        the one that it was."""
+        gone = {_U.sub("", row.name): row for row in self._missing}
+        renamed = {}
+        for name in self._arrived:
+            row = gone.get(_U.sub("", name))
+            if row is not None:
+                renamed[row.uid] = row._replace(name=name)
+        if not renamed:
+            return
+        self._account.index.rename_messages(self._mailbox.row.id, [
             (row.name, uid) for uid, row in renamed.items()])
-        mailbox.list.append([
+        self._mailbox.list.append([
             (uid, row.name) for uid, row in sorted(renamed.items())])
-    names = {row.name for row in renamed.values()}
-    return ([renamed.get(row.uid, row) for row in rows],
-            [row for row in missing if row.uid not in renamed],
-            [name for name in arrived if name not in names])
+        self._missing = [row for row in self._missing
+                         if row.uid not in renamed]
+        for uid, row in renamed.items():
+            place = self._place(row.name)
+            if place != (row.fresh, row.letters):
+                self._changed.append(place + (uid,))
+            del self._arrived[row.name]
 
+    def _place(self, name):
+        letters = self._arrived[name]
+        return (1, "") if letters is None else (0, letters)
 
-def _number(arrived, listed, floor, uidnext):
-    """[(uid, name)] ascending: listed UIDs that were never visible hold."""
-    held = {}
-    for name in arrived:
-        if listed.get(name, 0) >= floor:
-            held.setdefault(listed[name], name)
-    kept = set(held.values())
-    others = sorted((name for name in arrived if name not in kept),
-                    key=_arrival)
-    return sorted(held.items()) + list(enumerate(others, uidnext))
+    def apply(self, floor):
+        """Take them in; listed UIDs from ``floor`` on hold."""
+        mailbox = self._mailbox
+        lines = mailbox.list.lines(self._arrived)
+        uidnext = max(mailbox.row.uidnext, lines.highest + 1)
+        if not (self._missing or self._arrived or self._changed):
+            if uidnext != mailbox.row.uidnext:
+                mailbox.save_locked(uidnext=uidnext)
+            return
+        modseq = mailbox.row.modseq + 1
+        header = mailbox.list.header
+        top = uidnext + len(self._arrived)
+        if top > header.uid_ceiling or modseq >= header.modseq_ceiling:
+            first = mailbox.row.uidnext
+            mailbox.list.raise_ceilings(
+                first, top - first, modseq, self._account.identity)
+        new = self._add(lines.uids, floor, uidnext, modseq)
+        if new == uidnext and not (self._missing or self._changed):
+            return  # no messages, or gone again
+        index, box = self._account.index, mailbox.row.id
+        index.remove_messages(box, [row.uid for row in self._missing], modseq)
+        index.set_flags(box, [(fresh, letters, modseq, uid)
+                              for fresh, letters, uid in self._changed])
+        mailbox.save_locked(uidnext=max(new, uidnext), modseq=modseq)
+        mailbox.reload_locked()
+
+    def _add(self, listed, floor, uidnext, modseq):
+        """Number what arrived, from ``uidnext`` on: the next UID then.
+
+        Listed UIDs that were never visible hold; 0 where one of them is all
+        that was added, ``uidnext`` where nothing was.
+        """
+        added = False
+        held = [name for name in self._arrived
+                if listed.get(name, 0) >= floor]
+        last, twice = 0, []
+        for names in _slices(_in_order(held, listed.get)):
+            numbered = []
+            for name in names:
+                if listed[name] == last:
+                    twice.append(name)
+                    continue
+                last = listed[name]
+                numbered.append((last, name))
+            added = self._add_some(numbered, listed, modseq) or added
+        kept = set(held).difference(twice)
+        first = uidnext
+        for names in _slices(_in_order(
+                [name for name in self._arrived if name not in kept],
+                _arrival)):
+            measured = self._measured(names)
+            numbered = list(enumerate(
+                (name for name in names if name in measured), uidnext))
+            self._add_some(numbered, listed, modseq, measured)
+            uidnext += len(numbered)
+        return 0 if added and uidnext == first else uidnext
+
+    def _add_some(self, numbered, listed, modseq, measured=None):
+        """Whether any of ``numbered``, [(uid, name)], could be read."""
+        if measured is None:
+            measured = self._measured([name for _, name in numbered])
+        rows = [MessageRow(uid, name, *(self._place(name) + measured[name]
+                                        + (modseq,)))
+                for uid, name in numbered if name in measured]
+        self._mailbox.list.append([(row.uid, row.name) for row in rows
+                                   if listed.get(row.name) != row.uid])
+        self._account.index.add_messages(self._mailbox.row.id, rows)
+        return bool(rows)
+
+    def _measured(self, names):
+        """``{name: (size, date)}`` of those that can be read."""
+        measured = {}
+        for name in names:
+            path = "%s/%s" % (self._mailbox.path, maildir.path(
+                *(self._place(name)[:1] + (name,) + self._place(name)[1:])))
+            try:
+                measured[name] = maildir.measure(path, name)
+            except FileNotFoundError:
+                pass  # gone again
+            except OSError as error:  # one bad file doesn't hide the others
+                _log.warning("%s is left out: %s", path, error)
+        return measured
 
 
 def _arrival(name):
@@ -288,26 +355,23 @@ def _arrival(name):
     return int(seconds) if seconds.isdigit() else 0, name
 
 
-def _measured(path, names, found):
-    """``{name: (size, date)}`` of those that can be read."""
-    measured = {}
-    for name in names:
-        fresh, _, file_name = found[name]
-        try:
-            measured[name] = maildir.measure("%s/%s/%s" % (
-                path, "new" if fresh else "cur", file_name), name)
-        except FileNotFoundError:
-            pass  # gone again
-        except OSError as error:  # one bad file doesn't hide the others
-            _log.warning("%s is left out: %s", file_name, error)
-    return measured
+def _in_order(names, key):
+    """``names`` by ``key``, sorted a slice at a time: a sort of them all
+    would keep every other thread waiting for as long as it takes."""
+    return heapq.merge(*[
+        sorted(names[start:start + _SORTED], key=key)
+        for start in range(0, len(names), _SORTED)], key=key)
 
 
-def _settle(mailbox, times, when, lines, messages):
+def _slices(names):
+    """Lists of names out of an iterator."""
+    return iter(lambda: list(itertools.islice(names, _SLICE)), [])
+
+
+def _settle(mailbox, times, when):
     """Remember what was listed, if no later change can hide behind it."""
     mailbox.scanned = times, when
-    if lines > 2 * messages + 1000:
-        mailbox.compact_list_locked()
+    mailbox.compact_list_locked()
     stamp = mailbox.list.stamp()
     settled = tuple(each if when - each / 1e9 > GRAIN else 0
                     for each in times)

@@ -4,9 +4,12 @@ Functions over an Account; see account.py for the rules about locks.
 """
 import os
 
-from . import errors, folders, maildir
+from . import changing, errors, folders, maildir, uidlist
+from .index import MessageRow
 from .model import INBOX, SEPARATOR, MailboxInfo
 from ..disk import atomic
+
+_MAILDIRFOLDER = "maildirfolder"  # tells Maildir++ programs what this is
 
 
 def mailboxes(account):
@@ -31,12 +34,12 @@ def mailboxes(account):
                                key=lambda name: (name != INBOX, name))]
 
 
-def make_folder(account, folder):
-    """Make a mailbox's folder, durably."""
+def make_folder(account, folder, made=None):
+    """Make a mailbox's folder, durably; ``made`` as for ``maildir.make``."""
     path = account.path(folder)
-    maildir.make(path)
+    maildir.make(path, made)
     try:
-        os.close(os.open(os.path.join(path, "maildirfolder"),
+        os.close(os.open(os.path.join(path, _MAILDIRFOLDER),
                          os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         pass
@@ -45,12 +48,25 @@ def make_folder(account, folder):
 
 def create(account, name):
     """Make a mailbox. Raises errors.Exists, errors.InvalidName."""
-    folder = folders.folder_of(name)
     with account.writing():
-        if account.is_there(folder):
-            raise errors.Exists()
-        make_folder(account, folder)
-        account.mailbox_locked(name).ready_locked()
+        _create_locked(account, name)
+
+
+def _create_locked(account, name):
+    """The new Mailbox; its folder goes again if the transaction fails."""
+    folder = folders.folder_of(name)
+    if account.is_there(folder):
+        raise errors.Exists()
+    made = []
+    account.guard.undo_locked(maildir.unmake, made, (
+        _MAILDIRFOLDER, uidlist.NAME, maildir.FlagLetters.NAME))
+    make_folder(account, folder, made)
+    left = account.index.mailbox(folder)
+    if left is not None:  # its folder went without a word to the index
+        account.index.remove_mailbox(left.id)
+    mailbox = account.mailbox_locked(name)
+    mailbox.ready_locked()
+    return mailbox
 
 
 def delete(account, name):
@@ -60,17 +76,32 @@ def delete(account, name):
     """
     if not folders.folder_of(name):
         raise errors.InvalidName("INBOX can't be deleted.")
-    with account.writing():
-        mailbox = account.mailbox_locked(name)
-        mailbox.ready_locked()
-        grave = os.path.join(
-            account.folder, "tmp", "deleted-" + maildir.unique_name())
-        os.rename(mailbox.path, grave)  # gone at once, whatever comes after
-        account.index.remove_mailbox(mailbox.row.id)
-        mailbox.gone_locked()
-    atomic.sync_directory(account.folder)
+    grave = account.despite_full_disk(lambda: _bury(account, name))
     import shutil
-    shutil.rmtree(grave, ignore_errors=True)
+    shutil.rmtree(grave, ignore_errors=True)  # else ``remove_stale`` does it
+
+
+def _bury(account, name):
+    """Move a mailbox's folder to where it will be removed: the new path.
+
+    That one rename deletes it: what can fail comes before, and what is left
+    to do after it is done by the next use where it fails now.
+    """
+    folder = folders.folder_of(name)
+    with account.writing():
+        if not account.is_there(folder):
+            raise errors.NotFound()
+        account.make_tree_locked()  # its tmp may be missing
+        grave = os.path.join(account.folder, "tmp",
+                             maildir.GRAVE + maildir.unique_name())
+        row = account.index.mailbox(folder)
+        if row is not None:
+            account.index.remove_mailbox(row.id)
+        os.rename(account.path(folder), grave)
+        account.guard.settle_locked(
+            lambda: atomic.sync_directory(account.folder))
+        account.gone_locked(folder)
+    return grave
 
 
 def rename(account, old, new):
@@ -92,8 +123,8 @@ def rename(account, old, new):
             os.rename(account.path(source), account.path(target))
             account.guard.made_locked(
                 account.path(target), account.path(source))
-            account.renamed_locked(mailbox, target)
-    atomic.sync_directory(account.folder)
+            account.rename_locked(mailbox, target)
+        atomic.sync_directory(account.folder)
 
 
 def _moves(account, old, new):
@@ -114,10 +145,10 @@ def _moves(account, old, new):
 
 def _rename_inbox(account, new):
     """RFC 3501 6.3.5: the messages move, and INBOX stays, empty."""
-    create(account, new)
-    inbox = account.open(INBOX)
-    try:
-        state = inbox.state()
-        inbox.move(state.uids[:state.count], new)
-    finally:
-        inbox.close()
+    with account.writing():
+        target = _create_locked(account, new)
+        inbox = account.mailbox_locked(INBOX)
+        inbox.ready_locked(look=True)
+        changing.move_locked(inbox, [
+            MessageRow(*row) for row in account.index.messages(inbox.row.id)
+        ], target)

@@ -15,18 +15,29 @@ N is the next UID as of the last flush: lines may go beyond it. The numbers
 have a fixed width and are overwritten in place, within the file's first
 sector. Lines are appended without a flush. A line counts
 only with its line end; the last line for a name holds. A missing, torn or
-mad line costs its message the old UID and nothing else.
+mad line costs its message the old UID and nothing else. A list that is far
+too large for its messages, or no file, is set aside and counts as lost.
+
+The file is read and written in slices, however long it is.
 """
+import logging
 import os
 import re
 from typing import NamedTuple
 
 from ..disk import atomic
+from ..disk.plain import PLAIN, set_aside, set_aside_unless_plain
 
 NAME = "dovecot-uidlist"
 BLOCK = 1024  # UIDs and mod-sequences between two flushes
 _HIGHEST = (1 << 31) - (1 << 24)  # UIDs are 31 bits in most mail programs
 _FAR = 1 << 22
+_SLICE = 262144
+_LONGEST = 4096  # bytes of a line; file names have 255 at the most
+# Bytes that a list may have: so many, and so many more for each message.
+# Ours are written anew long before (rescan), Dovecot's have far fewer.
+_MOST, _MOST_EACH = 1 << 20, 1024
+_log = logging.getLogger("phenmail.store")
 _HEADER = re.compile(rb"3((?: [A-Z][^ \n]*)*)\n")
 _LINE = re.compile(rb"^(\d{1,10})(?: [A-Z][^ \n]*)* :([^\n]+)$", re.M)
 
@@ -43,9 +54,19 @@ class Header(NamedTuple):
 
 def render(header, lines):
     """The whole file; ``lines`` are (uid, file name without its info)."""
-    rows = [_render_header(header)]
-    rows.extend(b"%d :%s\n" % (uid, os.fsencode(name)) for uid, name in lines)
-    return b"".join(rows)
+    return b"".join(_pieces(header, lines))
+
+
+def _pieces(header, lines):
+    """``render``'s answer in slices."""
+    yield _render_header(header)
+    rows = []
+    for uid, name in lines:
+        rows.append(b"%d :%s\n" % (uid, os.fsencode(name)))
+        if len(rows) >= 1000:
+            yield b"".join(rows)
+            rows = []
+    yield b"".join(rows)
 
 
 def _render_header(header):
@@ -57,27 +78,42 @@ def _render_header(header):
 
 
 def parse(data):
-    """``(header or None, {name: uid})`` of the file's bytes; never raises.
-
-    A UID far beyond the header's is a mad line: nothing could follow it.
-    """
-    header, listed = _parse_header(data), parse_lines(data)
-    highest = _HIGHEST if header is None else header.uid_ceiling + _FAR
-    if listed and max(listed.values()) > highest:
-        listed = {name: uid for name, uid in listed.items() if uid <= highest}
-    return header, listed
+    """``(header or None, {name: uid})`` of the file's bytes; never raises."""
+    header, lines = _parse_header(data), Lines(None)
+    lines.take(data[:data.rfind(b"\n") + 1], _highest(header))
+    return header, lines.uids
 
 
-def parse_lines(data):
-    """``{name: uid}`` of whole lines, the last one holding; never raises."""
-    whole = data[:data.rfind(b"\n") + 1]
-    listed = {}
-    for uid, name in _LINE.findall(whole):
-        number = int(uid)
-        name = name.partition(b":")[0]  # Dovecot leaves the flags on it
-        if name and 0 < number < 1 << 31:
-            listed[os.fsdecode(name)] = number
-    return listed
+def _highest(header):
+    """A UID far beyond the header's is a mad line: nothing could follow."""
+    return _HIGHEST if header is None else header.uid_ceiling + _FAR
+
+
+class Lines:
+    """The lines of a list: ``uids`` is ``{name: uid}``, the last line of a
+    name holding; ``count`` of all, ``highest`` UID of all."""
+
+    __slots__ = ("uids", "count", "highest", "_wanted")
+
+    def __init__(self, wanted):
+        """``wanted``: ``{name: anything}``, whose names alone get into
+        ``uids``; None: every name."""
+        self.uids = {}
+        self.count = self.highest = 0
+        self._wanted = wanted
+
+    def take(self, data, highest):
+        """Add whole lines (bytes); those above ``highest`` are left out."""
+        for uid, name in _LINE.findall(data):
+            number = int(uid)
+            name = name.partition(b":")[0]  # Dovecot leaves the flags on it
+            if not name or not 0 < number <= min(highest, (1 << 31) - 1):
+                continue
+            self.count += 1
+            self.highest = max(self.highest, number)
+            name = os.fsdecode(name)
+            if self._wanted is None or name in self._wanted:
+                self.uids[name] = number
 
 
 def _parse_header(data):
@@ -125,12 +161,15 @@ class UidList:
     def let_go(self):
         """Close the file; ``is_open`` opens it again."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            try:
+                os.close(self._descriptor)
+            except OSError as error:
+                _log.warning("%s: %s", self.path, error)
             self._descriptor = -1
         self._identity = None
 
     def _open(self):
-        self._descriptor = os.open(self.path, os.O_RDWR)
+        self._descriptor = os.open(self.path, PLAIN | os.O_RDWR)
         self._identity = os.fstat(self._descriptor).st_ino
         if self._opened is not None:
             self._opened.note(self)
@@ -138,7 +177,7 @@ class UidList:
     def stamp(self):
         """``(inode, size)`` of the file by its path; (0, 0) when missing."""
         try:
-            status = os.stat(self.path)
+            status = os.lstat(self.path)
         except FileNotFoundError:
             return 0, 0
         return status.st_ino, status.st_size
@@ -161,24 +200,61 @@ class UidList:
         return True
 
     def read(self):
-        """Open and read the file: ``(header or None, {name: uid})``."""
+        """Open the file: its Header, None where it is lost or unusable."""
         self.close()
         try:
-            self._open()
+            self._open_usable()
         except FileNotFoundError:
             self.size = 0
-            return None, {}
-        data = _read_all(self._descriptor)
-        self.size = len(data)
-        if data and not data.endswith(b"\n"):  # torn by a crash: closed off
-            self._append(b"\n")
-        self.header, listed = parse(data)
-        return self.header, listed
+            return None
+        self._cut_torn_line()
+        self.header = _parse_header(os.pread(self._descriptor, _LONGEST, 0))
+        return self.header
+
+    def _cut_torn_line(self):
+        """Drop a last line that a crash tore: the next would be added to it."""
+        start = max(0, self.size - _LONGEST)
+        end = os.pread(self._descriptor, _LONGEST, start)
+        if end and not end.endswith(b"\n"):
+            self.size = start + end.rfind(b"\n") + 1
+            os.ftruncate(self._descriptor, self.size)
+
+    def _open_usable(self):
+        if set_aside_unless_plain(self.path):
+            _log.error("%s is no file and set aside", self.path)
+        self._open()
+        self.size = os.fstat(self._descriptor).st_size
+        if self.size > _MOST and self.size > _MOST + _MOST_EACH * (
+                _messages_in(os.path.dirname(self.path))):
+            _log.error("%s has %d bytes, far too many for its messages: it is "
+                       "set aside and made anew", self.path, self.size)
+            self.close()
+            set_aside(self.path)
+            raise FileNotFoundError(self.path)
+
+    def lines(self, wanted=None):
+        """The Lines of the file that was ``read``; ``wanted`` as there."""
+        lines = Lines(wanted)
+        highest = _highest(self.header)
+        rest, offset = b"", 0
+        while offset < self.size:
+            data = os.pread(self._descriptor, min(
+                _SLICE, self.size - offset), offset)
+            if not data:
+                break
+            offset += len(data)
+            whole, end, rest = (rest + data).rpartition(b"\n")
+            lines.take(whole + end, highest)
+            if len(rest) > _LONGEST:
+                rest = rest[:1]  # of no use, but no line begins here
+        return lines
 
     def replace(self, header, lines):
         """Write the file anew, durably."""
-        self.close()
-        atomic.write_file(self.path, render(header, lines))
+        self._replace(_pieces(header, lines))
+
+    def _replace(self, pieces):
+        atomic.write_file(self.path, pieces)
         self.read()
 
     def append(self, lines):
@@ -205,7 +281,7 @@ class UidList:
     def raise_ceilings(self, uidnext, room, modseq, marker):
         """Make higher ceilings durable: for ``room`` UIDs from ``uidnext``
         on and a block more, and as many mod-sequences. None ever falls."""
-        first = os.pread(self._descriptor, 4096, 0)
+        first = os.pread(self._descriptor, _LONGEST, 0)
         old = first[:first.find(b"\n") + 1]
         now = _parse_header(old) or self.header
         header = now._replace(
@@ -219,9 +295,18 @@ class UidList:
             os.fsync(self._descriptor)
             self.header = header
         else:  # Dovecot wrote it, or its width changed
-            listed = parse_lines(_read_all(self._descriptor))
-            self.replace(header, sorted(
-                (uid, name) for name, uid in listed.items()))
+            self._replace(self._with_first_line(line, len(old)))
+
+    def _with_first_line(self, line, offset):
+        """The file in slices, with ``line`` for what is before ``offset``."""
+        yield line
+        while offset < self.size:
+            data = os.pread(self._descriptor, min(
+                _SLICE, self.size - offset), offset)
+            if not data:
+                break
+            offset += len(data)
+            yield data
 
 
 class OpenLists:
@@ -241,12 +326,14 @@ class OpenLists:
             self._lists.pop(0).let_go()
 
 
-def _read_all(descriptor):
-    pieces = []
-    offset = 0
-    while True:
-        piece = os.pread(descriptor, 1 << 20, offset)
-        if not piece:
-            return b"".join(pieces)
-        pieces.append(piece)
-        offset += len(piece)
+def _messages_in(folder):
+    """How many messages lie in a mailbox's folder, about."""
+    count = 0
+    for part in ("cur", "new"):
+        try:
+            entries = os.scandir(os.path.join(folder, part))
+        except OSError:
+            continue
+        for _ in entries:
+            count += 1
+    return count

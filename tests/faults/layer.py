@@ -49,7 +49,67 @@ def build(folder):
     return library
 
 
-class Layer:
+class Rules:
+    """What the layer is to do; `control` and `_functions` are the maker's to set."""
+
+    control = _functions = None
+
+    # `step` is "operation:pattern": names of operations with commas (or *), an fnmatch pattern on the path below the root.
+
+    def kill(self, step, nth=1, after=False, role=""):
+        """The process that comes to the nth operation of this step dies there by SIGKILL. Returns the rule (its `hits` counts)."""
+        return self._arm(KILL, step, nth, after, role)
+
+    def freeze(self, step, nth=1, after=False, role=""):
+        """The same for the whole machine: no process does any further operation; each dies at its next."""
+        return self._arm(FREEZE, step, nth, after, role)
+
+    def fail(self, step, error=errno.ENOSPC, nth=1, count=0, half=False, role=""):
+        """The step fails with the error, `count` times (0: until cleared). `half`: first, half of a write is still written."""
+        return self._arm(FAIL, step, nth, half, role, error, count)
+
+    def _arm(self, action, step, nth, after, role, error=0, count=0):
+        operation, _, pattern = step.partition(":")
+        with self:
+            rule = next(rule for rule in self.control.rules if not rule.armed)
+            rule.action, rule.after, rule.error, rule.skip, rule.count, rule.hits = action, int(after), error, nth - 1, count, 0
+            rule.operation = operation.replace("space", SPACE).encode()
+            rule.pattern, rule.role = (pattern or "*").encode(), role.encode()
+            rule.armed = 1
+        return rule
+
+    def clear(self, rule=None):
+        """Takes back one rule, or all."""
+        with self:
+            for each in (self.control.rules if rule is None else (rule,)):
+                each.armed = 0
+
+    def __enter__(self):
+        """Holds every watched operation up."""
+        self._functions.faults_take(ctypes.byref(self.control))
+        return self
+
+    def __exit__(self, *_):
+        self._functions.faults_leave(ctypes.byref(self.control))
+
+
+class Own(Rules):
+    """The rules of the layer under which this very process runs, as its environment says."""
+
+    def __init__(self):
+        self._functions = ctypes.CDLL(os.environ["LD_PRELOAD"])
+        with open(os.environ["FAULTS_CONTROL"], "r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), 0)
+        self.control = _Control.from_buffer(self._memory)
+
+    def forget(self):
+        """Begin the journal anew: the number of operations since the last call."""
+        with self:
+            done, self.control.sequence, self.control.journal_end = self.control.sequence, 0, 0
+        return done
+
+
+class Layer(Rules):
     """The disk below `root`, watched. `work` is a folder outside of it for the control block and the journal."""
 
     def __init__(self, library, root, work):
@@ -90,36 +150,6 @@ class Layer:
             values["FAULTS_MARK_FD"] = str(mark_descriptor)
         return dict(os.environ, **values)
 
-    # Rules. `step` is "operation:pattern": names of operations with commas (or *), an fnmatch pattern on the path below the root.
-
-    def kill(self, step, nth=1, after=False, role=""):
-        """The process that comes to the nth operation of this step dies there by SIGKILL. Returns the rule (its `hits` counts)."""
-        return self._arm(KILL, step, nth, after, role)
-
-    def freeze(self, step, nth=1, after=False, role=""):
-        """The same for the whole machine: no process does any further operation; each dies at its next."""
-        return self._arm(FREEZE, step, nth, after, role)
-
-    def fail(self, step, error=errno.ENOSPC, nth=1, count=0, half=False, role=""):
-        """The step fails with the error, `count` times (0: until cleared). `half`: first, half of a write is still written."""
-        return self._arm(FAIL, step, nth, half, role, error, count)
-
-    def _arm(self, action, step, nth, after, role, error=0, count=0):
-        operation, _, pattern = step.partition(":")
-        with self:
-            rule = next(rule for rule in self.control.rules if not rule.armed)
-            rule.action, rule.after, rule.error, rule.skip, rule.count, rule.hits = action, int(after), error, nth - 1, count, 0
-            rule.operation = operation.replace("space", SPACE).encode()
-            rule.pattern, rule.role = (pattern or "*").encode(), role.encode()
-            rule.armed = 1
-        return rule
-
-    def clear(self, rule=None):
-        """Takes back one rule, or all."""
-        with self:
-            for each in (self.control.rules if rule is None else (rule,)):
-                each.armed = 0
-
     def shift_clock(self, seconds):
         """From now on the wall clock of the watched processes is this far from the real one."""
         self.control.clock_shift = int(seconds * 1000000000)
@@ -133,14 +163,6 @@ class Layer:
         """SIGKILL from outside, but never between an operation and its record, so that the journal stays true."""
         with self:
             os.kill(process, signal.SIGKILL)
-
-    def __enter__(self):
-        """Holds every watched operation up."""
-        self._functions.faults_take(ctypes.byref(self.control))
-        return self
-
-    def __exit__(self, *_):
-        self._functions.faults_leave(ctypes.byref(self.control))
 
     def records(self):
         """The journal as it stands: list of `journal.Record`."""

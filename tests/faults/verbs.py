@@ -1,0 +1,365 @@
+"""Each public method of the store and POP3's QUIT, with a fault at each of its file operations: the answer and the state must agree.
+
+Run as a program under the disk layer (`test_verbs.py` does), it takes names of rows and prints a line of JSON for each. A row is a call on
+a store that holds the mail of `furnish`; what it may do wrong is found by comparing all mail before and after, not said by the row.
+"""
+import errno
+import hashlib
+import inspect
+import json
+import logging
+import os
+import shutil
+import sys
+from collections import Counter
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if __name__ == "__main__":
+    sys.path.insert(0, TOP)
+    __package__ = "tests.faults"
+    __import__(__package__)
+
+from . import layer as layers   # noqa: E402
+from phenmail_protocols.pop3.maildrop import open_maildrop  # noqa: E402
+from phenmail_protocols.store import index, maildir         # noqa: E402
+from phenmail_protocols.store.account import Account        # noqa: E402
+from phenmail_protocols.store.errors import StoreError      # noqa: E402
+from phenmail_protocols.store.filestore import FileStore    # noqa: E402
+from phenmail_protocols.store.mailbox import Mailbox        # noqa: E402
+
+CLASSES = (FileStore, Account, Mailbox)
+# (what fails, with which error, from the nth operation on how often): a full disk stays full, other errors are of one operation.
+FAULTS = [("space:*", errno.ENOSPC, 0), ("*:*", errno.ENOSPC, 1), ("*:*", errno.EIO, 1)]
+OTHER_KINDS = [("space:*", errno.EDQUOT, 0), ("*:*", errno.EROFS, 1), ("*:*", errno.EACCES, 1), ("create:*", errno.EMFILE, 0),
+               ("create:*", errno.ENFILE, 1)]
+# From one operation on nothing can be done any more, so nothing can be undone: but no message may be lost.
+DEATHS = [("*:*", errno.EIO, 0), ("*:*", errno.EROFS, 0)]
+
+
+class Scene:
+    """An open store with mail in it: what a row's call is given."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.open()
+
+    def open(self):
+        self.store = FileStore(poll=3600, boot_id="boot 1")
+        self.account = self.store.account(self.folder)
+        self.inbox = self.account.open("INBOX")
+        self.inbox.state()
+
+    def put(self, text, name="INBOX", flags=(), account=None):
+        account = account or self.account
+        with account.stage() as staged:
+            staged.write(b"Subject: %s\r\n\r\n%s\r\n" % (text.encode(), text.encode() * 50))
+            return account.deliver(name, staged, flags)
+
+    def close(self):
+        self.store.close()
+
+
+def furnish(folder):
+    """Make an account: messages in new and in cur, with flags and keywords, a mailbox with children, subscriptions."""
+    scene = Scene(folder)
+    for number in range(4):
+        scene.put("m%d" % number, flags=([], ["\\Seen"], ["\\Deleted"], ["\\Deleted", "Work"])[number])
+    for name in ("Box", "Box/Sub", "Box/Sub/deep", "Other"):
+        scene.account.create(name)
+        scene.put("in " + name, name, ["\\Flagged"])
+        scene.put("also in " + name, name)
+    scene.account.subscribe("Box/Sub")
+    see(scene.account)  # each has its UIDVALIDITY now
+    scene.close()
+
+
+def see(account):
+    """All that a person has: ({mailbox: (UIDVALIDITY, {UID: (digest, flags)})}, subscriptions)."""
+    found = {}
+    for info in account.mailboxes():
+        if not info.selectable:
+            continue
+        mailbox = account.open(info.name)
+        mailbox.look()
+        state = mailbox.state()
+        uids = list(state.uids[:state.count])
+        assert uids == sorted(set(uids)), (info.name, uids)
+        flags = dict(zip(uids, mailbox.rows(uids).flags))
+        messages = {}
+        for uid, content in mailbox.contents(uids):
+            assert content is not None, "%s %d is listed, but has no file" % (info.name, uid)
+            with content:
+                messages[uid] = hashlib.sha256(content.whole()).hexdigest()[:12], tuple(sorted(flags[uid]))
+        found[info.name] = mailbox.uidvalidity, messages
+        mailbox.close()
+    return found, sorted(account.subscriptions())
+
+
+def relative(seen, before):
+    """`seen` with what is new since `before` told by its bytes and flags alone: new numbers depend on what was tried before."""
+    mailboxes = {}
+    for name, (validity, messages) in seen[0].items():
+        known = [old for old in before[0].values() if old[0] == validity]
+        old = known[0][1] if known else {}
+        highest = max(old, default=0)
+        new = Counter(message for uid, message in messages.items() if uid not in old)
+        assert all(uid in old or uid > highest for uid in messages), "a UID below older ones: %s" % messages
+        mailboxes[name] = (validity if known else "new", {uid: message for uid, message in messages.items() if uid in old}, new)
+    return mailboxes, seen[1]
+
+
+def without(seen, name, uids):
+    """`seen` after these UIDs were removed."""
+    mailboxes = dict(seen[0])
+    mailboxes[name] = mailboxes[name][0], {uid: each for uid, each in mailboxes[name][1].items() if uid not in uids}
+    return mailboxes, seen[1]
+
+
+def digests(seen):
+    """The set of messages in a `relative` view, wherever they are."""
+    return {digest for _, old, new in seen[0].values() for digest, _ in list(old.values()) + list(new)}
+
+
+def difference(expected, found):
+    """Text: what is not the same."""
+    names = [name for name in sorted(set(expected[0]) | set(found[0])) if expected[0].get(name) != found[0].get(name)]
+    lines = ["%s: expected %s, found %s" % (name, expected[0].get(name), found[0].get(name)) for name in names]
+    return "\n".join(lines + ["subscriptions: expected %s, found %s" % (expected[1], found[1])] * (expected[1] != found[1]))
+
+
+# -- the rows: name of the method -> call(scene) -> result
+
+
+def _quit(scene):
+    """POP3: three messages are marked, then QUIT."""
+    drop = open_maildrop(scene.store, scene.folder)
+    try:
+        for number in (1, 2, 4):
+            drop.delete(number)
+        return drop.update()
+    finally:
+        drop.close()
+
+
+def _contents(scene):
+    for _, content in scene.inbox.contents([1, 2, 9]):
+        if content is not None:
+            content.close()
+
+
+def _account(scene):
+    other = FileStore(poll=3600, boot_id="boot 1")
+    try:
+        other.account(scene.folder).mailboxes()
+    finally:
+        other.close()
+
+
+CALLS = {
+    "FileStore.account": _account,
+    "FileStore.close": lambda scene: scene.store.close(),
+    "Account.close": lambda scene: scene.account.close(),
+    "Account.open_mailboxes": lambda scene: scene.account.open_mailboxes(),
+    "Account.despite_full_disk": lambda scene: scene.account.despite_full_disk(lambda: scene.inbox.remove([1])),
+    "Account.path": lambda scene: scene.account.path(".Box"),
+    "Account.is_there": lambda scene: scene.account.is_there(".Box"),
+    "Account.leads_elsewhere": lambda scene: scene.account.leads_elsewhere(scene.folder),
+    "Account.open": lambda scene: scene.account.open("Box").close(),
+    "Account.closed": lambda scene: scene.account.closed(scene.account.open("Box")),
+    "Account.mailboxes": lambda scene: scene.account.mailboxes(),
+    "Account.create": lambda scene: scene.account.create("New/deep/mailbox"),
+    "Account.delete": lambda scene: scene.account.delete("Box"),
+    "Account.rename": lambda scene: scene.account.rename("Box", "Moved/away"),
+    "Account.rename INBOX": lambda scene: scene.account.rename("INBOX", "Old mail"),
+    "Account.status": lambda scene: scene.account.status("Box"),
+    "Account.subscribe": lambda scene: scene.account.subscribe("Box/Sub/deep"),
+    "Account.unsubscribe": lambda scene: scene.account.unsubscribe("Sent"),
+    "Account.subscriptions": lambda scene: scene.account.subscriptions(),
+    "Account.stage": lambda scene: scene.account.stage().discard(),
+    "Account.deliver": lambda scene: scene.put("brand new"),
+    "Account.deliver with flags": lambda scene: scene.put("brand new", "Box", ["\\Seen", "Work", "Fresh"]),
+    "Mailbox.close": lambda scene: scene.account.open("Other").close(),
+    "Mailbox.watch": lambda scene: scene.inbox.watch(lambda: None).close(),
+    "Mailbox.tell": lambda scene: scene.inbox.tell(),
+    "Mailbox.read_as_noted": lambda scene: scene.inbox.read_as_noted(),
+    "Mailbox.look": lambda scene: scene.inbox.look(),
+    "Mailbox.state": lambda scene: scene.inbox.state(),
+    "Mailbox.changes": lambda scene: scene.inbox.changes(0),
+    "Mailbox.first_recent": lambda scene: scene.inbox.first_recent(),
+    "Mailbox.claim_recent": lambda scene: scene.inbox.claim_recent(),
+    "Mailbox.is_current": lambda scene: scene.inbox.is_current(),
+    "Mailbox.status_now": lambda scene: scene.account.status("INBOX"),
+    "Mailbox.rows": lambda scene: scene.inbox.rows([1, 2]),
+    "Mailbox.cached": lambda scene: scene.inbox.cached("X", [1, 2]),
+    "Mailbox.cache": lambda scene: scene.inbox.cache("X", {1: b"a", 2: b"b"}),
+    "Mailbox.content": lambda scene: scene.inbox.content(2).close(),
+    "Mailbox.contents": _contents,
+    "Mailbox.sync": lambda scene: scene.inbox.sync(1),
+    "Mailbox.take_back": lambda scene: scene.inbox.take_back([]),
+    "Mailbox.change_flags add": lambda scene: scene.inbox.change_flags([1, 2, 3, 4], "add", ["\\Flagged"]),
+    "Mailbox.change_flags replace": lambda scene: scene.inbox.change_flags([1, 2, 3, 4], "replace", ["\\Answered", "Work", "Later"]),
+    "Mailbox.change_flags remove": lambda scene: scene.inbox.change_flags([2, 3], "remove", ["\\Seen", "\\Deleted"]),
+    "Mailbox.expunge": lambda scene: scene.inbox.expunge(),
+    "Mailbox.remove": lambda scene: scene.inbox.remove([1, 2, 4]),
+    "Mailbox.copy": lambda scene: scene.inbox.copy([1, 2, 4], "Box"),
+    "Mailbox.move": lambda scene: scene.inbox.move([1, 2, 4], "Box"),
+    "pop3 QUIT": _quit,
+}
+
+
+def methods():
+    """The public methods of the store's classes, as "Class.method". What ends in _locked is for who holds the lock: no verb."""
+    return sorted("%s.%s" % (each.__name__, name) for each in CLASSES for name, _ in inspect.getmembers(each, inspect.isfunction)
+                  if not name.startswith("_") and not name.endswith("_locked"))
+
+
+class Trial:
+    """One row, tried with each fault below `ground`."""
+
+    def __init__(self, rules, ground, name):
+        self._rules, self._name, self._call = rules, name, CALLS[name]
+        self._model, self._folder = os.path.join(ground, "model"), os.path.join(ground, "mail")
+        if not os.path.isdir(self._model):
+            furnish(self._model)
+        self._mailbox = "INBOX"
+        self.cases = self.failed = 0
+
+    def _scene(self):
+        if os.path.exists(self._folder):
+            shutil.rmtree(self._folder)
+        shutil.copytree(self._model, self._folder, symlinks=True)
+        scene = Scene(self._folder)
+        self._before = see(scene.account)
+        return scene
+
+    def run(self, faults, step=1, cold=False):
+        """Try them all; `step`: each operation, or every so manieth; `cold`: the opening of the store is part of the call.
+
+        Returns the number of the call's operations.
+        """
+        self._cold = cold
+        scene = self._scene()
+        self._rules.forget()
+        self._do(scene)
+        operations = self._operations = self._rules.forget()
+        scene.close()
+        self._good = self._fresh()
+        for what, error, count in faults:
+            for nth in range(1, operations + 2, step):
+                self._case(what, error, count, nth)
+        return operations
+
+    def _do(self, scene):
+        """The call; the result."""
+        if self._cold:
+            scene.close()
+            scene.open()
+        return self._call(scene)
+
+    def _fresh(self):
+        """As a process sees it that starts now."""
+        store = FileStore(poll=3600, boot_id="boot 1")
+        try:
+            return relative(see(store.account(self._folder)), self._before)
+        finally:
+            store.close()
+
+    def _case(self, what, error, count, nth):
+        scene = self._scene()
+        self._rules.forget()
+        rule = self._rules.fail(what, error, nth, count)
+        raised = result = None
+        try:
+            result = self._do(scene)
+        except StoreError as problem:
+            raised = problem
+        finally:
+            hits = rule.hits
+            self._rules.clear()
+        try:
+            self.cases += 1
+            self.failed += raised is not None
+            expected = self._expected(raised, result)
+            views = [("live", lambda: relative(see(scene.account), self._before)), ("anew", self._fresh),
+                     ("index deleted", self._without_index), ("swept", self._swept)]
+            for view, look in views:
+                found = look()
+                assert found == expected, "%s: %s" % (view, difference(expected, found))
+        except Exception as problem:
+            raise AssertionError("%s, %s failing with %s at operation %d (%d times), %s: %s: %s" % (
+                self._name, what, errno.errorcode[error], nth, hits,
+                "raised %r" % raised if raised else "returned %s" % (result,), type(problem).__name__, problem)) from problem
+        finally:
+            scene.close()
+
+    def survive(self, step=2):
+        """The disk dies in the midst of the call: what was answered holds, and all other mail is somewhere."""
+        for what, error, count in DEATHS:
+            for nth in range(1, self._operations + 2, step):
+                scene = self._scene()
+                self._rules.fail(what, error, nth, count)
+                try:
+                    self._do(scene)
+                    kept = self._good
+                except StoreError:
+                    kept = relative(self._before, self._before)
+                finally:
+                    self._rules.clear()
+                scene.close()
+                self.cases += 1
+                self._without_index()
+                found = self._swept()
+                lost = digests(kept) - digests(found)
+                assert not lost, "%s, dead with %s at operation %d: lost %s" % (self._name, errno.errorcode[error], nth, lost)
+
+    def _expected(self, raised, result):
+        """Nothing has changed, or all, or what the answer says."""
+        if raised is not None:
+            return relative(self._before, self._before)
+        if self._name in ("Mailbox.expunge", "Mailbox.remove", "Account.despite_full_disk"):
+            return relative(without(self._before, "INBOX", result), self._before)
+        if self._name == "Mailbox.move":
+            return self._moved([old for old, _ in result.pairs])
+        if self._name == "pop3 QUIT":
+            assert sum(result) == 3
+            return relative(without(self._before, "INBOX", (1, 2, 4)[:result[0]]), self._before)
+        return self._good
+
+    def _moved(self, uids):
+        mailboxes, subscribed = relative(without(self._before, "INBOX", uids), self._before)
+        validity, old, new = mailboxes["Box"]
+        messages = self._before[0]["INBOX"][1]
+        mailboxes["Box"] = validity, old, new + Counter(messages[uid] for uid in uids)
+        return mailboxes, subscribed
+
+    def _without_index(self):
+        for name in os.listdir(self._folder):
+            if name.startswith(index.FILE):
+                os.unlink(os.path.join(self._folder, name))
+        return self._fresh()
+
+    def _swept(self):
+        """What the sweep after a day and a half leaves."""
+        maildir.remove_stale(self._folder, seconds=-1)
+        return self._fresh()
+
+
+def main(ground, names):
+    logging.getLogger("phenmail").addHandler(logging.NullHandler())
+    logging.getLogger("phenmail").propagate = False
+    rules = layers.Own()
+    for name in names:
+        trial = Trial(rules, ground, name)
+        try:
+            operations = trial.run(FAULTS)
+            trial.run(OTHER_KINDS, step=3)
+            trial.survive()
+            cold = trial.run([FAULTS[0], FAULTS[2]], step=2, cold=True)
+            print(json.dumps(dict(row=name, operations=operations, cold=cold, cases=trial.cases, refused=trial.failed)), flush=True)
+        except Exception as problem:
+            import traceback
+            print(json.dumps(dict(row=name, error=str(problem), trace=traceback.format_exc())), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

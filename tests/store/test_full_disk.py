@@ -1,0 +1,146 @@
+"""A disk without one free octet: mail is read, flagged and removed all the same, and no number lies."""
+import os
+import subprocess
+
+import pytest
+
+from phenmail_protocols.pop3.maildrop import open_maildrop
+from phenmail_protocols.store import errors, index
+from phenmail_protocols.store.model import DELETED
+from .conftest import House, uids, whole
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A house on a file system of 4 MB."""
+    try:
+        subprocess.check_output(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)], stderr=subprocess.STDOUT)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip("no small file system can be mounted: %s" % error)
+    house = House(tmp_path)
+    yield house
+    house.close()
+    subprocess.check_call(["umount", str(tmp_path)])
+
+
+def fill(house):
+    """Take the last octet."""
+    path = os.path.join(os.path.dirname(house.folder), "ballast")
+    with open(path, "ab", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while file.write(b"x" * size):
+                    pass
+            except OSError:
+                pass
+    status = os.statvfs(house.folder)
+    assert not status.f_bavail
+
+
+@pytest.mark.parametrize("opened", ["before", "afterwards"])
+def test_room_can_be_made_on_a_full_disk(small, opened):
+    for number in range(6):
+        small.put("m%d" % number, flags=["\\Seen"] if number % 2 else [])
+    small.account.create("Box")
+    small.put("there", "Box")
+    inbox = small.account.open("INBOX")
+    before = whole(inbox)
+    state = inbox.state()
+    validity, numbers, highest = inbox.uidvalidity, uids(inbox), state.highestmodseq
+    if opened == "afterwards":
+        inbox.close()
+        small.close()
+    fill(small)
+    if opened == "afterwards":
+        small.open()
+        inbox = small.account.open("INBOX")
+    fill(small)
+    account = small.account
+    assert whole(inbox) == before and inbox.uidvalidity == validity
+    with pytest.raises(errors.NoSpace):
+        small.put("x" * 100000)
+    assert inbox.change_flags(numbers[:3], "add", [DELETED]).changed == numbers[:3]
+    assert inbox.state().highestmodseq > highest
+    assert inbox.expunge(numbers[:1]) == numbers[:1]
+    assert inbox.expunge() == numbers[1:3]
+    assert uids(inbox) == numbers[3:]
+    fill(small)
+    drop = open_maildrop(small.store, small.folder)
+    drop.delete(1)
+    assert drop.update() == (1, 0)
+    drop.close()
+    fill(small)
+    account.delete("Box")
+    assert "Box" not in [info.name for info in account.mailboxes()]
+    account.delete("Junk")  # which nobody ever looked into
+    assert "Junk" not in [info.name for info in account.mailboxes()]
+    left = {uid: before[uid] for uid in numbers[4:]}
+    assert whole(inbox) == left
+    top = inbox.state().highestmodseq
+    os.unlink(os.path.join(os.path.dirname(small.folder), "ballast"))
+    small.open()
+    put = small.put("later")
+    inbox = small.account.open("INBOX")
+    assert inbox.uidvalidity == validity and put.uid > numbers[-1]
+    assert {uid: each for uid, each in whole(inbox).items() if uid != put.uid} == left
+    assert inbox.state().highestmodseq > top
+    assert os.path.exists(os.path.join(small.folder, index.FILE))
+
+
+def test_the_index_is_on_the_disk_again_once_there_is_room(small):
+    first = small.put()
+    inbox = small.account.open("INBOX")
+    fill(small)
+    inbox.change_flags([first.uid], "add", ["\\Flagged"])
+    path = os.path.join(small.folder, index.FILE)
+    assert not os.path.exists(path)
+    os.unlink(os.path.join(os.path.dirname(small.folder), "ballast"))
+    second = small.put()
+    other = small.another()  # another process: it makes the index anew
+    third = small.put(account=other.account(small.folder))
+    fourth = small.put()
+    other.close()
+    assert os.path.exists(path)
+    assert first.uid < second.uid < third.uid < fourth.uid
+    assert uids(inbox) == [each.uid for each in (first, second, third, fourth)]
+    inbox.close()
+
+
+@pytest.mark.parametrize("error", ["database or disk is full", "disk I/O error"])
+@pytest.mark.parametrize("statement", ["BEGIN", "UPDATE", "DELETE", "COMMIT"])
+def test_what_the_index_can_not_note_is_found_in_the_files(house, statement, error):
+    """No statement of the index decides whether a message is gone."""
+    for number in range(3):
+        house.put(flags=[DELETED])
+    inbox = house.account.open("INBOX")
+
+    class Failing:
+        def __init__(self, database):
+            self._database = database
+
+        def execute(self, sql, *arguments):
+            if sql.startswith(statement):
+                raise index.sqlite3.OperationalError(error)
+            return self._database.execute(sql, *arguments)
+
+        def executemany(self, sql, *arguments):
+            if sql.startswith(statement):
+                raise index.sqlite3.OperationalError(error)
+            return self._database.executemany(sql, *arguments)
+
+        def __getattr__(self, name):
+            return getattr(self._database, name)
+    database = house.account.index._database
+    house.account.index._database = Failing(database)
+    try:
+        gone = inbox.expunge([1, 2])
+    except errors.StoreError:
+        gone = []
+    if house.account.index is not None and not house.account.index.in_memory:
+        house.account.index._database = database
+    assert gone or error != "database or disk is full"
+    assert uids(inbox) == [uid for uid in (1, 2, 3) if uid not in gone]
+    house.open()
+    inbox = house.account.open("INBOX")
+    assert uids(inbox) == [uid for uid in (1, 2, 3) if uid not in gone]
+    inbox.close()

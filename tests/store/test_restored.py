@@ -1,0 +1,160 @@
+"""Maildirs from a backup, and what a user may put in the place of our files."""
+import os
+import resource
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from phenmail_protocols.store import errors, index, maildir, uidlist
+from .conftest import drop_index, uids, whole
+
+FILES = [uidlist.NAME, maildir.FlagLetters.NAME, "subscriptions", index.FILE, index.FILE + "-wal", "phenmail.lock"]
+MADE = [name for name in FILES if name != "phenmail.lock"]
+
+
+def parts(folder):
+    return sorted(name for name in os.listdir(folder) if name in maildir.PARTS)
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("name", ["INBOX", "Archive"])
+@pytest.mark.parametrize("lost", [("tmp",), ("new",), ("cur",), ("tmp", "new"), ("tmp", "new", "cur")])
+def test_missing_parts_are_made_anew(house, name, lost, live):
+    house.put("before", name, ["\\Flagged"])
+    folder = house.account.path("" if name == "INBOX" else "." + name)
+    if not live:
+        house.close()
+    kept = "cur" not in lost
+    for part in lost:
+        shutil.rmtree(os.path.join(folder, part))
+    if not live:
+        house.open()
+    account = house.account
+    put = house.put("after", name)
+    mailbox = account.open(name)
+    assert len(uids(mailbox)) == 1 + kept and put.uid in uids(mailbox)
+    mailbox.change_flags([put.uid], "add", ["\\Seen"])
+    mailbox.copy([put.uid], "Sent")
+    house.account.status(name)
+    assert parts(folder) == ["cur", "new", "tmp"]
+    account.delete("Archive")
+    assert "Archive" not in [info.name for info in account.mailboxes()]
+    mailbox.close()
+
+
+def test_a_mailbox_of_which_only_the_uid_list_came_back_is_one(house):
+    account = house.account
+    account.create("Lists/dev")
+    put = house.put(name="Lists/dev")
+    folder = account.path(".Lists.dev")
+    house.close()
+    for part in maildir.PARTS + ("maildirfolder",):
+        path = os.path.join(folder, part)
+        shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+    assert os.listdir(folder) == [uidlist.NAME]
+    house.open()
+    assert "Lists/dev" in [info.name for info in house.account.mailboxes() if info.selectable]
+    again = house.put(name="Lists/dev")
+    assert again.uidvalidity == put.uidvalidity and again.uid > put.uid
+    assert house.account.status("Lists/dev").messages == 1
+
+
+def spoil(path, kind, tmp_path):
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        os.makedirs(os.path.join(path, "below"))
+    elif kind == "link":
+        os.symlink(str(tmp_path / "theirs"), path)
+    elif kind == "sparse":
+        with open(path, "wb") as file:
+            file.truncate(400 << 20)
+    else:
+        with open(path, "wb") as file:
+            file.write(b"1 :" + b"x" * (3 << 20))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link", "sparse", "long line"])
+@pytest.mark.parametrize("name", FILES)
+def test_what_a_user_puts_in_the_place_of_a_file_harms_nobody(house, tmp_path, name, kind):
+    """It ends soon, nothing is read or written through a link, memory stays; but for the lock the mailbox works on."""
+    house.put("before")
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(b"another user's\n")
+    os.chmod(str(theirs), 0o640)
+    house.close()
+    spoil(os.path.join(house.folder, name), kind, tmp_path)
+    errors_found = []
+
+    def use():
+        try:
+            house.open()
+            house.put("after", flags=["Word"])
+            house.account.subscribe("INBOX/x")
+            assert "INBOX/x" in house.account.subscriptions()
+            mailbox = house.account.open("INBOX")
+            assert len(whole(mailbox)) == 2
+            mailbox.close()
+        except errors.StoreError as error:
+            errors_found.append(error)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    worker = threading.Thread(target=use, daemon=True)
+    worker.start()
+    worker.join(20)
+    assert not worker.is_alive()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20000
+    assert theirs.read_bytes() == b"another user's\n" and stat.S_IMODE(os.stat(str(theirs)).st_mode) == 0o640
+    allowed = name in ("phenmail.lock", "subscriptions") and kind in ("folder", "link", "sparse", "long line")
+    assert not errors_found or allowed
+
+
+def test_a_list_far_too_large_is_set_aside_and_no_uid_lies(house):
+    """With the index UIDs stay as they are; without it nothing is known of them, so UIDVALIDITY is another."""
+    first = house.put("one")
+    path = os.path.join(house.folder, uidlist.NAME)
+    for lose_index, same in ((False, True), (True, False)):
+        house.close()
+        spoil(path, "sparse", None)
+        if lose_index:
+            drop_index(house)
+        house.open()
+        status = house.account.status("INBOX")
+        assert (status.uidvalidity == first.uidvalidity) == same and status.uidvalidity >= first.uidvalidity
+        assert os.path.getsize(path) < 10000 and os.path.getsize(path + ".unusable") == 400 << 20
+
+
+def test_subscriptions_are_bounded_and_a_long_file_is_not_cut_short(house):
+    house.put()
+    path = os.path.join(house.folder, "subscriptions")
+    with open(path, "wb") as file:
+        file.write(b"V\t2\n\n" + b"".join(b"name%d\n" % number for number in range(40000)))
+    size = os.path.getsize(path)
+    assert len(house.account.subscriptions()) < 30000
+    with pytest.raises(errors.Limit):
+        house.account.unsubscribe("name1")
+    assert os.path.getsize(path) == size
+
+
+def test_a_hundred_thousand_lines_take_no_more_than_their_names(house):
+    """Lines of messages that are gone are counted, not kept."""
+    path = os.path.join(house.folder, uidlist.NAME)
+    house.put()
+    house.close()
+    with open(path, "ab") as file:
+        for number in range(2, 8000):
+            file.write(b"%d :gone.%d\n" % (number, number))
+    house.open()
+    mailbox = house.account.open("INBOX")
+    assert house.put().uid == 8000
+    assert os.path.getsize(path) < 131072  # written anew
+    drop_index(house)
+    assert house.account.status("INBOX").uidnext > 8000
+    mailbox.close()
