@@ -143,16 +143,13 @@ class Signer:
         return _author_domain(header, own) or (
             _ascii(sender.domain) if sender is not None and _ascii(sender.domain) in own else self._sender_domain)
 
-    def sign(self, header: bytes, body_digest: bytes, sender: Optional[Address] = None, written_here: bool = True) -> bytes:
+    def sign(self, header: bytes, body_digest: bytes, sender: Optional[Address] = None) -> bytes:
         """The fields to stand before a message: its signatures, whole lines.
 
         `header`: the block in wire form, with its empty line; `body_digest`: of BodyHash; `sender`: of the envelope.
-        `written_here` False: the message came from outside and goes on.  Where its From claims to be ours, nobody has checked
-        that, and it gets no signature.  Out: b"" where none can be made, which is logged; never raises.
+        Only for messages whose author was checked.  Out: b"" where none can be made, which is logged; never raises.
         """
         try:
-            if not written_here and _author_domain(header, self._own()):
-                return b""
             head = self._signatures(header, body_digest, self.domain_for(header, sender))
             self._complained = ""
             return head
