@@ -194,7 +194,7 @@ class Signer:
         except (OSError, BrokenKey):
             raise Unsigned(self._rsa.complaint() or "the DKIM key changes")
         try:
-            self._dkimpy = self._dkimpy or _dkimpys_crypto()
+            self._dkimpy = self._dkimpy or dkimpys_crypto()
         except ImportError as error:
             raise Unsigned("the Python package dkimpy is not installed (%s)" % error)
         return lambda digest: bytes(self._dkimpy.RSASSA_PKCS1_v1_5_sign(digest, key.numbers))
@@ -208,7 +208,7 @@ class Signer:
         return lambda digest: SigningKey(seed).sign(digest.digest()).signature
 
 
-def _dkimpys_crypto():
+def dkimpys_crypto():
     """The module dkim.crypto. Raises ImportError.
 
     `import dkim` brings a DNS resolver, PyNaCl and authres with it: 1 to 8 MB. What signs is one small module and what that
