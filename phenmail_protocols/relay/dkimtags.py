@@ -107,8 +107,11 @@ def _base64(value):
     return found
 
 
-def read_key(record, signature):
-    """A TXT record -> the octets of its p=, of a key that may verify this Signature. Raises ValueError (6.1.2)."""
+def read_key(record, algorithm, is_below=False):
+    """A TXT record -> the octets of its p=, of a key that may verify such signatures. Raises ValueError (6.1.2).
+
+    `algorithm`: of KEY_TYPES; `is_below`: the signature's i= is in a subdomain of its d=.
+    """
     try:
         tags = taglist.parse(record)
     except ValueError:
@@ -117,11 +120,11 @@ def read_key(record, signature):
         raise ValueError("key not usable")
     if b"h" in tags and _HASH not in taglist.names(tags[b"h"]):
         raise ValueError("the key is not for this hash")
-    if tags.get(b"k", b"rsa") != KEY_TYPES[signature.algorithm]:
+    if tags.get(b"k", b"rsa") != KEY_TYPES[algorithm]:
         raise ValueError("the key is not for this algorithm")
     if not {b"*", b"email"} & set(taglist.names(tags.get(b"s", b"*"))):
         raise ValueError("the key is not for mail")
-    if b"s" in taglist.names(tags.get(b"t", b"")) and signature.identity != signature.domain:
+    if is_below and b"s" in taglist.names(tags.get(b"t", b"")):
         raise ValueError("the key is not for subdomains")
     if not tags[b"p"]:
         raise ValueError("the key is revoked")

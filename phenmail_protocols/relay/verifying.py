@@ -158,12 +158,13 @@ class _Signature:
 
     def _key(self, ask):
         """-> callable(hash object) -> whether the signature is this key's. Raises _Verdict, ImportError, Unanswered."""
-        name = b"%s._domainkey.%s" % (self._said.selector, self._said.domain)
+        said = self._said
+        name = b"%s._domainkey.%s" % (said.selector, said.domain)
         records = [record for record in ask(name.decode("ascii"), "TXT") if len(record) <= KEY_OCTETS]
         trouble = "no key"
         for record in records:  # of several each one may be it (6.1.2)
             try:
-                return self._verifier(dkimtags.read_key(record, self._said))
+                return self._verifier(dkimtags.read_key(record, said.algorithm, said.identity != said.domain))
             except ValueError as error:
                 trouble = str(error)
         raise _Verdict("permerror", trouble)
