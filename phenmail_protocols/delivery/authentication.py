@@ -28,8 +28,10 @@ _PIECE = 65536
 # slow zone must not decide that another's domain is not looked up.
 _SPF_SHARE = 0.5
 _MOST_AUTHORS = 5  # whose domains are asked
-# In an SPF record; names of modifiers are the same in any case (RFC 7208 section 4.6.1), but not to pyspf.
-_MODIFIERS = re.compile(rb"(?i)(?<= )(?:redirect|exp)=")
+# In an SPF record (RFC 7208 sections 4.6.1 and 6): modifiers have their names in any case, and unknown ones are ignored wherever
+# and however often they stand; pyspf knows neither.  It checks the macros, though.
+_MODIFIERS = re.compile(r"(?i)(?<= )(?:redirect|exp)=")
+_UNKNOWN = re.compile(r"(?i) (?!(?:redirect|exp)=)[a-z][a-z0-9_.-]*=[^ %]*(?![^ ])")
 _NAMES = {"spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}  # of the domain that a method authenticates
 
 
@@ -151,6 +153,10 @@ def _query_class():
             super().__init__(**what)
             self._ask, self._is_void = ask, False
 
+        def dns_spf(self, domain):
+            record = super().dns_spf(domain)
+            return record and _MODIFIERS.sub(lambda found: found.group().lower(), _UNKNOWN.sub("", record))
+
         def check_lookups(self):
             """A term begins that asks."""
             super().check_lookups()
@@ -176,7 +182,7 @@ def _query_class():
 def _as_pyspf(kind, record):
     """A record as lookup gives it, in the form that pyspf wants."""
     if kind == "TXT":
-        return (_MODIFIERS.sub(lambda found: found.group().lower(), record),)
+        return (record,)
     if kind == "MX":
         preference, _, name = record.partition(" ")
         return (int(preference), name)

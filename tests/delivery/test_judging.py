@@ -70,6 +70,8 @@ void.example.com. MX 10 gone3.example.com.
 void2.example.com. MX 10 gone1.example.com.
 voids.example.com. TXT "v=spf1 a mx a:gone1.example.com ip4:%(ip)s -all"
 case.example.com. TXT "V=SPF1 Redirect=strict.example.com"
+modifiers.example.com. TXT "v=spf1 x=1 X=2 x=3 ip4:%(ip)s default=fail a-b.c_d= -all op=1"
+macro.example.com. TXT "v=spf1 x=%%{z} +all"
 tab.example.com. TXT "v=spf1\\009+all"
 word.example.com. TXT "v=spf10 +all"
 """ % {"ip": IP, "ip6": IP6, "key": "\" \"".join([KEY.record[:200], KEY.record[200:]])}
@@ -143,6 +145,7 @@ def signed(message, domain=b"example.org"):
     (OTHER, "alice@example.org", "softfail"), (OTHER, "a@strict.example.com", "fail"), (IP, "a@nothing.example.com", "none"),
     (IP, "a@two.example.com", "permerror"), (IP, "a@odd.example.com", "permerror"), (IP, "a@include0.example.com", "permerror"),
     (IP, "a@void.example.com", "pass"), (IP, "a@voids.example.com", "permerror"), (OTHER, "a@case.example.com", "fail"),
+    (IP, "a@modifiers.example.com", "pass"), (OTHER, "a@modifiers.example.com", "fail"), (IP, "a@macro.example.com", "permerror"),
     (IP, "a@tab.example.com", "none"), (IP, "a@word.example.com", "none"),
     (IP, "a@[192.0.2.1]", "none"), (IP, "a@b\u00fccher.example", "pass"), (IP, "\u00fc@example.org", "pass"),
     (IP, "a@localhost", "none")])
