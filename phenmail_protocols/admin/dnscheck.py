@@ -18,7 +18,9 @@ RIGHT, MISSING, DIFFERENT, UNKNOWN = "right", "missing", "different", "unknown"
 
 # The version in the TXT record of each purpose, in lower case; a name may have other texts too.
 _VERSIONS = {"spf": b"spf1", "dmarc": b"dmarc1", "sts": b"stsv1", "tlsrpt": b"tlsrptv1"}
-_TLSRPT = re.compile(r"v=TLSRPTv1(?:[ \t]*;[ \t]*[A-Za-z0-9][A-Za-z0-9_.-]{0,31}=[!-:<-~][ -:<-~]*)+(?:[ \t]*;)?[ \t]*\Z")
+_TLSRPT = re.compile(
+    r"v=TLSRPTv1(?:[ \t]*;[ \t]*[A-Za-z0-9][A-Za-z0-9_.-]{0,31}=[!-:<-~][ -:<-~]*)+"
+    r"(?:[ \t]*;)?[ \t]*\Z")
 _RUA = re.compile(r";[ \t]*rua=(?:mailto|https):[^;]")
 
 
@@ -111,7 +113,7 @@ def _ranked(records):
 
 
 def _is_meant(purpose, text):
-    """Whether a TXT record is one of that purpose, be it broken behind its version; a version is a whole word."""
+    """Whether a TXT record has the version of that purpose, whatever follows it."""
     begin = text.encode("utf-8").partition(b" " if purpose == "spf" else b";")[0]
     version = [(name, value.lower()) for name, value in taglist.readable(begin)]
     return purpose not in _VERSIONS or version == [(b"v", _VERSIONS[purpose])]
@@ -121,7 +123,8 @@ def _dkim(expected, found, _domain, _dns):
     ours = expected.encode("ascii")
     algorithm = b"ed25519-sha256" if taglist.parse(ours).get(b"k") == b"ed25519" else b"rsa-sha256"
     try:
-        return dkimtags.read_key(found.encode("utf-8"), algorithm) == dkimtags.read_key(ours, algorithm)
+        return dkimtags.read_key(found.encode("utf-8"), algorithm) == dkimtags.read_key(ours,
+                                                                                        algorithm)
     except ValueError:
         return False
 

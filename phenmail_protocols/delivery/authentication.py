@@ -1,7 +1,7 @@
 """Whether a message is what it claims to be: SPF (RFC 7208), DKIM (RFC 6376) and DMARC (RFC 9989).
 
-Used in the process that judges (`judgechild`) only; the importer of pyspf, which evaluates SPF.  DKIM is `relay.verifying`'s,
-DMARC's records and domains `dmarc`'s.
+Used in the process that judges (`judgechild`) only; the importer of pyspf, which evaluates SPF.
+`relay.verifying` does DKIM; `dmarc` reads DMARC records.
 
 All questions to the DNS go through one Asker with a deadline; what has no answer in time is a temperror.
 """
@@ -28,11 +28,12 @@ _PIECE = 65536
 # slow zone must not decide that another's domain is not looked up.
 _SPF_SHARE = 0.5
 _MOST_AUTHORS = 5  # whose domains are asked
-# In an SPF record (RFC 7208 sections 4.6.1 and 6): modifiers have their names in any case, and unknown ones are ignored wherever
-# and however often they stand; pyspf knows neither.  It checks the macros, though.
+# In an SPF record names have any case, and unknown modifiers are ignored however often they stand
+# (RFC 7208 sections 4.6.1 and 6).  pyspf does neither; it does check an unknown one's macros.
 _MODIFIERS = re.compile(r"(?i)(?<= )(?:redirect|exp)=")
 _UNKNOWN = re.compile(r"(?i) (?!(?:redirect|exp)=)[a-z][a-z0-9_.-]*=[^ %]*(?![^ ])")
-_NAMES = {"spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}  # of the domain that a method authenticates
+# The properties that hold the domain that a method authenticates.
+_NAMES = {"spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}
 
 
 class Case(NamedTuple):
@@ -112,7 +113,7 @@ class Authentication:
         if not records:
             return Opinion(tuple(found))
         opinion, *stricter = [_author(each, record, found, large, ask) for each, record in records]
-        # Of several authors each one's domain may ask for it, or a second one would be the way around all.
+        # Each author's domain may ask for it, or a second author would be the way around all.
         return next((opinion._replace(reject=True, domain=each.domain) for each in stricter if each.reject), opinion)
 
     def _lookup(self, case):
@@ -143,11 +144,11 @@ class Authentication:
 
 
 def _query_class():
-    """pyspf's `query`, which asks by an Asker instead of a resolver of its own. Raises ImportError."""
+    """A subclass of pyspf's `query` that asks an Asker. Raises ImportError."""
     import spf
 
     class Query(spf.query):
-        """Counts one void look-up for a term, however many names that has (RFC 7208 section 4.6.4)."""
+        """Counts one void look-up a term, however many names it has (RFC 7208 section 4.6.4)."""
 
         def __init__(self, ask, **what):
             super().__init__(**what)
@@ -155,7 +156,8 @@ def _query_class():
 
         def dns_spf(self, domain):
             record = super().dns_spf(domain)
-            return record and _MODIFIERS.sub(lambda found: found.group().lower(), _UNKNOWN.sub("", record))
+            return record and _MODIFIERS.sub(lambda found: found.group().lower(),
+                                             _UNKNOWN.sub("", record))
 
         def check_lookups(self):
             """A term begins that asks."""
@@ -205,10 +207,11 @@ def _record(author, ask):
 
 
 def _author(author, holds, found, large, ask):
-    """The Opinion, with all that is known.  `holds`: of _record; `found`: the Results of the other methods."""
+    """-> the Opinion.  `holds`: what _record gave; `found`: the Results of the other methods."""
     if isinstance(holds, Result):
         return Opinion(tuple(found) + (holds,))
-    aligned = [_aligned(author, each, holds, ask) for each in found if each.result in ("pass", "temperror")]
+    aligned = [_aligned(author, each, holds, ask) for each in found
+               if each.result in ("pass", "temperror")]
     if "pass" in aligned:
         word, reason = "pass", ""
     elif "temperror" in aligned:
@@ -217,19 +220,22 @@ def _author(author, holds, found, large, ask):
         word, reason = "permerror", "message too large"
     else:
         word, reason = "fail", ""
-    result = Result("dmarc", word, reason, (("header.from", author), ("policy.dmarc", holds.policy)))
+    result = Result("dmarc", word, reason,
+                    (("header.from", author), ("policy.dmarc", holds.policy)))
     is_refused = word == "fail" and holds.policy == "reject" and not holds.record.testing
     return Opinion(tuple(found) + (result,), is_refused, author)
 
 
 def _aligned(author, result, holds, ask):
-    """What a Result of SPF or DKIM says for this author: its word, "" where it is of another domain."""
-    domain = next((value.lower().rstrip(".") for name, value in result.properties if name in _NAMES[result.method]), "")
+    """The word of a Result of SPF or DKIM, "" where it is not aligned with this author."""
+    domain = next((value.lower().rstrip(".") for name, value in result.properties
+                   if name in _NAMES[result.method]), "")
     mode = holds.record.aspf if result.method == "spf" else holds.record.adkim
     try:
-        return result.result if domain and dmarc.is_aligned(domain, author, holds, mode == "s", ask) else ""
+        is_aligned = domain and dmarc.is_aligned(domain, author, holds, mode == "s", ask)
     except Unanswered:
         return "temperror"
+    return result.result if is_aligned else ""
 
 
 def _authors(header):

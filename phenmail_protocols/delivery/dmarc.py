@@ -1,8 +1,9 @@
-"""DMARC: which record holds for an author's domain, and which domains belong together (RFC 9989, before it RFC 7489).
+"""DMARC: which record holds for an author's domain, and which domains belong together.
 
-Pure but for the questions to the DNS, which whoever asks brings along.  Where a record is broken, the broken part is ignored and
-the policy holds.  Differs from RFC 9989 on purpose in two places: a tag sp or np that is not valid is ignored like others (4.7),
-instead of all the record (4.10.1); and a top level domain is never an organizational domain.
+RFC 9989, which replaced RFC 7489.  Knows no resolver: the caller gives `ask`.  The broken part of a
+record is ignored and the policy holds.  Two deliberate differences: an invalid sp= or np= is ignored
+like any other tag (section 4.7), where 4.10.1 would drop the whole record; and a top level domain is
+never an organizational domain, even when its record lacks psd=y.
 """
 from typing import NamedTuple
 
@@ -14,8 +15,12 @@ _MOST_LABELS = 7  # of a parent that is asked (RFC 9989 section 4.10)
 
 
 class Record(NamedTuple):
-    """What a record says.  `policy`, `subdomains`, `missing`: of POLICIES, for the domain (p=), for those below it (sp=), and for
-    those below it that do not exist (np=); `adkim`, `aspf`: "r" or "s"; `suffix`: psd= ("y", "n" or "u"); `testing`: t=y."""
+    """What a record says.
+
+    `policy`, `subdomains`, `missing`: of POLICIES, for the domain (p=), for those below it (sp=), and
+    for those below it that do not exist (np=); `adkim`, `aspf`: "r" or "s"; `suffix`: psd= ("y", "n"
+    or "u"); `testing`: t=y.
+    """
     policy: str = "none"
     subdomains: str = "none"
     missing: str = "none"
@@ -26,15 +31,18 @@ class Record(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What holds for an author's domain.  `record`: Record, None where there is none; `policy`: of POLICIES, the one for this
-    domain; `organizational`: the domain that it belongs to."""
+    """What holds for an author's domain.  `record`: Record, None where there is none; `policy`: of
+    POLICIES, the one for this domain; `organizational`: the domain that it belongs to."""
     record: Record
     policy: str
     organizational: str
 
 
 def read(text):
-    """A TXT record (bytes) -> Record; None for what is no DMARC record, or one whose p= can't be meant (RFC 9989 section 4.7)."""
+    """A TXT record (bytes) -> Record (RFC 9989 section 4.7).
+
+    None for what is no DMARC record, and for one with an unknown p= and no reports (section 4.10.1).
+    """
     if not is_record(text):
         return None
     tags = {}
@@ -48,12 +56,14 @@ def read(text):
     if policy != tags.get("p", policy) and ":" not in tags.get("rua", ""):
         return None  # who asks for reports is told; for anybody else there is no policy
     subdomains = one_of("sp", POLICIES, policy)
-    return Record(policy, subdomains, one_of("np", POLICIES, subdomains), one_of("adkim", ("r", "s"), "r"),
-                  one_of("aspf", ("r", "s"), "r"), one_of("psd", ("y", "n", "u"), "u"), tags.get("t") == "y")
+    return Record(policy, subdomains, one_of("np", POLICIES, subdomains),
+                  one_of("adkim", ("r", "s"), "r"),
+                  one_of("aspf", ("r", "s"), "r"), one_of("psd", ("y", "n", "u"), "u"),
+                  tags.get("t") == "y")
 
 
 def is_record(text):
-    """Whether a TXT record (bytes) begins as a DMARC record does: the tag v in any case, and exactly DMARC1."""
+    """Whether a TXT record (bytes) begins as a DMARC record: the tag v in any case, exactly DMARC1."""
     return taglist.readable(text.partition(b";")[0]) == [(b"v", b"DMARC1")]
 
 
@@ -73,14 +83,17 @@ def find(domain, ask):
         record = walked[-1][1]
     if record is None:
         return Found(None, POLICIES[0], organizational)
-    is_there = record.missing == record.subdomains or any(ask(domain, kind) for kind in ("A", "AAAA", "MX"))
+    is_there = record.missing == record.subdomains or any(ask(domain, kind) for kind in ("A",
+                                                                                         "AAAA",
+                                                                                         "MX"))
     return Found(record, record.subdomains if is_there else record.missing, organizational)
 
 
 def is_aligned(domain, author, found, is_strict, ask):
-    """Whether a domain that was authenticated speaks for the author's, for which `found` holds (RFC 9989 section 4.4).
+    """Whether an authenticated domain is aligned with the author's (RFC 9989 section 4.4).
 
-    Asks only about domains below the author's organizational one: others' zones can't delay the answer.
+    `found`: what `find` gave for the author.  Asks only about domains below the author's
+    organizational domain, so that nobody else's zone can delay the answer.
     """
     if domain == author or is_strict:
         return domain == author
@@ -90,9 +103,10 @@ def is_aligned(domain, author, found, is_strict, ask):
 
 
 def _walk(domain, ask):
-    """The tree walk (RFC 9989 section 4.10) -> [(name, Record)] of those that have one, the longest name first."""
+    """The tree walk (RFC 9989 section 4.10) -> [(name, Record)], the longest name first."""
     labels, walked = domain.split("."), []
-    parents = [".".join(labels[-count:]) for count in range(min(len(labels) - 1, _MOST_LABELS), 0, -1)]
+    parents = [".".join(labels[-count:]) for count in range(min(len(labels) - 1, _MOST_LABELS), 0,
+                                                            -1)]
     for name in [domain] + parents:
         found = [text for text in ask("_dmarc." + name, "TXT") if is_record(text)]
         record = read(found[0]) if len(found) == 1 else None  # two of them are none

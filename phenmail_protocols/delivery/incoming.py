@@ -184,7 +184,8 @@ class Incoming:
         directory = self._router.directory
         if directory.may_send_as(self._submitter, address):
             return submission.OWN
-        return submission.FOREIGN if directory.resolve(address).kind == "remote" else submission.NEIGHBOURS
+        is_foreign = directory.resolve(address).kind == "remote"
+        return submission.FOREIGN if is_foreign else submission.NEIGHBOURS
 
     def finish(self, apart=False):
         """The message is whole: keep it -> list of Outcome, one for each recipient in order.

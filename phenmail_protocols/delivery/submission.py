@@ -74,12 +74,13 @@ def _hides_sender(header, sender):
 
 
 def _check_authors(fields, whose):
-    """Raise Refused unless the user may write this -> whether every address of From is their own."""
+    """-> whether every address of From is the user's own. Raises Refused where they may not write it."""
     found = []  # (field name, whose its addresses are)
     for field in fields:
         name = field.name.lower()
         if name in _AUTHORS:
-            found.append((name, {_owner(mailbox, whose) for mailbox in _mailboxes(name, field.value)}))
+            found.append((name,
+                          {_owner(mailbox, whose) for mailbox in _mailboxes(name, field.value)}))
         elif _as_lenient_readers(field.raw) in _AUTHORS:
             raise answers.Refused(answers.UNCLEAR_AUTHOR)
     if any(NEIGHBOURS in owners for _, owners in found):
@@ -110,7 +111,7 @@ def _owner(mailbox, whose):
     """Whose the address of a Mailbox is. Raises Refused where it is none that can be told."""
     if mailbox.local in _INCOMPLETE or mailbox.domain in _INCOMPLETE:
         return NEIGHBOURS  # programs may read half an address as a name of this server
-    if b"=?" in mailbox.local + mailbox.domain:  # RFC 2047 5: never in an address, yet some decode it
+    if b"=?" in mailbox.local + mailbox.domain:  # forbidden by RFC 2047 5, yet some decode it
         raise answers.Refused(answers.UNCLEAR_AUTHOR)
     try:
         local, domain = [half.decode("utf-8") for half in (mailbox.local, mailbox.domain)]

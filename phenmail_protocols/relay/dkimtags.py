@@ -1,7 +1,8 @@
 """The tags of a DKIM signature and of its key, judged one by one.  Pure.
 
-RFC 6376 sections 3.5 (signature), 3.6.1 (key), 6.1.1 and 6.1.2 (what makes them worthless), RFC 8301
-and RFC 8463 (algorithms).  Unknown tags are ignored.  A ValueError says why nothing can be verified.
+RFC 6376 sections 3.5 (signature), 3.6.1 (key), 6.1.1 and 6.1.2 (what makes them worthless),
+RFC 8301 and RFC 8463 (algorithms).  Unknown tags are ignored.  A ValueError says why nothing can
+be verified.
 """
 import base64
 import binascii
@@ -18,14 +19,19 @@ RSA_SHA1 = b"rsa-sha1"
 
 _HASH = b"sha256"
 _REQUIRED = (b"v", b"a", b"b", b"bh", b"d", b"h", b"s")
-_DOMAIN = re.compile(r"(?=.{1,253}\Z)[0-9a-z_][0-9a-z_-]{0,62}(?:\.[0-9a-z_][0-9a-z_-]{0,62})*\Z", re.I)
+_DOMAIN = re.compile(r"(?=.{1,253}\Z)[0-9a-z_][0-9a-z_-]{0,62}(?:\.[0-9a-z_][0-9a-z_-]{0,62})*\Z",
+                     re.I)
 _FIELD = re.compile(rb"[!-9<-~]+\Z")
 _LENGTH, _MOMENT = re.compile(rb"[0-9]{1,76}\Z"), re.compile(rb"[0-9]{1,12}\Z")
 
 
 class Signature(NamedTuple):
-    """What a signature says.  `forms`: of header and body, each one of FORMS; `names`: the signed fields, in lower case;
-    `identity`: the domain of i=; `length`: signed octets of the body, None for all; `signed`, `expires`: epoch seconds or None."""
+    """What a signature says.
+
+    `forms`: of header and body, each one of FORMS; `names`: the signed fields, in lower case;
+    `identity`: the domain of i=; `length`: signed octets of the body, None for all; `signed`,
+    `expires`: epoch seconds or None.
+    """
     algorithm: bytes
     forms: Tuple[bytes, bytes]
     domain: bytes
@@ -56,12 +62,14 @@ def read_signature(tags):
     if b"q" in tags and b"dns/txt" not in taglist.names(tags[b"q"]):
         raise ValueError("query method not known")
     signed, expires = _number(tags, b"t", _MOMENT), _number(tags, b"x", _MOMENT)
-    return Signature(tags[b"a"], _forms(tags.get(b"c", b"simple")), domain, selector, names, _identity(tags, domain),
-                     _base64(tags[b"bh"]), _base64(tags[b"b"]), _number(tags, b"l", _LENGTH), signed, expires)
+    return Signature(tags[b"a"], _forms(tags.get(b"c", b"simple")), domain, selector, names,
+                     _identity(tags, domain),
+                     _base64(tags[b"bh"]), _base64(tags[b"b"]), _number(tags, b"l", _LENGTH),
+                     signed, expires)
 
 
 def _name(value):
-    """A domain or a selector in A-labels; in mail with UTF-8 it may have others (RFC 8616 section 5)."""
+    """A domain or selector in A-labels; mail with UTF-8 may have U-labels (RFC 8616 section 5)."""
     try:
         name = ascii_domain(value.decode("utf-8"))
     except (UnicodeError, AddressError):
@@ -108,9 +116,10 @@ def _base64(value):
 
 
 def read_key(record, algorithm, is_below=False):
-    """A TXT record -> the octets of its p=, of a key that may verify such signatures. Raises ValueError (6.1.2).
+    """A TXT record -> the octets of its p=, for a key that may verify such signatures (6.1.2).
 
-    `algorithm`: of KEY_TYPES; `is_below`: the signature's i= is in a subdomain of its d=.
+    `algorithm`: of KEY_TYPES; `is_below`: the signature's i= is in a subdomain of its d=.  Raises
+    ValueError.
     """
     try:
         tags = taglist.parse(record)

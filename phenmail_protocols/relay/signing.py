@@ -147,7 +147,8 @@ class Signer:
         """The fields to stand before a message: its signatures, whole lines.
 
         `header`: the block in wire form, with its empty line; `body_digest`: of BodyHash; `sender`: of the envelope.
-        Only for messages whose author was checked.  Out: b"" where none can be made, which is logged; never raises.
+        Only for messages whose author was checked.  Out: b"" where none can be made, which is logged;
+        never raises.
         """
         try:
             head = self._signatures(header, body_digest, self.domain_for(header, sender))

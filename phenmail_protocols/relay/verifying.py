@@ -1,8 +1,8 @@
 """DKIM signatures on what comes in (RFC 6376, RFC 8301, RFC 8463): which of them hold.
 
-Made for the process that judges.  `dkimtags` reads the signature and the key; here the octets are put together
-(sections 3.4 and 3.7), and dkimpy (`signing`) or PyNaCl does the sums.  The body is hashed while it streams by (`bodyhash`).
-What no real message has is not looked at: see the bounds.  Knows no policy of anybody's.
+Made for the process that judges.  `dkimtags` reads the signature and the key; this file puts the
+octets together (sections 3.4 and 3.7), and dkimpy (`signing`) or PyNaCl does the sums.  The body is
+hashed while it streams by (`bodyhash`).  The bounds below keep hostile messages cheap.
 """
 import hashlib
 import re
@@ -22,7 +22,7 @@ HEADER_OCTETS, HEADER_FIELDS, SIGNATURE_OCTETS, KEY_OCTETS = 256 * 1024, 1000, 4
 RSA_BITS = 1024  # RFC 8301 section 3.2
 ED25519_OCTETS = 32
 
-# Seconds that clocks may differ: what is past its end, and what comes from the future (wrong time zones are common).
+# Seconds that clocks may differ: after the end, and into the future (wrong time zones are common).
 _PAST, _FUTURE = 300, 36000
 _NAME = b"dkim-signature"
 _FIELD_NAME, _MBOX = re.compile(rb"[!-9;-~]+\Z"), re.compile(rb"From [ \t]*[^ \t:]")
@@ -33,8 +33,8 @@ _BODIES = {b"simple": SimpleBodyHash, b"relaxed": BodyHash}
 class Verified(NamedTuple):
     """One signature: the `result` is a word of RFC 8601 section 2.7.1, `reason` a few words or "".
 
-    What RFC 6376 section 6.1 calls PERMFAIL is "permerror"; hashes that differ and times that passed are "fail", what is not
-    accepted though it may hold "policy".
+    What RFC 6376 section 6.1 calls PERMFAIL is "permerror", but for hashes that differ and times that
+    are over ("fail"), and what may hold and is not accepted ("policy").
     `domain`, `selector`, `algorithm`, `signature`: what its tags d, s, a and b say (str, octets as Latin-1), "" for nothing.
     """
     result: str
@@ -157,14 +157,18 @@ class _Signature:
             raise _Verdict("policy", "the end of the body is not signed")  # RFC 6376 section 8.2
 
     def _key(self, ask):
-        """-> callable(hash object) -> whether the signature is this key's. Raises _Verdict, ImportError, Unanswered."""
+        """-> callable(hash object) -> whether the signature is this key's.
+
+        Raises _Verdict, ImportError, Unanswered.
+        """
         said = self._said
-        name = b"%s._domainkey.%s" % (said.selector, said.domain)
-        records = [record for record in ask(name.decode("ascii"), "TXT") if len(record) <= KEY_OCTETS]
-        trouble = "no key"
-        for record in records:  # of several each one may be it (6.1.2)
+        name = (b"%s._domainkey.%s" % (said.selector, said.domain)).decode("ascii")
+        is_below, trouble = said.identity != said.domain, "no key"
+        for record in ask(name, "TXT"):  # of several each one may be it (6.1.2)
+            if len(record) > KEY_OCTETS:
+                continue
             try:
-                return self._verifier(dkimtags.read_key(record, said.algorithm, said.identity != said.domain))
+                return self._verifier(dkimtags.read_key(record, said.algorithm, is_below))
             except ValueError as error:
                 trouble = str(error)
         raise _Verdict("permerror", trouble)
@@ -194,7 +198,8 @@ class _Signature:
         return holds(digest)
 
     def _signed(self):
-        """The fields that h= names, of each name the last first (5.4.2); and a From that it leaves out: only one is shown."""
+        """The fields that h= names, of each name the last first (5.4.2); and a From that it leaves
+        out: mail programs might show that one."""
         left = {}
         for field in self._fields:
             left.setdefault(field.name.lower(), []).append(field)
@@ -220,8 +225,11 @@ def _relaxed(field, value):
 def _without_b(value):
     """A DKIM-Signature's value with nothing in its b= (3.7)."""
     parts = value.split(b";")
-    return b";".join([part[:part.find(b"=") + 1] if part.partition(b"=")[0].strip(taglist.BLANKS) == b"b" else part
-                      for part in parts])
+    for number, part in enumerate(parts):
+        name, equals, _ = part.partition(b"=")
+        if name.strip(taglist.BLANKS) == b"b":
+            parts[number] = name + equals
+    return b";".join(parts)
 
 
 def _rsa_holds(crypto, digest, octets, key):

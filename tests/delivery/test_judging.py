@@ -144,8 +144,10 @@ def signed(message, domain=b"example.org"):
     (IP, "alice@example.org", "pass"), (IP6, "alice@example.org", "pass"), ("93.184.215.20", "alice@example.org", "pass"),
     (OTHER, "alice@example.org", "softfail"), (OTHER, "a@strict.example.com", "fail"), (IP, "a@nothing.example.com", "none"),
     (IP, "a@two.example.com", "permerror"), (IP, "a@odd.example.com", "permerror"), (IP, "a@include0.example.com", "permerror"),
-    (IP, "a@void.example.com", "pass"), (IP, "a@voids.example.com", "permerror"), (OTHER, "a@case.example.com", "fail"),
-    (IP, "a@modifiers.example.com", "pass"), (OTHER, "a@modifiers.example.com", "fail"), (IP, "a@macro.example.com", "permerror"),
+    (IP, "a@void.example.com", "pass"), (IP, "a@voids.example.com", "permerror"),
+    (OTHER, "a@case.example.com", "fail"),
+    (IP, "a@modifiers.example.com", "pass"), (OTHER, "a@modifiers.example.com", "fail"),
+    (IP, "a@macro.example.com", "permerror"),
     (IP, "a@tab.example.com", "none"), (IP, "a@word.example.com", "none"),
     (IP, "a@[192.0.2.1]", "none"), (IP, "a@b\u00fccher.example", "pass"), (IP, "\u00fc@example.org", "pass"),
     (IP, "a@localhost", "none")])
