@@ -12,9 +12,9 @@ from elsewhere; it is not signed, for that author did not submit it.
 What programs could read in more than one way is refused: an address that does not parse
 strictly, an encoded word inside one, or a line that only some readers take for such a field.
 
-Who sent it is added as Sender where From does not say it: several authors, or an
-author in another domain, in whose name a program that holds this server writes
-(RFC 5322 3.6.2; it is then signed by the sender's domain).
+Who sent it is added as Sender where neither From nor Resent-From says it: several
+authors, or an author in another domain, in whose name a program that holds this server
+writes (RFC 5322 3.6.2; it is then signed by the sender's domain).
 """
 import re
 
@@ -28,6 +28,7 @@ OWN, NEIGHBOURS, FOREIGN = "own", "neighbour's", "foreign"
 _DROPPED = frozenset((b"bcc", b"resent-bcc", b"return-path"))
 _FROM, _SENT_ON = b"from", b"resent-from"
 _AUTHORS = frozenset((_FROM, b"sender", _SENT_ON, b"resent-sender"))
+_SENDERS = frozenset((b"sender", _SENT_ON))
 _INVISIBLE = re.compile(rb"[^!-~]+")
 _LONGEST_NAME = 1000  # octets of a line that are looked at for a field's name
 _INCOMPLETE = (address.MISSING_LOCAL, address.MISSING_DOMAIN, address.BROKEN_DOMAIN)
@@ -45,7 +46,7 @@ def complete(header, sender, identity, host, date, whose=None):
     names = {field.name.lower() for field in fields}
     may_sign = whose is None or _check_authors(fields, whose)
     added = []
-    if sender is not None and b"sender" not in names and _hides_sender(header, sender):
+    if sender is not None and not names & _SENDERS and _hides_sender(header, sender):
         added.append(b"Sender: <%s>\r\n" % str(sender).encode("utf-8"))
     if b"from" not in names and sender is not None:
         added.append(b"From: <%s>\r\n" % str(sender).encode("utf-8"))

@@ -212,6 +212,7 @@ def _read_by_python(header, policy):
     (b"From: anna@example.org, info@example.org\r\n", ANNA, True),
     (b"From: somebody@elsewhere.example\r\n", ANNA, True),
     (b"From: somebody@elsewhere.example\r\nSENDER: x@y.example\r\n", ANNA, False),
+    (b"From: somebody@elsewhere.example\r\nResent-From: anna@example.org\r\n", ANNA, False),
     (b"From: somebody@elsewhere.example\r\n", None, False),
     (b"From: anna@example.org <x@elsewhere.example>\r\n", ANNA, False),
     (b"", ANNA, False),
