@@ -113,7 +113,7 @@ def _walk(domain, ask):
         if record is None:
             continue
         walked.append((name, record))
-        if record.suffix == "n" or record.suffix == "y" and name != domain:
+        if record.suffix != "u":
             break
     return walked
 

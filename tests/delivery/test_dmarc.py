@@ -79,7 +79,7 @@ DEEP = "a.b.c.d.e.f.g.h.i.example.org"
      "mail.example.org"),
     ("shop.co.uk", ["co.uk p=reject; psd=y"], "reject", "shop.co.uk"),
     ("www.shop.co.uk", ["shop.co.uk p=none", "co.uk p=reject; psd=y"], "none", "shop.co.uk"),
-    ("co.uk", ["co.uk p=reject; psd=y"], "reject", "co.uk"),
+    ("co.uk", ["co.uk p=reject; psd=y", "uk p=none"], "reject", "co.uk"),
     ("example.org", ["org p=reject"], "reject", "example.org"),
     ("example.org", ["org p=none; sp=reject"], "reject", "example.org"),
     (DEEP, [DEEP + " p=none", "example.org p=reject"], "none", "example.org"),
