@@ -30,7 +30,6 @@ setup(
         "pytest11": ["phenmail = phenmail_protocols.testing"],
     },
     install_requires=["dnspython >= 2.2.1", "dkimpy >= 1.1.5", "jsoncomment >= 0.4.2"],
-    extras_require={"ed25519": ["PyNaCl >= 1.5"], "judging": ["pyspf >= 2.0.14", "authheaders >= 0.16.0"],
-                    "idn": ["idna >= 3.7"],
+    extras_require={"ed25519": ["PyNaCl >= 1.5"], "judging": ["pyspf >= 2.0.14"], "idn": ["idna >= 3.7"],
                     "test": ["pytest >= 7.0.1", "hypothesis >= 6.31.6"]},
 )

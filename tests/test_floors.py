@@ -37,9 +37,11 @@ ORDER = {
     "store": ("errors", "model", "maildir", "index", "changes", "mailbox", "account",
               "filestore"),
     "relay": ("model", "schedule", "statefile", "spoolfiles", "spool", "lookup", "routes", "sts", "dane",
-              "policies", "signingkeys", "keymaking", "signatures", "signing", "verifying", "sevenbit", "client", "courier",
+              "policies", "signingkeys", "keymaking", "signatures", "signing", "dkimtags",
+              "verifying", "sevenbit", "client", "courier",
               "reports", "agenda", "slots", "attempt", "worker", "service"),
-    "delivery": ("answers", "results", "trace", "filters", "runas", "running", "agents", "plugins", "mailboxes", "outgoing", "incoming", "router",
+    "delivery": ("answers", "results", "dmarc", "trace", "filters", "runas", "running", "agents",
+                 "plugins", "mailboxes", "outgoing", "incoming", "router",
                  "sending", "wayback", "handing", "dropped", "dropfiles", "dropwatch", "dropfolder", "service"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),
@@ -52,9 +54,10 @@ ORDER = {
 
 # Imported where the program can do without, each in one file.
 OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "relay/lookup.py", "idna": "text/domains.py",
-            # Who signs needs a little of dkimpy, who verifies all of it, in a process of its own.
-            "dkim": ("relay/signing.py", "relay/verifying.py"), "spf": "delivery/authentication.py",
-            "authheaders": "delivery/authentication.py", "pytest": "testing.py", "nacl": "relay/signing.py", "cryptography": ("net/", "relay/keymaking.py")}
+            "dkim": "relay/signing.py", "spf": "delivery/authentication.py",
+            "authheaders": (), "pytest": "testing.py",
+            "nacl": ("relay/signing.py", "relay/verifying.py"),
+            "cryptography": ("net/", "relay/keymaking.py")}
 
 # Imported only below these paths.
 ONLY = {

@@ -4,16 +4,24 @@ Other spellings of the same are right: strings cut elsewhere, tags in another or
 and more, a stricter DMARC policy.  Asks through `relay.routes.Routes.records` only.
 """
 import json
+import re
 from typing import Any, Iterable, Iterator, List, NamedTuple, Tuple
 
+from ..delivery import dmarc
+from ..mail import taglist
+from ..relay import dkimtags
 from ..relay.routes import NoRoute, NotFound
+from ..relay.sts import record_id
 from .dnsrecords import Domain, exchangers, shown
 
 RIGHT, MISSING, DIFFERENT, UNKNOWN = "right", "missing", "different", "unknown"
 
-_POLICIES = ("none", "quarantine", "reject")
-# What a TXT record of each purpose begins with; a name may have other texts too.
-_VERSIONS = {"spf": "v=spf1", "dmarc": "v=dmarc1", "sts": "v=stsv1", "tlsrpt": "v=tlsrptv1", "dkim": ""}
+# The version in the TXT record of each purpose, in lower case; a name may have other texts too.
+_VERSIONS = {"spf": b"spf1", "dmarc": b"dmarc1", "sts": b"stsv1", "tlsrpt": b"tlsrptv1"}
+_TLSRPT = re.compile(
+    r"v=TLSRPTv1(?:[ \t]*;[ \t]*[A-Za-z0-9][A-Za-z0-9_.-]{0,31}=[!-:<-~][ -:<-~]*)+"
+    r"(?:[ \t]*;)?[ \t]*\Z")
+_RUA = re.compile(r";[ \t]*rua=(?:mailto|https):[^;]")
 
 
 class Finding(NamedTuple):
@@ -76,9 +84,7 @@ def _compare(dns, domain, purpose, name, kind, expected):
     try:
         there = dns.ask(name, kind)
         if kind == "TXT":
-            version = _VERSIONS[purpose]
-            # A version is a whole word: "v=spf10" is none.
-            there = [text for text in there if (text.lower().replace(";", " ").split() or [""])[0] == version or not version]
+            there = [text for text in there if _is_meant(purpose, text)]
         if not there:
             state = MISSING
         elif kind != "TXT":
@@ -106,19 +112,30 @@ def _ranked(records):
 # TXT records: expected, found, domain, dns -> whether it does what is expected
 
 
-def _tags(text):
-    pairs = (part.partition("=") for part in text.split(";"))
-    return {name.strip().lower(): "".join(value.split()) for name, _, value in pairs}
+def _is_meant(purpose, text):
+    """Whether a TXT record has the version of that purpose, whatever follows it."""
+    begin = text.encode("utf-8").partition(b" " if purpose == "spf" else b";")[0]
+    version = [(name, value.lower()) for name, value in taglist.readable(begin)]
+    return purpose not in _VERSIONS or version == [(b"v", _VERSIONS[purpose])]
 
 
 def _dkim(expected, found, _domain, _dns):
-    ours, theirs = _tags(expected), _tags(found)
-    return theirs.get("p") == ours["p"] and theirs.get("k", "rsa") == ours["k"]
+    ours = expected.encode("ascii")
+    algorithm = b"ed25519-sha256" if taglist.parse(ours).get(b"k") == b"ed25519" else b"rsa-sha256"
+    try:
+        return dkimtags.read_key(found.encode("utf-8"), algorithm) == dkimtags.read_key(ours,
+                                                                                        algorithm)
+    except ValueError:
+        return False
 
 
 def _dmarc(expected, found, _domain, _dns):
-    ours, theirs = _tags(expected)["p"], _tags(found).get("p", "").lower()
-    return theirs in _POLICIES and _POLICIES.index(theirs) >= _POLICIES.index(ours)
+    ours, theirs = [dmarc.read(text.encode("utf-8")) for text in (expected, found)]
+    return theirs is not None and not theirs.testing and _strictness(theirs) >= _strictness(ours)
+
+
+def _strictness(record):
+    return min(dmarc.POLICIES.index(policy) for policy in (record.policy, record.subdomains))
 
 
 def _spf(expected, found, domain, dns):
@@ -164,11 +181,16 @@ def _behind(mechanism, dns):
     return dns.addresses(value) if kind == "a" else [value.partition("/")[0]]
 
 
-def _has(tag):
-    return lambda expected, found, domain, dns: bool(_tags(found).get(tag))
+def _sts(_expected, found, _domain, _dns):
+    return record_id((found,)) is not None
 
 
-_MEANS_THE_SAME = {"dkim": _dkim, "dmarc": _dmarc, "spf": _spf, "sts": _has("id"), "tlsrpt": _has("rua")}
+def _tlsrpt(_expected, found, _domain, _dns):
+    """RFC 8460 section 3."""
+    return bool(_TLSRPT.match(found) and _RUA.search(found))
+
+
+_MEANS_THE_SAME = {"dkim": _dkim, "dmarc": _dmarc, "spf": _spf, "sts": _sts, "tlsrpt": _tlsrpt}
 
 
 # Addresses and their names

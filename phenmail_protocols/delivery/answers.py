@@ -45,8 +45,11 @@ LOOP = Answer(554, "5.4.6", "The message goes round in circles")
 HAS_NUL = Answer(550, "5.6.0", "The message has NUL octets (RFC 5322 2.2)")
 HEADER_TOO_LARGE = Answer(552, "5.3.4", "The header of the message is too large")
 NO_AUTHOR = Answer(550, "5.6.0", "The From field names no address")
-UNCLEAR_AUTHOR = Answer(550, "5.6.0", "The From field is no list of addresses as in Name <user@example.org> (RFC 5322 3.6.2)")
-NOT_THE_AUTHOR = Answer(550, "5.7.1", "The From field has an address that is not one of yours")
+UNCLEAR_AUTHOR = Answer(
+    550, "5.6.0", "From, Sender or Resent-From is not a list of addresses like Name <user@example.org> "
+    "(RFC 5322 3.6.2)")
+NOT_THE_AUTHOR = Answer(
+    550, "5.7.1", "From, Sender or Resent-From has an address that is not one of yours")
 
 NOT_YOURS = Answer(550, "5.7.1", "This is not one of your addresses")
 LOG_IN_FIRST = Answer(550, "5.7.1", "Mail from this domain is taken from its users only, log in first")

@@ -1,13 +1,12 @@
-"""Whether a message is what it claims to be: SPF (RFC 7208), DKIM (RFC 6376) and DMARC (RFC 7489).
+"""Whether a message is what it claims to be: SPF (RFC 7208), DKIM (RFC 6376) and DMARC (RFC 9989).
 
-Used in the process that judges (`judgechild`) only; the importer of pyspf and authheaders.  pyspf evaluates SPF; of authheaders
-come the DMARC record's discovery, its parser, and the list of public suffixes, which is read once.  Alignment is done here:
-authheaders reads the domain of my-bank.example as "my", and parses its list anew for each question.
+Used in the process that judges (`judgechild`) only; the importer of pyspf, which evaluates SPF.
+`relay.verifying` does DKIM; `dmarc` reads DMARC records.
 
 All questions to the DNS go through one Asker with a deadline; what has no answer in time is a temperror.
 """
 import os
-import random
+import re
 import threading
 import time
 from typing import NamedTuple, Tuple
@@ -17,6 +16,7 @@ from ..mail import headers
 from ..mail.address import AddressError, ascii_domain, parse_address_list, strict_mailboxes
 from ..relay import verifying
 from ..relay.lookup import Lookup, Unanswered
+from . import dmarc
 from .results import Result
 
 MESSAGE_OCTETS = 10 * 1024 * 1024  # of a larger message no signature is verified
@@ -28,7 +28,12 @@ _PIECE = 65536
 # slow zone must not decide that another's domain is not looked up.
 _SPF_SHARE = 0.5
 _MOST_AUTHORS = 5  # whose domains are asked
-_POLICIES = ("none", "quarantine", "reject")
+# In an SPF record names have any case, and unknown modifiers are ignored however often they stand
+# (RFC 7208 sections 4.6.1 and 6).  pyspf does neither; it does check an unknown one's macros.
+_MODIFIERS = re.compile(r"(?i)(?<= )(?:redirect|exp)=")
+_UNKNOWN = re.compile(r"(?i) (?!(?:redirect|exp)=)[a-z][a-z0-9_.-]*=[^ %]*(?![^ ])")
+# The properties that hold the domain that a method authenticates.
+_NAMES = {"spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}
 
 
 class Case(NamedTuple):
@@ -72,30 +77,20 @@ class Authentication:
         self.missing = []
         self._lookups = {}  # (name servers, timeout) -> Lookup
         self._lock = threading.Lock()
-        self._asking = threading.local()  # .ask: the Asker of the thread's case
-        self._spf, self._dmarc, self._suffixes = None, None, None
+        self._query = None  # a class
         self._can_verify = False
-        for load in (self._load_spf, self._load_dkim, self._load_dmarc):
+        for load in (self._load_spf, self._load_dkim):
             try:
                 load()
-            except Exception as error:  # dkimpy raises RuntimeError where it finds no resolver
+            except Exception as error:  # pyspf raises what it likes where it finds no resolver
                 self.missing.append(getattr(error, "name", None) or str(error))
 
     def _load_spf(self):
-        import spf
-        spf.DNSLookup = self._spf_lookup
-        self._spf = spf
+        self._query = _query_class()
 
     def _load_dkim(self):
         verifying.load()
         self._can_verify = True
-
-    def _load_dmarc(self):
-        from authheaders import dmarc_lookup
-        dmarc_lookup.dns_query = self._dmarc_lookup
-        dmarc_lookup.get_org_domain = self.organizational
-        self._suffixes = _public_suffixes(dmarc_lookup)
-        self._dmarc = dmarc_lookup
 
     # -- a case
 
@@ -106,20 +101,19 @@ class Authentication:
         # A question may take all of its own time, so none begins later than that.
         end = begun + max(0.0, case.seconds - case.timeout)
         ask = Asker(self._lookup(case), end)
-        self._asking.ask = ask
         author, named = _authors(header)
         # Who can't ask for both can't say that both fail.
-        can_tell = None not in (self._dmarc, self._spf) and self._can_verify
-        records = [(each, self._record(each)) for each in (author,) + named] if can_tell else ()
+        can_tell = self._query is not None and self._can_verify
+        records = [(each, _record(each, ask)) for each in (author,) + named] if can_tell else ()
         ask.until = begun + (end - begun) * _SPF_SHARE
-        found = [self._sender(case)] if self._spf is not None else []
+        found = [self._sender(case, ask)] if self._query is not None else []
         ask.until = end
         if self._can_verify:
             found += _signatures(header, body, large, ask)
         if not records:
             return Opinion(tuple(found))
-        opinion, *stricter = [self._author(each, record, found, large) for each, record in records]
-        # RFC 7489 section 6.6.1: of several authors each one's domain may ask for it, or a second one would be the way around all.
+        opinion, *stricter = [_author(each, record, found, large, ask) for each, record in records]
+        # Each author's domain may ask for it, or a second author would be the way around all.
         return next((opinion._replace(reject=True, domain=each.domain) for each in stricter if each.reject), opinion)
 
     def _lookup(self, case):
@@ -131,7 +125,7 @@ class Authentication:
 
     # -- SPF
 
-    def _sender(self, case):
+    def _sender(self, case, ask):
         domain = case.sender.rpartition("@")[2] or case.helo
         identity = ("smtp.mailfrom" if case.sender else "smtp.helo", domain)
         try:
@@ -141,76 +135,50 @@ class Authentication:
                 return Result("spf", "none", "", (identity,))
             sender = "%s@%s" % (case.sender.rpartition("@")[0], ascii_name) if case.sender else ""
             helo = case.helo if case.sender else ascii_name
-            word, _, _ = self._spf.query(i=case.peer, s=sender, h=helo, receiver=case.host).check()
+            word, _, _ = self._query(ask, i=case.peer, s=sender, h=helo, receiver=case.host).check()
         except AddressError:
             word = "none"  # RFC 7208 section 4.3
         except Exception:  # a parser that met hostile octets: which exceptions it has then differs
             word = "permerror"
         return Result("spf", word, "", (identity,))
 
-    def _spf_lookup(self, name, kind, strict=True, timeout=None):
-        """In place of spf.DNSLookup."""
-        try:
-            records = self._asking.ask(name, kind)
-        except Unanswered as error:
-            raise self._spf.TempError("DNS: %s" % error)
-        return [((name, kind), _as_pyspf(kind, record)) for record in records]
 
-    # -- DMARC
+def _query_class():
+    """A subclass of pyspf's `query` that asks an Asker. Raises ImportError."""
+    import spf
 
-    def _dmarc_lookup(self, name, kind="TXT"):
-        """In place of authheaders.dmarc_lookup.dns_query: texts in quotes."""
-        return ['"%s"' % record.decode("utf-8", "replace") for record in self._asking.ask(name, kind)]
+    class Query(spf.query):
+        """Counts one void look-up a term, however many names it has (RFC 7208 section 4.6.4)."""
 
-    def organizational(self, domain):
-        """The organizational domain (RFC 7489 section 3.2) of a domain in A-labels."""
-        found = self._suffixes.get_public_suffix(domain) or domain
-        labels = domain.split(".")
-        # Of a top level domain that the list does not know, the package takes all for one.
-        return ".".join(labels[-2:]) if "." not in found and len(labels) > 1 else found
+        def __init__(self, ask, **what):
+            super().__init__(**what)
+            self._ask, self._is_void = ask, False
 
-    def _record(self, author):
-        """-> (result if there is one already, tags, whether the domain is below the record's)."""
-        if author is None:
-            return Result("dmarc", "permerror", "not one author"), {}, False
-        author_property = (("header.from", author),)
-        try:
-            tags, organizational = self._dmarc.receiver_record(author, dnsfunc=self._dmarc_lookup)
-        except Unanswered:
-            return Result("dmarc", "temperror", "no answer from the DNS", author_property), {}, False
-        except self._dmarc.DMARCException:
-            return Result("dmarc", "permerror", "record not readable", author_property), {}, False
-        if tags and tags.get("p") not in _POLICIES:  # RFC 7489 section 6.6.3
-            tags = dict(tags, p="none", sp="none") if "rua" in tags else {}
-        if not tags:
-            return Result("dmarc", "none", "", author_property), {}, False
-        return None, tags, bool(organizational) and organizational != author
+        def dns_spf(self, domain):
+            record = super().dns_spf(domain)
+            return record and _MODIFIERS.sub(lambda found: found.group().lower(),
+                                             _UNKNOWN.sub("", record))
 
-    def _author(self, author, record, found, large):
-        """The Opinion, with all that is known."""
-        result, tags, below = record
-        if result is not None:
-            return Opinion(tuple(found) + (result,))
-        policy = tags.get("sp", tags["p"]) if below else tags["p"]
-        policy = policy if policy in _POLICIES else tags["p"]
-        aligned = [each.result for each in found if self._is_aligned(author, each, tags)]
-        if "pass" in aligned:
-            word, reason = "pass", ""
-        elif "temperror" in aligned:
-            word, reason = "temperror", "no answer from the DNS"
-        elif large and any(each.result == "policy" for each in found):
-            word, reason = "permerror", "message too large"
-        else:
-            word, reason = "fail", ""
-        result = Result("dmarc", word, reason, (("header.from", author), ("policy.dmarc", policy)))
-        return Opinion(tuple(found) + (result,), word == "fail" and policy == "reject" and _is_meant(tags), author)
+        def check_lookups(self):
+            """A term begins that asks."""
+            super().check_lookups()
+            self._is_void = False
 
-    def _is_aligned(self, author, result, tags):
-        names = {"spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}[result.method]
-        domain = next((value.lower().rstrip(".") for name, value in result.properties if name in names), "")
-        if tags.get("aspf" if result.method == "spf" else "adkim") == "s":
-            return domain == author
-        return bool(domain) and self.organizational(domain) == self.organizational(author)
+        def dns(self, name, qtype, cnames=None, ignore_void=False):
+            name = str(name).rstrip(".").lower()
+            if not all(0 < len(label) < 64 for label in name.split(".")):
+                return []
+            try:
+                records = self._ask(name, qtype)
+            except Unanswered as error:
+                raise spf.TempError("DNS: %s" % error)
+            if not records and not ignore_void and not self._is_void:
+                self._is_void = True
+                self.void_lookups += 1
+                if self.void_lookups > spf.MAX_VOID_LOOKUPS:
+                    raise spf.PermError("more than %d void look-ups" % spf.MAX_VOID_LOOKUPS)
+            return [_as_pyspf(qtype, record) for record in records]
+    return Query
 
 
 def _as_pyspf(kind, record):
@@ -220,25 +188,54 @@ def _as_pyspf(kind, record):
     if kind == "MX":
         preference, _, name = record.partition(" ")
         return (int(preference), name)
-    return record.rstrip(".") if kind in ("PTR", "CNAME") else record
+    return record.rstrip(".") if kind == "PTR" else record
 
 
-def _public_suffixes(dmarc_lookup):
-    """The list, parsed: a system's own where the package was told of one, else that in the package."""
+# -- DMARC
+
+
+def _record(author, ask):
+    """A domain -> what holds for it: a dmarc.Found, or a Result where there is one already."""
+    if author is None:
+        return Result("dmarc", "permerror", "not one author")
+    author_property = (("header.from", author),)
     try:
-        from authheaders.findpsl import location
-    except ImportError:
-        location = os.path.join(os.path.dirname(dmarc_lookup.__file__), "public_suffix_list.txt")
-    with open(location, encoding="utf-8") as file:
-        found = dmarc_lookup.PublicSuffixList(file)
-    found.tlds = []  # 1 MB that nobody reads
-    return found
+        found = dmarc.find(author, ask)
+    except Unanswered:
+        return Result("dmarc", "temperror", "no answer from the DNS", author_property)
+    return Result("dmarc", "none", "", author_property) if found.record is None else found
 
 
-def _is_meant(tags):
-    """Whether the domain wants this message refused: pct= (RFC 7489 section 6.6.4), t= of its successor."""
-    percent = tags.get("pct", "100")
-    return tags.get("t") != "y" and not (percent.isdigit() and random.random() * 100 >= int(percent))
+def _author(author, holds, found, large, ask):
+    """-> the Opinion.  `holds`: what _record gave; `found`: the Results of the other methods."""
+    if isinstance(holds, Result):
+        return Opinion(tuple(found) + (holds,))
+    aligned = [_aligned(author, each, holds, ask) for each in found
+               if each.result in ("pass", "temperror")]
+    if "pass" in aligned:
+        word, reason = "pass", ""
+    elif "temperror" in aligned:
+        word, reason = "temperror", "no answer from the DNS"
+    elif large and any(each.result == "policy" for each in found):
+        word, reason = "permerror", "message too large"
+    else:
+        word, reason = "fail", ""
+    result = Result("dmarc", word, reason,
+                    (("header.from", author), ("policy.dmarc", holds.policy)))
+    is_refused = word == "fail" and holds.policy == "reject" and not holds.record.testing
+    return Opinion(tuple(found) + (result,), is_refused, author)
+
+
+def _aligned(author, result, holds, ask):
+    """The word of a Result of SPF or DKIM, "" where it is not aligned with this author."""
+    domain = next((value.lower().rstrip(".") for name, value in result.properties
+                   if name in _NAMES[result.method]), "")
+    mode = holds.record.aspf if result.method == "spf" else holds.record.adkim
+    try:
+        is_aligned = domain and dmarc.is_aligned(domain, author, holds, mode == "s", ask)
+    except Unanswered:
+        return "temperror"
+    return result.result if is_aligned else ""
 
 
 def _authors(header):

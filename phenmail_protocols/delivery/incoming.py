@@ -166,8 +166,12 @@ class Incoming:
 
     def _completed(self, header, lowered, date):
         if self._complete:
-            return submission.complete(header, self._envelope.sender, self.identity, self._router.host, date,
-                                       None if self._submitter is None else self._may_write_as)
+            header, may_sign = submission.complete(
+                header, self._envelope.sender, self.identity, self._router.host, date,
+                None if self._submitter is None else self._whose)
+            if not may_sign:
+                self._outgoing.leave_unsigned()
+            return header
         if b"return-path:" in lowered:
             header = _without_return_path(header)
         if self._is_judged and b"authentication-results" in lowered:
@@ -175,8 +179,13 @@ class Incoming:
             header = without_ours(header, self._router.host)
         return header
 
-    def _may_write_as(self, address):
-        return self._router.directory.may_send_as(self._submitter, address)
+    def _whose(self, address):
+        """Whose an author's address is, as submission.complete asks."""
+        directory = self._router.directory
+        if directory.may_send_as(self._submitter, address):
+            return submission.OWN
+        is_foreign = directory.resolve(address).kind == "remote"
+        return submission.FOREIGN if is_foreign else submission.NEIGHBOURS
 
     def finish(self, apart=False):
         """The message is whole: keep it -> list of Outcome, one for each recipient in order.

@@ -30,8 +30,8 @@ MOST_AT_ONCE = 8
 MOST_OF_ONE = 3  # of one peer, whose slow DNS then holds up its own mail only
 MESSAGES_OF_ONE = 1000  # then the process is replaced
 FAILED_FOR = 60.0  # seconds that a process that did not start is not tried again
-PACKAGES = (("dns", "dnspython"), ("spf", "pyspf"), ("dkim", "dkimpy"), ("authheaders", "authheaders"))
-METHODS = (("spf", {"dns", "spf"}), ("dkim", {"dns", "dkim"}), ("dmarc", {"dns", "spf", "dkim", "authheaders"}))
+PACKAGES = (("dns", "dnspython"), ("spf", "pyspf"), ("dkim", "dkimpy"))
+METHODS = (("spf", {"dns", "spf"}), ("dkim", {"dns", "dkim"}), ("dmarc", {"dns", "spf", "dkim"}))
 
 _TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Behind the standard library, so that nothing of ours stands in for a part of it.

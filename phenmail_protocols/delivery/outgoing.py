@@ -49,6 +49,10 @@ class Outgoing:
         """Those get it when their mailbox does: it is brought once more, and would come to them each time."""
         self._recipients = {who: each for who, each in self._recipients.items() if each[1] is None or each[1] not in keys}
 
+    def leave_unsigned(self):
+        """Before `open`: its author is somebody else than who brings it."""
+        self._signer = None
+
     def open(self, header):
         """The message begins with this block, Received included."""
         self._header = header

@@ -1,39 +1,52 @@
 """What a mail program sent, made complete: RFC 6409 sections 6.1 and 8.  Pure.
 
 In: the header block of a message that a user submits; out: the one that is kept.
-Knows nothing of sockets, accounts or the store; who may write as whom is asked.
+Knows nothing of sockets, accounts or the store; whose an address is, is asked.
 
 Whose name a message may carry (RFC 6409 6.1, "enforced submission rights"): every
-address of From has to be the user's own, so that nobody writes as a neighbour.  A
-message that is sent on unchanged keeps its author and has its Resent-From checked
-in place of From (RFC 5322 3.6.6).
+address of From is the user's own, and so is every address of this server in Sender,
+Resent-From and Resent-Sender, so that nobody writes as a neighbour.  A message that the
+user sends on (the topmost Resent-From is their own, RFC 5322 3.6.6) may keep an author
+from elsewhere; it is not signed, for that author did not submit it.
 
-Who sent it is added as Sender where From does not say it: several authors, or an
-author in another domain, in whose name a program that holds this server writes
-(RFC 5322 3.6.2; it is then signed by the sender's domain).
+What programs could read in more than one way is refused: an address that does not parse
+strictly, an encoded word inside one, or a line that only some readers take for such a field.
+
+Who sent it is added as Sender where neither From nor Resent-From says it: several
+authors, or an author in another domain, in whose name a program that holds this server
+writes (RFC 5322 3.6.2; it is then signed by the sender's domain).
 """
+import re
+
 from ..mail import address, headers
 from . import answers
 
-# What goes away: who was told in secret (RFC 5322 3.6.3), and what only final delivery writes.
+# Whose an address is, for the user who submits.
+OWN, NEIGHBOURS, FOREIGN = "own", "neighbour's", "foreign"
+
+# Removed: who was told in secret (RFC 5322 3.6.3), and what only final delivery writes.
 _DROPPED = frozenset((b"bcc", b"resent-bcc", b"return-path"))
-_AUTHORS = frozenset((b"from", b"resent-from"))
-_SENT_ON = b"resent-from"
+_FROM, _SENT_ON = b"from", b"resent-from"
+_AUTHORS = frozenset((_FROM, b"sender", _SENT_ON, b"resent-sender"))
+_SENDERS = frozenset((b"sender", _SENT_ON))
+_INVISIBLE = re.compile(rb"[^!-~]+")
+_LONGEST_NAME = 1000  # octets of a line that are looked at for a field's name
+_INCOMPLETE = (address.MISSING_LOCAL, address.MISSING_DOMAIN, address.BROKEN_DOMAIN)
 
 
-def complete(header, sender, identity, host, date, may_write_as=None):
-    """A header block with its empty line, if it has one -> the same, completed (bytes).
+def complete(header, sender, identity, host, date, whose=None):
+    """A header block with its empty line, if it has one -> (the same, completed (bytes); whether
+    all its authors are the sender's own, so that it may be signed).
 
     `sender`: Address of MAIL FROM or None; `identity`: bytes, unique on this `host` (str);
-    `date`: bytes of RFC 5322 3.3.  `may_write_as(Address) -> bool`; None allows all.
-    Raises answers.Refused.
+    `date`: bytes of RFC 5322 3.3.  `whose(Address)` -> OWN, NEIGHBOURS or FOREIGN; None: the
+    sender may write as anybody.  Raises answers.Refused.
     """
     fields = headers.fields(header)
     names = {field.name.lower() for field in fields}
-    if may_write_as is not None:
-        _check_authors(header, names, may_write_as)
+    may_sign = whose is None or _check_authors(fields, whose)
     added = []
-    if sender is not None and b"sender" not in names and _hides_sender(header, sender):
+    if sender is not None and not names & _SENDERS and _hides_sender(header, sender):
         added.append(b"Sender: <%s>\r\n" % str(sender).encode("utf-8"))
     if b"from" not in names and sender is not None:
         added.append(b"From: <%s>\r\n" % str(sender).encode("utf-8"))
@@ -42,8 +55,9 @@ def complete(header, sender, identity, host, date, may_write_as=None):
     if b"message-id" not in names:
         added.append(b"Message-ID: <%s@%s>\r\n" % (identity, host.encode("utf-8")))
     if names & _DROPPED:
-        header = b"".join([field.raw for field in fields if field.name.lower() not in _DROPPED]) + _closing(header)
-    return b"".join(added) + header
+        header = b"".join([field.raw for field in fields
+                           if field.name.lower() not in _DROPPED]) + _closing(header)
+    return b"".join(added) + header, may_sign
 
 
 def _closing(header):
@@ -60,20 +74,56 @@ def _hides_sender(header, sender):
     return len(mailboxes) > 1 or _address(mailboxes[0]).domain != sender.domain
 
 
-def _check_authors(header, names, may_write_as):
-    field = _SENT_ON if _SENT_ON in names else b"from"
-    if field not in names:
-        return  # RFC 5322 3.6 wants one: it is added, from the sender that MAIL FROM was checked for
-    for value in headers.collect(header, _AUTHORS)[field]:
-        mailboxes = address.strict_mailboxes(value)
-        if mailboxes is None:
+def _check_authors(fields, whose):
+    """-> whether every address of From is the user's own. Raises Refused where they may not write it."""
+    found = []  # (field name, whose its addresses are)
+    for field in fields:
+        name = field.name.lower()
+        if name in _AUTHORS:
+            found.append((name,
+                          {_owner(mailbox, whose) for mailbox in _mailboxes(name, field.value)}))
+        elif _as_lenient_readers(field.raw) in _AUTHORS:
             raise answers.Refused(answers.UNCLEAR_AUTHOR)
-        if not mailboxes:
-            raise answers.Refused(answers.NO_AUTHOR)
-        if not all(may_write_as(_address(mailbox)) for mailbox in mailboxes):
-            raise answers.Refused(answers.NOT_THE_AUTHOR)
+    if any(NEIGHBOURS in owners for _, owners in found):
+        raise answers.Refused(answers.NOT_THE_AUTHOR)
+    is_own = all(owners == {OWN} for name, owners in found if name == _FROM)
+    sent_on = next((owners for name, owners in found if name == _SENT_ON), None)
+    if sent_on is not None and sent_on != {OWN} or sent_on is None and not is_own:
+        raise answers.Refused(answers.NOT_THE_AUTHOR)
+    return is_own
+
+
+def _as_lenient_readers(raw):
+    """The name of a field for programs that drop blanks, folds and control characters in it."""
+    return _INVISIBLE.sub(b"", raw[:_LONGEST_NAME].partition(b":")[0]).lower()
+
+
+def _mailboxes(name, value):
+    """The mailboxes of an author's field. Raises Refused where programs may read others."""
+    mailboxes = address.strict_mailboxes(value)
+    if mailboxes is None:
+        raise answers.Refused(answers.UNCLEAR_AUTHOR)
+    if not mailboxes and name in (_FROM, _SENT_ON):
+        raise answers.Refused(answers.NO_AUTHOR)
+    return mailboxes
+
+
+def _owner(mailbox, whose):
+    """Whose the address of a Mailbox is. Raises Refused where it is none that can be told."""
+    if mailbox.local in _INCOMPLETE or mailbox.domain in _INCOMPLETE:
+        return NEIGHBOURS  # programs may read half an address as a name of this server
+    if b"=?" in mailbox.local + mailbox.domain:  # forbidden by RFC 2047 5, yet some decode it
+        raise answers.Refused(answers.UNCLEAR_AUTHOR)
+    try:
+        local, domain = [half.decode("utf-8") for half in (mailbox.local, mailbox.domain)]
+        found = address.Address(local, address.parse_domain(domain))
+        address.ascii_domain(found.domain)
+        return whose(address.Address.parse(str(found)))
+    except (UnicodeError, address.AddressError):
+        raise answers.Refused(answers.UNCLEAR_AUTHOR)
 
 
 def _address(mailbox):
     """A Mailbox of the field -> Address."""
-    return address.Address(mailbox.local.decode("utf-8", "replace"), mailbox.domain.decode("utf-8", "replace").lower())
+    return address.Address(mailbox.local.decode("utf-8", "replace"),
+                           mailbox.domain.decode("utf-8", "replace").lower())

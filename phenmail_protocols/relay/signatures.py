@@ -33,7 +33,7 @@ def signed_fields(header):
     for field in headers.each_field(header):
         name = field.name.lower()
         if name in SIGNED:
-            by_name.setdefault(name, []).append(b"%s:%s\r\n" % (name, _relaxed(field.value)))
+            by_name.setdefault(name, []).append(b"%s:%s\r\n" % (name, relaxed(field.value)))
     if OVERSIGNED not in by_name:
         raise Unsigned("a message without From")
     names, octets = [], []
@@ -46,7 +46,7 @@ def signed_fields(header):
     return names, b"".join(octets)
 
 
-def _relaxed(value):
+def relaxed(value):
     """The value of a field, with its folding -> in the relaxed form (RFC 6376 section 3.4.2), without its line end."""
     return _BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
 
@@ -64,7 +64,7 @@ def signature(algorithm, selector, tags, signed, sign):
                      b" s=%s;" % selector.encode("ascii")] + tags) + b"\r\n b="
     name, _, unsigned = value.partition(b":")
     digest = signed.copy()
-    digest.update(b"%s:%s" % (name.lower(), _relaxed(unsigned)))
+    digest.update(b"%s:%s" % (name.lower(), relaxed(unsigned)))
     octets = binascii.b2a_base64(sign(digest), newline=False)
     return value + b"\r\n ".join([octets[at:at + 72] for at in range(0, len(octets), 72)]) + b"\r\n"
 

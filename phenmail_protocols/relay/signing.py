@@ -143,16 +143,14 @@ class Signer:
         return _author_domain(header, own) or (
             _ascii(sender.domain) if sender is not None and _ascii(sender.domain) in own else self._sender_domain)
 
-    def sign(self, header: bytes, body_digest: bytes, sender: Optional[Address] = None, written_here: bool = True) -> bytes:
+    def sign(self, header: bytes, body_digest: bytes, sender: Optional[Address] = None) -> bytes:
         """The fields to stand before a message: its signatures, whole lines.
 
         `header`: the block in wire form, with its empty line; `body_digest`: of BodyHash; `sender`: of the envelope.
-        `written_here` False: the message came from outside and goes on.  Where its From claims to be ours, nobody has checked
-        that, and it gets no signature.  Out: b"" where none can be made, which is logged; never raises.
+        Only for messages whose author was checked.  Out: b"" where none can be made, which is logged;
+        never raises.
         """
         try:
-            if not written_here and _author_domain(header, self._own()):
-                return b""
             head = self._signatures(header, body_digest, self.domain_for(header, sender))
             self._complained = ""
             return head
@@ -197,7 +195,7 @@ class Signer:
         except (OSError, BrokenKey):
             raise Unsigned(self._rsa.complaint() or "the DKIM key changes")
         try:
-            self._dkimpy = self._dkimpy or _dkimpys_crypto()
+            self._dkimpy = self._dkimpy or dkimpys_crypto()
         except ImportError as error:
             raise Unsigned("the Python package dkimpy is not installed (%s)" % error)
         return lambda digest: bytes(self._dkimpy.RSASSA_PKCS1_v1_5_sign(digest, key.numbers))
@@ -211,7 +209,7 @@ class Signer:
         return lambda digest: SigningKey(seed).sign(digest.digest()).signature
 
 
-def _dkimpys_crypto():
+def dkimpys_crypto():
     """The module dkim.crypto. Raises ImportError.
 
     `import dkim` brings a DNS resolver, PyNaCl and authres with it: 1 to 8 MB. What signs is one small module and what that

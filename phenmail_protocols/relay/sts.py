@@ -22,6 +22,8 @@ LONGEST = 31557600      # seconds that a policy may hold (RFC 8461 3.2)
 LARGEST = 64 * 1024     # octets of a policy (RFC 8461 3.3)
 RETRY, RETRY_AT_LEAST_EVERY = 300.0, 4 * 3600.0  # seconds to the next try after a failed fetch, doubled each time
 _REMEMBERED = 1000      # domains whose fetch failed
+_RECORD = re.compile(r"v=STSv1(?:[ \t]*;[ \t]*[A-Za-z0-9][A-Za-z0-9_.-]{0,31}=[!-:<>-~]+)+"
+                     r"(?:[ \t]*;)?[ \t]*\Z")
 _FIRST_LINE = re.compile(r"phenmail-sts-1 ([A-Za-z0-9]{1,32}) ([0-9]{1,12})\n")
 
 
@@ -61,16 +63,16 @@ def _matches(pattern, host):
 
 
 def record_id(texts):
-    """The id that a domain's TXT records (tuple of str) announce, or None where not exactly one of them is an MTA-STS record, or it has
-    no right id (RFC 8461 3.1)."""
+    """The id that a domain's TXT records (tuple of str) announce (RFC 8461 3.1).
+
+    None where not exactly one of them is an MTA-STS record, or its syntax is broken anywhere.
+    """
     found = [text for text in texts if re.match(r"v=STSv1[ \t]*;", text)]
-    if len(found) != 1:
+    if len(found) != 1 or not _RECORD.match(found[0]):
         return None
-    for field in found[0].split(";")[1:]:
-        name, _, value = field.strip(" \t").partition("=")
-        if name == "id":
-            return value if re.match(r"[A-Za-z0-9]{1,32}\Z", value) else None
-    return None
+    ids = [field[3:] for field in re.split(r"[ \t]*;[ \t]*",
+                                           found[0].rstrip(" \t")) if field.startswith("id=")]
+    return ids[0] if ids and re.match(r"[A-Za-z0-9]{1,32}\Z", ids[0]) else None
 
 
 def parse(text):

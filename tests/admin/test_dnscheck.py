@@ -109,6 +109,11 @@ def test_spf(wanted, texts, expected):
     (lambda text: text.replace("p=MIIB", "p=MIIC"), "different"),
     (lambda text: text.replace("k=rsa", "k=ed25519"), "different"),
     (lambda text: "v=DKIM1; p=", "different"),
+    (lambda text: text.replace("; ", " ; ").replace("=", " = ", 1) + ";", "right"),
+    (lambda text: text + "; h=sha1:sha256; s=email:tlsrpt", "right"),
+    (lambda text: text + "; h=sha1", "different"),
+    (lambda text: text + "; s=tlsrpt", "different"),
+    (lambda text: text.replace("v=DKIM1; ", "") + "; v=DKIM1", "different"),
 ])
 def test_dkim(wanted, change, expected):
     line = "all._domainkey.example.org. IN TXT " + dnsrecords.shown("TXT", change(KEYS[0][1]))
@@ -118,6 +123,11 @@ def test_dkim(wanted, change, expected):
 @pytest.mark.parametrize("text, expected", [
     ("v=DMARC1;p=quarantine", "right"), ("v=DMARC1; p=reject; adkim=s", "right"), ("v=DMARC1; p=none", "different"),
     ("v=DMARC1", "different"), ("v=DMARC2; p=reject", "missing"),
+    ("v = DMARC1 ; p = reject", "right"), ("V=DMARC1; P=Reject", "right"),
+    ("v=DMARC1; p=reject; rua=mailto:a@x.example; mailto:b@x.example", "right"),
+    ("v=dmarc1; p=reject", "different"),
+    ("v=DMARC1; p=reject; t=y", "different"), ("v=DMARC1; p=reject; sp=none", "different"),
+    ("v=DMARC1; p=rejekt", "different"),
 ])
 def test_dmarc(wanted, text, expected):
     assert state(wanted, "_dmarc.example.org.", "TXT", '_dmarc.example.org. IN TXT "%s"' % text) == expected
@@ -126,6 +136,15 @@ def test_dmarc(wanted, text, expected):
 @pytest.mark.parametrize("name, text, expected", [
     ("_mta-sts", "v=STSv1; id=20240101;", "right"), ("_mta-sts", "v=STSv1", "different"),
     ("_smtp._tls", "v=TLSRPTv1;rua=https://example.net/report", "right"), ("_smtp._tls", "v=TLSRPTv1", "different"),
+    ("_mta-sts", "v=STSv1 ; id=1", "right"), ("_mta-sts", "v=STSv1; id=1; junk", "different"),
+    ("_mta-sts", "v=stsv1; id=1", "different"),
+    ("_mta-sts", "v=STSv1; id=a-b", "different"), ("_mta-sts", "v=STSv10; id=1", "missing"),
+    ("_smtp._tls", "v=TLSRPTv1 ; rua=mailto:a@x.example , https://x.example/?a=b ;", "right"),
+    ("_smtp._tls", "v=tlsrptv1; rua=mailto:a@x", "different"),
+    ("_smtp._tls", "v=TLSRPTv1; RUA=mailto:a@x.example", "different"),
+    ("_smtp._tls", "v=TLSRPTv1; rua=mailto:a@x.example; junk", "different"),
+    ("_smtp._tls", "v=TLSRPTv1; x=1; rua=mailto:a@x.example", "right"),
+    ("_smtp._tls", "v=TLSRPTv1; rua=", "different"),
 ])
 def test_transport(wanted, name, text, expected):
     assert state(wanted, name + ".example.org.", "TXT", '%s.example.org. IN TXT "%s"' % (name, text)) == expected

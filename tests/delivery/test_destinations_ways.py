@@ -257,7 +257,6 @@ _dmarc.soft.example. TXT "v=DMARC1; p=none"
 def judging(front):
     """judging(dmarc, actions): a server for which everybody comes from outside, with a DNS of its own at `names`."""
     pytest.importorskip("spf")
-    pytest.importorskip("authheaders")
     with NameServer(ZONE) as names:
         def start(dmarc, actions=None):
             mail = front(actions, resolver={"nameservers": ["%s:%d" % names.address], "timeout": 2}, inbound={"dmarc": dmarc})

@@ -32,7 +32,13 @@ TEXT = b"version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmx: *.exampl
     ([], None), (["v=spf1 -all"], None), (["v=STSv1"], None), (["v=STSv1;"], None), (["v=STSv11; id=1"], None), (["V=STSv1; id=1"], None),
     ([" v=STSv1; id=1"], None), (["v=STSv1; id="], None), (["v=STSv1; id=a-b"], None), (["v=STSv1; id=" + "a" * 33], None),
     (["v=STSv1; id=1\n"], None), (["v=STSv1; id=a b"], None), (["v=STSv1; id=1; id=2"], "1"), (["v=STSv1; id=\u0663"], None),
-    (["v=STSv1; id=1", "v=STSv1; id=1"], None),
+    (["v=STSv1; id=1", "v=STSv1; id=1"], None), (["v=STSv1\t;\tid=1\t;\tx_1.y-z=a/b\t;\t"], "1"),
+    (["v=STSv1; ID=2; id=1"], "1"),
+    (["v=STSv1; id=1; junk"], None), (["v=STSv1; id=1;;"], None), (["v=STSv1;; id=1"], None),
+    (["v=STSv1; id = 1"], None),
+    (["v = STSv1; id=1"], None), (["v=STSv1; ID=1"], None), (["v=STSv1; id=1; x="], None),
+    (["v=STSv1; id=1; x=a b"], None),
+    (["v=STSv1; id=1; -x=a"], None), (["v=stsv1; id=1", "v=STSv1; id=2"], "2"),
 ])
 def test_the_id_of_the_record(texts, found):
     assert record_id(texts) == found
