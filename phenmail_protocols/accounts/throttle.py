@@ -148,7 +148,7 @@ class Throttle:
         places = [(tallies, key) for tallies, key, _ in braked]
         if not known:
             over = self._users.counted(attempt._user, now) - USER_FREE
-            attempt.hold = min(LONGEST_HOLD, 0.25 * 2.0 ** min(over, 10.0)) if over >= 0 else 0.0
+            attempt.hold = min(LONGEST_HOLD, 0.25 * 2.0 ** min(over, 10.0)) if over > -1 else 0.0
             places.append((self._users, attempt._user))
         flight = attempt._counted = _Flight(name, places, attempt.hold)
         for tallies, key in places:
@@ -228,7 +228,7 @@ class _Tallies:
 
     def has_room(self, key: object, now: float, free: int) -> bool:
         """Whether one more attempt may be looked at beside those that have not ended."""
-        return key not in self._begun or self.counted(key, now) < free
+        return key not in self._begun or self.counted(key, now) + 1 <= free
 
     def begin(self, key: object) -> None:
         self._begun[key] = self._begun.get(key, 0) + 1
@@ -239,14 +239,15 @@ class _Tallies:
             self._begun[key] = left
 
     def wait(self, key: object, now: float, free: int) -> float:
+        # A failure that is forgotten in part leaves no room for a whole one.
         over = self.level(key, now) - free
-        if over < 0:
+        if over <= -1:
             return 0.0
         return max(0.0, self._entries[key][2] + min(LONGEST_WAIT, 2.0 ** over) - now)
 
     def grant(self, key: object, now: float, free: int) -> None:
         """Where the free failures are used up, the next wait begins now."""
-        if self.level(key, now) >= free:
+        if self.level(key, now) > free - 1:
             level, since, _ = self._entries[key]
             self._entries[key] = (level, since, now)
 
