@@ -62,15 +62,13 @@ class Destination(NamedTuple):
 class Directory:
     """Resolves addresses and lets users in.
 
-    In: checked settings and their root; `read_user(folder) -> UserSettings`;
-    `reload() -> Settings` rereads the server's configuration (None: it is
+    In: checked settings and their root; `reload() -> Settings` rereads the server's configuration (None: it is
     never reread here), raising ConfigError or OSError; `files` are the paths
     whose change means a reload, by default the root's configuration;
     `authorizations` an authorization.Authorizations (None: none holds).
     """
 
     def __init__(self, settings: Settings, root: Root,
-                 read_user: Optional[Callable[[str], UserSettings]] = None,
                  reload: Optional[Callable[[], Settings]] = None,
                  files: Optional[Tuple[str, ...]] = None,
                  throttle: Optional[Throttle] = None,
@@ -80,7 +78,7 @@ class Directory:
         self.root = root
         self.throttle = Throttle(clock) if throttle is None else throttle
         self.checker = Checker(clock) if checker is None else checker
-        self.users = UserFiles(_loader(root) if read_user is None else read_user)
+        self.users = UserFiles(_loader(root))
         self.nobodys_folder = os.path.join(root.mail_system, "nobody")     # is never made
         self._reload = reload
         self._watched = (root.configuration,) if files is None else files
@@ -330,8 +328,8 @@ class _State:
         return self._addresses
 
 
-def _loader(root: Root) -> Callable[[str], UserSettings]:
-    return lambda folder: load_user(os.path.join(folder, FILE), root)
+def _loader(root: Root) -> Callable[..., UserSettings]:
+    return lambda folder, looked_for: load_user(os.path.join(folder, FILE), root, looked_for)
 
 
 def _kept_key(folder: str) -> bytes:

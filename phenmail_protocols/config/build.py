@@ -302,6 +302,6 @@ def _check_box(reader: Reader, path: Path, action: str, folders: Dict[str, str])
     folder = rest.partition(":")[0] if word == "accept" and ":" in rest else rest
     if word == "accept" and ":" not in rest or not folder:
         folder = "mail"
-    if folder not in folders and word != "delete":
+    if folder not in folders and word != "delete" and not reader.is_full:
         reader.problem(path, "a name of mail-folders (%s is none)" % shown(folder), action,
-                       nearest(folder, list(folders)))
+                       nearest(folder, list(folders)[:50]))
