@@ -171,7 +171,8 @@ def _port_path(reader: Reader, key: str, number: int) -> Path:
 def _relay(reader: Reader, values: Dict[str, Any]) -> Relay:
     own = reader.root.mail_system
     return Relay(values["dkim-key"] or os.path.join(own, "dkim.key"), values["dkim-selector"],
-                 values["queue-folder"] or os.path.join(own, "queue"), values["remote-port"])
+                 values["queue-folder"] or os.path.join(own, "queue"), values["remote-port"],
+                 values["private-addresses"])
 
 
 def _hosted(reader: Reader, values: Optional[Dict[str, Any]]) -> Optional[Hosted]:

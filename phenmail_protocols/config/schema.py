@@ -87,7 +87,9 @@ RELAY = Switch(
     Option("dkim-key", PathTo("the private key"), None, "signs what leaves"),
     Option("dkim-selector", HOST_NAME, "all", "the key's name in the DNS"),
     Option("queue-folder", PathTo("a folder"), None, "mail on its way out"),
-    Option("remote-port", REMOTE_PORT, 25, "the port of other servers"))
+    Option("remote-port", REMOTE_PORT, 25, "the port of other servers"),
+    Option("private-addresses", Bool(), False,
+           "send to domains whose mail servers have loopback or private addresses"))
 
 # Parts of the server
 
