@@ -16,11 +16,12 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = "phenmail_protocols"
 
 FLOORS = {
-    "disk": 0, "mail": 0, "net": 0, "config": 0, "trial": 0,
-    "accounts": 1, "store": 1, "relay": 1,
-    "delivery": 2, "fetch": 2,
-    "smtp": 3, "pop3": 3, "imap": 3, "admin": 3,
-    "app": 4, "machine": 4, "phenmail": 5, "testing": 5,
+    "disk": 0, "mail": 0, "net": 0, "trial": 0,
+    "config": 1,
+    "accounts": 2, "store": 2, "relay": 2,
+    "delivery": 3, "fetch": 3,
+    "smtp": 4, "pop3": 4, "imap": 4, "admin": 4,
+    "app": 5, "machine": 5, "phenmail": 6, "testing": 6,
 }
 
 # Earlier ones know nothing of later ones.  Files that are not listed are only

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .actions import external_mda
 from .checks import Reader
-from .filtering import FILTERS
+from .filtering import FILTERS, MOST_CODE
 from .problems import Path, nearest, shown
 from .root import USER_TOKEN, PathRefused
 from .schema import FETCHER_FILE, SERVER_FILE, USER_FILE
@@ -203,6 +203,10 @@ CODE_FILE = "file:"
 def _filters(reader: Reader, key: str, values: Tuple[Dict[str, Any], ...],
              folder: Optional[str]) -> Tuple[Filter, ...]:
     if reader.problems:  # a wrong filter is left out of the values, and the places of the others are not theirs
+        return ()
+    code = [number for number, value in enumerate(values) if value["type"] == "py"]
+    if reader.owner is not None and len(code) > MOST_CODE:
+        reader.problem((key, code[MOST_CODE]), 'at most %d filters of type "py"' % MOST_CODE)
         return ()
     return tuple(_filter(reader, (key, number), value, folder)
                  for number, value in enumerate(values))

@@ -19,6 +19,7 @@ SPECIAL = ("*from", "*to", "*tag", "*size", "*body", "*auth")
 LONGEST_CONTENT = 1000
 MOST_FILTERS = 500
 MOST_HEADERS = 50
+MOST_CODE = 20          # of a user: each may have a file that is read for each message
 MOST_PATTERNS = 8000    # characters of all regular expressions of a file: compiling one costs some 10 us
 
 # word -> whether it takes what stands behind a colon: None never, False if it is there, True always
