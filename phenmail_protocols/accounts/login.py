@@ -172,7 +172,7 @@ class Login:
 
     @contextlib.contextmanager
     def _admitted(self, candidate: Candidate, guess: Optional[bytes]) -> Iterator[Attempt]:
-        """The attempt, counted from now on, after what it is held back for.  Raises LoginRefused."""
+        """Count an attempt, and give it after its hold.  Raises LoginRefused."""
         with self._directory.throttle.admit(self._peer, candidate.key, guess) as attempt:
             if attempt.busy:
                 raise LoginRefused(BUSY, temporary=True)

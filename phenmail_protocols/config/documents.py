@@ -29,7 +29,7 @@ class Bounds(NamedTuple):
     files: int
 
 
-# What the administrator writes, and what a user does, whose file every stranger's mail makes us read.
+# What the administrator writes, and what a user does: every stranger's mail makes us read that.
 SERVER = Bounds(4 * 1024 * 1024, scanner.MAX_VALUES, scanner.MAX_DEPTH, 50)
 USER = Bounds(256 * 1024, 6000, 10, 10)
 
@@ -121,7 +121,8 @@ class _Reader:
         text = self._text(path, name)
         if text is None:
             return document
-        found = scan(name, text, self.secrets, scanner.Bounds(self.values, self.bounds.depth))
+        found = scan(name, text, self.secrets,
+                     scanner.Bounds(self.values, self.bounds.depth, self.bounds.values))
         self.values -= len(found.values)
         document.value_marks = {at: Mark(found, offset) for at, offset in found.values.items()}
         document.key_marks = {at: Mark(found, offset) for at, offset in found.keys.items()}
@@ -148,7 +149,7 @@ class _Reader:
             data = self.fetch(path, self.octets)
         except TooLarge:
             self.octets = 0
-            self.problem(Place(name, 1, 1), (), "at most %d bytes, files that are included counted"
+            self.problem(Place(name, 1, 1), (), "at most %d bytes, included files counted"
                          % self.bounds.octets)
             return None
         self.octets -= len(data)

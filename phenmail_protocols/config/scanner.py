@@ -20,6 +20,7 @@ Time and memory grow with the length of the text and no faster: the bounds of
 
 import re
 from json.decoder import scanstring
+from json.encoder import encode_basestring_ascii
 from typing import Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
 from .problems import MAX_PROBLEMS, Path, Place, Problem, key_name, shown
@@ -37,15 +38,15 @@ _WORD = re.compile(r'[^\s,:\[\]{}"#]+')
 _COMMENT_END = re.compile(r"\*/[^\S\n]*(?:\n|\Z)")
 _SPLITS_LINES = re.compile("[\x7f-\x9f\u2028\u2029]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_SAFE = {number: "\\u%04x" % number for number in list(range(0x7f, 0xa0)) + [0x2028, 0x2029]}
 
 
 class Bounds(NamedTuple):
     """How much a text may hold: values (objects, lists, texts, numbers), and objects
-    and lists inside each other."""
+    and lists inside each other.  `in_all`: values of all files together, for messages."""
 
     values: int = MAX_VALUES
     depth: int = MAX_DEPTH
+    in_all: int = MAX_VALUES
 
 
 class _Lost(Exception):
@@ -167,7 +168,7 @@ class _Scanner:
     def _value(self, path: Path, depth: int) -> None:
         values = self.result.values
         if len(values) >= self.bounds.values:
-            self._lost(path, "at most %d values" % self.bounds.values)
+            self._lost(path, "at most %d values, included files counted" % self.bounds.in_all)
         values[path] = self.at
         first = self.source[self.at:self.at + 1]
         if first in ("{", "[") and depth > self.bounds.depth:
@@ -318,8 +319,9 @@ class _Scanner:
             self._problem(path, "whole characters", start,
                           hint="a \\ud800 to \\udfff stands alone")
             raise _Lost()
-        written = written.replace(",]", ",\\u005d").replace(",}", ",\\u007d")
-        self.out.append(written.translate(_SAFE) if _SPLITS_LINES.search(written) else written)
+        if _SPLITS_LINES.search(written):
+            written = encode_basestring_ascii(value)
+        self.out.append(written.replace(",]", ",\\u005d").replace(",}", ",\\u007d"))
         return value
 
     def _wrong_string(self, path: Path) -> str:
