@@ -127,7 +127,7 @@ def test_a_hostile_file_costs_little(folder, name, case):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 6 * 1024 * 1024
+    assert peak < 10 * 1024 * 1024      # the JSON parser of CPython 3.6 takes 8, later ones 4
     assert took < 0.5, "the aim is 0.1 s on a quiet machine"
 
 
