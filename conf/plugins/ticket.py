@@ -40,7 +40,7 @@ class Ticket:
             number = self._next(state, origin.identity)
             subject = ("[#%d] %s" % (number, subject)).rstrip()
         self._forward(message, origin, subject, parameters)
-        if is_new and not origin.automatic:
+        if is_new and not origin.obstacle():
             self._acknowledge(message, origin, subject)
         if is_new:  # it will not come again
             del state["open"][origin.identity]

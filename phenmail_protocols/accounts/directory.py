@@ -64,15 +64,13 @@ class Destination(NamedTuple):
 class Directory:
     """Resolves addresses and lets users in.
 
-    In: checked settings and their root; `read_user(folder) -> UserSettings`;
-    `reload() -> Settings` rereads the server's configuration (None: it is
+    In: checked settings and their root; `reload() -> Settings` rereads the server's configuration (None: it is
     never reread here), raising ConfigError or OSError; `files` are the paths
     whose change means a reload, by default the root's configuration;
     `authorizations` an authorization.Authorizations (None: none holds).
     """
 
     def __init__(self, settings: Settings, root: Root,
-                 read_user: Optional[Callable[[str], UserSettings]] = None,
                  reload: Optional[Callable[[], Settings]] = None,
                  files: Optional[Tuple[str, ...]] = None,
                  throttle: Optional[Throttle] = None,
@@ -84,7 +82,7 @@ class Directory:
         self.is_own = is_loopback       # type: Callable[[str], bool]
         self.throttle = Throttle(clock) if throttle is None else throttle
         self.checker = Checker(clock) if checker is None else checker
-        self.users = UserFiles(_loader(root) if read_user is None else read_user)
+        self.users = UserFiles(_loader(root))
         self.nobodys_folder = os.path.join(root.mail_system, "nobody")     # is never made
         self._reload = reload
         self._watched = (root.configuration,) if files is None else files
@@ -349,8 +347,8 @@ def _canonical(name: str, sender_domain: str) -> str:
     return name if len(name) <= 64 else sha256(name)
 
 
-def _loader(root: Root) -> Callable[[str], UserSettings]:
-    return lambda folder: load_user(os.path.join(folder, FILE), root)
+def _loader(root: Root) -> Callable[..., UserSettings]:
+    return lambda folder, looked_for: load_user(os.path.join(folder, FILE), root, looked_for)
 
 
 def _kept_key(folder: str) -> bytes:

@@ -16,7 +16,7 @@ STEP = "  "
 
 # The tokens of config.scanner's grammar; comments are tokens here, blanks are not.
 _TOKEN = re.compile(
-    r'"""[\s\S]*?"""|"(?:[^"\\]|\\.)*"'
+    r'"""[\s\S]*?"""|"[^"\\]*(?:\\.[^"\\]*)*"'
     r"|#[^\n]*|^[^\S\n]*(?:;|//)[^\n]*|^[^\S\n]*/\*[\s\S]*?\*/[^\S\n]*$"
     r'|[\[\]{},:]|[^\s,:\[\]{}"#]+', re.MULTILINE)
 

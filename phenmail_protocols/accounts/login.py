@@ -2,13 +2,15 @@
 
 Between a dialogue (`sasl.py`), which knows no user, and the directory.  Every
 answer to an unknown name has the form and the cost of one to a known name; only
-`plain` and `settle` tell, once, whether somebody got in.  Both go through the throttle.
+`plain` and `settle` tell, once, whether somebody got in.  Both count as an attempt in
+the throttle from before the passphrase is looked at.
 """
 
+import contextlib
 import hashlib
 import hmac
 import logging
-from typing import Callable, FrozenSet, NamedTuple, Optional
+from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional
 
 from phenmail_protocols.config.settings import UserSettings
 from phenmail_protocols.mail.address import Address
@@ -17,7 +19,7 @@ from .prepare import octets
 from .remembered import Busy
 from .secrets import (
     ITERATIONS, SALT_BYTES, ScramSecret, SecretError, parse_scram, sha256, unobscure)
-from .throttle import Peer
+from .throttle import Attempt, Peer
 from .userfiles import BrokenUser
 
 log = logging.getLogger("phenmail.accounts")
@@ -84,19 +86,19 @@ class Login:
         Raises LoginRefused.
         """
         candidate = self._candidate(name)
-        self._admit(candidate)
-        stored = self._stored(candidate)
         checker = self._directory.checker
-        right = False
-        if len(passphrase) <= LONGEST_PASSPHRASE:
-            try:
-                right = checker.check(candidate.key, stored, passphrase)
-            except Busy:
-                raise LoginRefused(BUSY, temporary=True) from None
-            except SecretError as error:
-                raise self._broken(candidate, str(error)) from None
         guess = checker.trace(candidate.key, passphrase[:LONGEST_PASSPHRASE + 1])
-        return self._end(candidate, right, guess)
+        with self._admitted(candidate, guess) as attempt:
+            stored = self._stored(candidate)
+            right = False
+            if len(passphrase) <= LONGEST_PASSPHRASE:
+                try:
+                    right = checker.check(candidate.key, stored, passphrase)
+                except Busy:
+                    raise LoginRefused(BUSY, temporary=True) from None
+                except SecretError as error:
+                    raise self._broken(candidate, str(error)) from None
+            return self._end(attempt, candidate, right)
 
     def scram(self, name: str) -> ScramSecret:
         """The SCRAM secret of a user; one made up, always the same, for nobody."""
@@ -124,15 +126,15 @@ class Login:
         in the user's file no proof is right.  Raises LoginRefused.
         """
         candidate = self._candidate(name)
-        self._admit(candidate)
-        try:
-            settings = self._settings(candidate, tell=True)
-            if settings.scram and secret == "scram":
-                parse_scram(settings.scram)
-        except (BrokenUser, SecretError) as error:
-            raise self._broken(candidate, str(error)) from None
-        has = bool(getattr(settings, secret))
-        return self._end(candidate, right and has, None)
+        with self._admitted(candidate, None) as attempt:
+            try:
+                settings = self._settings(candidate, tell=True)
+                if settings.scram and secret == "scram":
+                    parse_scram(settings.scram)
+            except (BrokenUser, SecretError) as error:
+                raise self._broken(candidate, str(error)) from None
+            has = bool(getattr(settings, secret))
+            return self._end(attempt, candidate, right and has)
 
     def is_same(self, account: Account, name: str) -> bool:
         """Whether a name that somebody wants to act as is the account itself."""
@@ -168,20 +170,24 @@ class Login:
             return settings.passphrase or settings.scram
         return sha256(unobscure(settings.pop3pwd)) if settings.pop3pwd else None
 
-    def _admit(self, candidate: Candidate) -> None:
-        admission = self._directory.throttle.admit(self._peer, candidate.key)
-        if admission.wait > 0:
-            raise LoginRefused("too many failed logins from your address; try again in %d seconds"
-                               % (admission.wait + 1), temporary=True)
-        if not self._hold(admission.hold):
-            raise LoginRefused("the server is stopping", temporary=True)
+    @contextlib.contextmanager
+    def _admitted(self, candidate: Candidate, guess: Optional[bytes]) -> Iterator[Attempt]:
+        """Count an attempt, and give it after its hold.  Raises LoginRefused."""
+        with self._directory.throttle.admit(self._peer, candidate.key, guess) as attempt:
+            if attempt.busy:
+                raise LoginRefused(BUSY, temporary=True)
+            if attempt.wait > 0:
+                raise LoginRefused("too many failed logins from your address; try again in %d "
+                                   "seconds" % (attempt.wait + 1), temporary=True)
+            if not self._hold(attempt.hold):
+                raise LoginRefused("the server is stopping", temporary=True)
+            yield attempt
 
-    def _end(self, candidate: Candidate, right: bool, guess: Optional[bytes]) -> Account:
-        throttle = self._directory.throttle
+    def _end(self, attempt: Attempt, candidate: Candidate, right: bool) -> Account:
         if right and candidate.account is not None:
-            throttle.succeeded(self._peer, candidate.key)
+            attempt.succeeded()
             return candidate.account
-        throttle.failed(self._peer, candidate.key, guess)
+        attempt.failed()
         # An unknown name is not logged: people type passphrases there.
         log.warning("login refused: %s from %s",
                     candidate.account.name if candidate.account else "an unknown name",

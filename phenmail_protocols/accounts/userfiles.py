@@ -9,7 +9,7 @@ import logging
 import os
 import stat
 import threading
-from typing import Callable, Optional, Tuple
+from typing import Callable, Optional, Tuple, Union
 
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.config.settings import UserSettings
@@ -41,43 +41,72 @@ def signature(path: str) -> Signature:
     return (status.st_mtime_ns, status.st_ino, status.st_size, status.st_ctime_ns)
 
 
+def state(path: str) -> Union[Signature, int]:
+    """As `signature`; where stat fails the error's number, which is another state too."""
+    try:
+        return signature(path)
+    except OSError as error:
+        return error.errno or 0
+
+
+class Seen:
+    """The files that a result came from, each with its state from before it was opened.
+
+    What changes while it is read has another state afterwards.
+    """
+
+    __slots__ = ("_states",)
+
+    def __init__(self, path: str) -> None:
+        self._states = {path: state(path)}
+
+    def add(self, path: str) -> None:
+        if path not in self._states:
+            self._states[path] = state(path)
+
+    def is_unchanged(self) -> bool:
+        """Whether reading again would give the same result."""
+        return all(state(path) == seen for path, seen in self._states.items())
+
+
 class UserFiles:
     """The settings of users by their folder; any thread may ask.
 
-    `load(folder) -> UserSettings` reads one and raises ConfigError or OSError;
+    `load(folder, looked_for) -> UserSettings` reads one, calls `looked_for` with
+    the path of each file before it is opened, and raises ConfigError or OSError;
     a folder without a file has the default settings.
     """
 
-    def __init__(self, load: Callable[[str], UserSettings]) -> None:
+    def __init__(self, load: Callable[[str, Callable[[str], None]], UserSettings]) -> None:
         self._load = load
         self.defaults = UserSettings(None, None, None, None, None, "", "", False)
-        self._kept = {}         # type: dict  # folder -> (signature, settings or error text)
+        self._kept = {}         # type: dict  # folder -> (Seen, settings or error text)
         self._lock = threading.Lock()
 
     def settings(self, folder: str) -> UserSettings:
         """The settings of the user of a folder.  Raises BrokenUser."""
-        path = os.path.join(folder, FILE)
-        try:
-            # Before reading: what changes meanwhile has another signature.
-            seen = signature(path)
-        except OSError as error:
-            raise BrokenUser("%s: %s" % (path, error.strerror)) from None
         kept = self._kept.get(folder)
-        if kept is None or kept[0] != seen:
-            kept = (seen, self._read(folder, path))
+        if kept is None or not kept[0].is_unchanged():
+            path = os.path.join(folder, FILE)
+            seen = Seen(path)
+            kept = (seen, self._read(folder, path, seen))
             self._keep(folder, kept)
         if isinstance(kept[1], str):
             raise BrokenUser(kept[1])
         return kept[1]
 
-    def _read(self, folder: str, path: str):
+    def _read(self, folder: str, path: str, seen: Seen) -> Union[UserSettings, str]:
         try:
-            return self._load(folder)
+            return self._load(folder, seen.add)
         except ConfigError as error:
-            text = str(error)
+            text = "\n".join(error.brief())
         except OSError as error:
             text = "%s: %s" % (path, error.strerror)
-        log.error("a user's configuration cannot be used, so this user is refused for now: %s", text)
+        except Exception as error:
+            log.exception("%s: it cannot be read", path)
+            text = "%s: %r" % (path, error)
+        log.error("a user's configuration cannot be used, so this user is refused for now: %s",
+                  text)
         return text
 
     def _keep(self, folder: str, kept: Tuple) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import os
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
-from phenmail_protocols.config.loader import load_server, load_user
+from phenmail_protocols.config.loader import load_server, load_user, server_octets, user_octets
 from phenmail_protocols.config.names import CATCH_ALL, Names
 from phenmail_protocols.config.root import USER_TOKEN, PathRefused, Root
 from phenmail_protocols.config.settings import Action, Settings
@@ -66,13 +66,14 @@ def add_user(root: Root, address: str, passphrase: Optional[str] = None,
         new = _parse(settings, address)
         _must_be_free(settings, new)
         path, folder = _place(root, settings, new)
-        source = _read(root.configuration)
+        old = server_octets(root.configuration)
+        source = _text(old)
         edited = _with_line(source, new, path)
         identity = root.identity_of(folder)
         if admin and identity not in settings.admin:
             edited = _with_admin(edited, identity)
         write_secrets(root, folder, chosen)
-        _write(root, root.configuration, edited)
+        _write(root, root.configuration, edited, old)
     return chosen
 
 
@@ -141,7 +142,8 @@ def delete_user(root: Root, address: str) -> str:
         if aliases:
             raise WordError("%s lead to %s; point them elsewhere or delete them first"
                             % (", ".join(aliases), found.address))
-        source = _read(root.configuration)
+        old = server_octets(root.configuration)
+        source = _text(old)
         domain = _written_domain(editing.read(source), found.address.domain)
         if domain is None or found.address.local not in editing.read(source)["domains"][domain]:
             raise WordError("%s is defined in a file that %s includes; delete it there"
@@ -149,7 +151,7 @@ def delete_user(root: Root, address: str) -> str:
         edited = editing.remove(source, ("domains", domain, found.address.local))
         if found.action.kind == "mailbox":
             edited = _without_admin(root, settings, edited, found.address, found.action.value)
-        _write(root, root.configuration, edited)
+        _write(root, root.configuration, edited, old)
     return str(found.address)
 
 
@@ -265,34 +267,30 @@ def write_secrets(root: Root, folder: str, passphrase: str, reversible: bool = F
     """
     path = os.path.join(folder, FILE)
     _make_folder(root, folder)
+    before = load_user(path, root)
     try:
-        source = _read(path)
+        old = user_octets(path, root, root.identity_of(path) or "")
     except FileNotFoundError:
-        source = "{\n}\n"
+        old = b"{\n}\n"
+    source = _text(old)
     stored = hash_passphrase(passphrase)
-    old = load_user(path, root)
     source = editing.set_member(source, ("passphrase",), stored)
     source = editing.set_member(source, ("scram",), scram_secret(passphrase))
-    if reversible or old.pop3pwd is not None:
+    if reversible or before.pop3pwd is not None:
         source = editing.set_member(source, ("pop3pwd",), obscure(passphrase))
-    _write(root, path, source)
+    _write(root, path, source, old)
     if load_user(path, root).passphrase != stored:
         raise WordError("a file that %s includes sets another passphrase; change it there" % path)
 
 
-def _read(path: str) -> str:
-    with open(path, "rb") as file:
-        return file.read().decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _write(root: Root, path: str, text: str) -> None:
-    """Write a file that the server can read, with the line ends that it had."""
+def _write(root: Root, path: str, text: str, old: bytes) -> None:
+    """Write a file that the server can read, with the line ends that the old one had."""
     data = text.encode("utf-8")
-    if os.path.exists(path):
-        with open(path, "rb") as file:
-            if b"\r\n" in file.read():
-                data = data.replace(b"\n", b"\r\n")
-    write_file(path, data)
+    write_file(path, data.replace(b"\n", b"\r\n") if b"\r\n" in old else data)
     give(root, path)
 
 

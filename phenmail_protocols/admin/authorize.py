@@ -11,7 +11,7 @@ from ..accounts import editing, words
 from ..accounts.authorization import EXTERNAL_MDA, FILTER, Authorizations
 from ..accounts.userfiles import FILE
 from ..config import loader
-from ..config.documents import MAX_SIZE
+from ..config.documents import USER
 from ..delivery.codeleave import NoCode, code_of
 from ..delivery.filterfiles import check_owner
 from ..delivery.filters import place
@@ -151,7 +151,7 @@ def _write(root, waiting, leave):
     if root.identity_named(waiting.file) != waiting.identity:
         raise Changed("the file lies in a folder of somebody else")
     folder = root.identity_folder(waiting.identity)
-    data, status = beneath.read(folder, waiting.file, MAX_SIZE)
+    data, status = beneath.read(folder, waiting.file, USER.octets)
     source = data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     if waiting.kind == FILTER and not _stands_there(source, waiting):
         raise Changed("the file changed meanwhile; look at it again")

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from ..text.domains import ascii_domain
 from .actions import external_mda
 from .checks import Reader
-from .filtering import FILTERS
+from .filtering import FILTERS, MOST_CODE
 from .problems import Path, nearest, shown
 from .root import USER_TOKEN, PathRefused
 from .schema import FETCHER_FILE, SERVER_FILE, USER_FILE
@@ -172,7 +172,8 @@ def _port_path(reader: Reader, key: str, number: int) -> Path:
 def _relay(reader: Reader, values: Dict[str, Any]) -> Relay:
     own = reader.root.mail_system
     return Relay(values["dkim-key"] or os.path.join(own, "dkim.key"), values["dkim-selector"],
-                 values["queue-folder"] or os.path.join(own, "queue"), values["remote-port"])
+                 values["queue-folder"] or os.path.join(own, "queue"), values["remote-port"],
+                 values["private-addresses"])
 
 
 def _hosted(reader: Reader, values: Optional[Dict[str, Any]]) -> Optional[Hosted]:
@@ -203,6 +204,10 @@ CODE_FILE = "file:"
 def _filters(reader: Reader, key: str, values: Tuple[Dict[str, Any], ...],
              folder: Optional[str]) -> Tuple[Filter, ...]:
     if reader.problems:  # a wrong filter is left out of the values, and the places of the others are not theirs
+        return ()
+    code = [number for number, value in enumerate(values) if value["type"] == "py"]
+    if reader.owner is not None and len(code) > MOST_CODE:
+        reader.problem((key, code[MOST_CODE]), 'at most %d filters of type "py"' % MOST_CODE)
         return ()
     return tuple(_filter(reader, (key, number), value, folder)
                  for number, value in enumerate(values))
@@ -303,6 +308,6 @@ def _check_box(reader: Reader, path: Path, action: str, folders: Dict[str, str])
     folder = rest.partition(":")[0] if word == "accept" and ":" in rest else rest
     if word == "accept" and ":" not in rest or not folder:
         folder = "mail"
-    if folder not in folders and word != "delete":
+    if folder not in folders and word != "delete" and not reader.is_full:
         reader.problem(path, "a name of mail-folders (%s is none)" % shown(folder), action,
-                       nearest(folder, list(folders)))
+                       nearest(folder, list(folders)[:50]))

@@ -9,10 +9,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 from ..mail.address import Address, AddressError, ascii_domain
 from .documents import Document
-from .problems import Path, Problem, key_name, nearest, shown
+from .problems import MAX_PROBLEMS, Path, Problem, key_name, nearest, shown
 from .root import PathRefused, Root
-
-MAX_PROBLEMS = 100
+from .scanner import MAX_VALUES
 
 
 class Reader:
@@ -32,17 +31,23 @@ class Reader:
         self.problems = []  # type: List[Problem]
         self.complaints = []  # type: List[Problem]
         self.secret = set()  # type: set
+        self.patterns = 0  # characters of regular expressions so far
 
     def problem(self, path: Path, expected: str, value: Any = None, hint: str = "",
                 key: bool = False) -> None:
         """Tell a mistake at a value, or at its key; secrets are never shown."""
-        if path in self.document.broken or len(self.problems) >= MAX_PROBLEMS:
-            return
-        self.problems.append(self._made(path, expected, value, hint, key))
+        if not self.is_full:
+            self.problems.append(self._made(path, expected, value, hint, key))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are so many mistakes that no more are told."""
+        return len(self.problems) >= MAX_PROBLEMS
 
     def complain(self, path: Path, expected: str, hint: str = "", key: bool = False) -> None:
         """Tell what is no error, but should be otherwise."""
-        self.complaints.append(self._made(path, expected, None, hint, key))
+        if len(self.complaints) < MAX_PROBLEMS:
+            self.complaints.append(self._made(path, expected, None, hint, key))
 
     def _made(self, path: Path, expected: str, value: Any, hint: str, key: bool) -> Problem:
         place = self.document.place(path, key)
@@ -149,7 +154,7 @@ class Choice(Kind):
     def read(self, reader: Reader, path: Path, value: Any) -> Any:
         if self.accepts(value):
             return value
-        hint = nearest(value, self.words) if isinstance(value, str) else ""
+        hint = nearest(value, self.words) if isinstance(value, str) and not reader.is_full else ""
         reader.problem(path, self.expected, value, hint if hint.startswith("nearest") else "")
         return None
 
@@ -212,29 +217,41 @@ class PathTo(Kind):
 
 
 class ListOf(Kind):
-    """A list of one kind; gives a tuple without the wrong ones."""
+    """A list of one kind with at most `most` items; gives a tuple without the wrong ones."""
 
-    def __init__(self, kind: Kind, expected: str) -> None:
-        self.kind, self.expected = kind, "a list of %s: [ … ]" % expected
+    def __init__(self, kind: Kind, what: str, most: int = MAX_VALUES) -> None:
+        self.kind, self.what, self.most = kind, what, most
+        self.expected = "a list of %s: [ … ]" % what
 
     def read(self, reader: Reader, path: Path, value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
             reader.problem(path, self.expected, value)
+            return ()
+        if _are_too_many(reader, path, value, self.most, self.what):
             return ()
         items = [self.kind.read(reader, path + (number,), item)
                  for number, item in enumerate(value)]
         return tuple(item for item in items if item is not None)
 
 
-class MapOf(Kind):
-    """An object whose keys are free; gives a dict without the wrong ones."""
+def _are_too_many(reader: Reader, path: Path, value: Any, most: int, what: str) -> bool:
+    if len(value) > most:
+        reader.problem(path, "at most %d %s" % (most, what), value, "there are %d" % len(value))
+    return len(value) > most
 
-    def __init__(self, key: Kind, kind: Kind, expected: str) -> None:
-        self.key, self.kind, self.expected = key, kind, "an object of %s: { … }" % expected
+
+class MapOf(Kind):
+    """An object with at most `most` keys, which are free; gives a dict without the wrong ones."""
+
+    def __init__(self, key: Kind, kind: Kind, what: str, most: int = MAX_VALUES) -> None:
+        self.key, self.kind, self.what, self.most = key, kind, what, most
+        self.expected = "an object of %s: { … }" % what
 
     def read(self, reader: Reader, path: Path, value: Any) -> Any:
         if not isinstance(value, dict):
             reader.problem(path, self.expected, value)
+            return {}
+        if _are_too_many(reader, path, value, self.most, self.what):
             return {}
         result = {}
         for name, item in value.items():
@@ -286,6 +303,8 @@ class Section(Kind):
     def _unknown(self, reader: Reader, path: Path, value: Dict[str, Any]) -> None:
         known = self.keys()
         for key in value:
+            if reader.is_full:
+                break
             if key not in known:
                 reader.problem(path + (key,), "a known key", key=True,
                                hint=nearest(str(key), known))

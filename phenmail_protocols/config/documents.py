@@ -5,20 +5,37 @@ file wins; with `"include-overwrite"` the included ones win.  Objects are
 merged key by key, everything else is taken whole.  Knows no key but these two.
 """
 
-import errno
 import os
-import stat
 from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Optional, Set, Tuple
 
-from .problems import ConfigError, Path, Place, Problem, key_name, shown
+from . import scanner
+from .problems import MAX_PROBLEMS, ConfigError, Path, Place, Problem, key_name, shown
 from .scanner import Scan, scan
 
-MAX_SIZE = 4 * 1024 * 1024
-MAX_FILES = 50
 INCLUDES = ("include", "include-overwrite")
 
 Resolve = Callable[[str, str], str]
+Fetch = Callable[[str, int], bytes]
 Parse = Callable[[str], Any]
+
+
+class Bounds(NamedTuple):
+    """How much a file may hold together with all that it includes: octets, values, objects
+    and lists inside each other, further files."""
+
+    octets: int
+    values: int
+    depth: int
+    files: int
+
+
+# What the administrator writes, and what a user does: every stranger's mail makes us read that.
+SERVER = Bounds(4 * 1024 * 1024, scanner.MAX_VALUES, scanner.MAX_DEPTH, 50)
+USER = Bounds(256 * 1024, 6000, 10, 10)
+
+
+class TooLarge(OSError):
+    """A file with more octets than there may be."""
 
 
 class Mark(NamedTuple):
@@ -31,7 +48,7 @@ class Mark(NamedTuple):
 class Document:
     """The merged values of a file, and where each was written.
 
-    `values` a dict; `broken` paths about which enough has been said.
+    `values` is a dict.
     """
 
     def __init__(self, name: str, values: Dict[str, Any]) -> None:
@@ -39,7 +56,6 @@ class Document:
         self.values = values
         self.value_marks = {}  # type: Dict[Path, Mark]
         self.key_marks = {}  # type: Dict[Path, Mark]
-        self.broken = set()  # type: Set[Path]
 
     def place(self, path: Path, key: bool = False) -> Place:
         """Where a value (or its key) was written, or what it should be in."""
@@ -56,18 +72,21 @@ def from_values(values: Dict[str, Any], name: str = "settings") -> Document:
     return Document(name, values)
 
 
-def read(path: str, name: str, resolve: Resolve, parse: Parse,
-         secrets: FrozenSet[str] = frozenset(), files: Optional[List[str]] = None) -> Document:
+def read(path: str, name: str, resolve: Resolve, parse: Parse, fetch: Fetch,
+         bounds: Bounds = SERVER, secrets: FrozenSet[str] = frozenset(),
+         looked_for: Optional[Callable[[str], None]] = None) -> Document:
     """Read a file and all that it includes.
 
     In: its path and its name for messages; `resolve(text, file)` gives the
     path of an included file as written in `file`, and raises ValueError;
-    `parse` makes values from clean JSON; `secrets` keys whose values nobody sees;
-    `files` gets the path of each file that was looked for, also where it fails.
-    Raises ConfigError with every mistake of grammar in all the files;
-    OSError where the first file cannot be read.
+    `parse` makes values from clean JSON; `fetch(path, most)` gives a file's
+    octets and raises OSError, TooLarge where there are more than `most`;
+    `secrets` keys whose values nobody sees; `looked_for` is called with the
+    path of each file before it is opened.
+    Raises ConfigError with every mistake of grammar in all the files (at most
+    MAX_PROBLEMS); OSError where the first file cannot be read.
     """
-    reader = _Reader(resolve, parse, secrets, [] if files is None else files)
+    reader = _Reader(resolve, parse, fetch, bounds, secrets, looked_for)
     document = reader.file(path, name, ())
     if reader.problems:
         raise ConfigError(reader.problems)
@@ -75,47 +94,65 @@ def read(path: str, name: str, resolve: Resolve, parse: Parse,
 
 
 class _Reader:
-    def __init__(self, resolve: Resolve, parse: Parse, secrets: FrozenSet[str],
-                 files: List[str]) -> None:
+    def __init__(self, resolve: Resolve, parse: Parse, fetch: Fetch, bounds: Bounds,
+                 secrets: FrozenSet[str], looked_for: Optional[Callable[[str], None]]) -> None:
         self.resolve = resolve
+        self.fetch = fetch
         self.secrets = secrets
         self.parse = parse
-        self.files = files
+        self.looked_for = looked_for
+        self.bounds = bounds
+        self.octets, self.values = bounds.octets, bounds.values     # that are left
         self.problems = []  # type: List[Problem]
         self.count = 0
 
     def problem(self, place: Place, path: Path, expected: str, value: Any = None,
                 hint: str = "") -> None:
-        self.problems.append(Problem(place.file, place.line, place.column, key_name(path),
-                                     None if value is None else shown(value), expected, hint))
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(
+                place.file, place.line, place.column, key_name(path),
+                None if value is None else shown(value), expected, hint))
 
     def file(self, path: str, name: str, parents: Tuple[str, ...]) -> Document:
         """Read one file; its mistakes go to `problems`."""
         document = Document(name, {})
-        self.files.append(path)
+        if self.looked_for is not None:
+            self.looked_for(path)
         text = self._text(path, name)
         if text is None:
             return document
-        found = scan(name, text, self.secrets)
-        self.problems.extend(found.problems)
-        if found.text is None:
-            return document
-        values = self.parse(found.text)
-        document.broken = found.broken
+        found = scan(name, text, self.secrets,
+                     scanner.Bounds(self.values, self.bounds.depth, self.bounds.values))
+        self.values -= len(found.values)
         document.value_marks = {at: Mark(found, offset) for at, offset in found.values.items()}
         document.key_marks = {at: Mark(found, offset) for at, offset in found.keys.items()}
-        if not isinstance(values, dict):
-            if () not in found.broken:
-                self.problem(document.place(()), (), "an object: { … }", values)
-            return document
-        document.values = values
+        document.values = self._values(document, found)
         return self._with_included(document, path, parents + (os.path.realpath(path),))
 
+    def _values(self, document: Document, found: Scan) -> Dict[str, Any]:
+        """The values of a text; of one with mistakes only what it includes."""
+        self.problems.extend(found.problems[:MAX_PROBLEMS - len(self.problems)])
+        if found.text is None:
+            return _includes(found)
+        try:
+            values = self.parse(found.text)
+        except (ValueError, RecursionError, MemoryError):
+            self.problem(document.place(()), (), "JSON", hint="the parser refuses it")
+            return {}
+        if not isinstance(values, dict):
+            self.problem(document.place(()), (), "an object: { … }", values)
+            return {}
+        return values
+
     def _text(self, path: str, name: str) -> Optional[str]:
-        data = _content(path)
-        if len(data) > MAX_SIZE:
-            self.problem(Place(name), (), "a file of at most %d bytes" % MAX_SIZE)
+        try:
+            data = self.fetch(path, self.octets)
+        except TooLarge:
+            self.octets = 0
+            self.problem(Place(name, 1, 1), (), "at most %d bytes, included files counted"
+                         % self.bounds.octets)
             return None
+        self.octets -= len(data)
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -137,6 +174,12 @@ class _Reader:
                 continue
             for number, text in enumerate(files):
                 at = (directive, number)  # type: Path
+                self.count += 1
+                if self.count > self.bounds.files:
+                    if self.count == self.bounds.files + 1:
+                        self.problem(document.place(at), at,
+                                     "at most %d included files" % self.bounds.files)
+                    break
                 included = self._included(document.place(at), at, text, path, parents)
                 if included is None:
                     continue
@@ -156,11 +199,6 @@ class _Reader:
         except ValueError as refused:
             self.problem(place, at, str(refused), text)
             return None
-        self.count += 1
-        if self.count > MAX_FILES:
-            if self.count == MAX_FILES + 1:
-                self.problem(place, at, "at most %d included files" % MAX_FILES)
-            return None
         if os.path.realpath(target) in parents:
             self.problem(place, at, "a file that does not include itself again", text)
             return None
@@ -172,20 +210,16 @@ class _Reader:
             return None
 
 
-def _content(path: str) -> bytes:
-    """What a file holds, up to one byte more than may be.
-
-    Raises OSError, also where there is no regular file: a pipe would be waited
-    for, and with it everybody whom the file's owner never meant to stop.
-    """
-    with open(path, "rb", opener=_at_once) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "no regular file", path)
-        return file.read(MAX_SIZE + 1)
-
-
-def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def _includes(found: Scan) -> Dict[str, Any]:
+    """What a text with mistakes includes, so that those of the included files are told too."""
+    values = {}  # type: Dict[str, Any]
+    for directive in INCLUDES:
+        texts = []
+        while (directive, len(texts)) in found.values:
+            texts.append(found.string((directive, len(texts))))
+        if texts and None not in texts:
+            values[directive] = texts
+    return values
 
 
 def _name_beside(name: str, path: str, target: str) -> str:
@@ -202,7 +236,6 @@ def _merged(under: Document, over: Document) -> Document:
     result = Document(over.name, {})
     result.value_marks = dict(under.value_marks)
     result.key_marks = dict(under.key_marks)
-    result.broken = under.broken | over.broken
     replaced = []  # type: List[Path]
     result.values = _merge_values(under.values, over.values, (), replaced)
     if replaced:
@@ -226,7 +259,7 @@ def _merge_values(under: Dict[str, Any], over: Dict[str, Any], path: Path,
         if isinstance(value, dict) and isinstance(result.get(key), dict):
             result[key] = _merge_values(result[key], value, path + (key,), replaced)
         else:
-            if key in result:
+            if isinstance(result.get(key), (dict, list)):
                 replaced.append(path + (key,))
             result[key] = value
     return result

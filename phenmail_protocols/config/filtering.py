@@ -19,6 +19,8 @@ SPECIAL = ("*from", "*to", "*tag", "*size", "*body", "*auth")
 LONGEST_CONTENT = 1000
 MOST_FILTERS = 500
 MOST_HEADERS = 50
+MOST_CODE = 20          # of a user: each may have a file that is read for each message
+MOST_PATTERNS = 8000    # characters of all regular expressions of a file: compiling one costs some 10 us
 
 # word -> whether it takes what stands behind a colon: None never, False if it is there, True always
 _WORDS = {"accept": False, "reject": False, "discard": None,
@@ -149,6 +151,11 @@ class MatchFilter(Section):
                 reader.problem(path + ("content",), 'a size to compare with as ">1M" or "<= 100 KB", '
                                'or a number of octets', content)
         elif clean["mode"] == "regex":
+            reader.patterns += len(content)
+            if reader.patterns > MOST_PATTERNS:
+                reader.problem(path + ("content",), "regular expressions of at most %d characters in "
+                               "all" % MOST_PATTERNS, content)
+                return
             wrong = _wrong_pattern(content)
             if wrong is not None:
                 reader.problem(path + ("content",), "a regular expression", content, wrong)
@@ -173,14 +180,6 @@ class VacationFilter(Section):
         if clean["from"] is not None and clean["until"] is not None and clean["from"] >= clean["until"]:
             reader.problem(path + ("until",), 'a moment after "from"', reader.written(path + ("until",)))
         return clean
-
-
-class _Filters(ListOf):
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        if isinstance(value, (list, tuple)) and len(value) > MOST_FILTERS:
-            reader.problem(path, "at most %d filters" % MOST_FILTERS, value, "there are %d" % len(value))
-            return ()
-        return super().read(reader, path, value)
 
 
 class _Headers(ListOf):
@@ -219,5 +218,5 @@ VACATION = VacationFilter(
     Option("until", Moment(True), None, "until when, a day's end where it is a day"),
     Option("addresses", ListOf(Text("a mail address", is_mail_address), "mail addresses"), (),
            "further addresses of this user, for mail that names them"))
-FILTER_LIST = _Filters(ByType(match=MATCH, py=PY, vacation=VACATION), "filters")
+FILTER_LIST = ListOf(ByType(match=MATCH, py=PY, vacation=VACATION), "filters", MOST_FILTERS)
 FILTERS = Section(Option("filters", FILTER_LIST, (), "the first decision wins"))

@@ -4,17 +4,22 @@ The doors of this package.  The only file that imports jsoncomment, and only
 when a file is read; without it the standard json reads the same text.
 """
 
+import errno
 import json
 import os
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
+from ..disk import beneath
+from ..disk.plain import open_plain
 from . import build
 from .checks import Reader
-from .documents import Document, from_values, read
+from .documents import SERVER, USER, Bounds, Document, Fetch, TooLarge, from_values, read
 from .problems import ConfigError, Problem
 from .root import PathRefused, Root
 from .schema import SECRETS
 from .settings import FetcherSettings, Filter, Settings, UserSettings
+
+LookedFor = Optional[Callable[[str], None]]
 
 
 def load_server(root: Root, privileged: Optional[bool] = None,
@@ -25,7 +30,7 @@ def load_server(root: Root, privileged: Optional[bool] = None,
     `host_name`: gives the host's full name (None: ask the system).
     Raises ConfigError; OSError where the file cannot be read.
     """
-    document = _read(root, root.configuration, root.device, True)
+    document = _read(root, root.configuration, root.device, True, server_octets, SERVER)
     return _server(document, root, privileged, host_name)
 
 
@@ -48,46 +53,69 @@ def _server(document: Document, root: Root, privileged: Optional[bool],
     return settings
 
 
-def load_user(path: str, root: Root) -> UserSettings:
+def load_user(path: str, root: Root, looked_for: LookedFor = None) -> UserSettings:
     """Read a user's mail.jcfg; where there is none, the defaults.
 
     In: the absolute path of the file, which lies in the mail folder.
+    `looked_for` is called with the path of each file on which this depends
+    before it is opened, also where it fails.
     Raises ConfigError; OSError where the file cannot be read.
     """
-    reader = _user_reader(path, root)
-    settings = build.user(reader)
-    _raise_problems(reader)
-    return settings
+    return _of_user(path, root, build.user, looked_for)
 
 
-def load_filters(path: str, root: Root, files: Optional[List[str]] = None) -> Tuple[Filter, ...]:
-    """Read a filters.jcfg; none where it is missing.  Raises as load_user.
-
-    `files` gets the paths of all files that this depended on, also where it fails.
-    """
-    reader = _user_reader(path, root, files)
-    filters = build.filters(reader)
-    _raise_problems(reader)
-    return filters
+def load_filters(path: str, root: Root, looked_for: LookedFor = None) -> Tuple[Filter, ...]:
+    """Read a filters.jcfg; none where it is missing.  As load_user."""
+    return _of_user(path, root, build.filters, looked_for)
 
 
 def load_fetcher(path: str, root: Root) -> FetcherSettings:
     """Read a mail-fetcher.jcfg; no accounts where it is missing.  Raises as load_user."""
-    reader = _user_reader(path, root)
-    settings = build.fetcher(reader)
-    _raise_problems(reader)
-    return settings
+    return _of_user(path, root, build.fetcher, None)
 
 
-def _user_reader(path: str, root: Root, files: Optional[List[str]] = None) -> Reader:
+def server_octets(path: str, most: int = SERVER.octets) -> bytes:
+    """What stands in a file of the administrator, who may use links as they like.
+
+    Raises OSError, TooLarge.
+    """
+    with open_plain(os.path.realpath(path)) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise TooLarge(errno.EFBIG, "more than %d octets" % most, path)
+    return data
+
+
+def user_octets(path: str, root: Root, owner: str, most: int = USER.octets) -> bytes:
+    """What stands in a file below the folder of the identity `owner`; links may lead to it.
+
+    Reads `most` octets at most and waits for no pipe.  Raises OSError (also where a
+    link leads to somebody else's folder), TooLarge.
+    """
+    try:
+        return beneath.read(root.identity_folder(owner), os.path.realpath(path), most)[0]
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise TooLarge(error.errno, error.strerror, path) from None
+        # By its whole name, and not by the last step on the way.
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def _of_user(path: str, root: Root, made: Callable[[Reader], Any], looked_for: LookedFor) -> Any:
     owner = root.identity_of(path)
     if owner is None:
         raise ConfigError([Problem(path, 0, 0, "", None, "a file inside the root folder")])
+
+    def fetch(file: str, most: int) -> bytes:
+        return user_octets(file, root, owner, most)
     try:
-        document = _read(root, path, owner, False, files)
+        document = _read(root, path, owner, False, fetch, USER, looked_for)
     except FileNotFoundError:
         document = from_values({}, _name(root, path))
-    return Reader(document, root, owner=owner, folder=os.path.dirname(path))
+    reader = Reader(document, root, owner=owner, folder=os.path.dirname(path))
+    settings = made(reader)
+    _raise_problems(reader)
+    return settings
 
 
 def _raise_problems(reader: Reader) -> None:
@@ -95,15 +123,15 @@ def _raise_problems(reader: Reader) -> None:
         raise ConfigError(sorted(reader.problems, key=lambda problem: problem[:3]))
 
 
-def _read(root: Root, path: str, owner: str, allow_outside: bool,
-          files: Optional[List[str]] = None) -> Document:
+def _read(root: Root, path: str, owner: str, allow_outside: bool, fetch: Fetch, bounds: Bounds,
+          looked_for: LookedFor = None) -> Document:
     def resolve(text: str, file: str) -> str:
         target = root.resolve(text, owner, allow_outside, os.path.dirname(file))
         if not allow_outside and root.identity_of(target) != owner:
             raise PathRefused("a path inside the folder of its owner %s" % owner)
         return target
 
-    return read(path, _name(root, path), resolve, parse, SECRETS, files)
+    return read(path, _name(root, path), resolve, parse, fetch, bounds, SECRETS, looked_for)
 
 
 def _name(root: Root, path: str) -> str:

@@ -3,11 +3,13 @@
 Knows neither files nor keys: only how a complaint is kept and told.
 """
 
-from typing import Any, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 Path = Tuple[Union[str, int], ...]
 
 MAX_SHOWN = 60
+MAX_KNOWN = 1000        # words that a wrong one is compared with
+MAX_PROBLEMS = 100     # that are kept of one file and all that it includes
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
@@ -58,6 +60,16 @@ class ConfigError(Exception):
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
 
+    def brief(self, most: int = 5) -> List[str]:
+        """The first problems, a line each, and one that says how many more there are."""
+        return brief([str(problem) for problem in self.problems], most)
+
+
+def brief(lines: Sequence[str], most: int = 5) -> List[str]:
+    """The first lines, and one that says how many more there are."""
+    more = len(lines) - most
+    return list(lines[:most]) + (["and %d more" % more] if more > 0 else [])
+
 
 def key_name(path: Path) -> str:
     """Write a path as people do: `domains."example.com".alice`, `receivers[0]`."""
@@ -66,7 +78,8 @@ def key_name(path: Path) -> str:
         if isinstance(part, int):
             name += "[%d]" % part
             continue
-        word = part if part and PLAIN.issuperset(part) else shown(part)
+        is_plain = 0 < len(part) <= MAX_SHOWN and PLAIN.issuperset(part)
+        word = part if is_plain else shown(part)
         name += "." + word if name else word
     return name
 
@@ -79,6 +92,8 @@ def shown(value: Any) -> str:
         return "a list"
     import json  # late: only where something is wrong
 
+    if isinstance(value, str):
+        value = value[:MAX_SHOWN]   # the rest would be cut off after much work
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -93,9 +108,9 @@ def nearest(word: str, known: Sequence[str]) -> str:
     """A hint that names the nearest known word, or all of them; "" without any."""
     import difflib  # late: costs memory, and only a mistake needs it
 
-    wanted = word.replace("_", "-").lower()[:100]
-    folded = {name.lower(): name for name in known}
+    wanted = word[:100].replace("_", "-").lower()
+    folded = {name.lower(): name for name in known[:MAX_KNOWN]}
     found = difflib.get_close_matches(wanted, sorted(folded), 1)
     if found:
         return "nearest: %s" % shown(folded[found[0]])
-    return "known here: " + ", ".join(known) if known else ""
+    return "known here: " + ", ".join(known[:MAX_SHOWN]) if known else ""

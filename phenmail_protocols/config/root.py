@@ -12,6 +12,7 @@ CONFIGURATION = os.path.join("system", "mail", "mail.jcfg")
 FIRST_DEVICE = "device"
 DEVICE_TOKEN = "[device-identity]"
 USER_TOKEN = "[user-identity]"
+LONGEST_PATH = 4096     # no system opens a longer one, and following its parts takes long
 
 
 class RootError(ValueError):
@@ -80,6 +81,8 @@ class Root:
         Raises PathRefused for "..", for links that leave the root, for tokens
         that stand for nothing here.  The path need not exist.
         """
+        if len(text) > LONGEST_PATH:
+            raise PathRefused("a path of at most %d characters" % LONGEST_PATH)
         if "\0" in text:
             raise PathRefused("a path without NUL characters")
         if text.startswith("file:"):

@@ -14,26 +14,39 @@ jsoncomment takes:
 
 The text given out is free of all that, stands on one line, and has nothing in
 its strings that jsoncomment would change.  Duplicate keys are mistakes.
-No expression here can go back over its input more than once.
+Time and memory grow with the length of the text and no faster: the bounds of
+`Bounds` hold whatever it says.
 """
 
 import re
-from bisect import bisect_right
-from typing import Dict, FrozenSet, List, Optional, Set, Tuple
+from json.decoder import scanstring
+from json.encoder import encode_basestring_ascii
+from typing import Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
-from .problems import Path, Place, Problem, key_name, shown
+from .problems import MAX_PROBLEMS, Path, Place, Problem, key_name, shown
 
 MAX_DEPTH = 50
-MAX_PROBLEMS = 100
+MAX_VALUES = 100000
+MAX_LINES = 2000        # of one string between three quotes
 
-_BLANK = re.compile(r"\s+")
-_STRING = re.compile(r'"[^"\\\x00-\x1f]*(?:\\[^\x00-\x1f][^"\\\x00-\x1f]*)*"')
-_STRING_PART = re.compile(r'"[^"\\\x00-\x1f]*(?:\\[^\x00-\x1f][^"\\\x00-\x1f]*)*')
-_ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u([0-9a-fA-F]{4})|(.?))', re.DOTALL)
+# Repeated at most so often at once, as the matcher keeps a state for each time.
+_GAP = re.compile(r"(?:\s*\n[^\S\n]*(?:;|//)[^\n]*|\s+|#[^\n]*){1,500}")
+# What ends a string or is wrong in it, and right escapes; a wrong one has group 1.
+_IN_STRING = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}|(.?))|["\x00-\x1f]', re.DOTALL)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
 _WORD = re.compile(r'[^\s,:\[\]{}"#]+')
 _COMMENT_END = re.compile(r"\*/[^\S\n]*(?:\n|\Z)")
 _SPLITS_LINES = re.compile("[\x7f-\x9f\u2028\u2029]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Bounds(NamedTuple):
+    """How much a text may hold: values (objects, lists, texts, numbers), and objects
+    and lists inside each other.  `in_all`: values of all files together, for messages."""
+
+    values: int = MAX_VALUES
+    depth: int = MAX_DEPTH
+    in_all: int = MAX_VALUES
 
 
 class _Lost(Exception):
@@ -43,55 +56,63 @@ class _Lost(Exception):
 class Scan:
     """What scanning gave.
 
-    `text`: the clean JSON, or None where the mistakes leave none.
+    `text`: the clean JSON, or None where there is any mistake.
     `values`, `keys`: path -> offset of the value, of the key.
-    `broken`: paths whose value stands for something unreadable.
     `problems`: the mistakes, in the order of the text.
     """
 
     def __init__(self, file: str, source: str) -> None:
         self.file = file
+        self.source = source
         self.text = None  # type: Optional[str]
         self.values = {}  # type: Dict[Path, int]
         self.keys = {}  # type: Dict[Path, int]
-        self.broken = set()  # type: Set[Path]
         self.problems = []  # type: List[Problem]
-        self._starts = [0]
-        end = source.find("\n")
-        while end >= 0:
-            self._starts.append(end + 1)
-            end = source.find("\n", end + 1)
 
     def place(self, offset: int) -> Place:
         """The line and column of an offset."""
-        line = bisect_right(self._starts, offset)
-        return Place(self.file, line, offset - self._starts[line - 1] + 1)
+        line = self.source.count("\n", 0, offset) + 1
+        return Place(self.file, line, offset - self.source.rfind("\n", 0, offset))
+
+    def string(self, path: Path) -> Optional[str]:
+        """The text that stands at a path, also in a text with mistakes; None where none does."""
+        offset = self.values.get(path)
+        if offset is None or not self.source.startswith('"', offset):
+            return None
+        try:
+            return scanstring(self.source, offset + 1)[0]
+        except ValueError:
+            return None
 
 
-def scan(file: str, source: str, secrets: FrozenSet[str] = frozenset()) -> Scan:
+def scan(file: str, source: str, secrets: FrozenSet[str] = frozenset(),
+         bounds: Bounds = Bounds()) -> Scan:
     """Scan a whole text whose lines end with LF.
 
     `file` is its name for messages; values of the keys `secrets` are not shown.
     """
-    return _Scanner(file, source, secrets).scan()
+    return _Scanner(file, source, secrets, bounds).scan()
 
 
 class _Scanner:
-    def __init__(self, file: str, source: str, secrets: FrozenSet[str]) -> None:
+    def __init__(self, file: str, source: str, secrets: FrozenSet[str], bounds: Bounds) -> None:
         self.source = source
         self.secrets = secrets
+        self.bounds = bounds
         self.at = 1 if source.startswith("\ufeff") else 0
         self.result = Scan(file, source)
         self.out = []  # type: List[str]
 
     def scan(self) -> Scan:
+        # A text is never parsed that has a mistake: what is given out may be no JSON then.
         try:
             self._skip()
             self._value((), 0)
             self._skip()
             if self.at < len(self.source):
                 self._lost((), "the end of the file here")
-            self.result.text = "".join(self.out)
+            if not self.result.problems:
+                self.result.text = "".join(self.out)
         except _Lost:
             pass
         return self.result
@@ -121,11 +142,9 @@ class _Scanner:
         """Go on to the next token, over blanks and comments."""
         source = self.source
         while True:
-            blank = _BLANK.match(source, self.at)
-            if blank:
-                self.at = blank.end()
-            if source.startswith("#", self.at):
-                self._to_line_end()
+            gap = _GAP.match(source, self.at)
+            if gap:
+                self.at = gap.end()
             elif source.startswith((";", "//"), self.at) and self._begins_line():
                 self._to_line_end()
             elif source.startswith("/*", self.at) and self._begins_line():
@@ -147,16 +166,19 @@ class _Scanner:
     # Values
 
     def _value(self, path: Path, depth: int) -> None:
-        self.result.values[path] = self.at
+        values = self.result.values
+        if len(values) >= self.bounds.values:
+            self._lost(path, "at most %d values, included files counted" % self.bounds.in_all)
+        values[path] = self.at
         first = self.source[self.at:self.at + 1]
-        if depth > MAX_DEPTH:
-            self._lost(path, "at most %d objects and lists inside each other" % MAX_DEPTH)
+        if first in ("{", "[") and depth > self.bounds.depth:
+            self._lost(path, "at most %d objects and lists inside each other" % self.bounds.depth)
         if first == "{":
             self._object(path, depth)
         elif first == "[":
             self._list(path, depth)
         elif first == '"':
-            self.out.append(self._string(path))
+            self._string(path)
         else:
             self._word(path)
 
@@ -174,8 +196,6 @@ class _Scanner:
             elif word[0].isalpha() or word[0] in "'/":
                 hint = "text stands in double quotes"
             self._problem(path, "a value", value=shown(word)[1:-1], hint=hint)
-            self.result.broken.add(path)
-            self.out.append("null")
         self.at = found.end()
 
     def _list(self, path: Path, depth: int) -> None:
@@ -253,25 +273,21 @@ class _Scanner:
 
     def _key(self, path: Path, seen: Dict[str, int]) -> str:
         start = self.at
-        if not self.source.startswith('"', start):
+        if self.source.startswith('"', start):
+            key = self._string(path)
+        else:
             word = _WORD.match(self.source, start)
             if not word:
                 self._lost(path, "a key in double quotes")
-            self._problem(path, "a key in double quotes", value=shown(word.group())[1:-1])
-            self.at = word.end()
             key = word.group()
-            text = '"%s"' % key.replace("\\", "\\\\")
-            self.result.broken.add(path + (key,))
-        else:
-            text = self._string(path)
-            key = _decoded(text)
+            self._problem(path, "a key in double quotes", value=shown(key)[1:-1])
+            self.at = word.end()
         if key in seen:
             place = self.result.place(seen[key])
             self._problem(path + (key,), "each key once in an object", start,
                           hint="it is already at line %d, column %d" % place[1:])
         seen.setdefault(key, start)
         self.result.keys[path + (key,)] = start
-        self.out.append(text)
         self._skip()
         return key
 
@@ -288,75 +304,78 @@ class _Scanner:
     # Strings
 
     def _string(self, path: Path) -> str:
-        """Read a string; its text with quotes, safe for every parser."""
+        """Read a string and give its text; what is given out is safe for every parser."""
         start = self.at
         if self.source.startswith('"""', start):
-            text, offset = self._long_string(path), None  # type: str, Optional[int]
+            written = '"%s"' % self._long_string(path)
+            value = scanstring(written, 1)[0]
         else:
-            found = _STRING.match(self.source, start)
-            if not found:
-                self._unclosed(path)
-            text, offset = found.group(), start
-            self.at = found.end()
-        if "\\" in text:
-            text = self._escapes(path, text, start, offset)
-        text = text.replace(",]", ",\\u005d").replace(",}", ",\\u007d")
-        return _SPLITS_LINES.sub(lambda c: "\\u%04x" % ord(c.group()), text)
-
-    def _unclosed(self, path: Path) -> None:
-        end = _STRING_PART.match(self.source, self.at).end()
-        if self.source.startswith("\\", end):
-            end += 1
-        if end >= len(self.source) or self.source[end] == "\n":
-            self._problem(path, "a closing quote on the same line", self.at)
+            try:
+                value, self.at = scanstring(self.source, start + 1)
+            except ValueError:
+                return self._wrong_string(path)
+            written = self.source[start:self.at]
+        if _LONE_SURROGATE.search(value):
+            self._problem(path, "whole characters", start,
+                          hint="a \\ud800 to \\udfff stands alone")
             raise _Lost()
-        self._problem(path, "no control character in a string", end,
-                      "\\u%04x" % ord(self.source[end]), "write a tab as \\t")
+        if _SPLITS_LINES.search(written):
+            written = encode_basestring_ascii(value)
+        self.out.append(written.replace(",]", ",\\u005d").replace(",}", ",\\u007d"))
+        return value
+
+    def _wrong_string(self, path: Path) -> str:
+        """Tell what is wrong in a string; behind wrong escapes alone it goes on."""
+        start = self.at
+        for found in _IN_STRING.finditer(self.source, start + 1):
+            sign, wrong = found.group(), found.group(1)
+            if sign == '"':
+                self.at = found.end()
+                return ""
+            control = wrong if wrong is not None else sign
+            if control == "\n" or sign == "\\":
+                break
+            if control and control < " ":
+                self._problem(path, "no control character in a string", found.end() - 1,
+                              "\\u%04x" % ord(control), "write a tab as \\t")
+                raise _Lost()
+            if wrong is not None:
+                self._problem(path, 'an escape of JSON (\\" \\\\ \\/ \\b \\f \\n \\r \\t \\u1234)',
+                              found.start(), sign, "write \\\\ for a backslash")
+        self._problem(path, "a closing quote on the same line", start)
         raise _Lost()
 
     def _long_string(self, path: Path) -> str:
+        """What stands between three quotes, as it would between one."""
         start = self.at
         end = self.source.find('"""', start + 3)
         if end < 0:
             self._problem(path, 'a closing """', start)
             raise _Lost()
-        text = _joined(self.source[start + 3:end].split("\n"))
-        found = _STRING.match('"' + text + '"')
-        if not found or found.end() != len(text) + 2:
-            self._problem(path, 'no bare quote and no control character between """', start,
-                          hint='write \\" for a quote')
+        if self.source.count("\n", start, end) >= MAX_LINES:
+            self._problem(path, "at most %d lines in a string" % MAX_LINES, start)
             raise _Lost()
+        text = _joined(self.source[start + 3:end].split("\n"))
         self.at = end + 3
-        return '"' + text + '"'
-
-    def _escapes(self, path: Path, text: str, start: int, offset: Optional[int]) -> str:
-        """Check the escapes; a wrong one becomes text so that reading goes on."""
-        good, wrong = [], False
-        last = 0
-        for escape in _ESCAPE.finditer(text):
-            if escape.group(2) is not None:
-                wrong = True
-                self._problem(path, 'an escape of JSON (\\" \\\\ \\/ \\b \\f \\n \\r \\t \\u1234)',
-                              start if offset is None else offset + escape.start(),
-                              escape.group(), "write \\\\ for a backslash")
-                good.append(text[last:escape.start()] + "\\" + escape.group())
-                last = escape.end()
-        if wrong:
-            self.result.broken.add(path)
-            text = "".join(good) + text[last:]
-        if any("\ud800" <= c <= "\udfff" for c in _decoded(text)):
-            self._problem(path, "whole characters", start,
-                          hint="a \\ud800 to \\udfff stands alone")
+        wrong = _wrong_in_long(text)
+        if wrong is not None:
+            self._problem(path, wrong[0], start, hint=wrong[1])
             raise _Lost()
         return text
 
 
-def _decoded(text: str) -> str:
-    if "\\" not in text:
-        return text[1:-1]
-    import json
-
-    return json.loads(text)
+def _wrong_in_long(text: str) -> Optional[Tuple[str, str]]:
+    """What hinders the text of a long string from standing between quotes: (expected, hint)."""
+    try:
+        if scanstring('"%s"' % text, 1)[1] == len(text) + 2:
+            return None
+    except ValueError:
+        pass
+    for found in _IN_STRING.finditer(text):
+        if found.group(1):
+            return ('an escape of JSON (\\" \\\\ \\/ \\b \\f \\n \\r \\t \\u1234)',
+                    "write \\\\ for a backslash")
+    return 'no bare quote and no control character between """', 'write \\" for a quote'
 
 
 def _joined(lines: List[str]) -> str:

@@ -89,7 +89,9 @@ RELAY = Switch(
     Option("dkim-key", PathTo("the private key"), None, "signs what leaves"),
     Option("dkim-selector", SELECTOR, "all", "the key's name in the DNS"),
     Option("queue-folder", PathTo("a folder"), None, "mail on its way out"),
-    Option("remote-port", REMOTE_PORT, 25, "the port of other servers"))
+    Option("remote-port", REMOTE_PORT, 25, "the port of other servers"),
+    Option("private-addresses", Bool(), False,
+           "send to domains whose mail servers have loopback or private addresses"))
 
 # Parts of the server
 
@@ -225,15 +227,15 @@ FETCH_ACCOUNT = Section(
            "what to do with the mail that is there already"),
     Option("boxes", ListOf(OneOfForms("a mailbox's name or {name: action}",
                                       {str: BOX, dict: MapOf(BOX, BOX_ACTION, "name and action")}),
-                           "mailboxes"), ("Inbox",), "what is fetched, and where to"),
+                           "mailboxes", 500), ("Inbox",), "what is fetched, and where to"),
     Option("idle", Bool(), True, "wait for news where the server can"),
     Option("remove", Bool(), False, "remove at the source after delivery"))
 FETCHER_FILE = Section(
     Option("device", IDENTITY, None, "only on this device"),
     Option("mail-folders", MapOf(Text("a name without colon", lambda text: ":" not in text),
-                                 PathTo("a mail folder"), "names and paths"), None,
+                                 PathTo("a mail folder"), "names and paths", 100), None,
            "where mail may go"),
-    Option("accounts", ListOf(FETCH_ACCOUNT, "accounts"), (), "mailboxes elsewhere"))
+    Option("accounts", ListOf(FETCH_ACCOUNT, "accounts", 100), (), "mailboxes elsewhere"))
 
 SECRETS = frozenset(option.key for table in (HOSTED, USER_FILE, FETCH_ACCOUNT)
                     for option in table.options if option.secret)

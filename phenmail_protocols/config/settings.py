@@ -47,12 +47,16 @@ class Action(NamedTuple):
 
 
 class Relay(NamedTuple):
-    """How mail leaves: absolute paths, the DKIM selector, the port of others."""
+    """How mail leaves: absolute paths, the DKIM selector, the port of others.
+
+    `private_addresses`: mail for other domains goes to loopback and private addresses too.
+    """
 
     dkim_key: str
     dkim_selector: str
     queue_folder: str
     remote_port: int
+    private_addresses: bool = False
 
 
 class Hosted(NamedTuple):

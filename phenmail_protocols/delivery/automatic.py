@@ -4,6 +4,7 @@ RFC 3834 sections 2 and 5 (Auto-Submitted), RFC 2919 and 2369 (lists).  Whoever 
 asks here first, so that two programs never write to each other without end.
 """
 from ..mail import headers
+from ..mail.address import AddressError, ascii_domain
 
 _LISTS = frozenset((b"list-id", b"list-help", b"list-subscribe", b"list-unsubscribe", b"list-post", b"list-owner",
                     b"list-archive", b"mailing-list", b"x-mailing-list"))
@@ -31,6 +32,16 @@ def of_sender(sender):
     if local in _PROGRAMS or local.startswith(_PROGRAM_BEGINS) or local.endswith(_PROGRAM_ENDS):
         return "its sender is a program"
     return ""
+
+
+def correspondent(address):
+    """Whom an Address belongs to, for counting answers -> str: whatever its case, its "+tag" and the spelling of its domain."""
+    local = address.local.partition("+")[0] or address.local
+    try:
+        domain = ascii_domain(address.domain)
+    except AddressError:
+        domain = address.domain
+    return "%s@%s" % (local.lower(), domain.lower())
 
 
 def of_judgement(auth):

@@ -10,6 +10,7 @@ from ..mail import dates, headers
 from ..mail.address import Address
 from ..mail.notices import plain, references
 from ..mail.writing import encoded_words, field, fits_in_7_bits, is_ascii, quoted_printable
+from .automatic import correspondent
 from .sending import MailRefused
 
 _LARGEST_ECHO = 256 * 1024
@@ -26,7 +27,8 @@ log = logging.getLogger("phenmail.delivery")
 
 
 class Echo:
-    """Answers through the MailServer that it was started with.  It keeps nothing between two messages."""
+    """Answers through the MailServer that it was started with.  How many
+    answers a sender gets is `origin`'s business."""
 
     concurrent = True
 
@@ -39,8 +41,9 @@ class Echo:
 
     def mail_received(self, message, origin, parameters):
         """The parameters are not used."""
-        if origin.automatic or origin.sender.lower() == origin.recipient.lower():
-            log.info("%s: not echoed: %s", origin.identity, origin.automatic or "it is from the address itself")
+        obstacle = _of_itself(origin) or origin.obstacle()
+        if obstacle:
+            log.info("%s: not echoed: %s", origin.identity, obstacle)
             return
         try:
             self._server.send_mail("", origin.sender, acknowledgment(message.as_bytes(), origin))
@@ -48,6 +51,13 @@ class Echo:
             if any([400 <= outcome.code < 500 for outcome in error.outcomes]):
                 raise  # it is tried again, later
             log.info("%s: not echoed: %s", origin.identity, error)
+
+
+def _of_itself(origin):
+    """Why an address does not answer itself, under whatever tag."""
+    if origin.sender and correspondent(Address.parse(origin.sender)) == correspondent(Address.parse(origin.recipient)):
+        return "it is from the address itself"
+    return ""
 
 
 def acknowledgment(content, origin):

@@ -9,28 +9,27 @@ import os
 import threading
 from typing import NamedTuple, Tuple
 
-from ..accounts.userfiles import signature
+from ..accounts.userfiles import Seen
 from ..config.loader import load_filters
-from ..config.problems import ConfigError, Problem
+from ..config.problems import ConfigError, Problem, brief
 from .filters import Rules, place
 
 log = logging.getLogger("phenmail.delivery")
 
 _MOST_USERS = 512  # whose filters are kept in memory
-_MOST_LINES = 5  # of what is wrong in a file, in the user's log
 
 NO_RULES = Rules(())
 
 
 class _Kept(NamedTuple):
-    """`seen`: ((path, signature), …) of the files that were read; `given`: the server's filters of that moment."""
-    seen: Tuple
+    """`seen`: accounts.userfiles.Seen; `given`: the server's filters of that moment."""
+    seen: Seen
     given: Tuple
     rules: Rules
 
 
 class FilterFiles:
-    """`root`: config.root.Root.  `load(path, root, files) -> tuple of Filter`: as config.loader.load_filters."""
+    """`root`: config.root.Root.  `load(path, root, looked_for) -> tuple of Filter`: as config.loader.load_filters."""
 
     def __init__(self, root, load=load_filters):
         self._root = root
@@ -47,19 +46,17 @@ class FilterFiles:
         path = user.filters or os.path.join(folder, "filters.jcfg")
         given = global_filters if user.use_global_filters else ()
         kept = self._kept.get(path)
-        if kept is not None and kept.given is given and _unchanged(kept.seen):
+        if kept is not None and kept.given is given and kept.seen.is_unchanged():
             return kept.rules, ()
         return self._read(path, folder, given)
 
     def _read(self, path, folder, given):
-        files, told = [], ()
-        # Before reading: what changes meanwhile has another signature.
-        first = _state(path)
+        seen, told = Seen(path), ()
         try:
-            rules = NO_RULES if first is None and not given else self._rules(path, folder, given, files)
-            told = tuple(["%s: %s" % (place(rule), flaw) for rule, flaw in rules.flaws])
+            rules = self._rules(path, folder, given, seen)
+            told = tuple(brief(["%s: %s" % (place(rule), flaw) for rule, flaw in rules.flaws]))
         except ConfigError as error:
-            rules, told = NO_RULES, _broken([str(problem) for problem in error.problems])
+            rules, told = NO_RULES, _broken(error.brief())
         except OSError as error:
             rules, told = NO_RULES, _broken(["%s: %s" % (os.path.basename(path), error.strerror)])
         except Exception:
@@ -67,13 +64,14 @@ class FilterFiles:
             rules, told = NO_RULES, _broken(["%s: it can't be read" % os.path.basename(path)])
         if told:
             log.warning("%s: %s", path, "; ".join(told))
-        others = tuple([(other, _state(other)) for other in files if other != path])
-        self._keep(path, _Kept(((path, first),) + others, given, rules))
+        self._keep(path, _Kept(seen, given, rules))
         return rules, told
 
-    def _rules(self, path, folder, given, files):
+    def _rules(self, path, folder, given, seen):
+        if not given and not os.path.lexists(path):
+            return NO_RULES
         check_owner(self._root, path, folder)
-        return Rules(self._load(path, self._root, files) + tuple(given))
+        return Rules(self._load(path, self._root, seen.add) + tuple(given))
 
     def _keep(self, path, kept):
         with self._lock:
@@ -90,21 +88,5 @@ def check_owner(root, path, folder):
         raise ConfigError([Problem(os.path.relpath(path, root.path), 0, 0, "", None, "a file inside the folder of its owner %s" % owner)])
 
 
-def _broken(problems):
-    more = ["and %d more" % (len(problems) - _MOST_LINES)] if len(problems) > _MOST_LINES else []
-    return tuple(["the filters can't be used, so mail goes to INBOX: " + line for line in problems[:_MOST_LINES] + more])
-
-
-def _state(path):
-    """A file's signature, None where there is none; where stat fails, something that is no other state."""
-    try:
-        return signature(path)
-    except OSError as error:
-        return error.errno
-
-
-def _unchanged(seen):
-    for path, state in seen:
-        if _state(path) != state:
-            return False
-    return True
+def _broken(lines):
+    return tuple(["the filters can't be used, so mail goes to INBOX: " + line for line in lines])

@@ -2,13 +2,15 @@
 
 `plugins` says what a plugin is and what its answers mean; `plugincalls` what it can hold; `pluginmail` makes what it gets.
 """
+import functools
 import logging
 import threading
 import time
 
 from ..mail.writing import printable
 from ..relay.model import Reply
-from . import plugincalls, pluginmail
+from . import automatic, plugincalls, pluginmail
+from .answerrate import AnswerRate
 from .answers import PluginRefused
 
 GROUP = "phenmail.plugins"
@@ -64,6 +66,7 @@ class PluginHost:
         self._entry_points = entry_points
         self._calls = calls or plugincalls.Calls(most)
         self._clock = clock
+        self._rate = AnswerRate(clock)
         self._lock = threading.Lock()
         self._loading = {}  # a lock for each name: a plugin that does not come back from its start holds up no other
         self._known = {}
@@ -128,6 +131,10 @@ class PluginHost:
         except pluginmail.Unreadable as error:
             log.warning("%s: the plugin %s is not asked, the message can't be read: %s", message.identity, plugin.name, error)
             return _UNREADABLE
+        if message.sender is not None:
+            sender = automatic.correspondent(message.sender)
+            # By what answers, and not by its address: that has tags, aliases and perhaps a catch-all.
+            origin.rate = functools.partial(self._rate.take, (plugin.name, parameters), sender, message.identity)
         try:
             taken = plugin.take(letter, origin, parameters)
         except PluginRefused as refusal:

@@ -23,7 +23,7 @@ class Unreadable(Exception):
     """The message is built in a way that is not read."""
 
 
-class Origin(NamedTuple):
+class _Known(NamedTuple):
     """What is known of a message beside what stands in it.
 
     `sender`: the envelope's, "" for a bounce or a notice (<>).  `recipient`: the address that it came for; `tag`: what stood
@@ -36,6 +36,20 @@ class Origin(NamedTuple):
     identity: str
     arrived: float
     automatic: str
+
+
+class Origin(_Known):
+    """As _Known, and what changes from answer to answer; two are equal that know the same."""
+
+    rate = str  # callable that counts an answer -> why there may be none now, or ""
+
+    def obstacle(self):
+        """Why its sender gets no automatic answer now, "" where one may go out -> str.
+
+        "" counts as an answer: a sender gets few of them in an hour, whatever tags either address has, and all senders together
+        have a bound.  Asking again about the same message counts nothing.
+        """
+        return self.automatic or self.rate()
 
 
 def read(message, body, recipient, tag):

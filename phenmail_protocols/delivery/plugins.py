@@ -19,7 +19,8 @@ or a class of such, made without arguments; or any callable that takes the same 
     PluginRefused(text)              it is returned at once, with this text
 
 It may come twice (the machine fails between the return and the note of it): `origin.identity` stays the same.  It is called in the
-threads of the queue; `plugincalls` has what it can hold of them.  The rest (`pluginhost`) is loaded with the first plugin.
+threads of the queue.  Before it answers a sender by itself it asks `origin.obstacle()`.  `plugincalls` has what it can hold of
+them.  The rest (`pluginhost`) is loaded with the first plugin.
 """
 import threading
 

@@ -24,8 +24,9 @@ from .matching import addresses_in
 log = logging.getLogger("phenmail.delivery")
 
 FILE = "vacation.answered"
-_MOST_REMEMBERED = 2000
+_MOST_REMEMBERED = 5000
 _LONGEST_FILE = 256 * 1024
+_MOST_ANSWERS, _IN_SECONDS = 50, 3600.0  # of one user to all who write: sender addresses cost a forger nothing
 _LONGEST_SUBJECT = 200
 _DAY = 86400.0
 
@@ -56,7 +57,7 @@ def _of_header(vacation, letter):
         return reason
     found = headers.collect(letter.header, _TO_WHOM | {b"x-loop"})
     own = {_same(str(letter.recipient)), _same(_without_tag(letter))} | {_same(address) for address in vacation.addresses}
-    if _same(str(letter.sender)) in own or any(own.intersection(map(_same, addresses_in(value))) for value in found.get(b"x-loop", ())):
+    if automatic.correspondent(letter.sender) in own or _same(str(letter.sender)) in own or any(own.intersection(map(_same, addresses_in(value))) for value in found.get(b"x-loop", ())):
         return "it is the user's own"
     named = {_same(address) for name in _TO_WHOM for value in found.get(name, ()) for address in addresses_in(value)}
     if not own & named:
@@ -82,7 +83,7 @@ class Answers:
     def __init__(self, host, clock=time.time):
         self._host = host
         self._clock = clock
-        self._lock = threading.Lock()
+        self._locks = [threading.Lock() for _ in range(16)]  # one user's disk holds up few others
 
     def answer(self, folder, vacation, letter):
         """What a Letter's sender gets -> an Answer, or None.  Raises nothing.
@@ -102,11 +103,14 @@ class Answers:
     def _is_first(self, folder, vacation, letter, now):
         path = os.path.join(folder, FILE)
         key = _key(vacation, letter)
-        with self._lock:
+        with self._locks[hash(path) % len(self._locks)]:
             known = _read(path)
             last = known.get(key)
             # A moment well ahead was written when the clock was wrong.
             if last is not None and now - vacation.period < last < now + _DAY:
+                return False
+            if sum([now - _IN_SECONDS < moment < now + _DAY for moment in known.values()]) >= _MOST_ANSWERS:
+                log.warning("%s: no vacation answer: %d went out within the hour", folder, _MOST_ANSWERS)
                 return False
             known[key] = now
             write_file(path, _written(known))
@@ -115,7 +119,7 @@ class Answers:
 
 def _key(vacation, letter):
     """Who was told what: other words make it another vacation."""
-    text = "\0".join((_same(str(letter.sender)), vacation.subject or "", vacation.text))
+    text = "\0".join((automatic.correspondent(letter.sender), vacation.subject or "", vacation.text))
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 

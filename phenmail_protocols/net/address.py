@@ -67,13 +67,26 @@ def network(host):
 
 
 def is_outside(host):
-    """Whether a normalised host is neither this machine nor of a private network (RFC 1918, 4193, 3927, 6598)."""
+    """Whether a normalised host is an address of the internet: neither this machine, nor of a private or shared network, nor
+    link-local, nor multicast or reserved (RFC 1918, 4193, 3927, 6598, 1112).  IPv6 that carries IPv4 is judged by that."""
     try:
         octets = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
     except (OSError, ValueError):
         return False
-    if len(octets) == 16:
-        return octets[0] & 0xfe != 0xfc and octets[:2] < b"\xfe\x80" and octets[:15] != bytes(15)
+    if len(octets) == 4:
+        return _is_outside_4(octets)
+    if octets[:12] in _CARRIES_IPV4:
+        return _is_outside_4(octets[12:])
+    if octets[:2] == b"\x20\x02":
+        return _is_outside_4(octets[2:6])
+    return octets[0] & 0xfe != 0xfc and octets[:2] < b"\xfe\x80"
+
+
+# IPv4-compatible and IPv4-mapped (RFC 4291 section 2.5.5), NAT64 (RFC 6052); 6to4 (RFC 3056) has it elsewhere.
+_CARRIES_IPV4 = (bytes(12), bytes(10) + b"\xff\xff", b"\x00\x64\xff\x9b" + bytes(8))
+
+
+def _is_outside_4(octets):
     first, second = octets[:2]
-    return not (first in (0, 10, 127) or (first, second) in ((192, 168), (169, 254)) or (first == 172 and 16 <= second < 32)
+    return not (first in (0, 10, 127) or first >= 224 or (first, second) in ((192, 168), (169, 254)) or (first == 172 and 16 <= second < 32)
                 or (first == 100 and 64 <= second < 128))

@@ -3,6 +3,7 @@
 RFC 5321 section 5.1 (MX, and the address where there is none), RFC 7505 (a domain that takes no mail), RFC 7672 section 2
 (TLSA).  Knows nothing of messages and connections; all that it knows of the DNS is `relay.lookup`'s answers.
 """
+import copy
 import itertools
 import random
 import re
@@ -11,7 +12,7 @@ import time
 from typing import NamedTuple, Tuple
 
 from ..mail.address import AddressError, ascii_domain
-from ..net.address import EVERYWHERE, is_served, literal_ip, normalised, source
+from ..net.address import EVERYWHERE, is_outside, is_served, literal_ip, normalised, source
 from .lookup import Lookup, NoDnspython, Unanswered
 from .model import Reply
 
@@ -68,12 +69,21 @@ class Routes:
 
     `resolver`: config.settings.Resolver, or None for the system's.  `own_names`: callable that gives the names of this host;
     `own_addresses`: callable that gives (ip, port) of our public listeners.  `remote_port`: where other servers listen.
+    `private`: whether addresses of this machine and of private networks are followed: whoever has a domain says where its mail
+    goes, and could else let us speak to what only we reach.
     """
 
-    def __init__(self, resolver, own_names, own_addresses, remote_port=25, clock=time.monotonic, **system):
+    def __init__(self, resolver, own_names, own_addresses, remote_port=25, clock=time.monotonic, private=True, **system):
         self._lookup = Lookup(resolver, clock, **system)
         self._by_system = resolver is None
+        self._private = private
         self._own_names, self._own_addresses, self._port = own_names, own_addresses, remote_port
+
+    def to_anywhere(self):
+        """The same -> Routes that follow private addresses: for hosts that the administrator names."""
+        routes = copy.copy(self)
+        routes._private = True
+        return routes
 
     def route(self, domain):
         """A domain or an address literal in brackets -> Route with one host at least.  Raises NoRoute."""
@@ -93,8 +103,9 @@ class Routes:
 
     def addresses(self, host_name, port=None):
         """A host's name, address or literal, and its port where that is not `remote_port` -> Addresses with one at least: IPv6 and
-        IPv4 by turns (RFC 8305 section 4), those that this machine has no way to last.  Raises NoRoute; with 5.4.6 the host is
-        ourselves, and whoever comes after it in a route must not be tried either (RFC 5321 section 5.1)."""
+        IPv4 by turns (RFC 8305 section 4), those that this machine has no way to last.  Raises NoRoute; with 5.4.4 it has only
+        private addresses and they are not followed; with 5.4.6 the host is ourselves, and whoever comes after it in a route must
+        not be tried either (RFC 5321 section 5.1)."""
         literal = _literal(host_name)
         ips, secure = ([literal], False) if literal else self._resolve(_ascii(host_name))
         own = [normalised(name) for name in self._own_addresses()]
@@ -102,6 +113,10 @@ class Routes:
         others = [ip for ip in ips if not is_served(ip, hosts)]
         if not others:
             raise NoRoute(_loop(host_name))
+        if not self._private:
+            others = [ip for ip in others if is_outside(ip)]
+        if not others:
+            raise NoRoute(_inside(host_name))
         others.sort(key=lambda ip: source(ip) is None)
         return Addresses(tuple(others[:_MOST_ADDRESSES]), secure)
 
@@ -222,6 +237,10 @@ def _unanswered(error):
 
 def _nowhere(name):
     return Reply(550, "5.1.2", "%s has no address" % name)
+
+
+def _inside(name):
+    return Reply(550, "5.4.4", "%s has only private addresses, to which this server sends only with \"private-addresses\" in its settings" % name)
 
 
 def _loop(name):

@@ -110,7 +110,8 @@ class Relay:
         """The DNS as this server asks it -> relay.routes.Routes, a new one."""
         from .routes import Routes
         now = self.settings()
-        return Routes(now.resolver, lambda: [self.settings().sender_domain], self._own_addresses, now.queue.remote_port)
+        return Routes(now.resolver, lambda: [self.settings().sender_domain], self._own_addresses, now.queue.remote_port,
+                      private=now.queue.private_addresses)
 
 
 def _is_here(destination):
@@ -137,7 +138,7 @@ class _Ways:
         hosted = settings.hosted
         if destination == SMARTHOST and hosted is not None:
             password = self._relay.reveal(hosted.password) if hosted.password else hosted.password
-            return SmarthostCourier(hosted._replace(password=password), self._routes, helo, **options)
+            return SmarthostCourier(hosted._replace(password=password), self._routes.to_anywhere(), helo, **options)
         return Courier(destination, self._routes, self._policies, helo, port=self._port, **options)
 
     def _sign_anew(self, message, file):

@@ -270,7 +270,7 @@ def test_a_changed_passphrase_counts_at_once(house):
 def test_who_is_held_back_is_let_go_when_the_server_stops(house):
     import threading
     for number in range(30):        # somebody guesses at alice from many addresses
-        house.throttle.failed(("10.0.0.%d" % number, 1), house.folder("alice"))
+        house.throttle.admit(("10.0.0.%d" % number, 1), house.folder("alice")).failed()
     ended = []
 
     def log_in():

@@ -180,3 +180,24 @@ def test_the_first_user_can_be_admin(tmp_path):
             if user.address == first.address] == [True]
     assert firststart.is_needed(root) is False
     assert first.passphrase in firststart.welcome(first)
+
+
+@pytest.mark.parametrize("kind", ["control", "large", "no UTF-8", "pipe", "folder", "link to itself", "broken key"])
+@pytest.mark.parametrize("name", ["mail/mail.jcfg", "mail/filters.jcfg", "system/config/mail-fetcher.jcfg"])
+def test_whatever_is_wrong_with_a_users_file_is_told_with_its_name(root, name, kind):
+    path = os.path.join(root.path, "alice", *name.split("/"))
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.lexists(path):
+        os.unlink(path)
+    texts = {"control": b"{\x01 5}", "large": b'{"x":[' + b"0," * (2 << 20) + b"0]}", "no UTF-8": b"\xff", "broken key": b'{"x\\z": 5}'}
+    if kind in texts:
+        with open(path, "wb") as file:
+            file.write(texts[kind])
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        os.mkdir(path)
+    else:
+        os.symlink(os.path.basename(path), path)
+    report = check.check(root)
+    assert any("alice/" + name in line and "None" not in line for line in report.errors), report.errors

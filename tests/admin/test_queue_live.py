@@ -36,7 +36,7 @@ class Place:
         with open(os.path.join(folder, "mail.jcfg"), "w") as file:
             json.dump({"sender-domain": "example.org", "domains": domains, "smtp": False, "imap": False, "pop": False,
                        "resolver": {"nameservers": ["%s:%d" % names.address]},
-                       "relay": {"remote-port": peer.port,
+                       "relay": {"remote-port": peer.port, "private-addresses": True,
                                  "listen": [{"host": "127.0.0.1", "port": 0, "tls": "none"}]}}, file)
 
     def run(self, *words):

@@ -60,7 +60,7 @@ class Ours:
         plain = {"host": "127.0.0.1", "port": 0, "tls": "starttls"}
         self._server = Phenmail(self.folder, bench.python, {
             "resolver": {"nameservers": ["%s:%d" % self._names.address]},
-            "relay": {"listen": [plain], "remote-port": self.next_hop},
+            "relay": {"listen": [plain], "remote-port": self.next_hop, "private-addresses": True},
             "limits": {"retry-first": RETRY}})
         if not signed:  # a key that is none
             with open(os.path.join(self._server.system, "dkim.key"), "w"):

@@ -62,8 +62,15 @@ def test_several_mistakes_at_once():
     assert [place[:2] for place in wrong(text)] == [(2, 9), (3, 8), (4, 7), (5, 3)]
 
 
-def test_a_mistake_with_its_comma_still_gives_the_values():
-    assert json.loads(scan("file", '{"a": 1 "b": 2}').text) == {"a": 1, "b": 2}
+@pytest.mark.parametrize("text", ['{"a": 1 "b": 2}', "{\x01 5}", "{a: 1}", '{"a": "\\z"}', '{"a": yes}', '{"a" 1}'])
+def test_a_text_with_a_mistake_is_given_to_no_parser(text):
+    found = scan("file", text)
+    assert found.problems and found.text is None
+
+
+def test_what_stands_at_a_path_is_known_in_spite_of_mistakes():
+    found = scan("file", '{"include": ["a\\u00e9", 5, "b"], "x": yes}')
+    assert [found.string(("include", number)) for number in range(4)] == ["aé", None, "b", None]
 
 
 @pytest.mark.parametrize("text", [
@@ -100,7 +107,7 @@ PIECES = st.sampled_from(['{', '}', '[', ']', ',', ':', '"', '"""', '#', ';', '/
 @given(st.lists(PIECES, max_size=30).map("".join) | st.text(max_size=40))
 def test_every_input_ends_and_what_is_given_out_is_json(text):
     found = scan("file", text)
-    assert found.problems or found.text is not None
+    assert (found.text is None) == bool(found.problems)
     if found.text is not None:
         json.loads(found.text)
 

@@ -196,6 +196,9 @@ def test_small_sections(root):
         "resolver": {"nameservers": ["192.0.2.1:5353", "[2001:db8::1]:53", "2001:db8::2"]},
         "bounce": {"subject": "s"}, "global-filters": [], "plugins": {"a": "b.c:d.e"},
         "inbound": {}, "relay": {"remote-port": 2525}})
+    assert settings.queue.private_addresses is False
+    assert load(root, {"relay": {"private-addresses": True}}).queue.private_addresses is True
+    assert load(root, {"relay": False}).queue.private_addresses is False
     assert settings.plugins == {"a": "b.c:d.e"} and settings.inbound.dmarc == "report"
     assert settings.resolver.nameservers == (
         ("192.0.2.1", 5353), ("2001:db8::1", 53), ("2001:db8::2", 53))

@@ -136,7 +136,7 @@ def test_the_files_on_which_filters_depend(root):
     more = write(root, '{"filters": [', "alice", "mail", "more.jcfg")
     files = []
     with pytest.raises(ConfigError, match="alice/mail/more.jcfg:1:13"):
-        loader.load_filters(mine, root, files)
+        loader.load_filters(mine, root, files.append)
     assert files == [mine, more, os.path.join(os.path.dirname(more), "gone.jcfg")]
 
 

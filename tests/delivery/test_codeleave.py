@@ -200,7 +200,19 @@ def test_a_folder_of_nobodys(given):
 
 
 def test_code_that_is_too_long_does_not_run(given):
-    rule = given.rule("boss", "#" * (256 * 1024 + 1))
+    rule = given.rule("boss")._replace(code="#" * (256 * 1024 + 1))
     assert "longer" in given.asked(rule, "boss").reason
-    assert given.asked(given.rule("boss", "é" * (128 * 1024)), "boss").code
-    assert given.asked(given.rule("boss", "é" * (128 * 1024 + 1)), "boss").code is None
+    assert given.asked(rule._replace(code="é" * (128 * 1024)), "boss").code
+    assert given.asked(rule._replace(code="é" * (128 * 1024 + 1)), "boss").code is None
+    rule = given.rule("boss", "file:filter.py")
+    for length, runs in ((256 * 1024, True), (256 * 1024 + 1, False)):
+        given.write("#" * length, "boss", "filter.py")
+        assert (given.asked(rule, "boss").code is not None) is runs
+    with pytest.raises(ConfigError, match="expected at most"):
+        given.rule("boss", "#" * (256 * 1024 + 1))
+
+
+def test_a_user_has_few_code_filters(given):
+    given.write(json.dumps({"filters": [{"type": "py", "code": "file:%d" % number} for number in range(21)]}), "alice", "filters.jcfg")
+    with pytest.raises(ConfigError, match=r"alice/mail/filters.jcfg:1:\d+: filters\[20\]: expected at most 20 filters"):
+        loader.load_filters(given.at("alice", "filters.jcfg"), given.root)

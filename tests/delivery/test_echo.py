@@ -7,6 +7,7 @@ import types
 import pytest
 
 from phenmail_protocols.delivery import pluginmail
+from phenmail_protocols.delivery.answerrate import IN_ALL, TO_ONE, AnswerRate
 from phenmail_protocols.delivery.answers import Outcome
 from phenmail_protocols.delivery.echo import Echo
 from phenmail_protocols.delivery.sending import MailRefused
@@ -74,6 +75,55 @@ def test_its_own_answer_is_not_answered():
 
 def test_a_message_whose_header_hides_the_mark_behind_many_fields_is_still_known():
     assert echoed(content=b"X-Fill: " + b"x" * 200000 + b"\r\nAuto-Submitted: auto-replied\r\n" + LETTER) is None
+
+
+def answered(house, times, **changes):
+    """How many of so many messages are answered; each has its name, as `number` of the changes' functions has it."""
+    before = len(house.server.sent)
+    for number in range(times):
+        values = {key: value(number) for key, value in changes.items()}
+        values.setdefault("identity", "6-%d" % len(house.server.sent) + "-%d" % number)
+        assert house.hand("mail", **values).code == 250
+    return len(house.server.sent) - before
+
+
+def tagged(number, domain="example.net", local="v"):
+    return Address("%s+%d" % (local, number), domain)
+
+
+@pytest.mark.parametrize("changes", [
+    {}, dict(sender=lambda number: tagged(number)), dict(recipient=lambda number: tagged(number, "example.org", "robot")),
+    dict(sender=lambda number: Address("bOb"[:2] + "bB"[number % 2], "example.net")),
+    dict(sender=lambda number: Address("bob", ("xn--bcher-kva.example", "bücher.example")[number % 2])),
+    dict(recipient=lambda number: Address("any%d" % number, "example.org"))])
+def test_a_sender_gets_few_answers_in_an_hour_whatever_the_tags_are(changes):
+    house = House()
+    assert answered(house, 30, **changes) == TO_ONE
+
+
+def test_all_senders_together_have_a_bound_and_an_hour_later_it_goes_on():
+    now = [0.0]
+    house = House(clock=lambda: now[0])
+    assert answered(house, IN_ALL + 30, sender=lambda number: Address("user%d" % number, "example.net")) == IN_ALL
+    now[0] += 3601.0
+    assert answered(house, 30, sender=lambda number: Address("user%d" % number, "example.net")) == 30
+
+
+def test_a_message_that_comes_again_counts_once():
+    house = House()
+    assert answered(house, 30, identity=lambda number: "6-1") == 30  # what it answered before is not known
+    assert answered(house, 30, identity=lambda number: "7-%d" % number) == TO_ONE - 1
+
+
+def test_what_is_remembered_of_answers_is_bounded():
+    rate = AnswerRate(lambda: 0.0)
+    for number in range(100000):
+        rate.take("responder %d" % (number % 1000), "sender%d@example.net" % number, "6-%d" % number)
+    assert len(rate._answers) <= 256 and max(map(len, rate._answers.values())) <= IN_ALL
+
+
+def test_an_address_does_not_answer_itself_under_another_tag():
+    assert echoed(sender=Address("Robot+x", "example.org"), recipient=Address("robot+y", "example.org")) is None
 
 
 @pytest.mark.parametrize("code, again", [(451, True), (553, False)])

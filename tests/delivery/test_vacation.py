@@ -2,6 +2,7 @@
 import email
 import email.policy
 import os
+import tracemalloc
 
 import pytest
 
@@ -108,6 +109,27 @@ def test_each_sender_and_each_text_counts_for_itself(house):
     assert not house.answered(AWAY._replace(until=NOW + DAY))
 
 
+def test_a_senders_own_tags_make_no_other_sender(house):
+    assert [house.answered(sender=Address("v+%d" % number, "Example.net".lower())) for number in range(30)] == [True] + [False] * 29
+    assert not house.answered(sender=Address("V", "example.net"))
+
+
+def test_the_users_own_tags_and_aliases_make_no_other_user(house):
+    assert [house.answered(recipient=Address("alice+%d" % number, "example.org"), tag=str(number)) for number in range(30)].count(True) == 1
+    words = AWAY._replace(addresses=("sales@example.org",))
+    assert not house.answered(words, recipient=Address("sales", "example.org"))
+
+
+def test_all_senders_together_have_a_bound_that_outlives_a_restart(house):
+    def write(house, begin):
+        return [house.answered(sender=Address("user%d" % number, "example.net")) for number in range(begin, begin + 100)].count(True)
+    assert write(house, 0) == vacation._MOST_ANSWERS
+    again = House(house.folder)
+    assert write(again, 100) == 0
+    again.now += 3600
+    assert write(again, 200) == vacation._MOST_ANSWERS
+
+
 def test_it_outlives_a_restart_and_names_nobody(house):
     assert house.answered()
     assert not House(house.folder).answered()
@@ -142,6 +164,19 @@ def test_a_broken_memory_is_made_anew(house, data):
     with open(os.path.join(house.folder, FILE), "wb") as file:
         file.write(data)
     assert [house.answered() for _ in range(2)] == [True, False]
+
+
+def test_of_a_large_memory_little_is_read(house):
+    path = os.path.join(house.folder, FILE)
+    with open(path, "wb") as file:
+        file.truncate(400 << 20)
+    tracemalloc.start()
+    try:
+        assert house.answered()
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert os.path.getsize(path) < 1000 and not house.answered()
 
 
 @pytest.mark.parametrize("make", [lambda path: os.symlink("/etc/passwd", path), os.mkfifo, os.mkdir], ids=["link", "pipe", "folder"])

@@ -141,7 +141,7 @@ class RelayRig:
             "sender-domain": "example.org",
             "domains": {"example.org": {"alice": "/alice/mail", "kept": "/kept/mail", "oracle": ":alice",
                                         "postmaster": ":alice", "abuse": ":alice"}},
-            "relay": {"remote-port": self.hops.port, "listen": [
+            "relay": {"remote-port": self.hops.port, "private-addresses": True, "listen": [
                 {"host": "127.0.0.1", "port": 0, "tls": "none", "plaintext-auth": True}]},
             "smtp": False, "imap": False, "pop": False, "limits": {"disk-reserve": 0}})
         for user in ("alice", "kept"):

@@ -236,7 +236,7 @@ def forward(door, nexthop):
     with NameServer(ZONE) as names:
         def start(target, hop, **sections):
             resolver = {"nameservers": ["%s:%d" % names.address], "timeout": 5}
-            return door(">%s@%s" % (target, FAR), resolver=resolver, relay={"remote-port": hop.port},
+            return door(">%s@%s" % (target, FAR), resolver=resolver, relay={"remote-port": hop.port, "private-addresses": True},
                         limits={"disk-reserve": 0, "retry-first": 1, "retry-longest": 2}, **sections)
         yield start
 

@@ -36,7 +36,7 @@ class Sending(House):
     def begin(self, port, environment=None, **sections):
         resolver = {"nameservers": ["%s:%d" % self.names.address], "timeout": 5}
         self.furnish(1, **dict({"resolver": resolver, "limits": {"retry-first": 1, "retry-longest": 2},
-                                "relay": {"remote-port": port}}, **sections))
+                                "relay": {"remote-port": port, "private-addresses": True}}, **sections))
         self.start(**(environment or {}))
         self.author = self.user()
         eventually(lambda: os.path.exists(os.path.join(self.root, _KEY)), "a key")

@@ -3,7 +3,7 @@
 import pytest
 
 from phenmail_protocols.net import address
-from phenmail_protocols.net.address import is_loopback, network, normalised
+from phenmail_protocols.net.address import is_loopback, is_outside, network, normalised
 
 
 @pytest.mark.parametrize("name, expected", [
@@ -50,3 +50,20 @@ def test_where_a_listener_is_reached(monkeypatch):
     for hosts, there in ((["192.0.2.1"], ["192.0.2.1"]), ([], []),
                          (["0.0.0.0"], ["127.0.0.1", "::1", "192.0.2.7"])):
         assert [ip for ip in asked if address.is_served(ip, hosts)] == there
+
+
+INSIDE = [
+    "127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.0.1", "169.254.169.254",
+    "100.64.0.1", "100.127.255.255", "224.0.0.1", "239.1.2.3", "240.0.0.1", "255.255.255.255",
+    "::", "::1", "fe80::1", "febf::1", "fec0::1", "fc00::1", "fdff::1", "ff02::1", "ff0e::1",
+    "::ffff:127.0.0.1", "::ffff:7f00:1", "::ffff:a00:1", "::ffff:0.0.0.0", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::10.0.0.1",
+    "2002:7f00:1::", "2002:a00:1::1", "2002:c0a8:101::1", "", "localhost", "1.2.3", "::g"]
+OUTSIDE = [
+    "192.0.2.1", "9.255.255.255", "11.0.0.1", "172.15.0.1", "172.32.0.1", "192.167.0.1", "169.253.0.1", "100.63.0.1", "100.128.0.1",
+    "126.0.0.1", "128.0.0.1", "223.255.255.255", "2001:db8::1", "2a00::1", "fbff::1", "::ffff:192.0.2.1", "::ffff:c000:201",
+    "64:ff9b::c000:201", "2002:c000:201::1", "1::"]
+
+
+@pytest.mark.parametrize("host, expected", [(host, False) for host in INSIDE] + [(host, True) for host in OUTSIDE])
+def test_outside(host, expected):
+    assert is_outside(host) is expected

@@ -95,7 +95,7 @@ class LifeHouse:
         """With so many settings more."""
         self.server = app.MailServer(self.root, dict({
             "sender-domain": "example.org", "domains": {"example.org": self.domain},
-            "relay": {"remote-port": self.world.port, "listen": [
+            "relay": {"remote-port": self.world.port, "private-addresses": True, "listen": [
                 {"host": "127.0.0.1", "port": 0, "tls": "none", "plaintext-auth": True}]},
             "smtp": False, "imap": False, "pop": False, "limits": {"disk-reserve": 0},
             "resolver": {"nameservers": ["%s:%d" % self.world.nameserver.address]}}, **settings))

@@ -310,3 +310,22 @@ def test_a_sender_elsewhere_gets_its_report_by_smtp(house):
     assert "MAIL FROM:<>" in [line.partition(" BODY")[0].partition(" SIZE")[0] for line in peer.lines]
     assert b"Final-Recipient: rfc822; bob@never.example" in peer.messages[-1]
     assert house.queue.identities() == [] and house.mail("master") == []
+
+
+# Private addresses.
+
+def test_mail_for_a_domain_at_a_private_address_goes_back_unless_the_settings_say_otherwise(make, world):
+    house = make()
+    relay = {"remote-port": world.port, "listen": [{"host": "127.0.0.1", "port": 0, "tls": "none", "plaintext-auth": True}]}
+    house.start(relay=relay)
+    peer = world.peers["fine.example"]
+    before = len(peer.messages)
+    house.submit("alice", "bob@fine.example", "bob@[127.0.0.1]")
+    assert house.queue.identities() == [] and len(peer.messages) == before
+    notices = house.mail("alice")
+    assert sorted(fate["Status"] for notice in notices for fate in fates(notice)) == ["5.4.4", "5.4.4"]
+    assert "private-addresses" in notices[0].as_string()
+    house.stop()
+    house.start(relay=dict(relay, **{"private-addresses": True}))
+    house.submit("alice", "bob@fine.example")
+    assert house.queue.identities() == [] and len(peer.messages) == before + 1

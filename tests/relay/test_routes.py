@@ -331,3 +331,54 @@ def test_every_list_of_exchangers_gives_a_way_or_a_reply(records):
         hosts = attempt()
         assert {host.name for host in hosts} == expected and len(hosts) == len(expected)
         assert [host.preference for host in hosts] == sorted(host.preference for host in hosts)
+
+
+# -- private addresses ----------------------------------------------------------------------------------------------------------------
+
+PRIVATE = """
+mixed.example. IN MX 10 mx1.mixed.example.
+mixed.example. IN MX 20 mx2.mixed.example.
+mx1.mixed.example. IN A 10.1.2.3
+mx1.mixed.example. IN AAAA fd00::1
+mx2.mixed.example. IN A 192.168.0.1
+mx2.mixed.example. IN A 198.51.100.7
+all.example. IN MX 10 mx1.mixed.example.
+bare.example. IN A 127.0.0.1
+six.example. IN AAAA fe80::1
+mapped.example. IN AAAA ::ffff:10.0.0.1
+alias.example. IN CNAME bare.example.
+own.example. IN MX 10 mx1.own.example.
+mx1.own.example. IN A 127.0.0.1
+"""
+
+
+@pytest.fixture(scope="module")
+def private():
+    with NameServer(PRIVATE) as server:
+        yield server
+
+
+@pytest.mark.parametrize("host", [
+    "mx1.mixed.example", "bare.example", "six.example", "mapped.example", "alias.example", "localhost", "127.0.0.1", "[127.0.0.1]",
+    "[ipv6:::1]", "[ipv6:::ffff:10.0.0.1]", "[169.254.169.254]", "[ipv6:fd00::1]"])
+def test_private_addresses_are_followed_only_where_the_settings_say_so(private, host):
+    closed = routing(private, private=False)
+    code, text = refused(closed.addresses, host)
+    assert code == "550 5.4.4" and "private" in text
+    assert closed.to_anywhere().addresses(host).ips == routing(private).addresses(host).ips != ()
+    assert refused(closed.addresses, host)[0] == "550 5.4.4", "a copy changed the first one"
+
+
+def test_other_addresses_and_hosts_are_tried(private):
+    found = routing(private, private=False)
+    assert names(found.route("mixed.example")) == ["mx1.mixed.example", "mx2.mixed.example"]
+    assert found.addresses("mx2.mixed.example").ips == ("198.51.100.7",)
+
+
+def test_a_domain_without_mx_at_a_private_address_has_no_route(private):
+    assert refused(routing(private, private=False).route, "bare.example")[0] == "550 5.4.4"
+
+
+def test_ourselves_are_a_loop_all_the_same(private):
+    found = routing(private, own_addresses={("127.0.0.1", 2525)}, remote_port=2525, private=False)
+    assert refused(found.addresses, "mx1.own.example")[0] == "554 5.4.6"

@@ -1,0 +1,41 @@
+"""How many automatic answers may go out: to one sender, and in all.  In memory, bounded.
+
+RFC 3834 section 2: whoever answers must bound the rate, for senders are easily forged, and what they send is easily repeated.
+"""
+import threading
+import time
+
+SECONDS = 3600.0
+TO_ONE = 3  # answers to one sender in so many seconds
+IN_ALL = 60  # answers of one responder in the same time
+_MOST_RESPONDERS = 256
+
+
+class AnswerRate:
+    """Any thread may ask.  `clock()`: seconds."""
+
+    def __init__(self, clock=time.monotonic):
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._answers = {}  # responder -> [(when, sender, message), …], at most IN_ALL; the longest not used first
+
+    def take(self, responder, sender, message):
+        """Count an answer -> "", or why there may be none now, in words for a line.
+
+        `responder`: who answers, anything hashable; `sender`: as automatic.correspondent gives it; `message`: the name of what is
+        answered, which counts once however often it comes.
+        """
+        now = self._clock()
+        with self._lock:
+            answers = [each for each in self._answers.pop(responder, ()) if now - each[0] < SECONDS]
+            while len(self._answers) >= _MOST_RESPONDERS:
+                del self._answers[next(iter(self._answers))]
+            self._answers[responder] = answers
+            if any([each[1:] == (sender, message) for each in answers]):
+                return ""
+            if len(answers) >= IN_ALL:
+                return "%d answers went out within the hour" % IN_ALL
+            if sum([each[1] == sender for each in answers]) >= TO_ONE:
+                return "its sender had %d answers within the hour" % TO_ONE
+            answers.append((now, sender, message))
+            return ""
