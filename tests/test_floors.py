@@ -35,7 +35,7 @@ ORDER = {
     "store": ("errors", "model", "maildir", "index", "changes", "mailbox", "account",
               "filestore"),
     "relay": ("model", "schedule", "statefile", "spoolfiles", "spool", "lookup", "routes", "sts", "dane",
-              "policies", "signingkeys", "keymaking", "signatures", "signing", "verifying", "sevenbit", "client", "courier",
+              "policies", "signingkeys", "keymaking", "signatures", "signing", "verifying", "client", "courier",
               "reports", "agenda", "slots", "attempt", "worker", "service"),
     "delivery": ("answers", "results", "trace", "filters", "runas", "running", "agents", "plugins", "mailboxes", "outgoing", "incoming", "router",
                  "sending", "wayback", "handing", "dropped", "dropfiles", "dropwatch", "dropfolder", "service"),

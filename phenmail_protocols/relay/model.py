@@ -83,7 +83,7 @@ class Message(NamedTuple):
     `head`: header fields (wire octets, whole lines) that stand before the file's octets: signatures and the like, made when
     it was queued.  `size`: octets of head and file together, wire form.  `eight_bit`: there are octets over 127 (RFC 6152);
     `smtputf8`: its header or an address needs RFC 6531.  `ret`, `envid`: RFC 3461.  `held`: an operator stopped it.
-    `signed_as`: the domain whose DKIM signature is in `head`, "" for none: a conversion that breaks it makes it anew.
+    `signed_as`: the domain whose DKIM signature is in `head`, "" for none (`queue show` prints it).
     """
     identity: str
     sender: Optional[Address]
