@@ -10,7 +10,7 @@ the user's log is told.
 """
 import logging
 
-from ..store.errors import Exists, Limit, NotFound, StoreError
+from ..store.errors import Exists, NotFound, StoreError
 from ..store.model import INBOX
 from . import answers, trace
 
@@ -193,9 +193,6 @@ class Mailboxes:
                 return
             except NotFound:
                 mailbox = self._made(account, mailbox, target)
-            except Limit:
-                target.tell("the mailbox has too many different flags, so the message has fewer")
-                flags = [flag for flag in flags if flag[:1] == "\\"]
         raise NotFound()
 
     def _made(self, account, name, target):

@@ -23,5 +23,11 @@ def open_plain(path):
     return file
 
 
+def read_plain(path, most):
+    """The first ``most`` octets of the regular file ``path``.  Raises OSError as ``open_plain`` does."""
+    with open_plain(path) as file:
+        return file.read(most)
+
+
 def _open(path, _):
     return os.open(path, PLAIN)

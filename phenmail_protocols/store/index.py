@@ -263,6 +263,12 @@ class Index:
             "SELECT name || ? || letters FROM message "
             "WHERE mailbox = ? AND fresh = ?", (info, mailbox, fresh))}
 
+    def letters(self, mailbox):
+        """The set of all letters that messages have."""
+        return set().union(*(row[0] for row in self._database.execute(
+            "SELECT DISTINCT letters FROM message WHERE mailbox = ?",
+            (mailbox,))))
+
     def counts(self, mailbox, recent):
         """(messages, unseen, recent ones) of a mailbox."""
         return self._database.execute(
