@@ -124,9 +124,10 @@ class Reporter:
 
     def _fate(self, kind, recipient, now):
         reply = recipient.reply
-        said = "" if reply is None else ("%d %s %s" % (reply.code, reply.enhanced, reply.text)).rstrip()
+        said = "" if reply is None else reply.said or ("%d %s %s" % (reply.code, reply.enhanced, reply.text)).rstrip()
         return notices.Fate(recipient.address, _status(kind, reply), said, "" if reply is None else reply.host, recipient.orcpt,
-                            recipient.last or None, retried_until(recipient, now, self._policy) if kind == DELAYED else None)
+                            recipient.last or None, retried_until(recipient, now, self._policy) if kind == DELAYED else None,
+                            reply is not None and bool(reply.said))
 
 
 def _status(kind, reply):
