@@ -189,7 +189,9 @@ class Mailboxes:
         mailbox, flags = (INBOX, ()) if verdict is None else (verdict.mailbox, verdict.flags)
         for _ in range(_TRIES):
             try:
-                account.deliver(mailbox, target.staged, flags)
+                left_out = account.deliver(mailbox, target.staged, flags).left_out
+                if left_out:
+                    target.tell("the mailbox has too many different flags, so the message lacks %s" % ", ".join(left_out))
                 return
             except NotFound:
                 mailbox = self._made(account, mailbox, target)

@@ -115,12 +115,12 @@ class Handler:
         self.output.flush()
         then = session.NEXT
         while then != session.CLOSE:
-            patience = self._patience(limits)
             if not self._has_line():  # pipelined commands get their answers together
                 self.output.flush()
-                if self.connection.wait(patience) == "timeout":
+                if self.connection.wait(self._patience(limits)) == "timeout":
                     raise TimedOut("idle")
-            self.output.start(min(limits.command_timeout, self._patience(limits)))
+            left = self._patience(limits)
+            self.output.start(limits.command_timeout if self.session.account is not None else min(limits.command_timeout, left))
             then = self._command()
             if then == session.START_TLS:
                 self._start_tls()

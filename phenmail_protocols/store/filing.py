@@ -108,7 +108,9 @@ class Filing:
             mailbox, [request.staged for request in requests],
             mailbox.letters_locked([request.flags for request in requests]))
         for request, row in zip(requests, rows):
-            request.delivered = Delivered(mailbox.row.uidvalidity, row.uid)
+            request.delivered = Delivered(
+                mailbox.row.uidvalidity, row.uid,
+                tuple(mailbox.letters.missing(request.flags)))
             places.setdefault((mailbox, row.fresh), []).append(request)
 
     def _sync(self, places):
