@@ -191,7 +191,8 @@ class Mailboxes:
             try:
                 left_out = account.deliver(mailbox, target.staged, flags).left_out
                 if left_out:
-                    target.tell("the mailbox has too many different flags, so the message lacks %s" % ", ".join(left_out))
+                    target.tell("the mailbox has too many different flags, so the message lacks %s"
+                                % ", ".join(left_out))
                 return
             except NotFound:
                 mailbox = self._made(account, mailbox, target)

@@ -119,8 +119,8 @@ class Handler:
                 self.output.flush()
                 if self.connection.wait(self._patience(limits)) == "timeout":
                     raise TimedOut("idle")
-            left = self._patience(limits)
-            self.output.start(limits.command_timeout if self.session.account is not None else min(limits.command_timeout, left))
+            left, is_known = self._patience(limits), self.session.account is not None
+            self.output.start(limits.command_timeout if is_known else min(limits.command_timeout, left))
             then = self._command()
             if then == session.START_TLS:
                 self._start_tls()
@@ -135,8 +135,8 @@ class Handler:
         return b"\n" in data
 
     def _patience(self, limits):
-        """Seconds for the next command. The client may be silent for half an hour; until it has logged in it has less
-        time, whatever it says meanwhile. Raises TimedOut."""
+        """Seconds for the next command. The client may be silent for half an hour; until it has
+        logged in it has less time, whatever it says meanwhile. Raises TimedOut."""
         if self.session.account is not None:
             self.connection.visit.logged_in()
             return limits.imap_idle_timeout

@@ -87,11 +87,11 @@ def copyuid(uidvalidity, pairs):
 
 
 def known_flags(keywords, full, writable):
-    """What RFC 3501 7.2.6 and 7.1 ask for: FLAGS and PERMANENTFLAGS, two lines. `full`: no new keyword can be kept; nothing
-    stays where the mailbox is not `writable`."""
+    """FLAGS and PERMANENTFLAGS, two lines (RFC 3501 7.2.6 and 7.1). `full`: no new keyword can be
+    kept. Nothing is permanent where the mailbox is not `writable`."""
     known = _SYSTEM_FLAGS + tuple(keywords)
     permanent = permanentflags(known, not full) if writable else permanentflags((), False)
-    return flags_line(known), untagged_status(b"OK", b"Flags that stay.", permanent)
+    return flags_line(known), untagged_status(b"OK", b"Permanent flags.", permanent)
 
 
 def permanentflags(flags, any_keyword):

@@ -294,9 +294,10 @@ class Session:
             self.tell_flags(self.view.mailbox.rows(news.flags))
 
     def tell_keywords(self, shown=()):
-        """FLAGS and PERMANENTFLAGS where they changed, or before the keywords `shown` are seen (RFC 3501 7.2.6 and 7.1)."""
-        if self.view.learn_keywords(shown):
-            self.write(b"".join(responses.known_flags(*self.view.keywords, writable=self.view.writable)))
+        """FLAGS and PERMANENTFLAGS where they changed, or before the keywords `shown` are seen."""
+        view = self.view
+        if view.learn_keywords(shown):
+            self.write(b"".join(responses.known_flags(*view.keywords, writable=view.writable)))
 
     def tell_flags(self, rows, with_uid=True):
         """Untagged FETCH with the flags of these rows."""
@@ -306,7 +307,8 @@ class Session:
         self.write(b"".join(responses.fetch_lines(map(self.view.number, rows.uids), columns)))
 
     def flag_column(self, rows):
-        """Flags of rows as the client gets them, \\Recent with them; first it is told of the keywords among them."""
+        """Flags of rows as the client gets them, \\Recent with them. New keywords among them are
+        announced first."""
         shown = set().union(*set(rows.flags))
         self.tell_keywords([flag for flag in shown if flag[:1] != "\\"])
         return responses.flag_column(rows.flags, rows.uids, self.view.recent_ranges, self.flags, self.recent_flags)

@@ -168,9 +168,11 @@ class View:
         return sorted(uid for uid in changed if uid < first_new and self.number(uid) is not None)
 
     def learn_keywords(self, shown=()):
-        """Whether the client has to be told `keywords` (anew): they changed, or have more in `shown`, which it will see next.
+        """Whether the client has to be told `keywords` anew: they changed, or it will see more
+        in `shown`.
 
-        A keyword of another session may be seen before `refresh` knows of it, and be gone from the mailbox again.
+        A keyword of another session may be seen before `refresh` knows of it, and be gone from
+        the mailbox again.
         """
         if not set(self.keywords[0]).issuperset(shown):
             known, full = self.mailbox.keywords()

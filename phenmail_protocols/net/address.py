@@ -19,8 +19,8 @@ def is_loopback(host):
 
 
 def network(host):
-    """What counts as one address for a limit: an IPv4 address; of an IPv6 address the /48, since one
-    customer may have all of it."""
+    """What counts as one address for a limit: an IPv4 address; of an IPv6 address the /48, since
+    one customer may have all of it."""
     if ":" not in host:
         return host
     try:

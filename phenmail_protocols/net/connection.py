@@ -40,8 +40,8 @@ class Connection(BoundedReader):
     """A connected stream socket (TCP or Unix) and what the peer sent. It takes the socket over and closes it.
 
     `peer`: (host, port) as text and number, IPv4 in IPv6 as IPv4; ("", 0) for a Unix socket. `tls`: whether TLS is on.
-    `read_timeout`: seconds that one wait for input may take; may be set at any time. `visit`: what its
-    handler tells the gate by. `waits`: whether it waits for the peer now.
+    `read_timeout`: seconds that one wait for input may take; may be set at any time.
+    `visit`: by what its handler tells the gate. `waits`: whether it waits for the peer now.
     """
 
     __slots__ = ("peer", "tls", "read_timeout", "_limits", "_socket", "_send", "_blocked", "_want_read", "_want_write", "_input",
@@ -184,7 +184,8 @@ class Connection(BoundedReader):
             return "input"
         readiness = Readiness(readable=descriptors)
         while True:
-            ready = [descriptor for descriptor, _ in self._poll(readiness, max(0.0, end - monotonic()))]
+            found = self._poll(readiness, max(0.0, end - monotonic()))
+            ready = [descriptor for descriptor, _ in found]
             self._check()
             if descriptors[0] in ready:
                 piece = self._receive_now(4096)
@@ -291,7 +292,8 @@ class Connection(BoundedReader):
         return dropped
 
     def _await_handshake(self):
-        """Waits for the first octets, as a silent client costs no TLS state, and then for a place."""
+        """Waits for the first octets, since a silent client is worth no TLS state, then for a
+        place."""
         self._await(self._input, self._limits.handshake)
         self._check()
         self.waits = True

@@ -4,7 +4,7 @@ nobody out. Shared by all listeners of a server; any thread may call it.
 A stranger is a connection that has not logged in. Each protocol has a share for its strangers, so
 they fill neither the other protocols nor the slots of those who log in. A full share does not
 refuse the newcomer: that would let whoever came first keep everybody out. Instead a stranger is
-closed, as long as it waits for its own client:
+closed that waits for its own client:
 
 1. of the network that has the most connections there. An attacker with few addresses therefore
    only displaces itself, and a newcomer from elsewhere always gets in.
@@ -24,6 +24,7 @@ from .address import network
 
 GRACE = 1.0         # seconds in which a stranger is not closed for an equal
 TRANSACTION = 10.0  # the same for a client that gave MAIL
+WORK = 5.0          # the same where the server works or a wrong passphrase is held back
 LIGHT = 0.5         # what such a connection weighs
 LEAVING = 32        # displaced connections whose threads have not ended yet; more would be no bound
 
@@ -136,7 +137,8 @@ class Gate(object):
         for other, since in crowd:
             weight, age = counts[other.network] * (LIGHT if other.busy else 1), now - since
             may = weight > mine or age >= (TRANSACTION if other.busy else GRACE)
-            if may and other.connection.waits and (weight, age) > heaviest:
+            is_idle = other.connection.waits or not other.busy and age >= WORK
+            if may and is_idle and (weight, age) > heaviest:
                 victim, heaviest = other, (weight, age)
         return victim
 

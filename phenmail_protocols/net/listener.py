@@ -36,8 +36,8 @@ class Listener(socketserver.ThreadingTCPServer):
     name: goes into thread names and the log. host: an address of either family. port: 0 takes a free one; `port` says which.
     handle(connection): called in a thread of its own for each Connection, which is closed after it. It may raise Disconnected at will.
     certificates: has `context()`; with `implicit_tls` the handshake comes before `handle`.
-    gate: a Gate, share: the part of it. too_many: the bytes for whom it does not let in (not sent with implicit TLS).
-    limits: of each connection.
+    gate: a Gate; share: the name of the part of it that is used. too_many: the bytes for whom it
+    does not let in (not sent with implicit TLS). limits: of each connection.
     Raises OSError when the address cannot be had.
     """
 
@@ -137,7 +137,8 @@ class Listener(socketserver.ThreadingTCPServer):
 
     def _refuse(self, request, host):
         self._refused += 1
-        self._tell("%s: %d connections were too many so far, the last from %s", self.name, self._refused, host)
+        self._tell("%s: %d connections were too many so far, the last from %s",
+                   self.name, self._refused, host)
         self._turn_away(request)
         self.shutdown_request(request)
 
@@ -198,8 +199,8 @@ class Listener(socketserver.ThreadingTCPServer):
             finally:
                 connection.visit.leave()
                 if connection.visit.is_displaced:
-                    self._tell("%s: too many connections that have not logged in, closed one from %s to admit another",
-                               self.name, connection.peer[0])
+                    self._tell("%s: too many connections before login, closed one from %s to "
+                               "admit another", self.name, connection.peer[0])
 
     # -- stopping -----------------------------------------------------------------------------------------------------------------
 
@@ -225,8 +226,8 @@ class Listener(socketserver.ThreadingTCPServer):
 class UnixListener(Listener):
     """The same on a Unix socket at `path`, which is made with `mode`. A socket that a dead server left there is replaced."""
 
-    def __init__(self, name, path, handle, certificates=None, gate=None, too_many=b"", limits=Limits(), share="",
-                 mode=0o660):
+    def __init__(self, name, path, handle, certificates=None, gate=None, too_many=b"",
+                 limits=Limits(), share="", mode=0o660):
         self.address_family = socket.AF_UNIX
         self.path = path
         self._mode = mode

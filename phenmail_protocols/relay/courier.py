@@ -1,6 +1,6 @@
 """Takes messages to one destination, one after the other, over one connection that it finds, keeps and replaces: hosts by
-preference, the addresses of each, TLS as the policy says. A message with 8-bit octets goes only to a host that takes them: it is
-never converted, since that would break signatures.
+preference, the addresses of each, TLS as the policy says. A message with 8-bit octets goes only to
+a host that takes them: it is never converted, since that would break signatures.
 
 For one sending thread. It must not know queues, schedules or other destinations. RFC 5321 section 5.1, RFC 3974 (both families),
 RFC 6152.
@@ -29,11 +29,12 @@ _OURSELVES = "5.4.6"  # whoever stands behind us in a route is not asked either 
 class Courier(object):
     """The courier to `destination`: a domain in A-labels, or an address literal in brackets.
 
-    `routes`, `policies`: relay.routes.Routes, relay.policies.Policies. `helo`: our name. `port`: of the others.
-    `contexts`: the TLS contexts that all couriers share.
+    `routes`, `policies`: relay.routes.Routes, relay.policies.Policies. `helo`: our name. `port`: of
+    the others. `contexts`: the TLS contexts that all couriers share.
     """
 
-    def __init__(self, destination, routes, policies, helo, *, port=25, contexts=None, deadlines=Deadlines(), clock=time.monotonic):
+    def __init__(self, destination, routes, policies, helo, *, port=25, contexts=None,
+                 deadlines=Deadlines(), clock=time.monotonic):
         self._destination = destination
         self._routes = routes
         self._policies = policies
@@ -56,8 +57,9 @@ class Courier(object):
         """One message (model.Message) -> a tuple with the Reply for each of `recipients` (model.Recipient). `body`: its binary
         file.
 
-        The next host is tried where one cannot be connected to, greets with 4xx or 5xx, lacks what the policy or an 8-bit message
-        asks for, or goes away before it answered MAIL. Raises Unreachable where there was nobody to talk to: that concerns all messages for the
+        The next host is tried where one cannot be connected to, greets with 4xx or 5xx, lacks what
+        the policy or an 8-bit message asks for, or goes away before it answered MAIL. Raises
+        Unreachable where there was nobody to talk to: that concerns all messages for the
         destination. Where somebody talked, but not about this message, its recipients get 4xx: other messages may fare better.
         """
         failures, ways, lost, narrow = [], None, None, None
@@ -149,9 +151,11 @@ class Courier(object):
             "4.4.4", "there is no host for %s" % self._destination)])[0]
 
     def _too_wide(self, host, replies):
-        """What is said of an 8-bit message that no host took: a host that cannot be had now may still take it."""
+        """The Reply for an 8-bit message that no host took. One that cannot be had now may still
+        take it."""
         later_on = next((reply for reply in replies if not reply.permanent), None)
-        return later_on or Reply(550, "5.6.3", "the message has 8-bit content, and %s does not support it (8BITMIME)" % host)
+        return later_on or Reply(550, "5.6.3", "the message has 8-bit content, and %s does not "
+                                 "support it (8BITMIME)" % host)
 
     # -- the end -----------------------------------------------------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ class Reply(NamedTuple):
     """What was said of a recipient, or of all: by a server in its answer to a command, or by ourselves.
 
     `code` 250, 4xx (later) or 5xx (never); `enhanced` as in "4.2.1" (RFC 3463), never empty; `text` is one line for people
-    without the codes, printable, at most 1000 characters; `host`: the name of the server that said it, "" for ourselves;
-    `said`: its words as they were, codes and all (RFC 3464 2.3.6), printable and as long; "" where they are ours.
+    without the codes, printable, at most 1000 characters; `host`: the name of the server that said it,
+    "" for ourselves; `said`: its words as they were, codes and all (RFC 3464 2.3.6), printable and
+    at most 1000 characters; "" where they are ours.
     """
     code: int
     enhanced: str

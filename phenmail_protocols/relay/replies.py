@@ -1,6 +1,7 @@
 """What a server says, read within bounds: octets in any cut -> replies, and a reply -> the `Reply` that the queue keeps.
 
-Pure: knows no socket. A reply that is none (no code) raises `Garbled`, and nothing else is ever raised.
+Pure: knows no socket. A reply that is none (no code) raises `Garbled`, and nothing else is
+ever raised.
 RFC 5321 section 4.2 (replies), 4.5.3.1.5 (lines of 512 octets, which servers exceed), RFC 2034 and 3463 (enhanced codes).
 """
 import re
@@ -29,8 +30,9 @@ class Heard(NamedTuple):
 class ReplyReader:
     """Takes octets as they come and gives replies. One that ended with Garbled is of no more use.
 
-    A reply counts whatever its length, since its code says what became of a message: of a long line the beginning is kept, and
-    one without end (MOST_LINES, MOST_OCTETS) is given as far as it came; what follows it is Garbled.
+    A reply counts whatever its length, since its code says what became of a message: of a long
+    line the beginning is kept, and one without end (MOST_LINES, MOST_OCTETS) is given as far as it
+    came; what follows it is Garbled.
     """
 
     __slots__ = ("_data", "_start", "_line", "_code", "_lines", "_octets", "_is_endless")
@@ -48,7 +50,8 @@ class ReplyReader:
 
     def is_empty(self) -> bool:
         """Whether nothing was fed that was not taken."""
-        return self._start == len(self._data) and not self._lines and not self._line and not self._is_endless
+        return self._start == len(self._data) and not (
+            self._lines or self._line or self._is_endless)
 
     def take(self) -> Optional[Heard]:
         """The next whole reply, None when more octets are needed. Raises Garbled."""
@@ -56,8 +59,9 @@ class ReplyReader:
             raise Garbled("a reply without end")
         while True:
             line = self._next_line()
-            if self._octets + len(self._data) - self._start > MOST_OCTETS and (line is None or self._octets > MOST_OCTETS):
-                return self._cut_off(self._data[self._start:] if line is None else line)
+            rest = self._data[self._start:] if line is None else b""
+            if self._octets + len(rest) > MOST_OCTETS:
+                return self._cut_off(rest if line is None else line)
             if line is None:
                 return None
             self._code = _code_of(line)
@@ -80,7 +84,7 @@ class ReplyReader:
         return Heard(self._code, lines)
 
     def _cut_off(self, line):
-        """What came of an endless reply; `line` is its last one, which counts only where it is the first."""
+        """What came of an endless reply. `line`, its last one, counts only where it is the first."""
         heard = self._begun(self._line or line)
         self._is_endless = True
         return heard
@@ -104,17 +108,18 @@ class ReplyReader:
 
 
 def _code_of(line: bytes) -> int:
-    """Raises Garbled. A lone code is a reply too (RFC 5321 section 4.2); a digit out of place makes none."""
-    if not line[:3].isdigit() or len(line) < 3 or line[:1] not in (b"2", b"3", b"4", b"5") or line[3:4] not in (
-            b"", b" ", b"-", b"\r", b"\n"):
+    """Raises Garbled. A lone code is a reply too (RFC 5321 section 4.2); a digit out of place makes
+    none."""
+    if not (line[:3].isdigit() and len(line) > 2 and line[:1] in (b"2", b"3", b"4", b"5")
+            and line[3:4] in (b"", b" ", b"-", b"\r", b"\n")):
         raise Garbled("%r is no reply" % line[:60])
     return int(line[:3])
 
 
 def reply_of(heard: Heard, host: str) -> Reply:
     """What the server `host` said, for the queue. An enhanced code counts where it leads the text and its class is the code's
-    (RFC 2034 section 4); without one it is "2.0.0", "4.0.0" or "5.0.0". Lines are joined, in `text` each without the repeated
-    enhanced code, in `said` as they were."""
+    (RFC 2034 section 4); without one it is "2.0.0", "4.0.0" or "5.0.0". Lines are
+    joined, in `text` each without the repeated enhanced code, in `said` as they were."""
     digit = str(heard.code)[0]
     enhanced, texts = "", []
     for line in heard.lines:
@@ -126,7 +131,8 @@ def reply_of(heard: Heard, host: str) -> Reply:
     last = len(heard.lines) - 1
     said = ["%d%s%s" % (heard.code, "-" if number < last else " ", line.decode("utf-8", "replace"))
             for number, line in enumerate(heard.lines)]
-    return Reply(heard.code, enhanced or "%s.0.0" % digit, printable(" ".join(text for text in texts if text)), host,
+    return Reply(heard.code, enhanced or "%s.0.0" % digit,
+                 printable(" ".join(text for text in texts if text)), host,
                  printable(" ".join(said)).rstrip())
 
 

@@ -142,7 +142,7 @@ class Transaction(object):
             if lost.reply.code == 421:
                 raise
             begun = self._wire.unfinished()
-            if begun is not None and begun.code < 300:  # it took the message, whatever it had to say of that
+            if begun is not None and begun.code < 300:  # it took the message
                 self._wire.close()
                 return reply_of(begun, self._host)
             raise Lost(lost.reply._replace(text="the whole message was sent, and may have arrived, but " + lost.reply.text))

@@ -149,7 +149,8 @@ class Wire(object):
                 return heard
 
     def unfinished(self):
-        """The reply that began and did not end before the connection was lost (`replies.Heard`), or None."""
+        """The reply (`replies.Heard`) that began and did not end before the connection was lost,
+        or None."""
         return self._replies.unfinished()
 
     def last_words(self):

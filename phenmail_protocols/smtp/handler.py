@@ -21,7 +21,8 @@ log = logging.getLogger("phenmail.smtp")
 
 # Octets a second that a message at least has to come with, once its time for silence is used up.
 SLOWEST = 1024
-# What each recipient adds to the time of the commands before a message: a thousand need many round trips.
+# What each recipient adds to the time of the commands before a message: a thousand need many
+# round trips.
 RECIPIENT_SECONDS = 5.0
 _GOODBYE_SECONDS = 1.0
 # Replies that may wait: a client that never stops to send commands must not fill the memory.
@@ -72,7 +73,8 @@ class Handler:
         self._idle = limits.smtp_idle_timeout
         self._command = limits.command_timeout
         # By when somebody has logged in, or else the next message comes.
-        self._end = time.monotonic() + (limits.login_timeout if service.login_required else self._idle)
+        self._end = time.monotonic() + (
+            limits.login_timeout if service.login_required else self._idle)
         self._line_limit = service.line
         self._session = Session(service, connection.peer, connection.is_loopback, connection.tls_info())
         self._waiting = []  # replies that are not sent yet

@@ -4,6 +4,7 @@ The keywords' letters stand in ``dovecot-keywords``: lines of a number (0 is
 ``a``) and the keyword. Dovecot writes that file too, and people edit it: what
 is no keyword there stays in the file, keeps its letter, and is shown nowhere.
 """
+import errno
 import logging
 import os
 import re
@@ -15,6 +16,8 @@ from ..disk.plain import read_plain
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 LONGEST = 255    # octets of a keyword: all 26 fit into what is read
 _MOST = 65536    # octets of the file that are read
+# What open_plain says of a link, a folder, a pipe: our file takes its place.
+_NO_FILE = (errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO)
 _SYSTEM_OF = {"D": model.DRAFT, "F": model.FLAGGED, "R": model.ANSWERED,
               "S": model.SEEN, "T": model.DELETED}
 _LETTER_OF = {flag.lower(): letter for letter, flag in _SYSTEM_OF.items()}
@@ -48,6 +51,7 @@ class FlagLetters:
         self._sets = {}  # letters -> flags
         self._interned = {}  # equal sets are one object
         self._stamp = None
+        self._failed = False  # it could not be read, so it is not written
         self._table = {}  # letter -> what the file says, bytes
         self._others = []  # lines that say nothing of a letter
         self._shown = {}  # letter -> keyword
@@ -65,8 +69,12 @@ class FlagLetters:
             stamp = None
         if stamp == self._stamp:
             return False
+        data = self._data() if stamp else b""
+        self._failed = data is None
+        if self._failed:
+            return False
         self._stamp = stamp
-        table, self._others = _parse(self._data() if stamp else b"")
+        table, self._others = _parse(data)
         if table == self._table:
             return False
         self._table = table
@@ -78,11 +86,14 @@ class FlagLetters:
         return True
 
     def _data(self):
+        """What is in the file; None where it can't be read now, and what was
+        known before stands."""
         try:
             data = read_plain(self._path, _MOST)
         except OSError as error:
-            _log.warning("%s is ignored: %s", self._path, error)
-            return b""
+            if not self._failed:
+                _log.warning("%s is not read: %s", self._path, error)
+            return b"" if error.errno in _NO_FILE else None
         return data if len(data) < _MOST else data[:data.rfind(b"\n") + 1]
 
     def _show(self, letter, keyword):
@@ -148,7 +159,7 @@ class FlagLetters:
         free.sort(key=lambda letter: (letter in self._table, letter in self._shown))
         given = dict(zip(free, keywords))
         before = self._table
-        if given and self._write(dict(before, **{
+        if given and not self._failed and self._write(dict(before, **{
                 letter: keyword.encode("ascii")
                 for letter, keyword in given.items()})):
             # Another program may have used such a letter just now, for what

@@ -132,9 +132,21 @@ def test_who_waits_for_the_server_is_not_closed():
     gate = Gate(strangers=2, clock=clock)
     busy, idle = visits(gate, 2, "192.0.2.%d")
     busy.connection.waits = False
-    clock.now += 10
+    clock.now += 2 * gates.GRACE
     assert gate.enter("192.0.2.9", "imap", Fake())
     assert idle.connection.aborted and not busy.connection.aborted
+
+
+def test_work_for_a_stranger_has_an_end_but_in_a_transaction():
+    """A wrong passphrase is held back for seconds: that must not keep a place."""
+    clock = Clock()
+    gate = Gate(strangers=2, clock=clock)
+    held, sending = visits(gate, 2, "192.0.2.%d")
+    held.connection.waits = sending.connection.waits = False
+    sending.busy = True
+    clock.now += 2 * gates.WORK
+    assert gate.enter("192.0.2.9", "imap", Fake())
+    assert held.connection.aborted and not sending.connection.aborted
 
 
 def test_a_transaction_goes_only_for_a_much_smaller_network_or_after_its_time():

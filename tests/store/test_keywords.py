@@ -246,6 +246,22 @@ def test_a_full_disk_hinders_no_other_flag(house, inbox, monkeypatch, code):
     assert flags(inbox) == {"new", "\\Seen"}
 
 
+def test_a_file_that_can_not_be_read_now_is_not_written(house, inbox, monkeypatch):
+    inbox.change_flags([1], "add", ["old"])
+    before = said(house)
+    read = keywords.read_plain
+
+    def fails(path, most):
+        raise OSError(errno.EIO, "Input/output error")
+    say(house, before + b"1 theirs\n")
+    monkeypatch.setattr(keywords, "read_plain", fails)
+    inbox.change_flags([2], "add", ["new", "\\Seen"])
+    assert flags(inbox, 1) == {"old"} and flags(inbox, 2) == {"\\Seen"} and said(house) == before + b"1 theirs\n"
+    monkeypatch.setattr(keywords, "read_plain", read)
+    inbox.change_flags([2], "add", ["new"])
+    assert flags(inbox, 2) == {"new", "\\Seen"} and said(house) == b"0 old\n1 theirs\n2 new\n"
+
+
 def test_a_long_keyword_is_left_out(inbox):
     inbox.change_flags([1], "add", ["x" * 256, "y" * 255, "\\Seen"])
     assert flags(inbox) == {"y" * 255, "\\Seen"}
