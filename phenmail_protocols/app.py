@@ -270,7 +270,9 @@ class MailServer:
             is_temporary=self._temporary is not None)
         self.router, self.relay = self._delivery.router, self._delivery.relay
         self._trees = Trees()
-        self._gate = Gate(limits.connections, limits.connections_per_address)
+        self._gate = Gate(
+            limits.connections, limits.connections_per_address,
+            limits.connections_before_login, limits.tls_handshakes)
 
     # Certificate
 
@@ -304,7 +306,7 @@ class MailServer:
     def _bind(self, name, protocol, listen, taking_ports):
         implicit = listen.tls == "implicit"
         options = dict(
-            certificates=self.certificates, gate=self._gate,
+            certificates=self.certificates, gate=self._gate, share=protocol,
             too_many=_TOO_MANY.get(protocol, _TOO_MANY["smtp"]))
         handle = self._handler(protocol, listen)
         if listen.path:

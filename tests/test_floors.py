@@ -38,7 +38,7 @@ ORDER = {
               "filestore"),
     "relay": ("model", "schedule", "statefile", "spoolfiles", "spool", "lookup", "routes", "sts", "dane",
               "policies", "signingkeys", "keymaking", "signatures", "signing", "dkimtags",
-              "verifying", "sevenbit", "client", "courier",
+              "verifying", "client", "courier",
               "reports", "agenda", "slots", "attempt", "worker", "service"),
     "delivery": ("answers", "results", "dmarc", "trace", "filters", "runas", "running", "agents",
                  "plugins", "mailboxes", "outgoing", "incoming", "router",

@@ -82,7 +82,8 @@ def values(message):
     """A Message as what `json` writes: times in epoch seconds, None for what is not known yet.
 
     {"id", "sender", "arrived", "size", "held", "signed_as", "recipients": [{"address", "via", "status", "owed", "attempts", "last",
-    "next", "reply": {"code", "enhanced", "text", "host"} or None}]}; "via" as in relay.model.Recipient, None for another server.
+    "next", "reply": {"code", "enhanced", "text", "host", "said"} or None}]}; "via" as in
+    relay.model.Recipient, None for another server; "said": the server's own words, "" for ours.
     """
     return {
         "id": message.identity, "sender": str(message.sender) if message.sender else None, "arrived": message.arrived,

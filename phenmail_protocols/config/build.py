@@ -29,6 +29,7 @@ DEFAULT_PORTS = {
 UNPRIVILEGED = 2000
 SHORT_FORM = ("host", "port", "disable-ssl", "plaintext-auth")
 FETCH_PORTS = {"imap": 143, "imaps": 993, "pop": 110, "pops": 995}
+PROTOCOLS = 5  # smtp, submission, imap, pop3 and lmtp have a share of connections each
 SAME_PROTOCOL = {"imap4": "imap", "pop3": "pop"}
 
 
@@ -42,8 +43,7 @@ def server(reader: Reader, privileged: bool, host_name: Callable[[], str]) -> Se
     pop = _pop_key(reader)
     sections = {key: _section(SERVER_FILE, key, values[key])
                 for key in ("relay", "smtp", "imap", pop, "tls", "limits", "inbound", "bounce")}
-    limits = Limits(**{key.replace("-", "_"): value
-                       for key, value in sections["limits"].items()})
+    limits = _limits(reader, sections["limits"])
     queue = _relay(reader, sections["relay"])
     smtp = sections["smtp"]
     listens = {
@@ -77,6 +77,18 @@ def server(reader: Reader, privileged: bool, host_name: Callable[[], str]) -> Se
         smtp_message_size=smtp["max-size"] or limits.message_size,
         imap_debug=sections["imap"]["debug"], pop3_debug=sections[pop]["debug"],
         complaints=tuple(reader.complaints))
+
+
+def _limits(reader: Reader, values: Dict[str, Any]) -> Limits:
+    connections, share = values["connections"], values["connections-before-login"]
+    if share is None:
+        share = max(1, connections // 8)
+    elif share * PROTOCOLS >= connections:
+        reader.problem(("limits", "connections-before-login"),
+                       "less than a fifth of connections (%d), so that the five protocols leave "
+                       "slots to those who log in" % connections, share)
+    values = dict(values, **{"connections-before-login": share})
+    return Limits(**{key.replace("-", "_"): value for key, value in values.items()})
 
 
 def _section(table: Any, key: str, clean: Optional[Dict[str, Any]]) -> Dict[str, Any]:

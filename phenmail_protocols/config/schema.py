@@ -117,7 +117,10 @@ INBOUND = Section(Option("dmarc", Choice("report", "enforce"), "report",
 LIMITS = Section(
     Option("connections", Integer(1, 1000000), NONE.connections, "at once in all"),
     Option("connections-per-address", Integer(1, 1000000), NONE.connections_per_address,
-           "at once from one address"),
+           "at once from one IPv4 address or IPv6 /48"),
+    Option("connections-before-login", Integer(1, 1000000), None,
+           "at once in one protocol, of those that have not logged in (smtp: all)"),
+    Option("tls-handshakes", Integer(1, 1000000), NONE.tls_handshakes, "at once"),
     # RFC 5321 section 4.5.3.1.4: 512 octets at least, more with extensions.
     Option("line", size(1024, 1024 ** 2), NONE.line, "the longest command line"),
     Option("smtp-idle-timeout", seconds(), NONE.smtp_idle_timeout, "between two commands"),

@@ -109,12 +109,16 @@ class Limits(NamedTuple):
 
     `line` is the longest command line of SMTP and POP3 (RFC 4954 section 4.3
     asks for 12288), `command_timeout` the time for one whole command,
-    `login_timeout` the time until somebody has logged in.  `retry_first` to
+    `login_timeout` the time until somebody has logged in.  `connections_before_login`:
+    in each protocol; an eighth of all, so that five protocols leave slots to those who
+    log in.  `retry_first` to
     `give_up` are seconds in the life of a message that waits in the queue.
     """
 
     connections: int = 1024
     connections_per_address: int = 100
+    connections_before_login: int = 128
+    tls_handshakes: int = 64
     line: int = 12288
     smtp_idle_timeout: float = 300.0
     imap_idle_timeout: float = 1800.0

@@ -10,7 +10,7 @@ the user's log is told.
 """
 import logging
 
-from ..store.errors import Exists, Limit, NotFound, StoreError
+from ..store.errors import Exists, NotFound, StoreError
 from ..store.model import INBOX
 from . import answers, trace
 
@@ -189,13 +189,13 @@ class Mailboxes:
         mailbox, flags = (INBOX, ()) if verdict is None else (verdict.mailbox, verdict.flags)
         for _ in range(_TRIES):
             try:
-                account.deliver(mailbox, target.staged, flags)
+                left_out = account.deliver(mailbox, target.staged, flags).left_out
+                if left_out:
+                    target.tell("the mailbox has too many different flags, so the message lacks %s"
+                                % ", ".join(left_out))
                 return
             except NotFound:
                 mailbox = self._made(account, mailbox, target)
-            except Limit:
-                target.tell("the mailbox has too many different flags, so the message has fewer")
-                flags = [flag for flag in flags if flag[:1] == "\\"]
         raise NotFound()
 
     def _made(self, account, name, target):

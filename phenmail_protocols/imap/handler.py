@@ -117,8 +117,10 @@ class Handler:
         while then != session.CLOSE:
             if not self._has_line():  # pipelined commands get their answers together
                 self.output.flush()
-                self._wait_for_input(limits)
-            self.output.start(limits.command_timeout)
+                if self.connection.wait(self._patience(limits)) == "timeout":
+                    raise TimedOut("idle")
+            left, is_known = self._patience(limits), self.session.account is not None
+            self.output.start(limits.command_timeout if is_known else min(limits.command_timeout, left))
             then = self._command()
             if then == session.START_TLS:
                 self._start_tls()
@@ -132,12 +134,16 @@ class Handler:
         self.connection.unread(data)
         return b"\n" in data
 
-    def _wait_for_input(self, limits):
-        """The client may be silent for half an hour; until it has logged in it has less time, whatever it says meanwhile."""
-        logged_in = self.session.account is not None
-        seconds = limits.imap_idle_timeout if logged_in else max(0.0, self.login_ends - time.monotonic())
-        if self.connection.wait(seconds) == "timeout":
-            raise TimedOut("idle")
+    def _patience(self, limits):
+        """Seconds for the next command. The client may be silent for half an hour; until it has
+        logged in it has less time, whatever it says meanwhile. Raises TimedOut."""
+        if self.session.account is not None:
+            self.connection.visit.logged_in()
+            return limits.imap_idle_timeout
+        left = self.login_ends - time.monotonic()
+        if left <= 0:
+            raise TimedOut("no login")
+        return left
 
     # -- one command
 

@@ -12,6 +12,7 @@ from . import sequence, tokens
 
 CRLF = b"\r\n"
 NIL = b"NIL"
+_SYSTEM_FLAGS = tuple(tokens.SYSTEM_FLAGS.values())
 
 # TEXT-CHARs. What has others (8-bit, CR, LF) or is long goes out as a literal.
 _QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]{0,1024}")
@@ -83,6 +84,14 @@ def copyuid(uidvalidity, pairs):
     """Response code of COPY and MOVE (RFC 4315): `pairs` of (source UID, target UID), at least one"""
     return b"COPYUID %d %b %b" % (uidvalidity, sequence.build([source for source, _ in pairs]),
                                   sequence.build([target for _, target in pairs]))
+
+
+def known_flags(keywords, full, writable):
+    """FLAGS and PERMANENTFLAGS, two lines (RFC 3501 7.2.6 and 7.1). `full`: no new keyword can be
+    kept. Nothing is permanent where the mailbox is not `writable`."""
+    known = _SYSTEM_FLAGS + tuple(keywords)
+    permanent = permanentflags(known, not full) if writable else permanentflags((), False)
+    return flags_line(known), untagged_status(b"OK", b"Permanent flags.", permanent)
 
 
 def permanentflags(flags, any_keyword):

@@ -9,7 +9,6 @@ Order (RFC 3501 5.5, 7): everything is parsed -> the state is checked -> run -> 
 from typing import Any, Callable, NamedTuple, Optional
 
 from phenmail_protocols.store import errors
-from phenmail_protocols.store.model import SYSTEM_FLAGS
 
 from . import responses
 from .capabilities import capabilities
@@ -82,7 +81,6 @@ CODES = (
     (errors.Expunged, b"EXPUNGEISSUED"),
     (errors.NoSpace, b"OVERQUOTA"),
     (errors.TooBig, b"TOOBIG"),
-    (errors.Limit, b"LIMIT"),
     (errors.InUse, b"INUSE"),
     (errors.Unavailable, b"UNAVAILABLE"),
     (errors.StoreError, b"UNAVAILABLE"),
@@ -299,14 +297,13 @@ class Session:
             out.append(b"* %d RECENT\r\n" % news.recent)
         self.write(b"".join(out))
         if news.flags:
-            self.tell_keywords()
             self.tell_flags(self.view.mailbox.rows(news.flags))
 
-    def tell_keywords(self):
-        """FLAGS again, where a new keyword is about to be seen (RFC 3501 7.2.6)."""
-        keywords = self.view.new_keywords()
-        if keywords is not None:
-            self.write(responses.flags_line(SYSTEM_FLAGS + keywords))
+    def tell_keywords(self, shown=()):
+        """FLAGS and PERMANENTFLAGS where they changed, or before the keywords `shown` are seen."""
+        view = self.view
+        if view.learn_keywords(shown):
+            self.write(b"".join(responses.known_flags(*view.keywords, writable=view.writable)))
 
     def tell_flags(self, rows, with_uid=True):
         """Untagged FETCH with the flags of these rows."""
@@ -316,7 +313,10 @@ class Session:
         self.write(b"".join(responses.fetch_lines(map(self.view.number, rows.uids), columns)))
 
     def flag_column(self, rows):
-        """Flags of rows as the client gets them, \\Recent with them."""
+        """Flags of rows as the client gets them, \\Recent with them. New keywords among them are
+        announced first."""
+        shown = set().union(*set(rows.flags))
+        self.tell_keywords([flag for flag in shown if flag[:1] != "\\"])
         return responses.flag_column(rows.flags, rows.uids, self.view.recent_ranges, self.flags, self.recent_flags)
 
     def say_goodbye(self, text, code=None):

@@ -36,7 +36,7 @@ class View:
         self._uids = self.state.uids
         self._count = self.state.count
         self._serial = self.state.serial
-        self._told_keywords = self.state.keywords
+        self.keywords = self._told_keywords = self.state.keywords, self.state.keywords_full
         self._gone = set()  # removed, but the client still counts them
         self._changed = set()  # flags that the client has not heard of
         self._recent = []  # (first, end) ranges of UIDs, ascending
@@ -119,6 +119,7 @@ class View:
             self._gone.update(uid for uid in self._uids[:self._count] if uid not in present)
         self._serial = state.serial
         self.state = state
+        self.keywords = state.keywords, state.keywords_full
 
     def _accounts_for(self, state):
         """Whether what is known to be gone is all that is gone. UIDs only ascend: so the numbers of messages tell."""
@@ -166,12 +167,20 @@ class View:
         changed, self._changed = self._changed - self._gone, set()
         return sorted(uid for uid in changed if uid < first_new and self.number(uid) is not None)
 
-    def new_keywords(self):
-        """All keywords, when they are others than the client was told of, else None."""
-        if self.state.keywords == self._told_keywords:
-            return None
-        self._told_keywords = self.state.keywords
-        return self._told_keywords
+    def learn_keywords(self, shown=()):
+        """Whether the client has to be told `keywords` anew: they changed, or it will see more
+        in `shown`.
+
+        A keyword of another session may be seen before `refresh` knows of it, and be gone from
+        the mailbox again.
+        """
+        if not set(self.keywords[0]).issuperset(shown):
+            known, full = self.mailbox.keywords()
+            self.keywords = known + tuple(sorted(set(shown).difference(known))), full
+        if self.keywords == self._told_keywords:
+            return False
+        self._told_keywords = self.keywords
+        return True
 
     def told(self, uids):
         """The flags of these were read after `refresh` and sent: nothing is left to say of them."""

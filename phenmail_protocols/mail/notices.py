@@ -27,7 +27,8 @@ class Fate(NamedTuple):
     """What became of one recipient.
 
     `address`; `orcpt`: as in mail.envelope.Recipient.  `status`: as in "5.1.1" (RFC 3463).  `said`: the last answer with its
-    codes, one line; `host`: the server that said it, "" for this one.  Moments are epoch seconds or None.
+    codes, one line; `host`: the server that said it, "" for this one; `is_verbatim`: in these
+    words.  Moments are epoch seconds or None.
     """
     address: Address
     status: str
@@ -36,6 +37,7 @@ class Fate(NamedTuple):
     orcpt: Optional[str] = None
     last_attempt: Optional[float] = None
     retried_until: Optional[float] = None
+    is_verbatim: bool = True
 
 
 class Original(NamedTuple):
@@ -172,7 +174,8 @@ def _recipient_fields(kind, fate, utf8, date):
         lines.append(field("Remote-MTA", "dns; %s" % fate.host))
     if fate.said:
         # What no server said has a type of our own (RFC 3464 2.1.2: names that begin with X- are nobody's).
-        lines.append(field("Diagnostic-Code", "%s; %s" % ("smtp" if fate.host else "X-phenmail", fate.said), utf8))
+        kind_of_code = "smtp" if fate.host and fate.is_verbatim else "X-phenmail"
+        lines.append(field("Diagnostic-Code", "%s; %s" % (kind_of_code, fate.said), utf8))
     if fate.last_attempt:
         lines.append(field("Last-Attempt-Date", date(fate.last_attempt)))
     if fate.retried_until and kind == DELAYED:

@@ -57,11 +57,12 @@ def source(ip):
 
 
 def network(host):
-    """What counts as one address for a limit: an IPv4 address; of an IPv6 address the /64, since one host has all of it."""
+    """What counts as one address for a limit: an IPv4 address; of an IPv6 address the /48, since
+    one customer may have all of it."""
     if ":" not in host:
         return host
     try:
-        return socket.inet_pton(socket.AF_INET6, host)[:8]
+        return socket.inet_pton(socket.AF_INET6, host)[:6]
     except OSError:
         return host
 

@@ -9,17 +9,20 @@ Reading lines and chunks is `lines.BoundedReader`'s part.
 import socket
 import threading
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, sleep
 from typing import NamedTuple
 
 from . import tls
 from .address import is_loopback, normalised
 from .errors import Disconnected, LineTooLong, Stopping, TimedOut
+from .gate import Visit
 from .lines import BoundedReader
 from .readiness import Readiness
 
 __all__ = ["Connection", "Disconnected", "Limits", "LineTooLong", "Stopping", "TimedOut", "Waker"]
 
+_NO_VISIT = Visit()
+_TURN = 0.1               # seconds between two tries for a place among the handshakes
 PIECE = 128 * 1024        # what is written in one go, and joined for it
 CLOSING_DRAIN = 64 * 1024  # unread input that is taken at the end, so that closing does not reset our last line away
 
@@ -38,10 +41,11 @@ class Connection(BoundedReader):
 
     `peer`: (host, port) as text and number, IPv4 in IPv6 as IPv4; ("", 0) for a Unix socket. `tls`: whether TLS is on.
     `read_timeout`: seconds that one wait for input may take; may be set at any time.
+    `visit`: by what its handler tells the gate. `waits`: whether it waits for the peer now.
     """
 
     __slots__ = ("peer", "tls", "read_timeout", "_limits", "_socket", "_send", "_blocked", "_want_read", "_want_write", "_input",
-                 "_deadline", "_stopping", "_closed", "_mute", "_lock")
+                 "_deadline", "_stopping", "_closed", "_mute", "_lock", "visit", "waits")
 
     def __init__(self, sock, peer=None, limits=Limits()):
         BoundedReader.__init__(self, limits.drain)
@@ -49,6 +53,8 @@ class Connection(BoundedReader):
         self.peer = normalised(sock.getpeername()) if peer is None else peer
         self.tls = False
         self.read_timeout = limits.read
+        self.visit = _NO_VISIT
+        self.waits = False
         self._limits = limits
         self._deadline = None
         self._stopping = False   # set by interrupt(): the next read raises Stopping
@@ -111,8 +117,15 @@ class Connection(BoundedReader):
             seconds = min(seconds, self._deadline - monotonic())
             if seconds <= 0:
                 raise TimedOut("deadline")
-        if not readiness.wait(seconds):
+        if not self._poll(readiness, seconds):
             raise TimedOut("nothing for %d seconds" % seconds)
+
+    def _poll(self, readiness, seconds):
+        self.waits = True
+        try:
+            return readiness.wait(seconds)
+        finally:
+            self.waits = False
 
     # -- reading ------------------------------------------------------------------------------------------------------------------
 
@@ -171,7 +184,8 @@ class Connection(BoundedReader):
             return "input"
         readiness = Readiness(readable=descriptors)
         while True:
-            ready = [descriptor for descriptor, _ in readiness.wait(max(0.0, end - monotonic()))]
+            found = self._poll(readiness, max(0.0, end - monotonic()))
+            ready = [descriptor for descriptor, _ in found]
             self._check()
             if descriptors[0] in ready:
                 piece = self._receive_now(4096)
@@ -256,14 +270,18 @@ class Connection(BoundedReader):
         dropped = self.drop_buffered()
         try:
             with self.deadline(self._limits.handshake):
-                with self._lock:
-                    if self._closed:
-                        raise Disconnected("closed")
-                    self._use(tls.server_side(self._socket, context))
-                self.tls = True
-                self._want_read, self._want_write = tls.blocked()
-                self._blocked = self._want_read + self._want_write
-                self._shake_hands()
+                self._await_handshake()
+                try:
+                    with self._lock:
+                        if self._closed:
+                            raise Disconnected("closed")
+                        self._use(tls.server_side(self._socket, context))
+                    self.tls = True
+                    self._want_read, self._want_write = tls.blocked()
+                    self._blocked = self._want_read + self._want_write
+                    self._shake_hands()
+                finally:
+                    self.visit.end_handshake()
         except (OSError, ValueError) as error:
             self._mute = True
             self._check()  # an interrupt looks to OpenSSL like the peer's end
@@ -272,6 +290,21 @@ class Connection(BoundedReader):
             self._mute = True
             raise
         return dropped
+
+    def _await_handshake(self):
+        """Waits for the first octets, since a silent client is worth no TLS state, then for a
+        place."""
+        self._await(self._input, self._limits.handshake)
+        self._check()
+        self.waits = True
+        try:
+            while not self.visit.begin_handshake():
+                if monotonic() >= self._deadline:
+                    raise TimedOut("too many TLS handshakes at once")
+                sleep(_TURN)
+                self._check()
+        finally:
+            self.waits = False
 
     def _shake_hands(self):
         while True:

@@ -36,7 +36,8 @@ class Listener(socketserver.ThreadingTCPServer):
     name: goes into thread names and the log. host: an address of either family. port: 0 takes a free one; `port` says which.
     handle(connection): called in a thread of its own for each Connection, which is closed after it. It may raise Disconnected at will.
     certificates: has `context()`; with `implicit_tls` the handshake comes before `handle`.
-    gate: a Gate. too_many: the bytes for whom it does not let in (not sent with implicit TLS). limits: of each connection.
+    gate: a Gate; share: the name of the part of it that is used. too_many: the bytes for whom it
+    does not let in (not sent with implicit TLS). limits: of each connection.
     Raises OSError when the address cannot be had.
     """
 
@@ -45,17 +46,19 @@ class Listener(socketserver.ThreadingTCPServer):
     block_on_close = False
     allow_reuse_address = os.name == "posix"  # elsewhere it would let two programs share the port
 
-    def __init__(self, name, host, port, handle, certificates=None, implicit_tls=False, gate=None, too_many=b"", limits=Limits()):
+    def __init__(self, name, host, port, handle, certificates=None, implicit_tls=False, gate=None,
+                 too_many=b"", limits=Limits(), share=""):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._prepare(name, handle, certificates, implicit_tls, gate, too_many, limits)
+        self._prepare(name, handle, certificates, implicit_tls, gate, too_many, limits, share)
         self._open((host, port))
 
-    def _prepare(self, name, handle, certificates, implicit_tls, gate, too_many, limits):
+    def _prepare(self, name, handle, certificates, implicit_tls, gate, too_many, limits, share):
         self.name = name
         self._handle = handle
         self._certificates = certificates
         self._implicit_tls = implicit_tls
         self._gate = Gate() if gate is None else gate
+        self._share = share
         self._too_many = b"" if implicit_tls else too_many
         self._limits = limits
         self._workers = Workers(name, self._work)
@@ -132,14 +135,12 @@ class Listener(socketserver.ThreadingTCPServer):
                 self._pause()
             raise
 
-    def verify_request(self, request, client_address):
-        """Whether the gate lets it in; who is not let in gets `too_many`."""
-        if self._gate.enter(normalised(client_address)[0]):
-            return True
+    def _refuse(self, request, host):
         self._refused += 1
-        self._tell("%s: %d connections were too many so far, the last from %s", self.name, self._refused, normalised(client_address)[0])
+        self._tell("%s: %d connections were too many so far, the last from %s",
+                   self.name, self._refused, host)
         self._turn_away(request)
-        return False
+        self.shutdown_request(request)
 
     def _turn_away(self, request):
         try:
@@ -158,14 +159,20 @@ class Listener(socketserver.ThreadingTCPServer):
             _log.warning(text, *values)
 
     def process_request(self, request, client_address):
-        """Gives the connection its thread."""
-        host, connection = normalised(client_address)[0], None
+        """Gives the connection its thread; who is one too many gets `too_many`."""
+        peer, visit = normalised(client_address), None
         try:
-            connection = Connection(request, normalised(client_address), self._limits)
+            connection = Connection(request, peer, self._limits)
+            visit = self._gate.enter(peer[0], self._share, connection)
+            if visit is None:
+                self._refuse(request, peer[0])
+                return
+            connection.visit = visit
             self._workers.start(connection)
         except (OSError, RuntimeError, MemoryError) as error:  # it is gone already, or there is no room for a thread
-            self._gate.leave(host)
-            self._tell("%s: cannot serve %s: %s", self.name, host, error)
+            if visit is not None:
+                visit.leave()
+            self._tell("%s: cannot serve %s: %s", self.name, peer[0], error)
             self._turn_away(request)
             self.shutdown_request(request)
 
@@ -190,7 +197,10 @@ class Listener(socketserver.ThreadingTCPServer):
             try:
                 connection.close()
             finally:
-                self._gate.leave(connection.peer[0])
+                connection.visit.leave()
+                if connection.visit.is_displaced:
+                    self._tell("%s: too many connections before login, closed one from %s to "
+                               "admit another", self.name, connection.peer[0])
 
     # -- stopping -----------------------------------------------------------------------------------------------------------------
 
@@ -216,11 +226,12 @@ class Listener(socketserver.ThreadingTCPServer):
 class UnixListener(Listener):
     """The same on a Unix socket at `path`, which is made with `mode`. A socket that a dead server left there is replaced."""
 
-    def __init__(self, name, path, handle, certificates=None, gate=None, too_many=b"", limits=Limits(), mode=0o660):
+    def __init__(self, name, path, handle, certificates=None, gate=None, too_many=b"",
+                 limits=Limits(), share="", mode=0o660):
         self.address_family = socket.AF_UNIX
         self.path = path
         self._mode = mode
-        self._prepare(name, handle, certificates, False, gate, too_many, limits)
+        self._prepare(name, handle, certificates, False, gate, too_many, limits, share)
         self._open(path)
 
     def server_bind(self):

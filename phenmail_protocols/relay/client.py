@@ -223,8 +223,8 @@ class Connection(object):
         """One message (model.Message) -> a tuple with the Reply for each of `recipients` (model.Recipient, in order). `body`: its
         file.
 
-        It must be what the server takes: 7 bits where `offer.eight_bit` is not set. Recipients that are too many for one
-        transaction (452 4.5.3) get another one at once, as long as each brings somebody's mail away. Raises Unreachable where the
+        It has no 8-bit octets where `offer.eight_bit` is not set. Recipients that are too many for
+        one transaction (452 4.5.3) get another one at once, as long as each brings somebody's mail away. Raises Unreachable where the
         server did not even answer MAIL, or with 421: nothing was tried.
         """
         refusal = self._refusal(message)

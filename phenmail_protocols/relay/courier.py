@@ -1,5 +1,6 @@
 """Takes messages to one destination, one after the other, over one connection that it finds, keeps and replaces: hosts by
-preference, the addresses of each, TLS as the policy says, the message in 7 bits where a server has no more.
+preference, the addresses of each, TLS as the policy says. A message with 8-bit octets goes only to
+a host that takes them: it is never converted, since that would break signatures.
 
 For one sending thread. It must not know queues, schedules or other destinations. RFC 5321 section 5.1, RFC 3974 (both families),
 RFC 6152.
@@ -8,7 +9,6 @@ import logging
 import socket
 import time
 
-from . import sevenbit
 from .client import Connection, Contexts, LoginRefused, Unverified
 from .model import Reply, Unreachable
 from .policies import Requirement
@@ -29,20 +29,17 @@ _OURSELVES = "5.4.6"  # whoever stands behind us in a route is not asked either 
 class Courier(object):
     """The courier to `destination`: a domain in A-labels, or an address literal in brackets.
 
-    `routes`, `policies`: relay.routes.Routes, relay.policies.Policies. `helo`: our name. `port`: of the others. `resign(message,
-    file)` gives the new `head` for a message that was signed and whose octets are now those of `file`. `folder`: where such files
-    lie (None: where the system's temporary files do). `contexts`: the TLS contexts that all couriers share.
+    `routes`, `policies`: relay.routes.Routes, relay.policies.Policies. `helo`: our name. `port`: of
+    the others. `contexts`: the TLS contexts that all couriers share.
     """
 
-    def __init__(self, destination, routes, policies, helo, *, port=25, resign=None, folder=None, contexts=None,
+    def __init__(self, destination, routes, policies, helo, *, port=25, contexts=None,
                  deadlines=Deadlines(), clock=time.monotonic):
         self._destination = destination
         self._routes = routes
         self._policies = policies
         self._helo = helo
         self._port = port
-        self._resign = resign
-        self._folder = folder
         self._contexts = contexts or Contexts()
         self._deadlines = deadlines
         self._clock = clock
@@ -60,11 +57,12 @@ class Courier(object):
         """One message (model.Message) -> a tuple with the Reply for each of `recipients` (model.Recipient). `body`: its binary
         file.
 
-        The next host is tried where one cannot be connected to, greets with 4xx or 5xx, lacks what the policy asks for, or goes
-        away before it answered MAIL. Raises Unreachable where there was nobody to talk to: that concerns all messages for the
+        The next host is tried where one cannot be connected to, greets with 4xx or 5xx, lacks what
+        the policy or an 8-bit message asks for, or goes away before it answered MAIL. Raises
+        Unreachable where there was nobody to talk to: that concerns all messages for the
         destination. Where somebody talked, but not about this message, its recipients get 4xx: other messages may fare better.
         """
-        failures, ways, lost = [], None, None
+        failures, ways, lost, narrow = [], None, None, None
         if self._connection is not None and not self._is_fresh():
             self.close()
         while True:
@@ -73,14 +71,20 @@ class Courier(object):
                 ways = ways or self._ways(failures)
                 if not self._open(ways, failures):
                     break
+            if message.eight_bit and not self._connection.offer.eight_bit and not message.smtputf8:
+                narrow = narrow or self._connection.host_name
+                self.close()
+                continue
             try:
-                replies = self._send(message, recipients, body)
+                replies = self._connection.send(message, recipients, body)
                 self._sent += 1
                 return replies
             except Unreachable as error:
                 self.close()
                 if not used:
                     lost = error.reply
+        if narrow is not None:
+            lost = lost or self._too_wide(narrow, [failure.reply for failure in failures])
         if lost is not None and not self._aborted:
             return (lost,) * len(recipients)
         raise Unreachable(self._verdict([failure.reply for failure in failures]))
@@ -146,33 +150,12 @@ class Courier(object):
         return next((reply for reply in replies if not reply.permanent), None) or (replies or [later(
             "4.4.4", "there is no host for %s" % self._destination)])[0]
 
-    # -- sending -----------------------------------------------------------------------------------------------------------------
-
-    def _send(self, message, recipients, body):
-        connection = self._connection
-        if message.eight_bit and not connection.offer.eight_bit and not message.smtputf8:
-            return self._send_in_seven_bits(message, recipients, body)
-        return connection.send(message, recipients, body)
-
-    def _send_in_seven_bits(self, message, recipients, body):
-        """RFC 6152 section 3: a server without 8BITMIME gets 7 bits or nothing. The signature is made anew, for what is sent
-        now."""
-        import tempfile
-        try:
-            with tempfile.TemporaryFile(dir=self._folder) as file:
-                size = sevenbit.convert(body, file)
-                file.seek(0)
-                head = message.head
-                if message.signed_as:
-                    head = self._resign(message, file) if self._resign is not None else b""
-                converted = message._replace(head=head, size=len(head) + size, eight_bit=False)
-                return self._connection.send(converted, recipients, file)
-        except sevenbit.Unconvertible as error:
-            reply = Reply(550, "5.6.3", "%s takes only 7-bit mail, and the message has no such form: %s" % (
-                self._connection.host_name, error))
-        except OSError as error:
-            reply = later("4.3.1", "the message cannot be written in 7 bits now: %s" % error)
-        return (reply,) * len(recipients)
+    def _too_wide(self, host, replies):
+        """The Reply for an 8-bit message that no host took. One that cannot be had now may still
+        take it."""
+        later_on = next((reply for reply in replies if not reply.permanent), None)
+        return later_on or Reply(550, "5.6.3", "the message has 8-bit content, and %s does not "
+                                 "support it (8BITMIME)" % host)
 
     # -- the end -----------------------------------------------------------------------------------------------------------------
 

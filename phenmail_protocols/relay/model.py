@@ -12,12 +12,15 @@ class Reply(NamedTuple):
     """What was said of a recipient, or of all: by a server in its answer to a command, or by ourselves.
 
     `code` 250, 4xx (later) or 5xx (never); `enhanced` as in "4.2.1" (RFC 3463), never empty; `text` is one line for people
-    without the codes, printable, at most 1000 characters; `host`: the name of the server that said it, "" for ourselves.
+    without the codes, printable, at most 1000 characters; `host`: the name of the server that said it,
+    "" for ourselves; `said`: its words as they were, codes and all (RFC 3464 2.3.6), printable and
+    at most 1000 characters; "" where they are ours.
     """
     code: int
     enhanced: str
     text: str
     host: str = ""
+    said: str = ""
 
     @property
     def delivered(self):
@@ -83,7 +86,7 @@ class Message(NamedTuple):
     `head`: header fields (wire octets, whole lines) that stand before the file's octets: signatures and the like, made when
     it was queued.  `size`: octets of head and file together, wire form.  `eight_bit`: there are octets over 127 (RFC 6152);
     `smtputf8`: its header or an address needs RFC 6531.  `ret`, `envid`: RFC 3461.  `held`: an operator stopped it.
-    `signed_as`: the domain whose DKIM signature is in `head`, "" for none: a conversion that breaks it makes it anew.
+    `signed_as`: the domain whose DKIM signature is in `head`, "" for none (`queue show` prints it).
     """
     identity: str
     sender: Optional[Address]

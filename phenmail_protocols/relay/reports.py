@@ -124,9 +124,13 @@ class Reporter:
 
     def _fate(self, kind, recipient, now):
         reply = recipient.reply
-        said = "" if reply is None else ("%d %s %s" % (reply.code, reply.enhanced, reply.text)).rstrip()
-        return notices.Fate(recipient.address, _status(kind, reply), said, "" if reply is None else reply.host, recipient.orcpt,
-                            recipient.last or None, retried_until(recipient, now, self._policy) if kind == DELAYED else None)
+        said = host = ""
+        if reply is not None:
+            host = reply.host
+            said = reply.said or ("%d %s %s" % (reply.code, reply.enhanced, reply.text)).rstrip()
+        until = retried_until(recipient, now, self._policy) if kind == DELAYED else None
+        return notices.Fate(recipient.address, _status(kind, reply), said, host, recipient.orcpt,
+                            recipient.last or None, until, reply is not None and bool(reply.said))
 
 
 def _status(kind, reply):

@@ -7,11 +7,10 @@ import logging
 import threading
 import time
 
-from ..mail import headers
 from ..mail.address import ascii_domain
 from .model import LOCAL, Reply, Unreachable
 from .schedule import Policy
-from .signing import BodyHash, Signer
+from .signing import Signer
 from .spool import Spool
 from .worker import Worker
 
@@ -19,9 +18,6 @@ SMARTHOST = "smarthost"  # a destination that no domain can be: it has no dot
 # Before the address of a user here, whose mail is handed over on this server: no domain has a colon.
 _HERE = LOCAL + ":"
 _NOBODY_HANDS_OVER = Reply(451, "4.3.5", "This server can not hand over mail at the moment")
-
-_HEADER = 512 * 1024  # octets in which the header of a message of ours surely ends
-_PIECE = 256 * 1024
 
 _log = logging.getLogger("phenmail.relay")
 
@@ -134,20 +130,9 @@ class _Ways:
         from .courier import Courier, SmarthostCourier
         settings = self._relay.settings()
         helo = ascii_domain(settings.sender_domain)
-        options = dict(resign=self._sign_anew, contexts=self._contexts, folder=settings.queue.queue_folder)
+        options = dict(contexts=self._contexts)
         hosted = settings.hosted
         if destination == SMARTHOST and hosted is not None:
             password = self._relay.reveal(hosted.password) if hosted.password else hosted.password
             return SmarthostCourier(hosted._replace(password=password), self._routes.to_anywhere(), helo, **options)
         return Courier(destination, self._routes, self._policies, helo, port=self._port, **options)
-
-    def _sign_anew(self, message, file):
-        """The head of a message whose octets, those of `file`, are others than the ones that were signed."""
-        rest = file.read(_HEADER)
-        header, offset = headers.split_header(rest)
-        rest = rest[offset:]
-        body = BodyHash()
-        while rest:
-            body.update(rest)
-            rest = file.read(_PIECE)
-        return self._relay.signer.sign(header, body.digest(), message.sender)

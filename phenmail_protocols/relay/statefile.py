@@ -5,7 +5,8 @@ The form, version 1.  What has its value from the model's defaults is left out:
     {"version": 1, "sender": ["ann", "example.org"] or null, "arrived": seconds, "head": the octets as Latin-1, "size": octets,
      "eight_bit": bool, "smtputf8": bool, "ret": text, "envid": text, "held": bool, "signed_as": text,
      "recipients": [{"address": [local, domain], "notify": [text, ...], "orcpt": text, "status": text,
-                     "reply": [code, enhanced, text, host], "attempts": count, "next": seconds, "last": seconds,
+                     "reply": [code, enhanced, text, host, said], "attempts": count,
+                     "next": seconds, "last": seconds,
                      "waited": seconds, "owed": text, "warned": bool, "via": text}, ...]}
 
 The identity is the file's name and not in it.  Reading is strict: a key or a value that this version does not write is an error.
@@ -118,9 +119,10 @@ def _address(value):
 
 
 def _reply(value):
-    if type(value) is not list or len(value) != 4 or type(value[0]) is not int:
+    # 0.1.0 wrote no `said`.
+    if type(value) is not list or len(value) not in (4, 5) or type(value[0]) is not int:
         raise ValueError("%r is no reply" % (value,))
-    return model.Reply(value[0], _text(value[1]), _text(value[2]), _text(value[3]))
+    return model.Reply(value[0], *map(_text, value[1:]))
 
 
 def _sender(value):

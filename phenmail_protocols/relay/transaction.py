@@ -141,6 +141,10 @@ class Transaction(object):
         except Lost as lost:
             if lost.reply.code == 421:
                 raise
+            begun = self._wire.unfinished()
+            if begun is not None and begun.code < 300:  # it took the message
+                self._wire.close()
+                return reply_of(begun, self._host)
             raise Lost(lost.reply._replace(text="the whole message was sent, and may have arrived, but " + lost.reply.text))
 
     def _reset(self):

@@ -149,6 +149,11 @@ class Wire(object):
             if heard is not None:
                 return heard
 
+    def unfinished(self):
+        """The reply (`replies.Heard`) that began and did not end before the connection was lost,
+        or None."""
+        return self._replies.unfinished()
+
     def last_words(self):
         """The reply that a server sent before it closed in the middle of what we sent, or None."""
         try:

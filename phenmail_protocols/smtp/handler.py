@@ -2,8 +2,9 @@
 
 Brings lines and octets to the session and does what its steps say.  Replies wait
 while there is input that was received already (RFC 2920 3.2).  Time: silence ends
-a connection (RFC 5321 4.5.3.2); a message may take the time that its size takes
-at a slow pace, and not for ever.
+a connection (RFC 5321 4.5.3.2), and where nobody logged in all commands up to the
+next message share that time; a message may take the time that its size takes at a
+slow pace, and not for ever.
 """
 import logging
 import time
@@ -20,6 +21,9 @@ log = logging.getLogger("phenmail.smtp")
 
 # Octets a second that a message at least has to come with, once its time for silence is used up.
 SLOWEST = 1024
+# What each recipient adds to the time of the commands before a message: a thousand need many
+# round trips.
+RECIPIENT_SECONDS = 5.0
 _GOODBYE_SECONDS = 1.0
 # Replies that may wait: a client that never stops to send commands must not fill the memory.
 _MOST_WAITING = 100
@@ -50,7 +54,7 @@ def make(kind, listen, limits, directory, router, certificates=None, message_siz
         errors=limits.errors, login_failures=limits.login_failures, line=limits.line)
 
     def handle(connection):
-        Handler(connection, service, certificates, limits.smtp_idle_timeout, limits.command_timeout).run()
+        Handler(connection, service, certificates, limits).run()
     return handle
 
 
@@ -62,13 +66,15 @@ def _no_mechanisms(tls, plaintext_ok):
 class Handler:
     """One connection; `run` returns when it is over.  The listener closes it."""
 
-    def __init__(self, connection, service, certificates, idle, command):
-        """`idle`, `command`: seconds of silence, and for one whole command."""
-        connection.read_timeout = idle
+    def __init__(self, connection, service, certificates, limits):
+        connection.read_timeout = limits.smtp_idle_timeout
         self._connection = connection
         self._certificates = certificates
-        self._idle = idle
-        self._command = command
+        self._idle = limits.smtp_idle_timeout
+        self._command = limits.command_timeout
+        # By when somebody has logged in, or else the next message comes.
+        self._end = time.monotonic() + (
+            limits.login_timeout if service.login_required else self._idle)
         self._line_limit = service.line
         self._session = Session(service, connection.peer, connection.is_loopback, connection.tls_info())
         self._waiting = []  # replies that are not sent yet
@@ -101,6 +107,7 @@ class Handler:
         step = self._session.banner()
         while step.then is not Then.CLOSE:
             step = _ACTIONS[step.then](self, step)
+            self._connection.visit.busy = self._session.transaction is not None
         self._waiting.append(step.wire)
         self._flush(self._command)
 
@@ -121,12 +128,29 @@ class Handler:
 
     def _read_command(self, step):
         self._reply(step.wire)
-        self._connection.set_deadline(self._idle)
+        self._connection.set_deadline(self._patience())
         try:
             line = self._connection.read_line(self._line_limit)
         except LineTooLong:
             return self._session.line_too_long()
         return self._session.line(line)
+
+    def _patience(self):
+        """Seconds for the next command.  Raises TimedOut."""
+        session = self._session
+        if session.account is not None:
+            self._connection.visit.logged_in()
+            return self._idle
+        recipients = len(session.transaction.recipients) if session.transaction is not None else 0
+        left = self._end + RECIPIENT_SECONDS * recipients - time.monotonic()
+        if left <= 0:
+            raise TimedOut("no login and no message")
+        return min(left, self._idle)
+
+    def _message_came(self):
+        """The commands before the next one have their time anew."""
+        self._end = time.monotonic() + self._idle
+        self._connection.visit.served()
 
     def _read_data(self, step):
         self._reply(step.wire)
@@ -139,21 +163,28 @@ class Handler:
                 content(data)
             if done:
                 connection.unread(rest)
-                return self._session.content_ended(unstuffer.bare_cr_or_lf)
+                step = self._session.content_ended(unstuffer.bare_cr_or_lf)
+                self._message_came()
+                return step
             pace.add(len(data))
 
     def _read_octets(self, step):
         self._reply(step.wire)
         pace = _Pace(self._connection, self._command)
+        self._end += step.count / SLOWEST
 
         def take(data):
             self._session.octets(data)
             pace.add(len(data))
         self._connection.read_exactly(step.count, take)
-        return self._session.chunk_ended()
+        step = self._session.chunk_ended()
+        if self._session.transaction is None:
+            self._message_came()
+        return step
 
     def _discard(self, step):
         self._reply(b"")
+        self._end += step.count / SLOWEST
         pace = _Pace(self._connection, self._command)
         self._connection.read_exactly(step.count, lambda data: pace.add(len(data)))
         return step._replace(then=Then.COMMAND, count=0)

@@ -340,8 +340,8 @@ class Account:
         """Put a staged message into a mailbox; durable on return.
 
         ``flags``: iterable of str; ``date``: epoch seconds, None is now.
-        Returns Delivered. Raises errors.NotFound, errors.Limit (a keyword
-        too many), errors.NoSpace; the message is then in no mailbox.
+        Returns Delivered; a keyword that can't be kept is left out. Raises
+        errors.NotFound, errors.NoSpace; the message is then in no mailbox.
         """
         staged.sync(date)
         return self._filing.file(folders.canonical(name), staged, flags)

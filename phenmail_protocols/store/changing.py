@@ -178,9 +178,12 @@ def copy_locked(mailbox, rows, target):
             sources.append((row, found[0]))
     if not sources:
         return []
+    kinds = list({row.letters for row, _ in sources})
+    letters = dict(zip(kinds, target.letters_locked(
+        list(map(mailbox.letters.flags, kinds)))))
     new = _file_locked(target, [
         _Arrival(maildir.unique_name() + maildir.sizes(row.name),
-                 target.letters_locked(mailbox.letters.flags(row.letters)),
-                 row.size, row.date, path, moving.link, moving.undo_link)
+                 letters[row.letters], row.size, row.date, path, moving.link,
+                 moving.undo_link)
         for row, path in sources])
     return [(row, copy) for (row, _), copy in zip(sources, new)]

@@ -36,10 +36,6 @@ class TooBig(StoreError):
     """The message is larger than what is accepted."""
 
 
-class Limit(StoreError):
-    """The mailbox has as many different keywords as it can keep."""
-
-
 class InUse(StoreError):
     """Another program holds the mailbox; try again in a moment."""
 

@@ -104,20 +104,13 @@ class Filing:
         return places
 
     def _file_into_locked(self, mailbox, requests, places):
-        fitting, letters = [], []
-        for request in requests:
-            try:
-                letters.append(mailbox.letters_locked(request.flags))
-            except errors.Limit as error:
-                request.error = error
-                continue
-            fitting.append(request)
-        if not fitting:
-            return
         rows = changing.add_locked(
-            mailbox, [request.staged for request in fitting], letters)
-        for request, row in zip(fitting, rows):
-            request.delivered = Delivered(mailbox.row.uidvalidity, row.uid)
+            mailbox, [request.staged for request in requests],
+            mailbox.letters_locked([request.flags for request in requests]))
+        for request, row in zip(requests, rows):
+            request.delivered = Delivered(
+                mailbox.row.uidvalidity, row.uid,
+                tuple(mailbox.letters.missing(request.flags)))
             places.setdefault((mailbox, row.fresh), []).append(request)
 
     def _sync(self, places):

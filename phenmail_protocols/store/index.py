@@ -292,6 +292,12 @@ class Index:
             count += 1
         return count == len(names)
 
+    def letters(self, mailbox):
+        """The set of all letters that messages have."""
+        return set().union(*(row[0] for row in self._database.execute(
+            "SELECT DISTINCT letters FROM message WHERE mailbox = ?",
+            (mailbox,))))
+
     def counts(self, mailbox, recent):
         """(messages, unseen, recent ones) of a mailbox."""
         return self._database.execute(

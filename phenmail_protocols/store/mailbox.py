@@ -7,7 +7,8 @@ See account.py for the rules about locks.
 """
 import logging
 
-from . import changing, errors, folders, maildir, moving, rescan
+from . import (
+    changing, errors, folders, keywords, maildir, moving, rescan)
 from .changes import ChangeLog, Watch, tell
 from .columns import Columns
 from .content import Content, Positions
@@ -34,6 +35,7 @@ class Mailbox:
         self.log = ChangeLog()
         self.scanned = None  # (times, when) of the last look at the folder
         self._distrusted = False  # files may say what no transaction kept
+        self._full = (None, False)  # (serial, answer) of _is_full
         self._watches = []
         self._positions = Positions()
         self._gone = False
@@ -44,7 +46,7 @@ class Mailbox:
         self.name = folders.name_of(folder)
         self.path = self.account.path(folder)
         self.list = UidList(self.path, self.account.open_lists)
-        self.letters = maildir.FlagLetters(self.path)
+        self.letters = keywords.FlagLetters(self.path)
         self._syncs = (atomic.DirectorySync(self.path + "/cur"),
                        atomic.DirectorySync(self.path + "/new"))
 
@@ -261,8 +263,22 @@ class Mailbox:
             return State(
                 columns.uids, len(columns.uids), self.log.serial,
                 self.row.uidnext, self.row.modseq, columns.unseen,
-                tuple(filter(None, self.letters.keywords)),
-                self.letters.full, columns.flags)
+                self.letters.keywords, self._is_full(), columns.flags)
+
+    def keywords(self):
+        """(tuple of all keywords, whether no new one can be kept)."""
+        with self.account.reading():
+            self._ready_to_read()
+            return self.letters.keywords, self._is_full()
+
+    def _is_full(self):
+        """Do messages have all letters that there are for keywords?"""
+        if not self.letters.seen.issuperset(keywords.LETTERS):
+            return False
+        if self._full[0] != self.log.serial:
+            self._full = self.log.serial, self.account.index.letters(
+                self.row.id).issuperset(keywords.LETTERS)
+        return self._full[1]
 
     def changes(self, serial):
         """Update since ``serial``; None: too long ago, compare states."""
@@ -411,24 +427,32 @@ class Mailbox:
                 uid, count, modseq, self.account.identity)
         return uid, modseq
 
-    def letters_locked(self, flags, new_keywords=True):
-        """The letters for ``flags``; raises errors.Limit."""
-        if not flags:
-            return ""
-        if (not all(flag.startswith("\\") for flag in flags)
-                and self.letters.read()):  # another program gave letters
+    def letters_locked(self, wanted):
+        """The letters for each of ``wanted``, collections of flags.
+
+        To be asked once for all that a transaction sets: a letter that no
+        message has yet can be given to another keyword by the next call. What
+        can't be kept has no letter.
+        """
+        flags = dict.fromkeys(flag for each in wanted for flag in each)
+        if any(not flag.startswith("\\") for flag in flags):
+            self._read_letters_locked()
+            missing = self.letters.missing(flags)
+            if missing:
+                self.letters.add(
+                    missing, flags, self.account.index.letters(self.row.id))
+        return [self.letters.letter_each(each) for each in wanted]
+
+    def _read_letters_locked(self):
+        if self.letters.read():  # another program gave letters
             self.reload_locked()
-        missing = self.letters.missing(flags)
-        if missing and new_keywords and not self.letters.add(missing):
-            raise errors.Limit()
-        return self.letters.letters(flags)
 
     def change_flags(self, uids, mode, flags, unchanged_since=None):
         """Add, remove or replace flags of ``uids`` (ascending).
 
         ``mode``: "add", "remove", "replace"; ``unchanged_since``: leave
-        messages with a newer mod-sequence alone. Returns FlagsChanged.
-        Raises errors.Limit for a keyword too many.
+        messages with a newer mod-sequence alone. Returns FlagsChanged. A
+        keyword that can't be kept is left out.
         """
         return self.account.despite_full_disk(lambda: self._change_flags(
             uids, mode, flags, unchanged_since))
@@ -436,8 +460,11 @@ class Mailbox:
     def _change_flags(self, uids, mode, flags, unchanged_since):
         with self.account.writing():
             self.ready_locked()
-            letters = set(self.letters_locked(
-                flags, new_keywords=mode != "remove"))
+            if mode == "remove":
+                self._read_letters_locked()
+                letters = set(self.letters.letters(flags))
+            else:
+                letters = set(self.letters_locked([flags])[0])
             rows = changing.select_locked(self, uids)
             failed = []
             if unchanged_since is not None:

@@ -8,7 +8,6 @@ size of the file, ``,W=`` its size with CRLF line ends.
 """
 import functools
 import itertools
-import logging
 import os
 import re
 import socket
@@ -16,17 +15,11 @@ import stat
 import sys
 import time
 
-from . import model
 from ..disk import atomic
-from ..disk.plain import open_plain, read_plain, set_aside_unless_plain
+from ..disk.plain import open_plain
 
-_LETTERS = {"D": model.DRAFT, "F": model.FLAGGED, "R": model.ANSWERED,
-            "S": model.SEEN, "T": model.DELETED}
-_SYSTEM = {flag: letter for letter, flag in _LETTERS.items()}
 INFO = ":2,"
-KEYWORDS = 26  # a to z
 GRAVE = "deleted-"  # in tmp: a mailbox whose deletion was decided
-_log = logging.getLogger("phenmail.store")
 _counter = itertools.count(1)
 _NO_HOST = re.compile(r"[^A-Za-z0-9._-]")
 _ODD = re.compile(r"[^ -~]")  # one form for the index and in every locale
@@ -314,125 +307,3 @@ def _bare_line_ends(file):
             count -= 1
         last = chunk[-1:]
     return count
-
-
-class FlagLetters:
-    """Flags as letters of a file name and back, with one folder's keywords.
-
-    The keywords' letters stand in ``dovecot-keywords``: lines of a number (0
-    is ``a``) and the keyword.
-    """
-
-    NAME = "dovecot-keywords"
-
-    def __init__(self, folder):
-        self._path = os.path.join(folder, self.NAME)
-        self._sets = {}  # letters -> flags
-        self._interned = {}  # equal sets are one object
-        self._stamp = None
-        self.keywords = ()
-        self.read()
-
-    def read(self):
-        """Take in the file if it is another than before: did it change?"""
-        try:
-            status = os.stat(self._path)
-            stamp = status.st_ino, status.st_mtime_ns, status.st_size
-        except FileNotFoundError:
-            stamp = None
-        if stamp == self._stamp:
-            return False
-        self._stamp = stamp
-        keywords = _read_keywords(self._path) if stamp else ()
-        changed = keywords != self.keywords
-        if changed:
-            self.keywords = keywords
-            self._sets.clear()
-            self._interned.clear()
-        return changed
-
-    @property
-    def full(self):
-        return len(self.keywords) >= KEYWORDS and all(self.keywords)
-
-    def flags(self, letters):
-        """The interned frozenset for ``letters``; unknown letters are none."""
-        flags = self._sets.get(letters)
-        if flags is None:
-            flags = frozenset(filter(None, map(self._flag, letters)))
-            flags = self._interned.setdefault(flags, flags)
-            self._sets[letters] = flags
-        return flags
-
-    def _flag(self, letter):
-        if letter in _LETTERS:
-            return _LETTERS[letter]
-        number = ord(letter) - 97
-        if 0 <= number < len(self.keywords):
-            return self.keywords[number]
-        return None
-
-    def letters(self, flags):
-        """The letters for ``flags``; keywords must have been added before.
-
-        Keywords compare without case (RFC 3501 2.3.2); other flags that begin
-        with a backslash are not kept.
-        """
-        numbers = {keyword.lower(): number
-                   for number, keyword in enumerate(self.keywords)}
-        letters = set()
-        for flag in flags:
-            if flag.startswith("\\"):
-                letter = _SYSTEM.get(flag.capitalize()) or _SYSTEM.get(
-                    "\\" + flag[1:].capitalize())
-                letters.add(letter or "")
-            elif flag.lower() in numbers:
-                letters.add(chr(97 + numbers[flag.lower()]))
-        return "".join(sorted(letters))
-
-    def missing(self, flags):
-        """Keywords among ``flags`` that have no letter yet, each once."""
-        known = {keyword.lower() for keyword in self.keywords}
-        new = {}
-        for flag in flags:
-            if not flag.startswith("\\") and flag.lower() not in known:
-                new.setdefault(flag.lower(), flag)
-        return list(new.values())
-
-    def add(self, keywords):
-        """Give each of ``keywords`` a letter, durably; False: none is left."""
-        table = list(self.keywords)
-        for keyword in keywords:
-            if "" in table:
-                table[table.index("")] = keyword
-            else:
-                table.append(keyword)
-        if len(table) > KEYWORDS:
-            return False
-        set_aside_unless_plain(self._path)
-        atomic.write_file(self._path, "".join(
-            "%d %s\n" % row for row in enumerate(table) if row[1]
-        ).encode("utf-8"))
-        self.read()
-        return True
-
-
-def _read_keywords(file_path):
-    table = [""] * KEYWORDS
-    for line in _keyword_lines(file_path):
-        number, _, keyword = line.partition(" ")
-        if number.isdigit() and int(number) < KEYWORDS and keyword:
-            table[int(number)] = keyword
-    while table and not table[-1]:
-        table.pop()
-    return tuple(table)
-
-
-def _keyword_lines(file_path):
-    """The file's lines; none of what is no file, which its owner may make."""
-    try:
-        data = read_plain(file_path, 65536)
-    except OSError as error:
-        _log.warning("%s is not read: %s", file_path, error)
-        return ()
-    return data.decode("utf-8", "replace").splitlines()

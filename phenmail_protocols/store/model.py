@@ -85,6 +85,7 @@ class Rows(NamedTuple):
 class Delivered(NamedTuple):
     uidvalidity: int
     uid: int
+    left_out: tuple = ()  # keywords that could not be kept
 
 
 class FlagsChanged(NamedTuple):

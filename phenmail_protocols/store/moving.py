@@ -3,7 +3,7 @@ programs that do the same. Knows a folder's files, not its index."""
 import logging
 import os
 
-from . import maildir
+from . import keywords, maildir
 
 _log = logging.getLogger("phenmail.store")
 
@@ -114,8 +114,7 @@ def combine(mode, old, letters):
     elif mode == "remove":
         new = set(old) - letters
     else:
-        new = letters.union(set(old) - set("DFRST") - set(
-            map(chr, range(97, 97 + maildir.KEYWORDS))))
+        new = letters.union(set(old) - set("DFRST" + keywords.LETTERS))
     return "".join(sorted(new))
 
 

@@ -75,7 +75,7 @@ def test_the_list_for_programs_is_json(spool):
     assert value == {
         "id": "1.a", "sender": "ann@example.org", "arrived": NOW - 10800, "size": 43, "held": True, "signed_as": None, "recipients": [
             {"address": "bob@example.com", "via": None, "status": "waiting", "owed": None, "attempts": 3, "last": NOW - 600, "next": NOW + 900,
-             "reply": {"code": 451, "enhanced": "4.7.1", "text": "Greylisted", "host": "mx.example.com"}},
+             "reply": {"code": 451, "enhanced": "4.7.1", "text": "Greylisted", "host": "mx.example.com", "said": ""}},
             {"address": "new@example.net", "via": None, "status": "waiting", "owed": None, "attempts": 0, "last": None, "next": 0.0,
              "reply": None}]}
 

@@ -14,6 +14,7 @@ from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Envelope, Recipient
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.filestore import FileStore
+from phenmail_protocols.store.model import Delivered
 from tests.served import served
 
 SENDER = Address("sender", "example.net")
@@ -187,6 +188,7 @@ def test_any_cut_of_any_message_is_kept_the_same(text, data):
 
         def deliver(self, name, staged, flags):
             self.kept = staged.data
+            return Delivered(1, 1)
 
     router = Router(Directory(""), Store(), clock=lambda: 1000)
     router.identity = lambda: b"1"

@@ -126,7 +126,7 @@ def test_a_name_as_literal(client):
 
 
 @pytest.mark.parametrize("error, code", [
-    (errors.NotFound, b"TRYCREATE"), (errors.NoSpace, b"OVERQUOTA"), (errors.Limit, b"LIMIT"), (errors.Unavailable, b"UNAVAILABLE"),
+    (errors.NotFound, b"TRYCREATE"), (errors.NoSpace, b"OVERQUOTA"), (errors.Unavailable, b"UNAVAILABLE"),
     (errors.InUse, b"INUSE"), (errors.TooBig, b"TOOBIG"), (errors.StoreError, b"UNAVAILABLE"),
 ])
 def test_errors_of_the_store(client, monkeypatch, error, code):

@@ -33,7 +33,7 @@ def raising(error):
 @pytest.mark.parametrize("error, answer", [
     (errors.NotFound(), b"NO [NONEXISTENT] "), (errors.Exists(), b"NO [ALREADYEXISTS] "), (errors.InvalidName(), b"NO [CANNOT] "),
     (errors.Expunged(), b"NO [EXPUNGEISSUED] "), (errors.NoSpace(), b"NO [OVERQUOTA] "), (errors.TooBig(), b"NO [TOOBIG] "),
-    (errors.Limit(), b"NO [LIMIT] "), (errors.InUse(), b"NO [INUSE] "), (errors.Unavailable(), b"NO [UNAVAILABLE] "),
+    (errors.InUse(), b"NO [INUSE] "), (errors.Unavailable(), b"NO [UNAVAILABLE] "),
     (errors.StoreError("why"), b"NO [UNAVAILABLE] why"), (Refusal(b"why", b"CODE"), b"NO [CODE] why"), (Refusal(b"why"), b"NO why"),
     (Misuse(b"why"), b"BAD why"),
 ])

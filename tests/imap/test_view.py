@@ -17,13 +17,16 @@ class Mailbox:
         self.uidnext = max(uids, default=0) + 1
         self.log = ChangeLog()
         self.recent = recent
-        self.keywords = ()
+        self.names = ()
         self.deleted = False
 
     def state(self):
         if self.deleted:
             raise errors.NotFound()
-        return State(self.uids, len(self.uids), self.log.serial, self.uidnext, 1, 0, self.keywords, False, [])
+        return State(self.uids, len(self.uids), self.log.serial, self.uidnext, 1, 0, self.names, False, [])
+
+    def keywords(self):
+        return self.names, False
 
     def changes(self, serial):
         return self.log.since(serial)
@@ -231,12 +234,22 @@ def test_examine_takes_recent_from_nobody():
 def test_keywords_are_told_once():
     mailbox = Mailbox([1])
     view = View(mailbox, True)
-    assert view.new_keywords() is None
-    mailbox.keywords = ("foo",)
+    assert not view.learn_keywords()
+    mailbox.names = ("foo",)
     mailbox.change(1)
     view.refresh()
-    assert view.new_keywords() == ("foo",)
-    assert view.new_keywords() is None
+    assert view.learn_keywords() and view.keywords == (("foo",), False)
+    assert not view.learn_keywords() and not view.learn_keywords(["foo"])
+
+
+def test_a_keyword_is_told_before_it_is_seen():
+    mailbox = Mailbox([1])
+    view = View(mailbox, True)
+    mailbox.names = ("foo",)
+    mailbox.change(1)  # the view has not heard of it
+    assert view.learn_keywords(["foo"]) and view.keywords == (("foo",), False)
+    assert view.learn_keywords(["gone"]) and view.keywords == (("foo", "gone"), False)
+    assert not view.learn_keywords(["foo", "gone"])
 
 
 def test_a_deleted_mailbox():

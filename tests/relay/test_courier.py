@@ -1,4 +1,5 @@
 """One destination: which hosts are tried, what becomes of a message when they differ, when a connection is used again."""
+import contextlib
 import hashlib
 import io
 import logging
@@ -197,43 +198,56 @@ def test_policies(tls):
         courier.close()
 
 
-class TestSevenBits:
-    def test_converted_and_signed_again(self):
-        seen = []
+@pytest.fixture
+def narrow_first():
+    """Makes (a host without 8BITMIME, another one that follows a script, a courier to both in that order)."""
+    with contextlib.ExitStack() as stack:
+        def make(script):
+            narrow = stack.enter_context(Peer(smtp()))
+            other = stack.enter_context(Peer(script, ip="127.0.0.2", port=narrow.port))
+            courier = to(narrow, {"mx1": [narrow.ip], "mx2": [other.ip]})
+            stack.callback(courier.close)
+            return narrow, other, courier
+        yield make
 
-        def resign(message, file):
-            seen.append((message.identity, file.read()))
-            return b"DKIM-Signature: new\r\n"
-        with Peer(smtp(["SIZE 100000"])) as peer:
-            courier = to(peer, resign=resign)
-            old = dict(head=b"DKIM-Signature: old\r\n", signed_as="example.org")
-            assert deliver(courier, EIGHT, eight_bit=True, **old) == ["250 2.0.0"]
-            assert deliver(courier, EIGHT, head=b"X-Other: 1\r\n", eight_bit=True) == ["250 2.0.0"]
-            courier.close()
-        signed, unsigned = peer.messages
-        assert signed == b"DKIM-Signature: new\r\n" + seen[0][1] and unsigned == b"X-Other: 1\r\n" + seen[0][1] and len(seen) == 1
-        assert b"Gr=C3=BC=C3=9Fe" in signed
-        assert "MAIL FROM:<a@example.org> SIZE=%d" % len(signed) in peer.lines
 
-    def test_left_alone_where_the_server_takes_it(self):
+class TestEightBits:
+    """RFC 6152 section 3: a server without 8BITMIME gets 7 bits or nothing."""
+
+    def test_as_it_is_or_not_at_all(self):
         with Peer(smtp(["8BITMIME"])) as peer:
             courier = to(peer)
-            deliver(courier, EIGHT, eight_bit=True)
+            assert deliver(courier, EIGHT, eight_bit=True) == ["250 2.0.0"]
             courier.close()
         assert peer.messages == [EIGHT]
-
-    def test_what_cannot_be_converted(self):
-        with Peer(smtp()) as peer:
+        with Peer(smtp(["SIZE 100000"])) as peer:
             courier = to(peer)
-            assert deliver(courier, b"Subject: \xe4\r\n\r\nx\r\n", eight_bit=True) == ["550 5.6.3"]
-            assert deliver(courier, b"Subject: \xe4\r\n\r\nx\r\n", eight_bit=True, smtputf8=True) == ["553 5.6.7"]
+            assert deliver(courier, EIGHT, "bc", eight_bit=True) == ["550 5.6.3"] * 2
+            assert deliver(courier, EIGHT, eight_bit=True, smtputf8=True) == ["553 5.6.7"]
+            assert deliver(courier) == ["250 2.0.0"], "others are not held up"
+            assert deliver(courier, EIGHT, eight_bit=True) == ["550 5.6.3"], "on a connection that was kept, too"
             courier.close()
+        assert peer.messages == [BODY] and not any("8BITMIME" in line for line in peer.lines)
 
-    def test_no_room_for_it(self, tmp_path):
+    def test_the_host_and_the_reason_are_named(self):
         with Peer(smtp()) as peer:
-            courier = to(peer, folder=str(tmp_path / "missing"))
-            assert deliver(courier, EIGHT, eight_bit=True) == ["451 4.3.1"]
-            courier.close()
+            message = Message("id", Address("a", "example.org"), (), 0.0, size=len(EIGHT), eight_bit=True)
+            reply, = to(peer).deliver(message, (Recipient(Address("b", "example.net")),), io.BytesIO(EIGHT))
+        assert reply == Reply(550, "5.6.3", "the message has 8-bit content, and mx does not support it (8BITMIME)")
+
+    def test_another_host_may_take_it(self, narrow_first):
+        narrow, wide, courier = narrow_first(smtp(["8BITMIME"]))
+        assert deliver(courier, EIGHT, eight_bit=True) == ["250 2.0.0"]
+        assert deliver(courier, EIGHT, eight_bit=True) == ["250 2.0.0"]
+        assert wide.messages == [EIGHT] * 2 and narrow.messages == []
+
+    def test_a_host_that_cannot_be_had_now_may_take_it_later(self, narrow_first):
+        _, _, courier = narrow_first(smtp(banner="450 not now"))
+        assert deliver(courier, EIGHT, eight_bit=True) == ["450 4.0.0"]
+
+    def test_a_host_that_never_takes_us_changes_nothing(self, narrow_first):
+        _, _, courier = narrow_first(smtp(banner="554 no"))
+        assert deliver(courier, EIGHT, eight_bit=True) == ["550 5.6.3"]
 
 
 def test_abort_ends_it_from_another_thread():

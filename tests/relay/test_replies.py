@@ -38,9 +38,13 @@ def read(*pieces):
     (b"\r\n", ["garbled"]),
     (b"\xb2\xb2\xb2 ok\r\n", ["garbled"]),
     (b"250 ok\r\nSSH-2.0\r\n", [Heard(250, (b"ok",)), "garbled"]),
-    (b"250 " + b"x" * 5000, ["garbled"]),
-    (b"250-x\r\n" * 201, ["garbled"]),
-    ((b"250-" + b"x" * 4000 + b"\r\n") * 20, ["garbled"]),
+    (b"250 " + b"x" * 5000, []),
+    (b"250 " + b"x" * 5000 + b"\r\n354\n", [Heard(250, (b"x" * 4092,)), Heard(354, (b"",))]),
+    (b"550-" + b"x" * 5000 + b"\r\n550 y\r\n", [Heard(550, (b"x" * 4092, b"y"))]),
+    (b"250-x\r\n" * 201, [Heard(250, (b"x",) * 200), "garbled"]),
+    ((b"250-" + b"x" * 4000 + b"\r\n") * 20, [Heard(250, (b"x" * 4000,) * 16), "garbled"]),
+    (b"250 " + b"x" * 70000, [Heard(250, (b"x" * 4092,)), "garbled"]),
+    (b"no code" * 10000, ["garbled"]),
 ])
 def test_replies(data, expected):
     assert read(data) == expected
@@ -79,4 +83,28 @@ def test_any_cut_gives_the_same(data, cuts):
      (550, "5.7.1", "Gru\u00df an  [1mJ\u00f6rg  \ufffd")),
 ])
 def test_the_reply_that_is_kept(heard, expected):
-    assert reply_of(heard, "h") == Reply(*(expected + ("h",)))
+    assert reply_of(heard, "h")._replace(said="") == Reply(*(expected + ("h",)))
+
+
+@pytest.mark.parametrize("lines, expected", [
+    ((b"no",), "554 no"), ((b"",), "554"), ((b"5.7.1 no",), "554 5.7.1 no"), ((b"4.0.0  no ; (",), "554 4.0.0  no ; ("),
+    ((b"5.1.1 a", b"5.1.1 b", b""), "554-5.1.1 a 554-5.1.1 b 554"), ((b"caf\xe9 \xc3\xbc", b"\x00\x1b[1m"), "554-caf\ufffd \u00fc 554 ??[1m"),
+    ((b"x" * 2000,), "554 " + "x" * 996)])
+def test_the_words_that_are_kept(lines, expected):
+    assert reply_of(Heard(554, lines), "h").said == expected
+
+
+@pytest.mark.parametrize("data, code", [
+    (b"", None), (b"25", None), (b"250", 250), (b"2500", None), (b"250 o", 250), (b"250-a\r\n25", 250), (b"250-a\r\nxyz\r\n", 250),
+    (b"354 " + b"x" * 9000, 354), (b"250 ok\r\n", None)])
+def test_what_began(data, code):
+    for pieces in ([data], [data[at:at + 1] for at in range(len(data))]):
+        reader = ReplyReader()
+        try:
+            for piece in pieces:
+                reader.feed(piece)
+                reader.take()
+        except Garbled:
+            pass
+        begun = reader.unfinished()
+        assert (begun and begun.code) == code

@@ -16,7 +16,7 @@ from phenmail_protocols.relay.reports import RETURNED_WHOLE, Reporter
 NOW = 1720000000.0
 ANN, BOB, POSTMASTER = Address("ann", "example.com"), Address("bob", "example.net"), Address("postmaster", "mail.example.org")
 HEADER = b"From: ann@example.com\r\nSubject: Lunch?\r\nMessage-ID: <one@example.com>\r\n\r\n"
-REFUSED = Recipient(BOB, (), None, DONE, Reply(550, "5.1.1", "No such user", "mx.example.net"), 1, last=NOW - 60, owed=FAILED)
+REFUSED = Recipient(BOB, (), None, DONE, Reply(550, "5.1.1", "No such user", "mx.example.net", "550 5.1.1 No such user"), 1, last=NOW - 60, owed=FAILED)
 BUSY = Unreachable(Reply(451, "4.3.1", "No room"))
 REFUSED_HERE = Unreachable(Reply(550, "5.2.1", "This address is disabled"))
 
@@ -71,6 +71,17 @@ def test_a_failure_goes_to_the_sender_from_nobody():
     assert notice[1]["From"].addresses[0].addr_spec == "postmaster@mail.example.org"
     assert notice[1]["Date"].datetime.timestamp() == NOW and notice[1]["In-Reply-To"] == "<one@example.com>"
     assert (about(notice)["Status"], about(notice)["Diagnostic-Code"]) == ("5.1.1", "smtp; 550 5.1.1 No such user")
+
+
+@pytest.mark.parametrize("reply, expected", [
+    (Reply(554, "5.0.0", "no", "mx.example.net", "554 no"), "smtp; 554 no"),
+    (Reply(550, "5.1.1", "a b", "mx.example.net", "550-5.1.1 a 550 5.1.1 b"), "smtp; 550-5.1.1 a 550 5.1.1 b"),
+    (Reply(554, "5.0.0", "caf\u00e9", "mx.example.net", "554 caf\u00e9 \ufffd"), "smtp; 554 caf? ?"),
+    (Reply(554, "5.6.3", "8-bit"), "X-phenmail; 554 5.6.3 8-bit"),
+    (Reply(454, "4.7.0", "refuses the login", "mx.example.net"), "X-phenmail; 454 4.7.0 refuses the login")])
+def test_the_servers_own_words(reply, expected):
+    """RFC 3464 2.3.6."""
+    assert about(House().report((REFUSED._replace(reply=reply),)))["Diagnostic-Code"] == expected
 
 
 def test_all_that_failed_stand_in_one_notice():

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from phenmail_protocols.config.settings import Limits
+from phenmail_protocols.net.gate import Visit
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.filestore import FileStore
 from tests.smtp.small_server import PASSPHRASE, SmallServer
@@ -233,6 +235,7 @@ def test_replies_do_not_pile_up_behind_a_client_that_never_pauses(plain):
     class Endless:
         """Always has another command, never a pause; ends after a while."""
         peer, is_loopback, left, longest = ("192.0.2.1", 1), False, 5000, 0
+        visit = Visit()
 
         def tls_info(self):
             return None
@@ -255,7 +258,7 @@ def test_replies_do_not_pile_up_behind_a_client_that_never_pauses(plain):
     server = plain()
     service = Service("SMTP", commands.table("SMTP"), server.router, lambda tls, plaintext_ok: (), None)
     endless = Endless()
-    Handler(endless, service, None, 1.0, 1.0).run()
+    Handler(endless, service, None, Limits(smtp_idle_timeout=1.0, command_timeout=1.0)).run()
     assert 0 < endless.longest < 20000
 
 

@@ -35,7 +35,6 @@ def store(session, arguments):
     view.change_flags(uids, arguments.mode, arguments.flags)
     if not arguments.silent:
         rows = view.mailbox.rows(uids)
-        session.tell_keywords()
         session.tell_flags(rows, arguments.uid)
         view.told(uids)
         if len(rows.uids) < len(uids) and not arguments.uid:

@@ -1,6 +1,4 @@
 """Opening and leaving a mailbox: SELECT, EXAMINE, CHECK, CLOSE (RFC 3501 6.3.1, 6.3.2, 6.4.1, 6.4.2), UNSELECT (RFC 3691)."""
-from phenmail_protocols.store.model import SYSTEM_FLAGS
-
 from .. import responses, view
 from ..session import Step
 
@@ -30,17 +28,13 @@ def _open(session, name, writable):
 def _description(opened):
     """The untagged answers that RFC 3501 6.3.1 requires."""
     state = opened.state
-    known = SYSTEM_FLAGS + tuple(state.keywords)
-    yield responses.flags_line(known)
+    flags, permanent = responses.known_flags(*opened.keywords, writable=opened.writable)
+    yield flags
     yield b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(opened), opened.recent())
     unseen = state.first_unseen and opened.number(state.first_unseen)
     if unseen:
         yield responses.untagged_status(b"OK", b"The first unseen message.", b"UNSEEN %d" % unseen)
-    if opened.writable:
-        permanent = responses.permanentflags(known, not state.keywords_full)
-    else:
-        permanent = responses.permanentflags((), False)
-    yield responses.untagged_status(b"OK", b"Flags that stay.", permanent)
+    yield permanent
     yield responses.untagged_status(b"OK", b"UIDs are valid.", b"UIDVALIDITY %d" % opened.mailbox.uidvalidity)
     yield responses.untagged_status(b"OK", b"The next UID.", b"UIDNEXT %d" % state.uidnext)
 
