@@ -3,9 +3,8 @@ import os
 import resource
 import shutil
 import stat
-import subprocess
-import sys
 import threading
+import tracemalloc
 
 import pytest
 
@@ -157,4 +156,23 @@ def test_a_hundred_thousand_lines_take_no_more_than_their_names(house):
     assert os.path.getsize(path) < 131072  # written anew
     drop_index(house)
     assert house.account.status("INBOX").uidnext > 8000
+    mailbox.close()
+
+
+def test_the_first_look_at_many_foreign_files_keeps_little_more_than_their_names(house):
+    """UIDs follow the time of arrival all the same, over the slices in which the files are taken in."""
+    house.put()
+    cur = os.path.join(house.folder, "cur")
+    count = 6000
+    for number in range(count):
+        with open("%s/%d.M%dP7.elsewhere:2,S" % (cur, 1400000000 + number * 7919 % 1000003, number), "wb") as file:
+            file.write(b"A: %d\n\nb\n" % number)
+    tracemalloc.start()
+    mailbox = house.account.open("INBOX")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 400 * count
+    rows = [row[:2] for row in house.account.index.messages(mailbox.row.id)]
+    assert len(rows) == count + 1
+    assert rows[1:] == sorted(rows[1:], key=lambda row: int(row[1].partition(".")[0]))
     mailbox.close()
