@@ -4,7 +4,7 @@ Functions over an Account; see account.py for the rules about locks.
 """
 import os
 
-from . import changing, errors, folders, maildir, uidlist
+from . import changing, errors, folders, keywords, maildir, uidlist
 from .index import MessageRow
 from .model import INBOX, SEPARATOR, MailboxInfo
 from ..disk import atomic
@@ -59,7 +59,7 @@ def _create_locked(account, name):
         raise errors.Exists()
     made = []
     account.guard.undo_locked(maildir.unmake, made, (
-        _MAILDIRFOLDER, uidlist.NAME, maildir.FlagLetters.NAME))
+        _MAILDIRFOLDER, uidlist.NAME, keywords.FlagLetters.NAME))
     make_folder(account, folder, made)
     left = account.index.mailbox(folder)
     if left is not None:  # its folder went without a word to the index

@@ -8,10 +8,10 @@ import tracemalloc
 
 import pytest
 
-from phenmail_protocols.store import errors, index, maildir, uidlist
+from phenmail_protocols.store import errors, index, keywords, maildir, uidlist
 from .conftest import drop_index, uids, whole
 
-FILES = [uidlist.NAME, maildir.FlagLetters.NAME, "subscriptions", index.FILE, index.FILE + "-wal", "phenmail.lock"]
+FILES = [uidlist.NAME, keywords.FlagLetters.NAME, "subscriptions", index.FILE, index.FILE + "-wal", "phenmail.lock"]
 MADE = [name for name in FILES if name != "phenmail.lock"]
 
 
