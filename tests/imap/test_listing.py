@@ -12,6 +12,9 @@ from phenmail_protocols.imap.commands.listing import matches
     ("inbox", "INBOX", True), ("InB*", "INBOX", True), ("%box", "INBOX", True), ("inbox/%", "INBOX/a", True), ("x*", "INBOX", False),
     ("**", "a", True), ("%%", "a/b", False), ("*%", "a/b", True), ("%*", "a/b", True), ("a", "ab", False), ("ab", "a", False),
     ("a.b", "axb", False), ("(a)", "(a)", True),
+    ("in*", "INBOX/a", True), ("inb%/a", "INBOX/a", True), ("i*/B", "INBOX/b", False), ("%nBoX/%", "INBOX/a", True), ("i*", "Ia", False),
+    ("inboxes", "INBOXES", False), ("a/inbox", "a/INBOX", False), ("*x/a", "INBOX/a", True), ("inbox/inbox", "INBOX/inbox", True),
+    ("inbox/inbox", "INBOX/INBOX", False),
 ])
 def test_patterns(pattern, name, fits):
     assert matches(pattern, name) is fits

@@ -17,13 +17,12 @@ def matches(pattern, name):
     All ways of reading the pattern are followed at once, as bits: `places` has bit n where the marks so far may have used n
     characters of the name. Time is proportional to the pattern's length for any name that there is.
     """
-    if name == INBOX:
-        pattern = pattern.upper()  # INBOX in any case is INBOX (RFC 3501 5.1)
-    elif pattern[:6].upper() == INBOX + SEPARATOR:
-        pattern = INBOX + pattern[5:]
     where = {}  # character -> where it stands in the name
     for place, character in enumerate(name):
         where[character] = where.get(character, 0) | 1 << place
+    if name.partition(SEPARATOR)[0] == INBOX:  # in any case, also above other names (RFC 3501 5.1)
+        for place, character in enumerate(INBOX.lower()):
+            where[character] = where.get(character, 0) | 1 << place
     through = {"*": (1 << len(name)) - 1}
     through["%"] = through["*"] & ~where.get(SEPARATOR, 0)
     places = 1
@@ -66,13 +65,16 @@ def _selected(session, arguments):
     """(MailboxInfo, whether CHILDINFO says that a descendant was selected) of each line; in the store's order."""
     fits = _fitting(arguments)
     known = _with_lost_subscriptions(session) if "SUBSCRIBED" in arguments.selection else session.mail.mailboxes()
-    chosen = [info for info in known if _is_chosen(info, arguments.selection)]
-    parents = set()
+    fitting = {info.name for info in known if fits(info.name)}
+    chosen = {info.name for info in known if _is_chosen(info, arguments.selection)}
+    parents, listed = set(), chosen
     if "RECURSIVEMATCH" in arguments.selection:
-        parents = {parent for info in chosen for parent in _parents(info.name)}
-    names = {info.name for info in chosen}
+        parents = {parent for name in chosen for parent in _parents(name)}
+        # A parent that is not chosen itself is listed for descendants that are not: CHILDINFO would repeat what
+        # the others say (RFC 5258 3.5).
+        listed = chosen | {parent for name in chosen - fitting for parent in _parents(name)}
     for info in known:
-        if (info.name in names or info.name in parents) and fits(info.name):
+        if info.name in listed and info.name in fitting:
             yield info, info.name in parents
 
 
