@@ -7,10 +7,11 @@ from phenmail_protocols.mail import address, headers
 from .responses import NIL, nstring, string
 
 _FIELDS = frozenset((b"date", b"subject", b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc", b"in-reply-to", b"message-id"))
-_EMPTY_ENVELOPE = b"(" + b" ".join([NIL] * 10) + b")"
+EMPTY_ENVELOPE = b"(" + b" ".join([NIL] * 10) + b")"
 _GROUP_END = b"(NIL NIL NIL NIL)"
-#: What stands for a message/rfc822 whose inside was not looked at: an empty message. The grammar has no message without one.
-_EMPTY_TEXT = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'
+#: What stands for a message/rfc822 whose inside was not looked at, and for an expunged message: an empty message. The grammar has no message without one.
+EMPTY_BODY = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0)'
+EMPTY_BODYSTRUCTURE = EMPTY_BODY[:-1] + b" NIL NIL NIL NIL)"
 
 
 def envelope(header):
@@ -72,7 +73,7 @@ def _structure(part, extended):
 def _message(inside, extended):
     """ENVELOPE and structure of the message in a message/rfc822"""
     if inside is None:
-        return _EMPTY_ENVELOPE, _EMPTY_TEXT + (b" NIL NIL NIL NIL)" if extended else b")")
+        return EMPTY_ENVELOPE, EMPTY_BODYSTRUCTURE if extended else EMPTY_BODY
     return envelope(inside.header), _structure(inside, extended)
 
 

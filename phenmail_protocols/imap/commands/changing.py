@@ -4,9 +4,8 @@ from ..session import Refusal, Step
 from .append import into_target
 
 
-def gone():
-    """The answer to a command that names messages of which this client has not heard yet that they are gone (RFC 2180 4)."""
-    return Refusal(b"Some of these messages are gone; NOOP tells which.", b"EXPUNGEISSUED")
+#: Response code (RFC 5530): the command names messages of which this client has not heard yet that they are gone.
+EXPUNGED = b"EXPUNGEISSUED"
 
 
 def chosen(session, sequence, uid):
@@ -29,8 +28,9 @@ def _require_writable(session):
 
 
 def store(session, arguments):
+    """What another session expunged is passed over, as in Dovecot: all others are changed (RFC 2180 4.2.1)."""
     _require_writable(session)
-    view = session.view
+    view, missing = session.view, False
     uids = chosen(session, arguments.sequence, arguments.uid)
     view.change_flags(uids, arguments.mode, arguments.flags)
     if not arguments.silent:
@@ -38,9 +38,8 @@ def store(session, arguments):
         session.tell_keywords()
         session.tell_flags(rows, arguments.uid)
         view.told(uids)
-        if len(rows.uids) < len(uids) and not arguments.uid:
-            raise gone()  # RFC 2180 4.2.3
-    return Step(text=b"Stored.")
+        missing = len(rows.uids) < len(uids) and not arguments.uid
+    return Step(text=b"Stored.", code=EXPUNGED if missing else None)
 
 
 def expunge(session, _):
@@ -73,7 +72,8 @@ def _transfer(session, arguments, transfer):
     """Copy or move; returns the COPYUID code, None when there was no message."""
     uids = chosen(session, arguments.sequence, arguments.uid)
     if not arguments.uid and session.view.lost(uids):
-        raise gone()  # RFC 2180 4.4.1: all or nothing
+        # All or nothing (RFC 2180 4.4), as in Dovecot. The EXPUNGEs are told with this answer: the numbers hold again.
+        raise Refusal(b"Some of these messages were expunged by another session.", EXPUNGED)
     with into_target():
         done = transfer(uids, arguments.mailbox)
     return responses.copyuid(done.uidvalidity, done.pairs) if done.pairs else None
