@@ -39,7 +39,15 @@ def test_many_wildcards_take_no_long_time():
     assert not matches("*a" * 200 + "b", "a" * 200)
 
 
-@pytest.mark.parametrize("words", ['"" ' + "*" * 5000, '"" (%s)' % " ".join("a" * 101), '"%s" *' % ("x" * 4096)])
+@pytest.mark.parametrize("words", ['"" ' + "*" * 8000, '"" (%s)' % " ".join("a" * 4000), '"%s" *' % ("x" * 8000)])
+def test_patterns_that_fill_a_line_of_8000_octets(lasting, words):
+    """RFC 2683 3.2.1.5: servers take such lines."""
+    lasting.ok("LIST " + words)
+    if "(" not in words:
+        lasting.ok("LSUB " + words)
+
+
+@pytest.mark.parametrize("words", ['"" ' + "*" * 8193, '"" (%s)' % " ".join("a" * 8193), '"%s" *' % ("x" * 8192)])
 def test_patterns_that_no_program_sends(lasting, words):
     assert lasting.ask("LIST " + words)[-1].startswith(b"BAD At most")
 

@@ -7,8 +7,8 @@ from .. import responses
 from ..session import Misuse, Step
 from .mailboxes import status_line
 
-# Each name is held against each pattern; no mailbox has a name of more than 255 octets.
-PATTERNS, PATTERN_CHARACTERS = 100, 4096
+# Each name is held against each pattern. A line of 8000 octets is what any program may send (RFC 2683 3.2.1.5).
+PATTERN_CHARACTERS = 8192
 
 
 def matches(pattern, name):
@@ -41,8 +41,8 @@ def matches(pattern, name):
 def _fitting(arguments):
     """A test for names: does one of the command's patterns, behind its reference, fit?"""
     patterns = [arguments.reference + pattern for pattern in arguments.patterns]
-    if len(patterns) > PATTERNS or sum(map(len, patterns)) > PATTERN_CHARACTERS:
-        raise Misuse(b"At most %d patterns, of %d characters together." % (PATTERNS, PATTERN_CHARACTERS))
+    if sum(map(len, patterns)) > PATTERN_CHARACTERS:
+        raise Misuse(b"At most %d characters in all patterns together." % PATTERN_CHARACTERS)
     return lambda name: any(matches(pattern, name) for pattern in patterns)
 
 
