@@ -128,9 +128,8 @@ def list_subscribed(session, arguments):
     fits = _fitting(arguments)
     subscribed = set(session.mail.subscriptions())
     lines = {name: () for name in subscribed if fits(name)}
-    for name in subscribed:
-        for parent in _parents(name):
-            if parent not in subscribed and arguments.patterns[0].endswith("%") and fits(parent):
-                lines[parent] = ("\\Noselect",)
+    if arguments.patterns[0].endswith("%"):
+        hidden = {parent for name in subscribed.difference(lines) for parent in _parents(name)} - subscribed
+        lines.update((parent, ("\\Noselect",)) for parent in hidden if fits(parent))
     session.write(b"".join(responses.list_line(name, lines[name], command=b"LSUB") for name in sorted(lines)))
     return Step(text=b"That is the list.")
