@@ -9,7 +9,8 @@ from .responses import NIL, nstring, string
 _FIELDS = frozenset((b"date", b"subject", b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc", b"in-reply-to", b"message-id"))
 EMPTY_ENVELOPE = b"(" + b" ".join([NIL] * 10) + b")"
 _GROUP_END = b"(NIL NIL NIL NIL)"
-#: What stands for a message/rfc822 whose inside was not looked at, and for an expunged message: an empty message. The grammar has no message without one.
+#: An empty message: sent for an expunged message, and for a message/rfc822 whose inside was not looked at,
+#: because the grammar has no message/rfc822 without one.
 EMPTY_BODY = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0)'
 EMPTY_BODYSTRUCTURE = EMPTY_BODY[:-1] + b" NIL NIL NIL NIL)"
 

@@ -10,8 +10,8 @@ from phenmail_protocols.net.errors import LineTooLong
 
 from . import grammar, tokens, values
 
-# A UID set of a big mailbox is one line, and so is an ID with 30 fields of 1024 characters, each of them escaped (RFC 2971 3.3),
-# which is sent before a login. Dovecot takes as much.
+# A UID set of a big mailbox is one line. So is an ID, also before login: 30 values of 1024 characters, each
+# of them perhaps escaped (RFC 2971 3.3). Dovecot takes as much.
 LINE = 65536
 LITERAL_BEFORE_LOGIN = 4096  # RFC 7888 section 5: what LITERAL- clients may send anywhere
 LITERAL = 65536

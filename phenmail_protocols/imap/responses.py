@@ -26,7 +26,7 @@ _FLAG_LISTS = 4096
 # -- strings (RFC 3501 4.3)
 
 def string(data):
-    """bytes -> quoted string, or a literal where that cannot be (NUL, which neither may hold, is the handler's Output's)."""
+    """bytes -> quoted string, or a literal where that cannot be. The handler's Output replaces NUL."""
     if _QUOTABLE.fullmatch(data):
         return b'"' + (_ESCAPED.sub(rb"\\\g<0>", data) if b"\\" in data or b'"' in data else data) + b'"'
     return literal(data)

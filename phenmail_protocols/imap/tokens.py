@@ -213,7 +213,8 @@ class Scanner:
     def list_mailbox(self):
         """list-mailbox: str with its wildcards.
 
-        A pattern may cut through modified UTF-7 ("Tom &*"); what cannot be decoded stands for itself, as in Dovecot.
+        A pattern may cut through modified UTF-7 ("Tom &*"): what cannot be decoded is compared with
+        decoded names as it is, as Dovecot does.
         """
         data = self.astring("a mailbox name or pattern", _LIST_MAILBOX)
         try:

@@ -199,7 +199,7 @@ class Session:
         return "%s@%s" % (self.account.name if self.account else "-", self.peer[0])
 
     def _mistake(self, reply):
-        """The client did something wrong -> Step; too often in a row, and it is closed (what talks here is no mail program)."""
+        """The client did something wrong -> Step; too many such errors in a row end the session."""
         self.errors += 1
         if self.errors >= self.service.limits.errors:
             return answered(replies.TOO_MANY_ERRORS, Then.CLOSE)

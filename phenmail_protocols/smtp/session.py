@@ -146,9 +146,9 @@ class Session:
         return step
 
     def error(self, reply, then=Then.COMMAND):
-        """The client did something wrong -> Step; too often in a row, and it is closed (mail programs that are lost never end).
+        """The client did something wrong -> Step; too many such errors in a row end the session.
 
-        A stranger's row is broken by a message that is accepted, not by NOOP: recipients cannot be guessed for ever.
+        For strangers only an accepted message ends the row, not NOOP: they must not guess recipients forever.
         """
         self.errors += 1
         if self.errors >= self.service.errors:

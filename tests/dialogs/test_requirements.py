@@ -1,4 +1,4 @@
-"""Every sentence of the table of requirements has a part of a dialogue that shows it; the dialogues run in test_dialogs."""
+"""Every sentence in the table of requirements names a part of a dialogue; test_dialogs runs the dialogues."""
 import collections
 import pathlib
 
@@ -9,11 +9,14 @@ from tests.dialogs.transcript import Failed, Transcript
 FOLDER = pathlib.Path(__file__).parent
 TABLE = FOLDER / "requirements.table"
 
-#: Section -> how many sentences of it demand, forbid or allow something, and how many of those bind clients and later RFCs alone.
+#: Section -> how many of its sentences demand, forbid or allow something; how many of those bind only
+#: clients and later RFCs.
 SENTENCES = {
-    "3501 6.3.3": (8, 0), "3501 6.3.4": (7, 0), "3501 6.3.5": (12, 0), "3501 6.3.6": (3, 0), "3501 6.3.7": (1, 0),
+    "3501 6.3.3": (8, 0), "3501 6.3.4": (7, 0), "3501 6.3.5": (12, 0), "3501 6.3.6": (3, 0),
+    "3501 6.3.7": (1, 0),
     "3501 6.3.8": (22, 2), "3501 6.3.9": (5, 0),
-    "5258 3": (18, 5), "5258 3.1": (11, 3), "5258 3.2": (3, 0), "5258 3.3": (3, 1), "5258 3.4": (1, 1), "5258 3.5": (5, 0),
+    "5258 3": (18, 5), "5258 3.1": (11, 3), "5258 3.2": (3, 0), "5258 3.3": (3, 1),
+    "5258 3.4": (1, 1), "5258 3.5": (5, 0),
 }
 
 

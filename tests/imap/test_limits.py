@@ -1,4 +1,4 @@
-"""What programs may send at least (RFC 2683 3.2.1.5: 8000 octets in a line), and what ends a session: errors in a row."""
+"""Lines that every server has to take (RFC 2683 3.2.1.5: 8000 octets); errors in a row end a session."""
 import pytest
 
 from phenmail_protocols.config.settings import Limits
@@ -10,13 +10,15 @@ KEYWORDS = " ".join("$K%d" % (number % 20) for number in range(1800))
 
 
 @pytest.mark.parametrize("command", [
-    "UID FETCH %s FLAGS" % NUMBERS, "UID STORE %s +FLAGS.SILENT (\\Seen)" % NUMBERS, "UID COPY %s Sent" % NUMBERS,
-    "UID MOVE %s Sent" % NUMBERS, "UID EXPUNGE %s" % NUMBERS, "UID SEARCH UID %s" % NUMBERS, "SEARCH NOT UID %s" % NUMBERS,
+    "UID FETCH %s FLAGS" % NUMBERS, "UID STORE %s +FLAGS.SILENT (\\Seen)" % NUMBERS,
+    "UID COPY %s Sent" % NUMBERS, "UID MOVE %s Sent" % NUMBERS, "UID EXPUNGE %s" % NUMBERS,
+    "UID SEARCH UID %s" % NUMBERS, "SEARCH NOT UID %s" % NUMBERS,
     "SEARCH SUBJECT %s" % ("x" * 8000), "SEARCH %s" % ("NOT DELETED " * 700 + "ALL"),
     "UID FETCH 1 (%s)" % " ".join("BODY.PEEK[HEADER.FIELDS (X-%d)]" % number for number in range(250)),
     "UID FETCH 1 BODY.PEEK[HEADER.FIELDS (%s)]" % " ".join("X-%d" % number for number in range(1600)),
     "UID STORE 1 +FLAGS.SILENT (%s)" % KEYWORDS, "UID STORE 1 FLAGS.SILENT %s" % KEYWORDS,
-    "STATUS INBOX (%s)" % " ".join(["MESSAGES"] * 900), "ENABLE %s" % " ".join("X%d" % number for number in range(1700)),
+    "STATUS INBOX (%s)" % " ".join(["MESSAGES"] * 900),
+    "ENABLE %s" % " ".join("X%d" % number for number in range(1700)),
 ])
 def test_a_line_of_more_than_8000_octets(client, command):
     assert len(command) >= 8000

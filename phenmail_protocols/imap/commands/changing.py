@@ -4,7 +4,7 @@ from ..session import Refusal, Step
 from .append import into_target
 
 
-#: Response code (RFC 5530): the command names messages of which this client has not heard yet that they are gone.
+#: Response code (RFC 5530): the command names messages that another session expunged.
 EXPUNGED = b"EXPUNGEISSUED"
 
 
@@ -28,7 +28,7 @@ def _require_writable(session):
 
 
 def store(session, arguments):
-    """What another session expunged is passed over, as in Dovecot: all others are changed (RFC 2180 4.2.1)."""
+    """Messages that another session expunged are passed over, as in Dovecot (RFC 2180 4.2.1)."""
     _require_writable(session)
     view, missing = session.view, False
     uids = chosen(session, arguments.sequence, arguments.uid)
@@ -72,7 +72,8 @@ def _transfer(session, arguments, transfer):
     """Copy or move; returns the COPYUID code, None when there was no message."""
     uids = chosen(session, arguments.sequence, arguments.uid)
     if not arguments.uid and session.view.lost(uids):
-        # All or nothing (RFC 2180 4.4), as in Dovecot. The EXPUNGEs are told with this answer: the numbers hold again.
+        # All or nothing (RFC 2180 4.4), as in Dovecot. EXPUNGE goes out before this answer, so that the
+        # client knows the numbers when it tries again.
         raise Refusal(b"Some of these messages were expunged by another session.", EXPUNGED)
     with into_target():
         done = transfer(uids, arguments.mailbox)

@@ -85,8 +85,9 @@ def _header_fields(section, message):
 def fetch(session, arguments):
     """Also UID FETCH.
 
-    A message number whose message another session expunged is answered with an empty message and OK, as in Dovecot
-    (RFC 2180 4.1.3): programs show a NO to their user. A UID that is gone is passed over (RFC 3501 6.4.8).
+    A message number whose message another session expunged is answered with an empty message and OK,
+    as in Dovecot (RFC 2180 4.1.3): mail programs show a NO to their user. A UID that is gone is ignored
+    (RFC 3501 6.4.8).
     """
     plan = Plan(arguments.items, arguments.uid)
     size, missing = plan.batch(), 0
@@ -110,7 +111,7 @@ class _Batch:
         self.newly_seen = False
 
     def send(self):
-        """Write all that was asked for; returns how many message numbers had no message any more."""
+        """Write all that was asked for; returns how many messages were gone."""
         sent = self._send_present()
         if self.plan.uid or len(sent) == len(self.uids):
             return 0
@@ -136,8 +137,9 @@ class _Batch:
         """Answers of the right form for messages that are gone."""
         count = len(uids)
         rows = Rows(uids, [frozenset((DELETED,))] * count, None, [0] * count, [0] * count)
-        columns = [(label, b"%b", [EMPTY.get(name, responses.NIL)] * count) for label, name, _ in self.plan.derived]
-        columns += [(section.label, b"%b", [responses.NIL] * count) for section in self.plan.sections]
+        empty = [(label, EMPTY.get(name, responses.NIL)) for label, name, _ in self.plan.derived]
+        empty += [(section.label, responses.NIL) for section in self.plan.sections]
+        columns = [(label, b"%b", [value] * count) for label, value in empty]
         self.session.write(b"".join(self._lines(rows, columns)))
 
     def _set_seen(self, rows):
@@ -206,7 +208,7 @@ class _Batch:
     # -- sections
 
     def _send_sections(self, rows, lines):
-        """Each answer without its end, then its sections; returns the UIDs of the messages that were there."""
+        """Each answer without its end, then its sections; returns the UIDs that were sent."""
         write, sent = self.session.write, []
         heads = dict(zip(rows.uids, lines))
         for message in _messages(self.session, rows.uids):

@@ -7,7 +7,7 @@ from .. import responses
 from ..session import Misuse, Step
 from .mailboxes import status_line
 
-# Each name is held against each pattern. A line of 8000 octets is what any program may send (RFC 2683 3.2.1.5).
+# Each name is held against each pattern. Clients may send lines of 8000 octets (RFC 2683 3.2.1.5).
 PATTERN_CHARACTERS = 8192
 
 
@@ -70,8 +70,8 @@ def _selected(session, arguments):
     parents, listed = set(), chosen
     if "RECURSIVEMATCH" in arguments.selection:
         parents = {parent for name in chosen for parent in _parents(name)}
-        # A parent that is not chosen itself is listed for descendants that are not: CHILDINFO would repeat what
-        # the others say (RFC 5258 3.5).
+        # A parent that does not match is listed only for matching descendants that are not listed
+        # themselves: any other CHILDINFO would be redundant (RFC 5258 3.5).
         listed = chosen | {parent for name in chosen - fitting for parent in _parents(name)}
     for info in known:
         if info.name in listed and info.name in fitting:
@@ -129,7 +129,8 @@ def list_subscribed(session, arguments):
     subscribed = set(session.mail.subscriptions())
     lines = {name: () for name in subscribed if fits(name)}
     if arguments.patterns[0].endswith("%"):
-        hidden = {parent for name in subscribed.difference(lines) for parent in _parents(name)} - subscribed
-        lines.update((parent, ("\\Noselect",)) for parent in hidden if fits(parent))
+        hidden = subscribed.difference(lines)
+        parents = {parent for name in hidden for parent in _parents(name)} - subscribed
+        lines.update((parent, ("\\Noselect",)) for parent in parents if fits(parent))
     session.write(b"".join(responses.list_line(name, lines[name], command=b"LSUB") for name in sorted(lines)))
     return Step(text=b"That is the list.")
