@@ -203,3 +203,15 @@ def test_the_selected_mailbox_is_renamed(client, connect):
     client.ok("RENAME old new")
     kept(client, mailbox="new")
     assert other.ok("NOOP") == [b"* 1 EXISTS", b"* 1 RECENT"]
+
+
+def test_a_message_whose_file_another_program_removed(client, tmp_path):
+    """Nobody noticed yet that it is gone: it is an empty message all the same."""
+    kept(client, 2)
+    client.ok("NOOP")
+    folder = tmp_path / "mail"
+    first = min((path for part in ("new", "cur") for path in (folder / part).iterdir()), key=lambda path: path.name)
+    first.unlink()
+    lines = client.ask("FETCH 1:2 (UID BODY.PEEK[TEXT])")
+    assert lines[-1].startswith(b"OK [EXPUNGEISSUED]") and len(lines) == 3
+    assert sum(line.endswith(b"BODY[TEXT] NIL)") for line in lines) == 1
