@@ -48,7 +48,8 @@ class Output:
         self._connection.set_deadline(max(0.0, self._deadline - time.monotonic()))
 
     def write(self, data):
-        self._pieces.append(data)
+        """NUL, which no string may hold (RFC 3501 9: CHAR8), is sent as 0x80, as Dovecot does."""
+        self._pieces.append(data.replace(b"\0", b"\x80"))
         self._size += len(data)
         if self._size >= PIECE:
             self.flush()

@@ -11,10 +11,12 @@ from .responses import NIL, nstring, string
 
 # Addresses that one answer shows of one message, those of messages inside it too; and fields of one name whose addresses are read.
 _MOST_ADDRESSES, _MOST_FIELDS = 10000, 20
-_EMPTY_ENVELOPE = b"(" + b" ".join([NIL] * 10) + b")"
+EMPTY_ENVELOPE = b"(" + b" ".join([NIL] * 10) + b")"
 _GROUP_END = b"(NIL NIL NIL NIL)"
-#: What stands for a message/rfc822 whose inside was not looked at: an empty message. The grammar has no message without one.
-_EMPTY_TEXT = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'
+#: An empty message: sent for an expunged message, and for a message/rfc822 whose inside was not looked at,
+#: because the grammar has no message/rfc822 without one.
+EMPTY_BODY = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0)'
+EMPTY_BODYSTRUCTURE = EMPTY_BODY[:-1] + b" NIL NIL NIL NIL)"
 
 
 class _Room:
@@ -104,7 +106,7 @@ def _structure(part, extended, room):
 def _message(inside, extended, room):
     """ENVELOPE and structure of the message in a message/rfc822"""
     if inside is None:
-        return _EMPTY_ENVELOPE, _EMPTY_TEXT + (b" NIL NIL NIL NIL)" if extended else b")")
+        return EMPTY_ENVELOPE, EMPTY_BODYSTRUCTURE if extended else EMPTY_BODY
     return _envelope(inside.header, room), _structure(inside, extended, room)
 
 

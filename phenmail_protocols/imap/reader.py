@@ -10,8 +10,9 @@ from phenmail_protocols.net.errors import LineTooLong
 
 from . import grammar, tokens, values
 
-LINE_BEFORE_LOGIN = 8192
-LINE = 65536  # a UID set of a big mailbox is one line; Dovecot takes as much
+# A UID set of a big mailbox is one line. So is an ID, also before login: 30 values of 1024 characters, each
+# of them perhaps escaped (RFC 2971 3.3). Dovecot takes as much.
+LINE = 65536
 LITERAL_BEFORE_LOGIN = 4096  # RFC 7888 section 5: what LITERAL- clients may send anywhere
 LITERAL = 65536
 COMMAND = 262144  # lines and literals of one command together
@@ -53,9 +54,9 @@ class Reader:
         self._received = received
         self._largest_message = largest_message
 
-    def _line(self, limit=LINE):
+    def _line(self):
         """One line without its CRLF or LF. Raises LineTooLong."""
-        return _without_end(self._connection.read_line(limit))
+        return _without_end(self._connection.read_line(LINE))
 
     def continuation(self):
         """The line that a command waits for, without its end; NUL, which none may hold, where it was too long."""
@@ -66,12 +67,12 @@ class Reader:
 
     def command(self, logged_in):
         """The next command as Input. Raises Refused, or net's Disconnected."""
-        line_limit, literal_limit = (LINE, LITERAL) if logged_in else (LINE_BEFORE_LOGIN, LITERAL_BEFORE_LOGIN)
+        literal_limit = LITERAL if logged_in else LITERAL_BEFORE_LOGIN
         largest = self._largest_message if logged_in else DROPPED_BEFORE_LOGIN
         parts = []
         total = 0
         while True:
-            line = self._line_of(parts, line_limit, largest)
+            line = self._line_of(parts, largest)
             total += len(line)
             mark = grammar.literal_at_end(line)
             if mark is None:
@@ -84,9 +85,9 @@ class Reader:
                 self._refuse(parts, mark, largest)
             parts.append(self._literal(mark))
 
-    def _line_of(self, parts, limit, most):
+    def _line_of(self, parts, most):
         try:
-            return self._line(limit)
+            return self._line()
         except LineTooLong as error:
             self._drop(grammar.literal_at_end(_without_end(error.ending)), most)
             raise Refused(tag_of(parts or [error.beginning]), b"The line is too long.") from None

@@ -27,10 +27,10 @@ _FLAG_LISTS = 4096
 # -- strings (RFC 3501 4.3)
 
 def string(data):
-    """bytes -> quoted string, or a literal where that cannot be. NUL, which neither may hold, goes out as 0x80 (as Dovecot does)."""
+    """bytes -> quoted string, or a literal where that cannot be. The handler's Output replaces NUL."""
     if _QUOTABLE.fullmatch(data):
         return b'"' + (_ESCAPED.sub(rb"\\\g<0>", data) if b"\\" in data or b'"' in data else data) + b'"'
-    return literal(data.replace(b"\0", b"\x80"))
+    return literal(data)
 
 
 def literal(data):

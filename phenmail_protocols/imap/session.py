@@ -202,6 +202,8 @@ class Session:
         if not self.announce(row.may_expunge):
             return Step(CLOSE)
         self.write(responses.tagged(tag, step.status, step.text, step.code))
+        if step.status == b"OK":
+            self._errors = 0
         return self._patience(step)
 
     def unreadable(self, tag, text, code=None, status=b"BAD"):
@@ -211,7 +213,7 @@ class Session:
         return self._patience(Step())
 
     def _patience(self, step):
-        """Too many errors end the connection: what talks here is no mail program."""
+        """Too many errors in a row end the connection: what talks here is no mail program."""
         if step.then != NEXT:
             return step
         if self._errors >= self.server.limits.errors:

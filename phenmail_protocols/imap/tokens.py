@@ -211,8 +211,16 @@ class Scanner:
         return mailbox_name(self.astring("a mailbox name"))
 
     def list_mailbox(self):
-        """list-mailbox: str with its wildcards"""
-        return _decoded(self.astring("a mailbox name or pattern", _LIST_MAILBOX))
+        """list-mailbox: str with its wildcards.
+
+        A pattern may cut through modified UTF-7 ("Tom &*"): what cannot be decoded is compared with
+        decoded names as it is, as Dovecot does.
+        """
+        data = self.astring("a mailbox name or pattern", _LIST_MAILBOX)
+        try:
+            return utf7.decode(data)
+        except ValueError:
+            return data.decode("utf-8", "replace")
 
     def flag(self):
         """flag: str; system flags in their own spelling. Unknown ones with a backslash and \\Recent are refused."""

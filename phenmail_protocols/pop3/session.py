@@ -140,7 +140,10 @@ class Session:
     def _taken(self, line):
         take = self._response if self.state is State.EXCHANGE else self._command
         try:
-            return take(line)
+            step = take(line)
+            if step.wire.startswith(b"+OK"):
+                self.errors = 0
+            return step
         except grammar.GrammarError as wrong:
             return self._mistake(replies.error(wrong.text))
         except Refusal as refusal:
@@ -196,7 +199,7 @@ class Session:
         return "%s@%s" % (self.account.name if self.account else "-", self.peer[0])
 
     def _mistake(self, reply):
-        """The client did something wrong -> Step; too often, and it is closed (what talks here is no mail program)."""
+        """The client did something wrong -> Step; too many such errors in a row end the session."""
         self.errors += 1
         if self.errors >= self.service.limits.errors:
             return answered(replies.TOO_MANY_ERRORS, Then.CLOSE)

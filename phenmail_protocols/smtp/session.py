@@ -138,12 +138,18 @@ class Session:
 
     def _counted(self, take, line):
         try:
-            return take(line)
+            step = take(line)
         except grammar.GrammarError as error:
             return self.error(Reply(error.code, error.enhanced, error.text))
+        if step.wire.startswith(b"2") and (self.account is not None or self.service.base == "LMTP"):
+            self.errors = 0
+        return step
 
     def error(self, reply, then=Then.COMMAND):
-        """The client did something wrong -> Step; too often, and it is closed (mail programs that are lost never end)."""
+        """The client did something wrong -> Step; too many such errors in a row end the session.
+
+        For strangers only an accepted message ends the row, not NOOP: they must not guess recipients forever.
+        """
         self.errors += 1
         if self.errors >= self.service.errors:
             return answered(reply, replies.TOO_MANY_ERRORS, then=Then.CLOSE)
@@ -291,7 +297,10 @@ class Session:
     def _finished(self, apart):
         ended, self.transaction = self.transaction, None
         self.state = State.READY
-        return answered(*ended.finish(apart))
+        given = ended.finish(apart)
+        if any(reply.code < 300 for reply in given):
+            self.errors = 0
+        return answered(*given)
 
     def origin(self):
         """Where messages of this connection come from -> trace.Origin, one for each spelling of the protocol."""

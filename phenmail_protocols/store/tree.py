@@ -29,7 +29,8 @@ def mailboxes(account):
             parents.add(name)
     subscribed = set(account.subscriptions())
     return [MailboxInfo(name, name in selectable, name in parents,
-                        folders.special_use(name), name in subscribed)
+                        folders.special_use(name) if name in selectable
+                        else None, name in subscribed)
             for name in sorted(selectable | parents,
                                key=lambda name: (name != INBOX, name))]
 
@@ -128,17 +129,23 @@ def rename(account, old, new):
 
 
 def _moves(account, old, new):
-    """[(folder, new folder)] for a rename; refuses before it begins."""
-    sources = [folder for folder in sorted(os.listdir(account.folder))
+    """[(folder, new folder)] for a rename; refuses before it begins.
+
+    Nothing may have the new name, even where only names below the old one
+    move (RFC 3501 6.3.5). A folder that moves makes room for another: where
+    ``a/b`` becomes ``a``, ``a/b/b`` becomes ``a/b``. The shortest goes first.
+    """
+    sources = [folder for folder in sorted(os.listdir(account.folder), key=len)
                if (folder == old or folder.startswith(old + "."))
                and account.is_there(folder)]
     if not sources:
         raise errors.NotFound()
     moves = [(folder, new + folder[len(old):]) for folder in sources]
-    for _, target in moves:
+    for target in [new] + [target for _, target in moves]:
         if folders.name_of(target) is None:
             raise errors.InvalidName("That mailbox name is too long.")
-        if not target or account.is_there(target):
+        if (not target or new == old
+                or target not in sources and account.is_there(target)):
             raise errors.Exists()
     return moves
 

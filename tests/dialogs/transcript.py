@@ -8,13 +8,15 @@ A transcript is a text file in UTF-8, one step a line:
     @ starttls              connection 1 begins TLS; `@ starttls 2` connection 2
     @ closed                the server has closed connection 1 (after all that it sent was read)
     @ close                 the client closes connection 1
+    @ differ name other     the words that $(name), $(other), … stand for are all different
     C: EHLO me              connection 1 sends the line with CRLF
     S: 250-…                connection 1 receives a line that matches
     S* 250 …                lines are read until one matches
     C| .\\r\\n                as C:, but with the escapes \\r \\n \\0 \\\\ \\xNN and no CRLF of its own
     1> NOOP  1< …  1* …  1| …   the same for a connection by its number, where there are two
 
-In what the server says, `…` matches any text, and `$(name)` any word, which later steps may use as `$(name)`.
+A comment like `# == name: …` begins a part that the table of requirements can name. In what the server says, `…`
+matches any text, and `$(name)` any word, which later steps may use as `$(name)`.
 The first lines may say what server is wanted: `@ limits errors=3 message_size=1000`.
 """
 import re
@@ -25,6 +27,7 @@ SECONDS = 10.0
 
 _STEP = re.compile(r"(?:(C)([:|])|(S)([:*])|([1-9])([><*|])|(@)())(?: (.*))?", re.DOTALL)
 _NAME = re.compile(r"\$\((\w+)\)")
+_PART = re.compile(r"# == ([\w-]+)(?:: .*)?")
 _ESCAPES = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
 _LETTERS = {"r": "\r", "n": "\n", "0": "\0", "\\": "\\", "t": "\t"}
 
@@ -40,11 +43,26 @@ class Transcript:
         self.path = path
         self.limits = {}
         self.steps = []
+        self._parts = {}  # name -> number of its first step
         with open(path, encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 line = line.rstrip("\n")
-                if line.strip() and not line.startswith("#"):
+                part = _PART.fullmatch(line)
+                if part is not None:
+                    self._begin(number, part.group(1))
+                elif line.strip() and not line.startswith("#"):
                     self._parse(number, line)
+
+    def _begin(self, number, name):
+        if name in self._parts:
+            raise Failed("%s:%d: there is a part %s already" % (self.path, number, name))
+        self._parts[name] = len(self.steps)
+
+    def part(self, name):
+        """The steps of the part that `# == name` begins, up to the next part. Raises KeyError."""
+        start = self._parts[name]
+        later = list(self._parts)[list(self._parts).index(name) + 1:]
+        return self.steps[start:self._parts[later[0]] if later else None]
 
     def _parse(self, number, line):
         found = _STEP.fullmatch(line)
@@ -141,6 +159,9 @@ class Player:
             self.connections[connection].expect_end()
         elif word == "close":
             self.connections[connection].close()
+        elif word == "differ":
+            if len({self.words[name] for name in rest}) < len(rest):
+                raise Failed("two of them are the same: %r" % self.words)
         else:
             raise Failed("there is no such step")
 

@@ -151,7 +151,7 @@ def test_an_error_names_the_command_and_the_place():
 
 
 @pytest.mark.parametrize("parts, code", [
-    ([b"SELECT a&b"], b"CANNOT"), ([b"LIST \"\" &*"], b"CANNOT"), ([b"SEARCH CHARSET X-NONE ALL"], b"BADCHARSET (US-ASCII UTF-8)"),
+    ([b"SELECT a&b"], b"CANNOT"), ([b"LIST &b *"], b"CANNOT"), ([b"SEARCH CHARSET X-NONE ALL"], b"BADCHARSET (US-ASCII UTF-8)"),
     ([b'LOGIN joe "\xe9"'], b"AUTHENTICATIONFAILED"), ([b"APPEND &b ", b"x", b""], b"CANNOT"),
 ])
 def test_what_is_well_formed_but_never_served(parts, code):

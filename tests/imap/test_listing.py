@@ -12,6 +12,9 @@ from phenmail_protocols.imap.commands.listing import matches
     ("inbox", "INBOX", True), ("InB*", "INBOX", True), ("%box", "INBOX", True), ("inbox/%", "INBOX/a", True), ("x*", "INBOX", False),
     ("**", "a", True), ("%%", "a/b", False), ("*%", "a/b", True), ("%*", "a/b", True), ("a", "ab", False), ("ab", "a", False),
     ("a.b", "axb", False), ("(a)", "(a)", True),
+    ("in*", "INBOX/a", True), ("inb%/a", "INBOX/a", True), ("i*/B", "INBOX/b", False), ("%nBoX/%", "INBOX/a", True), ("i*", "Ia", False),
+    ("inboxes", "INBOXES", False), ("a/inbox", "a/INBOX", False), ("*x/a", "INBOX/a", True), ("inbox/inbox", "INBOX/inbox", True),
+    ("inbox/inbox", "INBOX/INBOX", False),
 ])
 def test_patterns(pattern, name, fits):
     assert matches(pattern, name) is fits
@@ -36,7 +39,15 @@ def test_many_wildcards_take_no_long_time():
     assert not matches("*a" * 200 + "b", "a" * 200)
 
 
-@pytest.mark.parametrize("words", ['"" ' + "*" * 5000, '"" (%s)' % " ".join("a" * 101), '"%s" *' % ("x" * 4096)])
+@pytest.mark.parametrize("words", ['"" ' + "*" * 8000, '"" (%s)' % " ".join("a" * 4000), '"%s" *' % ("x" * 8000)])
+def test_patterns_that_fill_a_line_of_8000_octets(lasting, words):
+    """RFC 2683 3.2.1.5: servers take such lines."""
+    lasting.ok("LIST " + words)
+    if "(" not in words:
+        lasting.ok("LSUB " + words)
+
+
+@pytest.mark.parametrize("words", ['"" ' + "*" * 8193, '"" (%s)' % " ".join("a" * 8193), '"%s" *' % ("x" * 8192)])
 def test_patterns_that_no_program_sends(lasting, words):
     assert lasting.ask("LIST " + words)[-1].startswith(b"BAD At most")
 

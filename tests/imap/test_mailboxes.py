@@ -92,6 +92,19 @@ def test_namespace_enable_id(client):
     assert client.ask("ID (%s)" % " ".join('"n" "v"' for _ in range(31)))[-1].startswith(b"BAD")
 
 
+@pytest.mark.parametrize("login", [False, True])
+@pytest.mark.parametrize("write", [
+    lambda text: b'"%b"' % text.replace(b'"', b'\\"'),
+    lambda text: b"{%d+}\r\n%b" % (len(text), text),
+], ids=["quoted", "literal"])
+@pytest.mark.parametrize("octet", [b"v", b'"'], ids=["plain", "escaped"])
+def test_the_largest_legal_id(connect, login, write, octet):
+    """RFC 2971 3.3: 30 fields, names of 30 octets, values of 1024; clients send it before login, too."""
+    client = connect(login=login)
+    fields = [write(b"%02d" % number + octet * 28) + b" " + write(octet * 1024) for number in range(30)]
+    assert client.ok(b"ID (" + b" ".join(fields) + b")") == [b'* ID ("name" "phenmail")']
+
+
 def test_capabilities_after_login(client):
     words = client.ok("CAPABILITY")[0].split()
     assert words[:3] == [b"*", b"CAPABILITY", b"IMAP4rev1"]

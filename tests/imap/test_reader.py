@@ -105,7 +105,7 @@ def test_all_literals_together_have_a_limit():
     assert take.command(True).parts == [b"next NOOP"]
 
 
-@pytest.mark.parametrize("logged_in, limit", [(False, reader.LINE_BEFORE_LOGIN), (True, reader.LINE)])
+@pytest.mark.parametrize("logged_in, limit", [(False, reader.LINE), (True, reader.LINE)])
 def test_too_long_a_line(logged_in, limit):
     take, _ = read(b"a NOOP " + b"x" * limit + b"\r\n")
     with pytest.raises(reader.Refused) as refused:

@@ -117,13 +117,67 @@ def test_messages_that_are_gone_but_not_yet_told(client, connect):
     client.ok("STORE 2 +FLAGS (\\Deleted)")
     client.ok("EXPUNGE")
     lines = other.ask("FETCH 1:3 (UID BODY.PEEK[])")
-    assert [line[:18] for line in lines[:-1]] == [b"* 1 FETCH (UID 1 B", b"* 3 FETCH (UID 3 B"]
-    assert lines[-1].startswith(b"NO [EXPUNGEISSUED]")
-    assert other.ask("STORE 2:3 +FLAGS (\\Seen)")[-1].startswith(b"NO [EXPUNGEISSUED]")
+    assert [line[:18] for line in lines[:-1]] == [b"* 1 FETCH (UID 1 B", b"* 3 FETCH (UID 3 B", b"* 2 FETCH (UID 2 B"]
+    assert lines[2] == b"* 2 FETCH (UID 2 BODY[] NIL)"
+    assert lines[-1].startswith(b"OK [EXPUNGEISSUED]")
+    assert other.ask("STORE 2:3 +FLAGS (\\Seen)")[-1].startswith(b"OK [EXPUNGEISSUED]")
+    assert other.ok("FETCH 3 FLAGS") == [b"* 3 FETCH (FLAGS (\\Seen))"]
     other.ok("STORE 2:3 +FLAGS.SILENT (\\Seen)")
     assert other.ok("SEARCH ALL") == [b"* SEARCH 1 3"]
     assert other.ask("COPY 1:3 Sent")[-1].startswith(b"NO [EXPUNGEISSUED]")
     assert other.ok("STATUS Sent (MESSAGES)") == [b"* STATUS Sent (MESSAGES 0)"]
+
+
+NILS = b"ENVELOPE (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"
+EMPTY = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'
+
+
+@pytest.mark.parametrize("items, answer", [
+    ("UID", b"UID 2"), ("FLAGS", b"FLAGS (\\Deleted)"), ("RFC822.SIZE", b"RFC822.SIZE 0"),
+    ("INTERNALDATE", b'INTERNALDATE "01-Jan-1970 00:00:00 +0000"'), ("BODY[]", b"BODY[] NIL"),
+    ("BODY[TEXT]<3.9>", b"BODY[TEXT]<3> NIL"), ("BODY[1.MIME]", b"BODY[1.MIME] NIL"),
+    ("BODY.PEEK[HEADER.FIELDS (From)]", b"BODY[HEADER.FIELDS (From)] NIL"),
+    ("RFC822", b"RFC822 NIL"), ("RFC822.TEXT", b"RFC822.TEXT NIL"), ("ENVELOPE", NILS),
+    ("BODY", b"BODY " + EMPTY + b")"), ("BODYSTRUCTURE", b"BODYSTRUCTURE " + EMPTY + b" NIL NIL NIL NIL)"),
+    ("(FLAGS BODY[])", b"FLAGS (\\Deleted) BODY[] NIL"),
+    ("(BODY[] UID ENVELOPE)", b"UID 2 " + NILS + b" BODY[] NIL"),
+])
+def test_an_expunged_message_by_its_number_is_an_empty_one(client, connect, items, answer):
+    """RFC 2180 4.1.3: a program shows a NO to its user. A UID that is gone is ignored."""
+    other = connect()
+    kept(client, 2)
+    other.ok("NOOP")
+    client.ok("STORE 2 +FLAGS (\\Deleted)")
+    client.ok("EXPUNGE")
+    assert other.ask("FETCH 2 " + items) == [b"* 2 FETCH (" + answer + b")", b"OK [EXPUNGEISSUED] Fetched."]
+    assert other.ask("FETCH 1 " + items)[-1] == b"OK Fetched."
+    assert other.ask("UID FETCH 2 " + items) == [b"* 2 EXPUNGE", b"OK Fetched."]
+
+
+@pytest.mark.parametrize("command", ["STORE 1:2 +FLAGS (\\Seen)", "STORE 2 FLAGS (\\Seen)", "STORE 2 -FLAGS.SILENT (\\Seen)",
+                                     "FETCH 1:2 FLAGS", "SEARCH ALL"])
+def test_no_expunge_while_numbers_are_in_use(client, connect, command):
+    other = connect()
+    kept(client, 2)
+    other.ok("NOOP")
+    client.ok("STORE 2 +FLAGS (\\Deleted)")
+    client.ok("EXPUNGE")
+    lines = other.ok(command)
+    assert not any(b"EXPUNGE" in line for line in lines)
+    assert other.ok("NOOP")[0] == b"* 2 EXPUNGE"
+
+
+@pytest.mark.parametrize("command", ["COPY", "MOVE"])
+def test_copy_of_an_expunged_message_tells_so_and_works_the_next_time(client, connect, command):
+    other = connect()
+    kept(client, 3)
+    other.ok("NOOP")
+    client.ok("STORE 2 +FLAGS (\\Deleted)")
+    client.ok("EXPUNGE")
+    lines = other.ask(command + " 2:3 Sent")
+    assert lines[0] == b"* 2 EXPUNGE" and lines[-1].startswith(b"NO [EXPUNGEISSUED]")
+    other.ok(command + " 2 Sent")
+    assert other.ok("STATUS Sent (MESSAGES)") == [b"* STATUS Sent (MESSAGES 1)"]
 
 
 def test_the_selected_mailbox_is_deleted_by_another(client, connect):
@@ -149,3 +203,15 @@ def test_the_selected_mailbox_is_renamed(client, connect):
     client.ok("RENAME old new")
     kept(client, mailbox="new")
     assert other.ok("NOOP") == [b"* 1 EXISTS", b"* 1 RECENT"]
+
+
+def test_a_message_whose_file_another_program_removed(client, tmp_path):
+    """Nobody noticed yet that it is gone: it is an empty message all the same."""
+    kept(client, 2)
+    client.ok("NOOP")
+    folder = tmp_path / "mail"
+    first = min((path for part in ("new", "cur") for path in (folder / part).iterdir()), key=lambda path: path.name)
+    first.unlink()
+    lines = client.ask("FETCH 1:2 (UID BODY.PEEK[TEXT])")
+    assert lines[-1].startswith(b"OK [EXPUNGEISSUED]") and len(lines) == 3
+    assert sum(line.endswith(b"BODY[TEXT] NIL)") for line in lines) == 1

@@ -274,6 +274,10 @@ def test_messages_follow_as_content(drop):
 def test_errors_end_the_session_and_so_do_failed_logins(drop):
     session = begin(limits=Limits(errors=3, login_failures=2))
     assert [say(session, line).then for line in (b"FOO", b"STAT", b"LIST x")] == [Then.COMMAND, Then.COMMAND, Then.CLOSE]
+    session = begin(limits=Limits(errors=3, login_failures=2))
+    for _ in range(3):  # only errors in a row
+        assert say(session, b"FOO", b"STAT").then is Then.COMMAND
+        assert say(session, b"CAPA").then is Then.COMMAND
     session = begin(limits=Limits(errors=30, login_failures=2))
     say(session, b"USER anna", b"PASS wrong", b"USER anna")
     assert say(session, b"PASS wrong") == (b"-ERR [AUTH] Too many failed logins, goodbye\r\n", Then.CLOSE, None, None)

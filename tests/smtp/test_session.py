@@ -246,6 +246,30 @@ def test_strangers_who_try_many_addresses_are_closed():
     assert b"\r\n421 4.7.0 Too many errors" in steps[-1].wire
 
 
+def test_what_breaks_a_strangers_row_of_errors_is_a_message_that_is_accepted():
+    made = session(errors=5)
+    say(made, "EHLO x")
+    for _ in range(3):
+        say(made, "MAIL FROM:<a@example.net>", *["RCPT TO:<nobody@example.org>"] * 4)
+        say(made, "RCPT TO:<anna@example.org>", "DATA")
+        made.content(b"Subject: x\r\n\r\n")
+        assert code(made.content_ended(False)) == 250
+    for _ in range(4):
+        assert say(made, "NOOP", "RSET", "FOO").then is Then.COMMAND
+    assert say(made, "FOO").then is Then.CLOSE
+
+
+def test_who_logged_in_may_err_now_and_then():
+    made = session(errors=5)
+    say(made, "EHLO x", "AUTH TEST YW5uYQ==")
+    assert made.account is not None
+    for _ in range(3):
+        assert say(made, *["FOO"] * 4).then is Then.COMMAND
+        assert code(say(made, "NOOP")) == 250
+    assert say(made, *["FOO"] * 4).then is Then.COMMAND
+    assert say(made, "FOO").then is Then.CLOSE
+
+
 def test_long_lines_are_for_auth_only():
     made = session()
     say(made, "EHLO x")

@@ -4,9 +4,8 @@ from ..session import Refusal, Step
 from .append import into_target
 
 
-def gone():
-    """The answer to a command that names messages of which this client has not heard yet that they are gone (RFC 2180 4)."""
-    return Refusal(b"Some of these messages are gone; NOOP tells which.", b"EXPUNGEISSUED")
+#: Response code (RFC 5530): the command names messages that another session expunged.
+EXPUNGED = b"EXPUNGEISSUED"
 
 
 def chosen(session, sequence, uid):
@@ -29,17 +28,17 @@ def _require_writable(session):
 
 
 def store(session, arguments):
+    """Messages that another session expunged are passed over, as in Dovecot (RFC 2180 4.2.1)."""
     _require_writable(session)
-    view = session.view
+    view, missing = session.view, False
     uids = chosen(session, arguments.sequence, arguments.uid)
     view.change_flags(uids, arguments.mode, arguments.flags)
     if not arguments.silent:
         rows = view.mailbox.rows(uids)
         session.tell_flags(rows, arguments.uid)
         view.told(uids)
-        if len(rows.uids) < len(uids) and not arguments.uid:
-            raise gone()  # RFC 2180 4.2.3
-    return Step(text=b"Stored.")
+        missing = len(rows.uids) < len(uids) and not arguments.uid
+    return Step(text=b"Stored.", code=EXPUNGED if missing else None)
 
 
 def expunge(session, _):
@@ -72,7 +71,9 @@ def _transfer(session, arguments, transfer):
     """Copy or move; returns the COPYUID code, None when there was no message."""
     uids = chosen(session, arguments.sequence, arguments.uid)
     if not arguments.uid and session.view.lost(uids):
-        raise gone()  # RFC 2180 4.4.1: all or nothing
+        # All or nothing (RFC 2180 4.4), as in Dovecot. EXPUNGE goes out before this answer, so that the
+        # client knows the numbers when it tries again.
+        raise Refusal(b"Some of these messages were expunged by another session.", EXPUNGED)
     with into_target():
         done = transfer(uids, arguments.mailbox)
     return responses.copyuid(done.uidvalidity, done.pairs) if done.pairs else None

@@ -9,12 +9,12 @@ from functools import partial
 from phenmail_protocols.mail import headers
 from phenmail_protocols.mail.structure import ENVELOPE_FIELDS
 from phenmail_protocols.store import errors
-from phenmail_protocols.store.model import SEEN
+from phenmail_protocols.store.model import DELETED, SEEN, Rows
 
 from .. import message_responses, responses
 from ..session import Step
 from ..values import Section
-from .changing import gone
+from .changing import EXPUNGED
 from .messages import Message, find_part
 
 ROWS = 2000  # messages at a time where all comes from rows
@@ -40,6 +40,13 @@ DERIVATIONS = {
     "BODYSTRUCTURE": lambda message: message_responses.bodystructure(message.tree()),
 }
 
+#: derived item -> its value for a message that is gone; for all others it is NIL
+EMPTY = {
+    "ENVELOPE": message_responses.EMPTY_ENVELOPE,
+    "BODY": message_responses.EMPTY_BODY,
+    "BODYSTRUCTURE": message_responses.EMPTY_BODYSTRUCTURE,
+}
+
 
 class Plan:
     """A FETCH, sorted out: `columns` (names), `derived` [(label, name in the cache, make)], `sections`; `sets_seen`.
@@ -49,6 +56,7 @@ class Plan:
 
     def __init__(self, items, uid, holds_fields=True):
         self._asked = items, uid
+        self.uid = uid
         self.columns = ["UID"] if uid else []
         self.derived = []
         self.sections = []
@@ -86,22 +94,23 @@ def _header_fields(section, message):
 
 
 def fetch(session, arguments):
-    """Also UID FETCH."""
+    """Also UID FETCH.
+
+    A message number whose message another session expunged is answered with an empty message and OK,
+    as in Dovecot (RFC 2180 4.1.3): mail programs show a NO to their user. A UID that is gone is ignored
+    (RFC 3501 6.4.8).
+    """
     plan = Plan(arguments.items, arguments.uid)
     size, missing = plan.batch(), 0
     for start, stop in session.slices(arguments.sequence, arguments.uid):
         while start < stop:
             batch = _Batch(session, plan, start, session.view.uids(start, min(start + size, stop)))
-            sent = batch.send()
+            missing += batch.send()
             if not len(batch.uids):
                 batch = _Batch(session, plan.for_large_headers(), start, session.view.uids(start, start + 1))
-                sent = batch.send()
-            missing -= sent
-            missing += len(batch.uids)
+                missing += batch.send()
             start += len(batch.uids)
-    if missing and not arguments.uid:
-        raise gone()  # RFC 2180 4.1.2: the rest was sent
-    return Step(text=b"Fetched.")
+    return Step(text=b"Fetched.", code=EXPUNGED if missing else None)
 
 
 class _Batch:
@@ -117,18 +126,36 @@ class _Batch:
         self.newly_seen = False
 
     def send(self):
-        """Write all that was asked for; returns of how many messages."""
+        """Write all that was asked for; returns how many messages were gone."""
+        sent = self._send_present()
+        if self.plan.uid or len(sent) == len(self.uids):
+            return 0
+        missing = sorted(set(self.uids).difference(sent))
+        self._send_empty(missing)
+        return len(missing)
+
+    def _send_present(self):
+        """Returns the UIDs of the messages that were there."""
         rows = self.mailbox.rows(self.uids)
         if self.plan.sets_seen and self.session.view.writable:
             rows = self._set_seen(rows)
         derived, rows = self._derive(rows)
         if not len(rows.uids):
-            return 0
+            return []
         lines = self._lines(rows, derived)
         if self.plan.sections:
             return self._send_sections(rows, lines)
         self.session.write(b"".join(lines))
-        return len(rows.uids)
+        return rows.uids
+
+    def _send_empty(self, uids):
+        """Answers of the right form for messages that are gone."""
+        count = len(uids)
+        rows = Rows(uids, [frozenset((DELETED,))] * count, None, [0] * count, [0] * count)
+        empty = [(label, EMPTY.get(name, responses.NIL)) for label, name, _ in self.plan.derived]
+        empty += [(section.label, responses.NIL) for section in self.plan.sections]
+        columns = [(label, b"%b", [value] * count) for label, value in empty]
+        self.session.write(b"".join(self._lines(rows, columns)))
 
     def _set_seen(self, rows):
         """Reading sets \\Seen; the client hears of it in the same answer. Where nothing can be written mail can still be read."""
@@ -200,8 +227,8 @@ class _Batch:
     # -- sections
 
     def _send_sections(self, rows, lines):
-        """Each answer without its end, then its sections."""
-        write, sent = self.session.write, 0
+        """Each answer without its end, then its sections; returns the UIDs that were sent."""
+        write, sent = self.session.write, []
         heads = dict(zip(rows.uids, lines))
         for message in _messages(self.session, rows.uids):
             head = heads[message.uid][:-3]  # without ")\r\n"
@@ -216,7 +243,7 @@ class _Batch:
                     write(chunk)
                 head = b" "
             write(b")\r\n")
-            sent += 1
+            sent.append(message.uid)
         return sent
 
 

@@ -7,8 +7,8 @@ from .. import responses
 from ..session import Misuse, Step
 from .mailboxes import status_line
 
-# Each name is held against each pattern; no mailbox has a name of more than 255 octets.
-PATTERNS, PATTERN_CHARACTERS = 100, 4096
+# Each name is held against each pattern. Clients may send lines of 8000 octets (RFC 2683 3.2.1.5).
+PATTERN_CHARACTERS = 8192
 
 
 def matches(pattern, name):
@@ -17,13 +17,12 @@ def matches(pattern, name):
     All ways of reading the pattern are followed at once, as bits: `places` has bit n where the marks so far may have used n
     characters of the name. Time is proportional to the pattern's length for any name that there is.
     """
-    if name == INBOX:
-        pattern = pattern.upper()  # INBOX in any case is INBOX (RFC 3501 5.1)
-    elif pattern[:6].upper() == INBOX + SEPARATOR:
-        pattern = INBOX + pattern[5:]
     where = {}  # character -> where it stands in the name
     for place, character in enumerate(name):
         where[character] = where.get(character, 0) | 1 << place
+    if name.partition(SEPARATOR)[0] == INBOX:  # in any case, also above other names (RFC 3501 5.1)
+        for place, character in enumerate(INBOX.lower()):
+            where[character] = where.get(character, 0) | 1 << place
     through = {"*": (1 << len(name)) - 1}
     through["%"] = through["*"] & ~where.get(SEPARATOR, 0)
     places = 1
@@ -42,8 +41,8 @@ def matches(pattern, name):
 def _fitting(arguments):
     """A test for names: does one of the command's patterns, behind its reference, fit?"""
     patterns = [arguments.reference + pattern for pattern in arguments.patterns]
-    if len(patterns) > PATTERNS or sum(map(len, patterns)) > PATTERN_CHARACTERS:
-        raise Misuse(b"At most %d patterns, of %d characters together." % (PATTERNS, PATTERN_CHARACTERS))
+    if sum(map(len, patterns)) > PATTERN_CHARACTERS:
+        raise Misuse(b"At most %d characters in all patterns together." % PATTERN_CHARACTERS)
     return lambda name: any(matches(pattern, name) for pattern in patterns)
 
 
@@ -66,13 +65,16 @@ def _selected(session, arguments):
     """(MailboxInfo, whether CHILDINFO says that a descendant was selected) of each line; in the store's order."""
     fits = _fitting(arguments)
     known = _with_lost_subscriptions(session) if "SUBSCRIBED" in arguments.selection else session.mail.mailboxes()
-    chosen = [info for info in known if _is_chosen(info, arguments.selection)]
-    parents = set()
+    fitting = {info.name for info in known if fits(info.name)}
+    chosen = {info.name for info in known if _is_chosen(info, arguments.selection)}
+    parents, listed = set(), chosen
     if "RECURSIVEMATCH" in arguments.selection:
-        parents = {parent for info in chosen for parent in _parents(info.name)}
-    names = {info.name for info in chosen}
+        parents = {parent for name in chosen for parent in _parents(name)}
+        # A parent that does not match is listed only for matching descendants that are not listed
+        # themselves: any other CHILDINFO would be redundant (RFC 5258 3.5).
+        listed = chosen | {parent for name in chosen - fitting for parent in _parents(name)}
     for info in known:
-        if (info.name in names or info.name in parents) and fits(info.name):
+        if info.name in listed and info.name in fitting:
             yield info, info.name in parents
 
 
@@ -126,9 +128,9 @@ def list_subscribed(session, arguments):
     fits = _fitting(arguments)
     subscribed = set(session.mail.subscriptions())
     lines = {name: () for name in subscribed if fits(name)}
-    for name in subscribed:
-        for parent in _parents(name):
-            if parent not in subscribed and arguments.patterns[0].endswith("%") and fits(parent):
-                lines[parent] = ("\\Noselect",)
+    if arguments.patterns[0].endswith("%"):
+        hidden = subscribed.difference(lines)
+        parents = {parent for name in hidden for parent in _parents(name)} - subscribed
+        lines.update((parent, ("\\Noselect",)) for parent in parents if fits(parent))
     session.write(b"".join(responses.list_line(name, lines[name], command=b"LSUB") for name in sorted(lines)))
     return Step(text=b"That is the list.")
