@@ -92,7 +92,8 @@ class View:
 
 
 def _end_of_field(header, start, most):
-    """Where the field ends whose name ends at `start`, its line end not counted; `most` where it is longer."""
+    """Where the field ends whose name ends at `start`, its line end not counted; `most` where it is
+    longer."""
     end = header.find(b"\n", start, most)
     while end >= 0 and header[end + 1:end + 2] in (b" ", b"\t"):
         end = header.find(b"\n", end + 1, most)

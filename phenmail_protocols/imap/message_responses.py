@@ -2,14 +2,13 @@
 
 Pure: from `mail.headers` and a `mail.structure.Part`. Whatever the message is like, the answer is well-formed.
 """
-from itertools import islice
-
 from phenmail_protocols.mail import address, headers
 from phenmail_protocols.mail.structure import ENVELOPE_FIELDS
 
 from .responses import NIL, nstring, string
 
-# Addresses that one answer shows of one message, those of messages inside it too; and fields of one name whose addresses are read.
+# Addresses that one answer shows of one message, those of messages inside it too; and fields of one
+# name whose addresses are read.
 _MOST_ADDRESSES, _MOST_FIELDS = 10000, 20
 EMPTY_ENVELOPE = b"(" + b" ".join([NIL] * 10) + b")"
 _GROUP_END = b"(NIL NIL NIL NIL)"
@@ -42,13 +41,16 @@ def _envelope(header, room):
     senders = _addresses(found.get(b"from"), room)
     return b"(" + b" ".join((
         _text(found.get(b"date")), _text(found.get(b"subject"), headers.one_line), senders,
-        _addresses(found.get(b"sender"), room, senders), _addresses(found.get(b"reply-to"), room, senders),
-        _addresses(found.get(b"to"), room), _addresses(found.get(b"cc"), room), _addresses(found.get(b"bcc"), room),
+        _addresses(found.get(b"sender"), room, senders),
+        _addresses(found.get(b"reply-to"), room, senders),
+        _addresses(found.get(b"to"), room), _addresses(found.get(b"cc"), room),
+        _addresses(found.get(b"bcc"), room),
         _text(found.get(b"in-reply-to")), _text(found.get(b"message-id")))) + b")"
 
 
 def _structured(value):
-    """A Date, Message-ID or In-Reply-To: blanks around what it says are no part of it (RFC 5322 3.6.4)."""
+    """A Date, Message-ID or In-Reply-To: blanks around what it says are no part of it (RFC 5322
+    3.6.4)."""
     return headers.unfold(value).strip(b" \t")
 
 
@@ -62,19 +64,21 @@ def _addresses(values, room, otherwise=NIL):
         return otherwise
     found = []
     for value in values[:_MOST_FIELDS]:
-        entries = islice(address.parse_address_list(value) if room.addresses else (), room.addresses)
+        if not room.addresses:
+            break
+        entries = address.parse_address_list(value)[:room.addresses]
         shown = [_address(entry, room) for entry in entries]
-        room.addresses -= len(shown)
+        room.addresses = max(0, room.addresses - len(shown))
         found += shown
     return b"(" + b"".join(found) + b")" if found else otherwise
 
 
 def _address(entry, room):
     if isinstance(entry, address.Group):
-        members = entry.members[:max(0, room.addresses)]
+        members = entry.members[:room.addresses]
         room.addresses -= len(members)
-        return (b"(NIL NIL " + string(entry.name) + b" NIL)" + b"".join([_address(member, room) for member in members])
-                + _GROUP_END)
+        shown = b"".join([_address(member, room) for member in members])
+        return b"(NIL NIL " + string(entry.name) + b" NIL)" + shown + _GROUP_END
     return b"(" + b" ".join((nstring(entry.name), nstring(entry.route), nstring(entry.local), nstring(entry.domain))) + b")"
 
 
@@ -90,7 +94,8 @@ def body(part):
 
 def _structure(part, extended, room):
     if part.parts:
-        pieces = b"".join(_structure(child, extended, room) for child in part.parts) + b" " + string(part.subtype)
+        children = b"".join(_structure(child, extended, room) for child in part.parts)
+        pieces = children + b" " + string(part.subtype)
         return b"(" + pieces + (b" " + _parameters(part.params) + _extension(part) if extended else b"") + b")"
     pieces = [string(part.type), string(part.subtype), _parameters(part.params), nstring(part.id), nstring(part.description),
               string(part.encoding), b"%d" % (part.end - part.body)]

@@ -265,7 +265,8 @@ class Session:
         return sequence.slices(self.view.uids(), count, uid)
 
     def trees(self, uid, scan):
-        """The MIME tree of a message in the selected mailbox: one that is kept for all sessions, or `scan()`."""
+        """The MIME tree of a message in the selected mailbox: one that is kept for all sessions, or
+        `scan()`."""
         return self._trees.find(self.view.mailbox, uid, scan)
 
     def watch(self, callback):

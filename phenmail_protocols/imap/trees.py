@@ -1,7 +1,9 @@
-"""The MIME trees of messages that were read in parts lately, kept once for all sessions of a server and bounded in size.
+"""The MIME trees of messages that were read in parts lately, kept once for all sessions of a server
+and bounded in size.
 
-A program that reads an attachment in pieces would otherwise have its message scanned for each piece. Trees are not changed any more,
-so threads share them. Few threads scan at once: each that computes takes the interpreter for some milliseconds, and all others wait.
+A program that reads an attachment in pieces would otherwise have its message scanned for each
+piece. Trees are not changed any more, so threads share them. Few threads scan at once: each that
+computes takes the interpreter for some milliseconds, and all others wait.
 """
 import threading
 from collections import OrderedDict
@@ -12,7 +14,8 @@ _SCANS = 2  # at once: one may wait for a disk
 
 
 class Trees:
-    """Up to `most` octets of trees; those that nobody asked for longest go first, and one that is larger is not kept."""
+    """Up to `most` octets of trees; those that nobody asked for longest go first, and one that is
+    larger is not kept."""
 
     def __init__(self, most=MOST):
         self._most = most
@@ -22,7 +25,8 @@ class Trees:
         self._octets = 0
 
     def find(self, mailbox, uid, scan):
-        """The tree of a message in a store's open mailbox: one that is kept, or `scan()`, which is kept then."""
+        """The tree of a message in a store's open mailbox: one that is kept, or `scan()`, which is
+        kept then."""
         key = mailbox.path, mailbox.uidvalidity, uid
         tree = self.get(key)
         if tree is None:

@@ -130,7 +130,8 @@ class Copy(NamedTuple):
 
 
 class Store(NamedTuple):
-    """STORE: `mode` is "add", "remove" or "replace" (the store's words); `flags` without repeats."""
+    """STORE: `mode` is "add", "remove" or "replace" (the store's words); `flags` without
+    repeats."""
     sequence: Any
     mode: str
     silent: bool

@@ -40,16 +40,19 @@ def codec_name(charset: bytes) -> Optional[str]:
     return _MEANT.get(name, name) if name in _KNOWN and name not in _NO_CHARSETS else None
 
 
-# What one call of a codec reads, for no other thread runs meanwhile and some take 150 ms for a megabyte of what they cannot read; and
-# what a codec may hold back of a character that never ends (UTF-7 has such).
+# What one call of a codec reads, for no other thread runs meanwhile and some take 150 ms for a
+# megabyte of what they cannot read; and what a codec may hold back of a character that never ends
+# (UTF-7 has such).
 _PIECE, _HELD_BACK = 16384, 65536
 
 
 @lru_cache(maxsize=32)
 def _table(codec: str) -> Optional[str]:
-    """The 256 characters of a charset of single bytes, U+FFFD where it has none; None for other charsets. With all of them at hand no
-    byte is an error, which Python takes half a microsecond for."""
-    if not hasattr(sys.modules.get(codecs.lookup(codec).incrementaldecoder.__module__), "decoding_table"):
+    """The 256 characters of a charset of single bytes, U+FFFD where it has none; None for other
+    charsets. With all of them at hand no byte is an error, which Python takes half a microsecond
+    for."""
+    module = sys.modules.get(codecs.lookup(codec).incrementaldecoder.__module__)
+    if not hasattr(module, "decoding_table"):
         return None
     return "".join(bytes((byte,)).decode(codec, "replace") for byte in range(256))
 
@@ -74,12 +77,14 @@ class Reader:
             return codecs.charmap_decode(data, "strict", self._table)[0]
         if len(data) <= _PIECE:
             return self._feed_piece(data, final)
-        pieces = [self._feed_piece(data[at:at + _PIECE], False) for at in range(0, len(data), _PIECE)]
+        pieces = [self._feed_piece(data[at:at + _PIECE], False)
+                  for at in range(0, len(data), _PIECE)]
         return "".join(pieces) + (self._feed_piece(b"", True) if final else "")
 
     def _feed_piece(self, data: bytes, final: bool) -> str:
         try:
-            text = self._decoder.decode(data, final or len(getattr(self._decoder, "buffer", b"")) > _HELD_BACK)
+            held_back = len(getattr(self._decoder, "buffer", b""))
+            text = self._decoder.decode(data, final or held_back > _HELD_BACK)
         except Exception:  # a codec's bug or a stateful charset gone astray; the platform may bring codecs of its own
             return data.decode("latin-1")
         return text.translate(_LATIN_1) if self._guessing and _STRAY.search(text) else text

@@ -20,8 +20,8 @@ _NOT_BLANK = re.compile(rb"[^ \t\r\n]+")
 _CONTINUED = re.compile(rb"(?:[ \t][^\n]*\n?)*")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
-# Encoded words of one value that are decoded, beyond one for each so many octets of it; the rest stays as it stands. The shortest
-# that says anything is longer.
+# Encoded words of one value that are decoded, beyond one for each so many octets of it; the rest
+# stays as it stands. The shortest that says anything is longer.
 _WORDS, _OCTETS_A_WORD = 500, 64
 # What one regular expression looks at, for no other thread runs meanwhile.
 _BLOCK = 65536
@@ -73,9 +73,9 @@ def fields(header: bytes) -> List[Field]:
 
 @lru_cache(maxsize=128)
 def _chooser(names: FrozenSet[bytes], negate: bool = False):
-    """A pattern for the fields of these names, or for all others, without their last LF. It begins with a plain LF, which the engine
-    looks for at memchr speed, and one look at the next letter ends most tries; letters of both cases are classes, for IGNORECASE
-    would lose that."""
+    """A pattern for the fields of these names, or for all others, without their last LF. It begins
+    with a plain LF, which the engine looks for at memchr speed, and one look at the next letter
+    ends most tries; letters of both cases are classes, for IGNORECASE would lose that."""
     def either_case(name: bytes) -> bytes:
         return b"".join(b"[%s%s]" % (c.lower(), c.upper()) if c.isalpha() else re.escape(c)
                         for c in (name[i:i + 1] for i in range(len(name))))
@@ -83,26 +83,33 @@ def _chooser(names: FrozenSet[bytes], negate: bool = False):
     if negate:
         first = rb"(?!%s)[^ \t\r\n]" % name
     else:
-        first = b"".join(rb"(?=%s[%s])" % (b"." * place, _letters_at(place, names)) for place in (0, 1)) + name
+        begins = [rb"(?=%s[%s])" % (b"." * place, _letters_at(place, names)) for place in (0, 1)]
+        first = b"".join(begins) + name
     return re.compile(rb"\n(%s[^\n]*(?:\n[ \t][^\n]*)*)" % first)
 
 
 def _letters_at(place: int, names: FrozenSet[bytes]) -> bytes:
     """What may stand at this place of a line that begins with one of the names, inside a class."""
-    letters = {(name + b":")[place:place + 1] for name in names} | ({b" ", b"\t"} if place else set())
-    return b"".join(sorted(re.escape(each) for letter in letters for each in {letter.lower(), letter.upper()}))
+    letters = {(name + b":")[place:place + 1] for name in names}
+    if place:
+        letters |= {b" ", b"\t"}
+    either_case = {letter.lower() for letter in letters} | {letter.upper() for letter in letters}
+    return b"".join(sorted(map(re.escape, either_case)))
 
 
 class Selection:
-    """The chosen fields of a header that comes in pieces of any cut; of a long field no more is held than of others.
+    """The chosen fields of a header that comes in pieces of any cut; of a long field no more is
+    held than of others.
 
-    `feed` gives the lines that are certain by then, as they are; `close` the rest. The empty line is none of them. At most `limit`
-    octets are given, and nothing is looked at any more behind them; what comes behind the header's end must not be fed.
+    `feed` gives the lines that are certain by then, as they are; `close` the rest. The empty line
+    is none of them. At most `limit` octets are given, and nothing is looked at any more behind
+    them; what comes behind the header's end must not be fed.
     """
 
     __slots__ = ("_pattern", "_room", "_rest", "_wanted", "_in_line")
 
-    def __init__(self, names_lowercase: FrozenSet[bytes], limit: int = sys.maxsize, negate: bool = False):
+    def __init__(self, names_lowercase: FrozenSet[bytes], limit: int = sys.maxsize,
+                 negate: bool = False):
         self._pattern = _chooser(names_lowercase, negate)
         self._room = limit
         self._rest = b""
@@ -144,14 +151,16 @@ class Selection:
         block = b"\n" + block[begun:]
         fields = self._pattern.findall(block)
         last = fields[-1] if fields else b""
-        self._wanted = bool(fields) and block.endswith(b"\n" + last + (b"" if self._in_line else b"\n"))
+        end = b"" if self._in_line else b"\n"
+        self._wanted = bool(fields) and block.endswith(b"\n" + last + end)
         if not fields:
             return kept
         return kept + b"\n".join(fields) + (b"" if self._wanted and self._in_line else b"\n")
 
 
 def lines_of(header: bytes, names_lowercase: FrozenSet[bytes]) -> bytes:
-    """The lines of the chosen fields of a header that is no larger than a block, as `Selection` gives them."""
+    """The lines of the chosen fields of a header that is no larger than a block, as `Selection`
+    gives them."""
     found = _chooser(names_lowercase).findall(b"\n" + header)
     if not found:
         return b""
@@ -159,13 +168,15 @@ def lines_of(header: bytes, names_lowercase: FrozenSet[bytes]) -> bytes:
 
 
 def select(header: bytes, names_lowercase: FrozenSet[bytes], negate: bool = False) -> bytes:
-    """HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 3501 section 6.4.5): the chosen fields' lines as they are, and the empty line where
-    the header has one."""
+    """HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 3501 section 6.4.5): the chosen fields' lines as
+    they are, and the empty line where the header has one."""
     return b"".join(selected((header,), names_lowercase, negate))
 
 
-def selected(pieces: Iterable[bytes], names_lowercase: FrozenSet[bytes], negate: bool = False) -> Iterator[bytes]:
-    """As `select`, for a header of any size that comes in pieces of any cut, and nothing behind it."""
+def selected(pieces: Iterable[bytes], names_lowercase: FrozenSet[bytes],
+             negate: bool = False) -> Iterator[bytes]:
+    """As `select`, for a header of any size that comes in pieces of any cut, and nothing behind
+    it."""
     # No field is called "\n", and none must not be a name that the pattern cannot look for.
     selection, last = Selection(names_lowercase or frozenset((b"\n",)), negate=negate), b"\n"
     for piece in pieces:

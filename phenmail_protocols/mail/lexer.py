@@ -16,15 +16,17 @@ _QUOTED_PLAIN = re.compile(rb'[^"\\\r\n]*')
 _LITERAL = re.compile(rb"\[[^\]\\]*(?:\\.[^\]\\]*)*\]", re.DOTALL)
 
 
-# Steps that a value may cost beyond one for each `_OCTETS_A_STEP` octets of it: what people write takes far fewer, and a megabyte of
-# comments would take seconds.
+# Steps that a value may cost beyond one for each `_OCTETS_A_STEP` octets of it: what people write
+# takes far fewer, and a megabyte of comments would take seconds.
 _STEPS, _OCTETS_A_STEP = 1024, 8
 
 
 class Lexer:
-    """A cursor over the bytes of one field value. `comment` is the text of the comment that was skipped last.
+    """A cursor over the bytes of one field value. `comment` is the text of the comment that was
+    skipped last.
 
-    What costs more steps than an honest value of its length is cut off there: the rest counts as not there.
+    What costs more steps than an honest value of its length is cut off there: the rest counts as
+    not there.
     """
 
     __slots__ = ("data", "position", "end", "comment", "_steps")

@@ -4,9 +4,10 @@ Offsets and lines are those of the wire form (CRLF) that the source holds. Broke
 without its delimiters has one empty part, a part without its end runs to its parent's end. It does not decode and keeps no body.
 RFC 2045, RFC 2046 section 5.1, RFC 3501 section 7.4.2.
 
-How: `bytes.find` looks for one text, the one that all open boundaries begin with, from one delimiter line to the next, and behind
-each for the empty line that ends the part's header. Neither search goes on behind the next delimiter line, so each octet is
-searched a fixed number of times, however many boundaries are open.
+How: `bytes.find` looks for one text, the one that all open boundaries begin with, from one
+delimiter line to the next, and behind each for the empty line that ends the part's header. Neither
+search goes on behind the next delimiter line, so each octet is searched a fixed number of times,
+however many boundaries are open.
 """
 import os.path
 from typing import Callable, Iterable, List, NamedTuple, Optional, Tuple, Union
@@ -16,14 +17,16 @@ from .mimefields import FIELDS, NOTHING, describe
 from .window import WINDOW, Source
 
 #: The fields of a message that ENVELOPE shows (RFC 3501 section 7.4.2).
-ENVELOPE_FIELDS = frozenset((b"date", b"subject", b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc", b"in-reply-to", b"message-id"))
+ENVELOPE_FIELDS = frozenset((b"date", b"subject", b"from", b"sender", b"reply-to", b"to", b"cc",
+                             b"bcc", b"in-reply-to", b"message-id"))
 
 # A line that begins with -- and a boundary is a delimiter line: RFC 2046 section 5.1.1 compares only the beginning. Boundaries have 70
 # bytes at most; longer ones are compared as far as this.
 _BOUNDARY = 1000
 # "--" behind a boundary closes it; with the CR before and a byte to spare this much is looked at around the boundary itself.
 _MARGIN = 4
-# What boundaries have in common is looked for as far as this: finding out more costs more than it saves.
+# What boundaries have in common is looked for as far as this: finding out more costs more than it
+# saves.
 _COMMON = 16
 # Most headers end within this; the rest of a longer one is searched in steps twice as large each.
 _FIRST_STEP = 512
@@ -38,9 +41,10 @@ _OCTETS_DESCRIBED, _BOUNDARIES_WEIGHED = 4, 2
 class Limits(NamedTuple):
     """What is taken in of a message; beyond it the rest is one leaf.
 
-    `depth` of nesting, `parts` in all; bytes that are kept of the fields of one `header` and of all `headers`. `effort`: the work
-    (some microseconds a unit) that parts and parameters may cost beyond one unit for each `_OCTETS_A_UNIT` octets of the message:
-    small parts in their thousands are nobody's mail, and 80 KB of them cost as much as an honest message of megabytes.
+    `depth` of nesting, `parts` in all; bytes that are kept of the fields of one `header` and of all
+    `headers`. `effort`: the work (some microseconds a unit) that parts and parameters may cost
+    beyond one unit for each `_OCTETS_A_UNIT` octets of the message: small parts in their thousands
+    are nobody's mail, and 80 KB of them cost as much as an honest message of megabytes.
     """
     depth: int = 50
     parts: int = 10000
@@ -55,12 +59,14 @@ _OCTETS_A_UNIT = 10
 class Part:
     """One entity of a message.
 
-    `start`, `body`, `end`: wire offsets of its header, of its body, and behind its body; `lines`: line ends in the body.
-    `type`, `subtype`: as sent (compare in lower case), text/plain where nothing is said. `params`: tuple of (name, value), for text
-    with the default charset filled in. `encoding`: as sent, b"7bit" by default. `id`, `description`, `md5`, `location`: bytes or None.
-    `disposition`: None or (value, params). `languages`: tuple. `parts`: the children of a multipart, at least one; () otherwise.
-    `message`: the Part inside a message/rfc822, else None. `header`: of messages inside the lines of those header fields that
-    MIME and ENVELOPE need, of the root those that MIME needs, as far as the limits allow; None otherwise.
+    `start`, `body`, `end`: wire offsets of its header, of its body, and behind its body; `lines`:
+    line ends in the body. `type`, `subtype`: as sent (compare in lower case), text/plain where
+    nothing is said. `params`: tuple of (name, value), for text with the default charset filled in.
+    `encoding`: as sent, b"7bit" by default. `id`, `description`, `md5`, `location`: bytes or None.
+    `disposition`: None or (value, params). `languages`: tuple. `parts`: the children of a
+    multipart, at least one; () otherwise. `message`: the Part inside a message/rfc822, else None.
+    `header`: of messages inside the lines of those header fields that MIME and ENVELOPE need, of
+    the root those that MIME needs, as far as the limits allow; None otherwise.
     """
 
     __slots__ = ("start", "body", "end", "lines", "type", "subtype", "params", "id", "description", "encoding", "md5", "disposition",
@@ -85,7 +91,8 @@ def scan(source: Union[bytes, Iterable[bytes]], limits: Limits = Limits()) -> Pa
 
 
 class _Boundary:
-    """The boundary of an open multipart: `text` begins with the line end before the delimiter line; `depth` of the multipart."""
+    """The boundary of an open multipart: `text` begins with the line end before the delimiter line;
+    `depth` of the multipart."""
 
     __slots__ = ("text", "owner", "depth")
 
@@ -121,7 +128,8 @@ class _Scanner:
     # -- delimiter lines
 
     def _boundaries_changed(self) -> None:
-        """Works out what to look for. `by_length`: the longest first, of equal ones the innermost."""
+        """Works out what to look for. `by_length`: the longest first, of equal ones the
+        innermost."""
         self.by_length = sorted(reversed(self.boundaries), key=lambda boundary: -len(boundary.text))
         self.texts = tuple([boundary.text for boundary in self.by_length])
         self.effort += len(self.texts) // _BOUNDARIES_WEIGHED
@@ -129,10 +137,12 @@ class _Scanner:
         if len(self.texts) < 2:
             self.needle = b"".join(self.texts)
         else:
-            self.needle = os.path.commonprefix([min(self.texts)[:_COMMON], max(self.texts)[:_COMMON]])
+            first, last = min(self.texts), max(self.texts)
+            self.needle = os.path.commonprefix([first[:_COMMON], last[:_COMMON]])
 
     def _seek(self, low: int, high: int) -> Optional[int]:
-        """The first delimiter line whose line end lies in [low, high): at most a window, with the margin behind it in sight."""
+        """The first delimiter line whose line end lies in [low, high): at most a window, with the
+        margin behind it in sight."""
         data, base, needle, texts = self.source.data, self.source.base, self.needle, self.texts
         at, stop = low - base, high - base
         for _ in range(_NEAR_MISSES):
@@ -145,8 +155,9 @@ class _Scanner:
         return self._seek_each(at + base, high)
 
     def _seek_each(self, low: int, high: int) -> Optional[int]:
-        """As `_seek`, where many lines begin as delimiter lines do and are none: boundary by boundary, in growing steps, so that what
-        is searched in vain is no more than what was passed."""
+        """As `_seek`, where many lines begin as delimiter lines do and are none: boundary by
+        boundary, in growing steps, so that what is searched in vain is no more than what was
+        passed."""
         data, base, step = self.source.data, self.source.base, _FIRST_STEP
         while low < high:
             stop = end = min(low + step, high)
@@ -178,13 +189,15 @@ class _Scanner:
         return max(delimiter - crlf, self.floor)
 
     def _is_exhausted(self, offset: int) -> bool:
-        return self.count >= self.limits.parts or self.effort > self.limits.effort + offset // _OCTETS_A_UNIT
+        return (self.count >= self.limits.parts
+                or self.effort > self.limits.effort + offset // _OCTETS_A_UNIT)
 
     def _pass_delimiter(self, offset: int) -> Optional[int]:
         """Closes what the delimiter line ends and enters the part that it begins. Returns the delimiter that cut that part's header
         off, if one did."""
         source = self.source
-        chosen = next(each for each in self.by_length if source.data.startswith(each.text, offset - source.base))
+        index = offset - source.base
+        chosen = next(each for each in self.by_length if source.data.startswith(each.text, index))
         after = offset + len(chosen.text)
         closing = source.piece(after, after + 2) == b"--"
         if not closing and self._is_exhausted(offset):
@@ -226,7 +239,8 @@ class _Scanner:
             self.low, self.floor = max(part.body - 1, 0), part.body
             self.open.append(part)
             self.count += 1
-            self.effort += (_PART_EFFORT + heads_message * _MESSAGE_EFFORT + len(lines) // _OCTETS_DESCRIBED + len(part.params)
+            self.effort += (_PART_EFFORT + heads_message * _MESSAGE_EFFORT
+                            + len(lines) // _OCTETS_DESCRIBED + len(part.params)
                             + (len(part.disposition[1]) if part.disposition else 0))
             kind = self._nests(part)
             if kind == b"multipart":
@@ -254,8 +268,9 @@ class _Scanner:
             self._boundaries_changed()
 
     def _read_header(self, part: Part) -> Tuple[bytes, Optional[int]]:
-        """Finds a header's end and sets `part.body`, and `part.header` where the part is a message. Returns (the lines of the fields
-        that describe it, the delimiter line that stands in the place of the header's empty line or None)."""
+        """Finds a header's end and sets `part.body`, and `part.header` where the part is a message.
+        Returns (the lines of the fields that describe it, the delimiter line that stands in the
+        place of the header's empty line or None)."""
         source, start = self.source, part.start
         if start == 0:
             # There is no line end before the first line to search from.
@@ -284,16 +299,19 @@ class _Scanner:
             self.room -= len(part.header)
         return lines[0], delimiter
 
-    def _header_end(self, start: int, take: Callable[[bytes], None]) -> Tuple[int, Optional[int], int]:
-        """Where the header ends that begins at `start`: (the offset of the body, the delimiter that cut it off or None, the offset up
-        to which `take` was given its octets, in pieces of some windows)."""
+    def _header_end(self, start: int,
+                    take: Callable[[bytes], None]) -> Tuple[int, Optional[int], int]:
+        """Where the header ends that begins at `start`: (the offset of the body, the delimiter that
+        cut it off or None, the offset up to which `take` was given its octets, in pieces of some
+        windows)."""
         source, low, taken, step = self.source, max(start - 1, 0), start, _FIRST_STEP
         end = delimiter = None
         while end is None:
             high = min(low + step, source.end if source.ended else source.end - self.margin)
             if high > low:
                 blank, size = _empty_line(source, low, high)
-                delimiter = self._seek(low, high if blank is None else blank) if self.boundaries else None
+                if self.boundaries:
+                    delimiter = self._seek(low, high if blank is None else blank)
                 if delimiter is not None:
                     self.floor = start
                     end = self._end_before(delimiter)
@@ -311,8 +329,9 @@ class _Scanner:
         return end, delimiter, taken
 
     def _without_empty_line(self, offset: int) -> int:
-        """The end of an innermost part whose header's empty line is the line end before a delimiter line: it belongs to that (RFC 2046
-        5.1.1), and the part has a header without one, and so have messages that begin inside it."""
+        """The end of an innermost part whose header's empty line is the line end before a delimiter
+        line: it belongs to that (RFC 2046 5.1.1), and the part has a header without one, and so
+        have messages that begin inside it."""
         begun = []
         for part in reversed(self.open):
             begun.append(part)
@@ -324,7 +343,8 @@ class _Scanner:
         return end
 
     def _close(self, depth: int, end: int) -> None:
-        """Ends the open entities deeper than `depth`. An `end` before `floor` leaves one line end out, that of an empty line."""
+        """Ends the open entities deeper than `depth`. An `end` before `floor` leaves one line end
+        out, that of an empty line."""
         lines = self.source.lines_before(max(end, self.floor)) - (end < self.floor)
         for part in self.open[depth:]:
             part.end, part.lines = end, max(0, lines - part.lines)
@@ -335,7 +355,8 @@ class _Scanner:
 
 
 def _empty_line(source: Source, low: int, high: int) -> Tuple[Optional[int], int]:
-    """The line end in [low, high) behind which an empty line stands, and the size of both together."""
+    """The line end in [low, high) behind which an empty line stands, and the size of both
+    together."""
     data, start, stop = source.data, low - source.base, high - source.base
     crlf = data.find(b"\n\r\n", start, stop + 2)
     lf = data.find(b"\n\n", start, (stop if crlf < 0 else crlf) + 1)
@@ -350,7 +371,8 @@ def _empty_part(offset: int) -> Part:
     return part
 
 
-def _fill_in(part: Part, header: bytes = b"", heads_message: bool = False, in_digest: bool = False) -> None:
+def _fill_in(part: Part, header: bytes = b"", heads_message: bool = False,
+             in_digest: bool = False) -> None:
     """The part's description from its header, with the defaults of RFC 2045 section 5.2 and RFC 2046 section 5.1.5."""
     said = describe(header, heads_message) if header else NOTHING
     part.type, part.subtype, part.params = said.type, said.subtype, said.params

@@ -1,6 +1,8 @@
-"""A message that comes in chunks, seen through a window: what is in sight under its offset, and lines counted.
+"""A message that comes in chunks, seen through a window: what is in sight under its offset, and
+lines counted.
 
-It knows bytes and offsets only. Offsets that are asked for only rise, so no octet is looked at twice for the same purpose.
+It knows bytes and offsets only. Offsets that are asked for only rise, so no octet is looked at
+twice for the same purpose.
 """
 from typing import Iterable, Optional, Union
 
@@ -45,7 +47,8 @@ class Source:
         return self.data[start - self.base:end - self.base]
 
     def line_end(self, offset: int) -> Optional[int]:
-        """The first LF at or behind an offset, None where there is none; what lies before is forgotten on the way."""
+        """The first LF at or behind an offset, None where there is none; what lies before is
+        forgotten on the way."""
         while True:
             index = self.data.find(b"\n", offset - self.base)
             if index >= 0:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ..disk.plain import set_aside_unless_plain
 
 FILE = "phenmail-index.sqlite"
-_VERSION = 1
+_VERSION = 2
 _REMEMBERED = 100000  # mod-sequences for which removals are known
 _ENDINGS = ("", "-wal", "-shm", "-journal")
 _SLICE = 1000  # rows in memory at once

@@ -96,7 +96,8 @@ def test_folds_and_blanks_around_a_structured_field_are_no_part_of_it(place, nam
 
 
 def test_more_addresses_than_an_answer_shows():
-    """One answer shows 10 000 of them, those of messages inside it too; and reads 20 fields of a name."""
+    """One answer shows 10 000 of them, those of messages inside it too; and reads 20 fields of a
+    name."""
     many = b"".join(b"a%d@b," % number for number in range(9000))
     found = envelope(b"To: " + many, b"Cc: " + many, b"Bcc: " + many)
     assert [len(found[place] or ()) for place in (5, 6, 7)] == [9000, 1000, 0]

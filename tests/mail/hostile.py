@@ -1,6 +1,8 @@
-"""Messages that are made to cost time: shape name -> function of a size in octets, giving a message in wire form of about that size.
+"""Messages that are made to cost time: shape name -> function of a size in octets, giving a message
+in wire form of about that size.
 
-One place for every test that bounds what a message may cost, whichever part of the program reads it.
+One place for every test that bounds what a message may cost, whichever part of the program reads
+it.
 """
 import base64
 

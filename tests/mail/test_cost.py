@@ -1,7 +1,8 @@
 """What a message may cost, whatever it is like: processor time for each megabyte.
 
-The bound is 100 ms for each megabyte beside 20 ms for the message, on a machine of today; a machine that is slower or loaded gets
-four times that, and the best of some runs counts. What is quadratic misses it by a hundred times.
+The bound is 100 ms for each megabyte beside 20 ms for the message, on a machine of today; a machine
+that is slower or loaded gets four times that, and the best of some runs counts. What is quadratic
+misses it by a hundred times.
 """
 import time
 

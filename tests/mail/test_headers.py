@@ -45,7 +45,8 @@ def test_select_not_gives_all_the_others():
 
 
 def test_select_gives_an_empty_line_only_where_there_is_one():
-    """RFC 3501 6.4.5: it is left out "in the case of a message which has no body and no blank line"."""
+    """RFC 3501 6.4.5: it is left out "in the case of a message which has no body and no blank
+    line"."""
     for cut in (b"Subject: x", b"Subject: x\r", b"Subject: x\r\n", b"Subject: x\r\n\r\n", b"Subject: x\n\n"):
         assert headers.select(b"A: b\r\n" + cut, names(b"subject")) == cut.replace(b"\n\n", b"\n\r\n")
         assert headers.select(cut + b"", names(b"a")) == (b"\r\n" if cut.endswith((b"\n\n", b"\n\r\n")) else b"")

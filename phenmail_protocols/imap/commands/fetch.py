@@ -21,7 +21,8 @@ ROWS = 2000  # messages at a time where all comes from rows
 DERIVED = 250  # where header fields and such are in it, some 200 KB, or where messages are read
 DERIVATIONS_AT_ONCE = 4  # derived items of each message that are held; more choices of header fields are read and sent one by one
 MADE_AT_ONCE = 1 << 20  # octets of derived items that are held
-LARGE_HEADER = 1 << 18  # octets; what is chosen from a larger one is not held, but read twice and sent as it is read
+# Octets; what is chosen from a larger header is not held, but read twice and sent as it is read.
+LARGE_HEADER = 1 << 18
 KEPT = 8192  # octets of a derived item that is kept; longer ones are rare, and a batch of them would be too much to hold
 SEEN_AT_ONCE = 50  # where \Seen is set before the messages are sent: for so many a broken connection leaves it wrong
 
@@ -49,9 +50,11 @@ EMPTY = {
 
 
 class Plan:
-    """A FETCH, sorted out: `columns` (names), `derived` [(label, name in the cache, make)], `sections`; `sets_seen`.
+    """A FETCH, sorted out: `columns` (names), `derived` [(label, name in the cache, make)],
+    `sections`; `sets_seen`.
 
-    `derives_fields`: chosen header fields are among the derived items; `for_large_headers` is the same FETCH without that.
+    `derives_fields`: chosen header fields are among the derived items; `for_large_headers` is the
+    same FETCH without that.
     """
 
     def __init__(self, items, uid, holds_fields=True):
@@ -107,15 +110,16 @@ def fetch(session, arguments):
             batch = _Batch(session, plan, start, session.view.uids(start, min(start + size, stop)))
             missing += batch.send()
             if not len(batch.uids):
-                batch = _Batch(session, plan.for_large_headers(), start, session.view.uids(start, start + 1))
+                batch = _Batch(session, plan.for_large_headers(), start,
+                               session.view.uids(start, start + 1))
                 missing += batch.send()
             start += len(batch.uids)
     return Step(text=b"Fetched.", code=EXPUNGED if missing else None)
 
 
 class _Batch:
-    """Some messages that follow each other in the numbering; fewer than were meant where that is too much at a time, and none where
-    the first has too large a header for this plan."""
+    """Some messages that follow each other in the numbering; fewer than were meant where that is
+    too much at a time, and none where the first has too large a header for this plan."""
 
     def __init__(self, session, plan, first, uids):
         self.session = session
@@ -259,7 +263,8 @@ def _octets_of(section, message, start, end):
     """A section's (size, iterable of chunks); `start` and `end` as `_range` found them."""
     if section.names:
         def chosen():
-            return headers.selected(message.octets(start, end), section.names, section.kind == "HEADER.FIELDS.NOT")
+            return headers.selected(message.octets(start, end), section.names,
+                                    section.kind == "HEADER.FIELDS.NOT")
         if end - start <= LARGE_HEADER:
             data = b"".join(chosen())
             first, last = _narrowed(0, len(data), section.partial)

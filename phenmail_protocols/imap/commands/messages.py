@@ -1,7 +1,8 @@
 """A message's octets for FETCH and SEARCH: its header, its parts, any range of it, whatever its size.
 
-Small messages are read whole; of big ones only what is asked for is read, in chunks. A header of any size ends where it ends; as
-bytes there is of a very large one only its beginning, or the fields that are asked for.
+Small messages are read whole; of big ones only what is asked for is read, in chunks. A header of
+any size ends where it ends; as bytes there is of a very large one only its beginning, or the fields
+that are asked for.
 """
 from phenmail_protocols.mail import headers, structure
 
@@ -13,8 +14,9 @@ FIELDS = 1 << 18  # octets of chosen fields that are held at most
 
 
 class Message:
-    """One message while it is looked at: `content` is the store's, `trees(uid, scan)`, the session's, gives a tree that is
-    kept; where there is none (search reads each message once) it is scanned."""
+    """One message while it is looked at: `content` is the store's, `trees(uid, scan)`, the
+    session's, gives a tree that is kept; where there is none (search reads each message once) it is
+    scanned."""
 
     __slots__ = ("uid", "size", "_content", "_trees", "_whole", "_header", "_edge", "_tree")
 
@@ -43,12 +45,13 @@ class Message:
         return self._header
 
     def fields(self, names):
-        """A header to read the fields of these names (frozenset, lower case) from: the header, or of a large one those fields, up to
-        FIELDS octets of them."""
+        """A header to read the fields of these names (frozenset, lower case) from: the header, or
+        of a large one those fields, up to FIELDS octets of them."""
         if self.edge() <= FIELDS:
             return self.header()
         selection = headers.Selection(names, FIELDS)
-        return b"".join([selection.feed(chunk) for chunk in self.octets(0, self.edge())]) + selection.close()
+        pieces = [selection.feed(chunk) for chunk in self.octets(0, self.edge())]
+        return b"".join(pieces) + selection.close()
 
     def _find_edge(self):
         if self._whole is not None:
