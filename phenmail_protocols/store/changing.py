@@ -122,14 +122,19 @@ def remove_locked(mailbox, rows):
     return gone
 
 
-def copy_locked(mailbox, rows, target):
+def copy_locked(mailbox, rows, target, look):
     """Link messages into ``target``: [(source row, new row)].
 
     One whose file is gone is left out. The caller syncs the target.
+    ``look()`` is called twice a message.
     """
+    def put(source, path):
+        look()
+        moving.link(source, path)
     sources = []
     finder = moving.Finder(mailbox.path)
     for row in rows:
+        look()
         path = moving.where(mailbox.path, row)
         found = (path,) if os.path.exists(path) else finder.find(row)
         if found:
@@ -139,6 +144,6 @@ def copy_locked(mailbox, rows, target):
     new = _file_locked(target, [
         _Arrival(maildir.unique_name() + maildir.sizes(row.name),
                  target.letters_locked(mailbox.letters.flags(row.letters)),
-                 row.size, row.date, path, moving.link, None)
+                 row.size, row.date, path, put, None)
         for row, path in sources])
     return [(row, copy) for (row, _), copy in zip(sources, new)]

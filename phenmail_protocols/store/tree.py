@@ -2,11 +2,14 @@
 
 Functions over an Account; see account.py for the rules about locks.
 """
+import logging
 import os
 
 from . import errors, folders, maildir
 from .model import INBOX, SEPARATOR, MailboxInfo
 from ..disk import atomic
+
+_log = logging.getLogger("phenmail.store")
 
 
 def mailboxes(account):
@@ -53,11 +56,8 @@ def create(account, name):
         account.mailbox_locked(name).ready_locked()
 
 
-def delete(account, name):
-    """Remove a mailbox and its messages; those below it stay.
-
-    Raises errors.NotFound; INBOX is errors.InvalidName.
-    """
+def delete(account, name, look=lambda: None):
+    """Remove a mailbox and its messages; see Account.delete."""
     if not folders.folder_of(name):
         raise errors.InvalidName("INBOX can't be deleted.")
     with account.writing():
@@ -69,8 +69,24 @@ def delete(account, name):
         account.index.remove_mailbox(mailbox.row.id)
         mailbox.gone_locked()
     atomic.sync_directory(account.folder)
-    import shutil
-    shutil.rmtree(grave, ignore_errors=True)
+    _clear(grave, look)
+
+
+def _clear(grave, look):
+    """Remove a deleted mailbox's files, unless ``look()`` raises.
+
+    The mailbox is gone already, and what is left here is removed later like
+    any old temporary file: so nothing that happens here is an error.
+    """
+    try:
+        for folder, names, files in os.walk(grave, topdown=False):
+            for name in files + [name for name in names
+                                 if os.path.islink(folder + "/" + name)]:
+                look()
+                os.unlink(os.path.join(folder, name))
+            os.rmdir(folder)
+    except Exception as error:
+        _log.info("%s: will be removed later: %s", grave, error)
 
 
 def rename(account, old, new):

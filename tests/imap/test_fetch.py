@@ -222,7 +222,7 @@ def test_the_header_of_a_big_message(message, cut):
             return (message[at:at + cut] for at in range(start, len(message), cut))
     end = message.find(b"\r\n\r\n")
     expected = b"\r\n" if message.startswith(b"\r\n") else message[:end + 4] if end >= 0 else message
-    assert messages.Message(1, Content(), {}).header() == expected
+    assert messages.Message(1, Content(), {}, lambda: None).header() == expected
 
 
 def test_a_message_that_lost_octets_ends_the_connection(client, monkeypatch):

@@ -12,13 +12,17 @@ HEADER = 1 << 20  # octets of a header that are read at most
 
 
 class Message:
-    """One message while it is looked at: `content` is the store's, `trees` a dict {uid: tree} to remember the last tree in."""
+    """One message while it is looked at: `content` is the store's, `trees` a dict {uid: tree} to remember the last tree in.
 
-    __slots__ = ("uid", "size", "_content", "_trees", "_whole", "_header")
+    `look`: the session's, called for each chunk of a big message that is read without being sent.
+    """
 
-    def __init__(self, uid, content, trees):
+    __slots__ = ("uid", "size", "_content", "_look", "_trees", "_whole", "_header")
+
+    def __init__(self, uid, content, trees, look):
         self.uid = uid
         self._content = content
+        self._look = look
         self._trees = trees
         self._whole = content.whole() if content.size <= SMALL else None
         self.size = content.size if self._whole is None else len(self._whole)
@@ -49,10 +53,19 @@ class Message:
         """The MIME structure: mail.structure.Part."""
         tree = self._trees.get(self.uid)
         if tree is None:
-            tree = structure.scan(self._content.chunks() if self._whole is None else self._whole)
+            tree = structure.scan(self._chunks() if self._whole is None else self._whole)
             self._trees.clear()  # one of 10 000 parts is some 5 MB
             self._trees[self.uid] = tree
         return tree
+
+    def _chunks(self):
+        for chunk in self._content.chunks():
+            self._look()
+            yield chunk
+
+    def onward(self):
+        """read(start, end) -> iterable of chunks, for ranges that ascend: the file is read once, from front to back."""
+        return self.octets if self._whole is not None else _Onward(self._chunks()).read
 
     def octets(self, start, end):
         """An iterable of chunks: exactly the octets from `start` up to `end`."""
@@ -74,6 +87,29 @@ class Message:
     def read(self, start, end):
         """These octets as bytes: only for what is known to be small."""
         return b"".join(self.octets(start, end))
+
+
+class _Onward:
+    """Ascending ranges of a stream of chunks."""
+
+    def __init__(self, chunks):
+        self._chunks = iter(chunks)
+        self._chunk = b""
+        self._at = 0  # where the chunk begins
+
+    def read(self, start, end):
+        """An iterable of pieces; what was passed already is left out."""
+        start = max(start, self._at)
+        while start < end:
+            if start >= self._at + len(self._chunk):
+                self._at += len(self._chunk)
+                self._chunk = next(self._chunks, b"")
+                if not self._chunk:
+                    return
+                continue
+            piece = self._chunk[start - self._at:end - self._at]
+            start += len(piece)
+            yield piece
 
 
 def find_part(root, numbers):

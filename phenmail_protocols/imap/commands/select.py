@@ -3,6 +3,7 @@ from phenmail_protocols.store.model import SYSTEM_FLAGS
 
 from .. import responses, view
 from ..session import Step
+from .changing import expunge_all
 
 
 def select(session, arguments):
@@ -53,7 +54,7 @@ def check(session, _):
 def close(session, _):
     """Remove what is \\Deleted, without a word about it."""
     if session.view.writable:
-        session.view.mailbox.expunge()
+        expunge_all(session)
     session.deselect()
     return Step(text=b"Closed.")
 
