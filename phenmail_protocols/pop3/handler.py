@@ -112,6 +112,8 @@ class Handler:
             self._start(self._limits.command_timeout)
         try:
             return self._session.line(line)
+        except Disconnected:
+            raise
         except Exception:
             log.exception("internal error in a command from %s", self._connection.peer[0])
             return self._session.failed()
