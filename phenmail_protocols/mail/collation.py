@@ -49,8 +49,10 @@ def _is_ascii(text: str) -> bool:
 
 
 def _fold(text: str) -> str:
-    # Folding can undo the decomposition's order of marks, so it is decomposed twice (Unicode, D146).
-    text = normalize("NFKD", normalize("NFKD", text).casefold())
+    decomposed = normalize("NFKD", text)
+    text = decomposed.casefold()
+    if "\u0345" in decomposed:  # the one mark that becomes a letter: those behind it are sorted anew (Unicode, D146)
+        text = normalize("NFKD", text)
     return text.replace("\u0131", "i").replace("i\u0307", "i")
 
 

@@ -54,20 +54,25 @@ def address_text(value: bytes) -> str:
     Each is `name <mailbox@domain>`, and once more with the name quoted, as people copy both; comments are not searched.
     """
     entries = address.parse_address_list(value)
-    plain = ", ".join([_entry_text(entry, "%s <%s>") for entry in entries])
-    quoted = ", ".join([_entry_text(entry, '"%s" <%s>') for entry in entries])
+    plain = ", ".join([_entry_text(entry, str) for entry in entries])
+    quoted = ", ".join([_entry_text(entry, _quoted) for entry in entries])
     return _one_blank(_lines_away(fold(plain + _BETWEEN + quoted)))
 
 
-def _entry_text(entry, form: str) -> str:
+def _entry_text(entry, written: Callable[[str], str]) -> str:
+    name = decode_field(entry.name) if entry.name else ""
     if isinstance(entry, address.Group):
-        return "%s: %s;" % (decode_field(entry.name), ", ".join([_entry_text(member, form) for member in entry.members]))
+        return "%s: %s;" % (name, ", ".join([_entry_text(member, written) for member in entry.members]))
     local = b"" if entry.local == address.MISSING_LOCAL else entry.local
     domain = b"" if entry.domain in (address.MISSING_DOMAIN, address.BROKEN_DOMAIN) else b"@" + entry.domain
     mailbox = to_text((entry.route + b":" if entry.route else b"") + local + domain)
-    if not entry.name:
-        return "<%s>" % mailbox
-    return form % (decode_field(entry.name), mailbox) if mailbox else decode_field(entry.name)
+    if not mailbox:
+        return name
+    return "%s <%s>" % (written(name), mailbox) if name else "<%s>" % mailbox
+
+
+def _quoted(name: str) -> str:
+    return '"%s"' % name.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _lines_away(text: str) -> str:
@@ -93,52 +98,71 @@ def _header_lines(header: bytes) -> Iterator[str]:
 # Messages
 
 
-def _texts(root: Part, read: Read, header: bool) -> Iterator[Tuple[bool, Iterable[str]]]:
-    """(whether it is the message's own header, its folded text in pieces) of all that is searched, in the order of the message.
+# What a text is: the message's own header, fields of parts inside, a body.
+_OWN, _FIELDS, _BODY = range(3)
+
+
+def _texts(root: Part, read: Read, header: bool) -> Iterator[Tuple[int, Iterable[str]]]:
+    """(_OWN, _FIELDS or _BODY, the folded text in pieces) of all that is searched, in the order of the message.
 
     Text parts and the headers of parts and messages inside count, other content does not.
     """
     if header:
-        yield True, _header_lines(_head(root, read))
+        yield _OWN, _header_lines(_head(root, read))
     waiting = [(root, False)]
     while waiting:
         part, has_header = waiting.pop()
         if has_header:
-            yield False, _header_lines(_head(part, read))
+            yield _FIELDS, _header_lines(_head(part, read))
         if part.parts:
             waiting.extend((child, True) for child in reversed(part.parts))
         elif part.message is not None:
             waiting.append((part.message, True))
         elif part.type.lower() in (b"text", b"message"):
-            yield False, fold_pieces(texts_of(part, read(part.body, part.end)))
+            yield _BODY, fold_pieces(texts_of(part, read(part.body, part.end)))
 
 
 def _head(part: Part, read: Read) -> bytes:
     return b"".join(read(part.start, min(part.body, part.start + _MOST_HEADER)))
 
 
-def _windows(texts, overlap: int, look: Callable[[], None]) -> Iterator[Tuple[bool, str]]:
-    """Texts joined and cut to windows of about _WINDOW characters; the last `overlap` of one are the first of the next.
+class _Window:
+    """Texts of one kind joined to windows of about _WINDOW characters; the last `overlap` of one are the first of the next."""
 
-    The message's own header has windows of its own.
-    """
-    before, pieces, size, own = "", [], 0, False
-    for is_own, text in texts:
-        if own and not is_own:
-            yield True, before + "".join(pieces)
-            before, pieces, size = "", [], 0
-        own = is_own
-        for piece in text:
-            pieces.append(piece)
-            size += len(piece)
-            if size >= _WINDOW:
-                look()
-                window = before + "".join(pieces)
-                yield own, window
-                before, pieces, size = window[-overlap:] if overlap else "", [], 0
+    __slots__ = ("size", "_pieces", "_overlap")
+
+    def __init__(self, overlap: int):
+        self.size = 0
+        self._pieces = []  # type: List[str]
+        self._overlap = overlap
+
+    def add(self, piece: str) -> None:
+        self._pieces.append(piece)
+        self.size += len(piece)
+
+    def take(self) -> str:
+        window = "".join(self._pieces)
+        self._pieces, self.size = [window[-self._overlap:] if self._overlap else ""], 0
+        return window
+
+
+def _windows(texts, overlap: int, look: Callable[[], None]) -> Iterator[Tuple[int, str]]:
+    """(kind, window) until all texts were in one."""
+    windows = {kind: _Window(overlap) for kind in (_OWN, _FIELDS, _BODY)}
+    for kind, text in texts:
         look()
-        pieces.append(_BETWEEN)
-    yield own, before + "".join(pieces)
+        window = windows[kind]
+        for piece in text:
+            window.add(piece)
+            if window.size >= _WINDOW:
+                look()
+                yield kind, window.take()
+        window.add(_BETWEEN)
+        if kind == _OWN:
+            yield kind, window.take()
+    for kind in (_FIELDS, _BODY):
+        if windows[kind].size:
+            yield kind, windows[kind].take()
 
 
 def find(needles: Iterable[Needle], root: Part, read: Read, look: Callable[[], None] = lambda: None) -> Set[Needle]:
@@ -148,11 +172,11 @@ def find(needles: Iterable[Needle], root: Part, read: Read, look: Callable[[], N
     if not waiting:
         return found
     overlap = max(len(needle.key) for needle in waiting) - 1
-    for own, window in _windows(_texts(root, read, any(needle.header for needle in waiting)), overlap, look):
+    for kind, window in _windows(_texts(root, read, any(needle.header for needle in waiting)), overlap, look):
         left = []
         for needle in waiting:
             look()
-            if _is_in(needle, window, own):
+            if (needle.header or kind != _OWN) and (needle.key if kind == _BODY else needle.in_field) in window:
                 found.add(needle)
             else:
                 left.append(needle)
@@ -160,12 +184,6 @@ def find(needles: Iterable[Needle], root: Part, read: Read, look: Callable[[], N
         if not waiting:
             break
     return found
-
-
-def _is_in(needle: Needle, window: str, own: bool) -> bool:
-    if own:
-        return needle.header and needle.in_field in window
-    return needle.key in window or needle.in_field != needle.key and needle.in_field in window
 
 
 # Without a look at the structure

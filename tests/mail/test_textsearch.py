@@ -50,14 +50,21 @@ def test_search_in_ugly_messages(name):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.text("ab", max_size=4), max_size=8), st.text("ab", min_size=1, max_size=4), st.integers(1, 6))
-def test_a_match_may_lie_across_pieces_and_not_across_texts(pieces, key, size):
+@given(st.lists(st.text("ab", max_size=4), max_size=8), st.text("ab", min_size=1, max_size=4), st.integers(1, 6), st.integers(0, 2))
+def test_a_match_may_lie_across_pieces_and_not_across_texts(pieces, key, size, kind):
     window, textsearch._WINDOW = textsearch._WINDOW, size
     try:
-        found = textsearch._windows([(False, pieces), (False, ["a"])], len(key) - 1, lambda: None)
+        found = textsearch._windows([(kind, pieces), (kind, ["a"])], len(key) - 1, lambda: None)
         assert any(key in text for _, text in found) is (key in "".join(pieces) or key == "a")
     finally:
         textsearch._WINDOW = window
+
+
+@pytest.mark.parametrize("blank, found", [(" ", True), ("  ", False), ("\t", False)])
+def test_blanks_are_one_in_fields_and_as_they_are_in_bodies(blank, found):
+    for head, body, expected in (("X: a\n\tb", "x", True), ("X: y", "a b", found)):
+        data = multipart("Content-Type: text/plain\n%s\n\n%s" % (head, body))
+        assert holds(data, "a%sb" % blank) is expected
 
 
 def test_many_keys_in_one_pass():
@@ -70,7 +77,7 @@ def test_many_keys_in_one_pass():
         reads.append(start)
         return [data[start:end]]
     assert len(textsearch.find(needles, scan(data), read)) == 150
-    assert reads == sorted(set(reads)) or sorted(reads) == reads
+    assert reads == sorted(reads)
 
 
 def test_find_looks_in_bounded_steps():
@@ -113,7 +120,7 @@ def test_the_short_cut_agrees(data, key, header):
 
 @pytest.mark.parametrize("value, text", [
     (b" Ann Smith <ann@x.org>", 'ann smith <ann@x.org>\0"ann smith" <ann@x.org>'), (b"a@b (Comment)", 'comment <a@b>\0"comment" <a@b>'),
-    (b"G: a@b, c@d;", "g: <a@b>, <c@d>;\0g: <a@b>, <c@d>;"), (b"", "\0"), (b"x@", "x\0x"), (b"<x@>", "<x>\0<x>"), (b"<a@b>,\r\n\t<c@d>", "<a@b>, <c@d>\0<a@b>, <c@d>"),
+    (b"G: a@b, c@d;", "g: <a@b>, <c@d>;\0g: <a@b>, <c@d>;"), (b"", "\0"), (b'"a \\"b\\"" <c@d>', 'a "b" <c@d>\0"a \\"b\\"" <c@d>'), (b"x@", "x\0x"), (b"<x@>", "<x>\0<x>"), (b"<a@b>,\r\n\t<c@d>", "<a@b>, <c@d>\0<a@b>, <c@d>"),
     (b"=?utf-8?q?=C3=84_=0A_b?= <a@b>", fold('\u00c4 b <a@b>\0"\u00c4 b" <a@b>')),
 ])
 def test_addresses(value, text):
