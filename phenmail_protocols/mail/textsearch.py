@@ -75,6 +75,13 @@ def _quoted(name: str) -> str:
     return '"%s"' % name.replace("\\", "\\\\").replace('"', '\\"')
 
 
+def is_in(key: str, text: str) -> bool:
+    """`key in text`. A very long field is searched piece by piece: older interpreters take long for some, and hold their lock."""
+    if len(text) <= _WINDOW:
+        return key in text
+    return any(key in text[start:start + _WINDOW + len(key)] for start in range(0, len(text), _WINDOW))
+
+
 def _lines_away(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ").replace("\t", " ")
 
@@ -207,7 +214,7 @@ def plain(data: bytes) -> Optional[str]:
     return text
 
 
-def sift(needles: Iterable[Needle], text: str, body: int) -> Tuple[Set[Needle], List[Needle]]:
+def sift(needles: Iterable[Needle], text: str, body: int, look: Callable[[], None] = lambda: None) -> Tuple[Set[Needle], List[Needle]]:
     """What `plain` text tells -> (the needles that it surely holds, those of which only `find` can say). The others it does not hold.
 
     `body`: where the body begins. Most messages are told in some microseconds.
@@ -215,6 +222,7 @@ def sift(needles: Iterable[Needle], text: str, body: int) -> Tuple[Set[Needle], 
     one_text = all([after.lstrip(": \t\r\n").startswith("text/") for after in text.split("content-type")[1:]])
     found, unsure = set(), []
     for needle in needles:
+        look()
         # Blanks may be written in several ways; the words between them may not.
         if all([word in text for word in needle.key.split()]):
             if one_text and text.find(needle.key, body) >= 0:

@@ -4,6 +4,7 @@ import base64
 import pytest
 
 from phenmail_protocols.imap.commands import search
+from phenmail_protocols.store.content import Content
 
 FIRST = (b"From: Ann Smith <ann@example.org>\r\nTo: bob@example.org\r\nSubject: Money\r\n matters\r\n"
          b"Date: Mon, 05 Oct 2020 23:30:00 -0700\r\n\r\nThe quick brown fox\r\n")
@@ -187,3 +188,13 @@ def test_a_thousand_keys(client):
     assert found(client, " ".join(["TEXT %s SUBJECT money" % "fox"[:n % 3 + 1] for n in range(500)])) == [1]
     assert found(client, " ".join(["OR TEXT fox%d HEADER X-%d y" % (n, n) for n in range(330)])) == []
     assert found(client, " ".join(["NOT HEADER X-%d y" % n for n in range(400)])) == [1]
+
+
+def test_a_big_message_is_read_once_for_all_keys(client, monkeypatch):
+    part = b"--b\r\nSubject: part %d\r\n\r\n" + b"words " * 100 + b"end%d\r\n"
+    client.append(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"".join(part % (n, n) for n in range(600)) + b"--b--\r\n")
+    reads, chunks = [], Content.chunks
+    monkeypatch.setattr(Content, "chunks", lambda self, start=0, length=None: reads.append(start) or chunks(self, start, length))
+    assert found(client, " ".join(["BODY end%d NOT TEXT %dend" % (n, n) for n in range(300)])) == [1]
+    assert reads == [0, 0] or reads == [0, 0, 0]  # the header, the structure, the texts
+    assert found(client, 'BODY "part 599"') == [1] and found(client, "BODY --b") == []

@@ -127,6 +127,12 @@ def test_addresses(value, text):
     assert textsearch.address_text(value) == text
 
 
+@pytest.mark.parametrize("place", [0, 1, 65530, 65535, 65536, 65540, 131071, 199997])
+def test_very_long_fields(place):
+    text = "a" * place + "key" + "a" * (199997 - place)
+    assert textsearch.is_in("key", text) and not textsearch.is_in("kay", text)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60))
 def test_any_field(value):

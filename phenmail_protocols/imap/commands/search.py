@@ -144,7 +144,12 @@ class _Query:
 
     def _field(self, key, read):
         name, needle = self._wanted.field(key.field.encode("latin-1")), textsearch.field_key(key.text)
-        return lambda candidate: any([needle in text for text in candidate.message.texts(name, read)])
+        look = self._session.look
+
+        def holds(candidate):
+            look()
+            return any([textsearch.is_in(needle, text) for text in candidate.message.texts(name, read)])
+        return holds
 
     def _contains(self, key):
         needle = self._wanted.needle(key.text, key.header)

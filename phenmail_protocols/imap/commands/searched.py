@@ -84,7 +84,7 @@ class Searched:
         whole = message.small()
         text = None if whole is None else textsearch.plain(whole)
         if text is not None:
-            found, unsure = textsearch.sift(unsure, text, len(message.header()))
+            found, unsure = textsearch.sift(unsure, text, len(message.header()), self._look)
         if unsure:
             self._look()
             found |= textsearch.find(unsure, message.tree(), message.onward(), self._look)
