@@ -49,7 +49,9 @@ class Output:
         self._connection.set_deadline(max(0.0, self._deadline - time.monotonic()))
 
     def look(self):
-        """What long work calls in small steps: raises session.Refusal after the command's time, Disconnected, Stopping."""
+        """What long work calls in small steps: raises session.Refusal after the command's time,
+        Disconnected, Stopping.
+        """
         try:
             self._connection.look()
         except Overdue:

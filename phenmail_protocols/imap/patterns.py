@@ -1,7 +1,9 @@
-"""Patterns of mailbox names, as LIST and LSUB have them: "*" is anything, "%" anything without the separator (RFC 3501 6.3.8).
+"""Patterns of mailbox names, as LIST and LSUB have them: "*" is anything, "%" anything without the
+separator (RFC 3501 6.3.8).
 
-Pure. All patterns of a command are followed through a name at once, as bits of one number, a character of the name at a time: the time
-for a name grows with its length, whatever the patterns are, and nothing is ever tried again.
+Pure. All patterns of a command are followed through a name at once, as bits of one number, a
+character of the name at a time: the time for a name grows with its length, whatever the patterns
+are, and nothing is ever tried again.
 """
 import re
 
@@ -31,10 +33,12 @@ def _with_inbox(pattern):
 
 
 class _Automaton:
-    """Bit n stands for a place between two characters of a pattern; the patterns lie one behind the other.
+    """Bit n stands for a place between two characters of a pattern; the patterns lie one behind the
+    other.
 
-    `_any`, `_level`: the places before "*" and "%", which stay where they are; `_wild`: both, which may be passed at once.
-    `_before`: {character: the places before it}; `_sure`: those before a "*" at the end, which fit whatever follows.
+    `_any`, `_level`: the places before "*" and "%", which stay where they are; `_wild`: both, which
+    may be passed at once. `_before`: {character: the places before it}; `_sure`: those before a "*"
+    at the end, which fit whatever follows.
     """
 
     def __init__(self, patterns):

@@ -226,7 +226,9 @@ class Size(NamedTuple):
 
 
 class Header(NamedTuple):
-    """The field (lower-case str) exists and contains `text` (str; "" asks only whether it exists). SUBJECT too."""
+    """The field (lower-case str) exists and contains `text` (str; "" asks only whether it exists).
+    SUBJECT too.
+    """
     field: str
     text: str
 

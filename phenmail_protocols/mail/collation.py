@@ -1,9 +1,10 @@
-"""How texts are compared where neither case nor the way a letter is encoded counts: the one function that every search key, every
-filter and every index of texts uses.
+"""How texts are compared where neither case nor the way a letter is encoded counts: the one
+function that every search key, every filter and every index of texts uses.
 
-It follows i;unicode-casemap (RFC 5051): compatibility decomposition, so that a composed letter equals the decomposed one and a
-ligature equals its letters; and the full case folding of Unicode, so that sharp s equals ss and a final sigma any other. Of the
-Turkish i the dot does not count: most who look for "istanbul" cannot type any other i.
+It follows i;unicode-casemap (RFC 5051): compatibility decomposition, so that a composed letter
+equals the decomposed one and a ligature equals its letters; and the full case folding of Unicode,
+so that sharp s equals ss and a final sigma any other. Of the Turkish i the dot does not count: most
+who look for "istanbul" cannot type any other i.
 
 A text is compared by substring (RFC 3501 section 6.4.4): `fold(key) in fold(text)`. Pure.
 """
@@ -12,7 +13,8 @@ from unicodedata import combining, normalize
 
 __all__ = ["fold", "fold_pieces"]
 
-# The interpreter lock is held while a piece is folded, and marks on one letter are sorted slowly: at most 6 ms for so many characters.
+# The interpreter lock is held while a piece is folded, and marks on one letter are sorted slowly:
+# at most 6 ms for so many characters.
 _PIECE = 2048
 # A letter with more marks than this is cut anywhere.
 _MOST_MARKS = 30
@@ -26,7 +28,9 @@ def fold(text: str) -> str:
 
 
 def fold_pieces(pieces: Iterable[str]) -> Iterator[str]:
-    """`fold` for a text in pieces of any size: together they give what fold gives for the whole. None is empty."""
+    """`fold` for a text in pieces of any size: together they give what fold gives for the whole.
+    None is empty.
+    """
     rest = ""
     for piece in pieces:
         for start in range(0, len(piece), _PIECE):

@@ -1,4 +1,5 @@
-"""From the bytes of parts to their text: transfer encodings undone, charsets read, in pieces of bounded size.
+"""From the bytes of parts to their text: transfer encodings undone, charsets read, in pieces of
+bounded size.
 
 Lenient and never raising: what cannot be decoded is taken as it stands. RFC 2045 section 6.
 """

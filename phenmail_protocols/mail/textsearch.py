@@ -1,7 +1,9 @@
-"""Which of many texts a message holds: what SEARCH looks into, found in one pass whatever the number of keys.
+"""Which of many texts a message holds: what SEARCH looks into, found in one pass whatever the
+number of keys.
 
-RFC 3501 section 6.4.4 (BODY, TEXT, HEADER, FROM and the like). What is compared is decoded and in the form of `collation.fold`. In
-headers a run of blanks, folded or not, is one space. Lenient and never raising. Pure.
+RFC 3501 section 6.4.4 (BODY, TEXT, HEADER, FROM and the like). What is compared is decoded and in
+the form of `collation.fold`. In headers a run of blanks, folded or not, is one space. Lenient and
+never raising. Pure.
 """
 from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
@@ -15,7 +17,8 @@ from .structure import Part
 
 # A header's fields are decoded one by one; this much of it is searched.
 _MOST_HEADER = 1 << 20
-# Characters that are searched at once: texts of many small parts are joined, as a search costs some microseconds a key at least.
+# Characters that are searched at once: texts of many small parts are joined, as a search costs some
+# microseconds a key at least.
 _WINDOW = 65536
 # Stands between two texts. No key has it.
 _BETWEEN = "\0"
@@ -25,7 +28,9 @@ Read = Callable[[int, int], Iterable[bytes]]
 
 
 class Needle(NamedTuple):
-    """A text to look for. `key` as bodies are compared, `in_field` as fields are; `header`: the message's own header counts, too."""
+    """A text to look for. `key` as bodies are compared, `in_field` as fields are; `header`: the
+    message's own header counts, too.
+    """
     key: str
     in_field: str
     header: bool
@@ -44,14 +49,17 @@ def field_key(text: str) -> str:
 
 
 def field_text(value: bytes) -> str:
-    """A field's value (with its folding) -> what is compared: decoded, folded case, single blanks."""
+    """A field's value (with its folding) -> what is compared: decoded, folded case, single blanks.
+    """
     return _one_blank(_lines_away(fold(decode_field(value))))
 
 
 def address_text(value: bytes) -> str:
-    """The value of an address field -> what FROM, TO, CC and BCC are compared with: the addresses of the envelope.
+    """The value of an address field -> what FROM, TO, CC and BCC are compared with: the addresses
+    of the envelope.
 
-    Each is `name <mailbox@domain>`, and once more with the name quoted, as people copy both; comments are not searched.
+    Each is `name <mailbox@domain>`, and once more with the name quoted, as people copy both;
+    comments are not searched.
     """
     entries = address.parse_address_list(value)
     plain = ", ".join([_entry_text(entry, str) for entry in entries])
@@ -76,7 +84,9 @@ def _quoted(name: str) -> str:
 
 
 def is_in(key: str, text: str) -> bool:
-    """`key in text`. A very long field is searched piece by piece: older interpreters take long for some, and hold their lock."""
+    """`key in text`. A very long field is searched piece by piece: older interpreters take long for
+    some, and hold their lock.
+    """
     if len(text) <= _WINDOW:
         return key in text
     return any(key in text[start:start + _WINDOW + len(key)] for start in range(0, len(text), _WINDOW))
@@ -93,7 +103,9 @@ def _one_blank(text: str) -> str:
 
 
 def _header_lines(header: bytes) -> Iterator[str]:
-    """A header as TEXT sees it, folded: each field decoded on a line of its own; what is no field as it stands."""
+    """A header as TEXT sees it, folded: each field decoded on a line of its own; what is no field
+    as it stands.
+    """
     for field in each_field(header):
         if field.name:
             blank = " " if field.value[:1] in (b" ", b"\t", b"\r", b"\n") else ""
@@ -110,7 +122,8 @@ _OWN, _FIELDS, _BODY = range(3)
 
 
 def _texts(root: Part, read: Read, header: bool) -> Iterator[Tuple[int, Iterable[str]]]:
-    """(_OWN, _FIELDS or _BODY, the folded text in pieces) of all that is searched, in the order of the message.
+    """(_OWN, _FIELDS or _BODY, the folded text in pieces) of all that is searched, in the order of
+    the message.
 
     Text parts and the headers of parts and messages inside count, other content does not.
     """
@@ -134,7 +147,9 @@ def _head(part: Part, read: Read) -> bytes:
 
 
 class _Window:
-    """Texts of one kind joined to windows of about _WINDOW characters; the last `overlap` of one are the first of the next."""
+    """Texts of one kind joined to windows of about _WINDOW characters; the last `overlap` of one
+    are the first of the next.
+    """
 
     __slots__ = ("size", "_pieces", "_overlap")
 
@@ -173,7 +188,9 @@ def _windows(texts, overlap: int, look: Callable[[], None]) -> Iterator[Tuple[in
 
 
 def find(needles: Iterable[Needle], root: Part, read: Read, look: Callable[[], None] = lambda: None) -> Set[Needle]:
-    """Those of `needles` that the message holds. `look` is called in bounded steps and may raise to end the search."""
+    """Those of `needles` that the message holds. `look` is called in bounded steps and may raise to
+    end the search.
+    """
     found = {needle for needle in needles if not needle.key}
     waiting = [needle for needle in needles if needle.key and _BETWEEN not in needle.key]
     if not waiting:
@@ -195,13 +212,16 @@ def find(needles: Iterable[Needle], root: Part, read: Read, look: Callable[[], N
 
 # Without a look at the structure
 
-# Where one of these stands, the text may be other than the bytes; and the charsets whose letters are ASCII's own.
+# Where one of these stands, the text may be other than the bytes; and the charsets whose letters
+# are ASCII's own.
 _ENCODED = ("base64", "quoted-printable", "=?")
 _PLAIN_CHARSETS = ("utf-8", "us-ascii", "iso-8859-", "windows-125")
 
 
 def plain(data: bytes) -> Optional[str]:
-    """A whole message in wire form -> it as text in lower case where its octets are its text; else None."""
+    """A whole message in wire form -> it as text in lower case where its octets are its text; else
+    None.
+    """
     try:
         text = data.decode("ascii").lower()
     except UnicodeDecodeError:
@@ -215,7 +235,8 @@ def plain(data: bytes) -> Optional[str]:
 
 
 def sift(needles: Iterable[Needle], text: str, body: int, look: Callable[[], None] = lambda: None) -> Tuple[Set[Needle], List[Needle]]:
-    """What `plain` text tells -> (the needles that it surely holds, those of which only `find` can say). The others it does not hold.
+    """What `plain` text tells -> (the needles that it surely holds, those of which only `find` can
+    say). The others it does not hold.
 
     `body`: where the body begins. Most messages are told in some microseconds.
     """

@@ -2,8 +2,8 @@
 
 The socket is non-blocking and every wait is a poll, so that each one can end at the nearest of the time one read may take, the
 deadline of the whole command, and the server's stop; no system call is spent on socket timeouts. Only the connection's own thread
-calls its methods, except `interrupt` and `abort`. Long work between reads and writes calls `look` in small steps.
-Reading lines and chunks is `lines.BoundedReader`'s part.
+calls its methods, except `interrupt` and `abort`. Long work between reads and writes calls `look`
+in small steps. Reading lines and chunks is `lines.BoundedReader`'s part.
 """
 
 import socket
@@ -43,7 +43,8 @@ class Connection(BoundedReader):
     """
 
     __slots__ = ("peer", "tls", "read_timeout", "_limits", "_socket", "_send", "_blocked", "_want_read", "_want_write", "_input",
-                 "_deadline", "_stopping", "_closed", "_mute", "_lock", "_next_look", "_half_closed")
+                 "_deadline", "_stopping", "_closed", "_mute", "_lock", "_next_look",
+                 "_half_closed")
 
     def __init__(self, sock, peer=None, limits=Limits()):
         BoundedReader.__init__(self, limits.drain)
@@ -110,9 +111,11 @@ class Connection(BoundedReader):
             self._deadline = outer
 
     def look(self, peer=True):
-        """To be called again and again by work that neither reads nor writes: some 0.2 microseconds, now and then a system call.
+        """To be called again and again by work that neither reads nor writes: some 0.2
+        microseconds, now and then a system call.
 
-        Raises Stopping, Overdue after the deadline and, with `peer`, Disconnected when the peer is gone.
+        Raises Stopping, Overdue after the deadline and, with `peer`, Disconnected when the peer is
+        gone.
         """
         now = monotonic()
         if now < self._next_look:

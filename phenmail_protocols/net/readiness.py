@@ -56,8 +56,9 @@ STAYS, HALF_CLOSED, GONE = "stays", "half closed", "gone"
 
 
 def presence(sock):
-    """Whether the peer of a connected stream socket is still there, without reading what it sent: STAYS; HALF_CLOSED, it sends nothing
-    more; or GONE, the connection is broken. A peer whose program ended looks half closed until something is sent to it.
+    """Whether the peer of a connected stream socket is still there, without reading what it sent:
+    STAYS; HALF_CLOSED, it sends nothing more; or GONE, the connection is broken. A peer whose
+    program ended looks half closed until something is sent to it.
 
     Where the system has no such event, input that nobody read hides the end.
     """

@@ -103,8 +103,9 @@ _WRONG_STATE = {State.AUTHORIZATION: replies.LOG_IN_FIRST, State.TRANSACTION: re
 class Session:
     """State of one connection.  `peer` is (host, port); `loopback`: it is on this machine.
 
-    `look()` is called by long work for each message: it raises what ends the connection when the client is gone or the server
-    stops, and Refusal when the command has taken too long. `look(False)` does not mind that the client is gone.
+    `look()` is called by long work for each message: it raises what ends the connection when the
+    client is gone or the server stops, and Refusal when the command has taken too long.
+    `look(False)` does not mind that the client is gone.
     """
 
     __slots__ = ("service", "peer", "tls", "state", "name", "stamp", "account", "maildrop", "dialogue",
@@ -287,9 +288,11 @@ class Session:
             raise Refusal(replies.DELETED)
 
     def leave(self):
-        """QUIT in the TRANSACTION state: enter UPDATE -> (messages removed, messages that could not be).
+        """QUIT in the TRANSACTION state: enter UPDATE -> (messages removed, messages that could not
+        be).
 
-        A client that said QUIT need not wait until its messages are removed.  Raises Refusal where that takes too long.
+        A client that said QUIT need not wait until its messages are removed.  Raises Refusal where
+        that takes too long.
         """
         self.state = State.UPDATE
         try:

@@ -12,7 +12,9 @@ PATTERNS, PATTERN_CHARACTERS = 100, 4096
 
 
 def _fitting(session, arguments):
-    """A test for names: does one of the command's patterns, behind its reference, fit? Each name is a step at which the command may end."""
+    """A test for names: does one of the command's patterns, behind its reference, fit? Each name is
+    a step at which the command may end.
+    """
     patterns = [arguments.reference + pattern for pattern in arguments.patterns]
     if len(patterns) > PATTERNS or sum(map(len, patterns)) > PATTERN_CHARACTERS:
         raise Misuse(b"At most %d patterns, of %d characters together." % (PATTERNS, PATTERN_CHARACTERS))

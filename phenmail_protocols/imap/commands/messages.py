@@ -12,7 +12,8 @@ HEADER = 1 << 20  # octets of a header that are read at most
 
 
 class Message:
-    """One message while it is looked at: `content` is the store's, `trees` a dict {uid: tree} to remember the last tree in.
+    """One message while it is looked at: `content` is the store's, `trees` a dict {uid: tree} to
+    remember the last tree in.
 
     `look`: the session's, called for each chunk of a big message that is read without being sent.
     """
@@ -64,7 +65,9 @@ class Message:
             yield chunk
 
     def onward(self):
-        """read(start, end) -> iterable of chunks, for ranges that ascend: the file is read once, from front to back."""
+        """read(start, end) -> iterable of chunks, for ranges that ascend: the file is read once,
+        from front to back.
+        """
         return self.octets if self._whole is not None else _Onward(self._chunks()).read
 
     def octets(self, start, end):

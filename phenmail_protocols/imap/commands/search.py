@@ -13,7 +13,9 @@ ROWS = 5000  # messages at a time
 
 
 class Candidate:
-    """The message that is being tested; `message`, a Searched, only while tests run that need octets."""
+    """The message that is being tested; `message`, a Searched, only while tests run that need
+    octets.
+    """
     __slots__ = ("number", "uid", "flags", "size", "date", "message")
 
 
@@ -177,7 +179,8 @@ RELATIONS = {
 
 TESTS = {
     And: _Query._and, Or: _Query._or, Not: _Query._not, InSet: _Query._in_set, HasFlag: _Query._has_flag,
-    Size: _Query._size, OnDay: _Query._on_day, Header: _Query._header, Address: _Query._address, Contains: _Query._contains,
+    Size: _Query._size, OnDay: _Query._on_day, Header: _Query._header, Address: _Query._address,
+    Contains: _Query._contains,
 }
 
 

@@ -1,4 +1,6 @@
-"""A message as SEARCH looks at it: each field is decoded once and its texts are read once, whatever the number of keys."""
+"""A message as SEARCH looks at it: each field is decoded once and its texts are read once, whatever
+the number of keys.
+"""
 from phenmail_protocols.mail import dates, headers, textsearch
 
 DAY = 86400
@@ -6,7 +8,9 @@ FEW = 20  # names of fields that one pattern looks for; its time grows with thei
 
 
 class Wanted:
-    """What the keys of a query will ask of each message: names of fields (bytes in lower case), and needles."""
+    """What the keys of a query will ask of each message: names of fields (bytes in lower case), and
+    needles.
+    """
 
     def __init__(self):
         self.names = set()
@@ -66,7 +70,9 @@ class Searched:
         return found
 
     def sent_day(self):
-        """The day of the Date field as written there (days since 1970), or None where it cannot be read."""
+        """The day of the Date field as written there (days since 1970), or None where it cannot be
+        read.
+        """
         if self._sent == ():
             value = next(iter(self.values(b"date")), None)
             moment = dates.parse_header_date(value) if value is not None else None
