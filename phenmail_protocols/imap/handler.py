@@ -56,7 +56,8 @@ class Output:
             self._connection.look()
         except Overdue:
             self.start(LAST_WORDS)
-            raise session.Refusal(b"This took too long and was stopped; ask for less at a time.", b"LIMIT") from None
+            text = b"This took too long and was stopped; ask for less at a time."
+            raise session.Refusal(text, b"LIMIT") from None
 
     def write(self, data):
         self._pieces.append(data)
@@ -88,8 +89,8 @@ class Handler:
         self.output = Output(connection)
         # Nothing here refers back to the handler: a connection's memory goes with its thread, not at some later collection.
         self.reader = Reader(connection, self.output.ask, self.output.allow, DROPPED * server.limits.message_size)
-        self.session = session.Session(server, TABLE, self.output.write, connection.peer, connection.tls, connection.is_loopback,
-                                       self.output.look)
+        self.session = session.Session(server, TABLE, self.output.write, connection.peer,
+                                       connection.tls, connection.is_loopback, self.output.look)
         self.body = None  # a message literal that is still on the wire
         self.login_ends = time.monotonic() + server.limits.login_timeout
 

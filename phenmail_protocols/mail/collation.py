@@ -55,7 +55,8 @@ def _is_ascii(text: str) -> bool:
 def _fold(text: str) -> str:
     decomposed = normalize("NFKD", text)
     text = decomposed.casefold()
-    if "\u0345" in decomposed:  # the one mark that becomes a letter: those behind it are sorted anew (Unicode, D146)
+    if "\u0345" in decomposed:
+        # The one mark that becomes a letter: those behind it are sorted anew (Unicode, D146).
         text = normalize("NFKD", text)
     return text.replace("\u0131", "i").replace("i\u0307", "i")
 

@@ -25,6 +25,8 @@ _BETWEEN = "\0"
 
 # Gives the wire bytes [start, end) of a message in chunks. It is asked for ascending ranges.
 Read = Callable[[int, int], Iterable[bytes]]
+# Is called in bounded steps and may raise to end the work.
+Look = Callable[[], None]
 
 
 class Needle(NamedTuple):
@@ -70,9 +72,11 @@ def address_text(value: bytes) -> str:
 def _entry_text(entry, written: Callable[[str], str]) -> str:
     name = decode_field(entry.name) if entry.name else ""
     if isinstance(entry, address.Group):
-        return "%s: %s;" % (name, ", ".join([_entry_text(member, written) for member in entry.members]))
+        members = [_entry_text(member, written) for member in entry.members]
+        return "%s: %s;" % (name, ", ".join(members))
     local = b"" if entry.local == address.MISSING_LOCAL else entry.local
-    domain = b"" if entry.domain in (address.MISSING_DOMAIN, address.BROKEN_DOMAIN) else b"@" + entry.domain
+    missing = entry.domain in (address.MISSING_DOMAIN, address.BROKEN_DOMAIN)
+    domain = b"" if missing else b"@" + entry.domain
     mailbox = to_text((entry.route + b":" if entry.route else b"") + local + domain)
     if not mailbox:
         return name
@@ -89,7 +93,8 @@ def is_in(key: str, text: str) -> bool:
     """
     if len(text) <= _WINDOW:
         return key in text
-    return any(key in text[start:start + _WINDOW + len(key)] for start in range(0, len(text), _WINDOW))
+    size = _WINDOW + len(key)
+    return any(key in text[start:start + size] for start in range(0, len(text), _WINDOW))
 
 
 def _lines_away(text: str) -> str:
@@ -109,7 +114,8 @@ def _header_lines(header: bytes) -> Iterator[str]:
     for field in each_field(header):
         if field.name:
             blank = " " if field.value[:1] in (b" ", b"\t", b"\r", b"\n") else ""
-            yield "%s:%s%s\r\n" % (fold(field.name.decode("latin-1")), blank, field_text(field.value))
+            name = fold(field.name.decode("latin-1"))
+            yield "%s:%s%s\r\n" % (name, blank, field_text(field.value))
         else:
             yield field_text(field.raw) + "\r\n"
 
@@ -168,7 +174,7 @@ class _Window:
         return window
 
 
-def _windows(texts, overlap: int, look: Callable[[], None]) -> Iterator[Tuple[int, str]]:
+def _windows(texts, overlap: int, look: Look) -> Iterator[Tuple[int, str]]:
     """(kind, window) until all texts were in one."""
     windows = {kind: _Window(overlap) for kind in (_OWN, _FIELDS, _BODY)}
     for kind, text in texts:
@@ -187,7 +193,8 @@ def _windows(texts, overlap: int, look: Callable[[], None]) -> Iterator[Tuple[in
             yield kind, windows[kind].take()
 
 
-def find(needles: Iterable[Needle], root: Part, read: Read, look: Callable[[], None] = lambda: None) -> Set[Needle]:
+def find(needles: Iterable[Needle], root: Part, read: Read,
+         look: Look = lambda: None) -> Set[Needle]:
     """Those of `needles` that the message holds. `look` is called in bounded steps and may raise to
     end the search.
     """
@@ -196,11 +203,13 @@ def find(needles: Iterable[Needle], root: Part, read: Read, look: Callable[[], N
     if not waiting:
         return found
     overlap = max(len(needle.key) for needle in waiting) - 1
-    for kind, window in _windows(_texts(root, read, any(needle.header for needle in waiting)), overlap, look):
+    texts = _texts(root, read, any(needle.header for needle in waiting))
+    for kind, window in _windows(texts, overlap, look):
         left = []
         for needle in waiting:
             look()
-            if (needle.header or kind != _OWN) and (needle.key if kind == _BODY else needle.in_field) in window:
+            key = needle.key if kind == _BODY else needle.in_field
+            if key in window and (needle.header or kind != _OWN):
                 found.add(needle)
             else:
                 left.append(needle)
@@ -234,13 +243,15 @@ def plain(data: bytes) -> Optional[str]:
     return text
 
 
-def sift(needles: Iterable[Needle], text: str, body: int, look: Callable[[], None] = lambda: None) -> Tuple[Set[Needle], List[Needle]]:
+def sift(needles: Iterable[Needle], text: str, body: int,
+         look: Look = lambda: None) -> Tuple[Set[Needle], List[Needle]]:
     """What `plain` text tells -> (the needles that it surely holds, those of which only `find` can
     say). The others it does not hold.
 
     `body`: where the body begins. Most messages are told in some microseconds.
     """
-    one_text = all([after.lstrip(": \t\r\n").startswith("text/") for after in text.split("content-type")[1:]])
+    types = text.split("content-type")[1:]
+    one_text = all([after.lstrip(": \t\r\n").startswith("text/") for after in types])
     found, unsure = set(), []
     for needle in needles:
         look()

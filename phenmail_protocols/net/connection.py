@@ -18,11 +18,14 @@ from .errors import Disconnected, LineTooLong, Overdue, Stopping, TimedOut
 from .lines import BoundedReader
 from .readiness import GONE, STAYS, Readiness, presence
 
-__all__ = ["Connection", "Disconnected", "Limits", "LineTooLong", "Overdue", "Stopping", "TimedOut", "Waker"]
+__all__ = ["Connection", "Disconnected", "Limits", "LineTooLong", "Overdue", "Stopping", "TimedOut",
+           "Waker"]
 
 PIECE = 128 * 1024        # what is written in one go, and joined for it
 LOOK_EVERY = 0.05         # seconds between two looks at the peer
-HALF_CLOSED_FOR = 1.0     # seconds of work for a peer that sends nothing more: mostly it is gone, but it may be a script that reads on
+# Seconds of work for a peer that sends nothing more: mostly it is gone, but it may be a script that
+# reads on.
+HALF_CLOSED_FOR = 1.0
 CLOSING_DRAIN = 64 * 1024  # unread input that is taken at the end, so that closing does not reset our last line away
 
 

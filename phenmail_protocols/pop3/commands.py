@@ -126,7 +126,8 @@ def run_list(session, number):
         session.check_number(number)
         return answered(replies.ok("%d %d" % (number, maildrop.size(number))))
     reply = replies.ok("%d messages (%d octets)" % maildrop.count())
-    return Step(replies.listing(reply, (b"%d %d" % (each, maildrop.size(each)) for each in _numbers(session))))
+    lines = (b"%d %d" % (each, maildrop.size(each)) for each in _numbers(session))
+    return Step(replies.listing(reply, lines))
 
 
 def run_uidl(session, number):

@@ -41,7 +41,8 @@ class Handler:
         self._connection = connection
         self._service = service
         self._limits = service.limits
-        self._session = Session(service, connection.peer, connection.is_loopback, connection.tls, self._look)
+        self._session = Session(service, connection.peer, connection.is_loopback, connection.tls,
+                                self._look)
         self._waiting = []  # what is not sent yet
         self._size = 0
         self._end = 0.0  # when the command has to be over
@@ -146,7 +147,10 @@ class Handler:
         self._write(step.wire)
         if step.content is not None:
             with step.content as content:
-                chunks = (content.whole(),) if content.size <= SMALL else self._look_inside(content.chunks())
+                if content.size <= SMALL:
+                    chunks = (content.whole(),)
+                else:
+                    chunks = self._look_inside(content.chunks())
                 for chunk in stuff(chunks if step.excerpt is None else step.excerpt(chunks)):
                     self._write(chunk)
 

@@ -145,12 +145,13 @@ class _Query:
         return self._field(key, textsearch.address_text)
 
     def _field(self, key, read):
-        name, needle = self._wanted.field(key.field.encode("latin-1")), textsearch.field_key(key.text)
-        look = self._session.look
+        name = self._wanted.field(key.field.encode("latin-1"))
+        needle, look = textsearch.field_key(key.text), self._session.look
 
         def holds(candidate):
             look()
-            return any([textsearch.is_in(needle, text) for text in candidate.message.texts(name, read)])
+            texts = candidate.message.texts(name, read)
+            return any([textsearch.is_in(needle, text) for text in texts])
         return holds
 
     def _contains(self, key):
