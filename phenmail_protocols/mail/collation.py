@@ -14,8 +14,8 @@ from unicodedata import combining, normalize
 __all__ = ["fold", "fold_pieces"]
 
 # The interpreter lock is held while a piece is folded, and marks on one letter are sorted slowly:
-# at most 6 ms for so many characters.
-_PIECE = 2048
+# at most 2 ms for so many characters.
+_PIECE = 1024
 # A letter with more marks than this is cut anywhere.
 _MOST_MARKS = 30
 
