@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from ..config.filtering import size_test
 from ..mail import headers
+from ..mail.collation import fold
 from ..mail.decode import leaves, texts_of
 from ..mail.structure import Limits, scan
 from .patterns import Pattern
@@ -49,7 +50,7 @@ class View:
         """A Source's texts without their case -> tuple of str."""
         found = self._folded.get(source)
         if found is None:
-            found = self._folded[source] = tuple([text.casefold() for text in self.texts(source)])
+            found = self._folded[source] = tuple([fold(text) for text in self.texts(source)])
         return found
 
     def texts(self, source):
@@ -194,7 +195,7 @@ def condition(rule):
     sources = tuple([_source(name.lower(), whole) for name in rule.headers])
     if rule.mode == "regex":
         return _searching(sources, Pattern(rule.content))
-    return _comparing(sources, _MODES[rule.mode](rule.content.casefold()))
+    return _comparing(sources, _MODES[rule.mode](fold(rule.content)))
 
 
 def _comparing(sources, fits):

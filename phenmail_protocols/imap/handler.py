@@ -7,7 +7,7 @@ import logging
 import time
 
 from phenmail_protocols.net.connection import Waker
-from phenmail_protocols.net.errors import Disconnected, Stopping, TimedOut
+from phenmail_protocols.net.errors import Disconnected, Overdue, Stopping, TimedOut
 
 from . import grammar, responses, session
 from .reader import Reader, Refused, TooMuch
@@ -18,6 +18,7 @@ log = logging.getLogger("phenmail.imap")
 PIECE = 65536  # output is joined to writes of about this size
 GATHER = 0.01  # seconds that IDLE waits for more of the same before it announces
 DROPPED = 16  # times the largest message: what is read of an unwanted one before the connection is given up
+LAST_WORDS = 30.0  # seconds for the answer to a command that took too long
 SLOWEST = 4096  # octets in a second that a client must at least take or give
 
 
@@ -46,6 +47,17 @@ class Output:
         """So many octets more cross the wire."""
         self._deadline += octets / SLOWEST
         self._connection.set_deadline(max(0.0, self._deadline - time.monotonic()))
+
+    def look(self):
+        """What long work calls in small steps: raises session.Refusal after the command's time,
+        Disconnected, Stopping.
+        """
+        try:
+            self._connection.look()
+        except Overdue:
+            self.start(LAST_WORDS)
+            text = b"This took too long and was stopped; ask for less at a time."
+            raise session.Refusal(text, b"LIMIT") from None
 
     def write(self, data):
         """NUL, which no string may hold (RFC 3501 9: CHAR8), is sent as 0x80, as Dovecot does."""
@@ -78,7 +90,8 @@ class Handler:
         self.output = Output(connection)
         # Nothing here refers back to the handler: a connection's memory goes with its thread, not at some later collection.
         self.reader = Reader(connection, self.output.ask, self.output.allow, DROPPED * server.limits.message_size)
-        self.session = session.Session(server, TABLE, self.output.write, connection.peer, connection.tls, connection.is_loopback)
+        self.session = session.Session(server, TABLE, self.output.write, connection.peer,
+                                       connection.tls, connection.is_loopback, self.output.look)
         self.body = None  # a message literal that is still on the wire
         self.login_ends = time.monotonic() + server.limits.login_timeout
 

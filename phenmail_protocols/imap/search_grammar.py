@@ -10,10 +10,13 @@ import re
 from phenmail_protocols.mail import charsets, dates
 
 from . import tokens
-from .values import And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Search, Size
+from .values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Search, Size
 
 #: How deep NOT, OR and parentheses may nest.
 DEPTH_LIMIT = 50
+#: How many keys a search may have, and characters a text.
+KEYS_LIMIT = 1000
+TEXT_LIMIT = 1000
 OCTETS_LIMIT = (1 << 63) - 1
 _DATE = re.compile(rb'("?)([0-9]{1,2})(-[A-Za-z]{3}-[0-9]{4})\1(?=[ )]|$)')
 
@@ -49,14 +52,18 @@ def _all(keys):
 
 class _Keys:
     """Reads search keys from a scanner; `codec` is Python's name of the strings' charset."""
-    __slots__ = ("scan", "codec")
+    __slots__ = ("scan", "codec", "count")
 
     def __init__(self, scan, codec):
         self.scan = scan
         self.codec = codec
+        self.count = 0
 
     def key(self, depth):
         """search-key"""
+        self.count += 1
+        if self.count > KEYS_LIMIT:
+            raise tokens.Refused("at most %d search keys" % KEYS_LIMIT, b"LIMIT")
         if depth > DEPTH_LIMIT:
             raise self.scan.failed("at most %d levels of search keys" % DEPTH_LIMIT)
         if self.scan.skip(b"("):
@@ -78,10 +85,13 @@ class _Keys:
         start = self.scan.at
         data = self.scan.astring(expected)
         try:
-            return data.decode(self.codec)
+            text = data.decode(self.codec)
         except ValueError:
             self.scan.at = min(start, len(self.scan.line))
             raise self.scan.failed("a string in the charset of the command") from None
+        if len(text) > TEXT_LIMIT:
+            raise tokens.Refused("at most %d characters to search for" % TEXT_LIMIT, b"LIMIT")
+        return text
 
     def flag_keyword(self):
         """flag-keyword -> str"""
@@ -133,11 +143,11 @@ KEYS = {
     "KEYWORD": lambda keys, depth: HasFlag(keys.flag_keyword(), True),
     "UNKEYWORD": lambda keys, depth: HasFlag(keys.flag_keyword(), False),
     "HEADER": lambda keys, depth: keys.header(),
-    "BCC": lambda keys, depth: Header("bcc", keys.text()),
-    "CC": lambda keys, depth: Header("cc", keys.text()),
-    "FROM": lambda keys, depth: Header("from", keys.text()),
+    "BCC": lambda keys, depth: Address("bcc", keys.text()),
+    "CC": lambda keys, depth: Address("cc", keys.text()),
+    "FROM": lambda keys, depth: Address("from", keys.text()),
     "SUBJECT": lambda keys, depth: Header("subject", keys.text()),
-    "TO": lambda keys, depth: Header("to", keys.text()),
+    "TO": lambda keys, depth: Address("to", keys.text()),
     "BODY": lambda keys, depth: Contains(False, keys.text()),
     "TEXT": lambda keys, depth: Contains(True, keys.text()),
     "LARGER": lambda keys, depth: Size(True, keys.scan.number("a size", OCTETS_LIMIT)),

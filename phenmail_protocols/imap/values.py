@@ -220,7 +220,15 @@ class Size(NamedTuple):
 
 
 class Header(NamedTuple):
-    """The field (lower-case str) exists and contains `text` (str; "" asks only whether it exists). FROM, TO, CC, BCC, SUBJECT too."""
+    """The field (lower-case str) exists and contains `text` (str; "" asks only whether it exists).
+    SUBJECT too.
+    """
+    field: str
+    text: str
+
+
+class Address(NamedTuple):
+    """FROM, TO, CC, BCC: `field` exists and the envelope's addresses of it contain `text`."""
     field: str
     text: str
 

@@ -2,8 +2,8 @@
 
 The socket is non-blocking and every wait is a poll, so that each one can end at the nearest of the time one read may take, the
 deadline of the whole command, and the server's stop; no system call is spent on socket timeouts. Only the connection's own thread
-calls its methods, except `interrupt` and `abort`.
-Reading lines and chunks is `lines.BoundedReader`'s part.
+calls its methods, except `interrupt` and `abort`. Long work between reads and writes calls `look`
+in small steps. Reading lines and chunks is `lines.BoundedReader`'s part.
 """
 
 import socket
@@ -14,16 +14,21 @@ from typing import NamedTuple
 
 from . import tls
 from .address import is_loopback, normalised
-from .errors import Disconnected, LineTooLong, Stopping, TimedOut
+from .errors import Disconnected, LineTooLong, Overdue, Stopping, TimedOut
 from .gate import Visit
 from .lines import BoundedReader
-from .readiness import Readiness
+from .readiness import GONE, STAYS, Readiness, presence
 
-__all__ = ["Connection", "Disconnected", "Limits", "LineTooLong", "Stopping", "TimedOut", "Waker"]
+__all__ = ["Connection", "Disconnected", "Limits", "LineTooLong", "Overdue", "Stopping", "TimedOut",
+           "Waker"]
 
 _NO_VISIT = Visit()
 _TURN = 0.1               # seconds between two tries for a place among the handshakes
 PIECE = 128 * 1024        # what is written in one go, and joined for it
+LOOK_EVERY = 0.05         # seconds between two looks at the peer
+# Seconds of work for a peer that sends nothing more: mostly it is gone, but it may be a script that
+# reads on.
+HALF_CLOSED_FOR = 1.0
 CLOSING_DRAIN = 64 * 1024  # unread input that is taken at the end, so that closing does not reset our last line away
 
 
@@ -45,7 +50,8 @@ class Connection(BoundedReader):
     """
 
     __slots__ = ("peer", "tls", "read_timeout", "_limits", "_socket", "_send", "_blocked", "_want_read", "_want_write", "_input",
-                 "_deadline", "_stopping", "_closed", "_mute", "_lock", "visit", "waits")
+                 "_deadline", "_stopping", "_closed", "_mute", "_lock", "_next_look",
+                 "_half_closed", "visit", "waits")
 
     def __init__(self, sock, peer=None, limits=Limits()):
         BoundedReader.__init__(self, limits.drain)
@@ -57,6 +63,8 @@ class Connection(BoundedReader):
         self.waits = False
         self._limits = limits
         self._deadline = None
+        self._next_look = 0.0
+        self._half_closed = None  # when it was first seen that the peer sends nothing more
         self._stopping = False   # set by interrupt(): the next read raises Stopping
         self._closed = False
         self._mute = False       # a write failed: the stream is torn, nothing more may be written
@@ -110,6 +118,32 @@ class Connection(BoundedReader):
             yield self
         finally:
             self._deadline = outer
+
+    def look(self, peer=True):
+        """To be called again and again by work that neither reads nor writes: some 0.2
+        microseconds, now and then a system call.
+
+        Raises Stopping, Overdue after the deadline and, with `peer`, Disconnected when the peer is
+        gone.
+        """
+        now = monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_EVERY
+        self._check()
+        if self._deadline is not None and now >= self._deadline:
+            raise Overdue()
+        if peer:
+            self._look_at_peer(now)
+
+    def _look_at_peer(self, now):
+        seen = presence(self._socket)
+        if seen == STAYS:
+            return
+        if self._half_closed is None:
+            self._half_closed = now
+        if seen == GONE or now >= self._half_closed + HALF_CLOSED_FOR:
+            raise Disconnected("the peer is gone")
 
     def _await(self, readiness, seconds):
         """Polls until ready. Raises TimedOut after `seconds` or at the deadline."""

@@ -13,6 +13,10 @@ class Stopping(Disconnected):
     """The server stops. The connection itself still works: the handler may write its goodbye and returns."""
 
 
+class Overdue(Exception):
+    """A command works for longer than its deadline. The connection itself still works."""
+
+
 class LineTooLong(Exception):
     """A line was longer than its limit. It was read to its end and dropped: the next read starts at the next line.
 

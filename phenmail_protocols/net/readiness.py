@@ -4,6 +4,8 @@ Never select on POSIX: it dies at descriptor 1024.
 """
 
 import select
+import socket
+import sys
 
 LONGEST = 86400.0  # poll takes a C int of milliseconds: one wait is at most a day
 
@@ -45,6 +47,35 @@ class SelectorReadiness(object):
         if seconds is None or seconds > LONGEST:
             seconds = LONGEST
         return [(key.fd, events) for key, events in self._selector.select(seconds)]
+
+
+# Older interpreters lack the name.
+_PEER_CLOSED = getattr(select, "POLLRDHUP", 0x2000 if sys.platform.startswith("linux") else 0)
+
+STAYS, HALF_CLOSED, GONE = "stays", "half closed", "gone"
+
+
+def presence(sock):
+    """Whether the peer of a connected stream socket is still there, without reading what it sent:
+    STAYS; HALF_CLOSED, it sends nothing more; or GONE, the connection is broken. A peer whose
+    program ended looks half closed until something is sent to it.
+
+    Where the system has no such event, input that nobody read hides the end.
+    """
+    if _PEER_CLOSED:
+        poll = select.poll()
+        poll.register(sock.fileno(), _PEER_CLOSED)
+        event = sum(events for _, events in poll.poll(0))
+        if event & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+            return GONE
+        return HALF_CLOSED if event else STAYS
+    try:
+        # the base class: under TLS the octets below it are looked at
+        return STAYS if socket.socket.recv(sock, 1, socket.MSG_PEEK) else HALF_CLOSED
+    except BlockingIOError:
+        return STAYS
+    except (OSError, ValueError):
+        return GONE
 
 
 Readiness = PollReadiness if hasattr(select, "poll") else SelectorReadiness

@@ -19,7 +19,10 @@ _LANGUAGES = {"i-default": b"i-default Default (English)", "en": b"en English"}
 def run_quit(session, _):
     if session.state is State.AUTHORIZATION:
         return answered(replies.ok("Goodbye"), Then.CLOSE)
-    removed, left = session.leave()
+    try:
+        removed, left = session.leave()
+    except Refusal as refusal:
+        return answered(refusal.reply, Then.CLOSE)
     if left:  # RFC 1939 6
         reply = replies.error("Some deleted messages not removed: %d of %d" % (left, removed + left), replies.TEMPORARY)
     else:
@@ -123,7 +126,8 @@ def run_list(session, number):
         session.check_number(number)
         return answered(replies.ok("%d %d" % (number, maildrop.size(number))))
     reply = replies.ok("%d messages (%d octets)" % maildrop.count())
-    return Step(replies.listing(reply, (b"%d %d" % (each, maildrop.size(each)) for each in maildrop.numbers())))
+    lines = (b"%d %d" % (each, maildrop.size(each)) for each in _numbers(session))
+    return Step(replies.listing(reply, lines))
 
 
 def run_uidl(session, number):
@@ -131,8 +135,15 @@ def run_uidl(session, number):
     if number is not None:
         session.check_number(number)
         return answered(replies.ok("%d %s" % (number, maildrop.unique_id(number))))
-    lines = ("%d %s" % (each, maildrop.unique_id(each)) for each in maildrop.numbers())
+    lines = ("%d %s" % (each, maildrop.unique_id(each)) for each in _numbers(session))
     return Step(replies.listing(replies.ok("Unique-ids follow"), (line.encode("ascii") for line in lines)))
+
+
+def _numbers(session):
+    """The maildrop's numbers; at each the command may end."""
+    for number in session.maildrop.numbers():
+        session.look()
+        yield number
 
 
 def run_retr(session, number):

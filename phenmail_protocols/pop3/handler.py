@@ -8,12 +8,12 @@ total for each command that grows with what is sent.
 import logging
 import time
 
-from ..net.connection import Disconnected, LineTooLong, Stopping, TimedOut
+from ..net.connection import Disconnected, LineTooLong, Overdue, Stopping, TimedOut
 from ..net.dots import stuff
 from ..net.tls import CertificateError
 from . import replies
 from .commands import TABLE
-from .session import Service, Session, Step, Then, answered
+from .session import Refusal, Service, Session, Step, Then, answered
 
 log = logging.getLogger("phenmail.pop3")
 
@@ -21,6 +21,7 @@ PIECE = 65536  # output is joined to writes of about this size
 SMALL = 262144  # octets of a message that is read in one go
 SLOWEST = 1024  # octets a second that a client must at least take
 _GOODBYE_SECONDS = 1.0
+_LAST_WORDS = 30.0  # seconds for the answer to a command that took too long
 
 
 def make(directory, store, limits, tls_context=None, plaintext_auth=False, host="localhost", implementation="phenmail",
@@ -40,7 +41,8 @@ class Handler:
         self._connection = connection
         self._service = service
         self._limits = service.limits
-        self._session = Session(service, connection.peer, connection.is_loopback, connection.tls)
+        self._session = Session(service, connection.peer, connection.is_loopback, connection.tls,
+                                self._look)
         self._waiting = []  # what is not sent yet
         self._size = 0
         self._end = 0.0  # when the command has to be over
@@ -68,6 +70,23 @@ class Handler:
         except Disconnected:
             pass
 
+    def _look(self, peer=True):
+        """What long work calls in small steps."""
+        try:
+            self._connection.look(peer)
+        except Overdue:
+            self._start(_LAST_WORDS)
+            raise Refusal(replies.TOO_LONG, counts=False) from None
+
+    def _look_inside(self, chunks):
+        """The chunks of a message that is being sent: nothing else can be said before its end."""
+        for chunk in chunks:
+            try:
+                self._connection.look()
+            except (Overdue, Stopping) as error:
+                raise Disconnected("inside a message: %s" % error)
+            yield chunk
+
     def _converse(self):
         self._start(self._limits.command_timeout)
         step = self._session.greeting()
@@ -94,6 +113,8 @@ class Handler:
             self._start(self._limits.command_timeout)
         try:
             return self._session.line(line)
+        except Disconnected:
+            raise
         except Exception:
             log.exception("internal error in a command from %s", self._connection.peer[0])
             return self._session.failed()
@@ -127,7 +148,10 @@ class Handler:
         self._write(step.wire)
         if step.content is not None:
             with step.content as content:
-                chunks = (content.whole(),) if content.size <= SMALL else content.chunks()
+                if content.size <= SMALL:
+                    chunks = (content.whole(),)
+                else:
+                    chunks = self._look_inside(content.chunks())
                 for chunk in stuff(chunks if step.excerpt is None else step.excerpt(chunks)):
                     self._write(chunk)
 

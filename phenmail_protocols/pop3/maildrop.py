@@ -98,14 +98,16 @@ class Maildrop:
         self._deleted.clear()
         self._deleted_octets = 0
 
-    def update(self):
+    def update(self, look=lambda: None):
         """Remove what is marked -> (how many went, how many are still there).
 
         What another program removed meanwhile counts as gone.  Never raises StoreError.
+        `look()` is called between the steps; what it raises leaves the rest.
         """
         uids = [self._uids[number - 1] for number in sorted(self._deleted)]
         failed = []
         for start in range(0, len(uids), BATCH):
+            look()
             failed += self._remove(uids[start:start + BATCH])
         return len(uids) - len(failed), len(failed)
 

@@ -75,6 +75,7 @@ LANGUAGES = ok("These languages are spoken")
 LANGUAGE_SET = ok("i-default You get English texts")
 
 STOPPING = error("The server is stopping, come back later", TEMPORARY)
+TOO_LONG = error("This took too long and was stopped, try again later", TEMPORARY)
 INTERNAL = error("Something failed here, try again later", TEMPORARY)
 TOO_MANY_ERRORS = error("Too many errors, goodbye")
 TOO_MANY_LOGINS = error("Too many failed logins, goodbye", AUTH)

@@ -101,12 +101,17 @@ _WRONG_STATE = {State.AUTHORIZATION: replies.LOG_IN_FIRST, State.TRANSACTION: re
 
 
 class Session:
-    """State of one connection.  `peer` is (host, port); `loopback`: it is on this machine."""
+    """State of one connection.  `peer` is (host, port); `loopback`: it is on this machine.
+
+    `look()` is called by long work for each message: it raises what ends the connection when the
+    client is gone or the server stops, and Refusal when the command has taken too long.
+    `look(False)` does not mind that the client is gone.
+    """
 
     __slots__ = ("service", "peer", "tls", "state", "name", "stamp", "account", "maildrop", "dialogue",
-                 "errors", "failures", "_loopback")
+                 "errors", "failures", "look", "_loopback")
 
-    def __init__(self, service, peer, loopback=False, tls=False):
+    def __init__(self, service, peer, loopback=False, tls=False, look=lambda peer=True: None):
         self.service = service
         self.peer = peer
         self.tls = tls
@@ -118,6 +123,7 @@ class Session:
         self.dialogue = None
         self.errors = 0
         self.failures = 0
+        self.look = look
         self._loopback = loopback
 
     # -- what the handler calls --------------------------------------------------------------------------------------------
@@ -285,10 +291,15 @@ class Session:
             raise Refusal(replies.DELETED)
 
     def leave(self):
-        """QUIT in the TRANSACTION state: enter UPDATE -> (messages removed, messages that could not be)."""
+        """QUIT in the TRANSACTION state: enter UPDATE -> (messages removed, messages that could not
+        be).
+
+        A client that said QUIT need not wait until its messages are removed.  Raises Refusal where
+        that takes too long.
+        """
         self.state = State.UPDATE
         try:
-            return self.maildrop.update()
+            return self.maildrop.update(lambda: self.look(False))
         finally:
             self._leave()
 

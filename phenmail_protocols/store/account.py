@@ -274,12 +274,14 @@ class Account:
         """Make a mailbox. Raises errors.Exists, errors.InvalidName."""
         tree.create(self, name)
 
-    def delete(self, name):
+    def delete(self, name, look=lambda: None):
         """Remove a mailbox and its messages; those below it stay.
 
-        Raises errors.NotFound; INBOX is errors.InvalidName.
+        Raises errors.NotFound; INBOX is errors.InvalidName. ``look()`` is
+        called for each message's file once the mailbox is gone; if it raises,
+        the files that are left are removed later.
         """
-        tree.delete(self, name)
+        tree.delete(self, name, look)
 
     def rename(self, old, new):
         """Rename a mailbox and all below it; INBOX's messages move instead.

@@ -164,14 +164,19 @@ def left(uids, gone):
     return set(uids).difference(gone)
 
 
-def copy_locked(mailbox, rows, target):
+def copy_locked(mailbox, rows, target, look=lambda: None):
     """Link messages into ``target``: [(source row, new row)].
 
     One whose file is gone is left out. The caller syncs the target.
+    ``look()`` is called twice a message.
     """
+    def put(source, path):
+        look()
+        moving.link(source, path)
     sources = []
     finder = moving.Finder(mailbox.path)
     for row in rows:
+        look()
         path = moving.where(mailbox.path, row)
         found = (path,) if os.path.exists(path) else finder.find(row)
         if found:
@@ -183,7 +188,6 @@ def copy_locked(mailbox, rows, target):
         list(map(mailbox.letters.flags, kinds)))))
     new = _file_locked(target, [
         _Arrival(maildir.unique_name() + maildir.sizes(row.name),
-                 letters[row.letters], row.size, row.date, path, moving.link,
-                 moving.undo_link)
+                 letters[row.letters], row.size, row.date, path, put, moving.undo_link)
         for row, path in sources])
     return [(row, copy) for (row, _), copy in zip(sources, new)]

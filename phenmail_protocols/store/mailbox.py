@@ -502,21 +502,22 @@ class Mailbox:
             return changing.remove_locked(
                 self, changing.select_locked(self, uids))
 
-    def copy(self, uids, target_name):
+    def copy(self, uids, target_name, look=lambda: None):
         """Copy ``uids`` (ascending) into another mailbox, durably.
 
         All or none. Returns Copied; raises errors.NotFound for the target.
+        ``look()`` is called for each message; what it raises undoes all.
         """
-        return self._copy(uids, target_name)[0]
+        return self._copy(uids, target_name, look)[0]
 
-    def _copy(self, uids, target_name):
+    def _copy(self, uids, target_name, look=lambda: None):
         """(Copied, the target)."""
         with self.account.writing():
             self.ready_locked()
             target = self.account.mailbox_locked(target_name)
             target.ready_locked()
             copies = changing.copy_locked(
-                self, changing.select_locked(self, uids), target)
+                self, changing.select_locked(self, uids), target, look)
             copied = Copied(target.row.uidvalidity, [
                 (row.uid, copy.uid) for row, copy in copies])
         try:

@@ -2,6 +2,7 @@
 
 Functions over an Account; see account.py for the rules about locks.
 """
+import logging
 import os
 
 from . import changing, errors, folders, keywords, maildir, uidlist
@@ -10,6 +11,7 @@ from .model import INBOX, SEPARATOR, MailboxInfo
 from ..disk import atomic
 
 _MAILDIRFOLDER = "maildirfolder"  # tells Maildir++ programs what this is
+_log = logging.getLogger("phenmail.store")
 
 
 def mailboxes(account):
@@ -70,16 +72,12 @@ def _create_locked(account, name):
     return mailbox
 
 
-def delete(account, name):
-    """Remove a mailbox and its messages; those below it stay.
-
-    Raises errors.NotFound; INBOX is errors.InvalidName.
-    """
+def delete(account, name, look=lambda: None):
+    """Remove a mailbox and its messages; see Account.delete."""
     if not folders.folder_of(name):
         raise errors.InvalidName("INBOX can't be deleted.")
     grave = account.despite_full_disk(lambda: _bury(account, name))
-    import shutil
-    shutil.rmtree(grave, ignore_errors=True)  # else ``remove_stale`` does it
+    _clear(grave, look)
 
 
 def _bury(account, name):
@@ -103,6 +101,23 @@ def _bury(account, name):
             lambda: atomic.sync_directory(account.folder))
         account.gone_locked(folder)
     return grave
+
+
+def _clear(grave, look):
+    """Remove a deleted mailbox's files, unless ``look()`` raises.
+
+    The mailbox is gone already, and what is left here is removed later like
+    any old temporary file: so nothing that happens here is an error.
+    """
+    try:
+        for folder, names, files in os.walk(grave, topdown=False):
+            for name in files + [name for name in names
+                                 if os.path.islink(folder + "/" + name)]:
+                look()
+                os.unlink(os.path.join(folder, name))
+            os.rmdir(folder)
+    except Exception as error:
+        _log.info("%s: will be removed later: %s", grave, error)
 
 
 def rename(account, old, new):

@@ -278,7 +278,7 @@ def test_the_header_of_a_big_message(message, cut):
             return (message[at:at + cut] for at in range(start, len(message), cut))
     end = message.find(b"\r\n\r\n")
     expected = b"\r\n" if message.startswith(b"\r\n") else message[:end + 4] if end >= 0 else message
-    found = messages.Message(1, Content(), None)
+    found = messages.Message(1, Content(), None, lambda: None)
     assert found.header() == expected and found.edge() == len(expected)
 
 

@@ -1,12 +1,10 @@
-"""SEARCH: every key, charsets, encoded texts; the quick way and the thorough way find the same."""
+"""SEARCH: every key, charsets, encoded texts, addresses of the envelope, messages that are gone."""
 import base64
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from phenmail_protocols.imap.commands import search, texts
-from phenmail_protocols.imap.commands.messages import Message
+from phenmail_protocols.imap.commands import search
+from phenmail_protocols.store.content import Content
 
 FIRST = (b"From: Ann Smith <ann@example.org>\r\nTo: bob@example.org\r\nSubject: Money\r\n matters\r\n"
          b"Date: Mon, 05 Oct 2020 23:30:00 -0700\r\n\r\nThe quick brown fox\r\n")
@@ -102,37 +100,101 @@ def test_searching_sets_no_flag(reading):
     assert found(reading, "SEEN") == [1]
 
 
-class Content:
-    def __init__(self, data):
-        self.size = len(data)
-        self.data = data
+# What is in a message, and which keys find it: (header and body, {key: found}).
+PLACES = [
+    ("Subject: quarterly\n\tfigures\n\nx\n", {"SUBJECT {0}": True, "TEXT {0}": True, "HEADER Subject {0}": True, "BODY {0}": False}),
+    ("Subject: quarterly\n \t figures\n\nx\n", {"SUBJECT {0}": True, "TEXT {0}": True, "HEADER Subject {0}": True}),
+    ("Subject: quarterly\tfigures\n\nx\n", {"SUBJECT {0}": True, "TEXT {0}": True}),
+    ("X-Any: =?utf-8?q?quarter?=\n\t=?utf-8?q?ly_figures?=\n\nx\n", {"TEXT {0}": True, "HEADER X-Any {0}": True, "SUBJECT {0}": False}),
+    ("X-Any: =?utf-8?q?quarterly?=\n\tfigures\n\nx\n", {"TEXT {0}": True, "HEADER X-Any {0}": True}),
+    ("X: y\n\nquarterly\nfigures\n", {"TEXT {0}": False, "BODY {0}": False}),
+    ("Content-Type: text/plain; format=flowed\n\nquarterly \nfigures\n", {"BODY {0}": False}),
+    ("MIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\nquarter=\nly=20=\nfigures\n", {"BODY {0}": True, "TEXT {0}": True}),
+    ("MIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\ncXVhcnRl\ncmx5IGZp\nZ3VyZXM=\n", {"BODY {0}": True, "TEXT {0}": True}),
+    ("Content-Type: text/html\n\n<b>quarterly</b> figures\n", {"BODY {0}": False, "BODY quarterly": True}),
+    ("Content-Type: multipart/mixed; boundary=b\n\n--b\nSubject: quarterly\n\tfigures\n\nx\n--b--\n", {"BODY {0}": True, "TEXT {0}": True}),
+    ("Content-Type: application/x\n\nquarterly figures\n", {"BODY {0}": False, "TEXT {0}": False}),
+    ("From line without colon quarterly figures\nX: y\n\nx\n", {"TEXT {0}": True, "BODY {0}": False}),
+]
 
-    def whole(self):
-        return self.data
+
+@pytest.mark.parametrize("number", range(len(PLACES)))
+def test_where_a_phrase_is_found(lasting, number):
+    message, keys = PLACES[number]
+    name = "phrase%d" % number
+    lasting.ok("CREATE " + name)
+    lasting.append(message.replace("\n", "\r\n").encode(), name)
+    lasting.ok("SELECT " + name)
+    for key, expected in sorted(keys.items()):
+        assert found(lasting, key.format('"quarterly figures"')) == [1] * expected, (message, key)
+    lasting.ok("SELECT INBOX")
 
 
-@pytest.mark.parametrize("message, text, header", [
-    (FIRST, "fox", True), (FIRST, "money matters", True), (FIRST, "Subject: Money", True), (FIRST, "nothing", False),
-    (b"Content-Type: application/pdf\r\n\r\nfox\r\n", "fox", False), (THIRD, "binaryword", False), (THIRD, "--b", True),
-    (b"Content-Type: text/plain; charset=utf-7\r\n\r\n+AGYAbwB4-\r\n", "fox", False),
-    (b"A: b\r\n\r\n\xe2\x84\xaa\r\n", "k", False), (FOURTH, "koln", True), (b"", "x", True), (b"\r\n", "", True),
+@pytest.mark.parametrize("written", ["caf\u00e9", "cafe\u0301", "CAF\u00c9", "CAFE\u0301"])
+@pytest.mark.parametrize("asked", ["caf\u00e9", "cafe\u0301", "CAFE\u0301"])
+def test_composed_and_decomposed_letters_are_the_same(client, written, asked):
+    client.append(("From: %s <a@b>\r\nSubject: %s\r\n\r\n%s\r\n" % ((written,) * 3)).encode())
+    for key in ("FROM", "SUBJECT", "HEADER Subject", "TEXT", "BODY"):
+        assert found(client, '%s "%s"' % (key, asked)) == [1]
+
+
+FIELD = """From: <user-from (comment)@ (comment) domain.org>
+To: Friends: Ann Smith <ann@x.org>, bob@y.org;, "Last, First" <c@z.org>
+Cc: =?utf-8?q?J=C3=BCrgen?= =?utf-8?q?_M=C3=BCller?= <jm@X.org>,
+\t(note) <@route.org:routed@z.org>, broken <x@, other
+Bcc: undisclosed-recipients:;
+Sender: sender@example.org
+
+x
+""".replace("\n", "\r\n").encode()
+
+
+@pytest.mark.parametrize("key, numbers", [
+    ('FROM "user-from@domain.org"', [1]), ('FROM "<user-from@domain.org>"', [1]), ("FROM comment", []), ("HEADER From comment", [1]),
+    ('HEADER From "user-from@domain.org"', []), ('TO "Ann Smith <ann@x.org>"', [1]), ('TO "\\"Ann Smith\\" <ann"', [1]), ("TO friends", [1]),
+    ("TO bob@y.org", [1]), ("TO BOB@Y.ORG", [1]), ('TO "Last, First <c@z"', [1]), ('TO "ann@x.org>, <bob"', [1]), ('CC "jürgen müller <jm@x"', [1]),
+    ("CC routed@z.org", [1]), ("CC route.org", [1]), ("CC note", []), ("CC missing", []), ("BCC undisclosed", [1]), ('BCC ""', [1]),
+    ("FROM sender", []), ("HEADER Sender sender", [1]), ('CC "  jm"', []),
 ])
-def test_the_quick_way_agrees_with_the_decoder(message, text, header, monkeypatch):
-    quick = texts.Finder(text, header).is_in(Message(1, Content(message), {}))
-    monkeypatch.setattr(texts, "_is_encoded", lambda lower: True)
-    assert quick == texts.Finder(text, header).is_in(Message(1, Content(message), {}))
+def test_addresses_are_those_of_the_envelope(client, key, numbers):
+    client.append(FIELD)
+    assert found(client, key) == numbers
+    client.ok("FETCH 1 ENVELOPE")  # it is known to the index now
+    assert found(client, key) == numbers
 
 
-_WORDS = st.sampled_from(["fox", " ", "\r\n", "\r\n ", "Fox", "f", "ox", ":", "Subject: ", "\r\n\r\n", "ß", "=?utf-8?q?fox?="])
+def test_messages_that_another_session_removed(connect):
+    client, other = connect(), connect()
+    for _ in range(3):
+        client.append(FIRST)
+    other.ok("NOOP")
+    client.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
+    client.ok("EXPUNGE")
+    for key in ("ALL", "TEXT fox"):
+        assert other.ask("SEARCH " + key) == [b"* SEARCH 1 3", b"OK [EXPUNGEISSUED] Searched."]
+    assert other.ask("UID SEARCH ALL")[-1] == b"OK [EXPUNGEISSUED] Searched."
+    assert other.ask("SEARCH ALL") == [b"* SEARCH 1 2", b"OK Searched."]
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(_WORDS, max_size=12), st.sampled_from(["fox", "f", "ox f", "fox fox"]), st.booleans())
-def test_the_quick_way_agrees_with_the_decoder_on_anything(words, text, header):
-    message = "".join(words).encode()
-    asked = Message(1, Content(message), {})
-    finder = texts.Finder(text, header)
-    thorough = texts.decode.message_holds(asked.tree(), asked.octets, texts.decode.fold_case(text), header)
-    lenient = finder.is_in(asked)
-    # The quick way looks at lines, too, that are no field and so no text; it never misses what the decoder finds.
-    assert lenient or not thorough
+@pytest.mark.parametrize("keys, answer", [
+    ("TEXT a " * 1001, b"NO [LIMIT] at most 1000 search keys"), ("TEXT " + "a" * 1001, b"NO [LIMIT] at most 1000 characters to search for"),
+])
+def test_searches_that_no_program_sends(client, keys, answer):
+    assert client.ask("SEARCH " + keys.strip())[-1] == answer
+
+
+def test_a_thousand_keys(client):
+    client.append(FIRST)
+    assert found(client, " ".join(["TEXT %s SUBJECT money" % "fox"[:n % 3 + 1] for n in range(500)])) == [1]
+    assert found(client, " ".join(["OR TEXT fox%d HEADER X-%d y" % (n, n) for n in range(330)])) == []
+    assert found(client, " ".join(["NOT HEADER X-%d y" % n for n in range(400)])) == [1]
+
+
+def test_a_big_message_is_read_once_for_all_keys(client, monkeypatch):
+    part = b"--b\r\nSubject: part %d\r\n\r\n" + b"words " * 100 + b"end%d\r\n"
+    client.append(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"".join(part % (n, n) for n in range(600)) + b"--b--\r\n")
+    reads, chunks = [], Content.chunks
+    monkeypatch.setattr(Content, "chunks", lambda self, start=0, length=None: reads.append(start) or chunks(self, start, length))
+    assert found(client, " ".join(["BODY end%d NOT TEXT %dend" % (n, n) for n in range(300)])) == [1]
+    assert reads == [0, 0] or reads == [0, 0, 0]  # the header, the structure, the texts
+    assert found(client, 'BODY "part 599"') == [1] and found(client, "BODY --b") == []

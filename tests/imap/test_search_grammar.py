@@ -6,7 +6,7 @@ from phenmail_protocols.imap import search_grammar
 from phenmail_protocols.imap.search_grammar import DEPTH_LIMIT
 from phenmail_protocols.imap.sequence import SequenceSet
 from phenmail_protocols.imap.tokens import BadSyntax, Refused, Scanner
-from phenmail_protocols.imap.values import And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Search, Size
+from phenmail_protocols.imap.values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Search, Size
 
 
 def search(*parts, uid=False):
@@ -32,8 +32,8 @@ def number_set(data):
     (b"UNFLAGGED", HasFlag("\\Flagged", False)), (b"unseen", HasFlag("\\Seen", False)), (b"RECENT", HasFlag("\\Recent", True)),
     (b"OLD", HasFlag("\\Recent", False)), (b"New", And((HasFlag("\\Recent", True), HasFlag("\\Seen", False)))),
     (b"KEYWORD $x", HasFlag("$x", True)), (b"UNKEYWORD Work", HasFlag("Work", False)),
-    (b"BCC a", Header("bcc", "a")), (b'CC "b c"', Header("cc", "b c")), (b"FROM x", Header("from", "x")), (b'SUBJECT ""', Header("subject", "")),
-    (b"TO y", Header("to", "y")), (b'HEADER X-Y "z"', Header("x-y", "z")), (b'header "Message-ID" <a@b>', Header("message-id", "<a@b>")),
+    (b"BCC a", Address("bcc", "a")), (b'CC "b c"', Address("cc", "b c")), (b"FROM x", Address("from", "x")), (b'SUBJECT ""', Header("subject", "")),
+    (b"TO y", Address("to", "y")), (b'HEADER X-Y "z"', Header("x-y", "z")), (b'header "Message-ID" <a@b>', Header("message-id", "<a@b>")),
     (b"BODY word", Contains(False, "word")), (b"TEXT word", Contains(True, "word")),
     (b"LARGER 100", Size(True, 100)), (b"SMALLER 0", Size(False, 0)), (b"LARGER 9223372036854775807", Size(True, 9223372036854775807)),
     (b"BEFORE 1-Feb-1994", OnDay(False, "before", 8797)), (b'ON "01-Feb-1994"', OnDay(False, "on", 8797)),
@@ -43,7 +43,7 @@ def number_set(data):
     (b"NOT SEEN", Not(HasFlag("\\Seen", True))), (b"OR SEEN 1", Or(HasFlag("\\Seen", True), InSet(number_set(b"1"), False))),
     (b"(SEEN)", HasFlag("\\Seen", True)), (b"(SEEN DRAFT)", And((HasFlag("\\Seen", True), HasFlag("\\Draft", True)))),
     (b"SEEN DRAFT", And((HasFlag("\\Seen", True), HasFlag("\\Draft", True)))),
-    (b"OR NOT (SEEN 1) OR TO a CC b", Or(Not(And((HasFlag("\\Seen", True), InSet(number_set(b"1"), False)))), Or(Header("to", "a"), Header("cc", "b")))),
+    (b"OR NOT (SEEN 1) OR TO a CC b", Or(Not(And((HasFlag("\\Seen", True), InSet(number_set(b"1"), False)))), Or(Address("to", "a"), Address("cc", "b")))),
     (b"UNDELETED BODY \"body-marker-016\"", And((HasFlag("\\Deleted", False), Contains(False, "body-marker-016")))),
     (b"SUBJECT ]", Header("subject", "]")), (b"SUBJECT \"caf\xc3\xa9\"", Header("subject", "caf\xe9")),
 ])
@@ -55,7 +55,7 @@ def test_every_key(line, key):
 
 
 def test_strings_may_be_literals():
-    assert search(b"FROM ", b"x\r\ny", b" SEEN").key == And((Header("from", "x\r\ny"), HasFlag("\\Seen", True)))
+    assert search(b"FROM ", b"x\r\ny", b" SEEN").key == And((Address("from", "x\r\ny"), HasFlag("\\Seen", True)))
     assert search(b"HEADER ", b"A b", b" ", b"", b"").key == Header("a b", "")
 
 

@@ -1,6 +1,4 @@
-"""Text for SEARCH: transfer encodings and charsets undone, leniently, the same whatever the chunks."""
-import base64
-
+"""Text of parts: transfer encodings and charsets undone, leniently, the same whatever the chunks."""
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +7,7 @@ from phenmail_protocols.mail import decode
 from phenmail_protocols.mail.charsets import Reader, codec_name, to_text
 from phenmail_protocols.mail.structure import scan
 
-from .samples import NESTED, UGLY, multipart, wire
+from .samples import wire
 
 
 def part(encoding="7bit", charset="utf-8"):
@@ -70,53 +68,3 @@ def test_a_quoted_printable_line_without_end_stays_bounded():
     leaf = part("quoted-printable")
     pieces = list(decode.texts_of(leaf, [b"=41" * 10000] * 20))
     assert "".join(pieces) == "A" * 200000 and max(map(len, pieces)) < 100000
-
-
-def reader(data):
-    return lambda start, end: [data[i:min(i + 5, end)] for i in range(start, end, 5)]
-
-
-@pytest.mark.parametrize("key, header, found", [
-    ("one\r\ntwo", False, True), ("BODY INSIDE", False, True), ("subject: inside", False, True), ("subject: outer", False, False), ("subject: outer", True, True),
-    ("a;b.pdf", False, True), ("QUJD", False, False), ("nowhere", True, False), ("", False, True)])
-def test_search_in_a_message(key, header, found):
-    assert decode.message_holds(scan(NESTED), reader(NESTED), decode.fold_case(key), header) is found
-
-
-def test_search_decodes():
-    encoded = base64.b64encode("Gr\u00fc\u00dfe aus K\u00f6ln".encode()).decode()
-    data = multipart("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n" + encoded,
-                     head="MIME-Version: 1.0\nSubject: =?utf-8?Q?=C3=84rger?=\n")
-    root = scan(data)
-    assert decode.message_holds(root, reader(data), decode.fold_case("GR\u00dcSSE AUS"), False)
-    assert decode.message_holds(root, reader(data), decode.fold_case("\u00e4RGER"), True)
-    assert not decode.message_holds(root, reader(data), decode.fold_case("\u00e4rger"), False)
-
-
-@pytest.mark.parametrize("name", sorted(UGLY))
-def test_search_in_ugly_messages(name):
-    data = UGLY[name]
-    assert not decode.message_holds(scan(data), reader(data), "no such words", True)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.text("ab", max_size=4), max_size=8), st.text("ab", min_size=1, max_size=4))
-def test_a_match_may_lie_across_pieces(pieces, key):
-    assert decode.holds(pieces, key) is (key in "".join(pieces))
-
-
-def test_rules_out():
-    plain = wire("Subject: hello\n world\nContent-Type: text/plain; charset=\"UTF-8\"\n\nsome text\n")
-    assert decode.rules_out(plain, "absent") and decode.rules_out(plain, "caf\u00e9")
-    assert not decode.rules_out(plain, "hello world") and not decode.rules_out(plain, "some text")
-    for unsure in (plain + b"\xe9", plain + b"=?", plain.replace(b"UTF-8", b"UTF-7"), plain + b"Base64", plain + b"charset"):
-        assert not decode.rules_out(unsure, "absent")
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.sampled_from([b"ab", b"a", b"b", b" ", b"\t", b"\r\n", b"\r\n ", b"a: b", b"Content-Type: text/plain; charset=utf-16\r\n\r\n",
-                                 b"Content-Type: text/plain; charset=hz\r\n\r\n", b"\xe9", b"=?us-ascii?Q?=61b?=", b"Content-Transfer-Encoding: base64\r\n"]),
-                max_size=15).map(b"".join), st.text("ab \t", min_size=1, max_size=4))
-def test_what_is_ruled_out_is_not_there(data, key):
-    if decode.rules_out(data, key):
-        assert not decode.message_holds(scan(data), reader(data), key, True)

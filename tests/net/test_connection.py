@@ -457,3 +457,76 @@ def test_no_file_but_tls_names_ssl():
         if name.endswith(".py") and name not in ("tls.py", "tlsclient.py"):
             with open(os.path.join(folder, name), encoding="utf-8") as file:
                 assert "import ssl" not in file.read(), name
+
+
+# -- looking while working ------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def each_look(monkeypatch):
+    """Every look is one at the clock and at the peer."""
+    monkeypatch.setattr(connection, "LOOK_EVERY", -1.0)
+
+
+def until_raised(look):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        look()
+
+
+def test_look_leaves_what_the_peer_sent(pair, each_look):
+    pair.peer.send(b"one\r\ntwo\r\n")
+    pair.server.look()
+    assert pair.server.read_line(100) == b"one\r\n"
+    pair.server.look()
+    assert pair.server.read_line(100) == b"two\r\n"
+
+
+def test_look_sees_a_peer_that_is_gone(pair, each_look, monkeypatch):
+    monkeypatch.setattr(connection, "HALF_CLOSED_FOR", 0.0)
+    pair.peer.send(b"still to be read\r\n")
+    pair.peer.close()
+    with pytest.raises(Disconnected):
+        until_raised(pair.server.look)
+
+
+def test_look_sees_a_reset_at_once(plain, each_look, monkeypatch):
+    monkeypatch.setattr(connection, "HALF_CLOSED_FOR", 1000.0)
+    plain.peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    plain.peer.close()
+    with pytest.raises(Disconnected):
+        until_raised(plain.server.look)
+    plain.server.look(peer=False)
+
+
+def test_who_only_sends_nothing_more_has_a_while(plain, each_look, monkeypatch):
+    plain.peer.sock.shutdown(socket.SHUT_WR)
+    for _ in range(1000):
+        plain.server.look()
+    plain.server.write(b"answer\r\n")
+    assert plain.peer.line() == b"answer\r\n"
+    with pytest.raises(Disconnected):
+        until_raised(plain.server.look)
+
+
+def test_look_where_the_system_has_no_such_event(pair, each_look, monkeypatch):
+    from phenmail_protocols.net import readiness
+    monkeypatch.setattr(readiness, "_PEER_CLOSED", 0)
+    monkeypatch.setattr(connection, "HALF_CLOSED_FOR", 0.0)
+    pair.server.look()
+    pair.peer.send(b"line\r\n")
+    pair.server.look()
+    assert pair.server.read_line(100) == b"line\r\n"
+    pair.peer.sock.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(Disconnected):
+        until_raised(pair.server.look)
+
+
+def test_look_sees_the_deadline_and_the_stop(pair, each_look):
+    pair.server.set_deadline(0.0)
+    with pytest.raises(connection.Overdue):
+        pair.server.look()
+    pair.server.set_deadline(PATIENCE)
+    pair.server.look()
+    pair.server.interrupt()
+    with pytest.raises(Stopping):
+        pair.server.look()

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from phenmail import MailServer
+from phenmail_protocols.net.connection import Connection, Disconnected, Overdue, Stopping
 from phenmail_protocols.pop3 import handler, maildrop
 
 PASSPHRASE = "correct horse"
@@ -367,3 +368,50 @@ def test_any_message_comes_back(server, text):
         assert wire.say(b"RETR 1") == b"+OK %d octets\r\n" % len(message)
         assert wire.text() == on_the_wire(message)
         assert wire.say(b"QUIT")[:3] == b"+OK"
+
+
+@pytest.mark.parametrize("command", [b"LIST", b"UIDL"])
+def test_a_long_command_ends_at_its_deadline(server, inbox, monkeypatch, command):
+    inbox(MESSAGES[:3])
+    with Wire(server) as client:
+        monkeypatch.setattr(Connection, "look", ending(Overdue))
+        assert client.say(command) == b"-ERR [SYS/TEMP] This took too long and was stopped, try again later\r\n"
+        assert client.say(b"NOOP")[:3] == b"+OK"
+
+
+@pytest.mark.parametrize("command", [b"LIST", b"UIDL", b"QUIT"])
+def test_a_long_command_ends_at_the_stop(server, inbox, monkeypatch, command):
+    inbox(MESSAGES[:3])
+    with Wire(server) as client:
+        assert client.say(b"DELE 1")[:3] == b"+OK"
+        monkeypatch.setattr(Connection, "look", ending(Stopping))
+        assert client.say(command).startswith(b"-ERR [SYS/TEMP] The server is stopping") and client.line() == b""
+    assert kept(server) == 3
+
+
+@pytest.mark.parametrize("error", [Overdue, Stopping, Disconnected])
+def test_nothing_is_said_inside_a_message(server, monkeypatch, error):
+    fill(server, [b"Subject: big\n\n" + b"x" * 70 + b"\n" * 300000])
+    with Wire(server) as client:
+        number = client.say(b"STAT").split()[1]
+        monkeypatch.setattr(Connection, "look", ending(error))
+        client.send(b"RETR " + number + b"\r\n")
+        assert b"-ERR" not in client.file.read()
+
+
+def test_who_said_quit_need_not_wait(server, inbox, monkeypatch):
+    inbox(MESSAGES[:3])
+    def gone(self, peer=True):
+        if peer:
+            raise Disconnected("gone")
+    with Wire(server) as client:
+        assert client.say(b"DELE 1")[:3] == b"+OK"
+        monkeypatch.setattr(Connection, "look", gone)
+        assert client.say(b"QUIT")[:3] == b"+OK"
+    assert kept(server) == 2
+
+
+def ending(error):
+    def look(self, peer=True):
+        raise error()
+    return look

@@ -1,7 +1,12 @@
 """Changing messages: STORE (RFC 3501 6.4.6), EXPUNGE (6.4.3), UID EXPUNGE (RFC 4315), COPY (6.4.7), MOVE (RFC 6851)."""
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.model import DELETED
+
 from .. import responses
 from ..session import Refusal, Step
 from .append import into_target
+
+AT_ONCE = 2000  # messages that are changed in one step; between two the command may end
 
 
 #: Response code (RFC 5530): the command names messages that another session expunged.
@@ -30,50 +35,96 @@ def _require_writable(session):
 def store(session, arguments):
     """Messages that another session expunged are passed over, as in Dovecot (RFC 2180 4.2.1)."""
     _require_writable(session)
-    view, missing = session.view, False
-    uids = chosen(session, arguments.sequence, arguments.uid)
-    view.change_flags(uids, arguments.mode, arguments.flags)
-    if not arguments.silent:
-        rows = view.mailbox.rows(uids)
-        session.tell_flags(rows, arguments.uid)
-        view.told(uids)
-        missing = len(rows.uids) < len(uids) and not arguments.uid
+    view = session.view
+    uids, found, done = chosen(session, arguments.sequence, arguments.uid), 0, 0
+    try:
+        for part in _steps(session, uids):
+            view.change_flags(part, arguments.mode, arguments.flags)
+            done += len(part)
+            if not arguments.silent:
+                found += _tell_stored(session, part, arguments.uid)
+    except (Refusal, errors.StoreError):
+        if arguments.silent and done:  # the answer is NO: what was done all the same is told
+            _tell_stored(session, uids[:done], arguments.uid)
+        raise
+    missing = found < len(uids) and not arguments.silent and not arguments.uid
     return Step(text=b"Stored.", code=EXPUNGED if missing else None)
+
+
+def _steps(session, uids):
+    """`uids` in portions, at least one; before each the command may end."""
+    for start in range(0, max(len(uids), 1), AT_ONCE):
+        session.look()
+        yield uids[start:start + AT_ONCE]
+
+
+def _tell_stored(session, uids, with_uid):
+    """The flags that messages have now; returns of how many."""
+    rows = session.view.mailbox.rows(uids)
+    session.tell_keywords()
+    session.tell_flags(rows, with_uid)
+    session.view.told(uids)
+    return len(rows.uids)
 
 
 def expunge(session, _):
     _require_writable(session)
-    session.view.mailbox.expunge()
+    expunge_all(session)
     return Step(text=b"Expunged.")
+
+
+def expunge_all(session):
+    """Remove what is \\Deleted, messages that the client has not heard of included."""
+    mailbox = session.view.mailbox
+    state = mailbox.state()
+    rows = mailbox.rows(state.uids[:state.count])
+    _expunge(session, [uid for uid, flags in zip(rows.uids, rows.flags) if DELETED in flags])
+
+
+def _expunge(session, uids):
+    for part in _steps(session, uids):
+        session.view.mailbox.expunge(part)
 
 
 def expunge_uids(session, arguments):
     _require_writable(session)
-    session.view.mailbox.expunge(chosen(session, arguments.sequence, True))
+    _expunge(session, chosen(session, arguments.sequence, True))
     return Step(text=b"Expunged.")
 
 
 def copy(session, arguments):
-    copied = _transfer(session, arguments, session.view.mailbox.copy)
-    return Step(text=b"Copied.", code=copied)
+    """All or nothing (RFC 3501 6.4.7), so it is one step, which looks for itself whether to end."""
+    uids = _wanted(session, arguments)
+    with into_target():
+        copied = session.view.mailbox.copy(uids, arguments.mailbox, session.look)
+    return Step(text=b"Copied.", code=_copyuid(copied.uidvalidity, copied.pairs))
 
 
 def move(session, arguments):
-    """COPYUID goes out before the EXPUNGEs (RFC 6851 4.3)."""
+    """COPYUID goes out before the EXPUNGEs (RFC 6851 4.3), and also where only a part was moved."""
     _require_writable(session)
-    moved = _transfer(session, arguments, session.view.mailbox.move)
-    if moved:
-        session.write(responses.untagged_status(b"OK", b"Moved.", moved))
+    uids, pairs, uidvalidity = _wanted(session, arguments), [], 0
+    try:
+        for part in _steps(session, uids):
+            with into_target():
+                moved = session.view.mailbox.move(part, arguments.mailbox)
+            uidvalidity = moved.uidvalidity
+            pairs += moved.pairs
+    finally:
+        if pairs:
+            session.write(responses.untagged_status(b"OK", b"Moved.", _copyuid(uidvalidity, pairs)))
     return Step(text=b"Moved.")
 
 
-def _transfer(session, arguments, transfer):
-    """Copy or move; returns the COPYUID code, None when there was no message."""
+def _wanted(session, arguments):
+    """The UIDs of a COPY or MOVE."""
     uids = chosen(session, arguments.sequence, arguments.uid)
     if not arguments.uid and session.view.lost(uids):
         # All or nothing (RFC 2180 4.4), as in Dovecot. EXPUNGE goes out before this answer, so that the
         # client knows the numbers when it tries again.
         raise Refusal(b"Some of these messages were expunged by another session.", EXPUNGED)
-    with into_target():
-        done = transfer(uids, arguments.mailbox)
-    return responses.copyuid(done.uidvalidity, done.pairs) if done.pairs else None
+    return uids
+
+
+def _copyuid(uidvalidity, pairs):
+    return responses.copyuid(uidvalidity, pairs) if pairs else None

@@ -107,6 +107,7 @@ def fetch(session, arguments):
     size, missing = plan.batch(), 0
     for start, stop in session.slices(arguments.sequence, arguments.uid):
         while start < stop:
+            session.look()
             batch = _Batch(session, plan, start, session.view.uids(start, min(start + size, stop)))
             missing += batch.send()
             if not len(batch.uids):
@@ -254,9 +255,10 @@ class _Batch:
 def _messages(session, uids):
     """A Message for each that is still there; its file is closed when the next one is asked for."""
     for uid, content in session.view.mailbox.contents(uids):
+        session.look()
         if content is not None:
             with content:
-                yield Message(uid, content, session.trees)
+                yield Message(uid, content, session.trees, session.look)
 
 
 def _octets_of(section, message, start, end):

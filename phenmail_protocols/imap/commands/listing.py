@@ -4,6 +4,7 @@ from phenmail_protocols.store import errors
 from phenmail_protocols.store.model import INBOX, SEPARATOR, MailboxInfo
 
 from .. import responses
+from ..patterns import Patterns
 from ..session import Misuse, Step
 from .mailboxes import status_line
 
@@ -11,39 +12,19 @@ from .mailboxes import status_line
 PATTERN_CHARACTERS = 8192
 
 
-def matches(pattern, name):
-    """Whether a mailbox name fits a pattern: "*" is anything, "%" anything without the separator.
-
-    All ways of reading the pattern are followed at once, as bits: `places` has bit n where the marks so far may have used n
-    characters of the name. Time is proportional to the pattern's length for any name that there is.
+def _fitting(session, arguments):
+    """A test for names: does one of the command's patterns, behind its reference, fit? Each name is
+    a step at which the command may end.
     """
-    where = {}  # character -> where it stands in the name
-    for place, character in enumerate(name):
-        where[character] = where.get(character, 0) | 1 << place
-    if name.partition(SEPARATOR)[0] == INBOX:  # in any case, also above other names (RFC 3501 5.1)
-        for place, character in enumerate(INBOX.lower()):
-            where[character] = where.get(character, 0) | 1 << place
-    through = {"*": (1 << len(name)) - 1}
-    through["%"] = through["*"] & ~where.get(SEPARATOR, 0)
-    places = 1
-    for mark in pattern:
-        if mark in through:
-            # From each place on to the end of the run of characters that may pass: a carry of the sum runs through them.
-            passing = through[mark]
-            places |= ((places & passing) + passing) ^ passing
-        else:
-            places = (places & where.get(mark, 0)) << 1
-            if not places:
-                return False
-    return bool(places >> len(name))
-
-
-def _fitting(arguments):
-    """A test for names: does one of the command's patterns, behind its reference, fit?"""
     patterns = [arguments.reference + pattern for pattern in arguments.patterns]
     if sum(map(len, patterns)) > PATTERN_CHARACTERS:
         raise Misuse(b"At most %d characters in all patterns together." % PATTERN_CHARACTERS)
-    return lambda name: any(matches(pattern, name) for pattern in patterns)
+    fits, look = Patterns(patterns).fits, session.look
+
+    def test(name):
+        look()
+        return fits(name)
+    return test
 
 
 def list_mailboxes(session, arguments):
@@ -63,7 +44,7 @@ def list_mailboxes(session, arguments):
 
 def _selected(session, arguments):
     """(MailboxInfo, whether CHILDINFO says that a descendant was selected) of each line; in the store's order."""
-    fits = _fitting(arguments)
+    fits = _fitting(session, arguments)
     known = _with_lost_subscriptions(session) if "SUBSCRIBED" in arguments.selection else session.mail.mailboxes()
     fitting = {info.name for info in known if fits(info.name)}
     chosen = {info.name for info in known if _is_chosen(info, arguments.selection)}
@@ -117,6 +98,7 @@ def _line(info, child_info, arguments):
 
 def _status(session, name, items):
     """RFC 5819: a mailbox without a status is listed all the same."""
+    session.look()
     try:
         return status_line(session, name, items)
     except errors.StoreError:
@@ -125,7 +107,7 @@ def _status(session, name, items):
 
 def list_subscribed(session, arguments):
     """LSUB: what is subscribed; where "%" stops above it, its parent stands for it (RFC 3501 6.3.9)."""
-    fits = _fitting(arguments)
+    fits = _fitting(session, arguments)
     subscribed = set(session.mail.subscriptions())
     lines = {name: () for name in subscribed if fits(name)}
     if arguments.patterns[0].endswith("%"):

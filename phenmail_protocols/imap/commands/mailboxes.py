@@ -15,7 +15,7 @@ def create(session, arguments):
 
 def delete(session, arguments):
     selected = session.view is not None and session.view.mailbox.name == arguments.mailbox
-    session.mail.delete(arguments.mailbox)
+    session.mail.delete(arguments.mailbox, session.look)
     if selected:
         session.deselect()
     return Step(text=b"Deleted.")

@@ -14,15 +14,20 @@ FIELDS = 1 << 18  # octets of chosen fields that are held at most
 
 
 class Message:
-    """One message while it is looked at: `content` is the store's, `trees(uid, scan)`, the
-    session's, gives a tree that is kept; where there is none (search reads each message once) it is
-    scanned."""
+    """One message while it is looked at: `content` is the store's.
 
-    __slots__ = ("uid", "size", "_content", "_trees", "_whole", "_header", "_edge", "_tree")
+    `trees(uid, scan)`, the session's, gives a tree that is kept; where there is none (search reads
+    each message once) it is scanned. `look`: the session's, called for each chunk of a big message
+    that is read without being sent.
+    """
 
-    def __init__(self, uid, content, trees):
+    __slots__ = ("uid", "size", "_content", "_look", "_trees", "_whole", "_header", "_edge",
+                 "_tree")
+
+    def __init__(self, uid, content, trees, look):
         self.uid = uid
         self._content = content
+        self._look = look
         self._trees = trees
         self._whole = content.whole() if content.size <= SMALL else None
         self.size = content.size if self._whole is None else len(self._whole)
@@ -59,7 +64,7 @@ class Message:
             return
         # As if behind a line end: a message that begins with its empty line has no fields.
         kept, passed, before = [], 0, b"\r\n"
-        for chunk in self._content.chunks():
+        for chunk in self._chunks():
             end = (before + chunk).find(b"\r\n\r\n")
             if end >= 0:
                 chunk = chunk[:end + 4 - len(before)]
@@ -78,7 +83,18 @@ class Message:
         return self._tree
 
     def _scan(self):
-        return structure.scan(self._content.chunks() if self._whole is None else self._whole)
+        return structure.scan(self._chunks() if self._whole is None else self._whole)
+
+    def _chunks(self):
+        for chunk in self._content.chunks():
+            self._look()
+            yield chunk
+
+    def onward(self):
+        """read(start, end) -> iterable of chunks, for ranges that ascend: the file is read once,
+        from front to back.
+        """
+        return self.octets if self._whole is not None else _Onward(self._chunks()).read
 
     def octets(self, start, end):
         """An iterable of chunks: exactly the octets from `start` up to `end`."""
@@ -100,6 +116,29 @@ class Message:
     def read(self, start, end):
         """These octets as bytes: only for what is known to be small."""
         return b"".join(self.octets(start, end))
+
+
+class _Onward:
+    """Ascending ranges of a stream of chunks."""
+
+    def __init__(self, chunks):
+        self._chunks = iter(chunks)
+        self._chunk = b""
+        self._at = 0  # where the chunk begins
+
+    def read(self, start, end):
+        """An iterable of pieces; what was passed already is left out."""
+        start = max(start, self._at)
+        while start < end:
+            if start >= self._at + len(self._chunk):
+                self._at += len(self._chunk)
+                self._chunk = next(self._chunks, b"")
+                if not self._chunk:
+                    return
+                continue
+            piece = self._chunk[start - self._at:end - self._at]
+            start += len(piece)
+            yield piece
 
 
 def find_part(root, numbers):

@@ -1,20 +1,21 @@
 """SEARCH (RFC 3501 6.4.4): the key's tree becomes one test a message; what the store's rows decide comes before what needs octets."""
 from bisect import bisect_right
 
-from phenmail_protocols.mail import dates, decode, headers
+from phenmail_protocols.mail import textsearch
 
 from .. import responses
 from ..session import Step
-from ..values import And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Size
-from . import texts
+from ..values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Size
 from .messages import Message
+from .searched import DAY, Searched, Wanted
 
-DAY = 86400
 ROWS = 5000  # messages at a time
 
 
 class Candidate:
-    """The message that is being tested; `message` only while tests run that need octets."""
+    """The message that is being tested; `message`, a Searched, only while tests run that need
+    octets.
+    """
     __slots__ = ("number", "uid", "flags", "size", "date", "message")
 
 
@@ -25,7 +26,8 @@ def search(session, arguments):
     for start in range(0, len(view), ROWS):
         found += query.run(start, view.uids(start, start + ROWS))
     session.write(responses.search_line(found if arguments.uid else list(map(view.number, found))))
-    return Step(text=b"Searched.")
+    # RFC 2180 4.3, RFC 5530: messages that this client still counts were passed over.
+    return Step(text=b"Searched.", code=b"EXPUNGEISSUED" if query.missed else None)
 
 
 class _Query:
@@ -33,6 +35,8 @@ class _Query:
 
     def __init__(self, session, key):
         self._session = session
+        self._wanted = Wanted()
+        self.missed = False  # a message was gone
         keys = key.keys if isinstance(key, And) else (key,)
         octets = sorted((each for each in keys if _cost(each)), key=_cost)
         self._by_rows = self._all([each for each in keys if not _cost(each)])
@@ -43,26 +47,30 @@ class _Query:
         view = self._session.view
         rows = view.mailbox.rows(uids)
         whole = len(rows.uids) == len(uids)
+        self.missed |= not whole
         left = self._left_by_rows(rows, range(start + 1, start + 1 + len(uids)) if whole else map(view.number, rows.uids))
         return list(left) if self._by_octets is None else self._left_by_octets(left)
 
     def _left_by_rows(self, rows, numbers):
         """{uid: (number, uid, flags, size, date)} of those that may fit."""
-        left, test, candidate = {}, self._by_rows, Candidate()
+        left, test, candidate, look = {}, self._by_rows, Candidate(), self._session.look
         for values in zip(numbers, rows.uids, rows.flags, rows.sizes, rows.dates):
+            look()
             candidate.number, candidate.uid, candidate.flags, candidate.size, candidate.date = values
             if test(candidate):
                 left[candidate.uid] = values
         return left
 
     def _left_by_octets(self, left):
-        found, test, candidate = [], self._by_octets, Candidate()
+        found, test, candidate, look = [], self._by_octets, Candidate(), self._session.look
         for uid, content in self._session.view.mailbox.contents(list(left)):
+            look()
             if content is None:
+                self.missed = True
                 continue
             with content:
                 candidate.number, candidate.uid, candidate.flags, candidate.size, candidate.date = left[uid]
-                candidate.message = Message(uid, content, None)
+                candidate.message = Searched(Message(uid, content, None, look), self._wanted, look)
                 if test(candidate):
                     found.append(uid)
         return found
@@ -122,28 +130,33 @@ class _Query:
         if not key.sent:
             return lambda candidate: fits(candidate.date // DAY, day)
 
-        dated = frozenset((b"date",))
+        self._wanted.field(b"date")
 
         def sent(candidate):
-            value = headers.first(candidate.message.fields(dated), b"date")
-            moment = dates.parse_header_date(value) if value is not None else None
             # A message without a readable date was sent when it arrived, as far as anybody knows.
-            written = candidate.date // DAY if moment is None else (moment.epoch + moment.zone * 60) // DAY
-            return fits(written, day)
+            written = candidate.message.sent_day()
+            return fits(candidate.date // DAY if written is None else written, day)
         return sent
 
     def _header(self, key):
-        field, needle = key.field.encode("latin-1"), decode.fold_case(key.text)
-        names = frozenset((field,))
+        return self._field(key, textsearch.field_text)
+
+    def _address(self, key):
+        return self._field(key, textsearch.address_text)
+
+    def _field(self, key, read):
+        name = self._wanted.field(key.field.encode("latin-1"))
+        needle, look = textsearch.field_key(key.text), self._session.look
 
         def holds(candidate):
-            values = headers.collect(candidate.message.fields(names), names).get(field, ())
-            return any(needle in decode.fold_case(headers.decode(value)) for value in values)
+            look()
+            texts = candidate.message.texts(name, read)
+            return any([textsearch.is_in(needle, text) for text in texts])
         return holds
 
     def _contains(self, key):
-        finder = texts.Finder(key.text, key.header)
-        return lambda candidate: finder.is_in(candidate.message)
+        needle = self._wanted.needle(key.text, key.header)
+        return lambda candidate: candidate.message.holds(needle)
 
 
 def _keyword(name, present):
@@ -167,7 +180,8 @@ RELATIONS = {
 
 TESTS = {
     And: _Query._and, Or: _Query._or, Not: _Query._not, InSet: _Query._in_set, HasFlag: _Query._has_flag,
-    Size: _Query._size, OnDay: _Query._on_day, Header: _Query._header, Contains: _Query._contains,
+    Size: _Query._size, OnDay: _Query._on_day, Header: _Query._header, Address: _Query._address,
+    Contains: _Query._contains,
 }
 
 
@@ -181,5 +195,5 @@ def _cost(key):
         return _cost(key.key)
     if isinstance(key, Contains):
         return 2
-    return int(isinstance(key, Header) or isinstance(key, OnDay) and key.sent)
+    return int(isinstance(key, (Address, Header)) or isinstance(key, OnDay) and key.sent)
 

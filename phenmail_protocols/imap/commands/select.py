@@ -1,6 +1,7 @@
 """Opening and leaving a mailbox: SELECT, EXAMINE, CHECK, CLOSE (RFC 3501 6.3.1, 6.3.2, 6.4.1, 6.4.2), UNSELECT (RFC 3691)."""
 from .. import responses, view
 from ..session import Step
+from .changing import expunge_all
 
 
 def select(session, arguments):
@@ -47,7 +48,7 @@ def check(session, _):
 def close(session, _):
     """Remove what is \\Deleted, without a word about it."""
     if session.view.writable:
-        session.view.mailbox.expunge()
+        expunge_all(session)
     session.deselect()
     return Step(text=b"Closed.")
 

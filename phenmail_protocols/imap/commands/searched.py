@@ -1,0 +1,103 @@
+"""A message as SEARCH looks at it: each field is decoded once and its texts are read once, whatever
+the number of keys.
+"""
+from phenmail_protocols.mail import dates, headers, textsearch
+
+from .messages import FIELDS
+
+DAY = 86400
+FEW = 20  # names of fields that one pattern looks for; its time grows with their number
+
+
+class Wanted:
+    """What the keys of a query will ask of each message: names of fields (bytes in lower case), and
+    needles.
+    """
+
+    def __init__(self):
+        self.names = set()
+        self.needles = []
+
+    def field(self, name):
+        self.names.add(name)
+        return name
+
+    def needle(self, text, header):
+        """A textsearch.Needle for BODY, or for TEXT where `header`; equal ones are one."""
+        needle = textsearch.Needle.of(text, header)
+        if needle not in self.needles:
+            self.needles.append(needle)
+        return needle
+
+
+class Searched:
+    """One message while it is tested: `message` is a messages.Message, `look` the session's.
+
+    Everything is read when it is first asked for.
+    """
+    __slots__ = ("_message", "_wanted", "_look", "_values", "_texts", "_sent", "_found")
+
+    def __init__(self, message, wanted, look):
+        self._message = message
+        self._wanted = wanted
+        self._look = look
+        self._values = None
+        self._texts = {}  # (field, how it is read) -> list of str
+        self._sent = ()
+        self._found = None
+
+    def values(self, name):
+        """The values of a field as they stand; none where there is no such field."""
+        if self._values is None:
+            self._values = self._collect(sorted(self._wanted.names))
+        return self._values.get(name, ())
+
+    def _collect(self, names):
+        message, found = self._message, {}
+        if len(names) > FEW and message.edge() <= FIELDS:
+            for field in headers.each_field(message.header()):
+                self._look()
+                name = field.name.lower()
+                if name in self._wanted.names:
+                    found.setdefault(name, []).append(field.value)
+            return found
+        for start in range(0, len(names), FEW):
+            self._look()
+            some = frozenset(names[start:start + FEW])
+            found.update(headers.collect(message.fields(some), some))
+        return found
+
+    def texts(self, name, read):
+        """The values of a field as `read` (textsearch.field_text, address_text) gives them."""
+        found = self._texts.get((name, read))
+        if found is None:
+            self._look()
+            found = self._texts[name, read] = list(map(read, self.values(name)))
+        return found
+
+    def sent_day(self):
+        """The day of the Date field as written there (days since 1970), or None where it cannot be
+        read.
+        """
+        if self._sent == ():
+            value = next(iter(self.values(b"date")), None)
+            moment = dates.parse_header_date(value) if value is not None else None
+            self._sent = None if moment is None else (moment.epoch + moment.zone * 60) // DAY
+        return self._sent
+
+    def holds(self, needle):
+        """Whether the message holds this one of the wanted needles."""
+        if self._found is None:
+            self._found = self._find()
+        return needle in self._found
+
+    def _find(self):
+        message, unsure, found = self._message, self._wanted.needles, set()
+        whole = message.small()
+        text = None if whole is None else textsearch.plain(whole)
+        if text is not None:
+            found, unsure = textsearch.sift(unsure, text, len(message.header()), self._look)
+        if unsure:
+            self._look()
+            found |= textsearch.find(unsure, message.tree(), message.onward(), self._look)
+        return found

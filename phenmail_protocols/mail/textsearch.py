@@ -1,0 +1,264 @@
+"""Which of many texts a message holds: what SEARCH looks into, found in one pass whatever the
+number of keys.
+
+RFC 3501 section 6.4.4 (BODY, TEXT, HEADER, FROM and the like). What is compared is decoded and in
+the form of `collation.fold`. In headers a run of blanks, folded or not, is one space. Lenient and
+never raising. Pure.
+"""
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+from . import address
+from .charsets import to_text
+from .collation import fold, fold_pieces
+from .decode import texts_of
+from .headers import decode as decode_field
+from .headers import each_field
+from .structure import Part
+
+# A header's fields are decoded one by one; this much of it is searched.
+_MOST_HEADER = 1 << 20
+# Characters that are searched at once: texts of many small parts are joined, as a search costs some
+# microseconds a key at least.
+_WINDOW = 65536
+# Stands between two texts. No key has it.
+_BETWEEN = "\0"
+
+# Gives the wire bytes [start, end) of a message in chunks. It is asked for ascending ranges.
+Read = Callable[[int, int], Iterable[bytes]]
+# Is called in bounded steps and may raise to end the work.
+Look = Callable[[], None]
+
+
+class Needle(NamedTuple):
+    """A text to look for. `key` as bodies are compared, `in_field` as fields are; `header`: the
+    message's own header counts, too.
+    """
+    key: str
+    in_field: str
+    header: bool
+
+    @classmethod
+    def of(cls, text: str, header: bool) -> "Needle":
+        return cls(fold(text), field_key(text), header)
+
+
+# Fields
+
+
+def field_key(text: str) -> str:
+    """A text to look for in fields, in the form in which they are compared."""
+    return _one_blank(fold(text).replace("\t", " ").replace("\r\n ", " ").replace("\n ", " "))
+
+
+def field_text(value: bytes) -> str:
+    """A field's value (with its folding) -> what is compared: decoded, folded case, single blanks.
+    """
+    return _one_blank(_lines_away(fold(decode_field(value))))
+
+
+def address_text(value: bytes) -> str:
+    """The value of an address field -> what FROM, TO, CC and BCC are compared with: the addresses
+    of the envelope.
+
+    Each is `name <mailbox@domain>`, and once more with the name quoted, as people copy both;
+    comments are not searched.
+    """
+    entries = address.parse_address_list(value)
+    plain = ", ".join([_entry_text(entry, str) for entry in entries])
+    quoted = ", ".join([_entry_text(entry, _quoted) for entry in entries])
+    return _one_blank(_lines_away(fold(plain + _BETWEEN + quoted)))
+
+
+def _entry_text(entry, written: Callable[[str], str]) -> str:
+    name = decode_field(entry.name) if entry.name else ""
+    if isinstance(entry, address.Group):
+        members = [_entry_text(member, written) for member in entry.members]
+        return "%s: %s;" % (name, ", ".join(members))
+    local = b"" if entry.local == address.MISSING_LOCAL else entry.local
+    missing = entry.domain in (address.MISSING_DOMAIN, address.BROKEN_DOMAIN)
+    domain = b"" if missing else b"@" + entry.domain
+    mailbox = to_text((entry.route + b":" if entry.route else b"") + local + domain)
+    if not mailbox:
+        return name
+    return "%s <%s>" % (written(name), mailbox) if name else "<%s>" % mailbox
+
+
+def _quoted(name: str) -> str:
+    return '"%s"' % name.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def is_in(key: str, text: str) -> bool:
+    """`key in text`. A very long field is searched piece by piece: older interpreters take long for
+    some, and hold their lock.
+    """
+    if len(text) <= _WINDOW:
+        return key in text
+    size = _WINDOW + len(key)
+    return any(key in text[start:start + size] for start in range(0, len(text), _WINDOW))
+
+
+def _lines_away(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ").replace("\t", " ")
+
+
+def _one_blank(text: str) -> str:
+    while "  " in text:  # halves each run: few rounds, each at memory's speed
+        text = text.replace("  ", " ")
+    return text
+
+
+def _header_lines(header: bytes) -> Iterator[str]:
+    """A header as TEXT sees it, folded: each field decoded on a line of its own; what is no field
+    as it stands.
+    """
+    for field in each_field(header):
+        if field.name:
+            blank = " " if field.value[:1] in (b" ", b"\t", b"\r", b"\n") else ""
+            name = fold(field.name.decode("latin-1"))
+            yield "%s:%s%s\r\n" % (name, blank, field_text(field.value))
+        else:
+            yield field_text(field.raw) + "\r\n"
+
+
+# Messages
+
+
+# What a text is: the message's own header, fields of parts inside, a body.
+_OWN, _FIELDS, _BODY = range(3)
+
+
+def _texts(root: Part, read: Read, header: bool) -> Iterator[Tuple[int, Iterable[str]]]:
+    """(_OWN, _FIELDS or _BODY, the folded text in pieces) of all that is searched, in the order of
+    the message.
+
+    Text parts and the headers of parts and messages inside count, other content does not.
+    """
+    if header:
+        yield _OWN, _header_lines(_head(root, read))
+    waiting = [(root, False)]
+    while waiting:
+        part, has_header = waiting.pop()
+        if has_header:
+            yield _FIELDS, _header_lines(_head(part, read))
+        if part.parts:
+            waiting.extend((child, True) for child in reversed(part.parts))
+        elif part.message is not None:
+            waiting.append((part.message, True))
+        elif part.type.lower() in (b"text", b"message"):
+            yield _BODY, fold_pieces(texts_of(part, read(part.body, part.end)))
+
+
+def _head(part: Part, read: Read) -> bytes:
+    return b"".join(read(part.start, min(part.body, part.start + _MOST_HEADER)))
+
+
+class _Window:
+    """Texts of one kind joined to windows of about _WINDOW characters; the last `overlap` of one
+    are the first of the next.
+    """
+
+    __slots__ = ("size", "_pieces", "_overlap")
+
+    def __init__(self, overlap: int):
+        self.size = 0
+        self._pieces = []  # type: List[str]
+        self._overlap = overlap
+
+    def add(self, piece: str) -> None:
+        self._pieces.append(piece)
+        self.size += len(piece)
+
+    def take(self) -> str:
+        window = "".join(self._pieces)
+        self._pieces, self.size = [window[-self._overlap:] if self._overlap else ""], 0
+        return window
+
+
+def _windows(texts, overlap: int, look: Look) -> Iterator[Tuple[int, str]]:
+    """(kind, window) until all texts were in one."""
+    windows = {kind: _Window(overlap) for kind in (_OWN, _FIELDS, _BODY)}
+    for kind, text in texts:
+        look()
+        window = windows[kind]
+        for piece in text:
+            window.add(piece)
+            if window.size >= _WINDOW:
+                look()
+                yield kind, window.take()
+        window.add(_BETWEEN)
+        if kind == _OWN:
+            yield kind, window.take()
+    for kind in (_FIELDS, _BODY):
+        if windows[kind].size:
+            yield kind, windows[kind].take()
+
+
+def find(needles: Iterable[Needle], root: Part, read: Read,
+         look: Look = lambda: None) -> Set[Needle]:
+    """Those of `needles` that the message holds. `look` is called in bounded steps and may raise to
+    end the search.
+    """
+    found = {needle for needle in needles if not needle.key}
+    waiting = [needle for needle in needles if needle.key and _BETWEEN not in needle.key]
+    if not waiting:
+        return found
+    overlap = max(len(needle.key) for needle in waiting) - 1
+    texts = _texts(root, read, any(needle.header for needle in waiting))
+    for kind, window in _windows(texts, overlap, look):
+        left = []
+        for needle in waiting:
+            look()
+            key = needle.key if kind == _BODY else needle.in_field
+            if key in window and (needle.header or kind != _OWN):
+                found.add(needle)
+            else:
+                left.append(needle)
+        waiting = left
+        if not waiting:
+            break
+    return found
+
+
+# Without a look at the structure
+
+# Where one of these stands, the text may be other than the bytes; and the charsets whose letters
+# are ASCII's own.
+_ENCODED = ("base64", "quoted-printable", "=?")
+_PLAIN_CHARSETS = ("utf-8", "us-ascii", "iso-8859-", "windows-125")
+
+
+def plain(data: bytes) -> Optional[str]:
+    """A whole message in wire form -> it as text in lower case where its octets are its text; else
+    None.
+    """
+    try:
+        text = data.decode("ascii").lower()
+    except UnicodeDecodeError:
+        return None
+    if any(mark in text for mark in _ENCODED):
+        return None
+    for after in text.split("charset")[1:]:
+        if not after.lstrip('= "').startswith(_PLAIN_CHARSETS):
+            return None
+    return text
+
+
+def sift(needles: Iterable[Needle], text: str, body: int,
+         look: Look = lambda: None) -> Tuple[Set[Needle], List[Needle]]:
+    """What `plain` text tells -> (the needles that it surely holds, those of which only `find` can
+    say). The others it does not hold.
+
+    `body`: where the body begins. Most messages are told in some microseconds.
+    """
+    types = text.split("content-type")[1:]
+    one_text = all([after.lstrip(": \t\r\n").startswith("text/") for after in types])
+    found, unsure = set(), []
+    for needle in needles:
+        look()
+        # Blanks may be written in several ways; the words between them may not.
+        if all([word in text for word in needle.key.split()]):
+            if one_text and text.find(needle.key, body) >= 0:
+                found.add(needle)
+            else:
+                unsure.append(needle)
+    return found, unsure
