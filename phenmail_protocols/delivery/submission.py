@@ -71,7 +71,7 @@ def _hides_sender(header, sender):
     mailboxes = address.strict_mailboxes(value) if value is not None else None
     if not mailboxes:
         return False
-    return len(mailboxes) > 1 or _address(mailboxes[0]).domain != sender.domain
+    return len(mailboxes) > 1 or _domain(mailboxes[0]) != sender.domain
 
 
 def _check_authors(fields, whose):
@@ -117,13 +117,14 @@ def _owner(mailbox, whose):
     try:
         local, domain = [half.decode("utf-8") for half in (mailbox.local, mailbox.domain)]
         found = address.Address(local, address.parse_domain(domain))
-        address.ascii_domain(found.domain)
         return whose(address.Address.parse(str(found)))
     except (UnicodeError, address.AddressError):
         raise answers.Refused(answers.UNCLEAR_AUTHOR)
 
 
-def _address(mailbox):
-    """A Mailbox of the field -> Address."""
-    return address.Address(mailbox.local.decode("utf-8", "replace"),
-                           mailbox.domain.decode("utf-8", "replace").lower())
+def _domain(mailbox):
+    """The domain of a Mailbox in A-labels; None where it is none."""
+    try:
+        return address.ascii_domain(mailbox.domain.decode("utf-8"))
+    except (UnicodeError, address.AddressError):
+        return None

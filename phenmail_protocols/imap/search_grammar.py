@@ -15,8 +15,8 @@ from .values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, 
 #: How deep NOT, OR and parentheses may nest.
 DEPTH_LIMIT = 50
 #: How many keys a search may have, and characters a text.
-KEYS_LIMIT = 1000
-TEXT_LIMIT = 1000
+KEYS_LIMIT = 4096  # more than fit into a line of 8000 octets (RFC 2683 3.2.1.5)
+TEXT_LIMIT = 8192
 OCTETS_LIMIT = (1 << 63) - 1
 _DATE = re.compile(rb'("?)([0-9]{1,2})(-[A-Za-z]{3}-[0-9]{4})\1(?=[ )]|$)')
 

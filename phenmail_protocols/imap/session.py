@@ -81,6 +81,7 @@ CODES = (
     (errors.Expunged, b"EXPUNGEISSUED"),
     (errors.NoSpace, b"OVERQUOTA"),
     (errors.TooBig, b"TOOBIG"),
+    (errors.Limit, b"LIMIT"),
     (errors.InUse, b"INUSE"),
     (errors.Unavailable, b"UNAVAILABLE"),
     (errors.StoreError, b"UNAVAILABLE"),

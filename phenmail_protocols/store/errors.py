@@ -36,6 +36,10 @@ class TooBig(StoreError):
     """The message is larger than what is accepted."""
 
 
+class Limit(StoreError):
+    """There are as many of these as are kept."""
+
+
 class InUse(StoreError):
     """Another program holds the mailbox; try again in a moment."""
 

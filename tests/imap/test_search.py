@@ -177,7 +177,8 @@ def test_messages_that_another_session_removed(connect):
 
 
 @pytest.mark.parametrize("keys, answer", [
-    ("TEXT a " * 1001, b"NO [LIMIT] at most 1000 search keys"), ("TEXT " + "a" * 1001, b"NO [LIMIT] at most 1000 characters to search for"),
+    ("TEXT a " * 4097, b"NO [LIMIT] at most 4096 search keys"),
+    ("TEXT " + "a" * 8193, b"NO [LIMIT] at most 8192 characters to search for"),
 ])
 def test_searches_that_no_program_sends(client, keys, answer):
     assert client.ask("SEARCH " + keys.strip())[-1] == answer
