@@ -17,10 +17,8 @@ if sys.version_info < (3, 6):
              % sys.version.split()[0])
 
 from phenmail_protocols import __version__  # noqa: E402
-from phenmail_protocols.admin.commandline import (  # noqa: E402
-    USAGE, Options, WrongUsage)
-from phenmail_protocols.app import (  # noqa: E402
-    AlreadyRunning, Listening, MailRefused, MailServer, PluginRefused)
+from phenmail_protocols.admin.commandline import USAGE, Options, WrongUsage  # noqa: E402
+from phenmail_protocols.app import AlreadyRunning, Listening, MailRefused, MailServer, PluginRefused  # noqa: E402
 
 __all__ = ["AlreadyRunning", "Listening", "MailRefused", "MailServer",
            "PluginRefused", "__version__", "main"]
@@ -232,8 +230,9 @@ def _login_name():
 
 
 def _reload(server):
-    from phenmail_protocols.config.problems import ConfigError
     import logging
+
+    from phenmail_protocols.config.problems import ConfigError
     log = logging.getLogger("phenmail")
     try:
         server.reload()
@@ -246,6 +245,7 @@ def _reload(server):
 
 def _tell_ports(server, ports_file):
     import json
+
     from phenmail_protocols.admin import firststart
     from phenmail_protocols.disk import atomic
     fingerprint = (server.certificates.fingerprint()

@@ -19,7 +19,6 @@ from .config.root import Root
 from .config.settings import listeners
 from .delivery.answers import PluginRefused
 from .delivery.sending import MailRefused
-from .delivery.service import Delivery
 from .disk.atomic import remove_stale
 from .disk.locks import FileLock, LockTimeout
 from .imap import handler as imap_handler
@@ -30,6 +29,7 @@ from .net import tls
 from .net.address import is_loopback, is_served
 from .net.errors import CertificateError
 from .net.gate import Gate
+from .pipeline import Delivery
 from .pop3 import handler as pop3_handler
 from .smtp import handler as smtp_handler
 from .store.filestore import FileStore

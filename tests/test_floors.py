@@ -17,12 +17,14 @@ PROGRAM = "phenmail_protocols"
 
 FLOORS = {
     "text": 0,
-    "disk": 1, "mail": 1, "net": 1, "trial": 1,
+    "disk": 1, "mail": 1, "net": 1,
     "config": 2,
-    "accounts": 3, "store": 3, "relay": 3,
-    "delivery": 4, "fetch": 4,
-    "smtp": 5, "pop3": 5, "imap": 5, "admin": 5,
-    "app": 6, "machine": 6, "phenmail": 7, "testing": 7,
+    "accounts": 3, "store": 3, "children": 3, "dkim": 3, "queue": 3,
+    "relay": 4, "filters": 4, "authentication": 4,
+    "delivery": 5,
+    "destinations": 6, "plugins": 6, "dropfolder": 6, "fetch": 6,
+    "smtp": 7, "pop3": 7, "imap": 7, "admin": 7, "pipeline": 7,
+    "app": 8, "machine": 8, "phenmail": 9, "testing": 9,
 }
 
 # Earlier ones know nothing of later ones.  Files that are not listed are only
@@ -30,41 +32,48 @@ FLOORS = {
 ORDER = {
     "disk": ("atomic", "keyfile", "locks", "names"),
     "mail": ("address", "envelope", "headers", "structure", "dates", "notices"),
-    "net": ("lines", "dots", "certificate", "tls", "tlsclient", "connection", "workers", "listener"),
-    "config": ("problems", "scanner", "documents", "root", "settings", "names", "checks", "actions",
-               "schema", "build", "loader"),
+    "net": ("lines", "dots", "certificate", "tls", "tlsclient", "connection", "workers",
+            "listener"),
+    "config": ("problems", "scanner", "documents", "root", "settings", "names", "checks",
+               "actions", "schema", "build", "loader"),
     "accounts": ("secrets", "sasl", "throttle", "directory", "authorization"),
     "store": ("errors", "model", "maildir", "index", "changes", "mailbox", "account",
               "filestore"),
-    "relay": ("model", "schedule", "statefile", "spoolfiles", "spool", "lookup", "routes", "sts", "dane",
-              "policies", "signingkeys", "keymaking", "signatures", "signing", "dkimtags",
-              "verifying", "client", "courier",
-              "reports", "agenda", "slots", "attempt", "worker", "service"),
-    "delivery": ("answers", "results", "dmarc", "trace", "filters", "runas", "running", "agents",
-                 "plugins", "mailboxes", "outgoing", "incoming", "router",
-                 "sending", "wayback", "handing", "dropped", "dropfiles", "dropwatch", "dropfolder", "service"),
+    "children": ("idle", "privileges", "python_answer", "child", "python_pool"),
+    "dkim": ("keys", "key_making", "signatures", "body_hash", "signing", "tags", "verifying"),
+    "queue": ("model", "schedule", "state_file", "spool_files", "spool", "reports", "agenda",
+              "slots", "attempt", "worker"),
+    "relay": ("routes", "sts", "dane", "policies", "client", "courier", "service"),
+    "filters": ("regex", "matching", "rules", "user_filters", "screening"),
+    "authentication": ("results", "dmarc", "checks", "judging_child", "judging"),
+    "delivery": ("answers", "trace", "mailboxes", "outgoing", "incoming", "router", "sending"),
+    "destinations": ("srs", "local", "programs"),
+    "plugins": ("call_limits", "answer_rate", "email_message", "echo", "host", "interface"),
+    "dropfolder": ("message", "files", "watch", "service"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),
     "pop3": ("grammar", "replies", "session", "commands", "handler"),
     "imap": ("sequence", "grammar", "responses", "view", "session", "commands", "table",
              "reader", "handler"),
     "admin": ("shell", "dnsrecords", "queue", "control"),
-    "trial": ("acceptor", "proxy", "catcher"),
+    "testing": ("acceptor", "proxy", "catcher", "fixture"),
 }
 
 # Imported where the program can do without, each in one file.
-OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "relay/lookup.py", "idna": "text/domains.py",
-            "dkim": "relay/signing.py", "spf": "delivery/authentication.py",
-            "authheaders": (), "pytest": "testing.py",
-            "nacl": ("relay/signing.py", "relay/verifying.py"),
-            "cryptography": ("net/", "relay/keymaking.py")}
+OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "net/resolver.py", "idna": "text/domains.py",
+            "dkim": "dkim/signing.py", "spf": "authentication/checks.py",
+            "authheaders": (), "pytest": "testing/fixture.py",
+            "nacl": ("dkim/signing.py", "dkim/verifying.py"),
+            "cryptography": ("net/", "dkim/key_making.py")}
 
 # Imported only below these paths.
 ONLY = {
-    "ssl": ("net/tls.py", "net/tlsclient.py"), "smtplib": ("relay/client.py",), "sqlite3": ("store/index.py",),
+    "ssl": ("net/tls.py", "net/tlsclient.py"), "smtplib": ("relay/client.py",),
+    "sqlite3": ("store/index.py",),
     "imaplib": ("fetch/imap_source.py",), "poplib": ("fetch/pop_source.py",),
     "socketserver": ("net/",), "fcntl": ("disk/locks.py",),
-    "select": ("net/", "delivery/codechild.py"), "selectors": ("net/",), "argparse": ("phenmail.py",),
+    "select": ("net/", "children/python_child.py"), "selectors": ("net/",),
+    "argparse": ("phenmail.py",),
     "asyncio": (), "decimal": (), "dataclasses": (), "pickle": (), "multiprocessing": (),
 }
 
@@ -262,7 +271,7 @@ PROCESS_WIDE = {("os", "environ"), ("os", "getenv"), ("os", "chdir"), ("os", "um
                 ("logging", "basicConfig"), ("select", "select"), ("os", "fork")}
 
 # Not imported by anybody but exec'ed: each is a process of its own, with the standard library alone.
-PROGRAMS = ("phenmail.py", "delivery/codechild.py", "delivery/coderun.py", "delivery/launch.py")
+PROGRAMS = ("phenmail.py", "children/python_child.py", "children/python_run.py", "children/launch.py")
 
 
 def attributes(path):

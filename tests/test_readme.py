@@ -33,7 +33,7 @@ def test_the_example_of_ones_own_tests(tmp_path):
 
 
 def test_what_it_names_is_there():
-    from phenmail_protocols.testing import MailFixture
+    from phenmail_protocols.testing.fixture import MailFixture
     text = section("In your own tests")
     names = set(re.findall(r"mail_server\.([a-z_0-9]+)", text)) | set(re.findall(r"^    ([a-z_]+)[(,]", text, re.MULTILINE))
     assert {"fail_next", "drop_after", "slow", "wait_for", "deliver", "messages", "outside_answers", "sent"} <= names

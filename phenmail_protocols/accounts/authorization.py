@@ -11,8 +11,8 @@ import logging
 import os
 from typing import Optional
 
-from phenmail_protocols.config.settings import UserSettings
-from phenmail_protocols.disk.keyfile import kept_key
+from ..config.settings import UserSettings
+from ..disk.keyfile import kept_key
 
 log = logging.getLogger("phenmail.accounts")
 

@@ -10,8 +10,17 @@ import time
 from typing import Callable, Optional
 
 from .dialogue import (
-    REFUSED, TEMPORARY, Answer, Credentials, Dialogue, Failure, Malformed, Success,
-    random_text, text)
+    REFUSED,
+    TEMPORARY,
+    Answer,
+    Credentials,
+    Dialogue,
+    Failure,
+    Malformed,
+    Success,
+    random_text,
+    text,
+)
 from .login import LoginRefused
 
 

@@ -12,15 +12,14 @@ import threading
 import time
 from typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Set, Tuple
 
-from phenmail_protocols.config.loader import load_user
-from phenmail_protocols.config.names import LONGEST_NAME, Found, Names
-from phenmail_protocols.config.problems import ConfigError
-from phenmail_protocols.config.root import Root, is_component
-from phenmail_protocols.config.settings import Settings, UserSettings
-from phenmail_protocols.disk.keyfile import kept_key
-from phenmail_protocols.mail.address import Address
-from phenmail_protocols.net.address import is_loopback
-
+from ..config.loader import load_user
+from ..config.names import LONGEST_NAME, Found, Names
+from ..config.problems import ConfigError
+from ..config.root import Root, is_component
+from ..config.settings import Settings, UserSettings
+from ..disk.keyfile import kept_key
+from ..mail.address import Address
+from ..net.address import is_loopback
 from .login import Account, Candidate, Login, LoginRefused
 from .offers import Offers
 from .remembered import Checker

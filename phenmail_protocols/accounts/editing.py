@@ -7,8 +7,8 @@ change is read again afterwards and given out only if it means what was wanted.
 import re
 from typing import Any, Callable, Iterator, Tuple, Union
 
-from phenmail_protocols.config.loader import parse
-from phenmail_protocols.config.scanner import Scan, scan
+from ..config.loader import parse
+from ..config.scanner import Scan, scan
 
 Path = Tuple[Union[str, int], ...]
 
@@ -179,5 +179,5 @@ def _without_empty_line(source: str, offset: int) -> str:
 
 
 def _json(value: Any) -> str:
-    import json     # late: seldom needed
+    import json  # late: seldom needed
     return json.dumps(value, ensure_ascii=False)

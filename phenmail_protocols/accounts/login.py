@@ -12,13 +12,19 @@ import hmac
 import logging
 from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional
 
-from phenmail_protocols.config.settings import UserSettings
-from phenmail_protocols.mail.address import Address
-
+from ..config.settings import UserSettings
+from ..mail.address import Address
 from .prepare import octets
 from .remembered import Busy
 from .secrets import (
-    ITERATIONS, SALT_BYTES, ScramSecret, SecretError, parse_scram, sha256, unobscure)
+    ITERATIONS,
+    SALT_BYTES,
+    ScramSecret,
+    SecretError,
+    parse_scram,
+    sha256,
+    unobscure,
+)
 from .throttle import Attempt, Peer
 from .userfiles import BrokenUser
 

@@ -15,7 +15,7 @@ def prepare(text: str) -> str:
     """
     if text.isprintable() and _is_ascii(text):
         return text
-    import stringprep       # heavy; only for those who write beyond ASCII
+    import stringprep  # heavy; only for those who write beyond ASCII
     import unicodedata
     mapped = "".join(
         " " if stringprep.in_table_c12(char) else char

@@ -14,8 +14,19 @@ decodes the client's line (`decode`), calls `step` and sends what comes out;
 from typing import Callable, Optional, Tuple
 
 from .dialogue import (
-    REFUSED, SYNTAX, TEMPORARY, Challenge, Credentials, Dialogue, Failure, Malformed, Success,
-    decode, encode, random_text)
+    REFUSED,
+    SYNTAX,
+    TEMPORARY,
+    Challenge,
+    Credentials,
+    Dialogue,
+    Failure,
+    Malformed,
+    Success,
+    decode,
+    encode,
+    random_text,
+)
 from .digest import CramMd5, apop, timestamp
 from .plain import LoginMechanism, Plain
 from .scram import Scram

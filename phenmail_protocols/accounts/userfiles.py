@@ -11,8 +11,8 @@ import stat
 import threading
 from typing import Callable, Optional, Tuple, Union
 
-from phenmail_protocols.config.problems import ConfigError
-from phenmail_protocols.config.settings import UserSettings
+from ..config.problems import ConfigError
+from ..config.settings import UserSettings
 
 log = logging.getLogger("phenmail.accounts")
 

@@ -10,15 +10,14 @@ import contextlib
 import os
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
-from phenmail_protocols.config.loader import load_server, load_user, server_octets, user_octets
-from phenmail_protocols.config.names import CATCH_ALL, Names
-from phenmail_protocols.config.root import USER_TOKEN, PathRefused, Root
-from phenmail_protocols.config.settings import Action, Settings
-from phenmail_protocols.disk.atomic import write_file
-from phenmail_protocols.disk.locks import FileLock
-from phenmail_protocols.mail.address import Address, AddressError
-from phenmail_protocols.text.domains import ascii_domain, unicode_domain
-
+from ..config.loader import load_server, load_user, server_octets, user_octets
+from ..config.names import CATCH_ALL, Names
+from ..config.root import USER_TOKEN, PathRefused, Root
+from ..config.settings import Action, Settings
+from ..disk.atomic import write_file
+from ..disk.locks import FileLock
+from ..mail.address import Address, AddressError
+from ..text.domains import ascii_domain, unicode_domain
 from . import editing, passphrases
 from .secrets import hash_passphrase, obscure, scram_secret
 from .userfiles import FILE

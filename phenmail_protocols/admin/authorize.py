@@ -12,10 +12,10 @@ from ..accounts.authorization import EXTERNAL_MDA, FILTER, Authorizations
 from ..accounts.userfiles import FILE
 from ..config import loader
 from ..config.documents import USER
-from ..delivery.codeleave import NoCode, code_of
-from ..delivery.filterfiles import check_owner
-from ..delivery.filters import place
 from ..disk import beneath
+from ..filters.python_permission import NoCode, code_of
+from ..filters.rules import place
+from ..filters.user_filters import check_owner
 
 EFFECTS = {EXTERNAL_MDA: "external-MDA is not authorized, so mail goes to the mailbox",
            FILTER: "this code is not authorized, so the filter is passed over"}

@@ -6,12 +6,14 @@ import stat
 from typing import NamedTuple
 
 from ..accounts import authorization
+from ..authentication import judging
 from ..config import loader
 from ..config.problems import ConfigError
-from ..delivery import filters, judging
-from ..delivery.filterfiles import check_owner
-from ..relay import policies, spool
-from ..relay.signing import Signer
+from ..dkim.signing import Signer
+from ..filters import rules
+from ..filters.user_filters import check_owner
+from ..queue import spool
+from ..relay import policies
 from ..store import errors
 from ..store.filestore import FileStore
 from . import authorize
@@ -129,8 +131,8 @@ def _check_authorizations(report, root, settings, folder):
 
 def _check_filters(report, given):
     """What only shows when filters are made ready to be asked."""
-    report.errors.extend("%s: %s" % (filters.place(rule), flaw)
-                         for rule, flaw in filters.Rules(given).flaws)
+    report.errors.extend("%s: %s" % (rules.place(rule), flaw)
+                         for rule, flaw in rules.Rules(given).flaws)
 
 
 def _fetcher_path(root, folder):

@@ -7,7 +7,7 @@ import json
 import time
 
 from ..config import loader
-from ..relay.spool import Spool, SpoolError
+from ..queue.spool import Spool, SpoolError
 from . import queue
 
 ORDERS = {"retry": queue.retry, "hold": queue.hold, "release": queue.release}
@@ -55,7 +55,7 @@ def _spool(root):
 
 def dns(root, live=False, as_json=False):
     """The records that this configuration needs; `live`: compared with what the DNS says."""
-    from ..relay.signing import Signer
+    from ..dkim.signing import Signer
     from . import dnscheck, dnsrecords
     settings = loader.load_server(root)
     signer = Signer(settings.queue, lambda: settings.domains, settings.sender_domain)

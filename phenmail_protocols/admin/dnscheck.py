@@ -7,9 +7,9 @@ import json
 import re
 from typing import Any, Iterable, Iterator, List, NamedTuple, Tuple
 
-from ..delivery import dmarc
+from ..authentication import dmarc
+from ..dkim import tags
 from ..mail import taglist
-from ..relay import dkimtags
 from ..relay.routes import NoRoute, NotFound
 from ..relay.sts import record_id
 from .dnsrecords import Domain, exchangers, shown
@@ -123,7 +123,7 @@ def _dkim(expected, found, _domain, _dns):
     ours = expected.encode("ascii")
     algorithm = b"ed25519-sha256" if taglist.parse(ours).get(b"k") == b"ed25519" else b"rsa-sha256"
     try:
-        return dkimtags.read_key(found.encode("utf-8"), algorithm) == dkimtags.read_key(ours,
+        return tags.read_key(found.encode("utf-8"), algorithm) == tags.read_key(ours,
                                                                                         algorithm)
     except ValueError:
         return False

@@ -42,7 +42,7 @@ def domains(settings: Settings, keys: Iterable[Tuple[str, str]],
             ports: Optional[Mapping[str, int]] = None) -> Tuple[Domain, ...]:
     """What each domain of the settings needs, the sender domain first.
 
-    `keys`: (selector, TXT value), as relay.signing.Signer.public_record gives them.  `ports`: of listeners by name, for those
+    `keys`: (selector, TXT value), as dkim.signing.Signer.public_record gives them.  `ports`: of listeners by name, for those
     that are set to port 0.
     """
     names = [settings.sender_domain] + sorted(settings.domains)

@@ -9,11 +9,18 @@ from typing import NamedTuple, Optional, Tuple
 
 from ..config import loader
 from ..config.names import Names
-from ..delivery import filters, vacation
-from ..delivery.filterfiles import check_owner
 from ..delivery.sending import octets
+from ..filters import rules, vacation
+from ..filters.user_filters import check_owner
 from ..mail import headers
-from ..mail.address import BROKEN_DOMAIN, MISSING_DOMAIN, Address, AddressError, Group, parse_address_list
+from ..mail.address import (
+    BROKEN_DOMAIN,
+    MISSING_DOMAIN,
+    Address,
+    AddressError,
+    Group,
+    parse_address_list,
+)
 from ..mail.writing import printable
 
 _LONGEST_HEADER = 1024 * 1024
@@ -42,8 +49,8 @@ class Result(NamedTuple):
     """`lines`: one a filter, in the order in which they are asked; `verdict`: filters.Verdict, what would be done at last; `letter`:
     the message as they saw it."""
     lines: Tuple[Line, ...]
-    verdict: filters.Verdict
-    letter: filters.Letter
+    verdict: rules.Verdict
+    letter: rules.Letter
 
 
 def try_filters(root, settings, user, path, run_code=None, sender=None, auth="", now=None):
@@ -57,20 +64,20 @@ def try_filters(root, settings, user, path, run_code=None, sender=None, auth="",
     address, folder, tag = _mailbox(settings, user)
     own = loader.load_user(os.path.join(folder, "mail.jcfg"), root)
     check_owner(root, own.filters, folder)
-    rules = filters.Rules(loader.load_filters(own.filters, root)
+    user_rules = rules.Rules(loader.load_filters(own.filters, root)
                           + (settings.global_filters if own.use_global_filters else ()))
     letter = read_letter(path, address, tag, sender, auth)
     moment = time.time() if now is None else now
     with contextlib.ExitStack() as stack:
-        if run_code is None and any(rule.type == "py" for rule in rules.filters):
+        if run_code is None and any(rule.type == "py" for rule in user_rules.filters):
             run_code = _runner(root, settings, folder, stack)
-        return Result(tuple(_lines(rules, letter, run_code, moment)), rules.evaluate(letter, run_code), letter)
+        return Result(tuple(_lines(user_rules, letter, run_code, moment)), user_rules.evaluate(letter, run_code), letter)
 
 
 def _runner(root, settings, folder, stack):
     """As Rules.evaluate wants it, until the end of an ExitStack."""
     from ..accounts.authorization import Authorizations
-    from ..delivery.scripts import Scripts
+    from ..filters.python import Scripts
     scripts = Scripts(root, Authorizations(root.mail_system), lambda: settings)
     stack.callback(scripts.stop)
     return lambda rule, letter: scripts.run(rule, folder, letter)
@@ -108,7 +115,7 @@ def read_letter(path, recipient, tag=None, sender=None, auth=""):
         writer = _sender_in(header)
     else:
         writer = Address.parse(sender) if sender else None
-    return filters.Letter(header, writer, recipient, tag, size, path, auth)
+    return rules.Letter(header, writer, recipient, tag, size, path, auth)
 
 
 def _sender_in(header):
@@ -127,14 +134,14 @@ def _sender_in(header):
     return None
 
 
-def _lines(rules, letter, run_code, now):
+def _lines(user_rules, letter, run_code, now):
     reached = True
-    for number, step in enumerate(rules.steps(letter, run_code), 1):
+    for number, step in enumerate(user_rules.steps(letter, run_code), 1):
         remarks = step.told
         if step.rule.type == "vacation":
             why = vacation.obstacle(step.rule.vacation, letter, now)
             remarks += ("not answered: %s" % why if why else "answered once in %g days" % (step.rule.vacation.period / 86400),)
-        yield Line(number, filters.place(step.rule), condition_of(step.rule), step.matched, step.effect, reached, remarks)
+        yield Line(number, rules.place(step.rule), condition_of(step.rule), step.matched, step.effect, reached, remarks)
         reached = reached and not step.decides
 
 
@@ -146,7 +153,7 @@ def condition_of(rule):
         return "vacation"
     names = " or ".join(rule.headers)
     mode = "" if "*size" in rule.headers else {"is": "is ", "regex": "matches "}.get(rule.mode, rule.mode + " ")
-    return "%s %s%s" % (names, mode, filters.shown(rule.content))
+    return "%s %s%s" % (names, mode, rules.shown(rule.content))
 
 
 def text_lines(result):
@@ -156,8 +163,8 @@ def text_lines(result):
         lines.append("%d. %s: %s: %s" % (line.number, line.place, line.condition, _answer(line)))
         lines.extend(["   " + remark for remark in line.remarks])
     verdict = result.verdict
-    last = {filters.ACCEPT: "it goes to the mailbox " + verdict.mailbox, filters.REJECT: "it is refused",
-            filters.DISCARD: "it is discarded", filters.FORWARD: "it is forwarded to " + str(verdict.forward)}[verdict.kind]
+    last = {rules.ACCEPT: "it goes to the mailbox " + verdict.mailbox, rules.REJECT: "it is refused",
+            rules.DISCARD: "it is discarded", rules.FORWARD: "it is forwarded to " + str(verdict.forward)}[verdict.kind]
     if verdict.reason:
         last += ": " + verdict.reason
     if verdict.flags:

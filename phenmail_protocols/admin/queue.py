@@ -7,9 +7,9 @@ import time
 from typing import NamedTuple
 
 from ..mail import dates, headers
-from ..relay import schedule
-from ..relay.model import DONE, TO, WAITING, Reply
-from ..relay.spool import Broken, Busy, NoSuchMessage, SpoolError
+from ..queue import schedule
+from ..queue.model import DONE, TO, WAITING, Reply
+from ..queue.spool import Broken, Busy, NoSuchMessage, SpoolError
 
 DROPPED = Reply(550, "5.7.1", "The message was dropped from the queue by the operator of this server")
 ALL = "all"
@@ -83,7 +83,7 @@ def values(message):
 
     {"id", "sender", "arrived", "size", "held", "signed_as", "recipients": [{"address", "via", "status", "owed", "attempts", "last",
     "next", "reply": {"code", "enhanced", "text", "host", "said"} or None}]}; "via" as in
-    relay.model.Recipient, None for another server; "said": the server's own words, "" for ours.
+    queue.model.Recipient, None for another server; "said": the server's own words, "" for ours.
     """
     return {
         "id": message.identity, "sender": str(message.sender) if message.sender else None, "arrived": message.arrived,

@@ -101,8 +101,8 @@ def dns(root, options):
 
 
 def filters_test(root, options, user, file):
-    from . import filtertest
     from ..config import loader
+    from . import filtertest
     result = filtertest.try_filters(root, loader.load_server(root), user, file)
     return _show("\n".join(filtertest.text_lines(result)), True)
 

@@ -7,8 +7,16 @@ that every domain must have.  Knows no mailbox and delivers nothing.
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..mail.address import Address, AddressError, unicode_domain
-from .checks import (HostName, Kind, Reader, Text, host_name, is_host_name, is_mail_address,
-                     is_one_line)
+from .checks import (
+    HostName,
+    Kind,
+    Reader,
+    Text,
+    host_name,
+    is_host_name,
+    is_mail_address,
+    is_one_line,
+)
 from .names import CATCH_ALL, LONGEST_CHAIN, Found, Names
 from .problems import Path, nearest, shown
 from .root import USER_TOKEN

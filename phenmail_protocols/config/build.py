@@ -15,8 +15,22 @@ from .filtering import FILTERS, MOST_CODE
 from .problems import Path, nearest, shown
 from .root import USER_TOKEN, PathRefused
 from .schema import FETCHER_FILE, SERVER_FILE, USER_FILE
-from .settings import (Bounce, FetchAccount, FetcherSettings, Filter, Hosted, Inbound, Limits,
-                       Listen, Relay, Resolver, Settings, Tls, UserSettings, Vacation)
+from .settings import (
+    Bounce,
+    FetchAccount,
+    FetcherSettings,
+    Filter,
+    Hosted,
+    Inbound,
+    Limits,
+    Listen,
+    Relay,
+    Resolver,
+    Settings,
+    Tls,
+    UserSettings,
+    Vacation,
+)
 
 # section -> TLS from the first byte -> port; others add UNPRIVILEGED.
 DEFAULT_PORTS = {

@@ -2,15 +2,26 @@
 
 Sizes (`*size`), flags, moments of a vacation.  Knows no message and decides
 nothing; what only a mail store can say (whether a mailbox's name can be one)
-is asked by `delivery.filters`.
+is asked by `filters.rules`.
 """
 
 import re
 import time
 from typing import Any, Dict, NamedTuple, Optional
 
-from .checks import (ByType, Choice, Kind, ListOf, OneOfForms, Option, Reader, Section, Text,
-                     is_mail_address, seconds)
+from .checks import (
+    ByType,
+    Choice,
+    Kind,
+    ListOf,
+    OneOfForms,
+    Option,
+    Reader,
+    Section,
+    Text,
+    is_mail_address,
+    seconds,
+)
 from .problems import Path
 
 # What is no header but known of each message.

@@ -9,9 +9,27 @@ that exclude or need each other, and defaults that depend on others, are in
 from typing import Any
 
 from .actions import DomainsKind, ExternalMda
-from .checks import (Bool, Choice, HostName, Integer, Kind, ListOf, MapOf, OneOfForms, Option,
-                     PathTo, Reader, Section, Switch, Text, is_host_name, is_ip_address, seconds,
-                     size, split_port)
+from .checks import (
+    Bool,
+    Choice,
+    HostName,
+    Integer,
+    Kind,
+    ListOf,
+    MapOf,
+    OneOfForms,
+    Option,
+    PathTo,
+    Reader,
+    Section,
+    Switch,
+    Text,
+    is_host_name,
+    is_ip_address,
+    seconds,
+    size,
+    split_port,
+)
 from .filtering import FILTER_LIST
 from .problems import Path
 from .root import is_component

@@ -29,7 +29,7 @@ import logging
 import os
 
 from ..mail import headers
-from ..relay.model import LOCAL, TO
+from ..queue.model import LOCAL, TO
 from ..store.errors import StoreError
 from . import answers, submission, trace
 from .answers import Answer, Outcome, Refused
@@ -38,7 +38,7 @@ from .outgoing import Outgoing
 
 # A header block is held back until it is whole, up to this size.
 HEADER_LIMIT = 256 * 1024
-# Kinds of destination whose mail is handed over by the relay's worker (delivery.handing).
+# Kinds of destination whose mail is handed over by the relay's worker (destinations.local).
 HANDED_OVER = frozenset(("agent", "forward", "plugin"))
 
 _END = b"\r\n\r\n"
@@ -175,7 +175,7 @@ class Incoming:
         if b"return-path:" in lowered:
             header = _without_return_path(header)
         if self._is_judged and b"authentication-results" in lowered:
-            from .results import without_ours
+            from ..authentication.results import without_ours
             header = without_ours(header, self._router.host)
         return header
 
@@ -269,7 +269,7 @@ class Incoming:
 
     def _letter(self, address, tag):
         """The message as the filters of one recipient see it."""
-        from .filters import Letter
+        from ..filters.rules import Letter
         return Letter(self._header, self._envelope.sender, address, tag, self.size, self._mailboxes.staged.descriptor,
                       self._auth)
 

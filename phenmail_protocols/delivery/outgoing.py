@@ -6,10 +6,10 @@ Raises answers.Refused only; what the queue raises is translated here.
 """
 import logging
 
+from ..dkim.signing import BodyHash
 from ..mail.writing import is_ascii
-from ..relay import spool
-from ..relay.model import Message, Recipient
-from ..relay.signing import BodyHash
+from ..queue import spool
+from ..queue.model import Message, Recipient
 from . import answers
 
 log = logging.getLogger("phenmail.delivery")
@@ -18,7 +18,7 @@ _SPOOL = ((spool.NoSpace, answers.NO_SPACE), (spool.SpoolError, answers.FAILED))
 
 
 class Outgoing:
-    """`queue`: relay.spool.Spool; `signer`: relay.signing.Signer, or None: it leaves as it came; `identity`: str."""
+    """`queue`: queue.spool.Spool; `signer`: dkim.signing.Signer, or None: it leaves as it came; `identity`: str."""
 
     __slots__ = ("answer", "head", "_queue", "_signer", "_envelope", "_identity", "_recipients", "_arriving", "_header", "_hash",
                  "_eight_bit")
@@ -30,7 +30,7 @@ class Outgoing:
         self._signer = signer
         self._envelope = envelope
         self._identity = identity
-        self._recipients = {}  # (address, via) -> (relay.model.Recipient, whose copy it is)
+        self._recipients = {}  # (address, via) -> (queue.model.Recipient, whose copy it is)
         self._arriving = None
         self._header = b""
         self._hash = None
@@ -40,7 +40,7 @@ class Outgoing:
         return len(self._recipients)
 
     def add(self, recipient, via="", key=None):
-        """`recipient`: mail.envelope.Recipient, who gets it once however often he is named; `via`: as in relay.model.Recipient;
+        """`recipient`: mail.envelope.Recipient, who gets it once however often he is named; `via`: as in queue.model.Recipient;
         `key`: whose copy in a mailbox it goes with, as Mailboxes.add gave it."""
         self._recipients.setdefault((recipient.address, via), (
             Recipient(recipient.address, recipient.notify, recipient.orcpt, via=via), key))

@@ -26,8 +26,8 @@ class Router:
 
     def __init__(self, directory, store, queue=None, signer=None, clock=time.time, screening=None, resolve=None):
         """`directory`: accounts.directory.Directory, whose settings are the ones in force; `store`:
-        store.filestore.FileStore; `queue`: relay.spool.Spool, None where nothing can leave; `signer`:
-        relay.signing.Signer or None; `clock()` gives epoch seconds; `screening`: screening.Screening, None: nobody has filters;
+        store.filestore.FileStore; `queue`: queue.spool.Spool, None where nothing can leave; `signer`:
+        dkim.signing.Signer or None; `clock()` gives epoch seconds; `screening`: screening.Screening, None: nobody has filters;
         `resolve(Address)`: as Directory.resolve, which it is where None, for recipients."""
         self.directory = directory
         self.store = store
@@ -37,7 +37,7 @@ class Router:
         self.judge = None  # judging.Judge.judge; None: nothing is judged
         self.is_outside = is_outside  # whose mail is judged, by the address
         self._resolve = directory.resolve if resolve is None else resolve
-        self.notify = None  # relay.reports.Reporter.delivered; None: nobody is told of success
+        self.notify = None  # queue.reports.Reporter.delivered; None: nobody is told of success
         self.stamp = trace.Stamp(clock)
         self._numbers = itertools.count(int.from_bytes(os.urandom(3), "big"))
 

@@ -4,7 +4,7 @@ Knows what callers may give and what they get; where a message ends is the route
 """
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
-from ..relay.model import Reply, Unreachable
+from ..queue.model import Reply, Unreachable
 
 _PIECE = 256 * 1024  # octets that are handed on at once
 
@@ -34,7 +34,7 @@ class Sending:
         return [incoming.identity.decode("ascii")] if incoming.is_queued else []
 
     def keep_notice(self, envelope, chunks):
-        """For relay.reports: a notice is kept when this returns.  Raises Unreachable."""
+        """For queue.reports: a notice is kept when this returns.  Raises Unreachable."""
         _, outcomes = self._bring(envelope, chunks, may_refuse=False)
         for outcome in outcomes:
             if outcome.code >= 400:

@@ -11,6 +11,7 @@ from ..mail.writing import embedded, is_ascii
 # RFC 5321 6.3: at least 100 Received fields point to a loop; long before that
 # the message only burns time, and 50 is what other programs take.
 MOST_HOPS = 50
+_CHUNK = 131072  # octets of a message that are held at a time
 
 _UNSAFE = re.compile("[^!-'*-\\[\\]-~]")  # no space, parenthesis, backslash, control
 
@@ -126,3 +127,19 @@ def delivered_already(lowered, address):
     """Whether a header block (bytes, lower case) says it was delivered to the address before."""
     field = b"\r\n" + delivered_to(address).lower()
     return field in lowered or lowered.startswith(field[2:])
+
+
+def traced_octets(message, recipient, body):
+    """A queued message as it is handed over, LF line ends, with Return-Path and Delivered-To before it -> its
+    octets, a bounded number at a time.  `body` stands at its beginning."""
+    head = return_path(message.sender) + delivered_to(recipient) + message.head
+    yield head.replace(b"\r\n", b"\n")
+    half = b""  # of a line's end
+    for piece in iter(lambda: body.read(_CHUNK), b""):
+        piece = half + piece
+        half = b"\r" if piece.endswith(b"\r") else b""
+        piece = piece[:len(piece) - len(half)].replace(b"\r\n", b"\n")
+        if piece:
+            yield piece
+    if half:
+        yield half

@@ -1,5 +1,5 @@
 """What CAPABILITY says in each state (RFC 3501 6.1.1): only what is there whole."""
-from phenmail_protocols.accounts import sasl
+from ..accounts import sasl
 
 ALWAYS = (b"IMAP4rev1", b"LITERAL+", b"SASL-IR", b"ID", b"ENABLE", b"IDLE")
 LOGGED_IN = (b"NAMESPACE", b"UNSELECT", b"UIDPLUS", b"MOVE", b"CHILDREN", b"LIST-EXTENDED", b"LIST-STATUS", b"SPECIAL-USE")

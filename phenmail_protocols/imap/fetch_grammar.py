@@ -4,8 +4,8 @@ Pure. The next item of an extension is one row of ITEMS (MODSEQ) or one branch o
 """
 import re
 
-from .values import Fetch, Section
 from . import tokens
+from .values import Fetch, Section
 
 #: Items without a section, and the macros that stand for several (RFC 3501 6.4.5).
 ITEMS = frozenset(("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE"))

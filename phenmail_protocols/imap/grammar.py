@@ -10,10 +10,12 @@ import binascii
 import re
 from typing import NamedTuple
 
-from phenmail_protocols.mail import dates
-
+from ..mail import dates
 from . import fetch_grammar, search_grammar, tokens, values
-from .tokens import BadSyntax, Refused  # what `parse` raises, by the name under which callers know it
+from .tokens import (  # what `parse` raises, by the name under which callers know it
+    BadSyntax,
+    Refused,
+)
 
 __all__ = ["BadSyntax", "COMMANDS", "LiteralMark", "Refused", "literal_at_end", "may_stream", "parse"]
 

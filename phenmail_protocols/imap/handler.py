@@ -6,9 +6,8 @@ Deadlines: RFC 3501 5.4 (half an hour of silence), a total time for each command
 import logging
 import time
 
-from phenmail_protocols.net.connection import Waker
-from phenmail_protocols.net.errors import Disconnected, Overdue, Stopping, TimedOut
-
+from ..net.connection import Waker
+from ..net.errors import Disconnected, Overdue, Stopping, TimedOut
 from . import grammar, responses, session
 from .reader import Reader, Refused, TooMuch
 from .table import TABLE

@@ -2,9 +2,8 @@
 
 Pure: from `mail.headers` and a `mail.structure.Part`. Whatever the message is like, the answer is well-formed.
 """
-from phenmail_protocols.mail import address, headers
-from phenmail_protocols.mail.structure import ENVELOPE_FIELDS
-
+from ..mail import address, headers
+from ..mail.structure import ENVELOPE_FIELDS
 from .responses import NIL, nstring, string
 
 # Addresses that one answer shows of one message, those of messages inside it too; and fields of one

@@ -7,7 +7,7 @@ are, and nothing is ever tried again.
 """
 import re
 
-from phenmail_protocols.store.model import INBOX, SEPARATOR
+from ..store.model import INBOX, SEPARATOR
 
 #: No mailbox has a name of more characters, so that no pattern needs more of its own.
 NAME_CHARACTERS = 255

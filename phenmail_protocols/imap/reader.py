@@ -6,8 +6,7 @@ client does not wait; either way the next command starts where it should.
 """
 from typing import NamedTuple, Optional
 
-from phenmail_protocols.net.errors import LineTooLong
-
+from ..net.errors import LineTooLong
 from . import grammar, tokens, values
 
 # A UID set of a big mailbox is one line. So is an ID, also before login: 30 values of 1024 characters, each

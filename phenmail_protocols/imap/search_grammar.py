@@ -7,8 +7,7 @@ UTF-8: RFC 3501 says US-ASCII, of which UTF-8 is a superset, clients do send it 
 """
 import re
 
-from phenmail_protocols.mail import charsets, dates
-
+from ..mail import charsets, dates
 from . import tokens
 from .values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Search, Size
 

@@ -8,8 +8,7 @@ Order (RFC 3501 5.5, 7): everything is parsed -> the state is checked -> run -> 
 """
 from typing import Any, Callable, NamedTuple, Optional
 
-from phenmail_protocols.store import errors
-
+from ..store import errors
 from . import responses
 from .capabilities import capabilities
 from .trees import Trees

@@ -2,7 +2,18 @@
 
 RFC 3501 section 6; no EXPUNGE after FETCH, STORE and SEARCH by message numbers (7.4.1), while their UID forms allow it.
 """
-from .commands import anystate, append, changing, fetch, idle, listing, login, mailboxes, search, select
+from .commands import (
+    anystate,
+    append,
+    changing,
+    fetch,
+    idle,
+    listing,
+    login,
+    mailboxes,
+    search,
+    select,
+)
 from .session import AUTHENTICATED, NOT_AUTHENTICATED, SELECTED, Row
 
 ANY = frozenset((NOT_AUTHENTICATED, AUTHENTICATED, SELECTED))

@@ -12,7 +12,7 @@ Rules
 from bisect import bisect_left
 from typing import NamedTuple, Optional
 
-from phenmail_protocols.store import errors
+from ..store import errors
 
 
 class News(NamedTuple):

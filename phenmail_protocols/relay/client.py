@@ -11,9 +11,9 @@ import threading
 import time
 
 from ..net import tlsclient
+from ..queue.model import Reply, Unreachable
 from . import login
 from .commands import Offer, offer_of
-from .model import Reply, Unreachable
 from .policies import OPPORTUNISTIC, peer_complaint
 from .replies import Garbled, reply_of
 from .transaction import Transaction

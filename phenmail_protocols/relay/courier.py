@@ -9,8 +9,8 @@ import logging
 import socket
 import time
 
+from ..queue.model import Reply, Unreachable
 from .client import Connection, Contexts, LoginRefused, Unverified
-from .model import Reply, Unreachable
 from .policies import Requirement
 from .routes import NoRoute
 from .wire import Deadlines, later

@@ -11,8 +11,8 @@ import time
 from typing import NamedTuple, Tuple
 
 from ..net import tlsclient
+from ..queue.model import Reply, Unreachable
 from . import dane, sts
-from .model import Reply, Unreachable
 from .routes import NoRoute
 from .sts_fetch import Https
 

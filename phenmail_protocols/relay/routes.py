@@ -1,7 +1,7 @@
 """Where mail for a domain goes: its mail exchangers, their addresses, and what the DNS says of their certificates.
 
 RFC 5321 section 5.1 (MX, and the address where there is none), RFC 7505 (a domain that takes no mail), RFC 7672 section 2
-(TLSA).  Knows nothing of messages and connections; all that it knows of the DNS is `relay.lookup`'s answers.
+(TLSA).  Knows nothing of messages and connections; all that it knows of the DNS is `net.resolver`'s answers.
 """
 import copy
 import itertools
@@ -13,8 +13,8 @@ from typing import NamedTuple, Tuple
 
 from ..mail.address import AddressError, ascii_domain
 from ..net.address import EVERYWHERE, is_outside, is_served, literal_ip, normalised, source
-from .lookup import Lookup, NoDnspython, Unanswered
-from .model import Reply
+from ..net.resolver import Lookup, NoDnspython, Unanswered
+from ..queue.model import Reply
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[0-9a-z_](?:[0-9a-z_-]{0,61}[0-9a-z_])?\.)*[0-9a-z_](?:[0-9a-z_-]{0,61}[0-9a-z_])?\Z")
 

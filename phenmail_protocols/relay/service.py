@@ -7,12 +7,12 @@ import logging
 import threading
 import time
 
+from ..dkim.signing import Signer
 from ..mail.address import ascii_domain
-from .model import LOCAL, Reply, Unreachable
-from .schedule import Policy
-from .signing import Signer
-from .spool import Spool
-from .worker import Worker
+from ..queue.model import LOCAL, Reply, Unreachable
+from ..queue.schedule import Policy
+from ..queue.spool import Spool
+from ..queue.worker import Worker
 
 SMARTHOST = "smarthost"  # a destination that no domain can be: it has no dot
 # Before the address of a user here, whose mail is handed over on this server: no domain has a colon.
@@ -68,19 +68,19 @@ class Relay:
 
     @property
     def reporter(self):
-        """The relay.reports.Reporter, loaded with the first notice."""
+        """The queue.reports.Reporter, loaded with the first notice."""
         with self._lock:
             if self._reporter is None:
-                from .reports import Reporter
+                from ..queue.reports import Reporter
                 self._reporter = Reporter(self.settings, *self._reporting)
             return self._reporter
 
     def report(self, message, recipients, body):
-        """As relay.reports.Reporter, for the worker."""
+        """As queue.reports.Reporter, for the worker."""
         self.reporter.report(message, recipients, body)
 
     def delivered(self, *told):
-        """As relay.reports.Reporter, for what was delivered on this server."""
+        """As queue.reports.Reporter, for what was delivered on this server."""
         self.reporter.delivered(*told)
 
     def _destination_of(self, recipient):

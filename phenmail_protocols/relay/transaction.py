@@ -7,8 +7,8 @@ message came from.
 from itertools import chain
 
 from ..net.dots import stuff
+from ..queue.model import Reply
 from .commands import NotSayable, mail, rcpt
-from .model import Reply
 from .replies import reply_of
 from .wire import Lost, later
 

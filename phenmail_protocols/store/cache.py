@@ -11,10 +11,10 @@ import logging
 import os
 import time
 
+from ..disk import atomic
 from . import errors, index, rescan
 from .staged import as_store_error, free_space
 from .uidlist import UidList
-from ..disk import atomic
 
 _MARKER = "phenmail-marker"
 _RETRY = 30.0  # seconds in memory before the disk is tried again

@@ -5,9 +5,9 @@ that somebody else put there may have CRLF, or both.
 """
 import os
 
+from ..disk.plain import PLAIN
 from . import errors
 from .staged import as_store_error
-from ..disk.plain import PLAIN
 
 CHUNK = 131072  # doubles at the most
 

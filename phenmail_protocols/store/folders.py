@@ -9,9 +9,9 @@ between the two. A folder whose name is not of this form is nobody's mailbox.
 import functools
 import re
 
+from ..mail import utf7
 from . import errors
 from .model import INBOX, SEPARATOR
-from ..mail import utf7
 
 _LONGEST = 255  # bytes of a folder name that every file system takes
 _SPECIAL_USE = {

@@ -13,9 +13,9 @@ holds: what fails from there on is logged, and read from the files again.
 import logging
 import threading
 
+from ..disk.locks import FileLock, LockTimeout
 from . import errors, index, moving
 from .staged import as_store_error
-from ..disk.locks import FileLock, LockTimeout
 
 _LOCK_SECONDS = 30
 _INDEX_TROUBLE = {

@@ -9,9 +9,9 @@ import logging
 import os
 import re
 
-from . import model
 from ..disk import atomic
 from ..disk.plain import read_plain, set_aside_unless_plain
+from . import model
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 LONGEST = 255    # octets of a keyword: all 26 fit into what is read

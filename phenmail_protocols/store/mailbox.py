@@ -7,8 +7,8 @@ See account.py for the rules about locks.
 """
 import logging
 
-from . import (
-    changing, errors, folders, keywords, maildir, moving, rescan)
+from ..disk import atomic
+from . import changing, errors, folders, keywords, maildir, moving, rescan
 from .changes import ChangeLog, Watch, tell
 from .columns import Columns
 from .content import Content, Positions
@@ -16,7 +16,6 @@ from .index import MessageRow
 from .model import Copied, FlagsChanged, State, Status
 from .staged import as_store_error
 from .uidlist import UidList
-from ..disk import atomic
 
 _LIST, _LIST_EACH = 131072, 256  # bytes of a UID list, and for each message
 _log = logging.getLogger("phenmail.store")

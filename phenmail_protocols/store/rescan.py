@@ -15,11 +15,11 @@ import os
 import re
 import time
 
+from ..disk import atomic
 from . import maildir
 from .errors import NotFound
 from .index import MailboxRow, MessageRow
 from .uidlist import BLOCK, Header
-from ..disk import atomic
 
 GRAIN = 2.0  # seconds; FAT has the coarsest clock
 JUMP = 1 << 20  # more numbers than are given out between two backups

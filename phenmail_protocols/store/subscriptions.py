@@ -9,9 +9,9 @@ import logging
 import os
 import stat
 
-from . import errors, folders
 from ..disk import atomic
 from ..disk.plain import read_plain, set_aside_unless_plain
+from . import errors, folders
 
 _HEADER = b"V\t2\n\n"
 _LARGEST = 1 << 18  # bytes

@@ -5,10 +5,10 @@ Functions over an Account; see account.py for the rules about locks.
 import logging
 import os
 
+from ..disk import atomic
 from . import changing, errors, folders, keywords, maildir, uidlist
 from .index import MessageRow
 from .model import INBOX, SEPARATOR, MailboxInfo
-from ..disk import atomic
 
 _MAILDIRFOLDER = "maildirfolder"  # tells Maildir++ programs what this is
 _log = logging.getLogger("phenmail.store")

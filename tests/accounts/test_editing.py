@@ -8,7 +8,13 @@ from hypothesis import given, settings, strategies
 
 from phenmail_protocols.accounts import editing
 from phenmail_protocols.accounts.editing import (
-    EditError, add_item, add_member, read, remove, set_member)
+    EditError,
+    add_item,
+    add_member,
+    read,
+    remove,
+    set_member,
+)
 
 TEXT = """\
 # the whole server

@@ -8,8 +8,18 @@ from hypothesis import given, settings, strategies
 from phenmail_protocols.accounts import secrets
 from phenmail_protocols.accounts.prepare import octets, prepare
 from phenmail_protocols.accounts.secrets import (
-    SecretError, derive_scram, has_md5, hash_passphrase, iterations_of, obscure, parse_scram,
-    scram_secret, sha256, unobscure, verify)
+    SecretError,
+    derive_scram,
+    has_md5,
+    hash_passphrase,
+    iterations_of,
+    obscure,
+    parse_scram,
+    scram_secret,
+    sha256,
+    unobscure,
+    verify,
+)
 
 ANY_TEXT = strategies.text(strategies.characters(), max_size=60)     # surrogates too
 WHOLE_TEXT = strategies.text(strategies.characters(blacklist_categories=("Cs",)), max_size=60)

@@ -15,8 +15,8 @@ from phenmail_protocols.admin import authorize
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.config.root import Root
-from phenmail_protocols.delivery.codeleave import CodeLeave
-from phenmail_protocols.delivery.filterfiles import FilterFiles
+from phenmail_protocols.filters.python_permission import CodeLeave
+from phenmail_protocols.filters.user_filters import FilterFiles
 from phenmail_protocols.mail.address import Address
 
 PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "phenmail.py")

@@ -8,8 +8,8 @@ from phenmail_protocols.accounts import words
 from phenmail_protocols.admin import check, firststart
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.relay import spool
-from phenmail_protocols.relay.model import Message, Recipient
+from phenmail_protocols.queue import spool
+from phenmail_protocols.queue.model import Message, Recipient
 from phenmail_protocols.store.filestore import FileStore
 
 

@@ -9,9 +9,9 @@ import pytest
 from phenmail_protocols.admin import firststart
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.relay.model import Message, Recipient
-from phenmail_protocols.relay.spool import Spool
-from tests.relay.nameserver import NameServer
+from phenmail_protocols.queue.model import Message, Recipient
+from phenmail_protocols.queue.spool import Spool
+from tests.net.nameserver import NameServer
 
 PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "phenmail.py")
 

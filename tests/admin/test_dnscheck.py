@@ -23,7 +23,8 @@ def live(zone, manners=()):
     """A name server on the loopback and what asks it."""
     from phenmail_protocols.config.settings import Resolver
     from phenmail_protocols.relay.routes import Routes
-    from ..relay.nameserver import NameServer
+
+    from ..net.nameserver import NameServer
     server = NameServer(zone)
     for name, manner in manners:
         server.behave(name, **manner)

@@ -6,8 +6,8 @@ import pytest
 
 from phenmail_protocols.admin import queue
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.relay.model import DELAYED, DONE, FAILED, WAITING, Message, Recipient, Reply
-from phenmail_protocols.relay.spool import Broken, NoSuchMessage, Spool
+from phenmail_protocols.queue.model import DELAYED, DONE, FAILED, WAITING, Message, Recipient, Reply
+from phenmail_protocols.queue.spool import Broken, NoSuchMessage, Spool
 
 NOW = 1750000000.0
 LATER = Reply(451, "4.7.1", "Greylisted", "mx.example.com")

@@ -10,7 +10,7 @@ import pytest
 
 from phenmail import MailServer
 from tests.admin.test_control import PROGRAM
-from tests.relay.nameserver import NameServer
+from tests.net.nameserver import NameServer
 from tests.relay.peers import Peer, smtp
 from tests.served import served
 

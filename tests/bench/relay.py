@@ -50,7 +50,7 @@ class Ours:
 
     def __init__(self, bench, signed):
         try:
-            from tests.relay.nameserver import NameServer
+            from tests.net.nameserver import NameServer
         except ImportError as error:
             raise Missing("dnspython (%s)" % error) from None
         self.folder = bench.folder(self.name)

@@ -4,7 +4,8 @@ import json
 import os
 import tempfile
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.config import checks, filtering, loader, schema
 from phenmail_protocols.config.problems import ConfigError

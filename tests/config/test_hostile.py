@@ -8,7 +8,8 @@ import time
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.documents import SERVER, USER

@@ -5,7 +5,8 @@ import os
 import sys
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.scanner import scan

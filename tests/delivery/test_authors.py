@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from .frontdoor import ALICE, AUTHOR, BOB, DEADLINE, FRIEND, transact
+from ..destinations.frontdoor import ALICE, AUTHOR, BOB, DEADLINE, FRIEND, transact
 
 REST = b"To: friend@far.example\r\nSubject: hello\r\n\r\nhello\r\n"
 SENT_ON = b"From: %s\r\nResent-From: %s\r\n" % (AUTHOR.encode(), BOB.encode())

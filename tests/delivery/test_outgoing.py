@@ -5,11 +5,11 @@ import pytest
 
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.trace import Origin
+from phenmail_protocols.dkim.signing import BodyHash
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Envelope, Recipient
-from phenmail_protocols.relay import spool as spool_module
-from phenmail_protocols.relay.signing import BodyHash
-from phenmail_protocols.relay.spool import Spool
+from phenmail_protocols.queue import spool as spool_module
+from phenmail_protocols.queue.spool import Spool
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.filestore import FileStore
 

@@ -3,7 +3,8 @@ import errno
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.accounts.directory import Account, Destination
 from phenmail_protocols.delivery import answers

@@ -2,8 +2,9 @@
 import os
 import threading
 
-from hypothesis import given, strategies as st
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from phenmail_protocols.disk import atomic, locks, names
 

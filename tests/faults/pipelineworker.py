@@ -15,12 +15,15 @@ if __name__ == "__main__":
     __package__ = "tests.faults"
     __import__(__package__)
 
-from . import relayworker                                                           # noqa: E402
-from .worker import _Told, serve                                                    # noqa: E402
-from phenmail_protocols.delivery import (agents, filterfiles, filters, handing,     # noqa: E402, F401
-                                         pluginhost, service, userlog, vacation)
-from phenmail_protocols.delivery.dropfolder import DropFolders                      # noqa: E402
-from phenmail_protocols.disk.atomic import sync_directory                           # noqa: E402
+from phenmail_protocols import pipeline
+from phenmail_protocols.destinations import local, programs
+from phenmail_protocols.disk.atomic import sync_directory  # noqa: E402
+from phenmail_protocols.dropfolder.service import DropFolders  # noqa: E402
+from phenmail_protocols.filters import rules, user_filters, user_log, vacation
+from phenmail_protocols.plugins import host
+
+from . import relayworker  # noqa: E402
+from .worker import _Told, serve  # noqa: E402
 
 _PR_SET_CHILD_SUBREAPER = 36    # prctl(2)
 PERIOD = 0.01                   # seconds between two looks at drop folders
@@ -78,6 +81,6 @@ if __name__ == "__main__":
     if ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError("this process can't inherit others' children")
     logging.getLogger("phenmail").addHandler(_Told())
-    service.DropFolders = functools.partial(DropFolders, period=PERIOD)
+    pipeline.DropFolders = functools.partial(DropFolders, period=PERIOD)
     load(sys.argv[1])
     serve(work)

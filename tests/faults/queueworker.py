@@ -15,10 +15,11 @@ if __name__ == "__main__":
     __package__ = "tests.faults"
     __import__(__package__)
 
-from .worker import _Told, end_badly, forget_to_sync, labour, say, serve        # noqa: E402
-from phenmail_protocols.mail.address import Address                             # noqa: E402
-from phenmail_protocols.relay.model import DONE, Message, Recipient             # noqa: E402
-from phenmail_protocols.relay.spool import NoSuchMessage, Spool, SpoolError     # noqa: E402
+from phenmail_protocols.mail.address import Address  # noqa: E402
+from phenmail_protocols.queue.model import DONE, Message, Recipient  # noqa: E402
+from phenmail_protocols.queue.spool import NoSuchMessage, Spool, SpoolError  # noqa: E402
+
+from .worker import _Told, end_badly, forget_to_sync, labour, say, serve  # noqa: E402
 
 LARGEST = 12        # messages of a thread; more go before the work begins
 SIZES = (0, 10, 3000, 100000)

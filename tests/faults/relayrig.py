@@ -15,9 +15,9 @@ import sys
 import threading
 import time
 
-from phenmail_protocols.relay.spool import Spool
+from phenmail_protocols.queue.spool import Spool
 
-from ..relay import keys
+from ..dkim import keys
 from ..relay.peers import Gone, Peer, smtp
 from . import replay
 from .oracle import make_message
@@ -414,7 +414,7 @@ class RelayRig:
         return {message.identity: (Arrival(octets, ()), message.recipients) for message, octets in self._queued()}
 
     def _queued(self):
-        """(relay.model.Message, octets) of what is in the queue by the disk."""
+        """(queue.model.Message, octets) of what is in the queue by the disk."""
         spool = Spool(self.queue)
         for message in spool.messages():
             with spool.body(message.identity) as file:

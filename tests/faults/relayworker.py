@@ -18,11 +18,13 @@ if __name__ == "__main__":
     __package__ = "tests.faults"
     __import__(__package__)
 
-from .worker import _Told, forget_to_sync, say, serve                                    # noqa: E402
-from phenmail_protocols.app import MailRefused, MailServer                      # noqa: E402
-from phenmail_protocols.config.settings import Relay                            # noqa: E402
-from phenmail_protocols.disk.atomic import sync_directory                       # noqa: E402
-from phenmail_protocols.relay import client, courier, policies, routes, signing  # noqa: E402, F401
+from phenmail_protocols.app import MailRefused, MailServer  # noqa: E402
+from phenmail_protocols.config.settings import Relay  # noqa: E402
+from phenmail_protocols.disk.atomic import sync_directory  # noqa: E402
+from phenmail_protocols.dkim import signing  # noqa: E402, F401
+from phenmail_protocols.relay import client, courier, policies, routes
+
+from .worker import _Told, forget_to_sync, say, serve  # noqa: E402
 
 SETTLED = 20.0  # seconds in which a queue comes to rest
 RESTED = 5.0    # how old a message is that is left in a drop folder

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.relay.model import Recipient
+from phenmail_protocols.queue.model import Recipient
 
 from .oracle import make_message
 from .relayoracle import Arrival, RelayOracle

@@ -19,13 +19,14 @@ if __name__ == "__main__":
     __package__ = "tests.faults"
     __import__(__package__)
 
-from . import layer as layers   # noqa: E402
 from phenmail_protocols.pop3.maildrop import open_maildrop  # noqa: E402
-from phenmail_protocols.store import index, maildir         # noqa: E402
-from phenmail_protocols.store.account import Account        # noqa: E402
-from phenmail_protocols.store.errors import StoreError      # noqa: E402
-from phenmail_protocols.store.filestore import FileStore    # noqa: E402
-from phenmail_protocols.store.mailbox import Mailbox        # noqa: E402
+from phenmail_protocols.store import index, maildir  # noqa: E402
+from phenmail_protocols.store.account import Account  # noqa: E402
+from phenmail_protocols.store.errors import StoreError  # noqa: E402
+from phenmail_protocols.store.filestore import FileStore  # noqa: E402
+from phenmail_protocols.store.mailbox import Mailbox  # noqa: E402
+
+from . import layer as layers  # noqa: E402
 
 CLASSES = (FileStore, Account, Mailbox)
 # (what fails, with which error, from the nth operation on how often): a full disk stays full, other errors are of one operation.

@@ -22,10 +22,11 @@ if __name__ == "__main__":
     __package__ = "tests.faults"
     __import__(__package__)
 
-from .oracle import make_message   # noqa: E402
-from .readers import read_store    # noqa: E402
-from phenmail_protocols.store.errors import StoreError      # noqa: E402
-from phenmail_protocols.store.filestore import FileStore    # noqa: E402
+from phenmail_protocols.store.errors import StoreError  # noqa: E402
+from phenmail_protocols.store.filestore import FileStore  # noqa: E402
+
+from .oracle import make_message  # noqa: E402
+from .readers import read_store  # noqa: E402
 
 VERBS = ("deliver", "append", "store", "move", "copy", "expunge")
 FLAG_SETS = ((), ("\\Seen",), ("\\Seen", "\\Flagged"), ("\\Answered", "$Forwarded"), ("\\Draft", "Later"))

@@ -1,12 +1,33 @@
 """Commands as a whole: every command's arguments, literals, tags, errors; what the reader asks of the grammar."""
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.imap import grammar
 from phenmail_protocols.imap.grammar import BadSyntax, Refused
 from phenmail_protocols.imap.sequence import SequenceSet
-from phenmail_protocols.imap.values import (Append, Authenticate, Command, Copy, Create, Enable, Expunge, Fetch, HasFlag, Identify, InSet, List, Login,
-                                            Mailbox, Rename, Search, Select, Status, Store, StreamedLiteral)
+from phenmail_protocols.imap.values import (
+    Append,
+    Authenticate,
+    Command,
+    Copy,
+    Create,
+    Enable,
+    Expunge,
+    Fetch,
+    HasFlag,
+    Identify,
+    InSet,
+    List,
+    Login,
+    Mailbox,
+    Rename,
+    Search,
+    Select,
+    Status,
+    Store,
+    StreamedLiteral,
+)
 
 WITHOUT_ARGUMENTS = ("CAPABILITY", "NOOP", "LOGOUT", "STARTTLS", "NAMESPACE", "IDLE", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE")
 

@@ -3,7 +3,8 @@ import re
 from array import array
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.imap import grammar, responses
 from phenmail_protocols.imap.sequence import SequenceSet

@@ -1,12 +1,25 @@
 """SEARCH's keys: every one of RFC 3501, their tree, charsets, bounded nesting."""
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.imap import search_grammar
 from phenmail_protocols.imap.search_grammar import DEPTH_LIMIT
 from phenmail_protocols.imap.sequence import SequenceSet
 from phenmail_protocols.imap.tokens import BadSyntax, Refused, Scanner
-from phenmail_protocols.imap.values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Search, Size
+from phenmail_protocols.imap.values import (
+    Address,
+    And,
+    Contains,
+    HasFlag,
+    Header,
+    InSet,
+    Not,
+    OnDay,
+    Or,
+    Search,
+    Size,
+)
 
 
 def search(*parts, uid=False):

@@ -2,7 +2,8 @@
 from array import array
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.imap.sequence import LARGEST, STAR, SequenceError, SequenceSet, build
 

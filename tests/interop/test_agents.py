@@ -6,9 +6,9 @@ import tempfile
 
 import pytest
 
-from phenmail_protocols.delivery.agents import Agents
+from phenmail_protocols.destinations.programs import Agents
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.relay.model import Message
+from phenmail_protocols.queue.model import Message
 
 from .deliverers import COMMANDS, DELIVERED, delivered
 

@@ -6,9 +6,9 @@ import pytest
 from phenmail_protocols.config.settings import Hosted
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.net.tls import first_der
+from phenmail_protocols.queue.model import Message, Recipient, Unreachable
 from phenmail_protocols.relay.client import Connection
 from phenmail_protocols.relay.courier import SmarthostCourier
-from phenmail_protocols.relay.model import Message, Recipient, Unreachable
 from phenmail_protocols.relay.policies import OPPORTUNISTIC, Requirement
 from phenmail_protocols.relay.routes import Addresses
 from tests.interop import nexthops

@@ -11,26 +11,26 @@ import tempfile
 
 import pytest
 
-from phenmail_protocols.relay import signingkeys
-from phenmail_protocols.testing import Sent
-from phenmail_protocols.trial.catcher import Catcher
+from phenmail_protocols.dkim import keys
+from phenmail_protocols.testing.catcher import Catcher
+from phenmail_protocols.testing.fixture import Sent
 from tests.bench.peers.process import free_port
-from tests.delivery.frontdoor import Bounce
+from tests.destinations.frontdoor import Bounce
+from tests.dkim.keys import RSA
 from tests.interop import nexthops
 from tests.interop.deliverers import COMMANDS, DELIVERED, LATER, NEVER, delivered
 from tests.interop.house import DOMAIN, House, assert_received, eventually, message, odd, succeed
 from tests.interop.nexthops import REFUSED
 from tests.interop.test_relay import FAR
 from tests.interop.test_swaks import DATA, path, stuffed
-from tests.relay.keys import RSA
-from tests.relay.nameserver import NameServer
+from tests.net.nameserver import NameServer
 
 NOBODY = 65534
 IS_ROOT = os.geteuid() == 0
 HOME = "two.example"
 AUTHOR = "friend@" + HOME
 ROBOT = "robot@" + DOMAIN
-RECORD = signingkeys.read_rsa(RSA).record
+RECORD = keys.read_rsa(RSA).record
 
 
 class Door(House):

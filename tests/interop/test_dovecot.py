@@ -11,8 +11,7 @@ import shutil
 
 import pytest
 
-from tests.interop.house import (
-    ODD, bodies, eventually, message, messages, ok, quoted, succeed)
+from tests.interop.house import ODD, bodies, eventually, message, messages, ok, quoted, succeed
 
 # As IMAP writes them: "Bücher", "Год", and names that a file system or Maildir++ can't take as they are.
 NAMES = ("Lists", "Lists/dev/2019", "B&APw-cher", "&BBMEPgQ0-", "a.b", "v1.2/x.y", "~home", "100% *fun*", "tab &- more",

@@ -9,7 +9,18 @@ import time
 
 import pytest
 
-from tests.interop.house import ODD, SECONDS, bodies, eventually, message, messages, ok, quoted, succeed, tree
+from tests.interop.house import (
+    ODD,
+    SECONDS,
+    bodies,
+    eventually,
+    message,
+    messages,
+    ok,
+    quoted,
+    succeed,
+    tree,
+)
 
 
 class Mutt:

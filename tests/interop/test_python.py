@@ -8,7 +8,18 @@ import smtplib
 import pytest
 
 from tests.interop.house import (
-    DOMAIN, ODD, SECONDS, assert_received, bodies, eventually, message, messages, odd, ok, quoted)
+    DOMAIN,
+    ODD,
+    SECONDS,
+    assert_received,
+    bodies,
+    eventually,
+    message,
+    messages,
+    odd,
+    ok,
+    quoted,
+)
 
 STRANGER = ("127.0.0.5", 0)  # where wrong passphrases come from: the throttle remembers addresses
 

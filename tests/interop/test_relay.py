@@ -11,7 +11,7 @@ import pytest
 from tests.interop import judges, nexthops
 from tests.interop.house import DOMAIN, SECONDS, House, bodies, eventually, message, odd, succeed
 from tests.interop.nexthops import LATER, REFUSED, over_tls
-from tests.relay.nameserver import NameServer
+from tests.net.nameserver import NameServer
 
 FAR = nexthops.DOMAIN
 _ZONE = """\

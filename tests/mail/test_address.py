@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.mail import address
 from phenmail_protocols.mail.address import (
-    Address, AddressError, Group, Mailbox, parse_address_list, strict_mailboxes)
+    Address,
+    AddressError,
+    Group,
+    Mailbox,
+    parse_address_list,
+    strict_mailboxes,
+)
 
 
 @pytest.mark.parametrize("text, local, domain, wire", [

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.mail import notices
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.mail.notices import DELAYED, DELIVERED, EXPANDED, FAILED, RELAYED, Cover, Fate, Original
+from phenmail_protocols.mail.notices import (
+    DELAYED,
+    DELIVERED,
+    EXPANDED,
+    FAILED,
+    RELAYED,
+    Cover,
+    Fate,
+    Original,
+)
 
 NOW, ARRIVED, TRIED = 1720000000.0, 1719900000.0, 1719990000.0
 ANN, BOB = Address("ann", "example.org"), Address("bob", "example.net")

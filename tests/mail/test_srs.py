@@ -1,6 +1,7 @@
 """The sender rewriting scheme: there and back, and nobody else's way through."""
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.mail import srs
 from phenmail_protocols.mail.address import Address

@@ -9,7 +9,15 @@ import time
 import pytest
 
 from phenmail_protocols.net import connection
-from phenmail_protocols.net.connection import Connection, Disconnected, Limits, LineTooLong, Stopping, TimedOut, Waker
+from phenmail_protocols.net.connection import (
+    Connection,
+    Disconnected,
+    Limits,
+    LineTooLong,
+    Stopping,
+    TimedOut,
+    Waker,
+)
 
 from .peer import PATIENCE, Peer, client_context, own_thread
 

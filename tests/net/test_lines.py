@@ -1,7 +1,8 @@
 """Lines, chunks and counted octets: each case whole, octet by octet, and with trailing data."""
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.net.errors import Disconnected, LineTooLong
 from phenmail_protocols.net.lines import BoundedReader

@@ -1,6 +1,7 @@
 """TOP's part of a message, whatever its cut, beside the plain way to say it."""
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.pop3.excerpt import excerpt
 

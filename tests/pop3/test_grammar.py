@@ -2,7 +2,8 @@
 import base64
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.pop3 import grammar
 from phenmail_protocols.pop3.commands import TABLE

@@ -10,7 +10,8 @@ import threading
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from phenmail import MailServer
 from phenmail_protocols.net.connection import Connection, Disconnected, Overdue, Stopping

@@ -3,7 +3,8 @@ import hashlib
 import logging
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.accounts.login import Account, LoginRefused
 from phenmail_protocols.config.settings import Limits

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.mail.address import Address
+from phenmail_protocols.queue.model import Message, Recipient, Unreachable
 from phenmail_protocols.relay.client import Connection, LoginRefused, Unverified
-from phenmail_protocols.relay.model import Message, Recipient, Unreachable
 from phenmail_protocols.relay.policies import Requirement
 from phenmail_protocols.relay.wire import Deadlines
 

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.mail.address import Address
+from phenmail_protocols.queue.model import Message, Recipient
 from phenmail_protocols.relay.commands import NotSayable, Offer, mail, offer_of, rcpt
-from phenmail_protocols.relay.model import Message, Recipient
 from phenmail_protocols.smtp import grammar
 
 EVERYTHING = Offer(True, True, True, True, True, 0, ())

@@ -9,9 +9,9 @@ import pytest
 
 from phenmail_protocols.config.settings import Hosted
 from phenmail_protocols.mail.address import Address
+from phenmail_protocols.queue.model import Message, Recipient, Reply, Unreachable
 from phenmail_protocols.relay import courier as courier_module
 from phenmail_protocols.relay.courier import Courier, SmarthostCourier
-from phenmail_protocols.relay.model import Message, Recipient, Reply, Unreachable
 from phenmail_protocols.relay.policies import OPPORTUNISTIC, Requirement
 from phenmail_protocols.relay.routes import Addresses, Host, NoRoute, Route
 from phenmail_protocols.relay.wire import Deadlines
@@ -267,7 +267,8 @@ def test_with_the_true_routes_and_policies(tls, tmp_path):
     from phenmail_protocols.net.tls import first_der
     from phenmail_protocols.relay.policies import Policies as TruePolicies
     from phenmail_protocols.relay.routes import Routes as TrueRoutes
-    from .nameserver import NameServer
+
+    from ..net.nameserver import NameServer
     with open(tls.certificate_path, "rb") as file:
         certificate = hashlib.sha256(first_der(file.read())).hexdigest()
     zone = """

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from phenmail_protocols.net import tlsclient
 from phenmail_protocols.net.certificate import public_key_info
 from phenmail_protocols.relay import dane
-
 from tests.net.authority import authority  # noqa: F401 - a fixture
 
 NAMES = ("mx.example.org", "example.org")

@@ -6,12 +6,11 @@ import socket
 import pytest
 
 from phenmail_protocols.net import tlsclient
+from phenmail_protocols.queue.model import Reply, Unreachable
 from phenmail_protocols.relay import policies
-from phenmail_protocols.relay.model import Reply, Unreachable
 from phenmail_protocols.relay.policies import OPPORTUNISTIC, Policies, Requirement
 from phenmail_protocols.relay.routes import Addresses, Host, NoRoute, NotFound, Route, Tlsa
 from phenmail_protocols.relay.sts import NotFetched
-
 from tests.net.authority import authority  # noqa: F401 - a fixture
 from tests.net.peer import PATIENCE, own_thread
 from tests.relay.test_dane import record
@@ -223,7 +222,7 @@ def internet(tmp_path):
     pytest.importorskip("dns")
     from phenmail_protocols.config.settings import Resolver
     from phenmail_protocols.relay.routes import Routes
-    from tests.relay.nameserver import NameServer
+    from tests.net.nameserver import NameServer
     with contextlib.ExitStack() as running:
         def start(zone, authentic=True, fetch=None):
             server = running.enter_context(NameServer(zone, authentic))

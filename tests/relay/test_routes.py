@@ -4,14 +4,15 @@ import socket
 import sys
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.config.settings import Resolver
 from phenmail_protocols.net import address
 from phenmail_protocols.relay import routes
 from phenmail_protocols.relay.routes import Host, NoRoute, NotFound, Routes, Tlsa
 
-from .nameserver import NameServer
+from ..net.nameserver import NameServer
 
 ZONE = """
 example.org. IN MX 20 mx3.example.org.

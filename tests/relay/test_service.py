@@ -6,10 +6,10 @@ import pytest
 from phenmail_protocols.config.loader import server_from_dict
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.relay.model import Message, Recipient, Reply, Unreachable
+from phenmail_protocols.queue.model import Message, Recipient, Reply, Unreachable
 from phenmail_protocols.relay.service import SMARTHOST, Relay
 
-from .queuehouse import DEADLINE
+from ..queue.queuehouse import DEADLINE
 
 HERE = Recipient(Address("anna+x", "example.org"), via="local")
 BY_RULE = Recipient(Address("anna", "example.org"), via="to friend@b\u00fccher.example")

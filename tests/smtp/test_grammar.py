@@ -1,6 +1,7 @@
 """The grammar of command lines: tables, each octet once, and any bytes at all."""
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Recipient

@@ -7,7 +7,7 @@ import smtplib
 import pytest
 
 from phenmail import MailServer
-from phenmail_protocols.relay.spool import Spool
+from phenmail_protocols.queue.spool import Spool
 
 PASSPHRASE = "correct horse"
 DOMAIN, WIRE = "fa\u00df.example", "xn--fa-hia.example"

@@ -1,6 +1,7 @@
 """The state machine without a socket: every command in every state, and what the table promises."""
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.accounts.directory import Destination
 from phenmail_protocols.accounts.sasl import Challenge, Failure, Success

@@ -1,6 +1,7 @@
 """A message between MAIL and its answer: limits, line ends, the one answer of many."""
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.delivery.answers import Outcome
 from phenmail_protocols.mail.address import Address

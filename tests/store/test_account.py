@@ -4,6 +4,7 @@ import os
 import pytest
 
 from phenmail_protocols.store import errors
+
 from .conftest import whole
 
 

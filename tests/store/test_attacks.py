@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from phenmail_protocols.store import (
-    content, errors, index, maildir, rescan, uidlist)
+from phenmail_protocols.store import content, errors, index, maildir, rescan, uidlist
+
 from .conftest import drop_foreign, drop_index, uids, whole
 
 

@@ -7,6 +7,7 @@ import pytest
 from phenmail_protocols.pop3.maildrop import open_maildrop
 from phenmail_protocols.store import errors, index
 from phenmail_protocols.store.model import DELETED
+
 from .conftest import House, uids, whole
 
 

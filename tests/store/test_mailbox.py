@@ -4,7 +4,9 @@ import threading
 
 import pytest
 
-from phenmail_protocols.store import errors, filing as filing_module
+from phenmail_protocols.store import errors
+from phenmail_protocols.store import filing as filing_module
+
 from .conftest import uids, whole
 
 

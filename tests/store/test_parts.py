@@ -2,8 +2,9 @@
 import io
 import os
 
-from hypothesis import given, settings, strategies as st
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phenmail_protocols.store import content, errors, folders, maildir, uidlist
 from phenmail_protocols.store.columns import Columns

@@ -9,6 +9,7 @@ import tracemalloc
 import pytest
 
 from phenmail_protocols.store import errors, index, keywords, maildir, uidlist
+
 from .conftest import drop_index, uids, whole
 
 FILES = [uidlist.NAME, keywords.FlagLetters.NAME, "subscriptions", index.FILE, index.FILE + "-wal", "phenmail.lock"]

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from phenmail_protocols.store import errors, index, uidlist
+
 from .conftest import drop_foreign, drop_index, whole
 
 

@@ -1,8 +1,7 @@
 """APPEND (RFC 3501 6.3.11): the message streams into the file that becomes it; APPENDUID (RFC 4315)."""
 from contextlib import contextmanager
 
-from phenmail_protocols.store import errors
-
+from ...store import errors
 from .. import responses
 from ..session import READ_BODY, Misuse, Refusal, Step
 

@@ -1,7 +1,6 @@
 """Changing messages: STORE (RFC 3501 6.4.6), EXPUNGE (6.4.3), UID EXPUNGE (RFC 4315), COPY (6.4.7), MOVE (RFC 6851)."""
-from phenmail_protocols.store import errors
-from phenmail_protocols.store.model import DELETED
-
+from ...store import errors
+from ...store.model import DELETED
 from .. import responses
 from ..session import Refusal, Step
 from .append import into_target

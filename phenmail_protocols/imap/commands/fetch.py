@@ -6,11 +6,10 @@ from a message's octets and kept by the store in the form in which they are sent
 from bisect import bisect_right
 from functools import partial
 
-from phenmail_protocols.mail import headers
-from phenmail_protocols.mail.structure import ENVELOPE_FIELDS
-from phenmail_protocols.store import errors
-from phenmail_protocols.store.model import DELETED, SEEN, Rows
-
+from ...mail import headers
+from ...mail.structure import ENVELOPE_FIELDS
+from ...store import errors
+from ...store.model import DELETED, SEEN, Rows
 from .. import message_responses, responses
 from ..session import Step
 from ..values import Section

@@ -1,8 +1,7 @@
 """Lists of mailboxes: LIST and LSUB (RFC 3501 6.3.8, 6.3.9), LIST-EXTENDED (RFC 5258), LIST-STATUS (RFC 5819), CHILDREN (RFC 3348),
 SPECIAL-USE (RFC 6154)."""
-from phenmail_protocols.store import errors
-from phenmail_protocols.store.model import INBOX, SEPARATOR, MailboxInfo
-
+from ...store import errors
+from ...store.model import INBOX, SEPARATOR, MailboxInfo
 from .. import responses
 from ..patterns import Patterns
 from ..session import Misuse, Step

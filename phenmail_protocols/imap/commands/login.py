@@ -1,7 +1,6 @@
 """Getting in: STARTTLS, LOGIN (RFC 3501 6.2.1, 6.2.3), AUTHENTICATE with or without an initial response (6.2.2, RFC 4959)."""
-from phenmail_protocols.accounts import sasl
-from phenmail_protocols.accounts.login import LoginRefused
-
+from ...accounts import sasl
+from ...accounts.login import LoginRefused
 from .. import capabilities
 from ..session import READ_LINE, START_TLS, Misuse, Refusal, Step
 

@@ -1,6 +1,5 @@
 """Mailboxes as a whole: CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 6.3), NAMESPACE (RFC 2342), ENABLE (RFC 5161)."""
-from phenmail_protocols.store.model import INBOX, SEPARATOR
-
+from ...store.model import INBOX, SEPARATOR
 from .. import responses
 from ..session import Refusal, Step
 

@@ -4,8 +4,7 @@ Small messages are read whole; of big ones only what is asked for is read, in ch
 any size ends where it ends; as bytes there is of a very large one only its beginning, or the fields
 that are asked for.
 """
-from phenmail_protocols.mail import headers, structure
-
+from ...mail import headers, structure
 from ..session import OutOfStep
 
 SMALL = 262144  # octets; a message up to this size is read at once

@@ -1,8 +1,7 @@
 """SEARCH (RFC 3501 6.4.4): the key's tree becomes one test a message; what the store's rows decide comes before what needs octets."""
 from bisect import bisect_right
 
-from phenmail_protocols.mail import textsearch
-
+from ...mail import textsearch
 from .. import responses
 from ..session import Step
 from ..values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Size

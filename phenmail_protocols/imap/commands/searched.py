@@ -1,8 +1,7 @@
 """A message as SEARCH looks at it: each field is decoded once and its texts are read once, whatever
 the number of keys.
 """
-from phenmail_protocols.mail import dates, headers, textsearch
-
+from ...mail import dates, headers, textsearch
 from .messages import FIELDS
 
 DAY = 86400

@@ -1,0 +1,1 @@
+"""The one way to run another process: programs, Python filters and judgements."""

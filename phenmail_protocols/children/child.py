@@ -1,0 +1,236 @@
+"""One child process for code filters, at the server's side: started, asked, ended.
+
+Knows descriptors, deadlines and processes, and nothing of mail or of what the answers mean.  The child is exec'ed, in a
+session of its own, with no descriptor of the server's but its end of a socket pair, and with ENVIRONMENT; it becomes `user`
+itself.  What is said over the sockets stands in `python_child`.  Any number of threads may ask at once.
+"""
+import array
+import logging
+import os
+import signal
+import socket
+import struct
+import threading
+import time
+
+from . import python_answer
+
+log = logging.getLogger("phenmail.delivery")
+
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "python_child.py")
+ENVIRONMENT = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+REQUEST = struct.Struct("!III")
+
+_START = 10.0  # seconds until it is ready: an old SD card
+_BEGIN = 5.0  # until it has taken a request
+_GRACE = 2.0  # beyond a script's time until the process must have said that it is over
+_END = 2.0  # until it has ended at the end of its input
+
+
+class CannotStart(Exception):
+    """No child can be had; the text says why."""
+
+
+class Gone(Exception):
+    """The child has not taken the request, so another one may."""
+
+
+class Process:
+    """`python`: the interpreter; `user`: (uid, gid) to become or None; `seconds`: a script's time.
+
+    `what`: what the log calls its kind; `starting`: seconds until it must be ready.
+    `asked`: how many requests it had; `working`: how many it has now; `since`: when it had the last; these are its owner's to
+    write.
+    """
+
+    what = "code filters"
+    starting = _START
+
+    def __init__(self, python, user, seconds):
+        self.asked = self.working = 0
+        self.since = 0.0
+        self._python = python
+        self._user = user
+        self._seconds = seconds
+        self._child = None
+        self._control = None
+        self._lock = threading.Lock()  # of starting, and of one request's octets
+        self._over = False
+        self._failure = None  # why it could not be started
+
+    @property
+    def pid(self):
+        """Its process id (int), None before it was started."""
+        return self._child and self._child.pid
+
+    def ask(self, code, envelope, message, beside=()):
+        """Octets each -> the octets of an answer. `beside`: descriptors that the child gets behind that of the request's socket.
+        Raises CannotStart, Gone; OSError where this process is out of descriptors."""
+        ours, theirs = socket.socketpair()
+        try:
+            try:
+                self._request([theirs.fileno()] + list(beside), len(envelope), len(message), code)
+            finally:
+                theirs.close()
+            return self._answer(ours, envelope + message)
+        finally:
+            ours.close()
+
+    def _request(self, descriptors, envelope_size, message_size, code):
+        with self._lock:
+            if self._failure is not None:
+                raise CannotStart(self._failure)
+            if self._over:
+                raise Gone
+            if self._child is None:
+                self._start()
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+            try:
+                self._control.sendmsg([REQUEST.pack(len(code), envelope_size, message_size)], rights)
+                self._control.sendall(code)
+            except OSError:  # it is gone, or stuck with half a request
+                self._end_now()
+                raise Gone
+
+    def _answer(self, channel, octets):
+        begun = _Listener(channel, _BEGIN)
+        pid = begun.first_line()
+        if not pid.startswith(b"begun "):
+            self._given_up()
+            raise Gone
+        listener = _Listener(channel, self._seconds + _GRACE)
+        try:
+            channel.sendall(octets)
+        except OSError:
+            pass  # it died before it had all: its answer says so
+        answer = pid + listener.rest()
+        if not listener.ended and not listener.too_much:
+            log.warning("%s: process %d does not answer and is ended", self.what, self._child.pid)
+            self._given_up()
+        if self._child.poll() is not None:
+            self._kill_stray(int(pid.split()[1]))
+        return answer
+
+    def _start(self):
+        import subprocess
+        ours, theirs = socket.socketpair()
+        try:
+            self._child = subprocess.Popen(self._command("serve", "%g" % self._seconds), stdin=theirs, stdout=subprocess.DEVNULL,
+                                           stderr=subprocess.DEVNULL, cwd="/", env=ENVIRONMENT, start_new_session=True)
+        except (OSError, ValueError) as error:
+            ours.close()
+            self._fail("%s can't be started: %s" % (self._python, error))
+        finally:
+            theirs.close()
+        self._control = ours
+        if _Listener(ours, self.starting).first_line() != b"ready\n":
+            self._end_now()
+            self._fail("%s does not run %s: it ended with status %s" % (self._python, self.what, self._child.returncode))
+        ours.settimeout(_BEGIN)
+        log.debug("%s: process %d has begun", self.what, self._child.pid)
+
+    def _fail(self, text):
+        self._over, self._failure = True, text
+        raise CannotStart(text)
+
+    def _command(self, *words):
+        return [self._python, "-I", "-S", PROGRAM] + list(words) + [str(number) for number in self._user or ()]
+
+    def _given_up(self):
+        with self._lock:
+            self._end_now()
+
+    def _end_now(self):
+        self._over = True
+        if self._child is not None:
+            if self._child.poll() is None:
+                self._child.kill()
+            self._child.wait()
+            self._control.close()
+
+    def _kill_stray(self, pid):
+        """End a script whose process is gone, with no more rights than it has itself: the number could be another's by now."""
+        if self._user is None:
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except OSError:
+                pass
+            return
+        import subprocess
+        try:
+            killer = subprocess.Popen(self._command("kill", str(pid)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL, cwd="/", env=ENVIRONMENT, start_new_session=True)
+        except OSError as error:
+            log.warning("code filters: %s", error)
+            return
+        try:
+            killer.wait(_START)
+        except subprocess.TimeoutExpired:
+            killer.kill()
+            killer.wait()
+
+    def close(self):
+        """End it, and what still runs in it."""
+        with self._lock:
+            self._over = True
+            if self._child is None:
+                return
+            self._control.close()
+            import subprocess
+            try:
+                self._child.wait(_END)
+            except subprocess.TimeoutExpired:
+                self._end_now()
+
+    @property
+    def usable(self):
+        """Whether it is worth a request: it may have died all the same."""
+        return not self._over
+
+
+class _Listener:
+    """Reads from a socket until its end, a line's end, too much, or a deadline in `seconds`."""
+
+    def __init__(self, channel, seconds):
+        self._channel = channel
+        self._deadline = time.monotonic() + seconds
+        self.ended = self.too_much = False
+        channel.settimeout(seconds)
+
+    def _receive(self, size, flags=0):
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            return b""
+        self._channel.settimeout(left)
+        try:
+            data = self._channel.recv(size, flags)
+        except socket.timeout:
+            return b""
+        except OSError:
+            data = b""
+        self.ended = not data
+        return data
+
+    def first_line(self):
+        """The first short line, and nothing of what follows; less where none came."""
+        line = b""
+        while not line.endswith(b"\n") and len(line) < 40:
+            ahead = self._receive(40 - len(line), socket.MSG_PEEK)
+            if not ahead:
+                break
+            line += self._receive(ahead.find(b"\n") + 1 or len(ahead))
+        return line
+
+    def rest(self):
+        """All octets until the end, or as many as an answer may have."""
+        parts, size = [], 0
+        while True:
+            data = self._receive(65536)
+            if not data:
+                break
+            parts.append(data)
+            size += len(data)
+            if size > python_answer.LONGEST:
+                self.too_much = True
+                break
+        return b"".join(parts)

@@ -1,0 +1,116 @@
+"""What a code filter's process said, as values.  Pure; whatever comes, it is told apart from an answer.
+
+The lines are those of `python_child`.  They pass through the hands of a script, which may write what it likes: nothing here is more
+than what the script could have asked for anyway.
+"""
+import signal
+from typing import NamedTuple, Optional, Tuple
+
+from ..config.checks import is_mail_address
+from ..config.filtering import flag_named
+from ..mail.writing import printable
+
+LONGEST = 65536  # octets of an answer
+MOST_FLAGS = MOST_COPIES = 100
+_MOST_TOLD, _LONGEST_TOLD = 5, 200
+
+# Of processor time it has as much: the kernel may be first to see that it is over.
+_ALL_ITS_TIME = "signal %d" % getattr(signal, "SIGXCPU", -1)
+_DECISIONS = ("accept", "reject", "discard", "forward")
+
+
+class Decision(NamedTuple):
+    """`word`: accept, reject, discard or forward; `argument`: mailbox, reason, "" or address. As
+    config.filtering.split_action has them."""
+    word: str
+    argument: str = ""
+
+
+class Result(NamedTuple):
+    """What one code filter came to.
+
+    `decision`: None: the next filter is asked. `flags`, `copies` (addresses): what the script wanted besides; nothing where
+    it failed without a decision. `told`: lines for the user's log, without text of the message; none where all went well.
+    """
+    decision: Optional[Decision] = None
+    flags: Tuple[str, ...] = ()
+    copies: Tuple[str, ...] = ()
+    told: Tuple[str, ...] = ()
+
+
+def failed(text):
+    """The Result of a filter that could not be asked, and why (str)."""
+    return Result(told=(text,))
+
+
+def read(data, seconds):
+    """The octets of an answer -> Result. `seconds`: how long the script may take. The first decision stands, whatever comes
+    behind it."""
+    answer = _Answer()
+    for line in data.decode("utf-8", "replace").split("\n"):
+        answer.take(line)
+    return answer.result(seconds)
+
+
+class _Answer:
+    def __init__(self):
+        self.decision, self.over, self.garbage = None, False, False
+        self.flags, self.copies, self.told, self.ending = [], [], [], ""
+
+    def take(self, line):
+        word, _, text = line.partition(" ")
+        if word in _DECISIONS:
+            self._decide(word, text)
+        elif word == "flag":
+            self._add(self.flags, flag_named(text), MOST_FLAGS, "flag(): not a flag")
+        elif word == "copy":
+            address = text if is_mail_address(text) else None
+            self._add(self.copies, address, MOST_COPIES, "copy(): not an address")
+        elif word == "error":
+            self.told.append(printable(text[:_LONGEST_TOLD]))
+        elif word == "end":
+            self.over = True
+        elif word in ("exit", "signal", "late"):
+            self.ending = line
+        elif line and word != "begun":
+            self.garbage = True
+
+    def _decide(self, word, text):
+        if self.decision is not None or self.garbage:
+            return
+        if word == "forward" and not is_mail_address(text):
+            self.told.append("forward(): not an address")
+            self.garbage = True
+        elif word == "accept" and not text:
+            self.garbage = True
+        else:
+            self.decision = Decision(word, text)
+
+    def _add(self, found, value, most, complaint):
+        if self.decision is None and value not in found:
+            if value is None or len(found) >= most:
+                self.told.append(complaint)
+            else:
+                found.append(value)
+
+    def result(self, seconds):
+        why = self._why(seconds)
+        if why:
+            self.told.append(why)
+        told = tuple(dict.fromkeys(self.told))[:_MOST_TOLD]
+        if self.decision is None and (self.told or self.garbage):
+            return Result(told=told)
+        return Result(self.decision, tuple(self.flags), tuple(self.copies), told)
+
+    def _why(self, seconds):
+        """What went wrong with the process, "" where nothing did."""
+        word, _, number = self.ending.partition(" ")
+        if word == "late" or self.ending == _ALL_ITS_TIME:
+            return "stopped: it did not end within %g s" % seconds
+        if self.over:
+            return "" if not self.garbage or self.told else "it wrote what is no answer"
+        if word == "signal":
+            return "it died of signal %s" % printable(number[:_LONGEST_TOLD])
+        if self.garbage:
+            return "it wrote what is no answer"
+        return "it ended without an answer"

@@ -1,0 +1,1 @@
+"""Destinations other than mailboxes: programs and forwards."""

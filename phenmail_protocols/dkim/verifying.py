@@ -1,0 +1,276 @@
+"""DKIM signatures on what comes in (RFC 6376, RFC 8301, RFC 8463): which of them hold.
+
+Made for the process that judges.  `tags` reads the signature and the key; this file puts the
+octets together (sections 3.4 and 3.7), and dkimpy (`signing`) or PyNaCl does the sums.  The body is
+hashed while it streams by (`body_hash`).  The bounds below keep hostile messages cheap.
+"""
+import hashlib
+import re
+import time
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..mail import headers, taglist
+from ..net.resolver import Unanswered
+from . import tags
+from .body_hash import BodyHash, SimpleBodyHash
+from .signatures import relaxed
+from .signing import EARLIEST, dkimpys_crypto
+
+MOST_SIGNATURES = 5
+HEADER_OCTETS, HEADER_FIELDS, SIGNATURE_OCTETS, KEY_OCTETS = 256 * 1024, 1000, 4096, 2048
+RSA_BITS = 1024  # RFC 8301 section 3.2
+ED25519_OCTETS = 32
+
+# Seconds that clocks may differ: after the end, and into the future (wrong time zones are common).
+_PAST, _FUTURE = 300, 36000
+_NAME = b"dkim-signature"
+_FIELD_NAME, _MBOX = re.compile(rb"[!-9;-~]+\Z"), re.compile(rb"From [ \t]*[^ \t:]")
+_crypto = lru_cache(maxsize=1)(dkimpys_crypto)
+_BODIES = {b"simple": SimpleBodyHash, b"relaxed": BodyHash}
+
+
+class Verified(NamedTuple):
+    """One signature: the `result` is a word of RFC 8601 section 2.7.1, `reason` a few words or "".
+
+    What RFC 6376 section 6.1 calls PERMFAIL is "permerror", but for hashes that differ and times that
+    are over ("fail"), and what may hold and is not accepted ("policy").
+    `domain`, `selector`, `algorithm`, `signature`: what its tags d, s, a and b say (str, octets as Latin-1), "" for nothing.
+    """
+    result: str
+    reason: str
+    domain: str = ""
+    selector: str = ""
+    algorithm: str = ""
+    signature: str = ""
+
+
+class _Verdict(Exception):
+    """(result, reason) of a signature that needs no further look."""
+
+
+def load():
+    """Import what verifies now. Raises ImportError."""
+    _crypto()
+    try:
+        import nacl.signing  # noqa: F401
+    except ImportError:
+        pass  # such signatures are said not to be known
+
+
+def count(header: bytes) -> int:
+    """Signatures in a header block."""
+    return sum(field.name.lower() == _NAME for field in headers.each_field(header))
+
+
+def unverified(header: bytes, result: str, reason: str) -> list:
+    """A Verified for a message that is signed and whose signatures nobody looks at; none for one that is not."""
+    return [Verified(result, reason)] if count(header) else []
+
+
+def verify(header, body, ask):
+    """The signatures of a message, the topmost first -> list of Verified, at most MOST_SIGNATURES.
+
+    `header`: the block in wire form, with its empty line; `body`: an iterable of the body's octets in wire form, cut anywhere,
+    that is gone through once at most; `ask(name, "TXT")` -> tuple of bytes, raises lookup.Unanswered.  Raises what `body` raises,
+    and ImportError without dkimpy.
+    """
+    if not count(header):
+        return []
+    if len(header) > HEADER_OCTETS or header.count(b"\n") > 4 * HEADER_FIELDS or len(headers.fields(header)) > HEADER_FIELDS:
+        return [Verified("policy", "header too large")]
+    fields = [field for field in headers.each_field(header) if not _MBOX.match(field.raw)]
+    if not all(_FIELD_NAME.match(field.name) for field in fields):
+        return [Verified("neutral", "header not readable")]
+    signed = [field for field in fields if field.name.lower() == _NAME][:MOST_SIGNATURES]
+    signatures = [_Signature(fields, each) for each in signed]
+    hashes = {each.body: each.new_hash() for each in signatures if each.body}
+    if hashes:
+        for chunk in body:
+            for each in hashes.values():
+                each.update(chunk)
+    for each in signatures:
+        if each.body:
+            each.check(hashes[each.body], ask)
+    return [each.verified() for each in signatures]
+
+
+class _Signature:
+    """One of them.  `body`: (canonicalization, length or None) of the hash that it needs, None where it is judged already."""
+
+    def __init__(self, fields, field):
+        self._fields, self._field = fields, field
+        self._tags, self._said, self.body, self._outcome = {}, None, None, ("", "")
+        try:
+            self.body = self._read(field.value)
+        except _Verdict as verdict:
+            self._outcome = verdict.args
+
+    def _read(self, value):
+        """The header's part -> `body`. Raises _Verdict."""
+        if len(value) > SIGNATURE_OCTETS:
+            raise _Verdict("policy", "signature too long")
+        try:
+            self._tags = taglist.parse(value)
+            found = self._said = tags.read_signature(self._tags)
+        except ValueError as error:
+            raise _Verdict("permerror", str(error))
+        if found.algorithm == tags.RSA_SHA1:
+            raise _Verdict("policy", "rsa-sha1 proves nothing")  # RFC 8301 section 3.1
+        now = time.time()
+        if now >= EARLIEST:  # else the clock is wrong
+            if found.expires is not None and found.expires < now - _PAST:
+                raise _Verdict("fail", "signature expired")
+            if found.signed is not None and found.signed > now + _FUTURE:
+                raise _Verdict("fail", "signature from the future")
+        if None not in (found.signed, found.expires) and found.expires <= found.signed:
+            raise _Verdict("permerror", "expires before it was made")
+        return found.forms[1], found.length
+
+    def new_hash(self):
+        canonicalization, length = self.body
+        return _BODIES[canonicalization](_Counted(length))
+
+    def check(self, body_hash, ask):
+        """With the body's hash that it needs; `verified` knows what came of it."""
+        try:
+            self._check(body_hash, ask)
+            self._outcome = ("pass", "")
+        except _Verdict as verdict:
+            self._outcome = verdict.args
+
+    def _check(self, body_hash, ask):
+        digest, missing, unsigned = body_hash.digest()
+        if missing:
+            raise _Verdict("permerror", "l= is more than the body")
+        if self._said.body_hash != digest:
+            raise _Verdict("fail", "body hash did not verify")
+        try:
+            holds = self._sum(self._key(ask))
+        except ImportError:
+            raise _Verdict("neutral", "algorithm not known here")
+        except Unanswered:
+            raise _Verdict("temperror", "no answer from the DNS")
+        if not holds:
+            raise _Verdict("fail", "signature did not verify")
+        if unsigned:
+            raise _Verdict("policy", "the end of the body is not signed")  # RFC 6376 section 8.2
+
+    def _key(self, ask):
+        """-> callable(hash object) -> whether the signature is this key's.
+
+        Raises _Verdict, ImportError, Unanswered.
+        """
+        said = self._said
+        name = (b"%s._domainkey.%s" % (said.selector, said.domain)).decode("ascii")
+        is_below, trouble = said.identity != said.domain, "no key"
+        for record in ask(name, "TXT"):  # of several each one may be it (6.1.2)
+            if len(record) > KEY_OCTETS:
+                continue
+            try:
+                return self._verifier(tags.read_key(record, said.algorithm, is_below))
+            except ValueError as error:
+                trouble = str(error)
+        raise _Verdict("permerror", trouble)
+
+    def _verifier(self, key):
+        """As `_key`; raises ValueError for what is no key."""
+        octets = self._said.octets
+        if tags.KEY_TYPES[self._said.algorithm] == b"ed25519":
+            return _ed25519_verifier(key, octets)
+        crypto = _crypto()
+        try:
+            key = crypto.parse_public_key(key)
+            bits = key["modulus"].bit_length()
+        except Exception:  # a parser that met hostile octets: which exceptions it has then differs
+            raise ValueError("key not usable")
+        if bits < RSA_BITS:
+            raise _Verdict("policy", "key too small")
+        return lambda digest: _rsa_holds(crypto, digest, octets, key)
+
+    def _sum(self, holds):
+        """Whether a verifier finds the signature in the header."""
+        digest = hashlib.sha256()
+        write = _relaxed if self._said.forms[0] == b"relaxed" else _simple
+        for field in self._signed():
+            digest.update(write(field, field.value) + b"\r\n")
+        digest.update(write(self._field, _without_b(self._field.value)))
+        return holds(digest)
+
+    def _signed(self):
+        """The fields that h= names, of each name the last first (5.4.2); and a From that it leaves
+        out: mail programs might show that one."""
+        left = {}
+        for field in self._fields:
+            left.setdefault(field.name.lower(), []).append(field)
+        for name in self._said.names + (b"from",):
+            if left.get(name):
+                yield left[name].pop()
+
+    def verified(self):
+        d, s, a, b = (self._tags.get(tag, b"").decode("latin-1") for tag in (b"d", b"s", b"a", b"b"))
+        if self._said is not None:
+            d, s = (name.decode("ascii") for name in (self._said.domain, self._said.selector))
+        return Verified(*self._outcome, d.lower(), s, a, "".join(b.split())[:8])
+
+
+def _simple(field, value):
+    return field.raw.partition(b":")[0] + b":" + value  # a blank may stand before the colon
+
+
+def _relaxed(field, value):
+    return b"%s:%s" % (field.name.lower(), relaxed(value))
+
+
+def _without_b(value):
+    """A DKIM-Signature's value with nothing in its b= (3.7)."""
+    parts = value.split(b";")
+    for number, part in enumerate(parts):
+        name, equals, _ = part.partition(b"=")
+        if name.strip(taglist.BLANKS) == b"b":
+            parts[number] = name + equals
+    return b";".join(parts)
+
+
+def _rsa_holds(crypto, digest, octets, key):
+    try:
+        return crypto.RSASSA_PKCS1_v1_5_verify(digest, octets, key)
+    except Exception:  # numbers that are no RSA key, or none for this hash
+        raise _Verdict("permerror", "key not usable")
+
+
+def _ed25519_verifier(key, octets):
+    from nacl.exceptions import CryptoError
+    from nacl.signing import VerifyKey
+    if len(key) != ED25519_OCTETS:
+        raise ValueError("key not usable")
+
+    def holds(digest):
+        try:
+            VerifyKey(key).verify(digest.digest(), octets)
+        except (CryptoError, ValueError):
+            return False
+        return True
+    return holds
+
+
+class _Counted:
+    """A SHA-256 of the first `length` octets (all for None); its digest is (hash, octets that were
+    missing, octets beyond)."""
+
+    def __init__(self, length, into=None, beyond=0):
+        self._left, self._hash, self._beyond = length, hashlib.sha256() if into is None else into, beyond
+
+    def update(self, data):
+        if self._left is None:
+            self._hash.update(data)
+            return
+        self._hash.update(data[:self._left])
+        self._beyond += max(0, len(data) - self._left)
+        self._left = max(0, self._left - len(data))
+
+    def copy(self):
+        return _Counted(self._left, self._hash.copy(), self._beyond)
+
+    def digest(self):
+        return self._hash.digest(), self._left or 0, self._beyond

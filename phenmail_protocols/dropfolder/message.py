@@ -1,0 +1,73 @@
+"""A message as another program left it in a drop folder: its octets in wire form, and who sent it.
+
+Knows no folder, no user and no router.  RFC 5321 2.3.8 (line ends), RFC 5322 3.6.7 (Return-Path), RFC 4155 (the "From " line).
+"""
+from ..mail import headers
+from ..mail.address import (
+    BROKEN_DOMAIN,
+    MISSING_DOMAIN,
+    MISSING_LOCAL,
+    Address,
+    AddressError,
+    parse_domain,
+    strict_mailboxes,
+)
+
+# Octets that are read at once: LF alone becomes CRLF, so a piece may double.
+PIECE = 128 * 1024
+
+
+def wire(file):
+    """The octets of a binary file, whatever ends its lines (LF, CRLF or CR) -> pieces (bytes) with CRLF.
+
+    A "From " line of mbox before the header is left out.  Raises OSError.
+    """
+    half, is_first = b"", True
+    while True:
+        piece = file.read(PIECE)
+        if not piece:
+            break
+        piece = half + piece
+        half = b""
+        if piece[-1:] == b"\r":  # perhaps the half of a CRLF
+            half, piece = b"\r", piece[:-1]
+        piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+        if is_first:
+            is_first = False
+            if piece[:5] == b"From ":
+                piece = piece[piece.find(b"\n") + 1:]
+        yield piece
+    if half:
+        yield b"\r\n"
+
+
+def sender(beginning):
+    """The envelope's sender, from the message's first piece -> Address, None for <>.
+
+    What a mail system noted on the way (the first Return-Path) comes first, then the first author.  What does not parse
+    strictly is as though it were not there.
+    """
+    header, _ = headers.split_header(beginning)
+    noted = headers.first(header, b"return-path")
+    if noted is not None:
+        text = headers.unfold(noted).strip(b" \t").decode("utf-8", "replace")
+        if text == "<>":
+            return None
+        try:
+            if text[:1] == "<" and text[-1:] == ">":
+                return Address.parse(text[1:-1])
+        except AddressError:
+            pass
+    return _author(header)
+
+
+def _author(header):
+    value = headers.first(header, b"from")
+    mailboxes = strict_mailboxes(value) if value is not None else None
+    if not mailboxes or mailboxes[0].local == MISSING_LOCAL or mailboxes[0].domain in (MISSING_DOMAIN, BROKEN_DOMAIN):
+        return None
+    local, domain = [half.decode("utf-8", "replace") for half in mailboxes[0][2:]]
+    try:
+        return Address.parse(str(Address(local, parse_domain(domain))))
+    except AddressError:
+        return None

@@ -1,0 +1,1 @@
+"""What users' rules decide about a message: where it is filed, sent on, answered or refused."""

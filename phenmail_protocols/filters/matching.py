@@ -1,0 +1,225 @@
+"""What filters look at in a message, and whether it is as one of them wants it.
+
+A `View` decodes each header once, and only those that somebody asks for; `condition` turns a match filter into a
+function of a View, with all that can be done before a message comes.  Reads a bounded part of the message's file where
+somebody asks for its body.  It knows no action.  RFC 5322 2.2 (fields), RFC 2047 (encoded words, by mail.headers).
+"""
+import os
+import time
+from functools import lru_cache
+
+from ..config.filtering import size_test
+from ..mail import headers
+from ..mail.collation import fold
+from ..mail.decode import leaves, texts_of
+from ..mail.structure import Limits, scan
+from .regex import Pattern
+
+BODY_TEXT = 65536  # characters of a body that are looked at
+_BODY_FILE = 4 * BODY_TEXT  # octets of the file that are read for them
+_LIMITS = Limits(parts=1000)
+_MOST_FIELDS = 100  # of one name that are looked at
+_LONGEST_VALUE = 65536  # octets of one
+_PATIENCE = 1.0  # seconds that all filters may take together
+_ADDRESSES = frozenset(("from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to", "resent-cc", "resent-sender",
+                        "delivered-to", "return-path", "envelope-to", "x-original-to"))
+_APART = bytes.maketrans(b'<>(),;:"', b" " * 8)
+NULL_SENDER = "<>"
+
+_clock = getattr(time, "thread_time", time.perf_counter)  # since 3.7; it counts what this thread computes and no waiting
+
+
+class OutOfTime(Exception):
+    """The filters took longer than a message may cost."""
+
+
+class View:
+    """One Letter (see filters) as filters see it.  One thread."""
+
+    __slots__ = ("letter", "_lowered", "_header", "_texts", "_folded", "_ends")
+
+    def __init__(self, letter):
+        self.letter = letter
+        self._header = b"\n" + letter.header
+        self._lowered = None
+        self._texts = {}
+        self._folded = {}
+        self._ends = None
+
+    def folded(self, source):
+        """A Source's texts without their case -> tuple of str."""
+        found = self._folded.get(source)
+        if found is None:
+            found = self._folded[source] = tuple([fold(text) for text in self.texts(source)])
+        return found
+
+    def texts(self, source):
+        """A Source's texts as people read them -> tuple of str; none where the message has nothing of it."""
+        found = self._texts.get(source)
+        if found is None:
+            found = self._texts[source] = tuple(source.read(self))
+        return found
+
+    def values(self, needle):
+        """The values of a header's fields as they stand there; `needle`: LF and its name in lower case."""
+        if self._lowered is None:
+            self._lowered = self._header.lower()
+        header, found = self._header, []
+        at = self._lowered.find(needle)
+        while at >= 0 and len(found) < _MOST_FIELDS:
+            colon = at + len(needle)
+            while header[colon:colon + 1] in (b" ", b"\t"):
+                colon += 1
+            if header[colon:colon + 1] == b":":
+                found.append(header[colon + 1:_end_of_field(header, colon, colon + _LONGEST_VALUE)])
+            at = self._lowered.find(needle, colon)
+        return found
+
+    def look(self):
+        """To be called now and then: raises OutOfTime when it has been too long since the first call."""
+        now = _clock()
+        if self._ends is None:
+            self._ends = now + _PATIENCE
+        elif now > self._ends:
+            raise OutOfTime()
+
+    def search(self, pattern, text):
+        """Whether a Pattern occurs in a text.  Raises OutOfTime."""
+        if self._ends is None:
+            self.look()
+        found = pattern.search(text, self.look)
+        self.look()
+        return found
+
+
+def _end_of_field(header, start, most):
+    """Where the field ends whose name ends at `start`, its line end not counted; `most` where it is
+    longer."""
+    end = header.find(b"\n", start, most)
+    while end >= 0 and header[end + 1:end + 2] in (b" ", b"\t"):
+        end = header.find(b"\n", end + 1, most)
+    return min(most, len(header)) if end < 0 else end
+
+
+# Sources of texts, keys of a View's dicts: there is one of each, so that what was decoded is shared.
+
+
+class _Header:
+    """A header's fields, decoded; `each`: addresses in it count for themselves too."""
+
+    __slots__ = ("needle", "each")
+
+    def __init__(self, name, each):
+        self.needle = b"\n" + name.encode("ascii")
+        self.each = each
+
+    def read(self, view):
+        values = view.values(self.needle)
+        found = [headers.decode(value) for value in values]
+        if self.each:
+            for value in values:
+                found.extend(addresses_in(value))
+        return found
+
+
+def addresses_in(value):
+    """What in a field (bytes) is written like an address -> list of str."""
+    return [word.decode("utf-8", "replace") for word in value.translate(_APART).split() if b"@" in word]
+
+
+class _Known:
+    """What is known of a message without looking into it."""
+
+    __slots__ = ("read",)
+
+    def __init__(self, read):
+        self.read = read
+
+
+def _spellings(address):
+    """An address with its domain in A-labels and in U-labels: a rule may have either."""
+    if address is None:
+        return (NULL_SENDER,)
+    return tuple(dict.fromkeys((str(address), address.shown())))
+
+
+_KNOWN = {
+    "*from": _Known(lambda view: _spellings(view.letter.sender)),
+    "*to": _Known(lambda view: _spellings(view.letter.recipient)),
+    "*tag": _Known(lambda view: (view.letter.tag,) if view.letter.tag else ()),
+    "*auth": _Known(lambda view: (view.letter.auth,) if view.letter.auth else ()),
+    "*body": _Known(lambda view: body_texts(view.letter.path)),
+}
+
+
+@lru_cache(maxsize=512)
+def _source(name, whole):
+    """A header's name in lower case -> its source.  `whole`: a text is compared with its beginning or its end, and not searched."""
+    known = _KNOWN.get(name)
+    if known is not None:
+        return known
+    return _Header(name, whole and name in _ADDRESSES)
+
+
+def body_texts(path):
+    """The text parts of a message's file (or a descriptor of it), decoded, up to BODY_TEXT characters in all -> list of str.
+
+    A file that can't be read has none.
+    """
+    try:
+        if isinstance(path, int):
+            data = os.pread(path, _BODY_FILE, 0)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(_BODY_FILE)
+    except OSError:
+        return []
+    found, room = [], BODY_TEXT
+    for part in leaves(scan(data, _LIMITS)):
+        if room > 0 and part.type.lower() == b"text":
+            text = "".join(texts_of(part, (data[part.body:part.end],)))[:room]
+            room -= len(text)
+            found.append(text.replace("\r\n", "\n").strip())
+    return found
+
+
+# Conditions
+
+
+def condition(rule):
+    """A settings.Filter of type "match" -> a function of a View that says whether it fits.  Raises patterns.PatternRefused."""
+    if "*size" in rule.headers:
+        test = size_test(rule.content)
+        return lambda view: test.holds(view.letter.size)
+    whole = rule.mode in ("is", "startswith", "endswith")
+    sources = tuple([_source(name.lower(), whole) for name in rule.headers])
+    if rule.mode == "regex":
+        return _searching(sources, Pattern(rule.content))
+    return _comparing(sources, _MODES[rule.mode](fold(rule.content)))
+
+
+def _comparing(sources, fits):
+    if len(sources) == 1:
+        source = sources[0]
+
+        def test(view):
+            for text in view.folded(source):
+                if fits(text):
+                    return True
+            return False
+    else:
+        def test(view):
+            return any(fits(text) for source in sources for text in view.folded(source))
+    return test
+
+
+def _searching(sources, pattern):
+    return lambda view: any(view.search(pattern, text) for source in sources for text in view.texts(source))
+
+
+_MODES = {
+    "contains": lambda content: lambda text: content in text,
+    "startswith": lambda content: lambda text: text.startswith(content),
+    "endswith": lambda content: lambda text: text.endswith(content),
+    "is": lambda content: lambda text: text == content,
+}

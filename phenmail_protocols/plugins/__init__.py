@@ -1,0 +1,1 @@
+"""Plugins: Python objects that get mail."""

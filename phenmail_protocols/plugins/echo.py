@@ -1,0 +1,111 @@
+"""The built-in plugin `mail`: an acknowledgment that echoes the message, to whoever writes to it.
+
+RFC 3834: its envelope has no sender, it says that a program wrote it, and what a program wrote is not answered.  A large message
+comes back as its header alone, for a forged sender has not asked for it.
+"""
+import logging
+import os
+
+from ..delivery.sending import MailRefused
+from ..mail import dates, headers
+from ..mail.address import Address
+from ..mail.automatic import correspondent
+from ..mail.notices import plain, references
+from ..mail.writing import encoded_words, field, fits_in_7_bits, is_ascii, quoted_printable
+
+_LARGEST_ECHO = 256 * 1024
+_LONGEST_SUBJECT = 200
+_TEXT = """\
+Your message to %s arrived here on
+%s.
+
+%s follows, as it came. A program wrote this
+acknowledgment; nobody reads answers to it.
+"""
+
+log = logging.getLogger("phenmail.delivery")
+
+
+class Echo:
+    """Answers through the MailServer that it was started with.  How many
+    answers a sender gets is `origin`'s business."""
+
+    concurrent = True
+
+    def __init__(self):
+        self._server = None
+
+    def start(self, server):
+        """`server`: app.MailServer."""
+        self._server = server
+
+    def mail_received(self, message, origin, parameters):
+        """The parameters are not used."""
+        obstacle = _of_itself(origin) or origin.obstacle()
+        if obstacle:
+            log.info("%s: not echoed: %s", origin.identity, obstacle)
+            return
+        try:
+            self._server.send_mail("", origin.sender, acknowledgment(message.as_bytes(), origin))
+        except MailRefused as error:
+            if any([400 <= outcome.code < 500 for outcome in error.outcomes]):
+                raise  # it is tried again, later
+            log.info("%s: not echoed: %s", origin.identity, error)
+
+
+def _of_itself(origin):
+    """Why an address does not answer itself, under whatever tag."""
+    if origin.sender and correspondent(Address.parse(origin.sender)) == correspondent(Address.parse(origin.recipient)):
+        return "it is from the address itself"
+    return ""
+
+
+def acknowledgment(content, origin):
+    """What answers a message -> octets.  `content`: the message's, LF line ends; `origin`: pluginmail.Origin."""
+    header = headers.split_header(content)[0]
+    is_whole = len(content) <= _LARGEST_ECHO
+    boundary = os.urandom(15).hex()
+    moment = int(origin.arrived)
+    date = dates.format_header(moment, dates.local_zone(moment))
+    text = _TEXT % (origin.recipient, date, "It" if is_whole else "Its header")
+    parts = (_text(text.encode("utf-8", "replace")), _original(content, header, is_whole))
+    body = b"".join([b"\n--%s\n%s" % (boundary.encode("ascii"), part) for part in parts])
+    return b"".join([
+        field("From", "<%s>" % _address(origin.recipient), utf8=True),
+        field("To", "<%s>" % _address(origin.sender), utf8=True),
+        field("Subject", encoded_words(_subject(header))),
+        references(header),
+        field("Auto-Submitted", "auto-replied"),
+        field("X-Auto-Response-Suppress", "All"),
+        field("MIME-Version", "1.0"),
+        field("Content-Type", 'multipart/mixed; boundary="%s"' % boundary),
+        b"" if is_ascii(body) else field("Content-Transfer-Encoding", "8bit"),
+        b"\n", body, b"\n--%s--\n" % boundary.encode("ascii")])
+
+
+def _address(text):
+    return str(plain(Address.parse(text)))
+
+
+def _subject(header):
+    """RFC 3834 section 3.1.5."""
+    value = headers.first(header, b"subject")
+    text = " ".join(headers.decode(value).split()) if value is not None else ""
+    return "Auto: " + (text[:_LONGEST_SUBJECT] or "your message")
+
+
+def _text(text):
+    if is_ascii(text):
+        return b"Content-Type: text/plain; charset=us-ascii\n\n" + text
+    return b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n" + quoted_printable(text)
+
+
+def _original(content, header, is_whole):
+    """RFC 6522 4, RFC 6533 6: the message, or its header as text."""
+    if not is_whole:
+        if fits_in_7_bits(header.replace(b"\n", b"\r\n")):
+            return b"Content-Type: text/rfc822-headers\n\n" + header
+        return b"Content-Type: text/rfc822-headers\nContent-Transfer-Encoding: quoted-printable\n\n" + quoted_printable(header)
+    if not is_ascii(header):
+        return b"Content-Type: message/global\nContent-Transfer-Encoding: 8bit\n\n" + content
+    return b"Content-Type: message/rfc822\n%s\n" % (b"" if is_ascii(content) else b"Content-Transfer-Encoding: 8bit\n") + content

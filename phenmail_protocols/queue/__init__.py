@@ -1,0 +1,1 @@
+"""The durable queue and its worker: messages that wait to be sent or handed on."""
