@@ -71,7 +71,7 @@ def read_signature(tags):
 def _name(value):
     """A domain or selector in A-labels; mail with UTF-8 may have U-labels (RFC 8616 section 5)."""
     try:
-        name = ascii_domain(value.decode("utf-8"))
+        name = ascii_domain(value.decode("utf-8")) if value[-1:] != b"." else ""
     except (UnicodeError, AddressError):
         name = ""
     if not _DOMAIN.match(name):

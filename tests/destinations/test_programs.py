@@ -12,6 +12,7 @@ import time
 import pytest
 from hypothesis import example, given, settings, strategies
 
+from phenmail_protocols.delivery import trace
 from phenmail_protocols.destinations import programs as agents_module
 from phenmail_protocols.destinations.programs import Agents, Unusable, as_word, last_lines, words
 from phenmail_protocols.mail.address import Address, AddressError
@@ -166,7 +167,7 @@ def test_only_crlf_is_a_line_end(place, body):
 
 
 def test_a_line_end_between_two_pieces(place):
-    body = (b"x" * (agents_module.CHUNK - 1) + b"\r\n") * 3 + b"\r\n" * agents_module.CHUNK
+    body = (b"x" * (trace._CHUNK - 1) + b"\r\n") * 3 + b"\r\n" * trace._CHUNK
     assert place.run("tee got", body=body).delivered
     assert place.read("got").partition(b"example.org\n")[2] == body.replace(b"\r\n", b"\n")
 

@@ -88,7 +88,7 @@ def test_the_reply_that_is_kept(heard, expected):
 
 @pytest.mark.parametrize("lines, expected", [
     ((b"no",), "554 no"), ((b"",), "554"), ((b"5.7.1 no",), "554 5.7.1 no"), ((b"4.0.0  no ; (",), "554 4.0.0  no ; ("),
-    ((b"5.1.1 a", b"5.1.1 b", b""), "554-5.1.1 a 554-5.1.1 b 554"), ((b"caf\xe9 \xc3\xbc", b"\x00\x1b[1m"), "554-caf\ufffd \u00fc 554 ??[1m"),
+    ((b"5.1.1 a", b"5.1.1 b", b""), "554-5.1.1 a 554-5.1.1 b 554"), ((b"caf\xe9 \xc3\xbc", b"\x00\x1b[1m"), "554-caf\ufffd \u00fc 554   [1m"),
     ((b"x" * 2000,), "554 " + "x" * 996)])
 def test_the_words_that_are_kept(lines, expected):
     assert reply_of(Heard(554, lines), "h").said == expected
