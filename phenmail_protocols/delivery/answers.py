@@ -48,6 +48,8 @@ NO_AUTHOR = Answer(550, "5.6.0", "The From field names no address")
 UNCLEAR_AUTHOR = Answer(
     550, "5.6.0", "From, Sender or Resent-From is not a list of addresses like Name <user@example.org> "
     "(RFC 5322 3.6.2)")
+TOO_MANY_AUTHORS = Answer(
+    550, "5.6.0", "From, Sender and Resent-From have more than 1000 addresses")
 NOT_THE_AUTHOR = Answer(
     550, "5.7.1", "From, Sender or Resent-From has an address that is not one of yours")
 

@@ -30,7 +30,7 @@ _FROM, _SENT_ON = b"from", b"resent-from"
 _AUTHORS = frozenset((_FROM, b"sender", _SENT_ON, b"resent-sender"))
 _SENDERS = frozenset((b"sender", _SENT_ON))
 _INVISIBLE = re.compile(rb"[^!-~]+")
-_LONGEST_NAME = 1000  # octets of a line that are looked at for a field's name
+_MOST_AUTHORS = 1000  # addresses whose owner is asked; answers.TOO_MANY_AUTHORS names it
 _INCOMPLETE = (address.MISSING_LOCAL, address.MISSING_DOMAIN, address.BROKEN_DOMAIN)
 
 
@@ -76,12 +76,15 @@ def _hides_sender(header, sender):
 
 def _check_authors(fields, whose):
     """-> whether every address of From is the user's own. Raises Refused where they may not write it."""
-    found = []  # (field name, whose its addresses are)
+    found, asked = [], 0  # (field name, whose its addresses are)
     for field in fields:
         name = field.name.lower()
         if name in _AUTHORS:
-            found.append((name,
-                          {_owner(mailbox, whose) for mailbox in _mailboxes(name, field.value)}))
+            mailboxes = _mailboxes(name, field.value)
+            asked += len(mailboxes)
+            if asked > _MOST_AUTHORS:
+                raise answers.Refused(answers.TOO_MANY_AUTHORS)
+            found.append((name, {_owner(mailbox, whose) for mailbox in mailboxes}))
         elif _as_lenient_readers(field.raw) in _AUTHORS:
             raise answers.Refused(answers.UNCLEAR_AUTHOR)
     if any(NEIGHBOURS in owners for _, owners in found):
@@ -95,7 +98,7 @@ def _check_authors(fields, whose):
 
 def _as_lenient_readers(raw):
     """The name of a field for programs that drop blanks, folds and control characters in it."""
-    return _INVISIBLE.sub(b"", raw[:_LONGEST_NAME].partition(b":")[0]).lower()
+    return _INVISIBLE.sub(b"", raw.partition(b":")[0]).lower()
 
 
 def _mailboxes(name, value):

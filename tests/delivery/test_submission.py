@@ -134,6 +134,35 @@ def test_nobody_writes_as_another_user(fields, beside):
                     mine=None), "a program that holds the server may write in any name"
 
 
+@pytest.mark.parametrize("length", [900, 1200, 100000])
+def test_no_name_of_a_field_is_too_long_to_be_looked_at(length):
+    with pytest.raises(Refused) as refused:
+        checked(b"%sFrom: bert@example.org\r\n" % (b"\1" * length) + WHOLE)
+    assert refused.value.answer == answers.UNCLEAR_AUTHOR
+
+
+@pytest.mark.parametrize("fields, is_taken", [
+    (b"From: anna@example.org" + 999 * b",\r\n anna@example.org" + b"\r\n", True),
+    (b"From: anna@example.org" + 1000 * b",\r\n anna@example.org" + b"\r\n", False),
+    (b"From: us: " + 9900 * b"anna@example.org," + b";\r\n", False),
+    (b"From: x@elsewhere.example\r\n" + 1001 * b"Resent-From: anna@example.org\r\n", False),
+    (b"From: anna@example.org\r\n" + 400 * b"Sender: a@elsewhere.example, b@elsewhere.example,"
+     b"c@elsewhere.example\r\n", False)])
+def test_so_many_authors_that_nobody_asks_whose_they_are(fields, is_taken):
+    asked = []
+
+    def whose_is(found):
+        asked.append(found)
+        return whose(found)
+    try:
+        submission.complete(fields + b"\r\n", ANNA, b"1.2", "example.org", DATE, whose_is)
+    except Refused as refused:
+        assert refused.answer == answers.TOO_MANY_AUTHORS and not is_taken
+    else:
+        assert is_taken
+    assert len(asked) <= 1000
+
+
 @pytest.mark.parametrize("fields, may_sign", [
     (b"From: anna@example.org\r\n", True),
     (b"From: anna@example.org\r\nSender: anna@example.org\r\n", True),
