@@ -19,12 +19,15 @@ from .signing import EARLIEST, dkimpys_crypto
 
 MOST_SIGNATURES = 5
 HEADER_OCTETS, HEADER_FIELDS, SIGNATURE_OCTETS, KEY_OCTETS = 256 * 1024, 1000, 4096, 2048
+MOST_KEYS = 3  # under one name, of those that could verify the signature
 RSA_BITS = 1024  # RFC 8301 section 3.2
+EXPONENT_BITS = 64  # 17 are usual; thousands cost half a second for each signature
 ED25519_OCTETS = 32
 
 # Seconds that clocks may differ: after the end, and into the future (wrong time zones are common).
 _PAST, _FUTURE = 300, 36000
 _NAME = b"dkim-signature"
+_NEAREST = ("fail", "policy", "permerror")  # the verdict of the key that came nearest is told
 _FIELD_NAME, _MBOX = re.compile(rb"[!-9;-~]+\Z"), re.compile(rb"From [ \t]*[^ \t:]")
 _crypto = lru_cache(maxsize=1)(dkimpys_crypto)
 _BODIES = {b"simple": SimpleBodyHash, b"relaxed": BodyHash}
@@ -117,14 +120,14 @@ class _Signature:
             raise _Verdict("permerror", str(error))
         if found.algorithm == tags.RSA_SHA1:
             raise _Verdict("policy", "rsa-sha1 proves nothing")  # RFC 8301 section 3.1
+        if None not in (found.signed, found.expires) and found.expires <= found.signed:
+            raise _Verdict("permerror", "expires before it was made")
         now = time.time()
         if now >= EARLIEST:  # else the clock is wrong
             if found.expires is not None and found.expires < now - _PAST:
                 raise _Verdict("fail", "signature expired")
             if found.signed is not None and found.signed > now + _FUTURE:
                 raise _Verdict("fail", "signature from the future")
-        if None not in (found.signed, found.expires) and found.expires <= found.signed:
-            raise _Verdict("permerror", "expires before it was made")
         return found.forms[1], found.length
 
     def new_hash(self):
@@ -146,62 +149,74 @@ class _Signature:
         if self._said.body_hash != digest:
             raise _Verdict("fail", "body hash did not verify")
         try:
-            holds = self._sum(self._key(ask))
+            self._check_keys(ask)
         except ImportError:
             raise _Verdict("neutral", "algorithm not known here")
         except Unanswered:
             raise _Verdict("temperror", "no answer from the DNS")
-        if not holds:
-            raise _Verdict("fail", "signature did not verify")
         if unsigned:
             raise _Verdict("policy", "the end of the body is not signed")  # RFC 6376 section 8.2
 
-    def _key(self, ask):
-        """-> callable(hash object) -> whether the signature is this key's.
+    def _check_keys(self, ask):
+        """Of several keys under one name each may be the one (6.1.2), so all are tried.
 
         Raises _Verdict, ImportError, Unanswered.
         """
         said = self._said
         name = (b"%s._domainkey.%s" % (said.selector, said.domain)).decode("ascii")
-        is_below, trouble = said.identity != said.domain, "no key"
-        for record in ask(name, "TXT"):  # of several each one may be it (6.1.2)
-            if len(record) > KEY_OCTETS:
+        verdicts, tried, digest = [("permerror", "no key")], 0, self._digest()
+        for record in ask(name, "TXT"):
+            if len(record) > KEY_OCTETS or tried >= MOST_KEYS:
                 continue
             try:
-                return self._verifier(tags.read_key(record, said.algorithm, is_below))
+                holds = self._verifier(tags.read_key(record, said.algorithm,
+                                                     said.identity != said.domain))
+                tried += 1
+                if holds(digest):
+                    return
+                verdicts.append(("fail", "signature did not verify"))
             except ValueError as error:
-                trouble = str(error)
-        raise _Verdict("permerror", trouble)
+                verdicts.append(("permerror", str(error)))
+            except _Verdict as verdict:
+                verdicts.append(verdict.args)
+        raise _Verdict(*min(reversed(verdicts), key=lambda verdict: _NEAREST.index(verdict[0])))
 
     def _verifier(self, key):
-        """As `_key`; raises ValueError for what is no key."""
+        """The octets of a key -> callable(hash object) -> whether the signature is this key's.
+
+        Raises _Verdict, ImportError, and ValueError for what is no key.
+        """
         octets = self._said.octets
         if tags.KEY_TYPES[self._said.algorithm] == b"ed25519":
             return _ed25519_verifier(key, octets)
         crypto = _crypto()
         try:
             key = crypto.parse_public_key(key)
-            bits = key["modulus"].bit_length()
+            bits, exponent_bits = [key[part].bit_length() for part in ("modulus", "publicExponent")]
         except Exception:  # a parser that met hostile octets: which exceptions it has then differs
+            raise ValueError("key not usable")
+        if exponent_bits > EXPONENT_BITS:
             raise ValueError("key not usable")
         if bits < RSA_BITS:
             raise _Verdict("policy", "key too small")
         return lambda digest: _rsa_holds(crypto, digest, octets, key)
 
-    def _sum(self, holds):
-        """Whether a verifier finds the signature in the header."""
+    def _digest(self):
+        """What is signed of the header -> hash object (3.7)."""
         digest = hashlib.sha256()
         write = _relaxed if self._said.forms[0] == b"relaxed" else _simple
         for field in self._signed():
             digest.update(write(field, field.value) + b"\r\n")
         digest.update(write(self._field, _without_b(self._field.value)))
-        return holds(digest)
+        return digest
 
     def _signed(self):
         """The fields that h= names, of each name the last first (5.4.2); and a From that it leaves
-        out: mail programs might show that one."""
+        out: mail programs might show that one.  Never the signature itself (3.5)."""
         left = {}
         for field in self._fields:
+            if field is self._field:
+                continue
             left.setdefault(field.name.lower(), []).append(field)
         for name in self._said.names + (b"from",):
             if left.get(name):

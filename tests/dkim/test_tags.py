@@ -25,6 +25,10 @@ TAGS = {"v": b"1", "a": b"rsa-sha256", "c": b"relaxed/simple", "d": b"example.or
 # 512 bits, made for this test.
 WEAK = (b"MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBALRiMLAHudeSA2aigxy4IQ5jD4bGZ1Jc6cWx1dQp0v9yBzqo9Fg2ZJTyw"
         b"3lVqnZRAq3vv8E2y1RkZgGnVvqUyhECAwEAAQ==")
+# 1024 bits, made for this test; nobody has its private half.
+OTHER = (b"MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC4VHYRaarQ2mohLKpu/mQhr8P1UktfadpovE49A8NU"
+         b"xjlXjlUed1MD4BTT2StXaAqUkb4kTNLxScXnvMMm+sgqv6XWxmZ9+T9nV6Wdn9JC4/vfojkMo5dk9t08"
+         b"oPCUIlFJdVztGo+kzT1C45ib5de+hps1aAs2SyYUfH2vB4q8CwIDAQAB")
 
 
 def relaxed(name, value):
@@ -131,6 +135,9 @@ def test_a_signature_that_is_well_formed(changes):
     ({"x": b"1e9"}, "signature not readable"),
     ({"t": b"%d" % (NOW + 9000), "x": b"%d" % (NOW + 9000)}, "expires before it was made"),
     ({"t": b"%d" % (NOW + 9009), "x": b"%d" % (NOW + 9000)}, "expires before it was made"),
+    ({"t": b"100", "x": b"50"}, "expires before it was made"),
+    ({"t": b"100", "x": b"100"}, "expires before it was made"),
+    ({"t": b"%d" % (NOW + 90009), "x": b"%d" % (NOW + 90000)}, "expires before it was made"),
     ({"then": b"v=1; "}, "a tag comes twice"), ({"then": b"h=from; "}, "a tag comes twice"),
     ({"then": b"; "}, "not a list of tags"),
     ({"then": b"word; "}, "not a list of tags"), ({"then": b"1a=x; "}, "not a list of tags"),
@@ -182,6 +189,24 @@ def test_several_are_judged_each_for_itself():
     heads = signed(h=b"to:subject") + signed() + signed(s=b"other")
     assert judged(heads) == [("permerror", "From is not signed"), ("pass", ""),
                              ("permerror", "no key")]
+
+
+def over(older, names):
+    """A signature of the fields and of an older signature below it."""
+    head = signed(older + FIELDS, c=b"relaxed/simple", h=names)
+    return head, judged(head + older)
+
+
+@pytest.mark.parametrize("names, older", [
+    (b"from:dkim-signature", True), (b"from:dkim-signature:dkim-signature", True),
+    (b"from:dkim-signature", False)])
+def test_h_never_means_the_signature_itself(names, older):
+    """RFC 6376 section 3.5: what is verified is left out, so one that was added breaks it."""
+    head, found = over(signed() if older else b"", names)
+    assert found == PASS * (2 if older else 1)
+    added = judged(head + signed(s=b"s", h=b"from") + (signed() if older else b""))
+    assert added[0] == (PASS[0] if names.count(b":") == 1 and older
+                        else ("fail", "signature did not verify"))
 
 
 def test_international_domains():
@@ -248,6 +273,39 @@ def test_a_key_that_is_not_for_subdomains(identity, strict, word):
 
 def test_a_key_that_is_too_small():
     assert judged(signed(), key=b"p=" + WEAK) == [("policy", "key too small")]
+
+
+def exponent(octets):
+    """A key record (p=) with the modulus of OTHER and such an exponent, as PKCS #1 has it."""
+    def wrapped(tag, content):
+        return tag + b"\x82" + len(content).to_bytes(2, "big") + content
+    modulus = base64.b64decode(OTHER)[29:29 + 128]
+    return base64.b64encode(wrapped(b"\x30", wrapped(b"\2", b"\0" + modulus) + wrapped(b"\2", octets)))
+
+
+@pytest.mark.parametrize("octets, verdict", [
+    (b"\1\0\1", ("fail", "signature did not verify")),
+    (b"\x7f" * 8, ("fail", "signature did not verify")),
+    (b"\1" * 9, ("permerror", "key not usable")), (b"\1" * 128, ("permerror", "key not usable"))])
+def test_an_exponent_that_would_take_seconds(octets, verdict):
+    assert judged(signed(), key=b"p=" + exponent(octets)) == [verdict]
+
+
+@pytest.mark.parametrize("other", [b"p=" + WEAK, b"p=", b"p=" + OTHER, b"v=spf1 -all", b"p=AAAA",
+                                   b"k=ed25519; p=" + base64.b64encode(b"x" * 32), b"p=" + P])
+def test_of_several_keys_any_may_be_it(other):
+    """RFC 6376 section 6.1.2, step 4: the verifier may cycle through them."""
+    good = b"v=DKIM1; p=" + P
+    for key in ((other, good), (good, other), (other, other, good)):
+        assert judged(signed(), key=key) == PASS
+        assert judged(signed(), FIELDS.replace(b"Alice", b"Alicia"), key=key) == [
+            ("fail", "signature did not verify")]
+
+
+def test_only_so_many_keys_are_tried():
+    keys_of_others = (b"p=" + OTHER,) * verifying.MOST_KEYS
+    assert judged(signed(), key=keys_of_others + (b"p=" + P,)) == [
+        ("fail", "signature did not verify")]
 
 
 def test_no_key_and_no_answer():

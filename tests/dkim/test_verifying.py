@@ -80,7 +80,8 @@ def test_signed_by_us(tmp_path):
 
 
 @pytest.mark.parametrize("change, word", [
-    ((b"v=1;", b"v=1; x=1000;"), ("fail", "signature expired")),
+    ((rb"t=\d+;", b"t=5; x=1000;"), ("fail", "signature expired")),
+    ((b"v=1;", b"v=1; x=1000;"), ("permerror", "expires before it was made")),
     ((rb"t=\d+;", b"t=9999999999;"), ("fail", "signature from the future")),
     ((b"rsa-sha256", b"rsa-sha1"), ("policy", "rsa-sha1 proves nothing")),
     ((b"rsa-sha256", b"rsa-md5"), ("permerror", "algorithm not known")),
