@@ -32,6 +32,8 @@ _MOST_AUTHORS = 5  # whose domains are asked
 # (RFC 7208 sections 4.6.1 and 6).  pyspf does neither; it does check an unknown one's macros.
 _MODIFIERS = re.compile(r"(?i)(?<= )(?:redirect|exp)=")
 _UNKNOWN = re.compile(r"(?i) (?!(?:redirect|exp)=)[a-z][a-z0-9_.-]*=[^ %]*(?![^ ])")
+# No labels of a macro's value; the number may not be zero (RFC 7208 section 7.3).
+_NO_LABELS = re.compile(r"%\{[A-Za-z]0+(?![0-9])")
 # The properties that hold the domain that a method authenticates.
 _NAMES = {"spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}
 
@@ -158,6 +160,11 @@ def _query_class():
             record = super().dns_spf(domain)
             return record and _MODIFIERS.sub(lambda found: found.group().lower(),
                                              _UNKNOWN.sub("", record))
+
+        def expand(self, s, stripdot=True):
+            if _NO_LABELS.search(s):
+                raise spf.PermError("a macro with 0 labels", s)
+            return super().expand(s, stripdot)
 
         def check_lookups(self):
             """A term begins that asks."""

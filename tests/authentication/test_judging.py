@@ -73,6 +73,10 @@ voids.example.com. TXT "v=spf1 a mx a:gone1.example.com ip4:%(ip)s -all"
 case.example.com. TXT "V=SPF1 Redirect=strict.example.com"
 modifiers.example.com. TXT "v=spf1 x=1 X=2 x=3 ip4:%(ip)s default=fail a-b.c_d= -all op=1"
 macro.example.com. TXT "v=spf1 x=%%{z} +all"
+labels.example.com. TXT "v=spf1 exists:%%{d0}.example.com +all"
+labels2.example.com. TXT "v=spf1 exists:%%{ir00}.example.com exists:%%{d00r}.example.com +all"
+labels10.example.com. TXT "v=spf1 exists:%%{d10}.gone.example.com +all"
+unused.example.com. TXT "v=spf1 +all exists:%%{L0-}.example.com"
 tab.example.com. TXT "v=spf1\\009+all"
 word.example.com. TXT "v=spf10 +all"
 """ % {"ip": IP, "ip6": IP6, "key": "\" \"".join([KEY.record[:200], KEY.record[200:]])}
@@ -147,6 +151,8 @@ def signed(message, domain=b"example.org"):
     (IP, "a@two.example.com", "permerror"), (IP, "a@odd.example.com", "permerror"), (IP, "a@include0.example.com", "permerror"),
     (IP, "a@void.example.com", "pass"), (IP, "a@voids.example.com", "permerror"),
     (OTHER, "a@case.example.com", "fail"),
+    (IP, "a@labels.example.com", "permerror"), (IP, "a@labels2.example.com", "permerror"),
+    (IP, "a@labels10.example.com", "pass"), (IP, "a@unused.example.com", "permerror"),
     (IP, "a@modifiers.example.com", "pass"), (OTHER, "a@modifiers.example.com", "fail"),
     (IP, "a@macro.example.com", "permerror"),
     (IP, "a@tab.example.com", "none"), (IP, "a@word.example.com", "none"),
