@@ -12,8 +12,8 @@ from .checks import (
     Kind,
     Reader,
     Text,
+    beyond_ascii,
     host_name,
-    is_host_name,
     is_mail_address,
     is_one_line,
 )
@@ -114,12 +114,13 @@ def _alias(reader: Reader, path: Path, domain: str, local: str, text: str) -> Op
     user, at, other = text[1:].strip().rpartition("@")
     if not at:
         user, other = other, domain
+    reason = ""
     try:
         user, other = _unquoted(user), host_name(other)
-    except AddressError:
-        user = ""
+    except AddressError as error:
+        user, reason = "", beyond_ascii(text, error)
     if user == CATCH_ALL or not _is_local_part(user):
-        reader.problem(path, '":user" or ":user@domain"', text)
+        reader.problem(path, '":user" or ":user@domain"', text, reason)
         return None
     return Action("alias", "%s@%s" % (user, other))
 
@@ -144,12 +145,12 @@ def outward(text: str) -> Tuple[Optional[Action], str]:
     words = value.split()
     if not words:
         return None, 'a command or an address after ">"'
-    if not _is_forward_address(words[0]):
+    if not _looks_like_address(words[0]):
         if _is_command(value):
             return Action("agent", value, secret), ""
         return None, "a command whose quotes are closed"
     if not is_mail_address(words[0]):
-        return None, 'a mail address after ">"'
+        return None, 'a mail address after ">"' + _why_no_address(words[0])
     if len(words) > 1:
         return None, ("nothing after the address, or the 64 hexadecimal digits of "
                       "a passphrase's sha256")
@@ -186,9 +187,19 @@ def _split_secret(text: str) -> Tuple[str, Optional[str]]:
     return text, None
 
 
-def _is_forward_address(word: str) -> bool:
-    local, at, domain = word.rpartition("@")
-    return bool(at and local) and "/" not in local and is_host_name(domain)
+def _looks_like_address(word: str) -> bool:
+    """Whether it is to be an address, though perhaps a broken one: a command would fail for each
+    message."""
+    return word.find("@") > 0 and "/" not in word
+
+
+def _why_no_address(word: str) -> str:
+    try:
+        Address.parse(word)
+    except AddressError as error:
+        reason = beyond_ascii(word, error)
+        return " (%s)" % reason if reason else ""
+    return ""
 
 
 def _is_command(text: str) -> bool:

@@ -137,9 +137,7 @@ class HostName(Kind):
         try:
             return host_name(value)
         except AddressError as error:
-            # Of ASCII anybody sees why.
-            hint = "" if all(c < "\x80" for c in value) else str(error)
-            reader.problem(path, self.expected, value, hint, key)
+            reader.problem(path, self.expected, value, beyond_ascii(value, error), key)
             return None
 
 
@@ -382,6 +380,11 @@ def host_name(text: str) -> str:
     if text[-1:] == "." or not all(_is_label(label) for label in name.split(".")):
         raise AddressError("no host name")
     return name
+
+
+def beyond_ascii(text: str, error: AddressError) -> str:
+    """Why it is no name or no address; "" for ASCII, of which anybody sees that."""
+    return "" if all(c < "\x80" for c in text) else str(error)
 
 
 def is_host_name(text: str) -> bool:

@@ -152,7 +152,9 @@ def test_sharp_s_is_another_domain(root):
 
 def test_what_needs_the_package_idna_is_told_so(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "idna", None)
-    for values in ({"domains": {"fa\u00df.example": {}}}, {"sender-domain": "fa\u00df.example"}):
+    for values in ({"domains": {"fa\u00df.example": {}}}, {"sender-domain": "fa\u00df.example"},
+                   {"domains": {COM: {"a": ">b@fa\u00df.example"}}},
+                   {"domains": {COM: {"a": ":b@fa\u00df.example"}}}):
         with pytest.raises(ConfigError, match="needs the Python package idna, because of U\\+00DF"):
             server_from_dict(values, root, privileged=False)
 

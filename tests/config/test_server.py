@@ -148,6 +148,16 @@ def test_actions(root, text, action):
     assert HASH.lower() not in repr(settings)
 
 
+@pytest.mark.parametrize("text", [
+    "dan@example..org", "dan@-x.org", "dan@example.org.", "dan@" + "a" * 64 + ".org", "dan@[192.0.2.1]",
+    "dan@[127.1]", "dan@", "d@n@example.org", "dan@exam\u202eple.org", "dan@a\u200db.example",
+    "dan@example..org " + HASH])
+def test_what_looks_like_an_address_is_no_command(root, text):
+    assert "expected a mail address after \">\"" in told(
+        root, {"domains": {"example.com": {"alice": ">" + text}}})
+    assert actions.external_mda(text)[0] is None and actions.external_mda(">" + text)[0] is None
+
+
 def test_mailboxes_lie_with_their_users(root):
     users = load(root, {"domains": {"example.com": {
         "alice": "/[user-identity]/mail", "*": "/device/lost"}}}).domains["example.com"]
