@@ -30,7 +30,7 @@ _FROM, _SENT_ON = b"from", b"resent-from"
 _AUTHORS = frozenset((_FROM, b"sender", _SENT_ON, b"resent-sender"))
 _SENDERS = frozenset((b"sender", _SENT_ON))
 _INVISIBLE = re.compile(rb"[^!-~]+")
-_MOST_AUTHORS = 1000  # addresses whose owner is asked; answers.TOO_MANY_AUTHORS names it
+_MOST_AUTHORS = 1000  # addresses whose owner is asked, as answers.TOO_MANY_AUTHORS says
 _INCOMPLETE = (address.MISSING_LOCAL, address.MISSING_DOMAIN, address.BROKEN_DOMAIN)
 
 
@@ -81,7 +81,7 @@ def _check_authors(fields, whose):
         name = field.name.lower()
         if name in _AUTHORS:
             mailboxes = _mailboxes(name, field.value)
-            asked += len(mailboxes)
+            asked += max(1, len(mailboxes))
             if asked > _MOST_AUTHORS:
                 raise answers.Refused(answers.TOO_MANY_AUTHORS)
             found.append((name, {_owner(mailbox, whose) for mailbox in mailboxes}))

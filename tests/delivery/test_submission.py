@@ -144,6 +144,7 @@ def test_no_name_of_a_field_is_too_long_to_be_looked_at(length):
 @pytest.mark.parametrize("fields, is_taken", [
     (b"From: anna@example.org" + 999 * b",\r\n anna@example.org" + b"\r\n", True),
     (b"From: anna@example.org" + 1000 * b",\r\n anna@example.org" + b"\r\n", False),
+    (b"From: anna@example.org\r\n" + 1000 * b"Sender:\r\n", False),
     (b"From: us: " + 9900 * b"anna@example.org," + b";\r\n", False),
     (b"From: x@elsewhere.example\r\n" + 1001 * b"Resent-From: anna@example.org\r\n", False),
     (b"From: anna@example.org\r\n" + 400 * b"Sender: a@elsewhere.example, b@elsewhere.example,"
