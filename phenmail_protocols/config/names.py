@@ -34,7 +34,7 @@ class Names:
     """The `domains` of one configuration, ready for looking up.
 
     `is_own(ip)`: whether a literal with this address means this server; its users are the sender
-    domain's (RFC 1123 section 5.2.17).
+    domain's (RFC 1123 section 5.2.17), or the first domain's where that is none of ours.
     """
 
     def __init__(self, sender_domain: str, domains: Mapping[str, Mapping[str, Action]],
@@ -45,17 +45,19 @@ class Names:
         for domain, actions in domains.items():
             key = _key(domain)
             self._domains[key] = _Domain(key, actions)
+        home = _key(sender_domain)
+        self._home = home if home in self._domains else next(iter(self._domains), home)
 
     def is_local(self, domain: str) -> bool:
         """Whether the domain is one of ours."""
         return self._domain(domain) is not None
 
     def at_home(self, address: Address) -> Address:
-        """The same at the sender domain for "postmaster" without a domain (RFC 5321 section
-        4.1.1.3) and for a literal that means this server; any other address as it is."""
+        """The same at the sender domain (or as above) for "postmaster" without a domain (RFC 5321
+        section 4.1.1.3) and for a literal that means this server; any other as it is."""
         stands_alone = not address.domain and address.local.lower() == "postmaster"
         if stands_alone or self._is_ours(address.domain):
-            return address._replace(domain=_key(self._sender_domain))
+            return address._replace(domain=self._home)
         return address
 
     def find(self, address: Address) -> Optional[Found]:
@@ -121,7 +123,7 @@ class Names:
                 yield found
 
     def _domain(self, domain: str) -> Optional["_Domain"]:
-        return self._domains.get(_key(self._sender_domain if self._is_ours(domain) else domain))
+        return self._domains.get(self._home if self._is_ours(domain) else _key(domain))
 
     def _is_ours(self, domain: str) -> bool:
         """Whether it is a literal that means this server."""

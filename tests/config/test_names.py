@@ -176,3 +176,16 @@ def test_literals_of_our_own_addresses(domain, ours):
         assert names.at_home(Address(local, domain)) == (local, COM if ours else domain)
     assert (names.find_login("a@" + domain) is not None) is ours
     assert not Names(COM, {COM: {}}).is_local(domain)
+
+
+def test_this_server_is_the_first_domain_where_the_sender_domain_is_none_of_them():
+    """RFC 5321 section 4.5.1: <postmaster> is taken wherever mail is."""
+    users = dict.fromkeys(("a", "postmaster"), Action("disabled", ""))
+    names = Names("mail.example.com", {COM: users, IDN: {}}, OWN.__contains__)
+    assert names.at_home(Address("Postmaster", "")) == Address("Postmaster", COM)
+    assert names.find(Address("PostMaster", "")).address == Address("postmaster", COM)
+    assert names.find(Address("a", "[IPv6:::1]")).address == Address("a", COM)
+    assert names.is_local("[127.0.0.1]") and not names.is_local("mail.example.com")
+    assert names.find(Address("postmaster", "mail.example.com")) is None
+    nobody = Names("mail.example.com", {}, OWN.__contains__)
+    assert nobody.find(Address("postmaster", "")) is None and not nobody.is_local("[127.0.0.1]")
