@@ -122,6 +122,8 @@ class Mailbox:
                     self.row = row
                     self.reload_locked()
                 self.stale = False
+            elif self.letters.unknown and self.letters.read():
+                self.reload_locked()
             if (look or self._distrusted) and rescan.is_due(self):
                 rescan.rescan(self.account, self)
             self._distrusted = False
