@@ -5,6 +5,7 @@ RFC 3501 section 6.4.4 (BODY, TEXT, HEADER, FROM and the like). What is compared
 the form of `collation.fold`. In headers a run of blanks, folded or not, is one space. Lenient and
 never raising. Pure.
 """
+import re
 from itertools import chain
 from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
@@ -21,6 +22,9 @@ from .structure import Part
 _WINDOW = 65536
 # Stands between two texts. No key has it.
 _BETWEEN = "\0"
+
+# A local part with one of these is quoted (RFC 5322 section 3.4.1: dot-atom).
+_NO_ATOM = re.compile(rb"[\x00-\x20\x7f()<>\[\]:;@\\,\"]")
 
 # Gives the wire bytes [start, end) of a message in chunks. It is asked for ascending ranges.
 Read = Callable[[int, int], Iterable[bytes]]
@@ -59,8 +63,8 @@ def address_text(value: bytes) -> str:
     """The value of an address field -> what FROM, TO, CC and BCC are compared with: the addresses
     of the envelope.
 
-    Each is `name <mailbox@domain>`, and once more with the name quoted, as people copy both;
-    comments are not searched.
+    Each is `name <mailbox@domain>`, and once more with the name quoted (and a local part that needs
+    it), as people copy both; comments are not searched.
     """
     entries = address.parse_address_list(value)
     plain = ", ".join([_entry_text(entry, str) for entry in entries])
@@ -76,7 +80,10 @@ def _entry_text(entry, written: Callable[[str], str]) -> str:
     local = b"" if entry.local == address.MISSING_LOCAL else entry.local
     missing = entry.domain in (address.MISSING_DOMAIN, address.BROKEN_DOMAIN)
     domain = b"" if missing else b"@" + entry.domain
-    mailbox = to_text((entry.route + b":" if entry.route else b"") + local + domain)
+    shown = to_text(local)
+    if written is _quoted and _NO_ATOM.search(local):
+        shown = _quoted(shown)
+    mailbox = to_text(entry.route + b":" if entry.route else b"") + shown + to_text(domain)
     if not mailbox:
         return name
     return "%s <%s>" % (written(name), mailbox) if name else "<%s>" % mailbox
