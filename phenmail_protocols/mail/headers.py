@@ -25,6 +25,8 @@ _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 _WORDS, _OCTETS_A_WORD = 500, 64
 # What one regular expression looks at, for no other thread runs meanwhile.
 _BLOCK = 65536
+#: Octets of a larger header are not held, but searched in `blocks` of this size.
+LARGE, _OVERLAP = 1 << 18, 2048
 
 
 class Field(NamedTuple):
@@ -185,6 +187,38 @@ def selected(pieces: Iterable[bytes], names_lowercase: FrozenSet[bytes],
         if lines:
             yield lines
     yield selection.close() + (b"\r\n" if last.endswith((b"\n\r\n", b"\n\n")) else b"")
+
+
+def blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """A header of any size that comes in pieces of any cut -> blocks of it, each some LARGE octets
+    at most and with whole fields, to be searched one by one.
+
+    A field larger than that comes as several fields of its name; each begins with the end of the
+    one before, so that a word at a cut is whole in one of them.
+    """
+    rest = b""
+    for piece in pieces:
+        rest += piece
+        if len(rest) >= LARGE:
+            end = _last_field(rest)
+            if end:
+                block, rest = rest[:end], rest[end:]
+            else:
+                name, colon, _ = rest[:_OVERLAP].partition(b":")
+                block, rest = rest, name + colon + rest[-_OVERLAP:] if colon else rest[-_OVERLAP:]
+            yield block
+    if rest:
+        yield rest
+
+
+def _last_field(header: bytes) -> int:
+    """Where the last field begins, 0 if that is the only one."""
+    end = len(header)
+    while end > 0:
+        end = header.rfind(b"\n", 0, end)
+        if header[end + 1:end + 2] not in (b" ", b"\t", b""):
+            break
+    return end + 1
 
 
 def collect(header: bytes, names_lowercase: FrozenSet[bytes]) -> Dict[bytes, List[bytes]]:

@@ -5,23 +5,26 @@ RFC 3501 section 6.4.4 (BODY, TEXT, HEADER, FROM and the like). What is compared
 the form of `collation.fold`. In headers a run of blanks, folded or not, is one space. Lenient and
 never raising. Pure.
 """
+import re
+from itertools import chain
 from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from . import address
 from .charsets import to_text
 from .collation import fold, fold_pieces
 from .decode import texts_of
+from .headers import blocks, each_field
 from .headers import decode as decode_field
-from .headers import each_field
 from .structure import Part
 
-# A header's fields are decoded one by one; this much of it is searched.
-_MOST_HEADER = 1 << 20
 # Characters that are searched at once: texts of many small parts are joined, as a search costs some
 # microseconds a key at least.
 _WINDOW = 65536
 # Stands between two texts. No key has it.
 _BETWEEN = "\0"
+
+# A local part with one of these is quoted (RFC 5322 section 3.4.1: dot-atom).
+_NO_ATOM = re.compile(rb"[\x00-\x20\x7f()<>\[\]:;@\\,\"]")
 
 # Gives the wire bytes [start, end) of a message in chunks. It is asked for ascending ranges.
 Read = Callable[[int, int], Iterable[bytes]]
@@ -60,8 +63,8 @@ def address_text(value: bytes) -> str:
     """The value of an address field -> what FROM, TO, CC and BCC are compared with: the addresses
     of the envelope.
 
-    Each is `name <mailbox@domain>`, and once more with the name quoted, as people copy both;
-    comments are not searched.
+    Each is `name <mailbox@domain>`, and once more with the name quoted (and a local part that needs
+    it), as people copy both; comments are not searched.
     """
     entries = address.parse_address_list(value)
     plain = ", ".join([_entry_text(entry, str) for entry in entries])
@@ -77,7 +80,10 @@ def _entry_text(entry, written: Callable[[str], str]) -> str:
     local = b"" if entry.local == address.MISSING_LOCAL else entry.local
     missing = entry.domain in (address.MISSING_DOMAIN, address.BROKEN_DOMAIN)
     domain = b"" if missing else b"@" + entry.domain
-    mailbox = to_text((entry.route + b":" if entry.route else b"") + local + domain)
+    shown = to_text(local)
+    if written is _quoted and _NO_ATOM.search(local):
+        shown = _quoted(shown)
+    mailbox = to_text(entry.route + b":" if entry.route else b"") + shown + to_text(domain)
     if not mailbox:
         return name
     return "%s <%s>" % (written(name), mailbox) if name else "<%s>" % mailbox
@@ -107,11 +113,11 @@ def _one_blank(text: str) -> str:
     return text
 
 
-def _header_lines(header: bytes) -> Iterator[str]:
-    """A header as TEXT sees it, folded: each field decoded on a line of its own; what is no field
-    as it stands.
+def _header_lines(part: Part, read: Read) -> Iterator[str]:
+    """A part's header as TEXT sees it, folded: each field decoded on a line of its own; what is no
+    field as it stands.
     """
-    for field in each_field(header):
+    for field in chain.from_iterable(map(each_field, blocks(read(part.start, part.body)))):
         if field.name:
             blank = " " if field.value[:1] in (b" ", b"\t", b"\r", b"\n") else ""
             name = fold(field.name.decode("latin-1"))
@@ -134,22 +140,18 @@ def _texts(root: Part, read: Read, header: bool) -> Iterator[Tuple[int, Iterable
     Text parts and the headers of parts and messages inside count, other content does not.
     """
     if header:
-        yield _OWN, _header_lines(_head(root, read))
+        yield _OWN, _header_lines(root, read)
     waiting = [(root, False)]
     while waiting:
         part, has_header = waiting.pop()
         if has_header:
-            yield _FIELDS, _header_lines(_head(part, read))
+            yield _FIELDS, _header_lines(part, read)
         if part.parts:
             waiting.extend((child, True) for child in reversed(part.parts))
         elif part.message is not None:
             waiting.append((part.message, True))
         elif part.type.lower() in (b"text", b"message"):
             yield _BODY, fold_pieces(texts_of(part, read(part.body, part.end)))
-
-
-def _head(part: Part, read: Read) -> bytes:
-    return b"".join(read(part.start, min(part.body, part.start + _MOST_HEADER)))
 
 
 class _Window:

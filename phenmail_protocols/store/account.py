@@ -161,11 +161,12 @@ class Account:
         return os.path.join(self.folder, folder) if folder else self.folder
 
     def is_there(self, folder):
-        """Is there such a mailbox? Backups leave empty parts out, and so the
-        UID list alone may be what is left of one."""
+        """Is there such a mailbox? Backups leave empty folders out, and so
+        one of the files may be what is left of one."""
         path = self.path(folder)
         return ((os.path.isdir(path + "/cur") or os.path.isdir(path + "/new")
-                 or os.path.isfile("%s/%s" % (path, uidlist.NAME)))
+                 or any(os.path.isfile("%s/%s" % (path, name)) for name in (
+                     uidlist.NAME, tree.MAILDIRFOLDER)))
                 and not self.leads_elsewhere(path))
 
     def leads_elsewhere(self, path):

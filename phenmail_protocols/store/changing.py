@@ -184,6 +184,8 @@ def copy_locked(mailbox, rows, target, look=lambda: None):
     if not sources:
         return []
     kinds = list({row.letters for row, _ in sources})
+    if any(not kind.isupper() for kind in kinds if kind):
+        mailbox.read_letters_locked()
     letters = dict(zip(kinds, target.letters_locked(
         list(map(mailbox.letters.flags, kinds)))))
     new = _file_locked(target, [

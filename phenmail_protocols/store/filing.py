@@ -104,13 +104,15 @@ class Filing:
         return places
 
     def _file_into_locked(self, mailbox, requests, places):
+        letters = mailbox.letters_locked(
+            [request.flags for request in requests], despite_faults=True)
+        left_out = [tuple(mailbox.letters.missing(request.flags))
+                    for request in requests]  # as of now: they may get some
         rows = changing.add_locked(
-            mailbox, [request.staged for request in requests],
-            mailbox.letters_locked([request.flags for request in requests]))
-        for request, row in zip(requests, rows):
+            mailbox, [request.staged for request in requests], letters)
+        for request, row, missing in zip(requests, rows, left_out):
             request.delivered = Delivered(
-                mailbox.row.uidvalidity, row.uid,
-                tuple(mailbox.letters.missing(request.flags)))
+                mailbox.row.uidvalidity, row.uid, missing)
             places.setdefault((mailbox, row.fresh), []).append(request)
 
     def _sync(self, places):

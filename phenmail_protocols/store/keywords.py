@@ -35,7 +35,11 @@ def on_disk(folder):
     """The letters a to z that any file name of the folder has, as a set."""
     found = set()
     for part in ("cur", "new"):
-        for name in os.listdir(os.path.join(folder, part)):
+        try:
+            names = os.listdir(os.path.join(folder, part))
+        except FileNotFoundError:  # backups leave empty ones out
+            continue
+        for name in names:
             found.update(name.partition(":2,")[2])
     return found.intersection(LETTERS)
 
@@ -138,11 +142,16 @@ class FlagLetters:
             _LETTER_OF.get(flag.lower()) or self._letters.get(flag.lower(), ""))[:1]
             for flag in flags}))
 
+    @property
+    def unknown(self):
+        """There is a file, but it could never be read: what do letters mean?"""
+        return self._failed and self._stamp is None
+
     def missing(self, flags):
-        """The keywords among ``flags`` that have no letter yet, each once."""
+        """The keywords among ``flags`` that have no letter, each once."""
         new = {}
         for flag in flags:
-            if flag.lower() not in self._letters and is_keyword(flag):
+            if flag.lower() not in self._letters and not flag.startswith("\\"):
                 new.setdefault(flag.lower(), flag)
         return list(new.values())
 
@@ -152,40 +161,36 @@ class FlagLetters:
         A letter can be had that no message has: not by its file's name, which
         other programs change, and not by the index (``indexed``: a str or set
         of letters). Those of a keyword without messages come last, and never
-        one of ``flags``, which somebody is about to set. Logs what is left out.
+        one of ``flags``, which somebody is about to set. Logs what is left out
+        as there are not enough. Raises OSError where the file can't be written.
         """
+        keywords = list(filter(is_keyword, keywords))
         used = on_disk(self._folder).union(indexed, self.letters(flags))
         free = [letter for letter in LETTERS if letter not in used]
         free.sort(key=lambda letter: (letter in self._table, letter in self._shown))
         given = dict(zip(free, keywords))
         before = self._table
-        if given and not self._failed and self._write(dict(before, **{
-                letter: keyword.encode("ascii")
-                for letter, keyword in given.items()})):
+        if given:
+            self._write(dict(before, **{letter: keyword.encode("ascii")
+                                        for letter, keyword in given.items()}))
             # Another program may have used such a letter just now, for what
             # the file said before.
             if not on_disk(self._folder).isdisjoint(given):
                 self._write(before)
                 given = {}
-        else:
-            given = {}
         if len(given) < len(keywords):
             _log.info("%s: no letter for the keywords %s", self._path,
                          " ".join(keywords[len(given):]))
 
     def _write(self, table):
-        """Whether it could be written: a full disk hinders no other flag."""
+        if self._failed:
+            raise OSError(errno.EIO, "it could not be read", self._path)
         lines = [b"%d %s" % (LETTERS.index(letter), table[letter])
                  for letter in sorted(table)]
-        try:
-            set_aside_unless_plain(self._path)
-            atomic.write_file(self._path, b"".join(
-                line + b"\n" for line in lines + self._others))
-        except OSError as error:
-            _log.warning("%s cannot be written: %s", self._path, error)
-            return False
+        set_aside_unless_plain(self._path)
+        atomic.write_file(self._path, b"".join(
+            line + b"\n" for line in lines + self._others))
         self.read()
-        return True
 
 
 def _parse(data):

@@ -122,6 +122,8 @@ class Mailbox:
                     self.row = row
                     self.reload_locked()
                 self.stale = False
+            elif self.letters.unknown and self.letters.read():
+                self.reload_locked()
             if (look or self._distrusted) and rescan.is_due(self):
                 rescan.rescan(self.account, self)
             self._distrusted = False
@@ -426,25 +428,38 @@ class Mailbox:
                 uid, count, modseq, self.account.identity)
         return uid, modseq
 
-    def letters_locked(self, wanted):
+    def letters_locked(self, wanted, despite_faults=False):
         """The letters for each of ``wanted``, collections of flags.
 
         To be asked once for all that a transaction sets: a letter that no
-        message has yet can be given to another keyword by the next call. What
-        can't be kept has no letter.
+        message has yet can be given to another keyword by the next call. A
+        keyword for which there is none left has none; with ``despite_faults``
+        neither has a new one that the disk doesn't take now.
         """
         flags = dict.fromkeys(flag for each in wanted for flag in each)
         if any(not flag.startswith("\\") for flag in flags):
-            self._read_letters_locked()
+            self.read_letters_locked()
             missing = self.letters.missing(flags)
             if missing:
-                self.letters.add(
-                    missing, flags, self.account.index.letters(self.row.id))
+                self._add_letters_locked(missing, flags, despite_faults)
         return [self.letters.letter_each(each) for each in wanted]
 
-    def _read_letters_locked(self):
+    def _add_letters_locked(self, missing, flags, despite_faults):
+        try:
+            self.letters.add(
+                missing, flags, self.account.index.letters(self.row.id))
+        except OSError as error:
+            if not despite_faults:
+                raise
+            _log.warning("%s: the keywords %s are left out, as they can't be "
+                         "written: %s", self.path, " ".join(missing), error)
+
+    def read_letters_locked(self):
+        """Be sure of what the letters mean; raises errors.Unavailable."""
         if self.letters.read():  # another program gave letters
             self.reload_locked()
+        if self.letters.unknown:
+            raise errors.Unavailable()
 
     def change_flags(self, uids, mode, flags, unchanged_since=None):
         """Add, remove or replace flags of ``uids`` (ascending).
@@ -459,19 +474,25 @@ class Mailbox:
     def _change_flags(self, uids, mode, flags, unchanged_since):
         with self.account.writing():
             self.ready_locked()
+            if mode == "replace" or any(
+                    not flag.startswith("\\") for flag in flags):
+                self.read_letters_locked()  # or others would go unseen
             if mode == "remove":
-                self._read_letters_locked()
                 letters = set(self.letters.letters(flags))
             else:
-                letters = set(self.letters_locked([flags])[0])
+                letters = set(self.letters_locked(
+                    [flags], despite_faults=True)[0])
+            left_out = () if mode == "remove" else tuple(
+                self.letters.missing(flags))  # as of now: they may get some
             rows = changing.select_locked(self, uids)
             failed = []
             if unchanged_since is not None:
                 failed = [row.uid for row in rows
                           if row.modseq > unchanged_since]
                 rows = [row for row in rows if row.modseq <= unchanged_since]
-            return FlagsChanged(changing.set_letters_locked(
-                self, rows, mode, letters), failed)
+            return FlagsChanged(
+                changing.set_letters_locked(self, rows, mode, letters), failed,
+                left_out)
 
     def expunge(self, uids=None):
         """Remove messages with \\Deleted, of ``uids`` (ascending) or all.
@@ -504,7 +525,9 @@ class Mailbox:
     def copy(self, uids, target_name, look=lambda: None):
         """Copy ``uids`` (ascending) into another mailbox, durably.
 
-        All or none. Returns Copied; raises errors.NotFound for the target.
+        All or none. Returns Copied; raises errors.NotFound for the target. A
+        keyword is left out where the target has no letter left for it, but not
+        for a full disk: who removes the original next would lose it for good.
         ``look()`` is called for each message; what it raises undoes all.
         """
         return self._copy(uids, target_name, look)[0]

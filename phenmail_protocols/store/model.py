@@ -91,6 +91,7 @@ class Delivered(NamedTuple):
 class FlagsChanged(NamedTuple):
     changed: list  # UIDs whose flags are others now
     failed: list  # UIDs changed by somebody else since `unchanged_since`
+    left_out: tuple = ()  # keywords that could not be kept
 
 
 class Copied(NamedTuple):

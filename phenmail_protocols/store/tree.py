@@ -10,7 +10,7 @@ from . import changing, errors, folders, keywords, maildir, uidlist
 from .index import MessageRow
 from .model import INBOX, SEPARATOR, MailboxInfo
 
-_MAILDIRFOLDER = "maildirfolder"  # tells Maildir++ programs what this is
+MAILDIRFOLDER = "maildirfolder"  # tells Maildir++ programs what this is
 _log = logging.getLogger("phenmail.store")
 
 
@@ -42,7 +42,7 @@ def make_folder(account, folder, made=None):
     path = account.path(folder)
     maildir.make(path, made)
     try:
-        os.close(os.open(os.path.join(path, _MAILDIRFOLDER),
+        os.close(os.open(os.path.join(path, MAILDIRFOLDER),
                          os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         pass
@@ -62,7 +62,7 @@ def _create_locked(account, name):
         raise errors.Exists()
     made = []
     account.guard.undo_locked(maildir.unmake, made, (
-        _MAILDIRFOLDER, uidlist.NAME, keywords.FlagLetters.NAME))
+        MAILDIRFOLDER, uidlist.NAME, keywords.FlagLetters.NAME))
     make_folder(account, folder, made)
     left = account.index.mailbox(folder)
     if left is not None:  # its folder went without a word to the index

@@ -24,11 +24,15 @@ def library(tmp_path_factory):
         pytest.skip(str(missing))
 
 
-@pytest.fixture
-def ground():
+def make_ground():
     """An empty folder in memory where the machine has such: real fsyncs add nothing to what is tested here, and cost time."""
     fast = "/dev/shm"
-    path = tempfile.mkdtemp(prefix="phenmail-faults-", dir=fast if os.access(fast, os.W_OK) else None)
+    return tempfile.mkdtemp(prefix="phenmail-faults-", dir=fast if os.access(fast, os.W_OK) else None)
+
+
+@pytest.fixture
+def ground():
+    path = make_ground()
     yield path
     shutil.rmtree(path, ignore_errors=True)
 

@@ -199,3 +199,23 @@ def test_a_big_message_is_read_once_for_all_keys(client, monkeypatch):
     assert found(client, " ".join(["BODY end%d NOT TEXT %dend" % (n, n) for n in range(300)])) == [1]
     assert reads == [0, 0] or reads == [0, 0, 0]  # the header, the structure, the texts
     assert found(client, 'BODY "part 599"') == [1] and found(client, "BODY --b") == []
+
+
+# -- large headers
+
+LARGE = (b"From: a@b.example\r\n" + b"To:" + b",\r\n".join(b" r%d@c.example" % number for number in range(20000)) + b"\r\n"
+         + b"".join(b"X-Many: number %d\r\n" % number for number in range(50000))
+         + b"References:" + b"".join(b" <%d@d.example>\r\n" % number for number in range(40000))
+         + b"Subject: at the end\r\n\r\nbody\r\n")
+
+
+def test_a_header_of_any_size_is_searched_to_its_end(client):
+    assert len(LARGE) > 2 << 20
+    client.append(LARGE)
+    client.append(FIRST)
+    for keys in ('TEXT "subject: at the end"', 'TEXT "number 49999"', "TEXT 39999@d.example", "SUBJECT end", "TO r19999@c.example",
+                 'HEADER X-Many "number 49999"', "HEADER References 39999@d.example", "HEADER References 20000@d.example",
+                 "TEXT body", "BODY body", "NOT BODY 39999@d.example FROM a@b.example"):
+        assert found(client, keys) == [1], keys
+    assert found(client, 'OR HEADER X-Many "number 50000" TEXT 40000@d.example') == []
+    assert b'"at the end" ((NIL NIL "a" "b.example"))' in client.ok("FETCH 1 ENVELOPE")[0]

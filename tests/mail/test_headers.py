@@ -144,3 +144,17 @@ def test_select_and_its_negation_share_out_the_fields(name):
     ended = header if header.endswith(b"\n") else header + b"\r\n"
     for line in headers.select(header, wanted).splitlines(True) + headers.select(header, wanted, True).splitlines(True):
         assert line.rstrip(b"\r\n") in ended
+
+
+@pytest.mark.parametrize("cut", [1000, 65536, 1 << 22])
+def test_blocks_hold_whole_fields_and_each_word(cut):
+    long = b"Long: " + b"".join(b"word%06d " % number + b"\r\n " * (number % 3 == 0) for number in range(90000)) + b"end\r\n"
+    header = b"".join(b"F%d: value %d\r\n" % (number, number) for number in range(20000)) + long + b"Last: x\r\n\r\n"
+    pieces = [header[start:start + cut] for start in range(0, len(header), cut)]
+    blocks = list(headers.blocks(pieces))
+    assert all(len(block) < 2 * headers.LARGE + cut for block in blocks)
+    fields = [field for block in blocks for field in headers.each_field(block)]
+    assert [field for field in fields if field.name != b"Long"] == [
+        field for field in headers.fields(header) if field.name != b"Long"]
+    words = {word for field in fields for word in field.value.split()}
+    assert words.issuperset(b"word%06d" % number for number in range(90000))

@@ -121,6 +121,7 @@ def test_the_short_cut_agrees(data, key, header):
 @pytest.mark.parametrize("value, text", [
     (b" Ann Smith <ann@x.org>", 'ann smith <ann@x.org>\0"ann smith" <ann@x.org>'), (b"a@b (Comment)", 'comment <a@b>\0"comment" <a@b>'),
     (b"G: a@b, c@d;", "g: <a@b>, <c@d>;\0g: <a@b>, <c@d>;"), (b"", "\0"), (b'"a \\"b\\"" <c@d>', 'a "b" <c@d>\0"a \\"b\\"" <c@d>'), (b"x@", "x\0x"), (b"<x@>", "<x>\0<x>"), (b"<a@b>,\r\n\t<c@d>", "<a@b>, <c@d>\0<a@b>, <c@d>"),
+    (b'"local part"@x.y', '<local part@x.y>\0<"local part"@x.y>'),
     (b"=?utf-8?q?=C3=84_=0A_b?= <a@b>", fold('\u00c4 b <a@b>\0"\u00c4 b" <a@b>')),
 ])
 def test_addresses(value, text):

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from phenmail_protocols.store import keywords
+from phenmail_protocols.store import errors, keywords
 
 from .conftest import drop_foreign, drop_index
 
@@ -240,10 +240,54 @@ def test_a_full_disk_hinders_no_other_flag(house, inbox, monkeypatch, code):
         raise OSError(code, os.strerror(code))
     with monkeypatch.context() as patch:
         patch.setattr(keywords.atomic, "write_file", full)
-        inbox.change_flags([1], "add", ["new", "\\Seen"])
-    assert flags(inbox) == {"\\Seen"}
-    inbox.change_flags([1], "add", ["new"])
+        assert inbox.change_flags([1], "add", ["new", "\\Seen"]).left_out == ("new",)
+        delivered = house.put("four", flags=["new", "\\Seen"])
+    assert flags(inbox) == flags(inbox, delivered.uid) == {"\\Seen"} and delivered.left_out == ("new",)
+    assert inbox.change_flags([1], "add", ["new"]).left_out == ()
     assert flags(inbox) == {"new", "\\Seen"}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_full_disk_loses_no_keyword_of_a_copy(house, inbox, monkeypatch, code):
+    """Who removes the original next would lose it for good."""
+    house.account.create("other")
+    inbox.change_flags([1], "add", ["new", "\\Seen"])
+    other = house.account.open("other")
+
+    def full(path, data, *more):
+        raise OSError(code, os.strerror(code))
+    with monkeypatch.context() as patch:
+        patch.setattr(keywords.atomic, "write_file", full)
+        for refused in (lambda: inbox.copy([1, 2], "other"), lambda: inbox.move([1, 2], "other"),
+                        lambda: house.account.rename("INBOX", "another")):
+            with pytest.raises(errors.StoreError):
+                refused()
+            assert inbox.state().count == 3 and other.state().count == 0 and flags(inbox) == {"new", "\\Seen"}
+        assert len(inbox.move([2], "other").pairs) == 1  # it has no keyword
+    assert flags(other, inbox.move([1], "other").pairs[0][1]) == {"new", "\\Seen"}
+    other.close()
+
+
+def test_a_file_that_was_never_read_loses_no_keyword(house, inbox, monkeypatch):
+    inbox.change_flags([1], "add", ["old"])
+    house.account.create("other")
+    house.close()
+
+    def fails(path, most):
+        raise OSError(errno.EIO, "Input/output error")
+    house.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(keywords, "read_plain", fails)
+        again = house.account.open("INBOX")
+        for refused in (lambda: again.change_flags([1], "replace", ["\\Seen"]), lambda: again.move([1], "other"),
+                        lambda: again.change_flags([1], "add", ["old"]), lambda: again.change_flags([1], "remove", ["old"])):
+            with pytest.raises(errors.Unavailable):
+                refused()
+        again.change_flags([1], "add", ["\\Flagged"])
+    house.account.mailboxes()
+    again.change_flags([1], "add", ["\\Seen"])
+    assert flags(again) == {"old", "\\Flagged", "\\Seen"}
+    again.close()
 
 
 def test_a_file_that_can_not_be_read_now_is_not_written(house, inbox, monkeypatch):

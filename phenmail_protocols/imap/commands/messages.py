@@ -9,7 +9,7 @@ from ..session import OutOfStep
 
 SMALL = 262144  # octets; a message up to this size is read at once
 HEADER = 1 << 20  # octets of a header that are held at most
-FIELDS = 1 << 18  # octets of chosen fields that are held at most
+FIELDS = headers.LARGE  # octets of chosen fields, or of those of one name, that are held at most
 
 
 class Message:
@@ -50,12 +50,26 @@ class Message:
 
     def fields(self, names):
         """A header to read the fields of these names (frozenset, lower case) from: the header, or
-        of a large one those fields, up to FIELDS octets of them."""
+        of a large one those fields. Where they are large, too, FIELDS octets of each name."""
         if self.edge() <= FIELDS:
             return self.header()
-        selection = headers.Selection(names, FIELDS)
-        pieces = [selection.feed(chunk) for chunk in self.octets(0, self.edge())]
-        return b"".join(pieces) + selection.close()
+        chosen = self._chosen(names)
+        if len(chosen) < FIELDS or len(names) == 1:
+            return chosen
+        return b"".join([self._chosen(frozenset((name,))) for name in sorted(names)])
+
+    def _chosen(self, names):
+        selection, pieces = headers.Selection(names, FIELDS), []
+        for chunk in self.octets(0, self.edge()):
+            self._look()
+            pieces.append(selection.feed(chunk))
+        chosen = b"".join(pieces) + selection.close()
+        return chosen if chosen[-1:] in (b"", b"\n") else chosen + b"\n"
+
+    def blocks(self, name):
+        """The fields of a name, all of them, in headers.blocks."""
+        self._look()
+        return headers.blocks(headers.selected(self.octets(0, self.edge()), frozenset((name,))))
 
     def _find_edge(self):
         if self._whole is not None:

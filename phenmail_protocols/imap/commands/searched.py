@@ -67,12 +67,25 @@ class Searched:
         return found
 
     def texts(self, name, read):
-        """The values of a field as `read` (textsearch.field_text, address_text) gives them."""
+        """The values of a field as `read` (textsearch.field_text, address_text) gives them.
+
+        Those that are too large to be kept are read each time.
+        """
         found = self._texts.get((name, read))
         if found is None:
             self._look()
-            found = self._texts[name, read] = list(map(read, self.values(name)))
+            values = self.values(name)
+            size = sum([len(name) + len(value) for value in values])
+            if self._message.edge() > FIELDS < 2 * size:  # there may be more of them
+                return self._all_texts(name, read)
+            found = self._texts[name, read] = list(map(read, values))
         return found
+
+    def _all_texts(self, name, read):
+        for block in self._message.blocks(name):
+            for value in headers.collect(block, frozenset((name,))).get(name, ()):
+                self._look()
+                yield read(value)
 
     def sent_day(self):
         """The day of the Date field as written there (days since 1970), or None where it cannot be
