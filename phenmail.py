@@ -25,6 +25,9 @@ __all__ = ["AlreadyRunning", "Listening", "MailRefused", "MailServer",
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _STACK = 1 << 20  # bytes of address space a thread
+# Seconds until a thread that computes gives way. A short command gives way
+# itself at each of some ten system calls, and gets no further before that.
+_SWITCH = 0.001
 
 
 def main(arguments=None):
@@ -72,6 +75,7 @@ def _prepare_process(options):
     import threading
     os.umask(0o077)
     threading.stack_size(_STACK)
+    sys.setswitchinterval(_SWITCH)
     # Nobody sees these in the format below, and each line pays for them.
     logging.logThreads = logging.logProcesses = False
     logging.logMultiprocessing = logging._srcfile = None

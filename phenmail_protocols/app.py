@@ -29,6 +29,7 @@ from .net import tls
 from .net.address import is_loopback, is_served
 from .net.errors import CertificateError
 from .net.gate import Gate
+from .net.turns import Turns
 from .pipeline import Delivery
 from .pop3 import handler as pop3_handler
 from .smtp import handler as smtp_handler
@@ -269,7 +270,7 @@ class MailServer:
             # Tests start many of these: keys are made when they are needed.
             is_temporary=self._temporary is not None)
         self.router, self.relay = self._delivery.router, self._delivery.relay
-        self._trees = Trees()
+        self._trees, self._turns = Trees(), Turns()
         self._gate = Gate(
             limits.connections, limits.connections_per_address,
             limits.connections_before_login, limits.tls_handshakes)
@@ -307,6 +308,7 @@ class MailServer:
         implicit = listen.tls == "implicit"
         options = dict(
             certificates=self.certificates, gate=self._gate, share=protocol,
+            turns=self._turns,
             too_many=_TOO_MANY.get(protocol, _TOO_MANY["smtp"]))
         handle = self._handler(protocol, listen)
         if listen.path:

@@ -8,9 +8,12 @@ import os
 import threading
 import time
 
+from ..net.turns import OneEach
+
 log = logging.getLogger("phenmail.delivery")
 
 _FILE = "filters.jcfg"
+_AT_ONCE = 2  # users whose filters are asked: each may compute for a second
 _SECONDS = 20.0  # after which no code filter is begun for the same message
 
 
@@ -25,6 +28,7 @@ class Screening:
         self._clock = clock
         self._monotonic = monotonic
         self._lock = threading.Lock()
+        self._asking = OneEach(_AT_ONCE)
         self._rooms = None  # _Rooms
         self._is_stopped = False
 
@@ -48,7 +52,11 @@ class Screening:
 
     def verdict(self, rules, folder, letter, until):
         """What they say of a filters.Letter -> filters.Verdict.  `until`: of its message, for whomever it is."""
-        return rules.evaluate(letter, lambda rule, seen: self._run_code(rule, folder, seen, until))
+        self._asking.enter(folder)
+        try:
+            return rules.evaluate(letter, lambda rule, seen: self._run_code(rule, folder, seen, until))
+        finally:
+            self._asking.leave(folder)
 
     def finished(self, folder, verdict, letter, is_refused, name):
         """A message is kept, or refused by this verdict: the user's log is told, and its sender answered where the user is away.
@@ -76,7 +84,11 @@ class Screening:
         if self._monotonic() >= until:
             from ..children.python_answer import failed
             return failed("not run: the filters before it took too long")
-        return self._scripts().run(rule, folder, letter)
+        self._asking.leave(folder)  # others are asked while the script runs in its process
+        try:
+            return self._scripts().run(rule, folder, letter)
+        finally:
+            self._asking.enter(folder)
 
     def _scripts(self):
         with self._lock:
@@ -95,7 +107,8 @@ class Screening:
             return self._rooms
 
     def stop(self):
-        """No code filter runs any more."""
+        """No code filter runs any more, and no message waits for its turn."""
+        self._asking.open()
         with self._lock:
             self._is_stopped = True
             scripts = self._rooms.scripts if self._rooms is not None else None

@@ -18,6 +18,8 @@ PIECE = 65536  # output is joined to writes of about this size
 GATHER = 0.01  # seconds that IDLE waits for more of the same before it announces
 DROPPED = 16  # times the largest message: what is read of an unwanted one before the connection is given up
 LAST_WORDS = 30.0  # seconds for the answer to a command that took too long
+LONG = 8192  # octets of a command that takes a turn of its own to read
+READING = 0.5e-6  # seconds for an octet of it
 SLOWEST = 4096  # octets in a second that a client must at least take or give
 
 
@@ -168,11 +170,21 @@ class Handler:
             return self.session.unreadable(refused.tag, refused.text, refused.code).then
         self.body = taken.body
         try:
+            self._await_turn(sum([len(part) for part in taken.parts if isinstance(part, bytes)]))
             command = grammar.parse(taken.parts)
         except grammar.BadSyntax as error:
             self._drop_body()
             return self._unreadable(error)
         return self._run(command)
+
+    def _await_turn(self, octets):
+        """The grammar, which looks at nothing meanwhile, takes some 30 ms for the longest lines."""
+        if octets >= LONG:
+            try:
+                self.connection.await_turn(octets * READING)
+            except Overdue:
+                self.output.start(LAST_WORDS)
+                raise grammar.Refused("the server is too busy", b"LIMIT") from None
 
     def _unreadable(self, error):
         code = error.code.encode("ascii") if isinstance(error.code, str) else error.code

@@ -18,12 +18,14 @@ EMPTY_BODYSTRUCTURE = EMPTY_BODY[:-1] + b" NIL NIL NIL NIL)"
 
 
 class _Room:
-    """How many more addresses an answer shows: small ones cost many times their size."""
+    """How many more addresses an answer shows: small ones cost many times their size. `look` is
+    called for each part and may raise to end the work."""
 
-    __slots__ = ("addresses",)
+    __slots__ = ("addresses", "look")
 
-    def __init__(self):
+    def __init__(self, look=lambda: None):
         self.addresses = _MOST_ADDRESSES
+        self.look = look
 
 
 def envelope(header):
@@ -81,17 +83,18 @@ def _address(entry, room):
     return b"(" + b" ".join((nstring(entry.name), nstring(entry.route), nstring(entry.local), nstring(entry.domain))) + b")"
 
 
-def bodystructure(part):
-    """Part -> BODYSTRUCTURE: with extension data"""
-    return _structure(part, True, _Room())
+def bodystructure(part, *look):
+    """Part -> BODYSTRUCTURE: with extension data. `look`: see _Room."""
+    return _structure(part, True, _Room(*look))
 
 
-def body(part):
-    """Part -> BODY: without extension data"""
-    return _structure(part, False, _Room())
+def body(part, *look):
+    """Part -> BODY: without extension data. `look`: see _Room."""
+    return _structure(part, False, _Room(*look))
 
 
 def _structure(part, extended, room):
+    room.look()
     if part.parts:
         children = b"".join(_structure(child, extended, room) for child in part.parts)
         pieces = children + b" " + string(part.subtype)

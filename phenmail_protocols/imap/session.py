@@ -274,7 +274,11 @@ class Session:
     def trees(self, uid, scan):
         """The MIME tree of a message in the selected mailbox: one that is kept for all sessions, or
         `scan()`."""
-        return self._trees.find(self.view.mailbox, uid, scan)
+        return self._trees.find(self.view.mailbox, uid, scan, self.look)
+
+    def alone(self):
+        """A context manager for work with MIME trees: see Trees.alone."""
+        return self._trees.alone(self.account.name, self.look)
 
     def watch(self, callback):
         """For IDLE: `callback()` from any thread when something happens in the selected mailbox; a watch to close, or None."""

@@ -18,8 +18,7 @@ _ATOM = re.compile(rb"[%s]+" % ATOM)
 _ASTRING = re.compile(rb"[%s\]]+" % ATOM)
 _LIST_MAILBOX = re.compile(rb"[%s\]%%*]+" % ATOM)
 _TAG = re.compile(rb"[%s\]]+" % ATOM.replace(b"+", b""))
-_QUOTED = re.compile(rb'"((?:[^\r\n\0"\\]|\\["\\])*)"')
-_ESCAPE = re.compile(rb'\\(["\\])')
+_QUOTED = re.compile(rb'"([^\r\n\0"\\]*(?:\\["\\][^\r\n\0"\\]*)*)"')
 _NUMBER = re.compile(rb"[0-9]+")
 _SEQUENCE = re.compile(rb"[0-9:,*]+")
 
@@ -164,7 +163,7 @@ class Scanner:
         """string: bytes of a quoted string or a literal; never NUL (RFC 3501 9: CHAR8)."""
         if self.peek() == b'"':
             body = self.match(_QUOTED, "a well-formed quoted string").group(1)
-            return _ESCAPE.sub(rb"\1", body) if b"\\" in body else body
+            return _unescaped(body) if b"\\" in body else body
         mark = self._index, self.line, self.at
         found = self.literal(expected)
         if not isinstance(found, bytes) or b"\0" in found:
@@ -236,6 +235,12 @@ class Scanner:
         """flag-list: tuple of str without repeats"""
         self.expect(b"(", "a list of flags")
         return () if self.skip(b")") else without_repeats(self.items(self.flag))
+
+
+def _unescaped(body):
+    r"""A quoted string's inside without the backslashes that escape. At memory's speed: a
+    replacement match by match holds the interpreter for 70 ms where all is escaped."""
+    return b"\\".join([piece.replace(b'\\"', b'"') for piece in body.split(b"\\\\")])
 
 
 def without_repeats(found):

@@ -8,6 +8,8 @@ computes takes the interpreter for some milliseconds, and all others wait.
 import threading
 from collections import OrderedDict
 
+from ..net.turns import WAIT, OneEach
+
 MOST = 8 << 20  # octets of all trees together, as estimated
 _PART = 500  # octets of one part without its message's header
 _SCANS = 2  # at once: one may wait for a disk
@@ -23,17 +25,28 @@ class Trees:
         self._scanning = threading.BoundedSemaphore(_SCANS)
         self._kept = OrderedDict()  # key -> (octets, tree)
         self._octets = 0
+        self._users = OneEach()
 
-    def find(self, mailbox, uid, scan):
+    def find(self, mailbox, uid, scan, look):
         """The tree of a message in a store's open mailbox: one that is kept, or `scan()`, which is
-        kept then."""
+        kept then. `look`, the session's, is called while it waits."""
         key = mailbox.path, mailbox.uidvalidity, uid
         tree = self.get(key)
         if tree is None:
-            with self._scanning:
+            while not self._scanning.acquire(timeout=WAIT):
+                look()
+            try:
                 tree = self.get(key) or scan()
+            finally:
+                self._scanning.release()
             self.put(key, tree)
         return tree
+
+    def alone(self, user, look):
+        """A context manager for work with what is not kept, by one of the user's sessions at a
+        time: a tree may have 5 MB, a list of mailboxes 10, and all sessions together must not
+        hold many."""
+        return self._users.alone(user, look)
 
     def get(self, key):
         with self._lock:

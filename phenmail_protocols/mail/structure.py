@@ -84,10 +84,12 @@ class Part:
         return (self.type + b"/" + self.subtype).lower()
 
 
-def scan(source: Union[bytes, Iterable[bytes]], limits: Limits = Limits()) -> Part:
+def scan(source: Union[bytes, Iterable[bytes]], limits: Limits = Limits(),
+         look: Callable[[], None] = lambda: None) -> Part:
     """A message in wire form, whole or in chunks of any size -> its root Part. Beyond the limits the rest is one leaf. Linear in time;
-    memory is one window and the parts."""
-    return _Scanner(Source(source), limits).run()
+    memory is one window and the parts. `look` is called for each part and may raise to end the
+    work."""
+    return _Scanner(Source(source), limits, look).run()
 
 
 class _Boundary:
@@ -105,8 +107,8 @@ class _Scanner:
     `boundaries`: those of open multiparts that still count. `low`: no delimiter line's line end lies before it. `floor`: where the
     innermost body begins, before which it cannot end."""
 
-    def __init__(self, source: Source, limits: Limits):
-        self.source, self.limits = source, limits
+    def __init__(self, source: Source, limits: Limits, look: Callable[[], None]):
+        self.source, self.limits, self.look = source, limits, look
         self.open, self.boundaries = [], []  # type: List[Part], List[_Boundary]
         self.low = self.floor = self.count = self.effort = 0
         self.room = limits.headers
@@ -195,6 +197,7 @@ class _Scanner:
     def _pass_delimiter(self, offset: int) -> Optional[int]:
         """Closes what the delimiter line ends and enters the part that it begins. Returns the delimiter that cut that part's header
         off, if one did."""
+        self.look()
         source = self.source
         index = offset - source.base
         chosen = next(each for each in self.by_length if source.data.startswith(each.text, index))

@@ -42,7 +42,8 @@ class Needle(NamedTuple):
 
     @classmethod
     def of(cls, text: str, header: bool) -> "Needle":
-        return cls(fold(text), field_key(text), header)
+        key, in_field = fold(text), field_key(text)
+        return cls(key, key if in_field == key else in_field, header)
 
 
 # Fields

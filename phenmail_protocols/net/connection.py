@@ -3,7 +3,7 @@
 The socket is non-blocking and every wait is a poll, so that each one can end at the nearest of the time one read may take, the
 deadline of the whole command, and the server's stop; no system call is spent on socket timeouts. Only the connection's own thread
 calls its methods, except `interrupt` and `abort`. Long work between reads and writes calls `look`
-in small steps. Reading lines and chunks is `lines.BoundedReader`'s part.
+in small steps, which also makes it wait for its turn. Reading lines and chunks is `lines.BoundedReader`'s part.
 """
 
 import socket
@@ -18,6 +18,7 @@ from .errors import Disconnected, LineTooLong, Overdue, Stopping, TimedOut
 from .gate import Visit
 from .lines import BoundedReader
 from .readiness import GONE, STAYS, Readiness, presence
+from .turns import LONGEST, TURN, Turns, computed
 
 __all__ = ["Connection", "Disconnected", "Limits", "LineTooLong", "Overdue", "Stopping", "TimedOut",
            "Waker"]
@@ -25,7 +26,6 @@ __all__ = ["Connection", "Disconnected", "Limits", "LineTooLong", "Overdue", "St
 _NO_VISIT = Visit()
 _TURN = 0.1               # seconds between two tries for a place among the handshakes
 PIECE = 128 * 1024        # what is written in one go, and joined for it
-LOOK_EVERY = 0.05         # seconds between two looks at the peer
 # Seconds of work for a peer that sends nothing more: mostly it is gone, but it may be a script that
 # reads on.
 HALF_CLOSED_FOR = 1.0
@@ -51,9 +51,9 @@ class Connection(BoundedReader):
 
     __slots__ = ("peer", "tls", "read_timeout", "_limits", "_socket", "_send", "_blocked", "_want_read", "_want_write", "_input",
                  "_deadline", "_stopping", "_closed", "_mute", "_lock", "_next_look",
-                 "_half_closed", "visit", "waits")
+                 "_half_closed", "_turn_ends", "_turns", "_computed", "visit", "waits")
 
-    def __init__(self, sock, peer=None, limits=Limits()):
+    def __init__(self, sock, peer=None, limits=Limits(), turns=None):
         BoundedReader.__init__(self, limits.drain)
         sock.setblocking(False)
         self.peer = normalised(sock.getpeername()) if peer is None else peer
@@ -63,6 +63,8 @@ class Connection(BoundedReader):
         self.waits = False
         self._limits = limits
         self._deadline = None
+        self._turns = Turns() if turns is None else turns
+        self._begin_turn(monotonic())
         self._next_look = 0.0
         self._half_closed = None  # when it was first seen that the peer sends nothing more
         self._stopping = False   # set by interrupt(): the next read raises Stopping
@@ -121,7 +123,7 @@ class Connection(BoundedReader):
 
     def look(self, peer=True):
         """To be called again and again by work that neither reads nor writes: some 0.2
-        microseconds, now and then a system call.
+        microseconds, now and then a system call, and where it takes long a wait for its turn.
 
         Raises Stopping, Overdue after the deadline and, with `peer`, Disconnected when the peer is
         gone.
@@ -129,12 +131,40 @@ class Connection(BoundedReader):
         now = monotonic()
         if now < self._next_look:
             return
-        self._next_look = now + LOOK_EVERY
+        if now >= self._turn_ends:
+            now = self._end_turn(now)
+        self._next_look = now + TURN
         self._check()
         if self._deadline is not None and now >= self._deadline:
             raise Overdue()
         if peer:
             self._look_at_peer(now)
+
+    def _end_turn(self, now):
+        """The next turn is as long as the last one was in the end. Who only waited needs none."""
+        spent = computed() - self._computed
+        if spent >= TURN:
+            return self.await_turn(min(spent, LONGEST))
+        self._turn_ends = now + TURN - spent
+        return now
+
+    def await_turn(self, seconds):
+        """To be called before work of some `seconds` that calls `look` less often than it should;
+        returns the time then. Raises Stopping, Overdue."""
+        begins = monotonic() + self._turns.take(seconds)
+        while True:
+            now = monotonic()
+            if now >= begins:
+                self._begin_turn(now)
+                return now
+            self._check()
+            if self._deadline is not None and now >= self._deadline:
+                raise Overdue()
+            sleep(min(begins - now, _TURN))
+
+    def _begin_turn(self, now):
+        self._turn_ends = now + TURN
+        self._computed = computed()
 
     def _look_at_peer(self, now):
         seen = presence(self._socket)
@@ -160,6 +190,7 @@ class Connection(BoundedReader):
             return readiness.wait(seconds)
         finally:
             self.waits = False
+            self._begin_turn(monotonic())
 
     # -- reading ------------------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from .connection import Connection, Limits, Waker
 from .errors import CertificateError, Disconnected
 from .gate import Gate
 from .readiness import Readiness
+from .turns import Turns
 from .workers import Workers
 
 _log = logging.getLogger("phenmail.net")
@@ -37,7 +38,8 @@ class Listener(socketserver.ThreadingTCPServer):
     handle(connection): called in a thread of its own for each Connection, which is closed after it. It may raise Disconnected at will.
     certificates: has `context()`; with `implicit_tls` the handshake comes before `handle`.
     gate: a Gate; share: the name of the part of it that is used. too_many: the bytes for whom it
-    does not let in (not sent with implicit TLS). limits: of each connection.
+    does not let in (not sent with implicit TLS). limits: of each connection. turns: a Turns that
+    its connections share with those of other listeners.
     Raises OSError when the address cannot be had.
     """
 
@@ -47,18 +49,21 @@ class Listener(socketserver.ThreadingTCPServer):
     allow_reuse_address = os.name == "posix"  # elsewhere it would let two programs share the port
 
     def __init__(self, name, host, port, handle, certificates=None, implicit_tls=False, gate=None,
-                 too_many=b"", limits=Limits(), share=""):
+                 too_many=b"", limits=Limits(), share="", turns=None):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._prepare(name, handle, certificates, implicit_tls, gate, too_many, limits, share)
+        self._prepare(name, handle, certificates, implicit_tls, gate, too_many, limits, share,
+                      turns)
         self._open((host, port))
 
-    def _prepare(self, name, handle, certificates, implicit_tls, gate, too_many, limits, share):
+    def _prepare(self, name, handle, certificates, implicit_tls, gate, too_many, limits, share,
+                 turns):
         self.name = name
         self._handle = handle
         self._certificates = certificates
         self._implicit_tls = implicit_tls
         self._gate = Gate() if gate is None else gate
         self._share = share
+        self._turns = Turns() if turns is None else turns
         self._too_many = b"" if implicit_tls else too_many
         self._limits = limits
         self._workers = Workers(name, self._work)
@@ -162,7 +167,7 @@ class Listener(socketserver.ThreadingTCPServer):
         """Gives the connection its thread; who is one too many gets `too_many`."""
         peer, visit = normalised(client_address), None
         try:
-            connection = Connection(request, peer, self._limits)
+            connection = Connection(request, peer, self._limits, self._turns)
             visit = self._gate.enter(peer[0], self._share, connection)
             if visit is None:
                 self._refuse(request, peer[0])
@@ -227,11 +232,11 @@ class UnixListener(Listener):
     """The same on a Unix socket at `path`, which is made with `mode`. A socket that a dead server left there is replaced."""
 
     def __init__(self, name, path, handle, certificates=None, gate=None, too_many=b"",
-                 limits=Limits(), share="", mode=0o660):
+                 limits=Limits(), share="", turns=None, mode=0o660):
         self.address_family = socket.AF_UNIX
         self.path = path
         self._mode = mode
-        self._prepare(name, handle, certificates, False, gate, too_many, limits, share)
+        self._prepare(name, handle, certificates, False, gate, too_many, limits, share, turns)
         self._open(path)
 
     def server_bind(self):

@@ -267,9 +267,10 @@ class Account:
         mailbox.place_locked(folder)
         self._mailboxes[folder] = mailbox
 
-    def mailboxes(self):
-        """A MailboxInfo a mailbox, sorted by name, INBOX first."""
-        return tree.mailboxes(self)
+    def mailboxes(self, look=lambda: None):
+        """A MailboxInfo a mailbox, sorted by name, INBOX first. ``look()`` is
+        called for each and may raise to end the work."""
+        return tree.mailboxes(self, look)
 
     def create(self, name):
         """Make a mailbox. Raises errors.Exists, errors.InvalidName."""

@@ -14,27 +14,33 @@ MAILDIRFOLDER = "maildirfolder"  # tells Maildir++ programs what this is
 _log = logging.getLogger("phenmail.store")
 
 
-def mailboxes(account):
-    """A MailboxInfo a mailbox, sorted by name, INBOX first."""
+def mailboxes(account, look=lambda: None):
+    """See Account.mailboxes."""
     with account.reading():
         folder_names = os.listdir(account.folder)
     selectable = {INBOX}
     for folder in folder_names:
+        look()
         if folder.startswith(".") and account.is_there(folder):
             name = folders.name_of(folder)
             if name is not None:
                 selectable.add(name)
     parents = set()
     for name in selectable:
+        look()
         while SEPARATOR in name:
             name = name.rpartition(SEPARATOR)[0]
             parents.add(name)
     subscribed = set(account.subscriptions())
-    return [MailboxInfo(name, name in selectable, name in parents,
-                        folders.special_use(name) if name in selectable
-                        else None, name in subscribed)
-            for name in sorted(selectable | parents,
-                               key=lambda name: (name != INBOX, name))]
+    found = []
+    for name in sorted(selectable | parents,
+                       key=lambda name: (name != INBOX, name)):
+        look()
+        found.append(MailboxInfo(
+            name, name in selectable, name in parents,
+            folders.special_use(name) if name in selectable else None,
+            name in subscribed))
+    return found
 
 
 def make_folder(account, folder, made=None):

@@ -189,7 +189,7 @@ def test_long_derived_items_are_neither_held_together_nor_kept(client, monkeypat
 
 def test_trees_are_kept_once_for_all_sessions_and_bounded(client, connect, monkeypatch):
     scans, scan = [], structure.scan
-    monkeypatch.setattr(structure, "scan", lambda source: scans.append(1) or scan(source))
+    monkeypatch.setattr(structure, "scan", lambda source, **look: scans.append(1) or scan(source, **look))
     for _ in range(3):
         client.append(MIXED)
     client.ok("FETCH 1:3 BODY.PEEK[1]")

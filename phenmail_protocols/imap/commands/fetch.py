@@ -36,8 +36,8 @@ COLUMNS = {
 #: item -> its value from a Message
 DERIVATIONS = {
     "ENVELOPE": lambda message: message_responses.envelope(message.fields(ENVELOPE_FIELDS)),
-    "BODY": lambda message: message_responses.body(message.tree()),
-    "BODYSTRUCTURE": lambda message: message_responses.bodystructure(message.tree()),
+    "BODY": lambda message: message_responses.body(message.tree(), message.look),
+    "BODYSTRUCTURE": lambda message: message_responses.bodystructure(message.tree(), message.look),
 }
 
 #: derived item -> its value for a message that is gone; for all others it is NIL
@@ -208,18 +208,26 @@ class _Batch:
             if self.plan.derives_fields and message.edge() > LARGE_HEADER:
                 last = message.uid - 1
                 break
-            for (_, _, make), values, new in zip(self.plan.derived, known, made):
-                if message.uid not in values:
-                    value = values[message.uid] = make(message)
-                    size += len(value)
-                    if len(value) <= KEPT:
-                        new[message.uid] = value
+            with self.session.alone():
+                size += self._make_of(message, known, made)
             if size > MADE_AT_ONCE:
                 last = message.uid
                 break
         for (_, name, _), new in zip(self.plan.derived, made):
             self._keep(name, new)
         return last
+
+    def _make_of(self, message, known, made):
+        """Returns the octets that were made of one message."""
+        size = 0
+        for (_, _, make), values, new in zip(self.plan.derived, known, made):
+            if message.uid not in values:
+                value = values[message.uid] = make(message)
+                size += len(value)
+                if len(value) <= KEPT:
+                    new[message.uid] = value
+        message.forget_tree()
+        return size
 
     def _keep(self, name, new):
         try:
@@ -240,6 +248,7 @@ class _Batch:
                 head += b" "
             # All are found before the first octet goes out: what fails then has not yet spoilt an answer.
             found = [_range(section, message) for section in self.plan.sections]
+            message.forget_tree()
             for section, (start, end) in zip(self.plan.sections, found):
                 size, chunks = _octets_of(section, message, start, end)
                 write(head + section.label + b" {%d}\r\n" % size)

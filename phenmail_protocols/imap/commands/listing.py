@@ -32,19 +32,26 @@ def list_mailboxes(session, arguments):
         return Step(text=b"That is the separator.")
     if "RECURSIVEMATCH" in arguments.selection and not set(arguments.selection) & {"SUBSCRIBED", "SPECIAL-USE"}:
         raise Misuse(b"RECURSIVEMATCH needs something to match.")  # RFC 5258 3.1
+    with session.alone():
+        out = _lines(session, arguments)
+    session.write(out)
+    return Step(text=b"That is the list.")
+
+
+def _lines(session, arguments):
     out = []
     for info, child_info in _selected(session, arguments):
+        session.look()
         out.append(_line(info, child_info, arguments))
         if "STATUS" in arguments.returns and info.selectable:
             out.append(_status(session, info.name, arguments.status))
-    session.write(b"".join(out))
-    return Step(text=b"That is the list.")
+    return b"".join(out)
 
 
 def _selected(session, arguments):
     """(MailboxInfo, whether CHILDINFO says that a descendant was selected) of each line; in the store's order."""
     fits = _fitting(session, arguments)
-    known = _with_lost_subscriptions(session) if "SUBSCRIBED" in arguments.selection else session.mail.mailboxes()
+    known = _with_lost_subscriptions(session) if "SUBSCRIBED" in arguments.selection else session.mail.mailboxes(session.look)
     fitting = {info.name for info in known if fits(info.name)}
     chosen = {info.name for info in known if _is_chosen(info, arguments.selection)}
     parents, listed = set(), chosen
@@ -65,7 +72,7 @@ def _is_chosen(info, selection):
 
 def _with_lost_subscriptions(session):
     """The mailboxes, and the names that are subscribed but do not exist, or only as parents of such names."""
-    known = session.mail.mailboxes()
+    known = session.mail.mailboxes(session.look)
     names = {info.name for info in known}
     lost = [name for name in session.mail.subscriptions() if name not in names]
     parents = {parent for name in lost for parent in _parents(name)}

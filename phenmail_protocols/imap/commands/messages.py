@@ -16,17 +16,17 @@ class Message:
     """One message while it is looked at: `content` is the store's.
 
     `trees(uid, scan)`, the session's, gives a tree that is kept; where there is none (search reads
-    each message once) it is scanned. `look`: the session's, called for each chunk of a big message
-    that is read without being sent.
+    each message once) it is scanned. `look`: the session's, called for each part, and for each
+    chunk of a big message that is read without being sent.
     """
 
-    __slots__ = ("uid", "size", "_content", "_look", "_trees", "_whole", "_header", "_edge",
+    __slots__ = ("uid", "size", "_content", "look", "_trees", "_whole", "_header", "_edge",
                  "_tree")
 
     def __init__(self, uid, content, trees, look):
         self.uid = uid
         self._content = content
-        self._look = look
+        self.look = look
         self._trees = trees
         self._whole = content.whole() if content.size <= SMALL else None
         self.size = content.size if self._whole is None else len(self._whole)
@@ -95,12 +95,17 @@ class Message:
             self._tree = self._trees(self.uid, self._scan) if self._trees else self._scan()
         return self._tree
 
+    def forget_tree(self):
+        """It may be large, and a client may take its time to receive what was found with it."""
+        self._tree = None
+
     def _scan(self):
-        return structure.scan(self._chunks() if self._whole is None else self._whole)
+        return structure.scan(self._chunks() if self._whole is None else self._whole,
+                              look=self.look)
 
     def _chunks(self):
         for chunk in self._content.chunks():
-            self._look()
+            self.look()
             yield chunk
 
     def onward(self):

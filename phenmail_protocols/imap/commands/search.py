@@ -69,7 +69,8 @@ class _Query:
                 continue
             with content:
                 candidate.number, candidate.uid, candidate.flags, candidate.size, candidate.date = left[uid]
-                candidate.message = Searched(Message(uid, content, None, look), self._wanted, look)
+                candidate.message = Searched(Message(uid, content, None, look), self._wanted, look,
+                                             self._session.alone)
                 if test(candidate):
                     found.append(uid)
         return found
@@ -77,6 +78,7 @@ class _Query:
     # -- keys -> tests: (Candidate) -> truth
 
     def _test(self, key):
+        self._session.look()
         return TESTS[type(key)](self, key)
 
     def _all(self, keys):

@@ -15,7 +15,7 @@ class Wanted:
 
     def __init__(self):
         self.names = set()
-        self.needles = []
+        self.needles = {}  # as an ordered set
 
     def field(self, name):
         self.names.add(name)
@@ -24,22 +24,22 @@ class Wanted:
     def needle(self, text, header):
         """A textsearch.Needle for BODY, or for TEXT where `header`; equal ones are one."""
         needle = textsearch.Needle.of(text, header)
-        if needle not in self.needles:
-            self.needles.append(needle)
-        return needle
+        return self.needles.setdefault(needle, needle)
 
 
 class Searched:
-    """One message while it is tested: `message` is a messages.Message, `look` the session's.
+    """One message while it is tested: `message` is a messages.Message; `look`, `alone` the
+    session's.
 
     Everything is read when it is first asked for.
     """
-    __slots__ = ("_message", "_wanted", "_look", "_values", "_texts", "_sent", "_found")
+    __slots__ = ("_message", "_wanted", "_look", "_alone", "_values", "_texts", "_sent", "_found")
 
-    def __init__(self, message, wanted, look):
+    def __init__(self, message, wanted, look, alone):
         self._message = message
         self._wanted = wanted
         self._look = look
+        self._alone = alone
         self._values = None
         self._texts = {}  # (field, how it is read) -> list of str
         self._sent = ()
@@ -110,6 +110,7 @@ class Searched:
         if text is not None:
             found, unsure = textsearch.sift(unsure, text, len(message.header()), self._look)
         if unsure:
-            self._look()
-            found |= textsearch.find(unsure, message.tree(), message.onward(), self._look)
+            with self._alone():
+                found |= textsearch.find(unsure, message.tree(), message.onward(), self._look)
+            message.forget_tree()
         return found
