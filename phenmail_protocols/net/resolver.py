@@ -103,6 +103,10 @@ class Lookup:
 
     def _current(self):
         """The dns.resolver.Resolver to ask.  A resolv.conf that has changed is read again; other servers may know other answers."""
+        try:
+            import dns.resolver  # noqa: F401
+        except ImportError:
+            raise NoDnspython()
         servers, seen = self._configured, None
         try:
             if not servers:
@@ -150,12 +154,9 @@ def _system_servers(path):
 
 
 def _new_resolver(servers, timeout):
-    """A dns.resolver.Resolver that asks these (address, port).  Raises ValueError for what is no address, NoDnspython."""
-    try:
-        import dns.flags
-        import dns.resolver
-    except ImportError:
-        raise NoDnspython()
+    """A dns.resolver.Resolver that asks these (address, port).  Raises ValueError for what is no address."""
+    import dns.flags
+    import dns.resolver
     resolver = dns.resolver.Resolver(configure=False)
     resolver.nameserver_ports = dict(servers)
     resolver.nameservers = list(resolver.nameserver_ports)
