@@ -72,9 +72,6 @@ def _prepare_process(options):
     import threading
     os.umask(0o077)
     threading.stack_size(_STACK)
-    # Nobody sees these in the format below, and each line pays for them.
-    logging.logThreads = logging.logProcesses = False
-    logging.logMultiprocessing = logging._srcfile = None
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if options.verbose else logging.INFO,
