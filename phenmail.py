@@ -76,9 +76,6 @@ def _prepare_process(options):
     os.umask(0o077)
     threading.stack_size(_STACK)
     sys.setswitchinterval(_SWITCH)
-    # Nobody sees these in the format below, and each line pays for them.
-    logging.logThreads = logging.logProcesses = False
-    logging.logMultiprocessing = logging._srcfile = None
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if options.verbose else logging.INFO,

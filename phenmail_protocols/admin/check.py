@@ -13,7 +13,6 @@ from ..dkim.signing import Signer
 from ..filters import rules
 from ..filters.user_filters import check_owner
 from ..queue import spool
-from ..relay import policies
 from ..store import errors
 from ..store.filestore import FileStore
 from . import authorize
@@ -75,7 +74,8 @@ def _check_relay(report, settings):
     signer = Signer(settings.queue, lambda: settings.domains,
                     settings.sender_domain)
     report.errors.extend(signer.complaints())
-    report.notes.append(policies.dane_note())
+    report.notes.append("DANE: TLSA records of usage DANE-EE are used; those of DANE-TA "
+                        "count as unusable, then TLS is required and not verified")
     queue = spool.Spool(settings.queue.queue_folder)
     try:
         waiting, broken = len(queue.identities()), queue.broken()

@@ -77,7 +77,7 @@ def server(reader: Reader, privileged: bool, host_name: Callable[[], str]) -> Se
         relay=None if sections["relay"]["disabled"] else queue,
         queue=queue,
         hosted=_hosted(reader, values["hosted"]),
-        resolver=_resolver(values["resolver"]),
+        resolver=_resolver(reader, values["resolver"]),
         bounce=Bounce(**sections["bounce"]),
         admin=values["admin"],
         tls=_tls(reader, sections["tls"]),
@@ -210,8 +210,13 @@ def _hosted(reader: Reader, values: Optional[Dict[str, Any]]) -> Optional[Hosted
     return Hosted(**{key.replace("-", "_"): value for key, value in values.items()})
 
 
-def _resolver(values: Optional[Dict[str, Any]]) -> Optional[Resolver]:
-    return None if values is None else Resolver(values["nameservers"], values["timeout"])
+def _resolver(reader: Reader, values: Optional[Dict[str, Any]]) -> Optional[Resolver]:
+    if values is None:
+        return None
+    servers = values["nameservers"]
+    if len(dict(servers)) < len(servers):  # dnspython knows one port for each address
+        reader.problem(("resolver", "nameservers"), "each address once")
+    return Resolver(servers, values["timeout"])
 
 
 def _tls(reader: Reader, values: Dict[str, Any]) -> Tls:

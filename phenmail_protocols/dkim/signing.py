@@ -6,7 +6,6 @@ where PyNaCl is there.  Knows nothing of queues and connections.
 import binascii
 import hashlib
 import logging
-import sys
 import threading
 import time
 from typing import Callable, Iterable, List, Optional, Tuple
@@ -14,12 +13,12 @@ from typing import Callable, Iterable, List, Optional, Tuple
 from ..config.settings import Relay
 from ..mail import headers
 from ..mail.address import Address, AddressError, Group, ascii_domain, parse_address_list
+from ..text.clock import EARLIEST
 from . import keys
 from .body_hash import BodyHash  # noqa: F401 (who signs needs both)
 from .keys import BrokenKey, KeyFile
 from .signatures import Unsigned, field_list, signature, signed_fields
 
-EARLIEST = 1704067200  # 2024-01-01: a clock before it is wrong, and its time would be a lie in the signature
 SECONDS_BETWEEN_TRIES = 600.0
 
 _PATIENCE = 30.0  # seconds; a small machine takes some for a key
@@ -180,7 +179,7 @@ class Signer:
 
     def _time(self):
         now = int(self._clock())
-        return [b" t=%d;" % now] if now >= EARLIEST else []
+        return [b" t=%d;" % now] if now >= EARLIEST else []  # a wrong time is worse than none
 
     def _rsa_sign(self):
         """callable(hash object) -> octets.  A key that is just being made is waited for."""
@@ -210,38 +209,9 @@ class Signer:
 
 
 def dkimpys_crypto():
-    """The module dkim.crypto. Raises ImportError.
-
-    `import dkim` brings a DNS resolver, PyNaCl and authres with it: 1 to 8 MB. What signs is one small module and what that
-    imports of its package; they are run as copies of our own, and `import dkim` elsewhere gives the whole as ever.
-    """
-    if "dkim" in sys.modules:
-        from dkim import crypto
-        return crypto
-    import builtins
-    from importlib import machinery, util
-    package = util.find_spec("dkim")
-    if package is None:
-        raise ImportError("no module dkim")
-    loaded = {}
-
-    def bring(name, *arguments):
-        """In place of __import__: `from dkim.x import y` runs that file alone."""
-        if not name.startswith("dkim."):
-            return builtins.__import__(name, *arguments)
-        if name not in loaded:
-            loaded[name] = run(name)
-        return loaded[name]
-
-    def run(name):
-        spec = machinery.PathFinder.find_spec(name, package.submodule_search_locations)
-        if spec is None:
-            raise ImportError("no module %s" % name)
-        module = util.module_from_spec(spec)
-        module.__builtins__ = dict(vars(builtins), __import__=bring)
-        spec.loader.exec_module(module)
-        return module
-    return run("dkim.crypto")
+    """The module dkim.crypto. Raises ImportError."""
+    from dkim import crypto
+    return crypto
 
 
 def _ed25519_public(seed):

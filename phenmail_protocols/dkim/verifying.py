@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from ..mail import headers, taglist
 from ..net.resolver import Unanswered
+from ..text.clock import EARLIEST
 from . import tags
 from .body_hash import BodyHash, SimpleBodyHash
 from .signatures import relaxed
-from .signing import EARLIEST, dkimpys_crypto
+from .signing import dkimpys_crypto
 
 MOST_SIGNATURES = 5
 HEADER_OCTETS, HEADER_FIELDS, SIGNATURE_OCTETS, KEY_OCTETS = 256 * 1024, 1000, 4096, 2048

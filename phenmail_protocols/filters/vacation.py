@@ -17,7 +17,7 @@ from ..mail.address import ascii_domain
 from ..mail.envelope import Envelope, Recipient
 from ..mail.notices import plain, references
 from ..mail.writing import encoded_words, field, fits_in_7_bits, is_ascii, quoted_printable
-from ..queue.schedule import EARLIEST
+from ..text.clock import EARLIEST
 from .matching import addresses_in
 
 log = logging.getLogger("phenmail.delivery")

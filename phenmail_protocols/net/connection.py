@@ -280,18 +280,6 @@ class Connection(BoundedReader):
         for start in range(0, len(view), PIECE):
             self._write_rest(view[start:start + PIECE], 0)
 
-    def write_lines(self, lines):
-        """Sends an iterable of bytes, joined to pieces of about 128 KB, so that ten thousand small ones cost few system calls."""
-        pieces, size = [], 0
-        for line in lines:
-            pieces.append(line)
-            size += len(line)
-            if size >= PIECE:
-                self.write(b"".join(pieces))
-                pieces, size = [], 0
-        if pieces:
-            self.write(b"".join(pieces))
-
     def _send_now(self, data):
         """How many octets of `data` went out without waiting."""
         try:

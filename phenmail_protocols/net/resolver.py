@@ -1,12 +1,12 @@
-"""Questions to the DNS, one at a time, and their answers remembered for as long as they may be.
+"""Questions to the DNS, and their answers remembered for as long as their TTLs say.
 
-A stub resolver (RFC 1034 section 5.3.1) on dnspython's messages: name servers of the settings or of the system's resolv.conf, UDP,
-TCP where the answer was cut (RFC 7766), EDNS (RFC 6891), AD from a validating server on this machine (RFC 6840 section 5.7),
-negative answers (RFC 2308).  The only file that imports `dns`, and of it only `dns.message`: `dns.resolver` costs 2 MB more.
+`dns.resolver` of dnspython asks: name servers of the settings or of resolv.conf, UDP, TCP where an answer was cut (RFC 7766),
+EDNS (RFC 6891).  Here are added: AD counts from a validating server on this machine only (RFC 6840 section 5.7), negative answers
+are remembered as RFC 2308 says, the server that answered last is asked first, and one exception, `Unanswered`, says that there is
+neither a yes nor a no.  The only file that imports `dns`, with the first question: it costs 6 MB.
 Knows nothing of mail: what an MX or a TLSA record means is the asker's business.
 """
 import os
-import socket
 import struct
 import threading
 import time
@@ -15,15 +15,16 @@ from typing import NamedTuple, Tuple, Union
 from .address import is_loopback
 
 # Fits into one packet on every way there is (DNS flag day 2020); what a larger datagram could hold comes over TCP.
-_PAYLOAD, _LARGEST_DATAGRAM = 1232, 4096
+_PAYLOAD = 1232
 
 # The C library takes no more than three from resolv.conf either.
 _SYSTEM_SERVERS, _SYSTEM_TIMEOUT, _PORT = 3, 10.0, 53
 
-# Each server is asked so often; the waits of the rounds are 1, 2 and 3 sixths of all the time that one question has.
-_ROUNDS = 3
+# One server gets this part of a question's time before the next one is asked, or the same one again.
+_PART = 1 / 3.0
 
 # What is remembered: so many answers of at most so many octets, for at most so many seconds (RFC 2308 section 5 for "no").
+# dnspython's own caches keep whole responses, 5 KB and more each, and know no limit for their octets and times.
 _ANSWERS, _ANSWER_OCTETS, _LONGEST, _LONGEST_NO = 1000, 4096, 86400, 10800
 
 
@@ -67,24 +68,23 @@ class Lookup:
         self._configured = tuple(resolver.nameservers) if resolver else ()
         self._resolv_conf, self._clock = resolv_conf, clock
         self._lock = threading.Lock()
-        self._system = (None, ())  # what resolv.conf looked like when it was read, and its servers
-        self._answered = None  # the server that answered last: others may be down
+        self._resolver = None  # dns.resolver.Resolver
+        self._seen = None  # what resolv.conf looked like when it was read
         self._known = {}  # (name, kind) -> (until when, Answer), in the order of learning
 
     def ask(self, name, kind):
         """An ASCII name with or without final dot, "MX" or another type -> Answer; a name that can't be is one that is not there.
         Raises Unanswered."""
-        _need_dnspython()
         key = (name.lower().rstrip("."), kind)
-        servers = self._servers()
+        resolver = self._current()
         with self._lock:
             until, answer = self._known.get(key, (0, None))
             if answer is not None and self._clock() < until:
                 return answer
-        query = _query(*key)
-        if query is None:
+        absolute = _absolute(key[0])
+        if absolute is None:
             return Answer((), False, False, key[0])
-        ttl, answer = self._ask_servers(query, servers)
+        ttl, answer = _resolve(resolver, absolute, kind)
         self._remember(key, ttl, answer)
         return answer
 
@@ -101,71 +101,43 @@ class Lookup:
                 del self._known[next(iter(self._known))]
             self._known[key] = (now + ttl, answer)
 
-    def _servers(self):
-        """(address, port) of whom to ask.  A resolv.conf that has changed is read again; other servers may know other answers."""
-        if self._configured:
-            return self._configured
+    def _current(self):
+        """The dns.resolver.Resolver to ask.  A resolv.conf that has changed is read again; other servers may know other answers."""
         try:
-            found = os.stat(self._resolv_conf)
-            state = (found.st_mtime_ns, found.st_size, found.st_ino)
+            import dns.resolver  # noqa: F401
+        except ImportError:
+            raise NoDnspython()
+        servers, seen = self._configured, None
+        try:
+            if not servers:
+                found = os.stat(self._resolv_conf)
+                seen = (found.st_mtime_ns, found.st_size, found.st_ino)
             with self._lock:
-                seen, servers = self._system
-            if state != seen:
-                servers = _system_servers(self._resolv_conf)
-                with self._lock:
-                    self._system, self._known = (state, servers), {}
+                if self._resolver is not None and seen == self._seen:
+                    return self._resolver
+            resolver = _new_resolver(servers or _system_servers(self._resolv_conf), self._timeout)
         except OSError as error:
             raise Unanswered("%s, which names the DNS servers, can't be read: %s" % (self._resolv_conf, error.strerror), "4.3.5")
-        if not servers:
-            raise Unanswered("%s names no DNS server" % self._resolv_conf, "4.3.5")
-        return servers
-
-    def _ask_servers(self, query, servers):
-        """Asks one after the other until one knows -> (TTL, Answer).  Raises Unanswered."""
-        end = time.monotonic() + self._timeout
-        servers = sorted(servers, key=lambda server: server != self._answered)
-        why = {}
-        for turn in range(1, _ROUNDS + 1):
-            for server in list(servers):
-                remaining = end - time.monotonic()
-                if remaining <= 0:
-                    break
-                try:
-                    response = _exchange(query, server, min(remaining, self._timeout * turn / 6.0))
-                    result = _understand(response, is_loopback(server[0]))
-                    self._answered = server
-                    return result
-                except Unanswered as error:
-                    # It did speak, so it says the same again.
-                    servers.remove(server)
-                    why[server] = str(error)
-                except OSError as error:
-                    why[server] = "no answer in time" if isinstance(error, socket.timeout) else error.strerror or str(error)
-        question = query.question[0]
-        raise Unanswered("the DNS gives no answer about %s: %s" % (
-            question.name.to_text(omit_final_dot=True),
-            "; ".join("%s %s" % (server[0], text) for server, text in sorted(why.items())) or "no answer in time"))
+        except ValueError as error:
+            raise Unanswered("%s: %s" % (self._resolv_conf, error), "4.3.5")
+        with self._lock:
+            self._resolver, self._seen, self._known = resolver, seen, {}
+        return resolver
 
 
 def load_types(kinds):
-    """Load now what reads records of these types, for a process that can't read the package's files later.
+    """Load now what asks for and reads records of these types, for a process that can't read the package's files later.
 
     Does nothing without dnspython."""
     try:
         import dns.rdata
         import dns.rdataclass
         import dns.rdatatype
+        import dns.resolver  # noqa: F401
     except ImportError:
         return
     for kind in kinds:
         dns.rdata.get_rdata_class(dns.rdataclass.IN, dns.rdatatype.from_text(kind))
-
-
-def _need_dnspython():
-    try:
-        import dns.message  # noqa: F401
-    except ImportError:
-        raise NoDnspython()
 
 
 def _system_servers(path):
@@ -176,122 +148,82 @@ def _system_servers(path):
             words = line.split()
             if words[:1] == ["nameserver"] and len(words) > 1:
                 found.append((words[1], _PORT))
-    return tuple(found[:_SYSTEM_SERVERS])
+    if not found:
+        raise ValueError("it names no DNS server")
+    return found[:_SYSTEM_SERVERS]
 
 
-def _query(name, kind):
-    """The message that asks; None where the name has no form in the DNS.  Its id is random (RFC 5452 section 9.2)."""
-    import dns.exception
+def _new_resolver(servers, timeout):
+    """A dns.resolver.Resolver that asks these (address, port).  Raises ValueError for what is no address."""
     import dns.flags
-    import dns.message
+    import dns.resolver
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameserver_ports = dict(servers)
+    resolver.nameservers = list(resolver.nameserver_ports)
+    resolver.lifetime, resolver.timeout = timeout, timeout * _PART
+    resolver.use_edns(0, 0, _PAYLOAD)
+    resolver.flags = dns.flags.RD | dns.flags.AD
+    return resolver
+
+
+def _absolute(name):
+    """A dns.name.Name; None where the name has no form in the DNS."""
+    import dns.exception
     import dns.name
     try:
-        absolute = dns.name.from_text(name + ".")
+        return dns.name.from_text(name + ".")
     except (dns.exception.DNSException, UnicodeError, struct.error):
         return None
-    query = dns.message.make_query(absolute, kind, use_edns=0, payload=_PAYLOAD)
-    query.flags |= dns.flags.AD
-    return query
 
 
-def _exchange(query, server, seconds):
-    """One server's response to a query.  Raises OSError (socket.timeout) when there is none."""
-    import dns.flags
-    import dns.rcode
-    end = time.monotonic() + seconds
-    wire = query.to_wire()
-    response = _over_udp(query, wire, server, end)
-    if response.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP) and query.edns >= 0:
-        # RFC 6891 section 7: a server from before EDNS.
-        query.use_edns(False)
-        wire = query.to_wire()
-        response = _over_udp(query, wire, server, end)
-    if response.flags & dns.flags.TC:
-        response = _over_tcp(query, wire, server, end)
-    return response
-
-
-def _over_udp(query, wire, server, end):
-    """The kernel picks a random port, and takes datagrams from the connected server only (RFC 5452 section 9)."""
-    family, _, _, _, address = _socket_address(server, socket.SOCK_DGRAM)
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.connect(address)
-        sock.send(wire)
-        while True:
-            sock.settimeout(_left(end))
-            response = _response_to(query, sock.recv(_LARGEST_DATAGRAM))
-            # Anybody may have sent what does not fit; the true answer may come yet.
-            if response is not None:
-                return response
-
-
-def _over_tcp(query, wire, server, end):
-    family, _, _, _, address = _socket_address(server, socket.SOCK_STREAM)
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.settimeout(_left(end))
-        sock.connect(address)
-        sock.sendall(struct.pack("!H", len(wire)) + wire)
-        size, = struct.unpack("!H", _exactly(sock, 2, end))
-        response = _response_to(query, _exactly(sock, size, end))
-    if response is None:
-        raise Unanswered("answers what nobody asked")
-    return response
-
-
-def _socket_address(server, kind):
-    """What getaddrinfo says of an address: it knows the scope in fe80::1%eth0."""
-    return socket.getaddrinfo(server[0], server[1], type=kind, flags=socket.AI_NUMERICHOST)[0]
-
-
-def _left(end):
-    """Seconds until `end`; raises socket.timeout where that is over."""
-    seconds = end - time.monotonic()
-    if seconds <= 0:
-        raise socket.timeout("timed out")
-    return seconds
-
-
-def _exactly(sock, size, end):
-    found = b""
-    while len(found) < size:
-        sock.settimeout(_left(end))
-        more = sock.recv(size - len(found))
-        if not more:
-            raise Unanswered("closes in the middle of its answer")
-        found += more
-    return found
-
-
-def _response_to(query, wire):
-    """The octets as a message that answers the query; None where they are no message or answer something else. A broken record in
-    it hides no others, it is only noted in the message's `errors`."""
-    import dns.message
+def _resolve(resolver, name, kind):
+    """Ask within the resolver's lifetime -> (TTL, Answer).  Raises Unanswered: here all of dnspython's exceptions end."""
+    import dns.exception
+    import dns.resolver
     try:
-        response = dns.message.from_wire(wire, continue_on_error=True)
-        return response if query.is_response(response) else None
-    except Exception:  # which exceptions a parser has for hostile octets differs from version to version
-        return None
+        answer = resolver.resolve(name, kind, raise_on_no_answer=False)
+    except dns.resolver.NXDOMAIN as error:
+        return _understand(error.response(name), False)  # who said so is not told, so it is not secure
+    except (dns.resolver.NoNameservers, dns.exception.Timeout) as error:
+        failures = {each[0]: each[3] for each in error.kwargs.get("errors") or ()}
+        if resolver.edns >= 0 and not {"FORMERR", "NOTIMP"}.isdisjoint(map(str, failures.values())):
+            resolver.use_edns(False)  # RFC 6891 section 7: a server from before EDNS
+            return _resolve(resolver, name, kind)
+        raise Unanswered("the DNS gives no answer about %s: %s" % (
+            name.to_text(omit_final_dot=True),
+            "; ".join("%s %s" % (_address(server), _words(why)) for server, why in failures.items()) or "no answer in time"))
+    except dns.exception.DNSException as error:
+        raise Unanswered("the DNS gives no answer about %s: %s" % (name.to_text(omit_final_dot=True), error))
+    if resolver.nameservers[0] != answer.nameserver:  # the others may be down
+        resolver.nameservers = sorted(resolver.nameservers, key=lambda server: server != answer.nameserver)
+    return _understand(answer.response, is_loopback(answer.nameserver))
+
+
+def _address(server):
+    """The address in dnspython's name of a server: that, or "Do53:192.0.2.1@53"."""
+    return server.replace("Do53:", "").partition("@")[0]
+
+
+def _words(why):
+    """What dnspython says of one server: the name of an rcode or an exception."""
+    import dns.exception
+    if isinstance(why, str):
+        return "says " + why
+    if isinstance(why, dns.exception.Timeout):
+        return "no answer in time"
+    return getattr(why, "strerror", None) or str(why) or type(why).__name__
 
 
 def _understand(response, trusted):
-    """A response -> (TTL, Answer).  Raises Unanswered where it is neither yes nor no."""
-    import dns.exception
+    """A dns.message.Message that says yes or no -> (TTL, Answer)."""
     import dns.flags
     import dns.rcode
-    rcode = response.rcode()
-    if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        raise Unanswered("says " + dns.rcode.to_text(rcode))
-    try:
-        chain = response.resolve_chaining()
-    except dns.exception.DNSException:
-        raise Unanswered("gives an answer that contradicts itself")
+    chain = response.resolve_chaining()
     secure = trusted and bool(response.flags & dns.flags.AD)
     name = chain.canonical_name.to_text(omit_final_dot=True).lower()
-    if chain.answer is None and response.errors:
-        raise Unanswered("sends what is not to be read")
     if chain.answer is None:
         ttl = min(chain.minimum_ttl, _negative_ttl(response))
-        return ttl, Answer((), rcode == dns.rcode.NOERROR, secure, name)
+        return ttl, Answer((), response.rcode() == dns.rcode.NOERROR, secure, name)
     records = tuple(b"".join(data.strings) if hasattr(data, "strings") else data.to_text() for data in chain.answer)
     return min(chain.minimum_ttl, _LONGEST), Answer(records, True, secure, name)
 

@@ -12,6 +12,7 @@ import threading
 import time
 from typing import NamedTuple
 
+from ..text.clock import EARLIEST
 from . import selfsigned
 from .errors import CertificateError
 from .selfsigned import NoCertificateTool
@@ -23,7 +24,6 @@ _log = logging.getLogger("phenmail.net")
 
 RENEW = 30 * 86400           # seconds before its end that a certificate of ours is made anew
 SESSIONS = 1000              # that one context may remember: 1.3 MB. Clients without session tickets (RFC 5077) fill it up to 20 480
-EARLIEST = 1704067200        # 2024-01-01: a clock before it was never set (small machines start in 1970)
 
 
 class ClockWrong(CertificateError):

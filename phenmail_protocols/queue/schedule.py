@@ -9,10 +9,8 @@ the planned interval counts.  A machine that was off for a week has not tried fo
 """
 from typing import NamedTuple
 
+from ..text.clock import EARLIEST
 from .model import DELAYED, DELIVERED, DONE, FAILED, RELAYED, TO, WAITING
-
-# 2024-01-01 00:00 UTC.  A clock that shows less is wrong, and nothing expires by it.
-EARLIEST = 1704067200.0
 
 _JITTER = 0.2  # each interval is up to this part shorter or longer, so that what failed together is not tried together
 _MOST_DOUBLINGS = 60

@@ -5,7 +5,7 @@ All that is to be remembered is in the spool; here is only who is next.  `agenda
 it, and then takes the next one.  The lock is held for looking and choosing, never while something is read, written or sent.
 """
 import logging
-import os
+import random
 import threading
 import time
 from collections import deque
@@ -53,7 +53,7 @@ class Worker:
     """Sends what is in a Spool. `start()` once; any thread may call the rest."""
 
     def __init__(self, spool, policy, destination_of, courier_for, reporter, clock=time.time, monotonic=time.monotonic,
-                 connections=20, per_destination=2, random=None, wait=threading.Event.wait, is_here=lambda destination: False):
+                 connections=20, per_destination=2, dice=random.random, wait=threading.Event.wait, is_here=lambda destination: False):
         """`policy`: schedule.Policy.  `destination_of(Recipient)` -> destination.  `reporter`: reports.Reporter.
 
         `courier_for(destination)` -> an object for one thread at a time, with `deliver(message, recipients, body)` -> a Reply for
@@ -64,7 +64,7 @@ class Worker:
         """
         self._spool, self._courier_for = spool, courier_for
         self._clock, self._monotonic, self._wait = clock, monotonic, wait
-        self._attempts = Attempts(spool, policy, destination_of, reporter, clock, random or _dice)
+        self._attempts = Attempts(spool, policy, destination_of, reporter, clock, dice)
         self._window = min(_WINDOW, policy.first / 5)
         self._lock = threading.Condition(threading.Lock())  # for agenda and slots; told when no slot is used
         self._agenda = Agenda(lambda line: self._slots.queue(line))
@@ -289,11 +289,6 @@ class Worker:
         """Whether no slot is in use, within so many seconds."""
         with self._lock:
             return self._lock.wait_for(lambda: not len(self._slots), max(0.0, seconds))
-
-
-def _dice():
-    """0 <= x < 1. The module random would cost 0.2 MB for one number now and then."""
-    return int.from_bytes(os.urandom(4), "big") / 2.0 ** 32
 
 
 def _quietly(action):

@@ -172,7 +172,7 @@ class Connection(object):
             context = self._contexts.of(requirement.verify)
         except OSError as error:
             raise HandshakeFailed("TLS cannot be had here: %s" % error)
-        name = requirement.names[0] if requirement.names else self.host_name.rstrip(".")
+        name = requirement.name or self.host_name.rstrip(".")
         complaint = peer_complaint(requirement, self._wire.start_tls(context, name, self._deadlines.handshake))
         if complaint:
             raise HandshakeFailed("%s is not the server that it should be: %s (%s)" % (

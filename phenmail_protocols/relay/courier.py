@@ -196,7 +196,7 @@ class SmarthostCourier(Courier):
         hosted = self._hosted
         login = None if hosted.username is None else (hosted.username, hosted.password or "")
         more = dict(implicit=hosted.port == 465, login=login, must_login=hosted.require_authentication)
-        strict = Requirement(True, True, (hosted.server,), (), "require-tls of the smarthost")
+        strict = Requirement(True, True, hosted.server, (), "require-tls of the smarthost")
         for ip in self._ips()[:_MOST_ADDRESSES]:
             known = len(failures)
             yield self._connection_to(hosted.server, ip, strict if hosted.require_tls else Requirement(), **more)

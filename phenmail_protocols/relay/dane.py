@@ -1,28 +1,28 @@
 """DANE for SMTP: which TLSA records of a mail server can be used, and whether its certificates match them. Pure: no DNS, no socket.
 
 A record is the tuple (usage, selector, matching type, data) of relay.routes; whether DNSSEC vouches for it was settled before.
-Sources: RFC 6698 2.1 (the fields), RFC 7671 (their use; 5.1 DANE-EE, 5.2 DANE-TA, 9 agility), RFC 7672 3.1 (what SMTP uses).
+DANE-EE only: DANE-TA needs the server's certificate chain judged against an anchor that is known after the handshake, which `ssl`
+cannot do.
+Sources: RFC 6698 2.1 (the fields), RFC 7671 (their use; 5.1 DANE-EE, 9 agility), RFC 7672 3.1 (what SMTP uses).
 """
 
 import hashlib
 
 from ..net import certificate as x509
 
-DANE_TA, DANE_EE = 2, 3
+DANE_EE = 3
 CERT, SPKI = 0, 1
 FULL, SHA2_256, SHA2_512 = 0, 1, 2
 
 _DIGESTS = {SHA2_256: hashlib.sha256, SHA2_512: hashlib.sha512}
-_ANCHORS = 8  # that are tried for one connection
 
 
-def usable(records, chains_seen):
-    """Those of `records` (tuple) that a server can be held to. `chains_seen`: whether this interpreter shows the certificates beside
-    the server's own, without which DANE-TA is unusable. PKIX-TA and PKIX-EE are unusable (RFC 7672 3.1.3), and so is what has an unknown
-    field or data of a wrong form; of two digests of one thing only the stronger is used (RFC 7671 9)."""
-    good = [record for record in records if (record[0] == DANE_EE or record[0] == DANE_TA and chains_seen) and _well_formed(record)]
-    strong = {record[:2] for record in good if record[2] == SHA2_512}
-    return tuple(record for record in good if record[2] != SHA2_256 or record[:2] not in strong)
+def usable(records):
+    """Those of `records` (tuple) that a server can be held to. PKIX-TA, PKIX-EE (RFC 7672 3.1.3) and DANE-TA are unusable, and so is
+    what has an unknown field or data of a wrong form; of two digests of one thing only the stronger is used (RFC 7671 9)."""
+    good = [record for record in records if record[0] == DANE_EE and _well_formed(record)]
+    strong = {record[1] for record in good if record[2] == SHA2_512}
+    return tuple(record for record in good if record[2] != SHA2_256 or record[1] not in strong)
 
 
 def _well_formed(record):
@@ -51,28 +51,11 @@ def _key(certificate):
         return None
 
 
-def complaint(records, certificate, chain, names, chain_complaint):
-    """Why a server is not the one that usable `records` name; "" when it is.
-
-    `certificate`: its own (DER) or None; `chain`: all it sent, or None where that cannot be seen; `names`: host names of which a
-    certificate below a trust anchor must have one; `chain_complaint(chain, anchor, name)` as in net.tlsclient. For DANE-EE neither name
-    nor expiry are looked at (RFC 7671 5.1).
-    """
+def complaint(records, certificate):
+    """Why a server with this certificate (DER or None) is not the one that usable `records` name; "" when it is. Neither its name nor
+    its expiry are looked at (RFC 7671 5.1)."""
     if certificate is None:
         return "the server showed no certificate"
-    if any(matches(record, certificate) for record in records if record[0] == DANE_EE):
+    if any(matches(record, certificate) for record in records):
         return ""
-    found = [chain_complaint(chain, anchor, name) for anchor in _anchors(records, chain or ())[:_ANCHORS] for name in names]
-    if "" in found:
-        return ""
-    return found[0] if found else "no TLSA record matches the server's certificate"
-
-
-def _anchors(records, chain):
-    """The certificates that DANE-TA records name: among those behind the server's own, or given whole by the record (RFC 7671 5.2.2).
-    The server's own is none, be it signed by itself: that is what DANE-EE is for."""
-    records = [record for record in records if record[0] == DANE_TA]
-    anchors = [certificate for certificate in chain[1:] if any(matches(record, certificate) for record in records)]
-    if chain:
-        anchors += [data for _, selector, matching, data in records if (selector, matching) == (CERT, FULL)]
-    return [anchor for anchor in dict.fromkeys(anchors) if anchor != chain[0]]
+    return "no TLSA record matches the server's certificate"

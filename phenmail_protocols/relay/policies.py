@@ -22,13 +22,13 @@ _log = logging.getLogger("phenmail.relay")
 class Requirement(NamedTuple):
     """What a connection to one host has to have.
 
-    `required`: no mail without TLS.  `verify`: the handshake needs a context that verifies.  `names`: host names of which the certificate
-    must have one; the first is the one to tell the server and to verify; none: the host's own, for telling only.  `tlsa`: the records that
-    `peer_complaint` holds the server to after the handshake.  `why`: who demands it, for the log and for replies; "" where nobody does.
+    `required`: no mail without TLS.  `verify`: the handshake needs a context that verifies.  `name`: the host name to tell the server
+    and to verify; "": the host's own, for telling only.  `tlsa`: the records that `peer_complaint` holds the server to after the
+    handshake.  `why`: who demands it, for the log and for replies; "" where nobody does.
     """
     required: bool = False
     verify: bool = False
-    names: Tuple[str, ...] = ()
+    name: str = ""
     tlsa: Tuple[Tuple[int, int, int, bytes], ...] = ()
     why: str = ""
 
@@ -68,10 +68,9 @@ class DomainPolicy(object):
         tlsa = self._tlsa(name)
         if not (tlsa and tlsa.records):
             return self._by_sts(name)
-        found = dane.usable(tlsa.records, tlsclient.sees_chains())
+        found = dane.usable(tlsa.records)
         if found:
-            names = tuple(dict.fromkeys((tlsa.base or name, name, self._domain)))
-            return Requirement(True, False, names, found, "DANE: TLSA records of %s" % (tlsa.base or name))
+            return Requirement(True, False, tlsa.base or name, found, "DANE: TLSA records of %s" % (tlsa.base or name))
         stricter = self._by_sts(name)
         if stricter is None or stricter.required:
             return stricter
@@ -102,7 +101,7 @@ class DomainPolicy(object):
             _log.info("MTA-STS: %s is testing its policy, so it does not hold; %s is %s it", self._domain, name,
                       "in" if allowed else "not in")
             return OPPORTUNISTIC
-        return Requirement(True, True, (name,), (), "the MTA-STS policy of " + self._domain) if allowed else None
+        return Requirement(True, True, name, (), "the MTA-STS policy of " + self._domain) if allowed else None
 
     def _sts_policy(self):
         if self._domain.startswith("["):
@@ -116,13 +115,4 @@ def peer_complaint(requirement, secure):
     """Why the server at the other end of a TLS socket, which has shaken hands, is not the one that is required; "" when it is."""
     if not requirement.tlsa:
         return ""  # where a verified certificate is required, the handshake verified it
-    return dane.complaint(requirement.tlsa, tlsclient.peer_certificate(secure), tlsclient.peer_chain(secure), requirement.names,
-                          tlsclient.chain_complaint)
-
-
-def dane_note():
-    """One line for people: what of DANE this interpreter can do."""
-    if tlsclient.sees_chains():
-        return "DANE: TLSA records of both kinds, DANE-EE and DANE-TA, can be used"
-    return ("DANE: TLSA records DANE-EE can be used; DANE-TA needs CPython 3.10, this interpreter does not show a server's certificate chain: "
-            "such records count as unusable, then TLS is required and not verified")
+    return dane.complaint(requirement.tlsa, tlsclient.peer_certificate(secure))

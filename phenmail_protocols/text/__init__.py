@@ -1,1 +1,1 @@
-"""Forms of text that every other room shares."""
+"""What every other room shares: forms of text, and from when on a clock is believed."""

@@ -16,7 +16,7 @@ TRANSCRIPTS = sorted(FOLDER.glob("**/*.txt"))
 
 PASSPHRASE = "correct horse"
 USERS = {"%s@example.org" % name: PASSPHRASE for name in ("anna", "bert", "cleo")}
-NOBODY = {"nameservers": ["127.0.0.1:9"]}  # the discard port: nobody answers there
+NOBODY = {"nameservers": ["127.0.0.1:9"], "timeout": 0.2}  # the discard port: nobody answers there
 DOMAIN = {
     "anna": "/anna/mail", "bert": "/bert/mail", "cleo": "/cleo/mail", "info": ":anna", "postmaster": ":anna", "abuse": ":anna",
     "gone": "-left us", "agent": ">/bin/true", "away": ">someone@example.net", "echo": ".mail", "broken": "/broken/mail",

@@ -1,6 +1,6 @@
 """A whole mail server, two next hops, and an oracle: the server is killed, started again, and everything is counted.
 
-The hops are SMTP servers at 127.0.0.1 and 127.0.0.2, one port, reached by address literals, so that no DNS is needed.
+The hops are SMTP servers at 127.0.0.1 and 127.0.0.2, one port; the MX records of `HERE` and `THERE` lead to them.
 """
 import hashlib
 import itertools
@@ -18,6 +18,7 @@ import time
 from phenmail_protocols.queue.spool import Spool
 
 from ..dkim import keys
+from ..net.nameserver import NameServer
 from ..relay.peers import Gone, Peer, smtp
 from . import replay
 from .oracle import make_message
@@ -28,7 +29,13 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 PROGRAM = os.path.join(TOP, "phenmail.py")
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "relayworker.py")
 PASSPHRASE = "secret"
-HERE, THERE = "[127.0.0.1]", "[127.0.0.2]"
+HERE, THERE = "here.example", "there.example"
+ZONE = """
+here.example.     IN MX 10 mx.here.example.
+mx.here.example.  IN A 127.0.0.1
+there.example.    IN MX 10 mx.there.example.
+mx.there.example. IN A 127.0.0.2
+"""
 LATER = 400         # seconds; more than the first retry waits
 MOST_RETRIES = 12
 
@@ -127,6 +134,8 @@ class RelayRig:
         self.queue = os.path.join(layer.root, "device", "system", "mail", "queue")
         self._lock = threading.Lock()
         self.hops = Hops(self._hear)
+        self._names = NameServer(ZONE)
+        self._names.__enter__()
         self._seen, self._disk = set(), None
         self._notes = itertools.count(1)
         self._trace, self._forker, self.pid, self._port, self._client = [], None, None, None, None
@@ -141,6 +150,7 @@ class RelayRig:
             "sender-domain": "example.org",
             "domains": {"example.org": {"alice": "/alice/mail", "kept": "/kept/mail", "oracle": ":alice",
                                         "postmaster": ":alice", "abuse": ":alice"}},
+            "resolver": {"nameservers": ["%s:%d" % self._names.address]},
             "relay": {"remote-port": self.hops.port, "private-addresses": True, "listen": [
                 {"host": "127.0.0.1", "port": 0, "tls": "none", "plaintext-auth": True}]},
             "smtp": False, "imap": False, "pop": False, "limits": {"disk-reserve": 0}})
@@ -285,6 +295,7 @@ class RelayRig:
             self._forker = None
         self._orders.close()
         self.hops.close()
+        self._names.__exit__(None, None, None)
 
     # Mail.
 

@@ -22,6 +22,7 @@ from phenmail_protocols.app import MailRefused, MailServer  # noqa: E402
 from phenmail_protocols.config.settings import Relay  # noqa: E402
 from phenmail_protocols.disk.atomic import sync_directory  # noqa: E402
 from phenmail_protocols.dkim import signing  # noqa: E402, F401
+from phenmail_protocols.net.resolver import load_types  # noqa: E402
 from phenmail_protocols.relay import client, courier, policies, routes
 
 from .worker import _Told, forget_to_sync, say, serve  # noqa: E402
@@ -33,6 +34,7 @@ RESTED = 5.0    # how old a message is that is left in a drop folder
 def load(key):
     """What the first message that leaves would load; a process that is forked afterwards has it."""
     import smtplib  # noqa: F401
+    load_types(("A", "AAAA", "MX", "TXT"))
     signing.Signer(Relay(key, "all", "", 25), lambda: ["example.org"], "example.org").sign(b"From: a@example.org\r\n\r\n", b"0" * 32)
 
 

@@ -239,10 +239,10 @@ def arrival(token, *addresses, **values):
 
 def at_a_hop(**recipient):
     """What lies in the queue for `taken-1`, under the identity 5."""
-    return {"5": (arrival("t", identity="5"), [Recipient(Address("taken-1", "[127.0.0.1]"), **recipient)])}
+    return {"5": (arrival("t", identity="5"), [Recipient(Address("taken-1", HERE), **recipient)])}
 
 
-TAKEN, REFUSED = "taken-1@[127.0.0.1]", "refused-2@[127.0.0.1]"
+TAKEN, REFUSED = "taken-1@" + HERE, "refused-2@" + HERE
 
 
 @pytest.mark.parametrize("codes, arrivals, queued, words", [
@@ -256,11 +256,11 @@ TAKEN, REFUSED = "taken-1@[127.0.0.1]", "refused-2@[127.0.0.1]"
     ([250], [arrival("t", TAKEN, identity="5"), "died"] + [arrival("t", TAKEN, identity="5")] * 2, at_a_hop(), "3 times"),
     ([250], [arrival("t", TAKEN, trouble="its end is missing")], {}, "half: its end is missing"),
     ([250], [arrival("u", TAKEN)], {}, "long after it was settled"),
-    ([250, 250], [arrival("t", TAKEN)], {}, "refused-2@[127.0.0.1] was accepted, and is lost"),
+    ([250, 250], [arrival("t", TAKEN)], {}, REFUSED + " was accepted, and is lost"),
     (None, [arrival("t", TAKEN)], {}, "some of it came to its end"),
     ([250, 250], [arrival("t", TAKEN), arrival("t", "alice", failed=(REFUSED,), identity="6")], {}, ""),
     ([250, 250], [arrival("t", TAKEN), arrival("t", "alice", failed=(REFUSED,), identity="6"),
-                  arrival("t", "alice", failed=(REFUSED,), identity="7")], {}, "refused-2@[127.0.0.1] 2 times"),
+                  arrival("t", "alice", failed=(REFUSED,), identity="7")], {}, REFUSED + " 2 times"),
 ])
 def test_the_oracle_sees_what_is_broken(codes, arrivals, queued, words):
     oracle = RelayOracle()

@@ -85,8 +85,8 @@ def test_certificates(nexthop, kind, monkeypatch):
     hop = nexthop(kind)
     with open(hop.certificate.path, "rb") as file:
         der = first_der(file.read())
-    opened(hop, Requirement(True, False, (nexthops.HOST,), ((3, 0, 0, der),), "DANE")).close()
-    strict = Requirement(True, True, (nexthops.HOST,), (), "a policy")
+    opened(hop, Requirement(True, False, nexthops.HOST, ((3, 0, 0, der),), "DANE")).close()
+    strict = Requirement(True, True, nexthops.HOST, (), "a policy")
     with pytest.raises(Unreachable):
         opened(hop, strict)
     monkeypatch.setenv("SSL_CERT_FILE", hop.certificate.path)

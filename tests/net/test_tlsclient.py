@@ -1,4 +1,4 @@
-"""TLS of a client over socket pairs: who is trusted, what is seen of the server, and chains that are judged without it."""
+"""TLS of a client over socket pairs: who is trusted, and what is seen of the server."""
 
 import socket
 import ssl
@@ -13,7 +13,6 @@ from .peer import PATIENCE, own_thread
 
 NAME = "mx.example.org"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-sees_chains = pytest.mark.skipif(not tlsclient.sees_chains(), reason="this interpreter does not show chains")
 
 
 def shake(pair, context, name=NAME, server=None):
@@ -53,7 +52,6 @@ def test_a_right_certificate(authority, trusting, kind):  # noqa: F811
     with shake(pair, trusting) as secure:
         assert secure.version() in ("TLSv1.2", "TLSv1.3")
         assert tlsclient.peer_certificate(secure) == pair.der
-        assert tlsclient.peer_chain(secure) == (pair.chain_ders if tlsclient.sees_chains() else None)
 
 
 def test_a_right_certificate_for_an_international_name(authority, trusting):  # noqa: F811
@@ -152,59 +150,3 @@ def test_a_server_that_says_nothing():
     ours.settimeout(0.05)
     with theirs, tlsclient.client_side(ours, tlsclient.client_context(False), NAME) as secure, pytest.raises(OSError):
         tlsclient.handshake(secure)
-
-
-# -- chains ---------------------------------------------------------------------------------------------------------------------------------
-
-@sees_chains
-@pytest.mark.parametrize("kind", ["ec", "rsa", "ed25519"])
-def test_a_chain_that_leads_to_the_anchor(authority, kind):  # noqa: F811
-    server, middle, root = authority.issue("kind-" + kind, key=kind).chain_ders
-    for chain, anchor in (((server, middle, root), root), ((server, middle), root), ((server, middle), middle), ((server,), middle),
-                          ((server, root, middle), root)):
-        assert tlsclient.chain_complaint(chain, anchor, NAME) == ""
-
-
-@sees_chains
-def test_a_chain_that_does_not(authority):  # noqa: F811
-    pair, other = authority.issue("kind-ec"), authority.issue("kind-rsa", key="rsa")
-    server, middle, root = pair.chain_ders
-    false_middle = authority.issue("false middle", ("middle",))  # signed by the right one, but no authority
-    below = authority.issue("below", issuer=false_middle)
-    expired = authority.issue("expired", days=-1)
-    for chain, anchor in (((server,), root), ((server, root), root), ((server, middle), other.der), ((server, middle), server),
-                          ((other.der, middle), server), ((below.der, false_middle.der, middle), root), ((expired.der, middle), root),
-                          (below.chain_ders, false_middle.der)):
-        assert tlsclient.chain_complaint(chain, anchor, NAME), "this chain leads nowhere"
-
-
-@sees_chains
-def test_a_chain_and_the_name(authority):  # noqa: F811
-    pair = authority.issue("wild", ("*.example.org", "example.net"))
-    middle = authority.middle.der
-    assert tlsclient.chain_complaint(pair.chain_ders, middle, "mx.example.org") == ""
-    assert tlsclient.chain_complaint(pair.chain_ders, middle, "example.net") == ""
-    for name in ("example.org", "a.mx.example.org", "mx.example.net", "wild", "", "a" * 64 + ".example"):
-        assert tlsclient.chain_complaint(pair.chain_ders, middle, name)
-    assert "mx.example.net" in tlsclient.chain_complaint(pair.chain_ders, middle, "mx.example.net")
-
-
-@sees_chains
-@pytest.mark.parametrize("chain", [(), (b"",), (b"\x30\x03abc",), (bytes(1 << 24),), (b"\x30\x03abc",) * 40000])
-def test_a_chain_of_rubbish(authority, chain):  # noqa: F811
-    assert tlsclient.chain_complaint(chain, authority.root.der, NAME)
-    assert tlsclient.chain_complaint(authority.issue("kind-ec").chain_ders, chain[0] if chain else b"", NAME)
-
-
-@sees_chains
-def test_a_chain_of_many_records(authority):  # noqa: F811
-    """More than one record of TLS holds: certificates that belong to nothing between the right ones."""
-    server, middle, root = authority.issue("kind-ec").chain_ders
-    other = authority.issue("kind-rsa", key="rsa").der
-    assert tlsclient.chain_complaint((server,) + (other,) * 60 + (middle,), root, NAME) == ""
-
-
-@pytest.mark.skipif(tlsclient.sees_chains(), reason="this interpreter shows chains")
-def test_where_chains_are_not_seen(authority):  # noqa: F811
-    pair = authority.issue("kind-ec")
-    assert tlsclient.chain_complaint(pair.chain_ders, authority.root.der, NAME)

@@ -133,7 +133,7 @@ class House:
         self.world, self.reporter = world or World(), Reporter()
         self.quiet = threading.Event()
         self.worker = Worker(self.spool, policy, lambda recipient: recipient.address.domain, self.world.courier_for,
-                             self.reporter, self.clock, self.clock.monotonic, random=lambda: 0.5, wait=self._wait, **options)
+                             self.reporter, self.clock, self.clock.monotonic, dice=lambda: 0.5, wait=self._wait, **options)
 
     def _wait(self, event, seconds):
         """How the queue's thread waits: until it is called, and no second less."""

@@ -17,7 +17,8 @@ from phenmail_protocols.queue.model import (
     Recipient,
     Reply,
 )
-from phenmail_protocols.queue.schedule import EARLIEST, Policy, after_failure, after_success, is_due
+from phenmail_protocols.queue.schedule import Policy, after_failure, after_success, is_due
+from phenmail_protocols.text.clock import EARLIEST
 
 BOB = Recipient(Address("bob", "example.org"))
 LATER = Reply(451, "4.7.1", "Greylisted", "mx.example.org")

@@ -487,10 +487,10 @@ class TestTls:
 
     def test_verified(self, tls, monkeypatch):
         with Peer(smtp(tls=tls.context())) as peer:
-            assert refusal(peer, Requirement(True, True, ("mail.example.org",), (), "x"), Unverified)[:2] == (451, "4.7.5")
+            assert refusal(peer, Requirement(True, True, "mail.example.org", (), "x"), Unverified)[:2] == (451, "4.7.5")
             monkeypatch.setenv("SSL_CERT_FILE", tls.certificate_path)
-            assert refusal(peer, Requirement(True, True, ("other.example.org",), (), "x"), Unverified)[:2] == (451, "4.7.5")
-            connection = connect(peer, Requirement(True, True, ("mail.example.org",), (), "x"))
+            assert refusal(peer, Requirement(True, True, "other.example.org", (), "x"), Unverified)[:2] == (451, "4.7.5")
+            connection = connect(peer, Requirement(True, True, "mail.example.org", (), "x"))
             connection.open()
             connection.close()
 
@@ -500,11 +500,11 @@ class TestTls:
             der = first_der(file.read())
         with Peer(smtp(tls=tls.context())) as peer:
             right = (3, 0, 1, hashlib.sha256(der).digest())
-            connection = connect(peer, Requirement(True, False, ("mail.example.org",), (right,), "DANE"))
+            connection = connect(peer, Requirement(True, False, "mail.example.org", (right,), "DANE"))
             connection.open()
             connection.close()
             wrong = (3, 0, 1, hashlib.sha256(b"").digest())
-            assert "DANE" in refusal(peer, Requirement(True, False, ("mail.example.org",), (wrong,), "DANE"), Unverified).text
+            assert "DANE" in refusal(peer, Requirement(True, False, "mail.example.org", (wrong,), "DANE"), Unverified).text
 
     def test_implicit(self, tls):
         with Peer(smtp(tls=tls.context(), implicit=True)) as peer:

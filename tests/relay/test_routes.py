@@ -248,7 +248,7 @@ def test_no_addresses(server, host, reply):
 # -- without dnspython ----------------------------------------------------------------------------------------------------------------
 
 def test_without_dnspython_hosts_are_found_and_domains_are_not(server, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dns.message", None)
+    monkeypatch.setitem(sys.modules, "dns.resolver", None)
     asked = []
 
     def getaddrinfo(host, port, **_):
