@@ -75,7 +75,7 @@ class Part:
     def __init__(self, start: int):
         self.start = self.body = self.end = start
         self.lines = 0
-        self.header = None  # type: Optional[bytes]
+        self.header: Optional[bytes] = None
         self.parts = ()
         self.message = None
 
@@ -107,7 +107,8 @@ class _Scanner:
 
     def __init__(self, source: Source, limits: Limits):
         self.source, self.limits = source, limits
-        self.open, self.boundaries = [], []  # type: List[Part], List[_Boundary]
+        self.open: List[Part] = []
+        self.boundaries: List[_Boundary] = []
         self.low = self.floor = self.count = self.effort = 0
         self.room = limits.headers
         self._boundaries_changed()
