@@ -200,9 +200,12 @@ def test_pytest_finds_the_fixture_by_itself(installed, tmp_path):
 
 
 @pytest.fixture
-def mypy(installed, tmp_path):
+def mypy(installed, tmp_path, absent):
     """`mypy(text)` checks a user's program -> (exit code, output)."""
-    pytest.importorskip("mypy", reason="tests/run installs mypy for the newest CPython only")
+    if importlib.util.find_spec("mypy") is None:
+        if sys.version_info >= (3, 12):
+            absent("the package mypy")
+        pytest.skip("tests/run installs mypy on CPython 3.12 and newer only")
 
     def check(text):
         (tmp_path / "program.py").write_text(text)
