@@ -17,13 +17,19 @@ if sys.version_info < (3, 6):
              % sys.version.split()[0])
 
 from phenmail_protocols import __version__  # noqa: E402
-from phenmail_protocols.admin.commandline import USAGE, Options, WrongUsage  # noqa: E402
-from phenmail_protocols.app import AlreadyRunning, Listening, MailRefused, MailServer, PluginRefused  # noqa: E402
+from phenmail_protocols.app import (  # noqa: E402
+    AlreadyRunning,
+    Listening,
+    MailRefused,
+    MailServer,
+    PluginRefused,
+)
+from phenmail_protocols.config.problems import ConfigError  # noqa: E402
 
-__all__ = ["AlreadyRunning", "Listening", "MailRefused", "MailServer",
+__all__ = ["AlreadyRunning", "ConfigError", "Listening", "MailRefused", "MailServer",
            "PluginRefused", "__version__", "main"]
 
-DONE, FAILED, WRONG_USAGE = 0, 1, 2
+DONE, FAILED = 0, 1  # and 2 for a wrong command line
 _STACK = 1 << 20  # bytes of address space a thread
 # Seconds until a thread that computes gives way. A short command gives way
 # itself at each of some ten system calls, and gets no further before that.
@@ -31,22 +37,21 @@ _SWITCH = 0.001
 
 
 def main(arguments=None):
-    """Run one word of the command line; returns the exit code."""
+    """Run one command line -> exit code: 0 done, 1 failed, 2 a wrong command line.
+
+    `arguments`: list of str; None takes those of the process.
+    """
+    from phenmail_protocols.admin import commandline
     try:
-        options = Options(sys.argv[1:] if arguments is None else arguments)
-        if options.help or options.version:
-            print(USAGE if options.help else "phenmail %s" % __version__)
-            return DONE
-        run, rest = options.word(_words(options))
-    except WrongUsage as error:
-        print("phenmail: %s (--help tells more)" % error, file=sys.stderr)
-        return WRONG_USAGE
+        options = commandline.parse(arguments, __version__)
+    except SystemExit as end:  # argparse: --help, --version or a wrong command line
+        return end.code
+    run = _command(options.command)
     _prepare_process(options)
-    from phenmail_protocols.config.problems import ConfigError
     from phenmail_protocols.config.root import Root, RootError
     from phenmail_protocols.net.errors import CertificateError
     try:
-        return run(Root(_root_folder(options), options.device), options, *rest)
+        return run(Root(_root_folder(options), options.device), options, *options.values)
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -58,12 +63,12 @@ def main(arguments=None):
     return FAILED
 
 
-def _words(options):
-    """{word: (function, names of its arguments)}."""
-    if options.words[:1] in ([], ["serve"], ["init"]):
-        return _WORDS
-    from phenmail_protocols.admin.words import WORDS
-    return dict(WORDS, **_WORDS)
+def _command(name):
+    """The function of a command. The server loads those of the other commands never."""
+    if name in _COMMANDS:
+        return _COMMANDS[name]
+    from phenmail_protocols.admin.words import COMMANDS
+    return COMMANDS[name]
 
 
 # The process
@@ -165,7 +170,7 @@ class _Signals:
         self._writer.close()
 
 
-# Words
+# Commands
 
 
 def _serve(root, options):
@@ -271,8 +276,7 @@ def _init(root, options):
     return DONE
 
 
-_WORDS = {  # word: (function, names of its arguments)
-    "": (_serve, ()), "serve": (_serve, ()), "init": (_init, ())}
+_COMMANDS = {"serve": _serve, "init": _init}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""What all tests share: how to get at a program of the system."""
+"""What all tests share: how to get at a program of the system, and what --quick leaves out."""
 
 import os
 import shutil
@@ -16,6 +16,75 @@ hypothesis.settings.load_profile("phenmail")
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Where .ci/run unpacks what Debian can't install beside each other.
 UNPACKED = os.path.join(TOP, ".venv", "debian")
+
+
+# What `sh tests/run --quick` leaves out: folders and files -> why.
+NOT_QUICK = {
+    "tests/interop": "other mail programs",
+    "tests/faults": "crashes, full disks and power cuts",
+    "tests/bench": "the benchmark",
+    "tests/test_package.py": "the wheel in a fresh environment",
+}
+NOT_QUICK.update(dict.fromkeys([
+    "tests/admin/test_authorize.py",
+    "tests/admin/test_control.py",
+    "tests/authentication/test_judging.py",
+    "tests/children/test_python_pool.py",
+    "tests/config/test_hostile.py",
+    "tests/config/test_scanner.py",
+    "tests/destinations/test_outcomes_filters.py",
+    "tests/destinations/test_outcomes_ways.py",
+    "tests/destinations/test_programs.py",
+    "tests/dialogs/test_dialogs.py",
+    "tests/imap/test_search.py",
+    "tests/imap/test_select.py",
+    "tests/imap/test_stopping.py",
+    "tests/mail/test_cost.py",
+    "tests/queue/test_life.py",
+    "tests/queue/test_together.py",
+    "tests/queue/test_worker.py",
+    "tests/relay/test_client.py",
+    "tests/store/test_attacks.py",
+    "tests/store/test_keywords.py",
+    "tests/store/test_restored.py",
+    "tests/test_embedding.py",
+    "tests/test_strangers.py",
+    "tests/testing/test_fixture.py",
+    "tests/text/test_domains.py",
+], "slow files"))
+NOT_QUICK_PROGRAMS = "tests that need other programs"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true",
+                     help="leave out what is slow or needs other programs, and say what that is")
+
+
+def why_not_quick(path, fixtures):
+    """Why --quick leaves a test out, or None. `path`: its file, relative to the project."""
+    for name, why in NOT_QUICK.items():
+        if path == name or path.startswith(name + "/"):
+            return why
+    return NOT_QUICK_PROGRAMS if "program" in fixtures else None
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--quick"):
+        return
+    left_out = {}
+    for item in items:
+        path = os.path.relpath(str(item.fspath), TOP).replace(os.sep, "/")
+        left_out.setdefault(why_not_quick(path, item.fixturenames), []).append(item)
+    items[:] = left_out.pop(None, [])
+    config.left_out = {why: len(each) for why, each in left_out.items()}
+    config.hook.pytest_deselected(items=[item for each in left_out.values() for item in each])
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    left_out = getattr(config, "left_out", None)
+    if left_out:
+        terminalreporter.write_line("--quick left out: %s" % ", ".join(
+            "%s (%d)" % (why, number) for why, number in sorted(left_out.items())))
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ ONLY = {
     "imaplib": ("fetch/imap_source.py",), "poplib": ("fetch/pop_source.py",),
     "socketserver": ("net/",), "fcntl": ("disk/locks.py",),
     "select": ("net/", "children/python_child.py"), "selectors": ("net/",),
-    "argparse": ("phenmail.py",),
+    "argparse": ("admin/commandline.py",),
     "asyncio": (), "decimal": (), "dataclasses": (), "pickle": (), "multiprocessing": (),
 }
 

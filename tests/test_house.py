@@ -99,6 +99,12 @@ def test_setup_installs_what_the_tests_install():
         assert requirement.replace(" ", "") in read("tests/run")
 
 
+def test_what_runs_the_checkers_is_what_the_tests_expect():
+    """tests/run installs ruff and mypy; tests/test_lint.py and test_package.py miss them nowhere else."""
+    assert "3.[6-9].*|3.1[01].*) checkers=\"\"" in read("tests/run")
+    assert "sys.version_info >= (3, 12)" in read("tests/test_lint.py")
+
+
 def test_ci_calls_the_one_command():
     assert "\nsh tests/run\n" in read(".ci/run")
 

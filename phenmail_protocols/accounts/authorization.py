@@ -28,7 +28,7 @@ class Authorizations:
 
     def __init__(self, folder: str) -> None:
         self.path = os.path.join(folder, FILE)
-        self._key = None  # type: Optional[bytes]
+        self._key: Optional[bytes] = None
         self._failure = ""  # what the log knows already
 
     def sign(self, identity: str, kind: str, text: str) -> str:

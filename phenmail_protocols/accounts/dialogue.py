@@ -82,7 +82,7 @@ class Dialogue:
         self.credentials = credentials
         self.host = host
         self.nonce = nonce
-        self._next = self.first     # type: Optional[Callable[[Optional[bytes]], Answer]]
+        self._next: Optional[Callable[[Optional[bytes]], Answer]] = self.first
 
     def first(self, response: Optional[bytes]) -> Answer:
         raise NotImplementedError

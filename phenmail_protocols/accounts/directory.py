@@ -78,7 +78,7 @@ class Directory:
                  authorizations: Optional[Any] = None) -> None:
         self.root = root
         # Whether a literal with this normalised IP address means this server.
-        self.is_own = is_loopback       # type: Callable[[str], bool]
+        self.is_own: Callable[[str], bool] = is_loopback
         self.throttle = Throttle(clock) if throttle is None else throttle
         self.checker = Checker(clock) if checker is None else checker
         self.users = UserFiles(_loader(root))
@@ -89,9 +89,9 @@ class Directory:
         self._reloading = threading.Lock()
         self._closing = threading.Event()
         self._offers = Offers(self.users, clock)
-        self._challenge_key = None      # type: Optional[bytes]
+        self._challenge_key: Optional[bytes] = None
         self._authorizations = authorizations
-        self._ignored = {}              # type: Dict[str, Tuple]  # folder -> what the log was told of
+        self._ignored: Dict[str, Tuple] = {}  # folder -> what the log was told of
         self._state = _State(settings, self)
 
     # The configuration
@@ -314,9 +314,9 @@ class _State:
         self.names = Names(settings.sender_domain, settings.domains,
                            lambda ip: directory.is_own(ip))
         self.has_senders = any(found.action.secret for found in self.names.lines())
-        self.accounts = {}      # type: Dict[Address, Account]
-        self._folders = {}      # type: Dict[str, str]
-        self._addresses = None  # type: Optional[Dict[str, FrozenSet[Address]]]
+        self.accounts: Dict[Address, Account] = {}
+        self._folders: Dict[str, str] = {}
+        self._addresses: Optional[Dict[str, FrozenSet[Address]]] = None
 
     def folder(self, path: str) -> str:
         """The one name of a mail folder, whatever links lead to it."""
@@ -328,7 +328,7 @@ class _State:
     def addresses(self) -> Dict[str, FrozenSet[Address]]:
         """The addresses of every mail folder; made when first asked for."""
         if self._addresses is None:
-            found = {}          # type: Dict[str, Set[Address]]
+            found: Dict[str, Set[Address]] = {}
             for line in self.names.lines():
                 end = self.names.end(line)
                 if end is not None and end.action.kind == "mailbox":

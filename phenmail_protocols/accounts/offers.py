@@ -22,10 +22,10 @@ class Offers:
         self._users = users
         self._clock = clock
         self._lock = threading.Lock()
-        self._facts = {}        # type: Dict[str, Tuple[Signature, Tuple[str, ...]]]
-        self._lacking = {}      # type: Dict[str, str]  # secret -> a folder without it
-        self._state = None      # type: object
-        self._answers = {}      # type: Dict[str, Tuple[float, object, bool]]
+        self._facts: Dict[str, Tuple[Signature, Tuple[str, ...]]] = {}
+        self._lacking: Dict[str, str] = {}  # secret -> a folder without it
+        self._state: object = None
+        self._answers: Dict[str, Tuple[float, object, bool]] = {}
 
     def everyone_has(self, secret: str, folders: Collection[str], state: object) -> bool:
         """Whether each user of the folders who can log in has a secret.

@@ -9,7 +9,7 @@ class Recent:
     def __init__(self, capacity: int, lifetime: float) -> None:
         self._capacity = capacity
         self._lifetime = lifetime
-        self._times = {}        # type: dict  # in the order of the times
+        self._times: dict = {}  # in the order of the times
 
     def __len__(self) -> int:
         return len(self._times)

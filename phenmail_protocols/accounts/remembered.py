@@ -45,7 +45,7 @@ class Checker:
         self._iterations = iterations
         self._turns = threading.BoundedSemaphore(at_once)
         self._key = os.urandom(32)
-        self._right = {}            # type: dict  # key -> (keyed hash, until)
+        self._right: dict = {}  # key -> (keyed hash, until)
         self._wrong = Recent(CAPACITY, REMEMBERED)
         self._lock = threading.Lock()
         self._nobody = nobodys(iterations)

@@ -57,7 +57,7 @@ class Attempt:
         self.wait = self.hold = 0.0
         self.busy = False
         self._throttle, self._peer, self._user, self._guess = throttle, peer, user, guess
-        self._counted = None    # type: Optional[_Flight]
+        self._counted: Optional[_Flight] = None
 
     def failed(self) -> None:
         """The passphrase was wrong."""
@@ -108,7 +108,7 @@ class Throttle:
         self._users = _Tallies(capacity)
         self._known = _Tallies(capacity, keep=True)
         self._wrong = Recent(capacity, REPEATED)
-        self._flights = {}      # type: dict  # (pair, guess) -> _Flight
+        self._flights: dict = {}  # (pair, guess) -> _Flight
 
     def admit(self, peer: Peer, user: str, guess: Optional[bytes] = None) -> Attempt:
         """Admit an attempt and count it, or refuse it; a grant uses up the wait.
@@ -207,8 +207,8 @@ class _Tallies:
     def __init__(self, capacity: int, keep: bool = False) -> None:
         self._capacity = capacity
         self._keep = keep       # an entry without failures means something too
-        self._entries = {}      # type: dict  # key -> (level, counted at, last try)
-        self._begun = {}        # type: dict  # key -> attempts that have not ended
+        self._entries: dict = {}  # key -> (level, counted at, last try)
+        self._begun: dict = {}  # key -> attempts that have not ended
 
     def __len__(self) -> int:
         return len(self._entries)

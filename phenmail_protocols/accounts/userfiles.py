@@ -80,7 +80,7 @@ class UserFiles:
     def __init__(self, load: Callable[[str, Callable[[str], None]], UserSettings]) -> None:
         self._load = load
         self.defaults = UserSettings(None, None, None, None, None, "", "", False)
-        self._kept = {}         # type: dict  # folder -> (Seen, settings or error text)
+        self._kept: dict = {}  # folder -> (Seen, settings or error text)
         self._lock = threading.Lock()
 
     def settings(self, folder: str) -> UserSettings:

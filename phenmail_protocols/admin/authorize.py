@@ -5,7 +5,7 @@ folders, so they are written without following a link, and keep their owner, mod
 """
 import os
 import re
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Tuple
 
 from ..accounts import editing, words
 from ..accounts.authorization import EXTERNAL_MDA, FILTER, Authorizations

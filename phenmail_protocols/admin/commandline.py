@@ -1,104 +1,148 @@
-"""The command line as a value: what was typed, and what it means.
+"""The command line: which commands and options there are, and what was typed.
 
-Pure: it takes a list of words. (argparse would cost 2 MB while serving.)
+`COMMANDS` has one row for each command. `parse` builds the argparse parsers from the rows.
 """
-
-USAGE = """\
-usage: phenmail.py [option ...] [word ...]
-
-A whole mail service. Without a word it serves, and makes a working root first.
-
-words:
-  serve                 run the server until SIGTERM or Ctrl-C
-  init [--domain DOMAIN] [--user NAME] [--admin]
-                        make a working root folder; --admin: its first user
-                        needs no authorizations
-  check                 look over configuration and mail folders
-  user add ADDRESS      add a user with a mailbox
-  user passwd ADDRESS   set a user's passphrase
-  user del ADDRESS      remove a user; the mail stays
-  user list             list addresses and where they end
-  filters test USER FILE
-                        what each filter of a user would do with the message in
-                        a file, without doing it
-  authorize USER        show the external-MDA and the code filters of a user that
-                        the administrator has not authorized, and do so; it asks
-                        before, with --yes it doesn't
-  queue [list]          what waits to be sent
-  queue show ID         one message, what was said of it, and its header
-  queue retry ID|all    try now
-  queue hold ID         stop a message until it is released
-  queue release ID      let it go on
-  queue drop ID         give it up; --bounce: and tell its sender
-  dns                   the DNS records that this server needs, for a zone file;
-                        --check: compared with what the DNS says
-  sha256                hash a passphrase, for "passphrase" in mail.jcfg
-  obscure               obscure a passphrase, for "pop3pwd"
-
-options:
-  --root DIR            the root folder (else PHENMAIL_ROOT; /var/lib/phenmail
-                        for root, ~/.phenmail for others)
-  --device NAME         the device identity, where the root holds several
-  --ports-file FILE     write the ports as JSON once clients can connect
-  --all-cores           let threads spread over all processor cores; else they
-                        share one, which hands messages on half as dearly
-  --json                queue and dns: for programs
-  -v, --verbose         log more
-  --version, --help     print and exit
-"""
+import argparse
+from typing import NamedTuple, Tuple
 
 
-class WrongUsage(Exception):
-    """The command line is not one of USAGE's; str() says what is wrong."""
+class Command(NamedTuple):
+    """`name`: one word, or a group and a word; `values`: (name, help) of each argument in order;
+    `options`: names of its options in OPTIONS."""
+    name: str
+    help: str
+    values: Tuple[Tuple[str, str], ...] = ()
+    options: Tuple[str, ...] = ()
 
 
-class Options:
-    """What the command line says. Raises WrongUsage."""
+EVERYWHERE = ("--root", "--device", "--verbose")
+_SERVING = ("--ports-file", "--all-cores")
+_FIRST_USER = ("--domain", "--user", "--admin")
+_ADDRESS = (("ADDRESS", "the user's whole address"),)
+_ID = (("ID", "the message's id, as listed"),)
+_JSON = ("--json",)
 
-    WITH_VALUE = ("root", "device", "ports_file", "domain", "user")
-    SWITCHES = ("verbose", "admin", "all_cores", "check", "json", "bounce",
-                "yes", "version", "help")
+COMMANDS = (
+    Command("serve", "run the server until SIGTERM or Ctrl-C", (), _SERVING + _FIRST_USER),
+    Command("init", "make a root folder with a first user", (), _FIRST_USER),
+    Command("check", "read the configuration and all mail folders, and report every mistake"),
+    Command("user add", "add a user with a mailbox", _ADDRESS),
+    Command("user passwd", "set a user's passphrase", _ADDRESS),
+    Command("user del", "remove a user; the mail stays", _ADDRESS),
+    Command("user list", "list all addresses and where they lead"),
+    Command("filters test", "show what each filter of a user would do with a message; nothing is changed",
+            (("USER", "an address or a login name"), ("FILE", "a file with the message"))),
+    Command("authorize", "show commands and filters of a user that await approval, and approve them",
+            (("USER", "an address, a login name or an identity"),), ("--yes",)),
+    Command("queue list", "list the messages that wait, and why", (), _JSON),
+    Command("queue show", "show one message: its header, and each reply so far", _ID, _JSON),
+    Command("queue retry", "retry now", (("ID", 'the message\'s id, or "all"'),), _JSON),
+    Command("queue hold", "do not send a message until it is released", _ID, _JSON),
+    Command("queue release", "resume a message that was held", _ID, _JSON),
+    Command("queue drop", "remove a message from the queue", _ID, ("--bounce",) + _JSON),
+    Command("dns", "print the DNS records that this server needs", (), ("--check",) + _JSON),
+    Command("sha256", 'hash a passphrase, for "passphrase" in mail.jcfg'),
+    Command("obscure", 'obscure a passphrase, for "pop3pwd" in mail.jcfg'),
+)
+# {group: (help, the command that it means alone or None, its own options)}
+GROUPS = {
+    "user": ("add, change, remove and list users", None, ()),
+    "filters": ("try a user's filters", None, ()),
+    "queue": ("list and control the mail that waits to be sent (default: list)", "queue list", _JSON),
+}
+OPTIONS = {  # name: (metavar or None for a switch, help)
+    "--root": ("DIR", "the root folder (default: PHENMAIL_ROOT, else /var/lib/phenmail for root, "
+                      "~/.phenmail for other users)"),
+    "--device": ("NAME", "the device identity, if the root folder has several"),
+    "--verbose": (None, "log more"),
+    "--ports-file": ("FILE", "write the ports to FILE as JSON once clients can connect"),
+    "--all-cores": (None, "use all processor cores (default: one, which halves the CPU time per message)"),
+    "--domain": ("DOMAIN", "a new root folder's domain (default: this machine's name)"),
+    "--user": ("NAME", "a new root folder's first user (default: your login name)"),
+    "--admin": (None, "the first user's commands and filters need no approval"),
+    "--yes": (None, "approve without asking"),
+    "--json": (None, "print JSON"),
+    "--bounce": (None, "send a bounce to the sender"),
+    "--check": (None, "compare the records with what the DNS says now"),
+}
 
-    def __init__(self, arguments):
-        self.words = []
-        for name in self.WITH_VALUE:
-            setattr(self, name, None)
-        for name in self.SWITCHES:
-            setattr(self, name, False)
-        rest = list(arguments)
-        while rest:
-            argument = rest.pop(0)
-            if argument.startswith("-"):
-                self._take("--verbose" if argument == "-v" else
-                           "--help" if argument == "-h" else argument, rest)
-            else:
-                self.words.append(argument)
 
-    def _take(self, argument, rest):
-        option, equals, value = argument.partition("=")
-        name = option[2:].replace("-", "_") if option[:2] == "--" else ""
-        if name in self.SWITCHES and not equals:
-            setattr(self, name, True)
-        elif name in self.WITH_VALUE and (equals or rest):
-            setattr(self, name, value if equals else rest.pop(0))
-        elif name in self.WITH_VALUE:
-            raise WrongUsage("%s wants a value" % option)
-        else:
-            raise WrongUsage("there is no option %s" % argument)
+def parse(arguments, version):
+    """Read a command line -> argparse.Namespace.
 
-    def word(self, words):
-        """The function to run and its further arguments (str).
+    `arguments`: list of str, None for those of the process; `version`: what --version prints.
+    The result has `command` (a name of COMMANDS), `values` (its arguments, list of str), and an
+    attribute for each of OPTIONS, whether the command has it or not (None or False).
+    Raises SystemExit: code 0 after --help and --version, code 2 for a wrong command line. The
+    message is on standard error then.
+    """
+    parser = _Parser(description="A whole mail service. Without a command it runs the server, and makes a "
+                                 "root folder first if there is none.")
+    parser.add_argument("--version", action="version", version="phenmail " + version)
+    _add_options(parser, EVERYWHERE + _SERVING + _FIRST_USER)
+    parser.set_defaults(command="serve", values=[], **{
+        _attribute(name): None if metavar else False for name, (metavar, _) in OPTIONS.items()})
+    groups = {"": parser.add_subparsers(title="commands", metavar="COMMAND", dest="word")}
+    for command in COMMANDS:
+        _add_command(groups, command)
+    options = parser.parse_args(arguments)
+    if options.command in GROUPS:
+        parser.error("%s: expected %s" % (options.command, _listed(groups[options.command].choices)))
+    return options
 
-        ``words``: {word: (function, names of its arguments)}.
-        """
-        for length in (2, 1, 0):
-            name = " ".join(self.words[:length])
-            if name in words and (name or not self.words):
-                run, wanted = words[name]
-                rest = self.words[length:]
-                if len(rest) != len(wanted):
-                    raise WrongUsage("%s wants %s" % (
-                        name or "phenmail.py",
-                        " ".join(wanted) or "nothing more"))
-                return run, rest
-        raise WrongUsage("there is no word %r" % " ".join(self.words))
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, instead of the usage and all choices."""
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message):
+        command = " ".join(self.prog.split()[1:])
+        if command and not message.startswith("unknown"):
+            message = "%s: %s" % (command, message)
+        self.exit(2, "phenmail: %s (see %s --help)\n" % (message, self.prog))
+
+    def _check_value(self, action, value):
+        if action.dest != "word":
+            super()._check_value(action, value)
+        elif value not in action.choices:
+            raise argparse.ArgumentError(None, "unknown %s: %s" % (
+                " ".join(self.prog.split()[1:] + ["command"]), value))
+
+
+def _add_command(groups, command):
+    group, _, word = command.name.rpartition(" ")
+    if group not in groups:
+        text, default, options = GROUPS[group]
+        made = _subparser(groups[""], group, text, options)
+        made.set_defaults(command=default or group)
+        groups[group] = made.add_subparsers(title="commands", metavar="COMMAND", dest="word")
+    parser = _subparser(groups[group], word, command.help, command.options)
+    parser.set_defaults(command=command.name)
+    for name, text in command.values:
+        parser.add_argument("values", action="append", metavar=name, help=text)
+
+
+def _subparser(group, word, text, options):
+    parser = group.add_parser(word, help=text, description=text[0].upper() + text[1:] + ".")
+    _add_options(parser, EVERYWHERE + options)
+    return parser
+
+
+def _add_options(parser, names):
+    """Without a default of their own: it would replace what was read before the command."""
+    for name in names:
+        metavar, text = OPTIONS[name]
+        kind = {"metavar": metavar} if metavar else {"action": "store_true"}
+        spellings = ("-v", name) if name == "--verbose" else (name,)
+        parser.add_argument(*spellings, dest=_attribute(name), default=argparse.SUPPRESS, help=text, **kind)
+
+
+def _attribute(option):
+    return option[2:].replace("-", "_")
+
+
+def _listed(words):
+    words = list(words)
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

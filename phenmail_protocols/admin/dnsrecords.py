@@ -168,7 +168,7 @@ def _remarks(settings, name, mail_exchangers, keys):
 
 def zone(wanted: Iterable[Domain]) -> str:
     """The records as lines of a zone file, all names absolute."""
-    lines = []  # type: List[str]
+    lines: List[str] = []
     for domain in wanted:
         lines += ["; ---- %s" % domain.name] + ["; " + remark for remark in domain.remarks]
         for record in domain.records:

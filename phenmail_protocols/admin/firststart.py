@@ -4,13 +4,13 @@ import os
 from typing import NamedTuple
 
 from ..config import loader
+from ..config.root import CONFIGURATION, FIRST_DEVICE
 from ..disk import atomic
 from ..text.domains import ascii_domain, unicode_domain
 
 _CONFIGURATION = """\
 # phenmail's configuration: JSON, and comments after a hash mark.
-# conf/device/system/mail/mail.jcfg in phenmail's folder explains every key.
-# "python3 phenmail.py check" looks it over; a running server takes changes of
+%(explained)s# "python3 phenmail.py check" looks it over; a running server takes changes of
 # "domains" at once and others at SIGHUP or the next start.
 {
   # The name of this mail domain, and by which the server greets others.
@@ -28,6 +28,7 @@ _CONFIGURATION = """\
   }%(admin)s
 }
 """
+_EXPLAINED = "# %s explains every key.\n"
 _ADMIN = """,
 
   # Whose folders need no authorization for programs and code filters.
@@ -63,10 +64,25 @@ def make_root(root, user, domain=None, admin=False):
     root.create()
     address = "%s@%s" % (user, domain)
     atomic.write_file(root.configuration, (_CONFIGURATION % dict(
-        domain=domain, user=user, admin=_ADMIN % user if admin else "",
+        domain=domain, user=user, admin=_ADMIN % user if admin else "", explained=_explained(),
     )).encode("utf-8"))
     from ..accounts import words  # the first time only
     return First(address, words.set_passphrase(root, address))
+
+
+def examples():
+    """The folder of the example files, in the source or as installed; None if there is none."""
+    program = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for folder in (os.path.join(program, "conf"), os.path.join(os.path.dirname(program), "conf")):
+        if os.path.isfile(os.path.join(folder, FIRST_DEVICE, CONFIGURATION)):
+            return folder
+    return None
+
+
+def _explained():
+    folder = examples()
+    path = os.path.join(folder, FIRST_DEVICE, CONFIGURATION) if folder else ""
+    return _EXPLAINED % path if path.isprintable() and path else ""
 
 
 def welcome(first):

@@ -1,8 +1,7 @@
-"""The words of the command line that need no server of this process.
+"""The commands that need no server in this process; `phenmail.py` has `serve` and `init`.
 
-Each is a function of the root and the Options (commandline.py) and of what
-its word wants; it prints, and gives the exit code. What a word needs is
-loaded with it.
+Each is a function of the root folder, the options (commandline.parse) and the command's own
+arguments. It prints, and returns the exit code. Each imports what it needs when it runs.
 """
 import sys
 
@@ -108,16 +107,16 @@ def filters_test(root, options, user, file):
 
 
 def authorize(root, options, user):
-    """Shows what waits for the administrator's word, and writes it."""
-    from . import authorize
-    asked = authorize.asked(root, user)
-    _print_whole(authorize.text_lines(asked))
+    """Show what awaits the administrator's approval, and record the approval."""
+    from . import authorize as approval
+    asked = approval.asked(root, user)
+    _print_whole(approval.text_lines(asked))
     if not asked.waiting:
         return FAILED if asked.troubles else DONE
     if not options.yes and not _says_yes("Authorize all of this? (yes or no) "):
         print("phenmail: nothing was authorized", file=sys.stderr)
         return FAILED
-    told, is_done = authorize.write(root, asked)
+    told, is_done = approval.write(root, asked)
     _print_whole(told)
     return DONE if is_done and not asked.troubles else FAILED
 
@@ -146,17 +145,10 @@ def _show(text, is_well):
     return DONE if is_well else FAILED
 
 
-WORDS = {  # word: (function, names of its arguments)
-    "check": (check, ()), "sha256": (sha256, ()), "obscure": (obscure, ()),
-    "user add": (user_add, ("ADDRESS",)),
-    "user passwd": (user_passwd, ("ADDRESS",)),
-    "user del": (user_delete, ("ADDRESS",)), "user list": (user_list, ()),
-    "filters test": (filters_test, ("USER", "FILE")),
-    "authorize": (authorize, ("USER",)),
-    "queue": (queue, ()), "queue list": (queue, ()),
-    "queue show": (queue_show, ("ID",)),
-    "queue retry": (queue_order("retry"), ("ID",)),
-    "queue hold": (queue_order("hold"), ("ID",)),
-    "queue release": (queue_order("release"), ("ID",)),
-    "queue drop": (queue_order("drop"), ("ID",)), "dns": (dns, ()),
+COMMANDS = {
+    "check": check, "sha256": sha256, "obscure": obscure, "dns": dns, "authorize": authorize,
+    "user add": user_add, "user passwd": user_passwd, "user del": user_delete, "user list": user_list,
+    "filters test": filters_test, "queue list": queue, "queue show": queue_show,
+    "queue retry": queue_order("retry"), "queue hold": queue_order("hold"),
+    "queue release": queue_order("release"), "queue drop": queue_order("drop"),
 }

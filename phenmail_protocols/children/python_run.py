@@ -180,7 +180,7 @@ def run_script(voice, code, source, writer, envelope, message):
             if end.code not in (None, 0):
                 voice.say("error", described(end))
         except BaseException as error:
-            reserve = None
+            del reserve
             voice.say("error", described(error))
         voice.say("end")
     finally:

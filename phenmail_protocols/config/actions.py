@@ -38,8 +38,8 @@ class DomainsKind(Kind):
         if not isinstance(value, dict):
             reader.problem(path, self.expected, value)
             return {}
-        domains = {}  # type: Domains
-        written = {}  # type: Dict[str, str]
+        domains: Domains = {}
+        written: Dict[str, str] = {}
         for name, users in value.items():
             at = path + (name,)
             domain = _DOMAIN.read(reader, at, name, key=True)
@@ -221,11 +221,11 @@ def _plugin(reader: Reader, path: Path, domain: str, local: str, text: str) -> O
 
 def _check_aliases(reader: Reader, path: Path, names: Names, written: Dict[str, str]) -> None:
     """Tell each loop once, and each chain where it is one too long."""
-    depth = {}  # type: Dict[Address, int]
+    depth: Dict[Address, int] = {}
     for line in list(names.lines()) + list(names.catch_alls()):
-        walk = []  # type: List[Address]
-        found = line  # type: Optional[Found]
-        passed = set()  # type: set
+        walk: List[Address] = []
+        found: Optional[Found] = line
+        passed: set = set()
         while found is not None and found.address not in depth and found.address not in passed:
             passed.add(found.address)
             walk.append(found.address)

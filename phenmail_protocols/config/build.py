@@ -167,7 +167,7 @@ def _lmtp(reader: Reader, values: Optional[Dict[str, Any]], privileged: bool) ->
 
 
 def _check_collisions(reader: Reader, listens: Dict[str, Tuple[Listen, ...]]) -> None:
-    taken = []  # type: List[Tuple[Listen, str]]
+    taken: List[Tuple[Listen, str]] = []
     for key, items in listens.items():
         for number, listen in enumerate(items):
             for other, owner in taken:
@@ -322,7 +322,7 @@ def _fetch_account(reader: Reader, path: Path, values: Dict[str, Any],
     protocol = SAME_PROTOCOL.get(values["protocol"], values["protocol"])
     if values["starttls"] and protocol in ("imaps", "pops"):
         reader.problem(path + ("starttls",), "false: %s is TLS from the first byte" % protocol)
-    boxes = []  # type: List[Tuple[str, str]]
+    boxes: List[Tuple[str, str]] = []
     for number, box in enumerate(values["boxes"]):
         pairs = [(box, "filter")] if isinstance(box, str) else list(box.items())
         for name, action in pairs:

@@ -28,9 +28,9 @@ class Reader:
         self.owner = owner
         self.folder = folder
         self.allow_outside = allow_outside
-        self.problems = []  # type: List[Problem]
-        self.complaints = []  # type: List[Problem]
-        self.secret = set()  # type: set
+        self.problems: List[Problem] = []
+        self.complaints: List[Problem] = []
+        self.secret: set = set()
         self.patterns = 0  # characters of regular expressions so far
 
     def problem(self, path: Path, expected: str, value: Any = None, hint: str = "",
@@ -58,7 +58,7 @@ class Reader:
 
     def written(self, path: Path) -> Any:
         """The value that stands at a path, or None."""
-        value = self.document.values  # type: Any
+        value: Any = self.document.values
         for part in path:
             try:
                 value = value[part]

@@ -54,8 +54,8 @@ class Document:
     def __init__(self, name: str, values: Dict[str, Any]) -> None:
         self.name = name
         self.values = values
-        self.value_marks = {}  # type: Dict[Path, Mark]
-        self.key_marks = {}  # type: Dict[Path, Mark]
+        self.value_marks: Dict[Path, Mark] = {}
+        self.key_marks: Dict[Path, Mark] = {}
 
     def place(self, path: Path, key: bool = False) -> Place:
         """Where a value (or its key) was written, or what it should be in."""
@@ -103,7 +103,7 @@ class _Reader:
         self.looked_for = looked_for
         self.bounds = bounds
         self.octets, self.values = bounds.octets, bounds.values     # that are left
-        self.problems = []  # type: List[Problem]
+        self.problems: List[Problem] = []
         self.count = 0
 
     def problem(self, place: Place, path: Path, expected: str, value: Any = None,
@@ -173,7 +173,7 @@ class _Reader:
                              "a list of file names", files)
                 continue
             for number, text in enumerate(files):
-                at = (directive, number)  # type: Path
+                at: Path = (directive, number)
                 self.count += 1
                 if self.count > self.bounds.files:
                     if self.count == self.bounds.files + 1:
@@ -212,7 +212,7 @@ class _Reader:
 
 def _includes(found: Scan) -> Dict[str, Any]:
     """What a text with mistakes includes, so that those of the included files are told too."""
-    values = {}  # type: Dict[str, Any]
+    values: Dict[str, Any] = {}
     for directive in INCLUDES:
         texts = []
         while (directive, len(texts)) in found.values:
@@ -236,7 +236,7 @@ def _merged(under: Document, over: Document) -> Document:
     result = Document(over.name, {})
     result.value_marks = dict(under.value_marks)
     result.key_marks = dict(under.key_marks)
-    replaced = []  # type: List[Path]
+    replaced: List[Path] = []
     result.values = _merge_values(under.values, over.values, (), replaced)
     if replaced:
         gone = set(replaced)

@@ -41,7 +41,7 @@ class Names:
                  is_own: Optional[Callable[[str], bool]] = None) -> None:
         self._sender_domain = sender_domain
         self._is_own = is_own
-        self._domains = {}      # type: Dict[str, _Domain]
+        self._domains: Dict[str, _Domain] = {}
         for domain, actions in domains.items():
             key = _key(domain)
             self._domains[key] = _Domain(key, actions)
@@ -139,7 +139,7 @@ class _Domain:
     def __init__(self, name: str, actions: Mapping[str, Action]) -> None:
         self._name = name
         self._actions = actions
-        self._folded = {}       # type: Dict[str, List[str]]
+        self._folded: Dict[str, List[str]] = {}
         for local in actions:
             self._folded.setdefault(local.lower(), []).append(local)
 

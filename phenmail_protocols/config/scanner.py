@@ -64,10 +64,10 @@ class Scan:
     def __init__(self, file: str, source: str) -> None:
         self.file = file
         self.source = source
-        self.text = None  # type: Optional[str]
-        self.values = {}  # type: Dict[Path, int]
-        self.keys = {}  # type: Dict[Path, int]
-        self.problems = []  # type: List[Problem]
+        self.text: Optional[str] = None
+        self.values: Dict[Path, int] = {}
+        self.keys: Dict[Path, int] = {}
+        self.problems: List[Problem] = []
 
     def place(self, offset: int) -> Place:
         """The line and column of an offset."""
@@ -101,7 +101,7 @@ class _Scanner:
         self.bounds = bounds
         self.at = 1 if source.startswith("\ufeff") else 0
         self.result = Scan(file, source)
-        self.out = []  # type: List[str]
+        self.out: List[str] = []
 
     def scan(self) -> Scan:
         # A text is never parsed that has a mistake: what is given out may be no JSON then.
@@ -210,7 +210,7 @@ class _Scanner:
     def _object(self, path: Path, depth: int) -> None:
         start = self.at
         self._open("{")
-        seen = {}  # type: Dict[str, int]
+        seen: Dict[str, int] = {}
         while not self._closed("}", path, start):
             if not seen and self._lonely_comma("}"):
                 continue

@@ -42,9 +42,9 @@ class Signer:
         self._ed25519 = KeyFile(relay.dkim_key + ".ed25519", keys.read_ed25519)
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._making = None  # type: Optional[threading.Thread]
+        self._making: Optional[threading.Thread] = None
         self._not_before = 0.0
-        self._nacl = None  # type: Optional[bool]
+        self._nacl: Optional[bool] = None
         self._dkimpy = None
         self._complained = ""
 

@@ -223,7 +223,7 @@ def _last_field(header: bytes) -> int:
 
 def collect(header: bytes, names_lowercase: FrozenSet[bytes]) -> Dict[bytes, List[bytes]]:
     """The values (with folding) of the named fields, by lower-case name, each in order of appearance: one pass for an ENVELOPE."""
-    found = {}  # type: Dict[bytes, List[bytes]]
+    found: Dict[bytes, List[bytes]] = {}
     if len(header) > _BLOCK:
         selection = Selection(names_lowercase)
         header = selection.feed(header) + selection.close()
@@ -263,7 +263,8 @@ def decode(value: bytes) -> str:
     if b"=?" not in value:
         return to_text(value)
     pieces, position = [], 0
-    pending_charset, pending = b"", []  # type: bytes, List[bytes]
+    pending_charset = b""
+    pending: List[bytes] = []
     most = _WORDS + len(value) // _OCTETS_A_WORD
     for word in islice(_ENCODED_WORD.finditer(value), most):
         between = value[position:word.start()]

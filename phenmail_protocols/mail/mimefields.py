@@ -121,7 +121,7 @@ def _languages(value: bytes) -> Tuple[bytes, ...]:
 
 def _parameters(lexer: Lexer):
     """*(";" name "=" value), going on at the next semicolon after what is none."""
-    found = []  # type: Parameters
+    found: Parameters = []
     for _ in range(_MOST_PARAMETERS):
         usual = _USUAL_PARAMETER.match(lexer.data, lexer.position)
         if usual:

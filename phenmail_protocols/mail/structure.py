@@ -75,7 +75,7 @@ class Part:
     def __init__(self, start: int):
         self.start = self.body = self.end = start
         self.lines = 0
-        self.header = None  # type: Optional[bytes]
+        self.header: Optional[bytes] = None
         self.parts = ()
         self.message = None
 
@@ -109,7 +109,8 @@ class _Scanner:
 
     def __init__(self, source: Source, limits: Limits, look: Callable[[], None]):
         self.source, self.limits, self.look = source, limits, look
-        self.open, self.boundaries = [], []  # type: List[Part], List[_Boundary]
+        self.open: List[Part] = []
+        self.boundaries: List[_Boundary] = []
         self.low = self.floor = self.count = self.effort = 0
         self.room = limits.headers
         self._boundaries_changed()

@@ -164,7 +164,7 @@ class _Window:
 
     def __init__(self, overlap: int):
         self.size = 0
-        self._pieces = []  # type: List[str]
+        self._pieces: List[str] = []
         self._overlap = overlap
 
     def add(self, piece: str) -> None:

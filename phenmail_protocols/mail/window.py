@@ -16,7 +16,7 @@ class Source:
 
     def __init__(self, source: Union[bytes, Iterable[bytes]]):
         whole = isinstance(source, bytes)
-        self.data = source if whole else b""  # type: bytes
+        self.data: bytes = source if whole else b""
         self._chunks = iter(()) if whole else iter(source)
         self.base, self.end, self.ended = 0, len(self.data), whole
         self._counted = self._lines = 0

@@ -119,7 +119,7 @@ class _Cryptography(object):
 
     def __init__(self):
         from cryptography import x509
-        from cryptography.hazmat import backends, primitives
+        from cryptography.hazmat import backends
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec
         self._x509, self._hashes, self._serialization, self._ec = x509, hashes, serialization, ec

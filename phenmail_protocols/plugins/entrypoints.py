@@ -1,54 +1,60 @@
-"""What installed packages offer by name: entry points, read from their small text files.
+"""Entry points of installed packages: the plugins that they offer by name.
 
-The modules made for this (pkg_resources, importlib.metadata) cost several megabytes of memory, and all that is needed is a name and
-where it leads.  What is read, for each folder of `sys.path`: `*.dist-info/entry_points.txt`, `*.egg-info/entry_points.txt` and
-`EGG-INFO/entry_points.txt`, as the packaging specification "Entry points" has them.  Zipped packages are not looked into.
+CPython 3.8 and newer have importlib.metadata. Older versions get a small reader of the same files
+(packaging specification "Entry points"), which finds no zipped packages. Both are imported only
+when a plugin is looked for, because they cost megabytes.
 """
 import os
 import re
 import sys
 
-_LONGEST_FILE = 64 * 1024
-_MOST_FOLDERS = 200
-_MOST_PACKAGES = 10000
-_INFORMATION = (".dist-info", ".egg-info")
-_LINE = re.compile(r"([^\s=\[#;][^=]*?)\s*=\s*([\w.]+)\s*(?::\s*([\w.]+))?\s*(?:\[[^\]]*\])?\s*")
+_TARGET = re.compile(r"([\w.]+)\s*(?::\s*([\w.]+))?\s*(?:\[[^\]]*\])?")
 
 
 def read(group, folders=None):
-    """The entry points of a group -> {name: "module:object"}, or {name: "module"}; of two by one name that which Python would
-    import.  `folders`: None is `sys.path`.  Raises nothing: what can not be read is not there."""
+    """The entry points of a group -> {name: "module:object" or "module"}.
+
+    `folders`: where packages are installed (None: `sys.path`). The first folder wins if two
+    packages offer one name. Raises nothing: a package that cannot be read offers nothing.
+    """
+    folders = [folder or os.curdir for folder in (sys.path if folders is None else folders)
+               if isinstance(folder, str)]
+    try:
+        from importlib import metadata
+    except ImportError:  # CPython 3.6 and 3.7
+        packages = _packages(folders)
+    else:
+        packages = (lambda package=package: [(point.group, point.name, point.value) for point in package.entry_points]
+                    for package in metadata.distributions(path=folders))
     found = {}
-    for folder in list(sys.path if folders is None else folders)[:_MOST_FOLDERS]:
-        for path in _files(folder or os.curdir):
-            for name, target in _points(path, group):
-                found.setdefault(name, target)
+    for package in packages:
+        try:
+            rows = package()
+        except Exception:
+            continue  # each version of the reader has its own errors for a broken file
+        for its_group, name, value in rows:
+            target = _TARGET.fullmatch(value.strip())
+            if its_group == group and target:
+                found.setdefault(name, ":".join(filter(None, target.groups())))
     return found
 
 
-def _files(folder):
-    try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(_INFORMATION) or name == "EGG-INFO")
-    except (OSError, TypeError, ValueError):
-        return []
-    return [os.path.join(folder, name, "entry_points.txt") for name in names[:_MOST_PACKAGES]]
+def _packages(folders):
+    for folder in folders:
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith((".dist-info", ".egg-info")) or name == "EGG-INFO":
+                yield lambda path=os.path.join(folder, name, "entry_points.txt"): _rows(path)
 
 
-def _points(path, group):
-    """A file -> (name, target) of each entry point of a group."""
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_LONGEST_FILE)
-    except OSError:
-        return
-    heading, here = "[%s]" % group, False
-    if heading.encode("utf-8") not in text:
-        return
-    for line in text.decode("utf-8", "replace").splitlines():
-        line = line.strip()
-        if line.startswith("["):
-            here = line == heading
-        match = _LINE.fullmatch(line) if here else None
-        if match:
-            name, module, value = match.groups()
-            yield name, "%s:%s" % (module, value) if value else module
+def _rows(path):
+    """-> [(group, name, value)]. Raises OSError, UnicodeError, configparser.Error."""
+    import configparser
+    parser = configparser.ConfigParser(delimiters="=", strict=False, interpolation=None)
+    parser.optionxform = str
+    with open(path, encoding="utf-8") as file:
+        parser.read_file(file)
+    return [(group, name, value) for group in parser.sections() for name, value in parser.items(group)]

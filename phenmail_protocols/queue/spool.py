@@ -41,7 +41,7 @@ from .spool_files import (
     Broken,
     Busy,
     Files,
-    NoSpace,
+    NoSpace,  # noqa: F401 - for callers
     NoSuchMessage,
     SpoolError,
     Unavailable,

@@ -41,7 +41,8 @@ class ReplyReader:
     def __init__(self):
         self._data, self._start = b"", 0
         self._line = b""  # of a long line, the beginning
-        self._code, self._lines, self._octets = 0, [], 0  # type: int, List[bytes], int
+        self._code = self._octets = 0
+        self._lines: List[bytes] = []
         self._is_endless = False
 
     def feed(self, data: bytes) -> None:

@@ -15,12 +15,12 @@ if __name__ == "__main__":
     __package__ = "tests.faults"
     __import__(__package__)
 
-from phenmail_protocols import pipeline
-from phenmail_protocols.destinations import local, programs
+from phenmail_protocols import pipeline  # noqa: E402
+from phenmail_protocols.destinations import local, programs  # noqa: E402, F401
 from phenmail_protocols.disk.atomic import sync_directory  # noqa: E402
 from phenmail_protocols.dropfolder.service import DropFolders  # noqa: E402
-from phenmail_protocols.filters import rules, user_filters, user_log, vacation
-from phenmail_protocols.plugins import host
+from phenmail_protocols.filters import rules, user_filters, user_log, vacation  # noqa: E402, F401
+from phenmail_protocols.plugins import host  # noqa: E402, F401
 
 from . import relayworker  # noqa: E402
 from .worker import _Told, serve  # noqa: E402
