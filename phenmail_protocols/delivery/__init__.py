@@ -2,5 +2,5 @@
 
 Floor 2.  Come in through `router.Router`; `trace` writes the lines that a
 message collects on its way, `submission` completes what a mail program sent.
-Order: answers, trace, submission, router.
+Order: replies, trace, submission, router.
 """

@@ -29,10 +29,11 @@ import logging
 import os
 
 from ..mail import headers
+from ..mail.reply import Outcome, Reply
 from ..queue.model import LOCAL, TO
 from ..store.errors import StoreError
-from . import answers, submission, trace
-from .answers import Answer, Outcome, Refused
+from . import replies, submission, trace
+from .replies import MessageRefused
 from .mailboxes import Mailboxes
 from .outgoing import Outgoing
 
@@ -71,7 +72,7 @@ class Incoming:
         self._is_judged = _comes_from_outside(router, self._origin, submitter)
         self._received = b""  # our field
         self._auth = ""  # how it was judged, for filters
-        self._failure = None  # Answer for all who have none yet
+        self._failure = None  # Reply for all who have none yet
         name = self.identity.decode("ascii")
         self._mailboxes = Mailboxes(router.store, envelope.sender, name)
         self._outgoing = Outgoing(router.queue, router.signer if self._complete else None, envelope, name)
@@ -80,8 +81,8 @@ class Incoming:
         self._ends = [end for end in (self._mailboxes, self._outgoing) if len(end)]
 
     def _add(self, recipient, destination):
-        """-> what `_answer` knows the recipient by: an Answer, a key of the mailboxes, or None (the queue)."""
-        if isinstance(destination, Answer):
+        """-> what `_answer` knows the recipient by: a Reply, a key of the mailboxes, or None (the queue)."""
+        if isinstance(destination, Reply):
             return destination
         if destination.kind == "remote":
             self._outgoing.add(recipient._replace(address=destination.address))
@@ -94,7 +95,7 @@ class Incoming:
     @property
     def is_queued(self):
         """After `finish`: whether it waits in the queue, under its identity, for somebody elsewhere."""
-        return self._outgoing.answer is not None
+        return self._outgoing.reply is not None
 
     def write(self, data):
         """Take the next octets, CRLF line ends, any cut.  Raises nothing: what fails is told by `finish`."""
@@ -106,13 +107,13 @@ class Incoming:
         """Run it; what it raises becomes the answer for everybody."""
         try:
             return action(*arguments)
-        except Refused as refused:
-            self._fail(refused.answer)
+        except MessageRefused as refused:
+            self._fail(refused.reply)
         except StoreError as error:
-            self._fail(answers.of_store_error(error), error)
+            self._fail(replies.of_store_error(error), error)
         except Exception:
             log.exception("%s: failed", self.identity.decode())
-            self._fail(answers.FAILED)
+            self._fail(replies.FAILED)
 
     def _fail(self, answer, error=None):
         if error is not None:
@@ -133,7 +134,7 @@ class Incoming:
             self._open(bytes(held[:end]), bytes(held[end:]))
         elif len(held) > HEADER_LIMIT:
             if self._complete or self._is_judged:  # what lies behind could not be completed, or cleared of forged results
-                raise Refused(answers.HEADER_TOO_LARGE)
+                raise MessageRefused(replies.HEADER_TOO_LARGE)
             cut = len(held) - held.endswith(b"\r")  # a line end is not cut in two
             self._open(bytes(held[:cut]), bytes(held[cut:]))
 
@@ -145,7 +146,7 @@ class Incoming:
             header, body = b"\r\n", header + body
         lowered = header.lower()
         if trace.hops(lowered) > trace.MOST_HOPS:
-            raise Refused(answers.LOOP)
+            raise MessageRefused(replies.LOOP)
         if self._mailboxes and not self._was_here:
             self._mailboxes.look_for_loops(lowered)
         date = self._router.stamp.now()[1]
@@ -195,17 +196,17 @@ class Incoming:
         if self._failure is None and self._ends:
             self._guarded(self._keep, apart)
             self.abort()
-        outcomes = [Outcome(recipient.address, *self._answer(key))
+        outcomes = [Outcome(recipient.address, self._answer(key))
                     for recipient, key in zip(self._envelope.recipients, self._keys)]
         if log.isEnabledFor(logging.INFO):
             self._log(outcomes)
         return outcomes
 
     def _answer(self, key):
-        if isinstance(key, Answer):
+        if isinstance(key, Reply):
             return key
-        answer = self._outgoing.answer if key is None else self._mailboxes.answers.get(key)
-        return answer or self._failure or answers.FAILED
+        answer = self._outgoing.reply if key is None else self._mailboxes.replies.get(key)
+        return answer or self._failure or replies.FAILED
 
     def _keep(self, apart):
         if not self._opened:
@@ -215,7 +216,7 @@ class Incoming:
             end.prepare(apart)
         if self._is_judged:
             self._judge()
-        kept = Answer(250, "2.0.0", "Ok, kept as %s" % self.identity.decode("ascii"))
+        kept = Reply(250, "2.0.0", "Ok, kept as %s" % self.identity.decode("ascii"))
         if mailboxes:
             if screening is not None:
                 mailboxes.ask(screening, self._letter, self._refusal(apart))
@@ -229,7 +230,7 @@ class Incoming:
             if outgoing:
                 outgoing.commit(self._router.stamp.now()[0])
                 mailboxes.settle(kept)
-        except Refused:
+        except MessageRefused:
             if apart:
                 self._finished()
             raise
@@ -243,7 +244,7 @@ class Incoming:
             self._tell()
 
     def _judge(self):
-        """Whether it is who it says (SPF, DKIM, DMARC), as a field on top and for filters.  Raises Refused, StoreError."""
+        """Whether it is who it says (SPF, DKIM, DMARC), as a field on top and for filters.  Raises MessageRefused, StoreError."""
         mailboxes, outgoing, origin = self._mailboxes, self._outgoing, self._origin
         if mailboxes:
             mailboxes.staged.flush()
@@ -252,7 +253,7 @@ class Incoming:
             path, start = outgoing.path, len(self._received)
         judgement = self._router.judge(origin.peer, origin.helo, self._envelope.sender, path, start)
         if judgement.reject:
-            raise Refused(Answer(550, "5.7.26", judgement.reason))
+            raise MessageRefused(Reply(550, "5.7.26", judgement.reason))
         self._auth = judgement.auth
         if outgoing:
             outgoing.head = judgement.field
@@ -280,7 +281,7 @@ class Incoming:
         outgoing = self._outgoing
         is_new = not outgoing
         if is_new and self._router.queue is None:
-            raise Refused(answers.NO_QUEUE)
+            raise MessageRefused(replies.NO_QUEUE)
         for key, is_copy, target in onward:
             outgoing.add(self._sent_on(key, is_copy), TO + str(target), key)
         if not is_new:
@@ -321,7 +322,7 @@ class Incoming:
     def _log(self, outcomes):
         origin = self._origin
         log.info("%s: from=<%s> to=%s size=%d peer=%s with=%s%s", self.identity.decode(), self._envelope.sender or "",
-                 ",".join(["<%s>=%d/%s" % (each.recipient, each.code, each.enhanced) for each in outcomes]), self.size,
+                 ",".join(["<%s>=%d/%s" % (recipient, reply.code, reply.enhanced) for recipient, reply in outcomes]), self.size,
                  origin.peer, origin.protocol, " user=%s" % origin.account if origin.account else "")
 
 

@@ -3,7 +3,7 @@
 Recipients whose addresses end in one folder with one tag share one copy.  The message's octets are written once: where it goes
 to several mailboxes, they hold links to one file, which therefore has no Delivered-To.  Nothing becomes visible in any mailbox
 before every copy is whole and synced, and every user's filters have said what they want.  Knows no envelope, no queue, no
-protocol; raises answers.Refused and the store's errors.
+protocol; raises MessageRefused and the store's errors.
 
 What a filter asks for is done where it can be: a mailbox that can't be made is INBOX, a flag that can't be kept is left out, and
 the user's log is told.
@@ -12,7 +12,8 @@ import logging
 
 from ..store.errors import Exists, NotFound, StoreError
 from ..store.model import INBOX
-from . import answers, trace
+from . import replies, trace
+from .replies import MessageRefused
 
 log = logging.getLogger("phenmail.delivery")
 
@@ -24,10 +25,10 @@ _TRIES = 4  # at filing one message, each another way
 class Mailboxes:
     """`store`: store.filestore.FileStore; `sender`: Address or None; `name`: what the log calls the message (str)."""
 
-    __slots__ = ("answers", "start", "stopped", "_store", "_sender", "_name", "_targets", "_first", "_looping")
+    __slots__ = ("replies", "start", "stopped", "_store", "_sender", "_name", "_targets", "_first", "_looping")
 
     def __init__(self, store, sender, name):
-        self.answers = {}  # key -> answers.Answer
+        self.replies = {}  # key -> Reply
         self.start = 0  # where in the file begins what came with the message, Received included
         self.stopped = False  # a mailbox failed, and with it all
         self._store = store
@@ -41,7 +42,7 @@ class Mailboxes:
         return len(self._targets)
 
     def add(self, destination, address):
-        """One more recipient -> the key under which `answers` will have its answer."""
+        """One more recipient -> the key under which `replies` will have its reply."""
         key = (destination.folder, destination.tag)
         if key not in self._targets:
             self._targets[key] = _Target(destination, address)
@@ -53,12 +54,12 @@ class Mailboxes:
         return self._first.staged
 
     def look_for_loops(self, lowered):
-        """`lowered`: the header block in lower case.  Raises Refused where every copy would come round again."""
+        """`lowered`: the header block in lower case.  Raises MessageRefused where every copy would come round again."""
         if b"delivered-to:" in lowered:
             self._looping = {key for key, target in self._targets.items()
                              if trace.delivered_already(lowered, target.address)}
             if len(self._looping) == len(self._targets):
-                raise answers.Refused(answers.LOOP)
+                raise MessageRefused(replies.LOOP)
 
     def open(self, header):
         """The message begins with this block, Received included.  Raises StoreError."""
@@ -78,19 +79,19 @@ class Mailboxes:
         return self._store.account(target.destination.folder)
 
     def prepare(self, apart):
-        """The message is whole.  Raises Refused.  `apart`: each recipient has its own answer."""
+        """The message is whole.  Raises MessageRefused.  `apart`: each recipient has its own answer."""
         if self._first.staged.has_nul:
-            raise answers.Refused(answers.HAS_NUL)
+            raise MessageRefused(replies.HAS_NUL)
         if self._looping:
             if not apart:
-                raise answers.Refused(answers.LOOP)
+                raise MessageRefused(replies.LOOP)
             for key in self._looping:
-                self.answers[key] = answers.LOOP
+                self.replies[key] = replies.LOOP
 
     # Filters.
 
     def ask(self, screening, letter, refusal):
-        """Every user's filters are asked.  Raises Refused, StoreError.
+        """Every user's filters are asked.  Raises MessageRefused, StoreError.
 
         `letter(address, tag)`: what they look at, a filters.Letter.  `refusal`: who can be told that a user's filter refuses the
         message: "each" (every recipient has its own answer), "all" (where all of them refuse it) or "none".  Where nobody can, that
@@ -98,7 +99,7 @@ class Mailboxes:
         """
         until = screening.until()
         for key, target in self._targets.items():
-            rules = screening.rules(target.destination.folder) if key not in self.answers else None
+            rules = screening.rules(target.destination.folder) if key not in self.replies else None
             if rules is not None:
                 self._first.staged.flush()
                 target.letter = letter(target.address, target.destination.tag)
@@ -107,10 +108,10 @@ class Mailboxes:
         if refusing and (refusal == "each" or refusal == "all" and len(refusing) == len(self._targets)):
             for key, target in refusing.items():
                 target.is_refused = True
-                self.answers[key] = answers.by_filter(target.verdict.reason)
+                self.replies[key] = replies.by_filter(target.verdict.reason)
             if refusal == "all":
                 self.finished(screening)
-                raise answers.Refused(next(iter(self.answers.values())))
+                raise MessageRefused(next(iter(self.replies.values())))
 
     def onward(self):
         """Who gets the message besides, by users' rules -> [(key, whether it is a copy, the Address that it goes on to)]."""
@@ -118,7 +119,7 @@ class Mailboxes:
 
     def failed(self):
         """The keys of those who don't have it, and to whom it is brought again."""
-        return {key for key, answer in self.answers.items() if answer.code >= 400}
+        return {key for key, answer in self.replies.items() if answer.code >= 400}
 
     def finished(self, screening):
         """The message is kept, or refused: users' logs, and answers of those who are away.  Who did not get it is told nothing: it
@@ -139,7 +140,7 @@ class Mailboxes:
         first = self._first.staged
         first.sync()
         for key, target in self._targets.items():
-            if key in self.answers or target.staged is not None or not target.is_filed:
+            if key in self.replies or target.staged is not None or not target.is_filed:
                 continue
             try:
                 target.staged = self._account(target).stage(first)
@@ -150,15 +151,15 @@ class Mailboxes:
 
     def _failed(self, key, error):
         log.warning("%s: %r", self._name, error)
-        self.answers[key] = answers.of_store_error(error)
+        self.replies[key] = replies.of_store_error(error)
 
     def deliver(self, kept, apart):
-        """Make the copies visible; `kept`: the Answer for those that are, and whose message goes nowhere else.
+        """Make the copies visible; `kept`: the Reply for those that are, and whose message goes nowhere else.
 
         Without `apart` the first failure ends it: promise 4 of `delivery.router`.
         """
         for key, target in self._targets.items():
-            if key in self.answers:
+            if key in self.replies:
                 continue
             try:
                 if target.is_filed:
@@ -166,23 +167,23 @@ class Mailboxes:
             except StoreError as error:
                 self._failed(key, error)
                 if not apart:
-                    self._stop(self.answers.pop(key))
+                    self._stop(self.replies.pop(key))
                     return
             else:
                 if not target.onward:
-                    self.answers[key] = kept
+                    self.replies[key] = kept
 
     def settle(self, kept):
         """What goes on is queued: now those whose message goes there have their answer, too."""
         for key in self._targets:
-            self.answers.setdefault(key, kept)
+            self.replies.setdefault(key, kept)
 
     def filed(self, key):
         """Whether there is a copy of this key in a mailbox now."""
         return key in self._targets and self._targets[key].is_filed and self._has(key)
 
     def _has(self, key):
-        return key in self.answers and self.answers[key].code == 250
+        return key in self.replies and self.replies[key].code == 250
 
     def _file(self, target):
         account, verdict = self._account(target), target.verdict
@@ -212,9 +213,9 @@ class Mailboxes:
 
     def _stop(self, answer):
         self.stopped = True
-        log.warning("%s: %d mailboxes have it already", self._name, len(self.answers))
+        log.warning("%s: %d mailboxes have it already", self._name, len(self.replies))
         for key in self._targets:
-            self.answers.setdefault(key, answer)
+            self.replies.setdefault(key, answer)
 
     def discard(self):
         """What was not delivered is removed.  May be called at any time and again."""

@@ -2,29 +2,31 @@
 
 It takes the message's octets as they come; its signature is made when the last one is there (the body's hash grows
 with it), and stands with the recipients in the queue's state, before the octets.  RFC 5321 4.5.4, RFC 6376.
-Raises answers.Refused only; what the queue raises is translated here.
+Raises MessageRefused only; what the queue raises is translated here.
 """
 import logging
 
 from ..dkim.signing import BodyHash
+from ..mail.reply import Reply
 from ..mail.writing import is_ascii
 from ..queue import spool
 from ..queue.model import Message, Recipient
-from . import answers
+from . import replies
+from .replies import MessageRefused
 
 log = logging.getLogger("phenmail.delivery")
 
-_SPOOL = ((spool.NoSpace, answers.NO_SPACE), (spool.SpoolError, answers.FAILED))
+_SPOOL = ((spool.NoSpace, replies.NO_SPACE), (spool.SpoolError, replies.FAILED))
 
 
 class Outgoing:
     """`queue`: queue.spool.Spool; `signer`: dkim.signing.Signer, or None: it leaves as it came; `identity`: str."""
 
-    __slots__ = ("answer", "head", "_queue", "_signer", "_envelope", "_identity", "_recipients", "_arriving", "_header", "_hash",
+    __slots__ = ("reply", "head", "_queue", "_signer", "_envelope", "_identity", "_recipients", "_arriving", "_header", "_hash",
                  "_eight_bit")
 
     def __init__(self, queue, signer, envelope, identity):
-        self.answer = None  # answers.Answer, the same for all
+        self.reply = None  # Reply, the same for all
         self.head = b""  # whole fields that are to stand before the message, once it is there
         self._queue = queue
         self._signer = signer
@@ -76,13 +78,13 @@ class Outgoing:
 
     def _take(self, data):
         if b"\0" in data:
-            raise answers.Refused(answers.HAS_NUL)
+            raise MessageRefused(replies.HAS_NUL)
         self._eight_bit = self._eight_bit or not is_ascii(data)
         self._arriving.write(data)
 
     def _refused(self, error):
         log.warning("%s: %r", self._identity, error)
-        return answers.Refused(next(answer for kind, answer in _SPOOL if isinstance(error, kind)))
+        return MessageRefused(next(answer for kind, answer in _SPOOL if isinstance(error, kind)))
 
     @property
     def path(self):
@@ -113,7 +115,7 @@ class Outgoing:
             self._arriving.commit(message)
         except spool.SpoolError as error:
             raise self._refused(error)
-        self.answer = answers.Answer(250, "2.0.0", "Ok, queued as %s" % self._identity)
+        self.reply = Reply(250, "2.0.0", "Ok, queued as %s" % self._identity)
 
     def _needs_smtputf8(self):
         """Whether a peer without RFC 6531 could not take it; domains alone are sent as A-labels."""

@@ -2,21 +2,21 @@
 
 `Router.recipient` says whether an address is taken; `Router.begin` gives an `Incoming` (delivery.incoming), which takes the message's
 octets as they come and at `finish` has an answer for each recipient.  Knows no protocol: answers are codes that mail systems share
-(`answers`).
+(`replies`).
 """
 import itertools
 import os
 import time
 
 from ..net.address import is_outside
-from . import answers, trace
+from . import replies, trace
 from .incoming import HANDED_OVER, Incoming
 
 # Mailboxes that one message goes to; RFC 5321 4.5.3.1.8 asks for 100 recipients.
 # Each is one more name to sync before anyone is answered.
 MAILBOXES_A_MESSAGE = 100
 
-_REFUSALS = {"disabled": answers.DISABLED, "unknown": answers.UNKNOWN, "broken": answers.BROKEN}
+_REFUSALS = {"disabled": replies.DISABLED, "unknown": replies.UNKNOWN, "broken": replies.BROKEN}
 # RFC 6761 6.4, RFC 2606: nobody will ever have a name there.
 _NEVER = ".invalid"
 
@@ -56,16 +56,16 @@ class Router:
         return self.directory.at_home(address)
 
     def sender(self, address, account=None):
-        """Whether somebody may send as an address (not <>, which anybody may) -> an Answer that refuses, or None.
+        """Whether somebody may send as an address (not <>, which anybody may) -> a Reply that refuses, or None.
 
         Who is logged in sends as its own addresses (RFC 6409 6.1), anybody else never as one of ours.
         """
         if account is not None:
-            return None if self.directory.may_send_as(account, address) else answers.NOT_YOURS
-        return None if self.directory.resolve(address).kind == "remote" else answers.LOG_IN_FIRST
+            return None if self.directory.may_send_as(account, address) else replies.NOT_YOURS
+        return None if self.directory.resolve(address).kind == "remote" else replies.LOG_IN_FIRST
 
     def recipient(self, address, account=None, own=False):
-        """Where mail for an address goes -> a Destination of kind "mailbox", "agent", "forward", "plugin" or "remote", or an Answer that
+        """Where mail for an address goes -> a Destination of kind "mailbox", "agent", "forward", "plugin" or "remote", or a Reply that
         refuses.
 
         `account`: the accounts.directory.Account of who is logged in, or None.  `own`: it is this server itself that
@@ -78,19 +78,19 @@ class Router:
         if kind == "remote":
             return self._elsewhere(destination, account, own)
         if kind in HANDED_OVER:
-            return destination if self.queue is not None else answers.NO_QUEUE
+            return destination if self.queue is not None else replies.NO_QUEUE
         return _REFUSALS[kind]
 
     def _elsewhere(self, destination, account, own):
         if not own:
             if account is None:
-                return answers.NO_RELAY
+                return replies.NO_RELAY
             if self.directory.settings.relay is None:
-                return answers.RELAY_CLOSED
+                return replies.RELAY_CLOSED
         domain = destination.address.domain
         if domain[:1] != "[" and ("." not in domain.strip(".") or domain.endswith(_NEVER)):
-            return answers.NO_SUCH_DOMAIN
-        return destination if self.queue is not None else answers.NO_QUEUE
+            return replies.NO_SUCH_DOMAIN
+        return destination if self.queue is not None else replies.NO_QUEUE
 
     def begin(self, envelope, origin=None, destinations=None, submitter=None, may_refuse=True, was_here=False):
         """A message comes -> Incoming.

@@ -4,13 +4,13 @@ Knows what callers may give and what they get; where a message ends is the route
 """
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
-from ..queue.model import Reply, Unreachable
+from ..queue.model import Unreachable
 
 _PIECE = 256 * 1024  # octets that are handed on at once
 
 
 class MailRefused(Exception):
-    """A message was not taken by all; ``outcomes`` has an answers.Outcome a recipient."""
+    """A message was not taken by all; ``outcomes`` has an replies.Outcome a recipient."""
 
     def __init__(self, text, outcomes=()):
         super().__init__(text)
@@ -28,17 +28,17 @@ class Sending:
         envelope = Envelope(self._sender(sender), tuple(
             Recipient(Address.parse(address)) for address in _addresses(recipients)), smtputf8=True)
         incoming, outcomes = self._bring(envelope, _pieces(_wire(message)))
-        refused = [outcome for outcome in outcomes if outcome.code >= 400]
+        refused = [outcome for outcome in outcomes if not outcome.reply.delivered]
         if refused:
-            raise MailRefused("; ".join(["%s: %s" % (outcome.recipient, outcome.text) for outcome in refused]), outcomes)
+            raise MailRefused("; ".join(["%s: %s" % (outcome.recipient, outcome.reply.text) for outcome in refused]), outcomes)
         return [incoming.identity.decode("ascii")] if incoming.is_queued else []
 
     def keep_notice(self, envelope, chunks):
         """For queue.reports: a notice is kept when this returns.  Raises Unreachable."""
         _, outcomes = self._bring(envelope, chunks, may_refuse=False)
-        for outcome in outcomes:
-            if outcome.code >= 400:
-                raise Unreachable(Reply(outcome.code, outcome.enhanced, outcome.text))
+        for _, reply in outcomes:
+            if not reply.delivered:
+                raise Unreachable(reply)
 
     def _sender(self, text):
         if text is None:

@@ -19,7 +19,8 @@ writes (RFC 5322 3.6.2; it is then signed by the sender's domain).
 import re
 
 from ..mail import address, headers
-from . import answers
+from . import replies
+from .replies import MessageRefused
 
 # Whose an address is, for the user who submits.
 OWN, NEIGHBOURS, FOREIGN = "own", "neighbour's", "foreign"
@@ -40,7 +41,7 @@ def complete(header, sender, identity, host, date, whose=None):
 
     `sender`: Address of MAIL FROM or None; `identity`: bytes, unique on this `host` (str);
     `date`: bytes of RFC 5322 3.3.  `whose(Address)` -> OWN, NEIGHBOURS or FOREIGN; None: the
-    sender may write as anybody.  Raises answers.Refused.
+    sender may write as anybody.  Raises MessageRefused.
     """
     fields = headers.fields(header)
     names = {field.name.lower() for field in fields}
@@ -75,7 +76,7 @@ def _hides_sender(header, sender):
 
 
 def _check_authors(fields, whose):
-    """-> whether every address of From is the user's own. Raises Refused where they may not write it."""
+    """-> whether every address of From is the user's own. Raises MessageRefused where they may not write it."""
     found = []  # (field name, whose its addresses are)
     for field in fields:
         name = field.name.lower()
@@ -83,13 +84,13 @@ def _check_authors(fields, whose):
             found.append((name,
                           {_owner(mailbox, whose) for mailbox in _mailboxes(name, field.value)}))
         elif _as_lenient_readers(field.raw) in _AUTHORS:
-            raise answers.Refused(answers.UNCLEAR_AUTHOR)
+            raise MessageRefused(replies.UNCLEAR_AUTHOR)
     if any(NEIGHBOURS in owners for _, owners in found):
-        raise answers.Refused(answers.NOT_THE_AUTHOR)
+        raise MessageRefused(replies.NOT_THE_AUTHOR)
     is_own = all(owners == {OWN} for name, owners in found if name == _FROM)
     sent_on = next((owners for name, owners in found if name == _SENT_ON), None)
     if sent_on is not None and sent_on != {OWN} or sent_on is None and not is_own:
-        raise answers.Refused(answers.NOT_THE_AUTHOR)
+        raise MessageRefused(replies.NOT_THE_AUTHOR)
     return is_own
 
 
@@ -99,27 +100,27 @@ def _as_lenient_readers(raw):
 
 
 def _mailboxes(name, value):
-    """The mailboxes of an author's field. Raises Refused where programs may read others."""
+    """The mailboxes of an author's field. Raises MessageRefused where programs may read others."""
     mailboxes = address.strict_mailboxes(value)
     if mailboxes is None:
-        raise answers.Refused(answers.UNCLEAR_AUTHOR)
+        raise MessageRefused(replies.UNCLEAR_AUTHOR)
     if not mailboxes and name in (_FROM, _SENT_ON):
-        raise answers.Refused(answers.NO_AUTHOR)
+        raise MessageRefused(replies.NO_AUTHOR)
     return mailboxes
 
 
 def _owner(mailbox, whose):
-    """Whose the address of a Mailbox is. Raises Refused where it is none that can be told."""
+    """Whose the address of a Mailbox is. Raises MessageRefused where it is none that can be told."""
     if mailbox.local in _INCOMPLETE or mailbox.domain in _INCOMPLETE:
         return NEIGHBOURS  # programs may read half an address as a name of this server
     if b"=?" in mailbox.local + mailbox.domain:  # forbidden by RFC 2047 5, yet some decode it
-        raise answers.Refused(answers.UNCLEAR_AUTHOR)
+        raise MessageRefused(replies.UNCLEAR_AUTHOR)
     try:
         local, domain = [half.decode("utf-8") for half in (mailbox.local, mailbox.domain)]
         found = address.Address(local, address.parse_domain(domain))
         return whose(address.Address.parse(str(found)))
     except (UnicodeError, address.AddressError):
-        raise answers.Refused(answers.UNCLEAR_AUTHOR)
+        raise MessageRefused(replies.UNCLEAR_AUTHOR)
 
 
 def _domain(mailbox):

@@ -21,12 +21,13 @@ import os
 import time
 
 from ..delivery import trace
-from ..delivery.answers import BROKEN, LOOP, Answer
+from ..delivery.replies import BROKEN, LOOP
 from ..mail import srs
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
 from ..mail.writing import is_ascii
-from ..queue.model import LOCAL, TO, Reply
+from ..mail.reply import Reply
+from ..queue.model import LOCAL, TO
 from .srs import WayBack
 
 _PIECE = 256 * 1024
@@ -80,7 +81,7 @@ class Handing:
         if end.kind == "forward":
             return self._send_on(message, recipient, Address.parse(end.value), body, is_cut)
         if end.kind == "broken":
-            return Reply(*BROKEN), False
+            return BROKEN, False
         # It is another's since it was queued, or nobody's: the router says which.
         envelope = Envelope(message.sender, (_reader(recipient),), message.ret, message.envid, message.smtputf8)
         return self._bring(envelope, message.head, body, is_cut)
@@ -100,7 +101,7 @@ class Handing:
         """What goes to `recipient` goes on to an Address; as `hand`."""
         address = recipient.address
         if trace.delivered_already(_header(message.head, body).lower(), address):
-            return Reply(*LOOP), False
+            return LOOP, False
         known = recipient.orcpt or "%s;%s" % ("rfc822" if is_ascii(str(address).encode("utf-8")) else "utf-8", address)
         sender = message.sender
         if self._resolve(target).kind == "remote":  # nobody else asks whether we may send for its domain (SPF)
@@ -126,8 +127,8 @@ class Handing:
         """A message to its one recipient, by the router; as `hand`."""
         router = self._router
         destination = router.recipient(envelope.recipients[0].address, own=True)
-        if isinstance(destination, Answer):
-            return Reply(*destination), False
+        if isinstance(destination, Reply):
+            return destination, False
         incoming = router.begin(envelope, trace.Origin(), [destination], may_refuse=False)
         try:
             incoming.write(head)
@@ -136,10 +137,9 @@ class Handing:
                 if is_cut():
                     return _STOPS, False
                 incoming.write(piece)
-            outcome, = incoming.finish(apart=True)
+            (_, reply), = incoming.finish(apart=True)
         finally:
             incoming.abort()
-        reply = Reply(outcome.code, outcome.enhanced, outcome.text)
         return reply, reply.delivered
 
 

@@ -31,7 +31,7 @@ from ..children.privileges import NoUser, user_for
 from ..children.program import GRACE, Run
 from ..delivery import trace
 from ..disk import beneath
-from ..queue.model import Reply
+from ..mail.reply import Reply
 
 SECONDS = 300.0
 LINES, CHARACTERS = 5, 500  # of its output, in a bounce

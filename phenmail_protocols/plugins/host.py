@@ -7,10 +7,10 @@ import logging
 import threading
 import time
 
-from ..delivery.answers import PluginRefused
+from ..delivery.replies import PluginRefused
 from ..mail import automatic
 from ..mail.writing import printable
-from ..queue.model import Reply
+from ..mail.reply import Reply
 from . import call_limits, email_message
 from .answer_rate import AnswerRate
 

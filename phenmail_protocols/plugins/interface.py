@@ -24,7 +24,7 @@ them.  The rest (`host`) is loaded with the first plugin.
 """
 import threading
 
-from ..queue.model import Reply
+from ..mail.reply import Reply
 
 _STOPPING = Reply(451, "4.3.2", "The server stops")
 

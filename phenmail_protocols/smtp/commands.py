@@ -6,10 +6,10 @@ parsed.  Knows no socket; policy about addresses is `delivery.router`'s.
 """
 from functools import lru_cache
 
-from ..delivery.answers import Answer
 from ..delivery.router import MAILBOXES_A_MESSAGE
+from ..mail.reply import Reply
 from . import grammar, replies
-from .replies import Reply
+from .replies import wire
 from .session import Command, State, Step, Then, answered
 from .transaction import Transaction
 
@@ -20,7 +20,7 @@ _GO_AHEAD = answered(replies.GO_AHEAD, then=Then.DATA)
 
 def run_helo(session, helo):
     session.greeted(helo, extended=False)
-    return answered(Reply(250, None, session.service.router.host))
+    return answered(Reply(250, "", session.service.router.host))
 
 
 def run_ehlo(session, helo):
@@ -30,9 +30,9 @@ def run_ehlo(session, helo):
 
 
 @lru_cache(maxsize=64)
-def _capabilities(*lines):
+def _capabilities(host, *extensions):
     """Rendered once for each choice of what is offered: a client with one message pays for little else."""
-    return answered(Reply(250, None, *lines))
+    return Step(wire(Reply(250, "", host), *extensions))
 
 
 def _extensions(session):
@@ -66,7 +66,7 @@ def run_mail(session, mail):
         if service.base != "LMTP":  # there, the server in front has checked its clients
             refusal = service.router.sender(mail.sender, session.account)
             if refusal is not None:
-                return session.refused(Reply(*refusal), mail.sender)
+                return session.refused(refusal, mail.sender)
     session.transaction = Transaction(mail, service.message_size)
     session.state = State.SENDER
     return _SENDER_OK
@@ -81,8 +81,8 @@ def run_rcpt(session, rcpt):
     if len(transaction.recipients) >= service.recipients or len(transaction.mailboxes) >= MAILBOXES_A_MESSAGE:
         return answered(replies.TOO_MANY_RECIPIENTS)
     destination = service.router.recipient(address, session.account)
-    if isinstance(destination, Answer):
-        return session.refused(Reply(*destination), address)
+    if isinstance(destination, Reply):
+        return session.refused(destination, address)
     transaction.add(recipient, destination)
     session.state = State.RECIPIENTS
     return _RECIPIENT_OK
@@ -127,7 +127,7 @@ def run_expn(session, _):
 
 def run_help(session, _):
     syntaxes = sorted({command.syntax for command in session.service.table.values() if command.syntax})
-    return answered(Reply(214, "2.0.0", "Commands:", *syntaxes))
+    return Step(wire(Reply(214, "2.0.0", "Commands:"), *syntaxes))
 
 
 def run_starttls(session, _):

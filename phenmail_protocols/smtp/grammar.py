@@ -18,16 +18,15 @@ from typing import NamedTuple, Optional
 
 from ..mail.address import Address, AddressError, ascii_domain
 from ..mail.envelope import Recipient
+from ..mail.reply import Reply
 
 
 class GrammarError(ValueError):
-    """What was wrong; `code` and `enhanced` are the reply the RFC asks for."""
+    """A command that does not parse; `reply` is the reply that the RFC asks for."""
 
     def __init__(self, code, enhanced, text):
         super().__init__(text)
-        self.code = code
-        self.enhanced = enhanced
-        self.text = text
+        self.reply = Reply(code, enhanced, text)
 
 
 class Mail(NamedTuple):
@@ -167,7 +166,7 @@ def parse_mail(argument):
     try:
         sender, rest = parse_path(path)
     except GrammarError as error:
-        raise GrammarError(501, "5.1.7", error.text) from None
+        raise GrammarError(501, "5.1.7", error.reply.text) from None
     if sender is not None and not sender.domain:  # RFC 5321 4.1.1.3: only a recipient may be <postmaster>
         raise GrammarError(501, "5.1.7", "Expected an address as in <user@example.org>")
     values = {"unicode": _is_unicode(path, rest)}

@@ -14,7 +14,7 @@ from ..net.connection import Disconnected, LineTooLong, Stopping, TimedOut
 from ..net.dots import Unstuffer
 from ..net.tls import CertificateError
 from . import commands, replies
-from .session import Service, Session, Step, Then
+from .session import Service, Session, Step, Then, answered
 from .transaction import TooMuch
 
 log = logging.getLogger("phenmail.smtp")
@@ -97,7 +97,7 @@ class Handler:
             self._session.reset()
 
     def _say_goodbye(self, reply):
-        self._waiting.append(reply.wire)
+        self._waiting.append(replies.wire(reply))
         try:
             self._flush(_GOODBYE_SECONDS)
         except Disconnected:
@@ -194,7 +194,7 @@ class Handler:
             context = self._certificates.context()
         except CertificateError as error:
             log.error("STARTTLS: %s", error)
-            return Step(replies.NO_CERTIFICATE.wire)
+            return answered(replies.NO_CERTIFICATE)
         self._waiting.append(step.wire)
         self._flush(self._command)
         self._connection.start_tls(context)

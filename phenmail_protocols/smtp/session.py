@@ -14,8 +14,9 @@ from typing import Any, Callable, FrozenSet, Mapping, NamedTuple
 
 from ..accounts import sasl
 from ..delivery import trace
+from ..mail.reply import Reply
 from . import grammar, replies, transaction
-from .replies import Reply
+from .replies import wire
 
 log = logging.getLogger("phenmail.smtp")
 
@@ -53,7 +54,7 @@ class Step(NamedTuple):
 
 def answered(*given, then=Then.COMMAND):
     """Replies -> Step."""
-    return Step(b"".join([reply.wire for reply in given]), then)
+    return Step(b"".join([wire(reply) for reply in given]), then)
 
 
 class Command(NamedTuple):
@@ -125,7 +126,7 @@ class Session:
     # -- what the handler calls --------------------------------------------------------------------------------------------
 
     def banner(self):
-        return Step(Reply(220, None, "%s %s phenmail" % (self.service.router.host, self._extended_name())).wire)
+        return answered(Reply(220, "", "%s %s phenmail" % (self.service.router.host, self._extended_name())))
 
     def _extended_name(self):
         return "LMTP" if self.service.base == "LMTP" else "ESMTP"
@@ -140,7 +141,7 @@ class Session:
         try:
             step = take(line)
         except grammar.GrammarError as error:
-            return self.error(Reply(error.code, error.enhanced, error.text))
+            return self.error(error.reply)
         if step.wire.startswith(b"2") and (self.account is not None or self.service.base == "LMTP"):
             self.errors = 0
         return step
@@ -161,7 +162,7 @@ class Session:
 
     def refused(self, reply, address):
         """A sender or recipient (Address) is not taken -> Step.  Strangers who try one after the other are lost, or guessing."""
-        log.info("%s: <%s> refused: %d %s %s", self.peer[0], address, reply.code, reply.enhanced, reply.lines[0])
+        log.info("%s: <%s> refused: %d %s %s", self.peer[0], address, reply.code, reply.enhanced, reply.text)
         if reply.code < 500 or self.account is not None or self.service.base == "LMTP":
             return answered(reply)
         return self.error(reply)
@@ -177,7 +178,7 @@ class Session:
         try:
             value = command.parse(argument)
         except grammar.GrammarError as error:
-            return self.error(Reply(error.code, error.enhanced, error.text), then)
+            return self.error(error.reply, then)
         reply = self._misplaced(command)
         if reply is None:
             return command.run(self, value)
@@ -246,7 +247,7 @@ class Session:
         if isinstance(result, sasl.Challenge):
             self.state = State.EXCHANGE
             self.dialogue = dialogue
-            return answered(Reply(334, None, b2a_base64(result.data, newline=False).decode("ascii")))
+            return answered(Reply(334, "", b2a_base64(result.data, newline=False).decode("ascii")))
         if isinstance(result, sasl.Success):
             self.account = result.account
             self._origins = {}

@@ -6,7 +6,6 @@ come in, replies go out.  Once refused, the rest of a message is counted and dro
 """
 from ..mail.envelope import Envelope
 from . import replies
-from .replies import Reply
 
 # Octets beyond the largest message that are read for the sake of staying in step.
 DRAINED = 64 << 20
@@ -82,18 +81,14 @@ class Transaction:
             return [self.refusal] * (len(self.recipients) if apart else 1)
         outcomes = self._incoming.finish(apart)
         if apart:
-            return [_reply(outcome) for outcome in outcomes]
-        return [_reply(_worst(outcomes))]
+            return [reply for _, reply in outcomes]
+        return [_worst([reply for _, reply in outcomes])]
 
     def abort(self):
         if self._incoming is not None:
             self._incoming.abort()
 
 
-def _reply(outcome):
-    return Reply(outcome.code, outcome.enhanced, outcome.text)
-
-
-def _worst(outcomes):
+def _worst(replies):
     """What SMTP's one answer has to be: try again before never before well, so that nobody's mail is lost."""
-    return min(outcomes, key=lambda outcome: (4, 5, 2).index(outcome.code // 100))
+    return min(replies, key=lambda reply: (4, 5, 2).index(reply.code // 100))

@@ -244,8 +244,8 @@ class _Failures:
     """Temporary failures, where messages and recipients are decided upon: a Router's own answers are replaced."""
 
     def __init__(self, router):
-        from ..delivery.answers import Answer
-        self._answer = Answer(451, "4.3.0", "This failure was asked for")
+        from ..mail.reply import Reply
+        self._answer = Reply(451, "4.3.0", "This failure was asked for")
         self._lock = threading.Lock()
         self._left = {"message": 0, "recipient": 0}
         self._begin, self._recipient = router.begin, router.recipient
