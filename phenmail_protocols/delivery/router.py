@@ -38,6 +38,7 @@ class Router:
         self.is_outside = is_outside  # whose mail is judged, by the address
         self._resolve = directory.resolve if resolve is None else resolve
         self.notify = None  # queue.reports.Reporter.delivered; None: nobody is told of success
+        self.faults = None  # for tests: faults("recipient" or "message") -> the Reply to give, or None
         self.stamp = trace.Stamp(clock)
         self._numbers = itertools.count(int.from_bytes(os.urandom(3), "big"))
 
@@ -71,6 +72,9 @@ class Router:
         `account`: the accounts.directory.Account of who is logged in, or None.  `own`: it is this server itself that
         sends, or the program that holds it; they may send anywhere.
         """
+        failure = None if own or self.faults is None else self.faults("recipient")
+        if failure is not None:
+            return failure
         destination = self._resolve(address)
         kind = destination.kind
         if kind == "mailbox":
@@ -103,7 +107,12 @@ class Router:
         before is no loop, for the recipient's own program brings it.
         """
         if destinations is None:
-            destinations = [self.recipient(each.address, submitter, origin is None) for each in envelope.recipients]
+            destinations = [self.recipient(each.address, submitter, origin is None)
+                            for each in envelope.recipients]
+        if self.faults is not None and origin is not None and origin.protocol:
+            failure = self.faults("message")
+            if failure is not None:
+                destinations = [failure] * len(envelope.recipients)
         return Incoming(self, envelope, origin, destinations, submitter, may_refuse, was_here)
 
     def identity(self):

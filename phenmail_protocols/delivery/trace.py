@@ -5,7 +5,7 @@ the moment that is passed in; knows no store, no recipient's rules, no policy.
 """
 import re
 
-from ..mail import dates
+from ..mail import dates, headers
 from ..mail.writing import embedded, is_ascii
 
 # RFC 5321 6.3: at least 100 Received fields point to a loop; long before that
@@ -13,6 +13,7 @@ from ..mail.writing import embedded, is_ascii
 MOST_HOPS = 50
 _CHUNK = 131072  # octets of a message that are held at a time
 
+_END = b"\r\n\r\n"
 _UNSAFE = re.compile("[^!-'*-\\[\\]-~]")  # no space, parenthesis, backslash, control
 
 
@@ -143,3 +144,28 @@ def traced_octets(message, recipient, body):
             yield piece
     if half:
         yield half
+
+
+def header_end(data, start):
+    """The offset behind the empty line that ends a header block, 0 if it is not there yet.
+
+    `start`: where to begin the search.
+    """
+    if data[:2] == b"\r\n":
+        return 2
+    found = data.find(_END, start)
+    return 0 if found < 0 else found + len(_END)
+
+
+def begins_with_field(header):
+    """Whether the first line can be a field.  A leading "From " line (mbox) counts as one."""
+    line = header[:header.find(b"\n") + 1]
+    name, colon, _ = line.partition(b":")
+    return (not line or line == b"\r\n" or line.startswith(b"From ")
+            or (colon and name and b" " not in name.rstrip(b" \t") and name[:1] > b" "))
+
+
+def without_return_path(header):
+    """RFC 5321 4.4: a delivered message has one Return-Path, ours."""
+    kept = [field.raw for field in headers.fields(header) if field.name.lower() != b"return-path"]
+    return b"".join(kept) + (b"\r\n" if header.endswith(_END) else b"")

@@ -7,7 +7,6 @@ from phenmail_protocols.accounts.directory import Destination
 from phenmail_protocols.accounts.sasl import Challenge, Failure, Success
 from phenmail_protocols.delivery import replies
 from phenmail_protocols.mail.reply import Outcome, Reply
-from phenmail_protocols.mail.address import Address
 from phenmail_protocols.smtp import commands
 from phenmail_protocols.smtp.session import Service, Session, State, Step, Then
 
