@@ -1,7 +1,7 @@
 """One message on its way in: check, filter, file, queue, reply.
 
-An `Incoming` takes the message's octets as they come (CRLF line ends).  `finish` returns a reply for
-each recipient.  `router` decides where addresses lead.
+An `Incoming` takes the message's octets as they come (CRLF line ends).  `finish` returns a reply
+for each recipient.  `router` decides where addresses lead.
 
 From the final dot of DATA to the 250, in this order; lines in brackets only where they apply:
 
@@ -16,6 +16,7 @@ From the final dot of DATA to the 250, in this order; lines in brackets only whe
                              _filter
     [filters/screening.py      Screening.verdict        for each user who has filters]
                              _file
+    delivery/mailboxes.py      Mailboxes.link           the copies of further mailboxes
     delivery/mailboxes.py      Mailboxes.deliver
     store/account.py             Account.deliver        bytes and directory entry are on the disk
                              _queue
@@ -29,19 +30,19 @@ From the final dot of DATA to the 250, in this order; lines in brackets only whe
 
 What is promised ("All or told", "Accepted means kept"):
 
-1. A recipient gets 250 only after the store's `deliver` returned for it: the file and its directory
-   are on the disk.  Recipients elsewhere: only after the queue's `commit` returned.
+1. A recipient gets 250 only after the store's `deliver` returned for it: the file and its
+   directory are on the disk.  Recipients elsewhere: only after the queue's `commit` returned.
 2. Nothing becomes visible in any mailbox, and nothing leaves, before every copy is complete and
    synced.  So a full disk, a loop, an oversize header or a lost connection leave nothing behind.
 3. Recipients whose addresses lead to one folder with one tag share one copy; each still has a reply
    of its own.  Another tag is another copy, because filters may file it elsewhere.  All recipients
    elsewhere share one message in the queue, and so do those whose mail goes to a program, a plugin
    or another address: everything that can wait or fail is done from there.
-4. SMTP has one reply for all recipients.  If a mailbox fails after others have the message (a rename
-   or an index row failed, although the bytes are safe), delivery stops there with a temporary reply:
-   the sender repeats the message for all, and those who have it get it twice.  Stopping at once
-   keeps these few; to go on would add to them, and a 250 would lose mail.  The queue comes last, so
-   a repeated message is repeated here and not to strangers.  LMTP has a reply for each recipient
+4. SMTP has one reply for all recipients.  If a mailbox fails after others have the message (a
+   rename or an index row failed, although the bytes are safe), delivery stops with a temporary
+   reply: the sender repeats the message for all, and those who have it get it twice.  Stopping at
+   once keeps these few; to go on would add to them, and a 250 would lose mail.  The queue comes
+   last, so that recipients elsewhere get no copy twice.  LMTP has a reply for each recipient
    (`finish(apart=True)`), so there a failure stops only its own recipient.
 5. Users' filters run first, when the whole message is there.  A recipient whose copy a filter sends
    elsewhere gets 250 only when the queue has it.
@@ -71,7 +72,8 @@ class Incoming:
                  "_may_refuse", "_was_here", "_is_judged", "_keys", "_mailboxes", "_outgoing",
                  "_copies", "_held", "_header", "_auth", "_failure")
 
-    def __init__(self, router, envelope, origin, destinations, submitter, may_refuse, was_here=False):
+    def __init__(self, router, envelope, origin, destinations, submitter, may_refuse,
+                 was_here=False):
         """The arguments are those of Router.begin."""
         self.size = 0  # octets of the message so far, as they came
         self.identity = router.identity()
@@ -96,7 +98,7 @@ class Incoming:
         self._copies = [copy for copy in (self._mailboxes, self._outgoing) if len(copy)]
 
     def _add(self, recipient, destination):
-        """-> how `_reply` finds the recipient's reply: a Reply, a key of Mailboxes, or None (queue)."""
+        """-> how `_reply` finds a recipient's reply: a Reply, a key of Mailboxes, None (queue)."""
         if isinstance(destination, Reply):
             return destination
         if destination.kind == "remote":
@@ -113,7 +115,7 @@ class Incoming:
         return self._outgoing.reply is not None
 
     def write(self, data):
-        """Take the next octets; CRLF line ends, cut anywhere.  Raises nothing: `finish` has the reply."""
+        """Take the next octets; CRLF line ends, cut anywhere.  Raises nothing; see `finish`."""
         self.size += len(data)
         if self._failure is None and self._copies:
             try:
@@ -300,7 +302,7 @@ class Incoming:
             outgoing.prepare(False)
 
     def _sent_on(self, key, is_copy):
-        """The Recipient for whom a copy goes on, with the notices its sender wants (RFC 3461 5.2.7).
+        """The Recipient of a copy that goes on, with the notices its sender wants (RFC 3461 5.2.7).
 
         With NOTIFY=NEVER the other server sends no notice of failure either, so a bounce of a
         notice to the postmaster causes no further one.  The arrival of a copy is not reported.

@@ -20,7 +20,7 @@ _SPOOL = ((spool.NoSpace, replies.NO_SPACE), (spool.SpoolError, replies.FAILED))
 
 
 class Outgoing:
-    """`queue`: queue.spool.Spool; `signer`: dkim.signing.Signer, None: unsigned; `identity`: str."""
+    """`queue`: queue.spool.Spool; `signer`: dkim.signing.Signer or None; `identity`: str."""
 
     __slots__ = ("reply", "_queue", "_signer", "_envelope", "_identity", "_recipients", "_arriving",
                  "_message_at", "_header", "_head", "_hash", "_eight_bit")
@@ -122,8 +122,8 @@ class Outgoing:
             identity=self._identity, sender=envelope.sender,
             recipients=tuple([each for each, _ in self._recipients.values()]),
             arrived=now, head=head, eight_bit=self._eight_bit,
-            smtputf8=envelope.smtputf8 and self._needs_smtputf8(), ret=envelope.ret, envid=envelope.envid,
-            signed_as=signed_as)
+            smtputf8=envelope.smtputf8 and self._needs_smtputf8(),
+            ret=envelope.ret, envid=envelope.envid, signed_as=signed_as)
         try:
             self._arriving.commit(message)
         except spool.SpoolError as error:

@@ -1,20 +1,19 @@
-"""What a mail program sent, made complete: RFC 6409 sections 6.1 and 8.  Pure.
+"""Complete and check the header block of a submitted message: RFC 6409 sections 6.1 and 8.  Pure.
 
-In: the header block of a message that a user submits; out: the one that is kept.
-Knows nothing of sockets, accounts or the store; whose an address is, is asked.
+Knows nothing of sockets, accounts or the store; the caller says whose an address is.
 
-Whose name a message may carry (RFC 6409 6.1, "enforced submission rights"): every
-address of From is the user's own, and so is every address of this server in Sender,
-Resent-From and Resent-Sender, so that nobody writes as a neighbour.  A message that the
-user sends on (the topmost Resent-From is their own, RFC 5322 3.6.6) may keep an author
-from elsewhere; it is not signed, for that author did not submit it.
+Which authors a message may have (RFC 6409 6.1, "enforced submission rights"): every address of From
+is the user's own, and so is every address of this server in Sender, Resent-From and Resent-Sender;
+so nobody writes as another user.  A message that the user resends (the topmost Resent-From is their
+own, RFC 5322 3.6.6) may keep an author from elsewhere; it is not signed, because that author did
+not submit it.
 
-What programs could read in more than one way is refused: an address that does not parse
+A header that programs could read in more than one way is refused: an address that does not parse
 strictly, an encoded word inside one, or a line that only some readers take for such a field.
 
-Who sent it is added as Sender where neither From nor Resent-From says it: several
-authors, or an author in another domain, in whose name a program that holds this server
-writes (RFC 5322 3.6.2; it is then signed by the sender's domain).
+Sender is added where neither From nor Resent-From names the sender: several authors, or an author
+in another domain, in whose name an embedding program writes (RFC 5322 3.6.2; the signature is then
+that of the sender's domain).
 """
 import re
 
@@ -25,7 +24,7 @@ from .replies import MessageRefused
 # Whose an address is, for the user who submits.
 OWN, NEIGHBOURS, FOREIGN = "own", "neighbour's", "foreign"
 
-# Removed: who was told in secret (RFC 5322 3.6.3), and what only final delivery writes.
+# Removed: blind copies (RFC 5322 3.6.3), and the field that only final delivery writes.
 _DROPPED = frozenset((b"bcc", b"resent-bcc", b"return-path"))
 _FROM, _SENT_ON = b"from", b"resent-from"
 _AUTHORS = frozenset((_FROM, b"sender", _SENT_ON, b"resent-sender"))
@@ -67,7 +66,7 @@ def _closing(header):
 
 
 def _hides_sender(header, sender):
-    """Whether the From field says somebody else than the envelope's sender."""
+    """Whether the From field does not name the envelope's sender."""
     value = headers.first(header, b"from")
     mailboxes = address.strict_mailboxes(value) if value is not None else None
     if not mailboxes:
@@ -76,7 +75,7 @@ def _hides_sender(header, sender):
 
 
 def _check_authors(fields, whose):
-    """-> whether every address of From is the user's own. Raises MessageRefused where they may not write it."""
+    """-> whether every address of From is the user's own.  Raises MessageRefused."""
     found = []  # (field name, whose its addresses are)
     for field in fields:
         name = field.name.lower()
@@ -100,7 +99,7 @@ def _as_lenient_readers(raw):
 
 
 def _mailboxes(name, value):
-    """The mailboxes of an author's field. Raises MessageRefused where programs may read others."""
+    """The mailboxes of an author's field.  Raises MessageRefused if they are ambiguous."""
     mailboxes = address.strict_mailboxes(value)
     if mailboxes is None:
         raise MessageRefused(replies.UNCLEAR_AUTHOR)
@@ -110,7 +109,7 @@ def _mailboxes(name, value):
 
 
 def _owner(mailbox, whose):
-    """Whose the address of a Mailbox is. Raises MessageRefused where it is none that can be told."""
+    """Whose the address of a Mailbox is.  Raises MessageRefused if it is malformed."""
     if mailbox.local in _INCOMPLETE or mailbox.domain in _INCOMPLETE:
         return NEIGHBOURS  # programs may read half an address as a name of this server
     if b"=?" in mailbox.local + mailbox.domain:  # forbidden by RFC 2047 5, yet some decode it
@@ -124,7 +123,7 @@ def _owner(mailbox, whose):
 
 
 def _domain(mailbox):
-    """The domain of a Mailbox in A-labels; None where it is none."""
+    """The domain of a Mailbox in A-labels; None if it is invalid."""
     try:
         return address.ascii_domain(mailbox.domain.decode("utf-8"))
     except (UnicodeError, address.AddressError):

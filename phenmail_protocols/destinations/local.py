@@ -26,7 +26,7 @@ from ..mail import srs
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
 from ..mail.writing import is_ascii
-from ..mail.reply import Reply
+from ..mail.reply import STOPPING, Reply
 from ..queue.model import LOCAL, TO
 from .srs import WayBack
 
@@ -34,9 +34,8 @@ _PIECE = 256 * 1024
 # Octets in which a Delivered-To is looked for, and that are read at once for it; the router takes headers of a quarter of that.
 _MOST_HEADER, _LOOK = 1024 * 1024, 64 * 1024
 
-_STOPS = Reply(451, "4.3.2", "The server stops")
-_FAULT = Reply(451, "4.3.0", "An error of this server, told in its log; it will try again")
-_UNREADABLE = Reply(451, "4.3.5", "The queue says nothing that is understood of where this is to go")
+_FAULT = Reply(451, "4.3.0", "Internal error, see the server's log; it will try again")
+_UNREADABLE = Reply(451, "4.3.5", "The queue entry names no known destination")
 
 log = logging.getLogger("phenmail.delivery")
 
@@ -110,7 +109,7 @@ class Handing:
                             message.ret, message.envid, message.smtputf8 or not is_ascii(target.local.encode("utf-8")))
         reply, is_told = self._bring(envelope, trace.delivered_to(address) + message.head, body, is_cut)
         if not reply.delivered:
-            reply = reply._replace(text="It is sent on from here to another address, and could not be: " + reply.text)
+            reply = reply._replace(text="Forwarding to another address failed: " + reply.text)
         return reply, is_told
 
     def _sender(self, sender, address):
@@ -135,7 +134,7 @@ class Handing:
             body.seek(0)
             for piece in iter(lambda: body.read(_PIECE), b""):
                 if is_cut():
-                    return _STOPS, False
+                    return STOPPING, False
                 incoming.write(piece)
             (_, reply), = incoming.finish(apart=True)
         finally:
@@ -159,7 +158,7 @@ class Courier:
 
     def _deliver(self, message, recipient, body):
         if self._is_cut:
-            return _STOPS, False
+            return STOPPING, False
         try:
             return self._handing.hand(message, recipient, body, lambda: self._is_cut)
         except Exception:

@@ -35,7 +35,7 @@ from .watch import NEVER, Watch
 
 log = logging.getLogger("phenmail.delivery")
 
-TOO_LARGE = Reply(552, "5.3.4", "The message is larger than what is taken here")
+TOO_LARGE = Reply(552, "5.3.4", "The message is too large")
 
 _DEFAULT, _CATCH_ALL = "delivery", "*"
 # Seconds until a user's settings are asked again.

@@ -9,9 +9,9 @@ from .address import Address
 
 
 class Reply(NamedTuple):
-    """`code`: 2xx, 4xx (temporary) or 5xx (permanent).  `enhanced`: as in "4.2.1"; "" only in SMTP's
-    replies that have none (the greeting, EHLO, 334, 354).  `text`: one line for people, without the
-    codes.
+    """`code`: 2xx, 4xx (temporary) or 5xx (permanent).  `enhanced`: as in "4.2.1"; "" only in
+    SMTP's replies that have none (the greeting, EHLO, 334, 354).  `text`: one line for people,
+    without the codes.
 
     Of another server's reply, the queue also keeps `host`, the name of that server, and `said`, the
     words as they came, codes included (RFC 3464 2.3.6).  Both are "" for our own replies.  There,
@@ -34,6 +34,10 @@ class Reply(NamedTuple):
     @property
     def permanent(self):
         return self.code >= 500
+
+
+# The server is asked to stop while it works on a queued message: the next start tries again.
+STOPPING = Reply(451, "4.3.2", "The server is shutting down")
 
 
 class Outcome(NamedTuple):

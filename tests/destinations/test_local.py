@@ -326,7 +326,7 @@ def test_a_name_that_is_not_ascii(make):
                                         (b"X: y\r", b"\nDelivered-To: one@example.org\r\n\r\n")])
 def test_who_comes_round_again_is_refused(make, head, body):
     house = make(one=("forward", FAR))
-    assert house.hand("one", head=head, body=body) == (Reply(554, "5.4.6", "The message goes round in circles"),)
+    assert house.hand("one", head=head, body=body) == (Reply(554, "5.4.6", "Mail loop detected"),)
     assert house.queued() == []
 
 
