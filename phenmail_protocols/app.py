@@ -17,7 +17,7 @@ from .accounts.directory import Directory
 from .config import loader
 from .config.root import Root
 from .config.settings import listeners
-from .delivery.answers import PluginRefused
+from .delivery.replies import PluginRefused
 from .delivery.sending import MailRefused
 from .disk.atomic import remove_stale
 from .disk.locks import FileLock, LockTimeout

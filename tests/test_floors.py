@@ -46,7 +46,7 @@ ORDER = {
     "relay": ("routes", "sts", "dane", "policies", "client", "courier", "service"),
     "filters": ("regex", "matching", "rules", "user_filters", "screening"),
     "authentication": ("results", "dmarc", "checks", "judging_child", "judging"),
-    "delivery": ("answers", "trace", "mailboxes", "outgoing", "incoming", "router", "sending"),
+    "delivery": ("replies", "trace", "mailboxes", "outgoing", "incoming", "router", "sending"),
     "destinations": ("srs", "local", "programs"),
     "plugins": ("call_limits", "answer_rate", "email_message", "echo", "host", "interface"),
     "dropfolder": ("message", "files", "watch", "service"),

@@ -234,11 +234,11 @@ def test_a_wrong_program_is_not(mypy):
 # Names in stubs that exist for type checkers only.
 TYPES_ONLY = {
     "phenmail": {"AnyMessage", "AnyPlugin", "Filters", "FilterLine", "Origin", "Outcome", "Plugin", "PluginExtras",
-                 "Problem", "Root", "Verdict"},
+                 "Problem", "Reply", "Root", "Verdict"},
     "phenmail_protocols.testing": {"MailFixtureMaker"}}
 IMPLEMENTED = {  # Protocols of the stubs, and what they describe
     "Origin": "plugins.email_message.Origin", "Root": "config.root.Root", "Problem": "config.problems.Problem",
-    "Outcome": "delivery.answers.Outcome", "FilterLine": "admin.filtertest.Line", "Filters": "admin.filtertest.Result",
+    "Outcome": "mail.reply.Outcome", "Reply": "mail.reply.Reply", "FilterLine": "admin.filtertest.Line", "Filters": "admin.filtertest.Result",
     "Verdict": "filters.rules.Verdict"}
 
 

@@ -8,7 +8,7 @@ import os
 import re
 from typing import Callable, NamedTuple, Optional, Union
 
-from .login import Account, LoginRefused
+from .login import Account, LoginFailed
 from .secrets import ScramSecret
 
 # The longest response that is looked at (decoded): far beyond what RFC 4616
@@ -51,7 +51,7 @@ Answer = Union[Challenge, Success, Failure]
 class Credentials:
     """What a dialogue asks: `login.Login` is one.
 
-    `plain`, `settle` raise LoginRefused; the others never tell whether there
+    `plain`, `settle` raise LoginFailed; the others never tell whether there
     is such a user.
     """
 
@@ -103,7 +103,7 @@ class Dialogue:
             return following(response)
         except Malformed as malformed:
             return Failure(str(malformed), SYNTAX)
-        except LoginRefused as refused:
+        except LoginFailed as refused:
             return Failure(refused.text, TEMPORARY if refused.temporary else REFUSED)
 
     def act_as(self, account: Account, name: str) -> Answer:

@@ -21,7 +21,7 @@ from .dialogue import (
     random_text,
     text,
 )
-from .login import LoginRefused
+from .login import LoginFailed
 
 
 class CramMd5(Dialogue):
@@ -53,7 +53,7 @@ def apop(credentials: Credentials, stamp: bytes, name: str, digest: bytes) -> An
     right = hmac.compare_digest(digest.lower(), expected)
     try:
         return Success(credentials.settle(name, right, "pop3pwd"))
-    except LoginRefused as refused:
+    except LoginFailed as refused:
         return Failure(refused.text, TEMPORARY if refused.temporary else REFUSED)
 
 

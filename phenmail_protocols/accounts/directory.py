@@ -20,14 +20,14 @@ from ..config.settings import Settings, UserSettings
 from ..disk.keyfile import kept_key
 from ..mail.address import Address
 from ..net.address import is_loopback
-from .login import Account, Candidate, Login, LoginRefused
+from .login import Account, Candidate, Login, LoginFailed
 from .offers import Offers
 from .remembered import Checker
 from .secrets import sha256
 from .throttle import Peer, Throttle
 from .userfiles import CAPACITY, FILE, BrokenUser, UserFiles, signature
 
-__all__ = ["Account", "BrokenUser", "Destination", "Directory", "LoginRefused"]
+__all__ = ["Account", "BrokenUser", "Destination", "Directory", "LoginFailed"]
 
 log = logging.getLogger("phenmail.accounts")
 
@@ -267,7 +267,7 @@ class Directory:
 
     def authenticate(self, name: str, passphrase: str, peer: Peer = None,
                      sending: bool = False) -> Account:
-        """Let a user in by name and passphrase.  Raises LoginRefused."""
+        """Let a user in by name and passphrase.  Raises LoginFailed."""
         return self.login(peer, sending).plain(name, passphrase)
 
     def everyone_has(self, secret: str, sending: bool = False) -> bool:

@@ -63,7 +63,7 @@ class Candidate(NamedTuple):
     secret: Optional[str]
 
 
-class LoginRefused(Exception):
+class LoginFailed(Exception):
     """Nobody gets in now.
 
     `text` may be shown to the client; `temporary` says that the passphrase
@@ -89,7 +89,7 @@ class Login:
     def plain(self, name: str, passphrase: str) -> Account:
         """Let in by name and passphrase (PLAIN, LOGIN, USER and PASS).
 
-        Raises LoginRefused.
+        Raises LoginFailed.
         """
         candidate = self._candidate(name)
         checker = self._directory.checker
@@ -101,7 +101,7 @@ class Login:
                 try:
                     right = checker.check(candidate.key, stored, passphrase)
                 except Busy:
-                    raise LoginRefused(BUSY, temporary=True) from None
+                    raise LoginFailed(BUSY, temporary=True) from None
                 except SecretError as error:
                     raise self._broken(candidate, str(error)) from None
             return self._end(attempt, candidate, right)
@@ -129,7 +129,7 @@ class Login:
         """End a challenge: `right` says whether the proof fitted what was given out.
 
         `secret` is the key it was made with, "scram" or "pop3pwd": without it
-        in the user's file no proof is right.  Raises LoginRefused.
+        in the user's file no proof is right.  Raises LoginFailed.
         """
         candidate = self._candidate(name)
         with self._admitted(candidate, None) as attempt:
@@ -178,15 +178,15 @@ class Login:
 
     @contextlib.contextmanager
     def _admitted(self, candidate: Candidate, guess: Optional[bytes]) -> Iterator[Attempt]:
-        """Count an attempt, and give it after its hold.  Raises LoginRefused."""
+        """Count an attempt, and give it after its hold.  Raises LoginFailed."""
         with self._directory.throttle.admit(self._peer, candidate.key, guess) as attempt:
             if attempt.busy:
-                raise LoginRefused(BUSY, temporary=True)
+                raise LoginFailed(BUSY, temporary=True)
             if attempt.wait > 0:
-                raise LoginRefused("too many failed logins from your address; try again in %d "
+                raise LoginFailed("too many failed logins from your address; try again in %d "
                                    "seconds" % (attempt.wait + 1), temporary=True)
             if not self._hold(attempt.hold):
-                raise LoginRefused("the server is stopping", temporary=True)
+                raise LoginFailed("the server is stopping", temporary=True)
             yield attempt
 
     def _end(self, attempt: Attempt, candidate: Candidate, right: bool) -> Account:
@@ -198,11 +198,11 @@ class Login:
         log.warning("login refused: %s from %s",
                     candidate.account.name if candidate.account else "an unknown name",
                     self._peer[0] if isinstance(self._peer, tuple) else self._peer)
-        raise LoginRefused(WRONG)
+        raise LoginFailed(WRONG)
 
-    def _broken(self, candidate: Candidate, reason: str) -> LoginRefused:
+    def _broken(self, candidate: Candidate, reason: str) -> LoginFailed:
         log.error("login refused for now: %s: %s", candidate.key, reason)
-        return LoginRefused(BROKEN, temporary=True)
+        return LoginFailed(BROKEN, temporary=True)
 
     def _made_up(self, candidate: Candidate) -> ScramSecret:
         """A secret that nobody can prove, the same for a name after each start."""

@@ -9,7 +9,7 @@ GROUP = 5
 LONGEST = 1024      # as login.LONGEST_PASSPHRASE
 
 
-class PassphraseRefused(ValueError):
+class InvalidPassphrase(ValueError):
     """A passphrase that cannot be set; str() says why."""
 
 
@@ -20,12 +20,12 @@ def generate() -> str:
 
 
 def check(passphrase: str) -> str:
-    """Give the passphrase back if it can be typed in everywhere.  Raises PassphraseRefused."""
+    """Give the passphrase back if it can be typed in everywhere.  Raises InvalidPassphrase."""
     if not passphrase:
-        raise PassphraseRefused("a passphrase must not be empty")
+        raise InvalidPassphrase("a passphrase must not be empty")
     if len(passphrase) > LONGEST:
-        raise PassphraseRefused("a passphrase has at most %d characters" % LONGEST)
+        raise InvalidPassphrase("a passphrase has at most %d characters" % LONGEST)
     # NUL divides the fields of PLAIN, line ends divide commands.
     if any(char < " " or char == "\x7f" or "\ud800" <= char <= "\udfff" for char in passphrase):
-        raise PassphraseRefused("a passphrase must not contain control characters")
+        raise InvalidPassphrase("a passphrase must not contain control characters")
     return passphrase

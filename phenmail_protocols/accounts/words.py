@@ -12,7 +12,7 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 from ..config.loader import load_server, load_user, server_octets, user_octets
 from ..config.names import CATCH_ALL, Names
-from ..config.root import USER_TOKEN, PathRefused, Root
+from ..config.root import USER_TOKEN, InvalidPath, Root
 from ..config.settings import Action, Settings
 from ..disk.atomic import write_file
 from ..disk.locks import FileLock
@@ -56,7 +56,7 @@ def add_user(root: Root, address: str, passphrase: Optional[str] = None,
     Out: the passphrase, which is known nowhere else if it was thought up.
     In: `address` (without "@" it is the sender domain's); `passphrase` None
     thinks one up; `admin`: the identity needs no authorization.
-    Raises WordError, PassphraseRefused, ConfigError for a broken configuration,
+    Raises WordError, InvalidPassphrase, ConfigError for a broken configuration,
     LockTimeout, OSError.
     """
     chosen = passphrases.generate() if passphrase is None else passphrases.check(passphrase)
@@ -202,7 +202,7 @@ def _place(root: Root, settings: Settings, new: Address) -> Tuple[str, str]:
         if identity not in taken:
             try:
                 return path, root.resolve(path, identity)
-            except PathRefused as refused:
+            except InvalidPath as refused:
                 raise WordError("%s: expected %s" % (new, refused)) from None
     raise WordError("the folder for %s belongs to another user" % new)
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from ..mail import dates, headers
 from ..queue import schedule
-from ..queue.model import DONE, TO, WAITING, Reply
+from ..mail.reply import Reply
+from ..queue.model import DONE, TO, WAITING
 from ..queue.spool import Broken, Busy, NoSuchMessage, SpoolError
 
 DROPPED = Reply(550, "5.7.1", "The message was dropped from the queue by the operator of this server")

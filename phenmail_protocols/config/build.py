@@ -13,7 +13,7 @@ from .actions import external_mda
 from .checks import Reader
 from .filtering import FILTERS, MOST_CODE
 from .problems import Path, nearest, shown
-from .root import USER_TOKEN, PathRefused
+from .root import USER_TOKEN, InvalidPath
 from .schema import FETCHER_FILE, SERVER_FILE, USER_FILE
 from .settings import (
     Bounce,
@@ -266,7 +266,7 @@ def _code_file(reader: Reader, path: Path, code: str, folder: Optional[str]) -> 
         return None
     try:
         target = reader.root.resolve(code[len(CODE_FILE):].strip(), reader.owner, folder=folder)
-    except PathRefused as refused:
+    except InvalidPath as refused:
         reader.problem(path, str(refused), code)
         return None
     if reader.owner is not None and reader.root.identity_of(target) != reader.owner:

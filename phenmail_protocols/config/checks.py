@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 from ..mail.address import Address, AddressError, ascii_domain
 from .documents import Document
 from .problems import MAX_PROBLEMS, Path, Problem, key_name, nearest, shown
-from .root import PathRefused, Root
+from .root import InvalidPath, Root
 from .scanner import MAX_VALUES
 
 
@@ -70,7 +70,7 @@ class Reader:
         """Resolve a path, telling what is wrong with it."""
         try:
             return self.root.resolve(text, owner or self.owner, self.allow_outside, self.folder)
-        except PathRefused as refused:
+        except InvalidPath as refused:
             self.problem(path, str(refused), text)
             return None
 

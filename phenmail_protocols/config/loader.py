@@ -15,7 +15,7 @@ from . import build
 from .checks import Reader
 from .documents import SERVER, USER, Bounds, Document, Fetch, TooLarge, from_values, read
 from .problems import ConfigError, Problem
-from .root import PathRefused, Root
+from .root import InvalidPath, Root
 from .schema import SECRETS
 from .settings import FetcherSettings, Filter, Settings, UserSettings
 
@@ -128,7 +128,7 @@ def _read(root: Root, path: str, owner: str, allow_outside: bool, fetch: Fetch, 
     def resolve(text: str, file: str) -> str:
         target = root.resolve(text, owner, allow_outside, os.path.dirname(file))
         if not allow_outside and root.identity_of(target) != owner:
-            raise PathRefused("a path inside the folder of its owner %s" % owner)
+            raise InvalidPath("a path inside the folder of its owner %s" % owner)
         return target
 
     return read(path, _name(root, path), resolve, parse, fetch, bounds, SECRETS, looked_for)

@@ -19,7 +19,7 @@ class RootError(ValueError):
     """The root folder does not say which device it belongs to."""
 
 
-class PathRefused(ValueError):
+class InvalidPath(ValueError):
     """A path of the configuration that may not be used; str() says why."""
 
 
@@ -78,13 +78,13 @@ class Root:
         In: `text` as written; `owner` the identity that [user-identity] stands
         for; `allow_outside` permits `file:/abs/path`; `folder` an absolute
         path inside the root on which a text without leading "/" is based.
-        Raises PathRefused for "..", for links that leave the root, for tokens
+        Raises InvalidPath for "..", for links that leave the root, for tokens
         that stand for nothing here.  The path need not exist.
         """
         if len(text) > LONGEST_PATH:
-            raise PathRefused("a path of at most %d characters" % LONGEST_PATH)
+            raise InvalidPath("a path of at most %d characters" % LONGEST_PATH)
         if "\0" in text:
-            raise PathRefused("a path without NUL characters")
+            raise InvalidPath("a path without NUL characters")
         if text.startswith("file:"):
             return _outside(text, allow_outside)
         components = self._components(text, owner)
@@ -93,9 +93,9 @@ class Root:
         elif folder is not None and components:
             path = os.path.join(folder, *components)
         else:
-            raise PathRefused('a path that starts with "/"')
+            raise InvalidPath('a path that starts with "/"')
         if not is_inside(path, self.path):
-            raise PathRefused("a path that stays inside the root folder %s "
+            raise InvalidPath("a path that stays inside the root folder %s "
                               "(a link leads out of it)" % self.path)
         return path
 
@@ -108,13 +108,13 @@ class Root:
             if component in names:
                 component = names[component]
                 if component is None:
-                    raise PathRefused("a path without %s, which stands for no one here"
+                    raise InvalidPath("a path without %s, which stands for no one here"
                                       % USER_TOKEN)
                 if not is_component(component):
-                    raise PathRefused("a path without %s, as %r cannot be a folder's name"
+                    raise InvalidPath("a path without %s, as %r cannot be a folder's name"
                                       % (USER_TOKEN, component))
             if not is_component(component):
-                raise PathRefused('a path without ".." in it' if component == ".."
+                raise InvalidPath('a path without ".." in it' if component == ".."
                                   else "a path whose parts can be names of folders")
             components.append(component)
         return tuple(components)
@@ -168,8 +168,8 @@ def is_inside(path: str, folder: str) -> bool:
 def _outside(text: str, allowed: bool) -> str:
     path = text[len("file:"):]
     if not allowed:
-        raise PathRefused("a path inside the root folder; file:/… is for the "
+        raise InvalidPath("a path inside the root folder; file:/… is for the "
                           "server's own configuration only")
     if not os.path.isabs(path) or ".." in path.split("/"):
-        raise PathRefused('an absolute path without ".." after file:')
+        raise InvalidPath('an absolute path without ".." after file:')
     return os.path.normpath(path)

@@ -1,6 +1,4 @@
-"""The one way into a mailbox for new mail, whoever brings it.
+"""New mail: where it goes, and how it gets there.  The only way into a mailbox, whoever brings it.
 
-Floor 2.  Come in through `router.Router`; `trace` writes the lines that a
-message collects on its way, `submission` completes what a mail program sent.
-Order: answers, trace, submission, router.
+Start at `router.Router`; the path of a message is drawn at the top of `incoming`.
 """

@@ -1,87 +1,105 @@
-"""One message on its way in: each recipient to its end, whoever brings it.
+"""One message on its way in: check, filter, file, queue, reply.
 
-An `Incoming` takes the message's octets as they come (CRLF line ends), and at `finish` has an answer for each recipient; what the
-store and the queue raise ends here.  Where addresses end is `router`'s.
+An `Incoming` takes the message's octets as they come (CRLF line ends).  `finish` returns a reply
+for each recipient.  `router` decides where addresses lead.
+
+From the final dot of DATA to the 250, in this order; lines in brackets only where they apply:
+
+    smtp/handler.py        Handler._read_data           the Unstuffer (net/dots.py) finds the dot
+    smtp/session.py        Session.content_ended
+    smtp/transaction.py    Transaction.finish
+    delivery/incoming.py   Incoming.finish
+                             _check
+    delivery/mailboxes.py      Mailboxes.prepare        NUL octets, loops
+    [delivery/outgoing.py      Outgoing.prepare         the queue's file is synced]
+    [authentication/judging.py Judge.judge              SPF, DKIM, DMARC]
+                             _filter
+    [filters/screening.py      Screening.verdict        for each user who has filters]
+                             _file
+    delivery/mailboxes.py      Mailboxes.link           the copies of further mailboxes
+    delivery/mailboxes.py      Mailboxes.deliver
+    store/account.py             Account.deliver        bytes and directory entry are on the disk
+                             _queue
+    [delivery/outgoing.py      Outgoing.commit
+     dkim/signing.py             Signer.sign
+     queue/spool.py              Arriving.commit        bytes and state are on the disk]
+                             _notify                    users' logs, vacation, notices of success
+    smtp/transaction.py    _worst                       one reply for all recipients; LMTP: one each
+    smtp/replies.py        wire
+    smtp/handler.py        Handler._flush               net/connection.py writes the 250
 
 What is promised ("All or told", "Accepted means kept"):
 
-1. 250 for a recipient only after the store's `deliver` returned for it: its file
-   and its directory are on the disk.
-   Recipients elsewhere: only after the queue's `commit` returned.
-2. Nothing becomes visible in any mailbox, nor leaves, before every copy is whole and
-   synced.  So a full disk, a loop, an oversize header or a lost connection leave nothing.
-3. Recipients whose addresses end in one folder with one tag share one copy; each of
-   them has its own answer.  Another tag is another copy, since filters may file it
-   elsewhere.  All recipients elsewhere share one message of the queue, and so do those
-   whose mail a program, a plugin or another address gets: all that can wait or fail is
-   done from there.
-4. Where the sender gets one answer for all (SMTP) and a mailbox fails while others
-   have the message already (a rename or an index row failed, although the bytes are
-   safe), delivery stops there and the answer is temporary: the sender repeats for
-   all, and those who have it get it twice.  Stopping at once keeps these few; going
-   on would add to them, and 250 would lose mail.  The queue comes last: what is repeated
-   is repeated here, and not to strangers.  Where each recipient has its own
-   answer (LMTP, `finish(apart=True)`), each is delivered for itself.
-5. Users' filters are asked before the first of all this, when the whole message is there.  A copy that
-   goes elsewhere by a filter is answered for when the queue has it.
+1. A recipient gets 250 only after the store's `deliver` returned for it: the file and its
+   directory are on the disk.  Recipients elsewhere: only after the queue's `commit` returned.
+2. Nothing becomes visible in any mailbox, and nothing leaves, before every copy is complete and
+   synced.  So a full disk, a loop, an oversize header or a lost connection leave nothing behind.
+3. Recipients whose addresses lead to one folder with one tag share one copy; each still has a reply
+   of its own.  Another tag is another copy, because filters may file it elsewhere.  All recipients
+   elsewhere share one message in the queue, and so do those whose mail goes to a program, a plugin
+   or another address: everything that can wait or fail is done from there.
+4. SMTP has one reply for all recipients.  If a mailbox fails after others have the message (a
+   rename or an index row failed, although the bytes are safe), delivery stops with a temporary
+   reply: the sender repeats the message for all, and those who have it get it twice.  Stopping at
+   once keeps these few; to go on would add to them, and a 250 would lose mail.  The queue comes
+   last, so that recipients elsewhere get no copy twice.  LMTP has a reply for each recipient
+   (`finish(apart=True)`), so there a failure stops only its own recipient.
+5. Users' filters run first, when the whole message is there.  A recipient whose copy a filter sends
+   elsewhere gets 250 only when the queue has it.
 """
 import logging
-import os
 
-from ..mail import headers
+from ..mail.reply import Outcome, Reply
 from ..queue.model import LOCAL, TO
 from ..store.errors import StoreError
-from . import answers, submission, trace
-from .answers import Answer, Outcome, Refused
+from . import replies, submission, trace
 from .mailboxes import Mailboxes
 from .outgoing import Outgoing
+from .replies import MessageRefused
 
-# A header block is held back until it is whole, up to this size.
+# A header block is held back until it is complete, up to this size.
 HEADER_LIMIT = 256 * 1024
-# Kinds of destination whose mail is handed over by the relay's worker (destinations.local).
+# Kinds of destination whose mail waits in the queue for destinations.local.
 HANDED_OVER = frozenset(("agent", "forward", "plugin"))
-
-_END = b"\r\n\r\n"
-_CHUNK = 131072
 
 log = logging.getLogger("phenmail.delivery")
 
 
 class Incoming:
-    """One message on its way in.  One thread; ends with `finish` or `abort`."""
+    """One message on its way in.  For one thread; ends with `finish` or `abort`."""
 
-    __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_complete", "_keys", "_ends",
-                 "_mailboxes", "_outgoing", "_held", "_failure", "_opened", "_header", "_may_refuse", "_body_at",
-                 "_is_judged", "_received", "_auth", "_was_here")
+    __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_completes",
+                 "_may_refuse", "_was_here", "_is_judged", "_keys", "_mailboxes", "_outgoing",
+                 "_copies", "_held", "_header", "_auth", "_failure")
 
-    def __init__(self, router, envelope, origin, destinations, submitter, may_refuse, was_here=False):
-        self.size = 0  # octets of the message so far, as it came
+    def __init__(self, router, envelope, origin, destinations, submitter, may_refuse,
+                 was_here=False):
+        """The arguments are those of Router.begin."""
+        self.size = 0  # octets of the message so far, as they came
         self.identity = router.identity()
         self._router = router
         self._envelope = envelope
         self._origin = trace.Origin() if origin is None else origin
         self._submitter = submitter
-        self._complete = submitter is not None or origin is None
-        self._held = bytearray()  # the header block, until it is whole
-        self._opened = False
-        self._header = b""
-        self._body_at = 0  # where in the mailboxes' file it begins
+        self._completes = submitter is not None or origin is None
         self._may_refuse = may_refuse
         self._was_here = was_here
         self._is_judged = _comes_from_outside(router, self._origin, submitter)
-        self._received = b""  # our field
-        self._auth = ""  # how it was judged, for filters
-        self._failure = None  # Answer for all who have none yet
+        self._held = bytearray()  # the header block until it is complete, then None
+        self._header = b""
+        self._auth = ""  # the result of the judgement, for filters
+        self._failure = None  # the Reply for all recipients that have none yet
         name = self.identity.decode("ascii")
         self._mailboxes = Mailboxes(router.store, envelope.sender, name)
-        self._outgoing = Outgoing(router.queue, router.signer if self._complete else None, envelope, name)
+        self._outgoing = Outgoing(router.queue, router.signer if self._completes else None,
+                                  envelope, name)
         self._keys = [self._add(recipient, destination)
                       for recipient, destination in zip(envelope.recipients, destinations)]
-        self._ends = [end for end in (self._mailboxes, self._outgoing) if len(end)]
+        self._copies = [copy for copy in (self._mailboxes, self._outgoing) if len(copy)]
 
     def _add(self, recipient, destination):
-        """-> what `_answer` knows the recipient by: an Answer, a key of the mailboxes, or None (the queue)."""
-        if isinstance(destination, Answer):
+        """-> how `_reply` finds a recipient's reply: a Reply, a key of Mailboxes, None (queue)."""
+        if isinstance(destination, Reply):
             return destination
         if destination.kind == "remote":
             self._outgoing.add(recipient._replace(address=destination.address))
@@ -93,79 +111,119 @@ class Incoming:
 
     @property
     def is_queued(self):
-        """After `finish`: whether it waits in the queue, under its identity, for somebody elsewhere."""
-        return self._outgoing.answer is not None
+        """After `finish`: whether the message is in the queue, under its identity."""
+        return self._outgoing.reply is not None
 
     def write(self, data):
-        """Take the next octets, CRLF line ends, any cut.  Raises nothing: what fails is told by `finish`."""
+        """Take the next octets; CRLF line ends, cut anywhere.  Raises nothing; see `finish`."""
         self.size += len(data)
-        if self._failure is None and self._ends:
-            self._guarded(self._take, data)
+        if self._failure is None and self._copies:
+            try:
+                if self._held is None:
+                    for copy in self._copies:
+                        copy.write(data)
+                else:
+                    self._hold(data)
+            except Exception as error:
+                self._fail(error)
 
-    def _guarded(self, action, *arguments):
-        """Run it; what it raises becomes the answer for everybody."""
-        try:
-            return action(*arguments)
-        except Refused as refused:
-            self._fail(refused.answer)
-        except StoreError as error:
-            self._fail(answers.of_store_error(error), error)
-        except Exception:
-            log.exception("%s: failed", self.identity.decode())
-            self._fail(answers.FAILED)
+    def finish(self, apart=False):
+        """The message is complete: keep it -> list of Outcome, one for each recipient in order.
 
-    def _fail(self, answer, error=None):
-        if error is not None:
+        `apart`: each recipient has a reply of its own (LMTP); otherwise one failure fails all.
+        """
+        if self._failure is None and self._copies:
+            try:
+                self._check(apart)
+                self._filter(apart)
+                self._file(apart)
+                self._queue(apart)
+                self._notify()
+            except Exception as error:
+                self._fail(error)
+            self.abort()
+        outcomes = [Outcome(recipient.address, self._reply(key))
+                    for recipient, key in zip(self._envelope.recipients, self._keys)]
+        if log.isEnabledFor(logging.INFO):
+            self._log(outcomes)
+        return outcomes
+
+    def abort(self):
+        """Discard what was not delivered.  May be called at any time and again."""
+        if self._held:
+            self._held = bytearray()
+        for copy in self._copies:
+            copy.discard()
+
+    def _fail(self, error):
+        """An exception -> the reply for all who have none yet."""
+        if isinstance(error, MessageRefused):
+            self._failure = error.reply
+        elif isinstance(error, StoreError):
             log.warning("%s: %r", self.identity.decode(), error)
+            self._failure = replies.of_store_error(error)
+        else:
+            log.error("%s: failed, the sender is asked to retry", self.identity.decode(),
+                      exc_info=error)
+            self._failure = replies.FAILED
         self.abort()
-        self._failure = answer
 
-    def _take(self, data):
-        if self._opened:
-            for end in self._ends:
-                end.write(data)
-            return
+    def _reply(self, key):
+        if isinstance(key, Reply):
+            return key
+        reply = self._outgoing.reply if key is None else self._mailboxes.replies.get(key)
+        return reply or self._failure or replies.FAILED
+
+    def _log(self, outcomes):
+        origin = self._origin
+        log.info("%s: from=<%s> to=%s size=%d peer=%s with=%s%s", self.identity.decode(),
+                 self._envelope.sender or "",
+                 ",".join(["<%s>=%d/%s" % (recipient, reply.code, reply.enhanced)
+                           for recipient, reply in outcomes]), self.size, origin.peer,
+                 origin.protocol, " user=%s" % origin.account if origin.account else "")
+
+    # The header block
+
+    def _hold(self, data):
+        """Octets of a header block that is not complete yet."""
         held = self._held
         searched = max(0, len(held) - 3)
         held += data
-        end = _header_end(held, searched)
+        end = trace.header_end(held, searched)
         if end:
             self._open(bytes(held[:end]), bytes(held[end:]))
         elif len(held) > HEADER_LIMIT:
-            if self._complete or self._is_judged:  # what lies behind could not be completed, or cleared of forged results
-                raise Refused(answers.HEADER_TOO_LARGE)
-            cut = len(held) - held.endswith(b"\r")  # a line end is not cut in two
+            if self._completes or self._is_judged:
+                # What lies behind the limit could not be completed, nor cleared of forged results.
+                raise MessageRefused(replies.HEADER_TOO_LARGE)
+            cut = len(held) - held.endswith(b"\r")  # a line end stays in one piece
             self._open(bytes(held[:cut]), bytes(held[cut:]))
 
     def _open(self, header, body):
-        """The header block is there: check it, and begin the copies."""
-        self._held = bytearray()
-        if not _begins_with_field(header):
-            # RFC 5322 2.1: without an empty line, text that has no header would be read as part of ours.
+        """The header block is complete: check it, and begin the copies."""
+        self._held = None
+        if not trace.begins_with_field(header):
+            # RFC 5322 2.1: without an empty line, text without a header would extend our own.
             header, body = b"\r\n", header + body
         lowered = header.lower()
         if trace.hops(lowered) > trace.MOST_HOPS:
-            raise Refused(answers.LOOP)
+            raise MessageRefused(replies.LOOP)
         if self._mailboxes and not self._was_here:
             self._mailboxes.look_for_loops(lowered)
         date = self._router.stamp.now()[1]
-        header = self._completed(header, lowered, date)
+        header = self._rewritten(header, lowered, date)
         recipients = self._envelope.recipients
         only = recipients[0].address if len(recipients) == 1 else None
-        self._received = trace.received(self._origin, self._router.host, self.identity, only, date)
-        header = self._received + header
-        self._opened = True
-        self._header = header
-        for end in self._ends:
-            end.open(header)
-        if self._mailboxes:
-            self._body_at = self._mailboxes.staged.file_size
-        if body:
-            for end in self._ends:
-                end.write(body)
+        received = trace.received(self._origin, self._router.host, self.identity, only, date)
+        self._header = received + header
+        for copy in self._copies:
+            copy.open(received, header)
+            if body:
+                copy.write(body)
 
-    def _completed(self, header, lowered, date):
-        if self._complete:
+    def _rewritten(self, header, lowered, date):
+        """What the sender wrote -> what is kept: completed, or without fields only we may write."""
+        if self._completes:
             header, may_sign = submission.complete(
                 header, self._envelope.sender, self.identity, self._router.host, date,
                 None if self._submitter is None else self._whose)
@@ -173,7 +231,7 @@ class Incoming:
                 self._outgoing.leave_unsigned()
             return header
         if b"return-path:" in lowered:
-            header = _without_return_path(header)
+            header = trace.without_return_path(header)
         if self._is_judged and b"authentication-results" in lowered:
             from ..authentication.results import without_ours
             header = without_ours(header, self._router.host)
@@ -187,167 +245,117 @@ class Incoming:
         is_foreign = directory.resolve(address).kind == "remote"
         return submission.FOREIGN if is_foreign else submission.NEIGHBOURS
 
-    def finish(self, apart=False):
-        """The message is whole: keep it -> list of Outcome, one for each recipient in order.
+    # The steps of `finish`.  Each raises MessageRefused or StoreError, which ends it.
 
-        `apart`: each recipient has its own answer (LMTP); otherwise those that could be delivered share theirs.
-        """
-        if self._failure is None and self._ends:
-            self._guarded(self._keep, apart)
-            self.abort()
-        outcomes = [Outcome(recipient.address, *self._answer(key))
-                    for recipient, key in zip(self._envelope.recipients, self._keys)]
-        if log.isEnabledFor(logging.INFO):
-            self._log(outcomes)
-        return outcomes
-
-    def _answer(self, key):
-        if isinstance(key, Answer):
-            return key
-        answer = self._outgoing.answer if key is None else self._mailboxes.answers.get(key)
-        return answer or self._failure or answers.FAILED
-
-    def _keep(self, apart):
-        if not self._opened:
+    def _check(self, apart):
+        if self._held is not None:
             self._open(bytes(self._held), b"")
-        mailboxes, outgoing, screening = self._mailboxes, self._outgoing, self._router.screening
-        for end in self._ends:
-            end.prepare(apart)
+        for copy in self._copies:
+            copy.prepare(apart)
         if self._is_judged:
             self._judge()
-        kept = Answer(250, "2.0.0", "Ok, kept as %s" % self.identity.decode("ascii"))
-        if mailboxes:
-            if screening is not None:
-                mailboxes.ask(screening, self._letter, self._refusal(apart))
-                self._send_on(mailboxes.onward())
-            mailboxes.link(apart)
-            mailboxes.deliver(kept, apart)
-            outgoing.leave_out(mailboxes.failed())
-        if mailboxes.stopped and not apart:
-            return  # all of it is brought again
-        try:
-            if outgoing:
-                outgoing.commit(self._router.stamp.now()[0])
-                mailboxes.settle(kept)
-        except Refused:
-            if apart:
-                self._finished()
-            raise
-        self._finished()
-
-    def _finished(self):
-        """Those have it for good who have it: rules' consequences, and notices."""
-        if self._mailboxes and self._router.screening is not None:
-            self._mailboxes.finished(self._router.screening)
-        if self._router.notifies and any("SUCCESS" in each.notify for each in self._envelope.recipients):
-            self._tell()
 
     def _judge(self):
-        """Whether it is who it says (SPF, DKIM, DMARC), as a field on top and for filters.  Raises Refused, StoreError."""
-        mailboxes, outgoing, origin = self._mailboxes, self._outgoing, self._origin
-        if mailboxes:
-            mailboxes.staged.flush()
-            path, start = mailboxes.staged.path, mailboxes.start + len(self._received) - self._received.count(b"\n")
-        else:
-            path, start = outgoing.path, len(self._received)
+        """SPF, DKIM and DMARC: the results become a field on top, and are there for filters."""
+        origin = self._origin
+        path, start = self._copies[0].source()
         judgement = self._router.judge(origin.peer, origin.helo, self._envelope.sender, path, start)
         if judgement.reject:
-            raise Refused(Answer(550, "5.7.26", judgement.reason))
-        self._auth = judgement.auth
-        if outgoing:
-            outgoing.head = judgement.field
-        if mailboxes:
-            mailboxes.staged.insert(mailboxes.start, judgement.field)
-            self._body_at += len(judgement.field) - judgement.field.count(b"\n")
+            raise MessageRefused(Reply(550, "5.7.26", judgement.reason))
+        for copy in self._copies:
+            copy.add_field(judgement.field)
         self._header = judgement.field + self._header
+        self._auth = judgement.auth
 
-    def _refusal(self, apart):
-        """Who can be told that a user's filter refuses the message, as Mailboxes.ask wants it."""
-        if not self._may_refuse:
-            return "none"
-        return "each" if apart else "none" if self._outgoing else "all"
+    def _filter(self, apart):
+        screening = self._router.screening
+        if not self._mailboxes or screening is None:
+            return
+        if not self._may_refuse or self._outgoing and not apart:
+            refusal = "none"
+        else:
+            refusal = "each" if apart else "all"
+        self._mailboxes.ask(screening, self._letter, refusal)
+        onward = self._mailboxes.onward()
+        if onward:
+            self._send_on(onward)
 
     def _letter(self, address, tag):
         """The message as the filters of one recipient see it."""
         from ..filters.rules import Letter
-        return Letter(self._header, self._envelope.sender, address, tag, self.size, self._mailboxes.staged.descriptor,
-                      self._auth)
+        return Letter(self._header, self._envelope.sender, address, tag, self.size,
+                      self._mailboxes.staged.descriptor, self._auth)
 
     def _send_on(self, onward):
-        """Users' rules give the message to others, too: into the queue with it, for what Mailboxes.onward says."""
-        if not onward:
-            return
+        """Add to the queue what users' filters send elsewhere; `onward`: of Mailboxes.onward."""
         outgoing = self._outgoing
-        is_new = not outgoing
-        if is_new and self._router.queue is None:
-            raise Refused(answers.NO_QUEUE)
+        if self._router.queue is None:
+            raise MessageRefused(replies.NO_QUEUE)
+        is_open = outgoing in self._copies
         for key, is_copy, target in onward:
             outgoing.add(self._sent_on(key, is_copy), TO + str(target), key)
-        if not is_new:
-            return
-        self._ends.append(outgoing)
-        outgoing.open(self._header)
-        staged = self._mailboxes.staged
-        staged.flush()
-        for offset in range(self._body_at, staged.file_size, _CHUNK):
-            outgoing.write(os.pread(staged.descriptor, _CHUNK, offset).replace(b"\n", b"\r\n"))
-        outgoing.prepare(False)
+        if not is_open:
+            self._copies.append(outgoing)
+            outgoing.open(b"", self._header)
+            for piece in self._mailboxes.body():
+                outgoing.write(piece)
+            outgoing.prepare(False)
 
     def _sent_on(self, key, is_copy):
-        """For whom a copy goes on -> Recipient, with what its sender wants to be told (RFC 3461 5.2.7): who wants no notice of failure
-        gets none from further on either, so what bounces of a notice to the postmaster makes no other one.  A copy's arrival is
-        nobody's business."""
-        recipient = next(each for each, known in zip(self._envelope.recipients, self._keys) if known == key)
+        """The Recipient of a copy that goes on, with the notices its sender wants (RFC 3461 5.2.7).
+
+        With NOTIFY=NEVER the other server sends no notice of failure either, so a bounce of a
+        notice to the postmaster causes no further one.  The arrival of a copy is not reported.
+        """
+        recipient = next(each for each, known in zip(self._envelope.recipients, self._keys)
+                         if known == key)
         if is_copy and recipient.notify:
             left = tuple([word for word in recipient.notify if word != "SUCCESS"])
             recipient = recipient._replace(notify=left or ("NEVER",))
         return recipient
 
-    def _tell(self):
-        """RFC 3461 5.2.6: who asked for it is told what arrived in a mailbox.  The message itself is safe already."""
-        readers = [recipient for recipient, key in zip(self._envelope.recipients, self._keys)
-                   if self._mailboxes.filed(key)]
+    def _file(self, apart):
+        if self._mailboxes:
+            self._mailboxes.link(apart)
+            self._mailboxes.deliver(self._kept(), apart)
+
+    def _queue(self, apart):
+        outgoing = self._outgoing
+        if not outgoing:
+            return
+        outgoing.leave_out(self._mailboxes.failed())
+        if not outgoing:
+            return
         try:
-            self._router.notify(self.identity.decode("ascii"), self._envelope, readers, self._header, self._router.stamp.now()[0])
+            outgoing.commit(self._router.stamp.now()[0])
+        except MessageRefused as refused:
+            if not apart:
+                raise
+            self._failure = refused.reply  # for those in the queue; the others have their copies
+        else:
+            self._mailboxes.settle(self._kept())
+
+    def _kept(self):
+        return Reply(250, "2.0.0", "Ok, kept as %s" % self.identity.decode("ascii"))
+
+    def _notify(self):
+        """Tell users' logs, run vacation, and send notices of success (RFC 3461 5.2.6)."""
+        router = self._router
+        if self._mailboxes and router.screening is not None:
+            self._mailboxes.finished(router.screening)
+        if not (router.notifies and any("SUCCESS" in each.notify
+                                        for each in self._envelope.recipients)):
+            return
+        filed = [recipient for recipient, key in zip(self._envelope.recipients, self._keys)
+                 if self._mailboxes.filed(key)]
+        try:
+            router.notify(self.identity.decode("ascii"), self._envelope, filed, self._header,
+                          router.stamp.now()[0])
         except Exception:
             log.exception("%s: the notice of success was not sent", self.identity.decode())
 
-    def abort(self):
-        """Nothing of it is kept.  May be called at any time and again."""
-        self._held = bytearray()
-        for end in self._ends:
-            end.discard()
-
-    def _log(self, outcomes):
-        origin = self._origin
-        log.info("%s: from=<%s> to=%s size=%d peer=%s with=%s%s", self.identity.decode(), self._envelope.sender or "",
-                 ",".join(["<%s>=%d/%s" % (each.recipient, each.code, each.enhanced) for each in outcomes]), self.size,
-                 origin.peer, origin.protocol, " user=%s" % origin.account if origin.account else "")
-
 
 def _comes_from_outside(router, origin, submitter):
-    """Whether a message is to be judged: the server in front of an LMTP server has done so."""
-    return (router.judge is not None and submitter is None and origin.protocol != "" and "LMTP" not in origin.protocol
-            and router.is_outside(origin.peer))
-
-
-def _header_end(data, start):
-    """The offset after the empty line that ends a header, looked for from `start` on; 0: not there yet."""
-    if data[:2] == b"\r\n":
-        return 2
-    found = data.find(_END, start)
-    return 0 if found < 0 else found + len(_END)
-
-
-def _begins_with_field(header):
-    """Whether the first line can be a field.  A leading "From " line (mbox) is left as it is: readers know it."""
-    line = header[:header.find(b"\n") + 1]
-    name, colon, _ = line.partition(b":")
-    return not line or line == b"\r\n" or (colon and name and b" " not in name.rstrip(b" \t") and name[:1] > b" ") \
-        or line.startswith(b"From ")
-
-
-def _without_return_path(header):
-    """RFC 5321 4.4: a message that is delivered has one Return-Path, ours."""
-    return b"".join([field.raw for field in headers.fields(header)
-                     if field.name.lower() != b"return-path"]) + (b"\r\n" if header.endswith(_END) else b"")
+    """Whether to judge a message.  The server in front of an LMTP server has done so already."""
+    return (router.judge is not None and submitter is None and origin.protocol != ""
+            and "LMTP" not in origin.protocol and router.is_outside(origin.peer))

@@ -1,47 +1,52 @@
 """The copies of one message for mailboxes of this server.
 
-Recipients whose addresses end in one folder with one tag share one copy.  The message's octets are written once: where it goes
-to several mailboxes, they hold links to one file, which therefore has no Delivered-To.  Nothing becomes visible in any mailbox
-before every copy is whole and synced, and every user's filters have said what they want.  Knows no envelope, no queue, no
-protocol; raises answers.Refused and the store's errors.
+Recipients whose addresses lead to one folder with one tag share one copy.  The message's octets are
+written once: several mailboxes get links to one file, which therefore has no Delivered-To.  Nothing
+becomes visible in any mailbox before every copy is complete and synced, and before every user's
+filters have run.  Knows no envelope, no queue and no protocol; raises MessageRefused and the
+store's errors.
 
-What a filter asks for is done where it can be: a mailbox that can't be made is INBOX, a flag that can't be kept is left out, and
-the user's log is told.
+What a filter asks for is done as far as possible: a mailbox that cannot be created becomes INBOX, a
+flag that cannot be stored is left out, and the user's log says so.
 """
 import logging
+import os
 
 from ..store.errors import Exists, NotFound, StoreError
 from ..store.model import INBOX
-from . import answers, trace
+from . import replies, trace
+from .replies import MessageRefused
 
 log = logging.getLogger("phenmail.delivery")
 
-# Of filters.Verdict; that room is loaded where somebody has filters.
+# The kinds of filters.rules.Verdict.  That room is imported only where a user has filters.
 _ACCEPT, _REJECT, _FORWARD = "accept", "reject", "forward"
-_TRIES = 4  # at filing one message, each another way
+_TRIES = 4  # attempts to file one message, in case the mailbox vanishes meanwhile
+_CHUNK = 131072
 
 
 class Mailboxes:
-    """`store`: store.filestore.FileStore; `sender`: Address or None; `name`: what the log calls the message (str)."""
+    """`store`: store.filestore.FileStore; `sender`: Address or None; `name`: for the log (str)."""
 
-    __slots__ = ("answers", "start", "stopped", "_store", "_sender", "_name", "_targets", "_first", "_looping")
+    __slots__ = ("replies", "_store", "_sender", "_name", "_targets", "_first", "_looping",
+                 "_top", "_message_at", "_body_at")
 
     def __init__(self, store, sender, name):
-        self.answers = {}  # key -> answers.Answer
-        self.start = 0  # where in the file begins what came with the message, Received included
-        self.stopped = False  # a mailbox failed, and with it all
+        self.replies = {}  # key -> Reply
         self._store = store
         self._sender = sender
         self._name = name
         self._targets = {}  # key -> _Target
         self._first = None  # the _Target whose copy takes the message's octets
         self._looping = ()
+        # Offsets in its file: our Received field, the message as it came, its body.
+        self._top = self._message_at = self._body_at = 0
 
     def __len__(self):
         return len(self._targets)
 
     def add(self, destination, address):
-        """One more recipient -> the key under which `answers` will have its answer."""
+        """One more recipient -> its key in `replies`."""
         key = (destination.folder, destination.tag)
         if key not in self._targets:
             self._targets[key] = _Target(destination, address)
@@ -53,23 +58,28 @@ class Mailboxes:
         return self._first.staged
 
     def look_for_loops(self, lowered):
-        """`lowered`: the header block in lower case.  Raises Refused where every copy would come round again."""
+        """Find recipients who had this message before; `lowered`: its header block in lower case.
+
+        Raises MessageRefused if all of them had it.
+        """
         if b"delivered-to:" in lowered:
             self._looping = {key for key, target in self._targets.items()
                              if trace.delivered_already(lowered, target.address)}
             if len(self._looping) == len(self._targets):
-                raise answers.Refused(answers.LOOP)
+                raise MessageRefused(replies.LOOP)
 
-    def open(self, header):
-        """The message begins with this block, Received included.  Raises StoreError."""
+    def open(self, received, header):
+        """Begin with our Received field and the message's header block.  Raises StoreError."""
         self._first = next(iter(self._targets.values()))
         staged = self._first.staged = self._account(self._first).stage()
         own = trace.return_path(self._sender)
         if len(self._targets) == 1:
             own += trace.delivered_to(self._first.address)
         staged.write(own)
-        self.start = staged.file_size
-        staged.write(header)
+        self._top = staged.file_size
+        staged.write(received + header)
+        self._message_at = self._top + _file_length(received)
+        self._body_at = staged.file_size
 
     def write(self, data):
         self._first.staged.write(data)
@@ -78,111 +88,137 @@ class Mailboxes:
         return self._store.account(target.destination.folder)
 
     def prepare(self, apart):
-        """The message is whole.  Raises Refused.  `apart`: each recipient has its own answer."""
+        """The message is complete.  Raises MessageRefused.  `apart`: as in Incoming.finish."""
         if self._first.staged.has_nul:
-            raise answers.Refused(answers.HAS_NUL)
+            raise MessageRefused(replies.HAS_NUL)
         if self._looping:
             if not apart:
-                raise answers.Refused(answers.LOOP)
+                raise MessageRefused(replies.LOOP)
             for key in self._looping:
-                self.answers[key] = answers.LOOP
+                self.replies[key] = replies.LOOP
 
-    # Filters.
+    def source(self):
+        """-> (path of the file, offset in it where the message as it came begins)."""
+        self.staged.flush()
+        return self.staged.path, self._message_at
+
+    def add_field(self, field):
+        """Put a whole field on top of the message."""
+        self.staged.insert(self._top, field)
+        self._body_at += _file_length(field)
+
+    def body(self):
+        """The octets behind the header block, CRLF line ends, a bounded number at a time."""
+        staged = self.staged
+        staged.flush()
+        for offset in range(self._body_at, staged.file_size, _CHUNK):
+            yield os.pread(staged.descriptor, _CHUNK, offset).replace(b"\n", b"\r\n")
+
+    # Filters
 
     def ask(self, screening, letter, refusal):
-        """Every user's filters are asked.  Raises Refused, StoreError.
+        """Run every user's filters.  Raises MessageRefused, StoreError.
 
-        `letter(address, tag)`: what they look at, a filters.Letter.  `refusal`: who can be told that a user's filter refuses the
-        message: "each" (every recipient has its own answer), "all" (where all of them refuse it) or "none".  Where nobody can, that
-        copy is discarded.
+        `screening`: filters.screening.Screening.  `letter(address, tag)` -> filters.rules.Letter.
+        `refusal`: who can be told that a user's filter refuses the message: "each" recipient's
+        sender, "all" (only if all recipients refuse it) or "none".  A refused copy whose sender
+        cannot be told is discarded.
         """
         until = screening.until()
         for key, target in self._targets.items():
-            rules = screening.rules(target.destination.folder) if key not in self.answers else None
+            folder = target.destination.folder
+            rules = screening.rules(folder) if key not in self.replies else None
             if rules is not None:
                 self._first.staged.flush()
                 target.letter = letter(target.address, target.destination.tag)
-                target.verdict = screening.verdict(rules, target.destination.folder, target.letter, until)
+                target.verdict = screening.verdict(rules, folder, target.letter, until)
         refusing = {key: target for key, target in self._targets.items() if target.kind == _REJECT}
-        if refusing and (refusal == "each" or refusal == "all" and len(refusing) == len(self._targets)):
+        everybody = len(refusing) == len(self._targets)
+        if refusing and (refusal == "each" or refusal == "all" and everybody):
             for key, target in refusing.items():
                 target.is_refused = True
-                self.answers[key] = answers.by_filter(target.verdict.reason)
+                self.replies[key] = replies.by_filter(target.verdict.reason)
             if refusal == "all":
                 self.finished(screening)
-                raise answers.Refused(next(iter(self.answers.values())))
+                raise MessageRefused(next(iter(self.replies.values())))
 
     def onward(self):
-        """Who gets the message besides, by users' rules -> [(key, whether it is a copy, the Address that it goes on to)]."""
-        return [(key, target.is_filed, address) for key, target in self._targets.items() for address in target.onward]
+        """What users' filters send elsewhere -> [(key, whether it is a copy, target Address)]."""
+        return [(key, target.is_filed, address)
+                for key, target in self._targets.items() for address in target.onward]
 
     def failed(self):
-        """The keys of those who don't have it, and to whom it is brought again."""
-        return {key for key, answer in self.answers.items() if answer.code >= 400}
+        """The keys of recipients who don't have the message, and whose sender will repeat it."""
+        return {key for key, reply in self.replies.items() if not reply.delivered}
 
     def finished(self, screening):
-        """The message is kept, or refused: users' logs, and answers of those who are away.  Who did not get it is told nothing: it
-        comes again."""
+        """The message was delivered or refused: write users' logs, run vacation.
+
+        Nothing is done for recipients whose delivery failed: the message comes again.
+        """
         for key, target in self._targets.items():
             if target.verdict is not None and (target.is_refused or self._has(key)):
-                screening.finished(target.destination.folder, target.verdict, target.letter, target.is_refused, self._name)
+                screening.finished(target.destination.folder, target.verdict, target.letter,
+                                   target.is_refused, self._name)
 
-    # Copies.
+    # Copies
 
     def link(self, apart):
-        """Every copy that is to be filed is made and on the disk, none is delivered.  Raises StoreError.
+        """Make every further copy, synced but not yet visible.  Raises StoreError.
 
-        `apart`: a copy that can't be made has its own answer, and the others go on.
+        `apart`: if one cannot be made, only its recipient's reply says so.
         """
         if len(self._targets) == 1:
             return  # its delivery syncs it
         first = self._first.staged
         first.sync()
         for key, target in self._targets.items():
-            if key in self.answers or target.staged is not None or not target.is_filed:
+            if key in self.replies or target.staged is not None or not target.is_filed:
                 continue
             try:
                 target.staged = self._account(target).stage(first)
             except StoreError as error:
                 if not apart:
                     raise
-                self._failed(key, error)
-
-    def _failed(self, key, error):
-        log.warning("%s: %r", self._name, error)
-        self.answers[key] = answers.of_store_error(error)
+                self.replies[key] = self._failure(error)
 
     def deliver(self, kept, apart):
-        """Make the copies visible; `kept`: the Answer for those that are, and whose message goes nowhere else.
+        """Make the copies visible; `kept`: the Reply for those that are, and that go nowhere else.
 
-        Without `apart` the first failure ends it: promise 4 of `delivery.router`.
+        Without `apart` the first failure ends it with MessageRefused (promise 4 of `incoming`).
         """
         for key, target in self._targets.items():
-            if key in self.answers:
+            if key in self.replies:
                 continue
             try:
                 if target.is_filed:
                     self._file(target)
             except StoreError as error:
-                self._failed(key, error)
+                failure = self._failure(error)
                 if not apart:
-                    self._stop(self.answers.pop(key))
-                    return
+                    log.warning("%s: %d mailboxes have it already, and get it again",
+                                self._name, len(self.replies))
+                    raise MessageRefused(failure)
+                self.replies[key] = failure
             else:
                 if not target.onward:
-                    self.answers[key] = kept
+                    self.replies[key] = kept
+
+    def _failure(self, error):
+        log.warning("%s: %r", self._name, error)
+        return replies.of_store_error(error)
 
     def settle(self, kept):
-        """What goes on is queued: now those whose message goes there have their answer, too."""
+        """The queue has what goes elsewhere: `kept` is now the Reply for those recipients, too."""
         for key in self._targets:
-            self.answers.setdefault(key, kept)
+            self.replies.setdefault(key, kept)
 
     def filed(self, key):
-        """Whether there is a copy of this key in a mailbox now."""
+        """Whether a copy for this key is in a mailbox now."""
         return key in self._targets and self._targets[key].is_filed and self._has(key)
 
     def _has(self, key):
-        return key in self.answers and self.answers[key].code == 250
+        return key in self.replies and self.replies[key].delivered
 
     def _file(self, target):
         account, verdict = self._account(target), target.verdict
@@ -195,36 +231,31 @@ class Mailboxes:
                                 % ", ".join(left_out))
                 return
             except NotFound:
-                mailbox = self._made(account, mailbox, target)
+                mailbox = self._created(account, mailbox, target)
         raise NotFound()
 
-    def _made(self, account, name, target):
-        """A mailbox that a filter named -> its name, or INBOX, where it can't be made."""
+    def _created(self, account, name, target):
+        """Create a mailbox that a filter named -> its name, or INBOX if it cannot be created."""
         try:
             account.create(name)
-            account.subscribe(name)  # or many mail programs would not show it
+            account.subscribe(name)  # many mail programs show only subscribed mailboxes
         except Exists:
             return name
         except StoreError as error:
-            target.tell('the mailbox "%s" could not be made (%s), so the message went to INBOX' % (name, error))
+            target.tell('the mailbox "%s" could not be made (%s), so the message went to INBOX'
+                        % (name, error))
             return INBOX
         return name
 
-    def _stop(self, answer):
-        self.stopped = True
-        log.warning("%s: %d mailboxes have it already", self._name, len(self.answers))
-        for key in self._targets:
-            self.answers.setdefault(key, answer)
-
     def discard(self):
-        """What was not delivered is removed.  May be called at any time and again."""
+        """Remove what was not delivered.  May be called at any time and again."""
         for target in self._targets.values():
             if target.staged is not None:
                 target.staged.discard()
 
 
 class _Target:
-    """One copy: for whom it is, and what is to be done with it."""
+    """One copy: its recipient, and what the user's filters say of it."""
 
     __slots__ = ("destination", "address", "staged", "letter", "verdict", "is_refused")
 
@@ -244,11 +275,16 @@ class _Target:
 
     @property
     def onward(self):
-        """Addresses."""
+        """The addresses to which the message also goes, or goes instead."""
         if self.verdict is None or self.kind == _REJECT:
             return ()
         return self.verdict.copies + ((self.verdict.forward,) if self.kind == _FORWARD else ())
 
     def tell(self, line):
-        """A line for the user's log."""
+        """Add a line for the user's log."""
         self.verdict = self.verdict._replace(told=self.verdict.told + (line,))
+
+
+def _file_length(octets):
+    """How many octets of a file whole lines take: there, lines end with LF alone."""
+    return len(octets) - octets.count(b"\n")

@@ -1,16 +1,16 @@
-"""Mail that this server writes itself, or the program that holds it: `send_mail`, and notices.
+"""Mail from this server itself or from the program that embeds it: `send_mail`, and notices.
 
-Knows what callers may give and what they get; where a message ends is the router's, as for any other mail.
+Knows what callers may pass and what they get; the router delivers it like any other mail.
 """
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
-from ..queue.model import Reply, Unreachable
+from ..queue.model import Unreachable
 
-_PIECE = 256 * 1024  # octets that are handed on at once
+_PIECE = 256 * 1024  # octets in one write
 
 
 class MailRefused(Exception):
-    """A message was not taken by all; ``outcomes`` has an answers.Outcome a recipient."""
+    """Not every recipient accepted the message; `outcomes`: a mail.reply.Outcome for each."""
 
     def __init__(self, text, outcomes=()):
         super().__init__(text)
@@ -18,27 +18,28 @@ class MailRefused(Exception):
 
 
 class Sending:
-    """Brings messages to a Router.  Any thread may call it."""
+    """Sends messages through a Router.  Any thread may call it."""
 
     def __init__(self, router):
         self._router = router
 
     def send_mail(self, sender, recipients, message):
-        """What MailServer.send_mail promises -> list of the ids of queued messages."""
+        """As MailServer.send_mail -> list of the ids of queued messages.  Raises MailRefused."""
         envelope = Envelope(self._sender(sender), tuple(
             Recipient(Address.parse(address)) for address in _addresses(recipients)), smtputf8=True)
         incoming, outcomes = self._bring(envelope, _pieces(_wire(message)))
-        refused = [outcome for outcome in outcomes if outcome.code >= 400]
+        refused = [outcome for outcome in outcomes if not outcome.reply.delivered]
         if refused:
-            raise MailRefused("; ".join(["%s: %s" % (outcome.recipient, outcome.text) for outcome in refused]), outcomes)
+            raise MailRefused("; ".join(["%s: %s" % (outcome.recipient, outcome.reply.text)
+                                         for outcome in refused]), outcomes)
         return [incoming.identity.decode("ascii")] if incoming.is_queued else []
 
     def keep_notice(self, envelope, chunks):
-        """For queue.reports: a notice is kept when this returns.  Raises Unreachable."""
+        """For queue.reports: store a notice durably.  Raises Unreachable."""
         _, outcomes = self._bring(envelope, chunks, may_refuse=False)
-        for outcome in outcomes:
-            if outcome.code >= 400:
-                raise Unreachable(Reply(outcome.code, outcome.enhanced, outcome.text))
+        for _, reply in outcomes:
+            if not reply.delivered:
+                raise Unreachable(reply)
 
     def _sender(self, text):
         if text is None:
@@ -70,13 +71,14 @@ def _addresses(recipients):
 
 
 def octets(message):
-    """A message as programs give it (bytes, str, email.message.Message) -> bytes, with whatever line ends.  Raises TypeError."""
+    """A message (bytes, str, email.message.Message) -> bytes, any line ends.  Raises TypeError."""
     if hasattr(message, "as_bytes"):
         message = message.as_bytes()
     elif isinstance(message, str):
         message = message.encode("utf-8")
     elif not isinstance(message, (bytes, bytearray, memoryview)):
-        raise TypeError("a message as bytes, str or email.message.Message was expected, not %s" % type(message).__name__)
+        raise TypeError("a message as bytes, str or email.message.Message was expected, not %s"
+                        % type(message).__name__)
     return bytes(message)
 
 

@@ -1,36 +1,36 @@
-"""What a mail program sent, made complete: RFC 6409 sections 6.1 and 8.  Pure.
+"""Complete and check the header block of a submitted message: RFC 6409 sections 6.1 and 8.  Pure.
 
-In: the header block of a message that a user submits; out: the one that is kept.
-Knows nothing of sockets, accounts or the store; whose an address is, is asked.
+Knows nothing of sockets, accounts or the store; the caller says whose an address is.
 
-Whose name a message may carry (RFC 6409 6.1, "enforced submission rights"): every
-address of From is the user's own, and so is every address of this server in Sender,
-Resent-From and Resent-Sender, so that nobody writes as a neighbour.  A message that the
-user sends on (the topmost Resent-From is their own, RFC 5322 3.6.6) may keep an author
-from elsewhere; it is not signed, for that author did not submit it.
+Which authors a message may have (RFC 6409 6.1, "enforced submission rights"): every address of From
+is the user's own, and so is every address of this server in Sender, Resent-From and Resent-Sender;
+so nobody writes as another user.  A message that the user resends (the topmost Resent-From is their
+own, RFC 5322 3.6.6) may keep an author from elsewhere; it is not signed, because that author did
+not submit it.
 
-What programs could read in more than one way is refused: an address that does not parse
+A header that programs could read in more than one way is refused: an address that does not parse
 strictly, an encoded word inside one, or a line that only some readers take for such a field.
 
-Who sent it is added as Sender where neither From nor Resent-From says it: several
-authors, or an author in another domain, in whose name a program that holds this server
-writes (RFC 5322 3.6.2; it is then signed by the sender's domain).
+Sender is added where neither From nor Resent-From names the sender: several authors, or an author
+in another domain, in whose name an embedding program writes (RFC 5322 3.6.2; the signature is then
+that of the sender's domain).
 """
 import re
 
 from ..mail import address, headers
-from . import answers
+from . import replies
+from .replies import MessageRefused
 
 # Whose an address is, for the user who submits.
 OWN, NEIGHBOURS, FOREIGN = "own", "neighbour's", "foreign"
 
-# Removed: who was told in secret (RFC 5322 3.6.3), and what only final delivery writes.
+# Removed: blind copies (RFC 5322 3.6.3), and the field that only final delivery writes.
 _DROPPED = frozenset((b"bcc", b"resent-bcc", b"return-path"))
 _FROM, _SENT_ON = b"from", b"resent-from"
 _AUTHORS = frozenset((_FROM, b"sender", _SENT_ON, b"resent-sender"))
 _SENDERS = frozenset((b"sender", _SENT_ON))
 _INVISIBLE = re.compile(rb"[^!-~]+")
-_MOST_AUTHORS = 1000  # addresses whose owner is asked, as answers.TOO_MANY_AUTHORS says
+_MOST_AUTHORS = 1000  # addresses whose owner is asked, as replies.TOO_MANY_AUTHORS says
 _INCOMPLETE = (address.MISSING_LOCAL, address.MISSING_DOMAIN, address.BROKEN_DOMAIN)
 
 
@@ -40,7 +40,7 @@ def complete(header, sender, identity, host, date, whose=None):
 
     `sender`: Address of MAIL FROM or None; `identity`: bytes, unique on this `host` (str);
     `date`: bytes of RFC 5322 3.3.  `whose(Address)` -> OWN, NEIGHBOURS or FOREIGN; None: the
-    sender may write as anybody.  Raises answers.Refused.
+    sender may write as anybody.  Raises MessageRefused.
     """
     fields = headers.fields(header)
     names = {field.name.lower() for field in fields}
@@ -66,7 +66,7 @@ def _closing(header):
 
 
 def _hides_sender(header, sender):
-    """Whether the From field says somebody else than the envelope's sender."""
+    """Whether the From field does not name the envelope's sender."""
     value = headers.first(header, b"from")
     mailboxes = address.strict_mailboxes(value) if value is not None else None
     if not mailboxes:
@@ -75,7 +75,7 @@ def _hides_sender(header, sender):
 
 
 def _check_authors(fields, whose):
-    """-> whether every address of From is the user's own. Raises Refused where they may not write it."""
+    """-> whether every address of From is the user's own.  Raises MessageRefused."""
     found, asked = [], 0  # (field name, whose its addresses are)
     for field in fields:
         name = field.name.lower()
@@ -83,16 +83,16 @@ def _check_authors(fields, whose):
             mailboxes = _mailboxes(name, field.value)
             asked += max(1, len(mailboxes))
             if asked > _MOST_AUTHORS:
-                raise answers.Refused(answers.TOO_MANY_AUTHORS)
+                raise MessageRefused(replies.TOO_MANY_AUTHORS)
             found.append((name, {_owner(mailbox, whose) for mailbox in mailboxes}))
         elif _as_lenient_readers(field.raw) in _AUTHORS:
-            raise answers.Refused(answers.UNCLEAR_AUTHOR)
+            raise MessageRefused(replies.UNCLEAR_AUTHOR)
     if any(NEIGHBOURS in owners for _, owners in found):
-        raise answers.Refused(answers.NOT_THE_AUTHOR)
+        raise MessageRefused(replies.NOT_THE_AUTHOR)
     is_own = all(owners == {OWN} for name, owners in found if name == _FROM)
     sent_on = next((owners for name, owners in found if name == _SENT_ON), None)
     if sent_on is not None and sent_on != {OWN} or sent_on is None and not is_own:
-        raise answers.Refused(answers.NOT_THE_AUTHOR)
+        raise MessageRefused(replies.NOT_THE_AUTHOR)
     return is_own
 
 
@@ -102,31 +102,31 @@ def _as_lenient_readers(raw):
 
 
 def _mailboxes(name, value):
-    """The mailboxes of an author's field. Raises Refused where programs may read others."""
+    """The mailboxes of an author's field.  Raises MessageRefused if they are ambiguous."""
     mailboxes = address.strict_mailboxes(value)
     if mailboxes is None:
-        raise answers.Refused(answers.UNCLEAR_AUTHOR)
+        raise MessageRefused(replies.UNCLEAR_AUTHOR)
     if not mailboxes and name in (_FROM, _SENT_ON):
-        raise answers.Refused(answers.NO_AUTHOR)
+        raise MessageRefused(replies.NO_AUTHOR)
     return mailboxes
 
 
 def _owner(mailbox, whose):
-    """Whose the address of a Mailbox is. Raises Refused where it is none that can be told."""
+    """Whose the address of a Mailbox is.  Raises MessageRefused if it is malformed."""
     if mailbox.local in _INCOMPLETE or mailbox.domain in _INCOMPLETE:
         return NEIGHBOURS  # programs may read half an address as a name of this server
     if b"=?" in mailbox.local + mailbox.domain:  # forbidden by RFC 2047 5, yet some decode it
-        raise answers.Refused(answers.UNCLEAR_AUTHOR)
+        raise MessageRefused(replies.UNCLEAR_AUTHOR)
     try:
         local, domain = [half.decode("utf-8") for half in (mailbox.local, mailbox.domain)]
         found = address.Address(local, address.parse_domain(domain))
         return whose(address.Address.parse(str(found)))
     except (UnicodeError, address.AddressError):
-        raise answers.Refused(answers.UNCLEAR_AUTHOR)
+        raise MessageRefused(replies.UNCLEAR_AUTHOR)
 
 
 def _domain(mailbox):
-    """The domain of a Mailbox in A-labels; None where it is none."""
+    """The domain of a Mailbox in A-labels; None if it is invalid."""
     try:
         return address.ascii_domain(mailbox.domain.decode("utf-8"))
     except (UnicodeError, address.AddressError):

@@ -1,28 +1,29 @@
-"""What a message collects on its way: Received, Return-Path, Delivered-To; and loops.
+"""Trace fields (Received, Return-Path, Delivered-To) and the loops they reveal.
 
-RFC 5321 4.4 and 6.3, RFC 3848 and 6531 4.3 (names of protocols).  Pure but for
-the moment that is passed in; knows no store, no recipient's rules, no policy.
+RFC 5321 4.4 and 6.3, RFC 3848 and 6531 4.3 (names of protocols).  Pure; knows no store and no
+policy.
 """
 import re
 
-from ..mail import dates
+from ..mail import dates, headers
 from ..mail.writing import embedded, is_ascii
 
-# RFC 5321 6.3: at least 100 Received fields point to a loop; long before that
-# the message only burns time, and 50 is what other programs take.
+# RFC 5321 6.3 says that 100 Received fields show a loop.  That many only waste time; 50 is the
+# limit of other servers.
 MOST_HOPS = 50
 _CHUNK = 131072  # octets of a message that are held at a time
 
+_END = b"\r\n\r\n"
 _UNSAFE = re.compile("[^!-'*-\\[\\]-~]")  # no space, parenthesis, backslash, control
 
 
 class Origin:
-    """Where a message came from: one for all messages of a greeted connection.
+    """Where a message came from; one for all messages of a connection after its greeting.
 
     `protocol`: "SMTP", "ESMTPSA", "LMTP", … as `protocol_name` says.  `helo`: what the
     client calls itself, or "".  `peer`: its address as text, "" for a Unix socket.
     `tls`: (version, cipher) or None.  `account`: the login's name, or None.
-    Without a protocol it was written on this machine, by a program that holds the server.
+    "" as protocol: this server or the program that embeds it wrote the message.
     """
 
     __slots__ = ("protocol", "helo", "peer", "tls", "account", "_head", "_by")
@@ -52,7 +53,8 @@ class Origin:
         lines = ["Received: from %s (%s)" % (_UNSAFE.sub("?", self.helo) or "unknown",
                                              literal(self.peer))]
         if self.tls:
-            lines.append("\t(using %s with cipher %s)" % tuple(_UNSAFE.sub("?", part) for part in self.tls))
+            lines.append("\t(using %s with cipher %s)" % tuple(
+                _UNSAFE.sub("?", part) for part in self.tls))
         lines.append("\tby %s (phenmail) with %s id " % (by, self.protocol))
         return "\r\n".join(lines)
 
@@ -74,7 +76,7 @@ def literal(peer):
 
 
 class Stamp:
-    """The text of the current second, written once a second."""
+    """The current time as text, rendered once a second."""
 
     def __init__(self, clock):
         """`clock()` gives epoch seconds."""
@@ -94,10 +96,9 @@ class Stamp:
 def received(origin, by, identity, recipient, date):
     """A whole Received field, CRLF included -> bytes.
 
-    `identity` and `date` are bytes; `recipient` is an Address when the message has only
-    one (RFC 5321 7.2: otherwise the field would tell one recipient of another), or None.
-    One that is not ASCII is left out: a message that is ASCII must stay it, or it needs SMTPUTF8 on
-    its way.
+    `identity` and `date` are bytes; `recipient` is an Address if the message has only one, else
+    None (RFC 5321 7.2: the field must not show one recipient to another).  An address that is not
+    ASCII is left out, or an ASCII message would need SMTPUTF8 further on.
     """
     if recipient is None or not is_ascii(str(recipient).encode("utf-8", "replace")):
         return b"%s%s; %s\r\n" % (origin.head(by), identity, date)
@@ -106,15 +107,16 @@ def received(origin, by, identity, recipient, date):
 
 
 def return_path(sender):
-    """The Return-Path field of final delivery; `sender` None is <>.  A local part that is not ASCII
-    came with SMTPUTF8."""
+    """The Return-Path field of final delivery; `sender` None is <>.
+
+    A sender that is not ASCII came with SMTPUTF8.
+    """
     path = "" if sender is None else str(sender)
     return b"Return-Path: <%s>\r\n" % path.encode("utf-8", "replace")
 
 
 def delivered_to(address):
-    """The Delivered-To field, by which a loop over other servers is recognised.  It is ASCII, as in
-    `received`."""
+    """The Delivered-To field, which reveals a loop over other servers.  ASCII, as in `received`."""
     return b"Delivered-To: %s\r\n" % embedded(str(address)).encode("ascii")
 
 
@@ -130,8 +132,10 @@ def delivered_already(lowered, address):
 
 
 def traced_octets(message, recipient, body):
-    """A queued message as it is handed over, LF line ends, with Return-Path and Delivered-To before it -> its
-    octets, a bounded number at a time.  `body` stands at its beginning."""
+    """A queued message for a program or plugin -> its octets, a bounded number at a time.
+
+    LF line ends, Return-Path and Delivered-To on top.  `body`: a file, at its beginning.
+    """
     head = return_path(message.sender) + delivered_to(recipient) + message.head
     yield head.replace(b"\r\n", b"\n")
     half = b""  # of a line's end
@@ -143,3 +147,28 @@ def traced_octets(message, recipient, body):
             yield piece
     if half:
         yield half
+
+
+def header_end(data, start):
+    """The offset behind the empty line that ends a header block, 0 if it is not there yet.
+
+    `start`: where to begin the search.
+    """
+    if data[:2] == b"\r\n":
+        return 2
+    found = data.find(_END, start)
+    return 0 if found < 0 else found + len(_END)
+
+
+def begins_with_field(header):
+    """Whether the first line can be a field.  A leading "From " line (mbox) counts as one."""
+    line = header[:header.find(b"\n") + 1]
+    name, colon, _ = line.partition(b":")
+    return (not line or line == b"\r\n" or line.startswith(b"From ")
+            or (colon and name and b" " not in name.rstrip(b" \t") and name[:1] > b" "))
+
+
+def without_return_path(header):
+    """RFC 5321 4.4: a delivered message has one Return-Path, ours."""
+    kept = [field.raw for field in headers.fields(header) if field.name.lower() != b"return-path"]
+    return b"".join(kept) + (b"\r\n" if header.endswith(_END) else b"")

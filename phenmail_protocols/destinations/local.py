@@ -21,21 +21,21 @@ import os
 import time
 
 from ..delivery import trace
-from ..delivery.answers import BROKEN, LOOP, Answer
+from ..delivery.replies import BROKEN, LOOP
 from ..mail import srs
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
 from ..mail.writing import is_ascii
-from ..queue.model import LOCAL, TO, Reply
+from ..mail.reply import STOPPING, Reply
+from ..queue.model import LOCAL, TO
 from .srs import WayBack
 
 _PIECE = 256 * 1024
 # Octets in which a Delivered-To is looked for, and that are read at once for it; the router takes headers of a quarter of that.
 _MOST_HEADER, _LOOK = 1024 * 1024, 64 * 1024
 
-_STOPS = Reply(451, "4.3.2", "The server stops")
-_FAULT = Reply(451, "4.3.0", "An error of this server, told in its log; it will try again")
-_UNREADABLE = Reply(451, "4.3.5", "The queue says nothing that is understood of where this is to go")
+_FAULT = Reply(451, "4.3.0", "Internal error, see the server's log; it will try again")
+_UNREADABLE = Reply(451, "4.3.5", "The queue entry names no known destination")
 
 log = logging.getLogger("phenmail.delivery")
 
@@ -80,7 +80,7 @@ class Handing:
         if end.kind == "forward":
             return self._send_on(message, recipient, Address.parse(end.value), body, is_cut)
         if end.kind == "broken":
-            return Reply(*BROKEN), False
+            return BROKEN, False
         # It is another's since it was queued, or nobody's: the router says which.
         envelope = Envelope(message.sender, (_reader(recipient),), message.ret, message.envid, message.smtputf8)
         return self._bring(envelope, message.head, body, is_cut)
@@ -100,7 +100,7 @@ class Handing:
         """What goes to `recipient` goes on to an Address; as `hand`."""
         address = recipient.address
         if trace.delivered_already(_header(message.head, body).lower(), address):
-            return Reply(*LOOP), False
+            return LOOP, False
         known = recipient.orcpt or "%s;%s" % ("rfc822" if is_ascii(str(address).encode("utf-8")) else "utf-8", address)
         sender = message.sender
         if self._resolve(target).kind == "remote":  # nobody else asks whether we may send for its domain (SPF)
@@ -109,7 +109,7 @@ class Handing:
                             message.ret, message.envid, message.smtputf8 or not is_ascii(target.local.encode("utf-8")))
         reply, is_told = self._bring(envelope, trace.delivered_to(address) + message.head, body, is_cut)
         if not reply.delivered:
-            reply = reply._replace(text="It is sent on from here to another address, and could not be: " + reply.text)
+            reply = reply._replace(text="Forwarding to another address failed: " + reply.text)
         return reply, is_told
 
     def _sender(self, sender, address):
@@ -126,20 +126,19 @@ class Handing:
         """A message to its one recipient, by the router; as `hand`."""
         router = self._router
         destination = router.recipient(envelope.recipients[0].address, own=True)
-        if isinstance(destination, Answer):
-            return Reply(*destination), False
+        if isinstance(destination, Reply):
+            return destination, False
         incoming = router.begin(envelope, trace.Origin(), [destination], may_refuse=False)
         try:
             incoming.write(head)
             body.seek(0)
             for piece in iter(lambda: body.read(_PIECE), b""):
                 if is_cut():
-                    return _STOPS, False
+                    return STOPPING, False
                 incoming.write(piece)
-            outcome, = incoming.finish(apart=True)
+            (_, reply), = incoming.finish(apart=True)
         finally:
             incoming.abort()
-        reply = Reply(outcome.code, outcome.enhanced, outcome.text)
         return reply, reply.delivered
 
 
@@ -159,7 +158,7 @@ class Courier:
 
     def _deliver(self, message, recipient, body):
         if self._is_cut:
-            return _STOPS, False
+            return STOPPING, False
         try:
             return self._handing.hand(message, recipient, body, lambda: self._is_cut)
         except Exception:

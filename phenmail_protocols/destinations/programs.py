@@ -31,7 +31,7 @@ from ..children.privileges import NoUser, user_for
 from ..children.program import GRACE, Run
 from ..delivery import trace
 from ..disk import beneath
-from ..queue.model import Reply
+from ..mail.reply import STOPPING, Reply
 
 SECONDS = 300.0
 LINES, CHARACTERS = 5, 500  # of its output, in a bounce
@@ -94,14 +94,14 @@ class Agents:
             owner = self._owner(folder, user)
         except Unusable as error:
             log.error("%s: <%s> waits, its command is not run: %s", message.identity, recipient, error)
-            return Reply(451, "4.3.5", "The command for this address is not set up rightly")
+            return Reply(451, "4.3.5", "The command for this address is misconfigured; see the server's log")
         environment = _environment(owner, message.sender, recipient, tag)
         run = None
         try:
             body.seek(0)
             run = self._begin(arguments, environment, folder, owner)
             if run is None:
-                return Reply(451, "4.3.2", "The server stops")
+                return STOPPING
             ended = run.attend(trace.traced_octets(message, recipient, body), self._seconds)
         except (OSError, ValueError) as error:
             log.error("%s: <%s> waits, %s could not be given the message: %s", message.identity, recipient, arguments[0], error)

@@ -25,9 +25,9 @@ import time
 from ..accounts.directory import BrokenUser, Destination
 from ..accounts.userfiles import FILE, signature
 from ..delivery import trace
-from ..delivery.answers import Answer
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
+from ..mail.reply import Reply
 from ..mail.writing import printable
 from . import message
 from .files import Opened, Unusable, state_of
@@ -35,7 +35,7 @@ from .watch import NEVER, Watch
 
 log = logging.getLogger("phenmail.delivery")
 
-TOO_LARGE = Answer(552, "5.3.4", "The message is larger than what is taken here")
+TOO_LARGE = Reply(552, "5.3.4", "The message is too large")
 
 _DEFAULT, _CATCH_ALL = "delivery", "*"
 # Seconds until a user's settings are asked again.
@@ -44,7 +44,7 @@ _SETTINGS = 5.0
 _MOST_FILES, _MOST_OCTETS = 20, 64 * 1024 * 1024
 
 
-class _Refused(Exception):
+class _UnusableFolder(Exception):
     """This folder may not be a drop folder; str() says why."""
 
 
@@ -114,10 +114,10 @@ class DropFolders:
                 return
             with self._open(watch.path, folder, folders) as opened:
                 if not opened.is_writable():
-                    raise _Refused("files can't be removed from it")
+                    raise _UnusableFolder("files can't be removed from it")
                 self._empty(watch, opened, folder, folders[folder], now)
             watch.complaint = ""
-        except (_Refused, OSError) as error:
+        except (_UnusableFolder, OSError) as error:
             text = error.strerror if isinstance(error, OSError) else str(error)
             watch.pause(now)
             if text != watch.complaint:
@@ -147,30 +147,30 @@ class DropFolders:
     # The folder
 
     def _open(self, path, folder, folders):
-        """-> dropfiles.Opened.  Raises _Refused, OSError."""
+        """-> dropfiles.Opened.  Raises _UnusableFolder, OSError."""
         root = self._directory.root
         base, real = os.path.realpath(root.path), os.path.realpath(path)
         # A mail folder is the user's whose name is in its path, whatever has been put into its place since.
         owner = root.identity_named(folder)
         if owner is None or root.identity_named(real) != owner:
-            raise _Refused("it does not lie in the folder of its owner")
+            raise _UnusableFolder("it does not lie in the folder of its owner")
         self._check_place(real, folders)
         return Opened(base, os.path.relpath(real, base))
 
     def _check_place(self, real, folders):
-        """Mail that is filed, and the server's own files, are not mail that comes.  Raises _Refused."""
+        """Mail that is filed, and the server's own files, are not mail that comes.  Raises _UnusableFolder."""
         settings = self._directory.settings
         for own in (self._directory.root.mail_system, settings.queue.queue_folder):
             own = os.path.realpath(own)
             if _below(real, own) or _below(own, real):
-                raise _Refused("it is a place of the server's own files")
+                raise _UnusableFolder("it is a place of the server's own files")
         for folder in folders:
             if _below(folder, real):
-                raise _Refused("a mail folder lies in it")
+                raise _UnusableFolder("a mail folder lies in it")
             if _below(real, folder):
                 first = os.path.relpath(real, folder).split(os.sep)[0]
                 if first[:1] == "." or first in ("cur", "new", "tmp"):
-                    raise _Refused("it is a mailbox")
+                    raise _UnusableFolder("it is a mailbox")
 
     def _empty(self, watch, opened, folder, addresses, now):
         files = octets = 0
@@ -189,14 +189,14 @@ class DropFolders:
         """Take one file to its end -> whether to go on with the others."""
         try:
             if not entry.is_filed:
-                answer = self._file(opened, key, entry.state, folder, addresses)
-                if answer is None:
+                reply = self._file(opened, key, entry.state, folder, addresses)
+                if reply is None:
                     watch.gone(key)
                     return True
-                if answer.code >= 500:
-                    raise Unusable(answer.text)
-                if answer.code >= 400:
-                    return self._later(watch, key, entry, answer.text, True)
+                if reply.permanent:
+                    raise Unusable(reply.text)
+                if reply.temporary:
+                    return self._later(watch, key, entry, reply.text, True)
                 entry.is_filed = True
             opened.remove(key[0], key[1], entry.state)
             watch.gone(key)
@@ -239,7 +239,7 @@ class DropFolders:
     # The message
 
     def _file(self, opened, key, state, folder, addresses):
-        """Bring a file to the router -> the Answer, or None where it is another file by now.  Raises Unusable, OSError."""
+        """Bring a file to the router -> the Reply, or None where it is another file by now.  Raises Unusable, OSError."""
         limit = self._directory.settings.limits.message_size
         if state.size > limit:
             return TOO_LARGE
@@ -259,8 +259,8 @@ class DropFolders:
                         return None
                 if state_of(os.fstat(file.fileno())) != state:
                     return None
-                outcome, = incoming.finish(apart=True)
-                return Answer(*outcome[1:])
+                (_, reply), = incoming.finish(apart=True)
+                return reply
             finally:
                 incoming.abort()
 

@@ -14,10 +14,10 @@ from ..mail import dates
 from . import fetch_grammar, search_grammar, tokens, values
 from .tokens import (  # what `parse` raises, by the name under which callers know it
     BadSyntax,
-    Refused,
+    ArgumentRejected,
 )
 
-__all__ = ["BadSyntax", "COMMANDS", "LiteralMark", "Refused", "literal_at_end", "may_stream", "parse"]
+__all__ = ["BadSyntax", "COMMANDS", "LiteralMark", "ArgumentRejected", "literal_at_end", "may_stream", "parse"]
 
 _LITERAL = re.compile(rb"~?\{([0-9]+)(\+?)\}\Z")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}|=")
@@ -68,7 +68,7 @@ def parse(parts):
     """[line piece, literal, line piece, …] -> Command.
 
     Line pieces are bytes without CRLF and without {n}; literals are bytes, or a StreamedLiteral for APPEND's message.
-    Raises BadSyntax with `.tag`, its text ready for the client: BAD, or NO with `.code` for the child Refused.
+    Raises BadSyntax with `.tag`, its text ready for the client: BAD, or NO with `.code` for the child ArgumentRejected.
     """
     scan = tokens.Scanner(parts)
     tag = None
@@ -81,7 +81,7 @@ def parse(parts):
         scan.end()
     except BadSyntax as error:
         error.tag = tag
-        if not isinstance(error, Refused):
+        if not isinstance(error, ArgumentRejected):
             error.args = ("%s: %s" % (name, error.args[0]),)
         raise
     return values.Command(tag, name, arguments)
@@ -127,7 +127,7 @@ def _login(scan):
     try:
         return values.Login(user.decode("utf-8"), password.decode("utf-8"))
     except ValueError:
-        raise Refused("user name and password are read as UTF-8", b"AUTHENTICATIONFAILED") from None
+        raise ArgumentRejected("user name and password are read as UTF-8", b"AUTHENTICATIONFAILED") from None
 
 
 def _identify(scan):

@@ -9,7 +9,7 @@ import time
 from ..net.connection import Waker
 from ..net.errors import Disconnected, Overdue, Stopping, TimedOut
 from . import grammar, responses, session
-from .reader import Reader, Refused, TooMuch
+from .reader import Reader, CommandTooLarge, TooMuch
 from .table import TABLE
 
 log = logging.getLogger("phenmail.imap")
@@ -50,7 +50,7 @@ class Output:
         self._connection.set_deadline(max(0.0, self._deadline - time.monotonic()))
 
     def look(self):
-        """What long work calls in small steps: raises session.Refusal after the command's time,
+        """What long work calls in small steps: raises session.CommandFailed after the command's time,
         Disconnected, Stopping.
         """
         try:
@@ -58,7 +58,7 @@ class Output:
         except Overdue:
             self.start(LAST_WORDS)
             text = b"This took too long and was stopped; ask for less at a time."
-            raise session.Refusal(text, b"LIMIT") from None
+            raise session.CommandFailed(text, b"LIMIT") from None
 
     def write(self, data):
         """NUL, which no string may hold (RFC 3501 9: CHAR8), is sent as 0x80, as Dovecot does."""
@@ -166,7 +166,7 @@ class Handler:
         """Read and run one; returns what comes after it (a Step's `then`)."""
         try:
             taken = self.reader.command(self.session.account is not None)
-        except Refused as refused:
+        except CommandTooLarge as refused:
             return self.session.unreadable(refused.tag, refused.text, refused.code).then
         self.body = taken.body
         try:
@@ -188,7 +188,7 @@ class Handler:
 
     def _unreadable(self, error):
         code = error.code.encode("ascii") if isinstance(error.code, str) else error.code
-        status = b"NO" if isinstance(error, grammar.Refused) else b"BAD"
+        status = b"NO" if isinstance(error, grammar.ArgumentRejected) else b"BAD"
         return self.session.unreadable(error.tag, str(error).encode("ascii", "replace"), code, status).then
 
     def _run(self, command):

@@ -19,7 +19,7 @@ PIECES = 1000  # literals and lines in one command
 DROPPED_BEFORE_LOGIN = 1 << 20  # octets of one unwanted literal that are read
 
 
-class Refused(Exception):
+class CommandTooLarge(Exception):
     """A command that was not taken in; it was read to its end. `tag` is bytes or None, `text` bytes, `code` bytes or None."""
 
     def __init__(self, tag, text, code=None):
@@ -65,7 +65,7 @@ class Reader:
             return b"\0"
 
     def command(self, logged_in):
-        """The next command as Input. Raises Refused, or net's Disconnected."""
+        """The next command as Input. Raises CommandTooLarge, or net's Disconnected."""
         literal_limit = LITERAL if logged_in else LITERAL_BEFORE_LOGIN
         largest = self._largest_message if logged_in else DROPPED_BEFORE_LOGIN
         parts = []
@@ -89,7 +89,7 @@ class Reader:
             return self._line()
         except LineTooLong as error:
             self._drop(grammar.literal_at_end(_without_end(error.ending)), most)
-            raise Refused(tag_of(parts or [error.beginning]), b"The line is too long.") from None
+            raise CommandTooLarge(tag_of(parts or [error.beginning]), b"The line is too long.") from None
 
     def _literal(self, mark):
         if not mark.non_sync:
@@ -101,7 +101,7 @@ class Reader:
     def _refuse(self, parts, mark, most):
         """A literal that is too big: the client that waits is told no; of the other the rest is dropped (RFC 7888 4)."""
         self._drop(mark, most)
-        raise Refused(tag_of(parts), b"The literal is too big.", b"TOOBIG")
+        raise CommandTooLarge(tag_of(parts), b"The literal is too big.", b"TOOBIG")
 
     def drop(self, body):
         """A message literal that nobody wants: read it and the rest of its command, or leave it with the client that waits."""

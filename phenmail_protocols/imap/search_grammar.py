@@ -21,7 +21,7 @@ _DATE = re.compile(rb'("?)([0-9]{1,2})(-[A-Za-z]{3}-[0-9]{4})\1(?=[ )]|$)')
 
 
 def search(scan, uid):
-    """Arguments of SEARCH and UID SEARCH -> Search; raises Refused with BADCHARSET for a charset that we do not have."""
+    """Arguments of SEARCH and UID SEARCH -> Search; raises ArgumentRejected with BADCHARSET for a charset that we do not have."""
     scan.space()
     charset, codec = None, "utf-8"
     if scan.line[scan.at:scan.at + 8].upper() == b"CHARSET ":
@@ -41,7 +41,7 @@ def _charset(data):
     # mail reads US-ASCII with a forgiving eye; here it is what it says.
     codec = "ascii" if name == "US-ASCII" else charsets.codec_name(data)
     if codec is None:
-        raise tokens.Refused("charset not known", b"BADCHARSET (US-ASCII UTF-8)")
+        raise tokens.ArgumentRejected("charset not known", b"BADCHARSET (US-ASCII UTF-8)")
     return name, codec
 
 
@@ -62,7 +62,7 @@ class _Keys:
         """search-key"""
         self.count += 1
         if self.count > KEYS_LIMIT:
-            raise tokens.Refused("at most %d search keys" % KEYS_LIMIT, b"LIMIT")
+            raise tokens.ArgumentRejected("at most %d search keys" % KEYS_LIMIT, b"LIMIT")
         if depth > DEPTH_LIMIT:
             raise self.scan.failed("at most %d levels of search keys" % DEPTH_LIMIT)
         if self.scan.skip(b"("):
@@ -89,7 +89,7 @@ class _Keys:
             self.scan.at = min(start, len(self.scan.line))
             raise self.scan.failed("a string in the charset of the command") from None
         if len(text) > TEXT_LIMIT:
-            raise tokens.Refused("at most %d characters to search for" % TEXT_LIMIT, b"LIMIT")
+            raise tokens.ArgumentRejected("at most %d characters to search for" % TEXT_LIMIT, b"LIMIT")
         return text
 
     def flag_keyword(self):

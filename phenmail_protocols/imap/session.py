@@ -51,7 +51,7 @@ class Step(NamedTuple):
     sink: Any = None
 
 
-class Refusal(Exception):
+class CommandFailed(Exception):
     """A command that can't be carried out: NO with `text` and perhaps a response code (RFC 5530), both bytes."""
 
     def __init__(self, text, code=None):
@@ -88,9 +88,9 @@ CODES = (
 
 
 def refusal_of(error):
-    """A store's error as a Refusal."""
+    """A store's error as a CommandFailed."""
     code = next(code for kind, code in CODES if isinstance(error, kind))
-    return Refusal(str(error).encode("ascii", "replace"), code)
+    return CommandFailed(str(error).encode("ascii", "replace"), code)
 
 
 class Server(NamedTuple):
@@ -121,7 +121,7 @@ class Session:
     """`table`: {name: Row}; `write`: takes pieces of bytes; `tls`: whether the connection is
     encrypted; `trusted`: it is on the loopback.
 
-    `look()` is called by long work in bounded steps (each message, name or key). It raises Refusal
+    `look()` is called by long work in bounded steps (each message, name or key). It raises CommandFailed
     when the command has taken too long, and what ends the connection when the client is gone or the
     server stops; it costs under a microsecond.
     """
@@ -191,7 +191,7 @@ class Session:
             step = run(*arguments)
         except errors.StoreError as error:
             step = refused(refusal_of(error))
-        except Refusal as refusal:
+        except CommandFailed as refusal:
             step = refused(refusal)
         except Misuse as misuse:
             step = self._misused(misuse.text)

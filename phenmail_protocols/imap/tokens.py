@@ -42,7 +42,7 @@ class BadSyntax(ValueError):
         return self.args[0].encode("ascii")
 
 
-class Refused(BadSyntax):
+class ArgumentRejected(BadSyntax):
     """The command can be read but never be served (a charset, a mailbox name): answer NO, with `code` in brackets."""
 
     def __init__(self, text, code):
@@ -205,7 +205,7 @@ class Scanner:
             raise self.failed("a sequence set of numbers from 1 to 4294967295 or *") from None
 
     def mailbox(self):
-        """mailbox: str. INBOX in any case is "INBOX"; raises Refused for a name that is not modified UTF-7."""
+        """mailbox: str. INBOX in any case is "INBOX"; raises ArgumentRejected for a name that is not modified UTF-7."""
         return mailbox_name(self.astring("a mailbox name"))
 
     def list_mailbox(self):
@@ -249,7 +249,7 @@ def without_repeats(found):
 
 
 def mailbox_name(data):
-    """Octets of a mailbox name -> str; INBOX in any case is "INBOX"; raises Refused (RFC 3501 5.1)."""
+    """Octets of a mailbox name -> str; INBOX in any case is "INBOX"; raises ArgumentRejected (RFC 3501 5.1)."""
     return "INBOX" if data.upper() == b"INBOX" else _decoded(data)
 
 
@@ -257,4 +257,4 @@ def _decoded(data):
     try:
         return utf7.decode(data)
     except ValueError:
-        raise Refused("mailbox name is not modified UTF-7 (RFC 3501 5.1.3)", b"CANNOT") from None
+        raise ArgumentRejected("mailbox name is not modified UTF-7 (RFC 3501 5.1.3)", b"CANNOT") from None

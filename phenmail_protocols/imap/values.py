@@ -10,7 +10,7 @@ Conventions
   moments         int seconds since 1970 (UTC); days are int days since 1970-01-01
   command names   str in upper case; the UID forms are names of their own: "UID FETCH", "UID EXPUNGE"
 
-The parser:  grammar.parse(parts) -> Command        raises grammar.BadSyntax (answer BAD) or its child grammar.Refused (answer NO)
+The parser:  grammar.parse(parts) -> Command        raises grammar.BadSyntax (answer BAD) or its child grammar.ArgumentRejected (answer NO)
 """
 from typing import Any, NamedTuple, Optional, Tuple
 

@@ -48,7 +48,7 @@ class Echo:
         try:
             self._server.send_mail("", origin.sender, acknowledgment(message.as_bytes(), origin))
         except MailRefused as error:
-            if any([400 <= outcome.code < 500 for outcome in error.outcomes]):
+            if any([outcome.reply.temporary for outcome in error.outcomes]):
                 raise  # it is tried again, later
             log.info("%s: not echoed: %s", origin.identity, error)
 

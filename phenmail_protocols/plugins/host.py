@@ -7,10 +7,10 @@ import logging
 import threading
 import time
 
-from ..delivery.answers import PluginRefused
+from ..delivery.replies import PluginRefused
 from ..mail import automatic
 from ..mail.writing import printable
-from ..queue.model import Reply
+from ..mail.reply import STOPPING, Reply
 from . import call_limits, email_message
 from .answer_rate import AnswerRate
 
@@ -20,7 +20,6 @@ MAX_SIZE = 25 << 20
 
 _LONGEST_REASON = 500
 _SECONDS_BETWEEN_COMPLAINTS = 60.0
-_STOPPING = Reply(451, "4.3.2", "The server stops")
 _BUSY = Reply(451, "4.3.2", "The plugin for this address is busy, try again later")
 _MISSING = Reply(451, "4.3.5", "The plugin for this address is not there")
 _FAILED = Reply(451, "4.3.0", "The plugin for this address failed")
@@ -109,7 +108,7 @@ class PluginHost:
         except call_limits.Busy:
             reply = _BUSY
         except call_limits.Stopped:
-            return _STOPPING
+            return STOPPING
         except _Unusable as error:
             self._complain(name, error)
             return _MISSING

@@ -24,9 +24,8 @@ them.  The rest (`host`) is loaded with the first plugin.
 """
 import threading
 
-from ..queue.model import Reply
+from ..mail.reply import STOPPING
 
-_STOPPING = Reply(451, "4.3.2", "The server stops")
 
 
 class Plugins:
@@ -65,7 +64,7 @@ class Plugins:
         Address that it came for, and `tag` what the directory found behind its "+".
         """
         host = self._loaded()
-        return host.hand(name, parameters, message, body, recipient, tag) if host is not None else _STOPPING
+        return host.hand(name, parameters, message, body, recipient, tag) if host is not None else STOPPING
 
     def _loaded(self):
         """None once it has stopped."""

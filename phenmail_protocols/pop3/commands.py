@@ -10,7 +10,7 @@ from ..accounts import sasl
 from ..store import errors
 from . import grammar, replies
 from .excerpt import excerpt
-from .session import Command, Refusal, State, Step, Then, answered
+from .session import Command, CommandFailed, State, Step, Then, answered
 
 # RFC 6856 3: what is spoken.  i-default is English that everybody may be given (RFC 2277 4.5).
 _LANGUAGES = {"i-default": b"i-default Default (English)", "en": b"en English"}
@@ -21,7 +21,7 @@ def run_quit(session, _):
         return answered(replies.ok("Goodbye"), Then.CLOSE)
     try:
         removed, left = session.leave()
-    except Refusal as refusal:
+    except CommandFailed as refusal:
         return answered(refusal.reply, Then.CLOSE)
     if left:  # RFC 1939 6
         reply = replies.error("Some deleted messages not removed: %d of %d" % (left, removed + left), replies.TEMPORARY)
@@ -59,22 +59,22 @@ def _capabilities(session):
 def run_user(session, name):
     """RFC 1939 7: the answer never tells whether there is such a user."""
     if not session.may_send_secrets:
-        raise Refusal(replies.TLS_FIRST)
+        raise CommandFailed(replies.TLS_FIRST)
     session.name = name
     return answered(replies.GO_ON)
 
 
 def run_pass(session, passphrase):
     if not session.may_send_secrets:
-        raise Refusal(replies.TLS_FIRST)
+        raise CommandFailed(replies.TLS_FIRST)
     if session.name is None:
-        raise Refusal(replies.USER_FIRST)
+        raise CommandFailed(replies.USER_FIRST)
     return session.log_in(passphrase)
 
 
 def run_apop(session, apop):
     if session.stamp is None:
-        raise Refusal(replies.NO_APOP)
+        raise CommandFailed(replies.NO_APOP)
     return session.settled(sasl.apop(session.credentials(), session.stamp, apop.name, apop.digest))
 
 
@@ -86,15 +86,15 @@ def run_auth(session, auth):
     if auth.mechanism not in offered:
         # One that would do once nobody can listen is told so.
         safe = sasl.mechanisms(session.service.directory, True)
-        raise Refusal(replies.TLS_FIRST if auth.mechanism in safe else replies.NO_MECHANISM)
+        raise CommandFailed(replies.TLS_FIRST if auth.mechanism in safe else replies.NO_MECHANISM)
     return session.exchange(sasl.start(auth.mechanism, session.credentials(), session.service.host), auth.initial)
 
 
 def run_stls(session, _):
     if session.tls:
-        raise Refusal(replies.ALREADY_TLS)
+        raise CommandFailed(replies.ALREADY_TLS)
     if session.service.tls_context is None:
-        raise Refusal(replies.NO_CERTIFICATE)
+        raise CommandFailed(replies.NO_CERTIFICATE)
     return answered(replies.TLS_READY, Then.TLS)
 
 
@@ -112,7 +112,7 @@ def run_lang(session, tag):
     if tag == "*":
         return answered(replies.LANGUAGE_SET)
     if tag not in _LANGUAGES:
-        raise Refusal(replies.NO_LANGUAGE)
+        raise CommandFailed(replies.NO_LANGUAGE)
     return answered(replies.ok("%s You get English texts" % tag))
 
 
@@ -162,7 +162,7 @@ def _content(session, number):
     try:
         return session.maildrop.content(number)
     except errors.Expunged:
-        raise Refusal(replies.GONE, counts=False) from None
+        raise CommandFailed(replies.GONE, counts=False) from None
 
 
 def run_dele(session, number):

@@ -13,7 +13,7 @@ from ..net.dots import stuff
 from ..net.tls import CertificateError
 from . import replies
 from .commands import TABLE
-from .session import Refusal, Service, Session, Step, Then, answered
+from .session import CommandFailed, Service, Session, Step, Then, answered
 
 log = logging.getLogger("phenmail.pop3")
 
@@ -76,7 +76,7 @@ class Handler:
             self._connection.look(peer)
         except Overdue:
             self._start(_LAST_WORDS)
-            raise Refusal(replies.TOO_LONG, counts=False) from None
+            raise CommandFailed(replies.TOO_LONG, counts=False) from None
 
     def _look_inside(self, chunks):
         """The chunks of a message that is being sent: nothing else can be said before its end."""

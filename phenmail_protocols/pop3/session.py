@@ -10,7 +10,7 @@ import logging
 from typing import Any, Callable, FrozenSet, Iterable, Mapping, NamedTuple, Optional
 
 from ..accounts import sasl
-from ..accounts.login import LoginRefused
+from ..accounts.login import LoginFailed
 from ..store import errors
 from . import grammar, replies
 from .maildrop import open_maildrop
@@ -50,7 +50,7 @@ def answered(reply, then=Then.COMMAND):
     return Step(reply.wire, then)
 
 
-class Refusal(Exception):
+class CommandFailed(Exception):
     """A command can't be carried out; `reply` says why.  `counts`: it was the client's mistake."""
 
     def __init__(self, reply, counts=True):
@@ -63,7 +63,7 @@ class Command(NamedTuple):
     """One row of the table of commands.
 
     `parse(argument bytes) -> value` raises GrammarError; `run(session, value) -> Step`
-    raises Refusal or StoreError.  `long`: its line may be longer than RFC 2449 4 says.
+    raises CommandFailed or StoreError.  `long`: its line may be longer than RFC 2449 4 says.
     `secret`: its argument is never logged.
     """
     name: bytes
@@ -104,7 +104,7 @@ class Session:
     """State of one connection.  `peer` is (host, port); `loopback`: it is on this machine.
 
     `look()` is called by long work for each message: it raises what ends the connection when the
-    client is gone or the server stops, and Refusal when the command has taken too long.
+    client is gone or the server stops, and CommandFailed when the command has taken too long.
     `look(False)` does not mind that the client is gone.
     """
 
@@ -152,7 +152,7 @@ class Session:
             return step
         except grammar.GrammarError as wrong:
             return self._mistake(replies.error(wrong.text))
-        except Refusal as refusal:
+        except CommandFailed as refusal:
             return self._mistake(refusal.reply) if refusal.counts else answered(refusal.reply)
         except errors.StoreError as failure:
             return answered(replies.of_store_error(failure))
@@ -253,7 +253,7 @@ class Session:
         name, self.name = self.name, None
         try:
             account = self.credentials().plain(name, passphrase)
-        except LoginRefused as refused:
+        except LoginFailed as refused:
             return self.settled(sasl.Failure(refused.text, sasl.TEMPORARY if refused.temporary else sasl.REFUSED))
         return self.settled(sasl.Success(account))
 
@@ -284,17 +284,17 @@ class Session:
     # -- the maildrop ------------------------------------------------------------------------------------------------------
 
     def check_number(self, number):
-        """Raises Refusal unless a message has this number and is not marked as deleted."""
+        """Raises CommandFailed unless a message has this number and is not marked as deleted."""
         if not 1 <= number <= len(self.maildrop):
-            raise Refusal(replies.NO_MESSAGE)
+            raise CommandFailed(replies.NO_MESSAGE)
         if self.maildrop.is_deleted(number):
-            raise Refusal(replies.DELETED)
+            raise CommandFailed(replies.DELETED)
 
     def leave(self):
         """QUIT in the TRANSACTION state: enter UPDATE -> (messages removed, messages that could not
         be).
 
-        A client that said QUIT need not wait until its messages are removed.  Raises Refusal where
+        A client that said QUIT need not wait until its messages are removed.  Raises CommandFailed where
         that takes too long.
         """
         self.state = State.UPDATE

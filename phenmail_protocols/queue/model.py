@@ -6,29 +6,7 @@ times are epoch seconds (float).
 from typing import NamedTuple, Optional, Tuple
 
 from ..mail.address import Address
-
-
-class Reply(NamedTuple):
-    """What was said of a recipient, or of all: by a server in its answer to a command, or by ourselves.
-
-    `code` 250, 4xx (later) or 5xx (never); `enhanced` as in "4.2.1" (RFC 3463), never empty; `text` is one line for people
-    without the codes, printable, at most 1000 characters; `host`: the name of the server that said it,
-    "" for ourselves; `said`: its words as they were, codes and all (RFC 3464 2.3.6), printable and
-    at most 1000 characters; "" where they are ours.
-    """
-    code: int
-    enhanced: str
-    text: str
-    host: str = ""
-    said: str = ""
-
-    @property
-    def delivered(self):
-        return self.code < 400
-
-    @property
-    def permanent(self):
-        return self.code >= 500
+from ..mail.reply import Reply
 
 
 class Unreachable(Exception):

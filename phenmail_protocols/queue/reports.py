@@ -17,7 +17,8 @@ from ..mail import headers, notices
 from ..mail.address import Address, ascii_domain
 from ..mail.envelope import Envelope
 from ..mail.envelope import Recipient as Reader
-from .model import DELAYED, DELIVERED, DONE, FAILED, Message, Recipient, Reply, Unreachable
+from ..mail.reply import Reply
+from .model import DELAYED, DELIVERED, DONE, FAILED, Message, Recipient, Unreachable
 from .schedule import Policy, retried_until
 
 # Octets of a message that are returned whole; of a larger one, and of a header, no more than these.

@@ -11,7 +11,8 @@ import threading
 import time
 
 from ..net import tlsclient
-from ..queue.model import Reply, Unreachable
+from ..mail.reply import Reply
+from ..queue.model import Unreachable
 from . import login
 from .commands import Offer, offer_of
 from .policies import OPPORTUNISTIC, peer_complaint
@@ -22,7 +23,7 @@ from .wire import Deadlines, HandshakeFailed, Lost, Wire, later
 _log = logging.getLogger("phenmail.relay")
 
 
-class LoginRefused(Unreachable):
+class UpstreamLoginFailed(Unreachable):
     """The server does not let us in with this user name and password: somebody has to look at the settings."""
 
 
@@ -77,7 +78,7 @@ class Connection(object):
 
     def open(self):
         """Banner, EHLO or HELO, TLS, login. A handshake that fails is followed by a new connection in the clear, unless TLS is
-        required. Raises Unreachable (LoginRefused, Unverified are such); the connection is then closed."""
+        required. Raises Unreachable (UpstreamLoginFailed, Unverified are such); the connection is then closed."""
         required = self._implicit or self._requirement.required
         try:
             try:
@@ -181,10 +182,10 @@ class Connection(object):
     # -- login -------------------------------------------------------------------------------------------------------------------
 
     def _log_in(self):
-        """AUTH by the mechanisms that both know, the next one where one is refused for good. Raises LoginRefused (always 4xx)."""
+        """AUTH by the mechanisms that both know, the next one where one is refused for good. Raises UpstreamLoginFailed (always 4xx)."""
         mechanisms = login.usable(self.offer.auth)
         if not mechanisms:
-            raise LoginRefused(later("4.7.0", "%s offers no login that this server knows (it offers: %s)" % (
+            raise UpstreamLoginFailed(later("4.7.0", "%s offers no login that this server knows (it offers: %s)" % (
                 self._peer, " ".join(self.offer.auth) or "none")))
         for mechanism in mechanisms:
             answer = self._authenticate(mechanism)
@@ -195,7 +196,7 @@ class Connection(object):
             if answer.code < 500:
                 break
         reply = reply_of(answer, self.host_name)
-        raise LoginRefused(Reply(454, "4.7.0", "%s refuses the login as %s: %d %s %s" % (
+        raise UpstreamLoginFailed(Reply(454, "4.7.0", "%s refuses the login as %s: %d %s %s" % (
             self._peer, self._login[0], reply.code, reply.enhanced, reply.text), self.host_name))
 
     def _authenticate(self, mechanism):

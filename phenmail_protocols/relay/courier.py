@@ -9,8 +9,9 @@ import logging
 import socket
 import time
 
-from ..queue.model import Reply, Unreachable
-from .client import Connection, Contexts, LoginRefused, Unverified
+from ..mail.reply import Reply
+from ..queue.model import Unreachable
+from .client import Connection, Contexts, UpstreamLoginFailed, Unverified
 from .policies import Requirement
 from .routes import NoRoute
 from .wire import Deadlines, later
@@ -203,7 +204,7 @@ class SmarthostCourier(Courier):
             if hosted.require_tls and _is_last(failures, known, Unverified) and _is_at_home(ip):
                 self._warn(ip, failures.pop())
                 yield self._connection_to(hosted.server, ip, strict._replace(verify=False), **more)
-            if _is_last(failures, known, LoginRefused):
+            if _is_last(failures, known, UpstreamLoginFailed):
                 del failures[:-1]  # what somebody has to mend is what is told
                 _log.error("%s; mail waits until the settings are right", failures[0])
                 return

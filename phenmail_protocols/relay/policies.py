@@ -11,7 +11,8 @@ import time
 from typing import NamedTuple, Tuple
 
 from ..net import tlsclient
-from ..queue.model import Reply, Unreachable
+from ..mail.reply import Reply
+from ..queue.model import Unreachable
 from . import dane, sts
 from .routes import NoRoute
 from .sts_fetch import Https

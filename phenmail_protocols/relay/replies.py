@@ -8,7 +8,7 @@ import re
 from typing import List, NamedTuple, Optional, Tuple
 
 from ..mail.writing import printable
-from ..queue.model import Reply
+from ..mail.reply import Reply
 
 LONGEST_LINE = 4096  # octets of a line that are kept
 MOST_LINES = 200  # of one reply: a generous EHLO has 30

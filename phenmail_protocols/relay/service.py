@@ -9,7 +9,8 @@ import time
 
 from ..dkim.signing import Signer
 from ..mail.address import ascii_domain
-from ..queue.model import LOCAL, Reply, Unreachable
+from ..mail.reply import Reply
+from ..queue.model import LOCAL, Unreachable
 from ..queue.schedule import Policy
 from ..queue.spool import Spool
 from ..queue.worker import Worker

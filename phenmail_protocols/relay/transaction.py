@@ -7,7 +7,7 @@ message came from.
 from itertools import chain
 
 from ..net.dots import stuff
-from ..queue.model import Reply
+from ..mail.reply import Reply
 from .commands import NotSayable, mail, rcpt
 from .replies import reply_of
 from .wire import Lost, later

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..mail.writing import printable
 from ..net import tlsclient
 from ..net.readiness import Readiness
-from ..queue.model import Reply
+from ..mail.reply import Reply
 from .replies import MOST_TEXT, Garbled, ReplyReader
 
 _PIECE = 16 * 1024  # what is read at once

@@ -1,6 +1,5 @@
-"""SMTP, submission and LMTP: RFC 5321, 6409, 2033.
+"""SMTP, submission and LMTP.
 
-Floor 3.  A line from the client goes grammar -> commands -> session, an answer
-comes back as a value of `replies`; `handler` alone knows the connection.  Order:
-grammar, replies, transaction, session, commands, handler.
+A line from the client goes through `grammar` and `commands` to `session`; the handler does all
+input and output.  RFC 5321, 6409, 2033; extensions in `commands`.
 """

@@ -1,15 +1,15 @@
 """The commands of SMTP and LMTP: one function and one row each.
 
-RFC 5321 4.1.1, 2033 (LHLO), 3030 (BDAT), 3207 (STARTTLS), 4954 (AUTH).  A row says
-in which states a command is allowed; a function finds them checked and its argument
-parsed.  Knows no socket; policy about addresses is `delivery.router`'s.
+RFC 5321 4.1.1, 2033 (LHLO), 3030 (BDAT), 3207 (STARTTLS), 4954 (AUTH).  A row names the states in
+which a command is allowed.  When its function runs, the state is checked and the argument parsed.
+Knows no socket; `delivery.router` decides about addresses.
 """
 from functools import lru_cache
 
-from ..delivery.answers import Answer
 from ..delivery.router import MAILBOXES_A_MESSAGE
+from ..mail.reply import Reply
 from . import grammar, replies
-from .replies import Reply
+from .replies import wire
 from .session import Command, State, Step, Then, answered
 from .transaction import Transaction
 
@@ -20,7 +20,7 @@ _GO_AHEAD = answered(replies.GO_AHEAD, then=Then.DATA)
 
 def run_helo(session, helo):
     session.greeted(helo, extended=False)
-    return answered(Reply(250, None, session.service.router.host))
+    return answered(Reply(250, "", session.service.router.host))
 
 
 def run_ehlo(session, helo):
@@ -30,13 +30,13 @@ def run_ehlo(session, helo):
 
 
 @lru_cache(maxsize=64)
-def _capabilities(*lines):
-    """Rendered once for each choice of what is offered: a client with one message pays for little else."""
-    return answered(Reply(250, None, *lines))
+def _capabilities(host, *extensions):
+    """Rendered once for each set of extensions: most clients send only one message."""
+    return Step(wire(Reply(250, "", host), *extensions))
 
 
 def _extensions(session):
-    """What is offered, now and on this connection."""
+    """The extensions that this connection offers now."""
     service = session.service
     yield "PIPELINING"
     yield "SIZE %d" % service.message_size
@@ -44,7 +44,7 @@ def _extensions(session):
     yield "SMTPUTF8"
     yield "CHUNKING"
     yield "ENHANCEDSTATUSCODES"
-    # What is taken for sure; more of them may share a mailbox (RFC 9422 2).
+    # The guaranteed number; more are accepted if they share mailboxes (RFC 9422 2).
     yield "LIMITS RCPTMAX=%d" % min(service.recipients, MAILBOXES_A_MESSAGE)
     if service.router.notifies:
         yield "DSN"
@@ -63,10 +63,10 @@ def run_mail(session, mail):
     if mail.unicode and not mail.smtputf8:
         return answered(replies.NEEDS_SMTPUTF8)
     if mail.sender is not None:
-        if service.base != "LMTP":  # there, the server in front has checked its clients
+        if service.base != "LMTP":  # the server in front has checked its clients
             refusal = service.router.sender(mail.sender, session.account)
             if refusal is not None:
-                return session.refused(Reply(*refusal), mail.sender)
+                return session.refused(refusal, mail.sender)
     session.transaction = Transaction(mail, service.message_size)
     session.state = State.SENDER
     return _SENDER_OK
@@ -78,11 +78,12 @@ def run_rcpt(session, rcpt):
         return answered(replies.NEEDS_SMTPUTF8)
     address = service.router.at_home(recipient.address)
     recipient = recipient._replace(address=address)
-    if len(transaction.recipients) >= service.recipients or len(transaction.mailboxes) >= MAILBOXES_A_MESSAGE:
+    if (len(transaction.recipients) >= service.recipients
+            or len(transaction.mailboxes) >= MAILBOXES_A_MESSAGE):
         return answered(replies.TOO_MANY_RECIPIENTS)
     destination = service.router.recipient(address, session.account)
-    if isinstance(destination, Answer):
-        return session.refused(Reply(*destination), address)
+    if isinstance(destination, Reply):
+        return session.refused(destination, address)
     transaction.add(recipient, destination)
     session.state = State.RECIPIENTS
     return _RECIPIENT_OK
@@ -117,7 +118,7 @@ def run_quit(session, _):
 
 
 def run_vrfy(session, _):
-    """RFC 5321 7.3: who asks is told nothing that RCPT does not tell."""
+    """RFC 5321 7.3: VRFY reveals no more than RCPT does."""
     return answered(replies.MAY_EXIST)
 
 
@@ -126,8 +127,9 @@ def run_expn(session, _):
 
 
 def run_help(session, _):
-    syntaxes = sorted({command.syntax for command in session.service.table.values() if command.syntax})
-    return answered(Reply(214, "2.0.0", "Commands:", *syntaxes))
+    syntaxes = sorted({command.syntax for command in session.service.table.values()
+                       if command.syntax})
+    return Step(wire(Reply(214, "2.0.0", "Commands:"), *syntaxes))
 
 
 def run_starttls(session, _):
@@ -144,15 +146,17 @@ def run_auth(session, auth):
         return session.error(replies.ALREADY_LOGGED_IN)
     offered = session.mechanisms()
     if auth.mechanism not in offered:
-        # RFC 4954 4: one that would do once nobody can listen is told so.
+        # RFC 4954 4: the reply says if the mechanism would be offered over TLS.
         safe = service.mechanisms(True, True)
-        return session.error(replies.ENCRYPT_FIRST if auth.mechanism in safe else replies.NO_MECHANISM)
+        if auth.mechanism in safe:
+            return session.error(replies.ENCRYPT_FIRST)
+        return session.error(replies.NO_MECHANISM)
     dialogue = service.start(auth.mechanism, session.peer)
     return session.exchange(dialogue, auth.initial)
 
 
 def run_foreign(session, _):
-    """A browser was made to talk to us (cross-protocol scripting): its body must not be read as commands."""
+    """HTTP (cross-protocol scripting): close, so that the body is not read as commands."""
     session.reset()
     return answered(replies.NOT_SMTP, then=Then.CLOSE)
 
@@ -162,26 +166,30 @@ _READY = frozenset((State.READY,))
 _NOTHING, _TEXT, _NEEDED = grammar.parse_nothing, grammar.parse_text, grammar.parse_needed_text
 
 _COMMON = (
-    Command(b"MAIL", _READY, grammar.parse_mail, run_mail, "MAIL FROM:<sender> [parameters]", login=True),
+    Command(b"MAIL", _READY, grammar.parse_mail, run_mail,
+            "MAIL FROM:<sender> [parameters]", login=True),
     Command(b"RCPT", frozenset((State.SENDER, State.RECIPIENTS)), grammar.parse_rcpt, run_rcpt,
             "RCPT TO:<recipient> [parameters]", login=True),
     Command(b"DATA", frozenset((State.RECIPIENTS,)), _NOTHING, run_data, "DATA", login=True),
-    Command(b"BDAT", frozenset((State.RECIPIENTS, State.CHUNKS)), grammar.parse_bdat, run_bdat, "BDAT size [LAST]",
-            login=True, octets=True),
+    Command(b"BDAT", frozenset((State.RECIPIENTS, State.CHUNKS)), grammar.parse_bdat, run_bdat,
+            "BDAT size [LAST]", login=True, octets=True),
     Command(b"RSET", _ANY, _NOTHING, run_rset, "RSET"),
     Command(b"NOOP", _ANY, _TEXT, run_noop, "NOOP [text]"),
     Command(b"QUIT", _ANY, _NOTHING, run_quit, "QUIT"),
     Command(b"VRFY", _ANY, _NEEDED, run_vrfy, "VRFY address", login=True),
     Command(b"EXPN", _ANY, _NEEDED, run_expn, "EXPN list", login=True),
     Command(b"HELP", _ANY, _TEXT, run_help, "HELP"),
-    Command(b"STARTTLS", frozenset((State.READY, State.SENDER, State.RECIPIENTS)), _NOTHING, run_starttls, "STARTTLS"),
+    Command(b"STARTTLS", frozenset((State.READY, State.SENDER, State.RECIPIENTS)), _NOTHING,
+            run_starttls, "STARTTLS"),
 ) + tuple(Command(verb, _ANY, _TEXT, run_foreign, "") for verb in (
-    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI"))
+    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
+    b"PRI"))
 
 _SMTP = _COMMON + (
     Command(b"HELO", _ANY, grammar.parse_host, run_helo, "HELO name"),
     Command(b"EHLO", _ANY, grammar.parse_host, run_ehlo, "EHLO name"),
-    Command(b"AUTH", _READY, grammar.parse_auth, run_auth, "AUTH mechanism [initial response]", long=True),
+    Command(b"AUTH", _READY, grammar.parse_auth, run_auth,
+            "AUTH mechanism [initial response]", long=True),
 )
 _LMTP = _COMMON + (
     Command(b"LHLO", _ANY, grammar.parse_host, run_ehlo, "LHLO name"),

@@ -1,16 +1,13 @@
-"""Command lines of SMTP as values: bytes in, values out.
+"""Command lines of SMTP: bytes in, values out.
 
-RFC 5321 4.1.2 (paths), 4.1.1 (commands); RFC 1870 (SIZE), 3030 (BDAT), 3461
-(DSN), 4954 (AUTH), 6152 (BODY), 6531 (SMTPUTF8).  Pure: knows no session, no
-socket and no policy.  Whatever the bytes, the outcome is a value or a
-`GrammarError`; one regular expression a rule, none of which can backtrack over
-more than the line.
+RFC 5321 4.1.2 (paths), 4.1.1 (commands); RFC 1870 (SIZE), 3030 (BDAT), 3461 (DSN), 4954 (AUTH),
+6152 (BODY), 6531 (SMTPUTF8).  Pure: knows no session, no socket and no policy.  Any bytes give a
+value or a `GrammarError`.  One regular expression a rule; none backtracks over more than the line.
 
-Deviations, all of them on the lenient side: a space after `FROM:` or `TO:` is
-taken (old programs send it), `_` in domain names (hosts have such names), dots
-at any place of a local part (providers gave such addresses to people), and any
-name after HELO and EHLO (programs say what their machine is called).
-Not lenient: a path needs its angle brackets, a line its CRLF.
+Accepted beyond the RFCs: a space after `FROM:` or `TO:` (old programs send it), `_` in domain names
+(hosts have such names), dots anywhere in a local part (some providers assign such addresses), and
+any name after HELO and EHLO (programs send whatever their machine is called).  Not accepted: a path
+without angle brackets, a line without CRLF.
 """
 import binascii
 import re
@@ -18,16 +15,15 @@ from typing import NamedTuple, Optional
 
 from ..mail.address import Address, AddressError, ascii_domain
 from ..mail.envelope import Recipient
+from ..mail.reply import Reply
 
 
 class GrammarError(ValueError):
-    """What was wrong; `code` and `enhanced` are the reply the RFC asks for."""
+    """A command that does not parse; `reply` is the reply that the RFC asks for."""
 
     def __init__(self, code, enhanced, text):
         super().__init__(text)
-        self.code = code
-        self.enhanced = enhanced
-        self.text = text
+        self.reply = Reply(code, enhanced, text)
 
 
 class Mail(NamedTuple):
@@ -74,7 +70,8 @@ _POSTMASTER = re.compile(rb"<(postmaster)>", re.IGNORECASE)
 _PLAIN_PATH = re.compile(rb"<(?=[^@]{1,64}@[^>]{1,255}>)"
                          rb"([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)@"
                          rb"([A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*)>")
-_PARAMETER = re.compile(rb" +([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?(?= |\Z)")
+_PARAMETER = re.compile(
+    rb" +([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?(?= |\Z)")
 _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")
 _ORCPT = re.compile(rb"[A-Za-z0-9-]+;(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e\x80-\xff]|\+[0-9A-F]{2})+")
 _HEX = re.compile(rb"\+([0-9A-F]{2})")
@@ -93,7 +90,7 @@ _NOTIFY = frozenset((b"SUCCESS", b"FAILURE", b"DELAY"))
 def split(line):
     """A command line with its CRLF -> (verb in upper case, the rest), both bytes."""
     if line[-2:] != b"\r\n":
-        raise GrammarError(500, "5.5.2", "A line ends with CRLF (RFC 5321 2.3.8)")
+        raise GrammarError(500, "5.5.2", "A line must end with CRLF (RFC 5321 2.3.8)")
     verb, _, rest = line.partition(b" ")
     return verb.strip().upper(), rest.strip()
 
@@ -111,7 +108,8 @@ def parse_path(data):
         return None, data[2:]
     found = _PATH.match(data)
     if found is not None:
-        return _address(data[found.start(1 if found.group(1) else 2):found.end(3)]), data[found.end():]
+        start = found.start(1 if found.group(1) else 2)
+        return _address(data[start:found.end(3)]), data[found.end():]
     found = _POSTMASTER.match(data)
     if found is not None:
         return Address(found.group(1).decode("ascii"), ""), data[found.end():]
@@ -134,11 +132,11 @@ def parse_parameters(data):
     while position < len(data):
         found = _PARAMETER.match(data, position)
         if found is None:
-            raise GrammarError(501, "5.5.4", "Expected parameters as in SIZE=1000 after the address")
+            raise GrammarError(501, "5.5.4", "Expected parameters like SIZE=1000 after the address")
         keyword, value = found.groups()
         keyword = keyword.upper()
         if keyword in parameters:
-            raise GrammarError(501, "5.5.4", "A parameter is given twice")
+            raise GrammarError(501, "5.5.4", "Duplicate parameter")
         parameters[keyword] = value
         position = found.end()
     return parameters
@@ -167,8 +165,9 @@ def parse_mail(argument):
     try:
         sender, rest = parse_path(path)
     except GrammarError as error:
-        raise GrammarError(501, "5.1.7", error.text) from None
-    if sender is not None and not sender.domain:  # RFC 5321 4.1.1.3: only a recipient may be <postmaster>
+        raise GrammarError(501, "5.1.7", error.reply.text) from None
+    if sender is not None and not sender.domain:
+        # RFC 5321 4.1.1.3: only a recipient may be <postmaster>.
         raise GrammarError(501, "5.1.7", "Expected an address as in <user@example.org>")
     values = {"unicode": _is_unicode(path, rest)}
     if not rest:
@@ -186,7 +185,7 @@ def parse_rcpt(argument):
     path = _after(argument, b"TO:", "RCPT TO:<user@example.org>")
     address, rest = parse_path(path)
     if address is None:
-        raise GrammarError(501, "5.1.3", "A recipient can't be <>")
+        raise GrammarError(501, "5.1.3", "A recipient cannot be <>")
     unicode = _is_unicode(path, rest)
     if not rest:
         return Rcpt(Recipient(address, (), None), unicode)
@@ -226,7 +225,7 @@ def parse_auth(argument):
 def parse_response(line):
     """A line inside an AUTH exchange, CRLF included -> bytes, or None for `*` (cancelled)."""
     if line[-2:] != b"\r\n":
-        raise GrammarError(500, "5.5.2", "A line ends with CRLF (RFC 5321 2.3.8)")
+        raise GrammarError(500, "5.5.2", "A line must end with CRLF (RFC 5321 2.3.8)")
     response = line[:-2]
     return None if response == b"*" else decode_base64(response)
 
@@ -299,7 +298,7 @@ def _decode_xtext(value):
     data = _HEX.sub(lambda found: binascii.a2b_hex(found.group(1)), value)
     text = data.decode("utf-8", "replace")
     if _CONTROL.search(text):
-        raise GrammarError(501, "5.5.4", "A control character is no part of an identifier (RFC 3461)")
+        raise GrammarError(501, "5.5.4", "An identifier has no control characters (RFC 3461)")
     return text
 
 
@@ -308,13 +307,15 @@ def _notify(value):
     if given == (b"NEVER",):
         return ("NEVER",)
     if not _NOTIFY.issuperset(given) or len(set(given)) < len(given):
-        raise GrammarError(501, "5.5.4", "Expected NOTIFY=NEVER, or of SUCCESS,FAILURE,DELAY (RFC 3461)")
+        raise GrammarError(
+            501, "5.5.4", "Expected NOTIFY=NEVER, or of SUCCESS,FAILURE,DELAY (RFC 3461)")
     return tuple(word.decode("ascii") for word in given)
 
 
 def _orcpt(value):
     if value is None or len(value) > 500 or not _ORCPT.fullmatch(value):
-        raise GrammarError(501, "5.5.4", "Expected ORCPT=type;address in xtext (RFC 3461, RFC 6533)")
+        raise GrammarError(
+            501, "5.5.4", "Expected ORCPT=type;address in xtext (RFC 3461, RFC 6533)")
     return _decode_xtext(value)
 
 

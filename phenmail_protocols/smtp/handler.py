@@ -1,10 +1,9 @@
 """An SMTP, submission or LMTP connection: all of its input and output.
 
-Brings lines and octets to the session and does what its steps say.  Replies wait
-while there is input that was received already (RFC 2920 3.2).  Time: silence ends
-a connection (RFC 5321 4.5.3.2), and where nobody logged in all commands up to the
-next message share that time; a message may take the time that its size takes at a
-slow pace, and not for ever.
+Passes lines and octets to the session and does what its steps say.  Replies wait while received
+input is left to process (RFC 2920 3.2).  An idle timeout ends a connection (RFC 5321 4.5.3.2).
+Without a login, all commands up to the next message share that time.  A message may take as long as
+its octets take at a slow pace (`SLOWEST`).
 """
 import logging
 import time
@@ -14,28 +13,28 @@ from ..net.connection import Disconnected, LineTooLong, Stopping, TimedOut
 from ..net.dots import Unstuffer
 from ..net.tls import CertificateError
 from . import commands, replies
-from .session import Service, Session, Step, Then
+from .session import Service, Session, Step, Then, answered
 from .transaction import TooMuch
 
 log = logging.getLogger("phenmail.smtp")
 
-# Octets a second that a message at least has to come with, once its time for silence is used up.
+# The slowest pace of a message, octets a second, beyond the time for one command.
 SLOWEST = 1024
-# What each recipient adds to the time of the commands before a message: a thousand need many
-# round trips.
+# Seconds that each recipient adds to the time for the commands before a message: a thousand
+# recipients need many round trips.
 RECIPIENT_SECONDS = 5.0
 _GOODBYE_SECONDS = 1.0
-# Replies that may wait: a client that never stops to send commands must not fill the memory.
+# The most replies that wait: a client that only sends must not fill the memory.
 _MOST_WAITING = 100
 
 
 def make(kind, listen, limits, directory, router, certificates=None, message_size=None):
-    """What a net.listener calls with each Connection.
+    """-> what a net.listener calls with each Connection.
 
     `kind`: "smtp", "submission" or "lmtp"; `listen`: config.settings.Listen; `limits`:
     config.settings.Limits; `directory`: accounts.directory.Directory; `router`:
     delivery.router.Router; `certificates`: net.tls.Certificates or None; `message_size`:
-    octets, where it is not the limits'.
+    octets, None: that of the limits.
     """
     base = "LMTP" if kind == "lmtp" else "SMTP"
 
@@ -50,8 +49,9 @@ def make(kind, listen, limits, directory, router, certificates=None, message_siz
         mechanisms=mechanisms if base == "SMTP" else _no_mechanisms, start=start,
         certificate=certificates is not None and listen.tls != "none",
         login_required=kind == "submission", plaintext_auth=listen.plaintext_auth,
-        message_size=limits.message_size if message_size is None else message_size, recipients=limits.recipients,
-        errors=limits.errors, login_failures=limits.login_failures, line=limits.line)
+        message_size=limits.message_size if message_size is None else message_size,
+        recipients=limits.recipients, errors=limits.errors,
+        login_failures=limits.login_failures, line=limits.line)
 
     def handle(connection):
         Handler(connection, service, certificates, limits).run()
@@ -59,7 +59,7 @@ def make(kind, listen, limits, directory, router, certificates=None, message_siz
 
 
 def _no_mechanisms(tls, plaintext_ok):
-    """RFC 2033: who may speak LMTP is settled before, by the network or the socket's mode."""
+    """RFC 2033: the network or the socket's mode decides who may use LMTP, so no AUTH."""
     return ()
 
 
@@ -72,12 +72,13 @@ class Handler:
         self._certificates = certificates
         self._idle = limits.smtp_idle_timeout
         self._command = limits.command_timeout
-        # By when somebody has logged in, or else the next message comes.
+        # The deadline for a login, or for the next message without one.
         self._end = time.monotonic() + (
             limits.login_timeout if service.login_required else self._idle)
         self._line_limit = service.line
-        self._session = Session(service, connection.peer, connection.is_loopback, connection.tls_info())
-        self._waiting = []  # replies that are not sent yet
+        self._session = Session(service, connection.peer, connection.is_loopback,
+                                connection.tls_info())
+        self._waiting = []  # replies not sent yet
 
     def run(self):
         try:
@@ -91,13 +92,14 @@ class Handler:
         except Disconnected:
             pass
         except Exception:
-            log.exception("the connection from %s ends", self._connection.peer[0])
+            log.exception("internal error, closing the connection from %s",
+                          self._connection.peer[0])
             self._say_goodbye(replies.INTERNAL)
         finally:
             self._session.reset()
 
     def _say_goodbye(self, reply):
-        self._waiting.append(reply.wire)
+        self._waiting.append(replies.wire(reply))
         try:
             self._flush(_GOODBYE_SECONDS)
         except Disconnected:
@@ -112,7 +114,7 @@ class Handler:
         self._flush(self._command)
 
     def _reply(self, wire):
-        """Queue a step's replies; what is queued goes when nothing is left to read, or when it is much."""
+        """Queue a step's replies; send them when no input is left, or when there are many."""
         if wire:
             self._waiting.append(wire)
         if not self._connection.has_input() or len(self._waiting) >= _MOST_WAITING:
@@ -124,7 +126,7 @@ class Handler:
             self._connection.set_deadline(seconds)
             self._connection.write(b"".join(waiting))
 
-    # -- what a step says ------------------------------------------------------------------------------------------------
+    # One method for each `Then`
 
     def _read_command(self, step):
         self._reply(step.wire)
@@ -148,7 +150,7 @@ class Handler:
         return min(left, self._idle)
 
     def _message_came(self):
-        """The commands before the next one have their time anew."""
+        """A message came: restart the time for the next one."""
         self._end = time.monotonic() + self._idle
         self._connection.visit.served()
 
@@ -194,7 +196,7 @@ class Handler:
             context = self._certificates.context()
         except CertificateError as error:
             log.error("STARTTLS: %s", error)
-            return Step(replies.NO_CERTIFICATE.wire)
+            return answered(replies.NO_CERTIFICATE)
         self._waiting.append(step.wire)
         self._flush(self._command)
         self._connection.start_tls(context)
@@ -202,13 +204,15 @@ class Handler:
         return Step(b"")
 
 
-# Functions and not methods of one handler: that would be a circle, and a connection's memory stay until the next collection.
-_ACTIONS = {Then.COMMAND: Handler._read_command, Then.DATA: Handler._read_data, Then.OCTETS: Handler._read_octets,
-            Then.DISCARD: Handler._discard, Then.TLS: Handler._start_tls}
+# Plain functions: bound methods would make a reference cycle, which keeps a connection's memory
+# until the next garbage collection.
+_ACTIONS = {Then.COMMAND: Handler._read_command, Then.DATA: Handler._read_data,
+            Then.OCTETS: Handler._read_octets, Then.DISCARD: Handler._discard,
+            Then.TLS: Handler._start_tls}
 
 
 class _Pace:
-    """Moves a connection's deadline by what a message brings: `seconds`, and then the time of its octets at the slowest pace."""
+    """A connection's deadline: `seconds`, extended by the time of each octet at `SLOWEST`."""
 
     def __init__(self, connection, seconds):
         self._connection = connection

@@ -1,11 +1,10 @@
 """One client's conversation as a state machine: a line in, a `Step` out.
 
-RFC 5321 3 and 4.1.4, RFC 2033 (LMTP), 3030 (BDAT), 4954 (AUTH).  Knows no socket
-and no file: the handler brings lines and octets and does what a step says.  What a
-command means stands in `commands`; here is what holds for all of them: states,
-errors counted, the AUTH exchange, the answers to a message, and the order of checks:
-the verb is known, its arguments parse, the state allows it, it may be used without
-a login, it runs.
+RFC 5321 3 and 4.1.4, RFC 2033 (LMTP), 3030 (BDAT), 4954 (AUTH).  Knows no socket and no file: the
+handler brings lines and octets, and does what a step says.  `commands` has the single commands;
+this file has what they share: states, the count of errors, the AUTH exchange and the replies to a
+message.  A command is checked in this order: the verb is known, the arguments parse, the state
+allows it, no login is missing.
 """
 import enum
 import logging
@@ -14,14 +13,15 @@ from typing import Any, Callable, FrozenSet, Mapping, NamedTuple
 
 from ..accounts import sasl
 from ..delivery import trace
+from ..mail.reply import Reply
 from . import grammar, replies, transaction
-from .replies import Reply
+from .replies import wire
 
 log = logging.getLogger("phenmail.smtp")
 
 
 class State(enum.Enum):
-    """Where the conversation stands; a command's row names the states it is allowed in.  The text is told to who says another."""
+    """The state of the conversation.  The reply to a command out of sequence has its text."""
     START = "not greeted yet"
     READY = "MAIL is expected first"
     SENDER = "RCPT is expected, or RSET"
@@ -45,7 +45,7 @@ class Then(enum.Enum):
 
 
 class Step(NamedTuple):
-    """What comes of a line: replies as wire bytes, then what."""
+    """The result of a line: replies as wire bytes, and what the handler does next."""
     wire: bytes
     then: Then = Then.COMMAND
     count: int = 0
@@ -53,16 +53,16 @@ class Step(NamedTuple):
 
 def answered(*given, then=Then.COMMAND):
     """Replies -> Step."""
-    return Step(b"".join([reply.wire for reply in given]), then)
+    return Step(b"".join([wire(reply) for reply in given]), then)
 
 
 class Command(NamedTuple):
     """One row of the table of commands.
 
-    `parse(argument bytes) -> value` raises GrammarError; `run(session, value) -> Step`.
-    `login`: not before AUTH, where the service wants one.  `long`: its line may have the
-    length that RFC 4954 asks for, not RFC 5321's.  `octets`: octets follow the line, so one
-    that does not parse ends the connection.  `syntax` is shown by HELP.
+    `parse(argument bytes) -> value` raises GrammarError; `run(session, value) -> Step`.  `syntax`:
+    for HELP.  `login`: needs AUTH first if the service requires a login.  `long`: the line may have
+    the length that RFC 4954 asks for instead of RFC 5321's.  `octets`: octets follow the line, so a
+    line that does not parse ends the connection.
     """
     name: bytes
     states: FrozenSet[State]
@@ -78,8 +78,9 @@ class Service(NamedTuple):
     """What a listener offers; one for all its sessions.
 
     `base`: "SMTP" or "LMTP".  `table`: {verb: Command}.  `router`: delivery.router.Router.
-    `mechanisms(tls, plaintext_ok) -> names` and `start(mechanism, peer) -> dialogue` are accounts.sasl's.
-    `certificate`: whether STARTTLS is there.  `message_size` octets.  `line`: octets of a long line.
+    `mechanisms(tls, plaintext_ok) -> names`, `start(mechanism, peer) -> dialogue`: accounts.sasl.
+    `certificate`: whether STARTTLS is offered.  `message_size`: octets.  `line`: the most octets of
+    a long line.
     """
     base: str
     table: Mapping[bytes, Command]
@@ -96,8 +97,9 @@ class Service(NamedTuple):
     line: int = 12288
 
 
-# How a login fails -> code and enhanced code (RFC 4954 6).
-_FAILURES = {sasl.SYNTAX: (501, "5.5.2"), sasl.REFUSED: (535, "5.7.8"), sasl.TEMPORARY: (454, "4.7.0")}
+# Why a login failed -> code and enhanced code (RFC 4954 6).
+_FAILURES = {sasl.SYNTAX: (501, "5.5.2"), sasl.REFUSED: (535, "5.7.8"),
+             sasl.TEMPORARY: (454, "4.7.0")}
 
 # RFC 5321 4.5.3.1.4 has 512 octets, and extensions add to it (SMTPUTF8, DSN: RFC 3461 and 6531).
 COMMAND_LINE = 2048
@@ -106,8 +108,8 @@ COMMAND_LINE = 2048
 class Session:
     """State of one connection.  `peer` is (host, port); `tls` is (version, cipher) or None."""
 
-    __slots__ = ("service", "peer", "tls", "state", "helo", "extended", "account", "transaction", "dialogue",
-                 "errors", "failures", "_loopback", "_origins")
+    __slots__ = ("service", "peer", "tls", "state", "helo", "extended", "account", "transaction",
+                 "dialogue", "errors", "failures", "_loopback", "_origins")
 
     def __init__(self, service, peer, loopback=False, tls=None):
         self.service = service
@@ -122,16 +124,17 @@ class Session:
         self.state = State.START
         self.forget_greeting()
 
-    # -- what the handler calls --------------------------------------------------------------------------------------------
+    # What the handler calls
 
     def banner(self):
-        return Step(Reply(220, None, "%s %s phenmail" % (self.service.router.host, self._extended_name())).wire)
+        text = "%s %s phenmail" % (self.service.router.host, self._extended_name())
+        return answered(Reply(220, "", text))
 
     def _extended_name(self):
         return "LMTP" if self.service.base == "LMTP" else "ESMTP"
 
     def line(self, line):
-        """A line with its end -> Step."""
+        """A line with its line end -> Step."""
         if self.state is State.EXCHANGE:
             return self._counted(self._response, line)
         return self._counted(self._command, line)
@@ -140,15 +143,17 @@ class Session:
         try:
             step = take(line)
         except grammar.GrammarError as error:
-            return self.error(Reply(error.code, error.enhanced, error.text))
-        if step.wire.startswith(b"2") and (self.account is not None or self.service.base == "LMTP"):
+            return self.error(error.reply)
+        trusted = self.account is not None or self.service.base == "LMTP"
+        if trusted and step.wire.startswith(b"2"):
             self.errors = 0
         return step
 
     def error(self, reply, then=Then.COMMAND):
-        """The client did something wrong -> Step; too many such errors in a row end the session.
+        """A mistake of the client -> Step; too many of them in a row end the session.
 
-        For strangers only an accepted message ends the row, not NOOP: they must not guess recipients forever.
+        For clients without a login, only an accepted message ends the row, not NOOP; otherwise they
+        could guess recipients forever.
         """
         self.errors += 1
         if self.errors >= self.service.errors:
@@ -156,12 +161,18 @@ class Session:
         return answered(reply, then=then)
 
     def line_too_long(self):
-        """A line was longer than any may be; it was dropped -> Step."""
-        return self.error(replies.LINE_TOO_LONG if self._end_exchange() is None else replies.RESPONSE_TOO_LONG)
+        """A line exceeded every limit and was dropped -> Step."""
+        if self._end_exchange() is None:
+            return self.error(replies.LINE_TOO_LONG)
+        return self.error(replies.RESPONSE_TOO_LONG)
 
     def refused(self, reply, address):
-        """A sender or recipient (Address) is not taken -> Step.  Strangers who try one after the other are lost, or guessing."""
-        log.info("%s: <%s> refused: %d %s %s", self.peer[0], address, reply.code, reply.enhanced, reply.lines[0])
+        """A sender or recipient (Address) is refused -> Step.
+
+        It counts as an error for clients without a login, who may be guessing addresses.
+        """
+        log.info("%s: <%s> refused: %d %s %s", self.peer[0], address, reply.code, reply.enhanced,
+                 reply.text)
         if reply.code < 500 or self.account is not None or self.service.base == "LMTP":
             return answered(reply)
         return self.error(reply)
@@ -170,14 +181,15 @@ class Session:
         verb, argument = grammar.split(line)
         command = self.service.table.get(verb)
         if command is None:
-            return self.error(Reply(500, "5.5.1", "Unknown command, HELP lists those there are"))
-        then = Then.CLOSE if command.octets else Then.COMMAND  # octets that nobody counted must not be read as commands
+            return self.error(Reply(500, "5.5.1", "Unknown command, HELP lists the commands"))
+        # After a bad BDAT the number of octets is unknown; they must not be read as commands.
+        then = Then.CLOSE if command.octets else Then.COMMAND
         if len(line) > COMMAND_LINE and not command.long:
             return self.error(replies.LINE_TOO_LONG, then)
         try:
             value = command.parse(argument)
         except grammar.GrammarError as error:
-            return self.error(Reply(error.code, error.enhanced, error.text), then)
+            return self.error(error.reply, then)
         reply = self._misplaced(command)
         if reply is None:
             return command.run(self, value)
@@ -187,21 +199,23 @@ class Session:
     def _misplaced(self, command):
         """Why a command may not run now -> Reply, or None."""
         if self.state not in command.states:
-            return replies.GREET_FIRST if self.state is State.START else Reply(503, "5.5.1", "Not now: %s" % self.state.value)
+            if self.state is State.START:
+                return replies.GREET_FIRST
+            return Reply(503, "5.5.1", "Bad sequence of commands: %s" % self.state.value)
         if command.login and self.service.login_required and self.account is None:
             return replies.LOGIN_FIRST if self.mechanisms() else replies.TLS_FIRST
         return None
 
     def discarding(self, step, count):
-        """The octets that follow a refused BDAT are read and dropped, so that they are not taken for commands."""
+        """Drop the octets that follow a refused BDAT, so that they are not read as commands."""
         if step.then is Then.CLOSE or count > self.service.message_size + transaction.DRAINED:
             return step._replace(then=Then.CLOSE)
         return step._replace(then=Then.DISCARD, count=count)
 
-    # -- who the client is -------------------------------------------------------------------------------------------------
+    # Greeting and login
 
     def forget_greeting(self):
-        """As if EHLO was never said."""
+        """Back to the state before EHLO."""
         self.reset()
         self.state = State.START
         self.helo = ""
@@ -209,14 +223,14 @@ class Session:
         self._origins = {}
 
     def greeted(self, helo, extended):
-        """EHLO, HELO, LHLO: RFC 5321 4.1.4, a transaction that was under way is gone."""
+        """EHLO, HELO, LHLO; ends a transaction (RFC 5321 4.1.4)."""
         self.forget_greeting()
         self.state = State.READY
         self.helo = helo
         self.extended = extended
 
     def tls_started(self, tls):
-        """RFC 3207 4.2: nothing that was learnt before counts."""
+        """TLS is active: forget what the client said before (RFC 3207 4.2)."""
         self.tls = tls
         self.account = None
         self.forget_greeting()
@@ -241,12 +255,13 @@ class Session:
         return dialogue
 
     def exchange(self, dialogue, response):
-        """Give a SASL dialogue a response (None: there is none yet), and say what it says."""
+        """Pass a response to a SASL dialogue (None: no initial response) -> Step."""
         result = dialogue.step(response)
         if isinstance(result, sasl.Challenge):
             self.state = State.EXCHANGE
             self.dialogue = dialogue
-            return answered(Reply(334, None, b2a_base64(result.data, newline=False).decode("ascii")))
+            challenge = b2a_base64(result.data, newline=False).decode("ascii")
+            return answered(Reply(334, "", challenge))
         if isinstance(result, sasl.Success):
             self.account = result.account
             self._origins = {}
@@ -254,16 +269,16 @@ class Session:
         return self._refused(Reply(*_FAILURES[result.kind], result.text))
 
     def _refused(self, reply):
-        """A login failed; few such failures end the connection, so that guessing costs a connection each time."""
+        """A login failed -> Step.  A few failures end the connection, to slow down guessing."""
         self.failures += 1
         if self.failures >= self.service.login_failures:
             return answered(reply, replies.TOO_MANY_LOGINS, then=Then.CLOSE)
         return self.error(reply)
 
-    # -- a message ---------------------------------------------------------------------------------------------------------
+    # A message
 
     def reset(self):
-        """RSET, and whatever has its effect: the transaction is gone."""
+        """Abort the transaction: RSET, and commands that have its effect."""
         if self.transaction is not None:
             self.transaction.abort()
             self.transaction = None
@@ -271,23 +286,24 @@ class Session:
             self.state = State.READY
 
     def content(self, data):
-        """Octets of the message, taken off their stuffing (DATA).  Raises transaction.TooMuch."""
+        """Octets of the message without dot-stuffing (DATA).  Raises transaction.TooMuch."""
         self.transaction.content(data)
 
     def octets(self, data):
-        """Octets of the message as they are (BDAT).  Raises transaction.TooMuch."""
+        """Octets of the message (BDAT).  Raises transaction.TooMuch."""
         self.transaction.octets(data)
 
     def content_ended(self, bare_cr_or_lf):
-        """The end mark of DATA came -> Step with the answers."""
+        """The final dot of DATA came -> Step."""
         if bare_cr_or_lf:
             self.transaction.refuse(replies.BARE_LINE_END)
         return self._finished(self.service.base == "LMTP")
 
     def chunk_ended(self):
-        """The octets of one BDAT came -> Step.  RFC 3030 2: after a refusal nothing is left of the transaction.
+        """The octets of one BDAT came -> Step.
 
-        RFC 2033 4.3: only the last one has an answer for each recipient.
+        A refusal ends the transaction (RFC 3030 2).  In LMTP only the last BDAT has a reply for
+        each recipient (RFC 2033 4.3).
         """
         last = self.transaction.last
         if last or self.transaction.refusal is not None:
@@ -303,13 +319,14 @@ class Session:
         return answered(*given)
 
     def origin(self):
-        """Where messages of this connection come from -> trace.Origin, one for each spelling of the protocol."""
+        """-> trace.Origin of this connection, cached with and without SMTPUTF8."""
         smtputf8 = self.transaction.mail.smtputf8
         origin = self._origins.get(smtputf8)
         if origin is None:
             base = self._extended_name() if self.extended else "SMTP"
             account = self.account
             name = trace.protocol_name(base, self.tls is not None, account is not None, smtputf8)
-            origin = trace.Origin(name, self.helo, self.peer[0], self.tls, account.name if account else None)
+            origin = trace.Origin(name, self.helo, self.peer[0], self.tls,
+                                  account.name if account else None)
             self._origins[smtputf8] = origin
         return origin

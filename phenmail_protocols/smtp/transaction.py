@@ -1,32 +1,31 @@
-"""One message from MAIL to its answer: RFC 5321 3.3, RFC 2033 4.2, RFC 3030.
+"""One message from MAIL to its reply: RFC 5321 3.3, RFC 2033 4.2, RFC 3030.
 
-Knows the envelope, how large the message may be and what text it must not hold;
-where recipients end and what is kept is `delivery.router`'s.  No socket: octets
-come in, replies go out.  Once refused, the rest of a message is counted and dropped.
+Knows the envelope, the size limit and the forbidden octets; `delivery.router` knows where
+recipients lead, and stores the message.  No socket: octets come in, replies go out.  Once a message
+is refused, its remaining octets are counted and dropped.
 """
 from ..mail.envelope import Envelope
 from . import replies
-from .replies import Reply
 
-# Octets beyond the largest message that are read for the sake of staying in step.
+# Octets of a message over the limit that are read to stay in step with the client.
 DRAINED = 64 << 20
 
 
 class TooMuch(Exception):
-    """So much more than was allowed came that the connection is given up."""
+    """The message exceeds the limit by so much that the connection is closed."""
 
 
 class Transaction:
     """`mail`: grammar.Mail; `limit`: octets of the largest message."""
 
-    __slots__ = ("mail", "limit", "recipients", "destinations", "mailboxes", "last", "size", "refusal", "_incoming",
-                 "_half")
+    __slots__ = ("mail", "limit", "recipients", "destinations", "mailboxes", "last", "size",
+                 "refusal", "_incoming", "_half")
 
     def __init__(self, mail, limit):
         self.mail = mail
         self.limit = limit
         self.recipients = []  # mail.envelope.Recipient
-        self.destinations = []  # where each of them ends
+        self.destinations = []  # where each of them leads
         self.mailboxes = set()  # (folder, tag): each is one more copy
         self.last = False  # BDAT … LAST came
         self.size = 0
@@ -40,16 +39,17 @@ class Transaction:
         self.mailboxes.add((destination.folder, destination.tag))
 
     def begin(self, router, origin, account):
-        """The message comes now; `account`: who submits it, or None."""
+        """The message follows; `account`: who submits it, or None."""
         mail = self.mail
-        envelope = Envelope(mail.sender, tuple(self.recipients), mail.ret, mail.envid, mail.smtputf8, mail.body)
+        envelope = Envelope(mail.sender, tuple(self.recipients), mail.ret, mail.envid,
+                            mail.smtputf8, mail.body)
         self._incoming = router.begin(envelope, origin, self.destinations, account)
 
     def has_begun(self):
         return self._incoming is not None
 
     def content(self, data):
-        """The next octets of the message, CRLF line ends, any cut.  Raises TooMuch."""
+        """The next octets of the message, CRLF line ends, cut anywhere.  Raises TooMuch."""
         self.size += len(data)
         if self.size <= self.limit:
             if self.refusal is None:
@@ -60,7 +60,7 @@ class Transaction:
                 raise TooMuch()
 
     def octets(self, data):
-        """As `content`, of octets that nobody has looked at yet: a CR or LF alone is found here."""
+        """As `content`, for octets that may contain a bare CR or LF (BDAT)."""
         text = b"\r" + data if self._half else data
         self._half = text[-1:] == b"\r"
         pairs = text.count(b"\r\n")
@@ -69,31 +69,27 @@ class Transaction:
         self.content(data)
 
     def refuse(self, reply):
-        """Whatever still comes, the answer is this one (the first stands); nothing is kept."""
+        """Give this reply at the end, unless an earlier one stands; nothing is kept."""
         if self.refusal is None:
             self.refusal = reply
             self.abort()
 
     def finish(self, apart):
-        """The message is whole -> list of Reply: one, or one a recipient (`apart`, LMTP)."""
+        """The message is complete -> list of Reply: one, or one a recipient (`apart`, LMTP)."""
         if self._half:
             self.refuse(replies.BARE_LINE_END)
         if self.refusal is not None:
             return [self.refusal] * (len(self.recipients) if apart else 1)
         outcomes = self._incoming.finish(apart)
         if apart:
-            return [_reply(outcome) for outcome in outcomes]
-        return [_reply(_worst(outcomes))]
+            return [reply for _, reply in outcomes]
+        return [_worst([reply for _, reply in outcomes])]
 
     def abort(self):
         if self._incoming is not None:
             self._incoming.abort()
 
 
-def _reply(outcome):
-    return Reply(outcome.code, outcome.enhanced, outcome.text)
-
-
-def _worst(outcomes):
-    """What SMTP's one answer has to be: try again before never before well, so that nobody's mail is lost."""
-    return min(outcomes, key=lambda outcome: (4, 5, 2).index(outcome.code // 100))
+def _worst(replies):
+    """SMTP's one reply for all: 4xx before 5xx before 2xx, so that no recipient's mail is lost."""
+    return min(replies, key=lambda reply: (4, 5, 2).index(reply.code // 100))

@@ -49,7 +49,7 @@ class MailFixture:
             self.server = MailServer(settings=self._settings(settings or {}), plugins=plugins)
             self._write_users()
             self.server.start()
-            self._failures = _Failures(self.server.router)
+            self._failures = self.server.router.faults = _Failures()
             for each in self.server.listening:
                 if not each.path and each.name not in self._proxies:
                     self._proxies[each.name] = proxy.Proxy(each.name, ("127.0.0.1", each.port))
@@ -241,15 +241,20 @@ class Sent:
 
 
 class _Failures:
-    """Temporary failures, where messages and recipients are decided upon: a Router's own answers are replaced."""
+    """Temporary failures on demand, as Router.faults wants them: of messages and of recipients."""
 
-    def __init__(self, router):
-        from ..delivery.answers import Answer
-        self._answer = Answer(451, "4.3.0", "This failure was asked for")
+    def __init__(self):
+        from ..mail.reply import Reply
+        self._reply = Reply(451, "4.3.0", "This failure was asked for")
         self._lock = threading.Lock()
         self._left = {"message": 0, "recipient": 0}
-        self._begin, self._recipient = router.begin, router.recipient
-        router.begin, router.recipient = self._begin_or_fail, self._recipient_or_fail
+
+    def __call__(self, at):
+        with self._lock:
+            if self._left[at] <= 0:
+                return None
+            self._left[at] -= 1
+            return self._reply
 
     def add(self, count, at):
         if at not in self._left:
@@ -260,22 +265,6 @@ class _Failures:
     def clear(self):
         with self._lock:
             self._left = dict.fromkeys(self._left, 0)
-
-    def _take(self, at):
-        with self._lock:
-            fails = self._left[at] > 0
-            self._left[at] -= fails
-            return fails
-
-    def _begin_or_fail(self, envelope, origin=None, destinations=None, *more, **options):
-        if origin is not None and origin.protocol and self._take("message"):
-            destinations = [self._answer] * len(envelope.recipients)
-        return self._begin(envelope, origin, destinations, *more, **options)
-
-    def _recipient_or_fail(self, address, account=None, own=False, **options):
-        if not own and self._take("recipient"):
-            return self._answer
-        return self._recipient(address, account, own, **options)
 
 
 def _certificate(folder):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from phenmail_protocols.accounts.directory import LoginRefused
+from phenmail_protocols.accounts.directory import LoginFailed
 from phenmail_protocols.mail.address import Address
 
 from .house import ELSEWHERE, PASSPHRASE, House
@@ -132,7 +132,7 @@ def test_login_names(house, name, account):
     if account:
         assert house.directory.authenticate(name, PASSPHRASE, ELSEWHERE) == found
     else:
-        with pytest.raises(LoginRefused) as refused:
+        with pytest.raises(LoginFailed) as refused:
             house.directory.authenticate(name, PASSPHRASE, None)
         assert not refused.value.temporary
 
@@ -172,7 +172,7 @@ def test_passphrases(house):
     directory = house.directory
     assert directory.authenticate("alice", PASSPHRASE, ELSEWHERE).name == "alice@example.com"
     for wrong in ("", "x", PASSPHRASE + " ", PASSPHRASE.upper(), "p" * 100000, "\udcff", "\ud800"):
-        with pytest.raises(LoginRefused) as refused:
+        with pytest.raises(LoginFailed) as refused:
             directory.authenticate("alice", wrong, None)
         assert not refused.value.temporary, wrong
 
@@ -181,7 +181,7 @@ def test_only_submission_lets_the_secret_behind_a_forward_in(tmp_path):
     from phenmail_protocols.accounts.secrets import sha256
     house = House(tmp_path, {"example.com": {
         "dan": ">dan@elsewhere.net " + sha256("dans own"), "al": ":dan"}})
-    with pytest.raises(LoginRefused):
+    with pytest.raises(LoginFailed):
         house.directory.authenticate("dan", "dans own", ELSEWHERE)
     account = house.directory.authenticate("dan", "dans own", ELSEWHERE, sending=True)
     assert account.folder == "" and account.name == "dan@example.com"
@@ -190,14 +190,14 @@ def test_only_submission_lets_the_secret_behind_a_forward_in(tmp_path):
     assert not house.directory.may_send_as(account, Address("al", "example.com"))
     assert not house.directory.may_send_as(account, Address("x", "elsewhere.net"))
     for name, passphrase in (("al", "dans own"), ("dan", "wrong"), ("dan+x", "dans own")):
-        with pytest.raises(LoginRefused):
+        with pytest.raises(LoginFailed):
             house.directory.authenticate(name, passphrase, ELSEWHERE, sending=True)
 
 
 def test_a_users_broken_file_is_that_users_trouble_only(house, caplog):
     house.user("alice", '{"passphrase": oops')
     assert resolve(house, "alice@example.com").kind == "broken"
-    with pytest.raises(LoginRefused) as refused:
+    with pytest.raises(LoginFailed) as refused:
         house.directory.authenticate("alice", PASSPHRASE, ELSEWHERE)
     assert refused.value.temporary and "oops" not in refused.value.text
     assert "alice/mail/mail.jcfg" in caplog.text
@@ -214,7 +214,7 @@ def test_what_is_no_file_is_not_opened(house):
     os.unlink(path)
     os.mkfifo(path)
     assert resolve(house, "alice@example.com").kind == "broken"
-    with pytest.raises(LoginRefused) as refused:
+    with pytest.raises(LoginFailed) as refused:
         house.directory.authenticate("alice", PASSPHRASE, ELSEWHERE)
     assert refused.value.temporary
     assert not house.directory.everyone_has("scram")
@@ -224,7 +224,7 @@ def test_a_secret_of_no_use_is_a_temporary_failure(house):
     for stored in ("pbkdf2-sha256$40000$AA==", "pbkdf2-sha256$99999999999$AA==$AA==",
                    "scrypt$1$1$1$AA==$AA==", "scrypt$16777216$8$1$AAAA$" + "A" * 44):
         house.user("alice", passphrase=stored)
-        with pytest.raises(LoginRefused) as refused:
+        with pytest.raises(LoginFailed) as refused:
             house.directory.authenticate("alice", PASSPHRASE, ELSEWHERE)
         assert refused.value.temporary, stored
 
@@ -232,7 +232,7 @@ def test_a_secret_of_no_use_is_a_temporary_failure(house):
 def test_a_user_without_file_or_passphrase_gets_mail_and_no_login(house):
     os.unlink(os.path.join(house.folder("alice"), "mail.jcfg"))
     assert resolve(house, "alice@example.com").kind == "mailbox"
-    with pytest.raises(LoginRefused) as refused:
+    with pytest.raises(LoginFailed) as refused:
         house.directory.authenticate("alice", PASSPHRASE, ELSEWHERE)
     assert not refused.value.temporary
 
@@ -262,7 +262,7 @@ def test_a_new_user_is_known_at_once_and_a_broken_file_keeps_the_old_ones(house,
 def test_a_changed_passphrase_counts_at_once(house):
     assert house.directory.authenticate("alice", PASSPHRASE, ELSEWHERE)
     house.old_user("alice", "another one")
-    with pytest.raises(LoginRefused):
+    with pytest.raises(LoginFailed):
         house.directory.authenticate("alice", PASSPHRASE, ELSEWHERE)
     assert house.directory.authenticate("alice", "another one", ELSEWHERE)
 
@@ -276,19 +276,19 @@ def test_who_is_held_back_is_let_go_when_the_server_stops(house):
     def log_in():
         try:
             ended.append(house.directory.authenticate("alice", PASSPHRASE, ELSEWHERE))
-        except LoginRefused as refused:
+        except LoginFailed as refused:
             ended.append(refused)
     thread = threading.Thread(target=log_in)
     thread.start()
     house.directory.close()
     thread.join(5)
-    assert isinstance(ended[0], LoginRefused) and ended[0].temporary
-    with pytest.raises(LoginRefused):
+    assert isinstance(ended[0], LoginFailed) and ended[0].temporary
+    with pytest.raises(LoginFailed):
         house.directory.authenticate("bob@example.org", PASSPHRASE, ELSEWHERE)
 
 
 def test_long_names_are_counted_in_little_memory(house):
     for number in range(5):
-        with pytest.raises(LoginRefused):
+        with pytest.raises(LoginFailed):
             house.directory.authenticate("%d" % number + "x" * 100000, "p", ELSEWHERE)
     assert all(len(key) < 100 for key in house.throttle._users._entries)

@@ -186,10 +186,10 @@ def test_logins_go_on(house):
 
 
 def test_its_hash_lets_nobody_in(house):
-    from phenmail_protocols.accounts.directory import LoginRefused
+    from phenmail_protocols.accounts.directory import LoginFailed
     from phenmail_protocols.accounts.secrets import sha256
     house.with_command(text=COMMAND + " " + sha256("other"))
-    with pytest.raises(LoginRefused):
+    with pytest.raises(LoginFailed):
         house.directory.authenticate("alice", "other", ELSEWHERE, True)
 
 

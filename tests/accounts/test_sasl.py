@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies
 
 from phenmail_protocols.accounts import digest, sasl
-from phenmail_protocols.accounts.login import Account, LoginRefused
+from phenmail_protocols.accounts.login import Account, LoginFailed
 from phenmail_protocols.accounts.scram import parse_final, parse_first
 from phenmail_protocols.accounts.secrets import SALT_BYTES, derive_scram, sha256
 from phenmail_protocols.mail.address import Address
@@ -37,9 +37,9 @@ class Fake(sasl.Credentials):
 
     def settle(self, name, right, secret):
         if name == "busy":
-            raise LoginRefused("later", temporary=True)
+            raise LoginFailed("later", temporary=True)
         if not right or name != self.name:
-            raise LoginRefused("wrong")
+            raise LoginFailed("wrong")
         return ALICE
 
     def is_same(self, account, name):

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from phenmail_protocols.accounts import passphrases, words
-from phenmail_protocols.accounts.directory import LoginRefused
-from phenmail_protocols.accounts.passphrases import PassphraseRefused
+from phenmail_protocols.accounts.directory import LoginFailed
+from phenmail_protocols.accounts.passphrases import InvalidPassphrase
 from phenmail_protocols.accounts.words import WordError
 from phenmail_protocols.config.loader import load_server, load_user
 from phenmail_protocols.config.problems import ConfigError
@@ -75,7 +75,7 @@ def test_a_chosen_passphrase(house):
     assert words.add_user(house.root, "bob", PASSPHRASE) == PASSPHRASE
     assert house.directory.authenticate("bob", PASSPHRASE, ELSEWHERE)
     for wrong in ("", "a\nb", "a\0b", "\ud800", "x" * 1025):
-        with pytest.raises(PassphraseRefused):
+        with pytest.raises(InvalidPassphrase):
             words.add_user(house.root, "eve", wrong)
     assert house.directory.account("eve") is None and not os.path.exists(house.folder("eve"))
 
@@ -121,7 +121,7 @@ def test_another_passphrase(house):
     assert house.directory.authenticate("alice", "first", ELSEWHERE)
     words.set_passphrase(house.root, "Postmaster@example.com", "second")
     assert house.directory.authenticate("alice", "second", ELSEWHERE)
-    with pytest.raises(LoginRefused):
+    with pytest.raises(LoginFailed):
         house.directory.authenticate("alice", "first", ELSEWHERE)
     made = words.set_passphrase(house.root, "alice")
     assert house.directory.authenticate("alice", made, ELSEWHERE)
@@ -159,7 +159,7 @@ def test_delete_takes_the_line_and_no_mail(house):
     assert words.delete_user(house.root, "BOB") == "bob@example.com"
     assert os.path.exists(letter) and comments(text_of(house)) == before
     assert house.directory.account("bob") is None
-    with pytest.raises(LoginRefused):
+    with pytest.raises(LoginFailed):
         house.directory.authenticate("bob", PASSPHRASE, ELSEWHERE)
     with pytest.raises(WordError):
         words.delete_user(house.root, "bob")

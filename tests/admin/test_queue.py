@@ -6,7 +6,8 @@ import pytest
 
 from phenmail_protocols.admin import queue
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.queue.model import DELAYED, DONE, FAILED, WAITING, Message, Recipient, Reply
+from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.queue.model import DELAYED, DONE, FAILED, WAITING, Message, Recipient
 from phenmail_protocols.queue.spool import Broken, NoSuchMessage, Spool
 
 NOW = 1750000000.0

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from phenmail_protocols.config.root import PathRefused, Root, RootError, is_component
+from phenmail_protocols.config.root import InvalidPath, Root, RootError, is_component
 
 
 @pytest.fixture
@@ -82,23 +82,23 @@ def test_paths_lie_inside(root, text, owner, inner):
     ("/a\0b", None), ("file:/etc/passwd", None), ("/" + "x" * 256, None), ("/\ud800", None),
 ])
 def test_paths_refused(root, text, owner):
-    with pytest.raises(PathRefused):
+    with pytest.raises(InvalidPath):
         root.resolve(text, owner)
 
 
 def test_relative_paths_need_a_folder(root):
     folder = os.path.join(root.path, "alice", "mail")
     assert root.resolve("drop/in", folder=folder) == os.path.join(folder, "drop", "in")
-    with pytest.raises(PathRefused):
+    with pytest.raises(InvalidPath):
         root.resolve("../drop", folder=folder)
-    with pytest.raises(PathRefused):
+    with pytest.raises(InvalidPath):
         root.resolve("", folder=folder)
 
 
 def test_outside_only_where_allowed(root):
     assert root.resolve("file:/etc/ssl/mail.pem", allow_outside=True) == "/etc/ssl/mail.pem"
     for text in ("file:etc/ssl", "file:", "file:/etc/../root"):
-        with pytest.raises(PathRefused):
+        with pytest.raises(InvalidPath):
             root.resolve(text, allow_outside=True)
 
 
@@ -109,7 +109,7 @@ def test_links_that_leave_are_refused(root, tmp_path):
     os.makedirs(os.path.join(root.path, "bob", "mail"))
     os.symlink("mail", os.path.join(root.path, "bob", "post"))
     for text in ("/alice", "/alice/mail/new"):
-        with pytest.raises(PathRefused, match="link leads out"):
+        with pytest.raises(InvalidPath, match="link leads out"):
             root.resolve(text)
     assert root.resolve("/bob/post") == os.path.join(root.path, "bob", "post")
 

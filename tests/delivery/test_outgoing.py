@@ -66,9 +66,9 @@ def submit(router, envelope, *chunks, origin=Origin("ESMTPSA", "client", "192.0.
 def test_all_who_are_elsewhere_share_one_message_of_the_queue(router, queue):
     recipients = Recipient(FAR, ("SUCCESS", "DELAY"), "rfc822;x@example.com"), Recipient(FARTHER)
     outcomes = submit(router, to(*recipients, ret="HDRS", envid="e1", body="8BITMIME"), MINE)
-    assert codes(outcomes) == [250, 250] and "queued as" in outcomes[0].text
+    assert codes(outcomes) == [250, 250] and "queued as" in outcomes[0].reply.text
     (message, body), = queued(queue)
-    assert outcomes[0].text.endswith(message.identity)
+    assert outcomes[0].reply.text.endswith(message.identity)
     assert (message.sender, message.ret, message.envid) == (ME, "HDRS", "e1")
     assert [(each.address, each.notify, each.orcpt) for each in message.recipients] == list(recipients)
     assert body.startswith(b"Received: from client") and body.endswith(b"hello\r\n.\r\n")
@@ -106,7 +106,7 @@ def test_here_and_elsewhere(router, queue):
 def test_what_fails_here_does_not_leave(tmp_path, queue, router, victim, step):
     router.store = Failing(router.store, {victim: (step, errors.NoSpace())})
     outcomes = submit(router, to(FAR, Address("anna", "example.org"), Address("bert", "example.org")), MINE)
-    assert {each.code for each in outcomes if each.recipient.domain != "example.org" or step != "deliver"} <= {452, 451}
+    assert {each.reply.code for each in outcomes if each.recipient.domain != "example.org" or step != "deliver"} <= {452, 451}
     assert queued(queue) == [] and not [name for name in os.listdir(str(tmp_path / "queue")) if name != "changes"]
 
 
@@ -120,7 +120,7 @@ def test_a_queue_that_fails_is_told_and_leaves_nothing(router, queue, monkeypatc
     else:
         monkeypatch.setattr(spool_module.Arriving, step, fail)
     outcomes = submit(router, to(FAR, Address("bert", "example.org")), MINE)
-    assert outcomes[0].code == code
+    assert outcomes[0].reply.code == code
     assert step == "commit" or inbox(router, "bert") == []
     assert queued(queue) == []
 

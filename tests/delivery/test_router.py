@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.accounts.directory import Account, Destination
-from phenmail_protocols.delivery import answers
+from phenmail_protocols.delivery import replies
 from phenmail_protocols.delivery.incoming import HEADER_LIMIT
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.trace import Origin
@@ -93,17 +93,17 @@ def left_behind(router, user):
 
 
 def codes(outcomes):
-    return [outcome.code for outcome in outcomes]
+    return [outcome.reply.code for outcome in outcomes]
 
 
 ANNA = Account("anna@example.org", "anna", frozenset((address("anna"), address("info"))), "anna")
 
 
 @pytest.mark.parametrize("text, account, answer", [
-    ("disabled", None, answers.DISABLED), ("agent", None, answers.NO_QUEUE), ("forward", None, answers.NO_QUEUE),
-    ("plugin", None, answers.NO_QUEUE), ("unknown", None, answers.UNKNOWN), ("broken", None, answers.BROKEN),
-    ("x@example.com", None, answers.NO_RELAY), ("x@example.com", ANNA, answers.NO_QUEUE),
-    ("x@nowhere.invalid", ANNA, answers.NO_SUCH_DOMAIN), ("x@localhost", ANNA, answers.NO_SUCH_DOMAIN),
+    ("disabled", None, replies.DISABLED), ("agent", None, replies.NO_QUEUE), ("forward", None, replies.NO_QUEUE),
+    ("plugin", None, replies.NO_QUEUE), ("unknown", None, replies.UNKNOWN), ("broken", None, replies.BROKEN),
+    ("x@example.com", None, replies.NO_RELAY), ("x@example.com", ANNA, replies.NO_QUEUE),
+    ("x@nowhere.invalid", ANNA, replies.NO_SUCH_DOMAIN), ("x@localhost", ANNA, replies.NO_SUCH_DOMAIN),
 ])
 def test_recipients(router, text, account, answer):
     assert router.recipient(address(text), account) is answer
@@ -111,14 +111,14 @@ def test_recipients(router, text, account, answer):
 
 def test_a_closed_relay_is_closed_after_a_login_too(router, monkeypatch):
     monkeypatch.setattr(Settings, "relay", None)
-    assert router.recipient(address("x@example.com"), ANNA) is answers.RELAY_CLOSED
+    assert router.recipient(address("x@example.com"), ANNA) is replies.RELAY_CLOSED
 
 
 def test_senders(router):
     assert router.sender(SENDER) is None
-    assert router.sender(address("unknown")) is answers.LOG_IN_FIRST
+    assert router.sender(address("unknown")) is replies.LOG_IN_FIRST
     assert router.sender(address("info"), ANNA) is None
-    assert router.sender(SENDER, ANNA) is answers.NOT_YOURS
+    assert router.sender(SENDER, ANNA) is replies.NOT_YOURS
 
 
 RETURN_PATH = b"Return-Path: <sender@example.net>\r\n"
@@ -238,7 +238,7 @@ def test_a_header_without_end(router):
     assert codes(deliver(router, envelope("anna"), *lines)) == [250]
     assert inbox(router, "anna")[0].endswith(line * len(lines))
     outcomes = deliver(router, envelope("anna"), *lines, submitter=ANNA)
-    assert (outcomes[0].code, outcomes[0].enhanced) == (552, "5.3.4")
+    assert (outcomes[0].reply.code, outcomes[0].reply.enhanced) == (552, "5.3.4")
 
 
 def test_a_submission_is_completed_and_its_author_checked(router):
@@ -306,7 +306,7 @@ def test_nothing_is_delivered_before_every_copy_is_safe(tmp_path, store, victim,
     failing = Failing(store, {victim: (step, error)})
     router = Router(Directory(str(tmp_path)), failing)
     outcomes = deliver(router, envelope("anna", "bert", "cleo"), MESSAGE)
-    assert {(each.code, each.enhanced) for each in outcomes} == {(code, enhanced)}
+    assert {(each.reply.code, each.reply.enhanced) for each in outcomes} == {(code, enhanced)}
     assert failing.delivered == []
     assert [left_behind(router, user) for user in ("anna", "bert", "cleo")] == [[], [], []]
 

@@ -81,9 +81,9 @@ def test_nonsense_is_said_to_be_such(server, arguments, error, text):
 
 
 def test_who_is_refused_is_named_and_the_others_have_it(server):
-    with pytest.raises(MailRefused, match="nobody@example.org: There is no such address here") as refused:
+    with pytest.raises(MailRefused, match="nobody@example.org: No such user here") as refused:
         server.send_mail(HERE, ["nobody@example.org", HERE, "x@nowhere.invalid"], "Subject: x\n\n")
-    assert [outcome.code for outcome in refused.value.outcomes] == [550, 250, 553]
+    assert [outcome.reply.code for outcome in refused.value.outcomes] == [550, 250, 553]
 
 
 def test_a_server_that_does_not_run_sends_nothing():

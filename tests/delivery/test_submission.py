@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.delivery import answers, submission
-from phenmail_protocols.delivery.answers import Refused
+from phenmail_protocols.delivery import replies, submission
+from phenmail_protocols.delivery.replies import MessageRefused
 from phenmail_protocols.mail.address import Address, ascii_domain
 
 ANNA = Address("anna", "example.org")
@@ -59,29 +59,29 @@ def test_own_names(fields):
 
 
 @pytest.mark.parametrize("fields, answer", [
-    (b"From: bert@example.org\r\n", answers.NOT_THE_AUTHOR),
-    (b"From: anna@example.org, bert@example.org\r\n", answers.NOT_THE_AUTHOR),
-    (b"From: anna@example.org\r\nfrom : bert@example.org\r\n", answers.NOT_THE_AUTHOR),
-    (b"From: x: anna@example.org, bert@example.org;\r\n", answers.NOT_THE_AUTHOR),
-    (b'From: "anna@example.org" <bert@example.org>\r\n', answers.NOT_THE_AUTHOR),
-    (b"Sender: anna@example.org\r\nFrom: bert@example.org\r\n", answers.NOT_THE_AUTHOR),
-    (b"Resent-From: bert@example.org\r\nFrom: anna@example.org\r\n", answers.NOT_THE_AUTHOR),
-    (b"From: anna\r\n", answers.NOT_THE_AUTHOR),
-    (b"From:\r\n", answers.NO_AUTHOR),
-    (b"From: nobody:;\r\n", answers.NO_AUTHOR),
+    (b"From: bert@example.org\r\n", replies.NOT_THE_AUTHOR),
+    (b"From: anna@example.org, bert@example.org\r\n", replies.NOT_THE_AUTHOR),
+    (b"From: anna@example.org\r\nfrom : bert@example.org\r\n", replies.NOT_THE_AUTHOR),
+    (b"From: x: anna@example.org, bert@example.org;\r\n", replies.NOT_THE_AUTHOR),
+    (b'From: "anna@example.org" <bert@example.org>\r\n', replies.NOT_THE_AUTHOR),
+    (b"Sender: anna@example.org\r\nFrom: bert@example.org\r\n", replies.NOT_THE_AUTHOR),
+    (b"Resent-From: bert@example.org\r\nFrom: anna@example.org\r\n", replies.NOT_THE_AUTHOR),
+    (b"From: anna\r\n", replies.NOT_THE_AUTHOR),
+    (b"From:\r\n", replies.NO_AUTHOR),
+    (b"From: nobody:;\r\n", replies.NO_AUTHOR),
     # Where one program reads the first address and another the second, nobody knows in whose name it is.
-    (b"From: anna@example.org <bert@example.org>\r\n", answers.UNCLEAR_AUTHOR),
-    (b"From: anna@example.org\r\n <bert@example.org>\r\n", answers.UNCLEAR_AUTHOR),
-    (b"From: <anna@example.org> <bert@example.org>\r\n", answers.UNCLEAR_AUTHOR),
-    (b"From: anna@example.org; bert@example.org\r\n", answers.UNCLEAR_AUTHOR),
-    (b"From: anna@example.org) , bert@example.org\r\n", answers.UNCLEAR_AUTHOR),
-    (b"From: Us: anna@example.org <bert@example.org>;\r\n", answers.UNCLEAR_AUTHOR),
-    (b"From: <@bert@example.org:anna@example.org>\r\n", answers.UNCLEAR_AUTHOR),
+    (b"From: anna@example.org <bert@example.org>\r\n", replies.UNCLEAR_AUTHOR),
+    (b"From: anna@example.org\r\n <bert@example.org>\r\n", replies.UNCLEAR_AUTHOR),
+    (b"From: <anna@example.org> <bert@example.org>\r\n", replies.UNCLEAR_AUTHOR),
+    (b"From: anna@example.org; bert@example.org\r\n", replies.UNCLEAR_AUTHOR),
+    (b"From: anna@example.org) , bert@example.org\r\n", replies.UNCLEAR_AUTHOR),
+    (b"From: Us: anna@example.org <bert@example.org>;\r\n", replies.UNCLEAR_AUTHOR),
+    (b"From: <@bert@example.org:anna@example.org>\r\n", replies.UNCLEAR_AUTHOR),
 ])
 def test_foreign_names(fields, answer):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(MessageRefused) as refused:
         complete(fields + b"\r\n")
-    assert refused.value.answer is answer
+    assert refused.value.reply is answer
     assert complete(fields + b"\r\n", mine=None), "a program that holds the server may write in any name"
 
 
@@ -128,7 +128,7 @@ AS_BERT = [
     b"From: anna@example.org\r\n"])
 def test_nobody_writes_as_another_user(fields, beside):
     for header in (beside + fields + b"\r\n", fields + b"\r\n" + beside):
-        with pytest.raises(Refused):
+        with pytest.raises(MessageRefused):
             complete(header + b"To: z@y.example\r\n\r\n")
     assert complete(beside + fields + b"\r\n\r\n",
                     mine=None), "a program that holds the server may write in any name"
@@ -157,8 +157,8 @@ def test_so_many_authors_that_nobody_asks_whose_they_are(fields, is_taken):
         return whose(found)
     try:
         submission.complete(fields + b"\r\n", ANNA, b"1.2", "example.org", DATE, whose_is)
-    except Refused as refused:
-        assert refused.answer == answers.TOO_MANY_AUTHORS and not is_taken
+    except MessageRefused as refused:
+        assert refused.reply == replies.TOO_MANY_AUTHORS and not is_taken
     else:
         assert is_taken
     assert len(asked) <= 1000
@@ -193,7 +193,7 @@ def test_an_author_from_elsewhere_may_be_sent_on_but_is_not_signed(fields, may_s
     b"From: x@else.example\r\nResent-From: anna@example.org, y@else.example\r\n",
 ])
 def test_only_who_sends_it_on_may_bring_an_author_from_elsewhere(fields):
-    with pytest.raises(Refused):
+    with pytest.raises(MessageRefused):
         complete(fields + b"\r\n")
 
 
@@ -215,7 +215,7 @@ def test_no_other_reader_sees_another_user(pieces, is_resent):
     header = header[:header.find(b"\r\n\r\n") + 4]
     try:
         kept = complete(header)
-    except Refused:
+    except MessageRefused:
         return
     for policy in (email.policy.compat32, email.policy.default):
         assert "bert@example.org" not in _read_by_python(kept, policy), kept

@@ -21,7 +21,8 @@ from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Envelope
 from phenmail_protocols.mail.envelope import Recipient as Rcpt
 from phenmail_protocols.plugins.interface import Plugins
-from phenmail_protocols.queue.model import Message, Recipient, Reply
+from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.queue.model import Message, Recipient
 from phenmail_protocols.queue.spool import NoSpace, Spool
 from phenmail_protocols.store.filestore import FileStore
 
@@ -325,7 +326,7 @@ def test_a_name_that_is_not_ascii(make):
                                         (b"X: y\r", b"\nDelivered-To: one@example.org\r\n\r\n")])
 def test_who_comes_round_again_is_refused(make, head, body):
     house = make(one=("forward", FAR))
-    assert house.hand("one", head=head, body=body) == (Reply(554, "5.4.6", "The message goes round in circles"),)
+    assert house.hand("one", head=head, body=body) == (Reply(554, "5.4.6", "Mail loop detected"),)
     assert house.queued() == []
 
 
@@ -396,7 +397,7 @@ def bring(house, sender, *recipients):
     destinations = [resolve(each) for each in recipients]
     incoming = house.router.begin(Envelope(sender, tuple(map(Rcpt, recipients))), Origin("SMTP", "x", "192.0.2.1"), destinations)
     incoming.write(b"Subject: x\r\n\r\nhello\r\n")
-    return [outcome.code for outcome in incoming.finish()]
+    return [outcome.reply.code for outcome in incoming.finish()]
 
 
 def turn(house):

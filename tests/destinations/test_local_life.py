@@ -14,7 +14,7 @@ from phenmail_protocols.destinations.local import Handing
 from phenmail_protocols.destinations.srs import WayBack
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Envelope, Recipient
-from phenmail_protocols.queue.model import Reply
+from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.relay.service import Relay
 from phenmail_protocols.store.filestore import FileStore
 
@@ -71,7 +71,7 @@ class House:
         incoming = self.router.begin(Envelope(sender, (Recipient(Address(recipient, "example.org"), notify),)), Origin("SMTP", "x"))
         incoming.write(b"From: stranger@else.example\r\nSubject: tea\r\n\r\nhello\r\n")
         outcome, = incoming.finish()
-        assert outcome.code == 250
+        assert outcome.reply.code == 250
         end = time.monotonic() + DEADLINE
         while self.relay.queue.identities():
             assert time.monotonic() < end, list(self.relay.queue.messages())

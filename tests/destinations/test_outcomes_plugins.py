@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from phenmail_protocols.delivery.answers import PluginRefused
+from phenmail_protocols.delivery.replies import PluginRefused
 
 from .frontdoor import AUTHOR, LETTER
 
@@ -89,7 +89,7 @@ def test_plugin_permanent_failure(front, kind):
 
 
 MODULE = '''
-from phenmail_protocols.delivery.answers import PluginRefused
+from phenmail_protocols.delivery.replies import PluginRefused
 taken, raised = [], []
 
 class Plugin:

@@ -75,7 +75,7 @@ def send(server, order):
     try:
         say(sent=server.send_mail(order["sender"], order["recipients"], order["message"].encode("ascii")))
     except MailRefused as error:
-        say(refused=[outcome.code for outcome in error.outcomes])
+        say(refused=[outcome.reply.code for outcome in error.outcomes])
 
 
 def work(job, **more):

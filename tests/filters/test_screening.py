@@ -120,8 +120,8 @@ def test_all_who_refuse_are_one_refusal(house):
     house.filters("anna", match("reject:no such mail"))
     house.filters("bert", match("reject"))
     outcomes = deliver(house.router, envelope("anna", "bert"), MESSAGE)
-    assert [(each.code, each.enhanced) for each in outcomes] == [(550, "5.7.1")] * 2
-    assert outcomes[0].text == "no such mail"
+    assert [(each.reply.code, each.reply.enhanced) for each in outcomes] == [(550, "5.7.1")] * 2
+    assert outcomes[0].reply.text == "no such mail"
     assert house.count("anna") == house.count("bert") == 0 and house.left_behind("anna") == []
     assert "refused by" in house.log("anna") and "refused by" in house.log("bert")
 
@@ -138,7 +138,7 @@ def test_where_others_take_it_the_refused_copy_is_discarded(house, others):
 def test_lmtp_has_a_refusal_each(house):
     house.filters("anna", match("reject:never"))
     outcomes = deliver(house.router, envelope("bert", "anna"), MESSAGE, apart=True)
-    assert codes(outcomes) == [250, 550] and outcomes[1].text == "never"
+    assert codes(outcomes) == [250, 550] and outcomes[1].reply.text == "never"
     assert house.count("anna") == 0 and house.count("bert") == 1
 
 

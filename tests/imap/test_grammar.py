@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.imap import grammar
-from phenmail_protocols.imap.grammar import BadSyntax, Refused
+from phenmail_protocols.imap.grammar import BadSyntax, ArgumentRejected
 from phenmail_protocols.imap.sequence import SequenceSet
 from phenmail_protocols.imap.values import (
     Append,
@@ -146,7 +146,7 @@ def test_every_row_of_the_table_is_tried_here():
 def test_what_is_no_command(line):
     with pytest.raises(BadSyntax) as failed:
         grammar.parse([b"x.7 " + line])
-    assert failed.value.tag == b"x.7" and not isinstance(failed.value, Refused)
+    assert failed.value.tag == b"x.7" and not isinstance(failed.value, ArgumentRejected)
     assert b"expected" in failed.value.text and b" at octet " in failed.value.text
 
 
@@ -176,7 +176,7 @@ def test_an_error_names_the_command_and_the_place():
     ([b'LOGIN joe "\xe9"'], b"AUTHENTICATIONFAILED"), ([b"APPEND &b ", b"x", b""], b"CANNOT"),
 ])
 def test_what_is_well_formed_but_never_served(parts, code):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ArgumentRejected) as refused:
         grammar.parse(with_tag(parts))
     assert refused.value.code == code and refused.value.tag == b"a1"
 

@@ -3,7 +3,7 @@ import base64
 
 import pytest
 
-from phenmail_protocols.accounts.login import LoginRefused
+from phenmail_protocols.accounts.login import LoginFailed
 
 GOOD, BAD = base64.b64encode(b"\0u\0p").decode(), base64.b64encode(b"\0u\0wrong").decode()
 
@@ -54,7 +54,7 @@ def test_the_login_mechanism(stranger):
 
 def test_a_temporary_failure_says_so(stranger, server, monkeypatch):
     def refuse(*arguments):
-        raise LoginRefused("later", temporary=True)
+        raise LoginFailed("later", temporary=True)
     monkeypatch.setattr(server.directory, "plain", refuse)
     assert stranger.ask("LOGIN u p")[-1] == b"NO [UNAVAILABLE] later"
     assert stranger.ask("AUTHENTICATE PLAIN " + GOOD)[-1] == b"NO [UNAVAILABLE] later"

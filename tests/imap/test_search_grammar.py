@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from phenmail_protocols.imap import search_grammar
 from phenmail_protocols.imap.search_grammar import DEPTH_LIMIT
 from phenmail_protocols.imap.sequence import SequenceSet
-from phenmail_protocols.imap.tokens import BadSyntax, Refused, Scanner
+from phenmail_protocols.imap.tokens import BadSyntax, ArgumentRejected, Scanner
 from phenmail_protocols.imap.values import (
     Address,
     And,
@@ -83,7 +83,7 @@ def test_charsets(charset, data, text):
 
 @pytest.mark.parametrize("charset", [b"X-UNKNOWN", b"base64", b"zlib", b"idna", b"unicode_escape", b"rot13", b'""', b'"\xc3\xa9"', b'"../x"', b"os.path"])
 def test_an_unknown_charset_is_refused_with_no(charset):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ArgumentRejected) as refused:
         search(b"CHARSET " + charset + b" ALL")
     assert refused.value.code == b"BADCHARSET (US-ASCII UTF-8)"
 
@@ -105,7 +105,7 @@ def test_octets_that_are_not_the_charset_are_an_error(parts):
 def test_what_is_no_search(line):
     with pytest.raises(BadSyntax) as failed:
         search(line)
-    assert not isinstance(failed.value, Refused)
+    assert not isinstance(failed.value, ArgumentRejected)
 
 
 @pytest.mark.parametrize("opening, middle, closing", [(b"NOT ", b"SEEN", b""), (b"(", b"SEEN", b")"), (b"OR SEEN ", b"SEEN", b""), (b"OR ", b"SEEN", b" SEEN")])

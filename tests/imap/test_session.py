@@ -4,7 +4,7 @@ import pytest
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import session
 from phenmail_protocols.imap.grammar import COMMANDS
-from phenmail_protocols.imap.session import Misuse, Refusal, Row, Server, Session, Step
+from phenmail_protocols.imap.session import Misuse, CommandFailed, Row, Server, Session, Step
 from phenmail_protocols.imap.table import ROWS, TABLE
 from phenmail_protocols.imap.values import Command
 from phenmail_protocols.store import errors
@@ -34,7 +34,7 @@ def raising(error):
     (errors.NotFound(), b"NO [NONEXISTENT] "), (errors.Exists(), b"NO [ALREADYEXISTS] "), (errors.InvalidName(), b"NO [CANNOT] "),
     (errors.Expunged(), b"NO [EXPUNGEISSUED] "), (errors.NoSpace(), b"NO [OVERQUOTA] "), (errors.TooBig(), b"NO [TOOBIG] "),
     (errors.InUse(), b"NO [INUSE] "), (errors.Unavailable(), b"NO [UNAVAILABLE] "),
-    (errors.StoreError("why"), b"NO [UNAVAILABLE] why"), (Refusal(b"why", b"CODE"), b"NO [CODE] why"), (Refusal(b"why"), b"NO why"),
+    (errors.StoreError("why"), b"NO [UNAVAILABLE] why"), (CommandFailed(b"why", b"CODE"), b"NO [CODE] why"), (CommandFailed(b"why"), b"NO why"),
     (Misuse(b"why"), b"BAD why"),
 ])
 def test_errors_and_their_answers(run, error, answer):

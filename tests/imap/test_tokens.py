@@ -2,7 +2,7 @@
 import pytest
 
 from phenmail_protocols.imap import tokens
-from phenmail_protocols.imap.tokens import BadSyntax, Refused, Scanner
+from phenmail_protocols.imap.tokens import BadSyntax, ArgumentRejected, Scanner
 
 OCTETS = [bytes((octet,)) for octet in range(256)]
 # RFC 3501 9: atom-specials = "(" / ")" / "{" / SP / CTL / list-wildcards / quoted-specials / resp-specials
@@ -127,7 +127,7 @@ def test_mailbox_names(data, name):
 
 @pytest.mark.parametrize("parts", [[b"a&b"], [b'"\xc3\x84"'], [b"", b"\xc3\x84", b""], [b"&AMQ"], [b"&AGE-"]])
 def test_a_name_that_is_not_modified_utf7_is_refused_with_no(parts):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ArgumentRejected) as refused:
         Scanner(parts).mailbox()
     assert refused.value.code == b"CANNOT" and b"UTF-7" in refused.value.text
 

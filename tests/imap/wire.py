@@ -3,7 +3,7 @@ import re
 import socket
 import threading
 
-from phenmail_protocols.accounts.login import Account, LoginRefused
+from phenmail_protocols.accounts.login import Account, LoginFailed
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import handler
 from phenmail_protocols.imap.session import Server
@@ -31,7 +31,7 @@ class Directory:
     def plain(self, name, passphrase):
         known, folder = self.users.get(name, (None, None))
         if known is None or known != passphrase:
-            raise LoginRefused("the name or the passphrase is wrong")
+            raise LoginFailed("the name or the passphrase is wrong")
         return Account(name, folder, frozenset(), name)
 
     def is_same(self, account, name):

@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from phenmail_protocols.delivery.answers import Outcome
+from phenmail_protocols.mail.reply import Outcome, Reply
 from phenmail_protocols.delivery.sending import MailRefused
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.plugins import email_message
@@ -129,7 +129,7 @@ def test_an_address_does_not_answer_itself_under_another_tag():
 @pytest.mark.parametrize("code, again", [(451, True), (553, False)])
 def test_whom_mail_can_not_reach(code, again):
     def send_mail(*_):
-        raise MailRefused("no", [Outcome(BOB, code, "%d.0.0" % (code // 100), "no")])
+        raise MailRefused("no", [Outcome(BOB, Reply(code, "%d.0.0" % (code // 100), "no"))])
 
     echo = Echo()
     echo.start(types.SimpleNamespace(send_mail=send_mail))

@@ -9,7 +9,7 @@ import time
 import types
 
 import phenmail
-from phenmail_protocols.delivery.answers import PluginRefused
+from phenmail_protocols.delivery.replies import PluginRefused
 
 DEADLINE = 20.0
 ALICE = "alice@example.org"

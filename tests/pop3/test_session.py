@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.accounts.login import Account, LoginRefused
+from phenmail_protocols.accounts.login import Account, LoginFailed
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.pop3 import session as session_module
 from phenmail_protocols.pop3.commands import TABLE
@@ -21,9 +21,9 @@ class Login:
 
     def plain(self, name, passphrase):
         if name == "slow":
-            raise LoginRefused("not now", temporary=True)
+            raise LoginFailed("not now", temporary=True)
         if (name, passphrase) != ("anna", "x y"):
-            raise LoginRefused("wrong")
+            raise LoginFailed("wrong")
         return ANNA
 
     def shared(self, name):

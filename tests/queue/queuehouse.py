@@ -2,7 +2,8 @@
 import threading
 
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.queue.model import Message, Recipient, Reply, Unreachable
+from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.queue.model import Message, Recipient, Unreachable
 from phenmail_protocols.queue.schedule import Policy
 from phenmail_protocols.queue.spool import Spool
 from phenmail_protocols.queue.worker import Worker

@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from phenmail_protocols.queue.agenda import Agenda
-from phenmail_protocols.queue.model import Reply
+from phenmail_protocols.mail.reply import Reply
 
 LATER = Reply(451, "4.4.1", "nobody there")
 

@@ -9,6 +9,7 @@ import pytest
 from phenmail_protocols.config.settings import Bounce
 from phenmail_protocols.mail import envelope as envelopes
 from phenmail_protocols.mail.address import Address
+from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.queue.model import (
     DELAYED,
     DELIVERED,
@@ -19,7 +20,6 @@ from phenmail_protocols.queue.model import (
     WAITING,
     Message,
     Recipient,
-    Reply,
     Unreachable,
 )
 from phenmail_protocols.queue.reports import RETURNED_WHOLE, Reporter

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue import schedule
+from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.queue.model import (
     DELAYED,
     DELIVERED,
@@ -15,7 +16,6 @@ from phenmail_protocols.queue.model import (
     TO,
     WAITING,
     Recipient,
-    Reply,
 )
 from phenmail_protocols.queue.schedule import Policy, after_failure, after_success, is_due
 from phenmail_protocols.text.clock import EARLIEST

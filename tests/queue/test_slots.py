@@ -2,7 +2,7 @@
 import pytest
 
 from phenmail_protocols.queue.agenda import Agenda
-from phenmail_protocols.queue.model import Reply
+from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.queue.slots import LONG, REMEMBERED, SLICE, Apart, Slots
 
 LATER = Reply(451, "4.4.1", "nobody there")

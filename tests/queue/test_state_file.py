@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue import state_file
+from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.queue.model import (
     DELAYED,
     DELIVERED,
@@ -17,7 +18,6 @@ from phenmail_protocols.queue.model import (
     WAITING,
     Message,
     Recipient,
-    Reply,
 )
 
 TEXT = st.text(max_size=20)

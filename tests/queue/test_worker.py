@@ -7,6 +7,7 @@ import pytest
 
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.net import workers
+from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.queue.model import (
     DELAYED,
     DONE,
@@ -14,7 +15,6 @@ from phenmail_protocols.queue.model import (
     RELAYED,
     WAITING,
     Recipient,
-    Reply,
     Unreachable,
 )
 from phenmail_protocols.queue.schedule import Policy

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue.model import Message, Recipient, Unreachable
-from phenmail_protocols.relay.client import Connection, LoginRefused, Unverified
+from phenmail_protocols.relay.client import Connection, UpstreamLoginFailed, Unverified
 from phenmail_protocols.relay.policies import Requirement
 from phenmail_protocols.relay.wire import Deadlines
 
@@ -549,7 +549,7 @@ class TestLogin:
             connection.open()
             connection.close()
 
-    @pytest.mark.parametrize("answer, error", [("535 5.7.8 wrong", LoginRefused), ("454 4.7.0 not now", LoginRefused),
+    @pytest.mark.parametrize("answer, error", [("535 5.7.8 wrong", UpstreamLoginFailed), ("454 4.7.0 not now", UpstreamLoginFailed),
                                                ("334 abc", Unreachable), ("334 PDE=", Unreachable)])
     def test_refused_is_never_permanent(self, answer, error):
         with Peer(smtp(["AUTH CRAM-MD5"], {"AUTH": answer, "asO2": "334 PDE="})) as peer:
@@ -562,7 +562,7 @@ class TestLogin:
 
     def test_not_offered(self):
         with Peer(smtp(["AUTH GSSAPI"])) as peer:
-            assert "GSSAPI" in refusal(peer, error=LoginRefused, login=LOGIN).text
+            assert "GSSAPI" in refusal(peer, error=UpstreamLoginFailed, login=LOGIN).text
         with Peer(smtp()) as peer:
             connection = connect(peer, login=LOGIN, must_login=False)
             connection.open()

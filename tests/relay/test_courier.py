@@ -9,7 +9,8 @@ import pytest
 
 from phenmail_protocols.config.settings import Hosted
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.queue.model import Message, Recipient, Reply, Unreachable
+from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.queue.model import Message, Recipient, Unreachable
 from phenmail_protocols.relay import courier as courier_module
 from phenmail_protocols.relay.courier import Courier, SmarthostCourier
 from phenmail_protocols.relay.policies import OPPORTUNISTIC, Requirement

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.queue.model import Reply
+from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.relay import replies
 from phenmail_protocols.relay.replies import Garbled, Heard, ReplyReader, reply_of
 

@@ -6,7 +6,8 @@ import pytest
 from phenmail_protocols.config.loader import server_from_dict
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.queue.model import Message, Recipient, Reply, Unreachable
+from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.queue.model import Message, Recipient, Unreachable
 from phenmail_protocols.relay.service import SMARTHOST, Relay
 
 from ..queue.queuehouse import DEADLINE

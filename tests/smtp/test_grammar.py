@@ -49,7 +49,7 @@ def test_paths(data, address):
 def test_what_is_no_path(data):
     with pytest.raises(GrammarError) as refused:
         grammar.parse_path(data)
-    assert (refused.value.code, refused.value.enhanced) == (501, "5.1.3")
+    assert (refused.value.reply.code, refused.value.reply.enhanced) == (501, "5.1.3")
 
 
 @pytest.mark.parametrize("data", [data for data, _ in PATHS])
@@ -91,7 +91,7 @@ def test_a_line_needs_its_crlf(line):
     for parse in (grammar.split, grammar.parse_response):
         with pytest.raises(GrammarError) as refused:
             parse(line)
-        assert refused.value.code == 500
+        assert refused.value.reply.code == 500
 
 
 @pytest.mark.parametrize("argument, mail", [
@@ -119,7 +119,7 @@ def test_mail(argument, mail):
 def test_wrong_mail(argument, code, enhanced):
     with pytest.raises(GrammarError) as refused:
         grammar.parse_mail(argument)
-    assert (refused.value.code, refused.value.enhanced) == (code, enhanced)
+    assert (refused.value.reply.code, refused.value.reply.enhanced) == (code, enhanced)
 
 
 @pytest.mark.parametrize("argument, recipient", [
@@ -151,7 +151,7 @@ def test_which_paths_need_smtputf8(path, unicode):
 def test_wrong_rcpt(argument, code):
     with pytest.raises(GrammarError) as refused:
         grammar.parse_rcpt(argument)
-    assert refused.value.code == code
+    assert refused.value.reply.code == code
 
 
 @pytest.mark.parametrize("parse, argument, value", [
@@ -194,7 +194,7 @@ def test_the_others(parse, argument, value):
 def test_the_others_wrong(parse, argument):
     with pytest.raises(GrammarError) as refused:
         parse(argument)
-    assert refused.value.code == 501
+    assert refused.value.reply.code == 501
 
 
 PARSERS = (grammar.split, grammar.parse_path, grammar.parse_parameters, grammar.parse_host, grammar.parse_mail, grammar.parse_rcpt,
@@ -212,7 +212,7 @@ def test_any_bytes_are_a_value_or_the_grammars_own_error(data):
         try:
             parse(data)
         except GrammarError as error:
-            assert 500 <= error.code <= 555 and error.enhanced[:2] == "5." and error.text
+            assert 500 <= error.reply.code <= 555 and error.reply.enhanced[:2] == "5." and error.reply.text
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.accounts.directory import Destination
 from phenmail_protocols.accounts.sasl import Challenge, Failure, Success
-from phenmail_protocols.delivery import answers
-from phenmail_protocols.delivery.answers import Outcome
+from phenmail_protocols.delivery import replies
+from phenmail_protocols.mail.reply import Outcome, Reply
 from phenmail_protocols.smtp import commands
 from phenmail_protocols.smtp.session import Service, Session, State, Step, Then
 
@@ -19,7 +19,7 @@ class Incoming:
         self.data += data
 
     def finish(self, apart):
-        return [Outcome(each.address, 250, "2.0.0", "Ok") for each in self.envelope.recipients]
+        return [Outcome(each.address, Reply(250, "2.0.0", "Ok")) for each in self.envelope.recipients]
 
     def abort(self):
         self.aborted = True
@@ -33,14 +33,14 @@ class Router:
         self.begun = []
 
     def sender(self, address, account):
-        return answers.NOT_YOURS if address.local == "foreign" else None
+        return replies.NOT_YOURS if address.local == "foreign" else None
 
     def at_home(self, address):
         return address if address.domain else address._replace(domain=self.host)
 
     def recipient(self, address, account):
         if address.local == "nobody":
-            return answers.UNKNOWN
+            return replies.UNKNOWN
         return Destination("mailbox", address, "/" + address.local, None)
 
     def begin(self, envelope, origin, destinations, submitter):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.delivery.answers import Outcome
+from phenmail_protocols.mail.reply import Outcome, Reply
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Recipient
 from phenmail_protocols.smtp import replies, transaction
@@ -53,7 +53,7 @@ def begun(incoming, limit=1000):
 
 
 def outcome(code, address=ANNA):
-    return Outcome(address, code, "%d.0.0" % (code // 100), "text")
+    return Outcome(address, Reply(code, "%d.0.0" % (code // 100), "text"))
 
 
 @pytest.mark.parametrize("codes, answer", [

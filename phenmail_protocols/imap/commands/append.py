@@ -3,7 +3,7 @@ from contextlib import contextmanager
 
 from ...store import errors
 from .. import responses
-from ..session import READ_BODY, Misuse, Refusal, Step
+from ..session import READ_BODY, Misuse, CommandFailed, Step
 
 
 @contextmanager
@@ -12,18 +12,18 @@ def into_target():
     try:
         yield
     except errors.NotFound as error:
-        raise Refusal(str(error).encode("ascii", "replace"), b"TRYCREATE") from None
+        raise CommandFailed(str(error).encode("ascii", "replace"), b"TRYCREATE") from None
 
 
 def append(session, arguments):
     """What can be refused is refused before the client sends the message."""
     size = arguments.literal.size
     if arguments.binary:
-        raise Refusal(b"Binary literals are not supported.", b"CANNOT")
+        raise CommandFailed(b"Binary literals are not supported.", b"CANNOT")
     if not size:
-        raise Refusal(b"An empty message can't be kept.", b"CANNOT")
+        raise CommandFailed(b"An empty message can't be kept.", b"CANNOT")
     if size > session.server.limits.message_size:
-        raise Refusal(b"The message is too big.", b"TOOBIG")
+        raise CommandFailed(b"The message is too big.", b"TOOBIG")
     _require(session.mail, arguments.mailbox)
     session.staged = session.mail.stage()
     incoming = _Incoming(session.staged)
@@ -31,7 +31,7 @@ def append(session, arguments):
 
 
 def _require(mail, name):
-    """Raise Refusal where there is no such mailbox. The list of names is quicker to have than a mailbox's numbers."""
+    """Raise CommandFailed where there is no such mailbox. The list of names is quicker to have than a mailbox's numbers."""
     if not any(info.name == name and info.selectable for info in mail.mailboxes()):
         with into_target():
             mail.status(name)

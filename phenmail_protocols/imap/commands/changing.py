@@ -2,7 +2,7 @@
 from ...store import errors
 from ...store.model import DELETED
 from .. import responses
-from ..session import Refusal, Step
+from ..session import CommandFailed, Step
 from .append import into_target
 
 AT_ONCE = 2000  # messages that are changed in one step; between two the command may end
@@ -28,7 +28,7 @@ def chosen(session, sequence, uid):
 
 def _require_writable(session):
     if not session.view.writable:
-        raise Refusal(b"The mailbox is selected read-only.", b"READ-ONLY")
+        raise CommandFailed(b"The mailbox is selected read-only.", b"READ-ONLY")
 
 
 def store(session, arguments):
@@ -42,7 +42,7 @@ def store(session, arguments):
             done += len(part)
             if not arguments.silent:
                 found += _tell_stored(session, part, arguments.uid)
-    except (Refusal, errors.StoreError):
+    except (CommandFailed, errors.StoreError):
         if arguments.silent and done:  # the answer is NO: what was done all the same is told
             _tell_stored(session, uids[:done], arguments.uid)
         raise
@@ -121,7 +121,7 @@ def _wanted(session, arguments):
     if not arguments.uid and session.view.lost(uids):
         # All or nothing (RFC 2180 4.4), as in Dovecot. EXPUNGE goes out before this answer, so that the
         # client knows the numbers when it tries again.
-        raise Refusal(b"Some of these messages were expunged by another session.", EXPUNGED)
+        raise CommandFailed(b"Some of these messages were expunged by another session.", EXPUNGED)
     return uids
 
 

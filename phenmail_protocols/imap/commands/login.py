@@ -1,31 +1,31 @@
 """Getting in: STARTTLS, LOGIN (RFC 3501 6.2.1, 6.2.3), AUTHENTICATE with or without an initial response (6.2.2, RFC 4959)."""
 from ...accounts import sasl
-from ...accounts.login import LoginRefused
+from ...accounts.login import LoginFailed
 from .. import capabilities
-from ..session import READ_LINE, START_TLS, Misuse, Refusal, Step
+from ..session import READ_LINE, START_TLS, Misuse, CommandFailed, Step
 
 
 def starttls(session, _):
     if session.tls:
         raise Misuse(b"TLS is on already.")
     if session.server.tls_context is None:
-        raise Refusal(b"There is no certificate here.", b"UNAVAILABLE")
+        raise CommandFailed(b"There is no certificate here.", b"UNAVAILABLE")
     return Step(START_TLS, text=b"Begin TLS now.")
 
 
 def login(session, arguments):
     if not session.may_send_secrets:
-        raise Refusal(b"Passwords are taken over TLS only.", b"PRIVACYREQUIRED")
+        raise CommandFailed(b"Passwords are taken over TLS only.", b"PRIVACYREQUIRED")
     try:
         account = session.server.directory.authenticate(arguments.user, arguments.password, session.peer)
-    except LoginRefused as error:
+    except LoginFailed as error:
         raise _refusal(session, error.text, error.temporary) from None
     return _logged_in(session, account)
 
 
 def authenticate(session, arguments):
     if arguments.mechanism not in capabilities.mechanisms(session):
-        raise Refusal(b"That mechanism is not offered here.", b"CANNOT")
+        raise CommandFailed(b"That mechanism is not offered here.", b"CANNOT")
     server = session.server
     dialogue = sasl.start(arguments.mechanism, server.directory.login(session.peer), server.host)
     return _continued(session, dialogue, arguments.initial)
@@ -60,4 +60,4 @@ def _logged_in(session, account):
 
 def _refusal(session, text, temporary):
     session.failed_logins += not temporary
-    return Refusal(text.encode("ascii", "replace"), b"UNAVAILABLE" if temporary else b"AUTHENTICATIONFAILED")
+    return CommandFailed(text.encode("ascii", "replace"), b"UNAVAILABLE" if temporary else b"AUTHENTICATIONFAILED")

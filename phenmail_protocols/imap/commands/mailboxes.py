@@ -1,13 +1,13 @@
 """Mailboxes as a whole: CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 6.3), NAMESPACE (RFC 2342), ENABLE (RFC 5161)."""
 from ...store.model import INBOX, SEPARATOR
 from .. import responses
-from ..session import Refusal, Step
+from ..session import CommandFailed, Step
 
 
 def create(session, arguments):
     """A trailing separator announces names below (RFC 3501 6.3.3); here every mailbox may have them."""
     if arguments.special_use:
-        raise Refusal(b"Mailboxes with a special use are there already.", b"USEATTR")  # RFC 6154 3
+        raise CommandFailed(b"Mailboxes with a special use are there already.", b"USEATTR")  # RFC 6154 3
     session.mail.create(_without_separator(arguments.mailbox))
     return Step(text=b"Created.")
 

@@ -102,16 +102,21 @@ class Problem(Protocol):
     @property
     def hint(self) -> str: ...
 
-class Outcome(Protocol):
-    """The answer for one recipient; str(recipient) is the address."""
-    @property
-    def recipient(self) -> object: ...
+class Reply(Protocol):
+    """A reply as in RFC 5321 4.2, with its enhanced status code (RFC 3463)."""
     @property
     def code(self) -> int: ...
     @property
     def enhanced(self) -> str: ...
     @property
     def text(self) -> str: ...
+
+class Outcome(Protocol):
+    """The reply for one recipient; str(recipient) is the address."""
+    @property
+    def recipient(self) -> object: ...
+    @property
+    def reply(self) -> Reply: ...
 
 class Origin(Protocol):
     """What a plugin is told about a message, beside the message itself."""

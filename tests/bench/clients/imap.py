@@ -6,7 +6,7 @@ import time
 from ..messages import ADDRESS, PASSPHRASE
 
 
-class Refused(Exception):
+class CommandFailed(Exception):
     """The tagged answer was not OK."""
 
 
@@ -37,7 +37,7 @@ class Imap:
         return self
 
     def command(self, command):
-        """Run it and return all that came, the tagged line included. Raises Refused."""
+        """Run it and return all that came, the tagged line included. Raises CommandFailed."""
         tag = b"b%d" % next(self._tags)
         self.socket.sendall(tag + b" " + command + b"\r\n")
         return self.tagged(tag, command)
@@ -55,7 +55,7 @@ class Imap:
             found = tail.rfind(mark)
             if found >= 0 and tail.endswith(b"\r\n"):
                 if tail[found + len(mark):][:2] != b"OK":
-                    raise Refused("%r: %r" % (command[:60], tail[found:]))
+                    raise CommandFailed("%r: %r" % (command[:60], tail[found:]))
                 return b"".join(pieces)
 
     def timed(self, command):
