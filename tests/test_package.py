@@ -69,7 +69,7 @@ def main() -> int:
             print(ids, server.port("imaps"), [each.tls for each in server.listening], server.root.path)
             print([line.effect for line in server.try_filters("a@example.org", b"").lines])
     except phenmail.MailRefused as error:
-        print([outcome.code for outcome in error.outcomes])
+        print([outcome.reply.code for outcome in error.outcomes])
     except phenmail.ConfigError as error:
         print([problem.line for problem in error.problems])
     except phenmail.AlreadyRunning:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from ..mail import dates
 from . import fetch_grammar, search_grammar, tokens, values
 from .tokens import (  # what `parse` raises, by the name under which callers know it
-    BadSyntax,
     ArgumentRejected,
+    BadSyntax,
 )
 
 __all__ = ["BadSyntax", "COMMANDS", "LiteralMark", "ArgumentRejected", "literal_at_end", "may_stream", "parse"]

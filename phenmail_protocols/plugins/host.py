@@ -9,8 +9,8 @@ import time
 
 from ..delivery.replies import PluginRefused
 from ..mail import automatic
-from ..mail.writing import printable
 from ..mail.reply import STOPPING, Reply
+from ..mail.writing import printable
 from . import call_limits, email_message
 from .answer_rate import AnswerRate
 

@@ -27,7 +27,6 @@ import threading
 from ..mail.reply import STOPPING
 
 
-
 class Plugins:
     """Finds plugins and hands them messages.  Any thread may call it.  It starts and stops once.
 
