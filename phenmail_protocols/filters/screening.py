@@ -48,7 +48,13 @@ class Screening:
 
     def verdict(self, rules, folder, letter, until):
         """What they say of a filters.Letter -> filters.Verdict.  `until`: of its message, for whomever it is."""
-        return rules.evaluate(letter, lambda rule, seen: self._run_code(rule, folder, seen, until))
+        def search_apart(pattern, text):
+            if self._monotonic() >= until:
+                raise NotSearched("the filters before it took too long")
+            return self._scripts().search(pattern, text, folder)
+
+        from .matching import NotSearched
+        return rules.evaluate(letter, lambda rule, seen: self._run_code(rule, folder, seen, until), search_apart)
 
     def finished(self, folder, verdict, letter, is_refused, name):
         """A message is kept, or refused by this verdict: the user's log is told, and its sender answered where the user is away.
