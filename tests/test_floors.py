@@ -39,7 +39,8 @@ ORDER = {
     "accounts": ("secrets", "sasl", "throttle", "directory", "authorization"),
     "store": ("errors", "model", "maildir", "index", "changes", "mailbox", "account",
               "filestore"),
-    "children": ("idle", "privileges", "python_answer", "child", "python_pool"),
+    "children": ("interpreter", "child_side", "privileges", "python_answer", "child", "pool",
+                 "python_pool"),
     "dkim": ("keys", "key_making", "signatures", "body_hash", "signing", "tags", "verifying"),
     "queue": ("model", "schedule", "state_file", "spool_files", "spool", "reports", "agenda",
               "slots", "attempt", "worker"),
@@ -271,7 +272,9 @@ PROCESS_WIDE = {("os", "environ"), ("os", "getenv"), ("os", "chdir"), ("os", "um
                 ("logging", "basicConfig"), ("select", "select"), ("os", "fork")}
 
 # Not imported by anybody but exec'ed: each is a process of its own, with the standard library alone.
-PROGRAMS = ("phenmail.py", "children/python_child.py", "children/python_run.py", "children/launch.py")
+IN_CHILDREN = ("children/launch.py", "children/python_child.py", "children/python_run.py",
+               "children/child_side.py")
+PROGRAMS = ("phenmail.py",) + IN_CHILDREN
 
 
 def attributes(path):
@@ -288,9 +291,13 @@ def test_rooms_leave_the_process_alone():
             for line, name in attributes(path) if name in PROCESS_WIDE] == []
 
 
-def test_programs_of_their_own_know_nothing_of_ours():
-    for path in PROGRAMS[1:]:
-        assert [edge for edge in EDGES if edge.path == path and not is_standard(edge.name.split(".")[0])] == []
+def test_children_import_the_standard_library_and_each_other():
+    known = {dotted(path) for path in IN_CHILDREN + ("children/interpreter.py",)}
+    for path in IN_CHILDREN:
+        edges = [edge for edge in EDGES if edge.path == path]
+        assert [edge for edge in edges if edge not in OWN and not is_standard(edge.name.split(".")[0])] == []
+        assert [edge for edge in OWN if edge.path == path and target(edge) not in known] == []
+    for path in IN_CHILDREN[:2]:
         assert [edge for edge in OWN if target(edge) == dotted(path)] == [], "nobody imports what is exec'ed"
 
 

@@ -69,18 +69,20 @@ def try_filters(root, settings, user, path, run_code=None, sender=None, auth="",
     letter = read_letter(path, address, tag, sender, auth)
     moment = time.time() if now is None else now
     with contextlib.ExitStack() as stack:
-        if run_code is None and any(rule.type == "py" for rule in user_rules.filters):
-            run_code = _runner(root, settings, folder, stack)
-        return Result(tuple(_lines(user_rules, letter, run_code, moment)), user_rules.evaluate(letter, run_code), letter)
+        run, search_apart = _runners(root, settings, folder, stack)
+        run_code = run_code or run
+        return Result(tuple(_lines(user_rules, letter, run_code, search_apart, moment)),
+                      user_rules.evaluate(letter, run_code, search_apart), letter)
 
 
-def _runner(root, settings, folder, stack):
-    """As Rules.evaluate wants it, until the end of an ExitStack."""
+def _runners(root, settings, folder, stack):
+    """`run_code` and `search_apart` for Rules.evaluate, until the end of an ExitStack."""
     from ..accounts.authorization import Authorizations
     from ..filters.python import Scripts
     scripts = Scripts(root, Authorizations(root.mail_system), lambda: settings)
     stack.callback(scripts.stop)
-    return lambda rule, letter: scripts.run(rule, folder, letter)
+    return (lambda rule, letter: scripts.run(rule, folder, letter),
+            lambda pattern, text: scripts.search(pattern, text, folder))
 
 
 def try_message(root, settings, user, message, **more):
@@ -134,9 +136,9 @@ def _sender_in(header):
     return None
 
 
-def _lines(user_rules, letter, run_code, now):
+def _lines(user_rules, letter, run_code, search_apart, now):
     reached = True
-    for number, step in enumerate(user_rules.steps(letter, run_code), 1):
+    for number, step in enumerate(user_rules.steps(letter, run_code, search_apart), 1):
         remarks = step.told
         if step.rule.type == "vacation":
             why = vacation.obstacle(step.rule.vacation, letter, now)

@@ -1,49 +1,42 @@
-"""One child process for code filters, at the server's side: started, asked, ended.
+"""The server's side of a child process that answers requests: started, asked, ended.
 
-Knows descriptors, deadlines and processes, and nothing of mail or of what the answers mean.  The child is exec'ed, in a
-session of its own, with no descriptor of the server's but its end of a socket pair, and with ENVIRONMENT; it becomes `user`
-itself.  What is said over the sockets stands in `python_child`.  Any number of threads may ask at once.
+Knows descriptors, deadlines and processes, and nothing of mail or of what answers mean.  The child
+is exec'ed in a session of its own, with no descriptor of the server's but its end of a socket pair,
+and with ENVIRONMENT; it changes its user itself.  `python_child` describes the protocol.
 """
 import array
 import logging
 import os
 import signal
 import socket
-import struct
 import threading
 import time
 
 from . import python_answer
+from .child_side import READY, REQUEST
+from .interpreter import ENVIRONMENT, CannotStart, command
 
 log = logging.getLogger("phenmail.delivery")
 
-PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "python_child.py")
-ENVIRONMENT = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
-REQUEST = struct.Struct("!III")
-
 _START = 10.0  # seconds until it is ready: an old SD card
 _BEGIN = 5.0  # until it has taken a request
-_GRACE = 2.0  # beyond a script's time until the process must have said that it is over
-_END = 2.0  # until it has ended at the end of its input
-
-
-class CannotStart(Exception):
-    """No child can be had; the text says why."""
+_GRACE = 2.0  # beyond a request's time until the process must have answered
+_END = 2.0  # until it has ended after its input has ended
 
 
 class Gone(Exception):
-    """The child has not taken the request, so another one may."""
+    """The child did not take the request, so another child may."""
 
 
 class Process:
-    """`python`: the interpreter; `user`: (uid, gid) to become or None; `seconds`: a script's time.
+    """`python`: the interpreter; `user`: (uid, gid) to become or None; `seconds`: for a request.
 
-    `what`: what the log calls its kind; `starting`: seconds until it must be ready.
-    `asked`: how many requests it had; `working`: how many it has now; `since`: when it had the last; these are its owner's to
-    write.
+    A subclass names what it is for (`what`), how long it may take to start (`starting`, seconds) and
+    its command line (`_command`).  Any number of threads may ask at once.  Its owner counts requests:
+    `asked` in all, `working` now, the last one at `since`.
     """
 
-    what = "code filters"
+    what = ""
     starting = _START
 
     def __init__(self, python, user, seconds):
@@ -54,7 +47,7 @@ class Process:
         self._seconds = seconds
         self._child = None
         self._control = None
-        self._lock = threading.Lock()  # of starting, and of one request's octets
+        self._lock = threading.Lock()  # of starting, and of one request's bytes
         self._over = False
         self._failure = None  # why it could not be started
 
@@ -105,36 +98,44 @@ class Process:
             pass  # it died before it had all: its answer says so
         answer = pid + listener.rest()
         if not listener.ended and not listener.too_much:
-            log.warning("%s: process %d does not answer and is ended", self.what, self._child.pid)
+            log.warning("%s: process %d does not answer and is killed", self.what, self._child.pid)
             self._given_up()
         if self._child.poll() is not None:
             self._kill_stray(int(pid.split()[1]))
         return answer
 
     def _start(self):
-        import subprocess
         ours, theirs = socket.socketpair()
         try:
-            self._child = subprocess.Popen(self._command("serve", "%g" % self._seconds), stdin=theirs, stdout=subprocess.DEVNULL,
-                                           stderr=subprocess.DEVNULL, cwd="/", env=ENVIRONMENT, start_new_session=True)
+            self._child = self._spawn(self._command(), theirs)
         except (OSError, ValueError) as error:
             ours.close()
             self._fail("%s can't be started: %s" % (self._python, error))
         finally:
             theirs.close()
         self._control = ours
-        if _Listener(ours, self.starting).first_line() != b"ready\n":
+        if _Listener(ours, self.starting).first_line() != READY:
             self._end_now()
             self._fail("%s does not run %s: it ended with status %s" % (self._python, self.what, self._child.returncode))
         ours.settimeout(_BEGIN)
-        log.debug("%s: process %d has begun", self.what, self._child.pid)
+        log.debug("%s: process %d started", self.what, self._child.pid)
+
+    @staticmethod
+    def _spawn(words, stdin):
+        import subprocess
+        return subprocess.Popen(words, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                cwd="/", env=ENVIRONMENT, start_new_session=True)
 
     def _fail(self, text):
         self._over, self._failure = True, text
         raise CannotStart(text)
 
-    def _command(self, *words):
-        return [self._python, "-I", "-S", PROGRAM] + list(words) + [str(number) for number in self._user or ()]
+    def _command(self):
+        """The child's command line.  It becomes `user` itself."""
+        raise NotImplementedError
+
+    def _user_words(self):
+        return [str(number) for number in self._user or ()]
 
     def _given_up(self):
         with self._lock:
@@ -149,28 +150,10 @@ class Process:
             self._control.close()
 
     def _kill_stray(self, pid):
-        """End a script whose process is gone, with no more rights than it has itself: the number could be another's by now."""
-        if self._user is None:
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except OSError:
-                pass
-            return
-        import subprocess
-        try:
-            killer = subprocess.Popen(self._command("kill", str(pid)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                      stderr=subprocess.DEVNULL, cwd="/", env=ENVIRONMENT, start_new_session=True)
-        except OSError as error:
-            log.warning("code filters: %s", error)
-            return
-        try:
-            killer.wait(_START)
-        except subprocess.TimeoutExpired:
-            killer.kill()
-            killer.wait()
+        """End what process group `pid` left behind; a child without children needs nothing."""
 
     def close(self):
-        """End it, and what still runs in it."""
+        """End the child and the requests that it still works on."""
         with self._lock:
             self._over = True
             if self._child is None:
@@ -186,6 +169,36 @@ class Process:
     def usable(self):
         """Whether it is worth a request: it may have died all the same."""
         return not self._over
+
+
+class PythonProcess(Process):
+    """Runs Python filters (`python_child`)."""
+
+    what = "code filters"
+
+    def _command(self):
+        return command(self._python, "children.python_child", ["serve", "%g" % self._seconds] + self._user_words())
+
+    def _kill_stray(self, pid):
+        """With no more rights than the script: the number may be another process's by now."""
+        if self._user is None:
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except OSError:
+                pass
+            return
+        import subprocess
+        try:
+            killer = self._spawn(command(self._python, "children.python_child", ["kill", str(pid)] + self._user_words()),
+                                 subprocess.DEVNULL)
+        except OSError as error:
+            log.warning("code filters: cannot end process %d: %s", pid, error)
+            return
+        try:
+            killer.wait(_START)
+        except subprocess.TimeoutExpired:
+            killer.kill()
+            killer.wait()
 
 
 class _Listener:

@@ -11,6 +11,7 @@ import time
 from typing import NamedTuple, Optional
 
 from ..net.readiness import Readiness
+from .interpreter import command
 
 GRACE = 2.0  # between the request to end and the end: locks and temporary files can be removed
 UNKILLABLE = 5.0  # for SIGKILL to work; a program that waits for a disk is left behind then
@@ -21,7 +22,6 @@ SHORTEST, LONGEST = 0.001, 0.1
 
 LAUNCHED = b"launched"  # what launch.py says before it becomes the program; more than that where it could not
 DESCRIPTORS = 1024  # programs that use select(2) rely on it
-_LAUNCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launch.py")
 
 log = logging.getLogger("phenmail.delivery")
 
@@ -72,12 +72,12 @@ class Run:
             theirs.append(report)
             for descriptor in (self._input, self._output, self._report):
                 os.set_blocking(descriptor, False)
-            launcher = [python, "-I", "-S", _LAUNCH, "--report=%d" % report, "--descriptors=%d" % DESCRIPTORS]
             if owner is not None:
-                _hand_over(given, owner)
-                _hand_over(said, owner)
-                launcher.append("--user=%d:%d" % owner)
-            return subprocess.Popen(launcher + ["--"] + arguments, stdin=given, stdout=said, stderr=said, env=environment,
+                _give_away(given, owner)
+                _give_away(said, owner)
+            user = "" if owner is None else "%d:%d" % owner
+            words = command(python, "children.launch", [str(report), str(DESCRIPTORS), user])
+            return subprocess.Popen(words + arguments, stdin=given, stdout=said, stderr=said, env=environment,
                                     cwd=folder, close_fds=True, pass_fds=(report,), start_new_session=True)
         except BaseException:
             self._close()
@@ -221,7 +221,7 @@ class Run:
         self._input = self._output = self._report = -1
 
 
-def _hand_over(descriptor, owner):
+def _give_away(descriptor, owner):
     """A pipe belongs to who made it, and nobody else could open it by its name (/dev/stdin)."""
     try:
         os.fchown(descriptor, *owner)

@@ -1,36 +1,45 @@
-"""The process in which code filters run: a program of its own, with the standard library only.
+"""The child process in which Python filters run.
 
-    python -I -S python_child.py serve SECONDS [UID GID]    its descriptor 0 is a Unix stream socket to the server
-    python -I -S python_child.py kill PID [UID GID]         ends a script that outlived its `serve`
+Words:  serve SECONDS [UID GID]    its descriptor 0 is a Unix stream socket to the server
+        kill PID [UID GID]         ends a script that outlived its `serve`
 
-`serve` reads what filters need once, becomes UID and GID, says "ready\\n" and waits.  For each request it forks a *run*, which
-has limits, parses one message, runs one script (`python_run`, the file beside this one) and ends; no run leaves anything for the
-next.  (It is safe to fork here: this process has one thread.)  Compiled code is kept between runs.  It ends at the end of its
-input.
+`serve` loads what filters need once, becomes UID and GID, says READY and waits.  For each request
+it forks a *run*, which has limits, parses one message, runs one script (`python_run`) and ends; no
+run leaves anything for the next.  (It is safe to fork here: this process has one thread.)  Compiled
+code is kept between runs.  The process ends at the end of its input.
 
-A request is REQUEST (lengths of code, envelope, message), with one descriptor beside it: the run's own socket to the server; then
-the code.  Over the run's socket it answers "begun PID\\n", and then reads envelope and message.  The run says one line for each
-thing, at once, so that what is said stays said however the script ends:
+A request is REQUEST (lengths of code, envelope, message), with one descriptor beside it: the run's
+own socket to the server; then the code.  Over the run's socket it answers "begun PID\\n", and then
+reads envelope and message.  The run says one line for each thing, at once, so that it stays said
+however the script ends:
 
     flag NAME, copy ADDRESS                                    any number, before a decision
     accept MAILBOX, reject REASON, discard, forward ADDRESS    the decision
-    error line N: TYPE                                         the script raised; without the text, which may be the mail's
-    end                                                        the script is over
-and this process, when the run is over: exit STATUS, signal NUMBER or late.  `python_answer` reads them.
-
-What a script may be relied on *not* to do, and what not, stands in `python_pool`.
+    error line N: TYPE       the script raised; without the text, which may be the mail's
+    end                      the script is over
+and this process, when the run is over: exit STATUS, signal NUMBER or late.  `python_answer` reads
+them.  `python_pool` says what a script can and cannot do.
 """
-import array
 import marshal
 import math
 import os
+import select
 import signal
-import struct
+import socket
 import sys
 import time
 
-REQUEST = struct.Struct("!III")
-READY = b"ready\n"
+from . import python_run
+from .child_side import (
+    READY,
+    become,
+    receive_exactly,
+    receive_request,
+    set_limit,
+    settle,
+    take_control,
+)
+from .interpreter import TOP
 
 DESCRIPTORS = 64  # of this process; a run gets fewer
 KEPT_CODES = 64
@@ -51,13 +60,9 @@ class Run:
 
 
 class Server:
-    """Takes requests over `control` (a socket) until its end; each run has `seconds`. `python_run`: that module."""
+    """Takes requests over `control` (a socket) until its end; each run has `seconds`."""
 
-    def __init__(self, control, seconds, python_run):
-        import select
-        import socket
-        self._socket = socket
-        self._python_run = python_run
+    def __init__(self, control, seconds):
         self._control = control
         self._seconds = seconds
         self._runs = {}  # pid -> Run
@@ -70,7 +75,6 @@ class Server:
         for descriptor in (self._woken, self._wake):
             os.set_blocking(descriptor, False)
         self._poll.register(self._woken, select.POLLIN)
-        self._readable = select.POLLIN
 
     def serve(self):
         """Until the server closes its side, or is gone."""
@@ -106,20 +110,10 @@ class Server:
 
     def _take(self):
         """One request; False at the end of input."""
-        socket = self._socket
-        head, beside, _, _ = self._control.recvmsg(REQUEST.size, socket.CMSG_SPACE(array.array("i").itemsize))
-        if not head:
+        request = receive_request(self._control, 1)
+        if request is None:
             return False
-        descriptors = array.array("i")
-        for level, kind, data in beside:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                descriptors.frombytes(data[:len(data) - len(data) % descriptors.itemsize])
-        head += _exactly(self._control, REQUEST.size - len(head))
-        code_size, envelope_size, message_size = REQUEST.unpack(head)
-        source = _exactly(self._control, code_size)
-        descriptor, = descriptors
-        os.set_inheritable(descriptor, False)
-        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
+        source, envelope_size, message_size, channel, _ = request
         self._begin(channel, source, envelope_size, message_size)
         return True
 
@@ -142,7 +136,7 @@ class Server:
         if writer is not None:
             os.close(writer)
             self._compiling[reader] = (source, [])
-            self._poll.register(reader, self._readable)
+            self._poll.register(reader, select.POLLIN)
         if pid is None:
             channel.close()
             return
@@ -156,10 +150,10 @@ class Server:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _close_all_but([descriptor for descriptor in (channel.fileno(), writer) if descriptor is not None])
-        self._python_run.limit(self._seconds, self._mapped)
-        envelope = _exactly(channel, envelope_size)
-        message = _exactly(channel, message_size)
-        self._python_run.run_script(self._python_run.Voice(channel.fileno()), code, source, writer, envelope, message)
+        python_run.limit(self._seconds, self._mapped)
+        envelope = receive_exactly(channel, envelope_size)
+        message = receive_exactly(channel, message_size)
+        python_run.run_script(python_run.Voice(channel.fileno()), code, source, writer, envelope, message)
 
     def _keep_code(self, descriptor):
         """A run has compiled what others will need. It wrote this before it ran anything."""
@@ -219,21 +213,9 @@ class Server:
 
     def _say(self, channel, text):
         try:
-            channel.send(text.encode("ascii"), self._socket.MSG_DONTWAIT | getattr(self._socket, "MSG_NOSIGNAL", 0))
+            channel.send(text.encode("ascii"), socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0))
         except OSError:
             pass  # the script has filled it or shut it: the server sees that something is missing
-
-
-def _exactly(channel, size):
-    """That many bytes. Raises EOFError."""
-    parts = []
-    while size:
-        data = channel.recv(min(size, 262144))
-        if not data:
-            raise EOFError("the other side has gone")
-        parts.append(data)
-        size -= len(data)
-    return b"".join(parts)
 
 
 def _kill(pid):
@@ -260,60 +242,26 @@ def _close_all_but(descriptors):
     os.closerange(start, DESCRIPTORS)
 
 
-# -- becoming it -----------------------------------------------------------------------------------------------------------------
-
-
-def settle(python_run):
-    """Nothing of what the server's process was: signals, output, processor; what scripts use is read now, while it can be."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    errors_instead = (signal.SIGPIPE, signal.SIGXFSZ)
-    for number in range(1, signal.NSIG):
-        try:
-            signal.signal(number, signal.SIG_IGN if number in errors_instead else signal.SIG_DFL)
-        except (OSError, ValueError):
-            pass  # no such signal, or none that can be set
-    if hasattr(os, "sched_setaffinity"):
-        try:
-            os.sched_setaffinity(0, range(os.cpu_count() or 1))  # the server keeps to one processor
-        except OSError:
-            pass
-    python_run.set_limit("RLIMIT_CORE", 0, 0)
-    python_run.set_limit("RLIMIT_NOFILE", DESCRIPTORS, DESCRIPTORS)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = sys.stderr = open(1, "w", encoding="utf-8", errors="replace", closefd=False)
-    python_run.preload()
-
-
-def become(uid, gid):
-    """Be that user, with no other group and no way back. Raises OSError."""
-    os.setgroups([])
-    os.setgid(gid)
-    os.setuid(uid)
-    if 0 in (os.getuid(), os.geteuid(), os.getgid(), os.getegid()):
-        raise OSError("still root")
+# -- start ------------------------------------------------------------------------------------------
 
 
 def serve(seconds, user):
-    """Be the process that waits, at descriptor 0, as `user` ([uid, gid], or [] for whoever this is)."""
-    import importlib
-    import socket
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, os.dup(0))
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    os.close(null)
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # isolated, Python does not look beside this file
-    python_run = importlib.import_module("python_run")
-    del sys.path[0]
-    settle(python_run)
+    """Answer requests at descriptor 0 as `user` ([uid, gid], or [] for the present one)."""
+    control = take_control()
+    settle(ignored=(signal.SIGPIPE, signal.SIGXFSZ))  # they become exceptions
+    set_limit("RLIMIT_NOFILE", DESCRIPTORS)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)
+    sys.stdout = sys.stderr = open(1, "w", encoding="utf-8", errors="replace", closefd=False)
+    python_run.preload()
+    sys.path[:] = [place for place in sys.path if place != TOP]  # scripts get the standard library
     if user:
         become(*user)
     control.sendall(READY)
-    Server(control, seconds, python_run).serve()
+    Server(control, seconds).serve()
 
 
 def main(words):
-    """`words`: the command line behind the file's name."""
+    """`words`: see above."""
     task, value, user = words[0], words[1], [int(word) for word in words[2:]]
     if task == "serve":
         serve(float(value), user)
@@ -321,7 +269,3 @@ def main(words):
         if user:
             become(*user)
         _kill_group(int(value))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -27,22 +27,16 @@ Not promised:
 - memory that is nobody's (System V segments), and limits that the system does not have (macOS: memory).
 """
 import hashlib
-import logging
 import os
-import re
-import sys
-import threading
 import time
-from collections import Counter
 
 from . import privileges, python_answer
-from .child import PROGRAM, CannotStart, Gone, Process
-from .idle import Keeper
+from .child import PythonProcess
+from .interpreter import CannotStart, interpreter
+from .pool import Busy, Limits, Pool
 from .python_answer import Decision, Result
 
 __all__ = ["CodeFilters", "Decision", "Result"]
-
-log = logging.getLogger("phenmail.delivery")
 
 MESSAGE_OCTETS = 1024 * 1024
 CODE_OCTETS = 256 * 1024
@@ -50,56 +44,45 @@ MOST_PROCESSES = 4
 MOST_RUNS = 8  # scripts at work, of all
 MOST_OF_ONE = 2  # and of one code of one owner
 REQUESTS_OF_ONE = 1000  # then a process is replaced
-FAILED_FOR = 60.0  # seconds that an interpreter that did not start is not tried again
 _WAIT = 30.0  # for a turn
-_TRIES = 3
 
 
 class CodeFilters:
     """`python`: the interpreter, by default this one; `run_as`: for folders of root's, a user's name or None.
 
-    `seconds`: a script's time; `idle`: seconds after which a process is ended that nobody has asked.  Starts nothing before
-    the first `run`.  Thread-safe.
+    `seconds`: a script's time; `idle`: seconds after which an unused process is ended.  Starts
+    nothing before the first `run`.  Thread-safe.
     """
 
     def __init__(self, python=None, run_as=None, clock=time.monotonic, seconds=2.0, idle=60.0):
         self._python = python
         self._run_as = run_as
-        self._clock = clock
         self._seconds = seconds
-        self._idle = idle
-        self._changed = threading.Condition()  # of all below
-        self._processes = {}  # user -> Process
-        self._retired = set()  # those that still have work
-        self._running = Counter()  # (user, digest of the code) -> scripts at work
-        self._failures = {}  # user -> (until when, why)
-        self._stopping = threading.Event()
-        self._keeper = Keeper("phenmail-code-filters", self._changed, self._stopping, idle / 4, self.end_idle,
-                              lambda: not self._processes)
+        self.pool = Pool("code filters", self._process, Limits(MOST_PROCESSES, MOST_RUNS, MOST_OF_ONE, REQUESTS_OF_ONE), idle, clock)
 
-    def run(self, code, message, envelope, owner):
-        """Ask one code filter about one message.
+    def _process(self, user):
+        return PythonProcess(interpreter(self._python), user, self._seconds)
 
-        `code`: the script (str); `message`: octets, or the path of a file that holds them, or a descriptor of it; `envelope`: a mapping or an object
-        with sender, recipient, tag, auth (anything that str() understands, None for nothing) and size (int); `owner`: (uid,
-        gid) of the user's folder.  Out: Result; never raises for anything that a script or its process does.  Raises OSError
-        where the message can't be read, or this process is out of descriptors.
+    def run(self, code, message, envelope, owner, requester=None):
+        """Ask one Python filter about one message -> Result.
+
+        `code`: the script (str); `message`: bytes, the path of a file or a descriptor of one;
+        `envelope`: a mapping or an object with sender, recipient, tag, auth (anything that str()
+        understands, None for nothing) and size (int); `owner`: (uid, gid) of the user's folder;
+        `requester`: at most MOST_OF_ONE scripts of one are at work, by default of one code of one
+        user.  Nothing that a script or its process does raises.  Raises OSError if the message
+        cannot be read or the server is out of descriptors.
         """
         try:
             source = self._source(code)
             user = privileges.user_for(owner, self._run_as)
+            with self.pool.turn(requester or (user, hashlib.sha256(source).digest()), _WAIT):
+                answer = self.pool.ask(user, source, _envelope_octets(envelope), _first_octets(message))
+        except Busy:
+            return python_answer.failed("not run: too many code filters are at work")
         except (CannotStart, privileges.NoUser) as error:
             return python_answer.failed("not run: %s" % error)
-        head = _envelope_octets(envelope)
-        turn = (user, hashlib.sha256(source).digest())
-        try:
-            self._take_turn(turn)
-            try:
-                return self._ask(user, source, head, _first_octets(message))
-            finally:
-                self._give_turn_back(turn)
-        except CannotStart as error:
-            return python_answer.failed("not run: %s" % error)
+        return python_answer.read(answer, self._seconds)
 
     def _source(self, code):
         """The octets of a script. Raises CannotStart where no script can run here."""
@@ -110,127 +93,9 @@ class CodeFilters:
             raise CannotStart("the code has %d octets and may have %d" % (len(source), CODE_OCTETS))
         return source
 
-    def _ask(self, user, source, head, octets):
-        for _ in range(_TRIES):
-            process = self._process(user)
-            try:
-                answer = process.ask(source, head, octets)
-            except Gone:
-                continue
-            except CannotStart as error:
-                with self._changed:
-                    known = user in self._failures
-                    self._failures[user] = (self._clock() + FAILED_FOR, str(error))
-                if not known:
-                    log.error("code filters: %s", error)
-                raise
-            finally:
-                self._give_back(user, process)
-            return python_answer.read(answer, self._seconds)
-        return python_answer.failed("not run: its process ends again and again")
-
-    # -- turns
-
-    def _take_turn(self, turn):
-        """Wait until one more script may be at work. Raises CannotStart."""
-        def is_free():
-            return self._stopping.is_set() or (self._running[turn] < MOST_OF_ONE and sum(self._running.values()) < MOST_RUNS)
-        with self._changed:
-            if not self._changed.wait_for(is_free, _WAIT):
-                raise CannotStart("too many code filters are at work")
-            if self._stopping.is_set():
-                raise CannotStart("the server stops")
-            self._running[turn] += 1
-
-    def _give_turn_back(self, turn):
-        with self._changed:
-            self._running[turn] -= 1
-            if not self._running[turn]:
-                del self._running[turn]
-            self._changed.notify_all()
-
-    # -- processes
-
-    def _process(self, user):
-        """The process of that user, with one more at work. Raises CannotStart."""
-        evicted = None
-        with self._changed:
-            until, why = self._failures.get(user, (None, None))
-            if until is not None:
-                if self._clock() < until:
-                    raise CannotStart(why)
-                del self._failures[user]
-            process = self._processes.get(user)
-            if process is None:
-                process = Process(interpreter(self._python), user, self._seconds)
-                evicted = self._make_room()
-                self._processes[user] = process
-                self._keeper.wake()
-            process.working += 1
-            process.asked += 1
-            process.since = self._clock()
-        if evicted is not None:
-            evicted.close()
-        return process
-
-    def _make_room(self):
-        """Under the lock: take out the process that has been idle the longest; None where there is room."""
-        if len(self._processes) < MOST_PROCESSES:
-            return None
-        idle = [user for user, process in self._processes.items() if not process.working]
-        if not idle:
-            return None  # a few more for a moment: there are never more than MOST_RUNS
-        return self._processes.pop(min(idle, key=lambda user: self._processes[user].since))
-
-    def _give_back(self, user, process):
-        with self._changed:
-            process.working -= 1
-            process.since = self._clock()
-            if not process.usable or process.asked >= REQUESTS_OF_ONE or len(self._processes) > MOST_PROCESSES:
-                self._retired.add(process)
-                if self._processes.get(user) is process:
-                    del self._processes[user]
-            ends = process in self._retired and not process.working
-            if ends:
-                self._retired.discard(process)
-        if ends:
-            process.close()
-
-    # -- the end of processes
-
-    def end_idle(self):
-        """End the processes that nobody has asked for `idle` seconds."""
-        with self._changed:
-            old = [user for user, process in self._processes.items()
-                   if not process.working and self._clock() - process.since >= self._idle]
-            ended = [self._processes.pop(user) for user in old]
-        for process in ended:
-            process.close()
-
     def stop(self):
-        """No script is begun any more; those at work have their time; then all processes are ended. May be called again."""
-        with self._changed:
-            self._stopping.set()
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._running, self._seconds + 5.0)
-            ended = list(self._processes.values()) + list(self._retired)
-            self._processes.clear()
-            self._retired.clear()
-        for process in ended:
-            process.close()
-        self._keeper.join()
-
-
-def interpreter(python=None):
-    """The Python to run filters with: what is set, else this one. Raises CannotStart where the host is no Python program."""
-    if python is None:
-        python = sys.executable
-        name = os.path.basename(python or "").lower()
-        if getattr(sys, "frozen", False) or not re.match(r"python|pypy", name):
-            raise CannotStart("%s is no Python interpreter: set \"python\"" % (python or "the host"))
-    if not os.path.isfile(PROGRAM):
-        raise CannotStart("%s is no file" % PROGRAM)
-    return python
+        """Begin no script, let those at work finish, end all processes.  Repeatable."""
+        self.pool.stop(self._seconds + 5.0)
 
 
 def _first_octets(message):

@@ -8,6 +8,8 @@ import math
 import os
 import sys
 
+from .child_side import set_limit
+
 CODE_NAME = "<filter>"
 
 MEMORY = 128 * 1024 * 1024  # address space that a run may take beyond what this process has
@@ -31,26 +33,14 @@ class Decided(BaseException):
 def limit(seconds, mapped):
     """Bound this process: `seconds` of processor time, what it has `mapped` (octets, None: unknown) and MEMORY, and LIMITS."""
     processor = max(1, math.ceil(seconds))
-    for name, value in LIMITS:
-        set_limit(name, value, value)
-    set_limit("RLIMIT_CPU", processor, processor + 1)
+    limits = [(name, value, value) for name, value in LIMITS] + [("RLIMIT_CPU", processor, processor + 1)]
     if mapped is not None:
-        set_limit("RLIMIT_AS", mapped + MEMORY, mapped + MEMORY)
-
-
-def set_limit(name, soft, hard):
-    """A limit that this system knows; one that is lower already stays."""
-    import resource
-    number = getattr(resource, name, None)
-    if number is None:
-        return
-    highest = resource.getrlimit(number)[1]
-    if highest != resource.RLIM_INFINITY:
-        soft, hard = min(soft, highest), min(hard, highest)
-    try:
-        resource.setrlimit(number, (soft, hard))
-    except (ValueError, OSError):
-        pass
+        limits.append(("RLIMIT_AS", mapped + MEMORY, mapped + MEMORY))
+    for name, soft, hard in limits:
+        try:
+            set_limit(name, soft, hard)
+        except (ValueError, OSError):
+            pass  # macOS knows limits that it does not enforce
 
 
 def address_space():

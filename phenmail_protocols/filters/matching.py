@@ -33,13 +33,22 @@ class OutOfTime(Exception):
     """The filters took longer than a message may cost."""
 
 
+class NotSearched(Exception):
+    """A regular expression could not be searched in a text; str() says why."""
+
+
 class View:
-    """One Letter (see filters) as filters see it.  One thread."""
+    """One Letter (see filters.rules) as filters see it.  One thread.
 
-    __slots__ = ("letter", "_lowered", "_header", "_texts", "_folded", "_ends")
+    `search_apart(pattern, text)`: searches a regular expression (str) in a text in a child process
+    -> bool.  It raises NotSearched or OutOfTime.  None: there is no such process.
+    """
 
-    def __init__(self, letter):
+    __slots__ = ("letter", "_search_apart", "_lowered", "_header", "_texts", "_folded", "_ends")
+
+    def __init__(self, letter, search_apart=None):
         self.letter = letter
+        self._search_apart = search_apart
         self._header = b"\n" + letter.header
         self._lowered = None
         self._texts = {}
@@ -84,12 +93,15 @@ class View:
             raise OutOfTime()
 
     def search(self, pattern, text):
-        """Whether a Pattern occurs in a text.  Raises OutOfTime."""
-        if self._ends is None:
-            self.look()
-        found = pattern.search(text, self.look)
+        """Whether a regex.Pattern occurs in a text.  Raises OutOfTime, NotSearched."""
         self.look()
-        return found
+        if len(text) <= pattern.longest:
+            found = pattern.search(text)
+            self.look()
+            return found
+        if self._search_apart is None:
+            raise NotSearched("this pattern and text need a child process")
+        return self._search_apart(pattern.text, text)
 
 
 def _end_of_field(header, start, most):
@@ -187,7 +199,7 @@ def body_texts(path):
 
 
 def condition(rule):
-    """A settings.Filter of type "match" -> a function of a View that says whether it fits.  Raises patterns.PatternRefused."""
+    """A settings.Filter of type "match" -> a function of a View that says whether it fits.  Raises re.error."""
     if "*size" in rule.headers:
         test = size_test(rule.content)
         return lambda view: test.holds(view.letter.size)

@@ -1,162 +1,199 @@
-"""Users' regular expressions, with a bound on the time that each takes.
+"""Users' regular expressions: which of them `re` may search in the server, and in how long a text.
 
-`re` can't be interrupted, holds the interpreter all the while, and takes for ever with some patterns and texts
-(`(a+)+$`): one user's filter would stop the whole server.  So before it is asked, the work that it might have is
-estimated from the pattern's tree and the text's length:
+`re` cannot be interrupted and holds the interpreter lock while it matches, and some patterns take
+exponential time: `(a+)+$` on 24 letters stops every thread for a second.  So the pattern's text
+is scanned once for the most work that it can cause, as a polynomial in the length of the text:
 
-- little (nearly always: subjects are short): `re` searches;
-- much: an automaton searches, which never goes back, and which may be stopped at any time;
-- much, and the pattern is not regular (back references, looking around): `re` searches in the beginning of the text,
-  as much of it as is safe; where that would be next to nothing, the pattern is refused from the start.
+- `longest`: up to this many characters a search takes at most about 50 ms, so the server does it;
+- a longer text is searched in a child process with a time limit (see `filters.python`).
 
-The bound: about 0.05 s of `re` at a time; the automaton looks at the caller's clock.
+The scanner knows the common constructs.  Any other (a back reference, a repeated group that can
+match in several ways, verbose mode) costs UNBOUNDED, so `longest` is -1 and the child searches.
 """
+import math
 import re
+from typing import NamedTuple
 
-from .automaton import Automaton, NotRegular, parser
+MOST_STEPS = 3e6  # of the matcher; each takes 5 to 15 ns
+UNBOUNDED = float("inf")
 
-_MOST_WORK = 2e6  # states that `re` may have to try; some 20 ns each
-_LEAST_TEXT = 100  # characters of a text that can be searched, or the pattern is refused
-_ENDLESS = float("inf")
-_TOO_OFTEN = 1000  # repeats of a fixed number
+_MOST_REPEATS = 1000
+_MOST_GROUPS = 20  # inside each other
+_MOST_DEGREE = 20
 
+# `.*` at the ends changes nothing about whether a pattern occurs, but costs a degree.
+_LEADING = re.compile(r"(?:\.\*\??(?!\+))+")
+_TRAILING = re.compile(r"(?<!\\)(?:\.\*\??)+\Z")
 
-class PatternRefused(ValueError):
-    """It could take for ever; str() says what it is about the pattern."""
+_CLASS = re.compile(r"\[\^?\]?(?:[^\]\\]|\\.)*\]", re.DOTALL)
+_GROUP = re.compile(r"\((?:\?(?::|P<\w+>|(?P<look><?[=!])|[aimsu]*(?:-[ims]+)?(?P<end>[:)])))?")
+_ESCAPE = re.compile(r"\\(?:(?P<place>[bBAZ])|[dDsSwWtnrfva]|[^0-9A-Za-z])", re.DOTALL)
+_QUANTIFIER = re.compile(r"(?:[*+?]|\{(?!\})(?P<least>\d*)(?P<range>,(?P<most>\d*))?\})(?P<mode>[?+]?)")
 
 
 class Pattern:
-    """One regular expression, which `re.compile` takes; upper and lower case are the same.  Raises PatternRefused.
+    """A regular expression that ignores case.  Any thread may search.  Raises re.error.
 
-    Any thread may search.
+    `text`: the expression (str); `longest`: see above.
     """
 
-    __slots__ = ("text", "_compiled", "_effort", "_automaton", "_longest")
+    __slots__ = ("text", "longest", "_compiled")
 
     def __init__(self, text):
+        if "|" not in text:
+            text = _TRAILING.sub("", text[_leading(text):])
         self.text = text
-        try:
-            self._compiled = re.compile(text, re.IGNORECASE)
-            self._effort = _Effort(text, self._compiled.flags)
-        except (re.error, RecursionError, OverflowError, MemoryError):
-            raise PatternRefused("it is no regular expression, or too complex")
-        self._longest = self._effort.longest()
-        self._automaton = None
-        if self._longest < _LEAST_TEXT and self._machine() is None:
-            self._check()
+        self._compiled = re.compile(text, re.IGNORECASE)
+        self.longest = _longest(text, self._compiled.flags)
 
-    def _check(self, why=""):
-        if self._longest < _LEAST_TEXT:
-            raise PatternRefused("it could take for ever, with repeats inside or after each other together with "
-                                 + (why or "back references, or looking ahead or behind"))
-
-    def search(self, text, look=None):
-        """Whether it occurs in a text.  `look()` is called now and then where it takes long, and may raise."""
-        if len(text) <= self._longest:
-            return self._compiled.search(text) is not None
-        automaton = self._machine()
-        if automaton is None:
-            return self._compiled.search(text[:self._longest]) is not None
-        return automaton.search(text, look)
-
-    def _machine(self):
-        if self._automaton is None and self._effort.regular:
-            try:
-                self._automaton = Automaton(self.text, self._compiled.flags)
-            except (NotRegular, RecursionError) as error:
-                self._effort.regular = False
-                self._check(str(error))
-        return self._automaton
+    def search(self, text):
+        """Whether it occurs in a text of at most `longest` characters."""
+        return self._compiled.search(text) is not None
 
 
-class _Effort:
-    """How much `re` may have to try: at most `ways` * n ** `degree` paths through the pattern, each of `size` steps, from each
-    of a text's n beginnings (from one, where `anchored`)."""
+class _Cost(NamedTuple):
+    """Of matching an item at one place: at most `ways` * n ** `degree` paths of `steps` each.
 
-    def __init__(self, pattern, flags):
-        self.regular = True
-        self._groups = {}
-        tree = parser.parse(pattern, flags)
-        self.ways, self.degree, self.size = self._sequence(tree)
-        self.anchored = _is_anchored(tree, flags)
-
-    def longest(self):
-        """How many characters a text may have."""
-        if self.ways == _ENDLESS or self.degree == _ENDLESS:
-            return 0
-        degree = self.degree + (not self.anchored)
-        room = _MOST_WORK / (self.ways * self.size)
-        if room < 1:
-            return 0
-        return int(min(room, 1e9) if not degree else min(room ** (1.0 / degree), 1e9))
-
-    def _sequence(self, items):
-        ways, degree, size = 1.0, 0, 1.0
-        for operator, argument in items:
-            more = self._item(str(operator), argument)
-            ways, degree, size = ways * more[0], degree + more[1], size + more[2]
-        return ways, degree, size
-
-    def _item(self, name, argument):
-        if name in ("LITERAL", "NOT_LITERAL", "ANY", "AT"):
-            return 1.0, 0, 1.0
-        if name == "IN":
-            return 1.0, 0, 1.0 + len(argument)
-        if name == "BRANCH":
-            return self._either(argument[1])
-        if name == "SUBPATTERN":
-            if argument[0] is not None:
-                self._groups[argument[0]] = _widest(argument[-1])
-            return self._sequence(argument[-1])
-        if name in ("MAX_REPEAT", "MIN_REPEAT"):
-            return self._repeat(*argument)
-        self.regular = False
-        return self._irregular(name, argument)
-
-    def _irregular(self, name, argument):
-        if name in ("ASSERT", "ASSERT_NOT"):
-            return self._sequence(argument[1])
-        if name == "ATOMIC_GROUP":
-            return self._sequence(argument)
-        if name == "POSSESSIVE_REPEAT":
-            return self._repeat(*argument)
-        if name == "GROUPREF":
-            width = self._groups.get(argument, _ENDLESS)
-            return (1.0, 0, 1.0 + width) if width <= _TOO_OFTEN else (1.0, 1, 1.0)
-        if name == "GROUPREF_EXISTS":
-            return self._either([part for part in argument[1:] if part is not None])
-        return _ENDLESS, _ENDLESS, 1.0  # something that came after this was written
-
-    def _either(self, branches):
-        found = [self._sequence(branch) for branch in branches]
-        # A branch may be nothing, and then it is one way more.
-        return (sum([each[0] for each in found]) + 1.0, max([each[1] for each in found]),
-                sum([each[2] for each in found]))
-
-    def _repeat(self, least, most, items):
-        ways, degree, size = self._sequence(items)
-        endless = most == parser.MAXREPEAT
-        if least > _TOO_OFTEN or (not endless and most > _TOO_OFTEN):
-            return _ENDLESS, _ENDLESS, size
-        size = 1.0 + size * max(least, 1)
-        if ways == 1.0 and not degree and _narrowest(items) == _widest(items) > 0:
-            return (1.0, 1, size) if endless else (float(most - least + 1), 0, size)
-        if most == 1:
-            return ways + (least == 0), degree, size
-        if endless or (ways > 1.0 and most * len(repr(ways)) > 300):
-            return _ENDLESS, _ENDLESS, size
-        return (most - least + 1) * ways ** most, degree * most, size * most
+    The item matches `narrowest` to `widest` characters.
+    """
+    ways: float
+    degree: float
+    steps: float
+    narrowest: float
+    widest: float
 
 
-def _narrowest(items):
-    return items.getwidth()[0]
+class _Unknown(Exception):
+    """The scanner does not know the construct, or its cost has no bound."""
 
 
-def _widest(items):
-    return items.getwidth()[1]
+_PLACE = _Cost(1.0, 0, 1.0, 0, 0)
+_CHARACTER = _Cost(1.0, 0, 1.0, 1, 1)
 
 
-def _is_anchored(tree, flags):
-    return (len(tree) > 0 and str(tree[0][0]) == "AT"
-            and (str(tree[0][1]) == "AT_BEGINNING_STRING"
-                 or (str(tree[0][1]) == "AT_BEGINNING" and not flags & re.MULTILINE)))
+def _leading(text):
+    found = _LEADING.match(text)
+    return found.end() if found is not None else 0
+
+
+def _longest(text, flags):
+    try:
+        cost = _Scanner(text).whole()
+    except _Unknown:
+        return -1
+    anchored = text.startswith(("^", r"\A")) and "|" not in text and not flags & re.MULTILINE
+    degree = cost.degree + (not anchored)
+    room = MOST_STEPS / (cost.ways * cost.steps)
+    if room < 1 or degree > _MOST_DEGREE:
+        return -1
+    if not degree:
+        return 10 ** 9
+    # The repeats of one path end at ascending places, so there are C(n + degree, degree) paths.
+    return int((room * math.factorial(degree)) ** (1.0 / degree)) - degree
+
+
+class _Scanner:
+    """Reads a pattern that `re.compile` has accepted."""
+
+    def __init__(self, text):
+        self._text = text
+        self._at = 0
+        self._depth = 0
+
+    def whole(self):
+        """The _Cost of the pattern.  Raises _Unknown."""
+        cost = self._alternatives()
+        if self._at < len(self._text):
+            raise _Unknown
+        return cost
+
+    def _take(self, expression):
+        found = expression.match(self._text, self._at)
+        if found is not None:
+            self._at = found.end()
+        return found
+
+    def _next(self):
+        return self._text[self._at:self._at + 1]
+
+    def _alternatives(self):
+        branches = [self._sequence()]
+        while self._next() == "|":
+            self._at += 1
+            branches.append(self._sequence())
+        if len(branches) == 1:
+            return branches[0]
+        ways, degrees, steps, narrowest, widest = zip(*branches)
+        return _Cost(sum(ways) + 1, max(degrees), sum(steps), min(narrowest), max(widest))
+
+    def _sequence(self):
+        ways, degree, steps, narrowest, widest = 1.0, 0, 1.0, 0, 0
+        while self._next() not in ("", "|", ")"):
+            item = self._item()
+            quantifier = self._take(_QUANTIFIER)
+            if quantifier is not None:
+                item = _repeated(item, *_bounds(quantifier))
+            ways, degree, steps = ways * item.ways, degree + item.degree, steps + item.steps
+            narrowest, widest = narrowest + item.narrowest, widest + item.widest
+        return _Cost(ways, degree, steps, narrowest, widest)
+
+    def _item(self):
+        character = self._next()
+        if character == "(":
+            return self._group()
+        if character == "[":
+            found = self._take(_CLASS)
+            return _CHARACTER._replace(steps=float(len(found.group())))
+        if character == "\\":
+            found = self._take(_ESCAPE)
+            if found is None:
+                raise _Unknown
+            return _PLACE if found.group("place") else _CHARACTER
+        self._at += 1
+        return _PLACE if character in "^$" else _CHARACTER
+
+    def _group(self):
+        begun = self._take(_GROUP)
+        if self._next() == "?" and begun.group() == "(":
+            raise _Unknown
+        if begun.group("end") == ")":  # flags for the whole pattern
+            return _PLACE
+        self._depth += 1
+        if self._depth > _MOST_GROUPS:
+            raise _Unknown
+        cost = self._alternatives()
+        if self._next() != ")":
+            raise _Unknown
+        self._at += 1
+        self._depth -= 1
+        return cost._replace(narrowest=0, widest=0) if begun.group("look") else cost
+
+
+def _bounds(quantifier):
+    """A _QUANTIFIER -> (least, most) repeats."""
+    if quantifier.group("mode") == "+":  # possessive
+        raise _Unknown
+    if quantifier.group()[0] != "{":
+        return {"*": (0, UNBOUNDED), "+": (1, UNBOUNDED), "?": (0, 1)}[quantifier.group()[0]]
+    least = int(quantifier.group("least") or 0)
+    if quantifier.group("range") is None:
+        return least, least
+    return least, int(quantifier.group("most")) if quantifier.group("most") else UNBOUNDED
+
+
+def _repeated(item, least, most):
+    """The _Cost of `least` to `most` items.  Raises _Unknown."""
+    if least > _MOST_REPEATS or _MOST_REPEATS < most < UNBOUNDED:
+        raise _Unknown
+    narrowest, widest = item.narrowest * least, item.widest * most if item.widest else 0
+    steps = 1 + item.steps * max(least, 1)
+    if item.ways == 1 and not item.degree and item.narrowest == item.widest > 0:
+        if most == UNBOUNDED:
+            return _Cost(1.0, 1, steps, narrowest, widest)
+        return _Cost(most - least + 1.0, 0, steps, narrowest, widest)
+    if most == 1:
+        return _Cost(item.ways + 1, item.degree, steps, narrowest, widest)
+    if most == UNBOUNDED or most * math.log(item.ways + 1) > 100:
+        raise _Unknown
+    return _Cost((most - least + 1) * item.ways ** most, item.degree * most, item.steps * max(most, 1),
+                 narrowest, widest)

@@ -23,7 +23,6 @@ from ..mail.writing import printable
 from ..store import errors, folders
 from ..store.model import INBOX
 from . import matching
-from .regex import PatternRefused
 
 log = logging.getLogger("phenmail.delivery")
 
@@ -104,15 +103,16 @@ class Rules:
     def __bool__(self):
         return bool(self._rules)
 
-    def evaluate(self, letter, run_code):
+    def evaluate(self, letter, run_code, search_apart=None):
         """What is to be done with a Letter -> Verdict.  Raises nothing.
 
-        `run_code(filter, letter)` runs a code filter -> codeanswer.Result, or None: it goes on.  Without it (None) code
-        filters are passed over.
+        `run_code(filter, letter)`: runs a Python filter -> python_answer.Result, or None: the next
+        filter is asked.  Without it (None) Python filters are skipped.  `search_apart`: see
+        matching.View.
         """
         if not self._rules:
             return INBOX_IT_IS
-        view, gathered = matching.View(letter), _Gathered()
+        view, gathered = matching.View(letter, search_apart), _Gathered()
         try:
             for number, rule in enumerate(self._rules):
                 if rule.ask(view, run_code, gathered):
@@ -127,17 +127,20 @@ class Rules:
             gathered.tell("%s: this filter failed, so it and those after it were not asked" % place(rule.filter))
         return gathered.verdict()
 
-    def steps(self, letter, run_code):
+    def steps(self, letter, run_code, search_apart=None):
         """What each filter for itself does with a Letter, those behind the decision too -> iterator of Step.  Raises nothing."""
-        view = matching.View(letter)
+        view = matching.View(letter, search_apart)
         for rule in self._rules:
             gathered = _Gathered()
             try:
                 matched = rule.looks_at(view)
                 decides = rule.ask(view, run_code, gathered) if matched is not False else False
+            except matching.NotSearched as error:
+                yield Step(rule.filter, None, told=("not searched: %s" % error,))
+                continue
             except matching.OutOfTime:
                 yield Step(rule.filter, None, told=("it took too long",))
-                view = matching.View(letter)
+                view = matching.View(letter, search_apart)
                 continue
             except Exception as error:
                 yield Step(rule.filter, None, told=("it failed: %r" % error,))
@@ -183,18 +186,18 @@ class _Match:
         word, argument = split_action(rule.action)
         self._act, self._lame = made_ready(word, argument if word != REJECT else argument or rule.name or "")
         self.flaw = self._lame
-        try:
-            self._fits = matching.condition(rule)
-        except PatternRefused as refused:
-            self._fits = lambda view: False
-            self.flaw = "it never fits: %s" % refused
+        self._fits = matching.condition(rule)
 
     def looks_at(self, view):
         return self._fits(view)
 
     def ask(self, view, run_code, gathered):
         """Whether it decides."""
-        if not self._fits(view):
+        try:
+            if not self._fits(view):
+                return False
+        except matching.NotSearched as error:
+            gathered.tell("%s: not searched (%s), so the next filter was asked" % (place(self.filter), error))
             return False
         if self._lame:
             gathered.tell("%s: %s" % (place(self.filter), self._lame))

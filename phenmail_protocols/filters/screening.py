@@ -52,9 +52,16 @@ class Screening:
 
     def verdict(self, rules, folder, letter, until):
         """What they say of a filters.Letter -> filters.Verdict.  `until`: of its message, for whomever it is."""
+        def search_apart(pattern, text):
+            if self._monotonic() >= until:
+                raise NotSearched("the filters before it took too long")
+            return self._scripts().search(pattern, text, folder)
+
+        from .matching import NotSearched
         self._asking.enter(folder)
         try:
-            return rules.evaluate(letter, lambda rule, seen: self._run_code(rule, folder, seen, until))
+            return rules.evaluate(
+                letter, lambda rule, seen: self._run_code(rule, folder, seen, until), search_apart)
         finally:
             self._asking.leave(folder)
 

@@ -88,9 +88,7 @@ def test_a_users_broken_file_is_told(root):
 
 @pytest.mark.parametrize("text, words", [
     ('{"filters": [\n{"type": "match", "content": "a", "action": "burn"}]}', ("alice/mail/filters.jcfg:2:45", "accept")),
-    ('{"filters": [\n{"type": "match", "content": "a", "action": "accept:../bob"}]}', ("alice/mail/filters.jcfg:2: ", "can't be a mailbox")),
-    ('{"filters": [\n{"type": "match", "content": "(?=(a+)+$)", "mode": "regex", "action": "discard"}]}',
-     ("alice/mail/filters.jcfg:2: ", "for ever"))])
+    ('{"filters": [\n{"type": "match", "content": "a", "action": "accept:../bob"}]}', ("alice/mail/filters.jcfg:2: ", "can't be a mailbox"))])
 def test_filters_that_do_not_work_are_told_with_their_places(root, text, words):
     with open(os.path.join(root.path, "alice", "mail", "filters.jcfg"), "w") as file:
         file.write(text)

@@ -102,6 +102,10 @@ class House:
         self.judge.stop()
         self.server.__exit__()
 
+    def process(self):
+        """The one that judges now, or None."""
+        return next(iter(self.judge.pool.processes.values()), None)
+
     def judged(self, message, ip=IP, sender="alice@example.org", helo="mail.example.org", own=b"", line_end=b"\n"):
         path = os.path.join(self.folder, "%d" % threading.get_ident())
         own, message = (octets.replace(b"\r\n", line_end) for octets in (own, message))
@@ -355,8 +359,7 @@ def test_twenty_at_once(house):
 
 def test_too_many_at_once(own, caplog):
     house = own(seconds=0.5)
-    with house.judge._turns:
-        house.judge._judging["192.0.2.1"] = judging.MOST_AT_ONCE
+    house.judge.pool.running["192.0.2.1"] = judging.MOST_AT_ONCE
     assert house.auth(letter()) == "spf=temperror dkim=temperror dmarc=temperror"
     assert "too many messages" in caplog.text
 
@@ -371,49 +374,49 @@ def test_a_process_that_dies(own):
     deadline = time.monotonic() + 5
     while "example.org" not in house.server.questions("TXT") and time.monotonic() < deadline:
         time.sleep(0.01)
-    process = house.judge._process
+    process = house.process()
     os.kill(process.pid, signal.SIGKILL)
     begun = time.monotonic()
     judged.join(10)
     assert found == ["spf=temperror dkim=temperror dmarc=temperror"] and time.monotonic() - begun < 2
     assert house.auth(letter("a@reject.example"), sender="a@reject.example") == "spf=pass dkim=none dmarc=pass"
-    assert house.judge._process is not process
+    assert house.process() is not process
 
 
 def test_a_process_that_stops(own, monkeypatch):
     monkeypatch.setattr(child, "_BEGIN", 0.5)
     house = own()
     house.auth(letter())
-    process = house.judge._process
+    process = house.process()
     os.kill(process.pid, signal.SIGSTOP)
     assert house.auth(letter()) == "spf=pass dkim=none dmarc=pass", "another one has taken it"
-    assert house.judge._process is not process and process._child.poll() is not None
+    assert house.process() is not process and process._child.poll() is not None
 
 
 def test_it_is_ended_when_idle_and_replaced(own, monkeypatch):
     now = [0.0]
     house = own(clock=lambda: now[0])
-    assert house.judge._process is None, "started by the first message"
+    assert house.process() is None, "started by the first message"
     house.auth(letter())
-    process = house.judge._process
+    process = house.process()
     now[0] = 59.0
-    house.judge.end_idle()
-    assert house.judge._process is process
+    house.judge.pool.end_idle()
+    assert house.process() is process
     house.auth(letter())
-    assert house.judge._process is process
+    assert house.process() is process
     now[0] = 119.0
-    house.judge.end_idle()
-    assert house.judge._process is None and process._child.poll() is not None
-    monkeypatch.setattr(judging, "MESSAGES_OF_ONE", 2)
-    pids = []
+    house.judge.pool.end_idle()
+    assert house.process() is None and process._child.poll() is not None
+    monkeypatch.setattr(judging, "MESSAGES_OF_ONE", 3)
+    house, pids = own(), []
     for _ in range(4):
         assert house.auth(letter()) == "spf=pass dkim=none dmarc=pass"
-        pids.append(house.judge._process.pid)
-    assert pids[0] == pids[1] != pids[2] == pids[3]
+        pids.append(house.process() and house.process().pid)
+    assert pids[0] == pids[1] and pids[2] is None and pids[3] not in (pids[0], None)
     house.judge.stop()
     assert house.auth(letter()) == "spf=temperror dkim=temperror dmarc=temperror"
     assert not [thread for thread in threading.enumerate() if thread.name == "phenmail-judging" and thread.is_alive()
-                and thread is house.judge._keeper.thread]
+                and thread is house.judge.pool.thread]
 
 
 def _descriptors(pid):
@@ -430,7 +433,7 @@ def _descriptors(pid):
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 def test_the_process_has_nothing_of_the_server(house):
     house.auth(letter())
-    pid = house.judge._process.pid
+    pid = house.process().pid
     deadline = time.monotonic() + 10
     while _descriptors(pid) != {os.devnull, "socket"} and time.monotonic() < deadline:
         time.sleep(0.01)  # the message is let go after the answer
@@ -486,11 +489,11 @@ def test_another_interpreter_has_its_own_packages(own, tmp_path):
 def test_settings_that_change(own):
     house = own()
     assert house.auth(letter()) == "spf=pass dkim=none dmarc=pass"
-    process = house.judge._process
+    process = house.process()
     with NameServer("example.org. TXT \"v=spf1 -all\"\n") as server:
         house.settings.resolver = Resolver((server.address,), 2.0)
         assert house.auth(letter()) == "spf=fail dkim=none dmarc=none"
-    assert house.judge._process is process
+    assert house.process() is process
 
 
 def test_a_file_that_is_gone(house, caplog):
@@ -527,7 +530,7 @@ def test_a_package_that_is_missing(own, monkeypatch):
     assert len(house.judge.complaints()) == 3 and "pyspf" in house.judge.complaints()[1]
     found = house.judged(letter())
     assert found == (b"Authentication-Results: mx.example.net;\r\n\tnone\r\n", "", False, "")
-    assert house.judge._process is None
+    assert house.process() is None
 
 
 @pytest.mark.parametrize("missing, auth", [("spf", "dkim=none"), ("dkim", "spf=pass")])

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from phenmail_protocols.children import child, python_child, python_pool
+from phenmail_protocols.children import interpreter, pool, python_pool
 from phenmail_protocols.children.python_pool import CodeFilters, Decision, Result
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="code filters need POSIX")
@@ -58,7 +58,7 @@ def ask(filters, code, message=letter(b"n 3"), envelope=ENVELOPE, owner=OWNER):
 
 
 def pids(filters):
-    return [process.pid for process in filters._processes.values()]
+    return [process.pid for process in filters.pool.processes.values()]
 
 
 def of_user(uid):
@@ -223,7 +223,7 @@ HARM = {
                          " except OSError: pass\ntime.sleep(99)", "it ended without an answer"),
     "patches": ("import builtins, email.message\nemail.message.Message.__getitem__ = builtins.len = builtins.int = None\n1/0",
                 "line 3: ZeroDivisionError"),
-    "patches what runs it": ("import sys\nrun = sys.modules['python_run']\nrun.parse = run.names_for = None\n"
+    "patches what runs it": ("import sys\nrun = sys.modules['phenmail_protocols.children.python_run']\nrun.parse = run.names_for = None\n"
                              "accept.__globals__.clear()\nsys.modules.clear()\n1/0", None),
     "kills its group": ("import os; os.kill(0, 9)", "it died of signal 9"),
     "replaces itself": ("import os; os.execv('/bin/sh', ['sh', '-c', 'exit 0'])", "it ended without an answer"),
@@ -282,7 +282,7 @@ def test_hanging_ones_are_ended_all_at_once_and_hold_up_nobody(hurried):
     began = time.monotonic()
     for thread in threads:
         thread.start()
-    while len(hurried._running) < len(threads) and time.monotonic() < began + 10:
+    while len(hurried.pool.running) < len(threads) and time.monotonic() < began + 10:
         time.sleep(0.001)
     results_meanwhile = [ask(hurried, EXAMPLE) for _ in range(3)]
     meanwhile = time.monotonic()
@@ -333,7 +333,7 @@ def test_a_script_that_nobody_listens_to_is_ended_at_once(filters, hurried):
 @linux
 def test_a_process_that_was_killed_meanwhile_is_replaced(filters):
     ask(filters, EXAMPLE)
-    pid, = [process.pid for user, process in filters._processes.items() if user == OWNER]
+    pid, = [process.pid for user, process in filters.pool.processes.items() if user == OWNER]
     os.kill(pid, 9)
     assert ask(filters, EXAMPLE) == ODD
 
@@ -418,7 +418,7 @@ def test_root_runs_nothing(monkeypatch):
     try:
         result = ask(made, EXAMPLE, owner=(0, 0))
         assert result.decision is None and "run-as" in result.told[0]
-        assert made._processes == {}
+        assert made.pool.processes == {}
     finally:
         made.stop()
 
@@ -443,7 +443,7 @@ def test_no_interpreter_is_told_and_not_tried_for_each_message(python, told, cap
             result = ask(made, EXAMPLE)
             assert result.decision is None and python in result.told[0] and told in result.told[0]
         assert len(caplog.records) == 1
-        now[0] += python_pool.FAILED_FOR
+        now[0] += pool.FAILED_FOR
         made._python = sys.executable
         assert ask(made, EXAMPLE) == ODD
     finally:
@@ -453,11 +453,11 @@ def test_no_interpreter_is_told_and_not_tried_for_each_message(python, told, cap
 @pytest.mark.parametrize("host", ["/usr/sbin/apache2", "", None])
 def test_a_host_that_is_no_python_is_not_started_again(monkeypatch, host):
     made = CodeFilters()
-    monkeypatch.setattr(python_pool.sys, "executable", host)
+    monkeypatch.setattr(interpreter.sys, "executable", host)
     result = ask(made, EXAMPLE)
     assert result.decision is None and 'set "python"' in result.told[0]
     monkeypatch.undo()
-    assert python_pool.interpreter() == sys.executable
+    assert interpreter.interpreter() == sys.executable
     made.stop()
 
 
@@ -482,10 +482,10 @@ def test_idle_processes_end():
         ask(made, EXAMPLE)
         pid, = pids(made)
         now[0] += 59
-        made.end_idle()
+        made.pool.end_idle()
         assert pids(made) == [pid]
         now[0] += 1
-        made.end_idle()
+        made.pool.end_idle()
         assert pids(made) == []
         with pytest.raises(OSError):
             os.kill(pid, 0)
@@ -499,9 +499,9 @@ def test_somebody_looks_for_idle_processes():
     try:
         ask(made, EXAMPLE)
         deadline = time.monotonic() + 20
-        while (pids(made) or made._keeper.thread) and time.monotonic() < deadline:
+        while (pids(made) or made.pool.thread) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert pids(made) == [] and made._keeper.thread is None
+        assert pids(made) == [] and made.pool.thread is None
         assert ask(made, EXAMPLE) == ODD
     finally:
         made.stop()
@@ -529,7 +529,7 @@ def test_few_processes(monkeypatch):
         for uid in (UID, UID + 1, UID + 2, UID):
             assert ask(made, EXAMPLE, owner=(uid, uid)) == ODD
             assert len(pids(made)) <= 2
-        assert sorted(made._processes) == [(UID, UID), (UID + 2, UID + 2)]
+        assert sorted(made.pool.processes) == [(UID, UID), (UID + 2, UID + 2)]
     finally:
         made.stop()
 
@@ -550,7 +550,7 @@ def test_many_at_once(filters):
     for thread in threads:
         thread.join(60)
     assert wrong == []
-    assert not filters._running
+    assert not filters.pool.running
 
 
 def test_one_code_takes_few_turns(monkeypatch):
@@ -576,17 +576,17 @@ def test_stop():
     thread = threading.Thread(target=lambda: results.append(ask(made, "import time; time.sleep(0.3); accept('odd')")))
     thread.start()
     deadline = time.monotonic() + 10
-    while not made._running and time.monotonic() < deadline:
+    while not made.pool.running and time.monotonic() < deadline:
         time.sleep(0.001)
     made.stop()
     made.stop()
     thread.join(10)
     assert results == [ODD], "what was at work is let finish"
-    assert pids(made) == [] and not any(thread.name == "phenmail-code-filters" and thread is made._keeper.thread
+    assert pids(made) == [] and not any(thread.name == "phenmail-code-filters" and thread is made.pool.thread
                                         for thread in threading.enumerate())
     with pytest.raises(OSError):
         os.kill(pid, 0)
-    assert ask(made, EXAMPLE) == Result(told=("not run: the server stops",))
+    assert ask(made, EXAMPLE) == Result(told=("not run: the server is stopping",))
 
 
 @linux
@@ -598,11 +598,6 @@ def test_no_descriptor_stays_open(filters):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_both_sides_speak_the_same():
-    assert python_child.REQUEST.format == child.REQUEST.format
-    assert os.path.samefile(python_child.__file__, child.PROGRAM)
-
-
 @as_root
 def test_nothing_is_left_when_the_server_is_gone(tmp_path):
     """Killed as hard as can be, while a script sleeps."""
@@ -612,7 +607,7 @@ def test_nothing_is_left_when_the_server_is_gone(tmp_path):
                       "from phenmail_protocols.children.python_pool import CodeFilters\n"
                       "made = CodeFilters(seconds=30.0)\nrun = lambda code: made.run(code, b'', {}, (%d, %d))\nrun('')\n"
                       "threading.Thread(target=run, args=('import time; time.sleep(99)',), daemon=True).start()\n"
-                      "while not made._running: pass\nprint('up', flush=True)\nthreading.Event().wait(60)\n"
+                      "while not made.pool.running: pass\nprint('up', flush=True)\nthreading.Event().wait(60)\n"
                       % (TOP, UID + 3, UID + 3))
     server = subprocess.Popen([sys.executable, str(driver)], stdout=subprocess.PIPE)
     try:

@@ -136,9 +136,9 @@ def test_nobody_writes_as_another_user(fields, beside):
 
 @pytest.mark.parametrize("length", [900, 1200, 100000])
 def test_no_name_of_a_field_is_too_long_to_be_looked_at(length):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(MessageRefused) as refused:
         checked(b"%sFrom: bert@example.org\r\n" % (b"\1" * length) + WHOLE)
-    assert refused.value.answer == answers.UNCLEAR_AUTHOR
+    assert refused.value.reply == replies.UNCLEAR_AUTHOR
 
 
 @pytest.mark.parametrize("fields, is_taken", [

@@ -104,10 +104,22 @@ def test_what_the_configuration_takes_for_an_address_is_one():
     assert split_action("copy:a(b)@example.org") is None
 
 
-def test_a_pattern_that_is_refused_never_fits():
-    rules = Rules((rule("discard", r"(?=(n+)+$)", mode="regex"), rule("accept:Next")))
-    assert [flaw.startswith("it never fits") for _, flaw in rules.flaws] == [True]
-    assert rules.evaluate(LETTER, None).mailbox == "Next"
+def test_a_slow_pattern_is_searched_apart():
+    asked = []
+
+    def search_apart(pattern, text):
+        asked.append((pattern, text))
+        return True
+    rules = Rules((rule("discard", "(n+)+$", mode="regex"), rule("accept:Next")))
+    assert rules.flaws == () and rules.evaluate(LETTER, None, search_apart).kind == "discard"
+    assert [pattern for pattern, _ in asked] == ["(n+)+$"]
+
+
+def test_a_slow_pattern_that_cannot_be_searched_does_not_match_and_is_told():
+    rules = Rules((rule("discard", "(n+)+$", mode="regex"), rule("accept:Next")))
+    found = rules.evaluate(LETTER, None)
+    assert found.mailbox == "Next" and "filters.jcfg:7: not searched (" in found.told[0]
+    assert next(rules.steps(LETTER, None)).told[0].startswith("not searched: ")
 
 
 def test_out_of_time_is_inbox_and_is_told(monkeypatch):

@@ -368,3 +368,13 @@ def test_the_servers_filters_come_after_the_users(house):
     house.filters("anna", match("accept:Mine"))
     assert codes(deliver(house.router, envelope("anna"), MESSAGE)) == [250]
     assert house.count("anna", "Mine") == 1 and house.count("anna", "Server") == 1
+
+
+def test_a_slow_pattern_is_searched_in_a_child(house):
+    slow = "free.*money"
+    house.filters("anna", match("flag:Spam", slow, header="*body", mode="regex"), match("accept:Never", "(a+)+$", header="*body", mode="regex"))
+    body = b"Subject: hi\r\n\r\n" + b"free " * 2000 + b"money\r\n" + b"a" * 50 + b"!\r\n"
+    assert codes(deliver(house.router, envelope("anna"), body)) == [250]
+    (_, flags), = house.messages("anna")
+    assert "Spam" in flags and house.count("anna") == 1
+    assert "did not end within 1 s" in house.log("anna")
