@@ -27,7 +27,9 @@ _PIECE = 65536
 # The DNS records of an author's domain are asked for first, then SPF may take half of what time there is: who controls a
 # slow zone must not decide that another's domain is not looked up.
 _SPF_SHARE = 0.5
-_MOST_AUTHORS = 5  # whose domains are asked
+_MOST_FIELDS = 100  # of From that are read
+# What some program may take for the domain of an address, where the syntax is broken.
+_PERHAPS_A_DOMAIN = re.compile(rb"@[ \t\r\n]*([^\s<>()\[\],;:@\"\\]+)")
 # In an SPF record names have any case, and unknown modifiers are ignored however often they stand
 # (RFC 7208 sections 4.6.1 and 6).  pyspf does neither; it does check an unknown one's macros.
 _MODIFIERS = re.compile(r"(?i)(?<= )(?:redirect|exp)=")
@@ -52,7 +54,8 @@ class Case(NamedTuple):
 
 
 class Opinion(NamedTuple):
-    """`results`: results.Result in the field's order; `reject`: the author's domain asks for this message to be refused."""
+    """`results`: results.Result in the field's order; `reject`: the author's domain asks for this message to be refused; `domain`: it,
+    "" where there are more than dmarc.MOST_AUTHORS, of which nobody was asked."""
     results: Tuple[Result, ...]
     reject: bool = False
     domain: str = ""
@@ -104,9 +107,11 @@ class Authentication:
         end = begun + max(0.0, case.seconds - case.timeout)
         ask = Asker(self._lookup(case), end)
         author, named = _authors(header)
+        are_many = len(named) > dmarc.MOST_AUTHORS
         # Who can't ask for both can't say that both fail.
         can_tell = self._query is not None and self._can_verify
-        records = [(each, _record(each, ask)) for each in (author,) + named] if can_tell else ()
+        records = [(each, _record(each, ask))
+                   for each in (author,) + (() if are_many else named)] if can_tell else ()
         ask.until = begun + (end - begun) * _SPF_SHARE
         found = [self._sender(case, ask)] if self._query is not None else []
         ask.until = end
@@ -115,6 +120,8 @@ class Authentication:
         if not records:
             return Opinion(tuple(found))
         opinion, *stricter = [_author(each, record, found, large, ask) for each, record in records]
+        if are_many:
+            return opinion._replace(reject=True)
         # Each author's domain may ask for it, or a second author would be the way around all.
         return next((opinion._replace(reject=True, domain=each.domain) for each in stricter if each.reject), opinion)
 
@@ -246,20 +253,37 @@ def _aligned(author, result, holds, ask):
 
 
 def _authors(header):
-    """(the domain of the one author in A-labels, ()); or (None, those that can be read where there is no single author)."""
-    values = headers.collect(header, frozenset((b"from",))).get(b"from", ())[:_MOST_AUTHORS]
-    strict = strict_mailboxes(values[0]) if len(values) == 1 else None
-    if strict is not None and len(strict) == 1:
-        return _domain(strict[0]), ()
-    found = dict.fromkeys(_domain(mailbox) for value in values for entry in parse_address_list(value)
-                          for mailbox in getattr(entry, "members", (entry,)))
-    return None, tuple([domain for domain in found if domain is not None][:_MOST_AUTHORS])
+    """(the domain of the one author in A-labels, ()); or (None, the first domains that some program may show, one more than
+    dmarc.MOST_AUTHORS where there are more) where there is no single author."""
+    values = headers.collect(header, frozenset((b"from",))).get(b"from", ())[:_MOST_FIELDS]
+    mailboxes = strict_mailboxes(values[0]) if len(values) == 1 else None
+    domains = [_domain(mailbox.domain) for mailbox in mailboxes or ()]
+    if len(domains) == 1 and domains[0] is not None:
+        return domains[0], ()
+    is_clear = domains and None not in domains
+    found = {}
+    for value in values:
+        for name in _named(value, is_clear):
+            found[_domain(name)] = True
+            if len(found) > dmarc.MOST_AUTHORS + 1:  # None may be one of them
+                break
+    return None, tuple([domain for domain in found if domain is not None][:dmarc.MOST_AUTHORS + 1])
 
 
-def _domain(mailbox):
-    """Of an address.Mailbox, in A-labels; None where nobody could have a policy for it."""
+def _named(value, is_clear):
+    """The octets of each domain in an address list; of one that is not clear all that may be one."""
+    for entry in parse_address_list(value):
+        for mailbox in getattr(entry, "members", (entry,)):
+            yield mailbox.domain
+    if not is_clear:
+        for found in _PERHAPS_A_DOMAIN.finditer(value):
+            yield found.group(1)
+
+
+def _domain(name):
+    """Of the octets of an author's domain, in A-labels; None where nobody could have a policy for it."""
     try:
-        domain = ascii_domain(mailbox.domain.decode("utf-8"))
+        domain = ascii_domain(name.decode("utf-8"))
     except (UnicodeError, AddressError):
         return None
     return domain.rstrip(".") if "." in domain.strip(".") and domain[:1] != "[" else None

@@ -10,6 +10,9 @@ from typing import NamedTuple
 from ..mail import taglist
 
 POLICIES = ("none", "quarantine", "reject")
+# Authors of one message whose domains are asked.  One with more is refused where policies are
+# enforced, or the last would be the way around its own.
+MOST_AUTHORS = 5
 
 _MOST_LABELS = 7  # of a parent that is asked (RFC 9989 section 4.10)
 

@@ -22,6 +22,7 @@ from ..children.pool import Busy, Limits, Pool
 from ..disk.plain import PLAIN
 from ..net.address import network
 from . import results
+from .dmarc import MOST_AUTHORS
 from .results import Result
 
 log = logging.getLogger("phenmail.delivery")
@@ -81,8 +82,11 @@ class Judge:
 
     def _judgement(self, host, found, reject=False, domain=""):
         reject = bool(reject and self._settings().inbound.dmarc == "enforce")
-        reason = "the domain %s refuses mail in its name that can't be authenticated (DMARC)" % domain if reject else ""
-        return Judgement(results.field(host, found), results.summary(found), reject, reason)
+        reason = "the domain %s refuses mail in its name that can't be authenticated (DMARC)" % domain
+        if not domain:
+            reason = "From names more than %d domains, whose policies are not asked (DMARC)" % (
+                MOST_AUTHORS)
+        return Judgement(results.field(host, found), results.summary(found), reject, reason if reject else "")
 
     def _unknown(self):
         return [Result(method, "temperror") for method in self._methods()]

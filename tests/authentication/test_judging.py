@@ -289,11 +289,30 @@ def test_not_one_author(house, header):
     b"From: a@reject.example, b@reject.example\r\n", b"From: a@nothing.example, b@reject.example\r\n",
     b"From: a@reject.example, b@nothing.example\r\n", b"From: a@nothing.example\r\nFrom: b@reject.example\r\n",
     b"From: Us: a@reject.example, a@nothing.example;\r\n", b"From: a@reject.example <b@nothing.example>\r\n",
-    b"From: The boss <a@reject.example> x\r\n", b"From: \"The boss <a@reject.example>\" <a@reject.example>, <\r\n"])
+    b"From: The boss <a@reject.example> x\r\n", b"From: \"The boss <a@reject.example>\" <a@reject.example>, <\r\n",
+    b"From: X <a@reject.example\r\n", b"From: <a@nothing.example> <a@reject.example>\r\n",
+    b"From: <<a@reject.example>>\r\n", b"From: a@nothing.example; a@reject.example\r\n",
+    b"From: a@@reject.example\r\n", b"From: [a@ REJECT.example]\r\n",
+    b"From: a@(x)reject.example (\r\n"])
 def test_a_second_author_is_no_way_around_the_first_ones_policy(house, header):
     found = house.judged(header + b"Subject: x\r\n\r\ntext\r\n")
     assert found.auth == "spf=pass dkim=none dmarc=permerror" and found.reject and "reject.example" in found.reason
     assert not house.judged(header + b"Subject: x\r\n\r\ntext\r\n", sender="b@reject.example").reject
+
+
+MANY = [b"a@n%d.example" % number for number in range(6)]
+
+
+@pytest.mark.parametrize("header", [
+    b"From: " + b", ".join(MANY) + b"\r\n", b"".join([b"From: %s\r\n" % each for each in MANY]),
+    b"From: <" + b"> <".join(MANY) + b">\r\n", b"From: us: " + b",\r\n ".join(MANY) + b";\r\n"])
+def test_so_many_authors_that_nobody_asks_their_domains(house, header):
+    asked = len(house.server.questions("TXT"))
+    found = house.judged(header + b"Subject: x\r\n\r\ntext\r\n", sender="b@reject.example")
+    assert found.auth == "spf=pass dkim=none dmarc=permerror" and found.reject
+    assert found.reason == "From names more than 5 domains, whose policies are not asked (DMARC)"
+    assert not any(name.startswith("_dmarc.n") for name in house.server.questions("TXT")[asked:])
+    assert not house.judged(header.replace(b"n5", b"n4") + b"\r\ntext\r\n").reject
 
 
 def test_a_signature_of_another_domain_is_not_aligned(house):
