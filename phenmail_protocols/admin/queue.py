@@ -7,8 +7,8 @@ import time
 from typing import NamedTuple
 
 from ..mail import dates, headers
-from ..queue import schedule
 from ..mail.reply import Reply
+from ..queue import schedule
 from ..queue.model import DONE, TO, WAITING
 from ..queue.spool import Broken, Busy, NoSuchMessage, SpoolError
 

@@ -25,8 +25,8 @@ from ..delivery.replies import BROKEN, LOOP
 from ..mail import srs
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
-from ..mail.writing import is_ascii
 from ..mail.reply import STOPPING, Reply
+from ..mail.writing import is_ascii
 from ..queue.model import LOCAL, TO
 from .srs import WayBack
 

@@ -9,7 +9,7 @@ import time
 from ..net.connection import Waker
 from ..net.errors import Disconnected, Overdue, Stopping, TimedOut
 from . import grammar, responses, session
-from .reader import Reader, CommandTooLarge, TooMuch
+from .reader import CommandTooLarge, Reader, TooMuch
 from .table import TABLE
 
 log = logging.getLogger("phenmail.imap")

@@ -9,8 +9,8 @@ import time
 
 from ..delivery.replies import PluginRefused
 from ..mail import automatic
-from ..mail.writing import printable
 from ..mail.reply import STOPPING, Reply
+from ..mail.writing import printable
 from . import call_limits, email_message
 from .answer_rate import AnswerRate
 
@@ -101,7 +101,7 @@ class PluginHost:
         return not hanging
 
     def hand(self, name, parameters, message, body, recipient, tag=None):
-        """-> queue.model.Reply.  Raises nothing."""
+        """-> mail.reply.Reply.  Raises nothing."""
         try:
             with self._calls.turn(name, message.size, lambda: self._is_concurrent(name), message.identity):
                 reply = self._give(self._find(name), parameters, message, body, recipient, tag)

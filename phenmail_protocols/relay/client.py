@@ -10,8 +10,8 @@ import logging
 import threading
 import time
 
-from ..net import tlsclient
 from ..mail.reply import Reply
+from ..net import tlsclient
 from ..queue.model import Unreachable
 from . import login
 from .commands import Offer, offer_of

@@ -11,7 +11,7 @@ import time
 
 from ..mail.reply import Reply
 from ..queue.model import Unreachable
-from .client import Connection, Contexts, UpstreamLoginFailed, Unverified
+from .client import Connection, Contexts, Unverified, UpstreamLoginFailed
 from .policies import Requirement
 from .routes import NoRoute
 from .wire import Deadlines, later

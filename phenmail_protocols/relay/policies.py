@@ -10,8 +10,8 @@ import logging
 import time
 from typing import NamedTuple, Tuple
 
-from ..net import tlsclient
 from ..mail.reply import Reply
+from ..net import tlsclient
 from ..queue.model import Unreachable
 from . import dane, sts
 from .routes import NoRoute

@@ -7,8 +7,8 @@ RFC 5321 section 4.2 (replies), 4.5.3.1.5 (lines of 512 octets, which servers ex
 import re
 from typing import List, NamedTuple, Optional, Tuple
 
-from ..mail.writing import printable
 from ..mail.reply import Reply
+from ..mail.writing import printable
 
 LONGEST_LINE = 4096  # octets of a line that are kept
 MOST_LINES = 200  # of one reply: a generous EHLO has 30

@@ -12,9 +12,9 @@ import time
 from typing import NamedTuple, Tuple
 
 from ..mail.address import AddressError, ascii_domain
+from ..mail.reply import Reply
 from ..net.address import EVERYWHERE, is_outside, is_served, literal_ip, normalised, source
 from ..net.resolver import Lookup, NoDnspython, Unanswered
-from ..mail.reply import Reply
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[0-9a-z_](?:[0-9a-z_-]{0,61}[0-9a-z_])?\.)*[0-9a-z_](?:[0-9a-z_-]{0,61}[0-9a-z_])?\Z")
 

@@ -6,8 +6,8 @@ message came from.
 """
 from itertools import chain
 
-from ..net.dots import stuff
 from ..mail.reply import Reply
+from ..net.dots import stuff
 from .commands import NotSayable, mail, rcpt
 from .replies import reply_of
 from .wire import Lost, later

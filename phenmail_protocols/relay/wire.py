@@ -9,10 +9,10 @@ import threading
 import time
 from typing import NamedTuple
 
+from ..mail.reply import Reply
 from ..mail.writing import printable
 from ..net import tlsclient
 from ..net.readiness import Readiness
-from ..mail.reply import Reply
 from .replies import MOST_TEXT, Garbled, ReplyReader
 
 _PIECE = 16 * 1024  # what is read at once

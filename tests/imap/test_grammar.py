@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.imap import grammar
-from phenmail_protocols.imap.grammar import BadSyntax, ArgumentRejected
+from phenmail_protocols.imap.grammar import ArgumentRejected, BadSyntax
 from phenmail_protocols.imap.sequence import SequenceSet
 from phenmail_protocols.imap.values import (
     Append,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from phenmail_protocols.imap import search_grammar
 from phenmail_protocols.imap.search_grammar import DEPTH_LIMIT
 from phenmail_protocols.imap.sequence import SequenceSet
-from phenmail_protocols.imap.tokens import BadSyntax, ArgumentRejected, Scanner
+from phenmail_protocols.imap.tokens import ArgumentRejected, BadSyntax, Scanner
 from phenmail_protocols.imap.values import (
     Address,
     And,

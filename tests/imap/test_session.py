@@ -4,7 +4,7 @@ import pytest
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import session
 from phenmail_protocols.imap.grammar import COMMANDS
-from phenmail_protocols.imap.session import Misuse, CommandFailed, Row, Server, Session, Step
+from phenmail_protocols.imap.session import CommandFailed, Misuse, Row, Server, Session, Step
 from phenmail_protocols.imap.table import ROWS, TABLE
 from phenmail_protocols.imap.values import Command
 from phenmail_protocols.store import errors

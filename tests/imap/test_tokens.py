@@ -2,7 +2,7 @@
 import pytest
 
 from phenmail_protocols.imap import tokens
-from phenmail_protocols.imap.tokens import BadSyntax, ArgumentRejected, Scanner
+from phenmail_protocols.imap.tokens import ArgumentRejected, BadSyntax, Scanner
 
 OCTETS = [bytes((octet,)) for octet in range(256)]
 # RFC 3501 9: atom-specials = "(" / ")" / "{" / SP / CTL / list-wildcards / quoted-specials / resp-specials

@@ -6,9 +6,9 @@ import types
 
 import pytest
 
-from phenmail_protocols.mail.reply import Outcome, Reply
 from phenmail_protocols.delivery.sending import MailRefused
 from phenmail_protocols.mail.address import Address
+from phenmail_protocols.mail.reply import Outcome, Reply
 from phenmail_protocols.plugins import email_message
 from phenmail_protocols.plugins.answer_rate import IN_ALL, TO_ONE, AnswerRate
 from phenmail_protocols.plugins.echo import Echo

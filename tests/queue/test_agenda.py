@@ -4,8 +4,8 @@ import tracemalloc
 
 import pytest
 
-from phenmail_protocols.queue.agenda import Agenda
 from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.queue.agenda import Agenda
 
 LATER = Reply(451, "4.4.1", "nobody there")
 

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.queue import schedule
 from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.queue import schedule
 from phenmail_protocols.queue.model import (
     DELAYED,
     DELIVERED,

@@ -1,8 +1,8 @@
 """Whose turn it is: limits, order, and what the dead and the slow may not take from the living."""
 import pytest
 
-from phenmail_protocols.queue.agenda import Agenda
 from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.queue.agenda import Agenda
 from phenmail_protocols.queue.slots import LONG, REMEMBERED, SLICE, Apart, Slots
 
 LATER = Reply(451, "4.4.1", "nobody there")

@@ -11,9 +11,9 @@ import pytest
 
 from phenmail_protocols.disk import atomic
 from phenmail_protocols.mail.address import Address
+from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.queue import spool as spools
 from phenmail_protocols.queue import spool_files
-from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.queue.model import DONE, FAILED, WAITING, Message, Recipient
 from phenmail_protocols.queue.spool import (
     Broken,

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.queue import state_file
 from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.queue import state_file
 from phenmail_protocols.queue.model import (
     DELAYED,
     DELIVERED,

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.net import workers
 from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.net import workers
 from phenmail_protocols.queue.model import (
     DELAYED,
     DONE,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue.model import Message, Recipient, Unreachable
-from phenmail_protocols.relay.client import Connection, UpstreamLoginFailed, Unverified
+from phenmail_protocols.relay.client import Connection, Unverified, UpstreamLoginFailed
 from phenmail_protocols.relay.policies import Requirement
 from phenmail_protocols.relay.wire import Deadlines
 

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from phenmail_protocols.net import tlsclient
 from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.net import tlsclient
 from phenmail_protocols.queue.model import Unreachable
 from phenmail_protocols.relay import policies
 from phenmail_protocols.relay.policies import OPPORTUNISTIC, Policies, Requirement

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phenmail_protocols.net import tlsclient
 from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.net import tlsclient
 from phenmail_protocols.relay import sts
 from phenmail_protocols.relay.routes import Addresses, NoRoute, NotFound
 from phenmail_protocols.relay.sts import NotFetched, Policy, Sts, parse, record_id

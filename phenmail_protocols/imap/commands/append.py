@@ -3,7 +3,7 @@ from contextlib import contextmanager
 
 from ...store import errors
 from .. import responses
-from ..session import READ_BODY, Misuse, CommandFailed, Step
+from ..session import READ_BODY, CommandFailed, Misuse, Step
 
 
 @contextmanager

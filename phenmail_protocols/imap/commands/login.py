@@ -2,7 +2,7 @@
 from ...accounts import sasl
 from ...accounts.login import LoginFailed
 from .. import capabilities
-from ..session import READ_LINE, START_TLS, Misuse, CommandFailed, Step
+from ..session import READ_LINE, START_TLS, CommandFailed, Misuse, Step
 
 
 def starttls(session, _):
