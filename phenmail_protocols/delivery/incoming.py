@@ -60,7 +60,7 @@ from .replies import MessageRefused
 # A header block is held back until it is complete, up to this size.
 HEADER_LIMIT = 256 * 1024
 # Kinds of destination whose mail waits in the queue for destinations.local.
-HANDED_OVER = frozenset(("agent", "forward", "plugin"))
+QUEUED_LOCALLY = frozenset(("agent", "forward", "plugin"))
 
 log = logging.getLogger("phenmail.delivery")
 
@@ -104,7 +104,7 @@ class Incoming:
         if destination.kind == "remote":
             self._outgoing.add(recipient._replace(address=destination.address))
             return None
-        if destination.kind in HANDED_OVER:
+        if destination.kind in QUEUED_LOCALLY:
             self._outgoing.add(recipient, LOCAL)
             return None
         return self._mailboxes.add(destination, recipient.address)

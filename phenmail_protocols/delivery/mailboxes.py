@@ -29,7 +29,7 @@ class Mailboxes:
     """`store`: store.filestore.FileStore; `sender`: Address or None; `name`: for the log (str)."""
 
     __slots__ = ("replies", "_store", "_sender", "_name", "_targets", "_first", "_looping",
-                 "_top", "_message_at", "_body_at")
+                 "top", "_message_at", "_body_at")
 
     def __init__(self, store, sender, name):
         self.replies = {}  # key -> Reply
@@ -40,7 +40,7 @@ class Mailboxes:
         self._first = None  # the _Target whose copy takes the message's octets
         self._looping = ()
         # Offsets in its file: our Received field, the message as it came, its body.
-        self._top = self._message_at = self._body_at = 0
+        self.top = self._message_at = self._body_at = 0
 
     def __len__(self):
         return len(self._targets)
@@ -76,9 +76,9 @@ class Mailboxes:
         if len(self._targets) == 1:
             own += trace.delivered_to(self._first.address)
         staged.write(own)
-        self._top = staged.file_size
+        self.top = staged.file_size
         staged.write(received + header)
-        self._message_at = self._top + _file_length(received)
+        self._message_at = self.top + _file_length(received)
         self._body_at = staged.file_size
 
     def write(self, data):
@@ -104,7 +104,7 @@ class Mailboxes:
 
     def add_field(self, field):
         """Put a whole field on top of the message."""
-        self.staged.insert(self._top, field)
+        self.staged.insert(self.top, field)
         self._body_at += _file_length(field)
 
     def body(self):

@@ -9,7 +9,7 @@ import time
 
 from ..net.address import is_outside
 from . import replies, trace
-from .incoming import HANDED_OVER, Incoming
+from .incoming import QUEUED_LOCALLY, Incoming
 
 # The most mailboxes for one message; RFC 5321 4.5.3.1.8 asks for 100 recipients.
 # Each is one more name to sync before the reply.
@@ -85,7 +85,7 @@ class Router:
             return destination
         if kind == "remote":
             return self._elsewhere(destination, account, own)
-        if kind in HANDED_OVER:
+        if kind in QUEUED_LOCALLY:
             return destination if self.queue is not None else replies.NO_QUEUE
         return _REFUSALS[kind]
 

@@ -84,7 +84,7 @@ class Agents:
         self._changed = threading.Condition()
 
     def run(self, command, message, body, recipient, user, folder, tag=None):
-        """Gives a message to a command -> queue.model.Reply: 250, 4xx (later) or 5xx.
+        """Gives a message to a command -> mail.reply.Reply: 250, 4xx (later) or 5xx.
 
         `message`: queue.model.Message; `body`: its octets in wire form, a binary file that can be sought in; `recipient`: the
         Address that it is for, and `tag` what the directory found behind its "+"; `user`: the identity; `folder`: absolute.

@@ -17,7 +17,8 @@ from .tokens import (  # what `parse` raises, by the name under which callers kn
     BadSyntax,
 )
 
-__all__ = ["BadSyntax", "COMMANDS", "LiteralMark", "ArgumentRejected", "literal_at_end", "may_stream", "parse"]
+__all__ = ["ArgumentRejected", "BadSyntax", "COMMANDS", "LiteralMark", "literal_at_end", "may_stream",
+           "parse"]
 
 _LITERAL = re.compile(rb"~?\{([0-9]+)(\+?)\}\Z")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}|=")

@@ -101,7 +101,7 @@ class PluginHost:
         return not hanging
 
     def hand(self, name, parameters, message, body, recipient, tag=None):
-        """-> queue.model.Reply.  Raises nothing."""
+        """-> mail.reply.Reply.  Raises nothing."""
         try:
             with self._calls.turn(name, message.size, lambda: self._is_concurrent(name), message.identity):
                 reply = self._give(self._find(name), parameters, message, body, recipient, tag)

@@ -57,7 +57,7 @@ class Plugins:
         return self._host is None or self._host.stop(seconds)
 
     def hand(self, name, parameters, message, body, recipient, tag=None):
-        """Gives a message to a plugin -> queue.model.Reply: 250, 4xx (later) or 5xx.  Raises nothing.
+        """Gives a message to a plugin -> mail.reply.Reply: 250, 4xx (later) or 5xx.  Raises nothing.
 
         `message`: queue.model.Message; `body`: its octets in wire form, a binary file that can be sought in; `recipient`: the
         Address that it came for, and `tag` what the directory found behind its "+".

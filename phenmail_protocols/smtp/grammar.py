@@ -57,7 +57,7 @@ class Auth(NamedTuple):
     initial: Optional[bytes]
 
 
-# atext with RFC 6531's addition; what is left out is what RFC 5321 calls specials.
+# atext with RFC 6531's addition: all but RFC 5321's specials.
 _DOTTED = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff.-]+"
 _QUOTED = rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\x20-\x7e])*"'
 _DOMAIN = rb"[A-Za-z0-9_\x80-\xff-]+(?:\.[A-Za-z0-9_\x80-\xff-]+)*"
@@ -66,17 +66,19 @@ _ROUTE = rb"(?:@[A-Za-z0-9_.@,\x80-\xff-]*:)?"  # RFC 5321 appendix C: read over
 _PATH = re.compile(rb"<" + _ROUTE + rb"(?:(" + _DOTTED + rb")|(" + _QUOTED
                    + rb"))@(" + _DOMAIN + rb"|" + _LITERAL + rb")>")
 _POSTMASTER = re.compile(rb"<(postmaster)>", re.IGNORECASE)
-# What nearly every path is, with RFC 5321's lengths: needs no second look.
-_PLAIN_PATH = re.compile(rb"<(?=[^@]{1,64}@[^>]{1,255}>)"
-                         rb"([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)@"
-                         rb"([A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*)>")
+# Nearly every path, within RFC 5321's lengths; it needs no further checks.
+_ATOM = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = rb"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_PLAIN_PATH = re.compile(
+    rb"<(?=[^@]{1,64}@[^>]{1,255}>)(" + _ATOM + rb"(?:\." + _ATOM + rb")*)"
+    rb"@(" + _LABEL + rb"(?:\." + _LABEL + rb")*)>")
 _PARAMETER = re.compile(
     rb" +([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?(?= |\Z)")
 _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")
 _ORCPT = re.compile(rb"[A-Za-z0-9-]+;(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e\x80-\xff]|\+[0-9A-F]{2})+")
 _HEX = re.compile(rb"\+([0-9A-F]{2})")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-# What is neither atext nor stands in names and addresses.
+# What is neither atext nor part of names and addresses.
 _NOT_IN_A_NAME = re.compile("[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.:-]")
 _CODED = re.compile(rb"[\x80-\xff]")
 _ADDRESS = re.compile(r"\[[0-9A-Za-z.:%-]+\]")
@@ -199,7 +201,7 @@ def parse_rcpt(argument):
 
 
 def _is_unicode(path, rest):
-    """Whether the path before `rest` has octets that want SMTPUTF8."""
+    """Whether the path before `rest` needs SMTPUTF8."""
     return _CODED.search(path, 0, len(path) - len(rest)) is not None
 
 
@@ -249,7 +251,7 @@ def parse_text(argument):
 
 
 def parse_needed_text(argument):
-    """VRFY, EXPN: a string that has to be there -> str."""
+    """VRFY, EXPN: a required string -> str."""
     if not argument:
         raise GrammarError(501, "5.5.4", "Expected a name or an address after the command")
     return argument.decode("utf-8", "replace")
@@ -294,7 +296,7 @@ def _xtext(value):
 
 
 def _decode_xtext(value):
-    """xtext -> str.  It goes into headers one day, so no control character may come of it."""
+    """xtext -> str, without control characters, because it ends up in headers."""
     data = _HEX.sub(lambda found: binascii.a2b_hex(found.group(1)), value)
     text = data.decode("utf-8", "replace")
     if _CONTROL.search(text):
