@@ -52,7 +52,7 @@ class Incoming:
 
     __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_complete", "_keys", "_ends",
                  "_mailboxes", "_outgoing", "_held", "_failure", "_opened", "_header", "_may_refuse", "_body_at",
-                 "_is_judged", "_received", "_auth", "_was_here")
+                 "_is_judged", "_received", "_auth", "_was_here", "_is_cut")
 
     def __init__(self, router, envelope, origin, destinations, submitter, may_refuse, was_here=False):
         self.size = 0  # octets of the message so far, as it came
@@ -64,7 +64,8 @@ class Incoming:
         self._complete = submitter is not None or origin is None
         self._held = bytearray()  # the header block, until it is whole
         self._opened = False
-        self._header = b""
+        self._header = b""  # its first HEADER_LIMIT octets where it is larger
+        self._is_cut = False
         self._body_at = 0  # where in the mailboxes' file it begins
         self._may_refuse = may_refuse
         self._was_here = was_here
@@ -134,6 +135,7 @@ class Incoming:
         elif len(held) > HEADER_LIMIT:
             if self._complete or self._is_judged:  # what lies behind could not be completed, or cleared of forged results
                 raise Refused(answers.HEADER_TOO_LARGE)
+            self._is_cut = True
             cut = len(held) - held.endswith(b"\r")  # a line end is not cut in two
             self._open(bytes(held[:cut]), bytes(held[cut:]))
 
@@ -270,8 +272,12 @@ class Incoming:
     def _letter(self, address, tag):
         """The message as the filters of one recipient see it."""
         from ..filters.rules import Letter
-        return Letter(self._header, self._envelope.sender, address, tag, self.size, self._mailboxes.staged.descriptor,
-                      self._auth)
+        header, staged = self._header, self._mailboxes.staged
+        if self._is_cut:
+            from ..filters.matching import read_header
+            staged.flush()
+            header = read_header(staged.descriptor, self._mailboxes.start)
+        return Letter(header, self._envelope.sender, address, tag, self.size, staged.descriptor, self._auth)
 
     def _send_on(self, onward):
         """Users' rules give the message to others, too: into the queue with it, for what Mailboxes.onward says."""
