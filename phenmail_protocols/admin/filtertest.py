@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional, Tuple
 from ..config import loader
 from ..config.names import Names
 from ..delivery.sending import octets
-from ..filters import rules, vacation
+from ..filters import matching, rules, vacation
 from ..filters.user_filters import check_owner
 from ..mail import headers
 from ..mail.address import (
@@ -22,8 +22,6 @@ from ..mail.address import (
     parse_address_list,
 )
 from ..mail.writing import printable
-
-_LONGEST_HEADER = 1024 * 1024
 
 
 class UnknownUser(ValueError):
@@ -109,10 +107,7 @@ def _mailbox(settings, user):
 
 def read_letter(path, recipient, tag=None, sender=None, auth=""):
     """A message's file as filters see it at its delivery -> filters.Letter.  See `try_filters`.  Raises OSError, AddressError."""
-    with open(path, "rb") as file:
-        data = file.read(_LONGEST_HEADER)
-        size = os.fstat(file.fileno()).st_size
-    header = headers.split_header(data)[0].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    header, size = matching.read_header(path), os.stat(path).st_size
     if sender is None:
         writer = _sender_in(header)
     else:

@@ -70,7 +70,7 @@ class Incoming:
 
     __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_completes",
                  "_may_refuse", "_was_here", "_is_judged", "_keys", "_mailboxes", "_outgoing",
-                 "_copies", "_held", "_header", "_auth", "_failure")
+                 "_copies", "_held", "_header", "_is_cut", "_auth", "_failure")
 
     def __init__(self, router, envelope, origin, destinations, submitter, may_refuse,
                  was_here=False):
@@ -86,7 +86,8 @@ class Incoming:
         self._was_here = was_here
         self._is_judged = _comes_from_outside(router, self._origin, submitter)
         self._held = bytearray()  # the header block until it is complete, then None
-        self._header = b""
+        self._header = b""  # its first HEADER_LIMIT octets where it is larger
+        self._is_cut = False
         self._auth = ""  # the result of the judgement, for filters
         self._failure = None  # the Reply for all recipients that have none yet
         name = self.identity.decode("ascii")
@@ -196,6 +197,7 @@ class Incoming:
             if self._completes or self._is_judged:
                 # What lies behind the limit could not be completed, nor cleared of forged results.
                 raise MessageRefused(replies.HEADER_TOO_LARGE)
+            self._is_cut = True
             cut = len(held) - held.endswith(b"\r")  # a line end stays in one piece
             self._open(bytes(held[:cut]), bytes(held[cut:]))
 
@@ -283,8 +285,13 @@ class Incoming:
     def _letter(self, address, tag):
         """The message as the filters of one recipient see it."""
         from ..filters.rules import Letter
-        return Letter(self._header, self._envelope.sender, address, tag, self.size,
-                      self._mailboxes.staged.descriptor, self._auth)
+        header, staged = self._header, self._mailboxes.staged
+        if self._is_cut:
+            from ..filters.matching import read_header
+            staged.flush()
+            header = read_header(staged.descriptor, self._mailboxes.top)
+        return Letter(header, self._envelope.sender, address, tag, self.size, staged.descriptor,
+                      self._auth)
 
     def _send_on(self, onward):
         """Add to the queue what users' filters send elsewhere; `onward`: of Mailboxes.onward."""

@@ -12,11 +12,12 @@ from ..config.filtering import size_test
 from ..mail import headers
 from ..mail.collation import fold
 from ..mail.decode import leaves, texts_of
-from ..mail.structure import Limits, scan
+from ..mail.structure import FIELDS, Limits, scan
 from .regex import Pattern
 
 BODY_TEXT = 65536  # characters of a body that are looked at
 _BODY_FILE = 4 * BODY_TEXT  # octets of the file that are read for them
+MOST_HEADER = 4 * 1024 * 1024  # octets of a header that are looked at
 _LIMITS = Limits(parts=1000)
 _MOST_FIELDS = 100  # of one name that are looked at
 _LONGEST_VALUE = 65536  # octets of one
@@ -173,17 +174,42 @@ def _source(name, whole):
     return _Header(name, whole and name in _ADDRESSES)
 
 
+def read_header(path, start=0):
+    """The header block in a message's file (or a descriptor of it) from octet `start` on, in wire form; of one larger than
+    MOST_HEADER so much.  Raises OSError."""
+    return _header_block(path, start).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def _header_block(path, start):
+    found = b""
+    while len(found) < MOST_HEADER:
+        piece = _read(path, start + len(found))
+        found += piece
+        end = headers.body_offset(found)
+        if end < len(found) or not piece:
+            return found[:end]
+    return found
+
+
+def _read(path, start):
+    """Up to _BODY_FILE octets."""
+    if isinstance(path, int):
+        return os.pread(path, _BODY_FILE, start)
+    with open(path, "rb") as file:
+        file.seek(start)
+        return file.read(_BODY_FILE)
+
+
 def body_texts(path):
     """The text parts of a message's file (or a descriptor of it), decoded, up to BODY_TEXT characters in all -> list of str.
 
     A file that can't be read has none.
     """
     try:
-        if isinstance(path, int):
-            data = os.pread(path, _BODY_FILE, 0)
-        else:
-            with open(path, "rb") as file:
-                data = file.read(_BODY_FILE)
+        data = _read(path, 0)
+        if headers.body_offset(data) == _BODY_FILE:  # a larger header: what it says of the body will do
+            header = _header_block(path, 0)
+            data = headers.select(header, FIELDS) + _read(path, len(header))
     except OSError:
         return []
     found, room = [], BODY_TEXT

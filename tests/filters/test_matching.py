@@ -102,6 +102,19 @@ def test_the_body_of_a_message_is_decoded_and_bounded(tmp_path):
     assert matching.body_texts(path) == ["x" * 65535 + "y"]
 
 
+@pytest.mark.parametrize("size", [200000, 262144, 300000, 1200000, 2500000])
+def test_the_body_behind_a_header_of_any_size(tmp_path, size):
+    path = str(tmp_path / "message")
+    header = b"Subject: x\n" + b"X-Filler: yyyyyyyyyyyyyyyy\n" * (size // 27) + b"X-Late: z\nMIME-Version: 1.0\n" + (
+        b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n")
+    for data in (header, header.replace(b"\n", b"\r\n")):
+        with open(path, "wb") as file:
+            file.write(data + b"R3LDvMOfZQ==\n")
+        assert matching.body_texts(path) == ["Gr\u00fc\u00dfe"]
+        assert matching.read_header(path) == header.replace(b"\n", b"\r\n") and matching.read_header(path, len(data)) == b"R3LDvMOfZQ==\r\n"
+        assert fits("X-Late", "z", of=letter(matching.read_header(path).replace(b"\r\n", b"\n")))
+
+
 def test_a_body_of_many_parts_is_bounded(tmp_path):
     """1 000 parts are looked at; the rest is the last one's."""
     path = str(tmp_path / "message")

@@ -116,6 +116,15 @@ def test_accept_makes_the_mailbox_and_flags_are_kept(house):
     assert house.log("anna") == ""
 
 
+@pytest.mark.parametrize("size", [200000, 300000, 2500000])
+def test_filters_see_a_header_of_any_size(house, size):
+    house.filters("anna", match("flag:Late", "late", header="X-Late"), match("flag:Body", "hello", header="*body"))
+    header = b"Subject: x\r\n" + b"X-Filler: yyyyyyyyyyyyyyyyy\r\n" * (size // 29) + b"X-Late: late\r\n\r\n"
+    assert codes(deliver(house.router, envelope("anna"), header + b"hello\r\n")) == [250]
+    (octets, flags), = house.messages("anna")
+    assert flags == {"Late", "Body"} and octets.endswith(header + b"hello\r\n")
+
+
 def test_all_who_refuse_are_one_refusal(house):
     house.filters("anna", match("reject:no such mail"))
     house.filters("bert", match("reject"))
