@@ -153,7 +153,7 @@ class Handler:
         """Seconds for the next command. The client may be silent for half an hour; until it has
         logged in it has less time, whatever it says meanwhile. Raises TimedOut."""
         if self.session.account is not None:
-            self.connection.visit.logged_in()
+            self.connection.visit.logged_in(self.session.account.folder)
             return limits.imap_idle_timeout
         left = self.login_ends - time.monotonic()
         if left <= 0:

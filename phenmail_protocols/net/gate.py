@@ -14,6 +14,9 @@ closed that waits for its own client:
 Among equals nobody is closed in its first second, so that a crowd of honest clients (all of them
 come back after a power cut) does not push itself out: then the last ones are refused. An SMTP
 transaction weighs half and has ten seconds, since closing it costs a retry.
+
+Who has logged in is not closed for others. But one user's connections are at most an eighth of all:
+beyond that the user's oldest one is closed for the new one.
 """
 
 import threading
@@ -26,6 +29,8 @@ GRACE = 1.0         # seconds in which a stranger is not closed for an equal
 TRANSACTION = 10.0  # the same for a client that gave MAIL
 WORK = 5.0          # the same where the server works or a wrong passphrase is held back
 LIGHT = 0.5         # what such a connection weighs
+USERS = 8           # who share all connections at the least
+LEAST = 10          # connections of one user that are always let in
 LEAVING = 32        # displaced connections whose threads have not ended yet; more would be no bound
 
 
@@ -35,7 +40,7 @@ class Visit(object):
     `busy`: in an SMTP transaction; the handler sets it. `is_displaced`: it was closed for another.
     """
 
-    __slots__ = ("gate", "share", "network", "connection", "since", "busy", "is_displaced")
+    __slots__ = ("gate", "share", "network", "connection", "since", "busy", "is_displaced", "user")
 
     def __init__(self, gate=None, share="", network="", connection=None, since=0.0):
         self.gate = gate
@@ -45,11 +50,12 @@ class Visit(object):
         self.since = since
         self.busy = False
         self.is_displaced = False
+        self.user = None  # who has logged in
 
-    def logged_in(self):
-        """It is no stranger any more. May be called again."""
-        if self.gate is not None:
-            self.gate.logged_in(self)
+    def logged_in(self, user):
+        """It is no stranger any more, but this user's (any name). May be called again."""
+        if self.gate is not None and self.user is None:
+            self.gate.logged_in(self, user)
 
     def served(self):
         """A message came: its age counts from now."""
@@ -85,6 +91,8 @@ class Gate(object):
         self._strangers = {}       # share -> set of Visits
         self._by_network = {}      # network -> number of Visits that are not displaced
         self._handshakes = {}      # Visit -> when it began
+        self._by_user = {}         # user -> Visits that are not displaced, the oldest first
+        self._per_user = None if total is None else max(total // USERS, LEAST)
 
     @property
     def inside(self):
@@ -148,6 +156,7 @@ class Gate(object):
         self._strangers[victim.share].discard(victim)
         self._handshakes.pop(victim, None)
         self._forget(victim.network)
+        self._forget_user(victim)
 
     def _forget(self, key):
         here = self._by_network[key] - 1
@@ -156,10 +165,28 @@ class Gate(object):
         else:
             del self._by_network[key]
 
-    def logged_in(self, visit):
+    def _forget_user(self, visit):
+        theirs = self._by_user.get(visit.user)
+        if theirs is not None:
+            theirs.remove(visit)
+            if not theirs:
+                del self._by_user[visit.user]
+
+    def logged_in(self, visit, user):
         """See Visit.logged_in."""
+        victim = None
         with self._lock:
             self._strangers[visit.share].discard(visit)
+            if visit.is_displaced:
+                return
+            visit.user = user
+            theirs = self._by_user.setdefault(user, [])
+            theirs.append(visit)
+            if self._per_user is not None and len(theirs) > self._per_user:
+                victim = theirs[0] if self._leaving < LEAVING else visit
+                self._displace(victim)
+        if victim is not None:
+            victim.connection.abort()
 
     def leave(self, visit):
         """See Visit.leave."""
@@ -171,6 +198,7 @@ class Gate(object):
                 self._leaving -= 1
             else:
                 self._forget(visit.network)
+                self._forget_user(visit)
 
     # Each handshake under way holds some 50 KB, three times what an idle connection has.
 

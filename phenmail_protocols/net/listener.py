@@ -204,7 +204,7 @@ class Listener(socketserver.ThreadingTCPServer):
             finally:
                 connection.visit.leave()
                 if connection.visit.is_displaced:
-                    self._tell("%s: too many connections before login, closed one from %s to "
+                    self._tell("%s: too many connections, closed one from %s to "
                                "admit another", self.name, connection.peer[0])
 
     # -- stopping -----------------------------------------------------------------------------------------------------------------

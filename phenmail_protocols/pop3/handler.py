@@ -122,7 +122,7 @@ class Handler:
     def _patience(self):
         """Seconds for the next line: who is not logged in has some for all of them together.  Raises TimedOut."""
         if self._session.account:
-            self._connection.visit.logged_in()
+            self._connection.visit.logged_in(self._session.account.folder)
             return self._limits.pop_idle_timeout
         left = self._login_end - time.monotonic()
         if left <= 0:

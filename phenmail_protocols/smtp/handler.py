@@ -141,7 +141,7 @@ class Handler:
         """Seconds for the next command.  Raises TimedOut."""
         session = self._session
         if session.account is not None:
-            self._connection.visit.logged_in()
+            self._connection.visit.logged_in(session.account.folder)
             return self._idle
         recipients = len(session.transaction.recipients) if session.transaction is not None else 0
         left = self._end + RECIPIENT_SECONDS * recipients - time.monotonic()

@@ -216,6 +216,9 @@ class Mailbox:
         if old.uids == new.uids and old.flags == new.flags:
             new.uids = old.uids
             return
+        if not old.uids:
+            self.log_locked(added=new.uids[:])
+            return
         before = dict(zip(old.uids, old.flags))
         after = dict(zip(new.uids, new.flags))
         self.log_locked(

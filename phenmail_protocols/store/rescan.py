@@ -290,6 +290,7 @@ class Differences:
         index.set_flags(box, [(fresh, letters, modseq, uid)
                               for fresh, letters, uid in self._changed])
         mailbox.save_locked(uidnext=max(new, uidnext), modseq=modseq)
+        self._arrived.clear()  # used up, and the columns need that memory
         mailbox.reload_locked()
 
     def _add(self, listed, floor, uidnext, modseq):

@@ -1,6 +1,7 @@
 """Users' filters at a delivery: what is asked happens, and what can't be done never holds up mail."""
 import json
 import os
+import threading
 
 import pytest
 
@@ -9,7 +10,9 @@ from phenmail_protocols.config.root import Root
 from phenmail_protocols.config.settings import UserSettings
 from phenmail_protocols.delivery.incoming import HEADER_LIMIT
 from phenmail_protocols.delivery.router import Router
+from phenmail_protocols.filters import rules
 from phenmail_protocols.filters.screening import Screening
+from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue import spool as spool_module
 from phenmail_protocols.queue.model import LOCAL, TO
 from phenmail_protocols.queue.spool import Spool
@@ -387,3 +390,36 @@ def test_a_slow_pattern_is_searched_in_a_child(house):
     (_, flags), = house.messages("anna")
     assert "Spam" in flags and house.count("anna") == 1
     assert "did not end within 1 s" in house.log("anna")
+
+
+def test_filters_of_one_user_are_asked_for_one_message_at_a_time(house, monkeypatch):
+    """Each may compute for a second, and a stranger may bring twenty messages at once."""
+    house.filters("alice", match("accept:Work"))
+    inside, most, lock = [], [], threading.Lock()
+    evaluate = rules.Rules.evaluate
+
+    def slowly(self, letter, *ways):
+        with lock:
+            inside.append(1)
+            most.append(len(inside))
+        try:
+            return evaluate(self, letter, *ways)
+        finally:
+            with lock:
+                inside.pop()
+    monkeypatch.setattr(rules.Rules, "evaluate", slowly)
+    loaded = house.screening.rules(os.path.join(house.folder, "alice"))
+    letter = rules.Letter(b"Subject: x\r\n\r\n", None, Address.parse("alice@example.org"))
+    threads = [threading.Thread(target=house.screening.verdict, args=(loaded, "alice", letter, 0.0)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(most) == 20 and max(most) == 1
+
+
+def test_who_waits_when_the_server_stops_goes_on(house):
+    screening = house.screening
+    screening._asking.enter("bob")
+    screening.stop()
+    assert screening.verdict(rules.Rules(()), "bob", None, 0.0) == rules.INBOX_IT_IS

@@ -7,6 +7,7 @@ import pytest
 
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap.commands import changing
+from phenmail_protocols.imap.trees import Trees
 from phenmail_protocols.net import connection
 from phenmail_protocols.net.errors import Stopping
 
@@ -180,3 +181,32 @@ def test_a_look_costs_next_to_nothing(connect):
     for _ in range(20000):
         look()
     assert time.perf_counter() - start < 0.2
+
+
+@pytest.mark.parametrize("command", ["FETCH 1 BODYSTRUCTURE", "FETCH 1 BODY.PEEK[90]", "SEARCH TEXT nowhere"])
+def test_one_message_of_many_parts_looks_at_each(client, monkeypatch, command):
+    parts = b"".join(b"--b\r\n\r\n=?caf\xc3\xa9\r\n" for _ in range(100))
+    client.append(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + parts + b"--b--\r\n")
+    client.ok("SELECT INBOX")
+    looks = Looks(monkeypatch, connection.Overdue, 50)
+    assert client.ask(command)[-1].startswith(b"NO [LIMIT]")
+    looks.calm = 1000
+    client.ok("NOOP")
+
+
+def test_a_search_of_many_keys_looks_before_it_reads_a_message(client, monkeypatch):
+    client.ok("SELECT INBOX")
+    looks = Looks(monkeypatch, connection.Overdue, 50)
+    assert client.ask("SEARCH " + " ".join("NOT TEXT %d" % n for n in range(100)))[-1].startswith(b"NO [LIMIT]")
+    looks.calm = 1000
+    client.ok("NOOP")
+
+
+@pytest.mark.parametrize("command", ['LIST "" *', "FETCH 1 BODYSTRUCTURE", "SEARCH TEXT nowhere"])
+def test_large_work_is_done_by_one_session_of_a_user_at_a_time(client, server, monkeypatch, command):
+    client.append(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n=?x\r\n--b--\r\n")
+    client.ok("SELECT INBOX")
+    asked = []
+    monkeypatch.setattr(Trees, "alone", lambda self, user, look, alone=Trees.alone: asked.append(user) or alone(self, user, look))
+    client.ok(command)
+    assert asked == ["u"]

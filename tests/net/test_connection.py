@@ -457,7 +457,7 @@ def test_no_file_but_tls_names_ssl():
 @pytest.fixture
 def each_look(monkeypatch):
     """Every look is one at the clock and at the peer."""
-    monkeypatch.setattr(connection, "LOOK_EVERY", -1.0)
+    monkeypatch.setattr(connection, "TURN", -1.0)
 
 
 def until_raised(look):

@@ -75,7 +75,7 @@ def test_strangers_of_one_protocol_leave_the_others_and_those_who_logged_in_alon
     known = []
     for _ in range(20):
         known += visits(gate, 1)
-        known[-1].logged_in()
+        known[-1].logged_in("user %d" % len(known))
     assert all(visits(gate, 5, "198.51.100.%d", "smtp"))
     assert visits(gate, 10, "203.0.113.%d", "smtp") == [None] * 10
     assert not any(visit.connection.aborted for visit in known)
@@ -110,7 +110,7 @@ def test_among_equals_the_oldest_goes_after_a_second():
 def test_a_full_server_takes_the_newcomer_for_a_stranger_of_any_protocol():
     gate = Gate(total=6, strangers=6)
     greedy = visits(gate, 5, "198.51.100.1", "smtp")
-    visits(gate, 1, "192.0.2.1")[0].logged_in()
+    visits(gate, 1, "192.0.2.1")[0].logged_in("u")
     assert gate.enter("192.0.2.2", "imap", Fake())
     assert sum(visit.connection.aborted for visit in greedy) == 1
 
@@ -120,11 +120,39 @@ def test_who_logged_in_is_never_closed():
     gate = Gate(total=4, clock=clock)
     known = visits(gate, 4)
     for visit in known:
-        visit.logged_in()
-        visit.logged_in()
+        visit.logged_in("u")
+        visit.logged_in("u")
     clock.now += 1000
     assert gate.enter("192.0.2.2", "imap", Fake()) is None
     assert not any(visit.connection.aborted for visit in known)
+
+
+def test_one_user_has_an_eighth_of_all_connections_and_the_oldest_goes():
+    gate = Gate(total=160)
+    theirs = visits(gate, 25, "192.0.2.%d")
+    for visit in theirs:
+        visit.logged_in("bob")
+        visit.logged_in("bob")
+    assert [visit.connection.aborted for visit in theirs] == [True] * 5 + [False] * 20
+    others = visits(gate, 20, "198.51.100.%d")
+    for visit in others:
+        visit.logged_in("alice")
+    assert not any(visit.connection.aborted for visit in others)
+    for visit in theirs:
+        visit.leave()
+    again = visits(gate, 20)
+    for visit in again:
+        visit.logged_in("bob")
+    assert not any(visit.connection.aborted for visit in again), "those who left do not count"
+
+
+def test_where_the_threads_of_too_many_have_not_ended_yet_the_new_one_goes(monkeypatch):
+    monkeypatch.setattr(gates, "LEAVING", 1)
+    gate = Gate(total=16)
+    theirs = visits(gate, gates.LEAST + 2)
+    for visit in theirs:
+        visit.logged_in("bob")
+    assert [n for n, visit in enumerate(theirs) if visit.connection.aborted] == [0, gates.LEAST + 1]
 
 
 def test_who_waits_for_the_server_is_not_closed():
