@@ -154,10 +154,14 @@ def _system_servers(path):
 
 
 def _new_resolver(servers, timeout):
-    """A dns.resolver.Resolver that asks these (address, port).  Raises ValueError for what is no address."""
+    """A dns.resolver.Resolver that asks these (address, port).  Raises ValueError for what is no address, Unanswered."""
+    import dns.exception
     import dns.flags
     import dns.resolver
-    resolver = dns.resolver.Resolver(configure=False)
+    try:
+        resolver = dns.resolver.Resolver(configure=False)
+    except dns.exception.DNSException as error:  # it reads the host's name, for searches that nobody asks for
+        raise Unanswered("dnspython can't work with this machine's host name: %s" % error, "4.3.5")
     resolver.nameserver_ports = dict(servers)
     resolver.nameservers = list(resolver.nameserver_ports)
     resolver.lifetime, resolver.timeout = timeout, timeout * _PART

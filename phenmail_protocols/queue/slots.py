@@ -33,9 +33,7 @@ class Slot:
 class Slots:
     """The slots in use, and the lines that wait for one. One thread at a time."""
 
-    def __init__(self, take, connections, per_destination):
-        """`take(line)` -> the next identity of a Line, or None."""
-        self._take = take
+    def __init__(self, connections, per_destination):
         self._connections, self._per_destination = connections, per_destination
         self._most = {TRUSTED: connections, UNKNOWN: max(1, connections * 3 // 4), DOUBTFUL: max(1, connections // 2)}
         self._turns = [deque(), deque(), deque()]  # of (number, line), by trust; true only where Line.turn is the number
@@ -64,8 +62,9 @@ class Slots:
             line.turn = self._number
             self._turns[self._class(line)].append((line.turn, line))
 
-    def choose(self, tick):
-        """The Line whose turn it is gets a Slot with a message -> Slot, or None: nobody may have one now."""
+    def choose(self, take, tick):
+        """The Line whose turn it is gets a Slot with a message -> Slot, or None: nobody may have one now.  `take(line)` -> the next
+        identity of a Line, or None."""
         while True:
             turn = self._next_turn(self._used, tick)
             if turn is None:
@@ -75,7 +74,7 @@ class Slots:
                 self._turns[self._class(line)].appendleft((number, line))
                 continue
             line.turn = 0
-            identity = self._take(line) if line.active < self._limit(line) else None
+            identity = take(line) if line.active < self._limit(line) else None
             if identity is not None:
                 slot = Slot(line, identity, tick)
                 line.active += 1
@@ -148,9 +147,9 @@ class Apart:
     def queue(self, line):
         self._of(line.name).queue(line)
 
-    def choose(self, tick):
+    def choose(self, take, tick):
         for slots in self._both:
-            slot = slots.choose(tick)
+            slot = slots.choose(take, tick)
             if slot is not None:
                 return slot
         return None

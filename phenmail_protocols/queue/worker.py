@@ -67,9 +67,8 @@ class Worker:
         self._attempts = Attempts(spool, policy, destination_of, reporter, clock, dice)
         self._window = min(_WINDOW, policy.first / 5)
         self._lock = threading.Condition(threading.Lock())  # for agenda and slots; told when no slot is used
-        self._agenda = Agenda(lambda line: self._slots.queue(line))
-        self._slots = Apart(Slots(self._agenda.take, connections, per_destination),
-                            Slots(self._agenda.take, max(1, connections // 2), per_destination), is_here)
+        self._slots = Apart(Slots(connections, per_destination), Slots(max(1, connections // 2), per_destination), is_here)
+        self._agenda = Agenda(self._slots.queue)
         self._slots.trust(REPORTS)
         self._workers = Workers("queue", self._serve_in_turn)
         self._thread = threading.Thread(target=self._run, name="phenmail-queue", daemon=True)
@@ -195,7 +194,7 @@ class Worker:
     def _dispatch(self):
         """Threads for all that may be sent now. The lock is held."""
         while not self._is_stopping:
-            slot = self._slots.choose(self._monotonic())
+            slot = self._slots.choose(self._agenda.take, self._monotonic())
             if slot is None:
                 return
             try:
@@ -279,7 +278,7 @@ class Worker:
                 self._agenda.finish(slot.line, slot.identity, {slot.line.name: now + _RELOAD}, now)
             self._slots.release(slot)
             self._agenda.prune(slot.line)
-            following = None if self._is_stopping else self._slots.choose(self._monotonic())
+            following = None if self._is_stopping else self._slots.choose(self._agenda.take, self._monotonic())
             if not len(self._slots):
                 self._lock.notify_all()
                 self._called.set()

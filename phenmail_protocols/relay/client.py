@@ -2,9 +2,10 @@
 one.
 
 `smtplib.SMTP` says EHLO and HELO and reads what is offered; octets, replies and deadlines are `relay.wire`'s (smtplib reads
-replies without end and counts a timeout anew with each octet), transactions `relay.transaction`'s. It must not know how a host
-was chosen, what a queue is, or where a policy comes from. RFC 5321 3.1-3.3, RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC
-4954 (AUTH), RFC 7672.
+replies without end and counts a timeout anew with each octet), transactions `relay.transaction`'s (smtplib's `mail` and `rcpt`
+do not pipeline, its `data` copies the message, its `auth` knows ASCII only). It must not know how a host was chosen, what a
+queue is, or where a policy comes from. RFC 5321 3.1-3.3, RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 4954 (AUTH),
+RFC 7672.
 """
 import logging
 import threading

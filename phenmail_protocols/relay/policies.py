@@ -7,7 +7,6 @@ Sources: RFC 7435 (opportunistic), RFC 7672 2.2 (when DANE is in force, and what
 """
 
 import logging
-import time
 from typing import NamedTuple, Tuple
 
 from ..mail.reply import Reply
@@ -41,9 +40,9 @@ class Policies(object):
     """The policies of all domains. `routes`: relay.routes.Routes; `folder`: where MTA-STS policies are kept; `fetch(domain)`: gives the
     octets of one, relay.sts_fetch where None; `port`: of the mail servers. For any number of threads."""
 
-    def __init__(self, routes, folder, fetch=None, clock=time.time, port=25):
+    def __init__(self, routes, folder, fetch=None, port=25):
         self._routes = routes
-        self._sts = sts.Sts(routes, folder, fetch or Https(routes), clock)
+        self._sts = sts.Sts(routes, folder, fetch or Https(routes))
         self._port = port
 
     def of(self, domain, route):

@@ -8,7 +8,6 @@ import itertools
 import random
 import re
 import socket
-import time
 from typing import NamedTuple, Tuple
 
 from ..mail.address import AddressError, ascii_domain
@@ -73,8 +72,8 @@ class Routes:
     goes, and could else let us speak to what only we reach.
     """
 
-    def __init__(self, resolver, own_names, own_addresses, remote_port=25, clock=time.monotonic, private=True, **system):
-        self._lookup = Lookup(resolver, clock, **system)
+    def __init__(self, resolver, own_names, own_addresses, remote_port=25, private=True, **system):
+        self._lookup = Lookup(resolver, **system)
         self._by_system = resolver is None
         self._private = private
         self._own_names, self._own_addresses, self._port = own_names, own_addresses, remote_port

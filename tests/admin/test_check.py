@@ -79,6 +79,7 @@ def test_what_waits_and_what_was_set_aside_is_told(root):
     report = check.check(root)
     assert any(line.startswith("1 message") for line in report.notes), report
     assert any("two: set aside" in line for line in report.warnings), report
+    assert any("DANE-TA" in line for line in report.notes), report
 
 
 def test_a_users_broken_file_is_told(root):

@@ -239,6 +239,12 @@ def test_without_dnspython(server, monkeypatch):
     assert caught.value.enhanced == "4.3.5" and server.asked == []
 
 
+def test_a_host_name_that_is_no_domain_name(server, monkeypatch):
+    monkeypatch.setattr(dns.resolver.socket, "gethostname", lambda: "x" * 64)
+    with pytest.raises(Unanswered, match="host name"):
+        looking(server).ask("example.org", "MX")
+
+
 # -- what is believed -----------------------------------------------------------------------------------------------------------------
 
 def forgeries(wire):

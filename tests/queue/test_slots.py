@@ -12,9 +12,14 @@ class Queue:
     """An agenda with slots, and messages by the dozen."""
 
     def __init__(self, connections=20, per_destination=2):
-        self.agenda = Agenda(lambda line: self.slots.queue(line))
-        self.slots = Slots(self.agenda.take, connections, per_destination)
+        self.use(Slots(connections, per_destination))
         self.number = 0
+
+    def use(self, slots):
+        self.slots, self.agenda = slots, Agenda(slots.queue)
+
+    def choose(self, tick=0.0):
+        return self.slots.choose(self.agenda.take, tick)
 
     def add(self, name, count=1):
         for _ in range(count):
@@ -26,7 +31,7 @@ class Queue:
         return self.agenda._lines[name]
 
     def choose_all(self, tick=0.0):
-        return list(iter(lambda: self.slots.choose(tick), None))
+        return list(iter(lambda: self.choose(tick), None))
 
     def end(self, slot):
         """The slot's message is done, and the slot given back."""
@@ -77,7 +82,7 @@ def test_who_gives_a_slot_back_is_the_last_to_have_another():
     """Though it waited for its second connection before the other came."""
     queue = Queue(connections=1, per_destination=2)
     queue.add("big", 100)
-    slot = queue.slots.choose(0.0)
+    slot = queue.choose(0.0)
     queue.add("late")
     queue.end(slot)
     assert names(queue.choose_all()) == ["late"]
@@ -156,7 +161,7 @@ def test_a_slot_is_given_back_after_a_while_only_for_somebody_who_may_have_it():
 def test_a_destination_does_not_wait_for_itself():
     queue = Queue(connections=1)
     queue.add("a", 9)
-    slot = queue.slots.choose(0.0)
+    slot = queue.choose(0.0)
     assert not queue.slots.is_over(slot, SLICE), "it is the only one, and could have a second connection"
     queue.add("b")
     assert queue.slots.is_over(slot, SLICE)
@@ -171,7 +176,7 @@ def test_few_slots_serve_everybody(connections):
     queue.add("live")
     served = []
     for _ in range(3):
-        slot = queue.slots.choose(0.0)
+        slot = queue.choose(0.0)
         served.append(slot.line.name)
         queue.end(slot)
     assert sorted(served) == ["dead", "live", "new"]
@@ -201,7 +206,7 @@ def test_ten_thousand_dead_destinations_are_chosen_from_quickly():
     looked = []
     queue.slots._class = (lambda ask: lambda line: looked.append(line) or ask(line))(queue.slots._class)
     for _ in range(2000):
-        queue.end(queue.slots.choose(0.0))
+        queue.end(queue.choose(0.0))
     assert len(looked) < 40000
 
 
@@ -210,8 +215,7 @@ class Both(Queue):
 
     def __init__(self, connections, others, per_destination=2):
         super().__init__()
-        self.slots = Apart(Slots(self.agenda.take, connections, per_destination), Slots(self.agenda.take, others, per_destination),
-                           lambda name: name.startswith("here"))
+        self.use(Apart(Slots(connections, per_destination), Slots(others, per_destination), lambda name: name.startswith("here")))
 
 
 def test_what_is_here_takes_nothing_from_what_is_elsewhere_nor_the_other_way_round():
