@@ -3,7 +3,8 @@
 Used in the process that judges (`judging_child`) only; the importer of pyspf, which evaluates SPF.
 `dkim.verifying` does DKIM; `dmarc` reads DMARC records.
 
-All questions to the DNS go through one Asker with a deadline; what has no answer in time is a temperror.
+All questions to the DNS go through one Asker with a deadline; what has no answer in time is a
+temperror.
 """
 import os
 import re
@@ -37,8 +38,10 @@ _NAMES = {"spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}
 
 
 class Case(NamedTuple):
-    """What is to be judged.  `sender`, `helo`, `peer`: text, "" for <>; `start`: where in the file the foreign message begins;
-    `seconds`: how long it may take; `nameservers`: (address, port) pairs, () for the system's; `timeout`: of a question."""
+    """What is to be judged.  `sender`, `helo`, `peer`: text, "" for <>; `start`: where in the file
+    the foreign message begins; `seconds`: how long it may take; `nameservers`: (address, port)
+    pairs, () for the system's; `timeout`: of a question.
+    """
     peer: str
     helo: str
     sender: str
@@ -50,7 +53,9 @@ class Case(NamedTuple):
 
 
 class Opinion(NamedTuple):
-    """`results`: results.Result in the field's order; `reject`: the author's domain asks for this message to be refused."""
+    """`results`: results.Result in the field's order; `reject`: the author's domain asks for this
+    message to be refused.
+    """
     results: Tuple[Result, ...]
     reject: bool = False
     domain: str = ""
@@ -71,7 +76,8 @@ class Asker:
 
 
 class Authentication:
-    """Loads the packages that there are; `missing`: the names of the others.  Threads may share it."""
+    """Loads the packages that there are; `missing`: the names of the others.  Threads may share it.
+    """
 
     def __init__(self):
         self.missing = []
@@ -95,7 +101,9 @@ class Authentication:
     # -- a case
 
     def judge(self, case, file):
-        """A Case and a descriptor of the staged message (LF line ends or wire form) -> Opinion. Raises OSError of that file."""
+        """A Case and a descriptor of the staged message (LF line ends or wire form) -> Opinion.
+        Raises OSError of that file.
+        """
         begun = time.monotonic()
         header, body, large = _message(file, case.start)
         # A question may take all of its own time, so none begins later than that.
@@ -239,7 +247,9 @@ def _aligned(author, result, holds, ask):
 
 
 def _authors(header):
-    """(the domain of the one author in A-labels, ()); or (None, those that can be read where there is no single author)."""
+    """(the domain of the one author in A-labels, ()); or (None, those that can be read where there
+    is no single author).
+    """
     values = headers.collect(header, frozenset((b"from",))).get(b"from", ())[:_MOST_AUTHORS]
     strict = strict_mailboxes(values[0]) if len(values) == 1 else None
     if strict is not None and len(strict) == 1:
@@ -274,7 +284,9 @@ def _signatures(header, body, large, ask):
 
 
 def _message(file, start):
-    """A descriptor -> (header in wire form with its empty line, chunks of the body in wire form, whether it is too large)."""
+    """A descriptor -> (header in wire form with its empty line, chunks of the body in wire form,
+    whether it is too large).
+    """
     size = os.fstat(file).st_size - start
     data = os.pread(file, _HEADER_OCTETS, start)
     header, offset = headers.split_header(data)

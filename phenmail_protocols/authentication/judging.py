@@ -1,12 +1,14 @@
-"""What came in is judged: SPF, DKIM and DMARC, by a process beside the server.
+"""SPF, DKIM and DMARC of incoming mail, judged by a child process.
 
-The server's side: small, loads none of the packages.  The process (`judging_child`) is started with the first message, ended when
-it was idle, replaced after MESSAGES_OF_ONE or any fault.  It has the staged message's descriptor and a socket, and nothing else
-of the server's; as root's child it becomes `run-as` or "nobody".
+This is the server's side; it loads none of the packages.  `judging_child` is started for the first
+message, ended when idle, and replaced after MESSAGES_OF_ONE or any failure.  It gets the staged
+message's descriptor and a socket, and nothing else of the server.  If the server is root it runs
+as `run-as` or "nobody".
 
-Promised: `judge` never raises, and returns within a few seconds of the time that a judgement may take, whatever a sender's DNS or
-message does: what could not be found out is a temperror.  MOST_AT_ONCE are judged at once, MOST_OF_ONE of one address; one that
-waits longer for its turn than a judgement may take is not judged.
+Promised: `judge` never raises, and returns within a few seconds of the time that a judgement may
+take, whatever a sender's DNS or message does.  What could not be found out is a temperror.
+MOST_AT_ONCE messages are judged at once, MOST_OF_ONE of one network.  One that waits longer for its
+turn than a judgement may take is not judged.
 """
 import json
 import logging
@@ -37,8 +39,9 @@ _SLOWEST_START = 30.0  # an old SD card: there is more to load than for a filter
 
 
 class Judgement(NamedTuple):
-    """`field`: the whole Authentication-Results field in wire form, CRLF included (bytes); `auth`: for filters, as
-    results.summary; `reject`: the message is to be refused (550 5.7.26), with `reason` (str) as the text."""
+    """`field`: the whole Authentication-Results field in wire form, with CRLF (bytes); `auth`: for
+    filters, as results.summary; `reject`: refuse the message (550 5.7.26) with `reason` (str).
+    """
     field: bytes
     auth: str
     reject: bool = False
@@ -46,10 +49,12 @@ class Judgement(NamedTuple):
 
 
 class Judge:
-    """`settings()`: the config.settings.Settings in force; `host()`: our authserv-id (str, A-labels).
+    """`settings()`: the config.settings.Settings in force; `host()`: our authserv-id (str,
+    A-labels).
 
-    `python`: the interpreter, by default settings.python or this one; `seconds`: for one judgement; `idle`: seconds after which
-    the process is ended.  Starts nothing before the first `judge`.  Thread-safe.
+    `python`: the interpreter, by default settings.python or this one; `seconds`: for one judgement;
+    `idle`: seconds after which the process is ended.  Starts nothing before the first `judge`.
+    Thread-safe.
     """
 
     def __init__(self, settings, host, python=None, clock=time.monotonic, seconds=10.0, idle=60.0):
@@ -64,9 +69,9 @@ class Judge:
     def judge(self, peer, helo, sender, path, start=0):
         """One message -> Judgement; never raises.
 
-        `peer`: the client's address as text; `helo`: what it calls itself, ""; `sender`: Address, None for <>; `path`: the staged
-        message with LF line ends, or all in wire form, written to its end; `start`: where in it the message begins as it came
-        (before are our own fields).
+        `peer`: the client's address as text; `helo`: its HELO name or ""; `sender`: Address, None
+        for <>; `path`: the staged message, complete, with LF line ends or all in wire form;
+        `start`: where the message as received begins in it (our own fields come before).
         """
         host = self._host()
         try:
@@ -88,7 +93,10 @@ class Judge:
         return [Result(method, "temperror") for method in self._methods()]
 
     def _opinion(self, host, peer, helo, sender, path, start, end):
-        """-> (list of Result, whether to reject, the domain that asks for it). Raises CannotStart, OSError, ValueError."""
+        """-> (list of Result, whether to reject, the domain that asks for it).
+
+        Raises CannotStart, OSError, ValueError.
+        """
         if not self._methods():
             return ([],)
         try:
@@ -112,7 +120,7 @@ class Judge:
             os.close(file)
 
     def _read(self, answer):
-        """The process' answer, which may be anything at all; without one all is unknown."""
+        """The child's answer, which may be any bytes; without one every result is unknown."""
         text = answer.partition(b"\n")[2]
         if not text:
             return (self._unknown(),)
@@ -133,7 +141,10 @@ class Judge:
         return self.pool.ask(self._kind(), b"", case, b"", (file,))
 
     def _kind(self):
-        """(interpreter, whether it is this one, user) as the settings are now. Raises CannotStart."""
+        """(interpreter, whether it is this one, user) as the settings are now.
+
+        Raises CannotStart.
+        """
         settings = self._settings()
         python = self._python or settings.python
         try:
@@ -160,14 +171,14 @@ class Judge:
         return self._absent
 
     def complaints(self):
-        """What is missing for a whole judgement, for people (list of str)."""
+        """What is missing for a full judgement, for people (list of str)."""
         absent = self._not_there()
         return ["the Python package %s is not installed: what comes in is judged without it" % package
                 for module, package in PACKAGES if module in absent]
 
 
 class _Process(Process):
-    """The process at the server's side.  `kind`: (interpreter, whether it is this one, user)."""
+    """The server's side of the child.  `kind`: (interpreter, whether it is this one, user)."""
 
     what = "judging"
     starting = _SLOWEST_START

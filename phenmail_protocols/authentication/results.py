@@ -1,4 +1,5 @@
-"""The field Authentication-Results (RFC 8601): written, and what strangers wrote in our name taken out.  Pure.
+"""The field Authentication-Results (RFC 8601): written, and what strangers wrote in our name taken
+out.  Pure.
 
 Knows what the words are, and nothing of how they are found.
 """
@@ -27,9 +28,11 @@ _TYPE = re.compile(r"[a-z]+\.[a-z-]+\Z")
 
 
 class Result(NamedTuple):
-    """What one method found: `method` and `result` are words of WORDS; `reason`: a few words for people, or "".
+    """What one method found: `method` and `result` are words of WORDS; `reason`: a few words for
+    people, or "".
 
-    `properties`: ("smtp.mailfrom", "example.org") and so on; what can't stand in the field is left out when it is written.
+    `properties`: ("smtp.mailfrom", "example.org") and so on; what can't stand in the field is left
+    out when it is written.
     """
     method: str
     result: str
@@ -48,7 +51,9 @@ def is_printable(text):
 
 
 def field(host, results):
-    """The whole field in wire form, with its CRLF (bytes).  `host`: our authserv-id (str, A-labels); `results`: in order."""
+    """The whole field in wire form, with its CRLF (bytes).  `host`: our authserv-id (str,
+    A-labels); `results`: in order.
+    """
     lines = ["Authentication-Results: %s;" % host]
     for result in results:
         lines.append(_folded(_parts(result)) + ";")
@@ -58,7 +63,9 @@ def field(host, results):
 
 
 def summary(results):
-    """For filters: "spf=pass dkim=none dmarc=fail", one word for each method that was asked, in this order; "" for none."""
+    """For filters: "spf=pass dkim=none dmarc=fail", one word for each method that was asked, in
+    this order; "" for none.
+    """
     found = {}
     for result in results:
         words = WORDS[result.method]
@@ -96,10 +103,11 @@ def _folded(parts):
 
 
 def without_ours(header, host):
-    """A header block (bytes, any line ends) without each Authentication-Results whose authserv-id is ours (RFC 8601 section 5).
+    """A header block (bytes, any line ends) without each Authentication-Results whose authserv-id
+    is ours (RFC 8601 section 5).
 
-    `host`: our authserv-id.  Where it can't be told whose a field is, it goes as soon as it names us.  Other fields stay as they
-    are, to the octet.
+    `host`: our authserv-id.  Where it can't be told whose a field is, it goes as soon as it names
+    us.  Other fields stay as they are, to the octet.
     """
     if NAME not in header.lower():
         return header
@@ -117,7 +125,9 @@ def _is_results(field):
 
 
 def _claims(value, ours):
-    """Whether a value names us where its authserv-id stands: before the first semicolon that is in no comment and no quotes."""
+    """Whether a value names us where its authserv-id stands: before the first semicolon that is in
+    no comment and no quotes.
+    """
     lexer = Lexer(value)
     start = lexer.position
     while not lexer.at_end() and lexer.peek() != b";":

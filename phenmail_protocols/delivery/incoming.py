@@ -269,8 +269,8 @@ class Incoming:
 
     def _letter(self, address, tag):
         """The message as the filters of one recipient see it."""
-        from ..filters.rules import Letter
-        return Letter(self._header, self._envelope.sender, address, tag, self.size, self._mailboxes.staged.descriptor,
+        from ..filters.rules import FilteredMessage
+        return FilteredMessage(self._header, self._envelope.sender, address, tag, self.size, self._mailboxes.staged.descriptor,
                       self._auth)
 
     def _send_on(self, onward):

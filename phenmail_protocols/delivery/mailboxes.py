@@ -10,14 +10,13 @@ the user's log is told.
 """
 import logging
 
+from ..filters.verdict import ACCEPT, FORWARD, REJECT
 from ..store.errors import Exists, NotFound, StoreError
 from ..store.model import INBOX
 from . import answers, trace
 
 log = logging.getLogger("phenmail.delivery")
 
-# Of filters.Verdict; that room is loaded where somebody has filters.
-_ACCEPT, _REJECT, _FORWARD = "accept", "reject", "forward"
 _TRIES = 4  # at filing one message, each another way
 
 
@@ -92,7 +91,7 @@ class Mailboxes:
     def ask(self, screening, letter, refusal):
         """Every user's filters are asked.  Raises Refused, StoreError.
 
-        `letter(address, tag)`: what they look at, a filters.Letter.  `refusal`: who can be told that a user's filter refuses the
+        `letter(address, tag)`: what they look at, a filters.rules.FilteredMessage.  `refusal`: who can be told that a user's filter refuses the
         message: "each" (every recipient has its own answer), "all" (where all of them refuse it) or "none".  Where nobody can, that
         copy is discarded.
         """
@@ -103,7 +102,7 @@ class Mailboxes:
                 self._first.staged.flush()
                 target.letter = letter(target.address, target.destination.tag)
                 target.verdict = screening.verdict(rules, target.destination.folder, target.letter, until)
-        refusing = {key: target for key, target in self._targets.items() if target.kind == _REJECT}
+        refusing = {key: target for key, target in self._targets.items() if target.kind == REJECT}
         if refusing and (refusal == "each" or refusal == "all" and len(refusing) == len(self._targets)):
             for key, target in refusing.items():
                 target.is_refused = True
@@ -236,19 +235,19 @@ class _Target:
 
     @property
     def kind(self):
-        return _ACCEPT if self.verdict is None else self.verdict.kind
+        return ACCEPT if self.verdict is None else self.verdict.kind
 
     @property
     def is_filed(self):
-        return self.kind == _ACCEPT
+        return self.kind == ACCEPT
 
     @property
     def onward(self):
         """Addresses."""
-        if self.verdict is None or self.kind == _REJECT:
+        if self.verdict is None or self.kind == REJECT:
             return ()
-        return self.verdict.copies + ((self.verdict.forward,) if self.kind == _FORWARD else ())
+        return self.verdict.copies + ((self.verdict.forward,) if self.kind == FORWARD else ())
 
     def tell(self, line):
         """A line for the user's log."""
-        self.verdict = self.verdict._replace(told=self.verdict.told + (line,))
+        self.verdict = self.verdict._replace(log_lines=self.verdict.log_lines + (line,))

@@ -26,14 +26,13 @@ from ..mail import srs
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
 from ..mail.writing import is_ascii
-from ..queue.model import LOCAL, TO, Reply
+from ..queue.model import LOCAL, STOPPING, TO, Reply
 from .srs import WayBack
 
 _PIECE = 256 * 1024
 # Octets in which a Delivered-To is looked for, and that are read at once for it; the router takes headers of a quarter of that.
 _MOST_HEADER, _LOOK = 1024 * 1024, 64 * 1024
 
-_STOPS = Reply(451, "4.3.2", "The server stops")
 _FAULT = Reply(451, "4.3.0", "An error of this server, told in its log; it will try again")
 _UNREADABLE = Reply(451, "4.3.5", "The queue says nothing that is understood of where this is to go")
 
@@ -44,7 +43,7 @@ class Handing:
     """Knows who takes what.  Any thread may call it."""
 
     def __init__(self, directory, router, agents, plugins, srs_key, clock=time.time):
-        """`directory`: accounts.directory.Directory; `router`: router.Router; `programs`: agents.Agents; `plugins`: plugins.Plugins;
+        """`directory`: accounts.directory.Directory; `router`: router.Router; `programs`: programs.Programs; `plugins`: plugins.interface.Plugins;
         `srs_key()` -> bytes; `clock()`: epoch seconds."""
         self._directory = directory
         self._router = router
@@ -134,7 +133,7 @@ class Handing:
             body.seek(0)
             for piece in iter(lambda: body.read(_PIECE), b""):
                 if is_cut():
-                    return _STOPS, False
+                    return STOPPING, False
                 incoming.write(piece)
             outcome, = incoming.finish(apart=True)
         finally:
@@ -159,7 +158,7 @@ class Courier:
 
     def _deliver(self, message, recipient, body):
         if self._is_cut:
-            return _STOPS, False
+            return STOPPING, False
         try:
             return self._handing.hand(message, recipient, body, lambda: self._is_cut)
         except Exception:

@@ -1,23 +1,29 @@
-"""External delivery agents: somebody's program gets a message on its standard input, and its exit status says what became of it.
+"""External delivery agents: a user's command gets a message, and its exit status says what became
+of it.
 
-What a command can count on (CONFIG.md, Actions; the words are those of Postfix's pipe(8) and local(8)):
+What a command can rely on (CONFIG.md, Actions; the terms are those of Postfix's pipe(8) and
+local(8)):
 
-- It is split into words as a shell would split it, and no shell runs it.  Words that are `{FROM}`, `{TO}` or `{USER}` as a
-  whole are the envelope's sender, the recipient and the user's identity.  The null sender is "", which dovecot-lda, procmail
-  and maildrop all take behind `-f`.  An address that begins with "-" has its local part in quotes (RFC 5321 4.1.2: the same
-  address), so that it is no option.
-- Standard input is the message with LF line ends, Return-Path and Delivered-To before it.  It need not be read.
-- It runs as the owner of the user's folder, never as root: where the folder is root's (or is none), as `run-as`, and without
-  that it does not run.  A server that is not root runs it as itself.  It starts in the user's folder where that is its own,
-  else in "/".
-- Its environment is PATH, LANG, HOME, USER, LOGNAME and SHELL of who it runs as (whom the system does not know has the identity
-  for a name and the user's folder for a home), SENDER, RECIPIENT and EXTENSION (what stands behind the "+"), and nothing else.
-  These last three often go through shells: what is no letter, no digit and none of !@%-_=+:,./ becomes "_" in them, a "-" at
-  their beginning too.  The words above are exact.
-- Status 0: delivered.  75: later; so are 126 and 127 (can not be run, not found), a signal, and the time limit, at which the
-  whole process group is ended.  Any other: the message goes back with the last lines of what the command said.
-- A server that is killed while it writes leaves the command with a part of the message, as in all mail systems that use pipes;
-  the whole of it comes again.
+- It is split into words as a shell would split it, but no shell runs it.  Words that are `{FROM}`,
+  `{TO}` or `{USER}` as a whole become the envelope's sender, the recipient and the user's identity.
+  The null sender is "", which dovecot-lda, procmail and maildrop all accept after `-f`.  An address
+  that begins with "-" gets a quoted local part (RFC 5321 4.1.2: the same address), so that it is
+  not an option.
+- Standard input is the message with LF line ends, after Return-Path and Delivered-To.  It need not
+  be read.
+- It runs as the owner of the user's folder, never as root.  If the folder belongs to root or is not
+  a folder, it runs as `run-as`, and without that it does not run.  A server that is not root runs
+  it as itself.  It starts in the user's folder if it owns that, else in "/".
+- Its environment is PATH, LANG, the HOME, USER, LOGNAME and SHELL of the user it runs as (a uid
+  without a passwd entry uses the identity as its name and the user's folder as its home), SENDER,
+  RECIPIENT and EXTENSION (the part after "+"), and nothing else.  These last three often pass
+  through shells, so a character that is not a letter, a digit or one of !@%-_=+:,./ becomes "_" in
+  them, and so does a "-" at their beginning.  The words above are exact.
+- Status 0: delivered.  75: later; so are 126 and 127 (cannot be run, not found), a signal, and the
+  time limit, at which the whole process group is ended.  Any other: the message bounces with the
+  last lines of the command's output.
+- A server that is killed while it writes leaves the command with a part of the message, as in all
+  mail systems that use pipes.  The whole message is delivered again.
 """
 import logging
 import os
@@ -31,7 +37,7 @@ from ..children.privileges import NoUser, user_for
 from ..children.program import GRACE, Run
 from ..delivery import trace
 from ..disk import beneath
-from ..queue.model import Reply
+from ..queue.model import STOPPING, Reply
 
 SECONDS = 300.0
 LINES, CHARACTERS = 5, 500  # of its output, in a bounce
@@ -57,11 +63,11 @@ log = logging.getLogger("phenmail.delivery")
 
 
 class Unusable(Exception):
-    """The command can't be tried as things are set up; str() says what to change."""
+    """The command cannot run with these settings; str() says what to change."""
 
 
 class Owner(NamedTuple):
-    """Who a command runs as.  `switch`: that is somebody else than we are."""
+    """The user a command runs as.  `switch`: it is another user than the server's."""
     uid: int
     gid: int
     switch: bool
@@ -69,12 +75,13 @@ class Owner(NamedTuple):
     home: str
 
 
-class Agents:
-    """Runs commands.  Any thread may call it; how many at once is the callers' business."""
+class Programs:
+    """Runs commands.  Any thread may call it; its callers bound how many run at once."""
 
     def __init__(self, settings, seconds=SECONDS, grace=GRACE, clock=time.monotonic):
-        """`settings()` gives the config.settings.Settings in force; `seconds`: how long one command may take; `grace`: how long
-        it may take after that to end on its own."""
+        """`settings()`: the config.settings.Settings in force; `seconds`: a command's time;
+        `grace`: seconds after that until it is killed.
+        """
         self._settings = settings
         self._seconds = seconds
         self._grace = grace
@@ -84,10 +91,11 @@ class Agents:
         self._changed = threading.Condition()
 
     def run(self, command, message, body, recipient, user, folder, tag=None):
-        """Gives a message to a command -> queue.model.Reply: 250, 4xx (later) or 5xx.
+        """Give a message to a command -> queue.model.Reply: 250, 4xx (later) or 5xx.
 
-        `message`: queue.model.Message; `body`: its octets in wire form, a binary file that can be sought in; `recipient`: the
-        Address that it is for, and `tag` what the directory found behind its "+"; `user`: the identity; `folder`: absolute.
+        `message`: queue.model.Message; `body`: its bytes in wire form, a seekable binary file;
+        `recipient`: Address; `tag`: the part after "+" or None; `user`: the identity; `folder`:
+        absolute.
         """
         try:
             arguments = words(command, message.sender, recipient, user)
@@ -101,7 +109,7 @@ class Agents:
             body.seek(0)
             run = self._begin(arguments, environment, folder, owner)
             if run is None:
-                return Reply(451, "4.3.2", "The server stops")
+                return STOPPING
             ended = run.attend(trace.traced_octets(message, recipient, body), self._seconds)
         except (OSError, ValueError) as error:
             log.error("%s: <%s> waits, %s could not be given the message: %s", message.identity, recipient, arguments[0], error)
@@ -132,20 +140,23 @@ class Agents:
             self._changed.notify_all()
 
     def interrupt(self):
-        """Whatever runs has to end now, and nothing begins any more: such an attempt was none (451).  Returns at once."""
+        """End all commands now and start no other; such an attempt fails with 451.
+
+        Returns at once.
+        """
         with self._changed:
             self._stopping = True
             for run in self._running:
                 run.interrupt()
 
     def stop(self, seconds=10.0):
-        """`interrupt`, and waits until nothing runs, `seconds` long -> whether that is so."""
+        """`interrupt`, then wait up to `seconds` until nothing runs -> whether that is so."""
         self.interrupt()
         with self._changed:
             return self._changed.wait_for(lambda: not self._running, seconds)
 
     def _owner(self, folder, identity):
-        """Raises Unusable where there is only root."""
+        """-> Owner.  Raises Unusable if that is root."""
         if not hasattr(os, "geteuid"):
             raise Unusable("commands are run on POSIX systems only")
         status = _status(folder)
@@ -159,7 +170,10 @@ class Agents:
 
 
 def words(command, sender, recipient, user):
-    """A command -> its words as text, addresses and identity filled in.  `sender` None is <>.  Raises Unusable."""
+    """A command -> its words (str), with addresses and identity filled in.
+
+    `sender` None is <>.  Raises Unusable.
+    """
     import shlex  # late: seldom needed
     try:
         given = shlex.split(command)
@@ -184,7 +198,8 @@ def as_word(address):
 
 
 def _status(folder):
-    """Of a real folder, else None: a link, on the way too, is whoever's it leads to."""
+    """The status of a real folder, else None: a link, also on the way, may lead to another owner's.
+    """
     try:
         return beneath.folder_status(folder)
     except OSError:
@@ -197,7 +212,7 @@ def _start_of(folder, owner):
 
 
 def _entry(uid, identity, folder):
-    """(name, home) in the system's list of users; who is not there is known by the identity and lives in the folder."""
+    """(name, home) from the passwd file; a uid without an entry has the identity and the folder."""
     import pwd
     try:
         entry = pwd.getpwuid(uid)
@@ -242,7 +257,7 @@ def _said(ended, code, enhanced, text):
 
 
 def last_lines(output):
-    """The end of what a command said -> one printable line, its lines joined by " / "."""
+    """The end of a command's output -> one printable line, its lines joined by " / "."""
     lines = [" ".join("".join([each if each.isprintable() else " " for each in line]).split())
              for line in output.decode("utf-8", "replace").splitlines()]
     return " / ".join([line for line in lines if line][-LINES:])[-CHARACTERS:]

@@ -1,7 +1,8 @@
-"""A user's own log: `mail.log` in the mail folder, where filters say what became of mail.
+"""A user's own log: `mail.log` in the mail folder, about what filters did with mail.
 
-Lines hold no message's text and no control character.  The folder is the user's, so nothing in it is trusted: only a
-plain file with one name is written to, no link is followed, no pipe waited for.  What fails hinders nothing.
+Lines contain no text of a message and no control character.  The folder belongs to the user, so
+nothing in it is trusted: only a plain file with one name is written to, no link is followed, and a
+pipe is not waited for.  A failure stops nothing.
 """
 import logging
 import os
@@ -21,7 +22,10 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) |
 
 
 class UserLog:
-    """Writes the logs of all users.  Any thread may call it.  `clock()` gives epoch seconds; `most`: octets of a file."""
+    """Writes the logs of all users.
+
+    Any thread may call it.  `clock()`: epoch seconds; `most`: bytes.
+    """
 
     def __init__(self, clock=time.time, most=MOST):
         self._clock = clock
@@ -29,9 +33,9 @@ class UserLog:
         self._lock = threading.Lock()
 
     def tell(self, folder, lines, about=""):
-        """Add lines (str) to the log of a mail folder -> whether they are there.  Raises nothing.
+        """Add lines (str) to the log of a mail folder -> whether it worked.  Raises nothing.
 
-        `about`: what each line is about, as a message's name in the server's log.
+        `about`: what each line is about, such as the message's name in the server's log.
         """
         try:
             return self._write(folder, self._dated(lines, about))

@@ -1,8 +1,9 @@
 """What installed packages offer by name: entry points, read from their small text files.
 
-The modules made for this (pkg_resources, importlib.metadata) cost several megabytes of memory, and all that is needed is a name and
-where it leads.  What is read, for each folder of `sys.path`: `*.dist-info/entry_points.txt`, `*.egg-info/entry_points.txt` and
-`EGG-INFO/entry_points.txt`, as the packaging specification "Entry points" has them.  Zipped packages are not looked into.
+The modules made for this (pkg_resources, importlib.metadata) cost several megabytes of memory, and
+all that is needed is a name and where it leads.  What is read, for each folder of `sys.path`:
+`*.dist-info/entry_points.txt`, `*.egg-info/entry_points.txt` and `EGG-INFO/entry_points.txt`, as
+the packaging specification "Entry points" has them.  Zipped packages are not looked into.
 """
 import os
 import re
@@ -16,8 +17,10 @@ _LINE = re.compile(r"([^\s=\[#;][^=]*?)\s*=\s*([\w.]+)\s*(?::\s*([\w.]+))?\s*(?:
 
 
 def read(group, folders=None):
-    """The entry points of a group -> {name: "module:object"}, or {name: "module"}; of two by one name that which Python would
-    import.  `folders`: None is `sys.path`.  Raises nothing: what can not be read is not there."""
+    """The entry points of a group -> {name: "module:object"}, or {name: "module"}; of two by one
+    name that which Python would import.  `folders`: None is `sys.path`.  Raises nothing: what can
+    not be read is not there.
+    """
     found = {}
     for folder in list(sys.path if folders is None else folders)[:_MOST_FOLDERS]:
         for path in _files(folder or os.curdir):

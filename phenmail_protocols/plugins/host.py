@@ -1,6 +1,7 @@
-"""The plugins that there are: found by name, made, begun, called, ended.  It is loaded when there is one.
+"""The plugins of this server: found by name, made, started, called, stopped.
 
-`plugins` says what a plugin is and what its answers mean; `call_limits` what it can hold; `email_message` makes what it gets.
+`interface` says what a plugin is and what its answers mean, `call_limits` what it can block, and
+`email_message` makes what it gets.  Loaded for the first plugin.
 """
 import functools
 import logging
@@ -10,7 +11,7 @@ import time
 from ..delivery.answers import PluginRefused
 from ..mail import automatic
 from ..mail.writing import printable
-from ..queue.model import Reply
+from ..queue.model import STOPPING, Reply
 from . import call_limits, email_message
 from .answer_rate import AnswerRate
 
@@ -20,7 +21,6 @@ MAX_SIZE = 25 << 20
 
 _LONGEST_REASON = 500
 _SECONDS_BETWEEN_COMPLAINTS = 60.0
-_STOPPING = Reply(451, "4.3.2", "The server stops")
 _BUSY = Reply(451, "4.3.2", "The plugin for this address is busy, try again later")
 _MISSING = Reply(451, "4.3.5", "The plugin for this address is not there")
 _FAILED = Reply(451, "4.3.0", "The plugin for this address failed")
@@ -33,11 +33,11 @@ log = logging.getLogger("phenmail.delivery")
 
 
 class _Unusable(Exception):
-    """There is no such plugin, or it can't be had; str() says why.  The cause, if any, has the traceback."""
+    """The plugin does not exist or cannot be used; str() says why.  The cause has the traceback."""
 
 
 class _Plugin:
-    """One that was found: `where` as PluginHost._where has it."""
+    """A plugin that was found.  `where`: as PluginHost._where gives it."""
 
     __slots__ = ("name", "where", "take", "begin", "end", "is_concurrent", "max_size", "has_begun")
 
@@ -57,8 +57,11 @@ class _Plugin:
 
 
 class PluginHost:
-    """In: as for plugins.Plugins, whose methods these are.  `most`: threads of the queue that plugins have at most, those that wait
-    for their turn included; or `calls`: plugincalls.Calls.  `clock()`: seconds."""
+    """Arguments and methods as in interface.Plugins.
+
+    `most`: queue threads that plugins may use, those that wait included; or `calls`:
+    call_limits.Calls.  `clock()`: seconds.
+    """
 
     def __init__(self, given, configured, server, entry_points=None, most=call_limits.MOST, calls=None, clock=time.monotonic):
         self._given = dict(given)
@@ -76,7 +79,7 @@ class PluginHost:
         self._is_stopped = False
 
     def start(self):
-        """What was given and what is configured."""
+        """Start the given and the configured plugins."""
         for name in list(self._given) + [name for name in self._configured() or {} if name not in self._given]:
             try:
                 self._find(name)
@@ -84,7 +87,7 @@ class PluginHost:
                 self._complain(name, error)
 
     def stop(self, seconds):
-        """The last one first -> whether all came back."""
+        """Stop all plugins, the last one first -> whether all returned."""
         end = time.monotonic() + seconds
         with self._lock:
             self._is_stopped = True
@@ -109,7 +112,7 @@ class PluginHost:
         except call_limits.Busy:
             reply = _BUSY
         except call_limits.Stopped:
-            return _STOPPING
+            return STOPPING
         except _Unusable as error:
             self._complain(name, error)
             return _MISSING
@@ -128,7 +131,7 @@ class PluginHost:
         if message.size > plugin.max_size:
             return _TOO_LARGE
         try:
-            letter, origin = email_message.read(message, body, recipient, tag)
+            content, origin = email_message.read(message, body, recipient, tag)
         except email_message.Unreadable as error:
             log.warning("%s: the plugin %s is not asked, the message can't be read: %s", message.identity, plugin.name, error)
             return _UNREADABLE
@@ -137,7 +140,7 @@ class PluginHost:
             # By what answers, and not by its address: that has tags, aliases and perhaps a catch-all.
             origin.rate = functools.partial(self._rate.take, (plugin.name, parameters), sender, message.identity)
         try:
-            taken = plugin.take(letter, origin, parameters)
+            taken = plugin.take(content, origin, parameters)
         except PluginRefused as refusal:
             return Reply(550, "5.7.0", printable(str(refusal.text))[:_LONGEST_REASON] or "The message was refused")
         except BaseException:  # a SystemExit is meant for nobody here
@@ -148,7 +151,7 @@ class PluginHost:
     # Finding
 
     def _find(self, name):
-        """-> a _Plugin that has begun.  Raises _Unusable."""
+        """-> a _Plugin that was started.  Raises _Unusable."""
         where = self._where(name)
         with self._lock:
             loading = self._loading.setdefault(name, threading.Lock())
@@ -164,7 +167,7 @@ class PluginHost:
             return plugin
 
     def _where(self, name):
-        """-> (kind, "module:object" or None); what is known already from an entry point stays where it was."""
+        """-> (kind, "module:object" or None).  An entry point that was found once stays."""
         if name in self._given:
             return "given", None
         target = (self._configured() or {}).get(name)
@@ -216,7 +219,7 @@ class PluginHost:
             raise _Unusable("the server has stopped meanwhile")
 
     def _let_go(self, plugin):
-        """The settings name another one now."""
+        """The settings name another plugin now."""
         with self._lock:
             del self._known[plugin.name]
             has_begun = plugin in self._begun
@@ -236,7 +239,7 @@ class PluginHost:
 
 
 def _imported(target):
-    """ "module:object", "module:object.attribute" or "module" -> what stands there."""
+    """The object of "module:object", "module:object.attribute" or "module"."""
     import importlib
     module, _, path = target.partition(":")
     found = importlib.import_module(module)
@@ -246,7 +249,8 @@ def _imported(target):
 
 
 def _ended(plugin, seconds):
-    """Whether a plugin's `stop` came back in time.  It runs in a thread of its own, which is left behind where it did not."""
+    """Call a plugin's `stop` in a thread -> whether it returned in time; if not, the thread stays.
+    """
     if plugin.end is None:
         return True
 

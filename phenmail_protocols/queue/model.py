@@ -105,3 +105,6 @@ class Message(NamedTuple):
     def over(self):
         """Nobody is waited for and nobody is owed anything."""
         return all(recipient.over for recipient in self.recipients)
+
+
+STOPPING = Reply(451, "4.3.2", "The server is stopping")
