@@ -25,8 +25,8 @@ MESSAGE_OCTETS = 10 * 1024 * 1024  # of a larger message no signature is verifie
 _HEADER_OCTETS = 512 * 1024  # in which a header has to end
 _RECORD_OCTETS = 4096
 _PIECE = 65536
-# The DNS records of an author's domain are asked for first, then SPF may take half of what time there is: who controls a
-# slow zone must not decide that another's domain is not looked up.
+# The DNS records of an author's domain are asked for first, then SPF may take half of what time
+# there is: who controls a slow zone must not decide that another's domain is not looked up.
 _SPF_SHARE = 0.5
 _MOST_AUTHORS = 5  # whose domains are asked
 # In an SPF record names have any case, and unknown modifiers are ignored however often they stand
@@ -72,7 +72,8 @@ class Asker:
         """-> tuple of records as lookup.Answer has them. Raises lookup.Unanswered."""
         if time.monotonic() >= self.until:
             raise Unanswered("no time is left")
-        return tuple(record for record in self._lookup.ask(name, kind).records if len(record) <= _RECORD_OCTETS)
+        return tuple(record for record in self._lookup.ask(name, kind).records
+                     if len(record) <= _RECORD_OCTETS)
 
 
 class Authentication:
@@ -122,13 +123,15 @@ class Authentication:
             return Opinion(tuple(found))
         opinion, *stricter = [_author(each, record, found, large, ask) for each, record in records]
         # Each author's domain may ask for it, or a second author would be the way around all.
-        return next((opinion._replace(reject=True, domain=each.domain) for each in stricter if each.reject), opinion)
+        return next((opinion._replace(reject=True, domain=each.domain) for each in stricter
+                     if each.reject), opinion)
 
     def _lookup(self, case):
         key = (case.nameservers, case.timeout)
         with self._lock:
             if key not in self._lookups:
-                self._lookups = {key: Lookup(Resolver(*key))}  # others are of settings that are no longer
+                # others are of settings that are no longer
+                self._lookups = {key: Lookup(Resolver(*key))}
             return self._lookups[key]
 
     # -- SPF
@@ -254,7 +257,8 @@ def _authors(header):
     strict = strict_mailboxes(values[0]) if len(values) == 1 else None
     if strict is not None and len(strict) == 1:
         return _domain(strict[0]), ()
-    found = dict.fromkeys(_domain(mailbox) for value in values for entry in parse_address_list(value)
+    found = dict.fromkeys(_domain(mailbox) for value in values
+                          for entry in parse_address_list(value)
                           for mailbox in getattr(entry, "members", (entry,)))
     return None, tuple([domain for domain in found if domain is not None][:_MOST_AUTHORS])
 
@@ -275,12 +279,12 @@ def _signatures(header, body, large, ask):
         found = verifying.verify(header, body, ask)
     if not found:
         return [Result("dkim", "none")]
-    return [Result("dkim", each.result, each.reason, (
-        ("header.d", each.domain), ("header.s", each.selector), ("header.a", each.algorithm), ("header.b", each.signature)))
-        for each in found]
+    return [Result("dkim", each.result, each.reason,
+                   (("header.d", each.domain), ("header.s", each.selector),
+                    ("header.a", each.algorithm), ("header.b", each.signature))) for each in found]
 
 
-# -- the message ----------------------------------------------------------------------------------------------------------------
+# -- the message
 
 
 def _message(file, start):
@@ -290,7 +294,8 @@ def _message(file, start):
     size = os.fstat(file).st_size - start
     data = os.pread(file, _HEADER_OCTETS, start)
     header, offset = headers.split_header(data)
-    wire = data[:data.find(b"\n") + 1].endswith(b"\r\n")  # no line of a message that came over SMTP has a CR of its own
+    # no line of a message that came over SMTP has a CR of its own
+    wire = data[:data.find(b"\n") + 1].endswith(b"\r\n")
     return _in_wire_form(header, wire), _body(file, start + offset, wire), size > MESSAGE_OCTETS
 
 

@@ -76,7 +76,8 @@ class Judge:
         host = self._host()
         try:
             end = time.monotonic() + self._seconds
-            opinion = self._opinion(host, peer, helo, "" if sender is None else str(sender), path, start, end)
+            opinion = self._opinion(host, peer, helo, "" if sender is None else str(sender), path,
+                                    start, end)
             return self._judgement(host, *opinion)
         except CannotStart as error:
             log.debug("not judged: %s", error)
@@ -86,7 +87,10 @@ class Judge:
 
     def _judgement(self, host, found, reject=False, domain=""):
         reject = bool(reject and self._settings().inbound.dmarc == "enforce")
-        reason = "the domain %s refuses mail in its name that can't be authenticated (DMARC)" % domain if reject else ""
+        reason = ""
+        if reject:
+            reason = ("the domain %s refuses mail in its name that can't be authenticated (DMARC)"
+                      % domain)
         return Judgement(results.field(host, found), results.summary(found), reject, reason)
 
     def _unknown(self):
@@ -103,16 +107,17 @@ class Judge:
             with self.pool.turn(network(peer), self._seconds):
                 return self._asked(peer, helo, sender, path, host, start, end)
         except Busy:
-            log.warning("too many messages are being judged: one from %s is accepted unjudged", peer)
+            log.warning("too many messages are being judged: one from %s is accepted unjudged",
+                        peer)
             return (self._unknown(),)
 
     def _asked(self, peer, helo, sender, path, host, start, end):
         resolver = self._settings().resolver
         question = self._seconds / _QUESTIONS
-        case = json.dumps(dict(
-            peer=peer, helo=helo, sender=sender, host=host, start=start, seconds=max(0.0, end - time.monotonic()),
-            nameservers=resolver.nameservers if resolver else (),
-            timeout=min(resolver.timeout, question) if resolver else question))
+        case = json.dumps(dict(peer=peer, helo=helo, sender=sender, host=host, start=start,
+                               seconds=max(0.0, end - time.monotonic()),
+                               nameservers=resolver.nameservers if resolver else (),
+                               timeout=min(resolver.timeout, question) if resolver else question))
         file = os.open(path, PLAIN)  # perhaps in a user's folder: no link is followed
         try:
             return self._read(self._ask(case.encode("ascii"), file))
@@ -129,8 +134,9 @@ class Judge:
             log.error("a message could not be judged: %s", values[:200])
             return (self._unknown(),)
         found, reject, domain = values
-        found = [Result(str(method), str(word), str(reason), tuple((str(name), str(value)) for name, value in properties))
-                 for method, word, reason, properties in found]
+        found = [Result(str(method), str(word), str(reason), tuple((str(name), str(value)) for name,
+                                                                   value in properties)) for method,
+                 word, reason, properties in found]
         if not all(results.is_known(each) and results.is_printable(each.reason) for each in found):
             raise ValueError("words that do not exist: %r" % (found,))
         return found, reject is True, domain if results.is_printable(domain) else ""
@@ -167,14 +173,15 @@ class Judge:
         if self._absent is None:
             import importlib.util
             own = (self._python or self._settings().python) in (None, sys.executable)
-            self._absent = frozenset(module for module, _ in PACKAGES if own and importlib.util.find_spec(module) is None)
+            self._absent = frozenset(module for module, _ in PACKAGES if own
+                                     and importlib.util.find_spec(module) is None)
         return self._absent
 
     def complaints(self):
         """What is missing for a full judgement, for people (list of str)."""
         absent = self._not_there()
-        return ["the Python package %s is not installed: what comes in is judged without it" % package
-                for module, package in PACKAGES if module in absent]
+        return ["the Python package %s is not installed: what comes in is judged without it"
+                % package for module, package in PACKAGES if module in absent]
 
 
 class _Process(Process):
@@ -188,6 +195,8 @@ class _Process(Process):
         self.kind = kind
 
     def _command(self):
-        is_ours = self.kind[1]  # then the child searches where this process does, else where it likes
+        # then the child searches where this process does, else where it likes
+        is_ours = self.kind[1]
         places = [place for place in sys.path if os.path.isabs(place) and os.path.exists(place)]
-        return command(self._python, "authentication.judging_child", self._user_words(), places if is_ours else [])
+        return command(self._python, "authentication.judging_child", self._user_words(),
+                       places if is_ours else [])

@@ -59,7 +59,8 @@ def _take(control, authentication):
         return False
     _, size, _, channel, (file,) = request
     try:
-        threading.Thread(target=_answer, args=(channel, file, size, authentication), daemon=True).start()
+        threading.Thread(target=_answer, args=(channel, file, size, authentication),
+                         daemon=True).start()
     except RuntimeError:  # no thread to be had: the server sees that nothing begins
         channel.close()
         os.close(file)

@@ -47,7 +47,9 @@ def is_known(result):
 
 def is_printable(text):
     """Whether it is a short str of ASCII that can stand in a field, or ""."""
-    return isinstance(text, str) and len(text) <= _LONGEST and (not text or _PRINTABLE.match(text) is not None)
+    return isinstance(text,
+                      str) and len(text) <= _LONGEST and (not text
+                                                          or _PRINTABLE.match(text) is not None)
 
 
 def field(host, results):
@@ -59,7 +61,8 @@ def field(host, results):
         lines.append(_folded(_parts(result)) + ";")
     if not results:
         lines.append(" none;")
-    return ("\r\n\t".join([lines[0]] + [line.lstrip(" ") for line in lines[1:]])[:-1] + "\r\n").encode("ascii")
+    return ("\r\n\t".join([lines[0]] + [line.lstrip(" ") for line in lines[1:]])[:-1]
+            + "\r\n").encode("ascii")
 
 
 def summary(results):
@@ -69,7 +72,8 @@ def summary(results):
     found = {}
     for result in results:
         words = WORDS[result.method]
-        found[result.method] = min(found.get(result.method, result.result), result.result, key=words.index)
+        found[result.method] = min(found.get(result.method, result.result), result.result,
+                                   key=words.index)
     return " ".join(["%s=%s" % (method, found[method]) for method in WORDS if method in found])
 
 
@@ -99,7 +103,7 @@ def _folded(parts):
     return text
 
 
-# -- what strangers wrote in our name ---------------------------------------------------------------------------------------------
+# -- what strangers wrote in our name
 
 
 def without_ours(header, host):
@@ -111,12 +115,14 @@ def without_ours(header, host):
     """
     if NAME not in header.lower():
         return header
-    ours = re.compile(rb"(?<![0-9a-z_.-])%s(?!\.?[0-9a-z_-])" % re.escape(_ascii(host.encode("utf-8"))))
+    ours = re.compile(rb"(?<![0-9a-z_.-])%s(?!\.?[0-9a-z_-])"
+                      % re.escape(_ascii(host.encode("utf-8"))))
     fields = list(headers.each_field(header))
     kept = [field for field in fields if not (_is_results(field) and _claims(field.value, ours))]
     if len(kept) == len(fields):
         return header
-    return b"".join([field.raw for field in kept]) + header[sum(len(field.raw) for field in fields):]
+    return b"".join([field.raw for field in kept]) + header[sum(len(field.raw)
+                                                                for field in fields):]
 
 
 def _is_results(field):
@@ -146,7 +152,8 @@ def _names(text, ours):
     text = text.replace(b"\\", b"").replace(b"\r", b"").replace(b"\n", b"").lower()
     if ours.search(text):
         return True
-    return any(ours.search(_ascii(word)) for word in _WORD.findall(text)[:_MOST_WORDS] if max(word) > 127)
+    return any(ours.search(_ascii(word)) for word in _WORD.findall(text)[:_MOST_WORDS]
+               if max(word) > 127)
 
 
 def _ascii(name):

@@ -120,8 +120,8 @@ class Process:
         self._control = ours
         if _Listener(ours, self.starting).first_line() != READY:
             self._end_now()
-            self._fail("%s does not run %s: it ended with status %s" % (self._python, self.what,
-                                                                        self._child.returncode))
+            self._fail("%s does not run %s: it ended with status %s"
+                       % (self._python, self.what, self._child.returncode))
         ours.settimeout(_BEGIN)
         log.debug("%s: process %d started", self.what, self._child.pid)
 

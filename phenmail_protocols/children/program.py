@@ -22,10 +22,11 @@ GRACE = 2.0  # between the request to end and the end: locks and temporary files
 UNKILLABLE = 5.0  # for SIGKILL to work; a program that waits for a disk is left behind then
 KEPT = 4096  # octets of the end of what it says
 PIECE = 65536  # what a pipe holds on Linux
-# A program that hands its output on to another one can end without a sign on our side, so it is looked after in between.
+# A command that passed its output to another process can end without closing the pipe, so its
+# status is polled.
 SHORTEST, LONGEST = 0.001, 0.1
 
-# what launch.py says before it becomes the program; more than that where it could not
+# what launch.py writes before its exec; it writes more if that fails
 LAUNCHED = b"launched"
 DESCRIPTORS = 1024  # programs that use select(2) rely on it
 
@@ -111,7 +112,7 @@ class Run:
         self._chunks = iter(chunks)
         try:
             code = self._until_the_end(self._began + seconds)
-            # what lay in the pipe still; who else has its other end is not waited for
+            # the rest of the pipe, without waiting for other processes that have it open
             self._hear(pieces=16)
             launched = self._was_launched()
         finally:
@@ -126,8 +127,8 @@ class Run:
             try:
                 code = self._status(told is not None)
             except ChildProcessError:
-                log.error("how a command ended is not known: the program that holds this server ignores SIGCHLD, "
-                          "or reaps what is not its own")
+                log.error("unknown exit status of a command: the host program ignores SIGCHLD, "
+                          "or reaps children that are not its own")
                 self._process.returncode = 0  # for Popen; it has been reaped
                 return None
             if code is not None:
@@ -241,5 +242,5 @@ def _give_away(descriptor, owner):
     """A pipe belongs to who made it, and no other user could open it by name (/dev/stdin)."""
     try:
         os.fchown(descriptor, *owner)
-    except OSError:  # not every system gives pipes away; who has the descriptor can use it all the same
+    except OSError:  # not every system allows this; the descriptor itself works all the same
         pass

@@ -45,7 +45,7 @@ DESCRIPTORS = 64  # of this process; a run gets fewer
 KEPT_CODES = 64
 
 
-# -- the process that waits ------------------------------------------------------------------------------------------------------
+# -- the process that waits
 
 
 class Run:
@@ -245,7 +245,7 @@ def _close_all_but(descriptors):
     os.closerange(start, DESCRIPTORS)
 
 
-# -- start ------------------------------------------------------------------------------------------
+# -- start
 
 
 def serve(seconds, user):

@@ -16,8 +16,9 @@ RESERVE = 4 * 1024 * 1024  # of it, given up to be able to say that there was no
 LIMITS = (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NPROC", 0), ("RLIMIT_NOFILE", 32),
           ("RLIMIT_MSGQUEUE", 0))
 
-# What the email package parses in a moment. Beyond, the time that it takes grows with the product (1 MB of "--x" lines: 3 s), and
-# a sender must not be able to choose that a filter gets no answer: then only the header is parsed.
+# What the email package parses quickly.  Beyond that its time grows with the product (1 MB of
+# "--x" lines: 3 s), and a sender could make every filter run out of time.  So only the header of
+# such a message is parsed.
 MOST_LINES, MOST_PARTS, MOST_BOUNDARIES = 30000, 1000, 50
 
 LONGEST_VALUE = 1000
@@ -27,7 +28,7 @@ class Decided(BaseException):
     """Ends a script that has decided."""
 
 
-# -- limits and preparation ------------------------------------------------------------------------------------------------------
+# -- limits and preparation
 
 
 def limit(seconds, mapped):
@@ -84,7 +85,7 @@ def preload():
         gc.freeze()  # what is shared with the runs stays shared
 
 
-# -- the script ------------------------------------------------------------------------------------------------------------------
+# -- the script
 
 
 class Voice:
@@ -232,8 +233,9 @@ def parse(data):
 
 def _is_simple(data):
     lowered = data.lower()
-    return (data.count(b"\n") <= MOST_LINES and data.count(b"\n--") <= MOST_PARTS and lowered.count(
-        b"boundary") <= MOST_BOUNDARIES and lowered.count(b"message/") <= MOST_BOUNDARIES)
+    return (data.count(b"\n") <= MOST_LINES and data.count(b"\n--") <= MOST_PARTS
+            and lowered.count(b"boundary") <= MOST_BOUNDARIES
+            and lowered.count(b"message/") <= MOST_BOUNDARIES)
 
 
 def _header_end(data):

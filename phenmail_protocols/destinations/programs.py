@@ -44,15 +44,16 @@ LINES, CHARACTERS = 5, 500  # of its output, in a bounce
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
 # sysexits.h: what Postfix's and our own codes (RFC 3463) for them are, and what the numbers mean.
-_EXITS = {
-    64: (554, "5.3.5", "wrong usage"), 65: (554, "5.6.0", "wrong data"), 66: (554, "5.3.0", "no input"),
-    67: (550, "5.1.1", "no such user"), 68: (550, "5.1.2", "no such host"), 69: (554, "5.3.0", "unavailable"),
-    70: (554, "5.3.0", "internal error"), 71: (554, "5.3.0", "system error"), 72: (554, "5.3.0", "a system file is missing"),
-    73: (554, "5.2.0", "the output file can not be made"), 74: (554, "5.3.0", "input or output error"),
-    75: (451, "4.3.0", "try again later"), 76: (554, "5.5.0", "protocol error"), 77: (550, "5.7.1", "permission denied"),
-    78: (554, "5.3.5", "wrong configuration"),
-    126: (451, "4.3.0", "it can not be run"), 127: (451, "4.3.0", "it was not found"),
-}
+_EXITS = {64: (554, "5.3.5", "wrong usage"), 65: (554, "5.6.0", "wrong data"), 66: (554, "5.3.0",
+                                                                                    "no input"),
+          67: (550, "5.1.1", "no such user"), 68: (550, "5.1.2", "no such host"),
+          69: (554, "5.3.0", "unavailable"), 70: (554, "5.3.0", "internal error"),
+          71: (554, "5.3.0", "system error"), 72: (554, "5.3.0", "a system file is missing"),
+          73: (554, "5.2.0", "the output file can not be made"),
+          74: (554, "5.3.0", "input or output error"), 75: (451, "4.3.0", "try again later"),
+          76: (554, "5.5.0", "protocol error"), 77: (550, "5.7.1", "permission denied"),
+          78: (554, "5.3.5", "wrong configuration"), 126: (451, "4.3.0", "it can not be run"),
+          127: (451, "4.3.0", "it was not found"),}
 _OTHER = (554, "5.3.0", "")
 # A shell's status for a program of its own that a signal ended is 128 and its number.
 _SIGNALLED = range(129, 193)
@@ -101,7 +102,8 @@ class Programs:
             arguments = words(command, message.sender, recipient, user)
             owner = self._owner(folder, user)
         except Unusable as error:
-            log.error("%s: <%s> waits, its command is not run: %s", message.identity, recipient, error)
+            log.error("%s: <%s> waits, its command is not run: %s", message.identity, recipient,
+                      error)
             return Reply(451, "4.3.5", "The command for this address is not set up rightly")
         environment = _environment(owner, message.sender, recipient, tag)
         run = None
@@ -112,7 +114,8 @@ class Programs:
                 return STOPPING
             ended = run.attend(trace.traced_octets(message, recipient, body), self._seconds)
         except (OSError, ValueError) as error:
-            log.error("%s: <%s> waits, %s could not be given the message: %s", message.identity, recipient, arguments[0], error)
+            log.error("%s: <%s> waits, %s could not be given the message: %s", message.identity,
+                      recipient, arguments[0], error)
             return Reply(451, "4.3.0", "The command for this address could not be run")
         finally:
             self._end(run)
@@ -126,8 +129,9 @@ class Programs:
         python = self._settings().python or sys.executable
         if not python:
             raise OSError("no Python interpreter is known; set python")
-        run = Run(python, [word.encode("utf-8", "surrogateescape") for word in arguments], environment, _start_of(folder, owner),
-                  (owner.uid, owner.gid) if owner.switch else None, self._grace, self._clock)
+        run = Run(python, [word.encode("utf-8", "surrogateescape") for word in arguments],
+                  environment, _start_of(folder, owner), (owner.uid, owner.gid) if owner.switch
+                  else None, self._grace, self._clock)
         with self._changed:
             self._running.add(run)
             if self._stopping:
@@ -161,10 +165,12 @@ class Programs:
             raise Unusable("commands are run on POSIX systems only")
         status = _status(folder)
         try:
-            switched = user_for((0, 0) if status is None else (status.st_uid, status.st_gid), self._settings().run_as)
+            switched = user_for((0, 0) if status is None else (status.st_uid, status.st_gid),
+                                self._settings().run_as)
         except NoUser as error:
-            raise Unusable("%s: %s; nothing runs as root: give the folder to its user (chown), or set run-as to another user"
-                           % (folder, error if status is not None else "it is no folder, and no run-as can be used"))
+            reason = error if status is not None else "it is no folder, and no run-as can be used"
+            raise Unusable("%s: %s; nothing runs as root: give the folder to its user (chown), "
+                           "or set run-as to another user" % (folder, reason))
         uid, gid = switched or (os.geteuid(), os.getegid())
         return Owner(uid, gid, switched is not None, *_entry(uid, identity, folder))
 
@@ -208,7 +214,8 @@ def _status(folder):
 
 def _start_of(folder, owner):
     status = _status(folder)
-    return folder if status is not None and status.st_uid == owner.uid and os.access(folder, os.X_OK) else "/"
+    return folder if status is not None and status.st_uid == owner.uid and os.access(
+        folder, os.X_OK) else "/"
 
 
 def _entry(uid, identity, folder):
@@ -222,9 +229,9 @@ def _entry(uid, identity, folder):
 
 
 def _environment(owner, sender, recipient, tag):
-    given = (("PATH", PATH), ("LANG", "C.UTF-8"), ("SHELL", "/bin/sh"), ("HOME", owner.home), ("USER", owner.name),
-             ("LOGNAME", owner.name), ("SENDER", _harmless(as_word(sender))), ("RECIPIENT", _harmless(as_word(recipient))),
-             ("EXTENSION", _harmless(tag or "")))
+    given = (("PATH", PATH), ("LANG", "C.UTF-8"), ("SHELL", "/bin/sh"), ("HOME", owner.home),
+             ("USER", owner.name), ("LOGNAME", owner.name), ("SENDER", _harmless(as_word(sender))),
+             ("RECIPIENT", _harmless(as_word(recipient))), ("EXTENSION", _harmless(tag or "")))
     # UTF-8 whatever this process was started with.
     return {name.encode("ascii"): value.encode("utf-8", "surrogateescape") for name, value in given}
 
@@ -244,16 +251,19 @@ def _reply(ended, seconds):
     if ended.code is None:
         return _said(ended, 451, "4.3.0", "ended, nobody knows how")
     if ended.code < 0 or ended.code in _SIGNALLED:
-        return _said(ended, 451, "4.3.0", "was ended by signal %d" % (-ended.code if ended.code < 0 else ended.code - 128))
+        return _said(ended, 451, "4.3.0", "was ended by signal %d" % (-ended.code if ended.code < 0
+                                                                      else ended.code - 128))
     if ended.code == 0:
         return Reply(250, "2.0.0", "Ok, the command for this address took it")
     code, enhanced, meaning = _EXITS.get(ended.code, _OTHER)
-    return _said(ended, code, enhanced, "ended with status %d%s" % (ended.code, meaning and " (%s)" % meaning))
+    return _said(ended, code, enhanced,
+                 "ended with status %d%s" % (ended.code, meaning and " (%s)" % meaning))
 
 
 def _said(ended, code, enhanced, text):
     output = last_lines(ended.output)
-    return Reply(code, enhanced, "The command for this address %s%s" % (text, output and ": " + output))
+    return Reply(code, enhanced, "The command for this address %s%s"
+                 % (text, output and ": " + output))
 
 
 def last_lines(output):
@@ -267,5 +277,6 @@ def _tell(message, recipient, command, owner, ended, reply):
     level = logging.INFO if reply.delivered else logging.WARNING
     if not ended.launched or ended.code in (126, 127):
         level = logging.ERROR  # it will not be better until somebody does something
-    log.log(level, "%s: to=<%s> command=%s as=%s status=%s seconds=%.1f %d %s %s", message.identity, recipient, command,
-            owner.name, ended.code, ended.seconds, reply.code, reply.enhanced, reply.text)
+    log.log(level, "%s: to=<%s> command=%s as=%s status=%s seconds=%.1f %d %s %s", message.identity,
+            recipient, command, owner.name, ended.code, ended.seconds, reply.code, reply.enhanced,
+            reply.text)

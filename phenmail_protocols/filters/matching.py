@@ -22,12 +22,14 @@ _LIMITS = Limits(parts=1000)
 _MOST_FIELDS = 100  # of one name that are looked at
 _LONGEST_VALUE = 65536  # octets of one
 _PATIENCE = 1.0  # seconds that all filters may take together
-_ADDRESSES = frozenset(("from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to", "resent-cc", "resent-sender",
-                        "delivered-to", "return-path", "envelope-to", "x-original-to"))
+_ADDRESSES = frozenset(("from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to",
+                        "resent-cc", "resent-sender", "delivered-to", "return-path", "envelope-to",
+                        "x-original-to"))
 _APART = bytes.maketrans(b'<>(),;:"', b" " * 8)
 NULL_SENDER = "<>"
 
-_clock = getattr(time, "thread_time", time.perf_counter)  # since 3.7; it counts what this thread computes and no waiting
+# since 3.7; it counts what this thread computes and no waiting
+_clock = getattr(time, "thread_time", time.perf_counter)
 
 
 class OutOfTime(Exception):
@@ -114,7 +116,7 @@ def _end_of_field(header, start, most):
     return min(most, len(header)) if end < 0 else end
 
 
-# Sources of texts, keys of a View's dicts: there is one of each, so that what was decoded is shared.
+# Sources of texts, keys of a View's dicts.  There is one of each, so decoded texts are shared.
 
 
 class _Header:
@@ -137,7 +139,8 @@ class _Header:
 
 def addresses_in(value):
     """The words of a field (bytes) that look like addresses -> list of str."""
-    return [word.decode("utf-8", "replace") for word in value.translate(_APART).split() if b"@" in word]
+    return [word.decode("utf-8", "replace") for word in value.translate(_APART).split()
+            if b"@" in word]
 
 
 class _Known:
@@ -233,7 +236,8 @@ def _comparing(sources, fits):
 
 
 def _searching(sources, pattern):
-    return lambda view: any(view.search(pattern, text) for source in sources for text in view.texts(source))
+    return lambda view: any(view.search(pattern, text) for source in sources
+                            for text in view.texts(source))
 
 
 _MODES = {

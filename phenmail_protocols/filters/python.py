@@ -16,7 +16,8 @@ SEARCH_SECONDS = 1.0  # for a regular expression in one text
 # because they may contain any character.
 _SEARCH = """
 import re
-pattern, text = [bytes.fromhex(line).decode("utf-8", "surrogatepass") for line in msg.get_payload().split(",")]
+pattern, text = [bytes.fromhex(each).decode("utf-8", "surrogatepass")
+                 for each in msg.get_payload().split(",")]
 if re.search(pattern, text, re.IGNORECASE):
     accept()
 """

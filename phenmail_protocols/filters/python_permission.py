@@ -59,7 +59,9 @@ def code_of(rule, root, identity, admin):
     server's filter in an administrator's (`admin`: as in the settings).  Links inside such a folder
     are followed.
     """
-    text = rule.code if rule.code_file is None else _content(rule.code_file, root, identity, None if not rule.from_server else admin)
+    text = rule.code if rule.code_file is None else _content(rule.code_file, root, identity,
+                                                             None if not rule.from_server
+                                                             else admin)
     if not text.strip():
         raise NoCode("there is none")
     if len(text.encode("utf-8", "surrogatepass")) > CODE_OCTETS:
@@ -70,7 +72,8 @@ def code_of(rule, root, identity, admin):
 def _content(path, root, identity, admin):
     path = os.path.realpath(path)
     owner = root.identity_named(path)
-    if not (owner == identity if admin is None else root.is_administrators(owner, admin)) or owner is None:
+    if not (owner == identity if admin is None else root.is_administrators(owner,
+                                                                           admin)) or owner is None:
         raise NoCode("its file lies in a folder of somebody else")
     try:
         data, _ = beneath.read(root.identity_folder(owner), path, CODE_OCTETS)

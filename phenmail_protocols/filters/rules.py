@@ -104,10 +104,14 @@ class Rules:
                 if number % _RULES_BETWEEN_LOOKS == _RULES_BETWEEN_LOOKS - 1:
                     view.look()
         except matching.OutOfTime:
-            gathered.tell("%s: the filters took too long, so this one and those after it were not asked" % place(rule.filter))
+            gathered.tell(
+                "%s: the filters took too long, so this one and those after it were not asked"
+                % place(rule.filter))
         except Exception:
-            log.exception("%s: the filters failed, so the message goes to INBOX", place(rule.filter))
-            gathered.tell("%s: this filter failed, so it and those after it were not asked" % place(rule.filter))
+            log.exception("%s: the filters failed, so the message goes to INBOX",
+                          place(rule.filter))
+            gathered.tell("%s: this filter failed, so it and those after it were not asked"
+                          % place(rule.filter))
         return gathered.verdict()
 
     def steps(self, message, run_code, search_apart=None):
@@ -138,7 +142,8 @@ class Rules:
 class _Gathered:
     """What the filters asked for until the decision."""
 
-    __slots__ = ("kind", "mailbox", "reason", "flags", "copies", "forward", "vacation", "by", "log_lines")
+    __slots__ = ("kind", "mailbox", "reason", "flags", "copies", "forward", "vacation", "by",
+                 "log_lines")
 
     def __init__(self):
         self.kind, self.mailbox, self.reason, self.forward = ACCEPT, INBOX, "", None
@@ -148,8 +153,9 @@ class _Gathered:
 
     def verdict(self):
         refused = self.kind == REJECT
-        return Verdict(self.kind, self.mailbox, self.reason, self.flags, () if refused else self.copies, self.forward,
-                       None if refused or self.kind == DISCARD else self.vacation, self.by, self.log_lines)
+        return Verdict(self.kind, self.mailbox, self.reason, self.flags, () if refused
+                       else self.copies, self.forward, None if refused or self.kind == DISCARD
+                       else self.vacation, self.by, self.log_lines)
 
     def tell(self, *lines):
         self.log_lines += lines
@@ -170,7 +176,8 @@ class _Match:
     def __init__(self, rule):
         self.filter = rule
         word, argument = split_action(rule.action)
-        self._act, self._flaw = made_ready(word, argument if word != REJECT else argument or rule.name or "")
+        self._act, self._flaw = made_ready(word, argument if word != REJECT else argument
+                                           or rule.name or "")
         self.flaw = self._flaw
         self._fits = matching.condition(rule)
 
@@ -183,7 +190,8 @@ class _Match:
             if not self._fits(view):
                 return False
         except matching.NotSearched as error:
-            gathered.tell("%s: not searched (%s), so the next filter was asked" % (place(self.filter), error))
+            gathered.tell("%s: not searched (%s), so the next filter was asked"
+                          % (place(self.filter), error))
             return False
         if self._flaw:
             gathered.tell("%s: %s" % (place(self.filter), self._flaw))
@@ -204,13 +212,15 @@ class _Code:
 
     def ask(self, view, run_code, gathered):
         if run_code is None:
-            gathered.tell("%s: code is not run here, so the next filter was asked" % place(self.filter))
+            gathered.tell("%s: code is not run here, so the next filter was asked"
+                          % place(self.filter))
             return False
         try:
             found = run_code(self.filter, view.message)
         except Exception:
             log.exception("%s: the code filter was not run", place(self.filter))
-            gathered.tell("%s: the code could not be run, so the next filter was asked" % place(self.filter))
+            gathered.tell("%s: the code could not be run, so the next filter was asked"
+                          % place(self.filter))
             return False
         if found is None:
             return False
@@ -220,7 +230,8 @@ class _Code:
             gathered.do("flag", flag, where)
         for address in found.copies:
             gathered.do("copy", address, where)
-        return found.decision is not None and gathered.do(found.decision[0], found.decision[1], where)
+        return found.decision is not None and gathered.do(found.decision[0], found.decision[1],
+                                                          where)
 
 
 class _Vacation:
@@ -244,8 +255,8 @@ class _Vacation:
 _MAKERS = {"match": _Match, "py": _Code, "vacation": _Vacation}
 
 
-# Actions: each makes of its argument what it does to what is gathered; that says whether it decides.  A value that can't be
-# used raises AddressError or store.errors.InvalidName.
+# Actions.  Each turns its argument into a function that applies it to a _Gathered and says whether
+# it decides.  A useless argument raises AddressError or store.errors.InvalidName.
 
 
 def _accept(mailbox):
@@ -315,7 +326,8 @@ def _flag(name):
     return act
 
 
-_ACTIONS = {ACCEPT: _accept, REJECT: _reject, DISCARD: _discard, FORWARD: _forward, "copy": _copy, "flag": _flag}
+_ACTIONS = {ACCEPT: _accept, REJECT: _reject, DISCARD: _discard, FORWARD: _forward, "copy": _copy,
+            "flag": _flag}
 
 
 def made_ready(word, argument):
@@ -325,8 +337,9 @@ def made_ready(word, argument):
     except errors.InvalidName as error:
         flaw = "%s can't be a mailbox (%s), so the message goes to INBOX" % (shown(argument), error)
     except AddressError as error:
-        flaw = "%s is no mail address (%s), so %s" % (
-            shown(argument), error, "the message goes to INBOX" if word == FORWARD else "no copy is sent")
+        flaw = "%s is no mail address (%s), so %s" % (shown(argument), error,
+                                                      "the message goes to INBOX" if word == FORWARD
+                                                      else "no copy is sent")
     return (lambda gathered: word != "copy"), flaw
 
 
@@ -341,10 +354,13 @@ def lines(verdict, message, refused=True):
     """
     written = ["copied to " + str(address) for address in verdict.copies]
     if verdict.kind != ACCEPT:
-        done = {REJECT: "refused" if refused else "discarded (others took the message)", DISCARD: "discarded",
-                FORWARD: "forwarded to " + str(verdict.forward)}[verdict.kind]
-        written.append("%s by %s%s" % (done, verdict.by, ": " + verdict.reason if verdict.reason else ""))
-    return verdict.log_lines + tuple(["from %s: %s" % (str(message.sender) if message.sender else matching.NULL_SENDER, line) for line in written])
+        done = {REJECT: "refused" if refused else "discarded (others took the message)",
+                DISCARD: "discarded", FORWARD: "forwarded to " + str(verdict.forward)}[verdict.kind]
+        written.append("%s by %s%s" % (done, verdict.by, ": " + verdict.reason if verdict.reason
+                                       else ""))
+    return verdict.log_lines + tuple(["from %s: %s" % (str(message.sender) if message.sender
+                                                       else matching.NULL_SENDER, line)
+                                      for line in written])
 
 
 def place(rule):
@@ -360,10 +376,12 @@ def shown(text):
 
 def _effect(verdict, decides):
     """A Verdict of one filter in words."""
-    words = ["flag " + flag for flag in verdict.flags] + ["copy to " + str(address) for address in verdict.copies]
+    words = ["flag " + flag for flag in verdict.flags] + ["copy to " + str(address)
+                                                          for address in verdict.copies]
     if verdict.vacation is not None:
         words.append("vacation answer")
     if decides:
-        words.append({ACCEPT: "accept into " + verdict.mailbox, REJECT: ("reject: " + verdict.reason).rstrip(": "),
-                      DISCARD: "discard", FORWARD: "forward to " + str(verdict.forward)}[verdict.kind])
+        words.append({ACCEPT: "accept into " + verdict.mailbox,
+                      REJECT: ("reject: " + verdict.reason).rstrip(": "), DISCARD: "discard",
+                      FORWARD: "forward to " + str(verdict.forward)}[verdict.kind])
     return ", ".join(words)

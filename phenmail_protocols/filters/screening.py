@@ -20,7 +20,8 @@ class Screening:
     sends an answer; `clock()`: epoch seconds.
     """
 
-    def __init__(self, directory, authorizations, host, send, clock=time.time, monotonic=time.monotonic):
+    def __init__(self, directory, authorizations, host, send, clock=time.time,
+                 monotonic=time.monotonic):
         self._directory = directory
         self._authorizations = authorizations
         self._host = host
@@ -35,9 +36,11 @@ class Screening:
         """The filters of the user of a mail folder -> rules.Rules, or None for none."""
         try:
             user = self._directory.user_settings(folder)
-            if not user.use_global_filters and not os.path.exists(user.filters or os.path.join(folder, _FILE)):
+            if not user.use_global_filters and not os.path.exists(user.filters
+                                                                  or os.path.join(folder, _FILE)):
                 return None
-            rules, log_lines = self._loaded().files.rules(user, folder, self._directory.settings.global_filters)
+            rules, log_lines = self._loaded().files.rules(user, folder,
+                                                          self._directory.settings.global_filters)
             if log_lines:
                 self._loaded().user_log.tell(folder, log_lines)
             return rules or None
@@ -60,7 +63,8 @@ class Screening:
             return self._scripts().search(pattern, text, folder)
 
         from .matching import NotSearched
-        return rules.evaluate(message, lambda rule, seen: self._run_code(rule, folder, seen, until), search_apart)
+        return rules.evaluate(message, lambda rule, seen: self._run_code(rule, folder, seen, until),
+                              search_apart)
 
     def finished(self, folder, verdict, message, is_refused, name):
         """A message was kept, or refused by this verdict: write the user's log, answer the sender.
@@ -81,7 +85,8 @@ class Screening:
         answer = self._loaded().answers.answer(folder, vacation, message)
         if answer is not None:
             self._send(answer.envelope, answer.chunks)
-            self._loaded().user_log.tell(folder, ["answered %s, as the user is away" % str(message.sender)], name)
+            self._loaded().user_log.tell(folder, ["answered %s, as the user is away"
+                                                  % str(message.sender)], name)
 
     def _run_code(self, rule, folder, message, until):
         """As Rules.evaluate wants it."""
@@ -95,7 +100,8 @@ class Screening:
             rooms = self._rooms
             if rooms.scripts is None:
                 from .python import Scripts
-                rooms.scripts = Scripts(self._directory.root, self._authorizations, lambda: self._directory.settings)
+                rooms.scripts = Scripts(self._directory.root, self._authorizations,
+                                        lambda: self._directory.settings)
                 if self._is_stopped:
                     rooms.scripts.stop()
             return rooms.scripts

@@ -60,7 +60,8 @@ class FilterFiles:
         except ConfigError as error:
             rules, log_lines = NO_RULES, _broken(error.brief())
         except OSError as error:
-            rules, log_lines = NO_RULES, _broken(["%s: %s" % (os.path.basename(path), error.strerror)])
+            rules, log_lines = NO_RULES, _broken(["%s: %s" % (os.path.basename(path),
+                                                              error.strerror)])
         except Exception:
             log.exception("%s: these filters can't be used", path)
             rules, log_lines = NO_RULES, _broken(["%s: it can't be read" % os.path.basename(path)])
@@ -88,7 +89,8 @@ def check_owner(root, path, folder):
     """
     owner = root.identity_of(folder)
     if root.identity_of(path) != owner:
-        raise ConfigError([Problem(os.path.relpath(path, root.path), 0, 0, "", None, "a file inside the folder of its owner %s" % owner)])
+        raise ConfigError([Problem(os.path.relpath(path, root.path), 0, 0, "", None,
+                                   "a file inside the folder of its owner %s" % owner)])
 
 
 def _broken(lines):

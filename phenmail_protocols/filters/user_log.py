@@ -18,7 +18,10 @@ log = logging.getLogger("phenmail.delivery")
 FILE, OLD_FILE = "mail.log", "mail.log.1"
 MOST = 1024 * 1024  # octets of each of the two
 _LONGEST_LINE = 500  # characters
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW",
+                                                          0) | getattr(os, "O_NONBLOCK",
+                                                                       0) | getattr(os, "O_CLOEXEC",
+                                                                                    0)
 
 
 class UserLog:
@@ -47,8 +50,10 @@ class UserLog:
         epoch = int(self._clock())
         zone = dates.local_zone(epoch)
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch + zone * 60))
-        start = "%s %s%02d%02d %s" % ((moment, "-" if zone < 0 else "+") + divmod(abs(zone), 60) + (about + ": " if about else "",))
-        return b"".join([(start + printable(line)[:_LONGEST_LINE]).encode("utf-8", "replace") + b"\n" for line in lines])
+        start = "%s %s%02d%02d %s" % ((moment, "-" if zone < 0 else "+") + divmod(abs(zone), 60)
+                                      + (about + ": " if about else "",))
+        return b"".join([(start + printable(line)[:_LONGEST_LINE]).encode("utf-8", "replace")
+                         + b"\n" for line in lines])
 
     def _write(self, folder, data):
         path = os.path.join(folder, FILE)

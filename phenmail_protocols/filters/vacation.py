@@ -26,7 +26,8 @@ log = logging.getLogger("phenmail.delivery")
 FILE = "vacation.answered"
 _MOST_REMEMBERED = 5000
 _LONGEST_FILE = 256 * 1024
-_MOST_ANSWERS, _IN_SECONDS = 50, 3600.0  # of one user to all who write: sender addresses cost a forger nothing
+# of one user to all who write: sender addresses cost a forger nothing
+_MOST_ANSWERS, _IN_SECONDS = 50, 3600.0
 _DAY = 86400.0
 
 _TO_WHOM = frozenset((b"to", b"cc", b"bcc", b"resent-to", b"resent-cc", b"resent-bcc"))
@@ -47,9 +48,12 @@ def obstacle(vacation, message, now):
     """
     if now < EARLIEST:
         return "the clock of this machine is wrong"
-    if vacation.since is not None and now < vacation.since or vacation.until is not None and now >= vacation.until:
+    if vacation.since is not None and now < vacation.since:
         return "it is not the time of the vacation"
-    return automatic.of_sender(message.sender) or automatic.of_judgement(message.auth) or _of_header(vacation, message)
+    if vacation.until is not None and now >= vacation.until:
+        return "it is not the time of the vacation"
+    return automatic.of_sender(message.sender) or automatic.of_judgement(
+        message.auth) or _of_header(vacation, message)
 
 
 def _of_header(vacation, message):
@@ -57,10 +61,14 @@ def _of_header(vacation, message):
     if reason:
         return reason
     found = headers.collect(message.header, _TO_WHOM | {b"x-loop"})
-    own = {_same(str(message.recipient)), _same(_without_tag(message))} | {_same(address) for address in vacation.addresses}
-    if automatic.correspondent(message.sender) in own or _same(str(message.sender)) in own or any(own.intersection(map(_same, addresses_in(value))) for value in found.get(b"x-loop", ())):
+    own = {_same(str(message.recipient)),
+           _same(_without_tag(message))} | {_same(address) for address in vacation.addresses}
+    if automatic.correspondent(message.sender) in own or _same(str(message.sender)) in own or any(
+            own.intersection(map(_same, addresses_in(value))) for value in found.get(b"x-loop",
+                                                                                     ())):
         return "it is the user's own"
-    named = {_same(address) for name in _TO_WHOM for value in found.get(name, ()) for address in addresses_in(value)}
+    named = {_same(address) for name in _TO_WHOM for value in found.get(name, ())
+             for address in addresses_in(value)}
     if not own & named:
         return "it does not name the user's address in To or Cc"
     return ""
@@ -97,7 +105,8 @@ class Answers:
         """
         try:
             now = self._clock()
-            if obstacle(vacation, message, now) or not self._is_first(folder, vacation, message, now):
+            if obstacle(vacation, message, now) or not self._is_first(folder, vacation, message,
+                                                                      now):
                 return None
             return made(vacation, message, self._host(), now)
         except Exception as error:
@@ -113,8 +122,10 @@ class Answers:
             # A moment well ahead was written when the clock was wrong.
             if last is not None and now - vacation.period < last < now + _DAY:
                 return False
-            if sum([now - _IN_SECONDS < moment < now + _DAY for moment in known.values()]) >= _MOST_ANSWERS:
-                log.warning("%s: no vacation answer: %d went out within the hour", folder, _MOST_ANSWERS)
+            if sum([now - _IN_SECONDS < moment < now + _DAY
+                    for moment in known.values()]) >= _MOST_ANSWERS:
+                log.warning("%s: no vacation answer: %d went out within the hour", folder,
+                            _MOST_ANSWERS)
                 return False
             known[key] = now
             write_file(path, _written(known))
@@ -123,7 +134,8 @@ class Answers:
 
 def _key(vacation, message):
     """Identifies a correspondent and the words sent: other words are another vacation."""
-    text = "\0".join((automatic.correspondent(message.sender), vacation.subject or "", vacation.text))
+    text = "\0".join((automatic.correspondent(message.sender), vacation.subject or "",
+                      vacation.text))
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 
@@ -145,7 +157,8 @@ def _read(path):
 
 def _written(known):
     latest = sorted(known.items(), key=lambda item: item[1])[-_MOST_REMEMBERED:]
-    return b"".join([b"%d %s\n" % (int(moment), key.encode("ascii", "replace")) for key, moment in latest])
+    return b"".join([b"%d %s\n" % (int(moment), key.encode("ascii", "replace")) for key,
+                     moment in latest])
 
 
 def made(vacation, message, host, now):
@@ -159,18 +172,19 @@ def made(vacation, message, host, now):
         form = b"Content-Type: text/plain; charset=us-ascii\r\n"
     else:
         body = quoted_printable(body)
-        form = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n"
+        form = (b"Content-Type: text/plain; charset=utf-8\r\n"
+                b"Content-Transfer-Encoding: quoted-printable\r\n")
     writer, reader = plain(message.recipient), plain(message.sender)
-    header = b"".join([
-        field("From", "<%s>" % str(writer), utf8=True),
-        field("To", "<%s>" % str(reader), utf8=True),
-        field("Subject", encoded_words(vacation.subject or automatic.subject(message.header))),
-        field("Date", dates.format_header(int(now), dates.local_zone(int(now)))),
-        field("Message-ID", "<vacation.%x.%s@%s>" % (int(now), os.urandom(8).hex(), ascii_domain(host))),
-        references(message.header),
-        field("Auto-Submitted", "auto-replied"),
-        field("X-Auto-Response-Suppress", "All"),
-        field("MIME-Version", "1.0"), form, b"\r\n"])
+    header = b"".join([field("From", "<%s>" % str(writer), utf8=True),
+                       field("To", "<%s>" % str(reader), utf8=True),
+                       field("Subject",
+                             encoded_words(vacation.subject or automatic.subject(message.header))),
+                       field("Date", dates.format_header(int(now), dates.local_zone(int(now)))),
+                       field("Message-ID", "<vacation.%x.%s@%s>" % (int(now), os.urandom(8).hex(),
+                                                                    ascii_domain(host))),
+                       references(message.header), field("Auto-Submitted", "auto-replied"),
+                       field("X-Auto-Response-Suppress", "All"), field("MIME-Version", "1.0"), form,
+                       b"\r\n"])
     envelope = Envelope(None, (Recipient(message.sender, ("NEVER",)),),
                         smtputf8=not is_ascii(header))
     return Answer(envelope, (header, body))

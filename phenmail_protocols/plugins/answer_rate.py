@@ -18,7 +18,8 @@ class AnswerRate:
     def __init__(self, clock=time.monotonic):
         self._clock = clock
         self._lock = threading.Lock()
-        self._answers = {}  # responder -> [(when, sender, message), …], at most IN_ALL; the longest not used first
+        # responder -> [(when, sender, message), …], at most IN_ALL; the longest not used first
+        self._answers = {}
 
     def take(self, responder, sender, message):
         """Count an answer -> "", or why none may be sent now, in words for a log line.

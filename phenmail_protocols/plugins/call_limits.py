@@ -78,10 +78,12 @@ class Calls:
             self._callers += 1
 
             def may_begin():
-                return self._is_stopped or turns.late or (
-                    (not turns.running or is_concurrent()) and (not self._octets or self._octets + size <= _OCTETS))
+                return self._is_stopped or turns.late or ((not turns.running or is_concurrent())
+                                                          and (not self._octets or self._octets
+                                                               + size <= _OCTETS))
 
-            began = self._lock.wait_for(may_begin, self._wait) and not self._is_stopped and not turns.late
+            began = self._lock.wait_for(may_begin,
+                                        self._wait) and not self._is_stopped and not turns.late
             if not began:
                 turns.callers -= 1
                 self._callers -= 1
@@ -104,7 +106,8 @@ class Calls:
         with self._lock:
             turns.late = True
             self._lock.notify_all()
-        log.error("%s: the plugin %s has not come back for %g s; it can't be ended, and gets no other message until it does",
+        log.error("%s: the plugin %s has not come back for %g s; it cannot be ended, and gets no "
+                  "other message until it returns",
                   identity, name, self._long)
 
     def stop(self, seconds):

@@ -54,7 +54,8 @@ class Echo:
 
 def _of_itself(origin):
     """Why an address does not answer itself, under any tag."""
-    if origin.sender and correspondent(Address.parse(origin.sender)) == correspondent(Address.parse(origin.recipient)):
+    if origin.sender and correspondent(Address.parse(origin.sender)) == correspondent(
+            Address.parse(origin.recipient)):
         return "it is from the address itself"
     return ""
 
@@ -92,7 +93,8 @@ def _address(text):
 def _text(text):
     if is_ascii(text):
         return b"Content-Type: text/plain; charset=us-ascii\n\n" + text
-    return b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n" + quoted_printable(text)
+    return (b"Content-Type: text/plain; charset=utf-8\n"
+            b"Content-Transfer-Encoding: quoted-printable\n\n" + quoted_printable(text))
 
 
 def _original(content, header, is_whole):
@@ -100,7 +102,10 @@ def _original(content, header, is_whole):
     if not is_whole:
         if fits_in_7_bits(header.replace(b"\n", b"\r\n")):
             return b"Content-Type: text/rfc822-headers\n\n" + header
-        return b"Content-Type: text/rfc822-headers\nContent-Transfer-Encoding: quoted-printable\n\n" + quoted_printable(header)
+        return (b"Content-Type: text/rfc822-headers\n"
+                b"Content-Transfer-Encoding: quoted-printable\n\n" + quoted_printable(header))
     if not is_ascii(header):
         return b"Content-Type: message/global\nContent-Transfer-Encoding: 8bit\n\n" + content
-    return b"Content-Type: message/rfc822\n%s\n" % (b"" if is_ascii(content) else b"Content-Transfer-Encoding: 8bit\n") + content
+    return b"Content-Type: message/rfc822\n%s\n" % (b""
+                                                    if is_ascii(
+        content) else b"Content-Transfer-Encoding: 8bit\n") + content

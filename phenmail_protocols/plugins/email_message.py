@@ -15,7 +15,8 @@ _HEADER_LIMIT = 256 * 1024
 _RESULTS = b"Authentication-Results:"
 _RESULT = re.compile(rb"[ \t]((?:spf|dkim|dmarc)=[a-z]+)")
 _MOST_LINES = 1000000
-# The parser compares each line with the boundaries of all multiparts around it: 50 million times are some 10 s.
+# The parser compares each line with the boundaries of all multiparts around it.  50 million
+# comparisons take some 10 s.
 _MOST_COMPARED = 50000000
 
 
@@ -62,8 +63,10 @@ def read(message, body, recipient, tag):
     body.seek(0)
     header = headers.split_header(message.head + body.read(_HEADER_LIMIT))[0]
     body.seek(0)
-    origin = Origin("" if message.sender is None else str(message.sender), str(recipient), tag or "", message.identity,
-                    message.arrived, automatic.of_judgement(_judged(message.head)) or automatic.obstacle(message.sender, header))
+    origin = Origin("" if message.sender is None else str(message.sender), str(recipient),
+                    tag or "", message.identity, message.arrived,
+                    automatic.of_judgement(_judged(message.head))
+                    or automatic.obstacle(message.sender, header))
     try:
         return _parsed(traced_octets(message, recipient, body), message.smtputf8), origin
     except (OSError, MemoryError, Unreadable):
@@ -74,7 +77,8 @@ def read(message, body, recipient, tag):
 
 def _judged(head):
     """The judgement as authentication.results wrote it: all fields of a head are our own."""
-    return " ".join([word.decode("ascii") for word in _RESULT.findall(head)]) if head.startswith(_RESULTS) else ""
+    return " ".join([word.decode("ascii") for word in _RESULT.findall(head)]) if head.startswith(
+        _RESULTS) else ""
 
 
 def _parsed(pieces, utf8):

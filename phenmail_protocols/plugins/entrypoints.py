@@ -31,7 +31,8 @@ def read(group, folders=None):
 
 def _files(folder):
     try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(_INFORMATION) or name == "EGG-INFO")
+        names = sorted(name for name in os.listdir(folder) if name.endswith(_INFORMATION)
+                       or name == "EGG-INFO")
     except (OSError, TypeError, ValueError):
         return []
     return [os.path.join(folder, name, "entry_points.txt") for name in names[:_MOST_PACKAGES]]

@@ -25,8 +25,10 @@ _BUSY = Reply(451, "4.3.2", "The plugin for this address is busy, try again late
 _MISSING = Reply(451, "4.3.5", "The plugin for this address is not there")
 _FAILED = Reply(451, "4.3.0", "The plugin for this address failed")
 _NOT_TAKEN = Reply(451, "4.3.0", "The plugin for this address did not take the message")
-_TOO_LARGE = Reply(552, "5.3.4", "The message is larger than what the plugin for this address takes")
-_UNREADABLE = Reply(554, "5.6.0", "The message is built in a way that the plugin for this address can not read")
+_TOO_LARGE = Reply(552, "5.3.4",
+                   "The message is larger than what the plugin for this address takes")
+_UNREADABLE = Reply(554, "5.6.0",
+                    "The message is built in a way that the plugin for this address can not read")
 _TAKEN = Reply(250, "2.0.0", "Ok, the plugin for this address took it")
 
 log = logging.getLogger("phenmail.delivery")
@@ -63,7 +65,8 @@ class PluginHost:
     call_limits.Calls.  `clock()`: seconds.
     """
 
-    def __init__(self, given, configured, server, entry_points=None, most=call_limits.MOST, calls=None, clock=time.monotonic):
+    def __init__(self, given, configured, server, entry_points=None, most=call_limits.MOST,
+                 calls=None, clock=time.monotonic):
         self._given = dict(given)
         self._configured = configured
         self._server = server
@@ -72,7 +75,8 @@ class PluginHost:
         self._clock = clock
         self._rate = AnswerRate(clock)
         self._lock = threading.Lock()
-        self._loading = {}  # a lock for each name: a plugin that does not come back from its start holds up no other
+        # a lock for each name: a plugin that does not come back from its start holds up no other
+        self._loading = {}
         self._known = {}
         self._begun = []  # in this order
         self._told = {}  # name -> when its absence was last told
@@ -80,7 +84,8 @@ class PluginHost:
 
     def start(self):
         """Start the given and the configured plugins."""
-        for name in list(self._given) + [name for name in self._configured() or {} if name not in self._given]:
+        for name in list(self._given) + [name for name in self._configured() or {}
+                                         if name not in self._given]:
             try:
                 self._find(name)
             except _Unusable as error:
@@ -107,7 +112,8 @@ class PluginHost:
     def hand(self, name, parameters, message, body, recipient, tag=None):
         """-> queue.model.Reply.  Raises nothing."""
         try:
-            with self._calls.turn(name, message.size, lambda: self._is_concurrent(name), message.identity):
+            with self._calls.turn(name, message.size, lambda: self._is_concurrent(name),
+                                  message.identity):
                 reply = self._give(self._find(name), parameters, message, body, recipient, tag)
         except call_limits.Busy:
             reply = _BUSY
@@ -119,8 +125,9 @@ class PluginHost:
         except BaseException:
             log.exception("%s: the plugin %s could not be called", message.identity, name)
             reply = _FAILED
-        log.log(logging.INFO if reply.delivered else logging.WARNING, "%s: to=<%s> plugin=%s %d %s %s",
-                message.identity, recipient, name, reply.code, reply.enhanced, reply.text)
+        log.log(logging.INFO if reply.delivered else logging.WARNING,
+                "%s: to=<%s> plugin=%s %d %s %s", message.identity, recipient, name, reply.code,
+                reply.enhanced, reply.text)
         return reply
 
     def _is_concurrent(self, name):
@@ -133,16 +140,19 @@ class PluginHost:
         try:
             content, origin = email_message.read(message, body, recipient, tag)
         except email_message.Unreadable as error:
-            log.warning("%s: the plugin %s is not asked, the message can't be read: %s", message.identity, plugin.name, error)
+            log.warning("%s: the plugin %s is not asked, the message can't be read: %s",
+                        message.identity, plugin.name, error)
             return _UNREADABLE
         if message.sender is not None:
             sender = automatic.correspondent(message.sender)
-            # By what answers, and not by its address: that has tags, aliases and perhaps a catch-all.
-            origin.rate = functools.partial(self._rate.take, (plugin.name, parameters), sender, message.identity)
+            # Not by the address, which has tags, aliases and perhaps a catch-all.
+            origin.rate = functools.partial(self._rate.take, (plugin.name, parameters), sender,
+                                            message.identity)
         try:
             taken = plugin.take(content, origin, parameters)
         except PluginRefused as refusal:
-            return Reply(550, "5.7.0", printable(str(refusal.text))[:_LONGEST_REASON] or "The message was refused")
+            return Reply(550, "5.7.0", printable(str(refusal.text))[:_LONGEST_REASON]
+                         or "The message was refused")
         except BaseException:  # a SystemExit is meant for nobody here
             log.exception("%s: the plugin %s failed", message.identity, plugin.name)
             return _FAILED
@@ -200,7 +210,8 @@ class PluginHost:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            raise _Unusable("it can't be loaded (%s %s)" % where if where[1] else "it can't be made") from error
+            raise _Unusable("it can't be loaded (%s %s)" % where if where[1]
+                            else "it can't be made") from error
 
     def _begin(self, plugin):
         try:
@@ -235,7 +246,8 @@ class PluginHost:
             if last is not None and now - last < _SECONDS_BETWEEN_COMPLAINTS:
                 return
             self._told[name] = now
-        log.error("the plugin %s can't be used, its mail waits: %s", name, error, exc_info=error.__cause__)
+        log.error("the plugin %s can't be used, its mail waits: %s", name, error,
+                  exc_info=error.__cause__)
 
 
 def _imported(target):

@@ -5,7 +5,7 @@ embedding program gave, then in the `plugins` section, then among the built-in o
 among the entry points `phenmail.plugins` of installed packages.  It is an object with
 
     mail_received(message, origin, parameters)
-    start(server)      optional, before the first message; `server` is the MailServer, with send_mail
+    start(server)      optional, before the first message; `server` is the MailServer
     stop()             optional, when the server stops; calls that did not return may still run
     concurrent = True  if several threads may be in mail_received at once; default: one at a time
     max_size = 1 << 28 if it accepts messages over 25 MB
@@ -40,7 +40,9 @@ class Plugins:
     def __init__(self, given, configured, server, entry_points=None, **more):
         for name, plugin in given.items():
             if not (callable(plugin) or hasattr(plugin, "mail_received")):
-                raise TypeError("plugin %s: an object with mail_received, or a callable, was expected, not %r" % (name, plugin))
+                raise TypeError(
+                    "plugin %s: an object with mail_received, or a callable, was expected, not %r"
+                    % (name, plugin))
         self._has_some = lambda: bool(given or configured())
         self._arguments = (given, configured, server, entry_points), more
         self._lock = threading.Lock()
@@ -69,7 +71,8 @@ class Plugins:
         `recipient`: Address; `tag`: the part after "+" or None.
         """
         host = self._loaded()
-        return host.hand(name, parameters, message, body, recipient, tag) if host is not None else STOPPING
+        return host.hand(name, parameters, message, body, recipient,
+                         tag) if host is not None else STOPPING
 
     def _loaded(self):
         """The PluginHost, None after the stop."""
