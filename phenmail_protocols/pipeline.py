@@ -102,8 +102,8 @@ class Delivery:
         with self._loading:
             if self._handing is None:
                 from .destinations.local import Handing
-                from .destinations.programs import Agents
-                self._handing = Handing(self._directory, self.router, Agents(self._settings), self._plugins, self._srs_key)
+                from .destinations.programs import Programs
+                self._handing = Handing(self._directory, self.router, Programs(self._settings), self._plugins, self._srs_key)
             return self._handing.courier()
 
     def _judge(self):

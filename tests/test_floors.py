@@ -45,7 +45,7 @@ ORDER = {
     "queue": ("model", "schedule", "state_file", "spool_files", "spool", "reports", "agenda",
               "slots", "attempt", "worker"),
     "relay": ("routes", "sts", "dane", "policies", "client", "courier", "service"),
-    "filters": ("regex", "matching", "rules", "user_filters", "screening"),
+    "filters": ("regex", "verdict", "matching", "rules", "user_filters", "screening"),
     "authentication": ("results", "dmarc", "checks", "judging_child", "judging"),
     "delivery": ("replies", "trace", "mailboxes", "outgoing", "incoming", "router", "sending"),
     "destinations": ("srs", "local", "programs"),

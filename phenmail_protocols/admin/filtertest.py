@@ -44,18 +44,18 @@ class Line(NamedTuple):
 
 
 class Result(NamedTuple):
-    """`lines`: one a filter, in the order in which they are asked; `verdict`: filters.Verdict, what would be done at last; `letter`:
+    """`lines`: one a filter, in the order in which they are asked; `verdict`: filters.Verdict, what would be done at last; `message`:
     the message as they saw it."""
     lines: Tuple[Line, ...]
     verdict: rules.Verdict
-    letter: rules.Letter
+    message: rules.FilteredMessage
 
 
 def try_filters(root, settings, user, path, run_code=None, sender=None, auth="", now=None):
     """Try a message on a user's filters -> Result.
 
     `root`: config.root.Root; `settings`: settings.Settings; `user`: an address or a login name; `path`: the message's file, with any
-    line ends.  `sender`: an address, "" for the null one, None: its Return-Path, else its From.  `auth`: as in filters.Letter.
+    line ends.  `sender`: an address, "" for the null one, None: its Return-Path, else its From.  `auth`: as in filters.FilteredMessage.
     `run_code`: as Rules.evaluate wants it; None: code that has leave is run as at a delivery.  `now`: epoch seconds.
     Raises UnknownUser, config.problems.ConfigError, AddressError, OSError.
     """
@@ -64,13 +64,13 @@ def try_filters(root, settings, user, path, run_code=None, sender=None, auth="",
     check_owner(root, own.filters, folder)
     user_rules = rules.Rules(loader.load_filters(own.filters, root)
                           + (settings.global_filters if own.use_global_filters else ()))
-    letter = read_letter(path, address, tag, sender, auth)
+    message = read_message(path, address, tag, sender, auth)
     moment = time.time() if now is None else now
     with contextlib.ExitStack() as stack:
         run, search_apart = _runners(root, settings, folder, stack)
         run_code = run_code or run
-        return Result(tuple(_lines(user_rules, letter, run_code, search_apart, moment)),
-                      user_rules.evaluate(letter, run_code, search_apart), letter)
+        return Result(tuple(_lines(user_rules, message, run_code, search_apart, moment)),
+                      user_rules.evaluate(message, run_code, search_apart), message)
 
 
 def _runners(root, settings, folder, stack):
@@ -79,7 +79,7 @@ def _runners(root, settings, folder, stack):
     from ..filters.python import Scripts
     scripts = Scripts(root, Authorizations(root.mail_system), lambda: settings)
     stack.callback(scripts.stop)
-    return (lambda rule, letter: scripts.run(rule, folder, letter),
+    return (lambda rule, message: scripts.run(rule, folder, message),
             lambda pattern, text: scripts.search(pattern, text, folder))
 
 
@@ -105,14 +105,17 @@ def _mailbox(settings, user):
     return address, os.path.realpath(end.action.value), end.tag
 
 
-def read_letter(path, recipient, tag=None, sender=None, auth=""):
-    """A message's file as filters see it at its delivery -> filters.Letter.  See `try_filters`.  Raises OSError, AddressError."""
+def read_message(path, recipient, tag=None, sender=None, auth=""):
+    """A message's file as filters see it at its delivery -> rules.FilteredMessage.
+
+    See `try_filters`.  Raises OSError, AddressError.
+    """
     header, size = matching.read_header(path), os.stat(path).st_size
     if sender is None:
         writer = _sender_in(header)
     else:
         writer = Address.parse(sender) if sender else None
-    return rules.Letter(header, writer, recipient, tag, size, path, auth)
+    return rules.FilteredMessage(header, writer, recipient, tag, size, path, auth)
 
 
 def _sender_in(header):
@@ -131,12 +134,12 @@ def _sender_in(header):
     return None
 
 
-def _lines(user_rules, letter, run_code, search_apart, now):
+def _lines(user_rules, message, run_code, search_apart, now):
     reached = True
-    for number, step in enumerate(user_rules.steps(letter, run_code, search_apart), 1):
-        remarks = step.told
+    for number, step in enumerate(user_rules.steps(message, run_code, search_apart), 1):
+        remarks = step.log_lines
         if step.rule.type == "vacation":
-            why = vacation.obstacle(step.rule.vacation, letter, now)
+            why = vacation.obstacle(step.rule.vacation, message, now)
             remarks += ("not answered: %s" % why if why else "answered once in %g days" % (step.rule.vacation.period / 86400),)
         yield Line(number, rules.place(step.rule), condition_of(step.rule), step.matched, step.effect, reached, remarks)
         reached = reached and not step.decides
@@ -155,7 +158,7 @@ def condition_of(rule):
 
 def text_lines(result):
     """A Result for people -> list of str."""
-    lines = ["from %s to %s, %d octets" % (result.letter.sender or "<>", result.letter.recipient, result.letter.size)]
+    lines = ["from %s to %s, %d octets" % (result.message.sender or "<>", result.message.recipient, result.message.size)]
     for line in result.lines:
         lines.append("%d. %s: %s: %s" % (line.number, line.place, line.condition, _answer(line)))
         lines.extend(["   " + remark for remark in line.remarks])

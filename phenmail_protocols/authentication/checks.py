@@ -3,7 +3,8 @@
 Used in the process that judges (`judging_child`) only; the importer of pyspf, which evaluates SPF.
 `dkim.verifying` does DKIM; `dmarc` reads DMARC records.
 
-All questions to the DNS go through one Asker with a deadline; what has no answer in time is a temperror.
+All questions to the DNS go through one Asker with a deadline; what has no answer in time is a
+temperror.
 """
 import os
 import re
@@ -24,8 +25,8 @@ MESSAGE_OCTETS = 10 * 1024 * 1024  # of a larger message no signature is verifie
 _HEADER_OCTETS = 512 * 1024  # in which a header has to end
 _RECORD_OCTETS = 4096
 _PIECE = 65536
-# The DNS records of an author's domain are asked for first, then SPF may take half of what time there is: who controls a
-# slow zone must not decide that another's domain is not looked up.
+# The DNS records of an author's domain are asked for first, then SPF may take half of what time
+# there is: who controls a slow zone must not decide that another's domain is not looked up.
 _SPF_SHARE = 0.5
 _MOST_FIELDS = 100  # of From that are read
 # What some program may take for the domain of an address, where the syntax is broken.
@@ -41,8 +42,10 @@ _NAMES = {"spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}
 
 
 class Case(NamedTuple):
-    """What is to be judged.  `sender`, `helo`, `peer`: text, "" for <>; `start`: where in the file the foreign message begins;
-    `seconds`: how long it may take; `nameservers`: (address, port) pairs, () for the system's; `timeout`: of a question."""
+    """What is to be judged.  `sender`, `helo`, `peer`: text, "" for <>; `start`: where in the file
+    the foreign message begins; `seconds`: how long it may take; `nameservers`: (address, port)
+    pairs, () for the system's; `timeout`: of a question.
+    """
     peer: str
     helo: str
     sender: str
@@ -54,8 +57,10 @@ class Case(NamedTuple):
 
 
 class Opinion(NamedTuple):
-    """`results`: results.Result in the field's order; `reject`: the author's domain asks for this message to be refused; `domain`: it,
-    "" where there are more than dmarc.MOST_AUTHORS, of which nobody was asked."""
+    """`results`: results.Result in the field's order; `reject`: the author's domain asks for this
+    message to be refused; `domain`: it, "" where there are more than dmarc.MOST_AUTHORS, of which
+    nobody was asked.
+    """
     results: Tuple[Result, ...]
     reject: bool = False
     domain: str = ""
@@ -72,11 +77,13 @@ class Asker:
         """-> tuple of records as lookup.Answer has them. Raises lookup.Unanswered."""
         if time.monotonic() >= self.until:
             raise Unanswered("no time is left")
-        return tuple(record for record in self._lookup.ask(name, kind).records if len(record) <= _RECORD_OCTETS)
+        return tuple(record for record in self._lookup.ask(name, kind).records
+                     if len(record) <= _RECORD_OCTETS)
 
 
 class Authentication:
-    """Loads the packages that there are; `missing`: the names of the others.  Threads may share it."""
+    """Loads the packages that there are; `missing`: the names of the others.  Threads may share it.
+    """
 
     def __init__(self):
         self.missing = []
@@ -100,7 +107,9 @@ class Authentication:
     # -- a case
 
     def judge(self, case, file):
-        """A Case and a descriptor of the staged message (LF line ends or wire form) -> Opinion. Raises OSError of that file."""
+        """A Case and a descriptor of the staged message (LF line ends or wire form) -> Opinion.
+        Raises OSError of that file.
+        """
         begun = time.monotonic()
         header, body, large = _message(file, case.start)
         # A question may take all of its own time, so none begins later than that.
@@ -123,13 +132,15 @@ class Authentication:
         if are_many:
             return opinion._replace(reject=True)
         # Each author's domain may ask for it, or a second author would be the way around all.
-        return next((opinion._replace(reject=True, domain=each.domain) for each in stricter if each.reject), opinion)
+        return next((opinion._replace(reject=True, domain=each.domain) for each in stricter
+                     if each.reject), opinion)
 
     def _lookup(self, case):
         key = (case.nameservers, case.timeout)
         with self._lock:
             if key not in self._lookups:
-                self._lookups = {key: Lookup(Resolver(*key))}  # others are of settings that are no longer
+                # others are of settings that are no longer
+                self._lookups = {key: Lookup(Resolver(*key))}
             return self._lookups[key]
 
     # -- SPF
@@ -253,8 +264,10 @@ def _aligned(author, result, holds, ask):
 
 
 def _authors(header):
-    """(the domain of the one author in A-labels, ()); or (None, the first domains that some program may show, one more than
-    dmarc.MOST_AUTHORS where there are more) where there is no single author."""
+    """(the domain of the one author in A-labels, ()); or, where there is no single author, (None,
+    the first domains that some program may show, one more than dmarc.MOST_AUTHORS if there are
+    more).
+    """
     values = headers.collect(header, frozenset((b"from",))).get(b"from", ())[:_MOST_FIELDS]
     mailboxes = strict_mailboxes(values[0]) if len(values) == 1 else None
     domains = [_domain(mailbox.domain) for mailbox in mailboxes or ()]
@@ -296,20 +309,23 @@ def _signatures(header, body, large, ask):
         found = verifying.verify(header, body, ask)
     if not found:
         return [Result("dkim", "none")]
-    return [Result("dkim", each.result, each.reason, (
-        ("header.d", each.domain), ("header.s", each.selector), ("header.a", each.algorithm), ("header.b", each.signature)))
-        for each in found]
+    return [Result("dkim", each.result, each.reason,
+                   (("header.d", each.domain), ("header.s", each.selector),
+                    ("header.a", each.algorithm), ("header.b", each.signature))) for each in found]
 
 
-# -- the message ----------------------------------------------------------------------------------------------------------------
+# -- the message
 
 
 def _message(file, start):
-    """A descriptor -> (header in wire form with its empty line, chunks of the body in wire form, whether it is too large)."""
+    """A descriptor -> (header in wire form with its empty line, chunks of the body in wire form,
+    whether it is too large).
+    """
     size = os.fstat(file).st_size - start
     data = os.pread(file, _HEADER_OCTETS, start)
     header, offset = headers.split_header(data)
-    wire = data[:data.find(b"\n") + 1].endswith(b"\r\n")  # no line of a message that came over SMTP has a CR of its own
+    # no line of a message that came over SMTP has a CR of its own
+    wire = data[:data.find(b"\n") + 1].endswith(b"\r\n")
     return _in_wire_form(header, wire), _body(file, start + offset, wire), size > MESSAGE_OCTETS
 
 

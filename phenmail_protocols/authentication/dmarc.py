@@ -1,9 +1,9 @@
 """DMARC: which record holds for an author's domain, and which domains belong together.
 
 RFC 9989, which replaced RFC 7489.  Knows no resolver: the caller gives `ask`.  The broken part of a
-record is ignored and the policy holds.  Two deliberate differences: an invalid sp= or np= is ignored
-like any other tag (section 4.7), where 4.10.1 would drop the whole record; and a top level domain is
-never an organizational domain, even when its record lacks psd=y.
+record is ignored and the policy holds.  Two deliberate differences: an invalid sp= or np= is
+ignored like any other tag (section 4.7), where 4.10.1 would drop the whole record; and a top level
+domain is never an organizational domain, even when its record lacks psd=y.
 """
 from typing import NamedTuple
 
@@ -20,9 +20,9 @@ _MOST_LABELS = 7  # of a parent that is asked (RFC 9989 section 4.10)
 class Record(NamedTuple):
     """What a record says.
 
-    `policy`, `subdomains`, `missing`: of POLICIES, for the domain (p=), for those below it (sp=), and
-    for those below it that do not exist (np=); `adkim`, `aspf`: "r" or "s"; `suffix`: psd= ("y", "n"
-    or "u"); `testing`: t=y.
+    `policy`, `subdomains`, `missing`: of POLICIES, for the domain (p=), for those below it (sp=),
+    and for those below it that do not exist (np=); `adkim`, `aspf`: "r" or "s"; `suffix`: psd=
+    ("y", "n" or "u"); `testing`: t=y.
     """
     policy: str = "none"
     subdomains: str = "none"
@@ -44,7 +44,8 @@ class Found(NamedTuple):
 def read(text):
     """A TXT record (bytes) -> Record (RFC 9989 section 4.7).
 
-    None for what is no DMARC record, and for one with an unknown p= and no reports (section 4.10.1).
+    None for what is no DMARC record, and for one with an unknown p= and no reports (section
+    4.10.1).
     """
     if not is_record(text):
         return None
@@ -66,7 +67,8 @@ def read(text):
 
 
 def is_record(text):
-    """Whether a TXT record (bytes) begins as a DMARC record: the tag v in any case, exactly DMARC1."""
+    """Whether a TXT record (bytes) begins as a DMARC record: the tag v in any case, exactly DMARC1.
+    """
     return taglist.readable(text.partition(b";")[0]) == [(b"v", b"DMARC1")]
 
 

@@ -1,12 +1,14 @@
-"""What came in is judged: SPF, DKIM and DMARC, by a process beside the server.
+"""SPF, DKIM and DMARC of incoming mail, judged by a child process.
 
-The server's side: small, loads none of the packages.  The process (`judging_child`) is started with the first message, ended when
-it was idle, replaced after MESSAGES_OF_ONE or any fault.  It has the staged message's descriptor and a socket, and nothing else
-of the server's; as root's child it becomes `run-as` or "nobody".
+This is the server's side; it loads none of the packages.  `judging_child` is started for the first
+message, ended when idle, and replaced after MESSAGES_OF_ONE or any failure.  It gets the staged
+message's descriptor and a socket, and nothing else of the server.  If the server is root it runs
+as `run-as` or "nobody".
 
-Promised: `judge` never raises, and returns within a few seconds of the time that a judgement may take, whatever a sender's DNS or
-message does: what could not be found out is a temperror.  MOST_AT_ONCE are judged at once, MOST_OF_ONE of one address; one that
-waits longer for its turn than a judgement may take is not judged.
+Promised: `judge` never raises, and returns within a few seconds of the time that a judgement may
+take, whatever a sender's DNS or message does.  What could not be found out is a temperror.
+MOST_AT_ONCE messages are judged at once, MOST_OF_ONE of one network.  One that waits longer for its
+turn than a judgement may take is not judged.
 """
 import json
 import logging
@@ -38,8 +40,9 @@ _SLOWEST_START = 30.0  # an old SD card: there is more to load than for a filter
 
 
 class Judgement(NamedTuple):
-    """`field`: the whole Authentication-Results field in wire form, CRLF included (bytes); `auth`: for filters, as
-    results.summary; `reject`: the message is to be refused (550 5.7.26), with `reason` (str) as the text."""
+    """`field`: the whole Authentication-Results field in wire form, with CRLF (bytes); `auth`: for
+    filters, as results.summary; `reject`: refuse the message (550 5.7.26) with `reason` (str).
+    """
     field: bytes
     auth: str
     reject: bool = False
@@ -47,10 +50,12 @@ class Judgement(NamedTuple):
 
 
 class Judge:
-    """`settings()`: the config.settings.Settings in force; `host()`: our authserv-id (str, A-labels).
+    """`settings()`: the config.settings.Settings in force; `host()`: our authserv-id (str,
+    A-labels).
 
-    `python`: the interpreter, by default settings.python or this one; `seconds`: for one judgement; `idle`: seconds after which
-    the process is ended.  Starts nothing before the first `judge`.  Thread-safe.
+    `python`: the interpreter, by default settings.python or this one; `seconds`: for one judgement;
+    `idle`: seconds after which the process is ended.  Starts nothing before the first `judge`.
+    Thread-safe.
     """
 
     def __init__(self, settings, host, python=None, clock=time.monotonic, seconds=10.0, idle=60.0):
@@ -65,14 +70,15 @@ class Judge:
     def judge(self, peer, helo, sender, path, start=0):
         """One message -> Judgement; never raises.
 
-        `peer`: the client's address as text; `helo`: what it calls itself, ""; `sender`: Address, None for <>; `path`: the staged
-        message with LF line ends, or all in wire form, written to its end; `start`: where in it the message begins as it came
-        (before are our own fields).
+        `peer`: the client's address as text; `helo`: its HELO name or ""; `sender`: Address, None
+        for <>; `path`: the staged message, complete, with LF line ends or all in wire form;
+        `start`: where the message as received begins in it (our own fields come before).
         """
         host = self._host()
         try:
             end = time.monotonic() + self._seconds
-            opinion = self._opinion(host, peer, helo, "" if sender is None else str(sender), path, start, end)
+            opinion = self._opinion(host, peer, helo, "" if sender is None else str(sender), path,
+                                    start, end)
             return self._judgement(host, *opinion)
         except CannotStart as error:
             log.debug("not judged: %s", error)
@@ -82,33 +88,39 @@ class Judge:
 
     def _judgement(self, host, found, reject=False, domain=""):
         reject = bool(reject and self._settings().inbound.dmarc == "enforce")
-        reason = "the domain %s refuses mail in its name that can't be authenticated (DMARC)" % domain
-        if not domain:
-            reason = "From names more than %d domains, whose policies are not asked (DMARC)" % (
-                MOST_AUTHORS)
-        return Judgement(results.field(host, found), results.summary(found), reject, reason if reject else "")
+        reason = ""
+        if reject:
+            reason = ("the domain %s refuses mail in its name that can't be authenticated (DMARC)"
+                      % domain if domain else
+                      "From names more than %d domains, whose policies are not asked (DMARC)"
+                      % MOST_AUTHORS)
+        return Judgement(results.field(host, found), results.summary(found), reject, reason)
 
     def _unknown(self):
         return [Result(method, "temperror") for method in self._methods()]
 
     def _opinion(self, host, peer, helo, sender, path, start, end):
-        """-> (list of Result, whether to reject, the domain that asks for it). Raises CannotStart, OSError, ValueError."""
+        """-> (list of Result, whether to reject, the domain that asks for it).
+
+        Raises CannotStart, OSError, ValueError.
+        """
         if not self._methods():
             return ([],)
         try:
             with self.pool.turn(network(peer), self._seconds):
                 return self._asked(peer, helo, sender, path, host, start, end)
         except Busy:
-            log.warning("too many messages are being judged: one from %s is accepted unjudged", peer)
+            log.warning("too many messages are being judged: one from %s is accepted unjudged",
+                        peer)
             return (self._unknown(),)
 
     def _asked(self, peer, helo, sender, path, host, start, end):
         resolver = self._settings().resolver
         question = self._seconds / _QUESTIONS
-        case = json.dumps(dict(
-            peer=peer, helo=helo, sender=sender, host=host, start=start, seconds=max(0.0, end - time.monotonic()),
-            nameservers=resolver.nameservers if resolver else (),
-            timeout=min(resolver.timeout, question) if resolver else question))
+        case = json.dumps(dict(peer=peer, helo=helo, sender=sender, host=host, start=start,
+                               seconds=max(0.0, end - time.monotonic()),
+                               nameservers=resolver.nameservers if resolver else (),
+                               timeout=min(resolver.timeout, question) if resolver else question))
         file = os.open(path, PLAIN)  # perhaps in a user's folder: no link is followed
         try:
             return self._read(self._ask(case.encode("ascii"), file))
@@ -116,7 +128,7 @@ class Judge:
             os.close(file)
 
     def _read(self, answer):
-        """The process' answer, which may be anything at all; without one all is unknown."""
+        """The child's answer, which may be any bytes; without one every result is unknown."""
         text = answer.partition(b"\n")[2]
         if not text:
             return (self._unknown(),)
@@ -125,8 +137,9 @@ class Judge:
             log.error("a message could not be judged: %s", values[:200])
             return (self._unknown(),)
         found, reject, domain = values
-        found = [Result(str(method), str(word), str(reason), tuple((str(name), str(value)) for name, value in properties))
-                 for method, word, reason, properties in found]
+        found = [Result(str(method), str(word), str(reason), tuple((str(name), str(value)) for name,
+                                                                   value in properties)) for method,
+                 word, reason, properties in found]
         if not all(results.is_known(each) and results.is_printable(each.reason) for each in found):
             raise ValueError("words that do not exist: %r" % (found,))
         return found, reject is True, domain if results.is_printable(domain) else ""
@@ -137,7 +150,10 @@ class Judge:
         return self.pool.ask(self._kind(), b"", case, b"", (file,))
 
     def _kind(self):
-        """(interpreter, whether it is this one, user) as the settings are now. Raises CannotStart."""
+        """(interpreter, whether it is this one, user) as the settings are now.
+
+        Raises CannotStart.
+        """
         settings = self._settings()
         python = self._python or settings.python
         try:
@@ -160,18 +176,19 @@ class Judge:
         if self._absent is None:
             import importlib.util
             own = (self._python or self._settings().python) in (None, sys.executable)
-            self._absent = frozenset(module for module, _ in PACKAGES if own and importlib.util.find_spec(module) is None)
+            self._absent = frozenset(module for module, _ in PACKAGES if own
+                                     and importlib.util.find_spec(module) is None)
         return self._absent
 
     def complaints(self):
-        """What is missing for a whole judgement, for people (list of str)."""
+        """What is missing for a full judgement, for people (list of str)."""
         absent = self._not_there()
-        return ["the Python package %s is not installed: what comes in is judged without it" % package
-                for module, package in PACKAGES if module in absent]
+        return ["the Python package %s is not installed: what comes in is judged without it"
+                % package for module, package in PACKAGES if module in absent]
 
 
 class _Process(Process):
-    """The process at the server's side.  `kind`: (interpreter, whether it is this one, user)."""
+    """The server's side of the child.  `kind`: (interpreter, whether it is this one, user)."""
 
     what = "judging"
     starting = _SLOWEST_START
@@ -181,6 +198,8 @@ class _Process(Process):
         self.kind = kind
 
     def _command(self):
-        is_ours = self.kind[1]  # then the child searches where this process does, else where it likes
+        # then the child searches where this process does, else where it likes
+        is_ours = self.kind[1]
         places = [place for place in sys.path if os.path.isabs(place) and os.path.exists(place)]
-        return command(self._python, "authentication.judging_child", self._user_words(), places if is_ours else [])
+        return command(self._python, "authentication.judging_child", self._user_words(),
+                       places if is_ours else [])

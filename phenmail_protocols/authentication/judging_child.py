@@ -1,9 +1,10 @@
-"""The process that judges what came in: exec'ed by `judging`, with one socket to the server and nothing else of it.
+"""The child process that judges incoming mail, started by `judging`.
 
-It loads the packages (as whoever the server is: their files need not be readable for others), becomes an ordinary user, says
-"ready\\n", and then takes requests as `child` sends them: REQUEST, beside it a socket for the answer and the staged
-message, open for reading; over that socket then a Case in JSON.  Each request has a thread; how many there are at once is the server's
-business.  The answer is "begun PID\\n" and an Opinion in JSON, or a text: what went wrong.  Ends at the end of its input.
+It loads the packages as the server's user (other users may not be able to read their files),
+becomes an ordinary user, says READY and takes requests as children.child sends them: with a socket
+for the answer and the staged message, open for reading.  A Case in JSON follows over that socket.
+Each request has a thread; the server bounds their number.  The answer is "begun PID\\n" and an
+Opinion in JSON, or a text that says what went wrong.  The process ends at the end of its input.
 """
 import json
 import os
@@ -28,7 +29,7 @@ _ROUND = 60.0  # seconds for what is between two processes of one machine
 
 
 def main(words):
-    """`words`: UID and GID to become, or none. Returns at the end of input."""
+    """`words`: UID and GID to become, or none.  Returns at the end of input."""
     control = take_control()
     settle(ignored=(signal.SIGPIPE, signal.SIGXFSZ))  # they become exceptions
     for name, value in (("RLIMIT_FSIZE", 0), ("RLIMIT_NOFILE", DESCRIPTORS), ("RLIMIT_AS", MEMORY)):
@@ -43,7 +44,7 @@ def main(words):
 
 
 def _load_what_comes_late():
-    """Modules that are loaded with the first use, by somebody who may no longer read them then."""
+    """Load modules that are imported on first use, before the user changes."""
     from ..mail.address import ascii_domain
     from ..net import resolver
     resolver.load_types(("A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "TXT", "OPT"))
@@ -52,13 +53,14 @@ def _load_what_comes_late():
 
 
 def _take(control, authentication):
-    """One request; False at the end of input."""
+    """Begin one request; False at the end of input."""
     request = receive_request(control, 2)
     if request is None:
         return False
     _, size, _, channel, (file,) = request
     try:
-        threading.Thread(target=_answer, args=(channel, file, size, authentication), daemon=True).start()
+        threading.Thread(target=_answer, args=(channel, file, size, authentication),
+                         daemon=True).start()
     except RuntimeError:  # no thread to be had: the server sees that nothing begins
         channel.close()
         os.close(file)

@@ -1,4 +1,5 @@
-"""The field Authentication-Results (RFC 8601): written, and what strangers wrote in our name taken out.  Pure.
+"""The field Authentication-Results (RFC 8601): written, and what strangers wrote in our name taken
+out.  Pure.
 
 Knows what the words are, and nothing of how they are found.
 """
@@ -27,9 +28,11 @@ _TYPE = re.compile(r"[a-z]+\.[a-z-]+\Z")
 
 
 class Result(NamedTuple):
-    """What one method found: `method` and `result` are words of WORDS; `reason`: a few words for people, or "".
+    """What one method found: `method` and `result` are words of WORDS; `reason`: a few words for
+    people, or "".
 
-    `properties`: ("smtp.mailfrom", "example.org") and so on; what can't stand in the field is left out when it is written.
+    `properties`: ("smtp.mailfrom", "example.org") and so on; what can't stand in the field is left
+    out when it is written.
     """
     method: str
     result: str
@@ -44,25 +47,33 @@ def is_known(result):
 
 def is_printable(text):
     """Whether it is a short str of ASCII that can stand in a field, or ""."""
-    return isinstance(text, str) and len(text) <= _LONGEST and (not text or _PRINTABLE.match(text) is not None)
+    return isinstance(text,
+                      str) and len(text) <= _LONGEST and (not text
+                                                          or _PRINTABLE.match(text) is not None)
 
 
 def field(host, results):
-    """The whole field in wire form, with its CRLF (bytes).  `host`: our authserv-id (str, A-labels); `results`: in order."""
+    """The whole field in wire form, with its CRLF (bytes).  `host`: our authserv-id (str,
+    A-labels); `results`: in order.
+    """
     lines = ["Authentication-Results: %s;" % host]
     for result in results:
         lines.append(_folded(_parts(result)) + ";")
     if not results:
         lines.append(" none;")
-    return ("\r\n\t".join([lines[0]] + [line.lstrip(" ") for line in lines[1:]])[:-1] + "\r\n").encode("ascii")
+    return ("\r\n\t".join([lines[0]] + [line.lstrip(" ") for line in lines[1:]])[:-1]
+            + "\r\n").encode("ascii")
 
 
 def summary(results):
-    """For filters: "spf=pass dkim=none dmarc=fail", one word for each method that was asked, in this order; "" for none."""
+    """For filters: "spf=pass dkim=none dmarc=fail", one word for each method that was asked, in
+    this order; "" for none.
+    """
     found = {}
     for result in results:
         words = WORDS[result.method]
-        found[result.method] = min(found.get(result.method, result.result), result.result, key=words.index)
+        found[result.method] = min(found.get(result.method, result.result), result.result,
+                                   key=words.index)
     return " ".join(["%s=%s" % (method, found[method]) for method in WORDS if method in found])
 
 
@@ -92,23 +103,26 @@ def _folded(parts):
     return text
 
 
-# -- what strangers wrote in our name ---------------------------------------------------------------------------------------------
+# -- what strangers wrote in our name
 
 
 def without_ours(header, host):
-    """A header block (bytes, any line ends) without each Authentication-Results whose authserv-id is ours (RFC 8601 section 5).
+    """A header block (bytes, any line ends) without each Authentication-Results whose authserv-id
+    is ours (RFC 8601 section 5).
 
-    `host`: our authserv-id.  Where it can't be told whose a field is, it goes as soon as it names us.  Other fields stay as they
-    are, to the octet.
+    `host`: our authserv-id.  Where it can't be told whose a field is, it goes as soon as it names
+    us.  Other fields stay as they are, to the octet.
     """
     if NAME not in header.lower():
         return header
-    ours = re.compile(rb"(?<![0-9a-z_.-])%s(?!\.?[0-9a-z_-])" % re.escape(_ascii(host.encode("utf-8"))))
+    ours = re.compile(rb"(?<![0-9a-z_.-])%s(?!\.?[0-9a-z_-])"
+                      % re.escape(_ascii(host.encode("utf-8"))))
     fields = list(headers.each_field(header))
     kept = [field for field in fields if not (_is_results(field) and _claims(field.value, ours))]
     if len(kept) == len(fields):
         return header
-    return b"".join([field.raw for field in kept]) + header[sum(len(field.raw) for field in fields):]
+    return b"".join([field.raw for field in kept]) + header[sum(len(field.raw)
+                                                                for field in fields):]
 
 
 def _is_results(field):
@@ -117,7 +131,9 @@ def _is_results(field):
 
 
 def _claims(value, ours):
-    """Whether a value names us where its authserv-id stands: before the first semicolon that is in no comment and no quotes."""
+    """Whether a value names us where its authserv-id stands: before the first semicolon that is in
+    no comment and no quotes.
+    """
     lexer = Lexer(value)
     start = lexer.position
     while not lexer.at_end() and lexer.peek() != b";":
@@ -136,7 +152,8 @@ def _names(text, ours):
     text = text.replace(b"\\", b"").replace(b"\r", b"").replace(b"\n", b"").lower()
     if ours.search(text):
         return True
-    return any(ours.search(_ascii(word)) for word in _WORD.findall(text)[:_MOST_WORDS] if max(word) > 127)
+    return any(ours.search(_ascii(word)) for word in _WORD.findall(text)[:_MOST_WORDS]
+               if max(word) > 127)
 
 
 def _ascii(name):

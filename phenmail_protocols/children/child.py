@@ -31,9 +31,9 @@ class Gone(Exception):
 class Process:
     """`python`: the interpreter; `user`: (uid, gid) to become or None; `seconds`: for a request.
 
-    A subclass names what it is for (`what`), how long it may take to start (`starting`, seconds) and
-    its command line (`_command`).  Any number of threads may ask at once.  Its owner counts requests:
-    `asked` in all, `working` now, the last one at `since`.
+    A subclass names what it is for (`what`), how long it may take to start (`starting`, seconds)
+    and its command line (`_command`).  Any number of threads may ask at once.  Its owner counts
+    requests: `asked` in all, `working` now, the last one at `since`.
     """
 
     what = ""
@@ -53,12 +53,15 @@ class Process:
 
     @property
     def pid(self):
-        """Its process id (int), None before it was started."""
+        """The process id (int), None before the start."""
         return self._child and self._child.pid
 
     def ask(self, code, envelope, message, beside=()):
-        """Octets each -> the octets of an answer. `beside`: descriptors that the child gets behind that of the request's socket.
-        Raises CannotStart, Gone; OSError where this process is out of descriptors."""
+        """bytes each -> the bytes of an answer.
+
+        `beside`: descriptors that the child gets after that of the request's socket.  Raises
+        CannotStart, Gone, and OSError if the server is out of descriptors.
+        """
         ours, theirs = socket.socketpair()
         try:
             try:
@@ -79,7 +82,8 @@ class Process:
                 self._start()
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
             try:
-                self._control.sendmsg([REQUEST.pack(len(code), envelope_size, message_size)], rights)
+                self._control.sendmsg([REQUEST.pack(len(code), envelope_size, message_size)],
+                                      rights)
                 self._control.sendall(code)
             except OSError:  # it is gone, or stuck with half a request
                 self._end_now()
@@ -116,15 +120,17 @@ class Process:
         self._control = ours
         if _Listener(ours, self.starting).first_line() != READY:
             self._end_now()
-            self._fail("%s does not run %s: it ended with status %s" % (self._python, self.what, self._child.returncode))
+            self._fail("%s does not run %s: it ended with status %s"
+                       % (self._python, self.what, self._child.returncode))
         ours.settimeout(_BEGIN)
         log.debug("%s: process %d started", self.what, self._child.pid)
 
     @staticmethod
     def _spawn(words, stdin):
         import subprocess
-        return subprocess.Popen(words, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                cwd="/", env=ENVIRONMENT, start_new_session=True)
+        return subprocess.Popen(words, stdin=stdin, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, cwd="/", env=ENVIRONMENT,
+                                start_new_session=True)
 
     def _fail(self, text):
         self._over, self._failure = True, text
@@ -167,7 +173,7 @@ class Process:
 
     @property
     def usable(self):
-        """Whether it is worth a request: it may have died all the same."""
+        """Whether to send it another request.  It may have died unnoticed."""
         return not self._over
 
 
@@ -177,7 +183,8 @@ class PythonProcess(Process):
     what = "code filters"
 
     def _command(self):
-        return command(self._python, "children.python_child", ["serve", "%g" % self._seconds] + self._user_words())
+        return command(self._python, "children.python_child", ["serve", "%g" % self._seconds]
+                       + self._user_words())
 
     def _kill_stray(self, pid):
         """With no more rights than the script: the number may be another process's by now."""
@@ -189,8 +196,8 @@ class PythonProcess(Process):
             return
         import subprocess
         try:
-            killer = self._spawn(command(self._python, "children.python_child", ["kill", str(pid)] + self._user_words()),
-                                 subprocess.DEVNULL)
+            killer = self._spawn(command(self._python, "children.python_child", ["kill", str(pid)]
+                                         + self._user_words()), subprocess.DEVNULL)
         except OSError as error:
             log.warning("code filters: cannot end process %d: %s", pid, error)
             return
@@ -202,7 +209,7 @@ class PythonProcess(Process):
 
 
 class _Listener:
-    """Reads from a socket until its end, a line's end, too much, or a deadline in `seconds`."""
+    """Reads from a socket until its end, a line's end, too much data, or a deadline (seconds)."""
 
     def __init__(self, channel, seconds):
         self._channel = channel
@@ -225,7 +232,7 @@ class _Listener:
         return data
 
     def first_line(self):
-        """The first short line, and nothing of what follows; less where none came."""
+        """The first short line and nothing after it; less if it did not come in time."""
         line = b""
         while not line.endswith(b"\n") and len(line) < 40:
             ahead = self._receive(40 - len(line), socket.MSG_PEEK)
@@ -235,7 +242,7 @@ class _Listener:
         return line
 
     def rest(self):
-        """All octets until the end, or as many as an answer may have."""
+        """All bytes until the end, at most python_answer.LONGEST and one read more."""
         parts, size = [], 0
         while True:
             data = self._receive(65536)

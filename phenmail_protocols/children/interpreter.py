@@ -29,7 +29,8 @@ def interpreter(python=None):
         return python
     name = os.path.basename(sys.executable or "").lower()
     if getattr(sys, "frozen", False) or not re.match(r"python|pypy", name):
-        raise CannotStart("%s is not a Python interpreter: set \"python\"" % (sys.executable or "the host"))
+        raise CannotStart("%s is not a Python interpreter: set \"python\""
+                          % (sys.executable or "the host"))
     return sys.executable
 
 
@@ -41,4 +42,5 @@ def command(python, module, words, search_path=None):
     """
     without_site = ["-S"] if search_path != [] else []
     places = "\n".join([TOP] + list(search_path or ()))
-    return [python, "-I"] + without_site + ["-c", _BEGIN, places, "%s.%s" % (PACKAGE, module)] + list(words)
+    return [python, "-I"] + without_site + ["-c", _BEGIN, places,
+                                            "%s.%s" % (PACKAGE, module)] + list(words)

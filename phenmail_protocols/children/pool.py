@@ -33,8 +33,9 @@ class Limits(NamedTuple):
 
 
 class Pool:
-    """`name`: for the log and the thread; `make(kind)` -> child.Process; `idle`: seconds after which
-    an unused process is ended; `clock`: gives seconds.  Starts nothing before `ask`.  Thread-safe.
+    """`name`: for the log and the thread; `make(kind)` -> child.Process; `idle`: seconds after
+    which an unused process is ended; `clock`: gives seconds.  Starts nothing before `ask`.
+    Thread-safe.
     """
 
     def __init__(self, name, make, limits, idle, clock=time.monotonic):
@@ -79,7 +80,8 @@ class Pool:
             raise CannotStart("the server is stopping")
 
     def ask(self, kind, *request):
-        """What `child.Process.ask` answers to a request.  Raises CannotStart, OSError as it does."""
+        """What `child.Process.ask` answers to a request.  Raises CannotStart, OSError as it does.
+        """
         for _ in range(_TRIES):
             process = self._begin(kind)
             try:
@@ -124,7 +126,9 @@ class Pool:
         return process
 
     def _make_room(self):
-        """Under the lock: remove and return the process that was idle longest, None if there is room."""
+        """Under the lock: remove and return the process that was idle longest, None if there is
+        room.
+        """
         if len(self.processes) < self._limits.processes:
             return None
         idle = [kind for kind, process in self.processes.items() if not process.working]
@@ -149,7 +153,8 @@ class Pool:
 
     def _start_thread(self):
         if self.thread is None:
-            thread = threading.Thread(target=self._watch, name="phenmail-" + self._name.replace(" ", "-"), daemon=True)
+            thread = threading.Thread(target=self._watch,
+                                      name="phenmail-" + self._name.replace(" ", "-"), daemon=True)
             try:
                 thread.start()
             except RuntimeError:  # no thread available: the next new process tries again

@@ -1,18 +1,19 @@
-"""As whom the children run that do what users wrote: commands and code filters.
+"""The user that commands and Python filters run as: the owner of the user's folder, never root.
 
-The owner of the user's folder, never root.  Knows no process.
+Knows no process.
 """
 import os
 
 
 class NoUser(Exception):
-    """There is nobody to run it as; the text says why."""
+    """There is no user to run it as; str() says why."""
 
 
 def user_for(owner, run_as):
     """`owner`: (uid, gid) of the user's folder; `run_as`: the setting `run-as`, a name or None.
 
-    Out: (uid, gid) to become, None where the server is no root and everything runs as it does.  Raises NoUser.
+    -> (uid, gid) to become; None if the server is not root, because then everything runs as the
+    server's user.  Raises NoUser.
     """
     if os.geteuid() != 0:
         return None

@@ -1,8 +1,13 @@
-"""One run of somebody else's program: launched, fed, heard and ended, in one thread, with bounds on time and memory.
+"""One run of a user's command: started, fed, read and ended in one thread, with bounded time and
+memory.
 
-The program leads a process group of its own, and that is what signals are sent to.  Nothing is sent after its leader was
-reaped: the number may belong to others by then.  Its standard input stays open until it has the whole message or is dead: an
-end of file in the middle would be taken for the message's end.  Knows no mail, no user and no configuration.
+Invariants:
+1. The command leads its own process group, and signals go to the group.
+2. No signal is sent after the leader was reaped: its number may belong to another process by then.
+3. The command's standard input stays open until the command has the whole message or is dead,
+   because it would take an early end of file for the message's end.
+
+Knows no mail, no user and no configuration.
 """
 import logging
 import os
@@ -17,22 +22,25 @@ GRACE = 2.0  # between the request to end and the end: locks and temporary files
 UNKILLABLE = 5.0  # for SIGKILL to work; a program that waits for a disk is left behind then
 KEPT = 4096  # octets of the end of what it says
 PIECE = 65536  # what a pipe holds on Linux
-# A program that hands its output on to another one can end without a sign on our side, so it is looked after in between.
+# A command that passed its output to another process can end without closing the pipe, so its
+# status is polled.
 SHORTEST, LONGEST = 0.001, 0.1
 
-LAUNCHED = b"launched"  # what launch.py says before it becomes the program; more than that where it could not
+# what launch.py writes before its exec; it writes more if that fails
+LAUNCHED = b"launched"
 DESCRIPTORS = 1024  # programs that use select(2) rely on it
 
 log = logging.getLogger("phenmail.delivery")
 
 
 class Ended(NamedTuple):
-    """How a program ended.
+    """How a command ended.
 
-    `code`: its exit status, the negative number of the signal that ended it, or None: nobody knows.  `launched`: it did begin;
-    otherwise `code` and `output` are not its own.  `output`: the end of what it said, standard output and error in one, at most
-    KEPT octets.  `late`: it was over its time; `interrupted`: we stop: in both cases it was told to end, and what it did by then
-    is not known.  `seconds`: how long it took.
+    `code`: its exit status, the negative number of the signal that ended it, or None if unknown.
+    `launched`: it did begin; otherwise `code` and `output` are the launcher's.  `output`: the end
+    of its standard output and error, at most KEPT bytes.  `late`: its time was up.  `interrupted`:
+    the server is stopping.  In both cases it was told to end, and nobody knows what it did by then.
+    `seconds`: how long it took.
     """
     code: Optional[int]
     launched: bool
@@ -43,12 +51,15 @@ class Ended(NamedTuple):
 
 
 class Run:
-    """A program that has been started.  `attend` once, in one thread; `interrupt` in any."""
+    """A command that has been started.  Call `attend` once, in one thread; `interrupt` in any."""
 
-    def __init__(self, python, arguments, environment, folder, owner=None, grace=GRACE, clock=time.monotonic):
-        """`python`: the interpreter that launches it; `arguments`, `environment`: octets; `folder`: where it starts; `owner`:
-        (uid, gid) to become, None: it stays who we are; `grace`: seconds between SIGTERM and SIGKILL.  Raises OSError where
-        nothing could be started, ValueError where an argument can't be one."""
+    def __init__(self, python, arguments, environment, folder, owner=None, grace=GRACE,
+                 clock=time.monotonic):
+        """`python`: the interpreter that launches it; `arguments`, `environment`: bytes; `folder`:
+        its working directory; `owner`: (uid, gid) to become, None for no change; `grace`: seconds
+        between SIGTERM and SIGKILL.  Raises OSError if it cannot be started, ValueError for an
+        argument that cannot be one.
+        """
         self._grace, self._clock = grace, clock
         self._must_end = False
         self._late = self._interrupted = False
@@ -77,8 +88,9 @@ class Run:
                 _give_away(said, owner)
             user = "" if owner is None else "%d:%d" % owner
             words = command(python, "children.launch", [str(report), str(DESCRIPTORS), user])
-            return subprocess.Popen(words + arguments, stdin=given, stdout=said, stderr=said, env=environment,
-                                    cwd=folder, close_fds=True, pass_fds=(report,), start_new_session=True)
+            return subprocess.Popen(words + arguments, stdin=given, stdout=said, stderr=said,
+                                    env=environment, cwd=folder, close_fds=True, pass_fds=(report,),
+                                    start_new_session=True)
         except BaseException:
             self._close()
             raise
@@ -87,33 +99,36 @@ class Run:
                 os.close(descriptor)
 
     def interrupt(self):
-        """It has to end now; `attend` returns soon."""
+        """End it now; `attend` returns soon."""
         self._must_end = True
 
     def attend(self, chunks, seconds):
-        """Gives it `chunks` (an iterable of octets, none empty) on its standard input, and waits for its end -> Ended.
+        """Write `chunks` (an iterable of non-empty bytes) to its standard input, wait for its end
+        -> Ended.
 
-        It has `seconds`.  A program that does not read to the end is none the worse.  Whatever is raised while chunks are read
-        ends it first.
+        It has `seconds`.  It need not read its whole input.  What the iterable raises is raised
+        after the command was killed.
         """
         self._chunks = iter(chunks)
         try:
             code = self._until_the_end(self._began + seconds)
-            self._hear(pieces=16)  # what lay in the pipe still; who else has its other end is not waited for
+            # the rest of the pipe, without waiting for other processes that have it open
+            self._hear(pieces=16)
             launched = self._was_launched()
         finally:
             self._end_now()
-        return Ended(code, launched, bytes(self._heard), self._late, self._interrupted, self._clock() - self._began)
+        return Ended(code, launched, bytes(self._heard), self._late, self._interrupted,
+                     self._clock() - self._began)
 
     def _until_the_end(self, limit):
-        """-> as Ended.code; None too where it has to be ended by force."""
+        """-> as Ended.code; None also if it must be killed."""
         pause, told = SHORTEST, None
         while True:
             try:
                 code = self._status(told is not None)
             except ChildProcessError:
-                log.error("how a command ended is not known: the program that holds this server ignores SIGCHLD, "
-                          "or reaps what is not its own")
+                log.error("unknown exit status of a command: the host program ignores SIGCHLD, "
+                          "or reaps children that are not its own")
                 self._process.returncode = 0  # for Popen; it has been reaped
                 return None
             if code is not None:
@@ -127,7 +142,7 @@ class Run:
             pause = SHORTEST if self._exchange(pause) else min(2 * pause, LONGEST)
 
     def _exchange(self, pause):
-        """Waits for the pipes, at most `pause` seconds -> whether anything moved."""
+        """Wait for the pipes, at most `pause` seconds -> whether anything moved."""
         if self._readiness is None:
             self._readiness = Readiness(readable=() if self._output < 0 else (self._output,),
                                         writable=() if self._input < 0 else (self._input,))
@@ -152,7 +167,7 @@ class Run:
         return True
 
     def _hear(self, pieces=1):
-        """Takes what it said, so that it never waits for us -> whether there was anything."""
+        """Read its output, so that it never blocks -> whether there was any."""
         moved = False
         for _ in range(pieces):
             if self._output < 0:
@@ -180,9 +195,10 @@ class Run:
         return -1
 
     def _status(self, all_of_it):
-        """Its exit status or negative signal, and it is reaped; None while it runs.  `all_of_it`: its group ends with it.
+        """Its exit status or negative signal, after reaping it; None while it runs.
 
-        Popen takes an end that somebody else reaped for a success, so it is not asked.
+        `all_of_it`: kill its group with it.  Popen is not asked, because it reports success for a
+        child that somebody else reaped.
         """
         pid = self._process.pid
         if all_of_it and hasattr(os, "waitid"):  # not on macOS
@@ -192,7 +208,8 @@ class Run:
         reaped, status = os.waitpid(pid, os.WNOHANG)
         if not reaped:
             return None
-        self._process.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        self._process.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(
+            status) else os.WEXITSTATUS(status)
         return self._process.returncode
 
     def _signal(self, number):
@@ -204,7 +221,7 @@ class Run:
             log.error("process %d can not be told to end: %s", self._process.pid, error)
 
     def _end_now(self):
-        """Whatever happened, it is dead before its input ends."""
+        """Kill it before its input ends, whatever happened."""
         import subprocess
         if self._process.returncode is None:
             self._signal(signal.SIGKILL)
@@ -222,8 +239,8 @@ class Run:
 
 
 def _give_away(descriptor, owner):
-    """A pipe belongs to who made it, and nobody else could open it by its name (/dev/stdin)."""
+    """A pipe belongs to who made it, and no other user could open it by name (/dev/stdin)."""
     try:
         os.fchown(descriptor, *owner)
-    except OSError:  # not every system gives pipes away; who has the descriptor can use it all the same
+    except OSError:  # not every system allows this; the descriptor itself works all the same
         pass

@@ -1,7 +1,7 @@
-"""What a code filter's process said, as values.  Pure; whatever comes, it is told apart from an answer.
+"""A Python filter's answer as values.  Pure; accepts any bytes.
 
-The lines are those of `python_child`.  They pass through the hands of a script, which may write what it likes: nothing here is more
-than what the script could have asked for anyway.
+`python_child` describes the lines.  A script can write what it likes into its answer, so nothing
+here allows more than a script may ask for anyway.
 """
 import signal
 from typing import NamedTuple, Optional, Tuple
@@ -20,32 +20,36 @@ _DECISIONS = ("accept", "reject", "discard", "forward")
 
 
 class Decision(NamedTuple):
-    """`word`: accept, reject, discard or forward; `argument`: mailbox, reason, "" or address. As
-    config.filtering.split_action has them."""
+    """`word`: accept, reject, discard or forward; `argument`: mailbox, reason, "" or address, as
+    config.filtering.split_action gives them.
+    """
     word: str
     argument: str = ""
 
 
 class Result(NamedTuple):
-    """What one code filter came to.
+    """What one Python filter decided.
 
-    `decision`: None: the next filter is asked. `flags`, `copies` (addresses): what the script wanted besides; nothing where
-    it failed without a decision. `told`: lines for the user's log, without text of the message; none where all went well.
+    `decision`: None asks the next filter.  `flags`, `copies` (addresses): what else the script
+    wants; empty if it failed without a decision.  `log_lines`: for the user's log, without text of
+    the message; empty if all went well.
     """
     decision: Optional[Decision] = None
     flags: Tuple[str, ...] = ()
     copies: Tuple[str, ...] = ()
-    told: Tuple[str, ...] = ()
+    log_lines: Tuple[str, ...] = ()
 
 
 def failed(text):
-    """The Result of a filter that could not be asked, and why (str)."""
-    return Result(told=(text,))
+    """The Result of a filter that did not run; `text` (str) says why."""
+    return Result(log_lines=(text,))
 
 
 def read(data, seconds):
-    """The octets of an answer -> Result. `seconds`: how long the script may take. The first decision stands, whatever comes
-    behind it."""
+    """The bytes of an answer -> Result.  `seconds`: how long the script may take.
+
+    The first decision stands, whatever follows it.
+    """
     answer = _Answer()
     for line in data.decode("utf-8", "replace").split("\n"):
         answer.take(line)
@@ -55,7 +59,7 @@ def read(data, seconds):
 class _Answer:
     def __init__(self):
         self.decision, self.over, self.garbage = None, False, False
-        self.flags, self.copies, self.told, self.ending = [], [], [], ""
+        self.flags, self.copies, self.log_lines, self.ending = [], [], [], ""
 
     def take(self, line):
         word, _, text = line.partition(" ")
@@ -67,7 +71,7 @@ class _Answer:
             address = text if is_mail_address(text) else None
             self._add(self.copies, address, MOST_COPIES, "copy(): not an address")
         elif word == "error":
-            self.told.append(printable(text[:_LONGEST_TOLD]))
+            self.log_lines.append(printable(text[:_LONGEST_TOLD]))
         elif word == "end":
             self.over = True
         elif word in ("exit", "signal", "late"):
@@ -79,7 +83,7 @@ class _Answer:
         if self.decision is not None or self.garbage:
             return
         if word == "forward" and not is_mail_address(text):
-            self.told.append("forward(): not an address")
+            self.log_lines.append("forward(): not an address")
             self.garbage = True
         elif word == "accept" and not text:
             self.garbage = True
@@ -89,26 +93,26 @@ class _Answer:
     def _add(self, found, value, most, complaint):
         if self.decision is None and value not in found:
             if value is None or len(found) >= most:
-                self.told.append(complaint)
+                self.log_lines.append(complaint)
             else:
                 found.append(value)
 
     def result(self, seconds):
         why = self._why(seconds)
         if why:
-            self.told.append(why)
-        told = tuple(dict.fromkeys(self.told))[:_MOST_TOLD]
-        if self.decision is None and (self.told or self.garbage):
-            return Result(told=told)
+            self.log_lines.append(why)
+        told = tuple(dict.fromkeys(self.log_lines))[:_MOST_TOLD]
+        if self.decision is None and (self.log_lines or self.garbage):
+            return Result(log_lines=told)
         return Result(self.decision, tuple(self.flags), tuple(self.copies), told)
 
     def _why(self, seconds):
-        """What went wrong with the process, "" where nothing did."""
+        """What went wrong with the process, "" if nothing did."""
         word, _, number = self.ending.partition(" ")
         if word == "late" or self.ending == _ALL_ITS_TIME:
             return "stopped: it did not end within %g s" % seconds
         if self.over:
-            return "" if not self.garbage or self.told else "it wrote what is no answer"
+            return "" if not self.garbage or self.log_lines else "it wrote what is no answer"
         if word == "signal":
             return "it died of signal %s" % printable(number[:_LONGEST_TOLD])
         if self.garbage:

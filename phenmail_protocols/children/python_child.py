@@ -45,11 +45,11 @@ DESCRIPTORS = 64  # of this process; a run gets fewer
 KEPT_CODES = 64
 
 
-# -- the process that waits ------------------------------------------------------------------------------------------------------
+# -- the process that waits
 
 
 class Run:
-    """One script at work: its socket, when it has to be over, whether it was not."""
+    """One script at work: its socket, its deadline, and whether it missed it."""
 
     __slots__ = ("channel", "deadline", "late")
 
@@ -77,7 +77,7 @@ class Server:
         self._poll.register(self._woken, select.POLLIN)
 
     def serve(self):
-        """Until the server closes its side, or is gone."""
+        """Until the server closes its side or is gone."""
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self._wake)
         try:
@@ -88,7 +88,7 @@ class Server:
                 _kill(pid)
 
     def _step(self):
-        """Wait for something and do it; False at the end of input."""
+        """Wait for events and handle them; False at the end of input."""
         for descriptor, _ in self._poll.poll(self._patience()):
             if descriptor == self._control.fileno():
                 if not self._take():
@@ -104,7 +104,7 @@ class Server:
         return True
 
     def _patience(self):
-        """Milliseconds until the next deadline, None where nothing runs."""
+        """Milliseconds until the next deadline, None if nothing runs."""
         times = [run.deadline for run in self._runs.values() if not run.late]
         return max(0, math.ceil((min(times) - time.monotonic()) * 1000)) if times else None
 
@@ -145,18 +145,20 @@ class Server:
         self._say(channel, "begun %d\n" % pid)
 
     def _be_run(self, channel, writer, source, code, envelope_size, message_size):
-        """In the fork: nothing of this process stays open but what the run needs."""
+        """In the fork: keep only the descriptors that the run needs."""
         os.setsid()  # its own group, to be killed as one; and it can't leave it
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _close_all_but([descriptor for descriptor in (channel.fileno(), writer) if descriptor is not None])
+        _close_all_but([descriptor for descriptor in (channel.fileno(), writer)
+                        if descriptor is not None])
         python_run.limit(self._seconds, self._mapped)
         envelope = receive_exactly(channel, envelope_size)
         message = receive_exactly(channel, message_size)
-        python_run.run_script(python_run.Voice(channel.fileno()), code, source, writer, envelope, message)
+        python_run.run_script(python_run.Voice(channel.fileno()), code, source, writer, envelope,
+                              message)
 
     def _keep_code(self, descriptor):
-        """A run has compiled what others will need. It wrote this before it ran anything."""
+        """A run has compiled a script.  It wrote this code before it ran anything."""
         source, parts = self._compiling[descriptor]
         data = os.read(descriptor, 65536)
         parts.append(data)
@@ -213,7 +215,8 @@ class Server:
 
     def _say(self, channel, text):
         try:
-            channel.send(text.encode("ascii"), socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0))
+            channel.send(text.encode("ascii"), socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL",
+                                                                             0))
         except OSError:
             pass  # the script has filled it or shut it: the server sees that something is missing
 
@@ -242,7 +245,7 @@ def _close_all_but(descriptors):
     os.closerange(start, DESCRIPTORS)
 
 
-# -- start ------------------------------------------------------------------------------------------
+# -- start
 
 
 def serve(seconds, user):

@@ -1,30 +1,30 @@
-"""Code filters: Python that users wrote, asked about one message each, in processes of their own.
+"""Python filters: scripts that users wrote, each asked about one message in its own process.
 
-What a script gets, beside the standard library: `msg`, an email.message.Message of the message's first MESSAGE_OCTETS (where
-those have more than 30000 lines, 1000 parts or 50 boundaries: of the header only, with the body as one text); `envelope`, a
-dict of sender, recipient, tag, auth (str) and size (of the whole message); and accept(mailbox="INBOX"), reject(reason),
-discard(), forward(address), flag(name) and copy(address).  The first decision stands and stops the script.
+A script gets the standard library; `msg`, an email.message.Message of the first MESSAGE_OCTETS (of
+the header only, with the body as one text, if those have more than 30000 lines, 1000 parts or 50
+boundaries); `envelope`, a dict of sender, recipient, tag, auth (str) and size (of the whole
+message); and accept(mailbox="INBOX"), reject(reason), discard(), forward(address), flag(name) and
+copy(address).  The first decision stands and ends the script.
 
-Whether somebody may have a script run at all is decided by the caller.  Here is what holds then.
-
-Promised, also against a script that wants harm, where the server is root and so each owner's scripts run as that owner:
-- It has the owner's rights and no others: not the server's, not its descriptors, environment, standard streams or working
-  directory.
-- Each message has a fresh fork of a process in which no script ever ran: nothing that a script does to Python, to `email`, to
-  signals, descriptors or threads is there for the next message.
-- It ends: 2 s of wall time, as much processor time, then its process group is killed.  128 MB of memory, no core file, 32
-  descriptors. It writes no file (RLIMIT_FSIZE; it can make empty ones and remove what is its owner's), and makes no process
-  or thread.
-- Whatever it does, the message goes on: to its decision, or to the next filter and a line in the log.  What it can say in its
-  answer is what it may ask for anyway.
-- At most MOST_OF_ONE scripts of one code and MOST_RUNS in all are at work: one that hangs holds up its own messages only, unless
-  there are several such.
+The caller decides whether a script may run.  Promised then, also against a hostile script, if the
+server is root and so runs each owner's scripts as that owner:
+- It has its owner's rights and no others: not the server's, nor its descriptors, environment,
+  standard streams or working directory.
+- Each message has a new fork of a process in which no script ever ran.  Nothing that a script does
+  to Python, signals, descriptors or threads is there for the next message.
+- It ends: after 2 s of wall time or as much processor time, its process group is killed.  It has
+  128 MB of memory, no core file and 32 descriptors.  It cannot write files (RLIMIT_FSIZE; it can
+  create empty ones and remove its owner's) and cannot start processes or threads.
+- The message goes on in any case: to the decision, or to the next filter with a line in the log.
+- At most MOST_OF_ONE scripts of one code and MOST_RUNS in all are at work.  One that hangs delays
+  only its own messages, unless there are several.
 Not promised:
-- that it can't use the network, or read what its owner may read; that it can't signal what belongs to its owner, the process that
-  it was forked from as well (then that is replaced, and the script itself is killed at its time).
-- where the server itself runs as an ordinary user: that the scripts are kept from its files and from the server.  They run
-  as that user then.
-- memory that is nobody's (System V segments), and limits that the system does not have (macOS: memory).
+- that it cannot use the network, read what its owner may read, or signal its owner's processes,
+  such as the one that it was forked from (which is then replaced; the script is killed in time).
+- if the server is an ordinary user: that scripts cannot reach its files and the server itself.
+  They run as that user then.
+- limits on memory that belongs to nobody (System V segments), and limits that the system lacks
+  (macOS: memory).
 """
 import hashlib
 import os
@@ -36,7 +36,7 @@ from .interpreter import CannotStart, interpreter
 from .pool import Busy, Limits, Pool
 from .python_answer import Decision, Result
 
-__all__ = ["CodeFilters", "Decision", "Result"]
+__all__ = ["PythonFilters", "Decision", "Result"]
 
 MESSAGE_OCTETS = 1024 * 1024
 CODE_OCTETS = 256 * 1024
@@ -47,8 +47,9 @@ REQUESTS_OF_ONE = 1000  # then a process is replaced
 _WAIT = 30.0  # for a turn
 
 
-class CodeFilters:
-    """`python`: the interpreter, by default this one; `run_as`: for folders of root's, a user's name or None.
+class PythonFilters:
+    """`python`: the interpreter, by default this one; `run_as`: a user's name or None, for folders
+    that belong to root.
 
     `seconds`: a script's time; `idle`: seconds after which an unused process is ended.  Starts
     nothing before the first `run`.  Thread-safe.
@@ -58,7 +59,9 @@ class CodeFilters:
         self._python = python
         self._run_as = run_as
         self._seconds = seconds
-        self.pool = Pool("code filters", self._process, Limits(MOST_PROCESSES, MOST_RUNS, MOST_OF_ONE, REQUESTS_OF_ONE), idle, clock)
+        self.pool = Pool("code filters", self._process,
+                         Limits(MOST_PROCESSES, MOST_RUNS, MOST_OF_ONE, REQUESTS_OF_ONE), idle,
+                         clock)
 
     def _process(self, user):
         return PythonProcess(interpreter(self._python), user, self._seconds)
@@ -77,7 +80,8 @@ class CodeFilters:
             source = self._source(code)
             user = privileges.user_for(owner, self._run_as)
             with self.pool.turn(requester or (user, hashlib.sha256(source).digest()), _WAIT):
-                answer = self.pool.ask(user, source, _envelope_octets(envelope), _first_octets(message))
+                answer = self.pool.ask(user, source, _envelope_octets(envelope),
+                                       _first_octets(message))
         except Busy:
             return python_answer.failed("not run: too many code filters are at work")
         except (CannotStart, privileges.NoUser) as error:
@@ -85,7 +89,7 @@ class CodeFilters:
         return python_answer.read(answer, self._seconds)
 
     def _source(self, code):
-        """The octets of a script. Raises CannotStart where no script can run here."""
+        """The bytes of a script.  Raises CannotStart if no script can run here."""
         if os.name != "posix":
             raise CannotStart("code filters need a POSIX system")
         source = code.encode("utf-8", "surrogatepass")

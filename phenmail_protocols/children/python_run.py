@@ -1,7 +1,6 @@
-"""One run of a code filter: its limits, the names that a script finds, what becomes of it.
+"""One run of a Python filter: its limits, the names that a script finds, its outcome.
 
-Loaded by `python_child` into a process of its own and used in its forks; the standard library only.  What is said is described
-there.
+Loaded by `python_child` and used in its forks.  That module describes the answer's lines.
 """
 import marshal
 import math
@@ -14,10 +13,12 @@ CODE_NAME = "<filter>"
 
 MEMORY = 128 * 1024 * 1024  # address space that a run may take beyond what this process has
 RESERVE = 4 * 1024 * 1024  # of it, given up to be able to say that there was no more
-LIMITS = (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NPROC", 0), ("RLIMIT_NOFILE", 32), ("RLIMIT_MSGQUEUE", 0))
+LIMITS = (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NPROC", 0), ("RLIMIT_NOFILE", 32),
+          ("RLIMIT_MSGQUEUE", 0))
 
-# What the email package parses in a moment. Beyond, the time that it takes grows with the product (1 MB of "--x" lines: 3 s), and
-# a sender must not be able to choose that a filter gets no answer: then only the header is parsed.
+# What the email package parses quickly.  Beyond that its time grows with the product (1 MB of
+# "--x" lines: 3 s), and a sender could make every filter run out of time.  So only the header of
+# such a message is parsed.
 MOST_LINES, MOST_PARTS, MOST_BOUNDARIES = 30000, 1000, 50
 
 LONGEST_VALUE = 1000
@@ -27,13 +28,16 @@ class Decided(BaseException):
     """Ends a script that has decided."""
 
 
-# -- limits and preparation ------------------------------------------------------------------------------------------------------
+# -- limits and preparation
 
 
 def limit(seconds, mapped):
-    """Bound this process: `seconds` of processor time, what it has `mapped` (octets, None: unknown) and MEMORY, and LIMITS."""
+    """Bound this process: `seconds` of processor time, MEMORY beyond what is `mapped` (bytes, None:
+    unknown), and LIMITS.
+    """
     processor = max(1, math.ceil(seconds))
-    limits = [(name, value, value) for name, value in LIMITS] + [("RLIMIT_CPU", processor, processor + 1)]
+    limits = [(name, value, value) for name, value in LIMITS] + [("RLIMIT_CPU", processor,
+                                                                  processor + 1)]
     if mapped is not None:
         limits.append(("RLIMIT_AS", mapped + MEMORY, mapped + MEMORY))
     for name, soft, hard in limits:
@@ -44,7 +48,10 @@ def limit(seconds, mapped):
 
 
 def address_space():
-    """Bytes that this process has mapped (a locale archive alone can be 200 MB), None where nothing tells."""
+    """Bytes that this process has mapped, None if there is no limit for them.
+
+    A locale archive alone can be 200 MB.
+    """
     import resource
     try:
         with open("/proc/self/statm", "rb") as file:
@@ -54,7 +61,7 @@ def address_space():
 
 
 def preload():
-    """Import what filters use. The interpreter's files need not be readable for the user that runs them."""
+    """Import what filters use, because the later user may not read the interpreter's files."""
     import codecs
     import datetime
     import email
@@ -68,7 +75,8 @@ def preload():
     import resource
     for name in ("ascii", "utf-8", "latin-1", "cp1252", "iso8859-15", "unicode_escape"):
         codecs.lookup(name)
-    email.message_from_bytes(b"Subject: =?utf-8?q?a?=\nContent-Type: text/plain; charset=utf-8\n\na\n").as_string()
+    email.message_from_bytes(
+        b"Subject: =?utf-8?q?a?=\nContent-Type: text/plain; charset=utf-8\n\na\n").as_string()
     email.header.make_header(email.header.decode_header("=?utf-8?q?a?="))
     datetime.datetime.now()
     resource.getrlimit(resource.RLIMIT_CORE)
@@ -77,11 +85,11 @@ def preload():
         gc.freeze()  # what is shared with the runs stays shared
 
 
-# -- the script ------------------------------------------------------------------------------------------------------------------
+# -- the script
 
 
 class Voice:
-    """What a run says: whole lines into a descriptor."""
+    """Writes whole lines of the answer into a descriptor."""
 
     def __init__(self, descriptor):
         self._descriptor = descriptor
@@ -98,7 +106,7 @@ class Voice:
 
 
 def names_for(voice, message, envelope):
-    """What a script finds, as a dict."""
+    """The names that a script finds, as a dict."""
     def accept(mailbox="INBOX"):
         """The message goes to that mailbox, which is made when missing."""
         voice.decide("accept", _value("mailbox", mailbox))
@@ -137,11 +145,12 @@ def _before_decision(voice):
 
 
 def _value(what, value):
-    """The text of a value that has to be exact. Raises ValueError, TypeError."""
+    """The text of a value that has to be exact.  Raises ValueError, TypeError."""
     if value is None:
         raise TypeError("%s: None" % what)
     text = str(value)
-    if not text or len(text) > LONGEST_VALUE or any(c < " " or "\x7f" <= c < "\xa0" or "\ud800" <= c < "\ue000" for c in text):
+    if not text or len(text) > LONGEST_VALUE or any(c < " " or "\x7f" <= c < "\xa0"
+                                                    or "\ud800" <= c < "\ue000" for c in text):
         raise ValueError("%s: empty, too long, or with a control character" % what)
     return text
 
@@ -153,7 +162,10 @@ def _one_line(value):
 
 
 def run_script(voice, code, source, writer, envelope, message):
-    """Compile where `code` is None (and hand the code to `writer`), parse, run, say what became of it, end the process."""
+    """Compile, parse, run, report, and end the process.
+
+    `code`: the compiled script, or None; then it is compiled and written to `writer`.
+    """
     reserve = bytes(RESERVE)  # address space alone: nothing is written there
     try:
         try:
@@ -185,8 +197,10 @@ def _compiled(source, writer):
 
 
 def described(error):
-    """Where and of which type, without the exception's text; only that of a SyntaxError in the code itself is about nothing
-    else."""
+    """Where an exception was raised, and its type.
+
+    Not its text, which may quote the mail.  A SyntaxError in the script itself is harmless.
+    """
     name = "".join(c for c in str(type(error).__name__) if c.isalnum() or c == "_")[:60]
     line, trace = None, error.__traceback__
     while trace is not None:
@@ -201,13 +215,13 @@ def described(error):
 
 
 def read_envelope(data):
-    """sender, recipient, tag, auth (text, "" where there is none) and size (octets), as a dict."""
+    """sender, recipient, tag, auth (text, "" for none) and size (bytes), as a dict."""
     sender, recipient, tag, auth, size = data.decode("utf-8", "replace").split("\n")
     return {"sender": sender, "recipient": recipient, "tag": tag, "auth": auth, "size": int(size)}
 
 
 def parse(data):
-    """An email.message.Message; of a message with too many lines or parts the body is one text."""
+    """An email.message.Message.  If it has too many lines or parts, the body is one text."""
     import email
     if _is_simple(data):
         return email.message_from_bytes(data)
@@ -220,7 +234,8 @@ def parse(data):
 def _is_simple(data):
     lowered = data.lower()
     return (data.count(b"\n") <= MOST_LINES and data.count(b"\n--") <= MOST_PARTS
-            and lowered.count(b"boundary") <= MOST_BOUNDARIES and lowered.count(b"message/") <= MOST_BOUNDARIES)
+            and lowered.count(b"boundary") <= MOST_BOUNDARIES
+            and lowered.count(b"message/") <= MOST_BOUNDARIES)
 
 
 def _header_end(data):

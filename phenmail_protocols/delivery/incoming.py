@@ -284,14 +284,15 @@ class Incoming:
 
     def _letter(self, address, tag):
         """The message as the filters of one recipient see it."""
-        from ..filters.rules import Letter
+        from ..filters.rules import FilteredMessage
         header, staged = self._header, self._mailboxes.staged
         if self._is_cut:
             from ..filters.matching import read_header
             staged.flush()
             header = read_header(staged.descriptor, self._mailboxes.top)
-        return Letter(header, self._envelope.sender, address, tag, self.size, staged.descriptor,
-                      self._auth)
+        return FilteredMessage(
+            header, self._envelope.sender, address, tag, self.size, staged.descriptor,
+            self._auth)
 
     def _send_on(self, onward):
         """Add to the queue what users' filters send elsewhere; `onward`: of Mailboxes.onward."""

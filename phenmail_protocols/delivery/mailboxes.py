@@ -12,6 +12,7 @@ flag that cannot be stored is left out, and the user's log says so.
 import logging
 import os
 
+from ..filters.verdict import ACCEPT, FORWARD, REJECT
 from ..store.errors import Exists, NotFound, StoreError
 from ..store.model import INBOX
 from . import replies, trace
@@ -19,8 +20,6 @@ from .replies import MessageRefused
 
 log = logging.getLogger("phenmail.delivery")
 
-# The kinds of filters.rules.Verdict.  That room is imported only where a user has filters.
-_ACCEPT, _REJECT, _FORWARD = "accept", "reject", "forward"
 _TRIES = 4  # attempts to file one message, in case the mailbox vanishes meanwhile
 _CHUNK = 131072
 
@@ -119,7 +118,7 @@ class Mailboxes:
     def ask(self, screening, letter, refusal):
         """Run every user's filters.  Raises MessageRefused, StoreError.
 
-        `screening`: filters.screening.Screening.  `letter(address, tag)` -> filters.rules.Letter.
+        `screening`: filters.screening.Screening.  `letter(address, tag)` -> FilteredMessage.
         `refusal`: who can be told that a user's filter refuses the message: "each" recipient's
         sender, "all" (only if all recipients refuse it) or "none".  A refused copy whose sender
         cannot be told is discarded.
@@ -132,7 +131,7 @@ class Mailboxes:
                 self._first.staged.flush()
                 target.letter = letter(target.address, target.destination.tag)
                 target.verdict = screening.verdict(rules, folder, target.letter, until)
-        refusing = {key: target for key, target in self._targets.items() if target.kind == _REJECT}
+        refusing = {key: target for key, target in self._targets.items() if target.kind == REJECT}
         everybody = len(refusing) == len(self._targets)
         if refusing and (refusal == "each" or refusal == "all" and everybody):
             for key, target in refusing.items():
@@ -267,22 +266,22 @@ class _Target:
 
     @property
     def kind(self):
-        return _ACCEPT if self.verdict is None else self.verdict.kind
+        return ACCEPT if self.verdict is None else self.verdict.kind
 
     @property
     def is_filed(self):
-        return self.kind == _ACCEPT
+        return self.kind == ACCEPT
 
     @property
     def onward(self):
         """The addresses to which the message also goes, or goes instead."""
-        if self.verdict is None or self.kind == _REJECT:
+        if self.verdict is None or self.kind == REJECT:
             return ()
-        return self.verdict.copies + ((self.verdict.forward,) if self.kind == _FORWARD else ())
+        return self.verdict.copies + ((self.verdict.forward,) if self.kind == FORWARD else ())
 
     def tell(self, line):
         """Add a line for the user's log."""
-        self.verdict = self.verdict._replace(told=self.verdict.told + (line,))
+        self.verdict = self.verdict._replace(log_lines=self.verdict.log_lines + (line,))
 
 
 def _file_length(octets):

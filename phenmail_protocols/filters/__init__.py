@@ -1,1 +1,1 @@
-"""What users' rules decide about a message: where it is filed, sent on, answered or refused."""
+"""Users' rules: where a message is filed, whether it is forwarded, answered or refused."""

@@ -1,8 +1,9 @@
-"""What filters look at in a message, and whether it is as one of them wants it.
+"""What filters look at in a message, and whether it matches.
 
-A `View` decodes each header once, and only those that somebody asks for; `condition` turns a match filter into a
-function of a View, with all that can be done before a message comes.  Reads a bounded part of the message's file where
-somebody asks for its body.  It knows no action.  RFC 5322 2.2 (fields), RFC 2047 (encoded words, by mail.headers).
+A `View` decodes a header when a filter first asks for it.  `condition` turns a match filter into a
+function of a View and does all work that needs no message in advance.  A filter on the body reads
+a bounded part of the message's file.  Knows no action.  RFC 5322 2.2 (fields), RFC 2047 (encoded
+words, in mail.headers).
 """
 import os
 import time
@@ -22,16 +23,18 @@ _LIMITS = Limits(parts=1000)
 _MOST_FIELDS = 100  # of one name that are looked at
 _LONGEST_VALUE = 65536  # octets of one
 _PATIENCE = 1.0  # seconds that all filters may take together
-_ADDRESSES = frozenset(("from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to", "resent-cc", "resent-sender",
-                        "delivered-to", "return-path", "envelope-to", "x-original-to"))
+_ADDRESSES = frozenset(("from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to",
+                        "resent-cc", "resent-sender", "delivered-to", "return-path", "envelope-to",
+                        "x-original-to"))
 _APART = bytes.maketrans(b'<>(),;:"', b" " * 8)
 NULL_SENDER = "<>"
 
-_clock = getattr(time, "thread_time", time.perf_counter)  # since 3.7; it counts what this thread computes and no waiting
+# since 3.7; it counts what this thread computes and no waiting
+_clock = getattr(time, "thread_time", time.perf_counter)
 
 
 class OutOfTime(Exception):
-    """The filters took longer than a message may cost."""
+    """The filters took longer than they may for one message."""
 
 
 class NotSearched(Exception):
@@ -39,39 +42,39 @@ class NotSearched(Exception):
 
 
 class View:
-    """One Letter (see filters.rules) as filters see it.  One thread.
+    """One rules.FilteredMessage as filters see it.  One thread.
 
     `search_apart(pattern, text)`: searches a regular expression (str) in a text in a child process
-    -> bool.  It raises NotSearched or OutOfTime.  None: there is no such process.
+    -> bool, and raises NotSearched.  None: there is no such process.
     """
 
-    __slots__ = ("letter", "_search_apart", "_lowered", "_header", "_texts", "_folded", "_ends")
+    __slots__ = ("message", "_search_apart", "_lowered", "_header", "_texts", "_folded", "_ends")
 
-    def __init__(self, letter, search_apart=None):
-        self.letter = letter
+    def __init__(self, message, search_apart=None):
+        self.message = message
         self._search_apart = search_apart
-        self._header = b"\n" + letter.header
+        self._header = b"\n" + message.header
         self._lowered = None
         self._texts = {}
         self._folded = {}
         self._ends = None
 
     def folded(self, source):
-        """A Source's texts without their case -> tuple of str."""
+        """A source's texts without case -> tuple of str."""
         found = self._folded.get(source)
         if found is None:
             found = self._folded[source] = tuple([fold(text) for text in self.texts(source)])
         return found
 
     def texts(self, source):
-        """A Source's texts as people read them -> tuple of str; none where the message has nothing of it."""
+        """A source's texts as people read them -> tuple of str, empty if the message has none."""
         found = self._texts.get(source)
         if found is None:
             found = self._texts[source] = tuple(source.read(self))
         return found
 
     def values(self, needle):
-        """The values of a header's fields as they stand there; `needle`: LF and its name in lower case."""
+        """The raw values of a header's fields.  `needle`: LF and the name in lower case."""
         if self._lowered is None:
             self._lowered = self._header.lower()
         header, found = self._header, []
@@ -86,7 +89,8 @@ class View:
         return found
 
     def look(self):
-        """To be called now and then: raises OutOfTime when it has been too long since the first call."""
+        """Call it now and then: it raises OutOfTime when too long has passed since the first call.
+        """
         now = _clock()
         if self._ends is None:
             self._ends = now + _PATIENCE
@@ -106,19 +110,18 @@ class View:
 
 
 def _end_of_field(header, start, most):
-    """Where the field ends whose name ends at `start`, its line end not counted; `most` where it is
-    longer."""
+    """Where the field ends whose name ends at `start`, without its line end; at most `most`."""
     end = header.find(b"\n", start, most)
     while end >= 0 and header[end + 1:end + 2] in (b" ", b"\t"):
         end = header.find(b"\n", end + 1, most)
     return min(most, len(header)) if end < 0 else end
 
 
-# Sources of texts, keys of a View's dicts: there is one of each, so that what was decoded is shared.
+# Sources of texts, keys of a View's dicts.  There is one of each, so decoded texts are shared.
 
 
 class _Header:
-    """A header's fields, decoded; `each`: addresses in it count for themselves too."""
+    """A header's decoded fields.  `each`: the addresses in them count as texts of their own too."""
 
     __slots__ = ("needle", "each")
 
@@ -136,8 +139,9 @@ class _Header:
 
 
 def addresses_in(value):
-    """What in a field (bytes) is written like an address -> list of str."""
-    return [word.decode("utf-8", "replace") for word in value.translate(_APART).split() if b"@" in word]
+    """The words of a field (bytes) that look like addresses -> list of str."""
+    return [word.decode("utf-8", "replace") for word in value.translate(_APART).split()
+            if b"@" in word]
 
 
 class _Known:
@@ -157,17 +161,20 @@ def _spellings(address):
 
 
 _KNOWN = {
-    "*from": _Known(lambda view: _spellings(view.letter.sender)),
-    "*to": _Known(lambda view: _spellings(view.letter.recipient)),
-    "*tag": _Known(lambda view: (view.letter.tag,) if view.letter.tag else ()),
-    "*auth": _Known(lambda view: (view.letter.auth,) if view.letter.auth else ()),
-    "*body": _Known(lambda view: body_texts(view.letter.path)),
+    "*from": _Known(lambda view: _spellings(view.message.sender)),
+    "*to": _Known(lambda view: _spellings(view.message.recipient)),
+    "*tag": _Known(lambda view: (view.message.tag,) if view.message.tag else ()),
+    "*auth": _Known(lambda view: (view.message.auth,) if view.message.auth else ()),
+    "*body": _Known(lambda view: body_texts(view.message.path)),
 }
 
 
 @lru_cache(maxsize=512)
 def _source(name, whole):
-    """A header's name in lower case -> its source.  `whole`: a text is compared with its beginning or its end, and not searched."""
+    """A header's name in lower case -> its source.
+
+    `whole`: the rule compares a text's beginning or end, or the whole of it.
+    """
     known = _KNOWN.get(name)
     if known is not None:
         return known
@@ -201,9 +208,9 @@ def _read(path, start):
 
 
 def body_texts(path):
-    """The text parts of a message's file (or a descriptor of it), decoded, up to BODY_TEXT characters in all -> list of str.
+    """The decoded text parts of a message's file (path or descriptor) -> list of str.
 
-    A file that can't be read has none.
+    At most BODY_TEXT characters in all; none if the file cannot be read.
     """
     try:
         data = _read(path, 0)
@@ -225,10 +232,13 @@ def body_texts(path):
 
 
 def condition(rule):
-    """A settings.Filter of type "match" -> a function of a View that says whether it fits.  Raises re.error."""
+    """A settings.Filter of type "match" -> a function of a View that says whether it matches.
+
+    Raises re.error.
+    """
     if "*size" in rule.headers:
         test = size_test(rule.content)
-        return lambda view: test.holds(view.letter.size)
+        return lambda view: test.holds(view.message.size)
     whole = rule.mode in ("is", "startswith", "endswith")
     sources = tuple([_source(name.lower(), whole) for name in rule.headers])
     if rule.mode == "regex":
@@ -252,7 +262,8 @@ def _comparing(sources, fits):
 
 
 def _searching(sources, pattern):
-    return lambda view: any(view.search(pattern, text) for source in sources for text in view.texts(source))
+    return lambda view: any(view.search(pattern, text) for source in sources
+                            for text in view.texts(source))
 
 
 _MODES = {

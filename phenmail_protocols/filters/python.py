@@ -5,10 +5,10 @@ folder.  A regular expression is no code, so it needs no permission; all users' 
 "nobody".  Loaded when first needed.  Any thread may call it.
 """
 from ..children.python_answer import failed
-from ..children.python_pool import CodeFilters
+from ..children.python_pool import PythonFilters
 from ..disk import beneath
 from .matching import NotSearched
-from .python_permission import CodeLeave
+from .python_permission import PythonPermission
 
 SEARCH_SECONDS = 1.0  # for a regular expression in one text
 
@@ -16,28 +16,34 @@ SEARCH_SECONDS = 1.0  # for a regular expression in one text
 # because they may contain any character.
 _SEARCH = """
 import re
-pattern, text = [bytes.fromhex(line).decode("utf-8", "surrogatepass") for line in msg.get_payload().split(",")]
+pattern, text = [bytes.fromhex(each).decode("utf-8", "surrogatepass")
+                 for each in msg.get_payload().split(",")]
 if re.search(pattern, text, re.IGNORECASE):
     accept()
 """
 
 
 class Scripts:
-    """`root`: config.root.Root; `authorizations`: accounts.authorization.Authorizations; `settings()`: the settings in force."""
+    """`root`: config.root.Root; `authorizations`: accounts.authorization.Authorizations;
+    `settings()`: the settings in force.
+    """
 
     def __init__(self, root, authorizations, settings):
         now = settings()
-        self._leave = CodeLeave(root, authorizations, settings)
-        self._code_filters = CodeFilters(now.python, now.run_as)
-        self._searches = CodeFilters(now.python, now.run_as or "nobody", seconds=SEARCH_SECONDS)
+        self._permission = PythonPermission(root, authorizations, settings)
+        self._code_filters = PythonFilters(now.python, now.run_as)
+        self._searches = PythonFilters(now.python, now.run_as or "nobody", seconds=SEARCH_SECONDS)
 
-    def run(self, rule, folder, letter):
-        """Ask a Python filter of the user of a mail folder about a rules.Letter -> python_answer.Result.  Raises OSError."""
-        code, why = self._leave.code(rule, folder)
+    def run(self, rule, folder, message):
+        """Ask a Python filter about a rules.FilteredMessage -> python_answer.Result.
+
+        `folder`: the mail folder of the filter's user.  Raises OSError.
+        """
+        code, why = self._permission.code(rule, folder)
         if code is None:
             return failed(why)
         status = beneath.folder_status(folder)
-        return self._code_filters.run(code, letter.path, letter, (status.st_uid, status.st_gid))
+        return self._code_filters.run(code, message.path, message, (status.st_uid, status.st_gid))
 
     def search(self, pattern, text, folder):
         """Whether a regular expression (str, case ignored) occurs in a text.
@@ -46,8 +52,8 @@ class Scripts:
         """
         words = ",".join([each.encode("utf-8", "surrogatepass").hex() for each in (pattern, text)])
         found = self._searches.run(_SEARCH, ("\n" + words).encode("ascii"), {}, (0, 0), folder)
-        if found.decision is None and found.told:
-            raise NotSearched("; ".join(found.told))
+        if found.decision is None and found.log_lines:
+            raise NotSearched("; ".join(found.log_lines))
         return found.decision is not None
 
     def stop(self):

@@ -1,7 +1,8 @@
-"""Which code filters may run, and with which text.
+"""Which Python filters may run, and with which text.
 
-The server's own filters and those of the administrator's identities always; any other where the administrator's signature holds over
-the code itself.  A file's code is read once: what was looked at is what runs.  Knows no message and runs nothing; any thread may ask.
+Filters of the server and of the administrators' identities may always run.  Any other needs the
+administrator's signature over the code itself.  A file is read once, so the code that was checked
+is the code that runs.  Knows no message and runs nothing.  Any thread may ask.
 """
 import os
 from typing import NamedTuple, Optional
@@ -13,18 +14,20 @@ from ..disk import beneath
 NOT_AUTHORIZED = "the code was not run: the administrator has not authorized this text (authorize)"
 
 
-class Leave(NamedTuple):
-    """`code`: the text that may run, None where none may; `reason`: then why, a line for the user's log."""
+class Permission(NamedTuple):
+    """`code`: the text that may run, or None; then `reason` says why, for the user's log."""
     code: Optional[str]
     reason: str = ""
 
 
 class NoCode(ValueError):
-    """The code of a filter can't be had; str() says why."""
+    """The code of a filter is not available; str() says why."""
 
 
-class CodeLeave:
-    """`root`: config.root.Root; `authorizations`: accounts.authorization.Authorizations; `settings()` gives the settings in force."""
+class PythonPermission:
+    """`root`: config.root.Root; `authorizations`: accounts.authorization.Authorizations;
+    `settings()`: the settings in force.
+    """
 
     def __init__(self, root, authorizations, settings):
         self._root = root
@@ -32,30 +35,33 @@ class CodeLeave:
         self._settings = settings
 
     def code(self, rule, folder):
-        """Whether a filter may run -> Leave.  Raises nothing.
+        """Whether a filter may run -> Permission.  Raises nothing.
 
-        `rule`: a settings.Filter of type "py"; `folder`: the mail folder of its owner, as the directory names it (links followed).
+        `rule`: a settings.Filter of type "py"; `folder`: its owner's mail folder, links resolved.
         """
         identity = self._root.identity_named(folder)
         admin = self._settings().admin
         try:
             text = code_of(rule, self._root, identity, admin)
         except NoCode as error:
-            return Leave(None, "the code was not run: %s" % error)
+            return Permission(None, "the code was not run: %s" % error)
         if rule.from_server or self._root.is_administrators(identity, admin):
-            return Leave(text)
+            return Permission(text)
         if self._authorizations.holds(identity, FILTER, text, rule.authorization):
-            return Leave(text)
-        return Leave(None, NOT_AUTHORIZED)
+            return Permission(text)
+        return Permission(None, NOT_AUTHORIZED)
 
 
 def code_of(rule, root, identity, admin):
-    """The text of a code filter, from its file where it has one -> str.  Raises NoCode.
+    """The text of a Python filter, from its file if it has one -> str.  Raises NoCode.
 
-    `identity`: whose filter it is.  Its file lies in the folder of that identity, that of a filter of the server's in one of the
-    administrator's (`admin`: as in the settings); links inside of such a folder are followed.
+    `identity`: whose filter it is.  The file must lie in that identity's folder; the file of a
+    server's filter in an administrator's (`admin`: as in the settings).  Links inside such a folder
+    are followed.
     """
-    text = rule.code if rule.code_file is None else _content(rule.code_file, root, identity, None if not rule.from_server else admin)
+    text = rule.code if rule.code_file is None else _content(rule.code_file, root, identity,
+                                                             None if not rule.from_server
+                                                             else admin)
     if not text.strip():
         raise NoCode("there is none")
     if len(text.encode("utf-8", "surrogatepass")) > CODE_OCTETS:
@@ -66,7 +72,8 @@ def code_of(rule, root, identity, admin):
 def _content(path, root, identity, admin):
     path = os.path.realpath(path)
     owner = root.identity_named(path)
-    if not (owner == identity if admin is None else root.is_administrators(owner, admin)) or owner is None:
+    if not (owner == identity if admin is None else root.is_administrators(owner,
+                                                                           admin)) or owner is None:
         raise NoCode("its file lies in a folder of somebody else")
     try:
         data, _ = beneath.read(root.identity_folder(owner), path, CODE_OCTETS)

@@ -28,7 +28,8 @@ _TRAILING = re.compile(r"(?<!\\)(?:\.\*\??)+\Z")
 _CLASS = re.compile(r"\[\^?\]?(?:[^\]\\]|\\.)*\]", re.DOTALL)
 _GROUP = re.compile(r"\((?:\?(?::|P<\w+>|(?P<look><?[=!])|[aimsu]*(?:-[ims]+)?(?P<end>[:)])))?")
 _ESCAPE = re.compile(r"\\(?:(?P<place>[bBAZ])|[dDsSwWtnrfva]|[^0-9A-Za-z])", re.DOTALL)
-_QUANTIFIER = re.compile(r"(?:[*+?]|\{(?!\})(?P<least>\d*)(?P<range>,(?P<most>\d*))?\})(?P<mode>[?+]?)")
+_QUANTIFIER = re.compile(
+    r"(?:[*+?]|\{(?!\})(?P<least>\d*)(?P<range>,(?P<most>\d*))?\})(?P<mode>[?+]?)")
 
 
 class Pattern:
@@ -195,5 +196,5 @@ def _repeated(item, least, most):
         return _Cost(item.ways + 1, item.degree, steps, narrowest, widest)
     if most == UNBOUNDED or most * math.log(item.ways + 1) > 100:
         raise _Unknown
-    return _Cost((most - least + 1) * item.ways ** most, item.degree * most, item.steps * max(most, 1),
-                 narrowest, widest)
+    return _Cost((most - least + 1) * item.ways ** most, item.degree * most,
+                 item.steps * max(most, 1), narrowest, widest)

@@ -1,8 +1,9 @@
-"""Users' filters on their way into a delivery: who has some, what they say, and what a user is told afterwards.
+"""Users' filters during a delivery: who has some, their verdict, and the user's log afterwards.
 
-All that filters need (patterns, code filters' processes, users' logs) is loaded with the first user who has a filter file.
-Decides nothing itself and files nothing; what goes wrong here never holds up mail: it goes to INBOX.  Any thread may call it.
+The modules that filters need are loaded for the first user who has a filter file.  Decides and
+files nothing itself.  A failure here never delays mail: it goes to INBOX.  Any thread may call it.
 """
+import contextlib
 import logging
 import os
 import threading
@@ -18,9 +19,13 @@ _SECONDS = 20.0  # after which no code filter is begun for the same message
 
 
 class Screening:
-    """`directory`: accounts.directory.Directory; `authorizations`: accounts.authorization.Authorizations; `host()`: this server's name; `send(envelope, chunks)`: brings an answer on its way; `clock()`: epoch seconds."""
+    """`directory`: accounts.directory.Directory; `authorizations`:
+    accounts.authorization.Authorizations; `host()`: this server's name; `send(envelope, chunks)`:
+    sends an answer; `clock()`: epoch seconds.
+    """
 
-    def __init__(self, directory, authorizations, host, send, clock=time.time, monotonic=time.monotonic):
+    def __init__(self, directory, authorizations, host, send, clock=time.time,
+                 monotonic=time.monotonic):
         self._directory = directory
         self._authorizations = authorizations
         self._host = host
@@ -29,71 +34,84 @@ class Screening:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._asking = OneEach(_AT_ONCE)
-        self._rooms = None  # _Rooms
+        self._rooms = None  # _Loaded
         self._is_stopped = False
 
     def rules(self, folder):
-        """The filters of the user of a mail folder -> filters.Rules, or None for none."""
+        """The filters of the user of a mail folder -> rules.Rules, or None for none."""
         try:
             user = self._directory.user_settings(folder)
-            if not user.use_global_filters and not os.path.exists(user.filters or os.path.join(folder, _FILE)):
+            if not user.use_global_filters and not os.path.exists(user.filters
+                                                                  or os.path.join(folder, _FILE)):
                 return None
-            rules, told = self._loaded().files.rules(user, folder, self._directory.settings.global_filters)
-            if told:
-                self._loaded().user_log.tell(folder, told)
+            rules, log_lines = self._loaded().files.rules(user, folder,
+                                                          self._directory.settings.global_filters)
+            if log_lines:
+                self._loaded().user_log.tell(folder, log_lines)
             return rules or None
         except Exception:
             log.exception("%s: its filters were not asked", folder)
             return None
 
     def until(self):
-        """Until when code filters are run for a message that is there now: who brings it waits for the answer."""
+        """Until when Python filters are started for a message that came now: its client waits."""
         return self._monotonic() + _SECONDS
 
-    def verdict(self, rules, folder, letter, until):
-        """What they say of a filters.Letter -> filters.Verdict.  `until`: of its message, for whomever it is."""
+    def verdict(self, rules, folder, message, until):
+        """What the rules say about a rules.FilteredMessage -> verdict.Verdict.
+
+        `until`: of the message, shared by all its recipients.
+        """
         def search_apart(pattern, text):
             if self._monotonic() >= until:
                 raise NotSearched("the filters before it took too long")
-            return self._scripts().search(pattern, text, folder)
+            with self._meanwhile(folder):
+                return self._scripts().search(pattern, text, folder)
 
         from .matching import NotSearched
         self._asking.enter(folder)
         try:
             return rules.evaluate(
-                letter, lambda rule, seen: self._run_code(rule, folder, seen, until), search_apart)
+                message, lambda rule, seen: self._run_code(rule, folder, seen, until), search_apart)
         finally:
             self._asking.leave(folder)
 
-    def finished(self, folder, verdict, letter, is_refused, name):
-        """A message is kept, or refused by this verdict: the user's log is told, and its sender answered where the user is away.
+    def finished(self, folder, verdict, message, is_refused, name):
+        """A message was kept, or refused by this verdict: write the user's log, answer the sender.
 
         `name`: what the log calls the message.
         """
         try:
             from .rules import lines
-            told = lines(verdict, letter, is_refused)
-            if told:
-                self._loaded().user_log.tell(folder, told, name)
+            log_lines = lines(verdict, message, is_refused)
+            if log_lines:
+                self._loaded().user_log.tell(folder, log_lines, name)
             if verdict.vacation is not None:
-                self._answer(folder, verdict.vacation, letter, name)
+                self._answer(folder, verdict.vacation, message, name)
         except Exception:
             log.exception("%s: what came after its delivery failed", name)
 
-    def _answer(self, folder, vacation, letter, name):
-        answer = self._loaded().answers.answer(folder, vacation, letter)
+    def _answer(self, folder, vacation, message, name):
+        answer = self._loaded().answers.answer(folder, vacation, message)
         if answer is not None:
             self._send(answer.envelope, answer.chunks)
-            self._loaded().user_log.tell(folder, ["answered %s, as the user is away" % str(letter.sender)], name)
+            self._loaded().user_log.tell(folder, ["answered %s, as the user is away"
+                                                  % str(message.sender)], name)
 
-    def _run_code(self, rule, folder, letter, until):
+    def _run_code(self, rule, folder, message, until):
         """As Rules.evaluate wants it."""
         if self._monotonic() >= until:
             from ..children.python_answer import failed
             return failed("not run: the filters before it took too long")
-        self._asking.leave(folder)  # others are asked while the script runs in its process
+        with self._meanwhile(folder):
+            return self._scripts().run(rule, folder, message)
+
+    @contextlib.contextmanager
+    def _meanwhile(self, folder):
+        """While a child process works, this user's filters see the next message."""
+        self._asking.leave(folder)
         try:
-            return self._scripts().run(rule, folder, letter)
+            yield
         finally:
             self._asking.enter(folder)
 
@@ -102,7 +120,8 @@ class Screening:
             rooms = self._rooms
             if rooms.scripts is None:
                 from .python import Scripts
-                rooms.scripts = Scripts(self._directory.root, self._authorizations, lambda: self._directory.settings)
+                rooms.scripts = Scripts(self._directory.root, self._authorizations,
+                                        lambda: self._directory.settings)
                 if self._is_stopped:
                     rooms.scripts.stop()
             return rooms.scripts
@@ -110,11 +129,11 @@ class Screening:
     def _loaded(self):
         with self._lock:
             if self._rooms is None:
-                self._rooms = _Rooms(self._directory.root, self._host, self._clock)
+                self._rooms = _Loaded(self._directory.root, self._host, self._clock)
             return self._rooms
 
     def stop(self):
-        """No code filter runs any more, and no message waits for its turn."""
+        """Start no Python filter any more, and let no message wait for its turn."""
         self._asking.open()
         with self._lock:
             self._is_stopped = True
@@ -123,8 +142,8 @@ class Screening:
             scripts.stop()
 
 
-class _Rooms:
-    """What is loaded with the first user who has filters."""
+class _Loaded:
+    """What is loaded for the first user who has filters."""
 
     def __init__(self, root, host, clock):
         from .user_filters import FilterFiles

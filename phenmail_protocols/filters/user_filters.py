@@ -1,8 +1,9 @@
-"""Which filters hold for a user: those of the user's file, read again only when it changed, then the server's.
+"""The filters of each user: those of the user's file, then the server's.
 
-Knows files by what stat says of them; knows no message.  A file that can't be used means no filter at all, not even the
-server's: what would have come before them is not known.  Then mail goes to INBOX, and the user's log is told once for each
-change of the file.  Any thread may ask.
+A file is read again only when stat says that it changed.  Knows no message.  If a file cannot be
+used, no filter applies, not even the server's, because nobody knows which filters would have come
+first.  Mail then goes to INBOX, with a line in the user's log once per change of the file.  Any
+thread may ask.
 """
 import logging
 import os
@@ -29,7 +30,7 @@ class _Kept(NamedTuple):
 
 
 class FilterFiles:
-    """`root`: config.root.Root.  `load(path, root, looked_for) -> tuple of Filter`: as config.loader.load_filters."""
+    """`root`: config.root.Root.  `load`: as config.loader.load_filters."""
 
     def __init__(self, root, load=load_filters):
         self._root = root
@@ -40,7 +41,8 @@ class FilterFiles:
     def rules(self, user, folder, global_filters):
         """The filters of a user -> (Rules, lines for the user's log, mostly none).  Raises nothing.
 
-        `user`: settings.UserSettings; `folder`: the mail folder; `global_filters`: settings.Settings.global_filters.
+        `user`: settings.UserSettings; `folder`: the mail folder; `global_filters`: those of
+        settings.Settings.
         """
         # A user without mail.jcfg has default settings, which know no folder.
         path = user.filters or os.path.join(folder, "filters.jcfg")
@@ -51,21 +53,22 @@ class FilterFiles:
         return self._read(path, folder, given)
 
     def _read(self, path, folder, given):
-        seen, told = Seen(path), ()
+        seen, log_lines = Seen(path), ()
         try:
             rules = self._rules(path, folder, given, seen)
-            told = tuple(brief(["%s: %s" % (place(rule), flaw) for rule, flaw in rules.flaws]))
+            log_lines = tuple(brief(["%s: %s" % (place(rule), flaw) for rule, flaw in rules.flaws]))
         except ConfigError as error:
-            rules, told = NO_RULES, _broken(error.brief())
+            rules, log_lines = NO_RULES, _broken(error.brief())
         except OSError as error:
-            rules, told = NO_RULES, _broken(["%s: %s" % (os.path.basename(path), error.strerror)])
+            rules, log_lines = NO_RULES, _broken(["%s: %s" % (os.path.basename(path),
+                                                              error.strerror)])
         except Exception:
             log.exception("%s: these filters can't be used", path)
-            rules, told = NO_RULES, _broken(["%s: it can't be read" % os.path.basename(path)])
-        if told:
-            log.warning("%s: %s", path, "; ".join(told))
+            rules, log_lines = NO_RULES, _broken(["%s: it can't be read" % os.path.basename(path)])
+        if log_lines:
+            log.warning("%s: %s", path, "; ".join(log_lines))
         self._keep(path, _Kept(seen, given, rules))
-        return rules, told
+        return rules, log_lines
 
     def _rules(self, path, folder, given, seen):
         if not given and not os.path.lexists(path):
@@ -82,10 +85,12 @@ class FilterFiles:
 
 
 def check_owner(root, path, folder):
-    """A filter file belongs to whom its mail folder belongs to, whatever links lead to it.  Raises ConfigError."""
+    """Raise ConfigError if a filter file, links resolved, has another owner than its mail folder.
+    """
     owner = root.identity_of(folder)
     if root.identity_of(path) != owner:
-        raise ConfigError([Problem(os.path.relpath(path, root.path), 0, 0, "", None, "a file inside the folder of its owner %s" % owner)])
+        raise ConfigError([Problem(os.path.relpath(path, root.path), 0, 0, "", None,
+                                   "a file inside the folder of its owner %s" % owner)])
 
 
 def _broken(lines):

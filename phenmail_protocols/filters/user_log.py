@@ -1,7 +1,8 @@
-"""A user's own log: `mail.log` in the mail folder, where filters say what became of mail.
+"""A user's own log: `mail.log` in the mail folder, about what filters did with mail.
 
-Lines hold no message's text and no control character.  The folder is the user's, so nothing in it is trusted: only a
-plain file with one name is written to, no link is followed, no pipe waited for.  What fails hinders nothing.
+Lines contain no text of a message and no control character.  The folder belongs to the user, so
+nothing in it is trusted: only a plain file with one name is written to, no link is followed, and a
+pipe is not waited for.  A failure stops nothing.
 """
 import logging
 import os
@@ -17,11 +18,17 @@ log = logging.getLogger("phenmail.delivery")
 FILE, OLD_FILE = "mail.log", "mail.log.1"
 MOST = 1024 * 1024  # octets of each of the two
 _LONGEST_LINE = 500  # characters
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW",
+                                                          0) | getattr(os, "O_NONBLOCK",
+                                                                       0) | getattr(os, "O_CLOEXEC",
+                                                                                    0)
 
 
 class UserLog:
-    """Writes the logs of all users.  Any thread may call it.  `clock()` gives epoch seconds; `most`: octets of a file."""
+    """Writes the logs of all users.
+
+    Any thread may call it.  `clock()`: epoch seconds; `most`: bytes.
+    """
 
     def __init__(self, clock=time.time, most=MOST):
         self._clock = clock
@@ -29,9 +36,9 @@ class UserLog:
         self._lock = threading.Lock()
 
     def tell(self, folder, lines, about=""):
-        """Add lines (str) to the log of a mail folder -> whether they are there.  Raises nothing.
+        """Add lines (str) to the log of a mail folder -> whether it worked.  Raises nothing.
 
-        `about`: what each line is about, as a message's name in the server's log.
+        `about`: what each line is about, such as the message's name in the server's log.
         """
         try:
             return self._write(folder, self._dated(lines, about))
@@ -43,8 +50,10 @@ class UserLog:
         epoch = int(self._clock())
         zone = dates.local_zone(epoch)
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch + zone * 60))
-        start = "%s %s%02d%02d %s" % ((moment, "-" if zone < 0 else "+") + divmod(abs(zone), 60) + (about + ": " if about else "",))
-        return b"".join([(start + printable(line)[:_LONGEST_LINE]).encode("utf-8", "replace") + b"\n" for line in lines])
+        start = "%s %s%02d%02d %s" % ((moment, "-" if zone < 0 else "+") + divmod(abs(zone), 60)
+                                      + (about + ": " if about else "",))
+        return b"".join([(start + printable(line)[:_LONGEST_LINE]).encode("utf-8", "replace")
+                         + b"\n" for line in lines])
 
     def _write(self, folder, data):
         path = os.path.join(folder, FILE)

@@ -9,6 +9,7 @@ from .address import AddressError, ascii_domain
 _LISTS = frozenset((b"list-id", b"list-help", b"list-subscribe", b"list-unsubscribe", b"list-post", b"list-owner",
                     b"list-archive", b"mailing-list", b"x-mailing-list"))
 _MARKS = frozenset((b"auto-submitted", b"precedence", b"x-auto-response-suppress", b"x-spam-flag"))
+_LONGEST_SUBJECT = 200
 _BULK = ("bulk", "list", "junk")
 _PROGRAMS = frozenset(("mailer-daemon", "listserv", "majordomo", "noreply", "no-reply", "no_reply", "donotreply", "do-not-reply",
                        "nobody", "root", "daemon"))
@@ -75,3 +76,10 @@ def of_header(header):
 def _says_no(value):
     """RFC 3834 section 5: parameters and comments may stand behind the word."""
     return value.partition(";")[0].partition("(")[0].strip() == "no"
+
+
+def subject(header):
+    """The Subject of an automatic answer to a message with this header (RFC 3834 section 3.1.5)."""
+    value = headers.first(header, b"subject")
+    text = " ".join(headers.decode(value).split()) if value is not None else ""
+    return "Auto: " + (text[:_LONGEST_SUBJECT] or "your message")

@@ -1,6 +1,7 @@
-"""How many automatic answers may go out: to one sender, and in all.  In memory, bounded.
+"""How many automatic answers may be sent, to one sender and in all.  In memory, bounded.
 
-RFC 3834 section 2: whoever answers must bound the rate, for senders are easily forged, and what they send is easily repeated.
+RFC 3834 section 2: a responder must limit its rate, because senders are easily forged and messages
+easily repeated.
 """
 import threading
 import time
@@ -17,13 +18,14 @@ class AnswerRate:
     def __init__(self, clock=time.monotonic):
         self._clock = clock
         self._lock = threading.Lock()
-        self._answers = {}  # responder -> [(when, sender, message), …], at most IN_ALL; the longest not used first
+        # responder -> [(when, sender, message), …], at most IN_ALL; the longest not used first
+        self._answers = {}
 
     def take(self, responder, sender, message):
-        """Count an answer -> "", or why there may be none now, in words for a line.
+        """Count an answer -> "", or why none may be sent now, in words for a log line.
 
-        `responder`: who answers, anything hashable; `sender`: as automatic.correspondent gives it; `message`: the name of what is
-        answered, which counts once however often it comes.
+        `responder`: who answers, any hashable; `sender`: as automatic.correspondent gives it;
+        `message`: the name of the answered message, which counts once however often it comes.
         """
         now = self._clock()
         with self._lock:

@@ -1,8 +1,9 @@
-"""How many calls of plugins run at once, and what one that does not come back can hold.
+"""How many plugin calls run at once, and how much a call that never returns can block.
 
-A thread that hangs can't be ended.  So each plugin has one call at a time, unless it says that it takes several; all together
-have a bounded number of threads, those that wait for their turn included, of which one plugin has at most half; and the messages
-that they have in memory have a bound.  Who gets no turn within seconds is told so, and comes again later.
+A call that hangs cannot be ended.  So a plugin has one call at a time unless it accepts several;
+all plugins together have a bounded number of threads, including those that wait, and one plugin has
+at most half of them; and the messages that they hold in memory are bounded.  A caller that gets no
+turn within seconds gets a temporary failure, and the queue retries.
 """
 import contextlib
 import logging
@@ -17,15 +18,15 @@ _OCTETS = 64 << 20  # of all messages that are with plugins
 
 
 class Busy(Exception):
-    """It is nobody's turn now."""
+    """No turn is free now."""
 
 
 class Stopped(Exception):
-    """No call begins any more."""
+    """The server is stopping; no call begins any more."""
 
 
 class _Turns:
-    """Of one plugin: calls that run, callers with those that wait, whether a call has not come back for long."""
+    """Of one plugin: running calls, callers with those that wait, whether a call has hung."""
 
     __slots__ = ("running", "callers", "late")
 
@@ -47,8 +48,11 @@ class Calls:
 
     @contextlib.contextmanager
     def turn(self, name, size, is_concurrent, identity):
-        """A call of a plugin, with a message of `size` octets.  `is_concurrent()`: whether it takes several now; `identity` is for
-        the log.  Raises Busy or Stopped instead of beginning."""
+        """A call of a plugin, with a message of `size` bytes.
+
+        `is_concurrent()`: whether the plugin accepts several calls now; `identity`: for the log.
+        Raises Busy or Stopped instead of beginning.
+        """
         turns = self._enter(name, size, is_concurrent)
         watch = threading.Timer(self._long, self._tell, (turns, name, identity))
         watch.name, watch.daemon = "phenmail-plugin-watch", True
@@ -74,10 +78,12 @@ class Calls:
             self._callers += 1
 
             def may_begin():
-                return self._is_stopped or turns.late or (
-                    (not turns.running or is_concurrent()) and (not self._octets or self._octets + size <= _OCTETS))
+                return self._is_stopped or turns.late or ((not turns.running or is_concurrent())
+                                                          and (not self._octets or self._octets
+                                                               + size <= _OCTETS))
 
-            began = self._lock.wait_for(may_begin, self._wait) and not self._is_stopped and not turns.late
+            began = self._lock.wait_for(may_begin,
+                                        self._wait) and not self._is_stopped and not turns.late
             if not began:
                 turns.callers -= 1
                 self._callers -= 1
@@ -100,11 +106,12 @@ class Calls:
         with self._lock:
             turns.late = True
             self._lock.notify_all()
-        log.error("%s: the plugin %s has not come back for %g s; it can't be ended, and gets no other message until it does",
+        log.error("%s: the plugin %s has not come back for %g s; it cannot be ended, and gets no "
+                  "other message until it returns",
                   identity, name, self._long)
 
     def stop(self, seconds):
-        """No call begins from now on -> whether none runs any more, after `seconds` at most."""
+        """Begin no call from now on; wait up to `seconds` -> whether none runs any more."""
         with self._lock:
             self._is_stopped = True
             self._lock.notify_all()

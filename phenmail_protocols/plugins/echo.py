@@ -1,7 +1,8 @@
-"""The built-in plugin `mail`: an acknowledgment that echoes the message, to whoever writes to it.
+"""The built-in plugin `mail`: it answers each message with an acknowledgment that contains it.
 
-RFC 3834: its envelope has no sender, it says that a program wrote it, and what a program wrote is not answered.  A large message
-comes back as its header alone, for a forged sender has not asked for it.
+RFC 3834: the answer has no envelope sender and says that a program wrote it, and messages from
+programs are not answered.  Of a large message only the header is returned, because a forged sender
+did not ask for it.
 """
 import logging
 import os
@@ -9,12 +10,11 @@ import os
 from ..delivery.sending import MailRefused
 from ..mail import dates, headers
 from ..mail.address import Address
-from ..mail.automatic import correspondent
+from ..mail.automatic import correspondent, subject
 from ..mail.notices import plain, references
 from ..mail.writing import encoded_words, field, fits_in_7_bits, is_ascii, quoted_printable
 
 _LARGEST_ECHO = 256 * 1024
-_LONGEST_SUBJECT = 200
 _TEXT = """\
 Your message to %s arrived here on
 %s.
@@ -27,8 +27,7 @@ log = logging.getLogger("phenmail.delivery")
 
 
 class Echo:
-    """Answers through the MailServer that it was started with.  How many
-    answers a sender gets is `origin`'s business."""
+    """Answers through the MailServer that it was started with.  `origin` limits the rate."""
 
     concurrent = True
 
@@ -54,14 +53,18 @@ class Echo:
 
 
 def _of_itself(origin):
-    """Why an address does not answer itself, under whatever tag."""
-    if origin.sender and correspondent(Address.parse(origin.sender)) == correspondent(Address.parse(origin.recipient)):
+    """Why an address does not answer itself, under any tag."""
+    if origin.sender and correspondent(Address.parse(origin.sender)) == correspondent(
+            Address.parse(origin.recipient)):
         return "it is from the address itself"
     return ""
 
 
 def acknowledgment(content, origin):
-    """What answers a message -> octets.  `content`: the message's, LF line ends; `origin`: pluginmail.Origin."""
+    """The answer to a message -> bytes.
+
+    `content`: the message with LF line ends; `origin`: email_message.Origin.
+    """
     header = headers.split_header(content)[0]
     is_whole = len(content) <= _LARGEST_ECHO
     boundary = os.urandom(15).hex()
@@ -73,7 +76,7 @@ def acknowledgment(content, origin):
     return b"".join([
         field("From", "<%s>" % _address(origin.recipient), utf8=True),
         field("To", "<%s>" % _address(origin.sender), utf8=True),
-        field("Subject", encoded_words(_subject(header))),
+        field("Subject", encoded_words(subject(header))),
         references(header),
         field("Auto-Submitted", "auto-replied"),
         field("X-Auto-Response-Suppress", "All"),
@@ -87,17 +90,11 @@ def _address(text):
     return str(plain(Address.parse(text)))
 
 
-def _subject(header):
-    """RFC 3834 section 3.1.5."""
-    value = headers.first(header, b"subject")
-    text = " ".join(headers.decode(value).split()) if value is not None else ""
-    return "Auto: " + (text[:_LONGEST_SUBJECT] or "your message")
-
-
 def _text(text):
     if is_ascii(text):
         return b"Content-Type: text/plain; charset=us-ascii\n\n" + text
-    return b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n" + quoted_printable(text)
+    return (b"Content-Type: text/plain; charset=utf-8\n"
+            b"Content-Transfer-Encoding: quoted-printable\n\n" + quoted_printable(text))
 
 
 def _original(content, header, is_whole):
@@ -105,7 +102,10 @@ def _original(content, header, is_whole):
     if not is_whole:
         if fits_in_7_bits(header.replace(b"\n", b"\r\n")):
             return b"Content-Type: text/rfc822-headers\n\n" + header
-        return b"Content-Type: text/rfc822-headers\nContent-Transfer-Encoding: quoted-printable\n\n" + quoted_printable(header)
+        return (b"Content-Type: text/rfc822-headers\n"
+                b"Content-Transfer-Encoding: quoted-printable\n\n" + quoted_printable(header))
     if not is_ascii(header):
         return b"Content-Type: message/global\nContent-Transfer-Encoding: 8bit\n\n" + content
-    return b"Content-Type: message/rfc822\n%s\n" % (b"" if is_ascii(content) else b"Content-Transfer-Encoding: 8bit\n") + content
+    return b"Content-Type: message/rfc822\n%s\n" % (b""
+                                                    if is_ascii(
+        content) else b"Content-Transfer-Encoding: 8bit\n") + content

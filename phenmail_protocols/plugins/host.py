@@ -1,6 +1,7 @@
-"""The plugins that there are: found by name, made, begun, called, ended.  It is loaded when there is one.
+"""The plugins of this server: found by name, made, started, called, stopped.
 
-`plugins` says what a plugin is and what its answers mean; `call_limits` what it can hold; `email_message` makes what it gets.
+`interface` says what a plugin is and what its answers mean, `call_limits` what it can block, and
+`email_message` makes what it gets.  Loaded for the first plugin.
 """
 import functools
 import logging
@@ -24,19 +25,21 @@ _BUSY = Reply(451, "4.3.2", "The plugin for this address is busy, try again late
 _MISSING = Reply(451, "4.3.5", "The plugin for this address is not there")
 _FAILED = Reply(451, "4.3.0", "The plugin for this address failed")
 _NOT_TAKEN = Reply(451, "4.3.0", "The plugin for this address did not take the message")
-_TOO_LARGE = Reply(552, "5.3.4", "The message is larger than what the plugin for this address takes")
-_UNREADABLE = Reply(554, "5.6.0", "The message is built in a way that the plugin for this address can not read")
+_TOO_LARGE = Reply(552, "5.3.4",
+                   "The message is larger than what the plugin for this address takes")
+_UNREADABLE = Reply(554, "5.6.0",
+                    "The message is built in a way that the plugin for this address can not read")
 _TAKEN = Reply(250, "2.0.0", "Ok, the plugin for this address took it")
 
 log = logging.getLogger("phenmail.delivery")
 
 
 class _Unusable(Exception):
-    """There is no such plugin, or it can't be had; str() says why.  The cause, if any, has the traceback."""
+    """The plugin does not exist or cannot be used; str() says why.  The cause has the traceback."""
 
 
 class _Plugin:
-    """One that was found: `where` as PluginHost._where has it."""
+    """A plugin that was found.  `where`: as PluginHost._where gives it."""
 
     __slots__ = ("name", "where", "take", "begin", "end", "is_concurrent", "max_size", "has_begun")
 
@@ -56,10 +59,14 @@ class _Plugin:
 
 
 class PluginHost:
-    """In: as for plugins.Plugins, whose methods these are.  `most`: threads of the queue that plugins have at most, those that wait
-    for their turn included; or `calls`: plugincalls.Calls.  `clock()`: seconds."""
+    """Arguments and methods as in interface.Plugins.
 
-    def __init__(self, given, configured, server, entry_points=None, most=call_limits.MOST, calls=None, clock=time.monotonic):
+    `most`: queue threads that plugins may use, those that wait included; or `calls`:
+    call_limits.Calls.  `clock()`: seconds.
+    """
+
+    def __init__(self, given, configured, server, entry_points=None, most=call_limits.MOST,
+                 calls=None, clock=time.monotonic):
         self._given = dict(given)
         self._configured = configured
         self._server = server
@@ -68,22 +75,24 @@ class PluginHost:
         self._clock = clock
         self._rate = AnswerRate(clock)
         self._lock = threading.Lock()
-        self._loading = {}  # a lock for each name: a plugin that does not come back from its start holds up no other
+        # a lock for each name: a plugin that does not come back from its start holds up no other
+        self._loading = {}
         self._known = {}
         self._begun = []  # in this order
         self._told = {}  # name -> when its absence was last told
         self._is_stopped = False
 
     def start(self):
-        """What was given and what is configured."""
-        for name in list(self._given) + [name for name in self._configured() or {} if name not in self._given]:
+        """Start the given and the configured plugins."""
+        for name in list(self._given) + [name for name in self._configured() or {}
+                                         if name not in self._given]:
             try:
                 self._find(name)
             except _Unusable as error:
                 self._complain(name, error)
 
     def stop(self, seconds):
-        """The last one first -> whether all came back."""
+        """Stop all plugins, the last one first -> whether all returned."""
         end = time.monotonic() + seconds
         with self._lock:
             self._is_stopped = True
@@ -103,7 +112,8 @@ class PluginHost:
     def hand(self, name, parameters, message, body, recipient, tag=None):
         """-> mail.reply.Reply.  Raises nothing."""
         try:
-            with self._calls.turn(name, message.size, lambda: self._is_concurrent(name), message.identity):
+            with self._calls.turn(name, message.size, lambda: self._is_concurrent(name),
+                                  message.identity):
                 reply = self._give(self._find(name), parameters, message, body, recipient, tag)
         except call_limits.Busy:
             reply = _BUSY
@@ -115,8 +125,9 @@ class PluginHost:
         except BaseException:
             log.exception("%s: the plugin %s could not be called", message.identity, name)
             reply = _FAILED
-        log.log(logging.INFO if reply.delivered else logging.WARNING, "%s: to=<%s> plugin=%s %d %s %s",
-                message.identity, recipient, name, reply.code, reply.enhanced, reply.text)
+        log.log(logging.INFO if reply.delivered else logging.WARNING,
+                "%s: to=<%s> plugin=%s %d %s %s", message.identity, recipient, name, reply.code,
+                reply.enhanced, reply.text)
         return reply
 
     def _is_concurrent(self, name):
@@ -127,18 +138,21 @@ class PluginHost:
         if message.size > plugin.max_size:
             return _TOO_LARGE
         try:
-            letter, origin = email_message.read(message, body, recipient, tag)
+            content, origin = email_message.read(message, body, recipient, tag)
         except email_message.Unreadable as error:
-            log.warning("%s: the plugin %s is not asked, the message can't be read: %s", message.identity, plugin.name, error)
+            log.warning("%s: the plugin %s is not asked, the message can't be read: %s",
+                        message.identity, plugin.name, error)
             return _UNREADABLE
         if message.sender is not None:
             sender = automatic.correspondent(message.sender)
-            # By what answers, and not by its address: that has tags, aliases and perhaps a catch-all.
-            origin.rate = functools.partial(self._rate.take, (plugin.name, parameters), sender, message.identity)
+            # Not by the address, which has tags, aliases and perhaps a catch-all.
+            origin.rate = functools.partial(self._rate.take, (plugin.name, parameters), sender,
+                                            message.identity)
         try:
-            taken = plugin.take(letter, origin, parameters)
+            taken = plugin.take(content, origin, parameters)
         except PluginRefused as refusal:
-            return Reply(550, "5.7.0", printable(str(refusal.text))[:_LONGEST_REASON] or "The message was refused")
+            return Reply(550, "5.7.0", printable(str(refusal.text))[:_LONGEST_REASON]
+                         or "The message was refused")
         except BaseException:  # a SystemExit is meant for nobody here
             log.exception("%s: the plugin %s failed", message.identity, plugin.name)
             return _FAILED
@@ -147,7 +161,7 @@ class PluginHost:
     # Finding
 
     def _find(self, name):
-        """-> a _Plugin that has begun.  Raises _Unusable."""
+        """-> a _Plugin that was started.  Raises _Unusable."""
         where = self._where(name)
         with self._lock:
             loading = self._loading.setdefault(name, threading.Lock())
@@ -163,7 +177,7 @@ class PluginHost:
             return plugin
 
     def _where(self, name):
-        """-> (kind, "module:object" or None); what is known already from an entry point stays where it was."""
+        """-> (kind, "module:object" or None).  An entry point that was found once stays."""
         if name in self._given:
             return "given", None
         target = (self._configured() or {}).get(name)
@@ -196,7 +210,8 @@ class PluginHost:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            raise _Unusable("it can't be loaded (%s %s)" % where if where[1] else "it can't be made") from error
+            raise _Unusable("it can't be loaded (%s %s)" % where if where[1]
+                            else "it can't be made") from error
 
     def _begin(self, plugin):
         try:
@@ -215,7 +230,7 @@ class PluginHost:
             raise _Unusable("the server has stopped meanwhile")
 
     def _let_go(self, plugin):
-        """The settings name another one now."""
+        """The settings name another plugin now."""
         with self._lock:
             del self._known[plugin.name]
             has_begun = plugin in self._begun
@@ -231,11 +246,12 @@ class PluginHost:
             if last is not None and now - last < _SECONDS_BETWEEN_COMPLAINTS:
                 return
             self._told[name] = now
-        log.error("the plugin %s can't be used, its mail waits: %s", name, error, exc_info=error.__cause__)
+        log.error("the plugin %s can't be used, its mail waits: %s", name, error,
+                  exc_info=error.__cause__)
 
 
 def _imported(target):
-    """ "module:object", "module:object.attribute" or "module" -> what stands there."""
+    """The object of "module:object", "module:object.attribute" or "module"."""
     import importlib
     module, _, path = target.partition(":")
     found = importlib.import_module(module)
@@ -245,7 +261,8 @@ def _imported(target):
 
 
 def _ended(plugin, seconds):
-    """Whether a plugin's `stop` came back in time.  It runs in a thread of its own, which is left behind where it did not."""
+    """Call a plugin's `stop` in a thread -> whether it returned in time; if not, the thread stays.
+    """
     if plugin.end is None:
         return True
 

@@ -15,7 +15,7 @@ from phenmail_protocols.admin import authorize
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.config.root import Root
-from phenmail_protocols.filters.python_permission import CodeLeave
+from phenmail_protocols.filters.python_permission import PythonPermission
 from phenmail_protocols.filters.user_filters import FilterFiles
 from phenmail_protocols.mail.address import Address
 
@@ -75,7 +75,7 @@ class House:
         return directory.resolve(Address.parse(address)).kind
 
     def codes(self, identity="alice"):
-        leave = CodeLeave(self.root, Authorizations(self.root.mail_system), self.settings)
+        leave = PythonPermission(self.root, Authorizations(self.root.mail_system), self.settings)
         rules = loader.load_filters(self.at(identity, "filters.jcfg"), self.root)
         return [leave.code(rule, self.at(identity)).code for rule in rules if rule.type == "py"]
 
@@ -113,7 +113,7 @@ def test_a_running_server_notices(house):
     """Also the key, which was not there when it began."""
     house.whole()
     directory = Directory(house.settings(), house.root, authorizations=Authorizations(house.root.mail_system))
-    leave = CodeLeave(house.root, Authorizations(house.root.mail_system), house.settings)
+    leave = PythonPermission(house.root, Authorizations(house.root.mail_system), house.settings)
     files = FilterFiles(house.root)
 
     def now():

@@ -58,7 +58,7 @@ def test_what_each_filter_would_do(root):
         (1, False, "", True), (2, True, "flag todo", True), (3, True, "vacation answer", True), (4, None, "", True),
         (5, True, "accept into Lists/dev", True), (6, True, "reject: too small", False)]
     assert (result.verdict.kind, result.verdict.mailbox, result.verdict.flags) == ("accept", "Lists/dev", ("todo",))
-    assert result.letter.sender == Address("bob", "example.net") and result.letter.size == len(MESSAGE)
+    assert result.message.sender == Address("bob", "example.net") and result.message.size == len(MESSAGE)
     assert sorted(os.listdir(os.path.join(root.path, "alice", "mail"))) == before
 
 
@@ -68,7 +68,7 @@ def test_a_message_that_is_in_no_file(root):
     for message in (MESSAGE, bytearray(MESSAGE), text, email.message_from_string(text)):
         result = filtertest.try_message(root, settings(root), "alice", message, now=NOW)
         assert result.lines == expected.lines and result.verdict == expected.verdict
-        assert result.letter.size == len(MESSAGE) and not os.path.exists(result.letter.path)
+        assert result.message.size == len(MESSAGE) and not os.path.exists(result.message.path)
     with pytest.raises(TypeError):
         filtertest.try_message(root, settings(root), "alice", None)
     with pytest.raises(filtertest.UnknownUser):
@@ -109,7 +109,7 @@ def test_the_servers_filters_come_last(root):
 
 @pytest.mark.parametrize("user, tag", [("alice", None), ("alice+x@EXAMPLE.org", "x"), ("sales@example.org", None)])
 def test_names_of_users(root, user, tag):
-    assert tried(root, user).letter.tag == tag
+    assert tried(root, user).message.tag == tag
 
 
 @pytest.mark.parametrize("user", ["bob@example.org", "nobody@example.org", "alice@example.net", "a b", ""])
@@ -130,12 +130,12 @@ def test_a_broken_file_is_told(root):
 def test_files_of_any_form(root, data, sender):
     with open(os.path.join(root.path, "message"), "wb") as file:
         file.write(data)
-    assert tried(root).letter.sender == sender
+    assert tried(root).message.sender == sender
 
 
 def test_it_is_what_a_delivery_would_do(root):
     """The verdict is the rules' own, whatever the lines say."""
-    assert tried(root, sender="eve@example.com", auth="dmarc=fail").letter[1] == Address("eve", "example.com")
+    assert tried(root, sender="eve@example.com", auth="dmarc=fail").message[1] == Address("eve", "example.com")
     write(root, json.dumps({"filters": [{"type": "match", "header": "*auth", "content": "dmarc=fail", "action": "reject"}]}), "filters.jcfg")
     assert tried(root, auth="spf=pass dmarc=fail").verdict.kind == "reject"
 

@@ -19,8 +19,8 @@ LINES = strategies.lists(strategies.one_of(
 def test_any_lines(lines):
     result = read(b"\n".join(lines), 2.0)
     assert isinstance(result, Result)
-    assert all(text.isprintable() and len(text) <= 200 for text in result.told) and len(result.told) <= 5
-    if result.decision is None and result.told:
+    assert all(text.isprintable() and len(text) <= 200 for text in result.log_lines) and len(result.log_lines) <= 5
+    if result.decision is None and result.log_lines:
         assert result.flags == result.copies == ()
     if result.decision is not None:
         assert isinstance(result.decision, Decision)
@@ -42,20 +42,20 @@ def test_any_octets(data):
     (b"begun 1\naccept a\nend \n\nexit 0\n", Result(Decision("accept", "a"))),
     (b"begun 1\naccept a\nreject b\nflag c\nend \n\nexit 0\n", Result(Decision("accept", "a"))),
     (b"begun 1\nflag a\nend \n\nexit 0\n", Result(None, ("a",))),
-    (b"begun 1\nflag a\nerror line 1: X\nend \n\nexit 0\n", Result(told=("line 1: X",))),
-    (b"begun 1\nflag a\n\nlate\n", Result(told=("stopped: it did not end within 2 s",))),
+    (b"begun 1\nflag a\nerror line 1: X\nend \n\nexit 0\n", Result(log_lines=("line 1: X",))),
+    (b"begun 1\nflag a\n\nlate\n", Result(log_lines=("stopped: it did not end within 2 s",))),
     (b"begun 1\nflag a\naccept b\n\nlate\n",
-     Result(Decision("accept", "b"), ("a",), told=("stopped: it did not end within 2 s",))),
-    (b"begun 1\n\nsignal 11\n", Result(told=("it died of signal 11",))),
-    (b"begun 1\n\nsignal %d\n" % signal.SIGXCPU, Result(told=("stopped: it did not end within 2 s",))),
-    (b"begun 1\n\nexit 0\n", Result(told=("it ended without an answer",))),
-    (b"begun 1\n", Result(told=("it ended without an answer",))),
-    (b"", Result(told=("it ended without an answer",))),
-    (b"begun 1\ngarbage\naccept a\nend \n", Result(told=("it wrote what is no answer",))),
-    (b"begun 1\naccept a\ngarbage\nend \n\nexit 0\n", Result(Decision("accept", "a"), told=("it wrote what is no answer",))),
-    (b"begun 1\nforward x\naccept a\nend \n", Result(told=("forward(): not an address",))),
-    (b"begun 1\nerror \x1b[2J\xff\nend \n", Result(told=(" [2J\ufffd",))),
-    (b"error x\n" * 1000, Result(told=("x", "it ended without an answer"))),
+     Result(Decision("accept", "b"), ("a",), log_lines=("stopped: it did not end within 2 s",))),
+    (b"begun 1\n\nsignal 11\n", Result(log_lines=("it died of signal 11",))),
+    (b"begun 1\n\nsignal %d\n" % signal.SIGXCPU, Result(log_lines=("stopped: it did not end within 2 s",))),
+    (b"begun 1\n\nexit 0\n", Result(log_lines=("it ended without an answer",))),
+    (b"begun 1\n", Result(log_lines=("it ended without an answer",))),
+    (b"", Result(log_lines=("it ended without an answer",))),
+    (b"begun 1\ngarbage\naccept a\nend \n", Result(log_lines=("it wrote what is no answer",))),
+    (b"begun 1\naccept a\ngarbage\nend \n\nexit 0\n", Result(Decision("accept", "a"), log_lines=("it wrote what is no answer",))),
+    (b"begun 1\nforward x\naccept a\nend \n", Result(log_lines=("forward(): not an address",))),
+    (b"begun 1\nerror \x1b[2J\xff\nend \n", Result(log_lines=(" [2J\ufffd",))),
+    (b"error x\n" * 1000, Result(log_lines=("x", "it ended without an answer"))),
 ])
 def test_answers(data, result):
     assert read(data, 2.0) == result
@@ -65,5 +65,5 @@ def test_bounds():
     many = b"".join(b"flag f%d\n" % number for number in range(5000))[:LONGEST]
     result = read(many + b"\naccept a\nend \n", 2.0)
     assert result.decision == Decision("accept", "a") and len(result.flags) == 100
-    assert result.told == ("flag(): not a flag",)
-    assert read(b"error " + b"x" * 1000 + b"\x1b\nend \n", 2.0).told == ("x" * 200,)
+    assert result.log_lines == ("flag(): not a flag",)
+    assert read(b"error " + b"x" * 1000 + b"\x1b\nend \n", 2.0).log_lines == ("x" * 200,)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from phenmail_protocols.children import interpreter, pool, python_pool
-from phenmail_protocols.children.python_pool import CodeFilters, Decision, Result
+from phenmail_protocols.children.python_pool import Decision, PythonFilters, Result
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="code filters need POSIX")
 
@@ -40,7 +40,7 @@ def letter(subject, body=b"body\n"):
 
 @pytest.fixture(scope="module")
 def filters():
-    made = CodeFilters()
+    made = PythonFilters()
     yield made
     made.stop()
 
@@ -48,7 +48,7 @@ def filters():
 @pytest.fixture(scope="module")
 def hurried():
     """The same, with half the time for a script."""
-    made = CodeFilters(seconds=1.0)
+    made = PythonFilters(seconds=1.0)
     yield made
     made.stop()
 
@@ -144,8 +144,8 @@ def test_what_is_said(filters, code, result):
 def test_what_fails_is_told_and_leaves_nothing(filters, code, told):
     result = ask(filters, code, letter(b"secret word"))
     assert result[:3] == Result()[:3]
-    assert len(result.told) == 1 and told in result.told[0]
-    assert "secret" not in result.told[0]
+    assert len(result.log_lines) == 1 and told in result.log_lines[0]
+    assert "secret" not in result.log_lines[0]
 
 
 @pytest.mark.parametrize("code, complaint", [
@@ -153,7 +153,7 @@ def test_what_fails_is_told_and_leaves_nothing(filters, code, told):
     ("try:\n accept('odd')\nexcept BaseException: 1/0", "line 4: ZeroDivisionError"),
     ("try:\n accept('odd')\nexcept BaseException:\n import os; os._exit(3)", "it ended without an answer")])
 def test_a_decision_stands_whatever_else_went_wrong(filters, code, complaint):
-    assert ask(filters, code) == ODD._replace(told=(complaint.replace("line 4", "line 3"),))
+    assert ask(filters, code) == ODD._replace(log_lines=(complaint.replace("line 4", "line 3"),))
 
 
 def test_the_message_is_the_predecessors(filters):
@@ -242,7 +242,7 @@ def test_harm_is_told_and_over_with_its_message(filters, name):
     before = pids(filters)
     result = ask(filters, code)
     assert result[:3] == Result()[:3]
-    assert len(result.told) == 1 and (told is None or told in result.told[0]), result
+    assert len(result.log_lines) == 1 and (told is None or told in result.log_lines[0]), result
     assert ask(filters, EXAMPLE) == ODD
     assert pids(filters) == before, "another process was needed"
 
@@ -252,7 +252,7 @@ def test_harm_is_told_and_over_with_its_message(filters, name):
     "import _thread\n_thread.start_new_thread(print, ())\naccept('even')"], ids=["process", "thread"])
 def test_no_other_process_and_no_thread(filters, code):
     result = ask(filters, code)
-    assert result.decision is None and result.told[0].startswith("line 2: ")
+    assert result.decision is None and result.log_lines[0].startswith("line 2: ")
     assert ask(filters, EXAMPLE) == ODD
 
 
@@ -290,8 +290,8 @@ def test_hanging_ones_are_ended_all_at_once_and_hold_up_nobody(hurried):
         thread.join(30)
     assert sorted(results) == sorted(HANGS)[:len(threads)]
     for name, result in results.items():
-        assert result.decision is None and len(result.told) == 1, (name, result)
-        assert result.told[0].startswith(("stopped: it did not end within 1 s", "it died of signal 24", "line ")), (name, result)
+        assert result.decision is None and len(result.log_lines) == 1, (name, result)
+        assert result.log_lines[0].startswith(("stopped: it did not end within 1 s", "it died of signal 24", "line ")), (name, result)
     assert results_meanwhile == [ODD] * 3
     assert meanwhile < max(ends.values()), "the others were waited for"
     assert max(ends.values()) - began < 10
@@ -302,7 +302,7 @@ def test_hanging_ones_are_ended_all_at_once_and_hold_up_nobody(hurried):
 def test_what_was_decided_before_it_hung_stands(hurried):
     code = "while True:\n try:\n  accept('odd'); accept('even')\n except BaseException: pass"
     result = ask(hurried, code)
-    assert result.decision == Decision("accept", "odd") and len(result.told) == 1
+    assert result.decision == Decision("accept", "odd") and len(result.log_lines) == 1
 
 
 @pytest.mark.parametrize("code, decision", [
@@ -344,7 +344,7 @@ def test_a_process_that_was_killed_meanwhile_is_replaced(filters):
 def test_nothing_of_the_server(filters, monkeypatch):
     monkeypatch.setenv("PHENMAIL_SECRET", "secret")
     ours, theirs = socket.socketpair()
-    made = CodeFilters()
+    made = PythonFilters()
     try:
         for end in (ours, theirs):
             end.set_inheritable(True)
@@ -373,19 +373,19 @@ def test_the_owners_rights(filters):
             assert ask(filters, code, owner=owner).decision.argument == "%s %s []" % ((owner[0],) * 3, (owner[1],) * 3)
     finally:
         os.setgroups(before)
-    assert ask(filters, "open('/etc/shadow')").told == ("line 1: PermissionError",)
+    assert ask(filters, "open('/etc/shadow')").log_lines == ("line 1: PermissionError",)
 
 
 @as_root
 @linux
 def test_the_memory_of_the_process_it_came_from_is_out_of_reach(filters):
-    assert ask(filters, "import os; os.open('/proc/%d/mem' % os.getppid(), os.O_RDWR)").told == ("line 1: PermissionError",)
-    assert ask(filters, "import os; os.listdir('/proc/%d/fd' % os.getppid())").told == ("line 1: PermissionError",)
+    assert ask(filters, "import os; os.open('/proc/%d/mem' % os.getppid(), os.O_RDWR)").log_lines == ("line 1: PermissionError",)
+    assert ask(filters, "import os; os.listdir('/proc/%d/fd' % os.getppid())").log_lines == ("line 1: PermissionError",)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no such call")
 def test_every_processor():
-    before, made = os.sched_getaffinity(0), CodeFilters()
+    before, made = os.sched_getaffinity(0), PythonFilters()
     os.sched_setaffinity(0, [min(before)])
     try:
         assert ask(made, "import os; reject(str(sorted(os.sched_getaffinity(0))))").decision.argument == str(sorted(before))
@@ -414,10 +414,10 @@ def test_code_is_compiled_once(filters):
 
 @as_root
 def test_root_runs_nothing(monkeypatch):
-    made = CodeFilters()
+    made = PythonFilters()
     try:
         result = ask(made, EXAMPLE, owner=(0, 0))
-        assert result.decision is None and "run-as" in result.told[0]
+        assert result.decision is None and "run-as" in result.log_lines[0]
         assert made.pool.processes == {}
     finally:
         made.stop()
@@ -426,7 +426,7 @@ def test_root_runs_nothing(monkeypatch):
 @as_root
 def test_roots_folder_as_the_user_that_is_set():
     import pwd
-    made = CodeFilters(run_as="nobody")
+    made = PythonFilters(run_as="nobody")
     try:
         uid = pwd.getpwnam("nobody").pw_uid
         assert ask(made, "import os; reject(str(os.getuid()))", owner=(0, 0)).decision.argument == str(uid)
@@ -437,11 +437,11 @@ def test_roots_folder_as_the_user_that_is_set():
 @pytest.mark.parametrize("python, told", [("/bin/false", "does not run code filters"), ("/does/not/exist", "can't be started")])
 def test_no_interpreter_is_told_and_not_tried_for_each_message(python, told, caplog):
     now = [1000.0]
-    made = CodeFilters(python, clock=lambda: now[0])
+    made = PythonFilters(python, clock=lambda: now[0])
     try:
         for _ in range(2):
             result = ask(made, EXAMPLE)
-            assert result.decision is None and python in result.told[0] and told in result.told[0]
+            assert result.decision is None and python in result.log_lines[0] and told in result.log_lines[0]
         assert len(caplog.records) == 1
         now[0] += pool.FAILED_FOR
         made._python = sys.executable
@@ -452,32 +452,32 @@ def test_no_interpreter_is_told_and_not_tried_for_each_message(python, told, cap
 
 @pytest.mark.parametrize("host", ["/usr/sbin/apache2", "", None])
 def test_a_host_that_is_no_python_is_not_started_again(monkeypatch, host):
-    made = CodeFilters()
+    made = PythonFilters()
     monkeypatch.setattr(interpreter.sys, "executable", host)
     result = ask(made, EXAMPLE)
-    assert result.decision is None and 'set "python"' in result.told[0]
+    assert result.decision is None and 'set "python"' in result.log_lines[0]
     monkeypatch.undo()
     assert interpreter.interpreter() == sys.executable
     made.stop()
 
 
 def test_not_on_windows(monkeypatch):
-    made = CodeFilters()
+    made = PythonFilters()
     with monkeypatch.context() as changed:
         changed.setattr(python_pool.os, "name", "nt")
         result = made.run(EXAMPLE, b"", ENVELOPE, (0, 0))
-    assert result == Result(told=("not run: code filters need a POSIX system",))
+    assert result == Result(log_lines=("not run: code filters need a POSIX system",))
     made.stop()
 
 
 def test_too_much_code(filters):
-    assert "262144" in ask(filters, "#" * 262144 + "#").told[0]
+    assert "262144" in ask(filters, "#" * 262144 + "#").log_lines[0]
     assert ask(filters, "#" * 262144) == Result()
 
 
 def test_idle_processes_end():
     now = [1000.0]
-    made = CodeFilters(clock=lambda: now[0], idle=60.0)
+    made = PythonFilters(clock=lambda: now[0], idle=60.0)
     try:
         ask(made, EXAMPLE)
         pid, = pids(made)
@@ -495,7 +495,7 @@ def test_idle_processes_end():
 
 
 def test_somebody_looks_for_idle_processes():
-    made = CodeFilters(idle=0.05)
+    made = PythonFilters(idle=0.05)
     try:
         ask(made, EXAMPLE)
         deadline = time.monotonic() + 20
@@ -509,7 +509,7 @@ def test_somebody_looks_for_idle_processes():
 
 def test_a_process_is_replaced_after_many_requests(monkeypatch):
     monkeypatch.setattr(python_pool, "REQUESTS_OF_ONE", 3)
-    made, seen = CodeFilters(), []
+    made, seen = PythonFilters(), []
     try:
         for _ in range(7):
             assert ask(made, EXAMPLE) == ODD
@@ -524,7 +524,7 @@ def test_a_process_is_replaced_after_many_requests(monkeypatch):
 @as_root
 def test_few_processes(monkeypatch):
     monkeypatch.setattr(python_pool, "MOST_PROCESSES", 2)
-    made = CodeFilters()
+    made = PythonFilters()
     try:
         for uid in (UID, UID + 1, UID + 2, UID):
             assert ask(made, EXAMPLE, owner=(uid, uid)) == ODD
@@ -555,7 +555,7 @@ def test_many_at_once(filters):
 
 def test_one_code_takes_few_turns(monkeypatch):
     monkeypatch.setattr(python_pool, "_WAIT", 0.2)
-    made = CodeFilters(seconds=1.5)
+    made = PythonFilters(seconds=1.5)
     results = []
     threads = [threading.Thread(target=lambda: results.append(ask(made, "import time; time.sleep(1)"))) for _ in range(3)]
     try:
@@ -564,13 +564,13 @@ def test_one_code_takes_few_turns(monkeypatch):
             thread.start()
         for thread in threads:
             thread.join(30)
-        assert sorted(result.told for result in results) == [(), (), ("not run: too many code filters are at work",)]
+        assert sorted(result.log_lines for result in results) == [(), (), ("not run: too many code filters are at work",)]
     finally:
         made.stop()
 
 
 def test_stop():
-    made, results = CodeFilters(), []
+    made, results = PythonFilters(), []
     ask(made, EXAMPLE)
     pid, = pids(made)
     thread = threading.Thread(target=lambda: results.append(ask(made, "import time; time.sleep(0.3); accept('odd')")))
@@ -586,7 +586,7 @@ def test_stop():
                                         for thread in threading.enumerate())
     with pytest.raises(OSError):
         os.kill(pid, 0)
-    assert ask(made, EXAMPLE) == Result(told=("not run: the server is stopping",))
+    assert ask(made, EXAMPLE) == Result(log_lines=("not run: the server is stopping",))
 
 
 @linux
@@ -604,8 +604,8 @@ def test_nothing_is_left_when_the_server_is_gone(tmp_path):
     import subprocess
     driver = tmp_path / "driver.py"
     driver.write_text("import sys, threading\nsys.path.insert(0, %r)\n"
-                      "from phenmail_protocols.children.python_pool import CodeFilters\n"
-                      "made = CodeFilters(seconds=30.0)\nrun = lambda code: made.run(code, b'', {}, (%d, %d))\nrun('')\n"
+                      "from phenmail_protocols.children.python_pool import PythonFilters\n"
+                      "made = PythonFilters(seconds=30.0)\nrun = lambda code: made.run(code, b'', {}, (%d, %d))\nrun('')\n"
                       "threading.Thread(target=run, args=('import time; time.sleep(99)',), daemon=True).start()\n"
                       "while not made.pool.running: pass\nprint('up', flush=True)\nthreading.Event().wait(60)\n"
                       % (TOP, UID + 3, UID + 3))

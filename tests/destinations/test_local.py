@@ -14,7 +14,7 @@ from phenmail_protocols.accounts.directory import Destination
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.trace import Origin
 from phenmail_protocols.destinations.local import Handing
-from phenmail_protocols.destinations.programs import Agents
+from phenmail_protocols.destinations.programs import Programs
 from phenmail_protocols.destinations.srs import WayBack
 from phenmail_protocols.mail import srs
 from phenmail_protocols.mail.address import Address
@@ -69,7 +69,7 @@ class Directory:
 
 
 class Taker:
-    """Agents and Plugins in one: keeps what it is called with, and answers `answer`, or raises it."""
+    """Programs and Plugins in one: keeps what it is called with, and answers `answer`, or raises it."""
 
     def __init__(self, answer=TAKEN):
         self.answer, self.calls, self.interrupted = answer, [], threading.Event()
@@ -163,7 +163,7 @@ def test_a_plugin_gets_its_parameters(make):
                                    ("mail", BODY, Address("echo", "example.org"), "", None)]
 
 
-@pytest.mark.parametrize("real, made_up", [(Agents.run, Taker.run), (Plugins.hand, Taker.hand), (Agents.interrupt, Taker.interrupt)])
+@pytest.mark.parametrize("real, made_up", [(Programs.run, Taker.run), (Plugins.hand, Taker.hand), (Programs.interrupt, Taker.interrupt)])
 def test_the_takers_here_are_called_like_the_real_ones(real, made_up):
     assert list(inspect.signature(real).parameters) == list(inspect.signature(made_up).parameters)
 

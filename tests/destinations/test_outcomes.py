@@ -143,7 +143,7 @@ LATER = {
 @pytest.fixture
 def impatient(monkeypatch):
     """Programs have half a second."""
-    monkeypatch.setattr(programs, "Agents", functools.partial(programs.Agents, seconds=0.5, grace=0.1))
+    monkeypatch.setattr(programs, "Programs", functools.partial(programs.Programs, seconds=0.5, grace=0.1))
 
 
 @pytest.mark.parametrize("how", sorted(LATER))

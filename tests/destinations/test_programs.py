@@ -14,7 +14,7 @@ from hypothesis import example, given, settings, strategies
 
 from phenmail_protocols.delivery import trace
 from phenmail_protocols.destinations import programs as agents_module
-from phenmail_protocols.destinations.programs import Agents, Unusable, as_word, last_lines, words
+from phenmail_protocols.destinations.programs import Programs, Unusable, as_word, last_lines, words
 from phenmail_protocols.mail.address import Address, AddressError
 from phenmail_protocols.queue.model import Message, Recipient
 
@@ -30,12 +30,12 @@ class Settings:
 
 
 class Place:
-    """A user's folder, and Agents that run commands for it."""
+    """A user's folder, and Programs that run commands for it."""
 
     def __init__(self, folder):
         self.folder = folder
         self.settings = Settings()
-        self.agents = Agents(lambda: self.settings, seconds=30.0)
+        self.agents = Programs(lambda: self.settings, seconds=30.0)
 
     def run(self, command, body=BODY, sender=SENDER, recipient=ANNA, user="anna", tag="lists", head=b"", folder=None,
             agents=None):
@@ -434,8 +434,8 @@ def test_an_ordinary_server_runs_it_as_itself(place):
 
 
 def quick(place, seconds=300.0, grace=0.5):
-    """Agents whose clock leaps when a command has made a file `ready`: it is late then, and not before."""
-    return Agents(lambda: place.settings, seconds, grace, lambda: time.monotonic() + (1000.0 if place.exists("ready") else 0.0))
+    """Programs whose clock leaps when a command has made a file `ready`: it is late then, and not before."""
+    return Programs(lambda: place.settings, seconds, grace, lambda: time.monotonic() + (1000.0 if place.exists("ready") else 0.0))
 
 
 def test_the_time_limit(place):

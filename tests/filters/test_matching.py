@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from phenmail_protocols.config.settings import Filter
 from phenmail_protocols.filters import matching
 from phenmail_protocols.filters.matching import View, condition
-from phenmail_protocols.filters.rules import Letter
+from phenmail_protocols.filters.rules import FilteredMessage
 from phenmail_protocols.mail.address import Address
 
 HEADER = b"""Received: from mail.example.net ([192.0.2.1])
@@ -30,7 +30,7 @@ BOB, ALICE = Address("Bob", "example.net"), Address("alice+lists", "example.org"
 def letter(header=HEADER, **changes):
     values = dict(header=header.replace(b"\n", b"\r\n"), sender=BOB, recipient=ALICE, tag="lists", size=2048, auth="spf=pass dmarc=fail")
     values.update(changes)
-    return Letter(**values)
+    return FilteredMessage(**values)
 
 
 def fits(header, content, mode="contains", of=None):

@@ -9,7 +9,11 @@ from phenmail_protocols.config import loader
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.filters import python_permission
-from phenmail_protocols.filters.python_permission import NOT_AUTHORIZED, CodeLeave, Leave
+from phenmail_protocols.filters.python_permission import (
+    NOT_AUTHORIZED,
+    Permission,
+    PythonPermission,
+)
 
 CODE = "if msg['Subject'] == 'ñ':\n    accept('odd')\n"
 
@@ -22,7 +26,7 @@ class Given:
         self.root.create()
         self.settings = loader.server_from_dict(dict({"sender-domain": "example.org", "admin": ["boss"]}, **values), self.root, True)
         self.authorizations = Authorizations(self.root.mail_system)
-        self.leave = CodeLeave(self.root, self.authorizations, lambda: self.settings)
+        self.leave = PythonPermission(self.root, self.authorizations, lambda: self.settings)
         for identity in ("alice", "bob", "boss"):
             os.makedirs(self.at(identity))
 
@@ -52,23 +56,23 @@ def given(tmp_path):
 
 
 def test_what_is_authorized_runs(given):
-    assert given.asked(given.rule(authorization=given.sign())) == Leave(CODE)
+    assert given.asked(given.rule(authorization=given.sign())) == Permission(CODE)
 
 
 def test_the_code_of_a_file_is_what_is_authorized(given):
     given.write(CODE, "alice", "filter.py")
     rule = given.rule(code="file:filter.py", authorization=given.sign())
-    assert given.asked(rule) == Leave(CODE)
-    assert given.asked(given.rule(code="file:filter.py", authorization=given.sign("file:filter.py"))) == Leave(None, NOT_AUTHORIZED)
+    assert given.asked(rule) == Permission(CODE)
+    assert given.asked(given.rule(code="file:filter.py", authorization=given.sign("file:filter.py"))) == Permission(None, NOT_AUTHORIZED)
 
 
 def test_the_administrators_need_none(given):
     given.write(CODE, "boss", "filter.py")
     for code in (CODE, "file:filter.py"):
-        assert given.asked(given.rule("boss", code), "boss") == Leave(CODE)
-    assert given.asked(given.rule("alice")) == Leave(None, NOT_AUTHORIZED)
+        assert given.asked(given.rule("boss", code), "boss") == Permission(CODE)
+    assert given.asked(given.rule("alice")) == Permission(None, NOT_AUTHORIZED)
     given.settings = given.settings._replace(admin=("alice",))
-    assert given.asked(given.rule("alice")) == Leave(CODE)
+    assert given.asked(given.rule("alice")) == Permission(CODE)
     assert given.asked(given.rule("boss"), "boss").code is None
 
 
@@ -91,7 +95,7 @@ def test_the_servers_filters_need_none(tmp_path):
     lambda given: given.sign(CODE.replace("\n", "\r\n")), lambda given: given.sign(CODE.replace("ñ", "n\u0303")),
     lambda given: given.sign().upper() + " ", lambda given: None, lambda given: "x"])
 def test_no_other_authorization_helps(given, authorization):
-    assert given.asked(given.rule(authorization=authorization(given))) == Leave(None, NOT_AUTHORIZED)
+    assert given.asked(given.rule(authorization=authorization(given))) == Permission(None, NOT_AUTHORIZED)
 
 
 @pytest.mark.parametrize("change", [CODE + " ", CODE + "\n", CODE.replace("\n", "\r\n"), "\ufeff" + CODE, CODE.replace("    ", "\t"),
@@ -101,7 +105,7 @@ def test_a_file_that_changed_after_it_was_signed_does_not_run(given, change):
     rule = given.rule(code="file:filter.py", authorization=given.sign())
     assert given.asked(rule).code == CODE
     given.write(change, "alice", "filter.py")
-    assert given.asked(rule) == Leave(None, NOT_AUTHORIZED)
+    assert given.asked(rule) == Permission(None, NOT_AUTHORIZED)
     given.write(CODE, "alice", "filter.py")
     assert given.asked(rule).code == CODE
 
@@ -117,7 +121,7 @@ def test_what_was_looked_at_is_what_runs(given, monkeypatch):
     real = python_permission.beneath.read
     monkeypatch.setattr(python_permission.beneath, "read", lambda *arguments: reads.append(arguments) or real(*arguments))
     monkeypatch.setattr(given.authorizations, "holds", meanwhile)
-    assert given.asked(rule) == Leave(CODE) and len(reads) == 1
+    assert given.asked(rule) == Permission(CODE) and len(reads) == 1
     assert given.asked(rule).code is None
 
 
@@ -187,16 +191,16 @@ def test_a_link_to_another_users_filters_brings_no_authority(given):
     """Whatever file the filters came from: what counts is the folder that the mail is for."""
     rule = given.rule("boss")
     os.symlink(given.at("boss", "filters.jcfg"), given.at("alice", "filters.jcfg"))
-    assert given.asked(rule, "alice") == Leave(None, NOT_AUTHORIZED)
+    assert given.asked(rule, "alice") == Permission(None, NOT_AUTHORIZED)
     os.rename(given.at("alice"), given.at("alice") + "-")
     os.symlink(given.at("boss"), given.at("alice"))
-    assert given.asked(rule, "alice") == Leave(None, NOT_AUTHORIZED)
+    assert given.asked(rule, "alice") == Permission(None, NOT_AUTHORIZED)
 
 
 def test_a_folder_of_nobodys(given):
     rule = given.rule("boss", authorization=given.sign())
     for folder in ("/", "/tmp", given.root.path, given.root.path + "x/boss/mail", given.at("alice", "..", "..", "..", "..")):
-        assert given.leave.code(rule, folder) == Leave(None, NOT_AUTHORIZED)
+        assert given.leave.code(rule, folder) == Permission(None, NOT_AUTHORIZED)
 
 
 def test_code_that_is_too_long_does_not_run(given):

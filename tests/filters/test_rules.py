@@ -7,12 +7,12 @@ from phenmail_protocols.children.python_answer import Decision, Result
 from phenmail_protocols.config.filtering import split_action
 from phenmail_protocols.config.settings import Filter, Vacation
 from phenmail_protocols.filters import matching
-from phenmail_protocols.filters.rules import Letter, Rules, Verdict, lines, mailbox_named
+from phenmail_protocols.filters.rules import FilteredMessage, Rules, Verdict, lines, mailbox_named
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.store import errors, folders
 
 BOB, ALICE = Address("bob", "example.net"), Address("alice", "example.org")
-LETTER = Letter(b"Subject: n 3\r\n\r\n", BOB, ALICE, size=100)
+LETTER = FilteredMessage(b"Subject: n 3\r\n\r\n", BOB, ALICE, size=100)
 AWAY = Vacation("away")
 
 
@@ -83,7 +83,7 @@ def test_a_mailbox_outside_of_the_folder_is_inbox_and_is_told(name):
     assert wrong.action == "accept:" + name and "can't be a mailbox" in flaw
     found = rules.evaluate(LETTER, None)
     assert (found.kind, found.mailbox) == ("accept", "INBOX")
-    assert "filters.jcfg:7" in found.told[0] and "INBOX" in found.told[0]
+    assert "filters.jcfg:7" in found.log_lines[0] and "INBOX" in found.log_lines[0]
 
 
 @given(st.text(max_size=40))
@@ -118,21 +118,21 @@ def test_a_slow_pattern_is_searched_apart():
 def test_a_slow_pattern_that_cannot_be_searched_does_not_match_and_is_told():
     rules = Rules((rule("discard", "(n+)+$", mode="regex"), rule("accept:Next")))
     found = rules.evaluate(LETTER, None)
-    assert found.mailbox == "Next" and "filters.jcfg:7: not searched (" in found.told[0]
-    assert next(rules.steps(LETTER, None)).told[0].startswith("not searched: ")
+    assert found.mailbox == "Next" and "filters.jcfg:7: not searched (" in found.log_lines[0]
+    assert next(rules.steps(LETTER, None)).log_lines[0].startswith("not searched: ")
 
 
 def test_out_of_time_is_inbox_and_is_told(monkeypatch):
     moments = iter(range(1000))
     monkeypatch.setattr(matching, "_clock", lambda: next(moments))
     found = verdict(*[rule("discard", "x", mode="regex")] * 5)
-    assert found.kind == "accept" and "took too long" in found.told[0]
+    assert found.kind == "accept" and "took too long" in found.log_lines[0]
 
 
 def test_many_filters_look_at_the_time_too(monkeypatch):
     moments = iter(range(1000))
     monkeypatch.setattr(matching, "_clock", lambda: next(moments))
-    assert "took too long" in verdict(*[rule("discard", "x")] * 64).told[0]
+    assert "took too long" in verdict(*[rule("discard", "x")] * 64).log_lines[0]
 
 
 # Code
@@ -155,7 +155,7 @@ def test_code_is_given_the_filter_and_the_letter_in_its_turn():
     (Result(Decision("discard"), ("a",), ("dan@example.com",)),
      Verdict("discard", flags=("a",), copies=(Address("dan", "example.com"),), by="filters.jcfg:9")),
     (Result(Decision("forward", "dan@example.com")), Verdict("forward", forward=Address("dan", "example.com"), by="filters.jcfg:9")),
-    (Result(None, ("a",), (), ("it died",)), Verdict(mailbox="Next", flags=("a",), by="filters.jcfg:7", told=("filters.jcfg:9: it died",))),
+    (Result(None, ("a",), (), ("it died",)), Verdict(mailbox="Next", flags=("a",), by="filters.jcfg:7", log_lines=("filters.jcfg:9: it died",))),
 ])
 def test_what_code_decides(result, expected):
     assert verdict(code(), rule("accept:Next"), run_code=lambda *_: result) == expected
@@ -163,12 +163,12 @@ def test_what_code_decides(result, expected):
 
 def test_what_code_says_is_not_believed():
     found = verdict(code(), run_code=lambda *_: Result(Decision("accept", "../bob"), ("two words", "\\Deleted"), ("nobody",)))
-    assert (found.mailbox, found.flags, found.copies) == ("INBOX", (), ()) and len(found.told) == 2
+    assert (found.mailbox, found.flags, found.copies) == ("INBOX", (), ()) and len(found.log_lines) == 2
     found = verdict(code(), rule("discard"), run_code=lambda *_: Result(Decision("forward", "nobody")))
-    assert (found.kind, found.mailbox) == ("accept", "INBOX") and "goes to INBOX" in found.told[0]
+    assert (found.kind, found.mailbox) == ("accept", "INBOX") and "goes to INBOX" in found.log_lines[0]
     for nonsense in (Result(Decision("burn", "")), Result(Decision("accept", 7)), Result(None, (7,))):
         found = verdict(code(), run_code=lambda *_: nonsense)
-        assert (found.kind, found.mailbox) == ("accept", "INBOX") and len(found.told) == 1
+        assert (found.kind, found.mailbox) == ("accept", "INBOX") and len(found.log_lines) == 1
 
 
 def test_code_that_can_not_be_run_is_passed_over():
@@ -177,7 +177,7 @@ def test_code_that_can_not_be_run_is_passed_over():
 
     for run_code in (None, fails):
         found = verdict(code(), rule("accept:Next"), run_code=run_code)
-        assert found.mailbox == "Next" and found.told[0].startswith("filters.jcfg:9: ")
+        assert found.mailbox == "Next" and found.log_lines[0].startswith("filters.jcfg:9: ")
 
 
 # Words for the user's log

@@ -12,6 +12,7 @@ from phenmail_protocols.delivery.incoming import HEADER_LIMIT
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.filters import rules
 from phenmail_protocols.filters.screening import Screening
+from phenmail_protocols.filters.verdict import Verdict
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue import spool as spool_module
 from phenmail_protocols.queue.model import LOCAL, TO
@@ -409,7 +410,7 @@ def test_filters_of_one_user_are_asked_for_one_message_at_a_time(house, monkeypa
                 inside.pop()
     monkeypatch.setattr(rules.Rules, "evaluate", slowly)
     loaded = house.screening.rules(os.path.join(house.folder, "alice"))
-    letter = rules.Letter(b"Subject: x\r\n\r\n", None, Address.parse("alice@example.org"))
+    letter = rules.FilteredMessage(b"Subject: x\r\n\r\n", None, Address.parse("alice@example.org"))
     threads = [threading.Thread(target=house.screening.verdict, args=(loaded, "alice", letter, 0.0)) for _ in range(20)]
     for thread in threads:
         thread.start()
@@ -422,4 +423,4 @@ def test_who_waits_when_the_server_stops_goes_on(house):
     screening = house.screening
     screening._asking.enter("bob")
     screening.stop()
-    assert screening.verdict(rules.Rules(()), "bob", None, 0.0) == rules.INBOX_IT_IS
+    assert screening.verdict(rules.Rules(()), "bob", None, 0.0) == Verdict()

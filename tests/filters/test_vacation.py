@@ -8,7 +8,7 @@ import pytest
 
 from phenmail_protocols.config.settings import Vacation
 from phenmail_protocols.filters import vacation
-from phenmail_protocols.filters.rules import Letter
+from phenmail_protocols.filters.rules import FilteredMessage
 from phenmail_protocols.filters.vacation import FILE, Answers, obstacle
 from phenmail_protocols.mail.address import Address
 
@@ -22,7 +22,7 @@ FIELDS = b"From: Bob <bob@example.net>\r\nTo: Alice <Alice@Example.org>\r\nSubje
 def letter(extra=b"", fields=FIELDS, **changes):
     values = dict(header=fields + extra + b"\r\n", sender=BOB, recipient=ALICE)
     values.update(changes)
-    return Letter(**values)
+    return FilteredMessage(**values)
 
 
 def test_a_person_who_writes_to_the_user_is_answered():

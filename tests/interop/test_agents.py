@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from phenmail_protocols.destinations.programs import Agents
+from phenmail_protocols.destinations.programs import Programs
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue.model import Message
 
@@ -37,7 +37,7 @@ def folder():
 
 @pytest.fixture
 def agents():
-    agents = Agents(Settings, seconds=60.0)
+    agents = Programs(Settings, seconds=60.0)
     yield agents
     assert agents.stop()
 
