@@ -354,7 +354,7 @@ def test_what_can_not_be_removed_is_filed_once(house, monkeypatch, caplog):
 # What can't be filed
 
 @pytest.mark.parametrize("data, why", [
-    (b"Subject: x\n\n\0\n", "NUL"), (b"Received: x\n" * 60 + b"\n", "circles"), (b"", "empty")])
+    (b"Subject: x\n\n\0\n", "NUL"), (b"Received: x\n" * 60 + b"\n", "Mail loop"), (b"", "empty")])
 def test_what_is_refused_is_set_aside(house, caplog, data, why):
     house.drop(data=data)
     house.drop("two")
