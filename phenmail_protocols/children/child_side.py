@@ -1,7 +1,7 @@
 """What each child does for itself: limits, user, signals, processors, its sockets.
 
-Runs in children only and needs the standard library alone.  All imports stand at the top, because
-the later user may not be able to read the interpreter's files.
+Runs in children only and needs the standard library alone.  Load every module before `become`:
+the new user may not be able to read the interpreter's files.
 """
 import array
 import os
