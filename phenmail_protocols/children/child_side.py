@@ -1,9 +1,12 @@
 """What each child does for itself: limits, user, signals, processors, its sockets.
 
-Runs in children only and needs the standard library alone.
+Runs in children only and needs the standard library alone.  Load every module before `become`:
+the new user may not be able to read the interpreter's files.
 """
+import array
 import os
 import signal
+import socket
 import struct
 
 # Lengths of the code, the envelope and the message.  Beside it come the descriptors of a request.
@@ -58,7 +61,6 @@ def become(uid, gid):
 
 def take_control():
     """The socket to the server, which was descriptor 0; the standard streams become /dev/null."""
-    import socket  # late: `launch` needs none
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -72,8 +74,6 @@ def receive_request(control, count):
     further descriptors), or None at the end of input.  `count`: descriptors of a request.
     Raises EOFError for half a request.
     """
-    import array
-    import socket
     space = socket.CMSG_SPACE(count * array.array("i").itemsize)
     head, beside, _, _ = control.recvmsg(REQUEST.size, space)
     if not head:
