@@ -57,14 +57,21 @@ def main(arguments=None):
             print(problem, file=sys.stderr)
     except (RootError, AlreadyRunning, CertificateError, OSError,
             ValueError) as error:
-        print("phenmail: %s" % error, file=sys.stderr)
+        print("phenmail: %s" % _reason(error), file=sys.stderr)
     except KeyboardInterrupt:
         pass
     return FAILED
 
 
+def _reason(error):
+    """An exception for people: the file's name and what is wrong, without the error's number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return "%s: %s" % (error.filename, error.strerror)
+    return error
+
+
 def _command(name):
-    """The function of a command. The server loads those of the other commands never."""
+    """The function of a command. A server never loads those of the other commands."""
     if name in _COMMANDS:
         return _COMMANDS[name]
     from phenmail_protocols.admin.words import COMMANDS

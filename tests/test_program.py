@@ -296,6 +296,12 @@ def test_exit_codes(root, words, code):
     assert run(root, *words, typed="x\n")[0] == code
 
 
+def test_a_missing_root_is_said_by_its_name(tmp_path):
+    code, _, errors = run(tmp_path / "none", "dns")
+    assert code == 1 and "Errno" not in errors
+    assert errors.rstrip().endswith("none/device/system/mail/mail.jcfg: No such file or directory")
+
+
 def test_sha256_and_obscure(root):
     assert run(root, "sha256", typed="abc\n")[1].strip() == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
