@@ -89,10 +89,14 @@ def _is_ascii(text):
 
 def unicode_domain(domain: str) -> str:
     """A domain -> what people read: U-labels in place of A-labels. A label that is no valid A-label
-    stays. Never raises."""
+    stays, and a name that would not be read back as itself. Never raises."""
     if "xn--" not in domain.lower():
         return domain
-    return ".".join([_u_label(label) for label in domain.split(".")])
+    shown = ".".join([_u_label(label) for label in domain.split(".")])
+    try:
+        return shown if ascii_domain(shown) == ascii_domain(domain) else domain
+    except AddressError:
+        return domain
 
 
 def _u_label(label):

@@ -2,7 +2,7 @@
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.text.domains import AddressError, ascii_domain, unicode_domain
@@ -88,6 +88,7 @@ def test_what_people_read(domain, shown):
 
 
 @settings(max_examples=300, deadline=None)
+@example(":.XN--000A")
 @given(st.text(max_size=20) | st.lists(st.sampled_from(
     ["\u00df", "\u1e9e", "\u03c2", "\u03a3", "\u200d", "\u200c", "\u3002", ".", "xn--", "-", "a", "A", "\u00fc", "\u05d0", "1", "\uff20", "\u2100",
      "\u0130", "\u00ad", "bcher-kva", "\u0dca", "@", " "]), max_size=10).map("".join))
