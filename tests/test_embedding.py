@@ -347,9 +347,9 @@ def test_filters_are_tried_on_a_message():
             (False, ""), (True, "accept into Lists/dev")]
         assert (result.verdict.kind, result.verdict.mailbox) == (
             "accept", "Lists/dev")
-        assert str(result.letter.sender) == "x@example.com"
+        assert str(result.message.sender) == "x@example.com"
         assert server.try_filters("alice", note.encode(), sender="") \
-            .letter.sender is None
+            .message.sender is None
         with pytest.raises(ValueError):
             server.try_filters("nobody@example.org", note)
         assert subjects(server) == [], "nothing was done"

@@ -61,14 +61,14 @@ class Message:
     def _chosen(self, names):
         selection, pieces = headers.Selection(names, FIELDS), []
         for chunk in self.octets(0, self.edge()):
-            self._look()
+            self.look()
             pieces.append(selection.feed(chunk))
         chosen = b"".join(pieces) + selection.close()
         return chosen if chosen[-1:] in (b"", b"\n") else chosen + b"\n"
 
     def blocks(self, name):
         """The fields of a name, all of them, in headers.blocks."""
-        self._look()
+        self.look()
         return headers.blocks(headers.selected(self.octets(0, self.edge()), frozenset((name,))))
 
     def _find_edge(self):
