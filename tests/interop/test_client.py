@@ -92,7 +92,7 @@ def test_certificates(nexthop, kind, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", hop.certificate.path)
     opened(hop, strict).close()
     with pytest.raises(Unreachable):
-        opened(hop, strict._replace(names=("mx.example.org",)))
+        opened(hop, strict._replace(name="mx.example.org"))
 
 
 class Loopback(object):
