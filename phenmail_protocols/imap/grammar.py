@@ -18,7 +18,7 @@ from .tokens import (  # what `parse` raises, by the name under which callers kn
 )
 
 __all__ = ["ArgumentRejected", "BadSyntax", "COMMANDS", "LiteralMark", "literal_at_end", "may_stream",
-           "parse"]
+           "parse", "unread"]
 
 _LITERAL = re.compile(rb"~?\{([0-9]+)(\+?)\}\Z")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}|=")
@@ -86,6 +86,16 @@ def parse(parts):
             error.args = ("%s: %s" % (name, error.args[0]),)
         raise
     return values.Command(tag, name, arguments)
+
+
+def unread(parts, text, code):
+    """The ArgumentRejected for a command that nobody parses; `parts` as for `parse`. Only its tag is read."""
+    rejected = ArgumentRejected(text, code)
+    try:
+        rejected.tag = tokens.Scanner(parts).tag()
+    except BadSyntax:
+        pass
+    return rejected
 
 
 def _name(scan):

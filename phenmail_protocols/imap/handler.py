@@ -170,21 +170,22 @@ class Handler:
             return self.session.unreadable(refused.tag, refused.text, refused.code).then
         self.body = taken.body
         try:
-            self._await_turn(sum([len(part) for part in taken.parts if isinstance(part, bytes)]))
+            self._await_turn(taken.parts)
             command = grammar.parse(taken.parts)
         except grammar.BadSyntax as error:
             self._drop_body()
             return self._unreadable(error)
         return self._run(command)
 
-    def _await_turn(self, octets):
+    def _await_turn(self, parts):
         """The grammar, which looks at nothing meanwhile, takes some 30 ms for the longest lines."""
+        octets = sum([len(part) for part in parts if isinstance(part, bytes)])
         if octets >= LONG:
             try:
                 self.connection.await_turn(octets * READING)
             except Overdue:
                 self.output.start(LAST_WORDS)
-                raise grammar.Refused("the server is too busy", b"LIMIT") from None
+                raise grammar.unread(parts, "the server is too busy", b"LIMIT") from None
 
     def _unreadable(self, error):
         code = error.code.encode("ascii") if isinstance(error.code, str) else error.code

@@ -205,8 +205,9 @@ class Session:
         if step.then in WAITING:
             return step
         tag, row = self._running
-        self._running = None
-        if not self.announce(row.may_expunge):
+        may_go_on = self.announce(row.may_expunge)
+        self._running = None  # not before: `failed` answers a command whose announcement broke
+        if not may_go_on:
             return Step(CLOSE)
         self.write(responses.tagged(tag, step.status, step.text, step.code))
         if step.status == b"OK":
@@ -298,9 +299,12 @@ class Session:
         except errors.StoreError:
             return True  # nothing can be learnt now; the next command tries again
         news = self.view.announce(may_expunge)
-        if news is not None:
-            self._tell(news)
-        self.tell_keywords()
+        try:
+            if news is not None:
+                self._tell(news)
+            self.tell_keywords()
+        except errors.StoreError:  # the flags could not be read
+            self.view.tell_later(news.flags if news is not None else ())
         return True
 
     def _tell(self, news):

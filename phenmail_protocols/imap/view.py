@@ -81,12 +81,16 @@ class View:
             self._recent.append((first, end))
 
     def _first_recent(self):
+        """The lowest UID that is \\Recent. A store that fails must not keep anybody from reading: then none is."""
+        ways = [self.mailbox.first_recent]
         if self.writable:
+            ways.insert(0, self.mailbox.claim_recent)
+        for first_recent in ways:
             try:
-                return self.mailbox.claim_recent()
+                return first_recent()
             except errors.StoreError:
-                pass  # a full disk must not keep anybody from reading
-        return self.mailbox.first_recent()
+                continue
+        return self.state.uidnext
 
     @property
     def recent_ranges(self):
@@ -186,6 +190,10 @@ class View:
         """The flags of these were read after `refresh` and sent: nothing is left to say of them."""
         if self._changed:
             self._changed.difference_update(uids)
+
+    def tell_later(self, uids):
+        """The flags of these could not be read: they are announced the next time."""
+        self._changed.update(uids)
 
     # -- this session's own changes
 

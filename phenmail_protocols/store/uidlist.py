@@ -212,12 +212,21 @@ class UidList:
         return self.header
 
     def _cut_torn_line(self):
-        """Drop a last line that a crash tore: the next would be added to it."""
-        start = max(0, self.size - _LONGEST)
-        end = os.pread(self._descriptor, _LONGEST, start)
-        if end and not end.endswith(b"\n"):
-            self.size = start + end.rfind(b"\n") + 1
-            os.ftruncate(self._descriptor, self.size)
+        """Cut off what follows the last line end: the next line would be appended to it.
+
+        A crash tears a line; a power failure may leave any number of NULs.
+        """
+        end = self.size
+        while end:
+            start = max(0, end - _LONGEST)
+            found = os.pread(self._descriptor, end - start, start).rfind(b"\n")
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        if end < self.size:
+            self.size = end
+            os.ftruncate(self._descriptor, end)
 
     def _open_usable(self):
         if set_aside_unless_plain(self.path):

@@ -245,6 +245,35 @@ def test_a_full_disk_does_not_hinder_reading(client, monkeypatch):
     assert client.ask("STORE 1 FLAGS (\\Seen)")[-1].startswith(b"NO [OVERQUOTA]")
 
 
+@pytest.mark.parametrize("broken", [("claim_recent", "first_recent"), ("rows",), ("changes",)])
+def test_a_store_that_fails_while_news_are_told_leaves_no_command_unanswered(client, connect, monkeypatch, broken):
+    def full(*arguments):
+        raise errors.NoSpace()
+    client.append(PLAIN)
+    client.ok("NOOP")
+    other = connect()
+    other.append(PLAIN)
+    other.ok("STORE 1 +FLAGS (\\Flagged)")
+    with monkeypatch.context() as patch:
+        for name in broken:
+            patch.setattr(Mailbox, name, full)
+        client.ok("NOOP")
+    client.ok("NOOP")
+    assert client.ok("FETCH 1:* UID") == [b"* 1 FETCH (UID 1)", b"* 2 FETCH (UID 2)"]
+
+
+def test_flags_that_could_not_be_read_are_announced_later(client, connect, monkeypatch):
+    def full(*arguments):
+        raise errors.NoSpace()
+    client.append(PLAIN)
+    client.ok("NOOP")
+    connect().ok("STORE 1 +FLAGS (\\Flagged)")
+    with monkeypatch.context() as patch:
+        patch.setattr(Mailbox, "rows", full)
+        assert client.ok("NOOP") == []
+    assert b"\\Flagged" in client.ok("NOOP")[0]
+
+
 def test_reading_goes_on_while_the_index_has_no_room(client, connect, monkeypatch):
     """And so does what makes room: it is noted in the names of files, and in an index in memory."""
     commit = Index.commit

@@ -6,7 +6,9 @@ import pytest
 
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import handler, table
+from phenmail_protocols.imap.view import View
 from phenmail_protocols.net import tls
+from phenmail_protocols.net.connection import Connection, Overdue
 from phenmail_protocols.net.selfsigned import NoCertificateTool
 
 from . import wire
@@ -50,6 +52,27 @@ def test_errors_may_be_fewer_than_the_commands(client):
         assert client.ask("FOO")[-1].startswith(b"BAD")
     for _ in range(20):
         assert client.ask("SELECT nowhere")[-1].startswith(b"NO [NONEXISTENT]")
+    client.ok("NOOP")
+
+
+def test_news_that_break_leave_no_command_unanswered(client, monkeypatch):
+    def broken(view, may_expunge):
+        raise ZeroDivisionError("secret detail")
+    with monkeypatch.context() as patch:
+        patch.setattr(View, "announce", broken)
+        assert client.ask("NOOP")[-1].startswith(b"NO [SERVERBUG]")
+    client.ok("NOOP")
+
+
+@pytest.mark.parametrize("command, answer", [
+    (b"long SEARCH SUBJECT %s\r\n", b"long NO [LIMIT] "), (b"( SEARCH SUBJECT %s\r\n", b"* BAD [LIMIT] ")])
+def test_a_long_command_that_gets_no_turn_is_refused(client, monkeypatch, command, answer):
+    def overdue(connection, seconds):
+        raise Overdue()
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "await_turn", overdue)
+        client.send(command % (b"x" * handler.LONG))
+        assert client.line().startswith(answer)
     client.ok("NOOP")
 
 

@@ -51,6 +51,25 @@ def test_the_uid_list_comes_back_and_its_torn_tail_does_not():
     assert uidlist.parse(b"\0" * 40)[0] is None
 
 
+@pytest.mark.parametrize("tail", [
+    b"4 :torn", b"\0" * 40, b"\0" * 4096, b"\0" * 20000, b"4 :to" + b"\0" * 9000, b"x" * 4097])
+def test_what_a_crash_left_at_the_end_spoils_no_later_line(tmp_path, tail):
+    header = uidlist.Header(7, 5, 1025, 9)
+    path = tmp_path / uidlist.NAME
+    path.write_bytes(uidlist.render(header, [(1, "a"), (2, "b")]) + tail)
+    for line in (3, "c"), (4, "d"):
+        listed = uidlist.UidList(str(tmp_path))
+        assert listed.read() == header
+        listed.append([line])
+        listed.close()
+    assert uidlist.parse(path.read_bytes()) == (header, {"a": 1, "b": 2, "c": 3, "d": 4})
+
+
+def test_a_list_without_a_line_end_is_lost(tmp_path):
+    (tmp_path / uidlist.NAME).write_bytes(b"\0" * 9000)
+    assert uidlist.UidList(str(tmp_path)).read() is None
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"ab"]), max_size=30),
        st.integers(0, 40), st.integers(0, 40))
