@@ -44,7 +44,7 @@ def check(root):
     except OSError as error:
         report.errors.append("%s: %s" % (root.configuration, error.strerror))
         return report
-    report.warnings.extend(map(str, settings.complaints))
+    report.warnings.extend(map(str, settings.warnings))
     _check_filters(report, settings.global_filters)
     _check_packages(report, settings)
     _check_relay(report, settings)
@@ -71,16 +71,16 @@ def _check_packages(report, settings):
 
 def _check_relay(report, settings):
     """Keys that sign, what waits, and what TLS can be asked for."""
-    signer = Signer(settings.queue, lambda: settings.domains,
+    signer = Signer(settings.relay, lambda: settings.domains,
                     settings.sender_domain)
     report.errors.extend(signer.complaints())
     report.notes.append("DANE: TLSA records of usage DANE-EE are used; those of DANE-TA "
                         "count as unusable, then TLS is required and not verified")
-    queue = spool.Spool(settings.queue.queue_folder)
+    queue = spool.Spool(settings.relay.queue_folder)
     try:
         waiting, broken = len(queue.identities()), queue.broken()
     except spool.SpoolError as error:
-        report.errors.append("%s: %s" % (settings.queue.queue_folder, error))
+        report.errors.append("%s: %s" % (settings.relay.queue_folder, error))
         return
     report.notes.append("%d messages wait to be sent (queue list)" % waiting)
     report.warnings.extend(

@@ -50,7 +50,7 @@ def _told(look):
 
 
 def _spool(root):
-    return Spool(loader.load_server(root).queue.queue_folder)
+    return Spool(loader.load_server(root).relay.queue_folder)
 
 
 def dns(root, live=False, as_json=False):
@@ -58,7 +58,7 @@ def dns(root, live=False, as_json=False):
     from ..dkim.signing import Signer
     from . import dnscheck, dnsrecords
     settings = loader.load_server(root)
-    signer = Signer(settings.queue, lambda: settings.domains, settings.sender_domain)
+    signer = Signer(settings.relay, lambda: settings.domains, settings.sender_domain)
     wanted = dnsrecords.domains(settings, signer.public_record())
     if not live:
         return dnsrecords.as_json(wanted) if as_json else dnsrecords.zone(wanted), True

@@ -1,24 +1,25 @@
-"""Kinds of values: each takes what was written and gives a clean value.
+"""Kinds of values: each turns what was written into a clean value.
 
-A kind has `expected`, the words that complete "expected …", and
-`read(reader, path, value)`, which returns the clean value, or None after
-telling the reader what is wrong.  No kind knows which key it serves.
+A kind has `expected`, the words that complete "expected …", and `read(reader, path, value)`,
+which returns the clean value, or a stand-in after reporting to the reader what is wrong.  Simple
+kinds only define `clean(value)`.  No kind knows which key it serves.
 """
 
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from types import MappingProxyType
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..mail.address import Address, AddressError, ascii_domain
 from .documents import Document
-from .problems import MAX_PROBLEMS, Path, Problem, key_name, nearest, shown
+from .problems import MAX_PROBLEMS, Path, Problem, did_you_mean, key_name, shown
 from .root import InvalidPath, Root
 from .scanner import MAX_VALUES
 
 
 class Reader:
-    """What the kinds need to know and where they put what they find.
+    """What the kinds need to know, and where they report errors and warnings.
 
-    `owner` is whom [user-identity] means, `folder` what relative paths are
-    based on, `allow_outside` whether file:/… may lead out of the root.
+    `owner`: the identity that [user-identity] stands for.  `folder`: what relative paths are
+    relative to.  `allow_outside`: whether file:/… may lead out of the root.
     """
 
     def __init__(self, document: Document, root: Root, owner: Optional[str] = None,
@@ -29,35 +30,34 @@ class Reader:
         self.folder = folder
         self.allow_outside = allow_outside
         self.problems: List[Problem] = []
-        self.complaints: List[Problem] = []
-        self.secret: set = set()
+        self.warnings: List[Problem] = []
+        self.secret: set = set()  # paths whose values are never shown
         self.patterns = 0  # characters of regular expressions so far
 
     def problem(self, path: Path, expected: str, value: Any = None, hint: str = "",
                 key: bool = False) -> None:
-        """Tell a mistake at a value, or at its key; secrets are never shown."""
+        """Report an error at a value, or at its key."""
         if not self.is_full:
-            self.problems.append(self._made(path, expected, value, hint, key))
+            self.problems.append(self._problem(path, expected, value, hint, key))
 
     @property
     def is_full(self) -> bool:
-        """Whether there are so many mistakes that no more are told."""
+        """Whether so many errors were found that no more are reported."""
         return len(self.problems) >= MAX_PROBLEMS
 
-    def complain(self, path: Path, expected: str, hint: str = "", key: bool = False) -> None:
-        """Tell what is no error, but should be otherwise."""
-        if len(self.complaints) < MAX_PROBLEMS:
-            self.complaints.append(self._made(path, expected, None, hint, key))
+    def warn(self, path: Path, expected: str, hint: str = "", key: bool = False) -> None:
+        """Report what is not an error but should be different."""
+        if len(self.warnings) < MAX_PROBLEMS:
+            self.warnings.append(self._problem(path, expected, None, hint, key))
 
-    def _made(self, path: Path, expected: str, value: Any, hint: str, key: bool) -> Problem:
+    def _problem(self, path: Path, expected: str, value: Any, hint: str, key: bool) -> Problem:
         place = self.document.place(path, key)
         hidden = any(path[:length] in self.secret for length in range(len(path) + 1))
         text = None if value is None or hidden else shown(value)
-        return Problem(place.file, place.line, place.column, key_name(path),
-                       text, expected, hint)
+        return Problem(place.file, place.line, place.column, key_name(path), text, expected, hint)
 
     def written(self, path: Path) -> Any:
-        """The value that stands at a path, or None."""
+        """The value as written at a path, or None."""
         value: Any = self.document.values
         for part in path:
             try:
@@ -67,7 +67,7 @@ class Reader:
         return value
 
     def path(self, path: Path, text: str, owner: Optional[str] = None) -> Optional[str]:
-        """Resolve a path, telling what is wrong with it."""
+        """Resolve a file system path; None after reporting what is wrong with it."""
         try:
             return self.root.resolve(text, owner or self.owner, self.allow_outside, self.folder)
         except InvalidPath as refused:
@@ -76,25 +76,30 @@ class Reader:
 
 
 class Kind:
-    """A kind of value; `accepts` is enough for the simple ones."""
+    """A kind of value."""
 
     expected = "a value"
 
-    def accepts(self, value: Any) -> bool:
+    def clean(self, value: Any) -> Any:
+        """The clean value, or None if it is not of this kind."""
         raise NotImplementedError
 
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        if self.accepts(value):
-            return value
-        reader.problem(path, self.expected, value)
-        return None
+    def hint(self, value: Any) -> str:
+        """What else to say about a value that is not of this kind."""
+        return ""
+
+    def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Any:
+        clean = self.clean(value)
+        if clean is None and not reader.is_full:
+            reader.problem(path, self.expected, value, self.hint(value), key)
+        return clean
 
 
 class Bool(Kind):
     expected = "true or false"
 
-    def accepts(self, value: Any) -> bool:
-        return isinstance(value, bool)
+    def clean(self, value: Any) -> Optional[bool]:
+        return value if isinstance(value, bool) else None
 
 
 class Integer(Kind):
@@ -102,43 +107,48 @@ class Integer(Kind):
         self.low, self.high = low, high
         self.expected = "%s from %d to %d" % (what, low, high)
 
-    def accepts(self, value: Any) -> bool:
-        return (isinstance(value, int) and not isinstance(value, bool)
-                and self.low <= value <= self.high)
+    def clean(self, value: Any) -> Optional[int]:
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        return value if is_number and self.low <= value <= self.high else None
 
 
 class Text(Kind):
-    """Text of one line; `check` says more about it."""
+    """Text of `least` to `limit` characters that `check` accepts; one line unless `lines`."""
 
-    def __init__(self, expected: str = "a text", check: Optional[Callable[[str], bool]] = None,
+    def __init__(self, expected: str = "text", check: Optional[Callable[[str], bool]] = None,
                  limit: int = 1000, lines: bool = False, least: int = 1) -> None:
-        self.expected, self.check, self.limit, self.lines, self.least = expected, check, limit, lines, least
+        self.expected, self.check, self.lines = expected, check, lines
+        self.limit, self.least = limit, least
 
-    def accepts(self, value: Any) -> bool:
-        return (isinstance(value, str) and self.least <= len(value) <= self.limit
+    def clean(self, value: Any) -> Optional[str]:
+        fits = (isinstance(value, str) and self.least <= len(value) <= self.limit
                 and (self.lines and "\0" not in value or is_one_line(value))
                 and (self.check is None or self.check(value)))
+        return value if fits else None
 
 
 class HostName(Kind):
-    """The name of a host or a domain in any spelling, or a text that `other` takes; gives A-labels,
-    and such a text as it is."""
+    """The name of a host or domain in any spelling, or a text that `other` accepts.
+
+    Returns the name in A-labels, and such a text unchanged.
+    """
 
     def __init__(self, expected: str = "a host name",
                  other: Optional[Callable[[str], bool]] = None) -> None:
         self.expected, self.other = expected, other
 
-    def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Any:
+    def clean(self, value: Any) -> Optional[str]:
         if not isinstance(value, str):
-            reader.problem(path, self.expected, value, key=key)
             return None
         if self.other is not None and self.other(value):
             return value
         try:
             return host_name(value)
-        except AddressError as error:
-            reader.problem(path, self.expected, value, beyond_ascii(value, error), key)
+        except AddressError:
             return None
+
+    def hint(self, value: Any) -> str:
+        return why_invalid(value, host_name) if isinstance(value, str) else ""
 
 
 class Choice(Kind):
@@ -146,45 +156,36 @@ class Choice(Kind):
         self.words = words
         self.expected = "one of %s" % ", ".join(shown(word) for word in words)
 
-    def accepts(self, value: Any) -> bool:
-        return value in self.words if isinstance(value, str) else False
+    def clean(self, value: Any) -> Optional[str]:
+        return value if isinstance(value, str) and value in self.words else None
 
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        if self.accepts(value):
-            return value
-        hint = nearest(value, self.words) if isinstance(value, str) and not reader.is_full else ""
-        reader.problem(path, self.expected, value, hint if hint.startswith("nearest") else "")
-        return None
+    def hint(self, value: Any) -> str:
+        return did_you_mean(value, self.words) if isinstance(value, str) else ""
 
 
 class Unit(Kind):
-    """A number with a unit, as text, or of the smallest unit; gives a number."""
+    """A number of the smallest unit, or text with a unit; returns a number."""
 
     def __init__(self, units: Dict[str, int], expected: str, low: float, high: float,
-                 whole: bool = False) -> None:
+                 number: Callable[[Any], Any]) -> None:
         self.units, self.expected = units, expected
-        self.low, self.high, self.whole = low, high, whole
+        self.low, self.high, self.number = low, high, number
 
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        number = self._number(value)
-        if number is not None and self.low <= number <= self.high:
-            return int(number) if self.whole else float(number)
-        reader.problem(path, self.expected, value)
-        return None
+    def clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            value = self._parse(value)
+        if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        # The range comes first: int() of NaN or infinity raises.
+        if not self.low <= value <= self.high or self.number(value) != value:
+            return None
+        return self.number(value)
 
-    def _number(self, value: Any) -> Optional[float]:
-        if isinstance(value, bool):
-            return None
-        if isinstance(value, (int, float)):
-            whole = isinstance(value, int) or value.is_integer()
-            return value if whole or not self.whole else None
-        if not isinstance(value, str) or len(value) > 40:
-            return None
-        digits = value.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-        unit = value.strip()[len(digits):].strip().lower()
-        if not _is_digits(digits):
-            return None
-        return int(digits) * self.units[unit] if unit in self.units else None
+    def _parse(self, text: str) -> Optional[int]:
+        text = text.strip() if len(text) <= 40 else ""
+        digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+        unit = text[len(digits):].strip().lower()
+        return int(digits) * self.units[unit] if _is_digits(digits) and unit in self.units else None
 
 
 def seconds(low: float = 1, high: float = 366 * 86400) -> Unit:
@@ -192,80 +193,87 @@ def seconds(low: float = 1, high: float = 366 * 86400) -> Unit:
     units = {"": 1, "s": 1, "sec": 1, "second": 1, "seconds": 1,
              "min": 60, "minute": 60, "minutes": 60,
              "h": 3600, "hour": 3600, "hours": 3600, "d": 86400, "day": 86400, "days": 86400}
-    return Unit(units, 'a time of at least %g s: seconds, or "5 min", "1 h", "2 d"' % low, low, high)
+    return Unit(units, 'a time of at least %g s: seconds, or "5 min", "1 h", "2 d"' % low,
+                low, high, float)
 
 
 def size(low: int, high: int = 2 ** 40) -> Unit:
     """A size: bytes, or text such as "50 MB" (1024 * 1024)."""
     units = {"": 1, "b": 1, "kb": 1024, "mb": 1024 ** 2, "gb": 1024 ** 3}
-    return Unit(units, 'a size of at least %d: bytes, or "64 KB", "50 MB"' % low, low, high, True)
+    return Unit(units, 'a size of at least %d: bytes, or "64 KB", "50 MB"' % low, low, high, int)
 
 
 class PathTo(Kind):
-    """A path; gives the absolute one."""
+    """A file system path; returns it as absolute path."""
 
     def __init__(self, what: str) -> None:
         self.expected = "the path of %s" % what
 
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        if not isinstance(value, str) or not is_one_line(value) or not value:
-            reader.problem(path, self.expected, value)
-            return None
-        return reader.path(path, value)
+    def clean(self, value: Any) -> Optional[str]:
+        return value if isinstance(value, str) and value and is_one_line(value) else None
+
+    def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Optional[str]:
+        clean = super().read(reader, path, value, key)
+        return None if clean is None else reader.path(path, clean)
 
 
 class ListOf(Kind):
-    """A list of one kind with at most `most` items; gives a tuple without the wrong ones."""
+    """A list of one kind with at most `most` items; returns a tuple without the wrong ones."""
 
     def __init__(self, kind: Kind, what: str, most: int = MAX_VALUES) -> None:
         self.kind, self.what, self.most = kind, what, most
         self.expected = "a list of %s: [ … ]" % what
 
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        if not isinstance(value, (list, tuple)):
-            reader.problem(path, self.expected, value)
-            return ()
-        if _are_too_many(reader, path, value, self.most, self.what):
+    def clean(self, value: Any) -> Any:
+        return value if isinstance(value, (list, tuple)) else None
+
+    def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Tuple[Any, ...]:
+        if super().read(reader, path, value) is None or _are_too_many(reader, path, value, self):
             return ()
         items = [self.kind.read(reader, path + (number,), item)
                  for number, item in enumerate(value)]
         return tuple(item for item in items if item is not None)
 
 
-def _are_too_many(reader: Reader, path: Path, value: Any, most: int, what: str) -> bool:
-    if len(value) > most:
-        reader.problem(path, "at most %d %s" % (most, what), value, "there are %d" % len(value))
-    return len(value) > most
-
-
 class MapOf(Kind):
-    """An object with at most `most` keys, which are free; gives a dict without the wrong ones."""
+    """An object with at most `most` keys of the user's choice.
+
+    Returns a read-only mapping without the wrong members.
+    """
 
     def __init__(self, key: Kind, kind: Kind, what: str, most: int = MAX_VALUES) -> None:
         self.key, self.kind, self.what, self.most = key, kind, what, most
         self.expected = "an object of %s: { … }" % what
 
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        if not isinstance(value, dict):
-            reader.problem(path, self.expected, value)
-            return {}
-        if _are_too_many(reader, path, value, self.most, self.what):
-            return {}
-        result = {}
+    def clean(self, value: Any) -> Any:
+        return value if isinstance(value, dict) else None
+
+    def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Mapping[str, Any]:
+        result: Dict[str, Any] = {}
+        if (super().read(reader, path, value) is None
+                or _are_too_many(reader, path, value, self)):
+            value = {}
         for name, item in value.items():
-            if not self.key.accepts(name):
-                reader.problem(path + (name,), self.key.expected, name, key=True)
-                continue
-            item = self.kind.read(reader, path + (name,), item)
-            if item is not None:
-                result[name] = item
-        return result
+            if self.key.read(reader, path + (name,), name, key=True) is not None:
+                item = self.kind.read(reader, path + (name,), item)
+                if item is not None:
+                    result[name] = item
+        return MappingProxyType(result)
+
+
+def _are_too_many(reader: Reader, path: Path, value: Any, kind: Any) -> bool:
+    too_many = len(value) > kind.most
+    if too_many:
+        reader.problem(path, "at most %d %s" % (kind.most, kind.what),
+                       hint="there are %d" % len(value))
+    return too_many
 
 
 class Option(NamedTuple):
     """One row of a table of options.
 
-    `default` None: nothing, or what the place that builds the value says.
+    `default`: the clean value if the key is missing; None if the code that builds the settings
+    chooses it.
     """
 
     key: str
@@ -275,83 +283,88 @@ class Option(NamedTuple):
     secret: bool = False
     required: bool = False
 
+    @property
+    def field(self) -> str:
+        """The name of the key in the settings."""
+        return self.key.lower().replace("-", "_")
+
 
 class Section(Kind):
-    """An object with known keys; gives a dict with every key of the table."""
+    """An object with known keys.
+
+    `gives`: the type of the clean value; it is called with one keyword argument an option, by
+    `Option.field`.  `check(reader, path, clean)` reports errors that concern several keys.
+    """
 
     expected = "an object: { … }"
 
-    def __init__(self, *options: Option) -> None:
-        self.options = options
+    def __init__(self, *options: Option, gives: Callable[..., Any] = dict,
+                 check: Optional[Callable[[Reader, Path, Any], None]] = None) -> None:
+        self.options, self.gives, self.check = options, gives, check
 
-    def keys(self) -> Sequence[str]:
-        return [option.key for option in self.options]
+    def defaults(self, **fields: Any) -> Any:
+        """The clean value of an empty object, except for some fields."""
+        return self.gives(**dict({option.field: option.default for option in self.options},
+                                 **fields))
 
-    def defaults(self) -> Dict[str, Any]:
-        return {option.key: option.default for option in self.options}
+    def clean(self, value: Any) -> Any:
+        return value if isinstance(value, dict) else None
 
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        if not isinstance(value, dict):
-            reader.problem(path, self.expected, value)
+    def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Any:
+        if super().read(reader, path, value) is None:
             return self.defaults()
-        self._unknown(reader, path, value)
-        return {option.key: self._option(reader, path, option, value)
-                for option in self.options}
+        known = [option.key for option in self.options]
+        for name in value:
+            if name not in known and not reader.is_full:
+                hint = did_you_mean(str(name), known) or "known keys: " + ", ".join(known)
+                reader.problem(path + (name,), "", hint="unknown key; " + hint, key=True)
+        clean = self.gives(**{option.field: _read_option(reader, path, option, value)
+                              for option in self.options})
+        if self.check is not None:
+            self.check(reader, path, clean)
+        return clean
 
-    def _unknown(self, reader: Reader, path: Path, value: Dict[str, Any]) -> None:
-        known = self.keys()
-        for key in value:
-            if reader.is_full:
-                break
-            if key not in known:
-                reader.problem(path + (key,), "a known key", key=True,
-                               hint=nearest(str(key), known))
 
-    def _option(self, reader: Reader, path: Path, option: Option, value: Dict[str, Any]) -> Any:
-        if option.key not in value:
-            if option.required:
-                reader.problem(path, "the key %s here: %s" % (shown(option.key), option.help))
-            return option.default
-        at = path + (option.key,)
-        if option.secret:
-            reader.secret.add(at)
-        clean = option.kind.read(reader, at, value[option.key])
-        return option.default if clean is None else clean
+def _read_option(reader: Reader, path: Path, option: Option, section: Dict[str, Any]) -> Any:
+    if option.key not in section:
+        if option.required:
+            reader.problem(path, "", hint="missing %s: %s" % (shown(option.key), option.help))
+        return option.default
+    at = path + (option.key,)
+    if option.secret:
+        reader.secret.add(at)
+    clean = option.kind.read(reader, at, section[option.key])
+    return option.default if clean is None else clean
 
 
 class Switch(Section):
-    """true, false, or the object itself, which `disabled` switches off.
-
-    Gives the dict of a section whose "disabled" says whether it is off.
-    """
+    """A section with the option "disabled" that can also be written as true or false."""
 
     expected = "true, false or an object: { … }"
 
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
+    def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Any:
         if isinstance(value, bool):
-            return dict(self.defaults(), disabled=not value)
+            return self.defaults(disabled=not value)
         return super().read(reader, path, value)
 
 
 class ByType(Kind):
-    """An object whose key `type` says which table of options it follows."""
+    """An object whose key "type" selects its table of options."""
 
-    expected = 'an object with a "type"'
+    expected = "an object: { … }"
 
     def __init__(self, **sections: Section) -> None:
         self.sections = sections
+        self.type = Choice(*sections)
 
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        if not isinstance(value, dict):
-            reader.problem(path, "an object: { … }", value)
+    def clean(self, value: Any) -> Any:
+        return value if isinstance(value, dict) else None
+
+    def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Any:
+        if super().read(reader, path, value) is None:
             return None
-        kind = value.get("type")
-        section = self.sections.get(kind) if isinstance(kind, str) else None
-        if section is None:
-            reader.problem(path + ("type",), 'a "type" that is one of '
-                           + ", ".join(shown(name) for name in self.sections), kind)
-            return None
-        return section.read(reader, path, value)
+        kind = self.type.read(reader, path + ("type",), value.get("type"))
+        return None if kind is None else self.sections[kind].read(reader, path, value)
 
 
 class OneOfForms(Kind):
@@ -360,39 +373,42 @@ class OneOfForms(Kind):
     def __init__(self, expected: str, forms: Dict[type, Kind]) -> None:
         self.expected, self.forms = expected, forms
 
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        kind = self.forms.get(tuple if isinstance(value, list) else type(value))
-        if kind is None:
-            reader.problem(path, self.expected, value)
-            return None
-        return kind.read(reader, path, value)
+    def clean(self, value: Any) -> Optional[Kind]:
+        return self.forms.get(tuple if isinstance(value, list) else type(value))
+
+    def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Any:
+        kind = super().read(reader, path, value)
+        return None if kind is None else kind.read(reader, path, value)
 
 
 def is_one_line(text: str) -> bool:
-    """Whether text has no control character, so that it can stand in one line."""
+    """Whether text has no control character and no line separator."""
     return not any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" for c in text)
 
 
 def host_name(text: str) -> str:
-    """The name of a host or a domain in any spelling -> its A-labels (RFC 1123, RFC 5890).  Raises
-    AddressError."""
+    """The name of a host or domain in any spelling, as A-labels (RFC 1123, RFC 5890).
+
+    Raises AddressError.
+    """
     name = ascii_domain(text)
     if text[-1:] == "." or not all(_is_label(label) for label in name.split(".")):
-        raise AddressError("no host name")
+        raise AddressError("not a host name")
     return name
 
 
-def beyond_ascii(text: str, error: AddressError) -> str:
-    """Why it is no name or no address; "" for ASCII, of which anybody sees that."""
-    return "" if all(c < "\x80" for c in text) else str(error)
+def why_invalid(text: str, parse: Callable[[str], Any]) -> str:
+    """Why `parse` refuses a name or address; "" for ASCII, where the reason is plain to see."""
+    try:
+        parse(text)
+    except AddressError as error:
+        return "" if all(c < "\x80" for c in text) else str(error)
+    return ""
 
 
 def is_host_name(text: str) -> bool:
-    """Whether text can be the name of a host or a domain."""
-    try:
-        return bool(host_name(text))
-    except AddressError:
-        return False
+    """Whether text can be the name of a host or domain."""
+    return HostName().clean(text) is not None
 
 
 def _is_label(label: str) -> bool:
@@ -412,7 +428,7 @@ def is_ip_address(text: str) -> bool:
 
 
 def is_mail_address(text: str) -> bool:
-    """Whether text is a mail address, user@example.org, to which mail can go."""
+    """Whether text is a mail address, user@example.org, to which mail can be sent."""
     try:
         return text[-1:] != "]" and bool(Address.parse(text))
     except AddressError:
@@ -424,7 +440,10 @@ def _is_digits(text: str) -> bool:
 
 
 def split_port(text: str, port: int) -> Optional[Tuple[str, int]]:
-    """`address`, `address:port` or `[v6]:port` -> (address, port), or None."""
+    """`address`, `address:port` or `[v6]:port` -> (address, port), or None.
+
+    In: the port if the text names none.
+    """
     address, rest = text, ""
     if text.startswith("["):
         address, closed, rest = text[1:].partition("]")

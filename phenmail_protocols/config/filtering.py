@@ -1,13 +1,12 @@
-"""What may be written in a list of filters: its table, and the small languages in it.
+"""What may be written in a list of filters: its table of options, and the values in it.
 
-Sizes (`*size`), flags, moments of a vacation.  Knows no message and decides
-nothing; what only a mail store can say (whether a mailbox's name can be one)
-is asked by `filters.rules`.
+The values are actions (`forward:address`), sizes (`>1M`), flags and times.  Whether a folder's
+name is possible is checked in `filters.rules`, because only the mail store knows.
 """
 
 import re
 import time
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Tuple
 
 from .checks import (
     ByType,
@@ -23,43 +22,44 @@ from .checks import (
     seconds,
 )
 from .problems import Path
+from .settings import Filter, Vacation
 
-# What is no header but known of each message.
+# Not header fields, but known for each message.
 SPECIAL = ("*from", "*to", "*tag", "*size", "*body", "*auth")
-# A pattern costs time to compile, and each filter to run: who writes them must not hold up others.
+# Compiling a pattern and running a filter take time: one user must not slow the others down.
 LONGEST_CONTENT = 1000
 MOST_FILTERS = 500
 MOST_HEADERS = 50
-MOST_CODE = 20          # of a user: each may have a file that is read for each message
-MOST_PATTERNS = 8000    # characters of all regular expressions of a file: compiling one costs some 10 us
+MOST_CODE = 20          # of a user: each may have a file, which is read for each message
+MOST_PATTERNS = 8000    # characters of all patterns in a file; one takes about 10 us to compile
 
-# word -> whether it takes what stands behind a colon: None never, False if it is there, True always
+# word -> whether it takes an argument after a colon: None never, False optional, True always
 _WORDS = {"accept": False, "reject": False, "discard": None,
           "flag": True, "copy": True, "forward": True}
 
 _SIZE = re.compile(r"\s*(<=|>=|<|>|=|)\s*([0-9]{1,15})\s*([kmg]?)b?\s*", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1024, "m": 1024 ** 2, "g": 1024 ** 3}
-_MOMENT = re.compile(r"(20[0-9]{2})-([0-9]{1,2})-([0-9]{1,2})(?:[ T]([0-9]{1,2}):([0-9]{2}))?")
-# RFC 3501 section 9: an atom, of which a keyword is one.
+_TIME = re.compile(r"(20[0-9]{2})-([0-9]{1,2})-([0-9]{1,2})(?:[ T]([0-9]{1,2}):([0-9]{2}))?")
+# A keyword is an atom (RFC 3501 section 9).
 _KEYWORD = re.compile(r"""[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]{1,100}""")
 _SYSTEM_FLAGS = {"\\seen": "\\Seen", "\\flagged": "\\Flagged"}
 
 
 class SizeTest(NamedTuple):
-    """How a message's size is compared: `sign` is one of < > <= >= =, `octets` with what."""
+    """A comparison of a message's size with `octets`; `sign` is one of < > <= >= =."""
 
     sign: str
     octets: int
 
     def holds(self, size: int) -> bool:
-        """Whether it is so for a message of that many octets."""
+        """Whether it is true for a message of that many octets."""
         if size == self.octets:
             return "=" in self.sign
         return ("<" if size < self.octets else ">") in self.sign
 
 
 def size_test(text: str) -> Optional[SizeTest]:
-    """`>1M`, `<= 100 KB`, `4711` (that many octets exactly) -> SizeTest; None for what is none."""
+    """`>1M`, `<= 100 KB`, `4711` (exactly that many octets) -> SizeTest; None if invalid."""
     found = _SIZE.fullmatch(text)
     if found is None:
         return None
@@ -67,14 +67,14 @@ def size_test(text: str) -> Optional[SizeTest]:
 
 
 def flag_named(text: str) -> Optional[str]:
-    """The flag that a filter or its code names: a keyword, `\\Seen` or `\\Flagged`; None for what is none."""
+    """The flag that a filter may set: a keyword, `\\Seen` or `\\Flagged`; None for others."""
     if text[:1] == "\\":
         return _SYSTEM_FLAGS.get(text.lower())
     return text if _KEYWORD.fullmatch(text) else None
 
 
-def split_action(text: str) -> Optional[tuple]:
-    """`word` or `word:argument` -> (word, argument), the latter "" where there is none; None for what is no action."""
+def split_action(text: str) -> Optional[Tuple[str, str]]:
+    """`word` or `word:argument` -> (word, argument), "" without one; None if invalid."""
     word, colon, argument = text.partition(":")
     argument = argument.strip()
     if word not in _WORDS or (colon and not argument):
@@ -83,97 +83,82 @@ def split_action(text: str) -> Optional[tuple]:
     if colon if needs is None else needs and not colon:
         return None
     if word == "flag":
-        argument = flag_named(argument)
-    elif word in ("copy", "forward") and not is_mail_address(argument):
-        argument = None
-    return None if argument is None else (word, argument)
+        flag = flag_named(argument)
+        return None if flag is None else (word, flag)
+    if word in ("copy", "forward") and not is_mail_address(argument):
+        return None
+    return word, argument
 
 
-def _is_header(text: str) -> bool:
-    return text in SPECIAL or all("!" <= c <= "~" and c not in ":*" for c in text)
+class FilterAction(Kind):
+    """`word` or `word:argument`; the message is about the argument if the word is right."""
 
+    expected = ("accept[:folder], reject[:reason], discard, flag:name, copy:address or "
+                "forward:address")
+    _ARGUMENTS = {"flag": '"flag:" and a keyword of plain letters, "\\\\Seen" or "\\\\Flagged"',
+                  "copy": '"copy:" and a mail address', "forward": '"forward:" and a mail address'}
 
-class FilterAction(Text):
-    """`word` or `word:argument`; says what is wrong with the argument where the word is right."""
-
-    _ARGUMENTS = {"flag": 'behind "flag:" a keyword of plain letters, "\\\\Seen" or "\\\\Flagged"',
-                  "copy": 'behind "copy:" a mail address', "forward": 'behind "forward:" a mail address'}
-
-    def __init__(self) -> None:
-        super().__init__("accept[:folder], reject[:reason], discard, flag:name, copy:address or forward:address",
-                         lambda text: split_action(text) is not None)
-
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        if self.accepts(value):
-            return value
+    def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Any:
+        clean = Text().clean(value)
+        if clean is not None and split_action(clean) is not None:
+            return clean
         word, colon, _ = value.partition(":") if isinstance(value, str) else ("", "", "")
-        reader.problem(path, self._ARGUMENTS.get(word, self.expected) if colon else self.expected, value)
+        reader.problem(path, self._ARGUMENTS.get(word, self.expected) if colon else self.expected,
+                       value)
         return None
 
 
-class Moment(Kind):
-    """A day, or a minute of it, in the server's zone; gives epoch seconds.
+class Time(Kind):
+    """A day, or a minute of it, in the server's time zone; returns epoch seconds.
 
-    With `ends` a day means its end.
+    With `ends`, a day means its end.
     """
 
-    expected = 'a day as "2026-07-14", or "2026-07-14 18:00"'
+    expected = 'a day such as "2026-07-14", or "2026-07-14 18:00"'
 
     def __init__(self, ends: bool) -> None:
         self.ends = ends
 
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
-        epoch = None if found is None else self._epoch(*(int(part or 0) for part in found.groups()),
-                                                       whole_day=found.group(4) is None)
-        if epoch is None:
-            reader.problem(path, self.expected, value)
-        return epoch
-
-    def _epoch(self, year: int, month: int, day: int, hour: int, minute: int,
-               whole_day: bool) -> Optional[float]:
+    def clean(self, value: Any) -> Optional[float]:
+        found = _TIME.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            return None
+        year, month, day, hour, minute = (int(part or 0) for part in found.groups())
+        whole_day = found.group(4) is None
         try:
+            # mktime would take the 31st of April as the 1st of May.
             noon = time.localtime(time.mktime((year, month, day, 12, 0, 0, 0, 0, -1)))
             if (noon.tm_mon, noon.tm_mday) != (month, day) or hour > 23 or minute > 59:
                 return None
-            return time.mktime((year, month, day + (whole_day and self.ends), hour, minute, 0, 0, 0, -1))
+            return time.mktime((year, month, day + (whole_day and self.ends), hour, minute,
+                                0, 0, 0, -1))
         except (OverflowError, ValueError):
             return None
 
 
-class MatchFilter(Section):
-    """A comparison, whose keys have to fit each other."""
-
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        before = len(reader.problems)
-        clean = super().read(reader, path, value)
-        if len(reader.problems) == before:
-            self._check(reader, path, clean)
-        return clean
-
-    def _check(self, reader: Reader, path: Path, clean: Dict[str, Any]) -> None:
-        content, headers = clean["content"], clean["header"]
-        if "*size" in headers:
-            if headers not in ("*size", ("*size",)):
-                reader.problem(path + ("header",), '"*size" alone: its content is no text', headers)
-            if clean["mode"] not in ("contains", "is"):
-                reader.problem(path + ("mode",), 'no mode beside "*size"', clean["mode"])
-            if size_test(content) is None:
-                reader.problem(path + ("content",), 'a size to compare with as ">1M" or "<= 100 KB", '
-                               'or a number of octets', content)
-        elif clean["mode"] == "regex":
-            reader.patterns += len(content)
-            if reader.patterns > MOST_PATTERNS:
-                reader.problem(path + ("content",), "regular expressions of at most %d characters in "
-                               "all" % MOST_PATTERNS, content)
-                return
-            wrong = _wrong_pattern(content)
-            if wrong is not None:
-                reader.problem(path + ("content",), "a regular expression", content, wrong)
+def _check_match(reader: Reader, path: Path, found: Filter) -> None:
+    if "*size" in found.headers:
+        if len(found.headers) > 1:
+            reader.problem(path + ("header",), '"*size" alone, because it compares numbers',
+                           found.headers)
+        if found.mode not in ("contains", "is"):
+            reader.problem(path + ("mode",), 'no "mode" with "*size"', found.mode)
+        if found.content and size_test(found.content) is None:
+            reader.problem(path + ("content",), 'a size to compare with, such as ">1M", '
+                           '"<= 100 KB" or a number of octets', found.content)
+    elif found.mode == "regex":
+        reader.patterns += len(found.content)
+        if reader.patterns > MOST_PATTERNS:
+            reader.problem(path + ("content",), "regular expressions of at most %d characters in "
+                           "all filters together" % MOST_PATTERNS, found.content)
+            return
+        wrong = _wrong_pattern(found.content)
+        if wrong is not None:
+            reader.problem(path + ("content",), "a regular expression", found.content, wrong)
 
 
 def _wrong_pattern(text: str) -> Optional[str]:
-    """Why a regular expression can't be used, None where it can."""
+    """Why a regular expression cannot be used, or None."""
     try:
         re.compile(text, re.IGNORECASE)
     except re.error as error:
@@ -183,51 +168,58 @@ def _wrong_pattern(text: str) -> Optional[str]:
     return None
 
 
-class VacationFilter(Section):
-    """Words for those who write meanwhile; it has to begin before it ends."""
+def _check_vacation(reader: Reader, path: Path, found: Filter) -> None:
+    since, until = found.vacation.since, found.vacation.until
+    if since is not None and until is not None and since >= until:
+        path += ("until",)
+        reader.problem(path, 'a time after "from"', reader.written(path))
 
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        clean = super().read(reader, path, value)
-        if clean["from"] is not None and clean["until"] is not None and clean["from"] >= clean["until"]:
-            reader.problem(path + ("until",), 'a moment after "from"', reader.written(path + ("until",)))
-        return clean
+
+def _match(header: Any, **fields: Any) -> Filter:
+    return Filter(headers=(header,) if isinstance(header, str) else header, **fields)
+
+
+def _vacation(type: str, **fields: Any) -> Filter:
+    return Filter(type, vacation=Vacation(since=fields.pop("from"), **fields))
 
 
 class _Headers(ListOf):
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        if isinstance(value, (list, tuple)) and not 0 < len(value) <= MOST_HEADERS:
-            reader.problem(path, "1 to %d header names" % MOST_HEADERS, value)
-            return ()
-        return super().read(reader, path, value)
+    def clean(self, value: Any) -> Any:
+        return value if isinstance(value, (list, tuple)) and 0 < len(value) <= self.most else None
 
 
-HEADER = Text("a header's name, %s or %s" % (", ".join('"%s"' % name for name in SPECIAL[:-1]),
-                                             '"%s"' % SPECIAL[-1]), _is_header)
-MATCH = MatchFilter(
-    Option("type", Choice("match"), "match", "compares a header"),
-    Option("header", OneOfForms("a header's name or a list of them",
-                                {str: HEADER, tuple: _Headers(HEADER, "header names")}),
-           "Subject", "what is looked at"),
+HEADER = Text('the name of a header field, %s or "*auth"'
+              % ", ".join('"%s"' % name for name in SPECIAL[:-1]),
+              lambda text: text in SPECIAL or all("!" <= c <= "~" and c not in ":*" for c in text))
+HEADERS = _Headers(HEADER, "header fields", MOST_HEADERS)
+HEADERS.expected = "the names of 1 to %d header fields" % MOST_HEADERS
+MATCH = Section(
+    Option("type", Choice("match"), "match", "compares a header field"),
+    Option("header", OneOfForms("the name of a header field or a list of names",
+                                {str: HEADER, tuple: HEADERS}), "Subject", "what to look at"),
     Option("mode", Choice("contains", "startswith", "endswith", "is", "regex"), "contains",
-           "how it is compared"),
-    Option("content", Text("a text of at most %d characters" % LONGEST_CONTENT, limit=LONGEST_CONTENT), "",
-           "what is looked for", required=True),
-    Option("action", FilterAction(), "", "what is done then", required=True),
-    Option("name", Text(), None, "the reason of a bare reject"))
+           "how to compare"),
+    Option("content", Text("text of at most %d characters" % LONGEST_CONTENT,
+                           limit=LONGEST_CONTENT), "", "the text to look for", required=True),
+    Option("action", FilterAction(), "", "what to do with the message", required=True),
+    Option("name", Text(), None, "the reason of a bare reject"),
+    gives=_match, check=_check_match)
 PY = Section(
     Option("type", Choice("py"), "py", "runs Python"),
     Option("code", Text('"file:name.py" or the code itself', limit=1024 ** 2, lines=True),
-           "", "what is run", required=True),
-    Option("authorization", Text(least=0), None, "the administrator's signature"))
-VACATION = VacationFilter(
-    Option("type", Choice("vacation"), "vacation", "answers who writes meanwhile"),
-    Option("text", Text("a text", limit=10000, lines=True), "", "what the answer says", required=True),
-    Option("subject", Text(), None, "the answer's; else that of the message behind \"Auto: \""),
-    # RFC 3834 section 2: days, for somebody who writes daily is told once.
+           "", 'the code to run, or "file:name.py"', required=True),
+    Option("authorization", Text(least=0), None, "the administrator's signature"),
+    gives=Filter)
+VACATION = Section(
+    Option("type", Choice("vacation"), "vacation", "answers automatically"),
+    Option("text", Text(limit=10000, lines=True), "", "the text of the answer", required=True),
+    Option("subject", Text(), None, 'by default "Auto: " and the subject of the message'),
+    # RFC 3834 section 2: at least a day, because a daily correspondent needs one answer.
     Option("period", seconds(86400), 7 * 86400.0, "until the same sender is answered again"),
-    Option("from", Moment(False), None, "from when on"),
-    Option("until", Moment(True), None, "until when, a day's end where it is a day"),
+    Option("from", Time(False), None, "the first day or minute"),
+    Option("until", Time(True), None, "the last day or minute"),
     Option("addresses", ListOf(Text("a mail address", is_mail_address), "mail addresses"), (),
-           "further addresses of this user, for mail that names them"))
+           "further addresses of this user"),
+    gives=_vacation, check=_check_vacation)
 FILTER_LIST = ListOf(ByType(match=MATCH, py=PY, vacation=VACATION), "filters", MOST_FILTERS)
 FILTERS = Section(Option("filters", FILTER_LIST, (), "the first decision wins"))

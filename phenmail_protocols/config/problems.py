@@ -1,20 +1,17 @@
-"""What is wrong in a configuration, and where.
-
-Knows neither files nor keys: only how a complaint is kept and told.
-"""
+"""What is wrong in a configuration file, and where: the values behind each error message."""
 
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 Path = Tuple[Union[str, int], ...]
 
-MAX_SHOWN = 60
-MAX_KNOWN = 1000        # words that a wrong one is compared with
-MAX_PROBLEMS = 100     # that are kept of one file and all that it includes
+MAX_PROBLEMS = 100      # kept for one file and all that it includes
+MAX_SHOWN = 60          # characters of a value in a message
+MAX_KNOWN = 1000        # words that a misspelt one is compared with
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
 class Place(NamedTuple):
-    """Where something was written; line and column count from 1, 0 is unknown."""
+    """Where something was written; line and column count from 1, and 0 means unknown."""
 
     file: str
     line: int = 0
@@ -22,12 +19,11 @@ class Place(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One complaint.
+    """One error or warning.
 
-    `key` the dotted name of the setting ("" for the whole file); `value` what
-    stands there, ready to be shown, or None where nothing does or where it is
-    secret; `expected` completes "expected …", or is "" where `hint` says all;
-    `hint` a further half-sentence.
+    `key`: the dotted name of the setting, "" for the whole file.  `value`: what was written,
+    ready to be shown, or None if nothing was written or it is secret.  `expected` completes
+    "expected …"; it is "" if `hint` is the whole message.
     """
 
     file: str
@@ -39,9 +35,7 @@ class Problem(NamedTuple):
     hint: str = ""
 
     def __str__(self) -> str:
-        place = self.file
-        if self.line:
-            place = "%s:%d:%d" % (self.file, self.line, self.column)
+        place = "%s:%d:%d" % (self.file, self.line, self.column) if self.line else self.file
         text = "expected " + self.expected if self.expected else ""
         if self.value is not None:
             text += ", not " + self.value
@@ -51,7 +45,7 @@ class Problem(NamedTuple):
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used; `problems` are all that were found."""
+    """A configuration that cannot be used; `problems` are all errors that were found."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(problems)
@@ -61,12 +55,12 @@ class ConfigError(Exception):
         return "\n".join(str(problem) for problem in self.problems)
 
     def brief(self, most: int = 5) -> List[str]:
-        """The first problems, a line each, and one that says how many more there are."""
+        """The first problems, one a line, and a line that counts the rest."""
         return brief([str(problem) for problem in self.problems], most)
 
 
 def brief(lines: Sequence[str], most: int = 5) -> List[str]:
-    """The first lines, and one that says how many more there are."""
+    """The first lines, and a line that counts the rest."""
     more = len(lines) - most
     return list(lines[:most]) + (["and %d more" % more] if more > 0 else [])
 
@@ -85,15 +79,15 @@ def key_name(path: Path) -> str:
 
 
 def shown(value: Any) -> str:
-    """Show a value as it would stand in the file, in one short line."""
+    """Show a value as it would be written in the file, in one short line."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, (list, tuple)):
         return "a list"
-    import json  # late: only where something is wrong
+    import json  # late: only needed if something is wrong
 
     if isinstance(value, str):
-        value = value[:MAX_SHOWN]   # the rest would be cut off after much work
+        value = value[:MAX_SHOWN]   # encoding the rest would cost time for nothing
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -104,13 +98,11 @@ def shown(value: Any) -> str:
     return text
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """A hint that names the nearest known word, or all of them; "" without any."""
-    import difflib  # late: costs memory, and only a mistake needs it
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """`did you mean "…"?` with the most similar known word, or "" if none is similar."""
+    import difflib  # late: costs memory, and only needed if something is wrong
 
     wanted = word[:100].replace("_", "-").lower()
     folded = {name.lower(): name for name in known[:MAX_KNOWN]}
     found = difflib.get_close_matches(wanted, sorted(folded), 1)
-    if found:
-        return "nearest: %s" % shown(folded[found[0]])
-    return "known here: " + ", ".join(known[:MAX_SHOWN]) if known else ""
+    return "did you mean %s?" % shown(folded[found[0]]) if found else ""

@@ -1,12 +1,13 @@
-"""What may be written in each configuration file: one table of options a file.
+"""What may be written in each configuration file: one table of options for each file.
 
-A row is key, kind of value, default, help, and whether its part is not built
-yet; defaults, checks, unknown keys and "not yet" all follow from it.  Keys
-that exclude or need each other, and defaults that depend on others, are in
-`build.py`.  Filters have a table of their own, in `filtering.py`.
+A row has the key, the kind of its value, the default and a help text.  Everything else follows
+from it: the checks, the unknown keys and the settings, whose fields have the names of the keys.
+What depends on the root, on the process or on several sections is in `build.py`.  Filters have
+their own table in `filtering.py`.
 """
 
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Optional, Tuple
 
 from .actions import DomainsKind, ExternalMda
 from .checks import (
@@ -33,9 +34,18 @@ from .checks import (
 from .filtering import FILTER_LIST
 from .problems import Path
 from .root import is_component
-from .settings import Limits
+from .settings import (
+    Bounce,
+    FetchAccount,
+    FetcherSettings,
+    Hosted,
+    Inbound,
+    Limits,
+    Resolver,
+    UserSettings,
+)
 
-NONE = Limits()  # its fields are the defaults
+PROTOCOLS = 5  # smtp, submission, imap, pop3 and lmtp each have a share of the connections
 
 PORT = Integer(0, 65535, "a port number")
 REMOTE_PORT = Integer(1, 65535, "a port number")
@@ -50,28 +60,22 @@ IDENTITY = Text("the name of an identity: a folder of the root", is_component)
 class Receiver(Kind):
     """`[priority, "server name"]`: one MX record (RFC 5321 section 5.1)."""
 
-    expected = '[priority, "server name"], the priority from 0 to 65535'
+    expected = '[priority, "server name"] with a priority from 0 to 65535'
 
-    def accepts(self, value: Any) -> bool:
-        return (isinstance(value, (list, tuple)) and len(value) == 2
-                and Integer(0, 65535).accepts(value[0])
-                and isinstance(value[1], str) and is_host_name(value[1]))
-
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        clean = super().read(reader, path, value)
-        return None if clean is None else (clean[0], HOST_NAME.read(reader, path + (1,), clean[1]))
+    def clean(self, value: Any) -> Optional[Tuple[int, str]]:
+        if not isinstance(value, (list, tuple)) or len(value) != 2:
+            return None
+        found = Integer(0, 65535).clean(value[0]), HOST_NAME.clean(value[1])
+        return None if None in found else found
 
 
 class NameServer(Kind):
-    """`address` or `address:port`; gives (address, port)."""
+    """`address` or `address:port`; returns (address, port)."""
 
-    expected = '"address" or "address:port" of a name server'
+    expected = 'a name server as "address" or "address:port"'
 
-    def read(self, reader: Reader, path: Path, value: Any) -> Any:
-        found = split_port(value, 53) if isinstance(value, str) else None
-        if found is None:
-            reader.problem(path, self.expected, value)
-        return found
+    def clean(self, value: Any) -> Optional[Tuple[str, int]]:
+        return split_port(value, 53) if isinstance(value, str) else None
 
 
 # Listeners
@@ -80,20 +84,16 @@ LISTEN = Section(
     Option("host", HOST, "*", "where to listen"),
     Option("port", PORT, None, "0 picks a free one"),
     Option("tls", Choice("implicit", "starttls", "none"), None, "how TLS begins, if at all"),
-    Option("plaintext-auth", Bool(), False, "take passwords in the clear off the loopback"),
-)
+    Option("plaintext-auth", Bool(), False, "accept passwords without TLS from other hosts"))
 ADDRESS = (
-    Option("host", HOST, None, "where to listen; every address if absent"),
-    Option("port", PORT, None, "0 picks a free one"),
-)
+    Option("host", HOST, None, "where to listen; by default on every address"),
+    Option("port", PORT, None, "0 picks a free one"))
 LISTENERS = (
     Option("listen", ListOf(LISTEN, "listeners"), None, "several listeners"),
-    Option("disabled", Bool(), False, "true closes this section's listeners"),
-)
+    Option("disabled", Bool(), False, "true closes the listeners of this section"))
 PLAIN = (
     Option("disable-ssl", Bool(), None, "no implicit TLS; STARTTLS is still offered"),
-    Option("plaintext-auth", Bool(), None, "take passwords in the clear off the loopback"),
-)
+    Option("plaintext-auth", Bool(), None, "accept passwords without TLS from other hosts"))
 READING = Switch(*ADDRESS, *PLAIN, *LISTENERS,
                  Option("debug", Bool(), False, "log the dialogue without secrets"))
 SMTP = Switch(*ADDRESS, *LISTENERS,
@@ -104,90 +104,100 @@ LMTP = Switch(*ADDRESS,
               Option("disabled", Bool(), False, "true closes the listener"))
 RELAY = Switch(
     *ADDRESS, *PLAIN, *LISTENERS,
-    Option("dkim-key", PathTo("the private key"), None, "signs what leaves"),
-    Option("dkim-selector", SELECTOR, "all", "the key's name in the DNS"),
-    Option("queue-folder", PathTo("a folder"), None, "mail on its way out"),
+    Option("dkim-key", PathTo("the private key"), None, "signs outgoing mail"),
+    Option("dkim-selector", SELECTOR, "all", "the name of the key in the DNS"),
+    Option("queue-folder", PathTo("a folder"), None, "outgoing mail"),
     Option("remote-port", REMOTE_PORT, 25, "the port of other servers"),
     Option("private-addresses", Bool(), False,
            "send to domains whose mail servers have loopback or private addresses"))
 
-# Parts of the server
+# Other sections
+
+
+def _check_hosted(reader: Reader, path: Path, hosted: Hosted) -> None:
+    if hosted.require_authentication and hosted.username is None:
+        reader.problem(path, 'a "username", or "require-authentication": false')
+
+
+def _check_resolver(reader: Reader, path: Path, resolver: Resolver) -> None:
+    # dnspython takes only one port for each address.
+    if len(dict(resolver.nameservers)) < len(resolver.nameservers):
+        reader.problem(path + ("nameservers",), "each address only once")
+
+
+def _check_tls(reader: Reader, path: Path, tls: Any) -> None:
+    written = reader.written(path)
+    if ("certificate" in written) != ("key" in written):
+        reader.problem(path, 'both "certificate" and "key", or neither')
+
+
+def _check_limits(reader: Reader, path: Path, limits: Limits) -> None:
+    share = limits.connections_before_login
+    if share is not None and share * PROTOCOLS >= limits.connections:
+        reader.problem(path + ("connections-before-login",),
+                       'less than a fifth of "connections" (%d), so that strangers in all five '
+                       'protocols leave room for those who log in' % limits.connections, share)
+
+
+def _limit(key: str, kind: Kind, help: str) -> Option:
+    return Option(key, kind, Limits._field_defaults[key.replace("-", "_")], help)
+
 
 HOSTED = Section(
-    Option("server", SERVER, None, "the smarthost", required=True),
+    Option("server", SERVER, None, "the smarthost's name or address", required=True),
     Option("port", REMOTE_PORT, 587, "465 is implicit TLS"),
     Option("username", Text(), None, "the name to log in with"),
     Option("password", Text(), None, "plain or obscured", secret=True),
     Option("require-tls", Bool(), True, "never send without TLS"),
-    Option("require-authentication", Bool(), True, "never send without login"))
+    Option("require-authentication", Bool(), True, "never send without login"),
+    gives=Hosted, check=_check_hosted)
 RESOLVER = Section(
-    Option("nameservers", ListOf(NameServer(), "addresses"), (), "the system's if absent"),
-    Option("timeout", seconds(0.1, 300), 10.0, "how long to wait for an answer"))
+    Option("nameservers", ListOf(NameServer(), "addresses"), (), "by default the system's"),
+    Option("timeout", seconds(0.1, 300), 10.0, "how long to wait for an answer"),
+    gives=Resolver, check=_check_resolver)
 BOUNCE = Section(
     Option("subject", Text(), None, "the subject of a bounce"),
-    Option("warning", Text("a text", limit=10000, lines=True), None,
-           "the words for people; {reason} and {headers} are filled in"))
+    Option("warning", Text(limit=10000, lines=True), None,
+           "the text for people; {reason} and {headers} are filled in"),
+    gives=Bounce)
 TLS = Section(
     Option("certificate", PathTo("a certificate file"), None, "PEM, with its chain"),
-    Option("key", PathTo("a key file"), None, "PEM, without a passphrase"))
-INBOUND = Section(Option("dmarc", Choice("report", "enforce"), "report",
-                         "what to do with the judgement of mail from outside"))
+    Option("key", PathTo("a key file"), None, "PEM, without a passphrase"),
+    check=_check_tls)
+INBOUND = Section(
+    Option("dmarc", Choice("report", "enforce"), "report",
+           "what to do with the DMARC result of mail from outside"),
+    gives=Inbound)
+COUNT = Integer(1, 1000000)
 LIMITS = Section(
-    Option("connections", Integer(1, 1000000), NONE.connections, "at once in all"),
-    Option("connections-per-address", Integer(1, 1000000), NONE.connections_per_address,
-           "at once from one IPv4 address or IPv6 /48"),
-    Option("connections-before-login", Integer(1, 1000000), None,
+    _limit("connections", COUNT, "at once in all"),
+    _limit("connections-per-address", COUNT, "at once from one IPv4 address or IPv6 /48"),
+    Option("connections-before-login", COUNT, None,
            "at once in one protocol, of those that have not logged in (smtp: all)"),
-    Option("tls-handshakes", Integer(1, 1000000), NONE.tls_handshakes, "at once"),
+    _limit("tls-handshakes", COUNT, "at once"),
     # RFC 5321 section 4.5.3.1.4: 512 octets at least, more with extensions.
-    Option("line", size(1024, 1024 ** 2), NONE.line, "the longest command line"),
-    Option("smtp-idle-timeout", seconds(), NONE.smtp_idle_timeout, "between two commands"),
-    Option("imap-idle-timeout", seconds(), NONE.imap_idle_timeout, "RFC 3501: 30 min at least"),
-    Option("pop-idle-timeout", seconds(), NONE.pop_idle_timeout, "RFC 1939: 10 min at least"),
-    Option("command-timeout", seconds(), NONE.command_timeout, "for one whole command"),
-    Option("login-timeout", seconds(), NONE.login_timeout, "until somebody has logged in"),
-    Option("message-size", size(65536), NONE.message_size, "the largest message"),
+    _limit("line", size(1024, 1024 ** 2), "the longest command line"),
+    _limit("smtp-idle-timeout", seconds(), "between two commands"),
+    _limit("imap-idle-timeout", seconds(), "RFC 3501: 30 min at least"),
+    _limit("pop-idle-timeout", seconds(), "RFC 1939: 10 min at least"),
+    _limit("command-timeout", seconds(), "for one whole command"),
+    _limit("login-timeout", seconds(), "from connecting to login"),
+    _limit("message-size", size(65536), "the largest message"),
     # RFC 5321 section 4.5.3.1.8: 100 at least.
-    Option("recipients", Integer(100, 1000000), NONE.recipients, "of one message"),
-    Option("errors", Integer(1, 1000), NONE.errors, "wrong commands until the connection ends"),
-    Option("login-failures", Integer(1, 1000), NONE.login_failures,
-           "wrong logins until the connection ends"),
+    _limit("recipients", Integer(100, 1000000), "of one message"),
+    _limit("errors", Integer(1, 1000), "wrong commands until the connection is closed"),
+    _limit("login-failures", Integer(1, 1000), "failed logins until the connection is closed"),
     # The queue: RFC 5321 section 4.5.4.1 asks for four or five days.
-    Option("retry-first", seconds(1), NONE.retry_first, "until a message is tried again"),
-    Option("retry-longest", seconds(1), NONE.retry_longest, "between two tries, at most"),
-    Option("delay-warning", seconds(1), NONE.delay_warning, "until the sender is told of a delay"),
-    Option("give-up", seconds(1), NONE.give_up, "of trying until a message is returned"),
-    Option("relay-connections", Integer(1, 1000), NONE.relay_connections,
-           "to other servers at once"),
-    Option("relay-connections-per-destination", Integer(1, 1000),
-           NONE.relay_connections_per_destination, "to one of them at once"),
-    Option("disk-reserve", size(0), NONE.disk_reserve, "bytes of the disk that mail leaves free"))
+    _limit("retry-first", seconds(1), "until the first retry of a message"),
+    _limit("retry-longest", seconds(1), "between two retries, at most"),
+    _limit("delay-warning", seconds(1), "until the sender gets a warning of the delay"),
+    _limit("give-up", seconds(1), "of retries until a message is bounced"),
+    _limit("relay-connections", Integer(1, 1000), "to other servers at once"),
+    _limit("relay-connections-per-destination", Integer(1, 1000), "to one of them at once"),
+    _limit("disk-reserve", size(0), "bytes of the disk that mail leaves free"),
+    gives=Limits, check=_check_limits)
 
 # The server's mail.jcfg
-
-SERVER_FILE = Section(
-    Option("sender-domain", HOST_NAME, None, "the name of this mail domain and of the HELO"),
-    Option("receivers", ListOf(Receiver(), "MX records"), (), "the servers that receive its mail"),
-    Option("domains", DomainsKind(), None, "who gets mail, and what is done with it"),
-    Option("relay", RELAY, None, "submission, and the queue of what leaves"),
-    Option("hosted", HOSTED, None, "a smarthost instead of relaying directly"),
-    Option("smtp", SMTP, None, "the public listener"),
-    Option("imap", READING, None, "IMAP4"),
-    Option("pop", READING, None, "POP3"),
-    Option("pop3", READING, None, "the same as pop"),
-    Option("lmtp", LMTP, None, "local delivery for another mail server in front"),
-    Option("resolver", RESOLVER, None, "name servers"),
-    Option("bounce", BOUNCE, None, "the words of a bounce"),
-    Option("admin", ListOf(IDENTITY, "identities"), (), "identities that need no authorization"),
-    Option("tls", TLS, None, "certificate and key"),
-    Option("global-filters", FILTER_LIST, (), "for users with use-global-filters"),
-    Option("run-as", Text("the name of a system user"), None, "who to be after binding ports"),
-    Option("plugins", MapOf(Text("a plugin's name", lambda text: " " not in text),
-                            Text('"module:object"', lambda text: _is_entry_point(text)),
-                            'names and "module:object"'), None, "programs that get mail"),
-    Option("inbound", INBOUND, None, "mail from outside"),
-    Option("python", Text("the path of a Python interpreter"), None, "runs code filters"),
-    Option("limits", LIMITS, None, "bounds"))
 
 
 def _is_entry_point(text: str) -> bool:
@@ -196,32 +206,54 @@ def _is_entry_point(text: str) -> bool:
                                module.split(".") + name.split("."))
 
 
+SERVER_FILE = Section(
+    Option("sender-domain", HOST_NAME, None, "the name of this mail domain, also for HELO"),
+    Option("receivers", ListOf(Receiver(), "MX records"), (), "the servers that receive its mail"),
+    Option("domains", DomainsKind(), MappingProxyType({}), "who gets mail, and what happens to it"),
+    Option("relay", RELAY, RELAY.defaults(), "submission, and the queue of outgoing mail"),
+    Option("hosted", HOSTED, None, "a smarthost instead of sending directly"),
+    Option("smtp", SMTP, SMTP.defaults(), "the public listener"),
+    Option("imap", READING, READING.defaults(), "IMAP4"),
+    Option("pop", READING, READING.defaults(), "POP3"),
+    Option("pop3", READING, READING.defaults(), "the same as pop"),
+    Option("lmtp", LMTP, LMTP.defaults(disabled=True), "local delivery from another mail server"),
+    Option("resolver", RESOLVER, None, "name servers"),
+    Option("bounce", BOUNCE, BOUNCE.defaults(), "the text of a bounce"),
+    Option("admin", ListOf(IDENTITY, "identities"), (), "identities that need no authorization"),
+    Option("tls", TLS, TLS.defaults(), "certificate and key"),
+    Option("global-filters", FILTER_LIST, (), "for users with use-global-filters"),
+    Option("run-as", Text("the name of a system user"), None, "the user to run as, once ports are bound"),
+    Option("plugins", MapOf(Text("a plugin's name", lambda text: " " not in text),
+                            Text('"module:object"', _is_entry_point),
+                            'names and "module:object"'),
+           MappingProxyType({}), "Python objects that receive mail"),
+    Option("inbound", INBOUND, INBOUND.defaults(), "mail from outside"),
+    Option("python", Text("the path of a Python interpreter"), None, "runs Python filters"),
+    Option("limits", LIMITS, LIMITS.defaults(), "bounds"))
+
 # A user's mail.jcfg
 
 
 def is_stored_passphrase(text: str) -> bool:
-    """Whether text has one of the forms in which passphrases are kept."""
+    """Whether text has one of the forms in which passphrases are stored."""
     if text.startswith(("pbkdf2-sha256$", "scrypt$")):
         return text.isprintable() and " " not in text and text.count("$") >= 2
     return len(text) == 64 and all(c in "0123456789abcdefABCDEF" for c in text)
 
 
 USER_FILE = Section(
-    Option("passphrase", Text("the sha256 of a passphrase in 64 hexadecimal digits, "
+    Option("passphrase", Text("the SHA-256 hash of a passphrase (64 hexadecimal digits), "
                               '"pbkdf2-sha256$…" or "scrypt$…"', is_stored_passphrase),
            None, "for SMTP, IMAP and POP3", secret=True),
-    Option("scram", Text('"SCRAM-SHA-256$…"',
-                         lambda text: text.startswith("SCRAM-SHA-256$")),
+    Option("scram", Text('"SCRAM-SHA-256$…"', lambda text: text.startswith("SCRAM-SHA-256$")),
            None, "the secret of RFC 5803", secret=True),
-    Option("pop3pwd", Text("an obscured passphrase"), None,
-           "for APOP and CRAM-MD5", secret=True),
-    Option("external-MDA", ExternalMda(), None,
-           "gets this user's mail instead of the mailbox"),
-    Option("authorization", Text(limit=10000, least=0), None,
-           "the administrator's signature"),
+    Option("pop3pwd", Text("an obscured passphrase"), None, "for APOP and CRAM-MD5", secret=True),
+    Option("external-MDA", ExternalMda(), None, "gets this user's mail instead of the mailbox"),
+    Option("authorization", Text(limit=10000, least=0), None, "the administrator's signature"),
     Option("delivery", PathTo("a folder"), None, "drop folder for other programs"),
     Option("filters", PathTo("a filter file"), None, "the filter file"),
-    Option("use-global-filters", Bool(), False, "apply the server's too"))
+    Option("use-global-filters", Bool(), False, "apply the server's too"),
+    gives=UserSettings)
 
 # A user's mail-fetcher.jcfg
 
@@ -233,30 +265,38 @@ def is_box_action(text: str) -> bool:
     return len(parts) in counts.get(parts[0], ()) and all(part.strip() for part in parts)
 
 
+def _check_fetch_account(reader: Reader, path: Path, account: FetchAccount) -> None:
+    if account.starttls and account.protocol in ("imaps", "pops"):
+        reader.problem(path + ("starttls",), "false: %s starts with TLS" % account.protocol)
+
+
 BOX = Text("the name of a mailbox there")
 BOX_ACTION = Text("filter, filter:folder, accept:Box, accept:folder:Box or delete", is_box_action)
 FETCH_ACCOUNT = Section(
-    Option("server", SERVER, None, "where the mail lies", required=True),
-    Option("port", REMOTE_PORT, None, "143, 993, 110 or 995 if absent"),
+    Option("server", SERVER, "", "the name or address of the mail server", required=True),
+    Option("port", REMOTE_PORT, None, "by default 143, 993, 110 or 995"),
     Option("protocol", Choice("imap", "imaps", "pop", "pops", "imap4", "pop3"), "imaps",
-           "how it is fetched"),
+           "how to fetch"),
     Option("starttls", Bool(), False, "begin TLS on the plain port"),
-    Option("username", Text(), None, "the name to log in with", required=True),
-    Option("passphrase", Text(), None, "plain or obscured", secret=True, required=True),
-    Option("period", seconds(1), 300.0, "between two looks"),
+    Option("username", Text(), "", "the name to log in with", required=True),
+    Option("passphrase", Text(), "", "the passphrase to log in with, plain or obscured",
+           secret=True, required=True),
+    Option("period", seconds(1), 300.0, "between two checks"),
     Option("first-time", Choice("ignore-all", "download-all"), "ignore-all",
-           "what to do with the mail that is there already"),
+           "what to do with old mail"),
     Option("boxes", ListOf(OneOfForms("a mailbox's name or {name: action}",
                                       {str: BOX, dict: MapOf(BOX, BOX_ACTION, "name and action")}),
-                           "mailboxes", 500), ("Inbox",), "what is fetched, and where to"),
-    Option("idle", Bool(), True, "wait for news where the server can"),
-    Option("remove", Bool(), False, "remove at the source after delivery"))
+                           "mailboxes", 500), ("Inbox",), "what to fetch, and where to put it"),
+    Option("idle", Bool(), True, "use IMAP IDLE if the server offers it"),
+    Option("remove", Bool(), False, "remove from the server after delivery"),
+    gives=FetchAccount, check=_check_fetch_account)
 FETCHER_FILE = Section(
     Option("device", IDENTITY, None, "only on this device"),
-    Option("mail-folders", MapOf(Text("a name without colon", lambda text: ":" not in text),
+    Option("mail-folders", MapOf(Text("a name without a colon", lambda text: ":" not in text),
                                  PathTo("a mail folder"), "names and paths", 100), None,
            "where mail may go"),
-    Option("accounts", ListOf(FETCH_ACCOUNT, "accounts", 100), (), "mailboxes elsewhere"))
+    Option("accounts", ListOf(FETCH_ACCOUNT, "accounts", 100), (), "mailboxes on other servers"),
+    gives=FetcherSettings)
 
 SECRETS = frozenset(option.key for table in (HOSTED, USER_FILE, FETCH_ACCOUNT)
                     for option in table.options if option.secret)

@@ -1,7 +1,7 @@
-"""The configuration as immutable values, and which listeners it asks for.
+"""The configuration as immutable values, and which listeners to open for it.
 
-Everything here has been checked and has its defaults filled in; paths are
-absolute.  Nothing here knows files, JSON or where a value came from.
+All values have been checked and have their defaults filled in; paths are absolute.  A field has
+the name of its key in the file, with "_" for "-".
 """
 
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
@@ -10,10 +10,9 @@ from typing import Any, Mapping, NamedTuple, Optional, Tuple
 class Listen(NamedTuple):
     """One listener of a section.
 
-    `host`: a name or an address; "*" is every address, IPv4 and IPv6.
-    `port`: 0 picks a free one.  `tls`: "implicit", "starttls" or "none".
-    `plaintext_auth`: passwords in the clear are taken off the loopback too.
-    `path`: a Unix socket instead of host and port, or None.
+    `host`: a name or an address; "*" is every address, IPv4 and IPv6.  `port`: 0 picks a free
+    one.  `tls`: "implicit", "starttls" or "none".  `plaintext_auth`: passwords are accepted
+    without TLS from other hosts too.  `path`: a Unix socket instead of host and port, or None.
     """
 
     host: str
@@ -29,12 +28,12 @@ class Action(NamedTuple):
     `kind` and its `value`:
       "disabled"  the text after the minus sign
       "mailbox"   the absolute path of the mail folder
-      "alias"     `user@domain`, the domain always there and in lower case
+      "alias"     `user@domain`, always with a domain, in A-labels
       "agent"     the command with its arguments, without the hash
       "forward"   the address
       "plugin"    the plugin's name, and after a space its parameters
-    `secret`: 64 lower-case hexadecimal digits (sha256 of the passphrase with
-    which this address may submit), or None; for "agent" and "forward" only.
+    `secret`: only for "agent" and "forward": the SHA-256 hash (64 lower-case hexadecimal digits)
+    of the passphrase with which this address may submit mail, or None.
     """
 
     kind: str
@@ -42,14 +41,15 @@ class Action(NamedTuple):
     secret: Optional[str] = None
 
     def __repr__(self) -> str:
-        return "Action(%r, %r%s)" % (
-            self.kind, self.value, ", secret" if self.secret else "")
+        return "Action(%r, %r%s)" % (self.kind, self.value, ", secret" if self.secret else "")
 
 
 class Relay(NamedTuple):
-    """How mail leaves: absolute paths, the DKIM selector, the port of others.
+    """How mail leaves, and whether users may submit it.
 
-    `private_addresses`: mail for other domains goes to loopback and private addresses too.
+    `remote_port`: the port of other servers.  `private_addresses`: mail for other domains is
+    sent to loopback and private addresses too.  `disabled`: nobody may submit mail for other
+    domains; the queue still works, for bounces and forwards.
     """
 
     dkim_key: str
@@ -57,10 +57,11 @@ class Relay(NamedTuple):
     queue_folder: str
     remote_port: int
     private_addresses: bool = False
+    disabled: bool = False
 
 
 class Hosted(NamedTuple):
-    """The smarthost; `password` is plain or obscured, as it was written."""
+    """The smarthost; `password` is plain or obscured, as written."""
 
     server: str
     port: int
@@ -74,14 +75,14 @@ class Hosted(NamedTuple):
 
 
 class Resolver(NamedTuple):
-    """Name servers as (address, port), and seconds to wait for them."""
+    """Name servers as (address, port), and the seconds to wait for an answer."""
 
     nameservers: Tuple[Tuple[str, int], ...]
     timeout: float
 
 
 class Bounce(NamedTuple):
-    """The words for people in a bounce; None is the built-in text."""
+    """The text of a bounce that people read; None is the built-in text."""
 
     subject: Optional[str] = None
     warning: Optional[str] = None
@@ -90,7 +91,7 @@ class Bounce(NamedTuple):
 class Tls(NamedTuple):
     """Absolute paths of the PEM files.
 
-    `own`: the configuration names them, so nobody makes or renews them.
+    `own`: the configuration names them, so phenmail neither makes nor renews them.
     """
 
     certificate: str
@@ -99,20 +100,19 @@ class Tls(NamedTuple):
 
 
 class Inbound(NamedTuple):
-    """What to do with the judgement of mail from outside."""
+    """What to do with the DMARC result of mail from outside."""
 
     dmarc: str = "report"
 
 
 class Limits(NamedTuple):
-    """Bounds of everything: counts, seconds and bytes.
+    """Bounds: counts, seconds and bytes; the defaults of "limits" in the file.
 
-    `line` is the longest command line of SMTP and POP3 (RFC 4954 section 4.3
-    asks for 12288), `command_timeout` the time for one whole command,
-    `login_timeout` the time until somebody has logged in.  `connections_before_login`:
-    in each protocol; an eighth of all, so that five protocols leave slots to those who
-    log in.  `retry_first` to
-    `give_up` are seconds in the life of a message that waits in the queue.
+    `connections_before_login`: in each protocol.  By default it is an eighth of `connections`,
+    so that strangers in all five protocols leave room for those who log in.
+    `line`: the longest command line of SMTP and POP3 (RFC 4954 section 4.3 asks for 12288).
+    `login_timeout`: from connecting to login.  `retry_first` to `give_up`: seconds of a message
+    in the queue.
     """
 
     connections: int = 1024
@@ -141,10 +141,9 @@ class Limits(NamedTuple):
 class Settings(NamedTuple):
     """The server's configuration.
 
-    `domains`: {domain in lower case: {local part as written: Action}}.
-    `relay` is None when relaying is closed; `queue` is always there, for
-    bounces and forwards.  `smtp_message_size`: the public listener's limit.
-    `complaints`: `problems.Problem` values that `check` tells and that hinder nobody.
+    `domains`: {domain in A-labels: {local part as written: Action}}.
+    `smtp_message_size`: the limit of the public listener.
+    `warnings`: `problems.Problem` values that `phenmail check` prints.
     """
 
     sender_domain: str
@@ -155,8 +154,7 @@ class Settings(NamedTuple):
     imap: Tuple[Listen, ...]
     pop3: Tuple[Listen, ...]
     lmtp: Tuple[Listen, ...]
-    relay: Optional[Relay]
-    queue: Relay
+    relay: Relay
     hosted: Optional[Hosted]
     resolver: Optional[Resolver]
     bounce: Bounce
@@ -171,14 +169,14 @@ class Settings(NamedTuple):
     smtp_message_size: int
     imap_debug: bool
     pop3_debug: bool
-    complaints: Tuple[Any, ...]
+    warnings: Tuple[Any, ...]
 
 
 class UserSettings(NamedTuple):
-    """A user's `mail.jcfg`; paths absolute, secrets as written, absent ones None.
+    """A user's `mail.jcfg`; secrets are as written, or None.
 
-    `external_mda` is the text, over which `authorization` holds; `outward` is
-    the Action that it means ("agent" or "forward"), whether it may or not.
+    `external_mda` is the text that `authorization` signs.  `outward` is what it means, an Action
+    of kind "agent" or "forward", whether or not it is authorized.
     """
 
     passphrase: Optional[str]
@@ -196,11 +194,11 @@ class UserSettings(NamedTuple):
 
 
 class Vacation(NamedTuple):
-    """What is answered to those who write while a user is away.
+    """An automatic answer while a user is away.
 
-    `subject` None: that of the message.  `period`: seconds in which a sender
-    is answered once.  `since`, `until`: epoch seconds, None for no bound.
-    `addresses`: further ones by which this user is meant.
+    `subject`: None derives it from the message.  `period`: seconds until the same sender is
+    answered again.  `since`, `until`: epoch seconds, None for no bound.  `addresses`: further
+    addresses of this user.
     """
 
     text: str
@@ -212,12 +210,12 @@ class Vacation(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """One filter, by its `type`.
+    """One filter.
 
-    "match" uses headers to name; "py" code, `code_file` (the absolute path
-    where the code is `file:…`, which may not be there) and authorization;
-    "vacation" the value of that name.  `place`: where it was written, for
-    people.  `from_server`: it is one of the server's global filters.
+    Which fields it uses depends on its `type`.  "match": `headers` to `name`.  "py": `code`,
+    `authorization`, and for code `file:…` the absolute path `code_file`, which need not exist.
+    "vacation": `vacation`.  `place`: where it was written, for people.  `from_server`: it is one
+    of the server's global filters.
     """
 
     type: str
@@ -235,7 +233,7 @@ class Filter(NamedTuple):
 
 
 class FetchAccount(NamedTuple):
-    """One mailbox elsewhere; `protocol` is imap, imaps, pop or pops; seconds."""
+    """A mailbox on another server; `protocol` is imap, imaps, pop or pops, `period` seconds."""
 
     server: str
     port: int
@@ -254,7 +252,7 @@ class FetchAccount(NamedTuple):
 
 
 class FetcherSettings(NamedTuple):
-    """A user's `mail-fetcher.jcfg`: the folders' absolute paths by name."""
+    """A user's `mail-fetcher.jcfg`; `mail_folders` has absolute paths by name."""
 
     device: Optional[str]
     mail_folders: Mapping[str, str]
@@ -262,35 +260,30 @@ class FetcherSettings(NamedTuple):
 
 
 class NamedListen(NamedTuple):
-    """A listener and the name under which its port is asked for."""
+    """A listener and its name, for `MailServer.port`."""
 
     name: str
     listen: Listen
 
 
-# The port on which the same service speaks without implicit TLS.
+# The port of the same service without implicit TLS.
 PLAIN_PORTS = {465: 587, 993: 143, 995: 110, 2465: 2587, 2993: 2143, 2995: 2110}
 
 LOOPBACK = "localhost"
 
 
 def listeners(settings: Settings, certificate: bool) -> Tuple[NamedListen, ...]:
-    """Say which listeners to open.
+    """The listeners to open, with their names.
 
-    In: checked settings, and whether there is a certificate to speak TLS with.
-    Out: names (smtp, lmtp, submission, submissions, imap, imaps, pop3, pop3s;
-    a name may come more than once) with their listeners.
+    In: `certificate`: whether there is one.  The names are smtp, lmtp, submission, submissions,
+    imap, imaps, pop3 and pop3s; a name may occur more than once.
 
-    Without a certificate whatever needed one moves to the plain port on the
-    loopback, so that no passphrase can cross a network in the clear.  A
-    listener that never wanted TLS stays as it was written.
+    Without a certificate, every listener with TLS moves to the plain port on the loopback, so
+    that no passphrase crosses a network unencrypted.  A listener without TLS stays as written.
     """
-    sections = (("smtp", settings.smtp), ("lmtp", settings.lmtp),
-                ("submission", settings.submission),
-                ("imap", settings.imap), ("pop3", settings.pop3))
     named = []
-    for section, listens in sections:
-        for listen in listens:
+    for section in ("smtp", "lmtp", "submission", "imap", "pop3"):
+        for listen in getattr(settings, section):
             if not certificate:
                 listen = _without_tls(listen)
             suffix = "s" if listen.tls == "implicit" else ""

@@ -93,7 +93,7 @@ class Router:
         if not own:
             if account is None:
                 return replies.NO_RELAY
-            if self.directory.settings.relay is None:
+            if self.directory.settings.relay.disabled:
                 return replies.RELAY_CLOSED
         domain = destination.address.domain
         if domain[:1] != "[" and ("." not in domain.strip(".") or domain.endswith(_NEVER)):

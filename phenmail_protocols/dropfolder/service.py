@@ -160,7 +160,7 @@ class DropFolders:
     def _check_place(self, real, folders):
         """Mail that is filed, and the server's own files, are not mail that comes.  Raises _UnusableFolder."""
         settings = self._directory.settings
-        for own in (self._directory.root.mail_system, settings.queue.queue_folder):
+        for own in (self._directory.root.mail_system, settings.relay.queue_folder):
             own = os.path.realpath(own)
             if _below(real, own) or _below(own, real):
                 raise _UnusableFolder("it is a place of the server's own files")

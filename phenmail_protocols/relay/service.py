@@ -45,8 +45,8 @@ class Relay:
         now = settings()
         limits = now.limits
         policy = Policy(limits.retry_first, limits.retry_longest, limits.delay_warning, limits.give_up)
-        self.queue = Spool(now.queue.queue_folder, clock, limits.disk_reserve)
-        self.signer = Signer(now.queue, lambda: settings().domains, now.sender_domain, clock)
+        self.queue = Spool(now.relay.queue_folder, clock, limits.disk_reserve)
+        self.signer = Signer(now.relay, lambda: settings().domains, now.sender_domain, clock)
         self._reporter = None
         self._reporting = send, clock, policy
         self.worker = Worker(self.queue, policy, self._destination_of, self._courier_for, self, clock,
@@ -107,8 +107,8 @@ class Relay:
         """The DNS as this server asks it -> relay.routes.Routes, a new one."""
         from .routes import Routes
         now = self.settings()
-        return Routes(now.resolver, lambda: [self.settings().sender_domain], self._own_addresses, now.queue.remote_port,
-                      private=now.queue.private_addresses)
+        return Routes(now.resolver, lambda: [self.settings().sender_domain], self._own_addresses, now.relay.remote_port,
+                      private=now.relay.private_addresses)
 
 
 def _is_here(destination):
@@ -122,7 +122,7 @@ class _Ways:
         from .client import Contexts
         from .policies import Policies
         self._relay = relay
-        self._port = relay.settings().queue.remote_port
+        self._port = relay.settings().relay.remote_port
         self._routes = relay.routes()
         self._policies = Policies(self._routes, relay.folder, port=self._port)
         self._contexts = Contexts()

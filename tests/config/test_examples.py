@@ -36,7 +36,7 @@ def keys_of(section):
 
 def test_server():
     settings = loader.load_server(Root(CONF), True)
-    assert settings.complaints == ()
+    assert settings.warnings == ()
     assert settings.domains["example.com"]["alice"] == Action(
         "mailbox", os.path.join(CONF, "alice", "mail"))
     assert [listen.port for listen in settings.pop3] == [995, 110]

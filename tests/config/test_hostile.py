@@ -164,7 +164,7 @@ def test_the_octets_of_included_files_count_together(folder):
 
 def test_the_values_of_included_files_count_together(folder):
     (folder / "half").write_bytes(b'{"x": [%s]}' % b",".join([b"0"] * (USER.values // 2)))
-    assert "a known key" in str(loaded(folder, b'{"include": ["half"]}'))
+    assert "unknown key" in str(loaded(folder, b'{"include": ["half"]}'))
     assert "at most %d values" % USER.values in str(loaded(folder, b'{"include": ["half", "half"]}'))
 
 

@@ -1,6 +1,7 @@
 """One message, each recipient to its end: the promises of delivery.router, on a real store and on ones that fail."""
 import errno
 import os
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +25,7 @@ MESSAGE = b"From: sender@example.net\r\nSubject: x\r\n\r\nhello\r\n"
 
 class Settings:
     sender_domain = "example.org"
-    relay = object()
+    relay = SimpleNamespace(disabled=False)
 
 
 class Directory:
@@ -110,7 +111,7 @@ def test_recipients(router, text, account, answer):
 
 
 def test_a_closed_relay_is_closed_after_a_login_too(router, monkeypatch):
-    monkeypatch.setattr(Settings, "relay", None)
+    monkeypatch.setattr(Settings.relay, "disabled", True)
     assert router.recipient(address("x@example.com"), ANNA) is replies.RELAY_CLOSED
 
 

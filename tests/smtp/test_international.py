@@ -38,7 +38,7 @@ def test_an_ascii_message_to_one_recipient_stays_ascii(server, greeting):
     assert say(client, "RCPT TO:<x@b\u00fccher.example>") == 250
     assert client.data(MESSAGE)[0] == 250
     client.close()
-    queue = Spool(server.settings.queue.queue_folder)
+    queue = Spool(server.settings.relay.queue_folder)
     (message,) = queue.messages()
     with queue.body(message.identity) as file:
         written = (message.head + file.read()).decode("ascii")
