@@ -245,14 +245,14 @@ class MailServer:
     def _write_users(self):
         if not self._users:
             return
-        from .accounts import words  # not needed to serve
+        from .accounts import users  # not needed to serve
         directory = self._directory()
         for address, passphrase in self._users.items():
             account = directory.account(address)
             if account is None:
                 raise ValueError("%s has no mailbox in the settings" % address)
             # What CRAM-MD5 and APOP need can be undone: a temporary root only.
-            words.write_secrets(self.root, account.folder, passphrase,
+            users.write_secrets(self.root, account.folder, passphrase,
                                 reversible=self._temporary is not None)
 
     def _directory(self):

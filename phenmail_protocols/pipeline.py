@@ -7,7 +7,7 @@ import os
 import threading
 import time
 
-from .accounts import secrets
+from .accounts import passphrases
 from .delivery.router import Router
 from .delivery.sending import Sending
 from .destinations.srs import WayBack
@@ -41,7 +41,7 @@ class Delivery:
         self._is_temporary = is_temporary
         self._loading = threading.Lock()
         self._handing = self._judging = None
-        self.relay = Relay(self._settings, self._system, public_addresses, self._keep_notice, secrets.unobscure,
+        self.relay = Relay(self._settings, self._system, public_addresses, self._keep_notice, passphrases.unobscure,
                            make_keys=not is_temporary, hand=self._courier)
         self._screening = Screening(directory, authorizations, lambda: self.router.host, self._keep_notice)
         self.router = Router(directory, store, self.relay.queue, self.relay.signer, screening=self._screening,

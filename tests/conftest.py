@@ -26,7 +26,7 @@ NOT_QUICK = {
     "tests/test_package.py": "the wheel in a fresh environment",
 }
 NOT_QUICK.update(dict.fromkeys([
-    "tests/accounts/test_editing.py",
+    "tests/config/test_editing.py",
     "tests/accounts/test_parallel.py",
     "tests/admin/test_authorize.py",
     "tests/admin/test_check.py",
@@ -37,7 +37,7 @@ NOT_QUICK.update(dict.fromkeys([
     "tests/children/test_python_pool.py",
     "tests/config/test_any_values.py",
     "tests/config/test_hostile.py",
-    "tests/config/test_names.py",
+    "tests/config/test_lookup.py",
     "tests/config/test_scanner.py",
     "tests/config/test_server.py",
     "tests/delivery/test_router.py",

@@ -1,5 +1,5 @@
 """Who may log in, and where an address ends.
 
-Floor 1: knows the configuration's values and users' files; knows no socket, no
-protocol's replies and no mailbox.  Begin reading at `directory.py`.
+Begin reading at `directory.py`: it resolves addresses and makes the `Login` of each connection.
+`sasl.py` has the mechanisms, `passphrases.py` the stored forms, `throttle.py` the brakes.
 """

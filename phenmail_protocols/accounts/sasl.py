@@ -1,25 +1,26 @@
-"""SASL (RFC 4422): which mechanisms to offer, and how to begin a dialogue.
+"""SASL (RFC 4422): which mechanisms to offer, and how to begin an exchange.
 
-No input or output; users come through `dialogue.Credentials`.  A protocol
-decodes the client's line (`decode`), calls `step` and sends what comes out;
-"*", with which a client gives up, is the protocol's own.
+A protocol decodes the client's line (`decode`), calls `step` and sends what it returns; the "*"
+with which a client cancels is up to the protocol.
 
-    dialogue = start("PLAIN", directory.login(peer))
-    answer = dialogue.step(response)    # None: the client sent no initial response
+    exchange = start("PLAIN", directory.login(peer))
+    answer = exchange.step(response)    # None: the client sent no initial response
 
-`answer` is a Challenge (send it, go on), a Success or a Failure (the end).
-`step` never raises, whatever bytes come.
+`answer` is a Challenge (send it, go on), a Success or a Failure (the end).  `step` never raises,
+whatever octets it gets.
 """
 
-from typing import Callable, Optional, Tuple
+from typing import Callable, Tuple
 
-from .dialogue import (
+from .login import Login
+from .passphrases import has_md5
+from .sasl_cram_md5 import CramMd5, apop, timestamp
+from .sasl_exchange import (
     REFUSED,
     SYNTAX,
     TEMPORARY,
     Challenge,
-    Credentials,
-    Dialogue,
+    Exchange,
     Failure,
     Malformed,
     Success,
@@ -27,45 +28,36 @@ from .dialogue import (
     encode,
     random_text,
 )
-from .digest import CramMd5, apop, timestamp
-from .plain import LoginMechanism, Plain
-from .scram import Scram
-from .secrets import has_md5
+from .sasl_plain import LoginMechanism, Plain
+from .sasl_scram import Scram
 
 __all__ = [
-    "REFUSED", "SYNTAX", "TEMPORARY", "Challenge", "Credentials", "Dialogue", "Failure",
-    "Malformed", "Success", "apop", "decode", "encode", "mechanisms", "offers_apop",
-    "start", "timestamp"]
+    "REFUSED", "SYNTAX", "TEMPORARY", "Challenge", "Exchange", "Failure", "Malformed", "Success",
+    "apop", "decode", "encode", "mechanisms", "offers_apop", "start", "timestamp"]
 
-DIALOGUES = {
-    "PLAIN": Plain,
-    "LOGIN": LoginMechanism,
-    "CRAM-MD5": CramMd5,
-    "SCRAM-SHA-256": Scram,
-}
+MECHANISMS = {"PLAIN": Plain, "LOGIN": LoginMechanism, "CRAM-MD5": CramMd5,
+              "SCRAM-SHA-256": Scram}
 
 
-def start(mechanism: str, credentials: Credentials, host: str = "localhost",
-          nonce: Optional[Callable[[], str]] = None) -> Dialogue:
-    """Begin a dialogue.
+def start(mechanism: str, credentials: Login, host: str = "localhost",
+          nonce: Callable[[], str] = random_text) -> Exchange:
+    """Begin an exchange.
 
-    In: the mechanism's name in any case; `credentials` as `Directory.login`
-    gives them; `host` the name that challenges carry; `nonce` makes printable
-    random text.  Raises KeyError for a mechanism that is not built; whether it
-    may be used now is what `mechanisms` says.
+    In: the mechanism's name in any case.  `credentials`: from `Directory.login`.  `host`: the
+    name in challenges.  `nonce`: makes printable random text.
+    Raises KeyError for an unknown mechanism; `mechanisms` says which may be used now.
     """
-    return DIALOGUES[mechanism.upper()](credentials, host, nonce or random_text)
+    return MECHANISMS[mechanism.upper()](credentials, host, nonce)
 
 
 def mechanisms(directory, tls: bool, plaintext_ok: bool = False,
                sending: bool = False) -> Tuple[str, ...]:
     """The mechanisms to offer now.
 
-    In: `tls` whether the connection is encrypted; `plaintext_ok` whether a
-    passphrase may cross it in the clear all the same (the loopback, or
-    `plaintext-auth`); `sending` as in `Directory.login`.
-    Those that need a secret of their own are there only while every user who
-    can log in has it, and MD5 only where this interpreter computes it.
+    In: `tls`: whether the connection is encrypted.  `plaintext_ok`: whether a passphrase may be
+    sent without TLS (the loopback, or `plaintext-auth`).  `sending`: as in `Directory.login`.
+    A mechanism with its own stored secret is offered only while every user who can log in has
+    that secret: a client that fails with one mechanism does not try another.
     """
     offered = []
     if directory.everyone_has("scram", sending):
@@ -78,5 +70,5 @@ def mechanisms(directory, tls: bool, plaintext_ok: bool = False,
 
 
 def offers_apop(directory) -> bool:
-    """Whether to put a timestamp into the greeting of POP3 (RFC 1939 section 7)."""
+    """Whether the greeting of POP3 has a timestamp (RFC 1939 section 7)."""
     return has_md5() and directory.everyone_has("pop3pwd")

@@ -1,54 +1,53 @@
-"""How long somebody who guesses passphrases has to wait.
+"""How long a client that guesses passphrases has to wait.
 
-Pure but for the clock it is given.  Two brakes, of different kinds:
+1. A login *from an address* that failed often (IPv4; an IPv6 /64, and with a higher limit its /48)
+   is refused without looking at the passphrase, for 1, 2, 4 … 300 seconds.  Each attempt that is
+   admitted starts the next wait.
+2. A login *as a user* who is guessed at from many addresses is delayed by at most 8 seconds.  It
+   is never refused, so nobody can lock a user out from elsewhere.
+3. A pair of address and user that once logged in is exempt from both; only its own failures
+   count.  So neither a guesser elsewhere nor a neighbour behind the same router gets in its way.
+4. The same wrong passphrase again counts once: the telephone may not know the new one yet.
+5. Failures are forgotten, one each 300 seconds, and all tables are bounded.
+6. An attempt counts from its admission until it ends.  Only as many attempts run at once as would
+   be admitted if all of them failed; the others wait for one to end.  So parallel guesses gain
+   nothing, and neighbours with the right passphrase get in one after the other.
+7. Attempts with the same passphrase for the same user from the same address are one guess: the
+   programs of one user do not wait for each other.
 
-1. An *address* (IPv4; IPv6 its /64, and more loosely its /48) that failed often
-   is refused without a look at the passphrase, for 1, 2, 4 … 300 seconds, and
-   each grant starts the next wait.
-2. A *user* who is guessed at from many addresses: an answer to an address that
-   never logged in as that user is held back, for at most 8 seconds.  It is
-   never refused, so nobody can be locked out from elsewhere.
-
-A pair of address and user that once got in stands outside both: only its own
-failures count, so neither a guesser elsewhere nor a neighbour behind the same
-router hinders it.  The same wrong passphrase again (a telephone that was not
-told of the new one) counts once.  Failures are forgotten, one each 300 seconds;
-all tables are bounded.
-
-An attempt counts from its admission until it ends.  No more attempts are looked
-at at once than would be free if all of them failed; the others wait for one to
-end, so parallel guesses gain nothing, and neighbours who are right get in one
-after the other.  Attempts with the same passphrase for the same user from the
-same address are one guess: the programs of one user do not wait for each other.
+Pure except for the clock and the waiting.
 """
 
+import socket
 import threading
 import time
-from typing import Callable, List, Optional, Tuple, Union
+from typing import Callable, Hashable, List, Optional, Tuple, Union
 
-from .recent import Recent
+from ..net.address import normalised
+from .expiring import ExpiringDict
 
-ADDRESS_FREE = 10           # failures before the first wait
-NETWORK_FREE = 100          # the same for an IPv6 /48
+# Failures before the first wait or delay, and times in seconds.
+ADDRESS_FREE = 10
+NETWORK_FREE = 100          # of an IPv6 /48
 PAIR_FREE = 10
 USER_FREE = 20
 LONGEST_WAIT = 300.0
 LONGEST_HOLD = 8.0
-FORGET_ONE = 300.0          # seconds in which one failure is forgotten
-REPEATED = 3600.0           # how long a wrong passphrase is the same one
-PATIENCE = 10.0             # seconds to wait until other attempts have ended
+FORGET_ONE = 300.0          # until one failure is forgotten
+REPEATED = 3600.0           # how long the same wrong passphrase counts once
+PATIENCE = 10.0             # to wait for other attempts to end
 CAPACITY = 4096
 
 Peer = Union[None, str, Tuple]
 
 
 class Attempt:
-    """One login attempt that was admitted, or refused (then nothing is counted).
+    """A login attempt that was admitted, or refused and not counted.
 
-    `wait` > 0: refused for so many seconds; else answer after `hold` seconds.
-    `busy`: refused because others have not ended.  Say `failed` or `succeeded`
-    once; leaving the `with` block without either gives the count back, since
-    nobody was told whether the passphrase was right.
+    `wait` > 0: it is refused for so many seconds.  `busy`: because others have not ended.
+    Otherwise answer after `hold` seconds, and call `failed` or `succeeded` once.  Leaving the
+    `with` block without either takes the count back, because the client did not learn whether the
+    passphrase was right.
     """
 
     __slots__ = ("wait", "hold", "busy", "_throttle", "_peer", "_user", "_guess", "_counted")
@@ -65,7 +64,7 @@ class Attempt:
         self._end()
 
     def succeeded(self) -> None:
-        """The user got in."""
+        """The user is logged in."""
         self._throttle._succeeded(self._peer, self._user)
         self._end()
 
@@ -82,7 +81,7 @@ class Attempt:
 
 
 class _Flight:
-    """Attempts that are looked at now and count as one: `places` are (tallies, key)."""
+    """Running attempts that count as one; `places`: where they count, as (tallies, key)."""
 
     __slots__ = ("name", "places", "hold", "attempts")
 
@@ -94,9 +93,8 @@ class _Flight:
 class Throttle:
     """Counts failures per address and per user; any thread may call it.
 
-    `peer` is (host, port, …), a host, or None for who has no address (a Unix
-    socket, an embedding program): then only the user counts.
-    `patience`: real seconds in which other attempts have to end.
+    `peer`: (host, port, …), a host, or None without an address (a Unix socket, an embedding
+    program): then only the user counts.  `patience`: seconds to wait for other attempts to end.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic,
@@ -107,15 +105,14 @@ class Throttle:
         self._networks = _Tallies(capacity)
         self._users = _Tallies(capacity)
         self._known = _Tallies(capacity, keep=True)
-        self._wrong = Recent(capacity, REPEATED)
+        self._wrong = ExpiringDict(capacity, REPEATED)
         self._flights: dict = {}  # (pair, guess) -> _Flight
 
     def admit(self, peer: Peer, user: str, guess: Optional[bytes] = None) -> Attempt:
-        """Admit an attempt and count it, or refuse it; a grant uses up the wait.
+        """Admit an attempt and count it, or refuse it.
 
-        `guess` is something that is equal for equal guesses (a keyed hash),
-        None where the protocol shows no passphrase.  May block for `patience`
-        seconds while other attempts from there are looked at.
+        In: `guess`: equal for equal guesses (a keyed hash); None if the protocol does not show
+        the passphrase.  May block for `patience` seconds.
         """
         attempt = Attempt(self, peer, user, guess)
         networks = _networks(peer)
@@ -128,7 +125,7 @@ class Throttle:
         return attempt
 
     def _decide(self, attempt: Attempt, pair: Tuple, networks: Tuple) -> bool:
-        """Admit or refuse now, or say that it is to be asked again when one has ended."""
+        """Admit or refuse; False: ask again when another attempt has ended."""
         name = None if attempt._guess is None else (pair, attempt._guess)
         flight = self._flights.get(name) if name is not None else None
         if flight is not None:
@@ -173,9 +170,9 @@ class Throttle:
         pair = (_host(networks), user)
         with self._landed:
             if guess is not None:
-                if self._wrong.has((pair, guess), now):
+                if self._wrong.get((pair, guess), now):
                     return
-                self._wrong.add((pair, guess), now)
+                self._wrong.put((pair, guess), True, now)
             for key, free in networks:
                 self._networks.add(key, now, free)
             if pair in self._known:
@@ -184,31 +181,34 @@ class Throttle:
                 self._users.add(user, now, USER_FREE)
 
     def _succeeded(self, peer: Peer, user: str) -> None:
-        """Remember that this user got in from this address.
+        """Remember that this user logged in from this address.
 
-        The address's other failures stay: who has one account must not wash
-        off the guesses at others with it.
+        The address's other failures stay: the owner of one account must not be able to reset
+        the count of guesses at others.
         """
         networks = _networks(peer)
         if not networks:
             return
         with self._landed:
             self._known.clear((_host(networks), user), self._clock())
-            self._landed.notify_all()       # the user's other programs need not wait any more
+            self._landed.notify_all()       # the user's other programs are now exempt
 
     def __len__(self) -> int:
-        """How many things are remembered, for watching the bound."""
+        """How many entries there are, to check the bound."""
         return sum(map(len, (self._networks, self._users, self._known, self._wrong)))
 
 
 class _Tallies:
-    """Failure counts that leak away; bounded, the lightest are dropped first."""
+    """Failure counts that decrease with time; if there are too many, the lowest are dropped.
+
+    `keep`: entries without failures matter too, so the longest unused are dropped.
+    """
 
     def __init__(self, capacity: int, keep: bool = False) -> None:
         self._capacity = capacity
-        self._keep = keep       # an entry without failures means something too
-        self._entries: dict = {}  # key -> (level, counted at, last try)
-        self._begun: dict = {}  # key -> attempts that have not ended
+        self._keep = keep
+        self._entries: dict = {}  # key -> (level, time of that level, time of the last attempt)
+        self._begun: dict = {}  # key -> running attempts
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -223,11 +223,11 @@ class _Tallies:
         return max(0.0, entry[0] - (now - entry[1]) / FORGET_ONE)
 
     def counted(self, key: object, now: float) -> float:
-        """The level that it would have if all attempts failed that have not ended."""
+        """The level if all running attempts fail."""
         return self.level(key, now) + self._begun.get(key, 0)
 
     def has_room(self, key: object, now: float, free: int) -> bool:
-        """Whether one more attempt may be looked at beside those that have not ended."""
+        """Whether one more attempt may run beside the others."""
         return key not in self._begun or self.counted(key, now) + 1 <= free
 
     def begin(self, key: object) -> None:
@@ -239,34 +239,33 @@ class _Tallies:
             self._begun[key] = left
 
     def wait(self, key: object, now: float, free: int) -> float:
-        # A failure that is forgotten in part leaves no room for a whole one.
+        # A partly forgotten failure leaves no room for a whole one.
         over = self.level(key, now) - free
         if over <= -1:
             return 0.0
         return max(0.0, self._entries[key][2] + min(LONGEST_WAIT, 2.0 ** over) - now)
 
     def grant(self, key: object, now: float, free: int) -> None:
-        """Where the free failures are used up, the next wait begins now."""
+        """The next wait begins now, if the free failures are used up."""
         if self.level(key, now) > free - 1:
             level, since, _ = self._entries[key]
             self._entries[key] = (level, since, now)
 
     def add(self, key: object, now: float, free: int) -> None:
-        # The level ends where the wait is the longest: what is to be
-        # forgotten must be forgotten within about an hour and a half.
+        # Above this level the wait grows no more, so that all is forgotten in 90 minutes or so.
         level = min(self.level(key, now) + 1.0, free + 9.0)
         self._make_room(key, now)
         self._entries[key] = (level, now, now)
 
     def clear(self, key: object, now: float) -> None:
-        self._entries.pop(key, None)        # and to the end: the youngest
+        self._entries.pop(key, None)        # re-inserted at the end, as the youngest
         self._make_room(key, now)
         self._entries[key] = (0.0, now, now)
 
     def _make_room(self, key: object, now: float) -> None:
         if key in self._entries or len(self._entries) < self._capacity:
             return
-        if self._keep:                      # the longest not used go first
+        if self._keep:
             dropped = list(self._entries)[:self._capacity // 4 + 1]
         else:
             by_level = sorted(self._entries, key=lambda each: self.level(each, now))
@@ -275,29 +274,18 @@ class _Tallies:
             del self._entries[each]
 
 
-def _host(networks: Tuple) -> Optional[str]:
+def _host(networks: Tuple) -> Hashable:
     return networks[0][0] if networks else None
 
 
-def _networks(peer: Peer) -> Tuple[Tuple[str, int], ...]:
-    """What is counted for a peer: names of networks with their free failures."""
+def _networks(peer: Peer) -> Tuple[Tuple[Hashable, int], ...]:
+    """What is counted for a peer: addresses and networks, each with its free failures."""
     host = peer[0] if isinstance(peer, tuple) and peer else peer
     if not host or not isinstance(host, str):
         return ()
-    host = host.partition("%")[0].lower()
-    if host.startswith("::ffff:") and "." in host:
-        host = host[len("::ffff:"):]
-    if ":" not in host:
+    host = normalised((host, 0))[0].lower()
+    try:
+        octets = socket.inet_pton(socket.AF_INET6, host)
+    except (OSError, ValueError):
         return ((host[:64], ADDRESS_FREE),)
-    groups = _ipv6_groups(host)
-    return ((":".join(groups[:4]) + "/64", ADDRESS_FREE),
-            (":".join(groups[:3]) + "/48", NETWORK_FREE))
-
-
-def _ipv6_groups(host: str) -> Tuple[str, ...]:
-    """The eight groups of an IPv6 address (RFC 4291 section 2.2), without leading zeros."""
-    head, double, tail = host.partition("::")
-    first = head.split(":") if head else []
-    last = tail.split(":") if tail else []
-    middle = ["0"] * (8 - len(first) - len(last)) if double else []
-    return tuple(group.lstrip("0") or "0" for group in first + middle + last)
+    return ((octets[:8], ADDRESS_FREE), (octets[:6], NETWORK_FREE))

@@ -1,7 +1,6 @@
-"""Users' own `mail.jcfg`, read again only when the file changed.
+"""Users' own `mail.jcfg`, read again only after the file changed.
 
-Knows folders and stat; knows no names and no passphrase.  One broken file is
-its user's trouble only: it is told as BrokenUser and written to the log once.
+One broken file affects only its user: it raises BrokenUser and is logged once.
 """
 
 import errno
@@ -27,10 +26,10 @@ class BrokenUser(Exception):
 
 
 def signature(path: str) -> Signature:
-    """What tells one state of a file from another; None where there is no file.
+    """What distinguishes one state of a file from another; None if there is no file.
 
-    Raises OSError where the file system does not say, or where there is
-    something that is no file (opening a pipe would wait for its other end).
+    Raises OSError if stat fails, or if it is not a regular file (opening a pipe would wait for
+    its other end).
     """
     try:
         status = os.stat(path)
@@ -41,8 +40,8 @@ def signature(path: str) -> Signature:
     return (status.st_mtime_ns, status.st_ino, status.st_size, status.st_ctime_ns)
 
 
-def state(path: str) -> Union[Signature, int]:
-    """As `signature`; where stat fails the error's number, which is another state too."""
+def file_state(path: str) -> Union[Signature, int]:
+    """Like `signature`; if that raises, the error number, which is a state as well."""
     try:
         return signature(path)
     except OSError as error:
@@ -50,37 +49,37 @@ def state(path: str) -> Union[Signature, int]:
 
 
 class Seen:
-    """The files that a result came from, each with its state from before it was opened.
+    """The files on which a result depends, each with its state before it was opened.
 
-    What changes while it is read has another state afterwards.
+    So a file that changes while it is read has another state afterwards.
     """
 
     __slots__ = ("_states",)
 
     def __init__(self, path: str) -> None:
-        self._states = {path: state(path)}
+        self._states = {path: file_state(path)}
 
     def add(self, path: str) -> None:
         if path not in self._states:
-            self._states[path] = state(path)
+            self._states[path] = file_state(path)
 
     def is_unchanged(self) -> bool:
         """Whether reading again would give the same result."""
-        return all(state(path) == seen for path, seen in self._states.items())
+        return all(file_state(path) == seen for path, seen in self._states.items())
 
 
 class UserFiles:
     """The settings of users by their folder; any thread may ask.
 
-    `load(folder, looked_for) -> UserSettings` reads one, calls `looked_for` with
-    the path of each file before it is opened, and raises ConfigError or OSError;
-    a folder without a file has the default settings.
+    `load(folder, looked_for)` returns the UserSettings of one user, and the defaults if there is
+    no file.  It calls `looked_for` with the path of each file before it opens it, and raises
+    ConfigError or OSError.
     """
 
     def __init__(self, load: Callable[[str, Callable[[str], None]], UserSettings]) -> None:
         self._load = load
         self.defaults = UserSettings(None, None, None, None, None, "", "", False)
-        self._kept: dict = {}  # folder -> (Seen, settings or error text)
+        self._kept: dict = {}  # folder -> (Seen, settings or error text), the oldest first
         self._lock = threading.Lock()
 
     def settings(self, folder: str) -> UserSettings:
@@ -90,7 +89,11 @@ class UserFiles:
             path = os.path.join(folder, FILE)
             seen = Seen(path)
             kept = (seen, self._read(folder, path, seen))
-            self._keep(folder, kept)
+            with self._lock:
+                self._kept.pop(folder, None)
+                while len(self._kept) >= CAPACITY:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[folder] = kept
         if isinstance(kept[1], str):
             raise BrokenUser(kept[1])
         return kept[1]
@@ -103,15 +106,8 @@ class UserFiles:
         except OSError as error:
             text = "%s: %s" % (path, error.strerror)
         except Exception as error:
-            log.exception("%s: it cannot be read", path)
+            log.exception("%s cannot be read", path)
             text = "%s: %r" % (path, error)
-        log.error("a user's configuration cannot be used, so this user is refused for now: %s",
+        log.error("cannot use a user's configuration, so their mail and logins must wait: %s",
                   text)
         return text
-
-    def _keep(self, folder: str, kept: Tuple) -> None:
-        with self._lock:
-            self._kept.pop(folder, None)
-            while len(self._kept) >= CAPACITY:
-                del self._kept[next(iter(self._kept))]
-            self._kept[folder] = kept

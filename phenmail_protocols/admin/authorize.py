@@ -7,10 +7,10 @@ import os
 import re
 from typing import NamedTuple, Tuple
 
-from ..accounts import editing, words
+from ..accounts import users
 from ..accounts.authorization import EXTERNAL_MDA, FILTER, Authorizations
 from ..accounts.userfiles import FILE
-from ..config import loader
+from ..config import editing, loader
 from ..config.documents import USER
 from ..disk import beneath
 from ..filters.python_permission import NoCode, code_of
@@ -55,13 +55,13 @@ class Asked(NamedTuple):
 def asked(root, user):
     """What waits of a user's -> Asked.
 
-    `user`: an address or a login name, else an identity. Raises words.WordError where nobody has a mailbox by that name, ConfigError,
+    `user`: an address or a login name, else an identity. Raises users.UserError where nobody has a mailbox by that name, ConfigError,
     OSError.
     """
     settings = loader.load_server(root)
     folders = _folders(root, settings, user)
     if not folders:
-        raise words.WordError("%s has no mailbox here" % visible(user))
+        raise users.UserError("%s has no mailbox here" % visible(user))
     return _all(root, settings, Authorizations(root.mail_system), folders)
 
 
@@ -77,8 +77,8 @@ def _all(root, settings, authorizations, folders):
 
 def _folders(root, settings, user):
     try:
-        folder = words.mail_folder(settings, user)
-    except words.WordError:  # an identity may be no address
+        folder = users.mail_folder(settings, user)
+    except users.UserError:  # an identity may be no address
         folder = None
     if folder is not None:
         return (folder,)
@@ -119,15 +119,15 @@ def _file_of(root, rule):
 def write(root, asked):
     """Write the leave for all that waits -> (lines for people, whether all is done).
 
-    In: Asked, of which people saw every text. Raises words.WordError, LockTimeout, OSError where nothing could be begun, and
+    In: Asked, of which people saw every text. Raises users.UserError, LockTimeout, OSError where nothing could be begun, and
     ValueError, OSError where the key can't be had.
     """
     authorizations = Authorizations(root.mail_system)
     told, right = [], True
-    with words.locked(root):
+    with users.locked(root):
         for each in asked.waiting:
             leave = authorizations.sign(each.identity, each.kind, each.text)
-            words.give(root, authorizations.path)
+            users.give(root, authorizations.path)
             try:
                 _write(root, each, leave)
             except (OSError, ValueError) as error:

@@ -8,7 +8,7 @@ import time
 from typing import NamedTuple, Optional, Tuple
 
 from ..config import loader
-from ..config.names import Names
+from ..config.lookup import Lookup
 from ..delivery.sending import octets
 from ..filters import matching, rules, vacation
 from ..filters.user_filters import check_owner
@@ -93,7 +93,7 @@ def try_message(root, settings, user, message, **more):
 
 
 def _mailbox(settings, user):
-    names = Names(settings.sender_domain, settings.domains)
+    names = Lookup(settings.sender_domain, settings.domains)
     try:
         address = Address.parse(user if "@" in user else "%s@%s" % (user, settings.sender_domain))
     except AddressError as error:

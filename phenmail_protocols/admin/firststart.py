@@ -66,8 +66,8 @@ def make_root(root, user, domain=None, admin=False):
     atomic.write_file(root.configuration, (_CONFIGURATION % dict(
         domain=domain, user=user, admin=_ADMIN % user if admin else "", explained=_explained(),
     )).encode("utf-8"))
-    from ..accounts import words  # the first time only
-    return First(address, words.set_passphrase(root, address))
+    from ..accounts import users  # the first time only
+    return First(address, users.set_passphrase(root, address))
 
 
 def examples():

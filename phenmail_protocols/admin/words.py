@@ -27,8 +27,8 @@ def sha256(root, options):
 
 
 def obscure(root, options):
-    from ..accounts import secrets
-    print(secrets.obscure(_ask_passphrase()))
+    from ..accounts import passphrases
+    print(passphrases.obscure(_ask_passphrase()))
     return DONE
 
 
@@ -41,13 +41,13 @@ def _ask_passphrase():
 
 
 def user_add(root, options, address):
-    from ..accounts import words
-    return _with_passphrase(words.add_user, root, address)
+    from ..accounts import users
+    return _with_passphrase(users.add_user, root, address)
 
 
 def user_passwd(root, options, address):
-    from ..accounts import words
-    return _with_passphrase(words.set_passphrase, root, address)
+    from ..accounts import users
+    return _with_passphrase(users.set_passphrase, root, address)
 
 
 def _with_passphrase(word, root, address):
@@ -63,15 +63,15 @@ def _with_passphrase(word, root, address):
 
 
 def user_delete(root, options, address):
-    from ..accounts import words
-    words.delete_user(root, address)
+    from ..accounts import users
+    users.delete_user(root, address)
     print("%s: removed; the mail is still there" % address)
     return DONE
 
 
 def user_list(root, options):
-    from ..accounts import words
-    for user in words.list_users(root):
+    from ..accounts import users
+    for user in users.list_users(root):
         print("%-32s %s" % (user.address, user.ends))
     return DONE
 

@@ -6,7 +6,7 @@ here allows more than a script may ask for anyway.
 import signal
 from typing import NamedTuple, Optional, Tuple
 
-from ..config.checks import is_mail_address
+from ..config.addresses import is_mail_address
 from ..config.filtering import flag_named
 from ..mail.writing import printable
 

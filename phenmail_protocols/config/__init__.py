@@ -1,5 +1,6 @@
 """Configuration: files with comments become immutable, checked values.
 
-Floor 0: knows nothing of mail, sockets or the store.  Begin reading at
-`schema.py` (what may be written) and `settings.py` (what comes out).
+Begin reading at `schema.py` (what may be written) and `settings.py` (what comes out).  On the way:
+`scanner` finds the values in the text, `documents` merges included files, `checks` has the kinds
+of values, and `build` makes the settings.  `loader` calls them.
 """

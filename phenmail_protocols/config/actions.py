@@ -8,17 +8,9 @@ from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..mail.address import Address, AddressError, unicode_domain
-from .checks import (
-    HostName,
-    Kind,
-    Reader,
-    Text,
-    host_name,
-    is_mail_address,
-    is_one_line,
-    why_invalid,
-)
-from .names import CATCH_ALL, LONGEST_CHAIN, Found, Names
+from .addresses import host_name, is_mail_address, why_invalid
+from .checks import HostName, Kind, Reader, Text, is_one_line
+from .lookup import CATCH_ALL, LONGEST_CHAIN, Found, Lookup
 from .problems import Path, did_you_mean, shown
 from .root import USER_TOKEN
 from .settings import Action
@@ -34,9 +26,7 @@ class DomainsKind(Kind):
     """`{domain: {local part: action}}`; returns domains in A-labels with Actions."""
 
     expected = "an object of domains: { … }"
-
-    def clean(self, value: Any) -> Any:
-        return value if isinstance(value, dict) else None
+    types = (dict,)
 
     def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Domains:
         domains: Dict[str, Mapping[str, Action]] = {}
@@ -56,9 +46,9 @@ class DomainsKind(Kind):
             else:
                 written[domain] = name
                 domains[domain] = MappingProxyType(_users(reader, at, domain, users))
-        names = Names("", domains)
-        _check_aliases(reader, path, names, written)
-        _warn(reader, path, names, domains, written)
+        lookup = Lookup("", domains)
+        _check_aliases(reader, path, lookup, written)
+        _warn(reader, path, lookup, domains, written)
         return MappingProxyType(domains)
 
 
@@ -222,21 +212,21 @@ def _plugin(reader: Reader, path: Path, text: str) -> Optional[Action]:
     return Action("plugin", ("%s %s" % (name, parameters.strip())).strip())
 
 
-def _check_aliases(reader: Reader, path: Path, names: Names, written: Dict[str, str]) -> None:
+def _check_aliases(reader: Reader, path: Path, lookup: Lookup, written: Dict[str, str]) -> None:
     """Report each alias loop once, and each chain that is too long.
 
     `depth` has the number of aliases from each address to the end of its chain, so that each
     alias is followed only once, however many lead to it.
     """
     depth: Dict[Address, int] = {}
-    for line in list(names.lines()) + list(names.catch_alls()):
+    for line in lookup.lines():
         chain: List[Address] = []
         found: Optional[Found] = line
         passed: set = set()
         while found is not None and found.address not in depth and found.address not in passed:
             passed.add(found.address)
             chain.append(found.address)
-            found = names.next(found)
+            found = lookup.next(found)
         if found is not None and found.address in passed:
             loop = chain[chain.index(found.address):]
             steps = [each.shown() for each in loop[:12] + loop[:1]]
@@ -253,16 +243,16 @@ def _check_aliases(reader: Reader, path: Path, names: Names, written: Dict[str, 
                                "a chain of at most %d aliases" % LONGEST_CHAIN)
 
 
-def _warn(reader: Reader, path: Path, names: Names, domains: Domains,
+def _warn(reader: Reader, path: Path, lookup: Lookup, domains: Domains,
           written: Dict[str, str]) -> None:
     for domain in domains:
         for name in REQUIRED_USERS:
-            found = names.find(Address(name, domain))
+            found = lookup.find(Address(name, domain))
             if found is None or found.action.kind == "disabled":
                 reader.warn(path + (written[domain],), "the address %s@%s, which every mail "
                             "domain needs" % (name, unicode_domain(domain)), key=True)
-    for line in list(names.lines()) + list(names.catch_alls()):
-        if line.action.kind == "alias" and names.next(line) is None:
+    for line in lookup.lines():
+        if line.action.kind == "alias" and lookup.next(line) is None:
             at = path + (written[line.address.domain], line.address.local)
             _warn_of_alias(reader, at, domains, line.action.value)
 

@@ -8,7 +8,8 @@ kinds only define `clean(value)`.  No kind knows which key it serves.
 from types import MappingProxyType
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..mail.address import Address, AddressError, ascii_domain
+from ..mail.address import AddressError
+from .addresses import host_name, is_digits, why_invalid
 from .documents import Document
 from .problems import MAX_PROBLEMS, Path, Problem, did_you_mean, key_name, shown
 from .root import InvalidPath, Root
@@ -79,10 +80,11 @@ class Kind:
     """A kind of value."""
 
     expected = "a value"
+    types: Tuple[type, ...] = ()
 
     def clean(self, value: Any) -> Any:
         """The clean value, or None if it is not of this kind."""
-        raise NotImplementedError
+        return value if isinstance(value, self.types) else None
 
     def hint(self, value: Any) -> str:
         """What else to say about a value that is not of this kind."""
@@ -97,9 +99,7 @@ class Kind:
 
 class Bool(Kind):
     expected = "true or false"
-
-    def clean(self, value: Any) -> Optional[bool]:
-        return value if isinstance(value, bool) else None
+    types = (bool,)
 
 
 class Integer(Kind):
@@ -185,7 +185,7 @@ class Unit(Kind):
         text = text.strip() if len(text) <= 40 else ""
         digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
         unit = text[len(digits):].strip().lower()
-        return int(digits) * self.units[unit] if _is_digits(digits) and unit in self.units else None
+        return int(digits) * self.units[unit] if is_digits(digits) and unit in self.units else None
 
 
 def seconds(low: float = 1, high: float = 366 * 86400) -> Unit:
@@ -220,12 +220,11 @@ class PathTo(Kind):
 class ListOf(Kind):
     """A list of one kind with at most `most` items; returns a tuple without the wrong ones."""
 
+    types = (list, tuple)
+
     def __init__(self, kind: Kind, what: str, most: int = MAX_VALUES) -> None:
         self.kind, self.what, self.most = kind, what, most
         self.expected = "a list of %s: [ … ]" % what
-
-    def clean(self, value: Any) -> Any:
-        return value if isinstance(value, (list, tuple)) else None
 
     def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Tuple[Any, ...]:
         if super().read(reader, path, value) is None or _are_too_many(reader, path, value, self):
@@ -241,12 +240,11 @@ class MapOf(Kind):
     Returns a read-only mapping without the wrong members.
     """
 
+    types = (dict,)
+
     def __init__(self, key: Kind, kind: Kind, what: str, most: int = MAX_VALUES) -> None:
         self.key, self.kind, self.what, self.most = key, kind, what, most
         self.expected = "an object of %s: { … }" % what
-
-    def clean(self, value: Any) -> Any:
-        return value if isinstance(value, dict) else None
 
     def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Mapping[str, Any]:
         result: Dict[str, Any] = {}
@@ -297,6 +295,7 @@ class Section(Kind):
     """
 
     expected = "an object: { … }"
+    types = (dict,)
 
     def __init__(self, *options: Option, gives: Callable[..., Any] = dict,
                  check: Optional[Callable[[Reader, Path, Any], None]] = None) -> None:
@@ -306,9 +305,6 @@ class Section(Kind):
         """The clean value of an empty object, except for some fields."""
         return self.gives(**dict({option.field: option.default for option in self.options},
                                  **fields))
-
-    def clean(self, value: Any) -> Any:
-        return value if isinstance(value, dict) else None
 
     def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Any:
         if super().read(reader, path, value) is None:
@@ -352,13 +348,11 @@ class ByType(Kind):
     """An object whose key "type" selects its table of options."""
 
     expected = "an object: { … }"
+    types = (dict,)
 
     def __init__(self, **sections: Section) -> None:
         self.sections = sections
         self.type = Choice(*sections)
-
-    def clean(self, value: Any) -> Any:
-        return value if isinstance(value, dict) else None
 
     def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Any:
         if super().read(reader, path, value) is None:
@@ -384,78 +378,3 @@ class OneOfForms(Kind):
 def is_one_line(text: str) -> bool:
     """Whether text has no control character and no line separator."""
     return not any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" for c in text)
-
-
-def host_name(text: str) -> str:
-    """The name of a host or domain in any spelling, as A-labels (RFC 1123, RFC 5890).
-
-    Raises AddressError.
-    """
-    name = ascii_domain(text)
-    if text[-1:] == "." or not all(_is_label(label) for label in name.split(".")):
-        raise AddressError("not a host name")
-    return name
-
-
-def why_invalid(text: str, parse: Callable[[str], Any]) -> str:
-    """Why `parse` refuses a name or address; "" for ASCII, where the reason is plain to see."""
-    try:
-        parse(text)
-    except AddressError as error:
-        return "" if all(c < "\x80" for c in text) else str(error)
-    return ""
-
-
-def is_host_name(text: str) -> bool:
-    """Whether text can be the name of a host or domain."""
-    return HostName().clean(text) is not None
-
-
-def _is_label(label: str) -> bool:
-    return (label != "" and label[0] != "-" and label[-1] != "-"
-            and all(c == "-" or c == "_" or c.isalnum() for c in label))
-
-
-def is_ip_address(text: str) -> bool:
-    """Whether text is an IPv4 or IPv6 address without brackets."""
-    import ipaddress  # late: seldom needed
-
-    try:
-        ipaddress.ip_address(text.split("%", 1)[0])
-    except ValueError:
-        return False
-    return True
-
-
-def is_mail_address(text: str) -> bool:
-    """Whether text is a mail address, user@example.org, to which mail can be sent."""
-    try:
-        return text[-1:] != "]" and bool(Address.parse(text))
-    except AddressError:
-        return False
-
-
-def _is_digits(text: str) -> bool:
-    return bool(text) and all("0" <= c <= "9" for c in text)
-
-
-def split_port(text: str, port: int) -> Optional[Tuple[str, int]]:
-    """`address`, `address:port` or `[v6]:port` -> (address, port), or None.
-
-    In: the port if the text names none.
-    """
-    address, rest = text, ""
-    if text.startswith("["):
-        address, closed, rest = text[1:].partition("]")
-        if not closed or (rest and not rest.startswith(":")):
-            return None
-        rest = rest[1:]
-    elif text.count(":") == 1:
-        address, _, rest = text.partition(":")
-        if not rest:
-            return None
-    if rest:
-        if not _is_digits(rest) or len(rest) > 5 or not 0 < int(rest) <= 65535:
-            return None
-        port = int(rest)
-    return (address, port) if is_ip_address(address) else None

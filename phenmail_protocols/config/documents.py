@@ -1,8 +1,8 @@
-"""Files of configuration with what they include, merged, positions kept.
+"""A configuration file merged with the files that it includes, and where each value was written.
 
-`"include": [files]` at the top of a file merges others into it, the including
-file wins; with `"include-overwrite"` the included ones win.  Objects are
-merged key by key, everything else is taken whole.  Knows no key but these two.
+`"include": [files]` at the top level of a file merges others into it, and the including file
+wins; with `"include-overwrite"` the included files win.  Objects are merged key by key, any other
+value replaces the one before.
 """
 
 import os
@@ -20,8 +20,10 @@ Parse = Callable[[str], Any]
 
 
 class Bounds(NamedTuple):
-    """How much a file may hold together with all that it includes: octets, values, objects
-    and lists inside each other, further files."""
+    """How much a file and all that it includes may hold.
+
+    `depth`: of objects and lists inside each other.  `files`: included ones.
+    """
 
     octets: int
     values: int
@@ -29,17 +31,17 @@ class Bounds(NamedTuple):
     files: int
 
 
-# What the administrator writes, and what a user does: every stranger's mail makes us read that.
+# A user's bounds are lower, because a stranger's mail makes the server read the file.
 SERVER = Bounds(4 * 1024 * 1024, scanner.MAX_VALUES, scanner.MAX_DEPTH, 50)
 USER = Bounds(256 * 1024, 6000, 10, 10)
 
 
 class TooLarge(OSError):
-    """A file with more octets than there may be."""
+    """A file with more octets than allowed."""
 
 
 class Mark(NamedTuple):
-    """A position that becomes a line and a column when somebody asks."""
+    """A position; its line and column are computed only for messages."""
 
     scan: Scan
     offset: int
@@ -48,7 +50,7 @@ class Mark(NamedTuple):
 class Document:
     """The merged values of a file, and where each was written.
 
-    `values` is a dict.
+    `name` stands for the file in messages.
     """
 
     def __init__(self, name: str, values: Dict[str, Any]) -> None:
@@ -58,7 +60,7 @@ class Document:
         self.key_marks: Dict[Path, Mark] = {}
 
     def place(self, path: Path, key: bool = False) -> Place:
-        """Where a value (or its key) was written, or what it should be in."""
+        """Where a value (or its key) was written; for a missing one, the object around it."""
         marks = self.key_marks if key else self.value_marks
         mark = marks.get(path)
         while mark is None and path:
@@ -67,24 +69,18 @@ class Document:
         return mark.scan.place(mark.offset) if mark else Place(self.name)
 
 
-def from_values(values: Dict[str, Any], name: str = "settings") -> Document:
-    """A document that was never a file; messages call it `name`."""
-    return Document(name, values)
-
-
 def read(path: str, name: str, resolve: Resolve, parse: Parse, fetch: Fetch,
-         bounds: Bounds = SERVER, secrets: FrozenSet[str] = frozenset(),
-         looked_for: Optional[Callable[[str], None]] = None) -> Document:
+         bounds: Bounds, secrets: FrozenSet[str],
+         looked_for: Optional[Callable[[str], None]]) -> Document:
     """Read a file and all that it includes.
 
-    In: its path and its name for messages; `resolve(text, file)` gives the
-    path of an included file as written in `file`, and raises ValueError;
-    `parse` makes values from clean JSON; `fetch(path, most)` gives a file's
-    octets and raises OSError, TooLarge where there are more than `most`;
-    `secrets` keys whose values nobody sees; `looked_for` is called with the
+    In: its path and its name for messages.  `resolve(text, file)` returns the path of an included
+    file, as written in `file`, or raises ValueError.  `parse` makes values from clean JSON.
+    `fetch(path, most)` returns a file's octets; it raises OSError, and TooLarge if there are more
+    than `most`.  `secrets`: keys whose values are never shown.  `looked_for` is called with the
     path of each file before it is opened.
-    Raises ConfigError with every mistake of grammar in all the files (at most
-    MAX_PROBLEMS); OSError where the first file cannot be read.
+    Raises ConfigError with all syntax errors in all the files (at most MAX_PROBLEMS), and OSError
+    if the first file cannot be read.
     """
     reader = _Reader(resolve, parse, fetch, bounds, secrets, looked_for)
     document = reader.file(path, name, ())
@@ -102,9 +98,9 @@ class _Reader:
         self.parse = parse
         self.looked_for = looked_for
         self.bounds = bounds
-        self.octets, self.values = bounds.octets, bounds.values     # that are left
+        self.octets_left, self.values_left = bounds.octets, bounds.values
         self.problems: List[Problem] = []
-        self.count = 0
+        self.included = 0
 
     def problem(self, place: Place, path: Path, expected: str, value: Any = None,
                 hint: str = "") -> None:
@@ -114,7 +110,7 @@ class _Reader:
                 None if value is None else shown(value), expected, hint))
 
     def file(self, path: str, name: str, parents: Tuple[str, ...]) -> Document:
-        """Read one file; its mistakes go to `problems`."""
+        """Read one file with its includes; syntax errors go to `problems`."""
         document = Document(name, {})
         if self.looked_for is not None:
             self.looked_for(path)
@@ -122,15 +118,34 @@ class _Reader:
         if text is None:
             return document
         found = scan(name, text, self.secrets,
-                     scanner.Bounds(self.values, self.bounds.depth, self.bounds.values))
-        self.values -= len(found.values)
+                     scanner.Bounds(self.values_left, self.bounds.depth, self.bounds.values))
+        self.values_left -= len(found.values)
         document.value_marks = {at: Mark(found, offset) for at, offset in found.values.items()}
         document.key_marks = {at: Mark(found, offset) for at, offset in found.keys.items()}
         document.values = self._values(document, found)
         return self._with_included(document, path, parents + (os.path.realpath(path),))
 
+    def _text(self, path: str, name: str) -> Optional[str]:
+        try:
+            data = self.fetch(path, self.octets_left)
+        except TooLarge:
+            self.octets_left = 0
+            self.problem(Place(name, 1, 1), (), "at most %d bytes, included files counted"
+                         % self.bounds.octets)
+            return None
+        self.octets_left -= len(data)
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            before = data[:error.start].decode("utf-8")
+            place = Place(name, before.count("\n") + 1, len(before) - before.rfind("\n"))
+            self.problem(place, (), "text in UTF-8",
+                         hint="the byte 0x%02x is invalid" % data[error.start])
+            return None
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
     def _values(self, document: Document, found: Scan) -> Dict[str, Any]:
-        """The values of a text; of one with mistakes only what it includes."""
+        """The values of a text; of one with errors, only its includes."""
         self.problems.extend(found.problems[:MAX_PROBLEMS - len(self.problems)])
         if found.text is None:
             return _includes(found)
@@ -144,26 +159,6 @@ class _Reader:
             return {}
         return values
 
-    def _text(self, path: str, name: str) -> Optional[str]:
-        try:
-            data = self.fetch(path, self.octets)
-        except TooLarge:
-            self.octets = 0
-            self.problem(Place(name, 1, 1), (), "at most %d bytes, included files counted"
-                         % self.bounds.octets)
-            return None
-        self.octets -= len(data)
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            before = data[:error.start].decode("utf-8")
-            line = before.count("\n") + 1
-            column = len(before) - (before.rfind("\n") + 1) + 1
-            self.problem(Place(name, line, column), (), "text in UTF-8",
-                         hint="the byte 0x%02x is none" % data[error.start])
-            return None
-        return text.replace("\r\n", "\n").replace("\r", "\n")
-
     def _with_included(self, document: Document, path: str,
                        parents: Tuple[str, ...]) -> Document:
         for directive in INCLUDES:
@@ -174,23 +169,20 @@ class _Reader:
                 continue
             for number, text in enumerate(files):
                 at: Path = (directive, number)
-                self.count += 1
-                if self.count > self.bounds.files:
-                    if self.count == self.bounds.files + 1:
+                self.included += 1
+                if self.included > self.bounds.files:
+                    if self.included == self.bounds.files + 1:
                         self.problem(document.place(at), at,
                                      "at most %d included files" % self.bounds.files)
                     break
-                included = self._included(document.place(at), at, text, path, parents)
-                if included is None:
-                    continue
-                if directive == "include":
-                    document = _merged(included, document)
-                else:
-                    document = _merged(document, included)
+                included = self._include(document.place(at), at, text, path, parents)
+                if included is not None:
+                    document = (_merged(included, document) if directive == "include"
+                                else _merged(document, included))
         return document
 
-    def _included(self, place: Place, at: Path, text: Any, path: str,
-                  parents: Tuple[str, ...]) -> Optional[Document]:
+    def _include(self, place: Place, at: Path, text: Any, path: str,
+                 parents: Tuple[str, ...]) -> Optional[Document]:
         if not isinstance(text, str) or not text:
             self.problem(place, at, "the name of a file", text)
             return None
@@ -200,7 +192,7 @@ class _Reader:
             self.problem(place, at, str(refused), text)
             return None
         if os.path.realpath(target) in parents:
-            self.problem(place, at, "a file that does not include itself again", text)
+            self.problem(place, at, "a file that does not include itself", text)
             return None
         try:
             return self.file(target, _name_beside(place.file, path, target), parents)
@@ -211,7 +203,7 @@ class _Reader:
 
 
 def _includes(found: Scan) -> Dict[str, Any]:
-    """What a text with mistakes includes, so that those of the included files are told too."""
+    """The includes of a text with errors, so that errors in the included files are found too."""
     values: Dict[str, Any] = {}
     for directive in INCLUDES:
         texts = []
@@ -224,42 +216,47 @@ def _includes(found: Scan) -> Dict[str, Any]:
 
 def _name_beside(name: str, path: str, target: str) -> str:
     """Name an included file in the way the including one was named."""
-    folder = os.path.dirname(path)
     if name == path or not path.endswith(name):
         return target if name == path else os.path.basename(target)
     root = path[:len(path) - len(name)]
-    return target[len(root):] if target.startswith(root) else os.path.relpath(target, folder)
+    if target.startswith(root):
+        return target[len(root):]
+    return os.path.relpath(target, os.path.dirname(path))
 
 
 def _merged(under: Document, over: Document) -> Document:
-    """Both, and where both say something that is no object, `over`."""
+    """Both documents; if both have a value that is not an object, that of `over`."""
     result = Document(over.name, {})
-    result.value_marks = dict(under.value_marks)
-    result.key_marks = dict(under.key_marks)
-    replaced: List[Path] = []
+    replaced: Set[Path] = set()
     result.values = _merge_values(under.values, over.values, (), replaced)
-    if replaced:
-        gone = set(replaced)
-        for marks in (result.value_marks, result.key_marks):
-            for path in [path for path in marks if _is_below(path, gone)]:
-                del marks[path]
-    result.value_marks.update(over.value_marks)
-    result.key_marks.update(over.key_marks)
+    result.value_marks = _merge_marks(under.value_marks, over.value_marks, replaced)
+    result.key_marks = _merge_marks(under.key_marks, over.key_marks, replaced)
     return result
+
+
+def _merge_values(under: Dict[str, Any], over: Dict[str, Any], path: Path,
+                  replaced: Set[Path]) -> Dict[str, Any]:
+    """Merge objects; the paths of replaced objects and lists are added to `replaced`."""
+    result = dict(under)
+    for key, value in over.items():
+        before = result.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            result[key] = _merge_values(before, value, path + (key,), replaced)
+        else:
+            if isinstance(before, (dict, list)):
+                replaced.add(path + (key,))
+            result[key] = value
+    return result
+
+
+def _merge_marks(under: Dict[Path, Mark], over: Dict[Path, Mark],
+                 replaced: Set[Path]) -> Dict[Path, Mark]:
+    """All marks but those inside of replaced values."""
+    marks = {path: mark for path, mark in under.items()
+             if not replaced or not _is_below(path, replaced)}
+    marks.update(over)
+    return marks
 
 
 def _is_below(path: Path, roots: Set[Path]) -> bool:
     return any(path[:length] in roots for length in range(1, len(path) + 1))
-
-
-def _merge_values(under: Dict[str, Any], over: Dict[str, Any], path: Path,
-                  replaced: List[Path]) -> Dict[str, Any]:
-    result = dict(under)
-    for key, value in over.items():
-        if isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = _merge_values(result[key], value, path + (key,), replaced)
-        else:
-            if isinstance(result.get(key), (dict, list)):
-                replaced.append(path + (key,))
-            result[key] = value
-    return result

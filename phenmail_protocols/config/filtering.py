@@ -8,6 +8,7 @@ import re
 import time
 from typing import Any, NamedTuple, Optional, Tuple
 
+from .addresses import is_mail_address
 from .checks import (
     ByType,
     Choice,
@@ -18,7 +19,6 @@ from .checks import (
     Reader,
     Section,
     Text,
-    is_mail_address,
     seconds,
 )
 from .problems import Path

@@ -1,7 +1,7 @@
-"""Configuration files -> settings, or every mistake in them at once.
+"""The entry points of this room: configuration files -> settings, or all errors in them.
 
-The doors of this package.  The only file that imports jsoncomment, and only
-when a file is read; without it the standard json reads the same text.
+The only file that imports jsoncomment, and only when it reads a file; the standard json module
+reads the same text, because `scanner` takes the comments out.
 """
 
 import errno
@@ -12,8 +12,9 @@ from typing import Any, Callable, Dict, Optional, Tuple
 from ..disk import beneath
 from ..disk.plain import open_plain
 from . import build
+from .addresses import host_name as valid_host_name
 from .checks import Reader
-from .documents import SERVER, USER, Bounds, Document, Fetch, TooLarge, from_values, read
+from .documents import SERVER, USER, Bounds, Document, Fetch, TooLarge, read
 from .problems import ConfigError, Problem
 from .root import InvalidPath, Root
 from .schema import SECRETS
@@ -26,9 +27,9 @@ def load_server(root: Root, privileged: Optional[bool] = None,
                 host_name: Optional[Callable[[], str]] = None) -> Settings:
     """Read the device's mail.jcfg.
 
-    In: `privileged`: ports below 1024 can be had (None: ask the system);
-    `host_name`: gives the host's full name (None: ask the system).
-    Raises ConfigError; OSError where the file cannot be read.
+    In: `privileged`: whether ports below 1024 can be used; None asks the system.  `host_name`:
+    returns the host's full name; None asks the system.
+    Raises ConfigError, and OSError if the file cannot be read.
     """
     document = _read(root, root.configuration, root.device, True, server_octets, SERVER)
     return _server(document, root, privileged, host_name)
@@ -36,11 +37,11 @@ def load_server(root: Root, privileged: Optional[bool] = None,
 
 def server_from_dict(values: Dict[str, Any], root: Root, privileged: Optional[bool] = None,
                      host_name: Optional[Callable[[], str]] = None) -> Settings:
-    """The same from the values that mail.jcfg would hold, without includes.
+    """Like `load_server`, from the values that mail.jcfg would hold, without includes.
 
     Raises ConfigError, whose problems have no line and column.
     """
-    return _server(from_values(_json_like(values)), root, privileged, host_name)
+    return _server(Document("settings", _json_like(values)), root, privileged, host_name)
 
 
 def _server(document: Document, root: Root, privileged: Optional[bool],
@@ -54,28 +55,27 @@ def _server(document: Document, root: Root, privileged: Optional[bool],
 
 
 def load_user(path: str, root: Root, looked_for: LookedFor = None) -> UserSettings:
-    """Read a user's mail.jcfg; where there is none, the defaults.
+    """Read a user's mail.jcfg; the defaults if there is none.
 
-    In: the absolute path of the file, which lies in the mail folder.
-    `looked_for` is called with the path of each file on which this depends
-    before it is opened, also where it fails.
-    Raises ConfigError; OSError where the file cannot be read.
+    In: the absolute path of the file, which lies in the mail folder.  `looked_for` is called with
+    the path of each file on which the result depends, before it is opened and even if that fails.
+    Raises ConfigError, and OSError if the file cannot be read.
     """
     return _of_user(path, root, build.user, looked_for)
 
 
 def load_filters(path: str, root: Root, looked_for: LookedFor = None) -> Tuple[Filter, ...]:
-    """Read a filters.jcfg; none where it is missing.  As load_user."""
+    """Read a filters.jcfg; no filters if there is none.  Otherwise like `load_user`."""
     return _of_user(path, root, build.filters, looked_for)
 
 
 def load_fetcher(path: str, root: Root) -> FetcherSettings:
-    """Read a mail-fetcher.jcfg; no accounts where it is missing.  Raises as load_user."""
+    """Read a mail-fetcher.jcfg; no accounts if there is none.  Raises like `load_user`."""
     return _of_user(path, root, build.fetcher, None)
 
 
 def server_octets(path: str, most: int = SERVER.octets) -> bytes:
-    """What stands in a file of the administrator, who may use links as they like.
+    """The content of one of the administrator's files, who may use any links.
 
     Raises OSError, TooLarge.
     """
@@ -87,21 +87,21 @@ def server_octets(path: str, most: int = SERVER.octets) -> bytes:
 
 
 def user_octets(path: str, root: Root, owner: str, most: int = USER.octets) -> bytes:
-    """What stands in a file below the folder of the identity `owner`; links may lead to it.
+    """The content of a file below the folder of the identity `owner`; links may lead to it.
 
-    Reads `most` octets at most and waits for no pipe.  Raises OSError (also where a
-    link leads to somebody else's folder), TooLarge.
+    Reads at most `most` octets and never waits for a pipe.  Raises TooLarge, and OSError, also
+    for a link into another identity's folder.
     """
     try:
         return beneath.read(root.identity_folder(owner), os.path.realpath(path), most)[0]
     except OSError as error:
-        if error.errno == errno.EFBIG:
-            raise TooLarge(error.errno, error.strerror, path) from None
-        # By its whole name, and not by the last step on the way.
-        raise OSError(error.errno, error.strerror, path) from None
+        # With the whole path, not only the component that failed.
+        kind = TooLarge if error.errno == errno.EFBIG else OSError
+        raise kind(error.errno, error.strerror, path) from None
 
 
-def _of_user(path: str, root: Root, made: Callable[[Reader], Any], looked_for: LookedFor) -> Any:
+def _of_user(path: str, root: Root, build_settings: Callable[[Reader], Any],
+             looked_for: LookedFor) -> Any:
     owner = root.identity_of(path)
     if owner is None:
         raise ConfigError([Problem(path, 0, 0, "", None, "a file inside the root folder")])
@@ -111,9 +111,9 @@ def _of_user(path: str, root: Root, made: Callable[[Reader], Any], looked_for: L
     try:
         document = _read(root, path, owner, False, fetch, USER, looked_for)
     except FileNotFoundError:
-        document = from_values({}, _name(root, path))
+        document = Document(_name(root, path), {})
     reader = Reader(document, root, owner=owner, folder=os.path.dirname(path))
-    settings = made(reader)
+    settings = build_settings(reader)
     _raise_problems(reader)
     return settings
 
@@ -141,32 +141,30 @@ def _name(root: Root, path: str) -> str:
 
 
 def parse(text: str) -> Any:
-    """Values from clean JSON, as `scanner` gives it out."""
+    """The values of the clean JSON that `scanner` returns."""
     try:
         from jsoncomment import JsonComment
     except ImportError:
         return json.loads(text)
-    # Its own choice could be another parser; its templates print to stdout.
+    # By default it may choose another parser, and its templates print to stdout.
     return JsonComment(json).loads(text, template=False)
 
 
 def full_host_name() -> str:
-    """The host's full name in A-labels as far as the system knows one, else localhost."""
-    import socket  # late: only where the configuration names no sender-domain
-
-    from .checks import AddressError, host_name
+    """The host's full name in A-labels, or localhost if the system does not know it."""
+    import socket  # late: only needed without a sender-domain
 
     name = socket.gethostname()
     if "." not in name:
         name = socket.getfqdn(name)
     try:
-        return host_name(name)
-    except AddressError:
+        return valid_host_name(name)
+    except ValueError:
         return "localhost"
 
 
 def _json_like(values: Any) -> Any:
-    """Tuples become lists and keys text, as they would be in a file."""
+    """The same values as a file would give them: tuples become lists, and keys become text."""
     if isinstance(values, dict):
         return {str(key): _json_like(value) for key, value in values.items()}
     if isinstance(values, (list, tuple)):

@@ -1,8 +1,7 @@
-"""The root folder: identities, tokens, and which paths may be reached.
+"""The root folder: identities, tokens, and which paths a configuration may name.
 
-A path in configuration that starts with "/" lies inside the root; its first
-component is an identity, the device's own or a user's.  This file knows no
-configuration file's content.
+A path that starts with "/" lies inside the root.  Its first component is an identity: the
+device's own or a user's.
 """
 
 import os
@@ -12,7 +11,7 @@ CONFIGURATION = os.path.join("system", "mail", "mail.jcfg")
 FIRST_DEVICE = "device"
 DEVICE_TOKEN = "[device-identity]"
 USER_TOKEN = "[user-identity]"
-LONGEST_PATH = 4096     # no system opens a longer one, and following its parts takes long
+LONGEST_PATH = 4096     # no system opens a longer one, and following its links takes long
 
 
 class RootError(ValueError):
@@ -20,22 +19,21 @@ class RootError(ValueError):
 
 
 class InvalidPath(ValueError):
-    """A path of the configuration that may not be used; str() says why."""
+    """A path that the configuration may not name; str() completes "expected …"."""
 
 
 class Root:
     """A root folder and its device identity.
 
-    `path` absolute; `device` the identity's name; `mail_system` the folder of
-    the server's own files; `configuration` the server's mail.jcfg (it may not
-    exist yet).  Making a Root touches nothing; `create()` makes the folders.
+    `path`: absolute.  `device`: the name of the identity.  `mail_system`: the folder of the
+    server's own files.  `configuration`: the server's mail.jcfg, which need not exist.
     """
 
     def __init__(self, path: str, device: Optional[str] = None) -> None:
-        """Find the device: the one given, else the only one, else "device".
+        """Choose the device: the given one, else the only one, else "device".
 
-        Raises RootError where several folders hold a server's configuration
-        and none is named, or where the name is no single folder name.
+        Touches no file.  Raises RootError if several folders hold a server's configuration and
+        none is given, or if the name cannot be the name of a folder.
         """
         self.path = os.path.abspath(path)
         self.device = device if device is not None else self._only_device()
@@ -48,8 +46,8 @@ class Root:
         return "Root(%r, %r)" % (self.path, self.device)
 
     def create(self) -> None:
-        """Make the root and the folder of the server's own files, for us only."""
-        # Each by itself: makedirs leaves the modes of those between to the umask.
+        """Make the root and the folder of the server's own files, readable for us only."""
+        # One by one, because makedirs leaves the modes of the outer folders to the umask.
         system = os.path.dirname(self.mail_system)
         for folder in (self.path, os.path.dirname(system), system, self.mail_system):
             os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -60,9 +58,8 @@ class Root:
             names = os.listdir(self.path)
         except FileNotFoundError:
             return ()
-        return tuple(sorted(
-            name for name in names
-            if os.path.isfile(os.path.join(self.path, name, CONFIGURATION))))
+        return tuple(sorted(name for name in names
+                            if os.path.isfile(os.path.join(self.path, name, CONFIGURATION))))
 
     def _only_device(self) -> str:
         devices = self.devices()
@@ -73,20 +70,20 @@ class Root:
 
     def resolve(self, text: str, owner: Optional[str] = None,
                 allow_outside: bool = False, folder: Optional[str] = None) -> str:
-        """Turn a path of the configuration into an absolute one.
+        """The absolute path for a path in the configuration; it need not exist.
 
-        In: `text` as written; `owner` the identity that [user-identity] stands
-        for; `allow_outside` permits `file:/abs/path`; `folder` an absolute
-        path inside the root on which a text without leading "/" is based.
-        Raises InvalidPath for "..", for links that leave the root, for tokens
-        that stand for nothing here.  The path need not exist.
+        In: `owner`: the identity that [user-identity] stands for.  `allow_outside` permits
+        `file:/abs/path`.  `folder`: an absolute path inside the root, to which a text without
+        leading "/" is relative.
+        Raises InvalidPath for "..", for links that leave the root, and for tokens without a
+        meaning here.
         """
         if len(text) > LONGEST_PATH:
             raise InvalidPath("a path of at most %d characters" % LONGEST_PATH)
         if "\0" in text:
             raise InvalidPath("a path without NUL characters")
         if text.startswith("file:"):
-            return _outside(text, allow_outside)
+            return _outside(text[len("file:"):], allow_outside)
         components = self._components(text, owner)
         if text.startswith("/"):
             path = os.path.join(self.path, *components)
@@ -108,42 +105,39 @@ class Root:
             if component in names:
                 component = names[component]
                 if component is None:
-                    raise InvalidPath("a path without %s, which stands for no one here"
-                                      % USER_TOKEN)
+                    raise InvalidPath("a path without %s, which has no meaning here" % USER_TOKEN)
                 if not is_component(component):
-                    raise InvalidPath("a path without %s, as %r cannot be a folder's name"
+                    raise InvalidPath("a path without %s, because %r cannot be a folder's name"
                                       % (USER_TOKEN, component))
             if not is_component(component):
                 raise InvalidPath('a path without ".." in it' if component == ".."
-                                  else "a path whose parts can be names of folders")
+                                  else "a path of possible folder names")
             components.append(component)
         return tuple(components)
 
     def identity_of(self, path: str) -> Optional[str]:
         """The identity to which an absolute path belongs, links followed.
 
-        None for the root itself and for what lies outside of it.
+        None for the root itself and for paths outside.
         """
         return self.identity_named(os.path.realpath(path))
 
     def identity_named(self, path: str) -> Optional[str]:
-        """The same for a path whose links have been followed once: by its words alone.
+        """Like `identity_of`, for a path whose links have been followed before.
 
-        For decisions about rights: what a user puts in place of a folder
-        later on does not make the path another identity's.
+        For decisions about rights: it follows no link that a user has made meanwhile, so the
+        path cannot become another identity's.
         """
         start = os.path.realpath(self.path).rstrip(os.sep) + os.sep
         inner = os.path.normpath(path)
-        if not inner.startswith(start):
-            return None
-        return inner[len(start):].split(os.sep, 1)[0]
+        return inner[len(start):].split(os.sep, 1)[0] if inner.startswith(start) else None
 
     def identity_folder(self, identity: str) -> str:
-        """The absolute path of an identity's folder, as `identity_named` takes it apart."""
+        """The absolute path of an identity's folder, without links, as for `identity_named`."""
         return os.path.join(os.path.realpath(self.path), identity)
 
     def is_administrators(self, identity: Optional[str], admin: Sequence[str]) -> bool:
-        """Whether an identity needs no authorization: the device's own, or one of `admin`, as in the settings."""
+        """Whether an identity needs no authorization: the device's own, or one of `admin`."""
         return identity is not None and (identity == self.device or identity in admin)
 
 
@@ -160,16 +154,15 @@ def is_component(name: str) -> bool:
 
 
 def is_inside(path: str, folder: str) -> bool:
-    """Whether a path, with all its links followed, lies in a folder or is it."""
+    """Whether a path, with all links followed, is a folder or lies in it."""
     path, folder = os.path.realpath(path), os.path.realpath(folder)
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _outside(text: str, allowed: bool) -> str:
-    path = text[len("file:"):]
+def _outside(path: str, allowed: bool) -> str:
     if not allowed:
-        raise InvalidPath("a path inside the root folder; file:/… is for the "
-                          "server's own configuration only")
+        raise InvalidPath("a path inside the root folder; file:/… is for the server's own "
+                          "configuration only")
     if not os.path.isabs(path) or ".." in path.split("/"):
         raise InvalidPath('an absolute path without ".." after file:')
     return os.path.normpath(path)

@@ -1,21 +1,20 @@
-"""JSON with comments -> JSON that every parser reads alike, and the positions.
+"""JSON with comments -> JSON that every parser reads alike, and the position of each value.
 
-The scanner reads the whole grammar (RFC 8259) itself, so that each mistake has
-its line and column and several are told at once; the values are made by a JSON
-parser from the text that it gives out.  Beyond RFC 8259 it takes what
-jsoncomment takes:
+The scanner reads the whole grammar (RFC 8259) itself, so that it can report several errors at
+once, each with line and column.  A JSON parser then makes the values from the text that it
+returns.  Beyond RFC 8259 it accepts what jsoncomment accepts:
 
-- `#` comments anywhere outside strings; lines that begin with `;` or `//`, and
-  `/* … */` that fills whole lines;
-- one comma too many before `]` or `}`;
-- strings between three quotes that run over several lines: the lines are
-  stripped and joined (one blank at a line's end stays), empty ones left out.
-  A line in it that begins with `#` is text, as everywhere in a string.
+- `#` comments anywhere outside strings; lines that begin with `;` or `//`, and `/* … */` that
+  fills whole lines;
+- one trailing comma before `]` or `}`;
+- strings between three quotes, over several lines: the lines are stripped and joined (one blank
+  at the end of a line stays), and empty lines are left out.  A line in it that begins with `#` is
+  text, as everywhere in a string.
 
-The text given out is free of all that, stands on one line, and has nothing in
-its strings that jsoncomment would change.  Duplicate keys are mistakes.
-Time and memory grow with the length of the text and no faster: the bounds of
-`Bounds` hold whatever it says.
+The returned text has none of this, stands on one line, and has nothing in its strings that
+jsoncomment would change.  Duplicate keys are errors.
+
+Time and memory are linear in the length of the text, and `Bounds` holds for any text.
 """
 
 import re
@@ -27,11 +26,11 @@ from .problems import MAX_PROBLEMS, Path, Place, Problem, key_name, shown
 
 MAX_DEPTH = 50
 MAX_VALUES = 100000
-MAX_LINES = 2000        # of one string between three quotes
+MAX_LINES = 2000        # in a string between three quotes
 
-# Repeated at most so often at once, as the matcher keeps a state for each time.
+# At most 500 at once, because the matcher keeps a state for each repetition.
 _GAP = re.compile(r"(?:\s*\n[^\S\n]*(?:;|//)[^\n]*|\s+|#[^\n]*){1,500}")
-# What ends a string or is wrong in it, and right escapes; a wrong one has group 1.
+# The end of a string, its escapes, and what is invalid in it; an invalid escape has group 1.
 _IN_STRING = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}|(.?))|["\x00-\x1f]', re.DOTALL)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
 _WORD = re.compile(r'[^\s,:\[\]{}"#]+')
@@ -41,8 +40,11 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Bounds(NamedTuple):
-    """How much a text may hold: values (objects, lists, texts, numbers), and objects
-    and lists inside each other.  `in_all`: values of all files together, for messages."""
+    """How much a text may hold.
+
+    `values`: objects, lists, strings and other values.  `depth`: of objects and lists inside each
+    other.  `in_all`: the limit of values for all files together, for messages.
+    """
 
     values: int = MAX_VALUES
     depth: int = MAX_DEPTH
@@ -50,15 +52,15 @@ class Bounds(NamedTuple):
 
 
 class _Lost(Exception):
-    """The text makes no sense from here on."""
+    """The rest of the text cannot be read."""
 
 
 class Scan:
-    """What scanning gave.
+    """The result of a scan.
 
-    `text`: the clean JSON, or None where there is any mistake.
-    `values`, `keys`: path -> offset of the value, of the key.
-    `problems`: the mistakes, in the order of the text.
+    `text`: the clean JSON, or None after any error.  `values`, `ends`, `keys`: path -> offset
+    of the value, of what follows it, of its key.  `problems`: the errors, in the order of the
+    text.
     """
 
     def __init__(self, file: str, source: str) -> None:
@@ -66,6 +68,7 @@ class Scan:
         self.source = source
         self.text: Optional[str] = None
         self.values: Dict[Path, int] = {}
+        self.ends: Dict[Path, int] = {}
         self.keys: Dict[Path, int] = {}
         self.problems: List[Problem] = []
 
@@ -75,7 +78,7 @@ class Scan:
         return Place(self.file, line, offset - self.source.rfind("\n", 0, offset))
 
     def string(self, path: Path) -> Optional[str]:
-        """The text that stands at a path, also in a text with mistakes; None where none does."""
+        """The string at a path, even in a text with errors; None if there is no string."""
         offset = self.values.get(path)
         if offset is None or not self.source.startswith('"', offset):
             return None
@@ -89,9 +92,32 @@ def scan(file: str, source: str, secrets: FrozenSet[str] = frozenset(),
          bounds: Bounds = Bounds()) -> Scan:
     """Scan a whole text whose lines end with LF.
 
-    `file` is its name for messages; values of the keys `secrets` are not shown.
+    In: `file`: its name for messages.  `secrets`: keys whose values are never shown.
     """
     return _Scanner(file, source, secrets, bounds).scan()
+
+
+def skip(source: str, at: int) -> int:
+    """The offset of the next token, after blanks and comments, or of an unclosed comment."""
+    while True:
+        gap = _GAP.match(source, at)
+        if gap:
+            at = gap.end()
+        elif source.startswith((";", "//"), at) and begins_line(source, at):
+            end = source.find("\n", at)
+            at = len(source) if end < 0 else end
+        elif source.startswith("/*", at) and begins_line(source, at):
+            comment = _COMMENT_END.search(source, at)
+            if not comment:
+                return at
+            at = comment.end()
+        else:
+            return at
+
+
+def begins_line(source: str, offset: int) -> bool:
+    """Whether only blanks precede an offset in its line."""
+    return not source[source.rfind("\n", 0, offset) + 1:offset].strip()
 
 
 class _Scanner:
@@ -104,20 +130,20 @@ class _Scanner:
         self.out: List[str] = []
 
     def scan(self) -> Scan:
-        # A text is never parsed that has a mistake: what is given out may be no JSON then.
         try:
             self._skip()
             self._value((), 0)
             self._skip()
             if self.at < len(self.source):
-                self._lost((), "the end of the file here")
+                self._lost((), "the end of the file")
+            # After an error the output may not be JSON.
             if not self.result.problems:
                 self.result.text = "".join(self.out)
         except _Lost:
             pass
         return self.result
 
-    # Mistakes
+    # Errors
 
     def _problem(self, path: Path, expected: str, at: Optional[int] = None,
                  value: Optional[str] = None, hint: str = "") -> None:
@@ -133,35 +159,20 @@ class _Scanner:
               hint: str = "") -> None:
         at = self.at if at is None else at
         found = shown(self.source[at]) if at < len(self.source) else "the end of the file"
-        self._problem(path, expected, at, found, hint)
+        self._fatal(path, expected, at, found, hint)
+
+    def _fatal(self, path: Path, expected: str, at: Optional[int] = None,
+               value: Optional[str] = None, hint: str = "") -> None:
+        self._problem(path, expected, at, value, hint)
         raise _Lost()
 
     # Between the tokens
 
     def _skip(self) -> None:
-        """Go on to the next token, over blanks and comments."""
-        source = self.source
-        while True:
-            gap = _GAP.match(source, self.at)
-            if gap:
-                self.at = gap.end()
-            elif source.startswith((";", "//"), self.at) and self._begins_line():
-                self._to_line_end()
-            elif source.startswith("/*", self.at) and self._begins_line():
-                end = _COMMENT_END.search(source, self.at)
-                if not end:
-                    self._lost((), "a line that ends with */ after this")
-                self.at = end.end()
-            else:
-                return
-
-    def _begins_line(self) -> bool:
-        start = self.source.rfind("\n", 0, self.at) + 1
-        return not self.source[start:self.at].strip()
-
-    def _to_line_end(self) -> None:
-        end = self.source.find("\n", self.at)
-        self.at = len(self.source) if end < 0 else end
+        """Skip blanks and comments."""
+        self.at = skip(self.source, self.at)
+        if self.source.startswith("/*", self.at) and begins_line(self.source, self.at):
+            self._lost((), "a line that ends with */ after this")
 
     # Values
 
@@ -181,6 +192,7 @@ class _Scanner:
             self._string(path)
         else:
             self._word(path)
+        self.result.ends[path] = self.at
 
     def _word(self, path: Path) -> None:
         found = _WORD.match(self.source, self.at)
@@ -194,7 +206,7 @@ class _Scanner:
             if word.lower() in ("true", "false", "null", "none", "yes", "no", "on", "off"):
                 hint = "write true, false or null"
             elif word[0].isalpha() or word[0] in "'/":
-                hint = "text stands in double quotes"
+                hint = "put text in double quotes"
             self._problem(path, "a value", value=shown(word)[1:-1], hint=hint)
         self.at = found.end()
 
@@ -231,12 +243,11 @@ class _Scanner:
             return True
         if self.at >= len(self.source):
             opened = self.source[start]
-            self._problem(path, 'a "%s" that closes this "%s"' % (bracket, opened), start)
-            raise _Lost()
+            self._fatal(path, 'a "%s" that closes this "%s"' % (bracket, opened), start)
         return False
 
     def _lonely_comma(self, bracket: str) -> bool:
-        """Pass over the comma of `[,]`, which jsoncomment takes for `[]`."""
+        """Skip the comma of `[,]`, which jsoncomment reads as `[]`."""
         if self.source[self.at] != ",":
             return False
         comma = self.at
@@ -248,7 +259,7 @@ class _Scanner:
         return False
 
     def _separate(self, bracket: str, path: Path, item: Path) -> None:
-        """Read the comma after a member, or go on as if it were there."""
+        """Read the comma after a member; a missing one is reported and added."""
         end = self.at
         self._skip()
         following = self.source[self.at:self.at + 1]
@@ -259,14 +270,13 @@ class _Scanner:
             if self.source[self.at:self.at + 1] != bracket:
                 self.out.append(",")
             if self.source.startswith(",", self.at):
-                self._problem(path, "one comma", value="two", hint="the first is at %d:%d"
-                              % self.result.place(comma)[1:])
-                raise _Lost()
+                self._fatal(path, "one comma", value="two", hint="the first is at %d:%d"
+                            % self.result.place(comma)[1:])
         elif following and following not in "]}:":
-            # The mistake is where the comma belongs, right after the value.
+            # The error is where the comma belongs, right after the value.
             line = self.result.place(self.at).line
             self._problem(item, 'a comma or "%s" after this value' % bracket, end,
-                          hint="the next one begins at line %d" % line)
+                          hint="the next value begins at line %d" % line)
             self.out.append(",")
         elif following and following != bracket:
             self._lost(item, 'a comma or "%s"' % bracket)
@@ -284,8 +294,8 @@ class _Scanner:
             self.at = word.end()
         if key in seen:
             place = self.result.place(seen[key])
-            self._problem(path + (key,), "each key once in an object", start,
-                          hint="it is already at line %d, column %d" % place[1:])
+            self._problem(path + (key,), "", start,
+                          hint="duplicate key: already at line %d, column %d" % place[1:])
         seen.setdefault(key, start)
         self.result.keys[path + (key,)] = start
         self._skip()
@@ -304,7 +314,7 @@ class _Scanner:
     # Strings
 
     def _string(self, path: Path) -> str:
-        """Read a string and give its text; what is given out is safe for every parser."""
+        """Read a string and return its text; the output is safe for every parser."""
         start = self.at
         if self.source.startswith('"""', start):
             written = '"%s"' % self._long_string(path)
@@ -316,16 +326,15 @@ class _Scanner:
                 return self._wrong_string(path)
             written = self.source[start:self.at]
         if _LONE_SURROGATE.search(value):
-            self._problem(path, "whole characters", start,
-                          hint="a \\ud800 to \\udfff stands alone")
-            raise _Lost()
+            self._fatal(path, "complete characters", start,
+                        hint="\\ud800 to \\udfff are valid in pairs only")
         if _SPLITS_LINES.search(written):
             written = encode_basestring_ascii(value)
         self.out.append(written.replace(",]", ",\\u005d").replace(",}", ",\\u007d"))
         return value
 
     def _wrong_string(self, path: Path) -> str:
-        """Tell what is wrong in a string; behind wrong escapes alone it goes on."""
+        """Report what is wrong in a string; reading goes on if only escapes are invalid."""
         start = self.at
         for found in _IN_STRING.finditer(self.source, start + 1):
             sign, wrong = found.group(), found.group(1)
@@ -336,36 +345,31 @@ class _Scanner:
             if control == "\n" or sign == "\\":
                 break
             if control and control < " ":
-                self._problem(path, "no control character in a string", found.end() - 1,
-                              "\\u%04x" % ord(control), "write a tab as \\t")
-                raise _Lost()
+                self._fatal(path, "no control character in a string", found.end() - 1,
+                            "\\u%04x" % ord(control), "write a tab as \\t")
             if wrong is not None:
                 self._problem(path, 'an escape of JSON (\\" \\\\ \\/ \\b \\f \\n \\r \\t \\u1234)',
                               found.start(), sign, "write \\\\ for a backslash")
-        self._problem(path, "a closing quote on the same line", start)
-        raise _Lost()
+        self._fatal(path, "a closing quote on the same line", start)
 
     def _long_string(self, path: Path) -> str:
-        """What stands between three quotes, as it would between one."""
+        """The content of a string between three quotes, as it would be between single ones."""
         start = self.at
         end = self.source.find('"""', start + 3)
         if end < 0:
-            self._problem(path, 'a closing """', start)
-            raise _Lost()
+            self._fatal(path, 'a closing """', start)
         if self.source.count("\n", start, end) >= MAX_LINES:
-            self._problem(path, "at most %d lines in a string" % MAX_LINES, start)
-            raise _Lost()
+            self._fatal(path, "at most %d lines in a string" % MAX_LINES, start)
         text = _joined(self.source[start + 3:end].split("\n"))
         self.at = end + 3
         wrong = _wrong_in_long(text)
         if wrong is not None:
-            self._problem(path, wrong[0], start, hint=wrong[1])
-            raise _Lost()
+            self._fatal(path, wrong[0], start, hint=wrong[1])
         return text
 
 
 def _wrong_in_long(text: str) -> Optional[Tuple[str, str]]:
-    """What hinders the text of a long string from standing between quotes: (expected, hint)."""
+    """Why the content of a long string is invalid between quotes: (expected, hint), or None."""
     try:
         if scanstring('"%s"' % text, 1)[1] == len(text) + 2:
             return None

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Optional, Tuple
 
 from .actions import DomainsKind, ExternalMda
+from .addresses import is_host_name, is_ip_address, split_port
 from .checks import (
     Bool,
     Choice,
@@ -25,11 +26,8 @@ from .checks import (
     Section,
     Switch,
     Text,
-    is_host_name,
-    is_ip_address,
     seconds,
     size,
-    split_port,
 )
 from .filtering import FILTER_LIST
 from .problems import Path

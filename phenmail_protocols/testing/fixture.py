@@ -112,7 +112,7 @@ class MailFixture:
         """Their secrets, in forms that cost next to nothing to make and to check."""
         import hashlib
 
-        from ..accounts.secrets import obscure, scram_secret
+        from ..accounts.passphrases import obscure, scram_secret
         for address, passphrase in self.users.items():
             folder = self._folder(address)
             os.makedirs(folder, exist_ok=True)
@@ -121,10 +121,10 @@ class MailFixture:
                            "scram": scram_secret(passphrase, 4096), "pop3pwd": obscure(passphrase)}, file)
 
     def _folder(self, address):
-        from ..config.names import Names
+        from ..config.lookup import Lookup
         from ..mail.address import Address
         settings = self.server.settings if self.server.directory is None else self.server.directory.settings
-        names = Names(settings.sender_domain, settings.domains)
+        names = Lookup(settings.sender_domain, settings.domains)
         found = names.find(Address.parse(address))
         end = names.end(found) if found is not None else None
         if end is None or end.action.kind != "mailbox":

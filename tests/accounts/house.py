@@ -5,9 +5,9 @@ import os
 import threading
 
 from phenmail_protocols.accounts.directory import Directory
-from phenmail_protocols.accounts.remembered import Checker
-from phenmail_protocols.accounts.secrets import hash_passphrase, obscure, scram_secret, sha256
+from phenmail_protocols.accounts.passphrases import hash_passphrase, obscure, scram_secret, sha256
 from phenmail_protocols.accounts.throttle import Throttle
+from phenmail_protocols.accounts.verifier import Verifier
 from phenmail_protocols.config.loader import load_server, server_from_dict
 from phenmail_protocols.config.root import Root
 
@@ -41,11 +41,11 @@ class House:
             "domains": domains or {"example.com": {"alice": "/[user-identity]/mail"}}}, **values)
         self.write_server()
         self.throttle = Throttle(self.clock)
-        self.checker = Checker(self.clock, iterations=FEW)
+        self.verifier = Verifier(self.clock, iterations=FEW)
         self.reloads = 0
         self.directory = Directory(
             server_from_dict(self.values, self.root, privileged=False), self.root,
-            reload=self._reload, throttle=self.throttle, checker=self.checker, clock=self.clock)
+            reload=self._reload, throttle=self.throttle, verifier=self.verifier, clock=self.clock)
 
     def _reload(self):
         self.reloads += 1

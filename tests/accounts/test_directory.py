@@ -178,7 +178,7 @@ def test_passphrases(house):
 
 
 def test_only_submission_lets_the_secret_behind_a_forward_in(tmp_path):
-    from phenmail_protocols.accounts.secrets import sha256
+    from phenmail_protocols.accounts.passphrases import sha256
     house = House(tmp_path, {"example.com": {
         "dan": ">dan@elsewhere.net " + sha256("dans own"), "al": ":dan"}})
     with pytest.raises(LoginFailed):

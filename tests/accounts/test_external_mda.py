@@ -28,7 +28,7 @@ class Live(House):
         super().__init__(path, DOMAINS, **values)
         self.authorizations = Authorizations(self.root.mail_system)
         self.directory = Directory(server_from_dict(self.values, self.root, privileged=False), self.root,
-                                   throttle=self.throttle, checker=self.checker, clock=self.clock, authorizations=self.authorizations)
+                                   throttle=self.throttle, verifier=self.verifier, clock=self.clock, authorizations=self.authorizations)
 
     def end(self, address="alice@example.com"):
         return self.directory.resolve(Address.parse(address))
@@ -187,7 +187,7 @@ def test_logins_go_on(house):
 
 def test_its_hash_lets_nobody_in(house):
     from phenmail_protocols.accounts.directory import LoginFailed
-    from phenmail_protocols.accounts.secrets import sha256
+    from phenmail_protocols.accounts.passphrases import sha256
     house.with_command(text=COMMAND + " " + sha256("other"))
     with pytest.raises(LoginFailed):
         house.directory.authenticate("alice", "other", ELSEWHERE, True)

@@ -11,9 +11,9 @@ import pytest
 
 from phenmail import MailServer
 from phenmail_protocols.accounts import sasl
-from phenmail_protocols.accounts.remembered import Busy
-from phenmail_protocols.accounts.secrets import SecretError
+from phenmail_protocols.accounts.passphrases import SecretError
 from phenmail_protocols.accounts.throttle import ADDRESS_FREE
+from phenmail_protocols.accounts.verifier import Busy
 
 from .house import ELSEWHERE, PASSPHRASE, House
 
@@ -102,9 +102,9 @@ def test_all_programs_of_a_user_get_in_at_once(house, mechanism):
 @pytest.mark.parametrize("error, kind", [
     (Busy("too many"), sasl.TEMPORARY), (SecretError("unusable"), sasl.TEMPORARY), (MemoryError(), None)])
 def test_a_login_that_breaks_off_costs_no_guess(house, monkeypatch, error, kind):
-    def check(*_):
+    def verify(*_):
         raise error
-    monkeypatch.setattr(house.checker, "check", check)
+    monkeypatch.setattr(house.verifier, "verify", verify)
     for number in range(AT_ONCE):
         if kind is None:
             with pytest.raises(MemoryError):

@@ -7,10 +7,10 @@ import hmac
 import pytest
 from hypothesis import given, settings, strategies
 
-from phenmail_protocols.accounts import digest, sasl
+from phenmail_protocols.accounts import sasl, sasl_cram_md5
 from phenmail_protocols.accounts.login import Account, LoginFailed
-from phenmail_protocols.accounts.scram import parse_final, parse_first
-from phenmail_protocols.accounts.secrets import SALT_BYTES, derive_scram, sha256
+from phenmail_protocols.accounts.passphrases import SALT_BYTES, derive_scram, sha256
+from phenmail_protocols.accounts.sasl_scram import parse_final, parse_first
 from phenmail_protocols.mail.address import Address
 
 from .house import ELSEWHERE, PASSPHRASE, House
@@ -19,7 +19,7 @@ ALICE = Account("alice@example.com", "/alice/mail", frozenset([Address("alice", 
 SALT = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
 
 
-class Fake(sasl.Credentials):
+class Fake:
     """One user, `name` with `passphrase`; remembers what was asked."""
 
     def __init__(self, name="alice", passphrase="secret"):
@@ -27,7 +27,7 @@ class Fake(sasl.Credentials):
 
     def plain(self, name, passphrase):
         self.asked.append((name, passphrase))
-        return self.settle(name, passphrase == self.passphrase, "")
+        return self.finish(name, passphrase == self.passphrase, "")
 
     def scram(self, name):
         return derive_scram(self.passphrase, SALT, 4096)
@@ -35,7 +35,7 @@ class Fake(sasl.Credentials):
     def shared(self, name):
         return self.passphrase.encode("utf-8")
 
-    def settle(self, name, right, secret):
+    def finish(self, name, right, secret):
         if name == "busy":
             raise LoginFailed("later", temporary=True)
         if not right or name != self.name:
@@ -108,7 +108,7 @@ def test_login_refused(responses, kind):
 
 def test_cram_md5_of_rfc_2195(monkeypatch):
     stamp = b"<1896.697170952@postoffice.reston.mci.net>"
-    monkeypatch.setattr(digest, "timestamp", lambda host, nonce: stamp)
+    monkeypatch.setattr(sasl_cram_md5, "timestamp", lambda host, nonce: stamp)
     credentials = Fake("tim", "tanstaaftanstaaf")
     dialogue = sasl.start("CRAM-MD5", credentials)
     assert dialogue.step(None) == sasl.Challenge(stamp)
@@ -468,7 +468,7 @@ def salt_of(house, name):
 def test_a_challenge_for_nobody_has_the_form_of_a_real_one(tmp_path):
     house = House(tmp_path)
     house.user("alice", passphrase=sha256(PASSPHRASE))
-    from phenmail_protocols.accounts.secrets import scram_secret
+    from phenmail_protocols.accounts.passphrases import scram_secret
     real = house.user("alice", scram=scram_secret(PASSPHRASE)) and salt_of(house, "alice")
     made_up = salt_of(house, "nobody")
     assert made_up[1] == real[1] and len(made_up[0]) == len(real[0])

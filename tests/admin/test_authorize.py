@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from phenmail_protocols.accounts import words
+from phenmail_protocols.accounts import users
 from phenmail_protocols.accounts.authorization import Authorizations
 from phenmail_protocols.accounts.directory import Directory
 from phenmail_protocols.admin import authorize
@@ -243,7 +243,7 @@ def test_the_administrators_and_the_unknown(house):
     house.whole("boss")
     assert house.asked("boss") == ((), (), (house.at("boss"),))
     for user in ("nobody", "robot", "nobody@example.org", "x@[", "", "[user-identity]", "a/b", "..", "\x1b[2J"):
-        with pytest.raises(words.WordError) as caught:
+        with pytest.raises(users.UserError) as caught:
             house.asked(user)
         assert str(caught.value).isprintable()
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from phenmail_protocols.accounts import words
+from phenmail_protocols.accounts import users
 from phenmail_protocols.admin import check, firststart
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.mail.address import Address
@@ -175,7 +175,7 @@ def test_the_first_user_can_be_admin(tmp_path):
     root = Root(str(tmp_path))
     first = firststart.make_root(root, "eve", "example.org", admin=True)
     assert first.address == "eve@example.org"
-    assert [user.admin for user in words.list_users(root)
+    assert [user.admin for user in users.list_users(root)
             if user.address == first.address] == [True]
     assert firststart.is_needed(root) is False
     assert first.passphrase in firststart.welcome(first)

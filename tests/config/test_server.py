@@ -5,7 +5,7 @@ import os
 import pytest
 
 from phenmail_protocols.config import actions, loader
-from phenmail_protocols.config.checks import is_host_name
+from phenmail_protocols.config.addresses import is_host_name
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.config.settings import Action, Listen, listeners

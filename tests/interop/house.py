@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from phenmail_protocols.accounts import secrets
+from phenmail_protocols.accounts import passphrases
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.path.join(TOP, "phenmail.py")
@@ -108,8 +108,8 @@ class House:
         for user in users + [self.quirky]:
             self._write(os.path.join(user.name, "mail", "mail.jcfg"), {
                 "passphrase": hashlib.sha256(user.passphrase.encode("utf-8")).hexdigest(),
-                "scram": secrets.scram_secret(user.passphrase, 4096),
-                "pop3pwd": secrets.obscure(user.passphrase)})
+                "scram": passphrases.scram_secret(user.passphrase, 4096),
+                "pop3pwd": passphrases.obscure(user.passphrase)})
         self._waiting = users
 
     def _user(self, name):

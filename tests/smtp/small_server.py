@@ -5,7 +5,7 @@ import smtplib
 import socket
 import tempfile
 
-from phenmail_protocols.accounts import secrets
+from phenmail_protocols.accounts import passphrases
 from phenmail_protocols.accounts.directory import Directory
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.root import Root
@@ -38,7 +38,7 @@ class SmallServer:
         self.root = Root(self.folder)
         self.root.create()
         for user in ("anna", "bert", "cleo", "broken"):
-            self.write_user(user, '{"passphrase": "%s"}' % secrets.sha256(PASSPHRASE))
+            self.write_user(user, '{"passphrase": "%s"}' % passphrases.sha256(PASSPHRASE))
         self.write_user("broken", '{"passphrase": ')
         self.settings = loader.server_from_dict(configuration or CONFIGURATION, self.root)
         self.directory = Directory(self.settings, self.root)

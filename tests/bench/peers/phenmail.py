@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from phenmail_protocols.accounts import secrets
+from phenmail_protocols.accounts import passphrases
 
 from ..messages import DOMAIN, PASSPHRASE, USER
 from .process import Child, await_file, free_port
@@ -38,8 +38,8 @@ class Phenmail:
         with open(os.path.join(self.system, "mail.jcfg"), "w") as file:
             json.dump(settings, file, indent=1)
         with open(os.path.join(self.maildir, "mail.jcfg"), "w") as file:
-            json.dump({"passphrase": secrets.hash_passphrase(PASSPHRASE),
-                       "scram": secrets.scram_secret(PASSPHRASE), "pop3pwd": secrets.obscure(PASSPHRASE)}, file)
+            json.dump({"passphrase": passphrases.hash_passphrase(PASSPHRASE),
+                       "scram": passphrases.scram_secret(PASSPHRASE), "pop3pwd": passphrases.obscure(PASSPHRASE)}, file)
 
     def words(self, *words):
         """Run one of the program's words beside it: its output."""

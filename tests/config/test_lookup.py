@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.accounts.directory import Directory
 from phenmail_protocols.config.loader import server_from_dict
-from phenmail_protocols.config.names import Names
+from phenmail_protocols.config.lookup import Lookup
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.config.settings import Action
@@ -169,23 +169,23 @@ OWN = {"127.0.0.1", "::1", "192.0.2.1"}
     ("[127.0.0.1", False), ("127.0.0.1", False)])
 def test_literals_of_our_own_addresses(domain, ours):
     users = dict.fromkeys(("a", "postmaster"), Action("disabled", ""))
-    names = Names(COM, {COM: users}, OWN.__contains__)
+    names = Lookup(COM, {COM: users}, OWN.__contains__)
     assert names.is_local(domain) is ours
     for local in ("a", "A+t", "Postmaster"):
         assert (names.find(Address(local, domain)) is not None) is ours
         assert names.at_home(Address(local, domain)) == (local, COM if ours else domain)
     assert (names.find_login("a@" + domain) is not None) is ours
-    assert not Names(COM, {COM: {}}).is_local(domain)
+    assert not Lookup(COM, {COM: {}}).is_local(domain)
 
 
 def test_this_server_is_the_first_domain_where_the_sender_domain_is_none_of_them():
     """RFC 5321 section 4.5.1: <postmaster> is taken wherever mail is."""
     users = dict.fromkeys(("a", "postmaster"), Action("disabled", ""))
-    names = Names("mail.example.com", {COM: users, IDN: {}}, OWN.__contains__)
+    names = Lookup("mail.example.com", {COM: users, IDN: {}}, OWN.__contains__)
     assert names.at_home(Address("Postmaster", "")) == Address("Postmaster", COM)
     assert names.find(Address("PostMaster", "")).address == Address("postmaster", COM)
     assert names.find(Address("a", "[IPv6:::1]")).address == Address("a", COM)
     assert names.is_local("[127.0.0.1]") and not names.is_local("mail.example.com")
     assert names.find(Address("postmaster", "mail.example.com")) is None
-    nobody = Names("mail.example.com", {}, OWN.__contains__)
+    nobody = Lookup("mail.example.com", {}, OWN.__contains__)
     assert nobody.find(Address("postmaster", "")) is None and not nobody.is_local("[127.0.0.1]")

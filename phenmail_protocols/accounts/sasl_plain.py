@@ -2,10 +2,10 @@
 
 from typing import Optional
 
-from .dialogue import Answer, Dialogue, Malformed, Success, passphrase, text
+from .sasl_exchange import Answer, Exchange, Malformed, Success, passphrase, text
 
 
-class Plain(Dialogue):
+class Plain(Exchange):
     """RFC 4616: [authzid] NUL authcid NUL passwd."""
 
     def first(self, response: Optional[bytes]) -> Answer:
@@ -19,10 +19,10 @@ class Plain(Dialogue):
         return self.act_as(account, authzid)
 
 
-class LoginMechanism(Dialogue):
-    """LOGIN (draft-murchison-sasl-login): asks for the name, then the passphrase.
+class LoginMechanism(Exchange):
+    """LOGIN (draft-murchison-sasl-login): asks for the name, then for the passphrase.
 
-    A name as initial response is taken: several clients send it.
+    The initial response may be the name: several clients send it.
     """
 
     def first(self, response: Optional[bytes]) -> Answer:

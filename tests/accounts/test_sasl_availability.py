@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from phenmail_protocols.accounts import offers as room
-from phenmail_protocols.accounts.offers import Offers
+from phenmail_protocols.accounts import sasl_availability as room
+from phenmail_protocols.accounts.sasl_availability import Availability
 from phenmail_protocols.accounts.userfiles import BrokenUser
 
 from .house import Clock
@@ -50,13 +50,13 @@ FOLDERS = ["/%d" % number for number in range(1000)]
 
 def test_a_thousand_users_are_looked_at_once_a_second(stats):
     users, clock = Users({folder: ("passphrase", "scram") for folder in FOLDERS}), Clock()
-    offers, state = Offers(users, clock), object()
+    availability, state = Availability(users, clock), object()
     for _ in range(500):
-        assert offers.everyone_has("scram", FOLDERS, state)
+        assert availability.everyone_has("scram", FOLDERS, state)
         clock.go(0.001)
     assert len(stats) == 1000 and users.reads == 1000
     clock.go(1.0)
-    assert offers.everyone_has("scram", FOLDERS, state)
+    assert availability.everyone_has("scram", FOLDERS, state)
     assert len(stats) == 2000 and users.reads == 1000, "only what changed is read"
 
 
@@ -64,30 +64,30 @@ def test_one_who_lacks_it_is_enough_to_look_at(stats):
     secrets = {folder: ("passphrase", "scram") for folder in FOLDERS}
     secrets["/500"] = ("passphrase",)
     users, clock, state = Users(secrets), Clock(), object()
-    offers = Offers(users, clock)
-    assert not offers.everyone_has("scram", FOLDERS, state)
+    availability = Availability(users, clock)
+    assert not availability.everyone_has("scram", FOLDERS, state)
     del stats[:]
     for _ in range(10):
         clock.go(1.1)
-        assert not offers.everyone_has("scram", FOLDERS, state)
+        assert not availability.everyone_has("scram", FOLDERS, state)
     assert stats == ["/500"] * 10
     secrets["/500"] = ("passphrase", "scram")
     stats.versions["/500"] = 1
     clock.go(1.1)
-    assert offers.everyone_has("scram", FOLDERS, state)
+    assert availability.everyone_has("scram", FOLDERS, state)
 
 
 def test_each_secret_for_itself(stats):
     users = Users({"/a": ("scram", "pop3pwd"), "/b": ("scram",), "/c": None, "/d": ()})
-    offers, state = Offers(users, Clock()), object()
-    assert offers.everyone_has("scram", ["/a", "/b", "/c", "/d"], state)
-    assert not offers.everyone_has("pop3pwd", ["/a", "/b", "/c", "/d"], state)
-    assert not offers.everyone_has("scram", [], object()), "nobody is not everybody"
+    availability, state = Availability(users, Clock()), object()
+    assert availability.everyone_has("scram", ["/a", "/b", "/c", "/d"], state)
+    assert not availability.everyone_has("pop3pwd", ["/a", "/b", "/c", "/d"], state)
+    assert not availability.everyone_has("scram", [], object()), "nobody is not everybody"
 
 
 def test_other_folders_are_looked_at_at_once(stats):
     users = Users({"/a": ("scram",), "/b": ("passphrase",)})
-    offers, one, other = Offers(users, Clock()), object(), object()
-    assert offers.everyone_has("scram", ["/a"], one)
-    assert not offers.everyone_has("scram", ["/a", "/b"], other)
-    assert offers.everyone_has("scram", ["/a"], one)
+    availability, one, other = Availability(users, Clock()), object(), object()
+    assert availability.everyone_has("scram", ["/a"], one)
+    assert not availability.everyone_has("scram", ["/a", "/b"], other)
+    assert availability.everyone_has("scram", ["/a"], one)

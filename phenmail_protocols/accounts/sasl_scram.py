@@ -1,9 +1,8 @@
-"""SCRAM-SHA-256: both sides prove that they know the passphrase (RFC 5802, RFC 7677).
+"""SCRAM-SHA-256: both sides prove that they know the passphrase (RFC 5802, RFC 7677).  Pure.
 
-Pure.  Without channel binding: "n" and "y" are right, "p" is refused, since no
--PLUS mechanism is offered.  The server's last message goes out as a challenge,
-to which the client responds with nothing (IMAP, SMTP and POP3 have no other
-place for it, RFC 4422 section 3.1).
+There is no channel binding: "n" and "y" are accepted, "p" is refused, because no -PLUS mechanism
+is offered.  The server's last message is sent as a challenge, to which the client responds with
+nothing, because IMAP, SMTP and POP3 have no other place for it (RFC 4422 section 3.1).
 """
 
 import base64
@@ -12,15 +11,15 @@ import hmac
 import re
 from typing import NamedTuple, Optional, Tuple
 
-from .dialogue import Answer, Dialogue, Malformed, Success, decode, text
-from .secrets import ScramSecret
+from .passphrases import ScramSecret
+from .sasl_exchange import Answer, Exchange, Malformed, Success, decode, text
 
 LONGEST_NONCE = 512
 
-# RFC 5802 section 7.  Extensions after the known attributes are passed over.
+# RFC 5802 section 7.  Extensions after the known attributes are ignored.
 _GS2 = re.compile(br"(?P<binding>n|y|p=[A-Za-z0-9.\-]{1,64}),(?:a=(?P<authzid>[^,\0]{1,1000}))?,")
-_FIRST = re.compile(br"n=(?P<name>[^,\0]{1,1000}),r=(?P<nonce>[!-+\--~]{1,%d})(?:,[A-Za-z]=[^,\0]+)*"
-                    % LONGEST_NONCE)
+_FIRST = re.compile(br"n=(?P<name>[^,\0]{1,1000}),r=(?P<nonce>[!-+\--~]{1,%d})"
+                    br"(?:,[A-Za-z]=[^,\0]+)*" % LONGEST_NONCE)
 _FINAL = re.compile(br"(?P<bare>c=(?P<binding>[A-Za-z0-9/+=]*),r=(?P<nonce>[!-+\--~]{1,%d})"
                     br"(?:,[A-Za-oq-z]=[^,\0]+)*),p=(?P<proof>[A-Za-z0-9/+=]{1,100})"
                     % (2 * LONGEST_NONCE))
@@ -28,7 +27,7 @@ _WRONG_ESCAPE = re.compile(r"=(?!2C|3D)")
 
 
 class ClientFirst(NamedTuple):
-    """The client's first message: `gs2` and `bare` are its two halves as sent."""
+    """The client-first-message; `gs2` and `bare` are its two halves as sent."""
 
     gs2: bytes
     bare: bytes
@@ -38,7 +37,7 @@ class ClientFirst(NamedTuple):
 
 
 class ClientFinal(NamedTuple):
-    """The client's last message: `bare` is all before the proof, as sent."""
+    """The client-final-message; `bare` is all before the proof, as sent."""
 
     bare: bytes
     binding: bytes
@@ -46,8 +45,8 @@ class ClientFinal(NamedTuple):
     proof: bytes
 
 
-class Scram(Dialogue):
-    """The dialogue: first message, proof, and the client's empty last word."""
+class Scram(Exchange):
+    """The client sends its first message, its proof, and an empty response."""
 
     def first(self, response: Optional[bytes]) -> Answer:
         if response is None:
@@ -64,10 +63,10 @@ class Scram(Dialogue):
         if final.nonce != nonce:
             raise Malformed("expected the nonce of the challenge")
         if final.binding != client.gs2:
-            raise Malformed("expected the same channel binding as at first")
+            raise Malformed("expected the channel binding of the first message")
         message = b",".join((client.bare, challenge, final.bare))
         right, signature = check_proof(secret, message, final.proof)
-        account = self.credentials.settle(client.name, right, "scram")
+        account = self.credentials.finish(client.name, right, "scram")
         answer = self.act_as(account, client.authzid)
         if not isinstance(answer, Success):
             return answer
@@ -80,7 +79,7 @@ class Scram(Dialogue):
 
 
 def check_proof(secret: ScramSecret, message: bytes, proof: bytes) -> Tuple[bool, bytes]:
-    """Whether a client's proof fits, and the server's signature (RFC 5802 section 3)."""
+    """Whether a client's proof is right, and the server's signature (RFC 5802 section 3)."""
     signature = hmac.new(secret.stored_key, message, hashlib.sha256).digest()
     key = bytes(one ^ other for one, other in zip(proof, signature))
     right = hmac.compare_digest(hashlib.sha256(key).digest(), secret.stored_key)

@@ -6,8 +6,8 @@ import re
 import pytest
 from hypothesis import given, settings, strategies
 
-from phenmail_protocols.accounts import editing
-from phenmail_protocols.accounts.editing import (
+from phenmail_protocols.config import editing
+from phenmail_protocols.config.editing import (
     EditError,
     add_item,
     add_member,

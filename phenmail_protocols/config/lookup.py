@@ -1,11 +1,11 @@
-"""From an address or a login name to its line in `domains`, and along aliases to where it ends.
+"""From an address or a login name to its line in "domains", and along aliases to the last line.
 
-The one look-up, of the configuration's check as of delivery and logins.  Pure: knows the
-configuration's values, no files and no secrets.  Domains compare in A-labels; local parts exactly,
-else without case where that is unique (RFC 5321 section 2.4 leaves the local part to us).
+This is the only look-up: the check of the configuration, delivery and logins use it.  Domains are
+compared in A-labels.  Local parts are compared exactly, or without case if that is unambiguous
+(RFC 5321 section 2.4 leaves the local part to us).  Pure.
 """
 
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
 from ..mail.address import Address, AddressError
 from ..net.address import literal_ip
@@ -13,15 +13,14 @@ from ..text.domains import ascii_domain
 from .settings import Action
 
 CATCH_ALL = "*"
-LONGEST_CHAIN = 10          # of aliases; the loader refuses longer ones
+LONGEST_CHAIN = 10          # aliases; the loader refuses longer chains
 LONGEST_NAME = 320          # 64 + "@" + 255, RFC 5321 section 4.5.3.1
 
 
 class Found(NamedTuple):
-    """A line of `domains`: `address` as it is written there, and its action.
+    """A line of "domains": `address` as it is written there, and its action.
 
-    `tag` is what followed "+", or None.  `caught`: only the catch-all matched;
-    `address` then has "*" as its local part.
+    `tag`: what followed "+", or None.  `caught`: it is the catch-all, whose local part is "*".
     """
 
     address: Address
@@ -30,11 +29,12 @@ class Found(NamedTuple):
     caught: bool = False
 
 
-class Names:
-    """The `domains` of one configuration, ready for looking up.
+class Lookup:
+    """Finds lines in the "domains" of one configuration.
 
-    `is_own(ip)`: whether a literal with this address means this server; its users are the sender
-    domain's (RFC 1123 section 5.2.17), or the first domain's where that is none of ours.
+    `is_own(ip)`: whether an address literal with this IP address means this server.  Its users
+    are those of the sender domain (RFC 1123 section 5.2.17), or of the first domain if the sender
+    domain is not configured.
     """
 
     def __init__(self, sender_domain: str, domains: Mapping[str, Mapping[str, Action]],
@@ -49,33 +49,35 @@ class Names:
         self._home = home if home in self._domains else next(iter(self._domains), home)
 
     def is_local(self, domain: str) -> bool:
-        """Whether the domain is one of ours."""
+        """Whether the domain is configured here."""
         return self._domain(domain) is not None
 
     def at_home(self, address: Address) -> Address:
-        """The same at the sender domain (or as above) for "postmaster" without a domain (RFC 5321
-        section 4.1.1.3) and for a literal that means this server; any other as it is."""
+        """The address with the domain that stands for this server.
+
+        That changes only "postmaster" without a domain (RFC 5321 section 4.1.1.3) and addresses
+        with a literal that means this server.
+        """
         stands_alone = not address.domain and address.local.lower() == "postmaster"
         if stands_alone or self._is_ours(address.domain):
             return address._replace(domain=self._home)
         return address
 
     def find(self, address: Address) -> Optional[Found]:
-        """Find the line for an address to which mail is sent.
+        """The line for an address to which mail is sent, or None.
 
-        In order: the name as it stands, the name before a "+tag", the
-        catch-all.  None where there is no such address.
+        The order is: the whole local part, the part before a "+tag", the catch-all.
         """
-        name, at = self.at_home(address)
+        local, at = self.at_home(address)
         domain = self._domain(at)
         if domain is None:
             return None
-        return domain.exact(name) or domain.tagged(name) or domain.caught()
+        return domain.exact(local) or domain.tagged(local) or domain.found(CATCH_ALL)
 
     def find_login(self, name: str) -> Optional[Found]:
-        """Find the line for a login name: no "+tag", no catch-all.
+        """The line for a login name, without "+tag" and catch-all, or None.
 
-        Without "@" the name belongs to the sender domain.  Any text may come.
+        Without "@" the name belongs to the sender domain.  The name may be any text.
         """
         if len(name) > LONGEST_NAME:
             return None
@@ -86,41 +88,34 @@ class Names:
         return ours.exact(local) if ours is not None else None
 
     def next(self, found: Found) -> Optional[Found]:
-        """The line to which an alias leads; None where there is none, and where `found` is no
-        alias."""
+        """The line to which an alias leads; None if there is none or `found` is not an alias."""
         if found.action.kind != "alias":
             return None
         local, _, domain = found.action.value.rpartition("@")
         return self.find(Address(local, domain))
 
-    def end(self, found: Found) -> Optional[Found]:
-        """Follow aliases to the last line; None where they lead nowhere.
+    def end(self, found: Optional[Found]) -> Optional[Found]:
+        """Follow aliases to the last line; None if they lead nowhere, and for None.
 
-        The tag of the address that was asked for wins over one in an alias.
+        The tag of the address that was looked up wins over one in an alias.
         """
-        tag = found.tag
+        tag = None
         for _ in range(LONGEST_CHAIN + 1):
+            if found is None:
+                break
+            tag = found.tag if tag is None else tag
             if found.action.kind != "alias":
                 return found._replace(tag=tag)
-            following = self.next(found)
-            if following is None:
-                return None
-            found = following
-            tag = found.tag if tag is None else tag
+            found = self.next(found)
         return None
 
-    def catch_alls(self) -> Iterator[Found]:
-        """The lines of the catch-alls; "*" is their local part."""
-        for domain in self._domains.values():
-            found = domain.caught()
-            if found is not None:
-                yield found
-
     def lines(self) -> Iterator[Found]:
-        """All lines but the catch-alls."""
-        for domain in self._domains.values():
-            for found in domain.lines():
-                yield found
+        """All lines, the catch-alls last."""
+        for caught in (False, True):
+            for domain in self._domains.values():
+                for found in domain.lines():
+                    if found.caught is caught:
+                        yield found
 
     def _domain(self, domain: str) -> Optional["_Domain"]:
         return self._domains.get(self._home if self._is_ours(domain) else _key(domain))
@@ -144,21 +139,19 @@ class _Domain:
             self._folded.setdefault(local.lower(), []).append(local)
 
     def exact(self, local: str) -> Optional[Found]:
-        """The line of a local part; never the catch-all's, whose name is no address."""
+        """The line of a local part; never the catch-all's, because "*" is not an address."""
         if local == CATCH_ALL:
             return None
         if local in self._actions:
-            return self._found(local)
+            return self.found(local)
         alike = self._folded.get(local.lower(), ())
-        if len(alike) == 1:
-            return self._found(alike[0])
-        # RFC 5321 section 4.5.1: postmaster in any case; so it is never ambiguous.
-        if alike and local.lower() == "postmaster":
-            return self._found(min(alike))
+        # RFC 5321 section 4.5.1: postmaster is valid in any case, so it is never ambiguous.
+        if len(alike) == 1 or alike and local.lower() == "postmaster":
+            return self.found(min(alike))
         return None
 
     def tagged(self, local: str) -> Optional[Found]:
-        """The line of `user` for `user+tag`; the longest user that is defined."""
+        """The line of `user` for `user+tag`; of several such users, the longest."""
         at = local.rfind("+")
         while at > 0:
             found = self.exact(local[:at])
@@ -167,20 +160,19 @@ class _Domain:
             at = local.rfind("+", 0, at)
         return None
 
-    def caught(self) -> Optional[Found]:
-        if CATCH_ALL not in self._actions:
+    def found(self, local: str) -> Optional[Found]:
+        """The line with exactly this local part, or None."""
+        action = self._actions.get(local)
+        if action is None:
             return None
-        return self._found(CATCH_ALL)._replace(caught=True)
+        return Found(Address(local, self._name), action, caught=local == CATCH_ALL)
 
-    def lines(self) -> Tuple[Found, ...]:
-        return tuple(self._found(local) for local in self._actions if local != CATCH_ALL)
-
-    def _found(self, local: str) -> Found:
-        return Found(Address(local, self._name), self._actions[local])
+    def lines(self) -> Iterator[Found]:
+        return (found for found in map(self.found, self._actions) if found is not None)
 
 
 def _key(domain: str) -> str:
-    """The spelling by which domains are compared."""
+    """The spelling in which domains are compared."""
     try:
         return ascii_domain(domain)
     except AddressError:

@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from phenmail_protocols.accounts import passphrases, words
+from phenmail_protocols.accounts import passphrases, users
 from phenmail_protocols.accounts.directory import LoginFailed
 from phenmail_protocols.accounts.passphrases import InvalidPassphrase
-from phenmail_protocols.accounts.words import WordError
+from phenmail_protocols.accounts.users import UserError
 from phenmail_protocols.config.loader import load_server, load_user
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.disk.locks import FileLock, LockTimeout
@@ -36,10 +36,10 @@ TEXT = """\
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch):
-    monkeypatch.setattr("phenmail_protocols.accounts.secrets.ITERATIONS", 10)
-    defaults = {"hash_passphrase": (10, None), "scram_secret": (10, None)}
+    monkeypatch.setattr("phenmail_protocols.accounts.passphrases.ITERATIONS", 10)
+    defaults = {"hash_passphrase": (10,), "scram_secret": (10, None)}
     for name, values in defaults.items():
-        monkeypatch.setattr(getattr(words, name), "__defaults__", values)
+        monkeypatch.setattr(getattr(passphrases, name), "__defaults__", values)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def comments(text):
 
 def test_a_new_user_can_log_in_beside_a_live_server(house):
     assert house.directory.account("bob") is None
-    made = words.add_user(house.root, "bob@example.com")
+    made = users.add_user(house.root, "bob@example.com")
     account = house.directory.authenticate("bob", made, ELSEWHERE)
     assert account.folder == house.folder("bob")
     assert '      "bob": "/[user-identity]/mail"\n' in text_of(house)
@@ -72,19 +72,19 @@ def test_a_new_user_can_log_in_beside_a_live_server(house):
 
 
 def test_a_chosen_passphrase(house):
-    assert words.add_user(house.root, "bob", PASSPHRASE) == PASSPHRASE
+    assert users.add_user(house.root, "bob", PASSPHRASE) == PASSPHRASE
     assert house.directory.authenticate("bob", PASSPHRASE, ELSEWHERE)
     for wrong in ("", "a\nb", "a\0b", "\ud800", "x" * 1025):
         with pytest.raises(InvalidPassphrase):
-            words.add_user(house.root, "eve", wrong)
+            users.add_user(house.root, "eve", wrong)
     assert house.directory.account("eve") is None and not os.path.exists(house.folder("eve"))
 
 
 def test_the_same_name_in_two_domains_is_two_people(house):
-    words.add_user(house.root, "alice@example.org", "hers")
+    users.add_user(house.root, "alice@example.org", "hers")
     assert house.directory.account("alice@example.org").folder != house.directory.account("alice").folder
     assert house.directory.account("alice@example.org").folder == house.folder("alice@example.org")
-    words.add_user(house.root, house.root.device, "not the server's folder")
+    users.add_user(house.root, house.root.device, "not the server's folder")
     assert not house.directory.account(house.root.device).folder.startswith(
         os.path.join(os.path.realpath(house.root.path), house.root.device) + os.sep)
 
@@ -93,47 +93,47 @@ def test_the_same_name_in_two_domains_is_two_people(house):
     "alice", "Alice@EXAMPLE.com", "postmaster", "bob@elsewhere.net", "*@example.com", "a b",
     "@example.com", "bob@", "", "../bob", "b/ob@example.com", ".", "bob@exa mple.com", "\ud800"])
 def test_addresses_that_cannot_be_added(house, address):
-    with pytest.raises(WordError):
-        words.add_user(house.root, address, PASSPHRASE)
+    with pytest.raises(UserError):
+        users.add_user(house.root, address, PASSPHRASE)
     assert text_of(house) == TEXT
 
 
 def test_a_domain_of_its_own_is_made_only_for_the_sender_domain(tmp_path):
     house = House(tmp_path)
     house.write_server('{"sender-domain": "example.net"}')
-    words.add_user(house.root, "bob", PASSPHRASE)
+    users.add_user(house.root, "bob", PASSPHRASE)
     assert house.directory.authenticate("bob@example.net", PASSPHRASE, ELSEWHERE)
 
 
 def test_admin(house):
-    words.add_user(house.root, "bob", PASSPHRASE, admin=True)
-    words.add_user(house.root, "eve", PASSPHRASE, admin=True)
+    users.add_user(house.root, "bob", PASSPHRASE, admin=True)
+    users.add_user(house.root, "eve", PASSPHRASE, admin=True)
     assert load_server(house.root).admin == ("bob", "eve")
-    assert [user.address for user in words.list_users(house.root) if user.admin] == [
+    assert [user.address for user in users.list_users(house.root) if user.admin] == [
         "bob@example.com", "eve@example.com"]
-    words.delete_user(house.root, "bob")
+    users.delete_user(house.root, "bob")
     assert load_server(house.root).admin == ("eve",), "the next bob is another person"
     assert comments(text_of(house)) == comments(TEXT)
 
 
 def test_another_passphrase(house):
-    words.set_passphrase(house.root, "alice", "first")
+    users.set_passphrase(house.root, "alice", "first")
     assert house.directory.authenticate("alice", "first", ELSEWHERE)
-    words.set_passphrase(house.root, "Postmaster@example.com", "second")
+    users.set_passphrase(house.root, "Postmaster@example.com", "second")
     assert house.directory.authenticate("alice", "second", ELSEWHERE)
     with pytest.raises(LoginFailed):
         house.directory.authenticate("alice", "first", ELSEWHERE)
-    made = words.set_passphrase(house.root, "alice")
+    made = users.set_passphrase(house.root, "alice")
     assert house.directory.authenticate("alice", made, ELSEWHERE)
     for address in ("nobody", "alice+x", "x@elsewhere.net"):
-        with pytest.raises(WordError):
-            words.set_passphrase(house.root, address, "x")
+        with pytest.raises(UserError):
+            users.set_passphrase(house.root, address, "x")
 
 
 def test_another_passphrase_keeps_the_rest_of_the_users_file(house):
     house.user("alice", '{\n  # mine\n  "passphrase": "%s",  # old\n  "pop3pwd": "first",\n'
                '  "use-global-filters": true\n}\n' % ("0" * 64))
-    words.set_passphrase(house.root, "alice", "second")
+    users.set_passphrase(house.root, "alice", "second")
     path = os.path.join(house.folder("alice"), "mail.jcfg")
     with open(path, encoding="utf-8") as file:
         assert comments(file.read()) == ["# mine", "# old"]
@@ -146,39 +146,39 @@ def test_another_passphrase_keeps_the_rest_of_the_users_file(house):
 def test_a_users_file_that_is_broken_is_left_alone(house):
     path = house.user("alice", "{ broken")
     with pytest.raises(ConfigError):
-        words.set_passphrase(house.root, "alice", "x")
+        users.set_passphrase(house.root, "alice", "x")
     with open(path) as file:
         assert file.read() == "{ broken"
 
 
 def test_delete_takes_the_line_and_no_mail(house):
-    words.add_user(house.root, "bob", PASSPHRASE)
+    users.add_user(house.root, "bob", PASSPHRASE)
     before = comments(text_of(house))
     letter = os.path.join(house.folder("bob"), "letter")
     open(letter, "w").close()
-    assert words.delete_user(house.root, "BOB") == "bob@example.com"
+    assert users.delete_user(house.root, "BOB") == "bob@example.com"
     assert os.path.exists(letter) and comments(text_of(house)) == before
     assert house.directory.account("bob") is None
     with pytest.raises(LoginFailed):
         house.directory.authenticate("bob", PASSPHRASE, ELSEWHERE)
-    with pytest.raises(WordError):
-        words.delete_user(house.root, "bob")
-    words.add_user(house.root, "bob", "again")
+    with pytest.raises(UserError):
+        users.delete_user(house.root, "bob")
+    users.add_user(house.root, "bob", "again")
     assert house.directory.authenticate("bob", "again", ELSEWHERE)
 
 
 def test_delete_leaves_no_alias_behind(house):
-    with pytest.raises(WordError) as error:
-        words.delete_user(house.root, "alice")
+    with pytest.raises(UserError) as error:
+        users.delete_user(house.root, "alice")
     assert "postmaster@example.com" in str(error.value)
-    words.delete_user(house.root, "postmaster")
-    words.delete_user(house.root, "alice")
+    users.delete_user(house.root, "postmaster")
+    users.delete_user(house.root, "alice")
     assert house.directory.resolve(Address("alice", "example.com")).kind == "unknown"
 
 
 def test_list(house):
-    words.add_user(house.root, "bob", PASSPHRASE)
-    listed = words.list_users(house.root)
+    users.add_user(house.root, "bob", PASSPHRASE)
+    listed = users.list_users(house.root)
     assert [(user.address, user.kind, user.account) for user in listed] == [
         ("postmaster@example.com", "alias", "alice@example.com"),
         ("alice@example.com", "mailbox", "alice@example.com"),
@@ -189,20 +189,20 @@ def test_list(house):
 def test_a_domain_has_two_spellings_and_is_shown_in_one(house):
     house.write_server(TEXT.replace("Example.COM", "fa\u00df.example").replace(
         '"example.com"', '"xn--fa-hia.example"'))
-    words.add_user(house.root, "bob@xn--fa-hia.example", PASSPHRASE)
-    words.add_user(house.root, "eve", PASSPHRASE)
-    assert [(user.address, user.ends.partition(" /")[0]) for user in words.list_users(house.root)] == [
+    users.add_user(house.root, "bob@xn--fa-hia.example", PASSPHRASE)
+    users.add_user(house.root, "eve", PASSPHRASE)
+    assert [(user.address, user.ends.partition(" /")[0]) for user in users.list_users(house.root)] == [
         ("postmaster@fa\u00df.example", "alias of alice@fa\u00df.example"),
         ("alice@fa\u00df.example", "mailbox"), ("bob@fa\u00df.example", "mailbox"),
         ("eve@fa\u00df.example", "mailbox")]
-    words.delete_user(house.root, "BOB@FA\u1e9e.example")
+    users.delete_user(house.root, "BOB@FA\u1e9e.example")
     assert "xn--" not in text_of(house).partition("domains")[2] and "bob" not in text_of(house)
 
 
 def test_windows_line_ends_stay(house):
     with open(house.root.configuration, "wb") as file:
         file.write(TEXT.replace("\n", "\r\n").encode("utf-8"))
-    words.add_user(house.root, "bob", PASSPHRASE)
+    users.add_user(house.root, "bob", PASSPHRASE)
     with open(house.root.configuration, "rb") as file:
         data = file.read()
     assert data.count(b"\n") == data.count(b"\r\n") == TEXT.count("\n") + 1
@@ -213,28 +213,28 @@ def test_what_an_included_file_defines(house):
     house.write_server(TEXT.replace('{\n  "sender', '{\n  "include": ["more.jcfg"],\n  "sender', 1))
     with open(os.path.join(house.root.mail_system, "more.jcfg"), "wb") as file:
         file.write(b'{"domains": {"example.org": {"zoe": "/zoe/mail"}}}\r\n')
-    with pytest.raises(WordError):
-        words.add_user(house.root, "zoe@example.org", PASSPHRASE)
-    with pytest.raises(WordError) as error:
-        words.delete_user(house.root, "zoe@example.org")
+    with pytest.raises(UserError):
+        users.add_user(house.root, "zoe@example.org", PASSPHRASE)
+    with pytest.raises(UserError) as error:
+        users.delete_user(house.root, "zoe@example.org")
     assert "includes" in str(error.value)
-    words.set_passphrase(house.root, "zoe@example.org", PASSPHRASE)
-    words.add_user(house.root, "bob@example.org", PASSPHRASE)
+    users.set_passphrase(house.root, "zoe@example.org", PASSPHRASE)
+    users.add_user(house.root, "bob@example.org", PASSPHRASE)
     assert house.directory.authenticate("bob@example.org", PASSPHRASE, ELSEWHERE)
     assert house.directory.authenticate("zoe@example.org", PASSPHRASE, ELSEWHERE)
 
 
 def test_a_broken_or_missing_configuration_is_told_and_left_alone(house):
     house.write_server("{ broken")
-    for call in (lambda: words.add_user(house.root, "bob", "x"), lambda: words.list_users(house.root),
-                 lambda: words.delete_user(house.root, "bob"),
-                 lambda: words.set_passphrase(house.root, "bob", "x")):
+    for call in (lambda: users.add_user(house.root, "bob", "x"), lambda: users.list_users(house.root),
+                 lambda: users.delete_user(house.root, "bob"),
+                 lambda: users.set_passphrase(house.root, "bob", "x")):
         with pytest.raises(ConfigError):
             call()
     assert text_of(house) == "{ broken"
     os.unlink(house.root.configuration)
-    with pytest.raises(WordError):
-        words.add_user(house.root, "bob", "x")
+    with pytest.raises(UserError):
+        users.add_user(house.root, "bob", "x")
 
 
 def test_words_at_once_lose_nobody(house):
@@ -243,7 +243,7 @@ def test_words_at_once_lose_nobody(house):
 
     def add(name):
         try:
-            words.add_user(house.root, name, PASSPHRASE)
+            users.add_user(house.root, name, PASSPHRASE)
         except Exception as error:      # told below
             problems.append(error)
     threads = [threading.Thread(target=add, args=(name,)) for name in names]
@@ -253,25 +253,25 @@ def test_words_at_once_lose_nobody(house):
         thread.join(30)
     assert not problems
     assert {"%s@example.com" % name for name in names} < {
-        user.address for user in words.list_users(house.root)}
+        user.address for user in users.list_users(house.root)}
     assert comments(text_of(house)) == comments(TEXT)
 
 
 def test_a_word_waits_for_another_one_and_no_longer(house, monkeypatch):
-    monkeypatch.setattr(words, "PATIENCE", 0)
-    with FileLock(os.path.join(house.root.mail_system, words.LOCK)):
+    monkeypatch.setattr(users, "PATIENCE", 0)
+    with FileLock(os.path.join(house.root.mail_system, users.LOCK)):
         with pytest.raises(LockTimeout):
-            words.add_user(house.root, "bob", "x")
-    assert words.add_user(house.root, "bob", "x")
+            users.add_user(house.root, "bob", "x")
+    assert users.add_user(house.root, "bob", "x")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away")
 def test_what_root_writes_belongs_to_the_roots_owner(house):
     os.chown(house.root.path, 12345, 23456)
-    words.add_user(house.root, "bob", "x")
+    users.add_user(house.root, "bob", "x")
     folder = house.folder("bob")
     for path in (house.root.configuration, folder, os.path.dirname(folder),
-                 os.path.join(folder, "mail.jcfg"), os.path.join(house.root.mail_system, words.LOCK)):
+                 os.path.join(folder, "mail.jcfg"), os.path.join(house.root.mail_system, users.LOCK)):
         assert (os.stat(path).st_uid, os.stat(path).st_gid) == (12345, 23456), path
 
 

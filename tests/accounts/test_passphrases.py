@@ -5,9 +5,8 @@ import hashlib
 import pytest
 from hypothesis import given, settings, strategies
 
-from phenmail_protocols.accounts import secrets
-from phenmail_protocols.accounts.prepare import octets, prepare
-from phenmail_protocols.accounts.secrets import (
+from phenmail_protocols.accounts import passphrases
+from phenmail_protocols.accounts.passphrases import (
     SecretError,
     derive_scram,
     has_md5,
@@ -20,6 +19,7 @@ from phenmail_protocols.accounts.secrets import (
     unobscure,
     verify,
 )
+from phenmail_protocols.accounts.saslprep import octets, prepare
 
 ANY_TEXT = strategies.text(strategies.characters(), max_size=60)     # surrogates too
 WHOLE_TEXT = strategies.text(strategies.characters(blacklist_categories=("Cs",)), max_size=60)
@@ -73,18 +73,18 @@ def test_pbkdf2_is_the_standards():
 def test_each_hash_has_its_own_salt():
     one, other = hash_passphrase("x", 10), hash_passphrase("x", 10)
     assert one != other and verify(one, "x") and verify(other, "x")
-    assert hash_passphrase("x").startswith("pbkdf2-sha256$%d$" % secrets.ITERATIONS)
-    assert secrets.ITERATIONS >= 4096       # RFC 7677 section 4
+    assert hash_passphrase("x").startswith("pbkdf2-sha256$%d$" % passphrases.ITERATIONS)
+    assert passphrases.ITERATIONS >= 4096       # RFC 7677 section 4
 
 
-def test_nobodys_costs_as_much_to_check_and_nothing_to_make(monkeypatch):
-    done, real = [], secrets._pbkdf2
-    monkeypatch.setattr(secrets, "_pbkdf2", lambda *given: done.append(given[2]) or real(*given))
-    one, other = secrets.nobodys(20), secrets.nobodys(20)
+def test_an_unmatchable_form_costs_as_much_to_check_and_nothing_to_make(monkeypatch):
+    done, real = [], passphrases._pbkdf2
+    monkeypatch.setattr(passphrases, "_pbkdf2", lambda *given: done.append(given[2]) or real(*given))
+    one, other = passphrases.unmatchable(20), passphrases.unmatchable(20)
     assert done == [] and one != other and len(one) == len(hash_passphrase("x", 20))
     done.clear()
     assert not verify(one, "") and not verify(one, "x") and done == [20, 20]
-    assert iterations_of(secrets.nobodys()) == secrets.ITERATIONS
+    assert iterations_of(passphrases.unmatchable()) == passphrases.ITERATIONS
 
 
 @pytest.mark.skipif(not hasattr(hashlib, "scrypt"), reason="this Python has no scrypt")

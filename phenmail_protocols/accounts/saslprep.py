@@ -1,35 +1,34 @@
-"""SASLprep, leniently (RFC 4013, a profile of stringprep, RFC 3454).
+"""SASLprep, leniently (RFC 4013, a profile of stringprep, RFC 3454), and the octets of a text.
 
-Pure.  Two keyboards may write one passphrase in two ways (an accent composed or
-not); prepared, both are the same.  Lenient: what SASLprep forbids is left as it
-was typed, because a passphrase that somebody set must be accepted again.
+Two keyboards may write one passphrase in two ways (an accent composed or not); prepared, both are
+the same.  What SASLprep prohibits stays as typed, because a passphrase that was set before must
+still be accepted.  Pure.
 """
 
 
 def prepare(text: str) -> str:
     """Bring a passphrase or a name into SASLprep's form.
 
-    In: any text.  Out: the prepared text, or the text itself where RFC 4013
-    prohibits it (control characters, mixed directions, lone surrogates) or
-    where nothing would be left.  Never raises.
+    Returns the text itself if RFC 4013 prohibits it (control characters, mixed directions, lone
+    surrogates) or if nothing would be left.  Never raises.
     """
-    if text.isprintable() and _is_ascii(text):
+    if text.isprintable() and all(char < "\x80" for char in text):
         return text
-    import stringprep  # heavy; only for those who write beyond ASCII
+    import stringprep  # late: heavy, and only needed beyond ASCII
     import unicodedata
     mapped = "".join(
         " " if stringprep.in_table_c12(char) else char
         for char in text if not stringprep.in_table_b1(char))
     prepared = unicodedata.normalize("NFKC", mapped)
-    if not prepared or _prohibited(prepared, stringprep) or _mixed(prepared, stringprep):
+    if not prepared or _is_prohibited(prepared, stringprep) or _is_mixed(prepared, stringprep):
         return text
     return prepared
 
 
 def octets(text: str) -> bytes:
-    """Encode a text that may have come from bytes that were no UTF-8.
+    """Encode a text that may have been decoded from octets that were not UTF-8.
 
-    Such bytes arrive as surrogate escapes and leave as the same bytes.
+    Such octets were decoded as surrogate escapes, and come out unchanged.
     """
     try:
         return text.encode("utf-8", "surrogateescape")
@@ -37,16 +36,8 @@ def octets(text: str) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
-def _is_ascii(text: str) -> bool:
-    try:
-        text.encode("ascii")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _prohibited(text: str, tables) -> bool:
-    """RFC 4013 section 2.3; unassigned code points are allowed (a query string)."""
+def _is_prohibited(text: str, tables) -> bool:
+    """RFC 4013 section 2.3; unassigned code points are allowed, as in a query."""
     prohibited = (
         tables.in_table_c12, tables.in_table_c21_c22, tables.in_table_c3,
         tables.in_table_c4, tables.in_table_c5, tables.in_table_c6,
@@ -54,7 +45,7 @@ def _prohibited(text: str, tables) -> bool:
     return any(table(char) for char in text for table in prohibited)
 
 
-def _mixed(text: str, tables) -> bool:
+def _is_mixed(text: str, tables) -> bool:
     """RFC 3454 section 6: right-to-left text stands alone and fills both ends."""
     if not any(tables.in_table_d1(char) for char in text):
         return False
