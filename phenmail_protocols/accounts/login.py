@@ -1,7 +1,7 @@
 """Logins of one connection: what the SASL mechanisms, which know no users, may ask about users.
 
 1. The answer for an unknown name has the form and the cost of one for a known name.
-2. Only `plain` and `finish` say whether the login succeeded, once.  Both count as an attempt in
+2. Only `plain` and `settle` say whether the login succeeded, once.  Both count as an attempt in
    the throttle from before the passphrase is verified.
 3. An unknown name is never logged: people type passphrases there.
 """
@@ -115,7 +115,7 @@ class Login:
         made_up = self._made_up(candidate)
         try:
             secret = parse_scram(settings.scram or NO_SCRAM)
-        except SecretError:     # `finish` reports it
+        except SecretError:     # `settle` reports it
             return made_up
         return secret if settings.scram else made_up
 
@@ -127,7 +127,7 @@ class Login:
         plain = octets(unobscure(settings.pop3pwd or NO_OBSCURED))
         return plain if settings.pop3pwd else made_up.stored_key
 
-    def finish(self, name: str, right: bool, secret: str) -> Account:
+    def settle(self, name: str, right: bool, secret: str) -> Account:
         """End a challenge and response.
 
         In: `right`: whether the client's proof was right.  `secret`: the key of the secret in the

@@ -27,7 +27,7 @@ class CramMd5(Exchange):
         secret = self.credentials.shared(text(name))
         expected = hmac.new(secret, self._challenge, "md5").hexdigest().encode("ascii")
         right = hmac.compare_digest(digest.lower(), expected)
-        return Success(self.credentials.finish(text(name), right, "pop3pwd"))
+        return Success(self.credentials.settle(text(name), right, "pop3pwd"))
 
 
 def apop(credentials: Login, stamp: bytes, name: str, digest: bytes) -> Answer:
@@ -39,7 +39,7 @@ def apop(credentials: Login, stamp: bytes, name: str, digest: bytes) -> Answer:
     expected = hashlib.md5(stamp + credentials.shared(name)).hexdigest().encode("ascii")
     right = hmac.compare_digest(digest.lower(), expected)
     try:
-        return Success(credentials.finish(name, right, "pop3pwd"))
+        return Success(credentials.settle(name, right, "pop3pwd"))
     except LoginFailed as refused:
         return failure(refused)
 

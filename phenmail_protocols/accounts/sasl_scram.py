@@ -66,7 +66,7 @@ class Scram(Exchange):
             raise Malformed("expected the channel binding of the first message")
         message = b",".join((client.bare, challenge, final.bare))
         right, signature = check_proof(secret, message, final.proof)
-        account = self.credentials.finish(client.name, right, "scram")
+        account = self.credentials.settle(client.name, right, "scram")
         answer = self.act_as(account, client.authzid)
         if not isinstance(answer, Success):
             return answer

@@ -8,9 +8,8 @@ value replaces the one before.
 import os
 from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Optional, Set, Tuple
 
-from . import scanner
 from .problems import MAX_PROBLEMS, ConfigError, Path, Place, Problem, key_name, shown
-from .scanner import Scan, scan
+from .scanner import MAX_DEPTH, MAX_VALUES, Scan, scan
 
 INCLUDES = ("include", "include-overwrite")
 
@@ -32,7 +31,7 @@ class Bounds(NamedTuple):
 
 
 # A user's bounds are lower, because a stranger's mail makes the server read the file.
-SERVER = Bounds(4 * 1024 * 1024, scanner.MAX_VALUES, scanner.MAX_DEPTH, 50)
+SERVER = Bounds(4 * 1024 * 1024, MAX_VALUES, MAX_DEPTH, 50)
 USER = Bounds(256 * 1024, 6000, 10, 10)
 
 
@@ -117,8 +116,8 @@ class _Reader:
         text = self._text(path, name)
         if text is None:
             return document
-        found = scan(name, text, self.secrets,
-                     scanner.Bounds(self.values_left, self.bounds.depth, self.bounds.values))
+        found = scan(name, text, self.secrets, self.values_left, self.bounds.depth,
+                     self.bounds.values)
         self.values_left -= len(found.values)
         document.value_marks = {at: Mark(found, offset) for at, offset in found.values.items()}
         document.key_marks = {at: Mark(found, offset) for at, offset in found.keys.items()}

@@ -14,13 +14,13 @@ returns.  Beyond RFC 8259 it accepts what jsoncomment accepts:
 The returned text has none of this, stands on one line, and has nothing in its strings that
 jsoncomment would change.  Duplicate keys are errors.
 
-Time and memory are linear in the length of the text, and `Bounds` holds for any text.
+Time and memory are linear in the length of the text, and the bounds hold for any text.
 """
 
 import re
 from json.decoder import scanstring
 from json.encoder import encode_basestring_ascii
-from typing import Dict, FrozenSet, List, NamedTuple, Optional, Tuple
+from typing import Dict, FrozenSet, List, Optional, Tuple
 
 from .problems import MAX_PROBLEMS, Path, Place, Problem, key_name, shown
 
@@ -36,19 +36,8 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
 _WORD = re.compile(r'[^\s,:\[\]{}"#]+')
 _COMMENT_END = re.compile(r"\*/[^\S\n]*(?:\n|\Z)")
 _SPLITS_LINES = re.compile("[\x7f-\x9f\u2028\u2029]")
+_ESCAPES = 'an escape of JSON (\\" \\\\ \\/ \\b \\f \\n \\r \\t \\u1234)'
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class Bounds(NamedTuple):
-    """How much a text may hold.
-
-    `values`: objects, lists, strings and other values.  `depth`: of objects and lists inside each
-    other.  `in_all`: the limit of values for all files together, for messages.
-    """
-
-    values: int = MAX_VALUES
-    depth: int = MAX_DEPTH
-    in_all: int = MAX_VALUES
 
 
 class _Lost(Exception):
@@ -89,12 +78,14 @@ class Scan:
 
 
 def scan(file: str, source: str, secrets: FrozenSet[str] = frozenset(),
-         bounds: Bounds = Bounds()) -> Scan:
+         values: int = MAX_VALUES, depth: int = MAX_DEPTH, in_all: int = MAX_VALUES) -> Scan:
     """Scan a whole text whose lines end with LF.
 
-    In: `file`: its name for messages.  `secrets`: keys whose values are never shown.
+    In: `file`: its name for messages.  `secrets`: keys whose values are never shown.  `values`:
+    how many objects, lists, strings and other values it may hold, and `in_all`: it and the files
+    that include it, for messages.  `depth`: of objects and lists inside each other.
     """
-    return _Scanner(file, source, secrets, bounds).scan()
+    return _Scanner(file, source, secrets, values, depth, in_all).scan()
 
 
 def skip(source: str, at: int) -> int:
@@ -121,10 +112,11 @@ def begins_line(source: str, offset: int) -> bool:
 
 
 class _Scanner:
-    def __init__(self, file: str, source: str, secrets: FrozenSet[str], bounds: Bounds) -> None:
+    def __init__(self, file: str, source: str, secrets: FrozenSet[str], values: int, depth: int,
+                 in_all: int) -> None:
         self.source = source
         self.secrets = secrets
-        self.bounds = bounds
+        self.most_values, self.most_depth, self.in_all = values, depth, in_all
         self.at = 1 if source.startswith("\ufeff") else 0
         self.result = Scan(file, source)
         self.out: List[str] = []
@@ -155,11 +147,9 @@ class _Scanner:
         if len(self.result.problems) >= MAX_PROBLEMS:
             raise _Lost()
 
-    def _lost(self, path: Path, expected: str, at: Optional[int] = None,
-              hint: str = "") -> None:
-        at = self.at if at is None else at
-        found = shown(self.source[at]) if at < len(self.source) else "the end of the file"
-        self._fatal(path, expected, at, found, hint)
+    def _lost(self, path: Path, expected: str) -> None:
+        rest = self.source[self.at:self.at + 1]
+        self._fatal(path, expected, value=shown(rest) if rest else "the end of the file")
 
     def _fatal(self, path: Path, expected: str, at: Optional[int] = None,
                value: Optional[str] = None, hint: str = "") -> None:
@@ -178,12 +168,12 @@ class _Scanner:
 
     def _value(self, path: Path, depth: int) -> None:
         values = self.result.values
-        if len(values) >= self.bounds.values:
-            self._lost(path, "at most %d values, included files counted" % self.bounds.in_all)
+        if len(values) >= self.most_values:
+            self._lost(path, "at most %d values, included files counted" % self.in_all)
         values[path] = self.at
         first = self.source[self.at:self.at + 1]
-        if first in ("{", "[") and depth > self.bounds.depth:
-            self._lost(path, "at most %d objects and lists inside each other" % self.bounds.depth)
+        if first in ("{", "[") and depth > self.most_depth:
+            self._lost(path, "at most %d objects and lists inside each other" % self.most_depth)
         if first == "{":
             self._object(path, depth)
         elif first == "[":
@@ -242,8 +232,7 @@ class _Scanner:
             self.out.append(bracket)
             return True
         if self.at >= len(self.source):
-            opened = self.source[start]
-            self._fatal(path, 'a "%s" that closes this "%s"' % (bracket, opened), start)
+            self._fatal(path, 'a "%s" that closes this "%s"' % (bracket, self.source[start]), start)
         return False
 
     def _lonely_comma(self, bracket: str) -> bool:
@@ -348,8 +337,7 @@ class _Scanner:
                 self._fatal(path, "no control character in a string", found.end() - 1,
                             "\\u%04x" % ord(control), "write a tab as \\t")
             if wrong is not None:
-                self._problem(path, 'an escape of JSON (\\" \\\\ \\/ \\b \\f \\n \\r \\t \\u1234)',
-                              found.start(), sign, "write \\\\ for a backslash")
+                self._problem(path, _ESCAPES, found.start(), sign, "write \\\\ for a backslash")
         self._fatal(path, "a closing quote on the same line", start)
 
     def _long_string(self, path: Path) -> str:
@@ -377,8 +365,7 @@ def _wrong_in_long(text: str) -> Optional[Tuple[str, str]]:
         pass
     for found in _IN_STRING.finditer(text):
         if found.group(1):
-            return ('an escape of JSON (\\" \\\\ \\/ \\b \\f \\n \\r \\t \\u1234)',
-                    "write \\\\ for a backslash")
+            return _ESCAPES, "write \\\\ for a backslash"
     return 'no bare quote and no control character between """', 'write \\" for a quote'
 
 

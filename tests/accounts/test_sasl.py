@@ -27,7 +27,7 @@ class Fake:
 
     def plain(self, name, passphrase):
         self.asked.append((name, passphrase))
-        return self.finish(name, passphrase == self.passphrase, "")
+        return self.settle(name, passphrase == self.passphrase, "")
 
     def scram(self, name):
         return derive_scram(self.passphrase, SALT, 4096)
@@ -35,7 +35,7 @@ class Fake:
     def shared(self, name):
         return self.passphrase.encode("utf-8")
 
-    def finish(self, name, right, secret):
+    def settle(self, name, right, secret):
         if name == "busy":
             raise LoginFailed("later", temporary=True)
         if not right or name != self.name:
