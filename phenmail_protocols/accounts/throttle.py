@@ -50,43 +50,42 @@ class Attempt:
     passphrase was right.
     """
 
-    __slots__ = ("wait", "hold", "busy", "_throttle", "_peer", "_user", "_guess", "_counted")
+    __slots__ = ("wait", "hold", "busy", "throttle", "networks", "user", "pair", "guess",
+                 "running")
 
     def __init__(self, throttle: "Throttle", peer: Peer, user: str, guess: Optional[bytes]) -> None:
         self.wait = self.hold = 0.0
         self.busy = False
-        self._throttle, self._peer, self._user, self._guess = throttle, peer, user, guess
-        self._counted: Optional[_Flight] = None
+        self.throttle, self.user = throttle, user
+        self.networks = _networks(peer)
+        self.pair = (self.networks[0][0] if self.networks else None, user)
+        self.guess = None if guess is None else (self.pair, guess)
+        self.running: Optional[_Running] = None  # until the attempt has ended
 
     def failed(self) -> None:
         """The passphrase was wrong."""
-        self._throttle._failed(self._peer, self._user, self._guess)
-        self._end()
+        self.throttle.failed(self)
+        self.throttle.end(self)
 
     def succeeded(self) -> None:
         """The user is logged in."""
-        self._throttle._succeeded(self._peer, self._user)
-        self._end()
-
-    def _end(self) -> None:
-        counted, self._counted = self._counted, None
-        if counted is not None:
-            self._throttle._land(counted)
+        self.throttle.succeeded(self)
+        self.throttle.end(self)
 
     def __enter__(self) -> "Attempt":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._end()
+        self.throttle.end(self)
 
 
-class _Flight:
-    """Running attempts that count as one; `places`: where they count, as (tallies, key)."""
+class _Running:
+    """Running attempts that count as one guess; `places`: where they count, as (table, key)."""
 
-    __slots__ = ("name", "places", "hold", "attempts")
+    __slots__ = ("places", "hold", "attempts")
 
-    def __init__(self, name: Optional[Tuple], places: List[Tuple], hold: float) -> None:
-        self.name, self.places, self.hold = name, places, hold
+    def __init__(self, places: List[Tuple], hold: float) -> None:
+        self.places, self.hold = places, hold
         self.attempts = 1
 
 
@@ -101,12 +100,12 @@ class Throttle:
                  capacity: int = CAPACITY, patience: float = PATIENCE) -> None:
         self._clock = clock
         self._patience = patience
-        self._landed = threading.Condition(threading.Lock())
-        self._networks = _Tallies(capacity)
-        self._users = _Tallies(capacity)
-        self._known = _Tallies(capacity, keep=True)
+        self._ended = threading.Condition(threading.Lock())
+        self._networks = _Failures(capacity)
+        self._users = _Failures(capacity)
+        self._known = _Failures(capacity, keep=True)
         self._wrong = ExpiringDict(capacity, REPEATED)
-        self._flights: dict = {}  # (pair, guess) -> _Flight
+        self._running: dict = {}  # (pair, guess) -> _Running
 
     def admit(self, peer: Peer, user: str, guess: Optional[bytes] = None) -> Attempt:
         """Admit an attempt and count it, or refuse it.
@@ -115,90 +114,88 @@ class Throttle:
         the passphrase.  May block for `patience` seconds.
         """
         attempt = Attempt(self, peer, user, guess)
-        networks = _networks(peer)
         end = time.monotonic() + self._patience
-        with self._landed:
-            while not self._decide(attempt, (_host(networks), user), networks):
-                if not self._landed.wait(end - time.monotonic()):
+        with self._ended:
+            while not self._decide(attempt):
+                if not self._ended.wait(end - time.monotonic()):
                     attempt.wait, attempt.busy = 1.0, True
                     break
         return attempt
 
-    def _decide(self, attempt: Attempt, pair: Tuple, networks: Tuple) -> bool:
+    def _decide(self, attempt: Attempt) -> bool:
         """Admit or refuse; False: ask again when another attempt has ended."""
-        name = None if attempt._guess is None else (pair, attempt._guess)
-        flight = self._flights.get(name) if name is not None else None
-        if flight is not None:
-            flight.attempts += 1
-            attempt._counted, attempt.hold = flight, flight.hold
+        running = self._running.get(attempt.guess)
+        if running is not None:
+            running.attempts += 1
+            attempt.running, attempt.hold = running, running.hold
             return True
-        now, known = self._clock(), pair in self._known
-        braked = ([(self._known, pair, PAIR_FREE)] if known
-                  else [(self._networks, key, free) for key, free in networks])
-        if not all(tallies.has_room(key, now, free) for tallies, key, free in braked):
+        now, known = self._clock(), attempt.pair in self._known
+        limits = ([(self._known, attempt.pair, PAIR_FREE)] if known
+                  else [(self._networks, key, free) for key, free in attempt.networks])
+        if not all(table.has_room(key, now, free) for table, key, free in limits):
             return False
-        attempt.wait = max([tallies.wait(key, now, free) for tallies, key, free in braked] or [0.0])
+        attempt.wait = max([table.wait(key, now, free) for table, key, free in limits] or [0.0])
         if attempt.wait > 0.0:
             return True
-        for tallies, key, free in braked:
-            tallies.grant(key, now, free)
-        places = [(tallies, key) for tallies, key, _ in braked]
+        for table, key, free in limits:
+            table.grant(key, now, free)
+        places = [(table, key) for table, key, _ in limits]
         if not known:
-            over = self._users.counted(attempt._user, now) - USER_FREE
+            over = self._users.counted(attempt.user, now) - USER_FREE
             attempt.hold = min(LONGEST_HOLD, 0.25 * 2.0 ** min(over, 10.0)) if over > -1 else 0.0
-            places.append((self._users, attempt._user))
-        flight = attempt._counted = _Flight(name, places, attempt.hold)
-        for tallies, key in places:
-            tallies.begin(key)
-        if name is not None:
-            self._flights[name] = flight
+            places.append((self._users, attempt.user))
+        attempt.running = _Running(places, attempt.hold)
+        for table, key in places:
+            table.begin(key)
+        if attempt.guess is not None:
+            self._running[attempt.guess] = attempt.running
         return True
 
-    def _land(self, flight: _Flight) -> None:
-        with self._landed:
-            flight.attempts -= 1
-            if flight.attempts:
-                return
-            if flight.name is not None:
-                del self._flights[flight.name]
-            for tallies, key in flight.places:
-                tallies.end(key)
-            self._landed.notify_all()
-
-    def _failed(self, peer: Peer, user: str, guess: Optional[bytes]) -> None:
-        networks, now = _networks(peer), self._clock()
-        pair = (_host(networks), user)
-        with self._landed:
-            if guess is not None:
-                if self._wrong.get((pair, guess), now):
+    def failed(self, attempt: Attempt) -> None:
+        """Count a failure."""
+        now = self._clock()
+        with self._ended:
+            if attempt.guess is not None:
+                if self._wrong.get(attempt.guess, now):
                     return
-                self._wrong.put((pair, guess), True, now)
-            for key, free in networks:
+                self._wrong.put(attempt.guess, True, now)
+            for key, free in attempt.networks:
                 self._networks.add(key, now, free)
-            if pair in self._known:
-                self._known.add(pair, now, PAIR_FREE)
+            if attempt.pair in self._known:
+                self._known.add(attempt.pair, now, PAIR_FREE)
             else:
-                self._users.add(user, now, USER_FREE)
+                self._users.add(attempt.user, now, USER_FREE)
 
-    def _succeeded(self, peer: Peer, user: str) -> None:
+    def succeeded(self, attempt: Attempt) -> None:
         """Remember that this user logged in from this address.
 
         The address's other failures stay: the owner of one account must not be able to reset
         the count of guesses at others.
         """
-        networks = _networks(peer)
-        if not networks:
-            return
-        with self._landed:
-            self._known.clear((_host(networks), user), self._clock())
-            self._landed.notify_all()       # the user's other programs are now exempt
+        if attempt.networks:
+            with self._ended:
+                self._known.clear(attempt.pair, self._clock())
+                self._ended.notify_all()    # the user's other programs are now exempt
+
+    def end(self, attempt: Attempt) -> None:
+        """Take an attempt out of those that run, unless that was done before."""
+        with self._ended:
+            running, attempt.running = attempt.running, None
+            if running is None:
+                return
+            running.attempts -= 1
+            if running.attempts == 0:
+                self._running.pop(attempt.guess, None)
+                for table, key in running.places:
+                    table.end(key)
+                self._ended.notify_all()
 
     def __len__(self) -> int:
         """How many entries there are, to check the bound."""
         return sum(map(len, (self._networks, self._users, self._known, self._wrong)))
 
 
-class _Tallies:
+class _Failures:
     """Failure counts that decrease with time; if there are too many, the lowest are dropped.
 
     `keep`: entries without failures matter too, so the longest unused are dropped.
@@ -272,10 +269,6 @@ class _Tallies:
             dropped = by_level[:self._capacity // 4 + 1]
         for each in dropped:
             del self._entries[each]
-
-
-def _host(networks: Tuple) -> Hashable:
-    return networks[0][0] if networks else None
 
 
 def _networks(peer: Peer) -> Tuple[Tuple[Hashable, int], ...]:

@@ -220,7 +220,7 @@ SERVER_FILE = Section(
     Option("admin", ListOf(IDENTITY, "identities"), (), "identities that need no authorization"),
     Option("tls", TLS, TLS.defaults(), "certificate and key"),
     Option("global-filters", FILTER_LIST, (), "for users with use-global-filters"),
-    Option("run-as", Text("the name of a system user"), None, "the user to run as, once ports are bound"),
+    Option("run-as", Text("the name of a system user"), None, "the user to run as"),
     Option("plugins", MapOf(Text("a plugin's name", lambda text: " " not in text),
                             Text('"module:object"', _is_entry_point),
                             'names and "module:object"'),

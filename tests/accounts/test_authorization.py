@@ -20,10 +20,10 @@ def authorizations(tmp_path):
 
 
 def test_what_was_signed_holds_also_after_a_restart(authorizations, tmp_path):
-    leave = authorizations.sign("alice", EXTERNAL_MDA, TEXT)
-    assert len(leave) == 64 and set(leave) <= set("0123456789abcdef")
-    assert authorizations.holds("alice", EXTERNAL_MDA, TEXT, leave)
-    assert Authorizations(str(tmp_path)).holds("alice", EXTERNAL_MDA, TEXT, leave)
+    signature = authorizations.sign("alice", EXTERNAL_MDA, TEXT)
+    assert len(signature) == 64 and set(signature) <= set("0123456789abcdef")
+    assert authorizations.holds("alice", EXTERNAL_MDA, TEXT, signature)
+    assert Authorizations(str(tmp_path)).holds("alice", EXTERNAL_MDA, TEXT, signature)
 
 
 def test_the_digest_is_the_one_that_it_was(authorizations, tmp_path):
@@ -62,43 +62,43 @@ def test_the_key_is_ours_alone(authorizations, tmp_path):
     ("alice", EXTERNAL_MDA, ""),
 ])
 def test_it_holds_for_nothing_else(authorizations, identity, kind, text):
-    leave = authorizations.sign("alice", EXTERNAL_MDA, TEXT)
-    assert not authorizations.holds(identity, kind, text, leave)
+    signature = authorizations.sign("alice", EXTERNAL_MDA, TEXT)
+    assert not authorizations.holds(identity, kind, text, signature)
 
 
-def test_a_filters_leave_is_none_for_a_command(authorizations):
-    leave = authorizations.sign("alice", FILTER, TEXT)
-    assert authorizations.holds("alice", FILTER, TEXT, leave)
-    assert not authorizations.holds("alice", EXTERNAL_MDA, TEXT, leave)
+def test_a_filters_authorization_is_not_one_for_a_command(authorizations):
+    signature = authorizations.sign("alice", FILTER, TEXT)
+    assert authorizations.holds("alice", FILTER, TEXT, signature)
+    assert not authorizations.holds("alice", EXTERNAL_MDA, TEXT, signature)
 
 
 @pytest.mark.parametrize("change", [
-    str.upper, lambda leave: leave + " ", lambda leave: " " + leave, lambda leave: leave + "\n", lambda leave: leave[:-1],
-    lambda leave: leave + "0", lambda leave: "", lambda leave: None, lambda leave: "sha256:" + leave, lambda leave: leave * 2,
-    lambda leave: leave.translate({ord("0") + n: 0xff10 + n for n in range(10)}),      # full-width digits
-    lambda leave: "\ud800" + leave, lambda leave: leave[::-1]])
+    str.upper, lambda signature: signature + " ", lambda signature: " " + signature, lambda signature: signature + "\n", lambda signature: signature[:-1],
+    lambda signature: signature + "0", lambda signature: "", lambda signature: None, lambda signature: "sha256:" + signature, lambda signature: signature * 2,
+    lambda signature: signature.translate({ord("0") + n: 0xff10 + n for n in range(10)}),      # full-width digits
+    lambda signature: "\ud800" + signature, lambda signature: signature[::-1]])
 def test_the_authorization_is_taken_as_it_was_written(authorizations, change):
-    leave = authorizations.sign("alice", FILTER, TEXT)
-    assert change(leave) == leave or not authorizations.holds("alice", FILTER, TEXT, change(leave))
+    signature = authorizations.sign("alice", FILTER, TEXT)
+    assert change(signature) == signature or not authorizations.holds("alice", FILTER, TEXT, change(signature))
 
 
 def test_another_form_of_the_same_character_is_another_text(authorizations):
-    leave = authorizations.sign("alice", FILTER, "accept('\u00f1')")
-    assert not authorizations.holds("alice", FILTER, "accept('n\u0303')", leave)
+    signature = authorizations.sign("alice", FILTER, "accept('\u00f1')")
+    assert not authorizations.holds("alice", FILTER, "accept('n\u0303')", signature)
 
 
 @pytest.mark.parametrize("identity, text", [("ab", "c"), ("a", "bc"), ("a6:filter,1:b", "c"), ("a", "6:filter,bc"), ("a,1:b", "c")])
 def test_lengths_can_not_be_played_with(authorizations, identity, text):
     others = {("ab", "c"), ("a", "bc"), ("a6:filter,1:b", "c"), ("a", "6:filter,bc"), ("a,1:b", "c")} - {(identity, text)}
-    leave = authorizations.sign(identity, FILTER, text)
-    assert not any(authorizations.holds(other, FILTER, words, leave) for other, words in others)
+    signature = authorizations.sign(identity, FILTER, text)
+    assert not any(authorizations.holds(other, FILTER, words, signature) for other, words in others)
 
 
 @given(st.tuples(st.text(min_size=1), st.text(min_size=1)), st.tuples(st.text(min_size=1), st.text(min_size=1)))
 def test_no_two_texts_have_one_leave(tmp_path_factory, one, other):
     authorizations = Authorizations(str(tmp_path_factory.getbasetemp()))
-    leave = authorizations.sign(one[0], FILTER, one[1])
-    assert authorizations.holds(other[0], FILTER, other[1], leave) == (one == other)
+    signature = authorizations.sign(one[0], FILTER, one[1])
+    assert authorizations.holds(other[0], FILTER, other[1], signature) == (one == other)
 
 
 @pytest.mark.parametrize("identity, kind, text", [("", FILTER, "x"), ("alice", FILTER, ""), ("alice", "Filter", "x"), ("alice", "", "x")])
@@ -111,14 +111,14 @@ def test_nothing_is_signed_that_is_nothing(authorizations, tmp_path, identity, k
 def test_asking_makes_no_key_and_notices_the_one_that_is_made(authorizations, tmp_path):
     assert not authorizations.holds("alice", FILTER, "x", "0" * 64)
     assert os.listdir(str(tmp_path)) == []
-    leave = Authorizations(str(tmp_path)).sign("alice", FILTER, "x")
-    assert authorizations.holds("alice", FILTER, "x", leave)
+    signature = Authorizations(str(tmp_path)).sign("alice", FILTER, "x")
+    assert authorizations.holds("alice", FILTER, "x", signature)
 
 
 def test_with_another_key_nothing_holds(authorizations, tmp_path):
-    leave = authorizations.sign("alice", FILTER, "x")
+    signature = authorizations.sign("alice", FILTER, "x")
     (tmp_path / "authorization.key").write_bytes(os.urandom(32))
-    assert not Authorizations(str(tmp_path)).holds("alice", FILTER, "x", leave)
+    assert not Authorizations(str(tmp_path)).holds("alice", FILTER, "x", signature)
 
 
 @pytest.mark.parametrize("place", ["link", "dangling", "pipe", "folder", "short", "long", "empty"])

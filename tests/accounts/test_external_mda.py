@@ -34,8 +34,8 @@ class Live(House):
         return self.directory.resolve(Address.parse(address))
 
     def with_command(self, identity="alice", text=COMMAND, signer=None, signed=None, kind=EXTERNAL_MDA, **keys):
-        leave = self.authorizations.sign(signer or identity, kind, signed or text)
-        return self.user(identity, external_MDA=text, authorization=leave, **keys)
+        signature = self.authorizations.sign(signer or identity, kind, signed or text)
+        return self.user(identity, external_MDA=text, authorization=signature, **keys)
 
 
 @pytest.fixture
@@ -176,8 +176,8 @@ def test_logins_go_on(house):
     path = os.path.join(house.folder("alice"), "mail.jcfg")
     with open(path) as file:
         text = file.read()
-    leave = house.authorizations.sign("alice", EXTERNAL_MDA, COMMAND)
-    house.user("alice", text=text.replace("{", '{"external-MDA": "%s", "authorization": "%s", ' % (COMMAND, leave), 1))
+    signature = house.authorizations.sign("alice", EXTERNAL_MDA, COMMAND)
+    house.user("alice", text=text.replace("{", '{"external-MDA": "%s", "authorization": "%s", ' % (COMMAND, signature), 1))
     assert house.end().kind == "agent"
     for sending in (False, True):
         account = house.directory.authenticate("alice", PASSPHRASE, ELSEWHERE, sending)

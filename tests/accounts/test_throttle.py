@@ -253,8 +253,8 @@ def test_an_attempt_that_breaks_off_leaves_no_count(clock, ipv6):
                 assert not attempt.wait and not attempt.busy
                 1 / 0
     assert asked(throttle, peer) == (0.0, 0.0)
-    assert not any(tallies._begun for tallies in (throttle._networks, throttle._users, throttle._known))
-    assert not throttle._flights
+    assert not any(table._begun for table in (throttle._networks, throttle._users, throttle._known))
+    assert not throttle._running
 
 
 def test_parallel_guesses_in_one_ipv6_network_count_for_it(clock):
