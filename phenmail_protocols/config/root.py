@@ -52,17 +52,14 @@ class Root:
         for folder in (self.path, os.path.dirname(system), system, self.mail_system):
             os.makedirs(folder, mode=0o700, exist_ok=True)
 
-    def devices(self) -> Tuple[str, ...]:
-        """Names of the folders that hold a server's configuration, sorted."""
+    def _only_device(self) -> str:
+        """The one folder that holds a server's configuration."""
         try:
             names = os.listdir(self.path)
         except FileNotFoundError:
-            return ()
-        return tuple(sorted(name for name in names
-                            if os.path.isfile(os.path.join(self.path, name, CONFIGURATION))))
-
-    def _only_device(self) -> str:
-        devices = self.devices()
+            names = []
+        devices = sorted(name for name in names
+                         if os.path.isfile(os.path.join(self.path, name, CONFIGURATION)))
         if len(devices) > 1:
             raise RootError("%s holds several devices (%s); choose one with --device NAME"
                             % (self.path, ", ".join(devices)))

@@ -1,4 +1,4 @@
-"""A root with users for the tests of accounts: real files, a clock that stands still."""
+"""A root with users for the tests of accounts, with real files and a clock that the test sets."""
 
 import json
 import os
@@ -17,7 +17,7 @@ ELSEWHERE = ("192.0.2.7", 4711)
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that only the test moves."""
 
     def __init__(self):
         self.now = 1000.0

@@ -1,4 +1,4 @@
-"""Authorizations: what holds, and everything that somebody might try so that something else does."""
+"""Authorizations: what is authorized, and what an attacker might try to have authorized."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ def test_what_was_signed_holds_also_after_a_restart(authorizations, tmp_path):
 
 
 def test_the_digest_is_the_one_that_it_was(authorizations, tmp_path):
-    """Another one would make every authorization void that was ever written."""
+    """Another digest would invalidate all authorizations that exist."""
     (tmp_path / "authorization.key").write_bytes(b"k" * 32)
     assert authorizations.sign("alice", FILTER, "accept('ñ')\n") == (
         "0867af30c1124214865591cdb79746168a6325cd35e4d21d6741fa1a0604cc41")

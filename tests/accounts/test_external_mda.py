@@ -1,4 +1,5 @@
-"""Where mail for a user with an `external-MDA` ends, for whose folder commands work, and which mail folders there are."""
+"""Where mail for a user with an `external-MDA` ends, whose folder a command works for, and all
+mail folders."""
 
 import logging
 import os
@@ -138,7 +139,7 @@ def test_two_names_of_one_folder_are_one_identity(tmp_path):
 
 
 def test_a_link_to_the_administrators_file_is_not_the_administrators(house):
-    """Also where the file is put there only after the directory looked at the folder."""
+    """Even if the file is put there after the directory looked at the folder."""
     house.user("boss", external_MDA=COMMAND)
     assert house.end().kind == "mailbox"
     path = os.path.join(house.folder("alice"), "mail.jcfg")

@@ -1,4 +1,4 @@
-"""Many logins at once: every mechanism, every protocol, right and wrong ones."""
+"""Many logins at once, with every mechanism and protocol, and right and wrong passphrases."""
 
 import base64
 import hashlib
@@ -28,7 +28,7 @@ def house(tmp_path):
 
 
 def at_once(calls):
-    """Run calls at one moment -> what they gave."""
+    """Run calls at the same moment -> their results."""
     together, given = threading.Barrier(len(calls)), []
 
     def run(call):
@@ -116,7 +116,7 @@ def test_a_login_that_breaks_off_costs_no_guess(house, monkeypatch, error, kind)
 
 
 def talk(port, lines, ends):
-    """Say lines one by one, each after an answer -> the last answer."""
+    """Send lines one by one, each after an answer -> the last answer."""
     with socket.create_connection(("127.0.0.1", port), 30) as connection, connection.makefile("rb") as reader:
         answer = reader.readline()
         for line in lines:

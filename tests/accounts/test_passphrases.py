@@ -1,4 +1,4 @@
-"""Stored forms: vectors, the forms that must be refused, and obscuring."""
+"""Stored forms: test vectors, the forms that must be refused, and obscuring."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Which secrets everybody has: how often the files are looked at."""
+"""Which secrets every user has, and how often the files are looked at."""
 
 import os
 

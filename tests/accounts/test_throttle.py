@@ -1,4 +1,4 @@
-"""The throttle: delays grow, end, hit the guesser and nobody else, in bounded memory."""
+"""The throttle: delays grow and end, affect only the guesser, and need bounded memory."""
 
 import threading
 

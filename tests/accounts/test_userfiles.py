@@ -1,4 +1,4 @@
-"""Users' files in a running server: read once for each state, and one broken file hurts nobody else."""
+"""Users' files in a running server: read once for each state; a broken file affects its user only."""
 
 import imaplib
 import os

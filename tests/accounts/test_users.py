@@ -1,4 +1,4 @@
-"""The words: what they write, what they refuse, and a server that lives beside them."""
+"""The user commands: what they write, what they refuse, and a server that runs beside them."""
 
 import os
 import re

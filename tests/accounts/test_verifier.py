@@ -1,4 +1,4 @@
-"""The verifier: what is cached, what a question costs, how many run at once."""
+"""The verifier: what is cached, what verifying costs, how many derivations run at once."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""Whatever stands under the known keys: settings or a ConfigError, nothing else."""
+"""Any values for the known keys give settings or a ConfigError, and nothing else."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def values_of(kind):
 
 
 def objects_of(section):
-    """Objects with some of a table's keys, and now and then another one."""
+    """Objects with some of a table's keys, and sometimes an unknown one."""
     keys = {option.key: values_of(option.kind) for option in section.options}
     keys["unknown"] = LEAVES
     return st.lists(st.sampled_from(sorted(keys)), unique=True, max_size=6).flatmap(

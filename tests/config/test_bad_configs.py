@@ -1,4 +1,4 @@
-"""Every file under tests/bad_configs is told wrong in exactly the words beside it.
+"""Every file under tests/bad_configs gives exactly the message in the file beside it.
 
 The file's name says what it is given as (server-, user-, filters-, fetcher-);
 `NAME.expected` holds the whole message, one line a problem.

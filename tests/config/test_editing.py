@@ -1,4 +1,4 @@
-"""Editing: the change and nothing else, in texts of every form."""
+"""Editing makes the change and no other, in texts of every form."""
 
 import json
 import re
@@ -119,7 +119,7 @@ def test_what_cannot_be_done_is_told(call):
 
 
 def texts(depth=2):
-    """Objects as people write them: blanks, comments, and commas too many."""
+    """Objects as people write them, with blanks, comments and trailing commas."""
     blank = strategies.sampled_from(["", " ", "\n", "\n    ", " # , } \"\n", "\n\t# ]\n  ", "\n; }\n", "\n"])
     string = strategies.sampled_from(["a", "b#", "c,}", "d\\", 'e"', "ü", ""]).map(json.dumps)
     value = strategies.one_of(string, strategies.sampled_from(["1", "true", "[ ]", "[1, \n{}, ]"]))

@@ -1,4 +1,4 @@
-"""Whatever a user's file holds: settings or a ConfigError with a place, soon and in little memory."""
+"""Any user's file gives settings or a ConfigError with a place, quickly and in little memory."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def loaded(folder, data, name="mail.jcfg"):
 
 
 def filled(piece, begin=b"", end=b"", most=FULL):
-    """A piece again and again, as large as a user's file may be."""
+    """A repeated piece, as large as a user's file may be."""
     return begin + piece * ((most - len(begin) - len(end)) // len(piece)) + end
 
 

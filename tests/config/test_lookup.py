@@ -1,5 +1,5 @@
-"""Where an address ends: the configuration's check and delivery agree, and both with a plain
-reading of the rules."""
+"""Where an address ends: the check of the configuration and delivery agree with each other, and
+with a plain implementation of the rules."""
 import sys
 import tempfile
 
@@ -179,7 +179,7 @@ def test_literals_of_our_own_addresses(domain, ours):
 
 
 def test_this_server_is_the_first_domain_where_the_sender_domain_is_none_of_them():
-    """RFC 5321 section 4.5.1: <postmaster> is taken wherever mail is."""
+    """RFC 5321 section 4.5.1: <postmaster> is accepted wherever mail is."""
     users = dict.fromkeys(("a", "postmaster"), Action("disabled", ""))
     names = Lookup("mail.example.com", {COM: users, IDN: {}}, OWN.__contains__)
     assert names.at_home(Address("Postmaster", "")) == Address("Postmaster", COM)

@@ -1,4 +1,4 @@
-"""The scanner: comments, commas, long strings, positions; nothing hangs it."""
+"""The scanner: comments, commas, long strings and positions; no text makes it hang."""
 
 import json
 import os
@@ -123,7 +123,7 @@ VALUES = st.recursive(
 
 
 def decorated(value, draw, depth=0):
-    """Write a value with comments and commas too many."""
+    """Write a value with comments and trailing commas."""
     def blank():
         return draw(st.sampled_from(["", " ", "\n", " # x ] , \"\n", "\n  // y }\n", "\n; z\n",
                                      "\n/* a \"\n # b */\n"]))
@@ -148,7 +148,7 @@ def test_comments_and_commas_change_no_value(value, data):
 
 
 def with_and_without_jsoncomment(text):
-    """What `parse` gives with the package, and what without."""
+    """What `parse` returns with the package, and without it."""
     pytest.importorskip("jsoncomment")
     there = loader.parse(text)
     kept = sys.modules["jsoncomment"]
