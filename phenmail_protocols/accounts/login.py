@@ -92,6 +92,7 @@ class Login:
         """Log in with name and passphrase (PLAIN, LOGIN, USER and PASS).  Raises LoginFailed."""
         candidate = self._candidate(name)
         verifier = self._directory.verifier
+        # One character more than allowed, so that a longer passphrase is another guess.
         guess = verifier.fingerprint(candidate.key, passphrase[:LONGEST_PASSPHRASE + 1])
         with self._admitted(candidate, guess) as attempt:
             right = False
@@ -112,6 +113,7 @@ class Login:
         """
         candidate = self._candidate(name)
         settings = self._settings(candidate)
+        # Made and parsed in any case, so that all names take the same time.
         made_up = self._made_up(candidate)
         try:
             secret = parse_scram(settings.scram or NO_SCRAM)

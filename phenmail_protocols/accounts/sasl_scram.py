@@ -66,6 +66,7 @@ class Scram(Exchange):
             raise Malformed("expected the channel binding of the first message")
         message = b",".join((client.bare, challenge, final.bare))
         right, signature = check_proof(secret, message, final.proof)
+        # The server proves itself only to a client that is logged in.
         account = self.credentials.settle(client.name, right, "scram")
         answer = self.act_as(account, client.authzid)
         if not isinstance(answer, Success):
@@ -81,6 +82,7 @@ class Scram(Exchange):
 def check_proof(secret: ScramSecret, message: bytes, proof: bytes) -> Tuple[bool, bytes]:
     """Whether a client's proof is right, and the server's signature (RFC 5802 section 3)."""
     signature = hmac.new(secret.stored_key, message, hashlib.sha256).digest()
+    # ClientKey = ClientProof XOR ClientSignature; its hash must be StoredKey.
     key = bytes(one ^ other for one, other in zip(proof, signature))
     right = hmac.compare_digest(hashlib.sha256(key).digest(), secret.stored_key)
     return right, hmac.new(secret.server_key, message, hashlib.sha256).digest()

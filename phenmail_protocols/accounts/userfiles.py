@@ -105,7 +105,7 @@ class UserFiles:
             text = "\n".join(error.brief())
         except OSError as error:
             text = "%s: %s" % (path, error.strerror)
-        except Exception as error:
+        except Exception as error:  # a defect of ours must not stop everybody's mail
             log.exception("%s cannot be read", path)
             text = "%s: %r" % (path, error)
         log.error("cannot use a user's configuration, so their mail and logins must wait: %s",

@@ -38,6 +38,7 @@ class DomainsKind(Kind):
             domain = _DOMAIN.read(reader, at, name, key=True)
             if domain is None:
                 continue
+            # JSON allows one domain in two spellings: another case, or U-labels and A-labels.
             if domain in domains:
                 reader.problem(at, "", hint="duplicate domain: already defined as %s"
                                % shown(written[domain]), key=True)
@@ -116,6 +117,7 @@ def _alias(reader: Reader, path: Path, domain: str, text: str) -> Optional[Actio
         other = host_name(other)
     except AddressError:
         user = CATCH_ALL
+    # ":*" would mean the literal address "*", which does not exist.
     if user == CATCH_ALL or not _is_local_part(user):
         reader.problem(path, '":user" or ":user@domain"', text, why_invalid(other, host_name))
         return None

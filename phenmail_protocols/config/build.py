@@ -95,6 +95,8 @@ def _listens(reader: Reader, section: str, values: Values, privileged: bool) -> 
             reader.problem((section, "listen"), 'either "listen" or %s, not both in one section'
                            % ", ".join(shown(key) for key in given), key=True)
         return tuple(_long_form(item, section, privileged) for item in values["listen"])
+    # Servers deliver to port 25, which begins without TLS; users' programs expect implicit TLS
+    # (RFC 8314 section 3).
     implicit = section != "smtp" and not values["disable_ssl"]
     return (Listen(values["host"] or "*", _port(values["port"], section, implicit, privileged),
                    "implicit" if implicit else "starttls", bool(values.get("plaintext_auth"))),)
@@ -139,6 +141,7 @@ def _check_ports(reader: Reader, listens: Dict[str, Tuple[Listen, ...]]) -> None
 
 
 def _collide(one: Listen, other: Listen) -> bool:
+    # Port 0 picks a free one each time.
     if one.path or other.path:
         return one.path == other.path
     return (one.port == other.port != 0
@@ -173,7 +176,8 @@ def _filters(reader: Reader, key: str, clean: Tuple[Filter, ...],
 
     In: `folder`: what the paths of such files are relative to.
     """
-    if reader.problems:  # wrong filters are missing, so the others have other numbers
+    # Wrong filters are missing here, so the others have other numbers than in the file.
+    if reader.problems:
         return ()
     code = [number for number, each in enumerate(clean) if each.type == "py"]
     if reader.owner is not None and len(code) > MOST_CODE:

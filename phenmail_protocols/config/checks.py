@@ -92,6 +92,7 @@ class Kind:
 
     def read(self, reader: Reader, path: Path, value: Any, key: bool = False) -> Any:
         clean = self.clean(value)
+        # Hints take time, so there are none for errors that are not reported any more.
         if clean is None and not reader.is_full:
             reader.problem(path, self.expected, value, self.hint(value), key)
         return clean
@@ -182,6 +183,7 @@ class Unit(Kind):
         return self.number(value)
 
     def _parse(self, text: str) -> Optional[int]:
+        # int() of very many digits takes long.
         text = text.strip() if len(text) <= 40 else ""
         digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
         unit = text[len(digits):].strip().lower()
@@ -310,6 +312,7 @@ class Section(Kind):
         if super().read(reader, path, value) is None:
             return self.defaults()
         known = [option.key for option in self.options]
+        # A misspelt key would otherwise silently leave its default in force.
         for name in value:
             if name not in known and not reader.is_full:
                 hint = did_you_mean(str(name), known) or "known keys: " + ", ".join(known)
@@ -327,9 +330,11 @@ def _read_option(reader: Reader, path: Path, option: Option, section: Dict[str, 
             reader.problem(path, "", hint="missing %s: %s" % (shown(option.key), option.help))
         return option.default
     at = path + (option.key,)
+    # Before reading, so that no message shows a secret or a part of it.
     if option.secret:
         reader.secret.add(at)
     clean = option.kind.read(reader, at, section[option.key])
+    # After an error the default lets the other checks go on; the settings are not used then.
     return option.default if clean is None else clean
 
 

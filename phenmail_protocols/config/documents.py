@@ -128,7 +128,7 @@ class _Reader:
         try:
             data = self.fetch(path, self.octets_left)
         except TooLarge:
-            self.octets_left = 0
+            self.octets_left = 0    # for later files too
             self.problem(Place(name, 1, 1), (), "at most %d bytes, included files counted"
                          % self.bounds.octets)
             return None
@@ -141,6 +141,7 @@ class _Reader:
             self.problem(place, (), "text in UTF-8",
                          hint="the byte 0x%02x is invalid" % data[error.start])
             return None
+        # The scanner counts LF as line ends, and jsoncomment removes comments line by line.
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
     def _values(self, document: Document, found: Scan) -> Dict[str, Any]:
@@ -170,6 +171,7 @@ class _Reader:
                 at: Path = (directive, number)
                 self.included += 1
                 if self.included > self.bounds.files:
+                    # Reported once; files that include two others double the count at each level.
                     if self.included == self.bounds.files + 1:
                         self.problem(document.place(at), at,
                                      "at most %d included files" % self.bounds.files)
@@ -190,6 +192,7 @@ class _Reader:
         except ValueError as refused:
             self.problem(place, at, str(refused), text)
             return None
+        # A file may be included several times, but not by itself.
         if os.path.realpath(target) in parents:
             self.problem(place, at, "a file that does not include itself", text)
             return None

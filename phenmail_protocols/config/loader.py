@@ -106,6 +106,7 @@ def _of_user(path: str, root: Root, build_settings: Callable[[Reader], Any],
     if owner is None:
         raise ConfigError([Problem(path, 0, 0, "", None, "a file inside the root folder")])
 
+    # The server may run as root, so a user's file is read without leaving the user's folder.
     def fetch(file: str, most: int) -> bytes:
         return user_octets(file, root, owner, most)
     try:

@@ -24,7 +24,7 @@ from typing import Dict, FrozenSet, List, Optional, Tuple
 
 from .problems import MAX_PROBLEMS, Path, Place, Problem, key_name, shown
 
-MAX_DEPTH = 50
+MAX_DEPTH = 50          # JSON parsers recurse: far below Python's limit
 MAX_VALUES = 100000
 MAX_LINES = 2000        # in a string between three quotes
 
@@ -141,7 +141,7 @@ class _Scanner:
                  value: Optional[str] = None, hint: str = "") -> None:
         place = self.result.place(self.at if at is None else at)
         if not self.secrets.isdisjoint(path):
-            value = None
+            value = None    # a passphrase without quotes, for example
         self.result.problems.append(Problem(
             place.file, place.line, place.column, key_name(path), value, expected, hint))
         if len(self.result.problems) >= MAX_PROBLEMS:
@@ -278,6 +278,7 @@ class _Scanner:
             word = _WORD.match(self.source, start)
             if not word:
                 self._lost(path, "a key in double quotes")
+            # Go on as if it had quotes, to find the other errors.
             key = word.group()
             self._problem(path, "a key in double quotes", value=shown(key)[1:-1])
             self.at = word.end()
@@ -317,6 +318,8 @@ class _Scanner:
         if _LONE_SURROGATE.search(value):
             self._fatal(path, "complete characters", start,
                         hint="\\ud800 to \\udfff are valid in pairs only")
+        # jsoncomment splits the text at all that str.splitlines takes for a line end, and removes
+        # a comma before a bracket even inside strings.
         if _SPLITS_LINES.search(written):
             written = encode_basestring_ascii(value)
         self.out.append(written.replace(",]", ",\\u005d").replace(",}", ",\\u007d"))
