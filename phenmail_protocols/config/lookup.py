@@ -113,9 +113,9 @@ class Lookup:
         """All lines, the catch-alls last."""
         for caught in (False, True):
             for domain in self._domains.values():
-                for found in domain.lines():
-                    if found.caught is caught:
-                        yield found
+                for local in domain.actions:
+                    if (local == CATCH_ALL) is caught:
+                        yield domain.found(local)
 
     def _domain(self, domain: str) -> Optional["_Domain"]:
         return self._domains.get(self._home if self._is_ours(domain) else _key(domain))
@@ -133,7 +133,7 @@ class _Domain:
 
     def __init__(self, name: str, actions: Mapping[str, Action]) -> None:
         self._name = name
-        self._actions = actions
+        self.actions = actions
         self._folded: Dict[str, List[str]] = {}
         for local in actions:
             self._folded.setdefault(local.lower(), []).append(local)
@@ -142,7 +142,7 @@ class _Domain:
         """The line of a local part; never the catch-all's, because "*" is not an address."""
         if local == CATCH_ALL:
             return None
-        if local in self._actions:
+        if local in self.actions:
             return self.found(local)
         alike = self._folded.get(local.lower(), ())
         # RFC 5321 section 4.5.1: postmaster is valid in any case, so it is never ambiguous.
@@ -162,13 +162,10 @@ class _Domain:
 
     def found(self, local: str) -> Optional[Found]:
         """The line with exactly this local part, or None."""
-        action = self._actions.get(local)
+        action = self.actions.get(local)
         if action is None:
             return None
         return Found(Address(local, self._name), action, caught=local == CATCH_ALL)
-
-    def lines(self) -> Iterator[Found]:
-        return (found for found in map(self.found, self._actions) if found is not None)
 
 
 def _key(domain: str) -> str:
