@@ -24,7 +24,7 @@ def test_everything_is_told(client, connect):
     assert other.line() == rb"* 1 FETCH (UID 1 FLAGS (\Deleted))"
     client.ok("EXPUNGE")
     assert other.line() == b"* 1 EXPUNGE"
-    assert done(other) == [b"i OK Idled."]
+    assert done(other) == [b"i OK IDLE completed"]
     other.ok("NOOP")
 
 

@@ -105,7 +105,7 @@ def test_in_examine_nothing_stays(two):
     client.ok("EXAMINE INBOX")
     other.ok("STORE 1 +FLAGS (new)")
     assert client.ok("FETCH 1 FLAGS")[:2] == [
-        rb"* FLAGS (\Answered \Flagged \Deleted \Seen \Draft new)", b"* OK [PERMANENTFLAGS ()] Permanent flags."]
+        rb"* FLAGS (\Answered \Flagged \Deleted \Seen \Draft new)", b"* OK [PERMANENTFLAGS ()] Permanent flags"]
 
 
 def steps(dice, count):

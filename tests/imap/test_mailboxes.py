@@ -36,7 +36,7 @@ def test_a_delete_that_fails_leaves_the_mailbox_selected(client):
 def test_delete_of_the_selected_mailbox(client):
     client.ok("CREATE new")
     client.ok("SELECT new")
-    assert client.ask("DELETE new") == [b"OK Deleted."]
+    assert client.ask("DELETE new") == [b"OK DELETE completed"]
     assert client.ask("CHECK")[-1].startswith(b"BAD")
     client.ok("SELECT INBOX")
 

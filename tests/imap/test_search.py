@@ -171,9 +171,9 @@ def test_messages_that_another_session_removed(connect):
     client.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
     client.ok("EXPUNGE")
     for key in ("ALL", "TEXT fox"):
-        assert other.ask("SEARCH " + key) == [b"* SEARCH 1 3", b"OK [EXPUNGEISSUED] Searched."]
-    assert other.ask("UID SEARCH ALL")[-1] == b"OK [EXPUNGEISSUED] Searched."
-    assert other.ask("SEARCH ALL") == [b"* SEARCH 1 2", b"OK Searched."]
+        assert other.ask("SEARCH " + key) == [b"* SEARCH 1 3", b"OK [EXPUNGEISSUED] SEARCH completed"]
+    assert other.ask("UID SEARCH ALL")[-1] == b"OK [EXPUNGEISSUED] UID SEARCH completed"
+    assert other.ask("SEARCH ALL") == [b"* SEARCH 1 2", b"OK SEARCH completed"]
 
 
 @pytest.mark.parametrize("keys, answer", [

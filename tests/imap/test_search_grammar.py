@@ -23,8 +23,9 @@ from phenmail_protocols.imap.values import (
 
 
 def search(*parts, uid=False):
-    scan = Scanner([b" " + parts[0]] + list(parts[1:]))
-    found = search_grammar.search(scan, uid)
+    scan = Scanner(list(parts))
+    scan.uid = uid
+    found = search_grammar.search(scan)
     scan.end()
     return found
 
@@ -61,8 +62,8 @@ def number_set(data):
     (b"SUBJECT ]", Header("subject", "]")), (b"SUBJECT \"caf\xc3\xa9\"", Header("subject", "caf\xe9")),
 ])
 def test_every_key(line, key):
-    assert same(search(line), Search(None, key, False))
-    assert same(search(line, uid=True), Search(None, key, True))
+    assert same(search(line), Search(key, False))
+    assert same(search(line, uid=True), Search(key, True))
     assert same(search(b"SEEN (" + line + b") DRAFT").key.keys[1], key)
     assert same(search(b"NOT (" + line + b")").key, Not(key))
 
@@ -78,7 +79,7 @@ def test_strings_may_be_literals():
 ])
 def test_charsets(charset, data, text):
     found = search(b"CHARSET " + charset + b" SUBJECT ", data, b"")
-    assert found.charset == charset.strip(b'"').decode().upper() and found.key == Header("subject", text)
+    assert found.key == Header("subject", text)
 
 
 @pytest.mark.parametrize("charset", [b"X-UNKNOWN", b"base64", b"zlib", b"idna", b"unicode_escape", b"rot13", b'""', b'"\xc3\xa9"', b'"../x"', b"os.path"])
@@ -120,7 +121,7 @@ def test_nesting_is_bounded(opening, middle, closing):
 def test_an_error_says_where():
     with pytest.raises(BadSyntax) as failed:
         search(b"SEEN (DRAFT FOO)")
-    assert failed.value.text == b"expected a search key at octet 14"
+    assert failed.value.text == b"expected a search key at octet 13"
 
 
 _WORD = st.sampled_from([b"SEEN", b"NOT", b"OR", b"(", b")", b"1:*", b"SUBJECT", b'"x"', b"UID", b"BEFORE", b"1-Feb-1994", b"LARGER", b"CHARSET", b"UTF-8"])

@@ -14,7 +14,7 @@ def test_what_select_says(connect, client):
     kept(client)
     client.ok("UNSELECT")
     lines = client.ask("SELECT INBOX")
-    assert lines[-1] == b"OK [READ-WRITE] Mailbox selected."
+    assert lines[-1] == b"OK [READ-WRITE] SELECT completed"
     assert lines[0] == rb"* FLAGS (\Answered \Flagged \Deleted \Seen \Draft $Work)"
     assert b"* 3 EXISTS" in lines and b"* 0 RECENT" in lines
     text = b"\n".join(lines)
@@ -149,9 +149,9 @@ def test_an_expunged_message_by_its_number_is_an_empty_one(client, connect, item
     other.ok("NOOP")
     client.ok("STORE 2 +FLAGS (\\Deleted)")
     client.ok("EXPUNGE")
-    assert other.ask("FETCH 2 " + items) == [b"* 2 FETCH (" + answer + b")", b"OK [EXPUNGEISSUED] Fetched."]
-    assert other.ask("FETCH 1 " + items)[-1] == b"OK Fetched."
-    assert other.ask("UID FETCH 2 " + items) == [b"* 2 EXPUNGE", b"OK Fetched."]
+    assert other.ask("FETCH 2 " + items) == [b"* 2 FETCH (" + answer + b")", b"OK [EXPUNGEISSUED] FETCH completed"]
+    assert other.ask("FETCH 1 " + items)[-1] == b"OK FETCH completed"
+    assert other.ask("UID FETCH 2 " + items) == [b"* 2 EXPUNGE", b"OK UID FETCH completed"]
 
 
 @pytest.mark.parametrize("command", ["STORE 1:2 +FLAGS (\\Seen)", "STORE 2 FLAGS (\\Seen)", "STORE 2 -FLAGS.SILENT (\\Seen)",

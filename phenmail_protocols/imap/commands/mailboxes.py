@@ -1,15 +1,17 @@
-"""Mailboxes as a whole: CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 6.3), NAMESPACE (RFC 2342), ENABLE (RFC 5161)."""
+"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 6.3), NAMESPACE (RFC 2342)."""
 from ...store.model import INBOX, SEPARATOR
-from .. import responses
+from .. import command_grammar, responses
+from ..row import AFTER_LOGIN, Row
 from ..session import CommandFailed, Step
 
 
 def create(session, arguments):
-    """A trailing separator announces names below (RFC 3501 6.3.3); here every mailbox may have them."""
-    if arguments.special_use:
-        raise CommandFailed(b"Mailboxes with a special use are there already.", b"USEATTR")  # RFC 6154 3
+    """A trailing separator declares that children will follow (RFC 3501 6.3.3). Every mailbox may
+    have children, so it is ignored."""
+    if arguments.special_use:  # RFC 6154 3
+        raise CommandFailed(b"The special-use mailboxes exist already", b"USEATTR")
     session.mail.create(_without_separator(arguments.mailbox))
-    return Step(text=b"Created.")
+    return Step()
 
 
 def delete(session, arguments):
@@ -17,12 +19,12 @@ def delete(session, arguments):
     session.mail.delete(arguments.mailbox, session.look)
     if selected:
         session.deselect()
-    return Step(text=b"Deleted.")
+    return Step()
 
 
 def rename(session, arguments):
     session.mail.rename(arguments.old, _without_separator(arguments.new))
-    return Step(text=b"Renamed.")
+    return Step()
 
 
 def _without_separator(name):
@@ -32,17 +34,17 @@ def _without_separator(name):
 
 def subscribe(session, arguments):
     session.mail.subscribe(_without_separator(arguments.mailbox))
-    return Step(text=b"Subscribed.")
+    return Step()
 
 
 def unsubscribe(session, arguments):
     session.mail.unsubscribe(_without_separator(arguments.mailbox))
-    return Step(text=b"Unsubscribed.")
+    return Step()
 
 
 def status(session, arguments):
     session.write(status_line(session, arguments.mailbox, arguments.items))
-    return Step(text=b"That is its status.")
+    return Step()
 
 
 def status_line(session, name, items):
@@ -53,10 +55,15 @@ def status_line(session, name, items):
 
 def namespace(session, _):
     session.write(responses.namespace_line())
-    return Step(text=b"Everything is yours.")
+    return Step()
 
 
-def enable(session, _):
-    """No extension here has to be enabled; unknown ones are passed over (RFC 5161 3.1)."""
-    session.write(responses.enabled_line(()))
-    return Step(text=b"Enabled.")
+ROWS = (
+    Row("CREATE", AFTER_LOGIN, command_grammar.create, create),
+    Row("DELETE", AFTER_LOGIN, command_grammar.mailbox, delete),
+    Row("RENAME", AFTER_LOGIN, command_grammar.rename, rename),
+    Row("SUBSCRIBE", AFTER_LOGIN, command_grammar.mailbox, subscribe),
+    Row("UNSUBSCRIBE", AFTER_LOGIN, command_grammar.mailbox, unsubscribe),
+    Row("STATUS", AFTER_LOGIN, command_grammar.status, status),
+    Row("NAMESPACE", AFTER_LOGIN, None, namespace),
+)
