@@ -18,8 +18,10 @@ def flags(client, number):
 
 
 @pytest.mark.parametrize("command, result", [
-    ("FLAGS (\\Flagged)", {"\\Flagged"}), ("+FLAGS (\\Flagged)", {"\\Flagged", "\\Seen"}), ("-FLAGS (\\Seen)", set()),
-    ("-FLAGS (\\Flagged)", {"\\Seen"}), ("FLAGS ()", set()), ("+FLAGS \\Flagged Two", {"\\Flagged", "\\Seen", "Two"}),
+    ("FLAGS (\\Flagged)", {"\\Flagged"}), ("+FLAGS (\\Flagged)", {"\\Flagged", "\\Seen"}),
+    ("-FLAGS (\\Seen)", set()),
+    ("-FLAGS (\\Flagged)", {"\\Seen"}), ("FLAGS ()", set()),
+    ("+FLAGS \\Flagged Two", {"\\Flagged", "\\Seen", "Two"}),
     ("+flags ($work)", {"\\Seen", "$Work"}),
 ])
 @pytest.mark.parametrize("silent", ["", ".SILENT"])
@@ -33,7 +35,8 @@ def test_store(three, command, result, silent):
 
 
 def test_store_answers_for_each_message(three):
-    assert [line[:8] for line in three.ok("STORE 1:3 +FLAGS (\\Seen)")] == [b"* 1 FETC", b"* 2 FETC", b"* 3 FETC"]
+    assert [line[:8] for line in three.ok("STORE 1:3 +FLAGS (\\Seen)")] == [
+        b"* 1 FETC", b"* 2 FETC", b"* 3 FETC"]
     assert three.ok("UID STORE 2 -FLAGS (\\Seen)") == [rb"* 2 FETCH (UID 2 FLAGS (\Recent $Work))"]
     assert three.ok("UID STORE 77 +FLAGS (\\Seen)") == []
     assert three.ask("STORE 4 +FLAGS (\\Seen)")[-1].startswith(b"BAD")
@@ -42,7 +45,8 @@ def test_store_answers_for_each_message(three):
 
 def test_a_new_keyword_is_announced_before_it_is_seen(three):
     lines = three.ok("STORE 1 +FLAGS (New)")
-    assert lines[0].startswith(b"* FLAGS ") and b"New" in lines[0] and b"FETCH" in lines[2] and len(lines) == 3
+    assert lines[0].startswith(b"* FLAGS ") and b"New" in lines[0] and b"FETCH" in lines[2]
+    assert len(lines) == 3
     assert lines[1].startswith(b"* OK [PERMANENTFLAGS (") and b"New \\*)" in lines[1]
 
 
@@ -50,7 +54,8 @@ def test_too_many_keywords(three):
     answers = [three.ask("STORE 1 +FLAGS.SILENT (k%d)" % number)[-1] for number in range(30)]
     assert answers == [b"OK STORE completed"] * 30
     lines = three.ok("STORE 1 +FLAGS (more \\Flagged)")
-    assert b"\\Flagged" in lines[-1] and b"k24" in lines[-1] and b"k25" not in lines[-1] and b"more" not in lines[-1]
+    assert b"\\Flagged" in lines[-1] and b"k24" in lines[-1] and b"k25" not in lines[-1]
+    assert b"more" not in lines[-1]
     three.ok("UNSELECT")
     permanent, = [line for line in three.ok("SELECT INBOX") if b"PERMANENTFLAGS" in line]
     assert b"\\*" not in permanent

@@ -29,7 +29,7 @@ def test_everything_is_told(client, connect):
 
 
 def test_it_is_told_at_once(client, connect):
-    """In 20 ms, says the benchmark; here only that nobody had to look for it, which this store does once an hour."""
+    """The benchmark says 20 ms. Here: without polling, which this store does once an hour."""
     other = idling(connect())
     client.append(MESSAGE)
     assert other.line() == b"* 1 EXISTS"
@@ -55,7 +55,8 @@ def test_pipelined_done(client):
     assert client.until(b"j ")[-1].startswith(b"j OK")
 
 
-@pytest.mark.parametrize("line, answer", [(b"done\r\n", b"i OK"), (b"DONE\n", b"i OK"), (b"j NOOP\r\n", b"i BAD"), (b"\r\n", b"i BAD")])
+@pytest.mark.parametrize("line, answer", [(b"done\r\n", b"i OK"), (b"DONE\n", b"i OK"),
+                                          (b"j NOOP\r\n", b"i BAD"), (b"\r\n", b"i BAD")])
 def test_what_ends_it(client, line, answer):
     idling(client).send(line)
     assert client.until(b"i ")[-1].startswith(answer)

@@ -1,4 +1,4 @@
-"""NUL in files that other programs drop in: no string may hold one (RFC 3501 9: CHAR8), so 0x80 is sent."""
+"""NUL in messages: no string may have it (RFC 3501 9: CHAR8), so 0x80 is sent."""
 import pytest
 
 from phenmail_protocols.imap.commands import message

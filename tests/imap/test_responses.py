@@ -25,8 +25,10 @@ def parts_of(wire):
 
 
 @pytest.mark.parametrize("data, wire", [
-    (b"", b'""'), (b"a b", b'"a b"'), (b'a"b\\', b'"a\\"b\\\\"'), (b"NIL", b'"NIL"'), (b"a\tb\x7f", b'"a\tb\x7f"'), (b"\xe9", b"{1}\r\n\xe9"),
-    (b"a\r\nb", b"{4}\r\na\r\nb"), (b"\r", b"{1}\r\n\r"), (b"a\0b", b"{3}\r\na\0b"), (b"x" * 1024, b'"' + b"x" * 1024 + b'"'),
+    (b"", b'""'), (b"a b", b'"a b"'), (b'a"b\\', b'"a\\"b\\\\"'), (b"NIL", b'"NIL"'),
+    (b"a\tb\x7f", b'"a\tb\x7f"'), (b"\xe9", b"{1}\r\n\xe9"),
+    (b"a\r\nb", b"{4}\r\na\r\nb"), (b"\r", b"{1}\r\n\r"), (b"a\0b", b"{3}\r\na\0b"),
+    (b"x" * 1024, b'"' + b"x" * 1024 + b'"'),
     (b"x" * 1025, b"{1025}\r\n" + b"x" * 1025),
 ])
 def test_strings(data, wire):
@@ -41,14 +43,16 @@ def test_every_octet_as_a_string():
 
 
 @pytest.mark.parametrize("data, wire", [
-    (b"INBOX", b"INBOX"), (b"a/b&-", b"a/b&-"), (b"", b'""'), (b"a b", b'"a b"'), (b"a]", b'"a]"'), (b"50%", b'"50%"'), (b"nil", b'"nil"'), (b"(", b'"("'),
+    (b"INBOX", b"INBOX"), (b"a/b&-", b"a/b&-"), (b"", b'""'), (b"a b", b'"a b"'), (b"a]", b'"a]"'),
+    (b"50%", b'"50%"'), (b"nil", b'"nil"'), (b"(", b'"("'),
     (b"\xe9", b"{1}\r\n\xe9"),
 ])
 def test_astrings(data, wire):
     assert responses.astring(data) == wire
 
 
-@pytest.mark.parametrize("name, wire", [("INBOX", b"INBOX"), ("Entw\xfcrfe", b"Entw&APw-rfe"), ("a b", b'"a b"'), ("A&B", b"A&-B"), ("NIL", b'"NIL"')])
+@pytest.mark.parametrize("name, wire", [("INBOX", b"INBOX"), ("Entw\xfcrfe", b"Entw&APw-rfe"),
+                                        ("a b", b'"a b"'), ("A&B", b"A&-B"), ("NIL", b'"NIL"')])
 def test_mailbox_names(name, wire):
     assert responses.mailbox(name) == wire
 
@@ -56,7 +60,8 @@ def test_mailbox_names(name, wire):
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=40).filter(lambda data: b"\0" not in data))
 def test_what_is_written_reads_back(data):
-    for write, read in ((responses.string, Scanner.string), (responses.astring, Scanner.astring), (responses.nstring, Scanner.nstring)):
+    for write, read in ((responses.string, Scanner.string), (responses.astring, Scanner.astring),
+                        (responses.nstring, Scanner.nstring)):
         scan = Scanner(parts_of(write(data)))
         assert read(scan) == data and scan.at_end()
 
@@ -76,15 +81,20 @@ def test_mailbox_names_read_back(name):
     (responses.untagged_status(b"OK", b"x", b"UIDNEXT 5"), b"* OK [UIDNEXT 5] x\r\n"),
     (responses.continuation(b"AGE="), b"+ AGE=\r\n"), (responses.continuation(), b"+ \r\n"),
     (responses.capability([b"IMAP4rev1", b"IDLE"]), b"* CAPABILITY IMAP4rev1 IDLE\r\n"),
-    (responses.list_line("a b", ("\\HasChildren", "\\Sent")), b'* LIST (\\HasChildren \\Sent) "/" "a b"\r\n'),
+    (responses.list_line("a b", ("\\HasChildren", "\\Sent")),
+     b'* LIST (\\HasChildren \\Sent) "/" "a b"\r\n'),
     (responses.list_line("x", ("\\Noselect",), b"LSUB"), b'* LSUB (\\Noselect) "/" x\r\n'),
-    (responses.status_line("INBOX", [("MESSAGES", 3), ("UIDNEXT", 9)]), b"* STATUS INBOX (MESSAGES 3 UIDNEXT 9)\r\n"),
-    (responses.search_line([]), b"* SEARCH\r\n"), (responses.search_line(array("I", [1, 4294967295])), b"* SEARCH 1 4294967295\r\n"),
+    (responses.status_line("INBOX", [("MESSAGES", 3), ("UIDNEXT", 9)]),
+     b"* STATUS INBOX (MESSAGES 3 UIDNEXT 9)\r\n"),
+    (responses.search_line([]), b"* SEARCH\r\n"), (responses.search_line(array(
+        "I", [1, 4294967295])), b"* SEARCH 1 4294967295\r\n"),
     (responses.namespace_line(), b'* NAMESPACE (("" "/")) NIL NIL\r\n'),
     (responses.id_line([("name", "phenmail"), ("os", "x")]),
      b'* ID ("name" "phenmail" "os" "x")\r\n'),
-    (responses.enabled_line(["CONDSTORE"]), b"* ENABLED CONDSTORE\r\n"), (responses.enabled_line([]), b"* ENABLED\r\n"),
-    (responses.flags_line(("\\Seen", "z", "a", "\\Answered")), b"* FLAGS (\\Answered \\Seen a z)\r\n"),
+    (responses.enabled_line(["CONDSTORE"]), b"* ENABLED CONDSTORE\r\n"),
+    (responses.enabled_line([]), b"* ENABLED\r\n"),
+    (responses.flags_line(("\\Seen", "z", "a", "\\Answered")),
+     b"* FLAGS (\\Answered \\Seen a z)\r\n"),
 ])
 def test_lines(line, wire):
     assert line == wire
@@ -103,14 +113,16 @@ def test_response_codes(code, wire):
 def test_copyuid_pairs_read_back_in_step():
     pairs = [(1, 100), (2, 101), (7, 102), (8, 104)]
     _, _, sources, targets = responses.copyuid(1, pairs).split(b" ")
-    flat = [[number for low, high in SequenceSet.parse(data).ranges for number in range(low, high + 1)] for data in (sources, targets)]
+    flat = [[number for low, high in SequenceSet.parse(data).ranges
+             for number in range(low, high + 1)] for data in (sources, targets)]
     assert list(zip(*flat)) == pairs
 
 
 def test_flag_lists_are_kept_and_bounded():
     plain, recent = responses.FlagLists(), responses.FlagLists(recent=True)
     seen = frozenset(("\\Seen", "$x"))
-    assert plain[seen] == b"(\\Seen $x)" and recent[seen] == b"(\\Seen \\Recent $x)" and plain[frozenset()] == b"()"
+    assert plain[seen] == b"(\\Seen $x)" and recent[seen] == b"(\\Seen \\Recent $x)"
+    assert plain[frozenset()] == b"()"
     assert plain[seen] is plain[frozenset(("$x", "\\Seen"))]
     for number in range(5000):
         assert plain[frozenset(("k%d" % number,))] == b"(k%d)" % number
@@ -118,11 +130,13 @@ def test_flag_lists_are_kept_and_bounded():
 
 
 @pytest.mark.parametrize("ranges, recent", [
-    ([], []), ([(1, 5)], [1, 4]), ([(4, 6), (9, 100)], [4, 9]), ([(0, 1000)], [1, 4, 9]), ([(5, 9)], []), ([(10, 20)], []),
+    ([], []), ([(1, 5)], [1, 4]), ([(4, 6), (9, 100)], [4, 9]), ([(0, 1000)], [1, 4, 9]),
+    ([(5, 9)], []), ([(10, 20)], []),
 ])
 def test_the_flag_column_marks_what_is_recent(ranges, recent):
     uids = array("I", [1, 4, 9])
-    column = responses.flag_column([frozenset()] * 3, uids, ranges, responses.FlagLists(), responses.FlagLists(recent=True))
+    column = responses.flag_column([frozenset()] * 3, uids, ranges, responses.FlagLists(),
+                                   responses.FlagLists(recent=True))
     assert column == [b"(\\Recent)" if uid in recent else b"()" for uid in uids]
 
 
@@ -136,10 +150,13 @@ def test_fetch_lines():
 
 
 @pytest.mark.parametrize("epoch, date", [
-    (0, b'"01-Jan-1970 00:00:00 +0000"'), (837596665, b'"17-Jul-1996 09:44:25 +0000"'), (-1, b'"31-Dec-1969 23:59:59 +0000"'),
+    (0, b'"01-Jan-1970 00:00:00 +0000"'), (837596665, b'"17-Jul-1996 09:44:25 +0000"'),
+    (-1, b'"31-Dec-1969 23:59:59 +0000"'),
     (4102444799, b'"31-Dec-2099 23:59:59 +0000"'),
-    (253402300799, b'"31-Dec-9999 23:59:59 +0000"'), (253402300800, b'"31-Dec-9999 00:00:00 +0000"'),
-    (-62135596800, b'"01-Jan-0001 00:00:00 +0000"'), (-62135596801, b'"01-Jan-0001 23:59:59 +0000"'),
+    (253402300799, b'"31-Dec-9999 23:59:59 +0000"'), (253402300800,
+                                                      b'"31-Dec-9999 00:00:00 +0000"'),
+    (-62135596800, b'"01-Jan-0001 00:00:00 +0000"'), (-62135596801,
+                                                      b'"01-Jan-0001 23:59:59 +0000"'),
 ])
 def test_internal_dates(epoch, date):
     assert responses.internal_dates([epoch, epoch]) == [date, date]

@@ -22,7 +22,8 @@ def _written(found):
 
 
 @pytest.mark.parametrize("data, ranges", [
-    (b"1", [(1, 1)]), (b"*", [(STAR, STAR)]), (b"1:*", [(1, STAR)]), (b"*:1", [(STAR, 1)]), (b"4:2", [(4, 2)]),
+    (b"1", [(1, 1)]), (b"*", [(STAR, STAR)]), (b"1:*", [(1, STAR)]), (b"*:1", [(STAR, 1)]),
+    (b"4:2", [(4, 2)]),
     (b"1,3,5:7,*", [(1, 1), (3, 3), (5, 7), (STAR, STAR)]), (b"4294967295", [(LARGEST, LARGEST)]),
 ])
 def test_a_set_is_read_and_written_back(data, ranges):
@@ -32,7 +33,8 @@ def test_a_set_is_read_and_written_back(data, ranges):
 
 
 @pytest.mark.parametrize("data", [
-    b"", b"0", b"01", b"1:0", b",1", b"1,", b"1,,2", b"1:", b":1", b":", b"1:2:3", b"4294967296", b"99999999999", b"-1", b"+1", b"1 ",
+    b"", b"0", b"01", b"1:0", b",1", b"1,", b"1,,2", b"1:", b":1", b":", b"1:2:3", b"4294967296",
+    b"99999999999", b"-1", b"+1", b"1 ",
     b" 1", b"1.2", b"a", b"**", b"1*", b"\xb2", b"1\n", b"1:\xd9\xa3",
 ])
 def test_what_is_no_set_is_refused(data):
@@ -53,7 +55,8 @@ def test_its_length_is_bounded():
 
 
 @pytest.mark.parametrize("data, spans", [
-    (b"4:2", [(2, 4)]), (b"*:9", [(7, 9)]), (b"9:*", [(7, 9)]), (b"*", [(7, 7)]), (b"1:3,2:5", [(1, 5)]), (b"5,1,3:4", [(1, 1), (3, 5)]),
+    (b"4:2", [(2, 4)]), (b"*:9", [(7, 9)]), (b"9:*", [(7, 9)]), (b"*", [(7, 7)]),
+    (b"1:3,2:5", [(1, 5)]), (b"5,1,3:4", [(1, 1), (3, 5)]),
     (b"1:9,2", [(1, 9)]), (b"1,2,3", [(1, 3)]),
 ])
 def test_spans_put_the_last_number_for_the_star(data, spans):
@@ -88,14 +91,16 @@ def test_only_the_first_count_are_looked_at():
     assert not resolve(found, UIDS, 0, True) and found.slices(UIDS, 0, False) == []
 
 
-@pytest.mark.parametrize("data, beyond", [(b"1:7", False), (b"8", True), (b"8:*", True), (b"*", False), (b"*:1", False), (b"1,9:2", True)])
+@pytest.mark.parametrize("data, beyond", [(b"1:7", False), (b"8", True), (b"8:*", True),
+                                          (b"*", False), (b"*:1", False), (b"1,9:2", True)])
 def test_numbers_beyond_the_mailbox_are_noticed(data, beyond):
     assert SequenceSet.parse(data).beyond(7) is beyond
     assert SequenceSet.parse(data).beyond(0)
 
 
 @pytest.mark.parametrize("numbers, data", [
-    ([1], b"1"), ([1, 2, 3], b"1:3"), ([1, 3, 4, 9], b"1,3:4,9"), ([4294967294, 4294967295], b"4294967294:4294967295"),
+    ([1], b"1"), ([1, 2, 3], b"1:3"), ([1, 3, 4, 9], b"1,3:4,9"),
+    ([4294967294, 4294967295], b"4294967294:4294967295"),
     ([5, 1, 2], b"5,1:2"), ([3, 2, 1], b"3,2,1"), (array("I", [7, 8, 10]), b"7:8,10"),
 ])
 def test_build_is_compact_and_keeps_the_order(numbers, data):
@@ -118,7 +123,7 @@ _ELEMENT = st.one_of(st.integers(1, 30), st.just(STAR))
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(_ELEMENT, _ELEMENT), min_size=1, max_size=5), st.sets(st.integers(1, 30)))
 def test_resolve_means_what_the_rfc_says(ranges, present):
-    """Against the definition taken literally: each number between the two ends, * being the last one."""
+    """Against the literal definition: each number between the two ends; * is the last one."""
     uids = sorted(present)
     for as_uid in (True, False):
         last = (uids[-1] if as_uid else len(uids)) if uids else 0
@@ -126,7 +131,8 @@ def test_resolve_means_what_the_rfc_says(ranges, present):
         for low, high in ranges:
             low, high = [last if number == STAR else number for number in (low, high)]
             wanted.update(range(min(low, high), max(low, high) + 1))
-        expected = [uid for number, uid in enumerate(uids, 1) if (uid if as_uid else number) in wanted]
+        expected = [uid for number, uid in enumerate(uids, 1)
+                    if (uid if as_uid else number) in wanted]
         assert resolve(SequenceSet(tuple(ranges)), uids, len(uids), as_uid) == expected
 
 

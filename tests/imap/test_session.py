@@ -34,19 +34,24 @@ def raising(error):
 
 
 @pytest.mark.parametrize("error, answer", [
-    (errors.NotFound(), b"NO [NONEXISTENT] "), (errors.Exists(), b"NO [ALREADYEXISTS] "), (errors.InvalidName(), b"NO [CANNOT] "),
-    (errors.Expunged(), b"NO [EXPUNGEISSUED] "), (errors.NoSpace(), b"NO [OVERQUOTA] "), (errors.TooBig(), b"NO [TOOBIG] "),
+    (errors.NotFound(), b"NO [NONEXISTENT] "), (errors.Exists(), b"NO [ALREADYEXISTS] "),
+    (errors.InvalidName(), b"NO [CANNOT] "),
+    (errors.Expunged(), b"NO [EXPUNGEISSUED] "), (errors.NoSpace(), b"NO [OVERQUOTA] "),
+    (errors.TooBig(), b"NO [TOOBIG] "),
     (errors.InUse(), b"NO [INUSE] "), (errors.Unavailable(), b"NO [UNAVAILABLE] "),
-    (errors.StoreError("why"), b"NO [UNAVAILABLE] why"), (CommandFailed(b"why", b"CODE"), b"NO [CODE] why"), (CommandFailed(b"why"), b"NO why"),
+    (errors.StoreError("why"), b"NO [UNAVAILABLE] why"), (
+        CommandFailed(b"why", b"CODE"), b"NO [CODE] why"), (CommandFailed(b"why"), b"NO why"),
     (Misuse(b"why"), b"BAD why"),
 ])
 def test_errors_and_their_answers(run, error, answer):
     written, step = run(raising(error))
-    assert written.startswith(b"t " + answer) and written.endswith(b"\r\n") and step.then == session.NEXT
+    assert written.startswith(b"t "
+                              + answer) and written.endswith(b"\r\n") and step.then == session.NEXT
 
 
 def test_every_error_of_the_store_has_a_code():
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.StoreError)]
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)
+             and issubclass(kind, errors.StoreError)]
     assert set(kinds) <= {kind for kind, _ in session.CODES}
 
 
@@ -62,13 +67,15 @@ def test_the_answer(run):
 
 
 def test_a_command_that_goes_on_has_no_answer_yet(run):
-    written, step = run(lambda made, arguments: Step(session.READ_LINE, prompt=b"more", resume=lambda line: Step(text=line)))
+    written, step = run(lambda made, arguments: Step(session.READ_LINE, prompt=b"more",
+                                                     resume=lambda line: Step(text=line)))
     assert written == b"" and step.prompt == b"more"
 
 
 def test_what_was_begun_can_go_on():
     written = []
-    table = {"X": Row("X", frozenset((session.NOT_AUTHENTICATED,)), None, lambda made, arguments: Step(session.READ_LINE, resume=_echo))}
+    table = {"X": Row("X", frozenset((session.NOT_AUTHENTICATED,)), None, lambda made,
+                      arguments: Step(session.READ_LINE, resume=_echo))}
     made = Session(Server(None, None, Limits()), table, written.append, ("192.0.2.1", 1))
     step = made.execute(Command(b"t", "X", None))
     assert made.resume(step, b"line").then == session.NEXT
@@ -92,7 +99,8 @@ def test_every_command_has_one_row_and_every_file_is_in_the_table():
 
 
 def test_expunge_is_held_back_where_the_rfc_says_so():
-    assert {row.name for row in TABLE.values() if not row.may_expunge} == {"FETCH", "STORE", "SEARCH"}
+    assert {row.name for row in TABLE.values() if not row.may_expunge} == {
+        "FETCH", "STORE", "SEARCH"}
 
 
 def test_secrets_are_marked():

@@ -23,7 +23,8 @@ class Mailbox:
     def state(self):
         if self.deleted:
             raise errors.NotFound()
-        return State(self.uids, len(self.uids), self.log.serial, self.uidnext, 1, 0, self.names, False, [])
+        return State(self.uids, len(self.uids), self.log.serial, self.uidnext, 1, 0, self.names,
+                     False, [])
 
     def keywords(self):
         return self.names, False
@@ -181,7 +182,7 @@ def test_too_long_away_all_flags_are_told():
 
 
 def test_more_happens_between_the_two_questions():
-    """The state is asked for first, the changes after it: what came between is news of the next time."""
+    """The changes are read after the state: what came between is announced next time."""
     mailbox = Mailbox([1, 2, 3])
     view = View(mailbox, True)
     mailbox.remove(1)
@@ -200,7 +201,7 @@ def test_more_happens_between_the_two_questions():
 
 
 def test_changes_that_no_log_tells():
-    """The store forgot its columns and read them again: other processes' changes are in the list alone."""
+    """The store read its columns again: other processes' changes are only in the list."""
     mailbox = Mailbox([1, 2, 3])
     view = View(mailbox, True)
     mailbox.uids = array("I", [1, 3, 4])

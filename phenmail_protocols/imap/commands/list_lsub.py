@@ -21,7 +21,7 @@ def _fitting(session, arguments):
     """
     patterns = [arguments.reference + pattern for pattern in arguments.patterns]
     if sum(map(len, patterns)) > PATTERN_CHARACTERS:
-        raise Misuse(b"The patterns have more than %d characters" % PATTERN_CHARACTERS)
+        raise Misuse(b"At most %d characters in all patterns" % PATTERN_CHARACTERS)
     fits, look = Patterns(patterns).fits, session.look
 
     def test(name):
