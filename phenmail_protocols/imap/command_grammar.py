@@ -73,10 +73,6 @@ def enable(scan):
     return values.Enable(tokens.without_repeats(names))
 
 
-def select(scan):
-    return values.Select(scan.mailbox())
-
-
 def mailbox(scan):
     return values.Mailbox(scan.mailbox())
 

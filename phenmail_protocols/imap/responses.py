@@ -1,13 +1,14 @@
 """Responses: values -> bytes of the wire (RFC 3501 section 7 and 9: response).
 
-Pure: it knows no session and no store. Mailbox names come as str, texts and codes as bytes. One
-function writes one response line; ENVELOPE and BODYSTRUCTURE are in `message_responses`.
+Pure: it knows no session and no store. Mailbox names come as str, texts and codes as bytes. A line
+that only one command sends is in that command's file, ENVELOPE and BODYSTRUCTURE are in
+`message_responses`.
 """
 import re
 from bisect import bisect_left
 
 from ..mail import dates, utf7
-from . import sequence, tokens
+from . import tokens
 
 CRLF = b"\r\n"
 NIL = b"NIL"
@@ -79,70 +80,16 @@ def _status(status, text, code):
     return status + b" " + shown_code + text.translate(_PRINTABLE) + CRLF
 
 
-def appenduid(uidvalidity, uid):
-    """Response code of APPEND (RFC 4315)"""
-    return b"APPENDUID %d %d" % (uidvalidity, uid)
-
-
-def copyuid(uidvalidity, pairs):
-    """Response code of COPY and MOVE (RFC 4315): (source UID, target UID) pairs, at least one"""
-    return b"COPYUID %d %b %b" % (uidvalidity, sequence.build([source for source, _ in pairs]),
-                                  sequence.build([target for _, target in pairs]))
-
-
 def known_flags(keywords, full, writable):
     """FLAGS and PERMANENTFLAGS, two lines (RFC 3501 7.2.6 and 7.1).
 
     `full`: the mailbox has no room for new keywords. If it is not `writable`, nothing is permanent.
     """
-    known = _SYSTEM_FLAGS + tuple(keywords)
-    permanent = permanentflags(known, not full) if writable else permanentflags((), False)
-    return flags_line(known), untagged_status(b"OK", b"Permanent flags", permanent)
-
-
-def permanentflags(flags, any_keyword):
-    """Response code of SELECT: `flags` iterable of str; `any_keyword` adds \\*"""
-    return b"PERMANENTFLAGS (" + b" ".join(_sorted(flags) + [b"\\*"] * any_keyword) + b")"
-
-
-# -- mailboxes (RFC 3501 7.2)
-
-def capability(names):
-    """* CAPABILITY"""
-    return b"* CAPABILITY " + b" ".join(names) + CRLF
-
-
-def list_line(name, attributes, command=b"LIST"):
-    """* LIST or * LSUB: `name` str, `attributes` iterable of str ("\\\\HasChildren")"""
-    shown = " ".join(attributes).encode("ascii")
-    return b"* %b (%b) \"/\" %b\r\n" % (command, shown, mailbox(name))
-
-
-def status_line(name, items):
-    """* STATUS: `items` pairs of (str, int)"""
-    shown = " ".join(["%s %d" % item for item in items]).encode("ascii")
-    return b"* STATUS %b (%b)\r\n" % (mailbox(name), shown)
-
-
-def search_line(numbers):
-    """* SEARCH: a sequence of numbers, which may be empty"""
-    return b"* SEARCH" + (b" %d" * len(numbers)) % tuple(numbers) + CRLF
-
-
-def namespace_line():
-    """* NAMESPACE (RFC 2342): one personal namespace without a prefix, and no other one"""
-    return b'* NAMESPACE (("" "/")) NIL NIL\r\n'
-
-
-def id_line(fields):
-    """* ID (RFC 2971): `fields` pairs of (str, str), at least one"""
-    return b"* ID (" + b" ".join(string(word.encode("utf-8"))
-                                 for field in fields for word in field) + b")\r\n"
-
-
-def enabled_line(names):
-    """* ENABLED (RFC 5161)"""
-    return b" ".join([b"* ENABLED"] + [name.encode("ascii") for name in names]) + CRLF
+    known = _sorted(_SYSTEM_FLAGS + tuple(keywords))
+    permanent = known + [b"\\*"] * (not full) if writable else []
+    code = b"PERMANENTFLAGS (" + b" ".join(permanent) + b")"
+    return (b"* FLAGS (" + b" ".join(known) + b")\r\n",
+            untagged_status(b"OK", b"Permanent flags", code))
 
 
 # -- flags (RFC 3501 7.2.6)
@@ -150,11 +97,6 @@ def enabled_line(names):
 def flag_list(flags):
     """Iterable of str -> (\\Seen $Forwarded): system flags, then keywords in alphabetic order"""
     return b"(" + b" ".join(_sorted(flags)) + b")"
-
-
-def flags_line(flags):
-    """* FLAGS"""
-    return b"* FLAGS " + flag_list(flags) + CRLF
 
 
 def _sorted(flags):

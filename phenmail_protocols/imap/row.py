@@ -20,7 +20,8 @@ class Row(NamedTuple):
     states       a set of session states
     parse        pure: (tokens.Scanner behind the space after the name) -> arguments; None for a
                  command without arguments
-    run          (session, arguments) -> session.Step; arguments are None without `parse`
+    run          (session, arguments) -> session.Step, or None for a plain "OK NAME completed";
+                 arguments are None without `parse`
     may_expunge  EXPUNGE may be sent before the tagged response. Not during FETCH, STORE and SEARCH
                  (RFC 3501 7.4.1), whose message numbers it would change
     secret       the arguments are never logged

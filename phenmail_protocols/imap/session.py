@@ -179,7 +179,7 @@ class Session:
 
     def _attempt(self, run, *arguments):
         try:
-            step = run(*arguments)
+            step = run(*arguments) or Step()
         except errors.StoreError as error:
             step = refused(refusal_of(error))
         except CommandFailed as refusal:

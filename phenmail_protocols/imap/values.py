@@ -57,11 +57,6 @@ class Enable(NamedTuple):
 
 # -- authenticated (RFC 3501 6.3)
 
-class Select(NamedTuple):
-    """SELECT and EXAMINE."""
-    mailbox: str
-
-
 class Create(NamedTuple):
     """CREATE.
 
@@ -73,7 +68,7 @@ class Create(NamedTuple):
 
 
 class Mailbox(NamedTuple):
-    """DELETE, SUBSCRIBE, UNSUBSCRIBE."""
+    """SELECT, EXAMINE, DELETE, SUBSCRIBE, UNSUBSCRIBE."""
     mailbox: str
 
 

@@ -24,7 +24,6 @@ from phenmail_protocols.imap.values import (
     Mailbox,
     Rename,
     Search,
-    Select,
     Status,
     Store,
     StreamedLiteral,
@@ -58,8 +57,8 @@ GOOD = [
     ([b'ID ("name" "x" "os" NIL)'], "ID", Identify((("name", "x"), ("os", None)))),
     ([b"ENABLE CONDSTORE qresync condstore"], "ENABLE", Enable(("CONDSTORE", "QRESYNC"))),
     # authenticated
-    ([b"SELECT inbox"], "SELECT", Select("INBOX")),
-    ([b'EXAMINE "A b/&AMQ-"'], "EXAMINE", Select("A b/\xc4")),
+    ([b"SELECT inbox"], "SELECT", Mailbox("INBOX")),
+    ([b'EXAMINE "A b/&AMQ-"'], "EXAMINE", Mailbox("A b/\xc4")),
     ([b"CREATE a/b/"], "CREATE", Create("a/b/")),
     ([b"CREATE x (USE (\\sent \\Archive))"], "CREATE", Create("x", ("\\Sent", "\\Archive"))),
     ([b"DELETE x"], "DELETE", Mailbox("x")),

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.imap import grammar, responses
+from phenmail_protocols.imap.commands import copy_move
 from phenmail_protocols.imap.sequence import SequenceSet
 from phenmail_protocols.imap.table import TABLE
 from phenmail_protocols.imap.tokens import Scanner
@@ -80,39 +81,24 @@ def test_mailbox_names_read_back(name):
     (responses.untagged_status(b"BYE", b"Goodbye."), b"* BYE Goodbye.\r\n"),
     (responses.untagged_status(b"OK", b"x", b"UIDNEXT 5"), b"* OK [UIDNEXT 5] x\r\n"),
     (responses.continuation(b"AGE="), b"+ AGE=\r\n"), (responses.continuation(), b"+ \r\n"),
-    (responses.capability([b"IMAP4rev1", b"IDLE"]), b"* CAPABILITY IMAP4rev1 IDLE\r\n"),
-    (responses.list_line("a b", ("\\HasChildren", "\\Sent")),
-     b'* LIST (\\HasChildren \\Sent) "/" "a b"\r\n'),
-    (responses.list_line("x", ("\\Noselect",), b"LSUB"), b'* LSUB (\\Noselect) "/" x\r\n'),
-    (responses.status_line("INBOX", [("MESSAGES", 3), ("UIDNEXT", 9)]),
-     b"* STATUS INBOX (MESSAGES 3 UIDNEXT 9)\r\n"),
-    (responses.search_line([]), b"* SEARCH\r\n"), (responses.search_line(array(
-        "I", [1, 4294967295])), b"* SEARCH 1 4294967295\r\n"),
-    (responses.namespace_line(), b'* NAMESPACE (("" "/")) NIL NIL\r\n'),
-    (responses.id_line([("name", "phenmail"), ("os", "x")]),
-     b'* ID ("name" "phenmail" "os" "x")\r\n'),
-    (responses.enabled_line(["CONDSTORE"]), b"* ENABLED CONDSTORE\r\n"),
-    (responses.enabled_line([]), b"* ENABLED\r\n"),
-    (responses.flags_line(("\\Seen", "z", "a", "\\Answered")),
-     b"* FLAGS (\\Answered \\Seen a z)\r\n"),
 ])
 def test_lines(line, wire):
     assert line == wire
 
 
-@pytest.mark.parametrize("code, wire", [
-    (responses.appenduid(7, 9), b"APPENDUID 7 9"),
-    (responses.copyuid(7, [(1, 11), (2, 12), (5, 13)]), b"COPYUID 7 1:2,5 11:13"),
-    (responses.permanentflags(("\\Seen", "x"), True), b"PERMANENTFLAGS (\\Seen x \\*)"),
-    (responses.permanentflags((), False), b"PERMANENTFLAGS ()"),
+@pytest.mark.parametrize("keywords, full, writable, lines", [
+    (("z", "a"), False, True, (rb"* FLAGS (%b a z)", rb"* OK [PERMANENTFLAGS (%b a z \*)] ")),
+    (("z", "a"), True, True, (rb"* FLAGS (%b a z)", rb"* OK [PERMANENTFLAGS (%b a z)] ")),
+    ((), False, False, (rb"* FLAGS (%b)", rb"* OK [PERMANENTFLAGS ()] ")),
 ])
-def test_response_codes(code, wire):
-    assert code == wire
+def test_known_flags(keywords, full, writable, lines):
+    for line, wire in zip(responses.known_flags(keywords, full, writable), lines):
+        assert line.startswith(wire.replace(b"%b", rb"\Answered \Flagged \Deleted \Seen \Draft"))
 
 
 def test_copyuid_pairs_read_back_in_step():
     pairs = [(1, 100), (2, 101), (7, 102), (8, 104)]
-    _, _, sources, targets = responses.copyuid(1, pairs).split(b" ")
+    _, _, sources, targets = copy_move._copyuid(1, pairs).split(b" ")
     flat = [[number for low, high in SequenceSet.parse(data).ranges
              for number in range(low, high + 1)] for data in (sources, targets)]
     assert list(zip(*flat)) == pairs

@@ -8,12 +8,11 @@ FIELDS, NAME, VALUE = 30, 30, 1024
 
 
 def capability(session, _):
-    session.write(responses.capability(session.capabilities()))
-    return Step()
+    session.write(b"* " + session.capability_code() + responses.CRLF)
 
 
 def noop(session, _):
-    return Step()
+    """The session announces what happened after each command."""
 
 
 def logout(session, _):
@@ -28,8 +27,9 @@ def identify(session, arguments):
     if len(fields) > FIELDS or any(len(name) > NAME or len(value or "") > VALUE
                                    for name, value in fields):
         raise Misuse(b"ID takes at most 30 fields, names of 30 and values of 1024 characters")
-    session.write(responses.id_line(session.server.identity))
-    return Step()
+    words = [responses.string(word.encode("utf-8"))
+             for field in session.server.identity for word in field]
+    session.write(b"* ID (" + b" ".join(words) + b")\r\n")
 
 
 ROWS = (

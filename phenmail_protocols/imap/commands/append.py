@@ -5,7 +5,7 @@ The message streams into the file that becomes the message.
 from contextlib import contextmanager
 
 from ...store import errors
-from .. import command_grammar, responses
+from .. import command_grammar
 from ..row import AFTER_LOGIN, Row
 from ..session import READ_BODY, CommandFailed, Misuse, Step
 
@@ -59,7 +59,7 @@ def _received(session, arguments, incoming, rest):
         with into_target():
             delivered = session.mail.deliver(
                 arguments.mailbox, staged, arguments.flags, arguments.date)
-    return Step(code=responses.appenduid(delivered.uidvalidity, delivered.uid))
+    return Step(code=b"APPENDUID %d %d" % (delivered.uidvalidity, delivered.uid))
 
 
 class _Incoming:

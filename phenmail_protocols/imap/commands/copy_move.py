@@ -1,5 +1,5 @@
 """COPY (RFC 3501 6.4.7), MOVE (RFC 6851), with COPYUID (RFC 4315)."""
-from .. import command_grammar, responses
+from .. import command_grammar, responses, sequence
 from ..row import MAILBOX_SELECTED, Row
 from ..session import CommandFailed, Step
 from .append import into_target
@@ -28,7 +28,6 @@ def move(session, arguments):
         if pairs:
             code = _copyuid(uidvalidity, pairs)
             session.write(responses.untagged_status(b"OK", b"Moved", code))
-    return Step()
 
 
 def _wanted(session, arguments):
@@ -44,7 +43,12 @@ def _wanted(session, arguments):
 
 
 def _copyuid(uidvalidity, pairs):
-    return responses.copyuid(uidvalidity, pairs) if pairs else None
+    """The response code for (source UID, target UID) pairs; None without any."""
+    if not pairs:
+        return None
+    sources, targets = zip(*pairs)
+    return b"COPYUID %d %b %b" % (
+        uidvalidity, sequence.build(sources), sequence.build(targets))
 
 
 ROWS = (

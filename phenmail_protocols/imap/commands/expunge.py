@@ -2,20 +2,17 @@
 from ...store.model import DELETED
 from .. import command_grammar
 from ..row import MAILBOX_SELECTED, Row
-from ..session import Step
 from .chosen import chosen, in_steps, require_writable
 
 
 def expunge(session, _):
     require_writable(session)
     expunge_deleted(session)
-    return Step()
 
 
 def expunge_uids(session, arguments):
     require_writable(session)
     _expunge(session, chosen(session, arguments.sequence, True))
-    return Step()
 
 
 def expunge_deleted(session):

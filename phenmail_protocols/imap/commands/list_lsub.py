@@ -7,7 +7,7 @@ from ...store.model import INBOX, SEPARATOR, MailboxInfo
 from .. import command_grammar, responses
 from ..patterns import Patterns
 from ..row import AFTER_LOGIN, Row
-from ..session import Misuse, Step
+from ..session import Misuse
 from .mailboxes import status_line
 
 # Of all patterns of a command. Clients may send lines of 8000 octets (RFC 2683 3.2.1.5).
@@ -33,15 +33,14 @@ def _fitting(session, arguments):
 def list_mailboxes(session, arguments):
     if arguments.patterns == ("",) and not arguments.extended:
         # RFC 3501 6.3.8: the client asks for the separator.
-        session.write(responses.list_line("", ("\\Noselect",)))
-        return Step()
+        session.write(_written("", ("\\Noselect",)))
+        return
     selection = set(arguments.selection)
     if "RECURSIVEMATCH" in selection and not selection & {"SUBSCRIBED", "SPECIAL-USE"}:
         raise Misuse(b"RECURSIVEMATCH needs another selection option")  # RFC 5258 3.1
     with session.alone():
         out = _lines(session, arguments)
     session.write(out)
-    return Step()
 
 
 def _lines(session, arguments):
@@ -101,6 +100,12 @@ def _parents(name):
         yield name
 
 
+def _written(name, attributes, command=b"LIST"):
+    """* LIST or * LSUB"""
+    shown = " ".join(attributes).encode("ascii")
+    return b'* %b (%b) "/" %b\r\n' % (command, shown, responses.mailbox(name))
+
+
 def _line(info, child_info, arguments):
     attributes = []
     if not info.selectable:
@@ -110,7 +115,7 @@ def _line(info, child_info, arguments):
     attributes.append("\\HasChildren" if info.children else "\\HasNoChildren")
     if info.special_use:
         attributes.append(info.special_use)
-    line = responses.list_line(info.name, attributes)
+    line = _written(info.name, attributes)
     if child_info:
         words = [b'"%b"' % word.encode("ascii") for word in ("SUBSCRIBED", "SPECIAL-USE")
                  if word in arguments.selection]
@@ -137,9 +142,8 @@ def list_subscribed(session, arguments):
         hidden = subscribed.difference(lines)
         parents = {parent for name in hidden for parent in _parents(name)} - subscribed
         lines.update((parent, ("\\Noselect",)) for parent in parents if fits(parent))
-    session.write(b"".join(responses.list_line(name, lines[name], b"LSUB")
+    session.write(b"".join(_written(name, lines[name], b"LSUB")
                            for name in sorted(lines)))
-    return Step()
 
 
 ROWS = (

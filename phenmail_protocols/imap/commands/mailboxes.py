@@ -2,7 +2,7 @@
 from ...store.model import INBOX, SEPARATOR
 from .. import command_grammar, responses
 from ..row import AFTER_LOGIN, Row
-from ..session import CommandFailed, Step
+from ..session import CommandFailed
 
 
 def create(session, arguments):
@@ -11,7 +11,6 @@ def create(session, arguments):
     if arguments.special_use:  # RFC 6154 3
         raise CommandFailed(b"The special-use mailboxes exist already", b"USEATTR")
     session.mail.create(_without_separator(arguments.mailbox))
-    return Step()
 
 
 def delete(session, arguments):
@@ -19,12 +18,10 @@ def delete(session, arguments):
     session.mail.delete(arguments.mailbox, session.look)
     if selected:
         session.deselect()
-    return Step()
 
 
 def rename(session, arguments):
     session.mail.rename(arguments.old, _without_separator(arguments.new))
-    return Step()
 
 
 def _without_separator(name):
@@ -34,28 +31,25 @@ def _without_separator(name):
 
 def subscribe(session, arguments):
     session.mail.subscribe(_without_separator(arguments.mailbox))
-    return Step()
 
 
 def unsubscribe(session, arguments):
     session.mail.unsubscribe(_without_separator(arguments.mailbox))
-    return Step()
 
 
 def status(session, arguments):
     session.write(status_line(session, arguments.mailbox, arguments.items))
-    return Step()
 
 
 def status_line(session, name, items):
     """* STATUS with these items; raises the store's errors."""
     found = session.mail.status(name)
-    return responses.status_line(name, [(item, getattr(found, item.lower())) for item in items])
+    shown = " ".join(["%s %d" % (item, getattr(found, item.lower())) for item in items])
+    return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name), shown.encode("ascii"))
 
 
 def namespace(session, _):
-    session.write(responses.namespace_line())
-    return Step()
+    session.write(b'* NAMESPACE (("" "/")) NIL NIL\r\n')  # one, personal, without a prefix
 
 
 ROWS = (

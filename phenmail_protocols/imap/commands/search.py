@@ -6,7 +6,7 @@ store's rows answer are tested first, and only the messages that are left are re
 from bisect import bisect_right
 
 from ...mail import textsearch
-from .. import responses, search_grammar
+from .. import search_grammar
 from ..row import MAILBOX_SELECTED, Row
 from ..session import Step
 from ..values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Size
@@ -33,7 +33,7 @@ def search(session, arguments):
         found += query.run(start, view.uids(start, start + BATCH))
     if not arguments.uid:
         found = list(map(view.number, found))
-    session.write(responses.search_line(found))
+    session.write(b"* SEARCH" + (b" %d" * len(found)) % tuple(found) + b"\r\n")
     # RFC 2180 4.3, RFC 5530: messages were skipped that this client still counts.
     return Step(code=EXPUNGED if query.missed else None)
 

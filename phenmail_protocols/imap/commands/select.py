@@ -1,22 +1,16 @@
 """SELECT, EXAMINE, CHECK, CLOSE (RFC 3501 6.3.1, 6.3.2, 6.4.1, 6.4.2), UNSELECT (RFC 3691)."""
+from functools import partial
+
 from .. import command_grammar, responses, view
 from ..row import AFTER_LOGIN, MAILBOX_SELECTED, Row
 from ..session import Step
 from .expunge import expunge_deleted
 
 
-def select(session, arguments):
-    return _open(session, arguments.mailbox, True)
-
-
-def examine(session, arguments):
-    return _open(session, arguments.mailbox, False)
-
-
-def _open(session, name, writable):
-    """If this fails, no mailbox is selected any more (RFC 3501 6.3.1)."""
+def select(session, arguments, writable=True):
+    """SELECT and EXAMINE. If this fails, no mailbox is selected any more (RFC 3501 6.3.1)."""
     session.deselect()
-    mailbox = session.mail.open(name)
+    mailbox = session.mail.open(arguments.mailbox)
     try:
         opened = view.View(mailbox, writable)
     except Exception:
@@ -44,7 +38,6 @@ def _description(opened):
 
 def check(session, _):
     """Nothing to do: whatever was answered with OK is on the disk."""
-    return Step()
 
 
 def close(session, _):
@@ -52,17 +45,15 @@ def close(session, _):
     if session.view.writable:
         expunge_deleted(session)
     session.deselect()
-    return Step()
 
 
 def unselect(session, _):
     session.deselect()
-    return Step()
 
 
 ROWS = (
-    Row("SELECT", AFTER_LOGIN, command_grammar.select, select),
-    Row("EXAMINE", AFTER_LOGIN, command_grammar.select, examine),
+    Row("SELECT", AFTER_LOGIN, command_grammar.mailbox, select),
+    Row("EXAMINE", AFTER_LOGIN, command_grammar.mailbox, partial(select, writable=False)),
     Row("CHECK", MAILBOX_SELECTED, None, check),
     Row("CLOSE", MAILBOX_SELECTED, None, close),
     Row("UNSELECT", MAILBOX_SELECTED, None, unselect),
