@@ -1,10 +1,10 @@
 """The arguments of commands: one function each, in the order of RFC 3501 section 6.
 
 Pure. A function takes the Scanner behind the space after the command's name, consumes the arguments
-and returns them as a value of `values`. The rows of commands/ refer to these functions.
+and returns them (see `values`). The rows of commands/ refer to these functions. A command with one
+argument needs none: Scanner.mailbox, Scanner.sequence.
 
-Here too: RFC 2971 ID, 4315 UID EXPUNGE, 4959 SASL-IR, 5161 ENABLE, 5258 and 5819 LIST, 6154 USE,
-6851 MOVE.
+Here too: RFC 2971 ID, 4959 SASL-IR, 5161 ENABLE, 5258 and 5819 LIST, 6154 USE, 6851 MOVE.
 """
 import binascii
 import re
@@ -25,11 +25,11 @@ LIST_RETURNS = ("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS")
 # -- any state, not authenticated (RFC 3501 6.1, 6.2)
 
 def identify(scan):
+    """Tuple of (name, value or None), all str; empty for NIL."""
     if scan.skip(b"("):
-        fields = () if scan.skip(b")") else tuple(scan.items(lambda: _id_field(scan)))
-        return values.Identify(fields)
+        return () if scan.skip(b")") else tuple(scan.items(lambda: _id_field(scan)))
     if scan.nstring("a list or NIL") is None:
-        return values.Identify(())
+        return ()
     raise scan.failed("a list or NIL")
 
 
@@ -67,14 +67,11 @@ def login(scan):
 # -- authenticated (RFC 3501 6.3)
 
 def enable(scan):
+    """Tuple of capability names in upper case."""
     names = [scan.keyword("a capability")]
     while scan.more():
         names.append(scan.keyword("a capability"))
-    return values.Enable(tokens.without_repeats(names))
-
-
-def mailbox(scan):
-    return values.Mailbox(scan.mailbox())
+    return tokens.without_repeats(names)
 
 
 def create(scan):
@@ -193,10 +190,6 @@ def append(scan):
 
 
 # -- selected (RFC 3501 6.4)
-
-def uid_expunge(scan):
-    return values.Expunge(scan.sequence())
-
 
 def copy(scan):
     sequence = scan.sequence()

@@ -28,8 +28,6 @@ RFC822 = {
 _NAME = re.compile(rb"[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*")
 _PART = re.compile(rb"[1-9][0-9]{0,9}(?:\.[1-9][0-9]{0,9})*")
 _KIND = re.compile(rb"HEADER(?:\.FIELDS(?:\.NOT)?)?|TEXT|MIME", re.IGNORECASE)
-_ATOM = re.compile(rb"[%s]+" % tokens.ATOM)
-_ESCAPED = re.compile(rb'[\\"]')
 _NOT_IN_LABEL = re.compile(rb"[\r\n\0\x80-\xff]")
 
 
@@ -127,9 +125,6 @@ def _label(part, kind, names, partial):
     """
     text = b".".join(piece for piece in (part, kind and kind.encode("ascii")) if piece)
     if names:
-        text += b" (" + b" ".join(map(_written_name, names)) + b")"
+        text += b" (" + b" ".join([name if tokens.is_atom(name) else tokens.quoted(name)
+                                   for name in names]) + b")"
     return b"BODY[" + text + b"]" + (b"<%d>" % partial[0] if partial else b"")
-
-
-def _written_name(name):
-    return name if _ATOM.fullmatch(name) else b'"' + _ESCAPED.sub(rb"\\\g<0>", name) + b'"'

@@ -16,8 +16,6 @@ _SYSTEM_FLAGS = tuple(tokens.SYSTEM_FLAGS.values())
 
 # TEXT-CHARs. Strings with others (8-bit, CR, LF), and long ones, are sent as literals.
 _QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]{0,1024}")
-_ESCAPED = re.compile(rb'[\\"]')
-_ATOM = re.compile(rb"[%s]+" % tokens.ATOM)
 # A text may quote the client (a mailbox name can have CR LF): it leaves as one line of ASCII.
 _PRINTABLE = bytes(octet if 32 <= octet < 127 else ord("?") for octet in range(256))
 _FLAG_ORDER = _SYSTEM_FLAGS + ("\\Recent",)
@@ -28,11 +26,7 @@ _FLAG_LISTS = 4096
 
 def string(data):
     """bytes -> quoted string, or a literal where needed. The handler's Output replaces NUL."""
-    if not _QUOTABLE.fullmatch(data):
-        return literal(data)
-    if b"\\" in data or b'"' in data:
-        data = _ESCAPED.sub(rb"\\\g<0>", data)
-    return b'"' + data + b'"'
+    return tokens.quoted(data) if _QUOTABLE.fullmatch(data) else literal(data)
 
 
 def literal(data):
@@ -47,7 +41,7 @@ def nstring(data):
 
 def astring(data):
     """bytes -> an atom where they are one (but not NIL), else a string"""
-    return data if _ATOM.fullmatch(data) and data.upper() != NIL else string(data)
+    return data if tokens.is_atom(data) and data.upper() != NIL else string(data)
 
 
 def mailbox(name):

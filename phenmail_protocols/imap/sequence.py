@@ -13,10 +13,6 @@ LARGEST = STAR - 1
 LENGTH_LIMIT = 65536
 
 
-class SequenceError(ValueError):
-    """The bytes are not a sequence set; the text says why."""
-
-
 class SequenceSet(NamedTuple):
     """`ranges`: tuple of (first, last) as the client wrote them, in either order, STAR for "*".
 
@@ -28,10 +24,10 @@ class SequenceSet(NamedTuple):
     def parse(cls, data, limit=LENGTH_LIMIT):
         """bytes -> SequenceSet. Numbers are 1 to 4294967295 without leading zeros.
 
-        Raises SequenceError.
+        Raises ValueError.
         """
         if len(data) > limit:
-            raise SequenceError("sequence set longer than %d octets" % limit)
+            raise ValueError("sequence set longer than %d octets" % limit)
         ranges = []
         for element in data.split(b","):
             first, colon, last = element.partition(b":")
@@ -104,4 +100,4 @@ def _number(digits):
         number = int(digits)
         if number <= LARGEST:
             return number
-    raise SequenceError("sequence set: expected a number from 1 to 4294967295 or *")
+    raise ValueError("sequence set: expected a number from 1 to 4294967295 or *")

@@ -15,11 +15,12 @@ from ..mail import utf7
 from . import sequence
 
 #: Characters of an atom: any CHAR but atom-specials ( ) { SP CTL % * " \ ]
-ATOM = rb"!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~"
-_ATOM = re.compile(rb"[%s]+" % ATOM)
-_ASTRING = re.compile(rb"[%s\]]+" % ATOM)
-_LIST_MAILBOX = re.compile(rb"[%s\]%%*]+" % ATOM)
-_TAG = re.compile(rb"[%s\]]+" % ATOM.replace(b"+", b""))
+_ATOM_CHARS = rb"!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~"
+_ATOM = re.compile(rb"[%s]+" % _ATOM_CHARS)
+_ESCAPED = re.compile(rb'[\\"]')
+_ASTRING = re.compile(rb"[%s\]]+" % _ATOM_CHARS)
+_LIST_MAILBOX = re.compile(rb"[%s\]%%*]+" % _ATOM_CHARS)
+_TAG = re.compile(rb"[%s\]]+" % _ATOM_CHARS.replace(b"+", b""))
 _QUOTED = re.compile(rb'"([^\r\n\0"\\]*(?:\\["\\][^\r\n\0"\\]*)*)"')
 _NUMBER = re.compile(rb"[0-9]+")
 _SEQUENCE = re.compile(rb"[0-9:,*]+")
@@ -221,7 +222,7 @@ class Scanner:
         data = self.match(_SEQUENCE, "a sequence set").group()
         try:
             return sequence.SequenceSet.parse(data)
-        except sequence.SequenceError:
+        except ValueError:
             raise self.failed(
                 "a sequence set of numbers from 1 to 4294967295 or *", start) from None
 
@@ -265,6 +266,17 @@ def _unescaped(body):
     every character is escaped.
     """
     return b"\\".join([piece.replace(b'\\"', b'"') for piece in body.split(b"\\\\")])
+
+
+def quoted(data):
+    """The quoted string of octets that may be in one."""
+    if b"\\" in data or b'"' in data:
+        data = _ESCAPED.sub(rb"\\\g<0>", data)
+    return b'"' + data + b'"'
+
+
+def is_atom(data):
+    return _ATOM.fullmatch(data) is not None
 
 
 def without_repeats(found):

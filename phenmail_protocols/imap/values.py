@@ -1,8 +1,8 @@
 """What a command says, as values: the grammar makes them, the commands take them.
 
-This file knows no bytes of the wire, no session and no store. Each family of commands has one
-NamedTuple for its arguments; a command without arguments has None. The names follow RFC 3501
-sections 6 and 9.
+This file knows no bytes of the wire, no session and no store. The names follow RFC 3501 sections 6
+and 9. A command's arguments are None if there are none, a plain value if there is one kind (a
+mailbox name, a tuple of capabilities), and one of these NamedTuples otherwise.
 
 Conventions
   mailbox names   str, decoded from modified UTF-7, "/" between levels; INBOX in any case is "INBOX"
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Optional, Tuple
 
 
 class Command(NamedTuple):
-    """A whole command; `arguments` is one of the values below, or None."""
+    """A whole command."""
     tag: bytes
     name: str
     arguments: Any
@@ -43,18 +43,6 @@ class Login(NamedTuple):
     password: str
 
 
-# -- any state
-
-class Identify(NamedTuple):
-    """ID (RFC 2971): pairs (name, value or None) in the client's order; empty for NIL."""
-    fields: Tuple[Tuple[str, Optional[str]], ...]
-
-
-class Enable(NamedTuple):
-    """ENABLE (RFC 5161): capability names in upper case."""
-    capabilities: Tuple[str, ...]
-
-
 # -- authenticated (RFC 3501 6.3)
 
 class Create(NamedTuple):
@@ -65,11 +53,6 @@ class Create(NamedTuple):
     """
     mailbox: str
     special_use: Tuple[str, ...] = ()
-
-
-class Mailbox(NamedTuple):
-    """SELECT, EXAMINE, DELETE, SUBSCRIBE, UNSUBSCRIBE."""
-    mailbox: str
 
 
 class Rename(NamedTuple):
@@ -118,11 +101,6 @@ class Append(NamedTuple):
 
 
 # -- selected (RFC 3501 6.4)
-
-class Expunge(NamedTuple):
-    """UID EXPUNGE (RFC 4315). EXPUNGE has no arguments."""
-    sequence: Any
-
 
 class Copy(NamedTuple):
     """COPY, MOVE (RFC 6851) and their UID forms."""

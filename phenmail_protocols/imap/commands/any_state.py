@@ -21,9 +21,8 @@ def logout(session, _):
     return Step(CLOSE)
 
 
-def identify(session, arguments):
+def identify(session, fields):
     """What the client says about itself is not used."""
-    fields = arguments.fields
     if len(fields) > FIELDS or any(len(name) > NAME or len(value or "") > VALUE
                                    for name, value in fields):
         raise Misuse(b"ID takes at most 30 fields, names of 30 and values of 1024 characters")

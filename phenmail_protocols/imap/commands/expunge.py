@@ -1,7 +1,7 @@
 """EXPUNGE (RFC 3501 6.4.3), UID EXPUNGE (RFC 4315)."""
 from ...store.model import DELETED
-from .. import command_grammar
 from ..row import MAILBOX_SELECTED, Row
+from ..tokens import Scanner
 from .chosen import chosen, in_steps, require_writable
 
 
@@ -10,9 +10,9 @@ def expunge(session, _):
     expunge_deleted(session)
 
 
-def expunge_uids(session, arguments):
+def expunge_uids(session, sequence):
     require_writable(session)
-    _expunge(session, chosen(session, arguments.sequence, True))
+    _expunge(session, chosen(session, sequence, True))
 
 
 def expunge_deleted(session):
@@ -30,5 +30,5 @@ def _expunge(session, uids):
 
 ROWS = (
     Row("EXPUNGE", MAILBOX_SELECTED, None, expunge),
-    Row("UID EXPUNGE", MAILBOX_SELECTED, command_grammar.uid_expunge, expunge_uids),
+    Row("UID EXPUNGE", MAILBOX_SELECTED, Scanner.sequence, expunge_uids),
 )

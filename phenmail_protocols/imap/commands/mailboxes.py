@@ -3,6 +3,7 @@ from ...store.model import INBOX, SEPARATOR
 from .. import command_grammar, responses
 from ..row import AFTER_LOGIN, Row
 from ..session import CommandFailed
+from ..tokens import Scanner
 
 
 def create(session, arguments):
@@ -13,9 +14,9 @@ def create(session, arguments):
     session.mail.create(_without_separator(arguments.mailbox))
 
 
-def delete(session, arguments):
-    selected = session.view is not None and session.view.mailbox.name == arguments.mailbox
-    session.mail.delete(arguments.mailbox, session.look)
+def delete(session, name):
+    selected = session.view is not None and session.view.mailbox.name == name
+    session.mail.delete(name, session.look)
     if selected:
         session.deselect()
 
@@ -29,12 +30,12 @@ def _without_separator(name):
     return INBOX if stripped.upper() == INBOX else stripped
 
 
-def subscribe(session, arguments):
-    session.mail.subscribe(_without_separator(arguments.mailbox))
+def subscribe(session, name):
+    session.mail.subscribe(_without_separator(name))
 
 
-def unsubscribe(session, arguments):
-    session.mail.unsubscribe(_without_separator(arguments.mailbox))
+def unsubscribe(session, name):
+    session.mail.unsubscribe(_without_separator(name))
 
 
 def status(session, arguments):
@@ -54,10 +55,10 @@ def namespace(session, _):
 
 ROWS = (
     Row("CREATE", AFTER_LOGIN, command_grammar.create, create),
-    Row("DELETE", AFTER_LOGIN, command_grammar.mailbox, delete),
+    Row("DELETE", AFTER_LOGIN, Scanner.mailbox, delete),
     Row("RENAME", AFTER_LOGIN, command_grammar.rename, rename),
-    Row("SUBSCRIBE", AFTER_LOGIN, command_grammar.mailbox, subscribe),
-    Row("UNSUBSCRIBE", AFTER_LOGIN, command_grammar.mailbox, unsubscribe),
+    Row("SUBSCRIBE", AFTER_LOGIN, Scanner.mailbox, subscribe),
+    Row("UNSUBSCRIBE", AFTER_LOGIN, Scanner.mailbox, unsubscribe),
     Row("STATUS", AFTER_LOGIN, command_grammar.status, status),
     Row("NAMESPACE", AFTER_LOGIN, None, namespace),
 )

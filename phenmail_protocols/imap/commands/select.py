@@ -1,16 +1,17 @@
 """SELECT, EXAMINE, CHECK, CLOSE (RFC 3501 6.3.1, 6.3.2, 6.4.1, 6.4.2), UNSELECT (RFC 3691)."""
 from functools import partial
 
-from .. import command_grammar, responses, view
+from .. import responses, view
 from ..row import AFTER_LOGIN, MAILBOX_SELECTED, Row
 from ..session import Step
+from ..tokens import Scanner
 from .expunge import expunge_deleted
 
 
-def select(session, arguments, writable=True):
+def select(session, name, writable=True):
     """SELECT and EXAMINE. If this fails, no mailbox is selected any more (RFC 3501 6.3.1)."""
     session.deselect()
-    mailbox = session.mail.open(arguments.mailbox)
+    mailbox = session.mail.open(name)
     try:
         opened = view.View(mailbox, writable)
     except Exception:
@@ -52,8 +53,8 @@ def unselect(session, _):
 
 
 ROWS = (
-    Row("SELECT", AFTER_LOGIN, command_grammar.mailbox, select),
-    Row("EXAMINE", AFTER_LOGIN, command_grammar.mailbox, partial(select, writable=False)),
+    Row("SELECT", AFTER_LOGIN, Scanner.mailbox, select),
+    Row("EXAMINE", AFTER_LOGIN, Scanner.mailbox, partial(select, writable=False)),
     Row("CHECK", MAILBOX_SELECTED, None, check),
     Row("CLOSE", MAILBOX_SELECTED, None, close),
     Row("UNSELECT", MAILBOX_SELECTED, None, unselect),
