@@ -259,7 +259,7 @@ def test_what_trees_are_estimated_at():
 def test_many_choices_of_header_fields_are_not_held_together(client, monkeypatch):
     """A line has room for 2000 of them, each as long as a header may be."""
     held = []
-    monkeypatch.setattr(fetch._Batch, "_keep", lambda batch, name, new: held.append(name))
+    monkeypatch.setattr(Mailbox, "cache", lambda mailbox, name, new: held.append(name))
     client.append(b"X: y\r\n\r\n")
     items = " ".join("BODY.PEEK[HEADER.FIELDS.NOT (A%d)]" % number for number in range(50))
     (line,) = client.ok("FETCH 1 (%s)" % items)

@@ -41,19 +41,15 @@ COLUMNS = {
     "RFC822.SIZE": (b"RFC822.SIZE", b"%d", lambda session, rows: rows.sizes),
 }
 
-#: item -> function of a Message that gives its value
+#: derived item -> (its value for an expunged message, function of a Message that gives its value)
 DERIVATIONS = {
-    "ENVELOPE": lambda message: message_responses.envelope(message.fields(ENVELOPE_FIELDS)),
-    "BODY": lambda message: message_responses.body(message.tree(), message.look),
-    "BODYSTRUCTURE":
-        lambda message: message_responses.bodystructure(message.tree(), message.look),
-}
-
-#: derived item -> its value for an expunged message; the other ones are NIL
-EMPTY = {
-    "ENVELOPE": message_responses.EMPTY_ENVELOPE,
-    "BODY": message_responses.EMPTY_BODY,
-    "BODYSTRUCTURE": message_responses.EMPTY_BODYSTRUCTURE,
+    "ENVELOPE": (message_responses.EMPTY_ENVELOPE, lambda message: message_responses.envelope(
+        message.fields(ENVELOPE_FIELDS))),
+    "BODY": (message_responses.EMPTY_BODY, lambda message: message_responses.body(
+        message.tree(), message.look)),
+    "BODYSTRUCTURE": (message_responses.EMPTY_BODYSTRUCTURE,
+                      lambda message: message_responses.bodystructure(
+                          message.tree(), message.look)),
 }
 
 
@@ -61,7 +57,7 @@ class Plan:
     """The items of a FETCH, sorted.
 
     columns         names of COLUMNS
-    derived         (label, name in the store's cache, function of a Message) of each derived item
+    derived         (label, name in the store's cache) + DERIVATIONS[item] of each derived item
     sections        values.Section of the others
     derives_fields  `derived` includes chosen header fields; `for_large_headers()` is the same
                     FETCH with them among `sections`
@@ -80,12 +76,13 @@ class Plan:
                 if item not in self.columns:
                     self.columns.append(item)
             elif item in DERIVATIONS:
-                self.derived.append((item.encode("ascii"), item, DERIVATIONS[item]))
+                self.derived.append((item.encode("ascii"), item) + DERIVATIONS[item])
             elif (holds_fields and _is_derived(item)
                     and len(self.derived) < DERIVATIONS_AT_ONCE):
                 self.derives_fields = True
                 name = item.label.decode("ascii").upper()
-                self.derived.append((item.label, name, partial(_header_fields, item)))
+                make = partial(_header_fields, item)
+                self.derived.append((item.label, name, responses.NIL, make))
             else:
                 self.sections.append(item)
         self.sets_seen = any(isinstance(item, Section) and not item.peek for item in items)
@@ -175,7 +172,7 @@ class _Batch:
         """Well-formed responses for expunged messages."""
         count = len(uids)
         rows = Rows(uids, [frozenset((DELETED,))] * count, None, [0] * count, [0] * count)
-        empty = [(label, EMPTY.get(name, responses.NIL)) for label, name, _ in self.plan.derived]
+        empty = [(label, value) for label, _, value, _ in self.plan.derived]
         empty += [(section.label, responses.NIL) for section in self.plan.sections]
         columns = [(label, b"%b", [value] * count) for label, value in empty]
         self.session.write(b"".join(self._lines(rows, columns)))
@@ -214,7 +211,7 @@ class _Batch:
     def _derive(self, rows):
         """Columns of derived items, and the rows of the messages that could still be read."""
         wanted = self.plan.derived
-        known = [self.mailbox.cached(name, rows.uids) for _, name, _ in wanted]
+        known = [self.mailbox.cached(name, rows.uids) for _, name, _, _ in wanted]
         missing = [uid for uid in rows.uids if any(uid not in values for values in known)]
         if missing:
             last = self._make(missing, known)
@@ -222,7 +219,7 @@ class _Batch:
             rows = self.mailbox.rows([uid for uid in rows.uids if uid <= last
                                       and all(uid in values for values in known)])
         columns = [(label, b"%b", [values[uid] for uid in rows.uids])
-                   for (label, _, _), values in zip(wanted, known)]
+                   for (label, _, _, _), values in zip(wanted, known)]
         return columns, rows
 
     def _make(self, uids, known):
@@ -240,14 +237,18 @@ class _Batch:
             if size > MADE_AT_ONCE:
                 last = message.uid
                 break
-        for (_, name, _), new in zip(self.plan.derived, made):
-            self._keep(name, new)
+        try:
+            for (_, name, _, _), new in zip(self.plan.derived, made):
+                if new:
+                    self.mailbox.cache(name, new)
+        except errors.StoreError:
+            pass  # the cache only saves time
         return last
 
     def _make_of(self, message, known, made):
         """Returns how many octets were made of one message."""
         size = 0
-        for (_, _, make), values, new in zip(self.plan.derived, known, made):
+        for (_, _, _, make), values, new in zip(self.plan.derived, known, made):
             if message.uid not in values:
                 value = values[message.uid] = make(message)
                 size += len(value)
@@ -255,13 +256,6 @@ class _Batch:
                     new[message.uid] = value
         message.forget_tree()
         return size
-
-    def _keep(self, name, new):
-        try:
-            if new:
-                self.mailbox.cache(name, new)
-        except errors.StoreError:
-            pass  # the cache only saves time
 
     # -- sections
 

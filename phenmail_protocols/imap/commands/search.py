@@ -3,6 +3,7 @@
 The tree of keys becomes one test for each message: a closure that takes a Candidate. Keys that the
 store's rows answer are tested first, and only the messages that are left are read.
 """
+import operator
 from bisect import bisect_right
 
 from ...mail import textsearch
@@ -188,11 +189,7 @@ def _keyword(name, present):
     return holds
 
 
-RELATIONS = {
-    "before": lambda written, day: written < day,
-    "on": lambda written, day: written == day,
-    "since": lambda written, day: written >= day,
-}
+RELATIONS = {"before": operator.lt, "on": operator.eq, "since": operator.ge}
 
 #: An extension's key has a value, a method here, and a row of search_grammar.KEYS.
 TESTS = {
