@@ -74,7 +74,7 @@ def test_each_command_is_answered_once(server, commands, login):
 
 
 def _answered(client, command):
-    """Whether the session goes on: it does not where another deleted its mailbox."""
+    """Whether the session goes on: it ends if another one deleted its mailbox."""
     client.send(b"x " + command.encode() + b"\r\n")
     while True:
         line = client.line()

@@ -1,4 +1,4 @@
-"""APPEND: kept byte for byte, refused before or after the octets, in step in each case."""
+"""APPEND: stored byte for byte; refused before or after the message, with the next command read."""
 import pytest
 
 from phenmail_protocols.config.settings import Limits

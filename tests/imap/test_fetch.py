@@ -1,4 +1,4 @@
-"""FETCH: every item, parts, partial reads, \\Seen, what is kept, big messages."""
+"""FETCH: every item, parts, partial reads, \\Seen, the cache, big messages."""
 import sqlite3
 import tracemalloc
 
@@ -104,7 +104,7 @@ def test_parts(reading, part, octets):
      b"Content-Type: multipart/mixed; boundary=c\r\n"),
 ])
 def test_the_header_of_a_part_has_an_empty_line_only_where_there_is_one(client, part, mime):
-    """The line end before a delimiter line belongs to that (RFC 2046 5.1.1). As Dovecot has it."""
+    """The line end before a delimiter line belongs to the delimiter (RFC 2046 5.1.1), as in Dovecot."""
     head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
     client.append(head + b"--b\r\n" + part + b"\r\n--b\r\n\r\nlast\r\n--b--\r\n")
     client.append(head + b"--b\r\n\r\nfirst\r\n--b\r\n" + part + b"\r\n--b--\r\n")
@@ -188,7 +188,7 @@ def test_many_messages_more_than_a_batch(client):
 
 
 def test_a_big_message_streams(client, monkeypatch):
-    """The way of big messages, with small ones: nothing may depend on where chunks end."""
+    """The code for big messages, with small ones: nothing may depend on where chunks end."""
     monkeypatch.setattr(message_octets, "SMALL", 10)
     client.append(PLAIN)
     client.append(MIXED)
@@ -257,7 +257,7 @@ def test_what_trees_are_estimated_at():
 
 
 def test_many_choices_of_header_fields_are_not_held_together(client, monkeypatch):
-    """A line has room for 2000 of them, each as long as a header may be."""
+    """A line can ask for 2000 of them, each as long as a header may be."""
     held = []
     monkeypatch.setattr(Mailbox, "cache", lambda mailbox, name, new: held.append(name))
     client.append(b"X: y\r\n\r\n")
@@ -310,7 +310,7 @@ def test_flags_that_could_not_be_read_are_announced_later(client, connect, monke
 
 
 def test_reading_goes_on_while_the_index_has_no_room(client, connect, monkeypatch):
-    """And so does what makes room: it is noted in the names of files, and in an index in memory."""
+    """So does deleting: it is noted in file names and in an index in memory."""
     commit = Index.commit
 
     def full(index):
@@ -396,7 +396,7 @@ def test_many_messages_with_large_headers(client, monkeypatch):
 
 
 def test_a_message_that_lost_octets_ends_the_connection(client, monkeypatch):
-    """The client was told how many would come: anything else would be read as answers."""
+    """The client was told how many octets follow: it would read responses as such octets."""
     class Short(message_octets.Message):
         def octets(self, start, end):
             self.whole = None

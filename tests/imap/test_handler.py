@@ -1,4 +1,4 @@
-"""The conversation itself: order, limits, silence, stop, TLS."""
+"""The connection: order of responses, limits, timeouts, stopping, TLS."""
 import logging
 import ssl
 

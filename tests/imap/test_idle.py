@@ -1,4 +1,4 @@
-"""IDLE: who waits is told, at once, until DONE."""
+"""IDLE: changes are announced at once, until DONE."""
 import pytest
 
 MESSAGE = b"From: a@b\r\n\r\nhello\r\n"

@@ -11,7 +11,7 @@ SYSTEM = {rb"\Answered", rb"\Flagged", rb"\Deleted", rb"\Seen", rb"\Draft", rb"\
 
 
 class Judge:
-    """Follows what one client is told."""
+    """Follows the flags that one client is told of."""
 
     def __init__(self, lines=()):
         self.known, self.permanent, self.free, self.due = set(), set(), None, False

@@ -5,7 +5,7 @@ import pytest
 @pytest.mark.parametrize("words", ['"" ' + "*" * 8000, '"" (%s)' % " ".join("a" * 4000),
                                    '"%s" *' % ("x" * 8000)])
 def test_patterns_that_fill_a_line_of_8000_octets(lasting, words):
-    """RFC 2683 3.2.1.5: servers take such lines."""
+    """RFC 2683 3.2.1.5: servers accept such lines."""
     lasting.ok("LIST " + words)
     if "(" not in words:
         lasting.ok("LSUB " + words)

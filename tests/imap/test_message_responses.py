@@ -85,7 +85,7 @@ def test_a_route_is_shown():
 
 
 def test_repeated_fields():
-    """Addresses are joined, of the others the last counts."""
+    """Addresses are joined; of other fields the last one counts."""
     assert envelope(b"To: ann@example.net", b"Subject: one", b"to: Joe <joe@example.org>",
                     b"SUBJECT: two")[1:6:4] == [b"two", [ANN, JOE]]
 

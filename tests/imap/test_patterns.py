@@ -28,7 +28,7 @@ def test_patterns(pattern, name, fits):
 
 
 def _simply(pattern, name):
-    """The same by trying all ways: fine for short ones."""
+    """The same by backtracking: good enough for short ones."""
     if not pattern:
         return not name
     if pattern[0] in "*%":

@@ -6,7 +6,7 @@ from phenmail_protocols.net.lines import BoundedReader
 
 
 class Wire(BoundedReader):
-    """A connection whose input is all there, in pieces of `cut` octets."""
+    """A connection with all its input, in pieces of `cut` octets."""
 
     def __init__(self, data, cut=1 << 20):
         BoundedReader.__init__(self)

@@ -1,4 +1,4 @@
-"""Answers as bytes: each form of string, each line, flag lists and FETCH rows."""
+"""Responses as bytes: each form of string, status lines, flag lists, FETCH lines."""
 import re
 from array import array
 

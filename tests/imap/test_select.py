@@ -213,7 +213,7 @@ def test_the_selected_mailbox_is_renamed(client, connect):
 
 
 def test_a_message_whose_file_another_program_removed(client, tmp_path):
-    """Nobody noticed yet that it is gone: it is an empty message all the same."""
+    """Before the store has noticed that it is gone, it is an empty message, too."""
     kept(client, 2)
     client.ok("NOOP")
     folder = tmp_path / "mail"

@@ -1,4 +1,4 @@
-"""Sequence sets: what is one, what it means against a mailbox, how UIDs are written compactly."""
+"""Sequence sets: their syntax, their messages in a mailbox, and the compact form for UIDs."""
 from array import array
 
 import pytest
@@ -16,7 +16,7 @@ def resolve(found, uids, count, as_uid):
 
 
 def _written(found):
-    """A set as the wire has it."""
+    """A set as bytes of the wire."""
     return b",".join(b":".join(b"*" if number == STAR else b"%d" % number
                                for number in dict.fromkeys(pair)) for pair in found.ranges)
 

@@ -34,7 +34,7 @@ def three(client, monkeypatch):
 
 
 class Looks:
-    """In the place of Connection.look: after `calm` looks it raises `error`."""
+    """Replaces Connection.look: after `calm` calls it raises `error`."""
 
     def __init__(self, monkeypatch, error, calm=0):
         self.error, self.calm = error, calm
@@ -116,7 +116,7 @@ def test_a_delete_that_ends_early_has_deleted(three, monkeypatch):
     assert three.ask("STATUS Junk (MESSAGES)")[-1].startswith(b"NO [NONEXISTENT]")
 
 
-# The real thing: nothing is put in the place of look.
+# With the real Connection.look.
 
 
 def busy(client):

@@ -1,4 +1,4 @@
-"""STORE, EXPUNGE, COPY, MOVE: what changes, what is said, to whom."""
+"""STORE, EXPUNGE, COPY, MOVE: their effects, and what the sessions are told."""
 import pytest
 
 MESSAGE = b"From: a@b\r\n\r\nhello\r\n"
@@ -91,7 +91,7 @@ def test_copy_of_nothing_and_to_nowhere(three):
 
 @pytest.mark.parametrize("command", ["COPY", "MOVE"])
 def test_messages_that_just_went_are_not_left_out_in_silence(three, connect, command):
-    """RFC 2180 4.4: all that the numbers name, or nothing."""
+    """RFC 2180 4.4: all messages that the numbers name, or none."""
     other = connect()
     other.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
     other.ok("EXPUNGE")

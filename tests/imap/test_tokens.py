@@ -25,7 +25,7 @@ def accepts(read, *parts):
     ("list_mailbox", ATOM | set(b"]%*")),
 ])
 def test_character_classes_over_all_octets(name, allowed):
-    """"&" is an atom character, but alone it is no modified UTF-7."""
+    """"&" is an atom character, but alone it is not modified UTF-7."""
     for octet in OCTETS:
         found = accepts(getattr(Scanner, name), b"a" + octet + b"b")
         assert (found is not None and found[1]) is (octet[0] in allowed), octet
@@ -173,7 +173,7 @@ def test_repeats_go_and_the_order_stays():
 
 
 def test_a_quoted_string_of_escapes_is_read_at_memory_speed():
-    """As one replacement for each it held the interpreter for 70 ms."""
+    """With one replacement for each it held the interpreter lock for 70 ms."""
     body = b'\\\\\\"' * 15000
     started = time.process_time()
     found = tokens.Scanner([b'"' + body + b'"']).string()

@@ -10,7 +10,7 @@ from phenmail_protocols.store.model import FlagsChanged, State
 
 
 class Mailbox:
-    """As much of the store's mailbox as a view looks at; the test changes it."""
+    """The part of the store's mailbox that a view uses; the test changes it."""
 
     def __init__(self, uids=(), recent=1):
         self.uids = array("I", uids)
@@ -247,7 +247,7 @@ def test_a_keyword_is_told_before_it_is_seen():
     mailbox = Mailbox([1])
     view = View(mailbox, True)
     mailbox.names = ("foo",)
-    mailbox.change(1)  # the view has not heard of it
+    mailbox.change(1)  # the view does not know of it
     assert view.learn_keywords(["foo"]) and view.keywords == (("foo",), False)
     assert view.learn_keywords(["gone"]) and view.keywords == (("foo", "gone"), False)
     assert not view.learn_keywords(["foo", "gone"])
