@@ -21,13 +21,13 @@ class SequenceSet(NamedTuple):
     ranges: tuple
 
     @classmethod
-    def parse(cls, data, limit=LENGTH_LIMIT):
+    def parse(cls, data):
         """bytes -> SequenceSet. Numbers are 1 to 4294967295 without leading zeros.
 
         Raises ValueError.
         """
-        if len(data) > limit:
-            raise ValueError("sequence set longer than %d octets" % limit)
+        if len(data) > LENGTH_LIMIT:
+            raise ValueError("sequence set longer than %d octets" % LENGTH_LIMIT)
         ranges = []
         for element in data.split(b","):
             first, colon, last = element.partition(b":")

@@ -220,7 +220,7 @@ class View:
         if self.state.serial <= serial + 1:
             self.told(uid for uid in changed if uid not in before)
 
-    def lost(self, uids):
+    def count_expunged(self, uids):
         """How many of these messages, which the client counts, are gone.
 
         Raises NotFound if the mailbox was deleted.

@@ -104,7 +104,7 @@ def test_parts(reading, part, octets):
      b"Content-Type: multipart/mixed; boundary=c\r\n"),
 ])
 def test_the_header_of_a_part_has_an_empty_line_only_where_there_is_one(client, part, mime):
-    """The line end before a delimiter line belongs to the delimiter (RFC 2046 5.1.1), as in Dovecot."""
+    """The line end before a delimiter line belongs to the delimiter (RFC 2046 5.1.1)."""
     head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
     client.append(head + b"--b\r\n" + part + b"\r\n--b\r\n\r\nlast\r\n--b--\r\n")
     client.append(head + b"--b\r\n\r\nfirst\r\n--b\r\n" + part + b"\r\n--b--\r\n")
@@ -347,7 +347,7 @@ def test_the_header_of_a_big_message(message, cut):
     if message.startswith(b"\r\n"):
         expected = b"\r\n"
     found = message_octets.Message(1, Content(), None, lambda: None)
-    assert found.header() == expected and found.edge() == len(expected)
+    assert found.header() == expected and found.header_size() == len(expected)
 
 
 def test_a_header_larger_than_what_is_held_is_served_as_it_is(client, monkeypatch):

@@ -2,6 +2,7 @@
 import pytest
 
 from phenmail_protocols.imap import fetch_grammar
+from phenmail_protocols.imap.commands import fetch
 from phenmail_protocols.imap.tokens import BadSyntax, Scanner
 from phenmail_protocols.imap.values import Section
 
@@ -107,3 +108,7 @@ def test_an_error_in_a_list_points_at_the_item():
     with pytest.raises(BadSyntax) as failed:
         items(b"(UID FLAGZ)")
     assert failed.value.text == b"expected a FETCH item at octet 6"
+
+
+def test_every_item_of_the_grammar_has_a_value():
+    assert fetch_grammar.ITEMS == set(fetch.COLUMNS) | set(fetch.DERIVATIONS)

@@ -37,7 +37,7 @@ def _wanted(session, arguments):
     The EXPUNGE precedes this NO, so the client knows the new numbers when it tries again.
     """
     uids = chosen(session, arguments.sequence, arguments.uid)
-    if not arguments.uid and session.view.lost(uids):
+    if not arguments.uid and session.view.count_expunged(uids):
         raise CommandFailed(b"Some of the messages no longer exist", EXPUNGED)
     return uids
 

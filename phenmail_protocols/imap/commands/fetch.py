@@ -229,7 +229,7 @@ class _Batch:
         """
         made, size, last = [{} for _ in known], 0, self.uids[-1]
         for message in _messages(self.session, uids):
-            if self.plan.derives_fields and message.edge() > sections.LARGE_HEADER:
+            if self.plan.derives_fields and message.header_size() > sections.LARGE_HEADER:
                 last = message.uid - 1
                 break
             with self.session.alone():

@@ -22,7 +22,8 @@ class Message:
     whole   all octets, or None for a big message
     """
 
-    __slots__ = ("uid", "size", "whole", "look", "_content", "_trees", "_header", "_edge", "_tree")
+    __slots__ = ("uid", "size", "whole", "look", "_content", "_trees", "_header", "_header_size",
+                 "_tree")
 
     def __init__(self, uid, content, trees, look):
         self.uid = uid
@@ -31,18 +32,18 @@ class Message:
         self.size = content.size if self.whole is None else len(self.whole)
         self._content = content
         self._trees = trees
-        self._header = self._edge = self._tree = None
+        self._header = self._header_size = self._tree = None
 
-    def edge(self):
-        """Where the body begins: behind the header's empty line."""
-        if self._edge is None:
-            self._find_edge()
-        return self._edge
+    def header_size(self):
+        """Octets of the header with the empty line that ends it: where the body begins."""
+        if self._header_size is None:
+            self._find_header()
+        return self._header_size
 
     def header(self):
-        """The header with the empty line that ends it; its first HEADER octets if it is larger."""
-        if self._edge is None:
-            self._find_edge()
+        """The header, or its first HEADER octets if it is larger."""
+        if self._header_size is None:
+            self._find_header()
         return self._header
 
     def fields(self, names):
@@ -51,7 +52,7 @@ class Message:
         The whole header, or of a large one those fields. If they are large, too, FIELDS octets of
         each name.
         """
-        if self.edge() <= FIELDS:
+        if self.header_size() <= FIELDS:
             return self.header()
         chosen = self._chosen(names)
         if len(chosen) < FIELDS or len(names) == 1:
@@ -60,7 +61,7 @@ class Message:
 
     def _chosen(self, names):
         selection, pieces = headers.Selection(names, FIELDS), []
-        for chunk in self.octets(0, self.edge()):
+        for chunk in self.octets(0, self.header_size()):
             self.look()
             pieces.append(selection.feed(chunk))
         chosen = b"".join(pieces) + selection.close()
@@ -69,11 +70,12 @@ class Message:
     def blocks(self, name):
         """All fields of a name, as `headers.blocks` gives them."""
         self.look()
-        return headers.blocks(headers.selected(self.octets(0, self.edge()), frozenset((name,))))
+        header = self.octets(0, self.header_size())
+        return headers.blocks(headers.selected(header, frozenset((name,))))
 
-    def _find_edge(self):
+    def _find_header(self):
         if self.whole is not None:
-            self._header, self._edge = headers.split_header(self.whole)
+            self._header, self._header_size = headers.split_header(self.whole)
             return
         # Begins as if behind a line end: an empty first line means that there are no fields.
         kept, passed, before = [], 0, b"\r\n"
@@ -87,7 +89,7 @@ class Message:
             if end >= 0:
                 break
             before = (before + chunk)[-3:]
-        self._header, self._edge = b"".join(kept), passed
+        self._header, self._header_size = b"".join(kept), passed
 
     def tree(self):
         """The MIME structure: mail.structure.Part."""
@@ -108,9 +110,9 @@ class Message:
             self.look()
             yield chunk
 
-    def onward(self):
+    def sequential(self):
         """read(start, end) -> iterable of chunks, for ascending ranges: the file is read once."""
-        return self.octets if self.whole is not None else _Onward(self._chunks()).read
+        return self.octets if self.whole is not None else _Sequential(self._chunks()).read
 
     def octets(self, start, end):
         """An iterable of chunks: exactly the octets from `start` up to `end`."""
@@ -130,7 +132,7 @@ class Message:
             raise OutOfStep("UID %d lacks %d octets" % (self.uid, length))
 
 
-class _Onward:
+class _Sequential:
     """Ascending ranges of a stream of chunks."""
 
     def __init__(self, chunks):

@@ -47,7 +47,7 @@ class SearchMessage:
 
     def _collect(self, names):
         message, found = self._message, {}
-        if len(names) > FEW and message.edge() <= FIELDS:
+        if len(names) > FEW and message.header_size() <= FIELDS:
             for field in headers.each_field(message.header()):
                 self._look()
                 name = field.name.lower()
@@ -71,7 +71,7 @@ class SearchMessage:
             values = self.values(name)
             size = sum([len(name) + len(value) for value in values])
             # Near the limit of Message.fields there may be more of them than `values` has.
-            if self._message.edge() > FIELDS < 2 * size:
+            if self._message.header_size() > FIELDS < 2 * size:
                 return self._all_texts(name, read)
             found = self._texts[name, read] = list(map(read, values))
         return found
@@ -103,6 +103,6 @@ class SearchMessage:
             found, unsure = textsearch.sift(unsure, text, len(message.header()), self._look)
         if unsure:
             with self._alone():
-                found |= textsearch.find(unsure, message.tree(), message.onward(), self._look)
+                found |= textsearch.find(unsure, message.tree(), message.sequential(), self._look)
             message.forget_tree()
         return found

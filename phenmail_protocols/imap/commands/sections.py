@@ -17,8 +17,8 @@ def span(section, message):
     if not section.part:
         if section.kind is None:
             return 0, message.size
-        edge = message.edge()
-        return (edge, message.size) if section.kind == "TEXT" else (0, edge)
+        body = message.header_size()
+        return (body, message.size) if section.kind == "TEXT" else (0, body)
     part = _find_part(message.tree(), section.part)
     if part is None:
         return 0, 0
