@@ -1,21 +1,19 @@
-"""What CAPABILITY lists in each state (RFC 3501 6.1.1): only extensions that are complete."""
+"""What CAPABILITY says in each state (RFC 3501 6.1.1): only what is there whole."""
 from ..accounts import sasl
 
 ALWAYS = (b"IMAP4rev1", b"LITERAL+", b"SASL-IR", b"ID", b"ENABLE", b"IDLE")
-AFTER_LOGIN = (b"NAMESPACE", b"UNSELECT", b"UIDPLUS", b"MOVE", b"CHILDREN", b"LIST-EXTENDED",
-               b"LIST-STATUS", b"SPECIAL-USE")
+LOGGED_IN = (b"NAMESPACE", b"UNSELECT", b"UIDPLUS", b"MOVE", b"CHILDREN", b"LIST-EXTENDED", b"LIST-STATUS", b"SPECIAL-USE")
 
 
 def mechanisms(session):
-    """The SASL mechanisms that may be used now: tuple of str."""
-    return sasl.mechanisms(
-        session.server.directory, session.tls, session.may_send_secrets)
+    """SASL mechanisms that may be used now: tuple of str."""
+    return sasl.mechanisms(session.server.directory, session.tls, session.may_send_secrets)
 
 
 def capabilities(session):
     """A list of bytes."""
     if session.account is not None:
-        return list(ALWAYS + AFTER_LOGIN)
+        return list(ALWAYS + LOGGED_IN)
     found = list(ALWAYS)
     if session.server.tls_context is not None and not session.tls:
         found.append(b"STARTTLS")

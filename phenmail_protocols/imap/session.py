@@ -35,7 +35,7 @@ class Step(NamedTuple):
     """
     then: str = NEXT
     status: bytes = b"OK"
-    text: bytes = b""  # b"": "NOOP completed"
+    text: Optional[bytes] = None
     code: Optional[bytes] = None
     resume: Any = None
     prompt: bytes = b""
@@ -109,7 +109,7 @@ class Server(NamedTuple):
 
 
 class Session:
-    """`table`: {name: row.Row}; `write`: takes pieces of bytes; `tls`: whether the connection is
+    """`table`: {name: Row}; `write`: takes pieces of bytes; `tls`: whether the connection is
     encrypted; `trusted`: it is on the loopback.
 
     `look()` is called by long work in bounded steps (each message, name or key). It raises CommandFailed
@@ -200,7 +200,7 @@ class Session:
         self._running = None  # not before: `failed` answers a command whose announcement broke
         if not may_go_on:
             return Step(CLOSE)
-        text = step.text or row.name.encode("ascii") + b" completed"
+        text = step.text or b"%b completed" % row.name.encode("ascii")
         self.write(responses.tagged(tag, step.status, text, step.code))
         if step.status == b"OK":
             self._errors = 0
