@@ -14,7 +14,7 @@ def body(client, number=1):
     return line.partition(b"\r\n")[2][:-1]
 
 
-def test_all_of_it(client):
+def test_flags_and_date(client):
     lines = client.append(MESSAGE, flags="(\\Seen $Work \\Answered)",
                           date='" 1-Feb-2020 12:00:00 +0100"')
     assert lines[:2] == [b"* 1 EXISTS", b"* 1 RECENT"] and b"* FLAGS" in lines[2]
@@ -67,7 +67,7 @@ def test_refusals(client, command, answer):
 
 @pytest.mark.parametrize("command", [b"APPEND INBOX (\\Nonsense)", b'APPEND INBOX "yesterday"',
                                      b"APPEND INBOX"])
-def test_what_cannot_be_read(client, command):
+def test_syntax_errors(client, command):
     client.send(b"a %s {%d+}\r\n%s \0\r\n" % (command, len(MESSAGE), MESSAGE))
     assert client.line().startswith(b"a BAD")
     client.ok("NOOP")

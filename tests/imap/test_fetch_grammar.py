@@ -91,14 +91,14 @@ def test_a_label_reads_back_as_the_section(label):
     b"BODY[]<0.4294967296>", b"BODY[] <0.5>", b"BODY[99999999999]", b"BODY [TEXT]", b"MODSEQ",
     b"BODY[TEXT]<0.5>x",
 ])
-def test_what_is_no_item(line):
+def test_invalid_items(line):
     with pytest.raises(BadSyntax):
         items(line)
 
 
 @pytest.mark.parametrize("item", [b"", b" UID", b"ALL", b"(FLAGS)", b"BODY.PEEK", b"BODY[0]",
                                   b"BODY[HEADER.FIELDS ()]", b"BODY[]<0.0>", b"UID[]"])
-def test_what_is_no_item_is_none_in_a_list(item):
+def test_invalid_items_in_a_list(item):
     for form in (b"(UID " + item + b")", b"(" + item + b" UID)"):
         with pytest.raises(BadSyntax):
             items(form)

@@ -164,7 +164,7 @@ def test_every_row_of_the_table_is_tried_here():
     b"SEARCH ", b"SEARCH RETURN (ALL) ALL",
     b"", b" ", b" NOOP", b"NOOP\0",
 ])
-def test_what_is_no_command(line):
+def test_syntax_errors(line):
     with pytest.raises(BadSyntax) as failed:
         parse([b"x.7 " + line])
     assert failed.value.tag == b"x.7" and not isinstance(failed.value, ArgumentRejected)
@@ -208,7 +208,7 @@ def test_an_error_names_the_command_and_the_place():
     ([b"SEARCH CHARSET X-NONE ALL"], b"BADCHARSET (US-ASCII UTF-8)"),
     ([b'LOGIN joe "\xe9"'], b"AUTHENTICATIONFAILED"), ([b"APPEND &b ", b"x", b""], b"CANNOT"),
 ])
-def test_what_is_well_formed_but_never_served(parts, code):
+def test_rejected_arguments(parts, code):
     with pytest.raises(ArgumentRejected) as refused:
         parse(with_tag(parts))
     assert refused.value.code == code and refused.value.tag == b"a1"
@@ -254,7 +254,7 @@ def test_a_literal_at_the_end_of_a_line(line, size, non_sync, binary, piece):
     b"", b"a NOOP", b"{3", b"3}", b"{}", b"{+}", b"{-1}", b"{3-}", b"{3}x", b"{3} ", b'"{3}"',
     b"{3}\n", b"{ 3}", b"{3 }", b"{\xb2}", b"{3++}", b"{0x3}",
 ])
-def test_what_is_no_literal_at_the_end(line):
+def test_no_literal_at_the_end(line):
     assert grammar.literal_at_end(line) is None
 
 

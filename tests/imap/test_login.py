@@ -24,7 +24,7 @@ def stranger(connect):
     ("AUTHENTICATE GSSAPI", b"NO [CANNOT]"), ("AUTHENTICATE CRAM-MD5", b"NO [CANNOT]"),
     ("LOGIN {1+}\r\nu {1+}\r\np", b"OK"),
 ])
-def test_ways_in(stranger, command, answer):
+def test_logins(stranger, command, answer):
     assert stranger.ask(command)[-1].startswith(answer)
     assert stranger.ask("STATUS INBOX (MESSAGES)")[-1].startswith(
         b"OK" if answer.startswith(b"OK") else b"BAD")

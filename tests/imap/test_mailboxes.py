@@ -47,7 +47,7 @@ def test_delete_of_the_selected_mailbox(client):
     client.ok("SELECT INBOX")
 
 
-def test_delete_leaves_what_is_below(client):
+def test_delete_leaves_children(client):
     client.ok("CREATE top/below")
     client.ok("CREATE top")
     client.ok("DELETE top")
@@ -56,7 +56,7 @@ def test_delete_leaves_what_is_below(client):
     assert client.ask("SELECT top")[-1].startswith(b"NO")
 
 
-def test_rename_takes_what_is_below(client):
+def test_rename_renames_children(client):
     client.ok("CREATE old/below")
     client.ok("CREATE old")
     client.ok("RENAME old new")

@@ -60,7 +60,7 @@ def test_mailbox_names(name, wire):
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=40).filter(lambda data: b"\0" not in data))
-def test_what_is_written_reads_back(data):
+def test_written_strings_read_back(data):
     for write, read in ((responses.string, Scanner.string), (responses.astring, Scanner.astring),
                         (responses.nstring, Scanner.nstring)):
         scan = Scanner(parts_of(write(data)))

@@ -90,7 +90,7 @@ def test_charsets(reading, charset, text, numbers):
 
 
 @pytest.mark.parametrize("charset", ["nonsense", "rot13", "zlib", "hex", "idna", "unicode_escape"])
-def test_charsets_that_are_none(reading, charset):
+def test_unknown_charsets(reading, charset):
     answer = reading.ask("SEARCH CHARSET %s TEXT x" % charset)[-1]
     assert answer.startswith(b"NO [BADCHARSET (US-ASCII UTF-8)]")
 

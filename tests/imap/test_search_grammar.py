@@ -132,7 +132,7 @@ def test_octets_that_are_not_the_charset_are_an_error(parts):
     b"CHARSET UTF-8", b"CHARSET", b"MODSEQ 5", b"SEEN,DRAFT", b"\xff", b'"SEEN"', b"NOT NOT", b"$",
     b"ALLSEEN",
 ])
-def test_what_is_no_search(line):
+def test_invalid_searches(line):
     with pytest.raises(BadSyntax) as failed:
         search(line)
     assert not isinstance(failed.value, ArgumentRejected)

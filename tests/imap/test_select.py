@@ -9,7 +9,7 @@ def kept(client, count=1, **more):
         assert client.append(MESSAGE, **more)[-1].startswith(b"OK [APPENDUID")
 
 
-def test_what_select_says(connect, client):
+def test_select_responses(connect, client):
     kept(client, 2, flags="(\\Seen $Work)")
     kept(client)
     client.ok("UNSELECT")
@@ -76,7 +76,7 @@ def test_unselect_removes_nothing(client):
     assert b"* 1 EXISTS" in client.ok("SELECT INBOX")
 
 
-def test_what_one_does_the_other_sees(client, connect):
+def test_a_session_sees_the_changes_of_another(client, connect):
     other = connect()
     kept(client, 2)
     assert other.ok("NOOP") == [b"* 2 EXISTS", b"* 0 RECENT"]

@@ -37,7 +37,7 @@ def test_a_set_is_read_and_written_back(data, ranges):
     b"99999999999", b"-1", b"+1", b"1 ",
     b" 1", b"1.2", b"a", b"**", b"1*", b"\xb2", b"1\n", b"1:\xd9\xa3",
 ])
-def test_what_is_no_set_is_refused(data):
+def test_invalid_sets(data):
     with pytest.raises(ValueError):
         SequenceSet.parse(data)
 
@@ -71,7 +71,7 @@ def test_spans_put_the_last_number_for_the_star(data, spans):
     (b"4294967295:*", [4294967295], [4294967295]),
     (b"20,4,9:12", [9], [4, 9, 20]),
 ])
-def test_resolve_by_number_and_by_uid(data, numbers, uids):
+def test_slices_by_number_and_by_uid(data, numbers, uids):
     found = SequenceSet.parse(data)
     assert resolve(found, UIDS, len(UIDS), True) == uids
     assert resolve(found, list(UIDS), len(UIDS), True) == uids
@@ -107,7 +107,7 @@ def test_build_is_compact_and_keeps_the_order(numbers, data):
 
 @settings(max_examples=100, deadline=None)
 @given(st.sets(st.integers(1, 60), min_size=1), st.sets(st.integers(1, 60)))
-def test_build_and_resolve_are_inverse(numbers, others):
+def test_build_and_slices_are_inverse(numbers, others):
     """A set written from some UIDs finds exactly those of them that the mailbox has."""
     found = SequenceSet.parse(build(sorted(numbers)))
     present = array("I", sorted(others))
@@ -120,7 +120,7 @@ _ELEMENT = st.one_of(st.integers(1, 30), st.just(STAR))
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(_ELEMENT, _ELEMENT), min_size=1, max_size=5), st.sets(st.integers(1, 30)))
-def test_resolve_means_what_the_rfc_says(ranges, present):
+def test_slices_mean_what_the_rfc_says(ranges, present):
     """Against the literal definition: each number between the two ends; * is the last one."""
     uids = sorted(present)
     for as_uid in (True, False):

@@ -68,7 +68,7 @@ def test_expunge(three):
     assert three.ok("FETCH 1 UID") == [b"* 1 FETCH (UID 2)"]
 
 
-def test_uid_expunge_takes_only_its_own(three):
+def test_uid_expunge_removes_only_named_messages(three):
     three.ok("STORE 1:2 +FLAGS.SILENT (\\Deleted)")
     assert three.ok("UID EXPUNGE 2:3,99") == [b"* 2 EXPUNGE", b"* 2 RECENT"]
     assert three.ok("SEARCH DELETED") == [b"* SEARCH 1"]
@@ -90,7 +90,7 @@ def test_copy_of_nothing_and_to_nowhere(three):
 
 
 @pytest.mark.parametrize("command", ["COPY", "MOVE"])
-def test_messages_that_just_went_are_not_left_out_in_silence(three, connect, command):
+def test_copy_and_move_fail_for_messages_just_expunged(three, connect, command):
     """RFC 2180 4.4: all messages that the numbers name, or none."""
     other = connect()
     other.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")

@@ -168,7 +168,7 @@ def test_error_texts_hold_nothing_of_the_client():
     assert failed.value.text == b"expected an atom at octet 1"
 
 
-def test_repeats_go_and_the_order_stays():
+def test_without_repeats():
     assert tokens.without_repeats("banana") == ("b", "a", "n")
 
 

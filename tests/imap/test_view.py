@@ -79,7 +79,7 @@ def test_numbers():
     assert list(view.uids(0, 99)) == [3, 5, 8]
 
 
-def test_nothing_happened_nothing_is_said():
+def test_no_news():
     view = View(Mailbox([3]), True)
     assert news(view) is None
 
@@ -181,7 +181,7 @@ def test_too_long_away_all_flags_are_told():
     assert news(view) == ([3], None, 2, [1, 2])
 
 
-def test_more_happens_between_the_two_questions():
+def test_changes_between_state_and_changes():
     """The changes are read after the state: what came between is announced next time."""
     mailbox = Mailbox([1, 2, 3])
     view = View(mailbox, True)
