@@ -1,1 +1,9 @@
-"""imap: RFC 3501 spoken on top of the store. Floor 3: it never imports smtp, pop3 or admin."""
+"""imap: an IMAP4rev1 server (RFC 3501) on top of the store.
+
+handler, reader        the connection: input, output, IDLE, TLS
+grammar, *_grammar     bytes -> values (tokens, sequence: their parts)
+session, row, table    states, dispatch, errors; the command table
+commands/              what each command does
+view                   message numbers and announcements of the selected mailbox
+responses, *_responses values -> bytes
+"""

@@ -171,7 +171,7 @@ class Handler:
         self.body = taken.body
         try:
             self._await_turn(taken.parts)
-            command = grammar.parse(taken.parts)
+            command = grammar.parse(taken.parts, TABLE)
         except grammar.BadSyntax as error:
             self._drop_body()
             return self._unreadable(error)

@@ -1,39 +1,31 @@
-"""Patterns of mailbox names, as LIST and LSUB have them: "*" is anything, "%" anything without the
-separator (RFC 3501 6.3.8).
+"""Patterns of mailbox names in LIST and LSUB (RFC 3501 6.3.8): "*" matches anything, "%" anything
+without the separator.
 
-Pure. All patterns of a command are followed through a name at once, as bits of one number, a
-character of the name at a time: the time for a name grows with its length, whatever the patterns
-are, and nothing is ever tried again.
+Pure. All patterns of a command form one automaton, whose set of current places is the bits of one
+number. It reads a name once, character by character, and never goes back, so the time for a name
+depends on its length and not on how the wildcards are arranged.
 """
 import re
 
 from ..store.model import INBOX, SEPARATOR
 
-#: No mailbox has a name of more characters, so that no pattern needs more of its own.
+#: The longest mailbox name. A pattern with more characters beside its wildcards matches nothing.
 NAME_CHARACTERS = 255
 
 _WILDCARDS = re.compile(r"[*%]{2,}")
 
 
 class Patterns:
-    """`fits(name)`: whether any of `patterns` matches the whole name."""
+    """`fits(name)`: whether any of `patterns` matches the whole name.
 
-    def __init__(self, patterns):
-        self._automaton = _Automaton(patterns)
+    Bit n is the place before character n of the patterns, which are laid end to end with one more
+    place behind each.
 
-    def fits(self, name):
-        # INBOX in any case is INBOX, also above other names (RFC 3501 5.1).
-        is_inbox = name.partition(SEPARATOR)[0] == INBOX
-        return self._automaton.fits(name, len(INBOX) if is_inbox else 0)
-
-
-class _Automaton:
-    """Bit n stands for a place between two characters of a pattern; the patterns lie one behind the
-    other.
-
-    `_any`, `_level`: the places before "*" and "%", which stay where they are; `_wild`: both, which
-    may be passed at once. `_before`: {character: the places before it}; `_sure`: those before a "*"
-    at the end, which fit whatever follows.
+    _start, _end       the first and the last place of each pattern
+    _before            {character: the places before it}
+    _any, _level       the places before "*" and before "%"
+    _wild              both: a wildcard may stay at its place, or be passed without reading
+    _sure              the places before a "*" that ends its pattern: any rest of a name matches
     """
 
     def __init__(self, patterns):
@@ -62,8 +54,9 @@ class _Automaton:
         else:
             self._before[character] = self._before.get(character, 0) | bit
 
-    def fits(self, name, folded):
-        """`folded`: so many characters at the beginning, capitals, match in either case."""
+    def fits(self, name):
+        # INBOX in any case is INBOX, also as the parent of other mailboxes (RFC 3501 5.1).
+        folded = len(INBOX) if name.partition(SEPARATOR)[0] == INBOX else 0
         places, wild, before = self._start, self._wild, self._before
         for number, character in enumerate(name):
             if places & self._sure:

@@ -1,9 +1,10 @@
-"""What SEARCH may ask for (RFC 3501 6.4.4 and section 9: search, search-key).
+"""The arguments of SEARCH (RFC 3501 6.4.4 and section 9: search, search-key).
 
-Pure. One table of key name -> reader; an extension's keys (MODSEQ, YOUNGER, …) are more rows.
+Pure. An extension's keys (MODSEQ, YOUNGER, …) are more rows of KEYS.
 
-Strings are decoded here, so that whoever evaluates the tree compares str with str. Without CHARSET they are read as
-UTF-8: RFC 3501 says US-ASCII, of which UTF-8 is a superset, clients do send it so, and RFC 9051 makes it the rule.
+Strings are decoded here, so that SEARCH compares str with str. Without CHARSET they are read as
+UTF-8. RFC 3501 says US-ASCII, but UTF-8 is a superset of it, clients do send it, and RFC 9051 makes
+it the rule.
 """
 import re
 
@@ -11,38 +12,33 @@ from ..mail import charsets, dates
 from . import tokens
 from .values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Search, Size
 
-#: How deep NOT, OR and parentheses may nest.
-DEPTH_LIMIT = 50
-#: How many keys a search may have, and characters a text.
-KEYS_LIMIT = 4096  # more than fit into a line of 8000 octets (RFC 2683 3.2.1.5)
-TEXT_LIMIT = 8192
+DEPTH_LIMIT = 50  # levels of NOT, OR and parentheses
+KEYS_LIMIT = 4096  # of a search: more than fit into a line of 8,000 octets (RFC 2683 3.2.1.5)
+TEXT_LIMIT = 8192  # characters of a string
 OCTETS_LIMIT = (1 << 63) - 1
 _DATE = re.compile(rb'("?)([0-9]{1,2})(-[A-Za-z]{3}-[0-9]{4})\1(?=[ )]|$)')
 
 
-def search(scan, uid):
-    """Arguments of SEARCH and UID SEARCH -> Search; raises ArgumentRejected with BADCHARSET for a charset that we do not have."""
-    scan.space()
-    charset, codec = None, "utf-8"
-    if scan.line[scan.at:scan.at + 8].upper() == b"CHARSET ":
-        scan.at += 8
-        charset, codec = _charset(scan.astring("a charset"))
+def search(scan):
+    """SEARCH and UID SEARCH -> Search. Raises ArgumentRejected for an unknown charset."""
+    codec = "utf-8"
+    if scan.skip_word(b"CHARSET "):
+        codec = _codec(scan.astring("a charset"))
         scan.space()
     keys = _Keys(scan, codec)
     found = [keys.key(0)]
     while scan.more():
         found.append(keys.key(0))
-    return Search(charset, _all(found), uid)
+    return Search(_all(found), scan.uid)
 
 
-def _charset(data):
-    """Octets -> (name in upper case, Python's name)"""
-    name = data.decode("latin-1").upper()
-    # mail reads US-ASCII with a forgiving eye; here it is what it says.
-    codec = "ascii" if name == "US-ASCII" else charsets.codec_name(data)
+def _codec(charset):
+    """Python's name of a charset (octets)."""
+    # Mail texts in "US-ASCII" may have 8-bit octets and `charsets` forgives them; a search may not.
+    codec = "ascii" if charset.upper() == b"US-ASCII" else charsets.codec_name(charset)
     if codec is None:
-        raise tokens.ArgumentRejected("charset not known", b"BADCHARSET (US-ASCII UTF-8)")
-    return name, codec
+        raise tokens.ArgumentRejected("unknown charset", b"BADCHARSET (US-ASCII UTF-8)")
+    return codec
 
 
 def _all(keys):
@@ -50,7 +46,7 @@ def _all(keys):
 
 
 class _Keys:
-    """Reads search keys from a scanner; `codec` is Python's name of the strings' charset."""
+    """Parses search keys from a scanner; `codec` is Python's name of the strings' charset."""
     __slots__ = ("scan", "codec", "count")
 
     def __init__(self, scan, codec):
@@ -60,59 +56,56 @@ class _Keys:
 
     def key(self, depth):
         """search-key"""
+        scan = self.scan
         self.count += 1
         if self.count > KEYS_LIMIT:
             raise tokens.ArgumentRejected("at most %d search keys" % KEYS_LIMIT, b"LIMIT")
         if depth > DEPTH_LIMIT:
-            raise self.scan.failed("at most %d levels of search keys" % DEPTH_LIMIT)
-        if self.scan.skip(b"("):
-            return _all(self.scan.items(lambda: self.key(depth + 1)))
-        if self.scan.peek() in b"0123456789*" and self.scan.peek():
-            return InSet(self.scan.sequence(), False)
-        start = self.scan.at
-        name = self.scan.keyword("a search key")
+            raise scan.failed("at most %d levels of search keys" % DEPTH_LIMIT)
+        if scan.skip(b"("):
+            return _all(scan.items(lambda: self.key(depth + 1)))
+        if scan.peek() in b"0123456789*" and scan.peek():
+            return InSet(scan.sequence(), False)
+        start = scan.at
+        name = scan.keyword("a search key")
         if name in NAMED:
             return NAMED[name]
         if name not in KEYS:
-            self.scan.at = start
-            raise self.scan.failed("a search key")
-        self.scan.space()
+            raise scan.failed("a search key", start)
+        scan.space()
         return KEYS[name](self, depth)
 
-    def text(self, expected="a string to search for"):
+    def text(self):
         """astring in the command's charset -> str"""
         start = self.scan.at
-        data = self.scan.astring(expected)
+        data = self.scan.astring("a string to search for")
         try:
             text = data.decode(self.codec)
         except ValueError:
-            self.scan.at = min(start, len(self.scan.line))
-            raise self.scan.failed("a string in the charset of the command") from None
+            raise self.scan.failed("a string in the charset of the command",
+                                   min(start, len(self.scan.line))) from None
         if len(text) > TEXT_LIMIT:
-            raise tokens.ArgumentRejected("at most %d characters to search for" % TEXT_LIMIT, b"LIMIT")
+            text = "at most %d characters to search for" % TEXT_LIMIT
+            raise tokens.ArgumentRejected(text, b"LIMIT")
         return text
 
     def flag_keyword(self):
         """flag-keyword -> str"""
         return self.scan.atom("a keyword").decode("ascii")
 
-    def field(self):
-        """header-fld-name -> str in lower case"""
-        return self.scan.astring("a field name").decode("latin-1").lower()
-
     def day(self):
         """date -> days since 1970-01-01"""
         start = self.scan.at
         _, day, rest = self.scan.match(_DATE, "a date like 1-Feb-1994").groups()
         try:
-            return dates.parse_internal(day.rjust(2) + rest + b" 00:00:00 +0000").epoch // 86400
+            midnight = dates.parse_internal(day.rjust(2) + rest + b" 00:00:00 +0000")
         except ValueError:
-            self.scan.at = start
-            raise self.scan.failed("a date that exists") from None
+            raise self.scan.failed("a date that exists", start) from None
+        return midnight.epoch // 86400
 
     def header(self):
         """HEADER's two strings"""
-        field = self.field()
+        field = self.scan.astring("a field name").decode("latin-1").lower()
         self.scan.space()
         return Header(field, self.text())
 
@@ -134,7 +127,7 @@ for _flag in tokens.SYSTEM_FLAGS.values():
     NAMED[_flag[1:].upper()] = HasFlag(_flag, True)
     NAMED["UN" + _flag[1:].upper()] = HasFlag(_flag, False)
 
-#: Keys with arguments: name -> (keys, depth) -> value; the space behind the name is consumed.
+#: Keys with arguments: name -> (keys, depth) -> value, behind the space after the name.
 KEYS = {
     "NOT": lambda keys, depth: Not(keys.key(depth + 1)),
     "OR": _Keys.either,

@@ -1,47 +1,48 @@
-"""Sequence sets: parse them, find their messages, write them (RFC 3501 section 9: sequence-set; RFC 4315: uid-set).
+"""Sequence sets: parsing, finding their messages, writing (RFC 3501 section 9: sequence-set).
 
 Pure: it knows numbers and arrays of UIDs, no mailbox and no session.
 """
 from bisect import bisect_left, bisect_right
+from typing import NamedTuple
 
 #: Stands for "*" inside a set: larger than every 32-bit number.
 STAR = 1 << 32
 LARGEST = STAR - 1
 
-#: Octets that a set may have. 64 KB hold about 9 000 single UIDs of six digits.
+#: Octets that a set may have. 64 KB hold about 9,000 single UIDs of six digits.
 LENGTH_LIMIT = 65536
 
 
-class SequenceError(ValueError):
-    """The bytes are no sequence set; the text says why."""
+class SequenceSet(NamedTuple):
+    """`ranges`: tuple of (first, last) as the client wrote them, in either order, STAR for "*".
 
-
-class SequenceSet:
-    """Ranges of numbers as the client wrote them, either way round; STAR where it wrote "*".
-
-    `ranges` is a tuple of (first, last). What "*" means is known only against a mailbox, so every question takes it.
+    What "*" means depends on the mailbox, so the methods take its last number.
     """
-    __slots__ = ("ranges",)
-
-    def __init__(self, ranges):
-        self.ranges = tuple(ranges)
+    ranges: tuple
 
     @classmethod
-    def parse(cls, data, limit=LENGTH_LIMIT):
-        """bytes -> SequenceSet; raises SequenceError. Numbers are 1 to 4294967295 without leading zeros."""
-        if len(data) > limit:
-            raise SequenceError("sequence set longer than %d octets" % limit)
+    def parse(cls, data):
+        """bytes -> SequenceSet. Numbers are 1 to 4294967295 without leading zeros.
+
+        Raises ValueError.
+        """
+        if len(data) > LENGTH_LIMIT:
+            raise ValueError("sequence set longer than %d octets" % LENGTH_LIMIT)
         ranges = []
         for element in data.split(b","):
             first, colon, last = element.partition(b":")
             low = _number(first)
             ranges.append((low, _number(last) if colon else low))
-        return cls(ranges)
+        return cls(tuple(ranges))
 
     def spans(self, last):
-        """Ascending list of (low, high), disjoint, with `last` in the place of "*" (RFC 3501: 4:2 is 2:4, *:9 with last 5 is 5:9)."""
+        """Ascending, disjoint (low, high) pairs, as a list; `last` replaces "*".
+
+        RFC 3501 9: 4:2 is 2:4, and *:9 with last 5 is 5:9.
+        """
         spans = []
-        for low, high in sorted(_ordered(a, b, last) for a, b in self.ranges):
+        for low, high in sorted(sorted(last if number == STAR else number for number in pair)
+                                for pair in self.ranges):
             if spans and low <= spans[-1][1] + 1:
                 if high > spans[-1][1]:
                     spans[-1] = (spans[-1][0], high)
@@ -50,13 +51,18 @@ class SequenceSet:
         return spans
 
     def beyond(self, count):
-        """Whether it names a message number that a mailbox of `count` messages does not have ("*" in an empty one too)."""
-        return any((number > count and number != STAR) or not count for pair in self.ranges for number in pair)
+        """Whether it names a message number that a mailbox of `count` messages does not have.
+
+        An empty mailbox does not even have "*".
+        """
+        return not count or any(number > count and number != STAR
+                                for pair in self.ranges for number in pair)
 
     def slices(self, uids, count, as_uid):
-        """Where its messages lie in `uids`: ascending list of (start, stop) index pairs, disjoint, none empty.
+        """Where its messages are in `uids`: ascending, disjoint (start, stop) pairs, none empty.
 
-        `uids` is an ascending sequence of which the first `count` are looked at; what does not exist is left out.
+        `uids` is an ascending sequence, of which only the first `count` count. Messages that do not
+        exist are left out.
         """
         if not count:
             return []
@@ -71,62 +77,27 @@ class SequenceSet:
                 found.append((start, stop))
         return found
 
-    def resolve(self, uids, count, as_uid):
-        """UIDs of its messages, ascending, each once, as a new sequence of the type of `uids` (list or array)."""
-        found = uids[:0]
-        for start, stop in self.slices(uids, count, as_uid):
-            found += uids[start:stop]
-        return found
-
-    def __bytes__(self):
-        return b",".join(_written(a) if a == b else _written(a) + b":" + _written(b) for a, b in self.ranges)
-
-    def __eq__(self, other):
-        return isinstance(other, SequenceSet) and self.ranges == other.ranges
-
-    def __hash__(self):
-        return hash(self.ranges)
-
-    def __repr__(self):
-        return "SequenceSet(%s)" % bytes(self).decode("ascii")
-
 
 def build(numbers):
-    """Numbers -> compact set as bytes, in the order given: runs that ascend by one become ranges (COPYUID, ESEARCH).
+    """Numbers (at least one) -> compact set as bytes, in the order given (RFC 4315: uid-set).
 
-    Raises ValueError for no numbers: an empty set cannot be written.
+    Runs that ascend by one become ranges.
     """
-    if not len(numbers):
-        raise ValueError("a sequence set has at least one number")
-    out = []
-    first = previous = None
+    ranges = []
     for number in numbers:
-        if previous is not None and number == previous + 1:
-            previous = number
-            continue
-        if previous is not None:
-            out.append(b"%d:%d" % (first, previous) if previous > first else b"%d" % first)
-        first = previous = number
-    out.append(b"%d:%d" % (first, previous) if previous > first else b"%d" % first)
-    return b",".join(out)
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return b",".join([b"%d:%d" % (first, last) if first < last else b"%d" % first
+                      for first, last in ranges])
 
 
 def _number(digits):
     if digits == b"*":
         return STAR
-    if not digits.isdigit() or digits[:1] == b"0" or len(digits) > 10:
-        raise SequenceError("sequence set: expected a number from 1 to 4294967295 or *")
-    number = int(digits)
-    if number > LARGEST:
-        raise SequenceError("sequence set: expected a number from 1 to 4294967295 or *")
-    return number
-
-
-def _ordered(first, last, star):
-    first = star if first == STAR else first
-    last = star if last == STAR else last
-    return (first, last) if first <= last else (last, first)
-
-
-def _written(number):
-    return b"*" if number == STAR else b"%d" % number
+    if digits.isdigit() and digits[:1] != b"0" and len(digits) <= 10:
+        number = int(digits)
+        if number <= LARGEST:
+            return number
+    raise ValueError("sequence set: expected a number from 1 to 4294967295 or *")

@@ -27,15 +27,6 @@ WRONG_STATE = {
 }
 
 
-class Row(NamedTuple):
-    """A command in the table."""
-    name: str
-    states: frozenset
-    run: Callable  # (session, arguments) -> Step
-    may_expunge: bool = True  # EXPUNGE may be announced before its tagged answer (RFC 3501 7.4.1)
-    secret: bool = False  # its arguments are never logged
-
-
 class Step(NamedTuple):
     """The end of a command, or what it waits for.
 
@@ -44,7 +35,7 @@ class Step(NamedTuple):
     """
     then: str = NEXT
     status: bytes = b"OK"
-    text: bytes = b"Done."
+    text: Optional[bytes] = None
     code: Optional[bytes] = None
     resume: Any = None
     prompt: bytes = b""
@@ -188,7 +179,7 @@ class Session:
 
     def _attempt(self, run, *arguments):
         try:
-            step = run(*arguments)
+            step = run(*arguments) or Step()
         except errors.StoreError as error:
             step = refused(refusal_of(error))
         except CommandFailed as refusal:
@@ -209,7 +200,8 @@ class Session:
         self._running = None  # not before: `failed` answers a command whose announcement broke
         if not may_go_on:
             return Step(CLOSE)
-        self.write(responses.tagged(tag, step.status, step.text, step.code))
+        text = step.text or b"%b completed" % row.name.encode("ascii")
+        self.write(responses.tagged(tag, step.status, text, step.code))
         if step.status == b"OK":
             self._errors = 0
         return self._patience(step)

@@ -1,11 +1,13 @@
-"""The small words of IMAP's grammar: atoms, strings, numbers, lists (RFC 3501 section 9).
+"""The tokens of IMAP's grammar: atoms, strings, numbers, lists (RFC 3501 section 9).
 
-A Scanner walks over one command that the reader has taken in whole: line pieces and literals in turn. Every method
-consumes what it is named after or raises BadSyntax with what was expected and where; none looks at a session.
+Pure. A Scanner walks over one command that the reader has read completely: line pieces and literals
+in turn. Each method consumes what it is named after, or raises BadSyntax with what was expected and
+where.
 
-8-bit octets: RFC 3501 has none outside literals. In quoted strings they are let through, because clients do send
-UTF-8 passwords and search texts quoted, Dovecot takes them, and RFC 9051 allows them; whoever uses the string checks
-that it is UTF-8. Atoms stay ASCII. A backslash in a quoted string escapes only a backslash or a quote.
+8-bit octets: RFC 3501 has none outside literals. Quoted strings may have them here, because clients
+do send UTF-8 passwords and search texts quoted, Dovecot accepts them, and RFC 9051 allows them. The
+caller checks that such a string is UTF-8. Atoms stay ASCII. A backslash in a quoted string escapes
+only a backslash or a quote.
 """
 import re
 
@@ -13,25 +15,28 @@ from ..mail import utf7
 from . import sequence
 
 #: Characters of an atom: any CHAR but atom-specials ( ) { SP CTL % * " \ ]
-ATOM = rb"!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~"
-_ATOM = re.compile(rb"[%s]+" % ATOM)
-_ASTRING = re.compile(rb"[%s\]]+" % ATOM)
-_LIST_MAILBOX = re.compile(rb"[%s\]%%*]+" % ATOM)
-_TAG = re.compile(rb"[%s\]]+" % ATOM.replace(b"+", b""))
+_ATOM_CHARS = rb"!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~"
+_ATOM = re.compile(rb"[%s]+" % _ATOM_CHARS)
+_ESCAPED = re.compile(rb'[\\"]')
+_ASTRING = re.compile(rb"[%s\]]+" % _ATOM_CHARS)
+_LIST_MAILBOX = re.compile(rb"[%s\]%%*]+" % _ATOM_CHARS)
+_TAG = re.compile(rb"[%s\]]+" % _ATOM_CHARS.replace(b"+", b""))
 _QUOTED = re.compile(rb'"([^\r\n\0"\\]*(?:\\["\\][^\r\n\0"\\]*)*)"')
 _NUMBER = re.compile(rb"[0-9]+")
 _SEQUENCE = re.compile(rb"[0-9:,*]+")
 
 NUMBER_LIMIT = (1 << 32) - 1
 
-#: System flags by their lower-case form; \Recent is the server's alone.
-SYSTEM_FLAGS = {flag.lower(): flag for flag in ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")}
+#: System flags by their lower-case form, without \Recent, which only the server sets.
+SYSTEM_FLAGS = {flag.lower(): flag for flag in
+                ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")}
 
 
 class BadSyntax(ValueError):
-    """The command cannot be read: answer BAD. `tag` is bytes, or None when not even the tag was there.
+    """The command cannot be parsed: answer BAD.
 
-    The text is printable ASCII and holds nothing that the client sent; `code` is a response code's bytes or None.
+    `tag` is bytes, or None where there was no tag. The text is printable ASCII and repeats nothing
+    that the client sent. `code` is a response code as bytes, or None.
     """
     tag = None
     code = None
@@ -43,7 +48,7 @@ class BadSyntax(ValueError):
 
 
 class ArgumentRejected(BadSyntax):
-    """The command can be read but never be served (a charset, a mailbox name): answer NO, with `code` in brackets."""
+    """The command can be parsed but never be carried out (an unknown charset): answer NO [code]."""
 
     def __init__(self, text, code):
         super().__init__(text)
@@ -51,21 +56,31 @@ class ArgumentRejected(BadSyntax):
 
 
 class Scanner:
-    """Walks over `parts`: bytes of a line, literal, bytes of a line, …; it begins and ends with a line piece."""
-    __slots__ = ("parts", "_index", "line", "at")
+    """Walks over `parts`, which begin and end with a line piece: line piece, literal, line piece, …
+
+    `line`, `at`: the line piece and the place in it. `uid`: the command is a UID form.
+    """
+    __slots__ = ("parts", "_index", "line", "at", "uid")
 
     def __init__(self, parts):
         self.parts = parts
         self._index = 0
         self.line = parts[0]
         self.at = 0
+        self.uid = False
 
-    def failed(self, expected):
-        """BadSyntax that says what was expected and at which octet of the command (literals counted, from 1)."""
-        before = sum(part.size if hasattr(part, "size") else len(part) for part in self.parts[:self._index])
-        return BadSyntax("expected %s at octet %d" % (expected, before + self.at + 1))
+    def failed(self, expected, at=None):
+        """A BadSyntax: what was expected, and at which octet of the command.
 
-    # -- where we are
+        Octets count from 1, literals included. `at` is a place in this line piece; without it the
+        current one.
+        """
+        before = sum(part.size if hasattr(part, "size") else len(part)
+                     for part in self.parts[:self._index])
+        place = before + (self.at if at is None else at) + 1
+        return BadSyntax("expected %s at octet %d" % (expected, place))
+
+    # -- position
 
     def at_end(self):
         """Whether the whole command is consumed."""
@@ -80,12 +95,12 @@ class Scanner:
         return self.line[self.at:self.at + 1]
 
     def end(self):
-        """Nothing may follow. Spaces may: some clients leave one, and Dovecot takes it."""
+        """Nothing but spaces may follow: some clients send one, and Dovecot accepts it."""
         if not self._only_spaces_follow():
             raise self.failed("the end of the command")
 
     def more(self):
-        """Whether another word follows; its space is consumed then."""
+        """Whether another word follows. If so, the space before it is consumed."""
         if self._only_spaces_follow():
             return False
         self.space()
@@ -94,17 +109,25 @@ class Scanner:
     def _only_spaces_follow(self):
         return self._index == len(self.parts) - 1 and not self.line[self.at:].strip(b" ")
 
-    # -- marks
+    # -- punctuation
 
     def skip(self, mark):
-        """Consumes `mark` if it comes next; says whether it did."""
+        """Consume `mark` if it comes next; returns whether it did."""
         if self.line.startswith(mark, self.at):
             self.at += len(mark)
             return True
         return False
 
+    def skip_word(self, word):
+        """`skip` in any case of letters; `word` is in upper case."""
+        end = self.at + len(word)
+        if self.line[self.at:end].upper() != word:
+            return False
+        self.at = end
+        return True
+
     def expect(self, mark, name):
-        """Consumes `mark`; `name` is how the error calls it."""
+        """Consume `mark`; `name` is its name in the error."""
         if not self.skip(mark):
             raise self.failed(name)
 
@@ -113,14 +136,14 @@ class Scanner:
         self.expect(b" ", "a space")
 
     def match(self, pattern, expected):
-        """Consumes what a compiled pattern finds here; returns the match."""
+        """Consume what a compiled pattern matches here; returns the match."""
         found = pattern.match(self.line, self.at)
         if not found:
             raise self.failed(expected)
         self.at = found.end()
         return found
 
-    # -- words
+    # -- atoms, numbers, strings, lists
 
     def tag(self):
         """tag: bytes"""
@@ -131,7 +154,7 @@ class Scanner:
         return self.match(_ATOM, expected).group()
 
     def keyword(self, expected):
-        """An atom of the protocol's own: str in upper case."""
+        """An atom that the protocol defines: str in upper case."""
         return self.atom(expected).decode("ascii").upper()
 
     def number(self, expected="a number", limit=NUMBER_LIMIT):
@@ -139,18 +162,17 @@ class Scanner:
         start = self.at
         digits = self.match(_NUMBER, expected).group()
         if len(digits) > 19 or int(digits) > limit:
-            self.at = start
-            raise self.failed("%s of at most %d" % (expected, limit))
+            raise self.failed("%s of at most %d" % (expected, limit), start)
         return int(digits)
 
     def positive(self, expected="a number above zero"):
-        """nz-number: int. It does not begin with 0."""
+        """nz-number: int; it may not begin with 0."""
         if self.peek() == b"0":
             raise self.failed(expected)
         return self.number(expected)
 
     def literal(self, expected="a literal"):
-        """What lies behind {n}: bytes or the reader's streamed literal."""
+        """literal: bytes, or the reader's StreamedLiteral."""
         if not self.at_literal():
             raise self.failed(expected)
         found = self.parts[self._index + 1]
@@ -160,7 +182,7 @@ class Scanner:
         return found
 
     def string(self, expected="a string"):
-        """string: bytes of a quoted string or a literal; never NUL (RFC 3501 9: CHAR8)."""
+        """string: bytes of a quoted string or a literal, without NUL (RFC 3501 9: CHAR8)."""
         if self.peek() == b'"':
             body = self.match(_QUOTED, "a well-formed quoted string").group(1)
             return _unescaped(body) if b"\\" in body else body
@@ -179,20 +201,20 @@ class Scanner:
 
     def nstring(self, expected="a string or NIL"):
         """nstring: bytes, or None for NIL"""
-        if self.line[self.at:self.at + 3].upper() == b"NIL":
-            self.at += 3
-            return None
-        return self.string(expected)
+        return None if self.skip_word(b"NIL") else self.string(expected)
 
     def items(self, read):
-        """What `read()` gives, once or more, with single spaces between, up to and with ")" whose "(" is consumed: list."""
+        """The rest of a parenthesised list, after its "(": the list of what `read()` returned.
+
+        One item or more, with single spaces between, and ")".
+        """
         found = [read()]
         while not self.skip(b")"):
             self.expect(b" ", 'a space or ")"')
             found.append(read())
         return found
 
-    # -- words that mean something
+    # -- tokens with a meaning
 
     def sequence(self):
         """sequence-set: SequenceSet"""
@@ -200,19 +222,19 @@ class Scanner:
         data = self.match(_SEQUENCE, "a sequence set").group()
         try:
             return sequence.SequenceSet.parse(data)
-        except sequence.SequenceError:
-            self.at = start
-            raise self.failed("a sequence set of numbers from 1 to 4294967295 or *") from None
+        except ValueError:
+            raise self.failed(
+                "a sequence set of numbers from 1 to 4294967295 or *", start) from None
 
     def mailbox(self):
-        """mailbox: str. INBOX in any case is "INBOX"; raises ArgumentRejected for a name that is not modified UTF-7."""
+        """mailbox: str; see `mailbox_name`."""
         return mailbox_name(self.astring("a mailbox name"))
 
     def list_mailbox(self):
         """list-mailbox: str with its wildcards.
 
-        A pattern may cut through modified UTF-7 ("Tom &*"): what cannot be decoded is compared with
-        decoded names as it is, as Dovecot does.
+        A wildcard may cut modified UTF-7 apart ("Tom &*"). A pattern that cannot be decoded is
+        compared as it is with decoded names, as Dovecot does.
         """
         data = self.astring("a mailbox name or pattern", _LIST_MAILBOX)
         try:
@@ -221,14 +243,14 @@ class Scanner:
             return data.decode("utf-8", "replace")
 
     def flag(self):
-        """flag: str; system flags in their own spelling. Unknown ones with a backslash and \\Recent are refused."""
+        """flag: str; system flags in the spelling of SYSTEM_FLAGS. Other \\flags are refused."""
         start = self.at
         if not self.skip(b"\\"):
             return self.atom("a flag").decode("ascii")
         name = "\\" + self.atom("a flag").decode("ascii").lower()
         if name not in SYSTEM_FLAGS:
-            self.at = start
-            raise self.failed("one of \\Answered \\Flagged \\Deleted \\Seen \\Draft or a keyword")
+            raise self.failed(
+                "one of \\Answered \\Flagged \\Deleted \\Seen \\Draft or a keyword", start)
         return SYSTEM_FLAGS[name]
 
     def flag_list(self):
@@ -238,23 +260,39 @@ class Scanner:
 
 
 def _unescaped(body):
-    r"""A quoted string's inside without the backslashes that escape. At memory's speed: a
-    replacement match by match holds the interpreter for 70 ms where all is escaped."""
+    r"""The inside of a quoted string without its escaping backslashes.
+
+    Plain replacements: substituting match by match holds the interpreter lock for 70 ms where
+    every character is escaped.
+    """
     return b"\\".join([piece.replace(b'\\"', b'"') for piece in body.split(b"\\\\")])
 
 
+def quoted(data):
+    """The quoted string of octets that may be in one."""
+    if b"\\" in data or b'"' in data:
+        data = _ESCAPED.sub(rb"\\\g<0>", data)
+    return b'"' + data + b'"'
+
+
+def is_atom(data):
+    return _ATOM.fullmatch(data) is not None
+
+
 def without_repeats(found):
-    """Sequence -> tuple in its order, each once."""
+    """Iterable -> tuple in the same order, each item once."""
     return tuple(dict.fromkeys(found))
 
 
 def mailbox_name(data):
-    """Octets of a mailbox name -> str; INBOX in any case is "INBOX"; raises ArgumentRejected (RFC 3501 5.1)."""
-    return "INBOX" if data.upper() == b"INBOX" else _decoded(data)
+    """Octets of a mailbox name -> str; INBOX in any case is "INBOX" (RFC 3501 5.1).
 
-
-def _decoded(data):
+    Raises ArgumentRejected where they are not modified UTF-7.
+    """
+    if data.upper() == b"INBOX":
+        return "INBOX"
     try:
         return utf7.decode(data)
     except ValueError:
-        raise ArgumentRejected("mailbox name is not modified UTF-7 (RFC 3501 5.1.3)", b"CANNOT") from None
+        raise ArgumentRejected(
+            "mailbox name is not modified UTF-7 (RFC 3501 5.1.3)", b"CANNOT") from None

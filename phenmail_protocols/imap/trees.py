@@ -1,9 +1,7 @@
-"""The MIME trees of messages that were read in parts lately, kept once for all sessions of a server
-and bounded in size.
+"""A cache of MIME trees, shared by all sessions of a server and bounded in size.
 
-A program that reads an attachment in pieces would otherwise have its message scanned for each
-piece. Trees are not changed any more, so threads share them. Few threads scan at once: each that
-computes takes the interpreter for some milliseconds, and all others wait.
+Without it, a client that reads an attachment in pieces would have the message scanned for each
+piece. A tree is never changed once it is made, so threads can share it.
 """
 import threading
 from collections import OrderedDict
@@ -11,12 +9,14 @@ from collections import OrderedDict
 from ..net.turns import WAIT, OneEach
 
 MOST = 8 << 20  # octets of all trees together, as estimated
-_PART = 500  # octets of one part without its message's header
-_SCANS = 2  # at once: one may wait for a disk
+_PART = 500  # octets of one part, without the header of a message in it
+# Messages scanned at once. Each scan keeps the interpreter lock for some milliseconds, so more
+# would delay all other threads; one may wait for a disk.
+_SCANS = 2
 
 
 class Trees:
-    """Up to `most` octets of trees; those that nobody asked for longest go first, and one that is
+    """Up to `most` octets of trees. The least recently used ones are dropped, and a tree that is
     larger is not kept."""
 
     def __init__(self, most=MOST):
@@ -28,8 +28,10 @@ class Trees:
         self._users = OneEach()
 
     def find(self, mailbox, uid, scan, look):
-        """The tree of a message in a store's open mailbox: one that is kept, or `scan()`, which is
-        kept then. `look`, the session's, is called while it waits."""
+        """The tree of a message in the store's open mailbox: a kept one, or `scan()`.
+
+        `look`, the session's, is called while this waits.
+        """
         key = mailbox.path, mailbox.uidvalidity, uid
         tree = self.get(key)
         if tree is None:
@@ -43,9 +45,11 @@ class Trees:
         return tree
 
     def alone(self, user, look):
-        """A context manager for work with what is not kept, by one of the user's sessions at a
-        time: a tree may have 5 MB, a list of mailboxes 10, and all sessions together must not
-        hold many."""
+        """A context manager for work that holds much memory, by one session of a user at a time.
+
+        A tree may have 5 MB and a list of mailboxes 10 MB, and all sessions together must not hold
+        many of them.
+        """
         return self._users.alone(user, look)
 
     def get(self, key):

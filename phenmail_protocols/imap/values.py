@@ -1,44 +1,38 @@
-"""What an IMAP command says, as values: the grammar makes them, the commands take them.
+"""What a command says, as values: the grammar makes them, the commands take them.
 
-It knows no bytes of the wire, no session and no store. One NamedTuple for the arguments of each family of commands;
-commands without arguments carry None. Names follow RFC 3501 section 6 and 9.
+This file knows no bytes of the wire, no session and no store. The names follow RFC 3501 sections 6
+and 9. A command's arguments are None if there are none, a plain value if there is one kind (a
+mailbox name, a tuple of capabilities), and one of these NamedTuples otherwise.
 
 Conventions
-  mailbox names   str, decoded from modified UTF-7, "/" between levels; any case of INBOX alone has become "INBOX"
+  mailbox names   str, decoded from modified UTF-7, "/" between levels; INBOX in any case is "INBOX"
   flags           str; system flags in their canonical case ("\\\\Seen"), keywords as sent
   sequence        sequence.SequenceSet: message numbers, or UIDs where `uid` is true
-  moments         int seconds since 1970 (UTC); days are int days since 1970-01-01
-  command names   str in upper case; the UID forms are names of their own: "UID FETCH", "UID EXPUNGE"
-
-The parser:  grammar.parse(parts) -> Command        raises grammar.BadSyntax (answer BAD) or its child grammar.ArgumentRejected (answer NO)
+  times           int seconds since 1970 (UTC); days are int days since 1970-01-01
+  command names   str in upper case; UID forms have names of their own: "UID FETCH", "UID EXPUNGE"
 """
 from typing import Any, NamedTuple, Optional, Tuple
 
 
 class Command(NamedTuple):
-    """One whole command. `arguments` is one of the values below, or None for a command without arguments."""
+    """A whole command."""
     tag: bytes
     name: str
     arguments: Any
 
 
-class StreamedLiteral:
-    """APPEND's message, which the reader sent to a file instead of memory.
-
-    `size` is the octet count the client announced; `source` is whatever the reader attached (a staged file): the
-    grammar carries it along and never looks at it.
-    """
-    __slots__ = ("size", "source")
-
-    def __init__(self, size, source=None):
-        self.size = size
-        self.source = source
+class StreamedLiteral(NamedTuple):
+    """Stands for APPEND's message, which stays on the wire: `size` is the announced octet count."""
+    size: int
 
 
 # -- not authenticated (RFC 3501 6.2)
 
 class Authenticate(NamedTuple):
-    """AUTHENTICATE: `mechanism` in upper case; `initial` is the decoded initial response (RFC 4959), b"" for "=", None if absent."""
+    """AUTHENTICATE: `mechanism` in upper case.
+
+    `initial` is the decoded initial response (RFC 4959): b"" for "=", None where there was none.
+    """
     mechanism: str
     initial: Optional[bytes]
 
@@ -49,34 +43,16 @@ class Login(NamedTuple):
     password: str
 
 
-# -- any state
-
-class Identify(NamedTuple):
-    """ID (RFC 2971): pairs (name, value or None) in the client's order; empty for NIL."""
-    fields: Tuple[Tuple[str, Optional[str]], ...]
-
-
-class Enable(NamedTuple):
-    """ENABLE (RFC 5161): capability names in upper case."""
-    capabilities: Tuple[str, ...]
-
-
 # -- authenticated (RFC 3501 6.3)
 
-class Select(NamedTuple):
-    """SELECT and EXAMINE."""
-    mailbox: str
-
-
 class Create(NamedTuple):
-    """CREATE. A trailing "/" is kept (6.3.3: it announces children). `special_use`: e.g. ("\\\\Sent",) (RFC 6154)."""
+    """CREATE.
+
+    A trailing "/" is kept: it declares that children will follow (6.3.3). `special_use`: for
+    example ("\\\\Sent",) (RFC 6154).
+    """
     mailbox: str
     special_use: Tuple[str, ...] = ()
-
-
-class Mailbox(NamedTuple):
-    """DELETE, SUBSCRIBE, UNSUBSCRIBE."""
-    mailbox: str
 
 
 class Rename(NamedTuple):
@@ -86,11 +62,16 @@ class Rename(NamedTuple):
 
 
 class List(NamedTuple):
-    """LIST and LSUB. `patterns` as sent (wildcards * and %, INBOX not folded), decoded to str.
+    """LIST and LSUB.
 
-    The rest is LIST-EXTENDED (RFC 5258, 5819, 6154) in upper case: `selection` e.g. ("SUBSCRIBED", "RECURSIVEMATCH"),
-    `returns` e.g. ("CHILDREN", "STATUS"), `status` the items of RETURN (STATUS (...)). `extended` is true when the
-    command had any form that plain RFC 3501 lacks.
+    patterns   as sent, decoded to str: wildcards * and %, INBOX in any case
+
+    The rest is LIST-EXTENDED (RFC 5258, 5819, 6154), in upper case:
+
+    selection  for example ("SUBSCRIBED", "RECURSIVEMATCH")
+    returns    for example ("CHILDREN", "STATUS")
+    status     the items of RETURN (STATUS (...))
+    extended   the command had a form that plain RFC 3501 lacks
     """
     reference: str
     patterns: Tuple[str, ...]
@@ -101,13 +82,17 @@ class List(NamedTuple):
 
 
 class Status(NamedTuple):
-    """STATUS: item names in upper case, in the client's order, without repeats."""
+    """STATUS: item names in upper case, in the client's order, each once."""
     mailbox: str
     items: Tuple[str, ...]
 
 
 class Append(NamedTuple):
-    """APPEND: `date` None when the client gave none; `literal` is bytes or the reader's StreamedLiteral; `binary` for literal8."""
+    """APPEND.
+
+    `date` is None where the client gave none; `literal` is bytes or a StreamedLiteral; `binary`
+    says that it is a literal8.
+    """
     mailbox: str
     flags: Tuple[str, ...]
     date: Optional[int]
@@ -117,21 +102,15 @@ class Append(NamedTuple):
 
 # -- selected (RFC 3501 6.4)
 
-class Expunge(NamedTuple):
-    """UID EXPUNGE (RFC 4315). Plain EXPUNGE has no arguments."""
-    sequence: Any
-
-
 class Copy(NamedTuple):
-    """COPY and MOVE (RFC 6851) and their UID forms."""
+    """COPY, MOVE (RFC 6851) and their UID forms."""
     sequence: Any
     mailbox: str
     uid: bool
 
 
 class Store(NamedTuple):
-    """STORE: `mode` is "add", "remove" or "replace" (the store's words); `flags` without
-    repeats."""
+    """STORE: `mode` is "add", "remove" or "replace", as in the store; `flags` without repeats."""
     sequence: Any
     mode: str
     silent: bool
@@ -140,9 +119,11 @@ class Store(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """FETCH: `items` are str for the simple ones ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY",
-    "BODYSTRUCTURE") and Section for whatever gives bytes of the message (BODY[...], BODY.PEEK[...], RFC822, RFC822.HEADER,
-    RFC822.TEXT). Macros are expanded, repeats are gone."""
+    """FETCH. Macros are expanded, and each item is there once.
+
+    `items` are str for simple ones ("UID", "FLAGS", "ENVELOPE", …), and Section for those that
+    return bytes of the message (BODY[...], BODY.PEEK[...], RFC822, RFC822.HEADER, RFC822.TEXT).
+    """
     sequence: Any
     items: tuple
     uid: bool
@@ -151,12 +132,12 @@ class Fetch(NamedTuple):
 class Section(NamedTuple):
     """Bytes of a message that FETCH asks for (RFC 3501 6.4.5).
 
+    peek     false: reading sets \\Seen
     part     numbers, () for the message itself: BODY[1.2.HEADER] has (1, 2)
     kind     None (the whole part), "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT", "MIME"
-    names    frozenset of field names in lower case, as bytes (what mail.headers.select takes); empty elsewhere
+    names    frozenset of field names as bytes in lower case (as mail.headers.select takes them)
     partial  (start, length) or None
-    peek     false: reading sets \\Seen
-    label    bytes to echo before the value: b"BODY[HEADER.FIELDS (To From)]", b"BODY[]<0>", b"RFC822.HEADER"
+    label    its name in the response: b"BODY[HEADER.FIELDS (To From)]", b"BODY[]<0>", b"RFC822"
     """
     peek: bool
     part: Tuple[int, ...]
@@ -167,44 +148,43 @@ class Section(NamedTuple):
 
 
 class Search(NamedTuple):
-    """SEARCH: `charset` in upper case or None; its strings are decoded already."""
-    charset: Optional[str]
+    """SEARCH: one key; the grammar has decoded its strings."""
     key: Any
     uid: bool
 
 
-# -- search keys (RFC 3501 6.4.4): a small tree, at most 50 deep
+# -- search keys (RFC 3501 6.4.4): a tree, at most 50 deep
 
 class And(NamedTuple):
-    """Every key holds; And(()) is ALL."""
+    """All keys match; And(()) is ALL."""
     keys: tuple
 
 
 class Or(NamedTuple):
-    """Either holds."""
+    """Either key matches."""
     left: Any
     right: Any
 
 
 class Not(NamedTuple):
-    """The key does not hold."""
+    """The key does not match."""
     key: Any
 
 
 class InSet(NamedTuple):
-    """The message is in the set: of UIDs where `uid`, else of message numbers (also in UID SEARCH)."""
+    """The message is in the set, of UIDs (`uid`) or of message numbers (in UID SEARCH, too)."""
     sequence: Any
     uid: bool
 
 
 class HasFlag(NamedTuple):
-    """The flag or keyword is set (`present`) or not: ANSWERED, UNSEEN, KEYWORD x, RECENT, OLD (= not \\Recent), …; NEW is an And."""
+    """The flag or keyword is set (`present`) or not: UNSEEN, KEYWORD x, OLD (not \\Recent), …"""
     flag: str
     present: bool
 
 
 class OnDay(NamedTuple):
-    """Date against a day: `sent` true for the Date: field's day as written there, false for INTERNALDATE's day.
+    """A day against that of the Date field as written there (`sent`), or of INTERNALDATE.
 
     `relation` is "before", "on" or "since" (on or after); `day` counts days since 1970-01-01.
     """
@@ -214,26 +194,24 @@ class OnDay(NamedTuple):
 
 
 class Size(NamedTuple):
-    """RFC822.SIZE strictly larger (`larger`) or strictly smaller than `octets`."""
+    """RFC822.SIZE is larger (`larger`) or smaller than `octets`."""
     larger: bool
     octets: int
 
 
 class Header(NamedTuple):
-    """The field (lower-case str) exists and contains `text` (str; "" asks only whether it exists).
-    SUBJECT too.
-    """
+    """HEADER, SUBJECT: `field` (in lower case) exists and contains `text`, which may be ""."""
     field: str
     text: str
 
 
 class Address(NamedTuple):
-    """FROM, TO, CC, BCC: `field` exists and the envelope's addresses of it contain `text`."""
+    """FROM, TO, CC, BCC: `field` exists and its addresses, as in ENVELOPE, contain `text`."""
     field: str
     text: str
 
 
 class Contains(NamedTuple):
-    """The body, or header and body (`header` true: TEXT), contains `text`."""
+    """BODY, or TEXT where `header`: the body, or the whole message, contains `text`."""
     header: bool
     text: str

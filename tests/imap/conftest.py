@@ -8,7 +8,7 @@ from . import wire
 
 @pytest.fixture
 def store():
-    """Nobody looks for foreign changes unless asked: tests of this room are about sessions."""
+    """It does not poll for foreign changes: these tests are about sessions."""
     store = FileStore(poll=3600)
     yield store
     store.close()
@@ -42,7 +42,7 @@ def client(connect):
 
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory):
-    """A client with INBOX selected for all tests of a module: for those that change nothing."""
+    """A client with INBOX selected, for all tests of a module that change nothing."""
     store = FileStore(poll=3600)
     with wire.Client(wire.server(store, tmp_path_factory.mktemp("imap") / "mail")) as client:
         client.log_in("INBOX")

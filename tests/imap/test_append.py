@@ -1,4 +1,4 @@
-"""APPEND: kept byte for byte, refused before or after the octets, in step in each case."""
+"""APPEND: stored byte for byte; refused before or after the message, with the next command read."""
 import pytest
 
 from phenmail_protocols.config.settings import Limits
@@ -14,12 +14,14 @@ def body(client, number=1):
     return line.partition(b"\r\n")[2][:-1]
 
 
-def test_all_of_it(client):
-    lines = client.append(MESSAGE, flags="(\\Seen $Work \\Answered)", date='" 1-Feb-2020 12:00:00 +0100"')
+def test_flags_and_date(client):
+    lines = client.append(MESSAGE, flags="(\\Seen $Work \\Answered)",
+                          date='" 1-Feb-2020 12:00:00 +0100"')
     assert lines[:2] == [b"* 1 EXISTS", b"* 1 RECENT"] and b"* FLAGS" in lines[2]
     assert lines[-1].startswith(b"OK [APPENDUID ") and lines[-1].split(b"]")[0].endswith(b" 1")
     assert client.ok("FETCH 1 (FLAGS INTERNALDATE RFC822.SIZE)") == [
-        rb'* 1 FETCH (FLAGS (\Answered \Seen \Recent $Work) INTERNALDATE "01-Feb-2020 11:00:00 +0000" RFC822.SIZE %d)' % len(MESSAGE)]
+        rb'* 1 FETCH (FLAGS (\Answered \Seen \Recent $Work) '
+        rb'INTERNALDATE "01-Feb-2020 11:00:00 +0000" RFC822.SIZE %d)' % len(MESSAGE)]
     assert body(client) == MESSAGE
 
 
@@ -37,7 +39,8 @@ def test_a_client_that_waits(client):
 
 
 @pytest.mark.parametrize("sent, kept", [
-    (b"A: b\n\nx\n", b"A: b\r\n\r\nx\r\n"), (b"A: b\r\n\r\nno end", b"A: b\r\n\r\nno end"), (b"A: b\r\n\r\nx\ry", b"A: b\r\n\r\nx\r\ny"),
+    (b"A: b\n\nx\n", b"A: b\r\n\r\nx\r\n"), (b"A: b\r\n\r\nno end", b"A: b\r\n\r\nno end"),
+    (b"A: b\r\n\r\nx\ry", b"A: b\r\n\r\nx\r\ny"),
     (b"\xff\xfe8-bit \x80\r\n", b"\xff\xfe8-bit \x80\r\n"),
 ])
 def test_bytes(client, sent, kept):
@@ -47,7 +50,7 @@ def test_bytes(client, sent, kept):
 
 
 def refused(client, command, literal, answer):
-    """The answer comes before the message is asked for, or after it was dropped; the next command is understood."""
+    """Before the message is asked for, or after it was dropped; then the next command is read."""
     client.send(b"a %s {%d}\r\n" % (command, len(literal)))
     assert client.line().startswith(b"a " + answer)
     client.ok("NOOP")
@@ -56,13 +59,15 @@ def refused(client, command, literal, answer):
     client.ok("NOOP")
 
 
-@pytest.mark.parametrize("command, answer", [(b"APPEND nowhere", b"NO [TRYCREATE]"), (b"APPEND &nonsense", b"NO [CANNOT]")])
+@pytest.mark.parametrize("command, answer", [(b"APPEND nowhere", b"NO [TRYCREATE]"),
+                                             (b"APPEND &nonsense", b"NO [CANNOT]")])
 def test_refusals(client, command, answer):
     refused(client, command, MESSAGE, answer)
 
 
-@pytest.mark.parametrize("command", [b"APPEND INBOX (\\Nonsense)", b'APPEND INBOX "yesterday"', b"APPEND INBOX"])
-def test_what_cannot_be_read(client, command):
+@pytest.mark.parametrize("command", [b"APPEND INBOX (\\Nonsense)", b'APPEND INBOX "yesterday"',
+                                     b"APPEND INBOX"])
+def test_syntax_errors(client, command):
     client.send(b"a %s {%d+}\r\n%s \0\r\n" % (command, len(MESSAGE), MESSAGE))
     assert client.line().startswith(b"a BAD")
     client.ok("NOOP")
@@ -91,7 +96,8 @@ def test_nul_is_refused_after_it_came(client):
 def test_only_one_message_at_a_time(client):
     client.send(b"a APPEND INBOX {5+}\r\nA: b\n (\\Seen) {5+}\r\nA: c\n\r\n")
     assert client.until(b"a ")[-1].startswith(b"a BAD")
-    assert client.ask("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)", b"OK That is its status."]
+    assert client.ask("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)",
+                                                     b"OK STATUS completed"]
 
 
 def test_the_disk_fills_up_in_the_middle(client, monkeypatch, tmp_path):
@@ -126,7 +132,8 @@ def test_a_name_as_literal(client):
 
 
 @pytest.mark.parametrize("error, code", [
-    (errors.NotFound, b"TRYCREATE"), (errors.NoSpace, b"OVERQUOTA"), (errors.Unavailable, b"UNAVAILABLE"),
+    (errors.NotFound, b"TRYCREATE"), (errors.NoSpace, b"OVERQUOTA"),
+    (errors.Unavailable, b"UNAVAILABLE"),
     (errors.InUse, b"INUSE"), (errors.TooBig, b"TOOBIG"), (errors.StoreError, b"UNAVAILABLE"),
 ])
 def test_errors_of_the_store(client, monkeypatch, error, code):

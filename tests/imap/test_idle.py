@@ -1,4 +1,4 @@
-"""IDLE: who waits is told, at once, until DONE."""
+"""IDLE: changes are announced at once, until DONE."""
 import pytest
 
 MESSAGE = b"From: a@b\r\n\r\nhello\r\n"
@@ -15,27 +15,29 @@ def done(client):
     return client.until(b"i ")
 
 
-def test_everything_is_told(client, connect):
+def test_changes_are_announced(client, connect):
     other = idling(connect())
     for number in (1, 2):
         client.append(MESSAGE)
         assert [other.line() for _ in range(2)][0] == b"* %d EXISTS" % number
     client.ok("STORE 1 +FLAGS (\\Deleted)")
-    assert other.line() == rb"* 1 FETCH (UID 1 FLAGS (\Deleted))"
+    # \Recent goes to the session that sees the message first.
+    assert other.line() in (rb"* 1 FETCH (UID 1 FLAGS (\Deleted))",
+                            rb"* 1 FETCH (UID 1 FLAGS (\Deleted \Recent))")
     client.ok("EXPUNGE")
     assert other.line() == b"* 1 EXPUNGE"
-    assert done(other) == [b"i OK Idled."]
+    assert done(other) == [b"i OK IDLE completed"]
     other.ok("NOOP")
 
 
-def test_it_is_told_at_once(client, connect):
-    """In 20 ms, says the benchmark; here only that nobody had to look for it, which this store does once an hour."""
+def test_changes_are_announced_at_once(client, connect):
+    """The benchmark says 20 ms. Here: without polling, which this store does once an hour."""
     other = idling(connect())
     client.append(MESSAGE)
     assert other.line() == b"* 1 EXISTS"
 
 
-def test_what_happened_before_idle_is_told_first(client, connect):
+def test_earlier_changes_are_announced_first(client, connect):
     other = connect()
     client.append(MESSAGE)
     other.send(b"i IDLE\r\n")
@@ -55,8 +57,9 @@ def test_pipelined_done(client):
     assert client.until(b"j ")[-1].startswith(b"j OK")
 
 
-@pytest.mark.parametrize("line, answer", [(b"done\r\n", b"i OK"), (b"DONE\n", b"i OK"), (b"j NOOP\r\n", b"i BAD"), (b"\r\n", b"i BAD")])
-def test_what_ends_it(client, line, answer):
+@pytest.mark.parametrize("line, answer", [(b"done\r\n", b"i OK"), (b"DONE\n", b"i OK"),
+                                          (b"j NOOP\r\n", b"i BAD"), (b"\r\n", b"i BAD")])
+def test_lines_that_end_idle(client, line, answer):
     idling(client).send(line)
     assert client.until(b"i ")[-1].startswith(answer)
     client.ok("NOOP")

@@ -1,4 +1,4 @@
-"""Keywords on the wire: FLAGS and PERMANENTFLAGS first, then whatever shows them (RFC 3501 7.1, 7.2.6)."""
+"""Keywords: FLAGS and PERMANENTFLAGS precede whatever shows them (RFC 3501 7.1, 7.2.6)."""
 import os
 import random
 import re
@@ -11,7 +11,7 @@ SYSTEM = {rb"\Answered", rb"\Flagged", rb"\Deleted", rb"\Seen", rb"\Draft", rb"\
 
 
 class Judge:
-    """Follows what one client is told."""
+    """Follows the flags that one client is told of."""
 
     def __init__(self, lines=()):
         self.known, self.permanent, self.free, self.due = set(), set(), None, False
@@ -32,7 +32,8 @@ class Judge:
                 self.free, self.due = rb"\*" in self.permanent, False
             elif fetched:
                 shown = set(fetched.group(1).split()) - SYSTEM
-                assert not self.due and shown <= self.known and shown <= self.permanent, (line, self.known, self.permanent)
+                assert not self.due and shown <= self.known and shown <= self.permanent, (
+                    line, self.known, self.permanent)
                 self.shown += len(shown)
         return lines
 
@@ -47,10 +48,14 @@ def two(connect):
 
 
 @pytest.mark.parametrize("command, keyword", [
-    ("FETCH 1:* FLAGS", b"other"), ("UID FETCH 1:* (FLAGS)", b"other"), ("FETCH 1 (FLAGS BODY.PEEK[])", b"other"),
-    ("FETCH 1 BODY[TEXT]", b"other"), ("FETCH 1 (FLAGS ENVELOPE)", b"other"), ("STORE 1 +FLAGS (\\Flagged)", b"other"),
-    ("STORE 1 FLAGS (other mine)", b"mine"), ("UID STORE 1 -FLAGS (\\Flagged)", b"other"), ("NOOP", b"other"), ("CHECK", b"other"),
-    ("APPEND INBOX (appended) {4+}\r\na: b", b"appended"), ("COPY 1 INBOX", b"other"), ("STORE 2 +FLAGS.SILENT (mine)", b"mine")])
+    ("FETCH 1:* FLAGS", b"other"), ("UID FETCH 1:* (FLAGS)", b"other"),
+    ("FETCH 1 (FLAGS BODY.PEEK[])", b"other"),
+    ("FETCH 1 BODY[TEXT]", b"other"), ("FETCH 1 (FLAGS ENVELOPE)", b"other"),
+    ("STORE 1 +FLAGS (\\Flagged)", b"other"),
+    ("STORE 1 FLAGS (other mine)", b"mine"), ("UID STORE 1 -FLAGS (\\Flagged)", b"other"),
+    ("NOOP", b"other"), ("CHECK", b"other"),
+    ("APPEND INBOX (appended) {4+}\r\na: b", b"appended"), ("COPY 1 INBOX", b"other"),
+    ("STORE 2 +FLAGS.SILENT (mine)", b"mine")])
 def test_announced_before_it_is_shown(two, command, keyword):
     (client, other), (judge, _) = two
     other.ok("STORE 1 +FLAGS (other)")
@@ -84,10 +89,12 @@ def test_copy_move_and_append_do_the_rest(two):
     assert client.append(MESSAGE, "full", "(\\Flagged newer)")[-1].startswith(b"OK")
     client.ok("SELECT full")
     assert client.ok("FETCH 2:4 FLAGS") == [
-        b"* 2 FETCH (FLAGS (\\Seen \\Recent k1))", b"* 3 FETCH (FLAGS (\\Seen \\Recent k1))", b"* 4 FETCH (FLAGS (\\Flagged \\Recent))"]
+        b"* 2 FETCH (FLAGS (\\Seen \\Recent k1))", b"* 3 FETCH (FLAGS (\\Seen \\Recent k1))",
+        b"* 4 FETCH (FLAGS (\\Flagged \\Recent))"]
 
 
-@pytest.mark.parametrize("line", [b"0 \xc3\xa4", b"0 x)y", b"0 a b", b"0 a\rb", b"0 a\x00b", b"0 \\Seen", b'0 "x"', b"0 *", b"0 {3}", b"0 x]y"])
+@pytest.mark.parametrize("line", [b"0 \xc3\xa4", b"0 x)y", b"0 a b", b"0 a\rb", b"0 a\x00b",
+                                  b"0 \\Seen", b'0 "x"', b"0 *", b"0 {3}", b"0 x]y"])
 def test_an_odd_line_breaks_no_answer(connect, tmp_path, line):
     client = connect()
     client.append(MESSAGE, flags="(first second)")
@@ -97,7 +104,8 @@ def test_an_odd_line_breaks_no_answer(connect, tmp_path, line):
     client = connect()
     judge = Judge(client.ok("SELECT INBOX"))
     lines = judge.hear(client.ok("FETCH 1 FLAGS"))
-    assert b"second" in lines[-1] and b"first" not in lines[-1] and judge.known - SYSTEM == {b"second"}
+    assert b"second" in lines[-1] and b"first" not in lines[-1]
+    assert judge.known - SYSTEM == {b"second"}
 
 
 def test_in_examine_nothing_stays(two):
@@ -105,16 +113,20 @@ def test_in_examine_nothing_stays(two):
     client.ok("EXAMINE INBOX")
     other.ok("STORE 1 +FLAGS (new)")
     assert client.ok("FETCH 1 FLAGS")[:2] == [
-        rb"* FLAGS (\Answered \Flagged \Deleted \Seen \Draft new)", b"* OK [PERMANENTFLAGS ()] Permanent flags."]
+        rb"* FLAGS (\Answered \Flagged \Deleted \Seen \Draft new)",
+        b"* OK [PERMANENTFLAGS ()] Permanent flags"]
 
 
 def steps(dice, count):
     """Random commands that set, take, show and add keywords."""
     for _ in range(count):
-        names = " ".join(dice.sample(["w%d" % number for number in range(30)], dice.randrange(1, 6)))
+        names = " ".join(dice.sample(["w%d" % number for number in range(30)],
+                                     dice.randrange(1, 6)))
         yield dice.choice([
-            "STORE {0} +FLAGS ({1})", "STORE {0} FLAGS ({1})", "STORE {0} -FLAGS ({1})", "STORE {0} +FLAGS.SILENT ({1})",
-            "UID STORE {0} +FLAGS ({1})", "FETCH {0} FLAGS", "UID FETCH {0}:* (FLAGS)", "NOOP", "FETCH {0}:* (FLAGS RFC822.SIZE)",
+            "STORE {0} +FLAGS ({1})", "STORE {0} FLAGS ({1})", "STORE {0} -FLAGS ({1})",
+            "STORE {0} +FLAGS.SILENT ({1})",
+            "UID STORE {0} +FLAGS ({1})", "FETCH {0} FLAGS", "UID FETCH {0}:* (FLAGS)", "NOOP",
+            "FETCH {0}:* (FLAGS RFC822.SIZE)",
             "COPY {0} INBOX", "FETCH {0} (FLAGS BODY[HEADER])"]).format(dice.randrange(1, 4), names)
 
 

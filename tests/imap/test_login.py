@@ -14,20 +14,25 @@ def stranger(connect):
 
 
 @pytest.mark.parametrize("command, answer", [
-    ("LOGIN u p", b"OK [CAPABILITY IMAP4rev1 "), ('LOGIN "u" "p"', b"OK"), ("LOGIN u wrong", b"NO [AUTHENTICATIONFAILED]"),
-    ("LOGIN nobody p", b"NO [AUTHENTICATIONFAILED]"), ("LOGIN u", b"BAD"), ("LOGIN u \"\\\"\"", b"NO"),
+    ("LOGIN u p", b"OK [CAPABILITY IMAP4rev1 "), ('LOGIN "u" "p"', b"OK"),
+    ("LOGIN u wrong", b"NO [AUTHENTICATIONFAILED]"),
+    ("LOGIN nobody p", b"NO [AUTHENTICATIONFAILED]"), ("LOGIN u", b"BAD"),
+    ("LOGIN u \"\\\"\"", b"NO"),
     ("AUTHENTICATE PLAIN " + GOOD, b"OK [CAPABILITY"), ("authenticate plain " + GOOD, b"OK"),
-    ("AUTHENTICATE PLAIN " + BAD, b"NO [AUTHENTICATIONFAILED]"), ("AUTHENTICATE PLAIN =", b"BAD"), ("AUTHENTICATE PLAIN abc", b"BAD"),
+    ("AUTHENTICATE PLAIN " + BAD, b"NO [AUTHENTICATIONFAILED]"), ("AUTHENTICATE PLAIN =", b"BAD"),
+    ("AUTHENTICATE PLAIN abc", b"BAD"),
     ("AUTHENTICATE GSSAPI", b"NO [CANNOT]"), ("AUTHENTICATE CRAM-MD5", b"NO [CANNOT]"),
     ("LOGIN {1+}\r\nu {1+}\r\np", b"OK"),
 ])
-def test_ways_in(stranger, command, answer):
+def test_logins(stranger, command, answer):
     assert stranger.ask(command)[-1].startswith(answer)
-    assert stranger.ask("STATUS INBOX (MESSAGES)")[-1].startswith(b"OK" if answer.startswith(b"OK") else b"BAD")
+    assert stranger.ask("STATUS INBOX (MESSAGES)")[-1].startswith(
+        b"OK" if answer.startswith(b"OK") else b"BAD")
 
 
 @pytest.mark.parametrize("response, answer", [
-    (GOOD, b"a OK"), (BAD, b"a NO"), ("*", b"a BAD"), ("!!!", b"a BAD"), ("", b"a BAD"), ("x" * 20000, b"a BAD"), ("x" * 70000, b"a BAD"),
+    (GOOD, b"a OK"), (BAD, b"a NO"), ("*", b"a BAD"), ("!!!", b"a BAD"), ("", b"a BAD"),
+    ("x" * 20000, b"a BAD"), ("x" * 70000, b"a BAD"),
 ])
 def test_a_dialogue(stranger, response, answer):
     stranger.send(b"a AUTHENTICATE PLAIN\r\n")
@@ -65,7 +70,8 @@ def test_once_is_enough(client):
     assert client.ask("AUTHENTICATE PLAIN " + GOOD)[-1].startswith(b"BAD")
 
 
-@pytest.mark.parametrize("command", ["SELECT INBOX", "LIST \"\" *", "FETCH 1 FLAGS", "IDLE", "ENABLE X", "CLOSE", "NAMESPACE"])
+@pytest.mark.parametrize("command", ["SELECT INBOX", "LIST \"\" *", "FETCH 1 FLAGS", "IDLE",
+                                     "ENABLE X", "CLOSE", "NAMESPACE"])
 def test_nothing_before_login(stranger, command):
     assert stranger.ask(command)[-1].startswith(b"BAD")
 

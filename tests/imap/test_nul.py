@@ -1,13 +1,13 @@
-"""NUL in files that other programs drop in: no string may hold one (RFC 3501 9: CHAR8), so 0x80 is sent."""
+"""NUL in messages: no string may have it (RFC 3501 9: CHAR8), so 0x80 is sent."""
 import pytest
 
-from phenmail_protocols.imap.commands import messages
+from phenmail_protocols.imap.commands import message
 
 HEADER = (b"From: a\0b <a@b>\r\nSubject: nul \0 here\r\nX-Nul: \0\0\r\nMIME-Version: 1.0\r\n"
           b"Content-Type: multipart/mixed; boundary=B; x=\"\0\"\r\n\r\n")
 PART = b"Content-Type: text/plain; name=\"a\0\"\r\nContent-Description: \0\r\n\r\none\0two\0\r\n"
 SMALL = HEADER + b"--B\r\n" + PART + b"--B--\r\n\0"
-BIG = HEADER + b"--B\r\n" + PART + b"\0\1\2\3" * (messages.SMALL // 2) + b"\r\n--B--\r\n\0"
+BIG = HEADER + b"--B\r\n" + PART + b"\0\1\2\3" * (message.SMALL // 2) + b"\r\n--B--\r\n\0"
 ITEMS = (
     "BODY.PEEK[]", "BODY.PEEK[HEADER]", "BODY.PEEK[TEXT]", "BODY.PEEK[1]", "BODY.PEEK[1.MIME]",
     "RFC822", "RFC822.HEADER", "RFC822.TEXT", "BODY.PEEK[HEADER.FIELDS (Subject X-Nul)]",

@@ -1,4 +1,4 @@
-"""Commands off the wire: whole, byte by byte, with literals that are taken, refused, dropped; the next command is always found."""
+"""Reading commands whole and byte by byte; literals that are accepted, refused or dropped."""
 import pytest
 
 from phenmail_protocols.imap import reader, values
@@ -6,7 +6,7 @@ from phenmail_protocols.net.lines import BoundedReader
 
 
 class Wire(BoundedReader):
-    """A connection whose input is all there, in pieces of `cut` octets."""
+    """A connection with all its input, in pieces of `cut` octets."""
 
     def __init__(self, data, cut=1 << 20):
         BoundedReader.__init__(self)
@@ -66,7 +66,8 @@ def test_append_before_login_is_a_command_like_others():
     assert take.command(False).body is None
 
 
-@pytest.mark.parametrize("logged_in, limit", [(False, reader.LITERAL_BEFORE_LOGIN), (True, reader.LITERAL)])
+@pytest.mark.parametrize("logged_in, limit", [(False, reader.LITERAL_BEFORE_LOGIN),
+                                              (True, reader.LITERAL)])
 def test_too_big_a_literal(logged_in, limit):
     fits = b"a LOGIN {%d+}\r\n%s x\r\n" % (limit, b"u" * limit)
     take, _ = read(fits)
@@ -130,7 +131,8 @@ def test_too_long_a_line_behind_a_literal_has_its_tag():
     assert take.command(True).parts == [b"next NOOP"]
 
 
-@pytest.mark.parametrize("data", [b"hello\r\n", b"hello {3+}\r\nabc\r\n", b"hello {3}\r\n", b"hello" + b"x" * reader.LINE + b"\r\n"])
+@pytest.mark.parametrize("data", [b"hello\r\n", b"hello {3+}\r\nabc\r\n", b"hello {3}\r\n",
+                                  b"hello" + b"x" * reader.LINE + b"\r\n"])
 def test_a_message_that_nobody_wants(data):
     take, wire = read(b"a APPEND INBOX {5+}\r\n" + data)
     take.drop(take.command(True).body)
@@ -145,7 +147,9 @@ def test_a_message_that_nobody_wants_and_the_client_waits():
     assert take.command(True).parts == [b"next NOOP"]
 
 
-@pytest.mark.parametrize("rest", [b" {8+}\r\nb NOOP\r\n\r\n", b" {3}\r\n", b" (x) {3+}\r\n1 2 {1+}\r\nx\r\n", b" " + b"x" * reader.LINE + b"{3+}\r\nabc\r\n"])
+@pytest.mark.parametrize("rest", [b" {8+}\r\nb NOOP\r\n\r\n", b" {3}\r\n",
+                                  b" (x) {3+}\r\n1 2 {1+}\r\nx\r\n",
+                                  b" " + b"x" * reader.LINE + b"{3+}\r\nabc\r\n"])
 def test_a_second_message_is_no_command(rest):
     take, _ = read(b"a APPEND INBOX {5+}\r\nhello" + rest)
     assert take.body(take.command(True).body, lambda data: None)

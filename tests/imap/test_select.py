@@ -9,12 +9,12 @@ def kept(client, count=1, **more):
         assert client.append(MESSAGE, **more)[-1].startswith(b"OK [APPENDUID")
 
 
-def test_what_select_says(connect, client):
+def test_select_responses(connect, client):
     kept(client, 2, flags="(\\Seen $Work)")
     kept(client)
     client.ok("UNSELECT")
     lines = client.ask("SELECT INBOX")
-    assert lines[-1] == b"OK [READ-WRITE] Mailbox selected."
+    assert lines[-1] == b"OK [READ-WRITE] SELECT completed"
     assert lines[0] == rb"* FLAGS (\Answered \Flagged \Deleted \Seen \Draft $Work)"
     assert b"* 3 EXISTS" in lines and b"* 0 RECENT" in lines
     text = b"\n".join(lines)
@@ -42,7 +42,8 @@ def test_examine_changes_nothing(client, connect):
     kept(client, flags="(\\Deleted)")
     reader = connect(None)
     lines = reader.ask("EXAMINE INBOX")
-    assert lines[-1].startswith(b"OK [READ-ONLY]") and any(b"[PERMANENTFLAGS ()]" in line for line in lines)
+    assert lines[-1].startswith(b"OK [READ-ONLY]") and any(
+        b"[PERMANENTFLAGS ()]" in line for line in lines)
     for command in ("STORE 1 +FLAGS (\\Seen)", "EXPUNGE", "UID EXPUNGE 1", "MOVE 1 Sent"):
         assert reader.ask(command)[-1].startswith(b"NO [READ-ONLY]"), command
     assert reader.ok("FETCH 1 BODY[]")[0].startswith(b"* 1 FETCH (BODY[] {")
@@ -75,7 +76,7 @@ def test_unselect_removes_nothing(client):
     assert b"* 1 EXISTS" in client.ok("SELECT INBOX")
 
 
-def test_what_one_does_the_other_sees(client, connect):
+def test_a_session_sees_the_changes_of_another(client, connect):
     other = connect()
     kept(client, 2)
     assert other.ok("NOOP") == [b"* 2 EXISTS", b"* 0 RECENT"]
@@ -86,7 +87,8 @@ def test_what_one_does_the_other_sees(client, connect):
     assert client.ok("NOOP") == [b"* 2 EXPUNGE", b"* 1 RECENT"]
 
 
-@pytest.mark.parametrize("command", ["FETCH 3 FLAGS", "STORE 3 +FLAGS.SILENT (\\Seen)", "SEARCH ALL"])
+@pytest.mark.parametrize("command", ["FETCH 3 FLAGS", "STORE 3 +FLAGS.SILENT (\\Seen)",
+                                     "SEARCH ALL"])
 def test_no_expunge_during_fetch_store_search(client, connect, command):
     other = connect()
     kept(client, 3)
@@ -98,7 +100,8 @@ def test_no_expunge_during_fetch_store_search(client, connect, command):
     assert other.ok("FETCH 1 UID") == [b"* 1 FETCH (UID 3)"]
 
 
-@pytest.mark.parametrize("command", ["UID FETCH 3 FLAGS", "UID STORE 3 +FLAGS.SILENT (\\Seen)", "UID SEARCH ALL", "CHECK",
+@pytest.mark.parametrize("command", ["UID FETCH 3 FLAGS", "UID STORE 3 +FLAGS.SILENT (\\Seen)",
+                                     "UID SEARCH ALL", "CHECK",
                                      "COPY 3 Sent", "STATUS Sent (MESSAGES)"])
 def test_expunge_may_be_told_in_other_commands(client, connect, command):
     other = connect()
@@ -117,7 +120,8 @@ def test_messages_that_are_gone_but_not_yet_told(client, connect):
     client.ok("STORE 2 +FLAGS (\\Deleted)")
     client.ok("EXPUNGE")
     lines = other.ask("FETCH 1:3 (UID BODY.PEEK[])")
-    assert [line[:18] for line in lines[:-1]] == [b"* 1 FETCH (UID 1 B", b"* 3 FETCH (UID 3 B", b"* 2 FETCH (UID 2 B"]
+    assert [line[:18] for line in lines[:-1]] == [b"* 1 FETCH (UID 1 B", b"* 3 FETCH (UID 3 B",
+                                                  b"* 2 FETCH (UID 2 B"]
     assert lines[2] == b"* 2 FETCH (UID 2 BODY[] NIL)"
     assert lines[-1].startswith(b"OK [EXPUNGEISSUED]")
     assert other.ask("STORE 2:3 +FLAGS (\\Seen)")[-1].startswith(b"OK [EXPUNGEISSUED]")
@@ -138,7 +142,8 @@ EMPTY = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'
     ("BODY[TEXT]<3.9>", b"BODY[TEXT]<3> NIL"), ("BODY[1.MIME]", b"BODY[1.MIME] NIL"),
     ("BODY.PEEK[HEADER.FIELDS (From)]", b"BODY[HEADER.FIELDS (From)] NIL"),
     ("RFC822", b"RFC822 NIL"), ("RFC822.TEXT", b"RFC822.TEXT NIL"), ("ENVELOPE", NILS),
-    ("BODY", b"BODY " + EMPTY + b")"), ("BODYSTRUCTURE", b"BODYSTRUCTURE " + EMPTY + b" NIL NIL NIL NIL)"),
+    ("BODY", b"BODY " + EMPTY + b")"), ("BODYSTRUCTURE", b"BODYSTRUCTURE " + EMPTY
+                                        + b" NIL NIL NIL NIL)"),
     ("(FLAGS BODY[])", b"FLAGS (\\Deleted) BODY[] NIL"),
     ("(BODY[] UID ENVELOPE)", b"UID 2 " + NILS + b" BODY[] NIL"),
 ])
@@ -149,12 +154,14 @@ def test_an_expunged_message_by_its_number_is_an_empty_one(client, connect, item
     other.ok("NOOP")
     client.ok("STORE 2 +FLAGS (\\Deleted)")
     client.ok("EXPUNGE")
-    assert other.ask("FETCH 2 " + items) == [b"* 2 FETCH (" + answer + b")", b"OK [EXPUNGEISSUED] Fetched."]
-    assert other.ask("FETCH 1 " + items)[-1] == b"OK Fetched."
-    assert other.ask("UID FETCH 2 " + items) == [b"* 2 EXPUNGE", b"OK Fetched."]
+    assert other.ask("FETCH 2 " + items) == [b"* 2 FETCH (" + answer + b")",
+                                             b"OK [EXPUNGEISSUED] FETCH completed"]
+    assert other.ask("FETCH 1 " + items)[-1] == b"OK FETCH completed"
+    assert other.ask("UID FETCH 2 " + items) == [b"* 2 EXPUNGE", b"OK UID FETCH completed"]
 
 
-@pytest.mark.parametrize("command", ["STORE 1:2 +FLAGS (\\Seen)", "STORE 2 FLAGS (\\Seen)", "STORE 2 -FLAGS.SILENT (\\Seen)",
+@pytest.mark.parametrize("command", ["STORE 1:2 +FLAGS (\\Seen)", "STORE 2 FLAGS (\\Seen)",
+                                     "STORE 2 -FLAGS.SILENT (\\Seen)",
                                      "FETCH 1:2 FLAGS", "SEARCH ALL"])
 def test_no_expunge_while_numbers_are_in_use(client, connect, command):
     other = connect()
@@ -206,11 +213,12 @@ def test_the_selected_mailbox_is_renamed(client, connect):
 
 
 def test_a_message_whose_file_another_program_removed(client, tmp_path):
-    """Nobody noticed yet that it is gone: it is an empty message all the same."""
+    """Before the store has noticed that it is gone, it is an empty message, too."""
     kept(client, 2)
     client.ok("NOOP")
     folder = tmp_path / "mail"
-    first = min((path for part in ("new", "cur") for path in (folder / part).iterdir()), key=lambda path: path.name)
+    first = min((path for part in ("new", "cur") for path in (folder / part).iterdir()),
+                key=lambda path: path.name)
     first.unlink()
     lines = client.ask("FETCH 1:2 (UID BODY.PEEK[TEXT])")
     assert lines[-1].startswith(b"OK [EXPUNGEISSUED]") and len(lines) == 3

@@ -1,11 +1,14 @@
 """The dispatcher by itself: no socket, no store."""
+import importlib
+import pkgutil
+
 import pytest
 
 from phenmail_protocols.config.settings import Limits
-from phenmail_protocols.imap import session
-from phenmail_protocols.imap.grammar import COMMANDS
-from phenmail_protocols.imap.session import CommandFailed, Misuse, Row, Server, Session, Step
-from phenmail_protocols.imap.table import ROWS, TABLE
+from phenmail_protocols.imap import commands, session
+from phenmail_protocols.imap.row import Row
+from phenmail_protocols.imap.session import CommandFailed, Misuse, Server, Session, Step
+from phenmail_protocols.imap.table import TABLE
 from phenmail_protocols.imap.values import Command
 from phenmail_protocols.store import errors
 
@@ -16,7 +19,7 @@ def run():
     written = []
 
     def run(function, state=session.NOT_AUTHENTICATED, **row):
-        table = {"X": Row("X", frozenset((session.NOT_AUTHENTICATED,)), function, **row)}
+        table = {"X": Row("X", frozenset((session.NOT_AUTHENTICATED,)), None, function, **row)}
         made = Session(Server(None, None, Limits()), table, written.append, ("192.0.2.1", 1))
         made.state = state
         step = made.execute(Command(b"t", "X", None))
@@ -31,19 +34,24 @@ def raising(error):
 
 
 @pytest.mark.parametrize("error, answer", [
-    (errors.NotFound(), b"NO [NONEXISTENT] "), (errors.Exists(), b"NO [ALREADYEXISTS] "), (errors.InvalidName(), b"NO [CANNOT] "),
-    (errors.Expunged(), b"NO [EXPUNGEISSUED] "), (errors.NoSpace(), b"NO [OVERQUOTA] "), (errors.TooBig(), b"NO [TOOBIG] "),
+    (errors.NotFound(), b"NO [NONEXISTENT] "), (errors.Exists(), b"NO [ALREADYEXISTS] "),
+    (errors.InvalidName(), b"NO [CANNOT] "),
+    (errors.Expunged(), b"NO [EXPUNGEISSUED] "), (errors.NoSpace(), b"NO [OVERQUOTA] "),
+    (errors.TooBig(), b"NO [TOOBIG] "),
     (errors.InUse(), b"NO [INUSE] "), (errors.Unavailable(), b"NO [UNAVAILABLE] "),
-    (errors.StoreError("why"), b"NO [UNAVAILABLE] why"), (CommandFailed(b"why", b"CODE"), b"NO [CODE] why"), (CommandFailed(b"why"), b"NO why"),
+    (errors.StoreError("why"), b"NO [UNAVAILABLE] why"), (
+        CommandFailed(b"why", b"CODE"), b"NO [CODE] why"), (CommandFailed(b"why"), b"NO why"),
     (Misuse(b"why"), b"BAD why"),
 ])
 def test_errors_and_their_answers(run, error, answer):
     written, step = run(raising(error))
-    assert written.startswith(b"t " + answer) and written.endswith(b"\r\n") and step.then == session.NEXT
+    assert written.startswith(b"t "
+                              + answer) and written.endswith(b"\r\n") and step.then == session.NEXT
 
 
 def test_every_error_of_the_store_has_a_code():
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.StoreError)]
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)
+             and issubclass(kind, errors.StoreError)]
     assert set(kinds) <= {kind for kind, _ in session.CODES}
 
 
@@ -59,13 +67,15 @@ def test_the_answer(run):
 
 
 def test_a_command_that_goes_on_has_no_answer_yet(run):
-    written, step = run(lambda made, arguments: Step(session.READ_LINE, prompt=b"more", resume=lambda line: Step(text=line)))
+    written, step = run(lambda made, arguments: Step(session.READ_LINE, prompt=b"more",
+                                                     resume=lambda line: Step(text=line)))
     assert written == b"" and step.prompt == b"more"
 
 
 def test_what_was_begun_can_go_on():
     written = []
-    table = {"X": Row("X", frozenset((session.NOT_AUTHENTICATED,)), lambda made, arguments: Step(session.READ_LINE, resume=_echo))}
+    table = {"X": Row("X", frozenset((session.NOT_AUTHENTICATED,)), None, lambda made,
+                      arguments: Step(session.READ_LINE, resume=_echo))}
     made = Session(Server(None, None, Limits()), table, written.append, ("192.0.2.1", 1))
     step = made.execute(Command(b"t", "X", None))
     assert made.resume(step, b"line").then == session.NEXT
@@ -76,13 +86,22 @@ def _echo(line):
     return Step(text=line)
 
 
-def test_the_table_has_every_command_of_the_grammar_once():
-    assert set(TABLE) == set(COMMANDS) and len(TABLE) == len(ROWS)
+def test_the_answer_names_the_command(run):
+    written, _ = run(lambda session, arguments: Step())
+    assert written == b"t OK X completed\r\n"
+
+
+def test_every_command_has_one_row_and_every_file_is_in_the_table():
+    rows = [row for module in pkgutil.iter_modules(commands.__path__)
+            for row in getattr(importlib.import_module(commands.__name__ + "." + module.name),
+                               "ROWS", ())]
+    assert set(rows) == set(TABLE.values()) and len(rows) == len(TABLE)
 
 
 def test_expunge_is_held_back_where_the_rfc_says_so():
-    assert {row.name for row in ROWS if not row.may_expunge} == {"FETCH", "STORE", "SEARCH"}
+    assert {row.name for row in TABLE.values() if not row.may_expunge} == {
+        "FETCH", "STORE", "SEARCH"}
 
 
 def test_secrets_are_marked():
-    assert {row.name for row in ROWS if row.secret} == {"LOGIN", "AUTHENTICATE"}
+    assert {row.name for row in TABLE.values() if row.secret} == {"LOGIN", "AUTHENTICATE"}

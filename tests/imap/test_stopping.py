@@ -1,4 +1,4 @@
-"""Long commands end at their deadline, when the client leaves and when the server stops; what they did until then is told."""
+"""Long commands end at their deadline, when the client leaves and when the server stops."""
 import socket
 import threading
 import time
@@ -6,7 +6,7 @@ import time
 import pytest
 
 from phenmail_protocols.config.settings import Limits
-from phenmail_protocols.imap.commands import changing
+from phenmail_protocols.imap.commands import chosen
 from phenmail_protocols.imap.trees import Trees
 from phenmail_protocols.net import connection
 from phenmail_protocols.net.errors import Stopping
@@ -14,10 +14,13 @@ from phenmail_protocols.net.errors import Stopping
 from . import wire
 
 MESSAGE = b"From: a@b\r\nSubject: one\r\n\r\nhello\r\n"
-#: Commands whose work is not bounded by their line; each looks at least once a message, name or step.
-LONG = ["SEARCH TEXT hello", "UID SEARCH SUBJECT one", "SEARCH ALL", 'LIST "" *', 'LSUB "" *', 'LIST "" * RETURN (STATUS (MESSAGES))',
-        "FETCH 1:* FLAGS", "FETCH 1:* ENVELOPE", "FETCH 1:* BODY.PEEK[]", "FETCH 1:* BODYSTRUCTURE", "STORE 1:* +FLAGS (\\Flagged)",
-        "STORE 1:* +FLAGS.SILENT (\\Answered)", "COPY 1:* Archive", "MOVE 1:* Archive", "EXPUNGE", "UID EXPUNGE 1:*", "CLOSE"]
+#: Commands whose work their line does not bound; each looks once a message, name or step.
+LONG = ["SEARCH TEXT hello", "UID SEARCH SUBJECT one", "SEARCH ALL", 'LIST "" *', 'LSUB "" *',
+        'LIST "" * RETURN (STATUS (MESSAGES))',
+        "FETCH 1:* FLAGS", "FETCH 1:* ENVELOPE", "FETCH 1:* BODY.PEEK[]", "FETCH 1:* BODYSTRUCTURE",
+        "STORE 1:* +FLAGS (\\Flagged)",
+        "STORE 1:* +FLAGS.SILENT (\\Answered)", "COPY 1:* Archive", "MOVE 1:* Archive", "EXPUNGE",
+        "UID EXPUNGE 1:*", "CLOSE"]
 
 
 @pytest.fixture
@@ -26,12 +29,12 @@ def three(client, monkeypatch):
     for _ in range(3):
         client.append(MESSAGE, flags="(\\Deleted)")
     client.ok("SELECT INBOX")
-    monkeypatch.setattr(changing, "AT_ONCE", 1)
+    monkeypatch.setattr(chosen, "AT_ONCE", 1)
     return client
 
 
 class Looks:
-    """In the place of Connection.look: after `calm` looks it raises `error`."""
+    """Replaces Connection.look: after `calm` calls it raises `error`."""
 
     def __init__(self, monkeypatch, error, calm=0):
         self.error, self.calm = error, calm
@@ -78,7 +81,8 @@ def test_a_store_that_ends_early_tells_what_it_did(three, monkeypatch):
     told = [b"* %d FETCH (FLAGS (\\Flagged \\Deleted))" % n for n in (1, 2)]
     assert three.ask("STORE 1:* +FLAGS (\\Flagged)")[:-1] == told
     looks.calm = 2
-    assert three.ask("STORE 1:* -FLAGS.SILENT (\\Flagged)")[:-1] == [line.replace(b"\\Flagged ", b"") for line in told]
+    assert three.ask("STORE 1:* -FLAGS.SILENT (\\Flagged)")[:-1] == [line.replace(
+        b"\\Flagged ", b"") for line in told]
     looks.calm = 1000
     assert three.ok("STORE 1:* +FLAGS.SILENT (\\Flagged)") == []
 
@@ -87,7 +91,8 @@ def test_an_expunge_and_a_move_that_end_early_tell_what_they_did(three, monkeypa
     looks = Looks(monkeypatch, connection.Overdue, 1)
     assert three.ask("MOVE 1:* Archive")[:-1][1:] == [b"* 1 EXPUNGE"]
     looks.calm = 1
-    assert three.ask("EXPUNGE") == [b"* 1 EXPUNGE", b"NO [LIMIT] This took too long and was stopped; ask for less at a time."]
+    assert three.ask("EXPUNGE") == [
+        b"* 1 EXPUNGE", b"NO [LIMIT] This took too long and was stopped; ask for less at a time."]
     looks.calm = 1000
     assert three.ok("STATUS Archive (MESSAGES)") == [b"* STATUS Archive (MESSAGES 1)"]
     assert three.ok("FETCH 1:* UID") == [b"* 1 FETCH (UID 3)"]
@@ -111,7 +116,7 @@ def test_a_delete_that_ends_early_has_deleted(three, monkeypatch):
     assert three.ask("STATUS Junk (MESSAGES)")[-1].startswith(b"NO [NONEXISTENT]")
 
 
-# The real thing: nothing is put in the place of look.
+# With the real Connection.look.
 
 
 def busy(client):
@@ -129,7 +134,8 @@ def busy(client):
     client.ok("NOOP")
     connection.Connection.look = look
     try:
-        client.send(b"x SEARCH " + b" ".join([b"NOT TEXT nothing%d" % n for n in range(400)]) + b"\r\n")
+        client.send(b"x SEARCH " + b" ".join([b"NOT TEXT nothing%d" % n for n in range(400)])
+                    + b"\r\n")
         assert begun.wait(wire.PATIENCE)
     finally:
         connection.Connection.look = original
@@ -158,11 +164,13 @@ def test_a_search_ends_when_the_client_shuts_its_side_behind_more_commands(conne
 def test_a_search_ends_at_the_servers_stop(connect):
     client = busy(connect())
     client.connection.interrupt()
-    assert client.until(b"* BYE")[-1] == b"* BYE [UNAVAILABLE] The server is stopping." and ends_within(client, 5.0)
+    assert client.until(b"* BYE")[-1] == b"* BYE [UNAVAILABLE] The server is stopping."
+    assert ends_within(client, 5.0)
 
 
 def test_a_search_ends_at_its_deadline(connect, store, tmp_path):
-    client = busy(connect(server=wire.server(store, tmp_path / "mail", limits=Limits()._replace(command_timeout=1.0))))
+    client = busy(connect(server=wire.server(store, tmp_path / "mail",
+                                             limits=Limits()._replace(command_timeout=1.0))))
     assert client.until(b"x ")[-1].startswith(b"x NO [LIMIT]")
     client.ok("NOOP")
 
@@ -183,7 +191,8 @@ def test_a_look_costs_next_to_nothing(connect):
     assert time.perf_counter() - start < 0.2
 
 
-@pytest.mark.parametrize("command", ["FETCH 1 BODYSTRUCTURE", "FETCH 1 BODY.PEEK[90]", "SEARCH TEXT nowhere"])
+@pytest.mark.parametrize("command", ["FETCH 1 BODYSTRUCTURE", "FETCH 1 BODY.PEEK[90]",
+                                     "SEARCH TEXT nowhere"])
 def test_one_message_of_many_parts_looks_at_each(client, monkeypatch, command):
     parts = b"".join(b"--b\r\n\r\n=?caf\xc3\xa9\r\n" for _ in range(100))
     client.append(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + parts + b"--b--\r\n")
@@ -197,16 +206,19 @@ def test_one_message_of_many_parts_looks_at_each(client, monkeypatch, command):
 def test_a_search_of_many_keys_looks_before_it_reads_a_message(client, monkeypatch):
     client.ok("SELECT INBOX")
     looks = Looks(monkeypatch, connection.Overdue, 50)
-    assert client.ask("SEARCH " + " ".join("NOT TEXT %d" % n for n in range(100)))[-1].startswith(b"NO [LIMIT]")
+    assert client.ask("SEARCH " + " ".join("NOT TEXT %d" % n
+                                           for n in range(100)))[-1].startswith(b"NO [LIMIT]")
     looks.calm = 1000
     client.ok("NOOP")
 
 
 @pytest.mark.parametrize("command", ['LIST "" *', "FETCH 1 BODYSTRUCTURE", "SEARCH TEXT nowhere"])
-def test_large_work_is_done_by_one_session_of_a_user_at_a_time(client, server, monkeypatch, command):
+def test_large_work_is_done_by_one_session_of_a_user_at_a_time(
+        client, server, monkeypatch, command):
     client.append(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n=?x\r\n--b--\r\n")
     client.ok("SELECT INBOX")
     asked = []
-    monkeypatch.setattr(Trees, "alone", lambda self, user, look, alone=Trees.alone: asked.append(user) or alone(self, user, look))
+    monkeypatch.setattr(Trees, "alone", lambda self, user, look,
+                        alone=Trees.alone: asked.append(user) or alone(self, user, look))
     client.ok(command)
     assert asked == ["u"]

@@ -1,4 +1,4 @@
-"""The small words: character classes over all octets, strings, numbers, lists, and where errors point."""
+"""Tokens: character classes over all octets, strings, numbers, lists, the place of errors."""
 import time
 
 import pytest
@@ -7,7 +7,8 @@ from phenmail_protocols.imap import tokens
 from phenmail_protocols.imap.tokens import ArgumentRejected, BadSyntax, Scanner
 
 OCTETS = [bytes((octet,)) for octet in range(256)]
-# RFC 3501 9: atom-specials = "(" / ")" / "{" / SP / CTL / list-wildcards / quoted-specials / resp-specials
+# RFC 3501 9: atom-specials = "(" / ")" / "{" / SP / CTL / list-wildcards / quoted-specials
+# / resp-specials
 ATOM = set(range(33, 127)) - set(b'(){%*"\\]')
 
 
@@ -24,7 +25,7 @@ def accepts(read, *parts):
     ("list_mailbox", ATOM | set(b"]%*")),
 ])
 def test_character_classes_over_all_octets(name, allowed):
-    """"&" is an atom character, but alone it is no modified UTF-7."""
+    """"&" is an atom character, but alone it is not modified UTF-7."""
     for octet in OCTETS:
         found = accepts(getattr(Scanner, name), b"a" + octet + b"b")
         assert (found is not None and found[1]) is (octet[0] in allowed), octet
@@ -40,7 +41,8 @@ def test_what_a_quoted_string_may_hold_over_all_octets():
 
 def test_what_a_literal_may_hold_over_all_octets():
     for octet in OCTETS:
-        assert accepts(Scanner.string, b"", octet, b"") == (None if octet == b"\0" else (octet, True)), octet
+        assert accepts(Scanner.string, b"", octet, b"") == (
+            None if octet == b"\0" else (octet, True)), octet
 
 
 def test_which_octets_end_a_number():
@@ -50,7 +52,8 @@ def test_which_octets_end_a_number():
 
 
 @pytest.mark.parametrize("line, value", [
-    (b'""', b""), (b'"a b"', b"a b"), (b'"\\"\\\\"', b'"\\'), (b'"\xc3\xa9"', b"\xc3\xa9"), (b'"{3}"', b"{3}"), (b"{3", None), (b'"a', None),
+    (b'""', b""), (b'"a b"', b"a b"), (b'"\\"\\\\"', b'"\\'), (b'"\xc3\xa9"', b"\xc3\xa9"),
+    (b'"{3}"', b"{3}"), (b"{3", None), (b'"a', None),
     (b'"a\\"', None), (b"NIL", None), (b"", None), (b'"a\r"', None),
 ])
 def test_quoted_strings(line, value):
@@ -58,13 +61,15 @@ def test_quoted_strings(line, value):
     assert found == (None if value is None else (value, True))
 
 
-@pytest.mark.parametrize("line, value", [(b"NIL", None), (b"nil", None), (b'"NIL"', b"NIL"), (b'""', b"")])
+@pytest.mark.parametrize("line, value", [(b"NIL", None), (b"nil", None), (b'"NIL"', b"NIL"),
+                                         (b'""', b"")])
 def test_nstring(line, value):
     assert accepts(Scanner.nstring, line) == (value, True)
 
 
 @pytest.mark.parametrize("line, value", [
-    (b"0", 0), (b"007", 7), (b"4294967295", 4294967295), (b"4294967296", None), (b"9" * 5000, None), (b"-1", None), (b"", None), (b"x", None),
+    (b"0", 0), (b"007", 7), (b"4294967295", 4294967295), (b"4294967296", None), (b"9" * 5000, None),
+    (b"-1", None), (b"", None), (b"x", None),
 ])
 def test_numbers(line, value):
     assert accepts(Scanner.number, line) == (None if value is None else (value, True))
@@ -120,14 +125,16 @@ def test_an_error_says_what_and_where():
 
 
 @pytest.mark.parametrize("data, name", [
-    (b"INBOX", "INBOX"), (b"inbox", "INBOX"), (b'"iNbOx"', "INBOX"), (b"inbox/x", "inbox/x"), (b"&AMQ-", "\xc4"), (b'"a b/c"', "a b/c"),
+    (b"INBOX", "INBOX"), (b"inbox", "INBOX"), (b'"iNbOx"', "INBOX"), (b"inbox/x", "inbox/x"),
+    (b"&AMQ-", "\xc4"), (b'"a b/c"', "a b/c"),
     (b"a&-b", "a&b"), (b'""', ""), (b"&ATE-nbox", "\u0131nbox"),
 ])
 def test_mailbox_names(data, name):
     assert accepts(Scanner.mailbox, data) == (name, True)
 
 
-@pytest.mark.parametrize("parts", [[b"a&b"], [b'"\xc3\x84"'], [b"", b"\xc3\x84", b""], [b"&AMQ"], [b"&AGE-"]])
+@pytest.mark.parametrize("parts", [[b"a&b"], [b'"\xc3\x84"'], [b"", b"\xc3\x84", b""], [b"&AMQ"],
+                                   [b"&AGE-"]])
 def test_a_name_that_is_not_modified_utf7_is_refused_with_no(parts):
     with pytest.raises(ArgumentRejected) as refused:
         Scanner(parts).mailbox()
@@ -135,8 +142,10 @@ def test_a_name_that_is_not_modified_utf7_is_refused_with_no(parts):
 
 
 @pytest.mark.parametrize("line, flag", [
-    (b"\\seen", "\\Seen"), (b"\\ANSWERED", "\\Answered"), (b"\\Deleted", "\\Deleted"), (b"\\flagged", "\\Flagged"), (b"\\draft", "\\Draft"),
-    (b"$Forwarded", "$Forwarded"), (b"work", "work"), (b"\\Recent", None), (b"\\*", None), (b"\\Foo", None), (b"\\", None), (b"a]", "a"),
+    (b"\\seen", "\\Seen"), (b"\\ANSWERED", "\\Answered"), (b"\\Deleted", "\\Deleted"),
+    (b"\\flagged", "\\Flagged"), (b"\\draft", "\\Draft"),
+    (b"$Forwarded", "$Forwarded"), (b"work", "work"), (b"\\Recent", None), (b"\\*", None),
+    (b"\\Foo", None), (b"\\", None), (b"a]", "a"),
     (b'"x"', None), (b"\xe9", None),
 ])
 def test_flags(line, flag):
@@ -145,7 +154,8 @@ def test_flags(line, flag):
 
 
 @pytest.mark.parametrize("line, flags", [
-    (b"()", ()), (b"(\\Seen)", ("\\Seen",)), (b"(\\Seen x \\seen)", ("\\Seen", "x")), (b"(", None), (b"(\\Seen", None), (b"( \\Seen)", None),
+    (b"()", ()), (b"(\\Seen)", ("\\Seen",)), (b"(\\Seen x \\seen)", ("\\Seen", "x")), (b"(", None),
+    (b"(\\Seen", None), (b"( \\Seen)", None),
     (b"(\\Seen )", None), (b"\\Seen", None), (b"(a  b)", None),
 ])
 def test_flag_lists(line, flags):
@@ -158,12 +168,12 @@ def test_error_texts_hold_nothing_of_the_client():
     assert failed.value.text == b"expected an atom at octet 1"
 
 
-def test_repeats_go_and_the_order_stays():
+def test_without_repeats():
     assert tokens.without_repeats("banana") == ("b", "a", "n")
 
 
 def test_a_quoted_string_of_escapes_is_read_at_memory_speed():
-    """As one replacement for each it held the interpreter for 70 ms."""
+    """With one replacement for each it held the interpreter lock for 70 ms."""
     body = b'\\\\\\"' * 15000
     started = time.process_time()
     found = tokens.Scanner([b'"' + body + b'"']).string()
@@ -171,6 +181,8 @@ def test_a_quoted_string_of_escapes_is_read_at_memory_speed():
     assert found == b'\\"' * 15000
 
 
-@pytest.mark.parametrize("written, meant", [(b'"a\\\\"', b"a\\"), (b'"\\""', b'"'), (b'"\\\\\\""', b'\\"'), (b'"\\"\\\\b"', b'"\\b'), (b'""', b"")])
+@pytest.mark.parametrize("written, meant", [(b'"a\\\\"', b"a\\"), (b'"\\""', b'"'),
+                                            (b'"\\\\\\""', b'\\"'), (b'"\\"\\\\b"', b'"\\b'),
+                                            (b'""', b"")])
 def test_escapes_in_a_quoted_string(written, meant):
     assert tokens.Scanner([written]).string() == meant

@@ -10,7 +10,7 @@ from phenmail_protocols.store.model import FlagsChanged, State
 
 
 class Mailbox:
-    """As much of the store's mailbox as a view looks at; the test changes it."""
+    """The part of the store's mailbox that a view uses; the test changes it."""
 
     def __init__(self, uids=(), recent=1):
         self.uids = array("I", uids)
@@ -23,7 +23,8 @@ class Mailbox:
     def state(self):
         if self.deleted:
             raise errors.NotFound()
-        return State(self.uids, len(self.uids), self.log.serial, self.uidnext, 1, 0, self.names, False, [])
+        return State(self.uids, len(self.uids), self.log.serial, self.uidnext, 1, 0, self.names,
+                     False, [])
 
     def keywords(self):
         return self.names, False
@@ -78,7 +79,7 @@ def test_numbers():
     assert list(view.uids(0, 99)) == [3, 5, 8]
 
 
-def test_nothing_happened_nothing_is_said():
+def test_no_news():
     view = View(Mailbox([3]), True)
     assert news(view) is None
 
@@ -98,7 +99,7 @@ def test_held_back_expunge_keeps_the_numbers():
     mailbox.arrive(4)
     assert news(view, may_expunge=False) == ([], 4, 4, [])
     assert [view.number(uid) for uid in (1, 2, 3, 4)] == [1, 2, 3, 4]
-    assert view.lost([1, 2]) == 1
+    assert view.count_expunged([1, 2]) == 1
     mailbox.arrive(7)
     mailbox.remove(4)
     assert news(view, may_expunge=False) == ([], 5, 5, [])
@@ -180,8 +181,8 @@ def test_too_long_away_all_flags_are_told():
     assert news(view) == ([3], None, 2, [1, 2])
 
 
-def test_more_happens_between_the_two_questions():
-    """The state is asked for first, the changes after it: what came between is news of the next time."""
+def test_changes_between_state_and_changes():
+    """The changes are read after the state: what came between is announced next time."""
     mailbox = Mailbox([1, 2, 3])
     view = View(mailbox, True)
     mailbox.remove(1)
@@ -200,7 +201,7 @@ def test_more_happens_between_the_two_questions():
 
 
 def test_changes_that_no_log_tells():
-    """The store forgot its columns and read them again: other processes' changes are in the list alone."""
+    """The store read its columns again: other processes' changes are only in the list."""
     mailbox = Mailbox([1, 2, 3])
     view = View(mailbox, True)
     mailbox.uids = array("I", [1, 3, 4])
@@ -246,7 +247,7 @@ def test_a_keyword_is_told_before_it_is_seen():
     mailbox = Mailbox([1])
     view = View(mailbox, True)
     mailbox.names = ("foo",)
-    mailbox.change(1)  # the view has not heard of it
+    mailbox.change(1)  # the view does not know of it
     assert view.learn_keywords(["foo"]) and view.keywords == (("foo",), False)
     assert view.learn_keywords(["gone"]) and view.keywords == (("foo", "gone"), False)
     assert not view.learn_keywords(["foo", "gone"])

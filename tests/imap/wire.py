@@ -110,7 +110,7 @@ class Client:
         return lines
 
     def ok(self, command):
-        """`ask` where OK is expected: the untagged lines."""
+        """`ask`, expecting OK -> the untagged lines."""
         lines = self.ask(command)
         assert lines[-1].startswith(b"OK "), (command, lines)
         return lines[:-1]

@@ -1,1 +1,1 @@
-"""What IMAP's commands do, a file per family: (session, arguments) -> Step. `imap.table` says when each may run."""
+"""IMAP's commands, one file for each family; its ROWS are at its end."""

@@ -1,14 +1,19 @@
-"""APPEND (RFC 3501 6.3.11): the message streams into the file that becomes it; APPENDUID (RFC 4315)."""
+"""APPEND (RFC 3501 6.3.11), with APPENDUID (RFC 4315).
+
+The message streams into the file that becomes the message.
+"""
 from contextlib import contextmanager
 
 from ...store import errors
-from .. import responses
+from .. import command_grammar
+from ..row import AFTER_LOGIN, Row
 from ..session import READ_BODY, CommandFailed, Misuse, Step
 
 
 @contextmanager
 def into_target():
-    """Where a target mailbox is missing the client is told to make it and try again (RFC 3501 7.1: TRYCREATE)."""
+    """Answer TRYCREATE where the target mailbox is missing (RFC 3501 7.1): the client may create it
+    and try again."""
     try:
         yield
     except errors.NotFound as error:
@@ -16,43 +21,52 @@ def into_target():
 
 
 def append(session, arguments):
-    """What can be refused is refused before the client sends the message."""
+    """Whatever can be refused is refused before the client sends the message."""
     size = arguments.literal.size
     if arguments.binary:
-        raise CommandFailed(b"Binary literals are not supported.", b"CANNOT")
+        raise CommandFailed(b"Binary literals are not supported", b"CANNOT")
     if not size:
-        raise CommandFailed(b"An empty message can't be kept.", b"CANNOT")
+        raise CommandFailed(b"Cannot append an empty message", b"CANNOT")
     if size > session.server.limits.message_size:
-        raise CommandFailed(b"The message is too big.", b"TOOBIG")
+        raise CommandFailed(b"Message too large", b"TOOBIG")
     _require(session.mail, arguments.mailbox)
     session.staged = session.mail.stage()
     incoming = _Incoming(session.staged)
-    return Step(READ_BODY, sink=incoming.write, resume=lambda rest: _received(session, arguments, incoming, rest))
+    return Step(READ_BODY, sink=incoming.write,
+                resume=lambda rest: _received(session, arguments, incoming, rest))
 
 
 def _require(mail, name):
-    """Raise CommandFailed where there is no such mailbox. The list of names is quicker to have than a mailbox's numbers."""
+    """Raise CommandFailed if there is no such mailbox.
+
+    A name in the list of mailboxes is proof enough, and the list is quicker than a status.
+    """
     if not any(info.name == name and info.selectable for info in mail.mailboxes()):
         with into_target():
             mail.status(name)
 
 
 def _received(session, arguments, incoming, rest):
+    """The message is staged; `rest` is what followed it on its line."""
     staged, session.staged = session.staged, None
     with staged:
         if rest:
-            raise Misuse(b"Only one message at a time.")
+            raise Misuse(b"APPEND takes one message")
         if incoming.error is not None:
             raise incoming.error
         if staged.has_nul:
-            raise Misuse(b"A message has no NUL octets.")
+            raise Misuse(b"Message contains NUL octets")
         with into_target():
-            delivered = session.mail.deliver(arguments.mailbox, staged, arguments.flags, arguments.date)
-    return Step(text=b"Kept.", code=responses.appenduid(delivered.uidvalidity, delivered.uid))
+            delivered = session.mail.deliver(
+                arguments.mailbox, staged, arguments.flags, arguments.date)
+    return Step(code=b"APPENDUID %d %d" % (delivered.uidvalidity, delivered.uid))
 
 
 class _Incoming:
-    """Where the octets go; after an error they are read and dropped, so that the stream stays in step."""
+    """Writes the octets to the staged file.
+
+    After an error it drops the rest, so that the next command is read from where it begins.
+    """
 
     def __init__(self, staged):
         self._staged = staged
@@ -64,3 +78,8 @@ class _Incoming:
                 self._staged.write(data)
             except errors.StoreError as error:
                 self.error = error
+
+
+ROWS = (
+    Row("APPEND", AFTER_LOGIN, command_grammar.append, append),
+)

@@ -1,7 +1,11 @@
-"""FETCH (RFC 3501 6.4.5). What is asked for is sorted out once, then each message is one formatting of bytes.
+"""FETCH (RFC 3501 6.4.5).
 
-Three kinds of items: columns come from the store's rows; derived ones (ENVELOPE, BODYSTRUCTURE, chosen header fields) are made once
-from a message's octets and kept by the store in the form in which they are sent; sections are read from the message each time.
+There are three kinds of items. Columns come from the store's rows. Derived items (ENVELOPE,
+BODYSTRUCTURE, chosen header fields) are made once from a message, and the store caches them
+in the form in which they are sent. Sections are read from the message each time.
+
+The items are sorted once, into a Plan. Messages are then taken in batches, and each message is one
+formatting of bytes.
 """
 from bisect import bisect_right
 from functools import partial
@@ -10,50 +14,54 @@ from ...mail import headers
 from ...mail.structure import ENVELOPE_FIELDS
 from ...store import errors
 from ...store.model import DELETED, SEEN, Rows
-from .. import message_responses, responses
+from .. import fetch_grammar, message_responses, responses
+from ..row import MAILBOX_SELECTED, Row
 from ..session import Step
 from ..values import Section
-from .changing import EXPUNGED
-from .messages import Message, find_part
+from . import sections
+from .chosen import EXPUNGED
+from .message import Message
 
-ROWS = 2000  # messages at a time where all comes from rows
-DERIVED = 250  # where header fields and such are in it, some 200 KB, or where messages are read
-DERIVATIONS_AT_ONCE = 4  # derived items of each message that are held; more choices of header fields are read and sent one by one
+# Messages of a batch: where everything comes from rows; where messages or derived items, some 200
+# KB, are read; where \Seen is set before messages are sent, because if the connection breaks the
+# messages of a batch are \Seen without having been read.
+ROWS_BATCH, READ_BATCH, SEEN_BATCH = 2000, 250, 50
+# Derived items of a message that are held. Further choices of header fields are sent like sections.
+DERIVATIONS_AT_ONCE = 4
 MADE_AT_ONCE = 1 << 20  # octets of derived items that are held
-# Octets; what is chosen from a larger header is not held, but read twice and sent as it is read.
-LARGE_HEADER = 1 << 18
-KEPT = 8192  # octets of a derived item that is kept; longer ones are rare, and a batch of them would be too much to hold
-SEEN_AT_ONCE = 50  # where \Seen is set before the messages are sent: for so many a broken connection leaves it wrong
+# Octets of a derived item that is cached. Longer ones are rare, and a batch of them is too much.
+KEPT = 8192
 
-#: item -> (label, form, values of it from (session, rows))
+#: item -> (label, form, function of (session, rows) that gives its values)
 COLUMNS = {
     "UID": (b"UID", b"%d", lambda session, rows: rows.uids),
     "FLAGS": (b"FLAGS", b"%b", lambda session, rows: session.flag_column(rows)),
-    "INTERNALDATE": (b"INTERNALDATE", b"%b", lambda session, rows: responses.internal_dates(rows.dates)),
+    "INTERNALDATE": (b"INTERNALDATE", b"%b",
+                     lambda session, rows: responses.internal_dates(rows.dates)),
     "RFC822.SIZE": (b"RFC822.SIZE", b"%d", lambda session, rows: rows.sizes),
 }
 
-#: item -> its value from a Message
+#: derived item -> (its value for an expunged message, function of a Message that gives its value)
 DERIVATIONS = {
-    "ENVELOPE": lambda message: message_responses.envelope(message.fields(ENVELOPE_FIELDS)),
-    "BODY": lambda message: message_responses.body(message.tree(), message.look),
-    "BODYSTRUCTURE": lambda message: message_responses.bodystructure(message.tree(), message.look),
-}
-
-#: derived item -> its value for a message that is gone; for all others it is NIL
-EMPTY = {
-    "ENVELOPE": message_responses.EMPTY_ENVELOPE,
-    "BODY": message_responses.EMPTY_BODY,
-    "BODYSTRUCTURE": message_responses.EMPTY_BODYSTRUCTURE,
+    "ENVELOPE": (message_responses.EMPTY_ENVELOPE, lambda message: message_responses.envelope(
+        message.fields(ENVELOPE_FIELDS))),
+    "BODY": (message_responses.EMPTY_BODY, lambda message: message_responses.body(
+        message.tree(), message.look)),
+    "BODYSTRUCTURE": (message_responses.EMPTY_BODYSTRUCTURE,
+                      lambda message: message_responses.bodystructure(
+                          message.tree(), message.look)),
 }
 
 
 class Plan:
-    """A FETCH, sorted out: `columns` (names), `derived` [(label, name in the cache, make)],
-    `sections`; `sets_seen`.
+    """The items of a FETCH, sorted.
 
-    `derives_fields`: chosen header fields are among the derived items; `for_large_headers` is the
-    same FETCH without that.
+    columns         names of COLUMNS
+    derived         (label, name in the store's cache) + DERIVATIONS[item] of each derived item
+    sections        values.Section of the others
+    derives_fields  `derived` includes chosen header fields; `for_large_headers()` is the same
+                    FETCH with them among `sections`
+    sets_seen       the FETCH sets \\Seen
     """
 
     def __init__(self, items, uid, holds_fields=True):
@@ -68,10 +76,13 @@ class Plan:
                 if item not in self.columns:
                     self.columns.append(item)
             elif item in DERIVATIONS:
-                self.derived.append((item.encode("ascii"), item, DERIVATIONS[item]))
-            elif holds_fields and _is_derived(item) and len(self.derived) < DERIVATIONS_AT_ONCE:
+                self.derived.append((item.encode("ascii"), item) + DERIVATIONS[item])
+            elif (holds_fields and _is_derived(item)
+                    and len(self.derived) < DERIVATIONS_AT_ONCE):
                 self.derives_fields = True
-                self.derived.append((item.label, item.label.decode("ascii").upper(), partial(_header_fields, item)))
+                name = item.label.decode("ascii").upper()
+                make = partial(_header_fields, item)
+                self.derived.append((item.label, name, responses.NIL, make))
             else:
                 self.sections.append(item)
         self.sets_seen = any(isinstance(item, Section) and not item.peek for item in items)
@@ -82,44 +93,49 @@ class Plan:
     def batch(self):
         """How many messages to take at a time."""
         if self.sets_seen:
-            return SEEN_AT_ONCE
-        return DERIVED if self.derived or self.sections else ROWS
+            return SEEN_BATCH
+        return READ_BATCH if self.derived or self.sections else ROWS_BATCH
 
 
 def _is_derived(section):
-    """The message's own header fields, whole: what mail programs ask for every message of a mailbox."""
-    return section.kind in ("HEADER.FIELDS", "HEADER.FIELDS.NOT") and not section.part and section.partial is None
+    """Whole fields of the message's own header: mail programs ask for them for all messages."""
+    return (section.kind in ("HEADER.FIELDS", "HEADER.FIELDS.NOT") and not section.part
+            and section.partial is None)
 
 
 def _header_fields(section, message):
-    return responses.literal(headers.select(message.header(), section.names, section.kind == "HEADER.FIELDS.NOT"))
+    negate = section.kind == "HEADER.FIELDS.NOT"
+    return responses.literal(headers.select(message.header(), section.names, negate))
 
 
 def fetch(session, arguments):
-    """Also UID FETCH.
+    """FETCH and UID FETCH.
 
-    A message number whose message another session expunged is answered with an empty message and OK,
-    as in Dovecot (RFC 2180 4.1.3): mail programs show a NO to their user. A UID that is gone is ignored
-    (RFC 3501 6.4.8).
+    A message number whose message another session expunged is answered with an empty message and
+    OK, as in Dovecot (RFC 2180 4.1.3), because mail programs show a NO to their user. A UID that is
+    gone is ignored (RFC 3501 6.4.8).
     """
     plan = Plan(arguments.items, arguments.uid)
     size, missing = plan.batch(), 0
     for start, stop in session.slices(arguments.sequence, arguments.uid):
         while start < stop:
             session.look()
-            batch = _Batch(session, plan, start, session.view.uids(start, min(start + size, stop)))
+            uids = session.view.uids(start, min(start + size, stop))
+            batch = _Batch(session, plan, start, uids)
             missing += batch.send()
             if not len(batch.uids):
-                batch = _Batch(session, plan.for_large_headers(), start,
-                               session.view.uids(start, start + 1))
+                batch = _Batch(session, plan.for_large_headers(), start, uids[:1])
                 missing += batch.send()
             start += len(batch.uids)
-    return Step(text=b"Fetched.", code=EXPUNGED if missing else None)
+    return Step(code=EXPUNGED if missing else None)
 
 
 class _Batch:
-    """Some messages that follow each other in the numbering; fewer than were meant where that is
-    too much at a time, and none where the first has too large a header for this plan."""
+    """Messages with consecutive numbers; `first` is the number of the one before them.
+
+    After `send`, `uids` are those that were sent: fewer than given if they were too much to hold,
+    and none if the first has too large a header for this plan.
+    """
 
     def __init__(self, session, plan, first, uids):
         self.session = session
@@ -130,7 +146,7 @@ class _Batch:
         self.newly_seen = False
 
     def send(self):
-        """Write all that was asked for; returns how many messages were gone."""
+        """Write all items; returns how many of the messages were expunged."""
         sent = self._send_present()
         if self.plan.uid or len(sent) == len(self.uids):
             return 0
@@ -139,7 +155,7 @@ class _Batch:
         return len(missing)
 
     def _send_present(self):
-        """Returns the UIDs of the messages that were there."""
+        """Returns the UIDs of the messages that exist."""
         rows = self.mailbox.rows(self.uids)
         if self.plan.sets_seen and self.session.view.writable:
             rows = self._set_seen(rows)
@@ -153,16 +169,17 @@ class _Batch:
         return rows.uids
 
     def _send_empty(self, uids):
-        """Answers of the right form for messages that are gone."""
+        """Well-formed responses for expunged messages."""
         count = len(uids)
         rows = Rows(uids, [frozenset((DELETED,))] * count, None, [0] * count, [0] * count)
-        empty = [(label, EMPTY.get(name, responses.NIL)) for label, name, _ in self.plan.derived]
+        empty = [(label, value) for label, _, value, _ in self.plan.derived]
         empty += [(section.label, responses.NIL) for section in self.plan.sections]
         columns = [(label, b"%b", [value] * count) for label, value in empty]
         self.session.write(b"".join(self._lines(rows, columns)))
 
     def _set_seen(self, rows):
-        """Reading sets \\Seen; the client hears of it in the same answer. Where nothing can be written mail can still be read."""
+        """Set \\Seen; the same response says so. Mail can be read even where nothing can be
+        written."""
         unseen = [uid for uid, flags in zip(rows.uids, rows.flags) if SEEN not in flags]
         if not unseen:
             return rows
@@ -174,13 +191,14 @@ class _Batch:
         return self.mailbox.rows(self.uids)
 
     def _lines(self, rows, derived):
-        """The answers without sections, an iterator of bytes."""
+        """The responses without sections: an iterator of bytes."""
         names = self.plan.columns
         if self.newly_seen and "FLAGS" not in names:
             names = names + ["FLAGS"]
         if "FLAGS" in names:
             self.session.view.told(rows.uids)
-        columns = [(label, form, values(self.session, rows)) for label, form, values in map(COLUMNS.__getitem__, names)]
+        columns = [(label, form, values(self.session, rows))
+                   for label, form, values in map(COLUMNS.__getitem__, names)]
         return responses.fetch_lines(self._numbers(rows), columns + derived)
 
     def _numbers(self, rows):
@@ -191,21 +209,27 @@ class _Batch:
     # -- derived items
 
     def _derive(self, rows):
-        """Columns of derived items, and the rows of those messages that are still there to be read."""
+        """Columns of derived items, and the rows of the messages that could still be read."""
         wanted = self.plan.derived
-        known = [self.mailbox.cached(name, rows.uids) for _, name, _ in wanted]
+        known = [self.mailbox.cached(name, rows.uids) for _, name, _, _ in wanted]
         missing = [uid for uid in rows.uids if any(uid not in values for values in known)]
         if missing:
             last = self._make(missing, known)
             self.uids = self.uids[:bisect_right(self.uids, last)]
-            rows = self.mailbox.rows([uid for uid in rows.uids if uid <= last and all(uid in values for values in known)])
-        return [(label, b"%b", [values[uid] for uid in rows.uids]) for (label, _, _), values in zip(wanted, known)], rows
+            rows = self.mailbox.rows([uid for uid in rows.uids if uid <= last
+                                      and all(uid in values for values in known)])
+        columns = [(label, b"%b", [values[uid] for uid in rows.uids])
+                   for (label, _, _, _), values in zip(wanted, known)]
+        return columns, rows
 
     def _make(self, uids, known):
-        """Make what is missing from the messages, and have it kept. Returns the UID up to which that was done."""
+        """Add what is missing to `known`, and to the store's cache.
+
+        Returns the UID up to which that was done.
+        """
         made, size, last = [{} for _ in known], 0, self.uids[-1]
         for message in _messages(self.session, uids):
-            if self.plan.derives_fields and message.edge() > LARGE_HEADER:
+            if self.plan.derives_fields and message.header_size() > sections.LARGE_HEADER:
                 last = message.uid - 1
                 break
             with self.session.alone():
@@ -213,14 +237,18 @@ class _Batch:
             if size > MADE_AT_ONCE:
                 last = message.uid
                 break
-        for (_, name, _), new in zip(self.plan.derived, made):
-            self._keep(name, new)
+        try:
+            for (_, name, _, _), new in zip(self.plan.derived, made):
+                if new:
+                    self.mailbox.cache(name, new)
+        except errors.StoreError:
+            pass  # the cache only saves time
         return last
 
     def _make_of(self, message, known, made):
-        """Returns the octets that were made of one message."""
+        """Returns how many octets were made of one message."""
         size = 0
-        for (_, _, make), values, new in zip(self.plan.derived, known, made):
+        for (_, _, _, make), values, new in zip(self.plan.derived, known, made):
             if message.uid not in values:
                 value = values[message.uid] = make(message)
                 size += len(value)
@@ -229,28 +257,22 @@ class _Batch:
         message.forget_tree()
         return size
 
-    def _keep(self, name, new):
-        try:
-            if new:
-                self.mailbox.cache(name, new)
-        except errors.StoreError:
-            pass  # it is only quicker with it
-
     # -- sections
 
     def _send_sections(self, rows, lines):
-        """Each answer without its end, then its sections; returns the UIDs that were sent."""
+        """Each response without its end, then its sections; returns the UIDs that were sent."""
         write, sent = self.session.write, []
         heads = dict(zip(rows.uids, lines))
         for message in _messages(self.session, rows.uids):
             head = heads[message.uid][:-3]  # without ")\r\n"
             if not head.endswith(b"("):
                 head += b" "
-            # All are found before the first octet goes out: what fails then has not yet spoilt an answer.
-            found = [_range(section, message) for section in self.plan.sections]
+            # All spans are found before the first octet is written: an error here can still be
+            # answered, because no response has begun.
+            spans = [sections.span(section, message) for section in self.plan.sections]
             message.forget_tree()
-            for section, (start, end) in zip(self.plan.sections, found):
-                size, chunks = _octets_of(section, message, start, end)
+            for section, (start, end) in zip(self.plan.sections, spans):
+                size, chunks = sections.octets(section, message, start, end)
                 write(head + section.label + b" {%d}\r\n" % size)
                 for chunk in chunks:
                     write(chunk)
@@ -261,7 +283,7 @@ class _Batch:
 
 
 def _messages(session, uids):
-    """A Message for each that is still there; its file is closed when the next one is asked for."""
+    """A Message for each that exists; its file is closed when the next one is asked for."""
     for uid, content in session.view.mailbox.contents(uids):
         session.look()
         if content is not None:
@@ -269,59 +291,7 @@ def _messages(session, uids):
                 yield Message(uid, content, session.trees, session.look)
 
 
-def _octets_of(section, message, start, end):
-    """A section's (size, iterable of chunks); `start` and `end` as `_range` found them."""
-    if section.names:
-        def chosen():
-            return headers.selected(message.octets(start, end), section.names,
-                                    section.kind == "HEADER.FIELDS.NOT")
-        if end - start <= LARGE_HEADER:
-            data = b"".join(chosen())
-            first, last = _narrowed(0, len(data), section.partial)
-            return last - first, (data[first:last],)
-        first, last = _narrowed(0, sum(map(len, chosen())), section.partial)
-        return last - first, _between(chosen(), first, last)
-    start, end = _narrowed(start, end, section.partial)
-    return end - start, message.octets(start, end)
-
-
-def _between(pieces, start, end):
-    """The octets [start, end) of what comes in pieces."""
-    at = 0
-    for piece in pieces:
-        if at >= end:
-            return
-        yield piece[max(0, start - at):end - at]
-        at += len(piece)
-
-
-def _range(section, message):
-    """Where a section lies in its message (the header, for chosen fields): (start, end) (RFC 3501 6.4.5).
-
-    A part that the message does not have is an empty one: NIL would be allowed, but this is what mail programs are used to.
-    """
-    if not section.part:
-        if section.kind is None:
-            return 0, message.size
-        edge = message.edge()
-        return (edge, message.size) if section.kind == "TEXT" else (0, edge)
-    part = find_part(message.tree(), section.part)
-    if part is None:
-        return 0, 0
-    if section.kind is None:
-        return part.body, part.end
-    if section.kind == "MIME":
-        return part.start, part.body
-    inside = part.message
-    if inside is None:
-        return 0, 0
-    return (inside.body, inside.end) if section.kind == "TEXT" else (inside.start, inside.body)
-
-
-def _narrowed(start, end, wanted):
-    """<origin.length>: what lies beyond the end is just not there."""
-    if wanted is None:
-        return start, end
-    origin, length = wanted
-    start = min(start + origin, end)
-    return start, min(start + length, end)
+ROWS = (
+    Row("FETCH", MAILBOX_SELECTED, fetch_grammar.fetch, fetch, may_expunge=False),
+    Row("UID FETCH", MAILBOX_SELECTED, fetch_grammar.fetch, fetch),
+)

@@ -1,12 +1,17 @@
-"""IDLE (RFC 2177): the client hears what happens until it says DONE."""
+"""IDLE (RFC 2177). The handler waits and announces; see its `_idle`."""
+from ..row import AFTER_LOGIN, Row
 from ..session import IDLE, Misuse, Step
 
 
 def idle(session, _):
-    return Step(IDLE, prompt=b"Idling.", resume=_done)
+    return Step(IDLE, prompt=b"idling", resume=_done)
 
 
 def _done(line):
     if line.upper() != b"DONE":
-        raise Misuse(b"Only DONE ends IDLE.")
-    return Step(text=b"Idled.")
+        raise Misuse(b"IDLE: expected DONE")
+
+
+ROWS = (
+    Row("IDLE", AFTER_LOGIN, None, idle),
+)

@@ -1,7 +1,8 @@
 """Getting in: STARTTLS, LOGIN (RFC 3501 6.2.1, 6.2.3), AUTHENTICATE with or without an initial response (6.2.2, RFC 4959)."""
 from ...accounts import sasl
 from ...accounts.login import LoginFailed
-from .. import capabilities
+from .. import capabilities, command_grammar
+from ..row import BEFORE_LOGIN, Row
 from ..session import READ_LINE, START_TLS, CommandFailed, Misuse, Step
 
 
@@ -61,3 +62,10 @@ def _logged_in(session, account):
 def _refusal(session, text, temporary):
     session.failed_logins += not temporary
     return CommandFailed(text.encode("ascii", "replace"), b"UNAVAILABLE" if temporary else b"AUTHENTICATIONFAILED")
+
+
+ROWS = (
+    Row("STARTTLS", BEFORE_LOGIN, None, starttls),
+    Row("AUTHENTICATE", BEFORE_LOGIN, command_grammar.authenticate, authenticate, secret=True),
+    Row("LOGIN", BEFORE_LOGIN, command_grammar.login, login, secret=True),
+)

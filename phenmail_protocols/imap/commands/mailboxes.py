@@ -1,28 +1,28 @@
-"""Mailboxes as a whole: CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 6.3), NAMESPACE (RFC 2342), ENABLE (RFC 5161)."""
+"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 6.3), NAMESPACE (RFC 2342)."""
 from ...store.model import INBOX, SEPARATOR
-from .. import responses
-from ..session import CommandFailed, Step
+from .. import command_grammar, responses
+from ..row import AFTER_LOGIN, Row
+from ..session import CommandFailed
+from ..tokens import Scanner
 
 
 def create(session, arguments):
-    """A trailing separator announces names below (RFC 3501 6.3.3); here every mailbox may have them."""
-    if arguments.special_use:
-        raise CommandFailed(b"Mailboxes with a special use are there already.", b"USEATTR")  # RFC 6154 3
+    """A trailing separator declares that children will follow (RFC 3501 6.3.3). Every mailbox may
+    have children, so it is ignored."""
+    if arguments.special_use:  # RFC 6154 3
+        raise CommandFailed(b"The special-use mailboxes exist already", b"USEATTR")
     session.mail.create(_without_separator(arguments.mailbox))
-    return Step(text=b"Created.")
 
 
-def delete(session, arguments):
-    selected = session.view is not None and session.view.mailbox.name == arguments.mailbox
-    session.mail.delete(arguments.mailbox, session.look)
+def delete(session, name):
+    selected = session.view is not None and session.view.mailbox.name == name
+    session.mail.delete(name, session.look)
     if selected:
         session.deselect()
-    return Step(text=b"Deleted.")
 
 
 def rename(session, arguments):
     session.mail.rename(arguments.old, _without_separator(arguments.new))
-    return Step(text=b"Renamed.")
 
 
 def _without_separator(name):
@@ -30,33 +30,35 @@ def _without_separator(name):
     return INBOX if stripped.upper() == INBOX else stripped
 
 
-def subscribe(session, arguments):
-    session.mail.subscribe(_without_separator(arguments.mailbox))
-    return Step(text=b"Subscribed.")
+def subscribe(session, name):
+    session.mail.subscribe(_without_separator(name))
 
 
-def unsubscribe(session, arguments):
-    session.mail.unsubscribe(_without_separator(arguments.mailbox))
-    return Step(text=b"Unsubscribed.")
+def unsubscribe(session, name):
+    session.mail.unsubscribe(_without_separator(name))
 
 
 def status(session, arguments):
     session.write(status_line(session, arguments.mailbox, arguments.items))
-    return Step(text=b"That is its status.")
 
 
 def status_line(session, name, items):
     """* STATUS with these items; raises the store's errors."""
     found = session.mail.status(name)
-    return responses.status_line(name, [(item, getattr(found, item.lower())) for item in items])
+    shown = " ".join(["%s %d" % (item, getattr(found, item.lower())) for item in items])
+    return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name), shown.encode("ascii"))
 
 
 def namespace(session, _):
-    session.write(responses.namespace_line())
-    return Step(text=b"Everything is yours.")
+    session.write(b'* NAMESPACE (("" "/")) NIL NIL\r\n')  # one, personal, without a prefix
 
 
-def enable(session, _):
-    """No extension here has to be enabled; unknown ones are passed over (RFC 5161 3.1)."""
-    session.write(responses.enabled_line(()))
-    return Step(text=b"Enabled.")
+ROWS = (
+    Row("CREATE", AFTER_LOGIN, command_grammar.create, create),
+    Row("DELETE", AFTER_LOGIN, Scanner.mailbox, delete),
+    Row("RENAME", AFTER_LOGIN, command_grammar.rename, rename),
+    Row("SUBSCRIBE", AFTER_LOGIN, Scanner.mailbox, subscribe),
+    Row("UNSUBSCRIBE", AFTER_LOGIN, Scanner.mailbox, unsubscribe),
+    Row("STATUS", AFTER_LOGIN, command_grammar.status, status),
+    Row("NAMESPACE", AFTER_LOGIN, None, namespace),
+)

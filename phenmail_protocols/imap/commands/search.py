@@ -1,61 +1,75 @@
-"""SEARCH (RFC 3501 6.4.4): the key's tree becomes one test a message; what the store's rows decide comes before what needs octets."""
+"""SEARCH (RFC 3501 6.4.4).
+
+The tree of keys becomes one test for each message: a closure that takes a Candidate. Keys that the
+store's rows answer are tested first, and only the messages that are left are read.
+"""
+import operator
 from bisect import bisect_right
 
 from ...mail import textsearch
-from .. import responses
+from .. import search_grammar
+from ..row import MAILBOX_SELECTED, Row
 from ..session import Step
 from ..values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Size
-from .messages import Message
-from .searched import DAY, Searched, Wanted
+from .chosen import EXPUNGED
+from .message import Message
+from .search_message import DAY, SearchMessage, Wanted
 
-ROWS = 5000  # messages at a time
+BATCH = 5000  # messages at a time
 
 
 class Candidate:
-    """The message that is being tested; `message`, a Searched, only while tests run that need
-    octets.
+    """The message that is tested.
+
+    `message`, a SearchMessage, is set only while the tests run that need octets.
     """
     __slots__ = ("number", "uid", "flags", "size", "date", "message")
 
 
 def search(session, arguments):
-    """Also UID SEARCH."""
+    """SEARCH and UID SEARCH."""
     view, found = session.view, []
     query = _Query(session, arguments.key)
-    for start in range(0, len(view), ROWS):
-        found += query.run(start, view.uids(start, start + ROWS))
-    session.write(responses.search_line(found if arguments.uid else list(map(view.number, found))))
-    # RFC 2180 4.3, RFC 5530: messages that this client still counts were passed over.
-    return Step(text=b"Searched.", code=b"EXPUNGEISSUED" if query.missed else None)
+    for start in range(0, len(view), BATCH):
+        found += query.run(start, view.uids(start, start + BATCH))
+    if not arguments.uid:
+        found = list(map(view.number, found))
+    session.write(b"* SEARCH" + (b" %d" * len(found)) % tuple(found) + b"\r\n")
+    # RFC 2180 4.3, RFC 5530: messages were skipped that this client still counts.
+    return Step(code=EXPUNGED if query.missed else None)
 
 
 class _Query:
-    """A key as tests: `_by_rows`, and `_by_octets` for what those leave."""
+    """A key as tests: `_by_rows`, and `_by_octets` (or None) for what those leave."""
 
     def __init__(self, session, key):
         self._session = session
         self._wanted = Wanted()
-        self.missed = False  # a message was gone
+        self.missed = False  # a message was expunged
         keys = key.keys if isinstance(key, And) else (key,)
         octets = sorted((each for each in keys if _cost(each)), key=_cost)
         self._by_rows = self._all([each for each in keys if not _cost(each)])
         self._by_octets = self._all(octets) if octets else None
 
     def run(self, start, uids):
-        """Those that fit of `uids`, before which there are `start` messages."""
+        """The matching ones of `uids`, in front of which there are `start` messages."""
         view = self._session.view
         rows = view.mailbox.rows(uids)
-        whole = len(rows.uids) == len(uids)
-        self.missed |= not whole
-        left = self._left_by_rows(rows, range(start + 1, start + 1 + len(uids)) if whole else map(view.number, rows.uids))
+        if len(rows.uids) == len(uids):
+            numbers = range(start + 1, start + 1 + len(uids))
+        else:
+            self.missed = True
+            numbers = map(view.number, rows.uids)
+        left = self._left_by_rows(rows, numbers)
         return list(left) if self._by_octets is None else self._left_by_octets(left)
 
     def _left_by_rows(self, rows, numbers):
-        """{uid: (number, uid, flags, size, date)} of those that may fit."""
+        """{uid: (number, uid, flags, size, date)} of those that may match."""
         left, test, candidate, look = {}, self._by_rows, Candidate(), self._session.look
         for values in zip(numbers, rows.uids, rows.flags, rows.sizes, rows.dates):
             look()
-            candidate.number, candidate.uid, candidate.flags, candidate.size, candidate.date = values
+            (candidate.number, candidate.uid, candidate.flags, candidate.size,
+             candidate.date) = values
             if test(candidate):
                 left[candidate.uid] = values
         return left
@@ -68,14 +82,15 @@ class _Query:
                 self.missed = True
                 continue
             with content:
-                candidate.number, candidate.uid, candidate.flags, candidate.size, candidate.date = left[uid]
-                candidate.message = Searched(Message(uid, content, None, look), self._wanted, look,
-                                             self._session.alone)
+                (candidate.number, candidate.uid, candidate.flags, candidate.size,
+                 candidate.date) = left[uid]
+                candidate.message = SearchMessage(Message(uid, content, None, look), self._wanted,
+                                                  look, self._session.alone)
                 if test(candidate):
                     found.append(uid)
         return found
 
-    # -- keys -> tests: (Candidate) -> truth
+    # -- keys -> tests: functions of a Candidate
 
     def _test(self, key):
         self._session.look()
@@ -134,7 +149,7 @@ class _Query:
         self._wanted.field(b"date")
 
         def sent(candidate):
-            # A message without a readable date was sent when it arrived, as far as anybody knows.
+            # Without a readable Date field, INTERNALDATE is the best guess.
             written = candidate.message.sent_day()
             return fits(candidate.date // DAY if written is None else written, day)
         return sent
@@ -161,7 +176,8 @@ class _Query:
 
 
 def _keyword(name, present):
-    """Keywords are the same in any case; the few sets of flags that there are are compared once each."""
+    """Keywords match in any case. A mailbox has few different sets of flags; each is compared
+    once."""
     known = {}
 
     def holds(candidate):
@@ -173,21 +189,25 @@ def _keyword(name, present):
     return holds
 
 
-RELATIONS = {
-    "before": lambda written, day: written < day,
-    "on": lambda written, day: written == day,
-    "since": lambda written, day: written >= day,
-}
+RELATIONS = {"before": operator.lt, "on": operator.eq, "since": operator.ge}
 
+#: An extension's key has a value, a method here, and a row of search_grammar.KEYS.
 TESTS = {
-    And: _Query._and, Or: _Query._or, Not: _Query._not, InSet: _Query._in_set, HasFlag: _Query._has_flag,
-    Size: _Query._size, OnDay: _Query._on_day, Header: _Query._header, Address: _Query._address,
+    And: _Query._and,
+    Or: _Query._or,
+    Not: _Query._not,
+    InSet: _Query._in_set,
+    HasFlag: _Query._has_flag,
+    Size: _Query._size,
+    OnDay: _Query._on_day,
+    Header: _Query._header,
+    Address: _Query._address,
     Contains: _Query._contains,
 }
 
 
 def _cost(key):
-    """0: the rows tell; 1: a header has to be read; 2: a text has to be searched."""
+    """0: the rows answer it; 1: a header has to be read; 2: a text has to be searched."""
     if isinstance(key, And):
         return max(map(_cost, key.keys), default=0)
     if isinstance(key, Or):
@@ -198,3 +218,8 @@ def _cost(key):
         return 2
     return int(isinstance(key, (Address, Header)) or isinstance(key, OnDay) and key.sent)
 
+
+ROWS = (
+    Row("SEARCH", MAILBOX_SELECTED, search_grammar.search, search, may_expunge=False),
+    Row("UID SEARCH", MAILBOX_SELECTED, search_grammar.search, search),
+)

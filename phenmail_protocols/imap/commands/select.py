@@ -1,19 +1,15 @@
-"""Opening and leaving a mailbox: SELECT, EXAMINE, CHECK, CLOSE (RFC 3501 6.3.1, 6.3.2, 6.4.1, 6.4.2), UNSELECT (RFC 3691)."""
+"""SELECT, EXAMINE, CHECK, CLOSE (RFC 3501 6.3.1, 6.3.2, 6.4.1, 6.4.2), UNSELECT (RFC 3691)."""
+from functools import partial
+
 from .. import responses, view
+from ..row import AFTER_LOGIN, MAILBOX_SELECTED, Row
 from ..session import Step
-from .changing import expunge_all
+from ..tokens import Scanner
+from .expunge import expunge_deleted
 
 
-def select(session, arguments):
-    return _open(session, arguments.mailbox, True)
-
-
-def examine(session, arguments):
-    return _open(session, arguments.mailbox, False)
-
-
-def _open(session, name, writable):
-    """A SELECT that fails leaves nothing selected (RFC 3501 6.3.1)."""
+def select(session, name, writable=True):
+    """SELECT and EXAMINE. If this fails, no mailbox is selected any more (RFC 3501 6.3.1)."""
     session.deselect()
     mailbox = session.mail.open(name)
     try:
@@ -23,36 +19,43 @@ def _open(session, name, writable):
         raise
     session.select(opened)
     session.write(b"".join(_description(opened)))
-    return Step(text=b"Mailbox selected.", code=b"READ-WRITE" if writable else b"READ-ONLY")
+    return Step(code=b"READ-WRITE" if writable else b"READ-ONLY")
 
 
 def _description(opened):
-    """The untagged answers that RFC 3501 6.3.1 requires."""
+    """The untagged responses that RFC 3501 6.3.1 requires."""
     state = opened.state
     flags, permanent = responses.known_flags(*opened.keywords, writable=opened.writable)
     yield flags
     yield b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(opened), opened.recent())
     unseen = state.first_unseen and opened.number(state.first_unseen)
     if unseen:
-        yield responses.untagged_status(b"OK", b"The first unseen message.", b"UNSEEN %d" % unseen)
+        yield responses.untagged_status(b"OK", b"First unseen message", b"UNSEEN %d" % unseen)
     yield permanent
-    yield responses.untagged_status(b"OK", b"UIDs are valid.", b"UIDVALIDITY %d" % opened.mailbox.uidvalidity)
-    yield responses.untagged_status(b"OK", b"The next UID.", b"UIDNEXT %d" % state.uidnext)
+    yield responses.untagged_status(
+        b"OK", b"UIDs valid", b"UIDVALIDITY %d" % opened.mailbox.uidvalidity)
+    yield responses.untagged_status(b"OK", b"Predicted next UID", b"UIDNEXT %d" % state.uidnext)
 
 
 def check(session, _):
-    """Nothing to do: what was answered with OK is on the disk."""
-    return Step(text=b"Checked.")
+    """Nothing to do: whatever was answered with OK is on the disk."""
 
 
 def close(session, _):
-    """Remove what is \\Deleted, without a word about it."""
+    """Remove the \\Deleted messages without EXPUNGE responses."""
     if session.view.writable:
-        expunge_all(session)
+        expunge_deleted(session)
     session.deselect()
-    return Step(text=b"Closed.")
 
 
 def unselect(session, _):
     session.deselect()
-    return Step(text=b"Unselected.")
+
+
+ROWS = (
+    Row("SELECT", AFTER_LOGIN, Scanner.mailbox, select),
+    Row("EXAMINE", AFTER_LOGIN, Scanner.mailbox, partial(select, writable=False)),
+    Row("CHECK", MAILBOX_SELECTED, None, check),
+    Row("CLOSE", MAILBOX_SELECTED, None, close),
+    Row("UNSELECT", MAILBOX_SELECTED, None, unselect),
+)

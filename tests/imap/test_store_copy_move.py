@@ -1,4 +1,4 @@
-"""STORE, EXPUNGE, COPY, MOVE: what changes, what is said, to whom."""
+"""STORE, EXPUNGE, COPY, MOVE: their effects, and what the sessions are told."""
 import pytest
 
 MESSAGE = b"From: a@b\r\n\r\nhello\r\n"
@@ -18,8 +18,10 @@ def flags(client, number):
 
 
 @pytest.mark.parametrize("command, result", [
-    ("FLAGS (\\Flagged)", {"\\Flagged"}), ("+FLAGS (\\Flagged)", {"\\Flagged", "\\Seen"}), ("-FLAGS (\\Seen)", set()),
-    ("-FLAGS (\\Flagged)", {"\\Seen"}), ("FLAGS ()", set()), ("+FLAGS \\Flagged Two", {"\\Flagged", "\\Seen", "Two"}),
+    ("FLAGS (\\Flagged)", {"\\Flagged"}), ("+FLAGS (\\Flagged)", {"\\Flagged", "\\Seen"}),
+    ("-FLAGS (\\Seen)", set()),
+    ("-FLAGS (\\Flagged)", {"\\Seen"}), ("FLAGS ()", set()),
+    ("+FLAGS \\Flagged Two", {"\\Flagged", "\\Seen", "Two"}),
     ("+flags ($work)", {"\\Seen", "$Work"}),
 ])
 @pytest.mark.parametrize("silent", ["", ".SILENT"])
@@ -33,7 +35,8 @@ def test_store(three, command, result, silent):
 
 
 def test_store_answers_for_each_message(three):
-    assert [line[:8] for line in three.ok("STORE 1:3 +FLAGS (\\Seen)")] == [b"* 1 FETC", b"* 2 FETC", b"* 3 FETC"]
+    assert [line[:8] for line in three.ok("STORE 1:3 +FLAGS (\\Seen)")] == [
+        b"* 1 FETC", b"* 2 FETC", b"* 3 FETC"]
     assert three.ok("UID STORE 2 -FLAGS (\\Seen)") == [rb"* 2 FETCH (UID 2 FLAGS (\Recent $Work))"]
     assert three.ok("UID STORE 77 +FLAGS (\\Seen)") == []
     assert three.ask("STORE 4 +FLAGS (\\Seen)")[-1].startswith(b"BAD")
@@ -42,15 +45,17 @@ def test_store_answers_for_each_message(three):
 
 def test_a_new_keyword_is_announced_before_it_is_seen(three):
     lines = three.ok("STORE 1 +FLAGS (New)")
-    assert lines[0].startswith(b"* FLAGS ") and b"New" in lines[0] and b"FETCH" in lines[2] and len(lines) == 3
+    assert lines[0].startswith(b"* FLAGS ") and b"New" in lines[0] and b"FETCH" in lines[2]
+    assert len(lines) == 3
     assert lines[1].startswith(b"* OK [PERMANENTFLAGS (") and b"New \\*)" in lines[1]
 
 
 def test_too_many_keywords(three):
-    answers = [three.ask("STORE 1 +FLAGS.SILENT (k%d)" % number)[-1][:10] for number in range(30)]
-    assert answers == [b"OK Stored."] * 30
+    answers = [three.ask("STORE 1 +FLAGS.SILENT (k%d)" % number)[-1] for number in range(30)]
+    assert answers == [b"OK STORE completed"] * 30
     lines = three.ok("STORE 1 +FLAGS (more \\Flagged)")
-    assert b"\\Flagged" in lines[-1] and b"k24" in lines[-1] and b"k25" not in lines[-1] and b"more" not in lines[-1]
+    assert b"\\Flagged" in lines[-1] and b"k24" in lines[-1] and b"k25" not in lines[-1]
+    assert b"more" not in lines[-1]
     three.ok("UNSELECT")
     permanent, = [line for line in three.ok("SELECT INBOX") if b"PERMANENTFLAGS" in line]
     assert b"\\*" not in permanent
@@ -63,7 +68,7 @@ def test_expunge(three):
     assert three.ok("FETCH 1 UID") == [b"* 1 FETCH (UID 2)"]
 
 
-def test_uid_expunge_takes_only_its_own(three):
+def test_uid_expunge_removes_only_named_messages(three):
     three.ok("STORE 1:2 +FLAGS.SILENT (\\Deleted)")
     assert three.ok("UID EXPUNGE 2:3,99") == [b"* 2 EXPUNGE", b"* 2 RECENT"]
     assert three.ok("SEARCH DELETED") == [b"* SEARCH 1"]
@@ -79,14 +84,14 @@ def test_copy(three):
 
 
 def test_copy_of_nothing_and_to_nowhere(three):
-    assert three.ask("UID COPY 77 Sent") == [b"OK Copied."]
+    assert three.ask("UID COPY 77 Sent") == [b"OK UID COPY completed"]
     assert three.ask("COPY 1 nowhere")[-1].startswith(b"NO [TRYCREATE]")
     assert three.ask("COPY 9 Sent")[-1].startswith(b"BAD")
 
 
 @pytest.mark.parametrize("command", ["COPY", "MOVE"])
-def test_messages_that_just_went_are_not_left_out_in_silence(three, connect, command):
-    """RFC 2180 4.4: all that the numbers name, or nothing."""
+def test_copy_and_move_fail_for_messages_just_expunged(three, connect, command):
+    """RFC 2180 4.4: all messages that the numbers name, or none."""
     other = connect()
     other.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
     other.ok("EXPUNGE")
@@ -103,7 +108,7 @@ def test_move(three, connect):
     other = connect()
     lines = three.ask("MOVE 1,3 Sent")
     assert lines[0].startswith(b"* OK [COPYUID ") and b" 1,3 1:2]" in lines[0]
-    assert lines[1:] == [b"* 3 EXPUNGE", b"* 1 EXPUNGE", b"* 1 RECENT", b"OK Moved."]
+    assert lines[1:] == [b"* 3 EXPUNGE", b"* 1 EXPUNGE", b"* 1 RECENT", b"OK MOVE completed"]
     assert other.ok("NOOP") == [b"* 3 EXPUNGE", b"* 1 EXPUNGE"]
     assert three.ok("STATUS Sent (MESSAGES)") == [b"* STATUS Sent (MESSAGES 2)"]
 
@@ -111,6 +116,6 @@ def test_move(three, connect):
 def test_uid_move(three):
     lines = three.ask("UID MOVE 2:* Sent")
     assert [line.split(b" ")[2] for line in lines[1:3]] == [b"EXPUNGE", b"EXPUNGE"]
-    assert three.ask("UID MOVE 2 Sent") == [b"OK Moved."]
+    assert three.ask("UID MOVE 2 Sent") == [b"OK UID MOVE completed"]
     assert three.ask("MOVE 1 nowhere")[-1].startswith(b"NO [TRYCREATE]")
     assert three.ok("SEARCH ALL") == [b"* SEARCH 1"]

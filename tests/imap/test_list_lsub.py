@@ -2,15 +2,17 @@
 import pytest
 
 
-@pytest.mark.parametrize("words", ['"" ' + "*" * 8000, '"" (%s)' % " ".join("a" * 4000), '"%s" *' % ("x" * 8000)])
+@pytest.mark.parametrize("words", ['"" ' + "*" * 8000, '"" (%s)' % " ".join("a" * 4000),
+                                   '"%s" *' % ("x" * 8000)])
 def test_patterns_that_fill_a_line_of_8000_octets(lasting, words):
-    """RFC 2683 3.2.1.5: servers take such lines."""
+    """RFC 2683 3.2.1.5: servers accept such lines."""
     lasting.ok("LIST " + words)
     if "(" not in words:
         lasting.ok("LSUB " + words)
 
 
-@pytest.mark.parametrize("words", ['"" ' + "*" * 8193, '"" (%s)' % " ".join("a" * 8193), '"%s" *' % ("x" * 8192)])
+@pytest.mark.parametrize("words", ['"" ' + "*" * 8193, '"" (%s)' % " ".join("a" * 8193),
+                                   '"%s" *' % ("x" * 8192)])
 def test_patterns_that_no_program_sends(lasting, words):
     assert lasting.ask("LIST " + words)[-1].startswith(b"BAD At most")
 
@@ -32,9 +34,12 @@ def lines(client, command):
 
 def test_list(listed):
     assert lines(listed, 'LIST "" *') == [
-        'LIST (\\HasNoChildren) "/" INBOX', 'LIST (\\HasNoChildren \\Archive) "/" Archive', 'LIST (\\HasNoChildren \\Drafts) "/" Drafts',
-        'LIST (\\HasNoChildren \\Junk) "/" Junk', 'LIST (\\HasChildren) "/" Lists', 'LIST (\\Noselect \\HasChildren) "/" Lists/dev',
-        'LIST (\\HasNoChildren) "/" Lists/dev/old', 'LIST (\\HasNoChildren \\Sent) "/" Sent', 'LIST (\\HasNoChildren \\Trash) "/" Trash']
+        'LIST (\\HasNoChildren) "/" INBOX', 'LIST (\\HasNoChildren \\Archive) "/" Archive',
+        'LIST (\\HasNoChildren \\Drafts) "/" Drafts',
+        'LIST (\\HasNoChildren \\Junk) "/" Junk', 'LIST (\\HasChildren) "/" Lists',
+        'LIST (\\Noselect \\HasChildren) "/" Lists/dev',
+        'LIST (\\HasNoChildren) "/" Lists/dev/old', 'LIST (\\HasNoChildren \\Sent) "/" Sent',
+        'LIST (\\HasNoChildren \\Trash) "/" Trash']
     assert lines(listed, 'LIST "" ""') == ['LIST (\\Noselect) "/" ""']
     assert lines(listed, 'LIST Lists/ %') == ['LIST (\\Noselect \\HasChildren) "/" Lists/dev']
     assert lines(listed, 'LIST "" nothing') == []
@@ -42,7 +47,7 @@ def test_list(listed):
 
 
 def test_lsub(listed):
-    # A name that is not subscribed stands for what is subscribed below it, where % stops at it (RFC 3501 6.3.9).
+    # Where % stops at the parent of a subscribed name, the parent is listed (RFC 3501 6.3.9).
     subscribed = lines(listed, 'LSUB "" *')
     assert 'LSUB () "/" Lists/dev/old' in subscribed and 'LSUB () "/" lost/and/gone' in subscribed
     assert not any("Noselect" in line for line in subscribed)
@@ -53,13 +58,16 @@ def test_lsub(listed):
 
 def test_list_extended(listed):
     assert lines(listed, 'LIST (SUBSCRIBED) "" (Lists* lost*)') == [
-        'LIST (\\Subscribed \\HasNoChildren) "/" Lists/dev/old', 'LIST (\\NonExistent \\Subscribed \\HasNoChildren) "/" lost/and/gone']
+        'LIST (\\Subscribed \\HasNoChildren) "/" Lists/dev/old',
+        'LIST (\\NonExistent \\Subscribed \\HasNoChildren) "/" lost/and/gone']
     assert lines(listed, 'LIST (SUBSCRIBED RECURSIVEMATCH) "" %')[-2:] == [
         'LIST (\\Subscribed \\HasNoChildren \\Sent) "/" Sent',
         'LIST (\\NonExistent \\HasChildren) "/" lost ("CHILDINFO" ("SUBSCRIBED"))']
-    assert 'LIST (\\HasChildren) "/" Lists ("CHILDINFO" ("SUBSCRIBED"))' in lines(listed, 'LIST (RECURSIVEMATCH SUBSCRIBED) "" %')
+    assert 'LIST (\\HasChildren) "/" Lists ("CHILDINFO" ("SUBSCRIBED"))' in lines(
+        listed, 'LIST (RECURSIVEMATCH SUBSCRIBED) "" %')
     assert lines(listed, 'LIST (SPECIAL-USE) "" * RETURN (SUBSCRIBED)')[-2:] == [
-        'LIST (\\Subscribed \\HasNoChildren \\Sent) "/" Sent', 'LIST (\\HasNoChildren \\Trash) "/" Trash']
+        'LIST (\\Subscribed \\HasNoChildren \\Sent) "/" Sent',
+        'LIST (\\HasNoChildren \\Trash) "/" Trash']
     assert lines(listed, 'LIST () "" "" RETURN (CHILDREN)') == []
     assert lines(listed, 'LIST (REMOTE) "" INBOX') == ['LIST (\\HasNoChildren) "/" INBOX']
     assert listed.ask('LIST (RECURSIVEMATCH) "" *')[-1].startswith(b"BAD")

@@ -1,17 +1,14 @@
-"""A message as SEARCH looks at it: each field is decoded once and its texts are read once, whatever
-the number of keys.
-"""
+"""A message while SEARCH tests it. Each field is decoded once and its texts are read once, however
+many keys ask for them."""
 from ...mail import dates, headers, textsearch
-from .messages import FIELDS
+from .message import FIELDS
 
 DAY = 86400
-FEW = 20  # names of fields that one pattern looks for; its time grows with their number
+FEW = 20  # field names that one pattern looks for; its time grows with their number
 
 
 class Wanted:
-    """What the keys of a query will ask of each message: names of fields (bytes in lower case), and
-    needles.
-    """
+    """What the keys of a query ask of each message: field names (bytes in lower case), needles."""
 
     def __init__(self):
         self.names = set()
@@ -22,17 +19,14 @@ class Wanted:
         return name
 
     def needle(self, text, header):
-        """A textsearch.Needle for BODY, or for TEXT where `header`; equal ones are one."""
+        """A textsearch.Needle for BODY, or for TEXT where `header`; equal ones are one object."""
         needle = textsearch.Needle.of(text, header)
         return self.needles.setdefault(needle, needle)
 
 
-class Searched:
-    """One message while it is tested: `message` is a messages.Message; `look`, `alone` the
-    session's.
-
-    Everything is read when it is first asked for.
-    """
+class SearchMessage:
+    """`message` is a message.Message; `look` and `alone` are the session's. Everything is read when
+    it is first asked for."""
     __slots__ = ("_message", "_wanted", "_look", "_alone", "_values", "_texts", "_sent", "_found")
 
     def __init__(self, message, wanted, look, alone):
@@ -41,19 +35,19 @@ class Searched:
         self._look = look
         self._alone = alone
         self._values = None
-        self._texts = {}  # (field, how it is read) -> list of str
+        self._texts = {}  # (field name, read) -> list of str
         self._sent = ()
         self._found = None
 
     def values(self, name):
-        """The values of a field as they stand; none where there is no such field."""
+        """The raw values of a field; none if there is no such field."""
         if self._values is None:
             self._values = self._collect(sorted(self._wanted.names))
         return self._values.get(name, ())
 
     def _collect(self, names):
         message, found = self._message, {}
-        if len(names) > FEW and message.edge() <= FIELDS:
+        if len(names) > FEW and message.header_size() <= FIELDS:
             for field in headers.each_field(message.header()):
                 self._look()
                 name = field.name.lower()
@@ -67,16 +61,17 @@ class Searched:
         return found
 
     def texts(self, name, read):
-        """The values of a field as `read` (textsearch.field_text, address_text) gives them.
+        """The values of a field, converted by `read` (textsearch.field_text, address_text).
 
-        Those that are too large to be kept are read each time.
+        If they are too large to be kept they are read each time.
         """
         found = self._texts.get((name, read))
         if found is None:
             self._look()
             values = self.values(name)
             size = sum([len(name) + len(value) for value in values])
-            if self._message.edge() > FIELDS < 2 * size:  # there may be more of them
+            # Near the limit of Message.fields there may be more of them than `values` has.
+            if self._message.header_size() > FIELDS < 2 * size:
                 return self._all_texts(name, read)
             found = self._texts[name, read] = list(map(read, values))
         return found
@@ -88,9 +83,7 @@ class Searched:
                 yield read(value)
 
     def sent_day(self):
-        """The day of the Date field as written there (days since 1970), or None where it cannot be
-        read.
-        """
+        """The day that the Date field names (days since 1970), or None if it is unreadable."""
         if self._sent == ():
             value = next(iter(self.values(b"date")), None)
             moment = dates.parse_header_date(value) if value is not None else None
@@ -98,19 +91,18 @@ class Searched:
         return self._sent
 
     def holds(self, needle):
-        """Whether the message holds this one of the wanted needles."""
+        """Whether the message contains this one of the wanted needles."""
         if self._found is None:
             self._found = self._find()
         return needle in self._found
 
     def _find(self):
         message, unsure, found = self._message, self._wanted.needles, set()
-        whole = message.small()
-        text = None if whole is None else textsearch.plain(whole)
+        text = None if message.whole is None else textsearch.plain(message.whole)
         if text is not None:
             found, unsure = textsearch.sift(unsure, text, len(message.header()), self._look)
         if unsure:
             with self._alone():
-                found |= textsearch.find(unsure, message.tree(), message.onward(), self._look)
+                found |= textsearch.find(unsure, message.tree(), message.sequential(), self._look)
             message.forget_tree()
         return found

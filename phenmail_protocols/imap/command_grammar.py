@@ -1,0 +1,213 @@
+"""The arguments of commands: one function each, in the order of RFC 3501 section 6.
+
+Pure. A function takes the Scanner behind the space after the command's name, consumes the arguments
+and returns them (see `values`). The rows of commands/ refer to these functions. A command with one
+argument needs none: Scanner.mailbox, Scanner.sequence.
+
+Here too: RFC 2971 ID, 4959 SASL-IR, 5161 ENABLE, 5258 and 5819 LIST, 6154 USE, 6851 MOVE.
+"""
+import binascii
+import re
+
+from ..mail import dates
+from . import tokens, values
+from .tokens import ArgumentRejected
+
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}|=")
+_STORE = re.compile(rb"([+-]?)FLAGS(\.SILENT)?(?= )", re.IGNORECASE)
+_STORE_MODES = {b"+": "add", b"-": "remove", b"": "replace"}
+
+STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN")
+LIST_SELECTION = ("SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE")
+LIST_RETURNS = ("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS")
+
+
+# -- any state, not authenticated (RFC 3501 6.1, 6.2)
+
+def identify(scan):
+    """Tuple of (name, value or None), all str; empty for NIL."""
+    if scan.skip(b"("):
+        return () if scan.skip(b")") else tuple(scan.items(lambda: _id_field(scan)))
+    if scan.nstring("a list or NIL") is None:
+        return ()
+    raise scan.failed("a list or NIL")
+
+
+def _id_field(scan):
+    name = scan.string("a field name").decode("utf-8", "replace")
+    scan.space()
+    value = scan.nstring()
+    return name, value if value is None else value.decode("utf-8", "replace")
+
+
+def authenticate(scan):
+    mechanism = scan.keyword("a SASL mechanism")
+    if not scan.more():
+        return values.Authenticate(mechanism, None)
+    start = scan.at
+    base64 = scan.match(_BASE64, 'base64 or "="').group()
+    try:
+        initial = b"" if base64 == b"=" else binascii.a2b_base64(base64)
+    except ValueError:
+        raise scan.failed("whole base64", start) from None
+    return values.Authenticate(mechanism, initial)
+
+
+def login(scan):
+    user = scan.astring("a user name")
+    scan.space()
+    password = scan.astring("a password")
+    try:
+        return values.Login(user.decode("utf-8"), password.decode("utf-8"))
+    except ValueError:
+        raise ArgumentRejected("user name and password must be UTF-8",
+                               b"AUTHENTICATIONFAILED") from None
+
+
+# -- authenticated (RFC 3501 6.3)
+
+def enable(scan):
+    """Tuple of capability names in upper case."""
+    names = [scan.keyword("a capability")]
+    while scan.more():
+        names.append(scan.keyword("a capability"))
+    return tokens.without_repeats(names)
+
+
+def create(scan):
+    name = scan.mailbox()
+    if not scan.skip(b" ("):
+        return values.Create(name)
+    if scan.keyword("USE") != "USE":
+        raise scan.failed("USE")
+    scan.space()
+    scan.expect(b"(", "a list of special uses")
+    uses = () if scan.skip(b")") else tokens.without_repeats(scan.items(lambda: _use(scan)))
+    scan.expect(b")", '")"')
+    return values.Create(name, uses)
+
+
+def _use(scan):
+    """use-attr: str, in the spelling of RFC 6154 where it is one of its attributes."""
+    scan.expect(b"\\", "a special use")
+    return "\\" + scan.atom("a special use").decode("ascii").capitalize()
+
+
+def rename(scan):
+    old = scan.mailbox()
+    scan.space()
+    return values.Rename(old, scan.mailbox())
+
+
+def list_mailboxes(scan):
+    selection = None
+    if scan.peek() == b"(":
+        selection = _options(scan, LIST_SELECTION, "a LIST selection option")[0]
+        scan.space()
+    reference = scan.mailbox()
+    scan.space()
+    several = scan.skip(b"(")
+    patterns = tuple(scan.items(scan.list_mailbox)) if several else (scan.list_mailbox(),)
+    returns = status_items = ()
+    has_returns = scan.skip_word(b" RETURN ")
+    if has_returns:
+        returns, status_items = _options(scan, LIST_RETURNS, "a LIST return option")
+    extended = several or has_returns or selection is not None
+    return values.List(reference, patterns, selection or (), returns, status_items, extended)
+
+
+def _options(scan, known, expected):
+    """Parenthesised options of LIST -> (tuple of str in upper case, tuple of STATUS items)."""
+    scan.expect(b"(", "a list of options")
+    found, status_items = [], []
+
+    def option():
+        found.append(_one_of(scan, known, expected))
+        if found[-1] == "STATUS":
+            scan.space()
+            status_items.extend(_status_items(scan))
+
+    if not scan.skip(b")"):
+        scan.items(option)
+    return tokens.without_repeats(found), tokens.without_repeats(status_items)
+
+
+def _one_of(scan, known, expected):
+    start = scan.at
+    name = scan.keyword(expected)
+    if name not in known:
+        raise scan.failed("%s (%s)" % (expected, " ".join(known)), start)
+    return name
+
+
+def lsub(scan):
+    reference = scan.mailbox()
+    scan.space()
+    return values.List(reference, (scan.list_mailbox(),))
+
+
+def status(scan):
+    name = scan.mailbox()
+    scan.space()
+    return values.Status(name, _status_items(scan))
+
+
+def _status_items(scan):
+    scan.expect(b"(", "a list of STATUS items")
+    items = scan.items(lambda: _one_of(scan, STATUS_ITEMS, "a STATUS item"))
+    return tokens.without_repeats(items)
+
+
+def append_head(scan):
+    """What precedes APPEND's message -> (octets of the mailbox name, flags, date, binary).
+
+    The name is not decoded: `grammar.may_stream` does not care whether it is valid.
+    """
+    name = scan.astring("a mailbox name")
+    scan.space()
+    flags, date = (), None
+    if scan.peek() == b"(":
+        flags = scan.flag_list()
+        scan.space()
+    if scan.peek() == b'"':
+        date = _date_time(scan)
+        scan.space()
+    return name, flags, date, scan.skip(b"~")
+
+
+def _date_time(scan):
+    start = scan.at
+    try:
+        return dates.parse_internal(scan.string("a date"))[0]
+    except ValueError:
+        raise scan.failed('a date like "17-Jul-1996 02:44:25 -0700"', start) from None
+
+
+def append(scan):
+    name, flags, date, binary = append_head(scan)
+    literal = scan.literal("the message as a literal")
+    return values.Append(tokens.mailbox_name(name), flags, date, literal, binary)
+
+
+# -- selected (RFC 3501 6.4)
+
+def copy(scan):
+    sequence = scan.sequence()
+    scan.space()
+    return values.Copy(sequence, scan.mailbox(), scan.uid)
+
+
+def store(scan):
+    sequence = scan.sequence()
+    scan.space()
+    sign, silent = scan.match(
+        _STORE, "FLAGS, +FLAGS or -FLAGS, with or without .SILENT").groups()
+    scan.space()
+    if scan.peek() == b"(":
+        flags = scan.flag_list()
+    else:
+        flags = [scan.flag()]
+        while scan.more():
+            flags.append(scan.flag())
+    return values.Store(sequence, _STORE_MODES[sign], silent is not None,
+                        tokens.without_repeats(flags), scan.uid)

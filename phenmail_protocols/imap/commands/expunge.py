@@ -1,0 +1,34 @@
+"""EXPUNGE (RFC 3501 6.4.3), UID EXPUNGE (RFC 4315)."""
+from ...store.model import DELETED
+from ..row import MAILBOX_SELECTED, Row
+from ..tokens import Scanner
+from .chosen import chosen, in_steps, require_writable
+
+
+def expunge(session, _):
+    require_writable(session)
+    expunge_deleted(session)
+
+
+def expunge_uids(session, sequence):
+    require_writable(session)
+    _expunge(session, chosen(session, sequence, True))
+
+
+def expunge_deleted(session):
+    """Remove all \\Deleted messages, also those that the client does not know of yet."""
+    mailbox = session.view.mailbox
+    state = mailbox.state()
+    rows = mailbox.rows(state.uids[:state.count])
+    _expunge(session, [uid for uid, flags in zip(rows.uids, rows.flags) if DELETED in flags])
+
+
+def _expunge(session, uids):
+    for part in in_steps(session, uids):
+        session.view.mailbox.expunge(part)
+
+
+ROWS = (
+    Row("EXPUNGE", MAILBOX_SELECTED, None, expunge),
+    Row("UID EXPUNGE", MAILBOX_SELECTED, Scanner.sequence, expunge_uids),
+)

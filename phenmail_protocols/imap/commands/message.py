@@ -1,0 +1,155 @@
+"""A message's octets for FETCH and SEARCH: its header, its parts, any range of it.
+
+A small message is read whole. Of a big one only what is needed is read, in chunks. A header may
+have any size; where it is held as bytes, a very large one is cut, or only the wanted fields of it
+are held.
+"""
+from ...mail import headers, structure
+from ..session import OutOfStep
+
+SMALL = 262144  # octets; a message up to this size is read at once
+HEADER = 1 << 20  # octets of a header that are held at most
+FIELDS = headers.LARGE  # octets of chosen fields, or of those of one name, that are held at most
+
+
+class Message:
+    """One message: `content` is the store's.
+
+    `trees(uid, scan)`, the session's, finds or keeps the message's tree. Without it (SEARCH reads
+    each message once) the message is scanned. `look`, the session's, is called for each part, and
+    for each chunk of a big message that is read without being sent.
+
+    whole   all octets, or None for a big message
+    """
+
+    __slots__ = ("uid", "size", "whole", "look", "_content", "_trees", "_header", "_header_size",
+                 "_tree")
+
+    def __init__(self, uid, content, trees, look):
+        self.uid = uid
+        self.look = look
+        self.whole = content.whole() if content.size <= SMALL else None
+        self.size = content.size if self.whole is None else len(self.whole)
+        self._content = content
+        self._trees = trees
+        self._header = self._header_size = self._tree = None
+
+    def header_size(self):
+        """Octets of the header with the empty line that ends it: where the body begins."""
+        if self._header_size is None:
+            self._find_header()
+        return self._header_size
+
+    def header(self):
+        """The header, or its first HEADER octets if it is larger."""
+        if self._header_size is None:
+            self._find_header()
+        return self._header
+
+    def fields(self, names):
+        """A header that has the fields of these names (frozenset, lower case).
+
+        The whole header, or of a large one those fields. If they are large, too, FIELDS octets of
+        each name.
+        """
+        if self.header_size() <= FIELDS:
+            return self.header()
+        chosen = self._chosen(names)
+        if len(chosen) < FIELDS or len(names) == 1:
+            return chosen
+        return b"".join([self._chosen(frozenset((name,))) for name in sorted(names)])
+
+    def _chosen(self, names):
+        selection, pieces = headers.Selection(names, FIELDS), []
+        for chunk in self.octets(0, self.header_size()):
+            self.look()
+            pieces.append(selection.feed(chunk))
+        chosen = b"".join(pieces) + selection.close()
+        return chosen if chosen[-1:] in (b"", b"\n") else chosen + b"\n"
+
+    def blocks(self, name):
+        """All fields of a name, as `headers.blocks` gives them."""
+        self.look()
+        header = self.octets(0, self.header_size())
+        return headers.blocks(headers.selected(header, frozenset((name,))))
+
+    def _find_header(self):
+        if self.whole is not None:
+            self._header, self._header_size = headers.split_header(self.whole)
+            return
+        # Begins as if behind a line end: an empty first line means that there are no fields.
+        kept, passed, before = [], 0, b"\r\n"
+        for chunk in self._chunks():
+            end = (before + chunk).find(b"\r\n\r\n")
+            if end >= 0:
+                chunk = chunk[:end + 4 - len(before)]
+            if passed < HEADER:
+                kept.append(chunk[:HEADER - passed])
+            passed += len(chunk)
+            if end >= 0:
+                break
+            before = (before + chunk)[-3:]
+        self._header, self._header_size = b"".join(kept), passed
+
+    def tree(self):
+        """The MIME structure: mail.structure.Part."""
+        if self._tree is None:
+            self._tree = self._trees(self.uid, self._scan) if self._trees else self._scan()
+        return self._tree
+
+    def forget_tree(self):
+        """A tree may be large, and the client may be slow to receive what was found with it."""
+        self._tree = None
+
+    def _scan(self):
+        source = self._chunks() if self.whole is None else self.whole
+        return structure.scan(source, look=self.look)
+
+    def _chunks(self):
+        for chunk in self._content.chunks():
+            self.look()
+            yield chunk
+
+    def sequential(self):
+        """read(start, end) -> iterable of chunks, for ascending ranges: the file is read once."""
+        return self.octets if self.whole is not None else _Sequential(self._chunks()).read
+
+    def octets(self, start, end):
+        """An iterable of chunks: exactly the octets from `start` up to `end`."""
+        if self.whole is not None:
+            return (self.whole[start:end],)
+        return self._exactly(start, end - start)
+
+    def _exactly(self, start, length):
+        """The client was told how many octets follow. If fewer do, the response cannot be ended."""
+        try:
+            for chunk in self._content.chunks(start, length):
+                length -= len(chunk)
+                yield chunk
+        except Exception as error:
+            raise OutOfStep("UID %d: %s" % (self.uid, error)) from error
+        if length:
+            raise OutOfStep("UID %d lacks %d octets" % (self.uid, length))
+
+
+class _Sequential:
+    """Ascending ranges of a stream of chunks."""
+
+    def __init__(self, chunks):
+        self._chunks = iter(chunks)
+        self._chunk = b""
+        self._at = 0  # where the chunk begins
+
+    def read(self, start, end):
+        """An iterable of pieces, without octets in front of the current chunk."""
+        start = max(start, self._at)
+        while start < end:
+            if start >= self._at + len(self._chunk):
+                self._at += len(self._chunk)
+                self._chunk = next(self._chunks, b"")
+                if not self._chunk:
+                    return
+                continue
+            piece = self._chunk[start - self._at:end - self._at]
+            start += len(piece)
+            yield piece

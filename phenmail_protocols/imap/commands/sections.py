@@ -1,0 +1,82 @@
+"""The sections of FETCH: BODY[1.2.HEADER]<0.100> and such, as octets of a message (RFC 3501 6.4.5).
+
+FETCH first calls `span` for all sections of a message, then `octets` for each.
+"""
+from ...mail import headers
+
+# Octets. Fields chosen from a larger header are not held: they are read twice, and sent as read.
+LARGE_HEADER = 1 << 18
+
+
+def span(section, message):
+    """Where a section is in its message: (start, end). For chosen fields, where the header is.
+
+    A part that the message does not have is empty: NIL would be allowed, but mail programs are used
+    to this.
+    """
+    if not section.part:
+        if section.kind is None:
+            return 0, message.size
+        body = message.header_size()
+        return (body, message.size) if section.kind == "TEXT" else (0, body)
+    part = _find_part(message.tree(), section.part)
+    if part is None:
+        return 0, 0
+    if section.kind is None:
+        return part.body, part.end
+    if section.kind == "MIME":
+        return part.start, part.body
+    inside = part.message
+    if inside is None:
+        return 0, 0
+    return (inside.body, inside.end) if section.kind == "TEXT" else (inside.start, inside.body)
+
+
+def _find_part(root, numbers):
+    """The Part that these numbers name, or None. A message that is not multipart has one part."""
+    part = inside = root
+    for number in numbers:
+        if inside is None:
+            return None
+        parts = inside.parts or (inside,)
+        if number > len(parts):
+            return None
+        part = parts[number - 1]
+        inside = part.message or (part if part.parts else None)
+    return part
+
+
+def octets(section, message, start, end):
+    """A section's (size, iterable of chunks); `start` and `end` as from `span`."""
+    if not section.names:
+        start, end = _narrowed(start, end, section.partial)
+        return end - start, message.octets(start, end)
+
+    def chosen():
+        negate = section.kind == "HEADER.FIELDS.NOT"
+        return headers.selected(message.octets(start, end), section.names, negate)
+    if end - start <= LARGE_HEADER:
+        data = b"".join(chosen())
+        first, last = _narrowed(0, len(data), section.partial)
+        return last - first, (data[first:last],)
+    first, last = _narrowed(0, sum(map(len, chosen())), section.partial)
+    return last - first, _between(chosen(), first, last)
+
+
+def _between(pieces, start, end):
+    """The octets [start, end) of what comes in pieces."""
+    at = 0
+    for piece in pieces:
+        if at >= end:
+            return
+        yield piece[max(0, start - at):end - at]
+        at += len(piece)
+
+
+def _narrowed(start, end, partial):
+    """<origin.length>: the part of it that exists."""
+    if partial is None:
+        return start, end
+    origin, length = partial
+    start = min(start + origin, end)
+    return start, min(start + length, end)
