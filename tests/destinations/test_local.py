@@ -524,7 +524,7 @@ import os, sys
 sys.path.insert(0, %r)
 from tests.destinations.test_local import *
 import pathlib
-from phenmail_protocols.queue.schedule import Policy
+from phenmail_protocols.queue.retry import Policy
 from phenmail_protocols.queue.worker import Worker
 
 house = House(pathlib.Path(sys.argv[1]), prog=("agent", "x"), one=("forward", FAR))

@@ -4,7 +4,7 @@ import threading
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.queue.model import Message, Recipient, Unreachable
-from phenmail_protocols.queue.schedule import Policy
+from phenmail_protocols.queue.retry import Policy
 from phenmail_protocols.queue.spool import Spool
 from phenmail_protocols.queue.worker import Worker
 
@@ -134,7 +134,7 @@ class House:
         self.world, self.reporter = world or World(), Reporter()
         self.quiet = threading.Event()
         self.worker = Worker(self.spool, policy, lambda recipient: recipient.address.domain, self.world.courier_for,
-                             self.reporter, self.clock, self.clock.monotonic, dice=lambda: 0.5, wait=self._wait, **options)
+                             self.reporter, self.clock, self.clock.monotonic, jitter=lambda: 0.5, wait=self._wait, **options)
 
     def _wait(self, event, seconds):
         """How the queue's thread waits: until it is called, and no second less."""

@@ -17,7 +17,7 @@ from phenmail_protocols.queue.model import (
     Recipient,
     Unreachable,
 )
-from phenmail_protocols.queue.schedule import Policy
+from phenmail_protocols.queue.retry import Policy
 from phenmail_protocols.queue.spool import NoSpace, Spool
 
 from .queuehouse import DEADLINE, DOWN, LATER, NEVER, NOW, TAKEN, Gate, House
@@ -104,7 +104,7 @@ def test_each_recipient_gets_its_own_answer(house):
 
 def test_recipients_that_failed_together_are_tried_together(make):
     house = make()
-    house.worker._attempts._random = iter([number / 7 for number in range(7)]).__next__
+    house.worker._attempts._jitter = iter([number / 7 for number in range(7)]).__next__
     house.world.behaviour["example.org"] = LATER
     house.worker.start()
     house.add("a", "bob@example.org", "dan@example.org")
@@ -134,7 +134,7 @@ def test_limits_of_connections(make):
     gates = {}
     for number in range(5):
         name = "live%d.example" % number
-        house.worker._slots.trust(name)
+        house.worker._schedule.trust(name)
         gates[name] = house.world.behaviour[name] = Gate()
         for again in range(4):
             house.add("m%d%d" % (number, again), "bob@" + name)
@@ -181,7 +181,7 @@ def test_what_hangs_costs_the_living_nothing(make):
     for number in range(25):
         house.world.behaviour["dead%d.example" % number] = hanging
         house.add("m%02d" % number, "bob@dead%d.example" % number)
-    house.worker._slots.trust("live.example")
+    house.worker._schedule.trust("live.example")
     house.worker.start()
     house.world.until(lambda: len(house.world.active) == 15, "three quarters are for who is not known")
     for number in range(50):
@@ -283,8 +283,8 @@ def test_one_success_makes_all_that_waits_due(house, caplog):
     house.settle()
     assert house.spool.identities() == [], "they wait although the destination is back"
     down, back = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert down.startswith("dead.example is down; messages that wait: ") and down.endswith("; 451 nobody there")
-    assert back == "dead.example is back after 70 s; messages that are due: 10"
+    assert down.startswith("dead.example is down; messages waiting: ") and down.endswith("; 451 nobody there")
+    assert back == "dead.example is back after 70 s; messages to send now: 10"
 
 
 def test_a_greylisting_destination_is_not_down(house):

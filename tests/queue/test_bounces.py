@@ -10,6 +10,7 @@ from phenmail_protocols.config.settings import Bounce
 from phenmail_protocols.mail import envelope as envelopes
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.queue.bounces import RETURNED_WHOLE, Reporter
 from phenmail_protocols.queue.model import (
     DELAYED,
     DELIVERED,
@@ -22,7 +23,6 @@ from phenmail_protocols.queue.model import (
     Recipient,
     Unreachable,
 )
-from phenmail_protocols.queue.reports import RETURNED_WHOLE, Reporter
 
 NOW = 1720000000.0
 ANN, BOB, POSTMASTER = Address("ann", "example.com"), Address("bob", "example.net"), Address("postmaster", "mail.example.org")
@@ -193,7 +193,7 @@ def test_the_null_sender_hears_of_nothing_else(owed):
 def test_a_double_bounce_that_fails_is_told_to_nobody(address, caplog):
     with caplog.at_level(logging.ERROR, "phenmail.relay"):
         assert House().report([REFUSED._replace(address=address)], sender=None) is None
-    assert "nobody to tell" in caplog.text
+    assert "nobody can be told" in caplog.text
 
 
 def test_a_notice_that_finds_no_room_now_is_owed_still():
@@ -225,7 +225,7 @@ def test_the_postmaster_may_be_busy_too():
 def test_where_nobody_takes_it_the_log_does(caplog):
     with caplog.at_level(logging.ERROR, "phenmail.relay"):
         assert House(REFUSED_HERE, REFUSED_HERE).report() is None
-    assert "the postmaster can't be told" in caplog.text and "nobody to tell" in caplog.text
+    assert "the postmaster does not take the bounce" in caplog.text and "nobody can be told" in caplog.text
 
 
 def test_what_is_delivered_here_is_told_to_who_asked():
