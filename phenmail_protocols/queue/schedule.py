@@ -50,23 +50,20 @@ _STALE = 1000  # heap items out of date that are not worth a sweep
 class Destination:
     """The entries that wait for one destination, and how its last attempts ended.
 
-    `waits`: {identity: time, or _READY}.  `ready`: identities in order, or None (an empty deque
-    would cost 600 octets a destination).  `active`: its slots.  `turn`: its number in the line for
-    a slot, 0 while it is not in line.  `has_failed`: the last attempt brought no final answer;
-    `reply`: what it brought.  `down_since`: no connection could be made since then, or None.
-    `refused_at`: when that was last found, or None once the next message may try.  `back_since`:
-    when it last came back.
+    `waits`: {identity: time, or _READY}.  `ready`: identities in order (a list, because an empty
+    deque takes 600 octets).  `active`: its slots.  `turn`: its number in the line for a slot, 0
+    while it is not in line.  `reply`: what the last attempt brought if that was no final answer,
+    else None.  `down_since`: no connection could be made since then, or None.  `refused_at`: when
+    that was last found, or None once the next message may try.  `back_since`: when it last came
+    back.
     """
-    __slots__ = ("name", "alone", "pool", "waits", "ready", "active", "turn", "has_failed", "reply",
-                 "down_since", "refused_at", "back_since")
+    __slots__ = ("name", "pool", "waits", "ready", "active", "turn", "reply", "down_since",
+                 "refused_at", "back_since")
 
     def __init__(self, name, pool):
         self.name, self.pool = name, pool
-        self.alone = (name,)  # shared by all messages that go nowhere else
-        self.waits = {}
-        self.ready = None
+        self.waits, self.ready = {}, []
         self.active = self.turn = 0
-        self.has_failed = False
         self.reply = self.down_since = self.refused_at = None
         self.back_since = 0.0
 
@@ -82,7 +79,7 @@ class Destination:
 
         `is_down`: no connection could be made, so no message was tried.
         """
-        self.has_failed, self.reply = True, reply
+        self.reply = reply
         self.refused_at = now if is_down else None
         is_news = is_down and self.down_since is None
         if is_news:
@@ -91,7 +88,7 @@ class Destination:
 
     def answer(self, now):
         """The destination gave a final answer -> for how many seconds it had been down, or None."""
-        self.has_failed, self.reply, self.refused_at = False, None, None
+        self.reply = self.refused_at = None
         if self.down_since is None:
             return None
         seconds, self.down_since, self.back_since = max(0.0, now - self.down_since), None, now
@@ -183,7 +180,6 @@ class Schedule:
                 self._count -= 1
                 self._taken[identity, destination.name] = False
                 return identity
-        destination.ready = None
         return None
 
     def finish(self, destination, identity, due, now):
@@ -229,19 +225,15 @@ class Schedule:
 
     def _make_ready(self, destination, identity):
         destination.waits[identity] = _READY
-        if destination.ready is None:
-            destination.ready = []
         destination.ready.append(identity)
         self._line_up(destination)
 
     def _note(self, identity, names):
-        """Remember where a message has entries, in strings and tuples that messages share."""
-        if not names:
-            self._messages.pop(identity, None)
-        elif len(names) == 1:
-            self._messages[identity] = self._destination(names[0]).alone
-        else:
+        """Remember where a message has entries."""
+        if names:  # the names of the Destinations, which messages share
             self._messages[identity] = tuple(self._destination(name).name for name in names)
+        else:
+            self._messages.pop(identity, None)
 
     def _destination(self, name):
         destination = self._destinations.get(name)
@@ -315,7 +307,7 @@ class Schedule:
         return self._per_destination if destination.down_since is None else 1
 
     def _trust_of(self, destination):
-        if destination.has_failed:
+        if destination.reply is not None:
             return DOUBTFUL
         return TRUSTED if destination.name in self._trusted else UNKNOWN
 

@@ -7,8 +7,7 @@ States of a message:
 
     files in the folder        what it is                         what ends it
     ID.body, locked            a message arrives                  its `Arriving`: commit or discard
-    ID.body, ID.state          it is queued; locked: claimed      a claim that finds it over, or
-                                                                  removes it
+    ID.body, ID.state          it is queued; locked: claimed      a claim whose update leaves it over
     ID.body alone, unlocked    a crash while it arrived or was    `sweep`
                                removed
     ID.state alone             the same, after a power loss       `sweep`
@@ -74,12 +73,10 @@ class Spool:
     Methods raise SpoolError and its subclasses, but never OSError.
     """
 
-    def __init__(self, folder, clock=time.time, reserve=0):
-        """`folder` is created with the first message.  `clock()`: epoch seconds, for messages that
-        don't say when they arrived.  `reserve`: octets of the disk that new messages leave free, so
-        that the states of others can still be written."""
+    def __init__(self, folder, reserve=0):
+        """`folder` is created with the first message.  `reserve`: octets of the disk that new
+        messages leave free, so that the states of others can still be written."""
         self._files = Files(folder, reserve)
-        self._clock = clock
         self._released = threading.Condition()
         self._shared = {}  # identity -> _Shared, of messages with claims
         self._unsaved = {}  # identity -> (state on the disk, newer state that it did not take)
@@ -92,7 +89,7 @@ class Spool:
         such a message.
         """
         self._files.check_room()
-        return Arriving(self._files, self._clock, self._tell, identity)
+        return Arriving(self._files, self._tell, identity)
 
     # Reading.
 
@@ -311,17 +308,6 @@ class Claim:
                 raise
         return new
 
-    def remove(self, durable=False):
-        """Remove the message, whatever its state; `durable` as for `update`.  Raises Unavailable."""
-        shared, spool = self._shared, self._spool
-        with shared.lock:
-            mark = spool._files.mark()
-            spool._files.remove(self.identity)
-            shared.gone = True
-            spool._unsaved.pop(self.identity, None)
-        if durable:
-            spool._files.sync(mark)
-
     def body(self):
         """The octets after `head`, as a binary file at its beginning, which the caller closes."""
         return self._spool.body(self.identity)
@@ -343,17 +329,16 @@ class Arriving:
     """A message that is being queued.  For one thread; ends with `commit` or `discard`, or as a
     context manager."""
 
-    __slots__ = ("identity", "size", "path", "_files", "_clock", "_tell", "_mark", "_descriptor",
-                 "_lock", "_is_synced")
+    __slots__ = ("identity", "size", "path", "_files", "_tell", "_mark", "_descriptor", "_lock",
+                 "_is_synced")
 
-    def __init__(self, files, clock, tell, identity):
+    def __init__(self, files, tell, identity):
         self._mark = files.mark()
         self._descriptor, self._lock = files.create_body(identity)
         self.identity = identity
         self.size = 0  # octets so far
         self.path = files.path(identity, BODY)  # where they can be read
         self._files = files
-        self._clock = clock
         self._tell = tell
         self._is_synced = False
 
@@ -376,14 +361,13 @@ class Arriving:
                 self._is_synced = True
 
     def commit(self, message):
-        """Queue it, durably when this returns -> the Message, with `size` filled in, and `arrived`
-        if that was 0.  Raises NoSpace, Unavailable; then nothing is left."""
+        """Queue it, durably when this returns -> the Message, with its `size`.  Raises NoSpace,
+        Unavailable; then nothing is left."""
         if message.identity != self.identity or not message.recipients:
             raise ValueError("not a message for %s" % self.identity)
         if self._lock is None:
             raise SpoolError("the message %s was discarded" % self.identity)
-        message = message._replace(size=len(message.head) + self.size,
-                                   arrived=message.arrived or self._clock())
+        message = message._replace(size=len(message.head) + self.size)
         self.sync()
         with self._discarding():
             self._files.write_state(message)

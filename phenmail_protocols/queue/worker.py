@@ -20,11 +20,10 @@ import random
 import threading
 import time
 from collections import deque
-from typing import NamedTuple, Optional, Tuple
+from typing import Dict, NamedTuple, Optional
 
 from ..net.workers import Workers
 from .attempt import ANSWERED, DOWN, REPORTS, Attempts, Target
-from .model import Reply
 from .schedule import Schedule
 from .spool import Broken, NoSuchMessage, SpoolError
 
@@ -39,24 +38,14 @@ _GRACE = 0.4  # the part of a stop's time in which attempts may end by themselve
 log = logging.getLogger("phenmail.relay")
 
 
-class DestinationStatus(NamedTuple):
-    """Messages that wait for a destination, its connections, since when it is down (epoch seconds,
-    or None), and the last failure (or None)."""
-    name: str
-    waiting: int
-    active: int
-    down_since: Optional[float]
-    reply: Optional[Reply]
-
-
 class Status(NamedTuple):
     """Messages and connections of the queue, the time of the next planned attempt (epoch seconds,
-    or None), whether there is nothing to do before it, and the destinations, fullest first."""
+    or None), whether there is nothing to do before it, and {destination: messages there}."""
     messages: int
     active: int
     next: Optional[float]
     is_quiet: bool
-    destinations: Tuple[DestinationStatus, ...]
+    destinations: Dict[str, int]
 
 
 class Worker:
@@ -88,7 +77,7 @@ class Worker:
         self._called = threading.Event()
         self._news = deque()  # identities to read now
         self._backlog = []  # identities to read when there is no news
-        self._reload_at = self._look_at = self._offset = None
+        self._reload_at = self._look_at = self._offset = float("-inf")
         self._is_looking = True  # the queue's thread does not yet know that nothing is to be done
         self._is_stopping = self._is_cut = False
 
@@ -125,15 +114,12 @@ class Worker:
     def status(self):
         """-> Status."""
         with self._lock:
-            destinations = [
-                DestinationStatus(each.name, len(each.waits) + each.active, each.active,
-                                  each.down_since, each.reply)
-                for each in self._schedule.destinations() if each.name != REPORTS]
+            destinations = {each.name: len(each.waits) + each.active
+                            for each in self._schedule.destinations() if each.name != REPORTS}
             active, moment = len(self._schedule.slots()), self._schedule.next_time()
             is_quiet = not (active or self._is_looking or self._called.is_set()) and (
                 moment is None or moment > self._clock())
-            destinations.sort(key=lambda each: (-each.waiting, each.name))
-            return Status(len(self._schedule), active, moment, is_quiet, tuple(destinations))
+            return Status(len(self._schedule), active, moment, is_quiet, destinations)
 
     # The queue's thread.
 
@@ -181,11 +167,10 @@ class Worker:
         tick = self._monotonic()
         offset = self._clock() - tick
         try:
-            if (self._offset is None or tick >= self._reload_at
-                    or offset < self._offset - _JUMP):
+            if tick >= self._reload_at or offset < self._offset - _JUMP:
                 self._reload_at = tick + _RELOAD
                 self._backlog = self._spool.identities()[::-1]
-            if self._look_at is None or tick >= self._look_at:
+            if tick >= self._look_at:
                 self._look_at = tick + _LOOK
                 self._news.extend(self._spool.take_changes())
         except SpoolError as error:

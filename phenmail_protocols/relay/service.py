@@ -45,7 +45,7 @@ class Relay:
         now = settings()
         limits = now.limits
         policy = Policy(limits.retry_first, limits.retry_longest, limits.delay_warning, limits.give_up)
-        self.queue = Spool(now.queue.queue_folder, clock, limits.disk_reserve)
+        self.queue = Spool(now.queue.queue_folder, limits.disk_reserve)
         self.signer = Signer(now.queue, lambda: settings().domains, now.sender_domain, clock)
         self._reporter = None
         self._reporting = send, clock, policy

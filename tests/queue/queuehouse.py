@@ -130,7 +130,7 @@ class House:
 
     def __init__(self, folder, policy=Policy(), spool=None, world=None, clock=None, **options):
         self.clock = clock or Clock()
-        self.spool = spool or Spool(str(folder), self.clock)
+        self.spool = spool or Spool(str(folder))
         self.world, self.reporter = world or World(), Reporter()
         self.quiet = threading.Event()
         self.worker = Worker(self.spool, policy, lambda recipient: recipient.address.domain, self.world.courier_for,

@@ -125,7 +125,7 @@ def test_a_line_remembers_how_it_fared(schedule):
     assert (destination.refusal(91.0, 60), destination.down_since) == (None, 10.0), "it answers, if badly: the next one finds out for itself"
     assert destination.answer(100.0) == 90.0
     assert destination.answer(101.0) is None
-    assert (destination.down_since, destination.has_failed, destination.reply, destination.back_since) == (None, False, None, 100.0)
+    assert (destination.down_since, destination.reply, destination.back_since) == (None, None, 100.0)
 
 
 class Model:

@@ -54,7 +54,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def spool(folder):
-    return Spool(folder, clock=lambda: 77.0)
+    return Spool(folder)
 
 
 def test_a_committed_message_is_there_with_its_octets(spool, folder):
@@ -73,10 +73,6 @@ def test_a_committed_message_is_there_with_its_octets(spool, folder):
         assert file.read() == BODY
     assert [os.stat(os.path.join(folder, name)).st_mode & 0o777 for name in os.listdir(folder)] == [0o600, 0o600]
     assert os.stat(folder).st_mode & 0o777 == 0o700
-
-
-def test_who_does_not_say_when_it_arrived_gets_the_time(spool):
-    assert queue(spool, "1.a", arrived=0.0).arrived == 77.0
 
 
 def test_what_is_not_committed_leaves_nothing(spool, folder):
@@ -227,7 +223,7 @@ def test_another_head_counts_in_the_size(spool):
 def test_remove_takes_all(spool, folder):
     queue(spool, "1.a")
     with spool.claim("1.a") as claim:
-        claim.remove(durable=True)
+        claim.update(done)
     assert os.listdir(folder) == []
 
 
