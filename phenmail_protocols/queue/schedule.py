@@ -35,7 +35,7 @@ One thread at a time.  `now` is in epoch seconds; `tick` is in seconds of a cloc
 back.
 """
 import heapq
-from collections import OrderedDict, deque
+from collections import OrderedDict
 
 LONG = 10.0  # seconds at one message; nearly every attempt at a server that answers takes less
 SLICE = 5.0  # seconds with one destination while others wait
@@ -51,19 +51,18 @@ class Destination:
     """The entries that wait for one destination, and how its last attempts ended.
 
     `waits`: {identity: time, or _READY}.  `ready`: identities in order (a list, because an empty
-    deque takes 600 octets).  `active`: its slots.  `turn`: its number in the line for a slot, 0
-    while it is not in line.  `reply`: what the last attempt brought if that was no final answer,
-    else None.  `down_since`: no connection could be made since then, or None.  `refused_at`: when
-    that was last found, or None once the next message may try.  `back_since`: when it last came
-    back.
+    deque takes 600 octets).  `active`: its slots.  `reply`: what the last attempt brought if that
+    was no final answer, else None.  `down_since`: no connection could be made since then, or None.
+    `refused_at`: when that was last found, or None once the next message may try.  `back_since`:
+    when it last came back.
     """
-    __slots__ = ("name", "pool", "waits", "ready", "active", "turn", "reply", "down_since",
-                 "refused_at", "back_since")
+    __slots__ = ("name", "pool", "waits", "ready", "active", "reply", "down_since", "refused_at",
+                 "back_since")
 
     def __init__(self, name, pool):
         self.name, self.pool = name, pool
         self.waits, self.ready = {}, []
-        self.active = self.turn = 0
+        self.active = 0
         self.reply = self.down_since = self.refused_at = None
         self.back_since = 0.0
 
@@ -111,14 +110,14 @@ class Slot:
 class _Pool:
     """A number of slots, and the destinations in line for one.
 
-    `most`: rule 3, the slots for destinations that are at most so trusted.  `lines`: by trust, of
-    (number, Destination); out of date where Destination.turn is another number.
+    `most`: rule 3, the slots for destinations that are at most so trusted.  `lines`: by trust,
+    {Destination: the number that it drew}, lowest number first.
     """
     __slots__ = ("most", "lines", "used")
 
     def __init__(self, slots):
         self.most = (slots, max(1, slots * 3 // 4), max(1, slots // 2))
-        self.lines = (deque(), deque(), deque())
+        self.lines = (OrderedDict(), OrderedDict(), OrderedDict())
         self.used = set()
 
 
@@ -131,7 +130,7 @@ class Schedule:
         self._per_destination = per_destination
         self._is_here = is_here
         self._elsewhere, self._here = _Pool(connections), _Pool(max(1, connections // 2))
-        self._turns = 0  # numbers that were given out to destinations in line
+        self._numbers = 0  # that destinations drew so far
         self._trusted = OrderedDict()  # names, the one that answered last at the end
         self._destinations = {}  # name -> Destination; only those with an entry or a slot
         self._messages = {}  # identity -> names of the destinations where it has an entry
@@ -299,7 +298,8 @@ class Schedule:
         destination = slot.destination
         destination.pool.used.discard(slot)
         destination.active -= 1
-        destination.turn = 0
+        for line in destination.pool.lines:
+            line.pop(destination, None)
         self._line_up(destination)
         self._prune(destination)
 
@@ -313,25 +313,23 @@ class Schedule:
 
     def _line_up(self, destination):
         """Put a destination in line for a slot, if it can use one."""
-        if (destination.ready and not destination.turn
-                and destination.active < self._limit(destination)):
-            self._turns += 1
-            destination.turn = self._turns
-            line = destination.pool.lines[self._trust_of(destination)]
-            line.append((destination.turn, destination))
+        lines = destination.pool.lines
+        if (destination.ready and destination.active < self._limit(destination)
+                and not any(destination in line for line in lines)):
+            self._numbers += 1
+            lines[self._trust_of(destination)][destination] = self._numbers
 
     def _choose(self, pool, tick):
         while True:
             line = self._next_line(pool, pool.used, tick)
             if line is None:
                 return None
-            number, destination = line.popleft()
+            destination, number = line.popitem(last=False)
             own_line = pool.lines[self._trust_of(destination)]
             if own_line is not line:  # its trust changed while it was in line: it keeps its number
-                own_line.appendleft((number, destination))
-                continue
-            destination.turn = 0
-            if destination.active < self._limit(destination):
+                own_line[destination] = number
+                own_line.move_to_end(destination, last=False)
+            elif destination.active < self._limit(destination):
                 identity = self.take(destination)
                 if identity is not None:
                     slot = Slot(destination, identity, tick)
@@ -353,8 +351,6 @@ class Schedule:
         for trust, line in enumerate(pool.lines):
             if sum(counts[trust:]) >= pool.most[trust]:
                 break  # and the less trusted may not have one either
-            while line and line[0][0] != line[0][1].turn:
-                line.popleft()
-            if any(each.turn == number and each is not but for number, each in line):
+            if any(each is not but for each in line):
                 waiting.append(line)
-        return min(waiting, key=lambda line: line[0][0], default=None)
+        return min(waiting, key=lambda line: next(iter(line.values())), default=None)

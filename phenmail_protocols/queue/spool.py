@@ -185,7 +185,10 @@ class Spool:
             shared = self._shared.get(identity)
             if shared is None:
                 shared = self._shared[identity] = _Shared(self._files.path(identity, BODY))
-            shared.take(identity, destination)
+            taken = shared.taken
+            if destination in taken or None in taken or destination is None and taken:
+                raise Busy("the message %s is being sent now" % identity)
+            taken.add(destination)
         try:
             with shared.lock:
                 if shared.message is None:
@@ -256,12 +259,6 @@ class _Shared:
         self.message = None
         self.on_disk = None
         self.gone = False
-
-    def take(self, identity, destination):
-        if (destination in self.taken or None in self.taken
-                or destination is None and self.taken):
-            raise Busy("the message %s is being sent now" % identity)
-        self.taken.add(destination)
 
 
 class Claim:

@@ -269,7 +269,7 @@ def test_a_claim_waits_for_another_thread(spool):
 
 def test_a_claim_that_waits_in_vain_says_so(spool):
     queue(spool, "1.a")
-    with spool.claim("1.a"), pytest.raises(Busy, match="1.a is being sent"):
+    with spool.claim("1.a"), pytest.raises(Busy, match="1.a is being sent now"):
         spool.claim("1.a", timeout=0.01)
 
 
