@@ -34,12 +34,14 @@ class World:
     def __init__(self, scripts):
         self.scripts = scripts
         self.port, self.peers = 0, {}
-        zone = "".join("%s. 300 IN MX 10 mx.%s.\nmx.%s. 300 IN A %s\n" % (domain, domain, domain, ip)
-                       for domain, ip in self._ips().items())
+        zone = "".join(
+            "%s. 300 IN MX 10 mx.%s.\nmx.%s. 300 IN A %s\n" % (domain, domain, domain, ip)
+            for domain, ip in self._ips().items())
         self.nameserver = NameServer(zone)
 
     def _ips(self):
-        return {domain: "127.0.0.%d" % number for number, domain in enumerate(sorted(self.scripts), 2)}
+        return {
+            domain: "127.0.0.%d" % number for number, domain in enumerate(sorted(self.scripts), 2)}
 
     def __enter__(self):
         self.nameserver.__enter__()
@@ -76,8 +78,9 @@ class LifeHouse:
         self.root, self.world, self.clock = str(folder), world, clock or Clock()
         self.server = self._client = None
         self._quiet = threading.Event()
-        self.domain = {"alice": "/alice/mail", "carol": "/carol/mail", "master": "/master/mail", "postmaster": ":master",
-                       "abuse": ":master"}
+        self.domain = {
+            "alice": "/alice/mail", "carol": "/carol/mail", "master": "/master/mail",
+            "postmaster": ":master", "abuse": ":master"}
         monkeypatch.setattr(delivery, "Relay", partial(Relay, clock=self.clock))
         monkeypatch.setattr(delivery, "Router", partial(delivery.Router, clock=self.clock))
         monkeypatch.setattr(service, "Worker", partial(Worker, wait=self._wait))
@@ -124,7 +127,8 @@ class LifeHouse:
         """Wait until there is nothing to do at this moment of the clock."""
         self._quiet.clear()
         self.server.relay.worker.wake()
-        assert self._quiet.wait(DEADLINE), "the queue has no rest: %r" % (self.server.relay.worker.status(),)
+        assert self._quiet.wait(DEADLINE), "the queue has no rest: %r" % (
+            self.server.relay.worker.status(),)
 
     def advance(self, seconds=None):
         """Move the clock, by default to the next planned moment."""
@@ -167,7 +171,8 @@ class LifeHouse:
     def log_in(self, user):
         """The smtplib.SMTP of a user, who is the only one until the server stops."""
         if self._client is None:
-            self._client = smtplib.SMTP("127.0.0.1", self.server.port("submission"), "client.example.org", DEADLINE)
+            self._client = smtplib.SMTP(
+                "127.0.0.1", self.server.port("submission"), "client.example.org", DEADLINE)
             self._client.login(user + "@example.org", "secret")
         return self._client
 
@@ -179,18 +184,28 @@ class LifeHouse:
     def mail(self, user):
         """What came into a mailbox, as Python's email reads it, oldest first."""
         folder = os.path.join(self.root, user, "mail", "new")
-        paths = [os.path.join(folder, name) for name in os.listdir(folder)] if os.path.isdir(folder) else []
+        paths = (
+            [os.path.join(folder, name) for name in os.listdir(folder)]
+            if os.path.isdir(folder)
+            else [])
         return [_parsed(path) for path in sorted(paths, key=_order)]
 
     def told(self, user):
         """What reports say, as [(action, final recipient)] each."""
-        return [[(fate["Action"], fate["Final-Recipient"]) for fate in fates(message)] for message in self.mail(user)]
+        return [
+            [(fate["Action"], fate["Final-Recipient"]) for fate in fates(message)]
+            for message in self.mail(user)]
 
 
 def fates(notice):
     """The fields of each recipient in a report, checked for being one (RFC 3464, RFC 6522)."""
-    assert notice.get_content_type() == "multipart/report" and notice.get_param("report-type") == "delivery-status"
-    assert not notice.defects and notice["Return-Path"] == "<>" and notice["Auto-Submitted"].startswith("auto-")
+    assert (
+        notice.get_content_type() == "multipart/report"
+        and notice.get_param("report-type") == "delivery-status")
+    assert (
+        not notice.defects
+        and notice["Return-Path"] == "<>"
+        and notice["Auto-Submitted"].startswith("auto-"))
     human, status, returned = notice.iter_parts()
     assert human.get_content_type() == "text/plain" and human.get_content().strip()
     assert status.get_content_type() == "message/delivery-status"

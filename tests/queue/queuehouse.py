@@ -122,7 +122,10 @@ class Reporter:
         if self.trouble:
             raise self.trouble.pop(0)
         assert body.read() and len({recipient.owed for recipient in recipients}) == 1
-        self.told.append((message.identity, recipients[0].owed, tuple(str(recipient.address) for recipient in recipients)))
+        self.told.append(
+            (
+                message.identity, recipients[0].owed,
+                tuple(str(recipient.address) for recipient in recipients)))
 
 
 class House:
@@ -133,8 +136,10 @@ class House:
         self.spool = spool or Spool(str(folder))
         self.world, self.reporter = world or World(), Reporter()
         self.quiet = threading.Event()
-        self.worker = Worker(self.spool, policy, lambda recipient: recipient.address.domain, self.world.courier_for,
-                             self.reporter, self.clock, self.clock.monotonic, jitter=lambda: 0.5, wait=self._wait, **options)
+        self.worker = Worker(
+            self.spool, policy, lambda recipient: recipient.address.domain, self.world.courier_for,
+            self.reporter, self.clock, self.clock.monotonic, jitter=lambda: 0.5, wait=self._wait,
+            **options)
 
     def _wait(self, event, seconds):
         """How the queue's thread waits: until it is called, and no second less."""
@@ -145,7 +150,9 @@ class House:
     def add(self, identity, *addresses, **values):
         """Queue a message, as another thread of the server does."""
         sender = values.pop("sender", Address("me", "home.example"))
-        recipients = tuple(each if isinstance(each, Recipient) else Recipient(Address.parse(each)) for each in addresses)
+        recipients = tuple(
+            each if isinstance(each, Recipient) else Recipient(Address.parse(each))
+            for each in addresses)
         with self.spool.begin(identity) as arriving:
             arriving.write(b"Subject: " + identity.encode() + b"\r\n\r\nhello\r\n")
             arriving.commit(Message(identity, sender, recipients, self.clock(), **values))

@@ -38,7 +38,8 @@ class Courier:
 class Bench:
     def __init__(self, folder):
         self.spool, self.reporter, self.smarthost = Spool(str(folder)), Reporter(), None
-        self.attempts = Attempts(self.spool, Policy(), self.destination_of, self.reporter, lambda: NOW, lambda: 0.5)
+        self.attempts = Attempts(
+            self.spool, Policy(), self.destination_of, self.reporter, lambda: NOW, lambda: 0.5)
 
     def destination_of(self, recipient):
         if recipient.address.domain.startswith("-"):
@@ -48,8 +49,13 @@ class Bench:
     def add(self, *recipients, **values):
         with self.spool.begin("a") as arriving:
             arriving.write(b"Subject: a\r\n\r\n")
-            return arriving.commit(Message("a", values.pop("sender", Address("me", "home.example")), tuple(
-                Recipient(Address(*each.split("@"))) if isinstance(each, str) else each for each in recipients), NOW, **values))
+            return arriving.commit(
+                Message(
+                    "a", values.pop("sender", Address("me", "home.example")),
+                    tuple(
+                        Recipient(Address(*each.split("@"))) if isinstance(each, str) else each
+                        for each in recipients),
+                    NOW, **values))
 
     def make(self, courier, name="x.org", is_cut=False, **values):
         return self.attempts.make("a", Target(name, lambda: courier, lambda: is_cut, **values))
@@ -63,8 +69,12 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-@pytest.mark.parametrize("answer, lesson", [(TAKEN, ANSWERED), (NEVER, ANSWERED), (LATER, TEMPORARY), (NOBODY, DOWN),
-                                            (Unreachable(NEVER), TEMPORARY), (KeyError("a fault"), TEMPORARY)], ids=repr)
+@pytest.mark.parametrize(
+    "answer, lesson",
+    [
+        (TAKEN, ANSWERED), (NEVER, ANSWERED), (LATER, TEMPORARY), (NOBODY, DOWN),
+        (Unreachable(NEVER), TEMPORARY), (KeyError("a fault"), TEMPORARY)],
+    ids=repr)
 def test_what_is_learnt_of_the_destination(bench, answer, lesson):
     bench.add("bob@x.org")
     outcome = bench.make(Courier(answer))
@@ -74,7 +84,8 @@ def test_what_is_learnt_of_the_destination(bench, answer, lesson):
 
 def test_what_is_left_to_do(bench):
     bench.add("bob@x.org", "eve@y.org")
-    assert bench.make(Courier(LATER)).due == {"x.org": NOW + 300}, "other destinations are in others' hands"
+    assert bench.make(Courier(LATER)).due == {"x.org": NOW + 300}, (
+        "other destinations are in others' hands")
     assert bench.make(Courier(NEVER), "y.org").due == {REPORTS: 0.0}
     assert bench.make(None, REPORTS).due == {}
     assert bench.reporter.told == [("a", FAILED, ("eve@y.org",))]
@@ -106,14 +117,18 @@ def test_who_is_refused_without_an_attempt_is_deferred(bench):
 
 
 def test_the_peer_that_reports_itself(bench):
-    bench.add(Recipient(Address("bob", "x.org"), ("SUCCESS",)), Recipient(Address("eve", "y.org"), ("SUCCESS",)))
+    bench.add(
+        Recipient(Address("bob", "x.org"), ("SUCCESS",)),
+        Recipient(Address("eve", "y.org"), ("SUCCESS",)))
     bench.make(Courier(TAKEN, dsn=True))
     bench.make(Courier(TAKEN, dsn=False), "y.org")
     assert [each.owed for each in bench.recipients()] == ["", RELAYED]
 
 
 def test_the_null_sender_is_not_warned(bench):
-    bench.add(Recipient(Address("bob", "x.org"), attempts=7, last=NOW - 14400, waited=14000.0), sender=None)
+    bench.add(
+        Recipient(Address("bob", "x.org"), attempts=7, last=NOW - 14400, waited=14000.0),
+        sender=None)
     bench.make(Courier(LATER))
     recipient, = bench.recipients()
     assert (recipient.attempts, recipient.owed) == (8, "")
@@ -136,7 +151,9 @@ def test_a_message_that_goes_meanwhile(bench):
 
     def remove():
         with bench.spool.claim("a", "another thread") as claim:
-            claim.update(lambda message: message._replace(recipients=(message.recipients[0]._replace(status=DONE),)))
+            claim.update(
+                lambda message: message._replace(
+                    recipients=(message.recipients[0]._replace(status=DONE),)))
 
     assert bench.make(Courier(LATER, meanwhile=remove)).due == {}
     assert bench.make(Courier(LATER)).due == {}
@@ -146,13 +163,15 @@ def test_a_message_that_goes_meanwhile(bench):
 def test_a_warning_that_is_being_told_when_the_message_fails(bench):
     """What is owed since then is not taken for told."""
     bench.add(Recipient(Address("bob", "x.org"), owed=DELAYED, warned=True))
-    bench.reporter.look = lambda message: message.recipients[0].owed == DELAYED and bench.make(Courier(NEVER))
+    bench.reporter.look = lambda message: (
+        message.recipients[0].owed == DELAYED and bench.make(Courier(NEVER)))
     assert bench.make(None, REPORTS).due == {}
     assert [kind for _, kind, _ in bench.reporter.told] == [DELAYED, FAILED]
 
 
 def test_held_messages_wait_for_nothing(bench):
-    message = bench.add("bob@x.org", Recipient(Address("eve", "x.org"), status=DONE, owed=FAILED), held=True)
+    message = bench.add(
+        "bob@x.org", Recipient(Address("eve", "x.org"), status=DONE, owed=FAILED), held=True)
     courier = Courier(TAKEN)
     assert bench.attempts.due(message, NOW) == {}
     assert bench.make(courier).due == {} and bench.make(None, REPORTS).due == {}
@@ -175,7 +194,8 @@ def test_a_domain_without_an_ascii_form_is_a_destination_all_the_same(bench):
     assert bench.recipients()[0].owed == FAILED
 
 
-@pytest.mark.parametrize("answer, status", [(LATER, WAITING), (NOBODY, WAITING), (NEVER, DONE)], ids=repr)
+@pytest.mark.parametrize(
+    "answer, status", [(LATER, WAITING), (NOBODY, WAITING), (NEVER, DONE)], ids=repr)
 def test_an_attempt_that_was_cut_short_never_was(bench, answer, status):
     before, = bench.add("bob@x.org").recipients
     bench.make(Courier(answer), is_cut=True)
@@ -190,7 +210,8 @@ def test_there_is_no_courier_when_the_server_stops(bench):
 
 def test_a_body_that_is_gone_defers(bench, tmp_path, monkeypatch):
     bench.add("bob@x.org")
-    monkeypatch.setattr(bench.spool, "body", lambda identity: open(str(tmp_path / "no such file"), "rb"))
+    monkeypatch.setattr(
+        bench.spool, "body", lambda identity: open(str(tmp_path / "no such file"), "rb"))
     assert bench.make(Courier(TAKEN)).due == {"x.org": NOW + 300}
     assert bench.recipients()[0].reply.enhanced == "4.3.0"
 

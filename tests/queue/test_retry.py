@@ -45,7 +45,8 @@ def run(recipient, now, until, policy=Policy(), random=lambda: 0.5, null_sender=
 
 
 def test_intervals_double_from_five_minutes_to_four_hours():
-    moments = [moment - START for moment, _ in run(BOB, START, START + DAY, Policy(warn_after=30 * DAY))]
+    moments = [
+        moment - START for moment, _ in run(BOB, START, START + DAY, Policy(warn_after=30 * DAY))]
     assert [later - sooner for sooner, later in zip(moments, moments[1:])][:8] == [
         300, 600, 1200, 2400, 4800, 9600, 14400, 14400]
 
@@ -63,7 +64,8 @@ def test_the_first_failure_says_what_happened():
 def test_five_days_warn_once_after_four_hours_and_end_in_failure():
     history = run(BOB, START, START + 30 * DAY)
     warned = [moment - START for moment, after in history if after.owed == DELAYED and after.warned]
-    assert 4 * HOUR <= warned[0] <= 4 * HOUR + 2, "not warned at four hours but after %s s" % warned[0]
+    assert 4 * HOUR <= warned[0] <= 4 * HOUR + 2, (
+        "not warned at four hours but after %s s" % warned[0])
     moment, last = history[-1]
     assert 5 * DAY <= moment - START <= 5 * DAY + 3
     assert (last.status, last.owed, last.reply) == (DONE, FAILED, LATER)
@@ -76,7 +78,8 @@ def test_a_warning_that_was_sent_is_not_repeated():
 
 
 def test_a_warning_that_could_not_be_sent_stays_owed():
-    owing = BOB._replace(attempts=7, waited=5 * HOUR, last=START, next=START + 4 * HOUR, warned=True, owed=DELAYED)
+    owing = BOB._replace(
+        attempts=7, waited=5 * HOUR, last=START, next=START + 4 * HOUR, warned=True, owed=DELAYED)
     assert after_failure(owing, LATER, START + 4 * HOUR, Policy(), 0.5).owed == DELAYED
     assert after_failure(owing, NEVER, START + 4 * HOUR, Policy(), 0.5).owed == FAILED
     assert after_success(owing, TAKEN, START + 4 * HOUR, False).owed == ""
@@ -107,7 +110,8 @@ def test_notify_decides_what_is_owed(notify, failed, delayed, relayed):
 
 
 def test_the_null_sender_is_told_nothing_but_his_failures_are_owed():
-    late = BOB._replace(attempts=7, waited=5 * HOUR, last=START - 60, notify=("SUCCESS", "FAILURE", "DELAY"))
+    late = BOB._replace(
+        attempts=7, waited=5 * HOUR, last=START - 60, notify=("SUCCESS", "FAILURE", "DELAY"))
     assert after_failure(late, LATER, START, Policy(), 0.5, null_sender=True).owed == ""
     assert after_failure(late, NEVER, START, Policy(), 0.5, null_sender=True).owed == FAILED
     assert after_success(late, TAKEN, START, False, null_sender=True).owed == ""
@@ -120,7 +124,8 @@ def test_success_is_told_by_the_peer_where_it_can():
     assert after == asked._replace(status=DONE, reply=TAKEN, attempts=3, last=START)
     assert after_success(asked, TAKEN, START, False).owed == RELAYED
     assert after_success(asked._replace(via=LOCAL), TAKEN, START, False).owed == DELIVERED
-    assert after_success(asked._replace(via=LOCAL), TAKEN, START, True).owed == "", "it was sent on with what was asked for"
+    assert after_success(asked._replace(via=LOCAL), TAKEN, START, True).owed == "", (
+        "it was sent on with what was asked for")
     assert after_success(asked._replace(via=TO + "x@example.net"), TAKEN, START, False).owed == ""
 
 

@@ -32,7 +32,8 @@ def test_first_come_first_served_when_due(schedule):
     assert [schedule.take(destination), schedule.take(destination)] == ["b", None]
     assert schedule.next_time() == 11.0
     schedule.promote(20.0)
-    assert [schedule.take(destination), schedule.take(destination), schedule.take(destination)] == ["a", "c", None]
+    assert [schedule.take(destination), schedule.take(destination), schedule.take(destination)] == [
+        "a", "c", None]
     assert schedule.next_time() == 50.0
 
 
@@ -47,7 +48,8 @@ def test_a_message_that_is_placed_anew_waits_where_it_is_said_only(schedule):
     schedule.place("a", {"x.org": 5.0, "y.org": 0.0}, 1.0)
     schedule.place("a", {"y.org": 7.0, "z.org": 0.0}, 1.0)
     assert sorted(destination.name for destination in schedule.destinations()) == ["y.org", "z.org"]
-    assert schedule.take(destination_of(schedule, "y.org")) is None, "it was ready, but has been put off"
+    assert schedule.take(destination_of(schedule, "y.org")) is None, (
+        "it was ready, but has been put off")
     assert schedule.take(destination_of(schedule, "z.org")) == "a"
     schedule.promote(10.0)
     assert schedule.take(destination_of(schedule, "y.org")) == "a"
@@ -67,7 +69,8 @@ def test_nobody_else_gets_a_message_that_is_worked_on(schedule):
     assert schedule.take(destination) == "a"
     schedule.place("a", {"x.org": 0.0}, 1.0)
     assert schedule.take(destination) is None
-    assert schedule.finish(destination, "a", {"x.org": 9.0}, 1.0) is True, "it was placed meanwhile: its state may be another"
+    assert schedule.finish(destination, "a", {"x.org": 9.0}, 1.0) is True, (
+        "it was placed meanwhile: its state may be another")
     assert len(schedule) == 1
     schedule.promote(9.0)
     assert schedule.take(destination) == "a"
@@ -80,7 +83,8 @@ def test_what_became_of_one_destination_leaves_the_others_alone(schedule):
     destination = destination_of(schedule, "x.org")
     schedule.take(destination)
     schedule.finish(destination, "a", {"(reports)": 0.0}, 1.0)
-    assert sorted(destination.name for destination in schedule.destinations()) == ["(reports)", "y.org"]
+    assert sorted(destination.name for destination in schedule.destinations()) == [
+        "(reports)", "y.org"]
     assert schedule.take(destination_of(schedule, "(reports)")) == "a"
     assert schedule.next_time() == 30.0
 
@@ -119,13 +123,18 @@ def test_a_line_remembers_how_it_fared(schedule):
     assert destination.refusal(1.0, 60) is None
     assert destination.fail(LATER, 10.0, True) is True
     assert destination.fail(LATER, 20.0, True) is False, "that it is down is no news"
-    assert (destination.refusal(20.0, 60), destination.refusal(79.0, 60), destination.refusal(80.0, 60)) == (LATER, LATER, None)
-    assert destination.refusal(19.0, 60) is None, "the clock went back: nobody knows how long ago that was"
+    assert (
+        destination.refusal(20.0, 60), destination.refusal(79.0, 60), destination.refusal(80.0, 60),
+    ) == (LATER, LATER, None)
+    assert destination.refusal(19.0, 60) is None, (
+        "the clock went back: nobody knows how long ago that was")
     destination.fail(LATER, 90.0, False)
-    assert (destination.refusal(91.0, 60), destination.down_since) == (None, 10.0), "it answers, if badly: the next one finds out for itself"
+    assert (destination.refusal(91.0, 60), destination.down_since) == (None, 10.0), (
+        "it answers, if badly: the next one finds out for itself")
     assert destination.answer(100.0) == 90.0
     assert destination.answer(101.0) is None
-    assert (destination.down_since, destination.reply, destination.back_since) == (None, None, 100.0)
+    assert (destination.down_since, destination.reply, destination.back_since) == (
+        None, None, 100.0)
 
 
 class Model:
@@ -150,7 +159,10 @@ class Model:
             self.waits[identity, name] = when
 
     def due(self, name, now):
-        return {identity for (identity, other), when in self.waits.items() if other == name and when <= now}
+        return {
+            identity
+            for (identity, other), when in self.waits.items()
+            if other == name and when <= now}
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -162,7 +174,9 @@ def test_against_the_model(schedule, seed):
         act = draw.random()
         if act < 0.3:
             identity = draw.choice(identities)
-            dues = {name: now + draw.choice([-1.0, 0.0, 1.0, 5.0, 5.0, 50.0]) for name in draw.sample(names, draw.randint(0, 3))}
+            dues = {
+                name: now + draw.choice([-1.0, 0.0, 1.0, 5.0, 5.0, 50.0])
+                for name in draw.sample(names, draw.randint(0, 3))}
             schedule.place(identity, dues, now)
             model.place(identity, dues)
         elif act < 0.6:
@@ -178,7 +192,8 @@ def test_against_the_model(schedule, seed):
                     in_hand.append((destination, identity))
         elif act < 0.85 and in_hand:
             destination, identity = in_hand.pop(draw.randrange(len(in_hand)))
-            dues = draw.choice([{}, {destination.name: now}, {destination.name: now + 7.0}, {"c.org": now}])
+            dues = draw.choice(
+                [{}, {destination.name: now}, {destination.name: now + 7.0}, {"c.org": now}])
             again = model.taken.pop((identity, destination.name))
             assert schedule.finish(destination, identity, dues, now) == again
             destination.active -= 1
@@ -196,8 +211,10 @@ def test_against_the_model(schedule, seed):
             now += draw.choice([0.5, 3.0, 20.0])
             schedule.promote(now)
         assert schedule._count == len(model.waits)
-        assert set(schedule._messages) == {identity for identity, _ in model.waits} | {identity for identity, _ in model.taken}
-        assert {destination.name for destination in schedule.destinations()} == {name for _, name in model.waits} | {destination.name for destination, _ in in_hand}
+        assert set(schedule._messages) == {identity for identity, _ in model.waits} | {
+            identity for identity, _ in model.taken}
+        assert {destination.name for destination in schedule.destinations()} == {
+            name for _, name in model.waits} | {destination.name for destination, _ in in_hand}
 
 
 def test_the_heap_is_kept_clean(schedule):
@@ -211,7 +228,9 @@ def test_ten_thousand_messages_cost_little(schedule, destinations, most):
     tracemalloc.start()
     try:
         for number in range(10000):
-            schedule.place("%016x.%05d" % (number, number), {"dead%d.example.org" % (number % destinations): 1e9 + number}, 1.0)
+            schedule.place(
+                "%016x.%05d" % (number, number),
+                {"dead%d.example.org" % (number % destinations): 1e9 + number}, 1.0)
         size = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()

@@ -122,7 +122,8 @@ def test_who_runs_for_long_is_doubtful():
     slow = queue.choose_all(0.0)
     assert len(slow) == 3
     queue.add("dead").fail(LATER, 1.0, False)
-    assert queue.choose_all(LONG + 1) == [], "three of four are slow: nothing is left for who failed"
+    assert queue.choose_all(LONG + 1) == [], (
+        "three of four are slow: nothing is left for who failed")
     queue.add("new")
     assert queue.choose_all(LONG + 1) == []
     queue.end(slow[0])
@@ -151,7 +152,8 @@ def test_a_slot_is_given_back_after_a_while_only_for_somebody_who_may_have_it():
     a, dead = queue.choose_all()
     assert not queue.schedule.is_over(a, SLICE), "nobody waits"
     queue.add("dead2").fail(LATER, 1.0, False)
-    assert not queue.schedule.is_over(a, SLICE), "who waits may not have it: half of the slots are with the dead"
+    assert not queue.schedule.is_over(a, SLICE), (
+        "who waits may not have it: half of the slots are with the dead")
     assert queue.schedule.is_over(dead, SLICE)
     queue.schedule.trust("b")
     queue.add("b")
@@ -163,7 +165,8 @@ def test_a_destination_does_not_wait_for_itself():
     queue = Queue(connections=1)
     queue.add("a", 9)
     slot = queue.schedule.choose(0.0)
-    assert not queue.schedule.is_over(slot, SLICE), "it is the only one, and could have a second connection"
+    assert not queue.schedule.is_over(slot, SLICE), (
+        "it is the only one, and could have a second connection")
     queue.add("b")
     assert queue.schedule.is_over(slot, SLICE)
 
@@ -205,7 +208,8 @@ def test_ten_thousand_dead_destinations_are_chosen_from_quickly():
     for number in range(10000):
         queue.add("dead%d" % number).fail(LATER, 1.0, True)
     looked = []
-    queue.schedule._trust_of = (lambda ask: lambda each: looked.append(each) or ask(each))(queue.schedule._trust_of)
+    queue.schedule._trust_of = (lambda ask: lambda each: looked.append(each) or ask(each))(
+        queue.schedule._trust_of)
     for _ in range(2000):
         queue.end(queue.schedule.choose(0.0))
     assert len(looked) < 40000
@@ -229,7 +233,8 @@ def test_what_is_here_takes_nothing_from_what_is_elsewhere_nor_the_other_way_rou
     queue.schedule.trust("live")
     queue.add("live", 5)
     elsewhere = queue.choose_all(LONG + 1)
-    assert names(elsewhere) == ["a", "b", "live", "live"], "the slow ones here do not count as doubtful elsewhere"
+    assert names(elsewhere) == ["a", "b", "live", "live"], (
+        "the slow ones here do not count as doubtful elsewhere")
     assert len(queue.schedule.slots()) == 6 and set(queue.schedule.slots()) == set(used + elsewhere)
     assert not any(queue.schedule.is_over(slot, 0.0) for slot in used)
     queue.end(used[0])

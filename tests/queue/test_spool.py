@@ -32,7 +32,9 @@ OK = Reply(250, "2.0.0", "taken", "mx.example.com")
 
 def message(identity, *names, **fields):
     names = names or ("bob@example.com",)
-    return Message(identity, Address("ann", "example.org"), tuple(Recipient(Address.parse(name)) for name in names), 1000.0)._replace(**fields)
+    return Message(
+        identity, Address("ann", "example.org"),
+        tuple(Recipient(Address.parse(name)) for name in names), 1000.0)._replace(**fields)
 
 
 def queue(spool, identity, *names, **fields):
@@ -43,8 +45,10 @@ def queue(spool, identity, *names, **fields):
 
 def done(given, domain=None):
     """The message with all recipients, or those of a domain, over."""
-    return given._replace(recipients=tuple(
-        each._replace(status=DONE, reply=OK) if domain in (None, each.address.domain) else each for each in given.recipients))
+    return given._replace(
+        recipients=tuple(
+            each._replace(status=DONE, reply=OK) if domain in (None, each.address.domain) else each
+            for each in given.recipients))
 
 
 @pytest.fixture
@@ -71,7 +75,8 @@ def test_a_committed_message_is_there_with_its_octets(spool, folder):
     assert Spool(folder).read("1.a") == kept
     with Spool(folder).body("1.a") as file:
         assert file.read() == BODY
-    assert [os.stat(os.path.join(folder, name)).st_mode & 0o777 for name in os.listdir(folder)] == [0o600, 0o600]
+    assert [os.stat(os.path.join(folder, name)).st_mode & 0o777 for name in os.listdir(folder)] == [
+        0o600, 0o600]
     assert os.stat(folder).st_mode & 0o777 == 0o700
 
 
@@ -101,7 +106,8 @@ def test_an_identity_is_there_once(spool):
     assert spool.read("1.a") == message("1.a")
 
 
-@pytest.mark.parametrize("identity", ["", "..", "../x", "a/b", ".hidden", "x" * 201, "a b", "a\0b", "a\n", "\u00e4"])
+@pytest.mark.parametrize(
+    "identity", ["", "..", "../x", "a/b", ".hidden", "x" * 201, "a b", "a\0b", "a\n", "\u00e4"])
 def test_no_name_leaves_the_folder(spool, identity):
     queue(spool, "1.a")
     for ask in (spool.begin, spool.read, spool.body, spool.claim, spool.changed):
@@ -118,7 +124,9 @@ def test_another_message_is_not_committed_in_its_place(spool):
 
 
 def test_before_the_first_message_the_queue_is_empty(spool, folder):
-    assert spool.identities() == [] == list(spool.messages()) == spool.take_changes() == spool.broken()
+    assert (
+        spool.identities() == [] == list(spool.messages()) == spool.take_changes() == spool.broken()
+    )
     spool.sweep()
     for ask in (spool.read, spool.body, spool.claim):
         with pytest.raises(NoSuchMessage):
@@ -141,7 +149,8 @@ def steps(monkeypatch):
     found = []
     for name in ("fsync", "replace", "unlink"):
         def step(*arguments, real=getattr(os, name), name=name):
-            where = arguments[0] if name != "fsync" else os.readlink("/proc/self/fd/%d" % arguments[0])
+            where = (
+                arguments[0] if name != "fsync" else os.readlink("/proc/self/fd/%d" % arguments[0]))
             found.append("%s %s" % (name, os.path.basename(where)))
             return real(*arguments)
         monkeypatch.setattr(os, name, step)
@@ -183,7 +192,8 @@ def test_octets_are_synced_once_and_again_when_more_came(spool, steps):
         arriving.sync()
         arriving.write(BODY)
         arriving.commit(message("2.a"))
-    assert steps == ["fsync 2.a.body", "fsync 2.a.body", "fsync 2.a.tmp", "replace 2.a.tmp", "fsync queue"]
+    assert steps == [
+        "fsync 2.a.body", "fsync 2.a.body", "fsync 2.a.tmp", "replace 2.a.tmp", "fsync queue"]
 
 
 # Claims.
@@ -208,7 +218,10 @@ def test_a_claim_changes_the_message_and_the_last_change_removes_it(spool, folde
 def test_a_message_that_owes_a_report_stays(spool):
     queue(spool, "1.a")
     with spool.claim("1.a") as claim:
-        claim.update(lambda it: it._replace(recipients=tuple(each._replace(status=DONE, owed=FAILED) for each in it.recipients)))
+        claim.update(
+            lambda it: it._replace(
+                recipients=tuple(each._replace(status=DONE, owed=FAILED) for each in it.recipients))
+        )
     assert spool.read("1.a").recipients[0].owed == FAILED
 
 
@@ -280,9 +293,15 @@ def test_many_threads_change_one_message_and_no_change_is_lost(spool):
     def work(number):
         for _ in range(5):
             with spool.claim("1.a", "d%d.example" % number) as claim:
-                claim.update(lambda it: it._replace(recipients=tuple(
-                    each._replace(attempts=each.attempts + (each.address.domain == "d%d.example" % number))
-                    for each in it.recipients)), durable=False)
+                claim.update(
+                    lambda it: it._replace(
+                        recipients=tuple(
+                            each._replace(
+                                attempts=each.attempts
+                                + (each.address.domain == "d%d.example" % number))
+                            for each in it.recipients)),
+                    durable=False)
+
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
@@ -334,7 +353,8 @@ def test_processes_exclude_each_other_and_a_killed_one_leaves_no_claim(spool, fo
     with spool.claim("1.a", "example.com"):
         process = subprocess.Popen([sys.executable, "-c", OTHER, folder], stdout=subprocess.PIPE)
         assert b"another program" in process.communicate(timeout=60)[0] and process.returncode == 3
-    process = subprocess.Popen([sys.executable, "-c", OTHER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", OTHER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"claimed\n"
         assert spool.read("1.a").held
@@ -380,8 +400,11 @@ def damage(folder, identity, data=b"{"):
         file.write(data)
 
 
-@pytest.mark.parametrize("ask", [lambda spool: spool.read("1.a"), lambda spool: spool.claim("1.a")], ids=["read", "claim"])
-def test_a_broken_state_is_set_aside_with_its_octets_and_the_rest_goes_on(spool, folder, caplog, ask):
+@pytest.mark.parametrize(
+    "ask", [lambda spool: spool.read("1.a"), lambda spool: spool.claim("1.a")],
+    ids=["read", "claim"])
+def test_a_broken_state_is_set_aside_with_its_octets_and_the_rest_goes_on(
+    spool, folder, caplog, ask):
     queue(spool, "1.a")
     queue(spool, "2.b")
     damage(folder, "1.a")
@@ -418,7 +441,8 @@ def test_a_state_of_any_size_is_not_read(spool, folder):
 def test_sweep_removes_what_a_crash_left_and_nothing_else(spool, folder, caplog):
     queue(spool, "1.a")
     queue(spool, "2.b")
-    for name in ("3.c.body", "2.b.tmp", "4.d.tmp", "5.e.body", "5.e.tmp", ".body", "x y.tmp", "notes.txt"):
+    for name in (
+        "3.c.body", "2.b.tmp", "4.d.tmp", "5.e.body", "5.e.tmp", ".body", "x y.tmp", "notes.txt"):
         open(os.path.join(folder, name), "w").close()
     os.unlink(os.path.join(folder, "2.b.body"))
     with spool.begin("6.f") as arriving, spool.claim("1.a"):
@@ -426,7 +450,8 @@ def test_sweep_removes_what_a_crash_left_and_nothing_else(spool, folder, caplog)
         open(os.path.join(folder, "6.f.tmp"), "w").close()
         Spool(folder).sweep()
         arriving.commit(message("6.f"))
-    assert sorted(os.listdir(folder)) == [".body", "1.a.body", "1.a.state", "6.f.body", "6.f.state", "notes.txt", "x y.tmp"]
+    assert sorted(os.listdir(folder)) == [
+        ".body", "1.a.body", "1.a.state", "6.f.body", "6.f.state", "notes.txt", "x y.tmp"]
     assert "2.b is dropped" in caplog.text
 
 
@@ -475,8 +500,11 @@ def failing(monkeypatch, name, nth, error):
     monkeypatch.setattr(os, name, fail)
 
 
-@pytest.mark.parametrize("name, nth", [("write", 1), ("write", 2), ("fsync", 1), ("fsync", 2), ("fsync", 3), ("replace", 1)])
-@pytest.mark.parametrize("error, kind", [(errno.ENOSPC, NoSpace), (errno.EDQUOT, NoSpace), (errno.EIO, Unavailable)])
+@pytest.mark.parametrize(
+    "name, nth",
+    [("write", 1), ("write", 2), ("fsync", 1), ("fsync", 2), ("fsync", 3), ("replace", 1)])
+@pytest.mark.parametrize(
+    "error, kind", [(errno.ENOSPC, NoSpace), (errno.EDQUOT, NoSpace), (errno.EIO, Unavailable)])
 def test_a_commit_that_fails_leaves_nothing(spool, folder, monkeypatch, name, nth, error, kind):
     queue(spool, "0.a")
     heard = []
@@ -508,7 +536,8 @@ def test_a_change_that_finds_no_room_holds_in_this_process(spool, folder, monkey
     assert spool.read("1.a").recipients[0].status == DONE
 
 
-def test_a_newer_change_by_another_process_wins_over_one_that_found_no_room(spool, folder, monkeypatch):
+def test_a_newer_change_by_another_process_wins_over_one_that_found_no_room(
+    spool, folder, monkeypatch):
     queue(spool, "1.a", "bob@example.com", "carl@example.net")
     with monkeypatch.context() as patch, spool.claim("1.a") as claim:
         failing(patch, "write", 1, errno.ENOSPC)

@@ -39,7 +39,8 @@ class Fine:
     def take(self, number, begun=0.0):
         """Wait for so many more messages -> seconds since `begun`."""
         with self._changed:
-            assert self._changed.wait_for(lambda: self._count >= number, DEADLINE), "%d of %d came" % (self._count, number)
+            assert self._changed.wait_for(lambda: self._count >= number, DEADLINE), (
+                "%d of %d came" % (self._count, number))
             self._count -= number
             return time.monotonic() - begun
 
@@ -60,7 +61,8 @@ def world():
 @pytest.fixture
 def house(world, monkeypatch):
     """In memory where the machine has such a folder: a real disk's fsync is not what is measured here."""
-    folder = tempfile.mkdtemp(prefix="phenmail-together-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    folder = tempfile.mkdtemp(
+        prefix="phenmail-together-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     house = LifeHouse(os.path.join(folder, "root"), world, monkeypatch)
     house.start()
     send(house, "warm@fine.example")    # what is loaded with the first message
@@ -82,7 +84,8 @@ def send(house, *recipients):
 @pytest.mark.parametrize("place", sorted(PLACES))
 def test_one_message_for_the_dead_the_hanging_and_the_living(house, place):
     begun = time.monotonic()
-    identity, = send(house, "bob@dead.example", "bob@%s.example" % place, "bob@fine.example", "dan@fine.example")
+    (identity,) = send(
+        house, "bob@dead.example", "bob@%s.example" % place, "bob@fine.example", "dan@fine.example")
     assert fine(house).take(1, begun) < 1
     until(lambda: [each.attempts for each in house.queue.read(identity).recipients] == [1, 0, 1, 1])
     queue = house.queue
@@ -91,7 +94,8 @@ def test_one_message_for_the_dead_the_hanging_and_the_living(house, place):
     assert time.monotonic() - begun < 2, "it does not stop in time"
     dead, hangs, bob, dan = queue.read(identity).recipients
     assert (dead.status, dead.attempts, bob.status, dan.status) == (WAITING, 1, DONE, DONE)
-    assert (hangs.status, hangs.attempts) == (WAITING, 0), "an attempt that the stop cut short was never made"
+    assert (hangs.status, hangs.attempts) == (WAITING, 0), (
+        "an attempt that the stop cut short was never made")
 
 
 def until(condition):
@@ -111,7 +115,8 @@ def test_many_messages_for_all_three(house):
     begun = time.monotonic()
     send(house, "late@fine.example")
     assert fine(house).take(1, begun) < 1
-    assert len(house.world.peers["banner.example"].talks) - before <= 2, "more connections to one destination than it may have"
+    assert len(house.world.peers["banner.example"].talks) - before <= 2, (
+        "more connections to one destination than it may have")
 
 
 def test_more_that_hang_than_there_are_connections(house):
@@ -132,7 +137,10 @@ def queue_up(house, name, number):
         recipients = (Recipient(Address(identity, "dead.example")),)
         with house.queue.begin(identity) as arriving:
             arriving.write(b"Received: here\r\nSubject: x\r\n\r\n" + b"x" * 2000 + b"\r\n")
-            arriving.commit(Message(identity, Address("alice", "example.org"), recipients, house.clock(), head=b"X: signature\r\n" * 40))
+            arriving.commit(
+                Message(
+                    identity, Address("alice", "example.org"), recipients, house.clock(),
+                    head=b"X: signature\r\n" * 40))
 
 
 def memory():
