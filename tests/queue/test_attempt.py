@@ -1,4 +1,4 @@
-"""One message at one destination: who is sent to, what is written down, and what others may do in the meantime."""
+"""One attempt: whom it sends to, what state it writes, and what others do meanwhile."""
 import pytest
 
 from phenmail_protocols.mail.address import Address, AddressError
@@ -21,7 +21,7 @@ from .queuehouse import LATER, NEVER, NOW, TAKEN, Reporter
 
 
 class Courier:
-    """Answers with what it was given; `meanwhile()` happens while the message is under way."""
+    """Replies with `answer`; `meanwhile()` is called during the delivery."""
 
     def __init__(self, answer, dsn=False, meanwhile=None):
         self.answer, self.dsn, self.meanwhile, self.seen = answer, dsn, meanwhile, []
@@ -161,7 +161,7 @@ def test_a_message_that_goes_meanwhile(bench):
 
 
 def test_a_warning_that_is_being_told_when_the_message_fails(bench):
-    """What is owed since then is not taken for told."""
+    """The bounce that is owed since then is not lost."""
     bench.add(Recipient(Address("bob", "x.org"), owed=DELAYED, warned=True))
     bench.reporter.look = lambda message: (
         message.recipients[0].owed == DELAYED and bench.make(Courier(NEVER)))

@@ -1,4 +1,4 @@
-"""Who is told what, what is returned, and what happens when a notice can't be kept."""
+"""Who gets which report, what is returned, and what happens when a report cannot be kept."""
 import email
 import email.policy
 import io
@@ -45,7 +45,7 @@ class Configuration:
 
 
 class House:
-    """A Reporter, and what it sent: a list of (envelope, message as Python's email reads it, octets)."""
+    """A Reporter and what it sent: (envelope, message as Python's email reads it, octets) each."""
 
     def __init__(self, *answers):
         """`answers`: for each notice None, or what its delivery raises."""

@@ -1,5 +1,8 @@
-"""The life of a message in the queue, days in seconds: a whole server with a clock that tests move, real SMTP to servers that refuse, are
-down or take it, and the reports as Python's email reads them from the senders' mailboxes."""
+"""The days of a message in the queue, in seconds.
+
+A whole server with a clock that tests move speaks real SMTP to servers that accept, refuse or are
+down.  The reports are read from the senders' mailboxes with Python's email package.
+"""
 import email.utils
 
 import pytest
@@ -16,8 +19,8 @@ FIVE_DAYS = 5 * DAY
 
 @pytest.fixture(scope="module")
 def world():
-    """`busy` refuses each recipient for now, `full` each message; nobody listens at `down`; `never` refuses for ever; `fine` and `dsn` take
-    what comes, and only `dsn` reports itself."""
+    """`busy` defers each recipient, `full` each message; nobody listens at `down`; `never` refuses;
+    `fine` and `dsn` accept, and only `dsn` supports DSN."""
     with World(
         {
             "busy.example": smtp(["PIPELINING"], {"RCPT": "451 4.2.0 greylisted"}),
@@ -30,7 +33,7 @@ def world():
 
 @pytest.fixture
 def make(tmp_path, world, monkeypatch):
-    """`make(at=…)` -> a LifeHouse that is not started, at that moment."""
+    """`make(at=time)` -> a LifeHouse that is not started, with its clock at that time."""
     houses = []
 
     def build(at=NOW):
@@ -61,7 +64,7 @@ def parts(message):
 # Five days.
 
 def attempts_of(house, seconds):
-    """Lives so long -> the moments of the attempts for the one recipient that waits, as the queue has them."""
+    """Let so many seconds pass -> the times of the attempts for the one recipient."""
     moments = []
     end = house.clock() + seconds
     while house.queue.identities() and house.clock() < end:
@@ -115,7 +118,8 @@ def test_five_days(house, domain):
 
 
 def check_spacing(moments):
-    """From 5 minutes to 4 hours, doubled, 20 % more or less; or shorter, to when the sender is to hear something."""
+    """Intervals double from 5 minutes to 4 hours, 20 % more or less.  One that leads to a report
+    may be shorter."""
     interval, late = 300.0, []
     for before, after in zip(moments, moments[1:]):
         if not 0.8 * interval - 1 <= after - before <= 1.2 * interval + 1:
@@ -128,7 +132,7 @@ def check_spacing(moments):
 
 
 def test_several_recipients_are_one_story(house):
-    """They are tried together and told together."""
+    """They are tried together and reported together."""
     house.submit("alice", "bob@busy.example", "dan@busy.example", "eve@busy.example")
     house.live(6 * DAY)
     assert house.queue.identities() == []
@@ -150,7 +154,7 @@ def test_a_machine_that_boots_in_1970_gives_nothing_up(make):
 
 
 def test_five_days_begin_when_the_clock_was_set(make):
-    """An hour in 1970, and then the network came: 57 years count as one interval."""
+    """An hour in 1970, and then the network sets the clock: 57 years count as one interval."""
     house = make(at=1000.0)
     house.start()
     house.submit("alice", "bob@down.example")
@@ -247,7 +251,7 @@ def test_notify(house, notify, domain, told):
 
 
 def test_each_recipient_has_its_own_wishes(house):
-    """In one message: each gets what it asked for, in reports of one kind each."""
+    """Several recipients in one message: a report is about one kind only."""
     client = house.log_in("alice")
     client.mail("alice@example.org")
     for name, notify in (("one", "NEVER"), ("two", "FAILURE"), ("three", "SUCCESS")):
@@ -270,7 +274,7 @@ def test_a_null_senders_failure_is_told_to_the_postmaster_once(house):
 
 
 def test_a_bounce_that_bounces_is_told_to_the_postmaster_once(house):
-    """Somebody far away sent through this server and can't be told: neither at once nor after five days."""
+    """The bounce for a sender elsewhere is refused: at once, or for five days."""
     for sender in ("bob@never.example", "eve@busy.example"):
         house.server.send_mail(sender, "dan@never.example", "Subject: x\n\nx\n")
     house.settle()
@@ -285,7 +289,7 @@ def test_a_bounce_that_bounces_is_told_to_the_postmaster_once(house):
 
 
 def test_a_double_bounce_that_nobody_takes_ends(make):
-    """The postmaster is disabled, too."""
+    """The postmaster is disabled."""
     house = make()
     house.domain = dict(house.domain, postmaster="-gone")
     house.start()
@@ -295,7 +299,7 @@ def test_a_double_bounce_that_nobody_takes_ends(make):
 
 
 def test_a_double_bounce_that_bounces_is_the_last(make):
-    """The postmaster is elsewhere, and refused there."""
+    """The postmaster is on another server, which refuses the bounce."""
     house = make()
     house.start(**{"sender-domain": "never.example"})
     lines = house.world.peers["never.example"].lines

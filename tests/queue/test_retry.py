@@ -1,4 +1,4 @@
-"""When a recipient is tried again, warned about, given up; with clocks that jump."""
+"""When a recipient is retried, warned about and given up, also with clocks that jump."""
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,7 +34,7 @@ HOUR, DAY = 3600.0, 86400.0
 
 
 def run(recipient, now, until, policy=Policy(), random=lambda: 0.5, null_sender=False):
-    """Failures at each due moment until a moment or the end -> list of (moment, Recipient after it)."""
+    """Fail each time it is due, until a time or the end -> list of (time, Recipient after it)."""
     history = []
     while recipient.status == WAITING and now < until:
         recipient = after_failure(recipient, LATER, now, policy, random(), null_sender)
@@ -132,7 +132,7 @@ def test_success_is_told_by_the_peer_where_it_can():
 def test_before_2024_nothing_expires():
     history = run(BOB, 100.0, 100.0 + 30 * DAY)
     assert history[-1][1].status == WAITING and history[-1][1].waited > 20 * DAY
-    # The network comes, and with it the right time: five days of attempts were made, so one more decides.
+    # The network sets the clock: attempts were made for five days, so the next one is the last.
     assert after_failure(history[-1][1], LATER, START, Policy(), 0.5).status == DONE
 
 

@@ -1,4 +1,4 @@
-"""Whose turn it is: limits, order, and what the dead and the slow may not take from the living."""
+"""Who gets a slot: limits, turns, and what dead and slow servers leave to the others."""
 import pytest
 
 from phenmail_protocols.mail.reply import Reply
@@ -8,7 +8,7 @@ LATER = Reply(451, "4.4.1", "nobody there")
 
 
 class Queue:
-    """A schedule, and messages by the dozen."""
+    """A schedule with any number of messages."""
 
     def __init__(self, connections=20, per_destination=2, is_here=lambda name: False):
         self.schedule = Schedule(connections, per_destination, is_here)
@@ -27,7 +27,7 @@ class Queue:
         return list(iter(lambda: self.schedule.choose(tick), None))
 
     def end(self, slot):
-        """The slot's message is done, and the slot given back."""
+        """The slot's message is sent, and the slot given back."""
         self.schedule.finish(slot.destination, slot.identity, {}, 1.0)
         self.schedule.release(slot)
 
@@ -203,7 +203,7 @@ def test_trust_is_bounded():
 
 
 def test_ten_thousand_dead_destinations_are_chosen_from_quickly():
-    """No turn looks at all that wait."""
+    """Choosing does not look at all that wait."""
     queue = Queue()
     for number in range(10000):
         queue.add("dead%d" % number).fail(LATER, 1.0, True)
@@ -216,7 +216,7 @@ def test_ten_thousand_dead_destinations_are_chosen_from_quickly():
 
 
 def both(connections, per_destination=2):
-    """A Queue where destinations whose names begin with "here" have slots of their own: half as many."""
+    """A Queue where destinations named "here..." have slots of their own: half as many."""
     return Queue(connections, per_destination, lambda name: name.startswith("here"))
 
 

@@ -1,4 +1,5 @@
-"""The queue: what is committed is there whole, one claim at a time over threads and processes, nothing left behind."""
+"""The spool: what is committed is complete, one claim at a time in all threads and processes, and
+nothing is left behind."""
 import errno
 import logging
 import os
@@ -44,7 +45,7 @@ def queue(spool, identity, *names, **fields):
 
 
 def done(given, domain=None):
-    """The message with all recipients, or those of a domain, over."""
+    """The message with all recipients, or those of one domain, DONE."""
     return given._replace(
         recipients=tuple(
             each._replace(status=DONE, reply=OK) if domain in (None, each.address.domain) else each
@@ -145,7 +146,7 @@ def test_messages_gives_all_and_leaves_out_what_is_broken(spool, folder):
 
 @pytest.fixture
 def steps(monkeypatch):
-    """What is synced and renamed, in order."""
+    """What is synced, renamed and removed, in order."""
     found = []
     for name in ("fsync", "replace", "unlink"):
         def step(*arguments, real=getattr(os, name), name=name):

@@ -1,4 +1,5 @@
-"""What one destination costs the others: a whole server with mail for the dead, for those that hang, and for the living."""
+"""What one destination costs the others: a whole server with mail for servers that are down, that
+hang, and that answer."""
 import os
 import shutil
 import tempfile
@@ -20,7 +21,7 @@ QUEUED = int(os.environ.get("RELAY_QUEUED", "2000"))
 
 
 class Fine:
-    """The script of a server that takes everything, and counts."""
+    """The script of a server that accepts everything, and counts."""
 
     def __init__(self):
         self._changed = threading.Condition()
@@ -46,7 +47,8 @@ class Fine:
 
 
 def hanging(place):
-    """The script of a server that says one octet there, in place of its answer, and then nothing: as good as an octet a minute."""
+    """The script of a server that sends one octet of a reply and then nothing.  To a client that is
+    like an octet a minute."""
     return smtp(["PIPELINING"], {place: lambda talk, line: talk.send(b"2")})
 
 
@@ -60,7 +62,7 @@ def world():
 
 @pytest.fixture
 def house(world, monkeypatch):
-    """In memory where the machine has such a folder: a real disk's fsync is not what is measured here."""
+    """In memory if the machine has such a folder, because a disk's fsync must not be measured."""
     folder = tempfile.mkdtemp(
         prefix="phenmail-together-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     house = LifeHouse(os.path.join(folder, "root"), world, monkeypatch)
@@ -131,7 +133,7 @@ def test_more_that_hang_than_there_are_connections(house):
 
 
 def queue_up(house, name, number):
-    """Messages for the dead, straight into the queue: signing them is not what is measured here."""
+    """Queue messages for a dead server directly, because signing must not be measured."""
     for count in range(number):
         identity = "%s.%d" % (name, count)
         recipients = (Recipient(Address(identity, "dead.example")),)
@@ -144,14 +146,15 @@ def queue_up(house, name, number):
 
 
 def memory():
-    """What this process holds, in octets."""
+    """The memory of this process in octets."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="where memory is seen otherwise")
 def test_thousands_for_the_dead_cost_little_memory_and_the_living_no_time(house):
-    """The issue's bars, 20 MB for 10 000 and a second, for a part of the messages; what the test itself remembers counts too."""
+    """10 000 messages may take 20 MB, and live mail a second.  This tests it with fewer; what the
+    test itself holds counts too."""
     queue_up(house, "first", 50)
     house.settle()
     before, times = memory(), []

@@ -1,4 +1,5 @@
-"""The queue's threads with the real spool: who is sent to when, what one destination may cost the others, and how it ends."""
+"""The queue's threads with the real spool: what is sent when, what a bad destination costs the
+others, and how a stop ends it all."""
 import logging
 import threading
 import time
@@ -25,7 +26,7 @@ from .queuehouse import DEADLINE, DOWN, LATER, NEVER, NOW, TAKEN, Gate, House
 
 @pytest.fixture
 def make(tmp_path):
-    """`make(**options)` -> a House that is stopped at the end; its queue's folder is the same each time."""
+    """`make(**options)` -> a House, which is stopped at the end.  All use the same folder."""
     houses = []
 
     def build(**options):
@@ -48,7 +49,7 @@ def house(make):
 # What leaves when.
 
 def test_new_mail_wakes_the_queue(house):
-    """Nothing but the news can: the queue's thread waits for 20 s otherwise."""
+    """Only the news can: otherwise the queue's thread waits for 20 s."""
     house.add("a", "bob@example.org")
     house.world.until(lambda: house.world.attempts, "the message was not sent")
     house.settle()
@@ -381,7 +382,7 @@ def test_a_clock_that_jumps_ahead_expires_nothing(house):
 
 
 def test_the_whole_queue_is_read_again_each_hour(house, tmp_path):
-    """Somebody put a message there and told nobody."""
+    """Another process queued a message and announced nothing."""
     other = House(tmp_path / "queue", clock=house.clock)
     other.add("a", "bob@example.org")
     house.settle()
@@ -449,7 +450,7 @@ def test_a_report_that_fails_is_tried_again(house, trouble):
 
 
 def test_what_is_owed_is_written_before_it_is_told_and_until_it_is(make, tmp_path):
-    """A crash between the report and the state repeats the report; a crash before it loses nothing."""
+    """A crash between the report and the state repeats the report; one before loses nothing."""
     house = make()
     seen = []
     house.reporter.look = lambda message: seen.append(
@@ -601,7 +602,7 @@ def test_a_stop_does_not_wait_for_what_is_not_begun(make):
 
 
 def test_a_stop_is_bounded_by_its_time(house):
-    """Even where a courier does not listen."""
+    """Even if a courier ignores `abort`."""
     held = threading.Event()
     house.world.behaviour["deaf.example"] = lambda courier, message: held.wait(DEADLINE) and LATER
     house.add("a", "bob@deaf.example")
@@ -644,13 +645,14 @@ def test_one_line_an_attempt(house, caplog):
     house.advance(301)
     bob, dan, eve, again = [
         record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
-    first = "a: to=<%s@example.org> destination=example.org host=mx.example.org code=%s attempts=1 delay=0.0 %s"
+    first = ("a: to=<%s@example.org> destination=example.org host=mx.example.org code=%s "
+             "attempts=1 delay=0.0 %s")
     assert bob == first % ("bob", "250 2.0.0", "sent: taken")
     assert dan == first % ("dan", "451 4.2.0", "deferred for 300 s: greylisted")
     assert eve == first % ("eve", "550 5.1.1", "failed: no such user")
     assert again == (
-        "a: to=<dan@example.org> destination=example.org host=- code=451 4.4.1 attempts=2 delay=301.0 "
-        "deferred for 600 s: nobody there")
+        "a: to=<dan@example.org> destination=example.org host=- code=451 4.4.1 attempts=2 "
+        "delay=301.0 deferred for 600 s: nobody there")
 
 
 def test_a_policy_of_seconds_has_a_window_of_its_own(make):
