@@ -46,8 +46,8 @@ def after_failure(recipient, reply, now, policy, jitter, null_sender=False):
     """A Recipient got a 4xx or 5xx Reply -> the Recipient as it stands now.
 
     `now`: epoch seconds.  `jitter`: a random 0 <= x < 1.  `null_sender`: the sender is <>, who
-    can't be warned; but failure is owed all the same, because the postmaster is told of a lost
-    bounce.  When time is up after a 4xx reply, FAILED is owed and that reply is kept.
+    cannot be warned.  Failure is owed even then, because the postmaster gets a report of a lost
+    bounce.  If the time is up after a 4xx reply, FAILED is owed and that reply is kept.
     """
     waited = recipient.waited + _counted(recipient, now, policy)
     tried = recipient._replace(reply=reply, attempts=recipient.attempts + 1, last=now,

@@ -1,9 +1,9 @@
 """What to send next: the queue as the worker holds it in memory.
 
-An entry is a message at one destination; all its recipients there are sent to together.  An entry
-is a reason to look at the message, no more: another process may have changed it, so each attempt
-reads its state again.  Only identities and times are held, about 250 octets a message and 500 a
-destination.  A crash loses nothing, for the next start reads the spool again.
+An entry is a message at one destination; all its recipients there get it together.  An entry is
+only a reason to look at the message: another process may have changed it, so each attempt reads its
+state again.  Only identities and times are held, about 250 octets a message and 500 a destination.
+A crash loses nothing, because the next start reads the spool again.
 
 States of an entry, and what moves it:
 
@@ -20,16 +20,16 @@ taken entries alone; their `finish` then tells the worker to read the message ag
 
 A slot is a connection to one destination, or the right to make one.  Who gets one:
 
-1. There are so many slots in all, and so many for one destination.  Destinations take turns: first
-   come, first served, and who gives a slot back goes to the end of the line.
+1. The number of slots is limited, in all and for one destination.  Destinations stand in line:
+   first come, first served.  One that gives a slot back goes to the end of the line.
 2. A destination is trusted (it answered when it was last tried), doubtful (it failed), or unknown.
-   A slot that has been at one message for over `LONG` counts as doubtful, whoever has it.
-3. Doubtful ones have at most half of the slots, doubtful and unknown ones together at most three
-   quarters.  So mail for servers that answer finds a slot, however many others hang.
-4. A destination that is down has one slot: one connection is enough to find out whether it is back.
-5. A slot that was used for `SLICE` is given back if another destination may have it.
-6. Delivery on this server has a pool of its own, under the same rules, because a user's program may
-   run for minutes.  Neither pool waits for the other.
+   A slot that has worked on one message for longer than `LONG` counts as doubtful.
+3. Doubtful destinations have at most half of the slots; doubtful and unknown ones together have at
+   most three quarters.  So mail for servers that answer finds a slot, however many others hang.
+4. A destination that is down has one slot: one connection can find out whether it is back.
+5. A slot is given back after `SLICE` if another destination may have it.
+6. Delivery on this server has its own slots, under the same rules, because a user's program may run
+   for minutes.  Neither kind waits for the other.
 
 One thread at a time.  `now` is in epoch seconds; `tick` is in seconds of a clock that never goes
 back.
@@ -122,7 +122,7 @@ class _Pool:
 
 
 class Schedule:
-    """All entries, and all slots."""
+    """All entries and all slots of a queue."""
 
     def __init__(self, connections=20, per_destination=2, is_here=lambda name: False):
         """`connections`: slots for other servers; `is_here(name)`: whether a destination is this
@@ -182,10 +182,10 @@ class Schedule:
         return None
 
     def finish(self, destination, identity, due, now):
-        """An attempt ended -> whether the message was placed meanwhile and must be read again.
+        """An attempt ended -> whether the message was placed meanwhile, so must be read again.
 
-        `due`: as for `place`, with those destinations only of which the attempt knows; its own is
-        done with where it is missing.
+        `due`: as for `place`, but only of the destinations that the attempt knows about.  If its
+        own is missing, nothing is left to do there.
         """
         again = self._taken.pop((identity, destination.name), False)
         names = [name for name in self._messages.get(identity, ()) if name != destination.name]

@@ -7,12 +7,12 @@ States of a message:
 
     files in the folder        what it is                         what ends it
     ID.body, locked            a message arrives                  its `Arriving`: commit or discard
-    ID.body, ID.state          it is queued; locked: claimed      a claim whose update leaves it over
+    ID.body, ID.state          it is queued; locked: claimed      the update that leaves it over
     ID.body alone, unlocked    a crash while it arrived or was    `sweep`
                                removed
     ID.state alone             the same, after a power loss       `sweep`
-    ID.tmp                     a state is written, by who has     its rename to ID.state, or `sweep`
-                               the lock
+    ID.tmp                     a state that the holder of the     its rename to ID.state, or `sweep`
+                               lock is writing
     ID.body, ID.state.broken   the state could not be read        a person, who mends it and renames
                                                                   it to ID.state
     changes/ID                 another process says "look at      `take_changes`
@@ -24,16 +24,16 @@ Invariants:
    are complete and synced before that moment, and are removed after the state.  So nothing that is
    queued is ever half there.
 2. A state is replaced by one rename of a synced file: readers see the old state or the new one.
-3. Who writes a state has the lock (flock) on the body: the message's `Arriving`, or a process with
-   claims on it.  The kernel drops the lock with its holder.  So a killed process leaves no claim,
-   and what it left half done is known by being unlocked.
+3. Only the holder of the lock (flock) on the body writes a state: the message's `Arriving`, or a
+   process with claims on it.  When a process is killed, the kernel releases its locks.  So it
+   leaves no claim behind, and what it left half done can be told by the missing lock.
 4. The octets never change once they are queued, and there are as many as the state says.
 
-What a crash leaves.  kill -9: before the rename in `commit` nothing is queued, and no client was
-told so; after it the message is queued.  An update is there or not.  A removed message is gone.
-Power loss: what `commit` and durable updates returned from is there.  What did not wait for the
-disk (also a removal that was not durable) may come back: then mail is sent a second time, but never
-lost.
+What a crash leaves.  kill -9: before the rename in `commit` nothing is queued, and no client got a
+250; after it the message is queued.  An update is there completely or not at all.  A removed
+message is gone.  Power loss: what a `commit` or a durable update wrote is there once it returned.
+Other updates, also those that remove the message, may be undone: then mail is sent a second time,
+but never lost.
 
 In one process, claims on one message share one lock and one value, so that its destinations are
 served side by side.  A change that the disk does not take is raised (NoSpace, Unavailable), but it
@@ -152,7 +152,7 @@ class Spool:
         for callback in self._watchers:
             try:
                 callback(identity)
-            except Exception:  # the client that brought the message must not suffer from it
+            except Exception:  # the message is queued, so its client must get a 250
                 log.exception("internal error in a watcher of the queue, for %s", identity)
 
     def sweep(self):
@@ -216,7 +216,7 @@ class Spool:
         before, newer = self._unsaved.get(identity, (None, None))
         if before == shared.on_disk:
             shared.message = newer
-        else:  # another process wrote a state since then, which counts
+        else:  # another process wrote a newer state, which wins
             self._unsaved.pop(identity, None)
 
     def _let_go(self, identity, shared, destination):
@@ -228,7 +228,7 @@ class Spool:
                 if not shared.gone:
                     shared.file_lock.release()
             self._released.notify_all()
-        if last and shared.gone:  # outside the lock, for the disk now frees the octets
+        if last and shared.gone:  # outside the lock, because freeing the octets takes time
             shared.file_lock.release()
 
     def _save(self, shared, message):

@@ -1,7 +1,7 @@
 """The files of the queue: create, read, replace, remove, and clean up after a crash.
 
-What they mean is in `spool`.  This file knows neither claims nor threads: whoever changes a
-message's files has its lock.  OSErrors end here, as SpoolErrors.
+`spool` says what they mean.  This file knows neither claims nor threads: its callers hold the lock
+of the message that they change.  OSErrors become SpoolErrors here.
 """
 import errno
 import logging
@@ -28,7 +28,7 @@ class SpoolError(Exception):
 
 
 class NoSpace(SpoolError):
-    """The disk is full, but for what is kept free."""
+    """The disk is full, except for what is kept free."""
 
 
 class Unavailable(SpoolError):

@@ -42,7 +42,8 @@ def decode(identity, data):
         raise ValueError("it is nested too deeply")
     if type(values) is not dict or _count(values.pop("version", 0)) != VERSION:
         raise ValueError("it is not a state of version %d" % VERSION)
-    return model.Message(identity, **_checked(values, _MESSAGE, ("sender", "arrived", "recipients")))
+    required = ("sender", "arrived", "recipients")
+    return model.Message(identity, **_checked(values, _MESSAGE, required))
 
 
 def _without_defaults(record):
