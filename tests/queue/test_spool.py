@@ -537,6 +537,18 @@ def test_a_change_that_finds_no_room_holds_in_this_process(spool, folder, monkey
     assert spool.read("1.a").recipients[0].status == DONE
 
 
+def test_a_change_whose_name_could_not_be_synced_is_to_be_written_again(spool, monkeypatch):
+    queue(spool, "1.a")
+    with monkeypatch.context() as patch, spool.claim("1.a") as claim:
+        failing(patch, "fsync", 2, errno.EIO)  # the folder's
+        with pytest.raises(Unavailable):
+            claim.update(lambda it: it._replace(held=True))
+    assert spool.read("1.a").held and spool.is_unsaved("1.a")
+    with spool.claim("1.a") as claim:
+        claim.update(lambda it: it)
+    assert spool.read("1.a").held and not spool.is_unsaved("1.a")
+
+
 def test_a_newer_change_by_another_process_wins_over_one_that_found_no_room(
     spool, folder, monkeypatch):
     queue(spool, "1.a", "bob@example.com", "carl@example.net")
