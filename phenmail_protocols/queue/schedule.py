@@ -51,19 +51,19 @@ class Destination:
     """The entries that wait for one destination, and how its last attempts ended.
 
     `waits`: {identity: time, or _READY}.  `ready`: identities in order (a list, because an empty
-    deque takes 600 octets).  `active`: its slots.  `reply`: what the last attempt brought if that
-    was no final answer, else None.  `down_since`: no connection could be made since then, or None.
-    `refused_at`: when that was last found, or None once the next message may try.  `back_since`:
-    when it last came back.
+    deque takes 600 octets).  `active`: its slots.  `line`: the one of its pool where it stands, or
+    None.  `reply`: what the last attempt brought if that was no final answer, else None.
+    `down_since`: no connection could be made since then, or None.  `refused_at`: when that was last
+    found, or None once the next message may try.  `back_since`: when it last came back.
     """
-    __slots__ = ("name", "pool", "waits", "ready", "active", "reply", "down_since", "refused_at",
-                 "back_since")
+    __slots__ = ("name", "pool", "waits", "ready", "active", "line", "reply", "down_since",
+                 "refused_at", "back_since")
 
     def __init__(self, name, pool):
         self.name, self.pool = name, pool
         self.waits, self.ready = {}, []
         self.active = 0
-        self.reply = self.down_since = self.refused_at = None
+        self.line = self.reply = self.down_since = self.refused_at = None
         self.back_since = 0.0
 
     def refusal(self, now, window):
@@ -298,8 +298,9 @@ class Schedule:
         destination = slot.destination
         destination.pool.used.discard(slot)
         destination.active -= 1
-        for line in destination.pool.lines:
-            line.pop(destination, None)
+        if destination.line is not None:
+            del destination.line[destination]
+            destination.line = None
         self._line_up(destination)
         self._prune(destination)
 
@@ -313,11 +314,11 @@ class Schedule:
 
     def _line_up(self, destination):
         """Put a destination in line for a slot, if it can use one."""
-        lines = destination.pool.lines
-        if (destination.ready and destination.active < self._limit(destination)
-                and not any(destination in line for line in lines)):
+        if (destination.ready and destination.line is None
+                and destination.active < self._limit(destination)):
             self._numbers += 1
-            lines[self._trust_of(destination)][destination] = self._numbers
+            destination.line = destination.pool.lines[self._trust_of(destination)]
+            destination.line[destination] = self._numbers
 
     def _choose(self, pool, tick):
         while True:
@@ -325,11 +326,13 @@ class Schedule:
             if line is None:
                 return None
             destination, number = line.popitem(last=False)
-            own_line = pool.lines[self._trust_of(destination)]
-            if own_line is not line:  # its trust changed while it was in line: it keeps its number
-                own_line[destination] = number
-                own_line.move_to_end(destination, last=False)
-            elif destination.active < self._limit(destination):
+            destination.line = pool.lines[self._trust_of(destination)]
+            if destination.line is not line:  # its trust changed meanwhile: it keeps its number
+                destination.line[destination] = number
+                destination.line.move_to_end(destination, last=False)
+                continue
+            destination.line = None
+            if destination.active < self._limit(destination):
                 identity = self.take(destination)
                 if identity is not None:
                     slot = Slot(destination, identity, tick)

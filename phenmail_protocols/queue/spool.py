@@ -43,7 +43,6 @@ import logging
 import os
 import threading
 import time
-from contextlib import contextmanager
 
 from ..disk.locks import FileLock, LockTimeout
 from .spool_files import (
@@ -344,7 +343,7 @@ class Arriving:
         step = self.size // _ROOM_STEP
         self.size += len(data)
         self._is_synced = False
-        with self._discarding():
+        with spool_errors(on_error=self.discard):
             if self.size // _ROOM_STEP != step:
                 self._files.check_room()
             write_all(self._descriptor, data)
@@ -352,7 +351,7 @@ class Arriving:
     def sync(self):
         """The octets are on the disk when this returns, but nothing is queued yet.  Raises NoSpace,
         Unavailable; then nothing is left."""
-        with self._discarding():
+        with spool_errors(on_error=self.discard):
             if not self._is_synced:
                 os.fsync(self._descriptor)
                 self._is_synced = True
@@ -366,7 +365,7 @@ class Arriving:
             raise SpoolError("the message %s was discarded" % self.identity)
         message = message._replace(size=len(message.head) + self.size)
         self.sync()
-        with self._discarding():
+        with spool_errors(on_error=self.discard):
             self._files.write_state(message)
             self._files.sync(self._mark)
         self._close()
@@ -383,16 +382,6 @@ class Arriving:
             log.error("%s was not accepted, but cannot be removed: %s", self.identity, error)
         finally:
             self._close()
-
-    @contextmanager
-    def _discarding(self):
-        """Discards the message if the block fails."""
-        try:
-            with spool_errors():
-                yield
-        except BaseException:
-            self.discard()
-            raise
 
     def _close(self):
         descriptor, self._descriptor, lock, self._lock = self._descriptor, -1, self._lock, None

@@ -7,7 +7,6 @@ import errno
 import logging
 import os
 import re
-from contextlib import contextmanager
 
 from ..disk.atomic import DirectorySync, sync_directory
 from ..disk.locks import FileLock, LockTimeout
@@ -50,17 +49,31 @@ class Broken(SpoolError):
     """The message's files contradict each other; the state was set aside."""
 
 
-@contextmanager
-def spool_errors(identity=None):
-    """Raises a SpoolError for an OSError.  With `identity`, a missing file is NoSuchMessage."""
-    try:
-        yield
-    except OSError as error:
-        if identity is not None and isinstance(error, FileNotFoundError):
-            raise NoSuchMessage(identity)
-        if error.errno in _NO_ROOM:
-            raise NoSpace("there is no room left on the disk")
-        raise Unavailable("cannot use the queue: %s" % (error.strerror or error))
+class spool_errors:
+    """A context that raises a SpoolError for an OSError.
+
+    With `identity`, a missing file is NoSuchMessage.  `on_error()` is called first, whatever the
+    block raises.
+    """
+    __slots__ = ("_identity", "_on_error")
+
+    def __init__(self, identity=None, on_error=None):
+        self._identity, self._on_error = identity, on_error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, _kind, error, _traceback):
+        if error is None:
+            return
+        if self._on_error is not None:
+            self._on_error()
+        if isinstance(error, FileNotFoundError) and self._identity is not None:
+            raise NoSuchMessage(self._identity)
+        if isinstance(error, OSError):
+            if error.errno in _NO_ROOM:
+                raise NoSpace("there is no room left on the disk")
+            raise Unavailable("cannot use the queue: %s" % (error.strerror or error))
 
 
 class Files:

@@ -42,14 +42,14 @@ def decode(identity, data):
         raise ValueError("it is nested too deeply")
     if type(values) is not dict or _count(values.pop("version", 0)) != VERSION:
         raise ValueError("it is not a state of version %d" % VERSION)
-    required = ("sender", "arrived", "recipients")
+    required = {"sender", "arrived", "recipients"}
     return model.Message(identity, **_checked(values, _MESSAGE, required))
 
 
 def _without_defaults(record):
     """A NamedTuple -> dict of the fields that have no default or another value."""
     defaults = record._field_defaults
-    return {name: value for name, value in record._asdict().items()
+    return {name: value for name, value in zip(record._fields, record)
             if name not in defaults or value != defaults[name]}
 
 
@@ -57,12 +57,10 @@ def _checked(values, checks, required):
     """What JSON has -> dict of the model's values.  `checks`: {key: what converts its value}."""
     if type(values) is not dict:
         raise ValueError("%r is not an object" % (values,))
-    for name in required:
-        if name not in values:
-            raise ValueError("the key %r is missing" % name)
-    for name in values:
-        if name not in checks:
-            raise ValueError("the key %r is unknown" % name)
+    for name in required - values.keys():
+        raise ValueError("the key %r is missing" % name)
+    for name in values.keys() - checks.keys():
+        raise ValueError("the key %r is unknown" % name)
     return {name: checks[name](value) for name, value in values.items()}
 
 
@@ -127,7 +125,7 @@ def _one_of(*words):
 def _recipients(value):
     if not _list(value):
         raise ValueError("it has no recipients")
-    return tuple(model.Recipient(**_checked(each, _RECIPIENT, ("address",))) for each in value)
+    return tuple(model.Recipient(**_checked(each, _RECIPIENT, {"address"})) for each in value)
 
 
 def _integer(digits):
