@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..mail import dates, headers
 from ..mail.reply import Reply
-from ..queue import schedule
+from ..queue import retry as retries
 from ..queue.model import DONE, TO, WAITING
 from ..queue.spool import Broken, Busy, NoSuchMessage, SpoolError
 
@@ -144,7 +144,7 @@ def _give_up(message, now):
 
 def _refused(recipient, now):
     """The rules of who is told are those of any failure; but there was no attempt."""
-    given_up = schedule.after_failure(recipient, DROPPED, now, schedule.Policy(), lambda: 0.5)
+    given_up = retries.after_failure(recipient, DROPPED, now, retries.Policy(), 0.5)
     return given_up._replace(attempts=recipient.attempts, last=recipient.last, waited=recipient.waited)
 
 

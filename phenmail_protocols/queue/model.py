@@ -1,7 +1,7 @@
-"""The values of the relay: a queued message, its recipients, and what was said of them.
+"""The values of the queue: a message, its recipients, and where each of them stands.
 
-Immutable: a change makes a new value (`_replace`), and `queue.spool` writes it.  Knows no file, socket or clock;
-times are epoch seconds (float).
+Immutable: a change makes a new value (`_replace`), which `queue.spool` writes.  Times are in epoch
+seconds (float).
 """
 from typing import NamedTuple, Optional, Tuple
 
@@ -10,34 +10,36 @@ from ..mail.reply import Reply
 
 
 class Unreachable(Exception):
-    """A destination can't be had now: no message for it was tried. `reply` (4xx or 5xx) says why, for all that wait for it."""
+    """No connection to a destination could be made, so no message was tried.  `reply` (4xx or 5xx)
+    says why, for all recipients there."""
 
     def __init__(self, reply):
         super().__init__(reply.text)
         self.reply = reply
 
 
-# Where a recipient stands.
+# Recipient.status
 WAITING = "waiting"  # another attempt will be made
-DONE = "done"  # a server took it, or the sender was told, or an operator dropped it; nothing more happens
+DONE = "done"  # accepted, failed, or dropped by an operator: no more attempts
 
-# What the sender is still owed about a recipient (RFC 3464 2.3.3, the values of Action); "" is nothing.
-FAILED, DELAYED, RELAYED, DELIVERED, EXPANDED = "failed", "delayed", "relayed", "delivered", "expanded"
+# Recipient.owed: the report that the sender must still get (the actions of RFC 3464 2.3.3), or "".
+FAILED, DELAYED, RELAYED, DELIVERED, EXPANDED = (
+    "failed", "delayed", "relayed", "delivered", "expanded")
 
-
-# Who takes a recipient's message to its end (`via`), where that is no other mail server.
-LOCAL = "local"  # this server, as its directory says of the address at that moment
-TO = "to "  # and an address behind it: a rule of the user at the recipient's address sends it on to that one
+# Recipient.via: who delivers, if it is not another mail server.
+LOCAL = "local"  # this server, where its directory says at the time of the attempt
+TO = "to "  # followed by an address: a filter of the user here sends the message on to it
 
 
 class Recipient(NamedTuple):
-    """One recipient of a queued message.
+    """One recipient of a queued message.  The states and their changes: `queue.retry`.
 
-    `notify`, `orcpt`: as in mail.envelope.Recipient.  `status`: WAITING or DONE.  `reply`: the last one, or None before the
-    first attempt.  `attempts`: how many were made; `next`: not before this moment; `last`: the last attempt's moment, 0.0 before
-    the first; `waited`: seconds that the attempts really spanned, which is what expires (a clock that jumps counts for little).
-    `owed`: what the sender has yet to be told; a recipient that is DONE and owes nothing is over.  `warned`: the sender knows that
-    it is late.  `via`: who takes it to its end: "" is another mail server; else LOCAL, or TO and an address.
+    `notify`, `orcpt`: as in mail.envelope.Recipient.  `status`: WAITING or DONE.  `reply`: the last
+    one, or None.  `attempts`: how many were made.  `next`: no attempt before this time.  `last`:
+    the time of the last attempt, or 0.0.  `waited`: seconds that the attempts really spanned, which
+    decide when it expires.  `owed`: the report that the sender must still get, or "".  `warned`:
+    the sender was told of the delay.  `via`: "" for another mail server, LOCAL, or TO and an
+    address.
     """
     address: Address
     notify: Tuple[str, ...] = ()
@@ -58,13 +60,14 @@ class Recipient(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One queued message: all but its octets.
+    """One queued message, without its body.
 
-    `identity`: its name in the queue, in Received and in the log.  `sender` None is <>.  `arrived`: when it was queued.
-    `head`: header fields (wire octets, whole lines) that stand before the file's octets: signatures and the like, made when
-    it was queued.  `size`: octets of head and file together, wire form.  `eight_bit`: there are octets over 127 (RFC 6152);
-    `smtputf8`: its header or an address needs RFC 6531.  `ret`, `envid`: RFC 3461.  `held`: an operator stopped it.
-    `signed_as`: the domain whose DKIM signature is in `head`, "" for none (`queue show` prints it).
+    `identity`: the queue ID, also in Received and in the log.  `sender`: None is <>.  `arrived`:
+    when it was queued.  `head`: header fields (octets in wire form, whole lines) that go before the
+    file's octets: signatures and the like, made when it was queued.  `size`: octets of head and
+    file together, in wire form.  `eight_bit`: there are octets over 127 (RFC 6152).  `smtputf8`:
+    the header or an address needs RFC 6531.  `ret`, `envid`: RFC 3461.  `held`: an operator stopped
+    it.  `signed_as`: the domain of the DKIM signature in `head`, or "".
     """
     identity: str
     sender: Optional[Address]
@@ -81,5 +84,5 @@ class Message(NamedTuple):
 
     @property
     def over(self):
-        """Nobody is waited for and nobody is owed anything."""
+        """No recipient is waiting, and no report is owed."""
         return all(recipient.over for recipient in self.recipients)

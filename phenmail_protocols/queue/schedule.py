@@ -1,107 +1,359 @@
-"""When a recipient is tried again, when its sender is warned, when it is given up, and who is owed a notice.
+"""What to send next: the queue as the worker holds it in memory.
 
-Pure: values in, values out; the moment, the policy and the dice are passed in.  It knows no file, thread, network or text.
-RFC 5321 4.5.4.1 (retries), RFC 3461 4.1 and 5.2 (NOTIFY), RFC 3464 2.3.3 (actions).
+An entry is a message at one destination; all its recipients there get it together.  An entry is
+only a reason to look at the message: another process may have changed it, so each attempt reads its
+state again.  Only identities and times are held, about 250 octets a message and 500 a destination.
+A crash loses nothing, because the next start reads the spool again.
 
-Clocks: a machine without a battery boots in 1970 and jumps by decades when the network comes.  So what expires is not the time
-since a message came but `waited`, the time that the attempts really spanned: of the time between two attempts at most twice
-the planned interval counts.  A machine that was off for a week has not tried for a week.
+States of an entry, and what moves it:
+
+    later    not due yet; it is in the heap, ordered by time
+                 -> ready   `promote`, when its time has come
+                 -> ready   `answered`, when its destination is back
+    ready    due; it is in its destination's list until that gets a slot
+                 -> taken   `choose` for a new slot, `take` for one that goes on
+    taken    a thread works on it
+                 -> later, ready or gone   `finish`, by what the attempt left to do
+
+`place` sets the entries of a message that was read from the spool: later, ready or gone.  It leaves
+taken entries alone; their `finish` then tells the worker to read the message again.
+
+A slot is a connection to one destination, or the right to make one.  Who gets one:
+
+1. The number of slots is limited, in all and for one destination.  Destinations stand in line:
+   first come, first served.  One that gives a slot back goes to the end of the line.
+2. A destination is trusted (it answered when it was last tried), doubtful (it failed), or unknown.
+   A slot that has worked on one message for longer than `LONG` counts as doubtful.
+3. Doubtful destinations have at most half of the slots; doubtful and unknown ones together have at
+   most three quarters.  So mail for servers that answer finds a slot, however many others hang.
+4. A destination that is down has one slot: one connection can find out whether it is back.
+5. A slot is given back after `SLICE` if another destination may have it.
+6. Delivery on this server has its own slots, under the same rules, because a user's program may run
+   for minutes.  Neither kind waits for the other.
+
+One thread at a time.  `now` is in epoch seconds; `tick` is in seconds of a clock that never goes
+back.
 """
-from typing import NamedTuple
+import heapq
+from collections import OrderedDict
 
-from ..text.clock import EARLIEST
-from .model import DELAYED, DELIVERED, DONE, FAILED, RELAYED, TO, WAITING
+LONG = 10.0  # seconds at one message; nearly every attempt at a server that answers takes less
+SLICE = 5.0  # seconds with one destination while others wait
+REMEMBERED = 2000  # destinations that answered
 
-_JITTER = 0.2  # each interval is up to this part shorter or longer, so that what failed together is not tried together
-_MOST_DOUBLINGS = 60
-# A planned moment is passed by this much: the sum of rounded seconds must not stay a hair below it.
-_PAST = 1.0
+TRUSTED, UNKNOWN, DOUBTFUL = range(3)
 
-
-class Policy(NamedTuple):
-    """All in seconds: the `first` interval, the `longest` one, when to warn the sender, and when to give up."""
-    first: float = 300.0
-    longest: float = 14400.0
-    warn_after: float = 14400.0
-    give_up: float = 432000.0
+_READY = 0.0  # in Destination.waits, in place of a time
+_STALE = 1000  # heap items out of date that are not worth a sweep
 
 
-def after_failure(recipient, reply, now, policy, random, null_sender=False):
-    """An attempt for a Recipient failed -> the Recipient as it stands now.
+class Destination:
+    """The entries that wait for one destination, and how its last attempts ended.
 
-    `reply`: the Reply, 4xx or 5xx.  `now`: epoch seconds.  `random()` gives 0 <= x < 1.  `null_sender`: the message's sender
-    is <>, whom nobody can warn; what fails of his is owed all the same, for a lost notice is told to the postmaster.
-    The reply is kept when the time is over too: `owed` FAILED with a 4xx reply means "tried until now".
+    `waits`: {identity: time, or _READY}.  `ready`: identities in order (a list, because an empty
+    deque takes 600 octets).  `active`: its slots.  `line`: the one of its pool where it stands, or
+    None.  `reply`: what the last attempt brought if that was no final answer, else None.
+    `down_since`: no connection could be made since then, or None.  `refused_at`: when that was last
+    found, or None once the next message may try.  `back_since`: when it last came back.
     """
-    waited = recipient.waited + _counted(recipient, now, policy)
-    tried = recipient._replace(reply=reply, attempts=recipient.attempts + 1, last=now, waited=waited)
-    if reply.permanent or waited >= policy.give_up and now >= EARLIEST:
-        return tried._replace(status=DONE, owed=FAILED if _wants_failure(recipient) else "")
-    if waited >= policy.warn_after and _may_be_warned(recipient, null_sender):
-        tried = tried._replace(owed=DELAYED, warned=True)
-    return tried._replace(next=now + _pause(tried, policy, random, null_sender))
+    __slots__ = ("name", "pool", "waits", "ready", "active", "line", "reply", "down_since",
+                 "refused_at", "back_since")
+
+    def __init__(self, name, pool):
+        self.name, self.pool = name, pool
+        self.waits, self.ready = {}, []
+        self.active = 0
+        self.line = self.reply = self.down_since = self.refused_at = None
+        self.back_since = 0.0
+
+    def refusal(self, now, window):
+        """The Reply for a message that comes within `window` seconds after no connection could be
+        made, or None: try it."""
+        if self.refused_at is None or not 0 <= now - self.refused_at < window:
+            return None
+        return self.reply
+
+    def fail(self, reply, now, is_down):
+        """An attempt ended with a temporary Reply -> whether the destination is newly down.
+
+        `is_down`: no connection could be made, so no message was tried.
+        """
+        self.reply = reply
+        self.refused_at = now if is_down else None
+        is_news = is_down and self.down_since is None
+        if is_news:
+            self.down_since = now
+        return is_news
+
+    def answer(self, now):
+        """The destination gave a final answer -> for how many seconds it had been down, or None."""
+        self.reply = self.refused_at = None
+        if self.down_since is None:
+            return None
+        seconds, self.down_since, self.back_since = max(0.0, now - self.down_since), None, now
+        return seconds
 
 
-def after_success(recipient, reply, now, peer_dsn, null_sender=False):
-    """A Recipient was taken -> the Recipient, DONE.
+class Slot:
+    """A connection to one destination, or the right to make one.
 
-    `peer_dsn`: the server that took it speaks RFC 3461 and was told NOTIFY, so it will report (RFC 3461 5.2.2).  Without it a
-    sender who asked for SUCCESS is owed RELAYED, or DELIVERED where it came to its end here (`via`); nothing yet where it was
-    only sent on, with all that the sender asked for (RFC 3461 5.2.7).  A warning that is still owed is not sent any more.
+    `identity`: the message that its thread works on; `courier`: the connection, or None; `since`:
+    when it was given; `began`: when work on its present message began (ticks).
     """
-    owed = ""
-    if "SUCCESS" in recipient.notify and not null_sender and not peer_dsn and not recipient.via.startswith(TO):
-        owed = DELIVERED if recipient.via else RELAYED
-    return recipient._replace(status=DONE, reply=reply, attempts=recipient.attempts + 1, last=now, owed=owed)
+    __slots__ = ("destination", "identity", "courier", "since", "began")
+
+    def __init__(self, destination, identity, tick):
+        self.destination, self.identity, self.courier = destination, identity, None
+        self.since = self.began = tick
 
 
-def is_due(recipient, now, policy):
-    """Whether a WAITING Recipient is to be tried at the moment `now` -> bool.
+class _Pool:
+    """A number of slots, and the destinations in line for one.
 
-    Also when it would be due later than any interval allows: then the clock went back.
+    `most`: rule 3, the slots for destinations that are at most so trusted.  `lines`: by trust,
+    {Destination: the number that it drew}, lowest number first.
     """
-    if recipient.status != WAITING:
-        return False
-    return recipient.next <= now or recipient.next - now > policy.longest * (1 + _JITTER) + _PAST
+    __slots__ = ("most", "lines", "used")
+
+    def __init__(self, slots):
+        self.most = (slots, max(1, slots * 3 // 4), max(1, slots // 2))
+        self.lines = (OrderedDict(), OrderedDict(), OrderedDict())
+        self.used = set()
 
 
-def is_ordered(recipient):
-    """Whether somebody wants a WAITING Recipient, which failed before, to be tried now whatever is known of its destination: the
-    queue's words leave no moment for its next attempt, and the schedule always does."""
-    return recipient.attempts > 0 and not recipient.next
+class Schedule:
+    """All entries and all slots of a queue."""
 
+    def __init__(self, connections=20, per_destination=2, is_here=lambda name: False):
+        """`connections`: slots for other servers; `is_here(name)`: whether a destination is this
+        server, for which there are half as many."""
+        self._per_destination = per_destination
+        self._is_here = is_here
+        self._elsewhere, self._here = _Pool(connections), _Pool(max(1, connections // 2))
+        self._numbers = 0  # that destinations drew so far
+        self._trusted = OrderedDict()  # names, the one that answered last at the end
+        self._destinations = {}  # name -> Destination; only those with an entry or a slot
+        self._messages = {}  # identity -> names of the destinations where it has an entry
+        self._taken = {}  # (identity, name) -> whether the message was placed anew meanwhile
+        self._later = []  # heap of (time, identity, name); out of date where `waits` says otherwise
+        self._count = 0  # entries that are later or ready
 
-def retried_until(recipient, now, policy):
-    """The moment when a WAITING Recipient will be given up, as far as can be said at `now` -> epoch seconds."""
-    return now + max(0.0, policy.give_up - recipient.waited)
+    def __len__(self):
+        """How many messages there are."""
+        return len(self._messages)
 
+    def destinations(self):
+        return list(self._destinations.values())
 
-def _interval(attempts, policy):
-    """The planned seconds after so many attempts, without jitter; none before the first."""
-    if not attempts:
-        return 0.0
-    return min(policy.first * 2.0 ** min(attempts - 1, _MOST_DOUBLINGS), policy.longest)
+    def slots(self):
+        """The slots in use."""
+        return list(self._elsewhere.used | self._here.used)
 
+    # Entries.
 
-def _counted(recipient, now, policy):
-    """Seconds since the last attempt, as far as they count."""
-    return max(0.0, min(now - recipient.last, 2 * _interval(recipient.attempts, policy)))
+    def place(self, identity, due, now):
+        """Set the entries of a message: `due` is {destination: time of the next attempt}, {} for a
+        message that is gone or held."""
+        names = list(due)
+        for name in self._messages.get(identity, ()):
+            if name in due:
+                continue
+            if (identity, name) in self._taken:
+                self._taken[identity, name] = True
+                names.append(name)
+            else:
+                destination = self._destinations[name]
+                del destination.waits[identity]
+                self._count -= 1
+                self._prune(destination)
+        for name, when in due.items():
+            self._put(identity, name, when, now)
+        self._note(identity, names)
 
+    def take(self, destination):
+        """The next message that is ready -> its identity, now taken; or None."""
+        while destination.ready:
+            identity = destination.ready.pop(0)
+            if destination.waits.get(identity) == _READY:  # else it was put off, or taken already
+                del destination.waits[identity]
+                self._count -= 1
+                self._taken[identity, destination.name] = False
+                return identity
+        return None
 
-def _pause(recipient, policy, random, null_sender):
-    """Seconds until the next attempt: doubled, with jitter, and not beyond the moment when the sender is to hear something."""
-    pause = _interval(recipient.attempts, policy) * (1 - _JITTER + 2 * _JITTER * random())
-    moments = [policy.give_up]
-    if _may_be_warned(recipient, null_sender):
-        moments.append(policy.warn_after)
-    return min([pause] + [moment - recipient.waited + _PAST for moment in moments if moment > recipient.waited])
+    def finish(self, destination, identity, due, now):
+        """An attempt ended -> whether the message was placed meanwhile, so must be read again.
 
+        `due`: as for `place`, but only of the destinations that the attempt knows about.  If its
+        own is missing, nothing is left to do there.
+        """
+        again = self._taken.pop((identity, destination.name), False)
+        names = [name for name in self._messages.get(identity, ()) if name != destination.name]
+        for name, when in due.items():
+            self._put(identity, name, when, now)
+        self._note(identity, names + [name for name in due if name not in names])
+        self._prune(destination)
+        return again
 
-def _wants_failure(recipient):
-    """RFC 3461 4.1: without NOTIFY, failures are told."""
-    return not recipient.notify or "FAILURE" in recipient.notify
+    def promote(self, now):
+        """Make ready what is due."""
+        while self._later and self._later[0][0] <= now:
+            when, identity, name = heapq.heappop(self._later)
+            destination = self._destinations.get(name)
+            if destination is not None and destination.waits.get(identity) == when:
+                self._make_ready(destination, identity)
 
+    def next_time(self):
+        """The time of the next entry that is not ready yet, or None.  It may be out of date."""
+        return self._later[0][0] if self._later else None
 
-def _may_be_warned(recipient, null_sender):
-    """RFC 3461 4.1: without NOTIFY, a delay may be told."""
-    return not recipient.warned and not null_sender and (not recipient.notify or "DELAY" in recipient.notify)
+    def _put(self, identity, name, when, now):
+        if (identity, name) in self._taken:
+            self._taken[identity, name] = True
+            return
+        destination = self._destination(name)
+        old = destination.waits.get(identity)
+        self._count += old is None
+        if when <= now:
+            if old != _READY:
+                self._make_ready(destination, identity)
+        elif old != when:
+            destination.waits[identity] = when
+            heapq.heappush(self._later, (when, identity, destination.name))
+            self._sweep()
+
+    def _make_ready(self, destination, identity):
+        destination.waits[identity] = _READY
+        destination.ready.append(identity)
+        self._line_up(destination)
+
+    def _note(self, identity, names):
+        """Remember where a message has entries."""
+        if names:  # the names of the Destinations, which messages share
+            self._messages[identity] = tuple(self._destination(name).name for name in names)
+        else:
+            self._messages.pop(identity, None)
+
+    def _destination(self, name):
+        destination = self._destinations.get(name)
+        if destination is None:
+            pool = self._here if self._is_here(name) else self._elsewhere
+            destination = self._destinations[name] = Destination(name, pool)
+        return destination
+
+    def _prune(self, destination):
+        """Forget a destination that has neither entries nor slots."""
+        if not destination.waits and not destination.active:
+            self._destinations.pop(destination.name, None)
+
+    def _sweep(self):
+        """Rebuild the heap when most of it is out of date."""
+        if len(self._later) > 2 * self._count + _STALE:
+            self._later = [(when, identity, each.name) for each in self._destinations.values()
+                           for identity, when in each.waits.items() if when != _READY]
+            heapq.heapify(self._later)
+
+    # Slots.
+
+    def trust(self, name):
+        """A destination answered."""
+        self._trusted[name] = None
+        self._trusted.move_to_end(name)
+        if len(self._trusted) > REMEMBERED:
+            self._trusted.popitem(last=False)
+
+    def answered(self, destination, now):
+        """A destination gave a final answer -> for how many seconds it had been down, or None.
+
+        If it is back, all its entries become ready.
+        """
+        self.trust(destination.name)
+        seconds = destination.answer(now)
+        if seconds is not None:
+            for identity in [each for each, when in destination.waits.items() if when != _READY]:
+                self._make_ready(destination, identity)
+            self._sweep()
+            self._line_up(destination)
+        return seconds
+
+    def choose(self, tick):
+        """Give a Slot and a message to the destination whose turn it is -> Slot, or None."""
+        for pool in (self._elsewhere, self._here):
+            slot = self._choose(pool, tick)
+            if slot is not None:
+                return slot
+        return None
+
+    def is_over(self, slot, tick):
+        """Whether a Slot is to be given back, by rule 4 or 5."""
+        destination = slot.destination
+        if destination.active > self._limit(destination):
+            return True
+        pool = destination.pool
+        return tick - slot.since >= SLICE and self._next_line(
+            pool, pool.used - {slot}, tick, destination) is not None
+
+    def release(self, slot):
+        """The Slot's thread is done with it."""
+        destination = slot.destination
+        destination.pool.used.discard(slot)
+        destination.active -= 1
+        if destination.line is not None:
+            del destination.line[destination]
+            destination.line = None
+        self._line_up(destination)
+        self._prune(destination)
+
+    def _limit(self, destination):
+        return self._per_destination if destination.down_since is None else 1
+
+    def _trust_of(self, destination):
+        if destination.reply is not None:
+            return DOUBTFUL
+        return TRUSTED if destination.name in self._trusted else UNKNOWN
+
+    def _line_up(self, destination):
+        """Put a destination in line for a slot, if it can use one."""
+        if (destination.ready and destination.line is None
+                and destination.active < self._limit(destination)):
+            self._numbers += 1
+            destination.line = destination.pool.lines[self._trust_of(destination)]
+            destination.line[destination] = self._numbers
+
+    def _choose(self, pool, tick):
+        while True:
+            line = self._next_line(pool, pool.used, tick)
+            if line is None:
+                return None
+            destination, number = line.popitem(last=False)
+            destination.line = pool.lines[self._trust_of(destination)]
+            if destination.line is not line:  # its trust changed meanwhile: it keeps its number
+                destination.line[destination] = number
+                destination.line.move_to_end(destination, last=False)
+                continue
+            destination.line = None
+            if destination.active < self._limit(destination):
+                identity = self.take(destination)
+                if identity is not None:
+                    slot = Slot(destination, identity, tick)
+                    destination.active += 1
+                    pool.used.add(slot)
+                    self._line_up(destination)
+                    return slot
+
+    def _next_line(self, pool, used, tick, but=None):
+        """The line of `pool` whose first destination has waited longest among those that may have
+        a slot beside the `used` ones; `but`: a Destination that does not count.  Or None."""
+        if not any(pool.lines):
+            return None
+        counts = [0, 0, 0]
+        for slot in used:
+            is_slow = tick - slot.began > LONG
+            counts[DOUBTFUL if is_slow else self._trust_of(slot.destination)] += 1
+        waiting = []
+        for trust, line in enumerate(pool.lines):
+            if sum(counts[trust:]) >= pool.most[trust]:
+                break  # and the less trusted may not have one either
+            if any(each is not but for each in line):
+                waiting.append(line)
+        return min(waiting, key=lambda line: next(iter(line.values())), default=None)

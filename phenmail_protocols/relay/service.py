@@ -11,7 +11,7 @@ from ..dkim.signing import Signer
 from ..mail.address import ascii_domain
 from ..mail.reply import Reply
 from ..queue.model import LOCAL, Unreachable
-from ..queue.schedule import Policy
+from ..queue.retry import Policy
 from ..queue.spool import Spool
 from ..queue.worker import Worker
 
@@ -27,7 +27,7 @@ class Relay:
     """The queue and all that empties it.
 
     `settings()`: the config.settings.Settings in force.  `folder`: where policies of other domains are remembered.  `own_addresses()`:
-    frozenset of (ip, port) of our public listeners.  `send(envelope, chunks)`: keeps a notice, as reports.Reporter wants it.
+    frozenset of (ip, port) of our public listeners.  `send(envelope, chunks)`: keeps a notice, as bounces.Reporter wants it.
     `reveal(password)`: a password of the settings in clear text.  `make_keys`: DKIM keys are made at the start, and not when the first
     message leaves.  `hand()`: a courier (see worker.Worker) for recipients that other servers have nothing to do with (`via`); None:
     their mail waits.
@@ -45,7 +45,7 @@ class Relay:
         now = settings()
         limits = now.limits
         policy = Policy(limits.retry_first, limits.retry_longest, limits.delay_warning, limits.give_up)
-        self.queue = Spool(now.relay.queue_folder, clock, limits.disk_reserve)
+        self.queue = Spool(now.relay.queue_folder, limits.disk_reserve)
         self.signer = Signer(now.relay, lambda: settings().domains, now.sender_domain, clock)
         self._reporter = None
         self._reporting = send, clock, policy
@@ -69,19 +69,19 @@ class Relay:
 
     @property
     def reporter(self):
-        """The queue.reports.Reporter, loaded with the first notice."""
+        """The queue.bounces.Reporter, loaded with the first notice."""
         with self._lock:
             if self._reporter is None:
-                from ..queue.reports import Reporter
+                from ..queue.bounces import Reporter
                 self._reporter = Reporter(self.settings, *self._reporting)
             return self._reporter
 
     def report(self, message, recipients, body):
-        """As queue.reports.Reporter, for the worker."""
+        """As queue.bounces.Reporter, for the worker."""
         self.reporter.report(message, recipients, body)
 
     def delivered(self, *told):
-        """As queue.reports.Reporter, for what was delivered on this server."""
+        """As queue.bounces.Reporter, for what was delivered on this server."""
         self.reporter.delivered(*told)
 
     def _destination_of(self, recipient):

@@ -105,10 +105,7 @@ class Worker:
         durable = self._choose()
         with self.spool.claim(self.identity, self.dice.choice((None, "example.com"))) as claim:
             say(ask="remove", identity=self.identity)
-            if self.dice.random() < 0.5:
-                claim.remove(durable)
-            else:
-                claim.update(lambda it: it._replace(recipients=(it.recipients[0]._replace(status=DONE),)), durable)
+            claim.update(lambda it: it._replace(recipients=(it.recipients[0]._replace(status=DONE),)), durable)
         say(ok="remove", identity=self.identity, durable=durable)
         self.mine.remove(self.identity)
 

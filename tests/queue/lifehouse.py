@@ -1,8 +1,12 @@
-"""A whole MailServer with a clock that tests move, a name server, and other mail servers on the loopback: real SMTP at both ends.
+"""A whole MailServer with a clock that tests move, a name server, and other mail servers on the
+loopback: real SMTP at both ends.
 
     with World({"busy.example": busy}) as world:
         house = LifeHouse(folder, world, monkeypatch)
-        house.start() … house.submit("alice", "bob@busy.example") … house.advance() … house.mail("alice")
+        house.start()
+        house.submit("alice", "bob@busy.example")
+        house.advance()
+        house.mail("alice")
 """
 import email
 import email.policy
@@ -25,21 +29,28 @@ from ..relay.peers import Peer
 from .queuehouse import DEADLINE, Clock
 
 DAY = 86400.0
-MESSAGE = b"From: <%s>\r\nTo: them\r\nSubject: Lunch?\r\nMessage-ID: <lunch@example.org>\r\n\r\nAt noon.\r\n"
+MESSAGE = (b"From: <%s>\r\nTo: them\r\nSubject: Lunch?\r\nMessage-ID: <lunch@example.org>\r\n"
+           b"\r\nAt noon.\r\n")
 
 
 class World:
-    """Mail servers, one a domain: `scripts` is {domain: script of its server (peers), None: nobody listens}. `peers`: {domain: Peer}."""
+    """Mail servers, one a domain.
+
+    `scripts`: {domain: script of its server (see relay.peers), or None: nobody listens}.
+    `peers`: {domain: Peer}.
+    """
 
     def __init__(self, scripts):
         self.scripts = scripts
         self.port, self.peers = 0, {}
-        zone = "".join("%s. 300 IN MX 10 mx.%s.\nmx.%s. 300 IN A %s\n" % (domain, domain, domain, ip)
-                       for domain, ip in self._ips().items())
+        zone = "".join(
+            "%s. 300 IN MX 10 mx.%s.\nmx.%s. 300 IN A %s\n" % (domain, domain, domain, ip)
+            for domain, ip in self._ips().items())
         self.nameserver = NameServer(zone)
 
     def _ips(self):
-        return {domain: "127.0.0.%d" % number for number, domain in enumerate(sorted(self.scripts), 2)}
+        return {
+            domain: "127.0.0.%d" % number for number, domain in enumerate(sorted(self.scripts), 2)}
 
     def __enter__(self):
         self.nameserver.__enter__()
@@ -70,14 +81,15 @@ class World:
 
 
 class LifeHouse:
-    """The server in one folder; it can be stopped and started again. `clock`: queuehouse.Clock."""
+    """The server in one folder, which can be restarted.  `clock`: queuehouse.Clock."""
 
     def __init__(self, folder, world, monkeypatch, clock=None):
         self.root, self.world, self.clock = str(folder), world, clock or Clock()
         self.server = self._client = None
         self._quiet = threading.Event()
-        self.domain = {"alice": "/alice/mail", "carol": "/carol/mail", "master": "/master/mail", "postmaster": ":master",
-                       "abuse": ":master"}
+        self.domain = {
+            "alice": "/alice/mail", "carol": "/carol/mail", "master": "/master/mail",
+            "postmaster": ":master", "abuse": ":master"}
         monkeypatch.setattr(delivery, "Relay", partial(Relay, clock=self.clock))
         monkeypatch.setattr(delivery, "Router", partial(delivery.Router, clock=self.clock))
         monkeypatch.setattr(service, "Worker", partial(Worker, wait=self._wait))
@@ -92,7 +104,7 @@ class LifeHouse:
                 json.dump({"passphrase": hashlib.sha256(b"secret").hexdigest()}, file)
 
     def start(self, **settings):
-        """With so many settings more."""
+        """Start it, with more settings."""
         self.server = app.MailServer(self.root, dict({
             "sender-domain": "example.org", "domains": {"example.org": self.domain},
             "relay": {"remote-port": self.world.port, "private-addresses": True, "listen": [
@@ -115,25 +127,27 @@ class LifeHouse:
         return self.server.relay.queue
 
     def _wait(self, event, seconds):
-        """How the queue's thread waits: until it is called, and no second less."""
+        """How the queue's thread waits: until it is called."""
         if self.server.relay.worker.status().is_quiet:
             self._quiet.set()
         event.wait(DEADLINE)
 
     def settle(self):
-        """Wait until there is nothing to do at this moment of the clock."""
+        """Wait until nothing is to be done at this time of the clock."""
         self._quiet.clear()
         self.server.relay.worker.wake()
-        assert self._quiet.wait(DEADLINE), "the queue has no rest: %r" % (self.server.relay.worker.status(),)
+        assert self._quiet.wait(DEADLINE), "the queue is never quiet: %r" % (
+            self.server.relay.worker.status(),)
 
     def advance(self, seconds=None):
-        """Move the clock, by default to the next planned moment."""
+        """Move the clock, by default to the next planned attempt."""
         moment = self.server.relay.worker.status().next
         self.clock.advance(max(0.0, moment - self.clock()) if seconds is None else seconds)
         self.settle()
 
     def live(self, seconds):
-        """From one planned moment to the next, so long or until the queue is empty."""
+        """Move the clock from one planned attempt to the next, for so many seconds or until the
+        queue is empty."""
         end = self.clock() + seconds
         for _ in range(1000):
             moment = self.server.relay.worker.status().next
@@ -156,7 +170,10 @@ class LifeHouse:
     # Mail.
 
     def submit(self, sender, *recipients, **options):
-        """Over SMTP, as a mail program does. `mail`, `rcpt`: their options; `null`: MAIL FROM:<>."""
+        """Send over SMTP, as a mail program does.
+
+        `mail`, `rcpt`: parameters of these commands; `null`: MAIL FROM:<>.
+        """
         client, address = self.log_in(sender), sender + "@example.org"
         replies = [client.mail("" if options.get("null") else address, options.get("mail", ()))]
         replies += [client.rcpt(recipient, options.get("rcpt", ())) for recipient in recipients]
@@ -165,9 +182,10 @@ class LifeHouse:
         self.settle()
 
     def log_in(self, user):
-        """The smtplib.SMTP of a user, who is the only one until the server stops."""
+        """The smtplib.SMTP of the only user until the server stops."""
         if self._client is None:
-            self._client = smtplib.SMTP("127.0.0.1", self.server.port("submission"), "client.example.org", DEADLINE)
+            self._client = smtplib.SMTP(
+                "127.0.0.1", self.server.port("submission"), "client.example.org", DEADLINE)
             self._client.login(user + "@example.org", "secret")
         return self._client
 
@@ -177,20 +195,30 @@ class LifeHouse:
             client.close()
 
     def mail(self, user):
-        """What came into a mailbox, as Python's email reads it, oldest first."""
+        """The messages in a mailbox, as Python's email reads them, oldest first."""
         folder = os.path.join(self.root, user, "mail", "new")
-        paths = [os.path.join(folder, name) for name in os.listdir(folder)] if os.path.isdir(folder) else []
+        paths = (
+            [os.path.join(folder, name) for name in os.listdir(folder)]
+            if os.path.isdir(folder)
+            else [])
         return [_parsed(path) for path in sorted(paths, key=_order)]
 
     def told(self, user):
-        """What reports say, as [(action, final recipient)] each."""
-        return [[(fate["Action"], fate["Final-Recipient"]) for fate in fates(message)] for message in self.mail(user)]
+        """What the reports in a mailbox say: a list of [(action, final recipient)]."""
+        return [
+            [(fate["Action"], fate["Final-Recipient"]) for fate in fates(message)]
+            for message in self.mail(user)]
 
 
 def fates(notice):
-    """The fields of each recipient in a report, checked for being one (RFC 3464, RFC 6522)."""
-    assert notice.get_content_type() == "multipart/report" and notice.get_param("report-type") == "delivery-status"
-    assert not notice.defects and notice["Return-Path"] == "<>" and notice["Auto-Submitted"].startswith("auto-")
+    """The fields of each recipient in a report, which must be a valid one (RFC 3464, RFC 6522)."""
+    assert (
+        notice.get_content_type() == "multipart/report"
+        and notice.get_param("report-type") == "delivery-status")
+    assert (
+        not notice.defects
+        and notice["Return-Path"] == "<>"
+        and notice["Auto-Submitted"].startswith("auto-"))
     human, status, returned = notice.iter_parts()
     assert human.get_content_type() == "text/plain" and human.get_content().strip()
     assert status.get_content_type() == "message/delivery-status"
@@ -204,6 +232,6 @@ def _parsed(path):
 
 
 def _order(path):
-    """Maildir names begin with the second and the microsecond."""
+    """A Maildir name begins with the second and the microsecond."""
     seconds, rest = os.path.basename(path).split(".")[:2]
     return int(seconds), int(rest[1:].split("P")[0])

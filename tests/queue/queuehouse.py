@@ -1,10 +1,11 @@
-"""A queue with a Worker for tests: the real spool in a folder, couriers that do what they are told, a clock that tests move."""
+"""A queue with a Worker for tests: the real spool in a folder, couriers that behave as the test
+wants, a clock that tests move."""
 import threading
 
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.queue.model import Message, Recipient, Unreachable
-from phenmail_protocols.queue.schedule import Policy
+from phenmail_protocols.queue.retry import Policy
 from phenmail_protocols.queue.spool import Spool
 from phenmail_protocols.queue.worker import Worker
 
@@ -19,7 +20,7 @@ STOPS = Reply(451, "4.3.2", "this server stops")
 
 
 class Clock:
-    """Wall clock and monotonic clock in one; both stand still until a test moves them."""
+    """Wall clock and monotonic clock in one.  Both stand still until a test moves them."""
 
     def __init__(self):
         self.now, self.tick = NOW, 0.0
@@ -36,8 +37,8 @@ class Clock:
 
 
 class Courier:
-    """What a destination's behaviour says: a Reply for all, a tuple of them, an exception, or a function of (courier,
-    message)."""
+    """Does what its destination's behaviour says: a Reply for all recipients, a tuple of Replies,
+    an exception, or a function of (courier, message) that returns one of these."""
 
     dsn = False
 
@@ -73,7 +74,7 @@ class Courier:
 
 
 class World:
-    """All other servers. `behaviour`: {destination: what its couriers get}; the rest take everything."""
+    """All other servers.  `behaviour`: {destination: see Courier}; the rest accept everything."""
 
     def __init__(self):
         self.changed = threading.Condition()
@@ -96,7 +97,7 @@ class World:
 
 
 class Gate:
-    """A behaviour: deliver waits until the gate opens, or the courier is aborted."""
+    """A behaviour: `deliver` waits until the gate opens or the courier is aborted."""
 
     def __init__(self, answer=TAKEN):
         self.answer, self.is_open = answer, threading.Event()
@@ -111,8 +112,8 @@ class Gate:
 
 
 class Reporter:
-    """Keeps what senders are told: (identity, kind, addresses). `trouble`: exceptions to raise first. `look(message)`: called
-    before."""
+    """Keeps the reports: (identity, kind, addresses).  `trouble`: exceptions to raise first;
+    `look(message)` is called before."""
 
     def __init__(self):
         self.told, self.trouble, self.look = [], [], lambda message: None
@@ -122,7 +123,10 @@ class Reporter:
         if self.trouble:
             raise self.trouble.pop(0)
         assert body.read() and len({recipient.owed for recipient in recipients}) == 1
-        self.told.append((message.identity, recipients[0].owed, tuple(str(recipient.address) for recipient in recipients)))
+        self.told.append(
+            (
+                message.identity, recipients[0].owed,
+                tuple(str(recipient.address) for recipient in recipients)))
 
 
 class House:
@@ -130,14 +134,16 @@ class House:
 
     def __init__(self, folder, policy=Policy(), spool=None, world=None, clock=None, **options):
         self.clock = clock or Clock()
-        self.spool = spool or Spool(str(folder), self.clock)
+        self.spool = spool or Spool(str(folder))
         self.world, self.reporter = world or World(), Reporter()
         self.quiet = threading.Event()
-        self.worker = Worker(self.spool, policy, lambda recipient: recipient.address.domain, self.world.courier_for,
-                             self.reporter, self.clock, self.clock.monotonic, dice=lambda: 0.5, wait=self._wait, **options)
+        self.worker = Worker(
+            self.spool, policy, lambda recipient: recipient.address.domain, self.world.courier_for,
+            self.reporter, self.clock, self.clock.monotonic, jitter=lambda: 0.5, wait=self._wait,
+            **options)
 
     def _wait(self, event, seconds):
-        """How the queue's thread waits: until it is called, and no second less."""
+        """How the queue's thread waits: until it is called."""
         if self.worker.status().is_quiet:
             self.quiet.set()
         event.wait(DEADLINE)
@@ -145,19 +151,21 @@ class House:
     def add(self, identity, *addresses, **values):
         """Queue a message, as another thread of the server does."""
         sender = values.pop("sender", Address("me", "home.example"))
-        recipients = tuple(each if isinstance(each, Recipient) else Recipient(Address.parse(each)) for each in addresses)
+        recipients = tuple(
+            each if isinstance(each, Recipient) else Recipient(Address.parse(each))
+            for each in addresses)
         with self.spool.begin(identity) as arriving:
             arriving.write(b"Subject: " + identity.encode() + b"\r\n\r\nhello\r\n")
             arriving.commit(Message(identity, sender, recipients, self.clock(), **values))
 
     def settle(self):
-        """Wait until there is nothing to do at this moment of the clock."""
+        """Wait until nothing is to be done at this time of the clock."""
         self.quiet.clear()
         self.worker.wake()
-        assert self.quiet.wait(DEADLINE), "the queue has no rest: %r" % (self.worker.status(),)
+        assert self.quiet.wait(DEADLINE), "the queue is never quiet: %r" % (self.worker.status(),)
 
     def advance(self, seconds=None):
-        """Move the clock, by default to the next planned moment."""
+        """Move the clock, by default to the next planned attempt."""
         moment = self.worker.status().next
         self.clock.advance(max(0.0, moment - self.clock()) if seconds is None else seconds)
         self.settle()

@@ -1,4 +1,5 @@
-"""The queue: what is committed is there whole, one claim at a time over threads and processes, nothing left behind."""
+"""The spool: what is committed is complete, one claim at a time in all threads and processes, and
+nothing is left behind."""
 import errno
 import logging
 import os
@@ -32,7 +33,9 @@ OK = Reply(250, "2.0.0", "taken", "mx.example.com")
 
 def message(identity, *names, **fields):
     names = names or ("bob@example.com",)
-    return Message(identity, Address("ann", "example.org"), tuple(Recipient(Address.parse(name)) for name in names), 1000.0)._replace(**fields)
+    return Message(
+        identity, Address("ann", "example.org"),
+        tuple(Recipient(Address.parse(name)) for name in names), 1000.0)._replace(**fields)
 
 
 def queue(spool, identity, *names, **fields):
@@ -42,9 +45,11 @@ def queue(spool, identity, *names, **fields):
 
 
 def done(given, domain=None):
-    """The message with all recipients, or those of a domain, over."""
-    return given._replace(recipients=tuple(
-        each._replace(status=DONE, reply=OK) if domain in (None, each.address.domain) else each for each in given.recipients))
+    """The message with all recipients, or those of one domain, DONE."""
+    return given._replace(
+        recipients=tuple(
+            each._replace(status=DONE, reply=OK) if domain in (None, each.address.domain) else each
+            for each in given.recipients))
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def spool(folder):
-    return Spool(folder, clock=lambda: 77.0)
+    return Spool(folder)
 
 
 def test_a_committed_message_is_there_with_its_octets(spool, folder):
@@ -71,12 +76,9 @@ def test_a_committed_message_is_there_with_its_octets(spool, folder):
     assert Spool(folder).read("1.a") == kept
     with Spool(folder).body("1.a") as file:
         assert file.read() == BODY
-    assert [os.stat(os.path.join(folder, name)).st_mode & 0o777 for name in os.listdir(folder)] == [0o600, 0o600]
+    assert [os.stat(os.path.join(folder, name)).st_mode & 0o777 for name in os.listdir(folder)] == [
+        0o600, 0o600]
     assert os.stat(folder).st_mode & 0o777 == 0o700
-
-
-def test_who_does_not_say_when_it_arrived_gets_the_time(spool):
-    assert queue(spool, "1.a", arrived=0.0).arrived == 77.0
 
 
 def test_what_is_not_committed_leaves_nothing(spool, folder):
@@ -105,7 +107,8 @@ def test_an_identity_is_there_once(spool):
     assert spool.read("1.a") == message("1.a")
 
 
-@pytest.mark.parametrize("identity", ["", "..", "../x", "a/b", ".hidden", "x" * 201, "a b", "a\0b", "a\n", "\u00e4"])
+@pytest.mark.parametrize(
+    "identity", ["", "..", "../x", "a/b", ".hidden", "x" * 201, "a b", "a\0b", "a\n", "\u00e4"])
 def test_no_name_leaves_the_folder(spool, identity):
     queue(spool, "1.a")
     for ask in (spool.begin, spool.read, spool.body, spool.claim, spool.changed):
@@ -122,7 +125,9 @@ def test_another_message_is_not_committed_in_its_place(spool):
 
 
 def test_before_the_first_message_the_queue_is_empty(spool, folder):
-    assert spool.identities() == [] == list(spool.messages()) == spool.take_changes() == spool.broken()
+    assert (
+        spool.identities() == [] == list(spool.messages()) == spool.take_changes() == spool.broken()
+    )
     spool.sweep()
     for ask in (spool.read, spool.body, spool.claim):
         with pytest.raises(NoSuchMessage):
@@ -141,11 +146,12 @@ def test_messages_gives_all_and_leaves_out_what_is_broken(spool, folder):
 
 @pytest.fixture
 def steps(monkeypatch):
-    """What is synced and renamed, in order."""
+    """What is synced, renamed and removed, in order."""
     found = []
     for name in ("fsync", "replace", "unlink"):
         def step(*arguments, real=getattr(os, name), name=name):
-            where = arguments[0] if name != "fsync" else os.readlink("/proc/self/fd/%d" % arguments[0])
+            where = (
+                arguments[0] if name != "fsync" else os.readlink("/proc/self/fd/%d" % arguments[0]))
             found.append("%s %s" % (name, os.path.basename(where)))
             return real(*arguments)
         monkeypatch.setattr(os, name, step)
@@ -187,7 +193,8 @@ def test_octets_are_synced_once_and_again_when_more_came(spool, steps):
         arriving.sync()
         arriving.write(BODY)
         arriving.commit(message("2.a"))
-    assert steps == ["fsync 2.a.body", "fsync 2.a.body", "fsync 2.a.tmp", "replace 2.a.tmp", "fsync queue"]
+    assert steps == [
+        "fsync 2.a.body", "fsync 2.a.body", "fsync 2.a.tmp", "replace 2.a.tmp", "fsync queue"]
 
 
 # Claims.
@@ -212,7 +219,10 @@ def test_a_claim_changes_the_message_and_the_last_change_removes_it(spool, folde
 def test_a_message_that_owes_a_report_stays(spool):
     queue(spool, "1.a")
     with spool.claim("1.a") as claim:
-        claim.update(lambda it: it._replace(recipients=tuple(each._replace(status=DONE, owed=FAILED) for each in it.recipients)))
+        claim.update(
+            lambda it: it._replace(
+                recipients=tuple(each._replace(status=DONE, owed=FAILED) for each in it.recipients))
+        )
     assert spool.read("1.a").recipients[0].owed == FAILED
 
 
@@ -227,7 +237,7 @@ def test_another_head_counts_in_the_size(spool):
 def test_remove_takes_all(spool, folder):
     queue(spool, "1.a")
     with spool.claim("1.a") as claim:
-        claim.remove(durable=True)
+        claim.update(done)
     assert os.listdir(folder) == []
 
 
@@ -273,7 +283,7 @@ def test_a_claim_waits_for_another_thread(spool):
 
 def test_a_claim_that_waits_in_vain_says_so(spool):
     queue(spool, "1.a")
-    with spool.claim("1.a"), pytest.raises(Busy, match="1.a is being sent"):
+    with spool.claim("1.a"), pytest.raises(Busy, match="1.a is being sent now"):
         spool.claim("1.a", timeout=0.01)
 
 
@@ -284,9 +294,15 @@ def test_many_threads_change_one_message_and_no_change_is_lost(spool):
     def work(number):
         for _ in range(5):
             with spool.claim("1.a", "d%d.example" % number) as claim:
-                claim.update(lambda it: it._replace(recipients=tuple(
-                    each._replace(attempts=each.attempts + (each.address.domain == "d%d.example" % number))
-                    for each in it.recipients)), durable=False)
+                claim.update(
+                    lambda it: it._replace(
+                        recipients=tuple(
+                            each._replace(
+                                attempts=each.attempts
+                                + (each.address.domain == "d%d.example" % number))
+                            for each in it.recipients)),
+                    durable=False)
+
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
@@ -338,7 +354,8 @@ def test_processes_exclude_each_other_and_a_killed_one_leaves_no_claim(spool, fo
     with spool.claim("1.a", "example.com"):
         process = subprocess.Popen([sys.executable, "-c", OTHER, folder], stdout=subprocess.PIPE)
         assert b"another program" in process.communicate(timeout=60)[0] and process.returncode == 3
-    process = subprocess.Popen([sys.executable, "-c", OTHER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", OTHER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"claimed\n"
         assert spool.read("1.a").held
@@ -384,8 +401,11 @@ def damage(folder, identity, data=b"{"):
         file.write(data)
 
 
-@pytest.mark.parametrize("ask", [lambda spool: spool.read("1.a"), lambda spool: spool.claim("1.a")], ids=["read", "claim"])
-def test_a_broken_state_is_set_aside_with_its_octets_and_the_rest_goes_on(spool, folder, caplog, ask):
+@pytest.mark.parametrize(
+    "ask", [lambda spool: spool.read("1.a"), lambda spool: spool.claim("1.a")],
+    ids=["read", "claim"])
+def test_a_broken_state_is_set_aside_with_its_octets_and_the_rest_goes_on(
+    spool, folder, caplog, ask):
     queue(spool, "1.a")
     queue(spool, "2.b")
     damage(folder, "1.a")
@@ -422,7 +442,8 @@ def test_a_state_of_any_size_is_not_read(spool, folder):
 def test_sweep_removes_what_a_crash_left_and_nothing_else(spool, folder, caplog):
     queue(spool, "1.a")
     queue(spool, "2.b")
-    for name in ("3.c.body", "2.b.tmp", "4.d.tmp", "5.e.body", "5.e.tmp", ".body", "x y.tmp", "notes.txt"):
+    for name in (
+        "3.c.body", "2.b.tmp", "4.d.tmp", "5.e.body", "5.e.tmp", ".body", "x y.tmp", "notes.txt"):
         open(os.path.join(folder, name), "w").close()
     os.unlink(os.path.join(folder, "2.b.body"))
     with spool.begin("6.f") as arriving, spool.claim("1.a"):
@@ -430,7 +451,8 @@ def test_sweep_removes_what_a_crash_left_and_nothing_else(spool, folder, caplog)
         open(os.path.join(folder, "6.f.tmp"), "w").close()
         Spool(folder).sweep()
         arriving.commit(message("6.f"))
-    assert sorted(os.listdir(folder)) == [".body", "1.a.body", "1.a.state", "6.f.body", "6.f.state", "notes.txt", "x y.tmp"]
+    assert sorted(os.listdir(folder)) == [
+        ".body", "1.a.body", "1.a.state", "6.f.body", "6.f.state", "notes.txt", "x y.tmp"]
     assert "2.b is dropped" in caplog.text
 
 
@@ -479,8 +501,11 @@ def failing(monkeypatch, name, nth, error):
     monkeypatch.setattr(os, name, fail)
 
 
-@pytest.mark.parametrize("name, nth", [("write", 1), ("write", 2), ("fsync", 1), ("fsync", 2), ("fsync", 3), ("replace", 1)])
-@pytest.mark.parametrize("error, kind", [(errno.ENOSPC, NoSpace), (errno.EDQUOT, NoSpace), (errno.EIO, Unavailable)])
+@pytest.mark.parametrize(
+    "name, nth",
+    [("write", 1), ("write", 2), ("fsync", 1), ("fsync", 2), ("fsync", 3), ("replace", 1)])
+@pytest.mark.parametrize(
+    "error, kind", [(errno.ENOSPC, NoSpace), (errno.EDQUOT, NoSpace), (errno.EIO, Unavailable)])
 def test_a_commit_that_fails_leaves_nothing(spool, folder, monkeypatch, name, nth, error, kind):
     queue(spool, "0.a")
     heard = []
@@ -512,7 +537,20 @@ def test_a_change_that_finds_no_room_holds_in_this_process(spool, folder, monkey
     assert spool.read("1.a").recipients[0].status == DONE
 
 
-def test_a_newer_change_by_another_process_wins_over_one_that_found_no_room(spool, folder, monkeypatch):
+def test_a_change_whose_name_could_not_be_synced_is_to_be_written_again(spool, monkeypatch):
+    queue(spool, "1.a")
+    with monkeypatch.context() as patch, spool.claim("1.a") as claim:
+        failing(patch, "fsync", 2, errno.EIO)  # the folder's
+        with pytest.raises(Unavailable):
+            claim.update(lambda it: it._replace(held=True))
+    assert spool.read("1.a").held and spool.is_unsaved("1.a")
+    with spool.claim("1.a") as claim:
+        claim.update(lambda it: it)
+    assert spool.read("1.a").held and not spool.is_unsaved("1.a")
+
+
+def test_a_newer_change_by_another_process_wins_over_one_that_found_no_room(
+    spool, folder, monkeypatch):
     queue(spool, "1.a", "bob@example.com", "carl@example.net")
     with monkeypatch.context() as patch, spool.claim("1.a") as claim:
         failing(patch, "write", 1, errno.ENOSPC)

@@ -1,4 +1,5 @@
-"""The queue's threads with the real spool: who is sent to when, what one destination may cost the others, and how it ends."""
+"""The queue's threads with the real spool: what is sent when, what a bad destination costs the
+others, and how a stop ends it all."""
 import logging
 import threading
 import time
@@ -17,7 +18,7 @@ from phenmail_protocols.queue.model import (
     Recipient,
     Unreachable,
 )
-from phenmail_protocols.queue.schedule import Policy
+from phenmail_protocols.queue.retry import Policy
 from phenmail_protocols.queue.spool import NoSpace, Spool
 
 from .queuehouse import DEADLINE, DOWN, LATER, NEVER, NOW, TAKEN, Gate, House
@@ -25,7 +26,7 @@ from .queuehouse import DEADLINE, DOWN, LATER, NEVER, NOW, TAKEN, Gate, House
 
 @pytest.fixture
 def make(tmp_path):
-    """`make(**options)` -> a House that is stopped at the end; its queue's folder is the same each time."""
+    """`make(**options)` -> a House, which is stopped at the end.  All use the same folder."""
     houses = []
 
     def build(**options):
@@ -48,11 +49,12 @@ def house(make):
 # What leaves when.
 
 def test_new_mail_wakes_the_queue(house):
-    """Nothing but the news can: the queue's thread waits for 20 s otherwise."""
+    """Only the news can: otherwise the queue's thread waits for 20 s."""
     house.add("a", "bob@example.org")
     house.world.until(lambda: house.world.attempts, "the message was not sent")
     house.settle()
-    assert house.world.attempts == [("example.org", "a", ("bob@example.org",), b"Subject: a\r\n\r\nhello\r\n")]
+    assert house.world.attempts == [
+        ("example.org", "a", ("bob@example.org",), b"Subject: a\r\n\r\nhello\r\n")]
     assert house.spool.identities() == []
     assert house.worker.status()[:4] == (0, 0, None, True)
 
@@ -104,14 +106,15 @@ def test_each_recipient_gets_its_own_answer(house):
 
 def test_recipients_that_failed_together_are_tried_together(make):
     house = make()
-    house.worker._attempts._random = iter([number / 7 for number in range(7)]).__next__
+    house.worker._attempts._jitter = iter([number / 7 for number in range(7)]).__next__
     house.world.behaviour["example.org"] = LATER
     house.worker.start()
     house.add("a", "bob@example.org", "dan@example.org")
     for _ in range(4):
         house.settle()
         house.advance()
-    assert {attempt[2] for attempt in house.world.attempts} == {("bob@example.org", "dan@example.org")}
+    assert {attempt[2] for attempt in house.world.attempts} == {
+        ("bob@example.org", "dan@example.org")}
     assert len(house.world.attempts) == 5
 
 
@@ -134,7 +137,7 @@ def test_limits_of_connections(make):
     gates = {}
     for number in range(5):
         name = "live%d.example" % number
-        house.worker._slots.trust(name)
+        house.worker._schedule.trust(name)
         gates[name] = house.world.behaviour[name] = Gate()
         for again in range(4):
             house.add("m%d%d" % (number, again), "bob@" + name)
@@ -181,12 +184,14 @@ def test_what_hangs_costs_the_living_nothing(make):
     for number in range(25):
         house.world.behaviour["dead%d.example" % number] = hanging
         house.add("m%02d" % number, "bob@dead%d.example" % number)
-    house.worker._slots.trust("live.example")
+    house.worker._schedule.trust("live.example")
     house.worker.start()
-    house.world.until(lambda: len(house.world.active) == 15, "three quarters are for who is not known")
+    house.world.until(
+        lambda: len(house.world.active) == 15, "three quarters are for who is not known")
     for number in range(50):
         house.add("l%d" % number, "bob@live.example")
-        house.world.until(lambda: len(house.world.identities("live.example")) > number, "it waits for the dead")
+        house.world.until(
+            lambda: len(house.world.identities("live.example")) > number, "it waits for the dead")
     assert len(house.world.active) >= 15
     hanging.is_open.set()
     house.settle()
@@ -210,7 +215,9 @@ def test_other_processes_are_heard_within_a_second(house, tmp_path):
     house.settle()
     other = Spool(str(tmp_path / "queue"))
     with other.claim("a") as claim:
-        claim.update(lambda message: message._replace(recipients=(message.recipients[0]._replace(next=0.0),)))
+        claim.update(
+            lambda message: message._replace(recipients=(message.recipients[0]._replace(next=0.0),))
+        )
     other.changed("a")
     house.settle()
     assert len(house.world.attempts) == 1, "it was not yet time to look"
@@ -232,7 +239,9 @@ def test_a_message_that_another_process_has_in_hand_is_looked_at_again(make, tmp
 def test_two_servers_on_one_queue_send_nothing_twice(make, tmp_path):
     first, second = make(), make()
     for number in range(40):
-        first.add("m%02d" % number, "bob%d@example%d.org" % (number, number % 3), "eve@example%d.org" % (number % 2))
+        first.add(
+            "m%02d" % number, "bob%d@example%d.org" % (number, number % 3),
+            "eve@example%d.org" % (number % 2))
     first.worker.start()
     second.worker.start()
     for _ in range(10):
@@ -240,7 +249,8 @@ def test_two_servers_on_one_queue_send_nothing_twice(make, tmp_path):
             house.settle()
             house.advance(5)
     assert first.spool.identities() == []
-    sent = [(attempt[0], attempt[1]) for house in (first, second) for attempt in house.world.attempts]
+    sent = [
+        (attempt[0], attempt[1]) for house in (first, second) for attempt in house.world.attempts]
     assert len(sent) == len(set(sent)), "a message was sent twice"
 
 
@@ -274,17 +284,20 @@ def test_one_success_makes_all_that_waits_due(house, caplog):
         house.add("m%d" % number, "bob@dead.example")
     house.settle()
     status = house.worker.status()
-    assert [(each.name, each.waiting, each.down_since, each.reply) for each in status.destinations] == [
-        ("dead.example", 10, NOW, DOWN.reply)]
+    assert status.destinations == {"dead.example": 10}
+    dead, = house.worker._schedule.destinations()
+    assert (dead.down_since, dead.reply) == (NOW, DOWN.reply)
     assert (status.messages, status.active, status.next) == (10, 0, NOW + 300)
     house.world.behaviour.clear()
     house.clock.advance(70)
     house.add("new", "bob@dead.example")
     house.settle()
     assert house.spool.identities() == [], "they wait although the destination is back"
-    down, back = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert down.startswith("dead.example is down; messages that wait: ") and down.endswith("; 451 nobody there")
-    assert back == "dead.example is back after 70 s; messages that are due: 10"
+    down, back = [
+        record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert down.startswith("dead.example is down; messages waiting: ") and down.endswith(
+        "; 451 nobody there")
+    assert back == "dead.example is back after 70 s; messages to send now: 10"
 
 
 def test_a_greylisting_destination_is_not_down(house):
@@ -306,7 +319,8 @@ def test_a_destination_that_never_will_be_had(house):
     house.add("b", "bob@null.example")
     house.settle()
     assert sorted(house.reporter.told) == [
-        ("a", FAILED, ("bob@null.example", "dan@null.example")), ("b", FAILED, ("bob@null.example",))]
+        ("a", FAILED, ("bob@null.example", "dan@null.example")),
+        ("b", FAILED, ("bob@null.example",))]
     assert house.spool.identities() == []
 
 
@@ -318,10 +332,13 @@ def test_a_live_destination_beside_hundreds_that_wait(make):
     house.worker.start()
     begun = time.monotonic()
     house.add("live", "bob@live.example")
-    house.world.until(lambda: house.world.identities("live.example"), "the living wait for the dead")
+    house.world.until(
+        lambda: house.world.identities("live.example"), "the living wait for the dead")
     assert time.monotonic() - begun < 1
     house.settle()
-    assert {house.state(identity).recipients[0].attempts for identity in house.spool.identities()} == {1}
+    assert {
+        house.state(identity).recipients[0].attempts for identity in house.spool.identities()
+    } == {1}
 
 
 # Days.
@@ -338,7 +355,8 @@ def test_five_days(house, behaviour):
         moments.append((house.clock() - NOW, list(house.reporter.told)))
     warned = next(moment for moment, told in moments if told)
     assert 14400 <= warned < 14500
-    assert house.reporter.told == [("a", DELAYED, ("bob@dead.example",)), ("a", FAILED, ("bob@dead.example",))]
+    assert house.reporter.told == [
+        ("a", DELAYED, ("bob@dead.example",)), ("a", FAILED, ("bob@dead.example",))]
     assert 432000 <= moments[-1][0] < 433000
     assert 30 < len(house.world.attempts) < 50
 
@@ -364,7 +382,7 @@ def test_a_clock_that_jumps_ahead_expires_nothing(house):
 
 
 def test_the_whole_queue_is_read_again_each_hour(house, tmp_path):
-    """Somebody put a message there and told nobody."""
+    """Another process queued a message and announced nothing."""
     other = House(tmp_path / "queue", clock=house.clock)
     other.add("a", "bob@example.org")
     house.settle()
@@ -380,8 +398,11 @@ def test_an_exception_in_a_courier_defers(house, caplog):
     house.add("a", "bob@example.org")
     house.settle()
     recipient, = house.state("a").recipients
-    assert (recipient.status, recipient.attempts, recipient.reply[:2]) == (WAITING, 1, (451, "4.3.0"))
-    assert any(record.exc_info and "ZeroDivisionError" in str(record.exc_info[0]) for record in caplog.records)
+    assert (recipient.status, recipient.attempts, recipient.reply[:2]) == (
+        WAITING, 1, (451, "4.3.0"))
+    assert any(
+        record.exc_info and "ZeroDivisionError" in str(record.exc_info[0])
+        for record in caplog.records)
     assert house.world.couriers[0].is_closed
     house.world.behaviour.clear()
     house.advance()
@@ -413,8 +434,9 @@ def test_a_close_that_fails_stops_nobody(house, monkeypatch):
     assert house.spool.identities() == []
 
 
-@pytest.mark.parametrize("trouble", [Unreachable(Reply(452, "4.3.1", "the disk is full")), ZeroDivisionError("a fault")],
-                         ids=repr)
+@pytest.mark.parametrize(
+    "trouble", [Unreachable(Reply(452, "4.3.1", "the disk is full")), ZeroDivisionError("a fault")],
+    ids=repr)
 def test_a_report_that_fails_is_tried_again(house, trouble):
     house.world.behaviour["example.org"] = NEVER
     house.reporter.trouble.append(trouble)
@@ -428,10 +450,11 @@ def test_a_report_that_fails_is_tried_again(house, trouble):
 
 
 def test_what_is_owed_is_written_before_it_is_told_and_until_it_is(make, tmp_path):
-    """A crash between the report and the state repeats the report; a crash before it loses nothing."""
+    """A crash between the report and the state repeats the report; one before loses nothing."""
     house = make()
     seen = []
-    house.reporter.look = lambda message: seen.append(Spool(str(tmp_path / "queue")).read(message.identity).recipients[0].owed)
+    house.reporter.look = lambda message: seen.append(
+        Spool(str(tmp_path / "queue")).read(message.identity).recipients[0].owed)
     house.reporter.trouble.append(SystemError("as if the program ended here"))
     house.world.behaviour["example.org"] = NEVER
     house.worker.start()
@@ -442,14 +465,18 @@ def test_what_is_owed_is_written_before_it_is_told_and_until_it_is(make, tmp_pat
     after.worker.start()
     after.settle()
     assert seen == [FAILED]
-    assert after.reporter.told == [("a", FAILED, ("bob@example.org",))] and after.world.attempts == []
+    assert (
+        after.reporter.told == [("a", FAILED, ("bob@example.org",))] and after.world.attempts == [])
 
 
 def test_two_kinds_of_news_are_two_reports(house):
     house.world.behaviour["example.org"] = (TAKEN, NEVER, NEVER)
-    house.add("a", Recipient(Address("bob", "example.org"), ("SUCCESS",)), "dan@example.org", "eve@example.org")
+    house.add(
+        "a", Recipient(Address("bob", "example.org"), ("SUCCESS",)), "dan@example.org",
+        "eve@example.org")
     house.settle()
-    assert house.reporter.told == [("a", RELAYED, ("bob@example.org",)), ("a", FAILED, ("dan@example.org", "eve@example.org"))]
+    assert house.reporter.told == [
+        ("a", RELAYED, ("bob@example.org",)), ("a", FAILED, ("dan@example.org", "eve@example.org"))]
 
 
 def test_a_broken_state_is_set_aside_and_the_rest_goes_on(make, tmp_path):
@@ -483,7 +510,8 @@ def test_a_full_disk_loses_and_repeats_nothing(make, monkeypatch):
         assert house.spool.read("a").recipients[0].status == WAITING, "the test's disk is not full"
     house.world.behaviour.clear()
     house.advance(61)
-    assert house.spool.read("a").recipients[0].status == DONE, "there is room, and it is not written"
+    assert house.spool.read("a").recipients[0].status == DONE, (
+        "there is room, and it is not written")
     house.advance(300)
     assert house.spool.identities() == []
     assert house.world.identities("example.org") == ["a"]
@@ -532,13 +560,17 @@ def test_a_stop_in_the_middle_leaves_no_trace(house):
     house.world.behaviour["hangs.example"] = Gate()
     house.add("a", "bob@hangs.example")
     house.add("b", "bob@hangs.example", "eve@example.org")
-    house.world.until(lambda: len(house.world.active) == 2 and house.world.identities("example.org"), "nothing hangs")
+    house.world.until(
+        lambda: len(house.world.active) == 2 and house.world.identities("example.org"),
+        "nothing hangs")
     before = house.state("a")
     begun = time.monotonic()
     assert house.worker.stop(2.0), "threads are left"
-    assert 0.5 < time.monotonic() - begun < 2, "attempts have some time to end by themselves, but not all"
+    assert 0.5 < time.monotonic() - begun < 2, (
+        "attempts have some time to end by themselves, but not all")
     assert house.state("a") == before and before.recipients[0].attempts == 0
-    assert [(each.status, each.attempts) for each in house.state("b").recipients] == [(WAITING, 0), (DONE, 1)]
+    assert [(each.status, each.attempts) for each in house.state("b").recipients] == [
+        (WAITING, 0), (DONE, 1)]
     assert all(courier.is_closed for courier in house.world.couriers)
 
 
@@ -570,7 +602,7 @@ def test_a_stop_does_not_wait_for_what_is_not_begun(make):
 
 
 def test_a_stop_is_bounded_by_its_time(house):
-    """Even where a courier does not listen."""
+    """Even if a courier ignores `abort`."""
     held = threading.Event()
     house.world.behaviour["deaf.example"] = lambda courier, message: held.wait(DEADLINE) and LATER
     house.add("a", "bob@deaf.example")
@@ -611,13 +643,16 @@ def test_one_line_an_attempt(house, caplog):
     house.settle()
     house.world.behaviour["example.org"] = DOWN
     house.advance(301)
-    bob, dan, eve, again = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
-    first = "a: to=<%s@example.org> destination=example.org host=mx.example.org code=%s attempts=1 delay=0.0 %s"
+    bob, dan, eve, again = [
+        record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    first = ("a: to=<%s@example.org> destination=example.org host=mx.example.org code=%s "
+             "attempts=1 delay=0.0 %s")
     assert bob == first % ("bob", "250 2.0.0", "sent: taken")
     assert dan == first % ("dan", "451 4.2.0", "deferred for 300 s: greylisted")
     assert eve == first % ("eve", "550 5.1.1", "failed: no such user")
-    assert again == ("a: to=<dan@example.org> destination=example.org host=- code=451 4.4.1 attempts=2 delay=301.0 "
-                     "deferred for 600 s: nobody there")
+    assert again == (
+        "a: to=<dan@example.org> destination=example.org host=- code=451 4.4.1 attempts=2 "
+        "delay=301.0 deferred for 600 s: nobody there")
 
 
 def test_a_policy_of_seconds_has_a_window_of_its_own(make):

@@ -1,4 +1,4 @@
-"""Who is told what, what is returned, and what happens when a notice can't be kept."""
+"""Who gets which report, what is returned, and what happens when a report cannot be kept."""
 import email
 import email.policy
 import io
@@ -10,6 +10,7 @@ from phenmail_protocols.config.settings import Bounce
 from phenmail_protocols.mail import envelope as envelopes
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.reply import Reply
+from phenmail_protocols.queue.bounces import RETURNED_WHOLE, Reporter
 from phenmail_protocols.queue.model import (
     DELAYED,
     DELIVERED,
@@ -22,12 +23,17 @@ from phenmail_protocols.queue.model import (
     Recipient,
     Unreachable,
 )
-from phenmail_protocols.queue.reports import RETURNED_WHOLE, Reporter
 
 NOW = 1720000000.0
-ANN, BOB, POSTMASTER = Address("ann", "example.com"), Address("bob", "example.net"), Address("postmaster", "mail.example.org")
+ANN, BOB, POSTMASTER = (
+    Address("ann", "example.com"), Address("bob", "example.net"),
+    Address("postmaster", "mail.example.org"))
 HEADER = b"From: ann@example.com\r\nSubject: Lunch?\r\nMessage-ID: <one@example.com>\r\n\r\n"
-REFUSED = Recipient(BOB, (), None, DONE, Reply(550, "5.1.1", "No such user", "mx.example.net", "550 5.1.1 No such user"), 1, last=NOW - 60, owed=FAILED)
+REFUSED = Recipient(
+    BOB, (), None,
+    DONE,
+    Reply(550, "5.1.1", "No such user", "mx.example.net", "550 5.1.1 No such user"), 1,
+    last=NOW - 60, owed=FAILED)
 BUSY = Unreachable(Reply(451, "4.3.1", "No room"))
 REFUSED_HERE = Unreachable(Reply(550, "5.2.1", "This address is disabled"))
 
@@ -39,7 +45,7 @@ class Configuration:
 
 
 class House:
-    """A Reporter, and what it sent: a list of (envelope, message as Python's email reads it, octets)."""
+    """A Reporter and what it sent: (envelope, message as Python's email reads it, octets) each."""
 
     def __init__(self, *answers):
         """`answers`: for each notice None, or what its delivery raises."""
@@ -53,12 +59,14 @@ class House:
         if answer is not None:
             raise answer
         data = b"".join(chunks)
-        self.sent.append((envelope, email.message_from_bytes(data, policy=email.policy.default), data))
+        self.sent.append(
+            (envelope, email.message_from_bytes(data, policy=email.policy.default), data))
 
     def report(self, recipients=(REFUSED,), content=HEADER + b"At noon.\r\n", **changes):
         """Reports and gives the one notice; `changes` are the Message's."""
         head = changes.pop("head", b"")
-        message = Message("5f.1", ANN, (), NOW - 3600, head, len(head) + len(content))._replace(**changes)
+        message = Message("5f.1", ANN, (), NOW - 3600, head, len(head) + len(content))._replace(
+            **changes)
         body = io.BytesIO(content)
         body.seek(7)  # wherever it stands
         self.reporter.report(message, recipients, body)
@@ -80,16 +88,27 @@ def test_a_failure_goes_to_the_sender_from_nobody():
     assert notice[0] == envelopes.Envelope(None, (envelopes.Recipient(ANN),))
     assert notice[1]["To"].addresses[0].addr_spec == "ann@example.com"
     assert notice[1]["From"].addresses[0].addr_spec == "postmaster@mail.example.org"
-    assert notice[1]["Date"].datetime.timestamp() == NOW and notice[1]["In-Reply-To"] == "<one@example.com>"
-    assert (about(notice)["Status"], about(notice)["Diagnostic-Code"]) == ("5.1.1", "smtp; 550 5.1.1 No such user")
+    assert (
+        notice[1]["Date"].datetime.timestamp() == NOW
+        and notice[1]["In-Reply-To"] == "<one@example.com>")
+    assert (about(notice)["Status"], about(notice)["Diagnostic-Code"]) == (
+        "5.1.1", "smtp; 550 5.1.1 No such user")
 
 
-@pytest.mark.parametrize("reply, expected", [
-    (Reply(554, "5.0.0", "no", "mx.example.net", "554 no"), "smtp; 554 no"),
-    (Reply(550, "5.1.1", "a b", "mx.example.net", "550-5.1.1 a 550 5.1.1 b"), "smtp; 550-5.1.1 a 550 5.1.1 b"),
-    (Reply(554, "5.0.0", "caf\u00e9", "mx.example.net", "554 caf\u00e9 \ufffd"), "smtp; 554 caf? ?"),
-    (Reply(554, "5.6.3", "8-bit"), "X-phenmail; 554 5.6.3 8-bit"),
-    (Reply(454, "4.7.0", "refuses the login", "mx.example.net"), "X-phenmail; 454 4.7.0 refuses the login")])
+@pytest.mark.parametrize(
+    "reply, expected",
+    [
+        (Reply(554, "5.0.0", "no", "mx.example.net", "554 no"), "smtp; 554 no"),
+        (
+            Reply(550, "5.1.1", "a b", "mx.example.net", "550-5.1.1 a 550 5.1.1 b"),
+            "smtp; 550-5.1.1 a 550 5.1.1 b"),
+        (
+            Reply(554, "5.0.0", "caf\u00e9", "mx.example.net", "554 caf\u00e9 \ufffd"),
+            "smtp; 554 caf? ?"),
+        (Reply(554, "5.6.3", "8-bit"), "X-phenmail; 554 5.6.3 8-bit"),
+        (
+            Reply(454, "4.7.0", "refuses the login", "mx.example.net"),
+            "X-phenmail; 454 4.7.0 refuses the login")])
 def test_the_servers_own_words(reply, expected):
     """RFC 3464 2.3.6."""
     assert about(House().report((REFUSED._replace(reply=reply),)))["Diagnostic-Code"] == expected
@@ -97,7 +116,9 @@ def test_the_servers_own_words(reply, expected):
 
 def test_all_that_failed_stand_in_one_notice():
     house = House()
-    house.report([REFUSED._replace(address=Address("user%d" % number, "example.net")) for number in range(5)])
+    house.report(
+        [REFUSED._replace(address=Address("user%d" % number, "example.net")) for number in range(5)]
+    )
     (_, message, _), = house.sent
     assert len(list(message.iter_parts())[1].get_payload()) == 6
 
@@ -109,12 +130,17 @@ def test_the_configurations_words_are_asked_for_each_time():
     assert notice[1]["Subject"] == "Lost" and "So sorry:   <bob@example.net>" in notice[2].decode()
 
 
-@pytest.mark.parametrize("owed, reply, status, action", [
-    (FAILED, Reply(550, "5.2.1", "x"), "5.2.1", "failed"), (FAILED, Reply(550, "4.2.1", "x"), "5.2.1", "failed"),
-    (FAILED, Reply(451, "4.2.2", "x"), "4.2.2", "failed"), (FAILED, Reply(451, "4.0.0", "x"), "4.4.7", "failed"),
-    (FAILED, None, "5.0.0", "failed"), (DELAYED, Reply(451, "4.7.1", "x"), "4.7.1", "delayed"),
-    (RELAYED, Reply(250, "2.1.5", "x"), "2.1.5", "relayed"), (DELIVERED, Reply(250, "2.0.0", "x"), "2.0.0", "delivered"),
-    (EXPANDED, None, "2.0.0", "expanded")])
+@pytest.mark.parametrize(
+    "owed, reply, status, action",
+    [
+        (FAILED, Reply(550, "5.2.1", "x"), "5.2.1", "failed"),
+        (FAILED, Reply(550, "4.2.1", "x"), "5.2.1", "failed"),
+        (FAILED, Reply(451, "4.2.2", "x"), "4.2.2", "failed"),
+        (FAILED, Reply(451, "4.0.0", "x"), "4.4.7", "failed"), (FAILED, None, "5.0.0", "failed"),
+        (DELAYED, Reply(451, "4.7.1", "x"), "4.7.1", "delayed"),
+        (RELAYED, Reply(250, "2.1.5", "x"), "2.1.5", "relayed"),
+        (DELIVERED, Reply(250, "2.0.0", "x"), "2.0.0", "delivered"),
+        (EXPANDED, None, "2.0.0", "expanded")])
 def test_the_status_fits_the_action(owed, reply, status, action):
     fields = about(House().report([REFUSED._replace(owed=owed, reply=reply)]))
     assert (fields["Status"], fields["Action"]) == (status, action)
@@ -123,15 +149,20 @@ def test_the_status_fits_the_action(owed, reply, status, action):
 def test_a_delay_says_until_when():
     greylisted = Reply(451, "4.7.1", "Greylisted", "mx.example.net")
     late = REFUSED._replace(status=WAITING, owed=DELAYED, waited=14400.0, reply=greylisted)
-    until = email.utils.parsedate_to_datetime(about(House().report([late]))["Will-Retry-Until"]).timestamp()
+    until = email.utils.parsedate_to_datetime(
+        about(House().report([late]))["Will-Retry-Until"]).timestamp()
     assert until == NOW + 5 * 86400 - 14400
 
 
-@pytest.mark.parametrize("owed, ret, size, media_type", [
-    (FAILED, None, 200, "message/rfc822"), (FAILED, "FULL", 200, "message/rfc822"), (FAILED, "HDRS", 200, "text/rfc822-headers"),
-    (FAILED, None, RETURNED_WHOLE, "message/rfc822"), (FAILED, "FULL", RETURNED_WHOLE + 1, "text/rfc822-headers"),
-    (FAILED, None, 5000000, "text/rfc822-headers"),
-    (DELAYED, "FULL", 200, "text/rfc822-headers"), (RELAYED, None, 200, "text/rfc822-headers")])
+@pytest.mark.parametrize(
+    "owed, ret, size, media_type",
+    [
+        (FAILED, None, 200, "message/rfc822"), (FAILED, "FULL", 200, "message/rfc822"),
+        (FAILED, "HDRS", 200, "text/rfc822-headers"),
+        (FAILED, None, RETURNED_WHOLE, "message/rfc822"),
+        (FAILED, "FULL", RETURNED_WHOLE + 1, "text/rfc822-headers"),
+        (FAILED, None, 5000000, "text/rfc822-headers"),
+        (DELAYED, "FULL", 200, "text/rfc822-headers"), (RELAYED, None, 200, "text/rfc822-headers")])
 def test_what_is_returned(owed, ret, size, media_type):
     head = b"DKIM-Signature: v=1\r\n"
     content = HEADER + b"x" * (size - len(HEADER) - len(head))
@@ -161,7 +192,9 @@ def test_the_envelope_says_what_the_notice_needs(content, smtputf8, sender, body
 
 def test_a_sender_whose_domain_has_other_letters_is_reached_without_smtputf8():
     envelope = House().report(sender=Address("ann", "b\u00fccher.example"))[0]
-    assert envelope.recipients[0].address == Address("ann", "xn--bcher-kva.example") and not envelope.smtputf8
+    assert (
+        envelope.recipients[0].address == Address("ann", "xn--bcher-kva.example")
+        and not envelope.smtputf8)
 
 
 def test_a_repetition_has_the_same_name_and_another_notice_another():
@@ -169,8 +202,12 @@ def test_a_repetition_has_the_same_name_and_another_notice_another():
         return House().report(*arguments, **changes)[1]["Message-ID"]
     eve = REFUSED._replace(address=Address("eve", "example.net"))
     assert name([REFUSED, eve]) == name([eve, REFUSED])
-    assert len({name([REFUSED]), name([eve]), name([REFUSED._replace(owed=DELAYED)]), name([REFUSED], identity="5f.2"),
-                name([REFUSED], sender=None)}) == 5
+    assert (
+        len(
+            {
+                name([REFUSED]), name([eve]), name([REFUSED._replace(owed=DELAYED)]),
+                name([REFUSED], identity="5f.2"), name([REFUSED], sender=None)})
+        == 5)
     assert name(identity="../x y\r\n") == name(identity="../x y\r\n")
 
 
@@ -189,11 +226,12 @@ def test_the_null_sender_hears_of_nothing_else(owed):
     assert House().report([REFUSED._replace(owed=owed)], sender=None) is None
 
 
-@pytest.mark.parametrize("address", [POSTMASTER, Address("Postmaster", "mail.example.org"), Address("postmaster", "")])
+@pytest.mark.parametrize(
+    "address", [POSTMASTER, Address("Postmaster", "mail.example.org"), Address("postmaster", "")])
 def test_a_double_bounce_that_fails_is_told_to_nobody(address, caplog):
     with caplog.at_level(logging.ERROR, "phenmail.relay"):
         assert House().report([REFUSED._replace(address=address)], sender=None) is None
-    assert "nobody to tell" in caplog.text
+    assert "nobody can be told" in caplog.text
 
 
 def test_a_notice_that_finds_no_room_now_is_owed_still():
@@ -225,7 +263,9 @@ def test_the_postmaster_may_be_busy_too():
 def test_where_nobody_takes_it_the_log_does(caplog):
     with caplog.at_level(logging.ERROR, "phenmail.relay"):
         assert House(REFUSED_HERE, REFUSED_HERE).report() is None
-    assert "the postmaster can't be told" in caplog.text and "nobody to tell" in caplog.text
+    assert (
+        "the postmaster does not take the bounce" in caplog.text
+        and "nobody can be told" in caplog.text)
 
 
 def test_what_is_delivered_here_is_told_to_who_asked():
@@ -238,7 +278,9 @@ def test_what_is_delivered_here_is_told_to_who_asked():
     assert envelope.recipients[0].address == ANN and message["Subject"] == "Delivered: Lunch?"
     status = list(message.iter_parts())[1].get_payload()
     assert len(status) == 2 and status[0]["Original-Envelope-Id"] == "QQ314"
-    assert status[1]["Action"] == "delivered" and status[1]["Original-Recipient"] == "rfc822; bob@example.net"
+    assert (
+        status[1]["Action"] == "delivered"
+        and status[1]["Original-Recipient"] == "rfc822; bob@example.net")
     assert returned(house.sent[0]).get_content_type() == "text/rfc822-headers"
 
 
