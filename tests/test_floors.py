@@ -56,7 +56,8 @@ ORDER = {
     "pop3": ("grammar", "replies", "session", "commands", "handler"),
     "imap": ("sequence", "grammar", "responses", "view", "session", "commands", "table",
              "reader", "handler"),
-    "admin": ("shell", "dnsrecords", "queue", "control"),
+    "admin": ("terminal", "dns_records", "dns_check", "dns", "queue_text", "queue_orders", "queue",
+              "authorize", "check"),
     "testing": ("acceptor", "proxy", "catcher", "fixture"),
 }
 

@@ -106,7 +106,7 @@ def test_what_waits_is_shown_and_then_holds(house, user):
     assert right and len(told) == 3
     assert (house.end(), house.codes()) == ("agent", ["accept('a')\n", "reject('no')\n"])
     assert house.asked(user).waiting == ()
-    assert authorize.text_lines(house.asked(user)) == ["nothing waits for authorization"]
+    assert authorize.text_lines(house.asked(user)) == ["nothing awaits approval"]
 
 
 def test_a_running_server_notices(house):
@@ -176,7 +176,7 @@ def test_an_included_file_that_wins_is_told(house):
     house.write(MAIL.replace('"external', '"authorization": "x", "external'), "alice", "more.jcfg")
     house.write('{"include-overwrite": ["more.jcfg"]}', "alice", "mail.jcfg")
     told, right = authorize.write(house.root, house.asked())
-    assert not right and "still not authorized" in told[-1] and house.end() == "mailbox"
+    assert not right and "still not approved" in told[-1] and house.end() == "mailbox"
 
 
 @pytest.mark.parametrize("name", ["/bob/mail/filters.jcfg", "link"])
@@ -266,7 +266,7 @@ def test_code_that_is_not_to_be_had_is_told(house):
     os.symlink("/dev/zero", house.at("alice", "zero.py"))
     found = house.asked()
     assert len(found.waiting) == 2 and "filters.jcfg:5" in found.troubles[0]
-    assert authorize.text_lines(found)[-1].startswith("not to be authorized: alice/mail/filters.jcfg:5")
+    assert authorize.text_lines(found)[-1].startswith("cannot be approved: alice/mail/filters.jcfg:5")
 
 
 # What people see
@@ -279,7 +279,7 @@ def test_nothing_hides_in_what_is_shown(house):
     house.write('{"filters": [{"type": "py", "code": "file:filter.py"}]}', "alice", "filters.jcfg")
     found = house.asked()
     lines = authorize.text_lines(found)
-    assert lines[0] == "alice/mail/filters.jcfg:1: code filter of alice, 5 lines, %d octets" % len(code.encode("utf-8"))
+    assert lines[0] == "alice/mail/filters.jcfg:1: Python filter of alice, 5 lines, %d octets" % len(code.encode("utf-8"))
     assert lines[1:6] == [
         "  | accept()  # safe<U+000D>discard()", "  | <U+001B>[2J<U+202E>евил<U+00A0><U+0009>",
         "  | alice/mail/mail.jcfg: external-MDA of alice", "  | <U+2028><U+200B><U+0085><U+0000><U+009B>", "  | "]
@@ -309,9 +309,9 @@ def test_without_a_terminal_it_only_shows(house):
 def test_with_yes_it_writes(house):
     house.whole()
     code, output, errors = house.run("alice", "--yes")
-    assert (code, errors) == (0, "") and "authorized: alice/mail/mail.jcfg" in output
+    assert (code, errors) == (0, "") and "approved: alice/mail/mail.jcfg" in output
     assert (house.end(), house.codes()) == ("agent", ["accept('a')\n", "reject('no')\n"])
-    assert house.run("alice")[:2] == (0, "nothing waits for authorization\n")
+    assert house.run("alice")[:2] == (0, "nothing awaits approval\n")
 
 
 def test_exit_codes(house):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from phenmail_protocols.accounts import words
-from phenmail_protocols.admin import check, firststart
+from phenmail_protocols.admin import check, init
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue import spool
@@ -16,7 +16,7 @@ from phenmail_protocols.store.filestore import FileStore
 @pytest.fixture
 def root(tmp_path):
     root = Root(str(tmp_path / "root"))
-    firststart.make_root(root, "alice", "example.org")
+    init.make_root(root, "alice", "example.org")
     return root
 
 
@@ -52,7 +52,7 @@ def test_what_is_not_built_is_said(root):
     os.makedirs(folder)
     with open(os.path.join(folder, "mail-fetcher.jcfg"), "w") as file:
         json.dump({"accounts": [{"server": "imap.example.org", "username": "a", "passphrase": "b"}]}, file)
-    assert any("mail-fetcher.jcfg" in line and "not yet" in line
+    assert any("mail-fetcher.jcfg" in line and "not fetch" in line
                for line in check.check(root).warnings)
 
 
@@ -78,7 +78,7 @@ def test_what_waits_and_what_was_set_aside_is_told(root):
         queue.read("two")
     report = check.check(root)
     assert any(line.startswith("1 message") for line in report.notes), report
-    assert any("two: set aside" in line for line in report.warnings), report
+    assert any("two: its state cannot be read" in line for line in report.warnings), report
     assert any("DANE-TA" in line for line in report.notes), report
 
 
@@ -106,8 +106,8 @@ def test_what_waits_for_authorization_is_told(root):
     before = sorted(os.listdir(root.mail_system))
     report = check.check(root)
     mda, code, pipe = report.warnings
-    assert mda.startswith("alice/mail/mail.jcfg: external-MDA is not authorized") and "authorize alice" in mda
-    assert code.startswith("alice/mail/filters.jcfg:2: this code is not authorized")
+    assert mda.startswith("alice/mail/mail.jcfg: external-MDA is not approved") and "authorize alice" in mda
+    assert code.startswith("alice/mail/filters.jcfg:2: this code is not approved")
     assert pipe.startswith("alice/mail/filters.jcfg:3: ") and "no regular file" in pipe
     assert sorted(os.listdir(root.mail_system)) == before, "check changes nothing, it makes no key either"
     configure(root, admin=["alice"])
@@ -173,12 +173,12 @@ def test_a_root_without_configuration(tmp_path):
 
 def test_the_first_user_can_be_admin(tmp_path):
     root = Root(str(tmp_path))
-    first = firststart.make_root(root, "eve", "example.org", admin=True)
+    first = init.make_root(root, "eve", "example.org", admin=True)
     assert first.address == "eve@example.org"
     assert [user.admin for user in words.list_users(root)
             if user.address == first.address] == [True]
-    assert firststart.is_needed(root) is False
-    assert first.passphrase in firststart.welcome(first)
+    assert init.is_needed(root) is False
+    assert first.passphrase in init.welcome(first)
 
 
 @pytest.mark.parametrize("kind", ["control", "large", "no UTF-8", "pipe", "folder", "link to itself", "broken key"])

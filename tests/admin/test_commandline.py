@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import phenmail
-from phenmail_protocols.admin import commandline, words
+from phenmail_protocols.admin import commandline
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -26,9 +26,17 @@ def test_commands(arguments, command, values):
     assert (options.command, options.values) == (command, values)
 
 
-def test_every_command_has_a_function_and_the_other_way_round():
-    names = {command.name for command in commandline.COMMANDS}
-    assert names == set(words.COMMANDS) | set(phenmail._COMMANDS)
+@pytest.mark.parametrize("command", [each.name for each in commandline.COMMANDS])
+def test_every_command_has_a_function_in_the_file_of_its_name(command):
+    values = ["x" for _ in next(each.values for each in commandline.COMMANDS if each.name == command)]
+    options = parse(*(command.split() + values))
+    function = phenmail._function(options)
+    takes = function.__code__.co_varnames[:function.__code__.co_argcount]
+    assert takes[:2] == ("root", "options") and len(takes) == 2 + len(values)
+    assert command == "serve" or options.function.split(".")[0] == command.split()[0]
+
+
+def test_every_option_belongs_to_a_command():
     assert {option for command in commandline.COMMANDS for option in command.options} | set(commandline.EVERYWHERE) \
         == set(commandline.OPTIONS)
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from phenmail import MailServer
-from tests.admin.test_control import PROGRAM
+from tests.admin.test_commands import PROGRAM
 from tests.net.nameserver import NameServer
 from tests.relay.peers import Peer, smtp
 from tests.served import served

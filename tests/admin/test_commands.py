@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from phenmail_protocols.admin import firststart
+from phenmail_protocols.admin import init
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue.model import Message, Recipient
@@ -19,7 +19,7 @@ PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.a
 @pytest.fixture
 def root(tmp_path):
     root = Root(str(tmp_path / "root"))
-    firststart.make_root(root, "alice", "example.org")
+    init.make_root(root, "alice", "example.org")
     return root
 
 
@@ -89,7 +89,7 @@ def test_the_dns_says_what_is_missing(run, root):
     with NameServer("\n".join(lines) + "\nexample.org. 300 IN A 127.0.0.1\n") as names:
         _configure(root, {"nameservers": ["%s:%d" % names.address]})
         found = {(each["name"], each["type"]): each["state"] for each in json.loads(run("dns", "--check", "--json")[1])}
-        assert found[("example.org.", "MX")] == "right" and "different" not in found.values(), found
+        assert found[("example.org.", "MX")] == "ok" and "different" not in found.values(), found
         names.load("example.org. 300 IN MX 10 other.example.")
         code, text, _ = run("dns", "--check")
         assert code == 1 and "different" in text and "missing" in text, text

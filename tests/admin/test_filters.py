@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from phenmail_protocols.admin import filtertest
+from phenmail_protocols.admin import filters
 from phenmail_protocols.children.python_answer import Decision, Result
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.problems import ConfigError
@@ -48,7 +48,7 @@ def settings(root, **more):
 
 def tried(root, user="alice@example.org", **more):
     more.setdefault("now", NOW)
-    return filtertest.try_filters(root, settings(root), user, os.path.join(root.path, "message"), **more)
+    return filters.try_filters(root, settings(root), user, os.path.join(root.path, "message"), **more)
 
 
 def test_what_each_filter_would_do(root):
@@ -66,44 +66,44 @@ def test_a_message_that_is_in_no_file(root):
     expected = tried(root)
     text = MESSAGE.decode()
     for message in (MESSAGE, bytearray(MESSAGE), text, email.message_from_string(text)):
-        result = filtertest.try_message(root, settings(root), "alice", message, now=NOW)
+        result = filters.try_message(root, settings(root), "alice", message, now=NOW)
         assert result.lines == expected.lines and result.verdict == expected.verdict
         assert result.message.size == len(MESSAGE) and not os.path.exists(result.message.path)
     with pytest.raises(TypeError):
-        filtertest.try_message(root, settings(root), "alice", None)
-    with pytest.raises(filtertest.UnknownUser):
-        filtertest.try_message(root, settings(root), "carol", MESSAGE)
+        filters.try_message(root, settings(root), "alice", None)
+    with pytest.raises(filters.UnknownUser):
+        filters.try_message(root, settings(root), "carol", MESSAGE)
 
 
 def test_lines_for_people(root):
-    lines = filtertest.text_lines(tried(root))
+    lines = filters.text_lines(tried(root))
     assert lines == [
         "from bob@example.net to alice@example.org, %d octets" % len(MESSAGE),
-        '1. alice/mail/filters.jcfg:2: Subject contains "[none]": no',
-        '2. alice/mail/filters.jcfg:3: To or *body contains "the body": yes: flag todo',
-        "3. alice/mail/filters.jcfg:4: vacation: yes: vacation answer",
-        "   answered once in 7 days",
+        '1. alice/mail/filters.jcfg:2: Subject contains "[none]": no match',
+        '2. alice/mail/filters.jcfg:3: To or *body contains "the body": match: flag todo',
+        "3. alice/mail/filters.jcfg:4: vacation: match: vacation answer",
+        "   answers once in 7 days",
         "4. alice/mail/filters.jcfg:5: code in filter.py: no decision",
         "   alice/mail/filters.jcfg:5: the code was not run: its file filter.py can't be read: No such file or directory",
-        '5. alice/mail/filters.jcfg:6: Subject startswith "[dev]": yes: accept into Lists/dev',
-        '6. alice/mail/filters.jcfg:7: *size "<1k": not asked; it would be yes: reject: too small',
-        "So it goes to the mailbox Lists/dev, flagged todo."]
+        '5. alice/mail/filters.jcfg:6: Subject startswith "[dev]": match: accept into Lists/dev',
+        '6. alice/mail/filters.jcfg:7: *size "<1k": not reached; otherwise match: reject: too small',
+        "Result: it goes to the mailbox Lists/dev, flagged todo."]
 
 
 def test_code_is_run_by_whom_the_caller_names(root):
     result = tried(root, run_code=lambda rule, letter: Result(Decision("forward", "dan@example.com")))
     assert (result.lines[3].effect, result.lines[4].reached) == ("forward to dan@example.com", False)
-    assert filtertest.text_lines(result)[-1] == "So it is forwarded to dan@example.com, flagged todo."
+    assert filters.text_lines(result)[-1] == "Result: it is forwarded to dan@example.com, flagged todo."
 
 
 def test_why_a_vacation_does_not_answer(root):
-    assert tried(root, sender="").lines[2].remarks == ("not answered: it is a bounce or a notice (it has no sender)",)
+    assert tried(root, sender="").lines[2].remarks == ("no answer: it is a bounce or a notice (it has no sender)",)
 
 
 def test_the_servers_filters_come_last(root):
     write(root, '{"use-global-filters": true}', "mail.jcfg")
     given = settings(root, **{"global-filters": [{"type": "match", "content": "x", "action": "discard"}]})
-    result = filtertest.try_filters(root, given, "alice@example.org", os.path.join(root.path, "message"))
+    result = filters.try_filters(root, given, "alice@example.org", os.path.join(root.path, "message"))
     assert len(result.lines) == 7 and result.lines[-1].place.startswith("the server's filter")
 
 
@@ -114,7 +114,7 @@ def test_names_of_users(root, user, tag):
 
 @pytest.mark.parametrize("user", ["bob@example.org", "nobody@example.org", "alice@example.net", "a b", ""])
 def test_who_has_no_mailbox(root, user):
-    with pytest.raises(filtertest.UnknownUser):
+    with pytest.raises(filters.UnknownUser):
         tried(root, user)
 
 
@@ -144,6 +144,6 @@ def test_code_that_has_leave_is_run_and_other_code_is_not(root):
     write(root, "if msg['Subject'].startswith('[dev]'): reject('no ' + envelope['sender'])", "filter.py")
     assert tried(root).lines[3].effect == ""
     more = {"run-as": "nobody"} if os.geteuid() == 0 else {}  # nothing runs as root
-    result = filtertest.try_filters(root, settings(root, admin=["alice"], **more), "alice", os.path.join(root.path, "message"), now=NOW)
+    result = filters.try_filters(root, settings(root, admin=["alice"], **more), "alice", os.path.join(root.path, "message"), now=NOW)
     assert result.lines[3].remarks == ()
     assert (result.lines[3].effect, result.verdict.reason) == ("reject: no bob@example.net", "no bob@example.net")
