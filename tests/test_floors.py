@@ -49,7 +49,7 @@ ORDER = {
     "authentication": ("results", "dmarc", "checks", "judging_child", "judging"),
     "delivery": ("replies", "trace", "mailboxes", "outgoing", "incoming", "router", "sending"),
     "destinations": ("srs", "local", "programs"),
-    "plugins": ("call_limits", "answer_rate", "email_message", "echo", "host", "interface"),
+    "plugins": ("call_limits", "answer_rate", "email_message", "echo", "loading", "calling"),
     "dropfolder": ("message", "files", "watch", "service"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),

@@ -2,7 +2,7 @@
 import io
 
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.plugins.interface import Plugins
+from phenmail_protocols.plugins.calling import Plugins
 from phenmail_protocols.queue.model import Message, Recipient
 
 BOB, ROBOT = Address("bob", "example.net"), Address("robot", "example.org")
