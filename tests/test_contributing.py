@@ -34,6 +34,13 @@ def test_what_it_names_is_there():
     assert missing == []
 
 
+def test_the_index_answers_ten_questions():
+    section = TEXT.partition("Where is ...?\n-------------\n")[2].partition("\n\n\n")[0]
+    rows = re.findall(r"^    (\S.*?)   +([a-z_/]+\.py)(?: \(.*\))?$", section, re.MULTILINE)
+    assert len(rows) == len(section.strip().splitlines()) == 10
+    assert [path for _, path in rows if not os.path.exists(os.path.join(PROGRAM, path))] == []
+
+
 def test_it_is_one_page_of_plain_lines():
     lines = TEXT.splitlines()
     assert len(lines) < 200 and max(map(len, lines)) <= 100

@@ -58,6 +58,7 @@ class Asked(NamedTuple):
 
 
 def run(root, options, user):
+    """Without --yes it asks before it writes."""
     found = asked(root, user)
     show(text_lines(found))
     if not found.waiting:

@@ -6,6 +6,7 @@ from .terminal import DONE, FAILED
 
 
 def run(root, options):
+    """With --check, the exit code is FAILED unless every record is OK."""
     settings = loader.load_server(root)
     signer = Signer(settings.queue, lambda: settings.domains, settings.sender_domain)
     wanted = dns_records.domains(settings, signer.public_record())
