@@ -29,7 +29,7 @@ COMMANDS = (
     Command("init", "init.run", "create a root folder with a first user", (), _FIRST_USER),
     Command("check", "check.run",
             "read the configuration and all mail folders, and report every mistake"),
-    Command("user add", "user.add", "add a user with a mailbox", _ADDRESS),
+    Command("user add", "user.add", "add a user with a mailbox; asks for the passphrase", _ADDRESS),
     Command("user passwd", "user.passwd", "change a user's passphrase", _ADDRESS),
     Command("user del", "user.delete", "remove a user, but keep their mail", _ADDRESS),
     Command("user list", "user.list_all", "list all addresses and where they lead"),
@@ -43,7 +43,7 @@ COMMANDS = (
             (), _JSON),
     Command("queue show", "queue.show", "show one message: its header and the last replies",
             _ID, _JSON),
-    Command("queue retry", "queue.retry", "retry now",
+    Command("queue retry", "queue.retry", "retry a message now",
             (("ID", 'the message\'s id, or "all"'),), _JSON),
     Command("queue hold", "queue.hold", "do not send a message until it is released", _ID, _JSON),
     Command("queue release", "queue.release", "resume a message that was held", _ID, _JSON),
@@ -63,7 +63,7 @@ GROUPS = {
 OPTIONS = {  # name: (metavar or None for a switch, help)
     "--root": ("DIR", "the root folder (default: PHENMAIL_ROOT, else /var/lib/phenmail for root, "
                       "~/.phenmail for other users)"),
-    "--device": ("NAME", "the device identity, if the root folder has several"),
+    "--device": ("NAME", "the server's own folder in the root folder, if there are several"),
     "--verbose": (None, "log more"),
     "--ports-file": ("FILE", "write the ports to FILE as JSON once clients can connect"),
     "--all-cores": (None, "use all processor cores (default: one, which halves the CPU time per "

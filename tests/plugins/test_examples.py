@@ -122,7 +122,7 @@ def test_mail_is_said_in_the_room(chat):
 
 
 @pytest.mark.parametrize("parameters, content, words", [
-    ("attic", LETTER, "no such room"), ("lobby", b"Content-Type: text/html\r\n\r\n<p>x\r\n", "text"),
+    ("attic", LETTER, "No such room"), ("lobby", b"Content-Type: text/html\r\n\r\n<p>x\r\n", "text"),
     ("lobby", b"Content-Type: text/plain; charset=nobodys\r\n\r\nx\r\n", "text"), ("lobby", b"\r\n> only quoted\r\n", "text")])
 def test_what_can_not_be_said_goes_back(chat, parameters, content, words):
     reply = chat.hand(parameters, content)
