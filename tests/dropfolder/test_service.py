@@ -351,7 +351,7 @@ def test_what_can_not_be_removed_is_filed_once(house, monkeypatch, caplog):
     assert len(house.inbox()) == 1 and house.left() == []
 
 
-# What can't be filed
+# What cannot be filed
 
 @pytest.mark.parametrize("data, why", [
     (b"Subject: x\n\n\0\n", "NUL"), (b"Received: x\n" * 60 + b"\n", "Mail loop"), (b"", "empty")])
@@ -362,9 +362,9 @@ def test_what_is_refused_is_set_aside(house, caplog, data, why):
     assert house.left() == ["failed"] and house.left("alice", "failed") == ["one"] and len(house.inbox()) == 1
     with open(house.path("alice", "delivery", "failed", "one"), "rb") as file:
         assert file.read() == data
-    assert why in house.log() and "failed/one" in house.log() and caplog.text.count("can't be filed") == 1
+    assert why in house.log() and "failed/one" in house.log() and caplog.text.count("cannot be filed") == 1
     house.look(5)
-    assert caplog.text.count("can't be filed") == 1, "it rests there"
+    assert caplog.text.count("cannot be filed") == 1, "it rests there"
 
 
 def test_what_the_users_own_program_was_given_is_no_loop(house):
@@ -473,7 +473,7 @@ def test_files_of_strangers(house, monkeypatch):
         return changed
     monkeypatch.setattr(os, "fstat", other_owner(fstat))
     house.look()
-    assert house.left("alice", "failed") == ["one"] and "somebody else" in house.log() and len(house.inbox()) == 1
+    assert house.left("alice", "failed") == ["one"] and "not the folder's owner" in house.log() and len(house.inbox()) == 1
 
 
 def test_no_right_to_read(house, monkeypatch):
@@ -488,7 +488,7 @@ def test_no_right_to_read(house, monkeypatch):
             return opens(name, flags, *arguments, **options)
         monkeypatch.setattr(os, "open", refuse)
     house.look()
-    assert house.left("alice", "failed") == ["one"] and "no right to read" in house.log()
+    assert house.left("alice", "failed") == ["one"] and "no permission to read" in house.log()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -636,7 +636,7 @@ def test_a_link_that_leads_to_others(house, caplog, target):
     house.drop(user="bert", name=".one")
     os.symlink(target, house.path("alice", "delivery"))
     house.look(200)
-    assert caplog.text.count("is not taken as a drop folder: it does not lie") == 1
+    assert caplog.text.count("is not used as a drop folder: it does not lie") == 1
     assert not os.path.exists(house.path("bert", "delivery", "failed"))
 
 
@@ -647,7 +647,7 @@ def test_a_mail_folder_that_becomes_a_link_to_anothers(house, caplog):
     os.symlink("../bert/mail", house.path("alice"))
     house.look()
     assert b"Delivered-To: bert@example.org\r\n" in house.inbox("bert")[0] and len(house.inbox("bert")) == 1
-    assert "alice/mail/delivery is not taken as a drop folder: it does not lie" in caplog.text
+    assert "alice/mail/delivery is not used as a drop folder: it does not lie" in caplog.text
 
 
 @pytest.mark.parametrize("where", ["/alice/mail", "/alice", "/alice/mail/new", "/alice/mail/.Lists", "/alice/mail/.Lists/cur"])
@@ -659,7 +659,7 @@ def test_mail_that_is_filed_is_not_filed_again(house, caplog, where):
     house.pass_by(10)
     house.look(5)
     assert len(house.inbox()) == 1 and os.path.exists(house.path("alice", "mail.jcfg"))
-    assert caplog.text.count("is not taken as a drop folder") == 1
+    assert caplog.text.count("is not used as a drop folder") == 1
 
 
 @pytest.mark.parametrize("where", ["/device/system/mail", "/device/system", "/device/system/mail/queue", "/device/system/mail/queue/in"])
@@ -674,7 +674,7 @@ def test_the_servers_own_files_are_no_mail(tmp_path, caplog, where):
         with open(house.path("device", "mail.jcfg"), "w") as file:
             file.write('{"delivery": "%s"}' % where)
         house.look(100)
-        assert os.listdir(place).count("a.key") == 1 and caplog.text.count("place of the server's own files") == 1
+        assert os.listdir(place).count("a.key") == 1 and caplog.text.count("the server's own files are there") == 1
     finally:
         house.store.close()
 
@@ -701,7 +701,7 @@ def test_a_folder_from_which_nothing_can_be_removed(house, monkeypatch, caplog):
     house.drop()
     monkeypatch.setattr(files.Opened, "is_writable", lambda self: False)
     house.look(5)
-    assert house.inbox() == [] and "can't be removed" in caplog.text
+    assert house.inbox() == [] and "cannot be removed" in caplog.text
 
 
 def test_a_file_where_the_folder_should_be(house, caplog):
@@ -709,7 +709,7 @@ def test_a_file_where_the_folder_should_be(house, caplog):
         pass
     house.drop(user="bert")
     house.look(5)
-    assert len(house.inbox("bert")) == 1 and caplog.text.count("is not taken as a drop folder: Not a directory") == 1
+    assert len(house.inbox("bert")) == 1 and caplog.text.count("is not used as a drop folder: Not a directory") == 1
 
 
 def test_users_who_are_gone_are_forgotten(house):
