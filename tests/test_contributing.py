@@ -22,12 +22,16 @@ def test_rooms_and_floors():
 def test_every_room_is_a_folder_or_a_file():
     for room in set(FLOORS) - {"phenmail", "fetch"}:
         assert any(os.path.exists(os.path.join(PROGRAM, room + end)) for end in ("", ".py")), room
-    folders = {name for name in os.listdir(PROGRAM) if os.path.exists(os.path.join(PROGRAM, name, "__init__.py"))}
+    folders = {name for name in os.listdir(PROGRAM)
+               if os.path.exists(os.path.join(PROGRAM, name, "__init__.py"))}
     assert folders <= set(FLOORS)
 
 
 def test_what_it_names_is_there():
-    named = set(re.findall(r"(?<![\w/.])((?:tests|conf|stubs|[a-z0-9]+)/[a-z0-9_/.-]+?)(?=[\s,;:)]|\.\s|::)", TEXT))
+    named = set(
+        re.findall(
+            r"(?<![\w/.])((?:tests|conf|stubs|[a-z0-9]+)/[a-z0-9_/.-]+?)(?=[\s,;:)]|\.\s|::)",
+            TEXT))
     assert len(named) > 30
     missing = [name for name in sorted(named)
                if not any(os.path.exists(os.path.join(base, name)) for base in (TOP, PROGRAM))]

@@ -6,14 +6,14 @@ through relay.routes.Routes.records.
 """
 import json
 import re
-from typing import Any, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import NamedTuple, Tuple
 
 from ..authentication import dmarc
 from ..dkim import tags
 from ..mail import taglist
 from ..relay.routes import NoRoute, NotFound
 from ..relay.sts import record_id
-from .dns_records import Domain, exchangers, shown
+from .dns_records import exchangers, shown
 
 OK, MISSING, DIFFERENT, UNKNOWN = "ok", "missing", "different", "unknown"
 
@@ -39,12 +39,12 @@ class _Unanswered(Exception):
     """The DNS gave no answer; str() says why."""
 
 
-def check(settings: Any, wanted: Iterable[Domain], routes: Any) -> List[Finding]:
-    """Compare all records.
+def check(settings, wanted, routes):
+    """Compare all records -> list of Finding.
 
-    `wanted`: of dns_records.domains; `routes`: relay.routes.Routes.  Asks a few questions for each
-    domain, one after the other, each for at most the resolver's timeout.  No answer of the DNS
-    makes it raise.
+    `settings`: settings.Settings; `wanted`: of dns_records.domains; `routes`: relay.routes.Routes.
+    Asks a few questions for each domain, one after the other, each for at most the resolver's
+    timeout.  No answer of the DNS makes it raise.
     """
     wanted = tuple(wanted)
     dns = _Dns(routes)
@@ -214,7 +214,7 @@ def _addresses(dns, host):
     return Finding(host + ".", "A/AAAA", OK if found else MISSING, expected, tuple(found))
 
 
-def _reverse(dns, host) -> Iterator[Finding]:
+def _reverse(dns, host):
     """The PTR record of each address of this server.  Many servers refuse mail without a right one.
     """
     import ipaddress
@@ -235,7 +235,7 @@ def _reverse(dns, host) -> Iterator[Finding]:
         yield Finding(name + ".", "PTR", state, expected, found)
 
 
-def report(findings: Iterable[Finding]) -> str:
+def report(findings):
     """For people: one line for each record, and for wrong ones what was expected and found."""
     lines, counts = [], dict.fromkeys((OK, MISSING, DIFFERENT, UNKNOWN), 0)
     for finding in findings:
@@ -249,7 +249,7 @@ def report(findings: Iterable[Finding]) -> str:
     return "\n".join(lines)
 
 
-def as_json(findings: Iterable[Finding]) -> str:
+def as_json(findings):
     """A JSON list of objects with name, type, state, expected and found (lists)."""
     return json.dumps([{"name": finding.name, "type": finding.kind, "state": finding.state,
                         "expected": list(finding.expected), "found": list(finding.found)}

@@ -5,9 +5,9 @@ TLS-RPT (RFC 8460), SRV for mail programs (RFC 6186, RFC 8314 5.1).  Pure: reads
 """
 import hashlib
 import json
-from typing import Iterable, List, NamedTuple, Tuple
+from typing import NamedTuple, Tuple
 
-from ..config.settings import Settings, listeners
+from ..config.settings import listeners
 from ..mail.address import ascii_domain
 from ..net.address import is_loopback
 
@@ -40,10 +40,10 @@ class Domain(NamedTuple):
     remarks: Tuple[str, ...]
 
 
-def domains(settings: Settings, keys: Iterable[Tuple[str, str]]) -> Tuple[Domain, ...]:
-    """What each domain of the settings needs, the sender domain first.
+def domains(settings, keys):
+    """What each domain of the settings.Settings needs, the sender domain first -> tuple of Domain.
 
-    `keys`: (selector, TXT value), as dkim.signing.Signer.public_record returns them.
+    `keys`: (selector, TXT value) tuples, as dkim.signing.Signer.public_record returns them.
     """
     names = [settings.sender_domain] + sorted(settings.domains)
     keys = tuple(keys)
@@ -51,9 +51,9 @@ def domains(settings: Settings, keys: Iterable[Tuple[str, str]]) -> Tuple[Domain
                  for name in dict.fromkeys(ascii_domain(name) for name in names))
 
 
-def exchangers(settings: Settings) -> Tuple[Tuple[int, str], ...]:
-    """The MX records as (preference, host name): the `receivers`, or this server if it has a
-    public listener."""
+def exchangers(settings):
+    """The MX records -> tuple of (preference, host name): the `receivers`, or this server if it has
+    a public listener."""
     if settings.receivers:
         return tuple(sorted((priority, ascii_domain(host))
                             for priority, host in settings.receivers))
@@ -178,9 +178,9 @@ def _remarks(settings, name, mail_exchangers, keys):
         yield "There is no DKIM key yet: the server creates one when it starts."
 
 
-def zone(wanted: Iterable[Domain]) -> str:
+def zone(wanted):
     """The records as lines of a zone file, all names absolute."""
-    lines: List[str] = []
+    lines = []
     for domain in wanted:
         lines += ["; ---- %s" % domain.name] + ["; " + remark for remark in domain.remarks]
         for record in domain.records:
@@ -191,7 +191,7 @@ def zone(wanted: Iterable[Domain]) -> str:
     return "\n".join(lines)
 
 
-def shown(kind: str, data: str) -> str:
+def shown(kind, data):
     """A record's data as in a zone file; text is quoted, in strings of at most 255 bytes
     (RFC 1035 5.1)."""
     if kind != "TXT":
@@ -207,7 +207,7 @@ def _escaped(octet):
     return chr(octet) if 0x20 <= octet < 0x7F else "\\%03d" % octet
 
 
-def as_json(wanted: Iterable[Domain]) -> str:
+def as_json(wanted):
     """A JSON list of objects with domain, purpose, name, type, ttl and data (TXT: in one piece)."""
     return json.dumps([{"domain": domain.name, "purpose": record.purpose, "name": record.name,
                         "type": record.kind, "ttl": TTL, "data": record.data}

@@ -1,4 +1,4 @@
-"""The live DNS beside what is wanted: the same in other words is right, another thing is not."""
+"""The live DNS compared with the wanted records: by meaning, not by spelling."""
 
 import json
 
@@ -57,16 +57,20 @@ def test_nothing_there_is_all_missing(wanted):
 
 
 def test_no_answer_is_unknown_and_the_rest_is_told(wanted):
-    found = findings(wanted, dns_records.zone(wanted[1]) + HOST, [("_dmarc.example.org", {"rcode": "SERVFAIL"})])
-    assert [(finding.name, finding.kind) for finding in found if finding.state != "ok"] == [("_dmarc.example.org.", "TXT")]
-    assert [finding.state for finding in found if finding.name == "_dmarc.example.org."] == ["unknown"]
+    found = findings(wanted, dns_records.zone(wanted[1]) + HOST,
+                     [("_dmarc.example.org", {"rcode": "SERVFAIL"})])
+    assert [(finding.name, finding.kind) for finding in found
+            if finding.state != "ok"] == [("_dmarc.example.org.", "TXT")]
+    assert [finding.state for finding in found if finding.name
+            == "_dmarc.example.org."] == ["unknown"]
 
 
 @pytest.mark.parametrize("lines, expected", [
     (["example.org. IN MX 10 example.org."], "ok"),
     (["example.org. IN MX 5 EXAMPLE.org."], "ok"),
     (["example.org. IN MX 10 other.example.org."], "different"),
-    (["example.org. IN MX 10 example.org.", "example.org. IN MX 20 other.example.org."], "different"),
+    (["example.org. IN MX 10 example.org.", "example.org. IN MX 20 other.example.org."],
+     "different"),
 ])
 def test_exchangers(wanted, lines, expected):
     assert state(wanted, "example.org.", "MX", *lines) == expected
@@ -99,7 +103,8 @@ def test_the_order_of_exchangers_counts(tmp_path):
     (["something else"], "missing"),
 ])
 def test_spf(wanted, texts, expected):
-    lines = ['example.org. IN TXT "%s"' % text for text in texts] + ["example.org. IN MX 10 example.org."]
+    lines = ['example.org. IN TXT "%s"' % text
+             for text in texts] + ["example.org. IN MX 10 example.org."]
     assert state(wanted, "example.org.", "TXT", *lines) == expected
 
 
@@ -122,7 +127,8 @@ def test_dkim(wanted, change, expected):
 
 
 @pytest.mark.parametrize("text, expected", [
-    ("v=DMARC1;p=quarantine", "ok"), ("v=DMARC1; p=reject; adkim=s", "ok"), ("v=DMARC1; p=none", "different"),
+    ("v=DMARC1;p=quarantine", "ok"), ("v=DMARC1; p=reject; adkim=s", "ok"),
+    ("v=DMARC1; p=none", "different"),
     ("v=DMARC1", "different"), ("v=DMARC2; p=reject", "missing"),
     ("v = DMARC1 ; p = reject", "ok"), ("V=DMARC1; P=Reject", "ok"),
     ("v=DMARC1; p=reject; rua=mailto:a@x.example; mailto:b@x.example", "ok"),
@@ -131,12 +137,14 @@ def test_dkim(wanted, change, expected):
     ("v=DMARC1; p=rejekt", "different"),
 ])
 def test_dmarc(wanted, text, expected):
-    assert state(wanted, "_dmarc.example.org.", "TXT", '_dmarc.example.org. IN TXT "%s"' % text) == expected
+    assert state(wanted, "_dmarc.example.org.", "TXT",
+                 '_dmarc.example.org. IN TXT "%s"' % text) == expected
 
 
 @pytest.mark.parametrize("name, text, expected", [
     ("_mta-sts", "v=STSv1; id=20240101;", "ok"), ("_mta-sts", "v=STSv1", "different"),
-    ("_smtp._tls", "v=TLSRPTv1;rua=https://example.net/report", "ok"), ("_smtp._tls", "v=TLSRPTv1", "different"),
+    ("_smtp._tls", "v=TLSRPTv1;rua=https://example.net/report", "ok"),
+    ("_smtp._tls", "v=TLSRPTv1", "different"),
     ("_mta-sts", "v=STSv1 ; id=1", "ok"), ("_mta-sts", "v=STSv1; id=1; junk", "different"),
     ("_mta-sts", "v=stsv1; id=1", "different"),
     ("_mta-sts", "v=STSv1; id=a-b", "different"), ("_mta-sts", "v=STSv10; id=1", "missing"),
@@ -148,7 +156,8 @@ def test_dmarc(wanted, text, expected):
     ("_smtp._tls", "v=TLSRPTv1; rua=", "different"),
 ])
 def test_transport(wanted, name, text, expected):
-    assert state(wanted, name + ".example.org.", "TXT", '%s.example.org. IN TXT "%s"' % (name, text)) == expected
+    assert state(wanted, name + ".example.org.", "TXT",
+                 '%s.example.org. IN TXT "%s"' % (name, text)) == expected
 
 
 @pytest.mark.parametrize("service, data, expected", [
@@ -157,7 +166,8 @@ def test_transport(wanted, name, text, expected):
     ("_imap", "0 1 143 example.org.", "different"),
 ])
 def test_services(wanted, service, data, expected):
-    assert state(wanted, service + "._tcp.example.org.", "SRV", "%s._tcp.example.org. IN SRV %s" % (service, data)) == expected
+    assert state(wanted, service + "._tcp.example.org.", "SRV",
+                 "%s._tcp.example.org. IN SRV %s" % (service, data)) == expected
 
 
 @pytest.mark.parametrize("lines, expected", [
@@ -166,7 +176,8 @@ def test_services(wanted, service, data, expected):
     ([], "missing"),
 ])
 def test_the_reverse_name(wanted, lines, expected):
-    found = findings(wanted, "example.org. IN A 192.0.2.1\n" + "".join(line + "\n" for line in lines))
+    found = findings(wanted, "example.org. IN A 192.0.2.1\n"
+                     + "".join(line + "\n" for line in lines))
     assert [(finding.name, finding.state) for finding in found if finding.kind == "PTR"] == [
         ("1.2.0.192.in-addr.arpa.", expected)]
 
@@ -177,12 +188,16 @@ def test_the_reverse_name_of_ipv6(wanted):
 
 
 def test_for_people(wanted):
-    zone = dns_records.zone(wanted[1]).replace("v=spf1 mx -all", "v=spf1 -all").replace("10 example.org.", "10 other.example.org.")
+    zone = dns_records.zone(wanted[1]).replace("v=spf1 mx -all",
+                                               "v=spf1 -all").replace(
+                                               "10 example.org.", "10 other.example.org.")
     text = dns_check.report(findings(wanted, zone))
-    assert 'different example.org. TXT\n          expected: "v=spf1 mx -all"\n          found:    "v=spf1 -all"\n' in text
+    assert ('different example.org. TXT\n          expected: "v=spf1 mx -all"\n'
+            '          found:    "v=spf1 -all"\n') in text
     assert text.endswith("\n11 ok, 1 missing, 2 different")
 
 
 def test_for_programs(wanted):
     values = json.loads(dns_check.as_json(findings(wanted, HOST)))
-    assert {"name": "example.org.", "type": "MX", "state": "missing", "expected": ["10 example.org."], "found": []} in values
+    assert {"name": "example.org.", "type": "MX", "state": "missing",
+            "expected": ["10 example.org."], "found": []} in values

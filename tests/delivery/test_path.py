@@ -1,4 +1,5 @@
-"""The path of a message that is drawn at the top of delivery/incoming.py, against the running server."""
+"""The path of a message that is drawn at the top of delivery/incoming.py, against the running
+server."""
 import ast
 import os
 import re
