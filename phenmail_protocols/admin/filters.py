@@ -12,18 +12,11 @@ from ..accounts.authorization import Authorizations
 from ..config import loader
 from ..config.names import Names
 from ..delivery.sending import octets
+from ..dropfolder.message import sender as sender_in
 from ..filters import matching, rules, vacation
 from ..filters.python import Scripts
 from ..filters.user_filters import check_owner
-from ..mail import headers
-from ..mail.address import (
-    BROKEN_DOMAIN,
-    MISSING_DOMAIN,
-    Address,
-    AddressError,
-    Group,
-    parse_address_list,
-)
+from ..mail.address import Address, AddressError
 from ..mail.writing import printable
 from .terminal import DONE
 
@@ -123,27 +116,10 @@ def read_message(path, recipient, tag=None, sender=None, auth=""):
     """
     header, size = matching.read_header(path), os.stat(path).st_size
     if sender is None:
-        author = _sender_in(header)
+        author = sender_in(header)
     else:
         author = Address.parse(sender) if sender else None
     return rules.FilteredMessage(header, author, recipient, tag, size, path, auth)
-
-
-def _sender_in(header):
-    """The envelope sender as its delivery noted it (Return-Path), else the author, or None."""
-    for name in (b"return-path", b"from"):
-        value = headers.first(header, name)
-        if value is not None and value.strip() == b"<>":
-            return None
-        for found in parse_address_list(value or b"")[:1]:
-            if isinstance(found, Group) or found.domain in (MISSING_DOMAIN, BROKEN_DOMAIN):
-                continue
-            try:
-                return Address.parse("%s@%s" % (found.local.decode("utf-8"),
-                                                found.domain.decode("utf-8")))
-            except (UnicodeDecodeError, AddressError):
-                continue
-    return None
 
 
 def _lines(steps, message, now):

@@ -146,7 +146,7 @@ def test_a_broken_file_is_told(root):
     (b"", None),
     (b"From: Bob <bob@example.net>\r\nSubject: x\r\n\r\nbody", Address("bob", "example.net")),
     (b"Return-Path: <>\nFrom: bob@example.net\n\n", None), (b"From: a, b\n\n", None),
-    (b"From: Friends: bob@example.net;\n\n", None), (b"\xff\0", None)])
+    (b"From: Friends: bob@example.net;\n\n", Address("bob", "example.net")), (b"\xff\0", None)])
 def test_files_of_any_form(root, data, sender):
     with open(os.path.join(root.path, "message"), "wb") as file:
         file.write(data)
