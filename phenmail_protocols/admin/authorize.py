@@ -49,30 +49,30 @@ class Waiting(NamedTuple):
                 else ("filters", self.number, "authorization"))
 
 
-class Asked(NamedTuple):
-    """`waiting`: what can be approved; `troubles`: what cannot (str); `folders`: the mail folders
+class Found(NamedTuple):
+    """`waiting`: what can be approved; `problems`: what cannot (str); `folders`: the mail folders
     that were read."""
     waiting: Tuple[Waiting, ...]
-    troubles: Tuple[str, ...]
+    problems: Tuple[str, ...]
     folders: Tuple[str, ...]
 
 
 def run(root, options, user):
     """Without --yes it asks before it writes."""
-    found = asked(root, user)
+    found = find(root, user)
     show(text_lines(found))
     if not found.waiting:
-        return FAILED if found.troubles else DONE
+        return FAILED if found.problems else DONE
     if not options.yes and not confirm("Approve all of this? (yes or no) "):
         print("phenmail: nothing was approved", file=sys.stderr)
         return FAILED
-    lines, is_done = write(root, found)
+    lines, is_done = approve(root, found)
     show(lines)
-    return DONE if is_done and not found.troubles else FAILED
+    return DONE if is_done and not found.problems else FAILED
 
 
-def asked(root, user):
-    """What awaits approval for a user -> Asked.
+def find(root, user):
+    """What awaits approval for a user -> Found.
 
     `user`: an address or a login name, else an identity.  Raises WordError if nobody of that name
     has a mailbox, ConfigError, OSError.
@@ -85,10 +85,10 @@ def asked(root, user):
 
 
 def _all(root, settings, authorizations, folders):
-    found = [look(root, settings, authorizations, folder) for folder in folders]
+    all_found = [find_in_folder(root, settings, authorizations, folder) for folder in folders]
     # Two folders of one identity may name one filter file.
-    return Asked(tuple(dict.fromkeys(one for each in found for one in each.waiting)),
-                 tuple(dict.fromkeys(one for each in found for one in each.troubles)), folders)
+    return Found(tuple(dict.fromkeys(one for each in all_found for one in each.waiting)),
+                 tuple(dict.fromkeys(one for each in all_found for one in each.problems)), folders)
 
 
 def _folders(root, settings, user):
@@ -103,8 +103,8 @@ def _folders(root, settings, user):
     return tuple(sorted(each for each in folders if root.identity_named(each) == user))
 
 
-def look(root, settings, authorizations, folder):
-    """What awaits approval in a mail folder (a path without links) -> Asked.
+def find_in_folder(root, settings, authorizations, folder):
+    """What awaits approval in a mail folder (a path without links) -> Found.
 
     Raises ConfigError, OSError.
     """
@@ -112,7 +112,7 @@ def look(root, settings, authorizations, folder):
     trusted = root.is_administrators(identity, settings.admin)
     file = os.path.join(folder, FILE)
     user = loader.load_user(file, root)
-    waiting, troubles = [], []
+    waiting, problems = [], []
     if user.external_mda and not trusted and not authorizations.external_mda(identity, user):
         waiting.append(Waiting(
             identity, EXTERNAL_MDA, os.path.relpath(file, os.path.realpath(root.path)),
@@ -124,18 +124,18 @@ def look(root, settings, authorizations, folder):
         try:
             code = code_of(rule, root, identity, settings.admin)
         except NoCode as error:
-            troubles.append("%s: this code cannot run: %s" % (place(rule), error))
+            problems.append("%s: this code cannot run: %s" % (place(rule), error))
             continue
         if not (trusted or authorizations.holds(identity, FILTER, code, rule.authorization)):
             # The filter may be in an included file; rule.place begins with its path in the root.
             path = os.path.join(root.path, rule.place.rpartition(":")[0])
             waiting.append(Waiting(identity, FILTER, place(rule), code, os.path.realpath(path),
                                    number, rule.code))
-    return Asked(tuple(waiting), tuple(troubles), (folder,))
+    return Found(tuple(waiting), tuple(problems), (folder,))
 
 
-def write(root, asked):
-    """Sign everything in `asked.waiting` -> (lines for people, whether all is approved).
+def approve(root, found):
+    """Sign everything in `found.waiting` -> (lines for people, whether all is approved).
 
     Raises WordError, LockTimeout or OSError if it could not begin; ValueError or OSError if the key
     can be neither read nor created.
@@ -143,7 +143,7 @@ def write(root, asked):
     authorizations = Authorizations(root.mail_system)
     lines, is_done = [], True
     with words.locked(root):
-        for each in asked.waiting:
+        for each in found.waiting:
             signature = authorizations.sign(each.identity, each.kind, each.text)
             words.give(root, authorizations.path)
             try:
@@ -154,9 +154,9 @@ def write(root, asked):
                     visible(each.place), getattr(error, "strerror", None) or error))
                 continue
             lines.append("approved: %s" % visible(each.place))
-    left = _all(root, loader.load_server(root), authorizations, asked.folders).waiting
+    left = _all(root, loader.load_server(root), authorizations, found.folders).waiting
     unsigned = {(each.identity, each.kind, each.text) for each in left}
-    for each in asked.waiting:
+    for each in found.waiting:
         if is_done and (each.identity, each.kind, each.text) in unsigned:
             lines.append("still not approved: %s: a file that it includes has another text; change "
                          "it there" % visible(each.place))
@@ -192,10 +192,10 @@ def _is_unchanged(source, waiting):
 # Text for people.  What a user wrote must neither hide nor look like a line of ours.
 
 
-def text_lines(asked):
-    """Asked -> list of str."""
+def text_lines(found):
+    """Found -> list of str."""
     lines = []
-    for each in asked.waiting:
+    for each in found.waiting:
         shown = each.text.split("\n")
         if not shown[-1]:
             shown.pop()
@@ -204,7 +204,7 @@ def text_lines(asked):
             len(each.text.encode("utf-8", "surrogatepass"))))
         lines.extend(["  | " + visible(line) for line in shown])
         lines.extend("  " + line for line in _look_alikes(shown))
-    lines.extend("cannot be approved: " + visible(line) for line in asked.troubles)
+    lines.extend("cannot be approved: " + visible(line) for line in found.problems)
     return lines or ["nothing awaits approval"]
 
 

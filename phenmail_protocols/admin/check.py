@@ -137,14 +137,15 @@ def _check_filters(report, filters):
 
 def _check_authorizations(report, root, settings, folder):
     try:
-        found = authorize.look(root, settings, authorization.Authorizations(root.mail_system),
-                               os.path.realpath(folder))
+        found = authorize.find_in_folder(
+            root, settings, authorization.Authorizations(root.mail_system),
+            os.path.realpath(folder))
     except (ConfigError, OSError):
         return  # _check_user has reported it
     report.warnings.extend(
         "%s: %s; to approve it: authorize %s" % (each.place, authorize.EFFECTS[each.kind],
                                                  each.identity) for each in found.waiting)
-    report.warnings.extend(found.troubles)
+    report.warnings.extend(found.problems)
 
 
 def _check_mailboxes(report, store, name, folder):

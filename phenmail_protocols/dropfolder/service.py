@@ -131,10 +131,10 @@ class DropFolders:
 
     def _find(self, watch, folder, now):
         """Find out where the user's drop folder is, if their settings may have changed."""
-        if watch.asked is not None and watch.asked <= now < watch.asked + _SETTINGS:
+        if watch.checked is not None and watch.checked <= now < watch.checked + _SETTINGS:
             return
         settings = signature(os.path.join(folder, FILE))
-        if watch.asked is None or settings != watch.settings:
+        if watch.checked is None or settings != watch.settings:
             try:
                 # Without mail.jcfg, a user has default settings, which name no folder.
                 path = (self._directory.user_settings(folder).delivery
@@ -145,7 +145,7 @@ class DropFolders:
                 watch.path = path
                 watch.forget()
             watch.settings = settings
-        watch.asked = now
+        watch.checked = now
 
     def _open(self, path, folder, folders):
         """-> files.Opened.  Raises _UnusableFolder, OSError."""

@@ -42,18 +42,18 @@ class Entry:
 class Watch:
     """One drop folder.  For one thread.
 
-    `path`: where it is; `settings`: the signature of the user's settings that said so; `asked`:
+    `path`: where it is; `settings`: the signature of the user's settings that said so; `checked`:
     when they were read; `complaint`: what was logged last; `wait`: seconds until the folder needs
     a look before all others do.
     """
 
-    __slots__ = ("path", "settings", "asked", "complaint", "wait", "_entries", "_parts", "_stamps",
-                 "_due", "_pause", "_pauses", "_failed")
+    __slots__ = ("path", "settings", "checked", "complaint", "wait", "_entries", "_parts",
+                 "_stamps", "_due", "_pause", "_pauses", "_failed")
 
     def __init__(self):
         self.path = None
         self.settings = None
-        self.asked = None
+        self.checked = None
         self.complaint = ""
         self._pause = 0.0  # until then nothing of it is tried
         self._pauses = 0

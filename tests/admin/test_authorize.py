@@ -87,7 +87,7 @@ class House:
         return [leave.code(rule, self.at(identity)).code for rule in rules if rule.type == "py"]
 
     def asked(self, user="alice"):
-        return authorize.asked(self.root, user)
+        return authorize.find(self.root, user)
 
     def run(self, *arguments):
         process = subprocess.Popen([sys.executable, PROGRAM, "--root", self.root.path, "authorize"]
@@ -112,7 +112,7 @@ def test_what_waits_is_shown_and_then_holds(house, user):
         ("filter", "alice/mail/filters.jcfg:3", "accept('a')\n"),
         ("filter", "alice/mail/filters.jcfg:5", "reject('no')\n")]
     assert (house.end(), house.codes()) == ("mailbox", [None, None])
-    told, right = authorize.write(house.root, found)
+    told, right = authorize.approve(house.root, found)
     assert right and len(told) == 3
     assert (house.end(), house.codes()) == ("agent", ["accept('a')\n", "reject('no')\n"])
     assert house.asked(user).waiting == ()
@@ -132,7 +132,7 @@ def test_a_running_server_notices(house):
         return (directory.resolve(Address("alice", "example.org")).kind,
                 [leave.code(rule, house.at("alice")).code for rule in rules.filters[1:]])
     assert now() == ("mailbox", [None, None])
-    authorize.write(house.root, house.asked())
+    authorize.approve(house.root, house.asked())
     assert now() == ("agent", ["accept('a')\n", "reject('no')\n"])
     house.write("reject('yes')\n", "alice", "filter.py")
     house.write(MAIL.replace("procmail", "maildrop"), "alice", "mail.jcfg")
@@ -145,7 +145,7 @@ def test_nothing_else_in_the_files_changes(house):
         os.chmod(house.at("alice", name), mode)
         if os.geteuid() == 0:
             os.chown(house.at("alice", name), 4711, 4712)
-    authorize.write(house.root, house.asked())
+    authorize.approve(house.root, house.asked())
     leave = '"authorization": "%s"'
     written = re.findall('"authorization": "([0-9a-f]{64})"',
                          house.read("alice", "mail.jcfg") + house.read("alice", "filters.jcfg"))
@@ -166,7 +166,7 @@ def test_nothing_else_in_the_files_changes(house):
 def test_the_line_ends_stay(house):
     house.whole()
     house.write(FILTERS.replace("\n", "\r\n"), "alice", "filters.jcfg")
-    assert authorize.write(house.root, house.asked())[1]
+    assert authorize.approve(house.root, house.asked())[1]
     text = house.read("alice", "filters.jcfg")
     assert text.count("\r\n") == text.count("\n") == FILTERS.count("\n")
 
@@ -176,7 +176,7 @@ def test_a_filter_of_an_included_file_is_authorized_there(house):
     os.makedirs(house.at("alice", "more"))
     os.rename(house.at("alice", "filters.jcfg"), house.at("alice", "more", "rules.jcfg"))
     house.write('{"include": ["more/rules.jcfg"]}', "alice", "filters.jcfg")
-    assert authorize.write(house.root, house.asked())[1]
+    assert authorize.approve(house.root, house.asked())[1]
     assert house.codes() == ["accept('a')\n", "reject('no')\n"]
     assert house.read("alice", "filters.jcfg") == '{"include": ["more/rules.jcfg"]}'
 
@@ -184,14 +184,14 @@ def test_a_filter_of_an_included_file_is_authorized_there(house):
 def test_a_command_of_an_included_file_is_authorized_in_the_users_own(house):
     house.write(MAIL, "alice", "more.jcfg")
     house.write('{"include": ["more.jcfg"]}', "alice", "mail.jcfg")
-    assert authorize.write(house.root, house.asked())[1] and house.end() == "agent"
+    assert authorize.approve(house.root, house.asked())[1] and house.end() == "agent"
     assert house.read("alice", "more.jcfg") == MAIL
 
 
 def test_an_included_file_that_wins_is_told(house):
     house.write(MAIL.replace('"external', '"authorization": "x", "external'), "alice", "more.jcfg")
     house.write('{"include-overwrite": ["more.jcfg"]}', "alice", "mail.jcfg")
-    told, right = authorize.write(house.root, house.asked())
+    told, right = authorize.approve(house.root, house.asked())
     assert not right and "still not approved" in told[-1] and house.end() == "mailbox"
 
 
@@ -215,7 +215,7 @@ def test_a_link_inside_of_the_own_folder_stays_one(house):
     house.whole()
     os.rename(house.at("alice", "mail.jcfg"), house.at("alice", "real"))
     os.symlink("real", house.at("alice", "mail.jcfg"))
-    assert authorize.write(house.root, house.asked())[1] and house.end() == "agent"
+    assert authorize.approve(house.root, house.asked())[1] and house.end() == "agent"
     assert os.path.islink(house.at("alice", "mail.jcfg"))
 
 
@@ -246,7 +246,7 @@ def test_what_was_shown_is_what_is_signed(house, change):
     house.write("", "alice", "other.py")
     change(house)
     try:
-        authorize.write(house.root, found)
+        authorize.approve(house.root, found)
     except (ConfigError, OSError):
         pass  # what is there now can't be read
     assert [house.read("bob", name) for name in ("mail.jcfg", "filters.jcfg")] == before
@@ -288,7 +288,7 @@ def test_code_that_is_not_to_be_had_is_told(house):
     os.remove(house.at("alice", "filter.py"))
     os.symlink("/dev/zero", house.at("alice", "zero.py"))
     found = house.asked()
-    assert len(found.waiting) == 2 and "filters.jcfg:5" in found.troubles[0]
+    assert len(found.waiting) == 2 and "filters.jcfg:5" in found.problems[0]
     assert authorize.text_lines(found)[-1].startswith(
         "cannot be approved: alice/mail/filters.jcfg:5")
 
