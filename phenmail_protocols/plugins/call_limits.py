@@ -106,8 +106,8 @@ class Calls:
         with self._lock:
             turns.late = True
             self._lock.notify_all()
-        log.error("%s: plugin %s has not returned for %g s; it cannot be stopped, and gets no other "
-                  "message until it returns", identity, name, self._long)
+        log.error("%s: plugin %s has not returned for %g s; it cannot be stopped, and gets no "
+                  "other message until it returns", identity, name, self._long)
 
     def stop(self, seconds):
         """Begin no call from now on; wait up to `seconds` -> whether none runs any more."""

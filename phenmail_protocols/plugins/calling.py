@@ -110,7 +110,7 @@ class Plugins:
             return _UNREADABLE
         if message.sender is not None:
             sender = automatic.correspondent(message.sender)
-            # Counted by plugin and parameters: one plugin may have many addresses, tags and aliases.
+            # Counted by plugin and parameters: a plugin may have many addresses and tags.
             origin.rate = functools.partial(self._rate.take, (plugin.name, parameters), sender,
                                             message.identity)
         try:
