@@ -46,7 +46,7 @@ def main(arguments=None):
         options = commandline.parse(arguments, __version__)
     except SystemExit as end:  # argparse: --help, --version or a wrong command line
         return end.code
-    run = _command(options.command)
+    run = _function(options)
     _prepare_process(options)
     from phenmail_protocols.config.root import Root, RootError
     from phenmail_protocols.net.errors import CertificateError
@@ -70,12 +70,13 @@ def _reason(error):
     return error
 
 
-def _command(name):
-    """The function of a command. A server never loads those of the other commands."""
-    if name in _COMMANDS:
-        return _COMMANDS[name]
-    from phenmail_protocols.admin.words import COMMANDS
-    return COMMANDS[name]
+def _function(options):
+    """The function of a command.  Only the file that it needs is imported."""
+    if options.command == "serve":
+        return _serve
+    from importlib import import_module
+    file, _, function = options.function.partition(".")
+    return getattr(import_module("phenmail_protocols.admin." + file), function)
 
 
 # The process
@@ -182,8 +183,9 @@ class _Signals:
 
 def _serve(root, options):
     from phenmail_protocols import machine
+    from phenmail_protocols.admin import init
     trim, core = machine.frugal_memory(), machine.OneCore()
-    _make_root_if_needed(root, options)
+    init.make_root_if_needed(root, options)
     server = MailServer(root.path, device=root.device)
     signals = _Signals(machine.PERIOD, "SIGTERM", "SIGINT", "SIGHUP")
     try:
@@ -225,23 +227,6 @@ def _bind(server):
     run_as.for_good()
 
 
-def _make_root_if_needed(root, options):
-    from phenmail_protocols.admin import firststart
-    if firststart.is_needed(root):
-        first = firststart.make_root(
-            root, options.user or _login_name(), options.domain, options.admin)
-        print(firststart.welcome(first), flush=True)
-
-
-def _login_name():
-    import getpass
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        name = ""
-    return name if name.isalnum() and name != "root" else "me"
-
-
 def _reload(server):
     import logging
 
@@ -259,11 +244,11 @@ def _reload(server):
 def _tell_ports(server, ports_file):
     import json
 
-    from phenmail_protocols.admin import firststart
+    from phenmail_protocols.admin import client_settings
     from phenmail_protocols.disk import atomic
     fingerprint = (server.certificates.fingerprint()
                    if server.certificates is not None else None)
-    print(firststart.table(
+    print(client_settings.table(
         server.listening, server.settings.sender_domain, fingerprint,
         server.no_certificate), flush=True)
     if ports_file:
@@ -272,18 +257,6 @@ def _tell_ports(server, ports_file):
             ports.setdefault(listening.name, listening.port)
         atomic.write_file(ports_file, json.dumps(ports).encode("ascii"))
 
-
-def _init(root, options):
-    from phenmail_protocols.admin import firststart
-    if not firststart.is_needed(root):
-        print("phenmail: %s is there already" % root.configuration,
-              file=sys.stderr)
-        return FAILED
-    _make_root_if_needed(root, options)
-    return DONE
-
-
-_COMMANDS = {"serve": _serve, "init": _init}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 STUBS = "phenmail_protocols/stubs"
-EXAMPLES = "phenmail_protocols.conf"  # a folder of files: admin/firststart.py says where it is
+EXAMPLES = "phenmail_protocols.conf"  # a folder of files: admin/init.py says where it is
 
 
 def text(*path):

@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""A program for Python 2.7 that has a mail server of its own.
+"""A program for Python 2.7 that uses its own mail server.
 
-phenmail needs CPython 3.6, so an older program runs it as a child and speaks
-to it over the loopback:
+phenmail needs CPython 3.6, so an older program starts it as a child process and
+talks to it over the loopback:
 
     python2.7 legacy_host.py /path/to/phenmail.py /usr/bin/python3
 
-It makes a root folder, starts the server, sends a message to its own user and
-reads it back by IMAP. Runs on newer Pythons just as well.
+The program creates a root folder, starts the server, sends a message to a user
+and reads it back by IMAP. It also runs on newer Pythons.
 """
 from __future__ import print_function
 
@@ -25,7 +25,7 @@ CONFIGURATION = {
     "sender-domain": "example.org",
     "domains": {"example.org": {
         "postmaster": ":alice", "abuse": ":alice", "alice": "/alice/mail"}},
-    # Free ports, loopback only, and no TLS needed there.
+    # Free ports of the loopback, where no TLS is needed.
     "smtp": {"host": "127.0.0.1", "port": 0},
     "imap": {"host": "127.0.0.1", "port": 0, "disable-ssl": True},
     "pop": False,
@@ -34,16 +34,16 @@ CONFIGURATION = {
 
 
 class Child(object):
-    """The server as a child process; ``ports`` is {service: port}."""
+    """The server as a child process; `ports` is {service: port}."""
 
     def __init__(self, phenmail, python, root, seconds=30):
         ports_file = os.path.join(root, "ports.json")
-        if os.path.exists(ports_file):  # of one that was killed
+        if os.path.exists(ports_file):  # left by a server that was killed
             os.remove(ports_file)
         self._process = subprocess.Popen(
             [python, phenmail, "--root", root, "--ports-file", ports_file])
         end = time.time() + seconds
-        while not os.path.exists(ports_file):  # it appears whole or not at all
+        while not os.path.exists(ports_file):  # written once clients can connect
             if self._process.poll() is not None or time.time() > end:
                 self.stop()
                 raise RuntimeError("the mail server did not start")
@@ -52,7 +52,7 @@ class Child(object):
             self.ports = json.load(file)
 
     def stop(self):
-        """SIGTERM: it says goodbye to its clients and ends within 5 s."""
+        """SIGTERM makes the server close its connections and end within 5 s."""
         if self._process.poll() is None:
             self._process.terminate()
         self._process.wait()
@@ -64,11 +64,11 @@ def make_root(root, phenmail, python, passphrase):
     os.makedirs(folder)
     with open(os.path.join(folder, "mail.jcfg"), "w") as file:
         json.dump(CONFIGURATION, file)
-    word = subprocess.Popen(
+    command = subprocess.Popen(
         [python, phenmail, "--root", root, "user", "passwd",
          "alice@example.org"], stdin=subprocess.PIPE)
-    word.communicate(passphrase.encode("utf-8") + b"\n")
-    if word.returncode:
+    command.communicate(passphrase.encode("utf-8") + b"\n")
+    if command.returncode:
         raise RuntimeError("the passphrase could not be set")
 
 

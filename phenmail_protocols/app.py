@@ -390,17 +390,17 @@ class MailServer:
 
         ``user``: an address or a login name; ``message``: as for send_mail;
         ``sender``: of the envelope, "" for none, None takes it from the
-        message. Gives an admin.filtertest.Result: ``lines`` (one a filter:
+        message. Gives an admin.filters.Result: ``lines`` (one a filter:
         number, place, condition, matched, effect, reached, remarks) and
         ``verdict`` (kind, mailbox, reason, flags, copies, forward).
 
         Raises ConfigError for filters that can't be read, ValueError for a
         user without mailbox here.
         """
-        from .admin import filtertest  # not needed to serve
+        from .admin import filters  # not needed to serve
         settings = (self.settings if self.directory is None
                     else self.directory.settings)
-        return filtertest.try_message(
+        return filters.try_message(
             self.root, settings, user, message, sender=sender)
 
     def _is_own(self, ip):

@@ -14,7 +14,7 @@ from .destinations.srs import WayBack
 from .disk.keyfile import kept_key
 from .dropfolder.service import DropFolders
 from .filters.screening import Screening
-from .plugins.interface import Plugins
+from .plugins.calling import Plugins
 from .relay.service import Relay
 
 _SRS_KEY = "srs.key"

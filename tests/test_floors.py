@@ -49,14 +49,15 @@ ORDER = {
     "authentication": ("results", "dmarc", "checks", "judging_child", "judging"),
     "delivery": ("replies", "trace", "mailboxes", "outgoing", "incoming", "router", "sending"),
     "destinations": ("srs", "local", "programs"),
-    "plugins": ("call_limits", "answer_rate", "email_message", "echo", "host", "interface"),
+    "plugins": ("call_limits", "answer_rate", "email_message", "echo", "loading", "calling"),
     "dropfolder": ("message", "files", "watch", "service"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),
     "pop3": ("grammar", "replies", "session", "commands", "handler"),
     "imap": ("sequence", "grammar", "responses", "view", "session", "commands", "table",
              "reader", "handler"),
-    "admin": ("shell", "dnsrecords", "queue", "control"),
+    "admin": ("terminal", "dns_records", "dns_check", "dns", "queue_text", "queue_orders", "queue",
+              "authorize", "check"),
     "testing": ("acceptor", "proxy", "catcher", "fixture"),
 }
 

@@ -182,7 +182,7 @@ def test_the_program_runs(installed, tmp_path):
 
 def test_the_examples_can_be_imported(installed, tmp_path):
     python = os.path.join(installed, "python")
-    folder = run(python, "-c", "from phenmail_protocols.admin.firststart import examples; print(examples())",
+    folder = run(python, "-c", "from phenmail_protocols.admin.init import examples; print(examples())",
                  cwd=str(tmp_path)).strip()
     modules = [name[:-3] for name in sorted(os.listdir(os.path.join(folder, "plugins"))) if name.endswith(".py")]
     assert modules == ["gateway", "ticket"]
@@ -238,7 +238,7 @@ TYPES_ONLY = {
     "phenmail_protocols.testing": {"MailFixtureMaker"}}
 IMPLEMENTED = {  # Protocols of the stubs, and what they describe
     "Origin": "plugins.email_message.Origin", "Root": "config.root.Root", "Problem": "config.problems.Problem",
-    "Outcome": "mail.reply.Outcome", "Reply": "mail.reply.Reply", "FilterLine": "admin.filtertest.Line", "Filters": "admin.filtertest.Result",
+    "Outcome": "mail.reply.Outcome", "Reply": "mail.reply.Reply", "FilterLine": "admin.filters.Line", "Filters": "admin.filters.Result",
     "Verdict": "filters.rules.Verdict"}
 
 

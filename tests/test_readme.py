@@ -25,8 +25,11 @@ def test_the_example_of_ones_own_tests(tmp_path):
     code = example(section("In your own tests"))
     assert len([line for line in code.splitlines() if line]) <= 14, "it is to be short"
     (tmp_path / "test_example.py").write_text(code, encoding="utf-8")
-    run = subprocess.Popen([sys.executable, "-m", "pytest", "-p", "phenmail_protocols.testing", "-p", "no:cacheprovider", "-q",
-                            "--rootdir", str(tmp_path), "test_example.py"], cwd=str(tmp_path), env=dict(os.environ, PYTHONPATH=TOP),
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-p", "phenmail_protocols.testing", "-p",
+         "no:cacheprovider", "-q",
+                            "--rootdir", str(tmp_path), "test_example.py"], cwd=str(tmp_path),
+                            env=dict(os.environ, PYTHONPATH=TOP),
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = run.communicate(timeout=60)[0].decode()
     assert run.returncode == 0 and "2 passed" in output, output
@@ -35,7 +38,9 @@ def test_the_example_of_ones_own_tests(tmp_path):
 def test_what_it_names_is_there():
     from phenmail_protocols.testing.fixture import MailFixture
     text = section("In your own tests")
-    names = set(re.findall(r"mail_server\.([a-z_0-9]+)", text)) | set(re.findall(r"^    ([a-z_]+)[(,]", text, re.MULTILINE))
-    assert {"fail_next", "drop_after", "slow", "wait_for", "deliver", "messages", "outside_answers", "sent"} <= names
+    names = set(re.findall(r"mail_server\.([a-z_0-9]+)", text)) | set(
+        re.findall(r"^    ([a-z_]+)[(,]", text, re.MULTILINE))
+    assert {"fail_next", "drop_after", "slow", "wait_for", "deliver", "messages", "outside_answers",
+            "sent"} <= names
     with MailFixture() as mail:
         assert [name for name in sorted(names) if not hasattr(mail, name)] == []

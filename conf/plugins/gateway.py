@@ -1,11 +1,11 @@
-"""A gateway: mail goes to another object in the same program, and back.
+"""A gateway between mail and chat rooms in the same program: a plugin for phenmail.
 
-The program has chat rooms, and each has a mail address. What is written there
-is said in the room; what is said in the room can be sent to its subscribers:
+Each chat room has a mail address. A message to that address is said in the
+room, and what is said in the room can be mailed to its subscribers.
 
     python3 conf/plugins/gateway.py
 
-(from the folder of phenmail.py) shows it with a server on free ports.
+in the folder of phenmail.py demonstrates it with a server on free ports.
 """
 import os
 import sys
@@ -19,7 +19,7 @@ from phenmail import PluginRefused  # noqa: E402
 
 
 class Room:
-    """Stands for what your program has: it knows nothing of mail."""
+    """Stands for a class of your program, which knows nothing about mail."""
 
     def __init__(self):
         self.said = []
@@ -29,10 +29,10 @@ class Room:
 
 
 class Gateway:
-    """``rooms``: {name: an object with say(who, text)}.
+    """`rooms`: {name: an object with say(who, text)}.
 
-    The room is named by the parameters (".chat lobby"), or else by what
-    stands behind the plus sign: chat+lobby@example.org.
+    The parameters name the room (".chat lobby"), or else the tag of the
+    address: chat+lobby@example.org.
     """
 
     def __init__(self, rooms):
@@ -42,34 +42,34 @@ class Gateway:
         self._server = server
 
     def mail_received(self, message, origin, parameters):
-        if origin.automatic:  # no bounces and no lists in a conversation
+        if origin.automatic:  # ignore bounces and mailing lists
             return
         room = self._rooms.get(parameters or origin.tag)
         if room is None:
-            raise PluginRefused("There is no such room")
+            raise PluginRefused("No such room")
         text = text_of(message)
         if not text:
-            raise PluginRefused("A message with text was expected")
+            raise PluginRefused("The message contains no plain text")
         room.say(origin.sender, text)
 
     def send(self, name, subscribers, who, text):
-        """What was said in a room, to those who read it by mail."""
+        """Mail to the subscribers what somebody said in a room."""
         mail = EmailMessage()
         mail["From"] = name
         mail["Subject"] = "%s in the room" % who
-        mail["Precedence"] = "list"  # nobody's vacation answers it
+        mail["Precedence"] = "list"  # prevents vacation answers
         mail.set_content(text)
         self._server.send_mail(name, subscribers, mail)
 
 
 def text_of(message):
-    """The plain text of a message, without what it quotes at its end."""
+    """The plain text of a message, without quoted lines at its end."""
     part = message.get_body(preferencelist=("plain",))
     if part is None:
         return ""
     try:
         lines = part.get_content().rstrip().split("\n")
-    except LookupError:  # a charset that nobody knows
+    except LookupError:  # an unknown charset
         return ""
     while lines and (lines[-1].startswith(">") or not lines[-1].strip()):
         lines.pop()

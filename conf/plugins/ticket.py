@@ -1,18 +1,18 @@
-"""A ticket number responder: a plugin for phenmail.
+"""Ticket numbers: a plugin for phenmail.
 
-Whoever writes to its address gets a number back, and the message goes on to
-the people who answer, with the number in its subject: [#7]. A reply that has
-the number keeps it. In mail.jcfg:
+Each message to its address gets a number, which is added to the subject: [#7].
+The message is sent to the people who answer, and its sender gets an
+acknowledgment. A reply with a number in its subject keeps it. In mail.jcfg:
 
     "domains": {"example.org": {"help": ".ticket support@example.org"}},
     "plugins": {"ticket": "ticket:Ticket"}
 
-and this file where Python finds modules:
+Python must find this file:
 
     PYTHONPATH=conf/plugins python3 phenmail.py
 
-The numbers are kept in tickets.json beside mail.jcfg. One message is handed
-over at a time, so nothing here needs a lock.
+The numbers are kept in tickets.json beside mail.jcfg. A plugin gets one message
+at a time, so this one needs no lock.
 """
 import json
 import os
@@ -31,7 +31,7 @@ class Ticket:
         self._file = os.path.join(server.root.mail_system, "tickets.json")
 
     def mail_received(self, message, origin, parameters):
-        """``parameters``: the address that gets the messages."""
+        """`parameters`: the address of the people who answer."""
         subject = str(message["Subject"] or "")
         state = self._read()
         number = self._known(subject, state)
@@ -42,7 +42,7 @@ class Ticket:
         self._forward(message, origin, subject, parameters)
         if is_new and not origin.obstacle():
             self._acknowledge(message, origin, subject)
-        if is_new:  # it will not come again
+        if is_new:  # it will not be retried
             del state["open"][origin.identity]
             self._write(state)
 
@@ -52,8 +52,8 @@ class Ticket:
         return number if 0 < number <= state["last"] else None
 
     def _next(self, state, identity):
-        """Whatever fails after this, the message comes again and has to get
-        the same number: so that is on the disk first."""
+        """A new number, saved before it is used: if something fails later, the
+        message is retried and must get the same number."""
         if identity not in state["open"]:
             state["last"] += 1
             state["open"][identity] = state["last"]
@@ -63,8 +63,8 @@ class Ticket:
     def _forward(self, message, origin, subject, address):
         del message["Subject"]
         message["Subject"] = subject
-        # If it can't be delivered this address is told; a bounce of a bounce
-        # would go round for ever.
+        # A failure bounces to this address. A bounce is sent on without a
+        # sender: bounces of bounces would loop.
         sender = origin.recipient if origin.sender else ""
         self._server.send_mail(sender, address, message)
 

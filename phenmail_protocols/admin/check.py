@@ -1,5 +1,7 @@
-"""The word ``check``: everything that can be said about a root folder without
-changing it, beside a running server or without one."""
+"""The command `check`: every mistake in the configuration and the mail folders.
+
+It changes nothing, and works with and without a running server.
+"""
 import importlib.util
 import os
 import stat
@@ -16,25 +18,34 @@ from ..queue import spool
 from ..store import errors
 from ..store.filestore import FileStore
 from . import authorize
+from .terminal import DONE, FAILED
 
-_PACKAGES = (
-    ("jsoncomment", "jsoncomment", "configuration is read by the standard "
-                                   "library instead, which is enough"),
-    ("dkim", "dkimpy", "outgoing mail can't be signed"),
-    ("dns", "dnspython", "mail can't be relayed to other servers directly"),
+_PACKAGES = (  # module, package, what does not work without it
+    ("jsoncomment", "jsoncomment", "the standard library reads the configuration, which suffices"),
+    ("dkim", "dkimpy", "outgoing mail cannot be signed"),
+    ("dns", "dnspython", "mail cannot be sent to other servers directly"),
     ("idna", "idna", "domain names with \u00df, final sigma or joiners are refused"),
 )
 
 
 class Report(NamedTuple):
-    """Lines of text; with any in ``errors`` the root doesn't work whole."""
+    """Lines of text.  With an error, some part of the server does not work."""
     errors: list
     warnings: list
     notes: list
 
 
+def run(root, options):
+    report = check(root)
+    for title, lines in zip(("error", "warning", "note"), report):
+        for line in lines:
+            print("%s: %s" % (title, line))
+    print("%d errors, %d warnings" % (len(report.errors), len(report.warnings)))
+    return FAILED if report.errors else DONE
+
+
 def check(root):
-    """Look everything over: a Report. Never raises for what it finds."""
+    """Check a root folder -> Report.  What it finds is reported, never raised."""
     report = Report([], [], [])
     try:
         settings = loader.load_server(root)
@@ -49,9 +60,8 @@ def check(root):
     _check_packages(report, settings)
     _check_relay(report, settings)
     _check_key(report, os.path.join(root.mail_system, authorization.FILE))
-    folders = sorted({action.value for parts in settings.domains.values()
-                      for action in parts.values()
-                      if action.kind == "mailbox"})
+    folders = sorted({action.value for actions in settings.domains.values()
+                      for action in actions.values() if action.kind == "mailbox"})
     store = FileStore(poll=3600)
     try:
         for folder in folders:
@@ -70,21 +80,32 @@ def _check_packages(report, settings):
 
 
 def _check_relay(report, settings):
-    """Keys that sign, what waits, and what TLS can be asked for."""
-    signer = Signer(settings.relay, lambda: settings.domains,
-                    settings.sender_domain)
+    """The signing keys, the queue, and the limits of DANE."""
+    signer = Signer(settings.relay, lambda: settings.domains, settings.sender_domain)
     report.errors.extend(signer.complaints())
-    report.notes.append("DANE: TLSA records of usage DANE-EE are used; those of DANE-TA "
-                        "count as unusable, then TLS is required and not verified")
+    report.notes.append("DANE: TLSA records of usage DANE-EE are used; those of usage DANE-TA "
+                        "count as unusable, so TLS is then required but not verified")
     queue = spool.Spool(settings.relay.queue_folder)
     try:
         waiting, broken = len(queue.identities()), queue.broken()
     except spool.SpoolError as error:
         report.errors.append("%s: %s" % (settings.relay.queue_folder, error))
         return
-    report.notes.append("%d messages wait to be sent (queue list)" % waiting)
-    report.warnings.extend(
-        "%s: set aside, its state can't be read" % name for name in broken)
+    report.notes.append("%d messages are queued (see queue list)" % waiting)
+    report.warnings.extend("queued message %s: its state cannot be read, so it is not sent" % name
+                           for name in broken)
+
+
+def _check_key(report, path):
+    """Who can read the authorization key can approve commands and filters."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        report.errors.append("%s: expected a regular file; no approval is valid now" % path)
+    elif status.st_mode & 0o077:
+        report.errors.append("%s: other users can read or write this key; run chmod 600" % path)
 
 
 def _check_user(report, root, store, folder):
@@ -92,14 +113,15 @@ def _check_user(report, root, store, folder):
     try:
         user = loader.load_user(os.path.join(folder, "mail.jcfg"), root)
         if not (user.passphrase or user.scram):
-            report.warnings.append("%s: nobody can log in: there is no "
-                                   "passphrase (user passwd)" % name)
+            report.warnings.append("%s: there is no passphrase, so nobody can log in; set one with "
+                                   "user passwd" % name)
         check_owner(root, user.filters, folder)
         _check_filters(report, loader.load_filters(user.filters, root))
-        fetcher = _fetcher_path(root, folder)
+        fetcher = os.path.join(root.path, root.identity_of(folder) or "",
+                               "system", "config", "mail-fetcher.jcfg")
         if loader.load_fetcher(fetcher, root).accounts:
-            report.warnings.append(
-                "%s: not yet: this version fetches no mail" % os.path.relpath(fetcher, root.path))
+            report.warnings.append("%s: this version does not fetch mail from other servers yet"
+                                   % os.path.relpath(fetcher, root.path))
     except ConfigError as error:
         report.errors.extend(map(str, error.problems))
     except OSError as error:
@@ -107,43 +129,28 @@ def _check_user(report, root, store, folder):
     _check_mailboxes(report, store, name, folder)
 
 
-def _check_key(report, path):
-    """Who knows the key can write authorizations."""
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(status.st_mode):
-        report.errors.append("%s: this is no plain file, so nothing is authorized" % path)
-    elif status.st_mode & 0o077:
-        report.errors.append("%s: others can read or write this key: chmod 600" % path)
+def _check_filters(report, filters):
+    """Mistakes that are found only when filters are compiled."""
+    report.errors.extend("%s: %s" % (rules.place(rule), flaw)
+                         for rule, flaw in rules.Rules(filters).flaws)
 
 
 def _check_authorizations(report, root, settings, folder):
     try:
-        found = authorize.look(root, settings, authorization.Authorizations(root.mail_system), os.path.realpath(folder))
+        found = authorize.find_in_folder(
+            root, settings, authorization.Authorizations(root.mail_system),
+            os.path.realpath(folder))
     except (ConfigError, OSError):
-        return  # told as what is wrong with the file
-    report.warnings.extend("%s: %s (authorize %s)" % (each.place, authorize.EFFECTS[each.kind], each.identity)
-                           for each in found.waiting)
-    report.warnings.extend(found.troubles)
-
-
-def _check_filters(report, given):
-    """What only shows when filters are made ready to be asked."""
-    report.errors.extend("%s: %s" % (rules.place(rule), flaw)
-                         for rule, flaw in rules.Rules(given).flaws)
-
-
-def _fetcher_path(root, folder):
-    identity = root.identity_of(folder) or ""
-    return os.path.join(
-        root.path, identity, "system", "config", "mail-fetcher.jcfg")
+        return  # _check_user has reported it
+    report.warnings.extend(
+        "%s: %s; to approve it: authorize %s" % (each.place, authorize.EFFECTS[each.kind],
+                                                 each.identity) for each in found.waiting)
+    report.warnings.extend(found.problems)
 
 
 def _check_mailboxes(report, store, name, folder):
     if not os.path.isdir(os.path.join(folder, "cur")):
-        report.notes.append("%s: no message came yet" % name)
+        report.notes.append("%s: no message has arrived yet" % name)
         return
     account = store.account(folder)
     messages = mailboxes = 0
@@ -154,5 +161,4 @@ def _check_mailboxes(report, store, name, folder):
                 messages += account.status(info.name).messages
     except errors.StoreError as error:
         report.errors.append("%s: %s" % (name, error))
-    report.notes.append("%s: %d mailboxes, %d messages" % (
-        name, mailboxes, messages))
+    report.notes.append("%s: %d mailboxes, %d messages" % (name, mailboxes, messages))

@@ -1,15 +1,17 @@
-"""The command line: which commands and options there are, and what was typed.
+"""The command line: its commands and options, and how they are parsed.
 
-`COMMANDS` has one row for each command. `parse` builds the argparse parsers from the rows.
+`COMMANDS` has one row for each command; `parse` builds the argparse parsers from the rows.
 """
 import argparse
 from typing import NamedTuple, Tuple
 
 
 class Command(NamedTuple):
-    """`name`: one word, or a group and a word; `values`: (name, help) of each argument in order;
-    `options`: names of its options in OPTIONS."""
+    """`name`: one word, or a group and a word.  `function`: "file.function" of this room, called
+    with (root, options, *values) -> exit code; "" for `serve`, which phenmail.py runs.  `values`:
+    (name, help) of each argument in order.  `options`: names of its options in OPTIONS."""
     name: str
+    function: str
     help: str
     values: Tuple[Tuple[str, str], ...] = ()
     options: Tuple[str, ...] = ()
@@ -18,52 +20,61 @@ class Command(NamedTuple):
 EVERYWHERE = ("--root", "--device", "--verbose")
 _SERVING = ("--ports-file", "--all-cores")
 _FIRST_USER = ("--domain", "--user", "--admin")
-_ADDRESS = (("ADDRESS", "the user's whole address"),)
+_ADDRESS = (("ADDRESS", "the user's mail address"),)
 _ID = (("ID", "the message's id, as listed"),)
 _JSON = ("--json",)
 
 COMMANDS = (
-    Command("serve", "run the server until SIGTERM or Ctrl-C", (), _SERVING + _FIRST_USER),
-    Command("init", "make a root folder with a first user", (), _FIRST_USER),
-    Command("check", "read the configuration and all mail folders, and report every mistake"),
-    Command("user add", "add a user with a mailbox", _ADDRESS),
-    Command("user passwd", "set a user's passphrase", _ADDRESS),
-    Command("user del", "remove a user; the mail stays", _ADDRESS),
-    Command("user list", "list all addresses and where they lead"),
-    Command("filters test", "show what each filter of a user would do with a message; nothing is changed",
+    Command("serve", "", "run the server until SIGTERM or Ctrl-C", (), _SERVING + _FIRST_USER),
+    Command("init", "init.run", "create a root folder with a first user", (), _FIRST_USER),
+    Command("check", "check.run",
+            "read the configuration and all mail folders, and report every mistake"),
+    Command("user add", "user.add", "add a user with a mailbox; asks for the passphrase", _ADDRESS),
+    Command("user passwd", "user.passwd", "change a user's passphrase", _ADDRESS),
+    Command("user del", "user.delete", "remove a user, but keep their mail", _ADDRESS),
+    Command("user list", "user.list_all", "list all addresses and where they lead"),
+    Command("filters test", "filters.run_test",
+            "show what each filter of a user would do with a message; nothing is changed",
             (("USER", "an address or a login name"), ("FILE", "a file with the message"))),
-    Command("authorize", "show commands and filters of a user that await approval, and approve them",
+    Command("authorize", "authorize.run",
+            "show commands and filters of a user that await approval, and approve them",
             (("USER", "an address, a login name or an identity"),), ("--yes",)),
-    Command("queue list", "list the messages that wait, and why", (), _JSON),
-    Command("queue show", "show one message: its header, and each reply so far", _ID, _JSON),
-    Command("queue retry", "retry now", (("ID", 'the message\'s id, or "all"'),), _JSON),
-    Command("queue hold", "do not send a message until it is released", _ID, _JSON),
-    Command("queue release", "resume a message that was held", _ID, _JSON),
-    Command("queue drop", "remove a message from the queue", _ID, ("--bounce",) + _JSON),
-    Command("dns", "print the DNS records that this server needs", (), ("--check",) + _JSON),
-    Command("sha256", 'hash a passphrase, for "passphrase" in mail.jcfg'),
-    Command("obscure", 'obscure a passphrase, for "pop3pwd" in mail.jcfg'),
+    Command("queue list", "queue.list_all", "list the queued messages, and why they wait",
+            (), _JSON),
+    Command("queue show", "queue.show", "show one message: its header and the last replies",
+            _ID, _JSON),
+    Command("queue retry", "queue.retry", "retry a message now",
+            (("ID", 'the message\'s id, or "all"'),), _JSON),
+    Command("queue hold", "queue.hold", "do not send a message until it is released", _ID, _JSON),
+    Command("queue release", "queue.release", "resume a message that was held", _ID, _JSON),
+    Command("queue drop", "queue.drop", "remove a message from the queue",
+            _ID, ("--bounce",) + _JSON),
+    Command("dns", "dns.run", "print the DNS records that this server needs",
+            (), ("--check",) + _JSON),
+    Command("sha256", "sha256.run", 'hash a passphrase, for "passphrase" in mail.jcfg'),
+    Command("obscure", "obscure.run", 'obscure a passphrase, for "pop3pwd" in mail.jcfg'),
 )
 # {group: (help, the command that it means alone or None, its own options)}
 GROUPS = {
     "user": ("add, change, remove and list users", None, ()),
     "filters": ("try a user's filters", None, ()),
-    "queue": ("list and control the mail that waits to be sent (default: list)", "queue list", _JSON),
+    "queue": ("list and control queued messages (default: list)", "queue list", _JSON),
 }
 OPTIONS = {  # name: (metavar or None for a switch, help)
     "--root": ("DIR", "the root folder (default: PHENMAIL_ROOT, else /var/lib/phenmail for root, "
                       "~/.phenmail for other users)"),
-    "--device": ("NAME", "the device identity, if the root folder has several"),
+    "--device": ("NAME", "the server's own folder in the root folder, if there are several"),
     "--verbose": (None, "log more"),
     "--ports-file": ("FILE", "write the ports to FILE as JSON once clients can connect"),
-    "--all-cores": (None, "use all processor cores (default: one, which halves the CPU time per message)"),
-    "--domain": ("DOMAIN", "a new root folder's domain (default: this machine's name)"),
-    "--user": ("NAME", "a new root folder's first user (default: your login name)"),
+    "--all-cores": (None, "use all processor cores (default: one, which halves the CPU time per "
+                          "message)"),
+    "--domain": ("DOMAIN", "the mail domain of a new root folder (default: this machine's name)"),
+    "--user": ("NAME", "the first user of a new root folder (default: your login name)"),
     "--admin": (None, "the first user's commands and filters need no approval"),
     "--yes": (None, "approve without asking"),
     "--json": (None, "print JSON"),
     "--bounce": (None, "send a bounce to the sender"),
-    "--check": (None, "compare the records with what the DNS says now"),
+    "--check": (None, "compare the records with the live DNS"),
 }
 
 
@@ -71,13 +82,13 @@ def parse(arguments, version):
     """Read a command line -> argparse.Namespace.
 
     `arguments`: list of str, None for those of the process; `version`: what --version prints.
-    The result has `command` (a name of COMMANDS), `values` (its arguments, list of str), and an
-    attribute for each of OPTIONS, whether the command has it or not (None or False).
-    Raises SystemExit: code 0 after --help and --version, code 2 for a wrong command line. The
-    message is on standard error then.
+    The result has `command` (a name of COMMANDS), `function` (of its row), `values` (its arguments,
+    list of str), and an attribute for each of OPTIONS (None or False if the option was not given).
+    Raises SystemExit: code 0 after --help and --version; code 2 for a wrong command line, after
+    printing the reason to standard error.
     """
-    parser = _Parser(description="A whole mail service. Without a command it runs the server, and makes a "
-                                 "root folder first if there is none.")
+    parser = _Parser(description="A whole mail service. Without a command it runs the server, and "
+                                 "creates a root folder first if there is none.")
     parser.add_argument("--version", action="version", version="phenmail " + version)
     _add_options(parser, EVERYWHERE + _SERVING + _FIRST_USER)
     parser.set_defaults(command="serve", values=[], **{
@@ -87,12 +98,15 @@ def parse(arguments, version):
         _add_command(groups, command)
     options = parser.parse_args(arguments)
     if options.command in GROUPS:
-        parser.error("%s: expected %s" % (options.command, _listed(groups[options.command].choices)))
+        *others, last = groups[options.command].choices
+        parser.error("%s: expected %s" % (
+            options.command, " or ".join(filter(None, [", ".join(others), last]))))
+    options.function = next(each.function for each in COMMANDS if each.name == options.command)
     return options
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, instead of the usage and all choices."""
+    """Reports an error in one line, instead of the usage and all choices."""
 
     def __init__(self, **options):
         super().__init__(allow_abbrev=False, **options)
@@ -131,18 +145,15 @@ def _subparser(group, word, text, options):
 
 
 def _add_options(parser, names):
-    """Without a default of their own: it would replace what was read before the command."""
+    """Options may stand before and after the command, so a subparser sets no default: it would
+    replace what was read before the command."""
     for name in names:
         metavar, text = OPTIONS[name]
         kind = {"metavar": metavar} if metavar else {"action": "store_true"}
         spellings = ("-v", name) if name == "--verbose" else (name,)
-        parser.add_argument(*spellings, dest=_attribute(name), default=argparse.SUPPRESS, help=text, **kind)
+        parser.add_argument(*spellings, dest=_attribute(name), default=argparse.SUPPRESS,
+                            help=text, **kind)
 
 
 def _attribute(option):
     return option[2:].replace("-", "_")
-
-
-def _listed(words):
-    words = list(words)
-    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

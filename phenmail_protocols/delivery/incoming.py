@@ -1,7 +1,7 @@
-"""One message on its way in: check, filter, file, queue, reply.
+"""One message on its way in: check, filter, deliver, queue, reply.
 
-An `Incoming` takes the message's octets as they come (CRLF line ends).  `finish` returns a reply
-for each recipient.  `router` decides where addresses lead.
+An `Incoming` takes the message's bytes as they come (CRLF line ends).  `finish` returns a reply for
+each recipient.  `router` decides where addresses lead.
 
 From the final dot of DATA to the 250, in this order; lines in brackets only where they apply:
 
@@ -10,57 +10,60 @@ From the final dot of DATA to the 250, in this order; lines in brackets only whe
     smtp/transaction.py    Transaction.finish
     delivery/incoming.py   Incoming.finish
                              _check
-    delivery/mailboxes.py      Mailboxes.prepare        NUL octets, loops
+    delivery/mailboxes.py      Mailboxes.prepare        NUL bytes, loops
     [delivery/outgoing.py      Outgoing.prepare         the queue's file is synced]
     [authentication/judging.py Judge.judge              SPF, DKIM, DMARC]
                              _filter
     [filters/screening.py      Screening.verdict        for each user who has filters]
-                             _file
-    delivery/mailboxes.py      Mailboxes.link           the copies of further mailboxes
-    delivery/mailboxes.py      Mailboxes.deliver
-    store/account.py             Account.deliver        bytes and directory entry are on the disk
+    delivery/mailboxes.py    Mailboxes.deliver          first links the copies of further mailboxes
+    store/account.py           Account.deliver          file and directory entry are on the disk
                              _queue
     [delivery/outgoing.py      Outgoing.commit
      dkim/signing.py             Signer.sign
-     queue/spool.py              Arriving.commit        bytes and state are on the disk]
+     queue/spool.py              Arriving.commit        message and state are on the disk]
                              _notify                    users' logs, vacation, notices of success
     smtp/transaction.py    _worst                       one reply for all recipients; LMTP: one each
     smtp/replies.py        wire
     smtp/handler.py        Handler._flush               net/connection.py writes the 250
 
-What is promised ("All or told", "Accepted means kept"):
+The promises ("accepted means kept"; "every recipient's mail ends somewhere"):
 
-1. A recipient gets 250 only after the store's `deliver` returned for it: the file and its
-   directory are on the disk.  Recipients elsewhere: only after the queue's `commit` returned.
+1. A recipient gets 250 only after the store's `deliver` returned for it: the file and its directory
+   are on the disk.  Recipients elsewhere: only after the queue's `commit` returned.
 2. Nothing becomes visible in any mailbox, and nothing leaves, before every copy is complete and
    synced.  So a full disk, a loop, an oversize header or a lost connection leave nothing behind.
-3. Recipients whose addresses lead to one folder with one tag share one copy; each still has a reply
-   of its own.  Another tag is another copy, because filters may file it elsewhere.  All recipients
+3. Recipients whose addresses lead to one folder with one tag share one copy; each still has their
+   own reply.  Another tag is another copy, because filters may file it elsewhere.  All recipients
    elsewhere share one message in the queue, and so do those whose mail goes to a program, a plugin
    or another address: everything that can wait or fail is done from there.
 4. SMTP has one reply for all recipients.  If a mailbox fails after others have the message (a
-   rename or an index row failed, although the bytes are safe), delivery stops with a temporary
-   reply: the sender repeats the message for all, and those who have it get it twice.  Stopping at
-   once keeps these few; to go on would add to them, and a 250 would lose mail.  The queue comes
-   last, so that recipients elsewhere get no copy twice.  LMTP has a reply for each recipient
+   rename or an index row failed, although the file is safe), delivery stops with a temporary reply:
+   the sender repeats the message for all, and those who have it get it twice.  Stopping at once
+   keeps these few; going on would add to them, and a 250 would lose mail.  The queue comes last, so
+   that recipients elsewhere get no copy twice.  LMTP has a reply for each recipient
    (`finish(apart=True)`), so there a failure stops only its own recipient.
-5. Users' filters run first, when the whole message is there.  A recipient whose copy a filter sends
-   elsewhere gets 250 only when the queue has it.
+5. Users' filters run before anything is delivered.  A recipient whose copy a filter sends elsewhere
+   gets 250 only when the queue has it.
 """
 import logging
 
 from ..mail.reply import Outcome, Reply
 from ..queue.model import LOCAL, TO
+from ..queue.spool import SpoolError
 from ..store.errors import StoreError
 from . import replies, submission, trace
 from .mailboxes import Mailboxes
 from .outgoing import Outgoing
 from .replies import MessageRefused
 
-# A header block is held back until it is complete, up to this size.
+# A header is held back until it is complete, up to this size in bytes.
 HEADER_LIMIT = 256 * 1024
 # Kinds of destination whose mail waits in the queue for destinations.local.
 QUEUED_LOCALLY = frozenset(("agent", "forward", "plugin"))
+
+# What is done with the header: a submission is completed and signed; the rest of the mail is
+# judged (SPF, DKIM, DMARC) if it comes from outside.
+_SUBMITTED, _OUTSIDE, _INSIDE = "submitted", "outside", "inside"
 
 log = logging.getLogger("phenmail.delivery")
 
@@ -68,35 +71,33 @@ log = logging.getLogger("phenmail.delivery")
 class Incoming:
     """One message on its way in.  For one thread; ends with `finish` or `abort`."""
 
-    __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_completes",
-                 "_may_refuse", "_was_here", "_is_judged", "_keys", "_mailboxes", "_outgoing",
-                 "_copies", "_held", "_header", "_is_cut", "_auth", "_failure")
+    __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_kind",
+                 "_may_refuse", "_was_here", "_keys", "_mailboxes", "_outgoing", "_held", "_header",
+                 "_failure")
 
-    def __init__(self, router, envelope, origin, destinations, submitter, may_refuse,
-                 was_here=False):
+    def __init__(self, router, envelope, origin, destinations, submitter, may_refuse, was_here):
         """The arguments are those of Router.begin."""
-        self.size = 0  # octets of the message so far, as they came
+        self.size = 0  # bytes of the message so far, as they came
         self.identity = router.identity()
         self._router = router
         self._envelope = envelope
         self._origin = trace.Origin() if origin is None else origin
         self._submitter = submitter
-        self._completes = submitter is not None or origin is None
+        if submitter is not None or origin is None:
+            self._kind = _SUBMITTED
+        else:
+            self._kind = _OUTSIDE if _comes_from_outside(router, origin) else _INSIDE
         self._may_refuse = may_refuse
         self._was_here = was_here
-        self._is_judged = _comes_from_outside(router, self._origin, submitter)
-        self._held = bytearray()  # the header block until it is complete, then None
-        self._header = b""  # its first HEADER_LIMIT octets where it is larger
-        self._is_cut = False
-        self._auth = ""  # the result of the judgement, for filters
+        self._held = bytearray()  # the header until it is complete, then None
+        self._header = b""  # with the fields added here; of a larger one HEADER_LIMIT bytes
         self._failure = None  # the Reply for all recipients that have none yet
         name = self.identity.decode("ascii")
         self._mailboxes = Mailboxes(router.store, envelope.sender, name)
-        self._outgoing = Outgoing(router.queue, router.signer if self._completes else None,
-                                  envelope, name)
+        self._outgoing = Outgoing(
+            router.queue, router.signer if self._kind == _SUBMITTED else None, envelope, name)
         self._keys = [self._add(recipient, destination)
                       for recipient, destination in zip(envelope.recipients, destinations)]
-        self._copies = [copy for copy in (self._mailboxes, self._outgoing) if len(copy)]
 
     def _add(self, recipient, destination):
         """-> how `_reply` finds a recipient's reply: a Reply, a key of Mailboxes, None (queue)."""
@@ -111,38 +112,43 @@ class Incoming:
         return self._mailboxes.add(destination, recipient.address)
 
     @property
+    def _copies(self):
+        return [copy for copy in (self._mailboxes, self._outgoing) if copy]
+
+    @property
     def is_queued(self):
         """After `finish`: whether the message is in the queue, under its identity."""
         return self._outgoing.reply is not None
 
     def write(self, data):
-        """Take the next octets; CRLF line ends, cut anywhere.  Raises nothing; see `finish`."""
+        """Take the next bytes; CRLF line ends, cut anywhere.  Raises nothing; see `finish`."""
         self.size += len(data)
         if self._failure is None and self._copies:
             try:
-                if self._held is None:
+                if self._held is not None:
+                    self._hold(data)
+                else:
                     for copy in self._copies:
                         copy.write(data)
-                else:
-                    self._hold(data)
             except Exception as error:
                 self._fail(error)
 
     def finish(self, apart=False):
         """The message is complete: keep it -> list of Outcome, one for each recipient in order.
 
-        `apart`: each recipient has a reply of its own (LMTP); otherwise one failure fails all.
+        `apart`: each recipient has their own reply (LMTP); otherwise one failure fails all.
         """
         if self._failure is None and self._copies:
             try:
-                self._check(apart)
-                self._filter(apart)
-                self._file(apart)
+                auth = self._check(apart)
+                self._filter(apart, auth)
+                if self._mailboxes:
+                    self._mailboxes.deliver(self._kept(), apart)
                 self._queue(apart)
                 self._notify()
             except Exception as error:
                 self._fail(error)
-            self.abort()
+        self.abort()
         outcomes = [Outcome(recipient.address, self._reply(key))
                     for recipient, key in zip(self._envelope.recipients, self._keys)]
         if log.isEnabledFor(logging.INFO):
@@ -153,18 +159,18 @@ class Incoming:
         """Discard what was not delivered.  May be called at any time and again."""
         if self._held:
             self._held = bytearray()
-        for copy in self._copies:
-            copy.discard()
+        self._mailboxes.discard()
+        self._outgoing.discard()
 
     def _fail(self, error):
         """An exception -> the reply for all who have none yet."""
         if isinstance(error, MessageRefused):
             self._failure = error.reply
-        elif isinstance(error, StoreError):
+        elif isinstance(error, (StoreError, SpoolError)):
             log.warning("%s: %r", self.identity.decode(), error)
-            self._failure = replies.of_store_error(error)
+            self._failure = replies.of_storage_error(error)
         else:
-            log.error("%s: failed, the sender is asked to retry", self.identity.decode(),
+            log.error("%s: delivery failed, the sender is asked to retry", self.identity.decode(),
                       exc_info=error)
             self._failure = replies.FAILED
         self.abort()
@@ -175,6 +181,9 @@ class Incoming:
         reply = self._outgoing.reply if key is None else self._mailboxes.replies.get(key)
         return reply or self._failure or replies.FAILED
 
+    def _kept(self):
+        return Reply(250, "2.0.0", "Ok, kept as %s" % self.identity.decode("ascii"))
+
     def _log(self, outcomes):
         origin = self._origin
         log.info("%s: from=<%s> to=%s size=%d peer=%s with=%s%s", self.identity.decode(),
@@ -183,10 +192,10 @@ class Incoming:
                            for recipient, reply in outcomes]), self.size, origin.peer,
                  origin.protocol, " user=%s" % origin.account if origin.account else "")
 
-    # The header block
+    # The header
 
     def _hold(self, data):
-        """Octets of a header block that is not complete yet."""
+        """Take bytes of a header that is not complete yet."""
         held = self._held
         searched = max(0, len(held) - 3)
         held += data
@@ -194,15 +203,14 @@ class Incoming:
         if end:
             self._open(bytes(held[:end]), bytes(held[end:]))
         elif len(held) > HEADER_LIMIT:
-            if self._completes or self._is_judged:
-                # What lies behind the limit could not be completed, nor cleared of forged results.
+            if self._kind != _INSIDE:
+                # What is behind the limit could be neither completed nor searched for forgeries.
                 raise MessageRefused(replies.HEADER_TOO_LARGE)
-            self._is_cut = True
-            cut = len(held) - held.endswith(b"\r")  # a line end stays in one piece
+            cut = len(held) - held.endswith(b"\r")  # do not split a line end
             self._open(bytes(held[:cut]), bytes(held[cut:]))
 
     def _open(self, header, body):
-        """The header block is complete: check it, and begin the copies."""
+        """The header is complete: check it, and begin the copies."""
         self._held = None
         if not trace.begins_with_field(header):
             # RFC 5322 2.1: without an empty line, text without a header would extend our own.
@@ -225,7 +233,7 @@ class Incoming:
 
     def _rewritten(self, header, lowered, date):
         """What the sender wrote -> what is kept: completed, or without fields only we may write."""
-        if self._completes:
+        if self._kind == _SUBMITTED:
             header, may_sign = submission.complete(
                 header, self._envelope.sender, self.identity, self._router.host, date,
                 None if self._submitter is None else self._whose)
@@ -234,7 +242,7 @@ class Incoming:
             return header
         if b"return-path:" in lowered:
             header = trace.without_return_path(header)
-        if self._is_judged and b"authentication-results" in lowered:
+        if self._kind == _OUTSIDE and b"authentication-results" in lowered:
             from ..authentication.results import without_ours
             header = without_ours(header, self._router.host)
         return header
@@ -247,18 +255,18 @@ class Incoming:
         is_foreign = directory.resolve(address).kind == "remote"
         return submission.FOREIGN if is_foreign else submission.NEIGHBOURS
 
-    # The steps of `finish`.  Each raises MessageRefused or StoreError, which ends it.
+    # The steps of `finish`.  Each may raise MessageRefused, StoreError or SpoolError.
 
     def _check(self, apart):
+        """-> the judgement of SPF, DKIM and DMARC for filters, "" if there is none."""
         if self._held is not None:
             self._open(bytes(self._held), b"")
         for copy in self._copies:
             copy.prepare(apart)
-        if self._is_judged:
-            self._judge()
+        return self._judge() if self._kind == _OUTSIDE else ""
 
     def _judge(self):
-        """SPF, DKIM and DMARC: the results become a field on top, and are there for filters."""
+        """Judge the message, and put the result on top as a field -> the result for filters."""
         origin = self._origin
         path, start = self._copies[0].source()
         judgement = self._router.judge(origin.peer, origin.helo, self._envelope.sender, path, start)
@@ -267,9 +275,9 @@ class Incoming:
         for copy in self._copies:
             copy.add_field(judgement.field)
         self._header = judgement.field + self._header
-        self._auth = judgement.auth
+        return judgement.auth
 
-    def _filter(self, apart):
+    def _filter(self, apart, auth):
         screening = self._router.screening
         if not self._mailboxes or screening is None:
             return
@@ -277,43 +285,43 @@ class Incoming:
             refusal = "none"
         else:
             refusal = "each" if apart else "all"
-        self._mailboxes.ask(screening, self._letter, refusal)
+        self._mailboxes.filter(
+            screening, lambda address, tag: self._filtered(address, tag, auth), refusal)
         onward = self._mailboxes.onward()
         if onward:
             self._send_on(onward)
 
-    def _letter(self, address, tag):
+    def _filtered(self, address, tag, auth):
         """The message as the filters of one recipient see it."""
         from ..filters.rules import FilteredMessage
         header, staged = self._header, self._mailboxes.staged
-        if self._is_cut:
+        if not header.endswith(b"\r\n\r\n"):  # it is larger than HEADER_LIMIT
             from ..filters.matching import read_header
             staged.flush()
             header = read_header(staged.descriptor, self._mailboxes.top)
-        return FilteredMessage(
-            header, self._envelope.sender, address, tag, self.size, staged.descriptor,
-            self._auth)
+        return FilteredMessage(header, self._envelope.sender, address, tag, self.size,
+                               staged.descriptor, auth)
 
     def _send_on(self, onward):
         """Add to the queue what users' filters send elsewhere; `onward`: of Mailboxes.onward."""
         outgoing = self._outgoing
         if self._router.queue is None:
             raise MessageRefused(replies.NO_QUEUE)
-        is_open = outgoing in self._copies
+        is_open = bool(outgoing)
         for key, is_copy, target in onward:
-            outgoing.add(self._sent_on(key, is_copy), TO + str(target), key)
+            outgoing.add(self._recipient_of(key, is_copy), TO + str(target), key)
         if not is_open:
-            self._copies.append(outgoing)
             outgoing.open(b"", self._header)
             for piece in self._mailboxes.body():
                 outgoing.write(piece)
             outgoing.prepare(False)
 
-    def _sent_on(self, key, is_copy):
-        """The Recipient of a copy that goes on, with the notices its sender wants (RFC 3461 5.2.7).
+    def _recipient_of(self, key, is_copy):
+        """The Recipient whose filter sends the message on, with the notices its sender wants.
 
-        With NOTIFY=NEVER the other server sends no notice of failure either, so a bounce of a
-        notice to the postmaster causes no further one.  The arrival of a copy is not reported.
+        RFC 3461 5.2.7.  With NOTIFY=NEVER the other server sends no notice of failure either, so a
+        bounce of a notice to the postmaster causes no further one.  The arrival of a copy is not
+        reported.
         """
         recipient = next(each for each, known in zip(self._envelope.recipients, self._keys)
                          if known == key)
@@ -322,34 +330,24 @@ class Incoming:
             recipient = recipient._replace(notify=left or ("NEVER",))
         return recipient
 
-    def _file(self, apart):
-        if self._mailboxes:
-            self._mailboxes.link(apart)
-            self._mailboxes.deliver(self._kept(), apart)
-
     def _queue(self, apart):
         outgoing = self._outgoing
-        if not outgoing:
-            return
         outgoing.leave_out(self._mailboxes.failed())
         if not outgoing:
             return
         try:
             outgoing.commit(self._router.stamp.now()[0])
-        except MessageRefused as refused:
+        except SpoolError as error:
             if not apart:
                 raise
-            self._failure = refused.reply  # for those in the queue; the others have their copies
+            self._fail(error)  # for recipients elsewhere; the others have their copies
         else:
             self._mailboxes.settle(self._kept())
 
-    def _kept(self):
-        return Reply(250, "2.0.0", "Ok, kept as %s" % self.identity.decode("ascii"))
-
     def _notify(self):
-        """Tell users' logs, run vacation, and send notices of success (RFC 3461 5.2.6)."""
+        """Write users' logs, run vacation, and send notices of success (RFC 3461 5.2.6)."""
         router = self._router
-        if self._mailboxes and router.screening is not None:
+        if router.screening is not None:
             self._mailboxes.finished(router.screening)
         if not (router.notifies and any("SUCCESS" in each.notify
                                         for each in self._envelope.recipients)):
@@ -363,7 +361,7 @@ class Incoming:
             log.exception("%s: the notice of success was not sent", self.identity.decode())
 
 
-def _comes_from_outside(router, origin, submitter):
+def _comes_from_outside(router, origin):
     """Whether to judge a message.  The server in front of an LMTP server has done so already."""
-    return (router.judge is not None and submitter is None and origin.protocol != ""
-            and "LMTP" not in origin.protocol and router.is_outside(origin.peer))
+    return (router.judge is not None and origin.protocol != "" and "LMTP" not in origin.protocol
+            and router.is_outside(origin.peer))

@@ -1,13 +1,12 @@
 """The copies of one message for mailboxes of this server.
 
-Recipients whose addresses lead to one folder with one tag share one copy.  The message's octets are
-written once: several mailboxes get links to one file, which therefore has no Delivered-To.  Nothing
-becomes visible in any mailbox before every copy is complete and synced, and before every user's
-filters have run.  Knows no envelope, no queue and no protocol; raises MessageRefused and the
-store's errors.
+Recipients whose addresses lead to one folder with one tag share one copy.  The message is written
+once: several mailboxes get links to one file, which therefore has no Delivered-To.  Nothing becomes
+visible in any mailbox before every copy is complete and synced, and before every user's filters
+have run.  Knows no envelope, no queue and no protocol; raises MessageRefused and StoreError.
 
-What a filter asks for is done as far as possible: a mailbox that cannot be created becomes INBOX, a
-flag that cannot be stored is left out, and the user's log says so.
+A user's filter cannot stop a delivery: if the mailbox that it names cannot be created, the message
+goes to INBOX; a flag that cannot be stored is left out; the user's log says so.
 """
 import logging
 import os
@@ -27,8 +26,8 @@ _CHUNK = 131072
 class Mailboxes:
     """`store`: store.filestore.FileStore; `sender`: Address or None; `name`: for the log (str)."""
 
-    __slots__ = ("replies", "_store", "_sender", "_name", "_targets", "_first", "_looping",
-                 "top", "_message_at", "_body_at")
+    __slots__ = ("replies", "top", "_store", "_sender", "_name", "_targets", "_message_at",
+                 "_body_at")
 
     def __init__(self, store, sender, name):
         self.replies = {}  # key -> Reply
@@ -36,9 +35,7 @@ class Mailboxes:
         self._sender = sender
         self._name = name
         self._targets = {}  # key -> _Target
-        self._first = None  # the _Target whose copy takes the message's octets
-        self._looping = ()
-        # Offsets in its file: our Received field, the message as it came, its body.
+        # Offsets in the first copy's file: our Received field, the message as it came, its body.
         self.top = self._message_at = self._body_at = 0
 
     def __len__(self):
@@ -53,27 +50,31 @@ class Mailboxes:
 
     @property
     def staged(self):
-        """The store's Staged that takes the message, once it is open."""
+        """The store's Staged of the first copy, which takes the message once it is open."""
         return self._first.staged
 
+    @property
+    def _first(self):
+        return next(iter(self._targets.values()))
+
     def look_for_loops(self, lowered):
-        """Find recipients who had this message before; `lowered`: its header block in lower case.
+        """Refuse recipients who had this message before; `lowered`: its header in lower case.
 
         Raises MessageRefused if all of them had it.
         """
         if b"delivered-to:" in lowered:
-            self._looping = {key for key, target in self._targets.items()
-                             if trace.delivered_already(lowered, target.address)}
-            if len(self._looping) == len(self._targets):
+            self.replies.update((key, replies.LOOP) for key, target in self._targets.items()
+                                if trace.delivered_already(lowered, target.address))
+            if len(self.replies) == len(self._targets):
                 raise MessageRefused(replies.LOOP)
 
     def open(self, received, header):
-        """Begin with our Received field and the message's header block.  Raises StoreError."""
-        self._first = next(iter(self._targets.values()))
-        staged = self._first.staged = self._account(self._first).stage()
+        """Begin with our Received field and the message's header.  Raises StoreError."""
+        first = self._first
+        staged = first.staged = self._account(first).stage()
         own = trace.return_path(self._sender)
         if len(self._targets) == 1:
-            own += trace.delivered_to(self._first.address)
+            own += trace.delivered_to(first.address)
         staged.write(own)
         self.top = staged.file_size
         staged.write(received + header)
@@ -81,20 +82,17 @@ class Mailboxes:
         self._body_at = staged.file_size
 
     def write(self, data):
-        self._first.staged.write(data)
+        self.staged.write(data)
 
     def _account(self, target):
         return self._store.account(target.destination.folder)
 
     def prepare(self, apart):
         """The message is complete.  Raises MessageRefused.  `apart`: as in Incoming.finish."""
-        if self._first.staged.has_nul:
+        if self.staged.has_nul:
             raise MessageRefused(replies.HAS_NUL)
-        if self._looping:
-            if not apart:
-                raise MessageRefused(replies.LOOP)
-            for key in self._looping:
-                self.replies[key] = replies.LOOP
+        if self.replies and not apart:
+            raise MessageRefused(replies.LOOP)
 
     def source(self):
         """-> (path of the file, offset in it where the message as it came begins)."""
@@ -107,7 +105,7 @@ class Mailboxes:
         self._body_at += _file_length(field)
 
     def body(self):
-        """The octets behind the header block, CRLF line ends, a bounded number at a time."""
+        """The bytes behind the header, CRLF line ends, a bounded number at a time."""
         staged = self.staged
         staged.flush()
         for offset in range(self._body_at, staged.file_size, _CHUNK):
@@ -115,22 +113,22 @@ class Mailboxes:
 
     # Filters
 
-    def ask(self, screening, letter, refusal):
+    def filter(self, screening, filtered, refusal):
         """Run every user's filters.  Raises MessageRefused, StoreError.
 
-        `screening`: filters.screening.Screening.  `letter(address, tag)` -> FilteredMessage.
-        `refusal`: who can be told that a user's filter refuses the message: "each" recipient's
-        sender, "all" (only if all recipients refuse it) or "none".  A refused copy whose sender
-        cannot be told is discarded.
+        `screening`: filters.screening.Screening.  `filtered(address, tag)` -> FilteredMessage.
+        `refusal`: what the reply can say of a filter that rejects the message: "each" recipient has
+        their own reply, "all" (a refusal only if all recipients reject it) or "none".  A rejected
+        copy of which the reply says nothing is discarded.
         """
         until = screening.until()
         for key, target in self._targets.items():
             folder = target.destination.folder
             rules = screening.rules(folder) if key not in self.replies else None
             if rules is not None:
-                self._first.staged.flush()
-                target.letter = letter(target.address, target.destination.tag)
-                target.verdict = screening.verdict(rules, folder, target.letter, until)
+                self.staged.flush()
+                target.message = filtered(target.address, target.destination.tag)
+                target.verdict = screening.verdict(rules, folder, target.message, until)
         refusing = {key: target for key, target in self._targets.items() if target.kind == REJECT}
         everybody = len(refusing) == len(self._targets)
         if refusing and (refusal == "each" or refusal == "all" and everybody):
@@ -147,30 +145,52 @@ class Mailboxes:
                 for key, target in self._targets.items() for address in target.onward]
 
     def failed(self):
-        """The keys of recipients who don't have the message, and whose sender will repeat it."""
+        """The keys of recipients whose own copy failed."""
         return {key for key, reply in self.replies.items() if not reply.delivered}
 
     def finished(self, screening):
         """The message was delivered or refused: write users' logs, run vacation.
 
-        Nothing is done for recipients whose delivery failed: the message comes again.
+        Recipients whose delivery failed are left out: the sender repeats the message.
         """
         for key, target in self._targets.items():
             if target.verdict is not None and (target.is_refused or self._has(key)):
-                screening.finished(target.destination.folder, target.verdict, target.letter,
+                screening.finished(target.destination.folder, target.verdict, target.message,
                                    target.is_refused, self._name)
 
     # Copies
 
-    def link(self, apart):
+    def deliver(self, kept, apart):
+        """Make the copies visible; `kept`: the Reply for those that are, and that go nowhere else.
+
+        Without `apart` the first failure ends it with MessageRefused (promise 4 of `incoming`).
+        """
+        if len(self._targets) > 1:
+            self._link(apart)
+        for key, target in self._targets.items():
+            if key in self.replies:
+                continue
+            try:
+                if target.is_filed:
+                    self._file(target)
+            except StoreError as error:
+                failure = self._failure(error)
+                if not apart:
+                    log.warning("%s: %d mailboxes have it already, and will get it again",
+                                self._name, len(self.replies))
+                    raise MessageRefused(failure)
+                self.replies[key] = failure
+            else:
+                if not target.onward:
+                    self.replies[key] = kept
+
+    def _link(self, apart):
         """Make every further copy, synced but not yet visible.  Raises StoreError.
 
         `apart`: if one cannot be made, only its recipient's reply says so.
         """
-        if len(self._targets) == 1:
-            return  # its delivery syncs it
-        first = self._first.staged
-        first.sync()
+        first = self.staged
+        first.sync()  # a single copy is synced by its delivery
         for key, target in self._targets.items():
             if key in self.replies or target.staged is not None or not target.is_filed:
                 continue
@@ -181,31 +201,9 @@ class Mailboxes:
                     raise
                 self.replies[key] = self._failure(error)
 
-    def deliver(self, kept, apart):
-        """Make the copies visible; `kept`: the Reply for those that are, and that go nowhere else.
-
-        Without `apart` the first failure ends it with MessageRefused (promise 4 of `incoming`).
-        """
-        for key, target in self._targets.items():
-            if key in self.replies:
-                continue
-            try:
-                if target.is_filed:
-                    self._file(target)
-            except StoreError as error:
-                failure = self._failure(error)
-                if not apart:
-                    log.warning("%s: %d mailboxes have it already, and get it again",
-                                self._name, len(self.replies))
-                    raise MessageRefused(failure)
-                self.replies[key] = failure
-            else:
-                if not target.onward:
-                    self.replies[key] = kept
-
     def _failure(self, error):
         log.warning("%s: %r", self._name, error)
-        return replies.of_store_error(error)
+        return replies.of_storage_error(error)
 
     def settle(self, kept):
         """The queue has what goes elsewhere: `kept` is now the Reply for those recipients, too."""
@@ -241,7 +239,7 @@ class Mailboxes:
         except Exists:
             return name
         except StoreError as error:
-            target.tell('the mailbox "%s" could not be made (%s), so the message went to INBOX'
+            target.tell('the mailbox "%s" could not be created (%s), so the message went to INBOX'
                         % (name, error))
             return INBOX
         return name
@@ -254,14 +252,14 @@ class Mailboxes:
 
 
 class _Target:
-    """One copy: its recipient, and what the user's filters say of it."""
+    """One copy: its recipient, and what the user's filters decided."""
 
-    __slots__ = ("destination", "address", "staged", "letter", "verdict", "is_refused")
+    __slots__ = ("destination", "address", "staged", "message", "verdict", "is_refused")
 
     def __init__(self, destination, address):
         self.destination = destination
         self.address = address
-        self.staged = self.letter = self.verdict = None
+        self.staged = self.message = self.verdict = None
         self.is_refused = False
 
     @property
@@ -285,5 +283,5 @@ class _Target:
 
 
 def _file_length(octets):
-    """How many octets of a file whole lines take: there, lines end with LF alone."""
+    """How many bytes whole lines take in a file, where they end with LF alone."""
     return len(octets) - octets.count(b"\n")

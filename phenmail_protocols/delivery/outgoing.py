@@ -1,22 +1,15 @@
 """The copy of one message that waits in the queue, for recipients elsewhere.
 
-It takes the message's octets as they come and hashes the body meanwhile.  When the message is
-complete, it is signed; the signature stands with the recipients in the queue's state, before the
-octets.  RFC 5321 4.5.4, RFC 6376.  Raises MessageRefused only: the queue's errors become replies.
+It takes the message's bytes as they come and hashes the body meanwhile.  When the message is
+complete, it is signed; the signature is kept with the recipients in the queue's state, and belongs
+before the bytes.  RFC 5321 4.5.4, RFC 6376.  Raises MessageRefused and SpoolError.
 """
-import logging
-
 from ..dkim.signing import BodyHash
 from ..mail.reply import Reply
 from ..mail.writing import is_ascii
-from ..queue import spool
 from ..queue.model import Message, Recipient
 from . import replies
 from .replies import MessageRefused
-
-log = logging.getLogger("phenmail.delivery")
-
-_SPOOL = ((spool.NoSpace, replies.NO_SPACE), (spool.SpoolError, replies.FAILED))
 
 
 class Outgoing:
@@ -35,7 +28,7 @@ class Outgoing:
         self._arriving = None
         self._message_at = 0  # the offset in the file where the message as it came begins
         self._header = b""
-        self._head = b""  # whole fields before the file's octets
+        self._head = b""  # whole fields that belong before the file
         self._hash = None
         self._eight_bit = False
 
@@ -54,7 +47,7 @@ class Outgoing:
     def leave_out(self, keys):
         """Leave out what these keys of Mailboxes send on.
 
-        Their own copies failed, so the message comes again and is sent on then.
+        Their own copies failed, so the sender repeats the message, and it is sent on then.
         """
         self._recipients = {who: each for who, each in self._recipients.items()
                             if each[1] is None or each[1] not in keys}
@@ -64,36 +57,26 @@ class Outgoing:
         self._signer = None
 
     def open(self, received, header):
-        """Begin with our Received field and the message's header block."""
+        """Begin with our Received field and the message's header."""
         self._message_at = len(received)
         self._header = received + header
         if self._signer is not None:
             self._hash = BodyHash()
             self._signer.ensure_key()
-        try:
-            self._arriving = self._queue.begin(self._identity)
-            self._take(self._header)
-        except spool.SpoolError as error:
-            raise self._refused(error)
+        self._arriving = self._queue.begin(self._identity)
+        self._take(self._header)
 
     def write(self, data):
-        """Octets of the body."""
+        """Take bytes of the body."""
         if self._hash is not None:
             self._hash.update(data)
-        try:
-            self._take(data)
-        except spool.SpoolError as error:
-            raise self._refused(error)
+        self._take(data)
 
     def _take(self, data):
         if b"\0" in data:
             raise MessageRefused(replies.HAS_NUL)
         self._eight_bit = self._eight_bit or not is_ascii(data)
         self._arriving.write(data)
-
-    def _refused(self, error):
-        log.warning("%s: %r", self._identity, error)
-        return MessageRefused(next(reply for kind, reply in _SPOOL if isinstance(error, kind)))
 
     def source(self):
         """-> (path of the file, offset in it where the message as it came begins)."""
@@ -104,11 +87,8 @@ class Outgoing:
         self._head = field + self._head
 
     def prepare(self, _apart):
-        """The message is complete: sync its octets.  It is not in the queue yet."""
-        try:
-            self._arriving.sync()
-        except spool.SpoolError as error:
-            raise self._refused(error)
+        """The message is complete: sync its file.  It is not in the queue yet."""
+        self._arriving.sync()
 
     def commit(self, now):
         """Put it into the queue; `now`: epoch seconds.  Durable when this returns."""
@@ -124,10 +104,7 @@ class Outgoing:
             arrived=now, head=head, eight_bit=self._eight_bit,
             smtputf8=envelope.smtputf8 and self._needs_smtputf8(),
             ret=envelope.ret, envid=envelope.envid, signed_as=signed_as)
-        try:
-            self._arriving.commit(message)
-        except spool.SpoolError as error:
-            raise self._refused(error)
+        self._arriving.commit(message)
         self.reply = Reply(250, "2.0.0", "Ok, queued as %s" % self._identity)
 
     def _needs_smtputf8(self):

@@ -1,8 +1,9 @@
-"""The replies that delivery gives, and the one table that turns the store's errors into replies.
+"""The replies of delivery, and the one table that turns errors of store and queue into replies.
 
 RFC 5321 4.2 (reply codes), RFC 3463 (enhanced status codes).
 """
 from ..mail.reply import Reply
+from ..queue import spool
 from ..store import errors
 
 
@@ -15,7 +16,7 @@ class MessageRefused(Exception):
 
 
 class PluginRefused(Exception):
-    """Raised by a plugin: the message bounces, and its sender reads `text` (one line)."""
+    """Raised by a plugin: the message bounces, with `text` (one line) as the reason."""
 
     def __init__(self, text="The message was refused"):
         super().__init__(text)
@@ -42,17 +43,17 @@ RELAY_CLOSED = Reply(550, "5.7.1", "This server does not relay to other servers"
 NO_QUEUE = Reply(451, "4.3.2",
                  "The server cannot queue mail for other servers now, try again later")
 NO_SUCH_DOMAIN = Reply(553, "5.1.2", "Invalid recipient domain")
-UNKNOWN = Reply(550, "5.1.1", "No such user here")
+USER_UNKNOWN = Reply(550, "5.1.1", "No such user here")
 DISABLED = Reply(550, "5.2.1", "This address is disabled")
 BROKEN = Reply(451, "4.3.5", "The configuration of this address cannot be read, try again later")
 
 NO_SPACE = Reply(452, "4.3.1", "Insufficient disk space, try again later")
 
-_STORE = (
-    (errors.NoSpace, NO_SPACE),
+_STORAGE = (
+    ((errors.NoSpace, spool.NoSpace), NO_SPACE),
     (errors.TooBig, Reply(552, "5.3.4", "The message is too large")),
     (errors.InUse, Reply(451, "4.2.0", "The mailbox is in use, try again later")),
-    (errors.StoreError, FAILED),
+    ((errors.StoreError, spool.SpoolError), FAILED),
 )
 
 
@@ -61,9 +62,6 @@ def by_filter(reason):
     return Reply(550, "5.7.1", reason or "The recipient refuses this message")
 
 
-def of_store_error(error):
-    """A store.errors.StoreError -> Reply."""
-    for kind, reply in _STORE:
-        if isinstance(error, kind):
-            return reply
-    return FAILED
+def of_storage_error(error):
+    """A StoreError or SpoolError -> Reply."""
+    return next(reply for kind, reply in _STORAGE if isinstance(error, kind))

@@ -1,4 +1,4 @@
-"""Where mail for an address goes, and who may send it: the only way into a mailbox for new mail.
+"""Where mail for an address goes, and who may send it.  All new mail passes through here.
 
 `Router.recipient` accepts or refuses an address; `Router.begin` returns an `Incoming`
 (delivery.incoming) for one message.  Knows no protocol: its replies are `mail.reply.Reply`.
@@ -11,12 +11,13 @@ from ..net.address import is_outside
 from . import replies, trace
 from .incoming import QUEUED_LOCALLY, Incoming
 
-# The most mailboxes for one message; RFC 5321 4.5.3.1.8 asks for 100 recipients.
-# Each is one more name to sync before the reply.
+# The most mailboxes for one message, because each is one more file name to sync before the reply.
+# RFC 5321 4.5.3.1.8 requires 100 recipients.
 MAILBOXES_A_MESSAGE = 100
 
-_REFUSALS = {"disabled": replies.DISABLED, "unknown": replies.UNKNOWN, "broken": replies.BROKEN}
-# RFC 6761 6.4, RFC 2606: nobody will ever have a name there.
+_REFUSALS = {"disabled": replies.DISABLED, "unknown": replies.USER_UNKNOWN,
+             "broken": replies.BROKEN}
+# RFC 6761 6.4, RFC 2606: this domain never exists.
 _NEVER = ".invalid"
 
 
@@ -37,7 +38,7 @@ class Router:
         self.signer = signer
         self.screening = screening
         self.judge = None  # authentication.judging.Judge.judge; None: no mail is judged
-        self.is_outside = is_outside  # is_outside(IP address): its mail is judged
+        self.is_outside = is_outside  # is_outside(IP address): whether its mail is judged
         self._resolve = directory.resolve if resolve is None else resolve
         self.notify = None  # queue.reports.Reporter.delivered; None: no notices of success
         self.faults = None  # for tests: faults("recipient" or "message") -> Reply or None
@@ -63,7 +64,7 @@ class Router:
 
         `account`: the accounts.directory.Account that is logged in, or None.  An account may send
         from its own addresses (RFC 6409 6.1), other clients only from addresses elsewhere.  Anybody
-        may send from <>, so don't ask.
+        may send from <>, which is not asked here.
         """
         if account is not None:
             return None if self.directory.may_send_as(account, address) else replies.NOT_YOURS
@@ -73,8 +74,8 @@ class Router:
         """Where mail for an Address goes -> a Destination, or a Reply that refuses.
 
         The Destination has kind "mailbox", "agent", "forward", "plugin" or "remote".  `account`: as
-        in `sender`.  `own`: the sender is this server itself, or the program that embeds it; they
-        may send anywhere.
+        in `sender`.  `own`: the sender is this server or the program that embeds it, which may send
+        anywhere.
         """
         failure = None if own or self.faults is None else self.faults("recipient")
         if failure is not None:
@@ -110,7 +111,7 @@ class Router:
         asked already.  `submitter`: the Account whose mail program sends this; the message is
         completed and its author checked (RFC 6409).  `may_refuse`: the sender can be told that a
         user's filter refuses the message; otherwise that copy is discarded.  `was_here`: an earlier
-        delivery to the same recipient is no loop, because the user's own program brings it.
+        delivery to the same recipient is no loop, because the user's own program delivers it.
         """
         if destinations is None:
             destinations = [self.recipient(each.address, submitter, origin is None)

@@ -6,11 +6,11 @@ from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
 from ..queue.model import Unreachable
 
-_PIECE = 256 * 1024  # octets in one write
+_PIECE = 256 * 1024  # bytes in one write
 
 
 class MailRefused(Exception):
-    """Not every recipient accepted the message; `outcomes`: a mail.reply.Outcome for each."""
+    """Some recipient was refused; `outcomes`: a mail.reply.Outcome for each recipient."""
 
     def __init__(self, text, outcomes=()):
         super().__init__(text)
@@ -27,7 +27,7 @@ class Sending:
         """As MailServer.send_mail -> list of the ids of queued messages.  Raises MailRefused."""
         envelope = Envelope(self._sender(sender), tuple(
             Recipient(Address.parse(address)) for address in _addresses(recipients)), smtputf8=True)
-        incoming, outcomes = self._bring(envelope, _pieces(_wire(message)))
+        incoming, outcomes = self._deliver(envelope, _pieces(_wire(message)))
         refused = [outcome for outcome in outcomes if not outcome.reply.delivered]
         if refused:
             raise MailRefused("; ".join(["%s: %s" % (outcome.recipient, outcome.reply.text)
@@ -36,7 +36,7 @@ class Sending:
 
     def keep_notice(self, envelope, chunks):
         """For queue.reports: store a notice durably.  Raises Unreachable."""
-        _, outcomes = self._bring(envelope, chunks, may_refuse=False)
+        _, outcomes = self._deliver(envelope, chunks, may_refuse=False)
         for _, reply in outcomes:
             if not reply.delivered:
                 raise Unreachable(reply)
@@ -48,7 +48,7 @@ class Sending:
             text = named if named and "@" in named else "postmaster@" + settings.sender_domain
         return Address.parse(text) if text else None
 
-    def _bring(self, envelope, chunks, may_refuse=True):
+    def _deliver(self, envelope, chunks, may_refuse=True):
         incoming = self._router.begin(envelope, may_refuse=may_refuse)
         try:
             for chunk in chunks:
@@ -63,10 +63,10 @@ def _addresses(recipients):
     """An address, or several -> list of str."""
     found = [recipients] if isinstance(recipients, str) else list(recipients)
     if not found:
-        raise ValueError("a recipient was expected: an address or several")
+        raise ValueError("expected at least one recipient")
     for address in found:
         if not isinstance(address, str):
-            raise TypeError("an address like user@example.org was expected, not %r" % (address,))
+            raise TypeError("expected an address like user@example.org, not %r" % (address,))
     return found
 
 
@@ -77,17 +77,17 @@ def octets(message):
     elif isinstance(message, str):
         message = message.encode("utf-8")
     elif not isinstance(message, (bytes, bytearray, memoryview)):
-        raise TypeError("a message as bytes, str or email.message.Message was expected, not %s"
+        raise TypeError("expected a message as bytes, str or email.message.Message, not %s"
                         % type(message).__name__)
     return bytes(message)
 
 
 def _wire(message):
-    """The message's octets with CRLF line ends."""
-    # A CR or LF alone would be a line end to one server and not to another.
+    """The message's bytes with CRLF line ends."""
+    # Servers disagree whether a bare CR or LF ends a line, which permits smuggling.
     lines = octets(message).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return lines.replace(b"\n", b"\r\n")
 
 
 def _pieces(octets):
-    return [octets[start:start + _PIECE] for start in range(0, len(octets), _PIECE)] or [b""]
+    return [octets[start:start + _PIECE] for start in range(0, len(octets), _PIECE)]

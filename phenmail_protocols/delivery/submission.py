@@ -26,9 +26,9 @@ OWN, NEIGHBOURS, FOREIGN = "own", "neighbour's", "foreign"
 
 # Removed: blind copies (RFC 5322 3.6.3), and the field that only final delivery writes.
 _DROPPED = frozenset((b"bcc", b"resent-bcc", b"return-path"))
-_FROM, _SENT_ON = b"from", b"resent-from"
-_AUTHORS = frozenset((_FROM, b"sender", _SENT_ON, b"resent-sender"))
-_SENDERS = frozenset((b"sender", _SENT_ON))
+_FROM, _RESENT_FROM = b"from", b"resent-from"
+_AUTHORS = frozenset((_FROM, b"sender", _RESENT_FROM, b"resent-sender"))
+_SENDERS = frozenset((b"sender", _RESENT_FROM))
 _INVISIBLE = re.compile(rb"[^!-~]+")
 _MOST_AUTHORS = 1000  # addresses whose owner is asked, as replies.TOO_MANY_AUTHORS says
 _INCOMPLETE = (address.MISSING_LOCAL, address.MISSING_DOMAIN, address.BROKEN_DOMAIN)
@@ -90,8 +90,8 @@ def _check_authors(fields, whose):
     if any(NEIGHBOURS in owners for _, owners in found):
         raise MessageRefused(replies.NOT_THE_AUTHOR)
     is_own = all(owners == {OWN} for name, owners in found if name == _FROM)
-    sent_on = next((owners for name, owners in found if name == _SENT_ON), None)
-    if sent_on is not None and sent_on != {OWN} or sent_on is None and not is_own:
+    resent_from = next((owners for name, owners in found if name == _RESENT_FROM), None)
+    if resent_from is not None and resent_from != {OWN} or resent_from is None and not is_own:
         raise MessageRefused(replies.NOT_THE_AUTHOR)
     return is_own
 
@@ -106,7 +106,7 @@ def _mailboxes(name, value):
     mailboxes = address.strict_mailboxes(value)
     if mailboxes is None:
         raise MessageRefused(replies.UNCLEAR_AUTHOR)
-    if not mailboxes and name in (_FROM, _SENT_ON):
+    if not mailboxes and name in (_FROM, _RESENT_FROM):
         raise MessageRefused(replies.NO_AUTHOR)
     return mailboxes
 

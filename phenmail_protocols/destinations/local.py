@@ -44,7 +44,7 @@ class Handing:
     """Knows who takes what.  Any thread may call it."""
 
     def __init__(self, directory, router, agents, plugins, srs_key, clock=time.time):
-        """`directory`: accounts.directory.Directory; `router`: router.Router; `programs`: programs.Programs; `plugins`: plugins.interface.Plugins;
+        """`directory`: accounts.directory.Directory; `router`: router.Router; `programs`: programs.Programs; `plugins`: plugins.calling.Plugins;
         `srs_key()` -> bytes; `clock()`: epoch seconds."""
         self._directory = directory
         self._router = router

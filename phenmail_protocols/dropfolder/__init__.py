@@ -1,1 +1,1 @@
-"""Drop folders: files that other programs leave for a user are filed as new mail."""
+"""Drop folders: messages that other programs put into a user's folder are filed as new mail."""

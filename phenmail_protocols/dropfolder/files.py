@@ -1,34 +1,34 @@
-"""The files of one drop folder on the disk, opened so that nothing in it can lead elsewhere.
+"""The files of one drop folder on the disk, opened so that no link in it can lead elsewhere.
 
-The folder belongs to a user, and the server may be root: so its path is gone down without following a link, everything else
-is named relative to the descriptor of the folder that was opened, and a file is what fstat says of it.  Knows no message and
-no user's settings.  Raises OSError where the disk fails.
+The folder belongs to a user, and the server may be root.  So no component of its path may be a
+link, everything else is named relative to the descriptor of the open folder, and only fstat says
+what a file is.  Knows no message and no user's settings.  Raises OSError if the disk fails.
 """
+import itertools
 import os
 import stat
 from typing import NamedTuple
 
 FAILED = "failed"
-# A Maildir below is read too; its tmp never.
+# Subfolders that are read too, as in a Maildir, and those that never are.
 _PARTS = ("new", "cur")
 _NOT_READ = ("tmp", FAILED)
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _NO_LINK
-# To go through a folder needs no right to list it.
+# Passing through a folder needs no permission to list it.
 _THROUGH = _FOLDER | getattr(os, "O_PATH", 0)
-# A pipe must not keep anybody waiting, a terminal not become ours.
+# Opening a pipe must not block, and a terminal must not become ours.
 _FILE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | _NO_LINK
-# Of a file's name, so that a number fits behind it.
-_LONGEST_NAME = 200
+_LONGEST_NAME = 200  # bytes of a name, so that a number can be added
 
 
 class Unusable(Exception):
-    """This file will never be filed as it is; str() says why, for people."""
+    """This file can never be filed as it is; str() says why, for people."""
 
 
 class State(NamedTuple):
-    """What tells one state of a file from another."""
+    """Two equal states mean that a file did not change."""
     device: int
     inode: int
     mtime: int  # nanoseconds
@@ -41,12 +41,13 @@ def state_of(status):
 
 
 def stamps(path, parts=()):
-    """The state of a folder's list of names, cheaply -> tuple to compare, () where there is no folder.
+    """Whether a folder's names changed, cheaply -> tuple to compare, () if there is no folder.
 
-    (device, inode, mtime in nanoseconds) of the folder itself, then of those `parts` below it.
+    (device, inode, mtime in nanoseconds) of the folder itself, then of its subfolders `parts`.
     """
     try:
-        return tuple([_stamp(os.stat(path))] + [_stamp(os.stat(os.path.join(path, part))) for part in parts])
+        paths = [path] + [os.path.join(path, part) for part in parts]
+        return tuple([_stamp(os.stat(each)) for each in paths])
     except (FileNotFoundError, NotADirectoryError):
         return ()
 
@@ -56,8 +57,8 @@ def _stamp(status):
 
 
 class Opened:
-    """A drop folder while it is looked through; a context manager.  `base`: an absolute path that is trusted; `inner`: the
-    folder's names below it, none of which may be a link."""
+    """An open drop folder; a context manager.  `base`: an absolute path that is trusted; `inner`:
+    the path below it, in which nothing may be a link."""
 
     def __init__(self, base, inner):
         self._folders = {}
@@ -79,7 +80,7 @@ class Opened:
         self.close()
 
     def close(self):
-        """Let go of the folder."""
+        """Close all descriptors."""
         folders, self._folders = self._folders, {}
         for descriptor in folders.values():
             os.close(descriptor)
@@ -92,11 +93,11 @@ class Opened:
 
     @property
     def parts(self):
-        """Names of the folders below it that are read too."""
+        """The names of the subfolders that are read too."""
         return tuple([part for part in self._folders if part])
 
     def stamps(self):
-        """As `stamps`, of the folder and its parts."""
+        """As the function `stamps`, of the folder and its parts."""
         return tuple([_stamp(os.fstat(descriptor)) for descriptor in self._folders.values()])
 
     def is_writable(self):
@@ -104,26 +105,26 @@ class Opened:
         return os.access(".", os.W_OK | os.X_OK, dir_fd=self._folders[""])
 
     def names(self):
-        """What lies in it for us -> (part, name) one after the other; part "" is the folder itself."""
+        """The files to take -> iterator of (part, name); part "" is the folder itself."""
         for part, descriptor in self._folders.items():
             for name in _names(descriptor):
-                if name[:1] == "." or not part and name in _PARTS + _NOT_READ and self._is_folder(name):
-                    continue
-                yield part, name
+                is_reserved = not part and name in _PARTS + _NOT_READ
+                if name[:1] != "." and not (is_reserved and self._is_folder(name)):
+                    yield part, name
 
     def status(self, part, name):
-        """What lies under a name, links not followed -> os.stat_result."""
+        """The status of a name, links not followed -> os.stat_result."""
         return os.stat(name, dir_fd=self._folders[part], follow_symlinks=False)
 
     def open(self, part, name):
-        """A file for reading -> binary file without a buffer.  Raises Unusable."""
+        """Open a file for reading -> unbuffered binary file.  Raises Unusable."""
         self._check(self.status(part, name))
         try:
             descriptor = os.open(name, _FILE, dir_fd=self._folders[part])
         except PermissionError:
-            raise Unusable("the server has no right to read it") from None
+            raise Unusable("the server has no permission to read it") from None
         try:
-            # Meanwhile the name may have become another's.
+            # Meanwhile the name may have become another file's.
             self._check(os.fstat(descriptor))
         except BaseException:
             os.close(descriptor)
@@ -131,29 +132,29 @@ class Opened:
         return os.fdopen(descriptor, "rb", 0)
 
     def _check(self, status):
-        """Raise Unusable for what is no message of this folder's owner."""
+        """Raise Unusable unless this is a file of this folder's owner."""
         if stat.S_ISLNK(status.st_mode):
             raise Unusable("it is a link")
         if not stat.S_ISREG(status.st_mode):
-            raise Unusable("it is no file")
-        # Some systems let users link files that they can't read.
+            raise Unusable("it is not a regular file")
+        # Some systems let users make hard links to files that they cannot read.
         if status.st_uid not in (self._owner[0], os.geteuid()):
-            raise Unusable("it belongs to somebody else than its folder")
+            raise Unusable("its owner is not the folder's owner")
         if status.st_nlink > 1:
             raise Unusable("it has a second name (a hard link)")
         if not status.st_size:
             raise Unusable("it is empty")
 
     def remove(self, part, name, state):
-        """Remove a file -> whether it was still in that state; else what has its name now stays."""
+        """Remove a file -> whether it was still in that state; another file of its name stays."""
         if state_of(self.status(part, name)) != state:
             return False
         os.unlink(name, dir_fd=self._folders[part])
         return True
 
     def set_aside(self, part, name, state):
-        """Move what lies under a name to `failed`, beside what is there -> its path below the folder; None where it is
-        something else by now."""
+        """Move a file to `failed`, under a free name -> its path below the folder; None if it has
+        changed."""
         failed = self._failed()
         try:
             taken = _free_name(failed, name)
@@ -165,7 +166,7 @@ class Opened:
         return FAILED + "/" + taken
 
     def _failed(self):
-        """The descriptor of `failed`, which is made where it is missing, for the folder's owner."""
+        """The descriptor of `failed`, which is created for the folder's owner if it is missing."""
         is_new = False
         try:
             os.mkdir(FAILED, 0o700, dir_fd=self._folders[""])
@@ -183,12 +184,13 @@ class Opened:
 
 
 def _go_down(base, inner):
-    """-> the descriptor of a folder, no link followed below `base`."""
+    """Open a folder without following a link below `base` -> its descriptor."""
     components = inner.split(os.sep)
     descriptor = os.open(base, _THROUGH & ~getattr(os, "O_NOFOLLOW", 0))
     for number, component in enumerate(components, 1):
         try:
-            below = os.open(component, _FOLDER if number == len(components) else _THROUGH, dir_fd=descriptor)
+            flags = _FOLDER if number == len(components) else _THROUGH
+            below = os.open(component, flags, dir_fd=descriptor)
         finally:
             os.close(descriptor)
         descriptor = below
@@ -205,13 +207,12 @@ def _names(descriptor):
 
 
 def _free_name(folder, name):
-    """A name under which nothing lies in the folder (a descriptor) yet."""
+    """A name that does not exist in the folder (a descriptor) yet."""
     short = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])
-    tried, number = name, 0
-    while True:
+    tried = name
+    for number in itertools.count(1):
         try:
             os.stat(tried, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             return tried
-        number += 1
         tried = "%s.%d" % (short, number)

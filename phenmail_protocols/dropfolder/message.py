@@ -1,6 +1,7 @@
-"""A message as another program left it in a drop folder: its octets in wire form, and who sent it.
+"""A message in a drop folder, as another program wrote it: its wire form and its sender.
 
-Knows no folder, no user and no router.  RFC 5321 2.3.8 (line ends), RFC 5322 3.6.7 (Return-Path), RFC 4155 (the "From " line).
+Knows no folder, no user and no router.  RFC 5321 2.3.8 (line ends), RFC 5322 3.6.7 (Return-Path),
+RFC 4155 (the "From " line).
 """
 from ..mail import headers
 from ..mail.address import (
@@ -13,23 +14,19 @@ from ..mail.address import (
     strict_mailboxes,
 )
 
-# Octets that are read at once: LF alone becomes CRLF, so a piece may double.
-PIECE = 128 * 1024
+PIECE = 128 * 1024  # bytes that are read at once; CRLF line ends may double them
 
 
 def wire(file):
-    """The octets of a binary file, whatever ends its lines (LF, CRLF or CR) -> pieces (bytes) with CRLF.
+    """A binary file whose lines end with LF, CRLF or CR -> pieces (bytes) with CRLF line ends.
 
-    A "From " line of mbox before the header is left out.  Raises OSError.
+    A "From " line (mbox) before the header is left out.  Raises OSError.
     """
     half, is_first = b"", True
-    while True:
-        piece = file.read(PIECE)
-        if not piece:
-            break
+    for piece in iter(lambda: file.read(PIECE), b""):
         piece = half + piece
         half = b""
-        if piece[-1:] == b"\r":  # perhaps the half of a CRLF
+        if piece[-1:] == b"\r":  # it may be the first half of a CRLF
             half, piece = b"\r", piece[:-1]
         piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
         if is_first:
@@ -42,10 +39,10 @@ def wire(file):
 
 
 def sender(beginning):
-    """The envelope's sender, from the message's first piece -> Address, None for <>.
+    """The envelope sender, from the message's first piece -> Address, None for <>.
 
-    What a mail system noted on the way (the first Return-Path) comes first, then the first author.  What does not parse
-    strictly is as though it were not there.
+    It is the first Return-Path, as an earlier mail system wrote it, or else the first author.  A
+    field that does not parse strictly is ignored.
     """
     header, _ = headers.split_header(beginning)
     noted = headers.first(header, b"return-path")
@@ -64,7 +61,8 @@ def sender(beginning):
 def _author(header):
     value = headers.first(header, b"from")
     mailboxes = strict_mailboxes(value) if value is not None else None
-    if not mailboxes or mailboxes[0].local == MISSING_LOCAL or mailboxes[0].domain in (MISSING_DOMAIN, BROKEN_DOMAIN):
+    if (not mailboxes or mailboxes[0].local == MISSING_LOCAL
+            or mailboxes[0].domain in (MISSING_DOMAIN, BROKEN_DOMAIN)):
         return None
     local, domain = [half.decode("utf-8", "replace") for half in mailboxes[0][2:]]
     try:

@@ -1,31 +1,36 @@
-"""What is remembered of one user's drop folder from one look to the next: which files rest, which wait, when to look again.
+"""The state of one user's drop folder between two looks at it.
 
-Knows names, states and moments (epoch seconds); touches the disk through dropfiles.Opened only, and files nothing.
+A file may be taken when it rests: two looks saw it in the same state, and that state is a second
+old.  Names and states are remembered, nothing is filed here, and the disk is read through
+files.Opened only.  All moments are epoch seconds.
 """
 import stat
 
 from . import files
 
-# A file that was written to within this many seconds may still be written.
+# A file that changed within this many seconds may still be written.
 REST = 1.0
-# A folder that changed within this many seconds of its listing is listed again: the clock's grain hides a change (FAT: 2 s).
+# A folder that changed within this many seconds of its listing is listed again, because the clock
+# of its file system may be too coarse to show a second change (FAT: 2 s).
 GRAIN = 2.0
-# Some programs give a file its name by a link, and remove the old name a moment later.
+# Some programs name a file by a link, and remove the old name a moment later.
 _LINKED = 10.0
-# Seconds until a file is tried again: doubled each time.  The folder's other files wait less long.
+# Seconds until a file is retried, doubled each time; the whole folder pauses less long.
 _FIRST, _LONGEST, _LONGEST_PAUSE = 10.0, 900.0, 60.0
-# Seconds between two looks where a file is about to rest.
+# Seconds between two looks if a file is about to rest.
 _SOON, NEVER = 0.25, float("inf")
-# Files of one folder that are known at a time; the rest has its turn when these are gone.
+# The most files of one folder that are remembered; others follow when these are gone.
 _MOST = 1000
 
 
 class Entry:
-    """One file: `since` when it was first seen in this `state`; `due` when it is tried, `attempts` how often it was."""
+    """One file.  `key`: (part, name), as files.Opened names it; `since`: when it was first seen in
+    this `state`; `due`: when it is retried; `attempts`: how often it failed."""
 
-    __slots__ = ("state", "since", "looks", "attempts", "due", "is_filed")
+    __slots__ = ("key", "state", "since", "looks", "attempts", "due", "is_filed")
 
-    def __init__(self, state, now):
+    def __init__(self, key, state, now):
+        self.key = key
         self.state = state
         self.since = now
         self.looks = 0
@@ -35,34 +40,36 @@ class Entry:
 
 
 class Watch:
-    """One drop folder over time.  One thread.  `wait`: seconds until it wants to be looked at again, before the others.
+    """One drop folder.  For one thread.
 
-    `path`: where it is, `settings`: the signature of the user's settings that said so, `asked`: when they were asked;
-    `complaint`: what the log was told last.
+    `path`: where it is; `settings`: the signature of the user's settings that said so; `checked`:
+    when they were read; `complaint`: what was logged last; `wait`: seconds until the folder needs
+    a look before all others do.
     """
 
-    __slots__ = ("path", "settings", "asked", "complaint", "wait", "_entries", "_parts", "_stamps", "_due", "_pause", "_pauses", "_failed")
+    __slots__ = ("path", "settings", "checked", "complaint", "wait", "_entries", "_parts",
+                 "_stamps", "_due", "_pause", "_pauses", "_failed")
 
     def __init__(self):
         self.path = None
         self.settings = None
-        self.asked = None
+        self.checked = None
         self.complaint = ""
         self._pause = 0.0  # until then nothing of it is tried
         self._pauses = 0
-        self._failed = None  # which file failed last, since one was filed
+        self._failed = None  # the key of the file that failed last, since one was filed
         self.forget()
 
     def forget(self):
         """There is no such folder (now)."""
-        self._entries = {}  # (part, name) -> Entry
+        self._entries = {}  # key -> Entry
         self._parts = ()
-        self._stamps = None  # as dropfiles.stamps; None: it is to be listed
-        self._due = 0.0  # when it is listed although nothing changed
+        self._stamps = None  # as files.stamps; None: the folder must be listed
+        self._due = 0.0  # when to list it, even if it did not change
         self.wait = NEVER
 
     def is_quiet(self, now):
-        """Whether there is nothing to look for, by one stat mostly.  Raises OSError."""
+        """Whether nothing has to be done; usually one stat decides.  Raises OSError."""
         if now < self._pause <= now + _LONGEST_PAUSE:
             self.wait = NEVER
             return True
@@ -76,7 +83,8 @@ class Watch:
         return found == self._stamps and now < self._due <= now + _LONGEST
 
     def rested(self, opened, now):
-        """List the folder -> ((part, name), Entry) of the files that can be taken, those that were never tried first, then by age."""
+        """List the folder -> [Entry] of the files that can be taken: those that never failed
+        first, then by age."""
         self._parts = opened.parts
         before = opened.stamps()
         entries, found, room = {}, [], _MOST - len(self._entries)
@@ -87,38 +95,41 @@ class Watch:
                 if room < 0:
                     continue
             try:
-                entries[key], can_be_taken = _seen(entry, opened.status(*key), now)
+                entry, can_be_taken = _seen(key, entry, opened.status(*key), now)
             except FileNotFoundError:
                 continue
+            entries[key] = entry
             if can_be_taken:
-                found.append((key, entries[key]))
+                found.append(entry)
         self._entries = entries
-        self._stamps = before if all(now - stamp[2] / 1e9 > GRAIN for stamp in before) else None
-        found.sort(key=lambda each: (each[1].attempts, each[1].state.mtime, each[0]))
+        is_old = all(now - stamp[2] / 1e9 > GRAIN for stamp in before)
+        self._stamps = before if is_old else None
+        found.sort(key=lambda entry: (entry.attempts, entry.state.mtime, entry.key))
         return found
 
-    def gone(self, key):
-        """What had this name is dealt with, or is another now."""
-        self._entries.pop(key, None)
+    def gone(self, entry):
+        """The file is filed, or its name is another file's now."""
+        self._entries.pop(entry.key, None)
         self._failed, self._pauses = None, 0
-        self._stamps = None  # what was written into a file shows in no list of names
+        self._stamps = None  # the names do not show what was written into a file
 
-    def later(self, key, entry, now, is_folders):
-        """It failed for now -> seconds until it is tried again.
+    def later(self, entry, now, may_be_folder):
+        """The file failed for now -> seconds until it is retried.
 
-        `is_folders`: what failed may fail with the folder's other files too.  They all wait when it does with a second one.
+        `may_be_folder`: the cause may affect the folder's other files.  If it happens with a second
+        file, all of them pause.
         """
         wait = min(_FIRST * 2 ** min(entry.attempts, 10), _LONGEST)
         entry.attempts += 1
         entry.due = now + wait
-        if is_folders and key != self._failed:
+        if may_be_folder and entry.key != self._failed:
             if self._failed is not None:
                 self.pause(now)
-            self._failed = key
+            self._failed = entry.key
         return wait
 
     def pause(self, now):
-        """Nothing of this folder is tried for a while."""
+        """Try nothing of this folder for a while."""
         self._pause = now + min(_FIRST * 2 ** min(self._pauses, 10), _LONGEST_PAUSE)
         self._pauses += 1
 
@@ -129,14 +140,14 @@ class Watch:
         self.wait = 0.0 if is_more else _SOON if 0.0 in waiting else NEVER
 
 
-def _seen(entry, status, now):
-    """What lies under a name now, and its Entry so far or None -> (Entry, whether it can be taken).
+def _seen(key, entry, status, now):
+    """Compare a file with its Entry so far, or None -> (Entry, whether the file can be taken).
 
-    It is when it was seen twice in one state, and that is a second old: by our clock, or by the disk's.
+    Its age is that by our clock or by the disk's, whichever is greater.
     """
     state = files.state_of(status)
     if entry is None or entry.state != state or now < entry.since:
-        entry = Entry(state, now)
+        entry = Entry(key, state, now)
     entry.looks += 1
     if now < entry.due <= now + _LONGEST:
         return entry, False
@@ -144,4 +155,5 @@ def _seen(entry, status, now):
     watched = now - entry.since
     if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and watched < _LINKED:
         return entry, False
-    return entry, entry.looks > 1 and (watched >= REST or now - max(status.st_mtime, status.st_ctime) >= REST)
+    age = max(watched, now - max(status.st_mtime, status.st_ctime))
+    return entry, entry.looks > 1 and age >= REST

@@ -7,8 +7,8 @@ import threading
 import time
 
 SECONDS = 3600.0
-TO_ONE = 3  # answers to one sender in so many seconds
-IN_ALL = 60  # answers of one responder in the same time
+TO_ONE = 3  # answers to one sender in SECONDS
+IN_ALL = 60  # answers of one responder in SECONDS
 _MOST_RESPONDERS = 256
 
 
@@ -18,14 +18,14 @@ class AnswerRate:
     def __init__(self, clock=time.monotonic):
         self._clock = clock
         self._lock = threading.Lock()
-        # responder -> [(when, sender, message), …], at most IN_ALL; the longest not used first
+        # responder -> [(when, sender, message), …], at most IN_ALL; least recently used first
         self._answers = {}
 
     def take(self, responder, sender, message):
         """Count an answer -> "", or why none may be sent now, in words for a log line.
 
-        `responder`: who answers, any hashable; `sender`: as automatic.correspondent gives it;
-        `message`: the name of the answered message, which counts once however often it comes.
+        `responder`: who answers, any hashable; `sender`: of automatic.correspondent; `message`: the
+        id of the answered message, which counts once, even if it is retried.
         """
         now = self._clock()
         with self._lock:
@@ -36,8 +36,8 @@ class AnswerRate:
             if any([each[1:] == (sender, message) for each in answers]):
                 return ""
             if len(answers) >= IN_ALL:
-                return "%d answers went out within the hour" % IN_ALL
+                return "%d answers were sent within the last hour" % IN_ALL
             if sum([each[1] == sender for each in answers]) >= TO_ONE:
-                return "its sender had %d answers within the hour" % TO_ONE
+                return "its sender got %d answers within the last hour" % TO_ONE
             answers.append((now, sender, message))
             return ""

@@ -1,9 +1,9 @@
 """How many plugin calls run at once, and how much a call that never returns can block.
 
-A call that hangs cannot be ended.  So a plugin has one call at a time unless it accepts several;
+A call that hangs cannot be stopped.  So a plugin has one call at a time unless it accepts several;
 all plugins together have a bounded number of threads, including those that wait, and one plugin has
-at most half of them; and the messages that they hold in memory are bounded.  A caller that gets no
-turn within seconds gets a temporary failure, and the queue retries.
+at most half of them; and the messages that they hold in memory are bounded.  A caller that has to
+wait too long gets a temporary failure, and the queue retries.
 """
 import contextlib
 import logging
@@ -13,12 +13,12 @@ log = logging.getLogger("phenmail.delivery")
 
 MOST = 8
 WAIT = 10.0  # seconds for a turn
-LONG = 60.0  # seconds after which the log says that a call has not come back
-_OCTETS = 64 << 20  # of all messages that are with plugins
+LONG = 60.0  # seconds after which the log reports a call that has not returned
+_OCTETS = 64 << 20  # of all messages that plugins have now
 
 
 class Busy(Exception):
-    """No turn is free now."""
+    """No call can begin now."""
 
 
 class Stopped(Exception):
@@ -26,7 +26,7 @@ class Stopped(Exception):
 
 
 class _Turns:
-    """Of one plugin: running calls, callers with those that wait, whether a call has hung."""
+    """Of one plugin: running calls; callers, including those that wait; whether a call hangs."""
 
     __slots__ = ("running", "callers", "late")
 
@@ -48,7 +48,7 @@ class Calls:
 
     @contextlib.contextmanager
     def turn(self, name, size, is_concurrent, identity):
-        """A call of a plugin, with a message of `size` bytes.
+        """For the time of one call of a plugin, with a message of `size` bytes.
 
         `is_concurrent()`: whether the plugin accepts several calls now; `identity`: for the log.
         Raises Busy or Stopped instead of beginning.
@@ -65,7 +65,7 @@ class Calls:
             watch.cancel()
             self._leave(turns, size, watch)
             if watch.is_alive():
-                watch.join(1.0)  # whoever asks for our threads after a stop finds none
+                watch.join(1.0)  # after a stop, none of our threads is left
 
     def _enter(self, name, size, is_concurrent):
         with self._lock:
@@ -78,13 +78,13 @@ class Calls:
             self._callers += 1
 
             def may_begin():
-                return self._is_stopped or turns.late or ((not turns.running or is_concurrent())
-                                                          and (not self._octets or self._octets
-                                                               + size <= _OCTETS))
+                # A stop or a call that hangs ends the waiting, too.
+                return self._is_stopped or turns.late or (
+                    (not turns.running or is_concurrent())
+                    and (not self._octets or self._octets + size <= _OCTETS))
 
-            began = self._lock.wait_for(may_begin,
-                                        self._wait) and not self._is_stopped and not turns.late
-            if not began:
+            began = self._lock.wait_for(may_begin, self._wait)
+            if not began or self._is_stopped or turns.late:
                 turns.callers -= 1
                 self._callers -= 1
                 raise Stopped if self._is_stopped else Busy
@@ -106,9 +106,8 @@ class Calls:
         with self._lock:
             turns.late = True
             self._lock.notify_all()
-        log.error("%s: the plugin %s has not come back for %g s; it cannot be ended, and gets no "
-                  "other message until it returns",
-                  identity, name, self._long)
+        log.error("%s: plugin %s has not returned for %g s; it cannot be stopped, and gets no "
+                  "other message until it returns", identity, name, self._long)
 
     def stop(self, seconds):
         """Begin no call from now on; wait up to `seconds` -> whether none runs any more."""

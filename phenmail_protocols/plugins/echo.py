@@ -1,4 +1,4 @@
-"""The built-in plugin `mail`: it answers each message with an acknowledgment that contains it.
+"""The built-in plugin `mail`: answers each message with an acknowledgment that contains it.
 
 RFC 3834: the answer has no envelope sender and says that a program wrote it, and messages from
 programs are not answered.  Of a large message only the header is returned, because a forged sender
@@ -19,8 +19,8 @@ _TEXT = """\
 Your message to %s arrived here on
 %s.
 
-%s follows, as it came. A program wrote this
-acknowledgment; nobody reads answers to it.
+%s follows unchanged. A program wrote this
+acknowledgment; nobody reads replies to it.
 """
 
 log = logging.getLogger("phenmail.delivery")
@@ -40,7 +40,7 @@ class Echo:
 
     def mail_received(self, message, origin, parameters):
         """The parameters are not used."""
-        obstacle = _of_itself(origin) or origin.obstacle()
+        obstacle = _is_own(origin) or origin.obstacle()
         if obstacle:
             log.info("%s: not echoed: %s", origin.identity, obstacle)
             return
@@ -48,15 +48,15 @@ class Echo:
             self._server.send_mail("", origin.sender, acknowledgment(message.as_bytes(), origin))
         except MailRefused as error:
             if any([outcome.reply.temporary for outcome in error.outcomes]):
-                raise  # it is tried again, later
+                raise  # the queue retries
             log.info("%s: not echoed: %s", origin.identity, error)
 
 
-def _of_itself(origin):
-    """Why an address does not answer itself, under any tag."""
+def _is_own(origin):
+    """Why there is no answer if an address wrote to itself, under any tag; else ""."""
     if origin.sender and correspondent(Address.parse(origin.sender)) == correspondent(
             Address.parse(origin.recipient)):
-        return "it is from the address itself"
+        return "its sender is the address itself"
     return ""
 
 
@@ -98,7 +98,7 @@ def _text(text):
 
 
 def _original(content, header, is_whole):
-    """RFC 6522 4, RFC 6533 6: the message, or its header as text."""
+    """The message, or its header as text: RFC 6522 4, RFC 6533 6."""
     if not is_whole:
         if fits_in_7_bits(header.replace(b"\n", b"\r\n")):
             return b"Content-Type: text/rfc822-headers\n\n" + header
@@ -106,6 +106,5 @@ def _original(content, header, is_whole):
                 b"Content-Transfer-Encoding: quoted-printable\n\n" + quoted_printable(header))
     if not is_ascii(header):
         return b"Content-Type: message/global\nContent-Transfer-Encoding: 8bit\n\n" + content
-    return b"Content-Type: message/rfc822\n%s\n" % (b""
-                                                    if is_ascii(
-        content) else b"Content-Transfer-Encoding: 8bit\n") + content
+    encoding = b"" if is_ascii(content) else b"Content-Transfer-Encoding: 8bit\n"
+    return b"Content-Type: message/rfc822\n" + encoding + b"\n" + content

@@ -1,9 +1,9 @@
-"""A queued message as plugins get it: an EmailMessage, and where it came from.
+"""A queued message as plugins get it: an EmailMessage, and its origin.
 
 The `email` package is loaded here on first use.  The policy is the default one, except that
-unchanged fields are written as they came, so a plugin can change one field and send the rest on.  A
-message that would cost the parser far more than its size suggests (a million lines, hundreds of
-nested multiparts) is not parsed.
+unchanged fields are written as they came, so a plugin can change one field and send the rest on.
+Messages that would cost the parser far more than their size suggests (a million lines, hundreds of
+nested multiparts) are not parsed.
 """
 import re
 from typing import NamedTuple
@@ -27,10 +27,9 @@ class Unreadable(Exception):
 class _Known(NamedTuple):
     """What is known of a message besides its content.
 
-    `sender`: the envelope's, "" for <>.  `recipient`: the address that it came for; `tag`: the part
-    after its "+", or "".  `identity`: the message's name in the queue and the log, the same on a
-    retry. `arrived`: epoch seconds.  `automatic`: why no program should answer it (RFC 3834), "" if
-    one may.
+    `sender`: of the envelope, "" for <>.  `recipient`: its address; `tag`: the part after its "+",
+    or "".  `identity`: the message's id in the queue and the log, the same on a retry.  `arrived`:
+    epoch seconds.  `automatic`: why no program should answer it (RFC 3834), "" if one may.
     """
     sender: str
     recipient: str
@@ -41,15 +40,15 @@ class _Known(NamedTuple):
 
 
 class Origin(_Known):
-    """As _Known, with the current answer rate.  Two with the same values are equal."""
+    """As _Known, with the answer rate.  Two with the same values are equal."""
 
     rate = str  # callable that counts an answer -> why there may be none now, or ""
 
     def obstacle(self):
-        """Why its sender gets no automatic answer now, "" if one may be sent -> str.
+        """Why the sender gets no automatic answer now, "" if one may be sent -> str.
 
         "" counts as an answer: a sender gets few in an hour, whatever the tags of either address,
-        and all senders together have a bound.  Asking again about the same message counts nothing.
+        and all senders together have a bound.  A message counts once, even if it is retried.
         """
         return self.automatic or self.rate()
 
@@ -71,14 +70,15 @@ def read(message, body, recipient, tag):
         return _parsed(traced_octets(message, recipient, body), message.smtputf8), origin
     except (OSError, MemoryError, Unreadable):
         raise
-    except Exception as error:  # each version of the package has some, and RecursionError is one
+    except Exception as error:  # each version of the package has its own, even RecursionError
         raise Unreadable(repr(error))
 
 
 def _judged(head):
-    """The judgement as authentication.results wrote it: all fields of a head are our own."""
-    return " ".join([word.decode("ascii") for word in _RESULT.findall(head)]) if head.startswith(
-        _RESULTS) else ""
+    """The judgement as authentication.results wrote it: all fields in a head are our own."""
+    if not head.startswith(_RESULTS):
+        return ""
+    return " ".join([word.decode("ascii") for word in _RESULT.findall(head)])
 
 
 def _parsed(pieces, utf8):

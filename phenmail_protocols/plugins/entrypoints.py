@@ -1,4 +1,4 @@
-"""Entry points of installed packages: the plugins that they offer by name.
+"""The plugins that installed packages offer as entry points.
 
 CPython 3.8 and newer have importlib.metadata. Older versions get a small reader of the same files
 (packaging specification "Entry points"), which finds no zipped packages. Both are imported only
@@ -24,14 +24,15 @@ def read(group, folders=None):
     except ImportError:  # CPython 3.6 and 3.7
         packages = _packages(folders)
     else:
-        packages = (lambda package=package: [(point.group, point.name, point.value) for point in package.entry_points]
+        packages = (lambda package=package: [(point.group, point.name, point.value)
+                                             for point in package.entry_points]
                     for package in metadata.distributions(path=folders))
     found = {}
     for package in packages:
         try:
             rows = package()
         except Exception:
-            continue  # each version of the reader has its own errors for a broken file
+            continue  # each version of importlib.metadata has its own errors for a broken file
         for its_group, name, value in rows:
             target = _TARGET.fullmatch(value.strip())
             if its_group == group and target:
@@ -57,4 +58,5 @@ def _rows(path):
     parser.optionxform = str
     with open(path, encoding="utf-8") as file:
         parser.read_file(file)
-    return [(group, name, value) for group in parser.sections() for name, value in parser.items(group)]
+    return [(group, name, value) for group in parser.sections()
+            for name, value in parser.items(group)]

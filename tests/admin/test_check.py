@@ -1,11 +1,11 @@
-"""What ``check`` says of roots that are right, odd and wrong."""
+"""What `check` reports about root folders with and without mistakes."""
 import json
 import os
 
 import pytest
 
 from phenmail_protocols.accounts import users
-from phenmail_protocols.admin import check, firststart
+from phenmail_protocols.admin import check, init
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue import spool
@@ -16,7 +16,7 @@ from phenmail_protocols.store.filestore import FileStore
 @pytest.fixture
 def root(tmp_path):
     root = Root(str(tmp_path / "root"))
-    firststart.make_root(root, "alice", "example.org")
+    init.make_root(root, "alice", "example.org")
     return root
 
 
@@ -51,8 +51,10 @@ def test_what_is_not_built_is_said(root):
     folder = os.path.join(root.path, "alice", "system", "config")
     os.makedirs(folder)
     with open(os.path.join(folder, "mail-fetcher.jcfg"), "w") as file:
-        json.dump({"accounts": [{"server": "imap.example.org", "username": "a", "passphrase": "b"}]}, file)
-    assert any("mail-fetcher.jcfg" in line and "not yet" in line
+        json.dump(
+            {"accounts": [{"server": "imap.example.org", "username": "a", "passphrase": "b"}]},
+            file)
+    assert any("mail-fetcher.jcfg" in line and "not fetch" in line
                for line in check.check(root).warnings)
 
 
@@ -78,7 +80,7 @@ def test_what_waits_and_what_was_set_aside_is_told(root):
         queue.read("two")
     report = check.check(root)
     assert any(line.startswith("1 message") for line in report.notes), report
-    assert any("two: set aside" in line for line in report.warnings), report
+    assert any("two: its state cannot be read" in line for line in report.warnings), report
     assert any("DANE-TA" in line for line in report.notes), report
 
 
@@ -88,8 +90,10 @@ def test_a_users_broken_file_is_told(root):
 
 
 @pytest.mark.parametrize("text, words", [
-    ('{"filters": [\n{"type": "match", "content": "a", "action": "burn"}]}', ("alice/mail/filters.jcfg:2:45", "accept")),
-    ('{"filters": [\n{"type": "match", "content": "a", "action": "accept:../bob"}]}', ("alice/mail/filters.jcfg:2: ", "can't be a mailbox"))])
+    ('{"filters": [\n{"type": "match", "content": "a", "action": "burn"}]}',
+     ("alice/mail/filters.jcfg:2:45", "accept")),
+    ('{"filters": [\n{"type": "match", "content": "a", "action": "accept:../bob"}]}',
+     ("alice/mail/filters.jcfg:2: ", "can't be a mailbox"))])
 def test_filters_that_do_not_work_are_told_with_their_places(root, text, words):
     with open(os.path.join(root.path, "alice", "mail", "filters.jcfg"), "w") as file:
         file.write(text)
@@ -102,14 +106,18 @@ def test_what_waits_for_authorization_is_told(root):
     user_file(root, '{"passphrase": "%s", "external-MDA": "/bin/cat"}' % ("0" * 64))
     os.mkfifo(os.path.join(folder, "pipe.py"))
     with open(os.path.join(folder, "filters.jcfg"), "w") as file:
-        file.write('{"filters": [\n{"type": "py", "code": "accept()"},\n{"type": "py", "code": "file:pipe.py"}]}')
+        file.write(
+            '{"filters": [\n{"type": "py", "code": "accept()"},\n'
+            '{"type": "py", "code": "file:pipe.py"}]}')
     before = sorted(os.listdir(root.mail_system))
     report = check.check(root)
     mda, code, pipe = report.warnings
-    assert mda.startswith("alice/mail/mail.jcfg: external-MDA is not authorized") and "authorize alice" in mda
-    assert code.startswith("alice/mail/filters.jcfg:2: this code is not authorized")
+    assert mda.startswith("alice/mail/mail.jcfg: external-MDA is not approved")
+    assert "authorize alice" in mda
+    assert code.startswith("alice/mail/filters.jcfg:2: this code is not approved")
     assert pipe.startswith("alice/mail/filters.jcfg:3: ") and "no regular file" in pipe
-    assert sorted(os.listdir(root.mail_system)) == before, "check changes nothing, it makes no key either"
+    assert sorted(
+        os.listdir(root.mail_system)) == before, "check changes nothing, it makes no key either"
     configure(root, admin=["alice"])
     assert check.check(root).warnings == [pipe]
 
@@ -128,8 +136,10 @@ def test_a_key_that_others_know_is_told(root):
 
 
 def test_the_servers_filters_are_looked_at_too(root):
-    configure(root, **{"global-filters": [{"type": "match", "content": "a", "action": "accept:/etc"}]})
-    assert any("the server's filter" in line and "mailbox" in line for line in check.check(root).errors)
+    configure(root,
+              **{"global-filters": [{"type": "match", "content": "a", "action": "accept:/etc"}]})
+    assert any("the server's filter" in line and "mailbox" in line
+               for line in check.check(root).errors)
 
 
 def test_a_user_without_a_passphrase_is_told(root):
@@ -173,22 +183,26 @@ def test_a_root_without_configuration(tmp_path):
 
 def test_the_first_user_can_be_admin(tmp_path):
     root = Root(str(tmp_path))
-    first = firststart.make_root(root, "eve", "example.org", admin=True)
+    first = init.make_root(root, "eve", "example.org", admin=True)
     assert first.address == "eve@example.org"
     assert [user.admin for user in users.list_users(root)
             if user.address == first.address] == [True]
-    assert firststart.is_needed(root) is False
-    assert first.passphrase in firststart.welcome(first)
+    assert init.is_needed(root) is False
+    assert first.passphrase in init.welcome(first)
 
 
-@pytest.mark.parametrize("kind", ["control", "large", "no UTF-8", "pipe", "folder", "link to itself", "broken key"])
-@pytest.mark.parametrize("name", ["mail/mail.jcfg", "mail/filters.jcfg", "system/config/mail-fetcher.jcfg"])
+@pytest.mark.parametrize("kind",
+                         ["control", "large", "no UTF-8", "pipe", "folder", "link to itself",
+                          "broken key"])
+@pytest.mark.parametrize("name",
+                         ["mail/mail.jcfg", "mail/filters.jcfg", "system/config/mail-fetcher.jcfg"])
 def test_whatever_is_wrong_with_a_users_file_is_told_with_its_name(root, name, kind):
     path = os.path.join(root.path, "alice", *name.split("/"))
     os.makedirs(os.path.dirname(path), exist_ok=True)
     if os.path.lexists(path):
         os.unlink(path)
-    texts = {"control": b"{\x01 5}", "large": b'{"x":[' + b"0," * (2 << 20) + b"0]}", "no UTF-8": b"\xff", "broken key": b'{"x\\z": 5}'}
+    texts = {"control": b"{\x01 5}", "large": b'{"x":[' + b"0," * (2 << 20) + b"0]}",
+             "no UTF-8": b"\xff", "broken key": b'{"x\\z": 5}'}
     if kind in texts:
         with open(path, "wb") as file:
             file.write(texts[kind])
@@ -199,4 +213,5 @@ def test_whatever_is_wrong_with_a_users_file_is_told_with_its_name(root, name, k
     else:
         os.symlink(os.path.basename(path), path)
     report = check.check(root)
-    assert any("alice/" + name in line and "None" not in line for line in report.errors), report.errors
+    assert any("alice/" + name in line and "None" not in line
+               for line in report.errors), report.errors

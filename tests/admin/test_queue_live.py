@@ -1,4 +1,4 @@
-"""The word queue beside a running server: what an operator orders happens at once, or soon."""
+"""The command `queue` beside a running server: its orders take effect at once, or soon."""
 import email
 import json
 import os
@@ -9,7 +9,7 @@ import time
 import pytest
 
 from phenmail import MailServer
-from tests.admin.test_control import PROGRAM
+from tests.admin.test_commands import PROGRAM
 from tests.net.nameserver import NameServer
 from tests.relay.peers import Peer, smtp
 from tests.served import served
@@ -20,7 +20,8 @@ SECONDS = 15.0
 
 @pytest.fixture
 def place(tmp_path):
-    """A server whose mail waits, since the DNS fails; with `run(words)`, `names` and the `peer` that would take it."""
+    """A server whose mail waits, since the DNS fails; with `run(words)`, `names` and the `peer`
+    that would take it."""
     with NameServer(ZONE) as names, Peer(smtp(), smtp()) as peer:
         names.behave("far.example", rcode="SERVFAIL")
         yield Place(str(tmp_path / "root"), names, peer)
@@ -29,15 +30,19 @@ def place(tmp_path):
 class Place:
     def __init__(self, root, names, peer):
         self.root, self.names, self.peer = root, names, peer
-        domains = {"example.org": {"alice": "/alice/mail", "postmaster": ":alice", "abuse": ":alice"}}
+        domains = {
+            "example.org": {"alice": "/alice/mail", "postmaster": ":alice", "abuse": ":alice"}}
         folder = os.path.join(root, "device", "system", "mail")
         os.makedirs(folder)
         os.makedirs(os.path.join(root, "alice", "mail"))
         with open(os.path.join(folder, "mail.jcfg"), "w") as file:
-            json.dump({"sender-domain": "example.org", "domains": domains, "smtp": False, "imap": False, "pop": False,
+            json.dump(
+                {"sender-domain": "example.org", "domains": domains, "smtp": False, "imap": False,
+                 "pop": False,
                        "resolver": {"nameservers": ["%s:%d" % names.address]},
                        "relay": {"remote-port": peer.port, "private-addresses": True,
-                                 "listen": [{"host": "127.0.0.1", "port": 0, "tls": "none"}]}}, file)
+                                 "listen": [{"host": "127.0.0.1", "port": 0, "tls": "none"}]}},
+                                 file)
 
     def run(self, *words):
         done = subprocess.run([sys.executable, PROGRAM, "--root", self.root, "queue"] + list(words),
@@ -58,14 +63,18 @@ def eventually(condition, what):
 def test_orders_are_followed_by_the_running_server(place):
     with MailServer(place.root) as server:
         first, = server.send_mail("alice@example.org", "bob@far.example", "Subject: first\n\nx\n")
-        second, = server.send_mail("alice@example.org", "carol@far.example", "Subject: second\n\nx\n")
-        eventually(lambda: all(each["recipients"][0]["attempts"] for each in place.waiting()), "both were tried")
+        second, = server.send_mail("alice@example.org", "carol@far.example",
+                                   "Subject: second\n\nx\n")
+        eventually(lambda: all(each["recipients"][0]["attempts"] for each in place.waiting()),
+                   "both were tried")
         assert place.run("hold", second)[0] == 0
         place.names.behave("far.example")
         assert place.run("retry", "all")[0] == 0
-        eventually(lambda: len(place.peer.messages) == 1, "the first one goes, although its destination failed a moment ago")
+        eventually(lambda: len(place.peer.messages) == 1,
+                   "the first one goes, although its destination failed a moment ago")
         assert b"Subject: first" in place.peer.messages[0]
-        eventually(lambda: [each["id"] for each in place.waiting()] == [second], "the held one waits")
+        eventually(lambda: [each["id"] for each in place.waiting()] == [second],
+                   "the held one waits")
         code, text = place.run("drop", second, "--bounce")
         assert code == 0, text
         eventually(lambda: not place.waiting(), "the queue is empty")
@@ -73,5 +82,6 @@ def test_orders_are_followed_by_the_running_server(place):
         mailbox = account.open("INBOX")
         notice = email.message_from_bytes(*served(mailbox))
         mailbox.close()
-        assert notice.get_content_type() == "multipart/report" and "carol@far.example" in str(notice)
+        assert notice.get_content_type() == "multipart/report"
+        assert "carol@far.example" in str(notice)
         assert len(place.peer.messages) == 1 and first != second

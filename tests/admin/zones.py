@@ -1,4 +1,4 @@
-"""Settings for the tests of the DNS words."""
+"""Settings for the tests of the command `dns`."""
 
 import json
 import os
@@ -11,10 +11,12 @@ KEYS = (("all", "v=DKIM1; k=rsa; p=" + "MIIBIjANBgkq" * 32),
 
 
 def settings(folder, **values):
-    """The settings of a mail.jcfg with these values; example.org is the domain unless they say otherwise."""
+    """The settings of a mail.jcfg with these values; example.org is the domain unless they say
+    otherwise."""
     root = Root(str(folder))
     os.makedirs(root.mail_system, exist_ok=True)
-    ports = {"relay": {"port": 465}, "imap": {"port": 993}, "pop": {"port": 995}, "smtp": {"port": 25}}
+    ports = {"relay": {"port": 465}, "imap": {"port": 993}, "pop": {"port": 995},
+             "smtp": {"port": 25}}
     document = dict({"sender-domain": "example.org", "domains": {"example.org": {}}}, **ports)
     document.update(values)
     with open(root.configuration, "w", encoding="utf-8") as file:

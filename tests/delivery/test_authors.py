@@ -1,4 +1,5 @@
-"""In a whole server: nobody writes as another user, nor is anybody signed for who did not submit."""
+"""In a whole server: nobody writes as another user, nor is anybody signed for who did not
+submit."""
 import os
 import smtplib
 import ssl

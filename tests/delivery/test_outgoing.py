@@ -1,4 +1,5 @@
-"""What leaves: one message of the queue for all who are elsewhere, signed, whole, and only when all else is safe."""
+"""What leaves: one message of the queue for all who are elsewhere, signed, whole, and only when all
+else is safe."""
 import os
 
 import pytest
@@ -47,7 +48,9 @@ def router(tmp_path, queue):
 
 
 def to(*addresses, **options):
-    return Envelope(ME, tuple(each if isinstance(each, Recipient) else Recipient(each) for each in addresses), **options)
+    return Envelope(ME,
+                    tuple(each if isinstance(each, Recipient) else Recipient(each)
+                          for each in addresses), **options)
 
 
 def queued(queue):
@@ -70,7 +73,8 @@ def test_all_who_are_elsewhere_share_one_message_of_the_queue(router, queue):
     (message, body), = queued(queue)
     assert outcomes[0].reply.text.endswith(message.identity)
     assert (message.sender, message.ret, message.envid) == (ME, "HDRS", "e1")
-    assert [(each.address, each.notify, each.orcpt) for each in message.recipients] == list(recipients)
+    assert [(each.address, each.notify, each.orcpt)
+            for each in message.recipients] == list(recipients)
     assert body.startswith(b"Received: from client") and body.endswith(b"hello\r\n.\r\n")
     assert b"\r\nDate: " in body and b"Return-Path" not in body and b"Delivered-To" not in body
     assert message.identity.encode() in body.partition(b"\r\nFrom:")[0]
@@ -81,7 +85,8 @@ def test_who_is_named_twice_gets_it_once(router, queue):
     outcomes = submit(router, to(Recipient(FAR, ("DELAY",)), FARTHER, FAR), MINE)
     assert codes(outcomes) == [250, 250, 250]
     (message, _), = queued(queue)
-    assert [(each.address, each.notify) for each in message.recipients] == [(FAR, ("DELAY",)), (FARTHER, ())]
+    assert [(each.address, each.notify) for each in message.recipients] == [
+        (FAR, ("DELAY",)), (FARTHER, ())]
 
 
 def test_the_signature_is_of_what_leaves(router, queue):
@@ -90,8 +95,10 @@ def test_the_signature_is_of_what_leaves(router, queue):
     header, _, text = body.partition(b"\r\n\r\n")
     expected = BodyHash()
     expected.update(text)
-    assert router.signer.header == header + b"\r\n\r\n" and router.signer.digest == expected.digest()
-    assert message.head == b"DKIM-Signature: %s\r\n" % expected.digest().hex().encode() and message.signed_as == "example.org"
+    assert router.signer.header == header + b"\r\n\r\n"
+    assert router.signer.digest == expected.digest()
+    assert message.head == b"DKIM-Signature: %s\r\n" % expected.digest().hex().encode()
+    assert message.signed_as == "example.org"
 
 
 def test_here_and_elsewhere(router, queue):
@@ -105,14 +112,20 @@ def test_here_and_elsewhere(router, queue):
 @pytest.mark.parametrize("victim, step", [("bert", "stage"), ("anna", "sync"), ("bert", "deliver")])
 def test_what_fails_here_does_not_leave(tmp_path, queue, router, victim, step):
     router.store = Failing(router.store, {victim: (step, errors.NoSpace())})
-    outcomes = submit(router, to(FAR, Address("anna", "example.org"), Address("bert", "example.org")), MINE)
-    assert {each.reply.code for each in outcomes if each.recipient.domain != "example.org" or step != "deliver"} <= {452, 451}
-    assert queued(queue) == [] and not [name for name in os.listdir(str(tmp_path / "queue")) if name != "changes"]
+    outcomes = submit(router,
+                      to(FAR, Address("anna", "example.org"), Address("bert", "example.org")), MINE)
+    assert {each.reply.code for each in outcomes if each.recipient.domain != "example.org"
+            or step != "deliver"} <= {452, 451}
+    assert queued(queue) == [] and not [name for name in os.listdir(str(tmp_path / "queue"))
+                                        if name != "changes"]
 
 
-@pytest.mark.parametrize("error, code", [(spool_module.NoSpace("full"), 452), (spool_module.Unavailable("dead"), 451)])
+@pytest.mark.parametrize("error, code",
+                         [(spool_module.NoSpace("full"), 452),
+                          (spool_module.Unavailable("dead"), 451)])
 @pytest.mark.parametrize("step", ["begin", "write", "sync", "commit"])
-def test_a_queue_that_fails_is_told_and_leaves_nothing(router, queue, monkeypatch, step, error, code):
+def test_a_queue_that_fails_is_told_and_leaves_nothing(router, queue, monkeypatch, step, error,
+                                                       code):
     def fail(*arguments):
         raise error
     if step == "begin":
@@ -128,7 +141,8 @@ def test_a_queue_that_fails_is_told_and_leaves_nothing(router, queue, monkeypatc
 def test_eight_bits_and_utf8_are_noticed(router, queue):
     submit(router, to(FAR, smtputf8=True), MINE)
     submit(router, to(FAR), MINE + "ü".encode("utf-8") + b"\r\n")
-    submit(router, to(FAR, smtputf8=True), MINE.replace(b"Subject: x", "Subject: ü".encode("utf-8")))
+    submit(router, to(FAR, smtputf8=True),
+           MINE.replace(b"Subject: x", "Subject: ü".encode("utf-8")))
     submit(router, to(Address("ü", "example.com"), smtputf8=True), MINE)
     assert [(message.eight_bit, message.smtputf8) for message, _ in queued(queue)] == [
         (False, False), (True, False), (True, True), (False, True)]
@@ -161,7 +175,8 @@ def test_a_closed_relay_is_open_to_the_program_that_holds_it(router, queue, monk
 def test_success_is_told_where_it_was_asked_for(router):
     told = []
     router.notify = lambda *arguments: told.append(arguments)
-    asking, silent = Recipient(Address("anna", "example.org"), ("SUCCESS",)), Recipient(Address("bert", "example.org"))
+    asking, silent = Recipient(Address("anna", "example.org"),
+                               ("SUCCESS",)), Recipient(Address("bert", "example.org"))
     submit(router, to(asking, silent, Recipient(FAR, ("SUCCESS",))), MINE)
     (identity, envelope, readers, header, arrived), = told
     assert asking in readers and all(each.address.domain == "example.org" for each in readers)
@@ -176,5 +191,6 @@ def test_a_notice_that_fails_does_not_take_the_message_back(router):
     def fail(*arguments):
         raise OSError("no")
     router.notify = fail
-    assert codes(submit(router, to(Recipient(Address("anna", "example.org"), ("SUCCESS",))), MINE)) == [250]
+    assert codes(
+        submit(router, to(Recipient(Address("anna", "example.org"), ("SUCCESS",))), MINE)) == [250]
     assert len(inbox(router, "anna")) == 1

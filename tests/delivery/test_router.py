@@ -1,4 +1,5 @@
-"""One message, each recipient to its end: the promises of delivery.router, on a real store and on ones that fail."""
+"""One message, each recipient to its end: the promises of delivery.router, on a real store and on
+ones that fail."""
 import errno
 import os
 from types import SimpleNamespace
@@ -29,7 +30,8 @@ class Settings:
 
 
 class Directory:
-    """anna and info end in one folder, user+tag is user, bert and cleo have their own; x@closed.example.org has each other kind."""
+    """anna and info end in one folder, user+tag is user, bert and cleo have their own;
+    x@closed.example.org has each other kind."""
     settings = Settings()
 
     def __init__(self, root):
@@ -68,7 +70,8 @@ def router(tmp_path, store):
     return Router(Directory(str(tmp_path)), store)
 
 
-def deliver(router, envelope, *chunks, apart=False, origin=Origin("ESMTP", "client", "192.0.2.1"), submitter=None):
+def deliver(router, envelope, *chunks, apart=False, origin=Origin("ESMTP", "client", "192.0.2.1"),
+            submitter=None):
     incoming = router.begin(envelope, origin, submitter=submitter)
     for chunk in chunks:
         incoming.write(chunk)
@@ -85,7 +88,8 @@ def inbox(router, user):
 
 def files(router, user):
     folder = os.path.join(router.directory.root, user)
-    return [os.path.join(folder, kind, name) for kind in ("new", "cur") for name in sorted(os.listdir(os.path.join(folder, kind)))]
+    return [os.path.join(folder, kind, name) for kind in ("new", "cur")
+            for name in sorted(os.listdir(os.path.join(folder, kind)))]
 
 
 def left_behind(router, user):
@@ -101,10 +105,13 @@ ANNA = Account("anna@example.org", "anna", frozenset((address("anna"), address("
 
 
 @pytest.mark.parametrize("text, account, answer", [
-    ("disabled", None, replies.DISABLED), ("agent", None, replies.NO_QUEUE), ("forward", None, replies.NO_QUEUE),
-    ("plugin", None, replies.NO_QUEUE), ("unknown", None, replies.UNKNOWN), ("broken", None, replies.BROKEN),
+    ("disabled", None, replies.DISABLED), ("agent", None, replies.NO_QUEUE),
+    ("forward", None, replies.NO_QUEUE),
+    ("plugin", None, replies.NO_QUEUE), ("unknown", None, replies.USER_UNKNOWN),
+    ("broken", None, replies.BROKEN),
     ("x@example.com", None, replies.NO_RELAY), ("x@example.com", ANNA, replies.NO_QUEUE),
-    ("x@nowhere.invalid", ANNA, replies.NO_SUCH_DOMAIN), ("x@localhost", ANNA, replies.NO_SUCH_DOMAIN),
+    ("x@nowhere.invalid", ANNA, replies.NO_SUCH_DOMAIN),
+    ("x@localhost", ANNA, replies.NO_SUCH_DOMAIN),
 ])
 def test_recipients(router, text, account, answer):
     assert router.recipient(address(text), account) is answer
@@ -129,16 +136,21 @@ def test_a_copy_for_one_mailbox_says_for_whom_it_came(router):
     assert codes(deliver(router, envelope("anna", "info"), MESSAGE)) == [250, 250]
     message, = inbox(router, "anna")
     own = RETURN_PATH + b"Delivered-To: anna@example.org\r\n"
-    assert message.startswith(own + b"Received: from client ([192.0.2.1])\r\n\tby example.org (phenmail) with ESMTP id ")
+    assert message.startswith(
+        own + b"Received: from client ([192.0.2.1])\r\n\tby example.org (phenmail) with ESMTP id ")
     assert message.endswith(MESSAGE) and b"\tfor <" not in message
 
 
 def test_mailboxes_share_one_file_that_names_none_of_them(router):
     outcomes = deliver(router, envelope("anna", "bert", "info", "anna+lists"), MESSAGE)
-    assert codes(outcomes) == [250] * 4 and [each.recipient for each in outcomes] == [address(a) for a in ("anna", "bert", "info", "anna+lists")]
+    assert codes(outcomes) == [250] * 4
+    assert [each.recipient for each in outcomes] == [address(a)
+                                                     for a in (
+                                                         "anna", "bert", "info", "anna+lists")]
     copies = inbox(router, "anna") + inbox(router, "bert")
     assert len(copies) == 3 and len(set(copies)) == 1
-    assert copies[0].startswith(RETURN_PATH + b"Received: from client ") and copies[0].endswith(MESSAGE)
+    assert copies[0].startswith(RETURN_PATH + b"Received: from client ")
+    assert copies[0].endswith(MESSAGE)
     assert b"anna" not in copies[0] and b"bert" not in copies[0]
     assert {os.stat(path).st_nlink for path in files(router, "anna") + files(router, "bert")} == {3}
     mailbox = router.store.account(os.path.join(router.directory.root, "anna")).open("INBOX")
@@ -158,14 +170,20 @@ def test_where_files_can_not_be_linked_each_has_its_own(router, monkeypatch):
 
 
 def test_refused_recipients_have_their_answers_among_the_others(router):
-    assert codes(deliver(router, envelope("unknown", "anna", "x@example.com", "agent"), MESSAGE)) == [550, 250, 550, 451]
+    assert codes(
+        deliver(router, envelope("unknown", "anna", "x@example.com", "agent"), MESSAGE)) == [
+        550, 250, 550, 451]
     assert codes(deliver(router, envelope("unknown"), MESSAGE)) == [550]
     assert len(inbox(router, "anna")) == 1
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+@settings(max_examples=60, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture]
           if hasattr(HealthCheck, "function_scoped_fixture") else [])
-@given(st.lists(st.sampled_from([b"\r\n", b"Subject: x\r\n", b" y\r\n", b"Return-Path: <z@z>\r\n", b"no field\r\n", b"From x\r\n", b"body", b":\r\n"]),
+@given(st.lists(
+    st.sampled_from(
+        [b"\r\n", b"Subject: x\r\n", b" y\r\n", b"Return-Path: <z@z>\r\n", b"no field\r\n",
+         b"From x\r\n", b"body", b":\r\n"]),
                 max_size=8).map(b"".join), st.data())
 def test_any_cut_of_any_message_is_kept_the_same(text, data):
     class Staged:
@@ -207,9 +225,12 @@ def test_any_cut_of_any_message_is_kept_the_same(text, data):
 
 
 @pytest.mark.parametrize("text, kept", [
-    (b"", b"+0000\r\n"), (b"\r\nbody\r\n", b"+0000\r\n\r\nbody\r\n"), (b"Subject: x\r\n", b"+0000\r\nSubject: x\r\n"),
-    (b"just text\r\nmore\r\n", b"+0000\r\n\r\njust text\r\nmore\r\n"), (b"From me Mon\r\nA: b\r\n\r\n", b"+0000\r\nFrom me Mon\r\nA: b\r\n\r\n"),
-    (b"Return-Path: <x>\r\nA: b\r\nReturn-Path:\r\n y\r\n\r\nReturn-Path: z\r\n", b"+0000\r\nA: b\r\n\r\nReturn-Path: z\r\n"),
+    (b"", b"+0000\r\n"), (b"\r\nbody\r\n", b"+0000\r\n\r\nbody\r\n"),
+    (b"Subject: x\r\n", b"+0000\r\nSubject: x\r\n"),
+    (b"just text\r\nmore\r\n", b"+0000\r\n\r\njust text\r\nmore\r\n"),
+    (b"From me Mon\r\nA: b\r\n\r\n", b"+0000\r\nFrom me Mon\r\nA: b\r\n\r\n"),
+    (b"Return-Path: <x>\r\nA: b\r\nReturn-Path:\r\n y\r\n\r\nReturn-Path: z\r\n",
+     b"+0000\r\nA: b\r\n\r\nReturn-Path: z\r\n"),
 ])
 def test_odd_headers(router, text, kept, monkeypatch):
     monkeypatch.setattr("phenmail_protocols.mail.dates.local_zone", lambda epoch: 0)
@@ -254,7 +275,8 @@ def test_a_submission_is_completed_and_its_author_checked(router):
 def test_a_program_that_holds_the_server_writes_without_origin(router):
     assert codes(deliver(router, envelope("anna"), b"Subject: x\r\n\r\n", origin=None)) == [250]
     message, = inbox(router, "anna")
-    assert b"\r\nReceived: by example.org (phenmail) id " in message and b"\r\nFrom: <sender@example.net>\r\n" in message
+    assert b"\r\nReceived: by example.org (phenmail) id " in message
+    assert b"\r\nFrom: <sender@example.net>\r\n" in message
 
 
 class Failing:
@@ -297,13 +319,18 @@ class FailingAccount:
         return self.real.deliver(name, staged, flags)
 
 
-FAILURES = [(errors.NoSpace(), 452, "4.3.1"), (errors.Unavailable(), 451, "4.3.0"), (errors.InUse(), 451, "4.2.0"),
-            (errors.TooBig(), 552, "5.3.4"), (errors.StoreError(), 451, "4.3.0"), (RuntimeError("bug"), 451, "4.3.0")]
+FAILURES = [(errors.NoSpace(), 452, "4.3.1"), (errors.Unavailable(), 451, "4.3.0"),
+            (errors.InUse(), 451, "4.2.0"),
+            (errors.TooBig(), 552, "5.3.4"), (errors.StoreError(), 451, "4.3.0"),
+            (RuntimeError("bug"), 451, "4.3.0")]
 
 
 @pytest.mark.parametrize("error, code, enhanced", FAILURES, ids=lambda value: type(value).__name__)
-@pytest.mark.parametrize("victim, step", [("anna", "stage"), ("anna", "write"), ("anna", "sync"), ("bert", "stage"), ("cleo", "stage")])
-def test_nothing_is_delivered_before_every_copy_is_safe(tmp_path, store, victim, step, error, code, enhanced):
+@pytest.mark.parametrize("victim, step",
+                         [("anna", "stage"), ("anna", "write"), ("anna", "sync"), ("bert", "stage"),
+                          ("cleo", "stage")])
+def test_nothing_is_delivered_before_every_copy_is_safe(tmp_path, store, victim, step, error, code,
+                                                        enhanced):
     failing = Failing(store, {victim: (step, error)})
     router = Router(Directory(str(tmp_path)), failing)
     outcomes = deliver(router, envelope("anna", "bert", "cleo"), MESSAGE)
@@ -317,14 +344,16 @@ def test_nothing_is_delivered_before_every_copy_is_safe(tmp_path, store, victim,
 def test_a_mailbox_that_fails_at_the_last_moment(tmp_path, store, apart, expected, delivered):
     failing = Failing(store, {"bert": ("deliver", errors.NoSpace())})
     router = Router(Directory(str(tmp_path)), failing)
-    assert codes(deliver(router, envelope("anna", "bert", "cleo"), MESSAGE, apart=apart)) == expected
+    assert codes(
+        deliver(router, envelope("anna", "bert", "cleo"), MESSAGE, apart=apart)) == expected
     assert failing.delivered == delivered
     assert [left_behind(router, user) for user in ("anna", "bert", "cleo")] == [[], [], []]
 
 
 def test_where_each_has_its_answer_one_copy_that_fails_is_one_answer(tmp_path, store):
     router = Router(Directory(str(tmp_path)), Failing(store, {"bert": ("stage", errors.NoSpace())}))
-    assert codes(deliver(router, envelope("anna", "bert", "cleo"), MESSAGE, apart=True)) == [250, 452, 250]
+    assert codes(deliver(router, envelope("anna", "bert", "cleo"), MESSAGE, apart=True)) == [
+        250, 452, 250]
 
 
 def test_what_is_given_up_leaves_nothing(router):
@@ -340,5 +369,6 @@ def test_one_line_in_the_log_for_a_message(router, caplog):
     caplog.set_level("INFO", "phenmail.delivery")
     deliver(router, envelope("anna", "unknown"), MESSAGE)
     line, = [record.getMessage() for record in caplog.records if record.name == "phenmail.delivery"]
-    assert "from=<sender@example.net> to=<anna@example.org>=250/2.0.0,<unknown@example.org>=550/5.1.1 size=%d" % len(MESSAGE) in line
+    assert ("from=<sender@example.net> to=<anna@example.org>=250/2.0.0,"
+            "<unknown@example.org>=550/5.1.1 size=%d" % len(MESSAGE)) in line
     assert "hello" not in line

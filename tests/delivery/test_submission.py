@@ -34,25 +34,33 @@ def complete(*arguments, **options):
 
 
 def test_a_whole_header_stays_as_it_is():
-    assert complete(WHOLE + b"Odd Line\r\nTo:\r\n x\r\n\r\n") == WHOLE + b"Odd Line\r\nTo:\r\n x\r\n\r\n"
+    assert complete(
+        WHOLE + b"Odd Line\r\nTo:\r\n x\r\n\r\n") == WHOLE + b"Odd Line\r\nTo:\r\n x\r\n\r\n"
 
 
 def test_what_is_missing_is_added():
     assert complete(b"Subject: x\r\n\r\n") == (
-        b"From: <anna@example.org>\r\nDate: " + DATE + b"\r\nMessage-ID: <1.2@example.org>\r\nSubject: x\r\n\r\n")
+        b"From: <anna@example.org>\r\nDate: " + DATE
+        + b"\r\nMessage-ID: <1.2@example.org>\r\nSubject: x\r\n\r\n")
     assert b"From:" not in complete(b"\r\n", sender=None)
-    assert complete(b"date: x\r\nFROM: anna@example.org\r\nmessage-id : z\r\n\r\n").startswith(b"date: x")
+    assert complete(b"date: x\r\nFROM: anna@example.org\r\nmessage-id : z\r\n\r\n").startswith(
+        b"date: x")
 
 
-@pytest.mark.parametrize("field", [b"Bcc: x@y\r\n", b"bcc:x@y,\r\n\tz@y\r\n", b"Resent-Bcc: x@y\r\n", b"BCC : x@y\r\n", b"Return-Path: <x@y>\r\n"])
+@pytest.mark.parametrize("field",
+                         [b"Bcc: x@y\r\n", b"bcc:x@y,\r\n\tz@y\r\n", b"Resent-Bcc: x@y\r\n",
+                          b"BCC : x@y\r\n", b"Return-Path: <x@y>\r\n"])
 @pytest.mark.parametrize("end", [b"\r\n", b""])
 def test_who_was_told_in_secret_stays_secret(field, end):
-    assert complete(field + WHOLE + field + b"To: z@y\r\n" + field + end) == WHOLE + b"To: z@y\r\n" + end
+    assert complete(field + WHOLE + field + b"To: z@y\r\n" + field
+                    + end) == WHOLE + b"To: z@y\r\n" + end
 
 
 @pytest.mark.parametrize("fields", [
-    b"From: anna@example.org\r\n", b"From: =?utf-8?q?Anna?= <anna@EXAMPLE.org>\r\n", b"From: Us: anna@example.org, Anna <anna@example.org>;\r\n",
-    b"From:\r\n anna@example.org (me)\r\n", b"Resent-From: anna@example.org\r\nFrom: other@example.net\r\n", b"",
+    b"From: anna@example.org\r\n", b"From: =?utf-8?q?Anna?= <anna@EXAMPLE.org>\r\n",
+    b"From: Us: anna@example.org, Anna <anna@example.org>;\r\n",
+    b"From:\r\n anna@example.org (me)\r\n",
+    b"Resent-From: anna@example.org\r\nFrom: other@example.net\r\n", b"",
 ])
 def test_own_names(fields):
     assert complete(fields + b"\r\n")
@@ -69,7 +77,8 @@ def test_own_names(fields):
     (b"From: anna\r\n", replies.NOT_THE_AUTHOR),
     (b"From:\r\n", replies.NO_AUTHOR),
     (b"From: nobody:;\r\n", replies.NO_AUTHOR),
-    # Where one program reads the first address and another the second, nobody knows in whose name it is.
+    # Where one program reads the first address and another the second, nobody knows in whose name
+    # it is.
     (b"From: anna@example.org <bert@example.org>\r\n", replies.UNCLEAR_AUTHOR),
     (b"From: anna@example.org\r\n <bert@example.org>\r\n", replies.UNCLEAR_AUTHOR),
     (b"From: <anna@example.org> <bert@example.org>\r\n", replies.UNCLEAR_AUTHOR),
@@ -82,7 +91,8 @@ def test_foreign_names(fields, answer):
     with pytest.raises(MessageRefused) as refused:
         complete(fields + b"\r\n")
     assert refused.value.reply is answer
-    assert complete(fields + b"\r\n", mine=None), "a program that holds the server may write in any name"
+    assert complete(fields + b"\r\n",
+                    mine=None), "a program that holds the server may write in any name"
 
 
 # bert is another user of this server.
@@ -248,4 +258,5 @@ def _read_by_python(header, policy):
     (b"", ANNA, False),
 ])
 def test_who_sent_it_is_added_where_the_author_is_somebody_else(fields, sender, added):
-    assert complete(fields + b"\r\n", sender, mine=None).startswith(b"Sender: <anna@example.org>\r\n") is added
+    assert complete(fields + b"\r\n", sender,
+                    mine=None).startswith(b"Sender: <anna@example.org>\r\n") is added

@@ -13,13 +13,17 @@ DATE = b"Thu, 01 Jan 1970 00:00:00 +0000"
 @pytest.mark.parametrize("origin, text", [
     (trace.Origin("ESMTPS", "client.example.net", "192.0.2.1", ("TLSv1.3", "AES")),
      b"Received: from client.example.net ([192.0.2.1])\r\n\t(using TLSv1.3 with cipher AES)\r\n"
-     b"\tby mx.example.org (phenmail) with ESMTPS id 1.2\r\n\tfor <anna@example.org>; " + DATE + b"\r\n"),
+     b"\tby mx.example.org (phenmail) with ESMTPS id 1.2\r\n\tfor <anna@example.org>; " + DATE
+     + b"\r\n"),
     (trace.Origin("SMTP", "", "2001:db8::1"),
-     b"Received: from unknown ([IPv6:2001:db8::1])\r\n\tby mx.example.org (phenmail) with SMTP id 1.2\r\n"
+     b"Received: from unknown ([IPv6:2001:db8::1])\r\n"
+     b"\tby mx.example.org (phenmail) with SMTP id 1.2\r\n"
      b"\tfor <anna@example.org>; " + DATE + b"\r\n"),
     (trace.Origin("LMTP", "relay", ""),
-     b"Received: from relay (local)\r\n\tby mx.example.org (phenmail) with LMTP id 1.2\r\n\tfor <anna@example.org>; " + DATE + b"\r\n"),
-    (trace.Origin(), b"Received: by mx.example.org (phenmail) id 1.2\r\n\tfor <anna@example.org>; " + DATE + b"\r\n"),
+     b"Received: from relay (local)\r\n\tby mx.example.org (phenmail) with LMTP id 1.2\r\n"
+     b"\tfor <anna@example.org>; " + DATE + b"\r\n"),
+    (trace.Origin(), b"Received: by mx.example.org (phenmail) id 1.2\r\n\tfor <anna@example.org>; "
+     + DATE + b"\r\n"),
 ])
 def test_received(origin, text):
     assert trace.received(origin, "mx.example.org", b"1.2", ANNA, DATE) == text
@@ -43,14 +47,18 @@ def test_several_recipients_are_not_told_of_each_other():
 
 
 def test_no_name_of_a_client_gets_out_of_its_place():
-    text = trace.received(trace.Origin("SMTP", "x) by evil (\r\nSubject: y", "192.0.2.1"), "mx", b"1", None, DATE)
+    text = trace.received(trace.Origin("SMTP", "x) by evil (\r\nSubject: y", "192.0.2.1"), "mx",
+                          b"1", None, DATE)
     assert re.match(rb"Received: from [^ ()]+ \(\[192\.0\.2\.1\]\)\r\n\tby mx ", text), text
 
 
 @pytest.mark.parametrize("base, tls, login, smtputf8, name", [
-    ("SMTP", True, True, False, "SMTP"), ("ESMTP", False, False, False, "ESMTP"), ("ESMTP", True, False, False, "ESMTPS"),
-    ("ESMTP", False, True, False, "ESMTPA"), ("ESMTP", True, True, False, "ESMTPSA"), ("ESMTP", True, True, True, "UTF8SMTPSA"),
-    ("ESMTP", False, False, True, "UTF8SMTP"), ("LMTP", False, False, True, "UTF8LMTP"), ("LMTP", False, False, False, "LMTP"),
+    ("SMTP", True, True, False, "SMTP"), ("ESMTP", False, False, False, "ESMTP"),
+    ("ESMTP", True, False, False, "ESMTPS"),
+    ("ESMTP", False, True, False, "ESMTPA"), ("ESMTP", True, True, False, "ESMTPSA"),
+    ("ESMTP", True, True, True, "UTF8SMTPSA"),
+    ("ESMTP", False, False, True, "UTF8SMTP"), ("LMTP", False, False, True, "UTF8LMTP"),
+    ("LMTP", False, False, False, "LMTP"),
 ])
 def test_names_of_protocols(base, tls, login, smtputf8, name):
     assert trace.protocol_name(base, tls, login, smtputf8) == name
@@ -63,15 +71,18 @@ def test_fields_of_final_delivery():
 
 
 @pytest.mark.parametrize("header, count", [
-    (b"", 0), (b"received: x\r\n", 1), (b"received: x\r\n by y\r\nsubject: received:\r\nreceived: z\r\nx-received: q\r\n", 2),
+    (b"", 0), (b"received: x\r\n", 1),
+    (b"received: x\r\n by y\r\nsubject: received:\r\nreceived: z\r\nx-received: q\r\n", 2),
 ])
 def test_hops(header, count):
     assert trace.hops(header) == count
 
 
 @pytest.mark.parametrize("header, was", [
-    (b"delivered-to: anna@example.org\r\n", True), (b"a: b\r\ndelivered-to: anna@example.org\r\n\r\n", True),
-    (b"x-delivered-to: anna@example.org\r\n", False), (b"delivered-to: joanna@example.org\r\n", False),
+    (b"delivered-to: anna@example.org\r\n", True),
+    (b"a: b\r\ndelivered-to: anna@example.org\r\n\r\n", True),
+    (b"x-delivered-to: anna@example.org\r\n", False),
+    (b"delivered-to: joanna@example.org\r\n", False),
     (b"delivered-to: anna@example.org.net\r\n", False),
 ])
 def test_delivered_already(header, was):

@@ -13,7 +13,7 @@ import tempfile
 import threading
 
 from phenmail_protocols.accounts.authorization import Authorizations
-from phenmail_protocols.admin import queue as queue_words
+from phenmail_protocols.admin import queue_orders
 from phenmail_protocols.queue.model import WAITING
 from phenmail_protocols.testing.fixture import MailFixture
 
@@ -86,7 +86,7 @@ class FrontDoor(MailFixture):
     def again(self):
         """The time of the next attempt has come."""
         for identity in self.server.relay.queue.identities():
-            done, = queue_words.retry(self.server.relay.queue, identity)
+            done, = queue_orders.retry(self.server.relay.queue, identity)
             assert done.done, done
         self.settle()
 

@@ -21,7 +21,7 @@ from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Envelope
 from phenmail_protocols.mail.envelope import Recipient as Rcpt
 from phenmail_protocols.mail.reply import Reply
-from phenmail_protocols.plugins.interface import Plugins
+from phenmail_protocols.plugins.calling import Plugins
 from phenmail_protocols.queue.model import Message, Recipient
 from phenmail_protocols.queue.spool import NoSpace, Spool
 from phenmail_protocols.store.filestore import FileStore

@@ -47,14 +47,16 @@ def test_pieces_are_small():
 
 
 @pytest.mark.parametrize("header, expected", [
-    (b"Return-Path: <a@example.net>\r\nReturn-Path: <b@example.net>\r\nFrom: c@example.net\r\n", "a@example.net"),
+    (b"Return-Path: <a@example.net>\r\nReturn-Path: <b@example.net>\r\nFrom: c@example.net\r\n",
+     "a@example.net"),
     (b"return-path:\r\n <a@example.net> \r\n", "a@example.net"),
     (b"Return-Path: <>\r\nFrom: c@example.net\r\n", None),
     (b"Return-Path: nonsense\r\nFrom: Cleo <c@example.net>, d@example.net\r\n", "c@example.net"),
     (b"Return-Path: <a@example.net\r\nFrom: c@example.net\r\n", "c@example.net"),
     (b"Return-Path: <a b@example.net>\r\nFrom: c@EXAMPLE.net\r\n", "c@example.net"),
     (b"From: \"odd user\"@example.net\r\n", '"odd user"@example.net'),
-    (b"From: a@example.net <b@example.net>\r\n", None), (b"From: nobody\r\n", None), (b"From: a@-\r\n", None),
+    (b"From: a@example.net <b@example.net>\r\n", None), (b"From: nobody\r\n", None),
+    (b"From: a@-\r\n", None),
     (b"Subject: x\r\n\r\nFrom: a@example.net\r\n", None), (b"", None)])
 def test_sender(header, expected):
     found = message.sender(header)

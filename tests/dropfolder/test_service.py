@@ -1,4 +1,5 @@
-"""Drop folders: what other programs put there is filed once it rests, set aside or kept for later; and nothing leads elsewhere."""
+"""Drop folders: what other programs put there is filed once it rests, set aside or kept for later;
+and nothing leads elsewhere."""
 import os
 import signal
 import socket
@@ -20,12 +21,15 @@ from phenmail_protocols.store.filestore import FileStore
 from tests.served import served
 
 MESSAGE = b"Return-Path: <sender@example.net>\nFrom: someone@example.com\nSubject: x\n\nhello\n"
-DOMAINS = {"example.org": {"alice": "/alice/mail", "info": ":alice", "bert": "/bert/mail", "zoe": "/zoe/mail", "*": "/rest/mail",
+DOMAINS = {
+    "example.org": {"alice": "/alice/mail", "info": ":alice", "bert": "/bert/mail",
+                    "zoe": "/zoe/mail", "*": "/rest/mail",
                            "postmaster": ":alice", "abuse": ":alice"}}
 
 
 class House:
-    """A root with alice, bert and zoe, and the drop folders of all; its clock goes on with `pass_by` only."""
+    """A root with alice, bert and zoe, and the drop folders of all; its clock goes on with
+    `pass_by` only."""
 
     def __init__(self, path, **settings):
         self.root = Root(path)
@@ -102,24 +106,31 @@ def test_a_file_is_filed_and_removed(house):
     house.drop()
     house.look()
     message, = house.inbox()
-    assert message.startswith(b"Return-Path: <sender@example.net>\r\nDelivered-To: alice@example.org\r\nReceived: by example.org (phenmail) id ")
-    assert message.endswith(b"From: someone@example.com\r\nSubject: x\r\n\r\nhello\r\n") and message.count(b"Return-Path") == 1
+    assert message.startswith(
+        b"Return-Path: <sender@example.net>\r\nDelivered-To: alice@example.org\r\n"
+        b"Received: by example.org (phenmail) id ")
+    assert message.endswith(b"From: someone@example.com\r\nSubject: x\r\n\r\nhello\r\n")
+    assert message.count(b"Return-Path") == 1
     assert house.left() == []
 
 
 def test_folders_without_drop_folder_are_left_alone(house):
     house.look(3)
-    assert [name for user in ("alice", "bert", "rest") for name in os.listdir(house.path(user))] == []
+    assert [name for user in ("alice", "bert", "rest")
+            for name in os.listdir(house.path(user))] == []
 
 
 def test_a_cheap_look(house, monkeypatch):
     house.look(1)
     asked = []
     stamps = files.stamps
-    monkeypatch.setattr(files, "stamps", lambda path, parts=(): asked.append(path) or stamps(path, parts))
-    monkeypatch.setattr(service, "signature", lambda path: pytest.fail("settings are not asked each time"))
+    monkeypatch.setattr(files, "stamps", lambda path, parts=(): asked.append(path)
+                        or stamps(path, parts))
+    monkeypatch.setattr(service, "signature",
+                        lambda path: pytest.fail("settings are not asked each time"))
     house.drops.look()
-    assert sorted(asked) == [house.path(user, "delivery") for user in ("alice", "bert", "rest", "zoe")]
+    assert sorted(asked) == [house.path(user, "delivery")
+                             for user in ("alice", "bert", "rest", "zoe")]
 
 
 def test_an_unchanged_folder_is_not_listed(house, monkeypatch):
@@ -143,14 +154,16 @@ def test_a_folder_that_changed_just_now_is_listed_again(house):
 def test_crlf_files_and_mbox_lines(house):
     house.drop(data=b"From x Mon\r\nSubject: a\r\n\r\nb\r\n")
     house.look()
-    assert house.inbox()[0].endswith(b"\r\nSubject: a\r\n\r\nb\r\n") and b"Return-Path: <>\r\n" in house.inbox()[0]
+    assert house.inbox()[0].endswith(b"\r\nSubject: a\r\n\r\nb\r\n")
+    assert b"Return-Path: <>\r\n" in house.inbox()[0]
 
 
 def test_names_with_a_dot_are_left_alone(house):
     house.drop(".one")
     house.drop("new/.one")
     house.look(3)
-    assert house.left() == [".one", "new"] and house.left("alice", "new") == [".one"] and house.inbox() == []
+    assert house.left() == [".one", "new"] and house.left("alice", "new") == [".one"]
+    assert house.inbox() == []
 
 
 def test_a_maildir_is_read(house):
@@ -272,7 +285,8 @@ def test_a_file_that_is_written_over_before_its_removal_stays(house, monkeypatch
     house.look()
     assert len(house.inbox()) == 1 and "one" in house.left()
     house.look()
-    assert len(house.inbox()) == 2 and (b"Subject: second" if replace else b"more") in house.inbox()[1]
+    assert len(house.inbox()) == 2
+    assert (b"Subject: second" if replace else b"more") in house.inbox()[1]
     assert "one" not in house.left()
 
 
@@ -313,19 +327,23 @@ House(sys.argv[1]).look(3)
 
 
 @pytest.mark.parametrize("owner, action, when, copies", [
-    ("Incoming", "write", "before", 1), ("Incoming", "finish", "before", 1), ("Incoming", "finish", "after", 2),
-    ("Opened", "remove", "before", 2), ("Opened", "remove", "after", 1), ("Opened", "set_aside", "before", 0), ("Opened", "set_aside", "after", 0)])
+    ("Incoming", "write", "before", 1), ("Incoming", "finish", "before", 1),
+    ("Incoming", "finish", "after", 2),
+    ("Opened", "remove", "before", 2), ("Opened", "remove", "after", 1),
+    ("Opened", "set_aside", "before", 0), ("Opened", "set_aside", "after", 0)])
 def test_kill_9_at_each_step(tmp_path, owner, action, when, copies):
     """It comes once or twice, and is set aside once; it is never lost."""
     house = House(str(tmp_path))
     try:
         house.drop(data=MESSAGE if copies else b"")
         top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        done = subprocess.call([sys.executable, "-c", _KILLED, str(tmp_path), owner, action, when], cwd=top, timeout=60)
+        done = subprocess.call([sys.executable, "-c", _KILLED, str(tmp_path), owner, action, when],
+                               cwd=top, timeout=60)
         assert done == -signal.SIGKILL
         house.look(3)
         assert len(house.inbox()) == copies
-        assert house.left() == ([] if copies else ["failed"]) and house.left("alice", "failed") == ([] if copies else ["one"])
+        assert house.left() == ([] if copies else ["failed"])
+        assert house.left("alice", "failed") == ([] if copies else ["one"])
     finally:
         house.store.close()
 
@@ -333,7 +351,8 @@ def test_kill_9_at_each_step(tmp_path, owner, action, when, copies):
 def test_it_is_removed_only_when_it_is_kept(house, monkeypatch):
     seen = []
     remove = files.Opened.remove
-    monkeypatch.setattr(files.Opened, "remove", lambda *arguments: seen.append(len(house.inbox())) or remove(*arguments))
+    monkeypatch.setattr(files.Opened, "remove",
+                        lambda *arguments: seen.append(len(house.inbox())) or remove(*arguments))
     house.drop()
     house.look()
     assert seen == [1]
@@ -351,7 +370,7 @@ def test_what_can_not_be_removed_is_filed_once(house, monkeypatch, caplog):
     assert len(house.inbox()) == 1 and house.left() == []
 
 
-# What can't be filed
+# What cannot be filed
 
 @pytest.mark.parametrize("data, why", [
     (b"Subject: x\n\n\0\n", "NUL"), (b"Received: x\n" * 60 + b"\n", "Mail loop"), (b"", "empty")])
@@ -359,19 +378,24 @@ def test_what_is_refused_is_set_aside(house, caplog, data, why):
     house.drop(data=data)
     house.drop("two")
     house.look()
-    assert house.left() == ["failed"] and house.left("alice", "failed") == ["one"] and len(house.inbox()) == 1
+    assert house.left() == ["failed"] and house.left("alice", "failed") == ["one"]
+    assert len(house.inbox()) == 1
     with open(house.path("alice", "delivery", "failed", "one"), "rb") as file:
         assert file.read() == data
-    assert why in house.log() and "failed/one" in house.log() and caplog.text.count("can't be filed") == 1
+    assert why in house.log() and "failed/one" in house.log()
+    assert caplog.text.count("cannot be filed") == 1
     house.look(5)
-    assert caplog.text.count("can't be filed") == 1, "it rests there"
+    assert caplog.text.count("cannot be filed") == 1, "it rests there"
 
 
 def test_what_the_users_own_program_was_given_is_no_loop(house):
-    house.drop(data=b"Return-Path: <bob@example.net>\nDelivered-To: alice@example.org\nReceived: x\nSubject: x\n\nhello\n")
+    house.drop(
+        data=b"Return-Path: <bob@example.net>\nDelivered-To: alice@example.org\nReceived: x\n"
+             b"Subject: x\n\nhello\n")
     house.look()
     message, = house.inbox()
-    assert house.left() == [] and message.count(b"Return-Path:") == 1 and message.endswith(b"\r\n\r\nhello\r\n")
+    assert house.left() == [] and message.count(b"Return-Path:") == 1
+    assert message.endswith(b"\r\n\r\nhello\r\n")
 
 
 def test_too_large(tmp_path):
@@ -381,7 +405,8 @@ def test_too_large(tmp_path):
         house.drop("file", b"A: b\n\n" + b"x" * 70000)
         house.drop("wire", b"A: b\n\n" + b"\n" * 60000)
         begun, begin = [], house.router.begin
-        house.router.begin = lambda *arguments, **options: begun.append(arguments) or begin(*arguments, **options)
+        house.router.begin = lambda *arguments, **options: begun.append(arguments) or begin(
+            *arguments, **options)
         house.look()
         assert len(begun) == 2, "what is too large by itself is not read"
         assert house.left("alice", "failed") == ["file", "wire"] and len(house.inbox()) == 1
@@ -421,7 +446,9 @@ def test_what_is_no_file(house, tmp_path):
     assert house.left() == ["failed"] and house.inbox() == [] and secret.read_bytes() == MESSAGE
 
 
-@pytest.mark.parametrize("make", [lambda path, secret: os.symlink(secret, path), lambda path, _: os.mkfifo(path)])
+@pytest.mark.parametrize("make",
+                         [lambda path, secret: os.symlink(secret, path),
+                          lambda path, _: os.mkfifo(path)])
 def test_what_takes_the_place_of_a_file(house, tmp_path, monkeypatch, make):
     """Between the look and the opening: a link is not followed, a pipe not waited for."""
     secret = tmp_path / "secret"
@@ -446,7 +473,8 @@ def test_a_second_name_is_waited_for_and_then_refused(house):
     os.makedirs(house.path("alice", "delivery", "tmp"))
     for name in ("short", "long"):
         house.drop(".x")
-        os.rename(house.path("alice", "delivery", ".x"), house.path("alice", "delivery", "tmp", name))
+        os.rename(house.path("alice", "delivery", ".x"),
+                  house.path("alice", "delivery", "tmp", name))
         os.link(house.path("alice", "delivery", "tmp", name), house.path("alice", "delivery", name))
     house.look()
     assert house.left() == ["long", "short", "tmp"]
@@ -460,7 +488,8 @@ def test_a_second_name_is_waited_for_and_then_refused(house):
 def test_files_of_strangers(house, monkeypatch):
     house.drop()
     house.drop("two")
-    euid, fstat, taken = os.geteuid(), os.fstat, os.stat(house.path("alice", "delivery", "one")).st_ino
+    euid, fstat, taken = os.geteuid(), os.fstat, os.stat(
+        house.path("alice", "delivery", "one")).st_ino
 
     def other_owner(function):
         def changed(*arguments, **options):
@@ -469,11 +498,14 @@ def test_files_of_strangers(house, monkeypatch):
                 return status
             values = list(status)
             values[4] = euid + 77
-            return os.stat_result(values, {"st_mtime_ns": status.st_mtime_ns, "st_mtime": status.st_mtime, "st_ctime": status.st_ctime})
+            return os.stat_result(values,
+                                  {"st_mtime_ns": status.st_mtime_ns, "st_mtime": status.st_mtime,
+                                   "st_ctime": status.st_ctime})
         return changed
     monkeypatch.setattr(os, "fstat", other_owner(fstat))
     house.look()
-    assert house.left("alice", "failed") == ["one"] and "somebody else" in house.log() and len(house.inbox()) == 1
+    assert house.left("alice", "failed") == ["one"] and "not the folder's owner" in house.log()
+    assert len(house.inbox()) == 1
 
 
 def test_no_right_to_read(house, monkeypatch):
@@ -488,7 +520,7 @@ def test_no_right_to_read(house, monkeypatch):
             return opens(name, flags, *arguments, **options)
         monkeypatch.setattr(os, "open", refuse)
     house.look()
-    assert house.left("alice", "failed") == ["one"] and "no right to read" in house.log()
+    assert house.left("alice", "failed") == ["one"] and "no permission to read" in house.log()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -631,12 +663,14 @@ def test_a_link_inside_the_owners_folder(house):
     assert len(house.inbox()) == 1
 
 
-@pytest.mark.parametrize("target", ["../../bert/mail", "../../bert/mail/delivery", "../../..", "/etc", "../../device/system/mail"])
+@pytest.mark.parametrize("target",
+                         ["../../bert/mail", "../../bert/mail/delivery", "../../..", "/etc",
+                          "../../device/system/mail"])
 def test_a_link_that_leads_to_others(house, caplog, target):
     house.drop(user="bert", name=".one")
     os.symlink(target, house.path("alice", "delivery"))
     house.look(200)
-    assert caplog.text.count("is not taken as a drop folder: it does not lie") == 1
+    assert caplog.text.count("is not used as a drop folder: it does not lie") == 1
     assert not os.path.exists(house.path("bert", "delivery", "failed"))
 
 
@@ -646,11 +680,14 @@ def test_a_mail_folder_that_becomes_a_link_to_anothers(house, caplog):
     os.rename(house.path("alice"), house.path("alice") + ".away")
     os.symlink("../bert/mail", house.path("alice"))
     house.look()
-    assert b"Delivered-To: bert@example.org\r\n" in house.inbox("bert")[0] and len(house.inbox("bert")) == 1
-    assert "alice/mail/delivery is not taken as a drop folder: it does not lie" in caplog.text
+    assert b"Delivered-To: bert@example.org\r\n" in house.inbox("bert")[0]
+    assert len(house.inbox("bert")) == 1
+    assert "alice/mail/delivery is not used as a drop folder: it does not lie" in caplog.text
 
 
-@pytest.mark.parametrize("where", ["/alice/mail", "/alice", "/alice/mail/new", "/alice/mail/.Lists", "/alice/mail/.Lists/cur"])
+@pytest.mark.parametrize("where",
+                         ["/alice/mail", "/alice", "/alice/mail/new", "/alice/mail/.Lists",
+                          "/alice/mail/.Lists/cur"])
 def test_mail_that_is_filed_is_not_filed_again(house, caplog, where):
     house.drop()
     house.look()
@@ -659,10 +696,12 @@ def test_mail_that_is_filed_is_not_filed_again(house, caplog, where):
     house.pass_by(10)
     house.look(5)
     assert len(house.inbox()) == 1 and os.path.exists(house.path("alice", "mail.jcfg"))
-    assert caplog.text.count("is not taken as a drop folder") == 1
+    assert caplog.text.count("is not used as a drop folder") == 1
 
 
-@pytest.mark.parametrize("where", ["/device/system/mail", "/device/system", "/device/system/mail/queue", "/device/system/mail/queue/in"])
+@pytest.mark.parametrize("where",
+                         ["/device/system/mail", "/device/system", "/device/system/mail/queue",
+                          "/device/system/mail/queue/in"])
 def test_the_servers_own_files_are_no_mail(tmp_path, caplog, where):
     house = House(str(tmp_path), domains={"example.org": {"root": "/device/mail"}})
     try:
@@ -674,7 +713,8 @@ def test_the_servers_own_files_are_no_mail(tmp_path, caplog, where):
         with open(house.path("device", "mail.jcfg"), "w") as file:
             file.write('{"delivery": "%s"}' % where)
         house.look(100)
-        assert os.listdir(place).count("a.key") == 1 and caplog.text.count("place of the server's own files") == 1
+        assert os.listdir(place).count("a.key") == 1
+        assert caplog.text.count("the server's own files are there") == 1
     finally:
         house.store.close()
 
@@ -692,7 +732,8 @@ def test_a_link_that_is_put_in_the_way_is_not_followed(house, monkeypatch):
             os.symlink("../../bert/mail/delivery", path)
         return opened(base, inner)
     monkeypatch.setattr(service, "Opened", swap)
-    house.drops._look_at(house.drops._watches.setdefault(house.path("alice"), watch.Watch()), house.path("alice"),
+    house.drops._look_at(house.drops._watches.setdefault(house.path("alice"), watch.Watch()),
+                         house.path("alice"),
                          house.directory.mail_folders())
     assert house.left("bert") == ["one"] and house.inbox() == []
 
@@ -701,7 +742,7 @@ def test_a_folder_from_which_nothing_can_be_removed(house, monkeypatch, caplog):
     house.drop()
     monkeypatch.setattr(files.Opened, "is_writable", lambda self: False)
     house.look(5)
-    assert house.inbox() == [] and "can't be removed" in caplog.text
+    assert house.inbox() == [] and "cannot be removed" in caplog.text
 
 
 def test_a_file_where_the_folder_should_be(house, caplog):
@@ -709,7 +750,8 @@ def test_a_file_where_the_folder_should_be(house, caplog):
         pass
     house.drop(user="bert")
     house.look(5)
-    assert len(house.inbox("bert")) == 1 and caplog.text.count("is not taken as a drop folder: Not a directory") == 1
+    assert len(house.inbox("bert")) == 1
+    assert caplog.text.count("is not used as a drop folder: Not a directory") == 1
 
 
 def test_users_who_are_gone_are_forgotten(house):
@@ -728,7 +770,9 @@ def test_what_the_router_is_told(house, monkeypatch):
     begin = house.router.begin
 
     def noted(envelope, origin, destinations, may_refuse, was_here):
-        told.append((str(envelope.sender), [str(each.address) for each in envelope.recipients], may_refuse, origin.protocol))
+        told.append(
+            (str(envelope.sender), [str(each.address) for each in envelope.recipients], may_refuse,
+             origin.protocol))
         return begin(envelope, origin, destinations, may_refuse=may_refuse, was_here=was_here)
     monkeypatch.setattr(house.router, "begin", noted)
     house.drop()
@@ -738,9 +782,12 @@ def test_what_the_router_is_told(house, monkeypatch):
 
 def test_users_filters_are_asked(house):
     sent = []
-    house.router.screening = Screening(house.directory, None, lambda: "example.org", lambda *notice: sent.append(notice))
+    house.router.screening = Screening(house.directory, None, lambda: "example.org",
+                                       lambda *notice: sent.append(notice))
     with open(house.path("alice", "filters.jcfg"), "w") as file:
-        file.write('{"filters": [{"type": "match", "content": "gone", "action": "reject:no"}, {"type": "match", "content": "x", "action": "accept:Lists"}]}')
+        file.write(
+            '{"filters": [{"type": "match", "content": "gone", "action": "reject:no"},'
+            ' {"type": "match", "content": "x", "action": "accept:Lists"}]}')
     house.drop()
     house.drop("two", b"Subject: gone\n\n")
     house.look()
@@ -783,6 +830,9 @@ def test_a_stop_leaves_what_is_not_filed(house):
 def test_a_stop_in_the_middle_of_a_message_leaves_it(house, monkeypatch):
     house.drop(data=MESSAGE + b"x" * 300000)
     begin = house.router.begin
-    monkeypatch.setattr(house.router, "begin", lambda *arguments, **options: house.drops.stop() or begin(*arguments, **options))
+    monkeypatch.setattr(house.router, "begin",
+                        lambda *arguments, **options: house.drops.stop()
+                        or begin(*arguments, **options))
     house.look()
-    assert house.left() == ["one"] and house.inbox() == [] and os.listdir(house.path("alice", "tmp")) == []
+    assert house.left() == ["one"] and house.inbox() == []
+    assert os.listdir(house.path("alice", "tmp")) == []

@@ -20,7 +20,7 @@ from phenmail_protocols.destinations import local, programs  # noqa: E402, F401
 from phenmail_protocols.disk.atomic import sync_directory  # noqa: E402
 from phenmail_protocols.dropfolder.service import DropFolders  # noqa: E402
 from phenmail_protocols.filters import rules, user_filters, user_log, vacation  # noqa: E402, F401
-from phenmail_protocols.plugins import host  # noqa: E402, F401
+from phenmail_protocols.plugins import calling  # noqa: E402, F401
 
 from . import relayworker  # noqa: E402
 from .worker import _Told, serve  # noqa: E402

@@ -230,7 +230,7 @@ def test_a_mailbox_that_can_not_be_made_is_the_inbox(house, monkeypatch):
     house.filters("anna", match("flag:\\Flagged"), match("accept:Lists"))
     assert codes(deliver(house.router, envelope("anna"), MESSAGE)) == [250]
     assert [flags for _, flags in house.messages("anna")] == [{"\\Flagged"}]
-    assert "could not be made" in house.log("anna")
+    assert "could not be created" in house.log("anna")
 
 
 def test_a_flag_too_many_is_left_out(house):

@@ -47,7 +47,7 @@ def test_users_come_change_and_go_while_mail_flows(fresh, program):
     assert_received(succeed(curl(path, house, bert, "imaps", "INBOX;UID=1")), sent)
     assert_received(succeed(curl(path, house, bert, "pop3s", "1")), sent)
     made = house.words("user", "passwd", bert.address, stdin=b"\n").decode("utf-8")
-    other = bert._replace(passphrase=re.search(r"shown once: (\S+)", made).group(1))
+    other = bert._replace(passphrase=re.search(r"shown only now: (\S+)", made).group(1))
     assert run(curl(path, house, bert, "imaps")).code == 67
     assert b"INBOX" in succeed(curl(path, house, other, "imaps"))
     assert b"bert@example.org" in house.words("user", "list")

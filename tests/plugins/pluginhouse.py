@@ -1,13 +1,16 @@
-"""What the tests of plugins share: a message of the queue, a server that only notes what it is to send, plugins of a dict."""
+"""What the tests of plugins share: a message of the queue, a server that only notes what it is to
+send, plugins of a dict."""
 import io
 
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.plugins.interface import Plugins
+from phenmail_protocols.plugins.calling import Plugins
 from phenmail_protocols.queue.model import Message, Recipient
 
 BOB, ROBOT = Address("bob", "example.net"), Address("robot", "example.org")
 NOW = 1782000000.0
-LETTER = (b"From: Bob <bob@example.net>\r\nTo: robot@example.org\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n"
+LETTER = (
+    b"From: Bob <bob@example.net>\r\nTo: robot@example.org\r\n"
+    b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n"
           b"Message-ID: <1@example.net>\r\n\r\nHello,\r\nrobot.\r\n")
 
 
@@ -29,13 +32,16 @@ class House:
     def __init__(self, given=(), configured=(), points=(), server=None, **more):
         self.configured, self.points, self.looked = dict(configured), dict(points), []
         self.server = server or Server()
-        self.plugins = Plugins(dict(given), lambda: self.configured, self.server, self._offered, **more)
+        self.plugins = Plugins(dict(given), lambda: self.configured, self.server, self._offered,
+                               **more)
 
     def _offered(self, group):
         self.looked.append(group)
         return self.points
 
     def hand(self, name="it", parameters="", content=LETTER, recipient=ROBOT, tag=None, **changes):
-        values = dict(identity="6-1", sender=BOB, recipients=(Recipient(recipient),), arrived=NOW, size=len(content))
+        values = dict(identity="6-1", sender=BOB, recipients=(Recipient(recipient),), arrived=NOW,
+                      size=len(content))
         values.update(changes)
-        return self.plugins.hand(name, parameters, Message(**values), io.BytesIO(content), recipient, tag)
+        return self.plugins.hand(name, parameters, Message(**values), io.BytesIO(content),
+                                 recipient, tag)

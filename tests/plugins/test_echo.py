@@ -17,7 +17,8 @@ from tests.plugins.pluginhouse import BOB, LETTER, NOW, ROBOT, House
 
 
 def echoed(**changes):
-    """What a message is answered with: (its envelope's sender and recipient, the parsed answer), or None."""
+    """What a message is answered with: (its envelope's sender and recipient, the parsed answer), or
+    None."""
     house = House()
     assert house.hand("mail", **changes).code == 250
     if not house.server.sent:
@@ -36,16 +37,20 @@ def test_an_acknowledgment_contains_the_message():
     assert "robot@example.org" in text.get_content()
     assert original.get_content_type() == "message/rfc822"
     content = original.get_content()
-    assert content["Message-ID"] == "<1@example.net>" and content.get_content() == "Hello,\nrobot.\n"
+    assert content["Message-ID"] == "<1@example.net>"
+    assert content.get_content() == "Hello,\nrobot.\n"
 
 
 def test_a_large_message_comes_back_as_its_header():
     _, _, answer = echoed(content=LETTER + b"x" * 70 + b"\r\n" + b"y" * 300000)
     _, original = answer.iter_parts()
-    assert original.get_content_type() == "text/rfc822-headers" and "<1@example.net>" in original.get_content()
+    assert original.get_content_type() == "text/rfc822-headers"
+    assert "<1@example.net>" in original.get_content()
 
 
-@pytest.mark.parametrize("content", [LETTER + b"\xc3\xbc\r\n", b"Subject: \xc3\xbc\r\n\r\n\xff\r\n", b"", b"no header\r\n", b"\r\n"])
+@pytest.mark.parametrize("content",
+                         [LETTER + b"\xc3\xbc\r\n", b"Subject: \xc3\xbc\r\n\r\n\xff\r\n", b"",
+                          b"no header\r\n", b"\r\n"])
 def test_whatever_comes_is_echoed(content):
     _, _, answer = echoed(content=content, smtputf8=True)
     text, original = answer.iter_parts()
@@ -53,14 +58,17 @@ def test_whatever_comes_is_echoed(content):
 
 
 def test_addresses_outside_ascii_stay_readable():
-    _, recipient, answer = echoed(sender=Address("bob", "bücher.example"), recipient=Address("büro", "example.org"))
+    _, recipient, answer = echoed(sender=Address("bob", "bücher.example"),
+                                  recipient=Address("büro", "example.org"))
     assert recipient == "bob@bücher.example" and answer["To"] == "bob@xn--bcher-kva.example"
     assert "büro@example.org" in next(answer.iter_parts()).get_content()
 
 
 @pytest.mark.parametrize("changes", [
-    dict(sender=None), dict(sender=ROBOT), dict(sender=Address("ROBOT", "example.org")), dict(sender=Address("owner-list", "example.net")),
-    dict(content=b"Auto-Submitted: auto-replied\r\n" + LETTER), dict(content=b"Precedence: bulk\r\n" + LETTER),
+    dict(sender=None), dict(sender=ROBOT), dict(sender=Address("ROBOT", "example.org")),
+    dict(sender=Address("owner-list", "example.net")),
+    dict(content=b"Auto-Submitted: auto-replied\r\n" + LETTER),
+    dict(content=b"Precedence: bulk\r\n" + LETTER),
     dict(content=b"List-Id: <a.b>\r\n" + LETTER)])
 def test_programs_are_not_answered(changes):
     assert echoed(**changes) is None
@@ -74,11 +82,13 @@ def test_its_own_answer_is_not_answered():
 
 
 def test_a_message_whose_header_hides_the_mark_behind_many_fields_is_still_known():
-    assert echoed(content=b"X-Fill: " + b"x" * 200000 + b"\r\nAuto-Submitted: auto-replied\r\n" + LETTER) is None
+    assert echoed(content=b"X-Fill: " + b"x" * 200000 + b"\r\nAuto-Submitted: auto-replied\r\n"
+                  + LETTER) is None
 
 
 def answered(house, times, **changes):
-    """How many of so many messages are answered; each has its name, as `number` of the changes' functions has it."""
+    """How many of so many messages are answered; each has its name, as `number` of the changes'
+    functions has it."""
     before = len(house.server.sent)
     for number in range(times):
         values = {key: value(number) for key, value in changes.items()}
@@ -92,9 +102,11 @@ def tagged(number, domain="example.net", local="v"):
 
 
 @pytest.mark.parametrize("changes", [
-    {}, dict(sender=lambda number: tagged(number)), dict(recipient=lambda number: tagged(number, "example.org", "robot")),
+    {}, dict(sender=lambda number: tagged(number)),
+    dict(recipient=lambda number: tagged(number, "example.org", "robot")),
     dict(sender=lambda number: Address("bOb"[:2] + "bB"[number % 2], "example.net")),
-    dict(sender=lambda number: Address("bob", ("xn--bcher-kva.example", "bücher.example")[number % 2])),
+    dict(sender=lambda number: Address("bob",
+                                       ("xn--bcher-kva.example", "bücher.example")[number % 2])),
     dict(recipient=lambda number: Address("any%d" % number, "example.org"))])
 def test_a_sender_gets_few_answers_in_an_hour_whatever_the_tags_are(changes):
     house = House()
@@ -104,26 +116,31 @@ def test_a_sender_gets_few_answers_in_an_hour_whatever_the_tags_are(changes):
 def test_all_senders_together_have_a_bound_and_an_hour_later_it_goes_on():
     now = [0.0]
     house = House(clock=lambda: now[0])
-    assert answered(house, IN_ALL + 30, sender=lambda number: Address("user%d" % number, "example.net")) == IN_ALL
+    assert answered(house, IN_ALL + 30,
+                    sender=lambda number: Address("user%d" % number, "example.net")) == IN_ALL
     now[0] += 3601.0
-    assert answered(house, 30, sender=lambda number: Address("user%d" % number, "example.net")) == 30
+    assert answered(house, 30,
+                    sender=lambda number: Address("user%d" % number, "example.net")) == 30
 
 
 def test_a_message_that_comes_again_counts_once():
     house = House()
-    assert answered(house, 30, identity=lambda number: "6-1") == 30  # what it answered before is not known
+    # what it answered before is not known
+    assert answered(house, 30, identity=lambda number: "6-1") == 30
     assert answered(house, 30, identity=lambda number: "7-%d" % number) == TO_ONE - 1
 
 
 def test_what_is_remembered_of_answers_is_bounded():
     rate = AnswerRate(lambda: 0.0)
     for number in range(100000):
-        rate.take("responder %d" % (number % 1000), "sender%d@example.net" % number, "6-%d" % number)
+        rate.take("responder %d" % (number % 1000), "sender%d@example.net" % number,
+                  "6-%d" % number)
     assert len(rate._answers) <= 256 and max(map(len, rate._answers.values())) <= IN_ALL
 
 
 def test_an_address_does_not_answer_itself_under_another_tag():
-    assert echoed(sender=Address("Robot+x", "example.org"), recipient=Address("robot+y", "example.org")) is None
+    assert echoed(sender=Address("Robot+x", "example.org"),
+                  recipient=Address("robot+y", "example.org")) is None
 
 
 @pytest.mark.parametrize("code, again", [(451, True), (553, False)])

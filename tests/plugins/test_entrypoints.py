@@ -24,11 +24,13 @@ archive = attic:wrong
 
 @pytest.fixture
 def install(tmp_path):
-    """`install(folder, package, text)` puts a package's entry points into a folder of the path -> that folder's path."""
+    """`install(folder, package, text)` puts a package's entry points into a folder of the path ->
+    that folder's path."""
     def put(folder, package, text):
         path = tmp_path / folder / package
         path.mkdir(parents=True)
-        (path / "entry_points.txt").write_bytes(text.encode("utf-8") if isinstance(text, str) else text)
+        (path / "entry_points.txt").write_bytes(text.encode("utf-8") if isinstance(text, str)
+                                                else text)
         return str(tmp_path / folder)
     return put
 
@@ -37,7 +39,8 @@ def install(tmp_path):
 def reader(request, monkeypatch):
     """Both ways to read, where this interpreter has both."""
     if request.param == "importlib.metadata":
-        pytest.importorskip("importlib.metadata", reason="this interpreter has no reader of its own")
+        pytest.importorskip("importlib.metadata",
+                            reason="this interpreter has no reader of its own")
     else:
         monkeypatch.setitem(sys.modules, "importlib.metadata", None)
         monkeypatch.delattr("importlib.metadata", raising=False)
@@ -57,7 +60,8 @@ def test_the_first_folder_wins_and_what_can_not_be_read_is_not_there(reader, ins
     second = install("second", "b.dist-info", "[phenmail.plugins]\nit = b:b\nother = b:c\n")
     install("second", "broken.dist-info", b"[phenmail.plugins]\n\xff\xfe = \xff\n")
     (tmp_path / "second" / "file.egg-info").write_text("no folder")
-    folders = [str(tmp_path / "missing"), str(tmp_path / "second" / "file.egg-info"), 7, first, second]
+    folders = [str(tmp_path / "missing"), str(tmp_path / "second" / "file.egg-info"), 7, first,
+               second]
     assert read(GROUP, folders) == {"it": "a:a", "other": "b:c"}
 
 
@@ -70,7 +74,9 @@ def test_both_readers_agree_about_this_interpreter(monkeypatch):
 
 
 @hypothesis.settings(max_examples=60, suppress_health_check=list(hypothesis.HealthCheck))
-@hypothesis.given(st.one_of(st.binary(max_size=200), st.text(alphabet="a=:.[] ;#\n", max_size=80).map(str.encode)))
+@hypothesis.given(
+    st.one_of(st.binary(max_size=200),
+              st.text(alphabet="a=:.[] ;#\n", max_size=80).map(str.encode)))
 def test_every_file_ends_in_names(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("site")
     (folder / "a.dist-info").mkdir()

@@ -1,4 +1,5 @@
-"""The worked examples under conf/plugins: tickets, and a gateway to an object of the same program."""
+"""The worked examples under conf/plugins: tickets, and a gateway to an object of the same
+program."""
 import importlib.util
 import json
 import os
@@ -8,19 +9,22 @@ import pytest
 
 from tests.plugins.pluginhouse import BOB, LETTER, House, Server
 
-PLUGINS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "conf", "plugins")
+PLUGINS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+                       "conf", "plugins")
 SUPPORT = "support@example.org"
 
 
 def load(name):
-    spec = importlib.util.spec_from_file_location("example_" + name, os.path.join(PLUGINS, name + ".py"))
+    spec = importlib.util.spec_from_file_location("example_" + name,
+                                                  os.path.join(PLUGINS, name + ".py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def letter(subject, extra=b""):
-    return b"Subject: " + subject + b"\r\nMessage-ID: <9@example.net>\r\n" + extra + b"\r\nWords.\r\n"
+    return (b"Subject: " + subject + b"\r\nMessage-ID: <9@example.net>\r\n" + extra
+            + b"\r\nWords.\r\n")
 
 
 # Tickets
@@ -39,7 +43,8 @@ class Desk:
 
     @property
     def sent(self):
-        return [(sender, recipient, str(message["Subject"])) for sender, recipient, message in self.server.sent]
+        return [(sender, recipient, str(message["Subject"])) for sender, recipient,
+                message in self.server.sent]
 
 
 @pytest.fixture
@@ -49,7 +54,8 @@ def desk(tmp_path):
 
 def test_each_message_gets_the_next_number(desk, tmp_path):
     assert desk.hand(LETTER, "6-1") == 250
-    assert desk.sent == [("robot@example.org", SUPPORT, "[#1] Grüße"), ("", "bob@example.net", "[#1] Grüße")]
+    assert desk.sent == [("robot@example.org", SUPPORT, "[#1] Grüße"),
+                         ("", "bob@example.net", "[#1] Grüße")]
     again = Desk(tmp_path)
     assert again.hand(letter(b"Two"), "6-2") == 250
     assert again.sent[0] == ("robot@example.org", SUPPORT, "[#2] Two")
@@ -66,7 +72,8 @@ def test_the_answer_is_an_automatic_one_that_refers_to_the_message(desk):
 def test_what_goes_on_is_the_message(desk):
     desk.hand(letter(b"One", b"X-Long: " + b"word " * 40 + b"\r\n"))
     octets = desk.server.sent[0][2].as_bytes()
-    assert b"X-Long: " + b"word " * 40 + b"\n" in octets and octets.endswith(b"\n\nWords.\n") and octets.count(b"Subject:") == 1
+    assert b"X-Long: " + b"word " * 40 + b"\n" in octets and octets.endswith(b"\n\nWords.\n")
+    assert octets.count(b"Subject:") == 1
 
 
 def test_a_reply_keeps_its_number_and_gets_no_other_answer(desk):
@@ -82,7 +89,9 @@ def test_a_number_that_nobody_has_is_none(desk, subject):
     assert desk.sent[0][2] == "[#1] " + subject.decode()
 
 
-@pytest.mark.parametrize("content, sender", [(letter(b"One", b"Precedence: bulk\r\n"), BOB), (letter(b"Bounce"), None)])
+@pytest.mark.parametrize("content, sender",
+                         [(letter(b"One", b"Precedence: bulk\r\n"), BOB),
+                          (letter(b"Bounce"), None)])
 def test_programs_get_no_answer(desk, content, sender):
     desk.hand(content, sender=sender)
     assert [recipient for _, recipient, _ in desk.sent] == [SUPPORT]
@@ -112,7 +121,8 @@ def chat():
     house = House({"chat": gateway})
     house.plugins.start()
     return types.SimpleNamespace(room=room, gateway=gateway, server=house.server,
-                                 hand=lambda *values, **changes: house.hand("chat", *values, **changes))
+                                 hand=lambda *values, **changes: house.hand(
+                                     "chat", *values, **changes))
 
 
 def test_mail_is_said_in_the_room(chat):
@@ -122,8 +132,10 @@ def test_mail_is_said_in_the_room(chat):
 
 
 @pytest.mark.parametrize("parameters, content, words", [
-    ("attic", LETTER, "no such room"), ("lobby", b"Content-Type: text/html\r\n\r\n<p>x\r\n", "text"),
-    ("lobby", b"Content-Type: text/plain; charset=nobodys\r\n\r\nx\r\n", "text"), ("lobby", b"\r\n> only quoted\r\n", "text")])
+    ("attic", LETTER, "No such room"),
+    ("lobby", b"Content-Type: text/html\r\n\r\n<p>x\r\n", "text"),
+    ("lobby", b"Content-Type: text/plain; charset=nobodys\r\n\r\nx\r\n", "text"),
+    ("lobby", b"\r\n> only quoted\r\n", "text")])
 def test_what_can_not_be_said_goes_back(chat, parameters, content, words):
     reply = chat.hand(parameters, content)
     assert reply.code == 550 and words in reply.text and chat.room.said == []
@@ -136,5 +148,6 @@ def test_programs_do_not_talk(chat):
 def test_what_is_said_goes_to_those_who_read_by_mail(chat):
     chat.gateway.send("lobby@example.org", ["bob@example.net"], "Alice", "Good morning.")
     (sender, recipients, message), = chat.server.sent
-    assert (sender, recipients, message["Precedence"]) == ("lobby@example.org", ["bob@example.net"], "list")
+    assert (sender, recipients,
+            message["Precedence"]) == ("lobby@example.org", ["bob@example.net"], "list")
     assert message.get_content() == "Good morning.\n"

@@ -1,4 +1,5 @@
-"""Plugins in a whole server: from the SMTP port through the queue to the plugin, and what its sender hears."""
+"""Plugins in a whole server: from the SMTP port through the queue to the plugin, and what its
+sender hears."""
 import email
 import email.policy
 import os
@@ -41,7 +42,8 @@ def mail_of(server):
     """The new messages in Alice's INBOX, parsed."""
     folder = os.path.join(server.directory.account(ALICE).folder, "new")
     found = []
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():  # the first message makes it
+    # the first message makes it
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         with open(os.path.join(folder, name), "rb") as file:
             found.append(email.message_from_binary_file(file, policy=email.policy.default))
     return found
@@ -53,7 +55,8 @@ class Orders:
 
     def __call__(self, message, origin, parameters):
         self.threads.append(threading.current_thread().name)
-        self.taken.append((message["Subject"], origin.sender, origin.recipient, origin.tag, parameters))
+        self.taken.append(
+            (message["Subject"], origin.sender, origin.recipient, origin.tag, parameters))
         self.event.set()
 
 
@@ -63,9 +66,11 @@ def test_an_application_takes_a_recipient_s_mail_itself():
         send(server, "orders+ten@example.org")
         assert orders.event.wait(DEADLINE)
         awaited(lambda: not server.relay.queue.identities())
-    assert orders.taken == [("ten of them", "bob@example.net", "orders+ten@example.org", "ten", "with care")]
+    assert orders.taken == [
+        ("ten of them", "bob@example.net", "orders+ten@example.org", "ten", "with care")]
     assert orders.threads[0].startswith("phenmail-queue-")
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("phenmail")] == []
+    assert [thread.name for thread in threading.enumerate()
+            if thread.name.startswith("phenmail")] == []
 
 
 def test_a_configured_plugin_begins_and_ends_with_the_server_and_sends():
@@ -77,7 +82,8 @@ def test_a_configured_plugin_begins_and_ends_with_the_server_and_sends():
             events.append("start")
 
         def mail_received(self, message, origin, parameters):
-            self.server.send_mail(origin.recipient, parameters, "Subject: it came\n\n%s\n" % message["Subject"])
+            self.server.send_mail(origin.recipient, parameters,
+                                  "Subject: it came\n\n%s\n" % message["Subject"])
 
         def stop(self):
             events.append("stop")
@@ -85,7 +91,8 @@ def test_a_configured_plugin_begins_and_ends_with_the_server_and_sends():
     sys.modules["attic_of_plugins"] = types.ModuleType("attic_of_plugins")
     sys.modules["attic_of_plugins"].Plugin = Plugin
     try:
-        with serve({"robot": ".robot " + ALICE}, configured={"robot": "attic_of_plugins:Plugin"}) as server:
+        with serve({"robot": ".robot " + ALICE},
+                   configured={"robot": "attic_of_plugins:Plugin"}) as server:
             assert events == ["start"]
             send(server, "robot@example.org")
             mail, = awaited(lambda: mail_of(server))
@@ -127,15 +134,19 @@ def test_what_fails_comes_again_and_at_last_goes_back_without_the_reason(caplog)
         server.send_mail(ALICE, "orders@example.org", "Subject: ten\n\n")
         bounce, = awaited(lambda: mail_of(server))
     assert len(seen) >= 2 and len(set(seen)) == 1, "it is the same message"
-    assert "451 4.3.0 The plugin for this address failed" in bounce.as_string() and "secret" not in bounce.as_string()
+    assert "451 4.3.0 The plugin for this address failed" in bounce.as_string()
+    assert "secret" not in bounce.as_string()
     assert "/a/secret/path" in caplog.text
 
 
 def test_a_missing_plugin_keeps_the_message_until_it_is_there(tmp_path):
     def server_with(plugins):
         return phenmail.MailServer(str(tmp_path), settings={
-            "domains": {"example.org": {"postmaster": ":alice", "abuse": ":alice", "alice": "/alice/mail", "orders": ".orders"}},
-            "smtp": {"host": "127.0.0.1", "port": 0}, "imap": False, "pop": False, "limits": {"retry-first": "1 s"},
+            "domains": {
+                "example.org": {"postmaster": ":alice", "abuse": ":alice", "alice": "/alice/mail",
+                                "orders": ".orders"}},
+            "smtp": {"host": "127.0.0.1", "port": 0}, "imap": False, "pop": False,
+            "limits": {"retry-first": "1 s"},
             "relay": {"host": "127.0.0.1", "port": 0}}, plugins=plugins)
 
     with server_with({}) as server:
@@ -167,4 +178,5 @@ def test_a_plugin_that_hangs_does_not_keep_the_server_from_stopping():
     finally:
         gate.set()
         server.stop()
-    awaited(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("phenmail")])
+    awaited(lambda: not [thread for thread in threading.enumerate()
+                         if thread.name.startswith("phenmail")])

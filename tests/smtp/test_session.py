@@ -40,7 +40,7 @@ class Router:
 
     def recipient(self, address, account):
         if address.local == "nobody":
-            return replies.UNKNOWN
+            return replies.USER_UNKNOWN
         return Destination("mailbox", address, "/" + address.local, None)
 
     def begin(self, envelope, origin, destinations, submitter):

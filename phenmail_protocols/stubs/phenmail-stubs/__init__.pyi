@@ -119,7 +119,7 @@ class Outcome(Protocol):
     def reply(self) -> Reply: ...
 
 class Origin(Protocol):
-    """What a plugin is told about a message, beside the message itself."""
+    """What a plugin learns about a message besides its content."""
     @property
     def sender(self) -> str: ...
     @property
@@ -139,7 +139,7 @@ class Plugin(Protocol):
     def mail_received(self, message: EmailMessage, origin: Origin, parameters: str) -> object: ...
 
 class PluginExtras(Protocol):
-    """What a plugin may have, each for itself."""
+    """The optional attributes of a plugin."""
     concurrent: bool
     max_size: int
     def start(self, server: MailServer) -> object: ...

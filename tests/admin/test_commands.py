@@ -1,4 +1,4 @@
-"""The words queue and dns as the command line calls them, on a root folder."""
+"""The commands `queue` and `dns` as child processes, on a root folder."""
 import json
 import os
 import subprocess
@@ -6,20 +6,21 @@ import sys
 
 import pytest
 
-from phenmail_protocols.admin import firststart
+from phenmail_protocols.admin import init
 from phenmail_protocols.config.root import Root
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue.model import Message, Recipient
 from phenmail_protocols.queue.spool import Spool
 from tests.net.nameserver import NameServer
 
-PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "phenmail.py")
+PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+                       "phenmail.py")
 
 
 @pytest.fixture
 def root(tmp_path):
     root = Root(str(tmp_path / "root"))
-    firststart.make_root(root, "alice", "example.org")
+    init.make_root(root, "alice", "example.org")
     return root
 
 
@@ -31,14 +32,18 @@ def queue(root):
 def put(queue, name):
     with queue.begin(name) as arriving:
         arriving.write(b"Subject: the one\r\n\r\nhello\r\n")
-        arriving.commit(Message(name, Address("alice", "example.org"), (Recipient(Address("x", "example.com")),), 1790000000.0))
+        arriving.commit(
+            Message(name, Address("alice", "example.org"),
+                    (Recipient(Address("x", "example.com")),), 1790000000.0))
 
 
 @pytest.fixture
 def run(root):
-    """`run(word, …)` -> (exit code, output, errors).  A process of its own: the program sets its umask and its logging."""
+    """`run(word, …)` -> (exit code, output, errors).  A process of its own: the program sets its
+    umask and its logging."""
     def run(*words):
-        done = subprocess.run([sys.executable, PROGRAM, "--root", root.path] + list(words), stdout=subprocess.PIPE,
+        done = subprocess.run([sys.executable, PROGRAM, "--root", root.path] + list(words),
+                              stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, timeout=60)
         return done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
     return run
@@ -60,7 +65,8 @@ def test_the_queue_for_people_and_programs(run, queue):
     assert json.loads(run("queue", "show", "a1", "--json")[1])["id"] == "a1"
 
 
-@pytest.mark.parametrize("words", [("show", "no"), ("hold", "no"), ("drop", "no"), ("retry", "../x")])
+@pytest.mark.parametrize("words",
+                         [("show", "no"), ("hold", "no"), ("drop", "no"), ("retry", "../x")])
 def test_what_is_not_there_is_said(run, words):
     code, text, errors = run("queue", *words)
     assert code == 1 and "no message" in text + errors, (text, errors)
@@ -88,8 +94,9 @@ def test_the_dns_says_what_is_missing(run, root):
     lines = [line for line in zone.splitlines() if not line.startswith(";")]
     with NameServer("\n".join(lines) + "\nexample.org. 300 IN A 127.0.0.1\n") as names:
         _configure(root, {"nameservers": ["%s:%d" % names.address]})
-        found = {(each["name"], each["type"]): each["state"] for each in json.loads(run("dns", "--check", "--json")[1])}
-        assert found[("example.org.", "MX")] == "right" and "different" not in found.values(), found
+        found = {(each["name"], each["type"]): each["state"]
+                 for each in json.loads(run("dns", "--check", "--json")[1])}
+        assert found[("example.org.", "MX")] == "ok" and "different" not in found.values(), found
         names.load("example.org. 300 IN MX 10 other.example.")
         code, text, _ = run("dns", "--check")
         assert code == 1 and "different" in text and "missing" in text, text
@@ -97,5 +104,6 @@ def test_the_dns_says_what_is_missing(run, root):
 
 def _configure(root, resolver):
     with open(root.configuration, "w") as file:
-        json.dump({"sender-domain": "example.org", "resolver": resolver, "domains": {"example.org": {
+        json.dump(
+            {"sender-domain": "example.org", "resolver": resolver, "domains": {"example.org": {
             "postmaster": ":alice", "abuse": ":alice", "alice": "/alice/mail"}}}, file)
