@@ -40,7 +40,7 @@ class Router:
         self.judge = None  # authentication.judging.Judge.judge; None: no mail is judged
         self.is_outside = is_outside  # is_outside(IP address): whether its mail is judged
         self._resolve = directory.resolve if resolve is None else resolve
-        self.notify = None  # queue.reports.Reporter.delivered; None: no notices of success
+        self.notify = None  # queue.bounces.Reporter.delivered; None: no notices of success
         self.faults = None  # for tests: faults("recipient" or "message") -> Reply or None
         self.stamp = trace.Stamp(clock)
         self._numbers = itertools.count(int.from_bytes(os.urandom(3), "big"))

@@ -35,7 +35,7 @@ class Sending:
         return [incoming.identity.decode("ascii")] if incoming.is_queued else []
 
     def keep_notice(self, envelope, chunks):
-        """For queue.reports: store a notice durably.  Raises Unreachable."""
+        """For queue.bounces: store a notice durably.  Raises Unreachable."""
         _, outcomes = self._deliver(envelope, chunks, may_refuse=False)
         for _, reply in outcomes:
             if not reply.delivered:

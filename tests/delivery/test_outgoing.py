@@ -166,7 +166,7 @@ def test_strangers_do_not_relay(router, queue):
 
 
 def test_a_closed_relay_is_open_to_the_program_that_holds_it(router, queue, monkeypatch):
-    monkeypatch.setattr(type(router.directory.settings), "relay", None)
+    monkeypatch.setattr(router.directory.settings.relay, "disabled", True)
     assert codes(submit(router, to(FAR), MINE)) == [550]
     assert codes(deliver(router, to(FAR), MINE, origin=None)) == [250]
     assert len(queued(queue)) == 1
