@@ -11,9 +11,9 @@ from functools import lru_cache
 
 from ..config.filtering import size_test
 from ..mail import headers
-from ..mail.collation import fold
-from ..mail.decode import leaves, texts_of
-from ..mail.structure import FIELDS, Limits, scan
+from ..mail.decoding import texts_of
+from ..mail.structure import FIELDS, Limits, leaves, scan
+from ..text.collation import fold
 from .regex import Pattern
 
 BODY_TEXT = 65536  # characters of a body that are looked at

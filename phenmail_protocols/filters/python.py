@@ -1,11 +1,11 @@
 """Python filters and slow regular expressions, both run in child processes.
 
-`python_permission` says which code may run and `python_pool` runs it, as the owner of the user's
+`python_permission` says which code may run and `python_filters` runs it, as the owner of the user's
 folder.  A regular expression is no code, so it needs no permission; all users' run as `run-as` or
 "nobody".  Loaded when first needed.  Any thread may call it.
 """
 from ..children.python_answer import failed
-from ..children.python_pool import PythonFilters
+from ..children.python_filters import PythonFilters
 from ..disk import beneath
 from .matching import NotSearched
 from .python_permission import PythonPermission

@@ -8,7 +8,7 @@ import os
 from typing import NamedTuple, Optional
 
 from ..accounts.authorization import FILTER
-from ..children.python_pool import CODE_OCTETS
+from ..children.python_limits import CODE_OCTETS
 from ..disk import beneath
 
 NOT_AUTHORIZED = "the code was not run: the administrator has not authorized this text (authorize)"

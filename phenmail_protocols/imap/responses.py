@@ -6,7 +6,8 @@ one function. The forms of ENVELOPE and BODYSTRUCTURE lie in `message_responses`
 import re
 from bisect import bisect_left
 
-from ..mail import dates, utf7
+from ..mail import dates
+from ..text import utf7
 from . import sequence, tokens
 
 CRLF = b"\r\n"

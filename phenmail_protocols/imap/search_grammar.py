@@ -7,7 +7,7 @@ UTF-8: RFC 3501 says US-ASCII, of which UTF-8 is a superset, clients do send it 
 """
 import re
 
-from ..mail import charsets, dates
+from ..mail import dates, decoding
 from . import tokens
 from .values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Search, Size
 
@@ -39,7 +39,7 @@ def _charset(data):
     """Octets -> (name in upper case, Python's name)"""
     name = data.decode("latin-1").upper()
     # mail reads US-ASCII with a forgiving eye; here it is what it says.
-    codec = "ascii" if name == "US-ASCII" else charsets.codec_name(data)
+    codec = "ascii" if name == "US-ASCII" else decoding.codec_name(data)
     if codec is None:
         raise tokens.ArgumentRejected("charset not known", b"BADCHARSET (US-ASCII UTF-8)")
     return name, codec

@@ -9,7 +9,7 @@ that it is UTF-8. Atoms stay ASCII. A backslash in a quoted string escapes only 
 """
 import re
 
-from ..mail import utf7
+from ..text import utf7
 from . import sequence
 
 #: Characters of an atom: any CHAR but atom-specials ( ) { SP CTL % * " \ ]

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
-from .charsets import to_text
+from .decoding import to_text
 
 _FIELD = re.compile(rb"[^\n]+(?:\n[ \t][^\n]*)*\n?")
 _ENCODED_WORD = re.compile(rb"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")

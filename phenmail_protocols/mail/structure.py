@@ -10,7 +10,7 @@ search goes on behind the next delimiter line, so each octet is searched a fixed
 however many boundaries are open.
 """
 import os.path
-from typing import Callable, Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 from .headers import Selection, lines_of
 from .mimefields import FIELDS, NOTHING, describe
@@ -90,6 +90,19 @@ def scan(source: Union[bytes, Iterable[bytes]], limits: Limits = Limits(),
     memory is one window and the parts. `look` is called for each part and may raise to end the
     work."""
     return _Scanner(Source(source), limits, look).run()
+
+
+def leaves(root: Part) -> Iterator[Part]:
+    """The parts below `root` that have no parts, in order; for a message inside, its leaves."""
+    waiting = [root]
+    while waiting:
+        part = waiting.pop()
+        if part.parts:
+            waiting.extend(reversed(part.parts))
+        elif part.message is not None:
+            waiting.append(part.message)
+        else:
+            yield part
 
 
 class _Boundary:

@@ -2,17 +2,16 @@
 number of keys.
 
 RFC 3501 section 6.4.4 (BODY, TEXT, HEADER, FROM and the like). What is compared is decoded and in
-the form of `collation.fold`. In headers a run of blanks, folded or not, is one space. Lenient and
+the form of `text.collation.fold`. In headers a run of blanks, folded or not, is one space. Lenient and
 never raising. Pure.
 """
 import re
 from itertools import chain
 from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from ..text.collation import fold, fold_pieces
 from . import address
-from .charsets import to_text
-from .collation import fold, fold_pieces
-from .decode import texts_of
+from .decoding import texts_of, to_text
 from .headers import blocks, each_field
 from .headers import decode as decode_field
 from .structure import Part

@@ -5,7 +5,8 @@ import signal
 import pytest
 from hypothesis import given, settings, strategies
 
-from phenmail_protocols.children.python_answer import LONGEST, Decision, Result, read
+from phenmail_protocols.children.python_answer import Decision, Result, read
+from phenmail_protocols.children.python_limits import ANSWER_OCTETS
 
 LINES = strategies.lists(strategies.one_of(
     strategies.sampled_from([
@@ -46,13 +47,13 @@ def test_any_octets(data):
     (b"begun 1\nflag a\n\nlate\n", Result(log_lines=("stopped: it did not end within 2 s",))),
     (b"begun 1\nflag a\naccept b\n\nlate\n",
      Result(Decision("accept", "b"), ("a",), log_lines=("stopped: it did not end within 2 s",))),
-    (b"begun 1\n\nsignal 11\n", Result(log_lines=("it died of signal 11",))),
+    (b"begun 1\n\nsignal 11\n", Result(log_lines=("signal 11 ended it",))),
     (b"begun 1\n\nsignal %d\n" % signal.SIGXCPU, Result(log_lines=("stopped: it did not end within 2 s",))),
     (b"begun 1\n\nexit 0\n", Result(log_lines=("it ended without an answer",))),
     (b"begun 1\n", Result(log_lines=("it ended without an answer",))),
     (b"", Result(log_lines=("it ended without an answer",))),
-    (b"begun 1\ngarbage\naccept a\nend \n", Result(log_lines=("it wrote what is no answer",))),
-    (b"begun 1\naccept a\ngarbage\nend \n\nexit 0\n", Result(Decision("accept", "a"), log_lines=("it wrote what is no answer",))),
+    (b"begun 1\ngarbage\naccept a\nend \n", Result(log_lines=("its answer is invalid",))),
+    (b"begun 1\naccept a\ngarbage\nend \n\nexit 0\n", Result(Decision("accept", "a"), log_lines=("its answer is invalid",))),
     (b"begun 1\nforward x\naccept a\nend \n", Result(log_lines=("forward(): not an address",))),
     (b"begun 1\nerror \x1b[2J\xff\nend \n", Result(log_lines=(" [2J\ufffd",))),
     (b"error x\n" * 1000, Result(log_lines=("x", "it ended without an answer"))),
@@ -62,7 +63,7 @@ def test_answers(data, result):
 
 
 def test_bounds():
-    many = b"".join(b"flag f%d\n" % number for number in range(5000))[:LONGEST]
+    many = b"".join(b"flag f%d\n" % number for number in range(5000))[:ANSWER_OCTETS]
     result = read(many + b"\naccept a\nend \n", 2.0)
     assert result.decision == Decision("accept", "a") and len(result.flags) == 100
     assert result.log_lines == ("flag(): not a flag",)

@@ -6,7 +6,7 @@ import os
 import pytest
 from hypothesis import given, settings, strategies
 
-from phenmail_protocols.children import python_run
+from phenmail_protocols.children import child_side, python_run
 
 
 @pytest.fixture
@@ -126,6 +126,6 @@ def test_wrong_code_is_told_with_its_place():
 def test_limits_that_are_lower_stay():
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_CORE)
-    python_run.set_limit("RLIMIT_CORE", before[0], before[1])
-    python_run.set_limit("RLIMIT_OF_ANOTHER_SYSTEM", 0, 0)
+    child_side.set_limit("RLIMIT_CORE", before[0], before[1])
+    child_side.set_limit("RLIMIT_OF_ANOTHER_SYSTEM", 0, 0)
     assert resource.getrlimit(resource.RLIMIT_CORE) == before

@@ -120,7 +120,7 @@ def test_several_recipients_in_one_notice():
         "rfc822; user0@example.net", "rfc822; user1@example.net", "rfc822; user2@example.net", "rfc822; zoe@example.com"]
     text = text_of(notice)
     assert text.count("mx.example.net said") == 1, "the same words stand once"
-    assert "This server found: 451 4.4.1 No answer" in text and "It was tried until" in text
+    assert "This server found: 451 4.4.1 No answer" in text and "The last attempt was on" in text
 
 
 def test_what_no_server_said_has_no_remote_mta():

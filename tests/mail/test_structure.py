@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.mail.decode import leaves
-from phenmail_protocols.mail.structure import Limits, scan
+from phenmail_protocols.mail.structure import Limits, leaves, scan
 
 from .samples import NESTED, UGLY, multipart, wire
 

@@ -8,10 +8,11 @@ import time
 
 import pytest
 
-from phenmail_protocols.children import interpreter, pool, python_pool
-from phenmail_protocols.children.python_pool import Decision, PythonFilters, Result
+from phenmail_protocols.children import interpreter, pool, python_filters
+from phenmail_protocols.children.python_answer import Decision, Result
+from phenmail_protocols.children.python_filters import PythonFilters
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="code filters need POSIX")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="Python filters need POSIX")
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ROOT = os.name == "posix" and os.geteuid() == 0
@@ -209,23 +210,23 @@ def test_no_sender_can_choose_to_get_no_answer(filters, body):
 
 HARM = {
     "ends itself": ("import os; os._exit(0)", "it ended without an answer"),
-    "aborts": ("import os; os.abort()", "it died of signal 6"),
+    "aborts": ("import os; os.abort()", "signal 6 ended it"),
     "eats memory": ("x = bytearray(10**9)", "line 1: MemoryError"),
     "eats memory slowly": ("def f():\n x = []\n while True: x.append([0] * 1000)\nf()", "line 3: MemoryError"),
     "eats memory to the last octet": ("x = []\nwhile True: x = [x]", "MemoryError"),
     "closes all and decides": ("import os; os.closerange(0, 1000); accept('even')", "it ended without an answer"),
     "closes all": ("import os; os.closerange(0, 1000)", "it ended without an answer"),
     "writes garbage": ("import os\nfor fd in range(3, 64):\n try: os.write(fd, b'\\x00\\xff\\n' * 10)\n except OSError: pass\n"
-                       "accept('even')", "it wrote what is no answer"),
+                       "accept('even')", "its answer is invalid"),
     "writes without end": ("import os\nfor fd in range(3, 64):\n try:\n  while True: os.write(fd, b'x' * 65536)\n"
-                           " except OSError: pass", "it wrote what is no answer"),
+                           " except OSError: pass", "its answer is invalid"),
     "shuts its socket": ("import socket, time\nfor fd in range(3, 64):\n try: socket.socket(fileno=fd).shutdown(2)\n"
                          " except OSError: pass\ntime.sleep(99)", "it ended without an answer"),
     "patches": ("import builtins, email.message\nemail.message.Message.__getitem__ = builtins.len = builtins.int = None\n1/0",
                 "line 3: ZeroDivisionError"),
     "patches what runs it": ("import sys\nrun = sys.modules['phenmail_protocols.children.python_run']\nrun.parse = run.names_for = None\n"
                              "accept.__globals__.clear()\nsys.modules.clear()\n1/0", None),
-    "kills its group": ("import os; os.kill(0, 9)", "it died of signal 9"),
+    "kills its group": ("import os; os.kill(0, 9)", "signal 9 ended it"),
     "replaces itself": ("import os; os.execv('/bin/sh', ['sh', '-c', 'exit 0'])", "it ended without an answer"),
     "blocks": ("import signal; signal.pthread_sigmask(signal.SIG_SETMASK, range(1, 30)); 1/0", "line 1: ZeroDivisionError"),
     "becomes root": ("import os; os.setuid(0)", "line 1: PermissionError"),
@@ -278,7 +279,7 @@ def test_hanging_ones_are_ended_all_at_once_and_hold_up_nobody(hurried):
 
     ask(hurried, EXAMPLE)
     before = pids(hurried)
-    threads = [threading.Thread(target=run, args=(name,)) for name in sorted(HANGS)[:python_pool.MOST_RUNS - 1]]
+    threads = [threading.Thread(target=run, args=(name,)) for name in sorted(HANGS)[:python_filters.MOST_RUNS - 1]]
     began = time.monotonic()
     for thread in threads:
         thread.start()
@@ -291,7 +292,7 @@ def test_hanging_ones_are_ended_all_at_once_and_hold_up_nobody(hurried):
     assert sorted(results) == sorted(HANGS)[:len(threads)]
     for name, result in results.items():
         assert result.decision is None and len(result.log_lines) == 1, (name, result)
-        assert result.log_lines[0].startswith(("stopped: it did not end within 1 s", "it died of signal 24", "line ")), (name, result)
+        assert result.log_lines[0].startswith(("stopped: it did not end within 1 s", "signal 24 ended it", "line ")), (name, result)
     assert results_meanwhile == [ODD] * 3
     assert meanwhile < max(ends.values()), "the others were waited for"
     assert max(ends.values()) - began < 10
@@ -434,7 +435,7 @@ def test_roots_folder_as_the_user_that_is_set():
         made.stop()
 
 
-@pytest.mark.parametrize("python, told", [("/bin/false", "does not run code filters"), ("/does/not/exist", "can't be started")])
+@pytest.mark.parametrize("python, told", [("/bin/false", "does not run Python filters"), ("/does/not/exist", "can't be started")])
 def test_no_interpreter_is_told_and_not_tried_for_each_message(python, told, caplog):
     now = [1000.0]
     made = PythonFilters(python, clock=lambda: now[0])
@@ -464,9 +465,9 @@ def test_a_host_that_is_no_python_is_not_started_again(monkeypatch, host):
 def test_not_on_windows(monkeypatch):
     made = PythonFilters()
     with monkeypatch.context() as changed:
-        changed.setattr(python_pool.os, "name", "nt")
+        changed.setattr(python_filters.os, "name", "nt")
         result = made.run(EXAMPLE, b"", ENVELOPE, (0, 0))
-    assert result == Result(log_lines=("not run: code filters need a POSIX system",))
+    assert result == Result(log_lines=("not run: Python filters need a POSIX system",))
     made.stop()
 
 
@@ -508,7 +509,7 @@ def test_somebody_looks_for_idle_processes():
 
 
 def test_a_process_is_replaced_after_many_requests(monkeypatch):
-    monkeypatch.setattr(python_pool, "REQUESTS_OF_ONE", 3)
+    monkeypatch.setattr(python_filters, "REQUESTS_OF_ONE", 3)
     made, seen = PythonFilters(), []
     try:
         for _ in range(7):
@@ -523,7 +524,7 @@ def test_a_process_is_replaced_after_many_requests(monkeypatch):
 
 @as_root
 def test_few_processes(monkeypatch):
-    monkeypatch.setattr(python_pool, "MOST_PROCESSES", 2)
+    monkeypatch.setattr(python_filters, "MOST_PROCESSES", 2)
     made = PythonFilters()
     try:
         for uid in (UID, UID + 1, UID + 2, UID):
@@ -554,7 +555,7 @@ def test_many_at_once(filters):
 
 
 def test_one_code_takes_few_turns(monkeypatch):
-    monkeypatch.setattr(python_pool, "_WAIT", 0.2)
+    monkeypatch.setattr(python_filters, "WAIT_SECONDS", 0.2)
     made = PythonFilters(seconds=1.5)
     results = []
     threads = [threading.Thread(target=lambda: results.append(ask(made, "import time; time.sleep(1)"))) for _ in range(3)]
@@ -564,7 +565,7 @@ def test_one_code_takes_few_turns(monkeypatch):
             thread.start()
         for thread in threads:
             thread.join(30)
-        assert sorted(result.log_lines for result in results) == [(), (), ("not run: too many code filters are at work",)]
+        assert sorted(result.log_lines for result in results) == [(), (), ("not run: too many Python filters are running",)]
     finally:
         made.stop()
 
@@ -582,7 +583,7 @@ def test_stop():
     made.stop()
     thread.join(10)
     assert results == [ODD], "what was at work is let finish"
-    assert pids(made) == [] and not any(thread.name == "phenmail-code-filters" and thread is made.pool.thread
+    assert pids(made) == [] and not any(thread.name == "phenmail-Python-filters" and thread is made.pool.thread
                                         for thread in threading.enumerate())
     with pytest.raises(OSError):
         os.kill(pid, 0)
@@ -604,7 +605,7 @@ def test_nothing_is_left_when_the_server_is_gone(tmp_path):
     import subprocess
     driver = tmp_path / "driver.py"
     driver.write_text("import sys, threading\nsys.path.insert(0, %r)\n"
-                      "from phenmail_protocols.children.python_pool import PythonFilters\n"
+                      "from phenmail_protocols.children.python_filters import PythonFilters\n"
                       "made = PythonFilters(seconds=30.0)\nrun = lambda code: made.run(code, b'', {}, (%d, %d))\nrun('')\n"
                       "threading.Thread(target=run, args=('import time; time.sleep(99)',), daemon=True).start()\n"
                       "while not made.pool.running: pass\nprint('up', flush=True)\nthreading.Event().wait(60)\n"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.mail.collation import fold, fold_pieces
+from phenmail_protocols.text.collation import fold, fold_pieces
 
 
 @pytest.mark.parametrize("one, other", [

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.mail import decode
-from phenmail_protocols.mail.charsets import Reader, codec_name, to_text
+from phenmail_protocols.mail import decoding
+from phenmail_protocols.mail.decoding import Reader, codec_name, to_text
 from phenmail_protocols.mail.structure import scan
 
 from .samples import wire
@@ -34,8 +34,8 @@ def part(encoding="7bit", charset="utf-8"):
 ])
 def test_text(encoding, charset, body, text):
     leaf = part(encoding, charset)
-    assert "".join(decode.texts_of(leaf, (body,))) == text
-    assert "".join(decode.texts_of(leaf, [body[i:i + 1] for i in range(len(body))])) == text
+    assert "".join(decoding.texts_of(leaf, (body,))) == text
+    assert "".join(decoding.texts_of(leaf, [body[i:i + 1] for i in range(len(body))])) == text
 
 
 @pytest.mark.parametrize("name, codec", [(b"UTF-8", "utf_8"), (b"us-ascii", None), (b"ISO-8859-1", "cp1252"), (b"gb2312", "gb18030"), (b"Shift_JIS", "cp932"),
@@ -51,9 +51,9 @@ def test_charset_names(name, codec):
        st.integers(1, 9))
 def test_any_bytes_decode_the_same_in_any_chunks(encoding, charset, body, size):
     leaf = part(encoding, charset)
-    whole = "".join(decode.texts_of(leaf, (body,)))
+    whole = "".join(decoding.texts_of(leaf, (body,)))
     assert isinstance(whole, str)
-    pieces = list(decode.texts_of(leaf, [body[i:i + size] for i in range(0, len(body), size)]))
+    pieces = list(decoding.texts_of(leaf, [body[i:i + size] for i in range(0, len(body), size)]))
     if charset in ("utf-8", "us-ascii", "cp1252", "nope"):
         assert "".join(pieces) == whole
 
@@ -66,5 +66,5 @@ def test_any_charset_name_and_bytes(data, name):
 
 def test_a_quoted_printable_line_without_end_stays_bounded():
     leaf = part("quoted-printable")
-    pieces = list(decode.texts_of(leaf, [b"=41" * 10000] * 20))
+    pieces = list(decoding.texts_of(leaf, [b"=41" * 10000] * 20))
     assert "".join(pieces) == "A" * 200000 and max(map(len, pieces)) < 100000
