@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.mail import textsearch
-from phenmail_protocols.text.collation import fold
 from phenmail_protocols.mail.headers import body_offset
 from phenmail_protocols.mail.structure import scan
 from phenmail_protocols.mail.textsearch import Needle
+from phenmail_protocols.text.collation import fold
 
 from .samples import NESTED, UGLY, multipart, wire
 
