@@ -164,8 +164,10 @@ def _parameters(lexer: Lexer):
 
 
 def _join_continuations(params: Parameters):
-    """RFC 2231 section 3.  Joined ones follow the others, sorted by name.  A row with a gap stays in
-    pieces."""
+    """RFC 2231 section 3.  Joined parameters follow the others, sorted by name.
+
+    A row with a gap stays in pieces.
+    """
     others, rows = [], {}
     for name, value in params:
         match = _CONTINUATION.match(name)

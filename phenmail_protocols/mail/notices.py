@@ -21,6 +21,7 @@ from .writing import (
     is_ascii,
     printable,
     quoted_printable,
+    text_part,
 )
 
 FAILED, DELAYED, RELAYED = "failed", "delayed", "relayed"
@@ -29,7 +30,6 @@ DELIVERED, EXPANDED = "delivered", "expanded"
 _MESSAGE_ID = re.compile(rb"<[!#-'*+\-./0-9=?A-Z^_`a-z{|}~]{1,200}"
                          rb"@[!#-'*+\-./0-9=?A-Z^_`a-z{|}~\[\]:]{1,200}>")
 _MOST_REFERENCES = 20
-_QUOTED_PRINTABLE = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
 _NOT_IN_A_NAME = re.compile("[^0-9A-Za-z._-]+")
 _STATUS = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 _TYPED = re.compile(r"[A-Za-z0-9-]+;[^;]")
@@ -106,8 +106,10 @@ def build(kind, fates, original, cover, now, to_postmaster=False):
         text = _built_in(kind, fates, header, original.whole, cover, date, to_postmaster)
     boundary = cover.boundary.encode("ascii")
     chunks = []
-    for part in (_text_part(text), _status_part(kind, fates, original, cover.host, date),
-                 _returned_part(original, header)):
+    fields, text = text_part(text)
+    parts = ((fields + b"\r\n", text), _status_part(kind, fates, original, cover.host, date),
+             _returned_part(original, header))
+    for part in parts:
         chunks.append(b"\r\n--%s\r\n" % boundary)
         chunks.extend(part)
     chunks.append(b"\r\n--%s--\r\n" % boundary)
@@ -166,15 +168,6 @@ def plain(address):
 
 
 # The parts.  Each is a tuple of chunks: the part's header, then its body.
-
-
-def _text_part(text):
-    """Plain US-ASCII if that is enough, else UTF-8 in a form that any server can carry."""
-    data = text.encode("utf-8", "replace").replace(b"\n", b"\r\n")
-    if fits_in_7_bits(data):
-        return b"Content-Type: text/plain; charset=us-ascii\r\n\r\n", data
-    return (b"Content-Type: text/plain; charset=utf-8\r\n" + _QUOTED_PRINTABLE,
-            quoted_printable(data))
 
 
 def _raw_part(media_type, data):
@@ -243,7 +236,8 @@ def _returned_part(original, header):
         return _raw_part(b"message/global-headers", header)
     if fits_in_7_bits(header):
         return b"Content-Type: text/rfc822-headers\r\n\r\n", header
-    return b"Content-Type: text/rfc822-headers\r\n" + _QUOTED_PRINTABLE, quoted_printable(header)
+    return (b"Content-Type: text/rfc822-headers\r\n"
+            b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"), quoted_printable(header)
 
 
 # The text for people: plain English in short lines.  What other servers and the message say is

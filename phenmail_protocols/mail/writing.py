@@ -90,6 +90,18 @@ def fits_in_7_bits(data):
     return is_ascii(data) and max([len(line) for line in data.split(b"\r\n")]) <= 998
 
 
+def text_part(text):
+    """A text with LF line ends -> (the fields that describe it, the text), both in wire form.
+
+    Plain US-ASCII if that is enough, else UTF-8 in quoted-printable, which any server can carry.
+    """
+    data = text.encode("utf-8", "replace").replace(b"\n", b"\r\n")
+    if fits_in_7_bits(data):
+        return b"Content-Type: text/plain; charset=us-ascii\r\n", data
+    return (b"Content-Type: text/plain; charset=utf-8\r\n"
+            b"Content-Transfer-Encoding: quoted-printable\r\n"), quoted_printable(data)
+
+
 def quoted_printable(data):
     """Octets in wire form (CRLF) -> the same in quoted-printable, wire form."""
     # binascii takes the form of all line ends from the first one, so it must see no CR.

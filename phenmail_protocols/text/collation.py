@@ -1,41 +1,37 @@
-"""How texts are compared where neither case nor the way a letter is encoded counts: the one
-function that every search key, every filter and every index of texts uses.
+"""How texts are compared without case, for searches and filters.
 
-It follows i;unicode-casemap (RFC 5051): compatibility decomposition, so that a composed letter
-equals the decomposed one and a ligature equals its letters; and the full case folding of Unicode,
-so that sharp s equals ss and a final sigma any other. Of the Turkish i the dot does not count: most
-who look for "istanbul" cannot type any other i.
+`fold` follows i;unicode-casemap (RFC 5051): compatibility decomposition, so that a composed letter
+equals the decomposed one and a ligature equals its letters; then Unicode's full case folding, so
+that sharp s equals ss and a final sigma any other.  The dot of the Turkish i does not count,
+because most people who search for "istanbul" cannot type another i.
 
-A text is compared by substring (RFC 3501 section 6.4.4): `fold(key) in fold(text)`. Pure.
+Texts are compared by substring (RFC 3501 section 6.4.4): `fold(key) in fold(text)`.  Pure.
 """
 from typing import Iterable, Iterator
 from unicodedata import combining, normalize
 
 __all__ = ["fold", "fold_pieces"]
 
-# The interpreter lock is held while a piece is folded, and marks on one letter are sorted slowly:
-# at most 2 ms for so many characters.
+# Characters that are folded at once.  Folding holds the interpreter lock, and sorts the marks on
+# one letter slowly: these take at most 2 ms.
 _PIECE = 1024
-# A letter with more marks than this is cut anywhere.
-_MOST_MARKS = 30
+_MOST_MARKS = 30  # a letter with more marks is cut anywhere
 
 
 def fold(text: str) -> str:
-    """The form of a text in which it is compared. fold(fold(text)) == fold(text)."""
+    """The form in which a text is compared; fold(fold(text)) == fold(text)."""
     if len(text) > _PIECE:
         return "".join(fold_pieces((text,)))
     return text.lower() if _is_ascii(text) else _fold(text)
 
 
 def fold_pieces(pieces: Iterable[str]) -> Iterator[str]:
-    """`fold` for a text in pieces of any size: together they give what fold gives for the whole.
-    None is empty.
-    """
+    """A text in pieces of any size -> non-empty pieces of its `fold`."""
     rest = ""
     for piece in pieces:
         for start in range(0, len(piece), _PIECE):
             text = rest + piece[start:start + _PIECE]
-            # The marks of the last letter may be in the next piece.
+            # Marks on the last letter may follow in the next piece.
             cut = _last_letter(text)
             rest = text[cut:]
             if cut:
@@ -56,13 +52,13 @@ def _fold(text: str) -> str:
     decomposed = normalize("NFKD", text)
     text = decomposed.casefold()
     if "\u0345" in decomposed:
-        # The one mark that becomes a letter: those behind it are sorted anew (Unicode, D146).
+        # This mark alone becomes a letter, so the marks after it are sorted again (Unicode, D146).
         text = normalize("NFKD", text)
     return text.replace("\u0131", "i").replace("i\u0307", "i")
 
 
 def _last_letter(text: str) -> int:
-    """Where the last letter of a text begins that is not a mark on the one before."""
+    """Where the last letter begins that is not a mark."""
     cut = len(text) - 1
     while cut > 0 and combining(text[cut]) and len(text) - cut <= _MOST_MARKS:
         cut -= 1

@@ -144,7 +144,7 @@ def test_where_others_take_it_the_refused_copy_is_discarded(house, others):
     house.filters("anna", match("reject:never"))
     assert codes(deliver(house.router, envelope("anna", *others), MESSAGE)) == [250] * (1 + len(others))
     assert house.count("anna") == 0 and house.count("bert") == ("bert" in others)
-    assert "discarded (others took the message)" in house.log("anna")
+    assert "discarded (others accepted the message)" in house.log("anna")
     assert len(list(house.queue.messages())) == ("agent" in others)
 
 
@@ -217,7 +217,7 @@ def test_what_is_in_a_mailbox_is_told_though_the_queue_takes_nothing(house, monk
     deliver(house.router, both, text)  # all of it is brought again
     assert house.sent == [] and told == [] and house.log("bert") == ""
     assert codes(deliver(house.router, both, text, apart=True)) == [452, 250, 250]
-    assert len(house.sent) == 1 and "answered" in house.log("bert") and house.log("anna") == ""
+    assert len(house.sent) == 1 and "vacation answer sent" in house.log("bert") and house.log("anna") == ""
     assert told == ["bert@example.org", "cleo@example.org"]
 
 
@@ -303,7 +303,7 @@ def test_away(house):
     assert house.count("anna") == 2
     (answer, chunks), = house.sent
     assert answer.sender is None and [str(each.address) for each in answer.recipients] == ["sender@example.net"]
-    assert b"I am away" in b"".join(chunks) and "answered sender@example.net" in house.log("anna")
+    assert b"I am away" in b"".join(chunks) and "vacation answer sent to sender@example.net" in house.log("anna")
 
 
 def test_code_without_leave_does_not_run(house):
