@@ -136,7 +136,7 @@ def test_a_callable_that_takes_mail_and_sends(make):
 
 def test_wait_for_ends_when_it_is_there_and_when_the_time_is_over(mail):
     mail.deliver("Subject: early\n\n")
-    with pytest.raises(AssertionError, match="2 messages were expected within 0.02 s, there are 1: 'early'"):
+    with pytest.raises(AssertionError, match="expected 2 messages within 0.02 s, found 1: 'early'"):
         mail.wait_for(2, timeout=0.02)
     thread = threading.Thread(target=send, args=(mail,))
     thread.start()
@@ -156,7 +156,7 @@ def test_mail_for_elsewhere_is_caught(mail):
     assert one.message["From"] == "alice@example.org" and one.message.get_content().strip() == "hello"
     assert b"\r\nSubject: one\r\n" in one.data and "'one'" in repr(one)
     assert subjects(mail.messages("bob@example.org")) == ["one"]
-    with pytest.raises(AssertionError, match="2 messages were expected to leave within 0.02 s, there are 1: 'one'"):
+    with pytest.raises(AssertionError, match="expected 2 sent messages within 0.02 s, found 1: 'one'"):
         mail.wait_for_sent(2, timeout=0.02)
 
 
@@ -343,7 +343,7 @@ def test_with_phenmail_installed_pytest_has_the_fixtures(tmp_path):
                             "test_inner.py"], cwd=str(tmp_path), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = run.communicate(timeout=60)[0].decode()
     assert "1 failed, 3 passed" in output, output
-    assert "INBOX of alice@example.org: 1 messages were expected within 0.01 s, there are 0: none" in output
+    assert "INBOX of alice@example.org: expected 1 messages within 0.01 s, found 0: none" in output
     assert [name for name in os.listdir(str(temporary)) if name.startswith("phenmail")] == []
 
 
