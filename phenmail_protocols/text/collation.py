@@ -10,8 +10,6 @@ Texts are compared by substring (RFC 3501 section 6.4.4): `fold(key) in fold(tex
 from typing import Iterable, Iterator
 from unicodedata import combining, normalize
 
-__all__ = ["fold", "fold_pieces"]
-
 # Characters that are folded at once.  Folding holds the interpreter lock, and sorts the marks on
 # one letter slowly: these take at most 2 ms.
 _PIECE = 1024
@@ -22,7 +20,11 @@ def fold(text: str) -> str:
     """The form in which a text is compared; fold(fold(text)) == fold(text)."""
     if len(text) > _PIECE:
         return "".join(fold_pieces((text,)))
-    return text.lower() if _is_ascii(text) else _fold(text)
+    try:
+        text.encode("ascii")  # str.isascii is new in Python 3.7
+    except UnicodeEncodeError:
+        return _fold(text)
+    return text.lower()
 
 
 def fold_pieces(pieces: Iterable[str]) -> Iterator[str]:
@@ -38,14 +40,6 @@ def fold_pieces(pieces: Iterable[str]) -> Iterator[str]:
                 yield fold(text[:cut]) if cut <= _PIECE else _fold(text[:cut])
     if rest:
         yield fold(rest)
-
-
-def _is_ascii(text: str) -> bool:
-    try:
-        text.encode("ascii")  # str.isascii is not in Python 3.6
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _fold(text: str) -> str:
