@@ -24,8 +24,8 @@ class Busy(Exception):
 
 
 class Limits(NamedTuple):
-    """`processes`: that are kept; `at_once`: requests at work; `of_one`: of these, from one
-    requester; `requests`: after so many a process is replaced."""
+    """`processes`: kept at once; `at_once`: requests at work; `of_one`: of these, from one
+    requester; `requests`: of one process, before it is replaced."""
     processes: int
     at_once: int
     of_one: int

@@ -121,10 +121,10 @@ class Run:
 
     def _until_the_end(self, limit):
         """-> Ended.code; None also if it must be killed."""
-        pause, told = SHORTEST, None
+        pause, terminated = SHORTEST, None
         while True:
             try:
-                code = self._status(told is not None)
+                code = self._status(terminated is not None)
             except ChildProcessError:
                 log.error("process %d: unknown exit status: the host program ignores SIGCHLD, or "
                           "reaps children that are not its own", self._process.pid)
@@ -133,10 +133,11 @@ class Run:
             if code is not None:
                 return code
             now = self._clock()
-            if told is None and (self._must_end or now >= limit):
-                told, self._late, self._interrupted = now, not self._must_end, self._must_end
+            if terminated is None and (self._must_end or now >= limit):
+                terminated = now
+                self._late, self._interrupted = not self._must_end, self._must_end
                 self._signal(signal.SIGTERM)
-            elif told is not None and now >= told + self._grace:
+            elif terminated is not None and now >= terminated + self._grace:
                 return None
             pause = SHORTEST if self._exchange(pause) else min(2 * pause, LONGEST)
 

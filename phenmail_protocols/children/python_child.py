@@ -11,7 +11,7 @@ input.
 
 A request is REQUEST (lengths of code, envelope, message), with one descriptor beside it, the run's
 own socket to the server; then the code.  Over the run's socket this process answers "begun PID\\n".
-The run reads envelope and message from it, and writes each line at once, so that the line stands
+The run reads envelope and message from it, and writes each line at once, so that the line counts
 however the script ends:
 
     flag NAME, copy ADDRESS                                    any number, before a decision

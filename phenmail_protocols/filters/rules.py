@@ -8,7 +8,7 @@ The first decision ends the evaluation.  Until then flags, copies and a vacation
 collected.  The decision says what happens to them:
 
     reject            nothing else is done with the message
-    discard           the copies are sent all the same, so `copy:` before it makes a forward
+    discard           the copies are still sent, so `copy:` before it amounts to a forward
     accept, forward   everything collected is done
 
 An action that cannot be carried out (impossible mailbox name, invalid address) never delays mail:
@@ -100,14 +100,14 @@ class Rules:
                         gathered.by = rule.place
                         break
                 except matching.NotSearched as error:
-                    gathered.tell("%s: not searched (%s), so the next filter was asked"
+                    gathered.note("%s: not searched (%s), so the next filter was asked"
                                   % (rule.place, error))
         except matching.OutOfTime:
-            gathered.tell("%s: the filters took too long, so this one and those after it were not "
+            gathered.note("%s: the filters took too long, so this one and those after it were not "
                           "asked" % rule.place)
         except Exception:
             log.exception("%s: the filters failed, so the message goes to INBOX", rule.place)
-            gathered.tell("%s: this filter failed, so it and those after it were not asked"
+            gathered.note("%s: this filter failed, so it and those after it were not asked"
                           % rule.place)
         return gathered.verdict()
 
@@ -154,14 +154,14 @@ class _Gathered:
                        None if rejected or self.kind == DISCARD else self.vacation, self.by,
                        self.log_lines)
 
-    def tell(self, *lines):
+    def note(self, *lines):
         self.log_lines += lines
 
     def apply(self, action, place):
         """Carry out an Action -> whether it decides."""
         word, value = action.word, action.value
         if action.flaw:
-            self.tell("%s: %s" % (place, action.flaw))
+            self.note("%s: %s" % (place, action.flaw))
         if word == "copy":
             if value and value not in self.copies and len(self.copies) < _MOST_COPIES:
                 self.copies += (value,)
@@ -222,18 +222,18 @@ class _Code(_Rule):
 
     def act(self, message, run_code, gathered):
         if run_code is None:
-            gathered.tell("%s: code is not run here, so the next filter was asked" % self.place)
+            gathered.note("%s: code is not run here, so the next filter was asked" % self.place)
             return False
         try:
             found = run_code(self.filter, message)
         except Exception:
             log.exception("%s: the Python filter was not run", self.place)
-            gathered.tell("%s: the code could not be run, so the next filter was asked"
+            gathered.note("%s: the code could not be run, so the next filter was asked"
                           % self.place)
             return False
         if found is None:
             return False
-        gathered.tell(*["%s: %s" % (self.place, line) for line in found.log_lines])
+        gathered.note(*["%s: %s" % (self.place, line) for line in found.log_lines])
         for flag in filter(None, map(flag_named, found.flags)):
             gathered.apply(prepared("flag", flag), self.place)
         for address in found.copies:

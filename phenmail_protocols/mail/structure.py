@@ -34,13 +34,13 @@ _MARGIN = 4
 _COMMON = 16
 # Octets in which most headers end; each further step of the search is twice as large.
 _FIRST_STEP = 512
-# After so many lines that only look like delimiter lines, each boundary is searched by itself.
+# Lines that only look like delimiter lines, before each boundary is searched by itself.
 _NEAR_MISSES = 64
 # Units of work, some microseconds each: for a part, and on top for a message; a parameter costs 1.
 _PART_EFFORT, _MESSAGE_EFFORT = 5, 15
 # What costs one unit: octets of describing fields, boundaries to choose from.
 _OCTETS_DESCRIBED, _BOUNDARIES_WEIGHED = 4, 2
-# A message may cost `Limits.effort` and one unit for each of so many octets.
+# A message may cost `Limits.effort` units, and one more for each 10 octets.
 _OCTETS_A_UNIT = 10
 
 

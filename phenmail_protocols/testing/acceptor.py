@@ -64,7 +64,7 @@ class Acceptor:
                 shut(sock)
 
     def close(self, seconds=5.0):
-        """End all connections and threads; wait so many seconds for each thread."""
+        """End all connections and threads; wait up to `seconds` for each thread."""
         with self._lock:
             if self.stopping.is_set():
                 return

@@ -45,7 +45,7 @@ class Catcher:
             return list(self._sent)
 
     def wait(self, count, seconds):
-        """`sent`, as soon as it has `count` messages, or after so many seconds."""
+        """`sent`, as soon as it has `count` messages, at the latest after `seconds`."""
         end = time.monotonic() + seconds
         with self._came:
             while len(self._sent) < count and time.monotonic() < end:

@@ -212,7 +212,7 @@ class MailFixture:
         self._failures.add(count, at)
 
     def drop_after(self, octets, side="client", connections=1, service=None):
-        """Break the next connections after so many octets from that side, "client" or "server".
+        """Break the next connections after `octets` octets from that side, "client" or "server".
 
         `service`: by its name, None for all.
         """
@@ -220,7 +220,7 @@ class MailFixture:
             each.drop_after(octets, side, connections)
 
     def slow(self, seconds, octets=1024, service=None):
-        """From now on delay each piece of so many octets, in both directions."""
+        """From now on delay each piece of `octets` octets by `seconds`, in both directions."""
         for each in self._chosen(service):
             each.slow(seconds, octets)
 

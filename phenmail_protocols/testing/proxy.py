@@ -45,13 +45,13 @@ class Proxy:
     # Faults
 
     def drop_after(self, octets, side=CLIENT, connections=1):
-        """Break the next connections after exactly so many octets from that side."""
+        """Break the next connections after exactly `octets` octets from that side."""
         if side not in (CLIENT, SERVER):
             raise ValueError("side: expected %r or %r, not %r" % (CLIENT, SERVER, side))
         self._drops.extend([_Drop(octets, side)] * connections)
 
     def slow(self, seconds, octets=1024):
-        """From now on delay each piece of so many octets, in both directions."""
+        """From now on delay each piece of `octets` octets by `seconds`, in both directions."""
         self._slow = _Slow(seconds, octets)
 
     def cut(self):

@@ -86,7 +86,7 @@ class Root(Protocol):
     def configuration(self) -> str: ...
 
 class Problem(Protocol):
-    """One mistake in the configuration; str() is the whole text."""
+    """One mistake in the configuration; str() gives the whole text."""
     @property
     def file(self) -> str: ...
     @property
@@ -119,7 +119,7 @@ class Outcome(Protocol):
     def reply(self) -> Reply: ...
 
 class Origin(Protocol):
-    """What a plugin is told about a message, beside the message itself."""
+    """What a plugin learns about a message, besides the message itself."""
     @property
     def sender(self) -> str: ...
     @property
@@ -139,7 +139,7 @@ class Plugin(Protocol):
     def mail_received(self, message: EmailMessage, origin: Origin, parameters: str) -> object: ...
 
 class PluginExtras(Protocol):
-    """What a plugin may have, each for itself."""
+    """What a plugin may have; each one is optional."""
     concurrent: bool
     max_size: int
     def start(self, server: MailServer) -> object: ...
@@ -180,7 +180,7 @@ class Verdict(Protocol):
     def forward(self) -> Optional[object]: ...
 
 class Filters(Protocol):
-    """The result of try_filters."""
+    """The result of MailServer.try_filters."""
     @property
     def lines(self) -> Tuple[FilterLine, ...]: ...
     @property
