@@ -36,7 +36,8 @@ class House:
         os.utime(path, (self.time, self.time))
 
     def rules(self, use_global=False, given=GLOBAL, name="filters.jcfg"):
-        user = UserSettings(None, None, None, None, None, "", name and os.path.join(self.folder, name), use_global)
+        user = UserSettings(None, None, None, None, None, "",
+                            name and os.path.join(self.folder, name), use_global)
         rules, told = self.files.rules(user, self.folder, given)
         return [rule.action for rule in rules.filters], told
 
@@ -118,7 +119,8 @@ def test_a_file_that_can_not_be_read_is_told(house, monkeypatch):
 
 
 def test_a_flaw_is_told_and_the_others_work(house):
-    house.write('{"filters": [{"type": "match", "content": "a", "action": "accept:../bob"},\n%s]}' % ONE[13:-2])
+    house.write('{"filters": [{"type": "match", "content": "a", "action": "accept:../bob"},\n%s]}'
+                % ONE[13:-2])
     actions, told = house.rules()
     assert actions == ["accept:../bob", "accept:One"] and len(told) == 1
     assert "alice/mail/filters.jcfg:1: " in told[0] and "mailbox" in told[0]

@@ -17,10 +17,12 @@ def outside():
 
 def test_what_is_sent_is_kept_as_it_was(outside):
     with smtplib.SMTP(*outside.address) as client:
-        client.sendmail("me@example.org", ["you@far.example", "and@near.example"], b"Subject: x\r\n\r\n.dot\r\n..two\r\n.\r\n\xff\r\n")
+        client.sendmail("me@example.org", ["you@far.example", "and@near.example"],
+                        b"Subject: x\r\n\r\n.dot\r\n..two\r\n.\r\n\xff\r\n")
         client.sendmail("", ["you@far.example"], b"Subject: y\r\n\r\n")
     one, two = outside.sent
-    assert one == ("me@example.org", ("you@far.example", "and@near.example"), b"Subject: x\r\n\r\n.dot\r\n..two\r\n.\r\n\xff\r\n")
+    assert one == ("me@example.org", ("you@far.example", "and@near.example"),
+                   b"Subject: x\r\n\r\n.dot\r\n..two\r\n.\r\n\xff\r\n")
     assert (two.sender, two.recipients) == ("", ("you@far.example",))
 
 

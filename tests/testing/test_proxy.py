@@ -57,7 +57,8 @@ def all_of(sock):
 def test_without_faults_it_is_not_there(proxy, echo):
     data = bytes(range(256)) * 4096
     with connect(proxy) as sock:
-        sender = threading.Thread(target=lambda: (sock.sendall(data), sock.shutdown(socket.SHUT_WR)))
+        sender = threading.Thread(target=lambda: (sock.sendall(data),
+                                                  sock.shutdown(socket.SHUT_WR)))
         sender.start()
         assert all_of(sock) == data
         sender.join(5)
