@@ -10,7 +10,12 @@ another program:
 
 Only this file deals with arguments, environment variables, signals and exit codes.
 """
+import logging
+import os
+import signal
+import socket
 import sys
+import threading
 
 if sys.version_info < (3, 6):
     sys.exit("phenmail needs Python 3.6 or newer; this is Python %s" % sys.version.split()[0])
@@ -27,6 +32,8 @@ from phenmail_protocols.config.problems import ConfigError  # noqa: E402
 
 __all__ = ["AlreadyRunning", "ConfigError", "Listening", "MailRefused", "MailServer",
            "PluginRefused", "__version__", "main"]
+
+log = logging.getLogger("phenmail")
 
 DONE, FAILED = 0, 1  # and 2 for a wrong command line
 _STACK = 1 << 20  # bytes of address space for each thread
@@ -80,9 +87,6 @@ def _command(name):
 
 
 def _prepare_process(options):
-    import logging
-    import os
-    import threading
     os.umask(0o077)
     threading.stack_size(_STACK)
     sys.setswitchinterval(_SWITCH)
@@ -102,7 +106,6 @@ def _raise_descriptor_limit():
 
 
 def _root_folder(options):
-    import os
     if options.root or os.environ.get("PHENMAIL_ROOT"):
         return options.root or os.environ["PHENMAIL_ROOT"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -118,7 +121,6 @@ class _RunAs:
     """
 
     def __init__(self, name):
-        import os
         import pwd
         try:
             entry = pwd.getpwnam(name)
@@ -130,16 +132,13 @@ class _RunAs:
         os.seteuid(self._uid)
 
     def __enter__(self):
-        import os
         os.seteuid(0)
 
     def __exit__(self, *exception):
-        import os
         os.seteuid(self._uid)
 
     def for_good(self):
         """Give up root."""
-        import os
         os.seteuid(0)
         os.setuid(self._uid)
 
@@ -152,8 +151,6 @@ class _Signals:
     """
 
     def __init__(self, period, *names):
-        import signal
-        import socket
         self._reader, self._writer = socket.socketpair()
         self._reader.settimeout(period)
         self._writer.setblocking(False)
@@ -164,8 +161,6 @@ class _Signals:
 
     def wait(self, meanwhile):
         """The name of the next signal.  Calls each function of `meanwhile` once a period."""
-        import signal
-        import socket
         while True:
             try:
                 return signal.Signals(self._reader.recv(1)[0]).name
@@ -174,7 +169,6 @@ class _Signals:
                     task()
 
     def close(self):
-        import signal
         signal.set_wakeup_fd(-1)
         self._reader.close()
         self._writer.close()
@@ -208,13 +202,11 @@ def _serve(root, options):
 
 def _remove_ports(ports_file):
     """Call it only with the root folder locked: the file may be another server's otherwise."""
-    import os
     if ports_file and os.path.exists(ports_file):
         os.unlink(ports_file)
 
 
 def _bind(server):
-    import os
     user = server.settings.run_as
     if not user or not hasattr(os, "geteuid") or os.geteuid() != 0:
         server.bind()
@@ -246,8 +238,6 @@ def _login_name():
 
 
 def _reload(server):
-    import logging
-    log = logging.getLogger("phenmail")
     try:
         server.reload()
         log.info("configuration reloaded")

@@ -79,7 +79,8 @@ def test_nothing_runs_as_root(user):
 def test_what_cannot_be_done_is_told_for_another_try(command, complaint, more):
     status, output, errors = launched(command, **more)
     assert (status, output) == (75, "")
-    assert errors.startswith("phenmail: cannot run ") and errors.count("\n") == 1 and complaint in errors
+    assert errors.startswith("phenmail: cannot run ") and errors.count("\n") == 1
+    assert complaint in errors
 
 
 def test_no_signal_stays_ignored_or_blocked():

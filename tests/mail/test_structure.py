@@ -108,7 +108,8 @@ def test_leaves_of_ugly_messages(name, bodies):
 def test_header_that_a_boundary_cuts_off_keeps_its_fields():
     data = UGLY["header cut by boundary"]
     first = scan(data).parts[0]
-    assert first.media_type() == b"text/html" and data[first.start:first.body] == b"Content-Type: text/html"
+    assert first.media_type() == b"text/html"
+    assert data[first.start:first.body] == b"Content-Type: text/html"
 
 
 def test_digest_parts_are_messages_by_default():

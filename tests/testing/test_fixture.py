@@ -92,7 +92,8 @@ def test_deliver(mail, kind):
     message = text if kind is str else text.encode() if kind is bytes else email.message_from_string(text)
     mail.deliver(message)
     mail.deliver(message, to=["bob@example.org", "postmaster@example.org"], sender="")
-    assert subjects(mail.messages()) == ["given"] * 2 and subjects(mail.messages("abuse@example.org")) == ["given"] * 2
+    assert subjects(mail.messages()) == ["given"] * 2
+    assert subjects(mail.messages("abuse@example.org")) == ["given"] * 2
     one, = mail.messages("bob@example.org")
     assert one.get_content().strip() == "hi" and one["Return-Path"] == "<>"
     with pytest.raises(phenmail.MailRefused):
@@ -159,7 +160,8 @@ def test_mail_for_elsewhere_is_caught(mail):
     one, = mail.wait_for_sent()
     assert (one.sender, sorted(one.recipients)) == ("alice@example.org",
                                                     ["a@far.example", "b@near.example"])
-    assert one.message["From"] == "alice@example.org" and one.message.get_content().strip() == "hello"
+    assert one.message["From"] == "alice@example.org"
+    assert one.message.get_content().strip() == "hello"
     assert b"\r\nSubject: one\r\n" in one.data and "'one'" in repr(one)
     assert subjects(mail.messages("bob@example.org")) == ["one"]
     with pytest.raises(AssertionError,
