@@ -14,7 +14,7 @@ Entry = namedtuple("Entry", "pw_uid pw_gid")
 
 @pytest.fixture
 def root(monkeypatch):
-    """The server is root, on a system with the users alice, toor (root by another name) and wheel (in root's group)."""
+    """The server is root, and the system has alice, toor (uid 0) and wheel (gid 0)."""
     names = {"alice": Entry(1000, 1001), "toor": Entry(0, 0), "wheel": Entry(1002, 0)}
 
     def by_name(name):

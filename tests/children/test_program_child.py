@@ -17,7 +17,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def launched(*words, user="", descriptors=1024, report=None, **options):
-    """The process that it has become, at its end: (exit status, standard output, standard error)."""
+    """Run a command through it -> (exit status, standard output, standard error)."""
     options.setdefault("env", {"PATH": PATH})
     with open(os.devnull, "wb") as null:
         report = null.fileno() if report is None else report

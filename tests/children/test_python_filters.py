@@ -1,4 +1,4 @@
-"""Python filters: what a script may say, and what a bad one must not do to anybody's next message."""
+"""Python filters: what a script may answer, and what a hostile one cannot do."""
 
 import os
 import socket
@@ -330,7 +330,7 @@ def test_what_was_decided_before_it_hung_stands(hurried):
     ("import os, signal; os.kill(os.getppid(), signal.SIGSTOP); accept('odd')",
      Decision("accept", "odd"))])
 def test_against_the_process_it_came_from(filters, hurried, code, decision):
-    """Which an owner's script may signal: it is replaced, and the script does not outlive its time."""
+    """An owner's script may signal the serving process: it is replaced, and the script ends in time."""
     assert ask(hurried, EXAMPLE) == ODD
     assert ask(hurried, code).decision == decision
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""What filters look at: decoded headers, addresses, the envelope, size, body; and how it is compared."""
+"""What filters compare (headers, addresses, envelope, size, body), and how."""
 import time
 
 import pytest

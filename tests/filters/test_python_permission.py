@@ -1,4 +1,4 @@
-"""Which Python filters may run: the signature's, the administrator's and the server's, and never a text that nobody looked at."""
+"""Which Python filters may run: signed ones, administrators' and the server's, and no others."""
 import json
 import os
 

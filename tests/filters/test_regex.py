@@ -1,4 +1,4 @@
-"""No pattern of a user and no text of a stranger holds up the server; and what `re` would find is found."""
+"""No pattern and no text delays the server, and the results are those of `re`."""
 import re
 import time
 

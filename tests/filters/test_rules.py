@@ -1,4 +1,4 @@
-"""What a list of filters decides: order, what goes on, what can't be done, and code that somebody else runs."""
+"""What a list of filters decides: order, impossible actions, and code that the caller runs."""
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

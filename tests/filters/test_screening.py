@@ -1,4 +1,4 @@
-"""Users' filters at a delivery: what is asked happens, and what can't be done never holds up mail."""
+"""Users' filters during a delivery: actions are carried out, and failures never delay mail."""
 import json
 import os
 import threading
@@ -383,7 +383,8 @@ def test_who_does_not_get_it_has_no_copies_sent_and_answers_nobody(house):
     (("SUCCESS", "FAILURE"), ("FAILURE",), ("SUCCESS", "FAILURE")),
     (("DELAY",), ("DELAY",), ("DELAY",))])
 def test_who_wants_no_notice_gets_none_from_further_on(house, asked, copied, forwarded):
-    # A notice to the postmaster says NEVER: what fails further on would else be told to the postmaster, without end.
+    # A notice to the postmaster says NEVER: otherwise its own failures would cause notices without
+    # end.
     house.filters("anna", match("copy:copy@example.net"))
     house.filters("bert", match("forward:far@example.com"))
     both = envelope("anna", "bert")

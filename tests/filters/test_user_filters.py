@@ -1,4 +1,4 @@
-"""Filter files: read when they change, in order before the server's, and told once where they are broken."""
+"""Filter files: read when they change, asked before the server's, reported once if broken."""
 import os
 
 import pytest

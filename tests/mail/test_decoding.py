@@ -1,4 +1,4 @@
-"""Text of parts: transfer encodings and charsets undone, leniently, the same whatever the chunks."""
+"""Transfer encodings and charsets: lenient, and the same result however the data is cut."""
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +11,8 @@ from .samples import wire
 
 
 def part(encoding="7bit", charset="utf-8"):
-    return scan(wire("MIME-Version: 1.0\nContent-Type: text/plain; charset=%s\nContent-Transfer-Encoding: %s\n\n" % (charset, encoding)))
+    return scan(wire("MIME-Version: 1.0\nContent-Type: text/plain; charset=%s\n"
+                     "Content-Transfer-Encoding: %s\n\n" % (charset, encoding)))
 
 
 @pytest.mark.parametrize("encoding, charset, body, text", [

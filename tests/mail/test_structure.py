@@ -1,4 +1,4 @@
-"""The MIME scanner: the tree of good messages, some tree for every other one, limits, chunks of any cut."""
+"""The MIME scanner: trees of valid and broken messages, limits, and any cut of the chunks."""
 import json
 import os
 import re
@@ -33,7 +33,7 @@ def everyone(part):
 
 
 def check_nesting(part, size):
-    """Offsets are ordered, children lie in order inside their parent's body, lines are not more than bytes."""
+    """Offsets ascend, children lie in order inside their parent's body, lines are at most bytes."""
     assert 0 <= part.start <= part.body <= part.end <= size
     assert 0 <= part.lines <= part.end - part.body
     floor = part.body
@@ -254,8 +254,11 @@ CORPUS = os.path.join(os.path.dirname(__file__), "..", "..", "..", "shared", "co
 
 @pytest.mark.skipif(not os.path.isdir(CORPUS), reason="no corpus beside the repository")
 def test_leaf_sizes_as_another_server_reads_them():
-    """Every leaf's section number and size in the recorded BODYSTRUCTUREs. One message differs: where a delimiter cuts a header off, the line
-    end before it belongs to the delimiter (RFC 2046 section 5.1.1), and is no part of the body there."""
+    """Every leaf's section number and size, compared with the recorded BODYSTRUCTUREs.
+
+    One message differs: a delimiter cuts off a header, and the line end before it belongs to the
+    delimiter (RFC 2046 section 5.1.1), not to the body.
+    """
     differing = []
     with open(os.path.join(CORPUS, "dovecot.jsonl")) as lines:
         recorded = [json.loads(line) for line in lines]

@@ -1,4 +1,4 @@
-"""Which texts a message holds: decoded, in one pass, the same whatever the chunks, windows and short cuts."""
+"""Which texts a message contains: decoded, in one pass, however the message is cut."""
 import base64
 
 import pytest

@@ -11,7 +11,7 @@ from phenmail_protocols.testing.proxy import CLIENT, SERVER, Proxy
 
 @pytest.fixture
 def echo():
-    """A server that says back what it hears, in pieces as they come; `heard()` has it all, when a connection has ended."""
+    """An echo server; `heard()` returns everything, when a connection has ended."""
     heard, ended = bytearray(), threading.Event()
 
     def serve(sock):
