@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
 """phenmail: a whole mail service in one program.
 
-As a program: ``python3 phenmail.py`` (see ``--help``). As a module, for
-programs that want a mail server inside them::
+To run it: `python3 phenmail.py` (`--help` lists the commands).  To have a mail server inside
+another program:
 
     import phenmail
     with phenmail.MailServer(users={"me@example.org": "secret"}) as server:
         server.port("imaps")
 
-This file alone knows arguments, environment, signals and exit codes.
+Only this file deals with arguments, environment variables, signals and exit codes.
 """
+import logging
+import os
+import signal
+import socket
 import sys
+import threading
 
 if sys.version_info < (3, 6):
-    sys.exit("phenmail needs Python 3.6 or newer; this is Python %s"
-             % sys.version.split()[0])
+    sys.exit("phenmail needs Python 3.6 or newer; this is Python %s" % sys.version.split()[0])
 
 from phenmail_protocols import __version__  # noqa: E402
 from phenmail_protocols.app import (  # noqa: E402
@@ -29,15 +33,17 @@ from phenmail_protocols.config.problems import ConfigError  # noqa: E402
 __all__ = ["AlreadyRunning", "ConfigError", "Listening", "MailRefused", "MailServer",
            "PluginRefused", "__version__", "main"]
 
+log = logging.getLogger("phenmail")
+
 DONE, FAILED = 0, 1  # and 2 for a wrong command line
-_STACK = 1 << 20  # bytes of address space a thread
-# Seconds until a thread that computes gives way. A short command gives way
-# itself at each of some ten system calls, and gets no further before that.
+_STACK = 1 << 20  # bytes of address space for each thread
+# Seconds until a thread that computes must release the interpreter lock (default: 0.005).  A short
+# IMAP or SMTP command makes about ten system calls, and may wait that long after each.
 _SWITCH = 0.001
 
 
 def main(arguments=None):
-    """Run one command line -> exit code: 0 done, 1 failed, 2 a wrong command line.
+    """Run one command line -> the exit code: 0 done, 1 failed, 2 wrong usage.
 
     `arguments`: list of str; None takes those of the process.
     """
@@ -55,8 +61,7 @@ def main(arguments=None):
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
-    except (RootError, AlreadyRunning, CertificateError, OSError,
-            ValueError) as error:
+    except (RootError, AlreadyRunning, CertificateError, OSError, ValueError) as error:
         print("phenmail: %s" % _reason(error), file=sys.stderr)
     except KeyboardInterrupt:
         pass
@@ -64,7 +69,7 @@ def main(arguments=None):
 
 
 def _reason(error):
-    """An exception for people: the file's name and what is wrong, without the error's number."""
+    """An exception for people: the file's name and what is wrong, without the errno."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return "%s: %s" % (error.filename, error.strerror)
     return error
@@ -83,16 +88,12 @@ def _function(options):
 
 
 def _prepare_process(options):
-    import logging
-    import os
-    import threading
     os.umask(0o077)
     threading.stack_size(_STACK)
     sys.setswitchinterval(_SWITCH)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if options.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(stream=sys.stderr,
+                        level=logging.DEBUG if options.verbose else logging.INFO,
+                        format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _raise_descriptor_limit()
 
 
@@ -102,11 +103,10 @@ def _raise_descriptor_limit():
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (ImportError, ValueError, OSError):
-        pass  # the limit that there is has to do
+        pass  # the present limit stays
 
 
 def _root_folder(options):
-    import os
     if options.root or os.environ.get("PHENMAIL_ROOT"):
         return options.root or os.environ["PHENMAIL_ROOT"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -115,42 +115,43 @@ def _root_folder(options):
 
 
 class _RunAs:
-    """Another user instead of root: all files are made and read as that user,
-    and root comes back (``with`` it) for taking the ports only."""
+    """The setting `run-as`: another user instead of root.
+
+    The process creates and reads all files as that user, and is root again only inside `with`, to
+    bind ports below 1024.
+    """
 
     def __init__(self, name):
-        import os
         import pwd
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
-            raise ValueError("run-as: there is no user %r" % name) from None
+            raise ValueError("run-as: the system has no user %r" % name) from None
         self._uid = entry.pw_uid
         os.initgroups(name, entry.pw_gid)
         os.setgid(entry.pw_gid)
         os.seteuid(self._uid)
 
     def __enter__(self):
-        import os
         os.seteuid(0)
 
     def __exit__(self, *exception):
-        import os
         os.seteuid(self._uid)
 
     def for_good(self):
-        import os
+        """Give up root."""
         os.seteuid(0)
         os.setuid(self._uid)
 
 
 class _Signals:
-    """The signals that come, in order. Nothing is done where they are caught:
-    a handler that waits for a lock of the one it interrupted waits for ever."""
+    """The signals that arrive, in order.
+
+    The handlers do nothing: one that waited for a lock of the code that it interrupted would wait
+    for ever.
+    """
 
     def __init__(self, period, *names):
-        import signal
-        import socket
         self._reader, self._writer = socket.socketpair()
         self._reader.settimeout(period)
         self._writer.setblocking(False)
@@ -160,10 +161,7 @@ class _Signals:
                 signal.signal(getattr(signal, name), lambda *_: None)
 
     def wait(self, meanwhile):
-        """The name of the next one; each of ``meanwhile`` is called once a
-        period."""
-        import signal
-        import socket
+        """The name of the next signal.  Calls each function of `meanwhile` once a period."""
         while True:
             try:
                 return signal.Signals(self._reader.recv(1)[0]).name
@@ -172,7 +170,6 @@ class _Signals:
                     task()
 
     def close(self):
-        import signal
         signal.set_wakeup_fd(-1)
         self._reader.close()
         self._writer.close()
@@ -190,10 +187,10 @@ def _serve(root, options):
     signals = _Signals(machine.PERIOD, "SIGTERM", "SIGINT", "SIGHUP")
     try:
         _bind(server)
-        _remove_ports(options.ports_file)  # of one that was killed
+        _remove_ports(options.ports_file)  # of a server that was killed
         server.serve()
         meanwhile = [trim] if options.all_cores else [trim, core.settle]
-        meanwhile[-1]()  # before anybody connects: threads inherit the core
+        meanwhile[-1]()  # before anybody connects, because threads inherit the core
         machine.forget_the_start(trim)
         _tell_ports(server, options.ports_file)
         while signals.wait(meanwhile) == "SIGHUP":
@@ -206,14 +203,12 @@ def _serve(root, options):
 
 
 def _remove_ports(ports_file):
-    """Only who holds the root may: another server's ports are right."""
-    import os
+    """Call it only with the root folder locked: the file may be another server's otherwise."""
     if ports_file and os.path.exists(ports_file):
         os.unlink(ports_file)
 
 
 def _bind(server):
-    import os
     user = server.settings.run_as
     if not user or not hasattr(os, "geteuid") or os.geteuid() != 0:
         server.bind()
@@ -222,23 +217,19 @@ def _bind(server):
     try:
         server.bind(taking_ports=run_as)
     except PermissionError as error:
-        raise OSError("%s\nrun-as %s: that user needs the whole root folder: "
-                      "chown -R %s %s" % (error, user, user, server.root.path))
+        raise OSError("%s\nrun-as %s: that user must own the whole root folder: chown -R %s %s"
+                      % (error, user, user, server.root.path))
     run_as.for_good()
 
 
 def _reload(server):
-    import logging
-
-    from phenmail_protocols.config.problems import ConfigError
-    log = logging.getLogger("phenmail")
     try:
         server.reload()
-        log.info("configuration reread")
+        log.info("configuration reloaded")
     except (ConfigError, OSError) as error:
-        log.error("the old configuration stays in force: %s", error)
+        log.error("configuration not reloaded, the old one stays in force: %s", error)
     except Exception:
-        log.exception("the old configuration stays in force")
+        log.exception("configuration not reloaded, the old one stays in force")
 
 
 def _tell_ports(server, ports_file):

@@ -1,8 +1,12 @@
-"""The composition root: builds the parts of a mail server and runs them.
+"""The composition root: `MailServer` builds the parts of a mail server and runs them.
 
-``MailServer`` is all that an embedding program needs. It reads no environment
-and no arguments, handles no signal, configures no logging; two of them run in
-one process, and after ``stop()`` none of their threads is left.
+`MailServer` is all that an embedding program needs.  It reads no environment variables and no
+arguments, handles no signals and configures no logging.  Two of them can run in one process, and
+`stop()` ends all their threads.
+
+The order of a start (`bind`, then `serve`): lock the root, remove leftovers, prepare the
+certificate, build the store, the directory and the delivery, bind the listeners; then accept
+connections and begin to send.  `stop` goes the other way.
 """
 import contextlib
 import logging
@@ -35,31 +39,34 @@ from .pop3 import handler as pop3_handler
 from .smtp import handler as smtp_handler
 from .store.filestore import FileStore
 
+log = logging.getLogger("phenmail")
+
+__all__ = ["AlreadyRunning", "Listening", "MailRefused", "MailServer", "PluginRefused"]
+
 _SERVER_LOCK = "server.lock"
 _DAY = 86400.0
-_PROTOCOLS = {
-    "submissions": "submission", "imaps": "imap", "pop3s": "pop3"}
+_PROTOCOLS = {"submissions": "submission", "imaps": "imap", "pop3s": "pop3"}
 _TOO_MANY = {
     "smtp": b"421 4.7.0 Too many connections, try again later\r\n",
     "imap": b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
     "pop3": b"-ERR [SYS/TEMP] Too many connections, try again later\r\n",
 }
+# The listeners of a temporary root: section -> the `tls` of each.
 _EMBEDDED_SECTIONS = {
     "smtp": ("starttls",), "relay": ("starttls", "implicit"),
     "imap": ("starttls", "implicit"), "pop": ("starttls", "implicit")}
-_log = logging.getLogger("phenmail")
-
-
-__all__ = ["AlreadyRunning", "Listening", "MailRefused", "MailServer",
-           "PluginRefused"]
 
 
 class AlreadyRunning(Exception):
-    """Another server holds the root folder."""
+    """Another server uses the root folder."""
 
 
 class Listening(NamedTuple):
-    """One service as it is offered: ``tls`` as in settings.Listen."""
+    """One service that is offered.
+
+    `name`: as `MailServer.port` takes it; `host`: as configured; `tls`: "starttls", "implicit" or
+    "none"; `path`: that of a Unix socket, else "".
+    """
     name: str
     host: str
     port: int
@@ -68,19 +75,18 @@ class Listening(NamedTuple):
 
 
 class MailServer:
-    """A mail server over one root folder.
+    """A mail server with one root folder.
 
-    ``root``: the root folder's path; None makes a temporary one that goes
-    with ``stop()``, with every service on a free port of the loopback unless
-    ``settings`` says otherwise. ``settings``: what mail.jcfg would hold, as a
-    dict; None reads the file. ``users``: {address: passphrase}, made before
-    the start. ``device``: the device identity where the root has several.
+    `root`: the root folder's path.  None creates a temporary one, which `stop()` removes; every
+    service then listens on a free port of the loopback unless `settings` says otherwise.
+    `settings`: what mail.jcfg would hold, as a dict; None reads the file.  `users`: {address:
+    passphrase}, created before the start.  `plugins`: {name: plugin}.  `device`: the device
+    identity, if the root has several.
 
-    Raises config.problems.ConfigError for settings that can't be used.
+    Raises ConfigError if the settings are invalid.
     """
 
-    def __init__(self, root=None, settings=None, users=None, plugins=None,
-                 device=None):
+    def __init__(self, root=None, settings=None, users=None, plugins=None, device=None):
         self._temporary = None
         self._is_removed = False  # the temporary root, by a stop
         if root is None:
@@ -97,12 +103,12 @@ class MailServer:
         self._named = []
         self._turn = threading.RLock()  # one start or stop at a time
         self._stopping = threading.Event()
-        self._keeper = None
+        self._renewal = None  # the thread that renews the certificate
         self.store = self.directory = self.router = self.relay = None
         self._delivery = None
         self.certificates = None
         self.no_certificate = ""  # why there is none
-        # As at the start, whoever it runs as when it rereads its settings.
+        # The answer of the start holds for later reloads too, when root has become another user.
         self._privileged = not hasattr(os, "geteuid") or os.geteuid() == 0
         try:
             self.settings = self._read_settings()
@@ -113,14 +119,11 @@ class MailServer:
     # Settings
 
     def _read_settings(self):
-        if self._given is None and not self._users:
+        has_file = os.path.exists(self.root.configuration)
+        if self._given is None and (has_file or not self._users):
             return loader.load_server(self.root, self._privileged)
-        values = dict(self._given) if self._given is not None else (
-            {} if not os.path.exists(self.root.configuration) else None)
-        if values is None:  # users for a root that has its own configuration
-            return loader.load_server(self.root, self._privileged)
-        return loader.server_from_dict(
-            _with_users(values, self._users), self.root, self._privileged)
+        values = _with_users(dict(self._given or {}), self._users)
+        return loader.server_from_dict(values, self.root, self._privileged)
 
     def _reloader(self):
         if self._given is None and os.path.exists(self.root.configuration):
@@ -128,14 +131,14 @@ class MailServer:
         return None
 
     def reload(self):
-        """Read the configuration again; what can't change while running
-        (ports, certificates' paths) is told in the log.
+        """Read the configuration again.
 
+        The log names what takes effect only at the next start (ports, the certificate's path).
         Raises ConfigError; the old settings then stay in force.
         """
         settings = self._read_settings()
         if listeners(settings, True) != listeners(self.settings, True):
-            _log.warning("other listeners take effect at the next start")
+            log.warning("changed listeners take effect at the next start")
         self.settings = settings
         self.directory.replace(settings)
 
@@ -149,9 +152,9 @@ class MailServer:
         self.stop()
 
     def start(self):
-        """Listen and serve; returns when clients can connect.
+        """Listen and serve.  Returns when clients can connect.
 
-        Raises AlreadyRunning, OSError (a port that can't be had).
+        Raises AlreadyRunning, and OSError if a port cannot be used.
         """
         with self._turn:
             if self._lock is not None:
@@ -164,12 +167,12 @@ class MailServer:
                 raise
 
     def bind(self, taking_ports=None):
-        """The first half of ``start``: take the root and the ports.
+        """The first half of `start`: take the root folder and the ports.
 
-        ``taking_ports``: a context manager in which low ports can be had.
+        `taking_ports`: a context manager in which the process may bind ports below 1024.
         """
         if self._is_removed:
-            os.mkdir(self._temporary, 0o700)  # raises where somebody has it
+            os.mkdir(self._temporary, 0o700)  # raises if somebody else has created it
             self._is_removed = False
         self.root.create()
         lock = FileLock(os.path.join(self.root.mail_system, _SERVER_LOCK), 0)
@@ -192,21 +195,21 @@ class MailServer:
             raise
 
     def serve(self):
-        """The second half of ``start``: begin to answer."""
+        """The second half of `start`: accept connections, and begin to send."""
         self._stopping.clear()
         for listener in self._listeners:
             listener.start()
         self._delivery.start()
-        keeper = threading.Thread(
-            target=self._keep_certificate, name="phenmail-keeper", daemon=True)
-        keeper.start()
-        self._keeper = keeper  # one that was not started can't be waited for
+        renewal = threading.Thread(target=self._renew_certificate, name="phenmail-certificate",
+                                   daemon=True)
+        renewal.start()
+        self._renewal = renewal  # only a thread that was started can be joined
 
     def stop(self, seconds=5.0):
-        """Say goodbye to everybody and end all threads within ``seconds``.
+        """Close all connections, with a goodbye to each client, and end all threads in `seconds`.
 
-        From any thread, as often as you like. It may be started again then;
-        a temporary root is empty after that.
+        Any thread may call it, repeatedly.  The server can be started again afterwards; a
+        temporary root is empty then.
         """
         with self._turn:
             self._stop(seconds)
@@ -220,7 +223,7 @@ class MailServer:
             self._delivery.hurry()
         left = net_listener.stop_all(self._listeners, seconds)
         if left:
-            _log.error("threads that did not end: %s", left)
+            log.error("threads that did not end in %g s: %s", seconds, left)
         self._listeners, self._named = [], []
         if self._delivery is not None:
             self._delivery.stop(max(0.5, end - time.monotonic()))
@@ -228,9 +231,9 @@ class MailServer:
         if self.store is not None:
             self.store.close()
             self.store = None
-        if self._keeper is not None:
-            self._keeper.join(seconds)
-            self._keeper = None
+        if self._renewal is not None:
+            self._renewal.join(seconds)
+            self._renewal = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -242,6 +245,8 @@ class MailServer:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._is_removed = not os.path.exists(self._temporary)
 
+    # Building the parts
+
     def _write_users(self):
         if not self._users:
             return
@@ -251,7 +256,8 @@ class MailServer:
             account = directory.account(address)
             if account is None:
                 raise ValueError("%s has no mailbox in the settings" % address)
-            # What CRAM-MD5 and APOP need can be undone: a temporary root only.
+            # CRAM-MD5 and APOP need the passphrase in a reversible form.  It is written for
+            # temporary roots only.
             users.write_secrets(self.root, account.folder, passphrase,
                                 reversible=self._temporary is not None)
 
@@ -265,143 +271,88 @@ class MailServer:
         self.directory = self._directory()
         self.directory.is_own = self._is_own
         self._delivery = Delivery(
-            self.directory, self._authorizations, self.store,
-            self._plugins, self, self._public_addresses,
-            # Tests start many of these: keys are made when they are needed.
+            self.directory, self._authorizations, self.store, self._plugins, self,
+            self._public_addresses,
+            # Tests start many temporary servers, so those make their keys on demand.
             is_temporary=self._temporary is not None)
         self.router, self.relay = self._delivery.router, self._delivery.relay
         self._trees, self._turns = Trees(), Turns()
-        self._gate = Gate(
-            limits.connections, limits.connections_per_address,
-            limits.connections_before_login, limits.tls_handshakes)
-
-    # Certificate
+        self._gate = Gate(limits.connections, limits.connections_per_address,
+                          limits.connections_before_login, limits.tls_handshakes)
 
     def _prepare_certificate(self):
-        """Make or renew our own; sets ``certificates``, or says why not."""
+        """Set `certificates`, after creating or renewing our own, or `no_certificate`."""
         files = self.settings.tls
         if not files.own:
             try:
-                tls.ensure_self_signed(
-                    files.certificate, files.key, [self.settings.sender_domain])
+                tls.ensure_self_signed(files.certificate, files.key, [self.settings.sender_domain])
             except CertificateError as error:
                 self.no_certificate = str(error)
-                _log.error("no TLS, so only the loopback is served: %s", error)
+                log.error("no TLS, so only the loopback is served: %s", error)
                 if not os.path.exists(files.certificate):
                     return
         self.certificates = tls.Certificates(files.certificate, files.key)
 
-    def _keep_certificate(self):
+    def _renew_certificate(self):
         while not self._stopping.wait(_DAY):
             if self.certificates is not None:
                 self._prepare_certificate()
 
-    # Listeners
-
     def _bind_listeners(self, taking_ports):
-        offered = listeners(self.settings, self.certificates is not None)
-        for name, listen in offered:
-            protocol = _PROTOCOLS.get(name, name)
-            self._bind(name, protocol, listen, taking_ports)
+        for name, listen in listeners(self.settings, self.certificates is not None):
+            self._bind(name, _PROTOCOLS.get(name, name), listen, taking_ports)
 
     def _bind(self, name, protocol, listen, taking_ports):
-        implicit = listen.tls == "implicit"
-        options = dict(
-            certificates=self.certificates, gate=self._gate, share=protocol,
-            turns=self._turns,
-            too_many=_TOO_MANY.get(protocol, _TOO_MANY["smtp"]))
+        options = dict(certificates=self.certificates, gate=self._gate, share=protocol,
+                       turns=self._turns, too_many=_TOO_MANY.get(protocol, _TOO_MANY["smtp"]))
         handle = self._handler(protocol, listen)
         if listen.path:
-            made = [net_listener.UnixListener(
-                name, listen.path, handle, **options)]
+            made = [net_listener.UnixListener(name, listen.path, handle, **options)]
         else:
             with taking_ports:
-                made = net_listener.listen(
-                    name, listen.host, listen.port, handle,
-                    implicit_tls=implicit, **options)
+                made = net_listener.listen(name, listen.host, listen.port, handle,
+                                           implicit_tls=listen.tls == "implicit", **options)
         self._listeners += made
-        self._named.append(Listening(
-            name, listen.host, made[0].port, listen.tls, listen.path or ""))
+        self._named.append(
+            Listening(name, listen.host, made[0].port, listen.tls, listen.path or ""))
 
     def _handler(self, protocol, listen):
         settings = self.settings
+        starttls = None
+        if self.certificates is not None and listen.tls == "starttls":
+            starttls = self.certificates.context
         if protocol == "imap":
             return imap_handler.make(ImapServer(
-                directory=self.directory, store=self.store,
-                limits=settings.limits, tls_context=self._starttls(listen),
-                plaintext_auth=listen.plaintext_auth,
-                host=settings.sender_domain, debug=settings.imap_debug,
-                trees=self._trees,
+                directory=self.directory, store=self.store, limits=settings.limits,
+                tls_context=starttls, plaintext_auth=listen.plaintext_auth,
+                host=settings.sender_domain, debug=settings.imap_debug, trees=self._trees,
                 identity=(("name", "phenmail"), ("version", __version__))))
         if protocol == "pop3":
             return pop3_handler.make(
-                self.directory, self.store, settings.limits,
-                tls_context=self._starttls(listen),
-                plaintext_auth=listen.plaintext_auth,
-                host=settings.sender_domain,
-                implementation="phenmail-" + __version__,
-                debug=settings.pop3_debug)
+                self.directory, self.store, settings.limits, tls_context=starttls,
+                plaintext_auth=listen.plaintext_auth, host=settings.sender_domain,
+                implementation="phenmail-" + __version__, debug=settings.pop3_debug)
         size = settings.smtp_message_size if protocol == "smtp" else None
-        return smtp_handler.make(
-            protocol, listen, settings.limits, self.directory, self.router,
-            self.certificates, size)
+        return smtp_handler.make(protocol, listen, settings.limits, self.directory, self.router,
+                                 self.certificates, size)
 
-    def _starttls(self, listen):
-        if self.certificates is None or listen.tls != "starttls":
-            return None
-        return self.certificates.context
+    # Where it listens
 
     @property
     def listening(self):
-        """A Listening for each service, in the order of the sections."""
+        """A Listening for each service, in the order of the sections in mail.jcfg."""
         return tuple(self._named)
 
     def port(self, name):
-        """The port of smtp, lmtp, submission, submissions, imap, imaps, pop3
-        or pop3s; raises KeyError for one that is not offered."""
+        """The port of smtp, lmtp, submission, submissions, imap, imaps, pop3 or pop3s (int).
+
+        Raises KeyError for a service that is not offered.
+        """
         for listening in self._named:
             if listening.name == name:
                 return listening.port
-        raise KeyError("%s is not among the services: %s" % (
+        raise KeyError("service %s is not offered, only: %s" % (
             name, ", ".join(each.name for each in self._named) or "none"))
-
-    # Sending
-
-    def send_mail(self, sender, recipients, message):
-        """Send a message; the answer is a list of the ids under which it
-        waits in the queue, empty where all its recipients are users here.
-
-        ``sender``: an address, "" for none (no bounces then), None for the
-        smarthost's user name, else postmaster; ``recipients``: an address or
-        several, here or elsewhere; ``message``: bytes, str or an
-        ``email.message.Message``; missing fields are added.
-
-        It is on the disk when this returns. Raises MailRefused, with an
-        answer for each recipient, when one isn't taken (the others have it
-        then); TypeError or ValueError (AddressError is one) for nonsense.
-        """
-        if self._delivery is None:
-            raise RuntimeError("the server is not running")
-        return self._delivery.sending.send_mail(sender, recipients, message)
-
-    def try_filters(self, user, message, sender=None):
-        """What each filter of a user would do with a message, without doing
-        it; whether the server runs or not.
-
-        ``user``: an address or a login name; ``message``: as for send_mail;
-        ``sender``: of the envelope, "" for none, None takes it from the
-        message. Gives an admin.filters.Result: ``lines`` (one a filter:
-        number, place, condition, matched, effect, reached, remarks) and
-        ``verdict`` (kind, mailbox, reason, flags, copies, forward).
-
-        Raises ConfigError for filters that can't be read, ValueError for a
-        user without mailbox here.
-        """
-        from .admin import filters  # not needed to serve
-        settings = (self.settings if self.directory is None
-                    else self.directory.settings)
-        return filters.try_message(
-            self.root, settings, user, message, sender=sender)
 
     def _is_own(self, ip):
         """Whether a normalised IP address, in an address literal, means this server."""
@@ -410,13 +361,45 @@ class MailServer:
         return is_loopback(ip) or is_served(ip, hosts)
 
     def _public_addresses(self):
-        """(ip, port) of the public listeners, by which loops are found."""
-        return frozenset(listener.server_address[:2]
-                         for listener in self._listeners
+        """(ip, port) of the public listeners, which the relay must not connect to (a loop)."""
+        return frozenset(listener.server_address[:2] for listener in self._listeners
                          if listener.name == "smtp")
+
+    # Sending
+
+    def send_mail(self, sender, recipients, message):
+        """Send a message -> the ids under which it waits in the queue (list of str), empty if all
+        its recipients are users here.
+
+        `sender`: an address; "" for none, so that nothing bounces; None for the smarthost's user
+        name, else postmaster.  `recipients`: an address or several, here or elsewhere.  `message`:
+        bytes, str or an email.message.Message; missing header fields are added.
+
+        The message is on the disk when this returns.  Raises MailRefused if a recipient was
+        refused; its `outcomes` have the reply for each, and the others have the message.  Raises
+        TypeError or ValueError (AddressError is one) for invalid arguments.
+        """
+        if self._delivery is None:
+            raise RuntimeError("the server is not running")
+        return self._delivery.sending.send_mail(sender, recipients, message)
+
+    def try_filters(self, user, message, sender=None):
+        """What each filter of a user would do with a message, without doing it.
+
+        The server need not run.  `user`: an address or a login name; `message`: as for send_mail;
+        `sender`: that of the envelope, "" for none, None for that of the message.  Returns an
+        admin.filters.Result: `lines` (one for each filter: number, place, condition, matched,
+        effect, reached, remarks) and `verdict` (kind, mailbox, reason, flags, copies, forward).
+
+        Raises ConfigError for invalid filters, ValueError for a user without a mailbox here.
+        """
+        from .admin import filters  # not needed to serve
+        settings = self.settings if self.directory is None else self.directory.settings
+        return filters.try_message(self.root, settings, user, message, sender=sender)
 
 
 def _holder(path):
+    """Which process holds a lock file, for people."""
     try:
         with open(path) as file:
             return " (process %d)" % int(file.read(20))
@@ -425,30 +408,26 @@ def _holder(path):
 
 
 def _embedded(settings):
-    """Settings for a temporary root: what isn't said is on a free port."""
+    """Settings for a temporary root: each section that is not given listens on a free port."""
     values = dict(settings or {})
     for section, ways in _EMBEDDED_SECTIONS.items():
-        if section not in values and not (
-                section == "pop" and "pop3" in values):
+        if section not in values and not (section == "pop" and "pop3" in values):
             values[section] = {"listen": [
                 {"host": "127.0.0.1", "port": 0, "tls": way} for way in ways]}
     return values
 
 
 def _with_users(values, users):
-    """The settings' values with a mailbox for each of ``users``."""
-    domains = {domain: dict(parts) for domain, parts in
-               values.get("domains", {}).items()}
+    """The settings' values with a mailbox for each of `users`."""
+    domains = {domain: dict(actions) for domain, actions in values.get("domains", {}).items()}
     for address in users:
         local, _, domain = address.rpartition("@")
         if not local:
-            raise ValueError("an address user@domain was expected, not %r"
-                             % address)
-        parts = domains.setdefault(domain, {})
-        parts.setdefault(local, "/%s/mail" % (
-            local if len(domains) == 1 else address))
+            raise ValueError("users: expected an address user@domain, not %r" % address)
+        actions = domains.setdefault(domain, {})
+        actions.setdefault(local, "/%s/mail" % (local if len(domains) == 1 else address))
         for role in ("postmaster", "abuse"):
-            parts.setdefault(role, ":" + local)
+            actions.setdefault(role, ":" + local)
     values["domains"] = domains
     if users and "sender-domain" not in values:
         values["sender-domain"] = next(iter(users)).rpartition("@")[2]

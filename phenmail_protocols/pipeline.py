@@ -1,6 +1,6 @@
-"""Delivery as one thing: its rooms and the relay, put together, started and stopped in the right order.
+"""Everything that delivers mail, built and connected: router, relay, queue, filters, plugins.
 
-What is needed only for some destinations (programs, judging) is loaded with the first message for one.
+What only some destinations need (programs, judging) is loaded with the first message for them.
 """
 import logging
 import os
@@ -20,58 +20,67 @@ from .relay.service import Relay
 _SRS_KEY = "srs.key"
 _LEAST = 0.5  # seconds that each part has to end
 
-_log = logging.getLogger("phenmail.delivery")
+log = logging.getLogger("phenmail")
 
 
 class Delivery:
-    """All that brings a message to its ends.  It starts and stops once.
+    """The delivery of a MailServer.  It starts and stops once.
 
-    `directory`: accounts.directory.Directory; `authorizations`: accounts.authorization.Authorizations; `store`:
-    store.filestore.FileStore; `plugins`: {name: plugin} as they were given; `server`: what plugins are started with;
-    `public_addresses()`: frozenset of (ip, port), by which loops are found; `is_temporary`: keys are made when they are needed, and
-    not at the start.
+    `directory`: accounts.directory.Directory; `authorizations`:
+    accounts.authorization.Authorizations; `store`: store.filestore.FileStore; `plugins`: {name:
+    plugin}, as given to MailServer; `server`: the MailServer that plugins get;
+    `public_addresses()`: frozenset of (ip, port) of this server, to detect loops; `is_temporary`:
+    make keys on demand instead of at the start.
 
     `relay`: relay.service.Relay; `router`: router.Router; `sending`: sending.Sending.
     """
 
-    def __init__(self, directory, authorizations, store, plugins, server, public_addresses, is_temporary=False):
+    def __init__(self, directory, authorizations, store, plugins, server, public_addresses,
+                 is_temporary=False):
         settings = directory.settings
         self._directory = directory
         self._system = directory.root.mail_system
         self._is_temporary = is_temporary
         self._loading = threading.Lock()
         self._handing = self._judging = None
-        self.relay = Relay(self._settings, self._system, public_addresses, self._keep_notice, passphrases.unobscure,
-                           make_keys=not is_temporary, hand=self._courier)
-        self._screening = Screening(directory, authorizations, lambda: self.router.host, self._keep_notice)
-        self.router = Router(directory, store, self.relay.queue, self.relay.signer, screening=self._screening,
+        self.relay = Relay(self._settings, self._system, public_addresses, self._keep_notice,
+                           passphrases.unobscure, make_keys=not is_temporary, hand=self._courier)
+        self._screening = Screening(directory, authorizations, lambda: self.router.host,
+                                    self._keep_notice)
+        self.router = Router(directory, store, self.relay.queue, self.relay.signer,
+                             screening=self._screening,
                              resolve=WayBack(directory, self._srs_key).resolve)
         self.router.notify = self.relay.delivered
         self.router.judge = lambda *message: self._judge().judge(*message)
         self.sending = Sending(self.router)
         self._plugins = Plugins(plugins, lambda: self._settings().plugins, server,
+                                # The others remain for the rest of the queue.
                                 most=max(1, settings.limits.relay_connections * 2 // 5))
         self._drop_folders = DropFolders(directory, self.router)
 
     def start(self):
-        """Begin to send, to hand over and to look into drop folders; mail may come before."""
+        """Begin to send, to call plugins and to watch drop folders.  Mail may arrive before."""
         if not self._is_temporary:
-            self._make_srs_key()
+            try:
+                self._srs_key()
+            except (OSError, ValueError) as error:
+                log.error("no key to rewrite senders with, so forwarded mail waits in the queue: %s",
+                          error)
         self._plugins.start()
         self.relay.start()
         self._drop_folders.start()
 
     def hurry(self):
-        """The server stops: messages that are being taken wait for no judgement."""
+        """The server stops: let no message that is arriving wait for its judgement."""
         with self._loading:
             judging = self._judging
         if judging is not None:
             judging.stop()
 
     def stop(self, seconds=5.0):
-        """End all threads and processes; nothing comes any more.  What brings mail first, what that needs last.
+        """End all threads and processes, first those that bring mail, then what they need.
 
-        A plugin or program that does not come back may take longer; its message waits in the queue.
+        A plugin or program that does not return may take longer; its message waits in the queue.
         """
         end = time.monotonic() + seconds
         for part in (self._drop_folders, self.relay, self._plugins):
@@ -85,25 +94,19 @@ class Delivery:
     def _keep_notice(self, envelope, chunks):
         self.sending.keep_notice(envelope, chunks)
 
-    def _make_srs_key(self):
-        """At the first start.  Without it what has to be sent on waits, and all else works."""
-        try:
-            self._srs_key()
-        except (OSError, ValueError) as error:
-            _log.error("no key to rewrite senders with, so mail that is to be sent on waits: %s", error)
-
     def _srs_key(self):
         return kept_key(os.path.join(self._system, _SRS_KEY))
 
-    # What is loaded when it is needed.
+    # Loaded on demand
 
     def _courier(self):
-        """For the relay: who hands mail to programs, plugins and addresses."""
+        """For the relay: the courier for programs, plugins and forwards."""
         with self._loading:
             if self._handing is None:
                 from .destinations.local import Handing
                 from .destinations.programs import Programs
-                self._handing = Handing(self._directory, self.router, Programs(self._settings), self._plugins, self._srs_key)
+                self._handing = Handing(self._directory, self.router, Programs(self._settings),
+                                        self._plugins, self._srs_key)
             return self._handing.courier()
 
     def _judge(self):
@@ -112,5 +115,5 @@ class Delivery:
                 from .authentication.judging import Judge
                 self._judging = Judge(self._settings, lambda: self.router.host)
                 for complaint in self._judging.complaints():
-                    _log.warning(complaint)
+                    log.warning(complaint)
             return self._judging

@@ -329,7 +329,7 @@ def test_a_thread_that_can_not_be_started_leaves_nothing(monkeypatch):
         else:
             break
     server.stop()
-    assert "phenmail-keeper" in started and most == len(started)
+    assert "phenmail-certificate" in started and most == len(started)
 
 
 def test_filters_are_tried_on_a_message():

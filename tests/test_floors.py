@@ -39,8 +39,8 @@ ORDER = {
     "accounts": ("passphrases", "throttle", "login", "sasl", "directory", "authorization"),
     "store": ("errors", "model", "maildir", "index", "changes", "mailbox", "account",
               "filestore"),
-    "children": ("interpreter", "child_side", "privileges", "python_answer", "child", "pool",
-                 "python_pool"),
+    "children": ("interpreter", "child_side", "privileges", "python_limits", "python_answer",
+                 "child", "pool", "python_filters"),
     "dkim": ("keys", "key_making", "signatures", "body_hash", "signing", "tags", "verifying"),
     "queue": ("model", "retry", "bounces", "state_file", "spool_files", "spool", "schedule",
               "attempt", "worker"),
@@ -273,8 +273,8 @@ PROCESS_WIDE = {("os", "environ"), ("os", "getenv"), ("os", "chdir"), ("os", "um
                 ("logging", "basicConfig"), ("select", "select"), ("os", "fork")}
 
 # Not imported by anybody but exec'ed: each is a process of its own, with the standard library alone.
-IN_CHILDREN = ("children/launch.py", "children/python_child.py", "children/python_run.py",
-               "children/child_side.py")
+IN_CHILDREN = ("children/program_child.py", "children/python_child.py", "children/python_run.py",
+               "children/python_limits.py", "children/child_side.py")
 PROGRAMS = ("phenmail.py",) + IN_CHILDREN
 
 

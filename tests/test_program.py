@@ -219,7 +219,7 @@ def test_sighup_while_it_starts_is_harmless(root):
         "runpy.run_path(%r, run_name='__main__')\n" % (TOP, PROGRAM))
     with Running(root, program=str(wrapper)) as server:
         for line in server.process.stderr:
-            if "configuration reread" in line:
+            if "configuration reloaded" in line:
                 break
         assert server.end() == 0, server.errors
 

@@ -1,1 +1,1 @@
-"""The one way to run another process: programs, Python filters and judgements."""
+"""The one way to run another process: programs, Python filters, and the judging of mail."""

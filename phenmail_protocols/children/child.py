@@ -1,27 +1,24 @@
-"""The server's side of a child process that answers requests: started, asked, ended.
+"""The server's side of a child process that answers requests: it starts, asks and ends it.
 
-Knows descriptors, deadlines and processes, and nothing of mail or of what answers mean.  The child
-is exec'ed in a session of its own, with no descriptor of the server's but its end of a socket pair,
-and with ENVIRONMENT; it changes its user itself.  `python_child` describes the protocol.
+Knows descriptors, deadlines and processes, and nothing about mail or what answers mean.  The child
+is exec'ed in its own session, with no descriptor of the server's but its end of a socket pair, and
+with ENVIRONMENT; it changes its user itself.  `python_child` describes the protocol.
 """
 import array
 import logging
-import os
-import signal
 import socket
 import threading
 import time
 
-from . import python_answer
 from .child_side import READY, REQUEST
-from .interpreter import ENVIRONMENT, CannotStart, command
+from .interpreter import ENVIRONMENT, CannotStart
 
-log = logging.getLogger("phenmail.delivery")
+log = logging.getLogger("phenmail.children")
 
-_START = 10.0  # seconds until it is ready: an old SD card
-_BEGIN = 5.0  # until it has taken a request
+START_SECONDS = 10.0  # until it is ready, on an old SD card
+_BEGIN = 5.0  # seconds until it has taken a request
 _GRACE = 2.0  # beyond a request's time until the process must have answered
-_END = 2.0  # until it has ended after its input has ended
+_END = 2.0  # until it has ended after the end of its input
 
 
 class Gone(Exception):
@@ -31,13 +28,14 @@ class Gone(Exception):
 class Process:
     """`python`: the interpreter; `user`: (uid, gid) to become or None; `seconds`: for a request.
 
-    A subclass names what it is for (`what`), how long it may take to start (`starting`, seconds)
-    and its command line (`_command`).  Any number of threads may ask at once.  Its owner counts
-    requests: `asked` in all, `working` now, the last one at `since`.
+    A subclass names what it is for (`what`), how long it may take to start (`starting`, seconds),
+    the most bytes of an answer, and its command line (`_command`).  Any number of threads may ask
+    at once.  The pool counts requests: `asked` in all, `working` now, the last one at `since`.
     """
 
     what = ""
-    starting = _START
+    starting = START_SECONDS
+    longest_answer = 65536
 
     def __init__(self, python, user, seconds):
         self.asked = self.working = 0
@@ -47,7 +45,7 @@ class Process:
         self._seconds = seconds
         self._child = None
         self._control = None
-        self._lock = threading.Lock()  # of starting, and of one request's bytes
+        self._lock = threading.Lock()  # held while it starts, and while a request is sent
         self._over = False
         self._failure = None  # why it could not be started
 
@@ -85,25 +83,24 @@ class Process:
                 self._control.sendmsg([REQUEST.pack(len(code), envelope_size, message_size)],
                                       rights)
                 self._control.sendall(code)
-            except OSError:  # it is gone, or stuck with half a request
+            except OSError:  # it has ended, or hangs after half a request
                 self._end_now()
                 raise Gone
 
     def _answer(self, channel, octets):
-        begun = _Listener(channel, _BEGIN)
-        pid = begun.first_line()
+        pid = _Listener(channel, _BEGIN).first_line()
         if not pid.startswith(b"begun "):
-            self._given_up()
+            self._give_up()
             raise Gone
         listener = _Listener(channel, self._seconds + _GRACE)
         try:
             channel.sendall(octets)
         except OSError:
-            pass  # it died before it had all: its answer says so
-        answer = pid + listener.rest()
+            pass  # it died before it had everything, and its answer says so
+        answer = pid + listener.rest(self.longest_answer)
         if not listener.ended and not listener.too_much:
-            log.warning("%s: process %d does not answer and is killed", self.what, self._child.pid)
-            self._given_up()
+            log.warning("%s: process %d does not answer, killing it", self.what, self._child.pid)
+            self._give_up()
         if self._child.poll() is not None:
             self._kill_stray(int(pid.split()[1]))
         return answer
@@ -143,7 +140,7 @@ class Process:
     def _user_words(self):
         return [str(number) for number in self._user or ()]
 
-    def _given_up(self):
+    def _give_up(self):
         with self._lock:
             self._end_now()
 
@@ -156,7 +153,10 @@ class Process:
             self._control.close()
 
     def _kill_stray(self, pid):
-        """End what process group `pid` left behind; a child without children needs nothing."""
+        """End process group `pid`, which the dead child may have left behind.
+
+        A child that starts no processes needs nothing.
+        """
 
     def close(self):
         """End the child and the requests that it still works on."""
@@ -175,37 +175,6 @@ class Process:
     def usable(self):
         """Whether to send it another request.  It may have died unnoticed."""
         return not self._over
-
-
-class PythonProcess(Process):
-    """Runs Python filters (`python_child`)."""
-
-    what = "code filters"
-
-    def _command(self):
-        return command(self._python, "children.python_child", ["serve", "%g" % self._seconds]
-                       + self._user_words())
-
-    def _kill_stray(self, pid):
-        """With no more rights than the script: the number may be another process's by now."""
-        if self._user is None:
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except OSError:
-                pass
-            return
-        import subprocess
-        try:
-            killer = self._spawn(command(self._python, "children.python_child", ["kill", str(pid)]
-                                         + self._user_words()), subprocess.DEVNULL)
-        except OSError as error:
-            log.warning("code filters: cannot end process %d: %s", pid, error)
-            return
-        try:
-            killer.wait(_START)
-        except subprocess.TimeoutExpired:
-            killer.kill()
-            killer.wait()
 
 
 class _Listener:
@@ -241,16 +210,14 @@ class _Listener:
             line += self._receive(ahead.find(b"\n") + 1 or len(ahead))
         return line
 
-    def rest(self):
-        """All bytes until the end, at most python_answer.LONGEST and one read more."""
+    def rest(self, most):
+        """All bytes until the end; reads no more after `most` bytes."""
         parts, size = [], 0
-        while True:
+        while size <= most:
             data = self._receive(65536)
             if not data:
                 break
             parts.append(data)
             size += len(data)
-            if size > python_answer.LONGEST:
-                self.too_much = True
-                break
+        self.too_much = size > most
         return b"".join(parts)

@@ -1,4 +1,4 @@
-"""What each child does for itself: limits, user, signals, processors, its sockets.
+"""What every child process does for itself: limits, user, signals, processors, its sockets.
 
 Runs in children only and needs the standard library alone.  Load every module before `become`:
 the new user may not be able to read the interpreter's files.
@@ -9,9 +9,10 @@ import signal
 import socket
 import struct
 
-# Lengths of the code, the envelope and the message.  Beside it come the descriptors of a request.
+# A request: the lengths of code, envelope and message, with its descriptors beside it; then code.
 REQUEST = struct.Struct("!III")
-READY = b"ready\n"
+READY = b"ready\n"  # the child's first line: it takes requests
+LAUNCHED = b"launched"  # `program_child` writes it just before its exec
 
 
 def settle(ignored=()):
@@ -36,7 +37,7 @@ def settle(ignored=()):
 
 
 def set_limit(name, soft, hard=None):
-    """Set a limit that this system has; a lower one stays.  `hard`: by default as `soft`."""
+    """Set a resource limit if this system has it; a lower one stays.  `hard`: default `soft`."""
     import resource
     number = getattr(resource, name, None)
     if number is None:
@@ -49,7 +50,7 @@ def set_limit(name, soft, hard=None):
 
 
 def become(uid, gid):
-    """Become that user for good, with no other group.  Raises OSError, and for root."""
+    """Become that user for good, with no other group.  Raises OSError, also for root."""
     if 0 in (uid, gid):
         raise PermissionError("nothing runs as root")
     os.setgroups([])
@@ -71,8 +72,9 @@ def take_control():
 
 def receive_request(control, count):
     """The next request -> (code, size of the envelope, size of the message, socket for the answer,
-    further descriptors), or None at the end of input.  `count`: descriptors of a request.
-    Raises EOFError for half a request.
+    further descriptors), or None at the end of input.
+
+    `count`: descriptors of a request.  Raises EOFError for half a request.
     """
     space = socket.CMSG_SPACE(count * array.array("i").itemsize)
     head, beside, _, _ = control.recvmsg(REQUEST.size, space)

@@ -11,7 +11,7 @@ ENVIRONMENT = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
 PACKAGE = __name__.rpartition(".children.")[0]
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# Our folders come last, so that nothing in them replaces a standard module.
+# Our folders come last in sys.path, so that nothing in them replaces a standard module.
 _BEGIN = ("import sys, importlib; sys.path += sys.argv[1].split('\\n'); "
           "sys.exit(importlib.import_module(sys.argv[2]).main(sys.argv[3:]))")
 
@@ -23,13 +23,13 @@ class CannotStart(Exception):
 def interpreter(python=None):
     """The Python to run children with: `python` if set, else this one.
 
-    Raises CannotStart where the host is not a Python program.
+    Raises CannotStart if the host program is not a Python interpreter.
     """
     if python is not None:
         return python
     name = os.path.basename(sys.executable or "").lower()
     if getattr(sys, "frozen", False) or not re.match(r"python|pypy", name):
-        raise CannotStart("%s is not a Python interpreter: set \"python\""
+        raise CannotStart("%s is not a Python interpreter: set \"python\" in mail.jcfg"
                           % (sys.executable or "the host"))
     return sys.executable
 

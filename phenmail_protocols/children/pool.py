@@ -12,7 +12,7 @@ from typing import NamedTuple
 from .child import Gone
 from .interpreter import CannotStart
 
-log = logging.getLogger("phenmail.delivery")
+log = logging.getLogger("phenmail.children")
 
 FAILED_FOR = 60.0  # seconds until a child that failed to start is tried again
 _TRIES = 3
@@ -20,12 +20,12 @@ _JOIN = 5.0  # seconds
 
 
 class Busy(Exception):
-    """Too many requests are at work."""
+    """Too many requests are at work; none ended in time."""
 
 
 class Limits(NamedTuple):
-    """`processes`: kept alive; `at_once`: requests at work; `of_one`: of these, from one requester;
-    `requests`: a process is replaced after so many."""
+    """`processes`: kept at once; `at_once`: requests at work; `of_one`: of these, from one
+    requester; `requests`: of one process, before it is replaced."""
     processes: int
     at_once: int
     of_one: int
@@ -56,7 +56,7 @@ class Pool:
     def turn(self, requester, seconds):
         """One request of a requester (hashable) is at work.
 
-        Raises Busy after so many seconds without a turn, CannotStart when the server is stopping.
+        Raises Busy after `seconds` without a turn, CannotStart when the server is stopping.
         """
         def is_free():
             return (self._stopping.is_set() or self.running[requester] < self._limits.of_one
@@ -80,8 +80,7 @@ class Pool:
             raise CannotStart("the server is stopping")
 
     def ask(self, kind, *request):
-        """What `child.Process.ask` answers to a request.  Raises CannotStart, OSError as it does.
-        """
+        """As `child.Process.ask`, with a process of that kind -> the bytes of an answer."""
         for _ in range(_TRIES):
             process = self._begin(kind)
             try:
@@ -93,7 +92,7 @@ class Pool:
                 raise
             finally:
                 self._give_back(kind, process)
-        raise CannotStart("its process ends again and again")
+        raise CannotStart("its process ended %d times before it took the request" % _TRIES)
 
     def _note_failure(self, kind, error):
         with self._changed:
@@ -133,7 +132,7 @@ class Pool:
             return None
         idle = [kind for kind, process in self.processes.items() if not process.working]
         if not idle:
-            return None  # too many for a moment; `at_once` bounds them
+            return None  # too many for a moment; `at_once` limits how many
         return self.processes.pop(min(idle, key=lambda kind: self.processes[kind].since))
 
     def _give_back(self, kind, process):
@@ -179,7 +178,7 @@ class Pool:
             process.close()
 
     def stop(self, seconds):
-        """Begin no request, give those at work `seconds`, then end all processes.  Repeatable."""
+        """Begin no request, wait `seconds` for those at work, end all processes.  Repeatable."""
         with self._changed:
             self._stopping.set()
             self._changed.notify_all()

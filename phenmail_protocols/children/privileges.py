@@ -6,7 +6,7 @@ import os
 
 
 class NoUser(Exception):
-    """There is no user to run it as; str() says why."""
+    """There is no user that it may run as; str() says why."""
 
 
 def user_for(owner, run_as):
@@ -22,7 +22,7 @@ def user_for(owner, run_as):
         if run_as is None:
             raise NoUser("the folder belongs to root, and no run-as is set")
         uid, gid = _entry("getpwnam", run_as)
-    elif gid == 0:  # a folder that root made and only gave a new owner
+    elif gid == 0:  # root created the folder and changed only its owner, not its group
         uid, gid = _entry("getpwuid", uid)
     if 0 in (uid, gid):
         raise NoUser("it would run as root")
@@ -34,5 +34,5 @@ def _entry(function, key):
     try:
         entry = getattr(pwd, function)(key)
     except KeyError:
-        raise NoUser("there is no user %s" % key)
+        raise NoUser("the system has no user %s" % key)
     return entry.pw_uid, entry.pw_gid

@@ -16,31 +16,30 @@ import time
 from typing import NamedTuple, Optional
 
 from ..net.readiness import Readiness
+from .child_side import LAUNCHED
 from .interpreter import command
 
-GRACE = 2.0  # between the request to end and the end: locks and temporary files can be removed
-UNKILLABLE = 5.0  # for SIGKILL to work; a program that waits for a disk is left behind then
-KEPT = 4096  # octets of the end of what it says
-PIECE = 65536  # what a pipe holds on Linux
+GRACE = 2.0  # seconds from SIGTERM to SIGKILL, to remove locks and temporary files
+UNKILLABLE = 5.0  # seconds for SIGKILL to work; a program that waits for a disk is left behind
+KEPT = 4096  # octets of the end of its output
+PIECE = 65536  # octets that a pipe holds on Linux
 # A command that passed its output to another process can end without closing the pipe, so its
 # status is polled.
-SHORTEST, LONGEST = 0.001, 0.1
+SHORTEST, LONGEST = 0.001, 0.1  # seconds between two polls
 
-# what launch.py writes before its exec; it writes more if that fails
-LAUNCHED = b"launched"
 DESCRIPTORS = 1024  # programs that use select(2) rely on it
 
-log = logging.getLogger("phenmail.delivery")
+log = logging.getLogger("phenmail.children")
 
 
 class Ended(NamedTuple):
     """How a command ended.
 
     `code`: its exit status, the negative number of the signal that ended it, or None if unknown.
-    `launched`: it did begin; otherwise `code` and `output` are the launcher's.  `output`: the end
-    of its standard output and error, at most KEPT bytes.  `late`: its time was up.  `interrupted`:
-    the server is stopping.  In both cases it was told to end, and nobody knows what it did by then.
-    `seconds`: how long it took.
+    `launched`: the command began; otherwise `code` and `output` are those of `program_child`.
+    `output`: the end of its standard output and error, at most KEPT bytes.  `late`: it exceeded its
+    time.  `interrupted`: the server is stopping.  In both cases it was ended, and nobody knows what
+    it had done by then.  `seconds`: how long it took.
     """
     code: Optional[int]
     launched: bool
@@ -87,7 +86,7 @@ class Run:
                 _give_away(given, owner)
                 _give_away(said, owner)
             user = "" if owner is None else "%d:%d" % owner
-            words = command(python, "children.launch", [str(report), str(DESCRIPTORS), user])
+            words = command(python, "children.program_child", [str(report), str(DESCRIPTORS), user])
             return subprocess.Popen(words + arguments, stdin=given, stdout=said, stderr=said,
                                     env=environment, cwd=folder, close_fds=True, pass_fds=(report,),
                                     start_new_session=True)
@@ -112,7 +111,7 @@ class Run:
         self._chunks = iter(chunks)
         try:
             code = self._until_the_end(self._began + seconds)
-            # the rest of the pipe, without waiting for other processes that have it open
+            # Take the rest of the pipe, without waiting for other processes that have it open.
             self._hear(pieces=16)
             launched = self._was_launched()
         finally:
@@ -121,23 +120,24 @@ class Run:
                      self._clock() - self._began)
 
     def _until_the_end(self, limit):
-        """-> as Ended.code; None also if it must be killed."""
-        pause, told = SHORTEST, None
+        """-> Ended.code; None also if it must be killed."""
+        pause, terminated = SHORTEST, None
         while True:
             try:
-                code = self._status(told is not None)
+                code = self._status(terminated is not None)
             except ChildProcessError:
-                log.error("unknown exit status of a command: the host program ignores SIGCHLD, "
-                          "or reaps children that are not its own")
+                log.error("process %d: unknown exit status: the host program ignores SIGCHLD, or "
+                          "reaps children that are not its own", self._process.pid)
                 self._process.returncode = 0  # for Popen; it has been reaped
                 return None
             if code is not None:
                 return code
             now = self._clock()
-            if told is None and (self._must_end or now >= limit):
-                told, self._late, self._interrupted = now, not self._must_end, self._must_end
+            if terminated is None and (self._must_end or now >= limit):
+                terminated = now
+                self._late, self._interrupted = not self._must_end, self._must_end
                 self._signal(signal.SIGTERM)
-            elif told is not None and now >= told + self._grace:
+            elif terminated is not None and now >= terminated + self._grace:
                 return None
             pause = SHORTEST if self._exchange(pause) else min(2 * pause, LONGEST)
 
@@ -167,7 +167,7 @@ class Run:
         return True
 
     def _hear(self, pieces=1):
-        """Read its output, so that it never blocks -> whether there was any."""
+        """Read its output, so that it never blocks -> whether anything moved."""
         moved = False
         for _ in range(pieces):
             if self._output < 0:
@@ -208,8 +208,8 @@ class Run:
         reaped, status = os.waitpid(pid, os.WNOHANG)
         if not reaped:
             return None
-        self._process.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(
-            status) else os.WEXITSTATUS(status)
+        self._process.returncode = (-os.WTERMSIG(status) if os.WIFSIGNALED(status)
+                                    else os.WEXITSTATUS(status))
         return self._process.returncode
 
     def _signal(self, number):
@@ -217,8 +217,8 @@ class Run:
             os.killpg(self._process.pid, number)
         except ProcessLookupError:
             pass
-        except PermissionError as error:  # it became somebody else by its own means
-            log.error("process %d can not be told to end: %s", self._process.pid, error)
+        except PermissionError as error:  # it changed its user
+            log.error("cannot end process %d: %s", self._process.pid, error)
 
     def _end_now(self):
         """Kill it before its input ends, whatever happened."""
@@ -228,7 +228,8 @@ class Run:
             try:
                 self._process.wait(UNKILLABLE)
             except subprocess.TimeoutExpired:
-                log.error("process %d does not end, and is left behind", self._process.pid)
+                log.error("process %d does not end after SIGKILL, leaving it behind",
+                          self._process.pid)
         self._close()
 
     def _close(self):
@@ -239,8 +240,8 @@ class Run:
 
 
 def _give_away(descriptor, owner):
-    """A pipe belongs to who made it, and no other user could open it by name (/dev/stdin)."""
+    """Give a pipe to the command's user, who otherwise could not open it by name (/dev/stdin)."""
     try:
         os.fchown(descriptor, *owner)
-    except OSError:  # not every system allows this; the descriptor itself works all the same
+    except OSError:  # not every system allows this, and the descriptor itself works anyway
         pass

@@ -1,7 +1,7 @@
-"""A Python filter's answer as values.  Pure; accepts any bytes.
+"""What a Python filter answered, as values.  Pure; accepts any bytes.
 
-`python_child` describes the lines.  A script can write what it likes into its answer, so nothing
-here allows more than a script may ask for anyway.
+`python_child` describes the lines.  A script can write anything into its answer, so nothing here
+allows more than a script may ask for anyway.
 """
 import signal
 from typing import NamedTuple, Optional, Tuple
@@ -9,19 +9,18 @@ from typing import NamedTuple, Optional, Tuple
 from ..config.addresses import is_mail_address
 from ..config.filtering import flag_named
 from ..mail.writing import printable
+from .python_limits import MOST_COPIES, MOST_FLAGS
 
-LONGEST = 65536  # octets of an answer
-MOST_FLAGS = MOST_COPIES = 100
-_MOST_TOLD, _LONGEST_TOLD = 5, 200
+_MOST_LOG_LINES, _LONGEST_LOG_LINE = 5, 200
 
-# Of processor time it has as much: the kernel may be first to see that it is over.
-_ALL_ITS_TIME = "signal %d" % getattr(signal, "SIGXCPU", -1)
+# The limit of processor time equals that of wall time, so the kernel may be first to enforce it.
+_OUT_OF_TIME = "signal %d" % getattr(signal, "SIGXCPU", -1)
 _DECISIONS = ("accept", "reject", "discard", "forward")
 
 
 class Decision(NamedTuple):
-    """`word`: accept, reject, discard or forward; `argument`: mailbox, reason, "" or address, as
-    config.filtering.split_action gives them.
+    """`word`: accept, reject, discard or forward; `argument`: the mailbox, the reason, "" or the
+    address, as config.filtering.split_action gives them.
     """
     word: str
     argument: str = ""
@@ -46,7 +45,7 @@ def failed(text):
 
 
 def read(data, seconds):
-    """The bytes of an answer -> Result.  `seconds`: how long the script may take.
+    """The bytes of an answer -> Result.  `seconds`: how long the script was allowed to run.
 
     The first decision stands, whatever follows it.
     """
@@ -57,9 +56,11 @@ def read(data, seconds):
 
 
 class _Answer:
+    """What the lines up to now said.  `garbage`: a line of no known form came."""
+
     def __init__(self):
-        self.decision, self.over, self.garbage = None, False, False
-        self.flags, self.copies, self.log_lines, self.ending = [], [], [], ""
+        self.decision, self.ended, self.garbage = None, False, False
+        self.flags, self.copies, self.log_lines, self.process_end = [], [], [], ""
 
     def take(self, line):
         word, _, text = line.partition(" ")
@@ -71,11 +72,11 @@ class _Answer:
             address = text if is_mail_address(text) else None
             self._add(self.copies, address, MOST_COPIES, "copy(): not an address")
         elif word == "error":
-            self.log_lines.append(printable(text[:_LONGEST_TOLD]))
+            self.log_lines.append(printable(text[:_LONGEST_LOG_LINE]))
         elif word == "end":
-            self.over = True
+            self.ended = True
         elif word in ("exit", "signal", "late"):
-            self.ending = line
+            self.process_end = line
         elif line and word != "begun":
             self.garbage = True
 
@@ -98,23 +99,21 @@ class _Answer:
                 found.append(value)
 
     def result(self, seconds):
-        why = self._why(seconds)
-        if why:
-            self.log_lines.append(why)
-        told = tuple(dict.fromkeys(self.log_lines))[:_MOST_TOLD]
+        problem = self._problem(seconds)
+        if problem:
+            self.log_lines.append(problem)
+        log_lines = tuple(dict.fromkeys(self.log_lines))[:_MOST_LOG_LINES]
         if self.decision is None and (self.log_lines or self.garbage):
-            return Result(log_lines=told)
-        return Result(self.decision, tuple(self.flags), tuple(self.copies), told)
+            return Result(log_lines=log_lines)
+        return Result(self.decision, tuple(self.flags), tuple(self.copies), log_lines)
 
-    def _why(self, seconds):
+    def _problem(self, seconds):
         """What went wrong with the process, "" if nothing did."""
-        word, _, number = self.ending.partition(" ")
-        if word == "late" or self.ending == _ALL_ITS_TIME:
+        word, _, number = self.process_end.partition(" ")
+        if word == "late" or self.process_end == _OUT_OF_TIME:
             return "stopped: it did not end within %g s" % seconds
-        if self.over:
-            return "" if not self.garbage or self.log_lines else "it wrote what is no answer"
+        if self.ended:
+            return "" if not self.garbage or self.log_lines else "its answer is invalid"
         if word == "signal":
-            return "it died of signal %s" % printable(number[:_LONGEST_TOLD])
-        if self.garbage:
-            return "it wrote what is no answer"
-        return "it ended without an answer"
+            return "signal %s ended it" % printable(number[:_LONGEST_LOG_LINE])
+        return "its answer is invalid" if self.garbage else "it ended without an answer"

@@ -1,24 +1,26 @@
 """The child process in which Python filters run.
 
-Words:  serve SECONDS [UID GID]    its descriptor 0 is a Unix stream socket to the server
+Words:  serve SECONDS [UID GID]    descriptor 0 is a Unix stream socket to the server
         kill PID [UID GID]         ends a script that outlived its `serve`
 
-`serve` loads what filters need once, becomes UID and GID, says READY and waits.  For each request
-it forks a *run*, which has limits, parses one message, runs one script (`python_run`) and ends; no
-run leaves anything for the next.  (It is safe to fork here: this process has one thread.)  Compiled
-code is kept between runs.  The process ends at the end of its input.
+`serve` loads once what filters need, becomes UID and GID, sends READY and waits.  For each request
+it forks a *run*, which limits itself (`python_limits`), parses one message, runs one script
+(`python_run`) and ends; no run leaves anything for the next.  It is safe to fork here, because this
+process has one thread.  Compiled code is kept between runs.  The process ends at the end of its
+input.
 
-A request is REQUEST (lengths of code, envelope, message), with one descriptor beside it: the run's
-own socket to the server; then the code.  Over the run's socket it answers "begun PID\\n", and then
-reads envelope and message.  The run says one line for each thing, at once, so that it stays said
+A request is REQUEST (lengths of code, envelope, message), with one descriptor beside it, the run's
+own socket to the server; then the code.  Over the run's socket this process answers "begun PID\\n".
+The run reads envelope and message from it, and writes each line at once, so that the line counts
 however the script ends:
 
     flag NAME, copy ADDRESS                                    any number, before a decision
     accept MAILBOX, reject REASON, discard, forward ADDRESS    the decision
-    error line N: TYPE       the script raised; without the text, which may be the mail's
-    end                      the script is over
-and this process, when the run is over: exit STATUS, signal NUMBER or late.  `python_answer` reads
-them.  `python_pool` says what a script can and cannot do.
+    error line N: TYPE       the script raised; no text, because that may quote the mail
+    end                      the script has ended
+
+When the run has ended, this process adds: exit STATUS, signal NUMBER, or late.  `python_answer`
+reads the lines.  `python_filters` says what a script can and cannot do.
 """
 import marshal
 import math
@@ -29,7 +31,7 @@ import socket
 import sys
 import time
 
-from . import python_run
+from . import python_limits, python_run
 from .child_side import (
     READY,
     become,
@@ -45,9 +47,6 @@ DESCRIPTORS = 64  # of this process; a run gets fewer
 KEPT_CODES = 64
 
 
-# -- the process that waits
-
-
 class Run:
     """One script at work: its socket, its deadline, and whether it missed it."""
 
@@ -60,15 +59,15 @@ class Run:
 
 
 class Server:
-    """Takes requests over `control` (a socket) until its end; each run has `seconds`."""
+    """Takes requests over `control` (a socket) until its end; each run may take `seconds`."""
 
     def __init__(self, control, seconds):
         self._control = control
         self._seconds = seconds
         self._runs = {}  # pid -> Run
-        self._codes = {}  # source -> code object, the one used last at the end
-        self._compiling = {}  # descriptor of a pipe -> (source, what came through it)
-        self._mapped = python_run.address_space()
+        self._codes = {}  # source -> code object, the last used one last
+        self._compiling = {}  # descriptor of a pipe -> (source, pieces of the code)
+        self._mapped = python_limits.address_space()
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._woken, self._wake = os.pipe()
@@ -77,7 +76,7 @@ class Server:
         self._poll.register(self._woken, select.POLLIN)
 
     def serve(self):
-        """Until the server closes its side or is gone."""
+        """Work until the server closes its side or ends."""
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self._wake)
         try:
@@ -109,15 +108,11 @@ class Server:
         return max(0, math.ceil((min(times) - time.monotonic()) * 1000)) if times else None
 
     def _take(self):
-        """One request; False at the end of input."""
+        """Begin one run; False at the end of input."""
         request = receive_request(self._control, 1)
         if request is None:
             return False
         source, envelope_size, message_size, channel, _ = request
-        self._begin(channel, source, envelope_size, message_size)
-        return True
-
-    def _begin(self, channel, source, envelope_size, message_size):
         code, reader, writer = self._codes.pop(source, None), None, None
         if code is not None:
             self._codes[source] = code
@@ -139,19 +134,19 @@ class Server:
             self._poll.register(reader, select.POLLIN)
         if pid is None:
             channel.close()
-            return
+            return True
         self._runs[pid] = Run(channel, deadline)
-        self._poll.register(channel, 0)  # only that the other side has gone
+        self._poll.register(channel, 0)  # reports only that the other side has hung up
         self._say(channel, "begun %d\n" % pid)
+        return True
 
     def _be_run(self, channel, writer, source, code, envelope_size, message_size):
         """In the fork: keep only the descriptors that the run needs."""
-        os.setsid()  # its own group, to be killed as one; and it can't leave it
+        os.setsid()  # its own process group, which it cannot leave, and which is killed as one
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _close_all_but([descriptor for descriptor in (channel.fileno(), writer)
-                        if descriptor is not None])
-        python_run.limit(self._seconds, self._mapped)
+        _close_all_but([each for each in (channel.fileno(), writer) if each is not None])
+        python_limits.apply(self._seconds, self._mapped)
         envelope = receive_exactly(channel, envelope_size)
         message = receive_exactly(channel, message_size)
         python_run.run_script(python_run.Voice(channel.fileno()), code, source, writer, envelope,
@@ -170,14 +165,14 @@ class Server:
         try:
             code = marshal.loads(b"".join(parts))
         except (EOFError, ValueError, TypeError):
-            return  # it could not be compiled, or the run was killed meanwhile
+            return  # it could not be compiled, or the run was killed
         self._codes.pop(source, None)
         self._codes[source] = code
         if len(self._codes) > KEPT_CODES:
             del self._codes[next(iter(self._codes))]
 
     def _hung_up(self, descriptor):
-        """Nobody waits for that answer any more, or the script has shut the socket."""
+        """Nobody waits for that answer any more, or the script has shut the socket: end it."""
         for pid, run in self._runs.items():
             if run.channel.fileno() == descriptor:
                 self._poll.unregister(descriptor)
@@ -199,7 +194,7 @@ class Server:
             run = self._runs.pop(pid, None)
             if run is None:
                 continue
-            _kill_group(pid)  # what is left of it, where RLIMIT_NPROC is not known
+            _kill_group(pid)  # processes of its own, if the system has no RLIMIT_NPROC
             if run.late:
                 end = "late"
             elif os.WIFSIGNALED(status):
@@ -215,14 +210,13 @@ class Server:
 
     def _say(self, channel, text):
         try:
-            channel.send(text.encode("ascii"), socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL",
-                                                                             0))
+            channel.send(text.encode("ascii"), socket.MSG_DONTWAIT)
         except OSError:
-            pass  # the script has filled it or shut it: the server sees that something is missing
+            pass  # the script has filled it or shut it: the server sees that a line is missing
 
 
 def _kill(pid):
-    if not _kill_group(pid):  # it has none of its own yet
+    if not _kill_group(pid):  # it has no process group of its own yet
         try:
             os.kill(pid, signal.SIGKILL)
         except OSError:
@@ -245,9 +239,6 @@ def _close_all_but(descriptors):
     os.closerange(start, DESCRIPTORS)
 
 
-# -- start
-
-
 def serve(seconds, user):
     """Answer requests at descriptor 0 as `user` ([uid, gid], or [] for the present one)."""
     control = take_control()
@@ -264,7 +255,7 @@ def serve(seconds, user):
 
 
 def main(words):
-    """`words`: see above."""
+    """Do one of the two tasks; `words`: see the top of this file."""
     task, value, user = words[0], words[1], [int(word) for word in words[2:]]
     if task == "serve":
         serve(float(value), user)

@@ -1,67 +1,22 @@
-"""One run of a Python filter: its limits, the names that a script finds, its outcome.
+"""One run of a Python filter: the names that a script finds, and its outcome.
 
 Loaded by `python_child` and used in its forks.  That module describes the answer's lines.
 """
 import marshal
-import math
 import os
 import sys
 
-from .child_side import set_limit
+from .python_limits import LONGEST_VALUE, MOST_BOUNDARIES, MOST_LINES, MOST_PARTS, RESERVE
 
 CODE_NAME = "<filter>"
-
-MEMORY = 128 * 1024 * 1024  # address space that a run may take beyond what this process has
-RESERVE = 4 * 1024 * 1024  # of it, given up to be able to say that there was no more
-LIMITS = (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NPROC", 0), ("RLIMIT_NOFILE", 32),
-          ("RLIMIT_MSGQUEUE", 0))
-
-# What the email package parses quickly.  Beyond that its time grows with the product (1 MB of
-# "--x" lines: 3 s), and a sender could make every filter run out of time.  So only the header of
-# such a message is parsed.
-MOST_LINES, MOST_PARTS, MOST_BOUNDARIES = 30000, 1000, 50
-
-LONGEST_VALUE = 1000
 
 
 class Decided(BaseException):
     """Ends a script that has decided."""
 
 
-# -- limits and preparation
-
-
-def limit(seconds, mapped):
-    """Bound this process: `seconds` of processor time, MEMORY beyond what is `mapped` (bytes, None:
-    unknown), and LIMITS.
-    """
-    processor = max(1, math.ceil(seconds))
-    limits = [(name, value, value) for name, value in LIMITS] + [("RLIMIT_CPU", processor,
-                                                                  processor + 1)]
-    if mapped is not None:
-        limits.append(("RLIMIT_AS", mapped + MEMORY, mapped + MEMORY))
-    for name, soft, hard in limits:
-        try:
-            set_limit(name, soft, hard)
-        except (ValueError, OSError):
-            pass  # macOS knows limits that it does not enforce
-
-
-def address_space():
-    """Bytes that this process has mapped, None if there is no limit for them.
-
-    A locale archive alone can be 200 MB.
-    """
-    import resource
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[0]) * resource.getpagesize()
-    except (OSError, ValueError, IndexError):
-        return 512 * 1024 * 1024 if hasattr(resource, "RLIMIT_AS") else None
-
-
 def preload():
-    """Import what filters use, because the later user may not read the interpreter's files."""
+    """Import what filters use: the user to become may not be able to read the interpreter's files."""
     import codecs
     import datetime
     import email
@@ -82,10 +37,7 @@ def preload():
     resource.getrlimit(resource.RLIMIT_CORE)
     gc.collect()
     if hasattr(gc, "freeze"):
-        gc.freeze()  # what is shared with the runs stays shared
-
-
-# -- the script
+        gc.freeze()  # so that its memory stays shared with the runs
 
 
 class Voice:
@@ -108,28 +60,28 @@ class Voice:
 def names_for(voice, message, envelope):
     """The names that a script finds, as a dict."""
     def accept(mailbox="INBOX"):
-        """The message goes to that mailbox, which is made when missing."""
+        """File the message in that mailbox, which is created if it is missing."""
         voice.decide("accept", _value("mailbox", mailbox))
 
     def reject(reason=""):
-        """The message is refused with that reason."""
+        """Refuse the message with that reason."""
         voice.decide("reject", _one_line(reason))
 
     def discard():
-        """The message is dropped."""
+        """Drop the message."""
         voice.decide("discard")
 
     def forward(address):
-        """The message goes to that address instead."""
+        """Send the message to that address instead."""
         voice.decide("forward", _value("address", address))
 
     def flag(name):
-        """The message gets that flag or keyword; the script goes on."""
+        """Set that flag or keyword on the message, and go on."""
         _before_decision(voice)
         voice.say("flag", _value("name", name))
 
     def copy(address):
-        """A copy of the message goes to that address too; the script goes on."""
+        """Send a copy of the message to that address, and go on."""
         _before_decision(voice)
         voice.say("copy", _value("address", address))
 
@@ -145,12 +97,12 @@ def _before_decision(voice):
 
 
 def _value(what, value):
-    """The text of a value that has to be exact.  Raises ValueError, TypeError."""
+    """A value that must arrive exactly -> its text.  Raises ValueError, TypeError."""
     if value is None:
         raise TypeError("%s: None" % what)
     text = str(value)
-    if not text or len(text) > LONGEST_VALUE or any(c < " " or "\x7f" <= c < "\xa0"
-                                                    or "\ud800" <= c < "\ue000" for c in text):
+    if (not text or len(text) > LONGEST_VALUE
+            or any(c < " " or "\x7f" <= c < "\xa0" or "\ud800" <= c < "\ue000" for c in text)):
         raise ValueError("%s: empty, too long, or with a control character" % what)
     return text
 
@@ -162,11 +114,11 @@ def _one_line(value):
 
 
 def run_script(voice, code, source, writer, envelope, message):
-    """Compile, parse, run, report, and end the process.
+    """Compile the script, parse the message, run, report, and end the process.
 
-    `code`: the compiled script, or None; then it is compiled and written to `writer`.
+    `code`: the compiled script, or None: then it is compiled here and written to `writer`.
     """
-    reserve = bytes(RESERVE)  # address space alone: nothing is written there
+    reserve = bytes(RESERVE)  # only address space: nothing is written there
     try:
         try:
             if code is None:
@@ -174,7 +126,7 @@ def run_script(voice, code, source, writer, envelope, message):
             names = names_for(voice, parse(message), read_envelope(envelope))
             message = envelope = source = None
             if "random" in sys.modules:
-                sys.modules["random"].seed()  # runs have one ancestor
+                sys.modules["random"].seed()  # all runs are forks of one process
             exec(code, names)
         except Decided:
             pass
@@ -199,7 +151,7 @@ def _compiled(source, writer):
 def described(error):
     """Where an exception was raised, and its type.
 
-    Not its text, which may quote the mail.  A SyntaxError in the script itself is harmless.
+    Not its text, which may quote the mail; that of a SyntaxError in the script itself is harmless.
     """
     name = "".join(c for c in str(type(error).__name__) if c.isalnum() or c == "_")[:60]
     line, trace = None, error.__traceback__

@@ -1,9 +1,9 @@
-"""What filters look at in a message, and whether it matches.
+"""What filters compare in a message, and whether it matches.
 
-A `View` decodes a header when a filter first asks for it.  `condition` turns a match filter into a
-function of a View and does all work that needs no message in advance.  A filter on the body reads
-a bounded part of the message's file.  Knows no action.  RFC 5322 2.2 (fields), RFC 2047 (encoded
-words, in mail.headers).
+A `View` decodes a header when a filter first asks for it, and keeps it for the next filter.
+`condition` turns a match filter into a function of a View; all work that needs no message is done
+then.  A filter on the body reads a bounded part of the message's file.  RFC 5322 section 2.2
+(fields), RFC 2047 (encoded words, in mail.headers).
 """
 import os
 import time
@@ -11,30 +11,30 @@ from functools import lru_cache
 
 from ..config.filtering import size_test
 from ..mail import headers
-from ..mail.collation import fold
-from ..mail.decode import leaves, texts_of
-from ..mail.structure import FIELDS, Limits, scan
+from ..mail.decoding import texts_of
+from ..mail.structure import FIELDS, Limits, leaves, scan
+from ..text.collation import fold
 from .regex import Pattern
 
-BODY_TEXT = 65536  # characters of a body that are looked at
+BODY_TEXT = 65536  # characters of a body that are searched
 _BODY_FILE = 4 * BODY_TEXT  # octets of the file that are read for them
-MOST_HEADER = 4 * 1024 * 1024  # octets of a header that are looked at
+MOST_HEADER = 4 * 1024 * 1024  # octets of a header that are searched
 _LIMITS = Limits(parts=1000)
-_MOST_FIELDS = 100  # of one name that are looked at
-_LONGEST_VALUE = 65536  # octets of one
+_MOST_FIELDS = 100  # of one name that are searched
+_LONGEST_VALUE = 65536  # octets of one field that are searched
 _PATIENCE = 1.0  # seconds that all filters may take together
 _ADDRESSES = frozenset(("from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to",
                         "resent-cc", "resent-sender", "delivered-to", "return-path", "envelope-to",
                         "x-original-to"))
-_APART = bytes.maketrans(b'<>(),;:"', b" " * 8)
+_NOT_IN_ADDRESSES = bytes.maketrans(b'<>(),;:"', b" " * 8)  # each becomes a space
 NULL_SENDER = "<>"
 
-# since 3.7; it counts what this thread computes and no waiting
+# thread_time is new in 3.7.  It counts only what this thread computes, without waiting.
 _clock = getattr(time, "thread_time", time.perf_counter)
 
 
 class OutOfTime(Exception):
-    """The filters took longer than they may for one message."""
+    """The filters took longer than they are allowed to for one message."""
 
 
 class NotSearched(Exception):
@@ -42,10 +42,10 @@ class NotSearched(Exception):
 
 
 class View:
-    """One rules.FilteredMessage as filters see it.  One thread.
+    """One rules.FilteredMessage as filters see it.  For one thread.
 
     `search_apart(pattern, text)`: searches a regular expression (str) in a text in a child process
-    -> bool, and raises NotSearched.  None: there is no such process.
+    -> bool, and raises NotSearched.  None: no child process is available.
     """
 
     __slots__ = ("message", "_search_apart", "_lowered", "_header", "_texts", "_folded", "_ends")
@@ -60,14 +60,14 @@ class View:
         self._ends = None
 
     def folded(self, source):
-        """A source's texts without case -> tuple of str."""
+        """A source's texts in the form of `fold` -> tuple of str."""
         found = self._folded.get(source)
         if found is None:
             found = self._folded[source] = tuple([fold(text) for text in self.texts(source)])
         return found
 
     def texts(self, source):
-        """A source's texts as people read them -> tuple of str, empty if the message has none."""
+        """A source's decoded texts -> tuple of str."""
         found = self._texts.get(source)
         if found is None:
             found = self._texts[source] = tuple(source.read(self))
@@ -89,8 +89,7 @@ class View:
         return found
 
     def look(self):
-        """Call it now and then: it raises OutOfTime when too long has passed since the first call.
-        """
+        """Raise OutOfTime if too long has passed since the first call.  Call it now and then."""
         now = _clock()
         if self._ends is None:
             self._ends = now + _PATIENCE
@@ -110,18 +109,18 @@ class View:
 
 
 def _end_of_field(header, start, most):
-    """Where the field ends whose name ends at `start`, without its line end; at most `most`."""
+    """The end, without the line end, of the field whose name ends at `start`; at most `most`."""
     end = header.find(b"\n", start, most)
     while end >= 0 and header[end + 1:end + 2] in (b" ", b"\t"):
         end = header.find(b"\n", end + 1, most)
     return min(most, len(header)) if end < 0 else end
 
 
-# Sources of texts, keys of a View's dicts.  There is one of each, so decoded texts are shared.
+# Sources of texts.  They are the keys of a View's dicts, and cached, so that filters share texts.
 
 
 class _Header:
-    """A header's decoded fields.  `each`: the addresses in them count as texts of their own too."""
+    """A header's decoded fields.  `each`: the addresses in them count as separate texts too."""
 
     __slots__ = ("needle", "each")
 
@@ -140,12 +139,12 @@ class _Header:
 
 def addresses_in(value):
     """The words of a field (bytes) that look like addresses -> list of str."""
-    return [word.decode("utf-8", "replace") for word in value.translate(_APART).split()
+    return [word.decode("utf-8", "replace") for word in value.translate(_NOT_IN_ADDRESSES).split()
             if b"@" in word]
 
 
 class _Known:
-    """What is known of a message without looking into it."""
+    """What is known about a message without its header."""
 
     __slots__ = ("read",)
 
@@ -154,7 +153,7 @@ class _Known:
 
 
 def _spellings(address):
-    """An address with its domain in A-labels and in U-labels: a rule may have either."""
+    """An address with its domain in A-labels and in U-labels: a filter may have either."""
     if address is None:
         return (NULL_SENDER,)
     return tuple(dict.fromkeys((str(address), address.shown())))
@@ -163,8 +162,8 @@ def _spellings(address):
 _KNOWN = {
     "*from": _Known(lambda view: _spellings(view.message.sender)),
     "*to": _Known(lambda view: _spellings(view.message.recipient)),
-    "*tag": _Known(lambda view: (view.message.tag,) if view.message.tag else ()),
-    "*auth": _Known(lambda view: (view.message.auth,) if view.message.auth else ()),
+    "*tag": _Known(lambda view: filter(None, [view.message.tag])),
+    "*auth": _Known(lambda view: filter(None, [view.message.auth])),
     "*body": _Known(lambda view: body_texts(view.message.path)),
 }
 
@@ -173,17 +172,16 @@ _KNOWN = {
 def _source(name, whole):
     """A header's name in lower case -> its source.
 
-    `whole`: the rule compares a text's beginning or end, or the whole of it.
+    `whole`: the filter compares a text's beginning or end, or all of it.
     """
-    known = _KNOWN.get(name)
-    if known is not None:
-        return known
-    return _Header(name, whole and name in _ADDRESSES)
+    return _KNOWN.get(name) or _Header(name, whole and name in _ADDRESSES)
 
 
 def read_header(path, start=0):
-    """The header block in a message's file (or a descriptor of it) from octet `start` on, in wire form; of one larger than
-    MOST_HEADER so much.  Raises OSError."""
+    """The header in a message's file (path or descriptor) from octet `start` on, in wire form.
+
+    Of a larger one about MOST_HEADER octets.  Raises OSError.
+    """
     return _header_block(path, start).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
@@ -214,7 +212,8 @@ def body_texts(path):
     """
     try:
         data = _read(path, 0)
-        if headers.body_offset(data) == _BODY_FILE:  # a larger header: what it says of the body will do
+        if headers.body_offset(data) == _BODY_FILE:
+            # The header is larger.  Keep only the fields that describe the body.
             header = _header_block(path, 0)
             data = headers.select(header, FIELDS) + _read(path, len(header))
     except OSError:
@@ -247,17 +246,12 @@ def condition(rule):
 
 
 def _comparing(sources, fits):
-    if len(sources) == 1:
-        source = sources[0]
-
-        def test(view):
+    def test(view):
+        for source in sources:
             for text in view.folded(source):
                 if fits(text):
                     return True
-            return False
-    else:
-        def test(view):
-            return any(fits(text) for source in sources for text in view.folded(source))
+        return False
     return test
 
 

@@ -1,11 +1,11 @@
 """Python filters and slow regular expressions, both run in child processes.
 
-`python_permission` says which code may run and `python_pool` runs it, as the owner of the user's
-folder.  A regular expression is no code, so it needs no permission; all users' run as `run-as` or
-"nobody".  Loaded when first needed.  Any thread may call it.
+`python_permission` says which code may run and `children.python_filters` runs it, as the owner of
+the user's folder.  A regular expression is not code, so it needs no permission; those of all users
+run as `run-as` or "nobody".  Loaded when first needed.  Any thread may call it.
 """
 from ..children.python_answer import failed
-from ..children.python_pool import PythonFilters
+from ..children.python_filters import PythonFilters
 from ..disk import beneath
 from .matching import NotSearched
 from .python_permission import PythonPermission
@@ -31,7 +31,7 @@ class Scripts:
     def __init__(self, root, authorizations, settings):
         now = settings()
         self._permission = PythonPermission(root, authorizations, settings)
-        self._code_filters = PythonFilters(now.python, now.run_as)
+        self._python_filters = PythonFilters(now.python, now.run_as)
         self._searches = PythonFilters(now.python, now.run_as or "nobody", seconds=SEARCH_SECONDS)
 
     def run(self, rule, folder, message):
@@ -43,7 +43,8 @@ class Scripts:
         if code is None:
             return failed(why)
         status = beneath.folder_status(folder)
-        return self._code_filters.run(code, message.path, message, (status.st_uid, status.st_gid))
+        return self._python_filters.run(code, message.path, message,
+                                        (status.st_uid, status.st_gid))
 
     def search(self, pattern, text, folder):
         """Whether a regular expression (str, case ignored) occurs in a text.
@@ -57,6 +58,6 @@ class Scripts:
         return found.decision is not None
 
     def stop(self):
-        """Start no script and no search, and wait for those that run.  May be called again."""
-        self._code_filters.stop()
+        """Start no script and no search, and wait for those that run.  Repeatable."""
+        self._python_filters.stop()
         self._searches.stop()

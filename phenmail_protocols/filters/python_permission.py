@@ -8,14 +8,14 @@ import os
 from typing import NamedTuple, Optional
 
 from ..accounts.authorization import FILTER
-from ..children.python_pool import CODE_OCTETS
+from ..children.python_limits import CODE_OCTETS
 from ..disk import beneath
 
 NOT_AUTHORIZED = "the code was not run: the administrator has not authorized this text (authorize)"
 
 
 class Permission(NamedTuple):
-    """`code`: the text that may run, or None; then `reason` says why, for the user's log."""
+    """`code`: the text that may run, or None; `reason`: then why it may not, for the user's log."""
     code: Optional[str]
     reason: str = ""
 
@@ -55,30 +55,30 @@ class PythonPermission:
 def code_of(rule, root, identity, admin):
     """The text of a Python filter, from its file if it has one -> str.  Raises NoCode.
 
-    `identity`: whose filter it is.  The file must lie in that identity's folder; the file of a
-    server's filter in an administrator's (`admin`: as in the settings).  Links inside such a folder
-    are followed.
+    `identity`: whose filter it is; `admin`: as in the settings.  A user's file must lie in the
+    user's own folder, and the file of a server's filter in the folder of an administrator.  Links
+    inside such a folder are followed.
     """
-    text = rule.code if rule.code_file is None else _content(rule.code_file, root, identity,
-                                                             None if not rule.from_server
-                                                             else admin)
+    text = rule.code
+    if rule.code_file is not None:
+        text = _content(rule, root, identity, admin)
     if not text.strip():
-        raise NoCode("there is none")
+        raise NoCode("it is empty")
     if len(text.encode("utf-8", "surrogatepass")) > CODE_OCTETS:
         raise NoCode("it is longer than %d octets" % CODE_OCTETS)
     return text
 
 
-def _content(path, root, identity, admin):
-    path = os.path.realpath(path)
+def _content(rule, root, identity, admin):
+    path = os.path.realpath(rule.code_file)
     owner = root.identity_named(path)
-    if not (owner == identity if admin is None else root.is_administrators(owner,
-                                                                           admin)) or owner is None:
-        raise NoCode("its file lies in a folder of somebody else")
+    may_own = root.is_administrators(owner, admin) if rule.from_server else owner == identity
+    if owner is None or not may_own:
+        raise NoCode("its file lies in the folder of somebody else")
     try:
         data, _ = beneath.read(root.identity_folder(owner), path, CODE_OCTETS)
         return data.decode("utf-8")
     except OSError as error:
         raise NoCode("its file %s can't be read: %s" % (os.path.basename(path), error.strerror))
     except UnicodeDecodeError:
-        raise NoCode("its file %s is no text in UTF-8" % os.path.basename(path))
+        raise NoCode("its file %s is not text in UTF-8" % os.path.basename(path))

@@ -1,14 +1,14 @@
-"""Users' regular expressions: which of them `re` may search in the server, and in how long a text.
+"""Users' regular expressions: which of them the server may search itself, and in how long a text.
 
 `re` cannot be interrupted and holds the interpreter lock while it matches, and some patterns take
-exponential time: `(a+)+$` on 24 letters stops every thread for a second.  So the pattern's text
-is scanned once for the most work that it can cause, as a polynomial in the length of the text:
+exponential time: `(a+)+$` on 24 letters stops every thread for a second.  So the pattern is scanned
+once for the most work that it can cause, as a polynomial in the length of the text:
 
-- `longest`: up to this many characters a search takes at most about 50 ms, so the server does it;
-- a longer text is searched in a child process with a time limit (see `filters.python`).
+- Up to `longest` characters a search takes at most about 50 ms, so the server does it.
+- A longer text is searched in a child process with a time limit (see `filters.python`).
 
-The scanner knows the common constructs.  Any other (a back reference, a repeated group that can
-match in several ways, verbose mode) costs UNBOUNDED, so `longest` is -1 and the child searches.
+The scanner knows the common constructs.  For any other (a back reference, a repeated group that can
+match in several ways, verbose mode) `longest` is -1, so the child always searches.
 """
 import math
 import re
@@ -21,8 +21,8 @@ _MOST_REPEATS = 1000
 _MOST_GROUPS = 20  # inside each other
 _MOST_DEGREE = 20
 
-# `.*` at the ends changes nothing about whether a pattern occurs, but costs a degree.
-_LEADING = re.compile(r"(?:\.\*\??(?!\+))+")
+# `.*` at an end does not change whether a pattern occurs, but costs a degree.
+_LEADING = re.compile(r"\A(?:\.\*\??(?!\+))+")
 _TRAILING = re.compile(r"(?<!\\)(?:\.\*\??)+\Z")
 
 _CLASS = re.compile(r"\[\^?\]?(?:[^\]\\]|\\.)*\]", re.DOTALL)
@@ -33,7 +33,7 @@ _QUANTIFIER = re.compile(
 
 
 class Pattern:
-    """A regular expression that ignores case.  Any thread may search.  Raises re.error.
+    """A regular expression that ignores case.  Raises re.error.  Any thread may search.
 
     `text`: the expression (str); `longest`: see above.
     """
@@ -42,7 +42,7 @@ class Pattern:
 
     def __init__(self, text):
         if "|" not in text:
-            text = _TRAILING.sub("", text[_leading(text):])
+            text = _TRAILING.sub("", _LEADING.sub("", text, 1))
         self.text = text
         self._compiled = re.compile(text, re.IGNORECASE)
         self.longest = _longest(text, self._compiled.flags)
@@ -53,9 +53,9 @@ class Pattern:
 
 
 class _Cost(NamedTuple):
-    """Of matching an item at one place: at most `ways` * n ** `degree` paths of `steps` each.
+    """The cost of matching an item at one place: `ways` * n ** `degree` paths of `steps` each.
 
-    The item matches `narrowest` to `widest` characters.
+    n is the length of the text.  The item matches `narrowest` to `widest` characters.
     """
     ways: float
     degree: float
@@ -65,16 +65,11 @@ class _Cost(NamedTuple):
 
 
 class _Unknown(Exception):
-    """The scanner does not know the construct, or its cost has no bound."""
+    """The scanner does not know the construct, or its cost has no limit."""
 
 
 _PLACE = _Cost(1.0, 0, 1.0, 0, 0)
 _CHARACTER = _Cost(1.0, 0, 1.0, 1, 1)
-
-
-def _leading(text):
-    found = _LEADING.match(text)
-    return found.end() if found is not None else 0
 
 
 def _longest(text, flags):

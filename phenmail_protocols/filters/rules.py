@@ -4,10 +4,11 @@
 Verdict for others to carry out: nothing is filed, sent or written here.  The caller says how Python
 filters run.  Pure, except that a filter on the body reads a bounded part of the message's file.
 
-The first decision ends the asking.  Until then flags, copies and a vacation answer are collected:
+The first decision ends the evaluation.  Until then flags, copies and a vacation answer are
+collected.  The decision says what happens to them:
 
-    reject   nothing else is done with the message
-    discard  its copies are sent all the same: `copy:` before it makes it a forward
+    reject            nothing else is done with the message
+    discard           the copies are still sent, so `copy:` before it amounts to a forward
     accept, forward   everything collected is done
 
 An action that cannot be carried out (impossible mailbox name, invalid address) never delays mail:
@@ -25,21 +26,21 @@ from ..store.model import INBOX
 from . import matching
 from .verdict import ACCEPT, DISCARD, FORWARD, REJECT, Verdict
 
-log = logging.getLogger("phenmail.delivery")
+log = logging.getLogger("phenmail.filters")
 
 _MOST_COPIES = 10
 _MOST_FLAGS = 20
 _LONGEST_REASON = 500
 _RULES_BETWEEN_LOOKS = 16  # at the time
-_SHOWN = 60  # characters of a filter's words in a line for people
+_SHOWN = 60  # characters of a filter's text in a line for people
 
 
 class FilteredMessage(NamedTuple):
     """A message for one recipient, as filters see it.
 
-    `header`: its header block in wire form.  `sender`: None for <>.  `recipient`: the envelope's
-    address; `tag`: that of user+tag or None.  `size`: bytes.  `path`: its file or a descriptor, ""
-    if there is none.  `auth`: the judgement, as "spf=pass dkim=none dmarc=fail", or "".
+    `header`: its header in wire form.  `sender`: None for <>.  `recipient`: the envelope's address;
+    `tag`: that of user+tag or None.  `size`: bytes.  `path`: its file or a descriptor, "" for none.
+    `auth`: the authentication result, such as "spf=pass dkim=none dmarc=fail", or "".
     """
     header: bytes
     sender: Optional[Address]
@@ -54,7 +55,7 @@ class Step(NamedTuple):
     """What one filter does with a message.
 
     `matched`: None if it could not be asked; `effect`: its action in words, "" for none; `decides`:
-    it ends the asking.
+    it ends the evaluation.
     """
     rule: Filter
     matched: Optional[bool]
@@ -74,14 +75,8 @@ class Rules:
     def __init__(self, filters):
         """`filters`: settings.Filter values in the order in which they are asked."""
         self.filters = tuple(filters)
-        flaws, rules = [], []
-        for rule in self.filters:
-            made = _MAKERS[rule.type](rule)
-            rules.append(made)
-            if made.flaw:
-                flaws.append((rule, made.flaw))
-        self.flaws = tuple(flaws)
-        self._rules = tuple(rules)
+        self._rules = tuple([_TYPES[each.type](each) for each in self.filters])
+        self.flaws = tuple([(rule.filter, rule.flaw) for rule in self._rules if rule.flaw])
 
     def __bool__(self):
         return bool(self._rules)
@@ -97,25 +92,27 @@ class Rules:
             return Verdict()
         view, gathered = matching.View(message, search_apart), _Gathered()
         try:
-            for number, rule in enumerate(self._rules):
-                if rule.ask(view, run_code, gathered):
-                    gathered.by = place(rule.filter)
-                    break
-                if number % _RULES_BETWEEN_LOOKS == _RULES_BETWEEN_LOOKS - 1:
+            for number, rule in enumerate(self._rules, 1):
+                if not number % _RULES_BETWEEN_LOOKS:
                     view.look()
+                try:
+                    if rule.matches(view) is not False and rule.act(message, run_code, gathered):
+                        gathered.by = rule.place
+                        break
+                except matching.NotSearched as error:
+                    gathered.note("%s: not searched (%s), so the next filter was asked"
+                                  % (rule.place, error))
         except matching.OutOfTime:
-            gathered.tell(
-                "%s: the filters took too long, so this one and those after it were not asked"
-                % place(rule.filter))
+            gathered.note("%s: the filters took too long, so this one and those after it were not "
+                          "asked" % rule.place)
         except Exception:
-            log.exception("%s: the filters failed, so the message goes to INBOX",
-                          place(rule.filter))
-            gathered.tell("%s: this filter failed, so it and those after it were not asked"
-                          % place(rule.filter))
+            log.exception("%s: the filters failed, so the message goes to INBOX", rule.place)
+            gathered.note("%s: this filter failed, so it and those after it were not asked"
+                          % rule.place)
         return gathered.verdict()
 
     def steps(self, message, run_code, search_apart=None):
-        """What each filter alone does with a FilteredMessage, those after the decision too.
+        """What each filter alone does with a FilteredMessage, also those after the decision.
 
         -> iterator of Step.  Arguments as for `evaluate`.  Raises nothing.
         """
@@ -123,20 +120,19 @@ class Rules:
         for rule in self._rules:
             gathered = _Gathered()
             try:
-                matched = rule.looks_at(view)
-                decides = rule.ask(view, run_code, gathered) if matched is not False else False
+                matched = rule.matches(view)
+                decides = matched is not False and rule.act(message, run_code, gathered)
             except matching.NotSearched as error:
                 yield Step(rule.filter, None, log_lines=("not searched: %s" % error,))
-                continue
             except matching.OutOfTime:
                 yield Step(rule.filter, None, log_lines=("it took too long",))
                 view = matching.View(message, search_apart)
-                continue
             except Exception as error:
                 yield Step(rule.filter, None, log_lines=("it failed: %r" % error,))
-                continue
-            verdict = gathered.verdict()
-            yield Step(rule.filter, matched, _effect(verdict, decides), decides, verdict.log_lines)
+            else:
+                verdict = gathered.verdict()
+                yield Step(rule.filter, matched, _effect(verdict, decides), decides,
+                           verdict.log_lines)
 
 
 class _Gathered:
@@ -152,127 +148,136 @@ class _Gathered:
         self.by = ""
 
     def verdict(self):
-        refused = self.kind == REJECT
-        return Verdict(self.kind, self.mailbox, self.reason, self.flags, () if refused
-                       else self.copies, self.forward, None if refused or self.kind == DISCARD
-                       else self.vacation, self.by, self.log_lines)
+        rejected = self.kind == REJECT
+        return Verdict(self.kind, self.mailbox, self.reason, self.flags,
+                       () if rejected else self.copies, self.forward,
+                       None if rejected or self.kind == DISCARD else self.vacation, self.by,
+                       self.log_lines)
 
-    def tell(self, *lines):
+    def note(self, *lines):
         self.log_lines += lines
 
-    def do(self, word, argument, where):
-        """Carry out an action that a script asked for -> whether it decides."""
-        act, flaw = made_ready(word, argument)
-        if flaw:
-            self.tell("%s: %s" % (where, flaw))
-        return act(self)
+    def apply(self, action, place):
+        """Carry out an Action -> whether it decides."""
+        word, value = action.word, action.value
+        if action.flaw:
+            self.note("%s: %s" % (place, action.flaw))
+        if word == "copy":
+            if value and value not in self.copies and len(self.copies) < _MOST_COPIES:
+                self.copies += (value,)
+            return False
+        if word == "flag":
+            if value not in self.flags and len(self.flags) < _MOST_FLAGS:
+                self.flags += (value,)
+            return False
+        self.kind = word
+        if word == ACCEPT:
+            self.mailbox = value
+        elif word == REJECT:
+            self.reason = value
+        elif word == FORWARD:
+            self.forward = value
+        return True
 
 
-class _Match:
+# The three types of filters.  `matches(view)` is False for "no", and None if only the action can
+# tell.  `act(message, run_code, gathered)` returns whether the filter decides.
+
+
+class _Rule:
+    __slots__ = ("filter", "place", "flaw", "matches")
+
+    def __init__(self, rule):
+        self.filter = rule
+        self.place = place(rule)
+        self.flaw = ""
+
+
+class _Match(_Rule):
     """A comparison and an action, both prepared."""
 
-    __slots__ = ("filter", "flaw", "_fits", "_act", "_flaw")
+    __slots__ = ("_action",)
 
     def __init__(self, rule):
-        self.filter = rule
+        super().__init__(rule)
         word, argument = split_action(rule.action)
-        self._act, self._flaw = made_ready(word, argument if word != REJECT else argument
-                                           or rule.name or "")
-        self.flaw = self._flaw
-        self._fits = matching.condition(rule)
+        if word == REJECT:
+            argument = argument or rule.name or ""
+        self._action = prepared(word, argument)
+        self.flaw = self._action.flaw
+        self.matches = matching.condition(rule)
 
-    def looks_at(self, view):
-        return self._fits(view)
-
-    def ask(self, view, run_code, gathered):
-        """Whether it decides."""
-        try:
-            if not self._fits(view):
-                return False
-        except matching.NotSearched as error:
-            gathered.tell("%s: not searched (%s), so the next filter was asked"
-                          % (place(self.filter), error))
-            return False
-        if self._flaw:
-            gathered.tell("%s: %s" % (place(self.filter), self._flaw))
-        return self._act(gathered)
+    def act(self, message, run_code, gathered):
+        return gathered.apply(self._action, self.place)
 
 
-class _Code:
+class _Code(_Rule):
     """A script; the caller of `evaluate` runs it."""
 
-    __slots__ = ("filter",)
-    flaw = ""
+    __slots__ = ()
 
     def __init__(self, rule):
-        self.filter = rule
+        super().__init__(rule)
+        self.matches = lambda view: None
 
-    def looks_at(self, view):
-        return None
-
-    def ask(self, view, run_code, gathered):
+    def act(self, message, run_code, gathered):
         if run_code is None:
-            gathered.tell("%s: code is not run here, so the next filter was asked"
-                          % place(self.filter))
+            gathered.note("%s: code is not run here, so the next filter was asked" % self.place)
             return False
         try:
-            found = run_code(self.filter, view.message)
+            found = run_code(self.filter, message)
         except Exception:
-            log.exception("%s: the code filter was not run", place(self.filter))
-            gathered.tell("%s: the code could not be run, so the next filter was asked"
-                          % place(self.filter))
+            log.exception("%s: the Python filter was not run", self.place)
+            gathered.note("%s: the code could not be run, so the next filter was asked"
+                          % self.place)
             return False
         if found is None:
             return False
-        where = place(self.filter)
-        gathered.tell(*["%s: %s" % (where, line) for line in found.log_lines])
+        gathered.note(*["%s: %s" % (self.place, line) for line in found.log_lines])
         for flag in filter(None, map(flag_named, found.flags)):
-            gathered.do("flag", flag, where)
+            gathered.apply(prepared("flag", flag), self.place)
         for address in found.copies:
-            gathered.do("copy", address, where)
-        return found.decision is not None and gathered.do(found.decision[0], found.decision[1],
-                                                          where)
+            gathered.apply(prepared("copy", address), self.place)
+        if found.decision is None:
+            return False
+        return gathered.apply(prepared(*found.decision), self.place)
 
 
-class _Vacation:
-    """Words for the sender; it decides nothing."""
+class _Vacation(_Rule):
+    """An answer to the sender; it decides nothing."""
 
-    __slots__ = ("filter",)
-    flaw = ""
+    __slots__ = ()
 
     def __init__(self, rule):
-        self.filter = rule
+        super().__init__(rule)
+        self.matches = lambda view: True
 
-    def looks_at(self, view):
-        return True
-
-    def ask(self, view, run_code, gathered):
+    def act(self, message, run_code, gathered):
         if gathered.vacation is None:
             gathered.vacation = self.filter.vacation
         return False
 
 
-_MAKERS = {"match": _Match, "py": _Code, "vacation": _Vacation}
+_TYPES = {"match": _Match, "py": _Code, "vacation": _Vacation}
 
 
-# Actions.  Each turns its argument into a function that applies it to a _Gathered and says whether
-# it decides.  A useless argument raises AddressError or store.errors.InvalidName.
+# Actions
 
 
-def _accept(mailbox):
-    name = mailbox_named(mailbox)
-
-    def act(gathered):
-        gathered.mailbox = name
-        return True
-    return act
+class Action(NamedTuple):
+    """`word`: ACCEPT, REJECT, DISCARD, FORWARD, "copy" or "flag"; `value`: its argument, ready to
+    use; `flaw`: what is wrong with it and what happens instead, or "".
+    """
+    word: str
+    value: object
+    flaw: str = ""
 
 
 def mailbox_named(text):
     """A mailbox name that a user wrote -> the store's form; "" is INBOX.
 
-    Raises store.errors.InvalidName, also for names with the parts . and .., which nobody means as
-    names although the store could keep them.
+    Raises store.errors.InvalidName, also for names with the parts "." and "..", which nobody means
+    as names, although the store could keep them.
     """
     if not text:
         return INBOX
@@ -283,84 +288,45 @@ def mailbox_named(text):
     return name
 
 
-def _reject(reason):
-    reason = printable(reason)[:_LONGEST_REASON].strip()
-
-    def act(gathered):
-        gathered.kind, gathered.reason = REJECT, reason
-        return True
-    return act
+# What makes a value of an argument.  Raises AddressError or store.errors.InvalidName.
+_ARGUMENTS = {
+    ACCEPT: mailbox_named, FORWARD: Address.parse, "copy": Address.parse,
+    REJECT: lambda reason: printable(reason)[:_LONGEST_REASON].strip(),
+    DISCARD: lambda nothing: None, "flag": lambda name: name}
 
 
-def _discard(_argument):
-    def act(gathered):
-        gathered.kind = DISCARD
-        return True
-    return act
-
-
-def _forward(text):
-    address = Address.parse(text)
-
-    def act(gathered):
-        gathered.kind, gathered.forward = FORWARD, address
-        return True
-    return act
-
-
-def _copy(text):
-    address = Address.parse(text)
-
-    def act(gathered):
-        if address not in gathered.copies and len(gathered.copies) < _MOST_COPIES:
-            gathered.copies += (address,)
-        return False
-    return act
-
-
-def _flag(name):
-    def act(gathered):
-        if name not in gathered.flags and len(gathered.flags) < _MOST_FLAGS:
-            gathered.flags += (name,)
-        return False
-    return act
-
-
-_ACTIONS = {ACCEPT: _accept, REJECT: _reject, DISCARD: _discard, FORWARD: _forward, "copy": _copy,
-            "flag": _flag}
-
-
-def made_ready(word, argument):
-    """An action -> (the function that applies it to a _Gathered, what is wrong with it or "")."""
+def prepared(word, argument):
+    """An action as it is written -> Action."""
     try:
-        return _ACTIONS[word](argument), ""
+        return Action(word, _ARGUMENTS[word](argument))
     except errors.InvalidName as error:
-        flaw = "%s can't be a mailbox (%s), so the message goes to INBOX" % (shown(argument), error)
+        return Action(ACCEPT, INBOX, "%s can't be a mailbox (%s), so the message goes to INBOX"
+                      % (shown(argument), error))
     except AddressError as error:
-        flaw = "%s is no mail address (%s), so %s" % (shown(argument), error,
-                                                      "the message goes to INBOX" if word == FORWARD
-                                                      else "no copy is sent")
-    return (lambda gathered: word != "copy"), flaw
+        flaw = "%s is not a mail address (%s), so " % (shown(argument), error)
+        if word == FORWARD:
+            return Action(ACCEPT, INBOX, flaw + "the message goes to INBOX")
+        return Action(word, None, flaw + "no copy is sent")
 
 
-# Words
+# Lines for people
 
 
 def lines(verdict, message, refused=True):
-    """The lines of a Verdict for the user's log -> tuple of str; none for an uneventful delivery.
+    """The lines of a Verdict for the user's log -> tuple of str; empty if nothing noteworthy
+    happened.
 
-    `refused`: whether a REJECT refused the sender; otherwise the copy was discarded, because other
-    recipients took the message.
+    `refused`: a REJECT refused the message; otherwise this copy was discarded, because other
+    recipients accepted the message.
     """
-    written = ["copied to " + str(address) for address in verdict.copies]
+    done = ["copied to " + str(address) for address in verdict.copies]
     if verdict.kind != ACCEPT:
-        done = {REJECT: "refused" if refused else "discarded (others took the message)",
-                DISCARD: "discarded", FORWARD: "forwarded to " + str(verdict.forward)}[verdict.kind]
-        written.append("%s by %s%s" % (done, verdict.by, ": " + verdict.reason if verdict.reason
-                                       else ""))
-    return verdict.log_lines + tuple(["from %s: %s" % (str(message.sender) if message.sender
-                                                       else matching.NULL_SENDER, line)
-                                      for line in written])
+        what = {REJECT: "refused" if refused else "discarded (others accepted the message)",
+                DISCARD: "discarded", FORWARD: "forwarded to " + str(verdict.forward)}
+        done.append("%s by %s%s" % (what[verdict.kind], verdict.by,
+                                    ": " + verdict.reason if verdict.reason else ""))
+    sender = message.sender or matching.NULL_SENDER
+    return verdict.log_lines + tuple(["from %s: %s" % (sender, line) for line in done])
 
 
 def place(rule):
@@ -375,9 +341,9 @@ def shown(text):
 
 
 def _effect(verdict, decides):
-    """A Verdict of one filter in words."""
-    words = ["flag " + flag for flag in verdict.flags] + ["copy to " + str(address)
-                                                          for address in verdict.copies]
+    """The Verdict of one filter in words."""
+    words = ["flag " + flag for flag in verdict.flags]
+    words += ["copy to " + str(address) for address in verdict.copies]
     if verdict.vacation is not None:
         words.append("vacation answer")
     if decides:

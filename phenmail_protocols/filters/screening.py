@@ -1,7 +1,7 @@
-"""Users' filters during a delivery: who has some, their verdict, and the user's log afterwards.
+"""Users' filters during a delivery: who has filters, their verdict, and the user's log afterwards.
 
-The modules that filters need are loaded for the first user who has a filter file.  Decides and
-files nothing itself.  A failure here never delays mail: it goes to INBOX.  Any thread may call it.
+The modules that filters need are loaded for the first user who has a filter file.  A failure here
+never delays mail: it goes to INBOX.  Any thread may call it.
 """
 import contextlib
 import logging
@@ -11,11 +11,11 @@ import time
 
 from ..net.turns import OneEach
 
-log = logging.getLogger("phenmail.delivery")
+log = logging.getLogger("phenmail.filters")
 
 _FILE = "filters.jcfg"
-_AT_ONCE = 2  # users whose filters are asked: each may compute for a second
-_SECONDS = 20.0  # after which no code filter is begun for the same message
+_AT_ONCE = 2  # users whose filters run at once: each may compute for a second
+_SECONDS = 20.0  # after which no Python filter is started for the same message
 
 
 class Screening:
@@ -41,20 +41,20 @@ class Screening:
         """The filters of the user of a mail folder -> rules.Rules, or None for none."""
         try:
             user = self._directory.user_settings(folder)
-            if not user.use_global_filters and not os.path.exists(user.filters
-                                                                  or os.path.join(folder, _FILE)):
+            path = user.filters or os.path.join(folder, _FILE)
+            if not user.use_global_filters and not os.path.exists(path):
                 return None
-            rules, log_lines = self._loaded().files.rules(user, folder,
-                                                          self._directory.settings.global_filters)
+            rules, log_lines = self._loaded().files.rules(
+                user, folder, self._directory.settings.global_filters)
             if log_lines:
                 self._loaded().user_log.tell(folder, log_lines)
             return rules or None
         except Exception:
-            log.exception("%s: its filters were not asked", folder)
+            log.exception("%s: the filters failed, so the message goes to INBOX", folder)
             return None
 
     def until(self):
-        """Until when Python filters are started for a message that came now: its client waits."""
+        """Until when Python filters are started for a message that arrives now: a client waits."""
         return self._monotonic() + _SECONDS
 
     def verdict(self, rules, folder, message, until):
@@ -77,9 +77,10 @@ class Screening:
             self._asking.leave(folder)
 
     def finished(self, folder, verdict, message, is_refused, name):
-        """A message was kept, or refused by this verdict: write the user's log, answer the sender.
+        """After a message was kept, or refused by this verdict: write the user's log and send the
+        vacation answer.
 
-        `name`: what the log calls the message.
+        `name`: the message's name in the log.
         """
         try:
             from .rules import lines
@@ -89,14 +90,14 @@ class Screening:
             if verdict.vacation is not None:
                 self._answer(folder, verdict.vacation, message, name)
         except Exception:
-            log.exception("%s: what came after its delivery failed", name)
+            log.exception("%s: the user's log or the vacation answer failed", name)
 
     def _answer(self, folder, vacation, message, name):
         answer = self._loaded().answers.answer(folder, vacation, message)
         if answer is not None:
             self._send(answer.envelope, answer.chunks)
-            self._loaded().user_log.tell(folder, ["answered %s, as the user is away"
-                                                  % str(message.sender)], name)
+            self._loaded().user_log.tell(
+                folder, ["vacation answer sent to %s" % str(message.sender)], name)
 
     def _run_code(self, rule, folder, message, until):
         """As Rules.evaluate wants it."""
@@ -108,7 +109,7 @@ class Screening:
 
     @contextlib.contextmanager
     def _meanwhile(self, folder):
-        """While a child process works, this user's filters see the next message."""
+        """While a child process works, this user's filters can be asked about the next message."""
         self._asking.leave(folder)
         try:
             yield
@@ -133,7 +134,7 @@ class Screening:
             return self._rooms
 
     def stop(self):
-        """Start no Python filter any more, and let no message wait for its turn."""
+        """Start no more Python filters, and let no message wait for its turn."""
         self._asking.open()
         with self._lock:
             self._is_stopped = True

@@ -1,9 +1,8 @@
 """The filters of each user: those of the user's file, then the server's.
 
-A file is read again only when stat says that it changed.  Knows no message.  If a file cannot be
-used, no filter applies, not even the server's, because nobody knows which filters would have come
-first.  Mail then goes to INBOX, with a line in the user's log once per change of the file.  Any
-thread may ask.
+A file is read again only if stat says that it changed.  If a file cannot be used, no filter
+applies, not even the server's, because nobody knows which filters would have come first.  Mail then
+goes to INBOX, with a line in the user's log once for each change of the file.  Any thread may ask.
 """
 import logging
 import os
@@ -15,7 +14,7 @@ from ..config.loader import load_filters
 from ..config.problems import ConfigError, Problem, brief
 from .rules import Rules, place
 
-log = logging.getLogger("phenmail.delivery")
+log = logging.getLogger("phenmail.filters")
 
 _MOST_USERS = 512  # whose filters are kept in memory
 
@@ -23,7 +22,7 @@ NO_RULES = Rules(())
 
 
 class _Kept(NamedTuple):
-    """`seen`: accounts.userfiles.Seen; `given`: the server's filters of that moment."""
+    """`seen`: accounts.userfiles.Seen; `given`: the server's filters at that time."""
     seen: Seen
     given: Tuple
     rules: Rules
@@ -39,7 +38,7 @@ class FilterFiles:
         self._lock = threading.Lock()
 
     def rules(self, user, folder, global_filters):
-        """The filters of a user -> (Rules, lines for the user's log, mostly none).  Raises nothing.
+        """The filters of a user -> (Rules, lines for the user's log).  Raises nothing.
 
         `user`: settings.UserSettings; `folder`: the mail folder; `global_filters`: those of
         settings.Settings.
@@ -60,8 +59,8 @@ class FilterFiles:
         except ConfigError as error:
             rules, log_lines = NO_RULES, _broken(error.brief())
         except OSError as error:
-            rules, log_lines = NO_RULES, _broken(["%s: %s" % (os.path.basename(path),
-                                                              error.strerror)])
+            why = "%s: %s" % (os.path.basename(path), error.strerror)
+            rules, log_lines = NO_RULES, _broken([why])
         except Exception:
             log.exception("%s: these filters can't be used", path)
             rules, log_lines = NO_RULES, _broken(["%s: it can't be read" % os.path.basename(path)])
@@ -85,8 +84,8 @@ class FilterFiles:
 
 
 def check_owner(root, path, folder):
-    """Raise ConfigError if a filter file, links resolved, has another owner than its mail folder.
-    """
+    """Raise ConfigError if a filter file, links resolved, lies in another identity's folder than
+    its mail folder."""
     owner = root.identity_of(folder)
     if root.identity_of(path) != owner:
         raise ConfigError([Problem(os.path.relpath(path, root.path), 0, 0, "", None,

@@ -1,8 +1,8 @@
 """A user's own log: `mail.log` in the mail folder, about what filters did with mail.
 
 Lines contain no text of a message and no control character.  The folder belongs to the user, so
-nothing in it is trusted: only a plain file with one name is written to, no link is followed, and a
-pipe is not waited for.  A failure stops nothing.
+nothing in it is trusted: only a plain file with one name is written, no link is followed, and a
+pipe does not block.  A failure never delays mail.
 """
 import logging
 import os
@@ -13,21 +13,19 @@ import time
 from ..mail import dates
 from ..mail.writing import printable
 
-log = logging.getLogger("phenmail.delivery")
+log = logging.getLogger("phenmail.filters")
 
 FILE, OLD_FILE = "mail.log", "mail.log.1"
 MOST = 1024 * 1024  # octets of each of the two
 _LONGEST_LINE = 500  # characters
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW",
-                                                          0) | getattr(os, "O_NONBLOCK",
-                                                                       0) | getattr(os, "O_CLOEXEC",
-                                                                                    0)
+_FLAGS = (os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+          | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
 
 
 class UserLog:
-    """Writes the logs of all users.
+    """Writes the logs of all users.  Any thread may call it.
 
-    Any thread may call it.  `clock()`: epoch seconds; `most`: bytes.
+    `clock()`: epoch seconds; `most`: bytes of a file before it becomes OLD_FILE.
     """
 
     def __init__(self, clock=time.time, most=MOST):
@@ -50,10 +48,10 @@ class UserLog:
         epoch = int(self._clock())
         zone = dates.local_zone(epoch)
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch + zone * 60))
-        start = "%s %s%02d%02d %s" % ((moment, "-" if zone < 0 else "+") + divmod(abs(zone), 60)
-                                      + (about + ": " if about else "",))
-        return b"".join([(start + printable(line)[:_LONGEST_LINE]).encode("utf-8", "replace")
-                         + b"\n" for line in lines])
+        start = "%s %s%02d%02d %s" % (moment, "-" if zone < 0 else "+", abs(zone) // 60,
+                                      abs(zone) % 60, about + ": " if about else "")
+        text = "".join([start + printable(line)[:_LONGEST_LINE] + "\n" for line in lines])
+        return text.encode("utf-8", "replace")
 
     def _write(self, folder, data):
         path = os.path.join(folder, FILE)
@@ -74,7 +72,7 @@ class UserLog:
 
 def _size_of_plain_file(descriptor, path):
     status = os.fstat(descriptor)
-    # A second name could be that of somebody else's file.
+    # With a second name it could be somebody else's file.
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-        raise OSError("%s is no plain file of its own" % path)
+        raise OSError("%s is not a plain file with one name" % path)
     return status.st_size

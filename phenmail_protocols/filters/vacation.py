@@ -1,8 +1,8 @@
-"""Vacation answers: who gets none, and who had one already.
+"""Vacation answers: who must not get one, and who had one already.
 
 RFC 3834 sections 2 and 3 say when a program may answer a person, RFC 5230 section 4 what a vacation
-answer is.  It makes messages and sends none.  It remembers correspondents in one small file in the
-mail folder, with no address in clear.
+answer is.  Messages are made here, and sent by the caller.  Correspondents are remembered in one
+small file in the mail folder, with no address in clear.
 """
 import hashlib
 import logging
@@ -17,16 +17,16 @@ from ..mail import automatic, dates, headers
 from ..mail.address import ascii_domain
 from ..mail.envelope import Envelope, Recipient
 from ..mail.notices import plain, references
-from ..mail.writing import encoded_words, field, fits_in_7_bits, is_ascii, quoted_printable
+from ..mail.writing import encoded_words, field, is_ascii, text_part
 from ..text.clock import EARLIEST
 from .matching import addresses_in
 
-log = logging.getLogger("phenmail.delivery")
+log = logging.getLogger("phenmail.filters")
 
 FILE = "vacation.answered"
 _MOST_REMEMBERED = 5000
 _LONGEST_FILE = 256 * 1024
-# of one user to all who write: sender addresses cost a forger nothing
+# From one user to everybody, because sender addresses cost a forger nothing.
 _MOST_ANSWERS, _IN_SECONDS = 50, 3600.0
 _DAY = 86400.0
 
@@ -42,18 +42,17 @@ class Answer(NamedTuple):
 
 
 def obstacle(vacation, message, now):
-    """Why a rules.FilteredMessage is not answered, in words; "" if it may be (once in a period).
+    """Why a rules.FilteredMessage is not answered, in words; "" if it may be (once a period).
 
     `vacation`: settings.Vacation; `now`: epoch seconds.
     """
     if now < EARLIEST:
         return "the clock of this machine is wrong"
-    if vacation.since is not None and now < vacation.since:
+    if (vacation.since is not None and now < vacation.since
+            or vacation.until is not None and now >= vacation.until):
         return "it is not the time of the vacation"
-    if vacation.until is not None and now >= vacation.until:
-        return "it is not the time of the vacation"
-    return automatic.of_sender(message.sender) or automatic.of_judgement(
-        message.auth) or _of_header(vacation, message)
+    return (automatic.of_sender(message.sender) or automatic.of_judgement(message.auth)
+            or _of_header(vacation, message))
 
 
 def _of_header(vacation, message):
@@ -61,21 +60,18 @@ def _of_header(vacation, message):
     if reason:
         return reason
     found = headers.collect(message.header, _TO_WHOM | {b"x-loop"})
-    own = {_same(str(message.recipient)),
-           _same(_without_tag(message))} | {_same(address) for address in vacation.addresses}
-    if automatic.correspondent(message.sender) in own or _same(str(message.sender)) in own or any(
-            own.intersection(map(_same, addresses_in(value))) for value in found.get(b"x-loop",
-                                                                                     ())):
+
+    def named(*names):
+        return {address.lower() for name in names for value in found.get(name, ())
+                for address in addresses_in(value)}
+    own = {address.lower() for address in (str(message.recipient), _without_tag(message))
+           + tuple(vacation.addresses)}
+    senders = {automatic.correspondent(message.sender), str(message.sender).lower()}
+    if own & (senders | named(b"x-loop")):
         return "it is the user's own"
-    named = {_same(address) for name in _TO_WHOM for value in found.get(name, ())
-             for address in addresses_in(value)}
-    if not own & named:
+    if not own & named(*_TO_WHOM):
         return "it does not name the user's address in To or Cc"
     return ""
-
-
-def _same(address):
-    return address.lower()
 
 
 def _without_tag(message):
@@ -87,15 +83,16 @@ def _without_tag(message):
 
 
 class Answers:
-    """Decides who is answered.
+    """Decides who is answered.  Any thread may ask.
 
-    Any thread may ask.  `host()`: this server's name; `clock()`: epoch seconds.
+    `host()`: this server's name; `clock()`: epoch seconds.
     """
 
     def __init__(self, host, clock=time.time):
         self._host = host
         self._clock = clock
-        self._locks = [threading.Lock() for _ in range(16)]  # one user's disk holds up few others
+        # One for each group of paths, so that one user's slow disk delays few others.
+        self._locks = [threading.Lock() for _ in range(16)]
 
     def answer(self, folder, vacation, message):
         """The answer to a rules.FilteredMessage -> Answer, or None.  Raises nothing.
@@ -105,12 +102,12 @@ class Answers:
         """
         try:
             now = self._clock()
-            if obstacle(vacation, message, now) or not self._is_first(folder, vacation, message,
-                                                                      now):
+            if (obstacle(vacation, message, now)
+                    or not self._is_first(folder, vacation, message, now)):
                 return None
             return made(vacation, message, self._host(), now)
         except Exception as error:
-            log.warning("%s: the vacation's answer was not made: %r", folder, error)
+            log.warning("%s: no vacation answer: %r", folder, error)
             return None
 
     def _is_first(self, folder, vacation, message, now):
@@ -119,12 +116,13 @@ class Answers:
         with self._locks[hash(path) % len(self._locks)]:
             known = _read(path)
             last = known.get(key)
-            # A moment well ahead was written when the clock was wrong.
+            # A time well in the future was written when the clock was wrong.
             if last is not None and now - vacation.period < last < now + _DAY:
                 return False
-            if sum([now - _IN_SECONDS < moment < now + _DAY
-                    for moment in known.values()]) >= _MOST_ANSWERS:
-                log.warning("%s: no vacation answer: %d went out within the hour", folder,
+            recent = [moment for moment in known.values()
+                      if now - _IN_SECONDS < moment < now + _DAY]
+            if len(recent) >= _MOST_ANSWERS:
+                log.warning("%s: no vacation answer: %d were sent within an hour", folder,
                             _MOST_ANSWERS)
                 return False
             known[key] = now
@@ -157,8 +155,8 @@ def _read(path):
 
 def _written(known):
     latest = sorted(known.items(), key=lambda item: item[1])[-_MOST_REMEMBERED:]
-    return b"".join([b"%d %s\n" % (int(moment), key.encode("ascii", "replace")) for key,
-                     moment in latest])
+    return b"".join([b"%d %s\n" % (int(moment), key.encode("ascii", "replace"))
+                     for key, moment in latest])
 
 
 def made(vacation, message, host, now):
@@ -167,24 +165,18 @@ def made(vacation, message, host, now):
     `host`: this server's name; `now`: epoch seconds.
     """
     text = vacation.text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n") + "\n"
-    body = text.encode("utf-8", "replace").replace(b"\n", b"\r\n")
-    if fits_in_7_bits(body):
-        form = b"Content-Type: text/plain; charset=us-ascii\r\n"
-    else:
-        body = quoted_printable(body)
-        form = (b"Content-Type: text/plain; charset=utf-8\r\n"
-                b"Content-Transfer-Encoding: quoted-printable\r\n")
-    writer, reader = plain(message.recipient), plain(message.sender)
-    header = b"".join([field("From", "<%s>" % str(writer), utf8=True),
-                       field("To", "<%s>" % str(reader), utf8=True),
-                       field("Subject",
-                             encoded_words(vacation.subject or automatic.subject(message.header))),
-                       field("Date", dates.format_header(int(now), dates.local_zone(int(now)))),
-                       field("Message-ID", "<vacation.%x.%s@%s>" % (int(now), os.urandom(8).hex(),
-                                                                    ascii_domain(host))),
-                       references(message.header), field("Auto-Submitted", "auto-replied"),
-                       field("X-Auto-Response-Suppress", "All"), field("MIME-Version", "1.0"), form,
-                       b"\r\n"])
+    form, body = text_part(text)
+    moment, name = int(now), os.urandom(8).hex()
+    header = b"".join([
+        field("From", "<%s>" % str(plain(message.recipient)), utf8=True),
+        field("To", "<%s>" % str(plain(message.sender)), utf8=True),
+        field("Subject", encoded_words(vacation.subject or automatic.subject(message.header))),
+        field("Date", dates.format_header(moment, dates.local_zone(moment))),
+        field("Message-ID", "<vacation.%x.%s@%s>" % (moment, name, ascii_domain(host))),
+        references(message.header),
+        field("Auto-Submitted", "auto-replied"),
+        field("X-Auto-Response-Suppress", "All"),
+        field("MIME-Version", "1.0"), form, b"\r\n"])
     envelope = Envelope(None, (Recipient(message.sender, ("NEVER",)),),
                         smtputf8=not is_ascii(header))
     return Answer(envelope, (header, body))

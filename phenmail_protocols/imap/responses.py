@@ -7,7 +7,8 @@ that only one command sends is in that command's file, ENVELOPE and BODYSTRUCTUR
 import re
 from bisect import bisect_left
 
-from ..mail import dates, utf7
+from ..mail import dates
+from ..text import utf7
 from . import tokens
 
 CRLF = b"\r\n"

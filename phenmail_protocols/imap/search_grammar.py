@@ -8,7 +8,7 @@ it the rule.
 """
 import re
 
-from ..mail import charsets, dates
+from ..mail import dates, decoding
 from . import tokens
 from .values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Search, Size
 
@@ -34,8 +34,8 @@ def search(scan):
 
 def _codec(charset):
     """Python's name of a charset (octets)."""
-    # Mail texts in "US-ASCII" may have 8-bit octets and `charsets` forgives them; a search may not.
-    codec = "ascii" if charset.upper() == b"US-ASCII" else charsets.codec_name(charset)
+    # Mail texts in "US-ASCII" may have 8-bit octets and `decoding` forgives them; a search may not.
+    codec = "ascii" if charset.upper() == b"US-ASCII" else decoding.codec_name(charset)
     if codec is None:
         raise tokens.ArgumentRejected("unknown charset", b"BADCHARSET (US-ASCII UTF-8)")
     return codec

@@ -1,1 +1,4 @@
-"""What a mail message is: addresses, envelopes, headers, MIME structure, text, dates. Pure values; knows no socket, file or protocol."""
+"""What a mail message is: addresses, envelopes, headers, MIME structure, text, dates.
+
+Pure values: no sockets, files or protocols.
+"""

@@ -1,9 +1,9 @@
-"""Addresses: the two halves that SMTP routes by, and the address lists of header fields.
+"""Addresses as SMTP has them, and the address lists of header fields.
 
-An `Address` is strict (RFC 5321 section 4.1.2, RFC 6531): what does not parse is refused, but for
-dots in odd places of the local part, which some providers gave to their users. A header's address
-list is read as it comes (RFC 5322 sections 3.4 and 4.4) and never refused. Knows nothing of
-accounts, domains that are ours, or delivery.
+`Address` is strict (RFC 5321 section 4.1.2, RFC 6531), except that it allows dots anywhere in the
+local part, because some providers gave such addresses to their users.  A header's address list is
+read leniently (RFC 5322 sections 3.4 and 4.4) and never refused.  Accounts, our domains and
+delivery are not known here.
 """
 import re
 from typing import List, NamedTuple, Optional, Tuple, Union
@@ -11,41 +11,51 @@ from typing import List, NamedTuple, Optional, Tuple, Union
 from ..text.domains import AddressError, ascii_domain, unicode_domain
 from .lexer import Lexer
 
-_DOT_ATOM = re.compile(r"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\u0080-\U0010ffff]+(?:\.[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\u0080-\U0010ffff]+)*")
+_ATEXT = r"!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\u0080-\U0010ffff"
+_DOT_ATOM = re.compile(r"[%s]+(?:\.[%s]+)*" % (_ATEXT, _ATEXT))
 _QUOTED_LOCAL = re.compile(r'"((?:[^"\\\x00-\x1f\x7f]|\\[ -~])*)"')
-_DOTTED = re.compile(r"[!#$%&'*+\-./0-9=?A-Z^_`a-z{|}~\u0080-\U0010ffff]+")
+_DOTTED = re.compile(r"[.%s]+" % _ATEXT)
 _LABEL = re.compile(r"[0-9a-z_](?:[0-9a-z_\-]*[0-9a-z_])?")
 _ESCAPE = re.compile(r"\\(.)")
 _UNUSABLE = re.compile(r"[\u0080-\u00a0\u2028\u2029\ud800-\udfff\ufeff]")
-# RFC 5321 section 4.5.3.1 promises 64 octets of local part; return-path schemes write longer ones, and nothing breaks up to here.
+# RFC 5321 section 4.5.3.1 guarantees 64 octets of local part, but return-path schemes write longer
+# ones.
 _LOCAL_OCTETS = 255
 
-# What one list may hold, of addresses and of members in a group: a header of 1 MB could otherwise become 60 MB of them.
+# In one list, and in one group: a header of 1 MB could otherwise become 60 MB of addresses.
 _MOST_ENTRIES = 10000
 
-# What stands in an address that lacks a half: a NIL host would say "group" (RFC 3501 section 7.4.2). Dovecot's words, which
-# mail programs have met.
-MISSING_LOCAL, MISSING_DOMAIN, BROKEN_DOMAIN = b"MISSING_MAILBOX", b"MISSING_DOMAIN", b"SYNTAX_ERROR"
+# In place of a missing half: a NIL host would mean a group (RFC 3501 section 7.4.2).  Dovecot uses
+# the same words, so mail programs know them.
+MISSING_LOCAL, MISSING_DOMAIN = b"MISSING_MAILBOX", b"MISSING_DOMAIN"
+BROKEN_DOMAIN = b"SYNTAX_ERROR"
 
 
 class Address(NamedTuple):
-    """`local` without quotes, as given; `domain` in lower-case A-labels, so that equal addresses
-    are equal values, a literal with its brackets ("[192.0.2.1]"), or "" where there is none. str()
-    is the wire form, `shown` what people read."""
+    """`local`: as given, without quotes.  `domain`: lower-case A-labels, so that equal addresses
+    are equal values; or an address literal with its brackets; or "" for none.
+
+    str() gives the wire form, `shown` the form for people.
+    """
     local: str
     domain: str
 
     def __str__(self) -> str:
-        local = self.local if _DOT_ATOM.fullmatch(self.local) else '"%s"' % re.sub(r'(["\\])', r"\\\1", self.local)
+        local = self.local
+        if not _DOT_ATOM.fullmatch(local):
+            local = '"%s"' % re.sub(r'(["\\])', r"\\\1", local)
         return "%s@%s" % (local, self.domain) if self.domain else local
 
     def shown(self) -> str:
-        """The address as people write it: the domain in U-labels."""
+        """The address with its domain in U-labels."""
         return str(self._replace(domain=unicode_domain(self.domain)))
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """`user@example.org`, `"odd user"@example.org`, `user@[IPv6:::1]` -> Address. Raises AddressError."""
+        """`user@example.org`, `"odd user"@example.org`, `user@[IPv6:::1]` -> Address.
+
+        Raises AddressError.
+        """
         quoted = _QUOTED_LOCAL.match(text)
         if quoted:
             local, rest = _ESCAPE.sub(r"\1", quoted.group(1)), text[quoted.end():]
@@ -53,7 +63,7 @@ class Address(NamedTuple):
             local, at, rest = text.rpartition("@")
             rest = at + rest
             if not _DOTTED.fullmatch(local):
-                raise AddressError("the part before @ is not a name" if at else "expected name@domain")
+                raise AddressError("the part before @ is invalid" if at else "expected name@domain")
         if not rest.startswith("@"):
             raise AddressError("expected @ after the name")
         if _octets(local) > _LOCAL_OCTETS or _UNUSABLE.search(local):
@@ -62,13 +72,14 @@ class Address(NamedTuple):
 
 
 def parse_domain(text: str) -> str:
-    """A domain name in any spelling -> its A-labels; an address literal -> its lower-case form.
-    Raises AddressError."""
+    """A domain name in any spelling -> A-labels; an address literal -> its lower-case form.
+
+    Raises AddressError.
+    """
     if text.startswith("["):
         return _parse_literal(text)
     domain = ascii_domain(text)
-    # A final dot, of which the A-labels have nothing left, is no part of a domain in SMTP (RFC
-    # 5321 section 2.3.5).
+    # SMTP allows no final dot (RFC 5321 section 2.3.5); `ascii_domain` has removed it.
     if (not domain or text[-1] in ".\u3002\uff0e\uff61"
             or not all(map(_LABEL.fullmatch, domain.split(".")))):
         raise AddressError("%r is not a domain name" % text)
@@ -83,7 +94,9 @@ def _parse_literal(text: str) -> str:
     """RFC 5321 section 4.1.3: [192.0.2.1] or [IPv6:2001:db8::1]."""
     import socket
     inner, lower = text[1:-1], text.lower()
-    family, digits = (socket.AF_INET6, inner[5:]) if lower.startswith("[ipv6:") else (socket.AF_INET, inner)
+    family, digits = socket.AF_INET, inner
+    if lower.startswith("[ipv6:"):
+        family, digits = socket.AF_INET6, inner[5:]
     try:
         if not text.endswith("]"):
             raise OSError
@@ -93,15 +106,20 @@ def _parse_literal(text: str) -> str:
     return lower
 
 
-_ATOM = rb"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\x80-\xff]+"
-# How nearly every mailbox is written; what does not match is read by the grammar below, with the same outcome.
+# How nearly every mailbox is written.  The grammar below reads any other, with the same result.
 _USUAL = re.compile(
-    rb"""(?:(?:"([^"\\\r\n]*)"[ \t]*|([!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\x80-\xff][!#$%&'*+\-./0-9=?A-Z^_`a-z{|}~\x80-\xff \t]*))?<(ADDR)>|(ADDR))"""
-    rb"""[ \t\r\n]*(?:,[ \t\r\n]*|\Z)""".replace(b"ADDR", rb"ATOM(?:\.ATOM)*@ATOM(?:\.ATOM)*").replace(b"ATOM", _ATOM))
+    rb'''(?:(?:"([^"\\\r\n]*)"[ \t]*|([ATEXT][ATEXT. \t]*))?<(ADDR)>|(ADDR))'''
+    rb"[ \t\r\n]*(?:,[ \t\r\n]*|\Z)"
+    .replace(b"ADDR", rb"[ATEXT]+(?:\.[ATEXT]+)*@[ATEXT]+(?:\.[ATEXT]+)*")
+    .replace(b"ATEXT", rb"!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\x80-\xff"))
 
 
 class Mailbox(NamedTuple):
-    """One address of a header field, raw bytes: display name (unquoted, encoded words left alone) or None, source route or None."""
+    """One address of a header field, raw bytes.
+
+    `name`: the display name without quotes, encoded words undecoded, or None; `route`: the source
+    route or None.
+    """
     name: Optional[bytes]
     route: Optional[bytes]
     local: bytes
@@ -115,36 +133,44 @@ class Group(NamedTuple):
 
 
 def parse_address_list(value: bytes) -> List[Union[Mailbox, Group]]:
-    """The value of an address field (folded or not) -> its addresses in order. Ugly input gives what can be read: a missing half
-    becomes MISSING_MAILBOX or MISSING_DOMAIN, a broken <…> has the domain SYNTAX_ERROR; none holds a line end. Never raises."""
+    """The value of an address field, folded or not -> its addresses in order.  Never raises.
+
+    Broken input gives what can be read: a missing half becomes MISSING_LOCAL or MISSING_DOMAIN, and
+    a broken <…> has BROKEN_DOMAIN.  No address contains a line end.
+    """
     lexer, found = Lexer(value.replace(b"\r\n", b"").replace(b"\n", b"")), []
     while True:
         while lexer.skip() and lexer.take(b","):
             pass
         if lexer.at_end() or len(found) >= _MOST_ENTRIES:
             return found
-        usual = _USUAL.match(lexer.data, lexer.position)
-        if usual:
-            found.append(_usual_mailbox(usual))
-            lexer.position = usual.end()
-            continue
-        found.append(_group(lexer) or _mailbox(lexer))
-        if lexer.peek() not in (b",", b""):
+        usual = _usual_mailbox(lexer)
+        found.append(usual or _group(lexer) or _mailbox(lexer))
+        if not usual and lexer.peek() not in (b",", b""):
             return found
 
 
 def strict_mailboxes(value: bytes) -> Optional[List[Mailbox]]:
-    """Every mailbox of an address field, those in groups too; None where the field breaks off or has a route: other programs may then
-    read other addresses in it than we do (`a@example.org <b@example.org>`)."""
-    # What can be read to its end can be gone on with; the last mailbox is that proof.
+    """All mailboxes of an address field, those in groups too; None if it is ambiguous.
+
+    In a field that is broken or has a route, other programs may find other addresses than we do
+    (`a@example.org <b@example.org>`).
+    """
+    # If the field can be read to its end, the mailbox appended here is found as the last one.
     found = parse_address_list(value + b", end@end")
     if found[-1:] != [Mailbox(None, None, b"end", b"end")]:
         return None
-    mailboxes = [mailbox for item in found[:-1] for mailbox in (item.members if isinstance(item, Group) else (item,))]
+    mailboxes = [mailbox for item in found[:-1]
+                 for mailbox in (item.members if isinstance(item, Group) else (item,))]
     return None if any(mailbox.route is not None for mailbox in mailboxes) else mailboxes
 
 
-def _usual_mailbox(match) -> Mailbox:
+def _usual_mailbox(lexer: Lexer) -> Optional[Mailbox]:
+    """A mailbox in the usual form, and the comma after it; None if another form comes next."""
+    match = _USUAL.match(lexer.data, lexer.position)
+    if match is None:
+        return None
+    lexer.position = match.end()
     quoted, phrase, angled, bare = match.groups()
     local, _, domain = (angled or bare).partition(b"@")
     return Mailbox(quoted or (b" ".join(phrase.split()) if phrase else None), None, local, domain)
@@ -157,16 +183,13 @@ def _group(lexer: Lexer) -> Optional[Group]:
         lexer.position = start
         return None
     members = []
-    while lexer.skip() and not lexer.at_end() and not lexer.take(b";") and len(members) < _MOST_ENTRIES:
+    while (lexer.skip() and not lexer.at_end() and not lexer.take(b";")
+           and len(members) < _MOST_ENTRIES):
         if lexer.take(b","):
             continue
-        usual = _USUAL.match(lexer.data, lexer.position)
-        if usual:
-            members.append(_usual_mailbox(usual))
-            lexer.position = usual.end()
-            continue
-        members.append(_mailbox(lexer))
-        if lexer.peek() not in (b",", b";"):
+        usual = _usual_mailbox(lexer)
+        members.append(usual or _mailbox(lexer))
+        if not usual and lexer.peek() not in (b",", b";"):
             break
     lexer.skip()
     return Group(name, tuple(members))
@@ -180,11 +203,12 @@ def _mailbox(lexer: Lexer) -> Mailbox:
     else:
         lexer.position = start
         route, (name, local, domain) = None, _bare(lexer)
-    return Mailbox(name or None, route, MISSING_LOCAL if local is None else local, domain or MISSING_DOMAIN)
+    return Mailbox(name or None, route, MISSING_LOCAL if local is None else local,
+                   domain or MISSING_DOMAIN)
 
 
 def _phrase(lexer: Lexer) -> Optional[bytes]:
-    """1*word with obsolete dots, words joined by one space; None when it breaks off. Stands on what follows."""
+    """1*word with obsolete dots -> the words joined by one space; None if it is broken."""
     if lexer.peek() == b".":
         return None
     words = []
@@ -232,7 +256,7 @@ def _route(lexer: Lexer) -> bytes:
 
 
 def _bare(lexer: Lexer):
-    """local@domain, with its comment as the name (RFC 822's habit) -> (name, local, domain)."""
+    """local@domain, with its comment as the name (as in RFC 822) -> (name, local, domain)."""
     lexer.comment = b""
     quoted = lexer.peek() == b'"'
     local, domain = _local(lexer), None
@@ -240,7 +264,7 @@ def _bare(lexer: Lexer):
         domain = _domain(lexer)
         if lexer.comment:
             return lexer.comment, local, domain
-        # Half an address is nearer to a display name than to a mailbox.
+        # Half an address is more likely a display name than a mailbox.
         return (None, local, domain) if domain is not None else (local, None, None)
     if lexer.comment:
         return lexer.comment, local, None
@@ -259,8 +283,10 @@ def _local(lexer: Lexer) -> Optional[bytes]:
 
 
 def _dot_atom(lexer: Lexer, before: bytes = b"") -> Optional[bytes]:
-    """Atoms and dots with CFWS between them (obsolete, common); None when it does not begin with an
-    atom, nor with the octet `before`."""
+    """Atoms and dots, with CFWS between them (obsolete, but common).
+
+    None if it begins neither with an atom nor with the octet `before`.
+    """
     atom = lexer.atom()
     if not atom and (not before or lexer.peek() != before):
         return None

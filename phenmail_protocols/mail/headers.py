@@ -1,7 +1,10 @@
-"""The header of a message as raw bytes: where it ends, its fields, choosing fields, and reading a field as text.
+"""The header of a message as raw bytes: its end, its fields, a selection of them, a field as text.
 
-Works on wire form (CRLF) and on LF form alike and never changes a byte of what it hands out. It does not know what any field
-means. RFC 5322 section 2.2, RFC 2047, RFC 6532.
+Works on wire form (CRLF) and on LF form alike, and returns bytes unchanged.  No field's meaning is
+known here.  RFC 5322 section 2.2, RFC 2047 (encoded words), RFC 6532 (UTF-8 in headers).
+
+A regular expression holds the interpreter lock while it searches, so larger headers are searched in
+blocks.
 """
 import binascii
 import re
@@ -10,7 +13,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
-from .charsets import to_text
+from .decoding import to_text
 
 _FIELD = re.compile(rb"[^\n]+(?:\n[ \t][^\n]*)*\n?")
 _ENCODED_WORD = re.compile(rb"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
@@ -20,25 +23,27 @@ _NOT_BLANK = re.compile(rb"[^ \t\r\n]+")
 _CONTINUED = re.compile(rb"(?:[ \t][^\n]*\n?)*")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
-# Encoded words of one value that are decoded, beyond one for each so many octets of it; the rest
-# stays as it stands. The shortest that says anything is longer.
+# In one value, _WORDS encoded words are decoded, and one more for each _OCTETS_A_WORD of its
+# octets; the rest stays encoded.  Meaningful words are longer than that.
 _WORDS, _OCTETS_A_WORD = 500, 64
-# What one regular expression looks at, for no other thread runs meanwhile.
-_BLOCK = 65536
-#: Octets of a larger header are not held, but searched in `blocks` of this size.
+_BLOCK = 65536  # octets that one regular expression searches
+# A larger header is not kept in memory, but searched in `blocks` of this size.
 LARGE, _OVERLAP = 1 << 18, 2048
 
 
 class Field(NamedTuple):
-    """One field: `name` as written without trailing blanks (b"" for a line that is no field), `value` what follows the colon with
-    its folding but without the last line end, `raw` the whole lines."""
+    """One field.
+
+    `name`: as written, without trailing blanks; b"" for a line that is not a field.  `value`: what
+    follows the colon, folded, without the last line end.  `raw`: the whole lines.
+    """
     name: bytes
     value: bytes
     raw: bytes
 
 
 def body_offset(data: bytes) -> int:
-    """Where the body begins: after the first empty line, or len(data) when there is none."""
+    """Where the body begins: after the first empty line, or len(data) if there is none."""
     if data[:2] == b"\r\n" or data[:1] == b"\n":
         return 1 if data[:1] == b"\n" else 2
     crlf = data.find(b"\n\r\n")
@@ -49,13 +54,16 @@ def body_offset(data: bytes) -> int:
 
 
 def split_header(data: bytes) -> Tuple[bytes, int]:
-    """A message, or the beginning of one -> (its header with the empty line that ends it, the offset of the body)."""
+    """A message, or the beginning of one -> (its header with the empty line, the body's offset)."""
     offset = body_offset(data)
     return data[:offset], offset
 
 
 def each_field(header: bytes) -> Iterator[Field]:
-    """A header (with or without its empty line) -> its fields in order, lines that are no field included (name b"")."""
+    """A header, with or without its empty line -> its fields in order.
+
+    Lines that are not a field have the name b"".
+    """
     for match in _FIELD.finditer(header):
         raw = match.group()
         if raw in (b"\r\n", b"\n", b"\r"):
@@ -69,15 +77,17 @@ def each_field(header: bytes) -> Iterator[Field]:
 
 
 def fields(header: bytes) -> List[Field]:
-    """The fields of a header in a list: for headers of known size, for a million lines are a million Fields."""
+    """The fields of a header in a list.  Only for headers of limited size."""
     return list(each_field(header))
 
 
 @lru_cache(maxsize=128)
 def _chooser(names: FrozenSet[bytes], negate: bool = False):
-    """A pattern for the fields of these names, or for all others, without their last LF. It begins
-    with a plain LF, which the engine looks for at memchr speed, and one look at the next letter
-    ends most tries; letters of both cases are classes, for IGNORECASE would lose that."""
+    """A pattern for the fields of these names, or for all others, without their last LF.
+
+    It begins with a plain LF, which the engine finds at the speed of memchr, and the next two
+    letters end most attempts.  IGNORECASE would prevent both, so letters are classes of two.
+    """
     def either_case(name: bytes) -> bytes:
         return b"".join(b"[%s%s]" % (c.lower(), c.upper()) if c.isalpha() else re.escape(c)
                         for c in (name[i:i + 1] for i in range(len(name))))
@@ -91,7 +101,7 @@ def _chooser(names: FrozenSet[bytes], negate: bool = False):
 
 
 def _letters_at(place: int, names: FrozenSet[bytes]) -> bytes:
-    """What may stand at this place of a line that begins with one of the names, inside a class."""
+    """A class of the characters at this place of a line that begins with one of the names."""
     letters = {(name + b":")[place:place + 1] for name in names}
     if place:
         letters |= {b" ", b"\t"}
@@ -100,12 +110,11 @@ def _letters_at(place: int, names: FrozenSet[bytes]) -> bytes:
 
 
 class Selection:
-    """The chosen fields of a header that comes in pieces of any cut; of a long field no more is
-    held than of others.
+    """The chosen fields of a header that arrives in pieces, cut anywhere; memory is bounded.
 
-    `feed` gives the lines that are certain by then, as they are; `close` the rest. The empty line
-    is none of them. At most `limit` octets are given, and nothing is looked at any more behind
-    them; what comes behind the header's end must not be fed.
+    `feed` returns the lines that are certain by then, unchanged, and `close` the rest; neither
+    returns the empty line.  At most `limit` octets are returned in all.  Do not feed anything of
+    the body.
     """
 
     __slots__ = ("_pattern", "_room", "_rest", "_wanted", "_in_line")
@@ -115,8 +124,8 @@ class Selection:
         self._pattern = _chooser(names_lowercase, negate)
         self._room = limit
         self._rest = b""
-        self._wanted = False  # whether the field that was last begun is chosen
-        self._in_line = False  # whether its last line has not ended
+        self._wanted = False  # whether the field that began last is chosen
+        self._in_line = False  # whether its last line has not ended yet
 
     def feed(self, piece: bytes) -> bytes:
         if self._room <= 0:
@@ -143,7 +152,7 @@ class Selection:
         return lines
 
     def _chosen(self, block: bytes) -> bytes:
-        """A block that ends with a line, or in a line longer than blocks are."""
+        """The chosen fields of a block, which ends with a line or in a very long one."""
         begun = block.find(b"\n") + 1 or len(block) if self._in_line else 0
         self._in_line = not block.endswith(b"\n")
         begun = _CONTINUED.match(block, begun).end() if begun < len(block) else begun
@@ -161,8 +170,7 @@ class Selection:
 
 
 def lines_of(header: bytes, names_lowercase: FrozenSet[bytes]) -> bytes:
-    """The lines of the chosen fields of a header that is no larger than a block, as `Selection`
-    gives them."""
+    """As `Selection`, for a header that is no larger than a block."""
     found = _chooser(names_lowercase).findall(b"\n" + header)
     if not found:
         return b""
@@ -170,16 +178,15 @@ def lines_of(header: bytes, names_lowercase: FrozenSet[bytes]) -> bytes:
 
 
 def select(header: bytes, names_lowercase: FrozenSet[bytes], negate: bool = False) -> bytes:
-    """HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 3501 section 6.4.5): the chosen fields' lines as
-    they are, and the empty line where the header has one."""
+    """HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 3501 section 6.4.5) -> the lines of the chosen
+    fields, unchanged, and the empty line if the header has one."""
     return b"".join(selected((header,), names_lowercase, negate))
 
 
 def selected(pieces: Iterable[bytes], names_lowercase: FrozenSet[bytes],
              negate: bool = False) -> Iterator[bytes]:
-    """As `select`, for a header of any size that comes in pieces of any cut, and nothing behind
-    it."""
-    # No field is called "\n", and none must not be a name that the pattern cannot look for.
+    """As `select`, for a header of any size, and nothing of the body, in pieces, cut anywhere."""
+    # The pattern needs a name: no field is called "\n".
     selection, last = Selection(names_lowercase or frozenset((b"\n",)), negate=negate), b"\n"
     for piece in pieces:
         last = (last + piece)[-3:]
@@ -190,11 +197,10 @@ def selected(pieces: Iterable[bytes], names_lowercase: FrozenSet[bytes],
 
 
 def blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """A header of any size that comes in pieces of any cut -> blocks of it, each some LARGE octets
-    at most and with whole fields, to be searched one by one.
+    """A header of any size in pieces, cut anywhere -> blocks of about LARGE octets of whole fields.
 
-    A field larger than that comes as several fields of its name; each begins with the end of the
-    one before, so that a word at a cut is whole in one of them.
+    A larger field becomes several fields of its name.  Each begins with the end of the one before,
+    so that a word at a cut is whole in one of them.
     """
     rest = b""
     for piece in pieces:
@@ -212,7 +218,7 @@ def blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _last_field(header: bytes) -> int:
-    """Where the last field begins, 0 if that is the only one."""
+    """Where the last field begins, 0 if it is the only one."""
     end = len(header)
     while end > 0:
         end = header.rfind(b"\n", 0, end)
@@ -222,7 +228,7 @@ def _last_field(header: bytes) -> int:
 
 
 def collect(header: bytes, names_lowercase: FrozenSet[bytes]) -> Dict[bytes, List[bytes]]:
-    """The values (with folding) of the named fields, by lower-case name, each in order of appearance: one pass for an ENVELOPE."""
+    """The folded values of the named fields, in one pass -> {lower-case name: values in order}."""
     found: Dict[bytes, List[bytes]] = {}
     if len(header) > _BLOCK:
         selection = Selection(names_lowercase)
@@ -234,31 +240,37 @@ def collect(header: bytes, names_lowercase: FrozenSet[bytes]) -> Dict[bytes, Lis
 
 
 def first(header: bytes, name: bytes) -> Optional[bytes]:
-    """The value (with folding) of the first field of that name in any case, or None."""
+    """The folded value of the first field of that name (in any case), or None."""
     found = _chooser(frozenset((name.lower(),))).search(b"\n" + header)
     return found.group(1).partition(b":")[2].rstrip(b"\r") if found else None
 
 
 def unfold(value: bytes) -> bytes:
-    """RFC 5322 section 2.2.3: the line ends go, the white space that folds stays (a tab as a space). The blanks behind the colon go;
-    those at the end are the writer's."""
+    """A value without its line ends (RFC 5322 section 2.2.3).
+
+    The white space that folds stays, a tab as a space.  The blanks after the colon are removed;
+    those at the end belong to the value.
+    """
     if b"\n" in value:
         first_line, _, rest = value.partition(b"\n")
         rest = rest.replace(b"\n\t", b"\n ").replace(b"\r\n", b"").replace(b"\n", b"")
-        value = first_line.rstrip(b"\r").lstrip(b" \t") + (b" " + rest[1:] if rest[:1] == b"\t" else rest)
-        return value.rstrip(b"\r\n")
+        rest = b" " + rest[1:] if rest[:1] == b"\t" else rest
+        return (first_line.rstrip(b"\r").lstrip(b" \t") + rest).rstrip(b"\r\n")
     return value.lstrip(b" \t").rstrip(b"\r\n")
 
 
 def one_line(value: bytes) -> bytes:
-    """A value for people, as ENVELOPE shows subjects and names: runs of white space and line ends are one space, none around, no
-    NUL."""
+    """A value as ENVELOPE shows subjects and names: runs of white space and line ends are one
+    space, with none around the value, and no NUL."""
     return b" ".join(_NOT_BLANK.findall(value.replace(b"\0", b"")))
 
 
 def decode(value: bytes) -> str:
-    """A field's value -> the text a person reads: unfolded, encoded words decoded (RFC 2047), raw UTF-8 kept (RFC 6532). Unknown
-    charsets and broken words survive in some readable form. Never raises."""
+    """A field's value -> its text for people: unfolded, encoded words decoded (RFC 2047), raw UTF-8
+    kept (RFC 6532).
+
+    Unknown charsets and broken words stay in some readable form.  Never raises.
+    """
     value = unfold(value).strip(b" \t")
     if b"=?" not in value:
         return to_text(value)
@@ -269,7 +281,8 @@ def decode(value: bytes) -> str:
     for word in islice(_ENCODED_WORD.finditer(value), most):
         between = value[position:word.start()]
         charset = word.group(1).partition(b"*")[0].lower()
-        # White space between two encoded words is not text; words of one charset may share a multi-byte character.
+        # White space between two encoded words is not text, and a multi-byte character may be
+        # split over words of the same charset.
         adjacent = bool(pending) and _BETWEEN_WORDS.fullmatch(between) is not None
         if not adjacent or charset != pending_charset:
             pieces.append(to_text(b"".join(pending), pending_charset))
@@ -285,7 +298,8 @@ def decode(value: bytes) -> str:
 
 def _decode_word(encoding: bytes, text: bytes) -> bytes:
     if encoding in b"qQ":
-        return _Q_ESCAPE.sub(lambda found: binascii.unhexlify(found.group(1)), text.replace(b"_", b" "))
+        return _Q_ESCAPE.sub(lambda found: binascii.unhexlify(found.group(1)),
+                             text.replace(b"_", b" "))
     digits = _NOT_BASE64.sub(b"", text)
     digits = digits[:-1] if len(digits) % 4 == 1 else digits
     return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))

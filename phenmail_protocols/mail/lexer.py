@@ -1,8 +1,8 @@
-"""The lexical level that address lists and MIME fields share: white space, comments, atoms, quoted strings, tokens.
+"""The tokens of header fields: white space, comments, atoms, quoted strings, MIME tokens.
 
-Reads bytes of one unfolded or folded field value and never raises: a method that cannot go on says so and the caller decides.
-Every method moves forward or reports that there is nothing. Bytes above 127 count as letters, so raw UTF-8 (RFC 6532) and
-unlabelled 8-bit headers keep their characters. RFC 5322 section 3.2, RFC 2045 section 5.1.
+Reads the bytes of one field value, folded or not, and never raises: each method moves forward, or
+says that nothing of its kind comes next.  Bytes above 127 count as letters, so raw UTF-8 (RFC 6532)
+and unlabelled 8-bit headers keep their characters.  RFC 5322 section 3.2, RFC 2045 section 5.1.
 """
 import re
 
@@ -16,17 +16,15 @@ _QUOTED_PLAIN = re.compile(rb'[^"\\\r\n]*')
 _LITERAL = re.compile(rb"\[[^\]\\]*(?:\\.[^\]\\]*)*\]", re.DOTALL)
 
 
-# Steps that a value may cost beyond one for each `_OCTETS_A_STEP` octets of it: what people write
-# takes far fewer, and a megabyte of comments would take seconds.
+# A value may cost _STEPS and one more for each _OCTETS_A_STEP of its octets.  Real mail needs far
+# fewer, and a megabyte of comments would take seconds.
 _STEPS, _OCTETS_A_STEP = 1024, 8
 
 
 class Lexer:
-    """A cursor over the bytes of one field value. `comment` is the text of the comment that was
-    skipped last.
+    """A cursor over the bytes of one field value.  `comment`: the last comment that was skipped.
 
-    What costs more steps than an honest value of its length is cut off there: the rest counts as
-    not there.
+    A value that costs too many steps ends there: the rest is ignored.
     """
 
     __slots__ = ("data", "position", "end", "comment", "_steps")
@@ -39,7 +37,7 @@ class Lexer:
         self._steps = _STEPS + len(data) // _OCTETS_A_STEP
 
     def _is_out_of_steps(self) -> bool:
-        """Counts a step; the one too many goes to the end."""
+        """Count a step.  After the last one allowed, the value ends here."""
         self._steps -= 1
         if self._steps >= 0:
             return False
@@ -55,14 +53,14 @@ class Lexer:
         return self.position >= self.end
 
     def take(self, byte: bytes) -> bool:
-        """Steps over `byte` when it is next."""
+        """Step over `byte` if it is next -> whether it was."""
         if self.data[self.position:self.position + 1] != byte:
             return False
         self.position += 1
         return True
 
     def skip(self) -> bool:
-        """Steps over CFWS. False when a comment is never closed: the rest is that comment."""
+        """Step over CFWS.  False if a comment is never closed: the rest is that comment."""
         while True:
             if self._is_out_of_steps():
                 return False
@@ -100,19 +98,19 @@ class Lexer:
         return found.group()
 
     def atom(self) -> bytes:
-        """1*atext, b"" when there is none."""
+        """1*atext, b"" for none."""
         return self._run(_ATOM)
 
     def dotted(self) -> bytes:
-        """Atoms and dots as they come, b"" when there are none."""
+        """Atoms and dots in any order, b"" for none."""
         return self._run(_DOTTED)
 
     def token(self) -> bytes:
-        """A MIME token, b"" when there is none."""
+        """A MIME token, b"" for none."""
         return self._run(_TOKEN)
 
     def literal(self) -> bytes:
-        """A domain literal with its brackets, b"" when there is none or it is never closed."""
+        """A domain literal with its brackets, b"" for none or for one that is never closed."""
         found = _LITERAL.match(self.data, self.position)
         if found is None:
             return b""
@@ -120,8 +118,10 @@ class Lexer:
         return found.group()
 
     def quoted(self):
-        """The text of a quoted string, unescaped and unfolded; stands on the opening quote. Returns (text, closed): without a
-        closing quote everything up to the end is its text."""
+        """A quoted string, unescaped and unfolded -> (text, closed).  Call it on the opening quote.
+
+        Without a closing quote everything up to the end is the text.
+        """
         pieces, data = [], self.data
         position = self.position + 1
         while True:

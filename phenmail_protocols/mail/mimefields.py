@@ -1,7 +1,10 @@
-"""The fields that describe a MIME part: Content-Type and its kin -> `Description`. Ugly input gives defaults, never an error.
+"""The fields that describe a MIME part, Content-Type and the like -> `Description`.
 
-RFC 2045 (type, encoding, id, description), RFC 2183 (disposition), RFC 3282 (language), RFC 2557 (location), RFC 1864 (MD5).
-Parameter continuations are joined (RFC 2231 sections 3 and 6): `name*0*=…; name*1=…` is one `name*`; values stay encoded.
+Broken input gives defaults, never an error.  Continued parameters are joined (RFC 2231 sections 3
+and 6): `name*0*=…; name*1=…` is one `name*`; values stay encoded.
+
+RFC 2045 (type, encoding, id, description), RFC 2183 (disposition), RFC 3282 (language), RFC 2557
+(location), RFC 1864 (MD5).
 """
 import re
 from typing import List, NamedTuple, Optional, Sequence, Tuple
@@ -11,22 +14,31 @@ from .lexer import Lexer
 
 Parameters = List[Tuple[bytes, bytes]]
 
-#: The names of the fields that are read here, in lower case.
-FIELDS = frozenset((b"content-type", b"content-transfer-encoding", b"content-id", b"content-description", b"content-disposition",
-                    b"content-md5", b"content-language", b"content-location", b"mime-version"))
+# The fields that are read here, in lower case.
+FIELDS = frozenset((
+    b"content-type", b"content-transfer-encoding", b"content-id", b"content-description",
+    b"content-disposition", b"content-md5", b"content-language", b"content-location",
+    b"mime-version"))
 _CONTINUATION = re.compile(rb"([^*]+)(?:\*(\d{1,4}))?(\*)?$")
 _MOST_PARAMETERS = 200
 
 
-# How nearly every field is written; what does not match is read step by step, with the same outcome.
-_TOKEN = rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~\x80-\xff]+"
-_USUAL_TYPE = re.compile(rb"[ \t\r\n]*(TOKEN)/(TOKEN)[ \t\r\n]*(?=;|\Z)".replace(b"TOKEN", _TOKEN))
-_USUAL_PARAMETER = re.compile(rb"""[ \t\r\n]*;[ \t\r\n]*(TOKEN)=(?:"([^"\\\r\n]*)"|(TOKEN))[ \t\r\n]*(?=;|\Z)""".replace(b"TOKEN", _TOKEN))
-_USUAL_TOKEN = re.compile(rb"[ \t\r\n]*(TOKEN)[ \t\r\n]*\Z".replace(b"TOKEN", _TOKEN))
+def _usual(pattern: bytes):
+    token = rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~\x80-\xff]+"
+    return re.compile(pattern.replace(b"TOKEN", token).replace(b" ", rb"[ \t\r\n]*"))
+
+
+# How nearly every field is written.  Any other is read step by step, with the same result.
+_USUAL_TYPE = _usual(rb" (TOKEN)/(TOKEN) (?=;|\Z)")
+_USUAL_PARAMETER = _usual(rb''' ; (TOKEN)=(?:"([^"\\\r\n]*)"|(TOKEN)) (?=;|\Z)''')
+_USUAL_TOKEN = _usual(rb" (TOKEN) \Z")
 
 
 class Description(NamedTuple):
-    """What a part's header says of it. `type` and `subtype` as sent, None where there is no usable Content-Type."""
+    """What a part's header says about it.  `type`: None if there is no usable Content-Type.
+
+    `type` and `subtype` are as sent, `params` and those of the `disposition` are (name, value).
+    """
     type: Optional[bytes] = None
     subtype: bytes = b""
     params: Tuple[Tuple[bytes, bytes], ...] = ()
@@ -39,30 +51,35 @@ class Description(NamedTuple):
     location: Optional[bytes] = None
 
 
-#: What a header without any of these fields says.
+# For a header without any of these fields.
 NOTHING = Description()
 
 
 def describe(header: bytes, heads_message: bool = False) -> Description:
-    """A part's header -> Description. Of repeated fields the first that can be used counts. Where the header is a whole message's
-    (`heads_message`), one with neither MIME-Version nor Content-Type is no MIME and its other fields mean nothing."""
+    """A part's header -> Description.  Of repeated fields the first usable one counts.
+
+    `heads_message`: it is the header of a whole message.  If that has neither MIME-Version nor
+    Content-Type, the message is not MIME, and the other fields mean nothing.
+    """
     found = collect(header, FIELDS)
     if not found or heads_message and b"mime-version" not in found and b"content-type" not in found:
         return NOTHING
 
     def text(name: bytes) -> Optional[bytes]:
         return unfold(found[name][0]) if name in found else None
-    kind, subtype, params = content_type(found[b"content-type"][0]) if b"content-type" in found else (None, b"", ())
-    languages = found.get(b"content-language")
-    return Description(kind, subtype, params, text(b"content-id"), text(b"content-description"),
-                       _encoding(found.get(b"content-transfer-encoding", ())), text(b"content-md5"),
-                       _disposition(found.get(b"content-disposition", ())), _languages(languages[0]) if languages else (),
-                       text(b"content-location"))
+    kind, subtype, params = content_type(found.get(b"content-type", (b"",))[0])
+    return Description(
+        kind, subtype, params, text(b"content-id"), text(b"content-description"),
+        _encoding(found.get(b"content-transfer-encoding", ())), text(b"content-md5"),
+        _disposition(found.get(b"content-disposition", ())),
+        _languages(found.get(b"content-language", (b"",))[0]), text(b"content-location"))
 
 
 def content_type(value: bytes):
-    """`text/plain; charset=utf-8` -> (type, subtype, parameters); without both halves (None, b"", ()): RFC 2045 section 5.2 has what
-    cannot be read be text/plain."""
+    """`text/plain; charset=utf-8` -> (type, subtype, parameters).
+
+    (None, b"", ()) if a half is missing; RFC 2045 section 5.2 then wants text/plain.
+    """
     usual = _USUAL_TYPE.match(value)
     if usual:
         return usual.group(1), usual.group(2), _parameters(Lexer(value, usual.end()))
@@ -79,8 +96,10 @@ def content_type(value: bytes):
 
 
 def _disposition(values: Sequence[bytes]):
-    """`attachment; filename="a.txt"` -> (value, parameters); a field without a value is (b"", …). The first with parameters counts,
-    else the last."""
+    """`attachment; filename="a.txt"` -> (value, parameters); (b"", …) for a field without a value.
+
+    The first field with parameters counts, else the last one.
+    """
     found = None
     for value in values:
         lexer = Lexer(value)
@@ -120,7 +139,7 @@ def _languages(value: bytes) -> Tuple[bytes, ...]:
 
 
 def _parameters(lexer: Lexer):
-    """*(";" name "=" value), going on at the next semicolon after what is none."""
+    """*(";" name "=" value); after anything else it continues at the next semicolon."""
     found: Parameters = []
     for _ in range(_MOST_PARAMETERS):
         usual = _USUAL_PARAMETER.match(lexer.data, lexer.position)
@@ -145,7 +164,10 @@ def _parameters(lexer: Lexer):
 
 
 def _join_continuations(params: Parameters):
-    """RFC 2231 section 3. The joined ones follow the others, by name; a row with a gap stays in pieces."""
+    """RFC 2231 section 3.  Joined parameters follow the others, sorted by name.
+
+    A row with a gap stays in pieces.
+    """
     others, rows = [], {}
     for name, value in params:
         match = _CONTINUATION.match(name)
@@ -161,8 +183,10 @@ def _join_continuations(params: Parameters):
             continue
         encoded = any(piece[1] for piece in row)
         joined = [b"''" if encoded and not row[0][1] else b""]
-        joined += [value.replace(b"%", b"%25") if encoded and not extended else value for _, extended, _, value in row]
-        others.append((row[0][2].partition(b"*")[0] + (b"*" if encoded else b""), b"".join(joined)))
+        joined += [value.replace(b"%", b"%25") if encoded and not extended else value
+                   for _, extended, _, value in row]
+        name = row[0][2].partition(b"*")[0] + (b"*" if encoded else b"")
+        others.append((name, b"".join(joined)))
     return tuple(others)
 
 
@@ -170,6 +194,6 @@ def _value(lexer: Lexer) -> bytes:
     if lexer.peek() == b'"':
         return lexer.quoted()[0]
     if lexer.peek() == b"=":
-        # name==?utf-8?b?…?= is common: an encoded word where none may be.
+        # name==?utf-8?b?…?= is common, although encoded words are not allowed here.
         return lexer.word()
     return lexer.token()

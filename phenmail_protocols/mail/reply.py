@@ -1,7 +1,7 @@
-"""A reply: what a mail system says of a message or a recipient.
+"""A reply: what a mail system says about a message or a recipient.
 
-RFC 5321 4.2 (reply codes), RFC 3463 (enhanced status codes).  SMTP, delivery, the queue, the relay,
-destinations and plugins share this one value; how it looks on the wire is `smtp.replies`' business.
+SMTP, delivery, the queue, the relay, destinations and plugins share this one value; `smtp.replies`
+writes it on the wire.  RFC 5321 section 4.2 (reply codes), RFC 3463 (enhanced status codes).
 """
 from typing import NamedTuple
 
@@ -9,13 +9,13 @@ from .address import Address
 
 
 class Reply(NamedTuple):
-    """`code`: 2xx, 4xx (temporary) or 5xx (permanent).  `enhanced`: as in "4.2.1"; "" only in
+    """`code`: 2xx, 4xx (temporary) or 5xx (permanent).  `enhanced`: such as "4.2.1"; "" only for
     SMTP's replies that have none (the greeting, EHLO, 334, 354).  `text`: one line for people,
     without the codes.
 
-    Of another server's reply, the queue also keeps `host`, the name of that server, and `said`, the
-    words as they came, codes included (RFC 3464 2.3.6).  Both are "" for our own replies.  There,
-    `text` and `said` are printable and have at most 1000 characters.
+    For another server's reply, the queue also keeps `host`, that server's name, and `said`, its
+    exact words with the codes (RFC 3464 section 2.3.6); `text` and `said` are then printable and
+    have at most 1000 characters.  Both are "" for our own replies.
     """
     code: int
     enhanced: str
@@ -36,7 +36,7 @@ class Reply(NamedTuple):
         return self.code >= 500
 
 
-# The server is asked to stop while it works on a queued message: the next start tries again.
+# For a queued message on which the server works when it is stopped: the next start tries again.
 STOPPING = Reply(451, "4.3.2", "The server is shutting down")
 
 

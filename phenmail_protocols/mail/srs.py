@@ -1,13 +1,16 @@
-"""The sender rewriting scheme: a forwarded message leaves in our name, and its bounces find back.
+"""The Sender Rewriting Scheme: forwarded mail gets a sender of ours, and its bounces come back.
 
-The receiver of a forwarded message asks the sender's domain (SPF, RFC 7208) whether this server may send for it: it may not.  So
-the envelope's sender becomes an address of ours that holds the one it stands for:
+The receiver of a forwarded message asks the sender's domain (SPF, RFC 7208) whether this server may
+send for it, and the answer is no.  So the envelope's sender is replaced by an address of ours that
+contains the original one:
 
     SRS0=hash=day=domain=local@ours       for  local@domain
-    SRS1=hash=domain=opaque@ours          for  an SRS0 or SRS1 address of another forwarder `domain`, which is not made longer and longer
+    SRS1=hash=domain=opaque@ours          for  the SRS0 or SRS1 address of another forwarder,
+                                               `domain`, so that it does not grow with each one
 
-`hash` is an HMAC, so that nobody can make this server send to whom he likes; `day` lets an address end after some weeks.  The scheme
-has no RFC; its description is the paper "The Sender Rewriting Scheme" (Shevek, 2004).  Pure: key and moment are passed in.
+`hash` is an HMAC, so that nobody can use this server to send to any address; `day` lets an address
+expire.  The scheme has no RFC; the paper "The Sender Rewriting Scheme" (Shevek, 2004) describes it.
+Pure: key and time are arguments.
 """
 import base64
 import hashlib
@@ -16,48 +19,50 @@ import re
 
 from .address import Address, AddressError
 
-DAYS = 21  # an address is answered this long; a bounce takes five days at most, for most servers
+DAYS = 21  # that an address is valid; most servers send a bounce within five
 
 _HASH_CHARACTERS = 8  # 40 bits; compared without case, since some servers change it
 _DAYS_IN_CYCLE = 1024  # two characters of base32
 _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-_LOCAL_OCTETS = 64  # RFC 5321 4.5.3.1.1: all that other servers promise to take
+_LOCAL_OCTETS = 64  # RFC 5321 section 4.5.3.1.1: other servers need not accept more
 
 _SRS0 = re.compile("SRS0[=+-]([^=]+)=([^=]+)=([^=]+)=(.+)", re.IGNORECASE | re.DOTALL)
 _SRS1 = re.compile("SRS1[=+-]([^=]+)=([^=]+)=(.+)", re.IGNORECASE | re.DOTALL)
-_FOREIGN = re.compile("SRS([01])[=+-]", re.IGNORECASE)
+_REWRITTEN = re.compile("SRS([01])[=+-]", re.IGNORECASE)
 
 
 class SrsError(ValueError):
-    """An address is none of ours, was tampered with, or is too old; the message says which."""
+    """An address is not of this scheme, was changed, or has expired; the message says which."""
 
 
 def is_rewritten(local):
-    """Whether a local part (str) has the form that `reverse` takes."""
-    return _FOREIGN.match(local) is not None
+    """Whether a local part (str) has the form that `reverse` reads."""
+    return _REWRITTEN.match(local) is not None
 
 
 def forward(sender, domain, key, now):
-    """The Address that stands for a sender on its way through `domain`.
+    """The Address at `domain` that replaces the sender of a forwarded message.
 
-    `sender`: Address; `key`: bytes; `now`: epoch seconds.  A sender whose rewritten local part would be longer than other servers take
-    stays as it is: a message that may fail SPF is better than one that surely comes back.
+    `sender`: Address; `key`: bytes; `now`: epoch seconds.  A sender whose rewritten local part is
+    too long for other servers stays as it is: a message that may fail SPF is better than one that
+    is certainly refused.
     """
     foreign = _SRS1.fullmatch(sender.local)
     if foreign:
         first, opaque = foreign.group(2), foreign.group(3)
         local = "SRS1=%s=%s=%s" % (_hash(key, first, opaque), first, opaque)
     elif _SRS0.fullmatch(sender.local):
-        opaque = sender.local[4:]  # with its separator, so that it is found again
+        opaque = sender.local[4:]  # with its separator, which `reverse` puts back
         local = "SRS1=%s=%s=%s" % (_hash(key, sender.domain, opaque), sender.domain, opaque)
     else:
         day = _day(now)
-        local = "SRS0=%s=%s=%s=%s" % (_hash(key, day, sender.domain, sender.local), day, sender.domain, sender.local)
+        local = "SRS0=%s=%s=%s=%s" % (_hash(key, day, sender.domain, sender.local), day,
+                                      sender.domain, sender.local)
     return sender if len(local.encode("utf-8")) > _LOCAL_OCTETS else Address(local, domain)
 
 
 def reverse(local, key, now):
-    """The Address that a rewritten local part (str) stands for.  Raises SrsError."""
+    """The Address that a rewritten local part (str) contains.  Raises SrsError."""
     found = _SRS0.fullmatch(local)
     if found:
         given, day, domain, author = found.groups()
@@ -69,25 +74,26 @@ def reverse(local, key, now):
         given, domain, opaque = found.groups()
         _check(given, _hash(key, domain, opaque))
         return _address("SRS0" + opaque, domain)
-    raise SrsError("no rewritten address")
+    raise SrsError("not a rewritten address")
 
 
 def _address(local, domain):
     try:
         return Address.parse(str(Address(local, domain)))
     except AddressError as error:
-        raise SrsError("stands for no address: %s" % error)
+        raise SrsError("it contains no valid address: %s" % error)
 
 
 def _hash(key, *parts):
-    """The parts without case: a server on the way may change it."""
+    """Over the parts in lower case, because a server on the way may change the case."""
     text = "\n".join(parts).lower().encode("utf-8", "surrogatepass")
     digest = hmac.new(key, text, hashlib.sha256).digest()
     return base64.b32encode(digest).decode("ascii")[:_HASH_CHARACTERS]
 
 
 def _check(given, right):
-    if not hmac.compare_digest(given.upper().encode("utf-8", "surrogatepass"), right.encode("ascii")):
+    given = given.upper().encode("utf-8", "surrogatepass")
+    if not hmac.compare_digest(given, right.encode("ascii")):
         raise SrsError("the address was not made by this server")
 
 
@@ -97,10 +103,10 @@ def _day(now):
 
 
 def _check_day(text, now):
-    high, low = (_BASE32.find(character) for character in text.upper()) if len(text) == 2 else (-1, -1)
-    if high < 0 or low < 0:
-        raise SrsError("the address has no day")
-    age = (int(now // 86400) - (high << 5 | low)) % _DAYS_IN_CYCLE
-    # A day ahead is a clock that was set back a little.
+    digits = [_BASE32.find(character) for character in text.upper()]
+    if len(digits) != 2 or -1 in digits:
+        raise SrsError("the address has no valid day")
+    age = (int(now // 86400) - (digits[0] << 5 | digits[1])) % _DAYS_IN_CYCLE
+    # A day in the future means that our clock was set back a little.
     if age > DAYS and age != _DAYS_IN_CYCLE - 1:
         raise SrsError("the address is too old")

@@ -1,50 +1,56 @@
 """The MIME tree of a message with byte offsets, found in one pass over its chunks.
 
-Offsets and lines are those of the wire form (CRLF) that the source holds. Broken MIME gives some tree, never an error: a multipart
-without its delimiters has one empty part, a part without its end runs to its parent's end. It does not decode and keeps no body.
-RFC 2045, RFC 2046 section 5.1, RFC 3501 section 7.4.2.
+Offsets and lines are those of the wire form (CRLF).  Broken MIME gives some tree, never an error: a
+multipart without delimiters has one empty part, and a part without an end runs to its parent's end.
+Nothing is decoded and no body is kept.  RFC 2045, RFC 2046 section 5.1, RFC 3501 section 7.4.2.
 
-How: `bytes.find` looks for one text, the one that all open boundaries begin with, from one
-delimiter line to the next, and behind each for the empty line that ends the part's header. Neither
-search goes on behind the next delimiter line, so each octet is searched a fixed number of times,
-however many boundaries are open.
+How it works: `bytes.find` searches for the common beginning of all open boundaries, from one
+delimiter line to the next, and after each for the empty line that ends the part's header.  No
+search continues past the next delimiter line, so each octet is searched a fixed number of times,
+however many boundaries are open.  The terms:
+
+- An entity is *open* from the beginning of its header to the end of its body.  `open` lists these
+  from the root inwards.
+- A *delimiter* is the offset of the line end before a delimiter line, which belongs to that line.
+- A part's header can be cut off by a delimiter line, before or instead of its empty line.
 """
 import os.path
-from typing import Callable, Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 from .headers import Selection, lines_of
 from .mimefields import FIELDS, NOTHING, describe
 from .window import WINDOW, Source
 
-#: The fields of a message that ENVELOPE shows (RFC 3501 section 7.4.2).
+# The fields of a message that ENVELOPE shows (RFC 3501 section 7.4.2).
 ENVELOPE_FIELDS = frozenset((b"date", b"subject", b"from", b"sender", b"reply-to", b"to", b"cc",
                              b"bcc", b"in-reply-to", b"message-id"))
 
-# A line that begins with -- and a boundary is a delimiter line: RFC 2046 section 5.1.1 compares only the beginning. Boundaries have 70
-# bytes at most; longer ones are compared as far as this.
+# A line that begins with "--" and a boundary is a delimiter line, whatever follows (RFC 2046
+# section 5.1.1).  Boundaries should have at most 70 bytes; this many are compared.
 _BOUNDARY = 1000
-# "--" behind a boundary closes it; with the CR before and a byte to spare this much is looked at around the boundary itself.
+# Octets to have in sight around a boundary: the CR before it, the closing "--" and one to spare.
 _MARGIN = 4
-# What boundaries have in common is looked for as far as this: finding out more costs more than it
-# saves.
+# Octets of the boundaries' common beginning that are compared: more would cost more than it saves.
 _COMMON = 16
-# Most headers end within this; the rest of a longer one is searched in steps twice as large each.
+# Octets in which most headers end; each further step of the search is twice as large.
 _FIRST_STEP = 512
-# After so many lines that only begin as delimiter lines do, each boundary is looked for by itself.
+# Lines that only look like delimiter lines, before each boundary is searched by itself.
 _NEAR_MISSES = 64
-# The work of one part, and of a message more; that of one parameter is 1.
+# Units of work, some microseconds each: for a part, and on top for a message; a parameter costs 1.
 _PART_EFFORT, _MESSAGE_EFFORT = 5, 15
-# Octets of describing fields, and boundaries to choose from, that are one unit of work.
+# What costs one unit: octets of describing fields, boundaries to choose from.
 _OCTETS_DESCRIBED, _BOUNDARIES_WEIGHED = 4, 2
+# A message may cost `Limits.effort` units, and one more for each 10 octets.
+_OCTETS_A_UNIT = 10
 
 
 class Limits(NamedTuple):
-    """What is taken in of a message; beyond it the rest is one leaf.
+    """How much of a message's structure is read; beyond it the rest is one leaf.
 
-    `depth` of nesting, `parts` in all; bytes that are kept of the fields of one `header` and of all
-    `headers`. `effort`: the work (some microseconds a unit) that parts and parameters may cost
-    beyond one unit for each `_OCTETS_A_UNIT` octets of the message: small parts in their thousands
-    are nobody's mail, and 80 KB of them cost as much as an honest message of megabytes.
+    `depth` of nesting; `parts` in all; bytes that are kept of the fields of one `header` and of all
+    `headers`; `effort`: the units of work that parts and parameters may cost.  Without the last one
+    80 KB of tiny parts, which are nobody's mail, would cost as much as an honest message of
+    megabytes.
     """
     depth: int = 50
     parts: int = 10000
@@ -53,24 +59,22 @@ class Limits(NamedTuple):
     effort: int = 10000
 
 
-_OCTETS_A_UNIT = 10
-
-
 class Part:
     """One entity of a message.
 
-    `start`, `body`, `end`: wire offsets of its header, of its body, and behind its body; `lines`:
-    line ends in the body. `type`, `subtype`: as sent (compare in lower case), text/plain where
-    nothing is said. `params`: tuple of (name, value), for text with the default charset filled in.
-    `encoding`: as sent, b"7bit" by default. `id`, `description`, `md5`, `location`: bytes or None.
-    `disposition`: None or (value, params). `languages`: tuple. `parts`: the children of a
-    multipart, at least one; () otherwise. `message`: the Part inside a message/rfc822, else None.
-    `header`: of messages inside the lines of those header fields that MIME and ENVELOPE need, of
-    the root those that MIME needs, as far as the limits allow; None otherwise.
+    `start`, `body`, `end`: wire offsets of its header, of its body, and of the end of its body.
+    `lines`: line ends in the body.  `type`, `subtype`: as sent (compare in lower case), text/plain
+    by default.  `params`: tuple of (name, value); text has the default charset filled in.
+    `encoding`: as sent, b"7bit" by default.  `id`, `description`, `md5`, `location`: bytes or None.
+    `disposition`: None or (value, params).  `languages`: tuple.  `parts`: the children of a
+    multipart, at least one; () otherwise.  `message`: the Part inside a message/rfc822, else None.
+    `header`: None, except for messages: the lines of the fields that MIME needs, and for messages
+    inside also those that ENVELOPE needs, as far as the limits allow.
     """
 
-    __slots__ = ("start", "body", "end", "lines", "type", "subtype", "params", "id", "description", "encoding", "md5", "disposition",
-                 "languages", "location", "parts", "message", "header")
+    __slots__ = ("start", "body", "end", "lines", "type", "subtype", "params", "id", "description",
+                 "encoding", "md5", "disposition", "languages", "location", "parts", "message",
+                 "header")
 
     def __init__(self, start: int):
         self.start = self.body = self.end = start
@@ -80,21 +84,38 @@ class Part:
         self.message = None
 
     def media_type(self) -> bytes:
-        """The media type to compare with: b"text/plain"."""
+        """The media type in lower case: b"text/plain"."""
         return (self.type + b"/" + self.subtype).lower()
 
 
 def scan(source: Union[bytes, Iterable[bytes]], limits: Limits = Limits(),
          look: Callable[[], None] = lambda: None) -> Part:
-    """A message in wire form, whole or in chunks of any size -> its root Part. Beyond the limits the rest is one leaf. Linear in time;
-    memory is one window and the parts. `look` is called for each part and may raise to end the
-    work."""
+    """A message in wire form, whole or in chunks of any size -> its root Part.
+
+    Time is linear; memory is one window and the parts.  `look` is called for each part, and may
+    raise to end the work.
+    """
     return _Scanner(Source(source), limits, look).run()
 
 
+def leaves(root: Part) -> Iterator[Part]:
+    """The parts below `root` that have no parts, in order; for a message inside, its leaves."""
+    waiting = [root]
+    while waiting:
+        part = waiting.pop()
+        if part.parts:
+            waiting.extend(reversed(part.parts))
+        elif part.message is not None:
+            waiting.append(part.message)
+        else:
+            yield part
+
+
 class _Boundary:
-    """The boundary of an open multipart: `text` begins with the line end before the delimiter line;
-    `depth` of the multipart."""
+    """The boundary of an open multipart, `owner`, at a `depth` of `open`.
+
+    `text`: what a delimiter line looks like, from the LF before it.
+    """
 
     __slots__ = ("text", "owner", "depth")
 
@@ -103,9 +124,13 @@ class _Boundary:
 
 
 class _Scanner:
-    """`open`: the entities from the root inwards that have begun and not ended, `lines` of each still the count at its body.
-    `boundaries`: those of open multiparts that still count. `low`: no delimiter line's line end lies before it. `floor`: where the
-    innermost body begins, before which it cannot end."""
+    """The state of a scan.
+
+    `open`: the open entities; `lines` of each is still the count at its body's start.
+    `boundaries`: those of open multiparts that can still occur.  `low`: no delimiter lies before
+    it.  `floor`: where the innermost body begins; it cannot end before.  `count`, `effort`, `room`:
+    what was used of the limits, and octets left for headers.
+    """
 
     def __init__(self, source: Source, limits: Limits, look: Callable[[], None]):
         self.source, self.limits, self.look = source, limits, look
@@ -131,8 +156,7 @@ class _Scanner:
     # -- delimiter lines
 
     def _boundaries_changed(self) -> None:
-        """Works out what to look for. `by_length`: the longest first, of equal ones the
-        innermost."""
+        """Work out what to search for.  `by_length`: the longest first, then the innermost."""
         self.by_length = sorted(reversed(self.boundaries), key=lambda boundary: -len(boundary.text))
         self.texts = tuple([boundary.text for boundary in self.by_length])
         self.effort += len(self.texts) // _BOUNDARIES_WEIGHED
@@ -144,8 +168,7 @@ class _Scanner:
             self.needle = os.path.commonprefix([first[:_COMMON], last[:_COMMON]])
 
     def _seek(self, low: int, high: int) -> Optional[int]:
-        """The first delimiter line whose line end lies in [low, high): at most a window, with the
-        margin behind it in sight."""
+        """The first delimiter in [low, high), at most a window, with the margin behind in sight."""
         data, base, needle, texts = self.source.data, self.source.base, self.needle, self.texts
         at, stop = low - base, high - base
         for _ in range(_NEAR_MISSES):
@@ -158,9 +181,11 @@ class _Scanner:
         return self._seek_each(at + base, high)
 
     def _seek_each(self, low: int, high: int) -> Optional[int]:
-        """As `_seek`, where many lines begin as delimiter lines do and are none: boundary by
-        boundary, in growing steps, so that what is searched in vain is no more than what was
-        passed."""
+        """As `_seek`, among many lines that only look like delimiter lines.
+
+        Searches each boundary by itself, in growing steps, so that no more is searched in vain than
+        was passed.
+        """
         data, base, step = self.source.data, self.source.base, _FIRST_STEP
         while low < high:
             stop = end = min(low + step, high)
@@ -187,7 +212,8 @@ class _Scanner:
             source.more(self.low - 1)
 
     def _end_before(self, delimiter: int) -> int:
-        """Where a body ends that a delimiter line follows: the line end before it belongs to the delimiter (RFC 2046 5.1.1)."""
+        """Where the body before a delimiter ends: the line end belongs to the delimiter (RFC 2046
+        section 5.1.1)."""
         crlf = delimiter > self.source.base and self.source.piece(delimiter - 1, delimiter) == b"\r"
         return max(delimiter - crlf, self.floor)
 
@@ -196,8 +222,10 @@ class _Scanner:
                 or self.effort > self.limits.effort + offset // _OCTETS_A_UNIT)
 
     def _pass_delimiter(self, offset: int) -> Optional[int]:
-        """Closes what the delimiter line ends and enters the part that it begins. Returns the delimiter that cut that part's header
-        off, if one did."""
+        """Close what the delimiter line ends, and enter the part that it begins.
+
+        Returns the delimiter that cut off that part's header, if one did.
+        """
         self.look()
         source = self.source
         index = offset - source.base
@@ -229,8 +257,10 @@ class _Scanner:
     # -- entities
 
     def _enter(self, part: Part, in_digest: bool) -> Optional[int]:
-        """Reads the header of a part that begins, and of the messages that begin inside it. Returns the delimiter that cut a header
-        off, if one did."""
+        """Read the header of a part that begins, and of the messages that begin inside it.
+
+        Returns the delimiter that cut off a header, if one did.
+        """
         delimiter, heads_message = None, part.start == 0
         while True:
             lines = b""
@@ -256,7 +286,7 @@ class _Scanner:
             in_digest, heads_message = False, True
 
     def _nests(self, part: Part) -> Optional[bytes]:
-        """b"multipart", b"message" or None for a leaf, which is also what nests beyond the limits."""
+        """b"multipart", b"message", or None for a leaf; beyond the limits every part is a leaf."""
         kind = part.type.lower()
         if kind != b"multipart" and part.media_type() != b"message/rfc822":
             return None
@@ -266,18 +296,20 @@ class _Scanner:
         return kind
 
     def _await_boundary(self, part: Part, delimiter: Optional[int]) -> None:
-        boundary = next((value for name, value in part.params if name.lower() == b"boundary"), b"")[:_BOUNDARY]
+        boundary = next((value[:_BOUNDARY] for name, value in part.params
+                         if name.lower() == b"boundary"), b"")
         if boundary and delimiter is None:
             self.boundaries.append(_Boundary(boundary, part, len(self.open)))
             self._boundaries_changed()
 
     def _read_header(self, part: Part) -> Tuple[bytes, Optional[int]]:
-        """Finds a header's end and sets `part.body`, and `part.header` where the part is a message.
-        Returns (the lines of the fields that describe it, the delimiter line that stands in the
-        place of the header's empty line or None)."""
+        """Find a header's end and set `part.body`, and `part.header` if the part is a message.
+
+        Returns (the lines of the fields that describe it, the delimiter that cut it off or None).
+        """
         source, start = self.source, part.start
         if start == 0:
-            # There is no line end before the first line to search from.
+            # `_empty_line` searches from a line end, and there is none before the first line.
             source.more(0)
             if source.data[:2] == b"\r\n" or source.data[:1] == b"\n":
                 part.body = 1 if source.data[:1] == b"\n" else 2
@@ -305,9 +337,11 @@ class _Scanner:
 
     def _header_end(self, start: int,
                     take: Callable[[bytes], None]) -> Tuple[int, Optional[int], int]:
-        """Where the header ends that begins at `start`: (the offset of the body, the delimiter that
-        cut it off or None, the offset up to which `take` was given its octets, in pieces of some
-        windows)."""
+        """The end of the header that begins at `start` -> (the offset of the body, the delimiter
+        that cut it off or None, the offset up to which `take` got its octets).
+
+        `take` gets pieces of about a window, so that a long header is not held.
+        """
         source, low, taken, step = self.source, max(start - 1, 0), start, _FIRST_STEP
         end = delimiter = None
         while end is None:
@@ -323,7 +357,7 @@ class _Scanner:
                     end = blank + size
                 low, step = high, min(2 * step, WINDOW)
                 if end is None and low - 1 - taken >= WINDOW:
-                    # The last octet may yet turn out to belong to a delimiter.
+                    # The last octet may still turn out to belong to a delimiter.
                     take(source.piece(taken, low - 1))
                     taken = low - 1
             elif source.ended:
@@ -333,9 +367,11 @@ class _Scanner:
         return end, delimiter, taken
 
     def _without_empty_line(self, offset: int) -> int:
-        """The end of an innermost part whose header's empty line is the line end before a delimiter
-        line: it belongs to that (RFC 2046 5.1.1), and the part has a header without one, and so
-        have messages that begin inside it."""
+        """The end of a part whose header's empty line is also the line end before a delimiter line.
+
+        It belongs to the delimiter (RFC 2046 section 5.1.1), so the part's header has no empty
+        line, nor have the headers of the messages that begin inside it.
+        """
         begun = []
         for part in reversed(self.open):
             begun.append(part)
@@ -347,20 +383,21 @@ class _Scanner:
         return end
 
     def _close(self, depth: int, end: int) -> None:
-        """Ends the open entities deeper than `depth`. An `end` before `floor` leaves one line end
-        out, that of an empty line."""
+        """End the open entities deeper than `depth`.
+
+        An `end` before `floor` excludes the line end of an empty line.
+        """
         lines = self.source.lines_before(max(end, self.floor)) - (end < self.floor)
         for part in self.open[depth:]:
             part.end, part.lines = end, max(0, lines - part.lines)
             if part.parts == []:
-                # RFC 3501 has no multipart without parts.
+                # RFC 3501 does not allow a multipart without parts.
                 part.parts.append(_empty_part(end))
         del self.open[depth:]
 
 
 def _empty_line(source: Source, low: int, high: int) -> Tuple[Optional[int], int]:
-    """The line end in [low, high) behind which an empty line stands, and the size of both
-    together."""
+    """The line end in [low, high) that an empty line follows, and the size of both together."""
     data, start, stop = source.data, low - source.base, high - source.base
     crlf = data.find(b"\n\r\n", start, stop + 2)
     lf = data.find(b"\n\n", start, (stop if crlf < 0 else crlf) + 1)
@@ -377,13 +414,15 @@ def _empty_part(offset: int) -> Part:
 
 def _fill_in(part: Part, header: bytes = b"", heads_message: bool = False,
              in_digest: bool = False) -> None:
-    """The part's description from its header, with the defaults of RFC 2045 section 5.2 and RFC 2046 section 5.1.5."""
+    """Describe a part by its header, with the defaults of RFC 2045 section 5.2 and RFC 2046
+    section 5.1.5."""
     said = describe(header, heads_message) if header else NOTHING
     part.type, part.subtype, part.params = said.type, said.subtype, said.params
     if part.type is None:
         part.type, part.subtype = (b"message", b"rfc822") if in_digest else (b"text", b"plain")
     if part.type.lower() == b"text" and b"charset" not in [name.lower() for name, _ in part.params]:
         part.params += ((b"charset", b"us-ascii"),)
-    part.id, part.description, part.md5, part.location = said.id, said.description, said.md5, said.location
+    part.id, part.description, part.md5 = said.id, said.description, said.md5
+    part.location = said.location
     part.encoding = said.encoding or b"7bit"
     part.disposition, part.languages = said.disposition, said.languages

@@ -1,10 +1,10 @@
 """Lists of tags, "a=b; c=d", as DKIM and DMARC write them (RFC 6376 section 3.2).  Pure.
 
-Octets in, octets out.  What a tag means is its reader's business.
+Octets in, octets out.  The callers know what a tag means.
 """
 import re
 
-BLANKS = b" \t\r\n"  # folding white space; the records of the DNS may have it too
+BLANKS = b" \t\r\n"  # folding white space; DNS records may have it too
 
 _NAME = re.compile(rb"[A-Za-z][A-Za-z0-9_]*\Z")
 
@@ -12,7 +12,7 @@ _NAME = re.compile(rb"[A-Za-z][A-Za-z0-9_]*\Z")
 def parse(text):
     """A whole list -> {name: value} (bytes), without the white space around both.
 
-    Raises ValueError where a part is no tag, or a name comes twice: then the list means nothing.
+    Raises ValueError if a part is not a tag or a name is repeated: the list is invalid then.
     """
     parts = text.split(b";")
     if len(parts) > 1 and not parts[-1].strip(BLANKS):
@@ -30,7 +30,7 @@ def parse(text):
 
 
 def readable(text):
-    """What can be read of a list that may be broken -> [(name in lower case, value)], in order."""
+    """The valid tags of a list that may be broken -> [(name in lower case, value)], in order."""
     pairs = [part.partition(b"=") for part in text.split(b";")]
     return [(name.strip(BLANKS).lower(), value.strip(BLANKS)) for name, equals, value in pairs
             if equals and _NAME.match(name.strip(BLANKS))]
@@ -42,5 +42,5 @@ def names(value):
 
 
 def unfolded(value):
-    """A value without any white space, as base64 is read."""
+    """A value without any white space, for base64."""
     return b"".join(value.split())

@@ -1,40 +1,43 @@
-"""Which of many texts a message holds: what SEARCH looks into, found in one pass whatever the
-number of keys.
+"""Which of many texts a message contains, for SEARCH: one pass, however many keys there are.
 
-RFC 3501 section 6.4.4 (BODY, TEXT, HEADER, FROM and the like). What is compared is decoded and in
-the form of `collation.fold`. In headers a run of blanks, folded or not, is one space. Lenient and
-never raising. Pure.
+RFC 3501 section 6.4.4 (BODY, TEXT, HEADER, FROM and the like).  Everything is compared decoded and
+in the form of `text.collation.fold`.  In headers a run of blanks, folded or not, is one space.
+Broken input never raises.  Pure.
+
+`plain` and `sift` decide about most messages in microseconds, without their structure.  `find`
+decides about the others.
 """
 import re
 from itertools import chain
 from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from ..text.collation import fold, fold_pieces
 from . import address
-from .charsets import to_text
-from .collation import fold, fold_pieces
-from .decode import texts_of
+from .decoding import texts_of, to_text
 from .headers import blocks, each_field
 from .headers import decode as decode_field
 from .structure import Part
 
-# Characters that are searched at once: texts of many small parts are joined, as a search costs some
-# microseconds a key at least.
+# Characters that are searched at once.  Texts of many small parts are joined, because each search
+# for a key costs some microseconds.
 _WINDOW = 65536
-# Stands between two texts. No key has it.
+# Separates two texts.  No key contains it.
 _BETWEEN = "\0"
 
 # A local part with one of these is quoted (RFC 5322 section 3.4.1: dot-atom).
 _NO_ATOM = re.compile(rb"[\x00-\x20\x7f()<>\[\]:;@\\,\"]")
 
-# Gives the wire bytes [start, end) of a message in chunks. It is asked for ascending ranges.
+# Returns the wire bytes [start, end) of a message in chunks.  The ranges ascend.
 Read = Callable[[int, int], Iterable[bytes]]
-# Is called in bounded steps and may raise to end the work.
+# Is called at bounded intervals and may raise to end the work.
 Look = Callable[[], None]
 
 
 class Needle(NamedTuple):
-    """A text to look for. `key` as bodies are compared, `in_field` as fields are; `header`: the
-    message's own header counts, too.
+    """A text to search for.
+
+    `key`: as bodies are compared; `in_field`: as fields are; `header`: search the message's own
+    header too.
     """
     key: str
     in_field: str
@@ -50,22 +53,21 @@ class Needle(NamedTuple):
 
 
 def field_key(text: str) -> str:
-    """A text to look for in fields, in the form in which they are compared."""
+    """A text to search for -> the form in which it is compared with fields."""
     return _one_blank(fold(text).replace("\t", " ").replace("\r\n ", " ").replace("\n ", " "))
 
 
 def field_text(value: bytes) -> str:
-    """A field's value (with its folding) -> what is compared: decoded, folded case, single blanks.
+    """A folded value of a field -> the text that is compared: decoded, without case, single blanks.
     """
     return _one_blank(_lines_away(fold(decode_field(value))))
 
 
 def address_text(value: bytes) -> str:
-    """The value of an address field -> what FROM, TO, CC and BCC are compared with: the addresses
-    of the envelope.
+    """The value of an address field -> the text that FROM, TO, CC and BCC are compared with.
 
-    Each is `name <mailbox@domain>`, and once more with the name quoted (and a local part that needs
-    it), as people copy both; comments are not searched.
+    Each address is `name <mailbox@domain>`, and again with the name quoted (and a local part that
+    needs it), because people copy both forms.  Comments are not searched.
     """
     entries = address.parse_address_list(value)
     plain = ", ".join([_entry_text(entry, str) for entry in entries])
@@ -95,8 +97,9 @@ def _quoted(name: str) -> str:
 
 
 def is_in(key: str, text: str) -> bool:
-    """`key in text`. A very long field is searched piece by piece: older interpreters take long for
-    some, and hold their lock.
+    """`key in text`, in pieces if the text is long.
+
+    Older interpreters take long for some texts, and hold the lock meanwhile.
     """
     if len(text) <= _WINDOW:
         return key in text
@@ -109,15 +112,13 @@ def _lines_away(text: str) -> str:
 
 
 def _one_blank(text: str) -> str:
-    while "  " in text:  # halves each run: few rounds, each at memory's speed
+    while "  " in text:  # halves each run, so there are few rounds
         text = text.replace("  ", " ")
     return text
 
 
 def _header_lines(part: Part, read: Read) -> Iterator[str]:
-    """A part's header as TEXT sees it, folded: each field decoded on a line of its own; what is no
-    field as it stands.
-    """
+    """A part's header as TEXT sees it, in the form of `fold`: one line for each decoded field."""
     for field in chain.from_iterable(map(each_field, blocks(read(part.start, part.body)))):
         if field.name:
             blank = " " if field.value[:1] in (b" ", b"\t", b"\r", b"\n") else ""
@@ -130,15 +131,14 @@ def _header_lines(part: Part, read: Read) -> Iterator[str]:
 # Messages
 
 
-# What a text is: the message's own header, fields of parts inside, a body.
+# The kinds of text: the message's own header, fields of parts inside, a body.
 _OWN, _FIELDS, _BODY = range(3)
 
 
 def _texts(root: Part, read: Read, header: bool) -> Iterator[Tuple[int, Iterable[str]]]:
-    """(_OWN, _FIELDS or _BODY, the folded text in pieces) of all that is searched, in the order of
-    the message.
+    """(kind, text in the form of `fold`, in pieces) of all that is searched, in order.
 
-    Text parts and the headers of parts and messages inside count, other content does not.
+    These are text parts, and the headers of parts and of messages inside.
     """
     if header:
         yield _OWN, _header_lines(root, read)
@@ -156,8 +156,9 @@ def _texts(root: Part, read: Read, header: bool) -> Iterator[Tuple[int, Iterable
 
 
 class _Window:
-    """Texts of one kind joined to windows of about _WINDOW characters; the last `overlap` of one
-    are the first of the next.
+    """Joins texts of one kind to windows of about _WINDOW characters.
+
+    The last `overlap` characters of one window are the first of the next.
     """
 
     __slots__ = ("size", "_pieces", "_overlap")
@@ -178,7 +179,7 @@ class _Window:
 
 
 def _windows(texts, overlap: int, look: Look) -> Iterator[Tuple[int, str]]:
-    """(kind, window) until all texts were in one."""
+    """All texts -> (kind, window)."""
     windows = {kind: _Window(overlap) for kind in (_OWN, _FIELDS, _BODY)}
     for kind, text in texts:
         look()
@@ -198,9 +199,7 @@ def _windows(texts, overlap: int, look: Look) -> Iterator[Tuple[int, str]]:
 
 def find(needles: Iterable[Needle], root: Part, read: Read,
          look: Look = lambda: None) -> Set[Needle]:
-    """Those of `needles` that the message holds. `look` is called in bounded steps and may raise to
-    end the search.
-    """
+    """Those of `needles` that the message contains."""
     found = {needle for needle in needles if not needle.key}
     waiting = [needle for needle in needles if needle.key and _BETWEEN not in needle.key]
     if not waiting:
@@ -222,18 +221,16 @@ def find(needles: Iterable[Needle], root: Part, read: Read,
     return found
 
 
-# Without a look at the structure
+# Without the structure
 
-# Where one of these stands, the text may be other than the bytes; and the charsets whose letters
-# are ASCII's own.
+# Marks of an encoding, so that the text may differ from the bytes; and charsets that are the same
+# as ASCII in its range.
 _ENCODED = ("base64", "quoted-printable", "=?")
 _PLAIN_CHARSETS = ("utf-8", "us-ascii", "iso-8859-", "windows-125")
 
 
 def plain(data: bytes) -> Optional[str]:
-    """A whole message in wire form -> it as text in lower case where its octets are its text; else
-    None.
-    """
+    """A whole message in wire form -> its text in lower case, or None if something is encoded."""
     try:
         text = data.decode("ascii").lower()
     except UnicodeDecodeError:
@@ -248,17 +245,16 @@ def plain(data: bytes) -> Optional[str]:
 
 def sift(needles: Iterable[Needle], text: str, body: int,
          look: Look = lambda: None) -> Tuple[Set[Needle], List[Needle]]:
-    """What `plain` text tells -> (the needles that it surely holds, those of which only `find` can
-    say). The others it does not hold.
+    """Search a `plain` text -> (needles that it contains, needles about which only `find` knows).
 
-    `body`: where the body begins. Most messages are told in some microseconds.
+    It does not contain the others.  `body`: where the body begins.
     """
     types = text.split("content-type")[1:]
     one_text = all([after.lstrip(": \t\r\n").startswith("text/") for after in types])
     found, unsure = set(), []
     for needle in needles:
         look()
-        # Blanks may be written in several ways; the words between them may not.
+        # Blanks can be written in several ways, but words only in one.
         if all([word in text for word in needle.key.split()]):
             if one_text and text.find(needle.key, body) >= 0:
                 found.add(needle)

@@ -1,8 +1,7 @@
-"""A message that comes in chunks, seen through a window: what is in sight under its offset, and
-lines counted.
+"""A message read in chunks through a window, with absolute offsets and a count of lines.
 
-It knows bytes and offsets only. Offsets that are asked for only rise, so no octet is looked at
-twice for the same purpose.
+Knows bytes and offsets only.  Callers ask for ascending offsets, so no octet is searched twice for
+the same purpose.
 """
 from typing import Iterable, Optional, Union
 
@@ -10,7 +9,10 @@ WINDOW = 65536
 
 
 class Source:
-    """`data` is what is in sight, from offset `base` to `end`; `ended` when nothing follows. A whole message is in sight at once."""
+    """`data`: the octets in sight, from offset `base` to `end`; `ended`: nothing follows them.
+
+    A message that is given whole is in sight at once.
+    """
 
     __slots__ = ("data", "base", "end", "ended", "_chunks", "_counted", "_lines")
 
@@ -22,13 +24,13 @@ class Source:
         self._counted = self._lines = 0
 
     def lines_before(self, offset: int) -> int:
-        """Line ends before an offset in sight; the offsets asked for never fall."""
+        """The number of line ends before an offset in sight.  Call it with ascending offsets."""
         self._lines += self.data.count(b"\n", self._counted - self.base, offset - self.base)
         self._counted = offset
         return self._lines
 
     def more(self, keep: int) -> None:
-        """Takes in another window and forgets what lies before offset `keep`."""
+        """Read another window and forget what lies before offset `keep`."""
         pieces, size = [], 0
         for chunk in self._chunks:
             pieces.append(chunk)
@@ -43,12 +45,11 @@ class Source:
         self.base, self.end = keep, keep + len(self.data)
 
     def piece(self, start: int, end: int) -> bytes:
-        """The octets [start, end), which are in sight."""
+        """The octets [start, end), which must be in sight."""
         return self.data[start - self.base:end - self.base]
 
     def line_end(self, offset: int) -> Optional[int]:
-        """The first LF at or behind an offset, None where there is none; what lies before is
-        forgotten on the way."""
+        """The first LF at or after an offset, None if there is none.  Forgets what lies before."""
         while True:
             index = self.data.find(b"\n", offset - self.base)
             if index >= 0:
@@ -59,7 +60,7 @@ class Source:
             self.more(offset)
 
     def finish(self) -> int:
-        """Runs through all that is left and returns the size of the message."""
+        """Read the rest and return the size of the message."""
         while not self.ended:
             self.more(self.end)
         return self.end

@@ -9,7 +9,7 @@ between the two. A folder whose name is not of this form is nobody's mailbox.
 import functools
 import re
 
-from ..mail import utf7
+from ..text import utf7
 from . import errors
 from .model import INBOX, SEPARATOR
 

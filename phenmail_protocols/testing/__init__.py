@@ -1,5 +1,6 @@
-"""A mail server for other people's tests: the pytest fixture and its faults.
+"""A mail server for the tests of other programs: a pytest fixture that can cause faults.
 
-pytest finds it by its entry point, or by `-p phenmail_protocols.testing`; the public names are those of `fixture`.
+pytest finds it by its entry point, or with `-p phenmail_protocols.testing`.  The public names are
+those of `fixture`.
 """
 from .fixture import *  # noqa: F401,F403

@@ -1,4 +1,4 @@
-"""A port of the loopback, and a thread for each connection; what is said there is its owner's business."""
+"""A listening port on the loopback, with a thread for each connection.  Knows no protocol."""
 import socket
 import threading
 
@@ -6,10 +6,10 @@ _HOST = "127.0.0.1"
 
 
 class Acceptor:
-    """Listens from the moment it is made, on a free port, until `close`.
+    """Listens on a free port from its creation until `close`.  `address`: (host, port).
 
-    `name`: for the threads' names.  `serve(sock)`: called for each connection, in a thread of its own; the socket is closed after it,
-    and shut down by `close`, so that waiting for it ends.  `address`: (host, port).
+    `name`: for the threads' names.  `serve(sock)`: called for each connection, in its own thread.
+    The socket is closed after it; `close` shuts it down, so that a waiting read ends.
     """
 
     def __init__(self, name, serve):
@@ -33,7 +33,7 @@ class Acceptor:
         while True:
             try:
                 sock = self._listening.accept()[0]
-            except OSError:  # who connected has gone again
+            except OSError:  # the client has disconnected already, or `close` was called
                 if self.stopping.is_set():
                     return
                 continue
@@ -41,7 +41,8 @@ class Acceptor:
                 if self.stopping.is_set():
                     sock.close()
                     return
-                thread = threading.Thread(target=self._work, args=(sock,), name=self._name, daemon=True)
+                thread = threading.Thread(target=self._work, args=(sock,), name=self._name,
+                                          daemon=True)
                 self._open[sock] = thread
             thread.start()
 
@@ -50,20 +51,20 @@ class Acceptor:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._serve(sock)
         except OSError:
-            pass  # the other side has gone, or we stop
+            pass  # the client has disconnected, or `close` was called
         finally:
             with self._lock:
                 del self._open[sock]
             sock.close()
 
     def cut(self):
-        """End all connections that there are."""
+        """End all present connections."""
         with self._lock:
             for sock in self._open:
                 shut(sock)
 
     def close(self, seconds=5.0):
-        """End everything; the threads have that long."""
+        """End all connections and threads; wait up to `seconds` for each thread."""
         with self._lock:
             if self.stopping.is_set():
                 return
@@ -71,7 +72,8 @@ class Acceptor:
             threads = list(self._open.values())
         self.cut()
         try:
-            socket.create_connection(self.address, seconds).close()  # wakes the accepting thread, on every system
+            # On every system this wakes the thread that accepts.
+            socket.create_connection(self.address, seconds).close()
         except OSError:
             pass
         for thread in [self._thread] + threads:
@@ -80,8 +82,8 @@ class Acceptor:
 
 
 def shut(sock):
-    """End a connection, whoever waits for it; its owner closes the socket."""
+    """End a connection and wake the threads that read from it.  Its owner closes the socket."""
     try:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # it has ended
+        pass  # it has ended already

@@ -1,4 +1,7 @@
-"""The world outside, on the loopback: an SMTP server (RFC 5321) that takes mail for anybody and only keeps it in memory."""
+"""Stands for all other mail servers: an SMTP server (RFC 5321) that accepts mail for any address.
+
+It listens on the loopback and keeps the mail in memory.
+"""
 import threading
 import time
 from typing import NamedTuple, Tuple
@@ -10,14 +13,17 @@ _EXTENSIONS = ("outside.example", "PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE")
 
 
 class Sent(NamedTuple):
-    """One message as it left: `sender` ("" for none) and `recipients` of the envelope; `data`: its octets, CRLF line ends."""
+    """One message as it was sent.
+
+    `sender` ("" for none) and `recipients` are those of the envelope; `data`: its octets with CRLF.
+    """
     sender: str
     recipients: Tuple[str, ...]
     data: bytes
 
 
 class Catcher:
-    """`address`: (host, port).  `sent`: a list of Sent, in the order in which they came."""
+    """`address`: (host, port).  `sent`: a list of Sent, in the order of arrival."""
 
     def __init__(self):
         self._answers = {}
@@ -27,7 +33,7 @@ class Catcher:
         self.address = self._acceptor.address
 
     def answer(self, recipient, reply):
-        """Give this reply ("550 5.1.1 No such user") to RCPT from now on; None: take its mail again."""
+        """From now on reply "550 5.1.1 No such user" or the like to RCPT; None: accept again."""
         if reply is None:
             self._answers.pop(recipient.lower(), None)
         else:
@@ -39,7 +45,7 @@ class Catcher:
             return list(self._sent)
 
     def wait(self, count, seconds):
-        """`sent` as soon as there are so many, or when the time is over."""
+        """`sent`, as soon as it has `count` messages, at the latest after `seconds`."""
         end = time.monotonic() + seconds
         with self._came:
             while len(self._sent) < count and time.monotonic() < end:
@@ -70,13 +76,14 @@ class _Dialogue:
         self._sender, self._recipients = "", []
 
     def run(self):
-        self._reply("220 outside.example takes everything")
+        self._reply("220 outside.example accepts everything")
         while True:
             line = self._lines.readline(_LINE)
             if not line:
                 return
             verb = line[:4].strip().upper()
-            act = {b"EHLO": self._ehlo, b"MAIL": self._mail, b"RCPT": self._rcpt, b"DATA": self._data}.get(verb)
+            act = {b"EHLO": self._ehlo, b"MAIL": self._mail, b"RCPT": self._rcpt,
+                   b"DATA": self._data}.get(verb)
             if act is not None:
                 act(line)
             else:
@@ -89,7 +96,8 @@ class _Dialogue:
         self._send("".join([line + "\r\n" for line in lines]).encode("utf-8"))
 
     def _ehlo(self, _line):
-        self._reply(*["250%s%s" % (" " if word is _EXTENSIONS[-1] else "-", word) for word in _EXTENSIONS])
+        self._reply(*["250%s%s" % (" " if word is _EXTENSIONS[-1] else "-", word)
+                      for word in _EXTENSIONS])
 
     def _mail(self, line):
         self._sender, self._recipients = _path(line), []
@@ -104,14 +112,14 @@ class _Dialogue:
 
     def _data(self, _line):
         if not self._recipients:
-            self._reply("554 5.5.1 Nobody to give it to")
+            self._reply("554 5.5.1 No valid recipients")
             return
-        self._reply("354 Go on")
+        self._reply("354 End data with <CR><LF>.<CR><LF>")
         data = []
         while True:
             line = self._lines.readline(_LINE)
             if not line:
-                return  # the connection broke: nothing was sent
+                return  # the connection was lost, so nothing was sent
             if line == b".\r\n":
                 break
             data.append(line[1:] if line.startswith(b".") else line)  # RFC 5321 4.5.2
@@ -121,5 +129,5 @@ class _Dialogue:
 
 
 def _path(line):
-    """The address between < and > of MAIL or RCPT -> str."""
+    """The address between < and > in MAIL or RCPT -> str."""
     return line.partition(b"<")[2].rpartition(b">")[0].decode("utf-8", "replace")

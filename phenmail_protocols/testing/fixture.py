@@ -1,12 +1,13 @@
-"""A mail server for the tests of other programs, as fixtures of pytest.
+"""A mail server for the tests of other programs, as pytest fixtures.
 
-`mail_server` is a MailFixture, `make_mail_server(users=…, settings=…, plugins=…)` makes more of them, with other settings.  With
-phenmail installed pytest finds them itself (entry point `pytest11`); otherwise `pytest -p phenmail_protocols.testing`.  Other test
-programs use ``with MailFixture() as mail_server:``.  Nothing heavy is imported before the first fixture is made, pytest never but by
-itself.
+`mail_server` is a MailFixture; `make_mail_server(users=…, settings=…, plugins=…)` makes others,
+with other settings.  If phenmail is installed, pytest finds both itself (entry point `pytest11`); else
+use `pytest -p phenmail_protocols.testing`.  Without pytest: `with MailFixture() as mail_server:`.
+Nothing heavy is imported before the first fixture is made.
 
-Everything is temporary, on free ports of the loopback, and gone after the test.  Clients reach the real server through a small proxy
-that makes faults on demand.  Mail for addresses elsewhere is caught (`sent`): it never leaves the loopback, and no DNS is asked.
+Everything is temporary, on free ports of the loopback, and removed after the test.  Clients reach
+the real server through a small proxy that can cause faults.  Mail for addresses elsewhere is caught
+(`sent`): it never leaves the loopback, and there are no DNS queries.
 """
 import contextlib
 import json
@@ -27,14 +28,15 @@ _NO_DNS = {"nameservers": ["127.0.0.1:9"], "timeout": 0.1}
 
 
 class MailFixture:
-    """A running mail server, alone for one test.
+    """A running mail server for one test.
 
-    `users`: {address: passphrase}; `settings`: what mail.jcfg would hold, as a dict, beyond what is needed anyway; `plugins`: as
-    MailServer takes them; `keys`: a folder where certificate and keys are kept for the next one, None: a temporary one.
+    `users`: {address: passphrase}; `settings`: what mail.jcfg would hold, as a dict, in addition to
+    the fixture's own; `plugins`: as for MailServer; `keys`: a folder in which certificate and keys
+    are kept for later fixtures, None for a temporary one.
 
-    `smtp`, `submission`, `submissions`, `imap`, `imaps`, `pop3`, `pop3s`: (host, port); None where `settings` closed the service.
-    `certificate`: the file that a TLS client has to trust, for the host that stands there; None where none could be made.
-    `server`: the MailServer itself.
+    `smtp`, `submission`, `submissions`, `imap`, `imaps`, `pop3`, `pop3s`: (host, port), None if
+    `settings` disabled the service.  `certificate`: the path of the certificate that a TLS client
+    must trust, None if none could be made.  `server`: the MailServer itself.
     """
 
     def __init__(self, users=None, settings=None, plugins=None, keys=None):
@@ -66,7 +68,7 @@ class MailFixture:
         self.stop()
 
     def stop(self):
-        """End and remove everything.  May be called again."""
+        """End and remove everything.  Repeatable."""
         for each in self._proxies.values():
             each.close()
         if self.server is not None:
@@ -77,23 +79,25 @@ class MailFixture:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def address(self, service):
-        """(host, port) of a service by its name, "lmtp" for example; None where it is closed."""
+        """(host, port) of a service by its name, such as "lmtp"; None if it is disabled."""
         found = self._proxies.get(service)
         return None if found is None else found.address
 
-    # How it is set up
+    # Setup
 
     def _settings(self, given):
         host, port = self._outside.address
         values = {
             "sender-domain": next(iter(self.users), "@localhost").rpartition("@")[2],
-            "hosted": {"server": host, "port": port, "require-tls": False, "require-authentication": False},
+            "hosted": {"server": host, "port": port, "require-tls": False,
+                       "require-authentication": False},
             "resolver": _NO_DNS,
             "relay": {"dkim-key": "file:" + os.path.join(self._keys, "dkim.key"), "listen": [
                 {"host": "127.0.0.1", "port": 0, "tls": way} for way in ("starttls", "implicit")]}}
         self.certificate = _certificate(self._keys)
         if self.certificate is not None:
-            values["tls"] = {"certificate": "file:" + self.certificate, "key": "file:" + os.path.join(self._keys, "tls.key")}
+            values["tls"] = {"certificate": "file:" + self.certificate,
+                             "key": "file:" + os.path.join(self._keys, "tls.key")}
         values.update(given)
         values["domains"] = self._domains(given.get("domains", {}))
         return values
@@ -109,7 +113,7 @@ class MailFixture:
         return domains
 
     def _write_users(self):
-        """Their secrets, in forms that cost next to nothing to make and to check."""
+        """Write the users' secrets, in forms that are quickly made and checked."""
         import hashlib
 
         from ..accounts.passphrases import obscure, scram_secret
@@ -118,12 +122,13 @@ class MailFixture:
             os.makedirs(folder, exist_ok=True)
             with open(os.path.join(folder, "mail.jcfg"), "w") as file:
                 json.dump({"passphrase": hashlib.sha256(passphrase.encode("utf-8")).hexdigest(),
-                           "scram": scram_secret(passphrase, 4096), "pop3pwd": obscure(passphrase)}, file)
+                           "scram": scram_secret(passphrase, 4096),
+                           "pop3pwd": obscure(passphrase)}, file)
 
     def _folder(self, address):
         from ..config.lookup import Lookup
         from ..mail.address import Address
-        settings = self.server.settings if self.server.directory is None else self.server.directory.settings
+        settings = (self.server.directory or self.server).settings
         names = Lookup(settings.sender_domain, settings.domains)
         found = names.find(Address.parse(address))
         end = names.end(found) if found is not None else None
@@ -134,21 +139,23 @@ class MailFixture:
     def _first(self):
         for address in self.users:
             return address
-        raise ValueError("there is no user: an address is needed")
+        raise ValueError("the server has no users: give an address")
 
     # Mail
 
     def deliver(self, message, to=None, sender=SOMEBODY):
-        """Bring a message (bytes, str, or an email.message.Message) to its mailboxes, by the users' own rules, as if it came from outside.
+        """Deliver a message as if it came from outside; the users' filters apply.
 
-        `to`: an address or several, None: the first user; `sender`: of the envelope, "" for none.  Raises MailRefused.
+        `message`: bytes, str, or an email.message.Message; `to`: an address or several, None for
+        the first user; `sender`: of the envelope, "" for none.  Raises MailRefused.
         """
         self.server.send_mail(sender, to or self._first(), message)
 
     def messages(self, address=None, mailbox="INBOX"):
-        """What lies in a mailbox -> list of email.message.EmailMessage, the first that came first; empty where there is no such mailbox.
+        """The messages of a mailbox, oldest first -> list of email.message.EmailMessage.
 
-        `address`: one that ends there (an alias will do), None: the first user.
+        Empty if the mailbox does not exist.  `address`: the user's, or an alias; None for the first
+        user.
         """
         from ..store import errors
         account = self.server.store.account(self._folder(address or self._first()))
@@ -168,7 +175,7 @@ class MailFixture:
             opened.close()
 
     def wait_for(self, count=1, address=None, mailbox="INBOX", timeout=10.0):
-        """`messages`, as soon as there are so many.  Raises AssertionError after so many seconds."""
+        """`messages`, as soon as there are `count`.  Raises AssertionError after the timeout."""
         end = time.monotonic() + timeout
         pause = threading.Event()
         while True:
@@ -176,50 +183,58 @@ class MailFixture:
             if len(found) >= count:
                 return found
             if time.monotonic() >= end:
-                raise AssertionError("%s of %s: %d messages were expected within %g s, there are %d: %s" % (
-                    mailbox, address or self._first(), count, timeout, len(found), _subjects(found)))
+                raise AssertionError(
+                    "%s of %s: expected %d messages within %g s, found %d: %s" % (
+                        mailbox, address or self._first(), count, timeout, len(found),
+                        _subjects(found)))
             pause.wait(_LOOK)
 
     @property
     def sent(self):
-        """What left for addresses elsewhere until now -> list of Sent: `sender`, `recipients` and `message`."""
+        """The messages sent to addresses elsewhere up to now -> list of Sent."""
         return [Sent(each) for each in self._outside.sent]
 
     def wait_for_sent(self, count=1, timeout=10.0):
-        """`sent`, as soon as there are so many.  Raises AssertionError after so many seconds."""
+        """`sent`, as soon as there are `count`.  Raises AssertionError after `timeout` seconds."""
         found = [Sent(each) for each in self._outside.wait(count, timeout)]
         if len(found) < count:
-            raise AssertionError("%d messages were expected to leave within %g s, there are %d: %s" % (
+            raise AssertionError("expected %d sent messages within %g s, found %d: %s" % (
                 count, timeout, len(found), _subjects([each.message for each in found])))
         return found
 
     # Faults
 
     def fail_next(self, count=1, at="message"):
-        """The next so many messages by SMTP are answered with 451, after their text; `at` "recipient": so many RCPT commands are."""
+        """Reply 451 to the next messages by SMTP, after their data.
+
+        With `at="recipient"`, to the next RCPT commands.
+        """
         self._failures.add(count, at)
 
     def drop_after(self, octets, side="client", connections=1, service=None):
-        """The next connections to a service (None: each of the services) break after so many octets from that side, "client" or "server"."""
+        """Break the next connections after `octets` octets from that side, "client" or "server".
+
+        `service`: by its name, None for all.
+        """
         for each in self._chosen(service):
             each.drop_after(octets, side, connections)
 
     def slow(self, seconds, octets=1024, service=None):
-        """From now on each piece of at most so many octets waits so long on its way, in both directions."""
+        """From now on delay each piece of `octets` octets by `seconds`, in both directions."""
         for each in self._chosen(service):
             each.slow(seconds, octets)
 
     def cut(self, service=None):
-        """Break the connections that there are, at once."""
+        """Break the present connections."""
         for each in self._chosen(service):
             each.cut()
 
     def outside_answers(self, address, reply):
-        """An address elsewhere is refused from now on with a reply like "550 5.1.1 No such user"; None: no longer."""
+        """Reply "550 5.1.1 No such user" or the like for an address elsewhere; None: accept."""
         self._outside.answer(address, reply)
 
     def heal(self):
-        """No more faults on this side: neither 451, nor drops, nor slowness."""
+        """Cause no more faults: no 451, no drops, no delays.  (`outside_answers` stays.)"""
         self._failures.clear()
         for each in self._proxies.values():
             each.heal()
@@ -229,8 +244,11 @@ class MailFixture:
 
 
 class Sent:
-    """One message that left: `sender` ("" for none) and `recipients` (tuple of str) of its envelope; `message`: an EmailMessage; `data`:
-    its octets."""
+    """One message that was sent.
+
+    `sender` ("" for none) and `recipients` (tuple of str) are those of the envelope; `message`: an
+    EmailMessage; `data`: its octets.
+    """
 
     def __init__(self, caught):
         self.sender, self.recipients, self.data = caught
@@ -241,11 +259,11 @@ class Sent:
 
 
 class _Failures:
-    """Temporary failures on demand, as Router.faults wants them: of messages and of recipients."""
+    """Temporary failures of messages and recipients, for Router.faults."""
 
     def __init__(self):
         from ..mail.reply import Reply
-        self._reply = Reply(451, "4.3.0", "This failure was asked for")
+        self._reply = Reply(451, "4.3.0", "Temporary failure requested by the test")
         self._lock = threading.Lock()
         self._left = {"message": 0, "recipient": 0}
 
@@ -258,7 +276,7 @@ class _Failures:
 
     def add(self, count, at):
         if at not in self._left:
-            raise ValueError('at: "message" or "recipient" was expected, not %r' % (at,))
+            raise ValueError('at: expected "message" or "recipient", not %r' % (at,))
         with self._lock:
             self._left[at] += count
 
@@ -268,7 +286,7 @@ class _Failures:
 
 
 def _certificate(folder):
-    """The path of a certificate for the loopback, made at its first use; None where none can be made."""
+    """The path of a certificate for the loopback, made if it is missing; None if it cannot be."""
     from ..net import tls
     path = os.path.join(folder, "tls.pem")
     try:
@@ -289,10 +307,10 @@ def _subjects(messages):
 
 
 def pytest_configure(config):
-    """For pytest: here are the fixtures."""
+    """Register the fixtures with pytest."""
     import pytest
 
-    keys = []  # one folder for all tests: certificate and keys are made once
+    keys = []  # one folder for all tests, so that certificate and keys are made once
 
     def keys_folder():
         if not keys:
@@ -305,14 +323,15 @@ def pytest_configure(config):
 
         @pytest.fixture
         def make_mail_server(self):
-            """make_mail_server(users=…, settings=…, plugins=…): a running mail server as mail_server is one, until the test ends."""
+            """make_mail_server(users=…, settings=…, plugins=…): another mail server like
+            mail_server, until the test ends."""
             with contextlib.ExitStack() as made:
                 yield lambda users=None, settings=None, plugins=None: made.enter_context(
                     MailFixture(users, settings, plugins, keys_folder()))
 
         @pytest.fixture
         def mail_server(self, make_mail_server):
-            """A running mail server of this test's own: phenmail_protocols.testing.MailFixture."""
+            """A running mail server for this test: phenmail_protocols.testing.MailFixture."""
             return make_mail_server()
 
     config.pluginmanager.register(Fixtures(), "phenmail-fixtures")

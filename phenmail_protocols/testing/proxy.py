@@ -1,4 +1,4 @@
-"""A loopback TCP proxy in front of a real server, with faults on demand: connections that break, and slow ones.
+"""A TCP proxy on the loopback that breaks connections or slows them down on demand.
 
 Knows no protocol, so TLS passes through it.
 """
@@ -29,7 +29,10 @@ _BRISK = _Slow(0.0, _PIECE)
 
 
 class Proxy:
-    """`name`: the service's, for threads; `target`: (host, port) of the real one.  `address`: where clients connect."""
+    """`name`: of the service, for threads; `target`: (host, port) of the real server.
+
+    `address`: (host, port) to which clients connect.
+    """
 
     def __init__(self, name, target):
         self._target = target
@@ -42,21 +45,21 @@ class Proxy:
     # Faults
 
     def drop_after(self, octets, side=CLIENT, connections=1):
-        """The next so many connections break after exactly so many octets from that side; 0: before the first."""
+        """Break the next connections after exactly `octets` octets from that side."""
         if side not in (CLIENT, SERVER):
-            raise ValueError("side: %r or %r was expected, not %r" % (CLIENT, SERVER, side))
+            raise ValueError("side: expected %r or %r, not %r" % (CLIENT, SERVER, side))
         self._drops.extend([_Drop(octets, side)] * connections)
 
     def slow(self, seconds, octets=1024):
-        """From now on each piece of at most so many octets, in either direction, waits so long."""
+        """From now on delay each piece of `octets` octets by `seconds`, in both directions."""
         self._slow = _Slow(seconds, octets)
 
     def cut(self):
-        """Break all connections that there are."""
+        """Break all present connections."""
         self._acceptor.cut()
 
     def heal(self):
-        """No more faults; what is broken stays broken."""
+        """Cause no more faults.  Broken connections stay broken."""
         self._drops.clear()
         self._slow = _BRISK
 
@@ -76,13 +79,14 @@ class Proxy:
         with socket.create_connection(self._target, _CONNECT) as server:
             server.settimeout(None)
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            back = threading.Thread(target=self._pump, args=(server, client, drop, SERVER), name=self._name, daemon=True)
+            back = threading.Thread(target=self._pump, args=(server, client, drop, SERVER),
+                                    name=self._name, daemon=True)
             back.start()
             self._pump(client, server, drop, CLIENT)
             back.join()
 
     def _pump(self, source, sink, drop, side):
-        """Bring what one side says to the other, until it has said all."""
+        """Copy one direction until its end, or until a fault."""
         left = drop.octets if drop is not None and drop.side == side else None
         try:
             while True:
@@ -98,6 +102,6 @@ class Proxy:
                     sink.shutdown(socket.SHUT_WR)
                     return
         except OSError:
-            pass  # broken on one side, so on both
+            pass  # one side is broken, so break both
         shut(source)
         shut(sink)

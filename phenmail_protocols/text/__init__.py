@@ -1,1 +1,1 @@
-"""What every other room shares: forms of text, and from when on a clock is believed."""
+"""What every other room shares: forms of text, and the earliest plausible time."""

@@ -1,33 +1,31 @@
 """Domain names: A-labels for DNS, SMTP and header fields, and U-labels for people.
 
 RFC 5890 (terms), RFC 5891 and 5893 (IDNA 2008); UTS 46 maps case and width first, as browsers do.
-The package idna does both. Without it the standard library's codec (IDNA 2003) has to do, which
-maps four characters to others' names: names with these are refused then.
+The package idna does both.  Without it the standard library's codec (IDNA 2003) is used.  That maps
+four characters to other domains' names, so names with these are refused then.
 """
 import re
 from typing import Optional
 
 MOST_OCTETS, MOST_LABEL_OCTETS = 253, 63  # RFC 1035 2.3.4, as text and without the final dot
 
-# What IDNA 2003 turns into another name: sharp s (both cases), final sigma, ZERO WIDTH NON-JOINER
-# and JOINER.
+# IDNA 2003 turns a name with one of these into another name: sharp s (both cases), final sigma,
+# ZERO WIDTH NON-JOINER and JOINER.
 _OTHERS_IN_2003 = re.compile("[\u00df\u1e9e\u03c2\u200c\u200d]")
-# Mapping may give any ASCII, "@" of its full-width form; a label of a name that was mapped is
-# held to this.
+# Mapping can result in any ASCII, such as "@" from its full-width form, so the result is checked.
 _LABEL = re.compile("[0-9a-z_](?:[0-9a-z_-]*[0-9a-z_])?")
 
 
 class AddressError(ValueError):
-    """The text is no address or no domain; the message says what is wrong with it."""
+    """The text is not an address or not a domain; the message says what is wrong."""
 
 
 def ascii_domain(domain: str) -> str:
-    """A domain in any spelling -> lower-case A-labels without a final dot, by which two spellings
-    of one domain are equal.
+    """A domain in any spelling -> lower-case A-labels without a final dot.
 
-    ASCII is taken as it is, a label such as xn--a too, which stands for nothing (RFC 5891 5.4), and
-    address literals. Raises AddressError where a label has no A-label, is empty or over 63 octets,
-    or the name over 253.
+    Two spellings of one domain become equal.  ASCII is only lowercased, including address literals
+    and invalid labels such as xn--a (RFC 5891 section 5.4).  Raises AddressError if a label has no
+    A-label, is empty or has over 63 octets, or the name has over 253.
     """
     try:
         domain.encode("ascii")
@@ -46,8 +44,8 @@ def ascii_domain(domain: str) -> str:
 
 
 def _a_labels(domain):
-    """Of a name that is not ASCII, which may still end in a dot."""
-    if len(domain) > 4 * MOST_OCTETS:  # what is mapped away may come on top; a bound all the same
+    """The A-labels of a name outside ASCII, which may still end in a dot."""
+    if len(domain) > 4 * MOST_OCTETS:  # mapping removes some characters, so the limit is higher
         raise AddressError("the domain is too long")
     try:
         found = _by_idna_2008(domain)
@@ -62,12 +60,12 @@ def _a_labels(domain):
 
 
 def _by_idna_2008(domain) -> Optional[str]:
-    """None where the package is missing. Raises UnicodeError."""
+    """None if the package is missing.  Raises UnicodeError."""
     try:
-        import idna  # late: seldom needed, and a megabyte
+        import idna  # late: it is seldom needed, and takes a megabyte
     except ImportError:
         return None
-    # Capital sharp s: older tables have "ss" for it.
+    # Older tables map the capital sharp s to "ss".
     mapped = idna.uts46_remap(domain.replace("\u1e9e", "\u00df"), False)
     labels = [label if _is_ascii(label) else idna.alabel(label).decode("ascii")
               for label in mapped.split(".")]
@@ -88,8 +86,11 @@ def _is_ascii(text):
 
 
 def unicode_domain(domain: str) -> str:
-    """A domain -> what people read: U-labels in place of A-labels. A label that is no valid A-label
-    stays, and a name that would not be read back as itself. Never raises."""
+    """A domain -> its form for people, with U-labels in place of A-labels.  Never raises.
+
+    A label that is not a valid A-label stays, and so does a name that `ascii_domain` would not
+    convert back to itself.
+    """
     if "xn--" not in domain.lower():
         return domain
     shown = ".".join([_u_label(label) for label in domain.split(".")])
@@ -104,7 +105,7 @@ def _u_label(label):
         return label
     try:
         found = label[4:].lower().encode("ascii").decode("punycode")
-        # What does not come back to itself is a disguise.
+        # A label that does not convert back to itself may be a disguise.
         return found if found.isprintable() and ascii_domain(found) == label.lower() else label
-    except (ValueError, OverflowError, LookupError):  # the codec of 3.6 has IndexError, too
+    except (ValueError, OverflowError, LookupError):  # the codec of 3.6 raises IndexError too
         return label

@@ -14,7 +14,7 @@ Entry = namedtuple("Entry", "pw_uid pw_gid")
 
 @pytest.fixture
 def root(monkeypatch):
-    """The server is root, on a system with the users alice, toor (root by another name) and wheel (in root's group)."""
+    """The server is root, and the system has alice, toor (uid 0) and wheel (gid 0)."""
     names = {"alice": Entry(1000, 1001), "toor": Entry(0, 0), "wheel": Entry(1002, 0)}
 
     def by_name(name):
@@ -36,14 +36,17 @@ def test_an_ordinary_server_stays_what_it_is(monkeypatch):
 
 
 @pytest.mark.parametrize("owner, run_as, user", [
-    ((1000, 1000), None, (1000, 1000)), ((1000, 1000), "alice", (1000, 1000)), ((5, 6), None, (5, 6)),
-    ((0, 0), "alice", (1000, 1001)), ((0, 50), "alice", (1000, 1001)), ((1000, 0), None, (1000, 1001))])
+    ((1000, 1000), None, (1000, 1000)), ((1000, 1000), "alice", (1000, 1000)),
+    ((5, 6), None, (5, 6)),
+    ((0, 0), "alice", (1000, 1001)), ((0, 50), "alice", (1000, 1001)),
+    ((1000, 0), None, (1000, 1001))])
 def test_root_becomes_the_owner(root, owner, run_as, user):
     assert user_for(owner, run_as) == user
 
 
 @pytest.mark.parametrize("owner, run_as, words", [
-    ((0, 0), None, "no run-as is set"), ((0, 0), "toor", "as root"), ((0, 0), "mallory", "no user mallory"),
+    ((0, 0), None, "no run-as is set"), ((0, 0), "toor", "as root"),
+    ((0, 0), "mallory", "no user mallory"),
     ((1002, 0), None, "as root"), ((0, 0), "wheel", "as root"), ((4711, 0), None, "no user 4711")])
 def test_nothing_runs_as_root(root, owner, run_as, words):
     with pytest.raises(NoUser) as caught:

@@ -1,4 +1,4 @@
-"""What filters look at: decoded headers, addresses, the envelope, size, body; and how it is compared."""
+"""What filters compare (headers, addresses, envelope, size, body), and how."""
 import time
 
 import pytest
@@ -28,14 +28,16 @@ BOB, ALICE = Address("Bob", "example.net"), Address("alice+lists", "example.org"
 
 
 def letter(header=HEADER, **changes):
-    values = dict(header=header.replace(b"\n", b"\r\n"), sender=BOB, recipient=ALICE, tag="lists", size=2048, auth="spf=pass dmarc=fail")
+    values = dict(header=header.replace(b"\n", b"\r\n"), sender=BOB, recipient=ALICE, tag="lists",
+                  size=2048, auth="spf=pass dmarc=fail")
     values.update(changes)
     return FilteredMessage(**values)
 
 
 def fits(header, content, mode="contains", of=None):
     headers = (header,) if isinstance(header, str) else header
-    return condition(Filter("match", headers, mode, content))(View(of or letter(), lambda pattern, text: False))
+    return condition(Filter("match", headers, mode,
+                            content))(View(of or letter(), lambda pattern, text: False))
 
 
 @pytest.mark.parametrize("header, mode, content, expected", [
@@ -95,8 +97,11 @@ def test_the_body_of_a_message_is_decoded_and_bounded(tmp_path):
         with open(path, "wb") as file:
             file.write(data)
         assert matching.body_texts(path) == ["Grüße", "<b>über</b>"]
-        assert fits("*body", "GRÜSSE", of=letter(path=path)) and fits(("Subject", "*body"), "über</b>", "endswith", letter(path=path))
-        assert not fits("*body", "secret", of=letter(path=path)) and not fits("*body", "binary", of=letter(path=path))
+        assert fits("*body", "GRÜSSE",
+                    of=letter(path=path)) and fits(("Subject", "*body"), "über</b>", "endswith",
+                                                   letter(path=path))
+        assert not fits("*body", "secret",
+                        of=letter(path=path)) and not fits("*body", "binary", of=letter(path=path))
     with open(path, "wb") as file:
         file.write(b"\n" + b"x" * 65535 + b"yz")
     assert matching.body_texts(path) == ["x" * 65535 + "y"]
@@ -111,7 +116,8 @@ def test_the_body_behind_a_header_of_any_size(tmp_path, size):
         with open(path, "wb") as file:
             file.write(data + b"R3LDvMOfZQ==\n")
         assert matching.body_texts(path) == ["Gr\u00fc\u00dfe"]
-        assert matching.read_header(path) == header.replace(b"\n", b"\r\n") and matching.read_header(path, len(data)) == b"R3LDvMOfZQ==\r\n"
+        assert matching.read_header(path) == header.replace(b"\n",
+                                                            b"\r\n") and matching.read_header(path, len(data)) == b"R3LDvMOfZQ==\r\n"
         assert fits("X-Late", "z", of=letter(matching.read_header(path).replace(b"\r\n", b"\n")))
 
 
@@ -119,7 +125,8 @@ def test_a_body_of_many_parts_is_bounded(tmp_path):
     """1 000 parts are looked at; the rest is the last one's."""
     path = str(tmp_path / "message")
     with open(path, "wb") as file:
-        file.write(b"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 1500)
+        file.write(b"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
+                   + b"--b\n\nx\n" * 1500)
     texts = matching.body_texts(path)
     assert len(texts) == 999 and texts[0] == "x" and texts[-1].startswith("x\n--b\n\nx")
 
@@ -132,7 +139,8 @@ def test_no_file_is_no_body(tmp_path):
 def test_a_header_is_decoded_once_and_only_if_asked_for(monkeypatch):
     decoded = []
     decode = matching.headers.decode
-    monkeypatch.setattr(matching.headers, "decode", lambda value: decoded.append(value) or decode(value))
+    monkeypatch.setattr(matching.headers, "decode", lambda value: decoded.append(value)
+                        or decode(value))
     view = View(letter())
     for mode in ("contains", "regex", "contains"):
         condition(Filter("match", ("Subject",), mode, "nothing"))(view)
@@ -150,8 +158,10 @@ def test_patterns_share_one_patience(monkeypatch):
 
 
 LARGE = {
-    "long": b"Subject: " + b"a" * 250000 + b"\n\n", "folded": b"Subject:\n" + b" \n" * 120000 + b"\n", "many": b"Subject: x\n" * 20000 + b"\n",
-    "names": b"Subject:" * 30000 + b"\n\n", "no name": b"Subject" * 30000 + b"\n\n", "addresses": b"To: " + b"a@b," * 60000 + b"\n\n",
+    "long": b"Subject: " + b"a" * 250000 + b"\n\n", "folded": b"Subject:\n" + b" \n" * 120000
+    + b"\n", "many": b"Subject: x\n" * 20000 + b"\n",
+    "names": b"Subject:" * 30000 + b"\n\n", "no name": b"Subject" * 30000 + b"\n\n",
+    "addresses": b"To: " + b"a@b," * 60000 + b"\n\n",
     "encoded": b"Subject: " + b"=?utf-8?q?a?= " * 20000 + b"\n\n"}
 
 
@@ -165,7 +175,8 @@ def test_large_headers_take_no_time(header):
 
 
 @settings(max_examples=150)
-@given(st.binary(max_size=60), st.sampled_from(["contains", "startswith", "endswith", "is", "regex"]))
+@given(st.binary(max_size=60), st.sampled_from(["contains", "startswith", "endswith", "is",
+                                                "regex"]))
 def test_any_header_ends(data, mode):
     of = letter(b"subject:" + data + b"\nTo:" + data + b"\n" + data)
     assert fits(("Subject", "To"), "a.?", mode, of) in (True, False)

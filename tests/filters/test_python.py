@@ -25,10 +25,13 @@ def scripts():
 
 
 @pytest.mark.parametrize("pattern, text", [
-    (r"(\w+) \1", "the the"), (r"(\w+) \1", "the then"), ("free.*money", "x" * 65530 + "money"), ("FREE.*Money", "free " * 13000 + "money"),
-    ("", ""), ("^$", ""), ("\n.\u00fc", "\r\n,\u00dc"), (",", "a,b"), ("(a+)+$", "aaa"), ("\udc80+x?", "\udc80"), ("\U0001f600" * 100, "\U0001f600" * 65536)])
+    (r"(\w+) \1", "the the"), (r"(\w+) \1", "the then"), ("free.*money", "x" * 65530 + "money"),
+    ("FREE.*Money", "free " * 13000 + "money"),
+    ("", ""), ("^$", ""), ("\n.\u00fc", "\r\n,\u00dc"), (",", "a,b"), ("(a+)+$", "aaa"),
+    ("\udc80+x?", "\udc80"), ("\U0001f600" * 100, "\U0001f600" * 65536)])
 def test_it_finds_what_re_finds(scripts, pattern, text):
-    assert scripts.search(pattern, text, "/alice") is (re.search(pattern, text, re.IGNORECASE) is not None)
+    assert scripts.search(pattern, text,
+                          "/alice") is (re.search(pattern, text, re.IGNORECASE) is not None)
 
 
 def test_it_ends_in_time_and_the_next_one_is_answered(scripts):
@@ -42,7 +45,8 @@ def test_it_ends_in_time_and_the_next_one_is_answered(scripts):
 def test_other_threads_go_on(scripts):
     """The server's interpreter is not held."""
     import threading
-    thread = threading.Thread(target=lambda: pytest.raises(NotSearched, scripts.search, "(a|a)*b", "a" * 60, "/alice"))
+    thread = threading.Thread(target=lambda: pytest.raises(NotSearched, scripts.search, "(a|a)*b",
+                                                           "a" * 60, "/alice"))
     scripts.search("a", "a", "/alice")
     thread.start()
     longest, last = 0.0, time.monotonic()

@@ -1,4 +1,4 @@
-"""Which code filters may run: the signature's, the administrator's and the server's, and never a text that nobody looked at."""
+"""Which Python filters may run: signed ones, administrators' and the server's, and no others."""
 import json
 import os
 
@@ -24,7 +24,9 @@ class Given:
     def __init__(self, path, **values):
         self.root = Root(str(path))
         self.root.create()
-        self.settings = loader.server_from_dict(dict({"sender-domain": "example.org", "admin": ["boss"]}, **values), self.root, True)
+        self.settings = loader.server_from_dict(dict({"sender-domain": "example.org",
+                                                      "admin": ["boss"]}, **values), self.root,
+                                                      True)
         self.authorizations = Authorizations(self.root.mail_system)
         self.leave = PythonPermission(self.root, self.authorizations, lambda: self.settings)
         for identity in ("alice", "bob", "boss"):
@@ -39,7 +41,8 @@ class Given:
 
     def rule(self, identity="alice", code=CODE, authorization=None):
         keys = {"authorization": authorization} if authorization else {}
-        self.write(json.dumps({"filters": [dict(keys, type="py", code=code)]}), identity, "filters.jcfg")
+        self.write(json.dumps({"filters": [dict(keys, type="py", code=code)]}), identity,
+                   "filters.jcfg")
         rule, = loader.load_filters(self.at(identity, "filters.jcfg"), self.root)
         return rule
 
@@ -63,7 +66,8 @@ def test_the_code_of_a_file_is_what_is_authorized(given):
     given.write(CODE, "alice", "filter.py")
     rule = given.rule(code="file:filter.py", authorization=given.sign())
     assert given.asked(rule) == Permission(CODE)
-    assert given.asked(given.rule(code="file:filter.py", authorization=given.sign("file:filter.py"))) == Permission(None, NOT_AUTHORIZED)
+    assert given.asked(given.rule(code="file:filter.py",
+                                  authorization=given.sign("file:filter.py"))) == Permission(None, NOT_AUTHORIZED)
 
 
 def test_the_administrators_need_none(given):
@@ -77,28 +81,35 @@ def test_the_administrators_need_none(given):
 
 
 def test_the_servers_filters_need_none(tmp_path):
-    given = Given(tmp_path, **{"global-filters": [{"type": "py", "code": CODE}, {"type": "py", "code": "file:all.py"},
+    given = Given(tmp_path, **{"global-filters": [{"type": "py", "code": CODE},
+                                                  {"type": "py", "code": "file:all.py"},
                                                   {"type": "py", "code": "file:/boss/mail/all.py"},
-                                                  {"type": "py", "code": "file:/alice/mail/all.py"}]})
+                                                  {"type": "py",
+                                                   "code": "file:/alice/mail/all.py"}]})
     text, own, admins, users = given.settings.global_filters
     with open(os.path.join(given.root.mail_system, "all.py"), "w") as file:
         file.write("discard()")
     for identity in ("boss", "alice"):
         given.write("accept()", identity, "all.py")
-    assert [given.asked(rule).code for rule in (text, own, admins)] == [CODE, "discard()", "accept()"]
+    assert [given.asked(rule).code for rule in (text, own,
+                                                admins)] == [CODE, "discard()", "accept()"]
     assert "somebody else" in given.asked(users).reason
 
 
 @pytest.mark.parametrize("authorization", [
-    lambda given: given.sign(identity="bob"), lambda given: given.sign(identity="Alice"), lambda given: given.sign(identity="alice/mail"),
-    lambda given: given.sign(kind=EXTERNAL_MDA), lambda given: given.sign(CODE + " "), lambda given: given.sign(CODE[:-1]),
-    lambda given: given.sign(CODE.replace("\n", "\r\n")), lambda given: given.sign(CODE.replace("ñ", "n\u0303")),
+    lambda given: given.sign(identity="bob"), lambda given: given.sign(identity="Alice"),
+    lambda given: given.sign(identity="alice/mail"),
+    lambda given: given.sign(kind=EXTERNAL_MDA), lambda given: given.sign(CODE + " "),
+    lambda given: given.sign(CODE[:-1]),
+    lambda given: given.sign(CODE.replace("\n", "\r\n")),
+    lambda given: given.sign(CODE.replace("ñ", "n\u0303")),
     lambda given: given.sign().upper() + " ", lambda given: None, lambda given: "x"])
 def test_no_other_authorization_helps(given, authorization):
     assert given.asked(given.rule(authorization=authorization(given))) == Permission(None, NOT_AUTHORIZED)
 
 
-@pytest.mark.parametrize("change", [CODE + " ", CODE + "\n", CODE.replace("\n", "\r\n"), "\ufeff" + CODE, CODE.replace("    ", "\t"),
+@pytest.mark.parametrize("change", [CODE + " ", CODE + "\n", CODE.replace("\n", "\r\n"),
+                                    "\ufeff" + CODE, CODE.replace("    ", "\t"),
                                     CODE.replace("odd", "оdd"), "# coding: utf-7\n" + CODE])
 def test_a_file_that_changed_after_it_was_signed_does_not_run(given, change):
     given.write(CODE, "alice", "filter.py")
@@ -119,7 +130,8 @@ def test_what_was_looked_at_is_what_runs(given, monkeypatch):
         given.write("discard()", "alice", "filter.py")
         return holds(*arguments)
     real = python_permission.beneath.read
-    monkeypatch.setattr(python_permission.beneath, "read", lambda *arguments: reads.append(arguments) or real(*arguments))
+    monkeypatch.setattr(python_permission.beneath, "read",
+                        lambda *arguments: reads.append(arguments) or real(*arguments))
     monkeypatch.setattr(given.authorizations, "holds", meanwhile)
     assert given.asked(rule) == Permission(CODE) and len(reads) == 1
     assert given.asked(rule).code is None
@@ -143,7 +155,8 @@ def test_what_may_be_put_in_place_of_a_file(given, put):
         rule = given.rule(identity, "file:code.py", given.sign(identity=identity))
         put(given, given.at(identity, "code.py"))
         found = given.asked(rule, identity)
-        if os.path.realpath(given.at(identity, "code.py")) == given.at("boss", "filter.py") and identity == "boss":
+        if os.path.realpath(given.at(identity,
+                                     "code.py")) == given.at("boss", "filter.py") and identity == "boss":
             assert found.code == CODE, "a link inside of one's own folder"
         else:
             assert found.code is None and found.reason.startswith("the code was not run: ")
@@ -199,7 +212,8 @@ def test_a_link_to_another_users_filters_brings_no_authority(given):
 
 def test_a_folder_of_nobodys(given):
     rule = given.rule("boss", authorization=given.sign())
-    for folder in ("/", "/tmp", given.root.path, given.root.path + "x/boss/mail", given.at("alice", "..", "..", "..", "..")):
+    for folder in ("/", "/tmp", given.root.path, given.root.path + "x/boss/mail",
+                   given.at("alice", "..", "..", "..", "..")):
         assert given.leave.code(rule, folder) == Permission(None, NOT_AUTHORIZED)
 
 
@@ -217,6 +231,8 @@ def test_code_that_is_too_long_does_not_run(given):
 
 
 def test_a_user_has_few_code_filters(given):
-    given.write(json.dumps({"filters": [{"type": "py", "code": "file:%d" % number} for number in range(21)]}), "alice", "filters.jcfg")
-    with pytest.raises(ConfigError, match=r"alice/mail/filters.jcfg:1:\d+: filters\[20\]: expected at most 20 filters"):
+    given.write(json.dumps({"filters": [{"type": "py", "code": "file:%d" % number}
+                                        for number in range(21)]}), "alice", "filters.jcfg")
+    with pytest.raises(ConfigError,
+                       match=r"alice/mail/filters.jcfg:1:\d+: filters\[20\]: expected at most 20 filters"):
         loader.load_filters(given.at("alice", "filters.jcfg"), given.root)

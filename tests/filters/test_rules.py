@@ -1,4 +1,4 @@
-"""What a list of filters decides: order, what goes on, what can't be done, and code that somebody else runs."""
+"""What a list of filters decides: order, impossible actions, and code that the caller runs."""
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,7 +44,8 @@ def test_no_filter_and_none_that_fits():
     ("reject", Verdict("reject", reason="because", by="filters.jcfg:7")),
     ("reject:no: really", Verdict("reject", reason="no: really", by="filters.jcfg:7")),
     ("discard", Verdict("discard", by="filters.jcfg:7")),
-    ("forward:dan@example.com", Verdict("forward", forward=Address("dan", "example.com"), by="filters.jcfg:7")),
+    ("forward:dan@example.com", Verdict("forward", forward=Address("dan", "example.com"),
+                                        by="filters.jcfg:7")),
     ("flag:todo", Verdict(flags=("todo",))),
     ("flag:\\seen", Verdict(flags=("\\Seen",))),
     ("copy:dan@example.com", Verdict(copies=(Address("dan", "example.com"),))),
@@ -59,12 +60,14 @@ def test_the_first_decision_wins_and_the_others_are_not_asked():
 
 
 def test_what_goes_on_is_gathered_once():
-    found = verdict(*[rule("flag:a"), rule("copy:dan@example.com"), vacation(), vacation(Vacation("other"))] * 2)
+    found = verdict(*[rule("flag:a"), rule("copy:dan@example.com"), vacation(),
+                      vacation(Vacation("other"))] * 2)
     assert found == Verdict(flags=("a",), copies=(Address("dan", "example.com"),), vacation=AWAY)
 
 
 @pytest.mark.parametrize("action, copies, answer", [
-    ("reject", (), None), ("discard", (Address("dan", "example.com"),), None), ("accept", (Address("dan", "example.com"),), AWAY),
+    ("reject", (), None), ("discard", (Address("dan", "example.com"),), None),
+    ("accept", (Address("dan", "example.com"),), AWAY),
     ("forward:eve@example.com", (Address("dan", "example.com"),), AWAY)])
 def test_what_a_decision_leaves_of_it(action, copies, answer):
     found = verdict(rule("copy:dan@example.com"), vacation(), rule(action))
@@ -72,11 +75,13 @@ def test_what_a_decision_leaves_of_it(action, copies, answer):
 
 
 def test_copies_and_flags_are_bounded():
-    found = verdict(*[rule("copy:a%d@example.com" % number) for number in range(50)] + [rule("flag:f%d" % number) for number in range(50)])
+    found = verdict(*[rule("copy:a%d@example.com" % number) for number in range(50)]
+                    + [rule("flag:f%d" % number) for number in range(50)])
     assert (len(found.copies), len(found.flags)) == (10, 20)
 
 
-@pytest.mark.parametrize("name", ["..", "../bob", "a/../b", "/etc/x", "a//b", "a/", "a\x7fb", "x" * 300, "."])
+@pytest.mark.parametrize("name", ["..", "../bob", "a/../b", "/etc/x", "a//b", "a/", "a\x7fb",
+                                  "x" * 300, "."])
 def test_a_mailbox_outside_of_the_folder_is_inbox_and_is_told(name):
     rules = Rules((rule("accept:" + name),))
     (wrong, flaw), = rules.flaws
@@ -151,22 +156,32 @@ def test_code_is_given_the_filter_and_the_letter_in_its_turn():
     (None, Verdict(mailbox="Next", by="filters.jcfg:7")),
     (Result(), Verdict(mailbox="Next", by="filters.jcfg:7")),
     (Result(Decision("accept", "odd")), Verdict(mailbox="odd", by="filters.jcfg:9")),
-    (Result(Decision("reject", "no\nway")), Verdict("reject", reason="no way", by="filters.jcfg:9")),
+    (Result(Decision("reject", "no\nway")), Verdict("reject", reason="no way",
+                                                    by="filters.jcfg:9")),
     (Result(Decision("discard"), ("a",), ("dan@example.com",)),
-     Verdict("discard", flags=("a",), copies=(Address("dan", "example.com"),), by="filters.jcfg:9")),
-    (Result(Decision("forward", "dan@example.com")), Verdict("forward", forward=Address("dan", "example.com"), by="filters.jcfg:9")),
-    (Result(None, ("a",), (), ("it died",)), Verdict(mailbox="Next", flags=("a",), by="filters.jcfg:7", log_lines=("filters.jcfg:9: it died",))),
+     Verdict("discard", flags=("a",), copies=(Address("dan", "example.com"),),
+             by="filters.jcfg:9")),
+    (Result(Decision("forward", "dan@example.com")),
+     Verdict("forward", forward=Address("dan", "example.com"), by="filters.jcfg:9")),
+    (Result(None, ("a",), (), ("it died",)), Verdict(mailbox="Next", flags=("a",),
+                                                     by="filters.jcfg:7",
+                                                     log_lines=("filters.jcfg:9: it died",))),
 ])
 def test_what_code_decides(result, expected):
     assert verdict(code(), rule("accept:Next"), run_code=lambda *_: result) == expected
 
 
 def test_what_code_says_is_not_believed():
-    found = verdict(code(), run_code=lambda *_: Result(Decision("accept", "../bob"), ("two words", "\\Deleted"), ("nobody",)))
-    assert (found.mailbox, found.flags, found.copies) == ("INBOX", (), ()) and len(found.log_lines) == 2
-    found = verdict(code(), rule("discard"), run_code=lambda *_: Result(Decision("forward", "nobody")))
-    assert (found.kind, found.mailbox) == ("accept", "INBOX") and "goes to INBOX" in found.log_lines[0]
-    for nonsense in (Result(Decision("burn", "")), Result(Decision("accept", 7)), Result(None, (7,))):
+    found = verdict(code(), run_code=lambda *_: Result(Decision("accept", "../bob"),
+                                                       ("two words", "\\Deleted"), ("nobody",)))
+    assert (found.mailbox, found.flags, found.copies) == ("INBOX", (),
+                                                          ()) and len(found.log_lines) == 2
+    found = verdict(code(), rule("discard"),
+                    run_code=lambda *_: Result(Decision("forward", "nobody")))
+    assert (found.kind, found.mailbox) == ("accept",
+                                           "INBOX") and "goes to INBOX" in found.log_lines[0]
+    for nonsense in (Result(Decision("burn", "")), Result(Decision("accept", 7)),
+                     Result(None, (7,))):
         found = verdict(code(), run_code=lambda *_: nonsense)
         assert (found.kind, found.mailbox) == ("accept", "INBOX") and len(found.log_lines) == 1
 
@@ -188,16 +203,22 @@ def test_lines_for_the_users_log():
     assert told == ("from bob@example.net: copied to dan@example.com",)
     refused = verdict(rule("reject:spam"))
     assert lines(refused, LETTER) == ("from bob@example.net: refused by filters.jcfg:7: spam",)
-    assert lines(refused, LETTER, refused=False) == ("from bob@example.net: discarded (others took the message) by filters.jcfg:7: spam",)
-    assert lines(verdict(rule("discard")), LETTER._replace(sender=None)) == ("from <>: discarded by filters.jcfg:7",)
-    assert lines(verdict(rule("forward:dan@example.com")), LETTER) == ("from bob@example.net: forwarded to dan@example.com by filters.jcfg:7",)
+    assert lines(refused, LETTER,
+                 refused=False) == ("from bob@example.net: discarded (others accepted the message) by filters.jcfg:7: spam",)
+    assert lines(verdict(rule("discard")),
+                 LETTER._replace(sender=None)) == ("from <>: discarded by filters.jcfg:7",)
+    assert lines(verdict(rule("forward:dan@example.com")),
+                 LETTER) == ("from bob@example.net: forwarded to dan@example.com by filters.jcfg:7",
+                             )
     assert lines(verdict(rule("accept:Lists")), LETTER) == ()
 
 
 def test_steps_tell_of_each_filter_for_itself():
-    steps = list(Rules((rule("flag:a"), rule("discard", "x"), rule("accept:One"), code(), rule("reject"), vacation())).steps(LETTER, None))
+    steps = list(Rules((rule("flag:a"), rule("discard", "x"), rule("accept:One"), code(),
+                        rule("reject"), vacation())).steps(LETTER, None))
     assert [(step.matched, step.effect, step.decides) for step in steps] == [
-        (True, "flag a", False), (False, "", False), (True, "accept into One", True), (None, "", False), (True, "reject", True),
+        (True, "flag a", False), (False, "", False), (True, "accept into One", True),
+        (None, "", False), (True, "reject", True),
         (True, "vacation answer", False)]
     step, = Rules((rule("copy:dan@example.com"),)).steps(LETTER, None)
     assert step.effect == "copy to dan@example.com"

@@ -1,4 +1,4 @@
-"""Filter files: read when they change, in order before the server's, and told once where they are broken."""
+"""Filter files: read when they change, asked before the server's, reported once if broken."""
 import os
 
 import pytest
@@ -36,7 +36,8 @@ class House:
         os.utime(path, (self.time, self.time))
 
     def rules(self, use_global=False, given=GLOBAL, name="filters.jcfg"):
-        user = UserSettings(None, None, None, None, None, "", name and os.path.join(self.folder, name), use_global)
+        user = UserSettings(None, None, None, None, None, "",
+                            name and os.path.join(self.folder, name), use_global)
         rules, told = self.files.rules(user, self.folder, given)
         return [rule.action for rule in rules.filters], told
 
@@ -86,7 +87,8 @@ def test_an_included_file_counts_as_well(house):
 def test_a_broken_file_is_told_once_for_each_change_and_decides_nothing(house):
     house.write('{"filters": [{"type": "match", "content": "a", "action": "burn"}]}')
     actions, told = house.rules(True)
-    assert actions == [] and len(told) == 1 and "alice/mail/filters.jcfg:1:" in told[0] and "INBOX" in told[0]
+    assert actions == [] and len(told) == 1 and "alice/mail/filters.jcfg:1:" in told[0]
+    assert "INBOX" in told[0]
     assert [house.rules(True) for _ in range(3)] == [([], ())] * 3
     house.write('{"filters": [')
     assert "alice/mail/filters.jcfg:1:" in house.rules(True)[1][0]
@@ -118,7 +120,8 @@ def test_a_file_that_can_not_be_read_is_told(house, monkeypatch):
 
 
 def test_a_flaw_is_told_and_the_others_work(house):
-    house.write('{"filters": [{"type": "match", "content": "a", "action": "accept:../bob"},\n%s]}' % ONE[13:-2])
+    house.write('{"filters": [{"type": "match", "content": "a", "action": "accept:../bob"},\n%s]}'
+                % ONE[13:-2])
     actions, told = house.rules()
     assert actions == ["accept:../bob", "accept:One"] and len(told) == 1
     assert "alice/mail/filters.jcfg:1: " in told[0] and "mailbox" in told[0]

@@ -40,7 +40,10 @@ def test_two_generations_of_bounded_size(folder):
     new, old = content(folder), content(folder, OLD_FILE)
     assert sorted(os.listdir(folder)) == [FILE, OLD_FILE]
     assert 0 < len(new) <= 1000 and 900 < len(old) <= 1000
-    assert [line.split()[-1] for line in (old + new).decode().splitlines()] == [str(number) for number in range(200)][-len(
+    assert [line.split()[-1]
+            for line in (old
+                         + new).decode().splitlines()] == [str(number)
+                                                           for number in range(200)][-len(
         (old + new).splitlines()):]
 
 
@@ -88,9 +91,12 @@ def test_no_folder_and_no_time_hinder_nobody(folder):
 
 def test_threads_lose_no_line(folder):
     log = UserLog(most=20000)
-    threads = [threading.Thread(target=lambda: [log.tell(folder, ("line",)) for _ in range(50)]) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: [log.tell(folder, ("line",)) for _ in range(50)])
+               for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (content(folder) + (content(folder, OLD_FILE) if os.path.exists(os.path.join(folder, OLD_FILE)) else b"")).count(b"line\n") == 400
+    assert (content(folder) + (content(folder, OLD_FILE)
+                               if os.path.exists(os.path.join(folder, OLD_FILE))
+                               else b"")).count(b"line\n") == 400

@@ -27,19 +27,23 @@ def letter(extra=b"", fields=FIELDS, **changes):
 
 def test_a_person_who_writes_to_the_user_is_answered():
     assert obstacle(AWAY, letter(), NOW) == ""
-    assert obstacle(AWAY, letter(b"Auto-Submitted: no; why=not\r\nPrecedence: first-class\r\n"), NOW) == ""
+    assert obstacle(AWAY, letter(b"Auto-Submitted: no; why=not\r\nPrecedence: first-class\r\n"),
+                    NOW) == ""
 
 
 @pytest.mark.parametrize("extra", [
-    "Auto-Submitted: auto-replied", "Auto-Submitted: auto-generated (cron)", "List-Id: <dev.example.net>", "List-Unsubscribe: <mailto:x@y.z>",
-    "Mailing-List: x", "Precedence: Bulk", "precedence: list", "Precedence: junk", "X-Auto-Response-Suppress: DR, OOF", "X-Spam-Flag: YES",
+    "Auto-Submitted: auto-replied", "Auto-Submitted: auto-generated (cron)",
+    "List-Id: <dev.example.net>", "List-Unsubscribe: <mailto:x@y.z>",
+    "Mailing-List: x", "Precedence: Bulk", "precedence: list", "Precedence: junk",
+    "X-Auto-Response-Suppress: DR, OOF", "X-Spam-Flag: YES",
     "X-Loop: alice@example.org"])
 def test_what_programs_and_lists_send_is_not_answered(extra):
     assert obstacle(AWAY, letter(extra.encode() + b"\r\n"), NOW) != ""
 
 
 @pytest.mark.parametrize("local", [
-    "MAILER-DAEMON", "owner-dev", "dev-owner", "dev-request", "dev-bounces", "bounces+alice=example.org", "no-reply", "noreply+x", "listserv", "majordomo"])
+    "MAILER-DAEMON", "owner-dev", "dev-owner", "dev-request", "dev-bounces",
+    "bounces+alice=example.org", "no-reply", "noreply+x", "listserv", "majordomo"])
 def test_programs_are_known_by_their_names(local):
     assert "program" in obstacle(AWAY, letter(sender=Address(local, "example.net")), NOW)
 
@@ -51,16 +55,20 @@ def test_no_sender_and_oneself_are_not_answered():
 
 
 @pytest.mark.parametrize("auth, answered", [
-    ("spf=pass dkim=pass dmarc=pass", True), ("spf=fail dkim=pass dmarc=pass", True), ("spf=fail dkim=none dmarc=none", False),
+    ("spf=pass dkim=pass dmarc=pass", True), ("spf=fail dkim=pass dmarc=pass", True),
+    ("spf=fail dkim=none dmarc=none", False),
     ("spf=pass dkim=none dmarc=fail", False), ("", True)])
 def test_who_may_be_forged_is_not_answered(auth, answered):
     assert (obstacle(AWAY, letter(auth=auth), NOW) == "") is answered
 
 
 @pytest.mark.parametrize("fields, answered", [
-    (b"To: dan@example.com\r\nCc: x@y.z,\r\n \"Alice\" <alice@example.org>\r\n", True), (b"Resent-To: alice@example.org\r\n", True),
-    (b"To: undisclosed-recipients:;\r\n", False), (b"", False), (b"Subject: alice@example.org\r\n", False),
-    (b"To: alice@example.org.evil.example\r\n", False), (b"To: alice@example.com\r\n", True), (b"To: Sales <alice+sales@example.org>\r\n", True)])
+    (b"To: dan@example.com\r\nCc: x@y.z,\r\n \"Alice\" <alice@example.org>\r\n", True),
+    (b"Resent-To: alice@example.org\r\n", True),
+    (b"To: undisclosed-recipients:;\r\n", False), (b"", False),
+    (b"Subject: alice@example.org\r\n", False),
+    (b"To: alice@example.org.evil.example\r\n", False), (b"To: alice@example.com\r\n", True),
+    (b"To: Sales <alice+sales@example.org>\r\n", True)])
 def test_only_mail_that_names_the_user_is_answered(fields, answered):
     words = AWAY._replace(addresses=("Alice@example.com",))
     of = letter(fields=fields, recipient=Address("alice+sales", "example.org"), tag="sales")
@@ -68,7 +76,8 @@ def test_only_mail_that_names_the_user_is_answered(fields, answered):
 
 
 @pytest.mark.parametrize("since, until, answered", [
-    (None, None, True), (NOW, None, True), (NOW + 1, None, False), (None, NOW, False), (None, NOW + 1, True), (NOW - 1, NOW + 1, True)])
+    (None, None, True), (NOW, None, True), (NOW + 1, None, False), (None, NOW, False),
+    (None, NOW + 1, True), (NOW - 1, NOW + 1, True)])
 def test_from_and_until(since, until, answered):
     assert (obstacle(AWAY._replace(since=since, until=until), letter(), NOW) == "") is answered
 
@@ -110,19 +119,22 @@ def test_each_sender_and_each_text_counts_for_itself(house):
 
 
 def test_a_senders_own_tags_make_no_other_sender(house):
-    assert [house.answered(sender=Address("v+%d" % number, "Example.net".lower())) for number in range(30)] == [True] + [False] * 29
+    assert [house.answered(sender=Address("v+%d" % number, "Example.net".lower()))
+            for number in range(30)] == [True] + [False] * 29
     assert not house.answered(sender=Address("V", "example.net"))
 
 
 def test_the_users_own_tags_and_aliases_make_no_other_user(house):
-    assert [house.answered(recipient=Address("alice+%d" % number, "example.org"), tag=str(number)) for number in range(30)].count(True) == 1
+    assert [house.answered(recipient=Address("alice+%d" % number, "example.org"), tag=str(number))
+            for number in range(30)].count(True) == 1
     words = AWAY._replace(addresses=("sales@example.org",))
     assert not house.answered(words, recipient=Address("sales", "example.org"))
 
 
 def test_all_senders_together_have_a_bound_that_outlives_a_restart(house):
     def write(house, begin):
-        return [house.answered(sender=Address("user%d" % number, "example.net")) for number in range(begin, begin + 100)].count(True)
+        return [house.answered(sender=Address("user%d" % number, "example.net"))
+                for number in range(begin, begin + 100)].count(True)
     assert write(house, 0) == vacation._MOST_ANSWERS
     again = House(house.folder)
     assert write(again, 100) == 0
@@ -159,7 +171,9 @@ def test_what_is_remembered_is_bounded(house, monkeypatch):
     assert not house.answered(sender=Address("user49", "example.net"))
 
 
-@pytest.mark.parametrize("data", [b"", b"\0\xff\n\n 5", b"x" * 100000, b"99999999999999999999 " + b"0" * 32, b"12 \xff" + b"0" * 31 + b"\n", b"-1 " + b"0" * 32])
+@pytest.mark.parametrize("data", [b"", b"\0\xff\n\n 5", b"x" * 100000,
+                                  b"99999999999999999999 " + b"0" * 32,
+                                  b"12 \xff" + b"0" * 31 + b"\n", b"-1 " + b"0" * 32])
 def test_a_broken_memory_is_made_anew(house, data):
     with open(os.path.join(house.folder, FILE), "wb") as file:
         file.write(data)
@@ -179,7 +193,8 @@ def test_of_a_large_memory_little_is_read(house):
     assert os.path.getsize(path) < 1000 and not house.answered()
 
 
-@pytest.mark.parametrize("make", [lambda path: os.symlink("/etc/passwd", path), os.mkfifo, os.mkdir], ids=["link", "pipe", "folder"])
+@pytest.mark.parametrize("make", [lambda path: os.symlink("/etc/passwd", path), os.mkfifo,
+                                  os.mkdir], ids=["link", "pipe", "folder"])
 def test_what_is_no_memory_means_no_answer(house, make):
     make(os.path.join(house.folder, FILE))
     assert not house.answered()
@@ -204,8 +219,10 @@ def test_the_answer():
     envelope, found = answer()
     assert envelope.sender is None and not envelope.smtputf8
     assert [(each.address, each.notify) for each in envelope.recipients] == [(BOB, ("NEVER",))]
-    assert {name: found[name] for name in ("From", "To", "Subject", "Auto-Submitted", "In-Reply-To", "References")} == {
-        "From": "alice@example.org", "To": "bob@example.net", "Subject": "Auto: Grüße", "Auto-Submitted": "auto-replied",
+    assert {name: found[name] for name in ("From", "To", "Subject", "Auto-Submitted", "In-Reply-To",
+                                           "References")} == {
+        "From": "alice@example.org", "To": "bob@example.net", "Subject": "Auto: Grüße",
+        "Auto-Submitted": "auto-replied",
         "In-Reply-To": "<1@example.net>", "References": "<1@example.net>"}
     assert found["Date"] and found["Message-ID"].endswith("@mx.example.org>")
     assert found.get_content().replace("\r\n", "\n") == "I am away.\nAlice\n"
@@ -221,7 +238,8 @@ def test_words_in_any_language():
 def test_a_subject_of_strangers_stays_one_field():
     for subject in (b"=?utf-8?q?a=0D=0ABcc:_x@y.z?=", b"", b"x" * 5000):
         _, found = answer(fields=b"To: alice@example.org\r\nSubject: " + subject + b"\r\n")
-        assert found["Bcc"] is None and len(found["Subject"]) < 260 and found["Subject"].startswith("Auto: ")
+        assert found["Bcc"] is None and len(found["Subject"]) < 260
+        assert found["Subject"].startswith("Auto: ")
     _, found = answer(fields=b"To: alice@example.org\r\n")
     assert found["Subject"] == "Auto: your message" and found["In-Reply-To"] is None
 

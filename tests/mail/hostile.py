@@ -25,7 +25,8 @@ _MIXED = _MULTIPART % (b"mixed", b"b")
 
 def _nested(boundaries):
     """Multiparts inside each other, with these boundaries."""
-    return b"".join(b"%sContent-Type: multipart/mixed; boundary=%s\r\n\r\n" % (b"--%s\r\n" % before if before else b"", boundary)
+    return b"".join(b"%sContent-Type: multipart/mixed; boundary=%s\r\n\r\n"
+                    % (b"--%s\r\n" % before if before else b"", boundary)
                     for before, boundary in zip((b"",) + tuple(boundaries), boundaries))
 
 
@@ -40,8 +41,10 @@ STRUCTURES = {
     "parts with bodies": lambda size: repeated(b"--b\r\n\r\nx\r\n", size, _MIXED),
     "parts without an empty line": lambda size: repeated(b"--b\r\nA: b\r\n", size, _MIXED),
     "parts with types": lambda size: repeated(b"--b\r\nContent-Type: a/b\r\n\r\n", size, _MIXED),
-    "parts with parameters": lambda size: repeated(b"--b\r\nContent-Type: a/b%s\r\n\r\n" % (b";c=d" * 50), size, _MIXED),
-    "parts with dispositions": lambda size: repeated(b"--b\r\nContent-Disposition: a%s\r\n\r\n" % (b";c=d" * 50), size, _MIXED),
+    "parts with parameters": lambda size: repeated(b"--b\r\nContent-Type: a/b%s\r\n\r\n"
+                                                   % (b";c=d" * 50), size, _MIXED),
+    "parts with dispositions": lambda size: repeated(b"--b\r\nContent-Disposition: a%s\r\n\r\n"
+                                                     % (b";c=d" * 50), size, _MIXED),
     "parts with all fields": lambda size: repeated(
         b"--b\r\nContent-Type: a/b\r\nContent-ID: a\r\nContent-MD5: a\r\nContent-Language: a\r\nContent-Location: a\r\n\r\n", size, _MIXED),
     "lines that begin as delimiters": lambda size: repeated(b"--a\r\n", size, _MIXED),
@@ -54,19 +57,26 @@ STRUCTURES = {
     "many open boundaries, parts of the innermost": lambda size: repeated(
         b"--%s\r\n" % _STRANGERS[-1], size, _nested(_STRANGERS)),
     "one boundary after the other": lambda size: repeated(
-        lambda number: b"--b\r\nContent-Type: multipart/mixed; boundary=never%d\r\n\r\n" % number, size, _MIXED),
+        lambda number: b"--b\r\nContent-Type: multipart/mixed; boundary=never%d\r\n\r\n" % number,
+        size, _MIXED),
     "one boundary after the other, long": lambda size: repeated(
-        lambda number: b"--b\r\nContent-Type: multipart/mixed; boundary=%d%s\r\n\r\n" % (number, b"x" * 900), size, _MIXED),
+        lambda number: b"--b\r\nContent-Type: multipart/mixed; boundary=%d%s\r\n\r\n"
+        % (number, b"x" * 900), size, _MIXED),
     "multiparts inside each other": lambda size: repeated(
-        lambda number: b"--%d\r\nContent-Type: multipart/mixed; boundary=%d\r\n\r\n" % (number, number + 1), size,
+        lambda number: b"--%d\r\nContent-Type: multipart/mixed; boundary=%d\r\n\r\n"
+        % (number, number + 1), size,
         _MULTIPART % (b"mixed", b"0")),
-    "messages inside each other": lambda size: repeated(b"Content-Type: message/rfc822\r\n\r\n", size),
-    "digest of messages": lambda size: repeated(b"--b\r\n\r\nSubject: a\r\n\r\n", size, _MULTIPART % (b"digest", b"b")),
-    "digest of empty messages": lambda size: repeated(b"--b\r\n\r\n", size, _MULTIPART % (b"digest", b"b")),
+    "messages inside each other": lambda size: repeated(b"Content-Type: message/rfc822\r\n\r\n",
+                                                        size),
+    "digest of messages": lambda size: repeated(b"--b\r\n\r\nSubject: a\r\n\r\n", size,
+                                                _MULTIPART % (b"digest", b"b")),
+    "digest of empty messages": lambda size: repeated(b"--b\r\n\r\n", size,
+                                                      _MULTIPART % (b"digest", b"b")),
     "messages inside each other in parts": lambda size: repeated(
         b"--b\r\n" + b"Content-Type: message/rfc822\r\n\r\n" * 40, size, _MIXED),
     "messages with recipients in parts": lambda size: repeated(
-        b"--b\r\nContent-Type: message/rfc822\r\n\r\nTo: %s\r\n\r\n" % (b"a@b," * 200), size, _MIXED),
+        b"--b\r\nContent-Type: message/rfc822\r\n\r\nTo: %s\r\n\r\n" % (b"a@b," * 200), size,
+        _MIXED),
     "a delimiter line without end": lambda size: repeated(b"-", size, _MIXED + b"--b"),
     "a line without end": lambda size: repeated(b"x", size),
 }
@@ -81,9 +91,12 @@ HEADERS = {
     "one disposition after the other": lambda size: repeated(b"Content-Disposition: a\r\n", size, b"MIME-Version: 1.0\r\n"),
     "parameters": lambda size: repeated(b";a=b", size, b"Content-Type: a/b"),
     "semicolons": lambda size: repeated(b";", size, b"Content-Type: a/b"),
-    "parameters in pieces": lambda size: repeated(lambda number: b";a*%d*=b" % number, size, b"Content-Type: a/b"),
-    "a quoted parameter": lambda size: repeated(b"x", size, b'Content-Type: a/b; c="', b'"\r\n\r\n'),
-    "a quoted parameter of escapes": lambda size: repeated(b"\\x", size, b'Content-Type: a/b; c="', b'"\r\n\r\n'),
+    "parameters in pieces": lambda size: repeated(lambda number: b";a*%d*=b" % number, size,
+                                                  b"Content-Type: a/b"),
+    "a quoted parameter": lambda size: repeated(b"x", size, b'Content-Type: a/b; c="',
+                                                b'"\r\n\r\n'),
+    "a quoted parameter of escapes": lambda size: repeated(b"\\x", size, b'Content-Type: a/b; c="',
+                                                           b'"\r\n\r\n'),
     "a quoted parameter of line ends": lambda size: repeated(b"\r\n ", size, b'Content-Type: a/b; c="', b'"\r\n\r\n'),
     "comments in a type": lambda size: repeated(b"()", size, b"Content-Type: "),
     "comments inside each other in a type": lambda size: repeated(b"(", size, b"Content-Type: "),
@@ -105,14 +118,17 @@ HEADERS = {
     "a name of quoted words": lambda size: repeated(b'""', size, b"To: "),
     "a quoted name of escapes": lambda size: repeated(b"\\x", size, b'To: "'),
     "comments": lambda size: repeated(b"()", size, b"To: a"),
-    "comments inside each other": lambda size: repeated(b"(", size // 2, b"To: a") + b")" * (size // 2),
+    "comments inside each other": lambda size: repeated(b"(", size // 2, b"To: a")
+    + b")" * (size // 2),
     "comments that never end": lambda size: repeated(b"(", size, b"To: a"),
     "escapes in a comment": lambda size: repeated(b"\\x", size, b"To: a ("),
     "a domain literal without end": lambda size: repeated(b"\\x", size, b"To: a@["),
     "encoded words": lambda size: repeated(b" =?utf-8?q?a?=", size, b"Subject:"),
-    "encoded words of all charsets": lambda size: repeated(lambda number: b" =?c%d?q?a?=" % number, size, b"Subject:"),
+    "encoded words of all charsets": lambda size: repeated(lambda number: b" =?c%d?q?a?=" % number,
+                                                           size, b"Subject:"),
     "beginnings of encoded words": lambda size: repeated(b"=?a?q?", size, b"Subject: "),
-    "escapes in an encoded word": lambda size: repeated(b"=41", size, b"Subject: =?utf-8?q?", b"?="),
+    "escapes in an encoded word": lambda size: repeated(b"=41", size, b"Subject: =?utf-8?q?",
+                                                        b"?="),
     "references": lambda size: repeated(b" <a@b>", size, b"In-Reply-To: <a@b>\r\nReferences:"),
     "a date": lambda size: repeated(b"(", size // 2, b"Date: ") + b")" * (size // 2),
     "a message-id of folds": lambda size: repeated(b"\r\n\t", size, b"Message-ID: <a@b>"),

@@ -9,7 +9,8 @@ def wire(text):
 def multipart(*parts, subtype="mixed", boundary="b", end=True, head="MIME-Version: 1.0\n"):
     """A multipart of the given parts (each with its own header), without preamble."""
     return wire('%sContent-Type: multipart/%s; boundary="%s"\n\n' % (head, subtype, boundary)
-                + "".join("--%s\n%s\n" % (boundary, part) for part in parts) + ("--%s--\n" % boundary if end else ""))
+                + "".join("--%s\n%s\n" % (boundary, part) for part in parts)
+                + ("--%s--\n" % boundary if end else ""))
 
 
 NESTED = wire("""From: a@example.org
@@ -70,9 +71,11 @@ UGLY = {
     "boundary line with blanks": multipart("\nx").replace(b"--b\r\n", b"--b  \t\r\n"),
     "junk after boundary": multipart("\nx").replace(b"--b\r\n", b"--bjunk\r\n"),
     "same boundary twice": multipart("Content-Type: multipart/mixed; boundary=b\n\n--b\n\ninner\n--b--", "\nouter"),
-    "inner never closed": multipart("Content-Type: multipart/mixed; boundary=i\n\n--i\n\ninner", "\nouter"),
+    "inner never closed": multipart("Content-Type: multipart/mixed; boundary=i\n\n--i\n\ninner",
+                                    "\nouter"),
     "prefix boundaries": multipart("Content-Type: multipart/mixed; boundary=bb\n\n--bb\n\ninner\n--bb--", "\nouter"),
-    "digest": multipart("\nSubject: one\n\nfirst", "Content-Type: text/plain\n\nsecond", subtype="digest"),
+    "digest": multipart("\nSubject: one\n\nfirst", "Content-Type: text/plain\n\nsecond",
+                        subtype="digest"),
     "message in message": wire("Content-Type: message/rfc822\n\nContent-Type: message/rfc822\n\nSubject: deep\n\nx"),
     "message without anything": wire("Content-Type: message/rfc822\n"),
     "encoded message": multipart("Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogeA==", "\nx"),

@@ -10,8 +10,8 @@ import pytest
 
 from phenmail_protocols.imap import message_responses
 from phenmail_protocols.mail import dates, headers
-from phenmail_protocols.mail.decode import leaves, texts_of
-from phenmail_protocols.mail.structure import ENVELOPE_FIELDS, Limits, scan
+from phenmail_protocols.mail.decoding import texts_of
+from phenmail_protocols.mail.structure import ENVELOPE_FIELDS, Limits, leaves, scan
 
 from .hostile import BODIES, HEADERS, SHAPES, STRUCTURES
 

@@ -16,7 +16,8 @@ def names(*words):
 
 
 @pytest.mark.parametrize("data, offset", [
-    (b"", 0), (b"\r\nx", 2), (b"\nx", 1), (b"a: b", 4), (b"a: b\r\n", 6), (b"a: b\r\n\r\nx", 8), (b"a: b\n\nx\r\n\r\n", 6),
+    (b"", 0), (b"\r\nx", 2), (b"\nx", 1), (b"a: b", 4), (b"a: b\r\n", 6), (b"a: b\r\n\r\nx", 8),
+    (b"a: b\n\nx\r\n\r\n", 6),
     (b"a: b\r\n\nx", 7), (b"a: b\n\r\nx\n\n", 7), (b"a: b\r\r\n\r\n", 9)])
 def test_where_the_body_begins(data, offset):
     assert headers.split_header(data) == (data[:offset], offset)
@@ -24,14 +25,17 @@ def test_where_the_body_begins(data, offset):
 
 def test_fields_in_order_with_their_bytes():
     found = headers.fields(HEADER)
-    assert [field.name for field in found] == [b"From", b"received", b"Subject", b"X-Subject", b"SUBJECT", b"", b"To"]
+    assert [field.name for field in found] == [b"From", b"received", b"Subject", b"X-Subject",
+                                               b"SUBJECT", b"", b"To"]
     assert found[1].value == b" one;\r\n\ttwo" and found[1].raw == b"received: one;\r\n\ttwo\r\n"
     assert found[5].raw == b"garbage line\r\n and more\r\n"
     assert b"".join(field.raw for field in found) + b"\r\n" == HEADER
 
 
 def test_select_gives_the_lines_as_they_are():
-    assert headers.select(HEADER, names(b"subject", b"to")) == b"Subject : spaced\r\nSUBJECT: again\r\n folded\r\nTo:\r\n\r\n"
+    assert headers.select(HEADER,
+                          names(b"subject",
+                                b"to")) == b"Subject : spaced\r\nSUBJECT: again\r\n folded\r\nTo:\r\n\r\n"
     assert headers.select(HEADER, names(b"received")) == b"received: one;\r\n\ttwo\r\n\r\n"
     assert headers.select(HEADER, names(b"nothing")) == b"\r\n"
     assert headers.select(b"\r\n", names(b"nothing")) == b"\r\n"
@@ -47,10 +51,15 @@ def test_select_not_gives_all_the_others():
 def test_select_gives_an_empty_line_only_where_there_is_one():
     """RFC 3501 6.4.5: it is left out "in the case of a message which has no body and no blank
     line"."""
-    for cut in (b"Subject: x", b"Subject: x\r", b"Subject: x\r\n", b"Subject: x\r\n\r\n", b"Subject: x\n\n"):
-        assert headers.select(b"A: b\r\n" + cut, names(b"subject")) == cut.replace(b"\n\n", b"\n\r\n")
-        assert headers.select(cut + b"", names(b"a")) == (b"\r\n" if cut.endswith((b"\n\n", b"\n\r\n")) else b"")
-    assert headers.select(b"", names(b"subject")) == headers.select(b"", names(b"subject"), True) == b""
+    for cut in (b"Subject: x", b"Subject: x\r", b"Subject: x\r\n", b"Subject: x\r\n\r\n",
+                b"Subject: x\n\n"):
+        assert headers.select(b"A: b\r\n" + cut,
+                              names(b"subject")) == cut.replace(b"\n\n", b"\n\r\n")
+        assert headers.select(cut + b"", names(b"a")) == (b"\r\n"
+                                                          if cut.endswith((b"\n\n", b"\n\r\n"))
+                                                          else b"")
+    assert headers.select(b"",
+                          names(b"subject")) == headers.select(b"", names(b"subject"), True) == b""
 
 
 def test_select_takes_names_literally():
@@ -62,11 +71,14 @@ def test_first_and_collect():
     assert headers.first(HEADER, b"Subject") == b" spaced"
     assert headers.first(HEADER, b"bcc") is None
     assert headers.first(b"X: y", b"x") == b" y"
-    assert headers.collect(HEADER, names(b"subject", b"to", b"cc")) == {b"subject": [b" spaced", b" again\r\n folded"], b"to": [b""]}
+    assert headers.collect(HEADER, names(b"subject", b"to",
+                                         b"cc")) == {b"subject": [b" spaced", b" again\r\n folded"],
+                                                     b"to": [b""]}
 
 
 @pytest.mark.parametrize("value, unfolded", [
-    (b" plain", b"plain"), (b" one\r\n two", b"one two"), (b" one\r\n\ttwo", b"one two"), (b"\r\n two", b" two"), (b" a \r\n  b ", b"a   b "),
+    (b" plain", b"plain"), (b" one\r\n two", b"one two"), (b" one\r\n\ttwo", b"one two"),
+    (b"\r\n two", b" two"), (b" a \r\n  b ", b"a   b "),
     (b" one\n two\r\n", b"one two"), (b"", b""), (b" \r\n\tx", b" x")])
 def test_unfold(value, unfolded):
     assert headers.unfold(value) == unfolded
@@ -80,7 +92,8 @@ def test_one_line():
     (b" hello", "hello"),
     (b"=?utf-8?Q?caf=C3=A9_au_lait?=", "caf\u00e9 au lait"),
     (b"=?UTF-8?B?w6k=?=", "\u00e9"),
-    (b"=?iso-8859-1?q?a=E9?= and =?windows-1251?B?z/Do4uXy?=!", "a\u00e9 and \u041f\u0440\u0438\u0432\u0435\u0442!"),
+    (b"=?iso-8859-1?q?a=E9?= and =?windows-1251?B?z/Do4uXy?=!",
+     "a\u00e9 and \u041f\u0440\u0438\u0432\u0435\u0442!"),
     (b"=?utf-8?B?w6k=?=\r\n =?utf-8?Q?=C3=A8?=", "\u00e9\u00e8"),
     (b"=?utf-8?Q?=C3?= =?utf-8?Q?=A9?=", "\u00e9"),
     (b"=?utf-8?Q?a?= =?us-ascii?Q?b?=", "ab"),
@@ -100,7 +113,8 @@ def test_decode(value, text):
     assert headers.decode(value) == text
 
 
-_TEXTS = st.lists(st.sampled_from([b"Subject", b":", b" ", b"\t", b"\r\n", b"\n", b"=?", b"?=", b"utf-8", b"?B?", b"?Q?", b"=", b"_"])
+_TEXTS = st.lists(st.sampled_from([b"Subject", b":", b" ", b"\t", b"\r\n", b"\n", b"=?", b"?=",
+                                   b"utf-8", b"?B?", b"?Q?", b"=", b"_"])
                   | st.binary(max_size=5), max_size=30).map(b"".join)
 
 
@@ -109,9 +123,11 @@ _TEXTS = st.lists(st.sampled_from([b"Subject", b":", b" ", b"\t", b"\r\n", b"\n"
 def test_any_bytes(data):
     header, offset = headers.split_header(data)
     assert header == data[:offset]
-    assert b"".join(field.raw for field in headers.fields(header)) == header[:sum(len(f.raw) for f in headers.fields(header))]
+    assert b"".join(field.raw
+                    for field in headers.fields(header)) == header[:sum(len(f.raw) for f in headers.fields(header))]
     chosen = headers.select(header, names(b"subject"))
-    again = headers.select(chosen, names(b"subject"))  # the wire's empty line ends a header of LF lines too: then the form is mixed
+    again = headers.select(chosen,
+                           names(b"subject"))  # the wire's empty line ends a header of LF lines too: then the form is mixed
     assert again.replace(b"\r\n", b"\n") == chosen.replace(b"\r\n", b"\n")
     assert isinstance(headers.decode(data), str)
     assert b"\n" not in headers.unfold(data)
@@ -121,7 +137,8 @@ def test_any_bytes(data):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from([b"Subject: ", b"Subject:", b"To: ", b"X: ", b"x" * 30, b"y", b" ", b"\t", b"\r\n", b"\n", b"\r\n "]), max_size=40).map(b"".join),
+@given(st.lists(st.sampled_from([b"Subject: ", b"Subject:", b"To: ", b"X: ", b"x" * 30, b"y", b" ",
+                                 b"\t", b"\r\n", b"\n", b"\r\n "]), max_size=40).map(b"".join),
        st.integers(1, 50), st.integers(12, 40), st.booleans())
 def test_a_header_in_pieces_gives_the_same_fields(data, size, block, negate):
     """Whatever the cut, and wherever the blocks end that are looked at at once."""
@@ -132,7 +149,9 @@ def test_a_header_in_pieces_gives_the_same_fields(data, size, block, negate):
         pieces = [header[at:at + size] for at in range(0, len(header), size)]
         assert b"".join(headers.selected(pieces, names(b"subject", b"to"), negate)) == whole
         limited = headers.Selection(names(b"subject", b"to"), 20, negate)
-        assert (b"".join(map(limited.feed, pieces)) + limited.close()) == whole[:-2 if whole.endswith(b"\n\r\n") or whole == b"\r\n" else None][:20]
+        assert (b"".join(map(limited.feed, pieces))
+                + limited.close()) == whole[:-2 if whole.endswith(b"\n\r\n") or whole == b"\r\n"
+                                            else None][:20]
     finally:
         headers._BLOCK = usual
 
@@ -142,14 +161,17 @@ def test_select_and_its_negation_share_out_the_fields(name):
     header, _ = headers.split_header(UGLY[name])
     wanted = names(b"subject", b"content-type")
     ended = header if header.endswith(b"\n") else header + b"\r\n"
-    for line in headers.select(header, wanted).splitlines(True) + headers.select(header, wanted, True).splitlines(True):
+    for line in headers.select(header,
+                               wanted).splitlines(True) + headers.select(header, wanted, True).splitlines(True):
         assert line.rstrip(b"\r\n") in ended
 
 
 @pytest.mark.parametrize("cut", [1000, 65536, 1 << 22])
 def test_blocks_hold_whole_fields_and_each_word(cut):
-    long = b"Long: " + b"".join(b"word%06d " % number + b"\r\n " * (number % 3 == 0) for number in range(90000)) + b"end\r\n"
-    header = b"".join(b"F%d: value %d\r\n" % (number, number) for number in range(20000)) + long + b"Last: x\r\n\r\n"
+    long = b"Long: " + b"".join(b"word%06d " % number + b"\r\n " * (number % 3 == 0)
+                                for number in range(90000)) + b"end\r\n"
+    header = b"".join(b"F%d: value %d\r\n" % (number, number)
+                      for number in range(20000)) + long + b"Last: x\r\n\r\n"
     pieces = [header[start:start + cut] for start in range(0, len(header), cut)]
     blocks = list(headers.blocks(pieces))
     assert all(len(block) < 2 * headers.LARGE + cut for block in blocks)

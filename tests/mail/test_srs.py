@@ -15,7 +15,8 @@ def back(address, key=KEY, now=NOW):
     return srs.reverse(address.local, key, now)
 
 
-@pytest.mark.parametrize("text", ["a@b.example", "first.last+tag@sub.example.org", '"odd user"@example.org', "a=b=c@example.org",
+@pytest.mark.parametrize("text", ["a@b.example", "first.last+tag@sub.example.org",
+                                  '"odd user"@example.org', "a=b=c@example.org",
                                   "ünï@example.org", "prvs=123=a@example.org"])
 def test_there_and_back(text):
     sender = Address.parse(text)
@@ -44,7 +45,8 @@ def test_two_forwarders_before_us():
 
 
 @pytest.mark.parametrize("change", [
-    lambda local: local.replace("b.example", "c.example"), lambda local: local + "x", lambda local: "SRS0=AAAAAAAA" + local[13:],
+    lambda local: local.replace("b.example", "c.example"), lambda local: local + "x",
+    lambda local: "SRS0=AAAAAAAA" + local[13:],
     lambda local: local[:14] + "AA" + local[16:], lambda local: "SRS1" + local[4:],
 ])
 def test_what_was_changed_leads_nowhere(change):
@@ -59,7 +61,8 @@ def test_another_servers_address_leads_nowhere():
         back(rewritten)
 
 
-@pytest.mark.parametrize("days, ends", [(0, False), (srs.DAYS, False), (srs.DAYS + 1, True), (500, True), (-1, False), (-2, True)])
+@pytest.mark.parametrize("days, ends", [(0, False), (srs.DAYS, False), (srs.DAYS + 1, True),
+                                        (500, True), (-1, False), (-2, True)])
 def test_an_address_ends_after_some_weeks(days, ends):
     rewritten = srs.forward(Address.parse("a@b.example"), "ours.example", KEY, NOW)
     if ends:

@@ -1,4 +1,4 @@
-"""The MIME scanner: the tree of good messages, some tree for every other one, limits, chunks of any cut."""
+"""The MIME scanner: trees of valid and broken messages, limits, and any cut of the chunks."""
 import json
 import os
 import re
@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.mail.decode import leaves
-from phenmail_protocols.mail.structure import Limits, scan
+from phenmail_protocols.mail.structure import Limits, leaves, scan
 
 from .samples import NESTED, UGLY, multipart, wire
 
@@ -20,8 +19,10 @@ def body(data, part):
 
 def outline(part):
     """A part as nested tuples that two scans can be compared by."""
-    return (part.start, part.body, part.end, part.lines, part.type, part.subtype, part.params, part.id, part.encoding, part.disposition,
-            part.header, [outline(child) for child in part.parts], part.message and outline(part.message))
+    return (part.start, part.body, part.end, part.lines, part.type, part.subtype, part.params,
+            part.id, part.encoding, part.disposition,
+            part.header, [outline(child) for child in part.parts],
+            part.message and outline(part.message))
 
 
 def everyone(part):
@@ -32,7 +33,7 @@ def everyone(part):
 
 
 def check_nesting(part, size):
-    """Offsets are ordered, children lie in order inside their parent's body, lines are not more than bytes."""
+    """Offsets ascend, children lie in order inside their parent's body, lines are at most bytes."""
     assert 0 <= part.start <= part.body <= part.end <= size
     assert 0 <= part.lines <= part.end - part.body
     floor = part.body
@@ -64,9 +65,12 @@ def test_tree_of_a_nested_message():
 def test_single_part_defaults():
     data = b"Subject: x\r\n\r\none\r\ntwo\r\n"
     root = scan(data)
-    assert (root.media_type(), root.params, root.encoding) == (b"text/plain", ((b"charset", b"us-ascii"),), b"7bit")
-    assert (root.body, root.end, root.lines, root.parts, root.message) == (14, len(data), 2, (), None)
-    assert (root.id, root.description, root.md5, root.disposition, root.languages, root.location) == (None, None, None, None, (), None)
+    assert (root.media_type(), root.params,
+            root.encoding) == (b"text/plain", ((b"charset", b"us-ascii"),), b"7bit")
+    assert (root.body, root.end, root.lines, root.parts,
+            root.message) == (14, len(data), 2, (), None)
+    assert (root.id, root.description, root.md5, root.disposition, root.languages,
+            root.location) == (None, None, None, None, (), None)
 
 
 @pytest.mark.parametrize("name, bodies", [
@@ -104,7 +108,8 @@ def test_leaves_of_ugly_messages(name, bodies):
 def test_header_that_a_boundary_cuts_off_keeps_its_fields():
     data = UGLY["header cut by boundary"]
     first = scan(data).parts[0]
-    assert first.media_type() == b"text/html" and data[first.start:first.body] == b"Content-Type: text/html"
+    assert first.media_type() == b"text/html"
+    assert data[first.start:first.body] == b"Content-Type: text/html"
 
 
 def test_digest_parts_are_messages_by_default():
@@ -136,19 +141,24 @@ def test_chunks_of_any_cut_give_the_same_tree(name):
 
 def test_chunks_larger_than_the_window():
     filler = b"\r\n".join([b"-" * 70] * 1500)
-    data = multipart("\nFILL", "Content-Type: message/rfc822\n\nSubject: s\n\nFILL", "\nFILL").replace(b"FILL", filler)
+    data = multipart("\nFILL", "Content-Type: message/rfc822\n\nSubject: s\n\nFILL",
+                     "\nFILL").replace(b"FILL", filler)
     whole = scan(data)
     assert [len(body(data, part)) for part in leaves(whole)] == [len(filler)] * 3
     assert whole.parts[0].lines == 1499
     for size in (997, 65535, 65536, 65537, 200000):
-        assert outline(scan(data[i:i + size] for i in range(0, len(data), size))) == outline(whole), "chunks of %d" % size
+        assert outline(scan(data[i:i + size] for i in range(0, len(data),
+                                                            size))) == outline(whole), "chunks of %d" % size
 
 
 # Words that make delimiters, headers and their near misses likely.
 _WORDS = st.sampled_from([
-    b"\r\n", b"\r\n", b"\n", b"\r", b"--", b"--a", b"--ab", b"--a--", b"\r\n--a\r\n", b"\r\n--ab\r\n", b"\r\n--a--\r\n", b"\r\n\r\n",
-    b"Content-Type: multipart/mixed; boundary=a\r\n\r\n", b"Content-Type: multipart/digest; boundary=\"ab\"\r\n\r\n",
-    b"Content-Type: message/rfc822\r\n\r\n", b"Content-Type: text/plain\r\n", b"Content-Type:", b"x", b" ", b"\0", b"\xff"])
+    b"\r\n", b"\r\n", b"\n", b"\r", b"--", b"--a", b"--ab", b"--a--", b"\r\n--a\r\n",
+    b"\r\n--ab\r\n", b"\r\n--a--\r\n", b"\r\n\r\n",
+    b"Content-Type: multipart/mixed; boundary=a\r\n\r\n",
+    b"Content-Type: multipart/digest; boundary=\"ab\"\r\n\r\n",
+    b"Content-Type: message/rfc822\r\n\r\n", b"Content-Type: text/plain\r\n", b"Content-Type:",
+    b"x", b" ", b"\0", b"\xff"])
 MESSAGES = st.lists(_WORDS | st.binary(max_size=8), max_size=40).map(b"".join)
 
 
@@ -176,7 +186,8 @@ def test_beyond_the_part_limit_the_rest_is_one_leaf():
     data = multipart(*["\n%d" % number for number in range(20)])
     root = scan(data, Limits(parts=5))
     assert len(root.parts) == 4
-    assert body(data, root.parts[-1]).startswith(b"3\r\n--b\r\n\r\n4") and root.parts[-1].end == len(data)
+    assert body(data,
+                root.parts[-1]).startswith(b"3\r\n--b\r\n\r\n4") and root.parts[-1].end == len(data)
 
 
 def test_ten_thousand_parts():
@@ -190,12 +201,14 @@ def test_small_parts_in_their_thousands_are_not_taken_in():
     root = scan(data)
     assert 1000 < len(root.parts) < 3000 and root.parts[-1].end == len(data)
     assert outline(scan(data[at:at + 1000] for at in range(0, len(data), 1000))) == outline(root)
-    assert len(scan(multipart(*["Content-Type: a/b%s\n\n%s" % ("; c=d" * 5, "x" * 1000)] * 2000)).parts) == 2000
+    assert len(scan(multipart(*["Content-Type: a/b%s\n\n%s"
+                                % ("; c=d" * 5, "x" * 1000)] * 2000)).parts) == 2000
 
 
 def test_beyond_the_depth_limit_the_rest_is_one_leaf():
     data = wire('Content-Type: multipart/mixed; boundary="b0000"\n\n' + "".join(
-        '--b%04d\nContent-Type: multipart/mixed; boundary="b%04d"\n\n' % (level, level + 1) for level in range(2000)))
+        '--b%04d\nContent-Type: multipart/mixed; boundary="b%04d"\n\n' % (level, level + 1)
+        for level in range(2000)))
     part, depth = scan(data), 1
     while part.parts:
         part, depth = part.parts[0], depth + 1
@@ -210,10 +223,12 @@ def test_beyond_the_depth_limit_the_rest_is_one_leaf():
 def test_a_huge_header_is_passed_and_read_as_far_as_the_limit():
     data = b"Content-Type: text/html\r\nX: " + b"a" * 100000 + b"\r\nContent-ID: <late>\r\n\r\nbody"
     root = scan((data[i:i + 1000] for i in range(0, len(data), 1000)), Limits(header=4096))
-    assert (root.media_type(), root.id, len(root.header), data[root.body:]) == (b"text/html", b"<late>", 45, b"body")
+    assert (root.media_type(), root.id, len(root.header),
+            data[root.body:]) == (b"text/html", b"<late>", 45, b"body")
     data = data.replace(b"X:", b"Content-Description:")
     root = scan((data[i:i + 1000] for i in range(0, len(data), 1000)), Limits(header=4096))
-    assert (root.media_type(), root.id, len(root.header), data[root.body:]) == (b"text/html", None, 4096, b"body")
+    assert (root.media_type(), root.id, len(root.header),
+            data[root.body:]) == (b"text/html", None, 4096, b"body")
     assert len(root.description) == 4096 - len(b"Content-Type: text/html\r\nContent-Description: ")
 
 
@@ -239,8 +254,11 @@ CORPUS = os.path.join(os.path.dirname(__file__), "..", "..", "..", "shared", "co
 
 @pytest.mark.skipif(not os.path.isdir(CORPUS), reason="no corpus beside the repository")
 def test_leaf_sizes_as_another_server_reads_them():
-    """Every leaf's section number and size in the recorded BODYSTRUCTUREs. One message differs: where a delimiter cuts a header off, the line
-    end before it belongs to the delimiter (RFC 2046 section 5.1.1), and is no part of the body there."""
+    """Every leaf's section number and size, compared with the recorded BODYSTRUCTUREs.
+
+    One message differs: a delimiter cuts off a header, and the line end before it belongs to the
+    delimiter (RFC 2046 section 5.1.1), not to the body.
+    """
     differing = []
     with open(os.path.join(CORPUS, "dovecot.jsonl")) as lines:
         recorded = [json.loads(line) for line in lines]
@@ -255,7 +273,8 @@ def test_leaf_sizes_as_another_server_reads_them():
 def sizes_recorded(structure):
     if not isinstance(structure[0], list):
         return [structure[6]]
-    return [sizes_recorded(child) for child in structure if isinstance(child, list) and child and isinstance(child[0], (list, str))
+    return [sizes_recorded(child) for child in structure if isinstance(child, list) and child
+            and isinstance(child[0], (list, str))
             and len(child) > 7 or isinstance(child, list) and child and isinstance(child[0], list)]
 
 

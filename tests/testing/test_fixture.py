@@ -60,13 +60,15 @@ def subjects(messages):
 def test_every_service_is_there_and_every_user_gets_in(mail):
     context = ssl.create_default_context(cafile=mail.certificate)
     for name, passphrase in mail.users.items():
-        for client in (imaplib.IMAP4(*mail.imap), imaplib.IMAP4_SSL(*mail.imaps, ssl_context=context)):
+        for client in (imaplib.IMAP4(*mail.imap),
+                       imaplib.IMAP4_SSL(*mail.imaps, ssl_context=context)):
             client.login(name, passphrase)
             client.logout()
         for client in (poplib.POP3(*mail.pop3), poplib.POP3_SSL(*mail.pop3s, context=context)):
             client.apop(name, passphrase)
             client.quit()
-        for client in (smtplib.SMTP(*mail.submission), smtplib.SMTP_SSL(*mail.submissions, context=context)):
+        for client in (smtplib.SMTP(*mail.submission),
+                       smtplib.SMTP_SSL(*mail.submissions, context=context)):
             client.login(name, passphrase)
             client.quit()
     client = smtplib.SMTP(*mail.submission)
@@ -90,7 +92,8 @@ def test_deliver(mail, kind):
     message = text if kind is str else text.encode() if kind is bytes else email.message_from_string(text)
     mail.deliver(message)
     mail.deliver(message, to=["bob@example.org", "postmaster@example.org"], sender="")
-    assert subjects(mail.messages()) == ["given"] * 2 and subjects(mail.messages("abuse@example.org")) == ["given"] * 2
+    assert subjects(mail.messages()) == ["given"] * 2
+    assert subjects(mail.messages("abuse@example.org")) == ["given"] * 2
     one, = mail.messages("bob@example.org")
     assert one.get_content().strip() == "hi" and one["Return-Path"] == "<>"
     with pytest.raises(phenmail.MailRefused):
@@ -104,7 +107,8 @@ def test_an_address_without_mailbox_is_told(mail):
 
 
 def test_users_and_settings_of_ones_own(make):
-    settings = {"imap": False, "domains": {"example.net": {"sales": ":u@example.net"}, "example.com": {"*": ":u@example.net"}}}
+    settings = {"imap": False, "domains": {"example.net": {"sales": ":u@example.net"},
+                                           "example.com": {"*": ":u@example.net"}}}
     mail = make(users={"u@example.net": "p\u00e4ss"}, settings=settings)
     assert mail.imap is None and mail.imaps is None and mail.pop3
     mail.deliver("Subject: a\n\n", to=["sales@example.net", "anybody@example.com"])
@@ -128,7 +132,8 @@ def test_a_callable_that_takes_mail_and_sends(make):
     def take(message, origin, parameters):
         taken.append((message["Subject"], parameters))
         mail.server.send_mail("bot@example.org", "alice@example.org", "Subject: taken\n\n")
-    mail = make(settings={"domains": {"example.org": {"bot": ".taker of it"}}}, plugins={"taker": take})
+    mail = make(settings={"domains": {"example.org": {"bot": ".taker of it"}}},
+                plugins={"taker": take})
     send(mail, to="bot@example.org")
     assert subjects(mail.wait_for(1)) == ["taken"]
     assert taken == [("one", "of it")]
@@ -136,7 +141,7 @@ def test_a_callable_that_takes_mail_and_sends(make):
 
 def test_wait_for_ends_when_it_is_there_and_when_the_time_is_over(mail):
     mail.deliver("Subject: early\n\n")
-    with pytest.raises(AssertionError, match="2 messages were expected within 0.02 s, there are 1: 'early'"):
+    with pytest.raises(AssertionError, match="expected 2 messages within 0.02 s, found 1: 'early'"):
         mail.wait_for(2, timeout=0.02)
     thread = threading.Thread(target=send, args=(mail,))
     thread.start()
@@ -150,13 +155,17 @@ def test_wait_for_ends_when_it_is_there_and_when_the_time_is_over(mail):
 def test_mail_for_elsewhere_is_caught(mail):
     with smtplib.SMTP(*mail.submission) as client:
         client.login("alice@example.org", mail.users["alice@example.org"])
-        client.sendmail("alice@example.org", ["a@far.example", "b@near.example", "bob@example.org"], NOTE)
+        client.sendmail("alice@example.org", ["a@far.example", "b@near.example", "bob@example.org"],
+                        NOTE)
     one, = mail.wait_for_sent()
-    assert (one.sender, sorted(one.recipients)) == ("alice@example.org", ["a@far.example", "b@near.example"])
-    assert one.message["From"] == "alice@example.org" and one.message.get_content().strip() == "hello"
+    assert (one.sender, sorted(one.recipients)) == ("alice@example.org",
+                                                    ["a@far.example", "b@near.example"])
+    assert one.message["From"] == "alice@example.org"
+    assert one.message.get_content().strip() == "hello"
     assert b"\r\nSubject: one\r\n" in one.data and "'one'" in repr(one)
     assert subjects(mail.messages("bob@example.org")) == ["one"]
-    with pytest.raises(AssertionError, match="2 messages were expected to leave within 0.02 s, there are 1: 'one'"):
+    with pytest.raises(AssertionError,
+                       match="expected 2 sent messages within 0.02 s, found 1: 'one'"):
         mail.wait_for_sent(2, timeout=0.02)
 
 
@@ -209,7 +218,8 @@ def test_a_connection_that_breaks_while_it_is_read(mail):
     mail.deliver("Subject: long\n\n" + "x" * 70 + "\n" * 1000)
     mail.drop_after(500, side="server", service="imaps")
     with pytest.raises((imaplib.IMAP4.error, OSError)):
-        imaplib.IMAP4_SSL(*mail.imaps, ssl_context=ssl.create_default_context(cafile=mail.certificate))
+        imaplib.IMAP4_SSL(*mail.imaps,
+                          ssl_context=ssl.create_default_context(cafile=mail.certificate))
     client = imaplib.IMAP4(*mail.imap)
     client.login("alice@example.org", mail.users["alice@example.org"])
     mail.cut("imap")
@@ -235,7 +245,8 @@ def test_slowness(mail):
 
 
 def everything():
-    return sorted(thread.name for thread in threading.enumerate()), os.listdir(tempfile.gettempdir())
+    return sorted(thread.name
+                  for thread in threading.enumerate()), os.listdir(tempfile.gettempdir())
 
 
 def test_nothing_is_left(tmp_path, monkeypatch):
@@ -262,7 +273,8 @@ def test_a_start_that_fails_leaves_nothing(tmp_path, monkeypatch):
         taken.bind(("127.0.0.1", 0))
         taken.listen(1)
         with pytest.raises(OSError):
-            fixture.MailFixture(settings={"imap": {"host": "127.0.0.1", "port": taken.getsockname()[1]}})
+            fixture.MailFixture(settings={"imap": {"host": "127.0.0.1",
+                                                   "port": taken.getsockname()[1]}})
     with pytest.raises(ConfigError, match="imapp"):
         fixture.MailFixture(settings={"imapp": True})
     assert everything() == before
@@ -337,13 +349,16 @@ def test_with_phenmail_installed_pytest_has_the_fixtures(tmp_path):
     (tmp_path / "test_inner.py").write_text(INNER)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path / "site"), TOP]), TMPDIR=str(temporary))
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path / "site"), TOP]),
+                       TMPDIR=str(temporary))
     environment.pop("PYTEST_PLUGINS", None)
-    run = subprocess.Popen([sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "-q", "--rootdir", str(tmp_path),
-                            "test_inner.py"], cwd=str(tmp_path), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    run = subprocess.Popen([sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider",
+                            "-q", "--rootdir", str(tmp_path),
+                            "test_inner.py"], cwd=str(tmp_path), env=environment,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = run.communicate(timeout=60)[0].decode()
     assert "1 failed, 3 passed" in output, output
-    assert "INBOX of alice@example.org: 1 messages were expected within 0.01 s, there are 0: none" in output
+    assert "INBOX of alice@example.org: expected 1 messages within 0.01 s, found 0: none" in output
     assert [name for name in os.listdir(str(temporary)) if name.startswith("phenmail")] == []
 
 

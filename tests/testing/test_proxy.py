@@ -11,7 +11,7 @@ from phenmail_protocols.testing.proxy import CLIENT, SERVER, Proxy
 
 @pytest.fixture
 def echo():
-    """A server that says back what it hears, in pieces as they come; `heard()` has it all, when a connection has ended."""
+    """An echo server; `heard()` returns everything, when a connection has ended."""
     heard, ended = bytearray(), threading.Event()
 
     def serve(sock):
@@ -57,7 +57,8 @@ def all_of(sock):
 def test_without_faults_it_is_not_there(proxy, echo):
     data = bytes(range(256)) * 4096
     with connect(proxy) as sock:
-        sender = threading.Thread(target=lambda: (sock.sendall(data), sock.shutdown(socket.SHUT_WR)))
+        sender = threading.Thread(target=lambda: (sock.sendall(data),
+                                                  sock.shutdown(socket.SHUT_WR)))
         sender.start()
         assert all_of(sock) == data
         sender.join(5)

@@ -58,7 +58,8 @@ def test_names_without_a_labels(domain):
 
 def test_final_sigma_is_no_matter_of_case():
     """Python's lower() makes a final sigma of a capital one: another name."""
-    capital, small, final = ("\u039f\u0394\u039f\u03a3", "\u03bf\u03b4\u03bf\u03c3", "\u03bf\u03b4\u03bf\u03c2")
+    capital, small, final = ("\u039f\u0394\u039f\u03a3", "\u03bf\u03b4\u03bf\u03c3",
+                             "\u03bf\u03b4\u03bf\u03c2")
     assert ascii_domain(capital) == ascii_domain(small) != ascii_domain(final)
 
 
@@ -90,7 +91,8 @@ def test_what_people_read(domain, shown):
 @settings(max_examples=300, deadline=None)
 @example(":.XN--000A")
 @given(st.text(max_size=20) | st.lists(st.sampled_from(
-    ["\u00df", "\u1e9e", "\u03c2", "\u03a3", "\u200d", "\u200c", "\u3002", ".", "xn--", "-", "a", "A", "\u00fc", "\u05d0", "1", "\uff20", "\u2100",
+    ["\u00df", "\u1e9e", "\u03c2", "\u03a3", "\u200d", "\u200c", "\u3002", ".", "xn--", "-", "a",
+     "A", "\u00fc", "\u05d0", "1", "\uff20", "\u2100",
      "\u0130", "\u00ad", "bcher-kva", "\u0dca", "@", " "]), max_size=10).map("".join))
 def test_any_text_has_one_ascii_form_or_none(text):
     shown = unicode_domain(text)

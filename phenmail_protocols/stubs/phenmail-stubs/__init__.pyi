@@ -86,7 +86,7 @@ class Root(Protocol):
     def configuration(self) -> str: ...
 
 class Problem(Protocol):
-    """One mistake in the configuration; str() is the whole text."""
+    """One mistake in the configuration; str() gives the whole text."""
     @property
     def file(self) -> str: ...
     @property
@@ -139,7 +139,7 @@ class Plugin(Protocol):
     def mail_received(self, message: EmailMessage, origin: Origin, parameters: str) -> object: ...
 
 class PluginExtras(Protocol):
-    """The optional attributes of a plugin."""
+    """What a plugin may have; each one is optional."""
     concurrent: bool
     max_size: int
     def start(self, server: MailServer) -> object: ...
@@ -180,7 +180,7 @@ class Verdict(Protocol):
     def forward(self) -> Optional[object]: ...
 
 class Filters(Protocol):
-    """The result of try_filters."""
+    """The result of MailServer.try_filters."""
     @property
     def lines(self) -> Tuple[FilterLine, ...]: ...
     @property

@@ -1,5 +1,4 @@
-"""Types of the fixture (PEP 561), for tests that say
-`from phenmail_protocols.testing import MailFixture`.
+"""Types of `phenmail_protocols.testing` (PEP 561).
 
 The fixture `mail_server` is a MailFixture; `make_mail_server` is a MailFixtureMaker, a name for
 type checkers only.
@@ -14,8 +13,8 @@ class MailFixture:
     users: Dict[str, str]
     server: MailServer
     certificate: Optional[str]
-    # (host, port); None where `settings` closed the service, which is left out here: a test that
-    # closes a service does not use it.
+    # (host, port).  If `settings` disabled the service it is None, which the types leave out: a test
+    # that disables a service does not use it.
     smtp: Tuple[str, int]
     submission: Tuple[str, int]
     submissions: Tuple[str, int]

@@ -1,4 +1,4 @@
-"""Code filters: what a script may say, and what a bad one must not do to anybody's next message."""
+"""Python filters: what a script may answer, and what a hostile one cannot do."""
 
 import os
 import socket
@@ -8,10 +8,11 @@ import time
 
 import pytest
 
-from phenmail_protocols.children import interpreter, pool, python_pool
-from phenmail_protocols.children.python_pool import Decision, PythonFilters, Result
+from phenmail_protocols.children import interpreter, pool, python_filters
+from phenmail_protocols.children.python_answer import Decision, Result
+from phenmail_protocols.children.python_filters import PythonFilters
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="code filters need POSIX")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="Python filters need POSIX")
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ROOT = os.name == "posix" and os.geteuid() == 0
@@ -31,7 +32,8 @@ except:
     pass
 """
 ODD = Result(Decision("accept", "odd"))
-ENVELOPE = {"sender": "a@example.org", "recipient": "b@example.net", "tag": None, "auth": "", "size": 1}
+ENVELOPE = {"sender": "a@example.org", "recipient": "b@example.net", "tag": None, "auth": "",
+            "size": 1}
 
 
 def letter(subject, body=b"body\n"):
@@ -92,7 +94,8 @@ def strays(seconds, *several):
 
 
 @pytest.mark.parametrize("subject, result", [
-    (b"n 3", ODD), (b"n 4", Result(Decision("accept", "even"))), (b"hello", Result()), (b"", Result())])
+    (b"n 3", ODD), (b"n 4", Result(Decision("accept", "even"))), (b"hello", Result()),
+    (b"", Result())])
 def test_the_predecessors_example(filters, subject, result):
     assert ask(filters, EXAMPLE, letter(subject)) == result
 
@@ -127,7 +130,8 @@ def test_what_is_said(filters, code, result):
     ("flag('a')\n1/0", "line 2: ZeroDivisionError"),
     ("def f():\n  raise KeyError(msg['Subject'])\nf()", "line 2: KeyError"),
     ("accept(", "line 1: SyntaxError: "),
-    ("raise SyntaxError(msg['Subject'], ('<filter>', 7, 7, msg['Subject']))", "line 1: SyntaxError"),
+    ("raise SyntaxError(msg['Subject'], ('<filter>', 7, 7, msg['Subject']))",
+     "line 1: SyntaxError"),
     ("accept(None)", "line 1: TypeError"),
     ("accept('')", "line 1: ValueError"),
     ("accept('a\\nflag b')", "line 1: ValueError"),
@@ -149,9 +153,11 @@ def test_what_fails_is_told_and_leaves_nothing(filters, code, told):
 
 
 @pytest.mark.parametrize("code, complaint", [
-    ("flag('a b'); accept('odd')", "flag(): not a flag"), ("copy('nobody'); accept('odd')", "copy(): not an address"),
+    ("flag('a b'); accept('odd')", "flag(): not a flag"),
+    ("copy('nobody'); accept('odd')", "copy(): not an address"),
     ("try:\n accept('odd')\nexcept BaseException: 1/0", "line 4: ZeroDivisionError"),
-    ("try:\n accept('odd')\nexcept BaseException:\n import os; os._exit(3)", "it ended without an answer")])
+    ("try:\n accept('odd')\nexcept BaseException:\n import os; os._exit(3)",
+     "it ended without an answer")])
 def test_a_decision_stands_whatever_else_went_wrong(filters, code, complaint):
     assert ask(filters, code) == ODD._replace(log_lines=(complaint.replace("line 4", "line 3"),))
 
@@ -169,14 +175,16 @@ reject("%s %s %s %s" % (msg.policy is msg.__class__().policy, text, msg.get_cont
 
 
 def test_a_header_with_raw_octets(filters):
-    assert ask(filters, "reject(msg['Subject'])", letter(b"caf\xe9")).decision == Decision("reject", "caf\ufffd")
+    assert ask(filters, "reject(msg['Subject'])",
+               letter(b"caf\xe9")).decision == Decision("reject", "caf\ufffd")
 
 
 def test_the_envelope(filters):
     class Letter:
         sender, recipient, tag, auth, size, path = None, "b@example.net", "tag", "spf=pass\ndkim=none", 123456, "x"
 
-    result = ask(filters, "reject('%(sender)s|%(recipient)s|%(tag)s|%(auth)s|%(size)d' % envelope)", envelope=Letter())
+    result = ask(filters, "reject('%(sender)s|%(recipient)s|%(tag)s|%(auth)s|%(size)d' % envelope)",
+                 envelope=Letter())
     assert result.decision.argument == "|b@example.net|tag|spf=pass dkim=none|123456"
 
 
@@ -194,8 +202,10 @@ MIXED = b"Content-Type: multipart/mixed; boundary=x%d\n\n--x%d\n"
 
 
 @pytest.mark.parametrize("body", [
-    b"\n" * 1000000, b"--x\n\n" * 200000, b"".join(MIXED % (n, n) for n in range(5000)), b"a: b\n" * 50000,
-    b"Content-Type: message/rfc822\n\n" * 30000], ids=["lines", "parts", "nested", "header", "rfc822"])
+    b"\n" * 1000000, b"--x\n\n" * 200000, b"".join(MIXED % (n, n) for n in range(5000)),
+    b"a: b\n" * 50000,
+    b"Content-Type: message/rfc822\n\n" * 30000], ids=["lines", "parts", "nested", "header",
+                                                       "rfc822"])
 def test_no_sender_can_choose_to_get_no_answer(filters, body):
     """What takes the email package seconds, or too much recursion."""
     head = b"Subject: n 3\nContent-Type: multipart/mixed; boundary=x\n"
@@ -209,27 +219,32 @@ def test_no_sender_can_choose_to_get_no_answer(filters, body):
 
 HARM = {
     "ends itself": ("import os; os._exit(0)", "it ended without an answer"),
-    "aborts": ("import os; os.abort()", "it died of signal 6"),
+    "aborts": ("import os; os.abort()", "signal 6 ended it"),
     "eats memory": ("x = bytearray(10**9)", "line 1: MemoryError"),
-    "eats memory slowly": ("def f():\n x = []\n while True: x.append([0] * 1000)\nf()", "line 3: MemoryError"),
+    "eats memory slowly": ("def f():\n x = []\n while True: x.append([0] * 1000)\nf()",
+                           "line 3: MemoryError"),
     "eats memory to the last octet": ("x = []\nwhile True: x = [x]", "MemoryError"),
-    "closes all and decides": ("import os; os.closerange(0, 1000); accept('even')", "it ended without an answer"),
+    "closes all and decides": ("import os; os.closerange(0, 1000); accept('even')",
+                               "it ended without an answer"),
     "closes all": ("import os; os.closerange(0, 1000)", "it ended without an answer"),
     "writes garbage": ("import os\nfor fd in range(3, 64):\n try: os.write(fd, b'\\x00\\xff\\n' * 10)\n except OSError: pass\n"
-                       "accept('even')", "it wrote what is no answer"),
+                       "accept('even')", "its answer is invalid"),
     "writes without end": ("import os\nfor fd in range(3, 64):\n try:\n  while True: os.write(fd, b'x' * 65536)\n"
-                           " except OSError: pass", "it wrote what is no answer"),
+                           " except OSError: pass", "its answer is invalid"),
     "shuts its socket": ("import socket, time\nfor fd in range(3, 64):\n try: socket.socket(fileno=fd).shutdown(2)\n"
                          " except OSError: pass\ntime.sleep(99)", "it ended without an answer"),
     "patches": ("import builtins, email.message\nemail.message.Message.__getitem__ = builtins.len = builtins.int = None\n1/0",
                 "line 3: ZeroDivisionError"),
     "patches what runs it": ("import sys\nrun = sys.modules['phenmail_protocols.children.python_run']\nrun.parse = run.names_for = None\n"
                              "accept.__globals__.clear()\nsys.modules.clear()\n1/0", None),
-    "kills its group": ("import os; os.kill(0, 9)", "it died of signal 9"),
-    "replaces itself": ("import os; os.execv('/bin/sh', ['sh', '-c', 'exit 0'])", "it ended without an answer"),
-    "blocks": ("import signal; signal.pthread_sigmask(signal.SIG_SETMASK, range(1, 30)); 1/0", "line 1: ZeroDivisionError"),
+    "kills its group": ("import os; os.kill(0, 9)", "signal 9 ended it"),
+    "replaces itself": ("import os; os.execv('/bin/sh', ['sh', '-c', 'exit 0'])",
+                        "it ended without an answer"),
+    "blocks": ("import signal; signal.pthread_sigmask(signal.SIG_SETMASK, range(1, 30)); 1/0",
+               "line 1: ZeroDivisionError"),
     "becomes root": ("import os; os.setuid(0)", "line 1: PermissionError"),
-    "lifts a limit": ("import resource; resource.setrlimit(resource.RLIMIT_CPU, (-1, -1))", "line 1: ValueError"),
+    "lifts a limit": ("import resource; resource.setrlimit(resource.RLIMIT_CPU, (-1, -1))",
+                      "line 1: ValueError"),
     "leaves its group": ("import os; os.setsid()", "line 1: PermissionError"),
     "writes files": ("import os\nfd = os.open('/tmp', getattr(os, 'O_TMPFILE', 0) | os.O_RDWR)\nos.write(fd, b'x')", "line "),
 }
@@ -249,7 +264,8 @@ def test_harm_is_told_and_over_with_its_message(filters, name):
 
 @pytest.mark.parametrize("code", [
     "import os\nif os.fork(): os.wait()\naccept('even')",
-    "import _thread\n_thread.start_new_thread(print, ())\naccept('even')"], ids=["process", "thread"])
+    "import _thread\n_thread.start_new_thread(print, ())\naccept('even')"],
+    ids=["process", "thread"])
 def test_no_other_process_and_no_thread(filters, code):
     result = ask(filters, code)
     assert result.decision is None and result.log_lines[0].startswith("line 2: ")
@@ -278,7 +294,8 @@ def test_hanging_ones_are_ended_all_at_once_and_hold_up_nobody(hurried):
 
     ask(hurried, EXAMPLE)
     before = pids(hurried)
-    threads = [threading.Thread(target=run, args=(name,)) for name in sorted(HANGS)[:python_pool.MOST_RUNS - 1]]
+    threads = [threading.Thread(target=run, args=(name,))
+               for name in sorted(HANGS)[:python_filters.MOST_RUNS - 1]]
     began = time.monotonic()
     for thread in threads:
         thread.start()
@@ -291,7 +308,8 @@ def test_hanging_ones_are_ended_all_at_once_and_hold_up_nobody(hurried):
     assert sorted(results) == sorted(HANGS)[:len(threads)]
     for name, result in results.items():
         assert result.decision is None and len(result.log_lines) == 1, (name, result)
-        assert result.log_lines[0].startswith(("stopped: it did not end within 1 s", "it died of signal 24", "line ")), (name, result)
+        assert result.log_lines[0].startswith(("stopped: it did not end within 1 s",
+                                               "signal 24 ended it", "line ")), (name, result)
     assert results_meanwhile == [ODD] * 3
     assert meanwhile < max(ends.values()), "the others were waited for"
     assert max(ends.values()) - began < 10
@@ -309,9 +327,10 @@ def test_what_was_decided_before_it_hung_stands(hurried):
     ("import os; os.kill(os.getppid(), 9); accept('odd')", Decision("accept", "odd")),
     ("import os, time; os.kill(os.getppid(), 9); time.sleep(99)", None),
     ("import os, signal; os.kill(os.getppid(), signal.SIGSTOP)", None),
-    ("import os, signal; os.kill(os.getppid(), signal.SIGSTOP); accept('odd')", Decision("accept", "odd"))])
+    ("import os, signal; os.kill(os.getppid(), signal.SIGSTOP); accept('odd')",
+     Decision("accept", "odd"))])
 def test_against_the_process_it_came_from(filters, hurried, code, decision):
-    """Which an owner's script may signal: it is replaced, and the script does not outlive its time."""
+    """An owner's script may signal the serving process: it is replaced, and the script ends in time."""
     assert ask(hurried, EXAMPLE) == ODD
     assert ask(hurried, code).decision == decision
     began = time.monotonic()
@@ -370,7 +389,8 @@ def test_the_owners_rights(filters):
     os.setgroups([0, 7])
     try:
         for owner in ((UID, UID + 1), OTHER):
-            assert ask(filters, code, owner=owner).decision.argument == "%s %s []" % ((owner[0],) * 3, (owner[1],) * 3)
+            assert ask(filters, code,
+                       owner=owner).decision.argument == "%s %s []" % ((owner[0],) * 3, (owner[1],) * 3)
     finally:
         os.setgroups(before)
     assert ask(filters, "open('/etc/shadow')").log_lines == ("line 1: PermissionError",)
@@ -379,8 +399,10 @@ def test_the_owners_rights(filters):
 @as_root
 @linux
 def test_the_memory_of_the_process_it_came_from_is_out_of_reach(filters):
-    assert ask(filters, "import os; os.open('/proc/%d/mem' % os.getppid(), os.O_RDWR)").log_lines == ("line 1: PermissionError",)
-    assert ask(filters, "import os; os.listdir('/proc/%d/fd' % os.getppid())").log_lines == ("line 1: PermissionError",)
+    assert ask(filters,
+               "import os; os.open('/proc/%d/mem' % os.getppid(), os.O_RDWR)").log_lines == ("line 1: PermissionError",)
+    assert ask(filters,
+               "import os; os.listdir('/proc/%d/fd' % os.getppid())").log_lines == ("line 1: PermissionError",)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no such call")
@@ -388,7 +410,8 @@ def test_every_processor():
     before, made = os.sched_getaffinity(0), PythonFilters()
     os.sched_setaffinity(0, [min(before)])
     try:
-        assert ask(made, "import os; reject(str(sorted(os.sched_getaffinity(0))))").decision.argument == str(sorted(before))
+        assert ask(made,
+                   "import os; reject(str(sorted(os.sched_getaffinity(0))))").decision.argument == str(sorted(before))
     finally:
         os.sched_setaffinity(0, before)
         made.stop()
@@ -429,19 +452,22 @@ def test_roots_folder_as_the_user_that_is_set():
     made = PythonFilters(run_as="nobody")
     try:
         uid = pwd.getpwnam("nobody").pw_uid
-        assert ask(made, "import os; reject(str(os.getuid()))", owner=(0, 0)).decision.argument == str(uid)
+        assert ask(made, "import os; reject(str(os.getuid()))",
+                   owner=(0, 0)).decision.argument == str(uid)
     finally:
         made.stop()
 
 
-@pytest.mark.parametrize("python, told", [("/bin/false", "does not run code filters"), ("/does/not/exist", "can't be started")])
+@pytest.mark.parametrize("python, told", [("/bin/false", "does not run Python filters"),
+                                          ("/does/not/exist", "can't be started")])
 def test_no_interpreter_is_told_and_not_tried_for_each_message(python, told, caplog):
     now = [1000.0]
     made = PythonFilters(python, clock=lambda: now[0])
     try:
         for _ in range(2):
             result = ask(made, EXAMPLE)
-            assert result.decision is None and python in result.log_lines[0] and told in result.log_lines[0]
+            assert result.decision is None and python in result.log_lines[0]
+            assert told in result.log_lines[0]
         assert len(caplog.records) == 1
         now[0] += pool.FAILED_FOR
         made._python = sys.executable
@@ -464,9 +490,9 @@ def test_a_host_that_is_no_python_is_not_started_again(monkeypatch, host):
 def test_not_on_windows(monkeypatch):
     made = PythonFilters()
     with monkeypatch.context() as changed:
-        changed.setattr(python_pool.os, "name", "nt")
+        changed.setattr(python_filters.os, "name", "nt")
         result = made.run(EXAMPLE, b"", ENVELOPE, (0, 0))
-    assert result == Result(log_lines=("not run: code filters need a POSIX system",))
+    assert result == Result(log_lines=("not run: Python filters need a POSIX system",))
     made.stop()
 
 
@@ -508,7 +534,7 @@ def test_somebody_looks_for_idle_processes():
 
 
 def test_a_process_is_replaced_after_many_requests(monkeypatch):
-    monkeypatch.setattr(python_pool, "REQUESTS_OF_ONE", 3)
+    monkeypatch.setattr(python_filters, "REQUESTS_OF_ONE", 3)
     made, seen = PythonFilters(), []
     try:
         for _ in range(7):
@@ -523,7 +549,7 @@ def test_a_process_is_replaced_after_many_requests(monkeypatch):
 
 @as_root
 def test_few_processes(monkeypatch):
-    monkeypatch.setattr(python_pool, "MOST_PROCESSES", 2)
+    monkeypatch.setattr(python_filters, "MOST_PROCESSES", 2)
     made = PythonFilters()
     try:
         for uid in (UID, UID + 1, UID + 2, UID):
@@ -554,7 +580,7 @@ def test_many_at_once(filters):
 
 
 def test_one_code_takes_few_turns(monkeypatch):
-    monkeypatch.setattr(python_pool, "_WAIT", 0.2)
+    monkeypatch.setattr(python_filters, "WAIT_SECONDS", 0.2)
     made = PythonFilters(seconds=1.5)
     results = []
     threads = [threading.Thread(target=lambda: results.append(ask(made, "import time; time.sleep(1)"))) for _ in range(3)]
@@ -564,7 +590,9 @@ def test_one_code_takes_few_turns(monkeypatch):
             thread.start()
         for thread in threads:
             thread.join(30)
-        assert sorted(result.log_lines for result in results) == [(), (), ("not run: too many code filters are at work",)]
+        assert sorted(result.log_lines
+                      for result in results) == [(), (),
+                                                 ("not run: too many Python filters are running",)]
     finally:
         made.stop()
 
@@ -582,7 +610,8 @@ def test_stop():
     made.stop()
     thread.join(10)
     assert results == [ODD], "what was at work is let finish"
-    assert pids(made) == [] and not any(thread.name == "phenmail-code-filters" and thread is made.pool.thread
+    assert pids(made) == [] and not any(thread.name == "phenmail-Python-filters"
+                                        and thread is made.pool.thread
                                         for thread in threading.enumerate())
     with pytest.raises(OSError):
         os.kill(pid, 0)
@@ -604,7 +633,7 @@ def test_nothing_is_left_when_the_server_is_gone(tmp_path):
     import subprocess
     driver = tmp_path / "driver.py"
     driver.write_text("import sys, threading\nsys.path.insert(0, %r)\n"
-                      "from phenmail_protocols.children.python_pool import PythonFilters\n"
+                      "from phenmail_protocols.children.python_filters import PythonFilters\n"
                       "made = PythonFilters(seconds=30.0)\nrun = lambda code: made.run(code, b'', {}, (%d, %d))\nrun('')\n"
                       "threading.Thread(target=run, args=('import time; time.sleep(99)',), daemon=True).start()\n"
                       "while not made.pool.running: pass\nprint('up', flush=True)\nthreading.Event().wait(60)\n"

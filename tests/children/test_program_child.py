@@ -7,21 +7,24 @@ import sys
 
 import pytest
 
-from phenmail_protocols.children import launch
+from phenmail_protocols.children import program_child
 from phenmail_protocols.children.interpreter import command
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
-as_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can be others")
+as_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0,
+                             reason="only root can be others")
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def launched(*words, user="", descriptors=1024, report=None, **options):
-    """The process that it has become, at its end: (exit status, standard output, standard error)."""
+    """Run a command through it -> (exit status, standard output, standard error)."""
     options.setdefault("env", {"PATH": PATH})
     with open(os.devnull, "wb") as null:
         report = null.fileno() if report is None else report
-        process = subprocess.Popen(command(sys.executable, "children.launch", (str(report), str(descriptors), user) + words),
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        process = subprocess.Popen(command(sys.executable, "children.program_child",
+                                           (str(report), str(descriptors), user) + words),
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE,
                                    pass_fds=(report,), **options)
         output, errors = process.communicate(timeout=60)
     return process.returncode, output.decode(), errors.decode()
@@ -35,7 +38,8 @@ def test_arguments_as_they_are_and_no_shell():
 def test_the_process_stays_the_same():
     with open(os.devnull, "wb") as null:
         words = [str(null.fileno()), "64", "", "sh", "-c", "echo $$; exit 3"]
-        process = subprocess.Popen(command(sys.executable, "children.launch", words), stdout=subprocess.PIPE,
+        process = subprocess.Popen(command(sys.executable, "children.program_child", words),
+                                   stdout=subprocess.PIPE,
                                    env={"PATH": PATH}, pass_fds=(null.fileno(),))
     output, _ = process.communicate(timeout=60)
     assert (int(output), process.returncode) == (process.pid, 3)
@@ -43,7 +47,8 @@ def test_the_process_stays_the_same():
 
 def test_the_environment_is_what_was_given():
     status, output, _ = launched("/usr/bin/env", env={"A": "b", "LANG": "C.UTF-8"})
-    assert status == 0 and sorted(line for line in output.split("\n") if line) == ["A=b", "LANG=C.UTF-8"]
+    assert status == 0 and sorted(line for line in output.split("\n")
+                                  if line) == ["A=b", "LANG=C.UTF-8"]
 
 
 @pytest.mark.parametrize("descriptors, shell, output", [
@@ -64,16 +69,18 @@ def test_the_user_and_no_other_group():
 @pytest.mark.parametrize("user", ["0:0", "0:1", "1:0"])
 def test_nothing_runs_as_root(user):
     status, output, errors = launched("id", user=user)
-    assert (status, output) == (launch.FAILED, "") and "root" in errors
+    assert (status, output) == (program_child.FAILED, "") and "root" in errors
 
 
 @pytest.mark.parametrize("command, complaint, more", [
     ("id", "", {"user": "1"}), ("id", "", {"user": "a:b"}), ("id", "", {"descriptors": "x"}),
-    ("does-not-exist", "No such file", {}), ("/does/not/exist", "No such file", {}), ("/etc/passwd", "ermission", {}), ("/", "", {})])
+    ("does-not-exist", "No such file", {}), ("/does/not/exist", "No such file", {}),
+    ("/etc/passwd", "ermission", {}), ("/", "", {})])
 def test_what_cannot_be_done_is_told_for_another_try(command, complaint, more):
     status, output, errors = launched(command, **more)
     assert (status, output) == (75, "")
-    assert errors.startswith("phenmail: cannot run ") and errors.count("\n") == 1 and complaint in errors
+    assert errors.startswith("phenmail: cannot run ") and errors.count("\n") == 1
+    assert complaint in errors
 
 
 def test_no_signal_stays_ignored_or_blocked():
@@ -103,7 +110,9 @@ def test_every_processor():
 
 
 def test_whether_it_was_launched_is_reported_and_the_command_does_not_get_the_pipe():
-    for name, report in (("true", launch.LAUNCHED), ("does-not-exist", launch.LAUNCHED + launch.FAILED_AFTER_ALL)):
+    for name, report in (("true", program_child.LAUNCHED),
+                         ("does-not-exist", program_child.LAUNCHED
+                          + program_child.FAILED_AFTER_ALL)):
         reader, writer = os.pipe()
         try:
             launched(name, report=writer)

@@ -1,33 +1,32 @@
-"""The child that becomes a user's command: it drops the server's rights, then calls exec.
+"""The child process that becomes a user's command: it drops the server's rights, then calls exec.
 
-Words: REPORT DESCRIPTORS UID:GID COMMAND [ARGUMENT...]
+Words:  REPORT DESCRIPTORS UID:GID COMMAND [ARGUMENT...]
 
 REPORT is the descriptor of a pipe that the command does not get.  LAUNCHED is written there just
-before the exec, and FAILED_AFTER_ALL if the exec fails: where only LAUNCHED arrives, the exit
-status is the command's.  DESCRIPTORS is the limit of open files.  UID:GID is the user to become,
-"" for the present one.
+before the exec, and FAILED_AFTER_ALL if the exec fails: if only LAUNCHED arrives, the exit status
+is the command's.  DESCRIPTORS is the limit of open files.  UID:GID is the user to become, "" for
+the present one.
 
 The process stays the same, so its id, session and standard streams are the command's.  COMMAND is
 looked up in PATH, never by a shell.  The umask is 077 and every signal has its default action.
 
-On failure it ends with FAILED (EX_TEMPFAIL of sysexits.h: "try again") and prints one line to
+On failure it exits with FAILED (EX_TEMPFAIL of sysexits.h: "try again") and prints one line to
 standard error that begins with "phenmail: ".
 """
 import errno
 import os
 import sys
 
-from .child_side import become, set_limit, settle
+from .child_side import LAUNCHED, become, set_limit, settle
 
 FAILED = 75
-
-LAUNCHED, FAILED_AFTER_ALL = b"launched", b", failed"
+FAILED_AFTER_ALL = b", failed"
 
 
 def execute(command, report):
-    """Become the command.  Raises the most telling OSError.
+    """Become the command.  Raises the most informative OSError.
 
-    It imports nothing: the new user may have no right to read this interpreter's files.
+    It imports nothing: the new user may not be able to read this interpreter's files.
     """
     environment = dict(os.environ)
     environment.pop("LC_CTYPE", None)  # Python sets it where the system has no C.UTF-8 (PEP 538)
