@@ -42,7 +42,7 @@ class Delivery:
         self._loading = threading.Lock()
         self._handing = self._judging = None
         self.relay = Relay(self._settings, self._system, public_addresses, self._keep_notice, secrets.unobscure,
-                           make_keys=not is_temporary, hand=self._courier)
+                           make_keys=not is_temporary, local_courier=self._courier)
         self._screening = Screening(directory, authorizations, lambda: self.router.host, self._keep_notice)
         self.router = Router(directory, store, self.relay.queue, self.relay.signer, screening=self._screening,
                              resolve=WayBack(directory, self._srs_key).resolve)

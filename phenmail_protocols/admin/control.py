@@ -62,7 +62,7 @@ def dns(root, live=False, as_json=False):
     wanted = dnsrecords.domains(settings, signer.public_record())
     if not live:
         return dnsrecords.as_json(wanted) if as_json else dnsrecords.zone(wanted), True
-    from ..relay.routes import Routes
+    from ..relay.mx_routes import Routes
     findings = dnscheck.check(settings, wanted, Routes(settings.resolver, frozenset, frozenset))
     text = dnscheck.as_json(findings) if as_json else dnscheck.report(findings)
     return text, all(finding.state == dnscheck.RIGHT for finding in findings)

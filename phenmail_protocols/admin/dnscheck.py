@@ -1,7 +1,7 @@
 """``dns --check``: the live DNS beside what ``dnsrecords`` asks for, compared by meaning.
 
 Other spellings of the same are right: strings cut elsewhere, tags in another order, an SPF record that lets send whom ours does
-and more, a stricter DMARC policy.  Asks through `relay.routes.Routes.records` only.
+and more, a stricter DMARC policy.  Asks through `relay.mx_routes.Routes.records` only.
 """
 import json
 import re
@@ -10,8 +10,8 @@ from typing import Any, Iterable, Iterator, List, NamedTuple, Tuple
 from ..authentication import dmarc
 from ..dkim import tags
 from ..mail import taglist
-from ..relay.routes import NoRoute, NotFound
-from ..relay.sts import record_id
+from ..relay.mta_sts import record_id
+from ..relay.mx_routes import NoRoute, NotFound
 from .dnsrecords import Domain, exchangers, shown
 
 RIGHT, MISSING, DIFFERENT, UNKNOWN = "right", "missing", "different", "unknown"
@@ -39,7 +39,7 @@ class _Unanswered(Exception):
 
 
 def check(settings: Any, wanted: Iterable[Domain], routes: Any) -> List[Finding]:
-    """Compare everything.  `wanted`: dnsrecords.domains; `routes`: relay.routes.Routes.  Asks a few questions a domain, one after
+    """Compare everything.  `wanted`: dnsrecords.domains; `routes`: relay.mx_routes.Routes.  Asks a few questions a domain, one after
     the other, each for as long as the resolver's timeout at most.  Never raises for what the DNS says."""
     wanted = tuple(wanted)
     dns = _Dns(routes)

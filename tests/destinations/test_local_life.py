@@ -38,7 +38,7 @@ class House:
         self.store, self.agents, self.behaviour = FileStore(), Taker(), {}
         self.sent, self.tried, self._lock = [], 0, threading.Lock()
         self.relay = Relay(lambda: settings, str(folder), frozenset, lambda *notice: Sending(self.router).keep_notice(*notice), None,
-                           make_keys=False, hand=self._hand)
+                           make_keys=False, local_courier=self._hand)
         courier_for = self.relay.worker._courier_for
         self.relay.worker._courier_for = lambda name: courier_for(name) if name.startswith("local:") else self
         self.router = Router(self.directory, self.store, self.relay.queue, resolve=WayBack(self.directory, lambda: KEY).resolve)

@@ -1,4 +1,4 @@
-"""Other mail servers take what relay.client and relay.courier send, and what they say of each recipient comes back."""
+"""Other mail servers take what relay.smtp_client and relay.courier send, and what they say of each recipient comes back."""
 import io
 
 import pytest
@@ -7,10 +7,10 @@ from phenmail_protocols.config.settings import Hosted
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.net.tls import first_der
 from phenmail_protocols.queue.model import Message, Recipient, Unreachable
-from phenmail_protocols.relay.client import Connection
-from phenmail_protocols.relay.courier import SmarthostCourier
-from phenmail_protocols.relay.policies import OPPORTUNISTIC, Requirement
-from phenmail_protocols.relay.routes import Addresses
+from phenmail_protocols.relay.mx_routes import Addresses
+from phenmail_protocols.relay.smarthost import SmarthostCourier
+from phenmail_protocols.relay.smtp_client import Connection
+from phenmail_protocols.relay.tls_policy import OPPORTUNISTIC, Requirement
 from tests.interop import nexthops
 
 SERVERS = [nexthops.Postfix, nexthops.Exim, nexthops.Chasquid]

@@ -12,10 +12,12 @@ from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.queue.model import Message, Recipient, Unreachable
 from phenmail_protocols.relay import courier as courier_module
-from phenmail_protocols.relay.courier import Courier, SmarthostCourier
-from phenmail_protocols.relay.policies import OPPORTUNISTIC, Requirement
-from phenmail_protocols.relay.routes import Addresses, Host, NoRoute, Route
-from phenmail_protocols.relay.wire import Deadlines
+from phenmail_protocols.relay import smarthost as smarthost_module
+from phenmail_protocols.relay.courier import Courier
+from phenmail_protocols.relay.mx_routes import Addresses, Host, NoRoute, Route
+from phenmail_protocols.relay.smarthost import SmarthostCourier
+from phenmail_protocols.relay.smtp_wire import Deadlines
+from phenmail_protocols.relay.tls_policy import OPPORTUNISTIC, Requirement
 
 from ..net.peer import make_certificates
 from .peers import Peer, smtp
@@ -266,8 +268,8 @@ def test_with_the_true_routes_and_policies(tls, tmp_path):
     pytest.importorskip("dns")
     from phenmail_protocols.config.settings import Resolver
     from phenmail_protocols.net.tls import first_der
-    from phenmail_protocols.relay.policies import Policies as TruePolicies
-    from phenmail_protocols.relay.routes import Routes as TrueRoutes
+    from phenmail_protocols.relay.mx_routes import Routes as TrueRoutes
+    from phenmail_protocols.relay.tls_policy import Policies as TruePolicies
 
     from ..net.nameserver import NameServer
     with open(tls.certificate_path, "rb") as file:
@@ -322,7 +324,7 @@ class TestSmarthost:
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
     def test_a_self_signed_one_elsewhere(self, tls, monkeypatch):
-        monkeypatch.setattr(courier_module, "_is_at_home", lambda ip: False)
+        monkeypatch.setattr(smarthost_module, "_is_private", lambda ip: False)
         with Peer(smtp(["AUTH PLAIN"], tls=tls.context(), login=LOGIN)) as peer:
             assert unreachable(smarthost(peer))[:2] == (451, "4.7.5")
         assert not any(line.startswith("AUTH") for line in peer.lines)
@@ -331,7 +333,7 @@ class TestSmarthost:
         ("127.0.0.1", True), ("10.1.2.3", True), ("192.168.1.1", True), ("fe80::1%eth0", True), ("fd00::1", True), ("::1", True),
         ("8.8.8.8", False), ("2001:4860:4860::8888", False), ("172.15.0.1", False)])
     def test_what_home_is(self, ip, home):
-        assert courier_module._is_at_home(ip) == home
+        assert smarthost_module._is_private(ip) == home
 
     def test_no_tls_and_no_password(self):
         with Peer(smtp(["AUTH PLAIN"], login=LOGIN)) as peer:
@@ -367,13 +369,6 @@ class TestSmarthost:
             courier = smarthost(peer, server="nobody.invalid")
             courier._routes.hosts["nobody.invalid"] = lost
             assert unreachable(courier)[:2] == (451, "4.1.2")
-
-    def test_a_name_that_only_the_system_knows(self):
-        with Peer(smtp()) as peer:
-            courier = smarthost(peer, server="localhost", require_tls=False, username=None, require_authentication=False)
-            courier._routes.hosts["localhost"] = Reply(550, "5.1.2", "the DNS does not know it")
-            assert deliver(courier) == ["250 2.0.0"]
-            courier.close()
 
     def test_without_a_must_the_login_is_used_where_it_is_offered(self):
         with Peer(smtp(), smtp(["AUTH LOGIN"], login=LOGIN)) as peer:

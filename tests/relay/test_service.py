@@ -18,7 +18,7 @@ ELSEWHERE = Recipient(Address("bob", "b\u00fccher.example"))
 TAKEN = Reply(250, "2.0.0", "Ok")
 
 
-class Hand:
+class LocalCourier:
     """A courier here; `behaviour` gives the replies."""
     dsn = False
 
@@ -42,7 +42,7 @@ def make(tmp_path):
     def build(behaviour=None, **values):
         settings = server_from_dict(dict({"sender-domain": "example.org", "limits": {"disk-reserve": 0}}, **values), Root(str(tmp_path)))
         relays.append(Relay(lambda: settings, str(tmp_path), frozenset, None, None, make_keys=False,
-                            hand=behaviour and (lambda: Hand(behaviour))))
+                            local_courier=behaviour and (lambda: LocalCourier(behaviour))))
         return relays[-1]
 
     yield build
@@ -63,9 +63,9 @@ def test_where_recipients_go(make, values, elsewhere):
     assert relay._destination_of(HERE) == "local:anna+x@example.org"
     assert relay._destination_of(BY_RULE) == "local:anna@example.org"
     assert relay._destination_of(ELSEWHERE) == elsewhere
-    assert type(relay._courier_for("local:anna@example.org")) is Hand
-    assert relay._ways is None, "nothing that sends was loaded for it"
-    assert type(relay._courier_for(elsewhere)) is not Hand
+    assert type(relay._courier_for("local:anna@example.org")) is LocalCourier
+    assert relay._connect is None, "nothing that sends was loaded for it"
+    assert type(relay._courier_for(elsewhere)) is not LocalCourier
 
 
 def test_each_address_here_is_a_destination_of_its_own(make):
@@ -87,7 +87,7 @@ def test_each_address_here_is_a_destination_of_its_own(make):
     assert (destination.name, destination.waiting, destination.down_since) == ("local:bad@example.org", 2, None)
 
 
-def test_without_a_hand_mail_waits(make):
+def test_without_a_local_courier_mail_waits(make):
     relay = make()
     with pytest.raises(Unreachable) as raised:
         relay._courier_for("local:anna@example.org")
@@ -107,7 +107,7 @@ def test_programs_that_hang_hold_up_neither_others_nor_what_leaves(make):
 
     relay = make(behaviour, limits={"disk-reserve": 0, "relay-connections": 8})
     courier_for = relay.worker._courier_for
-    relay.worker._courier_for = lambda name: courier_for(name) if name.startswith("local:") else Hand(
+    relay.worker._courier_for = lambda name: courier_for(name) if name.startswith("local:") else LocalCourier(
         lambda *given: elsewhere.set() or TAKEN)
     relay.start()
     add(relay, "0.0", Recipient(Address("good", "example.org"), via="local"))

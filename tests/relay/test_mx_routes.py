@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.config.settings import Resolver
 from phenmail_protocols.net import address
-from phenmail_protocols.relay import routes
-from phenmail_protocols.relay.routes import Host, NoRoute, NotFound, Routes, Tlsa
+from phenmail_protocols.relay import mx_routes
+from phenmail_protocols.relay.mx_routes import Host, NoRoute, NotFound, Routes, Tlsa
 
 from ..net.nameserver import NameServer
 
@@ -108,14 +108,14 @@ def test_nobody_has_so_many_hosts(server):
 
 
 @pytest.mark.parametrize("domain, reply, words", [
-    ("nobody.example", "550 5.1.2", "there is no domain nobody.example"),
-    ("dangling.example", "550 5.1.2", "there is no domain"),
+    ("nobody.example", "550 5.1.2", "domain nobody.example does not exist"),
+    ("dangling.example", "550 5.1.2", "does not exist"),
     ("empty.example", "550 5.1.2", "empty.example has no address"),
     ("unspecified.example", "550 5.1.2", "has no address"),
-    ("null.example", "556 5.1.10", "null.example takes no mail"),
-    ("odd.example", "550 5.1.2", "name no host"),
-    ("192.0.2.1", "550 5.1.2", "there is no domain"),
-    ("[bogus]", "550 5.1.2", "no address"),
+    ("null.example", "556 5.1.10", "null.example does not accept mail"),
+    ("odd.example", "550 5.1.2", "no valid host"),
+    ("192.0.2.1", "550 5.1.2", "does not exist"),
+    ("[bogus]", "550 5.1.2", "invalid address literal"),
     ("a..b", "550 5.1.2", "has a label that is empty"),
     (u"\u00fc" * 70 + ".example", "550 5.1.2", "no ASCII form"),
 ])
@@ -164,7 +164,7 @@ def test_only_hosts_before_ourselves(server):
 ])
 def test_we_are_the_best(server, own, domain):
     code, text = refused(routing(server, [own]).route, domain)
-    assert code == "554 5.4.6" and "come back to this server" in text
+    assert code == "554 5.4.6" and "loop back to this server" in text
 
 
 @pytest.mark.parametrize("own, kept", [
@@ -203,13 +203,13 @@ def test_a_listener_everywhere_is_on_this_machine_only(server, monkeypatch):
 # -- addresses ------------------------------------------------------------------------------------------------------------------------
 
 def test_both_families_by_turns(server, monkeypatch):
-    monkeypatch.setattr(routes, "source", lambda ip: "192.0.2.77")
+    monkeypatch.setattr(mx_routes, "source", lambda ip: "192.0.2.77")
     orders = {routing(server).addresses("mx1.example.org").ips for _ in range(40)}
     assert orders == {("::1", "127.0.0.1", "127.0.0.2"), ("::1", "127.0.0.2", "127.0.0.1")}
 
 
 def test_where_there_is_no_way_comes_last(server, monkeypatch):
-    monkeypatch.setattr(routes, "source", lambda ip: None if ":" in ip else "192.0.2.77")
+    monkeypatch.setattr(mx_routes, "source", lambda ip: None if ":" in ip else "192.0.2.77")
     assert routing(server).addresses("mx1.example.org").ips[2] == "::1"
     assert routing(server).addresses("six.example").ips == ("2001:db8::1",), "the connection will say why not"
 
@@ -259,7 +259,7 @@ def test_without_dnspython_hosts_are_found_and_domains_are_not(server, monkeypat
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure")
         return [(socket.AF_INET, 0, 0, "", ("192.0.2.8", 0))]
 
-    monkeypatch.setattr(routes.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(mx_routes.socket, "getaddrinfo", getaddrinfo)
     by_system = Routes(None, frozenset, frozenset)
     assert by_system.addresses("smarthost.example").ips == ("192.0.2.8",)
     assert refused(by_system.addresses, "nobody.example")[0] == "550 5.1.2"
@@ -269,6 +269,14 @@ def test_without_dnspython_hosts_are_found_and_domains_are_not(server, monkeypat
         code, text = refused(found, "example.org")
         assert code == "451 4.3.5" and "dnspython is missing" in text
     assert names(by_system.route("[192.0.2.1]")) == ["[192.0.2.1]"]
+
+
+def test_a_smarthost_that_only_the_system_knows(server, monkeypatch):
+    """Its name may be in /etc/hosts; a domain of strangers is asked of the DNS only."""
+    monkeypatch.setattr(mx_routes.socket, "getaddrinfo", lambda *_, **__: [(socket.AF_INET, 0, 0, "", ("192.0.2.8", 0))])
+    found = routing(server)
+    assert found.for_smarthost().addresses("nobody.example").ips == ("192.0.2.8",)
+    assert refused(found.addresses, "nobody.example")[0] == "550 5.1.2"
 
 
 # -- records --------------------------------------------------------------------------------------------------------------------------
@@ -320,7 +328,7 @@ MX = st.tuples(st.integers(0, 65535), st.sampled_from([".", "a.", "b.", "c.", "d
 @given(st.lists(MX, min_size=1, max_size=12))
 def test_every_list_of_exchangers_gives_a_way_or_a_reply(records):
     def attempt():
-        hosts = routes._exchangers("example.org", ["%d %s" % record for record in records])
+        hosts = mx_routes._exchangers("example.org", ["%d %s" % record for record in records])
         return found._before_ourselves("example.org", hosts)
 
     found = Routes(None, lambda: ("own",), frozenset)
@@ -366,7 +374,7 @@ def test_private_addresses_are_followed_only_where_the_settings_say_so(private, 
     closed = routing(private, private=False)
     code, text = refused(closed.addresses, host)
     assert code == "550 5.4.4" and "private" in text
-    assert closed.to_anywhere().addresses(host).ips == routing(private).addresses(host).ips != ()
+    assert closed.for_smarthost().addresses(host).ips == routing(private).addresses(host).ips != ()
     assert refused(closed.addresses, host)[0] == "550 5.4.4", "a copy changed the first one"
 
 

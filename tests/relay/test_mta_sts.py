@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.net import tlsclient
-from phenmail_protocols.relay.routes import Addresses, NoRoute, NotFound
-from phenmail_protocols.relay.sts import NotFetched, Policy, Sts, parse, record_id
-from phenmail_protocols.relay.sts_fetch import MOST, Https
+from phenmail_protocols.relay.mta_sts import (
+    MOST_BYTES,
+    MtaSts,
+    NotFetched,
+    Policy,
+    fetch_policy,
+    parse,
+    record_id,
+)
+from phenmail_protocols.relay.mx_routes import Addresses, NoRoute, NotFound
 from tests.net.authority import authority  # noqa: F401 - a fixture
 from tests.relay.webserver import OK, web
 
@@ -118,7 +125,7 @@ class World(object):
 
     def begin(self):
         """What a start of the program makes."""
-        self._sts = Sts(self, self.folder, self.fetch, lambda: self.now)
+        self._sts = MtaSts(self, self.folder, self.fetch, lambda: self.now)
         return self
 
     def policy(self):
@@ -187,10 +194,10 @@ def test_a_failed_fetch_keeps_the_one_before(world, caplog, text):
     world.policy()
     world.txt, world.text = [b"v=STSv1; id=2"], text
     assert world.policy().id == "1"
-    assert "example.org" in caplog.text and "the kept one holds" in caplog.text
+    assert "example.org" in caplog.text and "using the kept one" in caplog.text
     world.now += 7 * DAY + 1
     assert world.policy() is None
-    assert "as if there were none" in caplog.text
+    assert "as without a policy" in caplog.text
 
 
 def test_failures_are_not_repeated_at_once(world, caplog):
@@ -238,7 +245,7 @@ def test_a_disk_that_takes_nothing(world, caplog):
     with open(world.folder, "w"):
         pass  # a file is where the folder should be
     assert world.policy().mode == "enforce"
-    assert "cannot be kept" in caplog.text
+    assert "cannot keep" in caplog.text
 
 
 def test_files_of_domains_that_get_no_mail_any_more_go(world):
@@ -262,7 +269,7 @@ def test_many_domains_that_fail_are_not_remembered_for_ever(tmp_path):
     def fetch(domain):
         raise NotFetched("no web")
 
-    policies = Sts(Routes(), str(tmp_path), fetch, lambda: NOW)
+    policies = MtaSts(Routes(), str(tmp_path), fetch, lambda: NOW)
     for number in range(2500):
         policies.policy("d%d.example" % number)
     assert len(policies._failed) <= 1000
@@ -304,7 +311,7 @@ def trusting(authority):  # noqa: F811
 def test_one_get(site, trusting):
     routes = Loopback()
     with web(site, ANSWER) as (port, requests):
-        assert Https(routes, port, trusting)("example.org") == TEXT
+        assert fetch_policy(routes, "example.org", port, trusting) == TEXT
     assert routes.asked == ["mta-sts.example.org"]
     request, = requests
     assert request.startswith(b"GET /.well-known/mta-sts.txt HTTP/1.1\r\n")
@@ -316,12 +323,12 @@ def test_one_get(site, trusting):
     tuple(bytes([octet]) for octet in ANSWER)], ids=["chunked", "octet by octet"])
 def test_other_forms_of_answers(site, trusting, chunks):
     with web(site, *chunks) as (port, _):
-        assert Https(Loopback(), port, trusting)("example.org") == TEXT
+        assert fetch_policy(Loopback(), "example.org", port, trusting) == TEXT
 
 
 def test_the_next_address_is_tried(site, trusting):
     with web(site, ANSWER) as (port, _):
-        assert Https(Loopback("127.0.0.2", "127.0.0.1"), port, trusting)("example.org") == TEXT
+        assert fetch_policy(Loopback("127.0.0.2", "127.0.0.1"), "example.org", port, trusting) == TEXT
 
 
 HTML = ANSWER.replace(b"text/plain", b"text/html")
@@ -334,18 +341,18 @@ HTML = ANSWER.replace(b"text/plain", b"text/html")
     ((b"HTTP/1.1 200 OK\r\n\r\n" + TEXT,), "text/plain"),
     ((b"220 mx.example.org ESMTP\r\n",), ""), ((b"",), ""), ((b"\0" * 1000,), ""),
     ((OK + b"Content-Length: 1000\r\n\r\n" + TEXT,), ""),
-    ((OK + b"\r\n" + TEXT,), "where it ends"),
+    ((OK + b"\r\n" + TEXT,), "has no length"),
     ((OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",), ""),
     ((OK + b"Content-Length: 999999999999\r\n\r\n" + TEXT,), ""),
-    ((OK + b"Content-Length: -5\r\n\r\n" + TEXT,), "where it ends"),
+    ((OK + b"Content-Length: -5\r\n\r\n" + TEXT,), "has no length"),
     ((OK + b"Content-Length: 100000\r\n\r\n" + b"x" * 100000,), "65536"),
     ((OK,) + (b"X-%s: 1\r\n" % (b"x" * 60000),) * 50, ""),
-    ((b"HTTP/1.1 100 Continue\r\n\r\n",) * (MOST // 20), "131072"),
+    ((b"HTTP/1.1 100 Continue\r\n\r\n",) * (MOST_BYTES // 20), "131072"),
     ((OK + b"Transfer-Encoding: chunked\r\n\r\n",) + (b"1;" + b"x" * 60000 + b"\r\na\r\n",) * 50, "")])
 def test_what_is_no_answer(site, trusting, chunks, words):
     with web(site, *chunks) as (port, requests):
         with pytest.raises(NotFetched) as said:
-            Https(Loopback(), port, trusting)("example.org")
+            fetch_policy(Loopback(), "example.org", port, trusting)
     assert words in str(said.value) and "mta-sts.example.org" in str(said.value)
     assert len(requests) == 1, "it asked again"
 
@@ -355,7 +362,7 @@ def test_slow_answers_end(site, trusting):
     seconds = iter(range(1000))
     with web(site, *[b"x"] * 500) as (port, _):
         with pytest.raises(NotFetched) as said:
-            Https(Loopback(), port, trusting, monotonic=lambda: next(seconds))("example.org")
+            fetch_policy(Loopback(), "example.org", port, trusting, monotonic=lambda: next(seconds))
     assert "too long" in str(said.value) and next(seconds) < 70
 
 
@@ -364,21 +371,21 @@ def test_a_silent_server_ends(trusting):
         listening.bind(("127.0.0.1", 0))
         listening.listen(1)
         with pytest.raises(NotFetched):
-            Https(Loopback(), listening.getsockname()[1], trusting, seconds=0.2)("example.org")
+            fetch_policy(Loopback(), "example.org", listening.getsockname()[1], trusting, seconds=0.2)
 
 
 @pytest.mark.parametrize("name, hosts, days", [("site elsewhere", ("example.org",), 30), ("site over", ("mta-sts.example.org",), -1)])
 def test_the_certificate_must_be_right(authority, trusting, name, hosts, days):  # noqa: F811
     with web(authority.issue(name, hosts, days=days), ANSWER) as (port, requests):
         with pytest.raises(NotFetched):
-            Https(Loopback(), port, trusting)("example.org")
+            fetch_policy(Loopback(), "example.org", port, trusting)
     assert requests == []
 
 
 def test_the_certificate_must_lead_to_the_store(site):
     with web(site, ANSWER) as (port, requests):
         with pytest.raises(NotFetched):
-            Https(Loopback(), port)("example.org")
+            fetch_policy(Loopback(), "example.org", port)
     assert requests == []
 
 
@@ -388,5 +395,5 @@ def test_no_address_and_nobody_there(trusting):
         port = free.getsockname()[1]
     for routes, words in ((Loopback(""), "silent"), (Loopback(), "")):
         with pytest.raises(NotFetched) as said:
-            Https(routes, port, trusting)("example.org")
+            fetch_policy(routes, "example.org", port, trusting)
         assert words in str(said.value)

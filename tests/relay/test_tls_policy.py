@@ -8,10 +8,10 @@ import pytest
 from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.net import tlsclient
 from phenmail_protocols.queue.model import Unreachable
-from phenmail_protocols.relay import policies
-from phenmail_protocols.relay.policies import OPPORTUNISTIC, Policies, Requirement
-from phenmail_protocols.relay.routes import Addresses, Host, NoRoute, NotFound, Route, Tlsa
-from phenmail_protocols.relay.sts import NotFetched
+from phenmail_protocols.relay import tls_policy
+from phenmail_protocols.relay.mta_sts import NotFetched
+from phenmail_protocols.relay.mx_routes import Addresses, Host, NoRoute, NotFound, Route, Tlsa
+from phenmail_protocols.relay.tls_policy import OPPORTUNISTIC, Policies, Requirement
 from tests.net.authority import authority  # noqa: F401 - a fixture
 from tests.net.peer import PATIENCE, own_thread
 from tests.relay.test_dane import record
@@ -193,7 +193,7 @@ def peer(pair, requirement):
     own_thread(serve)
     with tlsclient.client_side(ours, tlsclient.client_context(requirement.verify), requirement.name or HOST) as secure:
         tlsclient.handshake(secure)
-        return policies.peer_complaint(requirement, secure)
+        return tls_policy.peer_complaint(requirement, secure)
 
 
 ZONE = """example.org. IN MX 10 mx.example.org.
@@ -210,7 +210,7 @@ def internet(tmp_path):
     import contextlib
     pytest.importorskip("dns")
     from phenmail_protocols.config.settings import Resolver
-    from phenmail_protocols.relay.routes import Routes
+    from phenmail_protocols.relay.mx_routes import Routes
     from tests.net.nameserver import NameServer
     with contextlib.ExitStack() as running:
         def start(zone, authentic=True, fetch=None):
@@ -256,13 +256,13 @@ def test_a_resolver_that_fails_for_tlsa(internet):
 
 
 def test_mta_sts_from_the_dns_to_the_handshake(internet, authority, monkeypatch):  # noqa: F811
-    from phenmail_protocols.relay.sts_fetch import Https
+    from phenmail_protocols.relay.mta_sts import fetch_policy
     from tests.relay.webserver import OK, web
     monkeypatch.setenv("SSL_CERT_FILE", authority.root.certificate)
     text = (POLICY % "enforce").encode("ascii")
     answer = OK + b"Content-Length: %d\r\n\r\n" % len(text) + text
     with web(authority.issue("site", ("mta-sts.example.org",)), answer) as (port, requests):
-        server, rules, routes = internet(ZONE, fetch=lambda domain: Https(routes, port)(domain))
+        server, rules, routes = internet(ZONE, fetch=lambda domain: fetch_policy(routes, domain, port))
         found = rules.of(DOMAIN, routes.route(DOMAIN)).host(HOST)
         assert rules.of(DOMAIN, routes.route(DOMAIN)).host("mx.example.net") is None
     assert found.verify and found.name == HOST and len(requests) == 1
