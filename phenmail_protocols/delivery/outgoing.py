@@ -6,7 +6,7 @@ octets.  RFC 5321 4.5.4, RFC 6376.  Raises MessageRefused only: the queue's erro
 """
 import logging
 
-from ..dkim.signing import BodyHash
+from ..dkim.body_hash import BodyHash
 from ..mail.reply import Reply
 from ..mail.writing import is_ascii
 from ..queue import spool

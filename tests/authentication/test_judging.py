@@ -15,7 +15,8 @@ from phenmail_protocols.authentication.judging import Judge
 from phenmail_protocols.children import child
 from phenmail_protocols.config.settings import Inbound, Relay, Resolver
 from phenmail_protocols.dkim import keys
-from phenmail_protocols.dkim.signing import BodyHash, Signer
+from phenmail_protocols.dkim.body_hash import BodyHash
+from phenmail_protocols.dkim.signing import Signer
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.net.address import is_outside
 

@@ -44,7 +44,7 @@ def test_keys_of_cryptography():
 
 
 @pytest.mark.parametrize("command, words", [
-    (["ecparam", "-name", "prime256v1", "-genkey", "-noout"], "no RSA private key"),
+    (["ecparam", "-name", "prime256v1", "-genkey", "-noout"], "not an RSA private key"),
     (["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"], "not an RSA key"),
     (["genrsa", "-aes128", "-passout", "pass:secret", "2048"], "passphrase"),
     (["genrsa", "512"], "512 bits"),
@@ -57,7 +57,7 @@ def test_keys_that_do_not_serve(program, command, words):
 
 @pytest.mark.parametrize("data, words", [
     (b"", "empty"), (b" \n", "empty"), (RSA[:800], "PEM"), (b"nonsense", "PEM"),
-    (b"-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\n", "breaks off"),
+    (b"-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\n", "cut off"),
     (b"-----BEGIN RSA PRIVATE KEY-----\nA\n-----END RSA PRIVATE KEY-----\n", "base64"),
     (b"-----BEGIN PUBLIC KEY-----\nMIIE\n-----END PUBLIC KEY-----\n", "PEM"),
 ])

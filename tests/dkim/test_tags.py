@@ -303,7 +303,7 @@ def test_of_several_keys_any_may_be_it(other):
 
 
 def test_only_so_many_keys_are_tried():
-    keys_of_others = (b"p=" + OTHER,) * verifying.MOST_KEYS
+    keys_of_others = (b"p=" + OTHER,) * verifying._MOST_KEYS
     assert judged(signed(), key=keys_of_others + (b"p=" + P,)) == [
         ("fail", "signature did not verify")]
 
