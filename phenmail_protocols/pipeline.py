@@ -3,21 +3,18 @@
 What is needed only for some destinations (programs, judging) is loaded with the first message for one.
 """
 import logging
-import os
 import threading
 import time
 
 from .accounts import secrets
 from .delivery.router import Router
 from .delivery.sending import Sending
-from .destinations.srs import WayBack
-from .disk.keyfile import kept_key
+from .destinations.srs import SrsResolver, srs_key
 from .dropfolder.service import DropFolders
 from .filters.screening import Screening
 from .plugins.interface import Plugins
 from .relay.service import Relay
 
-_SRS_KEY = "srs.key"
 _LEAST = 0.5  # seconds that each part has to end
 
 _log = logging.getLogger("phenmail.delivery")
@@ -45,7 +42,7 @@ class Delivery:
                            make_keys=not is_temporary, local_courier=self._courier)
         self._screening = Screening(directory, authorizations, lambda: self.router.host, self._keep_notice)
         self.router = Router(directory, store, self.relay.queue, self.relay.signer, screening=self._screening,
-                             resolve=WayBack(directory, self._srs_key).resolve)
+                             resolve=SrsResolver(directory, self._srs_key).resolve)
         self.router.notify = self.relay.delivered
         self.router.judge = lambda *message: self._judge().judge(*message)
         self.sending = Sending(self.router)
@@ -93,7 +90,7 @@ class Delivery:
             _log.error("no key to rewrite senders with, so mail that is to be sent on waits: %s", error)
 
     def _srs_key(self):
-        return kept_key(os.path.join(self._system, _SRS_KEY))
+        return srs_key(self._system)
 
     # What is loaded when it is needed.
 
@@ -101,9 +98,9 @@ class Delivery:
         """For the relay: who hands mail to programs, plugins and addresses."""
         with self._loading:
             if self._handing is None:
-                from .destinations.local import Handing
+                from .destinations.local_delivery import LocalDelivery
                 from .destinations.programs import Programs
-                self._handing = Handing(self._directory, self.router, Programs(self._settings), self._plugins, self._srs_key)
+                self._handing = LocalDelivery(self._directory, self.router, Programs(self._settings), self._plugins, self._srs_key)
             return self._handing.courier()
 
     def _judge(self):

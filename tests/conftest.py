@@ -41,7 +41,7 @@ NOT_QUICK.update(dict.fromkeys([
     "tests/config/test_scanner.py",
     "tests/config/test_server.py",
     "tests/delivery/test_router.py",
-    "tests/destinations/test_local.py",
+    "tests/destinations/test_local_delivery.py",
     "tests/destinations/test_outcomes.py",
     "tests/destinations/test_outcomes_filters.py",
     "tests/destinations/test_outcomes_ways.py",

@@ -49,7 +49,7 @@ ORDER = {
     "filters": ("regex", "verdict", "matching", "rules", "user_filters", "screening"),
     "authentication": ("results", "dmarc", "checks", "judging_child", "judging"),
     "delivery": ("replies", "trace", "mailboxes", "outgoing", "incoming", "router", "sending"),
-    "destinations": ("srs", "local", "programs"),
+    "destinations": ("srs", "local_delivery", "programs"),
     "plugins": ("call_limits", "answer_rate", "email_message", "echo", "host", "interface"),
     "dropfolder": ("message", "files", "watch", "service"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),

@@ -59,7 +59,7 @@ from .replies import MessageRefused
 
 # A header block is held back until it is complete, up to this size.
 HEADER_LIMIT = 256 * 1024
-# Kinds of destination whose mail waits in the queue for destinations.local.
+# Kinds of destination whose mail waits in the queue for destinations.local_delivery.
 QUEUED_LOCALLY = frozenset(("agent", "forward", "plugin"))
 
 log = logging.getLogger("phenmail.delivery")

@@ -10,15 +10,15 @@ from phenmail_protocols.config.root import Root
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.sending import Sending
 from phenmail_protocols.delivery.trace import Origin
-from phenmail_protocols.destinations.local import Handing
-from phenmail_protocols.destinations.srs import WayBack
+from phenmail_protocols.destinations.local_delivery import LocalDelivery
+from phenmail_protocols.destinations.srs import SrsResolver
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Envelope, Recipient
 from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.relay.service import Relay
 from phenmail_protocols.store.filestore import FileStore
 
-from .test_local import KEY, STRANGER, TAKEN, Taker
+from .test_local_delivery import KEY, STRANGER, TAKEN, Taker
 
 DEADLINE = 20.0
 
@@ -41,9 +41,9 @@ class House:
                            make_keys=False, local_courier=self._hand)
         courier_for = self.relay.worker._courier_for
         self.relay.worker._courier_for = lambda name: courier_for(name) if name.startswith("local:") else self
-        self.router = Router(self.directory, self.store, self.relay.queue, resolve=WayBack(self.directory, lambda: KEY).resolve)
+        self.router = Router(self.directory, self.store, self.relay.queue, resolve=SrsResolver(self.directory, lambda: KEY).resolve)
         self.router.notify = self.relay.delivered
-        self.handing = Handing(self.directory, self.router, self.agents, Taker(), lambda: KEY)
+        self.handing = LocalDelivery(self.directory, self.router, self.agents, Taker(), lambda: KEY)
         self.relay.start()
 
     def _hand(self):
@@ -140,7 +140,7 @@ def test_success_is_told_once(make, line, action):
 @pytest.mark.parametrize("notify, told", [(("NEVER",), 0), (("SUCCESS",), 0), (("FAILURE",), 1), ((), 1)])
 def test_failure_is_told_where_that_is_wanted(make, notify, told):
     house = make(one=">cat", two=">one@example.org", postmaster="-none")
-    house.agents.answer = Reply(554, "5.3.0", "The command for this address ended with status 70: it is broken")
+    house.agents.answer = Reply(554, "5.3.0", "The command for this address exited with status 70: it is broken")
     house.bring("two", notify=notify)
     assert len(house.sent) == told
     if told:

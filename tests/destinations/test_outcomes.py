@@ -134,9 +134,9 @@ def test_agent_success(front):
 # How a program fails for now -> what the queue notes.
 LATER = {
     "exit 75": ("cat > /dev/null; echo the disk is full; exit 75", "status 75 (try again later): the disk is full"),
-    "not found": ("no-such-program", "status 127 (it was not found)"),
-    "killed": ("kill -9 $$", "ended by signal 9"),
-    "too slow": ("exec sleep 100", "did not end within 0.5 seconds"),
+    "not found": ("no-such-program", "status 127 (not found)"),
+    "killed": ("kill -9 $$", "killed by signal 9"),
+    "too slow": ("exec sleep 100", "did not exit within 0.5 seconds"),
 }
 
 

@@ -117,7 +117,7 @@ def test_a_signal_is_no_answer(place, name):
 
 def test_what_was_said_comes_back(place):
     reply = place.sh("echo one; echo two >&2; printf '\\033[31mthree\\a\\r\\n\\n  four \\tX\\0\\n'; printf '\\377five'; exit 1")
-    assert reply.text == "The command for this address ended with status 1: one / two / [31mthree / four X / \ufffdfive"
+    assert reply.text == "The command for this address exited with status 1: one / two / [31mthree / four X / \ufffdfive"
 
 
 def test_only_the_end_of_what_was_said_comes_back(place):
@@ -282,7 +282,7 @@ def test_no_command(place, command, caplog):
         words(command, SENDER, ANNA, "anna")
     assert place.run(command)[:2] == (451, "4.3.5")
     record, = caplog.records
-    assert (record.levelno, record.name) == (logging.ERROR, "phenmail.delivery") and str(ANNA) in record.getMessage()
+    assert (record.levelno, record.name) == (logging.ERROR, "phenmail.destinations") and str(ANNA) in record.getMessage()
 
 
 def test_an_identity_is_no_option():
@@ -297,7 +297,7 @@ def test_an_identity_is_no_option():
 def test_not_found(place, command, caplog):
     reply = place.run(command + " {TO}")
     assert reply[:2] == (451, "4.3.0")
-    assert "can not be run: " in reply.text and command in reply.text and reply.text.endswith(": No such file or directory")
+    assert "cannot be run: " in reply.text and command in reply.text and reply.text.endswith(": No such file or directory")
     record, = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert reply.text in record.getMessage() and "1.2" in record.getMessage()
 
@@ -307,7 +307,7 @@ def test_not_executable(place, caplog):
         file.write("#!/bin/sh\n")
     os.chmod(file.name, 0o644)
     reply = place.run("./script")
-    assert reply[:2] == (451, "4.3.0") and reply.text.endswith("can not be run: phenmail: cannot run ./script: Permission denied")
+    assert reply[:2] == (451, "4.3.0") and reply.text.endswith("cannot be run: phenmail: cannot run ./script: Permission denied")
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert place.run(place.folder)[:2] == (451, "4.3.0")
 
@@ -334,7 +334,7 @@ def test_an_interpreter_that_launches_nothing_answers_for_nobody(place, status):
     os.chmod(path, 0o755)
     place.settings.python = path
     reply = place.run("true")
-    assert reply[:2] == (451, "4.3.0") and reply.text.endswith("can not be run: broken")
+    assert reply[:2] == (451, "4.3.0") and reply.text.endswith("cannot be run: broken")
 
 
 def test_a_message_that_can_not_be_read_is_not_given_half(place, caplog):
@@ -427,7 +427,7 @@ def test_it_has_no_way_back(place):
 
 @pytest.mark.skipif(IS_ROOT, reason="root becomes others")
 def test_an_ordinary_server_runs_it_as_itself(place):
-    assert place.run(IDS).text.startswith("The command for this address ended with status 1: ((%d, " % os.geteuid())
+    assert place.run(IDS).text.startswith("The command for this address exited with status 1: ((%d, " % os.geteuid())
 
 
 # -- time --------------------------------------------------------------------------------------------------------------
@@ -458,7 +458,7 @@ def test_the_whole_group_ends(place):
 
 def test_who_does_not_listen_is_ended_by_force(place):
     reply = place.sh("trap '' TERM; echo $$ >pid; >ready; while :; do sleep 1; done", agents=quick(place))
-    assert reply[:2] == (451, "4.3.0") and "did not end" in reply.text
+    assert reply[:2] == (451, "4.3.0") and "did not exit" in reply.text
     assert not is_alive(int(place.read("pid")))
 
 

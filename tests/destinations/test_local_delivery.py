@@ -13,9 +13,9 @@ import pytest
 from phenmail_protocols.accounts.directory import Destination
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.trace import Origin
-from phenmail_protocols.destinations.local import Handing
+from phenmail_protocols.destinations.local_delivery import LocalDelivery
 from phenmail_protocols.destinations.programs import Programs
-from phenmail_protocols.destinations.srs import WayBack
+from phenmail_protocols.destinations.srs import SrsResolver
 from phenmail_protocols.mail import srs
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Envelope
@@ -92,7 +92,7 @@ class Taker:
 
 
 class House:
-    """A Router with a real store and a real queue, and a Handing."""
+    """A Router with a real store and a real queue, and a LocalDelivery."""
 
     def __init__(self, folder, **ends):
         self.directory = Directory(folder, **ends)
@@ -101,7 +101,7 @@ class House:
         self.clock = lambda: NOW
         self.router = Router(self.directory, self.store, self.queue, clock=self.clock)
         self.agents, self.plugins = Taker(), Taker()
-        self.handing = Handing(self.directory, self.router, self.agents, self.plugins, lambda: KEY, self.clock)
+        self.handing = LocalDelivery(self.directory, self.router, self.agents, self.plugins, lambda: KEY, self.clock)
 
     def hand(self, *recipients, sender=STRANGER, body=BODY, courier=None, **values):
         """-> a Reply for each of `recipients`: local parts, or model.Recipients."""
@@ -128,7 +128,7 @@ class House:
         return found
 
     def way_back(self):
-        return WayBack(self.directory, lambda: KEY, self.clock)
+        return SrsResolver(self.directory, lambda: KEY, self.clock)
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_their_answers_are_the_answers_and_one_concerns_no_other(make, kind, ans
     (house.agents if kind == "agent" else house.plugins).answer = answer
     first, second = house.hand("one", "two")
     assert first == expected or first.code == expected and first.enhanced == "4.3.0"
-    assert ("could not be handed over" in caplog.text) == (expected == 451)
+    assert ("cannot deliver to" in caplog.text) == (expected == 451)
     assert second.code == 250 and len(house.queued()) == 1
 
 
@@ -455,8 +455,8 @@ def test_a_key_that_can_not_be_read_refuses_for_now_only(make, caplog):
         raise OSError("the disk is gone")
     house = make(one=("forward", FAR))
     right = srs.forward(STRANGER, "example.org", KEY, NOW)
-    assert WayBack(house.directory, key, house.clock).resolve(right).kind == "broken"
-    house.handing = Handing(house.directory, house.router, house.agents, house.plugins, key, house.clock)
+    assert SrsResolver(house.directory, key, house.clock).resolve(right).kind == "broken"
+    house.handing = LocalDelivery(house.directory, house.router, house.agents, house.plugins, key, house.clock)
     assert [reply.code for reply in house.hand("one", right.local, "anna")] == [451, 451, 250]
     assert "the disk is gone" in caplog.text
 
@@ -522,7 +522,7 @@ def test_an_abort_in_the_middle_of_sending_on_leaves_nothing(make):
 DYING = """
 import os, sys
 sys.path.insert(0, %r)
-from tests.destinations.test_local import *
+from tests.destinations.test_local_delivery import *
 import pathlib
 from phenmail_protocols.queue.schedule import Policy
 from phenmail_protocols.queue.worker import Worker
