@@ -43,7 +43,7 @@ class Delivery:
         self._screening = Screening(directory, authorizations, lambda: self.router.host, self._keep_notice)
         self.router = Router(directory, store, self.relay.queue, self.relay.signer, screening=self._screening,
                              resolve=SrsResolver(directory, self._srs_key).resolve)
-        self.router.notify = self.relay.delivered
+        self.router.notify = self.relay.reporter.delivered
         self.router.judge = lambda *message: self._judge().judge(*message)
         self.sending = Sending(self.router)
         self._plugins = Plugins(plugins, lambda: self._settings().plugins, server,

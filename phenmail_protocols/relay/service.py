@@ -1,4 +1,4 @@
-"""Outgoing mail as a whole: the queue, the DKIM signer, and couriers to other servers.
+"""Outgoing mail as a whole: the queue, bounces, the DKIM signer, and couriers to other servers.
 
 Knows no mailbox and no server protocol; what it needs of them it gets as callables.  What only
 sending needs (DNS, TLS policies, the SMTP client) is loaded with the first message that leaves.
@@ -11,6 +11,7 @@ from ..dkim.signing import Signer
 from ..mail.address import ascii_domain
 from ..mail.reply import Reply
 from ..queue.model import LOCAL, Unreachable
+from ..queue.reports import Reporter
 from ..queue.schedule import Policy
 from ..queue.spool import Spool
 from ..queue.worker import Worker
@@ -42,7 +43,7 @@ class Relay:
         self._reveal = reveal
         self._make_keys = make_keys
         self._local_courier = local_courier
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards the next line
         self._connect = None  # callable(destination) -> courier, made for the first message
         now = settings()
         limits = now.limits
@@ -50,10 +51,9 @@ class Relay:
                         limits.give_up)
         self.queue = Spool(now.queue.queue_folder, clock, limits.disk_reserve)
         self.signer = Signer(now.queue, lambda: settings().domains, now.sender_domain, clock)
-        self._reporter = None
-        self._reporter_options = send, clock, policy
-        self.worker = Worker(self.queue, policy, self._destination_of, self._courier_for, self,
-                             clock, connections=limits.relay_connections,
+        self.reporter = Reporter(settings, send, clock, policy)
+        self.worker = Worker(self.queue, policy, self._destination_of, self._courier_for,
+                             self.reporter, clock, connections=limits.relay_connections,
                              per_destination=limits.relay_connections_per_destination,
                              is_here=_is_local)
 
@@ -70,23 +70,6 @@ class Relay:
         if not self.worker.stop(seconds):
             log.error("the queue's threads did not end within %g seconds", seconds)
         self.signer.close(max(0.5, end - time.monotonic()))
-
-    # -- as queue.reports.Reporter, which is loaded with the first report
-
-    def report(self, message, recipients, body):
-        self._loaded_reporter().report(message, recipients, body)
-
-    def delivered(self, *arguments):
-        self._loaded_reporter().delivered(*arguments)
-
-    def _loaded_reporter(self):
-        with self._lock:
-            if self._reporter is None:
-                from ..queue.reports import Reporter
-                self._reporter = Reporter(self._settings, *self._reporter_options)
-            return self._reporter
-
-    # -- destinations and couriers
 
     def _destination_of(self, recipient):
         """The destination of the next attempt for a queue.model.Recipient.

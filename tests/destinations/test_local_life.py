@@ -42,7 +42,7 @@ class House:
         courier_for = self.relay.worker._courier_for
         self.relay.worker._courier_for = lambda name: courier_for(name) if name.startswith("local:") else self
         self.router = Router(self.directory, self.store, self.relay.queue, resolve=SrsResolver(self.directory, lambda: KEY).resolve)
-        self.router.notify = self.relay.delivered
+        self.router.notify = self.relay.reporter.delivered
         self.handing = LocalDelivery(self.directory, self.router, self.agents, Taker(), lambda: KEY)
         self.relay.start()
 

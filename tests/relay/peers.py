@@ -8,6 +8,7 @@ A script is a callable that gets the `Talk` of one connection; the n-th connecti
 here waits without end.
 """
 import base64
+import contextlib
 import socket
 import struct
 import threading
@@ -87,6 +88,11 @@ class Talk(object):
         """Says nothing until the client closes."""
         while True:
             self.line()
+
+    def end(self):
+        """Sends nothing more; the client may have closed the connection already."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
 
     def reset(self):
         """Ends the connection with RST."""
