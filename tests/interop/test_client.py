@@ -41,7 +41,7 @@ def test_mail_arrives(nexthop, kind):
     connection = opened(hop)
     large = BODY + (b"x" * 70 + b"\r\n") * 10000
     for body in (BODY, large):
-        assert connection.usable()
+        assert connection.is_usable()
         reply, = connection.send(message(body, b"X-Head: 1\r\n"), people("ann"), io.BytesIO(body))
         assert reply.code == 250, reply
     connection.close()
@@ -58,7 +58,7 @@ def test_each_recipient_has_its_answer(nexthop, kind):
     replies = connection.send(message(), people("ann", "nobody", "bob"), io.BytesIO(BODY))
     assert [reply.code for reply in replies] == [250, 550, 250] and replies[1].enhanced.startswith("5."), replies
     assert [reply.code for reply in connection.send(message(), people("nobody"), io.BytesIO(BODY))] == [550]
-    if connection.usable():  # chasquid has enough of the third wrong command
+    if connection.is_usable():  # chasquid has enough of the third wrong command
         assert [reply.code for reply in connection.send(message(), people("cyd"), io.BytesIO(BODY))] == [250]
     connection.close()
     hop.arrived("ann"), hop.arrived("bob")
