@@ -93,23 +93,19 @@ class Relay:
                 self._connect = self._load_couriers()
         return self._connect(destination)
 
-    def routes(self):
-        """-> new mx_routes.Routes, with the DNS settings of this server."""
-        from .mx_routes import Routes
-        now = self._settings()
-        return Routes(now.resolver, lambda: [self._settings().sender_domain], self._own_addresses,
-                      now.queue.remote_port, private=now.queue.private_addresses)
-
     def _load_couriers(self):
         """Load the client -> callable(destination) that makes couriers, which share DNS caches,
         TLS policies and TLS contexts."""
         from .courier import Courier
+        from .mx_routes import Routes
         from .smarthost import SmarthostCourier
         from .smtp_client import TlsContexts
         from .tls_policy import Policies
-        port = self._settings().queue.remote_port
-        routes, contexts = self.routes(), TlsContexts()
-        policies = Policies(routes, self._folder, port=port)
+        now = self._settings()
+        port = now.queue.remote_port
+        routes = Routes(now.resolver, lambda: [self._settings().sender_domain],
+                        self._own_addresses, port, private=now.queue.private_addresses)
+        policies, contexts = Policies(routes, self._folder, port=port), TlsContexts()
 
         def courier_for(destination):
             settings = self._settings()

@@ -1,4 +1,4 @@
-"""DMARC records as RFC 9989 reads them, and which domains belong together."""
+"""DMARC records and alignment as in RFC 9989."""
 import pytest
 
 from phenmail_protocols.authentication import dmarc

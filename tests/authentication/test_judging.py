@@ -1,4 +1,4 @@
-"""Mail from outside is judged by a process beside the server: what it says, and what must not happen to the server by it."""
+"""Incoming mail is judged by a child process: its verdicts, and that it cannot harm the server."""
 import json
 import logging
 import os
@@ -84,7 +84,7 @@ word.example.com. TXT "v=spf10 +all"
 
 
 class Settings:
-    """The part of config.settings.Settings that a judge looks at."""
+    """The part of config.settings.Settings that a Judge reads."""
 
     def __init__(self, server, dmarc="enforce"):
         self.inbound, self.python, self.run_as = Inbound(dmarc), None, None
@@ -92,7 +92,7 @@ class Settings:
 
 
 class House:
-    """A name server, a judge that asks it, and a place for messages."""
+    """A name server, a Judge that uses it, and a folder for messages."""
 
     def __init__(self, folder, **options):
         self.folder, self.server = str(folder), NameServer(ZONE).__enter__()
@@ -104,7 +104,7 @@ class House:
         self.server.__exit__()
 
     def process(self):
-        """The one that judges now, or None."""
+        """The current child process, or None."""
         return next(iter(self.judge.pool.processes.values()), None)
 
     def judged(self, message, ip=IP, sender="alice@example.org", helo="mail.example.org", own=b"", line_end=b"\n"):
@@ -112,7 +112,7 @@ class House:
         own, message = (octets.replace(b"\r\n", line_end) for octets in (own, message))
         with open(path, "wb") as file:
             file.write(own + message)
-        os.chmod(path, 0o600)  # nobody else can open it
+        os.chmod(path, 0o600)  # the child's user cannot open it
         return self.judge.judge(ip, helo, Address.parse(sender) if sender else None, path, len(own))
 
     def auth(self, *arguments, **options):
@@ -128,7 +128,7 @@ def house(tmp_path_factory):
 
 @pytest.fixture
 def own(tmp_path):
-    """house(seconds=…): one of its own."""
+    """own(seconds=…): a new House."""
     made = []
 
     def make(**options):
@@ -147,7 +147,7 @@ def signed(message, domain=b"example.org"):
     return dkim.DKIM(message).sign(b"s", domain, RSA, canonicalize=(b"relaxed", b"relaxed"), include_headers=[b"from"]) + message
 
 
-# -- SPF ------------------------------------------------------------------------------------------------------------------------
+# -- SPF
 
 
 @pytest.mark.parametrize("ip, sender, word", [
@@ -185,7 +185,7 @@ def test_spf_without_an_answer(own):
     assert house.auth(letter("a@nothing.example")) == "spf=temperror dkim=none dmarc=none"
 
 
-# -- DKIM -----------------------------------------------------------------------------------------------------------------------
+# -- DKIM
 
 
 def test_dkim(house):
@@ -236,7 +236,7 @@ def test_a_large_message_is_not_verified(house):
     assert house.auth(letter(body=b"0123456789" * (1024 * 1024 + 1))) == "spf=pass dkim=none dmarc=pass"
 
 
-# -- DMARC ----------------------------------------------------------------------------------------------------------------------
+# -- DMARC
 
 
 @pytest.mark.parametrize("author, sender, word, reject", [
@@ -334,7 +334,7 @@ def test_nothing_is_refused_unless_the_settings_say_so(own):
     assert found.auth.endswith("dmarc=fail") and not found.reject and not found.reason
 
 
-# -- the process ------------------------------------------------------------------------------------------------------------------
+# -- the process
 
 
 def test_a_dns_that_hangs(own):
@@ -440,7 +440,7 @@ def test_it_is_ended_when_idle_and_replaced(own, monkeypatch):
 
 
 def _descriptors(pid):
-    """What a process has open, while it opens and closes: "socket", or a path."""
+    """The open files of a running process: "socket", or a path."""
     found = set()
     for each in os.listdir("/proc/%d/fd" % pid):
         try:
@@ -456,7 +456,7 @@ def test_the_process_has_nothing_of_the_server(house):
     pid = house.process().pid
     deadline = time.monotonic() + 10
     while _descriptors(pid) != {os.devnull, "socket"} and time.monotonic() < deadline:
-        time.sleep(0.01)  # the message is let go after the answer
+        time.sleep(0.01)  # it closes the message after the answer
     assert _descriptors(pid) == {os.devnull, "socket"}
     with open("/proc/%d/status" % pid) as file:
         status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
@@ -538,7 +538,7 @@ def test_a_domain_that_is_none_is_not_told(house, monkeypatch):
     assert found.reject and "\r" not in found.reason and b"X: y" not in found.field
 
 
-# -- what is missing ----------------------------------------------------------------------------------------------------------------
+# -- missing packages
 
 
 def test_a_package_that_is_missing(own, monkeypatch):
@@ -573,7 +573,7 @@ def test_who_is_outside(peer, outside):
     assert is_outside(peer) == outside
 
 
-# -- others' verdicts -----------------------------------------------------------------------------------------------------------------
+# -- compared with other programs
 
 
 def test_authheaders_and_opendkim_say_the_same(house, program, tmp_path):

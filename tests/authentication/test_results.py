@@ -1,4 +1,4 @@
-"""Authentication-Results: what is written, and what of strangers' is taken out."""
+"""Authentication-Results: what is written, and which forged fields are removed."""
 import re
 
 import pytest

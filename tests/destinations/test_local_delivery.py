@@ -1,4 +1,4 @@
-"""Who gets what waits for users here: programs, plugins, other addresses; what their answers mean, and what a crash leaves."""
+"""Queued mail for local users: programs, plugins, forwards; what their replies mean; crashes."""
 import glob
 import inspect
 import io
@@ -69,7 +69,7 @@ class Directory:
 
 
 class Taker:
-    """Programs and Plugins in one: keeps what it is called with, and answers `answer`, or raises it."""
+    """Programs and Plugins in one: records its calls, and returns `answer` or raises it."""
 
     def __init__(self, answer=TAKEN):
         self.answer, self.calls, self.interrupted = answer, [], threading.Event()
@@ -111,7 +111,7 @@ class House:
         return (courier or self.handing.courier()).deliver(Message("1.2", sender, recipients, NOW, **values), recipients, file)
 
     def queued(self):
-        """-> [(Message, its octets)] of what goes on."""
+        """-> [(Message, its bytes)] in the queue."""
         found = []
         for message in self.queue.messages():
             with self.queue.body(message.identity) as file:
@@ -119,7 +119,7 @@ class House:
         return found
 
     def inbox(self, name="anna"):
-        """-> octets of all that is there, as they are served."""
+        """-> the bytes of all messages, as they are served."""
         folder = os.path.join(self.directory.folder, name)
         found = []
         for path in sorted(glob.glob(os.path.join(folder, "**", "new", "*"), recursive=True)):
@@ -144,7 +144,7 @@ def make(tmp_path):
         house.store.close()
 
 
-# Who gets it, and with what.
+# -- who gets the mail
 
 def test_a_program_gets_all_that_it_may_ask_for(make):
     house = make(user=("agent", "cat {TO}"), prog=("agent", "true"), **{"*": ("agent", "rest")})
@@ -237,7 +237,7 @@ def test_what_can_not_be_understood_waits(make, via, caplog):
     assert reply.code == 451 and "1.2" in caplog.text
 
 
-# Sending on.
+# -- forwarding
 
 def test_what_goes_on_is_what_came(make):
     house = make(one=("forward", FAR))
@@ -294,7 +294,8 @@ def test_the_domain_of_rewritten_senders(make, text, domain):
 
 @pytest.mark.parametrize("notify, orcpt", [((), None), (("NEVER",), None), (("SUCCESS", "DELAY"), "rfc822;known@else.example")])
 def test_what_the_sender_asked_for_goes_on(make, notify, orcpt):
-    """RFC 3461 5.2.7: a notice of success then comes from there; a notice names whom its reader knows."""
+    """RFC 3461 5.2.7: the next server sends the notice of success; ORCPT names the address that the
+    sender knows."""
     house = make(one=("forward", FAR))
     courier = house.handing.courier()
     house.hand(Recipient(Address("one", "example.org"), notify, orcpt, via="local"), courier=courier, ret="HDRS", envid="e1")
@@ -389,10 +390,10 @@ def test_a_large_message_streams(make):
     assert message.size > 10 << 20 and message.eight_bit
 
 
-# Round trips.
+# -- bounces and loops
 
 def bring(house, sender, *recipients):
-    """By the front door -> the answers' codes."""
+    """Through the router -> the codes of the replies."""
     resolve = house.way_back().resolve
     destinations = [resolve(each) for each in recipients]
     incoming = house.router.begin(Envelope(sender, tuple(map(Rcpt, recipients))), Origin("SMTP", "x", "192.0.2.1"), destinations)
@@ -401,7 +402,7 @@ def bring(house, sender, *recipients):
 
 
 def turn(house):
-    """All that waits for users here is handed over once -> [(the address, its Reply)]."""
+    """Deliver all queued local mail once -> [(address, Reply)]."""
     told = []
     for message in list(house.queue.messages()):
         if not all(each.via for each in message.recipients):
@@ -426,7 +427,7 @@ def test_a_bounce_finds_its_way_back(make):
     (message, octets), = house.queued()
     assert (message.sender, [each.address for each in message.recipients]) == (None, [STRANGER])
     assert octets.endswith(b"Subject: x\r\n\r\nhello\r\n")
-    # A vacation answer from there is no bounce; its sender is rewritten in his turn.
+    # A vacation reply is not a bounce; its sender is rewritten too.
     house.queue.claim(message.identity).remove()
     assert bring(house, Address("friend", "far.example"), stand_in) == [250]
     turn(house)
@@ -450,7 +451,7 @@ def test_addresses_that_lead_nowhere_are_like_any_other(make, caplog):
     assert resolve(Address("anna", "example.org")).kind == "mailbox"
 
 
-def test_a_key_that_can_not_be_read_refuses_for_now_only(make, caplog):
+def test_an_unreadable_key_is_a_temporary_failure(make, caplog):
     def key():
         raise OSError("the disk is gone")
     house = make(one=("forward", FAR))
@@ -461,7 +462,7 @@ def test_a_key_that_can_not_be_read_refuses_for_now_only(make, caplog):
     assert "the disk is gone" in caplog.text
 
 
-def test_a_stand_in_that_waits_is_handed_over_like_a_forward(make):
+def test_queued_mail_to_a_rewritten_sender_is_forwarded(make):
     house = make()
     assert house.hand(srs.forward(STRANGER, "example.org", KEY, NOW).local, sender=None)[0].code == 250
     assert house.queued()[0][0].recipients[0].address == STRANGER
@@ -476,7 +477,7 @@ def test_a_circle_ends_in_one_refusal(make, ends):
     assert told[-1][0] == "a@example.org" and house.queue.identities() == []
 
 
-# Stops and crashes.
+# -- stops and crashes
 
 def test_an_abort_ends_what_runs_and_what_follows(make):
     def until_interrupted(agents):
@@ -574,8 +575,8 @@ house.store.close()
 
 
 @pytest.mark.parametrize("name, log, left", [("prog", 2, 0), ("one", 0, 2)])
-def test_who_is_killed_between_handing_over_and_writing_it_down_hands_over_again(tmp_path, name, log, left):
-    """At least once: the program has it twice, and so has the other address."""
+def test_after_a_crash_before_the_state_is_written_it_delivers_again(tmp_path, name, log, left):
+    """At least once: the program and the other address get it twice."""
     def run(how, name):
         return subprocess.call([sys.executable, "-c", DYING, str(tmp_path), how, name], timeout=60)
     assert run("dies", name) == -9

@@ -1,4 +1,4 @@
-"""From the front door to the end: the real directory, router, queue and notices; only other servers and programs are made up."""
+"""Mail through the real directory, router, queue and bounces; only servers and programs are fake."""
 import threading
 import time
 
@@ -24,7 +24,7 @@ DEADLINE = 20.0
 
 
 class House:
-    """`behaviour`: {domain: what its server answers}.  `sent`: [(sender, recipient, octets)] of what left."""
+    """`behaviour`: {domain: its server's reply}.  `sent`: [(sender, recipient, bytes)]."""
 
     dsn = False
 
@@ -51,7 +51,7 @@ class House:
         return self.handing.courier()
 
     def deliver(self, message, recipients, body):
-        """As the courier to any other server."""
+        """As a courier to another server."""
         replies = []
         octets = message.head + body.read()
         for recipient in recipients:
@@ -123,7 +123,7 @@ def test_a_circle_ends_in_one_notice(make, domain):
 
 
 def test_a_circle_with_the_postmaster_in_it_ends(make):
-    """A notice goes round, and so would the postmaster's notice of that."""
+    """A bounce loops, and so would the postmaster's notice about it."""
     house = make(postmaster=">two@example.org", two=">postmaster@example.org")
     house.bring("two", sender=None)
     assert house.sent == [] and house.tried <= 8

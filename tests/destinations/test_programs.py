@@ -1,4 +1,4 @@
-"""Commands that get mail: what they are given, as whom they run, and what their ends mean."""
+"""Commands that get mail: their input, the user they run as, and what their exit status means."""
 import io
 import logging
 import os
@@ -54,7 +54,7 @@ class Place:
         return os.path.exists(os.path.join(self.folder, name))
 
 
-# Ends with its words as the complaint.
+# Fails and prints its arguments.
 SAY = "python3 -c 'import sys; sys.exit(ascii(sys.argv[1:]))'"
 
 
@@ -64,7 +64,7 @@ def shell_quoted(text):
 
 @pytest.fixture
 def place():
-    # Not below pytest's own folder, through which nobody else can go.
+    # Not below pytest's folder, which other users cannot enter.
     folder = os.path.realpath(tempfile.mkdtemp())
     if IS_ROOT:
         os.chown(folder, NOBODY, NOBODY)
@@ -78,11 +78,11 @@ def eventually(look, what, seconds=10.0):
     end = time.monotonic() + seconds
     while not look():
         assert time.monotonic() < end, what
-        time.sleep(0.01)  # between two looks; nothing is awaited by its length
+        time.sleep(0.01)  # between two checks; no test depends on its length
 
 
 def is_alive(pid):
-    """Whether a process runs: one that waits for a parent to look at its end does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         with open("/proc/%d/stat" % pid) as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
@@ -90,7 +90,7 @@ def is_alive(pid):
         return False
 
 
-# -- how it ends -------------------------------------------------------------------------------------------------------
+# -- exit status
 
 
 @pytest.mark.parametrize("status, code, enhanced", [
@@ -128,7 +128,7 @@ def test_only_the_end_of_what_was_said_comes_back(place):
 
 
 def test_much_output_hinders_nothing(place):
-    """More than the pipe holds, before and after the message is read."""
+    """Output larger than a pipe, before and after the message is read."""
     reply = place.sh("head -c 3000000 /dev/zero; cat >got; head -c 3000000 /dev/urandom >&2; echo; echo done; exit 1")
     assert reply.code == 554 and reply.text.endswith(" / done") and reply.text.isprintable() and len(reply.text) <= 600
     assert place.read("got").endswith(b"\n\nline 1\n.\nFrom here\n")
@@ -142,7 +142,7 @@ def test_last_lines(output, text):
     assert last_lines(output) == text
 
 
-# -- what it is given --------------------------------------------------------------------------------------------------
+# -- input
 
 
 def test_the_message_as_it_is_read(place):
@@ -173,7 +173,7 @@ def test_a_line_end_between_two_pieces(place):
 
 
 def test_a_large_message_streams(place):
-    """20 MB; what is held of it is a few pieces, though the command says it all again."""
+    """20 MB: only a few pieces are in memory, though the command prints it all."""
     import tracemalloc
     line = b"0123456789" * 7 + b"\r\n"
     with tempfile.TemporaryFile() as file:
@@ -199,7 +199,7 @@ def test_it_need_not_be_read(place, script):
 
 
 def test_devices_by_name(place):
-    """Scripts open these again; the pipes are the server's."""
+    """Scripts can open /dev/stdin and so on, though the pipes are the server's."""
     assert place.sh("cat /dev/stdin >got && echo x >/dev/stdout && echo x >/dev/stderr").delivered
     assert place.read("got").endswith(b"From here\n")
 
@@ -290,7 +290,7 @@ def test_an_identity_is_no_option():
         words("x {USER}", SENDER, ANNA, "-rf")
 
 
-# -- that it can't be run ----------------------------------------------------------------------------------------------
+# -- commands that cannot be run
 
 
 @pytest.mark.parametrize("command", ["/nowhere/deliver", "no-such-command-anywhere", "./missing", "/etc/passwd/x"])
@@ -327,7 +327,7 @@ def test_no_interpreter(place, caplog):
 
 @pytest.mark.parametrize("status", [0, 1, 67])
 def test_an_interpreter_that_launches_nothing_answers_for_nobody(place, status):
-    """Its status is not the command's, be it a success."""
+    """The interpreter's exit status is not the command's, even if it is 0."""
     path = os.path.join(place.folder, "python")
     with open(path, "w") as file:
         file.write("#!/bin/sh\necho broken >&2; exit %d\n" % status)
@@ -349,11 +349,11 @@ def test_a_message_that_can_not_be_read_is_not_given_half(place, caplog):
     assert not place.exists("whole")
 
 
-# -- as whom -----------------------------------------------------------------------------------------------------------
+# -- the user
 
 
 def test_it_begins_as_a_program_of_its_own(place):
-    """Of what a server sets for its process it has nothing: ignored signals, one core, many descriptors."""
+    """It inherits nothing that the server sets for itself: ignored signals, one core, descriptors."""
     import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     cores = os.sched_getaffinity(0)
@@ -430,11 +430,11 @@ def test_an_ordinary_server_runs_it_as_itself(place):
     assert place.run(IDS).text.startswith("The command for this address exited with status 1: ((%d, " % os.geteuid())
 
 
-# -- time --------------------------------------------------------------------------------------------------------------
+# -- the time limit
 
 
 def quick(place, seconds=300.0, grace=0.5):
-    """Programs whose clock leaps when a command has made a file `ready`: it is late then, and not before."""
+    """Programs whose clock jumps as soon as the command has made a file `ready`: only then it is late."""
     return Programs(lambda: place.settings, seconds, grace, lambda: time.monotonic() + (1000.0 if place.exists("ready") else 0.0))
 
 
@@ -448,7 +448,7 @@ def test_the_time_limit(place):
 
 
 def test_the_whole_group_ends(place):
-    """Also who does not listen to SIGTERM, and outlives its leader."""
+    """Also processes that ignore SIGTERM and outlive their group leader."""
     script = "(trap '' TERM; >ready; sleep 60; sleep 60) & echo $! >pid; cat >/dev/null; sleep 60"
     reply = place.sh(script, agents=quick(place))
     assert reply[:2] == (451, "4.3.0")
@@ -476,7 +476,7 @@ def test_who_talks_without_end_is_ended(place):
 
 
 def test_a_child_in_the_background_holds_nothing_up(place):
-    """It has our pipes and goes on; what was said before is known."""
+    """It keeps our pipes and goes on; the output so far is known."""
     began = time.monotonic()
     reply = place.sh("echo said; sleep 60 & echo $! >pid; exit 67")
     pid = int(place.read("pid"))
@@ -494,7 +494,7 @@ def test_a_command_that_says_nothing_more_is_waited_for(place):
 
 
 def test_many_at_once_do_not_hold_each_others_pipes(place):
-    """Each reads to the end of its input, which comes although others have begun meanwhile, and go on."""
+    """Each command reads to the end of its input, which arrives although others start meanwhile."""
     replies = []
 
     def run(number):
@@ -514,7 +514,7 @@ def test_many_at_once_do_not_hold_each_others_pipes(place):
     assert {place.read("got%d" % number)[-10:] for number in range(12)} == {b"From here\n"}
 
 
-# -- stop --------------------------------------------------------------------------------------------------------------
+# -- stop
 
 
 def test_stop_ends_what_runs(place):
@@ -547,7 +547,7 @@ def test_no_descriptor_and_no_child_is_left(place):
 
 
 def test_where_ends_of_children_are_ignored_nothing_is_taken_for_delivered(place, caplog):
-    """A program that holds the server may ignore SIGCHLD; Popen then calls every end a success."""
+    """A program that embeds the server may ignore SIGCHLD; Popen then reports every exit as success."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         reply = place.sh("exit 67")

@@ -1,4 +1,4 @@
-"""Which signatures hold: against dkimpy's own verifier and its signer, and what a hostile message must not do."""
+"""Which signatures verify, compared with dkimpy; and what a hostile message must not do."""
 import hashlib
 import re
 import time

@@ -1,4 +1,4 @@
-"""An SMTP server on the loopback that does what a test says, for tests of whoever sends mail.
+"""A scripted SMTP server on the loopback, for tests of clients.
 
     with Peer(smtp(extensions=["PIPELINING"], answers={"RCPT TO:<b@": "550 5.1.1 nobody"})) as peer:
         … peer.ip, peer.port … peer.messages … peer.talks[0].lines
@@ -21,7 +21,8 @@ class Gone(Exception):
 
 
 class Talk(object):
-    """One connection: `lines` that came as commands (text without line end), `messages` (bytes, dots undone)."""
+    """One connection: `lines`, the commands received (text without line end); `messages` (bytes,
+    dot-unstuffed)."""
 
     def __init__(self, sock):
         self.sock = sock
@@ -54,13 +55,13 @@ class Talk(object):
         return self.lines[-1]
 
     def expect(self, *beginnings):
-        """Takes a command for each beginning, and complains about another."""
+        """Read one command for each beginning; any other fails the test."""
         for beginning in beginnings:
             line = self.line()
             assert line.upper().startswith(beginning.upper()), "%r came instead of %r" % (line, beginning)
 
     def message(self):
-        """What comes up to the final dot. Raises Gone."""
+        """The message, up to the final dot.  Raises Gone."""
         pieces = []
         while True:
             try:
@@ -105,7 +106,7 @@ class Talk(object):
 
 
 class Peer(object):
-    """The server; `talks`: all connections there were. An assertion that fails in a script fails the `with`."""
+    """The server.  `talks`: all connections so far.  A failed assertion in a script fails the `with`."""
 
     def __init__(self, *scripts, **options):
         self._scripts = scripts
@@ -121,7 +122,7 @@ class Peer(object):
 
     @property
     def messages(self):
-        """All that were taken, by all connections."""
+        """All messages received, over all connections."""
         return [message for talk in self.talks for message in talk.messages]
 
     @property

@@ -1,4 +1,4 @@
-"""MTA-STS policies: records and texts, what is kept on disk, when one is fetched, and fetching it from an https server on the loopback."""
+"""MTA-STS: TXT records, policy files, what is kept on disk, when a policy is fetched, and HTTPS."""
 
 import os
 import socket
@@ -28,7 +28,7 @@ NOW = 1750000000.0
 TEXT = b"version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmx: *.example.net\r\nmax_age: 604800\r\n"
 
 
-# -- the TXT record ---------------------------------------------------------------------------------------------------------------------------
+# -- the TXT record
 
 @pytest.mark.parametrize("texts, found", [
     (["v=STSv1; id=20160831085700Z;"], "20160831085700Z"),
@@ -54,7 +54,7 @@ def test_any_records(texts):
     assert record_id(texts + ["v=STSv1; id=1"]) in ("1", None)
 
 
-# -- the policy -------------------------------------------------------------------------------------------------------------------------------
+# -- the policy
 
 def test_a_policy():
     assert parse(TEXT) == Policy("enforce", ("mail.example.com", "*.example.net"), 604800)
@@ -62,11 +62,11 @@ def test_a_policy():
     assert parse(b"max_age:1\nmode:none\nversion:STSv1") == Policy("none", (), 1)
 
 
-def test_what_is_not_known_and_what_comes_twice_is_ignored():
+def test_unknown_and_repeated_fields_are_ignored():
     assert parse(TEXT + b"new: thing\r\nmode: none\r\nversion: STSv2\r\nmax_age: 1\r\n\r\n") == parse(TEXT)
 
 
-def test_nothing_holds_longer_than_a_year():
+def test_max_age_is_at_most_a_year():
     assert parse(TEXT.replace(b"604800", b"9999999999")).max_age == 31557600
 
 
@@ -84,7 +84,7 @@ def test_no_policy(broken):
 
 
 @given(st.binary(max_size=100), st.integers(0, len(TEXT)))
-def test_any_octets_are_a_policy_or_a_complaint(data, at):
+def test_any_bytes_are_a_policy_or_a_valueerror(data, at):
     for text in (data, TEXT[:at] + data + TEXT[at:]):
         try:
             policy = parse(text)
@@ -98,14 +98,14 @@ def test_any_octets_are_a_policy_or_a_complaint(data, at):
     ("example.com", False), ("a.mail.example.com", False), ("example.net", False), ("a.b.example.net", False), (".example.net", False),
     ("aexample.net", False), ("*.example.net", True), ("", False), ("[192.0.2.1]", False)])
 def test_which_hosts_it_allows(host, allowed):
-    """One label for the star, and not none (RFC 8461 section 4.1)."""
+    """The wildcard stands for exactly one label (RFC 8461 4.1)."""
     assert parse(TEXT).allows(host) == allowed
 
 
-# -- kept and fetched -------------------------------------------------------------------------------------------------------------------------
+# -- kept and fetched
 
 class World(object):
-    """DNS, web and clock of one domain, and what was asked of them."""
+    """DNS, web server and clock for one domain; counts the fetches."""
 
     def __init__(self, folder):
         self.folder, self.now, self.txt, self.text, self.fetched = folder, NOW, [b"v=STSv1; id=1"], TEXT, 0
@@ -124,7 +124,7 @@ class World(object):
         return self.text
 
     def begin(self):
-        """What a start of the program makes."""
+        """As after a start of the program."""
         self._sts = MtaSts(self, self.folder, self.fetch, lambda: self.now)
         return self
 
@@ -160,7 +160,7 @@ def test_no_record_no_policy(world, txt):
 
 @pytest.mark.parametrize("txt", [[], ["v=STSv1; id=1", "v=STSv1; id=2"], NotFound("no", True), NoRoute(Reply(451, "4.4.3", "no answer"))])
 def test_a_record_that_is_gone_does_not_end_the_kept_policy(world, txt):
-    """RFC 8461 section 5.1: otherwise whoever can suppress the record could."""
+    """RFC 8461 5.1: otherwise an attacker who can suppress the record could switch it off."""
     world.policy()
     world.txt = txt
     world.now += 6 * DAY
@@ -179,7 +179,7 @@ def test_a_new_id_fetches_anew(world):
     assert world.fetched == 2
 
 
-def test_it_is_fetched_anew_before_its_end(world):
+def test_it_is_fetched_again_before_it_expires(world):
     world.policy()
     world.now += 5 * DAY
     world.policy()
@@ -201,7 +201,7 @@ def test_a_failed_fetch_keeps_the_one_before(world, caplog, text):
 
 
 def test_failures_are_not_repeated_at_once(world, caplog):
-    """RFC 8461 section 3.3: five minutes at least, longer each time, and again quickly after one that worked."""
+    """RFC 8461 3.3: after at least five minutes, later each time, and soon again after a success."""
     world.text = NotFetched("no web")
     for seconds, tries in ((0, 1), (0, 1), (299, 1), (1, 2), (599, 2), (1, 3), (1199, 3), (1, 4), (2400, 5), (30 * DAY, 6), (9600, 7),
                                (4 * 3600 - 1, 7), (1, 8)):
@@ -241,14 +241,14 @@ def test_a_file_that_is_broken_is_fetched_anew(world, caplog, content):
     assert world.fetched == 2
 
 
-def test_a_disk_that_takes_nothing(world, caplog):
+def test_a_policy_that_cannot_be_written(world, caplog):
     with open(world.folder, "w"):
         pass  # a file is where the folder should be
     assert world.policy().mode == "enforce"
     assert "cannot keep" in caplog.text
 
 
-def test_files_of_domains_that_get_no_mail_any_more_go(world):
+def test_files_of_domains_without_mail_are_removed(world):
     world.policy()
     for name, age in (("long.example", 367), ("lately.example", 300)):
         path = os.path.join(world.folder, name)
@@ -261,7 +261,7 @@ def test_files_of_domains_that_get_no_mail_any_more_go(world):
     assert world.files() == ["example.org", "lately.example"]
 
 
-def test_many_domains_that_fail_are_not_remembered_for_ever(tmp_path):
+def test_the_number_of_remembered_failures_is_limited(tmp_path):
     class Routes(object):
         def records(self, name, kind):
             return (b"v=STSv1; id=1",)
@@ -275,13 +275,13 @@ def test_many_domains_that_fail_are_not_remembered_for_ever(tmp_path):
     assert len(policies._failed) <= 1000
 
 
-# -- over https -------------------------------------------------------------------------------------------------------------------------------
+# -- over https
 
 ANSWER = OK + b"Content-Length: %d\r\n\r\n" % len(TEXT) + TEXT
 
 
 class Loopback(object):
-    """Routes where each host of the web is here."""
+    """Routes that find every web server on the loopback."""
 
     def __init__(self, *ips):
         self.ips, self.asked = ips or ("127.0.0.1",), []
@@ -349,7 +349,7 @@ HTML = ANSWER.replace(b"text/plain", b"text/html")
     ((OK,) + (b"X-%s: 1\r\n" % (b"x" * 60000),) * 50, ""),
     ((b"HTTP/1.1 100 Continue\r\n\r\n",) * (MOST_BYTES // 20), "131072"),
     ((OK + b"Transfer-Encoding: chunked\r\n\r\n",) + (b"1;" + b"x" * 60000 + b"\r\na\r\n",) * 50, "")])
-def test_what_is_no_answer(site, trusting, chunks, words):
+def test_invalid_responses(site, trusting, chunks, words):
     with web(site, *chunks) as (port, requests):
         with pytest.raises(NotFetched) as said:
             fetch_policy(Loopback(), "example.org", port, trusting)
@@ -358,7 +358,7 @@ def test_what_is_no_answer(site, trusting, chunks, words):
 
 
 def test_slow_answers_end(site, trusting):
-    """The clock of the test goes on by a second with each look at it: however the octets trickle, it is over after 60."""
+    """The clock advances by a second whenever it is read; the fetch ends after 60 seconds."""
     seconds = iter(range(1000))
     with web(site, *[b"x"] * 500) as (port, _):
         with pytest.raises(NotFetched) as said:
@@ -375,7 +375,7 @@ def test_a_silent_server_ends(trusting):
 
 
 @pytest.mark.parametrize("name, hosts, days", [("site elsewhere", ("example.org",), 30), ("site over", ("mta-sts.example.org",), -1)])
-def test_the_certificate_must_be_right(authority, trusting, name, hosts, days):  # noqa: F811
+def test_the_certificate_must_be_valid(authority, trusting, name, hosts, days):  # noqa: F811
     with web(authority.issue(name, hosts, days=days), ANSWER) as (port, requests):
         with pytest.raises(NotFetched):
             fetch_policy(Loopback(), "example.org", port, trusting)

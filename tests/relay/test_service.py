@@ -1,4 +1,4 @@
-"""The relay put together: who takes which recipient to its end, and what those here cost those elsewhere."""
+"""The relay as a whole: which courier gets which recipient, and that local ones do not delay others."""
 import threading
 
 import pytest
@@ -19,7 +19,7 @@ TAKEN = Reply(250, "2.0.0", "Ok")
 
 
 class LocalCourier:
-    """A courier here; `behaviour` gives the replies."""
+    """A courier for local recipients; `behaviour` gives the replies."""
     dsn = False
 
     def __init__(self, behaviour):
@@ -64,12 +64,12 @@ def test_where_recipients_go(make, values, elsewhere):
     assert relay._destination_of(BY_RULE) == "local:anna@example.org"
     assert relay._destination_of(ELSEWHERE) == elsewhere
     assert type(relay._courier_for("local:anna@example.org")) is LocalCourier
-    assert relay._connect is None, "nothing that sends was loaded for it"
+    assert relay._connect is None, "the SMTP client was loaded for local mail"
     assert type(relay._courier_for(elsewhere)) is not LocalCourier
 
 
 def test_each_address_here_is_a_destination_of_its_own(make):
-    """What fails at one is tried again for it alone."""
+    """A failure at one delays only its own mail."""
     done = threading.Event()
 
     def behaviour(courier, message, recipients):
@@ -115,7 +115,7 @@ def test_programs_that_hang_hold_up_neither_others_nor_what_leaves(make):
     left.clear()
     for number in range(20):
         add(relay, "1.%d" % number, Recipient(Address("bad%d" % number, "example.org"), via="local"))
-    for _ in range(3):  # three quarters of half of eight
+    for _ in range(3):  # three quarters of half of the eight connections
         assert entered.acquire(timeout=DEADLINE)
     add(relay, "2.1", ELSEWHERE)
     add(relay, "2.2", Recipient(Address("good", "example.org"), via="local"))
@@ -123,7 +123,7 @@ def test_programs_that_hang_hold_up_neither_others_nor_what_leaves(make):
     assert not entered.acquire(timeout=0), "no more of them than that"
     assert relay.worker.stop(1.0)
     assert len(relay.queue.identities()) == 20
-    assert all(each.attempts == 0 for message in relay.queue.messages() for each in message.recipients), "what a stop cuts short never was"
+    assert all(each.attempts == 0 for message in relay.queue.messages() for each in message.recipients), "an attempt that a stop cut short counted"
 
 
 def until(condition):

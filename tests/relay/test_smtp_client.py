@@ -1,5 +1,5 @@
-"""One connection: whatever the server does, each recipient gets one honest reply within the deadlines, and nothing else is
-raised."""
+"""One connection: whatever the server does, each recipient gets one true reply within the deadlines,
+and only the documented exceptions are raised."""
 import base64
 import hashlib
 import hmac
@@ -63,7 +63,7 @@ def briefly(replies):
 
 
 def refusal(peer, requirement=Requirement(), error=Unreachable, **more):
-    """The reply with which opening fails."""
+    """Opening fails -> the reply."""
     connection = connect(peer, requirement, **more)
     with pytest.raises(error) as caught:
         connection.open()
@@ -203,7 +203,7 @@ STAGES = ["CONNECT", "EHLO", "MAIL", "RCPT TO:<b@", "DATA", "."]
 
 
 def fails(peer, *names, deadlines=PATIENT):
-    """What became of a message, when the server was strange at some stage: the replies, or the one of Unreachable."""
+    """Send a message to a server that misbehaves -> the replies, or the one of Unreachable."""
     started = time.monotonic()
     try:
         return send(peer, *names, deadlines=deadlines)
@@ -217,7 +217,7 @@ EXPECTED = {"CONNECT": "451 %s", "EHLO": "451 %s", "MAIL": "451 %s"}
 
 
 def expected(stage, enhanced, code="451"):
-    """Before MAIL is answered nothing was tried; after that each recipient has its reply."""
+    """Before MAIL is answered it is Unreachable's reply; after that each recipient has its own."""
     said = "%s %s" % (code, enhanced)
     return said if stage in EXPECTED else [said, said]
 
@@ -239,7 +239,7 @@ class TestStrangeServers:
     def test_resets(self, stage, extensions):
         with Peer(smtp(extensions, {stage: lambda talk, line: talk.reset()})) as peer:
             found = fails(peer, "a", "b")
-        # the first reset may overtake the connection
+        # the reset may arrive before `connect` returns
         assert found == expected(stage, "4.4.2") or stage == "CONNECT" and found == "451 4.4.1"
 
     def test_says_421(self, stage, extensions):
@@ -252,7 +252,7 @@ class TestStrangeServers:
         with Peer(smtp(extensions, {stage: garbage})) as peer:
             assert fails(peer, "a", "b") == expected(stage, "4.5.0")
 
-    def test_says_what_belongs_elsewhere(self, stage, extensions):
+    def test_sends_a_reply_out_of_step(self, stage, extensions):
         with Peer(smtp(extensions, {stage: "250 2.0.0 ok" if stage in ("CONNECT", "DATA") else "354 go ahead"})) as peer:
             assert fails(peer, "a", "b") == expected(stage, "4.5.0")
 
@@ -261,7 +261,7 @@ class TestStrangeServers:
             while True:
                 talk.send(b"250-more of the same\r\n" * 1000)
         with Peer(smtp(extensions, {stage: endless})) as peer:
-            # Its code counts as far as it goes: after the final dot that is the message's fate.
+            # Its code counts: after the final dot it says what became of the message.
             result = "250 2.0.0" if stage == "." else "451 4.5.0"
             assert fails(peer, "a", "b") == (result if stage in ("CONNECT", "EHLO") else [result] * 2)
 
@@ -287,7 +287,7 @@ def test_a_lost_answer_to_the_final_dot_says_that_it_may_have_arrived():
     b"250 " + b"x" * 5000 + b"\r\n", b"250-" + b"x" * 60000 + b"\r\n250 y\r\n", b"250 " + b"x" * 200000 + b"\r\n", b"250-a\r\n" * 300,
     b"250-queued\r\n", b"250 queue", b"250", b"250-queued\r\nas 5\r\n", b"251 2.1.5 forwarded\r\n"])
 def test_what_begins_with_2xx_after_the_final_dot_is_an_acceptance(answer):
-    """Whatever follows, sending it again would be a second copy."""
+    """Whatever follows it, sending again would make a duplicate."""
     def say(talk, line):
         talk.send(answer)
         talk.end()
@@ -298,7 +298,7 @@ def test_what_begins_with_2xx_after_the_final_dot_is_an_acceptance(answer):
 
 
 @pytest.mark.parametrize("answer", [b"", b"25", b"2500 ok\r\n", b"450 later", b"554 no", b"x250 ok\r\n"])
-def test_what_does_not_is_none(answer):
+def test_any_other_reply_is_not_an_acceptance(answer):
     def say(talk, line):
         talk.send(answer)
         talk.end()
@@ -319,7 +319,7 @@ def test_a_long_reply_leaves_the_connection_usable():
         connection.close()
 
 
-def test_the_body_cannot_be_read():
+def test_a_body_that_cannot_be_read():
     class Broken(io.BytesIO):
         def read(self, *_):
             raise OSError("disk")
@@ -370,8 +370,8 @@ OFFERS = st.one_of(st.binary(max_size=20), st.sampled_from([b"SIZE \xb2", b"AUTH
 @given(st.booleans(), st.lists(ANSWERS, min_size=4, max_size=12))
 @settings(max_examples=60)
 def test_whatever_it_answers_everybody_has_a_reply(pipelining, answers):
-    """A server whose answers come in any order, each at once: one reply for each recipient, or Unreachable, and "delivered" is
-    never said of a message that it has not."""
+    """The server's replies come in any order: each recipient has one reply, or all get Unreachable, and
+    no recipient counts as delivered if the server has no message."""
     replies = iter(answers)
 
     def script(talk):
@@ -433,7 +433,7 @@ class TestGreeting:
 
     @pytest.mark.parametrize("banner, code", [("554 5.7.1 go away", 554), ("450 later", 450),
                                               ("421 4.7.0 too many connections", 421)])
-    def test_banner_that_is_none(self, banner, code):
+    def test_a_banner_that_refuses(self, banner, code):
         with Peer(smtp(banner=banner)) as peer:
             assert refusal(peer).code == code
 
@@ -458,13 +458,13 @@ class TestTls:
             assert send(peer, "a") == ["250 2.0.0"]
         assert peer.talks[0].secured and [line.split()[0].upper() for line in peer.lines[:3]] == ["EHLO", "STARTTLS", "EHLO"]
 
-    def test_a_failed_handshake_is_followed_by_the_clear(self):
+    def test_after_a_failed_handshake_mail_is_sent_without_tls(self):
         with Peer(smtp(answers={"STARTTLS": lambda talk, line: talk.reset()}, tls=True)) as peer:
             assert send(peer, "a") == ["250 2.0.0"]
         assert len(peer.talks) == 2 and "STARTTLS" not in peer.talks[1].lines
 
     @pytest.mark.parametrize("answer", ["454 4.7.0 not now", "502 5.5.1 not at all"])
-    def test_a_refused_starttls_is_followed_by_the_clear(self, answer):
+    def test_after_a_refused_starttls_mail_is_sent_without_tls(self, answer):
         with Peer(smtp(answers={"STARTTLS": answer}, tls=True)) as peer:
             assert send(peer, "a") == ["250 2.0.0"]
             assert refusal(peer, Requirement(True, why="a policy"))[:2] == (451, "4.7.4")
@@ -482,7 +482,7 @@ class TestTls:
             connection.open()
             connection.close()
 
-    def test_octets_before_the_handshake_are_an_attack(self, tls):
+    def test_data_before_the_handshake_is_an_attack(self, tls):
         with Peer(smtp(answers={"STARTTLS": "220 go\n250-evil"}, tls=tls.context())) as peer:
             assert refusal(peer, Requirement(True, why="x"))[:2] == (451, "4.7.5")
 
@@ -525,7 +525,7 @@ LOGIN = ("j\u00f6rg", "g\u00e4heim \u20ac")
 
 class TestLogin:
     @pytest.mark.parametrize("offered", ["AUTH PLAIN LOGIN", "AUTH LOGIN", "AUTH=LOGIN PLAIN"])
-    def test_by_what_is_offered(self, offered, tls):
+    def test_the_mechanism_is_one_that_is_offered(self, offered, tls):
         with Peer(smtp([offered], tls=tls.context(), login=LOGIN)) as peer:
             connection = connect(peer, Requirement(True, why="x"), login=LOGIN)
             connection.open()
@@ -614,7 +614,7 @@ class TestReuse:
 
 
 class Large(io.RawIOBase):
-    """100 MB without the memory."""
+    """A file of 100 MB that needs no memory."""
 
     def __init__(self, size):
         self.size, self.at = size, 0
@@ -644,7 +644,7 @@ def test_100_megabytes_in_1(tls, secure):
         received.append(total)
         return "250 2.0.0 kept"
 
-    def script(talk):  # without the buffer of a file, which would take the message's beginning
+    def script(talk):  # without a file, whose buffer would take the beginning of the message
         with_tls = smtp(tls=tls.context(), implicit=True, answers={"DATA": count}) if secure else smtp(answers={"DATA": count})
         with_tls(talk)
     size = 100 << 20
@@ -664,8 +664,8 @@ def test_100_megabytes_in_1(tls, secure):
 
 
 def test_what_it_costs():
-    """Draining the queue is bound by this: the work for a small message, of client and peer together, stays far under a
-    millisecond."""
+    """This bounds how fast the queue drains: a small message costs client and server together far
+    less than a millisecond."""
     with Peer(smtp(ALL)) as peer:
         connection = connect(peer)
         connection.open()

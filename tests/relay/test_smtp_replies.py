@@ -1,5 +1,5 @@
-"""Replies out of octets: any cut gives the same ones, any input ends in replies or in MalformedReply, and never takes more than the
-bounds."""
+"""Replies from bytes: cuts make no difference, any input ends in replies or in MalformedReply, and all
+bounds hold."""
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ from phenmail_protocols.relay.smtp_replies import MalformedReply, RawReply, Repl
 
 
 def read(*pieces):
-    """All replies in the pieces, and at the end "garbled" where it came to that."""
+    """All replies in the pieces, and "garbled" at the end after MalformedReply."""
     reader, found = ReplyReader(), []
     try:
         for piece in pieces:

@@ -1,4 +1,4 @@
-"""MAIL and RCPT lines: what they say is what a server's grammar reads in them."""
+"""MAIL and RCPT lines: our server's grammar reads in them what was meant."""
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,7 +51,7 @@ def test_an_original_address_in_utf_8_needs_no_smtputf8():
 @pytest.mark.parametrize("address", [Address("a\r\nDATA", "example.net"), Address("a", "example.net\n"),
                                      Address("\u00f6", "example.net"),
                                      Address("a", "\u00f6" * 80), Address("a\x7f", "example.net")])
-def test_what_cannot_be_said(address):
+def test_addresses_that_cannot_be_sent(address):
     with pytest.raises(Unsendable):
         rcpt(Recipient(address), EVERYTHING, False)
     with pytest.raises(Unsendable):
