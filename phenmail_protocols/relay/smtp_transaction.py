@@ -1,8 +1,14 @@
 """One mail transaction: MAIL, RCPT for each recipient, DATA, and the message.
 
-Each recipient gets one Reply.  If the server offers PIPELINING, the whole envelope goes out in one
-write, and a small message with its final dot in another.  smtplib cannot do this: its `mail` and
-`rcpt` wait for each reply, and its `data` copies the whole message into memory.
+If the server offers PIPELINING, the whole envelope goes out in one write, and a small message with
+its final dot in another.  smtplib cannot do this: its `mail` and `rcpt` wait for each reply, and
+its `data` copies the whole message into memory.
+
+1. Each recipient gets exactly one Reply.
+2. It is a success only if RCPT was accepted and the reply to the final dot begins with 2xx.  If
+   that reply is cut off, it still counts: sending again would make a duplicate.
+3. If our file cannot be read, the final dot is not sent, so the server drops the message.
+4. Afterwards the connection is closed, or ready for the next MAIL.
 
 RFC 5321 3.3, 4.1.1.2 and 4.1.1.3, RFC 2920 (PIPELINING), RFC 1870 (SIZE), RFC 6152 (8BITMIME),
 RFC 6531 (SMTPUTF8), RFC 3461 4 and RFC 6533 (DSN).
@@ -75,8 +81,7 @@ class Transaction:
     def run(self, recipients, body):
         """-> a list with the Reply for each of `recipients`; `body`: the message's file.
 
-        Leaves the connection closed, or ready for the next transaction.  Raises Lost, with the
-        connection closed, if not even MAIL was answered: then nothing was tried.
+        Raises Lost, with the connection closed, if not even MAIL was answered: nothing was tried.
         """
         replies = [None] * len(recipients)
         lines, asked = self._envelope(recipients, replies)
@@ -90,7 +95,7 @@ class Transaction:
             if not answers:
                 raise
             final = lost.reply
-        except OSError as error:  # of our file: without its final dot the server drops the message
+        except OSError as error:  # of our file
             self._wire.close()
             final = temporary("4.3.0", "cannot read the queued message: %s" % error)
         self._assign(answers, asked, final, replies)
@@ -184,7 +189,7 @@ class Transaction:
             if lost.reply.code == 421:
                 raise
             begun = self._wire.unfinished()
-            if begun is not None and begun.code < 300:  # accepted: sending again makes a duplicate
+            if begun is not None and begun.code < 300:
                 self._wire.close()
                 return reply_of(begun, self._host)
             raise Lost(lost.reply._replace(
