@@ -295,7 +295,7 @@ def test_not_one_author(house, header):
     b"From: <<a@reject.example>>\r\n", b"From: a@nothing.example; a@reject.example\r\n",
     b"From: a@@reject.example\r\n", b"From: [a@ REJECT.example]\r\n",
     b"From: a@(x)reject.example (\r\n"])
-def test_a_second_author_is_no_way_around_the_first_ones_policy(house, header):
+def test_a_second_author_does_not_evade_the_firsts_policy(house, header):
     found = house.judged(header + b"Subject: x\r\n\r\ntext\r\n")
     assert found.auth == "spf=pass dkim=none dmarc=permerror" and found.reject and "reject.example" in found.reason
     assert not house.judged(header + b"Subject: x\r\n\r\ntext\r\n", sender="b@reject.example").reject
@@ -307,7 +307,7 @@ MANY = [b"a@n%d.example" % number for number in range(6)]
 @pytest.mark.parametrize("header", [
     b"From: " + b", ".join(MANY) + b"\r\n", b"".join([b"From: %s\r\n" % each for each in MANY]),
     b"From: <" + b"> <".join(MANY) + b">\r\n", b"From: us: " + b",\r\n ".join(MANY) + b";\r\n"])
-def test_so_many_authors_that_nobody_asks_their_domains(house, header):
+def test_too_many_authors(house, header):
     asked = len(house.server.questions("TXT"))
     found = house.judged(header + b"Subject: x\r\n\r\ntext\r\n", sender="b@reject.example")
     assert found.auth == "spf=pass dkim=none dmarc=permerror" and found.reject
@@ -488,7 +488,7 @@ def test_the_server_loads_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("python, told", [("/bin/false", "does not run judging"), ("/does/not/exist", "can't be started")])
-def test_an_interpreter_that_is_none(own, caplog, python, told):
+def test_an_interpreter_that_cannot_be_run(own, caplog, python, told):
     now = [0.0]
     house = own(python=python, clock=lambda: now[0])
     with caplog.at_level(logging.ERROR):
@@ -531,7 +531,7 @@ def test_a_process_that_says_anything(house, answer, monkeypatch):
     assert found.auth == "spf=temperror dkim=temperror dmarc=temperror" and not found.reject
 
 
-def test_a_domain_that_is_none_is_not_told(house, monkeypatch):
+def test_an_invalid_domain_is_not_reported(house, monkeypatch):
     said = json.dumps([[["dmarc", "fail", "", [["header.from", "a\r\nX: y"]]]], True, "a\r\nX: y"]).encode("ascii")
     monkeypatch.setattr(house.judge, "_ask", lambda case, file: b"begun 1\n" + said)
     found = house.judged(letter())

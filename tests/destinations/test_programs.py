@@ -115,12 +115,12 @@ def test_a_signal_is_no_answer(place, name):
     assert "signal %d: said before" % getattr(signal, "SIG" + name) in reply.text
 
 
-def test_what_was_said_comes_back(place):
+def test_the_output_is_in_the_bounce(place):
     reply = place.sh("echo one; echo two >&2; printf '\\033[31mthree\\a\\r\\n\\n  four \\tX\\0\\n'; printf '\\377five'; exit 1")
     assert reply.text == "The command for this address exited with status 1: one / two / [31mthree / four X / \ufffdfive"
 
 
-def test_only_the_end_of_what_was_said_comes_back(place):
+def test_only_the_end_of_the_output_is_in_the_bounce(place):
     reply = place.sh("for i in 1 2 3 4 5 6 7; do echo line $i; done; exit 1")
     assert reply.text.endswith(": line 3 / line 4 / line 5 / line 6 / line 7")
     reply = place.sh("head -c 100000 /dev/zero | tr '\\0' x; printf the-end; exit 1")
@@ -272,7 +272,7 @@ def test_the_null_sender_is_an_empty_word(place):
     assert place.run("""sh -c 'test $# = 2 -a -z "$1"' sh {FROM} {TO}""", sender=None).delivered
 
 
-def test_the_command_itself_is_nobodys_address():
+def test_the_commands_name_is_not_replaced():
     assert words("{TO} {TO}", SENDER, ANNA, "anna") == ["{TO}", "anna+lists@example.org"]
 
 
@@ -326,7 +326,7 @@ def test_no_interpreter(place, caplog):
 
 
 @pytest.mark.parametrize("status", [0, 1, 67])
-def test_an_interpreter_that_launches_nothing_answers_for_nobody(place, status):
+def test_an_interpreter_that_cannot_run_the_command(place, status):
     """The interpreter's exit status is not the command's, even if it is 0."""
     path = os.path.join(place.folder, "python")
     with open(path, "w") as file:
@@ -411,7 +411,7 @@ def test_it_never_runs_as_root(place, caplog):
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become others")
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: os.symlink("/tmp", path), lambda path: open(path, "w").close()],
                          ids=["nothing", "a link", "a file"])
-def test_no_folder_is_nobodys(place, make, caplog):
+def test_without_a_folder_it_needs_run_as(place, make, caplog):
     path = os.path.join(place.folder, "other")
     make(path)
     assert place.sh("true", folder=path)[:2] == (451, "4.3.5") and path in caplog.text and "run-as" in caplog.text
@@ -420,7 +420,7 @@ def test_no_folder_is_nobodys(place, make, caplog):
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become others")
-def test_it_has_no_way_back(place):
+def test_it_cannot_become_root_again(place):
     reply = place.run("python3 -c 'import os; os.setuid(0)'")
     assert reply.code == 554 and "PermissionError" in reply.text
 
@@ -456,26 +456,26 @@ def test_the_whole_group_ends(place):
     eventually(lambda: not is_alive(pid), "%d lives on" % pid)
 
 
-def test_who_does_not_listen_is_ended_by_force(place):
+def test_a_command_that_ignores_sigterm_is_killed(place):
     reply = place.sh("trap '' TERM; echo $$ >pid; >ready; while :; do sleep 1; done", agents=quick(place))
     assert reply[:2] == (451, "4.3.0") and "did not exit" in reply.text
     assert not is_alive(int(place.read("pid")))
 
 
-def test_success_after_the_limit_is_none(place):
+def test_success_after_the_time_limit_does_not_count(place):
     reply = place.sh("trap 'exit 0' TERM; >ready; while :; do sleep 0.01; done", agents=quick(place))
     assert reply[:2] == (451, "4.3.0")
 
 
-def test_a_message_that_nobody_reads_does_not_hold_the_limit_up(place):
+def test_the_time_limit_holds_if_the_message_is_not_read(place):
     assert place.sh(">ready; sleep 60", agents=quick(place), body=b"x\r\n" * 1000000)[:2] == (451, "4.3.0")
 
 
-def test_who_talks_without_end_is_ended(place):
+def test_endless_output_ends_at_the_time_limit(place):
     assert place.sh("echo talk; >ready; while :; do echo talk; done", agents=quick(place)).text.endswith("talk / talk")
 
 
-def test_a_child_in_the_background_holds_nothing_up(place):
+def test_a_background_child_delays_nothing(place):
     """It keeps our pipes and goes on; the output so far is known."""
     began = time.monotonic()
     reply = place.sh("echo said; sleep 60 & echo $! >pid; exit 67")
@@ -546,7 +546,7 @@ def test_no_descriptor_and_no_child_is_left(place):
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_where_ends_of_children_are_ignored_nothing_is_taken_for_delivered(place, caplog):
+def test_with_sigchld_ignored_nothing_counts_as_delivered(place, caplog):
     """A program that embeds the server may ignore SIGCHLD; Popen then reports every exit as success."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
