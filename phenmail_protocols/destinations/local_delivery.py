@@ -142,6 +142,7 @@ class LocalDelivery:
         destination = router.recipient(envelope.recipients[0].address, own=True)
         if isinstance(destination, Reply):
             return destination, False
+        # The sender got their reply long ago, so a filter that refuses this copy discards it.
         incoming = router.begin(envelope, trace.Origin(), [destination], may_refuse=False)
         try:
             incoming.write(head)

@@ -57,6 +57,7 @@ _OTHER = (554, "5.3.0", "")
 # The status of a shell whose own child was killed by a signal: 128 and the signal's number.
 _SIGNALLED = range(129, 193)
 
+# What shells may interpret, in SENDER, RECIPIENT and EXTENSION.
 _UNSAFE = re.compile(r"[^0-9A-Za-z!@%_=+:,./\u00a1-\U0010ffff-]")
 
 log = logging.getLogger("phenmail.destinations")
@@ -135,7 +136,7 @@ class Programs:
                   (owner.uid, owner.gid) if owner.is_other else None, self._grace, self._clock)
         with self._changed:
             self._running.add(run)
-            if self._stopping:
+            if self._stopping:  # set since the check above
                 run.interrupt()
         return run
 
@@ -241,7 +242,7 @@ def _harmless(text):
 
 def _reply(ended, seconds):
     if ended.interrupted:
-        return Reply(451, "4.3.2", "The server is shutting down and stopped the command")
+        return STOPPING
     code, enhanced = 451, "4.3.0"
     if not ended.launched:
         text = "cannot be run"
@@ -263,6 +264,7 @@ def _reply(ended, seconds):
 
 def last_lines(output):
     """The last lines of a command's output (bytes) -> one printable line, joined by " / "."""
+    # Control characters would reach the log and the terminal of whoever reads the bounce.
     lines = [" ".join("".join([each if each.isprintable() else " " for each in line]).split())
              for line in output.decode("utf-8", "replace").splitlines()]
     return " / ".join([line for line in lines if line][-_LINES:])[-_CHARACTERS:]

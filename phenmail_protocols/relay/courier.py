@@ -9,7 +9,7 @@ A courier serves one thread and knows no queue.  RFC 5321 5.1, RFC 3974 (IPv4 an
 """
 import time
 
-from ..mail.reply import Reply
+from ..mail.reply import STOPPING, Reply
 from ..queue.model import Unreachable
 from .mx_routes import LOOP
 from .smtp_client import Connection, TlsContexts
@@ -65,6 +65,7 @@ class Courier:
         while True:
             is_reused = self._connection is not None
             if not is_reused:
+                # It continues after the last host that was tried for this message.
                 connections = connections or self._connections(failures)
                 if not self._open(connections, failures):
                     break
@@ -148,7 +149,7 @@ class Courier:
         """The Reply for all that wait: a temporary failure before a permanent one, the preferred
         host's before the others'."""
         if self._is_aborted:
-            return temporary("4.3.2", "this server is shutting down")
+            return STOPPING
         if not failures:
             return temporary("4.4.4", "%s has no host to connect to" % self._destination)
         return _first_temporary(failures) or failures[0].reply

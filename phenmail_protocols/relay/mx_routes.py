@@ -16,6 +16,7 @@ from ..net.address import EVERYWHERE, is_outside, is_served, literal_ip, normali
 from ..net.resolver import Lookup, NoDnspython, Unanswered
 from ..queue.model import Unreachable
 
+# Underscores are not allowed in host names, but some MX records have them.
 _LABEL = r"[0-9a-z_](?:[0-9a-z_-]{0,61}[0-9a-z_])?"
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:%s\.)*%s\Z" % (_LABEL, _LABEL))
 _MOST_HOSTS, _MOST_ADDRESSES = 30, 16  # more are ignored: they would only keep us busy
@@ -128,8 +129,9 @@ class Routes:
         if not self._private:
             others = [ip for ip in others if is_outside(ip)]
         if not others:
-            raise NoRoute(Reply(550, "5.4.4", "%s has only private addresses, and this server sends "
-                                "to them only if \"private-addresses\" is set" % host_name))
+            raise NoRoute(Reply(550, "5.4.4", "%s has only private addresses, and this server "
+                                "sends to them only if \"private-addresses\" is set" % host_name))
+        # Stable, so the families still alternate.  Without IPv6 here, IPv4 then comes first.
         others.sort(key=lambda ip: source(ip) is None)
         return Addresses(tuple(others[:_MOST_ADDRESSES]), secure)
 
@@ -172,6 +174,7 @@ class Routes:
             hosts = [host for host in hosts if host.preference < limit]
         if not hosts:
             raise _loop(domain)
+        # Equal preferences share the load (RFC 5321 5.1).
         hosts = sorted(hosts, key=lambda host: (host.preference, random.random()))
         return tuple(hosts[:_MOST_HOSTS])
 

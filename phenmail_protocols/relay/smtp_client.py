@@ -206,7 +206,7 @@ class Connection:
             if answer.code == 421:
                 raise Unreachable(reply_of(answer, self.host_name))
             if answer.code < 500:
-                break
+                break  # temporary: another mechanism would meet the same trouble
         reply = reply_of(answer, self.host_name)
         raise UpstreamLoginFailed(Reply(454, "4.7.0", "%s refuses the login as %s: %d %s %s" % (
             self._peer, self._login[0], reply.code, reply.enhanced, reply.text), self.host_name))
@@ -258,6 +258,7 @@ class Connection:
 
     def _refusal(self, message):
         """The Reply for a message that the server announced not to take, or None."""
+        # The server would refuse it, perhaps only after the whole message (RFC 1870).
         if self.extensions.size and message.size > self.extensions.size:
             return Reply(552, "5.3.4", "the message has %d bytes, but %s accepts at most %d" % (
                 message.size, self.host_name, self.extensions.size))

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from ..mail.reply import Reply
+from ..mail.reply import STOPPING, Reply
 from ..mail.writing import printable
 from ..net import tlsclient
 from ..net.readiness import Readiness
@@ -161,9 +161,7 @@ class Wire:
             return None
 
     def _lost(self, enhanced, text):
-        if self.is_aborted:
-            return Lost(temporary("4.3.2", "this server is shutting down"))
-        return Lost(temporary(enhanced, text))
+        return Lost(STOPPING if self.is_aborted else temporary(enhanced, text))
 
     def is_quiet(self):
         """Whether the connection stands and the server sent nothing unasked; does not wait.

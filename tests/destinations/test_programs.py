@@ -472,7 +472,7 @@ def test_the_time_limit_holds_if_the_message_is_not_read(place):
 
 
 def test_endless_output_ends_at_the_time_limit(place):
-    assert place.sh("echo talk; >ready; while :; do echo talk; done", agents=quick(place)).text.endswith("talk / talk")
+    assert place.sh("echo talk; echo talk; >ready; while :; do echo talk; done", agents=quick(place)).text.endswith("talk / talk")
 
 
 def test_a_background_child_delays_nothing(place):
