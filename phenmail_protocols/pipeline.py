@@ -3,21 +3,18 @@
 What only some destinations need (programs, judging) is loaded with the first message for them.
 """
 import logging
-import os
 import threading
 import time
 
 from .accounts import passphrases
 from .delivery.router import Router
 from .delivery.sending import Sending
-from .destinations.srs import WayBack
-from .disk.keyfile import kept_key
+from .destinations.srs import SrsResolver, srs_key
 from .dropfolder.service import DropFolders
 from .filters.screening import Screening
 from .plugins.calling import Plugins
 from .relay.service import Relay
 
-_SRS_KEY = "srs.key"
 _LEAST = 0.5  # seconds that each part has to end
 
 log = logging.getLogger("phenmail")
@@ -44,13 +41,14 @@ class Delivery:
         self._loading = threading.Lock()
         self._handing = self._judging = None
         self.relay = Relay(self._settings, self._system, public_addresses, self._keep_notice,
-                           passphrases.unobscure, make_keys=not is_temporary, hand=self._courier)
+                           passphrases.unobscure,
+                           make_keys=not is_temporary, local_courier=self._courier)
         self._screening = Screening(directory, authorizations, lambda: self.router.host,
                                     self._keep_notice)
         self.router = Router(directory, store, self.relay.queue, self.relay.signer,
                              screening=self._screening,
-                             resolve=WayBack(directory, self._srs_key).resolve)
-        self.router.notify = self.relay.delivered
+                             resolve=SrsResolver(directory, self._srs_key).resolve)
+        self.router.notify = self.relay.reporter.delivered
         self.router.judge = lambda *message: self._judge().judge(*message)
         self.sending = Sending(self.router)
         self._plugins = Plugins(plugins, lambda: self._settings().plugins, server,
@@ -64,8 +62,9 @@ class Delivery:
             try:
                 self._srs_key()
             except (OSError, ValueError) as error:
-                log.error("no key to rewrite senders with, so forwarded mail waits in the queue: %s",
-                          error)
+                log.error(
+                    "no key to rewrite senders with, so forwarded mail waits in the queue: %s",
+                    error)
         self._plugins.start()
         self.relay.start()
         self._drop_folders.start()
@@ -95,7 +94,7 @@ class Delivery:
         self.sending.keep_notice(envelope, chunks)
 
     def _srs_key(self):
-        return kept_key(os.path.join(self._system, _SRS_KEY))
+        return srs_key(self._system)
 
     # Loaded on demand
 
@@ -103,10 +102,11 @@ class Delivery:
         """For the relay: the courier for programs, plugins and forwards."""
         with self._loading:
             if self._handing is None:
-                from .destinations.local import Handing
+                from .destinations.local_delivery import LocalDelivery
                 from .destinations.programs import Programs
-                self._handing = Handing(self._directory, self.router, Programs(self._settings),
-                                        self._plugins, self._srs_key)
+                self._handing = LocalDelivery(self._directory, self.router,
+                                              Programs(self._settings), self._plugins,
+                                              self._srs_key)
             return self._handing.courier()
 
     def _judge(self):

@@ -44,11 +44,12 @@ ORDER = {
     "dkim": ("keys", "key_making", "signatures", "body_hash", "signing", "tags", "verifying"),
     "queue": ("model", "retry", "bounces", "state_file", "spool_files", "spool", "schedule",
               "attempt", "worker"),
-    "relay": ("routes", "sts", "dane", "policies", "client", "courier", "service"),
+    "relay": ("smtp_replies", "smtp_wire", "smtp_transaction", "mx_routes", "mta_sts", "dane",
+              "tls_policy", "smtp_client", "courier", "smarthost", "service"),
     "filters": ("regex", "verdict", "matching", "rules", "user_filters", "screening"),
     "authentication": ("results", "dmarc", "checks", "judging_child", "judging"),
     "delivery": ("replies", "trace", "mailboxes", "outgoing", "incoming", "router", "sending"),
-    "destinations": ("srs", "local", "programs"),
+    "destinations": ("srs", "local_delivery", "programs"),
     "plugins": ("call_limits", "answer_rate", "email_message", "echo", "loading", "calling"),
     "dropfolder": ("message", "files", "watch", "service"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),
@@ -70,7 +71,7 @@ OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "net/resolver.py", "idna":
 
 # Imported only below these paths.
 ONLY = {
-    "ssl": ("net/tls.py", "net/tlsclient.py"), "smtplib": ("relay/client.py",),
+    "ssl": ("net/tls.py", "net/tlsclient.py"), "smtplib": ("relay/smtp_client.py",),
     "sqlite3": ("store/index.py",),
     "imaplib": ("fetch/imap_source.py",), "poplib": ("fetch/pop_source.py",),
     "socketserver": ("net/",), "fcntl": ("disk/locks.py",),

@@ -14,7 +14,7 @@ def run(root, options):
         print(dns_records.as_json(wanted) if options.json
               else dns_records.zone(wanted).rstrip("\n"))
         return DONE
-    from ..relay.routes import Routes
+    from ..relay.mx_routes import Routes
     findings = dns_check.check(settings, wanted,
                                Routes(settings.resolver, frozenset, frozenset))
     print(dns_check.as_json(findings) if options.json else dns_check.report(findings))

@@ -2,7 +2,7 @@
 
 Records are compared by meaning.  These are also correct: strings cut elsewhere, tags in another
 order, an SPF record that allows more senders than ours, a stricter DMARC policy.  All questions go
-through relay.routes.Routes.records.
+through relay.mx_routes.Routes.records.
 """
 import json
 import re
@@ -11,8 +11,8 @@ from typing import NamedTuple, Tuple
 from ..authentication import dmarc
 from ..dkim import tags
 from ..mail import taglist
-from ..relay.routes import NoRoute, NotFound
-from ..relay.sts import record_id
+from ..relay.mta_sts import record_id
+from ..relay.mx_routes import NoRoute, NotFound
 from .dns_records import exchangers, shown
 
 OK, MISSING, DIFFERENT, UNKNOWN = "ok", "missing", "different", "unknown"
@@ -42,7 +42,7 @@ class _Unanswered(Exception):
 def check(settings, wanted, routes):
     """Compare all records -> list of Finding.
 
-    `settings`: settings.Settings; `wanted`: of dns_records.domains; `routes`: relay.routes.Routes.
+    `settings`: settings.Settings; `wanted`: of dns_records.domains; `routes`: relay.mx_routes.Routes.
     Asks a few questions for each domain, one after the other, each for at most the resolver's
     timeout.  No answer of the DNS makes it raise.
     """

@@ -1,9 +1,9 @@
-"""Whether a message is what it claims to be: SPF (RFC 7208), DKIM (RFC 6376) and DMARC (RFC 9989).
+"""Checks a message with SPF (RFC 7208), DKIM (RFC 6376) and DMARC (RFC 9989).
 
-Used in the process that judges (`judging_child`) only; the importer of pyspf, which evaluates SPF.
-`dkim.verifying` does DKIM; `dmarc` reads DMARC records.
+Runs only in the child process (`judging_child`), and is the only importer of pyspf, which evaluates
+SPF.  `dkim.verifying` does DKIM; `dmarc` reads DMARC records.
 
-All questions to the DNS go through one Asker with a deadline; what has no answer in time is a
+All DNS queries go through one Asker with a deadline; a query without an answer in time is a
 temperror.
 """
 import os
@@ -20,31 +20,31 @@ from ..net.resolver import Lookup, Unanswered
 from . import dmarc
 from .results import Result
 
-MESSAGE_OCTETS = 10 * 1024 * 1024  # of a larger message no signature is verified
+MESSAGE_BYTES = 10 * 1024 * 1024  # the signatures of a larger message are not verified
 
-_HEADER_OCTETS = 512 * 1024  # in which a header has to end
-_RECORD_OCTETS = 4096
+_HEADER_BYTES = 512 * 1024  # in which a header has to end
+_RECORD_BYTES = 4096
 _PIECE = 65536
-# The DNS records of an author's domain are asked for first, then SPF may take half of what time
-# there is: who controls a slow zone must not decide that another's domain is not looked up.
+# The DMARC records are queried first, and SPF may then use half of the remaining time: otherwise
+# the owner of a slow zone could keep us from looking up another domain's policy.
 _SPF_SHARE = 0.5
-_MOST_FIELDS = 100  # of From that are read
-# What some program may take for the domain of an address, where the syntax is broken.
+_MOST_FIELDS = 100  # From fields that are read
+# What some mail program may take for an address's domain where the syntax is broken.
 _PERHAPS_A_DOMAIN = re.compile(rb"@[ \t\r\n]*([^\s<>()\[\],;:@\"\\]+)")
-# In an SPF record names have any case, and unknown modifiers are ignored however often they stand
-# (RFC 7208 sections 4.6.1 and 6).  pyspf does neither; it does check an unknown one's macros.
+# In an SPF record, names are case-insensitive, and unknown modifiers are ignored even if they are
+# repeated (RFC 7208 4.6.1 and 6).  pyspf does neither, but it checks the macros of unknown ones.
 _MODIFIERS = re.compile(r"(?i)(?<= )(?:redirect|exp)=")
 _UNKNOWN = re.compile(r"(?i) (?!(?:redirect|exp)=)[a-z][a-z0-9_.-]*=[^ %]*(?![^ ])")
-# No labels of a macro's value; the number may not be zero (RFC 7208 section 7.3).
+# A macro that keeps 0 labels, which is invalid (RFC 7208 7.3).
 _NO_LABELS = re.compile(r"%\{[A-Za-z]0+(?![0-9])")
-# The properties that hold the domain that a method authenticates.
+# The properties with the domain that a method authenticates.
 _NAMES = {"spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}
 
 
 class Case(NamedTuple):
-    """What is to be judged.  `sender`, `helo`, `peer`: text, "" for <>; `start`: where in the file
-    the foreign message begins; `seconds`: how long it may take; `nameservers`: (address, port)
-    pairs, () for the system's; `timeout`: of a question.
+    """A message to check.  `peer`, `helo`, `sender`: text, "" for <>; `host`: our name; `start`:
+    where the message begins in the file; `seconds`: for all checks; `nameservers`: (address, port)
+    pairs, () for the system's; `timeout`: of one DNS query, in seconds.
     """
     peer: str
     helo: str
@@ -56,10 +56,9 @@ class Case(NamedTuple):
     timeout: float
 
 
-class Opinion(NamedTuple):
-    """`results`: results.Result in the field's order; `reject`: the author's domain asks for this
-    message to be refused; `domain`: it, "" where there are more than dmarc.MOST_AUTHORS, of which
-    nobody was asked.
+class Verdict(NamedTuple):
+    """`results`: results.Result in the order of the field; `reject`: the author's domain asks to
+    refuse this message; `domain`: that domain, "" if there are more than dmarc.MOST_AUTHORS.
     """
     results: Tuple[Result, ...]
     reject: bool = False
@@ -67,108 +66,100 @@ class Opinion(NamedTuple):
 
 
 class Asker:
-    """Questions of one case.  `until`: the monotonic time after which none is asked any more."""
+    """DNS queries for one case.  `until`: the monotonic time after which none is made."""
 
     def __init__(self, lookup, until):
         self._lookup = lookup
         self.until = until
 
     def __call__(self, name, kind):
-        """-> tuple of records as lookup.Answer has them. Raises lookup.Unanswered."""
+        """-> tuple of records, as in net.resolver.Answer.  Raises net.resolver.Unanswered."""
         if time.monotonic() >= self.until:
             raise Unanswered("no time is left")
         return tuple(record for record in self._lookup.ask(name, kind).records
-                     if len(record) <= _RECORD_OCTETS)
+                     if len(record) <= _RECORD_BYTES)
 
 
 class Authentication:
-    """Loads the packages that there are; `missing`: the names of the others.  Threads may share it.
-    """
+    """The checks.  `missing`: names of the packages that could not be loaded.  Thread-safe."""
 
     def __init__(self):
         self.missing = []
         self._lookups = {}  # (name servers, timeout) -> Lookup
         self._lock = threading.Lock()
-        self._query = None  # a class
-        self._can_verify = False
-        for load in (self._load_spf, self._load_dkim):
-            try:
-                load()
-            except Exception as error:  # pyspf raises what it likes where it finds no resolver
-                self.missing.append(getattr(error, "name", None) or str(error))
+        self._query = self._load(_query_class)
+        self._can_verify = bool(self._load(verifying.load))
 
-    def _load_spf(self):
-        self._query = _query_class()
-
-    def _load_dkim(self):
-        verifying.load()
-        self._can_verify = True
-
-    # -- a case
+    def _load(self, load):
+        """The result of `load`, or None with an entry in `missing`."""
+        try:
+            return load()
+        except Exception as error:  # pyspf may raise anything if it finds no resolver
+            self.missing.append(getattr(error, "name", None) or str(error))
+            return None
 
     def judge(self, case, file):
-        """A Case and a descriptor of the staged message (LF line ends or wire form) -> Opinion.
-        Raises OSError of that file.
+        """A Case and a descriptor of the staged message -> Verdict.  Raises OSError of that file.
+
+        The message has LF line ends or is in wire form.
         """
         begun = time.monotonic()
-        header, body, large = _message(file, case.start)
-        # A question may take all of its own time, so none begins later than that.
+        header, body, is_large = _message(file, case.start)
+        # A query may use its whole timeout, so the last one begins that much earlier.
         end = begun + max(0.0, case.seconds - case.timeout)
         ask = Asker(self._lookup(case), end)
         author, named = _authors(header)
-        are_many = len(named) > dmarc.MOST_AUTHORS
-        # Who can't ask for both can't say that both fail.
-        can_tell = self._query is not None and self._can_verify
-        records = [(each, _record(each, ask))
-                   for each in (author,) + (() if are_many else named)] if can_tell else ()
+        has_too_many = len(named) > dmarc.MOST_AUTHORS
+        records = ()
+        if self._query is not None and self._can_verify:  # DMARC fails only if both fail
+            records = [(each, _record(each, ask))
+                       for each in (author,) + (() if has_too_many else named)]
         ask.until = begun + (end - begun) * _SPF_SHARE
         found = [self._sender(case, ask)] if self._query is not None else []
         ask.until = end
         if self._can_verify:
-            found += _signatures(header, body, large, ask)
+            found += _signatures(header, body, is_large, ask)
         if not records:
-            return Opinion(tuple(found))
-        opinion, *stricter = [_author(each, record, found, large, ask) for each, record in records]
-        if are_many:
-            return opinion._replace(reject=True)
-        # Each author's domain may ask for it, or a second author would be the way around all.
-        return next((opinion._replace(reject=True, domain=each.domain) for each in stricter
-                     if each.reject), opinion)
+            return Verdict(tuple(found))
+        verdict, *others = [_author(each, record, found, is_large, ask)
+                            for each, record in records]
+        if has_too_many:
+            return verdict._replace(reject=True)
+        # Any author's domain may ask for it, or a second author would be a way around the policy.
+        return next((verdict._replace(reject=True, domain=each.domain) for each in others
+                     if each.reject), verdict)
 
     def _lookup(self, case):
         key = (case.nameservers, case.timeout)
         with self._lock:
             if key not in self._lookups:
-                # others are of settings that are no longer
-                self._lookups = {key: Lookup(Resolver(*key))}
+                self._lookups = {key: Lookup(Resolver(*key))}  # drops that of earlier settings
             return self._lookups[key]
 
-    # -- SPF
-
     def _sender(self, case, ask):
+        """The Result of SPF, for the envelope's sender or the HELO name."""
         domain = case.sender.rpartition("@")[2] or case.helo
-        identity = ("smtp.mailfrom" if case.sender else "smtp.helo", domain)
+        name = "smtp.mailfrom" if case.sender else "smtp.helo"
         try:
-            ascii_name = ascii_domain(domain)
-            identity = (identity[0], ascii_name)
-            if "." not in ascii_name.strip(".") or ascii_name[:1] == "[":
-                return Result("spf", "none", "", (identity,))
-            sender = "%s@%s" % (case.sender.rpartition("@")[0], ascii_name) if case.sender else ""
-            helo = case.helo if case.sender else ascii_name
+            domain = ascii_domain(domain)
+            if "." not in domain.strip(".") or domain[:1] == "[":
+                return Result("spf", "none", "", ((name, domain),))
+            sender = "%s@%s" % (case.sender.rpartition("@")[0], domain) if case.sender else ""
+            helo = case.helo if case.sender else domain
             word, _, _ = self._query(ask, i=case.peer, s=sender, h=helo, receiver=case.host).check()
         except AddressError:
-            word = "none"  # RFC 7208 section 4.3
-        except Exception:  # a parser that met hostile octets: which exceptions it has then differs
+            word = "none"  # RFC 7208 4.3
+        except Exception:  # the parser met hostile bytes and may raise anything
             word = "permerror"
-        return Result("spf", word, "", (identity,))
+        return Result("spf", word, "", ((name, domain),))
 
 
 def _query_class():
-    """A subclass of pyspf's `query` that asks an Asker. Raises ImportError."""
+    """-> a subclass of pyspf's `query` that uses an Asker.  Raises ImportError."""
     import spf
 
     class Query(spf.query):
-        """Counts one void look-up a term, however many names it has (RFC 7208 section 4.6.4)."""
+        """Counts at most one void lookup per term, however many names it has (RFC 7208 4.6.4)."""
 
         def __init__(self, ask, **what):
             super().__init__(**what)
@@ -185,7 +176,7 @@ def _query_class():
             return super().expand(s, stripdot)
 
         def check_lookups(self):
-            """A term begins that asks."""
+            """Called at the beginning of each term that queries the DNS."""
             super().check_lookups()
             self._is_void = False
 
@@ -207,7 +198,7 @@ def _query_class():
 
 
 def _as_pyspf(kind, record):
-    """A record as lookup gives it, in the form that pyspf wants."""
+    """A record of net.resolver in the form that pyspf expects."""
     if kind == "TXT":
         return (record,)
     if kind == "MX":
@@ -220,7 +211,7 @@ def _as_pyspf(kind, record):
 
 
 def _record(author, ask):
-    """A domain -> what holds for it: a dmarc.Found, or a Result where there is one already."""
+    """An author's domain -> dmarc.Found, or a Result if that is already known."""
     if author is None:
         return Result("dmarc", "permerror", "not one author")
     author_property = (("header.from", author),)
@@ -231,42 +222,43 @@ def _record(author, ask):
     return Result("dmarc", "none", "", author_property) if found.record is None else found
 
 
-def _author(author, holds, found, large, ask):
-    """-> the Opinion.  `holds`: what _record gave; `found`: the Results of the other methods."""
-    if isinstance(holds, Result):
-        return Opinion(tuple(found) + (holds,))
-    aligned = [_aligned(author, each, holds, ask) for each in found
+def _author(author, published, found, is_large, ask):
+    """-> Verdict.  `published`: from _record; `found`: the Results of the other methods."""
+    if isinstance(published, Result):
+        return Verdict(tuple(found) + (published,))
+    aligned = [_aligned(author, each, published, ask) for each in found
                if each.result in ("pass", "temperror")]
     if "pass" in aligned:
         word, reason = "pass", ""
     elif "temperror" in aligned:
         word, reason = "temperror", "no answer from the DNS"
-    elif large and any(each.result == "policy" for each in found):
+    elif is_large and any(each.result == "policy" for each in found):
         word, reason = "permerror", "message too large"
     else:
         word, reason = "fail", ""
     result = Result("dmarc", word, reason,
-                    (("header.from", author), ("policy.dmarc", holds.policy)))
-    is_refused = word == "fail" and holds.policy == "reject" and not holds.record.testing
-    return Opinion(tuple(found) + (result,), is_refused, author)
+                    (("header.from", author), ("policy.dmarc", published.policy)))
+    is_refused = word == "fail" and published.policy == "reject" and not published.record.testing
+    return Verdict(tuple(found) + (result,), is_refused, author)
 
 
-def _aligned(author, result, holds, ask):
-    """The word of a Result of SPF or DKIM, "" where it is not aligned with this author."""
+def _aligned(author, result, published, ask):
+    """The word of a Result of SPF or DKIM, "" if it is not aligned with this author."""
     domain = next((value.lower().rstrip(".") for name, value in result.properties
                    if name in _NAMES[result.method]), "")
-    mode = holds.record.aspf if result.method == "spf" else holds.record.adkim
+    mode = published.record.aspf if result.method == "spf" else published.record.adkim
     try:
-        is_aligned = domain and dmarc.is_aligned(domain, author, holds, mode == "s", ask)
+        is_aligned = domain and dmarc.is_aligned(domain, author, published, mode == "s", ask)
     except Unanswered:
         return "temperror"
     return result.result if is_aligned else ""
 
 
 def _authors(header):
-    """(the domain of the one author in A-labels, ()); or, where there is no single author, (None,
-    the first domains that some program may show, one more than dmarc.MOST_AUTHORS if there are
-    more).
+    """-> (the domain of the one author in A-labels, ()).
+
+    If there is no single author, (None, the first domains that some mail program may show, up to
+    one more than dmarc.MOST_AUTHORS).
     """
     values = headers.collect(header, frozenset((b"from",))).get(b"from", ())[:_MOST_FIELDS]
     mailboxes = strict_mailboxes(values[0]) if len(values) == 1 else None
@@ -284,7 +276,7 @@ def _authors(header):
 
 
 def _named(value, is_clear):
-    """The octets of each domain in an address list; of one that is not clear all that may be one."""
+    """Yield each domain (bytes) in an address list; if it is malformed, all that may be one."""
     for entry in parse_address_list(value):
         for mailbox in getattr(entry, "members", (entry,)):
             yield mailbox.domain
@@ -294,7 +286,7 @@ def _named(value, is_clear):
 
 
 def _domain(name):
-    """Of the octets of an author's domain, in A-labels; None where nobody could have a policy for it."""
+    """A domain (bytes) in A-labels, or None if it cannot have a policy."""
     try:
         domain = ascii_domain(name.decode("utf-8"))
     except (UnicodeError, AddressError):
@@ -302,8 +294,9 @@ def _domain(name):
     return domain.rstrip(".") if "." in domain.strip(".") and domain[:1] != "[" else None
 
 
-def _signatures(header, body, large, ask):
-    if large:
+def _signatures(header, body, is_large, ask):
+    """-> the Results of DKIM."""
+    if is_large:
         found = verifying.unverified(header, "policy", "message too large")
     else:
         found = verifying.verify(header, body, ask)
@@ -319,24 +312,24 @@ def _signatures(header, body, large, ask):
 
 def _message(file, start):
     """A descriptor -> (header in wire form with its empty line, chunks of the body in wire form,
-    whether it is too large).
-    """
+    whether the message is too large)."""
     size = os.fstat(file).st_size - start
-    data = os.pread(file, _HEADER_OCTETS, start)
+    data = os.pread(file, _HEADER_BYTES, start)
     header, offset = headers.split_header(data)
-    # no line of a message that came over SMTP has a CR of its own
-    wire = data[:data.find(b"\n") + 1].endswith(b"\r\n")
-    return _in_wire_form(header, wire), _body(file, start + offset, wire), size > MESSAGE_OCTETS
+    # A message that came over SMTP has no bare CR, so one CRLF shows its form.
+    is_wire = data[:data.find(b"\n") + 1].endswith(b"\r\n")
+    return (_in_wire_form(header, is_wire), _body(file, start + offset, is_wire),
+            size > MESSAGE_BYTES)
 
 
-def _body(file, offset, wire):
+def _body(file, offset, is_wire):
     while True:
         data = os.pread(file, _PIECE, offset)
         if not data:
             return
         offset += len(data)
-        yield _in_wire_form(data, wire)
+        yield _in_wire_form(data, is_wire)
 
 
-def _in_wire_form(data, wire):
-    return data if wire else data.replace(b"\n", b"\r\n")
+def _in_wire_form(data, is_wire):
+    return data if is_wire else data.replace(b"\n", b"\r\n")

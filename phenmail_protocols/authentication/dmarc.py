@@ -1,28 +1,26 @@
-"""DMARC: which record holds for an author's domain, and which domains belong together.
+"""DMARC (RFC 9989, which replaced RFC 7489): policy records and alignment.
 
-RFC 9989, which replaced RFC 7489.  Knows no resolver: the caller gives `ask`.  The broken part of a
-record is ignored and the policy holds.  Two deliberate differences: an invalid sp= or np= is
-ignored like any other tag (section 4.7), where 4.10.1 would drop the whole record; and a top level
-domain is never an organizational domain, even when its record lacks psd=y.
+Knows no resolver: the caller gives `ask`.  An invalid tag of a record is ignored, and the policy
+holds.  Two deliberate differences from the RFC: an invalid sp= or np= is ignored like any other tag
+(4.7), where 4.10.1 would drop the whole record; and a top-level domain is never an organizational
+domain, even if its record lacks psd=y.
 """
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from ..mail import taglist
 
 POLICIES = ("none", "quarantine", "reject")
-# Authors of one message whose domains are asked.  One with more is refused where policies are
-# enforced, or the last would be the way around its own.
+# Authors of one message whose policies are looked up.  If policies are enforced, a message with
+# more is refused: otherwise the first five could hide the policy of the sixth.
 MOST_AUTHORS = 5
 
-_MOST_LABELS = 7  # of a parent that is asked (RFC 9989 section 4.10)
+_MOST_LABELS = 7  # of a parent domain in the tree walk (RFC 9989 4.10)
 
 
 class Record(NamedTuple):
-    """What a record says.
-
-    `policy`, `subdomains`, `missing`: of POLICIES, for the domain (p=), for those below it (sp=),
-    and for those below it that do not exist (np=); `adkim`, `aspf`: "r" or "s"; `suffix`: psd=
-    ("y", "n" or "u"); `testing`: t=y.
+    """`policy`, `subdomains`, `missing`: of POLICIES, for the domain (p=), its subdomains (sp=),
+    and its subdomains that do not exist (np=); `adkim`, `aspf`: "r" or "s"; `suffix`: psd= ("y",
+    "n" or "u"); `testing`: t=y.
     """
     policy: str = "none"
     subdomains: str = "none"
@@ -34,18 +32,17 @@ class Record(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What holds for an author's domain.  `record`: Record, None where there is none; `policy`: of
-    POLICIES, the one for this domain; `organizational`: the domain that it belongs to."""
-    record: Record
+    """The policy for an author's domain.  `record`: None if there is none; `policy`: of POLICIES;
+    `organizational`: its organizational domain."""
+    record: Optional[Record]
     policy: str
     organizational: str
 
 
 def read(text):
-    """A TXT record (bytes) -> Record (RFC 9989 section 4.7).
+    """A TXT record (bytes) -> Record (RFC 9989 4.7).
 
-    None for what is no DMARC record, and for one with an unknown p= and no reports (section
-    4.10.1).
+    None if it is not a DMARC record, or has an unknown p= and no rua= (4.10.1).
     """
     if not is_record(text):
         return None
@@ -58,22 +55,20 @@ def read(text):
         return tags[name] if tags.get(name) in values else default
     policy = one_of("p", POLICIES, POLICIES[0])
     if policy != tags.get("p", policy) and ":" not in tags.get("rua", ""):
-        return None  # who asks for reports is told; for anybody else there is no policy
+        return None  # with rua= it would count as p=none
     subdomains = one_of("sp", POLICIES, policy)
     return Record(policy, subdomains, one_of("np", POLICIES, subdomains),
-                  one_of("adkim", ("r", "s"), "r"),
-                  one_of("aspf", ("r", "s"), "r"), one_of("psd", ("y", "n", "u"), "u"),
-                  tags.get("t") == "y")
+                  one_of("adkim", ("r", "s"), "r"), one_of("aspf", ("r", "s"), "r"),
+                  one_of("psd", ("y", "n", "u"), "u"), tags.get("t") == "y")
 
 
 def is_record(text):
-    """Whether a TXT record (bytes) begins as a DMARC record: the tag v in any case, exactly DMARC1.
-    """
+    """Whether a TXT record (bytes) begins with the tag v (in any case) and exactly DMARC1."""
     return taglist.readable(text.partition(b";")[0]) == [(b"v", b"DMARC1")]
 
 
 def find(domain, ask):
-    """What holds for an author's domain (A-labels) -> Found.
+    """An author's domain (A-labels) -> Found.
 
     `ask(name, kind)` -> tuple of records, TXT as bytes.  Raises what `ask` raises.
     """
@@ -88,17 +83,16 @@ def find(domain, ask):
         record = walked[-1][1]
     if record is None:
         return Found(None, POLICIES[0], organizational)
-    is_there = record.missing == record.subdomains or any(ask(domain, kind) for kind in ("A",
-                                                                                         "AAAA",
-                                                                                         "MX"))
-    return Found(record, record.subdomains if is_there else record.missing, organizational)
+    exists = record.missing == record.subdomains or any(
+        ask(domain, kind) for kind in ("A", "AAAA", "MX"))
+    return Found(record, record.subdomains if exists else record.missing, organizational)
 
 
 def is_aligned(domain, author, found, is_strict, ask):
-    """Whether an authenticated domain is aligned with the author's (RFC 9989 section 4.4).
+    """Whether an authenticated domain is aligned with the author's (RFC 9989 4.4).
 
-    `found`: what `find` gave for the author.  Asks only about domains below the author's
-    organizational domain, so that nobody else's zone can delay the answer.
+    `found`: of the author, from `find`.  Asks only about domains below the author's organizational
+    domain, so that no other zone can delay the answer.
     """
     if domain == author or is_strict:
         return domain == author
@@ -108,13 +102,12 @@ def is_aligned(domain, author, found, is_strict, ask):
 
 
 def _walk(domain, ask):
-    """The tree walk (RFC 9989 section 4.10) -> [(name, Record)], the longest name first."""
+    """The tree walk (RFC 9989 4.10) -> [(name, Record)], the longest name first."""
     labels, walked = domain.split("."), []
-    parents = [".".join(labels[-count:]) for count in range(min(len(labels) - 1, _MOST_LABELS), 0,
-                                                            -1)]
-    for name in [domain] + parents:
+    counts = range(min(len(labels) - 1, _MOST_LABELS), 0, -1)
+    for name in [domain] + [".".join(labels[-count:]) for count in counts]:
         found = [text for text in ask("_dmarc." + name, "TXT") if is_record(text)]
-        record = read(found[0]) if len(found) == 1 else None  # two of them are none
+        record = read(found[0]) if len(found) == 1 else None  # several count as none
         if record is None:
             continue
         walked.append((name, record))

@@ -1,8 +1,4 @@
-"""The field Authentication-Results (RFC 8601): written, and what strangers wrote in our name taken
-out.  Pure.
-
-Knows what the words are, and nothing of how they are found.
-"""
+"""The header field Authentication-Results (RFC 8601): writes ours, removes forged ones.  Pure."""
 import re
 from typing import NamedTuple, Tuple
 
@@ -12,7 +8,7 @@ from ..mail.lexer import Lexer
 
 NAME = b"authentication-results"
 
-# RFC 8601 section 2.7; of several signatures `summary` tells the one whose word comes first here.
+# RFC 8601 2.7.  Of several signatures, `summary` reports the result that comes first here.
 WORDS = {
     "spf": ("pass", "fail", "softfail", "neutral", "none", "policy", "temperror", "permerror"),
     "dkim": ("pass", "temperror", "fail", "policy", "permerror", "neutral", "none"),
@@ -20,7 +16,7 @@ WORDS = {
 }
 
 _LINE = 78
-_LONGEST = 255  # of a property; a domain is no longer
+_LONGEST = 255  # characters of a property, as of a domain
 _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+\Z")
 _PRINTABLE = re.compile(r"[ -~]+\Z")
 _WORD, _MOST_WORDS = re.compile(rb'[^\s;"()/]+'), 50
@@ -28,11 +24,9 @@ _TYPE = re.compile(r"[a-z]+\.[a-z-]+\Z")
 
 
 class Result(NamedTuple):
-    """What one method found: `method` and `result` are words of WORDS; `reason`: a few words for
-    people, or "".
-
-    `properties`: ("smtp.mailfrom", "example.org") and so on; what can't stand in the field is left
-    out when it is written.
+    """The result of one method.  `method`, `result`: words of WORDS; `reason`: a few words for
+    people, or ""; `properties`: ("smtp.mailfrom", "example.org") and so on.  `field` leaves out
+    properties that cannot be written.
     """
     method: str
     result: str
@@ -41,33 +35,26 @@ class Result(NamedTuple):
 
 
 def is_known(result):
-    """Whether method and result are words that exist."""
+    """Whether method and result are words of WORDS."""
     return result.result in WORDS.get(result.method, ())
 
 
 def is_printable(text):
-    """Whether it is a short str of ASCII that can stand in a field, or ""."""
-    return isinstance(text,
-                      str) and len(text) <= _LONGEST and (not text
-                                                          or _PRINTABLE.match(text) is not None)
+    """Whether `text` is "" or a short str of printable ASCII."""
+    return isinstance(text, str) and len(text) <= _LONGEST and (
+        not text or _PRINTABLE.match(text) is not None)
 
 
 def field(host, results):
-    """The whole field in wire form, with its CRLF (bytes).  `host`: our authserv-id (str,
-    A-labels); `results`: in order.
-    """
-    lines = ["Authentication-Results: %s;" % host]
-    for result in results:
-        lines.append(_folded(_parts(result)) + ";")
-    if not results:
-        lines.append(" none;")
-    return ("\r\n\t".join([lines[0]] + [line.lstrip(" ") for line in lines[1:]])[:-1]
-            + "\r\n").encode("ascii")
+    """The whole field in wire form, with its CRLF (bytes).  `host`: our authserv-id (A-labels)."""
+    lines = ["Authentication-Results: %s" % host]
+    lines += [_folded(_parts(result)) for result in results] or ["none"]
+    return (";\r\n\t".join(lines) + "\r\n").encode("ascii")
 
 
 def summary(results):
-    """For filters: "spf=pass dkim=none dmarc=fail", one word for each method that was asked, in
-    this order; "" for none.
+    """For filters: "spf=pass dkim=none dmarc=fail", one word for each method, in this order; "" for
+    none.
     """
     found = {}
     for result in results:
@@ -91,7 +78,7 @@ def _quoted(text):
 
 
 def _folded(parts):
-    """Pieces with blanks between them, and a fold where a line would be too long."""
+    """Join the parts with blanks, and a fold wherever the line would be too long."""
     text, column = "", 0
     for part in parts:
         if not text:
@@ -103,15 +90,15 @@ def _folded(parts):
     return text
 
 
-# -- what strangers wrote in our name
+# -- forged fields
 
 
 def without_ours(header, host):
-    """A header block (bytes, any line ends) without each Authentication-Results whose authserv-id
-    is ours (RFC 8601 section 5).
+    """A header block (bytes, any line ends) without the Authentication-Results fields that claim to
+    be ours (RFC 8601 5).
 
-    `host`: our authserv-id.  Where it can't be told whose a field is, it goes as soon as it names
-    us.  Other fields stay as they are, to the octet.
+    `host`: our authserv-id.  If the authserv-id of a field is unclear, it is removed if it contains
+    ours anywhere.  All other fields stay byte for byte.
     """
     if NAME not in header.lower():
         return header
@@ -121,8 +108,8 @@ def without_ours(header, host):
     kept = [field for field in fields if not (_is_results(field) and _claims(field.value, ours))]
     if len(kept) == len(fields):
         return header
-    return b"".join([field.raw for field in kept]) + header[sum(len(field.raw)
-                                                                for field in fields):]
+    rest = header[sum(len(field.raw) for field in fields):]
+    return b"".join([field.raw for field in kept]) + rest
 
 
 def _is_results(field):
@@ -131,15 +118,14 @@ def _is_results(field):
 
 
 def _claims(value, ours):
-    """Whether a value names us where its authserv-id stands: before the first semicolon that is in
-    no comment and no quotes.
-    """
+    """Whether a field value has our name in its authserv-id: the part before the first semicolon
+    outside of comments and quotes."""
     lexer = Lexer(value)
     start = lexer.position
     while not lexer.at_end() and lexer.peek() != b";":
         before = lexer.position
         if not lexer.skip():
-            return _names(value, ours)  # a comment without end: nobody knows what comes next
+            return _names(value, ours)  # an unterminated comment: the rest is unclear
         if lexer.peek() == b'"':
             if not lexer.quoted()[1]:
                 return _names(value, ours)
@@ -157,7 +143,7 @@ def _names(text, ours):
 
 
 def _ascii(name):
-    """A domain in A-labels and lower case (bytes); what is none as it is."""
+    """A domain (bytes) in A-labels; anything else in lower case."""
     try:
         return ascii_domain(name.decode("utf-8")).encode("ascii")
     except (AddressError, UnicodeError):

@@ -58,7 +58,7 @@ from .replies import MessageRefused
 
 # A header is held back until it is complete, up to this size in bytes.
 HEADER_LIMIT = 256 * 1024
-# Kinds of destination whose mail waits in the queue for destinations.local.
+# Kinds of destination whose mail waits in the queue for destinations.local_delivery.
 QUEUED_LOCALLY = frozenset(("agent", "forward", "plugin"))
 
 # What is done with the header: a submission is completed and signed; the rest of the mail is

@@ -4,7 +4,7 @@ It takes the message's bytes as they come and hashes the body meanwhile.  When t
 complete, it is signed; the signature is kept with the recipients in the queue's state, and belongs
 before the bytes.  RFC 5321 4.5.4, RFC 6376.  Raises MessageRefused and SpoolError.
 """
-from ..dkim.signing import BodyHash
+from ..dkim.body_hash import BodyHash
 from ..mail.reply import Reply
 from ..mail.writing import is_ascii
 from ..queue.model import Message, Recipient

@@ -1,41 +1,56 @@
-"""Where an address ends, those included that stand for a sender elsewhere: the way back of what `local` sent on.
+"""The sender rewriting scheme in use: its key, and where bounces to rewritten senders go.
 
-A message that is sent on has a sender of ours in the place of a stranger's (`mail.srs`), and what other servers say of it
-(bounces, notices) comes to that address.  It goes on to whom the address stands for, like mail for any address that is sent on.
-So the way back has loop detection, and a sender who is no bounce is rewritten in his turn.
+A forwarded message leaves with a rewritten sender (`mail.srs`, `local_delivery`), and bounces come
+to that address.  They are forwarded to the original sender like mail for any forward address, so
+with loop detection, and with their own sender rewritten if it is not <>.
 
-An address that was tampered with, is too old, or was made by another server is what the directory says: unknown, in most cases.
+An address that was tampered with, is too old, or was made by another server is resolved by the
+directory alone: in most cases it is unknown.
 """
 import logging
+import os
 import time
 
 from ..accounts.directory import Destination
+from ..disk.keyfile import kept_key
 
-log = logging.getLogger("phenmail.delivery")
+log = logging.getLogger("phenmail.destinations")
 
 
-class WayBack:
-    """Resolves addresses.  Any thread may call it."""
+def srs_key(folder):
+    """The key in the file "srs.key" of a folder (bytes), made at the first call.
+
+    Raises OSError, ValueError.
+    """
+    return kept_key(os.path.join(folder, "srs.key"))
+
+
+class SrsResolver:
+    """Resolves addresses, rewritten senders included.  Thread-safe.
+
+    `directory`: accounts.directory.Directory; `key()` -> bytes, or raises OSError or ValueError;
+    `clock()`: epoch seconds.
+    """
 
     def __init__(self, directory, key, clock=time.time):
-        """`directory`: accounts.directory.Directory; `key()` -> bytes, or raises OSError or ValueError; `clock()`: epoch seconds."""
         self._directory = directory
         self._key = key
         self._clock = clock
 
     def resolve(self, address):
-        """As Directory.resolve -> Destination: of kind "forward" where the address stands for another."""
+        """As Directory.resolve -> Destination; of kind "forward" for a rewritten sender."""
         destination = self._directory.resolve(address)
         if destination.kind == "remote" or address.local[:3].upper() != "SRS":
             return destination
-        from ..mail import srs  # nobody writes to such addresses but other servers
+        from ..mail import srs  # only other servers send to such addresses
         if not srs.is_rewritten(address.local):
             return destination
         try:
-            return Destination("forward", address, value=str(srs.reverse(address.local, self._key(), self._clock())))
+            original = srs.reverse(address.local, self._key(), self._clock())
+            return Destination("forward", address, value=str(original))
         except srs.SrsError as error:
-            log.info("<%s> leads nowhere back: %s", address, error)
+            log.info("<%s> is not a valid rewritten sender: %s", address, error)
             return destination
         except (OSError, ValueError) as error:
-            log.error("the key of rewritten senders can't be read: %s", error)
-            return Destination("broken", address, text="the key of rewritten senders can not be read")
+            log.error("cannot read the key srs.key, so mail to rewritten senders waits: %s", error)
+            return Destination("broken", address, text="the key of rewritten senders is unreadable")

@@ -1,1 +1,1 @@
-"""DKIM: keys, signing and verifying."""
+"""DKIM (RFC 6376): keys (`keys`, `key_making`), signing, verifying."""

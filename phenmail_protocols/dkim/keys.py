@@ -1,8 +1,10 @@
-"""The private keys that sign mail: read from their files, and shown as the DNS publishes them.
+"""The private DKIM keys: read from their files, and the DNS records of their public halves.
 
-RSA keys are PEM files, PKCS#1 (RFC 8017 A.1.2) or PKCS#8 (RFC 5958), as old and new versions of openssl write them; Ed25519 keys
-are the 32 octets of their seed in base64, as dkimpy's `dknewkey` writes them, or PKCS#8 (RFC 8410).  The records are those of
-RFC 6376 3.6.1 and RFC 8463.  Knows no message and makes no signature.
+RSA keys are PEM files, PKCS#1 (RFC 8017 A.1.2) or PKCS#8 (RFC 5958), as old and new versions of
+openssl write them.  Ed25519 keys are the 32 bytes of the seed in base64, as dkimpy's `dknewkey`
+writes them, or PKCS#8 (RFC 8410).  The records are those of RFC 6376 3.6.1 and RFC 8463.
+
+The DER here is our own, so that `phenmail dns` can print the records without dkimpy.
 """
 import binascii
 import os
@@ -11,24 +13,28 @@ import stat
 import threading
 from typing import Mapping, NamedTuple
 
-RSA_BITS = 2048  # RFC 8301 3.2: at least 1024, better 2048; more does not fit into many a provider's form for TXT records
-LEAST_BITS = 1024
-LARGEST_FILE = 65536
-ED25519_OCTETS = 32
+# RFC 8301 3.2: at least 1024, better 2048.  A longer key does not fit into the TXT form of many
+# DNS providers.
+RSA_BITS = 2048
+ED25519_BYTES = 32
 
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----(.*?)-----END \1PRIVATE KEY-----", re.DOTALL)
+_LEAST_BITS = 1024
+_LARGEST_FILE = 65536
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----(.*?)-----END \1PRIVATE KEY-----",
+                  re.DOTALL)
 _SEQUENCE, _INTEGER, _OCTETS, _BITS, _OID = 0x30, 0x02, 0x04, 0x03, 0x06
 _RSA_OID = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"  # rsaEncryption, RFC 8017 C
 _ED25519_OID = b"\x2b\x65\x70"  # RFC 8410 3
-_NUMBERS = ("modulus", "publicExponent", "privateExponent", "prime1", "prime2", "exponent1", "exponent2", "coefficient")
+_NUMBERS = ("modulus", "publicExponent", "privateExponent", "prime1", "prime2", "exponent1",
+            "exponent2", "coefficient")
 
 
 class BrokenKey(ValueError):
-    """A key file that holds no key that signs; str() says what is wrong with it, without its name."""
+    """The file contains no usable key; str() says why, without the file's name."""
 
 
 class RsaKey(NamedTuple):
-    """`numbers`: the fields of RSAPrivateKey by the names of RFC 8017 A.1.2, as dkimpy takes them."""
+    """`numbers`: the fields of RSAPrivateKey (RFC 8017 A.1.2) by name, as dkimpy takes them."""
     numbers: Mapping[str, int]
 
     @property
@@ -37,50 +43,49 @@ class RsaKey(NamedTuple):
 
     @property
     def record(self) -> str:
-        """The value of the TXT record for this key."""
-        key = _der(_SEQUENCE, _integer(self.numbers["modulus"]) + _integer(self.numbers["publicExponent"]))
-        info = _der(_SEQUENCE, _der(_SEQUENCE, _der(_OID, _RSA_OID) + b"\x05\x00") + _der(_BITS, b"\0" + key))
-        return "v=DKIM1; k=rsa; p=" + _base64(info)
+        """The value of its TXT record."""
+        key = _der(_SEQUENCE, _integer(self.numbers["modulus"])
+                   + _integer(self.numbers["publicExponent"]))
+        algorithm = _der(_SEQUENCE, _der(_OID, _RSA_OID) + b"\x05\x00")
+        return "v=DKIM1; k=rsa; p=" + _base64(
+            _der(_SEQUENCE, algorithm + _der(_BITS, b"\0" + key)))
 
 
 def ed25519_record(public_key: bytes) -> str:
-    """The value of the TXT record for the 32 octets of a public key (RFC 8463 section 4)."""
+    """The value of the TXT record for the 32 bytes of a public key (RFC 8463 4)."""
     return "v=DKIM1; k=ed25519; p=" + _base64(public_key)
 
 
-# Reading
-
-
 def read_rsa(data: bytes) -> RsaKey:
-    """The content of a key file -> its RSA key. Raises BrokenKey."""
+    """The content of a key file -> its RSA key.  Raises BrokenKey."""
     fields = _sequence(_pem(data))
     if len(fields) >= 3 and fields[1][0] == _SEQUENCE:
-        fields = _sequence(_unpacked(fields, _RSA_OID, "an RSA key"))
+        fields = _sequence(_unwrapped(fields, _RSA_OID, "an RSA key"))
     values = [int.from_bytes(content, "big") for tag, content in fields[:9] if tag == _INTEGER]
     if len(values) != 9 or values[0] != 0:
-        raise BrokenKey("it is no RSA private key of two primes")
+        raise BrokenKey("it is not an RSA private key with two primes")
     key = RsaKey(dict(zip(_NUMBERS, values[1:])))
     _check(key)
     return key
 
 
 def read_ed25519(data: bytes) -> bytes:
-    """The content of a key file -> the seed, 32 octets. Raises BrokenKey."""
+    """The content of a key file -> the seed, 32 bytes.  Raises BrokenKey."""
     if b"-----BEGIN" in data:
-        wrapped = _elements(_unpacked(_sequence(_pem(data)), _ED25519_OID, "an Ed25519 key"))
+        wrapped = _elements(_unwrapped(_sequence(_pem(data)), _ED25519_OID, "an Ed25519 key"))
         seed = wrapped[0][1] if len(wrapped) == 1 and wrapped[0][0] == _OCTETS else b""
     else:
         seed = _from_base64(data)
-    if len(seed) != ED25519_OCTETS:
-        raise BrokenKey("it is no Ed25519 private key: 32 octets in base64")
+    if len(seed) != ED25519_BYTES:
+        raise BrokenKey("it is not an Ed25519 private key: expected 32 bytes in base64")
     return seed
 
 
 def read_file(path: str) -> bytes:
-    """What a key file holds. Raises OSError, BrokenKey for what is too large to be a key."""
+    """Raises OSError, BrokenKey for a file that is too large."""
     with open(path, "rb") as file:
-        data = file.read(LARGEST_FILE + 1)
-    if len(data) > LARGEST_FILE:
+        data = file.read(_LARGEST_FILE + 1)
+    if len(data) > _LARGEST_FILE:
         raise BrokenKey("it is too large for a key")
     return data
 
@@ -88,28 +93,74 @@ def read_file(path: str) -> bytes:
 def _pem(data: bytes) -> bytes:
     found = _PEM.search(data)
     if not found:
-        raise BrokenKey("there is no whole PEM private key in it" if data.strip() else "it is empty")
+        raise BrokenKey("it has no complete PEM private key" if data.strip() else "it is empty")
     if b"ENCRYPTED" in found.group():
-        raise BrokenKey("it is locked by a passphrase")
+        raise BrokenKey("it is protected by a passphrase")
     return _from_base64(found.group(2))
 
 
-def _unpacked(fields, oid: bytes, wanted: str) -> bytes:
-    """The fields of PrivateKeyInfo (RFC 5958 section 2) -> the key inside, which has to be of this kind."""
+def _unwrapped(fields, oid: bytes, wanted: str) -> bytes:
+    """The fields of PrivateKeyInfo (RFC 5958 2) -> the key inside, which must be of this kind."""
     tags = [tag for tag, _ in fields[:3]]
-    if tags != [_INTEGER, _SEQUENCE, _OCTETS] or _elements(fields[1][1])[:1] != [(_OID, oid)]:
+    if (tags != [_INTEGER, _SEQUENCE, _OCTETS]
+            or _elements(fields[1][1])[:1] != [(_OID, oid)]):
         raise BrokenKey("it is not %s" % wanted)
     return fields[2][1]
 
 
 def _check(key: RsaKey) -> None:
-    """A key whose numbers don't belong together signs, and nobody can verify it."""
+    """A key with inconsistent numbers would sign, but nobody could verify it."""
     n, e, d, p, q, dp, dq, qinv = (key.numbers[name] for name in _NUMBERS)
+    exponents = ((d, p), (d, q), (dp, p), (dq, q))
     if (min(p, q) < 3 or p * q != n or qinv * q % p != 1
-            or any(e * exponent % (prime - 1) != 1 for exponent, prime in ((d, p), (d, q), (dp, p), (dq, q)))):
-        raise BrokenKey("its numbers don't belong together: it is damaged")
-    if key.bits < LEAST_BITS:
-        raise BrokenKey("it has %d bits, and nobody takes fewer than %d (RFC 8301)" % (key.bits, LEAST_BITS))
+            or any(e * exponent % (prime - 1) != 1 for exponent, prime in exponents)):
+        raise BrokenKey("its numbers are inconsistent: it is damaged")
+    if key.bits < _LEAST_BITS:
+        raise BrokenKey("it has %d bits, but verifiers require at least %d (RFC 8301)" % (
+            key.bits, _LEAST_BITS))
+
+
+class KeyFile:
+    """A key file, parsed again only if it changed.  `read`: callable(content) -> key."""
+
+    def __init__(self, path, read):
+        self.path = path
+        self.read = read
+        self._mark = self._key = None
+        self._lock = threading.Lock()
+
+    def exists(self):
+        return os.path.lexists(self.path)
+
+    def get(self):
+        """The key.  Raises OSError (FileNotFoundError: there is none yet), BrokenKey."""
+        status = os.stat(self.path)
+        mark = status.st_mtime_ns, status.st_ino, status.st_size
+        with self._lock:
+            if mark != self._mark:
+                self._mark, self._key = None, self.read(read_file(self.path))
+                self._mark = mark
+            return self._key
+
+    def complaint(self):
+        """What is wrong with the file, or None if it is fine or does not exist."""
+        try:
+            mode = os.stat(self.path).st_mode
+            self.get()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return "%s: cannot read the DKIM key: %s" % (self.path, error.strerror)
+        except BrokenKey as error:
+            return "%s: the DKIM key cannot be used: %s; mail is sent without its signature" % (
+                self.path, error)
+        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            return "%s: other users can read the DKIM key and sign in your name: chmod 600" % (
+                self.path)
+        return None
+
+
+# -- base64 and DER
 
 
 def _from_base64(text: bytes) -> bytes:
@@ -123,65 +174,25 @@ def _base64(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
-class KeyFile:
-    """A key, parsed once for as long as its file stays the same.  `read`: callable(content) -> key, raises BrokenKey."""
-
-    def __init__(self, path, read):
-        self.path = path
-        self._read = read
-        self._mark = self._key = None
-        self._lock = threading.Lock()
-
-    def exists(self):
-        return os.path.lexists(self.path)
-
-    def get(self):
-        """The key. Raises OSError (FileNotFoundError: there is none yet), BrokenKey."""
-        found = os.stat(self.path)
-        mark = found.st_mtime_ns, found.st_ino, found.st_size
-        with self._lock:
-            if mark != self._mark:
-                self._mark, self._key = None, self._read(read_file(self.path))
-                self._mark = mark
-            return self._key
-
-    def complaint(self):
-        """What is wrong with the file, if it is there: text or None."""
-        try:
-            mode = os.stat(self.path).st_mode
-            self.get()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            return "%s: the DKIM key can't be read: %s" % (self.path, error.strerror)
-        except BrokenKey as error:
-            return "%s: the DKIM key can't be used: %s; mail goes out without its signature" % (self.path, error)
-        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-            return "%s: others can read the DKIM key and sign in your name: chmod 600" % self.path
-        return None
-
-
-# DER, as far as keys need it
-
-
 def _elements(data: bytes):
-    """DER values one after the other -> list of (tag, content)."""
+    """Consecutive DER values -> list of (tag, content)."""
     found, at = [], 0
     while at < len(data):
         tag, octets = data[at], 0
         length = data[at + 1] if at + 1 < len(data) else 0x80
         if length >= 0x80:
             octets = length & 0x7F
-            length = int.from_bytes(data[at + 2:at + 2 + octets], "big") if 0 < octets <= 4 else len(data)
+            length = (int.from_bytes(data[at + 2:at + 2 + octets], "big") if 0 < octets <= 4
+                      else len(data))
         at += 2 + octets + length
         if at > len(data):
-            raise BrokenKey("it breaks off")
+            raise BrokenKey("it is cut off")
         found.append((tag, data[at - length:at]))
     return found
 
 
 def _sequence(data: bytes):
-    """The values inside of one SEQUENCE."""
+    """The values inside a SEQUENCE."""
     outer = _elements(data)
     if len(outer) != 1 or outer[0][0] != _SEQUENCE:
         raise BrokenKey("it is not in DER")

@@ -1,8 +1,7 @@
-"""The tags of a DKIM signature and of its key, judged one by one.  Pure.
+"""The tags of a DKIM signature and of its key record, checked one by one.  Pure.
 
-RFC 6376 sections 3.5 (signature), 3.6.1 (key), 6.1.1 and 6.1.2 (what makes them worthless),
-RFC 8301 and RFC 8463 (algorithms).  Unknown tags are ignored.  A ValueError says why nothing can
-be verified.
+RFC 6376 3.5 (signature), 3.6.1 (key), 6.1.1 and 6.1.2 (what makes them invalid), RFC 8301 and
+RFC 8463 (algorithms).  Unknown tags are ignored.  A ValueError says why verifying is impossible.
 """
 import base64
 import binascii
@@ -12,7 +11,7 @@ from typing import NamedTuple, Optional, Tuple
 from ..mail import taglist
 from ..mail.address import AddressError, ascii_domain
 
-# What a= names -> the key's type; the hash is SHA-256 with both.
+# a= -> the type of the key; both hash with SHA-256.
 KEY_TYPES = {b"rsa-sha256": b"rsa", b"ed25519-sha256": b"ed25519"}
 FORMS = (b"simple", b"relaxed")
 RSA_SHA1 = b"rsa-sha1"
@@ -26,12 +25,9 @@ _LENGTH, _MOMENT = re.compile(rb"[0-9]{1,76}\Z"), re.compile(rb"[0-9]{1,12}\Z")
 
 
 class Signature(NamedTuple):
-    """What a signature says.
-
-    `forms`: of header and body, each one of FORMS; `names`: the signed fields, in lower case;
-    `identity`: the domain of i=; `length`: signed octets of the body, None for all; `signed`,
-    `expires`: epoch seconds or None.
-    """
+    """`forms`: the canonicalization of header and body, each one of FORMS; `names`: of the signed
+    fields, in lower case; `identity`: the domain of i=; `octets`: of b=; `length`: of the signed
+    part of the body in bytes, None for all; `signed`, `expires`: epoch seconds or None."""
     algorithm: bytes
     forms: Tuple[bytes, bytes]
     domain: bytes
@@ -46,7 +42,7 @@ class Signature(NamedTuple):
 
 
 def read_signature(tags):
-    """The tags of a field (taglist.parse) -> Signature. Raises ValueError (6.1.1)."""
+    """The tags of a field (taglist.parse) -> Signature.  Raises ValueError (6.1.1)."""
     if any(name not in tags for name in _REQUIRED):
         raise ValueError("a required tag is missing")
     if tags[b"v"] != b"1":
@@ -69,7 +65,7 @@ def read_signature(tags):
 
 
 def _name(value):
-    """A domain or selector in A-labels; mail with UTF-8 may have U-labels (RFC 8616 section 5)."""
+    """A domain or selector in A-labels; mail with UTF-8 may have U-labels (RFC 8616 5)."""
     try:
         name = ascii_domain(value.decode("utf-8")) if value[-1:] != b"." else ""
     except (UnicodeError, AddressError):
@@ -88,7 +84,7 @@ def _forms(value):
 
 
 def _identity(tags, domain):
-    """The domain of i=, which is that of d= or below it."""
+    """The domain of i=, which must be that of d= or below it."""
     local, at, identity = tags.get(b"i", b"@" + domain).rpartition(b"@")
     identity = _name(identity.strip(taglist.BLANKS)).lower()
     if not at or identity != domain and not identity.endswith(b"." + domain):
@@ -116,10 +112,10 @@ def _base64(value):
 
 
 def read_key(record, algorithm, is_below=False):
-    """A TXT record -> the octets of its p=, for a key that may verify such signatures (6.1.2).
+    """A TXT record -> the bytes of its p=, if the key may verify this signature (6.1.2).
 
-    `algorithm`: of KEY_TYPES; `is_below`: the signature's i= is in a subdomain of its d=.  Raises
-    ValueError.
+    `algorithm`: of the signature, in KEY_TYPES; `is_below`: its i= is in a subdomain of its d=.
+    Raises ValueError.
     """
     try:
         tags = taglist.parse(record)

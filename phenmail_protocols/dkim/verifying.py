@@ -1,13 +1,12 @@
-"""DKIM signatures on what comes in (RFC 6376, RFC 8301, RFC 8463): which of them hold.
+"""Verifies the DKIM signatures of incoming mail (RFC 6376, RFC 8301, RFC 8463).
 
-Made for the process that judges.  `tags` reads the signature and the key; this file puts the
-octets together (sections 3.4 and 3.7), and dkimpy (`signing`) or PyNaCl does the sums.  The body is
-hashed while it streams by (`body_hash`).  The bounds below keep hostile messages cheap.
+Runs in the process that judges incoming mail.  `tags` reads the signature and the key; this file
+assembles what was signed (3.4, 3.7); dkimpy or PyNaCl does the arithmetic.  The body is hashed
+while it streams by (`body_hash`).  The bounds below keep hostile messages cheap.
 """
 import hashlib
 import re
 import time
-from functools import lru_cache
 from typing import NamedTuple
 
 from ..mail import headers, taglist
@@ -15,31 +14,32 @@ from ..net.resolver import Unanswered
 from ..text.clock import EARLIEST
 from . import tags
 from .body_hash import BodyHash, SimpleBodyHash
+from .keys import ED25519_BYTES
 from .signatures import relaxed
 from .signing import dkimpys_crypto
 
 MOST_SIGNATURES = 5
-HEADER_OCTETS, HEADER_FIELDS, SIGNATURE_OCTETS, KEY_OCTETS = 256 * 1024, 1000, 4096, 2048
-MOST_KEYS = 3  # under one name, of those that could verify the signature
-RSA_BITS = 1024  # RFC 8301 section 3.2
-EXPONENT_BITS = 64  # 17 are usual; thousands cost half a second for each signature
-ED25519_OCTETS = 32
+_HEADER_BYTES, _HEADER_FIELDS = 256 * 1024, 1000
+_SIGNATURE_BYTES, _KEY_BYTES = 4096, 2048
+_MOST_KEYS = 3  # under one name, of those that could verify the signature
+_RSA_BITS = 1024  # RFC 8301 3.2
+_EXPONENT_BITS = 64  # 17 is usual; thousands cost half a second per signature
 
-# Seconds that clocks may differ: after the end, and into the future (wrong time zones are common).
+# Seconds that clocks may differ: past x=, and t= in the future (wrong time zones are common).
 _PAST, _FUTURE = 300, 36000
 _NAME = b"dkim-signature"
-_NEAREST = ("fail", "policy", "permerror")  # the verdict of the key that came nearest is told
+_NEAREST = ("fail", "policy", "permerror")  # of several keys, the verdict that is reported
 _FIELD_NAME, _MBOX = re.compile(rb"[!-9;-~]+\Z"), re.compile(rb"From [ \t]*[^ \t:]")
-_crypto = lru_cache(maxsize=1)(dkimpys_crypto)
 _BODIES = {b"simple": SimpleBodyHash, b"relaxed": BodyHash}
 
 
 class Verified(NamedTuple):
-    """One signature: the `result` is a word of RFC 8601 section 2.7.1, `reason` a few words or "".
+    """One signature.  `result`: a word of RFC 8601 2.7.1; `reason`: a few words, or "".
 
-    What RFC 6376 section 6.1 calls PERMFAIL is "permerror", but for hashes that differ and times that
-    are over ("fail"), and what may hold and is not accepted ("policy").
-    `domain`, `selector`, `algorithm`, `signature`: what its tags d, s, a and b say (str, octets as Latin-1), "" for nothing.
+    PERMFAIL of RFC 6376 6.1 is "permerror", with two exceptions: a wrong hash or an expired
+    signature is "fail", and a valid signature that we do not accept is "policy".
+    `domain`, `selector`, `algorithm`, `signature`: from its tags d, s, a and b (str, bytes as
+    Latin-1), "" if missing; of b= the first 8 characters.
     """
     result: str
     reason: str
@@ -50,38 +50,40 @@ class Verified(NamedTuple):
 
 
 class _Verdict(Exception):
-    """(result, reason) of a signature that needs no further look."""
+    """(result, reason) of a signature; nothing more needs to be checked."""
 
 
 def load():
-    """Import what verifies now. Raises ImportError."""
-    _crypto()
+    """Import dkimpy and PyNaCl now -> True.  Raises ImportError without dkimpy."""
+    dkimpys_crypto()
     try:
         import nacl.signing  # noqa: F401
     except ImportError:
-        pass  # such signatures are said not to be known
+        pass  # then Ed25519 signatures are neutral
+    return True
 
 
 def count(header: bytes) -> int:
-    """Signatures in a header block."""
+    """The number of signatures in a header block."""
     return sum(field.name.lower() == _NAME for field in headers.each_field(header))
 
 
 def unverified(header: bytes, result: str, reason: str) -> list:
-    """A Verified for a message that is signed and whose signatures nobody looks at; none for one that is not."""
+    """-> [Verified] for a signed message that is not checked, [] for an unsigned one."""
     return [Verified(result, reason)] if count(header) else []
 
 
 def verify(header, body, ask):
-    """The signatures of a message, the topmost first -> list of Verified, at most MOST_SIGNATURES.
+    """The signatures of a message, the topmost first -> list of at most MOST_SIGNATURES Verified.
 
-    `header`: the block in wire form, with its empty line; `body`: an iterable of the body's octets in wire form, cut anywhere,
-    that is gone through once at most; `ask(name, "TXT")` -> tuple of bytes, raises lookup.Unanswered.  Raises what `body` raises,
-    and ImportError without dkimpy.
+    `header`: the block in wire form, with its empty line; `body`: an iterable of the body in wire
+    form, cut anywhere, which is read at most once; `ask(name, "TXT")` -> tuple of bytes, raises
+    net.resolver.Unanswered.  Raises what `body` raises, and ImportError without dkimpy.
     """
     if not count(header):
         return []
-    if len(header) > HEADER_OCTETS or header.count(b"\n") > 4 * HEADER_FIELDS or len(headers.fields(header)) > HEADER_FIELDS:
+    if (len(header) > _HEADER_BYTES or header.count(b"\n") > 4 * _HEADER_FIELDS
+            or len(headers.fields(header)) > _HEADER_FIELDS):
         return [Verified("policy", "header too large")]
     fields = [field for field in headers.each_field(header) if not _MBOX.match(field.raw)]
     if not all(_FIELD_NAME.match(field.name) for field in fields):
@@ -100,7 +102,8 @@ def verify(header, body, ask):
 
 
 class _Signature:
-    """One of them.  `body`: (canonicalization, length or None) of the hash that it needs, None where it is judged already."""
+    """One signature.  `body`: (canonicalization, length or None) of the body hash that it needs,
+    None if the outcome is already known."""
 
     def __init__(self, fields, field):
         self._fields, self._field = fields, field
@@ -111,8 +114,8 @@ class _Signature:
             self._outcome = verdict.args
 
     def _read(self, value):
-        """The header's part -> `body`. Raises _Verdict."""
-        if len(value) > SIGNATURE_OCTETS:
+        """Check the field itself -> `body`.  Raises _Verdict."""
+        if len(value) > _SIGNATURE_BYTES:
             raise _Verdict("policy", "signature too long")
         try:
             self._tags = taglist.parse(value)
@@ -120,11 +123,11 @@ class _Signature:
         except ValueError as error:
             raise _Verdict("permerror", str(error))
         if found.algorithm == tags.RSA_SHA1:
-            raise _Verdict("policy", "rsa-sha1 proves nothing")  # RFC 8301 section 3.1
+            raise _Verdict("policy", "rsa-sha1 proves nothing")  # RFC 8301 3.1
         if None not in (found.signed, found.expires) and found.expires <= found.signed:
             raise _Verdict("permerror", "expires before it was made")
         now = time.time()
-        if now >= EARLIEST:  # else the clock is wrong
+        if now >= EARLIEST:  # otherwise our clock is wrong
             if found.expires is not None and found.expires < now - _PAST:
                 raise _Verdict("fail", "signature expired")
             if found.signed is not None and found.signed > now + _FUTURE:
@@ -136,7 +139,7 @@ class _Signature:
         return _BODIES[canonicalization](_Counted(length))
 
     def check(self, body_hash, ask):
-        """With the body's hash that it needs; `verified` knows what came of it."""
+        """Check everything else; `body_hash`: of the kind that it needs."""
         try:
             self._check(body_hash, ask)
             self._outcome = ("pass", "")
@@ -156,10 +159,10 @@ class _Signature:
         except Unanswered:
             raise _Verdict("temperror", "no answer from the DNS")
         if unsigned:
-            raise _Verdict("policy", "the end of the body is not signed")  # RFC 6376 section 8.2
+            raise _Verdict("policy", "the end of the body is not signed")  # RFC 6376 8.2
 
     def _check_keys(self, ask):
-        """Of several keys under one name each may be the one (6.1.2), so all are tried.
+        """Try all keys under the name, since each may be the right one (6.1.2).
 
         Raises _Verdict, ImportError, Unanswered.
         """
@@ -167,13 +170,13 @@ class _Signature:
         name = (b"%s._domainkey.%s" % (said.selector, said.domain)).decode("ascii")
         verdicts, tried, digest = [("permerror", "no key")], 0, self._digest()
         for record in ask(name, "TXT"):
-            if len(record) > KEY_OCTETS or tried >= MOST_KEYS:
+            if len(record) > _KEY_BYTES or tried >= _MOST_KEYS:
                 continue
             try:
-                holds = self._verifier(tags.read_key(record, said.algorithm,
-                                                     said.identity != said.domain))
+                is_valid = self._verifier(tags.read_key(record, said.algorithm,
+                                                        said.identity != said.domain))
                 tried += 1
-                if holds(digest):
+                if is_valid(digest):
                     return
                 verdicts.append(("fail", "signature did not verify"))
             except ValueError as error:
@@ -183,37 +186,39 @@ class _Signature:
         raise _Verdict(*min(reversed(verdicts), key=lambda verdict: _NEAREST.index(verdict[0])))
 
     def _verifier(self, key):
-        """The octets of a key -> callable(hash object) -> whether the signature is this key's.
+        """The bytes of a key -> callable(hash object) -> whether this key made the signature.
 
-        Raises _Verdict, ImportError, and ValueError for what is no key.
+        Raises _Verdict, ImportError, and ValueError for an unusable key.
         """
         octets = self._said.octets
         if tags.KEY_TYPES[self._said.algorithm] == b"ed25519":
             return _ed25519_verifier(key, octets)
-        crypto = _crypto()
+        crypto = dkimpys_crypto()
         try:
             key = crypto.parse_public_key(key)
             bits, exponent_bits = [key[part].bit_length() for part in ("modulus", "publicExponent")]
-        except Exception:  # a parser that met hostile octets: which exceptions it has then differs
+        except Exception:  # the parser met hostile bytes and may raise anything
             raise ValueError("key not usable")
-        if exponent_bits > EXPONENT_BITS:
+        if exponent_bits > _EXPONENT_BITS:
             raise ValueError("key not usable")
-        if bits < RSA_BITS:
+        if bits < _RSA_BITS:
             raise _Verdict("policy", "key too small")
-        return lambda digest: _rsa_holds(crypto, digest, octets, key)
+        return lambda digest: _rsa_is_valid(crypto, digest, octets, key)
 
     def _digest(self):
-        """What is signed of the header -> hash object (3.7)."""
+        """The hash object of the signed header fields (3.7)."""
         digest = hashlib.sha256()
         write = _relaxed if self._said.forms[0] == b"relaxed" else _simple
-        for field in self._signed():
+        for field in self._signed_fields():
             digest.update(write(field, field.value) + b"\r\n")
         digest.update(write(self._field, _without_b(self._field.value)))
         return digest
 
-    def _signed(self):
-        """The fields that h= names, of each name the last first (5.4.2); and a From that it leaves
-        out: mail programs might show that one.  Never the signature itself (3.5)."""
+    def _signed_fields(self):
+        """The fields that h= names, of each name the last first (5.4.2), never this one (3.5).
+
+        A From beyond those counts as signed too, so that it breaks the signature: mail programs
+        might show that one."""
         left = {}
         for field in self._fields:
             if field is self._field:
@@ -224,14 +229,15 @@ class _Signature:
                 yield left[name].pop()
 
     def verified(self):
-        d, s, a, b = (self._tags.get(tag, b"").decode("latin-1") for tag in (b"d", b"s", b"a", b"b"))
+        d, s, a, b = [self._tags.get(tag, b"").decode("latin-1")
+                      for tag in (b"d", b"s", b"a", b"b")]
         if self._said is not None:
             d, s = (name.decode("ascii") for name in (self._said.domain, self._said.selector))
         return Verified(*self._outcome, d.lower(), s, a, "".join(b.split())[:8])
 
 
 def _simple(field, value):
-    return field.raw.partition(b":")[0] + b":" + value  # a blank may stand before the colon
+    return field.raw.partition(b":")[0] + b":" + value  # keeps a blank before the colon
 
 
 def _relaxed(field, value):
@@ -239,7 +245,7 @@ def _relaxed(field, value):
 
 
 def _without_b(value):
-    """A DKIM-Signature's value with nothing in its b= (3.7)."""
+    """A DKIM-Signature's value with an empty b= (3.7)."""
     parts = value.split(b";")
     for number, part in enumerate(parts):
         name, equals, _ = part.partition(b"=")
@@ -248,34 +254,35 @@ def _without_b(value):
     return b";".join(parts)
 
 
-def _rsa_holds(crypto, digest, octets, key):
+def _rsa_is_valid(crypto, digest, octets, key):
     try:
         return crypto.RSASSA_PKCS1_v1_5_verify(digest, octets, key)
-    except Exception:  # numbers that are no RSA key, or none for this hash
+    except Exception:  # the numbers are not an RSA key, or too small for this hash
         raise _Verdict("permerror", "key not usable")
 
 
 def _ed25519_verifier(key, octets):
     from nacl.exceptions import CryptoError
     from nacl.signing import VerifyKey
-    if len(key) != ED25519_OCTETS:
+    if len(key) != ED25519_BYTES:
         raise ValueError("key not usable")
 
-    def holds(digest):
+    def is_valid(digest):
         try:
             VerifyKey(key).verify(digest.digest(), octets)
         except (CryptoError, ValueError):
             return False
         return True
-    return holds
+    return is_valid
 
 
 class _Counted:
-    """A SHA-256 of the first `length` octets (all for None); its digest is (hash, octets that were
-    missing, octets beyond)."""
+    """The SHA-256 of the first `length` bytes (None: of all).  Its digest is (hash, number of
+    missing bytes, number of bytes beyond)."""
 
     def __init__(self, length, into=None, beyond=0):
-        self._left, self._hash, self._beyond = length, hashlib.sha256() if into is None else into, beyond
+        self._left, self._beyond = length, beyond
+        self._hash = hashlib.sha256() if into is None else into
 
     def update(self, data):
         if self._left is None:

@@ -1,7 +1,7 @@
 """TLS for the sockets of a client, and what can be known of the server at their other end. Beside net.tls the only file that names
 `ssl`, and only inside its functions.
 
-Knows nothing of mail, DNS, or of what a peer must prove: relay.policies does. TLS 1.2 at least (RFC 8996, RFC 8314 4.1).
+Knows nothing of mail, DNS, or of what a peer must prove: relay.tls_policy does. TLS 1.2 at least (RFC 8996, RFC 8314 4.1).
 """
 
 from ..text.domains import AddressError, ascii_domain

@@ -1,5 +1,9 @@
-"""Mail on its way out: the durable queue, where it goes, how it is signed and sent.
+"""Sending mail to other servers.
 
-model (values) <- schedule (when again) <- spool (files) <- lookup (DNS) <- routes (where to) <- sts, dane, policies (TLS)
-<- signing (DKIM) <- client (one connection) <- courier (one destination) <- reports (what senders are told) <- worker (the threads).
+service (the whole) -> courier (one destination), smarthost
+courier -> mx_routes (hosts, addresses), tls_policy (mta_sts, dane), smtp_client
+smtp_client -> smtp_transaction (MAIL to the final dot) -> smtp_wire (bytes, TLS, deadlines)
+-> smtp_replies
+
+The queue is in `queue`, DKIM signing in `dkim`.
 """

@@ -1,37 +1,31 @@
-"""Takes messages to one destination, one after the other, over one connection that it finds, keeps and replaces: hosts by
-preference, the addresses of each, TLS as the policy says. A message with 8-bit octets goes only to
-a host that takes them: it is never converted, since that would break signatures.
+"""Sends messages to one destination, one after the other, over one connection.
 
-For one sending thread. It must not know queues, schedules or other destinations. RFC 5321 section 5.1, RFC 3974 (both families),
-RFC 6152.
+`Courier` tries the destination's hosts by preference and each host's addresses, with the TLS that
+the policy requires, and keeps the connection for the next message.  `smarthost` has the variant for
+a smarthost.  A message with 8-bit bytes goes only to a host with 8BITMIME (RFC 6152): converting it
+would break its signatures.
+
+A courier serves one thread and knows no queue.  RFC 5321 5.1, RFC 3974 (IPv4 and IPv6).
 """
-import logging
-import socket
 import time
 
-from ..mail.reply import Reply
+from ..mail.reply import STOPPING, Reply
 from ..queue.model import Unreachable
-from .client import Connection, Contexts, Unverified, UpstreamLoginFailed
-from .policies import Requirement
-from .routes import NoRoute
-from .wire import Deadlines, later
+from .mx_routes import LOOP
+from .smtp_client import Connection, TlsContexts
+from .smtp_wire import Deadlines, temporary
 
-_log = logging.getLogger("phenmail.relay")
-
-# One connection carries so many messages, for so many seconds: some servers count, and a host that comes back gets its share.
+# Limits of one connection: some servers count messages, and a better host may be back by then.
 MOST_MESSAGES, LONGEST_USE = 1000, 600.0
 
-# Addresses that are tried for one message; each may cost a connect's whole deadline.
-_MOST_ADDRESSES = 10
-
-_OURSELVES = "5.4.6"  # whoever stands behind us in a route is not asked either (RFC 5321 section 5.1)
+MOST_ADDRESSES = 10  # tried for one message; each may cost the whole deadline of a connect
 
 
-class Courier(object):
-    """The courier to `destination`: a domain in A-labels, or an address literal in brackets.
+class Courier:
+    """Sends to `destination`: a domain in A-labels, or an address literal in brackets.
 
-    `routes`, `policies`: relay.routes.Routes, relay.policies.Policies. `helo`: our name. `port`: of
-    the others. `contexts`: the TLS contexts that all couriers share.
+    `routes`: mx_routes.Routes; `policies`: tls_policy.Policies; `helo`: our name; `port`: of the
+    servers; `contexts`: the TLS contexts that all couriers share.
     """
 
     def __init__(self, destination, routes, policies, helo, *, port=25, contexts=None,
@@ -41,39 +35,43 @@ class Courier(object):
         self._policies = policies
         self._helo = helo
         self._port = port
-        self._contexts = contexts or Contexts()
+        self._contexts = contexts or TlsContexts()
         self._deadlines = deadlines
         self._clock = clock
         self._connection = None
         self._sent = 0
         self._opened = 0.0
-        self._aborted = False
+        self._is_aborted = False
 
     @property
     def dsn(self):
-        """Whether the server that took the last message takes over the promises of RFC 3461."""
-        return self._connection is not None and self._connection.dsn
+        """Whether the server that took the last message supports DSN (RFC 3461)."""
+        return self._connection is not None and self._connection.extensions.dsn
 
     def deliver(self, message, recipients, body):
-        """One message (model.Message) -> a tuple with the Reply for each of `recipients` (model.Recipient). `body`: its binary
-        file.
+        """Send a queue.model.Message -> a tuple with the Reply for each of `recipients`.
 
-        The next host is tried where one cannot be connected to, greets with 4xx or 5xx, lacks what
-        the policy or an 8-bit message asks for, or goes away before it answered MAIL. Raises
-        Unreachable where there was nobody to talk to: that concerns all messages for the
-        destination. Where somebody talked, but not about this message, its recipients get 4xx: other messages may fare better.
+        `body`: its binary file.  The next host is tried if one cannot be connected to, refuses us
+        in its greeting, lacks what the policy or an 8-bit message needs, or leaves before it
+        answers MAIL.
+
+        Raises Unreachable if no server talked to us: that holds for all messages to this
+        destination.  If one talked but did not answer about this message, its recipients get 4xx,
+        because other messages may succeed.
         """
-        failures, ways, lost, narrow = [], None, None, None
+        failures, connections, lost, without_8bit = [], None, None, None
         if self._connection is not None and not self._is_fresh():
             self.close()
         while True:
-            used = self._connection is not None
-            if not used:
-                ways = ways or self._ways(failures)
-                if not self._open(ways, failures):
+            is_reused = self._connection is not None
+            if not is_reused:
+                # It continues after the last host that was tried for this message.
+                connections = connections or self._connections(failures)
+                if not self._open(connections, failures):
                     break
-            if message.eight_bit and not self._connection.offer.eight_bit and not message.smtputf8:
-                narrow = narrow or self._connection.host_name
+            if (message.eight_bit and not self._connection.extensions.eight_bit
+                    and not message.smtputf8):
+                without_8bit = without_8bit or self._connection.host_name
                 self.close()
                 continue
             try:
@@ -82,25 +80,29 @@ class Courier(object):
                 return replies
             except Unreachable as error:
                 self.close()
-                if not used:
+                if not is_reused:
                     lost = error.reply
-        if narrow is not None:
-            lost = lost or self._too_wide(narrow, [failure.reply for failure in failures])
-        if lost is not None and not self._aborted:
+        if without_8bit is not None and lost is None:
+            # A host that cannot be reached now may still take it later.
+            lost = _first_temporary(failures) or Reply(
+                550, "5.6.3", "the message has 8-bit content, and %s does not support it "
+                "(8BITMIME)" % without_8bit)
+        if lost is not None and not self._is_aborted:
             return (lost,) * len(recipients)
-        raise Unreachable(self._verdict([failure.reply for failure in failures]))
+        raise Unreachable(self._verdict(failures))
 
     def _is_fresh(self):
-        return (self._connection.usable() and self._sent < MOST_MESSAGES and self._clock() - self._opened < LONGEST_USE)
+        return (self._connection.is_usable() and self._sent < MOST_MESSAGES
+                and self._clock() - self._opened < LONGEST_USE)
 
-    # -- finding a host ----------------------------------------------------------------------------------------------------------
+    def _open(self, connections, failures):
+        """Open the first of `connections` that can be opened -> whether there was one.
 
-    def _open(self, ways, failures):
-        """The first of `ways` that opens becomes the connection; False where none does. `failures` gets an Unreachable for each
-        other."""
-        for connection in ways:
+        `failures` gets an Unreachable for each other.
+        """
+        for connection in connections:
             self._connection = connection
-            if self._aborted:
+            if self._is_aborted:
                 connection.abort()
             try:
                 connection.open()
@@ -109,30 +111,29 @@ class Courier(object):
             except Unreachable as error:
                 failures.append(error)
                 self._connection = None
-                if self._aborted:
+                if self._is_aborted:
                     break
         return False
 
-    def _ways(self, failures):
-        """Gives the connections to try, unopened, in order. Raises Unreachable where there can be none."""
-        try:
-            route = self._routes.route(self._destination)
-        except NoRoute as error:
-            raise Unreachable(error.reply)
+    def _connections(self, failures):
+        """Yield the connections to try, unopened, in order.  Raises Unreachable if there are none.
+        """
+        route = self._routes.route(self._destination)
         policy = self._policies.of(self._destination, route)
-        left = _MOST_ADDRESSES
+        left = MOST_ADDRESSES
         for host in route.hosts:
             try:
                 ips = self._routes.addresses(host.name).ips[:left]
                 requirement = policy.host(host.name)
-            except (NoRoute, Unreachable) as error:
-                failures.append(Unreachable(error.reply))
-                if error.reply.enhanced == _OURSELVES:
+            except Unreachable as error:
+                failures.append(error)
+                if error.reply.enhanced == LOOP:
                     return
                 continue
             if requirement is None:
-                failures.append(Unreachable(later("4.7.5", "the policy of %s forbids mail to %s" % (
-                    self._destination, host.name))))
+                failures.append(Unreachable(temporary(
+                    "4.7.5", "the MTA-STS policy of %s does not allow its MX host %s" % (
+                        self._destination, host.name))))
                 continue
             for ip in ips:
                 yield self._connection_to(host.name, ip, requirement)
@@ -140,114 +141,33 @@ class Courier(object):
             if left <= 0:
                 return
 
-    def _connection_to(self, name, ip, requirement, **more):
-        return Connection(name, ip, self._port, self._helo, requirement, contexts=self._contexts, deadlines=self._deadlines,
-                          clock=self._clock, **more)
+    def _connection_to(self, name, ip, requirement, **options):
+        return Connection(name, ip, self._port, self._helo, requirement, contexts=self._contexts,
+                          deadlines=self._deadlines, **options)
 
-    def _verdict(self, replies):
-        """What all who wait are told: what may go better outweighs what never will, the preferred host's word the others'."""
-        if self._aborted:
-            return later("4.3.2", "this server stops")
-        return next((reply for reply in replies if not reply.permanent), None) or (replies or [later(
-            "4.4.4", "there is no host for %s" % self._destination)])[0]
-
-    def _too_wide(self, host, replies):
-        """The Reply for an 8-bit message that no host took. One that cannot be had now may still
-        take it."""
-        later_on = next((reply for reply in replies if not reply.permanent), None)
-        return later_on or Reply(550, "5.6.3", "the message has 8-bit content, and %s does not "
-                                 "support it (8BITMIME)" % host)
-
-    # -- the end -----------------------------------------------------------------------------------------------------------------
+    def _verdict(self, failures):
+        """The Reply for all that wait: a temporary failure before a permanent one, the preferred
+        host's before the others'."""
+        if self._is_aborted:
+            return STOPPING
+        if not failures:
+            return temporary("4.4.4", "%s has no host to connect to" % self._destination)
+        return _first_temporary(failures) or failures[0].reply
 
     def close(self):
-        """Takes leave of the server, within a short deadline. May be called again; the next message finds a new connection."""
+        """QUIT, within a short deadline; the next message opens a new connection.  Repeatable."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
     def abort(self):
-        """From any thread: a delivery that is under way ends at once, with Unreachable or 4xx, and there are no more."""
-        self._aborted = True
+        """From any thread: end the current delivery at once, with Unreachable or 4xx, and start no
+        other."""
+        self._is_aborted = True
         connection = self._connection
         if connection is not None:
             connection.abort()
 
 
-class SmarthostCourier(Courier):
-    """The courier to the smarthost, whatever the messages' domains: `hosted` is settings.Hosted with the password in clear text.
-
-    What goes wrong with the smarthost itself, its greeting or the login is for the operator to mend: always 4xx, so nothing
-    bounces.
-
-    What `require-tls` means: nothing leaves without TLS, and the certificate must verify (CA store and the configured name), for
-    it is the password's guard, and a certificate that anybody can make guards it against nobody. One exception: a server at a
-    loopback, link-local or private address, as at home, may show one that does not verify, with a warning in the log; who could
-    stand in between there is inside the operator's own network, and public CAs give no certificates for such names. Elsewhere a
-    self-signed one belongs into the machine's CA store. Without `require-tls`: TLS where it is offered, not verified, and the
-    login in the clear where it is not.
-    """
-
-    def __init__(self, hosted, routes, helo, **options):
-        super().__init__("the smarthost " + hosted.server, routes, None, helo, port=hosted.port, **options)
-        self._hosted = hosted
-        self._warned = False
-
-    def _ways(self, failures):
-        hosted = self._hosted
-        login = None if hosted.username is None else (hosted.username, hosted.password or "")
-        more = dict(implicit=hosted.port == 465, login=login, must_login=hosted.require_authentication)
-        strict = Requirement(True, True, hosted.server, (), "require-tls of the smarthost")
-        for ip in self._ips()[:_MOST_ADDRESSES]:
-            known = len(failures)
-            yield self._connection_to(hosted.server, ip, strict if hosted.require_tls else Requirement(), **more)
-            if hosted.require_tls and _is_last(failures, known, Unverified) and _is_at_home(ip):
-                self._warn(ip, failures.pop())
-                yield self._connection_to(hosted.server, ip, strict._replace(verify=False), **more)
-            if _is_last(failures, known, UpstreamLoginFailed):
-                del failures[:-1]  # what somebody has to mend is what is told
-                _log.error("%s; mail waits until the settings are right", failures[0])
-                return
-
-    def _ips(self):
-        """The smarthost's addresses: by the DNS, or where that does not know the name, as the system's tools find it
-        (/etc/hosts)."""
-        server = self._hosted.server
-        try:
-            return self._routes.addresses(server, self._port).ips
-        except NoRoute as error:
-            found = _by_system(server) if error.reply.permanent and error.reply.enhanced != _OURSELVES else ()
-            if not found:
-                raise Unreachable(self._verdict([error.reply]))
-            return found
-
-    def _warn(self, ip, failure):
-        if not self._warned:
-            self._warned = True
-            _log.warning("%s; it is used all the same, for %s is a private address", failure, ip)
-
-    def _verdict(self, replies):
-        reply = super()._verdict(replies)
-        if not reply.permanent:
-            return reply
-        return later("4" + reply.enhanced[1:], "%s: %d %s %s" % (self._destination, reply.code, reply.enhanced, reply.text))
-
-
-def _is_last(failures, known, kind):
-    """Whether the attempt that was made since there were `known` failures failed in this way."""
-    return len(failures) > known and isinstance(failures[-1], kind)
-
-
-def _by_system(name):
-    try:
-        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return ()
-    return tuple(dict.fromkeys(entry[4][0] for entry in found if entry[0] in (socket.AF_INET, socket.AF_INET6)))
-
-
-def _is_at_home(ip):
-    """Loopback, link-local, or private (RFC 1918, RFC 4193)."""
-    import ipaddress
-    address = ipaddress.ip_address(ip.partition("%")[0])
-    return address.is_loopback or address.is_link_local or address.is_private
+def _first_temporary(failures):
+    return next((failure.reply for failure in failures if not failure.reply.permanent), None)

@@ -22,7 +22,7 @@ def wanted(tmp_path):
 def live(zone, manners=()):
     """A name server on the loopback and what asks it."""
     from phenmail_protocols.config.settings import Resolver
-    from phenmail_protocols.relay.routes import Routes
+    from phenmail_protocols.relay.mx_routes import Routes
 
     from ..net.nameserver import NameServer
     server = NameServer(zone)

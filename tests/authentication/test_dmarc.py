@@ -1,4 +1,4 @@
-"""DMARC records as RFC 9989 reads them, and which domains belong together."""
+"""DMARC records and alignment as in RFC 9989."""
 import pytest
 
 from phenmail_protocols.authentication import dmarc
@@ -24,7 +24,7 @@ REJECT = Record("reject", "reject", "reject")
     "v=DMARC1; p=reject; fo=0:1:d:s; rua=x",
     "v=DMARC1; p=reject; a b=c", "v=DMARC1; p=reject; caf\xc3\xa9",
 ])
-def test_a_broken_part_is_ignored_and_the_policy_holds(text):
+def test_an_invalid_tag_is_ignored_and_the_policy_holds(text):
     assert dmarc.read(text.encode("latin-1")) == REJECT
 
 

@@ -1,4 +1,4 @@
-"""Mail from outside is judged by a process beside the server: what it says, and what must not happen to the server by it."""
+"""Incoming mail is judged by a child process: its verdicts, and that it cannot harm the server."""
 import json
 import logging
 import os
@@ -15,7 +15,8 @@ from phenmail_protocols.authentication.judging import Judge
 from phenmail_protocols.children import child
 from phenmail_protocols.config.settings import Inbound, Relay, Resolver
 from phenmail_protocols.dkim import keys
-from phenmail_protocols.dkim.signing import BodyHash, Signer
+from phenmail_protocols.dkim.body_hash import BodyHash
+from phenmail_protocols.dkim.signing import Signer
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.net.address import is_outside
 
@@ -83,7 +84,7 @@ word.example.com. TXT "v=spf10 +all"
 
 
 class Settings:
-    """The part of config.settings.Settings that a judge looks at."""
+    """The part of config.settings.Settings that a Judge reads."""
 
     def __init__(self, server, dmarc="enforce"):
         self.inbound, self.python, self.run_as = Inbound(dmarc), None, None
@@ -91,7 +92,7 @@ class Settings:
 
 
 class House:
-    """A name server, a judge that asks it, and a place for messages."""
+    """A name server, a Judge that uses it, and a folder for messages."""
 
     def __init__(self, folder, **options):
         self.folder, self.server = str(folder), NameServer(ZONE).__enter__()
@@ -103,7 +104,7 @@ class House:
         self.server.__exit__()
 
     def process(self):
-        """The one that judges now, or None."""
+        """The current child process, or None."""
         return next(iter(self.judge.pool.processes.values()), None)
 
     def judged(self, message, ip=IP, sender="alice@example.org", helo="mail.example.org", own=b"", line_end=b"\n"):
@@ -111,7 +112,7 @@ class House:
         own, message = (octets.replace(b"\r\n", line_end) for octets in (own, message))
         with open(path, "wb") as file:
             file.write(own + message)
-        os.chmod(path, 0o600)  # nobody else can open it
+        os.chmod(path, 0o600)  # the child's user cannot open it
         return self.judge.judge(ip, helo, Address.parse(sender) if sender else None, path, len(own))
 
     def auth(self, *arguments, **options):
@@ -127,7 +128,7 @@ def house(tmp_path_factory):
 
 @pytest.fixture
 def own(tmp_path):
-    """house(seconds=…): one of its own."""
+    """own(seconds=…): a new House."""
     made = []
 
     def make(**options):
@@ -146,7 +147,7 @@ def signed(message, domain=b"example.org"):
     return dkim.DKIM(message).sign(b"s", domain, RSA, canonicalize=(b"relaxed", b"relaxed"), include_headers=[b"from"]) + message
 
 
-# -- SPF ------------------------------------------------------------------------------------------------------------------------
+# -- SPF
 
 
 @pytest.mark.parametrize("ip, sender, word", [
@@ -184,7 +185,7 @@ def test_spf_without_an_answer(own):
     assert house.auth(letter("a@nothing.example")) == "spf=temperror dkim=none dmarc=none"
 
 
-# -- DKIM -----------------------------------------------------------------------------------------------------------------------
+# -- DKIM
 
 
 def test_dkim(house):
@@ -235,7 +236,7 @@ def test_a_large_message_is_not_verified(house):
     assert house.auth(letter(body=b"0123456789" * (1024 * 1024 + 1))) == "spf=pass dkim=none dmarc=pass"
 
 
-# -- DMARC ----------------------------------------------------------------------------------------------------------------------
+# -- DMARC
 
 
 @pytest.mark.parametrize("author, sender, word, reject", [
@@ -294,7 +295,7 @@ def test_not_one_author(house, header):
     b"From: <<a@reject.example>>\r\n", b"From: a@nothing.example; a@reject.example\r\n",
     b"From: a@@reject.example\r\n", b"From: [a@ REJECT.example]\r\n",
     b"From: a@(x)reject.example (\r\n"])
-def test_a_second_author_is_no_way_around_the_first_ones_policy(house, header):
+def test_a_second_author_does_not_evade_the_firsts_policy(house, header):
     found = house.judged(header + b"Subject: x\r\n\r\ntext\r\n")
     assert found.auth == "spf=pass dkim=none dmarc=permerror" and found.reject and "reject.example" in found.reason
     assert not house.judged(header + b"Subject: x\r\n\r\ntext\r\n", sender="b@reject.example").reject
@@ -306,11 +307,11 @@ MANY = [b"a@n%d.example" % number for number in range(6)]
 @pytest.mark.parametrize("header", [
     b"From: " + b", ".join(MANY) + b"\r\n", b"".join([b"From: %s\r\n" % each for each in MANY]),
     b"From: <" + b"> <".join(MANY) + b">\r\n", b"From: us: " + b",\r\n ".join(MANY) + b";\r\n"])
-def test_so_many_authors_that_nobody_asks_their_domains(house, header):
+def test_too_many_authors(house, header):
     asked = len(house.server.questions("TXT"))
     found = house.judged(header + b"Subject: x\r\n\r\ntext\r\n", sender="b@reject.example")
     assert found.auth == "spf=pass dkim=none dmarc=permerror" and found.reject
-    assert found.reason == "From names more than 5 domains, whose policies are not asked (DMARC)"
+    assert found.reason == "From contains more than 5 domains, too many to check (DMARC)"
     assert not any(name.startswith("_dmarc.n") for name in house.server.questions("TXT")[asked:])
     assert not house.judged(header.replace(b"n5", b"n4") + b"\r\ntext\r\n").reject
 
@@ -333,7 +334,7 @@ def test_nothing_is_refused_unless_the_settings_say_so(own):
     assert found.auth.endswith("dmarc=fail") and not found.reject and not found.reason
 
 
-# -- the process ------------------------------------------------------------------------------------------------------------------
+# -- the process
 
 
 def test_a_dns_that_hangs(own):
@@ -439,7 +440,7 @@ def test_it_is_ended_when_idle_and_replaced(own, monkeypatch):
 
 
 def _descriptors(pid):
-    """What a process has open, while it opens and closes: "socket", or a path."""
+    """The open files of a running process: "socket", or a path."""
     found = set()
     for each in os.listdir("/proc/%d/fd" % pid):
         try:
@@ -455,7 +456,7 @@ def test_the_process_has_nothing_of_the_server(house):
     pid = house.process().pid
     deadline = time.monotonic() + 10
     while _descriptors(pid) != {os.devnull, "socket"} and time.monotonic() < deadline:
-        time.sleep(0.01)  # the message is let go after the answer
+        time.sleep(0.01)  # it closes the message after the answer
     assert _descriptors(pid) == {os.devnull, "socket"}
     with open("/proc/%d/status" % pid) as file:
         status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
@@ -487,7 +488,7 @@ def test_the_server_loads_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("python, told", [("/bin/false", "does not run judging"), ("/does/not/exist", "can't be started")])
-def test_an_interpreter_that_is_none(own, caplog, python, told):
+def test_an_interpreter_that_cannot_be_run(own, caplog, python, told):
     now = [0.0]
     house = own(python=python, clock=lambda: now[0])
     with caplog.at_level(logging.ERROR):
@@ -518,7 +519,7 @@ def test_settings_that_change(own):
 def test_a_file_that_is_gone(house, caplog):
     found = house.judge.judge(IP, "x.example", None, os.path.join(house.folder, "nothing"))
     assert found.auth == "spf=temperror dkim=temperror dmarc=temperror" and not found.reject
-    assert "could not be judged" in caplog.text
+    assert "cannot judge a message" in caplog.text
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b"null", b"7", b'"text"', b"{", b"[[],0]", b'[[["spf","great","",[]]],true,"x"]',
@@ -530,14 +531,14 @@ def test_a_process_that_says_anything(house, answer, monkeypatch):
     assert found.auth == "spf=temperror dkim=temperror dmarc=temperror" and not found.reject
 
 
-def test_a_domain_that_is_none_is_not_told(house, monkeypatch):
+def test_an_invalid_domain_is_not_reported(house, monkeypatch):
     said = json.dumps([[["dmarc", "fail", "", [["header.from", "a\r\nX: y"]]]], True, "a\r\nX: y"]).encode("ascii")
     monkeypatch.setattr(house.judge, "_ask", lambda case, file: b"begun 1\n" + said)
     found = house.judged(letter())
     assert found.reject and "\r" not in found.reason and b"X: y" not in found.field
 
 
-# -- what is missing ----------------------------------------------------------------------------------------------------------------
+# -- missing packages
 
 
 def test_a_package_that_is_missing(own, monkeypatch):
@@ -572,7 +573,7 @@ def test_who_is_outside(peer, outside):
     assert is_outside(peer) == outside
 
 
-# -- others' verdicts -----------------------------------------------------------------------------------------------------------------
+# -- compared with other programs
 
 
 def test_authheaders_and_opendkim_say_the_same(house, program, tmp_path):

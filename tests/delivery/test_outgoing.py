@@ -6,7 +6,7 @@ import pytest
 
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.trace import Origin
-from phenmail_protocols.dkim.signing import BodyHash
+from phenmail_protocols.dkim.body_hash import BodyHash
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Envelope, Recipient
 from phenmail_protocols.queue import spool as spool_module

@@ -8,7 +8,7 @@ from .frontdoor import FrontDoor
 
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory):
-    """One folder for all: certificate and keys are made once."""
+    """One folder for all tests: certificate and keys are made once."""
     return str(tmp_path_factory.mktemp("keys"))
 
 

@@ -1,4 +1,4 @@
-"""A whole server for tests of what becomes of mail: it comes through the SMTP port, and what leaves is caught.
+"""A whole server for tests: mail arrives at the SMTP port, and what is sent is caught.
 
 The queue moves when the test says so: `settle` does all that is due, `again` makes what waits due.  Nothing waits for a clock.
 """
@@ -45,18 +45,18 @@ class FrontDoor(MailFixture):
         super().stop()
         shutil.rmtree(self.shared, ignore_errors=True)
 
-    # Mail comes.
+    # -- incoming mail
 
     def send(self, *recipients, sender=AUTHOR, message=LETTER, service="smtp"):
         """One message over the port -> the answer to it (str; LMTP: a list of them), or the last one to RCPT where nobody is left."""
         with connect(self, service) as client:
             return transact(client, recipients, sender, message)
 
-    # The queue.
+    # -- the queue
 
     def _wait(self, event, seconds):
-        """How the queue's thread waits: until it is called, and no second less."""
-        asked = self._asked  # before it looks: what is asked meanwhile is another question
+        """How the queue's thread waits: only until it is called."""
+        asked = self._asked  # read first: a later request counts anew
         if self.server.relay.worker.status().is_quiet:
             with self._quiet:
                 self._answered = asked
@@ -64,7 +64,7 @@ class FrontDoor(MailFixture):
         event.wait(DEADLINE)
 
     def settle(self):
-        """Wait until all is done that is due, bounces too."""
+        """Wait until everything due is done, bounces too."""
         worker = self.server.relay.worker
         with self._quiet:
             self._asked += 1
@@ -72,26 +72,26 @@ class FrontDoor(MailFixture):
             assert self._quiet.wait_for(lambda: self._answered == self._asked, DEADLINE), "no rest: %r" % (worker.status(),)
 
     def waiting(self):
-        """What waits for another attempt -> [queue.model.Recipient]."""
+        """-> [queue.model.Recipient] that wait for another attempt."""
         self.settle()
         return [each for message in self.server.relay.queue.messages() for each in message.recipients if each.status == WAITING]
 
     def deferred(self):
-        """The answer of the one attempt that failed for now -> str; its author knows nothing yet."""
+        """-> the reply (str) of the one attempt, a temporary failure; no bounce was sent."""
         recipient, = self.waiting()
         assert recipient.attempts and recipient.reply.code // 100 == 4, recipient
         assert self.bounces() == []
         return "%d %s %s" % recipient.reply[:3]
 
     def again(self):
-        """The time of the next attempt has come."""
+        """Make the next attempt now."""
         for identity in self.server.relay.queue.identities():
             done, = queue_orders.retry(self.server.relay.queue, identity)
             assert done.done, done
         self.settle()
 
     def days_later(self):
-        """The next attempt, days after the first one: the queue gives up what fails then."""
+        """Make the next attempt days later: if it fails, the queue gives up."""
         queue = self.server.relay.queue
         for identity in queue.identities():
             with queue.claim(identity) as claim:
@@ -100,30 +100,30 @@ class FrontDoor(MailFixture):
         self.again()
 
     def is_done(self):
-        """Whether nothing is in the queue any more."""
+        """Whether the queue is empty."""
         self.settle()
         return self.server.relay.queue.identities() == []
 
-    # What left.
+    # -- outgoing mail
 
     def bounces(self):
-        """The notices that left -> [Bounce]."""
+        """-> [Bounce] that were sent."""
         self.settle()
         return [Bounce(each) for each in self.sent if each.message.get_content_type() == "multipart/report"]
 
     def bounce(self):
-        """The one bounce, to the author; nothing waits any more."""
+        """The one bounce, to the author; the queue is empty."""
         assert self.is_done()
         found, = self.bounces()
         assert found.recipients == (AUTHOR,), found.recipients
         return found
 
     def onward(self):
-        """What left and is no notice -> [testing.Sent]."""
+        """-> [testing.Sent] of the mail that was sent, without bounces."""
         self.settle()
         return [each for each in self.sent if each.message.get_content_type() != "multipart/report"]
 
-    # Users, and their trouble.
+    # -- users, and failures
 
     def folder(self, user):
         return os.path.join(self.server.root.path, user, "mail")
@@ -160,16 +160,16 @@ class FrontDoor(MailFixture):
 
     @contextlib.contextmanager
     def full_queue(self):
-        """No room for mail in the queue, as on a disk of its own."""
+        """The queue's disk is full."""
         files = self.server.relay.queue._files
-        os.makedirs(files.folder, exist_ok=True)  # where there is none yet, nobody knows its disk
+        os.makedirs(files.folder, exist_ok=True)  # its disk is known only if it exists
         files._reserve = NO_ROOM
         yield
         files._reserve = 0
 
     @contextlib.contextmanager
     def full_disk(self):
-        """No room for new mail, neither in mailboxes nor in the queue."""
+        """All disks are full: mailboxes and queue."""
         rooms = [self.server.store.account(os.path.realpath(self.folder(user)))._room for user in self.users]
         with self.full_queue():
             for room in rooms:
@@ -178,10 +178,10 @@ class FrontDoor(MailFixture):
         for room in rooms:
             room._reserve = 0
 
-    # Programs.
+    # -- programs
 
     def program(self, script, name="program"):
-        """Make `shared`/`name` a shell script; a fresh file, for the one before may run still."""
+        """Make `shared`/`name` a shell script, in a new file, because the old one may still run."""
         path = os.path.join(self.shared, name)
         with open(path + ".new", "w") as file:
             file.write("#!/bin/sh\ncd %s\n%s\n" % (self.shared, script))
@@ -189,13 +189,13 @@ class FrontDoor(MailFixture):
         os.rename(path + ".new", path)
 
     def given(self, name):
-        """The octets of a file in `shared`."""
+        """The bytes of a file in `shared`."""
         with open(os.path.join(self.shared, name), "rb") as file:
             return file.read()
 
 
 class Bounce:
-    """A notice that left (RFC 3464): `recipients` of its envelope, `failed`: {address: (status, diagnostic)}, `prose`."""
+    """A bounce that was sent (RFC 3464): `recipients` of its envelope, `failed`: {address: (status, diagnostic)}, `prose`."""
 
     def __init__(self, sent):
         assert sent.sender == "" and sent.message["Auto-Submitted"], sent.data

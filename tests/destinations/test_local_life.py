@@ -1,4 +1,4 @@
-"""From the front door to the end: the real directory, router, queue and notices; only other servers and programs are made up."""
+"""Mail through the real directory, router, queue and bounces; only servers and programs are fake."""
 import threading
 import time
 
@@ -10,21 +10,21 @@ from phenmail_protocols.config.root import Root
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.sending import Sending
 from phenmail_protocols.delivery.trace import Origin
-from phenmail_protocols.destinations.local import Handing
-from phenmail_protocols.destinations.srs import WayBack
+from phenmail_protocols.destinations.local_delivery import LocalDelivery
+from phenmail_protocols.destinations.srs import SrsResolver
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Envelope, Recipient
 from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.relay.service import Relay
 from phenmail_protocols.store.filestore import FileStore
 
-from .test_local import KEY, STRANGER, TAKEN, Taker
+from .test_local_delivery import KEY, STRANGER, TAKEN, Recorder
 
 DEADLINE = 20.0
 
 
 class House:
-    """`behaviour`: {domain: what its server answers}.  `sent`: [(sender, recipient, octets)] of what left."""
+    """`behaviour`: {domain: its server's reply}.  `sent`: [(sender, recipient, bytes)]."""
 
     dsn = False
 
@@ -35,23 +35,23 @@ class House:
         self.root = Root(str(folder))
         self.root.create()
         self.directory = Directory(settings, self.root)
-        self.store, self.agents, self.behaviour = FileStore(), Taker(), {}
+        self.store, self.agents, self.behaviour = FileStore(), Recorder(), {}
         self.sent, self.tried, self._lock = [], 0, threading.Lock()
         self.relay = Relay(lambda: settings, str(folder), frozenset, lambda *notice: Sending(self.router).keep_notice(*notice), None,
-                           make_keys=False, hand=self._hand)
+                           make_keys=False, local_courier=self._local_courier)
         courier_for = self.relay.worker._courier_for
         self.relay.worker._courier_for = lambda name: courier_for(name) if name.startswith("local:") else self
-        self.router = Router(self.directory, self.store, self.relay.queue, resolve=WayBack(self.directory, lambda: KEY).resolve)
-        self.router.notify = self.relay.delivered
-        self.handing = Handing(self.directory, self.router, self.agents, Taker(), lambda: KEY)
+        self.router = Router(self.directory, self.store, self.relay.queue, resolve=SrsResolver(self.directory, lambda: KEY).resolve)
+        self.router.notify = self.relay.reporter.delivered
+        self.delivery = LocalDelivery(self.directory, self.router, self.agents, Recorder(), lambda: KEY)
         self.relay.start()
 
-    def _hand(self):
+    def _local_courier(self):
         self.tried += 1
-        return self.handing.courier()
+        return self.delivery.courier()
 
     def deliver(self, message, recipients, body):
-        """As the courier to any other server."""
+        """As a courier to another server."""
         replies = []
         octets = message.head + body.read()
         for recipient in recipients:
@@ -95,7 +95,7 @@ def make(tmp_path):
         house.stop()
 
 
-def test_what_is_refused_there_is_told_to_who_wrote_it(make):
+def test_a_refused_forward_bounces_to_the_author(make):
     house = make(one=">friend@far.example", postmaster="-none")
     house.behaviour["far.example"] = Reply(550, "5.1.1", "no such user", "mx.far.example")
     house.bring("one")
@@ -114,7 +114,7 @@ def test_a_forward_to_another_forward_here(make):
 
 
 @pytest.mark.parametrize("domain", [{"one": ">two@example.org", "two": ">one@example.org"}, {"one": ">one@example.org"}])
-def test_a_circle_ends_in_one_notice(make, domain):
+def test_a_forward_loop_ends_in_one_bounce(make, domain):
     house = make(postmaster="-none", **domain)
     house.bring("one")
     (sender, recipient, notice), = house.sent
@@ -122,15 +122,15 @@ def test_a_circle_ends_in_one_notice(make, domain):
     assert house.tried <= 5
 
 
-def test_a_circle_with_the_postmaster_in_it_ends(make):
-    """A notice goes round, and so would the postmaster's notice of that."""
+def test_a_loop_with_the_postmaster_in_it_ends(make):
+    """A bounce loops, and so would the postmaster's notice about it."""
     house = make(postmaster=">two@example.org", two=">postmaster@example.org")
     house.bring("two", sender=None)
     assert house.sent == [] and house.tried <= 8
 
 
 @pytest.mark.parametrize("line, action", [(">friend@far.example", b"relayed"), (">cat", b"delivered"), (">two@example.org", b"delivered")])
-def test_success_is_told_once(make, line, action):
+def test_there_is_one_notice_of_success(make, line, action):
     house = make(one=line, two=">cat", postmaster="-none")
     house.bring("one", notify=("SUCCESS",))
     notices = [octets for sender, recipient, octets in house.sent if recipient == STRANGER]
@@ -138,9 +138,9 @@ def test_success_is_told_once(make, line, action):
 
 
 @pytest.mark.parametrize("notify, told", [(("NEVER",), 0), (("SUCCESS",), 0), (("FAILURE",), 1), ((), 1)])
-def test_failure_is_told_where_that_is_wanted(make, notify, told):
+def test_failures_bounce_as_notify_says(make, notify, told):
     house = make(one=">cat", two=">one@example.org", postmaster="-none")
-    house.agents.answer = Reply(554, "5.3.0", "The command for this address ended with status 70: it is broken")
+    house.agents.answer = Reply(554, "5.3.0", "The command for this address exited with status 70: it is broken")
     house.bring("two", notify=notify)
     assert len(house.sent) == told
     if told:

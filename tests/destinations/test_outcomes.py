@@ -1,4 +1,4 @@
-"""Every action through the real SMTP port: what becomes of a message that is taken, that fails for now, and that fails for good.
+"""Every action through the real SMTP port: a message that is accepted, deferred, or refused.
 
 Mailboxes, and what the queue hands over to programs and other addresses.  Plugins, filters, and all the other ways (logins, drop
 folders, the way back, judgement) have a file each beside this one.
@@ -20,7 +20,7 @@ TO_ALICE = {"mailbox": ALICE, "alias": "sales@example.org", "tag": "alice+work@e
 ACTIONS = {"sales": ":alice", "*": ":sales", "gone": "-moved to the moon"}
 
 
-# -- mailbox, alias ----------------------------------------------------------------------------------------------------------------
+# -- mailbox, alias
 
 
 @pytest.mark.parametrize("recipient", sorted(TO_ALICE.values()))
@@ -96,7 +96,7 @@ def test_mailbox_permanent_failure_a_sender_of_ours_who_has_not_logged_in(front)
     assert mail.messages(ALICE) == []
 
 
-# -- disabled, unknown -------------------------------------------------------------------------------------------------------------
+# -- disabled, unknown
 
 
 def test_disabled_permanent_failure(front):
@@ -114,7 +114,7 @@ def test_unknown_permanent_failure(front):
     assert len(mail.messages(BOB)) == 1 and mail.bounces() == []
 
 
-# -- programs ----------------------------------------------------------------------------------------------------------------------
+# -- programs
 
 ROBOT = "robot@example.org"
 AGENT = {"robot": ">SHARED/program {FROM} {TO} {USER}"}
@@ -131,18 +131,18 @@ def test_agent_success(front):
     assert mail.given("taken").endswith(LETTER.replace(b"\r\n", b"\n"))
 
 
-# How a program fails for now -> what the queue notes.
+# How a program fails temporarily -> what the queue records.
 LATER = {
     "exit 75": ("cat > /dev/null; echo the disk is full; exit 75", "status 75 (try again later): the disk is full"),
-    "not found": ("no-such-program", "status 127 (it was not found)"),
-    "killed": ("kill -9 $$", "ended by signal 9"),
-    "too slow": ("exec sleep 100", "did not end within 0.5 seconds"),
+    "not found": ("no-such-program", "status 127 (not found)"),
+    "killed": ("kill -9 $$", "killed by signal 9"),
+    "too slow": ("exec sleep 100", "did not exit within 0.5 seconds"),
 }
 
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Programs have half a second."""
+    """Programs have a time limit of half a second."""
     monkeypatch.setattr(programs, "Programs", functools.partial(programs.Programs, seconds=0.5, grace=0.1))
 
 
@@ -197,7 +197,7 @@ def test_agent_permanent_failure(front, status, enhanced):
     assert "17 / 18 / 19 / 20 / Not with me" in bounce.prose and " 15 " not in bounce.prose, "the last lines"
 
 
-# -- forwards ----------------------------------------------------------------------------------------------------------------------
+# -- forwards
 
 FORWARD = {"robot": ">" + FRIEND}
 
@@ -259,11 +259,11 @@ def test_forward_permanent_failure_loop(front):
     assert mail.bounce().told() == {ROBOT: "5.4.6"}
 
 
-# -- all of them -------------------------------------------------------------------------------------------------------------------
+# -- all of them
 
 
 def test_one_message_for_every_kind_of_destination(front):
-    """Each has its own end: what waits or fails at one concerns no other."""
+    """Each recipient has its own outcome; a failure at one delays no other."""
     taken = []
     mail = front({"robot": ">SHARED/program", "sent": ">" + FRIEND, "plugin": ".it", "sales": ":alice", "gone": "-away",
                   "never": ">SHARED/never"}, {"it": lambda *given: taken.append(given)})
@@ -280,7 +280,7 @@ def test_one_message_for_every_kind_of_destination(front):
     assert mail.is_done() and mail.given("taken") and len(mail.sent) == 2 and len(taken) == len(mail.messages()) == 1
 
 
-# -- external-MDA ------------------------------------------------------------------------------------------------------------------
+# -- external-MDA
 
 
 def outward(mail, text, is_authorized=True, **more):
@@ -335,7 +335,7 @@ def test_external_mda_temporary_failure(front):
 
 
 def test_external_mda_temporary_failure_may_end_in_the_mailbox(front):
-    """What waits goes where the settings of that moment say."""
+    """Queued mail goes where the settings at that moment say."""
     mail = front()
     outward(mail, COMMAND)
     mail.program("exit 75")

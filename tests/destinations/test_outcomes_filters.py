@@ -1,4 +1,4 @@
-"""Users' filters through the real ports: what becomes of a message by each action, and where the action fails for now or for good.
+"""Users' filters through the real ports: each action, and its temporary and permanent failures.
 
 A filter's decision never holds up mail: what it can't do is INBOX and a line in the user's log.  What holds up mail is what holds up
 any: no room.
@@ -65,7 +65,7 @@ def furnish(front, name, **settings):
 
 
 def check(mail, name):
-    """All that a filter asked for was done, once."""
+    """Everything that a filter asked for was done, once."""
     wanted = EFFECTS[name]
     filed = {box: len(mail.messages(ALICE, box)) for box in ("INBOX", "Lists/dev")}
     assert {box: count for box, count in filed.items() if count} == wanted.filed
@@ -85,7 +85,7 @@ def flags(mail, mailbox="INBOX"):
         opened.close()
 
 
-# -- each action ------------------------------------------------------------------------------------------------------------------
+# -- each action
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -118,7 +118,7 @@ def test_filter_temporary_failure_full(front, name):
 
 @pytest.mark.parametrize("name", ["copy", "forward", "py-copy", "py-forward"])
 def test_filter_temporary_failure_full_queue(front, name):
-    """Nothing is filed either: what is repeated must not come twice."""
+    """Nothing is filed either: a retry must not make a duplicate."""
     mail = furnish(front, name)
     with connect(mail) as client:
         with mail.full_queue():
@@ -129,7 +129,7 @@ def test_filter_temporary_failure_full_queue(front, name):
 
 
 def test_filter_temporary_failure_full_queue_vacation(front):
-    """The message is more than its answer."""
+    """The message matters more than the reply to it."""
     mail = furnish(front, "vacation")
     with mail.full_queue():
         assert mail.send(ALICE).startswith("250")
@@ -151,7 +151,7 @@ def test_filters_are_asked_in_their_order_until_one_decides(front):
     assert flags(mail, "Lists/dev") == [{"First", "Second"}]
 
 
-# -- reject -----------------------------------------------------------------------------------------------------------------------
+# -- reject
 
 
 def rejecting(front, *users, **settings):
@@ -191,7 +191,7 @@ def test_filter_reject_of_what_was_sent_on_is_told_to_nobody(front):
     assert "Not for alice" in mail.log(ALICE)
 
 
-# -- accept, flag: what can't be done ----------------------------------------------------------------------------------------------
+# -- accept, flag: actions that cannot be carried out
 
 
 @pytest.mark.parametrize("box", ["../../bob/mail", "a//b", "x" * 300], ids=["outside", "empty part", "too long"])
@@ -206,7 +206,7 @@ def test_filter_accept_permanent_failure_is_the_inbox(front, box):
 def test_filter_accept_temporary_failure_mailbox_cannot_be_made(front):
     mail = front()
     mail.filters(match("accept:Lists/dev")(mail))
-    mail.send(BOB)  # the store is there
+    mail.send(BOB)  # creates the store
     with open(os.path.join(mail.folder(ALICE), ".Lists.dev"), "w"):
         pass
     assert mail.send(ALICE).startswith("250")
@@ -223,7 +223,7 @@ def test_filter_flag_permanent_failure_too_many(front):
     assert "lacks Number26" in mail.log() and "Number25" not in mail.log()
 
 
-# -- copy, forward ----------------------------------------------------------------------------------------------------------------
+# -- copy, forward
 
 
 ONWARD = ["copy", "forward", "py-copy", "py-forward"]
@@ -269,7 +269,7 @@ def test_filter_forward_permanent_failure_loop(front):
     assert mail.messages(ALICE) == mail.messages(BOB) == []
 
 
-# -- vacation ---------------------------------------------------------------------------------------------------------------------
+# -- vacation
 
 
 def test_filter_vacation_answers_once(front):
@@ -308,7 +308,7 @@ def test_filter_vacation_permanent_failure_is_told_to_nobody(front):
     assert mail.is_done() and mail.sent == [] and mail.subjects() == ["hello"], "the postmaster is alice here"
 
 
-# -- code -------------------------------------------------------------------------------------------------------------------------
+# -- code
 
 # What a script does wrong -> what the user's log says.
 WRONG = {
@@ -369,7 +369,7 @@ def test_filter_py_failure_no_interpreter_is_the_next_filter(front):
     assert len(mail.messages(ALICE, "Lists/dev")) == 1 and mail.log()
 
 
-# -- filter files -----------------------------------------------------------------------------------------------------------------
+# -- filter files
 
 
 @pytest.mark.parametrize("content", ['{"filters": [', '{"filters": [{"type": "match"}]}', "[]", "\0"])

@@ -16,7 +16,7 @@ PLUGIN = {"robot": ".it queue=7"}
 
 
 class Taker:
-    """A plugin that notes what it gets and first raises what it was given, one after the other."""
+    """A plugin that records its calls, and first raises the given exceptions, one per call."""
 
     def __init__(self, *raised):
         self.raised, self.taken = list(raised), []
@@ -105,7 +105,7 @@ class Plugin:
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """A module with a plugin in it, gone after the test."""
+    """A module with a plugin, removed after the test."""
     (tmp_path / "phenmail_test_plugin.py").write_text(MODULE)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield importlib.import_module("phenmail_test_plugin")
@@ -155,7 +155,7 @@ def test_plugin_mail_success(front):
 
 
 def test_plugin_mail_temporary_failure(front):
-    """Of the answer: it waits, and the message itself is done."""
+    """Of the reply: it waits in the queue, but the message itself is done."""
     mail = front(ECHO)
     mail.outside_answers(AUTHOR, "450 4.2.0 Not now")
     assert mail.send(ROBOT).startswith("250")
@@ -166,7 +166,7 @@ def test_plugin_mail_temporary_failure(front):
 
 
 def test_plugin_mail_permanent_failure(front):
-    """Of the answer: only the postmaster hears of it."""
+    """Of the reply: only the postmaster gets a notice."""
     mail = front(ECHO)
     mail.outside_answers(AUTHOR, "550 5.1.1 Nobody")
     assert mail.send(ROBOT).startswith("250")

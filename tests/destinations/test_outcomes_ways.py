@@ -1,4 +1,4 @@
-"""The other ways, in a whole server: relay logins, drop folders, the way back of what was sent on, and judgement of mail from outside."""
+"""A whole server: relay logins, drop folders, bounces of forwarded mail, and judging incoming mail."""
 import functools
 import hashlib
 import imaplib
@@ -21,7 +21,7 @@ from .frontdoor import ALICE, AUTHOR, BOB, DEADLINE, FRIEND, LETTER, connect, pa
 ROBOT = "robot@example.org"
 OURS = b"From: %s\r\nTo: friend@far.example\r\nSubject: hello\r\n\r\nhello\r\n"
 
-# -- relay logins -----------------------------------------------------------------------------------------------------------------
+# -- relay logins
 
 PASSPHRASE = "the passphrase of a robot"
 HASH = hashlib.sha256(PASSPHRASE.encode()).hexdigest()
@@ -92,12 +92,12 @@ def test_relay_login_permanent_failure_reads_no_mail(relaying):
         client.pass_(PASSPHRASE)
 
 
-# -- drop folders -----------------------------------------------------------------------------------------------------------------
+# -- drop folders
 
 
 @pytest.fixture
 def drops(front, monkeypatch):
-    """drops(**settings): a server whose drop folders live fast."""
+    """drops(**settings): a server that looks into its drop folders often."""
     start = time.time()
     monkeypatch.setattr(pipeline, "DropFolders", functools.partial(
         DropFolders, clock=lambda: start + (time.time() - start) * 50, period=0.02))
@@ -121,7 +121,7 @@ def eventually(look, what):
     end = time.monotonic() + DEADLINE
     while not look():
         assert time.monotonic() < end, what
-        time.sleep(0.01)  # between two looks; nothing is awaited by its length
+        time.sleep(0.01)  # between two checks; no test depends on its length
 
 
 def test_drop_folder_success(drops):
@@ -162,14 +162,14 @@ def test_drop_folder_permanent_failure(drops, data):
     eventually(lambda: "failed" in mail.log(), "the user's log")
 
 
-# -- the way back -----------------------------------------------------------------------------------------------------------------
+# -- bounces of forwarded mail
 
 
 NOTICE = b"From: <>\r\nTo: somebody\r\nSubject: it failed\r\n\r\nAs it says.\r\n"
 
 
 def rewritten(mail, days=0):
-    """The address that stands for the author, as of so many days ago."""
+    """The rewritten sender of the author, made so many days ago."""
     now = time.time() - days * 86400
     key = kept_key(os.path.join(mail.server.root.mail_system, "srs.key"))
     return str(srs.forward(Address.parse(AUTHOR), "example.org", key, now))
@@ -233,7 +233,7 @@ def test_srs_permanent_failure_another_servers(front):
 
 
 def test_srs_permanent_failure_the_author_is_no_more(front):
-    """A bounce that can't be brought back is told to the postmaster, once."""
+    """The postmaster gets one notice of a bounce that cannot be delivered."""
     mail = front()
     mail.outside_answers(AUTHOR, "550 5.1.1 Nobody")
     assert mail.send(rewritten(mail), sender="", message=NOTICE).startswith("250")
@@ -241,7 +241,7 @@ def test_srs_permanent_failure_the_author_is_no_more(front):
     assert [message.get_content_type() for message in mail.messages("postmaster@example.org")] == ["multipart/report"]
 
 
-# -- judgement --------------------------------------------------------------------------------------------------------------------
+# -- judging
 
 ZONE = """\
 honest.example. TXT "v=spf1 ip4:127.0.0.1 -all"
@@ -255,7 +255,7 @@ _dmarc.soft.example. TXT "v=DMARC1; p=none"
 
 @pytest.fixture
 def judging(front):
-    """judging(dmarc, actions): a server for which everybody comes from outside, with a DNS of its own at `names`."""
+    """judging(dmarc, actions): a server that judges every client, with its own DNS at `names`."""
     pytest.importorskip("spf")
     with NameServer(ZONE) as names:
         def start(dmarc, actions=None):
@@ -267,7 +267,7 @@ def judging(front):
 
 
 def by(domain, header=b""):
-    """What `send` takes: a message by somebody at a domain."""
+    """The arguments of `send` for a message from a domain."""
     return {"sender": "someone@" + domain, "message": header + b"From: someone@%s\r\nTo: alice@example.org\r\nSubject: hello\r\n\r\nhello\r\n"
             % domain.encode()}
 
@@ -279,7 +279,7 @@ def judged(mail, mailbox="INBOX"):
     return ours[0]
 
 
-# (what the server does, whose mail) -> how its answer begins, what stands in the field.
+# (what the server does, the author's domain) -> how its reply begins, what the field contains.
 JUDGED = {
     ("report", "honest.example"): ("250", ("spf=pass", "dmarc=pass")),
     ("enforce", "honest.example"): ("250", ("spf=pass", "dmarc=pass")),
@@ -316,7 +316,7 @@ PROGRAM = {"robot": ">SHARED/program", "sent": ">" + FRIEND}
 
 
 def test_dmarc_permanent_failure_is_for_all_recipients(judging):
-    """What a program or another address gets, too: nothing is taken that would bounce to who was forged."""
+    """Also for programs and forwards: nothing is accepted that would bounce to a forged sender."""
     mail = judging("enforce", PROGRAM)
     mail.program("cat > taken")
     for recipients in ((ALICE, BOB), (ALICE, ROBOT), (ROBOT,), ("sent@example.org",)):

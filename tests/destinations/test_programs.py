@@ -1,4 +1,4 @@
-"""Commands that get mail: what they are given, as whom they run, and what their ends mean."""
+"""Commands that get mail: their input, the user they run as, and what their exit status means."""
 import io
 import logging
 import os
@@ -54,7 +54,7 @@ class Place:
         return os.path.exists(os.path.join(self.folder, name))
 
 
-# Ends with its words as the complaint.
+# Fails and prints its arguments.
 SAY = "python3 -c 'import sys; sys.exit(ascii(sys.argv[1:]))'"
 
 
@@ -64,7 +64,7 @@ def shell_quoted(text):
 
 @pytest.fixture
 def place():
-    # Not below pytest's own folder, through which nobody else can go.
+    # Not below pytest's folder, which other users cannot enter.
     folder = os.path.realpath(tempfile.mkdtemp())
     if IS_ROOT:
         os.chown(folder, NOBODY, NOBODY)
@@ -78,11 +78,11 @@ def eventually(look, what, seconds=10.0):
     end = time.monotonic() + seconds
     while not look():
         assert time.monotonic() < end, what
-        time.sleep(0.01)  # between two looks; nothing is awaited by its length
+        time.sleep(0.01)  # between two checks; no test depends on its length
 
 
 def is_alive(pid):
-    """Whether a process runs: one that waits for a parent to look at its end does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         with open("/proc/%d/stat" % pid) as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
@@ -90,7 +90,7 @@ def is_alive(pid):
         return False
 
 
-# -- how it ends -------------------------------------------------------------------------------------------------------
+# -- exit status
 
 
 @pytest.mark.parametrize("status, code, enhanced", [
@@ -115,12 +115,12 @@ def test_a_signal_is_no_answer(place, name):
     assert "signal %d: said before" % getattr(signal, "SIG" + name) in reply.text
 
 
-def test_what_was_said_comes_back(place):
+def test_the_output_is_in_the_bounce(place):
     reply = place.sh("echo one; echo two >&2; printf '\\033[31mthree\\a\\r\\n\\n  four \\tX\\0\\n'; printf '\\377five'; exit 1")
-    assert reply.text == "The command for this address ended with status 1: one / two / [31mthree / four X / \ufffdfive"
+    assert reply.text == "The command for this address exited with status 1: one / two / [31mthree / four X / \ufffdfive"
 
 
-def test_only_the_end_of_what_was_said_comes_back(place):
+def test_only_the_end_of_the_output_is_in_the_bounce(place):
     reply = place.sh("for i in 1 2 3 4 5 6 7; do echo line $i; done; exit 1")
     assert reply.text.endswith(": line 3 / line 4 / line 5 / line 6 / line 7")
     reply = place.sh("head -c 100000 /dev/zero | tr '\\0' x; printf the-end; exit 1")
@@ -128,7 +128,7 @@ def test_only_the_end_of_what_was_said_comes_back(place):
 
 
 def test_much_output_hinders_nothing(place):
-    """More than the pipe holds, before and after the message is read."""
+    """Output larger than a pipe, before and after the message is read."""
     reply = place.sh("head -c 3000000 /dev/zero; cat >got; head -c 3000000 /dev/urandom >&2; echo; echo done; exit 1")
     assert reply.code == 554 and reply.text.endswith(" / done") and reply.text.isprintable() and len(reply.text) <= 600
     assert place.read("got").endswith(b"\n\nline 1\n.\nFrom here\n")
@@ -142,7 +142,7 @@ def test_last_lines(output, text):
     assert last_lines(output) == text
 
 
-# -- what it is given --------------------------------------------------------------------------------------------------
+# -- input
 
 
 def test_the_message_as_it_is_read(place):
@@ -173,7 +173,7 @@ def test_a_line_end_between_two_pieces(place):
 
 
 def test_a_large_message_streams(place):
-    """20 MB; what is held of it is a few pieces, though the command says it all again."""
+    """20 MB: only a few pieces are in memory, though the command prints it all."""
     import tracemalloc
     line = b"0123456789" * 7 + b"\r\n"
     with tempfile.TemporaryFile() as file:
@@ -199,7 +199,7 @@ def test_it_need_not_be_read(place, script):
 
 
 def test_devices_by_name(place):
-    """Scripts open these again; the pipes are the server's."""
+    """Scripts can open /dev/stdin and so on, though the pipes are the server's."""
     assert place.sh("cat /dev/stdin >got && echo x >/dev/stdout && echo x >/dev/stderr").delivered
     assert place.read("got").endswith(b"From here\n")
 
@@ -272,7 +272,7 @@ def test_the_null_sender_is_an_empty_word(place):
     assert place.run("""sh -c 'test $# = 2 -a -z "$1"' sh {FROM} {TO}""", sender=None).delivered
 
 
-def test_the_command_itself_is_nobodys_address():
+def test_the_commands_name_is_not_replaced():
     assert words("{TO} {TO}", SENDER, ANNA, "anna") == ["{TO}", "anna+lists@example.org"]
 
 
@@ -282,7 +282,7 @@ def test_no_command(place, command, caplog):
         words(command, SENDER, ANNA, "anna")
     assert place.run(command)[:2] == (451, "4.3.5")
     record, = caplog.records
-    assert (record.levelno, record.name) == (logging.ERROR, "phenmail.delivery") and str(ANNA) in record.getMessage()
+    assert (record.levelno, record.name) == (logging.ERROR, "phenmail.destinations") and str(ANNA) in record.getMessage()
 
 
 def test_an_identity_is_no_option():
@@ -290,14 +290,14 @@ def test_an_identity_is_no_option():
         words("x {USER}", SENDER, ANNA, "-rf")
 
 
-# -- that it can't be run ----------------------------------------------------------------------------------------------
+# -- commands that cannot be run
 
 
 @pytest.mark.parametrize("command", ["/nowhere/deliver", "no-such-command-anywhere", "./missing", "/etc/passwd/x"])
 def test_not_found(place, command, caplog):
     reply = place.run(command + " {TO}")
     assert reply[:2] == (451, "4.3.0")
-    assert "can not be run: " in reply.text and command in reply.text and reply.text.endswith(": No such file or directory")
+    assert "cannot be run: " in reply.text and command in reply.text and reply.text.endswith(": No such file or directory")
     record, = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert reply.text in record.getMessage() and "1.2" in record.getMessage()
 
@@ -307,7 +307,7 @@ def test_not_executable(place, caplog):
         file.write("#!/bin/sh\n")
     os.chmod(file.name, 0o644)
     reply = place.run("./script")
-    assert reply[:2] == (451, "4.3.0") and reply.text.endswith("can not be run: phenmail: cannot run ./script: Permission denied")
+    assert reply[:2] == (451, "4.3.0") and reply.text.endswith("cannot be run: phenmail: cannot run ./script: Permission denied")
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert place.run(place.folder)[:2] == (451, "4.3.0")
 
@@ -326,15 +326,15 @@ def test_no_interpreter(place, caplog):
 
 
 @pytest.mark.parametrize("status", [0, 1, 67])
-def test_an_interpreter_that_launches_nothing_answers_for_nobody(place, status):
-    """Its status is not the command's, be it a success."""
+def test_an_interpreter_that_cannot_run_the_command(place, status):
+    """The interpreter's exit status is not the command's, even if it is 0."""
     path = os.path.join(place.folder, "python")
     with open(path, "w") as file:
         file.write("#!/bin/sh\necho broken >&2; exit %d\n" % status)
     os.chmod(path, 0o755)
     place.settings.python = path
     reply = place.run("true")
-    assert reply[:2] == (451, "4.3.0") and reply.text.endswith("can not be run: broken")
+    assert reply[:2] == (451, "4.3.0") and reply.text.endswith("cannot be run: broken")
 
 
 def test_a_message_that_can_not_be_read_is_not_given_half(place, caplog):
@@ -349,11 +349,11 @@ def test_a_message_that_can_not_be_read_is_not_given_half(place, caplog):
     assert not place.exists("whole")
 
 
-# -- as whom -----------------------------------------------------------------------------------------------------------
+# -- the user
 
 
 def test_it_begins_as_a_program_of_its_own(place):
-    """Of what a server sets for its process it has nothing: ignored signals, one core, many descriptors."""
+    """It inherits nothing that the server sets for itself: ignored signals, one core, descriptors."""
     import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     cores = os.sched_getaffinity(0)
@@ -411,7 +411,7 @@ def test_it_never_runs_as_root(place, caplog):
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become others")
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: os.symlink("/tmp", path), lambda path: open(path, "w").close()],
                          ids=["nothing", "a link", "a file"])
-def test_no_folder_is_nobodys(place, make, caplog):
+def test_without_a_folder_it_needs_run_as(place, make, caplog):
     path = os.path.join(place.folder, "other")
     make(path)
     assert place.sh("true", folder=path)[:2] == (451, "4.3.5") and path in caplog.text and "run-as" in caplog.text
@@ -420,21 +420,21 @@ def test_no_folder_is_nobodys(place, make, caplog):
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become others")
-def test_it_has_no_way_back(place):
+def test_it_cannot_become_root_again(place):
     reply = place.run("python3 -c 'import os; os.setuid(0)'")
     assert reply.code == 554 and "PermissionError" in reply.text
 
 
 @pytest.mark.skipif(IS_ROOT, reason="root becomes others")
 def test_an_ordinary_server_runs_it_as_itself(place):
-    assert place.run(IDS).text.startswith("The command for this address ended with status 1: ((%d, " % os.geteuid())
+    assert place.run(IDS).text.startswith("The command for this address exited with status 1: ((%d, " % os.geteuid())
 
 
-# -- time --------------------------------------------------------------------------------------------------------------
+# -- the time limit
 
 
 def quick(place, seconds=300.0, grace=0.5):
-    """Programs whose clock leaps when a command has made a file `ready`: it is late then, and not before."""
+    """Programs whose clock jumps as soon as the command has made a file `ready`: only then it is late."""
     return Programs(lambda: place.settings, seconds, grace, lambda: time.monotonic() + (1000.0 if place.exists("ready") else 0.0))
 
 
@@ -448,7 +448,7 @@ def test_the_time_limit(place):
 
 
 def test_the_whole_group_ends(place):
-    """Also who does not listen to SIGTERM, and outlives its leader."""
+    """Also processes that ignore SIGTERM and outlive their group leader."""
     script = "(trap '' TERM; >ready; sleep 60; sleep 60) & echo $! >pid; cat >/dev/null; sleep 60"
     reply = place.sh(script, agents=quick(place))
     assert reply[:2] == (451, "4.3.0")
@@ -456,27 +456,27 @@ def test_the_whole_group_ends(place):
     eventually(lambda: not is_alive(pid), "%d lives on" % pid)
 
 
-def test_who_does_not_listen_is_ended_by_force(place):
+def test_a_command_that_ignores_sigterm_is_killed(place):
     reply = place.sh("trap '' TERM; echo $$ >pid; >ready; while :; do sleep 1; done", agents=quick(place))
-    assert reply[:2] == (451, "4.3.0") and "did not end" in reply.text
+    assert reply[:2] == (451, "4.3.0") and "did not exit" in reply.text
     assert not is_alive(int(place.read("pid")))
 
 
-def test_success_after_the_limit_is_none(place):
+def test_success_after_the_time_limit_does_not_count(place):
     reply = place.sh("trap 'exit 0' TERM; >ready; while :; do sleep 0.01; done", agents=quick(place))
     assert reply[:2] == (451, "4.3.0")
 
 
-def test_a_message_that_nobody_reads_does_not_hold_the_limit_up(place):
+def test_the_time_limit_holds_if_the_message_is_not_read(place):
     assert place.sh(">ready; sleep 60", agents=quick(place), body=b"x\r\n" * 1000000)[:2] == (451, "4.3.0")
 
 
-def test_who_talks_without_end_is_ended(place):
-    assert place.sh("echo talk; >ready; while :; do echo talk; done", agents=quick(place)).text.endswith("talk / talk")
+def test_endless_output_ends_at_the_time_limit(place):
+    assert place.sh("echo talk; echo talk; >ready; while :; do echo talk; done", agents=quick(place)).text.endswith("talk / talk")
 
 
-def test_a_child_in_the_background_holds_nothing_up(place):
-    """It has our pipes and goes on; what was said before is known."""
+def test_a_background_child_delays_nothing(place):
+    """It keeps our pipes and goes on; the output so far is known."""
     began = time.monotonic()
     reply = place.sh("echo said; sleep 60 & echo $! >pid; exit 67")
     pid = int(place.read("pid"))
@@ -494,7 +494,7 @@ def test_a_command_that_says_nothing_more_is_waited_for(place):
 
 
 def test_many_at_once_do_not_hold_each_others_pipes(place):
-    """Each reads to the end of its input, which comes although others have begun meanwhile, and go on."""
+    """Each command reads to the end of its input, which arrives although others start meanwhile."""
     replies = []
 
     def run(number):
@@ -514,7 +514,7 @@ def test_many_at_once_do_not_hold_each_others_pipes(place):
     assert {place.read("got%d" % number)[-10:] for number in range(12)} == {b"From here\n"}
 
 
-# -- stop --------------------------------------------------------------------------------------------------------------
+# -- stop
 
 
 def test_stop_ends_what_runs(place):
@@ -546,8 +546,8 @@ def test_no_descriptor_and_no_child_is_left(place):
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_where_ends_of_children_are_ignored_nothing_is_taken_for_delivered(place, caplog):
-    """A program that holds the server may ignore SIGCHLD; Popen then calls every end a success."""
+def test_with_sigchld_ignored_nothing_counts_as_delivered(place, caplog):
+    """A program that embeds the server may ignore SIGCHLD; Popen then reports every exit as success."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         reply = place.sh("exit 67")

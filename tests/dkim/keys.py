@@ -1,4 +1,4 @@
-"""A key that signs nothing but tests, so that they need not make one each."""
+"""A key for tests only, so that not every test makes its own."""
 
 RSA = b"""\
 -----BEGIN RSA PRIVATE KEY-----

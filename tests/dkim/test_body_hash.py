@@ -1,4 +1,4 @@
-"""The hash of a body in pieces against dkimpy's of the whole."""
+"""The hash of a body in pieces, compared with dkimpy's of the whole."""
 
 import hashlib
 
@@ -23,7 +23,7 @@ def dkimpys(body):
 
 
 class SmallPieces(BodyHash):
-    """Meets the end of a piece often."""
+    """Pieces so small that their ends fall everywhere."""
     PIECE = 5
 
 
@@ -32,7 +32,7 @@ PIECES = st.sampled_from([b" ", b"\t", b"\r", b"\n", b"\r\n", b"  ", b" \r\n", b
 
 
 def sent(body):
-    """What has no line end at its end gets one on the wire, and that is what others hash."""
+    """A body without a final line end gets one on the wire, and verifiers hash that."""
     return body + b"\r\n" if body and not body.endswith(b"\r\n") else body
 
 

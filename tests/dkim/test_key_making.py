@@ -1,4 +1,4 @@
-"""New keys: by whichever tool is here, and over nothing that is there."""
+"""New keys: made by either tool, and never written over an existing file."""
 
 import os
 import threading
@@ -20,7 +20,7 @@ def no_links(*arguments):
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_of_many_at_once_one_wins_and_stays(tmp_path, monkeypatch, links):
+def test_of_several_writers_one_wins(tmp_path, monkeypatch, links):
     if not links:
         monkeypatch.setattr(os, "link", no_links)
     path, start, won = str(tmp_path / "key"), threading.Barrier(8), []
@@ -41,7 +41,7 @@ def test_of_many_at_once_one_wins_and_stays(tmp_path, monkeypatch, links):
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_what_is_there_stays(tmp_path, monkeypatch, links):
+def test_an_existing_key_stays(tmp_path, monkeypatch, links):
     if not links:
         monkeypatch.setattr(os, "link", no_links)
     (tmp_path / "key").write_bytes(b"old")
@@ -64,7 +64,7 @@ def test_openssl_first_then_cryptography(monkeypatch):
 
 
 def test_a_stop_ends_the_program(program, monkeypatch):
-    """A key of 16384 bits takes minutes; a stop doesn't."""
+    """A key of 16384 bits takes minutes, but a stop ends that at once."""
     program("openssl")
     monkeypatch.setattr(key_making, "RSA_BITS", 16384)
     stopping = threading.Event()

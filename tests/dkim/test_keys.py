@@ -1,4 +1,4 @@
-"""Key files of every make, and broken ones."""
+"""Key files of all formats, and broken ones."""
 
 import subprocess
 
@@ -44,12 +44,12 @@ def test_keys_of_cryptography():
 
 
 @pytest.mark.parametrize("command, words", [
-    (["ecparam", "-name", "prime256v1", "-genkey", "-noout"], "no RSA private key"),
+    (["ecparam", "-name", "prime256v1", "-genkey", "-noout"], "not an RSA private key"),
     (["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"], "not an RSA key"),
     (["genrsa", "-aes128", "-passout", "pass:secret", "2048"], "passphrase"),
     (["genrsa", "512"], "512 bits"),
 ])
-def test_keys_that_do_not_serve(program, command, words):
+def test_unusable_keys(program, command, words):
     with pytest.raises(BrokenKey) as raised:
         read_rsa(openssl(program, *command))
     assert words in str(raised.value)
@@ -57,7 +57,7 @@ def test_keys_that_do_not_serve(program, command, words):
 
 @pytest.mark.parametrize("data, words", [
     (b"", "empty"), (b" \n", "empty"), (RSA[:800], "PEM"), (b"nonsense", "PEM"),
-    (b"-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\n", "breaks off"),
+    (b"-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\n", "cut off"),
     (b"-----BEGIN RSA PRIVATE KEY-----\nA\n-----END RSA PRIVATE KEY-----\n", "base64"),
     (b"-----BEGIN PUBLIC KEY-----\nMIIE\n-----END PUBLIC KEY-----\n", "PEM"),
 ])
@@ -67,7 +67,7 @@ def test_broken_files(data, words):
     assert words in str(raised.value)
 
 
-def test_a_changed_digit_is_seen():
+def test_a_changed_digit_is_noticed():
     at = RSA.find(b"\n", 600) + 10
     with pytest.raises(BrokenKey) as raised:
         read_rsa(RSA[:at] + (b"A" if RSA[at:at + 1] != b"A" else b"B") + RSA[at + 1:])
@@ -89,7 +89,7 @@ def test_any_file_ends(data, wrapped):
             pass
 
 
-def test_ed25519_of_all_makes(program):
+def test_ed25519_in_all_formats(program):
     content = key_making.new_ed25519()
     assert len(read_ed25519(content)) == 32
     assert read_ed25519(content.rstrip()) == read_ed25519(content)
@@ -105,7 +105,7 @@ def test_ed25519_of_all_makes(program):
 
 
 @pytest.mark.parametrize("content", [RSA, b"", b"AAAA", b"!"])
-def test_what_is_no_ed25519_key(content):
+def test_broken_ed25519_keys(content):
     with pytest.raises(BrokenKey):
         read_ed25519(content)
 

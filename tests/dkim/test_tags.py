@@ -1,4 +1,4 @@
-"""RFC 6376 sections 3.5, 3.6.1 and 6.1, tag by tag: what makes a signature worthless, what not."""
+"""RFC 6376 3.5, 3.6.1 and 6.1, tag by tag: what makes a signature invalid, and what does not."""
 import base64
 import hashlib
 import re
@@ -37,7 +37,7 @@ def relaxed(name, value):
 
 
 def hashed(fields, names, head, form):
-    """What is hashed of a header (3.7), put together by another way than the program's."""
+    """The hashed bytes of a header (3.7), computed independently of the program."""
     lines, octets = re.findall(rb"[^\n]+\n(?:[ \t][^\n]*\n)*", fields), b""
     for name in names + [b"from"]:
         name = name.strip().lower()
@@ -51,7 +51,7 @@ def hashed(fields, names, head, form):
 
 
 def signed(fields=FIELDS, blank=b" ", end=b"", **changes):
-    """A DKIM-Signature that holds for these fields, with tags changed; None leaves one out.
+    """A valid DKIM-Signature of these fields, with tags changed; None removes one.
 
     `then`: text before b=; `end`: text behind it.
     """
@@ -75,7 +75,7 @@ def judged(head, fields=FIELDS, body=BODY, key=b"v=DKIM1; p=" + P):
 
 PASS = [("pass", "")]
 
-# -- the signature (3.5) -------------------------------------------------------------------------
+# -- the signature (3.5)
 
 
 @pytest.mark.parametrize("changes", [
@@ -143,7 +143,7 @@ def test_a_signature_that_is_well_formed(changes):
     ({"then": b"word; "}, "not a list of tags"), ({"then": b"1a=x; "}, "not a list of tags"),
     ({"then": b"a-b=x; "}, "not a list of tags"),
 ])
-def test_a_signature_that_is_worthless(changes, reason):
+def test_an_invalid_signature(changes, reason):
     found, = judged(signed(**changes))
     assert found[0] == "permerror" and (reason is None or found[1] == reason), found
 
@@ -201,7 +201,7 @@ def over(older, names):
     (b"from:dkim-signature", True), (b"from:dkim-signature:dkim-signature", True),
     (b"from:dkim-signature", False)])
 def test_h_never_means_the_signature_itself(names, older):
-    """RFC 6376 section 3.5: what is verified is left out, so one that was added breaks it."""
+    """RFC 6376 3.5: the signature itself is left out, so an added one breaks it."""
     head, found = over(signed() if older else b"", names)
     assert found == PASS * (2 if older else 1)
     added = judged(head + signed(s=b"s", h=b"from") + (signed() if older else b""))
@@ -219,7 +219,7 @@ def test_international_domains():
     assert (found.result, found.domain) == ("pass", "xn--bcher-kva.example")
 
 
-# -- the key (3.6.1) -----------------------------------------------------------------------------
+# -- the key (3.6.1)
 
 
 @pytest.mark.parametrize("key", [
@@ -257,7 +257,7 @@ def test_a_key_that_is_well_formed(key):
     (b"p=!" + P, "key not usable"), (b"p=AAAA", "key not usable"),
     (b"junk; p=" + P, "key not usable"), (b"P=" + P, "key not usable"),
 ])
-def test_a_key_that_is_worthless(key, reason):
+def test_an_invalid_key(key, reason):
     assert judged(signed(), key=key) == [("permerror", reason)]
 
 
@@ -276,7 +276,7 @@ def test_a_key_that_is_too_small():
 
 
 def exponent(octets):
-    """A key record (p=) with the modulus of OTHER and such an exponent, as PKCS #1 has it."""
+    """A key record (p=) in PKCS #1, with the modulus of OTHER and this exponent."""
     def wrapped(tag, content):
         return tag + b"\x82" + len(content).to_bytes(2, "big") + content
     modulus = base64.b64decode(OTHER)[29:29 + 128]
@@ -294,7 +294,7 @@ def test_an_exponent_that_would_take_seconds(octets, verdict):
 @pytest.mark.parametrize("other", [b"p=" + WEAK, b"p=", b"p=" + OTHER, b"v=spf1 -all", b"p=AAAA",
                                    b"k=ed25519; p=" + base64.b64encode(b"x" * 32), b"p=" + P])
 def test_of_several_keys_any_may_be_it(other):
-    """RFC 6376 section 6.1.2, step 4: the verifier may cycle through them."""
+    """RFC 6376 6.1.2, step 4: the verifier may try them all."""
     good = b"v=DKIM1; p=" + P
     for key in ((other, good), (good, other), (other, other, good)):
         assert judged(signed(), key=key) == PASS
@@ -303,7 +303,7 @@ def test_of_several_keys_any_may_be_it(other):
 
 
 def test_only_so_many_keys_are_tried():
-    keys_of_others = (b"p=" + OTHER,) * verifying.MOST_KEYS
+    keys_of_others = (b"p=" + OTHER,) * verifying._MOST_KEYS
     assert judged(signed(), key=keys_of_others + (b"p=" + P,)) == [
         ("fail", "signature did not verify")]
 
@@ -317,7 +317,7 @@ def test_no_key_and_no_answer():
                                                      silent)] == ["temperror"]
 
 
-# -- another's vector ----------------------------------------------------------------------------
+# -- another's vector
 
 VECTOR = b"""\
 DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;

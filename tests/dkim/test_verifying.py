@@ -1,4 +1,4 @@
-"""Which signatures hold: against dkimpy's own verifier and its signer, and what a hostile message must not do."""
+"""Which signatures verify, compared with dkimpy; and what a hostile message must not do."""
 import hashlib
 import re
 import time
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.config.settings import Relay
 from phenmail_protocols.dkim import keys, verifying
-from phenmail_protocols.dkim.body_hash import SimpleBodyHash
-from phenmail_protocols.dkim.signing import BodyHash, Signer
+from phenmail_protocols.dkim.body_hash import BodyHash, SimpleBodyHash
+from phenmail_protocols.dkim.signing import Signer
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.net.resolver import Unanswered
 

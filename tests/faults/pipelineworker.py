@@ -16,7 +16,7 @@ if __name__ == "__main__":
     __import__(__package__)
 
 from phenmail_protocols import pipeline  # noqa: E402
-from phenmail_protocols.destinations import local, programs  # noqa: E402, F401
+from phenmail_protocols.destinations import local_delivery, programs  # noqa: E402, F401
 from phenmail_protocols.disk.atomic import sync_directory  # noqa: E402
 from phenmail_protocols.dropfolder.service import DropFolders  # noqa: E402
 from phenmail_protocols.filters import rules, user_filters, user_log, vacation  # noqa: E402, F401

@@ -23,7 +23,7 @@ from phenmail_protocols.config.settings import Relay  # noqa: E402
 from phenmail_protocols.disk.atomic import sync_directory  # noqa: E402
 from phenmail_protocols.dkim import signing  # noqa: E402, F401
 from phenmail_protocols.net.resolver import load_types  # noqa: E402
-from phenmail_protocols.relay import client, courier, policies, routes  # noqa: E402, F401
+from phenmail_protocols.relay import courier, mx_routes, smtp_client, tls_policy  # noqa: E402, F401
 
 from .worker import _Told, forget_to_sync, say, serve  # noqa: E402
 

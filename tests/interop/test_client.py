@@ -1,4 +1,4 @@
-"""Other mail servers take what relay.client and relay.courier send, and what they say of each recipient comes back."""
+"""Other mail servers take what relay.smtp_client and relay.courier send, and what they say of each recipient comes back."""
 import io
 
 import pytest
@@ -7,10 +7,10 @@ from phenmail_protocols.config.settings import Hosted
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.net.tls import first_der
 from phenmail_protocols.queue.model import Message, Recipient, Unreachable
-from phenmail_protocols.relay.client import Connection
-from phenmail_protocols.relay.courier import SmarthostCourier
-from phenmail_protocols.relay.policies import OPPORTUNISTIC, Requirement
-from phenmail_protocols.relay.routes import Addresses
+from phenmail_protocols.relay.mx_routes import Addresses
+from phenmail_protocols.relay.smarthost import SmarthostCourier
+from phenmail_protocols.relay.smtp_client import Connection
+from phenmail_protocols.relay.tls_policy import OPPORTUNISTIC, Requirement
 from tests.interop import nexthops
 
 SERVERS = [nexthops.Postfix, nexthops.Exim, nexthops.Chasquid]
@@ -41,7 +41,7 @@ def test_mail_arrives(nexthop, kind):
     connection = opened(hop)
     large = BODY + (b"x" * 70 + b"\r\n") * 10000
     for body in (BODY, large):
-        assert connection.usable()
+        assert connection.is_usable()
         reply, = connection.send(message(body, b"X-Head: 1\r\n"), people("ann"), io.BytesIO(body))
         assert reply.code == 250, reply
     connection.close()
@@ -58,7 +58,7 @@ def test_each_recipient_has_its_answer(nexthop, kind):
     replies = connection.send(message(), people("ann", "nobody", "bob"), io.BytesIO(BODY))
     assert [reply.code for reply in replies] == [250, 550, 250] and replies[1].enhanced.startswith("5."), replies
     assert [reply.code for reply in connection.send(message(), people("nobody"), io.BytesIO(BODY))] == [550]
-    if connection.usable():  # chasquid has enough of the third wrong command
+    if connection.is_usable():  # chasquid has enough of the third wrong command
         assert [reply.code for reply in connection.send(message(), people("cyd"), io.BytesIO(BODY))] == [250]
     connection.close()
     hop.arrived("ann"), hop.arrived("bob")

@@ -1,4 +1,4 @@
-"""An SMTP server on the loopback that does what a test says, for tests of whoever sends mail.
+"""A scripted SMTP server on the loopback, for tests of clients.
 
     with Peer(smtp(extensions=["PIPELINING"], answers={"RCPT TO:<b@": "550 5.1.1 nobody"})) as peer:
         … peer.ip, peer.port … peer.messages … peer.talks[0].lines
@@ -8,6 +8,7 @@ A script is a callable that gets the `Talk` of one connection; the n-th connecti
 here waits without end.
 """
 import base64
+import contextlib
 import socket
 import struct
 import threading
@@ -20,7 +21,8 @@ class Gone(Exception):
 
 
 class Talk(object):
-    """One connection: `lines` that came as commands (text without line end), `messages` (bytes, dots undone)."""
+    """One connection: `lines`, the commands received (text without line end); `messages` (bytes,
+    dot-unstuffed)."""
 
     def __init__(self, sock):
         self.sock = sock
@@ -53,13 +55,13 @@ class Talk(object):
         return self.lines[-1]
 
     def expect(self, *beginnings):
-        """Takes a command for each beginning, and complains about another."""
+        """Read one command for each beginning; any other fails the test."""
         for beginning in beginnings:
             line = self.line()
             assert line.upper().startswith(beginning.upper()), "%r came instead of %r" % (line, beginning)
 
     def message(self):
-        """What comes up to the final dot. Raises Gone."""
+        """The message, up to the final dot.  Raises Gone."""
         pieces = []
         while True:
             try:
@@ -88,6 +90,11 @@ class Talk(object):
         while True:
             self.line()
 
+    def end(self):
+        """Sends nothing more; the client may have closed the connection already."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+
     def reset(self):
         """Ends the connection with RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -99,7 +106,7 @@ class Talk(object):
 
 
 class Peer(object):
-    """The server; `talks`: all connections there were. An assertion that fails in a script fails the `with`."""
+    """The server.  `talks`: all connections so far.  A failed assertion in a script fails the `with`."""
 
     def __init__(self, *scripts, **options):
         self._scripts = scripts
@@ -115,7 +122,7 @@ class Peer(object):
 
     @property
     def messages(self):
-        """All that were taken, by all connections."""
+        """All messages received, over all connections."""
         return [message for talk in self.talks for message in talk.messages]
 
     @property

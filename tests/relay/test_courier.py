@@ -1,4 +1,4 @@
-"""One destination: which hosts are tried, what becomes of a message when they differ, when a connection is used again."""
+"""One destination: which hosts are tried, what happens if they differ, when a connection is reused."""
 import contextlib
 import hashlib
 import io
@@ -12,10 +12,12 @@ from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.queue.model import Message, Recipient, Unreachable
 from phenmail_protocols.relay import courier as courier_module
-from phenmail_protocols.relay.courier import Courier, SmarthostCourier
-from phenmail_protocols.relay.policies import OPPORTUNISTIC, Requirement
-from phenmail_protocols.relay.routes import Addresses, Host, NoRoute, Route
-from phenmail_protocols.relay.wire import Deadlines
+from phenmail_protocols.relay import smarthost as smarthost_module
+from phenmail_protocols.relay.courier import Courier
+from phenmail_protocols.relay.mx_routes import Addresses, Host, NoRoute, Route
+from phenmail_protocols.relay.smarthost import SmarthostCourier
+from phenmail_protocols.relay.smtp_wire import Deadlines
+from phenmail_protocols.relay.tls_policy import OPPORTUNISTIC, Requirement
 
 from ..net.peer import make_certificates
 from .peers import Peer, smtp
@@ -24,11 +26,12 @@ SHORT = Deadlines(connect=2.0, greeting=1.0, handshake=5.0, command=1.0, data=1.
 BODY = b"From: a@example.org\r\n\r\nhello\r\n"
 EIGHT = b"From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n" \
         b"Content-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe an alle, die das hier lesen\r\n"
-GONE = "127.0.0.99"  # where nobody listens
+GONE = "127.0.0.99"  # nobody listens there
 
 
 class Routes(object):
-    """{host: its addresses, or the Reply of NoRoute}, hosts in the order of preference; `trouble`: there is no route."""
+    """`hosts`: {host: its addresses, or the Reply of NoRoute}, by preference; `trouble`: the Reply if
+    there is no route."""
 
     def __init__(self, hosts, trouble=None):
         self.hosts, self.trouble, self.asked = hosts, trouble, []
@@ -129,8 +132,9 @@ def test_the_next_address_and_host_where_nobody_is():
 
 
 @pytest.mark.parametrize("leave", ["421 4.3.2 closing", lambda talk, line: talk.reset()])
-def test_a_server_that_leaves_before_mail(leave):
-    """A connection that was used is replaced; a new one is followed by the next host; then only this message waits."""
+def test_a_server_that_closes_before_it_answers_mail(leave):
+    """A reused connection is replaced; after a new one the next host is tried; else only this message
+    waits."""
     with Peer(smtp(answers={"MAIL": ["250 2.1.0 ok", leave]}), smtp()) as peer:
         courier = to(peer)
         assert deliver(courier) == deliver(courier) == ["250 2.0.0"]
@@ -162,7 +166,7 @@ def test_a_connection_that_the_server_closed_is_replaced():
         assert len(peer.talks) == 2
 
 
-def test_what_counts_when_all_fail():
+def test_which_reply_counts_if_all_hosts_fail():
     with Peer(smtp(banner="554 5.7.1 never")) as peer:
         assert unreachable(to(peer, {"mx1": [peer.ip], "mx2": [peer.ip]}))[:2] == (554, "5.7.1")
         assert unreachable(to(peer, {"mx1": [peer.ip], "mx2": [GONE]}))[:2] == (451, "4.4.1")
@@ -170,14 +174,14 @@ def test_what_counts_when_all_fail():
         assert unreachable(to(peer, trouble=Reply(556, "5.1.10", "null MX")))[:2] == (556, "5.1.10")
 
 
-def test_whoever_stands_behind_us_is_not_asked():
+def test_hosts_after_ourselves_are_not_tried():
     with Peer(smtp()) as peer:
         courier = to(peer, {"mx1": Reply(554, "5.4.6", "ourselves"), "mx2": [peer.ip]})
         assert unreachable(courier)[:2] == (554, "5.4.6")
         assert courier._routes.asked == ["mx1"]
 
 
-def test_not_all_addresses_of_the_world():
+def test_the_number_of_addresses_is_limited():
     with Peer(smtp(banner="450 not now")) as peer:
         assert unreachable(to(peer, {"mx1": [peer.ip] * 8, "mx2": [peer.ip] * 8})).code == 450
         assert len(peer.talks) == 10
@@ -201,7 +205,7 @@ def test_policies(tls):
 
 @pytest.fixture
 def narrow_first():
-    """Makes (a host without 8BITMIME, another one that follows a script, a courier to both in that order)."""
+    """-> (a host without 8BITMIME, a host with a script, a courier to both in that order)."""
     with contextlib.ExitStack() as stack:
         def make(script):
             narrow = stack.enter_context(Peer(smtp()))
@@ -262,12 +266,12 @@ def test_abort_ends_it_from_another_thread():
 
 
 def test_with_the_true_routes_and_policies(tls, tmp_path):
-    """MX records, addresses and TLSA records out of a DNS server: DANE lets nobody else in."""
+    """MX, address and TLSA records come from a DNS server; DANE refuses any other certificate."""
     pytest.importorskip("dns")
     from phenmail_protocols.config.settings import Resolver
     from phenmail_protocols.net.tls import first_der
-    from phenmail_protocols.relay.policies import Policies as TruePolicies
-    from phenmail_protocols.relay.routes import Routes as TrueRoutes
+    from phenmail_protocols.relay.mx_routes import Routes as TrueRoutes
+    from phenmail_protocols.relay.tls_policy import Policies as TruePolicies
 
     from ..net.nameserver import NameServer
     with open(tls.certificate_path, "rb") as file:
@@ -312,7 +316,7 @@ class TestSmarthost:
             courier.close()
         assert not caplog.records and len(peer.talks) == 1
 
-    def test_a_self_signed_one_at_home(self, tls, caplog):
+    def test_a_self_signed_certificate_at_a_private_address(self, tls, caplog):
         with Peer(smtp(["AUTH PLAIN"], tls=tls.context(), login=LOGIN)) as peer:
             courier = smarthost(peer)
             assert deliver(courier) == ["250 2.0.0"]
@@ -321,8 +325,8 @@ class TestSmarthost:
             courier.close()
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
-    def test_a_self_signed_one_elsewhere(self, tls, monkeypatch):
-        monkeypatch.setattr(courier_module, "_is_at_home", lambda ip: False)
+    def test_a_self_signed_certificate_elsewhere(self, tls, monkeypatch):
+        monkeypatch.setattr(smarthost_module, "_is_private", lambda ip: False)
         with Peer(smtp(["AUTH PLAIN"], tls=tls.context(), login=LOGIN)) as peer:
             assert unreachable(smarthost(peer))[:2] == (451, "4.7.5")
         assert not any(line.startswith("AUTH") for line in peer.lines)
@@ -330,8 +334,8 @@ class TestSmarthost:
     @pytest.mark.parametrize("ip, home", [
         ("127.0.0.1", True), ("10.1.2.3", True), ("192.168.1.1", True), ("fe80::1%eth0", True), ("fd00::1", True), ("::1", True),
         ("8.8.8.8", False), ("2001:4860:4860::8888", False), ("172.15.0.1", False)])
-    def test_what_home_is(self, ip, home):
-        assert courier_module._is_at_home(ip) == home
+    def test_which_addresses_are_private(self, ip, home):
+        assert smarthost_module._is_private(ip) == home
 
     def test_no_tls_and_no_password(self):
         with Peer(smtp(["AUTH PLAIN"], login=LOGIN)) as peer:
@@ -351,7 +355,7 @@ class TestSmarthost:
             assert deliver(courier) == ["250 2.0.0"]
             courier.close()
 
-    def test_a_refused_login_defers_and_is_told(self, tls, caplog):
+    def test_a_refused_login_defers_and_is_logged(self, tls, caplog):
         with Peer(smtp(["AUTH PLAIN"], tls=tls.context(), login=("other", "one"))) as peer:
             courier = smarthost(peer, ips=[peer.ip, peer.ip])
             reply = unreachable(courier)
@@ -359,7 +363,7 @@ class TestSmarthost:
         assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.ERROR]
         assert sum(line.startswith("AUTH") for line in peer.lines) == 1
 
-    def test_nothing_of_it_is_permanent(self):
+    def test_no_failure_of_the_smarthost_is_permanent(self):
         with Peer(smtp(banner="554 5.7.1 go away")) as peer:
             reply = unreachable(smarthost(peer, require_tls=False))
             assert reply[:2] == (451, "4.7.1") and "go away" in reply.text
@@ -368,14 +372,7 @@ class TestSmarthost:
             courier._routes.hosts["nobody.invalid"] = lost
             assert unreachable(courier)[:2] == (451, "4.1.2")
 
-    def test_a_name_that_only_the_system_knows(self):
-        with Peer(smtp()) as peer:
-            courier = smarthost(peer, server="localhost", require_tls=False, username=None, require_authentication=False)
-            courier._routes.hosts["localhost"] = Reply(550, "5.1.2", "the DNS does not know it")
-            assert deliver(courier) == ["250 2.0.0"]
-            courier.close()
-
-    def test_without_a_must_the_login_is_used_where_it_is_offered(self):
+    def test_an_optional_login_is_used_if_it_is_offered(self):
         with Peer(smtp(), smtp(["AUTH LOGIN"], login=LOGIN)) as peer:
             for _ in range(2):
                 courier = smarthost(peer, require_tls=False, require_authentication=False)
@@ -383,7 +380,7 @@ class TestSmarthost:
                 courier.close()
         assert sum(line.startswith("AUTH") for line in peer.lines) == 1
 
-    def test_what_it_says_of_recipients_is_theirs(self):
+    def test_replies_to_rcpt_count_as_they_are(self):
         with Peer(smtp(answers={"RCPT TO:<b@": "550 5.1.1 nobody"})) as peer:
             courier = smarthost(peer, require_tls=False, username=None, require_authentication=False)
             assert deliver(courier, names="bc") == ["550 5.1.1", "250 2.0.0"]

@@ -1,4 +1,4 @@
-"""The relay put together: who takes which recipient to its end, and what those here cost those elsewhere."""
+"""The relay as a whole: which courier gets which recipient, and that local ones do not delay others."""
 import threading
 
 import pytest
@@ -18,8 +18,8 @@ ELSEWHERE = Recipient(Address("bob", "b\u00fccher.example"))
 TAKEN = Reply(250, "2.0.0", "Ok")
 
 
-class Hand:
-    """A courier here; `behaviour` gives the replies."""
+class LocalCourier:
+    """A courier for local recipients; `behaviour` gives the replies."""
     dsn = False
 
     def __init__(self, behaviour):
@@ -42,7 +42,7 @@ def make(tmp_path):
     def build(behaviour=None, **values):
         settings = server_from_dict(dict({"sender-domain": "example.org", "limits": {"disk-reserve": 0}}, **values), Root(str(tmp_path)))
         relays.append(Relay(lambda: settings, str(tmp_path), frozenset, None, None, make_keys=False,
-                            hand=behaviour and (lambda: Hand(behaviour))))
+                            local_courier=behaviour and (lambda: LocalCourier(behaviour))))
         return relays[-1]
 
     yield build
@@ -63,13 +63,13 @@ def test_where_recipients_go(make, values, elsewhere):
     assert relay._destination_of(HERE) == "local:anna+x@example.org"
     assert relay._destination_of(BY_RULE) == "local:anna@example.org"
     assert relay._destination_of(ELSEWHERE) == elsewhere
-    assert type(relay._courier_for("local:anna@example.org")) is Hand
-    assert relay._ways is None, "nothing that sends was loaded for it"
-    assert type(relay._courier_for(elsewhere)) is not Hand
+    assert type(relay._courier_for("local:anna@example.org")) is LocalCourier
+    assert relay._connect is None, "the SMTP client was loaded for local mail"
+    assert type(relay._courier_for(elsewhere)) is not LocalCourier
 
 
 def test_each_address_here_is_a_destination_of_its_own(make):
-    """What fails at one is tried again for it alone."""
+    """A failure at one delays only its own mail."""
     done = threading.Event()
 
     def behaviour(courier, message, recipients):
@@ -87,7 +87,7 @@ def test_each_address_here_is_a_destination_of_its_own(make):
     assert relay.worker._schedule.destinations()[0].down_since is None
 
 
-def test_without_a_hand_mail_waits(make):
+def test_without_a_local_courier_mail_waits(make):
     relay = make()
     with pytest.raises(Unreachable) as raised:
         relay._courier_for("local:anna@example.org")
@@ -107,7 +107,7 @@ def test_programs_that_hang_hold_up_neither_others_nor_what_leaves(make):
 
     relay = make(behaviour, limits={"disk-reserve": 0, "relay-connections": 8})
     courier_for = relay.worker._courier_for
-    relay.worker._courier_for = lambda name: courier_for(name) if name.startswith("local:") else Hand(
+    relay.worker._courier_for = lambda name: courier_for(name) if name.startswith("local:") else LocalCourier(
         lambda *given: elsewhere.set() or TAKEN)
     relay.start()
     add(relay, "0.0", Recipient(Address("good", "example.org"), via="local"))
@@ -115,7 +115,7 @@ def test_programs_that_hang_hold_up_neither_others_nor_what_leaves(make):
     left.clear()
     for number in range(20):
         add(relay, "1.%d" % number, Recipient(Address("bad%d" % number, "example.org"), via="local"))
-    for _ in range(3):  # three quarters of half of eight
+    for _ in range(3):  # three quarters of half of the eight connections
         assert entered.acquire(timeout=DEADLINE)
     add(relay, "2.1", ELSEWHERE)
     add(relay, "2.2", Recipient(Address("good", "example.org"), via="local"))
@@ -123,7 +123,7 @@ def test_programs_that_hang_hold_up_neither_others_nor_what_leaves(make):
     assert not entered.acquire(timeout=0), "no more of them than that"
     assert relay.worker.stop(1.0)
     assert len(relay.queue.identities()) == 20
-    assert all(each.attempts == 0 for message in relay.queue.messages() for each in message.recipients), "what a stop cuts short never was"
+    assert all(each.attempts == 0 for message in relay.queue.messages() for each in message.recipients), "an attempt that a stop cut short counted"
 
 
 def until(condition):

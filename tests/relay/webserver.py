@@ -1,17 +1,18 @@
-"""An https server on the loopback for tests, which answers whatever it is told to."""
+"""A scripted HTTPS server on the loopback."""
 
 import contextlib
 import socket
 import threading
 
-PATIENCE = 10.0  # seconds until its end is given up
+PATIENCE = 10.0  # seconds
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
 
 
 @contextlib.contextmanager
 def web(pair, *chunks):
-    """Takes one request after the other and sends `chunks` as the answer to each; gives its port and a list of the requests.
-    `pair`: an authority.Pair, its certificate."""
+    """Answers each request with `chunks`; yields (its port, a list of the requests).
+
+    `pair`: its certificate, an authority.Pair."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen(5)

@@ -1,4 +1,4 @@
-"""Which requirement holds for a host: with a DNS and a web that the test makes up, and at the end with real ones on the loopback."""
+"""Which TLS a host must have: first with a fake DNS and web server, then with real ones."""
 
 import logging
 import socket
@@ -8,10 +8,10 @@ import pytest
 from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.net import tlsclient
 from phenmail_protocols.queue.model import Unreachable
-from phenmail_protocols.relay import policies
-from phenmail_protocols.relay.policies import OPPORTUNISTIC, Policies, Requirement
-from phenmail_protocols.relay.routes import Addresses, Host, NoRoute, NotFound, Route, Tlsa
-from phenmail_protocols.relay.sts import NotFetched
+from phenmail_protocols.relay import tls_policy
+from phenmail_protocols.relay.mta_sts import NotFetched
+from phenmail_protocols.relay.mx_routes import Addresses, Host, NoRoute, NotFound, Route, Tlsa
+from phenmail_protocols.relay.tls_policy import OPPORTUNISTIC, Policies, Requirement
 from tests.net.authority import authority  # noqa: F401 - a fixture
 from tests.net.peer import PATIENCE, own_thread
 from tests.relay.test_dane import record
@@ -26,7 +26,7 @@ SECURE, INSECURE = Route((Host(HOST, 10),), True), Route((Host(HOST, 10),), Fals
 
 
 class World(object):
-    """What DNS and web say of one domain; exceptions are raised. `asked`: of whom."""
+    """DNS and web server for one domain; an answer that is an exception is raised.  `asked`: queries."""
 
     def __init__(self, mode=None, tlsa=Tlsa((), True), addresses=Addresses(("192.0.2.1",), True)):
         self.answers = {"tlsa": tlsa, "addresses": addresses, "fetch": mode and (POLICY % mode).encode("ascii"),
@@ -62,7 +62,7 @@ def ask(tmp_path):
     return ask
 
 
-# -- nobody demands anything ------------------------------------------------------------------------------------------------------------------
+# -- opportunistic TLS
 
 def test_opportunistic(ask):
     assert ask(World()) == OPPORTUNISTIC == Requirement(False, False, "", (), "")
@@ -89,7 +89,7 @@ def test_a_policy_that_cannot_be_had(ask):
     assert ask(world) == OPPORTUNISTIC
 
 
-# -- MTA-STS ----------------------------------------------------------------------------------------------------------------------------------
+# -- MTA-STS
 
 @pytest.mark.parametrize("world, route", [
     (World("enforce"), INSECURE), (World("enforce"), SECURE),
@@ -110,19 +110,19 @@ def test_the_policy_is_looked_for_once_a_delivery(tmp_path):
     assert world.asked == [("records", "_mta-sts.example.org", "TXT"), ("fetch", DOMAIN)]
 
 
-# -- DANE -------------------------------------------------------------------------------------------------------------------------------------
+# -- DANE
 
 @pytest.mark.parametrize("mode", [None, "enforce", "testing", "none"])
 @pytest.mark.parametrize("host", [HOST, "mx.example.net"])
 def test_dane_wins(ask, mode, host):
-    """RFC 8461 section 2; it needs no look at the policy either."""
+    """RFC 8461 2; the policy is not even looked up."""
     world = World(mode, Tlsa((EE, PKIX), True, host))
     assert ask(world, host=host, port=2525) == Requirement(True, False, host, (EE,), "DANE: TLSA records of " + host)
     assert world.asked == [("addresses", host), ("tlsa", host, 2525)]
 
 
-def test_the_server_is_told_the_name_where_the_records_are(ask):
-    """RFC 7672 sections 2.2.2 and 3.2.2: the base domain is the one to tell the server."""
+def test_the_sni_name_is_that_of_the_records(ask):
+    """RFC 7672 2.2.2 and 3.2.2: the SNI name is the base domain."""
     found = ask(World(None, Tlsa((EE,), True, "mail.example.net")))
     assert found.name == "mail.example.net"
     assert ask(World(None, Tlsa((EE,), True, DOMAIN)), host=DOMAIN).name == DOMAIN
@@ -131,12 +131,12 @@ def test_the_server_is_told_the_name_where_the_records_are(ask):
 @pytest.mark.parametrize("world, route", [
     (World(None, Tlsa((EE,), True, HOST)), INSECURE), (World(None, Tlsa((EE,), False, HOST)), SECURE),
     (World(None, Tlsa((EE,), True, HOST), Addresses(("192.0.2.1",), False)), SECURE)], ids=["MX", "TLSA", "address"])
-def test_dane_only_where_dnssec_vouches_for_every_step(ask, world, route):
+def test_dane_only_if_dnssec_validated_every_step(ask, world, route):
     assert ask(world, route) == OPPORTUNISTIC
 
 
-def test_insecure_answers_are_not_waited_for(ask):
-    """RFC 7672 section 2.2: who does not sign may break questions for TLSA records, and loses no mail."""
+def test_without_dnssec_a_failed_tlsa_query_does_not_matter(ask):
+    """RFC 7672 2.2: a domain without DNSSEC loses no mail if its server fails for TLSA queries."""
     assert ask(World(None, SILENT), INSECURE) == OPPORTUNISTIC
     assert ask(World(None, SILENT, Addresses(("192.0.2.1",), False))) == OPPORTUNISTIC
 
@@ -156,7 +156,7 @@ def test_addresses_that_cannot_be_had(ask):
 
 
 def test_dane_ta_counts_as_unusable(ask):
-    """RFC 7672 section 2.2: alone it still says that there is TLS, with whatever certificate."""
+    """RFC 7672 2.2: alone it still requires TLS, with any certificate."""
     assert ask(World(None, Tlsa((TA, EE), True, HOST))).tlsa == (EE,)
     alone = ask(World(None, Tlsa((TA,), True, HOST)))
     assert alone == Requirement(True, False, "", (), alone.why) and HOST in alone.why
@@ -164,7 +164,7 @@ def test_dane_ta_counts_as_unusable(ask):
 
 @pytest.mark.parametrize("mode", [None, "testing", "none"])
 def test_records_that_are_all_unusable(ask, mode):
-    """RFC 7672 section 2.2: they still say that there is TLS."""
+    """RFC 7672 2.2: they still require TLS."""
     found = ask(World(mode, Tlsa((PKIX, (3, 1, 1, b"short")), True, HOST)))
     assert found == Requirement(True, False, "", (), found.why) and HOST in found.why
 
@@ -175,10 +175,10 @@ def test_unusable_records_and_a_policy(ask):
     assert ask(World("enforce", unusable), host="mx.example.net") is None
 
 
-# -- with a name server, a web server and a mail server's TLS ---------------------------------------------------------------------------------
+# -- with a name server, a web server and a mail server's TLS
 
 def peer(pair, requirement):
-    """What is wrong with a server that has this certificate; Unverified where the handshake says so."""
+    """The complaint about a server with this certificate.  Raises Unverified from the handshake."""
     ours, theirs = socket.socketpair()
     for sock in (ours, theirs):
         sock.settimeout(PATIENCE)
@@ -193,7 +193,7 @@ def peer(pair, requirement):
     own_thread(serve)
     with tlsclient.client_side(ours, tlsclient.client_context(requirement.verify), requirement.name or HOST) as secure:
         tlsclient.handshake(secure)
-        return policies.peer_complaint(requirement, secure)
+        return tls_policy.peer_complaint(requirement, secure)
 
 
 ZONE = """example.org. IN MX 10 mx.example.org.
@@ -210,7 +210,7 @@ def internet(tmp_path):
     import contextlib
     pytest.importorskip("dns")
     from phenmail_protocols.config.settings import Resolver
-    from phenmail_protocols.relay.routes import Routes
+    from phenmail_protocols.relay.mx_routes import Routes
     from tests.net.nameserver import NameServer
     with contextlib.ExitStack() as running:
         def start(zone, authentic=True, fetch=None):
@@ -235,13 +235,13 @@ def test_dane_from_the_dns_to_the_handshake(internet, authority):  # noqa: F811
 
 
 def test_dane_ta_from_the_dns_to_the_handshake(internet, authority):  # noqa: F811
-    """Encrypted, and whoever it is: also a certificate that the anchor has nothing to do with."""
+    """TLS is required, but any certificate will do, even one that the anchor did not sign."""
     server, rules, routes = internet(ZONE + tlsa_lines(record(2, 0, 2, authority.root.der)))
     found = rules.of(DOMAIN, routes.route(DOMAIN)).host(HOST)
     assert found.required and peer(authority.issue("expired elsewhere", ("elsewhere.example",), days=-1), found) == ""
 
 
-def test_a_resolver_that_vouches_for_nothing(internet, authority):  # noqa: F811
+def test_a_resolver_without_dnssec(internet, authority):  # noqa: F811
     server, rules, routes = internet(ZONE.replace("_mta-sts", "x") + tlsa_lines(record(3, 1, 1, authority.issue("kind-ec").der)), False)
     assert rules.of(DOMAIN, routes.route(DOMAIN)).host(HOST) == OPPORTUNISTIC
     assert server.questions("TLSA") == []
@@ -256,13 +256,13 @@ def test_a_resolver_that_fails_for_tlsa(internet):
 
 
 def test_mta_sts_from_the_dns_to_the_handshake(internet, authority, monkeypatch):  # noqa: F811
-    from phenmail_protocols.relay.sts_fetch import Https
+    from phenmail_protocols.relay.mta_sts import fetch_policy
     from tests.relay.webserver import OK, web
     monkeypatch.setenv("SSL_CERT_FILE", authority.root.certificate)
     text = (POLICY % "enforce").encode("ascii")
     answer = OK + b"Content-Length: %d\r\n\r\n" % len(text) + text
     with web(authority.issue("site", ("mta-sts.example.org",)), answer) as (port, requests):
-        server, rules, routes = internet(ZONE, fetch=lambda domain: Https(routes, port)(domain))
+        server, rules, routes = internet(ZONE, fetch=lambda domain: fetch_policy(routes, domain, port))
         found = rules.of(DOMAIN, routes.route(DOMAIN)).host(HOST)
         assert rules.of(DOMAIN, routes.route(DOMAIN)).host("mx.example.net") is None
     assert found.verify and found.name == HOST and len(requests) == 1

@@ -1,4 +1,4 @@
-"""MTA-STS policies: records and texts, what is kept on disk, when one is fetched, and fetching it from an https server on the loopback."""
+"""MTA-STS: TXT records, policy files, what is kept on disk, when a policy is fetched, and HTTPS."""
 
 import os
 import socket
@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.net import tlsclient
-from phenmail_protocols.relay.routes import Addresses, NoRoute, NotFound
-from phenmail_protocols.relay.sts import NotFetched, Policy, Sts, parse, record_id
-from phenmail_protocols.relay.sts_fetch import MOST, Https
+from phenmail_protocols.relay.mta_sts import (
+    MOST_BYTES,
+    MtaSts,
+    NotFetched,
+    Policy,
+    fetch_policy,
+    parse,
+    record_id,
+)
+from phenmail_protocols.relay.mx_routes import Addresses, NoRoute, NotFound
 from tests.net.authority import authority  # noqa: F401 - a fixture
 from tests.relay.webserver import OK, web
 
@@ -21,7 +28,7 @@ NOW = 1750000000.0
 TEXT = b"version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmx: *.example.net\r\nmax_age: 604800\r\n"
 
 
-# -- the TXT record ---------------------------------------------------------------------------------------------------------------------------
+# -- the TXT record
 
 @pytest.mark.parametrize("texts, found", [
     (["v=STSv1; id=20160831085700Z;"], "20160831085700Z"),
@@ -47,7 +54,7 @@ def test_any_records(texts):
     assert record_id(texts + ["v=STSv1; id=1"]) in ("1", None)
 
 
-# -- the policy -------------------------------------------------------------------------------------------------------------------------------
+# -- the policy
 
 def test_a_policy():
     assert parse(TEXT) == Policy("enforce", ("mail.example.com", "*.example.net"), 604800)
@@ -55,11 +62,11 @@ def test_a_policy():
     assert parse(b"max_age:1\nmode:none\nversion:STSv1") == Policy("none", (), 1)
 
 
-def test_what_is_not_known_and_what_comes_twice_is_ignored():
+def test_unknown_and_repeated_fields_are_ignored():
     assert parse(TEXT + b"new: thing\r\nmode: none\r\nversion: STSv2\r\nmax_age: 1\r\n\r\n") == parse(TEXT)
 
 
-def test_nothing_holds_longer_than_a_year():
+def test_max_age_is_at_most_a_year():
     assert parse(TEXT.replace(b"604800", b"9999999999")).max_age == 31557600
 
 
@@ -77,7 +84,7 @@ def test_no_policy(broken):
 
 
 @given(st.binary(max_size=100), st.integers(0, len(TEXT)))
-def test_any_octets_are_a_policy_or_a_complaint(data, at):
+def test_any_bytes_are_a_policy_or_a_valueerror(data, at):
     for text in (data, TEXT[:at] + data + TEXT[at:]):
         try:
             policy = parse(text)
@@ -91,14 +98,14 @@ def test_any_octets_are_a_policy_or_a_complaint(data, at):
     ("example.com", False), ("a.mail.example.com", False), ("example.net", False), ("a.b.example.net", False), (".example.net", False),
     ("aexample.net", False), ("*.example.net", True), ("", False), ("[192.0.2.1]", False)])
 def test_which_hosts_it_allows(host, allowed):
-    """One label for the star, and not none (RFC 8461 section 4.1)."""
+    """The wildcard stands for exactly one label (RFC 8461 4.1)."""
     assert parse(TEXT).allows(host) == allowed
 
 
-# -- kept and fetched -------------------------------------------------------------------------------------------------------------------------
+# -- kept and fetched
 
 class World(object):
-    """DNS, web and clock of one domain, and what was asked of them."""
+    """DNS, web server and clock for one domain; counts the fetches."""
 
     def __init__(self, folder):
         self.folder, self.now, self.txt, self.text, self.fetched = folder, NOW, [b"v=STSv1; id=1"], TEXT, 0
@@ -117,8 +124,8 @@ class World(object):
         return self.text
 
     def begin(self):
-        """What a start of the program makes."""
-        self._sts = Sts(self, self.folder, self.fetch, lambda: self.now)
+        """As after a start of the program."""
+        self._sts = MtaSts(self, self.folder, self.fetch, lambda: self.now)
         return self
 
     def policy(self):
@@ -153,7 +160,7 @@ def test_no_record_no_policy(world, txt):
 
 @pytest.mark.parametrize("txt", [[], ["v=STSv1; id=1", "v=STSv1; id=2"], NotFound("no", True), NoRoute(Reply(451, "4.4.3", "no answer"))])
 def test_a_record_that_is_gone_does_not_end_the_kept_policy(world, txt):
-    """RFC 8461 section 5.1: otherwise whoever can suppress the record could."""
+    """RFC 8461 5.1: otherwise an attacker who can suppress the record could switch it off."""
     world.policy()
     world.txt = txt
     world.now += 6 * DAY
@@ -172,7 +179,7 @@ def test_a_new_id_fetches_anew(world):
     assert world.fetched == 2
 
 
-def test_it_is_fetched_anew_before_its_end(world):
+def test_it_is_fetched_again_before_it_expires(world):
     world.policy()
     world.now += 5 * DAY
     world.policy()
@@ -187,14 +194,14 @@ def test_a_failed_fetch_keeps_the_one_before(world, caplog, text):
     world.policy()
     world.txt, world.text = [b"v=STSv1; id=2"], text
     assert world.policy().id == "1"
-    assert "example.org" in caplog.text and "the kept one holds" in caplog.text
+    assert "example.org" in caplog.text and "using the kept one" in caplog.text
     world.now += 7 * DAY + 1
     assert world.policy() is None
-    assert "as if there were none" in caplog.text
+    assert "as without a policy" in caplog.text
 
 
 def test_failures_are_not_repeated_at_once(world, caplog):
-    """RFC 8461 section 3.3: five minutes at least, longer each time, and again quickly after one that worked."""
+    """RFC 8461 3.3: after at least five minutes, later each time, and soon again after a success."""
     world.text = NotFetched("no web")
     for seconds, tries in ((0, 1), (0, 1), (299, 1), (1, 2), (599, 2), (1, 3), (1199, 3), (1, 4), (2400, 5), (30 * DAY, 6), (9600, 7),
                                (4 * 3600 - 1, 7), (1, 8)):
@@ -234,14 +241,14 @@ def test_a_file_that_is_broken_is_fetched_anew(world, caplog, content):
     assert world.fetched == 2
 
 
-def test_a_disk_that_takes_nothing(world, caplog):
+def test_a_policy_that_cannot_be_written(world, caplog):
     with open(world.folder, "w"):
         pass  # a file is where the folder should be
     assert world.policy().mode == "enforce"
-    assert "cannot be kept" in caplog.text
+    assert "cannot keep" in caplog.text
 
 
-def test_files_of_domains_that_get_no_mail_any_more_go(world):
+def test_files_of_domains_without_mail_are_removed(world):
     world.policy()
     for name, age in (("long.example", 367), ("lately.example", 300)):
         path = os.path.join(world.folder, name)
@@ -254,7 +261,7 @@ def test_files_of_domains_that_get_no_mail_any_more_go(world):
     assert world.files() == ["example.org", "lately.example"]
 
 
-def test_many_domains_that_fail_are_not_remembered_for_ever(tmp_path):
+def test_the_number_of_remembered_failures_is_limited(tmp_path):
     class Routes(object):
         def records(self, name, kind):
             return (b"v=STSv1; id=1",)
@@ -262,19 +269,19 @@ def test_many_domains_that_fail_are_not_remembered_for_ever(tmp_path):
     def fetch(domain):
         raise NotFetched("no web")
 
-    policies = Sts(Routes(), str(tmp_path), fetch, lambda: NOW)
+    policies = MtaSts(Routes(), str(tmp_path), fetch, lambda: NOW)
     for number in range(2500):
         policies.policy("d%d.example" % number)
     assert len(policies._failed) <= 1000
 
 
-# -- over https -------------------------------------------------------------------------------------------------------------------------------
+# -- over https
 
 ANSWER = OK + b"Content-Length: %d\r\n\r\n" % len(TEXT) + TEXT
 
 
 class Loopback(object):
-    """Routes where each host of the web is here."""
+    """Routes that find every web server on the loopback."""
 
     def __init__(self, *ips):
         self.ips, self.asked = ips or ("127.0.0.1",), []
@@ -304,7 +311,7 @@ def trusting(authority):  # noqa: F811
 def test_one_get(site, trusting):
     routes = Loopback()
     with web(site, ANSWER) as (port, requests):
-        assert Https(routes, port, trusting)("example.org") == TEXT
+        assert fetch_policy(routes, "example.org", port, trusting) == TEXT
     assert routes.asked == ["mta-sts.example.org"]
     request, = requests
     assert request.startswith(b"GET /.well-known/mta-sts.txt HTTP/1.1\r\n")
@@ -316,12 +323,12 @@ def test_one_get(site, trusting):
     tuple(bytes([octet]) for octet in ANSWER)], ids=["chunked", "octet by octet"])
 def test_other_forms_of_answers(site, trusting, chunks):
     with web(site, *chunks) as (port, _):
-        assert Https(Loopback(), port, trusting)("example.org") == TEXT
+        assert fetch_policy(Loopback(), "example.org", port, trusting) == TEXT
 
 
 def test_the_next_address_is_tried(site, trusting):
     with web(site, ANSWER) as (port, _):
-        assert Https(Loopback("127.0.0.2", "127.0.0.1"), port, trusting)("example.org") == TEXT
+        assert fetch_policy(Loopback("127.0.0.2", "127.0.0.1"), "example.org", port, trusting) == TEXT
 
 
 HTML = ANSWER.replace(b"text/plain", b"text/html")
@@ -334,28 +341,28 @@ HTML = ANSWER.replace(b"text/plain", b"text/html")
     ((b"HTTP/1.1 200 OK\r\n\r\n" + TEXT,), "text/plain"),
     ((b"220 mx.example.org ESMTP\r\n",), ""), ((b"",), ""), ((b"\0" * 1000,), ""),
     ((OK + b"Content-Length: 1000\r\n\r\n" + TEXT,), ""),
-    ((OK + b"\r\n" + TEXT,), "where it ends"),
+    ((OK + b"\r\n" + TEXT,), "has no length"),
     ((OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",), ""),
     ((OK + b"Content-Length: 999999999999\r\n\r\n" + TEXT,), ""),
-    ((OK + b"Content-Length: -5\r\n\r\n" + TEXT,), "where it ends"),
+    ((OK + b"Content-Length: -5\r\n\r\n" + TEXT,), "has no length"),
     ((OK + b"Content-Length: 100000\r\n\r\n" + b"x" * 100000,), "65536"),
     ((OK,) + (b"X-%s: 1\r\n" % (b"x" * 60000),) * 50, ""),
-    ((b"HTTP/1.1 100 Continue\r\n\r\n",) * (MOST // 20), "131072"),
+    ((b"HTTP/1.1 100 Continue\r\n\r\n",) * (MOST_BYTES // 20), "131072"),
     ((OK + b"Transfer-Encoding: chunked\r\n\r\n",) + (b"1;" + b"x" * 60000 + b"\r\na\r\n",) * 50, "")])
-def test_what_is_no_answer(site, trusting, chunks, words):
+def test_invalid_responses(site, trusting, chunks, words):
     with web(site, *chunks) as (port, requests):
         with pytest.raises(NotFetched) as said:
-            Https(Loopback(), port, trusting)("example.org")
+            fetch_policy(Loopback(), "example.org", port, trusting)
     assert words in str(said.value) and "mta-sts.example.org" in str(said.value)
     assert len(requests) == 1, "it asked again"
 
 
 def test_slow_answers_end(site, trusting):
-    """The clock of the test goes on by a second with each look at it: however the octets trickle, it is over after 60."""
+    """The clock advances by a second whenever it is read; the fetch ends after 60 seconds."""
     seconds = iter(range(1000))
     with web(site, *[b"x"] * 500) as (port, _):
         with pytest.raises(NotFetched) as said:
-            Https(Loopback(), port, trusting, monotonic=lambda: next(seconds))("example.org")
+            fetch_policy(Loopback(), "example.org", port, trusting, monotonic=lambda: next(seconds))
     assert "too long" in str(said.value) and next(seconds) < 70
 
 
@@ -364,21 +371,21 @@ def test_a_silent_server_ends(trusting):
         listening.bind(("127.0.0.1", 0))
         listening.listen(1)
         with pytest.raises(NotFetched):
-            Https(Loopback(), listening.getsockname()[1], trusting, seconds=0.2)("example.org")
+            fetch_policy(Loopback(), "example.org", listening.getsockname()[1], trusting, seconds=0.2)
 
 
 @pytest.mark.parametrize("name, hosts, days", [("site elsewhere", ("example.org",), 30), ("site over", ("mta-sts.example.org",), -1)])
-def test_the_certificate_must_be_right(authority, trusting, name, hosts, days):  # noqa: F811
+def test_the_certificate_must_be_valid(authority, trusting, name, hosts, days):  # noqa: F811
     with web(authority.issue(name, hosts, days=days), ANSWER) as (port, requests):
         with pytest.raises(NotFetched):
-            Https(Loopback(), port, trusting)("example.org")
+            fetch_policy(Loopback(), "example.org", port, trusting)
     assert requests == []
 
 
 def test_the_certificate_must_lead_to_the_store(site):
     with web(site, ANSWER) as (port, requests):
         with pytest.raises(NotFetched):
-            Https(Loopback(), port)("example.org")
+            fetch_policy(Loopback(), "example.org", port)
     assert requests == []
 
 
@@ -388,5 +395,5 @@ def test_no_address_and_nobody_there(trusting):
         port = free.getsockname()[1]
     for routes, words in ((Loopback(""), "silent"), (Loopback(), "")):
         with pytest.raises(NotFetched) as said:
-            Https(routes, port, trusting)("example.org")
+            fetch_policy(routes, "example.org", port, trusting)
         assert words in str(said.value)

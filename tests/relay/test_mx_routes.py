@@ -1,4 +1,4 @@
-"""Where mail goes: mail exchangers and addresses, against a DNS server on the loopback."""
+"""MX hosts, addresses and TLSA records, from a DNS server on the loopback."""
 
 import socket
 import sys
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.config.settings import Resolver
 from phenmail_protocols.net import address
-from phenmail_protocols.relay import routes
-from phenmail_protocols.relay.routes import Host, NoRoute, NotFound, Routes, Tlsa
+from phenmail_protocols.relay import mx_routes
+from phenmail_protocols.relay.mx_routes import Host, NoRoute, NotFound, Routes, Tlsa
 
 from ..net.nameserver import NameServer
 
@@ -61,7 +61,7 @@ def routing(server, own_names=(), own_addresses=(), **options):
 
 
 def refused(call, *arguments):
-    """The reply that comes instead of a route, as "code enhanced", and its text."""
+    """The reply of NoRoute -> ("code enhanced", its text)."""
     with pytest.raises(NoRoute) as caught:
         call(*arguments)
     reply = caught.value.reply
@@ -73,9 +73,9 @@ def names(route):
     return [host.name for host in route.hosts]
 
 
-# -- routes ---------------------------------------------------------------------------------------------------------------------------
+# -- routes
 
-def test_by_preference_and_by_chance_among_equals(server):
+def test_order_by_preference_then_random(server):
     found = routing(server)
     orders = {tuple(found.route("Example.ORG.").hosts) for _ in range(60)}
     last = Host("mx3.example.org", 20)
@@ -101,30 +101,30 @@ def test_the_mx_of_an_alias(server):
     assert sorted(names(routing(server).route("alias.example"))) == ["mx1.example.org", "mx2.example.org", "mx3.example.org"]
 
 
-def test_nobody_has_so_many_hosts(server):
+def test_the_number_of_hosts_is_limited(server):
     found = routing(server).route("many.example").hosts
     assert [host.preference for host in found] == list(range(1, 31))
     assert len(routing(server).addresses("many.example").ips) == 16
 
 
 @pytest.mark.parametrize("domain, reply, words", [
-    ("nobody.example", "550 5.1.2", "there is no domain nobody.example"),
-    ("dangling.example", "550 5.1.2", "there is no domain"),
+    ("nobody.example", "550 5.1.2", "domain nobody.example does not exist"),
+    ("dangling.example", "550 5.1.2", "does not exist"),
     ("empty.example", "550 5.1.2", "empty.example has no address"),
     ("unspecified.example", "550 5.1.2", "has no address"),
-    ("null.example", "556 5.1.10", "null.example takes no mail"),
-    ("odd.example", "550 5.1.2", "name no host"),
-    ("192.0.2.1", "550 5.1.2", "there is no domain"),
-    ("[bogus]", "550 5.1.2", "no address"),
+    ("null.example", "556 5.1.10", "null.example does not accept mail"),
+    ("odd.example", "550 5.1.2", "no valid host"),
+    ("192.0.2.1", "550 5.1.2", "does not exist"),
+    ("[bogus]", "550 5.1.2", "invalid address literal"),
     ("a..b", "550 5.1.2", "has a label that is empty"),
     (u"\u00fc" * 70 + ".example", "550 5.1.2", "no ASCII form"),
 ])
-def test_there_is_no_way_ever(server, domain, reply, words):
+def test_permanent_failures(server, domain, reply, words):
     code, text = refused(routing(server).route, domain)
     assert code == reply and words in text
 
 
-def test_there_is_no_way_now():
+def test_temporary_failures():
     with NameServer(ZONE) as server:
         server.behave("example.org", rcode="SERVFAIL")
         server.behave("six.example", silent=True)
@@ -134,14 +134,14 @@ def test_there_is_no_way_now():
             assert code == "451 4.4.3" and words in text and domain in text
 
 
-def test_without_resolv_conf_it_is_ours_to_mend(tmp_path):
+def test_without_resolv_conf_our_configuration_is_wrong(tmp_path):
     found = Routes(None, frozenset, frozenset, resolv_conf=str(tmp_path / "resolv.conf"))
     code, text = refused(found.route, "example.org")
     assert code == "451 4.3.5" and "resolv.conf" in text
 
 
 @pytest.mark.parametrize("secure", [True, False])
-def test_whether_dnssec_vouches(secure):
+def test_whether_dnssec_validated_the_answer(secure):
     with NameServer(ZONE, authentic=secure) as server:
         found = routing(server)
         assert found.route("example.org").secure is secure
@@ -151,7 +151,7 @@ def test_whether_dnssec_vouches(secure):
         assert found.addresses("192.0.2.1").secure is False
 
 
-# -- loops ----------------------------------------------------------------------------------------------------------------------------
+# -- loops
 
 def test_only_hosts_before_ourselves(server):
     assert sorted(names(routing(server, ["mx3.example.org"]).route("example.org"))) == ["mx1.example.org", "mx2.example.org"]
@@ -162,9 +162,9 @@ def test_only_hosts_before_ourselves(server):
     ("bare.example", "bare.example"),
     (u"mx.b\u00fccher.example", u"b\u00fccher.example"),
 ])
-def test_we_are_the_best(server, own, domain):
+def test_we_have_the_best_preference(server, own, domain):
     code, text = refused(routing(server, [own]).route, domain)
-    assert code == "554 5.4.6" and "come back to this server" in text
+    assert code == "554 5.4.6" and "loop back to this server" in text
 
 
 @pytest.mark.parametrize("own, kept", [
@@ -185,7 +185,7 @@ def test_an_address_of_ours_is_left_out(server, own, kept):
     ({("::1", 2525)}, "[ipv6:0:0:0:0:0:0:0:1]"),
     ({("0.0.0.0", 2525), ("::1", 2525)}, "localhost"),
 ])
-def test_nothing_but_ourselves(server, own, host):
+def test_only_our_own_addresses(server, own, host):
     found = routing(server, own_addresses=own, remote_port=2525)
     assert refused(found.addresses, host)[0] == "554 5.4.6"
     assert found.addresses(host, 2526).ips, "another port of this machine"
@@ -200,16 +200,16 @@ def test_a_listener_everywhere_is_on_this_machine_only(server, monkeypatch):
     assert refused(found.addresses, "six.example")[0] == "554 5.4.6"
 
 
-# -- addresses ------------------------------------------------------------------------------------------------------------------------
+# -- addresses
 
 def test_both_families_by_turns(server, monkeypatch):
-    monkeypatch.setattr(routes, "source", lambda ip: "192.0.2.77")
+    monkeypatch.setattr(mx_routes, "source", lambda ip: "192.0.2.77")
     orders = {routing(server).addresses("mx1.example.org").ips for _ in range(40)}
     assert orders == {("::1", "127.0.0.1", "127.0.0.2"), ("::1", "127.0.0.2", "127.0.0.1")}
 
 
-def test_where_there_is_no_way_comes_last(server, monkeypatch):
-    monkeypatch.setattr(routes, "source", lambda ip: None if ":" in ip else "192.0.2.77")
+def test_addresses_without_a_route_come_last(server, monkeypatch):
+    monkeypatch.setattr(mx_routes, "source", lambda ip: None if ":" in ip else "192.0.2.77")
     assert routing(server).addresses("mx1.example.org").ips[2] == "::1"
     assert routing(server).addresses("six.example").ips == ("2001:db8::1",), "the connection will say why not"
 
@@ -245,7 +245,7 @@ def test_no_addresses(server, host, reply):
     assert "nobody.example" not in server.questions("AAAA"), "a name that is not there has no other records"
 
 
-# -- without dnspython ----------------------------------------------------------------------------------------------------------------
+# -- without dnspython
 
 def test_without_dnspython_hosts_are_found_and_domains_are_not(server, monkeypatch):
     monkeypatch.setitem(sys.modules, "dns.resolver", None)
@@ -259,7 +259,7 @@ def test_without_dnspython_hosts_are_found_and_domains_are_not(server, monkeypat
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure")
         return [(socket.AF_INET, 0, 0, "", ("192.0.2.8", 0))]
 
-    monkeypatch.setattr(routes.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(mx_routes.socket, "getaddrinfo", getaddrinfo)
     by_system = Routes(None, frozenset, frozenset)
     assert by_system.addresses("smarthost.example").ips == ("192.0.2.8",)
     assert refused(by_system.addresses, "nobody.example")[0] == "550 5.1.2"
@@ -271,7 +271,15 @@ def test_without_dnspython_hosts_are_found_and_domains_are_not(server, monkeypat
     assert names(by_system.route("[192.0.2.1]")) == ["[192.0.2.1]"]
 
 
-# -- records --------------------------------------------------------------------------------------------------------------------------
+def test_a_smarthost_that_only_the_system_knows(server, monkeypatch):
+    """Its name may be in /etc/hosts; other domains are looked up only in the DNS."""
+    monkeypatch.setattr(mx_routes.socket, "getaddrinfo", lambda *_, **__: [(socket.AF_INET, 0, 0, "", ("192.0.2.8", 0))])
+    found = routing(server)
+    assert found.for_smarthost().addresses("nobody.example").ips == ("192.0.2.8",)
+    assert refused(found.addresses, "nobody.example")[0] == "550 5.1.2"
+
+
+# -- records
 
 def test_tlsa(server):
     found = routing(server).tlsa("mx1.example.org.", 25)
@@ -307,7 +315,7 @@ def test_records_that_are_not_there(server, name, exists):
     assert caught.value.exists is exists
 
 
-def test_records_that_nobody_knows_now():
+def test_records_that_cannot_be_looked_up():
     with NameServer(ZONE) as server:
         server.behave("empty.example", rcode="SERVFAIL")
         assert refused(routing(server).records, "empty.example", "TXT")[0] == "451 4.4.3"
@@ -320,7 +328,7 @@ MX = st.tuples(st.integers(0, 65535), st.sampled_from([".", "a.", "b.", "c.", "d
 @given(st.lists(MX, min_size=1, max_size=12))
 def test_every_list_of_exchangers_gives_a_way_or_a_reply(records):
     def attempt():
-        hosts = routes._exchangers("example.org", ["%d %s" % record for record in records])
+        hosts = mx_routes._exchangers("example.org", ["%d %s" % record for record in records])
         return found._before_ourselves("example.org", hosts)
 
     found = Routes(None, lambda: ("own",), frozenset)
@@ -334,7 +342,7 @@ def test_every_list_of_exchangers_gives_a_way_or_a_reply(records):
         assert [host.preference for host in hosts] == sorted(host.preference for host in hosts)
 
 
-# -- private addresses ----------------------------------------------------------------------------------------------------------------
+# -- private addresses
 
 PRIVATE = """
 mixed.example. IN MX 10 mx1.mixed.example.
@@ -362,11 +370,11 @@ def private():
 @pytest.mark.parametrize("host", [
     "mx1.mixed.example", "bare.example", "six.example", "mapped.example", "alias.example", "localhost", "127.0.0.1", "[127.0.0.1]",
     "[ipv6:::1]", "[ipv6:::ffff:10.0.0.1]", "[169.254.169.254]", "[ipv6:fd00::1]"])
-def test_private_addresses_are_followed_only_where_the_settings_say_so(private, host):
+def test_private_addresses_are_used_only_if_the_settings_allow_it(private, host):
     closed = routing(private, private=False)
     code, text = refused(closed.addresses, host)
     assert code == "550 5.4.4" and "private" in text
-    assert closed.to_anywhere().addresses(host).ips == routing(private).addresses(host).ips != ()
+    assert closed.for_smarthost().addresses(host).ips == routing(private).addresses(host).ips != ()
     assert refused(closed.addresses, host)[0] == "550 5.4.4", "a copy changed the first one"
 
 
@@ -380,6 +388,6 @@ def test_a_domain_without_mx_at_a_private_address_has_no_route(private):
     assert refused(routing(private, private=False).route, "bare.example")[0] == "550 5.4.4"
 
 
-def test_ourselves_are_a_loop_all_the_same(private):
+def test_our_own_address_is_a_loop_even_if_it_is_private(private):
     found = routing(private, own_addresses={("127.0.0.1", 2525)}, remote_port=2525, private=False)
     assert refused(found.addresses, "mx1.own.example")[0] == "554 5.4.6"

@@ -1,14 +1,20 @@
-"""MAIL and RCPT lines: what they say is what a server's grammar reads in them."""
+"""MAIL and RCPT lines: our server's grammar reads in them what was meant."""
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue.model import Message, Recipient
-from phenmail_protocols.relay.commands import NotSayable, Offer, mail, offer_of, rcpt
+from phenmail_protocols.relay.smtp_transaction import (
+    Extensions,
+    Unsendable,
+    mail,
+    rcpt,
+    read_extensions,
+)
 from phenmail_protocols.smtp import grammar
 
-EVERYTHING = Offer(True, True, True, True, True, 0, ())
+EVERYTHING = Extensions(True, True, True, True, True, 0, ())
 words = st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=0x2fff, blacklist_categories=("Cs", "Cc", "Zl", "Zp"),
                                          blacklist_characters="\u00a0"), min_size=1, max_size=30)
 
@@ -45,19 +51,19 @@ def test_an_original_address_in_utf_8_needs_no_smtputf8():
 @pytest.mark.parametrize("address", [Address("a\r\nDATA", "example.net"), Address("a", "example.net\n"),
                                      Address("\u00f6", "example.net"),
                                      Address("a", "\u00f6" * 80), Address("a\x7f", "example.net")])
-def test_what_cannot_be_said(address):
-    with pytest.raises(NotSayable):
+def test_addresses_that_cannot_be_sent(address):
+    with pytest.raises(Unsendable):
         rcpt(Recipient(address), EVERYTHING, False)
-    with pytest.raises(NotSayable):
-        mail(Message("id", address, (), 0.0), Offer())
+    with pytest.raises(Unsendable):
+        mail(Message("id", address, (), 0.0), Extensions())
 
 
 @pytest.mark.parametrize("features, offer", [
-    ({}, Offer()),
-    ({"size": "", "pipelining": "", "8bitmime": "", "dsn": "", "starttls": ""}, Offer(True, True, False, True, True, 0)),
-    ({"size": "ten"}, Offer(size=0)),
-    ({"size": "1024", "auth": " plain LOGIN"}, Offer(size=1024, auth=("PLAIN", "LOGIN"))),
-    ({"size": "9" * 30}, Offer(size=0)), ({"size": "\u00b2"}, Offer(size=0)),
+    ({}, Extensions()),
+    ({"size": "", "pipelining": "", "8bitmime": "", "dsn": "", "starttls": ""}, Extensions(True, True, False, True, True, 0)),
+    ({"size": "ten"}, Extensions(size=0)),
+    ({"size": "1024", "auth": " plain LOGIN"}, Extensions(size=1024, auth=("PLAIN", "LOGIN"))),
+    ({"size": "9" * 30}, Extensions(size=0)), ({"size": "\u00b2"}, Extensions(size=0)),
 ])
 def test_what_is_offered(features, offer):
-    assert offer_of(features) == offer
+    assert read_extensions(features) == offer

@@ -1,4 +1,4 @@
-"""Who gets what waits for users here: programs, plugins, other addresses; what their answers mean, and what a crash leaves."""
+"""Queued mail for local users: programs, plugins, forwards; what their replies mean; crashes."""
 import glob
 import inspect
 import io
@@ -13,9 +13,9 @@ import pytest
 from phenmail_protocols.accounts.directory import Destination
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.trace import Origin
-from phenmail_protocols.destinations.local import Handing
+from phenmail_protocols.destinations.local_delivery import LocalDelivery
 from phenmail_protocols.destinations.programs import Programs
-from phenmail_protocols.destinations.srs import WayBack
+from phenmail_protocols.destinations.srs import SrsResolver
 from phenmail_protocols.mail import srs
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Envelope
@@ -74,8 +74,8 @@ class Directory:
         return Destination(kind, line, folder, tag or None, value, value)
 
 
-class Taker:
-    """Programs and Plugins in one: keeps what it is called with, and answers `answer`, or raises it."""
+class Recorder:
+    """Programs and Plugins in one: records its calls, and returns `answer` or raises it."""
 
     def __init__(self, answer=TAKEN):
         self.answer, self.calls, self.interrupted = answer, [], threading.Event()
@@ -98,7 +98,7 @@ class Taker:
 
 
 class House:
-    """A Router with a real store and a real queue, and a Handing."""
+    """A Router with a real store and a real queue, and a LocalDelivery."""
 
     def __init__(self, folder, **ends):
         self.directory = Directory(folder, **ends)
@@ -106,18 +106,18 @@ class House:
         self.queue = Spool(str(folder / "queue"))
         self.clock = lambda: NOW
         self.router = Router(self.directory, self.store, self.queue, clock=self.clock)
-        self.agents, self.plugins = Taker(), Taker()
-        self.handing = Handing(self.directory, self.router, self.agents, self.plugins, lambda: KEY, self.clock)
+        self.agents, self.plugins = Recorder(), Recorder()
+        self.delivery = LocalDelivery(self.directory, self.router, self.agents, self.plugins, lambda: KEY, self.clock)
 
-    def hand(self, *recipients, sender=STRANGER, body=BODY, courier=None, **values):
+    def deliver(self, *recipients, sender=STRANGER, body=BODY, courier=None, **values):
         """-> a Reply for each of `recipients`: local parts, or model.Recipients."""
         recipients = tuple(each if isinstance(each, Recipient) else Recipient(Address(each, "example.org"), via="local")
                            for each in recipients)
         file = io.BytesIO(body) if isinstance(body, bytes) else body
-        return (courier or self.handing.courier()).deliver(Message("1.2", sender, recipients, NOW, **values), recipients, file)
+        return (courier or self.delivery.courier()).deliver(Message("1.2", sender, recipients, NOW, **values), recipients, file)
 
     def queued(self):
-        """-> [(Message, its octets)] of what goes on."""
+        """-> [(Message, its bytes)] in the queue."""
         found = []
         for message in self.queue.messages():
             with self.queue.body(message.identity) as file:
@@ -125,7 +125,7 @@ class House:
         return found
 
     def inbox(self, name="anna"):
-        """-> octets of all that is there, as they are served."""
+        """-> the bytes of all messages, as they are served."""
         folder = os.path.join(self.directory.folder, name)
         found = []
         for path in sorted(glob.glob(os.path.join(folder, "**", "new", "*"), recursive=True)):
@@ -134,7 +134,7 @@ class House:
         return found
 
     def way_back(self):
-        return WayBack(self.directory, lambda: KEY, self.clock)
+        return SrsResolver(self.directory, lambda: KEY, self.clock)
 
 
 @pytest.fixture
@@ -150,11 +150,11 @@ def make(tmp_path):
         house.store.close()
 
 
-# Who gets it, and with what.
+# -- who gets the mail
 
 def test_a_program_gets_all_that_it_may_ask_for(make):
     house = make(user=("agent", "cat {TO}"), prog=("agent", "true"), **{"*": ("agent", "rest")})
-    assert house.hand("user+list", "prog", "who", head=b"X: y\r\n") == (TAKEN,) * 3
+    assert house.deliver("user+list", "prog", "who", head=b"X: y\r\n") == (TAKEN,) * 3
     whole = b"X: y\r\n" + BODY
     assert house.agents.calls == [
         ("cat {TO}", whole, Address("user+list", "example.org"), "user", "/root/user/mail", "list"),
@@ -164,12 +164,12 @@ def test_a_program_gets_all_that_it_may_ask_for(make):
 
 def test_a_plugin_gets_its_parameters(make):
     house = make(tickets=("plugin", "ticket queue=7 to all"), echo=("plugin", "mail"))
-    assert house.hand("tickets+a", "echo") == (TAKEN, TAKEN)
+    assert house.deliver("tickets+a", "echo") == (TAKEN, TAKEN)
     assert house.plugins.calls == [("ticket", BODY, Address("tickets+a", "example.org"), "queue=7 to all", "a"),
                                    ("mail", BODY, Address("echo", "example.org"), "", None)]
 
 
-@pytest.mark.parametrize("real, made_up", [(Programs.run, Taker.run), (Plugins.hand, Taker.hand), (Programs.interrupt, Taker.interrupt)])
+@pytest.mark.parametrize("real, made_up", [(Programs.run, Recorder.run), (Plugins.hand, Recorder.hand), (Programs.interrupt, Recorder.interrupt)])
 def test_the_takers_here_are_called_like_the_real_ones(real, made_up):
     assert list(inspect.signature(real).parameters) == list(inspect.signature(made_up).parameters)
 
@@ -179,9 +179,9 @@ def test_the_takers_here_are_called_like_the_real_ones(real, made_up):
 def test_their_answers_are_the_answers_and_one_concerns_no_other(make, kind, answer, expected, caplog):
     house = make(one=(kind, "x"), two=("forward", FAR))
     (house.agents if kind == "agent" else house.plugins).answer = answer
-    first, second = house.hand("one", "two")
+    first, second = house.deliver("one", "two")
     assert first == expected or first.code == expected and first.enhanced == "4.3.0"
-    assert ("could not be handed over" in caplog.text) == (expected == 451)
+    assert ("cannot deliver to" in caplog.text) == (expected == 451)
     assert second.code == 250 and len(house.queued()) == 1
 
 
@@ -202,34 +202,34 @@ def fault(house, monkeypatch):
     ("locked@example.org", None, (451, "4.3.5")), ("nobody@example.org", None, (550, "5.1.1")),
     ("off@example.org", None, (550, "5.2.1")), ("x@nowhere", None, (553, "5.1.2")), (FAR, fault, (451, "4.3.0"))])
 @pytest.mark.parametrize("by_rule", [False, True])
-def test_what_becomes_of_what_is_sent_on(make, monkeypatch, target, trouble, expected, by_rule):
+def test_outcomes_of_forwarding(make, monkeypatch, target, trouble, expected, by_rule):
     house = make(one=("mailbox" if by_rule else "forward", target), locked=("broken", ""), off=("disabled", "moved"))
     if trouble:
         trouble(house, monkeypatch)
-    reply, = house.hand(Recipient(Address("one", "example.org"), via="to " + target if by_rule else "local"))
+    reply, = house.deliver(Recipient(Address("one", "example.org"), via="to " + target if by_rule else "local"))
     assert (reply.code, reply.enhanced) == expected
     assert ("Forwarding" in reply.text) == (reply.code != 250 and trouble is not fault)
     assert len(house.queued()) + len(house.inbox()) == (reply.code == 250)
 
 
 @pytest.mark.parametrize("kind, expected", [("disabled", (550, "5.2.1")), ("unknown", (550, "5.1.1")), ("broken", (451, "4.3.5"))])
-def test_who_is_no_more_is_told_in_the_routers_words(make, kind, expected):
-    reply, = make(gone=(kind, "")).hand("gone")
+def test_an_address_that_no_longer_exists_gets_the_routers_reply(make, kind, expected):
+    reply, = make(gone=(kind, "")).deliver("gone")
     assert (reply.code, reply.enhanced) == expected
 
 
-def test_who_has_a_mailbox_by_now_gets_it_there(make):
+def test_an_address_that_became_a_mailbox(make):
     house = make()
-    assert house.hand("anna+tag", head=b"X: y\r\n")[0].code == 250
+    assert house.deliver("anna+tag", head=b"X: y\r\n")[0].code == 250
     whole, = house.inbox()
     assert whole.startswith(b"Return-Path: <stranger@else.example>\r\nDelivered-To: anna+tag@example.org\r\n")
     assert whole.endswith(b"\r\nX: y\r\n" + BODY) and house.queued() == []
 
 
-def test_who_is_elsewhere_by_now_gets_it_there_as_it_came(make):
+def test_an_address_that_became_remote_gets_the_message_unchanged(make):
     house = make()
     moved = Recipient(Address("moved", "far.example"), ("FAILURE",), "rfc822;x@y", via="local")
-    assert house.hand(moved, ret="HDRS", envid="e1")[0].code == 250
+    assert house.deliver(moved, ret="HDRS", envid="e1")[0].code == 250
     (message, octets), = house.queued()
     there, = message.recipients
     assert (message.sender, message.ret, message.envid) == (STRANGER, "HDRS", "e1")
@@ -238,17 +238,17 @@ def test_who_is_elsewhere_by_now_gets_it_there_as_it_came(make):
 
 
 @pytest.mark.parametrize("via", ["to ", "to x", "elsewhere"])
-def test_what_can_not_be_understood_waits(make, via, caplog):
-    reply, = make().hand(Recipient(Address("anna", "example.org"), via=via))
+def test_an_unknown_via_waits(make, via, caplog):
+    reply, = make().deliver(Recipient(Address("anna", "example.org"), via=via))
     assert reply.code == 451 and "1.2" in caplog.text
 
 
-# Sending on.
+# -- forwarding
 
-def test_what_goes_on_is_what_came(make):
+def test_the_forwarded_message_is_unchanged(make):
     house = make(one=("forward", FAR))
     head = b"DKIM-Signature: v=1\r\n"
-    assert house.hand("one", head=head, signed_as="example.org", body=BODY + b"\xe4\xf6 \r\n.\r\n..\r\n")[0].code == 250
+    assert house.deliver("one", head=head, signed_as="example.org", body=BODY + b"\xe4\xf6 \r\n.\r\n..\r\n")[0].code == 250
     (message, octets), = house.queued()
     received, found, rest = octets.partition(b"Delivered-To: one@example.org\r\n")
     assert received.startswith(b"Received: by example.org") and found
@@ -259,14 +259,14 @@ def test_what_goes_on_is_what_came(make):
 
 def test_a_return_path_of_others_does_not_go_on(make):
     house = make(one=("forward", FAR))
-    house.hand("one", body=b"Return-Path: <x@y.example>\r\n" + BODY)
+    house.deliver("one", body=b"Return-Path: <x@y.example>\r\n" + BODY)
     (_, octets), = house.queued()
     assert b"Return-Path" not in octets and octets.endswith(BODY)
 
 
 def test_what_stays_here_keeps_its_sender(make):
     house = make(one=("forward", "anna@example.org"), anna=("mailbox", ""))
-    assert house.hand("one")[0].code == 250
+    assert house.deliver("one")[0].code == 250
     message, = house.inbox()
     assert message.startswith(b"Return-Path: <%s>\r\n" % str(STRANGER).encode())
 
@@ -275,9 +275,9 @@ def test_what_stays_here_keeps_its_sender(make):
     (None, True), (Address("anna", "example.org"), True), (Address("nobody", "example.org"), True), (STRANGER, False),
     (Address("odd name", "else.example"), False),
     (Address("stranger", "xn--bcher-kva.example"), False)])
-def test_who_sends_what_goes_on(make, sender, kept):
+def test_the_envelope_sender_of_forwarded_mail(make, sender, kept):
     house = make(one=("forward", FAR))
-    assert house.hand("one", sender=sender)[0].code == 250
+    assert house.deliver("one", sender=sender)[0].code == 250
     (message, _), = house.queued()
     assert not message.smtputf8
     if kept:
@@ -294,16 +294,17 @@ def test_who_sends_what_goes_on(make, sender, kept):
 def test_the_domain_of_rewritten_senders(make, text, domain):
     local, _, given = text.partition("@")
     house = make()
-    house.hand(Recipient(Address(local, given), via="to " + FAR))
+    house.deliver(Recipient(Address(local, given), via="to " + FAR))
     assert house.queued()[0][0].sender.domain == domain
 
 
 @pytest.mark.parametrize("notify, orcpt", [((), None), (("NEVER",), None), (("SUCCESS", "DELAY"), "rfc822;known@else.example")])
-def test_what_the_sender_asked_for_goes_on(make, notify, orcpt):
-    """RFC 3461 5.2.7: a notice of success then comes from there; a notice names whom its reader knows."""
+def test_dsn_parameters_are_forwarded(make, notify, orcpt):
+    """RFC 3461 5.2.7: the next server sends the notice of success; ORCPT names the address that the
+    sender knows."""
     house = make(one=("forward", FAR))
-    courier = house.handing.courier()
-    house.hand(Recipient(Address("one", "example.org"), notify, orcpt, via="local"), courier=courier, ret="HDRS", envid="e1")
+    courier = house.delivery.courier()
+    house.deliver(Recipient(Address("one", "example.org"), notify, orcpt, via="local"), courier=courier, ret="HDRS", envid="e1")
     (message, _), = house.queued()
     there, = message.recipients
     assert (message.ret, message.envid, there.notify) == ("HDRS", "e1", notify)
@@ -311,17 +312,17 @@ def test_what_the_sender_asked_for_goes_on(make, notify, orcpt):
     assert courier.dsn
 
 
-def test_who_tells_of_success(make):
+def test_which_server_sends_the_notice_of_success(make):
     house = make(one=("forward", FAR), prog=("agent", "x"))
-    courier = house.handing.courier()
+    courier = house.delivery.courier()
     for names, dsn in ((["one"], True), (["prog"], False), (["one", "prog"], False), (["anna"], True)):
-        house.hand(*names, courier=courier)
+        house.deliver(*names, courier=courier)
         assert courier.dsn == dsn, names
 
 
 def test_a_name_that_is_not_ascii(make):
     house = make(**{"j\u00f6rg": ("forward", "j\u00f6rg@far.example")})
-    assert house.hand("j\u00f6rg")[0].code == 250
+    assert house.deliver("j\u00f6rg")[0].code == 250
     (message, octets), = house.queued()
     assert message.smtputf8 and message.recipients[0].orcpt == "utf-8;j\u00f6rg@example.org"
     assert b"Delivered-To: j\\x{F6}rg@example.org\r\n" in octets
@@ -330,17 +331,17 @@ def test_a_name_that_is_not_ascii(make):
 @pytest.mark.parametrize("head, body", [(b"", b"Delivered-To: One@example.org\r\n" + BODY), (b"Delivered-To: one@example.org\r\n", BODY),
                                         (b"", b"X: %s\r\ndelivered-to: one@example.org\r\n\r\n" % (b"y" * 200000)),
                                         (b"X: y\r", b"\nDelivered-To: one@example.org\r\n\r\n")])
-def test_who_comes_round_again_is_refused(make, head, body):
+def test_a_loop_is_refused(make, head, body):
     house = make(one=("forward", FAR))
-    assert house.hand("one", head=head, body=body) == (Reply(554, "5.4.6", "Mail loop detected"),)
+    assert house.deliver("one", head=head, body=body) == (Reply(554, "5.4.6", "Mail loop detected"),)
     assert house.queued() == []
 
 
 @pytest.mark.parametrize("head, body", [
     (b"", b"X: y\r\n\r\nDelivered-To: one@example.org\r\n"), (b"", b"Delivered-To: two@example.org\r\n\r\n"),
     (b"", b"X: a\r\n Delivered-To: one@example.org\r\n\r\n"), (b"X: y\r\n\r", b"\nDelivered-To: one@example.org\r\n")])
-def test_who_does_not_come_round_is_not(make, head, body):
-    assert make(one=("forward", FAR)).hand("one", head=head, body=body)[0].code == 250
+def test_what_only_looks_like_a_loop_is_forwarded(make, head, body):
+    assert make(one=("forward", FAR)).deliver("one", head=head, body=body)[0].code == 250
 
 
 def test_the_authors_signature_stays_valid(make):
@@ -351,7 +352,7 @@ def test_the_authors_signature_stays_valid(make):
         signature = dkim.sign(message, b"all", b"else.example", keys.RSA, canonicalize=canonical,
                               include_headers=[b"from", b"to", b"subject"])
         house = make(one=("forward", FAR))
-        house.hand("one", body=signature + message)
+        house.deliver("one", body=signature + message)
         octets = house.queued()[-1][1]
         assert b"Return-Path" not in octets and octets.count(b"DKIM-Signature") == 1
         assert dkim.verify(octets, dnsfunc=lambda name, timeout=5: b"v=DKIM1; k=rsa; p=" + public(keys.RSA))
@@ -386,7 +387,7 @@ def test_a_large_message_streams(make):
             return piece
     tracemalloc.start()
     try:
-        reply, = house.hand("one", body=Large())
+        reply, = house.deliver("one", body=Large())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -395,10 +396,10 @@ def test_a_large_message_streams(make):
     assert message.size > 10 << 20 and message.eight_bit
 
 
-# Round trips.
+# -- bounces and loops
 
 def bring(house, sender, *recipients):
-    """By the front door -> the answers' codes."""
+    """Through the router -> the codes of the replies."""
     resolve = house.way_back().resolve
     destinations = [resolve(each) for each in recipients]
     incoming = house.router.begin(Envelope(sender, tuple(map(Rcpt, recipients))), Origin("SMTP", "x", "192.0.2.1"), destinations)
@@ -407,20 +408,20 @@ def bring(house, sender, *recipients):
 
 
 def turn(house):
-    """All that waits for users here is handed over once -> [(the address, its Reply)]."""
+    """Deliver all queued local mail once -> [(address, Reply)]."""
     told = []
     for message in list(house.queue.messages()):
         if not all(each.via for each in message.recipients):
             continue
         with house.queue.claim(message.identity) as claim:
             with claim.body() as body:
-                replies = house.handing.courier().deliver(message, message.recipients, body)
+                replies = house.delivery.courier().deliver(message, message.recipients, body)
             told += [(str(each.address), reply) for each, reply in zip(message.recipients, replies)]
             remove(claim)
     return told
 
 
-def test_a_bounce_finds_its_way_back(make):
+def test_a_bounce_reaches_the_original_sender(make):
     house = make(one=("forward", FAR))
     assert bring(house, STRANGER, Address("one", "example.org")) == [250]
     assert [reply.code for _, reply in turn(house)] == [250]
@@ -432,7 +433,7 @@ def test_a_bounce_finds_its_way_back(make):
     (message, octets), = house.queued()
     assert (message.sender, [each.address for each in message.recipients]) == (None, [STRANGER])
     assert octets.endswith(b"Subject: x\r\n\r\nhello\r\n")
-    # A vacation answer from there is no bounce; its sender is rewritten in his turn.
+    # A vacation reply is not a bounce; its sender is rewritten too.
     remove(house.queue.claim(message.identity))
     assert bring(house, Address("friend", "far.example"), stand_in) == [250]
     turn(house)
@@ -456,25 +457,25 @@ def test_addresses_that_lead_nowhere_are_like_any_other(make, caplog):
     assert resolve(Address("anna", "example.org")).kind == "mailbox"
 
 
-def test_a_key_that_can_not_be_read_refuses_for_now_only(make, caplog):
+def test_an_unreadable_key_is_a_temporary_failure(make, caplog):
     def key():
         raise OSError("the disk is gone")
     house = make(one=("forward", FAR))
     right = srs.forward(STRANGER, "example.org", KEY, NOW)
-    assert WayBack(house.directory, key, house.clock).resolve(right).kind == "broken"
-    house.handing = Handing(house.directory, house.router, house.agents, house.plugins, key, house.clock)
-    assert [reply.code for reply in house.hand("one", right.local, "anna")] == [451, 451, 250]
+    assert SrsResolver(house.directory, key, house.clock).resolve(right).kind == "broken"
+    house.delivery = LocalDelivery(house.directory, house.router, house.agents, house.plugins, key, house.clock)
+    assert [reply.code for reply in house.deliver("one", right.local, "anna")] == [451, 451, 250]
     assert "the disk is gone" in caplog.text
 
 
-def test_a_stand_in_that_waits_is_handed_over_like_a_forward(make):
+def test_queued_mail_to_a_rewritten_sender_is_forwarded(make):
     house = make()
-    assert house.hand(srs.forward(STRANGER, "example.org", KEY, NOW).local, sender=None)[0].code == 250
+    assert house.deliver(srs.forward(STRANGER, "example.org", KEY, NOW).local, sender=None)[0].code == 250
     assert house.queued()[0][0].recipients[0].address == STRANGER
 
 
 @pytest.mark.parametrize("ends", [{"a": "b", "b": "a"}, {"a": "a"}, {"a": "b", "b": "c", "c": "a"}])
-def test_a_circle_ends_in_one_refusal(make, ends):
+def test_a_forward_loop_ends_in_one_refusal(make, ends):
     house = make(**{name: ("forward", target + "@example.org") for name, target in ends.items()})
     assert bring(house, STRANGER, Address("a", "example.org")) == [250]
     told = [told for _ in range(2 * len(ends) + 2) for told in turn(house)]
@@ -482,18 +483,18 @@ def test_a_circle_ends_in_one_refusal(make, ends):
     assert told[-1][0] == "a@example.org" and house.queue.identities() == []
 
 
-# Stops and crashes.
+# -- stops and crashes
 
-def test_an_abort_ends_what_runs_and_what_follows(make):
+def test_an_abort_ends_this_and_later_deliveries(make):
     def until_interrupted(agents):
         assert agents.interrupted.wait(20)
         return Reply(451, "4.3.2", "stopped")
     house = make(prog=("agent", "sleep 300"), one=("forward", FAR))
     house.agents.answer = until_interrupted
-    courier = house.handing.courier()
+    courier = house.delivery.courier()
     begun = threading.Thread(target=courier.abort)
     house.agents.calls = Signal(begun.start)
-    assert [reply.enhanced for reply in house.hand("prog", "one", "anna", courier=courier)] == ["4.3.2"] * 3
+    assert [reply.enhanced for reply in house.deliver("prog", "one", "anna", courier=courier)] == ["4.3.2"] * 3
     begun.join(20)
     assert house.queued() == [] and house.inbox() == []
     courier.close()
@@ -514,21 +515,21 @@ class Signal(list):
 
 def test_an_abort_in_the_middle_of_sending_on_leaves_nothing(make):
     house = make(one=("forward", FAR))
-    courier = house.handing.courier()
+    courier = house.delivery.courier()
 
     class Body(io.BytesIO):
         def read(self, size=-1):
             if self.tell() > 300000:
                 courier.abort()
             return super().read(size)
-    assert house.hand("one", body=Body(BODY + b"x" * 1000000), courier=courier)[0].enhanced == "4.3.2"
+    assert house.deliver("one", body=Body(BODY + b"x" * 1000000), courier=courier)[0].enhanced == "4.3.2"
     assert house.queue.identities() == []
 
 
 DYING = """
 import os, sys
 sys.path.insert(0, %r)
-from tests.destinations.test_local import *
+from tests.destinations.test_local_delivery import *
 import pathlib
 from phenmail_protocols.queue.retry import Policy
 from phenmail_protocols.queue.worker import Worker
@@ -568,7 +569,7 @@ class Away:
     abort = close
 
 worker = Worker(house.queue, Policy(), lambda each: each.via + str(each.address),
-                lambda name: house.handing.courier() if name.startswith("local") else Away(), None)
+                lambda name: house.delivery.courier() if name.startswith("local") else Away(), None)
 worker.start()
 import time
 end = time.monotonic() + 20
@@ -580,8 +581,8 @@ house.store.close()
 
 
 @pytest.mark.parametrize("name, log, left", [("prog", 2, 0), ("one", 0, 2)])
-def test_who_is_killed_between_handing_over_and_writing_it_down_hands_over_again(tmp_path, name, log, left):
-    """At least once: the program has it twice, and so has the other address."""
+def test_after_a_crash_before_the_state_is_written_it_delivers_again(tmp_path, name, log, left):
+    """At least once: the program and the other address get it twice."""
     def run(how, name):
         return subprocess.call([sys.executable, "-c", DYING, str(tmp_path), how, name], timeout=60)
     assert run("dies", name) == -9
