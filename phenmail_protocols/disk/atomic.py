@@ -12,6 +12,7 @@ import re
 import threading
 import time
 
+STALE_SECONDS = 36 * 3600  # Maildir's rule: nobody writes a temporary file for longer
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # in a folder that isn't our own
 # The names of temporary files here, in keyfile, beneath and net.selfsigned.
 _LEFT = re.compile(r"\..+\.(\d+\.\d+|[0-9a-f]{16})\.tmp\Z")
@@ -64,7 +65,7 @@ def write_file(path, data, mode=0o600):
     sync_directory(folder or ".")
 
 
-def remove_stale(folder, seconds=36 * 3600):
+def remove_stale(folder, seconds=STALE_SECONDS):
     """Remove temporary files of ours that a crash left in ``folder``.
 
     A day and a half is what Maildirs wait, too: nobody writes for so long.

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from phenmail_protocols.store import content, errors, index, maildir, rescan, uidlist
+from phenmail_protocols.store import errors, index, numbering, rescan
+from phenmail_protocols.store.maildir import content, filenames, tree, uidlist
 
 from .conftest import drop_foreign, drop_index, uids, whole
 
@@ -71,13 +72,13 @@ def test_a_file_that_can_not_be_read_does_not_hide_the_others(
         house, inbox, monkeypatch):
     drop_foreign(house, name="1.broken.x")
     drop_foreign(house, name="2.whole.x")
-    real = maildir.measure
+    real = rescan.measure
 
     def measure(path, name):
         if "broken" in name:
             raise OSError(5, "Input/output error")
         return real(path, name)
-    monkeypatch.setattr(maildir, "measure", measure)
+    monkeypatch.setattr(rescan, "measure", measure)
     inbox.look()
     assert uids(inbox) == [1, 2, 3, 4, 5]
 
@@ -238,7 +239,7 @@ def test_a_keyword_given_elsewhere_keeps_its_letter(house, inbox):
 
 
 def test_a_uidvalidity_is_never_used_again(house, monkeypatch):
-    monkeypatch.setattr(rescan.time, "time", lambda: 1000.0)  # a Pi boots
+    monkeypatch.setattr(numbering.time, "time", lambda: 1000.0)  # a Pi boots
     house.account.create("a")
     first = house.put(name="a")
     house.account.delete("a")
@@ -306,8 +307,8 @@ def test_watchers_are_told_with_no_lock_held(house, inbox):
 
     def told():
         def probe():
-            if house.account.guard.lock.acquire(timeout=1):
-                house.account.guard.lock.release()
+            if house.account.lock.thread_lock.acquire(timeout=1):
+                house.account.lock.thread_lock.release()
                 free.append(True)
         thread = threading.Thread(target=probe)
         thread.start()
@@ -448,7 +449,7 @@ def test_what_a_crash_left_in_tmp_goes(house):
     open(old, "w").close()
     for path in (old, house.folder + "/tmp/deleted-1.x"):
         os.utime(path, (1, 1))
-    maildir.remove_stale(house.folder, seconds=-1)
+    tree.remove_stale(house.folder, seconds=-1)
     assert os.listdir(house.folder + "/tmp") == []
 
 
@@ -456,14 +457,14 @@ def test_an_old_date_does_not_make_a_staged_message_stale(house):
     with house.account.stage() as staged:
         staged.write(b"A: b\r\n\r\n")
         staged.sync(date=1000)
-        maildir.remove_stale(house.folder)
+        tree.remove_stale(house.folder)
         assert house.account.deliver("INBOX", staged).uid == 1
 
 
 def test_host_names_of_any_kind_make_plain_names(monkeypatch):
-    monkeypatch.setattr(maildir.socket, "gethostname",
+    monkeypatch.setattr(filenames.socket, "gethostname",
                         lambda: "gr\xfc\xdfe,S=1:/x y")
-    name = maildir.unique_name()
+    name = filenames.unique_name()
     name.encode("ascii")
     assert not set(",:/ ") & set(name)
 

@@ -6,7 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from phenmail_protocols.store import errors, keywords
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.maildir import keywords
 
 from .conftest import drop_foreign, drop_index
 

@@ -4,8 +4,7 @@ import threading
 
 import pytest
 
-from phenmail_protocols.store import errors
-from phenmail_protocols.store import filing as filing_module
+from phenmail_protocols.store import errors, group_commit
 
 from .conftest import uids, whole
 
@@ -210,19 +209,19 @@ def test_threads_deliver_and_each_uid_is_given_once(house):
 
 def test_one_that_can_not_be_filed_does_not_hold_up_the_others(house, inbox):
     """Several threads share a transaction; one's file is gone from tmp."""
-    filing = house.account._filing
+    commits = house.account._commits
     staged = [house.account.stage() for _ in range(4)]
     for each in staged:
         each.write(b"a: b\r\n\r\n")
         each.sync()
     os.unlink(staged[1].path)
-    requests = [filing_module._Request(name, each, flags)
+    requests = [group_commit._Request(name, each, flags)
                 for each, name, flags in zip(
                     staged, ["INBOX", "INBOX", "Nowhere", "INBOX"],
                     [(), (), (), ["new"]])]
-    filing._waiting = requests
-    filing._busy = True
-    filing._lead()
+    commits._waiting = requests
+    commits._has_leader = True
+    commits._lead()
     assert requests[0].delivered and requests[0].error is None
     assert isinstance(requests[1].error, errors.StoreError)
     assert isinstance(requests[2].error, errors.NotFound)

@@ -8,7 +8,8 @@ import tracemalloc
 
 import pytest
 
-from phenmail_protocols.store import errors, index, keywords, maildir, uidlist
+from phenmail_protocols.store import errors, index
+from phenmail_protocols.store.maildir import keywords, tree, uidlist
 
 from .conftest import drop_index, uids, whole
 
@@ -17,7 +18,7 @@ MADE = [name for name in FILES if name != "phenmail.lock"]
 
 
 def parts(folder):
-    return sorted(name for name in os.listdir(folder) if name in maildir.PARTS)
+    return sorted(name for name in os.listdir(folder) if name in tree.PARTS)
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -25,7 +26,7 @@ def parts(folder):
 @pytest.mark.parametrize("lost", [("tmp",), ("new",), ("cur",), ("tmp", "new"), ("tmp", "new", "cur")])
 def test_missing_parts_are_made_anew(house, name, lost, live):
     house.put("before", name, ["\\Flagged"])
-    folder = house.account.path("" if name == "INBOX" else "." + name)
+    folder = house.account.tree.path_of("" if name == "INBOX" else "." + name)
     if not live:
         house.close()
     kept = "cur" not in lost
@@ -51,9 +52,9 @@ def test_a_mailbox_of_which_only_one_file_came_back_is_one(house, kept):
     account = house.account
     account.create("Lists/dev")
     put = house.put(name="Lists/dev")
-    folder = account.path(".Lists.dev")
+    folder = account.tree.path_of(".Lists.dev")
     house.close()
-    for part in maildir.PARTS + ("maildirfolder", uidlist.NAME):
+    for part in tree.PARTS + ("maildirfolder", uidlist.NAME):
         path = os.path.join(folder, part)
         if part != kept:
             shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)

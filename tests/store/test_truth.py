@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from phenmail_protocols.store import errors, index, uidlist
+from phenmail_protocols.store import errors, index
+from phenmail_protocols.store.maildir import uidlist
 
 from .conftest import drop_foreign, drop_index, whole
 

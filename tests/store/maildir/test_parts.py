@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.store import content, errors, folders, maildir, uidlist
+from phenmail_protocols.store import errors
 from phenmail_protocols.store.columns import Columns
+from phenmail_protocols.store.maildir import content, folders, listing, uidlist
 
 
 @pytest.mark.parametrize("name, folder", [
@@ -80,7 +81,7 @@ def test_chunks_are_a_slice_of_the_whole(tmp_path_factory, pieces, start,
     path = str(folder / "file")
     with open(path, "wb") as file:
         file.write(data)
-    size = len(data) + maildir._bare_line_ends(io.BytesIO(data))
+    size = len(data) + listing._bare_line_ends(io.BytesIO(data))
     old, content.CHUNK = content.CHUNK, 3
     try:
         positions = content.Positions()
