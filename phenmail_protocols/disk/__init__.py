@@ -1,1 +1,1 @@
-"""Durable files, locks between processes, and names that are safe on any disk."""
+"""Durable files, locks between processes, safe file names, and files that others may tamper with."""
