@@ -1,1 +1,1 @@
-"""Durable files, locks between processes, safe file names, and files that others may tamper with."""
+"""Durable files, locks, safe file names, and reading files that others may tamper with."""

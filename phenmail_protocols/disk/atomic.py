@@ -60,7 +60,7 @@ def write_file(path, data, mode=0o600):
 
 
 def remove_stale(folder, seconds=STALE_SECONDS):
-    """Remove the temporary files that a crash left in `folder`, if they are older than `seconds`."""
+    """Remove the temporary files in `folder` that are older than `seconds`: a crash left them."""
     try:
         names = [name for name in os.listdir(folder) if _TEMPORARY.match(name)]
     except OSError:

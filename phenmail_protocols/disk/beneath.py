@@ -24,7 +24,7 @@ def read(folder, path, most):
     os.stat_result.
 
     Neither `folder` itself nor a step below it may be a link: ELOOP or ENOTDIR. It never waits for
-    a pipe. Raises OSError; EINVAL if it is no regular file, EFBIG if it has more than `most` octets.
+    a pipe. Raises OSError: EINVAL if it is no regular file, EFBIG if it is over `most` octets.
     """
     with _Parent(folder, path) as parent:
         descriptor = parent.open(PLAIN)

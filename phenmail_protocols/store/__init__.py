@@ -1,6 +1,6 @@
 """Mailboxes on disk: plain Maildir++ files, and an index beside them. Knows no protocol.
 
-Callers start with `filestore.FileStore`. Values that go in and out are in `model.py` and `errors.py`.
+Callers start with `filestore.FileStore`. Values that go in and out are in model.py and errors.py.
 
     account.py        one mail folder and its mailboxes; the rules of the store
     hierarchy.py      LIST, CREATE, DELETE, RENAME

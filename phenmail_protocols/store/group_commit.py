@@ -1,9 +1,9 @@
 """New messages that arrive at the same time share one transaction and one sync of the folder.
 
-Ten connections deliver at once. Each alone would lock, begin, assign a UID, commit and sync. Instead
-the first one becomes the leader: it adds all messages that wait, syncs the folders, wakes the
-threads whose messages it added, and passes the lead to the thread that has waited longest by then.
-A thread that comes alone leads alone, at no extra cost.
+If ten connections deliver at once, each alone would lock, begin, assign a UID, commit and sync.
+Instead the first one becomes the leader. It adds all messages that wait, syncs the folders, and
+wakes the threads whose messages it added. Then the thread that has waited longest becomes the
+leader. A thread that comes alone leads alone, at no extra cost.
 """
 import threading
 

@@ -4,9 +4,9 @@ The Maildir is the truth. Other programs drop files into it, rename them (flags)
 crash leaves a file without its row, or a line in the UID list without its file. A rescan finds all
 of this by comparing names.
 
-When a rescan is due. The row in the index keeps the mtimes of `new` and `cur` and the inode and size
-of the UID list that it reflects. Other mtimes mean that the folder must be listed. A change in the
-same tick of the file system's clock as the listing would leave the mtime as it was, so a folder
+When a rescan is due: the row in the index keeps the mtimes of `new` and `cur` and the inode and
+size of the UID list that it reflects. Other mtimes mean that the folder must be listed. A change in
+the same tick of the file system's clock as the listing would leave the mtime as it was. So a folder
 that was written less than GRAIN before it was listed is listed once more later.
 
 What it does, in a transaction:
@@ -306,7 +306,7 @@ def _slices(names):
 
 
 def _note_times(mailbox, times, when):
-    """Note what was listed at the time `when`, but no mtime behind which a later change can hide."""
+    """Note what was listed at the time `when`, except mtimes that a later change may leave."""
     mailbox.scanned = times
     mailbox.compact_list_locked()
     stamp = mailbox.uid_list.stamp()

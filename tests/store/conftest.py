@@ -5,6 +5,7 @@ import pytest
 
 from phenmail_protocols.store import index
 from phenmail_protocols.store.filestore import FileStore
+from phenmail_protocols.store.maildir.uidlist import UidList
 
 
 class House:
@@ -62,6 +63,13 @@ def whole(mailbox):
 def uids(mailbox):
     state = mailbox.state()
     return list(state.uids[:state.count])
+
+
+def read_uid_list(folder):
+    """(Header or None, {name: uid}) of the UID list in a folder."""
+    uid_list = UidList(str(folder))
+    header = uid_list.read()
+    return header, uid_list.lines().uids
 
 
 def drop_index(house):

@@ -161,10 +161,7 @@ def test_names_in_dovecots_list_may_have_their_flags(house, tmp_path):
 
 def test_a_newer_uidvalidity_is_another_mailbox(house, inbox):
     old = inbox.uidvalidity
-    path = os.path.join(house.folder, uidlist.NAME)
-    os.unlink(path)
-    with open(path, "wb") as file:
-        file.write(uidlist.render(uidlist.Header(old + 5, 7, 7, 9), []))
+    uidlist.UidList(house.folder).replace(uidlist.Header(old + 5, 7, 7, 9), [])
     put = house.put("delivered all the same")
     assert put.uidvalidity == old + 5 and put.uid >= 7
     with pytest.raises(errors.NotFound):
@@ -176,8 +173,8 @@ def test_a_newer_uidvalidity_is_another_mailbox(house, inbox):
 
 @pytest.mark.parametrize("header", [
     b"3 V5 N9 M9999999999999999999\n", b"3 V5 N4294967295\n",
-    b"3 V5 N9 P\xff\xfe\n", b"3 V5 N9\n2147483647 :mad.line\n"])
-def test_a_mad_list_costs_uids_but_not_the_mailbox(house, inbox, header):
+    b"3 V5 N9 P\xff\xfe\n", b"3 V5 N9\n2147483647 :damaged.line\n"])
+def test_a_damaged_list_costs_uids_but_not_the_mailbox(house, inbox, header):
     inbox.close()
     house.close()
     drop_index(house)

@@ -9,7 +9,7 @@ import pytest
 from phenmail_protocols.store import errors, index
 from phenmail_protocols.store.maildir import uidlist
 
-from .conftest import drop_foreign, drop_index, whole
+from .conftest import drop_foreign, drop_index, read_uid_list, whole
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def test_dovecots_list_is_understood(house, tmp_path):
         b"A: b\r\n\r\nc\r\n\r\n", {"\\Seen", "$Forwarded"})}
     put = house.put(account=account)
     assert put.uid >= 25022
-    header = uidlist.parse((folder / uidlist.NAME).read_bytes())[0]
+    header = read_uid_list(folder)[0]
     assert b" G3085f01b7f11094c501100008c4a11c1" in header.extra
 
 
@@ -319,8 +319,7 @@ def test_dovecot_finds_no_line_beyond_the_next_uid_that_it_reads(house):
     take our later messages for old ones that came back."""
     for _ in range(3):
         house.put()
-    data = open(os.path.join(house.folder, uidlist.NAME), "rb").read()
-    header, listed = uidlist.parse(data)
+    header, listed = read_uid_list(house.folder)
     assert header.uidnext <= min(listed.values())
     assert header.uid_ceiling > max(listed.values())
 

@@ -2,8 +2,8 @@
 
 `Lists/dev` lies in the folder `.Lists.dev` of the mail folder; INBOX lies in the mail folder itself
 (folder name ""). Each component is in modified UTF-7 (RFC 3501 5.1.3). A dot, slash or backslash in
-a component is written `\\2e`, `\\2f`, `\\5c`, as Dovecot's listescape plugin does, so that a Maildir
-moves between the two servers. Folders whose names do not have this form are ignored.
+a component is written `\\2e`, `\\2f`, `\\5c`, as Dovecot's listescape plugin does, so a Maildir can
+move between the two servers. Folders whose names do not have this form are ignored.
 """
 import functools
 import re

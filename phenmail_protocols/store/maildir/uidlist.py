@@ -57,12 +57,8 @@ class Header(NamedTuple):
     extra: bytes = b""  # Dovecot's other fields, with a space before each
 
 
-def render(header, lines):
-    """The whole file; `lines` are (uid, file name without its flags)."""
-    return b"".join(_render_slices(header, lines))
-
-
-def _render_slices(header, lines):
+def _render(header, lines):
+    """The whole file in slices; `lines` as for UidList.replace."""
     yield _render_header(header)
     rows = []
     for line in lines:
@@ -82,13 +78,6 @@ def _render_header(header):
     return b"3 V%010d N%010d C%010d M%016d%s%s\n" % (
         header.uidvalidity, header.uidnext, header.uid_ceiling, header.modseq_ceiling,
         marker.encode("ascii", "surrogateescape"), header.extra)
-
-
-def parse(data):
-    """`(header or None, {name: uid})` of the file's bytes; never raises."""
-    header, lines = _parse_header(data), Lines(None)
-    lines.take(data[:data.rfind(b"\n") + 1], _highest(header))
-    return header, lines.uids
 
 
 def _highest(header):
@@ -266,8 +255,8 @@ class UidList:
             yield data
 
     def replace(self, header, lines):
-        """Write the file anew, durably; `lines` as for `render`."""
-        self._replace(_render_slices(header, lines))
+        """Write the file anew, durably; `lines` are (uid, file name without its flags)."""
+        self._replace(_render(header, lines))
 
     def _replace(self, slices):
         atomic.write_file(self.path, slices)
