@@ -230,9 +230,7 @@ class Account:
         """The mailbox's folder was renamed to `folder`: rename it in memory and in the index."""
         self.transaction.on_failure(self._rename_in_memory, mailbox, mailbox.folder)
         self._rename_in_memory(mailbox, folder)
-        stale = self.index.mailbox(folder)
-        if stale is not None:  # another program had removed that folder
-            self.index.remove_mailbox(stale.id)
+        self.index.remove_folder(folder)  # if another program had removed such a folder
         self.index.rename_mailbox(mailbox.row.id, folder)
 
     def _rename_in_memory(self, mailbox, folder):

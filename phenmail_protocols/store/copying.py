@@ -46,8 +46,7 @@ def move(mailbox, uids, target_name):
 
     If an original cannot be removed, its copy is removed instead.
     """
-    copied, target = mailbox.account.despite_full_disk(
-        lambda: _copy(mailbox, uids, target_name))
+    copied, target = mailbox.account.despite_full_disk(lambda: _copy(mailbox, uids, target_name))
     sources = [uid for uid, _ in copied.pairs]
     try:
         stays = set(sources).difference(mailbox.remove(sources))

@@ -51,8 +51,7 @@ class FileStore:
         if surplus <= 0:
             return []
         # Another thread may still hold one of them; it opens its files again by itself.
-        idle = [folder for folder, account in list(self._recent.items())[:-1]
-                if not account.in_use]
+        idle = [folder for folder, account in list(self._recent.items())[:-1] if not account.in_use]
         return [self._recent.pop(folder) for folder in idle[:surplus]]
 
     def _all(self):

@@ -45,12 +45,14 @@ class GroupCommit:
     def _lead(self):
         with self._lock:
             batch, self._waiting = self._waiting, []
+        done = False
         try:
             self._sync(self._add_all(batch))
+            done = True
         finally:
             for request in batch:
-                if request.delivered is None and request.error is None:
-                    request.error = errors.Unavailable()
+                if request.error is None and not (done and request.delivered):
+                    request.error = errors.Unavailable()  # nobody knows whether it is durable
                 request.settled = True
             self._pass_lead()
             for request in batch:
@@ -108,8 +110,7 @@ class GroupCommit:
             mailbox, [request.flags for request in requests], despite_faults=True)
         # As of now: another request may get these keywords letters later.
         left_out = [tuple(mailbox.flag_letters.missing(request.flags)) for request in requests]
-        rows = adding.add_staged_locked(
-            mailbox, [request.staged for request in requests], letters)
+        rows = adding.add_staged_locked(mailbox, [request.staged for request in requests], letters)
         for request, row, missing in zip(requests, rows, left_out):
             request.delivered = Delivered(mailbox.row.uidvalidity, row.uid, missing)
             places.setdefault((mailbox, row.fresh), []).append(request)

@@ -61,9 +61,7 @@ def _create_locked(account, name):
     account.transaction.on_failure(
         tree.unmake, made, (tree.MAILDIRFOLDER, UIDLIST, FlagLetters.NAME))
     account.tree.make_mailbox(folder, made)
-    stale = account.index.mailbox(folder)
-    if stale is not None:  # another program had removed that folder
-        account.index.remove_mailbox(stale.id)
+    account.index.remove_folder(folder)  # if another program had removed such a folder
     mailbox = account.mailbox_locked(name)
     mailbox.ready_locked()
     return mailbox
@@ -92,9 +90,7 @@ def _delete(account, name):
             raise errors.NotFound()
         account.tree.make()  # its tmp may be missing
         deleted = account.tree.folder_for_deletion()
-        row = account.index.mailbox(folder)
-        if row is not None:
-            account.index.remove_mailbox(row.id)
+        account.index.remove_folder(folder)
         os.rename(account.tree.path_of(folder), deleted)
         account.transaction.settle(lambda: atomic.sync_directory(account.folder))
         account.deleted_locked(folder)

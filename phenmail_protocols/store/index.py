@@ -17,7 +17,6 @@ from ..disk.plain import set_aside_unless_plain
 
 FILE = "phenmail-index.sqlite"
 _VERSION = 2
-_REMEMBERED = 100000  # mod-sequences for which expunged UIDs are kept
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 _SLICE = 1000  # rows in memory at once
 _ITEMS = 48  # kinds of cached items that a mailbox may have
@@ -36,9 +35,6 @@ CREATE TABLE message (
     fresh INTEGER NOT NULL, letters TEXT NOT NULL, size INTEGER NOT NULL,
     date INTEGER NOT NULL, modseq INTEGER NOT NULL,
     PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
-CREATE TABLE expunged (
-    mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INTEGER NOT NULL,
-    PRIMARY KEY (mailbox, modseq, uid)) WITHOUT ROWID;
 CREATE TABLE item_kind (
     id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, item TEXT NOT NULL,
     UNIQUE (mailbox, item));
@@ -156,8 +152,7 @@ class Index:
         run("BEGIN IMMEDIATE")
         try:
             if run("PRAGMA user_version").fetchone()[0] != _VERSION:
-                for name, in run("SELECT name FROM sqlite_master "
-                                 "WHERE type = 'table'").fetchall():
+                for name, in run("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
                     run('DROP TABLE "%s"' % name.replace('"', '""'))
                 for statement in _TABLES.split(";\n"):
                     if statement.strip():
@@ -206,8 +201,7 @@ class Index:
         return default if row is None else row[0]
 
     def set_value(self, key, value):
-        self._database.execute(
-            "INSERT OR REPLACE INTO account VALUES (?, ?)", (key, str(value)))
+        self._database.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", (key, str(value)))
 
     def _one(self, sql, *values):
         return self._database.execute(sql, values).fetchone()
@@ -233,18 +227,24 @@ class Index:
         """Write all of `row` except its folder. That column is indexed, so writing it would cost
         another page with every delivery."""
         self._database.execute(
-            "UPDATE mailbox SET uidvalidity = ?, uidnext = ?, modseq = ?, "
-            "recent = ?, list_inode = ?, list_size = ?, new_time = ?, "
-            "cur_time = ? WHERE id = ?", row[2:] + row[:1])
+            "UPDATE mailbox SET uidvalidity = ?, uidnext = ?, modseq = ?, recent = ?, "
+            "list_inode = ?, list_size = ?, new_time = ?, cur_time = ? WHERE id = ?",
+            row[2:] + row[:1])
 
     def rename_mailbox(self, mailbox, folder):
         self._database.execute("UPDATE mailbox SET folder = ? WHERE id = ?", (folder, mailbox))
 
+    def remove_folder(self, folder):
+        """Remove the mailbox with this folder, if there is one."""
+        row = self.mailbox(folder)
+        if row is not None:
+            self.remove_mailbox(row.id)
+
     def remove_mailbox(self, mailbox):
         run = self._database.execute
-        run("DELETE FROM item WHERE kind IN "
-            "(SELECT id FROM item_kind WHERE mailbox = ?)", (mailbox,))
-        for table in ("item_kind", "message", "expunged"):
+        run("DELETE FROM item WHERE kind IN (SELECT id FROM item_kind WHERE mailbox = ?)",
+            (mailbox,))
+        for table in ("item_kind", "message"):
             run("DELETE FROM %s WHERE mailbox = ?" % table, (mailbox,))
         run("DELETE FROM mailbox WHERE id = ?", (mailbox,))
 
@@ -259,9 +259,8 @@ class Index:
         last = 0
         while True:
             rows = self._database.execute(
-                "SELECT %s FROM message WHERE mailbox = ? AND uid > ? "
-                "ORDER BY uid LIMIT %d" % (columns, _SLICE),
-                (mailbox, last)).fetchall()
+                "SELECT %s FROM message WHERE mailbox = ? AND uid > ? ORDER BY uid LIMIT %d"
+                % (columns, _SLICE), (mailbox, last)).fetchall()
             yield from rows
             if len(rows) < _SLICE:
                 return
@@ -304,8 +303,7 @@ class Index:
 
     def touch_messages(self, mailbox, modseq):
         """Give every message this mod-sequence."""
-        self._database.execute(
-            "UPDATE message SET modseq = ? WHERE mailbox = ?", (modseq, mailbox))
+        self._database.execute("UPDATE message SET modseq = ? WHERE mailbox = ?", (modseq, mailbox))
 
     def select(self, mailbox, uids):
         """MessageRows of `uids` (ascending list), by UID."""
@@ -336,8 +334,7 @@ class Index:
     def rename_messages(self, mailbox, changes):
         """`changes`: (name, uid) of each message."""
         self._database.executemany(
-            "UPDATE message SET name = ? WHERE mailbox = %d AND uid = ?"
-            % mailbox, changes)
+            "UPDATE message SET name = ? WHERE mailbox = %d AND uid = ?" % mailbox, changes)
 
     def set_flags(self, mailbox, changes):
         """`changes`: (fresh, letters, modseq, uid) of each message."""
@@ -345,15 +342,10 @@ class Index:
             "UPDATE message SET fresh = ?, letters = ?, modseq = ? "
             "WHERE mailbox = %d AND uid = ?" % mailbox, changes)
 
-    def remove_messages(self, mailbox, uids, modseq):
+    def remove_messages(self, mailbox, uids):
+        """Remove messages and their cached items."""
         run = self._database.executemany
-        run("DELETE FROM message WHERE mailbox = ? AND uid = ?",
-            [(mailbox, uid) for uid in uids])
-        run("INSERT OR REPLACE INTO expunged VALUES (?, ?, ?)",
-            [(mailbox, modseq, uid) for uid in uids])
-        self._database.execute(
-            "DELETE FROM expunged WHERE mailbox = ? AND modseq < ?",
-            (mailbox, modseq - _REMEMBERED))
+        run("DELETE FROM message WHERE mailbox = ? AND uid = ?", [(mailbox, uid) for uid in uids])
         run("DELETE FROM item WHERE kind = ? AND uid = ?",
             [(kind, uid) for kind in self._kinds(mailbox) for uid in uids])
 
@@ -401,8 +393,8 @@ def _make_private(path):
     An existing database is not opened, see above. A link to another user's file is set aside,
     because SQLite would follow it.
     """
-    for ending in _SUFFIXES:
-        set_aside_unless_plain(path + ending)
+    for suffix in _SUFFIXES:
+        set_aside_unless_plain(path + suffix)
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
@@ -415,8 +407,8 @@ def remove(path):
     The database goes first. A log that is left alone is removed at the next opening; a database
     that lost its log would be believed.
     """
-    for ending in _SUFFIXES:
+    for suffix in _SUFFIXES:
         try:
-            os.unlink(path + ending)
+            os.unlink(path + suffix)
         except FileNotFoundError:
             pass

@@ -141,7 +141,8 @@ class Mailbox:
             self._distrusted = False
         except FileNotFoundError:
             if self.folder and not self.account.tree.has(self.folder):
-                self._folder_is_gone_locked()
+                self.account.index.remove_folder(self.folder)
+                self.gone_locked()
                 raise errors.NotFound() from None
             self._make_missing_parts()
             rescan.rescan(self)
@@ -172,12 +173,6 @@ class Mailbox:
             self.gone_locked()
             raise errors.NotFound()
         self.columns = None
-
-    def _folder_is_gone_locked(self):
-        row = self.account.index.mailbox(self.folder)
-        if row is not None:
-            self.account.index.remove_mailbox(row.id)
-        self.gone_locked()
 
     def _ready_to_read(self):
         """Under `reading`: take in what other processes did."""

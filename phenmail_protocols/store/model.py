@@ -30,33 +30,27 @@ class Status(NamedTuple):
     highestmodseq: int
 
 
-class State:
+class State(NamedTuple):
     """A mailbox at one moment.
 
     `uids` is an `array('I')`, ascending, shared by all sessions. The store only appends to it, and
     replaces it when messages are removed, so `uids[:count]` never changes for its holder.
     """
-
-    __slots__ = ("uids", "count", "serial", "uidnext", "highestmodseq",
-                 "unseen", "keywords", "keywords_full", "_flags")
-
-    def __init__(self, uids, count, serial, uidnext, highestmodseq, unseen,
-                 keywords, keywords_full, flags):
-        self.uids = uids
-        self.count = count
-        self.serial = serial  # of the newest change, for Mailbox.changes
-        self.uidnext = uidnext
-        self.highestmodseq = highestmodseq
-        self.unseen = unseen  # number of messages
-        self.keywords = keywords  # tuple of str
-        self.keywords_full = keywords_full  # no new keyword can be made
-        self._flags = flags
+    uids: object
+    count: int
+    serial: int  # of the newest change, for Mailbox.changes
+    uidnext: int
+    highestmodseq: int
+    unseen: int  # number of messages
+    keywords: tuple  # of str
+    keywords_full: bool  # no new keyword can be made
+    flags: list  # of frozensets, as in Rows
 
     @property
     def first_unseen(self):
         """The UID of the first message without \\Seen, or None."""
         if self.unseen:
-            for uid, flags in zip(self.uids, self._flags):
+            for uid, flags in zip(self.uids, self.flags):
                 if SEEN not in flags:
                     return uid
         return None

@@ -18,8 +18,7 @@ class Poller:
         self._accounts = accounts
         self._period = period
         self._stopping = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, name="phenmail-store-poller", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="phenmail-store-poller", daemon=True)
 
     def start(self):
         self._thread.start()
@@ -45,5 +44,4 @@ class Poller:
             log.warning("%r: looking for changes failed, retrying in %s s: %s",
                         mailbox, self._period, error)
         except Exception:
-            log.exception("%r: looking for changes failed, retrying in %s s",
-                          mailbox, self._period)
+            log.exception("%r: looking for changes failed, retrying in %s s", mailbox, self._period)

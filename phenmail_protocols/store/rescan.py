@@ -37,7 +37,7 @@ import time
 from . import numbering
 from .errors import NotFound
 from .index import MailboxRow, MessageRow
-from .maildir.filenames import INFO, relative_path
+from .maildir.filenames import INFO
 from .maildir.listing import Listing, file_names, measure, mend, mtimes
 from .maildir.tree import make_maildir
 from .maildir.uidlist import BLOCK, Header
@@ -71,8 +71,7 @@ def adopt(mailbox):
     mailbox.row = account.index.add_mailbox(MailboxRow(
         0, mailbox.folder, header.uidvalidity, 1, 1, 1, 0, 0, 0, 0))
     if not is_new:
-        mailbox.row = numbering.resume(
-            account.index, mailbox.row, mailbox.uid_list, account.marker)
+        mailbox.row = numbering.resume(account.index, mailbox.row, mailbox.uid_list, account.marker)
     rescan(mailbox, adopting=True)
     if not is_new:  # its messages were announced as \Recent long ago
         mailbox.save_locked(recent=mailbox.row.uidnext)
@@ -159,30 +158,35 @@ class _Differences:
         self._index = mailbox.account.index
         self._missing = []  # MessageRows without their file
         self._changed = []  # (fresh, letters, UID)
+        self._listing = listing
         self._arrived = listing.letters  # reduced to the names that no row has
-        self._compare(listing)
+        self._compare()
         if self._missing:
             self._look_again()
         if self._missing and self._arrived:
             self._match_renamed()
 
-    def _compare(self, listing):
+    def _compare(self):
         for row in self._index.messages(self._mailbox.row.id):
             name, fresh, letters = row[1:4]
-            if name not in listing.letters:
+            if name not in self._arrived:
                 self._missing.append(MessageRow(*row))
                 continue
-            place = listing.place(name)
-            if place != (fresh, letters):
-                self._changed.append(place + (row[0],))
-            del listing.letters[name]
+            self._note_place(name, fresh, letters, row[0])
+
+    def _note_place(self, name, fresh, letters, uid):
+        """The message with this name has the row of `uid`; has it other flags?"""
+        place = self._listing.place(name)
+        if place != (fresh, letters):
+            self._changed.append(place + (uid,))
+        del self._arrived[name]
 
     def _look_again(self):
         """A file that is renamed while it is listed may be missing from the listing."""
         again = Listing(self._mailbox.path)
         self._missing = [row for row in self._missing if again.find(row.name) is None]
-        self._arrived = {name: letters for name, letters in self._arrived.items()
-                         if name in again.letters}
+        for name in [name for name in self._arrived if name not in again.letters]:
+            del self._arrived[name]
 
     def _match_renamed(self):
         """mbsync writes its own UID into names (",U=7"); the message keeps ours."""
@@ -198,15 +202,8 @@ class _Differences:
             (row.name, uid) for uid, row in renamed.items()])
         self._mailbox.uid_list.append([(uid, row.name) for uid, row in sorted(renamed.items())])
         self._missing = [row for row in self._missing if row.uid not in renamed]
-        for uid, row in renamed.items():
-            place = self._place(row.name)
-            if place != (row.fresh, row.letters):
-                self._changed.append(place + (uid,))
-            del self._arrived[row.name]
-
-    def _place(self, name):
-        letters = self._arrived[name]
-        return (1, "") if letters is None else (0, letters)
+        for row in renamed.values():
+            self._note_place(row.name, row.fresh, row.letters, row.uid)
 
     def apply(self, floor):
         """Record them; UIDs of the list count from `floor` on."""
@@ -227,7 +224,7 @@ class _Differences:
         if not kept and next_new == uidnext and not (self._missing or self._changed):
             return  # no file that arrived was a message, or all are gone again
         box = mailbox.row.id
-        self._index.remove_messages(box, [row.uid for row in self._missing], modseq)
+        self._index.remove_messages(box, [row.uid for row in self._missing])
         self._index.set_flags(box, [(fresh, letters, modseq, uid)
                                     for fresh, letters, uid in self._changed])
         mailbox.save_locked(uidnext=next_new, modseq=modseq)
@@ -250,8 +247,7 @@ class _Differences:
                     continue
                 last = listed[name]
                 numbered.append((last, name))
-            if self._add(numbered, listed, modseq,
-                         self._measure([name for _, name in numbered])):
+            if self._add(numbered, listed, modseq, self._measure([name for _, name in numbered])):
                 any_kept = True
         kept = set(with_uid).difference(twice)
         for names in _slices(_in_order(
@@ -264,7 +260,7 @@ class _Differences:
 
     def _add(self, numbered, listed, modseq, measured):
         """Add those of `numbered`, [(uid, name)], that are in `measured`; returns their rows."""
-        rows = [MessageRow(uid, name, *(self._place(name) + measured[name] + (modseq,)))
+        rows = [MessageRow(uid, name, *(self._listing.place(name) + measured[name] + (modseq,)))
                 for uid, name in numbered if name in measured]
         self._mailbox.uid_list.append([(row.uid, row.name) for row in rows
                                        if listed.get(row.name) != row.uid])
@@ -275,8 +271,7 @@ class _Differences:
         """`{name: (size, date)}` of the files that can be read."""
         measured = {}
         for name in names:
-            fresh, letters = self._place(name)
-            path = "%s/%s" % (self._mailbox.path, relative_path(fresh, name, letters))
+            path, _ = self._listing.find(name)
             try:
                 measured[name] = measure(path, name)
             except FileNotFoundError:

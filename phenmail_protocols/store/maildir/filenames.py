@@ -24,8 +24,7 @@ _WIRE_SIZE = re.compile(r",W=(\d{1,18})(?=[,:]|$)")
 def unique_name():
     """A name that no other delivery on any host has (Maildir's rules)."""
     now = time.time()
-    return "%d.M%06dP%dQ%d.%s" % (
-        now, now % 1 * 1000000, os.getpid(), next(_counter), _host())
+    return "%d.M%06dP%dQ%d.%s" % (now, now % 1 * 1000000, os.getpid(), next(_counter), _host())
 
 
 @functools.lru_cache(maxsize=None)

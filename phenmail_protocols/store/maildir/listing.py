@@ -10,8 +10,7 @@ from .filenames import INFO, ODD, relative_path, split, unique_name, wire_size
 
 def mtimes(folder):
     """mtimes in ns of `new` and `cur`; raises FileNotFoundError."""
-    return (os.stat(folder + "/new").st_mtime_ns,
-            os.stat(folder + "/cur").st_mtime_ns)
+    return (os.stat(folder + "/new").st_mtime_ns, os.stat(folder + "/cur").st_mtime_ns)
 
 
 def file_names(folder, fresh):
