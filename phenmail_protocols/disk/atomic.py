@@ -31,15 +31,15 @@ def sync_directory(path):
         os.close(descriptor)
 
 
-def write_file(path, data, mode=0o600):
-    """Replace the file `path` by `data`, durably and atomically.
+def write_file(path, data):
+    """Replace the file `path` by `data`, durably and atomically, with the mode 0600.
 
     `data`: bytes, or an iterable of bytes. A reader sees the old bytes or the new ones, never a
     part. A crash may leave the temporary file: `remove_stale` removes it. Raises OSError.
     """
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, ".%s.%d.%d.tmp" % (name, os.getpid(), threading.get_ident()))
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINKS, mode)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINKS, 0o600)
     try:
         try:
             for piece in (data,) if isinstance(data, bytes) else data:

@@ -40,7 +40,7 @@ def test_a_file_is_read_whole(house):
     (errno.EINVAL, lambda house: os.mkfifo(at(house, "alice", "x"))),
     (errno.EINVAL, lambda house: os.mkdir(at(house, "alice", "x"))),
     (errno.ENOENT, lambda house: None)])
-def test_what_is_no_file_is_refused_at_once(house, number, put):
+def test_anything_but_a_file_is_refused_at_once(house, number, put):
     put(house)
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     with pytest.raises(OSError) as caught:
@@ -60,7 +60,7 @@ def test_no_folder_on_the_way_is_a_link(house, parts):
 
 
 @pytest.mark.parametrize("parts", [("bob", "mail", "mine"), ("alice",), ("alice2", "mine"), ()])
-def test_what_does_not_lie_below_is_refused(house, parts):
+def test_a_path_outside_of_the_folder_is_refused(house, parts):
     with pytest.raises(OSError) as caught:
         beneath.read(at(house, "alice"), at(house, *parts), 100)
     assert caught.value.errno == errno.EINVAL
@@ -77,7 +77,7 @@ def test_a_file_is_replaced_and_keeps_its_mode(house):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
-def test_the_owner_stays_where_root_writes(house):
+def test_the_owner_stays_when_root_writes(house):
     path = at(house, "alice", "mail", "mine")
     os.chown(path, 4711, 4712)
     _, status = beneath.read(at(house, "alice"), path, 100)
@@ -97,7 +97,7 @@ def test_nothing_is_written_through_a_link(house):
     assert os.listdir(at(house, "bob", "mail")) == ["mine"]
 
 
-def test_whose_a_folder_is_goes_by_no_link(house):
+def test_folder_status_follows_no_link(house):
     path = at(house, "alice", "mail")
     assert beneath.folder_status(path)[:2] == os.stat(path)[:2]
     assert beneath.folder_status("/")[:2] == os.stat("/")[:2]
@@ -110,7 +110,7 @@ def test_whose_a_folder_is_goes_by_no_link(house):
         assert not before or len(os.listdir("/proc/self/fd")) == before
 
 
-def test_what_fails_leaves_the_old_file_and_nothing_beside_it(house, monkeypatch):
+def test_a_failed_replacement_leaves_only_the_old_file(house, monkeypatch):
     path = at(house, "alice", "mail", "mine")
     _, status = beneath.read(at(house, "alice"), path, 100)
 
@@ -123,7 +123,7 @@ def test_what_fails_leaves_the_old_file_and_nothing_beside_it(house, monkeypatch
     assert read(house, "mail", "mine") == b"mine" and os.listdir(at(house, "alice", "mail")) == ["mine"]
 
 
-def test_two_at_once_do_not_mix(house):
+def test_parallel_replacements_do_not_mix(house):
     path = at(house, "alice", "mail", "mine")
     _, status = beneath.read(at(house, "alice"), path, 100)
     threads = [threading.Thread(target=beneath.replace, args=(at(house, "alice"), path, letter * 50000, status))

@@ -50,7 +50,7 @@ def letters(house, part="cur"):
 
 # -- more than there are letters
 
-def test_what_can_not_be_kept_is_left_out_and_the_rest_is_done(house, inbox):
+def test_a_keyword_without_a_free_letter_is_left_out(house, inbox):
     inbox.change_flags([1], "add", EVERY)
     assert inbox.state().keywords_full and inbox.keywords() == (tuple(EVERY), True)
     assert inbox.change_flags([2], "add", ["\\Seen", "$Forwarded", "k3"]).changed == [2]
@@ -77,7 +77,7 @@ def test_copy_and_move_keep_what_they_can(house, inbox):
     other.close()
 
 
-def test_letters_that_no_message_has_are_given_back(house, inbox):
+def test_letters_that_no_message_has_are_used_again(house, inbox):
     inbox.change_flags([1], "add", EVERY)
     inbox.change_flags([1], "remove", ["k5", "k6"])
     assert not inbox.state().keywords_full
@@ -89,7 +89,7 @@ def test_letters_that_no_message_has_are_given_back(house, inbox):
     assert len(flags(inbox, 2)) == 26
 
 
-def test_a_command_gives_no_letter_twice(house, inbox):
+def test_a_command_uses_no_letter_twice(house, inbox):
     """A letter that a command is about to use has no message yet."""
     inbox.change_flags([1], "add", EVERY)
     inbox.change_flags([1], "remove", EVERY[:2])
@@ -105,7 +105,7 @@ def test_a_command_gives_no_letter_twice(house, inbox):
     assert sorted(map(len, shown)) == [0, 1, 1] and len(set().union(*shown)) == 2
 
 
-def test_a_letter_that_only_a_file_has_is_not_given_again(house, inbox):
+def test_a_letter_that_only_a_file_has_is_not_used_again(house, inbox):
     """Another program set it, and we have not looked."""
     inbox.change_flags([1], "add", EVERY)
     inbox.change_flags([1], "remove", ["k0"])
@@ -117,7 +117,7 @@ def test_a_letter_that_only_a_file_has_is_not_given_again(house, inbox):
 
 
 @pytest.mark.parametrize("part", ["cur", "new"])
-def test_letters_that_the_file_does_not_know_are_left_alone(house, inbox, part):
+def test_letters_without_a_keyword_are_left_alone(house, inbox, part):
     drop_foreign(house, "1700000000.1.elsewhere:2,acS", part)
     inbox.change_flags([1], "add", ["new", "newer"])
     inbox.look()
@@ -184,7 +184,7 @@ def test_an_odd_line_is_not_shown_and_stays(house, inbox, line):
         assert flags(again, 1) == {"better"} and again.state().keywords == ("better", "new")
 
 
-def test_a_name_has_one_spelling_and_each_of_its_letters_goes(house, inbox):
+def test_a_keyword_with_two_letters_is_shown_and_removed_as_one(house, inbox):
     say(house, b"0 Work\n1 work\n2 WORK\n2 other\n2 last\n")
     drop_foreign(house, "1700000000.1.elsewhere:2,abc", "cur")
     inbox.look()
@@ -199,7 +199,7 @@ def test_a_name_has_one_spelling_and_each_of_its_letters_goes(house, inbox):
 
 @pytest.mark.parametrize("data", [
     b"", b"\n\n", b"26 x\n999 y\n", b"-1 x\n", b"\xc2\xb2 x\n", b"1e1 x\n", b"0x1 y\n", b"\x00" * 100, b"no number\n", b"00000000000 x\n"])
-def test_a_file_that_says_nothing(house, inbox, data):
+def test_a_keyword_file_without_keywords(house, inbox, data):
     say(house, data)
     inbox.change_flags([1], "add", ["new"])
     assert flags(inbox) == {"new"} and inbox.keywords() == (("new",), False)
@@ -207,7 +207,7 @@ def test_a_file_that_says_nothing(house, inbox, data):
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("/etc/passwd", path)])
-def test_no_regular_file(house, inbox, make):
+def test_something_else_in_the_place_of_the_keyword_file(house, inbox, make):
     make(file_of(house))
     inbox.change_flags([1], "add", ["new", "\\Seen"])
     assert flags(inbox) - {"new"} == {"\\Seen"}
@@ -227,7 +227,7 @@ def test_a_huge_file_is_read_within_a_bound(house, inbox):
     assert flags(inbox, 1) == {"new"} and os.stat(file_of(house)).st_size < 200000
 
 
-def test_the_file_is_gone(house, inbox):
+def test_the_keyword_file_is_removed(house, inbox):
     inbox.change_flags([1], "add", ["a", "b"])
     os.unlink(file_of(house))
     inbox.change_flags([2], "add", ["c"])
@@ -236,7 +236,7 @@ def test_the_file_is_gone(house, inbox):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS])
-def test_a_full_disk_hinders_no_other_flag(house, inbox, monkeypatch, code):
+def test_on_a_full_disk_only_the_new_keyword_is_left_out(house, inbox, monkeypatch, code):
     def full(path, data, *more):
         raise OSError(code, os.strerror(code))
     with monkeypatch.context() as patch:

@@ -48,7 +48,7 @@ def test_missing_parts_are_made_anew(house, name, lost, live):
 
 
 @pytest.mark.parametrize("kept", [uidlist.NAME, "maildirfolder"])
-def test_a_mailbox_of_which_only_one_file_came_back_is_one(house, kept):
+def test_a_mailbox_restored_with_a_single_file_is_usable(house, kept):
     account = house.account
     account.create("Lists/dev")
     put = house.put(name="Lists/dev")
@@ -87,7 +87,7 @@ def spoil(path, kind, tmp_path):
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link", "sparse", "long line"])
 @pytest.mark.parametrize("name", FILES)
-def test_what_a_user_puts_in_the_place_of_a_file_harms_nobody(house, tmp_path, name, kind):
+def test_something_else_in_the_place_of_our_files_does_no_harm(house, tmp_path, name, kind):
     """It ends soon, nothing is read or written through a link, memory stays; but for the lock the mailbox works on."""
     house.put("before")
     theirs = tmp_path / "theirs"
@@ -119,7 +119,7 @@ def test_what_a_user_puts_in_the_place_of_a_file_harms_nobody(house, tmp_path, n
     assert not errors_found or allowed
 
 
-def test_a_list_far_too_large_is_set_aside_and_no_uid_lies(house):
+def test_a_far_too_large_uid_list_is_set_aside(house):
     """With the index UIDs stay as they are; without it nothing is known of them, so UIDVALIDITY is another."""
     first = house.put("one")
     path = os.path.join(house.folder, uidlist.NAME)
@@ -146,7 +146,7 @@ def test_subscriptions_are_bounded_and_a_long_file_is_not_cut_short(house):
     assert os.path.getsize(path) == size
 
 
-def test_a_hundred_thousand_lines_take_no_more_than_their_names(house):
+def test_lines_of_removed_messages_cost_no_memory(house):
     """Lines of messages that are gone are counted, not kept."""
     path = os.path.join(house.folder, uidlist.NAME)
     house.put()
@@ -163,7 +163,7 @@ def test_a_hundred_thousand_lines_take_no_more_than_their_names(house):
     mailbox.close()
 
 
-def test_the_first_look_at_many_foreign_files_keeps_little_more_than_their_names(house):
+def test_taking_in_many_files_needs_little_memory(house):
     """UIDs follow the time of arrival all the same, over the slices in which the files are taken in."""
     house.put()
     cur = os.path.join(house.folder, "cur")
