@@ -51,7 +51,7 @@ def test_threads_share_a_sync(tmp_path, monkeypatch):
     go_on.set()
     for thread in threads:
         thread.join(10)
-    assert 2 <= len(flushes) < 6, "the late ones were to share"
+    assert 2 <= len(flushes) < 6, "the late threads should share a sync"
 
 
 def test_a_failed_sync_raises(tmp_path):

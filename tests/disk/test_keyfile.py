@@ -1,4 +1,4 @@
-"""Keys: whole, once, nobody else's."""
+"""Keys are whole, made once, and readable by their owner only."""
 import os
 import stat
 import threading
@@ -28,7 +28,8 @@ def test_a_file_without_a_key_is_refused_and_left_alone(tmp_path):
 
 def test_parallel_threads_get_the_same_key(tmp_path):
     path, found = str(tmp_path / "some.key"), []
-    threads = [threading.Thread(target=lambda: found.append(keyfile.kept_key(path))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: found.append(keyfile.kept_key(path)))
+               for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""A store in a temporary folder, and short words for what tests do with it."""
+"""A store in a temporary folder, and helpers for its tests."""
 import os
 
 import pytest
@@ -18,13 +18,13 @@ class House:
         self.open()
 
     def open(self, **options):
-        """A store as a new process has it; the old one is closed."""
+        """Open the store as a new process does; the old one is closed."""
         self.close()
         self.store = FileStore(**dict(self._options, **options))
         self.account = self.store.account(self.folder)
 
     def another(self, **options):
-        """A second store on the same files, as another process has it."""
+        """A second store on the same files, like another process's."""
         return FileStore(**dict(self._options, **options))
 
     def put(self, text="hello", name="INBOX", flags=(), date=None,

@@ -140,7 +140,8 @@ def test_a_mailbox_deleted_while_open_is_not_found(house):
 
 
 def test_subscriptions_are_written_and_read_as_dovecot_does(house):
-    """A dot or backslash in a component is escaped as in a folder's name; version 1 has dots between components."""
+    """A dot or backslash in a component is escaped as in a folder's name. Version 1 separates
+    components with dots."""
     account = house.account
     account.subscribe("v1.2/Grüße")
     account.subscribe("back\\slash")

@@ -1,4 +1,4 @@
-"""Attacks on the store: odd files, other programs, races, what is left open."""
+"""Attacks on the store: odd files, other programs, races, and files left open."""
 import gc
 import os
 import shutil
@@ -21,7 +21,7 @@ def inbox(house):
     mailbox.close()
 
 
-# Files that no mail program of ours wrote
+# Files of other programs
 
 
 @pytest.mark.parametrize("name", [
@@ -396,7 +396,7 @@ def test_an_unreadable_message_raises_a_store_error(
 
 
 def test_a_mailbox_is_renamed_during_deliveries(house):
-    """A rename between filing and flushing a message."""
+    """The mailbox is renamed between adding a message and syncing its folder."""
     house.account.create("a0")
     stop = threading.Event()
     failed = []

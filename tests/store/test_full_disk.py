@@ -1,4 +1,4 @@
-"""A disk without one free octet: mail is read, flagged and removed all the same, and no number lies."""
+"""On a full disk mail can still be read, flagged and removed, and no number is used twice."""
 import os
 import subprocess
 
@@ -15,7 +15,8 @@ from .conftest import House, uids, whole
 def small(tmp_path):
     """A house on a file system of 4 MB."""
     try:
-        subprocess.check_output(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)], stderr=subprocess.STDOUT)
+        subprocess.check_output(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)],
+                                stderr=subprocess.STDOUT)
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip("no small file system can be mounted: %s" % error)
     house = House(tmp_path)

@@ -1,4 +1,5 @@
-"""Keywords and their letters: none is lost, none is shown that is none, and no letter means two things."""
+"""Keywords and their letters: no keyword is lost, only keywords are shown, and no letter ever has
+two meanings."""
 import errno
 import os
 import random
@@ -11,7 +12,8 @@ from phenmail_protocols.store.maildir import keywords
 
 from .conftest import drop_foreign, drop_index
 
-LINES = [b"0 \xc3\xa4", b"0 x)y", b"0 a b", b"0 a\x07b", b"0 \xff", b"0 \\Seen", b"0 x\"y", b"0 ", b"0", b"0 " + b"k" * 300]
+LINES = [b"0 \xc3\xa4", b"0 x)y", b"0 a b", b"0 a\x07b", b"0 \xff", b"0 \\Seen", b"0 x\"y", b"0 ",
+         b"0", b"0 " + b"k" * 300]
 EVERY = ["k%d" % number for number in range(26)]
 
 
@@ -45,7 +47,8 @@ def said(house, mailbox=""):
 
 
 def letters(house, part="cur"):
-    return {name.rpartition(",")[2] for name in os.listdir(os.path.join(house.folder, part)) if ":2," in name}
+    names = os.listdir(os.path.join(house.folder, part))
+    return {name.rpartition(",")[2] for name in names if ":2," in name}
 
 
 # -- more than there are letters
@@ -90,7 +93,7 @@ def test_letters_that_no_message_has_are_used_again(house, inbox):
 
 
 def test_a_command_uses_no_letter_twice(house, inbox):
-    """A letter that a command is about to use has no message yet."""
+    """No message has a letter yet that the command is about to use."""
     inbox.change_flags([1], "add", EVERY)
     inbox.change_flags([1], "remove", EVERY[:2])
     inbox.change_flags([1], "add", ["new", "k0"])
@@ -106,7 +109,7 @@ def test_a_command_uses_no_letter_twice(house, inbox):
 
 
 def test_a_letter_that_only_a_file_has_is_not_used_again(house, inbox):
-    """Another program set it, and we have not looked."""
+    """Another program set it, and the store has not looked yet."""
     inbox.change_flags([1], "add", EVERY)
     inbox.change_flags([1], "remove", ["k0"])
     drop_foreign(house, "1700000000.1.elsewhere:2,a", "cur")
@@ -163,7 +166,8 @@ def test_two_processes_see_the_same(house, inbox):
     inbox.change_flags([3], "add", ["ours", "\\Seen"])
     for mailbox in (inbox, theirs):
         mailbox.look()
-        assert [flags(mailbox, uid) for uid in (1, 2, 3)] == [set(EVERY) - {"k3"}, {"theirs"}, {"\\Seen"}]
+        assert [flags(mailbox, uid) for uid in (1, 2, 3)] == [
+            set(EVERY) - {"k3"}, {"theirs"}, {"\\Seen"}]
     theirs.close()
     other.close()
 
@@ -198,7 +202,8 @@ def test_a_keyword_with_two_letters_is_shown_and_removed_as_one(house, inbox):
 
 
 @pytest.mark.parametrize("data", [
-    b"", b"\n\n", b"26 x\n999 y\n", b"-1 x\n", b"\xc2\xb2 x\n", b"1e1 x\n", b"0x1 y\n", b"\x00" * 100, b"no number\n", b"00000000000 x\n"])
+    b"", b"\n\n", b"26 x\n999 y\n", b"-1 x\n", b"\xc2\xb2 x\n", b"1e1 x\n", b"0x1 y\n",
+    b"\x00" * 100, b"no number\n", b"00000000000 x\n"])
 def test_a_keyword_file_without_keywords(house, inbox, data):
     say(house, data)
     inbox.change_flags([1], "add", ["new"])
@@ -206,7 +211,8 @@ def test_a_keyword_file_without_keywords(house, inbox, data):
     assert all(line in said(house) for line in data.split(b"\n") if line)
 
 
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("/etc/passwd", path)])
+@pytest.mark.parametrize("make", [
+    os.mkdir, os.mkfifo, lambda path: os.symlink("/etc/passwd", path)])
 def test_something_else_in_the_place_of_the_keyword_file(house, inbox, make):
     make(file_of(house))
     inbox.change_flags([1], "add", ["new", "\\Seen"])
@@ -243,14 +249,15 @@ def test_on_a_full_disk_only_the_new_keyword_is_left_out(house, inbox, monkeypat
         patch.setattr(keywords.atomic, "write_file", full)
         assert inbox.change_flags([1], "add", ["new", "\\Seen"]).left_out == ("new",)
         delivered = house.put("four", flags=["new", "\\Seen"])
-    assert flags(inbox) == flags(inbox, delivered.uid) == {"\\Seen"} and delivered.left_out == ("new",)
+    assert flags(inbox) == flags(inbox, delivered.uid) == {"\\Seen"}
+    assert delivered.left_out == ("new",)
     assert inbox.change_flags([1], "add", ["new"]).left_out == ()
     assert flags(inbox) == {"new", "\\Seen"}
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_a_full_disk_loses_no_keyword_of_a_copy(house, inbox, monkeypatch, code):
-    """Who removes the original next would lose it for good."""
+    """If the client then removed the original, the keyword would be lost."""
     house.account.create("other")
     inbox.change_flags([1], "add", ["new", "\\Seen"])
     other = house.account.open("other")
@@ -263,7 +270,8 @@ def test_a_full_disk_loses_no_keyword_of_a_copy(house, inbox, monkeypatch, code)
                         lambda: house.account.rename("INBOX", "another")):
             with pytest.raises(errors.StoreError):
                 refused()
-            assert inbox.state().count == 3 and other.state().count == 0 and flags(inbox) == {"new", "\\Seen"}
+            assert inbox.state().count == 3 and other.state().count == 0
+            assert flags(inbox) == {"new", "\\Seen"}
         assert len(inbox.move([2], "other").pairs) == 1  # it has no keyword
     assert flags(other, inbox.move([1], "other").pairs[0][1]) == {"new", "\\Seen"}
     other.close()
@@ -280,8 +288,10 @@ def test_a_file_that_was_never_read_loses_no_keyword(house, inbox, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(keywords, "read_plain", fails)
         again = house.account.open("INBOX")
-        for refused in (lambda: again.change_flags([1], "replace", ["\\Seen"]), lambda: again.move([1], "other"),
-                        lambda: again.change_flags([1], "add", ["old"]), lambda: again.change_flags([1], "remove", ["old"])):
+        for refused in (lambda: again.change_flags([1], "replace", ["\\Seen"]),
+                        lambda: again.move([1], "other"),
+                        lambda: again.change_flags([1], "add", ["old"]),
+                        lambda: again.change_flags([1], "remove", ["old"])):
             with pytest.raises(errors.Unavailable):
                 refused()
         again.change_flags([1], "add", ["\\Flagged"])
@@ -301,7 +311,8 @@ def test_a_file_that_can_not_be_read_now_is_not_written(house, inbox, monkeypatc
     say(house, before + b"1 theirs\n")
     monkeypatch.setattr(keywords, "read_plain", fails)
     inbox.change_flags([2], "add", ["new", "\\Seen"])
-    assert flags(inbox, 1) == {"old"} and flags(inbox, 2) == {"\\Seen"} and said(house) == before + b"1 theirs\n"
+    assert flags(inbox, 1) == {"old"} and flags(inbox, 2) == {"\\Seen"}
+    assert said(house) == before + b"1 theirs\n"
     monkeypatch.setattr(keywords, "read_plain", read)
     inbox.change_flags([2], "add", ["new"])
     assert flags(inbox, 2) == {"new", "\\Seen"} and said(house) == b"0 old\n1 theirs\n2 new\n"
@@ -316,7 +327,8 @@ def test_a_long_keyword_is_left_out(inbox):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_no_letter_ever_means_two_things(house, inbox, seed):
-    """A random run against a model; whatever is shown was set, and only what can't be kept is missing."""
+    """A random run against a model: every flag shown was set, and only keywords that cannot be kept
+    are missing."""
     dice = random.Random(seed)
     names = ["w%d" % number for number in range(32)]
     model = {uid: set() for uid in (1, 2, 3)}
@@ -327,7 +339,8 @@ def test_no_letter_ever_means_two_things(house, inbox, seed):
         expected = {"add": model[uid] | some, "remove": model[uid] - some, "replace": some}[mode]
         shown = {uid: flags(inbox, uid) - {"\\Seen"} for uid in model}
         used = set().union(*model.values())
-        assert shown[uid] <= expected and all(shown[other] == model[other] for other in model if other != uid)
+        assert shown[uid] <= expected
+        assert all(shown[other] == model[other] for other in model if other != uid)
         assert shown[uid] == expected or len(used | shown[uid]) == 26
         model[uid] = shown[uid]
         assert inbox.state().keywords_full == (len(set().union(*model.values())) == 26)

@@ -1,4 +1,4 @@
-"""Messages: filing, flags, copy, move, expunge, and who is told."""
+"""Messages: delivery, flags, copy, move, expunge, and watchers."""
 import os
 import threading
 
@@ -146,8 +146,8 @@ def test_rows_leave_out_removed_messages(inbox):
 
 
 def test_a_change_touches_only_the_named_messages(inbox):
-    """1 went in another session; a change of 1 and 3 met 2 instead, as many
-    messages being there between them as were asked for."""
+    """1 was removed by another session. A change of 1 and 3 must not change 2, although the range
+    between them has as many messages as the change names."""
     inbox.remove([1])
     house_uids = [2, 3, 4, 5]
     for first in range(1, 6):
@@ -208,7 +208,7 @@ def test_parallel_deliveries_get_different_uids(house):
 
 
 def test_a_failing_delivery_does_not_stop_the_others(house, inbox):
-    """Several threads share a transaction; one's file is gone from tmp."""
+    """Several threads share a transaction; the file of one of them is gone from tmp."""
     commits = house.account._commits
     staged = [house.account.stage() for _ in range(4)]
     for each in staged:

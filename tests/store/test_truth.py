@@ -51,7 +51,7 @@ def test_another_programs_rename_changes_flags_and_calls_watchers(house, inbox):
 
 
 def test_flags_that_are_set_in_new_are_kept(house, inbox):
-    """mutt leaves a message that it flagged unread in new, with an info part."""
+    """mutt flags an unread message in new by adding an info part to its name."""
     path, = [name for name in os.listdir(house.folder + "/new")
              if "message 2" in open(house.folder + "/new/" + name).read()]
     os.rename(house.folder + "/new/" + path,
@@ -315,8 +315,8 @@ def test_mbsyncs_own_uid_in_a_name_makes_no_new_message(house, inbox):
 
 
 def test_the_header_suits_dovecots_reading_of_the_next_uid(house):
-    """Its next UID is N, or the last line's: a ceiling there would make it
-    take our later messages for old ones that came back."""
+    """Dovecot takes N, or the last line's UID, as the next UID. If N were a ceiling, Dovecot would
+    take our later messages for old ones that reappeared."""
     for _ in range(3):
         house.put()
     header, listed = read_uid_list(house.folder)
@@ -325,7 +325,7 @@ def test_the_header_suits_dovecots_reading_of_the_next_uid(house):
 
 
 def test_a_chown_at_every_start_costs_few_numbers(house, inbox):
-    """It sets the marker's ctime as a restore does, but not its inode."""
+    """A chown changes the marker's ctime, as a restore does, but not its inode."""
     inbox.close()
     house.close()
     marker = os.path.join(house.folder, "phenmail-marker")
