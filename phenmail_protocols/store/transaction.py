@@ -87,7 +87,7 @@ class AccountLock:
     @contextmanager
     def reading(self, look=True):
         """Hold the thread lock. With `look`, other processes' changes are noticed first."""
-        with self._translating(), self._threads():
+        with self._translating(), self._holding_thread_lock():
             self._readers += 1
             try:
                 if look and not self._writers:
@@ -106,7 +106,7 @@ class AccountLock:
     @contextmanager
     def writing(self):
         """Hold all locks, in a transaction. It fails if the `with` block raises."""
-        with self._translating(), self._threads():
+        with self._translating(), self._holding_thread_lock():
             if not self._writers:
                 self._begin()
             self._writers += 1
@@ -120,8 +120,8 @@ class AccountLock:
                     self._end(failed)
 
     @contextmanager
-    def _threads(self):
-        """Hold the thread lock; call watchers once no caller up the stack holds it either."""
+    def _holding_thread_lock(self):
+        """Hold the thread lock; call watchers afterwards, unless an outer `with` still holds it."""
         touched = ()
         self.thread_lock.acquire()
         try:

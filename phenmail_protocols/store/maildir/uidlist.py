@@ -16,7 +16,7 @@ Invariants
    the file, numbering resumes at the ceiling, and no UID names two messages.
 2. No ceiling ever falls.
 3. The header's numbers have a fixed width. They are overwritten in place, within the file's first
-   sector. All other changes replace the file atomically.
+   sector. Apart from appended lines, all other changes replace the file atomically.
 4. A line counts only if its line end is there. If a name has several lines, the last one counts.
    A missing, torn or impossible line costs its message the old UID and nothing else.
 5. N is the next UID as of the last sync; lines may go beyond it.
