@@ -37,8 +37,12 @@ ORDER = {
     "config": ("problems", "scanner", "documents", "root", "settings", "lookup", "addresses",
                "checks", "actions", "schema", "build", "loader", "editing"),
     "accounts": ("passphrases", "throttle", "login", "sasl", "directory", "authorization"),
-    "store": ("errors", "model", "maildir", "index", "changes", "mailbox", "account",
-              "filestore"),
+    "store": ("errors", "model", "maildir", "index", "changes", "columns", "numbering",
+              "account_index", "transaction", "rescan", "adding", "flags", "expunging", "copying",
+              "mailbox", "hierarchy", "group_commit", "account", "poller", "filestore"),
+    # Knows no SQL and no account.
+    "store/maildir": ("filenames", "listing", "folders", "uidlist", "subscriptions", "tree",
+                      "keywords", "files", "space", "staged", "content"),
     "children": ("interpreter", "child_side", "privileges", "python_limits", "python_answer",
                  "child", "pool", "python_filters"),
     "dkim": ("keys", "key_making", "signatures", "body_hash", "signing", "tags", "verifying"),
@@ -173,14 +177,16 @@ def floor_problem(edge):
 
 
 def order_problem(edge):
-    """What is wrong with an edge inside a room, or None."""
+    """What is wrong with an edge inside a room, or inside a room's folder, or None."""
     reached, source = target(edge), edge.source
-    if len(reached) < 2 or len(source) < 2 or reached[0] != source[0]:
-        return None
-    order = ORDER.get(source[0], ())
-    if reached[1] in order and source[1] in order and reached[1] != source[1]:
-        if order.index(reached[1]) > order.index(source[1]):
-            return "%r: against the order inside %s" % (edge, source[0])
+    depth = 0
+    while depth < min(len(reached), len(source)) - 1 and reached[depth] == source[depth]:
+        depth += 1
+    folder = "/".join(source[:depth])
+    order = ORDER.get(folder, ())
+    if depth and reached[depth] in order and source[depth] in order:
+        if order.index(reached[depth]) > order.index(source[depth]):
+            return "%r: against the order inside %s" % (edge, folder)
     return None
 
 
@@ -317,4 +323,6 @@ def test_a_wrong_edge_is_seen(path, text, words):
 def test_a_wrong_order_is_seen():
     edge, = edges_of("config/scanner.py", ast.parse("from .loader import parse"))
     assert "against the order" in order_problem(edge)
+    edge, = edges_of("store/maildir/listing.py", ast.parse("from ..index import Index"))
+    assert "against the order inside store" in order_problem(edge)
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]

@@ -1,1 +1,1 @@
-"""Durable files, locks between processes, and names that are safe on any disk."""
+"""Durable files, locks, safe file names, and reading files that others may tamper with."""

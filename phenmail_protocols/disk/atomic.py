@@ -1,28 +1,28 @@
-"""Writes that are there whole or not at all, and stay after power loss.
+"""Writes that happen whole or not at all, and survive a power failure.
 
-The recipe is always the same: write a temporary file in the same directory,
-flush it to the disk, rename it over its name, flush the directory (a rename
-is only durable once its directory is: fsync(2), NOTES).
+The recipe is always the same: write a temporary file in the same directory, sync it to the disk,
+rename it over the file, sync the directory. A rename is durable only once its directory is synced
+(fsync(2), NOTES).
 
-``DirectorySync`` lets threads that wait for the same directory share one
-flush: delivery needs one per message, and ten connections need them at once.
+`DirectorySync` lets threads that wait for the same directory share one sync.
 """
 import os
 import re
 import threading
 import time
 
-_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # in a folder that isn't our own
+STALE_SECONDS = 36 * 3600  # Maildir's rule: nobody writes a temporary file for so long
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # for folders that others may write to
 # The names of temporary files here, in keyfile, beneath and net.selfsigned.
-_LEFT = re.compile(r"\..+\.(\d+\.\d+|[0-9a-f]{16})\.tmp\Z")
+_TEMPORARY = re.compile(r"\..+\.(\d+\.\d+|[0-9a-f]{16})\.tmp\Z")
 
 
 def sync_directory(path):
-    """Flush the entries of directory ``path`` to the disk; raises OSError."""
+    """Sync the entries of directory `path` to the disk; raises OSError."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except PermissionError:
-        if os.name == "nt":  # directories can't be opened there, nor need it
+        if os.name == "nt":  # directories cannot be opened there, and need no sync
             return
         raise
     try:
@@ -31,20 +31,15 @@ def sync_directory(path):
         os.close(descriptor)
 
 
-def write_file(path, data, mode=0o600):
-    """Replace the file ``path`` by ``data``, durably and at once.
+def write_file(path, data):
+    """Replace the file `path` by `data`, durably and atomically, with the mode 0600.
 
-    ``data``: bytes, or an iterable of them.
-
-    A reader sees the old bytes or the new ones, never a part. The temporary
-    name starts with a dot and ends with ``.tmp``; one left by a crash is
-    overwritten by nobody, and removed by ``remove_stale``. Raises OSError.
+    `data`: bytes, or an iterable of bytes. A reader sees the old bytes or the new ones, never a
+    part. A crash may leave the temporary file: `remove_stale` removes it. Raises OSError.
     """
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, ".%s.%d.%d.tmp" % (
-        name, os.getpid(), threading.get_ident()))
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINKS, mode)
+    temporary = os.path.join(folder, ".%s.%d.%d.tmp" % (name, os.getpid(), threading.get_ident()))
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINKS, 0o600)
     try:
         try:
             for piece in (data,) if isinstance(data, bytes) else data:
@@ -64,13 +59,10 @@ def write_file(path, data, mode=0o600):
     sync_directory(folder or ".")
 
 
-def remove_stale(folder, seconds=36 * 3600):
-    """Remove temporary files of ours that a crash left in ``folder``.
-
-    A day and a half is what Maildirs wait, too: nobody writes for so long.
-    """
+def remove_stale(folder, seconds=STALE_SECONDS):
+    """Remove the temporary files in `folder` that are older than `seconds`: a crash left them."""
     try:
-        names = [name for name in os.listdir(folder) if _LEFT.match(name)]
+        names = [name for name in os.listdir(folder) if _TEMPORARY.match(name)]
     except OSError:
         return
     for name in names:
@@ -83,58 +75,56 @@ def remove_stale(folder, seconds=36 * 3600):
 
 
 class DirectorySync:
-    """Flushes one directory for many threads with as few fsyncs as possible.
+    """Syncs one directory for many threads with as few fsyncs as possible.
 
-    A thread that arrives while a flush runs can't use that one (it may have
-    begun before the thread's rename), but all that arrive meanwhile share the
-    next. The first of them leads, the others wait for its result.
+    A thread that arrives while a sync runs cannot rely on it, because it may have begun before the
+    thread's rename. But all threads that arrive meanwhile share the next one: the first of them
+    leads, the others wait for its result.
     """
 
     def __init__(self, path):
         self._path = path
         self._lock = threading.Lock()
-        self._turn = threading.Lock()  # held by whoever is flushing
+        self._turn = threading.Lock()  # held by the thread that syncs
         self._waiting = None
-        # Flushes that failed so far. What was pending then may be lost, even
-        # where a later flush succeeds (fsync(2), NOTES): who changed a name
-        # before one of them can't rely on the next.
+        # The number of failed syncs. What was pending then may be lost, even if a later sync
+        # succeeds (fsync(2), NOTES). A thread that changed a name before a failure must not rely on
+        # the next sync.
         self.failures = 0
 
     def sync(self):
-        """Return once a flush that began after this call has ended.
+        """Return once a sync that began after this call has ended.
 
-        Raises the OSError of that flush, in every thread that shared it.
+        Raises the OSError of that sync, in every thread that shared it.
         """
         with self._lock:
-            flush = self._waiting
-            leads = flush is None
+            shared = self._waiting
+            leads = shared is None
             if leads:
-                flush = self._waiting = _Flush()
-        if not leads:
-            flush.done.acquire()
-            flush.done.release()
-        else:
+                shared = self._waiting = _SharedSync()
+        if leads:
             try:
                 with self._turn:
                     with self._lock:
-                        self._waiting = None  # later ones need the next flush
+                        self._waiting = None  # threads that arrive now need the next sync
                     try:
                         sync_directory(self._path)
                     except OSError:
                         self.failures += 1
                         raise
             except OSError as error:
-                flush.error = error
+                shared.error = error
             finally:
-                flush.done.release()
-        if flush.error is not None:
-            raise flush.error
+                shared.done.set()
+        else:
+            shared.done.wait()
+        if shared.error is not None:
+            raise shared.error
 
 
-class _Flush:
+class _SharedSync:
     __slots__ = ("done", "error")
 
     def __init__(self):
-        self.done = threading.Lock()
-        self.done.acquire()
+        self.done = threading.Event()
         self.error = None

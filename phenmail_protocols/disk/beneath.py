@@ -1,8 +1,9 @@
-"""Files in folders of others: reached step by step from a folder that is sure, and no link is followed on the way.
+"""Files in other users' folders, reached step by step without following a link.
 
-Whoever owns a folder may put a link, a pipe or another folder into its place between two calls; here such a change ends in an
-error, never elsewhere. Links that are meant are followed by the caller before (realpath), who then says where it may have led.
-Without openat(2) (Windows) paths are used as they are.
+The owner of a folder may put a link, a pipe or another folder in a file's place between two calls.
+Here such a change ends in an error; it never leads outside. Callers that allow links resolve them
+first (realpath), and say where the path may lead.
+Without openat(2) (Windows) paths are used directly.
 """
 import errno
 import os
@@ -10,36 +11,40 @@ import stat
 
 from .plain import PLAIN
 
-_STEPS = os.open in getattr(os, "supports_dir_fd", ()) and hasattr(os, "O_NOFOLLOW")
-_FOLDER = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
-_PASSED = _FOLDER | getattr(os, "O_PATH", 0)  # one may pass through what one may not read
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_HAS_OPENAT = os.open in getattr(os, "supports_dir_fd", ()) and hasattr(os, "O_NOFOLLOW")
+_FOLDER = (os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_DIRECTORY", 0)
+           | getattr(os, "O_CLOEXEC", 0))
+_PASSED = _FOLDER | getattr(os, "O_PATH", 0)  # a folder may be passable without being readable
+_NEW = (os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
 
 
 def read(folder, path, most):
-    """The octets of the regular file ``path``, an absolute path below ``folder``: (bytes, its os.stat_result).
+    """The octets of the regular file `path`, an absolute path below `folder`, and its
+    os.stat_result.
 
-    Both without links: ELOOP or ENOTDIR where one stands on the way. Never waits for a pipe. Raises OSError; EINVAL for what is no
-    regular file, EFBIG for one with more than ``most`` octets.
+    Neither `folder` itself nor a step below it may be a link: ELOOP or ENOTDIR. It never waits for
+    a pipe. Raises OSError: EINVAL if it is no regular file, EFBIG if it is over `most` octets.
     """
     with _Parent(folder, path) as parent:
         descriptor = parent.open(PLAIN)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise _error(errno.EINVAL, "no regular file", path)
+                raise OSError(errno.EINVAL, "not a regular file", path)
             data = _content(descriptor, most + 1)
         finally:
             os.close(descriptor)
     if len(data) > most:
-        raise _error(errno.EFBIG, "more than %d octets" % most, path)
+        raise OSError(errno.EFBIG, "more than %d octets" % most, path)
     return data, status
 
 
 def replace(folder, path, data, like):
-    """Put ``data`` into the place of the file ``path``, durably and at once, with the owner and mode of ``like`` (os.stat_result).
+    """Replace the file `path` by `data`, durably and atomically, with the owner and mode of `like`
+    (os.stat_result).
 
-    ``folder`` and ``path`` as in ``read``. Raises OSError; the old file then is as it was.
+    `folder` and `path` as in `read`. Raises OSError; the old file is unchanged then.
     """
     with _Parent(folder, path) as parent:
         temporary = ".%s.%s.tmp" % (parent.name[:200], os.urandom(8).hex())
@@ -57,24 +62,32 @@ def replace(folder, path, data, like):
 
 
 def folder_status(path):
-    """The os.stat_result of the folder ``path``: absolute, and no link on the way from the top.
+    """The os.stat_result of the folder `path`, an absolute path.
 
-    For who asks whose a folder is, and does things as that user then. Raises OSError where there is a link, or no folder.
+    For callers that then act as the folder's owner. Raises OSError if a step of the path is a link,
+    or if it is no folder.
     """
-    if not _STEPS:
+    if not _HAS_OPENAT:
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode):
-            raise _error(errno.ENOTDIR, "no folder", path)
+            raise OSError(errno.ENOTDIR, "not a folder", path)
         return status
-    descriptor = os.open(os.sep, _PASSED)
+    descriptor = _descend(os.open(os.sep, _PASSED), filter(None, path.split(os.sep)), _PASSED)
     try:
-        for step in filter(None, path.split(os.sep)):
-            below = os.open(step, _PASSED, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = below
         return os.fstat(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _descend(descriptor, steps, flags):
+    """The descriptor of a folder below another; the other descriptor is closed in any case."""
+    for step in steps:
+        try:
+            below = os.open(step, flags, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = below
+    return descriptor
 
 
 def _content(descriptor, most):
@@ -100,25 +113,16 @@ def _write(descriptor, data, like):
 
 
 class _Parent:
-    """The open folder of a file; ``name`` is the file's name in it."""
+    """The open folder of a file; `name` is the file's name in it."""
 
     def __init__(self, folder, path):
-        inner = os.path.relpath(path, folder)
-        *steps, self.name = inner.split(os.sep)
+        *steps, self.name = os.path.relpath(path, folder).split(os.sep)
         if self.name in ("", os.curdir) or os.pardir in steps + [self.name]:
-            raise _error(errno.EINVAL, "it does not lie below %s" % folder, path)
+            raise OSError(errno.EINVAL, "not below %s" % folder, path)
         self._path = os.path.dirname(path)
-        self._descriptor = self._walk(folder, steps) if _STEPS else None
-
-    def _walk(self, folder, steps):
-        descriptor = os.open(folder, _FOLDER)
-        for step in steps:
-            try:
-                below = os.open(step, _FOLDER, dir_fd=descriptor)
-            finally:
-                os.close(descriptor)
-            descriptor = below
-        return descriptor
+        self._descriptor = None
+        if _HAS_OPENAT:
+            self._descriptor = _descend(os.open(folder, _FOLDER), steps, _FOLDER)
 
     def __enter__(self):
         return self
@@ -131,11 +135,12 @@ class _Parent:
         return name if self._descriptor is not None else os.path.join(self._path, name)
 
     def open(self, flags, name=None):
-        """A file in the folder, made for us only: a descriptor."""
+        """A descriptor of a file in the folder; a new file is readable by its owner only."""
         return os.open(self._named(name or self.name), flags, 0o600, dir_fd=self._descriptor)
 
     def rename(self, name):
-        os.replace(self._named(name), self._named(self.name), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        os.replace(self._named(name), self._named(self.name),
+                   src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
     def remove(self, name):
         try:
@@ -146,7 +151,3 @@ class _Parent:
     def sync(self):
         if self._descriptor is not None:
             os.fsync(self._descriptor)
-
-
-def _error(number, text, path):
-    return OSError(number, text, path)

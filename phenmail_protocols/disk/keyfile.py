@@ -1,7 +1,7 @@
 """Secret keys of this device: made once, at random, and never replaced.
 
-A new key appears whole or not at all, and never in the place of one that is
-there: whatever was made with that one would be void.
+A new key appears whole or not at all. It never replaces an existing key, because everything made
+with that one would become invalid.
 """
 import os
 import threading
@@ -13,23 +13,23 @@ OCTETS = 32
 
 
 def kept_key(path):
-    """The key in the file ``path`` (bytes), made there (0600, durably) if there is none.
+    """The key in the file `path` (bytes). If there is no file, it is made (0600, durably).
 
-    Raises OSError, also for a link or a pipe; ValueError for a file that holds something else.
+    Raises OSError, also for a link or a pipe; ValueError if the file holds something else.
     """
     try:
         return _read(path)
     except FileNotFoundError:
         _make(path)
-        return _read(path)  # another process may have been first
+        return _read(path)  # another process may have made it first
 
 
 def _read(path):
-    # What a link leads to may be known to others.
+    # No link is followed: others may know the file that it leads to.
     with open_plain(path) as file:
         key = file.read(OCTETS + 1)
     if len(key) != OCTETS:
-        raise ValueError("%s holds no key: %d octets were expected" % (path, OCTETS))
+        raise ValueError("%s holds no key: expected %d octets" % (path, OCTETS))
     return key
 
 
@@ -38,33 +38,30 @@ def _make(path):
     temporary = os.path.join(folder, ".%s.%d.%d.tmp" % (name, os.getpid(), threading.get_ident()))
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        try:
-            os.write(descriptor, os.urandom(OCTETS))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        _name(temporary, path)
+        _write(descriptor, os.urandom(OCTETS))
+        _link(temporary, path)
     finally:
         os.unlink(temporary)
-    sync_directory(os.path.dirname(path) or ".")
+    sync_directory(folder or ".")
 
 
-def _name(temporary, path):
+def _link(temporary, path):
     try:
         os.link(temporary, path)
     except FileExistsError:
         pass
-    except OSError:  # a file system without links: two first starts at one moment are then not kept apart
+    except OSError:  # no links here: two first starts at the same moment are not kept apart
         if not os.path.exists(path):
             with open(temporary, "rb") as file:
-                _write_new(path, file.read())
+                key = file.read()
+            try:
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                return
+            _write(descriptor, key)
 
 
-def _write_new(path, key):
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
+def _write(descriptor, key):
     try:
         os.write(descriptor, key)
         os.fsync(descriptor)

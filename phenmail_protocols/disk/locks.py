@@ -1,9 +1,8 @@
 """Locks between threads and processes.
 
-The lock file is opened anew each time (unless its user keeps it open), so that
-flock(2), which belongs to the open file, excludes threads of one process as
-well as other processes. A killed holder leaves nothing behind: the kernel
-drops its lock.
+flock(2) belongs to the open file. So each `acquire` opens the lock file anew (unless its user keeps
+it open), and excludes threads of the same process as well as other processes. If the holder is
+killed, the kernel releases its lock.
 """
 import errno
 import os
@@ -15,24 +14,22 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
-
-# A link would let a folder's owner hold up whoever uses the file behind it.
+# A link would let a folder's owner lock a file of somebody else.
 _OPEN = (os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
          | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
 
 
 class LockTimeout(OSError):
-    """Somebody else held the lock for longer than the caller would wait."""
+    """The lock was held by somebody else for too long."""
 
 
 class FileLock:
-    """``with FileLock(path, timeout=5.0):`` – exclusive, not reentrant.
+    """`with FileLock(path, timeout=5.0):` – exclusive, not reentrant.
 
-    ``timeout`` in seconds; None waits as long as it takes, 0 tries once.
-    ``keep``: the file stays open in between, until ``close()``; its user must
-    keep his own threads apart then. ``create`` False: a file that is gone is
-    not made (FileNotFoundError). Raises LockTimeout, or OSError where the
-    file can't be made or is a link.
+    `timeout` in seconds; None waits without a limit, 0 tries once. `keep`: the file stays open
+    between two uses, until `close()`; its user must then exclude their own threads in another way.
+    `create` False: if the file is gone, it is not made (FileNotFoundError). Raises LockTimeout, or
+    OSError if the file cannot be made or is a link.
     """
 
     __slots__ = ("path", "_timeout", "_keep", "_create", "_kept", "_descriptor")
@@ -57,7 +54,7 @@ class FileLock:
             except BaseException:
                 os.close(descriptor)
                 raise
-            os.close(descriptor)  # another file took its name meanwhile
+            os.close(descriptor)  # the file was removed or replaced meanwhile: try again
         self._descriptor = descriptor
 
     def release(self):
@@ -71,7 +68,7 @@ class FileLock:
             os.close(descriptor)
 
     def close(self):
-        """Let go of a file that was kept open."""
+        """Close a file that was kept open."""
         descriptor, self._kept = self._kept, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -87,7 +84,7 @@ class FileLock:
 
 
 def _is_at(path, descriptor):
-    """A lock on a file that was removed or replaced excludes nobody."""
+    """Is the open file the one at `path`? A lock on another one excludes nobody."""
     try:
         here, there = os.fstat(descriptor), os.stat(path)
     except FileNotFoundError:
@@ -103,9 +100,8 @@ def _lock(descriptor, timeout, path):
     pause = 0.001
     while not _try_lock(descriptor):
         if end is not None and time.monotonic() >= end:
-            raise LockTimeout(
-                errno.EAGAIN, "held by another program for over %s s"
-                % timeout, path)
+            raise LockTimeout(errno.EAGAIN, "another program held the lock for over %s s" % timeout,
+                              path)
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
 

@@ -1,22 +1,25 @@
-"""Regular files at paths that somebody else may have filled: no link is followed, no pipe is waited for."""
+"""Regular files at paths where somebody else may have put something else.
+
+Links are not followed, and nobody waits for a pipe.
+"""
 import errno
 import os
 import stat
 
-PLAIN = (os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-         | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0))
+PLAIN = (os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+         | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0))
 
 
 def open_plain(path):
-    """The regular file ``path`` for reading, a binary file.
+    """The regular file `path`, open for reading in binary mode.
 
-    Raises OSError: ELOOP for a link, EINVAL or EISDIR for what is no regular file.
+    Raises OSError: ELOOP for a link, EINVAL or EISDIR for anything else than a regular file.
     """
-    # An opener's descriptor is closed by open() itself where that fails, as for a folder; one that was given to it is not.
-    file = open(path, "rb", opener=_open)
+    # With an opener, open() closes the descriptor if it fails itself, as for a folder.
+    file = open(path, "rb", opener=lambda path, _: os.open(path, PLAIN))
     try:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "no regular file", path)
+            raise OSError(errno.EINVAL, "not a regular file", path)
     except BaseException:
         file.close()
         raise
@@ -24,15 +27,15 @@ def open_plain(path):
 
 
 def read_plain(path, most):
-    """The first ``most`` octets of the regular file ``path``.  Raises OSError as ``open_plain`` does."""
+    """The first `most` octets of the regular file `path`. Raises OSError as `open_plain` does."""
     with open_plain(path) as file:
         return file.read(most)
 
 
 def set_aside_unless_plain(path):
-    """Rename what stands at ``path`` if it is no regular file (link, pipe, folder, device), so that one can be made there: whether it was.
+    """`set_aside(path)` if it is a link, pipe, folder or device, so that a file can be made there.
 
-    Its new name is ``path`` with ".unusable" behind.  Raises OSError, but not where nothing is.
+    Returns whether it was. Raises OSError, but not if there is nothing at `path`.
     """
     try:
         if stat.S_ISREG(os.lstat(path).st_mode):
@@ -44,12 +47,8 @@ def set_aside_unless_plain(path):
 
 
 def set_aside(path):
-    """Rename ``path`` to ``path`` with ".unusable" behind, for its owner to look at.  Raises OSError."""
+    """Rename `path` to `path` plus ".unusable", for its owner to look at. Raises OSError."""
     aside = path + ".unusable"
     if os.path.isdir(aside) and not os.path.islink(aside):
         aside = "%s.%s" % (aside, os.urandom(4).hex())
     os.rename(path, aside)
-
-
-def _open(path, _):
-    return os.open(path, PLAIN)

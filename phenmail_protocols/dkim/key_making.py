@@ -80,7 +80,7 @@ def publish(path: str, data: bytes) -> bool:
     folder, name = os.path.split(os.path.abspath(path))
     os.makedirs(folder, mode=0o700, exist_ok=True)
     temporary = os.path.join(folder, ".%s.%d.%d.new" % (name, os.getpid(), threading.get_ident()))
-    atomic.write_file(temporary, data, 0o600)
+    atomic.write_file(temporary, data)
     try:
         try:
             os.link(temporary, path)

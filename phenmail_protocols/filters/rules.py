@@ -21,7 +21,8 @@ from ..config.filtering import flag_named, split_action
 from ..config.settings import Filter
 from ..mail.address import Address, AddressError
 from ..mail.writing import printable
-from ..store import errors, folders
+from ..store import errors
+from ..store.maildir import folders
 from ..store.model import INBOX
 from . import matching
 from .verdict import ACCEPT, DISCARD, FORWARD, REJECT, Verdict

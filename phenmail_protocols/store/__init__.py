@@ -1,5 +1,22 @@
-"""Mailboxes on disk: plain Maildir++ files, an index beside them, no protocol.
+"""Mailboxes on disk: plain Maildir++ files, and an index beside them. Knows no protocol.
 
-Come in through ``filestore.FileStore``; what goes in and out is in ``model``
-and ``errors``.
+Callers start with `filestore.FileStore`. Values that go in and out are in model.py and errors.py.
+
+    account.py        one mail folder and its mailboxes; the rules of the store
+    hierarchy.py      LIST, CREATE, DELETE, RENAME
+    mailbox.py        one mailbox: SELECT, FETCH, STATUS, \\Recent
+    group_commit.py   deliveries that arrive together share one transaction
+    adding.py         how a new message gets its UID
+    flags.py          STORE
+    expunging.py      EXPUNGE
+    copying.py        COPY, MOVE
+    changes.py        what changed lately, and who watches
+    rescan.py         what other programs changed in the files
+    numbering.py      UIDVALIDITY, UIDs and mod-sequences are never used twice
+    transaction.py    locks, and all-or-nothing changes
+    account_index.py  the index on disk, or in memory while the disk is full
+    index.py          the SQL
+    columns.py        a mailbox in memory
+    poller.py         looks at open mailboxes once a second
+    maildir/          the files themselves; knows no SQL and no account
 """

@@ -1,9 +1,8 @@
-"""Who is told of what: a mailbox's recent changes and its watchers.
+"""A mailbox's recent changes, and its watchers.
 
-Sessions ask "what happened since serial N" and never get a copy of the
-mailbox. The log is bounded; who was away for too long compares for himself.
-Serials mean something in this process only: a second implementation (several
-hosts) hands out its own.
+Sessions ask "what happened since serial N?" and never copy the mailbox. The log is bounded: a
+session that is too far behind compares the old state with the new one itself. Serials are valid
+within this process only.
 """
 import logging
 from collections import deque
@@ -12,7 +11,7 @@ from .model import Update
 
 _LONGEST = 512  # entries
 _MOST = 65536  # UIDs in all entries together
-_log = logging.getLogger("phenmail.store")
+log = logging.getLogger("phenmail.store")
 
 
 class ChangeLog:
@@ -26,29 +25,28 @@ class ChangeLog:
         self._held = 0
 
     def note(self, added=(), removed=(), changed=()):
-        """Log one change; UIDs ascending in each."""
+        """Log one change; UIDs ascend in each."""
         if not (added or removed or changed):
             return
         self.serial += 1
         self._entries.append((self.serial, added, removed, changed))
         self._held += len(added) + len(removed) + len(changed)
-        while self._entries and (len(self._entries) > _LONGEST
-                                 or self._held > _MOST):
+        while self._entries and (len(self._entries) > _LONGEST or self._held > _MOST):
             entry = self._entries.popleft()
             self._held -= sum(map(len, entry[1:]))
 
     def since(self, serial):
-        """Update for all after ``serial``; None when that is too long ago."""
+        """The Update for everything after `serial`; None if the log no longer reaches back."""
         if serial == self.serial:
             return Update(serial, [], [], [])
-        news = []
+        recent = []
         for entry in reversed(self._entries):
             if entry[0] <= serial:
                 break
-            news.append(entry)
-        if not news or news[-1][0] != serial + 1:
+            recent.append(entry)
+        if not recent or recent[-1][0] != serial + 1:
             return None
-        return self._merge(reversed(news))
+        return self._merge(reversed(recent))
 
     def _merge(self, entries):
         added, removed, changed = [], set(), set()
@@ -57,14 +55,13 @@ class ChangeLog:
             removed.update(went)
             changed.update(other)
         new = set(added)
-        return Update(
-            self.serial, sorted(removed - new),
-            [uid for uid in added if uid not in removed],
-            sorted(changed - removed - new))
+        return Update(self.serial, sorted(removed - new),
+                      [uid for uid in added if uid not in removed],
+                      sorted(changed - removed - new))
 
 
 class Watch:
-    """Somebody's wish to be called; ``close()`` ends it."""
+    """A callback for a mailbox's changes; `close()` ends it."""
 
     __slots__ = ("_watches", "callback")
 
@@ -80,13 +77,13 @@ class Watch:
             pass
 
 
-def tell(watches):
-    """Call all of ``watches``; no lock may be held.
+def notify(watches):
+    """Call all callbacks. The caller holds no lock.
 
-    One that fails hinders neither the others nor whoever made the change.
+    A callback that fails stops neither the others nor the change itself.
     """
     for watch in list(watches):
         try:
             watch.callback()
         except Exception:
-            _log.exception("a watcher failed")
+            log.exception("a watcher of a mailbox failed")

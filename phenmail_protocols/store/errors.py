@@ -1,43 +1,46 @@
 """What can go wrong in a mailbox, in words that belong to no protocol.
 
-Each protocol translates this list once, in one table. The texts are for the
-client's person: they name no path and nothing of another user.
+Each protocol translates this list once, in one table. The texts may be shown to the client's user:
+they contain no path and nothing of another user.
 """
+import errno
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class StoreError(Exception):
-    """Base of all; on its own: it failed, and trying again may help."""
+    """The mailbox cannot be used at the moment; try again later."""
 
     def __init__(self, text=None):
         super().__init__(text or self.__doc__.splitlines()[0])
 
 
 class NotFound(StoreError):
-    """There is no mailbox of that name."""
+    """There is no such mailbox."""
 
 
 class Exists(StoreError):
-    """There is a mailbox of that name already."""
+    """There is already a mailbox with this name."""
 
 
 class InvalidName(StoreError):
-    """That can't be the name of a mailbox."""
+    """This is not a valid mailbox name."""
 
 
 class Expunged(StoreError):
-    """The message isn't there any more."""
+    """The message no longer exists."""
 
 
 class NoSpace(StoreError):
-    """There is no room left on the disk."""
+    """The disk is full."""
 
 
 class TooBig(StoreError):
-    """The message is larger than what is accepted."""
+    """The message is larger than the limit."""
 
 
 class Limit(StoreError):
-    """There are as many of these as are kept."""
+    """A limit of this server is reached."""
 
 
 class InUse(StoreError):
@@ -45,4 +48,9 @@ class InUse(StoreError):
 
 
 class Unavailable(StoreError):
-    """The mailbox can't be reached at the moment."""
+    """The mailbox is temporarily unavailable."""
+
+
+def from_os(error):
+    """The StoreError for an OSError."""
+    return NoSpace() if error.errno in _FULL else Unavailable()

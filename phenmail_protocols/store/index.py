@@ -1,11 +1,11 @@
-"""The index: one SQLite database an account, a cache of what the files say.
+"""The index: one SQLite database for each account, a cache of what the files say.
 
-All SQL of the program is here (nothing newer than SQLite 3.26). The caller
-holds the account's lock around every call. It may be deleted at any time:
-``is_current`` tells, and the account then makes it again from the files.
+All SQL of the store is here (nothing newer than SQLite 3.26). The caller holds the account's lock
+around every call. Anybody may delete the file at any time: `is_current` notices, and the account
+makes the index again from the files.
 
-Nobody may ``open()`` the database file by other means: closing such a
-descriptor drops SQLite's locks in the whole process (POSIX fcntl locks).
+Never `open()` the database file by other means: closing such a descriptor drops SQLite's locks in
+the whole process (POSIX fcntl locks).
 """
 import enum
 import logging
@@ -17,11 +17,10 @@ from ..disk.plain import set_aside_unless_plain
 
 FILE = "phenmail-index.sqlite"
 _VERSION = 2
-_REMEMBERED = 100000  # mod-sequences for which removals are known
-_ENDINGS = ("", "-wal", "-shm", "-journal")
+_SUFFIXES = ("", "-wal", "-shm", "-journal")
 _SLICE = 1000  # rows in memory at once
-_ITEMS = 48  # kinds of cached item a mailbox
-_log = logging.getLogger("phenmail.store")
+_ITEMS = 48  # kinds of cached items that a mailbox may have
+log = logging.getLogger("phenmail.store")
 
 _TABLES = """
 CREATE TABLE account (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -36,9 +35,6 @@ CREATE TABLE message (
     fresh INTEGER NOT NULL, letters TEXT NOT NULL, size INTEGER NOT NULL,
     date INTEGER NOT NULL, modseq INTEGER NOT NULL,
     PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
-CREATE TABLE expunged (
-    mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INTEGER NOT NULL,
-    PRIMARY KEY (mailbox, modseq, uid)) WITHOUT ROWID;
 CREATE TABLE item_kind (
     id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, item TEXT NOT NULL,
     UNIQUE (mailbox, item));
@@ -47,20 +43,19 @@ CREATE TABLE item (
     PRIMARY KEY (kind, uid)) WITHOUT ROWID;
 """
 
-
 Error = sqlite3.Error
 
 
 class Trouble(enum.Enum):
     """What an Error means."""
-    FULL = "no room on the disk"
-    LOCKED = "another process has it, for too long"
-    DAMAGED = "to be made anew"
+    FULL = "the disk is full"
+    LOCKED = "another process holds it for too long"
+    DAMAGED = "the index must be made anew"
     OTHER = "try again"
 
 
 def trouble(error):
-    """The Trouble of an Error; the library tells kinds by text alone."""
+    """The Trouble of an Error. The library distinguishes them only by their texts."""
     text = str(error)
     if not isinstance(error, sqlite3.DatabaseError):
         return Trouble.OTHER
@@ -75,27 +70,27 @@ def trouble(error):
 
 
 class MailboxRow(NamedTuple):
-    """One mailbox; ``list_*`` and ``*_time`` say which files it reflects."""
+    """One mailbox. `list_*` and `*_time` identify the state of the files that it reflects."""
     id: int
     folder: str
     uidvalidity: int
     uidnext: int
     modseq: int
-    recent: int  # first UID that nobody was told of as recent
+    recent: int  # the first UID that no session has announced as \Recent
     list_inode: int
     list_size: int
-    new_time: int  # mtime in ns of new/ as scanned, 0: scan again
+    new_time: int  # mtime in ns of new/ when it was listed; 0: list it again
     cur_time: int
 
 
 class MessageRow(NamedTuple):
-    """One message; ``name`` without its info part."""
+    """One message; `name` is its file's name without the flags."""
     uid: int
     name: str
     fresh: int  # 1: in new/, 0: in cur/
     letters: str  # flags and keywords as in the file name
     size: int  # octets as served
-    date: int
+    date: int  # epoch seconds
     modseq: int
 
 
@@ -104,10 +99,10 @@ _MAILBOX = ", ".join(MailboxRow._fields)
 
 
 class Index:
-    """An open database. Raises sqlite3.Error; a broken file is replaced."""
+    """An open database. All methods may raise Error. A broken file is replaced."""
 
     def __init__(self, path=None):
-        """``path`` of the database; None: it is kept in memory alone."""
+        """`path` of the database; None: keep it in memory."""
         self._path = path
         self._version = None
         if path is None:
@@ -119,7 +114,7 @@ class Index:
         except Error as error:
             if trouble(error) is not Trouble.DAMAGED:
                 raise
-            _log.error("%s: broken index is made anew: %s", path, error)
+            log.error("%s: the index is damaged; it is made anew from the files: %s", path, error)
             remove(path)
             self._open()
 
@@ -129,9 +124,8 @@ class Index:
         self.inode = os.stat(self._path).st_ino
 
     def _connect(self, path):
-        self._database = sqlite3.connect(
-            path, isolation_level=None, timeout=30,
-            check_same_thread=False, cached_statements=64)
+        self._database = sqlite3.connect(path, isolation_level=None, timeout=30,
+                                         check_same_thread=False, cached_statements=64)
         try:
             self._prepare()
         except BaseException:
@@ -144,8 +138,8 @@ class Index:
         mode = run("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode not in ("wal", "memory"):
             run("PRAGMA journal_mode = TRUNCATE")
-            _log.warning("%s: no write-ahead log can be had here, slower "
-                         "journal in use", self._path)
+            log.warning("%s: this file system has no write-ahead log; a slower journal is used",
+                        self._path)
         run("PRAGMA synchronous = NORMAL")
         run("PRAGMA cache_size = -1024")
         run("PRAGMA wal_autocheckpoint = 1000")
@@ -158,8 +152,7 @@ class Index:
         run("BEGIN IMMEDIATE")
         try:
             if run("PRAGMA user_version").fetchone()[0] != _VERSION:
-                for name, in run("SELECT name FROM sqlite_master WHERE "
-                                 "type = 'table'").fetchall():
+                for name, in run("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
                     run('DROP TABLE "%s"' % name.replace('"', '""'))
                 for statement in _TABLES.split(";\n"):
                     if statement.strip():
@@ -204,20 +197,19 @@ class Index:
     # The account
 
     def value(self, key, default=None):
-        row = self._database.execute(
-            "SELECT value FROM account WHERE key = ?", (key,)).fetchone()
+        row = self._one("SELECT value FROM account WHERE key = ?", key)
         return default if row is None else row[0]
 
     def set_value(self, key, value):
-        self._database.execute(
-            "INSERT OR REPLACE INTO account VALUES (?, ?)", (key, str(value)))
+        self._database.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", (key, str(value)))
+
+    def _one(self, sql, *values):
+        return self._database.execute(sql, values).fetchone()
 
     # Mailboxes
 
     def mailbox(self, folder):
-        row = self._database.execute(
-            "SELECT %s FROM mailbox WHERE folder = ?" % _MAILBOX,
-            (folder,)).fetchone()
+        row = self._one("SELECT %s FROM mailbox WHERE folder = ?" % _MAILBOX, folder)
         return None if row is None else MailboxRow(*row)
 
     def mailboxes(self):
@@ -225,64 +217,70 @@ class Index:
             "SELECT %s FROM mailbox" % _MAILBOX)]
 
     def add_mailbox(self, row):
-        """Insert ``row`` (its id is ignored); returns it with its id."""
+        """Insert `row` (its id is ignored); returns it with its id."""
         cursor = self._database.execute(
             "INSERT INTO mailbox (%s) VALUES (NULL%s)"
             % (_MAILBOX, ", ?" * (len(row) - 1)), row[1:])
         return row._replace(id=cursor.lastrowid)
 
     def update_mailbox(self, row):
-        """Write all of ``row`` but its folder, whose column is indexed:
-        naming it would write a page more with every delivery."""
+        """Write all of `row` except its folder. That column is indexed, so writing it would cost
+        another page with every delivery."""
         self._database.execute(
-            "UPDATE mailbox SET uidvalidity = ?, uidnext = ?, modseq = ?, "
-            "recent = ?, list_inode = ?, list_size = ?, new_time = ?, "
-            "cur_time = ? WHERE id = ?", row[2:] + row[:1])
+            "UPDATE mailbox SET uidvalidity = ?, uidnext = ?, modseq = ?, recent = ?, "
+            "list_inode = ?, list_size = ?, new_time = ?, cur_time = ? WHERE id = ?",
+            row[2:] + row[:1])
 
     def rename_mailbox(self, mailbox, folder):
-        self._database.execute(
-            "UPDATE mailbox SET folder = ? WHERE id = ?", (folder, mailbox))
+        self._database.execute("UPDATE mailbox SET folder = ? WHERE id = ?", (folder, mailbox))
+
+    def remove_folder(self, folder):
+        """Remove the mailbox with this folder, if there is one."""
+        row = self.mailbox(folder)
+        if row is not None:
+            self.remove_mailbox(row.id)
 
     def remove_mailbox(self, mailbox):
         run = self._database.execute
-        run("DELETE FROM item WHERE kind IN "
-            "(SELECT id FROM item_kind WHERE mailbox = ?)", (mailbox,))
-        for table in ("item_kind", "message", "expunged"):
+        run("DELETE FROM item WHERE kind IN (SELECT id FROM item_kind WHERE mailbox = ?)",
+            (mailbox,))
+        for table in ("item_kind", "message"):
             run("DELETE FROM %s WHERE mailbox = ?" % table, (mailbox,))
         run("DELETE FROM mailbox WHERE id = ?", (mailbox,))
 
     # Messages
 
     def messages(self, mailbox):
-        """All messages, by UID: plain tuples as MessageRow, read as they are
-        asked for; the table may be changed meanwhile."""
+        """All messages, by UID: yields plain tuples in the order of MessageRow. The table may
+        change between two of them."""
         return self._by_uid(_MESSAGE, mailbox)
 
     def _by_uid(self, columns, mailbox):
         last = 0
         while True:
             rows = self._database.execute(
-                "SELECT %s FROM message WHERE mailbox = ? AND uid > ? "
-                "ORDER BY uid LIMIT %d" % (columns, _SLICE),
-                (mailbox, last)).fetchall()
+                "SELECT %s FROM message WHERE mailbox = ? AND uid > ? ORDER BY uid LIMIT %d"
+                % (columns, _SLICE), (mailbox, last)).fetchall()
             yield from rows
             if len(rows) < _SLICE:
                 return
             last = rows[-1][0]
 
-    def lettered(self, mailbox, letter):
-        """Those of ``messages`` that have ``letter``."""
-        return self._database.execute(
+    def with_letter(self, mailbox, letter):
+        """MessageRows of the messages that have `letter`, by UID."""
+        return [MessageRow(*row) for row in self._database.execute(
             "SELECT %s FROM message WHERE mailbox = ? AND instr(letters, ?) "
-            "ORDER BY uid" % _MESSAGE, (mailbox, letter)).fetchall()
+            "ORDER BY uid" % _MESSAGE, (mailbox, letter))]
 
     def columns(self, mailbox):
-        """(uid, letters, modseq, size, date) of all, as ``messages``."""
+        """(uid, letters, modseq, size, date) of all messages, like `messages`."""
         return self._by_uid("uid, letters, modseq, size, date", mailbox)
 
     def has_just(self, names, mailbox, fresh, info):
-        """Are ``names`` (a set) those of the messages that are ``fresh`` or
-        not, each with ``info`` and its letters?"""
+        """Are `names` (a set) exactly the file names of the messages in new (`fresh`) or cur?
+
+        `info` separates a name from its letters.
+        """
         count = 0
         for name, in self._database.execute(
                 "SELECT name || ? || letters FROM message "
@@ -295,34 +293,26 @@ class Index:
     def letters(self, mailbox):
         """The set of all letters that messages have."""
         return set().union(*(row[0] for row in self._database.execute(
-            "SELECT DISTINCT letters FROM message WHERE mailbox = ?",
-            (mailbox,))))
+            "SELECT DISTINCT letters FROM message WHERE mailbox = ?", (mailbox,))))
 
     def counts(self, mailbox, recent):
-        """(messages, unseen, recent ones) of a mailbox."""
-        return self._database.execute(
+        """(messages, unseen messages, messages with UIDs from `recent` on)."""
+        return self._one(
             "SELECT COUNT(*), COALESCE(SUM(instr(letters, 'S') = 0), 0), "
-            "COALESCE(SUM(uid >= ?), 0) FROM message WHERE mailbox = ?",
-            (recent, mailbox)).fetchone()
-
-    def uids_of(self, mailbox, uids):
-        """Those of ``uids`` (ascending) that are there."""
-        return [row[0] for row in self.select(mailbox, uids)]
+            "COALESCE(SUM(uid >= ?), 0) FROM message WHERE mailbox = ?", recent, mailbox)
 
     def touch_messages(self, mailbox, modseq):
-        """Give every message the mod-sequence ``modseq``."""
-        self._database.execute(
-            "UPDATE message SET modseq = ? WHERE mailbox = ?",
-            (modseq, mailbox))
+        """Give every message this mod-sequence."""
+        self._database.execute("UPDATE message SET modseq = ? WHERE mailbox = ?", (modseq, mailbox))
 
     def select(self, mailbox, uids):
-        """MessageRow tuples of ``uids`` (ascending list), by UID."""
-        return self._ranged(
+        """MessageRows of `uids` (ascending list), by UID."""
+        return [MessageRow(*row) for row in self._ranged(
             "SELECT %s FROM message WHERE mailbox = ? "
-            "AND uid BETWEEN ? AND ? ORDER BY uid" % _MESSAGE, mailbox, uids)
+            "AND uid BETWEEN ? AND ? ORDER BY uid" % _MESSAGE, mailbox, uids)]
 
     def _ranged(self, sql, key, uids):
-        """Rows of ``uids``: one range where they lie close together."""
+        """Rows of `uids`: one query for the range if they lie close together."""
         if not len(uids):
             return []
         run = self._database.execute
@@ -342,30 +332,22 @@ class Index:
             [(mailbox,) + tuple(row) for row in rows])
 
     def rename_messages(self, mailbox, changes):
-        """``changes``: (name, uid) a message."""
+        """`changes`: (name, uid) of each message."""
         self._database.executemany(
-            "UPDATE message SET name = ? WHERE mailbox = %d AND uid = ?"
-            % mailbox, changes)
+            "UPDATE message SET name = ? WHERE mailbox = %d AND uid = ?" % mailbox, changes)
 
     def set_flags(self, mailbox, changes):
-        """``changes``: (fresh, letters, modseq, uid) a message."""
+        """`changes`: (fresh, letters, modseq, uid) of each message."""
         self._database.executemany(
             "UPDATE message SET fresh = ?, letters = ?, modseq = ? "
             "WHERE mailbox = %d AND uid = ?" % mailbox, changes)
 
-    def remove_messages(self, mailbox, uids, modseq):
+    def remove_messages(self, mailbox, uids):
+        """Remove messages and their cached items."""
         run = self._database.executemany
-        run("DELETE FROM message WHERE mailbox = ? AND uid = ?",
-            [(mailbox, uid) for uid in uids])
-        run("INSERT OR REPLACE INTO expunged VALUES (?, ?, ?)",
-            [(mailbox, modseq, uid) for uid in uids])
-        self._database.execute(
-            "DELETE FROM expunged WHERE mailbox = ? AND modseq < ?",
-            (mailbox, modseq - _REMEMBERED))
-        kinds = [row[0] for row in self._database.execute(
-            "SELECT id FROM item_kind WHERE mailbox = ?", (mailbox,))]
+        run("DELETE FROM message WHERE mailbox = ? AND uid = ?", [(mailbox, uid) for uid in uids])
         run("DELETE FROM item WHERE kind = ? AND uid = ?",
-            [(kind, uid) for kind in kinds for uid in uids])
+            [(kind, uid) for kind in self._kinds(mailbox) for uid in uids])
 
     # Cached items
 
@@ -378,7 +360,7 @@ class Index:
             "AND uid BETWEEN ? AND ? ORDER BY uid", kind, uids)
 
     def add_items(self, mailbox, item, rows):
-        """Keep (uid, data) rows; a kind too many replaces the oldest."""
+        """Keep (uid, data) rows. If there are too many kinds, the oldest one is forgotten."""
         kind = self._kind(mailbox, item)
         if kind is None:
             self._forget_oldest_kind(mailbox)
@@ -390,29 +372,29 @@ class Index:
             [(kind, uid, data) for uid, data in rows])
 
     def _kind(self, mailbox, item):
-        row = self._database.execute(
-            "SELECT id FROM item_kind WHERE mailbox = ? AND item = ?",
-            (mailbox, item)).fetchone()
+        row = self._one("SELECT id FROM item_kind WHERE mailbox = ? AND item = ?", mailbox, item)
         return None if row is None else row[0]
 
+    def _kinds(self, mailbox):
+        """The ids of all kinds of a mailbox's items, the oldest first."""
+        return [row[0] for row in self._database.execute(
+            "SELECT id FROM item_kind WHERE mailbox = ? ORDER BY id", (mailbox,))]
+
     def _forget_oldest_kind(self, mailbox):
-        kinds = [row[0] for row in self._database.execute(
-            "SELECT id FROM item_kind WHERE mailbox = ? ORDER BY id",
-            (mailbox,))]
+        kinds = self._kinds(mailbox)
         for kind in kinds[:len(kinds) - _ITEMS + 1]:
             self._database.execute("DELETE FROM item WHERE kind = ?", (kind,))
-            self._database.execute(
-                "DELETE FROM item_kind WHERE id = ?", (kind,))
+            self._database.execute("DELETE FROM item_kind WHERE id = ?", (kind,))
 
 
 def _make_private(path):
-    """Make the file, empty and ours alone: the log beside it takes its mode.
+    """Make the file, empty and readable by us alone; SQLite gives its log the same mode.
 
-    A database that is there is not opened, see above. What is no file, such
-    as a link to another user's, is set aside: SQLite would follow it.
+    An existing database is not opened, see above. A link to another user's file is set aside,
+    because SQLite would follow it.
     """
-    for ending in _ENDINGS:
-        set_aside_unless_plain(path + ending)
+    for suffix in _SUFFIXES:
+        set_aside_unless_plain(path + suffix)
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
@@ -420,10 +402,13 @@ def _make_private(path):
 
 
 def remove(path):
-    """Remove a database's files. The database goes first: a log without one
-    is removed at the next opening, one without its log would be believed."""
-    for ending in _ENDINGS:
+    """Remove a database's files.
+
+    The database goes first. A log that is left alone is removed at the next opening; a database
+    that lost its log would be believed.
+    """
+    for suffix in _SUFFIXES:
         try:
-            os.unlink(path + ending)
+            os.unlink(path + suffix)
         except FileNotFoundError:
             pass

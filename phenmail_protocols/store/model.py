@@ -1,14 +1,12 @@
 """The values that go in and out of the store.
 
-Flags are ``frozenset``s of str: system flags with their backslash, keywords
-without. Equal sets that come out of the store are one object, so a protocol
-may keep its own form of a set in a dict.
+Flags are frozensets of str: system flags with their backslash, keywords without. Equal sets from
+the store are one object, so a protocol may use them as cheap keys for its own form of a set.
 """
 from typing import NamedTuple, Optional
 
 ANSWERED, FLAGGED, DELETED, SEEN, DRAFT = (
     "\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
-SYSTEM_FLAGS = (ANSWERED, FLAGGED, DELETED, SEEN, DRAFT)
 INBOX = "INBOX"
 SEPARATOR = "/"
 
@@ -16,7 +14,7 @@ SEPARATOR = "/"
 class MailboxInfo(NamedTuple):
     """One row of the list of mailboxes."""
     name: str
-    selectable: bool  # False: only a name that others lie below
+    selectable: bool  # False: it only has mailboxes below it
     children: bool
     special_use: Optional[str]  # "\\Sent", … (RFC 6154)
     subscribed: bool
@@ -32,34 +30,27 @@ class Status(NamedTuple):
     highestmodseq: int
 
 
-class State:
+class State(NamedTuple):
     """A mailbox at one moment.
 
-    ``uids`` is an ``array('I')``, ascending, shared by everybody: the store
-    only ever appends to it and puts another in its place when messages go,
-    so ``uids[:count]`` never changes under its holder.
+    `uids` is an `array('I')`, ascending, shared by all sessions. The store only appends to it, and
+    replaces it when messages are removed, so `uids[:count]` never changes for its holder.
     """
-
-    __slots__ = ("uids", "count", "serial", "uidnext", "highestmodseq",
-                 "unseen", "keywords", "keywords_full", "_flags")
-
-    def __init__(self, uids, count, serial, uidnext, highestmodseq, unseen,
-                 keywords, keywords_full, flags):
-        self.uids = uids
-        self.count = count
-        self.serial = serial  # of the newest change, for Mailbox.changes
-        self.uidnext = uidnext
-        self.highestmodseq = highestmodseq
-        self.unseen = unseen  # how many messages
-        self.keywords = keywords  # tuple of str
-        self.keywords_full = keywords_full  # no new keyword can be made
-        self._flags = flags
+    uids: object
+    count: int
+    serial: int  # of the newest change, for Mailbox.changes
+    uidnext: int
+    highestmodseq: int
+    unseen: int  # number of messages
+    keywords: tuple  # of str
+    keywords_full: bool  # no new keyword can be made
+    flags: list  # of frozensets, as in Rows
 
     @property
     def first_unseen(self):
         """The UID of the first message without \\Seen, or None."""
         if self.unseen:
-            for uid, flags in zip(self.uids, self._flags):
+            for uid, flags in zip(self.uids, self.flags):
                 if SEEN not in flags:
                     return uid
         return None
@@ -70,16 +61,16 @@ class Update(NamedTuple):
     serial: int
     removed: list
     added: list
-    changed: list  # whose flags changed
+    changed: list  # messages with other flags
 
 
 class Rows(NamedTuple):
-    """Parallel sequences, one element a message."""
+    """Parallel sequences, one element for each message."""
     uids: object
     flags: list  # of interned frozensets
     modseqs: object
     sizes: object  # octets as served, line ends CRLF
-    dates: object  # seconds since 1970, when the message arrived
+    dates: object  # epoch seconds of arrival
 
 
 class Delivered(NamedTuple):
@@ -89,8 +80,8 @@ class Delivered(NamedTuple):
 
 
 class FlagsChanged(NamedTuple):
-    changed: list  # UIDs whose flags are others now
-    failed: list  # UIDs changed by somebody else since `unchanged_since`
+    changed: list  # UIDs of messages whose flags changed
+    failed: list  # UIDs of messages that changed since `unchanged_since`
     left_out: tuple = ()  # keywords that could not be kept
 
 

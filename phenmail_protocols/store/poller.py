@@ -1,35 +1,31 @@
-"""The thread that looks for what other programs did to open mailboxes."""
+"""The thread that looks for other programs' changes to open mailboxes."""
 import logging
 import threading
 
 from . import errors
 
-_log = logging.getLogger("phenmail.store")
+log = logging.getLogger("phenmail.store")
 
 
 class Poller:
-    """Calls ``look()`` of every open mailbox once a period.
+    """Calls `look()` of every open mailbox once in each period.
 
-    Other programs' changes show within two seconds (DESIGN: one poller for
-    all folders); what happens in this process is told at once without it.
+    Changes within this process need no poller: watchers hear of them at once.
     """
 
     def __init__(self, accounts, period):
-        """``accounts``: callable -> Accounts; ``period`` in seconds."""
+        """`accounts`: callable -> Accounts; `period` in seconds."""
         self._accounts = accounts
         self._period = period
         self._stopping = threading.Event()
-        self._thread = None
+        self._thread = threading.Thread(target=self._run, name="phenmail-store-poller", daemon=True)
 
     def start(self):
-        self._thread = threading.Thread(
-            target=self._run, name="phenmail-store-poller", daemon=True)
         self._thread.start()
 
     def stop(self):
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(5)
+        self._thread.join(5)
 
     def _run(self):
         while not self._stopping.wait(self._period):
@@ -45,6 +41,7 @@ class Poller:
         except errors.NotFound:
             pass
         except errors.StoreError as error:
-            _log.warning("%r can't be looked after: %s", mailbox, error)
+            log.warning("%r: looking for changes failed, retrying in %s s: %s",
+                        mailbox, self._period, error)
         except Exception:
-            _log.exception("%r can't be looked after", mailbox)
+            log.exception("%r: looking for changes failed, retrying in %s s", mailbox, self._period)

@@ -1,12 +1,31 @@
-"""What the files of a mailbox say, taken into the index.
+"""Taking what the files of a mailbox say into the index.
 
-The Maildir is the truth: other programs drop files into it, rename them
-(flags) and remove them; a crash leaves a file without its row, or a line in
-the UID list without its file. All of that is found here, by comparing names.
+The Maildir is the truth. Other programs drop files into it, rename them (flags) and remove them; a
+crash leaves a file without its row, or a line in the UID list without its file. A rescan finds all
+of this by comparing names.
 
-A folder is listed again when its mtime is another than at the last listing,
-and once more when it was written to within GRAIN of that listing: a later
-change in the same tick of the file system's clock would not show.
+When a rescan is due: the row in the index keeps the mtimes of `new` and `cur` and the inode and
+size of the UID list that it reflects. Other mtimes mean that the folder must be listed. A change in
+the same tick of the file system's clock as the listing would leave the mtime as it was. So a folder
+that was written less than GRAIN before it was listed is listed once more later.
+
+What it does, in a transaction:
+
+1. If the folder has exactly the names that the index has, only the mtimes are noted. That is so
+   after our own changes.
+2. The UID list is read. If it is lost it is written anew from the index. If its UIDVALIDITY is
+   higher, another program made the mailbox anew: the row is dropped and the folder adopted.
+3. The folder is listed, odd names are mended, and the names are compared with the rows: messages
+   are missing, changed, or have arrived.
+4. A missing message may only have been renamed while the folder was listed, so a second listing
+   decides. A missing and an arrived name that differ only in `,U=` (mbsync) are one message.
+5. An arrived file gets the UID of its line in the UID list, unless that is below the row's next
+   UID: then a session may have seen later UIDs, and the file gets a new one. All UIDs lie below the
+   synced ceiling.
+6. The changes go into the index with a new mod-sequence, and into memory.
+
+A folder that the index does not know is adopted: it gets a row, with the UIDs of its list if it has
+one. Numbering then resumes past the list's ceilings.
 """
 import heapq
 import itertools
@@ -15,233 +34,162 @@ import os
 import re
 import time
 
-from ..disk import atomic
-from . import maildir
+from . import numbering
 from .errors import NotFound
 from .index import MailboxRow, MessageRow
-from .uidlist import BLOCK, Header
+from .maildir.filenames import INFO
+from .maildir.listing import Listing, file_names, measure, mend, mtimes
+from .maildir.tree import make_maildir
+from .maildir.uidlist import BLOCK, Header
 
-GRAIN = 2.0  # seconds; FAT has the coarsest clock
-JUMP = 1 << 20  # more numbers than are given out between two backups
-STEP = 1 << 16  # files written over in place, or only a chown at each start
-_SLICE = 500  # files that are taken in at once
-_SORTED = 4096
+GRAIN = 2.0  # seconds; the coarsest clock is FAT's
+_SLICE = 500  # files that are read in at once
+_SORTED = 4096  # names that are sorted at once
 _U = re.compile(r",U=\d+")
-_log = logging.getLogger("phenmail.store")
+log = logging.getLogger("phenmail.store")
 
 
 def is_due(mailbox):
-    """Must the folder be listed? Raises FileNotFoundError when it's gone."""
-    times = maildir.times(mailbox.path)
+    """Must the folder be listed? Raises FileNotFoundError if it is gone."""
+    times = mtimes(mailbox.path)
     if times == (mailbox.row.new_time, mailbox.row.cur_time):
         return False
-    if mailbox.scanned is None or mailbox.scanned[0] != times:
-        return True
-    return time.time() - max(times) / 1e9 > GRAIN
+    return mailbox.scanned != times or time.time() - max(times) / 1e9 > GRAIN
 
 
-def adopt(account, mailbox):
-    """Make the index row of a folder that the index doesn't know."""
-    header = mailbox.list.read()
+def adopt(mailbox):
+    """Make the index row of a folder that the index does not know."""
+    account = mailbox.account
+    header = mailbox.uid_list.read()
     is_new = header is None
     if is_new:
         header = Header(
-            new_uidvalidity(account), 1, 1 + BLOCK, 1 + BLOCK,
-            account.identity,
-            b" G" + os.urandom(16).hex().encode("ascii"))
-        mailbox.list.replace(header, [])
-    mailbox.be_same_locked(header.uidvalidity)
+            numbering.new_uidvalidity(account.folder, account.index), 1, 1 + BLOCK, 1 + BLOCK,
+            account.marker, b" G" + os.urandom(16).hex().encode("ascii"))
+        mailbox.uid_list.replace(header, [])
+    mailbox.check_uidvalidity_locked(header.uidvalidity)
     mailbox.row = account.index.add_mailbox(MailboxRow(
         0, mailbox.folder, header.uidvalidity, 1, 1, 1, 0, 0, 0, 0))
     if not is_new:
-        mailbox.row = resume(account, mailbox.row, mailbox.list)
-    rescan(account, mailbox, adopting=True)
-    if not is_new:  # what was new to somebody once is not new again
+        mailbox.row = numbering.resume(account.index, mailbox.row, mailbox.uid_list, account.marker)
+    rescan(mailbox, adopting=True)
+    if not is_new:  # its messages were announced as \Recent long ago
         mailbox.save_locked(recent=mailbox.row.uidnext)
 
 
-def new_uidvalidity(account):
-    """One that no mailbox of the account ever had.
+def rescan(mailbox, adopting=False):
+    """List the folder and take in the differences.
 
-    The last one is in the index and, for when that is lost, in the name of an
-    empty file, as Dovecot does it (``dovecot-uidvalidity.`` and eight
-    hexadecimal digits).
+    `adopting`: the row is new, so UIDs of the list count although they are below its next UID.
     """
-    stem = os.path.join(account.folder, "dovecot-uidvalidity")
-    noted = _noted_uidvalidities(account.folder)
-    last = max([int(account.index.value("uidvalidity", 0))] + noted + [
-        row.uidvalidity for row in account.index.mailboxes()])
-    value = max(int(time.time()), last + 1) & 0xFFFFFFFF
-    new = "%s.%08x" % (stem, value)
-    if noted:
-        os.rename("%s.%08x" % (stem, max(noted)), new)
-        atomic.sync_directory(account.folder)
-    else:
-        atomic.write_file(new, b"")
-    account.index.set_value("uidvalidity", value)
-    return value
-
-
-def _noted_uidvalidities(folder):
-    return [int(name[-8:], 16) for name in os.listdir(folder)
-            if re.match("dovecot-uidvalidity\\.[0-9a-f]{8}$", name)]
-
-
-def resume(account, row, listed):
-    """Go past every number of a mailbox that may have been given out: row.
-
-    After power loss, and for an index that was lost, these are below the
-    ceilings; in a restored or copied folder, which the marker in the list's
-    header tells, somewhere above.
-    """
-    uidnext = max(row.uidnext, listed.header.uid_ceiling)
-    modseq = max(row.modseq, listed.header.modseq_ceiling)
-    if listed.is_copy(account.identity):
-        jump = STEP if listed.has_inode_of(account.identity) else JUMP
-        uidnext, modseq = uidnext + jump, modseq + jump
-        _log.warning(
-            "%s: this is a restored or copied folder; new messages get UIDs "
-            "from %d on", listed.path, uidnext)
-    listed.raise_ceilings(uidnext, 0, modseq, account.identity)
-    account.index.touch_messages(row.id, modseq)
-    row = row._replace(uidnext=uidnext, modseq=modseq, list_inode=0,
-                       list_size=0, new_time=0, cur_time=0)
-    account.index.update_mailbox(row)
-    return row
-
-
-def resume_alone(account, row):
-    """``resume`` for a mailbox whose list is lost: how far, nobody knows."""
-    account.index.update_mailbox(row._replace(
-        uidnext=row.uidnext + JUMP, modseq=row.modseq + JUMP,
-        list_inode=0, list_size=0, new_time=0, cur_time=0))
-
-
-def relist(account, row, listed):
-    """Give the list back what it lost to a power failure and the index kept.
-
-    Otherwise an index that is deleted later would take these UIDs with it.
-    ``resume`` flushes them.
-    """
-    lines = listed.lines().uids
-    lost = [message[:2] for message in account.index.messages(row.id)
-            if lines.get(message[1]) != message[0]]
-    if lost:
-        listed.append(lost)
-
-
-def rescan(account, mailbox, adopting=False):
-    """List the folder and take in the difference.
-
-    ``adopting``: the index is being made anew; listed UIDs hold although they
-    lie below the next UID.
-    """
-    if not adopting and _is_unchanged(account, mailbox):
+    if not adopting and _is_unchanged(mailbox):
         return
-    if account.leads_elsewhere(mailbox.path):
+    tree = mailbox.account.tree
+    if tree.leads_away(mailbox.path):
         raise NotFound()
-    if not _read_list(account, mailbox):
-        adopt(account, mailbox)
+    if not _read_list(mailbox):
+        adopt(mailbox)
         return
-    if account.is_there(mailbox.folder) or not mailbox.folder:
-        maildir.make(mailbox.path)  # backups leave empty parts out
+    if tree.has(mailbox.folder) or not mailbox.folder:
+        make_maildir(mailbox.path)  # an empty part may be missing
     floor = 1 if adopting else mailbox.row.uidnext
     when = time.time()
-    times = maildir.times(mailbox.path)
-    listing = maildir.Listing(mailbox.path)
+    times = mtimes(mailbox.path)
+    listing = Listing(mailbox.path)
     if listing.odd:
-        maildir.mend(listing)
-    if mailbox.letters.read():
+        mend(listing)
+    if mailbox.flag_letters.read():
         mailbox.reload_locked()
-    Differences(account, mailbox, listing).apply(floor)
-    _settle(mailbox, times, when)
+    _Differences(mailbox, listing).apply(floor)
+    _note_times(mailbox, times, when)
 
 
-def _is_unchanged(account, mailbox):
-    """Are the files just those that the index knows? Then all is settled.
-
-    So it is after our own changes, which show in the times as everybody's do.
-    """
+def _is_unchanged(mailbox):
+    """Are the files exactly those that the index knows? Then the times are noted."""
     row = mailbox.row
     stamp = row.list_inode, row.list_size
-    if mailbox.list.stamp() != stamp or not mailbox.list.is_open(*stamp):
+    if mailbox.uid_list.stamp() != stamp or not mailbox.uid_list.is_open(*stamp):
         return False
-    if mailbox.letters.read():
+    if mailbox.flag_letters.read():
         mailbox.reload_locked()
     when = time.time()
-    times = maildir.times(mailbox.path)
-    for fresh, settled in ((1, row.new_time), (0, row.cur_time)):
-        if times[1 - fresh] != settled and not account.index.has_just(
-                maildir.file_names(mailbox.path, fresh), row.id, fresh,
-                "" if fresh else maildir.INFO):
+    times = mtimes(mailbox.path)
+    for fresh, noted in ((1, row.new_time), (0, row.cur_time)):
+        if times[1 - fresh] != noted and not mailbox.account.index.has_just(
+                file_names(mailbox.path, fresh), row.id, fresh,
+                "" if fresh else INFO):
             return False
-    _settle(mailbox, times, when)
+    _note_times(mailbox, times, when)
     return True
 
 
-def _read_list(account, mailbox):
-    """Open the UID list; it is written anew where it is lost or old.
+def _read_list(mailbox):
+    """Open the UID list; write it anew if it is lost or older than the index.
 
-    False when its UIDVALIDITY is newer than the index's: somebody made the
-    mailbox anew. Raises errors.NotFound if the old one is open.
+    Returns False if its UIDVALIDITY is higher than the index's: the mailbox was made anew. Raises
+    errors.NotFound if a session has the old one open.
     """
-    row = mailbox.row
-    header = mailbox.list.read()
+    row, index = mailbox.row, mailbox.account.index
+    header = mailbox.uid_list.read()
     if header is not None and header.uidvalidity == row.uidvalidity:
         return True
     if header is not None and header.uidvalidity > row.uidvalidity:
-        mailbox.be_same_locked(header.uidvalidity)
-        account.index.remove_mailbox(row.id)
+        mailbox.check_uidvalidity_locked(header.uidvalidity)
+        index.remove_mailbox(row.id)
         mailbox.row = None
         return False
-    mailbox.list.replace(
-        Header(row.uidvalidity, row.uidnext, row.uidnext + BLOCK,
-               row.modseq + BLOCK, account.identity),
-        (message[:2] for message in account.index.messages(row.id)))
+    mailbox.uid_list.replace(
+        Header(row.uidvalidity, row.uidnext, row.uidnext + BLOCK, row.modseq + BLOCK,
+               mailbox.account.marker),
+        (message[:2] for message in index.messages(row.id)))
     return True
 
 
-class Differences:
-    """Between a folder's files and the index, and how they are taken in.
+class _Differences:
+    """The differences between a folder's files and the index.
 
-    A folder may have a hundred thousand new files: each is one name in
-    memory, and the rest is done in slices.
+    A folder may have a hundred thousand new files: each is one name in memory, and the work on
+    them is done in slices.
     """
 
-    def __init__(self, account, mailbox, listing):
-        """``listing``: a mended maildir.Listing, which is used up."""
-        self._account = account
+    def __init__(self, mailbox, listing):
+        """`listing`: a mended Listing, which is used up."""
         self._mailbox = mailbox
+        self._index = mailbox.account.index
         self._missing = []  # MessageRows without their file
         self._changed = []  # (fresh, letters, UID)
-        self._arrived = listing.letters  # what no row knows, in the end
-        self._find(listing)
-        if self._missing:  # a file renamed while it was listed can be missed
+        self._listing = listing
+        self._arrived = listing.letters  # reduced to the names that no row has
+        self._compare()
+        if self._missing:
             self._look_again()
         if self._missing and self._arrived:
-            self._take_new_names()
+            self._match_renamed()
 
-    def _find(self, listing):
-        for row in self._account.index.messages(self._mailbox.row.id):
+    def _compare(self):
+        for row in self._index.messages(self._mailbox.row.id):
             name, fresh, letters = row[1:4]
-            if name not in listing.letters:
+            if name not in self._arrived:
                 self._missing.append(MessageRow(*row))
                 continue
-            place = listing.place(name)
-            if place != (fresh, letters):
-                self._changed.append(place + (row[0],))
-            del listing.letters[name]
+            self._note_place(name, fresh, letters, row[0])
+
+    def _note_place(self, name, fresh, letters, uid):
+        """The message with this name has the row of `uid`; has it other flags?"""
+        place = self._listing.place(name)
+        if place != (fresh, letters):
+            self._changed.append(place + (uid,))
+        del self._arrived[name]
 
     def _look_again(self):
-        again = maildir.Listing(self._mailbox.path)
-        self._missing = [row for row in self._missing
-                         if again.find(row.name) is None]
-        self._arrived = {name: letters for name, letters
-                         in self._arrived.items() if name in again.letters}
+        """A file that is renamed while it is listed may be missing from the listing."""
+        again = Listing(self._mailbox.path)
+        self._missing = [row for row in self._missing if again.find(row.name) is None]
+        for name in [name for name in self._arrived if name not in again.letters]:
+            del self._arrived[name]
 
-    def _take_new_names(self):
-        """mbsync writes its own UID into names (",U=7"): the message stays
-        the one that it was."""
+    def _match_renamed(self):
+        """mbsync writes its own UID into names (",U=7"); the message keeps ours."""
         gone = {_U.sub("", row.name): row for row in self._missing}
         renamed = {}
         for name in self._arrived:
@@ -250,60 +198,48 @@ class Differences:
                 renamed[row.uid] = row._replace(name=name)
         if not renamed:
             return
-        self._account.index.rename_messages(self._mailbox.row.id, [
+        self._index.rename_messages(self._mailbox.row.id, [
             (row.name, uid) for uid, row in renamed.items()])
-        self._mailbox.list.append([
-            (uid, row.name) for uid, row in sorted(renamed.items())])
-        self._missing = [row for row in self._missing
-                         if row.uid not in renamed]
-        for uid, row in renamed.items():
-            place = self._place(row.name)
-            if place != (row.fresh, row.letters):
-                self._changed.append(place + (uid,))
-            del self._arrived[row.name]
-
-    def _place(self, name):
-        letters = self._arrived[name]
-        return (1, "") if letters is None else (0, letters)
+        self._mailbox.uid_list.append([(uid, row.name) for uid, row in sorted(renamed.items())])
+        self._missing = [row for row in self._missing if row.uid not in renamed]
+        for row in renamed.values():
+            self._note_place(row.name, row.fresh, row.letters, row.uid)
 
     def apply(self, floor):
-        """Take them in; listed UIDs from ``floor`` on hold."""
+        """Record them; UIDs of the list count from `floor` on."""
         mailbox = self._mailbox
-        lines = mailbox.list.lines(self._arrived)
+        lines = mailbox.uid_list.lines(self._arrived)
         uidnext = max(mailbox.row.uidnext, lines.highest + 1)
         if not (self._missing or self._arrived or self._changed):
             if uidnext != mailbox.row.uidnext:
                 mailbox.save_locked(uidnext=uidnext)
             return
         modseq = mailbox.row.modseq + 1
-        header = mailbox.list.header
+        header = mailbox.uid_list.header
         top = uidnext + len(self._arrived)
         if top > header.uid_ceiling or modseq >= header.modseq_ceiling:
             first = mailbox.row.uidnext
-            mailbox.list.raise_ceilings(
-                first, top - first, modseq, self._account.identity)
-        new = self._add(lines.uids, floor, uidnext, modseq)
-        if new == uidnext and not (self._missing or self._changed):
-            return  # no messages, or gone again
-        index, box = self._account.index, mailbox.row.id
-        index.remove_messages(box, [row.uid for row in self._missing], modseq)
-        index.set_flags(box, [(fresh, letters, modseq, uid)
-                              for fresh, letters, uid in self._changed])
-        mailbox.save_locked(uidnext=max(new, uidnext), modseq=modseq)
-        self._arrived.clear()  # used up, and the columns need that memory
+            mailbox.uid_list.raise_ceilings(first, top - first, modseq, mailbox.account.marker)
+        kept, next_new = self._add_arrived(lines.uids, floor, uidnext, modseq)
+        if not kept and next_new == uidnext and not (self._missing or self._changed):
+            return  # no file that arrived was a message, or all are gone again
+        box = mailbox.row.id
+        self._index.remove_messages(box, [row.uid for row in self._missing])
+        self._index.set_flags(box, [(fresh, letters, modseq, uid)
+                                    for fresh, letters, uid in self._changed])
+        mailbox.save_locked(uidnext=next_new, modseq=modseq)
+        self._arrived.clear()  # the columns need that memory now
         mailbox.reload_locked()
 
-    def _add(self, listed, floor, uidnext, modseq):
-        """Number what arrived, from ``uidnext`` on: the next UID then.
+    def _add_arrived(self, listed, floor, uidnext, modseq):
+        """Add what arrived: (whether any message kept its listed UID, the next UID).
 
-        Listed UIDs that were never visible hold; 0 where one of them is all
-        that was added, ``uidnext`` where nothing was.
+        New UIDs start at `uidnext`. `listed`: the list's `{name: uid}`.
         """
-        added = False
-        held = [name for name in self._arrived
-                if listed.get(name, 0) >= floor]
+        any_kept = False
+        with_uid = [name for name in self._arrived if listed.get(name, 0) >= floor]
         last, twice = 0, []
-        for names in _slices(_in_order(held, listed.get)):
+        for names in _slices(_in_order(with_uid, listed.get)):
             numbered = []
             for name in names:
                 if listed[name] == last:
@@ -311,54 +247,49 @@ class Differences:
                     continue
                 last = listed[name]
                 numbered.append((last, name))
-            added = self._add_some(numbered, listed, modseq) or added
-        kept = set(held).difference(twice)
-        first = uidnext
+            if self._add(numbered, listed, modseq, self._measure([name for _, name in numbered])):
+                any_kept = True
+        kept = set(with_uid).difference(twice)
         for names in _slices(_in_order(
-                [name for name in self._arrived if name not in kept],
-                _arrival)):
-            measured = self._measured(names)
-            numbered = list(enumerate(
-                (name for name in names if name in measured), uidnext))
-            self._add_some(numbered, listed, modseq, measured)
+                [name for name in self._arrived if name not in kept], _time_and_name)):
+            measured = self._measure(names)
+            numbered = list(enumerate((name for name in names if name in measured), uidnext))
+            self._add(numbered, listed, modseq, measured)
             uidnext += len(numbered)
-        return 0 if added and uidnext == first else uidnext
+        return any_kept, uidnext
 
-    def _add_some(self, numbered, listed, modseq, measured=None):
-        """Whether any of ``numbered``, [(uid, name)], could be read."""
-        if measured is None:
-            measured = self._measured([name for _, name in numbered])
-        rows = [MessageRow(uid, name, *(self._place(name) + measured[name]
-                                        + (modseq,)))
+    def _add(self, numbered, listed, modseq, measured):
+        """Add those of `numbered`, [(uid, name)], that are in `measured`; returns their rows."""
+        rows = [MessageRow(uid, name, *(self._listing.place(name) + measured[name] + (modseq,)))
                 for uid, name in numbered if name in measured]
-        self._mailbox.list.append([(row.uid, row.name) for row in rows
-                                   if listed.get(row.name) != row.uid])
-        self._account.index.add_messages(self._mailbox.row.id, rows)
-        return bool(rows)
+        self._mailbox.uid_list.append([(row.uid, row.name) for row in rows
+                                       if listed.get(row.name) != row.uid])
+        self._index.add_messages(self._mailbox.row.id, rows)
+        return rows
 
-    def _measured(self, names):
-        """``{name: (size, date)}`` of those that can be read."""
+    def _measure(self, names):
+        """`{name: (size, date)}` of the files that can be read."""
         measured = {}
         for name in names:
-            path = "%s/%s" % (self._mailbox.path, maildir.path(
-                *(self._place(name)[:1] + (name,) + self._place(name)[1:])))
+            path, _ = self._listing.find(name)
             try:
-                measured[name] = maildir.measure(path, name)
+                measured[name] = measure(path, name)
             except FileNotFoundError:
                 pass  # gone again
-            except OSError as error:  # one bad file doesn't hide the others
-                _log.warning("%s is left out: %s", path, error)
+            except OSError as error:  # one bad file does not hide the others
+                log.warning("%s is left out, because it cannot be read: %s", path, error)
         return measured
 
 
-def _arrival(name):
+def _time_and_name(name):
+    """The sort key for the order of arrival; names begin with the time in seconds."""
     seconds = name.partition(".")[0]
     return int(seconds) if seconds.isdigit() else 0, name
 
 
 def _in_order(names, key):
-    """``names`` by ``key``, sorted a slice at a time: a sort of them all
-    would keep every other thread waiting for as long as it takes."""
+    """`names` by `key`. They are sorted in slices, because one long sort would hold the
+    interpreter lock, and with it every other thread."""
     return heapq.merge(*[
         sorted(names[start:start + _SORTED], key=key)
         for start in range(0, len(names), _SORTED)], key=key)
@@ -369,16 +300,13 @@ def _slices(names):
     return iter(lambda: list(itertools.islice(names, _SLICE)), [])
 
 
-def _settle(mailbox, times, when):
-    """Remember what was listed, if no later change can hide behind it."""
-    mailbox.scanned = times, when
+def _note_times(mailbox, times, when):
+    """Note what was listed at the time `when`, except mtimes that a later change may leave."""
+    mailbox.scanned = times
     mailbox.compact_list_locked()
-    stamp = mailbox.list.stamp()
-    settled = tuple(each if when - each / 1e9 > GRAIN else 0
-                    for each in times)
+    stamp = mailbox.uid_list.stamp()
+    noted = tuple(each if when - each / 1e9 > GRAIN else 0 for each in times)
     row = mailbox.row
-    if (settled + stamp) != (row.new_time, row.cur_time, row.list_inode,
-                             row.list_size):
-        mailbox.save_locked(
-            new_time=settled[0], cur_time=settled[1],
-            list_inode=stamp[0], list_size=stamp[1])
+    if noted + stamp != (row.new_time, row.cur_time, row.list_inode, row.list_size):
+        mailbox.save_locked(new_time=noted[0], cur_time=noted[1],
+                            list_inode=stamp[0], list_size=stamp[1])

@@ -72,7 +72,7 @@ def test_a_changed_included_file_counts(user):
 
 def test_a_pipe_is_asked_for_once_too(user):
     os.mkfifo(os.path.join(user.folder, "mail.jcfg"))
-    assert "no regular file" in user.asked(10) and user.reads == 1
+    assert "not a regular file" in user.asked(10) and user.reads == 1
 
 
 def test_what_is_kept_and_logged_of_many_mistakes_is_little(user, caplog):

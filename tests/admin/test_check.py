@@ -115,7 +115,7 @@ def test_what_waits_for_authorization_is_told(root):
     assert mda.startswith("alice/mail/mail.jcfg: external-MDA is not approved")
     assert "authorize alice" in mda
     assert code.startswith("alice/mail/filters.jcfg:2: this code is not approved")
-    assert pipe.startswith("alice/mail/filters.jcfg:3: ") and "no regular file" in pipe
+    assert pipe.startswith("alice/mail/filters.jcfg:3: ") and "not a regular file" in pipe
     assert sorted(
         os.listdir(root.mail_system)) == before, "check changes nothing, it makes no key either"
     configure(root, admin=["alice"])

@@ -80,11 +80,11 @@ def test_a_file_outside_of_the_root_is_refused(root, tmp_path):
 def test_a_pipe_is_not_waited_for(root):
     os.mkfifo(os.path.join(root.path, "alice", "mail", "pipe"))
     path = write(root, '{"include": ["pipe"]}', "alice", "mail", "mail.jcfg")
-    with pytest.raises(ConfigError, match="a file that can be read.*no regular file"):
+    with pytest.raises(ConfigError, match="a file that can be read.*not a regular file"):
         loader.load_user(path, root)
     os.remove(path)
     os.mkfifo(path)
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         loader.load_user(path, root)
 
 

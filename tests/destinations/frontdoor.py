@@ -169,14 +169,14 @@ class FrontDoor(MailFixture):
 
     @contextlib.contextmanager
     def full_disk(self):
-        """All disks are full: mailboxes and queue."""
-        rooms = [self.server.store.account(os.path.realpath(self.folder(user)))._room for user in self.users]
+        """No room for new mail, neither in mailboxes nor in the queue."""
+        spaces = [self.server.store.account(os.path.realpath(self.folder(user)))._space for user in self.users]
         with self.full_queue():
-            for room in rooms:
-                room._reserve, room._until = NO_ROOM, 0.0
+            for space in spaces:
+                space._reserve, space._until = NO_ROOM, 0.0
             yield
-        for room in rooms:
-            room._reserve = 0
+        for space in spaces:
+            space._reserve = 0
 
     # -- programs
 

@@ -11,7 +11,7 @@ import pytest
 from phenmail_protocols.accounts.authorization import EXTERNAL_MDA
 from phenmail_protocols.destinations import programs
 from phenmail_protocols.disk.locks import FileLock
-from phenmail_protocols.store import guard
+from phenmail_protocols.store import transaction
 
 from .frontdoor import ALICE, AUTHOR, BOB, FRIEND, LETTER, connect, parsed, transact
 
@@ -52,7 +52,7 @@ def test_mailbox_temporary_failure_full(front, recipient):
 
 @pytest.mark.parametrize("recipient", sorted(TO_ALICE.values()))
 def test_mailbox_temporary_failure_in_use(front, monkeypatch, recipient):
-    monkeypatch.setattr(guard, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(transaction, "_LOCK_SECONDS", 0.1)
     mail = front(ACTIONS)
     with connect(mail) as client:
         with FileLock(os.path.join(mail.folder(ALICE), "phenmail.lock"), 0):

@@ -1,4 +1,4 @@
-"""Files in folders of others: no link on the way is followed, nothing is waited for, owner and mode stay."""
+"""Files in other users' folders: no link is followed, nobody waits, owner and mode stay."""
 import errno
 import os
 import stat
@@ -35,12 +35,13 @@ def test_a_file_is_read_whole(house):
 
 
 @pytest.mark.parametrize("number, put", [
-    (errno.ELOOP, lambda house: os.symlink(at(house, "bob", "mail", "mine"), at(house, "alice", "x"))),
+    (errno.ELOOP, lambda house: os.symlink(at(house, "bob", "mail", "mine"),
+                                           at(house, "alice", "x"))),
     (errno.ELOOP, lambda house: os.symlink("mail/mine", at(house, "alice", "x"))),
     (errno.EINVAL, lambda house: os.mkfifo(at(house, "alice", "x"))),
     (errno.EINVAL, lambda house: os.mkdir(at(house, "alice", "x"))),
     (errno.ENOENT, lambda house: None)])
-def test_what_is_no_file_is_refused_at_once(house, number, put):
+def test_anything_but_a_file_is_refused_at_once(house, number, put):
     put(house)
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     with pytest.raises(OSError) as caught:
@@ -60,7 +61,7 @@ def test_no_folder_on_the_way_is_a_link(house, parts):
 
 
 @pytest.mark.parametrize("parts", [("bob", "mail", "mine"), ("alice",), ("alice2", "mine"), ()])
-def test_what_does_not_lie_below_is_refused(house, parts):
+def test_a_path_outside_of_the_folder_is_refused(house, parts):
     with pytest.raises(OSError) as caught:
         beneath.read(at(house, "alice"), at(house, *parts), 100)
     assert caught.value.errno == errno.EINVAL
@@ -72,12 +73,15 @@ def test_a_file_is_replaced_and_keeps_its_mode(house):
     _, status = beneath.read(at(house, "alice"), path, 100)
     beneath.replace(at(house, "alice"), path, b"new", status)
     now = os.stat(path)
-    assert (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid) == (0o640, status.st_uid, status.st_gid)
-    assert read(house, "mail", "mine") == b"new" and os.listdir(at(house, "alice", "mail")) == ["mine"]
+    assert (now.st_uid, now.st_gid) == (status.st_uid, status.st_gid)
+    assert stat.S_IMODE(now.st_mode) == 0o640
+    assert read(house, "mail", "mine") == b"new"
+    assert os.listdir(at(house, "alice", "mail")) == ["mine"]
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
-def test_the_owner_stays_where_root_writes(house):
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0,
+                    reason="only root can give files away")
+def test_the_owner_stays_when_root_writes(house):
     path = at(house, "alice", "mail", "mine")
     os.chown(path, 4711, 4712)
     _, status = beneath.read(at(house, "alice"), path, 100)
@@ -97,20 +101,21 @@ def test_nothing_is_written_through_a_link(house):
     assert os.listdir(at(house, "bob", "mail")) == ["mine"]
 
 
-def test_whose_a_folder_is_goes_by_no_link(house):
+def test_folder_status_follows_no_link(house):
     path = at(house, "alice", "mail")
     assert beneath.folder_status(path)[:2] == os.stat(path)[:2]
     assert beneath.folder_status("/")[:2] == os.stat("/")[:2]
     os.symlink("bob", at(house, "carol"))
     os.symlink(at(house, "bob", "mail"), at(house, "alice", "link"))
-    for parts in (("carol", "mail"), ("alice", "link"), ("alice", "mail", "mine"), ("alice", "gone")):
+    for parts in (("carol", "mail"), ("alice", "link"), ("alice", "mail", "mine"),
+                  ("alice", "gone")):
         before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
         with pytest.raises(OSError):
             beneath.folder_status(at(house, *parts))
         assert not before or len(os.listdir("/proc/self/fd")) == before
 
 
-def test_what_fails_leaves_the_old_file_and_nothing_beside_it(house, monkeypatch):
+def test_a_failed_replacement_leaves_only_the_old_file(house, monkeypatch):
     path = at(house, "alice", "mail", "mine")
     _, status = beneath.read(at(house, "alice"), path, 100)
 
@@ -120,17 +125,20 @@ def test_what_fails_leaves_the_old_file_and_nothing_beside_it(house, monkeypatch
     with pytest.raises(OSError, match="full"):
         beneath.replace(at(house, "alice"), path, b"new", status)
     monkeypatch.undo()
-    assert read(house, "mail", "mine") == b"mine" and os.listdir(at(house, "alice", "mail")) == ["mine"]
+    assert read(house, "mail", "mine") == b"mine"
+    assert os.listdir(at(house, "alice", "mail")) == ["mine"]
 
 
-def test_two_at_once_do_not_mix(house):
+def test_parallel_replacements_do_not_mix(house):
     path = at(house, "alice", "mail", "mine")
     _, status = beneath.read(at(house, "alice"), path, 100)
-    threads = [threading.Thread(target=beneath.replace, args=(at(house, "alice"), path, letter * 50000, status))
+    threads = [threading.Thread(target=beneath.replace,
+                                args=(at(house, "alice"), path, letter * 50000, status))
                for letter in (b"a", b"b", b"c", b"d")]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
     data = read(house, "mail", "mine", most=100000)
-    assert len(data) == 50000 and len(set(data)) == 1 and os.listdir(at(house, "alice", "mail")) == ["mine"]
+    assert len(data) == 50000 and len(set(data)) == 1
+    assert os.listdir(at(house, "alice", "mail")) == ["mine"]

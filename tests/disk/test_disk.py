@@ -31,7 +31,7 @@ def test_write_file_that_fails_keeps_the_old_bytes(tmp_path, monkeypatch):
     assert os.listdir(str(tmp_path)) == ["file"]
 
 
-def test_threads_that_come_together_share_a_flush(tmp_path, monkeypatch):
+def test_threads_share_a_sync(tmp_path, monkeypatch):
     flushes = []
     begun, go_on = threading.Event(), threading.Event()
 
@@ -51,10 +51,10 @@ def test_threads_that_come_together_share_a_flush(tmp_path, monkeypatch):
     go_on.set()
     for thread in threads:
         thread.join(10)
-    assert 2 <= len(flushes) < 6, "the late ones were to share"
+    assert 2 <= len(flushes) < 6, "the late threads should share a sync"
 
 
-def test_a_failed_flush_is_told_to_all_who_shared_it(tmp_path):
+def test_a_failed_sync_raises(tmp_path):
     sync = atomic.DirectorySync(str(tmp_path / "missing"))
     with pytest.raises(FileNotFoundError):
         sync.sync()
@@ -100,7 +100,7 @@ def test_a_lock_whose_file_was_replaced_still_excludes(tmp_path, keep):
     lock.close()
 
 
-def test_a_lock_file_that_is_gone_is_not_made_where_that_was_asked(tmp_path):
+def test_a_missing_lock_file_is_not_made_without_create(tmp_path):
     path = str(tmp_path / "gone")
     with pytest.raises(FileNotFoundError):
         locks.FileLock(path, 0, create=False).acquire()
@@ -111,7 +111,7 @@ def test_a_lock_file_that_is_gone_is_not_made_where_that_was_asked(tmp_path):
             locks.FileLock(path, 0, create=False).acquire()
 
 
-def test_what_a_crash_left_is_removed_in_time_and_nothing_else(tmp_path):
+def test_only_old_temporary_files_are_removed(tmp_path):
     left = [".mail.jcfg.12.345.tmp", ".srs.key.1.2.tmp", "." + "a" * 16 + "." + "0f" * 8 + ".tmp"]
     others = ["notes.12.345.tmp", ".mine.tmp", ".a.1.tmp", "message", ".a.1.2.tmp.old"]
     for name in left + others:

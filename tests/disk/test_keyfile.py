@@ -1,4 +1,4 @@
-"""Keys: whole, once, nobody else's."""
+"""Keys are whole, made once, and readable by their owner only."""
 import os
 import stat
 import threading
@@ -17,7 +17,7 @@ def test_a_key_is_made_once_and_stays(tmp_path):
     assert os.listdir(str(tmp_path)) == ["some.key"]
 
 
-def test_what_holds_no_key_is_told_and_left_alone(tmp_path):
+def test_a_file_without_a_key_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "some.key"
     for content in (b"", b"short", b"x" * 33):
         path.write_bytes(content)
@@ -26,9 +26,10 @@ def test_what_holds_no_key_is_told_and_left_alone(tmp_path):
         assert path.read_bytes() == content
 
 
-def test_many_at_once_have_the_same_key(tmp_path):
+def test_parallel_threads_get_the_same_key(tmp_path):
     path, found = str(tmp_path / "some.key"), []
-    threads = [threading.Thread(target=lambda: found.append(keyfile.kept_key(path))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: found.append(keyfile.kept_key(path)))
+               for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

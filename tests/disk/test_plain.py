@@ -1,4 +1,4 @@
-"""Files that somebody else may have put there."""
+"""Files at paths where somebody else may have put something else."""
 import os
 
 import pytest
@@ -12,9 +12,10 @@ def test_a_file_is_read(tmp_path):
         assert file.read() == b"a\r\nb"
 
 
-@pytest.mark.parametrize("make", [lambda path: os.symlink("/etc/passwd", path), os.mkfifo, os.mkdir, lambda path: None],
-                         ids=["link", "pipe", "folder", "nothing"])
-def test_nothing_else_is_and_no_descriptor_stays(tmp_path, make):
+@pytest.mark.parametrize("make", [
+    lambda path: os.symlink("/etc/passwd", path), os.mkfifo, os.mkdir, lambda path: None,
+], ids=["link", "pipe", "folder", "nothing"])
+def test_anything_else_is_refused_and_no_descriptor_stays(tmp_path, make):
     path = str(tmp_path / "there")
     make(path)
     before = len(os.listdir("/proc/self/fd"))

@@ -1,4 +1,5 @@
-"""After a refusal nothing has changed, after an answer all has: every public method of the store, a fault at every file operation."""
+"""Every public method of the store, with a fault at every file operation: after an error nothing
+has changed, after a result everything has."""
 import json
 import os
 import shutil
@@ -19,12 +20,13 @@ def test_each_public_method_of_the_store_has_a_row():
 
 @pytest.fixture(scope="module")
 def rows(library, request):
-    """{name: what `verbs` says of it} of the rows that are asked for; each processor works on a share of them."""
+    """{name: the result of `verbs`} of the selected rows; each processor works on some of them."""
     names = [item.callspec.params["name"] for item in request.session.items
              if item.module is request.module and hasattr(item, "callspec")]
     shares = [names[start::os.cpu_count()] for start in range(os.cpu_count())]
     with ThreadPoolExecutor(len(shares)) as pool:
-        return {row["row"]: row for found in pool.map(lambda share: _run(library, share), shares) for row in found}
+        return {row["row"]: row
+                for found in pool.map(lambda share: _run(library, share), shares) for row in found}
 
 
 def _run(library, names):
@@ -35,7 +37,8 @@ def _run(library, names):
         os.mkdir(work)
         layer = layers.Layer(library, root, work)
         process = subprocess.Popen([sys.executable, os.path.abspath(verbs.__file__), root] + names,
-                                   env=layer.environment("verbs"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                                   env=layer.environment("verbs"), stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT)
         output = process.communicate(timeout=600)[0].decode()
         layer.close()
         return [json.loads(line) for line in output.splitlines() if line.startswith("{")]

@@ -1,7 +1,9 @@
-"""Each public method of the store and POP3's QUIT, with a fault at each of its file operations: the answer and the state must agree.
+"""Each public method of the store and POP3's QUIT, with a fault at each of its file operations: the
+answer and the state must agree.
 
-Run as a program under the disk layer (`test_verbs.py` does), it takes names of rows and prints a line of JSON for each. A row is a call on
-a store that holds the mail of `furnish`; what it may do wrong is found by comparing all mail before and after, not said by the row.
+Run as a program under the disk layer (`test_verbs.py` does that), it takes names of rows and prints
+one line of JSON for each. A row is a call on a store that holds the mail of `furnish`. All mail
+before and after the call is compared; the row does not say what to expect.
 """
 import errno
 import hashlib
@@ -20,21 +22,24 @@ if __name__ == "__main__":
     __import__(__package__)
 
 from phenmail_protocols.pop3.maildrop import open_maildrop  # noqa: E402
-from phenmail_protocols.store import index, maildir  # noqa: E402
+from phenmail_protocols.store import index  # noqa: E402
 from phenmail_protocols.store.account import Account  # noqa: E402
 from phenmail_protocols.store.errors import StoreError  # noqa: E402
 from phenmail_protocols.store.filestore import FileStore  # noqa: E402
 from phenmail_protocols.store.mailbox import Mailbox  # noqa: E402
+from phenmail_protocols.store.maildir.tree import remove_stale  # noqa: E402
 
 from . import layer as layers  # noqa: E402
 
 CLASSES = (FileStore, Account, Mailbox)
-# (what fails, with which error, from the nth operation on how often): a full disk stays full, other errors are of one operation.
+# (what fails, with which error, how often; 0: from then on always). A full disk stays full, other
+# errors hit one operation.
 FAULTS = [("space:*", errno.ENOSPC, 0), ("*:*", errno.EIO, 1)]
-# They take the same paths; of these each operation that is a multiple of a stride is tried.
-OTHER_KINDS = [("*:*", errno.ENOSPC, 1), ("space:*", errno.EDQUOT, 0), ("*:*", errno.EROFS, 1), ("*:*", errno.EACCES, 1),
-               ("create:*", errno.EMFILE, 0), ("create:*", errno.ENFILE, 1)]
-# From one operation on nothing can be done any more, so nothing can be undone: but no message may be lost.
+# They take the same paths, so only every fifth operation is tried with them.
+OTHER_KINDS = [("*:*", errno.ENOSPC, 1), ("space:*", errno.EDQUOT, 0), ("*:*", errno.EROFS, 1),
+               ("*:*", errno.EACCES, 1), ("create:*", errno.EMFILE, 0),
+               ("create:*", errno.ENFILE, 1)]
+# From one operation on everything fails, so nothing can be undone; but no message may be lost.
 DEATHS = [("*:*", errno.EIO, 0), ("*:*", errno.EROFS, 0)]
 
 
@@ -62,10 +67,12 @@ class Scene:
 
 
 def furnish(folder):
-    """Make an account: messages in new and in cur, with flags and keywords, a mailbox with children, subscriptions."""
+    """Make an account with messages in new and in cur, flags and keywords, a mailbox with children,
+    and subscriptions."""
     scene = Scene(folder)
     for number in range(4):
-        scene.put("m%d" % number, flags=([], ["\\Seen"], ["\\Deleted"], ["\\Deleted", "Work"])[number])
+        flags = ([], ["\\Seen"], ["\\Deleted"], ["\\Deleted", "Work"])[number]
+        scene.put("m%d" % number, flags=flags)
     for name in ("Box", "Box/Sub", "Box/Sub/deep", "Other"):
         scene.account.create(name)
         scene.put("in " + name, name, ["\\Flagged"])
@@ -76,7 +83,7 @@ def furnish(folder):
 
 
 def see(account):
-    """All that a person has: ({mailbox: (UIDVALIDITY, {UID: (digest, flags)})}, subscriptions)."""
+    """All of an account: ({mailbox: (UIDVALIDITY, {UID: (digest, flags)})}, subscriptions)."""
     found = {}
     for info in account.mailboxes():
         if not info.selectable:
@@ -91,42 +98,49 @@ def see(account):
         for uid, content in mailbox.contents(uids):
             assert content is not None, "%s %d is listed, but has no file" % (info.name, uid)
             with content:
-                messages[uid] = hashlib.sha256(content.whole()).hexdigest()[:12], tuple(sorted(flags[uid]))
+                digest = hashlib.sha256(content.whole()).hexdigest()[:12]
+                messages[uid] = digest, tuple(sorted(flags[uid]))
         found[info.name] = mailbox.uidvalidity, messages
         mailbox.close()
     return found, sorted(account.subscriptions())
 
 
 def relative(seen, before):
-    """`seen` with what is new since `before` told by its bytes and flags alone: new numbers depend on what was tried before."""
+    """`seen`, with messages that are new since `before` named only by their bytes and flags: their
+    UIDs depend on what was tried earlier."""
     mailboxes = {}
     for name, (validity, messages) in seen[0].items():
         known = [old for old in before[0].values() if old[0] == validity]
         old = known[0][1] if known else {}
         highest = max(old, default=0)
         new = Counter(message for uid, message in messages.items() if uid not in old)
-        assert all(uid in old or uid > highest for uid in messages), "a UID below older ones: %s" % messages
-        mailboxes[name] = (validity if known else "new", {uid: message for uid, message in messages.items() if uid in old}, new)
+        assert all(uid in old or uid > highest for uid in messages), (
+            "a UID below older ones: %s" % messages)
+        mailboxes[name] = (validity if known else "new",
+                           {uid: message for uid, message in messages.items() if uid in old}, new)
     return mailboxes, seen[1]
 
 
 def without(seen, name, uids):
     """`seen` after these UIDs were removed."""
     mailboxes = dict(seen[0])
-    mailboxes[name] = mailboxes[name][0], {uid: each for uid, each in mailboxes[name][1].items() if uid not in uids}
+    validity, messages = mailboxes[name]
+    mailboxes[name] = validity, {uid: each for uid, each in messages.items() if uid not in uids}
     return mailboxes, seen[1]
 
 
 def digests(seen):
-    """The set of messages in a `relative` view, wherever they are."""
-    return {digest for _, old, new in seen[0].values() for digest, _ in list(old.values()) + list(new)}
+    """The set of messages in a `relative` view, in any mailbox."""
+    return {digest for _, old, new in seen[0].values()
+            for digest, _ in list(old.values()) + list(new)}
 
 
 def difference(expected, found):
-    """Text: what is not the same."""
-    names = [name for name in sorted(set(expected[0]) | set(found[0])) if expected[0].get(name) != found[0].get(name)]
-    lines = ["%s: expected %s, found %s" % (name, expected[0].get(name), found[0].get(name)) for name in names]
-    return "\n".join(lines + ["subscriptions: expected %s, found %s" % (expected[1], found[1])] * (expected[1] != found[1]))
+    """Text that lists the differences."""
+    pairs = [(name, expected[0].get(name), found[0].get(name))
+             for name in sorted(set(expected[0]) | set(found[0]))]
+    pairs.append(("subscriptions", expected[1], found[1]))
+    return "\n".join("%s: expected %s, found %s" % pair for pair in pairs if pair[1] != pair[2])
 
 
 # -- the rows: name of the method -> call(scene) -> result
@@ -162,10 +176,8 @@ CALLS = {
     "FileStore.close": lambda scene: scene.store.close(),
     "Account.close": lambda scene: scene.account.close(),
     "Account.open_mailboxes": lambda scene: scene.account.open_mailboxes(),
-    "Account.despite_full_disk": lambda scene: scene.account.despite_full_disk(lambda: scene.inbox.remove([1])),
-    "Account.path": lambda scene: scene.account.path(".Box"),
-    "Account.is_there": lambda scene: scene.account.is_there(".Box"),
-    "Account.leads_elsewhere": lambda scene: scene.account.leads_elsewhere(scene.folder),
+    "removal despite a full disk": lambda scene: scene.account.despite_full_disk(
+        lambda: scene.inbox.remove([1])),
     "Account.open": lambda scene: scene.account.open("Box").close(),
     "Account.closed": lambda scene: scene.account.closed(scene.account.open("Box")),
     "Account.mailboxes": lambda scene: scene.account.mailboxes(),
@@ -179,11 +191,12 @@ CALLS = {
     "Account.subscriptions": lambda scene: scene.account.subscriptions(),
     "Account.stage": lambda scene: scene.account.stage().discard(),
     "Account.deliver": lambda scene: scene.put("brand new"),
-    "Account.deliver with flags": lambda scene: scene.put("brand new", "Box", ["\\Seen", "Urgent", "Fresh"]),
+    "Account.deliver with flags": lambda scene: scene.put(
+        "brand new", "Box", ["\\Seen", "Urgent", "Fresh"]),
     "Mailbox.close": lambda scene: scene.account.open("Other").close(),
     "Mailbox.watch": lambda scene: scene.inbox.watch(lambda: None).close(),
-    "Mailbox.tell": lambda scene: scene.inbox.tell(),
-    "Mailbox.read_as_noted": lambda scene: scene.inbox.read_as_noted(),
+    "Mailbox.notify": lambda scene: scene.inbox.notify(),
+    "Mailbox.read_from_index": lambda scene: scene.inbox.read_from_index(),
     "Mailbox.look": lambda scene: scene.inbox.look(),
     "Mailbox.keywords": lambda scene: scene.inbox.keywords(),
     "Mailbox.state": lambda scene: scene.inbox.state(),
@@ -199,23 +212,30 @@ CALLS = {
     "Mailbox.contents": _contents,
     "Mailbox.sync": lambda scene: scene.inbox.sync(1),
     "Mailbox.take_back": lambda scene: scene.inbox.take_back([]),
-    "Mailbox.change_flags add": lambda scene: scene.inbox.change_flags([1, 2, 3, 4], "add", ["\\Flagged"]),
-    "Mailbox.change_flags replace": lambda scene: scene.inbox.change_flags([1, 2, 3, 4], "replace", ["\\Answered", "Work", "Later"]),
-    "Mailbox.change_flags remove": lambda scene: scene.inbox.change_flags([2, 3], "remove", ["\\Seen", "\\Deleted"]),
+    "Mailbox.change_flags add": lambda scene: scene.inbox.change_flags(
+        [1, 2, 3, 4], "add", ["\\Flagged"]),
+    "Mailbox.change_flags replace": lambda scene: scene.inbox.change_flags(
+        [1, 2, 3, 4], "replace", ["\\Answered", "Work", "Later"]),
+    "Mailbox.change_flags remove": lambda scene: scene.inbox.change_flags(
+        [2, 3], "remove", ["\\Seen", "\\Deleted"]),
     "Mailbox.expunge": lambda scene: scene.inbox.expunge(),
     "Mailbox.remove": lambda scene: scene.inbox.remove([1, 2, 4]),
     "Mailbox.copy": lambda scene: scene.inbox.copy([1, 2, 4], "Box"),
     "Mailbox.move": lambda scene: scene.inbox.move([1, 2, 4], "Box"),
     "pop3 QUIT": _quit,
 }
-# The keywords that a row's mailbox has no letters for: all that the row may leave out, and must say that it did.
-NEW_KEYWORDS = {"Account.deliver with flags": {"Urgent", "Fresh"}, "Mailbox.change_flags replace": {"Later"}}
+# Keywords that need a new letter: a row may leave out only these, and must report it.
+NEW_KEYWORDS = {"Account.deliver with flags": {"Urgent", "Fresh"},
+                "Mailbox.change_flags replace": {"Later"}}
 
 
 def methods():
-    """The public methods of the store's classes, as "Class.method". What ends in _locked is for who holds the lock: no verb."""
-    return sorted("%s.%s" % (each.__name__, name) for each in CLASSES for name, _ in inspect.getmembers(each, inspect.isfunction)
-                  if not name.startswith("_") and not name.endswith("_locked"))
+    """The public methods of the store's classes, as "Class.method". Methods that end in `_locked`
+    are for the store's own use."""
+    return sorted(
+        "%s.%s" % (each.__name__, name) for each in CLASSES
+        for name, _ in inspect.getmembers(each, inspect.isfunction)
+        if not name.startswith("_") and not name.endswith("_locked"))
 
 
 class Trial:
@@ -238,7 +258,7 @@ class Trial:
         return scene
 
     def run(self, faults, step=1, cold=False):
-        """Try them all; `step`: each operation, or every so manieth; `cold`: the opening of the store is part of the call.
+        """Try all faults, at every `step`th operation; `cold`: the call includes opening the store.
 
         Returns the number of the call's operations.
         """
@@ -262,7 +282,7 @@ class Trial:
         return self._call(scene)
 
     def _fresh(self):
-        """As a process sees it that starts now."""
+        """As a new process sees it."""
         store = FileStore(poll=3600, boot_id="boot 1")
         try:
             return relative(see(store.account(self._folder)), self._before)
@@ -285,20 +305,22 @@ class Trial:
             self.cases += 1
             self.failed += raised is not None
             expected = self._expected(raised, result)
-            views = [("live", lambda: relative(see(scene.account), self._before)), ("anew", self._fresh),
-                     ("without index, swept", self._swept)]
+            views = [("live", lambda: relative(see(scene.account), self._before)),
+                     ("in a new process", self._fresh),
+                     ("without index and old files", self._swept)]
             for view, look in views:
                 found = look()
                 assert found == expected, "%s: %s" % (view, difference(expected, found))
         except Exception as problem:
             raise AssertionError("%s, %s failing with %s at operation %d (%d times), %s: %s: %s" % (
                 self._name, what, errno.errorcode[error], nth, hits,
-                "raised %r" % raised if raised else "returned %s" % (result,), type(problem).__name__, problem)) from problem
+                "raised %r" % raised if raised else "returned %s" % (result,),
+                type(problem).__name__, problem)) from problem
         finally:
             scene.close()
 
     def survive(self, step):
-        """The disk dies in the midst of the call: what was answered holds, and all other mail is somewhere."""
+        """The disk dies during the call: results hold, and all other mail still exists."""
         for what, error, count in DEATHS:
             for nth in range(1, self._operations + 2, step):
                 scene = self._scene()
@@ -314,13 +336,14 @@ class Trial:
                 self.cases += 1
                 found = self._swept()
                 lost = digests(kept) - digests(found)
-                assert not lost, "%s, dead with %s at operation %d: lost %s" % (self._name, errno.errorcode[error], nth, lost)
+                assert not lost, "%s, dead with %s at operation %d: lost %s" % (
+                    self._name, errno.errorcode[error], nth, lost)
 
     def _expected(self, raised, result):
-        """Nothing has changed, or all, or what the answer says."""
+        """The state after the call: nothing changed, everything, or what the answer says."""
         if raised is not None:
             return relative(self._before, self._before)
-        if self._name in ("Mailbox.expunge", "Mailbox.remove", "Account.despite_full_disk"):
+        if self._name in ("Mailbox.expunge", "Mailbox.remove", "removal despite a full disk"):
             return relative(without(self._before, "INBOX", result), self._before)
         if self._name == "Mailbox.move":
             return self._moved([old for old, _ in result.pairs])
@@ -330,7 +353,7 @@ class Trial:
         return self._without_keywords(getattr(result, "left_out", ()))
 
     def _without_keywords(self, left_out):
-        """All was done, except that these keywords were not set."""
+        """Everything was done, except that these keywords were not set."""
         assert set(left_out) <= NEW_KEYWORDS.get(self._name, set()), left_out
         def less(message):
             return message[0], tuple(flag for flag in message[1] if flag not in left_out)
@@ -347,11 +370,11 @@ class Trial:
         return mailboxes, subscribed
 
     def _swept(self):
-        """What the files alone say, after the sweep of a day and a half later."""
+        """What the files alone say, after old temporary files were removed."""
         for name in os.listdir(self._folder):
             if name.startswith(index.FILE):
                 os.unlink(os.path.join(self._folder, name))
-        maildir.remove_stale(self._folder, seconds=-1)
+        remove_stale(self._folder, seconds=-1)
         return self._fresh()
 
 
@@ -366,10 +389,12 @@ def main(ground, names):
             trial.run(OTHER_KINDS, step=5)
             trial.survive(step=3)
             cold = trial.run(FAULTS, step=3, cold=True)
-            print(json.dumps(dict(row=name, operations=operations, cold=cold, cases=trial.cases, refused=trial.failed)), flush=True)
+            found = dict(row=name, operations=operations, cold=cold, cases=trial.cases,
+                         refused=trial.failed)
         except Exception as problem:
             import traceback
-            print(json.dumps(dict(row=name, error=str(problem), trace=traceback.format_exc())), flush=True)
+            found = dict(row=name, error=str(problem), trace=traceback.format_exc())
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from phenmail_protocols.config.settings import Filter, Vacation
 from phenmail_protocols.filters import matching
 from phenmail_protocols.filters.rules import FilteredMessage, Rules, Verdict, lines, mailbox_named
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.store import errors, folders
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.maildir import folders
 
 BOB, ALICE = Address("bob", "example.net"), Address("alice", "example.org")
 LETTER = FilteredMessage(b"Subject: n 3\r\n\r\n", BOB, ALICE, size=100)

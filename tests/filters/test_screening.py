@@ -233,11 +233,11 @@ def test_what_is_in_a_mailbox_is_told_though_the_queue_takes_nothing(house, monk
 
 
 def test_a_mailbox_that_can_not_be_made_is_the_inbox(house, monkeypatch):
-    from phenmail_protocols.store import tree
+    from phenmail_protocols.store.account import Account
 
     def refuse(*_):
         raise errors.InvalidName()
-    monkeypatch.setattr(tree, "create", refuse)
+    monkeypatch.setattr(Account, "create", refuse)
     house.filters("anna", match("flag:\\Flagged"), match("accept:Lists"))
     assert codes(deliver(house.router, envelope("anna"), MESSAGE)) == [250]
     assert [flags for _, flags in house.messages("anna")] == [{"\\Flagged"}]

@@ -105,7 +105,7 @@ def test_many_mistakes_are_a_few_lines(house):
 def test_what_is_no_file_is_told_and_not_waited_for(house):
     os.mkfifo(os.path.join(house.folder, "filters.jcfg"))
     actions, told = house.rules()
-    assert actions == [] and "no regular file" in told[0]
+    assert actions == [] and "not a regular file" in told[0]
     assert house.rules() == ([], ())
 
 

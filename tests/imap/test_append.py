@@ -4,7 +4,7 @@ import pytest
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.account import Account
-from phenmail_protocols.store.staged import Staged
+from phenmail_protocols.store.maildir.staged import Staged
 
 MESSAGE = b"From: a@b\r\n\r\nhello\r\n"
 

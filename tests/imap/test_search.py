@@ -4,7 +4,7 @@ import base64
 import pytest
 
 from phenmail_protocols.imap.commands import search
-from phenmail_protocols.store.content import Content
+from phenmail_protocols.store.maildir.content import Content
 
 FIRST = (b"From: Ann Smith <ann@example.org>\r\nTo: bob@example.org\r\n"
          b"Subject: Money\r\n matters\r\n"

@@ -1,10 +1,11 @@
-"""A store in a temporary folder, and short words for what tests do with it."""
+"""A store in a temporary folder, and helpers for its tests."""
 import os
 
 import pytest
 
 from phenmail_protocols.store import index
 from phenmail_protocols.store.filestore import FileStore
+from phenmail_protocols.store.maildir.uidlist import UidList
 
 
 class House:
@@ -17,13 +18,13 @@ class House:
         self.open()
 
     def open(self, **options):
-        """A store as a new process has it; the old one is closed."""
+        """Open the store as a new process does; the old one is closed."""
         self.close()
         self.store = FileStore(**dict(self._options, **options))
         self.account = self.store.account(self.folder)
 
     def another(self, **options):
-        """A second store on the same files, as another process has it."""
+        """A second store on the same files, like another process's."""
         return FileStore(**dict(self._options, **options))
 
     def put(self, text="hello", name="INBOX", flags=(), date=None,
@@ -62,6 +63,13 @@ def whole(mailbox):
 def uids(mailbox):
     state = mailbox.state()
     return list(state.uids[:state.count])
+
+
+def read_uid_list(folder):
+    """(Header or None, {name: uid}) of the UID list in a folder."""
+    uid_list = UidList(str(folder))
+    header = uid_list.read()
+    return header, uid_list.lines().uids
 
 
 def drop_index(house):

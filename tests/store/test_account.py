@@ -28,7 +28,7 @@ def test_an_existing_maildir_gets_no_mailboxes(house, tmp_path):
     assert names(account) == ["INBOX"]
 
 
-def test_create_and_delete_keep_what_lies_below(house):
+def test_create_and_delete_keep_mailboxes_below(house):
     account = house.account
     account.create("Lists/dev")
     infos = {info.name: info for info in account.mailboxes()}
@@ -55,7 +55,7 @@ def test_a_mailbox_made_again_has_a_new_uidvalidity(house):
 
 @pytest.mark.parametrize("name", [
     "", "/", "a//b", "a/", "/a", "a\nb", "a\x00b", "x" * 300])
-def test_names_that_no_mailbox_has(house, name):
+def test_invalid_names_are_refused(house, name):
     with pytest.raises(errors.InvalidName):
         house.account.create(name)
 
@@ -69,7 +69,7 @@ def test_inbox_folds_case_and_can_not_be_deleted(house):
         house.account.create("Inbox")
 
 
-def test_rename_takes_children_along_and_keeps_uids(house):
+def test_rename_includes_children_and_keeps_uids(house):
     account = house.account
     account.create("a")
     account.create("a/b")
@@ -84,7 +84,7 @@ def test_rename_takes_children_along_and_keeps_uids(house):
     mailbox.close()
 
 
-def test_rename_refuses_before_it_begins(house):
+def test_a_refused_rename_changes_nothing(house):
     account = house.account
     account.create("a")
     account.create("b")
@@ -140,7 +140,8 @@ def test_a_mailbox_deleted_while_open_is_not_found(house):
 
 
 def test_subscriptions_are_written_and_read_as_dovecot_does(house):
-    """A dot or backslash in a component is escaped as in a folder's name; version 1 has dots between components."""
+    """A dot or backslash in a component is escaped as in a folder's name. Version 1 separates
+    components with dots."""
     account = house.account
     account.subscribe("v1.2/Grüße")
     account.subscribe("back\\slash")

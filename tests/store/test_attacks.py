@@ -1,4 +1,4 @@
-"""Attacks on the store: odd files, other programs, races, what is left open."""
+"""Attacks on the store: odd files, other programs, races, and files left open."""
 import gc
 import os
 import shutil
@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from phenmail_protocols.store import content, errors, index, maildir, rescan, uidlist
+from phenmail_protocols.store import errors, index, numbering, rescan
+from phenmail_protocols.store.maildir import content, filenames, tree, uidlist
 
 from .conftest import drop_foreign, drop_index, uids, whole
 
@@ -20,13 +21,13 @@ def inbox(house):
     mailbox.close()
 
 
-# Files that no mail program of ours wrote
+# Files of other programs
 
 
 @pytest.mark.parametrize("name", [
     b"1.\xff\xfe.host", "1.Gr\xfc\xdfe.host".encode(), b"1.\r.host",
     b"1.tab\there"])
-def test_a_name_of_any_bytes_is_a_message(house, inbox, name):
+def test_a_file_name_may_have_any_bytes(house, inbox, name):
     with open(os.path.join(os.fsencode(house.folder), b"new", name),
               "wb") as file:
         file.write(b"A: b\n\nc\n")
@@ -41,7 +42,7 @@ def test_a_name_of_any_bytes_is_a_message(house, inbox, name):
     assert whole(house.account.open("INBOX")) == before
 
 
-def test_letters_of_any_bytes(house, inbox):
+def test_flag_letters_may_have_any_bytes(house, inbox):
     with open(os.path.join(os.fsencode(house.folder), b"cur",
                            b"1.a.b:2,S\xff"), "wb") as file:
         file.write(b"A: b\n\nc\n")
@@ -49,7 +50,7 @@ def test_letters_of_any_bytes(house, inbox):
     assert inbox.rows([5]).flags[0] == {"\\Seen"}
 
 
-def test_what_is_no_message_is_passed_over(house, inbox):
+def test_folders_links_and_pipes_are_not_messages(house, inbox):
     os.mkdir(house.folder + "/cur/folder")
     os.symlink("/etc/passwd", house.folder + "/cur/link:2,S")
     os.symlink("/nowhere", house.folder + "/new/dangling")
@@ -71,13 +72,13 @@ def test_a_file_that_can_not_be_read_does_not_hide_the_others(
         house, inbox, monkeypatch):
     drop_foreign(house, name="1.broken.x")
     drop_foreign(house, name="2.whole.x")
-    real = maildir.measure
+    real = rescan.measure
 
     def measure(path, name):
         if "broken" in name:
             raise OSError(5, "Input/output error")
         return real(path, name)
-    monkeypatch.setattr(maildir, "measure", measure)
+    monkeypatch.setattr(rescan, "measure", measure)
     inbox.look()
     assert uids(inbox) == [1, 2, 3, 4, 5]
 
@@ -111,7 +112,7 @@ def test_a_flag_on_a_file_in_new_is_kept(house, inbox):
     assert inbox.rows([5]).flags[0] == {"\\Flagged", "\\Seen"}
 
 
-def test_a_copy_does_not_take_another_programs_number_along(house, inbox):
+def test_a_copy_does_not_keep_another_programs_uid_in_its_name(house, inbox):
     drop_foreign(house, name="1.x.y,S=27,W=30,U=77")
     inbox.look()
     inbox.copy([5], "Archive")
@@ -119,7 +120,7 @@ def test_a_copy_does_not_take_another_programs_number_along(house, inbox):
     assert ",U=" not in name
 
 
-def test_a_foreign_flag_survives_ours(house, inbox):
+def test_an_unknown_flag_letter_survives_a_change(house, inbox):
     name, = [name for name in os.listdir(house.folder + "/new")
              if "message 2" in open(house.folder + "/new/" + name).read()]
     os.rename(house.folder + "/new/" + name,
@@ -160,10 +161,7 @@ def test_names_in_dovecots_list_may_have_their_flags(house, tmp_path):
 
 def test_a_newer_uidvalidity_is_another_mailbox(house, inbox):
     old = inbox.uidvalidity
-    path = os.path.join(house.folder, uidlist.NAME)
-    os.unlink(path)
-    with open(path, "wb") as file:
-        file.write(uidlist.render(uidlist.Header(old + 5, 7, 7, 9), []))
+    uidlist.UidList(house.folder).replace(uidlist.Header(old + 5, 7, 7, 9), [])
     put = house.put("delivered all the same")
     assert put.uidvalidity == old + 5 and put.uid >= 7
     with pytest.raises(errors.NotFound):
@@ -175,8 +173,8 @@ def test_a_newer_uidvalidity_is_another_mailbox(house, inbox):
 
 @pytest.mark.parametrize("header", [
     b"3 V5 N9 M9999999999999999999\n", b"3 V5 N4294967295\n",
-    b"3 V5 N9 P\xff\xfe\n", b"3 V5 N9\n2147483647 :mad.line\n"])
-def test_a_mad_list_costs_uids_but_not_the_mailbox(house, inbox, header):
+    b"3 V5 N9 P\xff\xfe\n", b"3 V5 N9\n2147483647 :damaged.line\n"])
+def test_a_damaged_list_costs_uids_but_not_the_mailbox(house, inbox, header):
     inbox.close()
     house.close()
     drop_index(house)
@@ -197,7 +195,7 @@ def test_a_mad_list_costs_uids_but_not_the_mailbox(house, inbox, header):
 # Other processes
 
 
-def test_a_mailbox_made_anew_elsewhere_is_another_one(house):
+def test_a_mailbox_recreated_by_another_process_is_a_new_one(house):
     house.account.create("a")
     first = house.put("one", name="a")
     here = house.account.open("a")
@@ -215,7 +213,7 @@ def test_a_mailbox_made_anew_elsewhere_is_another_one(house):
     other.close()
 
 
-def test_a_mailbox_lost_and_made_anew_while_open_is_another_one(house, inbox):
+def test_a_mailbox_whose_uids_are_lost_while_open_is_a_new_one(house, inbox):
     old = inbox.uidvalidity
     drop_index(house)
     os.unlink(os.path.join(house.folder, uidlist.NAME))
@@ -228,7 +226,7 @@ def test_a_mailbox_lost_and_made_anew_while_open_is_another_one(house, inbox):
     assert len(whole(again)) == 5
 
 
-def test_a_keyword_given_elsewhere_keeps_its_letter(house, inbox):
+def test_a_keyword_of_another_program_keeps_its_letter(house, inbox):
     inbox.change_flags([1], "add", ["one"])
     with open(house.folder + "/dovecot-keywords", "ab") as file:
         file.write(b"1 theirs\n")  # Dovecot
@@ -238,7 +236,7 @@ def test_a_keyword_given_elsewhere_keeps_its_letter(house, inbox):
 
 
 def test_a_uidvalidity_is_never_used_again(house, monkeypatch):
-    monkeypatch.setattr(rescan.time, "time", lambda: 1000.0)  # a Pi boots
+    monkeypatch.setattr(numbering.time, "time", lambda: 1000.0)  # a Pi boots
     house.account.create("a")
     first = house.put(name="a")
     house.account.delete("a")
@@ -300,14 +298,14 @@ def test_an_index_from_a_backup_resumes_past_the_ceiling(house, inbox):
 # Threads
 
 
-def test_watchers_are_told_with_no_lock_held(house, inbox):
+def test_watchers_are_called_with_no_lock_held(house, inbox):
     other = house.another()
     free = []
 
     def told():
         def probe():
-            if house.account.guard.lock.acquire(timeout=1):
-                house.account.guard.lock.release()
+            if house.account.lock.thread_lock.acquire(timeout=1):
+                house.account.lock.thread_lock.release()
                 free.append(True)
         thread = threading.Thread(target=probe)
         thread.start()
@@ -320,7 +318,7 @@ def test_watchers_are_told_with_no_lock_held(house, inbox):
     assert free
 
 
-def test_a_watcher_that_fails_harms_nobody(house, inbox):
+def test_a_failing_watcher_does_not_stop_the_others(house, inbox):
     told = []
     watches = [inbox.watch(lambda: 1 / 0), inbox.watch(lambda: told.append(1))]
     assert house.put("five").uid == 5
@@ -329,7 +327,7 @@ def test_a_watcher_that_fails_harms_nobody(house, inbox):
         watch.close()
 
 
-def test_an_account_in_somebodys_hands_stays_the_one(house):
+def test_an_account_in_use_is_never_made_twice(house):
     held = house.account
     for number in range(100):
         house.store.account("%s-%d" % (house.folder, number))
@@ -342,7 +340,7 @@ def test_an_account_in_somebodys_hands_stays_the_one(house):
     mailbox.close()
 
 
-def test_accounts_that_nobody_holds_are_let_go(house):
+def test_unused_accounts_are_forgotten(house):
     before = len(os.listdir("/proc/self/fd"))
     for number in range(100):
         house.put(account=house.store.account(
@@ -361,7 +359,7 @@ def test_closing_an_account_loses_no_change_of_an_open_mailbox(house, inbox):
     assert inbox.changes(serial).added == [put.uid]
 
 
-def test_files_stay_few_however_many_mailboxes(house):
+def test_many_mailboxes_keep_few_files_open(house):
     others = len(os.listdir("/proc/self/fd"))
     for number in range(60):
         house.account.create("m%d" % number)
@@ -388,7 +386,7 @@ def test_a_mailbox_deleted_while_its_messages_are_read(house):
     mailbox.close()
 
 
-def test_a_message_that_can_not_be_opened_is_the_stores_error(
+def test_an_unreadable_message_raises_a_store_error(
         house, inbox, monkeypatch):
     def fail(*_):
         raise OSError(24, "Too many open files")
@@ -397,8 +395,8 @@ def test_a_message_that_can_not_be_opened_is_the_stores_error(
         inbox.content(1)
 
 
-def test_delivery_and_rename_at_once(house):
-    """A rename between filing and flushing a message."""
+def test_a_mailbox_is_renamed_during_deliveries(house):
+    """The mailbox is renamed between adding a message and syncing its folder."""
     house.account.create("a0")
     stop = threading.Event()
     failed = []
@@ -427,7 +425,7 @@ def test_delivery_and_rename_at_once(house):
 # Permissions, leftovers
 
 
-def test_nobody_else_reads_the_index(house):
+def test_the_index_is_readable_by_its_owner_only(house):
     old = os.umask(0o022)
     try:
         house.put()
@@ -440,7 +438,7 @@ def test_nobody_else_reads_the_index(house):
     assert {mode & 0o077 for mode in modes.values()} == {0}
 
 
-def test_what_a_crash_left_in_tmp_goes(house):
+def test_old_files_in_tmp_are_removed(house):
     house.put()
     os.makedirs(house.folder + "/tmp/deleted-1.x/cur")
     open(house.folder + "/tmp/deleted-1.x/cur/1:2,", "w").close()
@@ -448,7 +446,7 @@ def test_what_a_crash_left_in_tmp_goes(house):
     open(old, "w").close()
     for path in (old, house.folder + "/tmp/deleted-1.x"):
         os.utime(path, (1, 1))
-    maildir.remove_stale(house.folder, seconds=-1)
+    tree.remove_stale(house.folder, seconds=-1)
     assert os.listdir(house.folder + "/tmp") == []
 
 
@@ -456,14 +454,14 @@ def test_an_old_date_does_not_make_a_staged_message_stale(house):
     with house.account.stage() as staged:
         staged.write(b"A: b\r\n\r\n")
         staged.sync(date=1000)
-        maildir.remove_stale(house.folder)
+        tree.remove_stale(house.folder)
         assert house.account.deliver("INBOX", staged).uid == 1
 
 
-def test_host_names_of_any_kind_make_plain_names(monkeypatch):
-    monkeypatch.setattr(maildir.socket, "gethostname",
+def test_odd_host_names_make_plain_file_names(monkeypatch):
+    monkeypatch.setattr(filenames.socket, "gethostname",
                         lambda: "gr\xfc\xdfe,S=1:/x y")
-    name = maildir.unique_name()
+    name = filenames.unique_name()
     name.encode("ascii")
     assert not set(",:/ ") & set(name)
 
@@ -471,7 +469,7 @@ def test_host_names_of_any_kind_make_plain_names(monkeypatch):
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0,
                     reason="folders of two users are made by root")
 @pytest.mark.parametrize("part", ["", "/cur", "/new", "/tmp"])
-def test_a_link_to_another_users_mail_is_no_mailbox(house, inbox, tmp_path, part):
+def test_a_link_to_another_users_mail_is_not_a_mailbox(house, inbox, tmp_path, part):
     other = house.store.account(str(tmp_path / "other"))
     house.put("secret", account=other)
     for folder, owner in ((house.folder, 1234), (str(tmp_path / "other"), 4321)):
@@ -492,7 +490,7 @@ def test_a_link_to_another_users_mail_is_no_mailbox(house, inbox, tmp_path, part
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0,
                     reason="folders of two users are made by root")
-def test_a_mailbox_that_becomes_such_a_link_is_gone(house, inbox, tmp_path):
+def test_a_mailbox_replaced_by_such_a_link_is_gone(house, inbox, tmp_path):
     house.account.create("Mine")
     opened = house.account.open("Mine")
     other = house.store.account(str(tmp_path / "other"))
@@ -508,7 +506,7 @@ def test_a_mailbox_that_becomes_such_a_link_is_gone(house, inbox, tmp_path):
     opened.close()
 
 
-def test_a_link_to_a_folder_of_ones_own_is_a_mailbox(house, inbox, tmp_path):
+def test_a_link_to_the_users_own_folder_is_a_mailbox(house, inbox, tmp_path):
     house.account.create("Mine")
     os.symlink(os.path.join(house.folder, ".Mine"),
                os.path.join(house.folder, ".Again"))

@@ -1,4 +1,4 @@
-"""A disk without one free octet: mail is read, flagged and removed all the same, and no number lies."""
+"""On a full disk mail can still be read, flagged and removed, and no number is used twice."""
 import os
 import subprocess
 
@@ -15,7 +15,8 @@ from .conftest import House, uids, whole
 def small(tmp_path):
     """A house on a file system of 4 MB."""
     try:
-        subprocess.check_output(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)], stderr=subprocess.STDOUT)
+        subprocess.check_output(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)],
+                                stderr=subprocess.STDOUT)
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip("no small file system can be mounted: %s" % error)
     house = House(tmp_path)
@@ -39,7 +40,7 @@ def fill(house):
 
 
 @pytest.mark.parametrize("opened", ["before", "afterwards"])
-def test_room_can_be_made_on_a_full_disk(small, opened):
+def test_messages_can_be_removed_on_a_full_disk(small, opened):
     for number in range(6):
         small.put("m%d" % number, flags=["\\Seen"] if number % 2 else [])
     small.account.create("Box")
@@ -88,7 +89,7 @@ def test_room_can_be_made_on_a_full_disk(small, opened):
     assert os.path.exists(os.path.join(small.folder, index.FILE))
 
 
-def test_the_index_is_on_the_disk_again_once_there_is_room(small):
+def test_the_index_returns_to_the_disk_once_there_is_room(small):
     first = small.put()
     inbox = small.account.open("INBOX")
     fill(small)
@@ -109,7 +110,7 @@ def test_the_index_is_on_the_disk_again_once_there_is_room(small):
 
 @pytest.mark.parametrize("error", ["database or disk is full", "disk I/O error"])
 @pytest.mark.parametrize("statement", ["BEGIN", "UPDATE", "DELETE", "COMMIT"])
-def test_what_the_index_can_not_note_is_found_in_the_files(house, statement, error):
+def test_what_the_index_cannot_record_is_found_in_the_files(house, statement, error):
     """No statement of the index decides whether a message is gone."""
     for number in range(3):
         house.put(flags=[DELETED])

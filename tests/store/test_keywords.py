@@ -1,4 +1,5 @@
-"""Keywords and their letters: none is lost, none is shown that is none, and no letter means two things."""
+"""Keywords and their letters: no keyword is lost, only keywords are shown, and no letter ever has
+two meanings."""
 import errno
 import os
 import random
@@ -6,11 +7,13 @@ from contextlib import closing
 
 import pytest
 
-from phenmail_protocols.store import errors, keywords
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.maildir import keywords
 
 from .conftest import drop_foreign, drop_index
 
-LINES = [b"0 \xc3\xa4", b"0 x)y", b"0 a b", b"0 a\x07b", b"0 \xff", b"0 \\Seen", b"0 x\"y", b"0 ", b"0", b"0 " + b"k" * 300]
+LINES = [b"0 \xc3\xa4", b"0 x)y", b"0 a b", b"0 a\x07b", b"0 \xff", b"0 \\Seen", b"0 x\"y", b"0 ",
+         b"0", b"0 " + b"k" * 300]
 EVERY = ["k%d" % number for number in range(26)]
 
 
@@ -44,12 +47,13 @@ def said(house, mailbox=""):
 
 
 def letters(house, part="cur"):
-    return {name.rpartition(",")[2] for name in os.listdir(os.path.join(house.folder, part)) if ":2," in name}
+    names = os.listdir(os.path.join(house.folder, part))
+    return {name.rpartition(",")[2] for name in names if ":2," in name}
 
 
 # -- more than there are letters
 
-def test_what_can_not_be_kept_is_left_out_and_the_rest_is_done(house, inbox):
+def test_a_keyword_without_a_free_letter_is_left_out(house, inbox):
     inbox.change_flags([1], "add", EVERY)
     assert inbox.state().keywords_full and inbox.keywords() == (tuple(EVERY), True)
     assert inbox.change_flags([2], "add", ["\\Seen", "$Forwarded", "k3"]).changed == [2]
@@ -76,7 +80,7 @@ def test_copy_and_move_keep_what_they_can(house, inbox):
     other.close()
 
 
-def test_letters_that_no_message_has_are_given_back(house, inbox):
+def test_letters_that_no_message_has_are_used_again(house, inbox):
     inbox.change_flags([1], "add", EVERY)
     inbox.change_flags([1], "remove", ["k5", "k6"])
     assert not inbox.state().keywords_full
@@ -88,8 +92,8 @@ def test_letters_that_no_message_has_are_given_back(house, inbox):
     assert len(flags(inbox, 2)) == 26
 
 
-def test_a_command_gives_no_letter_twice(house, inbox):
-    """A letter that a command is about to use has no message yet."""
+def test_a_command_uses_no_letter_twice(house, inbox):
+    """No message has a letter yet that the command is about to use."""
     inbox.change_flags([1], "add", EVERY)
     inbox.change_flags([1], "remove", EVERY[:2])
     inbox.change_flags([1], "add", ["new", "k0"])
@@ -104,8 +108,8 @@ def test_a_command_gives_no_letter_twice(house, inbox):
     assert sorted(map(len, shown)) == [0, 1, 1] and len(set().union(*shown)) == 2
 
 
-def test_a_letter_that_only_a_file_has_is_not_given_again(house, inbox):
-    """Another program set it, and we have not looked."""
+def test_a_letter_that_only_a_file_has_is_not_used_again(house, inbox):
+    """Another program set it, and the store has not looked yet."""
     inbox.change_flags([1], "add", EVERY)
     inbox.change_flags([1], "remove", ["k0"])
     drop_foreign(house, "1700000000.1.elsewhere:2,a", "cur")
@@ -116,7 +120,7 @@ def test_a_letter_that_only_a_file_has_is_not_given_again(house, inbox):
 
 
 @pytest.mark.parametrize("part", ["cur", "new"])
-def test_letters_that_the_file_does_not_know_are_left_alone(house, inbox, part):
+def test_letters_without_a_keyword_are_left_alone(house, inbox, part):
     drop_foreign(house, "1700000000.1.elsewhere:2,acS", part)
     inbox.change_flags([1], "add", ["new", "newer"])
     inbox.look()
@@ -162,7 +166,8 @@ def test_two_processes_see_the_same(house, inbox):
     inbox.change_flags([3], "add", ["ours", "\\Seen"])
     for mailbox in (inbox, theirs):
         mailbox.look()
-        assert [flags(mailbox, uid) for uid in (1, 2, 3)] == [set(EVERY) - {"k3"}, {"theirs"}, {"\\Seen"}]
+        assert [flags(mailbox, uid) for uid in (1, 2, 3)] == [
+            set(EVERY) - {"k3"}, {"theirs"}, {"\\Seen"}]
     theirs.close()
     other.close()
 
@@ -183,7 +188,7 @@ def test_an_odd_line_is_not_shown_and_stays(house, inbox, line):
         assert flags(again, 1) == {"better"} and again.state().keywords == ("better", "new")
 
 
-def test_a_name_has_one_spelling_and_each_of_its_letters_goes(house, inbox):
+def test_a_keyword_with_two_letters_is_shown_and_removed_as_one(house, inbox):
     say(house, b"0 Work\n1 work\n2 WORK\n2 other\n2 last\n")
     drop_foreign(house, "1700000000.1.elsewhere:2,abc", "cur")
     inbox.look()
@@ -197,16 +202,18 @@ def test_a_name_has_one_spelling_and_each_of_its_letters_goes(house, inbox):
 
 
 @pytest.mark.parametrize("data", [
-    b"", b"\n\n", b"26 x\n999 y\n", b"-1 x\n", b"\xc2\xb2 x\n", b"1e1 x\n", b"0x1 y\n", b"\x00" * 100, b"no number\n", b"00000000000 x\n"])
-def test_a_file_that_says_nothing(house, inbox, data):
+    b"", b"\n\n", b"26 x\n999 y\n", b"-1 x\n", b"\xc2\xb2 x\n", b"1e1 x\n", b"0x1 y\n",
+    b"\x00" * 100, b"no number\n", b"00000000000 x\n"])
+def test_a_keyword_file_without_keywords(house, inbox, data):
     say(house, data)
     inbox.change_flags([1], "add", ["new"])
     assert flags(inbox) == {"new"} and inbox.keywords() == (("new",), False)
     assert all(line in said(house) for line in data.split(b"\n") if line)
 
 
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("/etc/passwd", path)])
-def test_no_regular_file(house, inbox, make):
+@pytest.mark.parametrize("make", [
+    os.mkdir, os.mkfifo, lambda path: os.symlink("/etc/passwd", path)])
+def test_something_else_in_the_place_of_the_keyword_file(house, inbox, make):
     make(file_of(house))
     inbox.change_flags([1], "add", ["new", "\\Seen"])
     assert flags(inbox) - {"new"} == {"\\Seen"}
@@ -226,7 +233,7 @@ def test_a_huge_file_is_read_within_a_bound(house, inbox):
     assert flags(inbox, 1) == {"new"} and os.stat(file_of(house)).st_size < 200000
 
 
-def test_the_file_is_gone(house, inbox):
+def test_the_keyword_file_is_removed(house, inbox):
     inbox.change_flags([1], "add", ["a", "b"])
     os.unlink(file_of(house))
     inbox.change_flags([2], "add", ["c"])
@@ -235,21 +242,22 @@ def test_the_file_is_gone(house, inbox):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS])
-def test_a_full_disk_hinders_no_other_flag(house, inbox, monkeypatch, code):
+def test_on_a_full_disk_only_the_new_keyword_is_left_out(house, inbox, monkeypatch, code):
     def full(path, data, *more):
         raise OSError(code, os.strerror(code))
     with monkeypatch.context() as patch:
         patch.setattr(keywords.atomic, "write_file", full)
         assert inbox.change_flags([1], "add", ["new", "\\Seen"]).left_out == ("new",)
         delivered = house.put("four", flags=["new", "\\Seen"])
-    assert flags(inbox) == flags(inbox, delivered.uid) == {"\\Seen"} and delivered.left_out == ("new",)
+    assert flags(inbox) == flags(inbox, delivered.uid) == {"\\Seen"}
+    assert delivered.left_out == ("new",)
     assert inbox.change_flags([1], "add", ["new"]).left_out == ()
     assert flags(inbox) == {"new", "\\Seen"}
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_a_full_disk_loses_no_keyword_of_a_copy(house, inbox, monkeypatch, code):
-    """Who removes the original next would lose it for good."""
+    """If the client then removed the original, the keyword would be lost."""
     house.account.create("other")
     inbox.change_flags([1], "add", ["new", "\\Seen"])
     other = house.account.open("other")
@@ -262,7 +270,8 @@ def test_a_full_disk_loses_no_keyword_of_a_copy(house, inbox, monkeypatch, code)
                         lambda: house.account.rename("INBOX", "another")):
             with pytest.raises(errors.StoreError):
                 refused()
-            assert inbox.state().count == 3 and other.state().count == 0 and flags(inbox) == {"new", "\\Seen"}
+            assert inbox.state().count == 3 and other.state().count == 0
+            assert flags(inbox) == {"new", "\\Seen"}
         assert len(inbox.move([2], "other").pairs) == 1  # it has no keyword
     assert flags(other, inbox.move([1], "other").pairs[0][1]) == {"new", "\\Seen"}
     other.close()
@@ -279,8 +288,10 @@ def test_a_file_that_was_never_read_loses_no_keyword(house, inbox, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(keywords, "read_plain", fails)
         again = house.account.open("INBOX")
-        for refused in (lambda: again.change_flags([1], "replace", ["\\Seen"]), lambda: again.move([1], "other"),
-                        lambda: again.change_flags([1], "add", ["old"]), lambda: again.change_flags([1], "remove", ["old"])):
+        for refused in (lambda: again.change_flags([1], "replace", ["\\Seen"]),
+                        lambda: again.move([1], "other"),
+                        lambda: again.change_flags([1], "add", ["old"]),
+                        lambda: again.change_flags([1], "remove", ["old"])):
             with pytest.raises(errors.Unavailable):
                 refused()
         again.change_flags([1], "add", ["\\Flagged"])
@@ -300,7 +311,8 @@ def test_a_file_that_can_not_be_read_now_is_not_written(house, inbox, monkeypatc
     say(house, before + b"1 theirs\n")
     monkeypatch.setattr(keywords, "read_plain", fails)
     inbox.change_flags([2], "add", ["new", "\\Seen"])
-    assert flags(inbox, 1) == {"old"} and flags(inbox, 2) == {"\\Seen"} and said(house) == before + b"1 theirs\n"
+    assert flags(inbox, 1) == {"old"} and flags(inbox, 2) == {"\\Seen"}
+    assert said(house) == before + b"1 theirs\n"
     monkeypatch.setattr(keywords, "read_plain", read)
     inbox.change_flags([2], "add", ["new"])
     assert flags(inbox, 2) == {"new", "\\Seen"} and said(house) == b"0 old\n1 theirs\n2 new\n"
@@ -315,7 +327,8 @@ def test_a_long_keyword_is_left_out(inbox):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_no_letter_ever_means_two_things(house, inbox, seed):
-    """A random run against a model; whatever is shown was set, and only what can't be kept is missing."""
+    """A random run against a model: every flag shown was set, and only keywords that cannot be kept
+    are missing."""
     dice = random.Random(seed)
     names = ["w%d" % number for number in range(32)]
     model = {uid: set() for uid in (1, 2, 3)}
@@ -326,7 +339,8 @@ def test_no_letter_ever_means_two_things(house, inbox, seed):
         expected = {"add": model[uid] | some, "remove": model[uid] - some, "replace": some}[mode]
         shown = {uid: flags(inbox, uid) - {"\\Seen"} for uid in model}
         used = set().union(*model.values())
-        assert shown[uid] <= expected and all(shown[other] == model[other] for other in model if other != uid)
+        assert shown[uid] <= expected
+        assert all(shown[other] == model[other] for other in model if other != uid)
         assert shown[uid] == expected or len(used | shown[uid]) == 26
         model[uid] = shown[uid]
         assert inbox.state().keywords_full == (len(set().union(*model.values())) == 26)

@@ -1,11 +1,10 @@
-"""Messages: filing, flags, copy, move, expunge, and who is told."""
+"""Messages: delivery, flags, copy, move, expunge, and watchers."""
 import os
 import threading
 
 import pytest
 
-from phenmail_protocols.store import errors
-from phenmail_protocols.store import filing as filing_module
+from phenmail_protocols.store import errors, group_commit
 
 from .conftest import uids, whole
 
@@ -23,7 +22,7 @@ def flags(mailbox, uid):
     return set(mailbox.rows([uid]).flags[0])
 
 
-def test_what_is_filed_is_served_byte_for_byte(house, inbox):
+def test_a_delivered_message_is_served_byte_for_byte(house, inbox):
     with house.account.stage() as staged:
         for piece in (b"A: b\r", b"\n\r\nbare\nline", b"\rends", b"\r"):
             staged.write(piece)
@@ -34,7 +33,7 @@ def test_what_is_filed_is_served_byte_for_byte(house, inbox):
     content.close()
 
 
-def test_uids_ascend_and_new_mail_is_told(house, inbox):
+def test_uids_ascend_and_watchers_hear_of_new_mail(house, inbox):
     serial = inbox.state().serial
     told = threading.Event()
     watch = inbox.watch(told.set)
@@ -76,7 +75,7 @@ def test_unchanged_since_leaves_newer_messages_alone(inbox):
     assert (answer.changed, answer.failed) == ([1], [2])
 
 
-def test_expunge_takes_the_deleted_ones_of_those_asked_for(inbox):
+def test_expunge_removes_only_deleted_messages_among_the_uids(inbox):
     inbox.change_flags([1, 2, 4], "add", ["\\Deleted"])
     serial = inbox.state().serial
     assert inbox.expunge([2, 3]) == [2]
@@ -119,7 +118,7 @@ def test_move_leaves_nothing_behind(house, inbox):
     archive.close()
 
 
-def test_copy_to_nowhere_and_of_nothing(inbox):
+def test_copy_to_a_missing_mailbox_and_of_missing_messages(inbox):
     with pytest.raises(errors.NotFound):
         inbox.copy([1], "Nowhere")
     assert inbox.copy([77], "Archive").pairs == []
@@ -139,16 +138,16 @@ def test_changes_too_long_ago_are_none(inbox):
     assert inbox.changes(1 if serial > 1 else 0) is None
 
 
-def test_rows_leave_out_what_is_gone(inbox):
+def test_rows_leave_out_removed_messages(inbox):
     inbox.remove([3])
     assert list(inbox.rows([1, 3, 5]).uids) == [1, 5]
     assert list(inbox.rows(inbox.state().uids).uids) == [1, 2, 4, 5]
     assert list(inbox.rows([]).uids) == []
 
 
-def test_a_change_touches_only_what_was_named(inbox):
-    """1 went in another session; a change of 1 and 3 met 2 instead, as many
-    messages being there between them as were asked for."""
+def test_a_change_touches_only_the_named_messages(inbox):
+    """1 was removed by another session. A change of 1 and 3 must not change 2, although the range
+    between them has as many messages as the change names."""
     inbox.remove([1])
     house_uids = [2, 3, 4, 5]
     for first in range(1, 6):
@@ -166,7 +165,7 @@ def test_a_change_touches_only_what_was_named(inbox):
     assert inbox.remove([1, 4]) == [4]
 
 
-def test_cached_items_go_with_their_message(inbox):
+def test_cached_items_are_removed_with_their_message(inbox):
     inbox.cache("ENVELOPE", {1: b"one", 2: b"two", 99: b"nobody"})
     assert inbox.cached("ENVELOPE", [1, 2, 3, 99]) == {1: b"one", 2: b"two"}
     inbox.remove([1])
@@ -194,7 +193,7 @@ def test_a_staged_message_that_is_not_delivered_leaves_nothing(house):
     assert os.listdir(house.folder + "/tmp") == []
 
 
-def test_threads_deliver_and_each_uid_is_given_once(house):
+def test_parallel_deliveries_get_different_uids(house):
     found = []
 
     def work():
@@ -208,21 +207,21 @@ def test_threads_deliver_and_each_uid_is_given_once(house):
     assert sorted(found) == list(range(1, 101))
 
 
-def test_one_that_can_not_be_filed_does_not_hold_up_the_others(house, inbox):
-    """Several threads share a transaction; one's file is gone from tmp."""
-    filing = house.account._filing
+def test_a_failing_delivery_does_not_stop_the_others(house, inbox):
+    """Several threads share a transaction; the file of one of them is gone from tmp."""
+    commits = house.account._commits
     staged = [house.account.stage() for _ in range(4)]
     for each in staged:
         each.write(b"a: b\r\n\r\n")
         each.sync()
     os.unlink(staged[1].path)
-    requests = [filing_module._Request(name, each, flags)
+    requests = [group_commit._Request(name, each, flags)
                 for each, name, flags in zip(
                     staged, ["INBOX", "INBOX", "Nowhere", "INBOX"],
                     [(), (), (), ["new"]])]
-    filing._waiting = requests
-    filing._busy = True
-    filing._lead()
+    commits._waiting = requests
+    commits._has_leader = True
+    commits._lead()
     assert requests[0].delivered and requests[0].error is None
     assert isinstance(requests[1].error, errors.StoreError)
     assert isinstance(requests[2].error, errors.NotFound)

@@ -6,9 +6,10 @@ import threading
 
 import pytest
 
-from phenmail_protocols.store import errors, index, uidlist
+from phenmail_protocols.store import errors, index
+from phenmail_protocols.store.maildir import uidlist
 
-from .conftest import drop_foreign, drop_index, whole
+from .conftest import drop_foreign, drop_index, read_uid_list, whole
 
 
 @pytest.fixture
@@ -29,13 +30,13 @@ def test_a_dropped_file_is_found_and_measured(house, inbox):
     assert inbox.rows([5]).sizes[0] == len(found[5][0])
 
 
-def test_a_wrong_size_in_a_foreign_name_is_not_believed(house, inbox):
+def test_a_wrong_size_in_a_file_name_is_ignored(house, inbox):
     drop_foreign(house, name="1.a.b,S=7,W=9")
     inbox.look()
     assert inbox.rows([5]).sizes[0] == len(b"Subject: foreign\r\n\r\nhello\r\n")
 
 
-def test_a_foreign_rename_changes_flags_and_tells(house, inbox):
+def test_another_programs_rename_changes_flags_and_calls_watchers(house, inbox):
     path, = [name for name in os.listdir(house.folder + "/new")
              if "message 2" in open(house.folder + "/new/" + name).read()]
     told = threading.Event()
@@ -50,7 +51,7 @@ def test_a_foreign_rename_changes_flags_and_tells(house, inbox):
 
 
 def test_flags_that_are_set_in_new_are_kept(house, inbox):
-    """mutt leaves a message that it flagged unread in new, with an info part."""
+    """mutt flags an unread message in new by adding an info part to its name."""
     path, = [name for name in os.listdir(house.folder + "/new")
              if "message 2" in open(house.folder + "/new/" + name).read()]
     os.rename(house.folder + "/new/" + path,
@@ -61,7 +62,7 @@ def test_flags_that_are_set_in_new_are_kept(house, inbox):
     assert len(whole(inbox)) == 4
 
 
-def test_letters_in_any_order_are_put_right(house, inbox):
+def test_letters_in_the_wrong_order_are_sorted(house, inbox):
     drop_foreign(house, name="1.x.y:2,SF", part="cur")
     drop_foreign(house, name="2.x.y", part="cur")
     inbox.look()
@@ -96,7 +97,7 @@ def test_a_file_that_comes_back_gets_a_new_uid(house, inbox):
     assert whole(house.account.open("INBOX")) == before
 
 
-def test_foreign_rename_between_listing_and_reading(house, inbox):
+def test_another_program_renames_between_listing_and_reading(house, inbox):
     for name in os.listdir(house.folder + "/cur"):
         base = name.partition(":")[0]
         os.rename(house.folder + "/cur/" + name,
@@ -170,7 +171,7 @@ def test_a_restart_alone_gives_the_next_uid(house, inbox):
 
 
 @pytest.mark.parametrize("with_index", [True, False])
-def test_a_restored_copy_never_gives_a_uid_twice(
+def test_a_restored_folder_never_assigns_a_uid_twice(
         house, inbox, tmp_path, with_index):
     inbox.close()
     house.close()
@@ -228,13 +229,13 @@ def test_two_processes_see_each_other(house, inbox):
     other.close()
 
 
-def test_a_line_whose_message_never_came_costs_only_its_uid(house, inbox):
+def test_a_line_without_a_message_costs_only_its_uid(house, inbox):
     with open(os.path.join(house.folder, uidlist.NAME), "ab") as file:
         file.write(b"5 :died.before.rename\n6 :torn")
     assert house.put("next").uid == 6
 
 
-def test_a_message_whose_row_never_came_gets_its_listed_uid(house, inbox):
+def test_a_message_without_a_row_gets_the_uid_of_its_line(house, inbox):
     drop_foreign(house, name="died.before.commit")
     with open(os.path.join(house.folder, uidlist.NAME), "ab") as file:
         file.write(b"5 :died.before.commit\n")
@@ -242,7 +243,7 @@ def test_a_message_whose_row_never_came_gets_its_listed_uid(house, inbox):
     assert sorted(whole(inbox)) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_move_out_of_new_that_was_cut_short_is_one_message(house, inbox):
+def test_an_interrupted_move_out_of_new_is_one_message(house, inbox):
     name = os.listdir(house.folder + "/new")[0]
     os.link(house.folder + "/new/" + name,
             house.folder + "/cur/" + name + ":2,S")
@@ -267,11 +268,11 @@ def test_dovecots_list_is_understood(house, tmp_path):
         b"A: b\r\n\r\nc\r\n\r\n", {"\\Seen", "$Forwarded"})}
     put = house.put(account=account)
     assert put.uid >= 25022
-    header = uidlist.parse((folder / uidlist.NAME).read_bytes())[0]
+    header = read_uid_list(folder)[0]
     assert b" G3085f01b7f11094c501100008c4a11c1" in header.extra
 
 
-def test_a_full_disk_is_said_and_passes(house, inbox, monkeypatch):
+def test_delivery_fails_while_the_disk_is_full(house, inbox, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
     before = whole(inbox)
@@ -313,19 +314,18 @@ def test_mbsyncs_own_uid_in_a_name_makes_no_new_message(house, inbox):
     assert whole(house.account.open("INBOX")) == before
 
 
-def test_dovecot_finds_no_line_beyond_the_next_uid_that_it_reads(house):
-    """Its next UID is N, or the last line's: a ceiling there would make it
-    take our later messages for old ones that came back."""
+def test_the_header_suits_dovecots_reading_of_the_next_uid(house):
+    """Dovecot takes N, or the last line's UID, as the next UID. If N were a ceiling, Dovecot would
+    take our later messages for old ones that reappeared."""
     for _ in range(3):
         house.put()
-    data = open(os.path.join(house.folder, uidlist.NAME), "rb").read()
-    header, listed = uidlist.parse(data)
+    header, listed = read_uid_list(house.folder)
     assert header.uidnext <= min(listed.values())
     assert header.uid_ceiling > max(listed.values())
 
 
 def test_a_chown_at_every_start_costs_few_numbers(house, inbox):
-    """It sets the marker's ctime as a restore does, but not its inode."""
+    """A chown changes the marker's ctime, as a restore does, but not its inode."""
     inbox.close()
     house.close()
     marker = os.path.join(house.folder, "phenmail-marker")

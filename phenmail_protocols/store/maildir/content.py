@@ -1,27 +1,26 @@
 """Reading a message as it is served: every line ends in CRLF.
 
-Our files have LF only, so that serving is one ``replace`` a chunk; a file
-that somebody else put there may have CRLF, or both.
+Our own files have LF only, so serving takes one `replace` for each chunk. A file that another
+program put there may have CRLF, or both.
 """
 import os
 
-from ..disk.plain import PLAIN
-from . import errors
-from .staged import as_store_error
+from ...disk.plain import PLAIN
+from .. import errors
 
-CHUNK = 131072  # doubles at the most
+CHUNK = 131072  # bytes read at once; as served they are at most twice as many
 
 
 class Content:
-    """One message's bytes. Open files are few: close it, or use ``with``.
+    """One message's octets as served, from an open file.
 
-    All its methods may raise errors.StoreError.
+    Close it soon, or use `with`: open files are few. All methods may raise errors.StoreError.
     """
 
     __slots__ = ("size", "_path", "_descriptor", "_positions")
 
     def __init__(self, path, size, positions=None):
-        """``size``: as served; ``positions``: see Positions, may be None."""
+        """`size`: octets as served; `positions`: a Positions, or None. Raises errors.Expunged."""
         self.size = size
         self._path = path
         self._positions = positions
@@ -30,17 +29,16 @@ class Content:
         except FileNotFoundError:
             raise errors.Expunged() from None
         except OSError as error:
-            raise as_store_error(error) from error
+            raise errors.from_os(error) from error
 
     def whole(self):
-        """All of it at once: for small ones (``size`` tells)."""
-        data = self._read(self.size + 1, 0)
-        return to_wire(data)[:self.size]
+        """All of it at once; look at `size` before."""
+        return to_wire(self._read(self.size + 1, 0))[:self.size]
 
     def chunks(self, start=0, length=None):
-        """The octets from ``start``, ``length`` of them at the most, in order.
+        """Yield at most `length` octets from `start` on, in chunks of at most 256 KB.
 
-        Together exactly as many as ``size`` allows, each chunk <= 256 KB.
+        It never yields more octets than `size` allows, even if the file grew.
         """
         left = max(0, self.size - start)
         if length is not None:
@@ -76,7 +74,7 @@ class Content:
         try:
             return os.pread(self._descriptor, size, offset)
         except OSError as error:
-            raise as_store_error(error) from error
+            raise errors.from_os(error) from error
 
     def close(self):
         if self._descriptor >= 0:
@@ -91,10 +89,7 @@ class Content:
 
 
 def to_wire(data, last=b""):
-    """``data`` with CRLF for every LF that has no CR before it.
-
-    ``last`` is the byte before ``data``, or b"".
-    """
+    """`data` with CRLF for every LF that has no CR before it; `last`: the byte before `data`."""
     if b"\r" not in data and last != b"\r":
         return data.replace(b"\n", b"\r\n")
     lead = b""
@@ -104,18 +99,19 @@ def to_wire(data, last=b""):
 
 
 class Positions:
-    """The last places in big messages: (wire offset, file offset).
+    """The last positions read in large messages: (wire offset, file offset).
 
-    A mail program that fetches 100 MB in pieces of 64 KB would otherwise make
-    us count the line ends of all that comes before each piece.
+    A client may fetch 100 MB in pieces of 64 KB. Without these, each piece would mean counting the
+    line ends of everything before it.
     """
 
-    def __init__(self, most=64):
-        self._most = most
+    _MOST = 64  # messages
+
+    def __init__(self):
         self._places = {}
 
     def before(self, path, wire):
-        """The nearest known place at or before ``wire`` in that file."""
+        """The nearest known position at or before `wire` in that file."""
         best = 0, 0
         for place in self._places.get(path, ()):
             if best[0] <= place[0] <= wire:
@@ -124,8 +120,8 @@ class Positions:
 
     def remember(self, path, wire, offset):
         places = self._places.get(path, ())
-        if (wire, offset) in places:  # small pieces come from one chunk many times: the places before it stay
+        if (wire, offset) in places:  # several pieces out of one chunk: keep the older positions
             return
-        if not places and len(self._places) >= self._most:
+        if not places and len(self._places) >= self._MOST:
             self._places.clear()
-        self._places[path] = ((wire, offset),) + tuple(places)[:3]
+        self._places[path] = ((wire, offset),) + places[:3]

@@ -1,38 +1,39 @@
-"""New messages that come at the same time share one transaction.
+"""New messages that arrive at the same time share one transaction and one sync of the folder.
 
-Ten connections deliver at once; each alone would lock, begin, number, commit
-and flush. Instead the first leads: it files all that wait, lets the next
-leader begin, flushes the folders once, and wakes those whose messages it
-filed. Who comes alone leads alone, and pays nothing for it.
+If ten connections deliver at once, each alone would lock, begin, assign a UID, commit and sync.
+Instead the first one becomes the leader. It adds all messages that wait, syncs the folders, and
+wakes the threads whose messages it added. Then the thread that has waited longest becomes the
+leader. A thread that comes alone leads alone, at no extra cost.
 """
 import threading
 
-from . import changing, errors
+from . import adding, errors
+from .flags import letters_locked
 from .model import Delivered
 
-# What would meet each of a batch alone just as well, only later.
+# Each message of a batch would meet these errors alone, too.
 _FOR_ALL = (errors.InUse, errors.NoSpace)
 
 
-class Filing:
+class GroupCommit:
     """One account's queue of messages that are staged and synced."""
 
     def __init__(self, account):
         self._account = account
         self._lock = threading.Lock()
         self._waiting = []
-        self._busy = False  # somebody leads
+        self._has_leader = False
 
-    def file(self, name, staged, flags):
-        """File a synced Staged into the mailbox ``name``, durably: Delivered.
+    def add(self, name, staged, flags):
+        """Add a synced Staged to the mailbox `name`, durably; returns Delivered.
 
         Raises errors.StoreError; the message is then in no mailbox.
         """
         request = _Request(name, staged, flags)
         with self._lock:
             self._waiting.append(request)
-            leads = not self._busy
-            self._busy = True
+            leads = not self._has_leader
+            self._has_leader = True
         if not leads:
             request.wake.acquire()
         if not request.settled:
@@ -44,33 +45,34 @@ class Filing:
     def _lead(self):
         with self._lock:
             batch, self._waiting = self._waiting, []
+        done = False
         try:
-            try:
-                places = self._file_all(batch)
-            finally:
-                self._pass_on()
-            self._sync(places)
+            self._sync(self._add_all(batch))
+            done = True
         finally:
             for request in batch:
-                if request.delivered is None and request.error is None:
-                    request.error = errors.Unavailable()
+                if request.error is None and not (done and request.delivered):
+                    request.error = errors.Unavailable()  # nobody knows whether it is durable
                 request.settled = True
+            self._pass_lead()
+            for request in batch:
                 request.wake.release()
 
-    def _pass_on(self):
-        """Whoever waits longest leads next."""
+    def _pass_lead(self):
         with self._lock:
             if self._waiting:
                 self._waiting[0].wake.release()
             else:
-                self._busy = False
+                self._has_leader = False
 
-    def _file_all(self, batch):
-        """Settle all of ``batch`` but for the flush: {(mailbox, fresh):
-        requests}. One that can't be filed doesn't hold up the others."""
+    def _add_all(self, batch):
+        """Add a batch, without the sync: {(mailbox, fresh): requests}.
+
+        One request that fails does not stop the others.
+        """
         try:
             with self._account.writing():
-                places = self._file_locked(batch)
+                places = self._add_locked(batch)
         except Exception as error:
             if len(batch) == 1 or isinstance(error, _FOR_ALL):
                 for request in batch:
@@ -78,7 +80,7 @@ class Filing:
                 return {}
             places = {}
             for request in batch:
-                for place, requests in self._file_all([request]).items():
+                for place, requests in self._add_all([request]).items():
                     places.setdefault(place, []).extend(requests)
             return places
         for requests in places.values():
@@ -86,7 +88,7 @@ class Filing:
                 request.staged.delivered()
         return places
 
-    def _file_locked(self, batch):
+    def _add_locked(self, batch):
         names = {}
         for request in batch:
             request.error = None
@@ -100,19 +102,17 @@ class Filing:
                 for request in requests:
                     request.error = error
                 continue
-            self._file_into_locked(mailbox, requests, places)
+            self._add_to_mailbox_locked(mailbox, requests, places)
         return places
 
-    def _file_into_locked(self, mailbox, requests, places):
-        letters = mailbox.letters_locked(
-            [request.flags for request in requests], despite_faults=True)
-        left_out = [tuple(mailbox.letters.missing(request.flags))
-                    for request in requests]  # as of now: they may get some
-        rows = changing.add_locked(
-            mailbox, [request.staged for request in requests], letters)
+    def _add_to_mailbox_locked(self, mailbox, requests, places):
+        letters = letters_locked(
+            mailbox, [request.flags for request in requests], despite_faults=True)
+        # As of now: another request may get these keywords letters later.
+        left_out = [tuple(mailbox.flag_letters.missing(request.flags)) for request in requests]
+        rows = adding.add_staged_locked(mailbox, [request.staged for request in requests], letters)
         for request, row, missing in zip(requests, rows, left_out):
-            request.delivered = Delivered(
-                mailbox.row.uidvalidity, row.uid, missing)
+            request.delivered = Delivered(mailbox.row.uidvalidity, row.uid, missing)
             places.setdefault((mailbox, row.fresh), []).append(request)
 
     def _sync(self, places):
@@ -120,15 +120,13 @@ class Filing:
             try:
                 mailbox.sync(fresh)
             except errors.StoreError as error:
-                mailbox.take_back(sorted(
-                    request.delivered.uid for request in requests))
+                mailbox.take_back(sorted(request.delivered.uid for request in requests))
                 for request in requests:
                     request.error = error
 
 
 class _Request:
-    __slots__ = ("name", "staged", "flags", "wake", "settled", "error",
-                 "delivered")
+    __slots__ = ("name", "staged", "flags", "wake", "settled", "error", "delivered")
 
     def __init__(self, name, staged, flags):
         self.name = name

@@ -1,43 +1,45 @@
-"""Flags as letters of a file name and back, with the keywords of one folder.
+"""Flags as letters of a file name, and back; the keywords of one folder.
 
-The keywords' letters stand in ``dovecot-keywords``: lines of a number (0 is
-``a``) and the keyword. Dovecot writes that file too, and people edit it: what
-is no keyword there stays in the file, keeps its letter, and is shown nowhere.
+`dovecot-keywords` says which letter stands for which keyword: each line is a number (0 is `a`) and
+the keyword. Dovecot and people write this file too. A line that we cannot show as a keyword
+(RFC 3501 section 9: an atom) stays in the file and keeps its letter.
+
+A letter must never change its meaning while a message has it. So a letter is given to a keyword
+only if no message has it, neither by its file name nor by the index (`FlagLetters.add`).
 """
 import errno
 import logging
 import os
 import re
 
-from ..disk import atomic
-from ..disk.plain import read_plain, set_aside_unless_plain
-from . import model
+from ...disk import atomic
+from ...disk.plain import read_plain, set_aside_unless_plain
+from .. import model
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-LONGEST = 255    # octets of a keyword: all 26 fit into what is read
+LONGEST = 255    # octets of a keyword: a file with 26 of them is below _MOST
 _MOST = 65536    # octets of the file that are read
-# What open_plain says of a link, a folder, a pipe: our file takes its place.
+# What open_plain raises for a link, a folder, a pipe. Our file replaces such a thing.
 _NO_FILE = (errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO)
 _SYSTEM_OF = {"D": model.DRAFT, "F": model.FLAGGED, "R": model.ANSWERED,
               "S": model.SEEN, "T": model.DELETED}
 _LETTER_OF = {flag.lower(): letter for letter, flag in _SYSTEM_OF.items()}
-# RFC 3501 section 9: an atom, of which a keyword is one.
 _ATOM = re.compile(r"""[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+""")
-_log = logging.getLogger("phenmail.store")
+log = logging.getLogger("phenmail.store")
 
 
 def is_keyword(text):
-    """Can this str be a keyword that is kept and shown?"""
+    """Can this str be a keyword that we keep and show?"""
     return len(text) <= LONGEST and _ATOM.fullmatch(text) is not None
 
 
-def on_disk(folder):
-    """The letters a to z that any file name of the folder has, as a set."""
+def letters_on_disk(folder):
+    """The set of letters a to z in the names of the folder's files."""
     found = set()
     for part in ("cur", "new"):
         try:
             names = os.listdir(os.path.join(folder, part))
-        except FileNotFoundError:  # backups leave empty ones out
+        except FileNotFoundError:  # backups leave empty folders out
             continue
         for name in names:
             found.update(name.partition(":2,")[2])
@@ -45,7 +47,7 @@ def on_disk(folder):
 
 
 class FlagLetters:
-    """The letters of one folder. Not for threads: the caller has a lock."""
+    """The letters of one folder. Callers hold the account's lock."""
 
     NAME = "dovecot-keywords"
 
@@ -55,17 +57,17 @@ class FlagLetters:
         self._sets = {}  # letters -> flags
         self._interned = {}  # equal sets are one object
         self._stamp = None
-        self._failed = False  # it could not be read, so it is not written
-        self._table = {}  # letter -> what the file says, bytes
-        self._others = []  # lines that say nothing of a letter
+        self._failed = False  # it could not be read, so it must not be written
+        self._table = {}  # letter -> the keyword's bytes in the file
+        self._others = []  # lines that do not name a letter
         self._shown = {}  # letter -> keyword
         self._letters = {}  # keyword in lower case -> its letters
-        #: letters that messages have, or had since this was made
+        #: letters that messages have, or had since this object was made
         self.seen = set()
         self.read()
 
     def read(self):
-        """Take in the file if it is another than before: did it change?"""
+        """Read the file if it changed; returns whether a letter's meaning changed."""
         try:
             status = os.lstat(self._path)
             stamp = status.st_ino, status.st_mtime_ns, status.st_size
@@ -90,19 +92,19 @@ class FlagLetters:
         return True
 
     def _data(self):
-        """What is in the file; None where it can't be read now, and what was
-        known before stands."""
+        """The file's bytes; None if it cannot be read now, so that the old table stays."""
         try:
             data = read_plain(self._path, _MOST)
         except OSError as error:
             if not self._failed:
-                _log.warning("%s is not read: %s", self._path, error)
+                log.warning("%s cannot be read; the keywords known so far stay: %s",
+                            self._path, error)
             return b"" if error.errno in _NO_FILE else None
         return data if len(data) < _MOST else data[:data.rfind(b"\n") + 1]
 
     def _show(self, letter, keyword):
-        """Keywords compare without case (RFC 3501 2.3.2): one may have two
-        letters, and is shown as it is spelt for the first."""
+        """Keywords compare without case (RFC 3501 2.3.2). So one may have two letters; it is shown
+        as spelt for the first."""
         if is_keyword(keyword):
             letters = self._letters.get(keyword.lower(), "")
             self._shown[letter] = self._shown[letters[0]] if letters else keyword
@@ -110,12 +112,11 @@ class FlagLetters:
 
     @property
     def keywords(self):
-        """All keywords, a tuple of str: each once, those without messages
-        too."""
+        """A tuple of all keywords, each once, including those that no message has."""
         return tuple(dict.fromkeys(self._shown.values()))
 
     def flags(self, letters):
-        """The interned frozenset for ``letters``; unknown letters are none."""
+        """The interned frozenset for `letters`; unknown letters are left out."""
         flags = self._sets.get(letters)
         if flags is None:
             self.seen.update(letters)
@@ -127,28 +128,27 @@ class FlagLetters:
     def _flag(self, letter):
         return _SYSTEM_OF.get(letter) or self._shown.get(letter)
 
-    def letters(self, flags):
-        """The letters for ``flags``, all of them for a keyword with several.
+    def _letters_of(self, flag):
+        return _LETTER_OF.get(flag.lower()) or self._letters.get(flag.lower(), "")
 
-        Keywords without letters, and other flags that begin with a backslash,
-        have none.
+    def letters(self, flags):
+        """All letters for `flags`, sorted; a keyword may have several.
+
+        Keywords without a letter, and unknown flags that begin with a backslash, are left out.
         """
-        return "".join(sorted({letter for flag in flags for letter in (
-            _LETTER_OF.get(flag.lower()) or self._letters.get(flag.lower(), ""))}))
+        return "".join(sorted({letter for flag in flags for letter in self._letters_of(flag)}))
 
     def letter_each(self, flags):
-        """As ``letters``, but one for each flag."""
-        return "".join(sorted({(
-            _LETTER_OF.get(flag.lower()) or self._letters.get(flag.lower(), ""))[:1]
-            for flag in flags}))
+        """As `letters`, but one letter for each flag."""
+        return "".join(sorted({self._letters_of(flag)[:1] for flag in flags}))
 
     @property
     def unknown(self):
-        """There is a file, but it could never be read: what do letters mean?"""
+        """Is there a file that could never be read? Then nobody knows what letters mean."""
         return self._failed and self._stamp is None
 
     def missing(self, flags):
-        """The keywords among ``flags`` that have no letter, each once."""
+        """The keywords among `flags` that have no letter, each once."""
         new = {}
         for flag in flags:
             if flag.lower() not in self._letters and not flag.startswith("\\"):
@@ -156,16 +156,16 @@ class FlagLetters:
         return list(new.values())
 
     def add(self, keywords, flags, indexed):
-        """Give each of ``keywords`` a letter, durably, as long as there are.
+        """Give each of `keywords` a letter, durably, as long as letters are free.
 
-        A letter can be had that no message has: not by its file's name, which
-        other programs change, and not by the index (``indexed``: a str or set
-        of letters). Those of a keyword without messages come last, and never
-        one of ``flags``, which somebody is about to set. Logs what is left out
-        as there are not enough. Raises OSError where the file can't be written.
+        A letter is free if no message has it: neither in its file's name, which other programs
+        change, nor in the index (`indexed`: its letters). Letters that stand for a keyword without
+        messages are taken last, and those of `flags` never: the caller is about to set them.
+        Keywords for which no letter is left are logged. Raises OSError if the file cannot be
+        written.
         """
         keywords = list(filter(is_keyword, keywords))
-        used = on_disk(self._folder).union(indexed, self.letters(flags))
+        used = letters_on_disk(self._folder).union(indexed, self.letters(flags))
         free = [letter for letter in LETTERS if letter not in used]
         free.sort(key=lambda letter: (letter in self._table, letter in self._shown))
         given = dict(zip(free, keywords))
@@ -173,23 +173,20 @@ class FlagLetters:
         if given:
             self._write(dict(before, **{letter: keyword.encode("ascii")
                                         for letter, keyword in given.items()}))
-            # Another program may have used such a letter just now, for what
-            # the file said before.
-            if not on_disk(self._folder).isdisjoint(given):
+            # Another program may have set such a letter just now, with its old meaning.
+            if not letters_on_disk(self._folder).isdisjoint(given):
                 self._write(before)
                 given = {}
         if len(given) < len(keywords):
-            _log.info("%s: no letter for the keywords %s", self._path,
-                         " ".join(keywords[len(given):]))
+            log.info("%s: no letter is free for the keywords %s, which are not kept",
+                     self._path, " ".join(keywords[len(given):]))
 
     def _write(self, table):
         if self._failed:
-            raise OSError(errno.EIO, "it could not be read", self._path)
-        lines = [b"%d %s" % (LETTERS.index(letter), table[letter])
-                 for letter in sorted(table)]
+            raise OSError(errno.EIO, "cannot be read, and so is not written", self._path)
+        lines = [b"%d %s" % (LETTERS.index(letter), table[letter]) for letter in sorted(table)]
         set_aside_unless_plain(self._path)
-        atomic.write_file(self._path, b"".join(
-            line + b"\n" for line in lines + self._others))
+        atomic.write_file(self._path, b"".join(line + b"\n" for line in lines + self._others))
         self.read()
 
 

@@ -1,26 +1,26 @@
-"""The names that a person subscribed to: Dovecot's ``subscriptions`` file.
+"""The names that a user subscribed to: Dovecot's file `subscriptions`.
 
-Version 2 is written: a header, an empty line, then a name a line, its
-components as in a folder's name but with tabs between them. Version 1 (a name
-a line as in the folder's name) is read. The caller holds the account's lock to
-write.
+We write version 2: a header, an empty line, then one name per line, its components escaped as in a
+folder's name but separated by tabs. We also read version 1: one name per line, as in a folder's
+name. Callers that write hold the account's lock.
 """
 import logging
 import os
 import stat
 
-from ..disk import atomic
-from ..disk.plain import read_plain, set_aside_unless_plain
-from . import errors, folders
+from ...disk import atomic
+from ...disk.plain import read_plain, set_aside_unless_plain
+from .. import errors
+from . import folders
 
 _HEADER = b"V\t2\n\n"
 _LARGEST = 1 << 18  # bytes
 _LONGEST = 4096  # bytes of a line
-_log = logging.getLogger("phenmail.store")
+log = logging.getLogger("phenmail.store")
 
 
 class Subscriptions:
-    """An account's; all may raise OSError, a change that does is undone."""
+    """One account's subscriptions. All methods may raise OSError; nothing has changed then."""
 
     def __init__(self, folder):
         self._path = os.path.join(folder, "subscriptions")
@@ -28,7 +28,7 @@ class Subscriptions:
     def names(self):
         """Subscribed names, in the order in which they were added.
 
-        Raises OSError; none where its owner put something else there.
+        Empty if the file's owner put something else than a file there.
         """
         try:
             data = read_plain(self._path, _LARGEST)
@@ -37,7 +37,7 @@ class Subscriptions:
         except OSError as error:
             if not _is_no_file(self._path):
                 raise
-            _log.warning("%s is not read: %s", self._path, error)
+            log.warning("%s is ignored, because it cannot be read: %s", self._path, error)
             return []
         separator = "."
         if data.startswith(_HEADER):
@@ -47,7 +47,7 @@ class Subscriptions:
             if len(line) > _LONGEST:
                 continue
             try:
-                name = folders.read(line.decode("ascii").split(separator))
+                name = folders.from_disk(line.decode("ascii").split(separator))
             except ValueError:
                 continue
             if name:
@@ -55,6 +55,7 @@ class Subscriptions:
         return names
 
     def add(self, name):
+        """Raises errors.Limit if there are too many."""
         names = self.names()
         if name not in names:
             self._change(names, names + [name])
@@ -65,8 +66,7 @@ class Subscriptions:
             self._change(names, [other for other in names if other != name])
 
     def _change(self, old, new):
-        """Write ``new``; where that fails it is ``old`` that is there."""
-        data = _rendered(new)
+        data = _render(new)
         if len(data) > _LARGEST or self._size() > _LARGEST:
             raise errors.Limit("There are too many subscriptions.")
         os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
@@ -84,18 +84,17 @@ class Subscriptions:
             return 0
 
     def _restore(self, old, data):
+        """Only the last step, syncing the folder, can fail with the new file in place."""
         try:
             if self._size() and read_plain(self._path, _LARGEST) == data:
-                atomic.write_file(self._path, _rendered(old))
+                atomic.write_file(self._path, _render(old))
         except OSError as error:
-            _log.error("%s: a change that failed could not be undone: %s",
-                       self._path, error)
+            log.error("%s: a failed change could not be undone: %s", self._path, error)
 
 
-def _rendered(names):
+def _render(names):
     return _HEADER + b"".join(
-        "\t".join(folders.written(name)).encode("ascii") + b"\n"
-        for name in names)
+        "\t".join(folders.to_disk(name)).encode("ascii") + b"\n" for name in names)
 
 
 def _is_no_file(path):

@@ -1,0 +1,66 @@
+"""New messages get their UIDs and their places in a mailbox.
+
+The order inside the transaction: UIDs are taken below the synced ceiling; their lines are appended
+to the UID list; the rows go into the index; the files are renamed or linked into new or cur. After
+a crash before the commit, a file keeps the UID of its line, and a line without a file is ignored.
+The caller syncs the folder after the commit, and then answers.
+"""
+import os
+from typing import Any, NamedTuple
+
+from .index import MessageRow
+from .maildir import files, tree
+from .maildir.filenames import path_of
+
+
+class Arrival(NamedTuple):
+    """A message that gets a UID. `put(source, path)` brings its file to its place, and
+    `put_back(path, source)` undoes that."""
+    name: str
+    letters: str
+    size: int
+    date: int
+    source: str
+    put: Any
+    put_back: Any
+
+
+def add_staged_locked(mailbox, staged, letters):
+    """Add synced Staged messages, each with its letters; returns their MessageRows."""
+    return add_locked(mailbox, [
+        Arrival(each.name_for_life(), own, each.size, each.date, each.path,
+                os.rename, files.undo_rename)
+        for each, own in zip(staged, letters)])
+
+
+def add_locked(mailbox, arrivals):
+    """Add Arrivals; returns their MessageRows."""
+    account = mailbox.account
+    uid, modseq = mailbox.number_locked(len(arrivals))
+    rows = [MessageRow(uid + number, each.name, 0 if each.letters else 1,
+                       each.letters, each.size, each.date, modseq)
+            for number, each in enumerate(arrivals)]
+    mailbox.uid_list.append([(row.uid, row.name) for row in rows])
+    account.index.add_messages(mailbox.row.id, rows)
+    for row, each in zip(rows, arrivals):
+        path = path_of(mailbox.path, row)
+        _put(mailbox, each, path)
+        account.transaction.on_failure(each.put_back, path, each.source)
+    inode, size = mailbox.uid_list.written_stamp()
+    mailbox.save_locked(uidnext=uid + len(rows), modseq=modseq, list_inode=inode, list_size=size)
+    if mailbox.columns is not None:
+        for row in rows:
+            mailbox.columns.append(row.uid, mailbox.flag_letters.flags(row.letters), row.modseq,
+                                   row.size, row.date)
+    mailbox.log_locked(added=[row.uid for row in rows])
+    return rows
+
+
+def _put(mailbox, arrival, path):
+    try:
+        arrival.put(arrival.source, path)
+    except FileNotFoundError:
+        if tree.is_whole(mailbox.path):
+            raise
+        tree.make_maildir(mailbox.path)  # another program removed an empty part
+        arrival.put(arrival.source, path)
