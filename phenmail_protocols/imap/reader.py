@@ -7,6 +7,7 @@ client does not wait; either way the next command starts where it should.
 from typing import NamedTuple, Optional
 
 from ..net.errors import LineTooLong
+from ..protocol.session import TooMuchInput
 from . import grammar, tokens, values
 
 # A UID set of a big mailbox is one line. So is an ID, also before login: 30 values of 1024 characters, each
@@ -111,7 +112,7 @@ class Reader:
         """Read what the client sends without waiting: this literal (a LiteralMark, a Body or None) and those that follow it."""
         while mark is not None and mark.non_sync:
             if mark.size > most:
-                raise TooMuch()
+                raise TooMuchInput()
             self._connection.read_exactly(mark.size, lambda data: self._received(len(data)))
             mark = grammar.literal_at_end(self._rest())
 
@@ -134,10 +135,6 @@ class Reader:
         rest = self._rest()
         self._drop(grammar.literal_at_end(rest), self._largest_message)  # a second message, which nobody asked for, is no command
         return rest
-
-
-class TooMuch(Exception):
-    """More unwanted octets are announced than anybody should read: the connection has to end."""
 
 
 def _without_end(line):

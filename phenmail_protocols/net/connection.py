@@ -20,8 +20,7 @@ from .lines import BoundedReader
 from .readiness import GONE, STAYS, Readiness, presence
 from .turns import LONGEST, TURN, Turns, computed
 
-__all__ = ["Connection", "Disconnected", "Limits", "LineTooLong", "Overdue", "Stopping", "TimedOut",
-           "Waker"]
+__all__ = ["Connection", "Disconnected", "Limits", "LineTooLong", "Overdue", "Stopping", "TimedOut"]
 
 _NO_VISIT = Visit()
 _TURN = 0.1               # seconds between two tries for a place among the handshakes
@@ -109,6 +108,11 @@ class Connection(BoundedReader):
     def set_deadline(self, seconds):
         """From now on all reads and writes together have `seconds`, then raise TimedOut, however lively the peer is. None: no deadline."""
         self._deadline = None if seconds is None else monotonic() + seconds
+
+    def extend_deadline(self, seconds):
+        """Give `seconds` more than the deadline allows, if there is one."""
+        if self._deadline is not None:
+            self._deadline += seconds
 
     @contextmanager
     def deadline(self, seconds):
@@ -422,43 +426,3 @@ def _drain(sock):
         socket.socket.recv(sock, CLOSING_DRAIN)
     except (OSError, ValueError):
         pass
-
-
-class Waker(object):
-    """Wakes one `Connection.wait` from any thread. Two descriptors: make it for IDLE, close it after.
-
-    `set` after `close` does nothing: a late call never writes into a descriptor that belongs to somebody else by now.
-    """
-
-    __slots__ = ("_reader", "_writer", "_lock", "_is_set")
-
-    def __init__(self):
-        self._reader, self._writer = socket.socketpair()
-        self._lock = threading.Lock()
-        self._is_set = False
-
-    def set(self):
-        """The wait ends with "wake", now or when it comes; until `clear`."""
-        with self._lock:
-            if not self._is_set and self._writer is not None:
-                self._is_set = True
-                self._writer.send(b"w")
-
-    def clear(self):
-        """As if never set. Call it before looking at what changed."""
-        with self._lock:
-            if self._is_set and self._reader is not None:
-                self._is_set = False
-                self._reader.recv(1)
-
-    def fileno(self):
-        """The descriptor that can be read while it is set."""
-        return self._reader.fileno()
-
-    def close(self):
-        """Gives both descriptors back."""
-        with self._lock:
-            reader, writer, self._reader, self._writer = self._reader, self._writer, None, None
-        for end in (reader, writer):
-            if end is not None:
-                end.close()

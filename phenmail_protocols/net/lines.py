@@ -92,6 +92,10 @@ class BoundedReader(object):
             self._data = bytes(data) + self._data[self._start:]
             self._start = 0
 
+    def has_line(self):
+        """Whether a whole line has been received, so that `read_line` does not wait."""
+        return self._data.find(b"\n", self._start) >= 0
+
     def buffered(self):
         """How many octets were received and not yet read."""
         return len(self._data) - self._start

@@ -15,11 +15,12 @@ import threading
 from time import monotonic
 
 from .address import normalised
-from .connection import Connection, Limits, Waker
+from .connection import Connection, Limits
 from .errors import CertificateError, Disconnected
 from .gate import Gate
 from .readiness import Readiness
 from .turns import Turns
+from .waker import Waker
 from .workers import Workers
 
 _log = logging.getLogger("phenmail.net")

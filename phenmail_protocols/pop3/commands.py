@@ -20,7 +20,7 @@ def run_quit(session, _):
     if session.state is State.AUTHORIZATION:
         return answered(replies.ok("Goodbye"), Then.CLOSE)
     try:
-        removed, left = session.leave()
+        removed, left = session.update()
     except CommandFailed as refusal:
         return answered(refusal.reply, Then.CLOSE)
     if left:  # RFC 1939 6
@@ -69,13 +69,14 @@ def run_pass(session, passphrase):
         raise CommandFailed(replies.TLS_FIRST)
     if session.name is None:
         raise CommandFailed(replies.USER_FIRST)
-    return session.log_in(passphrase)
+    name, session.name = session.name, None
+    return session.log_in(name, passphrase)
 
 
 def run_apop(session, apop):
     if session.stamp is None:
         raise CommandFailed(replies.NO_APOP)
-    return session.settled(sasl.apop(session.credentials(), session.stamp, apop.name, apop.digest))
+    return session.settle(sasl.apop(session.credentials(), session.stamp, apop.name, apop.digest))
 
 
 def run_auth(session, auth):
@@ -83,17 +84,17 @@ def run_auth(session, auth):
     offered = session.mechanisms()
     if auth is None:
         return Step(replies.listing(replies.MECHANISMS, [name.encode("ascii") for name in offered]))
-    if auth.mechanism not in offered:
-        # One that would do once nobody can listen is told so.
-        safe = sasl.mechanisms(session.service.directory, True)
-        raise CommandFailed(replies.TLS_FIRST if auth.mechanism in safe else replies.NO_MECHANISM)
-    return session.exchange(sasl.start(auth.mechanism, session.credentials(), session.service.host), auth.initial)
+    if auth.mechanism in offered:
+        return session.start_login(auth.mechanism, auth.initial)
+    if session.is_offered_over_tls(auth.mechanism):
+        raise CommandFailed(replies.TLS_FIRST)
+    raise CommandFailed(replies.NO_MECHANISM)
 
 
 def run_stls(session, _):
     if session.tls:
         raise CommandFailed(replies.ALREADY_TLS)
-    if session.service.tls_context is None:
+    if not session.prepare_tls():
         raise CommandFailed(replies.NO_CERTIFICATE)
     return answered(replies.TLS_READY, Then.TLS)
 

@@ -117,13 +117,11 @@ def parse_auth(argument):
     if found is None:
         raise GrammarError("Expected AUTH mechanism [initial response]")
     mechanism, initial = found.groups()
-    return Auth(mechanism.decode("ascii").upper(), None if initial is None else _decode(initial))
-
-
-def parse_response(line):
-    """A line inside an AUTH exchange -> bytes, or None for `*` (given up, RFC 5034 4)."""
-    response = line.rstrip(b"\r\n")
-    return None if response == b"*" else _decode(response)
+    try:
+        initial = None if initial is None else sasl.decode(initial)
+    except sasl.Malformed:
+        raise GrammarError("Expected base64 (RFC 4648)") from None
+    return Auth(mechanism.decode("ascii").upper(), initial)
 
 
 def parse_language(argument):
@@ -134,13 +132,6 @@ def parse_language(argument):
     if not _LANGUAGE.fullmatch(tag):
         raise GrammarError("Expected a language tag as in LANG en")
     return tag.decode("ascii").lower()
-
-
-def _decode(data):
-    try:
-        return sasl.decode(data)
-    except sasl.Malformed:
-        raise GrammarError("Expected base64 (RFC 4648)") from None
 
 
 def _text(octets):

@@ -3,6 +3,7 @@
 Every text that a client sees and that needs nothing filled in stands here, rendered
 once.  Knows nothing of sessions or of why something is refused.
 """
+from ..accounts import sasl
 from ..store import errors
 
 # RFC 1939 3: a reply line has at most 512 octets, CRLF included.
@@ -52,10 +53,18 @@ def listing(reply, lines):
     return reply.wire + b"".join([line + b"\r\n" for line in lines]) + b".\r\n"
 
 
+def of_login_failure(failure):
+    """A sasl.Failure -> Reply."""
+    return error(failure.text, LOGIN_CODES.get(failure.kind))
+
+
 def of_store_error(failure):
     """A store.errors.StoreError -> Reply."""
     return error(str(failure), next(code for kind, code in STORE_CODES if isinstance(failure, kind)))
 
+
+# Kind of sasl.Failure -> response code (RFC 3206).  Other kinds are errors of the client.
+LOGIN_CODES = {sasl.REFUSED: AUTH, sasl.TEMPORARY: TEMPORARY}
 
 # store.errors -> response code.  Nothing in a user's hands mends any of the last but waiting.
 STORE_CODES = (
@@ -81,7 +90,7 @@ TOO_MANY_ERRORS = error("Too many errors, goodbye")
 TOO_MANY_LOGINS = error("Too many failed logins, goodbye", AUTH)
 LINE_TOO_LONG = error("The line is too long")
 NOT_POP3 = error("This is a mail server, goodbye")
-UNKNOWN = error("Unknown command, CAPA tells what there is")
+UNKNOWN_COMMAND = error("Unknown command, CAPA tells what there is")
 
 LOG_IN_FIRST = error("Log in first")
 LOGGED_IN = error("You are logged in already")
@@ -89,7 +98,6 @@ USER_FIRST = error("Say USER first")
 TLS_FIRST = error("Passphrases are taken over TLS only, use STLS first")
 NO_APOP = error("APOP is not offered here")
 NO_MECHANISM = error("That mechanism is not offered here")
-AUTH_CANCELLED = error("Authentication was given up")
 ALREADY_TLS = error("TLS is on already")
 NO_CERTIFICATE = error("TLS is not available, there is no certificate")
 NO_LANGUAGE = error("That language is not spoken here")

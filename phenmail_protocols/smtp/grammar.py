@@ -13,6 +13,7 @@ import binascii
 import re
 from typing import NamedTuple, Optional
 
+from ..accounts import sasl
 from ..mail.address import Address, AddressError, ascii_domain
 from ..mail.envelope import Recipient
 from ..mail.reply import Reply
@@ -83,17 +84,21 @@ _NOT_IN_A_NAME = re.compile("[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.:-]")
 _CODED = re.compile(rb"[\x80-\xff]")
 _ADDRESS = re.compile(r"\[[0-9A-Za-z.:%-]+\]")
 _LONGEST_HOST = 255
-_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _BDAT = re.compile(rb"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
 _AUTH = re.compile(rb"([A-Za-z0-9_-]{1,20})(?: +([^ ]+))?")
 _NOTIFY = frozenset((b"SUCCESS", b"FAILURE", b"DELAY"))
 
 
-def split(line):
-    """A command line with its CRLF -> (verb in upper case, the rest), both bytes."""
+def without_crlf(line):
+    """A line with its line end -> the line without it."""
     if line[-2:] != b"\r\n":
         raise GrammarError(500, "5.5.2", "A line must end with CRLF (RFC 5321 2.3.8)")
-    verb, _, rest = line.partition(b" ")
+    return line[:-2]
+
+
+def split(line):
+    """A command line with its CRLF -> (verb in upper case, the rest), both bytes."""
+    verb, _, rest = without_crlf(line).partition(b" ")
     return verb.strip().upper(), rest.strip()
 
 
@@ -219,24 +224,11 @@ def parse_auth(argument):
     if found is None:
         raise GrammarError(501, "5.5.4", "Expected AUTH mechanism [initial response]")
     mechanism, initial = found.groups()
-    if initial is not None:
-        initial = b"" if initial == b"=" else decode_base64(initial)
+    try:
+        initial = None if initial is None else sasl.decode(initial)
+    except sasl.Malformed:
+        raise GrammarError(501, "5.5.2", "Expected base64 (RFC 4648)") from None
     return Auth(mechanism.decode("ascii").upper(), initial)
-
-
-def parse_response(line):
-    """A line inside an AUTH exchange, CRLF included -> bytes, or None for `*` (cancelled)."""
-    if line[-2:] != b"\r\n":
-        raise GrammarError(500, "5.5.2", "A line must end with CRLF (RFC 5321 2.3.8)")
-    response = line[:-2]
-    return None if response == b"*" else decode_base64(response)
-
-
-def decode_base64(data):
-    """RFC 4648 section 4 without line breaks, padding required."""
-    if not _BASE64.fullmatch(data):
-        raise GrammarError(501, "5.5.2", "Expected base64 (RFC 4648)")
-    return binascii.a2b_base64(data)
 
 
 def parse_nothing(argument):

@@ -5,14 +5,11 @@ recipients lead, and stores the message.  No socket: octets come in, replies go 
 is refused, its remaining octets are counted and dropped.
 """
 from ..mail.envelope import Envelope
+from ..protocol.session import TooMuchInput
 from . import replies
 
 # Octets of a message over the limit that are read to stay in step with the client.
 DRAINED = 64 << 20
-
-
-class TooMuch(Exception):
-    """The message exceeds the limit by so much that the connection is closed."""
 
 
 class Transaction:
@@ -49,7 +46,7 @@ class Transaction:
         return self._incoming is not None
 
     def content(self, data):
-        """The next octets of the message, CRLF line ends, cut anywhere.  Raises TooMuch."""
+        """The next octets of the message, CRLF line ends, cut anywhere.  Raises TooMuchInput."""
         self.size += len(data)
         if self.size <= self.limit:
             if self.refusal is None:
@@ -57,7 +54,7 @@ class Transaction:
         else:
             self.refuse(replies.TOO_LARGE)
             if self.size > self.limit + DRAINED:
-                raise TooMuch()
+                raise TooMuchInput()
 
     def octets(self, data):
         """As `content`, for octets that may contain a bare CR or LF (BDAT)."""

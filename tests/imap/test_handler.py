@@ -153,25 +153,6 @@ def test_debug_logs_commands_without_secrets(server, connect, caplog):
     assert "'p'" not in caplog.text
 
 
-def test_output_is_joined():
-    class Connection:
-        written = []
-
-        def set_deadline(self, seconds):
-            assert seconds >= 0
-
-        def write(self, data):
-            self.written.append(data)
-    output = handler.Output(Connection())
-    output.start(5)
-    for _ in range(3 * handler.PIECE):
-        output.write(b"x")
-    output.write(b"")
-    output.flush()
-    output.flush()
-    assert [len(piece) for piece in Connection.written] == [handler.PIECE] * 3
-
-
 # -- TLS
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import session
 from phenmail_protocols.imap.grammar import COMMANDS
-from phenmail_protocols.imap.session import CommandFailed, Misuse, Row, Server, Session, Step
+from phenmail_protocols.imap.session import CommandFailed, Misuse, Row, Service, Session, Step
 from phenmail_protocols.imap.table import ROWS, TABLE
 from phenmail_protocols.imap.values import Command
 from phenmail_protocols.store import errors
@@ -17,7 +17,7 @@ def run():
 
     def run(function, state=session.NOT_AUTHENTICATED, **row):
         table = {"X": Row("X", frozenset((session.NOT_AUTHENTICATED,)), function, **row)}
-        made = Session(Server(None, None, Limits()), table, written.append, ("192.0.2.1", 1))
+        made = Session(Service(None, None, Limits()), table, written.append, ("192.0.2.1", 1))
         made.state = state
         step = made.execute(Command(b"t", "X", None))
         return b"".join(written), step
@@ -66,7 +66,7 @@ def test_a_command_that_goes_on_has_no_answer_yet(run):
 def test_what_was_begun_can_go_on():
     written = []
     table = {"X": Row("X", frozenset((session.NOT_AUTHENTICATED,)), lambda made, arguments: Step(session.READ_LINE, resume=_echo))}
-    made = Session(Server(None, None, Limits()), table, written.append, ("192.0.2.1", 1))
+    made = Session(Service(None, None, Limits()), table, written.append, ("192.0.2.1", 1))
     step = made.execute(Command(b"t", "X", None))
     assert made.resume(step, b"line").then == session.NEXT
     assert written == [b"t OK line\r\n"]

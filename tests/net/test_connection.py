@@ -16,8 +16,8 @@ from phenmail_protocols.net.connection import (
     LineTooLong,
     Stopping,
     TimedOut,
-    Waker,
 )
+from phenmail_protocols.net.waker import Waker
 
 from .peer import PATIENCE, Peer, client_context, own_thread
 

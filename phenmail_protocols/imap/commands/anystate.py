@@ -25,5 +25,5 @@ def identify(session, arguments):
     fields = arguments.fields
     if len(fields) > FIELDS or any(len(name) > NAME or len(value or "") > VALUE for name, value in fields):
         raise Misuse(b"At most 30 fields, with names of 30 and values of 1024 characters.")
-    session.write(responses.id_line(session.server.identity))
+    session.write(responses.id_line(session.service.identity))
     return Step(text=b"Pleased to meet you.")

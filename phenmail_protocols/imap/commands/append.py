@@ -22,7 +22,7 @@ def append(session, arguments):
         raise CommandFailed(b"Binary literals are not supported.", b"CANNOT")
     if not size:
         raise CommandFailed(b"An empty message can't be kept.", b"CANNOT")
-    if size > session.server.limits.message_size:
+    if size > session.service.limits.message_size:
         raise CommandFailed(b"The message is too big.", b"TOOBIG")
     _require(session.mail, arguments.mailbox)
     session.staged = session.mail.stage()
