@@ -91,8 +91,8 @@ class Session:
             return self.login_failed(sasl.Failure("Authentication cancelled", CANCELLED))
         try:
             response = sasl.decode(line)
-        except sasl.Malformed as error:
-            return self.login_failed(sasl.Failure(str(error), sasl.SYNTAX))
+        except sasl.Malformed:
+            return self.login_failed(sasl.Failure("Expected base64 (RFC 4648)", sasl.SYNTAX))
         return self._exchange(dialogue, response)
 
     def response_too_long(self):
