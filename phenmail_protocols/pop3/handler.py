@@ -4,8 +4,8 @@ An idle timeout ends a connection without a reply and without removing messages 
 """
 import logging
 
-from ..net.errors import Overdue, Stopping
 from ..net.dots import stuff
+from ..net.errors import Overdue, Stopping
 from ..protocol import handler as shared
 from ..protocol.output import Output
 from ..protocol.session import OutOfStep

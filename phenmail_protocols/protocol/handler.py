@@ -12,7 +12,6 @@ import logging
 from time import monotonic
 
 from ..net.errors import Disconnected, LineTooLong, Stopping, TimedOut
-from .output import Output
 from .session import OutOfStep, TooMuchInput
 
 GOODBYE = 1.0  # seconds

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Recipient
 from phenmail_protocols.mail.reply import Outcome, Reply
+from phenmail_protocols.protocol.session import TooMuchInput
 from phenmail_protocols.smtp import replies, transaction
 from phenmail_protocols.smtp.grammar import Mail
-from phenmail_protocols.protocol.session import TooMuchInput
 from phenmail_protocols.smtp.transaction import Transaction
 
 ANNA, BERT = Address("anna", "example.org"), Address("bert", "example.org")
