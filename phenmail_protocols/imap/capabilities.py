@@ -1,10 +1,11 @@
-"""What CAPABILITY says in each state (RFC 3501 6.1.1): only what is there whole."""
+"""The capabilities of each state (RFC 3501 6.1.1): only extensions that are complete."""
 ALWAYS = (b"IMAP4rev1", b"LITERAL+", b"SASL-IR", b"ID", b"ENABLE", b"IDLE")
-LOGGED_IN = (b"NAMESPACE", b"UNSELECT", b"UIDPLUS", b"MOVE", b"CHILDREN", b"LIST-EXTENDED", b"LIST-STATUS", b"SPECIAL-USE")
+LOGGED_IN = (b"NAMESPACE", b"UNSELECT", b"UIDPLUS", b"MOVE", b"CHILDREN", b"LIST-EXTENDED",
+             b"LIST-STATUS", b"SPECIAL-USE")
 
 
 def capabilities(session):
-    """A list of bytes."""
+    """The capabilities that a session offers now -> list of bytes."""
     if session.account is not None:
         return list(ALWAYS + LOGGED_IN)
     found = list(ALWAYS)

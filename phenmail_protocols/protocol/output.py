@@ -1,8 +1,8 @@
 """Replies on their way to the client: joined into large writes, within the command's deadline.
 
-The deadline is the connection's.  A command gets a fixed time, plus the time that its octets take at
-the slowest pace that is accepted; so a large message may take long, but a client that stops reading
-is disconnected.
+The deadline is the connection's.  A command gets a fixed time, plus the time that its octets take
+at the slowest pace that is accepted; so a large message may take long, but a client that stops
+reading is disconnected.
 """
 from ..net.errors import Overdue
 

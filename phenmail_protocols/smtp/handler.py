@@ -103,7 +103,7 @@ class Handler(shared.Handler):
         return step._replace(then=Then.COMMAND, count=0)
 
     def read_exactly(self, count, sink):
-        """Give the next `count` octets to `sink`; their time does not count as time without login."""
+        """Give the next `count` octets to `sink`.  Their time does not shorten `login_end`."""
         self.flush_unless_pipelining()
         self.login_end += count / SLOWEST
         allow = self.output.allow
