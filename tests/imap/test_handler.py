@@ -8,7 +8,8 @@ from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import handler, table
 from phenmail_protocols.imap.view import View
 from phenmail_protocols.net import tls
-from phenmail_protocols.net.connection import Connection, Overdue
+from phenmail_protocols.net.connection import Connection
+from phenmail_protocols.net.errors import Overdue
 from phenmail_protocols.net.selfsigned import NoCertificateTool
 
 from . import wire

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from phenmail import MailServer
-from phenmail_protocols.net.connection import Connection, Disconnected, Overdue, Stopping
+from phenmail_protocols.net.connection import Connection
+from phenmail_protocols.net.errors import Disconnected, Overdue, Stopping
 from phenmail_protocols.pop3 import handler, maildrop
 
 PASSPHRASE = "correct horse"

@@ -227,7 +227,7 @@ def test_chunks_and_a_command_that_looks_like_text(plain):
 
 
 def test_replies_do_not_pile_up_behind_a_client_that_never_pauses(plain):
-    from phenmail_protocols.net.connection import Disconnected
+    from phenmail_protocols.net.errors import Disconnected
     from phenmail_protocols.smtp import commands
     from phenmail_protocols.smtp.handler import Handler
     from phenmail_protocols.smtp.session import Service
