@@ -16,8 +16,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = "phenmail_protocols"
 
 FLOORS = {
-    "text": 0,
-    "disk": 1, "mail": 1, "net": 1,
+    "text": 0, "disk": 0,
+    "mail": 1, "net": 1,
     "config": 2,
     "accounts": 3, "store": 3, "children": 3, "dkim": 3, "queue": 3,
     "relay": 4, "filters": 4, "authentication": 4,
