@@ -39,7 +39,7 @@ class Output(output.Output):
     """Responses on their way out."""
 
     def write(self, data):
-        """NUL, which no string may contain (RFC 3501 9: CHAR8), is sent as 0x80, as Dovecot does."""
+        """NUL, which no string may contain (RFC 3501 9: CHAR8), becomes 0x80, as in Dovecot."""
         super().write(data.replace(b"\0", b"\x80"))
 
     def ask(self, prompt):

@@ -64,7 +64,7 @@ class Reader:
         return _without_end(self._connection.read_line(LINE))
 
     def continuation(self):
-        """The line that a command waits for, or NUL (which no line may contain) if it is too long."""
+        """The line that a command waits for; NUL, which is never valid, if it is too long."""
         try:
             return self._line()
         except LineTooLong:

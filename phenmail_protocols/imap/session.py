@@ -1,7 +1,7 @@
-"""One client's session: its state, the dispatch of commands, announcements, and how errors are answered.
+"""One client's session: its state, the dispatch of commands, errors, announcements.
 
-Knows no socket and no file: a parsed command goes in, responses go out as bytes through `write`, and
-a `Step` says what the handler does next.  Knows no command by name: a row of the table says in
+Knows no socket and no file: a parsed command goes in, responses go out as bytes through `write`,
+and a `Step` says what the handler does next.  Knows no command by name: a row of the table says in
 which states a command is allowed, what runs it, and whether EXPUNGE may be announced after it.
 
 Order (RFC 3501 5.5 and 7): the whole command is parsed, the state is checked, the command runs,
@@ -63,7 +63,7 @@ class Step(NamedTuple):
 
 
 class CommandFailed(Exception):
-    """A command cannot be carried out: NO with `text` and a response code (RFC 5530), both bytes."""
+    """A command cannot be carried out: NO with `text` and a response code (RFC 5530)."""
 
     def __init__(self, text, code=None):
         super().__init__(text)

@@ -2,8 +2,8 @@
 
 Knows no protocol.  Lines and chunks are cut by `lines.BoundedReader`.
 
-1. The socket is non-blocking, and every wait is a poll.  It ends at the nearest of three times: that
-   of one read or write, the command's deadline, the server's stop.
+1. The socket is non-blocking, and every wait is a poll.  It ends at the nearest of three times:
+   that of one read or write, the command's deadline, the server's stop.
 2. Only the connection's own thread calls its methods, except `interrupt` and `abort`.
 3. Long work between reads and writes calls `look` in small steps, which also makes it take turns
    with the long work of other connections (`turns`).
@@ -114,7 +114,7 @@ class Connection(BoundedReader):
 
     @contextmanager
     def deadline(self, seconds):
-        """Context manager: `set_deadline` for a block.  An earlier outer deadline stays in force."""
+        """Context manager: `set_deadline` for a block.  An earlier outer deadline stays."""
         outer = self._deadline
         inner = monotonic() + seconds
         self._deadline = inner if outer is None else min(inner, outer)
@@ -143,7 +143,7 @@ class Connection(BoundedReader):
             self._look_at_peer(now)
 
     def _end_turn(self, now):
-        """Take a turn as long as the last one came to be, if that computed and did not only wait."""
+        """Take a turn as long as the last one came to be, if that did not only wait."""
         spent = computed() - self._computed
         if spent >= TURN:
             return self.await_turn(min(spent, LONGEST))
@@ -400,7 +400,7 @@ class Connection(BoundedReader):
                     pass
 
     def close(self):
-        """End TLS with close_notify, without waiting, and close the socket.  May be called again."""
+        """End TLS with close_notify, without waiting, and close.  May be called again."""
         if self._closed:
             return
         self.drop_buffered()

@@ -1,4 +1,4 @@
-"""How a connection ends, why a line is refused, what is wrong with a certificate: one exception each."""
+"""One exception for each way in which a connection ends, a line or a certificate is refused."""
 
 
 class Disconnected(Exception):

@@ -1,7 +1,7 @@
 """Lines, chunks and counted octets out of a byte stream, each within a bound.
 
-Knows no socket and no protocol: a subclass gives the bytes.  Between two calls it keeps what arrived
-beyond the last line, as one bytes object and an offset; an idle connection keeps no buffer.
+Knows no socket and no protocol: a subclass gives the bytes.  Between two calls it keeps what
+arrived beyond the last line, as one bytes object and an offset; an idle connection keeps no buffer.
 
 RFC 5321 2.3.8 and 4.5.3.1 (lines end with CRLF and have limits), RFC 2920 (several commands arrive
 in one piece).

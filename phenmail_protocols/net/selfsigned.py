@@ -1,4 +1,4 @@
-"""Makes a self-signed certificate, EC P-256, with the `openssl` program or the package `cryptography`.
+"""Makes a self-signed certificate (EC P-256) with the program openssl or the package cryptography.
 
 The key is made once and kept.  A renewal replaces only the certificate file, in one rename, so the
 two files always fit together.  RFC 5280 4.2 (extensions), RFC 6125 6.4 (names in subjectAltName).
