@@ -42,7 +42,7 @@ RELAY_CLOSED = Reply(550, "5.7.1", "This server does not relay to other servers"
 NO_QUEUE = Reply(451, "4.3.2",
                  "The server cannot queue mail for other servers now, try again later")
 NO_SUCH_DOMAIN = Reply(553, "5.1.2", "Invalid recipient domain")
-UNKNOWN = Reply(550, "5.1.1", "No such user here")
+UNKNOWN_USER = Reply(550, "5.1.1", "No such user here")
 DISABLED = Reply(550, "5.2.1", "This address is disabled")
 BROKEN = Reply(451, "4.3.5", "The configuration of this address cannot be read, try again later")
 

@@ -15,7 +15,7 @@ from .incoming import QUEUED_LOCALLY, Incoming
 # Each is one more name to sync before the reply.
 MAILBOXES_A_MESSAGE = 100
 
-_REFUSALS = {"disabled": replies.DISABLED, "unknown": replies.UNKNOWN, "broken": replies.BROKEN}
+_REFUSALS = {"disabled": replies.DISABLED, "unknown": replies.UNKNOWN_USER, "broken": replies.BROKEN}
 # RFC 6761 6.4, RFC 2606: nobody will ever have a name there.
 _NEVER = ".invalid"
 

@@ -81,7 +81,8 @@ class Handler(shared.Handler):
         """DATA, up to the end mark."""
         self.send(step)
         self.flush_unless_pipelining()
-        connection, content, unstuffer = self.connection, self.session.content, Unstuffer()
+        connection, content = self.connection, self.session.transaction.content
+        unstuffer = Unstuffer()
         while True:
             data, done, rest = unstuffer.feed(connection.read_chunk())
             if data:
@@ -93,7 +94,7 @@ class Handler(shared.Handler):
 
     def read_octets(self, step):
         """BDAT: a chunk of the message, whose size is known."""
-        self.read_exactly(step.count, self.session.octets)
+        self.read_exactly(step.count, self.session.transaction.octets)
         step = self.session.chunk_ended()
         return self.message_came(step) if self.session.transaction is None else step
 

@@ -34,8 +34,8 @@ class State(enum.Enum):
 class Then(enum.Enum):
     """What the handler does after the replies."""
     COMMAND = "read the next line"
-    DATA = "read up to the end mark into `Session.content`, then call `Session.content_ended`"
-    OCTETS = "read `count` octets into `Session.octets`, then call `Session.chunk_ended`"
+    DATA = "read up to the end mark into `Transaction.content`, then call `Session.content_ended`"
+    OCTETS = "read `count` octets into `Transaction.octets`, then call `Session.chunk_ended`"
     DISCARD = "read `count` octets and drop them, before the replies are sent"
     TLS = "send the replies, start TLS, then call `Session.tls_started`"
     CLOSE = "send the replies and close"
@@ -269,14 +269,6 @@ class Session(shared.Session):
             self.transaction = None
         if self.state is not State.START:
             self.state = State.READY
-
-    def content(self, data):
-        """Octets of the message without dot-stuffing (DATA).  Raises TooMuchInput."""
-        self.transaction.content(data)
-
-    def octets(self, data):
-        """Octets of the message (BDAT).  Raises TooMuchInput."""
-        self.transaction.octets(data)
 
     def content_ended(self, bare_cr_or_lf):
         """The final dot of DATA came -> Step."""

@@ -101,7 +101,7 @@ ANNA = Account("anna@example.org", "anna", frozenset((address("anna"), address("
 
 @pytest.mark.parametrize("text, account, answer", [
     ("disabled", None, replies.DISABLED), ("agent", None, replies.NO_QUEUE), ("forward", None, replies.NO_QUEUE),
-    ("plugin", None, replies.NO_QUEUE), ("unknown", None, replies.UNKNOWN), ("broken", None, replies.BROKEN),
+    ("plugin", None, replies.NO_QUEUE), ("unknown", None, replies.UNKNOWN_USER), ("broken", None, replies.BROKEN),
     ("x@example.com", None, replies.NO_RELAY), ("x@example.com", ANNA, replies.NO_QUEUE),
     ("x@nowhere.invalid", ANNA, replies.NO_SUCH_DOMAIN), ("x@localhost", ANNA, replies.NO_SUCH_DOMAIN),
 ])

@@ -41,7 +41,7 @@ class Router:
 
     def recipient(self, address, account):
         if address.local == "nobody":
-            return replies.UNKNOWN
+            return replies.UNKNOWN_USER
         return Destination("mailbox", address, "/" + address.local, None)
 
     def begin(self, envelope, origin, destinations, submitter):
@@ -204,7 +204,7 @@ def test_lmtp_answers_for_each_recipient_and_knows_no_helo():
     say(made, "MAIL FROM:<foreign@example.org>", "RCPT TO:<anna@example.org>", "RCPT TO:<nobody@example.org>")
     assert code(say(made, "RCPT TO:<bert@example.org>")) == 250
     assert say(made, "DATA").then is Then.DATA
-    made.content(b"x\r\n")
+    made.transaction.content(b"x\r\n")
     assert made.content_ended(False).wire == b"250 2.0.0 Ok\r\n" * 2
     say(made, "MAIL FROM:<>", "RCPT TO:<anna@example.org>", "RCPT TO:<bert@example.org>", "DATA")
     assert made.content_ended(True).wire.count(b"550 5.6.0") == 2
@@ -214,10 +214,10 @@ def test_lmtp_has_one_answer_for_a_chunk_that_is_not_the_last():
     made = session("LMTP")
     say(made, "LHLO x", "MAIL FROM:<>", "RCPT TO:<anna@example.org>", "RCPT TO:<bert@example.org>")
     assert say(made, "BDAT 3").then is Then.OCTETS
-    made.octets(b"a\nb")
+    made.transaction.octets(b"a\nb")
     assert made.chunk_ended().wire.count(b"550 5.6.0") == 1
     say(made, "MAIL FROM:<>", "RCPT TO:<anna@example.org>", "RCPT TO:<bert@example.org>", "BDAT 3 LAST")
-    made.octets(b"a\nb")
+    made.transaction.octets(b"a\nb")
     assert made.chunk_ended().wire.count(b"550 5.6.0") == 2
 
 
@@ -267,7 +267,7 @@ def test_what_breaks_a_strangers_row_of_errors_is_a_message_that_is_accepted():
     for _ in range(3):
         say(made, "MAIL FROM:<a@example.net>", *["RCPT TO:<nobody@example.org>"] * 4)
         say(made, "RCPT TO:<anna@example.org>", "DATA")
-        made.content(b"Subject: x\r\n\r\n")
+        made.transaction.content(b"Subject: x\r\n\r\n")
         assert code(made.content_ended(False)) == 250
     for _ in range(4):
         assert say(made, "NOOP", "RSET", "FOO").then is Then.COMMAND
@@ -318,10 +318,10 @@ def test_any_conversation_is_answered(lines):
         step = made.line(line + b"\r\n")
         assert isinstance(step, Step)
         if step.then is Then.DATA:
-            made.content(b"Subject: x\r\n\r\n")
+            made.transaction.content(b"Subject: x\r\n\r\n")
             step = made.content_ended(False)
         elif step.then is Then.OCTETS:
-            made.octets(b"abc")
+            made.transaction.octets(b"abc")
             step = made.chunk_ended()
         elif step.then is Then.TLS:
             made.tls_started(("TLSv1.3", "cipher"))
