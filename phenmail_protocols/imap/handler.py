@@ -38,9 +38,10 @@ def _overdue():
 class Output(output.Output):
     """Responses on their way out."""
 
-    def write(self, data):
+    def flush(self):
         """NUL, which no string may contain (RFC 3501 9: CHAR8), becomes 0x80, as in Dovecot."""
-        super().write(data.replace(b"\0", b"\x80"))
+        self._waiting = [piece.replace(b"\0", b"\x80") for piece in self._waiting]
+        super().flush()
 
     def ask(self, prompt):
         """Send a continuation request (RFC 3501 7.5) at once."""

@@ -35,7 +35,7 @@ class Output:
             return
         waiting, size = self._waiting, self._size
         self._waiting, self._size = [], 0
-        self.allow(size)
+        self._connection.extend_deadline(size / self._slowest)
         self._connection.write(b"".join(waiting) if len(waiting) > 1 else waiting[0])
 
     def allow(self, octets):
