@@ -6,6 +6,7 @@ a command is allowed.  When its function runs, the state is checked and the argu
 from functools import partial
 
 from ..accounts import sasl
+from ..protocol.session import HTTP_METHODS
 from ..store import errors
 from . import grammar, replies
 from .excerpt import excerpt
@@ -183,8 +184,8 @@ def run_noop(session, _):
     return answered(replies.OK)
 
 
-def run_foreign(session, _):
-    """HTTP (cross-protocol scripting): close, so that the body is not read as commands."""
+def run_http(session, _):
+    """A browser was made to connect: close, so that a request's body is not run as commands."""
     return answered(replies.NOT_POP3, Then.CLOSE)
 
 
@@ -213,9 +214,7 @@ _ROWS = (
     Command(b"DELE", _TRANSACTION, grammar.parse_number, run_dele),
     Command(b"RSET", _TRANSACTION, _NOTHING, run_rset),
     Command(b"NOOP", _TRANSACTION, _NOTHING, run_noop),
-) + tuple(Command(keyword, _ANY, bytes, run_foreign, long=True) for keyword in (
-    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
-    b"PRI"))
+) + tuple(Command(method, _ANY, bytes, run_http, long=True) for method in HTTP_METHODS)
 
 # {keyword: Command}
 TABLE = {command.name: command for command in _ROWS}

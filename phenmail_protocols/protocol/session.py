@@ -10,18 +10,22 @@ from ..accounts import sasl
 from ..accounts.login import LoginFailed
 from ..net.errors import CertificateError, Disconnected
 
+# The first words of HTTP requests (cross-protocol scripting; "PRI" is HTTP/2's preface).
+HTTP_METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE",
+                b"PATCH", b"PRI")
+
 # Kinds of failures beside those of `sasl`: the client cancelled, or its response was too long.
 CANCELLED, TOO_LONG = "cancelled", "too long"
 
 
 class TooMuchInput(Exception):
-    """The client sends far more than a limit allows: nobody reads it to its end."""
+    """The client sends so much more than a limit that it is not read to its end."""
 
 
 class OutOfStep(Disconnected):
-    """A reply was begun and cannot be completed: the client would take anything sent for its rest.
+    """A reply was begun and cannot be completed.
 
-    The connection has to be closed without another word.
+    The connection is closed at once: the client would take more octets for the rest of the reply.
     """
 
 
@@ -125,7 +129,7 @@ class Session:
 
     @property
     def has_too_many_failed_logins(self):
-        """Then the connection is closed, so that each few guesses cost one."""
+        """Whether to close the connection, so that guessing costs a connection every few tries."""
         return self.failed_logins >= self.service.limits.login_failures
 
     # STARTTLS

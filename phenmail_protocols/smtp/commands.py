@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from ..delivery.router import MAILBOXES_A_MESSAGE
 from ..mail.reply import Reply
+from ..protocol.session import HTTP_METHODS
 from . import grammar, replies
 from .replies import wire
 from .session import Command, State, Step, Then, answered
@@ -151,8 +152,8 @@ def run_auth(session, auth):
     return session.error(replies.NO_MECHANISM)
 
 
-def run_foreign(session, _):
-    """HTTP (cross-protocol scripting): close, so that the body is not read as commands."""
+def run_http(session, _):
+    """A browser was made to connect: close, so that a request's body is not run as commands."""
     session.reset()
     return answered(replies.NOT_SMTP, then=Then.CLOSE)
 
@@ -177,9 +178,7 @@ _COMMON = (
     Command(b"HELP", _ANY, _TEXT, run_help, "HELP"),
     Command(b"STARTTLS", frozenset((State.READY, State.SENDER, State.RECIPIENTS)), _NOTHING,
             run_starttls, "STARTTLS"),
-) + tuple(Command(verb, _ANY, _TEXT, run_foreign, "") for verb in (
-    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
-    b"PRI"))
+) + tuple(Command(verb, _ANY, _TEXT, run_http, "") for verb in HTTP_METHODS)
 
 _SMTP = _COMMON + (
     Command(b"HELO", _ANY, grammar.parse_host, run_helo, "HELO name"),
