@@ -27,13 +27,6 @@ NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = (
 NEXT, CLOSE, START_TLS = "next", "close", "start tls"
 READ_LINE, READ_BODY, IDLE = WAITING = "read line", "read body", "idle"
 
-WRONG_STATE = {
-    NOT_AUTHENTICATED: b"Log in first",
-    AUTHENTICATED: b"Select a mailbox first, or already logged in",
-    SELECTED: b"Already logged in",
-    LOGOUT: b"Logged out",
-}
-
 
 class Row(NamedTuple):
     """A command in the table."""
@@ -165,8 +158,13 @@ class Session(shared.Session):
         row = self.table[command.name]
         self._running = command.tag, row
         if self.state not in row.states:
-            return self._ended(self._misused(WRONG_STATE[self.state]))
+            return self._ended(self._misused(self._why_not(row)))
         return self._attempt(row.run, self, command.arguments)
+
+    def _why_not(self, row):
+        if self.state == NOT_AUTHENTICATED:
+            return b"Log in first"
+        return b"Already logged in" if NOT_AUTHENTICATED in row.states else b"No mailbox selected"
 
     def resume(self, step, line):
         """Go on with a command that waited for `line`, or for a body that `line` followed."""
