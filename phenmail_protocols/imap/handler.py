@@ -38,6 +38,8 @@ def _overdue():
 class Output(output.Output):
     """Responses on their way out."""
 
+    __slots__ = ()
+
     def flush(self):
         """NUL, which no string may contain (RFC 3501 9: CHAR8), becomes 0x80, as in Dovecot."""
         self._waiting = [piece.replace(b"\0", b"\x80") for piece in self._waiting]

@@ -116,8 +116,8 @@ class Reader:
         self._drop(body, self._largest_message)
 
     def _drop(self, mark, most):
-        """Drop this literal (a LiteralMark, a Body or None) and those that follow it, as far as the
-        client does not wait.  `most`: octets of each.  Raises TooMuchInput."""
+        """Drop this literal (a LiteralMark, a Body or None) and those after it, until the client
+        waits.  `most`: octets of each.  Raises TooMuchInput."""
         while mark is not None and mark.non_sync:
             if mark.size > most:
                 raise TooMuchInput()

@@ -2,7 +2,7 @@
 
 Strangers must not lock out others.  A stranger is a connection that has not logged in.  Each
 protocol has a share for its strangers, so they fill neither the other protocols nor the slots of
-those who log in.  If a share is full, the newcomer is not refused, because then whoever came first
+those who log in.  If a share is full, the newcomer is not refused, because then the first comers
 could keep everybody out.  Instead a stranger is closed that waits for its own client:
 
 1. one of the network with the most connections.  So an attacker with few addresses displaces only
@@ -27,7 +27,7 @@ GRACE = 1.0  # seconds in which a stranger is not closed for an equal
 TRANSACTION = 10.0  # the same for a client that gave MAIL
 WORK = 5.0  # the same while the server works, or delays the reply to a wrong passphrase
 LIGHT = 0.5  # the weight of a client that gave MAIL
-USERS = 8  # one user may have one part in so many of all connections
+USERS = 8  # one user may have an eighth of all connections
 LEAST = 10  # connections of one user that are always admitted
 LEAVING = 32  # the most displaced connections whose threads have not ended: a bound on all
 

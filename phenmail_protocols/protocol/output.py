@@ -14,6 +14,8 @@ class Output:
     """`slowest`: octets a second; `piece`: octets that are sent at once; `overdue()`: makes the
     exception that `look` raises when the command has taken too long."""
 
+    __slots__ = ("_connection", "_slowest", "_overdue", "_piece", "_waiting", "_size")
+
     def __init__(self, connection, slowest, overdue=Overdue, piece=PIECE):
         self._connection = connection
         self._slowest = slowest
