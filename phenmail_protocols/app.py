@@ -26,7 +26,7 @@ from .delivery.sending import MailRefused
 from .disk.atomic import remove_stale
 from .disk.locks import FileLock, LockTimeout
 from .imap import handler as imap_handler
-from .imap.session import Server as ImapServer
+from .imap.session import Service as ImapServer
 from .imap.trees import Trees
 from .net import listener as net_listener
 from .net import tls

@@ -16,13 +16,13 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = "phenmail_protocols"
 
 FLOORS = {
-    "text": 0,
-    "disk": 1, "mail": 1, "net": 1,
+    "text": 0, "disk": 0,
+    "mail": 1, "net": 1,
     "config": 2,
     "accounts": 3, "store": 3, "children": 3, "dkim": 3, "queue": 3,
     "relay": 4, "filters": 4, "authentication": 4,
     "delivery": 5,
-    "destinations": 6, "plugins": 6, "dropfolder": 6, "fetch": 6,
+    "destinations": 6, "plugins": 6, "dropfolder": 6, "fetch": 6, "protocol": 6,
     "smtp": 7, "pop3": 7, "imap": 7, "admin": 7, "pipeline": 7,
     "app": 8, "machine": 8, "phenmail": 9, "testing": 9,
 }
@@ -57,6 +57,7 @@ ORDER = {
     "plugins": ("call_limits", "answer_rate", "email_message", "echo", "loading", "calling"),
     "dropfolder": ("message", "files", "watch", "service"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),
+    "protocol": ("output", "session", "handler"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),
     "pop3": ("grammar", "replies", "session", "commands", "handler"),
     "imap": ("sequence", "grammar", "responses", "view", "session", "commands", "table",

@@ -5,7 +5,7 @@ each recipient.  `router` decides where addresses lead.
 
 From the final dot of DATA to the 250, in this order; lines in brackets only where they apply:
 
-    smtp/handler.py        Handler._read_data           the Unstuffer (net/dots.py) finds the dot
+    smtp/handler.py        Handler.read_data            the Unstuffer (net/dots.py) finds the dot
     smtp/session.py        Session.content_ended
     smtp/transaction.py    Transaction.finish
     delivery/incoming.py   Incoming.finish
@@ -24,7 +24,7 @@ From the final dot of DATA to the 250, in this order; lines in brackets only whe
                              _notify                    users' logs, vacation, notices of success
     smtp/transaction.py    _worst                       one reply for all recipients; LMTP: one each
     smtp/replies.py        wire
-    smtp/handler.py        Handler._flush               net/connection.py writes the 250
+    protocol/output.py     Output.flush                 net/connection.py writes the 250
 
 The promises ("accepted means kept"; "every recipient's mail ends somewhere"):
 

@@ -1,22 +1,16 @@
-"""What CAPABILITY says in each state (RFC 3501 6.1.1): only what is there whole."""
-from ..accounts import sasl
-
+"""The capabilities of each state (RFC 3501 6.1.1): only extensions that are complete."""
 ALWAYS = (b"IMAP4rev1", b"LITERAL+", b"SASL-IR", b"ID", b"ENABLE", b"IDLE")
-LOGGED_IN = (b"NAMESPACE", b"UNSELECT", b"UIDPLUS", b"MOVE", b"CHILDREN", b"LIST-EXTENDED", b"LIST-STATUS", b"SPECIAL-USE")
-
-
-def mechanisms(session):
-    """SASL mechanisms that may be used now: tuple of str."""
-    return sasl.mechanisms(session.server.directory, session.tls, session.may_send_secrets)
+LOGGED_IN = (b"NAMESPACE", b"UNSELECT", b"UIDPLUS", b"MOVE", b"CHILDREN", b"LIST-EXTENDED",
+             b"LIST-STATUS", b"SPECIAL-USE")
 
 
 def capabilities(session):
-    """A list of bytes."""
+    """The capabilities that a session offers now -> list of bytes."""
     if session.account is not None:
         return list(ALWAYS + LOGGED_IN)
     found = list(ALWAYS)
-    if session.server.tls_context is not None and not session.tls:
+    if session.service.tls_context is not None and not session.tls:
         found.append(b"STARTTLS")
     if not session.may_send_secrets:
         found.append(b"LOGINDISABLED")
-    return found + [b"AUTH=" + name.encode("ascii") for name in mechanisms(session)]
+    return found + [b"AUTH=" + name.encode("ascii") for name in session.mechanisms()]

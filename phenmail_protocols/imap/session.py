@@ -1,37 +1,41 @@
-"""One client's session: its state, the dispatch of a command, what is announced, how errors are answered.
+"""One client's session: its state, the dispatch of commands, errors, announcements.
 
-It knows no socket and no file: a command comes in as a value, answers go out as pieces of bytes through `write`, and what has to
-happen on the wire next comes back as a Step for the handler. It knows no command by name: the table's rows say in which states a
-command is allowed, what runs it and whether EXPUNGE may be announced after it.
+Knows no socket and no file: a parsed command goes in, responses go out as bytes through `write`,
+and a `Step` says what the handler does next.  Knows no command by name: a row of the table says in
+which states a command is allowed, what runs it, and whether EXPUNGE may be announced after it.
 
-Order (RFC 3501 5.5, 7): everything is parsed -> the state is checked -> run -> announce -> tagged answer.
+Order (RFC 3501 5.5 and 7): the whole command is parsed, the state is checked, the command runs,
+changes are announced, the tagged response ends it.
 """
+import logging
 from typing import Any, Callable, NamedTuple, Optional
 
+from ..accounts import sasl
+from ..protocol import session as shared
+from ..protocol.session import OutOfStep  # noqa: F401 - raised by the commands
 from ..store import errors
 from . import responses
 from .capabilities import capabilities
 from .trees import Trees
 
-NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = "not authenticated", "authenticated", "selected", "logout"
+log = logging.getLogger("phenmail.imap")
+
+NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = (
+    "not authenticated", "authenticated", "selected", "logout")  # RFC 3501 3
 
 # What the handler does after a command (Step.then).
-NEXT, CLOSE, START_TLS, READ_LINE, READ_BODY, IDLE = "next", "close", "start tls", "read line", "read body", "idle"
-WAITING = (READ_LINE, READ_BODY, IDLE)
-
-WRONG_STATE = {
-    NOT_AUTHENTICATED: b"Log in first.",
-    AUTHENTICATED: b"That needs a selected mailbox, or you are logged in already.",
-    SELECTED: b"You are logged in already.",
-    LOGOUT: b"You are logged out.",
-}
+NEXT, CLOSE, START_TLS = "next", "close", "start tls"
+READ_LINE, READ_BODY, IDLE = WAITING = "read line", "read body", "idle"
 
 
 class Step(NamedTuple):
     """The end of a command, or what it waits for.
 
-    `then` NEXT, CLOSE, START_TLS: the tagged answer is `status [code] text`. READ_LINE, READ_BODY, IDLE: the command goes on and
-    `resume(line)` gives the next Step; `prompt` is what the continuation says (READ_BODY's is the reader's); `sink` takes the body.
+    `then` NEXT, CLOSE, START_TLS: the tagged response is `status [code] text`; without a text, it
+    says that the command is completed.  READ_LINE,
+    READ_BODY, IDLE: the command goes on, and `resume(line)` gives the next Step.  `prompt`: the
+    text of the continuation request (the reader has its own for READ_BODY).  `sink`: takes the
+    octets of the body.
     """
     then: str = NEXT
     status: bytes = b"OK"
@@ -43,7 +47,7 @@ class Step(NamedTuple):
 
 
 class CommandFailed(Exception):
-    """A command that can't be carried out: NO with `text` and perhaps a response code (RFC 5530), both bytes."""
+    """A command cannot be carried out: NO with `text` and a response code (RFC 5530)."""
 
     def __init__(self, text, code=None):
         super().__init__(text)
@@ -52,18 +56,14 @@ class CommandFailed(Exception):
 
 
 class Misuse(Exception):
-    """Arguments that make no sense here: BAD with `text` (bytes)."""
+    """The arguments make no sense here: BAD with `text` (bytes)."""
 
     def __init__(self, text):
         super().__init__(text)
         self.text = text
 
 
-class OutOfStep(Exception):
-    """An answer was begun that can't be ended: the client would read whatever follows as a part of it."""
-
-
-#: store.errors -> response code (RFC 5530)
+# store.errors -> response code (RFC 5530)
 CODES = (
     (errors.NotFound, b"NONEXISTENT"),
     (errors.Exists, b"ALREADYEXISTS"),
@@ -77,25 +77,16 @@ CODES = (
     (errors.StoreError, b"UNAVAILABLE"),
 )
 
-
-def refusal_of(error):
-    """A store's error as a CommandFailed."""
-    code = next(code for kind, code in CODES if isinstance(error, kind))
-    return CommandFailed(str(error).encode("ascii", "replace"), code)
+# Kind of sasl.Failure -> response code.  Other kinds are misuse.
+LOGIN_CODES = {sasl.REFUSED: b"AUTHENTICATIONFAILED", sasl.TEMPORARY: b"UNAVAILABLE"}
 
 
-class Server(NamedTuple):
-    """What all sessions share.
+class Service(NamedTuple):
+    """What a listener offers; one for all its sessions.  See also protocol.session.Session.
 
-    directory       accounts: who may log in, with what
-    store           mailboxes: `account(folder)`
-    limits          config.settings.Limits
-    tls_context     () -> ssl.SSLContext, or None where STARTTLS is not offered
-    plaintext_auth  passwords in the clear are taken off the loopback, too
-    host            our name, for challenges
-    identity        pairs of str for ID
-    debug           log every command (without secrets)
-    trees           trees.Trees, one for all listeners; None: each session has its own
+    `store`: store.filestore.FileStore.  `identity`: pairs of str for ID.  `debug`: log every
+    command, without secrets.  `trees`: trees.Trees, shared by all listeners; None: each session
+    has its own.
     """
     directory: Any
     store: Any
@@ -108,88 +99,82 @@ class Server(NamedTuple):
     trees: Any = None
 
 
-class Session:
-    """`table`: {name: Row}; `write`: takes pieces of bytes; `tls`: whether the connection is
-    encrypted; `trusted`: it is on the loopback.
+class Session(shared.Session):
+    """State of one connection.  `table`: {name: Row}; `write`: takes responses (bytes).
 
-    `look()` is called by long work in bounded steps (each message, name or key). It raises CommandFailed
-    when the command has taken too long, and what ends the connection when the client is gone or the
-    server stops; it costs under a microsecond.
+    Long work calls `look()` in bounded steps (each message, name or key).  It raises CommandFailed
+    when the command has taken too long, and Disconnected when the client is gone or the server
+    stops.  It costs under a microsecond.
     """
 
-    def __init__(self, server, table, write, peer, tls=False, trusted=False, look=lambda: None):
-        self.server = server
+    log = log
+
+    def __init__(self, service, table, write, peer, tls=None, loopback=False, look=lambda: None):
+        super().__init__(service, peer, loopback, tls)
         self.table = table
         self.write = write
         self.look = look
-        self.peer = peer
-        self.tls = tls
-        self.trusted = trusted
         self.state = NOT_AUTHENTICATED
-        self.account = None  # the directory's
-        self.view = None
-        self.staged = None  # a message that APPEND is taking in
+        self.view = None  # of the selected mailbox
+        self.staged = None  # a message that APPEND is receiving
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
-        self._trees = server.trees if server.trees is not None else Trees()
-        self.failed_logins = 0
-        self._errors = 0
+        self._trees = service.trees if service.trees is not None else Trees()
         self._running = None  # (tag, row) of the command that runs
 
     def close(self):
-        """Give back what the session holds; it may be in the middle of a command."""
+        """Release what the session holds; a command may be under way."""
         if self.staged is not None:
             self.staged.discard()
         self.deselect()
 
-    @property
-    def name(self):
-        """Who this is, for the log."""
-        return "%s@%s" % (self.account.name if self.account else "-", self.peer[0])
+    # Commands
 
-    # -- commands
-
-    def greet(self):
+    def greeting(self):
         """The first line (RFC 3501 7.1.5)."""
-        self.write(responses.untagged_status(b"OK", b"phenmail is ready.", self.capability_code()))
+        code = self.capability_code()
+        self.write(responses.untagged_status(b"OK", b"phenmail is ready", code))
+        return Step()
 
     def capabilities(self):
-        """What is offered now, as a list of bytes."""
+        """The capabilities that are offered now, as a list of bytes."""
         return capabilities(self)
 
     def capability_code(self):
+        """The response code CAPABILITY, which saves the client the command."""
         return b"CAPABILITY " + b" ".join(self.capabilities())
 
-    @property
-    def may_send_secrets(self):
-        """Whether a password in the clear is allowed on this connection."""
-        return self.tls or self.trusted or self.server.plaintext_auth
-
     def execute(self, command):
-        """Run a parsed command; the Step says what the handler has to do."""
+        """Run a parsed command -> Step."""
         row = self.table[command.name]
         self._running = command.tag, row
         if self.state not in row.states:
-            return self._ended(self._misused(WRONG_STATE[self.state]))
+            return self._ended(self._misused(self._why_not(row)))
         return self._attempt(row.run, self, command.arguments)
 
+    def _why_not(self, row):
+        if self.state == NOT_AUTHENTICATED:
+            return b"Log in first"
+        return b"Already logged in" if NOT_AUTHENTICATED in row.states else b"No mailbox selected"
+
     def resume(self, step, line):
-        """Go on with a command that waited; `line` came, or is what followed the body."""
+        """Go on with a command that waited for `line`, or for a body that `line` followed."""
         return self._attempt(step.resume, line)
 
     def _attempt(self, run, *arguments):
         try:
             step = run(*arguments) or Step()
         except errors.StoreError as error:
-            step = refused(refusal_of(error))
-        except CommandFailed as refusal:
-            step = refused(refusal)
+            code = next(code for kind, code in CODES if isinstance(error, kind))
+            step = Step(status=b"NO", text=str(error).encode("ascii", "replace"), code=code)
+        except CommandFailed as failure:
+            step = Step(status=b"NO", text=failure.text, code=failure.code)
         except Misuse as misuse:
             step = self._misused(misuse.text)
         return self._ended(step)
 
     def _misused(self, text):
-        self._errors += 1
+        self.errors += 1
         return Step(status=b"BAD", text=text)
 
     def _ended(self, step):
@@ -197,57 +182,74 @@ class Session:
             return step
         tag, row = self._running
         may_go_on = self.announce(row.may_expunge)
-        self._running = None  # not before: `failed` answers a command whose announcement broke
+        self._running = None  # not before: `failed` ends a command whose announcement broke
         if not may_go_on:
             return Step(CLOSE)
         text = step.text or b"%b completed" % row.name.encode("ascii")
         self.write(responses.tagged(tag, step.status, text, step.code))
         if step.status == b"OK":
-            self._errors = 0
-        return self._patience(step)
+            self.errors = 0
+        return self._closed_if_too_many(step)
 
     def unreadable(self, tag, text, code=None, status=b"BAD"):
-        """A command that could not even be read; `tag` is None when there was none."""
-        self._errors += status == b"BAD"
+        """Answer a command that does not parse -> Step.  `tag`: None if there was none."""
+        self.errors += status == b"BAD"
         self.write(responses.tagged(tag or b"*", status if tag else b"BAD", text, code))
-        return self._patience(Step())
+        return self._closed_if_too_many(Step())
 
-    def _patience(self, step):
-        """Too many errors in a row end the connection: what talks here is no mail program."""
+    def _closed_if_too_many(self, step):
+        """Too many errors in a row, or failed logins, end the connection."""
         if step.then != NEXT:
             return step
-        if self._errors >= self.server.limits.errors:
-            self.say_goodbye(b"Too many errors.")
-            return Step(CLOSE)
-        if self.failed_logins >= self.server.limits.login_failures and self.account is None:
-            self.say_goodbye(b"Too many failed logins.")
-            return Step(CLOSE)
-        return step
+        if self.errors >= self.service.limits.errors:
+            self.say_goodbye(b"Too many errors, closing connection")
+        elif self.has_too_many_failed_logins and self.account is None:
+            self.say_goodbye(b"Too many failed logins, closing connection")
+        else:
+            return step
+        return Step(CLOSE)
 
     def failed(self):
-        """Something broke that nobody foresaw. The client may try again; the log has the rest."""
+        """A command raised an unexpected error -> Step.  The client may try again."""
         running, self._running = self._running, None
         if running is not None:
-            self.write(responses.tagged(running[0], b"NO", b"Something went wrong here; try again later.", b"SERVERBUG"))
+            text = b"Internal error, try again later"
+            self.write(responses.tagged(running[0], b"NO", text, b"SERVERBUG"))
         return Step()
 
-    # -- the selected mailbox
+    # Login
 
-    def log_in(self, account):
-        """`account`: the directory's."""
+    def challenge(self, challenge):
+        """The server's part of AUTHENTICATE, in base64 -> Step."""
+        return Step(READ_LINE, prompt=challenge, resume=self.response)
+
+    def logged_in(self, account):
+        """LOGIN or AUTHENTICATE succeeded -> Step.  `account`: the directory's."""
         self.account = account
         self.state = AUTHENTICATED
+        return Step(text=b"Logged in", code=self.capability_code())
+
+    def login_failed(self, failure):
+        """LOGIN or AUTHENTICATE failed."""
+        text = failure.text.encode("ascii", "replace")
+        if failure.kind in LOGIN_CODES:
+            raise CommandFailed(text, LOGIN_CODES[failure.kind])
+        raise Misuse(text)
+
+    # The selected mailbox
 
     @property
     def mail(self):
-        """The store's account: asked for each time, as the store may have let it go meanwhile."""
-        return self.server.store.account(self.account.folder)
+        """The store's account; looked up each time, because the store may drop it between."""
+        return self.service.store.account(self.account.folder)
 
     def select(self, view):
+        """SELECT, EXAMINE: enter the selected state."""
         self.view = view
         self.state = SELECTED
 
     def deselect(self):
+        """Leave the selected state, if the session is in it."""
         view, self.view = self.view, None
         if view is not None:
             view.close()
@@ -255,18 +257,17 @@ class Session:
                 self.state = AUTHENTICATED
 
     def slices(self, sequence, uid):
-        """Where a command's messages lie in the numbering: ascending (start, stop) pairs, message numbers less one.
+        """A sequence set -> ascending (start, stop) pairs: positions in the mailbox, from 0.
 
         Raises Misuse for a message number that the mailbox does not have (RFC 3501 9: seq-number).
         """
         count = len(self.view)
         if not uid and sequence.beyond(count):
-            raise Misuse(b"There is no message of that number.")
+            raise Misuse(b"No such message")
         return sequence.slices(self.view.uids(), count, uid)
 
     def trees(self, uid, scan):
-        """The MIME tree of a message in the selected mailbox: one that is kept for all sessions, or
-        `scan()`."""
+        """The MIME tree of a message in the selected mailbox: a cached one, or `scan()`."""
         return self._trees.find(self.view.mailbox, uid, scan, self.look)
 
     def alone(self):
@@ -274,22 +275,28 @@ class Session:
         return self._trees.alone(self.account.name, self.look)
 
     def watch(self, callback):
-        """For IDLE: `callback()` from any thread when something happens in the selected mailbox; a watch to close, or None."""
+        """For IDLE: any thread calls `callback()` when the selected mailbox changes.
+
+        -> a watch to close, or None without a selected mailbox.
+        """
         return self.view.mailbox.watch(callback) if self.view is not None else None
 
-    # -- what the client is told
+    # Announcements
 
     def announce(self, may_expunge=True):
-        """Tell what others did in the selected mailbox. False when the session cannot go on."""
+        """Announce what other sessions changed in the selected mailbox.
+
+        -> False if the session cannot go on.
+        """
         if self.view is None:
             return True
         try:
             self.view.refresh()
         except errors.NotFound:
-            self.say_goodbye(b"The selected mailbox was deleted.")  # RFC 2180 3.3
+            self.say_goodbye(b"The selected mailbox was deleted")  # RFC 2180 3.3
             return False
         except errors.StoreError:
-            return True  # nothing can be learnt now; the next command tries again
+            return True  # the next command tries again
         news = self.view.announce(may_expunge)
         try:
             if news is not None:
@@ -310,30 +317,26 @@ class Session:
             self.tell_flags(self.view.mailbox.rows(news.flags))
 
     def tell_keywords(self, shown=()):
-        """FLAGS and PERMANENTFLAGS where they changed, or before the keywords `shown` are seen."""
+        """Send FLAGS and PERMANENTFLAGS if they changed, or before `shown` keywords are used."""
         view = self.view
         if view.learn_keywords(shown):
             self.write(b"".join(responses.known_flags(*view.keywords, writable=view.writable)))
 
     def tell_flags(self, rows, with_uid=True):
-        """Untagged FETCH with the flags of these rows."""
+        """Send untagged FETCH responses with the flags of these rows."""
         columns = [(b"FLAGS", b"%b", self.flag_column(rows))]
         if with_uid:
             columns.insert(0, (b"UID", b"%d", rows.uids))
         self.write(b"".join(responses.fetch_lines(map(self.view.number, rows.uids), columns)))
 
     def flag_column(self, rows):
-        """Flags of rows as the client gets them, \\Recent with them. New keywords among them are
-        announced first."""
+        """Flags of rows as they are sent, \\Recent included.  New keywords are announced first."""
         shown = set().union(*set(rows.flags))
         self.tell_keywords([flag for flag in shown if flag[:1] != "\\"])
-        return responses.flag_column(rows.flags, rows.uids, self.view.recent_ranges, self.flags, self.recent_flags)
+        return responses.flag_column(rows.flags, rows.uids, self.view.recent_ranges,
+                                     self.flags, self.recent_flags)
 
     def say_goodbye(self, text, code=None):
-        """* BYE; nothing follows but a tagged answer to LOGOUT."""
+        """Send * BYE; only the tagged response to LOGOUT may follow."""
         self.state = LOGOUT
         self.write(responses.untagged_status(b"BYE", text, code))
-
-
-def refused(refusal):
-    return Step(status=b"NO", text=refusal.text, code=refusal.code)

@@ -1,1 +1,1 @@
-"""Sockets of servers: listeners, connections, TLS, line and dot framing. Knows no protocol's commands."""
+"""Sockets: listeners and their threads, connections, TLS, lines, and questions to the DNS."""

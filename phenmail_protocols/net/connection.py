@@ -1,11 +1,14 @@
-"""One accepted connection: bounded reading, writing, deadlines, STARTTLS, waiting for input or a wake-up. Knows no protocol.
+"""One accepted connection: bounded reading and writing, deadlines, STARTTLS, waiting for input.
 
-The socket is non-blocking and every wait is a poll, so that each one can end at the nearest of the time one read may take, the
-deadline of the whole command, and the server's stop; no system call is spent on socket timeouts. Only the connection's own thread
-calls its methods, except `interrupt` and `abort`. Long work between reads and writes calls `look`
-in small steps, which also makes it wait for its turn. Reading lines and chunks is `lines.BoundedReader`'s part.
+Knows no protocol.  Lines and chunks are cut by `lines.BoundedReader`.
+
+1. The socket is non-blocking, and every wait is a poll.  It ends at the nearest of three times:
+   that of one read or write, the command's deadline, the server's stop.
+2. Only the connection's own thread calls its methods, except `interrupt` and `abort`.
+3. Long work between reads and writes calls `look` in small steps, which also makes it take turns
+   with the long work of other connections (`turns`).
+4. After a failed write the stream is torn: nothing more is written.
 """
-
 import socket
 import threading
 from contextlib import contextmanager
@@ -14,27 +17,26 @@ from typing import NamedTuple
 
 from . import tls
 from .address import is_loopback, normalised
-from .errors import Disconnected, LineTooLong, Overdue, Stopping, TimedOut
+from .errors import Disconnected, Overdue, Stopping, TimedOut
 from .gate import Visit
 from .lines import BoundedReader
 from .readiness import GONE, STAYS, Readiness, presence
 from .turns import LONGEST, TURN, Turns, computed
 
-__all__ = ["Connection", "Disconnected", "Limits", "LineTooLong", "Overdue", "Stopping", "TimedOut",
-           "Waker"]
-
 _NO_VISIT = Visit()
-_TURN = 0.1               # seconds between two tries for a place among the handshakes
-PIECE = 128 * 1024        # what is written in one go, and joined for it
-# Seconds of work for a peer that sends nothing more: mostly it is gone, but it may be a script that
-# reads on.
+_RETRY = 0.1  # seconds between two looks while it waits for a turn or a handshake
+PIECE = 128 * 1024  # octets that are written at once
+# Seconds of work for a peer that has closed its half: mostly it is gone, but a script may read on.
 HALF_CLOSED_FOR = 1.0
-CLOSING_DRAIN = 64 * 1024  # unread input that is taken at the end, so that closing does not reset our last line away
+CLOSING_DRAIN = 64 * 1024  # octets of unread input that are read at the end
 
 
 class Limits(NamedTuple):
-    """Bounds of a connection. Seconds: `read` of one wait for input, `write` of one piece of at most 128 KB, `handshake` of a whole TLS
-    handshake. `drain`: octets of a too long line that are read and dropped before the connection is given up."""
+    """Bounds of a connection.
+
+    Seconds: `read` of one wait for input, `write` of one piece, `handshake` of a TLS handshake.
+    `drain`: octets of a too long line that are read and dropped before the connection is closed.
+    """
     read: float = 300.0
     write: float = 300.0
     handshake: float = 30.0
@@ -42,16 +44,17 @@ class Limits(NamedTuple):
 
 
 class Connection(BoundedReader):
-    """A connected stream socket (TCP or Unix) and what the peer sent. It takes the socket over and closes it.
+    """Takes over a connected stream socket (TCP or Unix) and closes it.
 
-    `peer`: (host, port) as text and number, IPv4 in IPv6 as IPv4; ("", 0) for a Unix socket. `tls`: whether TLS is on.
-    `read_timeout`: seconds that one wait for input may take; may be set at any time.
-    `visit`: by what its handler tells the gate. `waits`: whether it waits for the peer now.
+    `peer`: (host, port), an IPv4 address in IPv6 form as IPv4; ("", 0) for a Unix socket.
+    `tls`: whether TLS is active.  `read_timeout`: seconds of one wait for input, may be set at any
+    time.  `visit`: its gate.Visit.  `waits`: whether it waits for the peer now.
     """
 
-    __slots__ = ("peer", "tls", "read_timeout", "_limits", "_socket", "_send", "_blocked", "_want_read", "_want_write", "_input",
-                 "_deadline", "_stopping", "_closed", "_mute", "_lock", "_next_look",
-                 "_half_closed", "_turn_ends", "_turns", "_computed", "visit", "waits")
+    __slots__ = ("peer", "tls", "read_timeout", "visit", "waits", "_limits", "_socket", "_send",
+                 "_blocked", "_want_read", "_want_write", "_input", "_deadline", "_stopping",
+                 "_closed", "_torn", "_lock", "_next_look", "_half_closed", "_turn_ends", "_turns",
+                 "_computed")
 
     def __init__(self, sock, peer=None, limits=Limits(), turns=None):
         BoundedReader.__init__(self, limits.drain)
@@ -66,31 +69,22 @@ class Connection(BoundedReader):
         self._turns = Turns() if turns is None else turns
         self._begin_turn(monotonic())
         self._next_look = 0.0
-        self._half_closed = None  # when it was first seen that the peer sends nothing more
-        self._stopping = False   # set by interrupt(): the next read raises Stopping
+        self._half_closed = None  # when the peer was first seen to have closed its half
+        self._stopping = False  # set by `interrupt`
         self._closed = False
-        self._mute = False       # a write failed: the stream is torn, nothing more may be written
-        self._lock = threading.Lock()  # a stop from another thread never meets a descriptor that was just closed or replaced
-        self._blocked = (BlockingIOError,)  # what "not now" looks like; TLS also says which way it is blocked
+        self._torn = False
+        # A stop from another thread must not meet a descriptor that was just closed or replaced.
+        self._lock = threading.Lock()
+        self._blocked = (BlockingIOError,)  # "not now"; with TLS the kind tells the direction
         self._want_read = self._want_write = ()
         self._use(sock)
         if sock.family != getattr(socket, "AF_UNIX", None):
-            _quicken(sock)
+            _set_options(sock)
 
     def _use(self, sock):
         self._socket = sock
         self._send = sock.send
         self._input = Readiness(readable=(sock.fileno(),))
-
-    # -- what it is ---------------------------------------------------------------------------------------------------------------
-
-    @property
-    def local(self):
-        """Our own (host, port), in the form of `peer`. Raises Disconnected after the end."""
-        try:
-            return normalised(self._socket.getsockname())
-        except OSError as error:
-            raise Disconnected(str(error))
 
     @property
     def is_loopback(self):
@@ -98,21 +92,29 @@ class Connection(BoundedReader):
         return is_loopback(self.peer[0])
 
     def tls_info(self):
-        """(version, cipher) such as ("TLSv1.3", "TLS_AES_256_GCM_SHA384"), or None without TLS."""
+        """(version, cipher) like ("TLSv1.3", "TLS_AES_256_GCM_SHA384"), or None without TLS."""
         if not self.tls:
             return None
         cipher = self._socket.cipher()
         return (self._socket.version() or "", cipher[0] if cipher else "")
 
-    # -- time ---------------------------------------------------------------------------------------------------------------------
+    # Time
 
     def set_deadline(self, seconds):
-        """From now on all reads and writes together have `seconds`, then raise TimedOut, however lively the peer is. None: no deadline."""
+        """Let all reads and writes from now on have `seconds` together, then raise TimedOut.
+
+        None: no deadline.
+        """
         self._deadline = None if seconds is None else monotonic() + seconds
+
+    def extend_deadline(self, seconds):
+        """Let the deadline, if there is one, be later by `seconds`."""
+        if self._deadline is not None:
+            self._deadline += seconds
 
     @contextmanager
     def deadline(self, seconds):
-        """Context manager: set_deadline for a block. An outer deadline that ends sooner stays in force."""
+        """Context manager: `set_deadline` for a block.  An earlier outer deadline stays."""
         outer = self._deadline
         inner = monotonic() + seconds
         self._deadline = inner if outer is None else min(inner, outer)
@@ -122,10 +124,10 @@ class Connection(BoundedReader):
             self._deadline = outer
 
     def look(self, peer=True):
-        """To be called again and again by work that neither reads nor writes: some 0.2
-        microseconds, now and then a system call, and where it takes long a wait for its turn.
+        """For work that neither reads nor writes, which calls this in small steps.
 
-        Raises Stopping, Overdue after the deadline and, with `peer`, Disconnected when the peer is
+        It costs 0.2 microseconds; now and then a system call; in long work also a wait for a turn.
+        Raises Stopping, Overdue after the deadline and, with `peer`, Disconnected if the peer is
         gone.
         """
         now = monotonic()
@@ -141,7 +143,7 @@ class Connection(BoundedReader):
             self._look_at_peer(now)
 
     def _end_turn(self, now):
-        """The next turn is as long as the last one was in the end. Who only waited needs none."""
+        """Take a turn as long as the last one came to be, if that did not only wait."""
         spent = computed() - self._computed
         if spent >= TURN:
             return self.await_turn(min(spent, LONGEST))
@@ -149,8 +151,10 @@ class Connection(BoundedReader):
         return now
 
     def await_turn(self, seconds):
-        """To be called before work of some `seconds` that calls `look` less often than it should;
-        returns the time then. Raises Stopping, Overdue."""
+        """Before work of about `seconds` that cannot call `look`: wait for a turn -> the time then.
+
+        Raises Stopping, Overdue.
+        """
         begins = monotonic() + self._turns.take(seconds)
         while True:
             now = monotonic()
@@ -160,7 +164,7 @@ class Connection(BoundedReader):
             self._check()
             if self._deadline is not None and now >= self._deadline:
                 raise Overdue()
-            sleep(min(begins - now, _TURN))
+            sleep(min(begins - now, _RETRY))
 
     def _begin_turn(self, now):
         self._turn_ends = now + TURN
@@ -176,7 +180,7 @@ class Connection(BoundedReader):
             raise Disconnected("the peer is gone")
 
     def _await(self, readiness, seconds):
-        """Polls until ready. Raises TimedOut after `seconds` or at the deadline."""
+        """Poll until ready.  Raises TimedOut after `seconds` or at the deadline."""
         if self._deadline is not None:
             seconds = min(seconds, self._deadline - monotonic())
             if seconds <= 0:
@@ -192,10 +196,16 @@ class Connection(BoundedReader):
             self.waits = False
             self._begin_turn(monotonic())
 
-    # -- reading ------------------------------------------------------------------------------------------------------------------
+    def _check(self):
+        if self._stopping:
+            raise Stopping("the server is stopping")
+        if self._closed:
+            raise Disconnected("closed")
+
+    # Reading
 
     def has_input(self):
-        """Whether a read would find octets that already arrived in this process (RFC 2920: then replies are not flushed yet)."""
+        """Whether a read returns at once, because octets have arrived in this process."""
         return self._start < len(self._data) or (self.tls and self._pending() > 0)
 
     def _pending(self):
@@ -209,20 +219,21 @@ class Connection(BoundedReader):
             self._check()
             if not (self.tls and self._pending()):
                 self._await(self._input, self.read_timeout)
-                self._check()  # before the read: an end of file in TLS would make the goodbye impossible
+                # Before the read: after an end of file, TLS could not send the goodbye.
+                self._check()
             piece = self._receive_now(limit)
             if piece:
                 return piece
 
     def _receive_now(self, limit):
-        """What is there, without waiting; empty when there is nothing yet. The end of the stream raises Disconnected."""
+        """What can be read without waiting, perhaps nothing.  Raises Disconnected at the end."""
         try:
             piece = self._socket.recv(limit)
         except self._blocked as blocked:
             if isinstance(blocked, self._want_write):  # TLS has to send before it can read
                 self._await(self._output(), self._limits.write)
             return b""
-        except (OSError, ValueError) as error:  # ValueError: TLS on a socket that is no longer connected
+        except (OSError, ValueError) as error:  # ValueError: TLS on a socket that lost its peer
             self._check()
             raise Disconnected(str(error))
         if not piece:
@@ -230,97 +241,92 @@ class Connection(BoundedReader):
             raise Disconnected("end of file")
         return piece
 
-    def _check(self):
-        if self._stopping:
-            raise Stopping("the server stops")
-        if self._closed:
-            raise Disconnected("closed")
-
     def wait(self, timeout, waker=None):
-        """Waits up to `timeout` seconds: "input" when something can be read, "wake" when `waker` was set, else "timeout".
+        """Wait up to `timeout` seconds, whatever the deadline.
 
-        Has its own time, whatever deadline is set. What arrives is taken into the buffer, so part of a TLS record is not yet "input".
-        Raises Disconnected (the peer went), Stopping.
+        -> "input" if something can be read, "wake" if `waker` was set, else "timeout".  Input is
+        read into the buffer, because part of a TLS record is not input yet.  Raises Disconnected,
+        Stopping.
         """
         end = monotonic() + timeout
-        descriptors = (self._socket.fileno(),) if waker is None else (self._socket.fileno(), waker.fileno())
+        descriptor = self._socket.fileno()
         self._check()
         if self.has_input():
             return "input"
-        readiness = Readiness(readable=descriptors)
+        readiness = Readiness(
+            (descriptor,) if waker is None else (descriptor, waker.fileno()))
         while True:
             found = self._poll(readiness, max(0.0, end - monotonic()))
-            ready = [descriptor for descriptor, _ in found]
+            ready = [each for each, _ in found]
             self._check()
-            if descriptors[0] in ready:
+            if descriptor in ready:
                 piece = self._receive_now(4096)
                 if piece:
                     self.unread(piece)
                     return "input"
-            if waker is not None and descriptors[1] in ready:
+            if waker is not None and waker.fileno() in ready:
                 return "wake"
             if monotonic() >= end:
                 return "timeout"
 
-    # -- writing ------------------------------------------------------------------------------------------------------------------
+    # Writing
 
     def write(self, data):
-        """Sends all of `data` (bytes). Raises Disconnected, or TimedOut when 128 KB take too long or the deadline ends."""
-        if self._mute:
+        """Send all of `data` (bytes).
+
+        Raises TimedOut if one piece takes too long or the deadline ends, and Disconnected.
+        """
+        if self._torn:
             raise Disconnected("an earlier write failed")
         if len(data) > PIECE:
-            self._write_pieces(data)
+            view = memoryview(data)
+            for start in range(0, len(view), PIECE):
+                self._write_rest(view[start:start + PIECE])
         elif data:
             sent = self._send_now(data)
             if sent != len(data):
-                self._write_rest(data, sent)
-
-    def _write_pieces(self, data):
-        view = memoryview(data)
-        for start in range(0, len(view), PIECE):
-            self._write_rest(view[start:start + PIECE], 0)
+                self._write_rest(memoryview(data)[sent:])
 
     def _send_now(self, data):
-        """How many octets of `data` went out without waiting."""
+        """Send without waiting -> how many octets."""
         try:
             return self._send(data)
         except self._blocked:
             return 0
         except (OSError, ValueError) as error:
-            self._mute = True
+            self._torn = True
             raise Disconnected(str(error))
 
-    def _write_rest(self, data, sent):
-        """Sends `data` from offset `sent` on, within the time for one piece."""
-        view = memoryview(data)[sent:]
+    def _write_rest(self, view):
+        """Send all of a piece, within the time for one."""
         end = monotonic() + self._limits.write
         try:
             while view:
                 try:
-                    # TLS wants the very same octets again after "not now"
-                    view = view[self._send(view):]
+                    view = view[self._send(view):]  # after "not now", TLS wants the same octets
                 except self._blocked as blocked:
-                    readiness = self._input if isinstance(blocked, self._want_read) else self._output()
+                    wants_read = isinstance(blocked, self._want_read)
+                    readiness = self._input if wants_read else self._output()
                     self._await(readiness, max(0.0, end - monotonic()))
         except (OSError, ValueError) as error:
-            self._mute = True
+            self._torn = True
             raise Disconnected(str(error))
         except Disconnected:
-            self._mute = True
+            self._torn = True
             raise
 
     def _output(self):
         return Readiness(writable=(self._socket.fileno(),))
 
-    # -- TLS ----------------------------------------------------------------------------------------------------------------------
+    # TLS
 
     def start_tls(self, context):
-        """Becomes the server of a TLS connection by `context` (ssl.SSLContext), within the time for a handshake.
+        """Become the server of a TLS connection with `context` (ssl.SSLContext).
 
-        Plaintext that was received before is dropped, never read as if it had come over TLS (RFC 3207 4.2); returns how many octets.
-        Raises Disconnected, TimedOut, Stopping; the connection is then no longer usable.
+        Plaintext that arrived before is dropped, never read as if it had come over TLS (RFC 3207
+        4.2).  Raises Disconnected, TimedOut, Stopping; then the connection is no longer usable.
         """
-        dropped = self.drop_buffered()
+        self.drop_buffered()
         try:
             with self.deadline(self._limits.handshake):
                 self._await_handshake()
@@ -336,17 +342,16 @@ class Connection(BoundedReader):
                 finally:
                     self.visit.end_handshake()
         except (OSError, ValueError) as error:
-            self._mute = True
-            self._check()  # an interrupt looks to OpenSSL like the peer's end
+            self._torn = True
+            self._check()  # to OpenSSL, an interrupt looks like the peer's end
             raise Disconnected("TLS handshake: %s" % error)
         except Disconnected:
-            self._mute = True
+            self._torn = True
             raise
-        return dropped
 
     def _await_handshake(self):
-        """Waits for the first octets, since a silent client is worth no TLS state, then for a
-        place."""
+        """Wait for the first octets, because a silent client is not worth TLS state; then wait for
+        a place among the handshakes."""
         self._await(self._input, self._limits.handshake)
         self._check()
         self.waits = True
@@ -354,7 +359,7 @@ class Connection(BoundedReader):
             while not self.visit.begin_handshake():
                 if monotonic() >= self._deadline:
                     raise TimedOut("too many TLS handshakes at once")
-                sleep(_TURN)
+                sleep(_RETRY)
                 self._check()
         finally:
             self.waits = False
@@ -369,96 +374,56 @@ class Connection(BoundedReader):
             except self._want_write:
                 self._await(self._output(), self._limits.handshake)
 
-    # -- the end ------------------------------------------------------------------------------------------------------------------
+    # The end
 
     def interrupt(self):
-        """From any thread: the reader gets Stopping now or at its next read. Writing still works."""
+        """From any thread: let the present or next read raise Stopping.  Writing still works."""
         self._stopping = True
         self._shut(socket.SHUT_RD)
 
     def abort(self):
-        """From any thread: the connection is over, whatever its thread is waiting for. The thread itself closes the socket."""
+        """From any thread: end the connection, whatever its thread waits for.
+
+        That thread closes the socket.
+        """
         self._stopping = True
-        self._mute = True
+        self._torn = True
         self._shut(socket.SHUT_RDWR)
 
     def _shut(self, how):
         with self._lock:
             if not self._closed:
                 try:
-                    # the base class: SSLSocket.shutdown would also forget that it speaks TLS
+                    # The base class's method: SSLSocket.shutdown would also forget the TLS state.
                     socket.socket.shutdown(self._socket, how)
                 except OSError:
                     pass
 
     def close(self):
-        """Ends TLS with close_notify, without waiting, and closes the socket. May be called again."""
+        """End TLS with close_notify, without waiting, and close.  May be called again."""
         if self._closed:
             return
         self.drop_buffered()
         try:
-            if self.tls and not self._mute:
+            if self.tls and not self._torn:
                 self._socket.unwrap()
         except (OSError, ValueError):
             pass
         with self._lock:
             self._closed = True
-            _drain(self._socket)
+            try:
+                # Closing with unread input resets the connection, and the peer may lose our last
+                # line.  The base class's method, because it reads below TLS.
+                socket.socket.recv(self._socket, CLOSING_DRAIN)
+            except (OSError, ValueError):
+                pass
             self._socket.close()
 
 
-def _quicken(sock):
-    """Replies go out at once; peers that vanished during a long idle time are noticed."""
+def _set_options(sock):
+    """Send replies at once; notice peers that vanished during a long idle time."""
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     except OSError:
         pass
-
-
-def _drain(sock):
-    """Takes what the peer sent and nobody read: closing with unread input resets the connection, and our last line may be lost."""
-    try:
-        socket.socket.recv(sock, CLOSING_DRAIN)
-    except (OSError, ValueError):
-        pass
-
-
-class Waker(object):
-    """Wakes one `Connection.wait` from any thread. Two descriptors: make it for IDLE, close it after.
-
-    `set` after `close` does nothing: a late call never writes into a descriptor that belongs to somebody else by now.
-    """
-
-    __slots__ = ("_reader", "_writer", "_lock", "_is_set")
-
-    def __init__(self):
-        self._reader, self._writer = socket.socketpair()
-        self._lock = threading.Lock()
-        self._is_set = False
-
-    def set(self):
-        """The wait ends with "wake", now or when it comes; until `clear`."""
-        with self._lock:
-            if not self._is_set and self._writer is not None:
-                self._is_set = True
-                self._writer.send(b"w")
-
-    def clear(self):
-        """As if never set. Call it before looking at what changed."""
-        with self._lock:
-            if self._is_set and self._reader is not None:
-                self._is_set = False
-                self._reader.recv(1)
-
-    def fileno(self):
-        """The descriptor that can be read while it is set."""
-        return self._reader.fileno()
-
-    def close(self):
-        """Gives both descriptors back."""
-        with self._lock:
-            reader, writer, self._reader, self._writer = self._reader, self._writer, None, None
-        for end in (reader, writer):
-            if end is not None:
-                end.close()

@@ -1,17 +1,17 @@
-"""Dot stuffing of message text: RFC 5321 4.5.2 (DATA), RFC 1939 3 (RETR, TOP). Pure: bytes in, bytes out, any cut.
+"""Dot-stuffing of messages: RFC 5321 4.5.2 (DATA), RFC 1939 3 (RETR, TOP).
 
-Only CRLF "." CRLF ends a text; every other mix of CR, LF and dot (the seed of SMTP smuggling) is text, and a CR or LF that is not
-part of a CRLF is flagged, so that the caller can refuse the whole message after it was read to its end (RFC 5321 2.3.8).
-All work is `find`, `count` and `replace` over whole chunks: no loop over lines.
+Pure: bytes in, bytes out, cut anywhere.  Only CRLF "." CRLF ends a text.  Any other mix of CR, LF
+and dots is text (else SMTP smuggling is possible), and a CR or LF outside CRLF is reported, so that
+the caller can refuse the message after its end (RFC 5321 2.3.8).  `find`, `count` and `replace`
+work on whole chunks; there is no loop over lines.
 """
-
 END = b"\r\n.\r\n"
 
 
-class Unstuffer(object):
-    """Takes the stuffing off one text that arrives in chunks.
+class Unstuffer:
+    """Removes the dot-stuffing from one text that arrives in chunks.
 
-    `bare_cr_or_lf` is True once the text given out held a CR or LF alone. `done` is True after the end mark.
+    `bare_cr_or_lf`: the text so far contains a CR or LF outside CRLF.  `done`: the end mark came.
     """
 
     __slots__ = ("bare_cr_or_lf", "done", "_tail", "_started")
@@ -19,13 +19,14 @@ class Unstuffer(object):
     def __init__(self):
         self.bare_cr_or_lf = False
         self.done = False
-        # What was fed and not given out, because it may be the beginning of the end mark. A text begins as if after a CRLF, which is
-        # never given out: a message that is ".CRLF" alone is empty, and a first line that starts with a dot is unstuffed.
+        # Octets that were not returned because they may begin the end mark.  A text begins as if
+        # after a CRLF, which is not returned: then ".CRLF" alone is an empty message, and a first
+        # line that starts with a dot is unstuffed.
         self._tail = b"\r\n"
         self._started = False
 
     def feed(self, chunk):
-        """(data, done, rest): text that is certain by now, still with CRLF; whether the end mark came; what followed the end mark."""
+        """-> (data, done, rest): text with CRLF; whether it is complete; what followed the end."""
         if self.done:
             return b"", True, chunk
         text = self._tail + chunk if self._tail else chunk
@@ -44,7 +45,7 @@ class Unstuffer(object):
         if not text:
             return b"", self.done, rest
         if not self.bare_cr_or_lf:
-            self.bare_cr_or_lf = _has_bare(text)
+            self.bare_cr_or_lf = _has_bare_cr_or_lf(text)
         if dotted >= 0:
             text = text.replace(b"\r\n.", b"\r\n")
         if not self._started:
@@ -54,22 +55,23 @@ class Unstuffer(object):
 
 
 def _beginning_of_end(text):
-    """The longest end of `text` that may begin CRLF.CRLF. So text that was given out never ends between a CR and its LF."""
+    """The longest end of `text` that may begin END.  So no text is cut between CR and LF."""
     for length in (4, 3, 2, 1):
         if text.endswith(END[:length]):
             return END[:length]
     return b""
 
 
-def _has_bare(text):
+def _has_bare_cr_or_lf(text):
+    """Whether a CR or LF in `text` is not part of CRLF."""
     pairs = text.count(b"\r\n")
     return text.count(b"\n") != pairs or text.count(b"\r") != pairs
 
 
 def stuff(chunks):
-    """Iterator over the wire form of the text in `chunks` (iterable of bytes with CRLF line ends, any cut), the closing "." line included.
+    """Iterator over the wire form of a text, the final "." line included.
 
-    A last line without line end gets its CRLF, so that the end mark stands alone.
+    `chunks`: the text with CRLF line ends, cut anywhere.  A last line without CRLF gets one.
     """
     tail, started = b"\r\n", False
     for chunk in chunks:

@@ -1,26 +1,26 @@
-"""How a connection ends, or a line is refused, and what is wrong with a certificate: one small exception for each meaning."""
+"""One exception for each way in which a connection ends, a line or a certificate is refused."""
 
 
 class Disconnected(Exception):
-    """The connection is over: end of file, reset, a TLS error, or we gave it up. Nothing more can be read."""
+    """The connection is over: end of file, reset, a TLS error, or the server gave it up."""
 
 
 class TimedOut(Disconnected):
-    """The peer was silent too long, or a deadline ran out. After a read that timed out a last line may still be written."""
+    """The peer was silent too long, or a deadline ended.  A last line may still be written."""
 
 
 class Stopping(Disconnected):
-    """The server stops. The connection itself still works: the handler may write its goodbye and returns."""
+    """The server stops.  The handler may write its goodbye, and returns."""
 
 
 class Overdue(Exception):
-    """A command works for longer than its deadline. The connection itself still works."""
+    """A command takes longer than its deadline.  The connection itself still works."""
 
 
 class LineTooLong(Exception):
-    """A line was longer than its limit. It was read to its end and dropped: the next read starts at the next line.
+    """A line was longer than its limit.  It was read to its end and dropped.
 
-    `beginning` and `ending` are its first and last octets, at most KEPT of each: who sent it, and what is to follow.
+    `beginning` and `ending`: its first and last octets, at most KEPT each.
     """
     KEPT = 64
 

@@ -1,43 +1,42 @@
-"""Who may have a connection: counts in all, per network and per protocol, so that strangers lock
-nobody out. Shared by all listeners of a server; any thread may call it.
+"""Who may have a connection: bounds in all, for a network and for a protocol.
 
-A stranger is a connection that has not logged in. Each protocol has a share for its strangers, so
-they fill neither the other protocols nor the slots of those who log in. A full share does not
-refuse the newcomer: that would let whoever came first keep everybody out. Instead a stranger is
-closed that waits for its own client:
+Strangers must not lock out others.  A stranger is a connection that has not logged in.  Each
+protocol has a share for its strangers, so they fill neither the other protocols nor the slots of
+those who log in.  If a share is full, the newcomer is not refused, because then the first comers
+could keep everybody out.  Instead a stranger is closed that waits for its own client:
 
-1. of the network that has the most connections there. An attacker with few addresses therefore
-   only displaces itself, and a newcomer from elsewhere always gets in.
-2. the oldest, where the networks are equal. An attacker with as many addresses as there are slots
+1. one of the network with the most connections.  So an attacker with few addresses displaces only
+   itself, and a newcomer from elsewhere always gets in.
+2. the oldest, if the networks are equal.  An attacker with as many addresses as there are slots
    must then open a whole share of connections in the few milliseconds that a login takes.
 
-Among equals nobody is closed in its first second, so that a crowd of honest clients (all of them
-come back after a power cut) does not push itself out: then the last ones are refused. An SMTP
-transaction weighs half and has ten seconds, since closing it costs a retry.
+Among equals nobody is closed in its first second, so that a crowd of honest clients (after a power
+cut, all come back) does not displace itself: then the last ones are refused.  An SMTP transaction
+counts half and has ten seconds, because closing it costs a retry.
 
-Who has logged in is not closed for others. But one user's connections are at most an eighth of all:
-beyond that the user's oldest one is closed for the new one.
+A connection with a login is not closed for others.  But one user's connections are at most an
+eighth of all: beyond that, the user's oldest connection is closed for the new one.
 """
-
 import threading
 from collections import Counter
 from time import monotonic
 
 from .address import network
 
-GRACE = 1.0         # seconds in which a stranger is not closed for an equal
+GRACE = 1.0  # seconds in which a stranger is not closed for an equal
 TRANSACTION = 10.0  # the same for a client that gave MAIL
-WORK = 5.0          # the same where the server works or a wrong passphrase is held back
-LIGHT = 0.5         # what such a connection weighs
-USERS = 8           # who share all connections at the least
-LEAST = 10          # connections of one user that are always let in
-LEAVING = 32        # displaced connections whose threads have not ended yet; more would be no bound
+WORK = 5.0  # the same while the server works, or delays the reply to a wrong passphrase
+LIGHT = 0.5  # the weight of a client that gave MAIL
+USERS = 8  # one user may have an eighth of all connections
+LEAST = 10  # connections of one user that are always admitted
+LEAVING = 32  # the most displaced connections whose threads have not ended: a bound on all
 
 
-class Visit(object):
-    """An admitted connection, as its handler sees it. Without a gate it means nothing.
+class Visit:
+    """An admitted connection, as its handler sees it.  Without a gate it means nothing.
 
-    `busy`: in an SMTP transaction; the handler sets it. `is_displaced`: it was closed for another.
+    `busy`: an SMTP transaction is under way; the handler sets it.  `is_displaced`: it was closed
+    for another.
     """
 
     __slots__ = ("gate", "share", "network", "connection", "since", "busy", "is_displaced", "user")
@@ -50,48 +49,52 @@ class Visit(object):
         self.since = since
         self.busy = False
         self.is_displaced = False
-        self.user = None  # who has logged in
+        self.user = None  # who logged in
 
     def logged_in(self, user):
-        """It is no stranger any more, but this user's (any name). May be called again."""
+        """The client logged in as this user (any name).  May be called again."""
         if self.gate is not None and self.user is None:
             self.gate.logged_in(self, user)
 
     def served(self):
-        """A message came: its age counts from now."""
+        """A message came: count the connection's age from now."""
         self.since = monotonic()
 
     def begin_handshake(self):
-        """True with one of the places for TLS handshakes; False: try again soon."""
+        """-> whether there is a place for a TLS handshake.  If not, try again soon."""
         return self.gate is None or self.gate.begin_handshake(self)
 
     def end_handshake(self):
-        """Gives the place back."""
+        """Release the place."""
         if self.gate is not None:
             self.gate.end_handshake(self)
 
     def leave(self):
-        """The connection is over. To be called once."""
+        """The connection is over.  To be called once."""
         if self.gate is not None:
             self.gate.leave(self)
 
 
-class Gate(object):
-    """`total`: connections in all. `per_address`: from one IPv4 address or IPv6 /48; a Unix socket
-    has none. `strangers`: in each share, before login. `handshakes`: TLS handshakes at one time.
-    None is no limit."""
+class Gate:
+    """Shared by all listeners of a server.  Any thread may call it.
+
+    `total`: connections in all.  `per_address`: from one IPv4 address or IPv6 /48 (a Unix socket
+    has no address).  `strangers`: in each share, without a login.  `handshakes`: TLS handshakes at
+    one time.  None: no limit.
+    """
 
     def __init__(self, total=None, per_address=None, strangers=None, handshakes=None,
                  clock=monotonic):
-        self._limits = total, per_address, strangers, handshakes
+        self._total, self._per_address = total, per_address
+        self._most_strangers, self._most_handshakes = strangers, handshakes
         self._clock = clock
         self._lock = threading.Lock()
-        self._visits = set()       # all whose connections are open, the displaced ones too
-        self._leaving = 0          # displaced ones among them
-        self._strangers = {}       # share -> set of Visits
-        self._by_network = {}      # network -> number of Visits that are not displaced
-        self._handshakes = {}      # Visit -> when it began
-        self._by_user = {}         # user -> Visits that are not displaced, the oldest first
+        self._visits = set()  # all open connections, with the displaced ones
+        self._leaving = 0  # the displaced ones among them
+        self._strangers = {}  # share -> set of Visits
+        self._by_network = {}  # network -> number of Visits that are not displaced
+        self._handshakes = {}  # Visit -> when its handshake began
+        self._by_user = {}  # user -> Visits that are not displaced, the oldest first
         self._per_user = None if total is None else max(total // USERS, LEAST)
 
     @property
@@ -100,9 +103,9 @@ class Gate(object):
         return len(self._visits)
 
     def enter(self, host, share="", connection=None):
-        """-> Visit, or None where there is no room for one more from `host`.
+        """-> Visit, or None if there is no room for another connection from `host`.
 
-        connection: has `waits`, whether it waits for its peer, and `abort()`.
+        `connection` has `waits`, whether it waits for its peer, and `abort()`.
         """
         visit = Visit(self, share, network(host), connection, self._clock())
         victim = None
@@ -121,22 +124,24 @@ class Gate(object):
         return visit
 
     def _crowd(self, visit):
-        """The strangers of whom one must go for this visit, or None where there is room."""
-        total, per_address, strangers, _ = self._limits
+        """The strangers of whom one must go for this visit, or None if there is room."""
         share, crowd = self._strangers.get(visit.share, ()), None
-        if total is not None and len(self._visits) - self._leaving >= total:
-            crowd = [other for each in self._strangers.values() for other in each]
-        if strangers is not None and len(share) >= strangers:
+        if self._total is not None and len(self._visits) - self._leaving >= self._total:
+            crowd = self._all_strangers()
+        if self._most_strangers is not None and len(share) >= self._most_strangers:
             crowd = share
         here = self._by_network.get(visit.network, 0)
-        if per_address is not None and visit.network and here >= per_address:
+        if self._per_address is not None and visit.network and here >= self._per_address:
             if crowd is None:
-                crowd = [other for each in self._strangers.values() for other in each]
+                crowd = self._all_strangers()
             crowd = [other for other in crowd if other.network == visit.network]
         return crowd
 
+    def _all_strangers(self):
+        return [visit for share in self._strangers.values() for visit in share]
+
     def _victim(self, visit, crowd):
-        """Who is closed for `visit`, of (Visit, since when it is there) pairs -> Visit or None."""
+        """Whom to close for `visit`, of pairs (Visit, its start) -> Visit or None."""
         if self._leaving >= LEAVING:
             return None
         crowd = list(crowd)
@@ -155,17 +160,14 @@ class Gate(object):
         self._leaving += 1
         self._strangers[victim.share].discard(victim)
         self._handshakes.pop(victim, None)
-        self._forget(victim.network)
-        self._forget_user(victim)
+        self._uncount(victim)
 
-    def _forget(self, key):
-        here = self._by_network[key] - 1
+    def _uncount(self, visit):
+        here = self._by_network[visit.network] - 1
         if here:
-            self._by_network[key] = here
+            self._by_network[visit.network] = here
         else:
-            del self._by_network[key]
-
-    def _forget_user(self, visit):
+            del self._by_network[visit.network]
         theirs = self._by_user.get(visit.user)
         if theirs is not None:
             theirs.remove(visit)
@@ -197,14 +199,13 @@ class Gate(object):
             if visit.is_displaced:
                 self._leaving -= 1
             else:
-                self._forget(visit.network)
-                self._forget_user(visit)
+                self._uncount(visit)
 
-    # Each handshake under way holds some 50 KB, three times what an idle connection has.
+    # A handshake under way takes some 50 KB, three times as much as an idle connection.
 
     def begin_handshake(self, visit):
         """See Visit.begin_handshake."""
-        most, victim = self._limits[3], None
+        most, victim = self._most_handshakes, None
         with self._lock:
             if most is not None and len(self._handshakes) >= most:
                 victim = self._victim(visit, self._handshakes.items())

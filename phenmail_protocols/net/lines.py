@@ -1,21 +1,22 @@
 """Lines, chunks and counted octets out of a byte stream, each within a bound.
 
-Knows nothing of sockets or protocols: a subclass says where bytes come from. What is kept between two calls is what the source gave
-beyond the last line, as one bytes object with an offset, and the empty one when nothing is left: an idle connection keeps no buffer.
+Knows no socket and no protocol: a subclass gives the bytes.  Between two calls it keeps what
+arrived beyond the last line, as one bytes object and an offset; an idle connection keeps no buffer.
 
-Sources: RFC 5321 2.3.8 and 4.5.3.1 (lines end with CRLF and have limits), RFC 2920 (several commands arrive in one piece).
+RFC 5321 2.3.8 and 4.5.3.1 (lines end with CRLF and have limits), RFC 2920 (several commands arrive
+in one piece).
 """
-
 from .errors import Disconnected, LineTooLong
 
-LINE_PIECE = 16 * 1024   # what is asked for while looking for a line: one TLS record
-CHUNK = 64 * 1024        # the largest piece that is ever asked for
+LINE_PIECE = 16 * 1024  # octets that are asked for while looking for a line end: one TLS record
+CHUNK = 64 * 1024  # the most octets that are ever asked for
 
 
-class BoundedReader(object):
-    """Reads from `_receive(limit) -> bytes`, which the subclass gives: at least one octet, at most `limit`, else Disconnected is raised.
+class BoundedReader:
+    """Reads from `_receive(limit)`, which a subclass defines: it returns 1 to `limit` octets, or
+    raises Disconnected.
 
-    `drain` (octets) bounds how much of a line over its limit is read and dropped before the connection is given up.
+    `drain`: octets of a too long line that are read and dropped before the connection is closed.
     """
 
     __slots__ = ("_data", "_start", "drain")
@@ -29,10 +30,10 @@ class BoundedReader(object):
         raise NotImplementedError
 
     def read_line(self, limit):
-        """The next line as bytes, up to and including its LF, so that the caller sees whether it ended with CRLF.
+        """The next line up to and including its LF, so the caller sees if it ended with CRLF.
 
-        limit: octets, the LF included. Raises LineTooLong when the line is longer, after it was read to its end and dropped;
-        Disconnected when there is no LF before the stream ends, or within `limit` + `drain` octets.
+        `limit`: octets, the LF included.  Raises LineTooLong after a longer line was read to its
+        end and dropped; Disconnected if the stream, or `limit` + `drain` octets, end without LF.
         """
         data, start = self._data, self._start
         end = data.find(b"\n", start) + 1
@@ -43,11 +44,12 @@ class BoundedReader(object):
         else:
             self._start = end
         if end - start > limit:
-            raise LineTooLong(data[start:start + LineTooLong.KEPT], data[max(start, end - LineTooLong.KEPT):end])
+            kept = LineTooLong.KEPT
+            raise LineTooLong(data[start:start + kept], data[max(start, end - kept):end])
         return data[start:end]
 
     def _read_broken_line(self, limit):
-        """The rest of a line of which the buffer holds only the beginning: linear also when it comes octet by octet."""
+        """The rest of a line that begins in the buffer.  Linear, even if octets come one by one."""
         line = bytearray(self._take(len(self._data)))
         while len(line) <= limit:
             piece = self._receive(LINE_PIECE)
@@ -59,10 +61,11 @@ class BoundedReader(object):
                     raise LineTooLong(line, line)
                 return bytes(line)
             line += piece
-        raise LineTooLong(line, self._drop_line(line[-LineTooLong.KEPT:], len(line) - limit))
+        ending = self._drop_line(line[-LineTooLong.KEPT:], len(line) - limit)
+        raise LineTooLong(line, ending)
 
     def _drop_line(self, ending, dropped):
-        """Reads on to the end of the line, of which `ending` is the last that is known; returns its true ending."""
+        """Read to the end of a line whose last known octets are `ending` -> its true ending."""
         while dropped <= self.drain:
             piece = self._receive(LINE_PIECE)
             end = piece.find(b"\n") + 1
@@ -74,33 +77,38 @@ class BoundedReader(object):
         raise Disconnected("a line without end")
 
     def read_chunk(self, limit=CHUNK):
-        """Between one and `limit` octets: what is buffered first, else what comes next. Raises Disconnected."""
+        """1 to `limit` octets: from the buffer first.  Raises Disconnected."""
         if self._start < len(self._data):
             return self._take(limit)
         return self._receive(min(limit, CHUNK))
 
     def read_exactly(self, count, sink):
-        """Gives the next `count` octets to `sink(bytes)` in pieces of at most 64 KB. Raises Disconnected when fewer come."""
+        """Give the next `count` octets to `sink(bytes)`, at most 64 KB at a time.
+
+        Raises Disconnected if fewer come.
+        """
         while count > 0:
             piece = self.read_chunk(min(count, CHUNK))
             count -= len(piece)
             sink(piece)
 
     def unread(self, data):
-        """Puts `data` back in front: the next read starts with it (what followed the end mark in a chunk)."""
+        """Put `data` back: the next read starts with it."""
         if data:
             self._data = bytes(data) + self._data[self._start:]
             self._start = 0
 
+    def has_line(self):
+        """Whether a whole line has been received, so that `read_line` does not wait."""
+        return self._data.find(b"\n", self._start) >= 0
+
     def buffered(self):
-        """How many octets were received and not yet read."""
+        """How many octets were received and not read."""
         return len(self._data) - self._start
 
     def drop_buffered(self):
-        """Forgets what was received and not yet read (RFC 3207 4.2, after STARTTLS); returns how many octets that were."""
-        dropped = self.buffered()
+        """Forget what was received and not read (RFC 3207 4.2, after STARTTLS)."""
         self._data, self._start = b"", 0
-        return dropped
 
     def _take(self, limit):
         """Up to `limit` octets of the buffer, perhaps none."""
@@ -113,6 +121,6 @@ class BoundedReader(object):
         return data[start:end]
 
     def _keep(self, piece, start):
-        """What follows offset `start` of `piece` is the new buffer; the old one is used up."""
+        """Replace the buffer, which is used up, by what follows offset `start` of `piece`."""
         if start < len(piece):
             self._data, self._start = piece, start

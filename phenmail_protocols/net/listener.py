@@ -1,10 +1,9 @@
-"""A listening socket, a thread that accepts, and a thread for each connection. Knows no protocol.
+"""A listening socket: a thread that accepts, and a thread for each connection.  Knows no protocol.
 
-The accepting thread never waits for a client: the TLS handshake happens in the connection's own thread, and who is one too many is
-turned away without waiting. A stop ends accepting, interrupts the connections (their handlers say goodbye), and after a grace cuts off
-those that are left.
+The accepting thread never waits for a client: the TLS handshake happens in the connection's own
+thread, and a client that is refused gets a line without waiting.  A stop ends accepting, interrupts
+the connections so that their handlers say goodbye, and cuts off those that are left after a grace.
 """
-
 import errno
 import logging
 import os
@@ -15,32 +14,33 @@ import threading
 from time import monotonic
 
 from .address import normalised
-from .connection import Connection, Limits, Waker
+from .connection import Connection, Limits
 from .errors import CertificateError, Disconnected
 from .gate import Gate
 from .readiness import Readiness
 from .turns import Turns
+from .waker import Waker
 from .workers import Workers
 
-_log = logging.getLogger("phenmail.net")
+log = logging.getLogger("phenmail.net")
 
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-PAUSE = 0.2          # seconds without accepting when descriptors or memory ran out
-GRACE = 0.6          # part of a stop's time in which handlers may end by themselves
+PAUSE = 0.2  # seconds without accepting when descriptors or memory ran out
+GRACE = 0.6  # part of a stop's time in which handlers may end by themselves
 NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
-PORT_TRIES = 10      # a free port of one family may be taken in the other
+PORT_TRIES = 10  # a port that is free in one family may be taken in the other
 
 
 class Listener(socketserver.ThreadingTCPServer):
-    """One address that is listened on from the moment this is made; connections are served after `start`.
+    """Listens on one address from the moment it is made; serves connections after `start`.
 
-    name: goes into thread names and the log. host: an address of either family. port: 0 takes a free one; `port` says which.
-    handle(connection): called in a thread of its own for each Connection, which is closed after it. It may raise Disconnected at will.
-    certificates: has `context()`; with `implicit_tls` the handshake comes before `handle`.
-    gate: a Gate; share: the name of the part of it that is used. too_many: the bytes for whom it
-    does not let in (not sent with implicit TLS). limits: of each connection. turns: a Turns that
-    its connections share with those of other listeners.
-    Raises OSError when the address cannot be had.
+    `name`: for thread names and the log.  `host`: an address of either family.  `port`: 0 takes a
+    free one.  `handle(connection)`: is called in a thread for each Connection, which is closed
+    after it; it may raise Disconnected.  `certificates`: has `context()`; with `implicit_tls` the
+    handshake comes before `handle`.  `gate`: a Gate; `share`: the name of its part for this
+    protocol; `too_many`: the octets for clients that it refuses (not sent with implicit TLS).
+    `limits`: of each connection.  `turns`: a Turns, shared with other listeners.
+    Raises OSError if the address is not available.
     """
 
     request_queue_size = 128
@@ -48,15 +48,13 @@ class Listener(socketserver.ThreadingTCPServer):
     block_on_close = False
     allow_reuse_address = os.name == "posix"  # elsewhere it would let two programs share the port
 
-    def __init__(self, name, host, port, handle, certificates=None, implicit_tls=False, gate=None,
-                 too_many=b"", limits=Limits(), share="", turns=None):
+    def __init__(self, name, host, port, handle, **options):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._prepare(name, handle, certificates, implicit_tls, gate, too_many, limits, share,
-                      turns)
+        self._prepare(name, handle, **options)
         self._open((host, port))
 
-    def _prepare(self, name, handle, certificates, implicit_tls, gate, too_many, limits, share,
-                 turns):
+    def _prepare(self, name, handle, certificates=None, implicit_tls=False, gate=None,
+                 too_many=b"", limits=Limits(), share="", turns=None):
         self.name = name
         self._handle = handle
         self._certificates = certificates
@@ -70,24 +68,24 @@ class Listener(socketserver.ThreadingTCPServer):
         self._stopped = False
         self._acceptor = None
         self._refused = 0
-        self._told = None
+        self._warned = None  # when `_warn` last did
 
     def _open(self, address):
-        socketserver.ThreadingTCPServer.__init__(self, address, None, bind_and_activate=False)
+        super().__init__(address, None, bind_and_activate=False)
         try:
             self.server_bind()
             self.server_activate()
         except Exception:
             self.server_close()
             raise
-        self.socket.setblocking(False)  # a client that vanished between poll and accept must not hold the thread
+        self.socket.setblocking(False)  # a client may vanish between poll and accept
         self._waker = Waker()
 
     def server_bind(self):
-        """Binds; IPv6 sockets take IPv6 only, since IPv4 has its own."""
+        """Bind.  An IPv6 socket takes only IPv6, because IPv4 has its own listener."""
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        socketserver.ThreadingTCPServer.server_bind(self)
+        super().server_bind()
 
     @property
     def host(self):
@@ -103,16 +101,17 @@ class Listener(socketserver.ThreadingTCPServer):
         """How many connections are served now."""
         return len(self._workers)
 
-    # -- accepting ----------------------------------------------------------------------------------------------------------------
+    # Accepting
 
     def start(self):
-        """Begins to accept, in a thread of its own."""
-        acceptor = threading.Thread(target=self.serve_forever, name="phenmail-%s-accept" % self.name, daemon=True)
+        """Begin to accept, in a thread of its own."""
+        acceptor = threading.Thread(
+            target=self.serve_forever, name="phenmail-%s-accept" % self.name, daemon=True)
         acceptor.start()
-        self._acceptor = acceptor  # one that was not started can't be waited for
+        self._acceptor = acceptor  # only now: a thread that did not start cannot be joined
 
     def serve_forever(self, poll_interval=None):
-        """Accepts until `stop`, in the calling thread. Sleeps while nobody comes."""
+        """Accept until `stop`, in the calling thread.  It sleeps while no client comes."""
         readiness = Readiness(readable=(self.fileno(), self._waker.fileno()))
         while not self._stopped:
             readiness.wait()
@@ -122,70 +121,67 @@ class Listener(socketserver.ThreadingTCPServer):
     def _accept_one(self):
         try:
             self._handle_request_noblock()
-        except Exception:  # out of memory, for instance: whatever it is, the next client finds somebody who accepts
-            _log.exception("%s: accepting", self.name)
+        except Exception:  # such as MemoryError; the listener must go on
+            log.exception("%s: cannot accept a connection, trying again", self.name)
             self._pause()
 
     def _pause(self):
-        """A little time without accepting, unless the server stops."""
+        """Wait a little, unless the server stops."""
         Readiness(readable=(self._waker.fileno(),)).wait(PAUSE)
 
     def get_request(self):
-        """Accepts one. Without descriptors or memory for it, waits a little: the client stays in the queue."""
+        """Accept one client.  Without descriptors or memory for it, it stays in the queue."""
         try:
             return self.socket.accept()
         except OSError as error:
             if error.errno in EXHAUSTED:
-                self._tell("%s: cannot accept: %s", self.name, error)
+                self._warn("%s: cannot accept connections, trying again: %s", self.name, error)
                 self._pause()
             raise
-
-    def _refuse(self, request, host):
-        self._refused += 1
-        self._tell("%s: %d connections were too many so far, the last from %s",
-                   self.name, self._refused, host)
-        self._turn_away(request)
-        self.shutdown_request(request)
 
     def _turn_away(self, request):
         try:
             request.setblocking(False)
             if self._too_many:
                 request.send(self._too_many)
-            request.recv(4096)  # unread input would reset the connection before our line is read
+            request.recv(4096)  # with unread input, closing would reset our line away
         except OSError:
             pass
+        self.shutdown_request(request)
 
-    def _tell(self, text, *values):
-        """A warning at most once a minute: a flood of clients is no flood of lines."""
+    def _warn(self, text, *values):
+        """Log a warning at most once a minute, so that a flood of clients is no flood of lines."""
         now = monotonic()
-        if self._told is None or now - self._told > 60:
-            self._told = now
-            _log.warning(text, *values)
+        if self._warned is None or now - self._warned > 60:
+            self._warned = now
+            log.warning(text, *values)
 
     def process_request(self, request, client_address):
-        """Gives the connection its thread; who is one too many gets `too_many`."""
+        """Give a connection its thread, or refuse it if the gate does."""
         peer, visit = normalised(client_address), None
         try:
             connection = Connection(request, peer, self._limits, self._turns)
             visit = self._gate.enter(peer[0], self._share, connection)
             if visit is None:
-                self._refuse(request, peer[0])
+                self._refused += 1
+                self._warn("%s: too many connections, refused %d so far, the last from %s",
+                           self.name, self._refused, peer[0])
+                self._turn_away(request)
                 return
             connection.visit = visit
             self._workers.start(connection)
-        except (OSError, RuntimeError, MemoryError) as error:  # it is gone already, or there is no room for a thread
+        except (OSError, RuntimeError, MemoryError) as error:  # client gone, or no thread
             if visit is not None:
                 visit.leave()
-            self._tell("%s: cannot serve %s: %s", self.name, peer[0], error)
+            self._warn("%s: cannot serve %s, closing the connection: %s",
+                       self.name, peer[0], error)
             self._turn_away(request)
-            self.shutdown_request(request)
 
     def handle_error(self, request, client_address):
-        """An error of our own while accepting goes to the log, not to standard error."""
-        _log.exception("%s: accepting from %s", self.name, client_address)
+        """Log an error of our own while accepting; socketserver would print it."""
+        log.exception("%s: error while accepting %s", self.name, client_address)
 
-    # -- serving ------------------------------------------------------------------------------------------------------------------
+    # Serving
 
     def _work(self, connection):
         try:
@@ -193,28 +189,33 @@ class Listener(socketserver.ThreadingTCPServer):
                 connection.start_tls(self._certificates.context())
             self._handle(connection)
         except Disconnected as end:
-            _log.debug("%s: %s: %s", self.name, connection.peer[0], end)
+            log.debug("%s: %s: %s", self.name, connection.peer[0], end)
         except CertificateError as error:
-            self._tell("%s: no TLS: %s", self.name, error)
+            self._warn("%s: no TLS, closing the connection from %s: %s",
+                       self.name, connection.peer[0], error)
         except Exception:
-            _log.exception("%s: serving %s", self.name, connection.peer[0])
+            log.exception("%s: internal error, closing the connection from %s",
+                          self.name, connection.peer[0])
         finally:
             try:
                 connection.close()
             finally:
                 connection.visit.leave()
                 if connection.visit.is_displaced:
-                    self._tell("%s: too many connections, closed one from %s to "
-                               "admit another", self.name, connection.peer[0])
+                    self._warn("%s: too many connections, closed one from %s to admit another",
+                               self.name, connection.peer[0])
 
-    # -- stopping -----------------------------------------------------------------------------------------------------------------
+    # Stopping
 
     def stop(self, deadline=5.0):
-        """Ends accepting and all connections within `deadline` seconds, and closes. Returns the threads that did not end (it should be none)."""
+        """End accepting and all connections within `deadline` seconds, and close.
+
+        -> the threads that did not end; there should be none.
+        """
         return stop_all([self], deadline)
 
     def shutdown(self):
-        """What socketserver calls it: `stop`."""
+        """socketserver's name for `stop`."""
         self.stop()
 
     def _stop_accepting(self):
@@ -229,26 +230,28 @@ class Listener(socketserver.ThreadingTCPServer):
 
 
 class UnixListener(Listener):
-    """The same on a Unix socket at `path`, which is made with `mode`. A socket that a dead server left there is replaced."""
+    """Listens on a Unix socket at `path`, made with `mode`.
 
-    def __init__(self, name, path, handle, certificates=None, gate=None, too_many=b"",
-                 limits=Limits(), share="", turns=None, mode=0o660):
+    A socket that a dead server left there is replaced.
+    """
+
+    def __init__(self, name, path, handle, mode=0o660, **options):
         self.address_family = socket.AF_UNIX
         self.path = path
         self._mode = mode
-        self._prepare(name, handle, certificates, False, gate, too_many, limits, share, turns)
+        self._prepare(name, handle, **options)
         self._open(path)
 
     def server_bind(self):
-        """Binds. Nobody can connect before the mode is set, as it does not listen yet."""
+        """Bind.  Nobody can connect before the mode is set, because it does not listen yet."""
         _remove_dead_socket(self.path)
-        socketserver.ThreadingTCPServer.server_bind(self)
+        super().server_bind()
         os.chmod(self.path, self._mode)
         self._identity = _identity(self.path)
 
     def server_close(self):
-        """Closes, and removes the socket's name while it is still ours."""
-        socketserver.ThreadingTCPServer.server_close(self)
+        """Close, and remove the socket's name unless another server has replaced it."""
+        super().server_close()
         if getattr(self, "_identity", None) is not None and _identity(self.path) == self._identity:
             os.unlink(self.path)
 
@@ -259,7 +262,7 @@ class UnixListener(Listener):
 
     @property
     def port(self):
-        """None: it has no port."""
+        """None: a Unix socket has no port."""
         return None
 
 
@@ -272,27 +275,24 @@ def _identity(path):
 
 
 def _remove_dead_socket(path):
-    """Removes a socket at `path` on which nobody listens; anything else there stays, and binding fails."""
+    """Remove a socket on which nobody listens.  Any other file stays, and binding fails."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return
     except OSError:
         return
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        probe.settimeout(1.0)
-        probe.connect(path)
-    except ConnectionRefusedError:
-        os.unlink(path)
-    except OSError:
-        pass
-    finally:
-        probe.close()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.settimeout(1.0)
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:
+            pass
 
 
 def stop_all(listeners, deadline=5.0):
-    """Stops all `listeners` at once within `deadline` seconds: accepting ends, connections are interrupted, and cut off when the grace is
-    over. Returns the threads that did not end."""
+    """Stop all listeners together within `deadline` seconds -> the threads that did not end."""
     end = monotonic() + deadline
     for listener in listeners:
         listener._stop_accepting()
@@ -307,17 +307,19 @@ def stop_all(listeners, deadline=5.0):
 
 
 def _join(listeners, end):
-    """Waits for the threads of all connections until `end`; returns those that live on."""
-    threads = [thread for listener in listeners for thread in listener._workers.threads() if thread is not threading.current_thread()]
+    """Wait for the connections' threads until `end` -> those that still run."""
+    threads = [thread for listener in listeners for thread in listener._workers.threads()
+               if thread is not threading.current_thread()]
     for thread in threads:
         thread.join(max(0.0, end - monotonic()))
     return [thread for thread in threads if thread.is_alive()]
 
 
 def listen(name, host, port, handle, **options):
-    """Listeners for `host`, a list: one for an address, one for each address of a name; "" or "*" is every address, IPv4 and IPv6.
+    """-> list of Listeners for `host`: one for each of its addresses.
 
-    All have the same port, also where `port` is 0. A machine without IPv6 gets IPv4 only. options: as Listener. Raises OSError.
+    "" and "*" are every address of IPv4 and IPv6; a machine without IPv6 gets IPv4 only.  All
+    listeners have the same port, even if `port` is 0.  `options`: as Listener.  Raises OSError.
     """
     for _ in range(PORT_TRIES - 1):
         try:
@@ -333,7 +335,8 @@ def _listen_once(name, host, port, handle, options):
     try:
         for address in _addresses(host):
             try:
-                made.append(Listener(name, address, made[0].port if made else port, handle, **options))
+                made.append(Listener(
+                    name, address, made[0].port if made else port, handle, **options))
             except OSError as error:
                 if error.errno not in NO_IPV6 or ":" not in address:
                     raise
@@ -351,7 +354,8 @@ def _addresses(host):
     if host in ("", "*"):
         return ["0.0.0.0", "::"] if socket.has_ipv6 else ["0.0.0.0"]
     if not any(char > "\x7f" for char in host):
-        host = host.encode("ascii")  # text would load the codec for IDN, a whole megabyte
+        host = host.encode("ascii")  # str would load the codec for IDN, which costs 1 MB
     found = socket.getaddrinfo(host, None, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
-    addresses = [(family == socket.AF_INET6, name[0]) for family, _, _, _, name in found if family in (socket.AF_INET, socket.AF_INET6)]
-    return [address for _, address in sorted(set(addresses))]
+    addresses = {(family == socket.AF_INET6, name[0]) for family, _, _, _, name in found
+                 if family in (socket.AF_INET, socket.AF_INET6)}
+    return [address for _, address in sorted(addresses)]

@@ -1,17 +1,16 @@
-"""Waiting until one of a few descriptors can be read or written: poll where there is one, select elsewhere (Windows).
+"""Waiting until a descriptor is readable or writable: with poll, or with select on Windows.
 
-Never select on POSIX: it dies at descriptor 1024.
+Never select on POSIX: it fails for descriptors above 1023.
 """
-
 import select
 import socket
 import sys
 
-LONGEST = 86400.0  # poll takes a C int of milliseconds: one wait is at most a day
+LONGEST = 86400.0  # seconds: poll takes a C int of milliseconds
 
 
-class PollReadiness(object):
-    """`wait` for descriptors that are fixed when this is made. One thread at a time."""
+class PollReadiness:
+    """For descriptors that are fixed when this is made.  One thread at a time."""
 
     __slots__ = ("_poll",)
 
@@ -22,15 +21,16 @@ class PollReadiness(object):
         for descriptor in writable:
             self._poll.register(descriptor, select.POLLOUT)
 
-    def wait(self, seconds=None):
-        """The (descriptor, event) pairs that are ready, broken or hung up; empty when `seconds` passed. None waits up to a day."""
-        if seconds is None or seconds > LONGEST:
-            seconds = LONGEST
-        return self._poll.poll(seconds * 1000)
+    def wait(self, seconds=LONGEST):
+        """-> list of (descriptor, event) that are ready, broken or hung up; empty after `seconds`.
+
+        At most a day.
+        """
+        return self._poll.poll(min(seconds, LONGEST) * 1000)
 
 
-class SelectorReadiness(object):
-    """The same where there is no poll."""
+class SelectorReadiness:
+    """The same for systems without poll."""
 
     __slots__ = ("_selector",)
 
@@ -42,25 +42,26 @@ class SelectorReadiness(object):
         for descriptor in writable:
             self._selector.register(descriptor, selectors.EVENT_WRITE)
 
-    def wait(self, seconds=None):
+    def wait(self, seconds=LONGEST):
         """As PollReadiness.wait."""
-        if seconds is None or seconds > LONGEST:
-            seconds = LONGEST
-        return [(key.fd, events) for key, events in self._selector.select(seconds)]
+        ready = self._selector.select(min(seconds, LONGEST))
+        return [(key.fd, events) for key, events in ready]
 
 
-# Older interpreters lack the name.
+Readiness = PollReadiness if hasattr(select, "poll") else SelectorReadiness
+
+# CPython before 3.7 lacks the name.
 _PEER_CLOSED = getattr(select, "POLLRDHUP", 0x2000 if sys.platform.startswith("linux") else 0)
 
 STAYS, HALF_CLOSED, GONE = "stays", "half closed", "gone"
 
 
 def presence(sock):
-    """Whether the peer of a connected stream socket is still there, without reading what it sent:
-    STAYS; HALF_CLOSED, it sends nothing more; or GONE, the connection is broken. A peer whose
-    program ended looks half closed until something is sent to it.
+    """Whether the peer of a connected stream socket is still there, without reading.
 
-    Where the system has no such event, input that nobody read hides the end.
+    -> STAYS; HALF_CLOSED: it sends nothing more; GONE: the connection is broken.  A peer whose
+    program ended looks half closed until something is sent to it.  On systems without such an
+    event, unread input hides the end.
     """
     if _PEER_CLOSED:
         poll = select.poll()
@@ -70,12 +71,9 @@ def presence(sock):
             return GONE
         return HALF_CLOSED if event else STAYS
     try:
-        # the base class: under TLS the octets below it are looked at
+        # The base class's method, because it looks below TLS.
         return STAYS if socket.socket.recv(sock, 1, socket.MSG_PEEK) else HALF_CLOSED
     except BlockingIOError:
         return STAYS
     except (OSError, ValueError):
         return GONE
-
-
-Readiness = PollReadiness if hasattr(select, "poll") else SelectorReadiness

@@ -1,10 +1,14 @@
-"""Questions to the DNS, and their answers remembered for as long as their TTLs say.
+"""Asks the DNS, and caches answers for as long as their TTLs allow.
 
-`dns.resolver` of dnspython asks: name servers of the settings or of resolv.conf, UDP, TCP where an answer was cut (RFC 7766),
-EDNS (RFC 6891).  Here are added: AD counts from a validating server on this machine only (RFC 6840 section 5.7), negative answers
-are remembered as RFC 2308 says, the server that answered last is asked first, and one exception, `Unanswered`, says that there is
-neither a yes nor a no.  The only file that imports `dns`, with the first question: it costs 6 MB.
-Knows nothing of mail: what an MX or a TLSA record means is the asker's business.
+`dns.resolver` of dnspython asks: the name servers of the settings or of resolv.conf, over UDP, over
+TCP if an answer was truncated (RFC 7766), with EDNS (RFC 6891).  This file adds:
+
+1. AD counts only from a validating server on this machine (RFC 6840 5.7).
+2. Negative answers are cached (RFC 2308), and the cache has a bound.
+3. The server that answered last is asked first.
+4. One exception, `Unanswered`, says that there is neither a yes nor a no.
+
+The only file that imports `dns`, and only with the first question, because it costs 6 MB.
 """
 import os
 import struct
@@ -14,22 +18,25 @@ from typing import NamedTuple, Tuple, Union
 
 from .address import is_loopback
 
-# Fits into one packet on every way there is (DNS flag day 2020); what a larger datagram could hold comes over TCP.
+# Octets of a UDP answer that fit into one packet everywhere (DNS flag day 2020).
 _PAYLOAD = 1232
 
-# The C library takes no more than three from resolv.conf either.
+# Three servers of resolv.conf, as in the C library; seconds for a question; the port.
 _SYSTEM_SERVERS, _SYSTEM_TIMEOUT, _PORT = 3, 10.0, 53
 
-# One server gets this part of a question's time before the next one is asked, or the same one again.
+# Part of a question's time that one server gets before the next one, or itself again, is asked.
 _PART = 1 / 3.0
 
-# What is remembered: so many answers of at most so many octets, for at most so many seconds (RFC 2308 section 5 for "no").
-# dnspython's own caches keep whole responses, 5 KB and more each, and know no limit for their octets and times.
+# The cache: number of answers, octets of one, seconds of a yes and of a no (RFC 2308 5).
+# dnspython's own caches keep whole responses, 5 KB and more, and have no bound in octets or time.
 _ANSWERS, _ANSWER_OCTETS, _LONGEST, _LONGEST_NO = 1000, 4096, 86400, 10800
 
 
 class Unanswered(Exception):
-    """There is no answer now, be it yes or no; str() says why.  `enhanced`: the status code (RFC 3463) of it."""
+    """There is no answer now, neither yes nor no; str() says why.
+
+    `enhanced`: an enhanced status code (RFC 3463).
+    """
 
     def __init__(self, text, enhanced="4.4.3"):
         super().__init__(text)
@@ -37,18 +44,20 @@ class Unanswered(Exception):
 
 
 class NoDnspython(Unanswered):
-    """The package that knows how to ask is not there."""
+    """The package dnspython is not installed."""
 
     def __init__(self):
-        super().__init__("the package dnspython is missing, without it nothing can be found in the DNS", "4.3.5")
+        super().__init__("the Python package dnspython is missing, so the DNS cannot be asked",
+                         "4.3.5")
 
 
 class Answer(NamedTuple):
     """What the DNS says.
 
-    `records`: in zone file form ("10 mx.example.org."), TXT as bytes with its strings joined; empty where there are none.
-    `exists`: the name does, if only with records of other types.  `secure`: a validating server on this machine says so.
-    `name`: where the CNAMEs from the asked name lead, without final dot.
+    `records`: in zone file form ("10 mx.example.org."), TXT as bytes with its strings joined; empty
+    if there are none.  `exists`: the name exists, perhaps only with records of other types.
+    `secure`: a validating server on this machine says so.  `name`: where CNAMEs lead from the name
+    that was asked, without final dot.
     """
     records: Tuple[Union[str, bytes], ...]
     exists: bool
@@ -57,10 +66,10 @@ class Answer(NamedTuple):
 
 
 class Lookup:
-    """Asks and remembers.  Any thread may ask; no lock is held meanwhile.
+    """Asks and caches.  Any thread may ask; no lock is held meanwhile.
 
-    `resolver`: config.settings.Resolver or None for the system's servers, which are read from `resolv_conf` whenever that file
-    has changed.  `clock`: seconds, for what is remembered.
+    `resolver`: config.settings.Resolver, or None for the system's servers; `resolv_conf` is then
+    read again whenever it changes.  `clock`: seconds, for the cache.
     """
 
     def __init__(self, resolver=None, clock=time.monotonic, resolv_conf="/etc/resolv.conf"):
@@ -69,40 +78,43 @@ class Lookup:
         self._resolv_conf, self._clock = resolv_conf, clock
         self._lock = threading.Lock()
         self._resolver = None  # dns.resolver.Resolver
-        self._seen = None  # what resolv.conf looked like when it was read
-        self._known = {}  # (name, kind) -> (until when, Answer), in the order of learning
+        self._seen = None  # resolv.conf's time, size and inode when it was read
+        self._cache = {}  # (name, kind) -> (time of expiry, Answer), oldest first
 
     def ask(self, name, kind):
-        """An ASCII name with or without final dot, "MX" or another type -> Answer; a name that can't be is one that is not there.
-        Raises Unanswered."""
+        """-> Answer.  Raises Unanswered.
+
+        `name`: ASCII, with or without final dot; an impossible name does not exist.  `kind`: "MX"
+        or another type.
+        """
         key = (name.lower().rstrip("."), kind)
         resolver = self._current()
         with self._lock:
-            until, answer = self._known.get(key, (0, None))
+            until, answer = self._cache.get(key, (0, None))
             if answer is not None and self._clock() < until:
                 return answer
         absolute = _absolute(key[0])
         if absolute is None:
             return Answer((), False, False, key[0])
         ttl, answer = _resolve(resolver, absolute, kind)
-        self._remember(key, ttl, answer)
+        self._store(key, ttl, answer)
         return answer
 
-    def _remember(self, key, ttl, answer):
+    def _store(self, key, ttl, answer):
         octets = sum(map(len, answer.records))
         with self._lock:
-            self._known.pop(key, None)
+            self._cache.pop(key, None)
             if ttl <= 0 or octets > _ANSWER_OCTETS:
                 return
             now = self._clock()
-            if len(self._known) >= _ANSWERS:
-                self._known = {key: value for key, value in self._known.items() if now < value[0]}
-            if len(self._known) >= _ANSWERS:
-                del self._known[next(iter(self._known))]
-            self._known[key] = (now + ttl, answer)
+            if len(self._cache) >= _ANSWERS:
+                self._cache = {key: value for key, value in self._cache.items() if now < value[0]}
+            if len(self._cache) >= _ANSWERS:
+                del self._cache[next(iter(self._cache))]
+            self._cache[key] = (now + ttl, answer)
 
     def _current(self):
-        """The dns.resolver.Resolver to ask.  A resolv.conf that has changed is read again; other servers may know other answers."""
+        """The dns.resolver.Resolver to ask.  A changed resolv.conf also empties the cache."""
         try:
             import dns.resolver  # noqa: F401
         except ImportError:
@@ -115,20 +127,23 @@ class Lookup:
             with self._lock:
                 if self._resolver is not None and seen == self._seen:
                     return self._resolver
-            resolver = _new_resolver(servers or _system_servers(self._resolv_conf), self._timeout)
+            servers = servers or _system_servers(self._resolv_conf)
+            resolver = _new_resolver(servers, self._timeout)
         except OSError as error:
-            raise Unanswered("%s, which names the DNS servers, can't be read: %s" % (self._resolv_conf, error.strerror), "4.3.5")
+            raise Unanswered("cannot read %s, which names the DNS servers: %s" % (
+                self._resolv_conf, error.strerror), "4.3.5")
         except ValueError as error:
             raise Unanswered("%s: %s" % (self._resolv_conf, error), "4.3.5")
         with self._lock:
-            self._resolver, self._seen, self._known = resolver, seen, {}
+            self._resolver, self._seen, self._cache = resolver, seen, {}
         return resolver
 
 
 def load_types(kinds):
-    """Load now what asks for and reads records of these types, for a process that can't read the package's files later.
+    """Import now what questions of these types need, for a process that soon cannot read files.
 
-    Does nothing without dnspython."""
+    Does nothing without dnspython.
+    """
     try:
         import dns.rdata
         import dns.rdataclass
@@ -141,7 +156,7 @@ def load_types(kinds):
 
 
 def _system_servers(path):
-    """The name servers of a resolv.conf(5)."""
+    """The (address, port) pairs of a resolv.conf(5)."""
     found = []
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
@@ -149,19 +164,20 @@ def _system_servers(path):
             if words[:1] == ["nameserver"] and len(words) > 1:
                 found.append((words[1], _PORT))
     if not found:
-        raise ValueError("it names no DNS server")
+        raise ValueError("expected a line with nameserver and an address")
     return found[:_SYSTEM_SERVERS]
 
 
 def _new_resolver(servers, timeout):
-    """A dns.resolver.Resolver that asks these (address, port).  Raises ValueError for what is no address, Unanswered."""
+    """-> dns.resolver.Resolver for these (address, port).  Raises ValueError, Unanswered."""
     import dns.exception
     import dns.flags
     import dns.resolver
     try:
         resolver = dns.resolver.Resolver(configure=False)
-    except dns.exception.DNSException as error:  # it reads the host's name, for searches that nobody asks for
-        raise Unanswered("dnspython can't work with this machine's host name: %s" % error, "4.3.5")
+    except dns.exception.DNSException as error:  # it reads the host's name, for search lists
+        raise Unanswered(
+            "dnspython does not accept this machine's host name: %s" % error, "4.3.5")
     resolver.nameserver_ports = dict(servers)
     resolver.nameservers = list(resolver.nameserver_ports)
     resolver.lifetime, resolver.timeout = timeout, timeout * _PART
@@ -171,7 +187,7 @@ def _new_resolver(servers, timeout):
 
 
 def _absolute(name):
-    """A dns.name.Name; None where the name has no form in the DNS."""
+    """-> dns.name.Name, or None if the name is impossible in the DNS."""
     import dns.exception
     import dns.name
     try:
@@ -181,35 +197,36 @@ def _absolute(name):
 
 
 def _resolve(resolver, name, kind):
-    """Ask within the resolver's lifetime -> (TTL, Answer).  Raises Unanswered: here all of dnspython's exceptions end."""
+    """Ask -> (TTL, Answer).  Raises Unanswered, and none of dnspython's exceptions."""
     import dns.exception
     import dns.resolver
     try:
         answer = resolver.resolve(name, kind, raise_on_no_answer=False)
     except dns.resolver.NXDOMAIN as error:
-        return _understand(error.response(name), False)  # who said so is not told, so it is not secure
+        return _understand(error.response(name), False)  # dnspython does not say which server
     except (dns.resolver.NoNameservers, dns.exception.Timeout) as error:
         failures = {each[0]: each[3] for each in error.kwargs.get("errors") or ()}
         if resolver.edns >= 0 and not {"FORMERR", "NOTIMP"}.isdisjoint(map(str, failures.values())):
-            resolver.use_edns(False)  # RFC 6891 section 7: a server from before EDNS
+            resolver.use_edns(False)  # RFC 6891 7: a server from before EDNS
             return _resolve(resolver, name, kind)
-        raise Unanswered("the DNS gives no answer about %s: %s" % (
-            name.to_text(omit_final_dot=True),
-            "; ".join("%s %s" % (_address(server), _words(why)) for server, why in failures.items()) or "no answer in time"))
+        reasons = ["%s %s" % (_address(server), _reason(why)) for server, why in failures.items()]
+        raise Unanswered("no DNS answer about %s: %s" % (
+            name.to_text(omit_final_dot=True), "; ".join(reasons) or "no answer in time"))
     except dns.exception.DNSException as error:
-        raise Unanswered("the DNS gives no answer about %s: %s" % (name.to_text(omit_final_dot=True), error))
+        raise Unanswered("no DNS answer about %s: %s" % (name.to_text(omit_final_dot=True), error))
     if resolver.nameservers[0] != answer.nameserver:  # the others may be down
-        resolver.nameservers = sorted(resolver.nameservers, key=lambda server: server != answer.nameserver)
+        resolver.nameservers = sorted(
+            resolver.nameservers, key=lambda server: server != answer.nameserver)
     return _understand(answer.response, is_loopback(answer.nameserver))
 
 
 def _address(server):
-    """The address in dnspython's name of a server: that, or "Do53:192.0.2.1@53"."""
+    """dnspython's name of a server, such as "Do53:192.0.2.1@53" -> its address."""
     return server.replace("Do53:", "").partition("@")[0]
 
 
-def _words(why):
-    """What dnspython says of one server: the name of an rcode or an exception."""
+def _reason(why):
+    """Why a server gave no answer, from dnspython: the name of an rcode, or an exception."""
     import dns.exception
     if isinstance(why, str):
         return "says " + why
@@ -228,12 +245,14 @@ def _understand(response, trusted):
     if chain.answer is None:
         ttl = min(chain.minimum_ttl, _negative_ttl(response))
         return ttl, Answer((), response.rcode() == dns.rcode.NOERROR, secure, name)
-    records = tuple(b"".join(data.strings) if hasattr(data, "strings") else data.to_text() for data in chain.answer)
+    records = tuple(b"".join(data.strings) if hasattr(data, "strings") else data.to_text()
+                    for data in chain.answer)
     return min(chain.minimum_ttl, _LONGEST), Answer(records, True, secure, name)
 
 
 def _negative_ttl(response):
-    """RFC 2308 section 5: what the SOA says; without one a "no" is not remembered."""
+    """RFC 2308 5: from the SOA; without one, a no is not cached."""
     import dns.rdatatype
-    found = [min(rrset.ttl, rrset[0].minimum) for rrset in response.authority if rrset.rdtype == dns.rdatatype.SOA]
+    found = [min(rrset.ttl, rrset[0].minimum) for rrset in response.authority
+             if rrset.rdtype == dns.rdatatype.SOA]
     return min(found + [_LONGEST_NO]) if found else 0

@@ -1,28 +1,30 @@
-"""Makes a self-signed certificate, EC P-256, with the `openssl` program or the `cryptography` package. Knows nothing of sockets.
+"""Makes a self-signed certificate (EC P-256) with the program openssl or the package cryptography.
 
-The key is made once and kept: a renewal replaces the certificate file only, in one rename, so the two files always fit together.
-Sources: RFC 5280 4.2 (extensions), RFC 6125 6.4 (names belong into subjectAltName).
+The key is made once and kept.  A renewal replaces only the certificate file, in one rename, so the
+two files always fit together.  RFC 5280 4.2 (extensions), RFC 6125 6.4 (names in subjectAltName).
 """
-
 import os
 import socket
 import time
 
+from ..disk.atomic import write_file
 from ..text.domains import AddressError, ascii_domain
 from .errors import CertificateError
 
-ORGANIZATION = "phenmail (self-signed)"  # tells ours from those of others, which are never replaced
-DAYS = 820                               # clients refuse what is valid for more than 825
+ORGANIZATION = "phenmail (self-signed)"  # marks our certificates: no others are ever replaced
+DAYS = 820  # clients refuse certificates that are valid for more than 825
 SECONDS_FOR_OPENSSL = 60
 
 
 class NoCertificateTool(CertificateError):
-    """Neither the openssl program nor the cryptography package can make a certificate here."""
+    """Neither the program openssl nor the package cryptography is installed."""
 
 
 def make(certificate_path, key_path, names):
-    """Writes a new certificate for `names` (host names and addresses as text) to `certificate_path`, and a key to `key_path` unless one is
-    there already. Files appear whole or not at all; the key with mode 0600. Raises NoCertificateTool, OSError."""
+    """Write a new certificate for `names` (host names and addresses), and a key unless it exists.
+
+    The key has mode 0600.  Raises NoCertificateTool, OSError.
+    """
     hosts, addresses = alternative_names(names)
     for tool in (_Openssl, _Cryptography):
         try:
@@ -30,16 +32,18 @@ def make(certificate_path, key_path, names):
         except (ImportError, OSError):
             continue
         if not os.path.exists(key_path):
-            _write(key_path, maker.key(), 0o600)
-        _write(certificate_path, maker.certificate(key_path, hosts, addresses), 0o644)
+            write_file(key_path, maker.key(), 0o600)
+        write_file(certificate_path, maker.certificate(key_path, hosts, addresses), 0o644)
         return
-    raise NoCertificateTool("no certificate can be made: there is neither an openssl program nor the Python package cryptography")
+    raise NoCertificateTool("no certificate can be made: install the program openssl or the "
+                            "Python package cryptography")
 
 
 def alternative_names(names):
-    """(host names, addresses) for subjectAltName: `names` in ASCII form, localhost, 127.0.0.1 and ::1, each once.
+    """-> (host names, addresses) for subjectAltName, with localhost, 127.0.0.1 and ::1.
 
-    What is neither a host name nor an address is left out: machines have odd names, and names end up in a configuration file.
+    Host names are in A-labels.  What is neither is left out: machines have odd names, and names
+    end up in a configuration file.
     """
     hosts, addresses = [], []
     for name in list(names) + ["localhost", "127.0.0.1", "::1"]:
@@ -65,16 +69,16 @@ def _ascii_host(name):
         host = ascii_domain(name)
     except AddressError:
         return None
-    return host if host and all(character.isalnum() or character in "-._" for character in host) else None
+    return host if all(each.isalnum() or each in "-._" for each in host) else None
 
 
 def common_name(hosts):
-    """The first name that fits into a common name (64 characters, RFC 5280 appendix A), else localhost."""
+    """The first name that fits into a common name (64 characters: RFC 5280 A), or localhost."""
     return next((host for host in hosts if len(host) <= 64), "localhost")
 
 
-class _Openssl(object):
-    """The openssl program (OpenSSL 1.0.2 and later, LibreSSL): everything by a configuration file, as old ones have no -addext."""
+class _Openssl:
+    """OpenSSL 1.0.2 and later, LibreSSL.  Old ones have no -addext, so a file configures all."""
 
     def __init__(self):
         self._run("version")
@@ -87,35 +91,40 @@ class _Openssl(object):
         with tempfile.NamedTemporaryFile("w", suffix=".cnf") as file:
             file.write(_configuration(hosts, addresses))
             file.flush()
-            return self._run("req", "-x509", "-new", "-sha256", "-key", key_path, "-passin", "pass:", "-days", str(DAYS), "-config", file.name)
+            return self._run("req", "-x509", "-new", "-sha256", "-key", key_path,
+                             "-passin", "pass:", "-days", str(DAYS), "-config", file.name)
 
     @staticmethod
     def _run(*arguments):
         import subprocess
-        process = subprocess.Popen(("openssl",) + arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
-            output, complaint = process.communicate(timeout=SECONDS_FOR_OPENSSL)
+            process = subprocess.run(
+                ("openssl",) + arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, timeout=SECONDS_FOR_OPENSSL)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            raise OSError("openssl %s did not end" % arguments[0])
+            raise OSError("openssl %s did not end within %d seconds" % (
+                arguments[0], SECONDS_FOR_OPENSSL))
         if process.returncode:
-            raise OSError("openssl %s: %s" % (arguments[0], complaint.decode("utf-8", "replace").strip()))
-        return output
+            complaint = process.stderr.decode("utf-8", "replace").strip()
+            raise OSError("openssl %s: %s" % (arguments[0], complaint))
+        return process.stdout
 
 
 def _configuration(hosts, addresses):
-    names = ["DNS.%d = %s" % pair for pair in enumerate(hosts, 1)] + ["IP.%d = %s" % pair for pair in enumerate(addresses, 1)]
+    names = ["DNS.%d = %s" % pair for pair in enumerate(hosts, 1)]
+    names += ["IP.%d = %s" % pair for pair in enumerate(addresses, 1)]
     return "\n".join([
-        "[req]", "prompt = no", "distinguished_name = subject", "x509_extensions = extensions", "string_mask = utf8only",
+        "[req]", "prompt = no", "distinguished_name = subject", "x509_extensions = extensions",
+        "string_mask = utf8only",
         "[subject]", "O = " + ORGANIZATION, "CN = " + common_name(hosts),
-        "[extensions]", "basicConstraints = critical, CA:FALSE", "subjectKeyIdentifier = hash", "keyUsage = critical, digitalSignature",
-        "extendedKeyUsage = serverAuth", "subjectAltName = @names",
+        "[extensions]", "basicConstraints = critical, CA:FALSE", "subjectKeyIdentifier = hash",
+        "keyUsage = critical, digitalSignature", "extendedKeyUsage = serverAuth",
+        "subjectAltName = @names",
         "[names]"] + names) + "\n"
 
 
-class _Cryptography(object):
-    """The cryptography package, where it is installed: tried second, as importing it costs memory for as long as we run."""
+class _Cryptography:
+    """The package cryptography.  Tried second: importing it costs memory until the server stops."""
 
     def __init__(self):
         from cryptography import x509
@@ -136,41 +145,24 @@ class _Cryptography(object):
         x509, oid = self._x509, self._x509.oid
         with open(key_path, "rb") as file:
             key = self._serialization.load_pem_private_key(file.read(), None, self._backend)
-        subject = x509.Name([x509.NameAttribute(oid.NameOID.ORGANIZATION_NAME, ORGANIZATION),
-                             x509.NameAttribute(oid.NameOID.COMMON_NAME, common_name(hosts))])
+        subject = x509.Name([
+            x509.NameAttribute(oid.NameOID.ORGANIZATION_NAME, ORGANIZATION),
+            x509.NameAttribute(oid.NameOID.COMMON_NAME, common_name(hosts))])
         now = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(time.time()))
-        names = [x509.DNSName(host) for host in hosts] + [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
-        usage = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign",
-                               "encipher_only", "decipher_only"), False)
-        builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), now,
-                                          now + datetime.timedelta(days=DAYS))
+        names = [x509.DNSName(host) for host in hosts]
+        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
+        no_usage = dict.fromkeys((
+            "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+            "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"), False)
+        builder = x509.CertificateBuilder(
+            subject, subject, key.public_key(), x509.random_serial_number(), now,
+            now + datetime.timedelta(days=DAYS))
         for extension, critical in (
                 (x509.BasicConstraints(ca=False, path_length=None), True),
                 (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
-                (x509.KeyUsage(digital_signature=True, **usage), True),
+                (x509.KeyUsage(digital_signature=True, **no_usage), True),
                 (x509.ExtendedKeyUsage([oid.ExtendedKeyUsageOID.SERVER_AUTH]), False),
                 (x509.SubjectAlternativeName(names), False)):
             builder = builder.add_extension(extension, critical)
-        return builder.sign(key, self._hashes.SHA256(), self._backend).public_bytes(self._serialization.Encoding.PEM)
-
-
-def _write(path, data, mode):
-    """Writes a file that is there whole or not at all: temporary file, fsync, rename, fsync of the directory."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, ".%s.%d.0.tmp" % (name, os.getpid()))
-    try:
-        os.unlink(temporary)  # of a run that died; made anew below, so that it has our mode and is no link
-    except OSError:
-        pass
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    if os.name == "posix":
-        directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        certificate = builder.sign(key, self._hashes.SHA256(), self._backend)
+        return certificate.public_bytes(self._serialization.Encoding.PEM)

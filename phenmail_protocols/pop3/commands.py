@@ -1,18 +1,18 @@
 """The commands of POP3: one function and one row each.
 
-RFC 1939, 2449 (CAPA), 2595 (STLS), 5034 (AUTH), 6856 (UTF8, LANG).  A row says in which
-states a command is allowed; a function finds them checked and its argument parsed.
-Knows no socket.
+RFC 1939, 2449 (CAPA), 2595 (STLS), 5034 (AUTH), 6856 (UTF8, LANG).  A row names the states in which
+a command is allowed.  When its function runs, the state is checked and the argument parsed.
 """
 from functools import partial
 
 from ..accounts import sasl
+from ..protocol.session import HTTP_METHODS
 from ..store import errors
 from . import grammar, replies
 from .excerpt import excerpt
 from .session import Command, CommandFailed, State, Step, Then, answered
 
-# RFC 6856 3: what is spoken.  i-default is English that everybody may be given (RFC 2277 4.5).
+# RFC 6856 3.  i-default is the default language, which is English (RFC 2277 4.5).
 _LANGUAGES = {"i-default": b"i-default Default (English)", "en": b"en English"}
 
 
@@ -20,11 +20,12 @@ def run_quit(session, _):
     if session.state is State.AUTHORIZATION:
         return answered(replies.ok("Goodbye"), Then.CLOSE)
     try:
-        removed, left = session.leave()
+        removed, left = session.update()
     except CommandFailed as refusal:
         return answered(refusal.reply, Then.CLOSE)
     if left:  # RFC 1939 6
-        reply = replies.error("Some deleted messages not removed: %d of %d" % (left, removed + left), replies.TEMPORARY)
+        text = "Some deleted messages not removed: %d of %d" % (left, removed + left)
+        reply = replies.error(text, replies.TEMPORARY)
     else:
         reply = replies.ok("Goodbye, %d messages removed" % removed if removed else "Goodbye")
     return answered(reply, Then.CLOSE)
@@ -35,7 +36,7 @@ def run_capa(session, _):
 
 
 def _capabilities(session):
-    """What is offered, now and on this connection."""
+    """The capabilities that this connection offers now."""
     yield b"TOP"
     yield b"UIDL"
     yield b"RESP-CODES"
@@ -52,16 +53,16 @@ def _capabilities(session):
     if session.state is State.AUTHORIZATION:
         if session.service.tls_context is not None and not session.tls:
             yield b"STLS"
-    else:  # RFC 2449 6.9: a stranger need not know
+    else:  # RFC 2449 6.9: not to strangers
         yield b"IMPLEMENTATION " + session.service.implementation.encode("ascii")
 
 
 def run_user(session, name):
-    """RFC 1939 7: the answer never tells whether there is such a user."""
+    """RFC 1939 7: the reply does not reveal whether the user exists."""
     if not session.may_send_secrets:
         raise CommandFailed(replies.TLS_FIRST)
     session.name = name
-    return answered(replies.GO_ON)
+    return answered(replies.SEND_PASS)
 
 
 def run_pass(session, passphrase):
@@ -69,39 +70,41 @@ def run_pass(session, passphrase):
         raise CommandFailed(replies.TLS_FIRST)
     if session.name is None:
         raise CommandFailed(replies.USER_FIRST)
-    return session.log_in(passphrase)
+    name, session.name = session.name, None
+    return session.log_in(name, passphrase)
 
 
 def run_apop(session, apop):
     if session.stamp is None:
         raise CommandFailed(replies.NO_APOP)
-    return session.settled(sasl.apop(session.credentials(), session.stamp, apop.name, apop.digest))
+    return session.settle(sasl.apop(session.credentials(), session.stamp, apop.name, apop.digest))
 
 
 def run_auth(session, auth):
-    """Without a mechanism it lists them, as mail programs older than CAPA ask."""
+    """Without an argument it lists the mechanisms: programs older than CAPA ask so."""
     offered = session.mechanisms()
     if auth is None:
-        return Step(replies.listing(replies.MECHANISMS, [name.encode("ascii") for name in offered]))
-    if auth.mechanism not in offered:
-        # One that would do once nobody can listen is told so.
-        safe = sasl.mechanisms(session.service.directory, True)
-        raise CommandFailed(replies.TLS_FIRST if auth.mechanism in safe else replies.NO_MECHANISM)
-    return session.exchange(sasl.start(auth.mechanism, session.credentials(), session.service.host), auth.initial)
+        names = [name.encode("ascii") for name in offered]
+        return Step(replies.listing(replies.MECHANISMS, names))
+    if auth.mechanism in offered:
+        return session.start_login(auth.mechanism, auth.initial)
+    if session.is_offered_over_tls(auth.mechanism):
+        raise CommandFailed(replies.TLS_FIRST)
+    raise CommandFailed(replies.NO_MECHANISM)
 
 
 def run_stls(session, _):
     if session.tls:
         raise CommandFailed(replies.ALREADY_TLS)
-    if session.service.tls_context is None:
+    if not session.prepare_tls():
         raise CommandFailed(replies.NO_CERTIFICATE)
     return answered(replies.TLS_READY, Then.TLS)
 
 
 def run_utf8(session, _):
-    """RFC 6856 2.1.  Nothing changes by it: names and passphrases in UTF-8 are taken anyway, and
-    a message is served byte for byte with and without it.  To refuse a header in UTF-8 to those
-    who did not say it, as the RFC allows, would stop old programs at every badly made letter."""
+    """RFC 6856 2.1.  It changes nothing: names and passphrases may be UTF-8 anyway, and messages
+    are always sent as they are.  The RFC lets a server refuse to send UTF-8 headers without this
+    command, but old programs would then stop at every malformed message."""
     return answered(replies.UTF8_ON)
 
 
@@ -113,7 +116,7 @@ def run_lang(session, tag):
         return answered(replies.LANGUAGE_SET)
     if tag not in _LANGUAGES:
         raise CommandFailed(replies.NO_LANGUAGE)
-    return answered(replies.ok("%s You get English texts" % tag))
+    return answered(replies.ok("%s Language is English" % tag))
 
 
 def run_stat(session, _):
@@ -135,12 +138,13 @@ def run_uidl(session, number):
     if number is not None:
         session.check_number(number)
         return answered(replies.ok("%d %s" % (number, maildrop.unique_id(number))))
-    lines = ("%d %s" % (each, maildrop.unique_id(each)) for each in _numbers(session))
-    return Step(replies.listing(replies.ok("Unique-ids follow"), (line.encode("ascii") for line in lines)))
+    lines = (("%d %s" % (each, maildrop.unique_id(each))).encode("ascii")
+             for each in _numbers(session))
+    return Step(replies.listing(replies.ok("Unique-id listing follows"), lines))
 
 
 def _numbers(session):
-    """The maildrop's numbers; at each the command may end."""
+    """The numbers of the messages.  Raises CommandFailed when the command takes too long."""
     for number in session.maildrop.numbers():
         session.look()
         yield number
@@ -153,7 +157,7 @@ def run_retr(session, number):
 
 def run_top(session, top):
     content = _content(session, top.number)
-    return Step(replies.ok("The top of the message follows").wire, content=content,
+    return Step(replies.ok("Top of message follows").wire, content=content,
                 excerpt=partial(excerpt, lines=top.lines))
 
 
@@ -168,7 +172,7 @@ def _content(session, number):
 def run_dele(session, number):
     session.check_number(number)
     session.maildrop.delete(number)
-    return answered(replies.ok("Message %d is marked as deleted" % number))
+    return answered(replies.ok("Message %d marked for deletion" % number))
 
 
 def run_rset(session, _):
@@ -177,17 +181,17 @@ def run_rset(session, _):
 
 
 def run_noop(session, _):
-    return answered(replies.DONE)
+    return answered(replies.OK)
 
 
-def run_foreign(session, _):
-    """A browser was made to talk to us (cross-protocol scripting): its body must not be read as commands."""
+def run_http(session, _):
+    """A browser was made to connect: close, so that a request's body is not run as commands."""
     return answered(replies.NOT_POP3, Then.CLOSE)
 
 
-_BEFORE = frozenset((State.AUTHORIZATION,))
-_INSIDE = frozenset((State.TRANSACTION,))
-_ANY = _BEFORE | _INSIDE
+_AUTHORIZATION = frozenset((State.AUTHORIZATION,))
+_TRANSACTION = frozenset((State.TRANSACTION,))
+_ANY = _AUTHORIZATION | _TRANSACTION
 _NOTHING = grammar.parse_nothing
 
 _ROWS = (
@@ -195,23 +199,22 @@ _ROWS = (
     Command(b"CAPA", _ANY, _NOTHING, run_capa),
     Command(b"LANG", _ANY, grammar.parse_language, run_lang),
 
-    Command(b"USER", _BEFORE, grammar.parse_name, run_user, long=True, secret=True),
-    Command(b"PASS", _BEFORE, grammar.parse_passphrase, run_pass, long=True, secret=True),
-    Command(b"APOP", _BEFORE, grammar.parse_apop, run_apop, long=True, secret=True),
-    Command(b"AUTH", _BEFORE, grammar.parse_auth, run_auth, long=True, secret=True),
-    Command(b"STLS", _BEFORE, _NOTHING, run_stls),
-    Command(b"UTF8", _BEFORE, _NOTHING, run_utf8),
+    Command(b"USER", _AUTHORIZATION, grammar.parse_name, run_user, long=True, secret=True),
+    Command(b"PASS", _AUTHORIZATION, grammar.parse_passphrase, run_pass, long=True, secret=True),
+    Command(b"APOP", _AUTHORIZATION, grammar.parse_apop, run_apop, long=True, secret=True),
+    Command(b"AUTH", _AUTHORIZATION, grammar.parse_auth, run_auth, long=True, secret=True),
+    Command(b"STLS", _AUTHORIZATION, _NOTHING, run_stls),
+    Command(b"UTF8", _AUTHORIZATION, _NOTHING, run_utf8),
 
-    Command(b"STAT", _INSIDE, _NOTHING, run_stat),
-    Command(b"LIST", _INSIDE, grammar.parse_number_or_nothing, run_list),
-    Command(b"UIDL", _INSIDE, grammar.parse_number_or_nothing, run_uidl),
-    Command(b"RETR", _INSIDE, grammar.parse_number, run_retr),
-    Command(b"TOP", _INSIDE, grammar.parse_top, run_top),
-    Command(b"DELE", _INSIDE, grammar.parse_number, run_dele),
-    Command(b"RSET", _INSIDE, _NOTHING, run_rset),
-    Command(b"NOOP", _INSIDE, _NOTHING, run_noop),
-) + tuple(Command(keyword, _ANY, bytes, run_foreign, long=True) for keyword in (
-    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI"))
+    Command(b"STAT", _TRANSACTION, _NOTHING, run_stat),
+    Command(b"LIST", _TRANSACTION, grammar.parse_number_or_nothing, run_list),
+    Command(b"UIDL", _TRANSACTION, grammar.parse_number_or_nothing, run_uidl),
+    Command(b"RETR", _TRANSACTION, grammar.parse_number, run_retr),
+    Command(b"TOP", _TRANSACTION, grammar.parse_top, run_top),
+    Command(b"DELE", _TRANSACTION, grammar.parse_number, run_dele),
+    Command(b"RSET", _TRANSACTION, _NOTHING, run_rset),
+    Command(b"NOOP", _TRANSACTION, _NOTHING, run_noop),
+) + tuple(Command(method, _ANY, bytes, run_http, long=True) for method in HTTP_METHODS)
 
-#: {keyword: Command}
+# {keyword: Command}
 TABLE = {command.name: command for command in _ROWS}

@@ -1,39 +1,32 @@
-"""The beginning of a message for TOP: its header and some lines of its body (RFC 1939 7).
+"""The beginning of a message, for TOP: its header and some lines of its body (RFC 1939 7).
 
-Pure: chunks in, chunks out.  Works on whole chunks with `find` and `count`, and
-halves only the one chunk in which the last line ends.
+Pure: chunks in, chunks out.  It searches and counts in whole chunks instead of looking at lines,
+because that keeps the interpreter for a short time only.
 """
+
+from itertools import chain
 
 _HEADER_END = b"\r\n\r\n"
 
 
 def excerpt(chunks, lines):
-    """Iterator over the message's beginning.
+    """Iterator over the header, the blank line after it, and the first `lines` of the body.
 
-    In: `chunks` in wire form (CRLF), any cut; `lines` of the body, 0 or more.
-    Out: the header, the blank line after it and so many lines.  Without a blank line
-    all of it is header.
+    `chunks`: the message with CRLF line ends, cut anywhere.  Without a blank line, all of it is
+    header.
     """
     chunks = iter(chunks)
-    # As if after a line end: a message that begins with its blank line has an empty header.
-    tail = b"\r\n"
+    tail = b"\r\n"  # a message that begins with a blank line has an empty header
     for chunk in chunks:
         text = tail + chunk
         end = text.find(_HEADER_END)
         if end >= 0:
             body = end + len(_HEADER_END) - len(tail)
             yield chunk[:body]
-            for piece in _first_lines(_chain(chunk[body:], chunks), lines):
-                yield piece
+            yield from _first_lines(chain((chunk[body:],), chunks), lines)
             return
         yield chunk
         tail = text[-3:]
-
-
-def _chain(first, others):
-    yield first
-    for chunk in others:
-        yield chunk
 
 
 def _first_lines(chunks, lines):
@@ -50,7 +43,7 @@ def _first_lines(chunks, lines):
 
 
 def _end_of_line(chunk, lines):
-    """The offset after the line end of that number, which the chunk has (1 is the first)."""
+    """The offset after the chunk's line number `lines` (from 1), by bisection."""
     start, stop = 0, len(chunk)
     while stop - start > 512:
         middle = (start + stop) // 2

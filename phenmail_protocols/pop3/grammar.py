@@ -1,12 +1,10 @@
-"""Command lines of POP3 as values: bytes in, values out.
+"""Command lines of POP3: bytes in, values out.
 
-RFC 1939 3 and 9 (keywords and arguments), RFC 5034 (AUTH), RFC 6856 (LANG).  Pure:
-knows no session, no socket and no policy.  Whatever the bytes, the outcome is a value
-or a `GrammarError`.
+RFC 1939 3 and 9 (keywords and arguments), RFC 5034 (AUTH), RFC 6856 (LANG).  Pure: knows no
+session, no socket and no policy.  Any bytes give a value or a `GrammarError`.
 
-Deviations, all on the lenient side: a line may end with LF alone (a person at netcat
-ends it so, and no line here carries another's mail), and spaces may stand twice or at
-the end where the argument is no secret.
+Accepted beyond the RFCs: a line that ends with LF alone (netcat sends it, and no line here is part
+of a message), and repeated or trailing spaces where the argument is not a secret.
 """
 import re
 from typing import NamedTuple, Optional
@@ -15,7 +13,7 @@ from ..accounts import sasl
 
 
 class GrammarError(ValueError):
-    """What was expected instead; `text` may be shown."""
+    """A command that does not parse; `text` says what was expected."""
 
     def __init__(self, text):
         super().__init__(text)
@@ -23,7 +21,7 @@ class GrammarError(ValueError):
 
 
 class Top(NamedTuple):
-    """TOP: a message number and how many lines of the body."""
+    """TOP: a message number, and a number of lines of the body."""
     number: int
     lines: int
 
@@ -48,7 +46,7 @@ _LANGUAGE = re.compile(rb"[A-Za-z0-9]{1,8}(?:-[A-Za-z0-9]{1,8})*|\*")
 
 
 def split(line):
-    """A line with its end -> (keyword in upper case, argument as it is written), both bytes."""
+    """A line with its line end -> (keyword in upper case, argument as written), both bytes."""
     if line[-1:] == b"\n":
         line = line[:-2] if line[-2:] == b"\r\n" else line[:-1]
     keyword, _, argument = line.partition(b" ")
@@ -91,9 +89,9 @@ def parse_name(argument):
 
 
 def parse_passphrase(argument):
-    """PASS: all that follows the one space, spaces too (RFC 1939 7) -> str.
+    """PASS: everything after the space, which may contain spaces (RFC 1939 7) -> str.
 
-    What is not UTF-8 keeps its bytes as lone surrogates, as in the SASL dialogues.
+    Octets that are not UTF-8 become lone surrogates, as in SASL dialogues.
     """
     if not argument:
         raise GrammarError("Expected your passphrase after the command")
@@ -109,7 +107,7 @@ def parse_apop(argument):
 
 
 def parse_auth(argument):
-    """`mechanism [initial response]` -> Auth; None where there is no argument (a list is wanted)."""
+    """`mechanism [initial response]` -> Auth; without an argument (a list is wanted), None."""
     argument = argument.strip(b" ")
     if not argument:
         return None
@@ -117,13 +115,11 @@ def parse_auth(argument):
     if found is None:
         raise GrammarError("Expected AUTH mechanism [initial response]")
     mechanism, initial = found.groups()
-    return Auth(mechanism.decode("ascii").upper(), None if initial is None else _decode(initial))
-
-
-def parse_response(line):
-    """A line inside an AUTH exchange -> bytes, or None for `*` (given up, RFC 5034 4)."""
-    response = line.rstrip(b"\r\n")
-    return None if response == b"*" else _decode(response)
+    try:
+        initial = None if initial is None else sasl.decode(initial)
+    except sasl.Malformed:
+        raise GrammarError("Expected base64 (RFC 4648)") from None
+    return Auth(mechanism.decode("ascii").upper(), initial)
 
 
 def parse_language(argument):
@@ -132,15 +128,8 @@ def parse_language(argument):
     if not tag:
         return None
     if not _LANGUAGE.fullmatch(tag):
-        raise GrammarError("Expected a language tag as in LANG en")
+        raise GrammarError("Expected a language tag like en")
     return tag.decode("ascii").lower()
-
-
-def _decode(data):
-    try:
-        return sasl.decode(data)
-    except sasl.Malformed:
-        raise GrammarError("Expected base64 (RFC 4648)") from None
 
 
 def _text(octets):

@@ -1,13 +1,12 @@
-"""A maildrop: the INBOX as one session sees it, from its login to its end (RFC 1939 4 to 6).
+"""A maildrop: the INBOX as one session sees it (RFC 1939 4 to 6).
 
-Numbers, sizes and UIDs are those of the login.  New mail shows in the next session; a
-message that another program removes keeps its number and its place in LIST, only its
-text is gone.  Nothing is removed before `update`, and no flag is ever set: that a
-program has a copy does not mean that a person has read it.
-
-One session at a time holds a maildrop (RFC 1939 4), across processes: two programs that
-leave and remove messages by number would pull them away under each other.  The lock is
-this protocol's alone; IMAP, delivery and the shell go on beside it.
+1. Numbers, sizes and UIDs are those of the login.  New mail shows in the next session.  A message
+   that another program removes keeps its number and its place in LIST, but cannot be retrieved.
+2. Only `update` removes messages.  No flag is ever set: a program that has a copy does not mean
+   that a person has read it.
+3. One session at a time holds a maildrop (RFC 1939 4), across processes: two programs that download
+   and delete would miss messages.  The lock is POP3's alone; IMAP, delivery and the shell do not
+   wait for it.
 
 Knows no reply and no connection.  Raises store.errors.
 """
@@ -22,14 +21,12 @@ from ..store.model import INBOX
 log = logging.getLogger("phenmail.pop3")
 
 LOCK = "phenmail-pop3.lock"
-# Seconds that a login waits for the session before it, whose end may just be on its way.
-PATIENCE = 2.0
-# So many messages are removed at once; in between deliveries get their turn.
-BATCH = 100
+PATIENCE = 2.0  # seconds that a login waits for another session, which may be about to end
+BATCH = 100  # messages that are removed at once; between batches, deliveries get the store's lock
 
 
 class Maildrop:
-    """Made by `open_maildrop`; give it back with `close`."""
+    """Made by `open_maildrop`, ended by `close`."""
 
     def __init__(self, mailbox, lock):
         self._mailbox = mailbox
@@ -44,65 +41,64 @@ class Maildrop:
         self._deleted_octets = 0
 
     def __len__(self):
-        """How many numbers there are, those of deleted messages included."""
+        """The highest message number: deleted messages count."""
         return len(self._uids)
-
-    # -- what it holds -----------------------------------------------------------------------------------------------------
 
     def count(self):
         """(messages, octets) without those marked as deleted."""
         return len(self._uids) - len(self._deleted), self._octets - self._deleted_octets
 
     def numbers(self):
-        """The numbers of the messages that are not marked, ascending."""
+        """The numbers of the messages that are not marked as deleted, ascending."""
         numbers = range(1, len(self._uids) + 1)
         if not self._deleted:
             return numbers
         return [number for number in numbers if number not in self._deleted]
 
     def size(self, number):
-        """Octets of a message as it is sent, without its dot stuffing."""
+        """Octets of a message as it is sent, without dot-stuffing."""
         return self._sizes[number - 1]
 
     def unique_id(self, number):
         """The unique-id (RFC 1939 7) as str: UID, then UIDVALIDITY.
 
-        It is Dovecot's form, so that a Maildir that was Dovecot's is not downloaded anew.
+        This is Dovecot's form: after a change from Dovecot, programs do not download all again.
         """
         return "%08x%08x" % (self._uids[number - 1], self._uidvalidity)
 
     def is_deleted(self, number):
-        """Whether a message was marked in this session."""
+        """Whether this session marked the message as deleted."""
         return number in self._deleted
 
     def content(self, number):
-        """A store.content.Content, to be closed.  Raises errors.Expunged when another program removed it."""
+        """-> store.content.Content, which the caller closes.
+
+        Raises errors.Expunged if another program removed the message.
+        """
         self._check()
         return self._mailbox.content(self._uids[number - 1])
 
     def _check(self):
-        """UIDs mean the messages of the login only under the UIDVALIDITY of the login."""
-        self._mailbox.state()  # takes in what other processes did
+        """Raise errors.Expunged if the UIDVALIDITY changed: the UIDs name other messages now."""
+        self._mailbox.state()  # notices what other processes did
         if self._mailbox.uidvalidity != self._uidvalidity:
             raise errors.Expunged()
 
-    # -- marking and removing ----------------------------------------------------------------------------------------------
-
     def delete(self, number):
-        """Mark a message, which is removed by `update`."""
+        """Mark a message as deleted; `update` removes it."""
         self._deleted.add(number)
         self._deleted_octets += self.size(number)
 
     def undelete(self):
-        """Take all marks off."""
+        """Unmark all messages."""
         self._deleted.clear()
         self._deleted_octets = 0
 
     def update(self, look=lambda: None):
-        """Remove what is marked -> (how many went, how many are still there).
+        """Remove the marked messages -> (messages removed, messages that could not be removed).
 
-        What another program removed meanwhile counts as gone.  Never raises StoreError.
-        `look()` is called between the steps; what it raises leaves the rest.
+        Messages that another program removed count as removed.  Never raises StoreError.
+        `look()` is called between batches; if it raises, the rest of the messages stays.
         """
         uids = [self._uids[number - 1] for number in sorted(self._deleted)]
         failed = []
@@ -112,14 +108,15 @@ class Maildrop:
         return len(uids) - len(failed), len(failed)
 
     def _remove(self, uids):
-        """The UIDs that are still there afterwards."""
+        """Remove messages -> the UIDs of those that are still there."""
         try:
             self._check()
             gone = set(self._mailbox.remove(uids))
         except errors.Expunged:
             return []
         except errors.StoreError as error:
-            log.error("messages could not be removed: %s", error)
+            log.error("%d messages could not be removed and stay in the maildrop: %s",
+                      len(uids), error)
             gone = ()
         left = [uid for uid in uids if uid not in gone]
         try:
@@ -128,7 +125,7 @@ class Maildrop:
             return left
 
     def close(self):
-        """Let others in.  May be called again."""
+        """Release the lock.  May be called again."""
         mailbox, self._mailbox = self._mailbox, None
         if mailbox is not None:
             mailbox.close()
@@ -136,10 +133,10 @@ class Maildrop:
 
 
 def open_maildrop(store, folder, patience=PATIENCE):
-    """The Maildrop of a mail folder (absolute path).
+    """Open the Maildrop of a mail folder (absolute path).
 
     `store`: store.filestore.FileStore; `patience`: seconds to wait for another session.
-    Raises errors.InUse, errors.Unavailable and what the store raises.
+    Raises errors.InUse and other StoreErrors.
     """
     mailbox = store.account(folder).open(INBOX)
     try:
@@ -159,8 +156,8 @@ def _locked(path, patience):
     try:
         lock.acquire()
     except LockTimeout:
-        raise errors.InUse("Another program reads this maildrop over POP3; try again in a moment") from None
+        raise errors.InUse("Maildrop is locked by another POP3 session, try again later") from None
     except OSError as error:
-        log.error("%s: %s", path, error.strerror)
+        log.error("cannot lock %s, refusing the login: %s", path, error.strerror)
         raise errors.Unavailable() from None
     return lock

@@ -1,22 +1,20 @@
 """Replies as values, and their wire form (RFC 1939 3, RFC 2449 8, RFC 3206).
 
-Every text that a client sees and that needs nothing filled in stands here, rendered
-once.  Knows nothing of sessions or of why something is refused.
+A reply whose text is fixed is rendered once, when this file is imported.
 """
+from ..accounts import sasl
 from ..store import errors
 
-# RFC 1939 3: a reply line has at most 512 octets, CRLF included.
-_TEXT = 480
+_TEXT = 480  # characters: RFC 1939 3 allows 512 octets in a line, with status, code and CRLF
 
 # Response codes (RFC 2449 8.1, RFC 3206 4).
 IN_USE, AUTH, TEMPORARY, PERMANENT = "IN-USE", "AUTH", "SYS/TEMP", "SYS/PERM"
 
 
 class Reply:
-    """One status line: `positive`, `code` of RFC 2449 or None, `text`.
+    """One status line: `positive`, `code` of RFC 2449 or None, `text`; `wire`: its octets.
 
-    `wire` is what is sent, CRLF included.  Line ends and characters outside ASCII in
-    the text are replaced, so no text can begin a second reply.
+    Line ends and characters outside ASCII are replaced, so no text can begin a second reply.
     """
 
     __slots__ = ("positive", "code", "text", "wire")
@@ -48,16 +46,25 @@ def error(text, code=None):
 
 
 def listing(reply, lines):
-    """A positive Reply and an iterable of lines (bytes without CRLF, none begins with a dot) -> wire bytes."""
+    """A positive Reply and lines (bytes without CRLF, none begins with a dot) -> octets."""
     return reply.wire + b"".join([line + b"\r\n" for line in lines]) + b".\r\n"
+
+
+def of_login_failure(failure):
+    """A sasl.Failure -> Reply."""
+    return error(failure.text, LOGIN_CODES.get(failure.kind))
 
 
 def of_store_error(failure):
     """A store.errors.StoreError -> Reply."""
-    return error(str(failure), next(code for kind, code in STORE_CODES if isinstance(failure, kind)))
+    code = next(code for kind, code in STORE_CODES if isinstance(failure, kind))
+    return error(str(failure), code)
 
 
-# store.errors -> response code.  Nothing in a user's hands mends any of the last but waiting.
+# Kind of sasl.Failure -> response code (RFC 3206).  Other kinds are errors of the client.
+LOGIN_CODES = {sasl.REFUSED: AUTH, sasl.TEMPORARY: TEMPORARY}
+
+# store.errors -> response code.
 STORE_CODES = (
     (errors.InUse, IN_USE),
     (errors.NotFound, PERMANENT),
@@ -65,35 +72,34 @@ STORE_CODES = (
     (errors.StoreError, TEMPORARY),
 )
 
-DONE = ok("Done")
-GO_ON = ok("Now PASS")
-TLS_READY = ok("Begin TLS now")
-UTF8_ON = ok("UTF-8 is welcome")
-CAPABILITIES = ok("These are offered")
-MECHANISMS = ok("These mechanisms are offered")
-LANGUAGES = ok("These languages are spoken")
-LANGUAGE_SET = ok("i-default You get English texts")
+OK = ok("Done")
+SEND_PASS = ok("Send PASS")
+TLS_READY = ok("Begin TLS negotiation now")
+UTF8_ON = ok("UTF-8 enabled")
+CAPABILITIES = ok("Capability list follows")
+MECHANISMS = ok("Mechanism list follows")
+LANGUAGES = ok("Language list follows")
+LANGUAGE_SET = ok("i-default Language is English")
 
-STOPPING = error("The server is stopping, come back later", TEMPORARY)
-TOO_LONG = error("This took too long and was stopped, try again later", TEMPORARY)
-INTERNAL = error("Something failed here, try again later", TEMPORARY)
-TOO_MANY_ERRORS = error("Too many errors, goodbye")
-TOO_MANY_LOGINS = error("Too many failed logins, goodbye", AUTH)
-LINE_TOO_LONG = error("The line is too long")
-NOT_POP3 = error("This is a mail server, goodbye")
-UNKNOWN = error("Unknown command, CAPA tells what there is")
+STOPPING = error("Server shutting down, try again later", TEMPORARY)
+TOO_LONG = error("The command took too long, try again later", TEMPORARY)
+INTERNAL = error("Internal error, try again later", TEMPORARY)
+TOO_MANY_ERRORS = error("Too many errors, closing connection")
+TOO_MANY_LOGINS = error("Too many failed logins, closing connection", AUTH)
+LINE_TOO_LONG = error("Line too long")
+NOT_POP3 = error("This is a mail server, closing connection")
+UNKNOWN_COMMAND = error("Unknown command, CAPA lists the capabilities")
 
 LOG_IN_FIRST = error("Log in first")
-LOGGED_IN = error("You are logged in already")
-USER_FIRST = error("Say USER first")
-TLS_FIRST = error("Passphrases are taken over TLS only, use STLS first")
-NO_APOP = error("APOP is not offered here")
-NO_MECHANISM = error("That mechanism is not offered here")
-AUTH_CANCELLED = error("Authentication was given up")
-ALREADY_TLS = error("TLS is on already")
-NO_CERTIFICATE = error("TLS is not available, there is no certificate")
-NO_LANGUAGE = error("That language is not spoken here")
+LOGGED_IN = error("Already logged in")
+USER_FIRST = error("Send USER first")
+TLS_FIRST = error("TLS required to send a passphrase, use STLS first")
+NO_APOP = error("APOP is not available")
+NO_MECHANISM = error("Authentication mechanism not supported")
+ALREADY_TLS = error("TLS is already active")
+NO_CERTIFICATE = error("TLS is not available: the server has no certificate")
+NO_LANGUAGE = error("Language not supported")
 
-NO_MESSAGE = error("There is no message of that number")
-DELETED = error("That message is marked as deleted")
-GONE = error("That message was removed by another program; it is not there any more when you connect again", TEMPORARY)
+NO_MESSAGE = error("No such message")
+DELETED = error("Message is marked as deleted")
+GONE = error("Message was removed by another program", TEMPORARY)

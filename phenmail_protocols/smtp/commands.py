@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from ..delivery.router import MAILBOXES_A_MESSAGE
 from ..mail.reply import Reply
+from ..protocol.session import HTTP_METHODS
 from . import grammar, replies
 from .replies import wire
 from .session import Command, State, Step, Then, answered
@@ -20,13 +21,13 @@ _GO_AHEAD = answered(replies.GO_AHEAD, then=Then.DATA)
 
 def run_helo(session, helo):
     session.greeted(helo, extended=False)
-    return answered(Reply(250, "", session.service.router.host))
+    return answered(Reply(250, "", session.service.host))
 
 
 def run_ehlo(session, helo):
     """EHLO, and LMTP's LHLO."""
     session.greeted(helo, extended=True)
-    return _capabilities(session.service.router.host, *_extensions(session))
+    return _capabilities(session.service.host, *_extensions(session))
 
 
 @lru_cache(maxsize=64)
@@ -45,10 +46,10 @@ def _extensions(session):
     yield "CHUNKING"
     yield "ENHANCEDSTATUSCODES"
     # The guaranteed number; more are accepted if they share mailboxes (RFC 9422 2).
-    yield "LIMITS RCPTMAX=%d" % min(service.recipients, MAILBOXES_A_MESSAGE)
+    yield "LIMITS RCPTMAX=%d" % min(service.limits.recipients, MAILBOXES_A_MESSAGE)
     if service.router.notifies:
         yield "DSN"
-    if service.certificate and session.tls is None:
+    if service.tls_context is not None and session.tls is None:
         yield "STARTTLS"
     mechanisms = session.mechanisms()
     if mechanisms:
@@ -78,7 +79,7 @@ def run_rcpt(session, rcpt):
         return answered(replies.NEEDS_SMTPUTF8)
     address = service.router.at_home(recipient.address)
     recipient = recipient._replace(address=address)
-    if (len(transaction.recipients) >= service.recipients
+    if (len(transaction.recipients) >= service.limits.recipients
             or len(transaction.mailboxes) >= MAILBOXES_A_MESSAGE):
         return answered(replies.TOO_MANY_RECIPIENTS)
     destination = service.router.recipient(address, session.account)
@@ -135,28 +136,24 @@ def run_help(session, _):
 def run_starttls(session, _):
     if session.tls is not None:
         return session.error(replies.ALREADY_TLS)
-    if not session.service.certificate:
+    if not session.prepare_tls():
         return answered(replies.NO_CERTIFICATE)
     return answered(replies.TLS_READY, then=Then.TLS)
 
 
 def run_auth(session, auth):
-    service = session.service
     if session.account is not None:
         return session.error(replies.ALREADY_LOGGED_IN)
-    offered = session.mechanisms()
-    if auth.mechanism not in offered:
-        # RFC 4954 4: the reply says if the mechanism would be offered over TLS.
-        safe = service.mechanisms(True, True)
-        if auth.mechanism in safe:
-            return session.error(replies.ENCRYPT_FIRST)
-        return session.error(replies.NO_MECHANISM)
-    dialogue = service.start(auth.mechanism, session.peer)
-    return session.exchange(dialogue, auth.initial)
+    if auth.mechanism in session.mechanisms():
+        return session.start_login(auth.mechanism, auth.initial)
+    # RFC 4954 4: the reply says if the mechanism would be offered over TLS.
+    if session.is_offered_over_tls(auth.mechanism):
+        return session.error(replies.ENCRYPT_FIRST)
+    return session.error(replies.NO_MECHANISM)
 
 
-def run_foreign(session, _):
-    """HTTP (cross-protocol scripting): close, so that the body is not read as commands."""
+def run_http(session, _):
+    """A browser was made to connect: close, so that a request's body is not run as commands."""
     session.reset()
     return answered(replies.NOT_SMTP, then=Then.CLOSE)
 
@@ -181,9 +178,7 @@ _COMMON = (
     Command(b"HELP", _ANY, _TEXT, run_help, "HELP"),
     Command(b"STARTTLS", frozenset((State.READY, State.SENDER, State.RECIPIENTS)), _NOTHING,
             run_starttls, "STARTTLS"),
-) + tuple(Command(verb, _ANY, _TEXT, run_foreign, "") for verb in (
-    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
-    b"PRI"))
+) + tuple(Command(verb, _ANY, _TEXT, run_http, "") for verb in HTTP_METHODS)
 
 _SMTP = _COMMON + (
     Command(b"HELO", _ANY, grammar.parse_host, run_helo, "HELO name"),

@@ -13,6 +13,7 @@ import binascii
 import re
 from typing import NamedTuple, Optional
 
+from ..accounts import sasl
 from ..mail.address import Address, AddressError, ascii_domain
 from ..mail.envelope import Recipient
 from ..mail.reply import Reply
@@ -27,8 +28,8 @@ class GrammarError(ValueError):
 
 
 class Mail(NamedTuple):
-    """MAIL; `sender` None is <>.  `envid` and `auth` are decoded from xtext.  `unicode`: its path
-    was not ASCII."""
+    """MAIL.  `sender`: None for <>.  `envid`, `auth`: decoded from xtext.  `unicode`: the path was
+    not ASCII."""
     sender: Optional[Address]
     size: Optional[int] = None
     body: Optional[str] = None
@@ -40,7 +41,7 @@ class Mail(NamedTuple):
 
 
 class Rcpt(NamedTuple):
-    """RCPT.  `unicode`: its path was not ASCII."""
+    """RCPT.  `unicode`: the path was not ASCII."""
     recipient: Recipient
     unicode: bool = False
 
@@ -57,12 +58,12 @@ class Auth(NamedTuple):
     initial: Optional[bytes]
 
 
-# atext with RFC 6531's addition: all but RFC 5321's specials.
+# Dots and atext, with RFC 6531's characters outside ASCII.
 _DOTTED = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff.-]+"
 _QUOTED = rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\x20-\x7e])*"'
 _DOMAIN = rb"[A-Za-z0-9_\x80-\xff-]+(?:\.[A-Za-z0-9_\x80-\xff-]+)*"
 _LITERAL = rb"\[[\x21-\x5a\x5e-\x7e]+\]"
-_ROUTE = rb"(?:@[A-Za-z0-9_.@,\x80-\xff-]*:)?"  # RFC 5321 appendix C: read over
+_ROUTE = rb"(?:@[A-Za-z0-9_.@,\x80-\xff-]*:)?"  # RFC 5321 appendix C: to be ignored
 _PATH = re.compile(rb"<" + _ROUTE + rb"(?:(" + _DOTTED + rb")|(" + _QUOTED
                    + rb"))@(" + _DOMAIN + rb"|" + _LITERAL + rb")>")
 _POSTMASTER = re.compile(rb"<(postmaster)>", re.IGNORECASE)
@@ -78,22 +79,26 @@ _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")
 _ORCPT = re.compile(rb"[A-Za-z0-9-]+;(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e\x80-\xff]|\+[0-9A-F]{2})+")
 _HEX = re.compile(rb"\+([0-9A-F]{2})")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-# What is neither atext nor part of names and addresses.
+# Neither atext nor part of a host name or IP address.
 _NOT_IN_A_NAME = re.compile("[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.:-]")
 _CODED = re.compile(rb"[\x80-\xff]")
 _ADDRESS = re.compile(r"\[[0-9A-Za-z.:%-]+\]")
 _LONGEST_HOST = 255
-_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _BDAT = re.compile(rb"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
 _AUTH = re.compile(rb"([A-Za-z0-9_-]{1,20})(?: +([^ ]+))?")
 _NOTIFY = frozenset((b"SUCCESS", b"FAILURE", b"DELAY"))
 
 
-def split(line):
-    """A command line with its CRLF -> (verb in upper case, the rest), both bytes."""
+def without_crlf(line):
+    """A line with its line end -> the line without it."""
     if line[-2:] != b"\r\n":
         raise GrammarError(500, "5.5.2", "A line must end with CRLF (RFC 5321 2.3.8)")
-    verb, _, rest = line.partition(b" ")
+    return line[:-2]
+
+
+def split(line):
+    """A command line with its CRLF -> (verb in upper case, the rest), both bytes."""
+    verb, _, rest = without_crlf(line).partition(b" ")
     return verb.strip().upper(), rest.strip()
 
 
@@ -145,10 +150,10 @@ def parse_parameters(data):
 
 
 def parse_host(argument):
-    """The argument of HELO, EHLO, LHLO -> str, as it may stand in Received and in logs.
+    """The argument of HELO, EHLO, LHLO -> str that is safe in Received and in logs.
 
-    A domain is in A-labels; in what is none each character that could not stand there, such as a
-    quote that hides what follows, is a question mark, and the end is cut.
+    A domain is returned in A-labels.  Anything else is cut to a bound, and characters that could
+    mislead, such as a quote that hides what follows, become question marks.
     """
     if not argument:
         raise GrammarError(501, "5.5.4", "Expected your host's name or [address] after the command")
@@ -219,24 +224,11 @@ def parse_auth(argument):
     if found is None:
         raise GrammarError(501, "5.5.4", "Expected AUTH mechanism [initial response]")
     mechanism, initial = found.groups()
-    if initial is not None:
-        initial = b"" if initial == b"=" else decode_base64(initial)
+    try:
+        initial = None if initial is None else sasl.decode(initial)
+    except sasl.Malformed:
+        raise GrammarError(501, "5.5.2", "Expected base64 (RFC 4648)") from None
     return Auth(mechanism.decode("ascii").upper(), initial)
-
-
-def parse_response(line):
-    """A line inside an AUTH exchange, CRLF included -> bytes, or None for `*` (cancelled)."""
-    if line[-2:] != b"\r\n":
-        raise GrammarError(500, "5.5.2", "A line must end with CRLF (RFC 5321 2.3.8)")
-    response = line[:-2]
-    return None if response == b"*" else decode_base64(response)
-
-
-def decode_base64(data):
-    """RFC 4648 section 4 without line breaks, padding required."""
-    if not _BASE64.fullmatch(data):
-        raise GrammarError(501, "5.5.2", "Expected base64 (RFC 4648)")
-    return binascii.a2b_base64(data)
 
 
 def parse_nothing(argument):
@@ -296,11 +288,11 @@ def _xtext(value):
 
 
 def _decode_xtext(value):
-    """xtext -> str, without control characters, because it ends up in headers."""
+    """xtext -> str.  Control characters are refused, because it ends up in headers."""
     data = _HEX.sub(lambda found: binascii.a2b_hex(found.group(1)), value)
     text = data.decode("utf-8", "replace")
     if _CONTROL.search(text):
-        raise GrammarError(501, "5.5.4", "An identifier has no control characters (RFC 3461)")
+        raise GrammarError(501, "5.5.4", "Control characters are not allowed in an identifier (RFC 3461)")
     return text
 
 

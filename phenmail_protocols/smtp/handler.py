@@ -1,31 +1,25 @@
-"""An SMTP, submission or LMTP connection: all of its input and output.
+"""An SMTP, submission or LMTP connection: reads lines and messages for the session.
 
-Passes lines and octets to the session and does what its steps say.  Replies wait while received
-input is left to process (RFC 2920 3.2).  An idle timeout ends a connection (RFC 5321 4.5.3.2).
-Without a login, all commands up to the next message share that time.  A message may take as long as
-its octets take at a slow pace (`SLOWEST`).
+An idle timeout ends a connection (RFC 5321 4.5.3.2).  Without a login, all commands up to the next
+message share that time, so that a stranger cannot hold a connection with NOOP.  A message may take
+as long as its octets take at a slow pace (`SLOWEST`).
 """
 import logging
-import time
+from time import monotonic
 
-from ..accounts import sasl
-from ..net.connection import Disconnected, LineTooLong, Stopping, TimedOut
 from ..net.dots import Unstuffer
-from ..net.tls import CertificateError
+from ..protocol import handler as shared
+from ..protocol.output import Output
 from . import commands, replies
-from .session import Service, Session, Step, Then, answered
-from .transaction import TooMuch
+from .session import Service, Session, Step, Then
 
 log = logging.getLogger("phenmail.smtp")
 
-# The slowest pace of a message, octets a second, beyond the time for one command.
-SLOWEST = 1024
+SLOWEST = 1024  # octets a second
 # Seconds that each recipient adds to the time for the commands before a message: a thousand
 # recipients need many round trips.
 RECIPIENT_SECONDS = 5.0
-_GOODBYE_SECONDS = 1.0
-# The most replies that wait: a client that only sends must not fill the memory.
-_MOST_WAITING = 100
+PIECE = 16384  # octets of replies that are sent at once: a client may send without ever reading
 
 
 def make(kind, listen, limits, directory, router, certificates=None, message_size=None):
@@ -37,127 +31,57 @@ def make(kind, listen, limits, directory, router, certificates=None, message_siz
     octets, None: that of the limits.
     """
     base = "LMTP" if kind == "lmtp" else "SMTP"
-
-    def mechanisms(tls, plaintext_ok):
-        return sasl.mechanisms(directory, tls, plaintext_ok, sending=True)
-
-    def start(mechanism, peer):
-        return sasl.start(mechanism, directory.login(peer, sending=True), router.host)
-
+    offers_tls = certificates is not None and listen.tls != "none"
     service = Service(
-        base=base, table=commands.table(base), router=router,
-        mechanisms=mechanisms if base == "SMTP" else _no_mechanisms, start=start,
-        certificate=certificates is not None and listen.tls != "none",
+        base, commands.table(base), router, directory, limits,
+        tls_context=certificates.context if offers_tls else None,
         login_required=kind == "submission", plaintext_auth=listen.plaintext_auth,
-        message_size=limits.message_size if message_size is None else message_size,
-        recipients=limits.recipients, errors=limits.errors,
-        login_failures=limits.login_failures, line=limits.line)
+        message_size=limits.message_size if message_size is None else message_size)
 
     def handle(connection):
-        Handler(connection, service, certificates, limits).run()
+        Handler(connection, service).run()
     return handle
 
 
-def _no_mechanisms(tls, plaintext_ok):
-    """RFC 2033: the network or the socket's mode decides who may use LMTP, so no AUTH."""
-    return ()
+class Handler(shared.Handler):
+    """One connection."""
 
+    log = log
+    NEXT = Step(b"")
+    STOPPING, IDLE, TOO_MUCH, INTERNAL = map(replies.wire, (
+        replies.STOPPING, replies.IDLE, replies.TOO_LARGE, replies.INTERNAL))
 
-class Handler:
-    """One connection; `run` returns when it is over.  The listener closes it."""
+    def __init__(self, connection, service):
+        limits = service.limits
+        session = Session(service, connection.peer, connection.is_loopback, connection.tls_info())
+        output = Output(connection, SLOWEST, piece=PIECE)
+        super().__init__(connection, limits, limits.smtp_idle_timeout, output, session)
+        connection.read_timeout = self.idle_timeout
+        if not service.login_required:
+            self.login_end = monotonic() + self.idle_timeout
 
-    def __init__(self, connection, service, certificates, limits):
-        connection.read_timeout = limits.smtp_idle_timeout
-        self._connection = connection
-        self._certificates = certificates
-        self._idle = limits.smtp_idle_timeout
-        self._command = limits.command_timeout
-        # The deadline for a login, or for the next message without one.
-        self._end = time.monotonic() + (
-            limits.login_timeout if service.login_required else self._idle)
-        self._line_limit = service.line
-        self._session = Session(service, connection.peer, connection.is_loopback,
-                                connection.tls_info())
-        self._waiting = []  # replies not sent yet
+    def patience(self):
+        """Seconds to wait for the next command: each recipient extends the time before a message.
 
-    def run(self):
-        try:
-            self._converse()
-        except Stopping:
-            self._say_goodbye(replies.STOPPING)
-        except TimedOut:
-            self._say_goodbye(replies.IDLE)
-        except TooMuch:
-            self._say_goodbye(replies.TOO_LARGE)
-        except Disconnected:
-            pass
-        except Exception:
-            log.exception("internal error, closing the connection from %s",
-                          self._connection.peer[0])
-            self._say_goodbye(replies.INTERNAL)
-        finally:
-            self._session.reset()
+        Raises TimedOut.
+        """
+        transaction = self.session.transaction
+        self.connection.visit.busy = transaction is not None
+        extra = RECIPIENT_SECONDS * len(transaction.recipients) if transaction is not None else 0
+        return min(super().patience(extra), self.idle_timeout)
 
-    def _say_goodbye(self, reply):
-        self._waiting.append(replies.wire(reply))
-        try:
-            self._flush(_GOODBYE_SECONDS)
-        except Disconnected:
-            pass
+    def message_came(self, step):
+        """A message came to its end: restart the time for the next one."""
+        self.login_end = monotonic() + self.idle_timeout
+        self.connection.visit.served()
+        self.connection.set_deadline(self.limits.command_timeout)
+        return step
 
-    def _converse(self):
-        step = self._session.banner()
-        while step.then is not Then.CLOSE:
-            step = _ACTIONS[step.then](self, step)
-            self._connection.visit.busy = self._session.transaction is not None
-        self._waiting.append(step.wire)
-        self._flush(self._command)
-
-    def _reply(self, wire):
-        """Queue a step's replies; send them when no input is left, or when there are many."""
-        if wire:
-            self._waiting.append(wire)
-        if not self._connection.has_input() or len(self._waiting) >= _MOST_WAITING:
-            self._flush(self._command)
-
-    def _flush(self, seconds):
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            self._connection.set_deadline(seconds)
-            self._connection.write(b"".join(waiting))
-
-    # One method for each `Then`
-
-    def _read_command(self, step):
-        self._reply(step.wire)
-        self._connection.set_deadline(self._patience())
-        try:
-            line = self._connection.read_line(self._line_limit)
-        except LineTooLong:
-            return self._session.line_too_long()
-        return self._session.line(line)
-
-    def _patience(self):
-        """Seconds for the next command.  Raises TimedOut."""
-        session = self._session
-        if session.account is not None:
-            self._connection.visit.logged_in(session.account.folder)
-            return self._idle
-        recipients = len(session.transaction.recipients) if session.transaction is not None else 0
-        left = self._end + RECIPIENT_SECONDS * recipients - time.monotonic()
-        if left <= 0:
-            raise TimedOut("no login and no message")
-        return min(left, self._idle)
-
-    def _message_came(self):
-        """A message came: restart the time for the next one."""
-        self._end = time.monotonic() + self._idle
-        self._connection.visit.served()
-
-    def _read_data(self, step):
-        self._reply(step.wire)
-        connection, content = self._connection, self._session.content
-        pace = _Pace(connection, self._command)
+    def read_data(self, step):
+        """DATA, up to the end mark."""
+        self.send(step)
+        self.flush_unless_pipelining()
+        connection, content = self.connection, self.session.transaction.content
         unstuffer = Unstuffer()
         while True:
             data, done, rest = unstuffer.feed(connection.read_chunk())
@@ -165,60 +89,31 @@ class Handler:
                 content(data)
             if done:
                 connection.unread(rest)
-                step = self._session.content_ended(unstuffer.bare_cr_or_lf)
-                self._message_came()
-                return step
-            pace.add(len(data))
+                return self.message_came(self.session.content_ended(unstuffer.bare_cr_or_lf))
+            self.output.allow(len(data))
 
-    def _read_octets(self, step):
-        self._reply(step.wire)
-        pace = _Pace(self._connection, self._command)
-        self._end += step.count / SLOWEST
+    def read_octets(self, step):
+        """BDAT: a chunk of the message, whose size is known."""
+        self.read_exactly(step.count, self.session.transaction.octets)
+        step = self.session.chunk_ended()
+        return self.message_came(step) if self.session.transaction is None else step
 
-        def take(data):
-            self._session.octets(data)
-            pace.add(len(data))
-        self._connection.read_exactly(step.count, take)
-        step = self._session.chunk_ended()
-        if self._session.transaction is None:
-            self._message_came()
-        return step
-
-    def _discard(self, step):
-        self._reply(b"")
-        self._end += step.count / SLOWEST
-        pace = _Pace(self._connection, self._command)
-        self._connection.read_exactly(step.count, lambda data: pace.add(len(data)))
+    def discard(self, step):
+        """The octets of a refused BDAT."""
+        self.read_exactly(step.count, lambda data: None)
         return step._replace(then=Then.COMMAND, count=0)
 
-    def _start_tls(self, step):
-        try:
-            context = self._certificates.context()
-        except CertificateError as error:
-            log.error("STARTTLS: %s", error)
-            return answered(replies.NO_CERTIFICATE)
-        self._waiting.append(step.wire)
-        self._flush(self._command)
-        self._connection.start_tls(context)
-        self._session.tls_started(self._connection.tls_info())
-        return Step(b"")
+    def read_exactly(self, count, sink):
+        """Give the next `count` octets to `sink`.  Their time does not shorten `login_end`."""
+        self.flush_unless_pipelining()
+        self.login_end += count / SLOWEST
+        allow = self.output.allow
 
+        def take(data):
+            sink(data)
+            allow(len(data))
+        self.connection.read_exactly(count, take)
 
-# Plain functions: bound methods would make a reference cycle, which keeps a connection's memory
-# until the next garbage collection.
-_ACTIONS = {Then.COMMAND: Handler._read_command, Then.DATA: Handler._read_data,
-            Then.OCTETS: Handler._read_octets, Then.DISCARD: Handler._discard,
-            Then.TLS: Handler._start_tls}
-
-
-class _Pace:
-    """A connection's deadline: `seconds`, extended by the time of each octet at `SLOWEST`."""
-
-    def __init__(self, connection, seconds):
-        self._connection = connection
-        self._end = time.monotonic() + seconds
-        connection.set_deadline(seconds)
-
-    def add(self, octets):
-        self._end += octets / SLOWEST
-        self._connection.set_deadline(max(0.0, self._end - time.monotonic()))
+    ACTIONS = {Then.COMMAND: shared.Handler.run_line, Then.DATA: read_data,
+               Then.OCTETS: read_octets, Then.DISCARD: discard,
+               Then.TLS: shared.Handler.start_tls}

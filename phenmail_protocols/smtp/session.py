@@ -1,19 +1,19 @@
 """One client's conversation as a state machine: a line in, a `Step` out.
 
-RFC 5321 3 and 4.1.4, RFC 2033 (LMTP), 3030 (BDAT), 4954 (AUTH).  Knows no socket and no file: the
-handler brings lines and octets, and does what a step says.  `commands` has the single commands;
-this file has what they share: states, the count of errors, the AUTH exchange and the replies to a
-message.  A command is checked in this order: the verb is known, the arguments parse, the state
-allows it, no login is missing.
+RFC 5321 3 and 4.1.4, RFC 2033 (LMTP), 3030 (BDAT), 4954 (AUTH).  Knows no socket and no file.
+`commands` has the single commands; this file has what they share: states, errors, the replies to a
+login and to a message.  A command is checked in this order: the verb is known, the arguments
+parse, the state allows it, no login is missing.
 """
 import enum
 import logging
-from binascii import b2a_base64
-from typing import Any, Callable, FrozenSet, Mapping, NamedTuple
+from typing import Any, Callable, FrozenSet, Mapping, NamedTuple, Optional
 
 from ..accounts import sasl
+from ..config.settings import Limits
 from ..delivery import trace
 from ..mail.reply import Reply
+from ..protocol import session as shared
 from . import grammar, replies, transaction
 from .replies import wire
 
@@ -27,7 +27,6 @@ class State(enum.Enum):
     SENDER = "RCPT is expected, or RSET"
     RECIPIENTS = "another RCPT, DATA or BDAT is expected, or RSET"
     CHUNKS = "another BDAT is expected, or RSET"
-    EXCHANGE = "an AUTH exchange: the next line is a response"
 
     __hash__ = object.__hash__  # by identity, in C: asked several times a command
 
@@ -35,8 +34,8 @@ class State(enum.Enum):
 class Then(enum.Enum):
     """What the handler does after the replies."""
     COMMAND = "read the next line"
-    DATA = "read up to the end mark into `Session.content`, then call `Session.content_ended`"
-    OCTETS = "read `count` octets into `Session.octets`, then call `Session.chunk_ended`"
+    DATA = "read up to the end mark into `Transaction.content`, then call `Session.content_ended`"
+    OCTETS = "read `count` octets into `Transaction.octets`, then call `Session.chunk_ended`"
     DISCARD = "read `count` octets and drop them, before the replies are sent"
     TLS = "send the replies, start TLS, then call `Session.tls_started`"
     CLOSE = "send the replies and close"
@@ -75,79 +74,76 @@ class Command(NamedTuple):
 
 
 class Service(NamedTuple):
-    """What a listener offers; one for all its sessions.
+    """What a listener offers; one for all its sessions.  See also protocol.session.Session.
 
     `base`: "SMTP" or "LMTP".  `table`: {verb: Command}.  `router`: delivery.router.Router.
-    `mechanisms(tls, plaintext_ok) -> names`, `start(mechanism, peer) -> dialogue`: accounts.sasl.
-    `certificate`: whether STARTTLS is offered.  `message_size`: octets.  `line`: the most octets of
-    a long line.
+    `message_size`: octets.
     """
     base: str
     table: Mapping[bytes, Command]
     router: Any
-    mechanisms: Callable
-    start: Callable
-    certificate: bool = False
+    directory: Any
+    limits: Limits = Limits()
+    tls_context: Optional[Callable] = None
     login_required: bool = False
     plaintext_auth: bool = False
     message_size: int = 128 << 20
-    recipients: int = 1000
-    errors: int = 10
-    login_failures: int = 3
-    line: int = 12288
+
+    @property
+    def host(self):
+        """The server's own name."""
+        return self.router.host
 
 
-# Why a login failed -> code and enhanced code (RFC 4954 6).
+# Why a login failed -> code and enhanced code (RFC 4954 4 and 6).
 _FAILURES = {sasl.SYNTAX: (501, "5.5.2"), sasl.REFUSED: (535, "5.7.8"),
-             sasl.TEMPORARY: (454, "4.7.0")}
+             sasl.TEMPORARY: (454, "4.7.0"), shared.CANCELLED: (501, "5.7.0"),
+             shared.TOO_LONG: (500, "5.5.6")}
 
 # RFC 5321 4.5.3.1.4 has 512 octets, and extensions add to it (SMTPUTF8, DSN: RFC 3461 and 6531).
 COMMAND_LINE = 2048
 
 
-class Session:
-    """State of one connection.  `peer` is (host, port); `tls` is (version, cipher) or None."""
+class Session(shared.Session):
+    """State of one connection."""
 
-    __slots__ = ("service", "peer", "tls", "state", "helo", "extended", "account", "transaction",
-                 "dialogue", "errors", "failures", "_loopback", "_origins")
+    __slots__ = ("state", "helo", "extended", "transaction", "_origins")
+    log = log
+    sending = True
 
     def __init__(self, service, peer, loopback=False, tls=None):
-        self.service = service
-        self.peer = peer
-        self.tls = tls
-        self.account = None
+        super().__init__(service, peer, loopback, tls)
         self.transaction = None
-        self.dialogue = None
-        self.errors = 0
-        self.failures = 0
-        self._loopback = loopback
         self.state = State.START
         self.forget_greeting()
 
     # What the handler calls
 
-    def banner(self):
-        text = "%s %s phenmail" % (self.service.router.host, self._extended_name())
-        return answered(Reply(220, "", text))
+    def greeting(self):
+        """RFC 5321 4.2: the server speaks first."""
+        return answered(Reply(220, "", "%s %s phenmail" % (
+            self.service.host, self._extended_name())))
 
     def _extended_name(self):
         return "LMTP" if self.service.base == "LMTP" else "ESMTP"
 
     def line(self, line):
         """A line with its line end -> Step."""
-        if self.state is State.EXCHANGE:
-            return self._counted(self._response, line)
-        return self._counted(self._command, line)
-
-    def _counted(self, take, line):
         try:
-            step = take(line)
+            if self.dialogue is not None:
+                step = self.response(grammar.without_crlf(line))
+            else:
+                step = self._command(line)
         except grammar.GrammarError as error:
+            self.dialogue = None
             return self.error(error.reply)
-        trusted = self.account is not None or self.service.base == "LMTP"
-        if trusted and step.wire.startswith(b"2"):
+        if step.wire.startswith(b"2") and self._is_trusted():
             self.errors = 0
         return step
+
+    def _is_trusted(self):
+        """Whether the client logged in, or is the server in front, which has checked its own."""
+        return self.account is not None or self.service.base == "LMTP"
 
     def error(self, reply, then=Then.COMMAND):
         """A mistake of the client -> Step; too many of them in a row end the session.
@@ -156,15 +152,23 @@ class Session:
         could guess recipients forever.
         """
         self.errors += 1
-        if self.errors >= self.service.errors:
+        if self.errors >= self.service.limits.errors:
             return answered(reply, replies.TOO_MANY_ERRORS, then=Then.CLOSE)
         return answered(reply, then=then)
 
     def line_too_long(self):
         """A line exceeded every limit and was dropped -> Step."""
-        if self._end_exchange() is None:
-            return self.error(replies.LINE_TOO_LONG)
-        return self.error(replies.RESPONSE_TOO_LONG)
+        if self.dialogue is not None:
+            return self.response_too_long()
+        return self.error(replies.LINE_TOO_LONG)
+
+    def failed(self):
+        """A command raised an unexpected error -> Step."""
+        return answered(replies.INTERNAL, then=Then.CLOSE)
+
+    def close(self):
+        """The conversation is over, however it ended."""
+        self.reset()
 
     def refused(self, reply, address):
         """A sender or recipient (Address) is refused -> Step.
@@ -173,7 +177,7 @@ class Session:
         """
         log.info("%s: <%s> refused: %d %s %s", self.peer[0], address, reply.code, reply.enhanced,
                  reply.text)
-        if reply.code < 500 or self.account is not None or self.service.base == "LMTP":
+        if reply.code < 500 or self._is_trusted():
             return answered(reply)
         return self.error(reply)
 
@@ -181,7 +185,7 @@ class Session:
         verb, argument = grammar.split(line)
         command = self.service.table.get(verb)
         if command is None:
-            return self.error(Reply(500, "5.5.1", "Unknown command, HELP lists the commands"))
+            return self.error(replies.UNKNOWN_COMMAND)
         # After a bad BDAT the number of octets is unknown; they must not be read as commands.
         then = Then.CLOSE if command.octets else Then.COMMAND
         if len(line) > COMMAND_LINE and not command.long:
@@ -231,47 +235,28 @@ class Session:
 
     def tls_started(self, tls):
         """TLS is active: forget what the client said before (RFC 3207 4.2)."""
-        self.tls = tls
+        super().tls_started(tls)
         self.account = None
         self.forget_greeting()
 
     def mechanisms(self):
-        """The SASL mechanisms that may be used now -> tuple of names."""
-        service, tls = self.service, self.tls is not None
-        return service.mechanisms(tls, self._loopback or service.plaintext_auth)
+        """RFC 2033: the network or the socket's mode decides who may use LMTP, so no AUTH."""
+        return () if self.service.base == "LMTP" else super().mechanisms()
 
-    def _response(self, line):
-        """A line inside an AUTH exchange (RFC 4954 4)."""
-        dialogue = self._end_exchange()
-        response = grammar.parse_response(line)
-        if response is None:
-            return self.error(replies.AUTH_CANCELLED)
-        return self.exchange(dialogue, response)
+    def challenge(self, challenge):
+        """The server's part of an AUTH exchange, in base64 -> Step."""
+        return Step(b"334 " + challenge + b"\r\n")
 
-    def _end_exchange(self):
-        dialogue, self.dialogue = self.dialogue, None
-        if self.state is State.EXCHANGE:
-            self.state = State.READY
-        return dialogue
+    def logged_in(self, account):
+        """AUTH succeeded -> Step."""
+        self.account = account
+        self._origins = {}
+        return answered(replies.AUTHENTICATED)
 
-    def exchange(self, dialogue, response):
-        """Pass a response to a SASL dialogue (None: no initial response) -> Step."""
-        result = dialogue.step(response)
-        if isinstance(result, sasl.Challenge):
-            self.state = State.EXCHANGE
-            self.dialogue = dialogue
-            challenge = b2a_base64(result.data, newline=False).decode("ascii")
-            return answered(Reply(334, "", challenge))
-        if isinstance(result, sasl.Success):
-            self.account = result.account
-            self._origins = {}
-            return answered(replies.AUTHENTICATED)
-        return self._refused(Reply(*_FAILURES[result.kind], result.text))
-
-    def _refused(self, reply):
-        """A login failed -> Step.  A few failures end the connection, to slow down guessing."""
-        self.failures += 1
-        if self.failures >= self.service.login_failures:
+    def login_failed(self, failure):
+        """AUTH failed -> Step."""
+        reply = Reply(*_FAILURES[failure.kind], failure.text)
+        if self.has_too_many_failed_logins:
             return answered(reply, replies.TOO_MANY_LOGINS, then=Then.CLOSE)
         return self.error(reply)
 
@@ -284,14 +269,6 @@ class Session:
             self.transaction = None
         if self.state is not State.START:
             self.state = State.READY
-
-    def content(self, data):
-        """Octets of the message without dot-stuffing (DATA).  Raises transaction.TooMuch."""
-        self.transaction.content(data)
-
-    def octets(self, data):
-        """Octets of the message (BDAT).  Raises transaction.TooMuch."""
-        self.transaction.octets(data)
 
     def content_ended(self, bare_cr_or_lf):
         """The final dot of DATA came -> Step."""

@@ -1,18 +1,14 @@
 """One message from MAIL to its reply: RFC 5321 3.3, RFC 2033 4.2, RFC 3030.
 
-Knows the envelope, the size limit and the forbidden octets; `delivery.router` knows where
-recipients lead, and stores the message.  No socket: octets come in, replies go out.  Once a message
-is refused, its remaining octets are counted and dropped.
+Knows the envelope, the size limit and the forbidden octets; `delivery.router` decides where the
+message goes, and stores it.  Knows no socket: octets go in, replies come out.  Once a message is
+refused, its remaining octets are counted and dropped, to stay in step with the client.
 """
 from ..mail.envelope import Envelope
+from ..protocol.session import TooMuchInput
 from . import replies
 
-# Octets of a message over the limit that are read to stay in step with the client.
-DRAINED = 64 << 20
-
-
-class TooMuch(Exception):
-    """The message exceeds the limit by so much that the connection is closed."""
+DRAINED = 64 << 20  # octets over the limit that are read before the connection is closed
 
 
 class Transaction:
@@ -49,7 +45,7 @@ class Transaction:
         return self._incoming is not None
 
     def content(self, data):
-        """The next octets of the message, CRLF line ends, cut anywhere.  Raises TooMuch."""
+        """The next octets of the message, CRLF line ends, cut anywhere.  Raises TooMuchInput."""
         self.size += len(data)
         if self.size <= self.limit:
             if self.refusal is None:
@@ -57,7 +53,7 @@ class Transaction:
         else:
             self.refuse(replies.TOO_LARGE)
             if self.size > self.limit + DRAINED:
-                raise TooMuch()
+                raise TooMuchInput()
 
     def octets(self, data):
         """As `content`, for octets that may contain a bare CR or LF (BDAT)."""

@@ -8,7 +8,8 @@ from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import handler, table
 from phenmail_protocols.imap.view import View
 from phenmail_protocols.net import tls
-from phenmail_protocols.net.connection import Connection, Overdue
+from phenmail_protocols.net.connection import Connection
+from phenmail_protocols.net.errors import Overdue
 from phenmail_protocols.net.selfsigned import NoCertificateTool
 
 from . import wire
@@ -154,25 +155,6 @@ def test_debug_logs_commands_without_secrets(server, connect, caplog):
         client.ok("SELECT Sent")
     assert "SELECT" in caplog.text and "Sent" in caplog.text
     assert "'p'" not in caplog.text
-
-
-def test_output_is_joined():
-    class Connection:
-        written = []
-
-        def set_deadline(self, seconds):
-            assert seconds >= 0
-
-        def write(self, data):
-            self.written.append(data)
-    output = handler.Output(Connection())
-    output.start(5)
-    for _ in range(3 * handler.PIECE):
-        output.write(b"x")
-    output.write(b"")
-    output.flush()
-    output.flush()
-    assert [len(piece) for piece in Connection.written] == [handler.PIECE] * 3
 
 
 # -- TLS

@@ -3,6 +3,7 @@ import pytest
 
 from phenmail_protocols.imap import reader, values
 from phenmail_protocols.net.lines import BoundedReader
+from phenmail_protocols.protocol.session import TooMuchInput
 
 
 class Wire(BoundedReader):
@@ -88,7 +89,7 @@ def test_too_big_a_literal(logged_in, limit):
 
 def test_absurd_literals_end_the_connection():
     take, _ = read(b"a LOGIN {99999999999999999999+}\r\n")
-    with pytest.raises(reader.TooMuch):
+    with pytest.raises(TooMuchInput):
         take.command(True)
 
 

@@ -7,7 +7,7 @@ import pytest
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import commands, session
 from phenmail_protocols.imap.row import Row
-from phenmail_protocols.imap.session import CommandFailed, Misuse, Server, Session, Step
+from phenmail_protocols.imap.session import CommandFailed, Misuse, Service, Session, Step
 from phenmail_protocols.imap.table import TABLE
 from phenmail_protocols.imap.values import Command
 from phenmail_protocols.store import errors
@@ -20,7 +20,7 @@ def run():
 
     def run(function, state=session.NOT_AUTHENTICATED, **row):
         table = {"X": Row("X", frozenset((session.NOT_AUTHENTICATED,)), None, function, **row)}
-        made = Session(Server(None, None, Limits()), table, written.append, ("192.0.2.1", 1))
+        made = Session(Service(None, None, Limits()), table, written.append, ("192.0.2.1", 1))
         made.state = state
         step = made.execute(Command(b"t", "X", None))
         return b"".join(written), step
@@ -76,7 +76,7 @@ def test_what_was_begun_can_go_on():
     written = []
     table = {"X": Row("X", frozenset((session.NOT_AUTHENTICATED,)), None, lambda made,
                       arguments: Step(session.READ_LINE, resume=_echo))}
-    made = Session(Server(None, None, Limits()), table, written.append, ("192.0.2.1", 1))
+    made = Session(Service(None, None, Limits()), table, written.append, ("192.0.2.1", 1))
     step = made.execute(Command(b"t", "X", None))
     assert made.resume(step, b"line").then == session.NEXT
     assert written == [b"t OK line\r\n"]

@@ -6,7 +6,7 @@ import threading
 from phenmail_protocols.accounts.login import Account, LoginFailed
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import handler
-from phenmail_protocols.imap.session import Server
+from phenmail_protocols.imap.session import Service
 from phenmail_protocols.imap.trees import Trees
 from phenmail_protocols.net.connection import Connection
 
@@ -39,10 +39,10 @@ class Directory:
 
 
 def server(store, folder, **changes):
-    """A Server with the user "u", passphrase "p"."""
+    """A Service with the user "u", passphrase "p"."""
     limits = changes.pop("limits", Limits())
     changes.setdefault("trees", Trees())
-    return Server(Directory({"u": ("p", str(folder))}), store, limits, **changes)
+    return Service(Directory({"u": ("p", str(folder))}), store, limits, **changes)
 
 
 class Client:

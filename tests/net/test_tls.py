@@ -8,13 +8,9 @@ import time
 import pytest
 
 from phenmail_protocols.net import selfsigned, tls
-from phenmail_protocols.net.tls import (
-    CertificateError,
-    Certificates,
-    ClockWrong,
-    NoCertificateTool,
-    ensure_self_signed,
-)
+from phenmail_protocols.net.errors import CertificateError
+from phenmail_protocols.net.selfsigned import NoCertificateTool
+from phenmail_protocols.net.tls import Certificates, ClockWrong, ensure_self_signed
 
 from .peer import client_context, dial, serving
 

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from phenmail import MailServer
-from phenmail_protocols.net.connection import Connection, Disconnected, Overdue, Stopping
+from phenmail_protocols.net.connection import Connection
+from phenmail_protocols.net.errors import Disconnected, Overdue, Stopping
 from phenmail_protocols.pop3 import handler, maildrop
 
 PASSPHRASE = "correct horse"
@@ -208,7 +209,7 @@ def test_a_lost_connection_deletes_nothing_and_frees_the_maildrop(server, inbox)
 
 def test_lines_too_long_keep_the_session_in_step(server):
     with Wire(server) as wire:
-        assert wire.say(b"NOOP " + b"x" * 100000) == b"-ERR The line is too long\r\n"
+        assert wire.say(b"NOOP " + b"x" * 100000) == b"-ERR Line too long\r\n"
         assert wire.say(b"NOOP") == b"+OK Done\r\n"
         assert wire.say(b"NOOP\0")[:4] == b"-ERR"
 
@@ -337,8 +338,8 @@ def test_stop_says_goodbye_and_removes_nothing():
             stopper = threading.Thread(target=server.stop)
             count = len(paths(server))
             stopper.start()
-            assert inside.line().startswith(b"-ERR [SYS/TEMP] The server is stopping") and inside.line() == b""
-            assert outside.line().startswith(b"-ERR [SYS/TEMP] The server is stopping")
+            assert inside.line().startswith(b"-ERR [SYS/TEMP] Server shutting down") and inside.line() == b""
+            assert outside.line().startswith(b"-ERR [SYS/TEMP] Server shutting down")
             stopper.join(10)
             assert not stopper.is_alive() and count == 1
     finally:
@@ -355,7 +356,7 @@ def test_the_inside_of_an_error_is_not_told(server, monkeypatch, caplog):
     monkeypatch.setattr(maildrop.Maildrop, "unique_id", lambda self, number: 1 // 0)
     fill(server, MESSAGES[:1])
     with Wire(server) as wire:
-        assert wire.say(b"UIDL 1") == b"-ERR [SYS/TEMP] Something failed here, try again later\r\n"
+        assert wire.say(b"UIDL 1") == b"-ERR [SYS/TEMP] Internal error, try again later\r\n"
         assert wire.say(b"NOOP") == b"+OK Done\r\n"
     assert "ZeroDivisionError" in caplog.text
 
@@ -376,7 +377,7 @@ def test_a_long_command_ends_at_its_deadline(server, inbox, monkeypatch, command
     inbox(MESSAGES[:3])
     with Wire(server) as client:
         monkeypatch.setattr(Connection, "look", ending(Overdue))
-        assert client.say(command) == b"-ERR [SYS/TEMP] This took too long and was stopped, try again later\r\n"
+        assert client.say(command) == b"-ERR [SYS/TEMP] The command took too long, try again later\r\n"
         assert client.say(b"NOOP")[:3] == b"+OK"
 
 
@@ -386,7 +387,7 @@ def test_a_long_command_ends_at_the_stop(server, inbox, monkeypatch, command):
     with Wire(server) as client:
         assert client.say(b"DELE 1")[:3] == b"+OK"
         monkeypatch.setattr(Connection, "look", ending(Stopping))
-        assert client.say(command).startswith(b"-ERR [SYS/TEMP] The server is stopping") and client.line() == b""
+        assert client.say(command).startswith(b"-ERR [SYS/TEMP] Server shutting down") and client.line() == b""
     assert kept(server) == 3
 
 

@@ -227,7 +227,7 @@ def test_chunks_and_a_command_that_looks_like_text(plain):
 
 
 def test_replies_do_not_pile_up_behind_a_client_that_never_pauses(plain):
-    from phenmail_protocols.net.connection import Disconnected
+    from phenmail_protocols.net.errors import Disconnected
     from phenmail_protocols.smtp import commands
     from phenmail_protocols.smtp.handler import Handler
     from phenmail_protocols.smtp.session import Service
@@ -240,11 +240,13 @@ def test_replies_do_not_pile_up_behind_a_client_that_never_pauses(plain):
         def tls_info(self):
             return None
 
-        def has_input(self):
+        def has_line(self):
             return True
 
         def set_deadline(self, seconds):
             pass
+
+        extend_deadline = set_deadline
 
         def read_line(self, limit):
             self.left -= 1
@@ -256,9 +258,10 @@ def test_replies_do_not_pile_up_behind_a_client_that_never_pauses(plain):
             self.longest = max(self.longest, len(data))
 
     server = plain()
-    service = Service("SMTP", commands.table("SMTP"), server.router, lambda tls, plaintext_ok: (), None)
+    limits = Limits(smtp_idle_timeout=1.0, command_timeout=1.0)
+    service = Service("SMTP", commands.table("SMTP"), server.router, server.directory, limits)
     endless = Endless()
-    Handler(endless, service, None, Limits(smtp_idle_timeout=1.0, command_timeout=1.0)).run()
+    Handler(endless, service).run()
     assert 0 < endless.longest < 20000
 
 

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Recipient
 from phenmail_protocols.mail.reply import Outcome, Reply
+from phenmail_protocols.protocol.session import TooMuchInput
 from phenmail_protocols.smtp import replies, transaction
 from phenmail_protocols.smtp.grammar import Mail
-from phenmail_protocols.smtp.transaction import TooMuch, Transaction
+from phenmail_protocols.smtp.transaction import Transaction
 
 ANNA, BERT = Address("anna", "example.org"), Address("bert", "example.org")
 
@@ -83,7 +84,7 @@ def test_far_too_large_ends_it(monkeypatch):
     monkeypatch.setattr(transaction, "DRAINED", 100)
     made = begun(Incoming(), limit=10)
     made.content(b"x" * 110)
-    with pytest.raises(TooMuch):
+    with pytest.raises(TooMuchInput):
         made.content(b"x")
 
 

@@ -17,6 +17,7 @@ import pytest
 import phenmail
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.net import tls
+from phenmail_protocols.net.selfsigned import NoCertificateTool
 from phenmail_protocols.testing import fixture
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -291,7 +292,7 @@ def test_several_at_once_keep_apart(make):
 
 def test_where_no_certificate_can_be_made(monkeypatch, tmp_path):
     def fail(*_):
-        raise tls.NoCertificateTool("no tool")
+        raise NoCertificateTool("no tool")
     monkeypatch.setattr(tls, "ensure_self_signed", fail)
     with fixture.MailFixture(keys=str(tmp_path)) as mail:
         assert mail.certificate is None and mail.imaps is None

@@ -27,7 +27,7 @@ def identify(session, fields):
                                    for name, value in fields):
         raise Misuse(b"ID takes at most 30 fields, names of 30 and values of 1024 characters")
     words = [responses.string(word.encode("utf-8"))
-             for field in session.server.identity for word in field]
+             for field in session.service.identity for word in field]
     session.write(b"* ID (" + b" ".join(words) + b")\r\n")
 
 

@@ -27,7 +27,7 @@ def append(session, arguments):
         raise CommandFailed(b"Binary literals are not supported", b"CANNOT")
     if not size:
         raise CommandFailed(b"Cannot append an empty message", b"CANNOT")
-    if size > session.server.limits.message_size:
+    if size > session.service.limits.message_size:
         raise CommandFailed(b"Message too large", b"TOOBIG")
     _require(session.mail, arguments.mailbox)
     session.staged = session.mail.stage()
