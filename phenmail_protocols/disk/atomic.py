@@ -13,7 +13,7 @@ import time
 
 STALE_SECONDS = 36 * 3600  # Maildir's rule: nobody writes a temporary file for so long
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # for folders that others may write to
-# The names of temporary files here, in keyfile, beneath and net.selfsigned.
+# The names of temporary files here, in keyfile and beneath.
 _TEMPORARY = re.compile(r"\..+\.(\d+\.\d+|[0-9a-f]{16})\.tmp\Z")
 
 
@@ -31,15 +31,15 @@ def sync_directory(path):
         os.close(descriptor)
 
 
-def write_file(path, data):
-    """Replace the file `path` by `data`, durably and atomically, with the mode 0600.
+def write_file(path, data, mode=0o600):
+    """Replace the file `path` by `data`, durably and atomically.
 
     `data`: bytes, or an iterable of bytes. A reader sees the old bytes or the new ones, never a
     part. A crash may leave the temporary file: `remove_stale` removes it. Raises OSError.
     """
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, ".%s.%d.%d.tmp" % (name, os.getpid(), threading.get_ident()))
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINKS, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_LINKS, mode)
     try:
         try:
             for piece in (data,) if isinstance(data, bytes) else data:
