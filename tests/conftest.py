@@ -54,7 +54,7 @@ NOT_QUICK.update(dict.fromkeys([
     "tests/text/test_collation.py",
     "tests/mail/test_cost.py",
     "tests/mail/test_headers.py",
-    "tests/mail/test_notices.py",
+    "tests/mail/test_bounce.py",
     "tests/net/test_resolver.py",
     "tests/plugins/test_life.py",
     "tests/pop3/test_handler.py",

@@ -31,7 +31,7 @@ FLOORS = {
 # held to importing nobody in a circle.
 ORDER = {
     "disk": ("atomic", "keyfile", "locks", "names"),
-    "mail": ("address", "envelope", "headers", "structure", "dates", "notices"),
+    "mail": ("address", "envelope", "headers", "structure", "dates", "bounce"),
     "net": ("lines", "dots", "certificate", "tls", "tlsclient", "connection", "workers",
             "listener"),
     "config": ("problems", "scanner", "documents", "root", "settings", "lookup", "addresses",

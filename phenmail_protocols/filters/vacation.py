@@ -16,7 +16,7 @@ from ..disk.plain import open_plain
 from ..mail import automatic, dates, headers
 from ..mail.address import ascii_domain
 from ..mail.envelope import Envelope, Recipient
-from ..mail.notices import plain, references
+from ..mail.bounce import plain, references
 from ..mail.writing import encoded_words, field, is_ascii, text_part
 from ..text.clock import EARLIEST
 from .matching import addresses_in

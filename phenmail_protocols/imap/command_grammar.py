@@ -41,6 +41,7 @@ def _id_field(scan):
 
 
 def authenticate(scan):
+    """AUTHENTICATE with or without an initial response (RFC 4959)."""
     mechanism = scan.keyword("a SASL mechanism")
     if not scan.more():
         return values.Authenticate(mechanism, None)
@@ -54,6 +55,7 @@ def authenticate(scan):
 
 
 def login(scan):
+    """LOGIN."""
     user = scan.astring("a user name")
     scan.space()
     password = scan.astring("a password")
@@ -75,6 +77,7 @@ def enable(scan):
 
 
 def create(scan):
+    """CREATE, with USE (RFC 6154 3)."""
     name = scan.mailbox()
     if not scan.skip(b" ("):
         return values.Create(name)
@@ -100,6 +103,7 @@ def rename(scan):
 
 
 def list_mailboxes(scan):
+    """LIST, the extended one too (RFC 5258, 5819)."""
     selection = None
     if scan.peek() == b"(":
         selection = _options(scan, LIST_SELECTION, "a LIST selection option")[0]
@@ -184,6 +188,7 @@ def _date_time(scan):
 
 
 def append(scan):
+    """APPEND."""
     name, flags, date, binary = append_head(scan)
     literal = scan.literal("the message as a literal")
     return values.Append(tokens.mailbox_name(name), flags, date, literal, binary)
@@ -198,6 +203,7 @@ def copy(scan):
 
 
 def store(scan):
+    """STORE and UID STORE."""
     sequence = scan.sequence()
     scan.space()
     sign, silent = scan.match(

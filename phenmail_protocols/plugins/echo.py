@@ -11,7 +11,7 @@ from ..delivery.sending import MailRefused
 from ..mail import dates, headers
 from ..mail.address import Address
 from ..mail.automatic import correspondent, subject
-from ..mail.notices import plain, references
+from ..mail.bounce import plain, references
 from ..mail.writing import encoded_words, field, fits_in_7_bits, is_ascii, quoted_printable
 
 _LARGEST_ECHO = 256 * 1024

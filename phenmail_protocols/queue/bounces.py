@@ -1,6 +1,6 @@
 """Bounces and the other delivery reports: who gets one, and what of the message is returned.
 
-The text of a bounce is in `mail.notices`.  Delivering it is the business of `send`, because a
+The text of a bounce is in `mail.bounce`.  Delivering it is the business of `send`, because a
 report is mail like any other.  RFC 3461 4.3, 5.2 and 6, RFC 3464 2, RFC 5321 6.1.
 
 There is never a bounce for a bounce: reports have the null sender.  If a message with the null
@@ -13,7 +13,7 @@ import logging
 import os
 import time
 
-from ..mail import headers, notices
+from ..mail import bounce, headers
 from ..mail.address import Address, ascii_domain
 from ..mail.envelope import Envelope
 from ..mail.envelope import Recipient as Reader
@@ -108,12 +108,12 @@ class Reporter:
 
     def _write(self, kind, message, recipients, body, reader, to_postmaster=False):
         now = self._clock()
-        notice = notices.build(
+        notice = bounce.build(
             kind, [self._fate(kind, each, now) for each in recipients],
             _original(kind, message, body),
             self._cover(kind, message, recipients, reader, to_postmaster), now, to_postmaster)
         notify = ("NEVER",) if to_postmaster else ()
-        envelope = Envelope(None, (Reader(notices.plain(reader), notify),),
+        envelope = Envelope(None, (Reader(bounce.plain(reader), notify),),
                             smtputf8=notice.smtputf8, body="8BITMIME" if notice.eight_bit else None)
         self._send(envelope, notice.chunks)
         log.info("%s: report (%s) for %s sent to <%s>", message.identity, kind,
@@ -136,7 +136,7 @@ class Reporter:
         digest = hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()[:12]
         identity = "%s.%s.%s" % ("postmaster" if to_postmaster else kind, message.identity, digest)
         words = self._settings().bounce
-        return notices.Cover(reader, self._host(), self._postmaster(), identity,
+        return bounce.Cover(reader, self._host(), self._postmaster(), identity,
                              "notice" + os.urandom(15).hex(), words.subject, words.warning)
 
     def _fate(self, kind, recipient, now):
@@ -146,7 +146,7 @@ class Reporter:
             host = reply.host
             said = reply.said or ("%d %s %s" % (reply.code, reply.enhanced, reply.text)).rstrip()
         until = retried_until(recipient, now, self._policy) if kind == DELAYED else None
-        return notices.Fate(recipient.address, _status(kind, reply), said, host, recipient.orcpt,
+        return bounce.Fate(recipient.address, _status(kind, reply), said, host, recipient.orcpt,
                             recipient.last or None, until, reply is not None and bool(reply.said))
 
 
@@ -171,4 +171,4 @@ def _original(kind, message, body):
         content = headers.split_header(content)[0]
         if len(content) > RETURNED_WHOLE:
             content = content[:content.rfind(b"\n", 0, RETURNED_WHOLE) + 1]
-    return notices.Original(content, whole, message.arrived, message.envid, message.smtputf8)
+    return bounce.Original(content, whole, message.arrived, message.envid, message.smtputf8)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.mail import notices
+from phenmail_protocols.mail import bounce
 from phenmail_protocols.mail.address import Address
-from phenmail_protocols.mail.notices import (
+from phenmail_protocols.mail.bounce import (
     DELAYED,
     DELIVERED,
     EXPANDED,
@@ -40,7 +40,7 @@ HOSTILE = st.text(max_size=80) | st.lists(st.sampled_from(
 
 def built(kind=FAILED, fates=(REFUSED,), content=MESSAGE, whole=True, cover=COVER, **changes):
     to_postmaster = changes.pop("to_postmaster", False)
-    return notices.build(kind, fates, Original(content, whole, ARRIVED, **changes), cover, NOW,
+    return bounce.build(kind, fates, Original(content, whole, ARRIVED, **changes), cover, NOW,
                          to_postmaster)
 
 
@@ -294,7 +294,7 @@ def test_hostile_words_stay_in_their_fields(said, host, name, orcpt, envid, smtp
     data = b"".join(notice.chunks)
     assert data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n")
     assert b"\0" not in data.replace(content, b"")
-    assert notice.eight_bit or notices.is_ascii(data)
+    assert notice.eight_bit or bounce.is_ascii(data)
     pieces = re.split(rb"\r\n--notice0123456789(?:--)?\r\n", data)
     assert len(pieces) == 5 and not pieces[4], "a part more or less"
     names = [line.partition(b":")[0] for line in pieces[0].partition(b"\r\n\r\n")[0].split(b"\r\n")
@@ -327,7 +327,7 @@ def test_any_message_comes_back_as_it_was(content, whole, smtputf8, words):
     notice = built(content=content, whole=whole, smtputf8=smtputf8,
                    cover=COVER._replace(subject=words, warning=words))
     data = b"".join(notice.chunks)
-    assert notice.eight_bit != notices.is_ascii(data)
+    assert notice.eight_bit != bounce.is_ascii(data)
     if whole:
         returned = data.rpartition(b"Content-Type: message/")[2].partition(b"\r\n\r\n")[2]
         assert returned == content + b"\r\n--notice0123456789--\r\n"
