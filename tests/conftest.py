@@ -112,7 +112,8 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture
 def absent():
-    """`absent("the program swaks")` skips the test, but fails it where CI is set: there everything has to be."""
+    """`absent("the program swaks")` skips the test, but fails it where CI is set: there everything
+    has to be."""
     def tell(what):
         reason = what + " is missing"
         if os.environ.get("CI"):
@@ -124,7 +125,8 @@ def absent():
 
 @pytest.fixture
 def program(absent):
-    """`program("swaks")` gives the path of a program of the system, or of one that was unpacked for the tests.
+    """`program("swaks")` gives the path of a program of the system, or of one that was unpacked for
+    the tests.
 
     Where it is missing the test is skipped with its name, but fails where CI
     is set: there every program has to be.

@@ -280,7 +280,8 @@ PROCESS_WIDE = {("os", "environ"), ("os", "getenv"), ("os", "chdir"), ("os", "um
                 ("os", "_exit"), ("sys", "exit"), ("sys", "argv"), ("signal", "signal"),
                 ("logging", "basicConfig"), ("select", "select"), ("os", "fork")}
 
-# Not imported by anybody but exec'ed: each is a process of its own, with the standard library alone.
+# Not imported by anybody but exec'ed: each is a process of its own, with the standard library
+# alone.
 IN_CHILDREN = ("children/program_child.py", "children/python_child.py", "children/python_run.py",
                "children/python_limits.py", "children/child_side.py")
 PROGRAMS = ("phenmail.py",) + IN_CHILDREN
@@ -304,10 +305,12 @@ def test_children_import_the_standard_library_and_each_other():
     known = {dotted(path) for path in IN_CHILDREN + ("children/interpreter.py",)}
     for path in IN_CHILDREN:
         edges = [edge for edge in EDGES if edge.path == path]
-        assert [edge for edge in edges if edge not in OWN and not is_standard(edge.name.split(".")[0])] == []
+        assert [edge for edge in edges if edge not in OWN
+                and not is_standard(edge.name.split(".")[0])] == []
         assert [edge for edge in OWN if edge.path == path and target(edge) not in known] == []
     for path in IN_CHILDREN[:2]:
-        assert [edge for edge in OWN if target(edge) == dotted(path)] == [], "nobody imports what is exec'ed"
+        assert [edge for edge in OWN if target(edge) == dotted(path)] == [], (
+            "nobody imports what is exec'ed")
 
 
 @pytest.mark.parametrize("path, text, words", [

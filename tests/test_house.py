@@ -102,14 +102,16 @@ def test_setup_installs_what_the_tests_install():
 
 
 def test_what_runs_the_checkers_is_what_the_tests_expect():
-    """tests/run installs ruff and mypy; tests/test_lint.py and test_package.py miss them nowhere else."""
+    """tests/run installs ruff and mypy; tests/test_lint.py and test_package.py miss them nowhere
+    else."""
     assert "3.[6-9].*|3.1[01].*) checkers=\"\"" in read("tests/run")
     assert "sys.version_info >= (3, 12)" in read("tests/test_lint.py")
 
 
 @pytest.mark.parametrize("path, fixtures, why", [
     ("tests/interop/test_mutt.py", [], "other mail programs"), ("tests/interop.py", [], None),
-    ("tests/smtp/test_grammar.py", [], None), ("tests/dkim/test_signing.py", ["program"], NOT_QUICK_PROGRAMS),
+    ("tests/smtp/test_grammar.py", [], None),
+    ("tests/dkim/test_signing.py", ["program"], NOT_QUICK_PROGRAMS),
     ("tests/faults/test_kill.py", ["program"], NOT_QUICK["tests/faults"])])
 def test_what_quick_leaves_out(path, fixtures, why):
     assert why_not_quick(path, fixtures) == why
@@ -121,7 +123,8 @@ def test_quick_names_only_what_is_there():
 
 def test_quick_says_what_it_left_out():
     output = subprocess.check_output(
-        [sys.executable, "-m", "pytest", "--quick", "--collect-only", "-qq", "-p", "no:cacheprovider",
+        [sys.executable, "-m", "pytest", "--quick", "--collect-only", "-qq", "-p",
+         "no:cacheprovider",
          "tests/test_strangers.py", "tests/test_readme.py"], cwd=TOP).decode()
     assert "--quick left out: slow files (" in output and "test_readme.py" in output
     assert "test_strangers.py" not in output

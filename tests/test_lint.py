@@ -1,4 +1,5 @@
-"""The linter finds nothing: `ruff` with .ruff.toml. tests/run installs it on CPython 3.12 and newer."""
+"""The linter finds nothing: `ruff` with .ruff.toml. tests/run installs it on CPython 3.12 and
+newer."""
 import importlib.util
 import os
 import re
@@ -29,5 +30,6 @@ def test_types_are_annotations_and_no_comments():
         for name in names:
             if name.endswith(".py"):
                 with open(os.path.join(folder, name), encoding="utf-8") as file:
-                    found.extend((name, line) for line in re.findall(r".*# type: (?!ignore).*", file.read()))
+                    found.extend((name, line) for line in re.findall(
+                        r".*# type: (?!ignore).*", file.read()))
     assert found == []

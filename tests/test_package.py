@@ -1,4 +1,5 @@
-"""What pip installs: the wheel holds what it should and nothing else, and works in a fresh environment."""
+"""What pip installs: the wheel holds what it should and nothing else, and works in a fresh
+environment."""
 import ast
 import glob
 import importlib.util
@@ -87,7 +88,8 @@ WRONG = {
 
 def run(*arguments, **options):
     """A program to its end -> its output. It must exit with 0."""
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               **options)
     output = process.communicate(timeout=300)[0].decode()
     assert process.returncode == 0, output
     return output
@@ -99,12 +101,14 @@ def source(tmp_path_factory):
     for package in ("setuptools", "wheel"):
         if importlib.util.find_spec(package) is None:
             # Like the fixture `absent`, which is for single tests.
-            (pytest.fail if os.environ.get("CI") else pytest.skip)("the package %s is missing" % package)
+            (pytest.fail if os.environ.get("CI")
+             else pytest.skip)("the package %s is missing" % package)
     folder = tmp_path_factory.mktemp("source")
     for name in SOURCE:
         path = os.path.join(TOP, name)
         if os.path.isdir(path):
-            shutil.copytree(path, str(folder / name), ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+            shutil.copytree(path, str(folder / name),
+                            ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
         elif os.path.exists(path):  # .ci, for one, is not in a source distribution's own tests
             shutil.copy(path, str(folder / name))
     return str(folder)
@@ -113,14 +117,16 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def wheel(source, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("wheel"))
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, source)
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index",
+        "-w", folder, source)
     path, = glob.glob(os.path.join(folder, "*.whl"))
     return path
 
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """A fresh environment with the wheel in it -> the folder of its programs. Packages of others come from this one."""
+    """A fresh environment with the wheel in it -> the folder of its programs. Packages of others
+    come from this one."""
     folder = str(tmp_path_factory.mktemp("venv"))
     venv.create(folder, symlinks=True)
     programs = os.path.join(folder, "bin")
@@ -144,14 +150,17 @@ def files(folder, ending=""):
 def test_the_wheel_holds_what_it_should_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
-        metadata, = [archive.read(name).decode() for name in archive.namelist() if name.endswith("METADATA")]
+        metadata, = [archive.read(name).decode() for name in archive.namelist()
+                     if name.endswith("METADATA")]
     expected = {"phenmail.py"} | files("phenmail_protocols", ".py")
     expected |= {"phenmail_protocols/" + name for name in files("conf")}
     expected |= {name[len(STUBS) + 1:] for name in files(STUBS)}
     assert found == expected
-    assert "phenmail_protocols/conf/plugins/ticket.py" in found and "phenmail-stubs/__init__.pyi" in found
+    assert ("phenmail_protocols/conf/plugins/ticket.py" in found
+            and "phenmail-stubs/__init__.pyi" in found)
     assert "Requires-Python: >=3.6" in metadata and "a whole mail service" in metadata
-    assert {"ed25519", "judging", "idn", "test"} == set(re.findall(r"^Provides-Extra: (.*)$", metadata, re.MULTILINE))
+    assert {"ed25519", "judging", "idn",
+            "test"} == set(re.findall(r"^Provides-Extra: (.*)$", metadata, re.MULTILINE))
 
 
 def test_the_source_distribution_holds_what_a_contributor_needs(source, tmp_path):
@@ -173,7 +182,8 @@ def test_the_program_runs(installed, tmp_path):
     root = ["--root", str(tmp_path / "root")]
     run(program, "init", "--domain", "example.org", "--user", "alice", cwd=str(tmp_path), *root)
     assert "0 errors" in run(program, "check", cwd=str(tmp_path), *root)
-    generated = (tmp_path / "root" / "device" / "system" / "mail" / "mail.jcfg").read_text(encoding="utf-8")
+    generated = (tmp_path / "root" / "device" / "system" / "mail"
+                 / "mail.jcfg").read_text(encoding="utf-8")
     example = re.search(r"# (/.*) explains every key", generated).group(1)
     with open(example, encoding="utf-8") as file:
         assert "sender-domain" in file.read()
@@ -182,9 +192,11 @@ def test_the_program_runs(installed, tmp_path):
 
 def test_the_examples_can_be_imported(installed, tmp_path):
     python = os.path.join(installed, "python")
-    folder = run(python, "-c", "from phenmail_protocols.admin.init import examples; print(examples())",
+    folder = run(python, "-c",
+                 "from phenmail_protocols.admin.init import examples; print(examples())",
                  cwd=str(tmp_path)).strip()
-    modules = [name[:-3] for name in sorted(os.listdir(os.path.join(folder, "plugins"))) if name.endswith(".py")]
+    modules = [name[:-3] for name in sorted(os.listdir(os.path.join(folder, "plugins")))
+               if name.endswith(".py")]
     assert modules == ["gateway", "ticket"]
     run(python, "-c", "import gateway, ticket", cwd=str(tmp_path),
         env=dict(os.environ, PYTHONPATH=os.path.join(folder, "plugins")))
@@ -194,7 +206,8 @@ def test_pytest_finds_the_fixture_by_itself(installed, tmp_path):
     (tmp_path / "test_mail.py").write_text(
         "def test_mail(mail_server):\n    mail_server.deliver('Subject: x\\n\\n')\n"
         "    assert mail_server.wait_for(1)[0]['Subject'] == 'x'\n")
-    output = run(os.path.join(installed, "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mail.py",
+    output = run(os.path.join(installed, "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                 "test_mail.py",
                  cwd=str(tmp_path))
     assert "1 passed" in output
 
@@ -233,17 +246,21 @@ def test_a_wrong_program_is_not(mypy):
 
 # Names in stubs that exist for type checkers only.
 TYPES_ONLY = {
-    "phenmail": {"AnyMessage", "AnyPlugin", "Filters", "FilterLine", "Origin", "Outcome", "Plugin", "PluginExtras",
+    "phenmail": {"AnyMessage", "AnyPlugin", "Filters", "FilterLine", "Origin", "Outcome", "Plugin",
+                 "PluginExtras",
                  "Problem", "Reply", "Root", "Verdict"},
     "phenmail_protocols.testing": {"MailFixtureMaker"}}
 IMPLEMENTED = {  # Protocols of the stubs, and what they describe
-    "Origin": "plugins.email_message.Origin", "Root": "config.root.Root", "Problem": "config.problems.Problem",
-    "Outcome": "mail.reply.Outcome", "Reply": "mail.reply.Reply", "FilterLine": "admin.filters.Line", "Filters": "admin.filters.Result",
+    "Origin": "plugins.email_message.Origin", "Root": "config.root.Root",
+    "Problem": "config.problems.Problem",
+    "Outcome": "mail.reply.Outcome", "Reply": "mail.reply.Reply",
+    "FilterLine": "admin.filters.Line", "Filters": "admin.filters.Result",
     "Verdict": "filters.rules.Verdict"}
 
 
 def stub(module):
-    path = os.path.join(TOP, STUBS, *(module.replace(".", "-stubs/", 1) if "." in module else module + "-stubs").split("/"))
+    path = os.path.join(TOP, STUBS, *(module.replace(".", "-stubs/", 1) if "." in module
+                                      else module + "-stubs").split("/"))
     with open(os.path.join(path, "__init__.pyi"), encoding="utf-8") as file:
         return ast.parse(file.read())
 
@@ -259,7 +276,8 @@ def test_the_stubs_describe_what_is_there(module):
     for node in stub(module).body:
         if isinstance(node, ast.FunctionDef):
             described.add(node.name)
-            assert names_of(node.args) == list(inspect.signature(getattr(real, node.name)).parameters)
+            assert names_of(node.args) == list(
+                inspect.signature(getattr(real, node.name)).parameters)
         elif isinstance(node, ast.ClassDef):
             described.add(node.name)
             if node.name not in TYPES_ONLY[module]:
@@ -296,4 +314,5 @@ def test_protocols_have_the_attributes_of_what_they_describe(name):
     real = getattr(importlib.import_module("phenmail_protocols." + path), attribute)
     node, = [each for each in stub("phenmail").body if getattr(each, "name", "") == name]
     made = real("/r", "device") if name == "Root" else real
-    assert [member.name for member in node.body if isinstance(member, ast.FunctionDef) and not hasattr(made, member.name)] == []
+    assert [member.name for member in node.body if isinstance(member, ast.FunctionDef)
+            and not hasattr(made, member.name)] == []

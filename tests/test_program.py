@@ -96,7 +96,8 @@ def test_filters_are_tried_and_nothing_is_done(root, tmp_path):
     message = tmp_path / "message"
     message.write_bytes(b"From: bob@example.net\nSubject: hello\n\nbody\n")
     folder = tmp_path / "filters"
-    for user, code, words in (("alice@example.org", 0, "Result: it goes to the mailbox INBOX."), ("nobody@example.org", 1, "")):
+    for user, code, words in (("alice@example.org", 0, "Result: it goes to the mailbox INBOX."),
+                              ("nobody@example.org", 1, "")):
         found, output, errors = run(root, "filters", "test", user, str(message))
         assert found == code and words in output, errors
     assert run(root, "filters", "test", "alice@example.org")[0] == 2

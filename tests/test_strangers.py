@@ -22,7 +22,8 @@ class Wire:
     """A client from an address of its own."""
 
     def __init__(self, server, name, source="127.0.0.1", tls=False):
-        self.socket = socket.create_connection(("127.0.0.1", server.port(name)), PATIENCE, (source, 0))
+        self.socket = socket.create_connection(("127.0.0.1", server.port(name)), PATIENCE,
+                                               (source, 0))
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -54,7 +55,8 @@ def dial():
 
 
 @pytest.mark.parametrize("name, begin", [
-    ("smtp", b""), ("smtp", b"EHLO x\r\nMAIL FROM:<a@b.example>\r\n"), ("submission", b"EHLO x\r\n"),
+    ("smtp", b""), ("smtp", b"EHLO x\r\nMAIL FROM:<a@b.example>\r\n"),
+    ("submission", b"EHLO x\r\n"),
     ("imap", b"a NOOP\r\n"), ("imaps", b""), ("imaps", b"\x16\x03\x01\x02\x00\x01"),
     ("pop3", b"USER x\r\n"), ("pop3s", b"\x16")])
 def test_a_crowd_from_few_addresses_locks_nobody_out(dial, name, begin):
@@ -99,8 +101,10 @@ def trickle(wire, piece):
 
 
 @pytest.mark.parametrize("name, piece", [
-    ("submission", b"x"), ("submission", b"NOOP\r\n"), ("submission", b"EHLO x\r\n"), ("submission", b"RSET\r\n"),
-    ("imap", b"x"), ("imap", b"a NOOP\r\n"), ("imap", b"a LOGIN {1}\r\n"), ("imap", b"a CAPABILITY\r\n" * 99),
+    ("submission", b"x"), ("submission", b"NOOP\r\n"), ("submission", b"EHLO x\r\n"),
+    ("submission", b"RSET\r\n"),
+    ("imap", b"x"), ("imap", b"a NOOP\r\n"), ("imap", b"a LOGIN {1}\r\n"),
+    ("imap", b"a CAPABILITY\r\n" * 99),
     ("pop3", b"x"), ("pop3", b"CAPA\r\n"), ("pop3", b"CAPA\r\n" * 99)])
 def test_the_time_before_login_is_a_total(dial, name, piece):
     with serving(login_timeout=1, errors=1000) as server:
@@ -108,7 +112,8 @@ def test_the_time_before_login_is_a_total(dial, name, piece):
 
 
 @pytest.mark.parametrize("begin", [b"", b"EHLO x\r\nMAIL FROM:<a@b.example>\r\n"])
-@pytest.mark.parametrize("piece", [b"x", b"NOOP\r\n", b"RSET\r\n", b"EHLO x\r\nMAIL FROM:<>\r\nRSET\r\n"])
+@pytest.mark.parametrize("piece",
+                         [b"x", b"NOOP\r\n", b"RSET\r\n", b"EHLO x\r\nMAIL FROM:<>\r\nRSET\r\n"])
 def test_the_time_before_a_message_is_a_total(dial, begin, piece):
     with serving(smtp_idle_timeout=1, errors=1000) as server:
         wire = dial(server, "smtp")
@@ -142,6 +147,8 @@ def test_a_login_lifts_the_time(dial):
 def test_stalled_handshakes_leave_turns_to_others(dial):
     with serving(tls_handshakes=6, connections=400, connections_per_address=300) as server:
         for number in range(30):
-            dial(server, "imaps", "127.0.0.%d" % (number % 3 + 1)).socket.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01")
+            dial(server, "imaps", "127.0.0.%d" % (number % 3 + 1)).socket.sendall(
+                b"\x16\x03\x01\x02\x00\x01\x00\x01")
         for number in range(4):
-            assert dial(server, "imaps", "127.0.0.%d" % (number + 50), tls=True).line().startswith(b"* OK")
+            assert dial(server, "imaps", "127.0.0.%d" % (number + 50),
+                        tls=True).line().startswith(b"* OK")

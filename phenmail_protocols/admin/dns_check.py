@@ -42,9 +42,9 @@ class _Unanswered(Exception):
 def check(settings, wanted, routes):
     """Compare all records -> list of Finding.
 
-    `settings`: settings.Settings; `wanted`: of dns_records.domains; `routes`: relay.mx_routes.Routes.
-    Asks a few questions for each domain, one after the other, each for at most the resolver's
-    timeout.  No answer of the DNS makes it raise.
+    `settings`: settings.Settings; `wanted`: of dns_records.domains; `routes`:
+    relay.mx_routes.Routes. Asks a few questions for each domain, one after the other, each for at
+    most the resolver's timeout.  No answer of the DNS makes it raise.
     """
     wanted = tuple(wanted)
     dns = _Dns(routes)

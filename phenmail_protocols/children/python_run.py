@@ -16,7 +16,8 @@ class Decided(BaseException):
 
 
 def preload():
-    """Import what filters use: the user to become may not be able to read the interpreter's files."""
+    """Import what filters use: the user to become may not be able to read the interpreter's
+    files."""
     import codecs
     import datetime
     import email

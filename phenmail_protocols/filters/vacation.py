@@ -15,8 +15,8 @@ from ..disk.atomic import write_file
 from ..disk.plain import open_plain
 from ..mail import automatic, dates, headers
 from ..mail.address import ascii_domain
-from ..mail.envelope import Envelope, Recipient
 from ..mail.bounce import plain, references
+from ..mail.envelope import Envelope, Recipient
 from ..mail.writing import encoded_words, field, is_ascii, text_part
 from ..text.clock import EARLIEST
 from .matching import addresses_in

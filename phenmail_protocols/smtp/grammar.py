@@ -292,7 +292,8 @@ def _decode_xtext(value):
     data = _HEX.sub(lambda found: binascii.a2b_hex(found.group(1)), value)
     text = data.decode("utf-8", "replace")
     if _CONTROL.search(text):
-        raise GrammarError(501, "5.5.4", "Control characters are not allowed in an identifier (RFC 3461)")
+        raise GrammarError(501, "5.5.4",
+                           "Control characters are not allowed in an identifier (RFC 3461)")
     return text
 
 

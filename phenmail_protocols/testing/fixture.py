@@ -1,9 +1,9 @@
 """A mail server for the tests of other programs, as pytest fixtures.
 
 `mail_server` is a MailFixture; `make_mail_server(users=…, settings=…, plugins=…)` makes others,
-with other settings.  If phenmail is installed, pytest finds both itself (entry point `pytest11`); else
-use `pytest -p phenmail_protocols.testing`.  Without pytest: `with MailFixture() as mail_server:`.
-Nothing heavy is imported before the first fixture is made.
+with other settings.  If phenmail is installed, pytest finds both itself (entry point `pytest11`);
+else use `pytest -p phenmail_protocols.testing`.  Without pytest: `with MailFixture() as
+mail_server:`. Nothing heavy is imported before the first fixture is made.
 
 Everything is temporary, on free ports of the loopback, and removed after the test.  Clients reach
 the real server through a small proxy that can cause faults.  Mail for addresses elsewhere is caught

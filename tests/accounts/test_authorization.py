@@ -73,13 +73,17 @@ def test_a_filters_authorization_is_not_one_for_a_command(authorizations):
 
 
 @pytest.mark.parametrize("change", [
-    str.upper, lambda signature: signature + " ", lambda signature: " " + signature, lambda signature: signature + "\n", lambda signature: signature[:-1],
-    lambda signature: signature + "0", lambda signature: "", lambda signature: None, lambda signature: "sha256:" + signature, lambda signature: signature * 2,
-    lambda signature: signature.translate({ord("0") + n: 0xff10 + n for n in range(10)}),      # full-width digits
+    str.upper, lambda signature: signature + " ", lambda signature: " " + signature,
+    lambda signature: signature + "\n", lambda signature: signature[:-1],
+    lambda signature: signature + "0", lambda signature: "", lambda signature: None,
+    lambda signature: "sha256:" + signature, lambda signature: signature * 2,
+    # full-width digits
+    lambda signature: signature.translate({ord("0") + n: 0xff10 + n for n in range(10)}),
     lambda signature: "\ud800" + signature, lambda signature: signature[::-1]])
 def test_the_authorization_is_taken_as_it_was_written(authorizations, change):
     signature = authorizations.sign("alice", FILTER, TEXT)
-    assert change(signature) == signature or not authorizations.holds("alice", FILTER, TEXT, change(signature))
+    assert change(signature) == signature or not authorizations.holds(
+        "alice", FILTER, TEXT, change(signature))
 
 
 def test_another_form_of_the_same_character_is_another_text(authorizations):
@@ -87,21 +91,25 @@ def test_another_form_of_the_same_character_is_another_text(authorizations):
     assert not authorizations.holds("alice", FILTER, "accept('n\u0303')", signature)
 
 
-@pytest.mark.parametrize("identity, text", [("ab", "c"), ("a", "bc"), ("a6:filter,1:b", "c"), ("a", "6:filter,bc"), ("a,1:b", "c")])
+@pytest.mark.parametrize("identity, text", [("ab", "c"), ("a", "bc"), ("a6:filter,1:b", "c"),
+                                            ("a", "6:filter,bc"), ("a,1:b", "c")])
 def test_lengths_can_not_be_played_with(authorizations, identity, text):
-    others = {("ab", "c"), ("a", "bc"), ("a6:filter,1:b", "c"), ("a", "6:filter,bc"), ("a,1:b", "c")} - {(identity, text)}
+    others = {("ab", "c"), ("a", "bc"), ("a6:filter,1:b", "c"), ("a", "6:filter,bc"),
+              ("a,1:b", "c")} - {(identity, text)}
     signature = authorizations.sign(identity, FILTER, text)
     assert not any(authorizations.holds(other, FILTER, words, signature) for other, words in others)
 
 
-@given(st.tuples(st.text(min_size=1), st.text(min_size=1)), st.tuples(st.text(min_size=1), st.text(min_size=1)))
+@given(st.tuples(st.text(min_size=1), st.text(min_size=1)),
+       st.tuples(st.text(min_size=1), st.text(min_size=1)))
 def test_no_two_texts_have_one_leave(tmp_path_factory, one, other):
     authorizations = Authorizations(str(tmp_path_factory.getbasetemp()))
     signature = authorizations.sign(one[0], FILTER, one[1])
     assert authorizations.holds(other[0], FILTER, other[1], signature) == (one == other)
 
 
-@pytest.mark.parametrize("identity, kind, text", [("", FILTER, "x"), ("alice", FILTER, ""), ("alice", "Filter", "x"), ("alice", "", "x")])
+@pytest.mark.parametrize("identity, kind, text", [("", FILTER, "x"), ("alice", FILTER, ""),
+                                                  ("alice", "Filter", "x"), ("alice", "", "x")])
 def test_nothing_is_signed_that_is_nothing(authorizations, tmp_path, identity, kind, text):
     with pytest.raises(ValueError):
         authorizations.sign(identity, kind, text)
@@ -126,9 +134,11 @@ def test_a_key_that_is_none_is_told_once_and_nothing_holds(tmp_path, caplog, pla
     path, known = str(tmp_path / "authorization.key"), str(tmp_path / "known")
     with open(known, "wb") as file:
         file.write(b"k" * 32)
-    {"link": lambda: os.symlink(known, path), "dangling": lambda: os.symlink(known + "-", path), "pipe": lambda: os.mkfifo(path),
+    {"link": lambda: os.symlink(known, path), "dangling": lambda: os.symlink(known + "-", path),
+     "pipe": lambda: os.mkfifo(path),
      "folder": lambda: os.mkdir(path), "short": lambda: open(path, "wb").write(b"k" * 31),
-     "long": lambda: open(path, "wb").write(b"k" * 33), "empty": lambda: open(path, "wb").close()}[place]()
+     "long": lambda: open(path, "wb").write(b"k" * 33),
+     "empty": lambda: open(path, "wb").close()}[place]()
     authorizations = Authorizations(str(tmp_path))
     with caplog.at_level(logging.ERROR, "phenmail.accounts"):
         for _ in range(3):
@@ -140,7 +150,8 @@ def test_a_key_that_is_none_is_told_once_and_nothing_holds(tmp_path, caplog, pla
 
 
 def test_the_leave_of_a_users_file(authorizations):
-    user = UserSettings(None, None, None, TEXT, authorizations.sign("alice", EXTERNAL_MDA, TEXT), "", "", False)
+    user = UserSettings(None, None, None, TEXT, authorizations.sign("alice", EXTERNAL_MDA, TEXT),
+                        "", "", False)
     assert authorizations.external_mda("alice", user)
     assert not authorizations.external_mda("bob", user)
     assert not authorizations.external_mda("alice", user._replace(external_mda=None))

@@ -15,8 +15,10 @@ from .house import ELSEWHERE, PASSPHRASE, House
 
 COMMAND = "/usr/bin/procmail -d {USER}"
 DOMAINS = {
-    "example.com": {"alice": "/[user-identity]/mail", "bob": "/bob/mail", "boss": "/boss/mail", "sales": ":alice+sales",
-                    "carol": ">/usr/bin/deliver {TO} " + "a" * 64, "dan": ">dan@elsewhere.net", "robot": ".mail echo",
+    "example.com": {"alice": "/[user-identity]/mail", "bob": "/bob/mail", "boss": "/boss/mail",
+                    "sales": ":alice+sales",
+                    "carol": ">/usr/bin/deliver {TO} " + "a" * 64, "dan": ">dan@elsewhere.net",
+                    "robot": ".mail echo",
                     "lost+found": ">/bin/cat"},
     "example.org": {"*": "/device/lost"}, "example.net": {"*": ".mail"},
 }
@@ -28,13 +30,16 @@ class Live(House):
     def __init__(self, path, **values):
         super().__init__(path, DOMAINS, **values)
         self.authorizations = Authorizations(self.root.mail_system)
-        self.directory = Directory(server_from_dict(self.values, self.root, privileged=False), self.root,
-                                   throttle=self.throttle, verifier=self.verifier, clock=self.clock, authorizations=self.authorizations)
+        self.directory = Directory(server_from_dict(self.values, self.root, privileged=False),
+                                   self.root,
+                                   throttle=self.throttle, verifier=self.verifier, clock=self.clock,
+                                   authorizations=self.authorizations)
 
     def end(self, address="alice@example.com"):
         return self.directory.resolve(Address.parse(address))
 
-    def with_command(self, identity="alice", text=COMMAND, signer=None, signed=None, kind=EXTERNAL_MDA, **keys):
+    def with_command(self, identity="alice", text=COMMAND, signer=None, signed=None,
+                     kind=EXTERNAL_MDA, **keys):
         signature = self.authorizations.sign(signer or identity, kind, signed or text)
         return self.user(identity, external_MDA=text, authorization=signature, **keys)
 
@@ -50,7 +55,8 @@ def house(tmp_path):
 def test_an_authorized_command_gets_the_mail(house):
     house.with_command()
     end = house.end("alice+news@example.com")
-    assert end == ("agent", Address("alice", "example.com"), house.folder("alice"), "news", COMMAND, "")
+    assert end == ("agent", Address("alice", "example.com"), house.folder("alice"), "news", COMMAND,
+                   "")
     assert house.end("sales@example.com").tag == "sales"
 
 
@@ -66,21 +72,26 @@ def test_what_it_may_say(house, text, kind, value):
     assert (house.end().kind, house.end().value) == (kind, value)
 
 
-@pytest.mark.parametrize("text", ["", " ", ">", "> ", ">>", "a 'b", "bob@elsewhere.net eve@elsewhere.net", "a\nb"])
+@pytest.mark.parametrize("text", ["", " ", ">", "> ", ">>", "a 'b",
+                                  "bob@elsewhere.net eve@elsewhere.net", "a\nb"])
 def test_what_it_may_not_say(house, text):
     house.user("boss", external_MDA=text)
     assert house.end("boss@example.com").kind == ("agent" if text == ">>" else "broken")
 
 
 @pytest.mark.parametrize("trick", [
-    dict(signer="bob"), dict(signer="Alice"), dict(signer="[user-identity]"), dict(signer="alice/mail"), dict(kind=FILTER),
-    dict(signed=COMMAND + " "), dict(signed=">" + COMMAND), dict(text=COMMAND + " -m /tmp/rc", signed=COMMAND),
-    dict(text="/usr/bin/procmail\u00a0-d {USER}", signed=COMMAND), dict(text="/usr/bin/рrocmail -d {USER}", signed=COMMAND)])
+    dict(signer="bob"), dict(signer="Alice"), dict(signer="[user-identity]"),
+    dict(signer="alice/mail"), dict(kind=FILTER),
+    dict(signed=COMMAND + " "), dict(signed=">" + COMMAND),
+    dict(text=COMMAND + " -m /tmp/rc", signed=COMMAND),
+    dict(text="/usr/bin/procmail\u00a0-d {USER}", signed=COMMAND),
+    dict(text="/usr/bin/рrocmail -d {USER}", signed=COMMAND)])
 def test_no_other_authorization_helps(house, trick, caplog):
     house.with_command(**trick)
     with caplog.at_level(logging.WARNING, "phenmail.accounts"):
         for _ in range(3):
-            assert house.end()[:4] == ("mailbox", Address("alice", "example.com"), house.folder("alice"), None)
+            assert house.end()[:4] == ("mailbox", Address("alice", "example.com"),
+                                       house.folder("alice"), None)
     line, = [record.getMessage() for record in caplog.records]
     assert "external-MDA" in line and house.folder("alice") in line and COMMAND not in line
 
@@ -102,7 +113,8 @@ def test_without_authorizations_only_the_administrator_has_a_command(house):
     house.user("boss", external_MDA=COMMAND)
     house.user("bob", external_MDA=COMMAND)
     house.directory = Directory(house.directory.settings, house.root)
-    assert [house.end(name + "@example.com").kind for name in ("alice", "boss", "bob")] == ["mailbox", "agent", "mailbox"]
+    assert [house.end(name + "@example.com").kind
+            for name in ("alice", "boss", "bob")] == ["mailbox", "agent", "mailbox"]
 
 
 def test_the_devices_own_folder_needs_none(house):
@@ -112,7 +124,8 @@ def test_the_devices_own_folder_needs_none(house):
     assert house.end("anybody@example.org")[:2] == ("agent", Address("*", "example.org"))
 
 
-@pytest.mark.parametrize("admin", [["Boss"], ["boss "], ["bоss"], ["[user-identity]"], ["boss@example.com"], []])
+@pytest.mark.parametrize("admin", [["Boss"], ["boss "], ["bоss"], ["[user-identity]"],
+                                   ["boss@example.com"], []])
 def test_the_list_of_administrators_is_taken_as_it_is_written(tmp_path, admin):
     house = Live(tmp_path, admin=admin)
     house.user("boss", external_MDA=COMMAND)
@@ -130,7 +143,9 @@ def test_two_names_of_one_folder_are_one_identity(tmp_path):
     house = Live(tmp_path, admin=["al"])
     house.user("alice", external_MDA=COMMAND)
     os.symlink(house.folder("alice")[:-len("/mail")], os.path.join(house.root.path, "al"))
-    house.directory.replace(server_from_dict(dict(house.values, domains={"example.com": {"x": "/al/mail"}}), house.root, privileged=False))
+    house.directory.replace(server_from_dict(dict(house.values,
+                                                  domains={"example.com": {"x": "/al/mail"}}),
+                                             house.root, privileged=False))
     assert house.end("x@example.com")[:3:2] == ("mailbox", house.folder("alice"))
     house.with_command(signer="al")
     assert house.end("x@example.com").kind == "mailbox"
@@ -161,13 +176,15 @@ def test_an_administrators_file_includes_nobody_elses(house):
     for name in ("/alice/mail/mail.jcfg", "link"):
         house.user("boss", text='{"include": ["%s"]}' % name)
         if name == "link":
-            os.symlink(os.path.join(house.folder("alice"), "mail.jcfg"), os.path.join(house.folder("boss"), "link"))
+            os.symlink(os.path.join(house.folder("alice"), "mail.jcfg"),
+                       os.path.join(house.folder("boss"), "link"))
         assert house.end("boss@example.com").kind == "broken"
 
 
 def test_the_users_own_included_file_counts(house):
     house.with_command()
-    os.rename(os.path.join(house.folder("alice"), "mail.jcfg"), os.path.join(house.folder("alice"), "more.jcfg"))
+    os.rename(os.path.join(house.folder("alice"), "mail.jcfg"),
+              os.path.join(house.folder("alice"), "more.jcfg"))
     house.user("alice", text='{"include": ["more.jcfg"]}')
     assert house.end().kind == "agent"
 
@@ -178,7 +195,8 @@ def test_logins_go_on(house):
     with open(path) as file:
         text = file.read()
     signature = house.authorizations.sign("alice", EXTERNAL_MDA, COMMAND)
-    house.user("alice", text=text.replace("{", '{"external-MDA": "%s", "authorization": "%s", ' % (COMMAND, signature), 1))
+    house.user("alice", text=text.replace("{", '{"external-MDA": "%s", "authorization": "%s", '
+                                          % (COMMAND, signature), 1))
     assert house.end().kind == "agent"
     for sending in (False, True):
         account = house.directory.authenticate("alice", PASSPHRASE, ELSEWHERE, sending)
@@ -203,7 +221,8 @@ def test_whose_folder_a_command_works_for(house):
         assert house.end(address).folder == own
     for local in ("carol", "dan", "robot", "*"):
         os.makedirs(os.path.join(house.root.path, local, "mail"))
-    assert [os.path.relpath(house.end(local + "@example.com").folder, os.path.realpath(house.root.path))
+    assert [os.path.relpath(house.end(local + "@example.com").folder,
+                            os.path.realpath(house.root.path))
             for local in ("carol", "dan", "robot")] == ["carol/mail", "dan/mail", "robot/mail"]
     assert house.end("x@example.net").folder == own, "a catch-all is nobody's"
 
@@ -211,9 +230,12 @@ def test_whose_folder_a_command_works_for(house):
 @pytest.mark.parametrize("make", [
     lambda root: os.symlink(os.path.join(root, "alice"), os.path.join(root, "carol")),
     lambda root: (os.mkdir(os.path.join(root, "carol")),
-                  os.symlink(os.path.join(root, "alice", "mail"), os.path.join(root, "carol", "mail"))),
-    lambda root: (os.mkdir(os.path.join(root, "carol")), os.symlink("/usr", os.path.join(root, "carol", "mail"))),
-    lambda root: (os.mkdir(os.path.join(root, "carol")), open(os.path.join(root, "carol", "mail"), "w").close())])
+                  os.symlink(os.path.join(root, "alice", "mail"),
+                             os.path.join(root, "carol", "mail"))),
+    lambda root: (os.mkdir(os.path.join(root, "carol")),
+                  os.symlink("/usr", os.path.join(root, "carol", "mail"))),
+    lambda root: (os.mkdir(os.path.join(root, "carol")),
+                  open(os.path.join(root, "carol", "mail"), "w").close())])
 def test_a_link_to_somebody_elses_folder_is_not_ones_own(house, make):
     make(house.root.path)
     assert house.end("carol@example.com").folder == house.root.mail_system
@@ -228,7 +250,8 @@ def test_all_mail_folders(house):
     lost = os.path.join(os.path.realpath(house.root.path), "device", "lost")
     assert folders == {
         house.folder("alice"): {Address("alice", "example.com"), Address("sales", "example.com")},
-        house.folder("bob"): {Address("bob", "example.com")}, house.folder("boss"): {Address("boss", "example.com")},
+        house.folder("bob"): {Address("bob", "example.com")},
+        house.folder("boss"): {Address("boss", "example.com")},
         lost: {Address("*", "example.org")}}
     for folder, addresses in folders.items():
         assert all(house.directory.resolve(address).folder == folder for address in addresses)

@@ -79,7 +79,8 @@ def test_each_hash_has_its_own_salt():
 
 def test_an_unmatchable_form_costs_as_much_to_check_and_nothing_to_make(monkeypatch):
     done, real = [], passphrases._pbkdf2
-    monkeypatch.setattr(passphrases, "_pbkdf2", lambda *given: done.append(given[2]) or real(*given))
+    monkeypatch.setattr(passphrases, "_pbkdf2", lambda *given: done.append(given[2])
+                        or real(*given))
     one, other = passphrases.unmatchable(20), passphrases.unmatchable(20)
     assert done == [] and one != other and len(one) == len(hash_passphrase("x", 20))
     done.clear()
@@ -133,7 +134,8 @@ def test_unusable_forms_are_told(stored):
 @settings(max_examples=300)
 @given(strategies.one_of(ANY_TEXT, strategies.tuples(
     strategies.sampled_from(["pbkdf2-sha256", "SCRAM-SHA-256", "scrypt"]),
-    strategies.lists(strategies.sampled_from(["1", "16", "AAAA", "AA==", "A" * 43 + "=", "$", ":", "x"]),
+    strategies.lists(strategies.sampled_from(["1", "16", "AAAA", "AA==", "A" * 43 + "=", "$", ":",
+                                              "x"]),
                      max_size=8)).map(lambda parts: parts[0] + "$" + "$".join(parts[1]))))
 def test_any_stored_form_answers_or_raises_its_own_error(stored):
     assert iterations_of(stored) >= 0

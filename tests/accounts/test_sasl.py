@@ -15,7 +15,8 @@ from phenmail_protocols.mail.address import Address
 
 from .house import ELSEWHERE, PASSPHRASE, House
 
-ALICE = Account("alice@example.com", "/alice/mail", frozenset([Address("alice", "example.com")]), "alice")
+ALICE = Account("alice@example.com", "/alice/mail", frozenset([Address("alice", "example.com")]),
+                "alice")
 SALT = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
 
 
@@ -147,7 +148,8 @@ def test_timestamps_are_message_ids_and_differ(host, shown):
 # SCRAM-SHA-256
 
 FIRST = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
-CHALLENGE = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+CHALLENGE = (
+    b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096")
 PROOF = (b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
          b"p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
 SIGNATURE = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
@@ -288,7 +290,8 @@ def test_a_mechanism_that_is_not_built():
 
 PIECES = strategies.lists(strategies.sampled_from(
     [b"n", b"y", b"p=x", b",", b"a=", b"n=", b"r=", b"c=biws", b"p=", b"=2C", b"=", b"\0", b" ",
-     b"alice", b"secret", b"\xff", b"AAAA", base64.b64encode(b"x" * 32)]), max_size=12).map(b"".join)
+     b"alice", b"secret", b"\xff", b"AAAA", base64.b64encode(b"x" * 32)]),
+                          max_size=12).map(b"".join)
 RESPONSES = strategies.lists(strategies.one_of(
     strategies.none(), strategies.binary(max_size=60), PIECES), max_size=5)
 
@@ -325,7 +328,8 @@ def test_base64_lines(line, data):
     assert sasl.decode(line) == data
 
 
-@pytest.mark.parametrize("line", [b"*", b"YQ", b"YQ=", b"Y Q==", b"YQ==\r\n", b"====", b"\xff", b"Y*=="])
+@pytest.mark.parametrize("line",
+                         [b"*", b"YQ", b"YQ=", b"Y Q==", b"YQ==\r\n", b"====", b"\xff", b"Y*=="])
 def test_base64_that_is_none(line):
     with pytest.raises(sasl.Malformed):
         sasl.decode(line)
@@ -339,7 +343,8 @@ def log_in(house, mechanism, name, passphrase, sending=False):
     if mechanism == "SCRAM-SHA-256":
         return scram(login, Client(name, passphrase))
     if mechanism == "PLAIN":
-        return ends(mechanism, b"\0" + name.encode() + b"\0" + passphrase.encode(), credentials=login)
+        return ends(mechanism, b"\0" + name.encode() + b"\0" + passphrase.encode(),
+                    credentials=login)
     if mechanism == "LOGIN":
         return ends(mechanism, None, name.encode(), passphrase.encode(), credentials=login)
     if mechanism == "APOP":
@@ -489,6 +494,7 @@ def test_every_mechanism_is_throttled(tmp_path):
     house.whole_user("bob")
     for mechanism in offered(house):
         house.clock.go(100000)
-        kinds = [log_in(house, mechanism, "alice", "wrong %d" % number).kind for number in range(12)]
+        kinds = [log_in(house, mechanism, "alice", "wrong %d" % number).kind
+                 for number in range(12)]
         assert kinds[0] == sasl.REFUSED and kinds[-1] == sasl.TEMPORARY, mechanism
         assert log_in(house, mechanism, "alice", PASSPHRASE).kind == sasl.TEMPORARY, mechanism

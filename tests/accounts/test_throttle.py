@@ -151,7 +151,8 @@ def test_a_peer_without_address(throttle, peer):
     assert asked(throttle, peer)[0] == 0
 
 
-@pytest.mark.parametrize("host", ["::", ":", ":::", "1:2", "g::1", "1:2:3:4:5:6:7:8:9::", "a" * 999])
+@pytest.mark.parametrize("host",
+                         ["::", ":", ":::", "1:2", "g::1", "1:2:3:4:5:6:7:8:9::", "a" * 999])
 def test_odd_addresses_do_no_harm(throttle, host):
     fail(throttle, ADDRESS_FREE, (host, 1))
     assert asked(throttle, (host, 2), "alice")[0] > 0
@@ -227,7 +228,8 @@ def test_programs_of_one_user_with_one_passphrase_are_one_guess(clock):
     for attempt in programs:
         attempt.failed()
     clock.go(1)
-    assert throttle.admit(GUESSER, "alice", b"another").wait == 0, "fifty times the same counted once"
+    assert throttle.admit(GUESSER, "alice", b"another").wait == 0, (
+        "fifty times the same counted once")
     assert asked(throttle)[0] > 0
 
 
@@ -259,11 +261,14 @@ def test_an_attempt_that_breaks_off_leaves_no_count(clock, ipv6):
 
 def test_parallel_guesses_in_one_ipv6_network_count_for_it(clock):
     throttle = Throttle(clock, patience=0.0)
-    attempts = [throttle.admit(("2001:db8:1:%x::1" % number, 1), "alice", b"%d" % number) for number in range(room.NETWORK_FREE + 5)]
+    attempts = [throttle.admit(("2001:db8:1:%x::1" % number, 1), "alice", b"%d" % number)
+                for number in range(room.NETWORK_FREE + 5)]
     assert [attempt.busy for attempt in attempts] == [False] * room.NETWORK_FREE + [True] * 5
 
 
 def test_parallel_guesses_at_a_user_from_many_addresses_are_held_back(throttle):
-    holds = [throttle.admit(("10.0.0.%d" % number, 1), "alice", b"%d" % number).hold for number in range(USER_FREE + 10)]
+    holds = [throttle.admit(("10.0.0.%d" % number, 1), "alice", b"%d" % number).hold
+             for number in range(USER_FREE + 10)]
     assert holds[:USER_FREE] == [0.0] * USER_FREE
-    assert holds[USER_FREE:] == sorted(holds[USER_FREE:]) and 0 < holds[USER_FREE] < holds[-1] == room.LONGEST_HOLD
+    assert holds[USER_FREE:] == sorted(holds[USER_FREE:]) and 0 < holds[USER_FREE] < holds[
+        -1] == room.LONGEST_HOLD

@@ -1,4 +1,5 @@
-"""Users' files in a running server: read once for each state; a broken file affects its user only."""
+"""Users' files in a running server: read once for each state; a broken file affects its user
+only."""
 
 import imaplib
 import os
@@ -88,12 +89,14 @@ def test_whatever_goes_wrong_is_one_users_trouble(user, caplog, monkeypatch):
     assert "ZeroDivisionError" in user.asked()
 
 
-@pytest.mark.parametrize("text", [b"{\x01 5}", b'{"x":[' + b"0," * (2 << 20) + b"0]}", b"\xff", b"[" * 300000,
+@pytest.mark.parametrize("text", [b"{\x01 5}", b'{"x":[' + b"0," * (2 << 20) + b"0]}", b"\xff",
+                                  b"[" * 300000,
                                   b'{"include": ["mail.jcfg"]}', b'{"passphrase": 1e999999}'],
                          ids=["control", "large", "no UTF-8", "deep", "itself", "a number"])
 def test_a_strangers_mail_for_that_user_is_put_off_and_others_get_theirs(tmp_path, text):
     with MailServer(root=str(tmp_path), settings={
-            "sender-domain": "example.org", "relay": False, "pop": False, "smtp": {"host": "127.0.0.1", "port": 0},
+            "sender-domain": "example.org", "relay": False, "pop": False,
+            "smtp": {"host": "127.0.0.1", "port": 0},
             "imap": {"host": "127.0.0.1", "port": 0, "disable-ssl": True},
             "domains": {"example.org": {"alice": "/alice/mail", "bob": "/bob/mail"}}},
             users={"bob@example.org": "secret"}) as server:

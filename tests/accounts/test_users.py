@@ -82,7 +82,8 @@ def test_a_chosen_passphrase(house):
 
 def test_the_same_name_in_two_domains_is_two_people(house):
     users.add_user(house.root, "alice@example.org", "hers")
-    assert house.directory.account("alice@example.org").folder != house.directory.account("alice").folder
+    assert house.directory.account("alice@example.org").folder != house.directory.account(
+        "alice").folder
     assert house.directory.account("alice@example.org").folder == house.folder("alice@example.org")
     users.add_user(house.root, house.root.device, "not the server's folder")
     assert not house.directory.account(house.root.device).folder.startswith(
@@ -191,7 +192,8 @@ def test_a_domain_has_two_spellings_and_is_shown_in_one(house):
         '"example.com"', '"xn--fa-hia.example"'))
     users.add_user(house.root, "bob@xn--fa-hia.example", PASSPHRASE)
     users.add_user(house.root, "eve", PASSPHRASE)
-    assert [(user.address, user.ends.partition(" /")[0]) for user in users.list_users(house.root)] == [
+    assert [(user.address, user.ends.partition(" /")[0])
+            for user in users.list_users(house.root)] == [
         ("postmaster@fa\u00df.example", "alias of alice@fa\u00df.example"),
         ("alice@fa\u00df.example", "mailbox"), ("bob@fa\u00df.example", "mailbox"),
         ("eve@fa\u00df.example", "mailbox")]
@@ -226,7 +228,8 @@ def test_what_an_included_file_defines(house):
 
 def test_a_broken_or_missing_configuration_is_told_and_left_alone(house):
     house.write_server("{ broken")
-    for call in (lambda: users.add_user(house.root, "bob", "x"), lambda: users.list_users(house.root),
+    for call in (lambda: users.add_user(house.root, "bob", "x"),
+                 lambda: users.list_users(house.root),
                  lambda: users.delete_user(house.root, "bob"),
                  lambda: users.set_passphrase(house.root, "bob", "x")):
         with pytest.raises(ConfigError):
@@ -265,13 +268,15 @@ def test_a_word_waits_for_another_one_and_no_longer(house, monkeypatch):
     assert users.add_user(house.root, "bob", "x")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0,
+                    reason="only root may give files away")
 def test_what_root_writes_belongs_to_the_roots_owner(house):
     os.chown(house.root.path, 12345, 23456)
     users.add_user(house.root, "bob", "x")
     folder = house.folder("bob")
     for path in (house.root.configuration, folder, os.path.dirname(folder),
-                 os.path.join(folder, "mail.jcfg"), os.path.join(house.root.mail_system, users.LOCK)):
+                 os.path.join(folder, "mail.jcfg"),
+                 os.path.join(house.root.mail_system, users.LOCK)):
         assert (os.stat(path).st_uid, os.stat(path).st_gid) == (12345, 23456), path
 
 

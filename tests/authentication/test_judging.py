@@ -31,11 +31,16 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 HOST = "mx.example.net"
 IP, OTHER, IP6 = "93.184.215.14", "93.184.215.15", "2606:2800:21f::1"
 KEY = keys.read_rsa(RSA)
-LONG = "".join("include%d.example.com. TXT \"v=spf1 include:include%d.example.com -all\"\n" % (n, n + 1) for n in range(12))
-POLICIES = "".join("_dmarc.%s.example. TXT \"v=DMARC1; p=%s; %s\"\n" % (name, policy, more) for name, policy, more in [
-    ("none", "none", "rua=mailto:a@none.example"), ("quarantine", "quarantine", "adkim=r"), ("reject", "reject", "pct=100"),
-    ("strict", "reject", "adkim=s; aspf=s"), ("sub", "none", "sp=reject"), ("sample", "reject", "pct=0"),
-    ("nonsense", "perhaps", "rua=mailto:a@nonsense.example"), ("my-bank", "reject", "fo=1"), ("xn--bcher-kva", "reject", "fo=1")])
+LONG = "".join("include%d.example.com. TXT \"v=spf1 include:include%d.example.com -all\"\n"
+               % (n, n + 1) for n in range(12))
+POLICIES = "".join("_dmarc.%s.example. TXT \"v=DMARC1; p=%s; %s\"\n" % (name, policy, more)
+                   for name, policy, more in [
+    ("none", "none", "rua=mailto:a@none.example"), ("quarantine", "quarantine", "adkim=r"),
+    ("reject", "reject", "pct=100"),
+    ("strict", "reject", "adkim=s; aspf=s"), ("sub", "none", "sp=reject"),
+    ("sample", "reject", "pct=0"),
+    ("nonsense", "perhaps", "rua=mailto:a@nonsense.example"), ("my-bank", "reject", "fo=1"),
+    ("xn--bcher-kva", "reject", "fo=1")])
 ZONE = POLICIES + LONG + """\
 example.org. TXT "v=spf1 ip4:%(ip)s ip6:%(ip6)s mx ~all"
 example.org. MX 10 mail.example.org.
@@ -107,7 +112,8 @@ class House:
         """The current child process, or None."""
         return next(iter(self.judge.pool.processes.values()), None)
 
-    def judged(self, message, ip=IP, sender="alice@example.org", helo="mail.example.org", own=b"", line_end=b"\n"):
+    def judged(self, message, ip=IP, sender="alice@example.org", helo="mail.example.org", own=b"",
+               line_end=b"\n"):
         path = os.path.join(self.folder, "%d" % threading.get_ident())
         own, message = (octets.replace(b"\r\n", line_end) for octets in (own, message))
         with open(path, "wb") as file:
@@ -140,20 +146,25 @@ def own(tmp_path):
 
 
 def letter(author="alice@example.org", body=b"Hello caf\xc3\xa9 \xe9\r\n"):
-    return b"From: A <%s>\r\nTo: b@example.net\r\nSubject: x\r\n\r\n" % author.encode("utf-8") + body
+    return b"From: A <%s>\r\nTo: b@example.net\r\nSubject: x\r\n\r\n" % author.encode(
+        "utf-8") + body
 
 
 def signed(message, domain=b"example.org"):
-    return dkim.DKIM(message).sign(b"s", domain, RSA, canonicalize=(b"relaxed", b"relaxed"), include_headers=[b"from"]) + message
+    return dkim.DKIM(message).sign(b"s", domain, RSA, canonicalize=(b"relaxed", b"relaxed"),
+                                   include_headers=[b"from"]) + message
 
 
 # -- SPF
 
 
 @pytest.mark.parametrize("ip, sender, word", [
-    (IP, "alice@example.org", "pass"), (IP6, "alice@example.org", "pass"), ("93.184.215.20", "alice@example.org", "pass"),
-    (OTHER, "alice@example.org", "softfail"), (OTHER, "a@strict.example.com", "fail"), (IP, "a@nothing.example.com", "none"),
-    (IP, "a@two.example.com", "permerror"), (IP, "a@odd.example.com", "permerror"), (IP, "a@include0.example.com", "permerror"),
+    (IP, "alice@example.org", "pass"), (IP6, "alice@example.org", "pass"),
+    ("93.184.215.20", "alice@example.org", "pass"),
+    (OTHER, "alice@example.org", "softfail"), (OTHER, "a@strict.example.com", "fail"),
+    (IP, "a@nothing.example.com", "none"),
+    (IP, "a@two.example.com", "permerror"), (IP, "a@odd.example.com", "permerror"),
+    (IP, "a@include0.example.com", "permerror"),
     (IP, "a@void.example.com", "pass"), (IP, "a@voids.example.com", "permerror"),
     (OTHER, "a@case.example.com", "fail"),
     (IP, "a@labels.example.com", "permerror"), (IP, "a@labels2.example.com", "permerror"),
@@ -161,7 +172,8 @@ def signed(message, domain=b"example.org"):
     (IP, "a@modifiers.example.com", "pass"), (OTHER, "a@modifiers.example.com", "fail"),
     (IP, "a@macro.example.com", "permerror"),
     (IP, "a@tab.example.com", "none"), (IP, "a@word.example.com", "none"),
-    (IP, "a@[192.0.2.1]", "none"), (IP, "a@b\u00fccher.example", "pass"), (IP, "\u00fc@example.org", "pass"),
+    (IP, "a@[192.0.2.1]", "none"), (IP, "a@b\u00fccher.example", "pass"),
+    (IP, "\u00fc@example.org", "pass"),
     (IP, "a@localhost", "none")])
 def test_spf(house, ip, sender, word):
     found = house.judged(letter("x@nothing.example"), ip=ip, sender=sender)
@@ -173,7 +185,8 @@ def test_spf_of_a_null_sender_is_of_the_helo(house):
     assert house.auth(letter(), sender=None, ip="93.184.215.20").startswith("spf=pass")
     found = house.judged(letter(), sender=None, ip=OTHER)
     assert found.auth.startswith("spf=fail") and b"smtp.helo=mail.example.org;" in found.field
-    for helo in ("", "localhost", "[192.0.2.1]", "a b", "\u00fc.\udcff", "x" * 300 + ".example", "..", "%{l}.example"):
+    for helo in ("", "localhost", "[192.0.2.1]", "a b", "\u00fc.\udcff", "x" * 300 + ".example",
+                 "..", "%{l}.example"):
         found = house.judged(letter(), sender=None, helo=helo)
         assert found.auth.startswith("spf=none"), helo
         assert found.field.count(b"\r\n\t") == 3 and found.field.endswith(b"\r\n"), found
@@ -194,27 +207,33 @@ def test_dkim(house):
     assert found.auth == "spf=softfail dkim=pass dmarc=pass" and not found.reject
     assert b"\tdkim=pass header.d=example.org header.s=s header.a=rsa-sha256" in found.field
     assert house.auth(message.replace(b"Hello", b"Hullo")) == "spf=pass dkim=fail dmarc=pass"
-    assert house.auth(message.replace(b"alice", b"malice"), ip=OTHER) == "spf=softfail dkim=fail dmarc=fail"
-    assert house.auth(message.replace(b"\xc3\xa9", b"\xc3\xa8"), ip=OTHER) == "spf=softfail dkim=fail dmarc=fail"
+    assert house.auth(message.replace(b"alice", b"malice"),
+                      ip=OTHER) == "spf=softfail dkim=fail dmarc=fail"
+    assert house.auth(message.replace(b"\xc3\xa9", b"\xc3\xa8"),
+                      ip=OTHER) == "spf=softfail dkim=fail dmarc=fail"
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"], ids=["staged", "queued"])
 def test_what_stands_before_the_message_is_ours(house, line_end):
     added = b"Return-Path: <alice@example.org>\r\nDelivered-To: b@example.net\r\nFrom: us\r\n"
-    message = signed(letter(body=b"a" + b"\r\n" * 100000 + b"b\r\n"))  # a piece ends between CR and LF
+    # a piece ends between CR and LF
+    message = signed(letter(body=b"a" + b"\r\n" * 100000 + b"b\r\n"))
     assert house.auth(message, own=added, line_end=line_end) == "spf=pass dkim=pass dmarc=pass"
-    assert house.auth(message.replace(b"\r\n\r\na\r\n", b"\r\n\r\naa\r\n", 1), line_end=line_end) == "spf=pass dkim=fail dmarc=pass"
+    assert house.auth(message.replace(b"\r\n\r\na\r\n", b"\r\n\r\naa\r\n", 1),
+                      line_end=line_end) == "spf=pass dkim=fail dmarc=pass"
     message = signed(letter(body=b"aa" + b"\r\n" * 100000 + b"b\r\n"))
     assert house.auth(message, own=added, line_end=line_end) == "spf=pass dkim=pass dmarc=pass"
 
 
 def test_signed_by_us(house, tmp_path):
     (tmp_path / "key").write_bytes(RSA)
-    signer = Signer(Relay(str(tmp_path / "key"), "s", "", 25), lambda: {"example.org"}, "example.org")
+    signer = Signer(Relay(str(tmp_path / "key"), "s", "", 25), lambda: {"example.org"},
+                    "example.org")
     header, _, text = letter(body=b"body  \r\n" * 30000).partition(b"\r\n\r\n")
     body = BodyHash()
     body.update(text)
-    message = signer.sign(header + b"\r\n\r\n", body.digest(), Address("alice", "example.org")) + header + b"\r\n\r\n" + text
+    message = signer.sign(header + b"\r\n\r\n", body.digest(),
+                          Address("alice", "example.org")) + header + b"\r\n\r\n" + text
     assert house.auth(message, ip=OTHER) == "spf=softfail dkim=pass dmarc=pass"
 
 
@@ -227,13 +246,15 @@ def test_a_signature_without_an_answer(own):
 
 
 def test_a_large_message_is_not_verified(house):
-    message = signed(letter(body=b"x" * 70 + b"\r\n") + b"y" * 70 + b"\r\n" * 5 * 1024 * 1024 + b"end\r\n" * 20000)
+    message = signed(letter(body=b"x" * 70 + b"\r\n") + b"y" * 70 + b"\r\n" * 5 * 1024
+                     * 1024 + b"end\r\n" * 20000)
     message += b"0123456789" * (1024 * 1024)
     assert house.auth(message) == "spf=pass dkim=policy dmarc=pass"
     found = house.judged(message, ip=OTHER)
     assert found.auth == "spf=softfail dkim=policy dmarc=permerror" and not found.reject
     assert b'reason="message too large"' in found.field
-    assert house.auth(letter(body=b"0123456789" * (1024 * 1024 + 1))) == "spf=pass dkim=none dmarc=pass"
+    assert house.auth(letter(body=b"0123456789"
+                             * (1024 * 1024 + 1))) == "spf=pass dkim=none dmarc=pass"
 
 
 # -- DMARC
@@ -278,8 +299,10 @@ def test_dmarc(house, author, sender, word, reject):
 
 
 @pytest.mark.parametrize("header", [
-    b"", b"From:\r\n", b"From: a@none.example, b@none.example\r\n", b"From: a@example.org, b@nothing.example\r\n",
-    b"From: nobody\r\n", b"From: a@nothing.example <b@none.example>\r\n", b"From: a@[192.0.2.1]\r\n", b"From: a@\xff.example\r\n",
+    b"", b"From:\r\n", b"From: a@none.example, b@none.example\r\n",
+    b"From: a@example.org, b@nothing.example\r\n",
+    b"From: nobody\r\n", b"From: a@nothing.example <b@none.example>\r\n",
+    b"From: a@[192.0.2.1]\r\n", b"From: a@\xff.example\r\n",
     b"From: undisclosed:;\r\n"])
 def test_not_one_author(house, header):
     found = house.judged(header + b"Subject: x\r\n\r\ntext\r\n")
@@ -287,18 +310,24 @@ def test_not_one_author(house, header):
 
 
 @pytest.mark.parametrize("header", [
-    b"From: a@reject.example, b@reject.example\r\n", b"From: a@nothing.example, b@reject.example\r\n",
-    b"From: a@reject.example, b@nothing.example\r\n", b"From: a@nothing.example\r\nFrom: b@reject.example\r\n",
-    b"From: Us: a@reject.example, a@nothing.example;\r\n", b"From: a@reject.example <b@nothing.example>\r\n",
-    b"From: The boss <a@reject.example> x\r\n", b"From: \"The boss <a@reject.example>\" <a@reject.example>, <\r\n",
+    b"From: a@reject.example, b@reject.example\r\n",
+    b"From: a@nothing.example, b@reject.example\r\n",
+    b"From: a@reject.example, b@nothing.example\r\n",
+    b"From: a@nothing.example\r\nFrom: b@reject.example\r\n",
+    b"From: Us: a@reject.example, a@nothing.example;\r\n",
+    b"From: a@reject.example <b@nothing.example>\r\n",
+    b"From: The boss <a@reject.example> x\r\n",
+    b"From: \"The boss <a@reject.example>\" <a@reject.example>, <\r\n",
     b"From: X <a@reject.example\r\n", b"From: <a@nothing.example> <a@reject.example>\r\n",
     b"From: <<a@reject.example>>\r\n", b"From: a@nothing.example; a@reject.example\r\n",
     b"From: a@@reject.example\r\n", b"From: [a@ REJECT.example]\r\n",
     b"From: a@(x)reject.example (\r\n"])
 def test_a_second_author_does_not_evade_the_firsts_policy(house, header):
     found = house.judged(header + b"Subject: x\r\n\r\ntext\r\n")
-    assert found.auth == "spf=pass dkim=none dmarc=permerror" and found.reject and "reject.example" in found.reason
-    assert not house.judged(header + b"Subject: x\r\n\r\ntext\r\n", sender="b@reject.example").reject
+    assert (found.auth == "spf=pass dkim=none dmarc=permerror" and found.reject
+            and "reject.example" in found.reason)
+    assert not house.judged(header + b"Subject: x\r\n\r\ntext\r\n",
+                            sender="b@reject.example").reject
 
 
 MANY = [b"a@n%d.example" % number for number in range(6)]
@@ -355,10 +384,12 @@ def test_a_slow_sender_delays_nobody_else(own):
     for each in slow:
         each.start()
     deadline = time.monotonic() + 3
-    while house.server.questions("TXT").count("example.org") < judging.MOST_OF_ONE and time.monotonic() < deadline:
+    while house.server.questions("TXT").count(
+            "example.org") < judging.MOST_OF_ONE and time.monotonic() < deadline:
         time.sleep(0.01)
     begun = time.monotonic()
-    assert house.auth(letter("a@reject.example"), sender="a@reject.example", ip=OTHER).startswith("spf=fail")
+    assert house.auth(letter("a@reject.example"), sender="a@reject.example",
+                      ip=OTHER).startswith("spf=fail")
     assert time.monotonic() - begun < 1.0
     for each in slow:
         each.join()
@@ -387,7 +418,8 @@ def test_too_many_at_once(own, caplog):
 def test_a_process_that_dies(own):
     house = own(seconds=5.0)
     house.server.behave("example.org", "TXT", silent=True)
-    assert house.auth(letter("a@reject.example"), sender="a@reject.example") == "spf=pass dkim=none dmarc=pass"
+    assert house.auth(letter("a@reject.example"),
+                      sender="a@reject.example") == "spf=pass dkim=none dmarc=pass"
     found = []
     judged = threading.Thread(target=lambda: found.append(house.auth(letter())))
     judged.start()
@@ -398,8 +430,10 @@ def test_a_process_that_dies(own):
     os.kill(process.pid, signal.SIGKILL)
     begun = time.monotonic()
     judged.join(10)
-    assert found == ["spf=temperror dkim=temperror dmarc=temperror"] and time.monotonic() - begun < 2
-    assert house.auth(letter("a@reject.example"), sender="a@reject.example") == "spf=pass dkim=none dmarc=pass"
+    assert found == [
+        "spf=temperror dkim=temperror dmarc=temperror"] and time.monotonic() - begun < 2
+    assert house.auth(letter("a@reject.example"),
+                      sender="a@reject.example") == "spf=pass dkim=none dmarc=pass"
     assert house.process() is not process
 
 
@@ -435,7 +469,8 @@ def test_it_is_ended_when_idle_and_replaced(own, monkeypatch):
     assert pids[0] == pids[1] and pids[2] is None and pids[3] not in (pids[0], None)
     house.judge.stop()
     assert house.auth(letter()) == "spf=temperror dkim=temperror dmarc=temperror"
-    assert not [thread for thread in threading.enumerate() if thread.name == "phenmail-judging" and thread.is_alive()
+    assert not [thread for thread in threading.enumerate() if thread.name == "phenmail-judging"
+                and thread.is_alive()
                 and thread is house.judge.pool.thread]
 
 
@@ -463,7 +498,8 @@ def test_the_process_has_nothing_of_the_server(house):
     if os.geteuid() == 0:
         assert "0" not in status["Uid"].split() + status["Gid"].split() + status["Groups"].split()
     with open("/proc/%d/environ" % pid) as file:
-        assert {each.partition("=")[0] for each in file.read().split("\0") if each} <= {"LANG", "PATH"}
+        assert {each.partition("=")[0] for each in file.read().split("\0")
+                if each} <= {"LANG", "PATH"}
     assert os.readlink("/proc/%d/cwd" % pid) == "/"
     assert os.getsid(pid) == pid
     if hasattr(os, "sched_getaffinity"):
@@ -476,18 +512,22 @@ def test_the_server_loads_nothing(tmp_path):
     code = ("import sys; sys.path.insert(0, %r)\n"
             "from phenmail_protocols.config.settings import Inbound, Resolver\n"
             "from phenmail_protocols.authentication.judging import Judge\n"
-            "class S: inbound, python, run_as, resolver = Inbound(), None, None, Resolver((%r,), 2.0)\n"
+            "class S: inbound, python, run_as, resolver = Inbound(), None, None, Resolver((%r,), "
+            "2.0)\n"
             "judge = Judge(lambda: S, lambda: 'mx.example.net')\n"
             "print(judge.judge(%r, 'x.example', None, 'message').auth, judge.complaints())\n"
             "judge.stop()\n"
-            "print([name for name in ('dns', 'dkim', 'spf', 'email', 'ipaddress') if name in sys.modules])\n")
+            "print([name for name in ('dns', 'dkim', 'spf', 'email', 'ipaddress') if name in "
+            "sys.modules])\n")
     with NameServer(ZONE) as server:
-        done = subprocess.Popen([sys.executable, "-c", code % (TOP, server.address, IP)], cwd=str(tmp_path), stdout=subprocess.PIPE)
+        done = subprocess.Popen([sys.executable, "-c", code % (TOP, server.address, IP)],
+                                cwd=str(tmp_path), stdout=subprocess.PIPE)
         out = done.communicate(timeout=60)[0].decode().splitlines()
     assert out == ["spf=none dkim=none dmarc=fail []", "[]"]
 
 
-@pytest.mark.parametrize("python, told", [("/bin/false", "does not run judging"), ("/does/not/exist", "can't be started")])
+@pytest.mark.parametrize("python, told", [("/bin/false", "does not run judging"),
+                                          ("/does/not/exist", "can't be started")])
 def test_an_interpreter_that_cannot_be_run(own, caplog, python, told):
     now = [0.0]
     house = own(python=python, clock=lambda: now[0])
@@ -503,7 +543,8 @@ def test_another_interpreter_has_its_own_packages(own, tmp_path):
     os.symlink(sys.executable, str(tmp_path / "python3"))
     house = own(python=str(tmp_path / "python3"))
     assert house.judge.complaints() == []
-    assert house.auth(letter()).count("=") in (0, 3), "a link out of a virtual environment may have no packages"
+    assert house.auth(letter()).count("=") in (0, 3), (
+        "a link out of a virtual environment may have no packages")
 
 
 def test_settings_that_change(own):
@@ -522,8 +563,10 @@ def test_a_file_that_is_gone(house, caplog):
     assert "cannot judge a message" in caplog.text
 
 
-@pytest.mark.parametrize("answer", [b"", b"[]", b"null", b"7", b'"text"', b"{", b"[[],0]", b'[[["spf","great","",[]]],true,"x"]',
-                                    b'[[["spf","pass","a\\nb",[]]],true,"x"]', b'[[["spf","pass","",[[1]]]],true,"x"]', b"\xff",
+@pytest.mark.parametrize("answer", [b"", b"[]", b"null", b"7", b'"text"', b"{", b"[[],0]",
+                                    b'[[["spf","great","",[]]],true,"x"]',
+                                    b'[[["spf","pass","a\\nb",[]]],true,"x"]',
+                                    b'[[["spf","pass","",[[1]]]],true,"x"]', b"\xff",
                                     b"[" * 5000])
 def test_a_process_that_says_anything(house, answer, monkeypatch):
     monkeypatch.setattr(house.judge, "_ask", lambda case, file: b"begun 1\n" + answer)
@@ -532,7 +575,8 @@ def test_a_process_that_says_anything(house, answer, monkeypatch):
 
 
 def test_an_invalid_domain_is_not_reported(house, monkeypatch):
-    said = json.dumps([[["dmarc", "fail", "", [["header.from", "a\r\nX: y"]]]], True, "a\r\nX: y"]).encode("ascii")
+    said = json.dumps([[["dmarc", "fail", "", [["header.from", "a\r\nX: y"]]]], True,
+                       "a\r\nX: y"]).encode("ascii")
     monkeypatch.setattr(house.judge, "_ask", lambda case, file: b"begun 1\n" + said)
     found = house.judged(letter())
     assert found.reject and "\r" not in found.reason and b"X: y" not in found.field
@@ -545,7 +589,8 @@ def test_a_package_that_is_missing(own, monkeypatch):
     import importlib.util
     there = importlib.util.find_spec
     gone = {"spf", "dkim", "dns"}
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name in gone else there(name, *more))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name,
+                        *more: None if name in gone else there(name, *more))
     house = own()
     assert len(house.judge.complaints()) == 3 and "pyspf" in house.judge.complaints()[1]
     found = house.judged(letter())
@@ -558,16 +603,21 @@ def test_a_method_whose_package_is_missing_is_left_out(house, tmp_path, missing,
     code = ("import sys, json; sys.path.insert(0, %r); sys.modules[%r] = None\n"
             "from phenmail_protocols.authentication import checks as a, results\n"
             "judge = a.Authentication(); file = open(sys.argv[1], 'rb')\n"
-            "found = judge.judge(a.Case(%r, 'x', 'alice@example.org', 'h', 0, 5.0, (%r,), 1.0), file.fileno())\n"
+            "found = judge.judge(a.Case(%r, 'x', 'alice@example.org', 'h', 0, 5.0, (%r,), 1.0), "
+            "file.fileno())\n"
             "print(results.summary(found.results), found.reject, bool(judge.missing))\n")
     (tmp_path / "message").write_bytes(letter().replace(b"\r\n", b"\n"))
-    out = subprocess.check_output([sys.executable, "-c", code % (TOP, missing, IP, house.server.address), str(tmp_path / "message")])
+    out = subprocess.check_output([sys.executable, "-c",
+                                   code % (TOP, missing, IP, house.server.address),
+                                   str(tmp_path / "message")])
     assert out.decode().strip() == auth + " False True"
 
 
 @pytest.mark.parametrize("peer, outside", [
-    (IP, True), (IP6, True), ("172.32.0.1", True), ("192.0.2.1", True), ("100.128.0.1", True), ("", False), ("127.0.0.1", False),
-    ("::1", False), ("10.1.2.3", False), ("172.16.0.1", False), ("192.168.1.1", False), ("169.254.1.1", False), ("100.64.0.1", False),
+    (IP, True), (IP6, True), ("172.32.0.1", True), ("192.0.2.1", True), ("100.128.0.1", True),
+    ("", False), ("127.0.0.1", False),
+    ("::1", False), ("10.1.2.3", False), ("172.16.0.1", False), ("192.168.1.1", False),
+    ("169.254.1.1", False), ("100.64.0.1", False),
     ("fe80::1", False), ("fd00::1", False), ("::", False), ("unknown", False)])
 def test_who_is_outside(peer, outside):
     assert is_outside(peer) == outside
@@ -582,9 +632,11 @@ def test_authheaders_and_opendkim_say_the_same(house, program, tmp_path):
     came = judges.Came(IP, "alice@example.org", "mail.example.org")
     for message in (signed(letter()), signed(letter()).replace(b"Hello", b"Hullo"), letter()):
         for ip in (IP, OTHER):
-            theirs = judges.authentication(house.server.address, came._replace(ip=ip), message, str(tmp_path))
+            theirs = judges.authentication(house.server.address, came._replace(ip=ip), message,
+                                           str(tmp_path))
             ours = dict(word.split("=") for word in house.auth(message, ip=ip).split())
-            assert {name: "fail" if ours[name] == "none" and name == "dkim" else ours[name] for name in theirs} == theirs
+            assert {name: "fail" if ours[name] == "none" and name == "dkim" else ours[name]
+                    for name in theirs} == theirs
         if b"DKIM-Signature" in message:
             said = judges.opendkim(program, house.server.address, message, str(tmp_path))
             assert ("dkim=pass" in said) == (ours["dkim"] == "pass"), said

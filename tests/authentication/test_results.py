@@ -14,7 +14,8 @@ HOST = "mx.example.org"
 def test_the_whole_field():
     found = [Result("spf", "pass", "", (("smtp.mailfrom", "example.com"),)),
              Result("dkim", "fail", "body hash did not verify", (
-                 ("header.d", "example.com"), ("header.s", "s"), ("header.a", "rsa-sha256"), ("header.b", "ab/c=+12"))),
+                 ("header.d", "example.com"), ("header.s", "s"), ("header.a", "rsa-sha256"),
+                 ("header.b", "ab/c=+12"))),
              Result("dmarc", "pass", "", (("header.from", "example.com"),))]
     assert field(HOST, found) == (
         b"Authentication-Results: mx.example.org;\r\n"
@@ -28,7 +29,8 @@ def test_the_whole_field():
 @given(st.text(max_size=300), st.text(max_size=40))
 @settings(max_examples=200)
 def test_no_property_breaks_the_field(value, reason):
-    written = field(HOST, [Result("spf", "none", "", (("smtp.helo", value), ("smtp.mailfrom", "a.example")))])
+    written = field(HOST, [Result("spf", "none", "",
+                                  (("smtp.helo", value), ("smtp.mailfrom", "a.example")))])
     assert b"smtp.mailfrom=a.example" in written and written.endswith(b"\r\n")
     lines = written[:-2].split(b"\r\n")
     assert all(line[:1] == b"\t" and len(line) < 998 for line in lines[1:])
@@ -40,9 +42,11 @@ def test_no_property_breaks_the_field(value, reason):
 def test_the_summary():
     assert summary([]) == ""
     assert summary([Result("dkim", "none")]) == "dkim=none"
-    assert summary([Result("dmarc", "fail"), Result("dkim", "fail"), Result("dkim", "pass"), Result("spf", "softfail"),
+    assert summary([Result("dmarc", "fail"), Result("dkim", "fail"), Result("dkim", "pass"),
+                    Result("spf", "softfail"),
                     Result("dkim", "neutral")]) == "spf=softfail dkim=pass dmarc=fail"
-    assert not results.is_known(Result("dkim", "perfect")) and not results.is_known(Result("x", "pass"))
+    assert not results.is_known(Result("dkim", "perfect")) and not results.is_known(
+        Result("x", "pass"))
 
 
 OURS = [
@@ -76,7 +80,8 @@ FOREIGN = [
 
 @pytest.mark.parametrize("ours", OURS)
 def test_forged_fields_are_removed(ours):
-    assert without_ours(b"From: a\r\n" + ours + b"To: b\r\n\r\n", HOST) == b"From: a\r\nTo: b\r\n\r\n"
+    assert without_ours(b"From: a\r\n" + ours + b"To: b\r\n\r\n",
+                        HOST) == b"From: a\r\nTo: b\r\n\r\n"
     assert without_ours(ours, HOST) == b""
     assert without_ours(ours * 3 + b"\r\n", HOST) == b"\r\n"
 
@@ -92,11 +97,14 @@ def test_names_of_two_spellings():
     header = "Authentication-Results: b\u00fccher.example; spf=pass\r\n".encode("utf-8")
     assert without_ours(header, "xn--bcher-kva.example") == b""
     assert without_ours(header, "xn--other.example") == header
-    assert without_ours(b"Authentication-Results: XN--bcher-KVA.example\r\n", "b\u00fccher.example") == b""
+    assert without_ours(b"Authentication-Results: XN--bcher-KVA.example\r\n",
+                        "b\u00fccher.example") == b""
 
 
-PIECES = st.lists(st.sampled_from([b"Authentication-Results", b":", b" ", b"mx.example.org", b";", b"(", b")", b'"', b"\\", b"\r\n",
-                                   b"\n", b"\t", b"\r\n\r\n", b"a: b\r\n", b"\xff", b"="]), max_size=25).map(b"".join)
+PIECES = st.lists(st.sampled_from([b"Authentication-Results", b":", b" ", b"mx.example.org", b";",
+                                   b"(", b")", b'"', b"\\", b"\r\n",
+                                   b"\n", b"\t", b"\r\n\r\n", b"a: b\r\n", b"\xff", b"="]),
+                  max_size=25).map(b"".join)
 
 
 @given(PIECES)
@@ -111,8 +119,10 @@ def test_any_header_loses_whole_fields_only(header):
 def test_a_large_header_takes_no_time():
     import time
     begun = time.process_time()
-    for text in (b"Authentication-Results: " + b"(" * 250000, b"Authentication-Results: " + b"( " * 125000 + b")" * 125000,
-                 b"Authentication-Results: a\r\n" * 9000, b"Authentication-Results: " + b"\xc3\xbc. " * 60000,
+    for text in (b"Authentication-Results: " + b"(" * 250000,
+                 b"Authentication-Results: " + b"( " * 125000 + b")" * 125000,
+                 b"Authentication-Results: a\r\n" * 9000,
+                 b"Authentication-Results: " + b"\xc3\xbc. " * 60000,
                  b"Authentication-Results: " + b'"a" ' * 60000):
         without_ours(text + b"\r\n\r\n", HOST)
     assert time.process_time() - begun < 5

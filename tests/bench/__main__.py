@@ -8,7 +8,8 @@ import time
 
 from . import delivery, filters, junk, large, login, mailbox, memory, relay, table
 
-ROWS = {"delivery": delivery, "filters": filters, "large": large, "relay": relay, "mailbox": mailbox, "memory": memory, "login": login, "junk": junk}
+ROWS = {"delivery": delivery, "filters": filters, "large": large, "relay": relay,
+        "mailbox": mailbox, "memory": memory, "login": login, "junk": junk}
 
 
 class Bench:
@@ -41,14 +42,18 @@ class Bench:
 
 
 def parser():
-    given = argparse.ArgumentParser(prog="python3 -m tests.bench", description="Measures phenmail beside other servers.")
-    given.add_argument("rows", nargs="*", metavar="row", help="of %s; all without one" % ", ".join(ROWS))
+    given = argparse.ArgumentParser(prog="python3 -m tests.bench",
+                                    description="Measures phenmail beside other servers.")
+    given.add_argument("rows", nargs="*", metavar="row",
+                       help="of %s; all without one" % ", ".join(ROWS))
     given.add_argument("--rounds", type=int, default=3, help="how often the servers take turns")
-    given.add_argument("--messages", type=int, default=2000, help="sent in one turn of delivery and relay")
+    given.add_argument("--messages", type=int, default=2000,
+                       help="sent in one turn of delivery and relay")
     given.add_argument("--mailbox", type=int, default=10000, help="messages in the large mailbox")
     given.add_argument("--folder", help="where everything lies (default: the temporary folder)")
     given.add_argument("--python", action="append",
-                       help="the interpreter that runs the Python servers; given again, memory is measured with each")
+                       help="the interpreter that runs the Python servers; given again, memory is "
+                            "measured with each")
     given.add_argument("--alone", action="store_true", help="without peers")
     given.add_argument("--quiet", action="store_true", help="only the table")
     given.add_argument("--out", help="append the table to this file")
@@ -61,7 +66,8 @@ def main(arguments=None):
     if unknown:
         parser().error("unknown row: %s" % ", ".join(sorted(unknown)))
     failed = False
-    tell(options.out, "%s, %s, load %.1f" % (time.strftime("%Y-%m-%d %H:%M"), machine(options), os.getloadavg()[0]))
+    tell(options.out, "%s, %s, load %.1f" % (time.strftime("%Y-%m-%d %H:%M"), machine(options),
+                                             os.getloadavg()[0]))
     tell(options.out, table.columns(table.HEAD))
     for name in options.rows or ROWS:
         bench = Bench(options)

@@ -1,4 +1,5 @@
-"""Durable local delivery of 2 KB messages over 10 connections, beside Postfix, aiosmtpd and a server that does nothing else."""
+"""Durable local delivery of 2 KB messages over 10 connections, beside Postfix, aiosmtpd and a
+server that does nothing else."""
 import time
 
 from . import messages
@@ -34,7 +35,8 @@ def run(bench):
                 yield beside("delivery, " + way, median(rates[ours.name, way]), name,
                              median(peer) if peer else None, "%.0f/s", at_least=bar)
             for name, seconds in sorted(costs[way].items()):
-                yield Row("  processor time a message, " + name, "%.0f us" % (1e6 * median(seconds)))
+                yield Row("  processor time a message, " + name,
+                          "%.0f us" % (1e6 * median(seconds)))
     finally:
         for server in servers:
             server.stop()
@@ -77,11 +79,13 @@ def _measured(servers, bench):
 
 
 def _one(server, count, each, prefix, expected):
-    """Send `count` messages: (messages a second until the last one arrived, generator's seconds a message)."""
+    """Send `count` messages: (messages a second until the last one arrived, generator's seconds a
+    message)."""
     expected[server.name].update("%s-%d" % (prefix, number) for number in range(count))
     done = send(server.smtp, count, CONNECTIONS, each, prefix)
     if done["refused"] or done["accepted"] != count:
-        raise Lost("%s accepted %d of %d: %s" % (server.name, done["accepted"], count, done["refused"][:3]))
+        raise Lost("%s accepted %d of %d: %s" % (server.name, done["accepted"], count,
+                                                 done["refused"][:3]))
     ended = done["ended"]
     if server.waits:
         ended = _arrived(server, len(expected[server.name]))
@@ -93,7 +97,8 @@ def _arrived(server, count):
     end = time.monotonic() + 60
     while messages.count(server.maildir) < count:
         if time.monotonic() > end:
-            raise Lost("%s: %d of %d messages arrived" % (server.name, messages.count(server.maildir), count))
+            raise Lost("%s: %d of %d messages arrived" % (server.name,
+                                                          messages.count(server.maildir), count))
         time.sleep(0.005)
     return time.monotonic()
 

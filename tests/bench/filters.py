@@ -1,4 +1,5 @@
-"""What users' rules and many recipients cost: ten comparisons, a script, a message for a hundred mailboxes."""
+"""What users' rules and many recipients cost: ten comparisons, a script, a message for a hundred
+mailboxes."""
 import json
 import os
 import smtplib
@@ -12,13 +13,15 @@ MANY = 100  # mailboxes of this server that one message goes to
 SIZE = 2000000  # octets of that message
 SORTED = "Sorted"  # where the filter in code puts them
 NOBODY = 65534
-_HEADERS = ("Subject", "From", "To", "List-Id", "*from", "*to", "*size", ["To", "Cc"], "X-Spam-Flag", "Message-ID")
+_HEADERS = ("Subject", "From", "To", "List-Id", "*from", "*to", "*size", ["To", "Cc"],
+            "X-Spam-Flag", "Message-ID")
 
 
 def run(bench):
     """Rows of filters beside none, of a code filter alone, and of octets written."""
     users = ["user%d" % number for number in range(MANY)]
-    local = dict({user: "/%s/mail" % user for user in users}, postmaster=":" + messages.USER, abuse=":" + messages.USER)
+    local = dict({user: "/%s/mail" % user for user in users}, postmaster=":" + messages.USER,
+                 abuse=":" + messages.USER)
     local[messages.USER] = "/%s/mail" % messages.USER
     server = Phenmail(bench.folder("filters"), bench.python, {"domains": {messages.DOMAIN: local}})
     _let_run_code(server)
@@ -54,15 +57,22 @@ def _write(server, *filters):
 
 
 def _rates(bench, server):
-    ten = [{"type": "match", "header": header, "content": "10000000" if header == "*size" else "no such thing",
-            "mode": "is" if header == "*size" else "contains", "action": "discard"} for header in _HEADERS]
-    ways = {"none": (), "ten": ten, "code": [{"type": "py", "code": "if 'Message' in str(msg['Subject']): accept('%s')" % SORTED}]}
-    rates, expected, sorted_out = {name: [] for name in ways}, {server.name: set()}, {server.name: set()}
+    ten = [{"type": "match", "header": header, "content": "10000000" if header == "*size"
+            else "no such thing",
+            "mode": "is" if header == "*size" else "contains", "action": "discard"}
+           for header in _HEADERS]
+    ways = {"none": (), "ten": ten,
+            "code": [{"type": "py",
+                      "code": "if 'Message' in str(msg['Subject']): accept('%s')" % SORTED}]}
+    rates, expected, sorted_out = {name: []
+                                   for name in ways}, {server.name: set()}, {server.name: set()}
     for number in range(-1, bench.rounds):
         for name, filters in ways.items():
             _write(server, *filters)
-            count = WARMING if number < 0 else bench.messages if name != "code" else max(1, bench.messages // 4)
-            rate, _ = _one(server, count, 0, "%s%d" % (name, number), sorted_out if name == "code" else expected)
+            count = WARMING if number < 0 else bench.messages if name != "code" else max(
+                1, bench.messages // 4)
+            rate, _ = _one(server, count, 0, "%s%d" % (name, number),
+                           sorted_out if name == "code" else expected)
             if number >= 0:
                 rates[name].append(rate)
                 bench.say("%s: %.0f/s" % (name, rate))
@@ -70,7 +80,8 @@ def _rates(bench, server):
     _check(server, expected[server.name])
     if set(messages.serials(os.path.join(server.maildir, "." + SORTED))) != sorted_out[server.name]:
         raise Lost("the filter in code did not sort all messages")
-    yield beside("delivery with ten match filters, %d connections" % CONNECTIONS, median(rates["ten"]), "none",
+    yield beside("delivery with ten match filters, %d connections" % CONNECTIONS,
+                 median(rates["ten"]), "none",
                  median(rates["none"]), "%.0f/s", at_least=0.9)
     yield alone("delivery with a filter in code", median(rates["code"]), "%.0f/s", at_least=200)
 
@@ -83,9 +94,11 @@ def _written(server, users):
     one = _octets(server, addresses[:1])
     many = _octets(server, addresses)
     for user in users:
-        if messages.count(os.path.join(server.root, user, "mail")) != (4 if user == users[0] else 2):
+        if messages.count(os.path.join(server.root, user, "mail")) != (
+                4 if user == users[0] else 2):
             raise Lost("%s has not all its messages" % user)
-    return beside("octets written for %d mailboxes, %.1f MB" % (len(users), SIZE / 1e6), many, "for one", one, "%.0f", at_most=3)
+    return beside("octets written for %d mailboxes, %.1f MB" % (len(users), SIZE / 1e6), many,
+                  "for one", one, "%.0f", at_most=3)
 
 
 def _octets(server, addresses):

@@ -1,4 +1,5 @@
-"""10 000 connections of nonsense: what they leave behind in memory, and whether mail still flows."""
+"""10 000 connections of nonsense: what they leave behind in memory, and whether mail still
+flows."""
 import time
 
 from . import messages

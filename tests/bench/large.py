@@ -1,4 +1,5 @@
-"""A message of 100 MB on every way in and out: how the server's memory grows, and how long others wait meanwhile."""
+"""A message of 100 MB on every way in and out: how the server's memory grows, and how long others
+wait meanwhile."""
 import threading
 import time
 
@@ -11,8 +12,10 @@ MEGABYTE = 1e6
 SIZE = 100 * 1000 * 1000
 GROWTH_BAR = 10.0  # megabytes
 WAIT_BAR = 50.0  # milliseconds
-WAYS = (("data", "smtp", "DATA"), ("append", "imap", "APPEND"), ("structure", "imap", "FETCH BODYSTRUCTURE"),
-        ("fetch", "imap", "FETCH BODY[]"), ("pieces", "imap", "FETCH in pieces of 64 KB"), ("retr", "pop3", "RETR"))
+WAYS = (("data", "smtp", "DATA"), ("append", "imap", "APPEND"),
+        ("structure", "imap", "FETCH BODYSTRUCTURE"),
+        ("fetch", "imap", "FETCH BODY[]"), ("pieces", "imap", "FETCH in pieces of 64 KB"),
+        ("retr", "pop3", "RETR"))
 
 
 def run(bench):
@@ -33,7 +36,8 @@ def run(bench):
                 continue
             seconds, growth, worst, usual = zip(*measured[name])
             yield alone("100 MB, %s: memory" % name, max(growth), "%.1f MB", at_most=GROWTH_BAR)
-            yield alone("100 MB, %s: NOOP elsewhere, at most" % name, median(worst), "%.0f ms", at_most=WAIT_BAR,
+            yield alone("100 MB, %s: NOOP elsewhere, at most" % name, median(worst), "%.0f ms",
+                        at_most=WAIT_BAR,
                         about="usually %.1f ms" % median(usual))
             yield Row("100 MB, %s: time" % name, "%.1f s" % median(seconds))
     finally:
@@ -41,7 +45,8 @@ def run(bench):
 
 
 def _measure(server, way, service):
-    """(seconds, megabytes that memory grew by, longest and median NOOP elsewhere in milliseconds)."""
+    """(seconds, megabytes that memory grew by, longest and median NOOP elsewhere in
+    milliseconds)."""
     bystander = Bystander(server.ports["imap"])
     server.child.forget_most_memory()
     before = server.child.memory()

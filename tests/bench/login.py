@@ -1,4 +1,5 @@
-"""IMAP over TLS: login, SELECT, LOGOUT, each on a new connection, with secrets as they are made by default."""
+"""IMAP over TLS: login, SELECT, LOGOUT, each on a new connection, with secrets as they are made by
+default."""
 from .clients.logins import run as log_in
 from .peers.phenmail import Phenmail
 from .table import Row, alone, median

@@ -13,8 +13,10 @@ from .table import alone, beside, median
 BAR = 2.0
 IDLE_BAR = 20.0  # milliseconds
 APPENDS = 100
-MAIL_PROGRAM = (b"FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (DATE FROM SENDER SUBJECT TO CC "
-                b"MESSAGE-ID REFERENCES CONTENT-TYPE IN-REPLY-TO REPLY-TO)])")
+MAIL_PROGRAM = (
+    b"FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (DATE FROM SENDER "
+    b"SUBJECT TO CC "
+    b"MESSAGE-ID REFERENCES CONTENT-TYPE IN-REPLY-TO REPLY-TO)])")
 
 
 def run(bench):
@@ -46,7 +48,8 @@ def _row(name, ours, peer=None):
         return alone(name, 1e3 * ours, "%.1f ms", at_most=IDLE_BAR,
                      about="" if peer is None else "Dovecot %.1f ms" % (1e3 * peer))
     bar = None if name in _TOLD else BAR
-    return beside(name, 1e3 * ours, "Dovecot", None if peer is None else 1e3 * peer, "%.1f ms", at_most=bar)
+    return beside(name, 1e3 * ours, "Dovecot", None if peer is None else 1e3 * peer, "%.1f ms",
+                  at_most=bar)
 
 
 _COLD_SELECT = "SELECT, the first of all"

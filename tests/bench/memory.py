@@ -45,14 +45,17 @@ def _rows(bench, python):
         used.append(memory_used)
     yield alone("%s: first banner after" % version, median(banners), "%.2f s", at_most=BANNER_BAR)
     yield Row("%s: memory with all listeners" % version, "%.1f MB" % median(ready))
-    yield alone("%s: memory, a message received and read" % version, median(used), "%.1f MB", at_most=MEMORY_BAR)
+    yield alone("%s: memory, a message received and read" % version, median(used), "%.1f MB",
+                at_most=MEMORY_BAR)
     for idle in (False, True):
-        yield alone("%s: %d %s over TLS add" % (version, IDLERS, "in IDLE" if idle else "with INBOX open"),
+        yield alone("%s: %d %s over TLS add" % (version, IDLERS,
+                                                "in IDLE" if idle else "with INBOX open"),
                     _idlers(server, idle), "%.1f MB", at_most=IDLERS_BAR)
 
 
 def _started(server):
-    """(seconds to the first banner, megabytes when all is there, megabytes after a message was received and read)."""
+    """(seconds to the first banner, megabytes when all is there, megabytes after a message was
+    received and read)."""
     began = time.monotonic()
     server.launch()
     try:

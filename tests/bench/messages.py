@@ -21,15 +21,19 @@ Content-Type: text/plain; charset=us-ascii
 X-Serial: %(serial)s
 
 """
-_WORDS = ("harbour rope gull mast anchor cargo lighthouse tide quay barrel compass chart storm sail keel rudder "
-          "fathom knot bosun ballast wharf buoy").split()
+_WORDS = (
+    "harbour rope gull mast anchor cargo lighthouse tide quay barrel compass chart storm sail keel "
+    "rudder "
+    "fathom knot bosun ballast wharf buoy").split()
 
 
 def message(number, serial, size=2048, needle=False, author=None):
-    """A message of about `size` octets with CRLF line ends; `serial` tells it from all others; `author`: an address."""
+    """A message of about `size` octets with CRLF line ends; `serial` tells it from all others;
+    `author`: an address."""
     chance = random.Random(number)
     lines = (_HEADER % dict(
-        number=number, author=author or "sender%d@other.example" % number, to=ADDRESS, topic=chance.choice(_WORDS),
+        number=number, author=author or "sender%d@other.example" % number, to=ADDRESS,
+        topic=chance.choice(_WORDS),
         minute=number // 60 % 60, second=number % 60, serial=serial)).split("\n")
     length = sum(map(len, lines)) + 2 * len(lines)
     if needle:
@@ -41,13 +45,15 @@ def message(number, serial, size=2048, needle=False, author=None):
 
 
 def fill(folder, count):
-    """Write `count` messages into a new Maildir folder, as other programs name them; nine of ten were read."""
+    """Write `count` messages into a new Maildir folder, as other programs name them; nine of ten
+    were read."""
     make(folder)
     for number in range(1, count + 1):
         data = message(number, "kept-%d" % number, 1200 + number * 37 % 2400, number % 500 == 0)
         stored = data.replace(b"\r\n", b"\n")
         name = "%d.M%06dP7Q%d.bench,S=%d,W=%d:2,%s" % (
-            1700000000 + number, number, number, len(stored), len(data), "" if number % 10 == 0 else "S")
+            1700000000 + number, number, number, len(stored), len(data),
+            "" if number % 10 == 0 else "S")
         path = os.path.join(folder, "cur", name)
         with open(path, "wb") as file:
             file.write(stored)
@@ -61,7 +67,8 @@ def make(folder):
 
 
 def copy(source, target):
-    """A second Maildir with the same messages; the files are shared (nobody writes into a message)."""
+    """A second Maildir with the same messages; the files are shared (nobody writes into a
+    message)."""
     make(target)
     for name in os.listdir(os.path.join(source, "cur")):
         os.link(os.path.join(source, "cur", name), os.path.join(target, "cur", name))
@@ -76,7 +83,8 @@ def serials(folder):
                 data = file.read(4096)
             start = data.find(SERIAL)
             if start >= 0:
-                found.append(data[start + len(SERIAL):data.index(b"\n", start)].strip().decode("ascii"))
+                found.append(data[start + len(SERIAL):data.index(b"\n",
+                                                                 start)].strip().decode("ascii"))
     return found
 
 

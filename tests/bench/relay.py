@@ -1,6 +1,8 @@
-"""Mail on its way out: the queue drained into smtp-sink beside Postfix's; with signatures; 100 MB of it; behind a dead destination.
+"""Mail on its way out: the queue drained into smtp-sink beside Postfix's; with signatures; 100 MB
+of it; behind a dead destination.
 
-Filled while it can't leave, then let go; the clock runs from the first message that the sink has to the last one.
+Filled while it can't leave, then let go; the clock runs from the first message that the sink has to
+the last one.
 """
 import json
 import os
@@ -44,7 +46,8 @@ class Lost(Exception):
 
 
 class Ours:
-    """Phenmail, a name server and the port of the next hop, which stands on it while a `Sink` is started there."""
+    """Phenmail, a name server and the port of the next hop, which stands on it while a `Sink` is
+    started there."""
 
     name = Phenmail.name
 
@@ -88,7 +91,8 @@ class Ours:
 
     def fill(self, count, prefix, recipient=FAR):
         """Submit so many messages: what the sender tells of it."""
-        return _accepted(send(self.ports["submission"], count, CONNECTIONS, 0, prefix, recipient), count)
+        return _accepted(send(self.ports["submission"], count, CONNECTIONS, 0, prefix, recipient),
+                         count)
 
     def hold(self):
         """While nobody listens at the next hop nothing can leave."""
@@ -98,7 +102,8 @@ class Ours:
         time.sleep(RETRY / 5 + 1)
 
     def flush(self):
-        """One more message: when it is through, all that waits for the same destination follows. How many messages that took."""
+        """One more message: when it is through, all that waits for the same destination follows.
+        How many messages that took."""
         self.fill(1, "flush")
         return 1
 
@@ -133,7 +138,8 @@ def _accepted(done, count):
 
 
 def run(bench):
-    """Rows of draining, of signing, of one large message, and of the dead destination; one where there is no smtp-sink."""
+    """Rows of draining, of signing, of one large message, and of the dead destination; one where
+    there is no smtp-sink."""
     try:
         yield from _drained(bench)
         yield from _signed(bench)
@@ -165,14 +171,16 @@ def _drained(bench):
         for server in servers:
             server.stop()
     peer = rates.get(PostfixQueue.name)
-    yield beside("relay, %d queued messages drained" % bench.messages, median(rates[Ours.name]), PostfixQueue.name,
+    yield beside("relay, %d queued messages drained" % bench.messages, median(rates[Ours.name]),
+                 PostfixQueue.name,
                  median(peer) if peer else None, "%.0f/s", at_least=1.0)
     for name, seconds in sorted(costs.items()):
         yield Row("  processor time a message, " + name, "%.0f us" % (1e6 * median(seconds)))
 
 
 def _drain(server, count, prefix):
-    """(messages a second, seconds of processor time a message) of a queue that is full when the way is opened."""
+    """(messages a second, seconds of processor time a message) of a queue that is full when the way
+    is opened."""
     server.hold()
     server.fill(count, prefix)
     _until(lambda: server.waiting() >= count, "%s: %d messages in the queue" % (server.name, count))
@@ -184,14 +192,17 @@ def _drain(server, count, prefix):
         _until(lambda: sink.count() >= 1, "%s: the first message" % server.name)
         first, began = sink.count(), time.monotonic()
         ended = _all_arrived(server, sink, count)
-        return (count - first) / (ended - began), (server.child.processor_seconds() - before) / count
+        return (count - first) / (ended - began), (server.child.processor_seconds()
+                                                   - before) / count
     finally:
         sink.stop()
 
 
 def _all_arrived(server, sink, count):
-    """Wait for so many messages in the sink, and for the queue's end; the moment of the last message."""
-    ended = _until(lambda: sink.count() >= count, "%s: %d messages in the sink" % (server.name, count))
+    """Wait for so many messages in the sink, and for the queue's end; the moment of the last
+    message."""
+    ended = _until(lambda: sink.count() >= count,
+                   "%s: %d messages in the sink" % (server.name, count))
     _until(lambda: not server.waiting(), "%s: an empty queue" % server.name)
     if sink.count() != count:
         raise Lost("%s sent %d messages, not %d" % (server.name, sink.count(), count))
@@ -238,9 +249,11 @@ def _signed(bench):
             arrived += bench.messages
             rates.append(bench.messages / (_all_arrived(server, sink, arrived) - began))
             bench.say("signed: %.0f/s; dkimpy alone: %.0f/s" % (rates[-1], alone_rates[-1]))
-        yield beside("relay, submitted, signed and sent", median(rates), "dkimpy", median(alone_rates), "%.0f/s",
+        yield beside("relay, submitted, signed and sent", median(rates), "dkimpy",
+                     median(alone_rates), "%.0f/s",
                      at_least=SIGNED_BAR)
-        yield alone("relay: memory, a signed message left", memory, "%.1f MB", at_most=SIGNED_MEMORY_BAR)
+        yield alone("relay: memory, a signed message left", memory, "%.1f MB",
+                    at_most=SIGNED_MEMORY_BAR)
         yield from _large(bench, server, sink)
     finally:
         sink.stop()
@@ -248,7 +261,8 @@ def _signed(bench):
 
 
 def _at_rest(server):
-    """Bytes once the program has given back what loading its parts took for a moment, which it does twice a minute."""
+    """Bytes once the program has given back what loading its parts took for a moment, which it does
+    twice a minute."""
     least, end = server.child.memory(), time.monotonic() + GIVEN_BACK
     while time.monotonic() < end:
         time.sleep(1.0)
@@ -258,7 +272,8 @@ def _at_rest(server):
 
 def _dkimpy(bench, server):
     """Seconds that dkimpy takes to sign one message with the server's key."""
-    out = subprocess.run([bench.python, "-c", _SIGN, server.key, DOMAIN, "100"], stdout=subprocess.PIPE, check=True,
+    out = subprocess.run([bench.python, "-c", _SIGN, server.key, DOMAIN, "100"],
+                         stdout=subprocess.PIPE, check=True,
                          input=message(1, "dkimpy", author=ADDRESS)).stdout
     return float(out)
 
@@ -285,12 +300,15 @@ def _large(bench, server, sink):
         bystander.stop()
         if sink.octets() - octets < SIZE:
             raise Lost("the sink read %d octets of %d" % (sink.octets() - octets, SIZE))
-        measured.append(((server.child.most_memory() - memory) / MEGABYTE, 1e3 * max(bystander.times),
+        measured.append(((server.child.most_memory() - memory) / MEGABYTE,
+                         1e3 * max(bystander.times),
                          1e3 * median(bystander.times), ended - began))
         bench.say("100 MB: %.1f MB more, %.0f ms at most, %.1f ms usually, %.1f s" % measured[-1])
     growth, worst, usual, seconds = zip(*measured)
-    yield alone("100 MB, submitted, signed, relayed: memory", max(growth), "%.1f MB", at_most=GROWTH_BAR)
-    yield alone("100 MB, submitted, signed, relayed: NOOP, at most", median(worst), "%.0f ms", at_most=WAIT_BAR,
+    yield alone("100 MB, submitted, signed, relayed: memory", max(growth), "%.1f MB",
+                at_most=GROWTH_BAR)
+    yield alone("100 MB, submitted, signed, relayed: NOOP, at most", median(worst), "%.0f ms",
+                at_most=WAIT_BAR,
                 about="usually %.1f ms" % median(usual))
     yield Row("100 MB, submitted, signed, relayed: time", "%.1f s" % median(seconds))
 
@@ -314,8 +332,10 @@ def _beside_a_dead_one(bench):
         times = [_live(server, sink, number) for number in range(max(bench.rounds, 3))]
         if server.waiting() != count:
             raise Lost("%d messages in the queue, not %d" % (server.waiting(), count))
-        yield alone("relay, %d messages for a dead one: memory" % count, growth, "%.1f MB", at_most=DEAD_GROWTH_BAR)
-        yield alone("relay, %d messages for a dead one: others' leave" % count, max(times), "%.2f s", at_most=LIVE_BAR)
+        yield alone("relay, %d messages for a dead one: memory" % count, growth, "%.1f MB",
+                    at_most=DEAD_GROWTH_BAR)
+        yield alone("relay, %d messages for a dead one: others' leave" % count, max(times),
+                    "%.2f s", at_most=LIVE_BAR)
     finally:
         dead.close()
         sink.stop()

@@ -7,7 +7,8 @@ WIDTHS = (50, 14, 24, 7, 14)
 
 
 class Row(NamedTuple):
-    """`ratio` is ours to the peer's; `bar` in words; `passed` None: there is no bar, or nothing to compare."""
+    """`ratio` is ours to the peer's; `bar` in words; `passed` None: there is no bar, or nothing to
+    compare."""
     name: str
     ours: str
     peer: str = ""
@@ -21,7 +22,8 @@ class Row(NamedTuple):
 
 
 def beside(name, ours, peer_name, peer, form, at_least=None, at_most=None):
-    """A Row of two figures (`peer` None: it is not here); the bar is a ratio of ours to the peer's."""
+    """A Row of two figures (`peer` None: it is not here); the bar is a ratio of ours to the
+    peer's."""
     bar = "" if at_least is None and at_most is None else (
         "at least %.2g" % at_least if at_most is None else "at most %.2g" % at_most)
     if peer is None:

@@ -1,4 +1,5 @@
-"""The benchmarks themselves: they import, count right, and a tiny run without peers ends in seconds."""
+"""The benchmarks themselves: they import, count right, and a tiny run without peers ends in
+seconds."""
 import importlib
 import os
 import pkgutil
@@ -17,7 +18,8 @@ def test_every_module_imports(name):
     importlib.import_module(name)
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="memory and processor time are read from /proc")
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"),
+                    reason="memory and processor time are read from /proc")
 def test_a_tiny_delivery_ends_and_finds_every_message(capsys):
     bench.main(["delivery", "--alone", "--quiet", "--rounds", "1", "--messages", "20"])
     lines = capsys.readouterr().out.splitlines()
@@ -25,13 +27,15 @@ def test_a_tiny_delivery_ends_and_finds_every_message(capsys):
     assert all("/s" in line for line in lines if "delivery, " in line)
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="memory and processor time are read from /proc")
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"),
+                    reason="memory and processor time are read from /proc")
 def test_a_tiny_mailbox_answers_every_question(capsys):
     bench.main(["mailbox", "--alone", "--quiet", "--rounds", "1", "--mailbox", "30"])
     assert "a delivery announced to IDLE" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="memory and processor time are read from /proc")
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"),
+                    reason="memory and processor time are read from /proc")
 def test_a_little_mail_goes_out(program, capsys, monkeypatch):
     program("smtp-sink")
     monkeypatch.setattr(relay, "RETRY", 5)
@@ -39,7 +43,8 @@ def test_a_little_mail_goes_out(program, capsys, monkeypatch):
     monkeypatch.setattr(relay, "GIVEN_BACK", 0)
     bench.main(["relay", "--alone", "--quiet", "--rounds", "1", "--messages", "10"])
     lines = capsys.readouterr().out.splitlines()
-    for row in ("relay, 10 queued messages drained", "relay, submitted, signed and sent", "relay, 50 messages for a dead one"):
+    for row in ("relay, 10 queued messages drained", "relay, submitted, signed and sent",
+                "relay, 50 messages for a dead one"):
         assert any(line.startswith(row) for line in lines), lines
 
 
@@ -79,12 +84,14 @@ def test_verdicts():
     assert "1.30" in table.line(table.beside("rate", 130.0, "Peer", 100.0, "%.0f/s"))
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="octets written are read from /proc")
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"),
+                    reason="octets written are read from /proc")
 def test_filters_and_many_mailboxes(capsys, monkeypatch):
     monkeypatch.setattr(filters, "MANY", 5)
     monkeypatch.setattr(filters, "SIZE", 300000)
     bench.main(["filters", "--alone", "--quiet", "--rounds", "1", "--messages", "40"])
     lines = capsys.readouterr().out.splitlines()
-    for row in ("delivery with ten match filters", "delivery with a filter in code", "octets written for 5 mailboxes"):
+    for row in ("delivery with ten match filters", "delivery with a filter in code",
+                "octets written for 5 mailboxes"):
         assert any(line.startswith(row) for line in lines), lines
     assert "ok" in next(line for line in lines if line.startswith("octets written"))

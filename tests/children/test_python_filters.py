@@ -116,7 +116,8 @@ def test_the_predecessors_example(filters, subject, result):
     ("accept('odd'); accept('even')", ODD),
     ("try:\n accept('odd')\nexcept BaseException: pass\nreject('x')\n", ODD),
     ("try:\n accept('odd')\nfinally:\n flag('late')\n", ODD),
-    ("def f():\n for _ in iter(accept, 0): pass\nclass A:\n  def __del__(self): accept('odd')\na = A()\ndel a\nf()\n", ODD),
+    ("def f():\n for _ in iter(accept, 0): pass\nclass A:\n  def __del__(self): accept('odd')\na = "
+     "A()\ndel a\nf()\n", ODD),
     ("print('x' * 10**6, msg); print('ñ\\udc80'); accept('odd')", ODD),
     ("import sys; flag('x'); sys.exit()", Result(None, ("x",))),
     ("", Result()),
@@ -192,7 +193,8 @@ def test_a_file_and_only_its_first_megabyte(filters, tmp_path):
     path = tmp_path / "message"
     path.write_bytes(letter(b"n 3", b"x" * 76 + b"\n" + b"line\n" * 10) + b"y" * 3000000)
     os.chmod(str(path), 0o600)
-    code = "reject(str(len(msg.as_string()) <= 1024 * 1024) + str(len(msg.get_payload()) > 1000000))"
+    code = ("reject(str(len(msg.as_string()) <= 1024 * 1024) + str(len(msg.get_payload()) > "
+            "1000000))")
     assert ask(filters, code, str(path)).decision.argument == "TrueTrue"
     with pytest.raises(OSError):
         ask(filters, code, str(tmp_path / "missing"))
@@ -227,16 +229,24 @@ HARM = {
     "closes all and decides": ("import os; os.closerange(0, 1000); accept('even')",
                                "it ended without an answer"),
     "closes all": ("import os; os.closerange(0, 1000)", "it ended without an answer"),
-    "writes garbage": ("import os\nfor fd in range(3, 64):\n try: os.write(fd, b'\\x00\\xff\\n' * 10)\n except OSError: pass\n"
-                       "accept('even')", "its answer is invalid"),
-    "writes without end": ("import os\nfor fd in range(3, 64):\n try:\n  while True: os.write(fd, b'x' * 65536)\n"
-                           " except OSError: pass", "its answer is invalid"),
-    "shuts its socket": ("import socket, time\nfor fd in range(3, 64):\n try: socket.socket(fileno=fd).shutdown(2)\n"
-                         " except OSError: pass\ntime.sleep(99)", "it ended without an answer"),
-    "patches": ("import builtins, email.message\nemail.message.Message.__getitem__ = builtins.len = builtins.int = None\n1/0",
-                "line 3: ZeroDivisionError"),
-    "patches what runs it": ("import sys\nrun = sys.modules['phenmail_protocols.children.python_run']\nrun.parse = run.names_for = None\n"
-                             "accept.__globals__.clear()\nsys.modules.clear()\n1/0", None),
+    "writes garbage": (
+        "import os\nfor fd in range(3, 64):\n try: os.write(fd, b'\\x00\\xff\\n' * 10)\n except "
+        "OSError: pass\n"
+        "accept('even')", "its answer is invalid"),
+    "writes without end": (
+        "import os\nfor fd in range(3, 64):\n try:\n  while True: os.write(fd, b'x' * 65536)\n"
+        " except OSError: pass", "its answer is invalid"),
+    "shuts its socket": (
+        "import socket, time\nfor fd in range(3, 64):\n try: socket.socket(fileno=fd).shutdown(2)\n"
+        " except OSError: pass\ntime.sleep(99)", "it ended without an answer"),
+    "patches": (
+        "import builtins, email.message\nemail.message.Message.__getitem__ = builtins.len = "
+        "builtins.int = None\n1/0",
+        "line 3: ZeroDivisionError"),
+    "patches what runs it": (
+        "import sys\nrun = sys.modules['phenmail_protocols.children.python_run']\nrun.parse = "
+        "run.names_for = None\n"
+        "accept.__globals__.clear()\nsys.modules.clear()\n1/0", None),
     "kills its group": ("import os; os.kill(0, 9)", "signal 9 ended it"),
     "replaces itself": ("import os; os.execv('/bin/sh', ['sh', '-c', 'exit 0'])",
                         "it ended without an answer"),
@@ -246,7 +256,9 @@ HARM = {
     "lifts a limit": ("import resource; resource.setrlimit(resource.RLIMIT_CPU, (-1, -1))",
                       "line 1: ValueError"),
     "leaves its group": ("import os; os.setsid()", "line 1: PermissionError"),
-    "writes files": ("import os\nfd = os.open('/tmp', getattr(os, 'O_TMPFILE', 0) | os.O_RDWR)\nos.write(fd, b'x')", "line "),
+    "writes files": (
+        "import os\nfd = os.open('/tmp', getattr(os, 'O_TMPFILE', 0) | os.O_RDWR)\nos.write(fd, "
+        "b'x')", "line "),
 }
 
 
@@ -277,7 +289,8 @@ HANGS = {
     "sleeps": "import time; time.sleep(99)",
     "stops": "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
     "closes and sleeps": "import os, time; os.closerange(0, 1000); time.sleep(99)",
-    "takes no signal": "import signal\nfor n in range(1, 65):\n try: signal.signal(n, signal.SIG_IGN)\n"
+    "takes no signal": "import signal\nfor n in range(1, 65):\n try: signal.signal(n, "
+                       "signal.SIG_IGN)\n"
                        " except (OSError, ValueError): pass\nwhile True: pass",
     "forks on": "import os\nwhile True:\n try: os.fork()\n except OSError: pass",
     "swallows": "while True:\n try: raise KeyError\n except BaseException: pass",
@@ -330,7 +343,8 @@ def test_what_was_decided_before_it_hung_stands(hurried):
     ("import os, signal; os.kill(os.getppid(), signal.SIGSTOP); accept('odd')",
      Decision("accept", "odd"))])
 def test_against_the_process_it_came_from(filters, hurried, code, decision):
-    """An owner's script may signal the serving process: it is replaced, and the script ends in time."""
+    """An owner's script may signal the serving process: it is replaced, and the script ends in
+    time."""
     assert ask(hurried, EXAMPLE) == ODD
     assert ask(hurried, code).decision == decision
     began = time.monotonic()
@@ -367,9 +381,11 @@ def test_nothing_of_the_server(filters, monkeypatch):
     try:
         for end in (ours, theirs):
             end.set_inheritable(True)
-        code = ("import os\nfound = []\nfor fd in range(64):\n try: os.fstat(fd); found.append(fd)\n except OSError: pass\n"
-                "alone = os.getpgid(0) == os.getsid(0) == os.getpid()\n"
-                "reject('%s %s %s %s' % (sorted(os.environ), len(found), os.getcwd(), alone))")
+        code = (
+            "import os\nfound = []\nfor fd in range(64):\n try: os.fstat(fd); found.append(fd)\n "
+            "except OSError: pass\n"
+            "alone = os.getpgid(0) == os.getsid(0) == os.getpid()\n"
+            "reject('%s %s %s %s' % (sorted(os.environ), len(found), os.getcwd(), alone))")
         assert ask(made, code).decision.argument == "['LANG', 'PATH'] 4 / True"
     finally:
         made.stop()
@@ -378,7 +394,8 @@ def test_nothing_of_the_server(filters, monkeypatch):
 
 
 def test_few_descriptors(filters):
-    code = "import os\nn = 0\ntry:\n while n < 1000: n = os.dup(1)\nexcept OSError: pass\nreject(str(n))"
+    code = ("import os\nn = 0\ntry:\n while n < 1000: n = os.dup(1)\nexcept OSError: "
+            "pass\nreject(str(n))")
     assert int(ask(filters, code).decision.argument) == 31
 
 
@@ -390,7 +407,8 @@ def test_the_owners_rights(filters):
     try:
         for owner in ((UID, UID + 1), OTHER):
             assert ask(filters, code,
-                       owner=owner).decision.argument == "%s %s []" % ((owner[0],) * 3, (owner[1],) * 3)
+                       owner=owner).decision.argument == "%s %s []" % (
+                (owner[0],) * 3, (owner[1],) * 3)
     finally:
         os.setgroups(before)
     assert ask(filters, "open('/etc/shadow')").log_lines == ("line 1: PermissionError",)
@@ -400,9 +418,11 @@ def test_the_owners_rights(filters):
 @linux
 def test_the_memory_of_the_process_it_came_from_is_out_of_reach(filters):
     assert ask(filters,
-               "import os; os.open('/proc/%d/mem' % os.getppid(), os.O_RDWR)").log_lines == ("line 1: PermissionError",)
+               "import os; os.open('/proc/%d/mem' % os.getppid(), os.O_RDWR)").log_lines == (
+        "line 1: PermissionError",)
     assert ask(filters,
-               "import os; os.listdir('/proc/%d/fd' % os.getppid())").log_lines == ("line 1: PermissionError",)
+               "import os; os.listdir('/proc/%d/fd' % os.getppid())").log_lines == (
+        "line 1: PermissionError",)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no such call")
@@ -423,8 +443,10 @@ def test_runs_have_no_common_chance(filters):
 
 
 def test_code_is_compiled_once(filters):
-    code = ("import gc\nfor found in gc.get_objects():\n  if type(found).__name__ == 'Server' and hasattr(found, '_codes'):\n"
-            "    reject(str([source for source in found._codes].count(%s)))\n")
+    code = (
+        "import gc\nfor found in gc.get_objects():\n  if type(found).__name__ == 'Server' and "
+        "hasattr(found, '_codes'):\n"
+        "    reject(str([source for source in found._codes].count(%s)))\n")
     code %= "b'accept(1)'"
     assert ask(filters, code).decision.argument == "0"
     for _ in range(3):
@@ -583,7 +605,8 @@ def test_one_code_takes_few_turns(monkeypatch):
     monkeypatch.setattr(python_filters, "WAIT_SECONDS", 0.2)
     made = PythonFilters(seconds=1.5)
     results = []
-    threads = [threading.Thread(target=lambda: results.append(ask(made, "import time; time.sleep(1)"))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: results.append(
+        ask(made, "import time; time.sleep(1)"))) for _ in range(3)]
     try:
         ask(made, EXAMPLE)
         for thread in threads:
@@ -601,7 +624,8 @@ def test_stop():
     made, results = PythonFilters(), []
     ask(made, EXAMPLE)
     pid, = pids(made)
-    thread = threading.Thread(target=lambda: results.append(ask(made, "import time; time.sleep(0.3); accept('odd')")))
+    thread = threading.Thread(target=lambda: results.append(
+        ask(made, "import time; time.sleep(0.3); accept('odd')")))
     thread.start()
     deadline = time.monotonic() + 10
     while not made.pool.running and time.monotonic() < deadline:
@@ -634,9 +658,12 @@ def test_nothing_is_left_when_the_server_is_gone(tmp_path):
     driver = tmp_path / "driver.py"
     driver.write_text("import sys, threading\nsys.path.insert(0, %r)\n"
                       "from phenmail_protocols.children.python_filters import PythonFilters\n"
-                      "made = PythonFilters(seconds=30.0)\nrun = lambda code: made.run(code, b'', {}, (%d, %d))\nrun('')\n"
-                      "threading.Thread(target=run, args=('import time; time.sleep(99)',), daemon=True).start()\n"
-                      "while not made.pool.running: pass\nprint('up', flush=True)\nthreading.Event().wait(60)\n"
+                      "made = PythonFilters(seconds=30.0)\nrun = lambda code: made.run(code, b'', "
+                      "{}, (%d, %d))\nrun('')\n"
+                      "threading.Thread(target=run, args=('import time; time.sleep(99)',), "
+                      "daemon=True).start()\n"
+                      "while not made.pool.running: pass\nprint('up', "
+                      "flush=True)\nthreading.Event().wait(60)\n"
                       % (TOP, UID + 3, UID + 3))
     server = subprocess.Popen([sys.executable, str(driver)], stdout=subprocess.PIPE)
     try:

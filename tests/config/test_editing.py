@@ -80,7 +80,8 @@ def test_a_member_is_added_to_every_form(text, edited):
 
 
 @pytest.mark.parametrize("path, edited", [
-    (AT + ("dan",), TEXT.replace('"dan": "/dan/mail"            # the last', "           # the last")),
+    (AT + ("dan",), TEXT.replace('"dan": "/dan/mail"            # the last',
+                                 "           # the last")),
     (AT + ("alice",), TEXT.replace('"alice": "/alice/mail",       # the boss', "      # the boss")),
     (("admin", 0), TEXT.replace('["alice"]', "[]")),
     (("admin",), TEXT.replace('  "admin": ["alice"]\n', "")),
@@ -93,8 +94,10 @@ def test_a_member_is_removed_and_its_comment_stays(path, edited):
 
 @pytest.mark.parametrize("text, edited", [
     ('{"a": 1}', '{}'), ('{"b": 2, "a": 1}', '{"b": 2, }'), ('{"a": 1, "b": 2}', '{ "b": 2}'),
-    ('{\n  "a": 1,\n  "b": 2\n}', '{\n  "b": 2\n}'), ('{\n  "b": 2,\n  "a": 1\n}', '{\n  "b": 2,\n}'),
-    ('{"a": 1 # one\n , "b": 2}', '{ # one\n  "b": 2}'), ('{"a": [1, {"x": 2}], "b": 2}', '{ "b": 2}'),
+    ('{\n  "a": 1,\n  "b": 2\n}', '{\n  "b": 2\n}'),
+    ('{\n  "b": 2,\n  "a": 1\n}', '{\n  "b": 2,\n}'),
+    ('{"a": 1 # one\n , "b": 2}', '{ # one\n  "b": 2}'),
+    ('{"a": [1, {"x": 2}], "b": 2}', '{ "b": 2}'),
 ])
 def test_removing_from_every_form(text, edited):
     assert remove(text, ("a",)) == edited
@@ -110,7 +113,8 @@ def test_setting():
 
 @pytest.mark.parametrize("call", [
     lambda: add_member(TEXT, AT, "alice", "x"), lambda: add_member(TEXT, ("nowhere",), "a", "x"),
-    lambda: add_member(TEXT, ("admin",), "a", "x"), lambda: add_member(TEXT, ("sender-domain",), "a", 1),
+    lambda: add_member(TEXT, ("admin",), "a", "x"),
+    lambda: add_member(TEXT, ("sender-domain",), "a", 1),
     lambda: remove(TEXT, AT + ("zoe",)), lambda: read("{"), lambda: read("[1]"), lambda: read(""),
     lambda: read('{"a": 1, "a": 2}'), lambda: remove('{"a": }', ("a",))])
 def test_what_cannot_be_done_is_told(call):
@@ -120,7 +124,8 @@ def test_what_cannot_be_done_is_told(call):
 
 def texts(depth=2):
     """Objects as people write them, with blanks, comments and trailing commas."""
-    blank = strategies.sampled_from(["", " ", "\n", "\n    ", " # , } \"\n", "\n\t# ]\n  ", "\n; }\n", "\n"])
+    blank = strategies.sampled_from(["", " ", "\n", "\n    ", " # , } \"\n", "\n\t# ]\n  ",
+                                     "\n; }\n", "\n"])
     string = strategies.sampled_from(["a", "b#", "c,}", "d\\", 'e"', "ü", ""]).map(json.dumps)
     value = strategies.one_of(string, strategies.sampled_from(["1", "true", "[ ]", "[1, \n{}, ]"]))
     if depth:

@@ -44,7 +44,8 @@ def loaded(folder, data, name="mail.jcfg"):
     except ConfigError as error:
         assert 0 < len(error.problems) <= MAX_PROBLEMS
         for problem in error.problems:
-            assert problem.file.startswith("alice/mail/") and problem.line > 0 and problem.column > 0
+            assert problem.file.startswith(
+                "alice/mail/") and problem.line > 0 and problem.column > 0
             assert len(str(problem)) < 2000
         return error
 
@@ -81,40 +82,55 @@ HOSTILE = {
     "blanks": filled(b"\n ", b"", b"x"),
     "escapes": filled(b"\\n", b'{"passphrase":"', b'"}'),
     "wrong escapes": filled(b"\\z", b'{"passphrase":"', b'"}'),
-    "escapes behind wrong ones": filled(b"\\n", b'{"passphrase":"' + b"\\z" * (MAX_PROBLEMS - 1), b'"}'),
+    "escapes behind wrong ones": filled(b"\\n", b'{"passphrase":"' + b"\\z" * (MAX_PROBLEMS - 1),
+                                        b'"}'),
     "line separators": filled("\u2028".encode(), b'{"passphrase":"', b'"}'),
     "lone surrogates": filled(b"\\ud800", b'{"passphrase":"', b'"}'),
-    "quotes": filled(b'"', b'{"x":', b"}"), "a long string of lines": filled(b"\n ", b'{"x":"""', b'"""}'),
-    "digits": filled(b"1", b'{"x":', b"}"), "a number beyond all": b'{"x": 1e999999, "quota": -1e999999}',
+    "quotes": filled(b'"', b'{"x":', b"}"),
+    "a long string of lines": filled(b"\n ", b'{"x":"""', b'"""}'),
+    "digits": filled(b"1", b'{"x":', b"}"),
+    "a number beyond all": b'{"x": 1e999999, "quota": -1e999999}',
     "beyond": filled(b"1e999999,", b'{"x":[', b"0]}"),
-    "NUL": b"\0" * FULL, "not UTF-8": filled(b"\n", b"", b"\xff"), "all of them not": b"\xff" * FULL,
-    "a control character": b"{\x01 5}", "a control key": b'{"\x01": 5}', "half": b'{"x', "nothing": b"",
-    "a mark": b"\xef\xbb\xbf{}", "two marks": b"\xef\xbb\xbf\xef\xbb\xbf{}", "a mark of UTF-16": b"\xff\xfe{\0}\0",
+    "NUL": b"\0" * FULL, "not UTF-8": filled(b"\n", b"", b"\xff"),
+    "all of them not": b"\xff" * FULL,
+    "a control character": b"{\x01 5}", "a control key": b'{"\x01": 5}', "half": b'{"x',
+    "nothing": b"",
+    "a mark": b"\xef\xbb\xbf{}", "two marks": b"\xef\xbb\xbf\xef\xbb\xbf{}",
+    "a mark of UTF-16": b"\xff\xfe{\0}\0",
     "a path of many parts": filled(b"a/", b'{"delivery": "', b'"}'),
     "an include of many parts": filled(b"a/", b'{"include": ["', b'"]}'),
-    "includes": filled(b'"x",', b'{"include": [', b'"x"]}'), "no names": filled(b"0,", b'{"include": [', b"0]}", 5000),
+    "includes": filled(b'"x",', b'{"include": [', b'"x"]}'),
+    "no names": filled(b"0,", b'{"include": [', b"0]}", 5000),
 }
 HOSTILE_FILTERS = {
     "patterns": numbered(MATCH + b"(a|b)*[c-x]?" * 35 + b'%x"},', b'{"filters": [', b"]}", 499),
-    "groups": numbered(MATCH + b"(" * 90 + b"a" + b")*" * 90 + b'%x"},', b'{"filters": [', b"]}", 499),
+    "groups": numbered(MATCH + b"(" * 90 + b"a" + b")*" * 90 + b'%x"},', b'{"filters": [', b"]}",
+                       499),
     "wrong types": numbered(b'{"typ": "%x"},', b'{"filters": [', b"]}"),
-    "wrong words": numbered(b'{"type": "match", "mode": "regexx", "content": "%x", "action": "acept"},', b'{"filters": [', b"]}", 499),
-    "files of code": numbered(b'{"type": "py", "code": "file:%x' + b"/a" * 5000 + b'"},', b'{"filters": [', b"]}", 499),
+    "wrong words": numbered(
+        b'{"type": "match", "mode": "regexx", "content": "%x", "action": "acept"},',
+        b'{"filters": [', b"]}", 499),
+    "files of code": numbered(b'{"type": "py", "code": "file:%x' + b"/a" * 5000 + b'"},',
+                              b'{"filters": [', b"]}", 499),
 }
 HOSTILE_FETCHERS = {
     "more folders": numbered(b'"f%x": "f/g/h",', b'{"mail-folders": {', b"}}", 5900),
     "folders": numbered(b'"f%x": 0,', b'{"mail-folders": {', b"}}"),
-    "boxes": b'{"mail-folders": {%s}, "accounts": [{"server": "a", "username": "b", "passphrase": "c", "boxes": [%s]}]}' % (
+    "boxes": b'{"mail-folders": {%s}, "accounts": [{"server": "a", "username": "b", "passphrase": '
+             b'"c", "boxes": [%s]}]}' % (
         b",".join(b'"f%x": "f"' % number for number in range(2000)),
         b",".join(b'{"x": "accept:g%x:Box"}' % number for number in range(1500))),
-    "protocols": numbered(b'{"server": "a", "username": "b", "passphrase": "c", "protocol": "imapz%x"},', b'{"accounts": [', b"]}"),
+    "protocols": numbered(
+        b'{"server": "a", "username": "b", "passphrase": "c", "protocol": "imapz%x"},',
+        b'{"accounts": [', b"]}"),
 }
 EVERY = ([("mail.jcfg", each) for each in sorted(HOSTILE.items())]
          + [("filters.jcfg", each) for each in sorted(HOSTILE_FILTERS.items())]
          + [("mail-fetcher.jcfg", each) for each in sorted(HOSTILE_FETCHERS.items())])
 
 
-@pytest.mark.parametrize("name, case", EVERY, ids=["%s-%s" % (name, case[0]) for name, case in EVERY])
+@pytest.mark.parametrize("name, case", EVERY,
+                         ids=["%s-%s" % (name, case[0]) for name, case in EVERY])
 def test_a_hostile_file_costs_little(folder, name, case):
     data = case[1]
     assert len(data) <= USER.octets
@@ -149,7 +165,8 @@ def test_of_a_large_file_little_is_read(folder, size):
         file.truncate(size)
     tracemalloc.start()
     try:
-        with pytest.raises(ConfigError, match="alice/mail/mail.jcfg:1:1: expected at most %d bytes" % USER.octets):
+        with pytest.raises(ConfigError, match="alice/mail/mail.jcfg:1:1: expected at most %d bytes"
+                           % USER.octets):
             loader.load_user(str(path), Root(str(folder.parent.parent)))
         assert tracemalloc.get_traced_memory()[1] < 4 * USER.octets
     finally:
@@ -159,20 +176,23 @@ def test_of_a_large_file_little_is_read(folder, size):
 def test_the_octets_of_included_files_count_together(folder):
     (folder / "half").write_bytes(b"{}" + b" " * (USER.octets // 2))
     assert not isinstance(loaded(folder, b'{"include": ["half"]}'), ConfigError)
-    assert "alice/mail/half:1:1: expected at most" in str(loaded(folder, b'{"include": ["half", "half"]}'))
+    assert "alice/mail/half:1:1: expected at most" in str(loaded(folder,
+                                                                 b'{"include": ["half", "half"]}'))
 
 
 def test_the_values_of_included_files_count_together(folder):
     (folder / "half").write_bytes(b'{"x": [%s]}' % b",".join([b"0"] * (USER.values // 2)))
     assert "unknown key" in str(loaded(folder, b'{"include": ["half"]}'))
-    assert "at most %d values" % USER.values in str(loaded(folder, b'{"include": ["half", "half"]}'))
+    assert "at most %d values" % USER.values in str(loaded(folder,
+                                                           b'{"include": ["half", "half"]}'))
 
 
 def test_files_that_include_each_other_in_all_ways_end(folder):
     for number in range(12):
         (folder / ("part%d" % number)).write_text(json.dumps(
             {"include": ["part%d" % other for other in range(12) if other != number]}))
-    assert "at most %d included files" % USER.files in str(loaded(folder, b'{"include": ["part1"]}'))
+    assert "at most %d included files" % USER.files in str(
+        loaded(folder, b'{"include": ["part1"]}'))
 
 
 def test_problems_are_counted_over_all_files(folder):
@@ -198,7 +218,8 @@ def test_the_servers_file_may_be_larger_and_has_bounds_too(tmp_path):
         loader.load_server(root, True)
 
 
-@pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing", "link to itself", "link outside", "link to bob", "no right"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing", "link to itself",
+                                  "link outside", "link to bob", "no right"])
 def test_what_is_no_file_of_the_user_is_not_read(tmp_path, kind):
     folder = tmp_path / "root" / "alice" / "mail"
     other = tmp_path / "root" / "bob" / "mail"
@@ -221,7 +242,8 @@ def test_what_is_no_file_of_the_user_is_not_read(tmp_path, kind):
         path.chmod(0)
     else:
         path.symlink_to({"link to nothing": "nothing", "link to itself": "mail.jcfg",
-                         "link outside": str(tmp_path / "outside"), "link to bob": str(other / "mail.jcfg")}[kind])
+                         "link outside": str(tmp_path / "outside"),
+                         "link to bob": str(other / "mail.jcfg")}[kind])
     try:
         found = loader.load_user(str(path), Root(str(tmp_path / "root")))
     except (OSError, ConfigError) as error:
@@ -256,13 +278,17 @@ def test_a_file_that_grows_while_it_is_read(folder):
 
 
 PIECES = st.sampled_from([
-    b"{", b"}", b"[", b"]", b",", b":", b'"', b'"""', b"#", b";", b"//", b"/*", b"*/", b"\n", b"\r", b" ", b"\\", b"\\u", b"\\ud800",
-    b'"passphrase": ', b'"filters": [', b'"include": [', b'"include-overwrite": ["mail.jcfg"]', b'"accounts": [{', b'"type": "match"', b"true",
-    b"1e999999", b"-", b"9" * 30, b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\0", b"\x01", b"\x7f", b"\xe2\x80\xa8", b"x", b"null"])
+    b"{", b"}", b"[", b"]", b",", b":", b'"', b'"""', b"#", b";", b"//", b"/*", b"*/", b"\n", b"\r",
+    b" ", b"\\", b"\\u", b"\\ud800",
+    b'"passphrase": ', b'"filters": [', b'"include": [', b'"include-overwrite": ["mail.jcfg"]',
+    b'"accounts": [{', b'"type": "match"', b"true",
+    b"1e999999", b"-", b"9" * 30, b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\0",
+    b"\x01", b"\x7f", b"\xe2\x80\xa8", b"x", b"null"])
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(PIECES, max_size=25).map(b"".join) | st.binary(max_size=60), st.sampled_from(sorted(LOADERS)), st.booleans())
+@given(st.lists(PIECES, max_size=25).map(b"".join) | st.binary(max_size=60),
+       st.sampled_from(sorted(LOADERS)), st.booleans())
 def test_any_bytes(folder, data, name, without):
     kept = sys.modules.get("jsoncomment")
     if without:

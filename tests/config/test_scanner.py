@@ -63,7 +63,8 @@ def test_several_mistakes_at_once():
     assert [place[:2] for place in wrong(text)] == [(2, 9), (3, 8), (4, 7), (5, 3)]
 
 
-@pytest.mark.parametrize("text", ['{"a": 1 "b": 2}', "{\x01 5}", "{a: 1}", '{"a": "\\z"}', '{"a": yes}', '{"a" 1}'])
+@pytest.mark.parametrize("text", ['{"a": 1 "b": 2}', "{\x01 5}", "{a: 1}", '{"a": "\\z"}',
+                                  '{"a": yes}', '{"a" 1}'])
 def test_a_text_with_a_mistake_is_given_to_no_parser(text):
     found = scan("file", text)
     assert found.problems and found.text is None

@@ -116,7 +116,8 @@ def test_the_file_of_a_code_filter_lies_beside_the_filters(root):
         {"type": "py", "code": "file:filter.py"},
         {"type": "py", "code": "file:/[user-identity]/code/filter.py"}]}""", "alice", "mail", "filters.jcfg")
     assert [rule.code_file for rule in loader.load_filters(path, root)] == [
-        os.path.join(root.path, "alice", "mail", "filter.py"), os.path.join(root.path, "alice", "code", "filter.py")]
+        os.path.join(root.path, "alice", "mail", "filter.py"),
+        os.path.join(root.path, "alice", "code", "filter.py")]
 
 
 def test_a_vacation_lasts_until_the_end_of_its_last_day(root):
@@ -127,7 +128,8 @@ def test_a_vacation_lasts_until_the_end_of_its_last_day(root):
     first, second = [rule.vacation for rule in loader.load_filters(path, root)]
     assert [time.localtime(moment)[:6] for moment in (first.since, first.until, second.until)] == [
         (2026, 7, 1, 0, 0, 0), (2026, 7, 15, 0, 0, 0), (2026, 12, 31, 18, 30, 0)]
-    assert first[:3] == ("Gone\nfishing", None, 3 * 86400.0) and first.addresses == ("a@example.net",)
+    assert first[:3] == ("Gone\nfishing", None,
+                         3 * 86400.0) and first.addresses == ("a@example.net",)
     assert second == Vacation("-", "Away", 7 * 86400.0, None, second.until)
 
 
@@ -171,5 +173,6 @@ def test_fetchers_defaults(root):
 
 
 def test_an_authorization_that_was_emptied_is_none(root):
-    path = write(root, '{"external-MDA": ">x@example.org", "authorization": ""}', "alice", "mail", "mail.jcfg")
+    path = write(root, '{"external-MDA": ">x@example.org", "authorization": ""}', "alice", "mail",
+                 "mail.jcfg")
     assert not loader.load_user(path, root).authorization

@@ -16,4 +16,5 @@ def keys(tmp_path_factory):
 def front(keys):
     """front(actions, plugins given, **settings): a FrontDoor that runs until the test's end."""
     with contextlib.ExitStack() as made:
-        yield lambda actions=None, given=None, **settings: made.enter_context(FrontDoor(actions, given, keys, **settings))
+        yield lambda actions=None, given=None, **settings: made.enter_context(
+            FrontDoor(actions, given, keys, **settings))

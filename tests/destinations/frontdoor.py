@@ -1,6 +1,7 @@
 """A whole server for tests: mail arrives at the SMTP port, and what is sent is caught.
 
-The queue moves when the test says so: `settle` does all that is due, `again` makes what waits due.  Nothing waits for a clock.
+The queue moves when the test says so: `settle` does all that is due, `again` makes what waits due.
+Nothing waits for a clock.
 """
 import contextlib
 import email
@@ -19,26 +20,31 @@ from phenmail_protocols.testing.fixture import MailFixture
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
 AUTHOR, FRIEND = "author@elsewhere.example", "friend@far.example"
-LETTER = (b"From: author@elsewhere.example\r\nTo: alice@example.org\r\nSubject: hello\r\nMessage-ID: <1@elsewhere.example>\r\n\r\n"
-          b"one\r\n.\r\ntwo\r\n")
+LETTER = (
+    b"From: author@elsewhere.example\r\nTo: alice@example.org\r\nSubject: hello\r\n"
+    b"Message-ID: <1@elsewhere.example>\r\n\r\n"
+    b"one\r\n.\r\ntwo\r\n")
 DEADLINE = 20.0
 NO_ROOM = 1 << 62
 
 
 class FrontDoor(MailFixture):
-    """`actions`: {local part: action} of example.org, which has alice and bob as well; SHARED in them is the path of `shared`, a
-    folder where everybody may write.  `given`: plugins, as MailServer takes them.  `settings`: of mail.jcfg."""
+    """`actions`: {local part: action} of example.org, which has alice and bob as well; SHARED in
+    them is the path of `shared`, a folder where everybody may write.  `given`: plugins, as
+    MailServer takes them.  `settings`: of mail.jcfg."""
 
     def __init__(self, actions=None, given=None, keys=None, **settings):
         self._asked = self._answered = 0
         self._quiet = threading.Condition()
         self.shared = tempfile.mkdtemp()
         os.chmod(self.shared, 0o777)
-        actions = {local: action.replace("SHARED", self.shared) for local, action in (actions or {}).items()}
+        actions = {local: action.replace("SHARED", self.shared) for local,
+                   action in (actions or {}).items()}
         limits = dict({"disk-reserve": 0}, **settings.pop("limits", {}))
         if os.geteuid() == 0:
             settings.setdefault("run-as", "nobody")
-        super().__init__(settings=dict(settings, domains={"example.org": actions}, limits=limits), plugins=given, keys=keys)
+        super().__init__(settings=dict(settings, domains={"example.org": actions}, limits=limits),
+                         plugins=given, keys=keys)
         self.server.relay.worker._wait = self._wait
 
     def stop(self):
@@ -48,7 +54,8 @@ class FrontDoor(MailFixture):
     # -- incoming mail
 
     def send(self, *recipients, sender=AUTHOR, message=LETTER, service="smtp"):
-        """One message over the port -> the answer to it (str; LMTP: a list of them), or the last one to RCPT where nobody is left."""
+        """One message over the port -> the answer to it (str; LMTP: a list of them), or the last
+        one to RCPT where nobody is left."""
         with connect(self, service) as client:
             return transact(client, recipients, sender, message)
 
@@ -69,12 +76,14 @@ class FrontDoor(MailFixture):
         with self._quiet:
             self._asked += 1
             worker.wake()
-            assert self._quiet.wait_for(lambda: self._answered == self._asked, DEADLINE), "no rest: %r" % (worker.status(),)
+            assert self._quiet.wait_for(lambda: self._answered == self._asked,
+                                        DEADLINE), "no rest: %r" % (worker.status(),)
 
     def waiting(self):
         """-> [queue.model.Recipient] that wait for another attempt."""
         self.settle()
-        return [each for message in self.server.relay.queue.messages() for each in message.recipients if each.status == WAITING]
+        return [each for message in self.server.relay.queue.messages()
+                for each in message.recipients if each.status == WAITING]
 
     def deferred(self):
         """-> the reply (str) of the one attempt, a temporary failure; no bounce was sent."""
@@ -109,7 +118,8 @@ class FrontDoor(MailFixture):
     def bounces(self):
         """-> [Bounce] that were sent."""
         self.settle()
-        return [Bounce(each) for each in self.sent if each.message.get_content_type() == "multipart/report"]
+        return [Bounce(each) for each in self.sent if each.message.get_content_type()
+                == "multipart/report"]
 
     def bounce(self):
         """The one bounce, to the author; the queue is empty."""
@@ -170,7 +180,8 @@ class FrontDoor(MailFixture):
     @contextlib.contextmanager
     def full_disk(self):
         """No room for new mail, neither in mailboxes nor in the queue."""
-        spaces = [self.server.store.account(os.path.realpath(self.folder(user)))._space for user in self.users]
+        spaces = [self.server.store.account(os.path.realpath(self.folder(user)))._space
+                  for user in self.users]
         with self.full_queue():
             for space in spaces:
                 space._reserve, space._until = NO_ROOM, 0.0
@@ -195,7 +206,8 @@ class FrontDoor(MailFixture):
 
 
 class Bounce:
-    """A bounce that was sent (RFC 3464): `recipients` of its envelope, `failed`: {address: (status, diagnostic)}, `prose`."""
+    """A bounce that was sent (RFC 3464): `recipients` of its envelope, `failed`: {address: (status,
+    diagnostic)}, `prose`."""
 
     def __init__(self, sent):
         assert sent.sender == "" and sent.message["Auto-Submitted"], sent.data
@@ -204,7 +216,8 @@ class Bounce:
         self.failed = {}
         for fate in status.get_payload()[1:]:
             assert fate["Action"] == "failed"
-            self.failed[fate["Final-Recipient"].partition(";")[2].strip()] = fate["Status"], fate["Diagnostic-Code"] or ""
+            self.failed[fate["Final-Recipient"].partition(";")[2].strip()] = fate["Status"], fate[
+                "Diagnostic-Code"] or ""
 
     def told(self):
         """{address: status}"""

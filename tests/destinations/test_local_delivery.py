@@ -32,7 +32,8 @@ KEY = b"k" * 32
 STRANGER = Address("stranger", "else.example")
 FAR = "friend@far.example"
 BODY = b"Received: from x\r\nFrom: stranger@else.example\r\nSubject: x\r\n\r\nhello\r\n"
-TAKEN, LATER, NEVER = (Reply(250, "2.0.0", "Ok"), Reply(451, "4.3.0", "not now"), Reply(554, "5.3.0", "no"))
+TAKEN, LATER, NEVER = (Reply(250, "2.0.0", "Ok"), Reply(451, "4.3.0", "not now"),
+                       Reply(554, "5.3.0", "no"))
 
 
 def remove(claim):
@@ -107,14 +108,17 @@ class House:
         self.clock = lambda: NOW
         self.router = Router(self.directory, self.store, self.queue, clock=self.clock)
         self.agents, self.plugins = Recorder(), Recorder()
-        self.delivery = LocalDelivery(self.directory, self.router, self.agents, self.plugins, lambda: KEY, self.clock)
+        self.delivery = LocalDelivery(self.directory, self.router, self.agents, self.plugins,
+                                      lambda: KEY, self.clock)
 
     def deliver(self, *recipients, sender=STRANGER, body=BODY, courier=None, **values):
         """-> a Reply for each of `recipients`: local parts, or model.Recipients."""
-        recipients = tuple(each if isinstance(each, Recipient) else Recipient(Address(each, "example.org"), via="local")
+        recipients = tuple(each if isinstance(each, Recipient)
+                           else Recipient(Address(each, "example.org"), via="local")
                            for each in recipients)
         file = io.BytesIO(body) if isinstance(body, bytes) else body
-        return (courier or self.delivery.courier()).deliver(Message("1.2", sender, recipients, NOW, **values), recipients, file)
+        return (courier or self.delivery.courier()).deliver(
+            Message("1.2", sender, recipients, NOW, **values), recipients, file)
 
     def queued(self):
         """-> [(Message, its bytes)] in the queue."""
@@ -165,18 +169,23 @@ def test_a_program_gets_all_that_it_may_ask_for(make):
 def test_a_plugin_gets_its_parameters(make):
     house = make(tickets=("plugin", "ticket queue=7 to all"), echo=("plugin", "mail"))
     assert house.deliver("tickets+a", "echo") == (TAKEN, TAKEN)
-    assert house.plugins.calls == [("ticket", BODY, Address("tickets+a", "example.org"), "queue=7 to all", "a"),
+    assert house.plugins.calls == [("ticket", BODY, Address("tickets+a", "example.org"),
+                                    "queue=7 to all", "a"),
                                    ("mail", BODY, Address("echo", "example.org"), "", None)]
 
 
-@pytest.mark.parametrize("real, made_up", [(Programs.run, Recorder.run), (Plugins.hand, Recorder.hand), (Programs.interrupt, Recorder.interrupt)])
+@pytest.mark.parametrize("real, made_up",
+                         [(Programs.run, Recorder.run), (Plugins.hand, Recorder.hand),
+                          (Programs.interrupt, Recorder.interrupt)])
 def test_the_takers_here_are_called_like_the_real_ones(real, made_up):
     assert list(inspect.signature(real).parameters) == list(inspect.signature(made_up).parameters)
 
 
-@pytest.mark.parametrize("answer, expected", [(TAKEN, TAKEN), (LATER, LATER), (NEVER, NEVER), (OSError("broken"), 451)])
+@pytest.mark.parametrize("answer, expected",
+                         [(TAKEN, TAKEN), (LATER, LATER), (NEVER, NEVER), (OSError("broken"), 451)])
 @pytest.mark.parametrize("kind", ["agent", "plugin"])
-def test_their_answers_are_the_answers_and_one_concerns_no_other(make, kind, answer, expected, caplog):
+def test_their_answers_are_the_answers_and_one_concerns_no_other(make, kind, answer, expected,
+                                                                 caplog):
     house = make(one=(kind, "x"), two=("forward", FAR))
     (house.agents if kind == "agent" else house.plugins).answer = answer
     first, second = house.deliver("one", "two")
@@ -198,21 +207,27 @@ def fault(house, monkeypatch):
 
 
 @pytest.mark.parametrize("target, trouble, expected", [
-    (FAR, None, (250, "2.0.0")), ("anna@example.org", None, (250, "2.0.0")), (FAR, full, (452, "4.3.1")),
+    (FAR, None, (250, "2.0.0")), ("anna@example.org", None, (250, "2.0.0")),
+    (FAR, full, (452, "4.3.1")),
     ("locked@example.org", None, (451, "4.3.5")), ("nobody@example.org", None, (550, "5.1.1")),
-    ("off@example.org", None, (550, "5.2.1")), ("x@nowhere", None, (553, "5.1.2")), (FAR, fault, (451, "4.3.0"))])
+    ("off@example.org", None, (550, "5.2.1")), ("x@nowhere", None, (553, "5.1.2")),
+    (FAR, fault, (451, "4.3.0"))])
 @pytest.mark.parametrize("by_rule", [False, True])
 def test_outcomes_of_forwarding(make, monkeypatch, target, trouble, expected, by_rule):
-    house = make(one=("mailbox" if by_rule else "forward", target), locked=("broken", ""), off=("disabled", "moved"))
+    house = make(one=("mailbox" if by_rule else "forward", target), locked=("broken", ""),
+                 off=("disabled", "moved"))
     if trouble:
         trouble(house, monkeypatch)
-    reply, = house.deliver(Recipient(Address("one", "example.org"), via="to " + target if by_rule else "local"))
+    reply, = house.deliver(Recipient(Address("one", "example.org"),
+                                     via="to " + target if by_rule else "local"))
     assert (reply.code, reply.enhanced) == expected
     assert ("Forwarding" in reply.text) == (reply.code != 250 and trouble is not fault)
     assert len(house.queued()) + len(house.inbox()) == (reply.code == 250)
 
 
-@pytest.mark.parametrize("kind, expected", [("disabled", (550, "5.2.1")), ("unknown", (550, "5.1.1")), ("broken", (451, "4.3.5"))])
+@pytest.mark.parametrize("kind, expected",
+                         [("disabled", (550, "5.2.1")), ("unknown", (550, "5.1.1")),
+                          ("broken", (451, "4.3.5"))])
 def test_an_address_that_no_longer_exists_gets_the_routers_reply(make, kind, expected):
     reply, = make(gone=(kind, "")).deliver("gone")
     assert (reply.code, reply.enhanced) == expected
@@ -222,7 +237,8 @@ def test_an_address_that_became_a_mailbox(make):
     house = make()
     assert house.deliver("anna+tag", head=b"X: y\r\n")[0].code == 250
     whole, = house.inbox()
-    assert whole.startswith(b"Return-Path: <stranger@else.example>\r\nDelivered-To: anna+tag@example.org\r\n")
+    assert whole.startswith(
+        b"Return-Path: <stranger@else.example>\r\nDelivered-To: anna+tag@example.org\r\n")
     assert whole.endswith(b"\r\nX: y\r\n" + BODY) and house.queued() == []
 
 
@@ -233,7 +249,8 @@ def test_an_address_that_became_remote_gets_the_message_unchanged(make):
     (message, octets), = house.queued()
     there, = message.recipients
     assert (message.sender, message.ret, message.envid) == (STRANGER, "HDRS", "e1")
-    assert (there.address, there.notify, there.orcpt, there.via) == (moved.address, ("FAILURE",), "rfc822;x@y", "")
+    assert (there.address, there.notify, there.orcpt,
+            there.via) == (moved.address, ("FAILURE",), "rfc822;x@y", "")
     assert b"Delivered-To" not in octets
 
 
@@ -248,12 +265,14 @@ def test_an_unknown_via_waits(make, via, caplog):
 def test_the_forwarded_message_is_unchanged(make):
     house = make(one=("forward", FAR))
     head = b"DKIM-Signature: v=1\r\n"
-    assert house.deliver("one", head=head, signed_as="example.org", body=BODY + b"\xe4\xf6 \r\n.\r\n..\r\n")[0].code == 250
+    assert house.deliver("one", head=head, signed_as="example.org",
+                         body=BODY + b"\xe4\xf6 \r\n.\r\n..\r\n")[0].code == 250
     (message, octets), = house.queued()
     received, found, rest = octets.partition(b"Delivered-To: one@example.org\r\n")
     assert received.startswith(b"Received: by example.org") and found
     assert rest == head + BODY + b"\xe4\xf6 \r\n.\r\n..\r\n"
-    assert message.eight_bit and not message.smtputf8 and (message.head, message.signed_as) == (b"", "")
+    assert message.eight_bit and not message.smtputf8 and (message.head,
+                                                           message.signed_as) == (b"", "")
     assert [(each.address, each.via) for each in message.recipients] == [(Address.parse(FAR), "")]
 
 
@@ -272,7 +291,8 @@ def test_what_stays_here_keeps_its_sender(make):
 
 
 @pytest.mark.parametrize("sender, kept", [
-    (None, True), (Address("anna", "example.org"), True), (Address("nobody", "example.org"), True), (STRANGER, False),
+    (None, True), (Address("anna", "example.org"), True), (Address("nobody", "example.org"), True),
+    (STRANGER, False),
     (Address("odd name", "else.example"), False),
     (Address("stranger", "xn--bcher-kva.example"), False)])
 def test_the_envelope_sender_of_forwarded_mail(make, sender, kept):
@@ -290,7 +310,8 @@ def test_the_envelope_sender_of_forwarded_mail(make, sender, kept):
 
 
 @pytest.mark.parametrize("text, domain", [
-    ("postmaster", "example.org"), ("x@xn--bcher-kva.example", "xn--bcher-kva.example"), ("x@[127.0.0.1]", "example.org")])
+    ("postmaster", "example.org"), ("x@xn--bcher-kva.example", "xn--bcher-kva.example"),
+    ("x@[127.0.0.1]", "example.org")])
 def test_the_domain_of_rewritten_senders(make, text, domain):
     local, _, given = text.partition("@")
     house = make()
@@ -298,13 +319,15 @@ def test_the_domain_of_rewritten_senders(make, text, domain):
     assert house.queued()[0][0].sender.domain == domain
 
 
-@pytest.mark.parametrize("notify, orcpt", [((), None), (("NEVER",), None), (("SUCCESS", "DELAY"), "rfc822;known@else.example")])
+@pytest.mark.parametrize("notify, orcpt", [((), None), (("NEVER",), None),
+                                           (("SUCCESS", "DELAY"), "rfc822;known@else.example")])
 def test_dsn_parameters_are_forwarded(make, notify, orcpt):
     """RFC 3461 5.2.7: the next server sends the notice of success; ORCPT names the address that the
     sender knows."""
     house = make(one=("forward", FAR))
     courier = house.delivery.courier()
-    house.deliver(Recipient(Address("one", "example.org"), notify, orcpt, via="local"), courier=courier, ret="HDRS", envid="e1")
+    house.deliver(Recipient(Address("one", "example.org"), notify, orcpt, via="local"),
+                  courier=courier, ret="HDRS", envid="e1")
     (message, _), = house.queued()
     there, = message.recipients
     assert (message.ret, message.envid, there.notify) == ("HDRS", "e1", notify)
@@ -315,7 +338,8 @@ def test_dsn_parameters_are_forwarded(make, notify, orcpt):
 def test_which_server_sends_the_notice_of_success(make):
     house = make(one=("forward", FAR), prog=("agent", "x"))
     courier = house.delivery.courier()
-    for names, dsn in ((["one"], True), (["prog"], False), (["one", "prog"], False), (["anna"], True)):
+    for names, dsn in ((["one"], True), (["prog"], False), (["one", "prog"], False),
+                       (["anna"], True)):
         house.deliver(*names, courier=courier)
         assert courier.dsn == dsn, names
 
@@ -328,18 +352,23 @@ def test_a_name_that_is_not_ascii(make):
     assert b"Delivered-To: j\\x{F6}rg@example.org\r\n" in octets
 
 
-@pytest.mark.parametrize("head, body", [(b"", b"Delivered-To: One@example.org\r\n" + BODY), (b"Delivered-To: one@example.org\r\n", BODY),
-                                        (b"", b"X: %s\r\ndelivered-to: one@example.org\r\n\r\n" % (b"y" * 200000)),
+@pytest.mark.parametrize("head, body", [(b"", b"Delivered-To: One@example.org\r\n" + BODY),
+                                        (b"Delivered-To: one@example.org\r\n", BODY),
+                                        (b"", b"X: %s\r\ndelivered-to: one@example.org\r\n\r\n"
+                                         % (b"y" * 200000)),
                                         (b"X: y\r", b"\nDelivered-To: one@example.org\r\n\r\n")])
 def test_a_loop_is_refused(make, head, body):
     house = make(one=("forward", FAR))
-    assert house.deliver("one", head=head, body=body) == (Reply(554, "5.4.6", "Mail loop detected"),)
+    assert house.deliver("one", head=head, body=body) == (Reply(554, "5.4.6", "Mail loop detected"),
+                                                          )
     assert house.queued() == []
 
 
 @pytest.mark.parametrize("head, body", [
-    (b"", b"X: y\r\n\r\nDelivered-To: one@example.org\r\n"), (b"", b"Delivered-To: two@example.org\r\n\r\n"),
-    (b"", b"X: a\r\n Delivered-To: one@example.org\r\n\r\n"), (b"X: y\r\n\r", b"\nDelivered-To: one@example.org\r\n")])
+    (b"", b"X: y\r\n\r\nDelivered-To: one@example.org\r\n"),
+    (b"", b"Delivered-To: two@example.org\r\n\r\n"),
+    (b"", b"X: a\r\n Delivered-To: one@example.org\r\n\r\n"),
+    (b"X: y\r\n\r", b"\nDelivered-To: one@example.org\r\n")])
 def test_what_only_looks_like_a_loop_is_forwarded(make, head, body):
     assert make(one=("forward", FAR)).deliver("one", head=head, body=body)[0].code == 250
 
@@ -347,7 +376,8 @@ def test_what_only_looks_like_a_loop_is_forwarded(make, head, body):
 def test_the_authors_signature_stays_valid(make):
     dkim = pytest.importorskip("dkim")
     from tests.dkim import keys
-    message = b"From: stranger@else.example\r\nTo: one@example.org\r\nSubject: x\r\nReturn-Path: <a@b.example>\r\n\r\nhello  \xff\r\n\r\n"
+    message = (b"From: stranger@else.example\r\nTo: one@example.org\r\nSubject: x\r\n"
+               b"Return-Path: <a@b.example>\r\n\r\nhello  \xff\r\n\r\n")
     for canonical in ((b"simple", b"simple"), (b"relaxed", b"relaxed")):
         signature = dkim.sign(message, b"all", b"else.example", keys.RSA, canonicalize=canonical,
                               include_headers=[b"from", b"to", b"subject"])
@@ -355,7 +385,8 @@ def test_the_authors_signature_stays_valid(make):
         house.deliver("one", body=signature + message)
         octets = house.queued()[-1][1]
         assert b"Return-Path" not in octets and octets.count(b"DKIM-Signature") == 1
-        assert dkim.verify(octets, dnsfunc=lambda name, timeout=5: b"v=DKIM1; k=rsa; p=" + public(keys.RSA))
+        assert dkim.verify(octets, dnsfunc=lambda name,
+                           timeout=5: b"v=DKIM1; k=rsa; p=" + public(keys.RSA))
         for message_of_it, _ in house.queued():
             remove(house.queue.claim(message_of_it.identity))
 
@@ -367,7 +398,8 @@ def public(pem):
 
     from cryptography.hazmat.backends import default_backend
     key = serialization.load_pem_private_key(pem, None, default_backend()).public_key()
-    return base64.b64encode(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return base64.b64encode(key.public_bytes(serialization.Encoding.DER,
+                                             serialization.PublicFormat.SubjectPublicKeyInfo))
 
 
 def test_a_large_message_streams(make):
@@ -382,7 +414,8 @@ def test_a_large_message_streams(make):
 
         def read(self, size):
             assert 0 < size <= 256 * 1024
-            piece = b"Subject: x\r\n\r\n" if not self.at else b"0123456789abcd\xe4\xf6"[:16] * (min(size, 10485760 - self.at) // 16)
+            piece = b"Subject: x\r\n\r\n" if not self.at else b"0123456789abcd\xe4\xf6"[:16] * (
+                min(size, 10485760 - self.at) // 16)
             self.at = self.at + len(piece) if self.at else 16
             return piece
     tracemalloc.start()
@@ -402,7 +435,8 @@ def bring(house, sender, *recipients):
     """Through the router -> the codes of the replies."""
     resolve = house.way_back().resolve
     destinations = [resolve(each) for each in recipients]
-    incoming = house.router.begin(Envelope(sender, tuple(map(Rcpt, recipients))), Origin("SMTP", "x", "192.0.2.1"), destinations)
+    incoming = house.router.begin(Envelope(sender, tuple(map(Rcpt, recipients))),
+                                  Origin("SMTP", "x", "192.0.2.1"), destinations)
     incoming.write(b"Subject: x\r\n\r\nhello\r\n")
     return [outcome.reply.code for outcome in incoming.finish()]
 
@@ -448,9 +482,12 @@ def test_addresses_that_lead_nowhere_are_like_any_other(make, caplog):
     resolve = house.way_back().resolve
     assert resolve(right)[::4] == ("forward", "stranger@else.example")
     swapped = right.local.swapcase()
-    assert resolve(right._replace(local=swapped)).kind == "forward", "servers on the way may change case"
-    for local in (right.local.replace("stranger", "victim"), right.local[:-1], right.local.replace("else.example", "else2.example"),
-                  "SRS0=", "SRS0=a=b", "SRS0=a=b=c=d", srs.forward(STRANGER, "example.org", b"other", NOW).local,
+    assert resolve(right._replace(local=swapped)).kind == "forward", (
+        "servers on the way may change case")
+    for local in (right.local.replace("stranger", "victim"), right.local[:-1],
+                  right.local.replace("else.example", "else2.example"),
+                  "SRS0=", "SRS0=a=b", "SRS0=a=b=c=d",
+                  srs.forward(STRANGER, "example.org", b"other", NOW).local,
                   srs.forward(STRANGER, "example.org", KEY, NOW - 40 * 86400).local):
         assert resolve(Address(local, "example.org")).kind == "unknown", local
     assert resolve(right._replace(domain="else.example")).kind == "remote"
@@ -463,14 +500,16 @@ def test_an_unreadable_key_is_a_temporary_failure(make, caplog):
     house = make(one=("forward", FAR))
     right = srs.forward(STRANGER, "example.org", KEY, NOW)
     assert SrsResolver(house.directory, key, house.clock).resolve(right).kind == "broken"
-    house.delivery = LocalDelivery(house.directory, house.router, house.agents, house.plugins, key, house.clock)
+    house.delivery = LocalDelivery(house.directory, house.router, house.agents, house.plugins, key,
+                                   house.clock)
     assert [reply.code for reply in house.deliver("one", right.local, "anna")] == [451, 451, 250]
     assert "the disk is gone" in caplog.text
 
 
 def test_queued_mail_to_a_rewritten_sender_is_forwarded(make):
     house = make()
-    assert house.deliver(srs.forward(STRANGER, "example.org", KEY, NOW).local, sender=None)[0].code == 250
+    assert house.deliver(srs.forward(STRANGER, "example.org", KEY, NOW).local,
+                         sender=None)[0].code == 250
     assert house.queued()[0][0].recipients[0].address == STRANGER
 
 
@@ -494,7 +533,8 @@ def test_an_abort_ends_this_and_later_deliveries(make):
     courier = house.delivery.courier()
     begun = threading.Thread(target=courier.abort)
     house.agents.calls = Signal(begun.start)
-    assert [reply.enhanced for reply in house.deliver("prog", "one", "anna", courier=courier)] == ["4.3.2"] * 3
+    assert [reply.enhanced for reply in house.deliver("prog", "one", "anna",
+                                                      courier=courier)] == ["4.3.2"] * 3
     begun.join(20)
     assert house.queued() == [] and house.inbox() == []
     courier.close()
@@ -522,7 +562,8 @@ def test_an_abort_in_the_middle_of_sending_on_leaves_nothing(make):
             if self.tell() > 300000:
                 courier.abort()
             return super().read(size)
-    assert house.deliver("one", body=Body(BODY + b"x" * 1000000), courier=courier)[0].enhanced == "4.3.2"
+    assert house.deliver("one", body=Body(BODY + b"x" * 1000000),
+                         courier=courier)[0].enhanced == "4.3.2"
     assert house.queue.identities() == []
 
 

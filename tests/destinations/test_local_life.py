@@ -1,4 +1,5 @@
-"""Mail through the real directory, router, queue and bounces; only servers and programs are fake."""
+"""Mail through the real directory, router, queue and bounces; only servers and programs are
+fake."""
 import threading
 import time
 
@@ -30,20 +31,25 @@ class House:
 
     def __init__(self, folder, **domain):
         settings = server_from_dict({
-            "sender-domain": "example.org", "domains": {"example.org": dict({"abuse": "-none"}, **domain)}, "relay": False,
+            "sender-domain": "example.org",
+            "domains": {"example.org": dict({"abuse": "-none"}, **domain)}, "relay": False,
             "limits": {"disk-reserve": 0}}, Root(str(folder)))
         self.root = Root(str(folder))
         self.root.create()
         self.directory = Directory(settings, self.root)
         self.store, self.agents, self.behaviour = FileStore(), Recorder(), {}
         self.sent, self.tried, self._lock = [], 0, threading.Lock()
-        self.relay = Relay(lambda: settings, str(folder), frozenset, lambda *notice: Sending(self.router).keep_notice(*notice), None,
+        self.relay = Relay(lambda: settings, str(folder), frozenset,
+                           lambda *notice: Sending(self.router).keep_notice(*notice), None,
                            make_keys=False, local_courier=self._local_courier)
         courier_for = self.relay.worker._courier_for
-        self.relay.worker._courier_for = lambda name: courier_for(name) if name.startswith("local:") else self
-        self.router = Router(self.directory, self.store, self.relay.queue, resolve=SrsResolver(self.directory, lambda: KEY).resolve)
+        self.relay.worker._courier_for = lambda name: courier_for(name) if name.startswith(
+            "local:") else self
+        self.router = Router(self.directory, self.store, self.relay.queue,
+                             resolve=SrsResolver(self.directory, lambda: KEY).resolve)
         self.router.notify = self.relay.reporter.delivered
-        self.delivery = LocalDelivery(self.directory, self.router, self.agents, Recorder(), lambda: KEY)
+        self.delivery = LocalDelivery(self.directory, self.router, self.agents, Recorder(),
+                                      lambda: KEY)
         self.relay.start()
 
     def _local_courier(self):
@@ -68,7 +74,9 @@ class House:
         pass
 
     def bring(self, recipient, sender=STRANGER, notify=()):
-        incoming = self.router.begin(Envelope(sender, (Recipient(Address(recipient, "example.org"), notify),)), Origin("SMTP", "x"))
+        incoming = self.router.begin(Envelope(sender,
+                                              (Recipient(Address(recipient, "example.org"), notify),
+                                               )), Origin("SMTP", "x"))
         incoming.write(b"From: stranger@else.example\r\nSubject: tea\r\n\r\nhello\r\n")
         outcome, = incoming.finish()
         assert outcome.reply.code == 250
@@ -101,19 +109,22 @@ def test_a_refused_forward_bounces_to_the_author(make):
     house.bring("one")
     (sender, recipient, notice), = house.sent
     assert (sender, recipient) == (None, STRANGER)
-    assert b"no such user" in notice and b"Original-Recipient: rfc822; one@example.org" in notice and b"Subject: tea" in notice
+    assert (b"no such user" in notice and b"Original-Recipient: rfc822; one@example.org" in notice
+            and b"Subject: tea" in notice)
 
 
 def test_a_forward_to_another_forward_here(make):
     house = make(one=">two@example.org", two=">friend@far.example", postmaster="-none")
     house.bring("one")
     (sender, recipient, octets), = house.sent
-    assert str(recipient) == "friend@far.example" and sender.local.endswith("=else.example=stranger")
+    assert str(recipient) == "friend@far.example" and sender.local.endswith(
+        "=else.example=stranger")
     assert octets.count(b"Delivered-To: ") == 2
     assert house.tried == 2
 
 
-@pytest.mark.parametrize("domain", [{"one": ">two@example.org", "two": ">one@example.org"}, {"one": ">one@example.org"}])
+@pytest.mark.parametrize("domain", [{"one": ">two@example.org", "two": ">one@example.org"},
+                                    {"one": ">one@example.org"}])
 def test_a_forward_loop_ends_in_one_bounce(make, domain):
     house = make(postmaster="-none", **domain)
     house.bring("one")
@@ -129,7 +140,9 @@ def test_a_loop_with_the_postmaster_in_it_ends(make):
     assert house.sent == [] and house.tried <= 8
 
 
-@pytest.mark.parametrize("line, action", [(">friend@far.example", b"relayed"), (">cat", b"delivered"), (">two@example.org", b"delivered")])
+@pytest.mark.parametrize("line, action",
+                         [(">friend@far.example", b"relayed"), (">cat", b"delivered"),
+                          (">two@example.org", b"delivered")])
 def test_there_is_one_notice_of_success(make, line, action):
     house = make(one=line, two=">cat", postmaster="-none")
     house.bring("one", notify=("SUCCESS",))
@@ -137,10 +150,12 @@ def test_there_is_one_notice_of_success(make, line, action):
     assert len(notices) == 1 and b"Action: " + action in notices[0]
 
 
-@pytest.mark.parametrize("notify, told", [(("NEVER",), 0), (("SUCCESS",), 0), (("FAILURE",), 1), ((), 1)])
+@pytest.mark.parametrize("notify, told",
+                         [(("NEVER",), 0), (("SUCCESS",), 0), (("FAILURE",), 1), ((), 1)])
 def test_failures_bounce_as_notify_says(make, notify, told):
     house = make(one=">cat", two=">one@example.org", postmaster="-none")
-    house.agents.answer = Reply(554, "5.3.0", "The command for this address exited with status 70: it is broken")
+    house.agents.answer = Reply(554, "5.3.0",
+                                "The command for this address exited with status 70: it is broken")
     house.bring("two", notify=notify)
     assert len(house.sent) == told
     if told:

@@ -1,7 +1,7 @@
 """Every action through the real SMTP port: a message that is accepted, deferred, or refused.
 
-Mailboxes, and what the queue hands over to programs and other addresses.  Plugins, filters, and all the other ways (logins, drop
-folders, the way back, judgement) have a file each beside this one.
+Mailboxes, and what the queue hands over to programs and other addresses.  Plugins, filters, and all
+the other ways (logins, drop folders, the way back, judgement) have a file each beside this one.
 """
 import functools
 import os
@@ -16,7 +16,8 @@ from phenmail_protocols.store import transaction
 from .frontdoor import ALICE, AUTHOR, BOB, FRIEND, LETTER, connect, parsed, transact
 
 # Each ends in alice's mailbox.
-TO_ALICE = {"mailbox": ALICE, "alias": "sales@example.org", "tag": "alice+work@example.org", "catch-all": "whoever@example.org"}
+TO_ALICE = {"mailbox": ALICE, "alias": "sales@example.org", "tag": "alice+work@example.org",
+            "catch-all": "whoever@example.org"}
 ACTIONS = {"sales": ":alice", "*": ":sales", "gone": "-moved to the moon"}
 
 
@@ -77,8 +78,10 @@ def test_mailbox_permanent_failure_too_large(front, recipient):
     with connect(mail) as client:
         client.ehlo()
         assert client.mail(AUTHOR, ["SIZE=70000"])[0] == 552, "it was announced"
-        assert transact(client, [recipient], message=LETTER + b"x" * 998 + b"\r\n").startswith("250")
-        assert transact(client, [recipient], message=LETTER + b"xxxxxxxx\r\n" * 7000).startswith("552 5.3.4")
+        assert transact(client, [recipient],
+                        message=LETTER + b"x" * 998 + b"\r\n").startswith("250")
+        assert transact(client, [recipient],
+                        message=LETTER + b"xxxxxxxx\r\n" * 7000).startswith("552 5.3.4")
     assert len(mail.messages(ALICE)) == 1
 
 
@@ -127,13 +130,15 @@ def test_agent_success(front):
     assert mail.send("robot+tag@example.org").startswith("250")
     assert mail.is_done() and mail.bounces() == []
     assert mail.given("words").split() == [AUTHOR.encode(), b"robot+tag@example.org", b"robot"]
-    assert mail.given("taken").startswith(b"Return-Path: <%s>\nDelivered-To: robot+tag@example.org\n" % AUTHOR.encode())
+    assert mail.given("taken").startswith(
+        b"Return-Path: <%s>\nDelivered-To: robot+tag@example.org\n" % AUTHOR.encode())
     assert mail.given("taken").endswith(LETTER.replace(b"\r\n", b"\n"))
 
 
 # How a program fails temporarily -> what the queue records.
 LATER = {
-    "exit 75": ("cat > /dev/null; echo the disk is full; exit 75", "status 75 (try again later): the disk is full"),
+    "exit 75": ("cat > /dev/null; echo the disk is full; exit 75",
+                "status 75 (try again later): the disk is full"),
     "not found": ("no-such-program", "status 127 (not found)"),
     "killed": ("kill -9 $$", "killed by signal 9"),
     "too slow": ("exec sleep 100", "did not exit within 0.5 seconds"),
@@ -143,7 +148,8 @@ LATER = {
 @pytest.fixture
 def impatient(monkeypatch):
     """Programs have a time limit of half a second."""
-    monkeypatch.setattr(programs, "Programs", functools.partial(programs.Programs, seconds=0.5, grace=0.1))
+    monkeypatch.setattr(programs, "Programs",
+                        functools.partial(programs.Programs, seconds=0.5, grace=0.1))
 
 
 @pytest.mark.parametrize("how", sorted(LATER))
@@ -187,14 +193,16 @@ def test_agent_temporary_failure_until_the_queue_gives_up(front):
     assert bounce.told() == {ROBOT: "4.3.0"} and "the disk is full" in bounce.prose
 
 
-@pytest.mark.parametrize("status, enhanced", [(1, "5.3.0"), (64, "5.3.5"), (65, "5.6.0"), (67, "5.1.1"), (77, "5.7.1"), (100, "5.3.0")])
+@pytest.mark.parametrize("status, enhanced", [(1, "5.3.0"), (64, "5.3.5"), (65, "5.6.0"),
+                                              (67, "5.1.1"), (77, "5.7.1"), (100, "5.3.0")])
 def test_agent_permanent_failure(front, status, enhanced):
     mail = front(AGENT)
     mail.program("seq 20; echo Not with me; exit %d" % status)
     assert mail.send(ROBOT).startswith("250")
     bounce = mail.bounce()
     assert bounce.told() == {ROBOT: enhanced}
-    assert "17 / 18 / 19 / 20 / Not with me" in bounce.prose and " 15 " not in bounce.prose, "the last lines"
+    assert "17 / 18 / 19 / 20 / Not with me" in bounce.prose and " 15 " not in bounce.prose, (
+        "the last lines")
 
 
 # -- forwards
@@ -206,8 +214,10 @@ def test_forward_success(front):
     mail = front(FORWARD)
     assert mail.send(ROBOT).startswith("250")
     sent, = mail.onward()
-    assert sent.recipients == (FRIEND,) and sent.data.endswith(LETTER) and b"Delivered-To: robot@example.org\r\n" in sent.data
-    assert sent.sender.startswith("SRS0=") and sent.sender.endswith("=elsewhere.example=author@example.org")
+    assert sent.recipients == (FRIEND,) and sent.data.endswith(
+        LETTER) and b"Delivered-To: robot@example.org\r\n" in sent.data
+    assert sent.sender.startswith("SRS0=") and sent.sender.endswith(
+        "=elsewhere.example=author@example.org")
     assert mail.is_done() and mail.bounces() == []
 
 
@@ -265,7 +275,8 @@ def test_forward_permanent_failure_loop(front):
 def test_one_message_for_every_kind_of_destination(front):
     """Each recipient has its own outcome; a failure at one delays no other."""
     taken = []
-    mail = front({"robot": ">SHARED/program", "sent": ">" + FRIEND, "plugin": ".it", "sales": ":alice", "gone": "-away",
+    mail = front({"robot": ">SHARED/program", "sent": ">" + FRIEND, "plugin": ".it",
+                  "sales": ":alice", "gone": "-away",
                   "never": ">SHARED/never"}, {"it": lambda *given: taken.append(given)})
     mail.program("exit 75")
     mail.program("exit 67", "never")
@@ -277,7 +288,8 @@ def test_one_message_for_every_kind_of_destination(front):
     assert [each.told() for each in mail.bounces()] == [{"never@example.org": "5.1.1"}]
     mail.program(TAKE)
     mail.again()
-    assert mail.is_done() and mail.given("taken") and len(mail.sent) == 2 and len(taken) == len(mail.messages()) == 1
+    assert mail.is_done() and mail.given("taken") and len(mail.sent) == 2 and len(taken) == len(
+        mail.messages()) == 1
 
 
 # -- external-MDA
@@ -285,7 +297,9 @@ def test_one_message_for_every_kind_of_destination(front):
 
 def outward(mail, text, is_authorized=True, **more):
     text = text.replace("SHARED", mail.shared)
-    mail.configure(ALICE, external_MDA=text, authorization=mail.sign(ALICE, EXTERNAL_MDA, text if is_authorized else "another"))
+    mail.configure(ALICE, external_MDA=text,
+                   authorization=mail.sign(ALICE, EXTERNAL_MDA,
+                                           text if is_authorized else "another"))
 
 
 COMMAND = ">SHARED/program {FROM} {TO} {USER}"
@@ -306,15 +320,18 @@ def test_external_mda_success_address(front):
     outward(mail, ">" + FRIEND)
     assert mail.send(ALICE).startswith("250")
     sent, = mail.onward()
-    assert sent.recipients == (FRIEND,) and sent.sender.startswith("SRS0=") and mail.messages(ALICE) == []
+    assert sent.recipients == (FRIEND,
+                               ) and sent.sender.startswith("SRS0=") and mail.messages(ALICE) == []
 
 
 @pytest.mark.parametrize("authorization", [None, "0" * 64, "another user's", "another text's"])
 def test_external_mda_without_authorization_is_the_mailbox(front, authorization, caplog):
     mail = front()
     text = COMMAND.replace("SHARED", mail.shared)
-    given = {"another user's": mail.sign(BOB, EXTERNAL_MDA, text), "another text's": mail.sign(ALICE, EXTERNAL_MDA, text + " ")}
-    more = {} if authorization is None else {"authorization": given.get(authorization, authorization)}
+    given = {"another user's": mail.sign(BOB, EXTERNAL_MDA, text),
+             "another text's": mail.sign(ALICE, EXTERNAL_MDA, text + " ")}
+    more = {} if authorization is None else {
+        "authorization": given.get(authorization, authorization)}
     mail.configure(ALICE, external_MDA=text, **more)
     mail.program(TAKE)
     assert mail.send(ALICE).startswith("250")
@@ -352,4 +369,5 @@ def test_external_mda_permanent_failure(front):
     mail.program("echo Not with me; exit 67")
     assert mail.send(ALICE).startswith("250")
     bounce = mail.bounce()
-    assert bounce.told() == {ALICE: "5.1.1"} and "Not with me" in bounce.prose and mail.messages(ALICE) == []
+    assert bounce.told() == {ALICE: "5.1.1"} and "Not with me" in bounce.prose and mail.messages(
+        ALICE) == []

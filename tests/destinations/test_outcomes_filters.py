@@ -1,7 +1,7 @@
 """Users' filters through the real ports: each action, and its temporary and permanent failures.
 
-A filter's decision never holds up mail: what it can't do is INBOX and a line in the user's log.  What holds up mail is what holds up
-any: no room.
+A filter's decision never holds up mail: what it can't do is INBOX and a line in the user's log.
+What holds up mail is what holds up any: no room.
 """
 import collections
 import os
@@ -20,14 +20,16 @@ def match(action, content="hello", **more):
 
 
 def script(code):
-    return lambda mail: {"type": "py", "code": code, "authorization": mail.sign(ALICE, FILTER, code)}
+    return lambda mail: {"type": "py", "code": code,
+                         "authorization": mail.sign(ALICE, FILTER, code)}
 
 
 def vacation(mail):
     return {"type": "vacation", "text": "I am away.", "subject": "Away"}
 
 
-# `answer`: how SMTP's begins; `filed`: {mailbox: messages}; `flags`: of the one message; `left`: who else got something.
+# `answer`: how SMTP's begins; `filed`: {mailbox: messages}; `flags`: of the one message; `left`:
+# who else got something.
 Effect = collections.namedtuple("Effect", "rule answer filed flags left")
 
 
@@ -53,7 +55,8 @@ EFFECTS = {
     "py-flag": effect(script("flag('Work')\naccept()"), filed=HERE, flags=["Work"]),
     "py-forward": effect(script("forward('%s')" % FRIEND), left=[FRIEND]),
     "py-copy": effect(script("copy('%s')" % FRIEND), filed=HERE, left=[FRIEND]),
-    "py-nothing": effect(script("assert msg['Subject'] == 'hello' and envelope['sender'] == '%s'" % AUTHOR), filed=HERE),
+    "py-nothing": effect(script("assert msg['Subject'] == 'hello' and envelope['sender'] == '%s'"
+                                % AUTHOR), filed=HERE),
 }
 ALL = sorted(EFFECTS)
 
@@ -111,7 +114,8 @@ def test_filter_temporary_failure_full(front, name):
     with connect(mail) as client:
         with mail.full_disk():
             assert transact(client, [ALICE]).startswith("452 4.3.1")
-        assert mail.messages(ALICE) == [] and mail.sent == [] and mail.log() == "" and mail.is_done()
+        assert mail.messages(
+            ALICE) == [] and mail.sent == [] and mail.log() == "" and mail.is_done()
         assert transact(client, [ALICE]).startswith(EFFECTS[name].answer)
     check(mail, name)
 
@@ -145,7 +149,8 @@ def test_filter_permanent_failure_nul(front, name):
 
 def test_filters_are_asked_in_their_order_until_one_decides(front):
     mail = front()
-    mail.filters(*[make(mail) for make in (match("accept:Never", "other"), match("flag:First"), script("flag('Second')"),
+    mail.filters(*[make(mail) for make in (match("accept:Never", "other"), match("flag:First"),
+                                           script("flag('Second')"),
                                            match("accept:Lists/dev"), match("reject"))])
     assert mail.send(ALICE).startswith("250")
     assert flags(mail, "Lists/dev") == [{"First", "Second"}]
@@ -194,7 +199,8 @@ def test_filter_reject_of_what_was_sent_on_is_told_to_nobody(front):
 # -- accept, flag: actions that cannot be carried out
 
 
-@pytest.mark.parametrize("box", ["../../bob/mail", "a//b", "x" * 300], ids=["outside", "empty part", "too long"])
+@pytest.mark.parametrize("box", ["../../bob/mail", "a//b", "x" * 300],
+                         ids=["outside", "empty part", "too long"])
 def test_filter_accept_permanent_failure_is_the_inbox(front, box):
     mail = front()
     mail.filters(match("accept:" + box)(mail))
@@ -216,7 +222,8 @@ def test_filter_accept_temporary_failure_mailbox_cannot_be_made(front):
 def test_filter_flag_permanent_failure_too_many(front):
     mail = front()
     for number in range(3):
-        mail.filters(*[match("flag:Number%d" % each)(mail) for each in range(number * 20, number * 20 + 20)])
+        mail.filters(*[match("flag:Number%d" % each)(mail)
+                       for each in range(number * 20, number * 20 + 20)])
         assert mail.send(ALICE).startswith("250")
     first, _, third = flags(mail)
     assert len(first) == 20 and len(third) < 20
@@ -278,12 +285,14 @@ def test_filter_vacation_answers_once(front):
         assert mail.send(ALICE).startswith("250")
     answer, = mail.onward()
     assert (answer.sender, answer.recipients) == ("", (AUTHOR,))
-    assert answer.message["Subject"] == "Away" and answer.message["Auto-Submitted"].startswith("auto-replied")
+    assert answer.message["Subject"] == "Away" and answer.message["Auto-Submitted"].startswith(
+        "auto-replied")
     assert mail.subjects() == ["hello", "hello"]
 
 
 @pytest.mark.parametrize("sender, header", [
-    ("", b""), (AUTHOR, b"List-Id: <x.example>\r\n"), (AUTHOR, b"Auto-Submitted: auto-generated\r\n"), (AUTHOR, b"Precedence: bulk\r\n"),
+    ("", b""), (AUTHOR, b"List-Id: <x.example>\r\n"),
+    (AUTHOR, b"Auto-Submitted: auto-generated\r\n"), (AUTHOR, b"Precedence: bulk\r\n"),
     ("owner-x@far.example", b"")], ids=["null sender", "list", "automatic", "bulk", "owner"])
 def test_filter_vacation_never_answers_programs(front, sender, header):
     mail = furnish(front, "vacation")
@@ -305,7 +314,8 @@ def test_filter_vacation_permanent_failure_is_told_to_nobody(front):
     mail = furnish(front, "vacation")
     mail.outside_answers(AUTHOR, "550 5.1.1 Nobody")
     assert mail.send(ALICE).startswith("250")
-    assert mail.is_done() and mail.sent == [] and mail.subjects() == ["hello"], "the postmaster is alice here"
+    assert mail.is_done() and mail.sent == [] and mail.subjects() == ["hello"], (
+        "the postmaster is alice here")
 
 
 # -- code
@@ -335,7 +345,8 @@ def test_filter_py_failure_is_the_next_filter(front, how):
 def test_filter_py_unauthorised_is_the_next_filter(front, signed):
     mail = front()
     code = "discard()"
-    given = {"another text": mail.sign(ALICE, FILTER, code + " "), "another user": mail.sign(BOB, FILTER, code)}
+    given = {"another text": mail.sign(ALICE, FILTER, code + " "),
+             "another user": mail.sign(BOB, FILTER, code)}
     rule = {"type": "py", "code": code}
     if signed is not None:
         rule["authorization"] = given.get(signed, signed)
@@ -348,7 +359,8 @@ def test_filter_py_unauthorised_is_the_next_filter(front, signed):
 def test_filter_py_in_a_file_that_was_changed_since_is_the_next_filter(front):
     mail = front()
     path = mail.write(ALICE, "filter.py", "reject('as authorized')")
-    mail.filters({"type": "py", "code": "file:filter.py", "authorization": mail.sign(ALICE, FILTER, "reject('as authorized')")})
+    mail.filters({"type": "py", "code": "file:filter.py",
+                  "authorization": mail.sign(ALICE, FILTER, "reject('as authorized')")})
     assert mail.send(ALICE).startswith("550 5.7.1 as authorized")
     with open(path, "w") as file:
         file.write("discard()")
@@ -372,7 +384,8 @@ def test_filter_py_failure_no_interpreter_is_the_next_filter(front):
 # -- filter files
 
 
-@pytest.mark.parametrize("content", ['{"filters": [', '{"filters": [{"type": "match"}]}', "[]", "\0"])
+@pytest.mark.parametrize("content",
+                         ['{"filters": [', '{"filters": [{"type": "match"}]}', "[]", "\0"])
 def test_filter_file_failure_is_the_inbox(front, content):
     mail = front()
     mail.write(ALICE, "filters.jcfg", content)
@@ -382,7 +395,8 @@ def test_filter_file_failure_is_the_inbox(front, content):
 
 
 def test_filter_of_the_server_for_who_wants_it(front):
-    mail = front(**{"global-filters": [{"type": "match", "content": "hello", "action": "accept:Lists/dev"}]})
+    mail = front(**{"global-filters": [{"type": "match", "content": "hello",
+                                        "action": "accept:Lists/dev"}]})
     mail.configure(ALICE, use_global_filters=True)
     assert mail.send(ALICE, BOB).startswith("250")
     assert len(mail.messages(ALICE, "Lists/dev")) == len(mail.messages(BOB)) == 1

@@ -1,4 +1,5 @@
-"""Plugins through the real SMTP port: given as an object or a callable, configured by a module's name, built in.
+"""Plugins through the real SMTP port: given as an object or a callable, configured by a module's
+name, built in.
 
 What becomes of a message that they take, that they fail on, and that they refuse.
 """
@@ -171,4 +172,5 @@ def test_plugin_mail_permanent_failure(front):
     mail.outside_answers(AUTHOR, "550 5.1.1 Nobody")
     assert mail.send(ROBOT).startswith("250")
     assert mail.is_done() and mail.sent == []
-    assert [message.get_content_type() for message in mail.messages("postmaster@example.org")] == ["multipart/report"]
+    assert [message.get_content_type()
+            for message in mail.messages("postmaster@example.org")] == ["multipart/report"]

@@ -1,4 +1,5 @@
-"""A whole server: relay logins, drop folders, bounces of forwarded mail, and judging incoming mail."""
+"""A whole server: relay logins, drop folders, bounces of forwarded mail, and judging incoming
+mail."""
 import functools
 import hashlib
 import imaplib
@@ -64,17 +65,22 @@ def test_relay_login_temporary_failure_full(relaying):
     assert relaying.is_done() and len(relaying.sent) == 1
 
 
-@pytest.mark.parametrize("sender", [ALICE, "other@example.org", "closed@example.org", "robot@far.example", "whoever@example.org"])
+@pytest.mark.parametrize("sender", [ALICE, "other@example.org", "closed@example.org",
+                                    "robot@far.example", "whoever@example.org"])
 def test_relay_login_permanent_failure_another_sender(relaying, sender):
     with submission(relaying) as client:
-        assert transact(client, [FRIEND], sender, OURS % ROBOT.encode()).startswith("550 5.7.1"), "MAIL FROM"
-        assert transact(client, [FRIEND], ROBOT, OURS % sender.encode()).startswith("550 5.7.1"), "From"
-        assert transact(client, [FRIEND], ROBOT, b"From: %s, %s\r\n\r\n" % (ROBOT.encode(), sender.encode())).startswith("550 5.7.1")
+        assert transact(client, [FRIEND], sender, OURS % ROBOT.encode()).startswith("550 5.7.1"), (
+            "MAIL FROM")
+        assert transact(client, [FRIEND], ROBOT, OURS % sender.encode()).startswith("550 5.7.1"), (
+            "From")
+        assert transact(client, [FRIEND], ROBOT, b"From: %s, %s\r\n\r\n"
+                        % (ROBOT.encode(), sender.encode())).startswith("550 5.7.1")
     assert relaying.is_done() and relaying.sent == []
 
 
 @pytest.mark.parametrize("name, passphrase", [
-    (ROBOT, "a guess"), (ROBOT, HASH), (ROBOT, " "), ("robot+tag@example.org", PASSPHRASE), ("closed@example.org", PASSPHRASE)])
+    (ROBOT, "a guess"), (ROBOT, HASH), (ROBOT, " "), ("robot+tag@example.org", PASSPHRASE),
+    ("closed@example.org", PASSPHRASE)])
 def test_relay_login_permanent_failure_wrong_passphrase(relaying, name, passphrase):
     with pytest.raises(smtplib.SMTPAuthenticationError) as told:
         submission(relaying, passphrase, name)
@@ -114,7 +120,8 @@ def drop(mail, data, user=ALICE):
 
 
 def files(folder):
-    return sorted(os.path.relpath(os.path.join(path, name), folder) for path, _, names in os.walk(folder) for name in names)
+    return sorted(os.path.relpath(os.path.join(path, name), folder) for path, _,
+                  names in os.walk(folder) for name in names)
 
 
 def eventually(look, what):
@@ -153,7 +160,8 @@ def test_drop_folder_temporary_failure_full(drops, caplog):
     assert mail.subjects() == ["first", "hello"]
 
 
-@pytest.mark.parametrize("data", [LETTER + b"x" * 70000, LETTER + b"a\0b\r\n"], ids=["too large", "nul"])
+@pytest.mark.parametrize("data", [LETTER + b"x" * 70000, LETTER + b"a\0b\r\n"],
+                         ids=["too large", "nul"])
 def test_drop_folder_permanent_failure(drops, data):
     mail = drops(limits={"message-size": 65536})
     folder = drop(mail, data)
@@ -183,7 +191,8 @@ def test_srs_success_a_bounce_finds_its_author(front):
     for recipient in (sent.sender, sent.sender.swapcase(), rewritten(mail, 20)):
         assert mail.send(recipient, sender="", message=NOTICE).startswith("250")
     assert mail.is_done()
-    came = [(each.sender, [name.lower() for name in each.recipients], each.message["Subject"]) for each in mail.sent[1:]]
+    came = [(each.sender, [name.lower() for name in each.recipients], each.message["Subject"])
+            for each in mail.sent[1:]]
     assert came == [("", [AUTHOR], "it failed")] * 3
 
 
@@ -192,7 +201,8 @@ def test_srs_success_of_another_forwarder_goes_back_there(front):
     foreign = "SRS0=HHHH=AB=first.example=someone@forwarder.example"
     assert mail.send(ROBOT, sender=foreign).startswith("250")
     sent, = mail.onward()
-    assert sent.sender.startswith("SRS1=") and sent.sender.endswith("=forwarder.example==HHHH=AB=first.example=someone@example.org")
+    assert sent.sender.startswith("SRS1=") and sent.sender.endswith(
+        "=forwarder.example==HHHH=AB=first.example=someone@example.org")
     assert mail.send(sent.sender, sender="", message=NOTICE).startswith("250")
     mail.settle()
     assert mail.sent[1].recipients == (foreign,)
@@ -217,7 +227,8 @@ def tampered(address, place):
 @pytest.mark.parametrize("place", [1, 2, 3, 4], ids=["hash", "day", "domain", "name"])
 def test_srs_permanent_failure_tampered(front, place):
     mail = front()
-    assert mail.send(tampered(rewritten(mail), place), sender="", message=NOTICE).startswith("550 5.1.1")
+    assert mail.send(tampered(rewritten(mail), place), sender="",
+                     message=NOTICE).startswith("550 5.1.1")
     assert mail.is_done() and mail.sent == []
 
 
@@ -238,7 +249,8 @@ def test_srs_permanent_failure_the_author_is_no_more(front):
     mail.outside_answers(AUTHOR, "550 5.1.1 Nobody")
     assert mail.send(rewritten(mail), sender="", message=NOTICE).startswith("250")
     assert mail.is_done() and mail.sent == []
-    assert [message.get_content_type() for message in mail.messages("postmaster@example.org")] == ["multipart/report"]
+    assert [message.get_content_type()
+            for message in mail.messages("postmaster@example.org")] == ["multipart/report"]
 
 
 # -- judging
@@ -259,7 +271,8 @@ def judging(front):
     pytest.importorskip("spf")
     with NameServer(ZONE) as names:
         def start(dmarc, actions=None):
-            mail = front(actions, resolver={"nameservers": ["%s:%d" % names.address], "timeout": 2}, inbound={"dmarc": dmarc})
+            mail = front(actions, resolver={"nameservers": ["%s:%d" % names.address], "timeout": 2},
+                         inbound={"dmarc": dmarc})
             mail.server.router.is_outside = lambda host: True
             mail.names = names
             return mail
@@ -268,13 +281,15 @@ def judging(front):
 
 def by(domain, header=b""):
     """The arguments of `send` for a message from a domain."""
-    return {"sender": "someone@" + domain, "message": header + b"From: someone@%s\r\nTo: alice@example.org\r\nSubject: hello\r\n\r\nhello\r\n"
+    return {"sender": "someone@" + domain, "message": header
+            + b"From: someone@%s\r\nTo: alice@example.org\r\nSubject: hello\r\n\r\nhello\r\n"
             % domain.encode()}
 
 
 def judged(mail, mailbox="INBOX"):
     message, = mail.messages(ALICE, mailbox)
-    ours = [field for field in message.get_all("Authentication-Results") if field.startswith("example.org;")]
+    ours = [field for field in message.get_all("Authentication-Results")
+            if field.startswith("example.org;")]
     assert len(ours) == 1
     return ours[0]
 
@@ -355,8 +370,10 @@ def test_dmarc_is_for_strangers_only(judging):
 
 def test_authentication_results_in_our_name_are_removed(judging):
     mail = judging("report")
-    header = (b"Authentication-Results: example.org; dmarc=pass\r\nAuthentication-Results: EXAMPLE.ORG 1; spf=pass\r\n"
-              b"Authentication-Results: other.example; spf=neutral\r\n")
+    header = (
+        b"Authentication-Results: example.org; dmarc=pass\r\n"
+        b"Authentication-Results: EXAMPLE.ORG 1; spf=pass\r\n"
+        b"Authentication-Results: other.example; spf=neutral\r\n")
     assert mail.send(ALICE, **by("soft.example", header)).startswith("250")
     message, = mail.messages()
     first, second = message.get_all("Authentication-Results")
@@ -364,18 +381,22 @@ def test_authentication_results_in_our_name_are_removed(judging):
     assert second == "other.example; spf=neutral"
 
 
-@pytest.mark.parametrize("domain, mailbox", [("soft.example", "Forged"), ("honest.example", "INBOX")])
+@pytest.mark.parametrize("domain, mailbox",
+                         [("soft.example", "Forged"), ("honest.example", "INBOX")])
 def test_auth_filter(judging, domain, mailbox):
     mail = judging("report")
-    mail.filters({"type": "match", "header": "*auth", "content": "dmarc=fail", "action": "accept:Forged"})
-    forged = b"Authentication-Results: example.org; dmarc=%s\r\n" % (b"pass" if mailbox == "Forged" else b"fail")
+    mail.filters({"type": "match", "header": "*auth", "content": "dmarc=fail",
+                  "action": "accept:Forged"})
+    forged = b"Authentication-Results: example.org; dmarc=%s\r\n" % (
+        b"pass" if mailbox == "Forged" else b"fail")
     assert mail.send(ALICE, **by(domain, forged)).startswith("250")
     assert judged(mail, mailbox)
 
 
 def test_auth_filter_rejects(judging):
     mail = judging("report")
-    mail.filters({"type": "match", "header": "*auth", "content": "spf=fail", "action": "reject:Not from there"})
+    mail.filters({"type": "match", "header": "*auth", "content": "spf=fail",
+                  "action": "reject:Not from there"})
     with connect(mail) as client:
         letter = by("soft.example")
         assert transact(client, [ALICE], **letter).startswith("550 5.7.1 Not from there")

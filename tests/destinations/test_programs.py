@@ -37,11 +37,13 @@ class Place:
         self.settings = Settings()
         self.agents = Programs(lambda: self.settings, seconds=30.0)
 
-    def run(self, command, body=BODY, sender=SENDER, recipient=ANNA, user="anna", tag="lists", head=b"", folder=None,
+    def run(self, command, body=BODY, sender=SENDER, recipient=ANNA, user="anna", tag="lists",
+            head=b"", folder=None,
             agents=None):
         file = io.BytesIO(body) if isinstance(body, bytes) else body
         message = Message("1.2", sender, (Recipient(recipient, via="local"),), 0.0, head)
-        return (agents or self.agents).run(command, message, file, recipient, user, folder or self.folder, tag)
+        return (agents or self.agents).run(command, message, file, recipient, user,
+                                           folder or self.folder, tag)
 
     def sh(self, script, **options):
         return self.run("sh -c %s" % shell_quoted(script), **options)
@@ -94,10 +96,14 @@ def is_alive(pid):
 
 
 @pytest.mark.parametrize("status, code, enhanced", [
-    (0, 250, "2.0.0"), (75, 451, "4.3.0"), (126, 451, "4.3.0"), (127, 451, "4.3.0"), (137, 451, "4.3.0"),
-    (1, 554, "5.3.0"), (2, 554, "5.3.0"), (64, 554, "5.3.5"), (65, 554, "5.6.0"), (66, 554, "5.3.0"), (67, 550, "5.1.1"),
-    (68, 550, "5.1.2"), (69, 554, "5.3.0"), (70, 554, "5.3.0"), (71, 554, "5.3.0"), (72, 554, "5.3.0"), (73, 554, "5.2.0"),
-    (74, 554, "5.3.0"), (76, 554, "5.5.0"), (77, 550, "5.7.1"), (78, 554, "5.3.5"), (79, 554, "5.3.0"), (100, 554, "5.3.0"),
+    (0, 250, "2.0.0"), (75, 451, "4.3.0"), (126, 451, "4.3.0"), (127, 451, "4.3.0"),
+    (137, 451, "4.3.0"),
+    (1, 554, "5.3.0"), (2, 554, "5.3.0"), (64, 554, "5.3.5"), (65, 554, "5.6.0"),
+    (66, 554, "5.3.0"), (67, 550, "5.1.1"),
+    (68, 550, "5.1.2"), (69, 554, "5.3.0"), (70, 554, "5.3.0"), (71, 554, "5.3.0"),
+    (72, 554, "5.3.0"), (73, 554, "5.2.0"),
+    (74, 554, "5.3.0"), (76, 554, "5.5.0"), (77, 550, "5.7.1"), (78, 554, "5.3.5"),
+    (79, 554, "5.3.0"), (100, 554, "5.3.0"),
     (111, 554, "5.3.0"), (255, 554, "5.3.0"),
 ])
 def test_exit_statuses(place, status, code, enhanced):
@@ -116,8 +122,12 @@ def test_a_signal_is_no_answer(place, name):
 
 
 def test_the_output_is_in_the_bounce(place):
-    reply = place.sh("echo one; echo two >&2; printf '\\033[31mthree\\a\\r\\n\\n  four \\tX\\0\\n'; printf '\\377five'; exit 1")
-    assert reply.text == "The command for this address exited with status 1: one / two / [31mthree / four X / \ufffdfive"
+    reply = place.sh(
+        "echo one; echo two >&2; printf '\\033[31mthree\\a\\r\\n\\n  four \\tX\\0\\n'; printf "
+        "'\\377five'; exit 1")
+    assert (reply.text
+            == "The command for this address exited with status 1: one / two / [31mthree / four X "
+               "/ \ufffdfive")
 
 
 def test_only_the_end_of_the_output_is_in_the_bounce(place):
@@ -129,8 +139,11 @@ def test_only_the_end_of_the_output_is_in_the_bounce(place):
 
 def test_much_output_hinders_nothing(place):
     """Output larger than a pipe, before and after the message is read."""
-    reply = place.sh("head -c 3000000 /dev/zero; cat >got; head -c 3000000 /dev/urandom >&2; echo; echo done; exit 1")
-    assert reply.code == 554 and reply.text.endswith(" / done") and reply.text.isprintable() and len(reply.text) <= 600
+    reply = place.sh(
+        "head -c 3000000 /dev/zero; cat >got; head -c 3000000 /dev/urandom >&2; echo; echo done; "
+        "exit 1")
+    assert reply.code == 554 and reply.text.endswith(
+        " / done") and reply.text.isprintable() and len(reply.text) <= 600
     assert place.read("got").endswith(b"\n\nline 1\n.\nFrom here\n")
 
 
@@ -149,7 +162,8 @@ def test_the_message_as_it_is_read(place):
     reply = place.run("tee got", head=b"DKIM-Signature: x;\r\n\ty\r\n")
     assert reply.delivered
     assert place.read("got") == (
-        b"Return-Path: <bert@example.com>\nDelivered-To: anna+lists@example.org\nDKIM-Signature: x;\n\ty\n"
+        b"Return-Path: <bert@example.com>\nDelivered-To: anna+lists@example.org\nDKIM-Signature: "
+        b"x;\n\ty\n"
         b"Received: from x\nSubject: hello\n\nline 1\n.\nFrom here\n")
 
 
@@ -157,7 +171,8 @@ def test_a_file_that_was_read_before_is_read_from_its_beginning(place):
     file = io.BytesIO(BODY)
     file.read()
     assert place.run("tee got", body=file, sender=None).delivered
-    assert place.read("got").startswith(b"Return-Path: <>\nDelivered-To: ") and place.read("got").endswith(b"From here\n")
+    assert place.read("got").startswith(b"Return-Path: <>\nDelivered-To: ") and place.read(
+        "got").endswith(b"From here\n")
 
 
 @pytest.mark.parametrize("body", [b"", b"\r\n", b"\r", b"a\rb\n\r\n\r", b"\r\r\n\r\r\n"])
@@ -208,28 +223,34 @@ def test_the_environment_is_this_and_nothing_else(place):
     assert place.run("dd bs=1M if=/proc/self/environ of=got").delivered
     found = dict(each.split("=", 1) for each in place.read("got").decode().rstrip("\0").split("\0"))
     entry = pwd.getpwuid(NOBODY if IS_ROOT else os.geteuid())
-    assert found == {"PATH": agents_module.PATH, "LANG": "C.UTF-8", "HOME": entry.pw_dir, "USER": entry.pw_name,
+    assert found == {"PATH": agents_module.PATH, "LANG": "C.UTF-8", "HOME": entry.pw_dir,
+                     "USER": entry.pw_name,
                      "LOGNAME": entry.pw_name, "SHELL": "/bin/sh", "SENDER": "bert@example.com",
                      "RECIPIENT": "anna+lists@example.org", "EXTENSION": "lists"}
-    assert place.sh('echo "<$SENDER><$EXTENSION>"; pwd; exit 1', sender=None, tag=None).text.endswith(": <><> / " + place.folder)
+    assert place.sh('echo "<$SENDER><$EXTENSION>"; pwd; exit 1', sender=None,
+                    tag=None).text.endswith(": <><> / " + place.folder)
 
 
 def test_what_strangers_choose_is_harmless_in_the_environment(place):
     reply = place.sh('printf "%s\\n" "$SENDER" "$RECIPIENT" "$EXTENSION"; exit 1',
                      sender=Address('() { :; }; a"$(id)`id` -x', "example.com"),
                      recipient=Address("-x'y", "example.org"), tag="-o*|ü")
-    assert reply.text.endswith(": ______:_____a____id__id__-x_@example.com / _-x_y_@example.org / _o__ü")
+    assert reply.text.endswith(
+        ": ______:_____a____id__id__-x_@example.com / _-x_y_@example.org / _o__ü")
 
 
 def test_words_are_whole(place):
     command = SAY + r""" {FROM} {TO} {USER} x{TO} "{FROM}" '{USER} ' $HOME ; \* `id` """
     assert place.run(command).text.endswith(": " + ascii(
-        [str(SENDER), str(ANNA), "anna", "x{TO}", str(SENDER), "{USER} ", "$HOME", ";", "*", "`id`"]))
+        [str(SENDER), str(ANNA), "anna", "x{TO}", str(SENDER), "{USER} ", "$HOME", ";", "*",
+         "`id`"]))
 
 
 HOSTILE = [
-    ("-oQ/tmp", '"-oQ/tmp"@example.org'), ("--help", '"--help"@example.org'), ("-", '"-"@example.org'),
-    ("- x", '"- x"@example.org'), ('-"x', '"-\\"x"@example.org'), ("$(touch x)", '"$(touch x)"@example.org'),
+    ("-oQ/tmp", '"-oQ/tmp"@example.org'), ("--help", '"--help"@example.org'),
+    ("-", '"-"@example.org'),
+    ("- x", '"- x"@example.org'), ('-"x', '"-\\"x"@example.org'),
+    ("$(touch x)", '"$(touch x)"@example.org'),
     ("`touch${IFS}x`", "`touch${IFS}x`@example.org"),
     ("a b", '"a b"@example.org'), ("{FROM}", "{FROM}@example.org"), ("ü'x", "ü'x@example.org"),
     ("a;b|c&d", '"a;b|c&d"@example.org'),
@@ -245,7 +266,8 @@ def test_hostile_addresses_are_one_harmless_word(place, local, word):
     assert os.listdir(place.folder) == []
 
 
-@given(local=strategies.text(strategies.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=20))
+@given(local=strategies.text(strategies.characters(blacklist_categories=("Cs", "Cc")), min_size=1,
+                             max_size=20))
 @settings(max_examples=300)
 @example("-")
 @example("-.-\\ \"")
@@ -257,10 +279,12 @@ def test_any_address_is_no_option(local):
     except AddressError:
         with pytest.raises(AddressError):  # nobody can have it
             Address.parse(str(Address(local, "example.org")))
-    assert words("x {FROM} {TO}", Address(local, "example.org"), Address(local, "example.org"), "{TO}") == ["x", word, word]
+    assert words("x {FROM} {TO}", Address(local, "example.org"), Address(local, "example.org"),
+                 "{TO}") == ["x", word, word]
 
 
-@given(strategies.binary(max_size=3000) | strategies.text(max_size=1000).map(lambda text: text.encode("utf-8", "replace")))
+@given(strategies.binary(max_size=3000)
+       | strategies.text(max_size=1000).map(lambda text: text.encode("utf-8", "replace")))
 @settings(max_examples=200)
 def test_any_output_is_one_short_line(output):
     text = last_lines(output)
@@ -268,7 +292,8 @@ def test_any_output_is_one_short_line(output):
 
 
 def test_the_null_sender_is_an_empty_word(place):
-    assert words("x -f {FROM} {TO}", None, ANNA, "anna") == ["x", "-f", "", "anna+lists@example.org"]
+    assert words("x -f {FROM} {TO}", None, ANNA,
+                 "anna") == ["x", "-f", "", "anna+lists@example.org"]
     assert place.run("""sh -c 'test $# = 2 -a -z "$1"' sh {FROM} {TO}""", sender=None).delivered
 
 
@@ -282,7 +307,8 @@ def test_no_command(place, command, caplog):
         words(command, SENDER, ANNA, "anna")
     assert place.run(command)[:2] == (451, "4.3.5")
     record, = caplog.records
-    assert (record.levelno, record.name) == (logging.ERROR, "phenmail.destinations") and str(ANNA) in record.getMessage()
+    assert (record.levelno, record.name) == (logging.ERROR, "phenmail.destinations") and str(
+        ANNA) in record.getMessage()
 
 
 def test_an_identity_is_no_option():
@@ -293,11 +319,13 @@ def test_an_identity_is_no_option():
 # -- commands that cannot be run
 
 
-@pytest.mark.parametrize("command", ["/nowhere/deliver", "no-such-command-anywhere", "./missing", "/etc/passwd/x"])
+@pytest.mark.parametrize("command", ["/nowhere/deliver", "no-such-command-anywhere", "./missing",
+                                     "/etc/passwd/x"])
 def test_not_found(place, command, caplog):
     reply = place.run(command + " {TO}")
     assert reply[:2] == (451, "4.3.0")
-    assert "cannot be run: " in reply.text and command in reply.text and reply.text.endswith(": No such file or directory")
+    assert "cannot be run: " in reply.text and command in reply.text and reply.text.endswith(
+        ": No such file or directory")
     record, = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert reply.text in record.getMessage() and "1.2" in record.getMessage()
 
@@ -307,7 +335,8 @@ def test_not_executable(place, caplog):
         file.write("#!/bin/sh\n")
     os.chmod(file.name, 0o644)
     reply = place.run("./script")
-    assert reply[:2] == (451, "4.3.0") and reply.text.endswith("cannot be run: phenmail: cannot run ./script: Permission denied")
+    assert reply[:2] == (451, "4.3.0") and reply.text.endswith(
+        "cannot be run: phenmail: cannot run ./script: Permission denied")
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert place.run(place.folder)[:2] == (451, "4.3.0")
 
@@ -353,7 +382,8 @@ def test_a_message_that_can_not_be_read_is_not_given_half(place, caplog):
 
 
 def test_it_begins_as_a_program_of_its_own(place):
-    """It inherits nothing that the server sets for itself: ignored signals, one core, descriptors."""
+    """It inherits nothing that the server sets for itself: ignored signals, one core,
+    descriptors."""
     import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     cores = os.sched_getaffinity(0)
@@ -362,7 +392,8 @@ def test_it_begins_as_a_program_of_its_own(place):
     kept = os.open(os.devnull, os.O_RDONLY)
     os.set_inheritable(kept, True)
     try:
-        reply = place.sh("nproc; ulimit -n; ulimit -c; umask; ls /proc/$$/fd | tr '\\n' ' '; exit 1")
+        reply = place.sh(
+            "nproc; ulimit -n; ulimit -c; umask; ls /proc/$$/fd | tr '\\n' ' '; exit 1")
     finally:
         os.close(kept)
         os.sched_setaffinity(0, cores)
@@ -374,11 +405,13 @@ def test_it_begins_as_a_program_of_its_own(place):
 
 
 def test_it_is_the_leader_of_its_session(place):
-    reply = place.run("python3 -c 'import os, sys; sys.exit(os.getsid(0) == os.getpgid(0) == os.getpid())'")
+    reply = place.run(
+        "python3 -c 'import os, sys; sys.exit(os.getsid(0) == os.getpgid(0) == os.getpid())'")
     assert "status 1" in reply.text
 
 
-IDS = "python3 -c 'import os, sys; sys.exit(repr((os.getresuid(), os.getresgid(), os.getgroups())))'"
+IDS = ("python3 -c 'import os, sys; sys.exit(repr((os.getresuid(), os.getresgid(), "
+       "os.getgroups())))'")
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become others")
@@ -409,12 +442,14 @@ def test_it_never_runs_as_root(place, caplog):
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become others")
-@pytest.mark.parametrize("make", [lambda path: None, lambda path: os.symlink("/tmp", path), lambda path: open(path, "w").close()],
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: os.symlink("/tmp", path),
+                                  lambda path: open(path, "w").close()],
                          ids=["nothing", "a link", "a file"])
 def test_without_a_folder_it_needs_run_as(place, make, caplog):
     path = os.path.join(place.folder, "other")
     make(path)
-    assert place.sh("true", folder=path)[:2] == (451, "4.3.5") and path in caplog.text and "run-as" in caplog.text
+    assert place.sh("true", folder=path)[:2] == (451,
+                                                 "4.3.5") and path in caplog.text and "run-as" in caplog.text
     place.settings.run_as = "nobody"
     assert place.sh("true", folder=path).delivered
 
@@ -427,15 +462,18 @@ def test_it_cannot_become_root_again(place):
 
 @pytest.mark.skipif(IS_ROOT, reason="root becomes others")
 def test_an_ordinary_server_runs_it_as_itself(place):
-    assert place.run(IDS).text.startswith("The command for this address exited with status 1: ((%d, " % os.geteuid())
+    assert place.run(IDS).text.startswith(
+        "The command for this address exited with status 1: ((%d, " % os.geteuid())
 
 
 # -- the time limit
 
 
 def quick(place, seconds=300.0, grace=0.5):
-    """Programs whose clock jumps as soon as the command has made a file `ready`: only then it is late."""
-    return Programs(lambda: place.settings, seconds, grace, lambda: time.monotonic() + (1000.0 if place.exists("ready") else 0.0))
+    """Programs whose clock jumps as soon as the command has made a file `ready`: only then it is
+    late."""
+    return Programs(lambda: place.settings, seconds, grace,
+                    lambda: time.monotonic() + (1000.0 if place.exists("ready") else 0.0))
 
 
 def test_the_time_limit(place):
@@ -457,22 +495,26 @@ def test_the_whole_group_ends(place):
 
 
 def test_a_command_that_ignores_sigterm_is_killed(place):
-    reply = place.sh("trap '' TERM; echo $$ >pid; >ready; while :; do sleep 1; done", agents=quick(place))
+    reply = place.sh("trap '' TERM; echo $$ >pid; >ready; while :; do sleep 1; done",
+                     agents=quick(place))
     assert reply[:2] == (451, "4.3.0") and "did not exit" in reply.text
     assert not is_alive(int(place.read("pid")))
 
 
 def test_success_after_the_time_limit_does_not_count(place):
-    reply = place.sh("trap 'exit 0' TERM; >ready; while :; do sleep 0.01; done", agents=quick(place))
+    reply = place.sh("trap 'exit 0' TERM; >ready; while :; do sleep 0.01; done",
+                     agents=quick(place))
     assert reply[:2] == (451, "4.3.0")
 
 
 def test_the_time_limit_holds_if_the_message_is_not_read(place):
-    assert place.sh(">ready; sleep 60", agents=quick(place), body=b"x\r\n" * 1000000)[:2] == (451, "4.3.0")
+    assert place.sh(">ready; sleep 60", agents=quick(place),
+                    body=b"x\r\n" * 1000000)[:2] == (451, "4.3.0")
 
 
 def test_endless_output_ends_at_the_time_limit(place):
-    assert place.sh("echo talk; echo talk; >ready; while :; do echo talk; done", agents=quick(place)).text.endswith("talk / talk")
+    assert place.sh("echo talk; echo talk; >ready; while :; do echo talk; done",
+                    agents=quick(place)).text.endswith("talk / talk")
 
 
 def test_a_background_child_delays_nothing(place):
@@ -498,9 +540,12 @@ def test_many_at_once_do_not_hold_each_others_pipes(place):
     replies = []
 
     def run(number):
-        replies.append(place.sh("cat >got%d; echo %d; exit 67" % (number, number)).text.rpartition(": ")[2])
+        replies.append(place.sh("cat >got%d; echo %d; exit 67"
+                                % (number, number)).text.rpartition(": ")[2])
 
-    slow = threading.Thread(target=place.sh, args=("exec <&-; while ! test -e go; do sleep 0.02; done",), daemon=True)
+    slow = threading.Thread(target=place.sh,
+                            args=("exec <&-; while ! test -e go; do sleep 0.02; done",),
+                            daemon=True)
     slow.start()
     threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(12)]
     for thread in threads:
@@ -547,7 +592,8 @@ def test_no_descriptor_and_no_child_is_left(place):
 
 
 def test_with_sigchld_ignored_nothing_counts_as_delivered(place, caplog):
-    """A program that embeds the server may ignore SIGCHLD; Popen then reports every exit as success."""
+    """A program that embeds the server may ignore SIGCHLD; Popen then reports every exit as
+    success."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         reply = place.sh("exit 67")

@@ -1,4 +1,5 @@
-"""Every sentence in the table of requirements names a part of a dialogue; test_dialogs runs the dialogues."""
+"""Every sentence in the table of requirements names a part of a dialogue; test_dialogs runs the
+dialogues."""
 import collections
 import pathlib
 
@@ -9,8 +10,8 @@ from tests.dialogs.transcript import Failed, Transcript
 FOLDER = pathlib.Path(__file__).parent
 TABLE = FOLDER / "requirements.table"
 
-#: Section -> how many of its sentences demand, forbid or allow something; how many of those bind only
-#: clients and later RFCs.
+#: Section -> how many of its sentences demand, forbid or allow something; how many of those bind
+#: only clients and later RFCs.
 SENTENCES = {
     "3501 6.3.3": (8, 0), "3501 6.3.4": (7, 0), "3501 6.3.5": (12, 0), "3501 6.3.6": (3, 0),
     "3501 6.3.7": (1, 0),
@@ -23,7 +24,8 @@ SENTENCES = {
 def rows():
     with open(str(TABLE), encoding="utf-8") as file:
         lines = [line.strip() for line in file]
-    return [tuple(part.strip() for part in line.split("|")) for line in lines if line and not line.startswith("#")]
+    return [tuple(part.strip() for part in line.split("|")) for line in lines if line
+            and not line.startswith("#")]
 
 
 def test_every_sentence_of_each_section_is_there_once():
@@ -45,7 +47,8 @@ def test_its_dialogue_shows_it(section, words, shown):
 
 def test_a_part_that_no_dialogue_has_is_an_error(tmp_path):
     path = tmp_path / "some.txt"
-    path.write_text("# == one: what it is\nC: NOOP\nS: OK\n# == two\n# == three\nS: +\n", encoding="utf-8")
+    path.write_text("# == one: what it is\nC: NOOP\nS: OK\n# == two\n# == three\nS: +\n",
+                    encoding="utf-8")
     transcript = Transcript(str(path))
     assert [step[1] for step in transcript.part("one")] == [">", "<"] and not transcript.part("two")
     with pytest.raises(KeyError):

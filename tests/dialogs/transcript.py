@@ -1,22 +1,22 @@
-"""Runs a wire transcript against a server: what the client sends, what the server has to say, line by line.
+"""Runs a wire transcript against a server: what the client sends, what the server has to say, line
+by line.
 
 A transcript is a text file in UTF-8, one step a line:
 
     # a comment; empty lines are nothing
-    @ connect smtp          connection 1 opens to the listener of that name; `@ connect 2 imap` opens connection 2
-    @ tls submissions       the same, with implicit TLS
-    @ starttls              connection 1 begins TLS; `@ starttls 2` connection 2
-    @ closed                the server has closed connection 1 (after all that it sent was read)
-    @ close                 the client closes connection 1
-    @ differ name other     the words that $(name), $(other), … stand for are all different
-    C: EHLO me              connection 1 sends the line with CRLF
-    S: 250-…                connection 1 receives a line that matches
-    S* 250 …                lines are read until one matches
-    C| .\\r\\n                as C:, but with the escapes \\r \\n \\0 \\\\ \\xNN and no CRLF of its own
-    1> NOOP  1< …  1* …  1| …   the same for a connection by its number, where there are two
+    @ connect smtp          connection 1 opens to the listener of that name; `@ connect 2 imap`
+    opens connection 2 @ tls submissions       the same, with implicit TLS @ starttls
+    connection 1 begins TLS; `@ starttls 2` connection 2 @ closed                the server has
+    closed connection 1 (after all that it sent was read) @ close                 the client closes
+    connection 1 @ differ name other     the words that $(name), $(other), … stand for are all
+    different C: EHLO me              connection 1 sends the line with CRLF S: 250-…
+    connection 1 receives a line that matches S* 250 …                lines are read until one
+    matches C| .\\r\\n                as C:, but with the escapes \\r \\n \\0 \\\\ \\xNN and no CRLF
+    of its own 1> NOOP  1< …  1* …  1| …   the same for a connection by its number, where there are
+    two
 
-A comment like `# == name: …` begins a part that the table of requirements can name. In what the server says, `…`
-matches any text, and `$(name)` any word, which later steps may use as `$(name)`.
+A comment like `# == name: …` begins a part that the table of requirements can name. In what the
+server says, `…` matches any text, and `$(name)` any word, which later steps may use as `$(name)`.
 The first lines may say what server is wanted: `@ limits errors=3 message_size=1000`.
 """
 import re
@@ -77,7 +77,8 @@ class Transcript:
         elif connection:
             self.steps.append((number, sign, connection, text))
         elif text.startswith("limits "):
-            self.limits.update((name, int(value)) for name, value in (word.split("=") for word in text.split()[1:]))
+            self.limits.update((name, int(value)) for name,
+                               value in (word.split("=") for word in text.split()[1:]))
         else:
             self.steps.append((number, "@", "1", text))
 
@@ -92,14 +93,17 @@ class Player:
         self.heard = []
 
     def play(self, transcript):
-        actions = {">": self._send, "|": self._send_raw, "<": self._expect, "*": self._await, "@": self._do}
+        actions = {">": self._send, "|": self._send_raw, "<": self._expect, "*": self._await,
+                   "@": self._do}
         try:
             for number, kind, connection, text in transcript.steps:
                 try:
-                    actions[kind](connection, _NAME.sub(self._known, text) if kind in ">|" else text)
+                    actions[kind](connection, _NAME.sub(self._known, text) if kind in ">|"
+                                  else text)
                 except (Failed, OSError, KeyError, ValueError) as error:
                     raise Failed("%s:%d: %s %s\n%r\nbefore it:\n  %s" % (
-                        transcript.path, number, kind, text, error, "\n  ".join(self.heard[-12:]))) from None
+                        transcript.path, number, kind, text, error,
+                        "\n  ".join(self.heard[-12:]))) from None
         finally:
             for stream in self.connections.values():
                 stream.close()
@@ -112,7 +116,8 @@ class Player:
         self.heard.append("%s> %s" % (connection, text))
 
     def _send_raw(self, connection, text):
-        data = _ESCAPES.sub(lambda found: chr(int(found.group(1), 16)) if found.group(1) else _LETTERS[found.group(2)], text)
+        data = _ESCAPES.sub(lambda found: chr(int(found.group(1), 16)) if found.group(1)
+                            else _LETTERS[found.group(2)], text)
         self.connections[connection].send(data.encode("latin-1"))
         self.heard.append("%s| %s" % (connection, text))
 

@@ -27,7 +27,8 @@ class SmallPieces(BodyHash):
     PIECE = 5
 
 
-PIECES = st.sampled_from([b" ", b"\t", b"\r", b"\n", b"\r\n", b"  ", b" \r\n", b"a", b".", b"\xff", b"\r\n\r\n", b"word " * 5,
+PIECES = st.sampled_from([b" ", b"\t", b"\r", b"\n", b"\r\n", b"  ", b" \r\n", b"a", b".", b"\xff",
+                          b"\r\n\r\n", b"word " * 5,
                            b" " * 30])
 
 

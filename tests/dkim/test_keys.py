@@ -15,7 +15,8 @@ KEY = read_rsa(RSA)
 
 
 def openssl(program, *arguments, **options):
-    return subprocess.check_output((program("openssl"),) + arguments, stderr=subprocess.DEVNULL, **options)
+    return subprocess.check_output((program("openssl"),) + arguments, stderr=subprocess.DEVNULL,
+                                   **options)
 
 
 def test_pkcs8_and_pkcs1_are_the_same_key(program):
@@ -33,7 +34,9 @@ def test_a_key_from_an_editor(change):
     assert read_rsa(change(RSA)) == KEY
 
 
-@pytest.mark.parametrize("command", [["genrsa", "2048"], ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]])
+@pytest.mark.parametrize("command",
+                         [["genrsa", "2048"],
+                          ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]])
 def test_keys_of_this_openssl(program, command):
     assert read_rsa(openssl(program, *command)).bits == 2048
 
@@ -81,7 +84,8 @@ def test_a_changed_digit_is_noticed():
 @example(b"\x30\x1b" + b"\x02\x01\x00" + b"\x02\x01\x01" * 8, True)
 def test_any_file_ends(data, wrapped):
     import binascii
-    text = b"-----BEGIN PRIVATE KEY-----\n%s-----END PRIVATE KEY-----\n" % binascii.b2a_base64(data) if wrapped else data
+    text = b"-----BEGIN PRIVATE KEY-----\n%s-----END PRIVATE KEY-----\n" % binascii.b2a_base64(
+        data) if wrapped else data
     for read in (read_rsa, read_ed25519):
         try:
             read(text)

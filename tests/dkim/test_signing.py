@@ -24,9 +24,11 @@ dkim = pytest.importorskip("dkim")
 KEY = keys.read_rsa(RSA)
 NOW = 1735689600.0  # 2025-01-01
 SENDER = Address("alice", "example.org")
-HEADER = (b"Received: from a\r\n by b\r\nFrom: =?utf-8?q?=C3=81?= Example\r\n  <alice@example.org>\r\n"
-          b"To: bob@example.net,\r\n\tcarol@example.net\r\nSUBJECT:  two   spaces \r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\n"
-          b"Message-ID: <1@example.org>\r\nComments: unsigned\r\n\r\n")
+HEADER = (
+    b"Received: from a\r\n by b\r\nFrom: =?utf-8?q?=C3=81?= Example\r\n  <alice@example.org>\r\n"
+    b"To: bob@example.net,\r\n\tcarol@example.net\r\nSUBJECT:  two   spaces \r\n"
+    b"Date: Thu, 1 Jan 2026 00:00:00 +0000\r\n"
+    b"Message-ID: <1@example.org>\r\nComments: unsigned\r\n\r\n")
 BODY = b"Hello  world \t \r\n.\r\n \r\nBye\r\n\r\n\r\n"
 
 
@@ -39,7 +41,8 @@ def relay(tmp_path):
 
 @pytest.fixture
 def signer(relay):
-    return Signer(relay, lambda: {"example.org", "b\u00fccher.example"}, "mail.example.com", clock=lambda: NOW)
+    return Signer(relay, lambda: {"example.org", "b\u00fccher.example"}, "mail.example.com",
+                  clock=lambda: NOW)
 
 
 @pytest.fixture
@@ -61,16 +64,19 @@ def signed(signer, header=HEADER, body=BODY, **arguments):
 
 
 def verifies(signer, message, index=0, domain=b"example.org"):
-    records = {b"%s._domainkey.%s." % (selector.encode(), domain): value.encode() for selector, value in signer.public_record()}
+    records = {b"%s._domainkey.%s." % (selector.encode(), domain): value.encode() for selector,
+               value in signer.public_record()}
     try:
-        return dkim.DKIM(message).verify(idx=index, dnsfunc=lambda name, timeout=5: records.get(name))
+        return dkim.DKIM(message).verify(idx=index, dnsfunc=lambda name,
+                                         timeout=5: records.get(name))
     except dkim.ValidationError:
         return False
 
 
 def tags(head):
     """The tags of each DKIM-Signature in head."""
-    return [dkim.util.parse_tag_value(value) for name, value in dkim.rfc822_parse(head)[0] if name == b"DKIM-Signature"]
+    return [dkim.util.parse_tag_value(value) for name, value in dkim.rfc822_parse(head)[0]
+            if name == b"DKIM-Signature"]
 
 
 # -- others verify it
@@ -94,16 +100,19 @@ def test_two_signatures_the_one_that_all_can_read_first(two_keys):
     head = signed(two_keys)
     assert [found[b"a"] for found in tags(head)] == [b"rsa-sha256", b"ed25519-sha256"]
     assert tags(head)[1][b"s"] == b"all-ed25519"
-    assert verifies(two_keys, head + HEADER + BODY, 0) and verifies(two_keys, head + HEADER + BODY, 1)
+    assert verifies(two_keys, head + HEADER + BODY,
+                    0) and verifies(two_keys, head + HEADER + BODY, 1)
 
 
 def test_opendkim_verifies_both(two_keys, tmp_path, program):
     opendkim = program("opendkim")
     head = signed(two_keys)
-    (tmp_path / "records").write_text("".join("%s._domainkey.example.org %s\n" % record for record in two_keys.public_record()))
+    (tmp_path / "records").write_text("".join("%s._domainkey.example.org %s\n" % record
+                                              for record in two_keys.public_record()))
     (tmp_path / "message").write_bytes(head + HEADER + BODY)
     (tmp_path / "conf").write_text("Mode v\nSyslog no\nTestDNSData %s\n" % (tmp_path / "records"))
-    process = subprocess.Popen([opendkim, "-x", str(tmp_path / "conf"), "-t", str(tmp_path / "message"), "-vv"],
+    process = subprocess.Popen([opendkim, "-x", str(tmp_path / "conf"), "-t",
+                                str(tmp_path / "message"), "-vv"],
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = process.communicate(timeout=60)[0]
     assert output.count(b"dkim=pass") == 2, output
@@ -112,7 +121,8 @@ def test_opendkim_verifies_both(two_keys, tmp_path, program):
 def test_a_second_from_breaks_it(signer):
     message = signed(signer) + HEADER + BODY
     assert not verifies(signer, b"From: eve@example.com\r\n" + message)
-    assert not verifies(signer, message.replace(b"Comments:", b"From: eve@example.com\r\nComments:"))
+    assert not verifies(signer, message.replace(b"Comments:",
+                                                b"From: eve@example.com\r\nComments:"))
 
 
 def test_fields_that_relays_add_break_nothing(signer):
@@ -121,8 +131,10 @@ def test_fields_that_relays_add_break_nothing(signer):
     assert verifies(signer, on_the_way + head + HEADER.replace(b"unsigned", b"?") + BODY)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["To", "cc", "Subject", "X-Else", "List-Unsubscribe", "References"]),
-                          st.lists(st.sampled_from([" ", "\t", "\r\n ", "\r\n\t", "a", "b@c", ";", ":", "=", "b=", "\u00e9"]),
+@given(st.lists(st.tuples(st.sampled_from(["To", "cc", "Subject", "X-Else", "List-Unsubscribe",
+                                           "References"]),
+                          st.lists(st.sampled_from([" ", "\t", "\r\n ", "\r\n\t", "a", "b@c", ";",
+                                                    ":", "=", "b=", "\u00e9"]),
                                    max_size=12)),
                 max_size=12))
 @settings(max_examples=40)
@@ -139,7 +151,8 @@ class _Fixed(Signer):
     """A signer without files, for the tests that make hundreds of signatures."""
 
     def __init__(self):
-        super().__init__(Relay("/nowhere", "all", "", 25), lambda: ("example.org",), "example.org", clock=lambda: NOW)
+        super().__init__(Relay("/nowhere", "all", "", 25), lambda: ("example.org",), "example.org",
+                         clock=lambda: NOW)
         self._rsa.get = lambda: KEY
 
 
@@ -349,6 +362,8 @@ def test_close_gives_up(signer, relay, monkeypatch, caplog):
 
 
 def test_the_record_is_what_openssl_says(signer, relay, program):
-    public = subprocess.check_output([program("openssl"), "rsa", "-in", relay.dkim_key, "-pubout", "-outform", "DER"],
+    public = subprocess.check_output([program("openssl"), "rsa", "-in", relay.dkim_key, "-pubout",
+                                      "-outform", "DER"],
                                      stderr=subprocess.DEVNULL)
-    assert signer.public_record() == [("all", "v=DKIM1; k=rsa; p=" + binascii.b2a_base64(public, newline=False).decode())]
+    assert signer.public_record() == [("all", "v=DKIM1; k=rsa; p="
+                                       + binascii.b2a_base64(public, newline=False).decode())]

@@ -280,7 +280,8 @@ def exponent(octets):
     def wrapped(tag, content):
         return tag + b"\x82" + len(content).to_bytes(2, "big") + content
     modulus = base64.b64decode(OTHER)[29:29 + 128]
-    return base64.b64encode(wrapped(b"\x30", wrapped(b"\2", b"\0" + modulus) + wrapped(b"\2", octets)))
+    return base64.b64encode(wrapped(b"\x30",
+                                    wrapped(b"\2", b"\0" + modulus) + wrapped(b"\2", octets)))
 
 
 @pytest.mark.parametrize("octets, verdict", [

@@ -50,18 +50,22 @@ def words(*arguments, **options):
     return [(each.result, each.reason) for each in judged(*arguments, **options)]
 
 
-@pytest.mark.parametrize("canonicalize", [(one, two) for one in (b"simple", b"relaxed") for two in (b"simple", b"relaxed")])
+@pytest.mark.parametrize("canonicalize", [(one, two) for one in (b"simple", b"relaxed")
+                                          for two in (b"simple", b"relaxed")])
 def test_signed_by_dkimpy(canonicalize):
     head = signed(canonicalize=canonicalize)
     found, = judged(head)
     assert found[:5] == ("pass", "", "example.org", "s", "rsa-sha256")
     assert found.signature and found.signature in head.replace(b"\r\n ", b"").decode("ascii")
-    assert words(head, body=BODY.replace(b"world", b"w0rld")) == [("fail", "body hash did not verify")]
-    assert words(head, header=HEADER.replace(b"words", b"w0rds")) == [("fail", "signature did not verify")]
+    assert words(head, body=BODY.replace(b"world", b"w0rld")) == [
+        ("fail", "body hash did not verify")]
+    assert words(head, header=HEADER.replace(b"words", b"w0rds")) == [
+        ("fail", "signature did not verify")]
     assert words(head, header=HEADER.replace(b"two   ", b"two ")) == (
         [("pass", "")] if canonicalize[0] == b"relaxed" else [("fail", "signature did not verify")])
     assert words(head, body=BODY.rstrip(b"\r\n") + b"\r\n") == [("pass", "")]
-    assert words(head, header=b"From: mallory@example.com\r\n" + HEADER) == [("fail", "signature did not verify")]
+    assert words(head, header=b"From: mallory@example.com\r\n"
+                 + HEADER) == [("fail", "signature did not verify")]
 
 
 def test_signed_by_us(tmp_path):
@@ -69,11 +73,13 @@ def test_signed_by_us(tmp_path):
     from phenmail_protocols.dkim import key_making
     (tmp_path / "key").write_bytes(RSA)
     assert key_making.publish(str(tmp_path / "key.ed25519"), key_making.new_ed25519())
-    signer = Signer(Relay(str(tmp_path / "key"), "all", "", 25), lambda: {"example.org"}, "example.org")
+    signer = Signer(Relay(str(tmp_path / "key"), "all", "", 25), lambda: {"example.org"},
+                    "example.org")
     body = BodyHash()
     body.update(BODY)
     head = signer.sign(HEADER + b"\r\n", body.digest(), Address("alice", "example.org"))
-    records = {"%s._domainkey.example.org" % selector: (value.encode("ascii"),) for selector, value in signer.public_record()}
+    records = {"%s._domainkey.example.org" % selector: (value.encode("ascii"),) for selector,
+               value in signer.public_record()}
     found = judged(head, questions=lambda name, kind: records.get(name, ()))
     assert [each.result for each in found] == ["pass", "pass"], found
     assert [each.algorithm for each in found] == ["rsa-sha256", "ed25519-sha256"]
@@ -109,7 +115,8 @@ def test_no_answer():
 def test_a_length():
     head = signed(length=True)
     assert words(head) == [("pass", "")]
-    assert words(head, body=BODY + b"buy this\r\n") == [("policy", "the end of the body is not signed")]
+    assert words(head, body=BODY + b"buy this\r\n") == [("policy",
+                                                         "the end of the body is not signed")]
     assert words(head, body=BODY.replace(b"Bye", b"Buy")) == [("fail", "body hash did not verify")]
 
 
@@ -117,21 +124,25 @@ def test_several():
     heads = signed() + signed(selector=b"other") + signed(body=b"another\r\n")
     assert [each[0] for each in words(heads)] == ["pass", "permerror", "fail"]
     asked = []
-    assert len(judged(signed() * 30, questions=lambda *question: asked.append(question) or ())) == verifying.MOST_SIGNATURES
+    assert len(judged(signed() * 30, questions=lambda *question: asked.append(question)
+                      or ())) == verifying.MOST_SIGNATURES
     assert len(asked) == verifying.MOST_SIGNATURES
 
 
 def test_none_and_unreadable():
     assert judged(b"") == []
     assert verifying.unverified(HEADER, "policy", "x") == []
-    assert [each.result for each in verifying.unverified(signed() + HEADER, "policy", "x")] == ["policy"]
+    assert [each.result for each in verifying.unverified(signed() + HEADER, "policy",
+                                                         "x")] == ["policy"]
     assert words(b" folded nothing\r\n" + signed()) == [("neutral", "header not readable")]
     assert words(b"no field\r\n" + signed()) == [("neutral", "header not readable")]
     assert words(signed(), header=HEADER + b"X: y\r\n" * 2000) == [("policy", "header too large")]
-    assert words(signed(), header=HEADER + b"X: %s\r\n" % (b"y" * 300000)) == [("policy", "header too large")]
+    assert words(signed(), header=HEADER + b"X: %s\r\n" % (b"y" * 300000)) == [
+        ("policy", "header too large")]
 
 
-@pytest.mark.parametrize("body", [b" " * 3000000, b"\r\n" * 1500000, b"\t \r\n " * 700000, b"\r" * 3000000, b" \r\n" * 1000000],
+@pytest.mark.parametrize("body", [b" " * 3000000, b"\r\n" * 1500000, b"\t \r\n " * 700000,
+                                  b"\r" * 3000000, b" \r\n" * 1000000],
                          ids=["blanks", "empty lines", "mixed", "CR", "blank lines"])
 def test_hostile_bodies_take_no_time(body):
     head = signed() + signed(canonicalize=(b"simple", b"simple"))
@@ -141,19 +152,24 @@ def test_hostile_bodies_take_no_time(body):
 
 
 @pytest.mark.parametrize("value", [
-    b"v=1; b" + b" \r\n" * 30 + b"x", b"v=1; a=rsa-sha256; d=example.org; s=s; h=from; bh=AAAA; b=" + b"A " * 1900 + b"!",
+    b"v=1; b" + b" \r\n" * 30 + b"x",
+    b"v=1; a=rsa-sha256; d=example.org; s=s; h=from; bh=AAAA; b=" + b"A " * 1900 + b"!",
     b"v=1; a=rsa-sha256; d=example.org; s=s; h=" + b"a:" * 1900 + b"from; bh=AAAA; b=AAAA",
     b";b" * 1900, b";b \r\n\t\r\n =" * 300])
 def test_hostile_fields_take_no_time(value):
     begun = time.process_time()
     head = b"DKIM-Signature: " + value + b"\r\n"
-    assert all(each.result != "pass" for each in judged(head * 5, header=HEADER + b"X: y\r\n" * 900))
+    assert all(each.result != "pass"
+               for each in judged(head * 5, header=HEADER + b"X: y\r\n" * 900))
     assert time.process_time() - begun < 5
 
 
-FIELDS = st.lists(st.sampled_from([b"DKIM-Signature:", b"From: a@example.org\r\n", b" v=1;", b" a=rsa-sha256;", b" d=example.org;",
-                                   b" s=s;", b" h=from;", b" bh=AAAA;", b" b=AAAA", b"\r\n", b"\r\n ", b":", b"=", b"\xff", b";",
-                                   b" l=3;", b" c=simple/relaxed;", b" x=1", b"X: y\r\n"]), max_size=20).map(b"".join)
+FIELDS = st.lists(st.sampled_from([b"DKIM-Signature:", b"From: a@example.org\r\n", b" v=1;",
+                                   b" a=rsa-sha256;", b" d=example.org;",
+                                   b" s=s;", b" h=from;", b" bh=AAAA;", b" b=AAAA", b"\r\n",
+                                   b"\r\n ", b":", b"=", b"\xff", b";",
+                                   b" l=3;", b" c=simple/relaxed;", b" x=1", b"X: y\r\n"]),
+                  max_size=20).map(b"".join)
 
 
 @given(FIELDS)
@@ -164,7 +180,8 @@ def test_any_header_ends_in_words(text):
     assert all(each.result in known for each in verifying.verify(text + b"\r\n", [BODY], ask))
 
 
-@given(st.lists(st.sampled_from([b" ", b"\t", b"\r", b"\n", b"\r\n", b" \r\n", b"a", b"\r\n\r\n"]), max_size=14), st.integers(1, 9))
+@given(st.lists(st.sampled_from([b" ", b"\t", b"\r", b"\n", b"\r\n", b" \r\n", b"a", b"\r\n\r\n"]),
+                max_size=14), st.integers(1, 9))
 @settings(max_examples=150)
 @example([], 1)
 @example([b"\r\n"], 1)
@@ -173,4 +190,5 @@ def test_the_simple_hash_is_dkimpys(pieces, cut):
     for at in range(0, len(body), cut):
         whole.update(body[at:at + cut])
     sent = body + b"\r\n" if body and not body.endswith(b"\r\n") else body
-    assert whole.digest() == hashlib.sha256(dkim.canonicalization.Simple.canonicalize_body(sent)).digest()
+    assert whole.digest() == hashlib.sha256(
+        dkim.canonicalization.Simple.canonicalize_body(sent)).digest()

@@ -1,8 +1,10 @@
-"""The clients of the soak: each does small requests on the wire, tells the oracles what it asks and what it was answered, and survives.
+"""The clients of the soak: each does small requests on the wire, tells the oracles what it asks and
+what it was answered, and survives.
 
-Each keeps to messages that only it changes: the IMAP client to alice's INBOX and Archive, the POP3 client to bob's INBOX, mbsync and the
-foreign program to mailboxes of their own. Connections end whenever the machine likes; an answer that takes longer than PATIENCE from a
-server that was up all the while is a broken promise too.
+Each keeps to messages that only it changes: the IMAP client to alice's INBOX and Archive, the POP3
+client to bob's INBOX, mbsync and the foreign program to mailboxes of their own. Connections end
+whenever the machine likes; an answer that takes longer than PATIENCE from a server that was up all
+the while is a broken promise too.
 """
 import hashlib
 import imaplib
@@ -85,8 +87,10 @@ class Actor(threading.Thread):
         except socket.timeout:
             self.hang_up()
             if server.poll() is None and not self.machine.layer.control.frozen:
-                self.soak.blame("%s waited %d seconds for an answer" % (self.name, time.monotonic() - began))
-        except (OSError, imaplib.IMAP4.error, smtplib.SMTPException, poplib.error_proto, EOFError) as error:
+                self.soak.blame("%s waited %d seconds for an answer"
+                                % (self.name, time.monotonic() - began))
+        except (OSError, imaplib.IMAP4.error, smtplib.SMTPException, poplib.error_proto,
+                EOFError) as error:
             self.failed += 1
             self.tell(note="%s: %r" % (self.name, error))
             self.hang_up()
@@ -125,7 +129,8 @@ class Deliverer(Actor):
     def turn(self):
         if self._connection is None:
             make = smtplib.LMTP if self.protocol == "lmtp" else smtplib.SMTP
-            connection = make(local_hostname="client.example.net") if self.protocol == "smtp" else make()
+            connection = make(
+                local_hostname="client.example.net") if self.protocol == "smtp" else make()
             connection.timeout = PATIENCE
             connection.connect("127.0.0.1", self.machine.ports[self.protocol])
             self._connection = connection
@@ -135,7 +140,8 @@ class Deliverer(Actor):
             self.tell(user, ask="deliver", token=token, mailbox="INBOX")
         if self.protocol == "lmtp":
             users = users[:1]
-        self._connection.sendmail("sender@example.net", ["%s@example.org" % user for user in users], message)
+        self._connection.sendmail("sender@example.net", ["%s@example.org" % user for user in users],
+                                  message)
         for user in users:
             self.tell(user, ok="deliver", token=token, mailbox="INBOX")
         if self.dice.random() < 0.1:
@@ -168,17 +174,20 @@ class ImapClient(Actor):
         for _ in range(self.dice.randint(1, 12)):
             if self.machine.layer.control.frozen:
                 return
-            verb = "expunge" if len(uids) > LARGEST else self.dice.choice(("append", "store", "store", "copy", "move", "expunge"))
+            verb = "expunge" if len(uids) > LARGEST else self.dice.choice(
+                ("append", "store", "store", "copy", "move", "expunge"))
             if verb == "append" or not uids:
                 self.append(uids)
             else:
-                chosen = sorted(self.dice.sample(uids, min(len(uids), self.dice.choice((1, 1, 3, 8)))))
+                chosen = sorted(self.dice.sample(uids,
+                                                 min(len(uids), self.dice.choice((1, 1, 3, 8)))))
                 if verb != "store":
                     self.look(chosen)
                 getattr(self, verb)(uids, chosen)
 
     def _do(self, command, *arguments):
-        """One command; its data. A NO is an answer as well: it raises imaplib's error, and the connection is given up."""
+        """One command; its data. A NO is an answer as well: it raises imaplib's error, and the
+        connection is given up."""
         status, data = getattr(self._connection, command)(*arguments)
         if status != "OK":
             raise imaplib.IMAP4.error("%s: %s %r" % (command, status, data))
@@ -191,16 +200,20 @@ class ImapClient(Actor):
         token, message = self.new_message()
         flags = self.dice.choice(FLAG_SETS)
         self.tell(self.user, ask="deliver", token=token, mailbox=self._at[0])
-        data = self._do("append", self._at[0], "(%s)" % flags, imaplib.Time2Internaldate(1500000000 + self.count), message)
+        data = self._do("append", self._at[0], "(%s)" % flags,
+                        imaplib.Time2Internaldate(1500000000 + self.count), message)
         validity, uid = re.search(rb"\[APPENDUID (\d+) (\d+)\]", data[-1]).groups()
-        self.tell(self.user, ok="deliver", token=token, mailbox=self._at[0], validity=int(validity), uid=int(uid),
+        self.tell(self.user, ok="deliver", token=token, mailbox=self._at[0], validity=int(validity),
+                  uid=int(uid),
                   digest=hashlib.sha256(message).hexdigest(), flags=flags.split())
         uids.append(int(uid))
 
     def look(self, chosen):
-        """Which messages these are: the oracle may know them from a delivery only, which tells no UID."""
+        """Which messages these are: the oracle may know them from a delivery only, which tells no
+        UID."""
         tokens = []
-        for item in self._do("uid", "FETCH", _set(chosen), "(UID BODY.PEEK[HEADER.FIELDS (X-TOKEN)])"):
+        for item in self._do("uid", "FETCH", _set(chosen),
+                             "(UID BODY.PEEK[HEADER.FIELDS (X-TOKEN)])"):
             if isinstance(item, tuple):
                 uid = int(re.search(rb"UID (\d+)", item[0]).group(1))
                 tokens.append(list(self._at) + [uid, item[1].split()[1].decode()])
@@ -223,11 +236,14 @@ class ImapClient(Actor):
         target = self.mailboxes[self._at[0] == self.mailboxes[0]]
         self.tell(self.user, ask=verb, keys=self._keys(chosen))
         data = self._do("uid", verb.upper(), _set(chosen), target)
-        data = data + (self._connection.response("OK")[1] or []) + (self._connection.response("COPYUID")[1] or [])
-        found = re.search(rb"(?:COPYUID )?(\d+) ([\d:,]+) ([\d:,]+)", b" ".join(part for part in data if part))
+        data = data + (self._connection.response("OK")[1]
+                       or []) + (self._connection.response("COPYUID")[1] or [])
+        found = re.search(rb"(?:COPYUID )?(\d+) ([\d:,]+) ([\d:,]+)",
+                          b" ".join(part for part in data if part))
         if found:
             sources, targets = _expand(found.group(2)), _expand(found.group(3))
-            self.tell(self.user, ok=verb, pairs=[[list(self._at) + [old], [target, int(found.group(1)), new]]
+            self.tell(self.user, ok=verb, pairs=[[list(self._at) + [old],
+                                                  [target, int(found.group(1)), new]]
                                                  for old, new in zip(sources, targets)])
 
     def expunge(self, uids, chosen):
@@ -267,7 +283,8 @@ class PopClient(Actor):
             connection.close()
 
     def turn(self):
-        connection = self._connection = poplib.POP3("127.0.0.1", self.machine.ports["pop3"], timeout=PATIENCE)
+        connection = self._connection = poplib.POP3("127.0.0.1", self.machine.ports["pop3"],
+                                                    timeout=PATIENCE)
         connection.user("bob@example.org")
         connection.pass_(PASSPHRASE)
         count = connection.stat()[0]
@@ -307,7 +324,8 @@ class Foreign(Actor):
         place = os.path.join(folder, ".Foreign") if mailbox == "Foreign" else folder
         token, message = self.new_message()
         self.tell("alice", ask="deliver", token=token, mailbox=mailbox)
-        answer = self.machine.drop(do="drop", folder=place, time=int(time.time()), message=message.replace(b"\r\n", b"\n").decode("latin-1"))
+        answer = self.machine.drop(do="drop", folder=place, time=int(time.time()),
+                                   message=message.replace(b"\r\n", b"\n").decode("latin-1"))
         if answer is None:
             raise OSError("the foreign program is gone")
         if "done" in answer:
@@ -334,7 +352,8 @@ class Mbsync(Actor):
             name = "%d.%s.here" % (int(time.time()), token)
             with open(os.path.join(self.folder, "up", "tmp", name), "wb") as file:
                 file.write(message.replace(b"\r\n", b"\n"))
-            os.rename(os.path.join(self.folder, "up", "tmp", name), os.path.join(self.folder, "up", "new", name))
+            os.rename(os.path.join(self.folder, "up", "tmp", name),
+                      os.path.join(self.folder, "up", "new", name))
             self._pushed.append(token)
         full = self.soak.full_times
         status, output = self.sync()
@@ -350,8 +369,10 @@ class Mbsync(Actor):
         """One run of mbsync: (exit status, its output)."""
         path = os.path.join(self.folder, "mbsyncrc")
         with open(path, "w") as file:
-            file.write(_MBSYNC % dict(port=self.machine.ports["imap"], folder=self.folder, passphrase=PASSPHRASE))
-        process = subprocess.Popen([self.program, "-c", path, "-a"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            file.write(_MBSYNC % dict(port=self.machine.ports["imap"], folder=self.folder,
+                                      passphrase=PASSPHRASE))
+        process = subprocess.Popen([self.program, "-c", path, "-a"], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, env=dict(os.environ, HOME=self.folder))
         try:
             output, _ = process.communicate(timeout=2 * PATIENCE)

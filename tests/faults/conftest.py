@@ -15,7 +15,8 @@ if TOP not in sys.path:
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
-    """The compiled disk layer; without a compiler its tests are skipped, but fail where CI is set."""
+    """The compiled disk layer; without a compiler its tests are skipped, but fail where CI is
+    set."""
     try:
         return layers.build(str(tmp_path_factory.mktemp("disklayer")))
     except layers.MissingCompiler as missing:
@@ -25,9 +26,11 @@ def library(tmp_path_factory):
 
 
 def make_ground():
-    """An empty folder in memory where the machine has such: real fsyncs add nothing to what is tested here, and cost time."""
+    """An empty folder in memory where the machine has such: real fsyncs add nothing to what is
+    tested here, and cost time."""
     fast = "/dev/shm"
-    return tempfile.mkdtemp(prefix="phenmail-faults-", dir=fast if os.access(fast, os.W_OK) else None)
+    return tempfile.mkdtemp(prefix="phenmail-faults-", dir=fast if os.access(fast, os.W_OK)
+                            else None)
 
 
 @pytest.fixture
@@ -68,7 +71,8 @@ def make_rig(library, ground):
 
 
 def _side_by_side(*calls):
-    """Runs the calls in threads (their work is in child processes); the first exception is raised when all have ended."""
+    """Runs the calls in threads (their work is in child processes); the first exception is raised
+    when all have ended."""
     from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(len(calls)) as pool:
         futures = [pool.submit(call) for call in calls]

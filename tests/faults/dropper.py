@@ -1,6 +1,8 @@
-"""Another mail program on the same Maildir: delivers as the Maildir rules say, moves from new to cur, sets flags by renaming.
+"""Another mail program on the same Maildir: delivers as the Maildir rules say, moves from new to
+cur, sets flags by renaming.
 
-Reads orders as JSON lines from standard input and answers each with a line when it is done and durable.
+Reads orders as JSON lines from standard input and answers each with a line when it is done and
+durable.
 """
 import json
 import os
@@ -14,8 +16,10 @@ _count = [0]
 def drop(order):
     """Delivers one message: tmp, fsync, link to new, fsync new (the order of qmail-local)."""
     _count[0] += 1
-    name = "%d.F%dP%d.%s" % (order["time"], _count[0], os.getpid(), socket.gethostname().split(".")[0])
-    temporary, place = os.path.join(order["folder"], "tmp", name), os.path.join(order["folder"], "new", name)
+    name = "%d.F%dP%d.%s" % (order["time"], _count[0], os.getpid(),
+                             socket.gethostname().split(".")[0])
+    temporary, place = os.path.join(order["folder"], "tmp",
+                                    name), os.path.join(order["folder"], "new", name)
     file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     data = order["message"].encode("latin-1")
     while data:
@@ -35,14 +39,16 @@ def sync_folder(path):
 
 
 def flag(order):
-    """Gives some message other flags; one from new goes to cur first, safely: linked, synced, unlinked."""
+    """Gives some message other flags; one from new goes to cur first, safely: linked, synced,
+    unlinked."""
     dice = random.Random(order["seed"])
     for part in dice.sample(("new", "cur"), 2):
         names = sorted(os.listdir(os.path.join(order["folder"], part)))
         if names:
             name = dice.choice(names)
             old = os.path.join(order["folder"], part, name)
-            new = os.path.join(order["folder"], "cur", name.partition(":")[0] + ":2," + dice.choice(("", "S", "FS", "R", "RS")))
+            new = os.path.join(order["folder"], "cur", name.partition(":")[0] + ":2,"
+                               + dice.choice(("", "S", "FS", "R", "RS")))
             if part == "cur":
                 os.rename(old, new)
             else:
@@ -65,7 +71,8 @@ if __name__ == "__main__":
     for line in iter(sys.stdin.readline, ""):
         given = json.loads(line)
         try:
-            answer = {"done": {"drop": drop, "flag": flag, "delete_index": delete_index}[given["do"]](given)}
+            answer = {"done": {"drop": drop, "flag": flag,
+                               "delete_index": delete_index}[given["do"]](given)}
         except OSError as error:
             answer = {"failed": str(error)}
         sys.stdout.write(json.dumps(answer) + "\n")

@@ -8,8 +8,11 @@ _HEAD = struct.Struct("<IIQQQqqIIiHH16s16s")
 
 Record = NamedTuple("Record", [
     ("sequence", int),      # 1, 2, … over all processes
-    ("begin", int),         # the last operation that was finished when this one began (an fsync covers those only)
-    ("operation", str),     # create write truncate fsync fsyncdir sync flush rename link unlink mkdir rmdir symlink utime mark mmap stdio
+    # the last operation that was finished when this one began (an fsync covers those only)
+    ("begin", int),
+    # create write truncate fsync fsyncdir sync flush rename link unlink mkdir rmdir symlink utime
+    # mark mmap stdio
+    ("operation", str),
     ("path", str),          # below the root, "/"-led
     ("target", str),        # of rename and link
     ("inode", int),
@@ -33,13 +36,16 @@ def parse(data):
             raise ValueError("the journal is broken at byte %d" % at)
         start = at + _HEAD.size
         middle, rest = start + path_length, start + path_length + target_length
-        yield Record(sequence, begin, operation.rstrip(b"\0").decode(), data[start:middle].decode("utf-8", "surrogateescape"),
-                     data[middle:rest].decode("utf-8", "surrogateescape"), inode, offset, mtime, mode, error, pid,
+        yield Record(sequence, begin, operation.rstrip(b"\0").decode(),
+                     data[start:middle].decode("utf-8", "surrogateescape"),
+                     data[middle:rest].decode("utf-8", "surrogateescape"), inode, offset, mtime,
+                     mode, error, pid,
                      role.rstrip(b"\0").decode(), data[rest:at + length])
         at += length
 
 
 def shape(path):
-    """A path with what is different in each run replaced: "/tmp/1520.M3P7.host,S=9:2,S" -> "/tmp/*"; folder names stay."""
+    """A path with what is different in each run replaced: "/tmp/1520.M3P7.host,S=9:2,S" ->
+    "/tmp/*"; folder names stay."""
     folder, _, name = path.rpartition("/")
     return folder + "/" + ("*" if any(c.isdigit() for c in name) or ":" in name else name)

@@ -1,6 +1,8 @@
-"""The disk layer as the tests hold it: compiles `disklayer.c`, gives processes their environment, sets its rules, reads its journal.
+"""The disk layer as the tests hold it: compiles `disklayer.c`, gives processes their environment,
+sets its rules, reads its journal.
 
-It knows nothing of mail. One `Layer` watches one root folder; any number of processes may run under it, one after the other or at once.
+It knows nothing of mail. One `Layer` watches one root folder; any number of processes may run under
+it, one after the other or at once.
 """
 import ctypes
 import errno
@@ -25,15 +27,19 @@ class MissingCompiler(Exception):
 
 
 class _Rule(ctypes.Structure):
-    _fields_ = [("armed", ctypes.c_uint32), ("action", ctypes.c_uint32), ("after", ctypes.c_uint32), ("error", ctypes.c_int32),
+    _fields_ = [("armed", ctypes.c_uint32), ("action", ctypes.c_uint32), ("after", ctypes.c_uint32),
+                ("error", ctypes.c_int32),
                 ("skip", ctypes.c_uint64), ("count", ctypes.c_uint64), ("hits", ctypes.c_uint64),
-                ("operation", ctypes.c_char * 64), ("pattern", ctypes.c_char * 256), ("role", ctypes.c_char * 32)]
+                ("operation", ctypes.c_char * 64), ("pattern", ctypes.c_char * 256),
+                ("role", ctypes.c_char * 32)]
 
 
 class _Control(ctypes.Structure):
-    """The part of `struct control` that Python touches; the lock behind it belongs to the library."""
+    """The part of `struct control` that Python touches; the lock behind it belongs to the
+    library."""
 
-    _fields_ = [("magic", ctypes.c_uint32), ("frozen", ctypes.c_uint32), ("sequence", ctypes.c_uint64), ("journal_end", ctypes.c_uint64),
+    _fields_ = [("magic", ctypes.c_uint32), ("frozen", ctypes.c_uint32),
+                ("sequence", ctypes.c_uint64), ("journal_end", ctypes.c_uint64),
                 ("clock_shift", ctypes.c_int64), ("rules", _Rule * RULES)]
 
 
@@ -45,7 +51,8 @@ def build(folder):
     if not compiler:
         raise MissingCompiler("cc is missing (Debian: apt-get install gcc libc6-dev)")
     library = os.path.join(folder, "disklayer.so")
-    subprocess.check_call([compiler, "-O2", "-Wall", "-Werror", "-fPIC", "-shared", "-o", library, SOURCE, "-ldl", "-lpthread"])
+    subprocess.check_call([compiler, "-O2", "-Wall", "-Werror", "-fPIC", "-shared", "-o", library,
+                           SOURCE, "-ldl", "-lpthread"])
     return library
 
 
@@ -54,25 +61,30 @@ class Rules:
 
     control = _functions = None
 
-    # `step` is "operation:pattern": names of operations with commas (or *), an fnmatch pattern on the path below the root.
+    # `step` is "operation:pattern": names of operations with commas (or *), an fnmatch pattern on
+    # the path below the root.
 
     def kill(self, step, nth=1, after=False, role=""):
-        """The process that comes to the nth operation of this step dies there by SIGKILL. Returns the rule (its `hits` counts)."""
+        """The process that comes to the nth operation of this step dies there by SIGKILL. Returns
+        the rule (its `hits` counts)."""
         return self._arm(KILL, step, nth, after, role)
 
     def freeze(self, step, nth=1, after=False, role=""):
-        """The same for the whole machine: no process does any further operation; each dies at its next."""
+        """The same for the whole machine: no process does any further operation; each dies at its
+        next."""
         return self._arm(FREEZE, step, nth, after, role)
 
     def fail(self, step, error=errno.ENOSPC, nth=1, count=0, half=False, role=""):
-        """The step fails with the error, `count` times (0: until cleared). `half`: first, half of a write is still written."""
+        """The step fails with the error, `count` times (0: until cleared). `half`: first, half of a
+        write is still written."""
         return self._arm(FAIL, step, nth, half, role, error, count)
 
     def _arm(self, action, step, nth, after, role, error=0, count=0):
         operation, _, pattern = step.partition(":")
         with self:
             rule = next(rule for rule in self.control.rules if not rule.armed)
-            rule.action, rule.after, rule.error, rule.skip, rule.count, rule.hits = action, int(after), error, nth - 1, count, 0
+            rule.action, rule.after, rule.error, rule.skip, rule.count, rule.hits = action, int(
+                after), error, nth - 1, count, 0
             rule.operation = operation.replace("space", SPACE).encode()
             rule.pattern, rule.role = (pattern or "*").encode(), role.encode()
             rule.armed = 1
@@ -110,7 +122,8 @@ class Own(Rules):
 
 
 class Layer(Rules):
-    """The disk below `root`, watched. `work` is a folder outside of it for the control block and the journal."""
+    """The disk below `root`, watched. `work` is a folder outside of it for the control block and
+    the journal."""
 
     def __init__(self, library, root, work):
         self.library, self.root = library, os.path.realpath(root)
@@ -128,7 +141,8 @@ class Layer(Rules):
         self.boot()
 
     def boot(self):
-        """A new boot id for the processes that start from now on, a running machine, and an empty journal; rules are cleared."""
+        """A new boot id for the processes that start from now on, a running machine, and an empty
+        journal; rules are cleared."""
         self.boots += 1
         with open(self.boot_path, "w") as file:
             file.write(self.boot_id + "\n")
@@ -144,7 +158,8 @@ class Layer(Rules):
 
     def environment(self, role="", mark_descriptor=None):
         """What a process to be watched needs in its environment, on top of the usual."""
-        values = dict(LD_PRELOAD=self.library, FAULTS_CONTROL=self._control_path, FAULTS_JOURNAL=self.journal_path,
+        values = dict(LD_PRELOAD=self.library, FAULTS_CONTROL=self._control_path,
+                      FAULTS_JOURNAL=self.journal_path,
                       FAULTS_ROOT=self.root, FAULTS_ROLE=role, FAULTS_BOOT_ID=self.boot_path)
         if mark_descriptor is not None:
             values["FAULTS_MARK_FD"] = str(mark_descriptor)
@@ -160,7 +175,8 @@ class Layer(Rules):
             self.control.frozen = 1
 
     def kill_process(self, process):
-        """SIGKILL from outside, but never between an operation and its record, so that the journal stays true."""
+        """SIGKILL from outside, but never between an operation and its record, so that the journal
+        stays true."""
         with self:
             os.kill(process, signal.SIGKILL)
 

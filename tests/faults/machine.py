@@ -1,7 +1,9 @@
-"""A machine with one mail server on it: started, killed, switched off and on again, its disk full, its clock wrong.
+"""A machine with one mail server on it: started, killed, switched off and on again, its disk full,
+its clock wrong.
 
-Everything that runs on its disk runs under the disk layer: the server, the words of the command line, and the foreign program (`dropper.py`).
-Clients are not on it. It knows nothing of mail but how the server is configured.
+Everything that runs on its disk runs under the disk layer: the server, the words of the command
+line, and the foreign program (`dropper.py`). Clients are not on it. It knows nothing of mail but
+how the server is configured.
 """
 import json
 import os
@@ -21,8 +23,10 @@ PASSPHRASE = "secret"
 _PLAIN = {"host": "127.0.0.1", "port": 0, "tls": "none", "plaintext-auth": True}
 SETTINGS = {
     "sender-domain": "example.org",
-    "domains": {"example.org": dict({user: "/%s/mail" % user for user in USERS}, postmaster=":alice", abuse=":alice")},
-    "smtp": {"listen": [_PLAIN]}, "imap": {"listen": [_PLAIN]}, "pop": {"listen": [_PLAIN]}, "lmtp": {"host": "127.0.0.1", "port": 0},
+    "domains": {"example.org": dict({user: "/%s/mail" % user for user in USERS},
+                                    postmaster=":alice", abuse=":alice")},
+    "smtp": {"listen": [_PLAIN]}, "imap": {"listen": [_PLAIN]}, "pop": {"listen": [_PLAIN]},
+    "lmtp": {"host": "127.0.0.1", "port": 0},
     "relay": False,
     "limits": {},
 }
@@ -30,7 +34,8 @@ START = 30          # seconds that a start may take
 
 
 class Machine:
-    """`ground` is an empty folder; the server's log and the layer's files lie beside the root in it."""
+    """`ground` is an empty folder; the server's log and the layer's files lie beside the root in
+    it."""
 
     def __init__(self, library, ground, dice):
         self.dice = dice
@@ -47,7 +52,8 @@ class Machine:
         self.server = self.dropper = None
         self._talking = threading.Lock()
         for user in USERS:
-            code, output = self.word("user", "passwd", user + "@example.org", typed=PASSPHRASE + "\n")
+            code, output = self.word("user", "passwd", user + "@example.org",
+                                     typed=PASSPHRASE + "\n")
             assert code == 0, output
         self._switch_on()
 
@@ -58,12 +64,15 @@ class Machine:
     # Processes
 
     def start(self):
-        """Starts server and dropper; True when clients can connect, False when the server died on the way."""
+        """Starts server and dropper; True when clients can connect, False when the server died on
+        the way."""
         if os.path.exists(self.ports_path):
             os.unlink(self.ports_path)
         with open(self.log_path, "ab") as log:
-            self.server = subprocess.Popen([sys.executable, PROGRAM, "--root", self.root, "--ports-file", self.ports_path, "serve"],
-                                           env=self.layer.environment("server"), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.server = subprocess.Popen([sys.executable, PROGRAM, "--root", self.root,
+                                            "--ports-file", self.ports_path, "serve"],
+                                           env=self.layer.environment("server"),
+                                           stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + START
         while not os.path.exists(self.ports_path):
             if self.server.poll() is not None:
@@ -99,7 +108,8 @@ class Machine:
         return self.server.wait(START)
 
     def lose_power(self, mode):
-        """Everything stops here and now; the disk holds what the replayer leaves ("strict" or "random"); a new boot id."""
+        """Everything stops here and now; the disk holds what the replayer leaves ("strict" or
+        "random"); a new boot id."""
         self.layer.power_off()
         for process in (self.server, self.dropper):
             if process is not None and process.poll() is None:
@@ -112,8 +122,10 @@ class Machine:
 
     def word(self, *words, **options):
         """Runs a word of the command line to its end: (exit status, output)."""
-        process = subprocess.Popen([sys.executable, PROGRAM, "--root", self.root] + list(words), env=self.layer.environment("word"),
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([sys.executable, PROGRAM, "--root", self.root] + list(words),
+                                   env=self.layer.environment("word"),
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT)
         output, _ = process.communicate(options.get("typed", "").encode(), timeout=START)
         return process.returncode, output.decode()
 
@@ -122,7 +134,8 @@ class Machine:
         with self._talking:
             try:
                 if self.dropper is None:
-                    self.dropper = subprocess.Popen([sys.executable, "-S", DROPPER], env=self.layer.environment("dropper"),
+                    self.dropper = subprocess.Popen([sys.executable, "-S", DROPPER],
+                                                    env=self.layer.environment("dropper"),
                                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
                 self.dropper.stdin.write(json.dumps(order).encode() + b"\n")
                 self.dropper.stdin.flush()

@@ -1,14 +1,15 @@
 """What must be true of an account, known only from what clients asked and were answered.
 
-The oracle never looks at a file. It hears of requests before they are made and of answers when they have come (`hear`), is shown what
-a client can read (`Reading`, from `readers.py`) when nobody else is at work, and says which promises are broken (`check` returns sentences; none
-is good).
+The oracle never looks at a file. It hears of requests before they are made and of answers when they
+have come (`hear`), is shown what a client can read (`Reading`, from `readers.py`) when nobody else
+is at work, and says which promises are broken (`check` returns sentences; none is good).
 
-The promises: what was accepted is there; (mailbox, UIDVALIDITY, UID) names the same bytes forever; UIDVALIDITY stays, unless its loss was
-expected; a message that was seen stays unless its removal was asked; new messages come above all that a client could have read before;
-UIDNEXT is above every UID; acknowledged flags are kept through SIGKILL; a message's MODSEQ and a mailbox's never fall; one (UID, MODSEQ)
-has one set of flags. A power loss excuses three things: flags may be as before, removed messages may come back (same UID, same bytes),
-and a message may have got a new, higher UID.
+The promises: what was accepted is there; (mailbox, UIDVALIDITY, UID) names the same bytes forever;
+UIDVALIDITY stays, unless its loss was expected; a message that was seen stays unless its removal
+was asked; new messages come above all that a client could have read before; UIDNEXT is above every
+UID; acknowledged flags are kept through SIGKILL; a message's MODSEQ and a mailbox's never fall; one
+(UID, MODSEQ) has one set of flags. A power loss excuses three things: flags may be as before,
+removed messages may come back (same UID, same bytes), and a message may have got a new, higher UID.
 """
 import copy
 import hashlib
@@ -39,9 +40,12 @@ class Reading(NamedTuple):
 def make_message(token, dice, size=None):
     """A message that can be told and checked whatever trace lines are put before it: CRLF bytes."""
     size = dice.choice((0, 40, 700, 2000, 9000, 70000)) if size is None else size
-    body = b"".join(b"%016x line of %s\r\n" % (dice.getrandbits(64), token.encode()) for _ in range(size // 40))
-    return (b"From: oracle@example.org\r\nTo: user@example.org\r\nSubject: %s\r\nX-Token: %s\r\nX-Sum: %s\r\n\r\n"
-            % (token.encode(), token.encode(), hashlib.sha256(body).hexdigest().encode()) + body)
+    body = b"".join(b"%016x line of %s\r\n" % (dice.getrandbits(64), token.encode())
+                    for _ in range(size // 40))
+    return (
+        b"From: oracle@example.org\r\nTo: user@example.org\r\nSubject: %s\r\nX-Token: %s\r\n"
+        b"X-Sum: %s\r\n\r\n"
+        % (token.encode(), token.encode(), hashlib.sha256(body).hexdigest().encode()) + body)
 
 
 def read_message(data, flags=frozenset(), modseq=0, size=None):
@@ -55,7 +59,8 @@ def read_message(data, flags=frozenset(), modseq=0, size=None):
         trouble = "the body of %s is not what was sent" % token.group(1).decode()
     elif size is not None and size != len(data):
         trouble = "%d bytes served, but the size is said to be %d" % (len(data), size)
-    return Seen(hashlib.sha256(data).hexdigest(), token and token.group(1).decode(), frozenset(flags), modseq, trouble)
+    return Seen(hashlib.sha256(data).hexdigest(), token and token.group(1).decode(),
+                frozenset(flags), modseq, trouble)
 
 
 # What is known of a message under one UID.
@@ -68,8 +73,10 @@ class Oracle:
     def __init__(self):
         self.sent = set()           # tokens that may exist
         self.kept = set()           # tokens that must exist somewhere
-        self.leaving = set()        # tokens whose removal was asked, maybe before the sender heard that they were accepted
-        self.refused = set()        # tokens that must exist nowhere: the sender was told that there is no space
+        # tokens whose removal was asked, maybe before the sender heard that they were accepted
+        self.leaving = set()
+        # tokens that must exist nowhere: the sender was told that there is no space
+        self.refused = set()
         self.named = {}             # key -> digest, forever
         self.tokens = {}            # key -> token
         self.state = {}             # key -> SURE, …
@@ -86,7 +93,8 @@ class Oracle:
     def clone(self):
         return copy.deepcopy(self)
 
-    # What clients ask and are answered. A line is a dict: {"ask", "ok" or "saw": verb, …} as `worker.py` prints them.
+    # What clients ask and are answered. A line is a dict: {"ask", "ok" or "saw": verb, …} as
+    # `worker.py` prints them.
 
     def hear(self, line):
         """Takes one request or answer in."""
@@ -104,16 +112,19 @@ class Oracle:
         if line["token"] not in self.leaving:
             self.kept.add(line["token"])
         if "uid" in line:
-            self._name((line["mailbox"], line["validity"], line["uid"]), line["digest"], line["token"])
+            self._name((line["mailbox"], line["validity"], line["uid"]), line["digest"],
+                       line["token"])
             if "flags" in line:
-                self.flags[line["mailbox"], line["validity"], line["uid"]] = frozenset(line["flags"])
+                self.flags[line["mailbox"], line["validity"],
+                           line["uid"]] = frozenset(line["flags"])
 
     def _saw_tokens(self, line):
         """A client read which message has a UID."""
         for mailbox, validity, uid, token in line["tokens"]:
             key = mailbox, validity, uid
             if self.tokens.setdefault(key, token) != token:
-                self.broken.append("%s is %s, before it was %s" % (_text(key), token, self.tokens[key]))
+                self.broken.append("%s is %s, before it was %s"
+                                   % (_text(key), token, self.tokens[key]))
             self.state.setdefault(key, SURE)
 
     def _ask_flags(self, line):
@@ -144,7 +155,8 @@ class Oracle:
                 self.state[key] = LEAVING
 
     def _ok_discard(self, line):
-        pass                    # a message that came twice is removed once: what is left says the next reading
+        # a message that came twice is removed once: what is left says the next reading
+        pass
 
     def _ask_copy(self, line):
         pass
@@ -167,13 +179,15 @@ class Oracle:
     def _name(self, key, digest, token):
         """A UID was told: it names these bytes from now on."""
         if digest is not None and self.named.setdefault(key, digest) != digest:
-            self.broken.append("%s was given to a second message (%s and %s)" % (_text(key), self.tokens.get(key), token))
+            self.broken.append("%s was given to a second message (%s and %s)"
+                               % (_text(key), self.tokens.get(key), token))
         self.tokens.setdefault(key, token)
         if self.state.get(key, SURE) in (SURE, LOOSE):
             self.state[key] = SURE
         validity = self.validity.setdefault(key[0], key[1])
         if validity < key[1]:
-            self.broken.append("%s: UIDVALIDITY %d, before it was %d" % (_text(key), key[1], validity))
+            self.broken.append("%s: UIDVALIDITY %d, before it was %d"
+                               % (_text(key), key[1], validity))
 
     # What happened to the machine.
 
@@ -182,7 +196,8 @@ class Oracle:
         return self.clone()
 
     def restored(self, old):
-        """The mail folder is again as it was at the checkpoint `old`: what came later may be lost, what went later may be back."""
+        """The mail folder is again as it was at the checkpoint `old`: what came later may be lost,
+        what went later may be back."""
         for key, state in self.state.items():
             if old.state.get(key) != state:
                 self.state[key] = LOOSE
@@ -194,15 +209,19 @@ class Oracle:
     # What a client reads.
 
     def check(self, readings, power_lost=False, may_renew=False):
-        """`readings`: {mailbox: Reading} of all mailboxes. Returns the broken promises and takes what it saw as the new state.
+        """`readings`: {mailbox: Reading} of all mailboxes. Returns the broken promises and takes
+        what it saw as the new state.
 
-        `power_lost`: the power failed since the last check; `may_renew`: UIDVALIDITY may have risen (all that knew it was destroyed).
+        `power_lost`: the power failed since the last check; `may_renew`: UIDVALIDITY may have risen
+        (all that knew it was destroyed).
         """
         broken, self.broken = self.broken, []
         for mailbox, reading in sorted(readings.items()):
             broken += self._check_mailbox(mailbox, reading, power_lost, may_renew)
-        present = {seen.token for reading in readings.values() for seen in reading.messages.values()}
-        broken += ["%s was accepted and is nowhere" % token for token in sorted(self.kept - present)]
+        present = {seen.token for reading in readings.values()
+                   for seen in reading.messages.values()}
+        broken += ["%s was accepted and is nowhere" % token
+                   for token in sorted(self.kept - present)]
         for mailbox in set(self.validity) - set(readings):
             broken.append("mailbox %s is gone" % mailbox)
         return broken
@@ -212,7 +231,8 @@ class Oracle:
         validity = self.validity.get(mailbox)
         if validity not in (None, reading.uidvalidity):
             if not may_renew or reading.uidvalidity < validity:
-                broken.append("%s: UIDVALIDITY is %d and was %d" % (mailbox, reading.uidvalidity, validity))
+                broken.append("%s: UIDVALIDITY is %d and was %d"
+                              % (mailbox, reading.uidvalidity, validity))
         self.validity[mailbox] = reading.uidvalidity
         at = mailbox, reading.uidvalidity
         known = [key[2] for key in self.tokens if key[:2] == at]
@@ -229,14 +249,18 @@ class Oracle:
         broken = []
         uids = set(reading.messages) | set(known)
         if uids and max(uids) >= reading.uidnext:
-            broken.append("%s: UIDNEXT is %d, but %d was used" % (at[0], reading.uidnext, max(uids)))
+            broken.append("%s: UIDNEXT is %d, but %d was used"
+                          % (at[0], reading.uidnext, max(uids)))
         if reading.uidnext < self.uidnext.get(at, 0):
-            broken.append("%s: UIDNEXT fell from %d to %d" % (at[0], self.uidnext[at], reading.uidnext))
+            broken.append("%s: UIDNEXT fell from %d to %d"
+                          % (at[0], self.uidnext[at], reading.uidnext))
         if 0 < reading.highestmodseq < self.highest.get(at, 0):
-            broken.append("%s: HIGHESTMODSEQ fell from %d to %d" % (at[0], self.highest[at], reading.highestmodseq))
+            broken.append("%s: HIGHESTMODSEQ fell from %d to %d"
+                          % (at[0], self.highest[at], reading.highestmodseq))
         for uid in sorted(set(reading.messages) - set(known)):
             if uid < self.uidnext.get(at, 0):
-                broken.append("%s: message %d appeared below UIDNEXT %d" % (at[0], uid, self.uidnext[at]))
+                broken.append("%s: message %d appeared below UIDNEXT %d"
+                              % (at[0], uid, self.uidnext[at]))
         return broken
 
     def _check_message(self, key, seen, power_lost):
@@ -246,9 +270,11 @@ class Oracle:
         elif seen.token not in self.sent:
             broken.append("%s: %s was never sent" % (_text(key), seen.token))
         elif seen.token in self.refused:
-            broken.append("%s: %s was refused for want of space, but it is there" % (_text(key), seen.token))
+            broken.append("%s: %s was refused for want of space, but it is there"
+                          % (_text(key), seen.token))
         if self.named.setdefault(key, seen.digest) != seen.digest:
-            broken.append("%s named %s before, now it is %s" % (_text(key), self.tokens.get(key), seen.token))
+            broken.append("%s named %s before, now it is %s"
+                          % (_text(key), self.tokens.get(key), seen.token))
         if self.state.get(key) == GONE and not power_lost:
             broken.append("%s is back although its removal was answered" % _text(key))
         broken += self._check_flags(key, seen, power_lost)
@@ -259,14 +285,18 @@ class Oracle:
     def _check_flags(self, key, seen, power_lost):
         broken = []
         expected = self.flags.get(key)
-        if expected is not None and expected != seen.flags and not power_lost and key[0] not in self.untracked:
-            broken.append("%s: flags %s were acknowledged, now %s" % (_text(key), sorted(expected), sorted(seen.flags)))
+        if expected is not None and expected != seen.flags and not power_lost and key[
+                0] not in self.untracked:
+            broken.append("%s: flags %s were acknowledged, now %s"
+                          % (_text(key), sorted(expected), sorted(seen.flags)))
         if seen.modseq:
             if seen.modseq < self.modseq.get(key, 0):
-                broken.append("%s: MODSEQ fell from %d to %d" % (_text(key), self.modseq[key], seen.modseq))
+                broken.append("%s: MODSEQ fell from %d to %d"
+                              % (_text(key), self.modseq[key], seen.modseq))
             before = self.marked.setdefault((key, seen.modseq), seen.flags)
             if before != seen.flags:
-                broken.append("%s: MODSEQ %d had flags %s, now %s" % (_text(key), seen.modseq, sorted(before), sorted(seen.flags)))
+                broken.append("%s: MODSEQ %d had flags %s, now %s"
+                              % (_text(key), seen.modseq, sorted(before), sorted(seen.flags)))
             self.modseq[key] = max(seen.modseq, self.modseq.get(key, 0))
         self.flags[key] = seen.flags
         return broken

@@ -1,12 +1,15 @@
-"""What a server has promised of mail for its own users, whatever becomes of it, and whether what is found at its ends keeps it.
+"""What a server has promised of mail for its own users, whatever becomes of it, and whether what is
+found at its ends keeps it.
 
-It hears what was submitted and answered, what came to which end, and, each time that the server died, what was still to come by what is
-on the disk; it opens no file and no connection.  A message is known by its token.  An end is a name (str): an address at the next hop, a
-mailbox, the folder of a program or of a plugin.
+It hears what was submitted and answered, what came to which end, and, each time that the server
+died, what was still to come by what is on the disk; it opens no file and no connection.  A message
+is known by its token.  An end is a name (str): an address at the next hop, a mailbox, the folder of
+a program or of a plugin.
 
-At a death a message has come to an end so often, and by the disk it will come there so often; together that is how often it may come.
-More than once in all: only where something still waits for that end that had it already, so the death came between the hand-over and the
-note of it.  Without a death this never grows.
+At a death a message has come to an end so often, and by the disk it will come there so often;
+together that is how often it may come. More than once in all: only where something still waits for
+that end that had it already, so the death came between the hand-over and the note of it.  Without a
+death this never grows.
 """
 import collections
 
@@ -16,7 +19,8 @@ _ANSWER = "answer "
 
 
 class Content:
-    """What a message is: its `token`; `failed`: addresses that failed, where it is a notice; `trouble`: what is not whole.
+    """What a message is: its `token`; `failed`: addresses that failed, where it is a notice;
+    `trouble`: what is not whole.
 
     An answer of somebody who is away has its Message-ID for a token.
     """
@@ -43,12 +47,15 @@ class PipelineOracle:
 
     def __init__(self):
         self._ends = {}                             # token -> the names of all its ends
-        self._accepted = {}                         # token -> True, False, None: the server died before it answered
+        # token -> True, False, None: the server died before it answered
+        self._accepted = {}
         self._open = set()                          # tokens of which not all is known yet
         self._arrived = collections.Counter()       # (token, end) -> times
         self._allowed = {}                          # (token, end) -> times, where more than one
-        self._answers = {}                          # who wrote to somebody who is away -> tokens of the answers
-        self._wrote = set()                         # who wrote so, and was told that it was accepted
+        # who wrote to somebody who is away -> tokens of the answers
+        self._answers = {}
+        # who wrote so, and was told that it was accepted
+        self._wrote = set()
         self._is_power_lost = False
         self._broken = []
 
@@ -91,16 +98,19 @@ class PipelineOracle:
                                     % (content.token, place, self._ends.get(content.token)))
 
     def power_lost(self):
-        """What was done without waiting for the disk is undone: what waits by the disk may have been handed over long ago."""
+        """What was done without waiting for the disk is undone: what waits by the disk may have
+        been handed over long ago."""
         self._is_power_lost = True
 
     def died(self, waiting):
-        """The server is dead; `waiting`: Counter of (token, end), what is to come by what is on the disk."""
+        """The server is dead; `waiting`: Counter of (token, end), what is to come by what is on the
+        disk."""
         for key, count in waiting.items():
             foreseen = self._arrived[key] + count
             allowed = self._allowed.get(key, 1)
             if foreseen > allowed + count and not self._is_power_lost:
-                self._broken.append("%s: %d times at %s, and %d more by the disk" % (key[0], self._arrived[key], key[1], count))
+                self._broken.append("%s: %d times at %s, and %d more by the disk"
+                                    % (key[0], self._arrived[key], key[1], count))
             self._allowed[key] = max(allowed, foreseen)
             self._open.add(key[0])
         self._is_power_lost = False
@@ -124,4 +134,5 @@ class PipelineOracle:
                 yield "%s was not accepted, and is at %s" % (token, place)
         for (each, place), count in list(self._arrived.items()):
             if each == token and count > self._allowed.get((token, place), 1):
-                yield "%s is %d times at %s, and %d are explained" % (token, count, place, self._allowed.get((token, place), 1))
+                yield "%s is %d times at %s, and %d are explained" % (
+                    token, count, place, self._allowed.get((token, place), 1))

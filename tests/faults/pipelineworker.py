@@ -1,6 +1,7 @@
 """`relayworker` with a plugin, quick drop folders, and all loaded that users' destinations need.
 
-What the server starts (programs of users) is inherited when it dies, and waited for, before its death is told: Linux only.
+What the server starts (programs of users) is inherited when it dies, and waited for, before its
+death is told: Linux only.
 """
 import ctypes
 import functools
@@ -30,7 +31,8 @@ PERIOD = 0.01                   # seconds between two looks at drop folders
 
 
 class Keeper:
-    """A plugin that writes durably what it gets; the first time that it is asked about a message, it does not, if "later" says so."""
+    """A plugin that writes durably what it gets; the first time that it is asked about a message,
+    it does not, if "later" says so."""
 
     concurrent = True
 
@@ -56,7 +58,8 @@ class Keeper:
 
     def _is_first(self, token):
         try:
-            os.close(os.open(os.path.join(self._folder, token + ".asked"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.close(os.open(os.path.join(self._folder, token + ".asked"),
+                             os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
             return False
         return True

@@ -1,4 +1,5 @@
-"""What the queue has promised, and whether what is found keeps it.  It hears what `queueworker` asks and is answered; it reads no file."""
+"""What the queue has promised, and whether what is found keeps it.  It hears what `queueworker`
+asks and is answered; it reads no file."""
 
 
 class Promise:
@@ -10,7 +11,8 @@ class Promise:
         self.digest = digest
         self.kept = False       # commit returned
         self.going = False      # its removal was asked for
-        self.gone = ""          # "now": it was removed; "for good": and no power loss brings it back
+        # "now": it was removed; "for good": and no power loss brings it back
+        self.gone = ""
         self.floor = 0          # attempts: what a power loss leaves at least,
         self.least = 0          # what a kill leaves at least,
         self.most = 0           # and what was asked for
@@ -46,14 +48,16 @@ class QueueOracle:
             self.promises.pop(line["identity"], None)
 
     def check(self, reading, power_lost=False):
-        """What a start found -> broken promises (list of str).  From then on that is what is there."""
+        """What a start found -> broken promises (list of str).  From then on that is what is
+        there."""
         found, broken = reading["messages"], []
         for identity in sorted(found):
             broken += self._there(identity, found[identity], power_lost)
         for identity, promise in sorted(self.promises.items()):
             if identity not in found and promise.kept and not promise.going:
                 broken.append("%s was accepted and is nowhere" % identity)
-        wanted = {identity + suffix for identity in found for suffix in (".body", ".state")} | {"changes"}
+        wanted = {identity + suffix for identity in found
+                  for suffix in (".body", ".state")} | {"changes"}
         broken += ["%s is left behind" % name for name in reading["files"] if name not in wanted]
         self._settle(found, power_lost)
         return broken

@@ -1,7 +1,9 @@
-"""The queue's work, in a process that is there to be killed: messages are queued, changed, removed and given up.
+"""The queue's work, in a process that is there to be killed: messages are queued, changed, removed
+and given up.
 
-It speaks as `worker` does: reads jobs, forks a process for each, which prints {"reading": …} and {"ready": true}, waits for a line, and
-then prints a line before each request and after each answer.  Threads have messages of their own, by the number in their names.
+It speaks as `worker` does: reads jobs, forks a process for each, which prints {"reading": …} and
+{"ready": true}, waits for a line, and then prints a line before each request and after each answer.
+Threads have messages of their own, by the number in their names.
 """
 import hashlib
 import logging
@@ -26,16 +28,19 @@ SIZES = (0, 10, 3000, 100000)
 
 
 def read_queue(spool, folder):
-    """What a start finds: {"messages": {identity: [digest, attempts]}, "files": names in the folder}.
+    """What a start finds: {"messages": {identity: [digest, attempts]}, "files": names in the
+    folder}.
 
-    Every message is claimed, so that its octets are counted, and that no claim of a dead process is left is seen.
+    Every message is claimed, so that its octets are counted, and that no claim of a dead process is
+    left is seen.
     """
     spool.sweep()
     found = {}
     for identity in spool.identities():
         with spool.claim(identity) as claim, claim.body() as file:
             assert claim.message == spool.read(identity)
-            found[identity] = [hashlib.sha256(claim.message.head + file.read()).hexdigest(), claim.message.recipients[0].attempts]
+            found[identity] = [hashlib.sha256(claim.message.head + file.read()).hexdigest(),
+                               claim.message.recipients[0].attempts]
     return {"messages": found, "files": sorted(os.listdir(folder)) if os.path.isdir(folder) else []}
 
 
@@ -50,7 +55,8 @@ class Worker:
         self.dice = random.Random("%s %d" % (job["seed"], number))
         self.count = 0
         self.identity = None    # of the request that is not answered yet
-        self.mine = [identity for identity in found if int(identity.rpartition(".")[2]) % self.threads == number]
+        self.mine = [identity for identity in found if int(identity.rpartition(".")[2])
+                     % self.threads == number]
 
     def run(self, verb):
         """Does one request of that name, queueing a message first where there is none."""
@@ -67,7 +73,8 @@ class Worker:
         self.count += 1
         self.identity = "%s.%d" % (self.name, self.count * self.threads + self.number)
         head = b"Received: here\r\n" * self.dice.randint(0, 3)
-        body = self.dice.choice((b"a", b"b\r\n")) * (self.dice.choice(SIZES) if self.size is None else self.size)
+        body = self.dice.choice((b"a", b"b\r\n")) * (self.dice.choice(SIZES) if self.size is None
+                                                     else self.size)
         return self.spool.begin(self.identity), head, body
 
     def _write(self, arriving, body):
@@ -80,7 +87,8 @@ class Worker:
         say(ask="commit", identity=self.identity, digest=hashlib.sha256(head + body).hexdigest())
         with arriving:
             self._write(arriving, body)
-            arriving.commit(Message(self.identity, None, (Recipient(Address("bob", "example.com")),), 5.0, head=head))
+            arriving.commit(Message(self.identity, None,
+                                    (Recipient(Address("bob", "example.com")),), 5.0, head=head))
         say(ok="commit", identity=self.identity)
         self.mine.append(self.identity)
 
@@ -98,14 +106,16 @@ class Worker:
         with self.spool.claim(self.identity, "example.com") as claim:
             value = claim.message.recipients[0].attempts + 1
             say(ask="update", identity=self.identity, value=value)
-            claim.update(lambda it: it._replace(recipients=(it.recipients[0]._replace(attempts=value),)), durable)
+            claim.update(lambda it: it._replace(
+                recipients=(it.recipients[0]._replace(attempts=value),)), durable)
         say(ok="update", identity=self.identity, value=value, durable=durable)
 
     def remove(self):
         durable = self._choose()
         with self.spool.claim(self.identity, self.dice.choice((None, "example.com"))) as claim:
             say(ask="remove", identity=self.identity)
-            claim.update(lambda it: it._replace(recipients=(it.recipients[0]._replace(status=DONE),)), durable)
+            claim.update(lambda it: it._replace(recipients=(it.recipients[0]._replace(status=DONE),
+                                                            )), durable)
         say(ok="remove", identity=self.identity, durable=durable)
         self.mine.remove(self.identity)
 
@@ -123,7 +133,8 @@ def work(job):
     spool = Spool(folder)
     reading = read_queue(spool, folder)
     say(reading=reading)
-    workers = [Worker(spool, job, number, sorted(reading["messages"])) for number in range(job.get("threads", 1))]
+    workers = [Worker(spool, job, number, sorted(reading["messages"]))
+               for number in range(job.get("threads", 1))]
     labour(workers, job, loop)
     say(done=True)
 

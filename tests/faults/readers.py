@@ -1,4 +1,5 @@
-"""How the oracle reads an account: through the store's own interface, or over the wire as an IMAP client does."""
+"""How the oracle reads an account: through the store's own interface, or over the wire as an IMAP
+client does."""
 import re
 
 from .oracle import Reading, read_message
@@ -6,7 +7,8 @@ from .oracle import Reading, read_message
 
 def read_store(account):
     """{mailbox: Reading} of a store's Account."""
-    return {info.name: _read_mailbox(account, info.name) for info in account.mailboxes() if info.selectable}
+    return {info.name: _read_mailbox(account, info.name) for info in account.mailboxes()
+            if info.selectable}
 
 
 def _read_mailbox(account, name):
@@ -34,14 +36,16 @@ _LINE = re.compile(rb"(?:UID (\d+)|FLAGS \(([^)]*)\)|RFC822\.SIZE (\d+)|MODSEQ \
 
 
 def read_imap(connection):
-    """{mailbox: Reading} over a logged-in `imaplib` connection; raises `connection.error` on NO or BAD."""
+    """{mailbox: Reading} over a logged-in `imaplib` connection; raises `connection.error` on NO or
+    BAD."""
     names = [_mailbox_name(line) for line in _done(connection.list())]
     return {name.decode(): _examine(connection, name) for name in names if name}
 
 
 def mailbox_uids(connection):
     """The UIDs of the selected mailbox, a list."""
-    return [int(uid) for line in _done(connection.uid("SEARCH", "ALL")) if line for uid in line.split()]
+    return [int(uid) for line in _done(connection.uid("SEARCH", "ALL")) if line
+            for uid in line.split()]
 
 
 def _mailbox_name(line):
@@ -68,7 +72,8 @@ def _examine(connection, name):
 
 def _attributes(line):
     found = {kind: value for kind, value in (
-        (index, value) for match in _LINE.finditer(line) for index, value in enumerate(match.groups()) if value is not None)}
+        (index, value) for match in _LINE.finditer(line) for index,
+        value in enumerate(match.groups()) if value is not None)}
     return int(found[0]), found.get(1, b"").split(), int(found[2]), int(found.get(3, 0))
 
 

@@ -1,6 +1,8 @@
-"""A whole mail server, two next hops, and an oracle: the server is killed, started again, and everything is counted.
+"""A whole mail server, two next hops, and an oracle: the server is killed, started again, and
+everything is counted.
 
-The hops are SMTP servers at 127.0.0.1 and 127.0.0.2, one port; the MX records of `HERE` and `THERE` lead to them.
+The hops are SMTP servers at 127.0.0.1 and 127.0.0.2, one port; the MX records of `HERE` and `THERE`
+lead to them.
 """
 import hashlib
 import itertools
@@ -41,10 +43,12 @@ MOST_RETRIES = 12
 
 
 class Hops:
-    """Two servers that take what the local parts of recipients say, and tell `hear(octets, recipients, sender)` of each message.
+    """Two servers that take what the local parts of recipients say, and tell `hear(octets,
+    recipients, sender)` of each message.
 
-    `strike_at(moment, nth, strike)`: at the nth final dot from now on `strike()` is called, which is true where it killed the
-    client; `moment` "dot": before the dot has an answer, "answered": right after 250 was sent.
+    `strike_at(moment, nth, strike)`: at the nth final dot from now on `strike()` is called, which
+    is true where it killed the client; `moment` "dot": before the dot has an answer, "answered":
+    right after 250 was sent.
     """
 
     def __init__(self, hear):
@@ -71,7 +75,8 @@ class Hops:
     def are_alone(self):
         """Wait until nobody talks with them any more: what a dead client had sent is heard."""
         with self._changed:
-            assert self._changed.wait_for(lambda: not self._conversations, PATIENCE), "a connection of a dead client does not end"
+            assert self._changed.wait_for(lambda: not self._conversations, PATIENCE), (
+                "a connection of a dead client does not end")
 
     def close(self):
         for peer in self._peers:
@@ -121,7 +126,8 @@ class Hops:
 
 
 class RelayRig:
-    """`start`, `submit`, `send`, `settle`; whatever kills the server is the test's. Raises Broken with the way there."""
+    """`start`, `submit`, `send`, `settle`; whatever kills the server is the test's. Raises Broken
+    with the way there."""
 
     worker, make_oracle, drop_folders = WORKER, RelayOracle, ()
 
@@ -148,7 +154,8 @@ class RelayRig:
     def _make_root(self):
         self._make_device({
             "sender-domain": "example.org",
-            "domains": {"example.org": {"alice": "/alice/mail", "kept": "/kept/mail", "oracle": ":alice",
+            "domains": {"example.org": {"alice": "/alice/mail", "kept": "/kept/mail",
+                                        "oracle": ":alice",
                                         "postmaster": ":alice", "abuse": ":alice"}},
             "resolver": {"nameservers": ["%s:%d" % self._names.address]},
             "relay": {"remote-port": self.hops.port, "private-addresses": True, "listen": [
@@ -170,7 +177,8 @@ class RelayRig:
         folder = os.path.join(self.layer.root, user, "mail")
         os.makedirs(folder)
         with open(os.path.join(folder, "mail.jcfg"), "w") as file:
-            json.dump(dict({"passphrase": hashlib.sha256(PASSPHRASE.encode()).hexdigest()}, **settings), file)
+            json.dump(dict({"passphrase": hashlib.sha256(PASSPHRASE.encode()).hexdigest()},
+                           **settings), file)
 
     # The server's life.
 
@@ -178,7 +186,8 @@ class RelayRig:
         """A server begins to live -> whether it came so far that clients can connect."""
         if self._forker is None:
             key = os.path.join(os.path.dirname(self.queue), "dkim.key")
-            self._forker = subprocess.Popen([sys.executable, self.worker, key], env=self.layer.environment("server"),
+            self._forker = subprocess.Popen([sys.executable, self.worker, key],
+                                            env=self.layer.environment("server"),
                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.lives += 1
         self._note("life %d" % self.lives)
@@ -199,7 +208,8 @@ class RelayRig:
             pass
 
     def _listen(self, *wanted):
-        """The answer that has one of these keys -> dict, or None: the server is dead, and what that means is known."""
+        """The answer that has one of these keys -> dict, or None: the server is dead, and what that
+        means is known."""
         watchdog = threading.Timer(PATIENCE, self._abort)
         watchdog.start()
         try:
@@ -300,7 +310,8 @@ class RelayRig:
     # Mail.
 
     def new_message(self, *addresses):
-        """A token, the addresses with their number and place, and the message's octets. The oracle knows it from here on."""
+        """A token, the addresses with their number and place, and the message's octets. The oracle
+        knows it from here on."""
         self.messages += 1
         token = "%s.%d" % (self.name, self.messages)
         message = make_message(token, self.dice, self.dice.choice(self.sizes))
@@ -308,12 +319,14 @@ class RelayRig:
         full = []
         for number, address in enumerate(addresses):
             kind, _, place = address.partition("@")
-            full.append("kept@example.org" if kind in places else "%s-%d-%d@%s" % (kind, self.messages, number, place or HERE))
+            full.append("kept@example.org" if kind in places
+                        else "%s-%d-%d@%s" % (kind, self.messages, number, place or HERE))
         self.oracle.submit(token, full)
         return token, full, message
 
     def submit(self, *addresses):
-        """One message over SMTP, from alice -> its reply code, or None: the server died before it answered."""
+        """One message over SMTP, from alice -> its reply code, or None: the server died before it
+        answered."""
         token, addresses, message = self.new_message(*addresses)
         self._note("submit %s to %s" % (token, addresses))
         try:
@@ -350,7 +363,8 @@ class RelayRig:
         return answer
 
     def settle(self):
-        """Until the queue is empty, the clock moved where it waits; then everything is checked -> whether the server lived so long."""
+        """Until the queue is empty, the clock moved where it waits; then everything is checked ->
+        whether the server lived so long."""
         for _ in range(MOST_RETRIES):
             left = self.rest()
             if left == []:
@@ -361,13 +375,15 @@ class RelayRig:
         raise Broken("the queue is not empty after %d retries\n%s" % (MOST_RETRIES, self.way()))
 
     def rest(self):
-        """Until there is nothing to do at this moment -> the identities that are still queued, or None: the server died."""
+        """Until there is nothing to do at this moment -> the identities that are still queued, or
+        None: the server died."""
         self._order(do="settle", folders=self.drop_folders)
         answer = self._listen("settled")
         if answer is None:
             return None
         if not answer["quiet"] or answer["broken"]:
-            raise Broken("the queue does not come to rest, or something was set aside\n" + self.way())
+            raise Broken("the queue does not come to rest, or something was set aside\n"
+                         + self.way())
         return answer["settled"]
 
     def advance(self, seconds=LATER):
@@ -380,17 +396,20 @@ class RelayRig:
     def check(self):
         """The queue is empty: every promise."""
         self._read_mailboxes()
-        broken = self.oracle.settled() + ["%s is left in the queue's folder" % name for name in self.left_behind()]
+        broken = self.oracle.settled() + ["%s is left in the queue's folder" % name
+                                          for name in self.left_behind()]
         if broken:
             raise Broken("%s\n%s" % ("\n".join(broken), self.way()))
 
     def left_behind(self):
         """Names in the queue's folder and that of its announcements."""
-        return [name for folder in (self.queue, os.path.join(self.queue, "changes")) if os.path.isdir(folder)
+        return [name for folder in (self.queue, os.path.join(self.queue, "changes"))
+                if os.path.isdir(folder)
                 for name in os.listdir(folder) if name != "changes"]
 
     def left_in_mailboxes(self):
-        """Names of half messages in the mailboxes' folders, which a server that lives does not leave."""
+        """Names of half messages in the mailboxes' folders, which a server that lives does not
+        leave."""
         folders = [os.path.join(self.layer.root, user, "mail", "tmp") for user in ("alice", "kept")]
         return [name for folder in folders if os.path.isdir(folder) for name in os.listdir(folder)]
 
@@ -401,7 +420,8 @@ class RelayRig:
         arrival = Arrival(octets, recipients)
         with self._lock:
             self.oracle.hear(arrival)
-            self._note("hop: %s %s for %s" % (arrival.token, "notice" if arrival.failed else "", recipients))
+            self._note("hop: %s %s for %s" % (arrival.token, "notice" if arrival.failed else "",
+                                              recipients))
 
     def _read_mailboxes(self):
         for user in ("alice", "kept"):
@@ -422,7 +442,8 @@ class RelayRig:
 
     def _read_queue(self):
         """{identity: (Arrival, recipients)} as the disk has it."""
-        return {message.identity: (Arrival(octets, ()), message.recipients) for message, octets in self._queued()}
+        return {message.identity: (Arrival(octets, ()), message.recipients) for message,
+                octets in self._queued()}
 
     def _queued(self):
         """(queue.model.Message, octets) of what is in the queue by the disk."""
@@ -443,7 +464,8 @@ class RelayRig:
     def way(self, last=200):
         """What was asked, answered and done to the disk of late."""
         steps = self._trace + self._steps(self._trace[0][0])
-        return "seed %s, life %d:\n%s" % (self.name, self.lives, "\n".join(text for _, _, text in sorted(steps)[-last:]))
+        return "seed %s, life %d:\n%s" % (self.name, self.lives,
+                                          "\n".join(text for _, _, text in sorted(steps)[-last:]))
 
     def _steps(self, since):
         """What the journal has, as lines of a trace."""
@@ -452,7 +474,8 @@ class RelayRig:
 
 
 class ProgramRig(RelayRig):
-    """The same with `phenmail.py` itself, which takes no orders: `send` and `advance` are not for it."""
+    """The same with `phenmail.py` itself, which takes no orders: `send` and `advance` are not for
+    it."""
 
     def start(self):
         ports = os.path.join(os.path.dirname(self.layer.journal_path), "ports")
@@ -461,7 +484,8 @@ class ProgramRig(RelayRig):
         self.lives += 1
         self._note("life %d" % self.lives)
         command = [sys.executable, PROGRAM, "--root", self.layer.root, "--ports-file", ports]
-        self._program = subprocess.Popen(command, env=self.layer.environment("server"), stdout=subprocess.DEVNULL,
+        self._program = subprocess.Popen(command, env=self.layer.environment("server"),
+                                         stdout=subprocess.DEVNULL,
                                          stderr=subprocess.DEVNULL)
         self.pid = self._program.pid
         end = time.monotonic() + PATIENCE

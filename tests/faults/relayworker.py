@@ -1,9 +1,11 @@
-"""A whole mail server in a process that is there to be killed, forked from a process that has everything loaded.
+"""A whole mail server in a process that is there to be killed, forked from a process that has
+everything loaded.
 
-It speaks as `worker` does: reads a job (a line of JSON: root, orders, forget), forks a process for it, which starts the server, prints
-{"ready": true, "port": …} and then does what it is told at the Unix socket `orders`, a line each: {"do": "send", …} calls send_mail,
-"drop" leaves a message in a drop folder, "settle" waits until there is nothing to do at this moment of the clock, "wake" has it look at
-the clock, "stop" ends the server.
+It speaks as `worker` does: reads a job (a line of JSON: root, orders, forget), forks a process for
+it, which starts the server, prints {"ready": true, "port": …} and then does what it is told at the
+Unix socket `orders`, a line each: {"do": "send", …} calls send_mail, "drop" leaves a message in a
+drop folder, "settle" waits until there is nothing to do at this moment of the clock, "wake" has it
+look at the clock, "stop" ends the server.
 """
 import json
 import logging
@@ -35,17 +37,20 @@ def load(key):
     """What the first message that leaves would load; a process that is forked afterwards has it."""
     import smtplib  # noqa: F401
     load_types(("A", "AAAA", "MX", "TXT"))
-    signing.Signer(Relay(key, "all", "", 25), lambda: ["example.org"], "example.org").sign(b"From: a@example.org\r\n\r\n", b"0" * 32)
+    signing.Signer(Relay(key, "all", "", 25), lambda: ["example.org"],
+                   "example.org").sign(b"From: a@example.org\r\n\r\n", b"0" * 32)
 
 
 def settle(server, folders=()):
-    """Wait until there is nothing to do now: the identities that are still queued, and the names in those drop folders."""
+    """Wait until there is nothing to do now: the identities that are still queued, and the names in
+    those drop folders."""
     worker, end = server.relay.worker, time.monotonic() + SETTLED
     while left_in(folders) and time.monotonic() < end:
         time.sleep(0.001)
     while not worker.status().is_quiet and time.monotonic() < end:
         time.sleep(0.001)
-    say(settled=server.relay.queue.identities() + left_in(folders), broken=server.relay.queue.broken(), quiet=worker.status().is_quiet)
+    say(settled=server.relay.queue.identities() + left_in(folders),
+        broken=server.relay.queue.broken(), quiet=worker.status().is_quiet)
 
 
 def left_in(folders):
@@ -54,9 +59,11 @@ def left_in(folders):
 
 
 def drop(folder, message):
-    """Leaves a message (text) in a drop folder, as another program would: under a name with a dot, synced, then renamed.
+    """Leaves a message (text) in a drop folder, as another program would: under a name with a dot,
+    synced, then renamed.
 
-    It has been written a while ago, so that it need not rest.  (That the name is young the clock does not know, which is ahead.)
+    It has been written a while ago, so that it need not rest.  (That the name is young the clock
+    does not know, which is ahead.)
     """
     name = "%d.%d" % (time.time() * 1000000, os.getpid())
     temporary = os.path.join(folder, "." + name)
@@ -73,7 +80,8 @@ def drop(folder, message):
 def send(server, order):
     """send_mail as the program would call it that holds the server."""
     try:
-        say(sent=server.send_mail(order["sender"], order["recipients"], order["message"].encode("ascii")))
+        say(sent=server.send_mail(order["sender"], order["recipients"],
+                                  order["message"].encode("ascii")))
     except MailRefused as error:
         say(refused=[outcome.reply.code for outcome in error.outcomes])
 

@@ -2,18 +2,23 @@
 
 The strict disk is the least that POSIX allows, below what any real file system does:
 
-1. A file has the bytes (and the size) that it had at its last fsync or fdatasync; never synced: it is empty. ext4 and XFS do leave
-   empty files for `write, rename` without fsync. An fsync covers what was finished when it began.
-2. A folder has the entries that it had at its own last fsync: creating, renaming, linking and unlinking lasts only after that. ext4
-   and btrfs also make a new file's entry durable with the file's fsync, and XFS does mostly; POSIX does not, so neither does this disk.
-3. A rename between two folders is two changes, each as durable as its folder: both or neither name may be left. Journaling file systems
-   keep it whole; ext2, FAT and some network ones do not. A rename inside a folder is one change: every Maildir program sets flags by it,
-   and ext3/4, XFS, btrfs, F2FS, ZFS, UBIFS and JFFS2 all keep it whole.
-4. A failed fsync loses what was pending for good: Linux marks those pages clean, and the next fsync succeeds without them.
+1. A file has the bytes (and the size) that it had at its last fsync or fdatasync; never synced: it
+   is empty. ext4 and XFS do leave empty files for `write, rename` without fsync. An fsync covers
+   what was finished when it began.
+2. A folder has the entries that it had at its own last fsync: creating, renaming, linking and
+   unlinking lasts only after that. ext4 and btrfs also make a new file's entry durable with the
+   file's fsync, and XFS does mostly; POSIX does not, so neither does this disk.
+3. A rename between two folders is two changes, each as durable as its folder: both or neither name
+   may be left. Journaling file systems keep it whole; ext2, FAT and some network ones do not. A
+   rename inside a folder is one change: every Maildir program sets flags by it, and ext3/4, XFS,
+   btrfs, F2FS, ZFS, UBIFS and JFFS2 all keep it whole.
+4. A failed fsync loses what was pending for good: Linux marks those pages clean, and the next fsync
+   succeeds without them.
 5. Times come back as of the last fsync.
 
-`random` lets any part of the unsynced operations survive: whole, torn at a 512-byte sector, as a size without its bytes (zeros), in
-any order between files; names change independently (as in 2 and 3) or, in every second case, up to one instant (a journaling file system).
+`random` lets any part of the unsynced operations survive: whole, torn at a 512-byte sector, as a
+size without its bytes (zeros), in any order between files; names change independently (as in 2 and
+3) or, in every second case, up to one instant (a journaling file system).
 """
 import os
 import shutil
@@ -23,11 +28,13 @@ SECTOR = 512
 
 
 class Unwatchable(Exception):
-    """A file was changed in a way that the layer cannot see (mmap, stdio): its journal proves nothing."""
+    """A file was changed in a way that the layer cannot see (mmap, stdio): its journal proves
+    nothing."""
 
 
 class Node:
-    """A file, folder or link: what is durable, and the operations since then. It outlives its names."""
+    """A file, folder or link: what is durable, and the operations since then. It outlives its
+    names."""
 
     __slots__ = ("kind", "data", "pending", "entries", "live", "mtime", "doomed", "inode", "device")
 
@@ -35,7 +42,8 @@ class Node:
         self.kind = kind            # "file", "folder", "link"
         self.inode, self.device = inode, device
         self.data = data            # durable bytes (bytearray) of a file, text of a link
-        self.pending = []           # file: (sequence, offset or None, bytes or size); folder: (sequence, name, Node or None)
+        # file: (sequence, offset or None, bytes or size); folder: (sequence, name, Node or None)
+        self.pending = []
         self.entries = {}           # folder: durable name -> Node
         self.live = {}              # folder: name -> Node as the processes see it
         self.mtime = None           # nanoseconds, durable
@@ -80,7 +88,8 @@ def _resize(data, size):
 
 
 class Disk:
-    """Starts with a folder's content (all of it durable) and follows the journal, record by record."""
+    """Starts with a folder's content (all of it durable) and follows the journal, record by
+    record."""
 
     def __init__(self, folder):
         self._nodes, self._device = {}, os.stat(folder).st_dev
@@ -101,7 +110,8 @@ class Disk:
             with open(path, "rb") as file:
                 node = Node("file", status.st_ino, status.st_dev, bytearray(file.read()))
         else:
-            node = Node("link", status.st_ino, status.st_dev, None)   # a socket: no power loss brings it back
+            # a socket: no power loss brings it back
+            node = Node("link", status.st_ino, status.st_dev, None)
         node.mtime = status.st_mtime_ns
         self._nodes[status.st_ino] = node
         return node
@@ -139,7 +149,8 @@ class Disk:
         self._enter(record, record.path, node)
 
     def _apply_symlink(self, record):
-        node = self._nodes[record.inode] = Node("link", record.inode, self._device, os.fsdecode(record.data))
+        node = self._nodes[record.inode] = Node("link", record.inode, self._device,
+                                                os.fsdecode(record.data))
         self._enter(record, record.path, node)
 
     def _apply_write(self, record):
@@ -205,13 +216,15 @@ class Disk:
         """Makes it hold one of the disks that are possible, chosen by `dice` (random.Random)."""
         sequences = sorted({change[0] for node in self._folders() for change in node.pending})
         cut = dice.choice([0] + sequences) if dice.random() < 0.5 else None
-        _Image(lambda node: _some_entries(node, dice, cut), lambda node: _some_bytes(node, dice)).write(self.top, folder)
+        _Image(lambda node: _some_entries(node, dice, cut),
+               lambda node: _some_bytes(node, dice)).write(self.top, folder)
 
     def _folders(self):
         return [node for node in self._nodes.values() if node.kind == "folder"]
 
     def differences(self, folder, skip=("-shm",)):
-        """How `folder` differs from what the journal says (list of str): not empty means that something escaped the layer."""
+        """How `folder` differs from what the journal says (list of str): not empty means that
+        something escaped the layer."""
         found = []
         self._compare(self.top, folder, "", skip, found)
         return found
@@ -219,7 +232,8 @@ class Disk:
     def _compare(self, node, folder, path, skip, found):
         actual = set(os.listdir(folder))
         for name in sorted(actual ^ set(node.live)):
-            found.append("%s/%s is only %s" % (path, name, "on the disk" if name in actual else "in the journal"))
+            found.append("%s/%s is only %s" % (path, name, "on the disk" if name in actual
+                                               else "in the journal"))
         for name in sorted(actual & set(node.live)):
             child, below = node.live[name], os.path.join(folder, name)
             if child.kind == "folder":
@@ -254,7 +268,8 @@ def _some_entries(node, dice, cut):
 
 
 def _histories(changes):
-    """The changes of a folder in groups that are independent of each other: names that a rename in the folder ties are in one."""
+    """The changes of a folder in groups that are independent of each other: names that a rename in
+    the folder ties are in one."""
     group_of, names_of = {}, {}
     for sequence, name, _ in changes:
         tied = {name} | names_of.setdefault(sequence, set())
@@ -274,7 +289,8 @@ def _some_bytes(node, dice):
     for sequence, offset, value in node.pending:
         if dice.random() > chance:
             if offset is not None and dice.random() < 0.3 and len(data) < offset + len(value):
-                _resize(data, offset + len(value))          # the size came to the disk, the bytes did not
+                # the size came to the disk, the bytes did not
+                _resize(data, offset + len(value))
         elif offset is not None and dice.random() < 0.2:
             sectors = dice.randint(0, len(value) // SECTOR)
             _write(data, (sequence, offset, value[:max(0, sectors * SECTOR - offset % SECTOR)]))
@@ -286,14 +302,16 @@ def _some_bytes(node, dice):
 class _Image:
     """Makes a folder hold a tree of nodes; hard links stay links, times are restored.
 
-    What the folder already holds as it should be is not touched, inode and ctime included: a file that survives is the same file.
+    What the folder already holds as it should be is not touched, inode and ctime included: a file
+    that survives is the same file.
     """
 
     def __init__(self, entries, data):
         self._entries, self._data, self._written = entries, data, {}
 
     def write(self, node, folder):
-        wanted = {name: child for name, child in self._entries(node).items() if child.data is not None}
+        wanted = {name: child for name, child in self._entries(node).items() if child.data
+                  is not None}
         for name in sorted(set(os.listdir(folder)) | set(wanted)):
             path = os.path.join(folder, name)
             child = wanted.get(name)

@@ -19,7 +19,8 @@ class Broken(AssertionError):
 
 
 class Rig:
-    """Runs workers one after the other below `layer`; each start reads the whole account, and the oracle checks what it read."""
+    """Runs workers one after the other below `layer`; each start reads the whole account, and the
+    oracle checks what it read."""
 
     worker = WORKER
 
@@ -37,11 +38,13 @@ class Rig:
     def run(self, arm=None, early=None, expect=None, **job):
         """Starts a worker, reads, checks, does the job; its exit status.
 
-        `early` is called before the start, `arm` when the worker is about to begin; both may set rules of the layer. `expect`: the exit
-        status that it must have (None: any way to die or end). Raises Broken.
+        `early` is called before the start, `arm` when the worker is about to begin; both may set
+        rules of the layer. `expect`: the exit status that it must have (None: any way to die or
+        end). Raises Broken.
         """
         self.runs += 1
-        job = dict(dict(folder=self.folder, boot=self.layer.boot_id, seed="%s.%d" % (self.name, self.runs), rounds=0, verbs=["deliver"],
+        job = dict(dict(folder=self.folder, boot=self.layer.boot_id,
+                        seed="%s.%d" % (self.name, self.runs), rounds=0, verbs=["deliver"],
                         prefix="%s.%d" % (self.name, self.runs)), **job)
         self._before, self._trace = self._trace, []
         self._note("start %s" % json.dumps(job))
@@ -56,7 +59,8 @@ class Rig:
 
     def _send(self, job):
         if self._process is None:
-            self._process = subprocess.Popen([sys.executable, "-S", self.worker], env=self.layer.environment("store", 1),
+            self._process = subprocess.Popen([sys.executable, "-S", self.worker],
+                                             env=self.layer.environment("store", 1),
                                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
         self._process.stdin.flush()
@@ -74,7 +78,8 @@ class Rig:
                     watchdog = threading.Timer(PATIENCE, os.kill, (answer["pid"], signal.SIGABRT))
                     watchdog.start()
                 elif "exit" in answer:
-                    return os.WIFSIGNALED(answer["exit"]) and -os.WTERMSIG(answer["exit"]) or os.WEXITSTATUS(answer["exit"]), trouble
+                    return os.WIFSIGNALED(answer["exit"]) and -os.WTERMSIG(
+                        answer["exit"]) or os.WEXITSTATUS(answer["exit"]), trouble
                 elif "reading" in answer:
                     self._check(answer["reading"])
                 else:
@@ -138,7 +143,8 @@ class Rig:
         self._disk = replay.Disk(self.layer.root)
 
     def lose_power(self, mode="strict"):
-        """The machine goes down as it stands: the root becomes what its disk held ("strict", "random" or "kept"), with a new boot id."""
+        """The machine goes down as it stands: the root becomes what its disk held ("strict",
+        "random" or "kept"), with a new boot id."""
         self._disk.follow(self.layer.records())
         self._trace += self._steps_done()
         self._note("power lost (%s)" % mode)
@@ -149,21 +155,26 @@ class Rig:
     # Steps.
 
     def census(self, verb, rounds=6):
-        """The named steps of a verb: sorted list of "operation:pattern", seen while it runs alone."""
+        """The named steps of a verb: sorted list of "operation:pattern", seen while it runs
+        alone."""
         first = []
-        self.run(verbs=[verb], rounds=rounds, expect=0, arm=lambda: first.append(self.layer.control.sequence))
+        self.run(verbs=[verb], rounds=rounds, expect=0,
+                 arm=lambda: first.append(self.layer.control.sequence))
         return sorted({name_of(record) for record in self.layer.records()
-                       if record.sequence > first[0] and record.operation != "mark" and not record.path.endswith("-shm")})
+                       if record.sequence > first[0] and record.operation != "mark"
+                       and not record.path.endswith("-shm")})
 
 
 def name_of(record):
     """The step that a record is an instance of."""
     pattern = journal.shape(record.path)
-    return "%s:=%s%s" % (record.operation, pattern, ">" + journal.shape(record.target) if record.target else "")
+    return "%s:=%s%s" % (record.operation, pattern, ">" + journal.shape(record.target)
+                         if record.target else "")
 
 
 def parse_reading(rows):
     """{mailbox: Reading} of the JSON that a worker prints."""
-    return {mailbox: Reading(validity, uidnext, highest, {int(uid): Seen(digest, token, frozenset(flags), modseq, trouble)
-                                                          for uid, (digest, token, flags, modseq, trouble) in messages.items()})
+    return {mailbox: Reading(validity, uidnext, highest,
+                             {int(uid): Seen(digest, token, frozenset(flags), modseq, trouble)
+                              for uid, (digest, token, flags, modseq, trouble) in messages.items()})
             for mailbox, (validity, uidnext, highest, messages) in rows.items()}

@@ -1,14 +1,15 @@
 """One long, seeded run that owns all promises at once.
 
-On one root: the server, words of the command line, LMTP and SMTP deliveries, IMAP and POP3 clients, mbsync both ways, and a foreign program
-that drops files and renames them. A plan made of the seed kills the server, cuts the power, fills the disk, deletes the index (under the
-live server or not) and moves the clock. After each blow all clients hold still, everything is read over the wire, and the oracles, who
-know only what was answered, check every promise. By hand:
+On one root: the server, words of the command line, LMTP and SMTP deliveries, IMAP and POP3 clients,
+mbsync both ways, and a foreign program that drops files and renames them. A plan made of the seed
+kills the server, cuts the power, fills the disk, deletes the index (under the live server or not)
+and moves the clock. After each blow all clients hold still, everything is read over the wire, and
+the oracles, who know only what was answered, check every promise. By hand:
 
     python3 -m tests.faults.soak --seconds 600 --seed 1
 
-The plan and every client's choices come from the seed alone; threads and the kernel still take turns as they like, so the same seed
-repeats the same run closely, not exactly.
+The plan and every client's choices come from the seed alone; threads and the kernel still take
+turns as they like, so the same seed repeats the same run closely, not exactly.
 """
 import argparse
 import imaplib
@@ -53,9 +54,11 @@ class Soak:
         self._trace, self._blamed = [], []
         self._ended = threading.Event()
         self._began = time.monotonic()
-        self.actors = [actors.Deliverer(self, 1, "lmtp"), actors.Deliverer(self, 2, "smtp"), actors.ImapClient(self, 1),
+        self.actors = [actors.Deliverer(self, 1, "lmtp"), actors.Deliverer(self, 2, "smtp"),
+                       actors.ImapClient(self, 1),
                        actors.PopClient(self), actors.Foreign(self), actors.Administrator(self)]
-        self.mbsync = actors.Mbsync(self, mbsync, os.path.join(ground, "mbsync")) if mbsync else None
+        self.mbsync = actors.Mbsync(self, mbsync,
+                                    os.path.join(ground, "mbsync")) if mbsync else None
         if self.mbsync:
             self.actors.append(self.mbsync)
 
@@ -114,7 +117,8 @@ class Soak:
     def _blow(self):
         """Some quiet work, then something bad, then the check."""
         self.pause(self.dice.uniform(0.3, 2.0))
-        kind = self.dice.choice(("kill", "kill", "kill_at_start", "power", "power", "full", "index", "index_dead", "clock", "stop"))
+        kind = self.dice.choice(("kill", "kill", "kill_at_start", "power", "power", "full", "index",
+                                 "index_dead", "clock", "stop"))
         self._count(kind)
         self.tell(None, "*** " + kind)
         excuses = getattr(self, "_do_" + kind)() or {}
@@ -127,7 +131,8 @@ class Soak:
         self.gate.close()
 
     def _do_kill(self):
-        self.machine.layer.kill("*:*", nth=self.dice.randint(1, 300), after=self.dice.random() < 0.5, role="server")
+        self.machine.layer.kill("*:*", nth=self.dice.randint(1, 300),
+                                after=self.dice.random() < 0.5, role="server")
         if not self.machine.wait_for_death(3):
             self.machine.kill()
         self._hold()
@@ -139,7 +144,8 @@ class Soak:
 
     def _do_power(self):
         if self.dice.random() < 0.7:
-            self.machine.layer.freeze("*:*", nth=self.dice.randint(1, 400), after=self.dice.random() < 0.5)
+            self.machine.layer.freeze("*:*", nth=self.dice.randint(1, 400),
+                                      after=self.dice.random() < 0.5)
             self.machine.wait_for_death(3)
         self.machine.layer.power_off()
         self._hold()
@@ -148,21 +154,24 @@ class Soak:
 
     def _do_full(self):
         self.full_times += 1
-        rule = self.machine.layer.fail("space:*", nth=self.dice.randint(1, 50), half=self.dice.random() < 0.5)
+        rule = self.machine.layer.fail("space:*", nth=self.dice.randint(1, 50),
+                                       half=self.dice.random() < 0.5)
         self.pause(self.dice.uniform(0.2, 1.5))
         self.machine.layer.clear(rule)
         self.full_times += 1
         self._hold()
 
     def _do_index(self):
-        self.machine.drop(do="delete_index", folder=self.machine.mail_folder(self.dice.choice(USERS)))
+        self.machine.drop(do="delete_index",
+                          folder=self.machine.mail_folder(self.dice.choice(USERS)))
         self.pause(0.3)
         self._hold()
 
     def _do_index_dead(self):
         self.machine.kill()
         self._hold()
-        self.machine.drop(do="delete_index", folder=self.machine.mail_folder(self.dice.choice(USERS)))
+        self.machine.drop(do="delete_index",
+                          folder=self.machine.mail_folder(self.dice.choice(USERS)))
 
     def _do_clock(self):
         self.machine.layer.shift_clock(self.dice.choice((0, 3600, -3600, 86400, -86400, 5, -5)))
@@ -198,7 +207,8 @@ class Soak:
             except (OSError, imaplib.IMAP4.error) as error:
                 broken.append("%s cannot read the mail: %r\n%s" % (user, error, self.machine.log()))
                 continue
-            broken += ["%s: %s" % (user, text) for text in self._oracles[user].check(readings, **excuses)]
+            broken += ["%s: %s" % (user, text)
+                       for text in self._oracles[user].check(readings, **excuses)]
         if excuses.get("power_lost"):
             broken += self._missing_users()
         elif self.dice.random() < 0.3:
@@ -216,7 +226,8 @@ class Soak:
     def _missing_users(self):
         status, output = self.machine.word("user", "list")
         return ["user list: %d %s" % (status, output)] if status else [
-            "%s was added and is not there any more" % user for user in self.users if user not in output]
+            "%s was added and is not there any more" % user for user in self.users
+            if user not in output]
 
     def _late(self):
         """What the foreign program drops is announced in time."""
@@ -283,18 +294,22 @@ class Soak:
     def _summary(self):
         return "seed %s: %s; %s; %d messages renumbered by power losses" % (
             self.seed, ", ".join("%s %d" % item for item in sorted(self.counts.items())),
-            ", ".join("%s %d+%d" % (actor.name, actor.answered, actor.failed) for actor in self.actors),
+            ", ".join("%s %d+%d" % (actor.name, actor.answered, actor.failed)
+                      for actor in self.actors),
             sum(oracle.renumbered for oracle in self._oracles.values()))
 
 
 def main(arguments=None):
     """The command line; the exit status."""
-    parser = argparse.ArgumentParser(prog="python3 -m tests.faults.soak", description="Soak the mail server in faults.")
+    parser = argparse.ArgumentParser(prog="python3 -m tests.faults.soak",
+                                     description="Soak the mail server in faults.")
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", default=str(int(time.time())))
-    parser.add_argument("--keep", action="store_true", help="keep root, log and trace of a run that failed")
+    parser.add_argument("--keep", action="store_true",
+                        help="keep root, log and trace of a run that failed")
     options = parser.parse_args(arguments)
-    ground = tempfile.mkdtemp(prefix="phenmail-soak-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    ground = tempfile.mkdtemp(prefix="phenmail-soak-", dir="/dev/shm"
+                              if os.access("/dev/shm", os.W_OK) else None)
     soak = Soak(layer.build(ground), ground, options.seed, shutil.which("mbsync"), sys.stdout)
     try:
         print(soak.run(options.seconds))

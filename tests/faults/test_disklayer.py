@@ -1,4 +1,5 @@
-"""The disk layer by itself: tiny programs that sync and programs that do not, killed, frozen, out of space, on a clock that moves."""
+"""The disk layer by itself: tiny programs that sync and programs that do not, killed, frozen, out
+of space, on a clock that moves."""
 import errno
 import os
 import random
@@ -14,8 +15,10 @@ from . import replay
 
 def run(layer, program, role="", check=True):
     """Runs a Python program in the root under the layer; its exit status."""
-    process = subprocess.Popen([sys.executable, "-S", "-c", "import os, sys\n" + textwrap.dedent(program)], cwd=layer.root,
-                               env=layer.environment(role), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-S", "-c",
+                                "import os, sys\n" + textwrap.dedent(program)], cwd=layer.root,
+                               env=layer.environment(role), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
     output, errors = process.communicate(timeout=30)
     if check:
         assert process.returncode == 0, errors.decode()
@@ -75,7 +78,8 @@ SYNC_FOLDER = """
     (WRITE + "    os.sync()\n", {"a.tmp": b"hello world"}),
     (WRITE + FSYNC + "    os.ftruncate(f, 3)\n" + SYNC_FOLDER, {"a.tmp": b"hello world"}),
     (WRITE + "    os.ftruncate(f, 3)\n" + FSYNC + SYNC_FOLDER, {"a.tmp": b"hel"}),
-], ids=["all", "no fsync", "no folder sync", "synced before the rename", "appended", "unlinked", "unlinked and synced", "fdatasync", "sync",
+], ids=["all", "no fsync", "no folder sync", "synced before the rename", "appended", "unlinked",
+        "unlinked and synced", "fdatasync", "sync",
         "truncated after", "truncated"])
 def test_only_what_was_synced_survives(layer, ground, program, left):
     assert after_power_loss(layer, ground, program) == left
@@ -206,9 +210,11 @@ def test_a_random_disk_has_every_allowed_state_and_no_other(layer, ground):
         head, tail = files["old"][:2000], files["old"][2000:]
         assert tail in (b"", b"tail", b"\0\0\0\0")
         changed = head.rstrip(b"o")
-        assert changed == b"N" * len(changed) and (len(changed) % replay.SECTOR == 0 or len(changed) == 2000)
+        assert changed == b"N" * len(changed) and (len(changed) % replay.SECTOR == 0
+                                                   or len(changed) == 2000)
         seen.add(("new" in files, len(changed), tail))
-    assert len({mode for mode, _, _ in seen}) == 2 and len({torn for _, torn, _ in seen}) >= 4 and len({tail for _, _, tail in seen}) == 3
+    assert len({mode for mode, _, _ in seen}) == 2 and len(
+        {torn for _, torn, _ in seen}) >= 4 and len({tail for _, _, tail in seen}) == 3
 
 
 def test_the_root_itself_goes_back_and_what_survives_is_the_same_file(layer):
@@ -332,9 +338,13 @@ def test_the_boot_id_is_the_tests_own(layer):
 
 def test_answers_lie_in_the_journal_in_order_with_the_operations(layer):
     read, write = os.pipe()
-    subprocess.check_call([sys.executable, "-c", "import os; f = os.open('x', os.O_CREAT | os.O_WRONLY); os.write(%d, b'made'); os.write(f, b'1')" % write],
-                          cwd=layer.root, env=layer.environment(mark_descriptor=write), pass_fds=[write])
+    subprocess.check_call([sys.executable, "-c",
+                           "import os; f = os.open('x', os.O_CREAT | os.O_WRONLY); os.write(%d, "
+                           "b'made'); os.write(f, b'1')" % write],
+                          cwd=layer.root, env=layer.environment(mark_descriptor=write),
+                          pass_fds=[write])
     os.close(write)
     assert os.read(read, 100) == b"made"
     os.close(read)
-    assert [(record.operation, record.data) for record in layer.records()] == [("create", b""), ("mark", b"made"), ("write", b"1")]
+    assert [(record.operation, record.data)
+            for record in layer.records()] == [("create", b""), ("mark", b"made"), ("write", b"1")]

@@ -1,6 +1,8 @@
-"""SIGKILL: at every file operation of every verb that changes a mailbox, and at random under load; with and without the index.
+"""SIGKILL: at every file operation of every verb that changes a mailbox, and at random under load;
+with and without the index.
 
-After each kill the next process on the folder reads everything and the oracle compares it with what was answered before.
+After each kill the next process on the folder reads everything and the oracle compares it with what
+was answered before.
 """
 import os
 import shutil
@@ -10,23 +12,29 @@ import pytest
 TIMES = 5           # at each named step
 RANDOM_KILLS = 200
 VERBS = ("deliver", "append", "store", "move", "copy", "expunge")
-# Without these a verb cannot have done what it promises; a step that is new in a census is killed at all the same.
+# Without these a verb cannot have done what it promises; a step that is new in a census is killed
+# at all the same.
 LEAST = {
-    "deliver": ("create:=/mail/tmp/*", "write:=/mail/tmp/*", "fsync:=/mail/tmp/*", "rename:=/mail/tmp/*>/mail/new/*", "fsyncdir:=/mail/new",
+    "deliver": ("create:=/mail/tmp/*", "write:=/mail/tmp/*", "fsync:=/mail/tmp/*",
+                "rename:=/mail/tmp/*>/mail/new/*", "fsyncdir:=/mail/new",
                 "write:=/mail/dovecot-uidlist", "write:=/mail/phenmail-index.sqlite-wal"),
-    "append": ("fsync:=/mail/tmp/*", "rename:=/mail/tmp/*>/mail/cur/*", "fsyncdir:=/mail/cur", "write:=/mail/dovecot-uidlist"),
+    "append": ("fsync:=/mail/tmp/*", "rename:=/mail/tmp/*>/mail/cur/*", "fsyncdir:=/mail/cur",
+               "write:=/mail/dovecot-uidlist"),
     "store": ("rename:=/mail/cur/*>/mail/cur/*", "write:=/mail/phenmail-index.sqlite-wal"),
-    "move": ("unlink:=/mail/cur/*", "write:=/mail/.Archive/dovecot-uidlist", "fsyncdir:=/mail/.Archive/cur"),
+    "move": ("unlink:=/mail/cur/*", "write:=/mail/.Archive/dovecot-uidlist",
+             "fsyncdir:=/mail/.Archive/cur"),
     "copy": ("fsyncdir:=/mail/.Archive/new", "write:=/mail/.Archive/dovecot-uidlist"),
     "expunge": ("unlink:=/mail/cur/*", "write:=/mail/phenmail-index.sqlite-wal"),
 }
 
 
 def kill_at_step(rig, verb, step, nth, after):
-    """One kill at the nth time that a verb, done again and again, comes to the step; or at the first, where it never comes so often."""
+    """One kill at the nth time that a verb, done again and again, comes to the step; or at the
+    first, where it never comes so often."""
     for attempt in (nth, 1):
         rules = []
-        rig.run(verbs=[verb], rounds=8 + 2 * attempt, arm=lambda: rules.append(rig.layer.kill(step, nth=attempt, after=after)))
+        rig.run(verbs=[verb], rounds=8 + 2 * attempt,
+                arm=lambda: rules.append(rig.layer.kill(step, nth=attempt, after=after)))
         if rules[0].hits:
             return True
     return False
@@ -51,7 +59,8 @@ def test_killed_at_every_step(make_rig, side_by_side, verb):
 
 
 def kill_at_random(rig, times, before_start=lambda rig: None):
-    """Kills so many workers of three threads each at any operation, one in four of them while it opens and reads the folder."""
+    """Kills so many workers of three threads each at any operation, one in four of them while it
+    opens and reads the folder."""
     killed = 0
     while killed < times:
         before_start(rig)
@@ -60,7 +69,8 @@ def kill_at_random(rig, times, before_start=lambda rig: None):
         after = rig.dice.random() < 0.5
         arm = lambda: rig.layer.kill("*:*", nth=nth, after=after)   # noqa: E731
         early = rig.dice.random() < 0.25
-        killed += rig.run(threads=3, rounds=20, verbs=VERBS, **{"early" if early else "arm": arm}) != 0
+        killed += rig.run(threads=3, rounds=20, verbs=VERBS,
+                          **{"early" if early else "arm": arm}) != 0
     rig.run(expect=0)
 
 
@@ -98,8 +108,10 @@ def test_an_older_copy_of_the_folder_restored(make_rig):
         rig.run(rounds=15, verbs=VERBS, expect=0)
         shutil.copytree(rig.folder, copy)
         then = rig.oracle.checkpoint()
-        # In two turns more UIDs are used after the copy than a ceiling that was copied too can cover.
-        rig.run(rounds=15, verbs=("deliver", "append", "store", "move", "expunge"), burn=1100 * (turn in (1, 2)), expect=0)
+        # In two turns more UIDs are used after the copy than a ceiling that was copied too can
+        # cover.
+        rig.run(rounds=15, verbs=("deliver", "append", "store", "move", "expunge"),
+                burn=1100 * (turn in (1, 2)), expect=0)
         shutil.rmtree(rig.folder)
         shutil.move(copy, rig.folder)
         if turn % 2:

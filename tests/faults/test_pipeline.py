@@ -1,9 +1,10 @@
 """Mail for users, whatever takes it, with the server killed between every two steps of its way.
 
-What was accepted, or lay in a drop folder, is at each of its ends, once at least: in the mailbox that a filter chose, in each of those that
-share a file, with the program, the plugin, the next hop.  It is there again only where a death came between the hand-over and the note of
-it.  Nobody is told twice that somebody is away.  Nothing else is left.  PIPELINE_KILLS=500 kills as often at random, and at every
-operation; PIPELINE_SEED is for the dice.
+What was accepted, or lay in a drop folder, is at each of its ends, once at least: in the mailbox
+that a filter chose, in each of those that share a file, with the program, the plugin, the next hop.
+It is there again only where a death came between the hand-over and the note of it.  Nobody is told
+twice that somebody is away.  Nothing else is left.  PIPELINE_KILLS=500 kills as often at random,
+and at every operation; PIPELINE_SEED is for the dice.
 """
 import collections
 import os
@@ -64,7 +65,8 @@ def test_nothing_goes_wrong(make_pipeline):
 # Deaths.
 
 def kill_at_each(rig, kind, step, after):
-    """A message of that kind for every operation that it takes, or every step-th, at which the server dies -> how many it takes."""
+    """A message of that kind for every operation that it takes, or every step-th, at which the
+    server dies -> how many it takes."""
     for nth in range(1, 1000, step):
         rig.layer.kill("*:*", nth=nth, after=after)
         is_over = live(rig, kind)
@@ -82,12 +84,14 @@ def test_killed_before_every_operation(make_pipeline, kind):
     step = 3 if kind == "mixed" and not EVERY else 1
     operations = kill_at_each(rig, kind, step, False)
     assert rig.deaths >= operations // step and operations >= 5, "fewer operations than it takes"
-    assert len(rig.oracle.repeated) <= 1 + rig.deaths / 2, "what was handed over is written down late"
+    assert len(rig.oracle.repeated) <= 1 + rig.deaths / 2, (
+        "what was handed over is written down late")
     rig.stop()
 
 
 def test_killed_after_operations(make_pipeline):
-    """What is on the disk after one and before the next is the same; what others were given may not be."""
+    """What is on the disk after one and before the next is the same; what others were given may not
+    be."""
     rig = make_pipeline("after")
     revive(rig)
     for kind in sorted(KINDS):
@@ -98,7 +102,8 @@ def test_killed_after_operations(make_pipeline):
 
 
 def stop_early(rig, nth, after):
-    """Some of all is under way as the server is told to stop, and dies at the nth operation from there -> whether it lived."""
+    """Some of all is under way as the server is told to stop, and dies at the nth operation from
+    there -> whether it lived."""
     deaths = rig.deaths
     for kind in ("agent", "mixed", "dropped and filed"):
         assert rig.send_kind(kind)
@@ -129,7 +134,8 @@ def test_an_orderly_stop_repeats_nothing(make_pipeline):
         threading.Event().wait(rig.dice.uniform(0, 0.03))
         rig.stop()
     revive(rig)
-    assert rig.deaths == 0 and not rig.oracle.repeated and not rig.oracle.unanswered and rig.half_files() == []
+    assert (rig.deaths == 0 and not rig.oracle.repeated and not rig.oracle.unanswered
+            and rig.half_files() == [])
     rig.stop()
 
 
@@ -146,7 +152,8 @@ def strike(rig):
 
 
 def test_killed_at_random(make_pipeline):
-    """By the clock, the count of operations, and the next hop, with several messages under way, and again while that is taken up."""
+    """By the clock, the count of operations, and the next hop, with several messages under way, and
+    again while that is taken up."""
     rig = make_pipeline("random-" + SEED)
     rig.sizes += (300000,)
     revive(rig)
@@ -183,7 +190,8 @@ def half_messages(rig):
 
 
 def test_nothing_is_left_behind_for_long(make_pipeline):
-    """Deaths leave half messages in mailboxes' `tmp`, and half files elsewhere; they go when they are 36 hours old (the Maildir's rule)."""
+    """Deaths leave half messages in mailboxes' `tmp`, and half files elsewhere; they go when they
+    are 36 hours old (the Maildir's rule)."""
     rig = make_pipeline("left")
     revive(rig)
     for kind in sorted(KINDS):
@@ -258,7 +266,9 @@ def whole(token):
 
 
 def answer(name):
-    return Content(b"From: a@example.org\r\nMessage-ID: <vacation.%s>\r\nAuto-Submitted: auto-replied\r\n\r\naway\r\n" % name)
+    return Content(
+        b"From: a@example.org\r\nMessage-ID: <vacation.%s>\r\nAuto-Submitted: auto-replied\r\n"
+        b"\r\naway\r\n" % name)
 
 
 def test_the_oracle_counts_answers():

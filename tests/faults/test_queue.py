@@ -1,6 +1,8 @@
-"""The queue killed, cut off from power and out of space, at every file operation of all that is done with it.
+"""The queue killed, cut off from power and out of space, at every file operation of all that is
+done with it.
 
-What was accepted is there whole, what was not leaves nothing once the next start has swept, and nothing is ever half.
+What was accepted is there whole, what was not leaves nothing once the next start has swept, and
+nothing is ever half.
 """
 import errno
 import os
@@ -12,7 +14,8 @@ from .queueoracle import QueueOracle
 from .rig import Broken, Rig
 
 VERBS = ("enqueue", "update", "remove", "abandon", "announce")
-# Operations that a verb has at the least, in two rounds: fewer, and something was not done that is promised.
+# Operations that a verb has at the least, in two rounds: fewer, and something was not done that is
+# promised.
 LEAST = {"enqueue": 14, "update": 8, "remove": 4, "abandon": 4, "announce": 4}
 
 
@@ -45,12 +48,14 @@ def make_queue(make_rig):
 
 
 def at_every_operation(queue, verb, strike, afterwards=lambda: None, **job):
-    """Strikes before and after the first operation of a verb, the second and so on to the last; how often."""
+    """Strikes before and after the first operation of a verb, the second and so on to the last; how
+    often."""
     struck = 0
     for after in (False, True):
         for nth in range(1, 1000):
             rules = []
-            queue.run(verbs=[verb], rounds=2, arm=lambda: rules.append(strike("*:*", nth=nth, after=after)), **job)
+            queue.run(verbs=[verb], rounds=2,
+                      arm=lambda: rules.append(strike("*:*", nth=nth, after=after)), **job)
             afterwards()
             if not rules[0].hits:
                 break
@@ -75,7 +80,8 @@ def test_killed_at_random_under_load(make_queue):
         nth = queue.dice.randint(1, queue.dice.choice((5, 30, 150)))
         after, early = queue.dice.random() < 0.5, queue.dice.random() < 0.25
         arm = lambda: queue.layer.kill("*:*", nth=nth, after=after)     # noqa: E731
-        kills += queue.run(threads=3, rounds=20, verbs=VERBS, **{"early" if early else "arm": arm}) != 0
+        kills += queue.run(threads=3, rounds=20, verbs=VERBS,
+                           **{"early" if early else "arm": arm}) != 0
     queue.run(expect=0)
     queue.close()
 
@@ -86,7 +92,8 @@ def test_power_lost_at_every_operation(make_queue, verb, mode):
     queue = make_queue("power-%s-%s" % (verb, mode))
     queue.watch_disk()
     for durable in (True, False):
-        cuts = at_every_operation(queue, verb, queue.layer.freeze, lambda: queue.lose_power(mode), durable=durable, size=3000)
+        cuts = at_every_operation(queue, verb, queue.layer.freeze, lambda: queue.lose_power(mode),
+                                  durable=durable, size=3000)
         assert cuts >= 2 * LEAST[verb]
     queue.close()
 
@@ -94,7 +101,8 @@ def test_power_lost_at_every_operation(make_queue, verb, mode):
 def test_power_lost_as_the_queues_folder_is_made(make_rig):
     queue = QueueRig(make_rig("first").layer, "first")
     queue.watch_disk()
-    assert at_every_operation(queue, "enqueue", queue.layer.freeze, queue.lose_power) >= 2 * LEAST["enqueue"]
+    assert at_every_operation(queue, "enqueue", queue.layer.freeze,
+                              queue.lose_power) >= 2 * LEAST["enqueue"]
     queue.close()
 
 
@@ -111,8 +119,9 @@ def test_power_lost_at_random_under_load(make_queue):
     queue.close()
 
 
-@pytest.mark.parametrize("kind, words", [("file", "not what was queued|accepted and is nowhere|set aside"),
-                                         ("folder", "accepted and is nowhere")])
+@pytest.mark.parametrize("kind, words",
+                         [("file", "not what was queued|accepted and is nowhere|set aside"),
+                          ("folder", "accepted and is nowhere")])
 def test_a_queue_that_forgets_to_sync_is_found_out(make_queue, kind, words):
     """SIGKILL never would."""
     queue = make_queue("forgets-" + kind)
@@ -127,8 +136,10 @@ def test_a_queue_that_forgets_to_sync_is_found_out(make_queue, kind, words):
 def left_behind(queue):
     """Files of the folder that belong to no whole message."""
     names = os.listdir(os.path.join(queue.folder, "queue"))
-    whole = {name for name in names if {re.sub(r"\.\w+$", suffix, name) for suffix in (".body", ".state")} <= set(names)}
-    return [name for name in names if name != "changes" and (name not in whole or name.endswith(".tmp"))]
+    whole = {name for name in names if {re.sub(r"\.\w+$", suffix, name)
+                                        for suffix in (".body", ".state")} <= set(names)}
+    return [name for name in names if name != "changes"
+            and (name not in whole or name.endswith(".tmp"))]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -139,7 +150,8 @@ def test_no_space_at_every_operation_that_needs_some(make_queue, verb):
         rules = []
         for half in (False, True):
             queue.run(verbs=[verb], rounds=2, size=3000, expect=0,
-                      arm=lambda: rules.append(queue.layer.fail("space:*", errno.ENOSPC, nth=nth, count=1, half=half)))
+                      arm=lambda: rules.append(queue.layer.fail("space:*", errno.ENOSPC, nth=nth,
+                                                                count=1, half=half)))
             assert left_behind(queue) == []
         if not any(rule.hits for rule in rules):
             break
@@ -154,12 +166,15 @@ def test_no_space_at_every_operation_that_needs_some(make_queue, verb):
 def test_no_space_and_a_failing_disk_at_random_under_load(make_queue):
     queue = make_queue("full")
     for turn in range(40):
-        nth, count, half = queue.dice.randint(1, 40), queue.dice.randint(0, 30), queue.dice.random() < 0.5
+        nth, count, half = queue.dice.randint(1, 40), queue.dice.randint(
+            0, 30), queue.dice.random() < 0.5
         step, error = (("space:*", errno.ENOSPC), ("fsync,fsyncdir:*", errno.EIO))[turn % 2]
-        queue.run(threads=3, rounds=15, verbs=VERBS, expect=0, arm=lambda: queue.layer.fail(step, error, nth=nth, count=count, half=half))
+        queue.run(threads=3, rounds=15, verbs=VERBS, expect=0,
+                  arm=lambda: queue.layer.fail(step, error, nth=nth, count=count, half=half))
         assert left_behind(queue) == []
     # A removal that could not be synced is told as Unavailable, and done.
-    assert {"NoSpace", "Unavailable"} <= {error for _, error in queue.oracle.failures} <= {"NoSpace", "Unavailable", "NoSuchMessage"}
+    assert {"NoSpace", "Unavailable"} <= {error for _, error in queue.oracle.failures} <= {
+        "NoSpace", "Unavailable", "NoSuchMessage"}
     queue.run(expect=0)
     queue.close()
 
@@ -169,19 +184,26 @@ def test_a_disk_that_fails_to_sync_loses_nothing_that_was_accepted(make_queue):
     queue.watch_disk()
     for step in ("fsync:*", "fsyncdir:*"):
         for nth in range(1, 12):
-            queue.run(threads=2, rounds=15, verbs=VERBS, expect=0, arm=lambda: queue.layer.fail(step, errno.EIO, nth=nth, count=1))
+            queue.run(threads=2, rounds=15, verbs=VERBS, expect=0,
+                      arm=lambda: queue.layer.fail(step, errno.EIO, nth=nth, count=1))
             queue.lose_power()
     queue.run(expect=0)
     queue.close()
 
 
 @pytest.mark.parametrize("lines, found, files, words", [
-    ([dict(ask="commit", identity="1", digest="d"), dict(ok="commit", identity="1")], {}, [], "1 was accepted and is nowhere"),
-    ([dict(ask="commit", identity="1", digest="d")], {"1": ["half", 0]}, [], "1 is not what was queued"),
-    ([dict(ask="commit", identity="1", digest="d"), dict(failed="enqueue", error="NoSpace", identity="1")], {"1": ["d", 0]}, [], "1 is there"),
-    ([dict(ask="commit", identity="1", digest="d"), dict(ok="commit", identity="1"), dict(ask="update", identity="1", value=1),
-      dict(ok="update", identity="1", value=1, durable=False)], {"1": ["d", 0]}, [], "1 has 0 attempts"),
-    ([dict(ask="commit", identity="1", digest="d"), dict(ask="remove", identity="1"), dict(ok="remove", identity="1", durable=False)],
+    ([dict(ask="commit", identity="1", digest="d"), dict(ok="commit", identity="1")], {}, [],
+     "1 was accepted and is nowhere"),
+    ([dict(ask="commit", identity="1", digest="d")], {"1": ["half", 0]}, [],
+     "1 is not what was queued"),
+    ([dict(ask="commit", identity="1", digest="d"),
+      dict(failed="enqueue", error="NoSpace", identity="1")], {"1": ["d", 0]}, [], "1 is there"),
+    ([dict(ask="commit", identity="1", digest="d"), dict(ok="commit", identity="1"),
+      dict(ask="update", identity="1", value=1),
+      dict(ok="update", identity="1", value=1, durable=False)], {"1": ["d", 0]}, [],
+     "1 has 0 attempts"),
+    ([dict(ask="commit", identity="1", digest="d"), dict(ask="remove", identity="1"),
+      dict(ok="remove", identity="1", durable=False)],
      {"1": ["d", 0]}, [], "1 was removed and is there"),
     ([dict(ask="commit", identity="1", digest="d")], {}, ["1.body"], "1.body is left behind"),
 ])

@@ -1,8 +1,11 @@
-"""A whole server that sends: killed at every file operation from the submission to the last report, by the next hop, and at random.
+"""A whole server that sends: killed at every file operation from the submission to the last report,
+by the next hop, and at random.
 
-What was accepted arrives at the next hop whole, once at least, or its sender is told.  A message arrives again only where a death cut
-off the answer to its final dot before that was on the disk, and a report where it came between the report and what says that it was
-made.  Nothing else is left anywhere.  RELAY_KILLS=2000 kills as often at random, and at more operations; RELAY_SEED is for the dice.
+What was accepted arrives at the next hop whole, once at least, or its sender is told.  A message
+arrives again only where a death cut off the answer to its final dot before that was on the disk,
+and a report where it came between the report and what says that it was made.  Nothing else is left
+anywhere.  RELAY_KILLS=2000 kills as often at random, and at more operations; RELAY_SEED is for the
+dice.
 """
 import errno
 import os
@@ -37,7 +40,8 @@ def make_relay(make_rig):
 
 
 def one_of_each(rig):
-    """Mail that meets all that there is: local and remote, taken, put off, refused early and late; told here and elsewhere."""
+    """Mail that meets all that there is: local and remote, taken, put off, refused early and late;
+    told here and elsewhere."""
     rig.submit("kept", "taken", "later@" + THERE, "refused@" + THERE)
     if rig.pid is not None:
         rig.send("far@" + HERE, "taken@" + THERE, "rejected", "kept")
@@ -62,7 +66,8 @@ def test_nothing_goes_wrong(make_relay):
     for _ in range(5):
         assert live(rig)
     rig.stop()
-    assert rig.deaths == 0 and not any(rig.oracle.repeats.values()) and rig.left_in_mailboxes() == []
+    assert rig.deaths == 0 and not any(
+        rig.oracle.repeats.values()) and rig.left_in_mailboxes() == []
 
 
 def test_an_orderly_stop_repeats_nothing(make_relay):
@@ -75,7 +80,8 @@ def test_an_orderly_stop_repeats_nothing(make_relay):
         threading.Event().wait(rig.dice.uniform(0, 0.03))
         rig.stop()
     revive(rig)
-    assert rig.deaths == 0 and not any(rig.oracle.repeats.values()) and rig.left_in_mailboxes() == []
+    assert rig.deaths == 0 and not any(
+        rig.oracle.repeats.values()) and rig.left_in_mailboxes() == []
     rig.stop()
 
 
@@ -86,7 +92,8 @@ def test_killed_at_every_operation(make_relay, after):
     rig = make_relay("every-%s" % after)
     revive(rig)
     assert live(rig)    # folders are there now, and what is made once
-    # What is on the disk after one operation and before the next is the same; what went over the network may not be.
+    # What is on the disk after one operation and before the next is the same; what went over the
+    # network may not be.
     step = 1 if "RELAY_KILLS" in os.environ or not after else 3
     for nth in range(1, 1000, step):
         rig.layer.kill("*:*", nth=nth, after=after)
@@ -114,7 +121,8 @@ def test_killed_by_the_next_hop(make_relay, moment):
 
 
 def test_killed_at_random(make_relay):
-    """By the clock and by the count of operations, with several messages under way, and again while what is left is taken up."""
+    """By the clock and by the count of operations, with several messages under way, and again while
+    what is left is taken up."""
     rig = make_relay("random-" + SEED)
     rig.sizes += (300000,)
     revive(rig)
@@ -173,13 +181,15 @@ def test_the_program_is_killed(make_relay):
 # A full disk.
 
 def test_no_space_at_every_operation_that_needs_some(make_relay):
-    """452, and nothing is left; what was accepted comes to its end, once, although the disk was full for a while."""
+    """452, and nothing is left; what was accepted comes to its end, once, although the disk was
+    full for a while."""
     rig = make_relay("full")
     revive(rig)
     assert live(rig)
     failed, codes = 0, set()
     for nth in range(1, 1000):
-        rule = rig.layer.fail("space:*", errno.ENOSPC, nth=nth, count=rig.dice.choice((1, 2, 30)), half=nth % 2)
+        rule = rig.layer.fail("space:*", errno.ENOSPC, nth=nth, count=rig.dice.choice((1, 2, 30)),
+                              half=nth % 2)
         codes.add(rig.submit("kept", "taken", "later@" + THERE, "refused@" + THERE))
         rig.send("far@" + HERE, "taken@" + THERE, "rejected", "kept")
         assert rig.rest() is not None
@@ -208,7 +218,8 @@ def test_the_disk_is_full_while_mail_leaves(make_relay):
             assert rig.advance()
         rig.layer.clear()
         assert rig.settle()
-    assert rig.deaths == 0 and not any(rig.oracle.repeats.values()) and rig.left_in_mailboxes() == []
+    assert rig.deaths == 0 and not any(
+        rig.oracle.repeats.values()) and rig.left_in_mailboxes() == []
     rig.stop()
 
 
@@ -251,16 +262,21 @@ TAKEN, REFUSED = "taken-1@" + HERE, "refused-2@" + HERE
     ([452], [arrival("t", TAKEN, identity="5")], {}, "was not accepted, and left"),
     ([250], [arrival("t", TAKEN, identity="5")], {}, ""),
     ([250], [arrival("t", TAKEN, identity="5")] * 2, {}, "2 times"),
-    ([250], [arrival("t", TAKEN, identity="5"), "died", arrival("t", TAKEN, identity="5")], at_a_hop(), ""),
-    ([250], [arrival("t", TAKEN, identity="5"), "died", arrival("t", TAKEN, identity="5")], at_a_hop(status="done"), "2 times"),
-    ([250], [arrival("t", TAKEN, identity="5"), "died"] + [arrival("t", TAKEN, identity="5")] * 2, at_a_hop(), "3 times"),
+    ([250], [arrival("t", TAKEN, identity="5"), "died", arrival("t", TAKEN, identity="5")],
+     at_a_hop(), ""),
+    ([250], [arrival("t", TAKEN, identity="5"), "died", arrival("t", TAKEN, identity="5")],
+     at_a_hop(status="done"), "2 times"),
+    ([250], [arrival("t", TAKEN, identity="5"), "died"] + [arrival("t", TAKEN, identity="5")] * 2,
+     at_a_hop(), "3 times"),
     ([250], [arrival("t", TAKEN, trouble="its end is missing")], {}, "half: its end is missing"),
     ([250], [arrival("u", TAKEN)], {}, "long after it was settled"),
     ([250, 250], [arrival("t", TAKEN)], {}, REFUSED + " was accepted, and is lost"),
     (None, [arrival("t", TAKEN)], {}, "some of it came to its end"),
-    ([250, 250], [arrival("t", TAKEN), arrival("t", "alice", failed=(REFUSED,), identity="6")], {}, ""),
+    ([250, 250], [arrival("t", TAKEN), arrival("t", "alice", failed=(REFUSED,), identity="6")], {},
+     ""),
     ([250, 250], [arrival("t", TAKEN), arrival("t", "alice", failed=(REFUSED,), identity="6"),
-                  arrival("t", "alice", failed=(REFUSED,), identity="7")], {}, REFUSED + " 2 times"),
+                  arrival("t", "alice", failed=(REFUSED,), identity="7")], {},
+     REFUSED + " 2 times"),
 ])
 def test_the_oracle_sees_what_is_broken(codes, arrivals, queued, words):
     oracle = RelayOracle()

@@ -1,4 +1,5 @@
-"""A minute of the soak, with the same seed each time; `python3 -m tests.faults.soak` runs longer and with others."""
+"""A minute of the soak, with the same seed each time; `python3 -m tests.faults.soak` runs longer
+and with others."""
 import os
 
 from .soak import Soak

@@ -1,9 +1,11 @@
 """A mail program's worth of work on a store, in a process that is there to be killed.
 
-It reads jobs from standard input (a line of JSON each: folder, boot, seed, prefix, threads, verbs, rounds), forks a process for each, and
-that one prints a JSON line before each request and after each answer: the wire that the oracle listens to. First comes what it reads,
-{"reading": …}, then {"ready": true}; it waits for another line before it begins. Forking saves the start of an interpreter a kill.
-Threads take messages of their own (by UID), so that what a thread was answered nobody else has changed since.
+It reads jobs from standard input (a line of JSON each: folder, boot, seed, prefix, threads, verbs,
+rounds), forks a process for each, and that one prints a JSON line before each request and after
+each answer: the wire that the oracle listens to. First comes what it reads, {"reading": …}, then
+{"ready": true}; it waits for another line before it begins. Forking saves the start of an
+interpreter a kill. Threads take messages of their own (by UID), so that what a thread was answered
+nobody else has changed since.
 """
 import hashlib
 import json
@@ -29,7 +31,8 @@ from .oracle import make_message  # noqa: E402
 from .readers import read_store  # noqa: E402
 
 VERBS = ("deliver", "append", "store", "move", "copy", "expunge")
-FLAG_SETS = ((), ("\\Seen",), ("\\Seen", "\\Flagged"), ("\\Answered", "$Forwarded"), ("\\Draft", "Later"))
+FLAG_SETS = ((), ("\\Seen",), ("\\Seen", "\\Flagged"), ("\\Answered", "$Forwarded"),
+             ("\\Draft", "Later"))
 LARGEST = 40        # messages of a thread in a mailbox; more go before the work begins
 
 
@@ -62,7 +65,8 @@ class Worker:
         if not self.mine[name]:
             self.deliver(name, append=True)
         uids = self.mine[name]
-        getattr(self, verb)(name, sorted(self.dice.sample(uids, min(len(uids), self.dice.choice((1, 1, 2, 5))))))
+        getattr(self, verb)(name, sorted(
+            self.dice.sample(uids, min(len(uids), self.dice.choice((1, 1, 2, 5))))))
 
     def burn(self, count):
         """Uses up at least so many UIDs of Archive, by copying into it."""
@@ -89,9 +93,11 @@ class Worker:
         with self.account.stage() as staged:
             for at in range(0, len(message), 32768):
                 staged.write(message[at:at + 32768])
-            done = self.account.deliver(name, staged, flags, 1500000000 + self.count if append else None)
+            done = self.account.deliver(name, staged, flags,
+                                        1500000000 + self.count if append else None)
         self.token = None
-        say(ok="deliver", token=token, mailbox=name, validity=done.uidvalidity, uid=done.uid, flags=flags,
+        say(ok="deliver", token=token, mailbox=name, validity=done.uidvalidity, uid=done.uid,
+            flags=flags,
             digest=hashlib.sha256(message).hexdigest())
         self.mine[name].append(done.uid)
 
@@ -115,7 +121,8 @@ class Worker:
         say(ask=verb, keys=self._keys(name, uids))
         done = getattr(self.open[name], verb)(uids, target)
         validity = self.open[name].uidvalidity
-        say(ok=verb, pairs=[[[name, validity, old], [target, done.uidvalidity, new]] for old, new in done.pairs])
+        say(ok=verb, pairs=[[[name, validity, old], [target, done.uidvalidity, new]] for old,
+                            new in done.pairs])
         self.mine[target] += [new for _, new in done.pairs]
 
     def expunge(self, name, uids):
@@ -143,7 +150,8 @@ class _Told(logging.Handler):
 
 
 def forget_to_sync(kind):
-    """For the test that the harness notices: fsync of a "file" or of a "folder" does nothing in this process."""
+    """For the test that the harness notices: fsync of a "file" or of a "folder" does nothing in
+    this process."""
     real = os.fsync
 
     def fsync(descriptor):
@@ -158,7 +166,8 @@ def labour(workers, job, loop):
         worker.trim()
     say(ready=True)
     read_line()
-    others = [threading.Thread(target=loop, args=(worker, job), daemon=True) for worker in workers[1:]]
+    others = [threading.Thread(target=loop, args=(worker, job), daemon=True)
+              for worker in workers[1:]]
     for thread in others:
         thread.start()
     loop(workers[0], job)
@@ -174,9 +183,11 @@ def work(job):
     account = store.account(job["folder"])
     threads = job.get("threads", 1)
     say(reading={name: (one.uidvalidity, one.uidnext, one.highestmodseq,
-                        {uid: seen._replace(flags=sorted(seen.flags)) for uid, seen in one.messages.items()})
+                        {uid: seen._replace(flags=sorted(seen.flags)) for uid,
+                         seen in one.messages.items()})
                  for name, one in read_store(account).items()})
-    workers = [Worker(account, job["prefix"], number, threads, job["seed"]) for number in range(threads)]
+    workers = [Worker(account, job["prefix"], number, threads, job["seed"])
+               for number in range(threads)]
     labour(workers, job, loop)
     store.close()
     say(done=True)
@@ -219,7 +230,8 @@ def read_line():
 
 
 def serve(work=work):
-    """Forks a process for each job that comes; tells its pid first and its wait status last, on a line of its own."""
+    """Forks a process for each job that comes; tells its pid first and its wait status last, on a
+    line of its own."""
     report = os.dup(1)      # not the descriptor whose lines are journaled as answers
     while True:
         job = read_line()
@@ -239,7 +251,8 @@ def serve(work=work):
 
 
 def bury():
-    """Wait for what the dead one had started, where this process inherits it: what it does is done when the death is told."""
+    """Wait for what the dead one had started, where this process inherits it: what it does is done
+    when the death is told."""
     signal.alarm(30)    # who does not end ends us, and so the test
     try:
         while True:

@@ -89,10 +89,14 @@ def test_a_bounce_and_what_is_not_known():
 
 def test_the_body_of_a_message_is_decoded_and_bounded(tmp_path):
     path = str(tmp_path / "message")
-    parts = (b"Return-Path: <bob@example.net>\nContent-Type: multipart/mixed; boundary=x\nSubject: secret\n\nno part\n--x\n"
-             b"Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\nGr=FC=\n=DFe\n\n--x\n"
-             b"Content-Type: application/octet-stream\n\nbinary\n--x\nContent-Type: text/html; charset=utf-8\n"
-             b"Content-Transfer-Encoding: base64\n\nPGI+w7xiZXI8L2I+\n--x--\n")
+    parts = (
+        b"Return-Path: <bob@example.net>\nContent-Type: multipart/mixed; boundary=x\nSubject: "
+        b"secret\n\nno part\n--x\n"
+        b"Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: "
+        b"quoted-printable\n\nGr=FC=\n=DFe\n\n--x\n"
+        b"Content-Type: application/octet-stream\n\nbinary\n--x\nContent-Type: text/html; "
+        b"charset=utf-8\n"
+        b"Content-Transfer-Encoding: base64\n\nPGI+w7xiZXI8L2I+\n--x--\n")
     for data in (parts, parts.replace(b"\n", b"\r\n")):
         with open(path, "wb") as file:
             file.write(data)
@@ -110,14 +114,16 @@ def test_the_body_of_a_message_is_decoded_and_bounded(tmp_path):
 @pytest.mark.parametrize("size", [200000, 262144, 300000, 1200000, 2500000])
 def test_the_body_behind_a_header_of_any_size(tmp_path, size):
     path = str(tmp_path / "message")
-    header = b"Subject: x\n" + b"X-Filler: yyyyyyyyyyyyyyyy\n" * (size // 27) + b"X-Late: z\nMIME-Version: 1.0\n" + (
+    header = b"Subject: x\n" + b"X-Filler: yyyyyyyyyyyyyyyy\n" * (
+        size // 27) + b"X-Late: z\nMIME-Version: 1.0\n" + (
         b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n")
     for data in (header, header.replace(b"\n", b"\r\n")):
         with open(path, "wb") as file:
             file.write(data + b"R3LDvMOfZQ==\n")
         assert matching.body_texts(path) == ["Gr\u00fc\u00dfe"]
         assert matching.read_header(path) == header.replace(b"\n",
-                                                            b"\r\n") and matching.read_header(path, len(data)) == b"R3LDvMOfZQ==\r\n"
+                                                            b"\r\n") and matching.read_header(
+            path, len(data)) == b"R3LDvMOfZQ==\r\n"
         assert fits("X-Late", "z", of=letter(matching.read_header(path).replace(b"\r\n", b"\n")))
 
 

@@ -67,7 +67,8 @@ def test_the_code_of_a_file_is_what_is_authorized(given):
     rule = given.rule(code="file:filter.py", authorization=given.sign())
     assert given.asked(rule) == Permission(CODE)
     assert given.asked(given.rule(code="file:filter.py",
-                                  authorization=given.sign("file:filter.py"))) == Permission(None, NOT_AUTHORIZED)
+                                  authorization=given.sign("file:filter.py"))) == Permission(
+        None, NOT_AUTHORIZED)
 
 
 def test_the_administrators_need_none(given):
@@ -105,7 +106,8 @@ def test_the_servers_filters_need_none(tmp_path):
     lambda given: given.sign(CODE.replace("ñ", "n\u0303")),
     lambda given: given.sign().upper() + " ", lambda given: None, lambda given: "x"])
 def test_no_other_authorization_helps(given, authorization):
-    assert given.asked(given.rule(authorization=authorization(given))) == Permission(None, NOT_AUTHORIZED)
+    assert given.asked(given.rule(authorization=authorization(given))) == Permission(
+        None, NOT_AUTHORIZED)
 
 
 @pytest.mark.parametrize("change", [CODE + " ", CODE + "\n", CODE.replace("\n", "\r\n"),
@@ -156,7 +158,8 @@ def test_what_may_be_put_in_place_of_a_file(given, put):
         put(given, given.at(identity, "code.py"))
         found = given.asked(rule, identity)
         if os.path.realpath(given.at(identity,
-                                     "code.py")) == given.at("boss", "filter.py") and identity == "boss":
+                                     "code.py")) == given.at("boss",
+                                                             "filter.py") and identity == "boss":
             assert found.code == CODE, "a link inside of one's own folder"
         else:
             assert found.code is None and found.reason.startswith("the code was not run: ")
@@ -234,5 +237,6 @@ def test_a_user_has_few_code_filters(given):
     given.write(json.dumps({"filters": [{"type": "py", "code": "file:%d" % number}
                                         for number in range(21)]}), "alice", "filters.jcfg")
     with pytest.raises(ConfigError,
-                       match=r"alice/mail/filters.jcfg:1:\d+: filters\[20\]: expected at most 20 filters"):
+                       match=r"alice/mail/filters.jcfg:1:\d+: filters\[20\]: expected at most 20 "
+                             r"filters"):
         loader.load_filters(given.at("alice", "filters.jcfg"), given.root)

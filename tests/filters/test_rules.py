@@ -205,7 +205,8 @@ def test_lines_for_the_users_log():
     refused = verdict(rule("reject:spam"))
     assert lines(refused, LETTER) == ("from bob@example.net: refused by filters.jcfg:7: spam",)
     assert lines(refused, LETTER,
-                 refused=False) == ("from bob@example.net: discarded (others accepted the message) by filters.jcfg:7: spam",)
+                 refused=False) == (
+        "from bob@example.net: discarded (others accepted the message) by filters.jcfg:7: spam",)
     assert lines(verdict(rule("discard")),
                  LETTER._replace(sender=None)) == ("from <>: discarded by filters.jcfg:7",)
     assert lines(verdict(rule("forward:dan@example.com")),

@@ -128,7 +128,8 @@ def test_accept_makes_the_mailbox_and_flags_are_kept(house):
 def test_filters_see_a_header_of_any_size(house, size):
     house.filters("anna", match("flag:Late", "late", header="X-Late"),
                   match("flag:Body", "hello", header="*body"))
-    header = b"Subject: x\r\n" + b"X-Filler: yyyyyyyyyyyyyyyyy\r\n" * (size // 29) + b"X-Late: late\r\n\r\n"
+    header = b"Subject: x\r\n" + b"X-Filler: yyyyyyyyyyyyyyyyy\r\n" * (
+        size // 29) + b"X-Late: late\r\n\r\n"
     assert codes(deliver(house.router, envelope("anna"), header + b"hello\r\n")) == [250]
     (octets, flags), = house.messages("anna")
     assert flags == {"Late", "Body"} and octets.endswith(header + b"hello\r\n")
@@ -213,7 +214,8 @@ def test_a_copy_that_can_not_be_queued_is_not_promised(house, monkeypatch, apart
 
 def test_what_is_in_a_mailbox_is_told_though_the_queue_takes_nothing(house, monkeypatch):
     told = []
-    house.router.notify = lambda identity, envelope, readers, *_: told.extend(str(each.address) for each in readers)
+    house.router.notify = lambda identity, envelope, readers, *_: told.extend(
+        str(each.address) for each in readers)
     house.filters("anna", match("copy:copy@example.net"))
     house.filters("bert", {"type": "vacation", "text": "away"})
     text = b"From: sender@example.net\r\nTo: bert@example.org\r\nSubject: x\r\n\r\n"

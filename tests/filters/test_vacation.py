@@ -16,7 +16,8 @@ NOW = 1782000000.0
 DAY = 86400.0
 BOB, ALICE = Address("bob", "example.net"), Address("alice", "example.org")
 AWAY = Vacation("I am away.\nAlice")
-FIELDS = b"From: Bob <bob@example.net>\r\nTo: Alice <Alice@Example.org>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@example.net>\r\n"
+FIELDS = (b"From: Bob <bob@example.net>\r\nTo: Alice <Alice@Example.org>\r\n"
+          b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@example.net>\r\n")
 
 
 def letter(extra=b"", fields=FIELDS, **changes):

@@ -91,7 +91,8 @@ def test_an_expunge_and_a_move_that_end_early_tell_what_they_did(three, monkeypa
     looks = Looks(monkeypatch, connection.Overdue, 1)
     assert three.ask("MOVE 1:* Archive")[:-1][1:] == [b"* 1 EXPUNGE"]
     looks.calm = 1
-    assert three.ask("EXPUNGE") == [b"* 1 EXPUNGE", b"NO [LIMIT] The command took too long; ask for less at a time"]
+    assert three.ask("EXPUNGE") == [b"* 1 EXPUNGE",
+                                    b"NO [LIMIT] The command took too long; ask for less at a time"]
     looks.calm = 1000
     assert three.ok("STATUS Archive (MESSAGES)") == [b"* STATUS Archive (MESSAGES 1)"]
     assert three.ok("FETCH 1:* UID") == [b"* 1 FETCH (UID 3)"]
@@ -163,7 +164,8 @@ def test_a_search_ends_when_the_client_shuts_its_side_behind_more_commands(conne
 def test_a_search_ends_at_the_servers_stop(connect):
     client = busy(connect())
     client.connection.interrupt()
-    assert client.until(b"* BYE")[-1] == b"* BYE [UNAVAILABLE] The server is shutting down" and ends_within(client, 5.0)
+    assert client.until(b"* BYE")[
+        -1] == b"* BYE [UNAVAILABLE] The server is shutting down" and ends_within(client, 5.0)
 
 
 def test_a_search_ends_at_its_deadline(connect, store, tmp_path):

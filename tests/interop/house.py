@@ -56,7 +56,8 @@ def run(command, stdin=b"", seconds=SECONDS, cwd=None, **environment):
 def succeed(command, *more, **options):
     """`run`, and it has to end well; gives its standard output."""
     done = run(command, *more, **options)
-    assert done.code == 0, "%s ended with %d\n%s" % (" ".join(command), done.code, _text(done.out, done.err))
+    assert done.code == 0, "%s ended with %d\n%s" % (" ".join(command), done.code,
+                                                     _text(done.out, done.err))
     return done.out
 
 
@@ -86,7 +87,8 @@ class House:
         self.root = os.path.join(str(folder), "root")
         self.host = _HOST
         self.ports = {}
-        self.certificate = os.path.join(self.root, "device", "system", "mail", "tls-certificate.pem")
+        self.certificate = os.path.join(self.root, "device", "system", "mail",
+                                        "tls-certificate.pem")
         self._ports_file = os.path.join(str(folder), "ports.json")
         self._log_path = os.path.join(str(folder), "log")
         self._looked_at = 0
@@ -95,7 +97,8 @@ class House:
         self.quirky = self._user("quirky")._replace(passphrase='o"pen \\ se%same')
 
     def furnish(self, count=_USERS, **sections):
-        """Write the server's configuration and so many users' files; `sections` of mail.jcfg stand over its own."""
+        """Write the server's configuration and so many users' files; `sections` of mail.jcfg stand
+        over its own."""
         users = [self._user("user%02d" % number) for number in range(count)]
         parts = {user.name: "/[user-identity]/mail" for user in users + [self.quirky]}
         parts.update(postmaster=":quirky", abuse=":quirky", gone="-moved away")
@@ -104,7 +107,8 @@ class House:
         relay = dict(both, **sections.pop("relay", {}))
         self._write(os.path.join("device", "system", "mail", "mail.jcfg"), dict({
             "sender-domain": DOMAIN, "domains": {DOMAIN: parts},
-            "smtp": {"host": _HOST, "port": 0}, "relay": relay, "imap": both, "pop": both}, **sections))
+            "smtp": {"host": _HOST, "port": 0}, "relay": relay, "imap": both,
+            "pop": both}, **sections))
         for user in users + [self.quirky]:
             self._write(os.path.join(user.name, "mail", "mail.jcfg"), {
                 "passphrase": hashlib.sha256(user.passphrase.encode("utf-8")).hexdigest(),
@@ -137,7 +141,8 @@ class House:
         with open(self._log_path, "ab") as log:
             self._child = subprocess.Popen(
                 [sys.executable, PROGRAM, "--root", self.root, "--ports-file", self._ports_file],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(os.environ, **environment))
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=dict(os.environ, **environment))
         eventually(self._has_started, "the start of the server")
         with open(self._ports_file) as file:
             self.ports = json.load(file)
@@ -226,12 +231,14 @@ def bodies(found):
 # Messages
 
 
-def message(subject, text="Hello.\r\n", sender="friend@example.net", recipient="you@" + DOMAIN, header=""):
+def message(subject, text="Hello.\r\n", sender="friend@example.net", recipient="you@" + DOMAIN,
+            header=""):
     """A small complete message in wire form."""
     return ("From: A Friend <%s>\r\nTo: %s\r\nSubject: %s\r\n"
             "Date: Mon, 06 May 2019 10:11:12 +0200\r\n"
             "Message-ID: <%s@interop.example.net>\r\n%s\r\n%s" % (
-                sender, recipient, subject, re.sub(r"\W", "-", subject), header, text)).encode("utf-8")
+                sender, recipient, subject, re.sub(r"\W", "-", subject), header,
+                text)).encode("utf-8")
 
 
 _MIME = "MIME-Version: 1.0\r\nContent-Type: %s\r\nContent-Transfer-Encoding: %s\r\n"
@@ -251,13 +258,15 @@ def odd(sender="friend@example.net"):
         made("spaces", "trailing  \r\n\t\r\n \r\nFrom here on\r\n>From there\r\n-- \r\nme\r\n"),
         made("long lines", "x" * 997 + "\r\n" + "y" * 998 + "\r\n"),
         made("attachment", "--=b=\r\nContent-Type: text/plain\r\n\r\nsee there\r\n--=b=\r\n"
-             "Content-Type: application/octet-stream; name=\"a.bin\"\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+             "Content-Type: application/octet-stream; name=\"a.bin\"\r\n"
+             "Content-Transfer-Encoding: base64\r\n\r\n"
              + rows + "--=b=--\r\n", ('multipart/mixed; boundary="=b="', "7bit")),
     ])
 
 
 ODD = odd()
-_TRACE = re.compile(rb"(?:(?:Return-Path|Delivered-To|Received):[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)+")
+_TRACE = re.compile(
+    rb"(?:(?:Return-Path|Delivered-To|Received):[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)+")
 
 
 def assert_received(got, sent):

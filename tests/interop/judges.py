@@ -1,6 +1,8 @@
-"""Programs that nobody here wrote judge a message: dkimverify, pyspf, authheaders, OpenDKIM and SpamAssassin.
+"""Programs that nobody here wrote judge a message: dkimverify, pyspf, authheaders, OpenDKIM and
+SpamAssassin.
 
-Each is a child that asks the name server of the test and no other one. `server` is that name server's address.
+Each is a child that asks the name server of the test and no other one. `server` is that name
+server's address.
 """
 import collections
 import os
@@ -31,9 +33,11 @@ class Came(collections.namedtuple("Came", "ip sender helo")):
 
     def received(self, message, by="mx.example.net"):
         """The message as the judge's own server would have it: bytes with CRLF."""
-        return ("Return-Path: <%s>\r\nReceived: from %s (%s [%s])\r\n\tby %s with ESMTPS id 4711\r\n"
-                "\tfor <ann@example.net>; %s\r\n" % (
-                    self.sender, self.helo, self.helo, self.ip, by, _date(message))).encode("ascii") + message
+        return (
+            "Return-Path: <%s>\r\nReceived: from %s (%s [%s])\r\n\tby %s with ESMTPS id 4711\r\n"
+            "\tfor <ann@example.net>; %s\r\n" % (
+                self.sender, self.helo, self.helo, self.ip, by,
+                _date(message))).encode("ascii") + message
 
 
 def _date(message):
@@ -42,7 +46,8 @@ def _date(message):
 
 def _asked(server, module, *words, stdin=b"", folder=None):
     host, port = server
-    return run([sys.executable, "-c", _ASKING, host, str(port), module] + list(words), stdin, cwd=folder)
+    return run([sys.executable, "-c", _ASKING, host, str(port), module] + list(words), stdin,
+               cwd=folder)
 
 
 def dkimverify(server, message, index=0):
@@ -60,7 +65,8 @@ def spf(server, came):
 
 
 def authentication(server, came, message, folder):
-    """What authheaders says: {"spf": "pass", "dkim": …, "dmarc": …}; of several signatures the first."""
+    """What authheaders says: {"spf": "pass", "dkim": …, "dmarc": …}; of several signatures the
+    first."""
     with open(os.path.join(folder, "authentication.py"), "w") as file:
         file.write(_AUTHHEADERS)
     done = _asked(server, "authentication", *came, stdin=message, folder=folder)
@@ -87,7 +93,8 @@ forward-zone:
 def opendkim(program, server, message, folder):
     """OpenDKIM's words about all signatures of a message."""
     paths = {}
-    for name, octets in (("unbound.conf", (_UNBOUND % server).encode("ascii")), ("message", message),
+    for name, octets in (("unbound.conf", (_UNBOUND % server).encode("ascii")),
+                         ("message", message),
                          ("opendkim.conf", b"Mode v\nResolverConfiguration %b\n" % os.path.join(
                              folder, "unbound.conf").encode("ascii"))):
         paths[name] = os.path.join(folder, name)
@@ -99,9 +106,11 @@ def opendkim(program, server, message, folder):
 
 def spamassassin(program, server, came, message, folder):
     """SpamAssassin's marks: {name of the test: points}; tests that ask the network ask `server`."""
-    settings = ["dns_server [%s]:%d" % server, "dns_available yes", "use_bayes 0", "always_trust_envelope_sender 1",
+    settings = ["dns_server [%s]:%d" % server, "dns_available yes", "use_bayes 0",
+                "always_trust_envelope_sender 1",
                 "clear_report_template", "add_header all Marks _TESTSSCORES(,)_"]
     out = succeed([program("spamassassin")] + ["--cf=" + line for line in settings] + [
         "--prefs-file=" + os.devnull], came.received(message), HOME=folder)
     marks = re.search(rb"^X-Spam-Marks:((?:.*)\r?\n(?:[ \t].*\r?\n)*)", out, re.M).group(1)
-    return {name: float(points) for name, points in re.findall(r"(\w+)=(-?[\d.]+)", marks.decode("ascii"))}
+    return {name: float(points) for name,
+            points in re.findall(r"(\w+)=(-?[\d.]+)", marks.decode("ascii"))}

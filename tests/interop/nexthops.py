@@ -1,8 +1,10 @@
-"""Other people's mail servers as the next hop of outgoing mail: Postfix, Exim, chasquid, OpenSMTPD, and Postfix's rude smtp-sink.
+"""Other people's mail servers as the next hop of outgoing mail: Postfix, Exim, chasquid, OpenSMTPD,
+and Postfix's rude smtp-sink.
 
-Each lives in a temporary folder, on a free port of the loopback, with configuration of its own; nothing of the system is
-touched, and it ends with the test.  They take mail for `DOMAIN` at the mailboxes `MAILBOXES`, offer STARTTLS with one and
-the same certificate, and write a Received field that says whether it was used.  What each refuses stands with it.
+Each lives in a temporary folder, on a free port of the loopback, with configuration of its own;
+nothing of the system is touched, and it ends with the test.  They take mail for `DOMAIN` at the
+mailboxes `MAILBOXES`, offer STARTTLS with one and the same certificate, and write a Received field
+that says whether it was used.  What each refuses stands with it.
 """
 import hashlib
 import os
@@ -32,20 +34,24 @@ class Forbidden(Exception):
 
 
 class Certificate:
-    """A certificate for all of the next hops' names, signed by itself: `path` and `key`, PEM files that all may read."""
+    """A certificate for all of the next hops' names, signed by itself: `path` and `key`, PEM files
+    that all may read."""
 
     def __init__(self, openssl, folder):
         self.path = os.path.join(folder, "certificate.pem")
         self.key = os.path.join(folder, "key.pem")
-        succeed([openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-                 "-subj", "/CN=" + HOST, "-addext", "subjectAltName=" + ",".join("DNS:" + name for name in _NAMES),
+        succeed([openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                 "-nodes", "-days", "30",
+                 "-subj", "/CN=" + HOST, "-addext",
+                 "subjectAltName=" + ",".join("DNS:" + name for name in _NAMES),
                  "-out", self.path, "-keyout", self.key])
         os.chmod(self.key, 0o644)
 
     def digest(self, openssl):
         """SHA-256 of its public key in hexadecimal: what TLSA 3 1 1 says."""
         public = succeed([openssl, "x509", "-in", self.path, "-noout", "-pubkey"])
-        return hashlib.sha256(succeed([openssl, "pkey", "-pubin", "-outform", "DER"], public)).hexdigest()
+        return hashlib.sha256(succeed([openssl, "pkey", "-pubin", "-outform", "DER"],
+                                      public)).hexdigest()
 
 
 class NextHop:
@@ -84,7 +90,8 @@ class NextHop:
         await_banner(self._child, self.port)
 
     def _offspring(self):
-        """The processes that still run with this folder in their command: Exim's make a new one, to log that they end."""
+        """The processes that still run with this folder in their command: Exim's make a new one, to
+        log that they end."""
         folder = self.folder.encode("ascii")
         for number in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else ()):
             try:
@@ -102,7 +109,8 @@ class NextHop:
             os.kill(number, signal.SIGKILL)
 
     def prepare(self):
-        """Write the configuration: (command that runs the server in the foreground, its environment)."""
+        """Write the configuration: (command that runs the server in the foreground, its
+        environment)."""
         raise NotImplementedError
 
     def _write(self, name, text, mode=0o644):
@@ -129,7 +137,8 @@ class NextHop:
         for name in os.listdir(folder) if os.path.isdir(folder) else ():
             path = os.path.join(folder, name)
             with open(path, "rb") as file:
-                found.append((os.stat(path).st_mtime_ns, file.read().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")))
+                found.append((os.stat(path).st_mtime_ns,
+                              file.read().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")))
         return [message for _, message in sorted(found)]
 
     def elsewhere(self):
@@ -169,14 +178,16 @@ def account(name):
 
 
 def over_tls(message):
-    """Whether the server that a message reached says that it came over TLS: its Received field is the first."""
+    """Whether the server that a message reached says that it came over TLS: its Received field is
+    the first."""
     fields = re.findall(rb"^Received:.*\r\n(?:[ \t].*\r\n)*", message, re.M)
     assert fields, message
     return b"TLS" in fields[0]
 
 
 class Postfix(NextHop):
-    """550 5.1.1 for whom it does not know and `REFUSED`, 451 4.2.0 for `LATER`. `more`: settings of main.cf over its own."""
+    """550 5.1.1 for whom it does not know and `REFUSED`, 451 4.2.0 for `LATER`. `more`: settings of
+    main.cf over its own."""
 
     name = "Postfix"
 
@@ -193,12 +204,16 @@ class Postfix(NextHop):
             "virtual_mailbox_domains": DOMAIN, "virtual_mailbox_base": self._maildirs,
             "virtual_mailbox_maps": "inline:{ %s }" % ", ".join(
                 "{ %s@%s = %s/ }" % (name, DOMAIN, name) for name in MAILBOXES + (LATER,)),
-            "virtual_uid_maps": "static:%d" % nobody.pw_uid, "virtual_gid_maps": "static:%d" % nobody.pw_gid,
+            "virtual_uid_maps": "static:%d" % nobody.pw_uid,
+            "virtual_gid_maps": "static:%d" % nobody.pw_gid,
             "smtpd_recipient_restrictions":
-                "check_recipient_access inline:{ { %s@%s = 451 4.2.0 Mailbox busy } }" % (LATER, DOMAIN),
+                "check_recipient_access inline:{ { %s@%s = 451 4.2.0 Mailbox busy } }"
+            % (LATER, DOMAIN),
             "smtpd_tls_security_level": "may", "smtpd_tls_received_header": "yes",
-            "smtpd_tls_cert_file": self.certificate.path, "smtpd_tls_key_file": self.certificate.key,
-            "maillog_file": os.path.join(self.folder, "mail.log"), "maillog_file_prefixes": self.folder}, **self._more))
+            "smtpd_tls_cert_file": self.certificate.path,
+            "smtpd_tls_key_file": self.certificate.key,
+            "maillog_file": os.path.join(self.folder, "mail.log"),
+            "maillog_file_prefixes": self.folder}, **self._more))
 
 
 _EXIM = """\
@@ -265,18 +280,23 @@ begin authenticators
 {authenticators}"""
 _AUTHENTICATORS = {
     "PLAIN": "plain:\n driver = plaintext\n public_name = PLAIN\n server_prompts = :\n"
-             " server_condition = ${if and {{eq{$auth2}{%(user)s}}{eq{$auth3}{%(password)s}}}}\n server_set_id = $auth2\n",
-    "LOGIN": "login:\n driver = plaintext\n public_name = LOGIN\n server_prompts = <| Username: | Password:\n"
-             " server_condition = ${if and {{eq{$auth1}{%(user)s}}{eq{$auth2}{%(password)s}}}}\n server_set_id = $auth1\n",
+             " server_condition = ${if and {{eq{$auth2}{%(user)s}}{eq{$auth3}{%(password)s}}}}\n "
+             "server_set_id = $auth2\n",
+    "LOGIN": "login:\n driver = plaintext\n public_name = LOGIN\n server_prompts = <| Username: | "
+             "Password:\n"
+             " server_condition = ${if and {{eq{$auth1}{%(user)s}}{eq{$auth2}{%(password)s}}}}\n "
+             "server_set_id = $auth1\n",
     "CRAM-MD5": "cram:\n driver = cram_md5\n public_name = CRAM-MD5\n"
-                " server_secret = ${if eq{$auth1}{%(user)s}{%(password)s}fail}\n server_set_id = $auth1\n"}
+                " server_secret = ${if eq{$auth1}{%(user)s}{%(password)s}fail}\n server_set_id = "
+                "$auth1\n"}
 
 
 class Exim(NextHop):
-    """550 5.1.1 for whom it does not know and `REFUSED`, 451 4.2.0 for `LATER`, 451 4.7.1 for a sender's first try at "grey".
+    """550 5.1.1 for whom it does not know and `REFUSED`, 451 4.2.0 for `LATER`, 451 4.7.1 for a
+    sender's first try at "grey".
 
-    `mechanisms`: for whom logs in it takes everything; mail for other domains lies in `elsewhere()`. `more`: lines of its
-    main configuration.
+    `mechanisms`: for whom logs in it takes everything; mail for other domains lies in
+    `elsewhere()`. `more`: lines of its main configuration.
     """
 
     name = "Exim"
@@ -289,12 +309,16 @@ class Exim(NextHop):
     def prepare(self):
         path = self._program("exim4")
         user = account("Debian-exim")
-        self._own(user.pw_uid, user.pw_gid, "spool", "log", *("mail/" + name for name in MAILBOXES + (ELSEWHERE,)))
+        self._own(user.pw_uid, user.pw_gid, "spool", "log",
+                  *("mail/" + name for name in MAILBOXES + (ELSEWHERE,)))
         settings = self._write("exim.conf", _EXIM.format(
-            host=HOST, program=path, folder=self.folder, port=self.port, certificate=self.certificate.path,
-            key=self.certificate.key, refused=REFUSED, later=LATER, mailboxes=" : ".join(MAILBOXES), domain=DOMAIN,
+            host=HOST, program=path, folder=self.folder, port=self.port,
+            certificate=self.certificate.path,
+            key=self.certificate.key, refused=REFUSED, later=LATER, mailboxes=" : ".join(MAILBOXES),
+            domain=DOMAIN,
             elsewhere=ELSEWHERE, more=self._more, authenticators="\n".join(
-                _AUTHENTICATORS[mechanism] % {"user": USER, "password": PASSWORD} for mechanism in self._mechanisms)))
+                _AUTHENTICATORS[mechanism] % {"user": USER, "password": PASSWORD}
+                for mechanism in self._mechanisms)))
         return [path, "-C", settings, "-bdf"], {}
 
 
@@ -319,7 +343,8 @@ mv "tmp.$$" "$1/new/$$"
 
 
 class Chasquid(NextHop):
-    """550 for whom it does not know; `submission` is a port for which `USER` at `DOMAIN` has to log in, after STARTTLS."""
+    """550 for whom it does not know; `submission` is a port for which `USER` at `DOMAIN` has to log
+    in, after STARTTLS."""
 
     name = "chasquid"
 
@@ -335,7 +360,8 @@ class Chasquid(NextHop):
         shutil.copy(self.certificate.path, os.path.join(config, "certs", HOST, "fullchain.pem"))
         shutil.copy(self.certificate.key, os.path.join(config, "certs", HOST, "privkey.pem"))
         for name in MAILBOXES + (USER,):
-            succeed([self._program("chasquid-util"), "-C=" + config, "user-add", "%s@%s" % (name, DOMAIN),
+            succeed([self._program("chasquid-util"), "-C=" + config, "user-add",
+                     "%s@%s" % (name, DOMAIN),
                      "--password=" + PASSWORD])
         return [path, "-config_dir", config, "-v", "1"], {}
 
@@ -364,7 +390,8 @@ _SMTPD_USERS = ("opensmtpd", "opensmtpq")
 
 
 class OpenSmtpd(NextHop):
-    """524 for whom it does not know; no PIPELINING; STARTTLS that fails after 220, wherever Debian 12 built it for OpenSSL 3.
+    """524 for whom it does not know; no PIPELINING; STARTTLS that fails after 220, wherever Debian
+    12 built it for OpenSSL 3.
 
     In a mount namespace of its own; where there can be none it raises Forbidden.
     """
@@ -386,15 +413,18 @@ class OpenSmtpd(NextHop):
                     line.format(name, 65100 + number) for number, name in enumerate(_SMTPD_USERS)))
         os.chmod(self.certificate.key, 0o600)
         self._write("smtpd.conf", _SMTPD.format(
-            host=HOST, certificate=self.certificate.path, key=self.certificate.key, port=self.port, folder=self.folder,
+            host=HOST, certificate=self.certificate.path, key=self.certificate.key, port=self.port,
+            folder=self.folder,
             domain=DOMAIN, boxes=", ".join('"%s" = "nobody"' % name for name in MAILBOXES)))
         script = self._write("apart", _APART.format(
-            folder=self.folder, program=path, libexec=os.path.join(os.path.dirname(os.path.dirname(path)), "libexec")))
+            folder=self.folder, program=path,
+            libexec=os.path.join(os.path.dirname(os.path.dirname(path)), "libexec")))
         return [apart, "--mount", "sh", script], {}
 
 
 class Sink(NextHop):
-    """Postfix's smtp-sink: takes everything, in the clear; `manners`: its options, for refusals and sudden closes."""
+    """Postfix's smtp-sink: takes everything, in the clear; `manners`: its options, for refusals and
+    sudden closes."""
 
     name = "smtp-sink"
 
@@ -405,7 +435,8 @@ class Sink(NextHop):
     def prepare(self):
         nobody = account("nobody")
         self._own(nobody.pw_uid, nobody.pw_gid, "mail/all/new")
-        return [self._program("smtp-sink"), "-u", "nobody", "-R", self.folder, "-d", "mail/all/new/%M."] + list(
+        return [self._program("smtp-sink"), "-u", "nobody", "-R", self.folder, "-d",
+                "mail/all/new/%M."] + list(
             self._manners) + ["127.0.0.1:%d" % self.port, "100"], {}
 
     def await_start(self):
@@ -418,5 +449,6 @@ class Sink(NextHop):
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def messages(self):
-        """What was sent, whole or not, below fields X-Mail-Args, X-Rcpt-Args and Received of its own."""
+        """What was sent, whole or not, below fields X-Mail-Args, X-Rcpt-Args and Received of its
+        own."""
         return self.mail("all")

@@ -18,8 +18,10 @@ def mbsync(program, tmp_path, user):
             file.write("\n".join((
                 "MaildirStore ours", "Inbox " + user.folder, "SubFolders Maildir++",
                 "AltMap " + names, "",
-                "MaildirStore other", "Path %s/" % other, "Inbox %s/INBOX" % other, "SubFolders Verbatim", "",
-                "Channel c", "Far :ours:", "Near :other:", "Patterns *", "Create Near", "Expunge Both",
+                "MaildirStore other", "Path %s/" % other, "Inbox %s/INBOX" % other,
+                "SubFolders Verbatim", "",
+                "Channel c", "Far :ours:", "Near :other:", "Patterns *", "Create Near",
+                "Expunge Both",
                 "SyncState %s/" % tmp_path, "")))
         succeed([program("mbsync"), "-c", settings, "-a", "-q"], HOME=str(tmp_path))
         return other
@@ -63,4 +65,5 @@ def test_mbsync_with_its_numbers_in_our_names_loses_nothing(mbsync, house, user)
 
 def texts(folder, name):
     """The messages of one of its folders, as they lie in a Maildir."""
-    return sorted(plain(body) for path, body in tree(os.path.join(folder, name)).items() if path[:3] in ("cur", "new"))
+    return sorted(plain(body) for path, body in tree(os.path.join(folder, name)).items()
+                  if path[:3] in ("cur", "new"))

@@ -15,7 +15,8 @@ def curl(program, house):
     def command(user, service, path="", *more):
         scheme = {"submission": "smtp", "submissions": "smtps"}.get(service, service)
         made = [program("curl"), "--silent", "--show-error", "--cacert", house.certificate,
-                "--max-time", "15", "%s://%s:%d/%s" % (scheme, house.host, house.ports[service], path)]
+                "--max-time", "15", "%s://%s:%d/%s" % (scheme, house.host, house.ports[service],
+                                                       path)]
         if not scheme.endswith("s"):
             made.append("--ssl-reqd")
         if user is not None:
@@ -40,13 +41,15 @@ def upload(curl, user, path, sent):
 
 
 @pytest.mark.parametrize("service, mechanism", [
-    ("submissions", "PLAIN"), ("submissions", "LOGIN"), ("submission", "CRAM-MD5"), ("submission", "*")])
+    ("submissions", "PLAIN"), ("submissions", "LOGIN"), ("submission", "CRAM-MD5"),
+    ("submission", "*")])
 def test_what_is_sent_is_read_back(curl, house, user, service, mechanism):
     odd_ones = odd(user.address).values()
     for sent in odd_ones:
         succeed(curl(user, service, "client.example.org", "--login-options", "AUTH=" + mechanism,
                      *sending(user.address, user.address)), sent)
-    got = [succeed(curl(user, "imaps", "INBOX;UID=%d" % uid)) for uid in range(1, len(odd_ones) + 1)]
+    got = [succeed(curl(user, "imaps", "INBOX;UID=%d" % uid))
+           for uid in range(1, len(odd_ones) + 1)]
     for received, sent in zip(got, odd_ones):
         assert_received(received, sent)
 
@@ -105,7 +108,8 @@ def test_upload_search_parts_and_flags(curl, house, user):
     assert succeed(curl(user, "imaps", "Sent?SUBJECT%20dots")).strip() == b"* SEARCH 1"
     header = succeed(curl(user, "imaps", "Sent;MAILINDEX=2;SECTION=HEADER"))
     assert header == ODD[names[1]].partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
-    assert succeed(curl(user, "imaps", "Sent;UID=2;SECTION=TEXT")) == ODD[names[1]].partition(b"\r\n\r\n")[2]
+    assert succeed(curl(user, "imaps", "Sent;UID=2;SECTION=TEXT")) == ODD[names[1]].partition(
+        b"\r\n\r\n")[2]
     succeed(curl(user, "imaps", "Sent", "--request", "STORE 1 +FLAGS (\\Deleted $Junk)"))
     succeed(curl(user, "imaps", "Sent", "--request", "EXPUNGE"))
     assert sorted(house.messages(user, "Sent")) == list(range(2, len(ODD) + 1))

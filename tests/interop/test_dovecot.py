@@ -13,11 +13,14 @@ import pytest
 
 from tests.interop.house import ODD, bodies, eventually, message, messages, ok, quoted, succeed
 
-# As IMAP writes them: "Bücher", "Год", and names that a file system or Maildir++ can't take as they are.
-NAMES = ("Lists", "Lists/dev/2019", "B&APw-cher", "&BBMEPgQ0-", "a.b", "v1.2/x.y", "~home", "100% *fun*", "tab &- more",
+# As IMAP writes them: "Bücher", "Год", and names that a file system or Maildir++ can't take as they
+# are.
+NAMES = ("Lists", "Lists/dev/2019", "B&APw-cher", "&BBMEPgQ0-", "a.b", "v1.2/x.y", "~home",
+         "100% *fun*", "tab &- more",
          "INBOX/below", "back\\slash")
 KEYWORDS = ("$Forwarded", "$MDNSent", "NonJunk", "Projekt_7")
-# Dovecot serves nobody as root: where the tests run as root it is another user with root's rights to files.
+# Dovecot serves nobody as root: where the tests run as root it is another user with root's rights
+# to files.
 NOBODY = 65534
 RIGHTS = "+dac_override,+chown,+fowner"
 
@@ -28,19 +31,25 @@ class Dovecot:
     def __init__(self, path, folder, maildir, separator="/"):
         folder = str(folder)
         self._settings = os.path.join(folder, "dovecot.conf")
-        libexec = succeed([path("doveconf"), "-h", "-c", os.devnull, "libexec_dir"]).decode("utf-8").strip()
+        libexec = succeed([path("doveconf"), "-h", "-c", os.devnull,
+                           "libexec_dir"]).decode("utf-8").strip()
         self._log = os.path.join(folder, "dovecot.log")
         with open(self._settings, "w") as file:
             file.write("\n".join((
-                "base_dir = %s/run" % folder, "state_dir = %s/run" % folder, "log_path = " + self._log, "ssl = no",
-                "mail_location = maildir:" + maildir, "mail_plugins = listescape", "first_valid_uid = 0",
+                "base_dir = %s/run" % folder, "state_dir = %s/run" % folder,
+                "log_path = " + self._log, "ssl = no",
+                "mail_location = maildir:" + maildir, "mail_plugins = listescape",
+                "first_valid_uid = 0",
                 "mail_uid = %d" % (os.getuid() or NOBODY),
                 "mail_gid = %d" % (os.getgid() or NOBODY), "first_valid_gid = 0",
                 "namespace inbox {", "  inbox = yes", "  separator = " + separator, "}", "")))
-        command = ["env", "USER=someone", "HOME=" + folder, os.path.join(libexec, "imap"), "-c", self._settings]
+        command = ["env", "USER=someone", "HOME=" + folder, os.path.join(libexec, "imap"), "-c",
+                   self._settings]
         if not os.getuid():
-            command = [path("setpriv"), "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-groups",
-                       "--securebits=+no_setuid_fixup", "--inh-caps=" + RIGHTS, "--ambient-caps=" + RIGHTS] + command
+            command = [path("setpriv"), "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY,
+                       "--clear-groups",
+                       "--securebits=+no_setuid_fixup", "--inh-caps=" + RIGHTS,
+                       "--ambient-caps=" + RIGHTS] + command
         self._command = " ".join(map(shlex.quote, command))
 
     def connect(self):
@@ -65,7 +74,8 @@ def listed(client, command):
     for line in ok(getattr(client, command)()):
         flags, name = re.fullmatch(rb'\(([^)]*)\) "." (.*)', line).groups()
         if b"\\Noselect" not in flags:
-            found.add(re.sub(rb"\\(.)", rb"\1", name[1:-1] if name.startswith(b'"') else name).decode("ascii"))
+            found.add(re.sub(rb"\\(.)", rb"\1", name[1:-1] if name.startswith(b'"')
+                             else name).decode("ascii"))
     return found
 
 
@@ -78,7 +88,8 @@ def snapshot(client):
         dates = {}
         for line in ok(client.uid("FETCH", "1:*", "(UID INTERNALDATE)")):
             if line:
-                dates[int(re.search(rb"UID (\d+)", line).group(1))] = imaplib.Internaldate2tuple(line)
+                dates[int(re.search(rb"UID (\d+)",
+                                    line).group(1))] = imaplib.Internaldate2tuple(line)
         found[name] = int(validity), {
             uid: (flags, dates[uid], body) for uid, (flags, body) in messages(client, name).items()}
     return found
@@ -90,11 +101,14 @@ def fill(client):
         ok(client.create(quoted(name)))
         if number:
             ok(client.subscribe(quoted(name)))
-        ok(client.append(quoted(name), "(\\Seen %s)" % KEYWORDS[number % 4], '"06-May-2019 10:11:%02d +0200"' % number,
+        ok(client.append(quoted(name), "(\\Seen %s)" % KEYWORDS[number % 4],
+                         '"06-May-2019 10:11:%02d +0200"' % number,
                          message("in " + name)))
     for number, sent in enumerate(ODD.values()):
-        flags = ("", "\\Seen", "\\Flagged \\Answered", "\\Draft", KEYWORDS[0], "\\Seen %s %s" % KEYWORDS[1:3])[number % 6]
-        ok(client.append("INBOX", flags and "(%s)" % flags, '"05-May-2019 09:00:%02d +0000"' % number, sent))
+        flags = ("", "\\Seen", "\\Flagged \\Answered", "\\Draft", KEYWORDS[0],
+                 "\\Seen %s %s" % KEYWORDS[1:3])[number % 6]
+        ok(client.append("INBOX", flags and "(%s)" % flags,
+                         '"05-May-2019 09:00:%02d +0000"' % number, sent))
     ok(client.select("INBOX"))
     ok(client.store("2,4", "+FLAGS", "(\\Deleted)"))
     ok(client.expunge())
@@ -171,7 +185,8 @@ def test_both_on_one_maildir(house, user, dovecot):
     eventually(lambda: len(messages(ours, "INBOX")) == 4, "a message that Dovecot took", 2.0)
     ok(theirs.select("INBOX"))
     ok(theirs.uid("STORE", "1", "+FLAGS", "(\\Answered)"))
-    eventually(lambda: "\\Answered" in messages(ours, "INBOX")[1][0], "a flag that Dovecot set", 2.0)
+    eventually(lambda: "\\Answered" in messages(ours, "INBOX")[1][0], "a flag that Dovecot set",
+               2.0)
     ok(theirs.uid("STORE", "2", "+FLAGS", "(\\Deleted)"))
     ok(theirs.expunge())
     eventually(lambda: 2 not in messages(ours, "INBOX"), "a message that Dovecot removed", 2.0)
@@ -179,9 +194,12 @@ def test_both_on_one_maildir(house, user, dovecot):
     ok(ours.append("INBOX", None, None, sent[5]))
     before = messages(ours, "INBOX")
     assert bodies(before) == [sent[0]] + sent[2:]
-    eventually(lambda: ok(theirs.noop()) and len(messages(theirs, "INBOX")) == 5, "messages that we took")
-    # A Dovecot that is running has numbers of its own for what it did not see arrive; ours stay as they are.
-    assert sorted(map(system_flags, messages(theirs, "INBOX").values())) == sorted(map(system_flags, before.values()))
+    eventually(lambda: ok(theirs.noop()) and len(messages(theirs, "INBOX")) == 5,
+               "messages that we took")
+    # A Dovecot that is running has numbers of its own for what it did not see arrive; ours stay as
+    # they are.
+    assert sorted(map(system_flags, messages(theirs, "INBOX").values())) == sorted(
+        map(system_flags, before.values()))
     assert messages(ours, "INBOX") == before
     for client in (ours, theirs):
         client.logout()

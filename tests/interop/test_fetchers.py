@@ -11,7 +11,8 @@ _ITS_OWN = re.compile(rb"^(?:Return-Path: <unknown>|X-getmail-[^\n]*)\n", re.M)
 
 
 def assert_fetched(folder, sent):
-    """The Maildir holds the messages byte for byte, but for their line ends and getmail's own fields."""
+    """The Maildir holds the messages byte for byte, but for their line ends and getmail's own
+    fields."""
     found = sorted(_ITS_OWN.sub(b"", body) for body in tree(folder).values())
     assert found == sorted(each.replace(b"\r\n", b"\n") for each in sent)
 
@@ -26,7 +27,8 @@ def maildir(tmp_path):
 
 @pytest.fixture
 def into(tmp_path, maildir):
-    """A program that delivers into the Maildir: both refuse to do that themselves where they are root."""
+    """A program that delivers into the Maildir: both refuse to do that themselves where they are
+    root."""
     path = str(tmp_path / "into.sh")
     with open(path, "w") as file:
         file.write('#!/bin/sh\nset -e\nname=$(mktemp -u XXXXXXXXXX)\n'
@@ -43,13 +45,18 @@ def getmail(program, tmp_path, house, user, into):
         settings = str(tmp_path / "getmailrc")
         with open(settings, "w") as file:
             file.write("\n".join((
-                "[retriever]", "type = " + kind, "server = " + house.host, "port = %d" % house.ports[service],
-                "username = " + user.address, "password = " + user.passphrase, "ca_certs = " + house.certificate,
+                "[retriever]", "type = " + kind, "server = " + house.host,
+                "port = %d" % house.ports[service],
+                "username = " + user.address, "password = " + user.passphrase,
+                "ca_certs = " + house.certificate,
                 "timeout = 15", options.get("retriever", ""),
-                "[destination]", "type = MDA_external", "path = " + into, "allow_root_commands = true",
-                "[options]", "verbose = 0", "delivered_to = false", "received = false", options.get("options", ""), "")))
+                "[destination]", "type = MDA_external", "path = " + into,
+                "allow_root_commands = true",
+                "[options]", "verbose = 0", "delivered_to = false", "received = false",
+                options.get("options", ""), "")))
         os.chmod(settings, 0o600)
-        succeed([program("getmail"), "--getmaildir", str(tmp_path), "--rcfile", settings], HOME=str(tmp_path))
+        succeed([program("getmail"), "--getmaildir", str(tmp_path), "--rcfile", settings],
+                HOME=str(tmp_path))
     return run_getmail
 
 
@@ -74,7 +81,8 @@ def test_getmail_leaves_or_deletes(getmail, house, user, maildir, service):
 def test_getmail_takes_several_folders(getmail, house, user, maildir):
     house.append(user, "INBOX", message("one"))
     house.append(user, "Archive", message("two"))
-    getmail("imaps", {"retriever": 'mailboxes = ("INBOX", "Archive")', "options": "read_all = true\ndelete = false"})
+    getmail("imaps", {"retriever": 'mailboxes = ("INBOX", "Archive")',
+                      "options": "read_all = true\ndelete = false"})
     assert_fetched(maildir, [message("one"), message("two")])
 
 
@@ -92,15 +100,18 @@ def fetchmail(program, tmp_path, house, user, into):
                            "uidl" if protocol == "pop3" else "", user.name, user.passphrase, tls,
                            house.certificate, into, options))
         os.chmod(settings, 0o600)
-        done = run([program("fetchmail"), "-f", settings, "--nosyslog", "--norewrite", "--invisible", "--pidfile",
-                    str(tmp_path / "pid"), "--idfile", str(tmp_path / "ids")], HOME=str(tmp_path), FETCHMAILHOME=str(tmp_path))
+        done = run([program("fetchmail"), "-f", settings, "--nosyslog", "--norewrite",
+                    "--invisible", "--pidfile",
+                    str(tmp_path / "pid"), "--idfile", str(tmp_path / "ids")], HOME=str(tmp_path),
+                   FETCHMAILHOME=str(tmp_path))
         assert done.code in (0, NOTHING_NEW), done
         return done.code
     return run_fetchmail
 
 
 @pytest.mark.parametrize("service, auth", [
-    ("imaps", "password"), ("imap", "password"), ("imap", "cram-md5"), ("pop3s", "password"), ("pop3", "password")])
+    ("imaps", "password"), ("imap", "password"), ("imap", "cram-md5"), ("pop3s", "password"),
+    ("pop3", "password")])
 def test_fetchmail_takes_what_is_new(fetchmail, house, user, maildir, service, auth):
     sent = list(ODD.values())
     house.append(user, "INBOX", *sent)

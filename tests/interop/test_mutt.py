@@ -1,4 +1,5 @@
-"""mutt, steered by pushed keys: lists folders, copies, flags, deletes, sends; reads our Maildir beside us."""
+"""mutt, steered by pushed keys: lists folders, copies, flags, deletes, sends; reads our Maildir
+beside us."""
 import base64
 import os
 import pty
@@ -31,13 +32,18 @@ class Mutt:
         self._home = str(folder)
         self._settings = [
             "set ssl_force_tls=yes", "set ssl_starttls=yes",
-            "set certificate_file=" + house.certificate, "set ssl_ca_certificates_file=" + house.certificate,
-            "set imap_user=" + user.name, "set imap_pass=" + user.passphrase, "set smtp_pass=" + user.passphrase,
+            "set certificate_file=" + house.certificate,
+            "set ssl_ca_certificates_file=" + house.certificate,
+            "set imap_user=" + user.name, "set imap_pass=" + user.passphrase,
+            "set smtp_pass=" + user.passphrase,
             "set from=" + user.address, "set use_from=yes", "set hostname=client.example.net",
             "set envelope_from_address=" + user.address, "set use_envelope_from=yes",
-            "set copy=no", "set folder=" + self._home, "set header_cache=", "set mbox_type=Maildir", "set tmpdir=" + self._home,
-            "set confirmappend=no", "set confirmcreate=no", "set quit=yes", "set delete=yes", "set move=no",
-            "set wait_key=no", "set beep=no", "set auto_tag=yes", "set mark_old=no", "set maildir_trash=no", "set charset=utf-8"]
+            "set copy=no", "set folder=" + self._home, "set header_cache=", "set mbox_type=Maildir",
+            "set tmpdir=" + self._home,
+            "set confirmappend=no", "set confirmcreate=no", "set quit=yes", "set delete=yes",
+            "set move=no",
+            "set wait_key=no", "set beep=no", "set auto_tag=yes", "set mark_old=no",
+            "set maildir_trash=no", "set charset=utf-8"]
 
     def _command(self, arguments, settings):
         path = os.path.join(self._home, "muttrc")
@@ -52,7 +58,8 @@ class Mutt:
         """`then`: (what it shows, what is typed when it does)."""
         command = self._command(["-f", mailbox], list(settings) + ['push "%s"' % pushed])
         ours, its = pty.openpty()
-        env = dict(HOME=self._home, TERM="vt100", LC_ALL="C.UTF-8", TZ="UTC", LINES="50", COLUMNS="200",
+        env = dict(HOME=self._home, TERM="vt100", LC_ALL="C.UTF-8", TZ="UTC", LINES="50",
+                   COLUMNS="200",
                    PATH=os.environ.get("PATH", os.defpath))
         child = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=env)
         os.close(its)
@@ -76,7 +83,8 @@ class Mutt:
                 if then is not None and then[0] in said:
                     os.write(terminal, then[1])
                     then = None
-        raise AssertionError("mutt waits for something:\n" + said[-3000:].decode("utf-8", "replace"))
+        raise AssertionError("mutt waits for something:\n"
+                             + said[-3000:].decode("utf-8", "replace"))
 
 
 @pytest.fixture
@@ -117,7 +125,8 @@ def test_folders_are_listed_and_messages_go_there(mutt, house, user, tmp_path):
     for name in ("INBOX", "Archive", "Bücher", "Drafts", "Junk", "Lists"):
         assert name in shown
     mutt.keys(url(house, "imaps", "INBOX"),
-              "<first-entry><flag-message><delete-message>" + ALL + "<copy-message>=Lists/dev<enter><quit>",
+              "<first-entry><flag-message><delete-message>" + ALL
+              + "<copy-message>=Lists/dev<enter><quit>",
               ["set folder=" + url(house, "imaps")])
     left = messages(client, "INBOX")
     assert bodies(left) == [sent for number, sent in enumerate(ODD.values()) if number != 1]
@@ -133,19 +142,23 @@ def test_messages_from_here_are_uploaded(mutt, house, user, tmp_path):
     for number, sent in enumerate(ODD.values()):
         with open(os.path.join(here, "cur", "%d.1.here:2,S" % (1557130272 + number)), "wb") as file:
             file.write(sent.replace(b"\r\n", b"\n"))
-    mutt.keys(here, ALL + "<copy-message>=Archive<enter><quit>", ["set folder=" + url(house, "imaps")])
+    mutt.keys(here, ALL + "<copy-message>=Archive<enter><quit>",
+              ["set folder=" + url(house, "imaps")])
     assert undressed(bodies(house.messages(user, "Archive"))) == undressed(ODD.values())
 
 
 @pytest.mark.parametrize("service, scheme, mechanism", [
-    ("submission", "smtp", "scram-sha-256"), ("submissions", "smtps", "plain"), ("submissions", "smtps", "cram-md5")])
+    ("submission", "smtp", "scram-sha-256"), ("submissions", "smtps", "plain"),
+    ("submissions", "smtps", "cram-md5")])
 def test_mutt_sends_and_keeps_a_copy(mutt, house, user, tmp_path, service, scheme, mechanism):
     attached = tmp_path / "bytes.bin"
     attached.write_bytes(bytes(range(256)) * 300)
     mutt.run("-s", "Grüße", "-b", user.address, "-a", str(attached), "--", user.address,
              stdin="Hallo\n.\n..zwei\nFrom mutt\n".encode("utf-8"), settings=[
-                 "set smtp_url=%s://%s@%s:%d/" % (scheme, user.name, house.host, house.ports[service]),
-                 "set smtp_authenticators=" + mechanism, "set copy=yes", "set record=" + url(house, "imaps", "Sent")])
+                 "set smtp_url=%s://%s@%s:%d/" % (scheme, user.name, house.host,
+                                                  house.ports[service]),
+                 "set smtp_authenticators=" + mechanism, "set copy=yes",
+                 "set record=" + url(house, "imaps", "Sent")])
     [got] = bodies(house.messages(user))
     [(flags, kept)] = house.messages(user, "Sent").values()
     assert "\\Seen" in flags
@@ -159,7 +172,8 @@ def test_mutt_sends_and_keeps_a_copy(mutt, house, user, tmp_path, service, schem
 
 def changed(found):
     """One is flagged; one is gone and one was added."""
-    return len(found) == len(ODD) and max(found) > len(ODD) and any("\\Flagged" in flags for flags, _ in found.values())
+    return len(found) == len(ODD) and max(found) > len(ODD) and any("\\Flagged" in flags for flags,
+                                                                    _ in found.values())
 
 
 def test_mutt_reads_and_changes_our_maildir_beside_us(mutt, house, user, tmp_path):

@@ -14,8 +14,10 @@ SERVERS = [nexthops.Postfix, nexthops.Exim, nexthops.Chasquid]
 @pytest.fixture
 def swaks(program):
     def command(hop, *more, port=None, names=("ann",)):
-        return [program("swaks"), "--server", "localhost:%d" % (port or hop.port), "--helo", "client.example.com",
-                "--timeout", "15", "--from", SENDER, "--to", ",".join("%s@%s" % (name, nexthops.DOMAIN) for name in names),
+        return [program("swaks"), "--server", "localhost:%d" % (port or hop.port), "--helo",
+                "client.example.com",
+                "--timeout", "15", "--from", SENDER, "--to",
+                ",".join("%s@%s" % (name, nexthops.DOMAIN) for name in names),
                 "--data", "-", "--no-data-fixup"] + list(more)
     return command
 
@@ -32,7 +34,8 @@ def test_mail_arrives_with_and_without_tls(nexthop, swaks, kind):
     hop = nexthop(kind)
     succeed(swaks(hop, *trusting(hop)), SENT)
     arrived = hop.arrived("ann")[0]
-    assert arrived.endswith(SENT.replace(b"\r\n..\r\n", b"\r\n.\r\n")[:-1]) and nexthops.over_tls(arrived), arrived
+    assert arrived.endswith(SENT.replace(b"\r\n..\r\n", b"\r\n.\r\n")[:-1]) and nexthops.over_tls(
+        arrived), arrived
     succeed(swaks(hop, names=["bob"]), SENT)
     assert not nexthops.over_tls(hop.arrived("bob")[0])
 
@@ -46,14 +49,17 @@ def test_opensmtpd_takes_mail(nexthop, swaks):
 
 
 @pytest.mark.parametrize("kind, names", [
-    (nexthops.Postfix, {"nobody": b"550 5.1.1", nexthops.REFUSED: b"550 5.1.1", nexthops.LATER: b"451 4.2.0"}),
-    (nexthops.Exim, {"nobody": b"550 5.1.1", nexthops.REFUSED: b"550 5.1.1", nexthops.LATER: b"451 4.2.0"}),
+    (nexthops.Postfix, {"nobody": b"550 5.1.1", nexthops.REFUSED: b"550 5.1.1",
+                        nexthops.LATER: b"451 4.2.0"}),
+    (nexthops.Exim, {"nobody": b"550 5.1.1", nexthops.REFUSED: b"550 5.1.1",
+                     nexthops.LATER: b"451 4.2.0"}),
     (nexthops.Chasquid, {"nobody": b"550 5.1.1", nexthops.REFUSED: b"550 5.1.1"})])
 def test_each_recipient_has_an_answer_of_its_own(nexthop, swaks, kind, names):
     hop = nexthop(kind)
     said = succeed(swaks(hop, names=["ann"] + list(names) + ["bob"]), SENT)
     for name, answer in names.items():
-        assert re.search(b" -> RCPT TO:<%b@[^>]*>\n<\\*\\* %b" % (name.encode("ascii"), answer), said), said.decode("ascii")
+        assert re.search(b" -> RCPT TO:<%b@[^>]*>\n<\\*\\* %b" % (name.encode("ascii"), answer),
+                         said), said.decode("ascii")
     hop.arrived("ann"), hop.arrived("bob")
 
 
@@ -78,7 +84,8 @@ def test_exim_as_a_smarthost(nexthop, swaks, mechanism):
 
 def test_chasquid_as_a_smarthost(nexthop, swaks):
     hop = nexthop(nexthops.Chasquid)
-    login = trusting(hop) + ["--auth", "PLAIN", "--auth-user", "%s@%s" % (nexthops.USER, nexthops.DOMAIN), "--auth-password"]
+    login = trusting(hop) + ["--auth", "PLAIN", "--auth-user",
+                             "%s@%s" % (nexthops.USER, nexthops.DOMAIN), "--auth-password"]
     own = ["--from", "%s@%s" % (nexthops.USER, nexthops.DOMAIN)]
     assert run(swaks(hop, *own, *login, "guess", port=hop.submission), SENT).code == NO_AUTH
     succeed(swaks(hop, *own, *login, nexthops.PASSWORD, port=hop.submission), SENT)
@@ -89,6 +96,7 @@ def test_the_sink_takes_all_and_can_be_rude(nexthop, swaks):
     hop = nexthop(nexthops.Sink)
     succeed(swaks(hop), SENT)
     assert b"X-Rcpt-Args: <ann@" in hop.messages()[0]
-    for manners, answer in ((["-q", "data"], b""), (["-Q", "rcpt"], b"421"), (["-f", "."], b"500 5.3.0")):
+    for manners, answer in ((["-q", "data"], b""), (["-Q", "rcpt"], b"421"),
+                            (["-f", "."], b"500 5.3.0")):
         done = run(swaks(nexthop(nexthops.Sink, *manners)), SENT)
         assert done.code and answer in done.out, done

@@ -26,7 +26,8 @@ STRANGER = ("127.0.0.5", 0)  # where wrong passphrases come from: the throttle r
 
 @pytest.fixture
 def submission(house, user):
-    client = smtplib.SMTP_SSL(house.host, house.ports["submissions"], timeout=SECONDS, context=house.trust())
+    client = smtplib.SMTP_SSL(house.host, house.ports["submissions"], timeout=SECONDS,
+                              context=house.trust())
     client.login(user.address, user.passphrase)
     yield client
     client.close()
@@ -75,7 +76,8 @@ def test_smtplib_sends_in_chunks(house, user, submission):
 
 def test_smtplib_with_utf8_addresses(house, user, submission):
     sent = message("smtputf8 für dich", sender=user.address)
-    submission.sendmail(user.address, user.address, sent, mail_options=["SMTPUTF8", "BODY=8BITMIME"])
+    submission.sendmail(user.address, user.address, sent,
+                        mail_options=["SMTPUTF8", "BODY=8BITMIME"])
     [got] = bodies(house.messages(user))
     assert_received(got, sent)
     assert b"with UTF8SMTPSA" in got
@@ -90,21 +92,24 @@ def test_smtplib_send_message_completes_and_hides(house, user, submission):
     submission.send_message(written)
     [got] = bodies(house.messages(user))
     header = got.partition(b"\r\n\r\n")[0] + b"\r\n"
-    for name in (b"Date", b"Message-ID", b"Subject", b"From", b"Return-Path", b"Received", b"Delivered-To"):
+    for name in (b"Date", b"Message-ID", b"Subject", b"From", b"Return-Path", b"Received",
+                 b"Delivered-To"):
         assert len(re.findall(rb"^%s:" % name, header, re.M | re.I)) == 1, name
     assert not re.search(rb"^bcc:", header, re.M | re.I)
 
 
 def test_smtplib_sees_what_is_refused(house, user, submission):
     with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
-        submission.sendmail(user.address, ["nobody@" + DOMAIN, "gone@" + DOMAIN, "who@nowhere.invalid"], message("no"))
+        submission.sendmail(user.address, ["nobody@" + DOMAIN, "gone@" + DOMAIN,
+                                           "who@nowhere.invalid"], message("no"))
     codes = [(code, text.split()[0]) for code, text in refused.value.recipients.values()]
     assert codes == [(550, b"5.1.1"), (550, b"5.2.1"), (553, b"5.1.2")]
     with pytest.raises(smtplib.SMTPSenderRefused):
         submission.sendmail("other@" + DOMAIN, user.address, message("no"))
     size = int(submission.esmtp_features["size"])
     assert submission.mail(user.address, ["SIZE=%d" % (size + 1)])[0] == 552
-    wrong = smtplib.SMTP_SSL(house.host, house.ports["submissions"], context=house.trust(), source_address=STRANGER)
+    wrong = smtplib.SMTP_SSL(house.host, house.ports["submissions"], context=house.trust(),
+                             source_address=STRANGER)
     with pytest.raises(smtplib.SMTPAuthenticationError):
         wrong.login(user.address, "guess")
     wrong.close()
@@ -118,7 +123,9 @@ def test_imaplib_logs_in_after_starttls(house, user, login):
     if login == "login":
         ok(client.login(user.address, user.passphrase))
     elif login == "PLAIN":
-        ok(client.authenticate("PLAIN", lambda _: ("\0%s\0%s" % (user.name, user.passphrase)).encode("ascii")))
+        ok(client.authenticate("PLAIN",
+                               lambda _: ("\0%s\0%s" % (user.name,
+                                                        user.passphrase)).encode("ascii")))
     else:
         ok(client.login_cram_md5(user.name, user.passphrase))
     ok(client.select())
@@ -192,19 +199,22 @@ def test_imaplib_waits_in_idle(house, user, imap):
 
 
 def test_a_file_from_another_program_appears(house, user, imap):
-    """A program that knows nothing of us drops a file into new/: seen within 2 s, with the same bytes."""
+    """A program that knows nothing of us drops a file into new/: seen within 2 s, with the same
+    bytes."""
     folder = os.path.join(user.folder, "new")
     with open(os.path.join(user.folder, "tmp", "1557130272.1.elsewhere"), "wb") as file:
         file.write(ODD["8bit"].replace(b"\r\n", b"\n"))
     os.rename(file.name, os.path.join(folder, "1557130272.1.elsewhere"))
-    eventually(lambda: ok(imap.noop()) and imap.response("EXISTS")[1] == [b"1"], "the dropped file", 2.0)
+    eventually(lambda: ok(imap.noop()) and imap.response("EXISTS")[1] == [b"1"], "the dropped file",
+               2.0)
     assert bodies(messages(imap, "INBOX")) == [ODD["8bit"]]
 
 
 @pytest.fixture
 def pop(house, user):
     house.append(user, "INBOX", *ODD.values())
-    client = poplib.POP3_SSL(house.host, house.ports["pop3s"], timeout=SECONDS, context=house.trust())
+    client = poplib.POP3_SSL(house.host, house.ports["pop3s"], timeout=SECONDS,
+                             context=house.trust())
     yield client
     client.close()
 

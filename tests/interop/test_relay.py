@@ -1,4 +1,5 @@
-"""Mail goes out to other people's servers, through the greylisting, the refusals and the bad manners that they have."""
+"""Mail goes out to other people's servers, through the greylisting, the refusals and the bad
+manners that they have."""
 import base64
 import email
 import json
@@ -35,8 +36,10 @@ class Sending(House):
 
     def begin(self, port, environment=None, **sections):
         resolver = {"nameservers": ["%s:%d" % self.names.address], "timeout": 5}
-        self.furnish(1, **dict({"resolver": resolver, "limits": {"retry-first": 1, "retry-longest": 2},
-                                "relay": {"remote-port": port, "private-addresses": True}}, **sections))
+        self.furnish(1, **dict({"resolver": resolver,
+                                "limits": {"retry-first": 1, "retry-longest": 2},
+                                "relay": {"remote-port": port, "private-addresses": True}},
+                               **sections))
         self.start(**(environment or {}))
         self.author = self.user()
         eventually(lambda: os.path.exists(os.path.join(self.root, _KEY)), "a key")
@@ -48,18 +51,24 @@ class Sending(House):
         self.start()
 
     def send(self, sent, *recipients, options=(), recipient_options=()):
-        """Submit a message over TLS to recipients, local parts at the next hop or whole addresses."""
-        with smtplib.SMTP_SSL(self.host, self.ports["submissions"], timeout=SECONDS, context=self.trust()) as client:
+        """Submit a message over TLS to recipients, local parts at the next hop or whole
+        addresses."""
+        with smtplib.SMTP_SSL(self.host, self.ports["submissions"], timeout=SECONDS,
+                              context=self.trust()) as client:
             client.login(self.author.address, self.author.passphrase)
-            refused = client.sendmail(self.author.address, [name if "@" in name else "%s@%s" % (name, FAR) for name in recipients],
+            refused = client.sendmail(self.author.address,
+                                      [name if "@" in name else "%s@%s" % (name, FAR)
+                                       for name in recipients],
                                       sent, options, recipient_options)
         assert not refused, refused
 
     def mine(self, subject, *more, **options):
-        return message(subject, *more, sender=self.author.address, recipient="ann@" + FAR, **options)
+        return message(subject, *more, sender=self.author.address, recipient="ann@" + FAR,
+                       **options)
 
     def notices(self, count=1):
-        """The notices in the author's mailbox, once there are so many: parsed, with `reports`, a dict for each recipient."""
+        """The notices in the author's mailbox, once there are so many: parsed, with `reports`, a
+        dict for each recipient."""
         eventually(lambda: len(self.messages(self.author)) >= count, "%d notices" % count)
         found = [Notice(text) for text in bodies(self.messages(self.author))]
         assert len(found) == count
@@ -85,7 +94,8 @@ class Notice:
         self.prose = prose.get_payload(decode=True).decode("utf-8")
         self.reports = {}
         blocks = status.get_payload()
-        if status.get_content_subtype() != "delivery-status":  # RFC 6533, which the parser takes for a message
+        # RFC 6533, which the parser takes for a message
+        if status.get_content_subtype() != "delivery-status":
             text = status.as_bytes().replace(b"\r\n", b"\n").decode("utf-8")
             blocks = [email.message_from_string(block) for block in text.split("\n\n")[1:]]
         for block in blocks[1:]:
@@ -98,7 +108,8 @@ class Notice:
 
 @pytest.fixture
 def sending(tmp_path):
-    """`sending(port)` starts the server whose mail goes to that port; it has to end well and without complaints."""
+    """`sending(port)` starts the server whose mail goes to that port; it has to end well and
+    without complaints."""
     houses = []
     with NameServer(_ZONE) as names:
         def start(port, environment=None, **sections):
@@ -117,20 +128,25 @@ def body(octets):
 
 @pytest.fixture
 def signed(program):
-    """`signed(house, arrived)`: whether dkimverify finds the RSA signature right, by the key that lies in the server's file."""
+    """`signed(house, arrived)`: whether dkimverify finds the RSA signature right, by the key that
+    lies in the server's file."""
     def verify(house, arrived):
         signatures = re.findall(rb"^DKIM-Signature:(?:.*\r\n[ \t])*.*\r\n", arrived, re.M)
-        algorithms = [re.search(rb"\ba=([a-z0-9-]+)", signature).group(1) for signature in signatures]
+        algorithms = [re.search(rb"\ba=([a-z0-9-]+)", signature).group(1)
+                      for signature in signatures]
         assert algorithms, arrived
-        public = succeed([program("openssl"), "pkey", "-in", os.path.join(house.root, _KEY), "-pubout", "-outform", "DER"])
+        public = succeed([program("openssl"), "pkey", "-in", os.path.join(house.root, _KEY),
+                          "-pubout", "-outform", "DER"])
         record = "v=DKIM1; k=rsa; p=" + base64.b64encode(public).decode("ascii")
         house.names.load(_ZONE + "all._domainkey.%s. IN TXT %s\n" % (
-            DOMAIN, " ".join('"%s"' % record[start:start + 200] for start in range(0, len(record), 200))))
+            DOMAIN, " ".join('"%s"' % record[start:start + 200]
+                             for start in range(0, len(record), 200))))
         return judges.dkimverify(house.names.address, arrived, algorithms.index(b"rsa-sha256"))
     return verify
 
 
-@pytest.mark.parametrize("kind", [nexthops.Postfix, nexthops.Exim, nexthops.Chasquid, nexthops.OpenSmtpd])
+@pytest.mark.parametrize("kind",
+                         [nexthops.Postfix, nexthops.Exim, nexthops.Chasquid, nexthops.OpenSmtpd])
 def test_mail_goes_out_signed_and_over_tls(nexthop, sending, signed, kind):
     hop = nexthop(kind)
     house = sending(hop.port)
@@ -159,7 +175,8 @@ def test_what_travels_badly_arrives_with_its_signature(nexthop, sending, signed,
 
 
 def test_without_8bitmime_it_comes_back(nexthop, sending):
-    hop = nexthop(nexthops.Postfix, more={"smtpd_discard_ehlo_keywords": "8bitmime,chunking,smtputf8"})
+    hop = nexthop(nexthops.Postfix,
+                  more={"smtpd_discard_ehlo_keywords": "8bitmime,chunking,smtputf8"})
     house = sending(hop.port)
     house.send(odd(house.author.address)["8bit"], "ann", options=["BODY=8BITMIME"])
     (action, status), = house.notices()[0].told().values()
@@ -192,9 +209,11 @@ def test_each_recipient_has_an_end_of_its_own(nexthop, sending):
     assert numbers[0] == numbers[1], "one transaction for all"
     hop.arrived("grey")
     notice, = house.notices()
-    assert notice.told() == {"%s@%s" % (name, FAR): ("failed", "5.1.1") for name in (REFUSED, "nobody")}
+    assert notice.told() == {"%s@%s" % (name, FAR): ("failed", "5.1.1")
+                             for name in (REFUSED, "nobody")}
     assert "550" in notice.reports["%s@%s" % (REFUSED, FAR)]["Diagnostic-Code"]
-    assert notice.reports["%s@%s" % (REFUSED, FAR)]["Remote-MTA"].replace(" ", "") == "dns;" + nexthops.HOST
+    assert notice.reports["%s@%s" % (REFUSED, FAR)]["Remote-MTA"].replace(
+        " ", "") == "dns;" + nexthops.HOST
     assert "Nobody of that name" in notice.prose
     eventually(lambda: hop.log().count("<%s@%s>" % (LATER, FAR)) > 2, "the third try")
     assert house.waiting()
@@ -204,7 +223,8 @@ def test_each_recipient_has_an_end_of_its_own(nexthop, sending):
 
 
 @pytest.mark.parametrize("manners", [
-    ["-q", "connect"], ["-q", "ehlo,helo"], ["-q", "mail"], ["-q", "rcpt"], ["-q", "data"], ["-q", "."], ["-Q", "mail"],
+    ["-q", "connect"], ["-q", "ehlo,helo"], ["-q", "mail"], ["-q", "rcpt"], ["-q", "data"],
+    ["-q", "."], ["-Q", "mail"],
     ["-Q", "data"], ["-r", "."], ["-r", "mail"]], ids=" ".join)
 def test_bad_manners_are_outlived(nexthop, program, sending, manners):
     with nexthops.Sink(program, *manners) as rude:
@@ -219,17 +239,20 @@ def test_bad_manners_are_outlived(nexthop, program, sending, manners):
     assert house.messages(house.author) == {}
 
 
-@pytest.mark.parametrize("manners", [["-f", "mail"], ["-f", "rcpt"], ["-f", "data"], ["-f", "."]], ids=" ".join)
+@pytest.mark.parametrize("manners", [["-f", "mail"], ["-f", "rcpt"], ["-f", "data"], ["-f", "."]],
+                         ids=" ".join)
 def test_what_is_refused_for_good_comes_back(nexthop, sending, manners):
     house = sending(nexthop(nexthops.Sink, *manners).port)
     house.send(house.mine("unwanted"), "ann", "bob")
-    assert house.notices()[0].told() == {"%s@%s" % (name, FAR): ("failed", "5.3.0") for name in ("ann", "bob")}
+    assert house.notices()[0].told() == {"%s@%s" % (name, FAR): ("failed", "5.3.0")
+                                         for name in ("ann", "bob")}
     eventually(lambda: not house.waiting(), "an empty queue")
 
 
 def test_the_dns_decides(nexthop, sending):
     hop = nexthop(nexthops.Postfix, more={"virtual_mailbox_domains": FAR + " two.example",
-                                          "virtual_mailbox_maps": "static:ann/", "smtpd_recipient_restrictions": ""})
+                                          "virtual_mailbox_maps": "static:ann/",
+                                          "smtpd_recipient_restrictions": ""})
     house = sending(hop.port)
     house.send(house.mine("the second of two"), "ann@two.example")
     hop.arrived("ann")
@@ -265,7 +288,8 @@ def test_dane(nexthop, sending, program, right):
 def test_told_of_what_a_server_without_dsn_took(nexthop, sending):
     hop = nexthop(nexthops.Chasquid)
     house = sending(hop.port)
-    house.send(house.mine("tell me"), "ann", options=["RET=HDRS", "ENVID=e-1"], recipient_options=["NOTIFY=SUCCESS,FAILURE"])
+    house.send(house.mine("tell me"), "ann", options=["RET=HDRS", "ENVID=e-1"],
+               recipient_options=["NOTIFY=SUCCESS,FAILURE"])
     hop.arrived("ann")
     notice, = house.notices()
     assert notice.told()["ann@" + FAR][0] == "relayed"
@@ -276,31 +300,36 @@ def test_told_of_what_a_server_without_dsn_took(nexthop, sending):
 
 
 def smarthost(hop, port=None, **more):
-    return dict({"server": "localhost", "port": port or hop.port, "username": nexthops.USER, "password": nexthops.PASSWORD}, **more)
+    return dict({"server": "localhost", "port": port or hop.port, "username": nexthops.USER,
+                 "password": nexthops.PASSWORD}, **more)
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
 def test_a_smarthost_takes_all(nexthop, sending, mechanism):
     hop = nexthop(nexthops.Exim, mechanisms=[mechanism])
     house = sending(25, {"SSL_CERT_FILE": hop.certificate.path}, hosted=smarthost(hop))
-    house.send(house.mine("through the smarthost"), "someone@elsewhere.example", "other@two.example")
+    house.send(house.mine("through the smarthost"), "someone@elsewhere.example",
+               "other@two.example")
     arrived = hop.arrived(nexthops.ELSEWHERE, 2)
     assert over_tls(arrived[0]) and b"esmtpsa" in arrived[0]
-    assert len({re.search(rb" id (\S+)", each).group(1) for each in arrived}) == 1, "one transaction for all"
+    assert len({re.search(rb" id (\S+)", each).group(1) for each in arrived}) == 1, (
+        "one transaction for all")
     assert not house.names.questions("MX")
 
 
 def test_chasquid_as_a_smarthost(nexthop, sending):
     hop = nexthop(nexthops.Chasquid)
     login = "%s@%s" % (nexthops.USER, FAR)
-    house = sending(25, {"SSL_CERT_FILE": hop.certificate.path}, hosted=smarthost(hop, hop.submission, username=login))
+    house = sending(25, {"SSL_CERT_FILE": hop.certificate.path},
+                    hosted=smarthost(hop, hop.submission, username=login))
     house.send(house.mine("through chasquid"), "ann")
     assert over_tls(hop.arrived("ann")[0])
 
 
 def test_a_refused_login_bounces_nothing(nexthop, sending, tmp_path):
     hop = nexthop(nexthops.Exim, mechanisms=["PLAIN"])
-    house = sending(25, {"SSL_CERT_FILE": hop.certificate.path}, hosted=smarthost(hop, password="guess"))
+    house = sending(25, {"SSL_CERT_FILE": hop.certificate.path},
+                    hosted=smarthost(hop, password="guess"))
     house.send(house.mine("nobody lets me in"), "someone@elsewhere.example")
     eventually(lambda: hop.log().count("authenticator failed") > 1, "the second try")
     assert house.waiting() and house.messages(house.author) == {} and not hop.elsewhere()

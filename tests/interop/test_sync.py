@@ -1,4 +1,5 @@
-"""mbsync and offlineimap keep a tree of Maildirs and a mailbox of several folders equal, both ways."""
+"""mbsync and offlineimap keep a tree of Maildirs and a mailbox of several folders equal, both
+ways."""
 import os
 import re
 import time
@@ -21,10 +22,12 @@ class Mbsync:
             file.write("\n".join((
                 "IMAPAccount a", "Host " + house.host, "Port %d" % house.ports[service],
                 "User " + user.name, "Pass " + user.passphrase, "AuthMechs " + mechanism,
-                "SSLType " + {"imap": "STARTTLS", "imaps": "IMAPS"}[service], "SystemCertificates no",
+                "SSLType " + {"imap": "STARTTLS", "imaps": "IMAPS"}[service],
+                "SystemCertificates no",
                 "CertificateFile " + house.certificate, "Timeout 15", "",
                 "IMAPStore far", "Account a", "",
-                "MaildirStore near", "Path %s/" % self.local, "Inbox %s/INBOX" % self.local, "SubFolders Verbatim", "",
+                "MaildirStore near", "Path %s/" % self.local, "Inbox %s/INBOX" % self.local,
+                "SubFolders Verbatim", "",
                 "Channel c", "Far :far:", "Near :near:", "Patterns *", "Create Both", "Remove Both",
                 "Expunge Both", "SyncState *", "")))
 
@@ -33,8 +36,9 @@ class Mbsync:
 
 
 class Offlineimap:
-    # After STARTTLS it reads in one thread and writes in another, on one OpenSSL connection. Where TLS 1.3 sends its
-    # tickets at just that moment (any server does) it waits for ever, once in twenty times: so it gets TLS 1.2.
+    # After STARTTLS it reads in one thread and writes in another, on one OpenSSL connection. Where
+    # TLS 1.3 sends its tickets at just that moment (any server does) it waits for ever, once in
+    # twenty times: so it gets TLS 1.2.
     TLS = ("openssl_conf = all\n[all]\nssl_conf = parts\n[parts]\nsystem_default = tls\n"
            "[tls]\nMaxProtocol = TLSv1.2\n")
 
@@ -54,7 +58,8 @@ class Offlineimap:
                 "[Account a]", "localrepository = near", "remoterepository = far",
                 "[Repository near]", "type = Maildir", "localfolders = " + self.local, "sep = /",
                 "[Repository far]", "type = IMAP", "remotehost = " + house.host,
-                "remoteport = %d" % house.ports[service], tls, "sslcacertfile = " + house.certificate,
+                "remoteport = %d" % house.ports[service], tls,
+                "sslcacertfile = " + house.certificate,
                 "remoteuser = " + user.name, "remotepass = " + user.passphrase,
                 "auth_mechanisms = " + mechanism, "")))
 
@@ -64,7 +69,8 @@ class Offlineimap:
 
 @pytest.fixture(params=[
     ("mbsync", Mbsync, "imaps", "SCRAM-SHA-256"), ("mbsync", Mbsync, "imap", "LOGIN"),
-    ("offlineimap", Offlineimap, "imaps", "CRAM-MD5"), ("offlineimap", Offlineimap, "imap", "PLAIN")],
+    ("offlineimap", Offlineimap, "imaps", "CRAM-MD5"),
+    ("offlineimap", Offlineimap, "imap", "PLAIN")],
     ids=lambda param: "%s-%s-%s" % (param[0], param[2], param[3]))
 def mirror(request, program, tmp_path, house, user):
     name, kind, service, mechanism = request.param
@@ -111,7 +117,8 @@ def state(house, user):
     """What changes whenever anything in a mailbox does, and all of the flags."""
     client = house.imap(user)
     names = sorted(remote(house, user))
-    found = {name: (ok(client.status(quoted(name), "(MESSAGES UNSEEN UIDNEXT UIDVALIDITY)")), messages(client, name))
+    found = {name: (ok(client.status(quoted(name), "(MESSAGES UNSEEN UIDNEXT UIDVALIDITY)")),
+                    messages(client, name))
              for name in names}
     client.logout()
     return found
@@ -126,7 +133,8 @@ def the_one(mirror, mailbox, sent):
 
 def set_letters(path, wanted):
     folder, name = os.path.split(path)
-    os.rename(path, os.path.join(os.path.dirname(folder), "cur", name.partition(":2,")[0] + ":2," + wanted))
+    os.rename(path, os.path.join(os.path.dirname(folder), "cur",
+                                 name.partition(":2,")[0] + ":2," + wanted))
 
 
 def drop(mirror, mailbox, sent, number=[0]):
@@ -140,7 +148,8 @@ def drop(mirror, mailbox, sent, number=[0]):
 
 
 def numbered(name, count):
-    return [message("%s %d" % (name, number), "Text %d of %s.\r\n" % (number, name)) for number in range(count)]
+    return [message("%s %d" % (name, number), "Text %d of %s.\r\n" % (number, name))
+            for number in range(count)]
 
 
 def assert_equal(house, user, mirror):
@@ -154,7 +163,8 @@ def test_both_sides_are_kept_equal(house, user, mirror):
     for name in FOLDERS:
         ok(client.create(quoted(name)))
         ok(client.subscribe(quoted(name)))
-    sent = {"INBOX": list(ODD.values()), "Lists/dev": numbered("dev", 4), "Lists": numbered("lists", 1), "B&APw-ro": []}
+    sent = {"INBOX": list(ODD.values()), "Lists/dev": numbered("dev", 4),
+            "Lists": numbered("lists", 1), "B&APw-ro": []}
     for name, all_sent in sent.items():
         for each in all_sent:
             ok(client.append(quoted(name), None, None, each))

@@ -1,4 +1,5 @@
-"""What a person types: init, user add and passwd beside the live server, and mail programs with the result."""
+"""What a person types: init, user add and passwd beside the live server, and mail programs with the
+result."""
 import json
 import os
 import re
@@ -19,7 +20,8 @@ def fresh(tmp_path):
     path = os.path.join(house.root, "device", "system", "mail", "mail.jcfg")
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    more = {"smtp": {"host": "localhost", "port": 0}, "relay": SECTION, "imap": SECTION, "pop": SECTION}
+    more = {"smtp": {"host": "localhost", "port": 0}, "relay": SECTION, "imap": SECTION,
+            "pop": SECTION}
     at = text.index("{") + 1
     with open(path, "w", encoding="utf-8") as file:
         file.write(text[:at] + "\n" + json.dumps(more)[1:-1] + "," + text[at:])
@@ -42,7 +44,8 @@ def test_users_come_change_and_go_while_mail_flows(fresh, program):
     bert = User("bert", "a passphrase of bert's", os.path.join(house.root, "bert", "mail"))
     house.words("user", "add", bert.address, stdin=b"a passphrase of bert's\n")
     sent = message("welcome", sender=anna.address)
-    succeed(curl(path, house, anna, "submissions", "client", "--mail-from", anna.address, "--mail-rcpt", bert.address,
+    succeed(curl(path, house, anna, "submissions", "client", "--mail-from", anna.address,
+                 "--mail-rcpt", bert.address,
                  "--upload-file", "-"), sent)
     assert_received(succeed(curl(path, house, bert, "imaps", "INBOX;UID=1")), sent)
     assert_received(succeed(curl(path, house, bert, "pop3s", "1")), sent)

@@ -46,14 +46,17 @@ STRUCTURES = {
     "parts with dispositions": lambda size: repeated(b"--b\r\nContent-Disposition: a%s\r\n\r\n"
                                                      % (b";c=d" * 50), size, _MIXED),
     "parts with all fields": lambda size: repeated(
-        b"--b\r\nContent-Type: a/b\r\nContent-ID: a\r\nContent-MD5: a\r\nContent-Language: a\r\nContent-Location: a\r\n\r\n", size, _MIXED),
+        b"--b\r\nContent-Type: a/b\r\nContent-ID: a\r\nContent-MD5: a\r\n"
+        b"Content-Language: a\r\nContent-Location: a\r\n\r\n", size, _MIXED),
     "lines that begin as delimiters": lambda size: repeated(b"--a\r\n", size, _MIXED),
     "dashes": lambda size: repeated(b"--\r\n", size, _MIXED),
-    "boundaries with common beginnings": lambda size: repeated(b"--" + b"a" * 20 + b"\r\n", size, _nested(_PREFIXES)),
+    "boundaries with common beginnings": lambda size: repeated(b"--" + b"a" * 20 + b"\r\n", size,
+                                                               _nested(_PREFIXES)),
     "boundaries that are prefixes, near misses": lambda size: repeated(
         b"--%s\r\n" % (b"a" * 998 + b"c"), size, _nested([b"b", b"a" * 999])),
     "many open boundaries, dashes": lambda size: repeated(b"--\r\n", size, _nested(_STRANGERS)),
-    "many open boundaries, near misses": lambda size: repeated(b"--0\r\n", size, _nested(_STRANGERS)),
+    "many open boundaries, near misses": lambda size: repeated(b"--0\r\n", size,
+                                                               _nested(_STRANGERS)),
     "many open boundaries, parts of the innermost": lambda size: repeated(
         b"--%s\r\n" % _STRANGERS[-1], size, _nested(_STRANGERS)),
     "one boundary after the other": lambda size: repeated(
@@ -88,7 +91,8 @@ HEADERS = {
     "a header line without end": lambda size: repeated(b"x", size, b"Subject: "),
     "a folded field without end": lambda size: repeated(b"\r\n ", size, b"Subject: a"),
     "one type after the other": lambda size: repeated(b"Content-Type: a\r\n", size),
-    "one disposition after the other": lambda size: repeated(b"Content-Disposition: a\r\n", size, b"MIME-Version: 1.0\r\n"),
+    "one disposition after the other": lambda size: repeated(b"Content-Disposition: a\r\n", size,
+                                                             b"MIME-Version: 1.0\r\n"),
     "parameters": lambda size: repeated(b";a=b", size, b"Content-Type: a/b"),
     "semicolons": lambda size: repeated(b";", size, b"Content-Type: a/b"),
     "parameters in pieces": lambda size: repeated(lambda number: b";a*%d*=b" % number, size,
@@ -97,7 +101,8 @@ HEADERS = {
                                                 b'"\r\n\r\n'),
     "a quoted parameter of escapes": lambda size: repeated(b"\\x", size, b'Content-Type: a/b; c="',
                                                            b'"\r\n\r\n'),
-    "a quoted parameter of line ends": lambda size: repeated(b"\r\n ", size, b'Content-Type: a/b; c="', b'"\r\n\r\n'),
+    "a quoted parameter of line ends": lambda size: repeated(
+        b"\r\n ", size, b'Content-Type: a/b; c="', b'"\r\n\r\n'),
     "comments in a type": lambda size: repeated(b"()", size, b"Content-Type: "),
     "comments inside each other in a type": lambda size: repeated(b"(", size, b"Content-Type: "),
     "languages": lambda size: repeated(b"a,", size, b"MIME-Version: 1.0\r\nContent-Language: "),
@@ -136,7 +141,8 @@ HEADERS = {
 
 
 def _single(encoding, charset, body):
-    head = b"Content-Type: text/plain; charset=%s\r\nContent-Transfer-Encoding: %s\r\n\r\n" % (charset, encoding)
+    head = b"Content-Type: text/plain; charset=%s\r\nContent-Transfer-Encoding: %s\r\n\r\n" % (
+        charset, encoding)
     return lambda size: repeated(body, size, head)
 
 

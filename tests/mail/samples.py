@@ -70,18 +70,24 @@ UGLY = {
     "boundary at the very end": multipart("\nx", end=False) + b"--b",
     "boundary line with blanks": multipart("\nx").replace(b"--b\r\n", b"--b  \t\r\n"),
     "junk after boundary": multipart("\nx").replace(b"--b\r\n", b"--bjunk\r\n"),
-    "same boundary twice": multipart("Content-Type: multipart/mixed; boundary=b\n\n--b\n\ninner\n--b--", "\nouter"),
+    "same boundary twice": multipart(
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\n\ninner\n--b--", "\nouter"),
     "inner never closed": multipart("Content-Type: multipart/mixed; boundary=i\n\n--i\n\ninner",
                                     "\nouter"),
-    "prefix boundaries": multipart("Content-Type: multipart/mixed; boundary=bb\n\n--bb\n\ninner\n--bb--", "\nouter"),
+    "prefix boundaries": multipart(
+        "Content-Type: multipart/mixed; boundary=bb\n\n--bb\n\ninner\n--bb--", "\nouter"),
     "digest": multipart("\nSubject: one\n\nfirst", "Content-Type: text/plain\n\nsecond",
                         subtype="digest"),
-    "message in message": wire("Content-Type: message/rfc822\n\nContent-Type: message/rfc822\n\nSubject: deep\n\nx"),
+    "message in message": wire(
+        "Content-Type: message/rfc822\n\nContent-Type: message/rfc822\n\nSubject: deep\n\nx"),
     "message without anything": wire("Content-Type: message/rfc822\n"),
-    "encoded message": multipart("Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogeA==", "\nx"),
+    "encoded message": multipart(
+        "Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogeA==",
+        "\nx"),
     "long boundary": multipart("\nx", boundary="x" * 300),
     "unclosed quote": wire('Content-Type: multipart/mixed; boundary="b\n\n--b\n\nx\n--b--\n'),
-    "folded boundary": wire('Content-Type: multipart/mixed;\n boundary="one\n two"\n\n--one two\n\nx\n--one two--\n'),
+    "folded boundary": wire(
+        'Content-Type: multipart/mixed;\n boundary="one\n two"\n\n--one two\n\nx\n--one two--\n'),
     "unknown type": wire("Content-Type: x-unknown/y; =;;a=b; c\n\nx"),
     "broken type": wire("Content-Type: text\n\nx"),
     "two types": wire("Content-Type: text/html\nContent-Type: image/png\n\nx"),

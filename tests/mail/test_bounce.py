@@ -165,12 +165,14 @@ def test_who_refused_is_said_rightly():
 
 def test_a_link_in_an_answer_stays_whole():
     link = "https://mx.example.net/why?" + "x" * 100
-    assert "      %s\n" % link in text_of(built(fates=(REFUSED._replace(said="550 5.7.1 See " + link),)))
+    assert "      %s\n" % link in text_of(
+        built(fates=(REFUSED._replace(said="550 5.7.1 See " + link),)))
 
 
 def test_the_configurations_words():
     cover = COVER._replace(subject="Retour: \u00e9chec",
-                           warning="D\u00e9sol\u00e9 {name} {0} {{reason}} %s\n{reason}\n--\n{headers}")
+                           warning="D\u00e9sol\u00e9 {name} {0} {{reason}} "
+                                   "%s\n{reason}\n--\n{headers}")
     notice = built(cover=cover, fates=(REFUSED._replace(said="550 5.1.1 {headers} {reason}"),))
     message, parts = read(notice)
     assert message["Subject"] == "Retour: \u00e9chec"
@@ -224,7 +226,8 @@ def test_a_header_with_8_bits_is_encoded():
     _, parts = read(notice)
     assert not notice.eight_bit and parts[2]["Content-Transfer-Encoding"] == "quoted-printable"
     assert parts[2].get_payload(decode=True).replace(b"\r\n",
-                                                     b"\n").rstrip() == header.replace(b"\r\n", b"\n").rstrip()
+                                                     b"\n").rstrip() == header.replace(
+        b"\r\n", b"\n").rstrip()
 
 
 @pytest.mark.parametrize("whole, media_type", [(True, "message/global"),
@@ -277,7 +280,8 @@ def test_it_stands_beside_its_message(header, references):
 
 
 def test_long_threads_keep_their_end():
-    header = b"Message-ID: <last@x>\r\nReferences:" + b"".join(b"\r\n <%d@x>" % number for number in range(500)) + b"\r\n\r\n"
+    header = b"Message-ID: <last@x>\r\nReferences:" + b"".join(
+        b"\r\n <%d@x>" % number for number in range(500)) + b"\r\n\r\n"
     found = read(built(content=header))[0]["References"].split()
     assert found == ["<%d@x>" % number for number in range(480, 500)] + ["<last@x>"]
 

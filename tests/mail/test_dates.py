@@ -13,7 +13,8 @@ MOMENT = calendar.timegm((1996, 7, 17, 9, 44, 25))
 
 def test_internal_date_there_and_back():
     assert dates.parse_internal(b"17-Jul-1996 02:44:25 -0700") == (MOMENT, -420)
-    assert dates.parse_internal(b" 1-feb-2024 00:00:00 +0530") == (calendar.timegm((2024, 1, 31, 18, 30, 0)), 330)
+    assert dates.parse_internal(b" 1-feb-2024 00:00:00 +0530") == (
+        calendar.timegm((2024, 1, 31, 18, 30, 0)), 330)
     assert dates.format_internal(MOMENT) == b"17-Jul-1996 09:44:25 +0000"
     assert dates.format_header(MOMENT, -420) == "Wed, 17 Jul 1996 02:44:25 -0700"
     assert dates.format_header(MOMENT) == "Wed, 17 Jul 1996 09:44:25 +0000"

@@ -7,8 +7,10 @@ from phenmail_protocols.mail import headers
 
 from .samples import UGLY
 
-HEADER = (b"From: a@example.org\r\nreceived: one;\r\n\ttwo\r\nSubject : spaced\r\nX-Subject: no\r\nSUBJECT: again\r\n folded\r\n"
-          b"garbage line\r\n and more\r\nTo:\r\n\r\n")
+HEADER = (
+    b"From: a@example.org\r\nreceived: one;\r\n\ttwo\r\nSubject : spaced\r\nX-Subject: no\r\n"
+    b"SUBJECT: again\r\n folded\r\n"
+    b"garbage line\r\n and more\r\nTo:\r\n\r\n")
 
 
 def names(*words):
@@ -124,10 +126,13 @@ def test_any_bytes(data):
     header, offset = headers.split_header(data)
     assert header == data[:offset]
     assert b"".join(field.raw
-                    for field in headers.fields(header)) == header[:sum(len(f.raw) for f in headers.fields(header))]
+                    for field in headers.fields(header)) == header[
+        :sum(len(f.raw) for f in headers.fields(header))]
     chosen = headers.select(header, names(b"subject"))
     again = headers.select(chosen,
-                           names(b"subject"))  # the wire's empty line ends a header of LF lines too: then the form is mixed
+                           # the wire's empty line ends a header of LF lines too: then the form is
+                           # mixed
+                           names(b"subject"))
     assert again.replace(b"\r\n", b"\n") == chosen.replace(b"\r\n", b"\n")
     assert isinstance(headers.decode(data), str)
     assert b"\n" not in headers.unfold(data)
@@ -162,7 +167,8 @@ def test_select_and_its_negation_share_out_the_fields(name):
     wanted = names(b"subject", b"content-type")
     ended = header if header.endswith(b"\n") else header + b"\r\n"
     for line in headers.select(header,
-                               wanted).splitlines(True) + headers.select(header, wanted, True).splitlines(True):
+                               wanted).splitlines(True) + headers.select(
+            header, wanted, True).splitlines(True):
         assert line.rstrip(b"\r\n") in ended
 
 

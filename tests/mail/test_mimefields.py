@@ -33,16 +33,22 @@ def test_content_type(value, expected):
 
 
 def test_describe_everything():
-    said = describe(b"content-type: a/b\r\nContent-ID: <i>\r\nCONTENT-DESCRIPTION: d\r\n e\r\nContent-Transfer-Encoding: Base64 (x)\r\nContent-MD5: m\r\n"
-                    b"Content-Disposition: inline; a=b\r\nContent-Language: en, de-AT\r\nContent-Location: l\r\nSubject: no\r\n\r\n")
+    said = describe(
+        b"content-type: a/b\r\nContent-ID: <i>\r\nCONTENT-DESCRIPTION: d\r\n e\r\n"
+        b"Content-Transfer-Encoding: Base64 (x)\r\nContent-MD5: m\r\n"
+        b"Content-Disposition: inline; a=b\r\nContent-Language: en, de-AT\r\n"
+        b"Content-Location: l\r\nSubject: no\r\n\r\n")
     assert said == Description(b"a", b"b", (), b"<i>", b"d e", b"Base64", b"m",
                                (b"inline", ((b"a", b"b"),)), (b"en", b"de-AT"), b"l")
 
 
 def test_repeated_and_empty_fields():
     assert describe(b"") == describe(b"Subject: x\r\n\r\n") == Description()
-    said = describe(b"Content-Type: a/b\r\nContent-Type: c/d\r\nContent-Transfer-Encoding:\r\nContent-Transfer-Encoding: 8bit;\r\nContent-Transfer-Encoding: 7bit\r\n"
-                    b"Content-Disposition:\r\nContent-Disposition: inline; x=y\r\nContent-Disposition: attachment\r\n")
+    said = describe(
+        b"Content-Type: a/b\r\nContent-Type: c/d\r\nContent-Transfer-Encoding:\r\n"
+        b"Content-Transfer-Encoding: 8bit;\r\nContent-Transfer-Encoding: 7bit\r\n"
+        b"Content-Disposition:\r\nContent-Disposition: inline; x=y\r\n"
+        b"Content-Disposition: attachment\r\n")
     assert (said.type, said.encoding, said.disposition) == (b"a", b"7bit",
                                                             (b"inline", ((b"x", b"y"),)))
     assert describe(b"Content-Disposition: \r\n").disposition == (b"", ())
@@ -68,7 +74,8 @@ def test_the_usual_forms_are_only_short_cuts(value):
         @staticmethod
         def match(*_):
             return None
-    header = b"Content-Type: text/plain" + value + b"\r\nContent-Disposition: x" + value + b"\r\nContent-Transfer-Encoding: " + value
+    header = (b"Content-Type: text/plain" + value + b"\r\nContent-Disposition: x" + value
+              + b"\r\nContent-Transfer-Encoding: " + value)
     quick = describe(header)
     usual = mimefields._USUAL_TYPE, mimefields._USUAL_PARAMETER, mimefields._USUAL_TOKEN
     mimefields._USUAL_TYPE = mimefields._USUAL_PARAMETER = mimefields._USUAL_TOKEN = Never

@@ -125,7 +125,8 @@ def test_the_boundary_that_fits_longest_wins():
 
 def test_a_message_with_neither_mime_version_nor_type_is_no_mime():
     assert scan(b"Content-Transfer-Encoding: base64\r\n\r\nx").encoding == b"7bit"
-    assert scan(b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\n\r\nx").encoding == b"base64"
+    assert scan(
+        b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\n\r\nx").encoding == b"base64"
     assert scan(multipart("Content-Transfer-Encoding: base64\n\nx")).parts[0].encoding == b"base64"
 
 
@@ -148,7 +149,8 @@ def test_chunks_larger_than_the_window():
     assert whole.parts[0].lines == 1499
     for size in (997, 65535, 65536, 65537, 200000):
         assert outline(scan(data[i:i + size] for i in range(0, len(data),
-                                                            size))) == outline(whole), "chunks of %d" % size
+                                                            size))) == outline(
+            whole), "chunks of %d" % size
 
 
 # Words that make delimiters, headers and their near misses likely.
@@ -233,7 +235,8 @@ def test_a_huge_header_is_passed_and_read_as_far_as_the_limit():
 
 
 def test_fields_behind_megabytes_of_recipients_are_read():
-    data = b"To: %s\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--" % b"\r\n ".join([b"a@example.org,"] * 200000)
+    data = (b"To: %s\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--"
+            % b"\r\n ".join([b"a@example.org,"] * 200000))
     root = scan(data[at:at + 100000] for at in range(0, len(data), 100000))
     assert body(data, root.parts[0]) == b"x" and len(root.header) < 100
     inside = scan(b"Content-Type: message/rfc822\r\n\r\n" + data)

@@ -40,8 +40,9 @@ def test_search_in_a_message(key, header, found):
 
 def test_search_decodes():
     encoded = base64.b64encode("Gr\u00fc\u00dfe aus K\u00f6ln".encode()).decode()
-    data = multipart("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n" + encoded,
-                     head="MIME-Version: 1.0\nSubject: =?utf-8?Q?=C3=84rger?=\n")
+    data = multipart(
+        "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n" + encoded,
+        head="MIME-Version: 1.0\nSubject: =?utf-8?Q?=C3=84rger?=\n")
     assert holds(data, "GR\u00dcSSE AUS", False) and holds(data, "gru\u0308sse", False)
     assert holds(data, "\u00e4RGER") and not holds(data, "\u00e4rger", False)
 
@@ -94,7 +95,8 @@ def test_find_looks_in_bounded_steps():
 
 
 def test_what_plain_text_tells():
-    plain = wire("Subject: hello\n world\nContent-Type: text/plain; charset=\"UTF-8\"\n\nsome text\n")
+    plain = wire(
+        "Subject: hello\n world\nContent-Type: text/plain; charset=\"UTF-8\"\n\nsome text\n")
     text = textsearch.plain(plain)
 
     def told(key):

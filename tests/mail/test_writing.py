@@ -19,7 +19,8 @@ def test_a_field_is_folded_at_blanks():
     written = writing.field("Diagnostic-Code", "smtp; 550 5.1.1 " + "words " * 20)
     assert written.startswith(b"Diagnostic-Code: smtp; 550") and written.endswith(b"words\r\n")
     assert max(map(len, written.split(b"\r\n"))) <= 78 and written.count(b"\r\n ") == 1
-    assert headers.unfold(headers.fields(written)[0].value) == b"smtp; 550 5.1.1 " + b"words " * 19 + b"words"
+    assert headers.unfold(headers.fields(written)[
+        0].value) == b"smtp; 550 5.1.1 " + b"words " * 19 + b"words"
 
 
 @pytest.mark.parametrize("value, line", [
@@ -52,7 +53,8 @@ def test_encoded_words_are_read_again(value):
     assert writing.is_ascii(written.encode("utf-8"))
     assert all(len(word) <= 75 for word in written.split(" ") if word.startswith("=?"))
     if written != value:
-        assert str(email.header.make_header(email.header.decode_header(written))) == writing.printable(value)
+        assert str(email.header.make_header(
+            email.header.decode_header(written))) == writing.printable(value)
 
 
 def test_plain_text_is_not_encoded():

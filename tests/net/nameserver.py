@@ -1,11 +1,14 @@
-"""A DNS server on the loopback for tests: UDP and TCP at one port, a zone's text in, misbehaviour on demand.
+"""A DNS server on the loopback for tests: UDP and TCP at one port, a zone's text in, misbehaviour
+on demand.
 
-    with NameServer("example.org. 300 IN MX 10 mx.example.org.\nmx.example.org. 300 IN A 127.0.0.1\n") as server:
+    with NameServer("example.org. 300 IN MX 10 mx.example.org.\nmx.example.org. 300 IN A
+    127.0.0.1\n") as server:
         Routes(Resolver((server.address,), 2.0), …)
 
-It answers as a recursive server does that knows the whole world: CNAMEs are followed, what is not in the text does not exist
-(NXDOMAIN, with an SOA of the root that says for how long). AD is set where `authentic` says so and the question asks for
-it (AD or DO, RFC 6840 section 5.7). `asked` lists the questions as (name without final dot, type, "udp" or "tcp").
+It answers as a recursive server does that knows the whole world: CNAMEs are followed, what is not
+in the text does not exist (NXDOMAIN, with an SOA of the root that says for how long). AD is set
+where `authentic` says so and the question asks for it (AD or DO, RFC 6840 section 5.7). `asked`
+lists the questions as (name without final dot, type, "udp" or "tcp").
 """
 
 import socketserver
@@ -26,14 +29,16 @@ NO_EDNS_PAYLOAD = 512
 class Manner:
     """How questions for one name are answered; the default is rightly."""
 
-    def __init__(self, kind=None, rcode=None, silent=False, delay=0.0, truncated=False, twist=None, authentic=None):
+    def __init__(self, kind=None, rcode=None, silent=False, delay=0.0, truncated=False, twist=None,
+                 authentic=None):
         self.kind, self.rcode, self.silent, self.delay = kind, rcode, silent, delay
         self.truncated, self.twist, self.authentic = truncated, twist, authentic
 
 
 class NameServer:
-    """`zone`: records in zone file form ($ORIGIN works; $TTL is 300 unless it says otherwise), without SOA. `authentic`: set AD
-    everywhere. `negative_ttl`: for how long what is not there may be remembered, None: no SOA says so."""
+    """`zone`: records in zone file form ($ORIGIN works; $TTL is 300 unless it says otherwise),
+    without SOA. `authentic`: set AD everywhere. `negative_ttl`: for how long what is not there may
+    be remembered, None: no SOA says so."""
 
     def __init__(self, zone="", authentic=False, negative_ttl=60, host="127.0.0.1", port=0):
         self.authentic, self.asked = authentic, []
@@ -46,14 +51,15 @@ class NameServer:
 
     def load(self, zone):
         """Takes another zone text instead of the one before."""
-        self._zone = dns.zone.from_text("$TTL 300\n$ORIGIN .\n" + zone, origin=".", relativize=False, check_origin=False)
+        self._zone = dns.zone.from_text("$TTL 300\n$ORIGIN .\n" + zone, origin=".",
+                                        relativize=False, check_origin=False)
 
     def behave(self, name, kind=None, **manner):
         """How questions for `name` are answered from now on, all or those of one type ("MX").
 
-        rcode="SERVFAIL" (or another); silent=True: never; delay=seconds; truncated=True: UDP answers are empty with TC;
-        authentic=True/False: AD for this name; twist=callable(wire) -> the datagrams (or TCP messages) to send instead.
-        No manner: rightly again.
+        rcode="SERVFAIL" (or another); silent=True: never; delay=seconds; truncated=True: UDP
+        answers are empty with TC; authentic=True/False: AD for this name; twist=callable(wire) ->
+        the datagrams (or TCP messages) to send instead. No manner: rightly again.
         """
         self._manners[_plain(name), kind] = Manner(kind, **manner)
 
@@ -63,7 +69,8 @@ class NameServer:
 
     def __enter__(self):
         for server in (self._udp, self._tcp):
-            threading.Thread(target=server.serve_forever, args=(0.02,), name="nameserver", daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(0.02,), name="nameserver",
+                             daemon=True).start()
         return self
 
     def __exit__(self, *_):
@@ -122,7 +129,8 @@ class NameServer:
         return response
 
     def _follow(self, response, name, kind):
-        """Puts the CNAMEs from `name` on into the answer -> the last name, or None where they run in a circle."""
+        """Puts the CNAMEs from `name` on into the answer -> the last name, or None where they run
+        in a circle."""
         seen = set()
         while kind != dns.rdatatype.CNAME and name not in seen:
             seen.add(name)
@@ -145,7 +153,8 @@ def _rrset(name, rdataset):
 def _rendered(response, query, transport):
     """Wire form; cut with TC where it is longer than the asker's UDP payload."""
     wire = response.to_wire(max_size=65535)
-    most = 65535 if transport == "tcp" else max(query.payload if query.edns >= 0 else 0, NO_EDNS_PAYLOAD)
+    most = 65535 if transport == "tcp" else max(query.payload if query.edns >= 0 else 0,
+                                                NO_EDNS_PAYLOAD)
     if len(wire) <= most:
         return wire
     response.answer, response.authority = [], []

@@ -1,4 +1,5 @@
-"""The other end of a connection, for tests: a blocking socket with a deadline on everything, plain or TLS."""
+"""The other end of a connection, for tests: a blocking socket with a deadline on everything, plain
+or TLS."""
 
 import contextlib
 import socket
@@ -34,7 +35,8 @@ class Peer(object):
     def secure(self, context=None):
         """Becomes a TLS client (nothing may be buffered)."""
         self.file.close()
-        self.sock = (context or client_context()).wrap_socket(self.sock, server_hostname="localhost")
+        self.sock = (context or client_context()).wrap_socket(self.sock,
+                                                              server_hostname="localhost")
         self.file = self.sock.makefile("rb")
         return self
 
@@ -76,7 +78,8 @@ def serving(handle, **options):
 
 
 def own_thread(function, *arguments):
-    """Runs `function` in a thread; gives a callable that waits for it and gives its value or raises its exception."""
+    """Runs `function` in a thread; gives a callable that waits for it and gives its value or raises
+    its exception."""
     result = []
 
     def run():

@@ -1,4 +1,5 @@
-"""The key out of certificates: those of the openssl program and the system's store against `cryptography`, and what is none."""
+"""The key out of certificates: those of the openssl program and the system's store against
+`cryptography`, and what is none."""
 
 import ssl
 
@@ -30,8 +31,10 @@ def test_kinds_of_keys(authority, kind):  # noqa: F811
 def test_the_openssl_program_finds_the_same(authority, program):  # noqa: F811
     import subprocess
     pair = authority.issue("kind-rsa", key="rsa")
-    pem = subprocess.check_output([program("openssl"), "x509", "-in", pair.certificate, "-noout", "-pubkey"])
-    found = subprocess.check_output([program("openssl"), "pkey", "-pubin", "-outform", "DER"], input=pem)
+    pem = subprocess.check_output([program("openssl"), "x509", "-in", pair.certificate, "-noout",
+                                   "-pubkey"])
+    found = subprocess.check_output([program("openssl"), "pkey", "-pubin", "-outform", "DER"],
+                                    input=pem)
     assert public_key_info(pair.der) == found
 
 
@@ -40,7 +43,8 @@ def test_version_1(authority):  # noqa: F811
     assert public_key_info(pair.der) == by_cryptography(pair.der)
 
 
-@pytest.mark.filterwarnings("ignore")  # cryptography says of some stores' certificates what it will refuse one day
+# cryptography says of some stores' certificates what it will refuse one day
+@pytest.mark.filterwarnings("ignore")
 def test_the_certificates_of_the_system():
     context = ssl.create_default_context()
     ders = context.get_ca_certs(binary_form=True)
@@ -50,7 +54,8 @@ def test_the_certificates_of_the_system():
         assert public_key_info(der) == by_cryptography(der)
 
 
-# -- what is made here, and what is none ----------------------------------------------------------------------------------------------------
+# -- what is made here, and what is none
+# --------------------------------------------------------------------------------------------------
 
 def element(tag, content):
     size = len(content)
@@ -64,16 +69,22 @@ def key_info(size=3):
     return element(0x30, element(0x30, b"") + element(0x03, bytes(size)))
 
 
-def certificate(serial=b"\1", issuer=b"", key=key_info(), version=element(0xA0, b"\2\1\2"), behind=b"", signature=b""):
-    signed = version + element(0x02, serial) + element(0x30, b"") + element(0x30, issuer) + element(0x30, b"") + element(0x30, b"")
-    return element(0x30, element(0x30, signed + key + behind) + element(0x30, b"") + element(0x03, signature))
+def certificate(serial=b"\1", issuer=b"", key=key_info(), version=element(0xA0, b"\2\1\2"),
+                behind=b"", signature=b""):
+    signed = version + element(0x02, serial) + element(0x30,
+                                                       b"") + element(0x30, issuer) + element(
+        0x30, b"") + element(0x30, b"")
+    return element(0x30, element(0x30, signed + key + behind) + element(0x30, b"")
+                   + element(0x03, signature))
 
 
-@pytest.mark.parametrize("size", [0, 1, 120, 127, 128, 129, 250, 255, 256, 257, 65530, 65535, 65536, 70000])
+@pytest.mark.parametrize("size",
+                         [0, 1, 120, 127, 128, 129, 250, 255, 256, 257, 65530, 65535, 65536, 70000])
 def test_every_form_of_length(size):
     assert public_key_info(certificate(issuer=bytes(size))) == key_info()
     assert public_key_info(certificate(key=key_info(size))) == key_info(size)
-    assert public_key_info(certificate(behind=element(0xA3, bytes(size)), signature=bytes(size))) == key_info()
+    assert public_key_info(certificate(behind=element(0xA3, bytes(size)),
+                                       signature=bytes(size))) == key_info()
 
 
 def test_version_may_be_missing():
@@ -108,7 +119,8 @@ def test_the_key_does_not_reach_beyond_what_is_signed():
     signed = good.index(b"\x30", 1)
     for change in (-1, 1):
         with pytest.raises(ValueError):
-            public_key_info(good[:signed + 1] + bytes([good[signed + 1] + change]) + good[signed + 2:])
+            public_key_info(good[:signed + 1] + bytes([good[signed + 1] + change])
+                            + good[signed + 2:])
 
 
 @settings(max_examples=300)
@@ -125,7 +137,8 @@ REAL = certificate(serial=bytes(9), issuer=bytes(150), key=key_info(130), signat
 @settings(max_examples=300)
 @given(st.integers(0, len(REAL) - 1), st.integers(0, 255))
 def test_any_octet_changed(at, octet):
-    """A key that comes out lies in the certificate and has the form of one; nothing but ValueError comes else."""
+    """A key that comes out lies in the certificate and has the form of one; nothing but ValueError
+    comes else."""
     changed = REAL[:at] + bytes([octet]) + REAL[at + 1:]
     try:
         key = public_key_info(changed)

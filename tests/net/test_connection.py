@@ -1,4 +1,5 @@
-"""A connection on real sockets: bounds of octets and time, STARTTLS, waiting, and every way to end."""
+"""A connection on real sockets: bounds of octets and time, STARTTLS, waiting, and every way to
+end."""
 
 import socket
 import ssl
@@ -54,7 +55,8 @@ def plain():
     made.close()
 
 
-# -- reading and writing --------------------------------------------------------------------------------------------------------------
+# -- reading and writing
+# --------------------------------------------------------------------------------------------------
 
 def test_lines_in_and_out(pair):
     pair.peer.send(b"EHLO a\r\nNOOP\n")
@@ -134,7 +136,8 @@ def test_descriptors_over_1024():
             sock.close()
 
 
-# -- time -----------------------------------------------------------------------------------------------------------------------------
+# -- time
+# --------------------------------------------------------------------------------------------------
 
 def test_a_silent_peer_times_out_and_can_still_be_told():
     made = Pair(Limits(read=0.05))
@@ -207,7 +210,8 @@ def test_an_inner_deadline_does_not_extend_the_outer_one(plain):
     assert plain.server.read_line(10) == b"after\r\n"
 
 
-# -- STARTTLS -------------------------------------------------------------------------------------------------------------------------
+# -- STARTTLS
+# --------------------------------------------------------------------------------------------------
 
 def test_starttls_drops_what_was_sent_before_it(certificates):
     made = Pair()
@@ -234,7 +238,8 @@ def test_a_half_open_handshake_times_out(certificates):
     made.close()
 
 
-@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b"\0" * 100, b"\xff" * 20000])
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x00\x05hello",
+                                     b"\0" * 100, b"\xff" * 20000])
 def test_garbage_instead_of_a_handshake_is_the_end(certificates, garbage):
     made = Pair()
     made.peer.send(garbage)
@@ -288,7 +293,8 @@ def test_half_a_tls_record_is_no_input_yet(certificates):
     made.close()
 
 
-# -- waiting --------------------------------------------------------------------------------------------------------------------------
+# -- waiting
+# --------------------------------------------------------------------------------------------------
 
 def test_wait_sees_input_a_wake_and_nothing(pair):
     waker = Waker()
@@ -345,7 +351,8 @@ def test_a_late_wake_touches_no_descriptor():
     writer.close()
 
 
-# -- the end --------------------------------------------------------------------------------------------------------------------------
+# -- the end
+# --------------------------------------------------------------------------------------------------
 
 def test_the_end_of_the_stream(pair):
     pair.peer.send(b"half a li")
@@ -404,7 +411,8 @@ def test_a_closed_connection_only_says_so(pair):
     pair.server.close()
     pair.server.interrupt()
     pair.server.abort()
-    for act in (lambda: pair.server.read_line(10), lambda: pair.server.write(b"x"), lambda: pair.server.wait(1)):
+    for act in (lambda: pair.server.read_line(10), lambda: pair.server.write(b"x"),
+                lambda: pair.server.wait(1)):
         with pytest.raises(Disconnected):
             act()
     assert not pair.server.has_input()
@@ -447,7 +455,8 @@ def test_no_file_but_tls_names_ssl():
                 assert "import ssl" not in file.read(), name
 
 
-# -- looking while working ------------------------------------------------------------------------------------------------------------
+# -- looking while working
+# --------------------------------------------------------------------------------------------------
 
 @pytest.fixture
 def each_look(monkeypatch):

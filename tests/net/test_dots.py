@@ -68,7 +68,8 @@ def test_a_text_cut_in_two_at_every_place(stuffed, text, bare):
         assert feed([stuffed[:cut], stuffed[cut:]]) == (text, True, b"", bare), "cut at %d" % cut
 
 
-@pytest.mark.parametrize("data", [b"", b".", b".\r", b"\r\n", b"a\r\n.\r", b"a\n.\n", b"a\r.\r", b"a\n.\r\n", b"a\r\n.\n", b"a.\r\n", b"a\r\n..\r\n"])
+@pytest.mark.parametrize("data", [b"", b".", b".\r", b"\r\n", b"a\r\n.\r", b"a\n.\n", b"a\r.\r",
+                                  b"a\n.\r\n", b"a\r\n.\n", b"a.\r\n", b"a\r\n..\r\n"])
 def test_what_does_not_end_a_text(data):
     assert feed([data])[1] is False
     assert feed(octets(data))[1] is False
@@ -89,7 +90,8 @@ def test_after_the_end_everything_is_rest():
 
 
 def model(data):
-    """(text, rest or None, bare) the slow way: octet by octet, as RFC 5321 4.1.1.4 and 4.5.2 say it."""
+    """(text, rest or None, bare) the slow way: octet by octet, as RFC 5321 4.1.1.4 and 4.5.2 say
+    it."""
     text, position, line_start = bytearray(), 0, True
     while position < len(data):
         if line_start and data[position:position + 3] == b".\r\n":
@@ -99,7 +101,8 @@ def model(data):
             position += 1
             continue
         text += data[position:position + 1]
-        line_start = data[position:position + 1] == b"\n" and data[position - 1:position] == b"\r" and position > 0
+        line_start = data[position:position + 1] == b"\n" and data[
+            position - 1:position] == b"\r" and position > 0
         position += 1
     return bytes(text), None, bare(bytes(text))
 
@@ -109,7 +112,8 @@ def bare(text):
     return b"\r" in left or b"\n" in left
 
 
-TEXT = st.lists(st.sampled_from([b"\r\n", b".", b"\r", b"\n", b"a", b"\r\n.", b"\r\n.\r\n", b"bc"]), max_size=30)
+TEXT = st.lists(st.sampled_from([b"\r\n", b".", b"\r", b"\n", b"a", b"\r\n.", b"\r\n.\r\n", b"bc"]),
+                max_size=30)
 
 
 @given(TEXT, st.lists(st.integers(1, 5), min_size=1, max_size=5))

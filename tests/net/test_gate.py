@@ -180,7 +180,8 @@ def test_work_for_a_stranger_has_an_end_but_in_a_transaction():
 def test_a_transaction_goes_only_for_a_much_smaller_network_or_after_its_time():
     clock = Clock()
     gate = Gate(strangers=5, clock=clock)
-    sending = visits(gate, 2, "192.0.2.1") + visits(gate, 2, "192.0.2.2") + visits(gate, 1, "192.0.2.3")
+    sending = visits(gate, 2, "192.0.2.1") + visits(gate, 2,
+                                                    "192.0.2.2") + visits(gate, 1, "192.0.2.3")
     for visit in sending:
         visit.busy = True
     clock.now += 5

@@ -1,4 +1,5 @@
-"""Listeners on real sockets: who is let in, who never stalls whom, and that a stop ends everything in time."""
+"""Listeners on real sockets: who is let in, who never stalls whom, and that a stop ends everything
+in time."""
 
 import errno
 import os
@@ -36,7 +37,8 @@ def greeted(port, **options):
     return peer
 
 
-# -- serving --------------------------------------------------------------------------------------------------------------------------
+# -- serving
+# --------------------------------------------------------------------------------------------------
 
 def test_many_clients_at_once():
     with serving(echo) as server:
@@ -67,7 +69,8 @@ def test_clients_that_never_shake_hands_stall_nobody(certificates):
 
 
 def test_a_half_open_handshake_ends_by_itself(certificates):
-    with serving(echo, certificates=certificates, implicit_tls=True, limits=Limits(handshake=0.05)) as server:
+    with serving(echo, certificates=certificates, implicit_tls=True,
+                 limits=Limits(handshake=0.05)) as server:
         peer = dial(server.port)
         assert peer.rest() == b"", "cut off, without a word of plaintext"
         peer.close()
@@ -115,7 +118,8 @@ def test_threads_are_named_daemons_and_leave_the_registry():
     assert all(name.startswith("phenmail-test-") and daemon for name, daemon in seen)
 
 
-# -- who is let in --------------------------------------------------------------------------------------------------------------------
+# -- who is let in
+# --------------------------------------------------------------------------------------------------
 
 def test_one_too_many_is_told_and_closed_and_room_comes_back():
     gate = Gate(total=2)
@@ -139,7 +143,8 @@ def test_one_too_many_is_told_and_closed_and_room_comes_back():
 
 def test_one_address_may_not_take_all_of_several_listeners():
     gate = Gate(total=10, per_address=2)
-    with serving(echo, gate=gate, too_many=b"no\r\n") as one, serving(echo, gate=gate, too_many=b"no\r\n") as two:
+    with serving(echo, gate=gate, too_many=b"no\r\n") as one, serving(
+            echo, gate=gate, too_many=b"no\r\n") as two:
         peers = [greeted(one.port), greeted(two.port)]
         third = dial(two.port)
         assert third.rest() == b"no\r\n"
@@ -148,7 +153,8 @@ def test_one_address_may_not_take_all_of_several_listeners():
 
 
 def test_one_too_many_gets_no_plaintext_where_tls_is_expected(certificates):
-    with serving(echo, gate=Gate(total=0), too_many=b"no\r\n", certificates=certificates, implicit_tls=True) as server:
+    with serving(echo, gate=Gate(total=0), too_many=b"no\r\n", certificates=certificates,
+                 implicit_tls=True) as server:
         peer = dial(server.port)
         assert peer.rest() == b""
         peer.close()
@@ -221,19 +227,23 @@ def test_running_out_of_descriptors_is_survived_without_a_busy_loop():
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("counts descriptors in /proc")
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    child = subprocess.Popen([sys.executable, "-c", OUT_OF_DESCRIPTORS], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, "-c", OUT_OF_DESCRIPTORS], cwd=root,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     output, errors = child.communicate(timeout=30)
     assert output.strip() == b"served all", errors.decode()
 
 
-# -- stopping -------------------------------------------------------------------------------------------------------------------------
+# -- stopping
+# --------------------------------------------------------------------------------------------------
 
 def test_a_stop_says_goodbye_to_all_in_time(certificates):
     server = listener.Listener("test", "127.0.0.1", 0, echo)
-    secure = listener.Listener("secure", "127.0.0.1", 0, echo, certificates=certificates, implicit_tls=True)
+    secure = listener.Listener("secure", "127.0.0.1", 0, echo, certificates=certificates,
+                               implicit_tls=True)
     server.start()
     secure.start()
-    peers = [greeted(server.port) for _ in range(5)] + [greeted(secure.port, tls=True) for _ in range(5)]
+    peers = [greeted(server.port) for _ in range(5)] + [greeted(secure.port, tls=True)
+                                                        for _ in range(5)]
     half_open = dial(secure.port)
     start = time.monotonic()
     assert listener.stop_all([server, secure], PATIENCE) == []
@@ -243,7 +253,8 @@ def test_a_stop_says_goodbye_to_all_in_time(certificates):
         dial(server.port)
     for peer in peers + [half_open]:
         peer.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("phenmail-test-", "phenmail-secure-"))]
+    assert not [thread for thread in threading.enumerate()
+                if thread.name.startswith(("phenmail-test-", "phenmail-secure-"))]
 
 
 def test_a_stop_cuts_off_who_does_not_read():
@@ -316,7 +327,8 @@ def test_stops_leave_no_descriptor_open(certificates):
     assert count() <= before
 
 
-# -- addresses ------------------------------------------------------------------------------------------------------------------------
+# -- addresses
+# --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("host", ["", "*"])
 def test_every_address_is_two_listeners_on_one_port(host):
@@ -392,7 +404,8 @@ def test_the_peer_is_who_connected():
     assert seen == [expected]
 
 
-# -- Unix sockets ---------------------------------------------------------------------------------------------------------------------
+# -- Unix sockets
+# --------------------------------------------------------------------------------------------------
 
 def unix_line(path):
     with socket.socket(socket.AF_UNIX) as client:

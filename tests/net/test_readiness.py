@@ -8,7 +8,8 @@ import pytest
 
 from phenmail_protocols.net import readiness
 
-KINDS = [readiness.SelectorReadiness] + ([readiness.PollReadiness] if hasattr(select, "poll") else [])
+KINDS = [readiness.SelectorReadiness] + ([readiness.PollReadiness] if hasattr(select, "poll")
+                                         else [])
 
 
 @pytest.fixture
@@ -28,7 +29,8 @@ def test_readable_writable_and_neither(kind, ends):
     both = kind(readable=[ours.fileno(), theirs.fileno()])
     assert [fd for fd, _ in both.wait(10)] == [ours.fileno()]
     assert [fd for fd, _ in both.wait()] == [ours.fileno()], "None waits for it"
-    assert [fd for fd, _ in both.wait(10 ** 9)] == [ours.fileno()], "a wait longer than poll can count"
+    assert [fd for fd, _ in both.wait(10 ** 9)] == [ours.fileno()], (
+        "a wait longer than poll can count")
 
 
 @pytest.mark.parametrize("kind", KINDS)

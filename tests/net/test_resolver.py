@@ -1,4 +1,5 @@
-"""Questions to the DNS over real sockets: what is understood, what is believed, what is remembered."""
+"""Questions to the DNS over real sockets: what is understood, what is believed, what is
+remembered."""
 
 import socket
 import struct
@@ -63,7 +64,8 @@ def server():
 
 def looking(*servers, timeout=5.0, **options):
     """A Lookup that asks these servers (NameServer or address)."""
-    return Lookup(Resolver(tuple(getattr(server, "address", server) for server in servers), timeout), **options)
+    return Lookup(Resolver(tuple(getattr(server, "address", server) for server in servers),
+                           timeout), **options)
 
 
 def dead_address():
@@ -73,7 +75,8 @@ def dead_address():
         return sock.getsockname()
 
 
-# -- what is understood ---------------------------------------------------------------------------------------------------------------
+# -- what is understood
+# --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name, kind, records", [
     ("example.org", "MX", {"10 mx1.example.org.", "20 mx2.example.org."}),
@@ -85,14 +88,16 @@ def dead_address():
 ])
 def test_records(server, name, kind, records):
     answer = looking(server).ask(name, kind)
-    assert {record.lower() for record in answer.records} == records and len(answer.records) == len(records)
+    assert {record.lower() for record in answer.records} == records and len(
+        answer.records) == len(records)
     assert answer.exists and not answer.secure
 
 
 def test_tlsa_in_zone_form(server):
     record, = looking(server).ask("_25._tcp.mx1.example.org", "TLSA").records
     assert record.split()[:3] == ["3", "1", "1"]
-    assert "".join(record.split()[3:]).startswith("0b9fa5a5") and len("".join(record.split()[3:])) == 64
+    assert "".join(record.split()[3:]).startswith("0b9fa5a5") and len(
+        "".join(record.split()[3:])) == 64
 
 
 def test_cnames_are_followed(server):
@@ -112,7 +117,8 @@ def test_what_is_not_there(server, name, kind, exists):
     assert answer.records == () and answer.exists is exists
 
 
-@pytest.mark.parametrize("name", ["a..b", ".a", "x" * 64 + ".org", ".".join(["x" * 60] * 5), "a\\999.b"])
+@pytest.mark.parametrize("name",
+                         ["a..b", ".a", "x" * 64 + ".org", ".".join(["x" * 60] * 5), "a\\999.b"])
 def test_a_name_that_can_not_be_is_asked_of_nobody(server, name):
     answer = looking(server).ask(name, "A")
     assert not answer.exists and answer.records == ()
@@ -144,14 +150,16 @@ def test_a_server_from_before_edns():
         assert len(looking(server).ask("mx1.example.org", "A").records) == 2
 
 
-# -- whom to ask ----------------------------------------------------------------------------------------------------------------------
+# -- whom to ask
+# --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED", "NOTIMP", "FORMERR"])
 def test_another_server_is_asked_where_one_fails(server, rcode):
     with NameServer(ZONE, host="127.0.0.2") as bad:
         bad.behave("mx1.example.org", rcode=rcode)
         assert looking(bad, server).ask("mx1.example.org", "A").records
-        with pytest.raises(Unanswered, match="mx1.example.org: 127.0.0.2 says %s$" % rcode) as caught:
+        with pytest.raises(Unanswered,
+                           match="mx1.example.org: 127.0.0.2 says %s$" % rcode) as caught:
             looking(bad).ask("mx1.example.org", "A")
         assert caught.value.enhanced == "4.4.3"
         tries = 2 if rcode in ("NOTIMP", "FORMERR") else 1  # with EDNS and without
@@ -200,7 +208,8 @@ def test_nonsense_over_tcp(server, twist):
         looking(server, timeout=1.0).ask("large.example.org", "TXT")
 
 
-# -- the system's servers -------------------------------------------------------------------------------------------------------------
+# -- the system's servers
+# --------------------------------------------------------------------------------------------------
 
 def test_resolv_conf_missing_or_empty(tmp_path):
     path = tmp_path / "resolv.conf"
@@ -245,7 +254,8 @@ def test_a_host_name_that_is_no_domain_name(server, monkeypatch):
         looking(server).ask("example.org", "MX")
 
 
-# -- what is believed -----------------------------------------------------------------------------------------------------------------
+# -- what is believed
+# --------------------------------------------------------------------------------------------------
 
 def forgeries(wire):
     """Datagrams that an attacker sends before the true one."""
@@ -253,15 +263,18 @@ def forgeries(wire):
     for rrset in other.question:
         rrset.name = rrset.name.parent()
     question = wire[:2] + bytes([wire[2] & 0x7F]) + wire[3:]
-    return [b"", b"\x00", wire[:12], struct.pack("!H", struct.unpack("!H", wire[:2])[0] ^ 1) + wire[2:], question,
+    return [b"", b"\x00", wire[:12],
+            struct.pack("!H", struct.unpack("!H", wire[:2])[0] ^ 1) + wire[2:], question,
             other.to_wire(), wire[:2] + b"\xff" * 200]
 
 
 def test_answers_to_other_questions_are_not_believed(server):
-    """dnspython passes them over; before 2.6 it believes nobody then (CVE-2023-29483), and somebody asks again later."""
+    """dnspython passes them over; before 2.6 it believes nobody then (CVE-2023-29483), and somebody
+    asks again later."""
     server.behave("mx1.example.org", twist=lambda wire: forgeries(wire) + [wire])
     try:
-        assert set(looking(server).ask("mx1.example.org", "A").records) == {"192.0.2.1", "192.0.2.2"}
+        assert set(looking(server).ask("mx1.example.org", "A").records) == {
+            "192.0.2.1", "192.0.2.2"}
     except Unanswered:
         assert (dns.version.MAJOR, dns.version.MINOR) < (2, 6)
     assert len(server.asked) == 1
@@ -273,8 +286,9 @@ def test_answers_to_other_questions_are_not_believed(server):
 @pytest.mark.parametrize("name", ["mx2.example.org", "mx1.example.org"])
 def test_a_broken_record_is_no_answer(server, name):
     """An A record of three octets, before the OPT record at the end."""
-    server.behave(name, twist=lambda wire: [wire[:6] + struct.pack("!H", struct.unpack("!H", wire[6:8])[0] + 1) + wire[8:-11]
-                                            + b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x03abc" + wire[-11:]])
+    server.behave(name, twist=lambda wire: [
+        wire[:6] + struct.pack("!H", struct.unpack("!H", wire[6:8])[0] + 1) + wire[8:-11]
+        + b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x03abc" + wire[-11:]])
     with pytest.raises(Unanswered):
         looking(server, timeout=0.3).ask(name, "A")
 
@@ -296,7 +310,8 @@ def test_ids_and_ports_are_not_to_be_guessed(monkeypatch):
     assert len(steps) > 5, "ports that can be counted: %r" % ports
 
 
-@pytest.mark.parametrize("local, authentic, secure", [(True, True, True), (True, False, False), (False, True, False)])
+@pytest.mark.parametrize("local, authentic, secure",
+                         [(True, True, True), (True, False, False), (False, True, False)])
 def test_only_a_server_on_this_machine_vouches(server, monkeypatch, local, authentic, secure):
     server.authentic = authentic
     if not local:
@@ -318,7 +333,8 @@ QUERY, WIRE = a_response()
 
 
 @settings(max_examples=200)
-@given(st.lists(st.tuples(st.integers(2, len(WIRE) - 1), st.integers(0, 255)), max_size=5), st.integers(12, len(WIRE)))
+@given(st.lists(st.tuples(st.integers(2, len(WIRE) - 1), st.integers(0, 255)), max_size=5),
+       st.integers(12, len(WIRE)))
 def test_every_response_ends_in_an_answer_or_in_none(changes, length):
     wire = bytearray(WIRE)
     for where, octet in changes:
@@ -332,7 +348,8 @@ def test_every_response_ends_in_an_answer_or_in_none(changes, length):
     assert ttl <= 86400 and all(isinstance(record, (str, bytes)) for record in answer.records)
 
 
-# -- what is remembered ---------------------------------------------------------------------------------------------------------------
+# -- what is remembered
+# --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name, kind, ttl", [
     ("mx1.example.org", "A", 60),
@@ -349,7 +366,8 @@ def test_until_the_ttl_is_over(server, clock, name, kind, ttl):
     assert set(asking.ask(name, kind).records) == set(first.records) and len(server.asked) == 2
 
 
-@pytest.mark.parametrize("name, kind", [("forgotten.example.org", "A"), ("large.example.org", "TXT"), ("nobody.example.org", "A")])
+@pytest.mark.parametrize("name, kind", [("forgotten.example.org", "A"),
+                                        ("large.example.org", "TXT"), ("nobody.example.org", "A")])
 def test_not_at_all(clock, name, kind):
     """A TTL of nothing; more than one answer may cost; a no without SOA."""
     with NameServer(ZONE, negative_ttl=None) as server:
@@ -383,7 +401,8 @@ def test_no_longer_than_a_day_and_a_no_for_three_hours(clock):
 
 def test_what_is_remembered_is_bounded(monkeypatch, clock):
     monkeypatch.setattr(resolver, "_ANSWERS", 3)
-    zone = "".join("h%d. %d IN A 192.0.2.1\n" % (number, 10 if number == 2 else 300) for number in range(9))
+    zone = "".join("h%d. %d IN A 192.0.2.1\n" % (number, 10 if number == 2 else 300)
+                   for number in range(9))
     with NameServer(zone) as server:
         asking = looking(server, clock=clock)
         for name in ("h1", "h2", "h3"):
@@ -402,9 +421,11 @@ def test_what_is_remembered_is_bounded(monkeypatch, clock):
 def test_many_threads(server):
     asking, found = looking(server, timeout=1.2), []
     server.behave("example.org", silent=True)
-    slow = threading.Thread(target=lambda: pytest.raises(Unanswered, asking.ask, "example.org", "MX"), daemon=True)
+    slow = threading.Thread(target=lambda: pytest.raises(Unanswered, asking.ask, "example.org",
+                                                         "MX"), daemon=True)
     slow.start()
-    threads = [threading.Thread(target=lambda: found.append(asking.ask("alias.example.org", "A")), daemon=True) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: found.append(asking.ask("alias.example.org", "A")),
+                                daemon=True) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

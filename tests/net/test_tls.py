@@ -43,24 +43,29 @@ def tool(request, monkeypatch, program):
         monkeypatch.setattr(selfsigned, "_Openssl", selfsigned._Cryptography)
 
 
-# -- making ---------------------------------------------------------------------------------------------------------------------------
+# -- making
+# --------------------------------------------------------------------------------------------------
 
 def test_a_new_pair(folder, tool):
-    assert ensure_self_signed(*folder.pair, names=["mail.example.org", "b\u00fccher.example", "192.0.2.7", "Max's Laptop\n"])
+    assert ensure_self_signed(*folder.pair, names=["mail.example.org", "b\u00fccher.example",
+                                                   "192.0.2.7", "Max's Laptop\n"])
     facts = tls.facts(folder.certificate)
-    assert facts.names == ("mail.example.org", "xn--bcher-kva.example", "localhost", "192.0.2.7", "127.0.0.1", "0:0:0:0:0:0:0:1")
+    assert facts.names == ("mail.example.org", "xn--bcher-kva.example", "localhost", "192.0.2.7",
+                           "127.0.0.1", "0:0:0:0:0:0:0:1")
     assert facts.ours
     assert facts.not_after - facts.not_before <= 825 * DAY
     assert facts.not_before <= time.time() + 1
     assert stat.S_IMODE(os.stat(folder.key).st_mode) == 0o600
-    assert sorted(os.listdir(os.path.dirname(folder.key))) == ["certificate.pem", "key.pem"], "something was left behind"
+    assert sorted(os.listdir(os.path.dirname(folder.key))) == ["certificate.pem", "key.pem"], (
+        "something was left behind")
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "mail.example.org"])
 def test_strict_clients_that_trust_it_accept_it(certificates, name):
     context = client_context(certificates.certificate_path)
     context.verify_flags |= ssl.VERIFY_X509_STRICT
-    with serving(lambda connection: connection.write(b"hello\r\n"), certificates=certificates, implicit_tls=True) as server:
+    with serving(lambda connection: connection.write(b"hello\r\n"), certificates=certificates,
+                 implicit_tls=True) as server:
         peer = dial(server.port)
         peer.file.close()
         with context.wrap_socket(peer.sock, server_hostname=name) as secure:
@@ -151,10 +156,12 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 def test_names_over_64_characters_are_no_common_name():
     long = "a" * 60 + ".example"
     assert selfsigned.common_name([long, "short.example"]) == "short.example"
-    assert selfsigned.alternative_names([long, "", "..", "a" * 70]) == ([long, "localhost"], ["127.0.0.1", "::1"])
+    assert selfsigned.alternative_names([long, "", "..", "a" * 70]) == (
+        [long, "localhost"], ["127.0.0.1", "::1"])
 
 
-# -- following ------------------------------------------------------------------------------------------------------------------------
+# -- following
+# --------------------------------------------------------------------------------------------------
 
 def test_the_context_is_the_same_until_the_files_change(folder):
     ensure_self_signed(*folder.pair, names=[])
@@ -194,7 +201,8 @@ def test_clients_without_session_tickets_do_not_fill_the_memory(folder, monkeypa
     client = client_context()
     client.options |= ssl.OP_NO_TICKET | getattr(ssl, "OP_NO_TLSv1_3", 0)
     numbers = []
-    with serving(lambda connection: connection.write(b"x"), certificates=certificates, implicit_tls=True) as server:
+    with serving(lambda connection: connection.write(b"x"), certificates=certificates,
+                 implicit_tls=True) as server:
         for _ in range(10):
             peer = dial(server.port).secure(client)
             assert peer.sock.recv(1) == b"x"
@@ -204,7 +212,9 @@ def test_clients_without_session_tickets_do_not_fill_the_memory(folder, monkeypa
     assert max(numbers) <= 3
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no certificate", b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"])
+@pytest.mark.parametrize("content",
+                         [None, b"", b"no certificate",
+                          b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"])
 def test_no_good_file_at_all(folder, content):
     if content is not None:
         for path in folder.pair:
@@ -223,7 +233,8 @@ def test_no_good_file_at_all(folder, content):
 def test_a_key_with_a_passphrase_fails_and_does_not_ask(folder, program):
     import subprocess
     ensure_self_signed(*folder.pair, names=[])
-    subprocess.check_call([program("openssl"), "ec", "-in", folder.key, "-out", folder.key + ".new", "-aes128", "-passout", "pass:secret"],
+    subprocess.check_call([program("openssl"), "ec", "-in", folder.key, "-out", folder.key + ".new",
+                           "-aes128", "-passout", "pass:secret"],
                           stderr=subprocess.DEVNULL)
     os.rename(folder.key + ".new", folder.key)
     with pytest.raises(CertificateError):
@@ -243,5 +254,6 @@ def test_the_fingerprint_is_what_clients_see(certificates):
 
 
 def test_moments_of_certificates_are_read_as_ssl_reads_them():
-    for text in ("Jan  5 09:34:43 2018 GMT", "Feb 29 23:59:59 2024 GMT", "Dec 31 00:00:00 1999 GMT", "Jul 10 12:00:01 2049 GMT"):
+    for text in ("Jan  5 09:34:43 2018 GMT", "Feb 29 23:59:59 2024 GMT", "Dec 31 00:00:00 1999 GMT",
+                 "Jul 10 12:00:01 2049 GMT"):
         assert tls._epoch(text) == ssl.cert_time_to_seconds(text)

@@ -67,7 +67,9 @@ def test_without_verification_any_certificate_does(authority):  # noqa: F811
         assert tlsclient.peer_certificate(secure) == expired.der
 
 
-@pytest.mark.parametrize("name, hosts, days", [("elsewhere", ("elsewhere.example",), 30), ("over", (NAME,), -1), ("sub", ("*.mx.example.org",), 30)])
+@pytest.mark.parametrize("name, hosts, days",
+                         [("elsewhere", ("elsewhere.example",), 30), ("over", (NAME,), -1),
+                          ("sub", ("*.mx.example.org",), 30)])
 def test_a_wrong_certificate(authority, trusting, name, hosts, days):  # noqa: F811
     with pytest.raises(Unverified) as said:
         shake(authority.issue("wrong-" + name, hosts, days=days), trusting)
@@ -90,7 +92,8 @@ def test_the_store_of_this_system_is_used(monkeypatch):
 
 
 @pytest.mark.parametrize("name, told", [
-    (NAME, NAME), ("[192.0.2.1]", None), ("192.0.2.1", None), ("2001:db8::1", None), (".example.org", None), ("", None), (None, None),
+    (NAME, NAME), ("[192.0.2.1]", None), ("192.0.2.1", None), ("2001:db8::1", None),
+    (".example.org", None), ("", None), (None, None),
     ("a" * 64 + ".example", None)])
 def test_which_name_the_server_is_told(authority, name, told):  # noqa: F811
     seen = []
@@ -123,10 +126,12 @@ def test_nothing_older_than_tls_1_2(authority, verify):  # noqa: F811
 
 
 def test_short_diffie_hellman_is_better_than_none(authority, tmp_path, program):  # noqa: F811
-    """1024 bits, as old mail servers have: refused where certificates are verified, taken where anything does."""
+    """1024 bits, as old mail servers have: refused where certificates are verified, taken where
+    anything does."""
     import subprocess
     group = str(tmp_path / "group")
-    subprocess.run([program("openssl"), "dhparam", "-dsaparam", "-out", group, "1024"], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([program("openssl"), "dhparam", "-dsaparam", "-out", group, "1024"], check=True,
+                   stderr=subprocess.DEVNULL)
     server = authority.issue("kind-rsa", key="rsa").server_context()
     server.options |= getattr(ssl, "OP_NO_TLSv1_3", 0)
     server.set_ciphers("DHE-RSA-AES128-GCM-SHA256:@SECLEVEL=0")
@@ -141,12 +146,14 @@ def test_a_server_that_speaks_no_tls():
     ours, theirs = socket.socketpair()
     with theirs:
         theirs.sendall(b"220 what do you mean?\r\n")
-        with tlsclient.client_side(ours, tlsclient.client_context(False), NAME) as secure, pytest.raises(OSError):
+        with tlsclient.client_side(ours, tlsclient.client_context(False),
+                                   NAME) as secure, pytest.raises(OSError):
             tlsclient.handshake(secure)
 
 
 def test_a_server_that_says_nothing():
     ours, theirs = socket.socketpair()
     ours.settimeout(0.05)
-    with theirs, tlsclient.client_side(ours, tlsclient.client_context(False), NAME) as secure, pytest.raises(OSError):
+    with theirs, tlsclient.client_side(ours, tlsclient.client_context(False),
+                                       NAME) as secure, pytest.raises(OSError):
         tlsclient.handshake(secure)

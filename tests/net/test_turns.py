@@ -20,7 +20,8 @@ class Clock:
 def test_a_turn_begins_when_the_last_one_that_was_given_out_ends():
     clock = Clock()
     shared = turns.Turns(clock)
-    assert shared.take(0.010) == pytest.approx(turns.PAUSE), "nobody else works: a short pause for all others"
+    assert shared.take(0.010) == pytest.approx(turns.PAUSE), (
+        "nobody else works: a short pause for all others")
     assert shared.take(0.020) == pytest.approx(0.010 + 2 * turns.PAUSE)
     assert shared.take() == pytest.approx(0.030 + 3 * turns.PAUSE)
     clock.now += 60

@@ -25,7 +25,8 @@ def cut(message, size):
 
 
 MESSAGES = [
-    b"", b"\r\n", b"A: b\r\n", b"A: b\r\n\r\n", b"A: b\r\n\r\none\r\ntwo\r\nthree", b"\r\none\r\n\r\ntwo\r\n", b"A: b\r\nC: d",
+    b"", b"\r\n", b"A: b\r\n", b"A: b\r\n\r\n", b"A: b\r\n\r\none\r\ntwo\r\nthree",
+    b"\r\none\r\n\r\ntwo\r\n", b"A: b\r\nC: d",
     b"A: b\r\n\r\n" + b"\r\n" * 3000, b"A: b\r\n\r\n" + b"x" * 3000 + b"\r\nend\r\n",
     b"A: b\r\n\r\n" + b"".join(b"line %d\r\n" % number for number in range(2000)),
 ]
@@ -39,7 +40,8 @@ def test_any_cut_gives_the_same(message, size):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.sampled_from([b"\r\n", b"a", b".", b"A: b", b"\r", b"\r\n\r\n"]), max_size=30).map(b"".join),
+@given(st.lists(st.sampled_from([b"\r\n", b"a", b".", b"A: b", b"\r", b"\r\n\r\n"]),
+                max_size=30).map(b"".join),
        st.integers(1, 9), st.integers(0, 12))
 def test_beside_the_plain_way(message, size, lines):
     assert b"".join(excerpt(cut(message, size), lines)) == plainly(message, lines)

@@ -61,16 +61,22 @@ def test_values(parse, argument, value):
 
 @pytest.mark.parametrize("parse, argument", [
     (grammar.parse_nothing, b"x"),
-    (grammar.parse_number, b""), (grammar.parse_number, b"1 2"), (grammar.parse_number, b"-1"), (grammar.parse_number, b"1" * 11),
+    (grammar.parse_number, b""), (grammar.parse_number, b"1 2"), (grammar.parse_number, b"-1"),
+    (grammar.parse_number, b"1" * 11),
     (grammar.parse_number, "٣".encode("utf-8")),
     (grammar.parse_number_or_nothing, b"x"),
-    (grammar.parse_top, b"1"), (grammar.parse_top, b"1 2 3"), (grammar.parse_top, b"1 -2"), (grammar.parse_top, b"1 " + b"9" * 19),
-    (grammar.parse_name, b""), (grammar.parse_name, b" "), (grammar.parse_name, b"\xff"), (grammar.parse_name, b"a\0b"),
+    (grammar.parse_top, b"1"), (grammar.parse_top, b"1 2 3"), (grammar.parse_top, b"1 -2"),
+    (grammar.parse_top, b"1 " + b"9" * 19),
+    (grammar.parse_name, b""), (grammar.parse_name, b" "), (grammar.parse_name, b"\xff"),
+    (grammar.parse_name, b"a\0b"),
     (grammar.parse_passphrase, b""),
-    (grammar.parse_apop, b"mrose"), (grammar.parse_apop, b"mrose " + DIGEST[1:]), (grammar.parse_apop, b" " + DIGEST),
-    (grammar.parse_auth, b"PLAIN a b"), (grammar.parse_auth, b"PLAIN !!!"), (grammar.parse_auth, b"PLAIN abc"),
+    (grammar.parse_apop, b"mrose"), (grammar.parse_apop, b"mrose " + DIGEST[1:]),
+    (grammar.parse_apop, b" " + DIGEST),
+    (grammar.parse_auth, b"PLAIN a b"), (grammar.parse_auth, b"PLAIN !!!"),
+    (grammar.parse_auth, b"PLAIN abc"),
     (grammar.parse_auth, b"X" * 21), (grammar.parse_auth, b"PL/AIN"),
-    (grammar.parse_language, b"en_GB"), (grammar.parse_language, b"en de"), (grammar.parse_language, b"toolongtag"),
+    (grammar.parse_language, b"en_GB"), (grammar.parse_language, b"en de"),
+    (grammar.parse_language, b"toolongtag"),
 ])
 def test_errors_say_what_was_expected(parse, argument):
     with pytest.raises(GrammarError) as wrong:
@@ -78,8 +84,10 @@ def test_errors_say_what_was_expected(parse, argument):
     assert wrong.value.text
 
 
-WORDS = [b" ", b"*", b"=", b"1", b"99999999999", b"en", DIGEST, base64.b64encode(b"\0anna\0x"), b"PLAIN", b"\xff", b"\0", b"\r", b"-"]
-ARGUMENTS = st.one_of(st.binary(max_size=60), st.lists(st.sampled_from(WORDS), max_size=6).map(b"".join))
+WORDS = [b" ", b"*", b"=", b"1", b"99999999999", b"en", DIGEST, base64.b64encode(b"\0anna\0x"),
+         b"PLAIN", b"\xff", b"\0", b"\r", b"-"]
+ARGUMENTS = st.one_of(st.binary(max_size=60),
+                      st.lists(st.sampled_from(WORDS), max_size=6).map(b"".join))
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,4 +1,5 @@
-"""Real connections: every octet as it is, TLS, time, stop, big messages, and what is on the disk afterwards."""
+"""Real connections: every octet as it is, TLS, time, stop, big messages, and what is on the disk
+afterwards."""
 import base64
 import hashlib
 import hmac
@@ -120,7 +121,8 @@ def on_the_wire(message):
     lines = message.split(b"\r\n")
     if not lines[-1]:
         lines.pop()
-    return b"".join((b"." if line.startswith(b".") else b"") + line + b"\r\n" for line in lines) + b".\r\n"
+    return b"".join((b"." if line.startswith(b".") else b"") + line + b"\r\n"
+                    for line in lines) + b".\r\n"
 
 
 @pytest.mark.parametrize("way", ["pop3", "stls", "pop3s"])
@@ -129,7 +131,8 @@ def test_every_octet_as_it_is(server, inbox, way):
     with Wire(server, "pop3s" if way == "pop3s" else "pop3", login=way != "stls") as wire:
         if way == "stls":
             wire.begin_tls()
-            assert wire.say(b"AUTH PLAIN " + base64.b64encode(b"\0" + ANNA.encode() + b"\0" + PASSPHRASE.encode()))[:3] == b"+OK"
+            assert wire.say(b"AUTH PLAIN " + base64.b64encode(
+                b"\0" + ANNA.encode() + b"\0" + PASSPHRASE.encode()))[:3] == b"+OK"
         for number, message in enumerate(MESSAGES, 1):
             assert wire.say(b"RETR %d" % number)[:3] == b"+OK"
             assert wire.text() == on_the_wire(message), "message %d" % number
@@ -137,7 +140,8 @@ def test_every_octet_as_it_is(server, inbox, way):
             assert wire.say(b"TOP %d 99999999" % number)[:3] == b"+OK"
             assert wire.text() == on_the_wire(message), "TOP of message %d" % number
         assert wire.say(b"TOP 8 150000")[:3] == b"+OK"
-        assert wire.text() == on_the_wire(MESSAGES[7][:MESSAGES[7].index(b"\r\n\r\n") + 4] + b".\r\n" * 150000)
+        assert wire.text() == on_the_wire(MESSAGES[7][:MESSAGES[7].index(b"\r\n\r\n") + 4]
+                                          + b".\r\n" * 150000)
         assert wire.say(b"STAT") == b"+OK 8 %d\r\n" % sum(map(len, MESSAGES))
         assert wire.say(b"QUIT") == b"+OK Goodbye\r\n" and wire.line() == b""
     assert kept(server) == len(MESSAGES)
@@ -147,7 +151,8 @@ def test_pipelining(server, inbox):
     """RFC 2449 6.6: any number of commands in one piece, also behind a login, and byte by byte."""
     inbox(MESSAGES)
     commands = b"USER anna\r\nPASS correct horse\r\n" + b"".join(
-        b"RETR %d\r\nNOOP\r\nDELE %d\r\n" % (number, number) for number in range(1, len(MESSAGES) + 1)) + b"RSET\nQUIT\r\n"
+        b"RETR %d\r\nNOOP\r\nDELE %d\r\n" % (number, number)
+        for number in range(1, len(MESSAGES) + 1)) + b"RSET\nQUIT\r\n"
     got = []
     for pieces in ([commands], [commands[at:at + 1] for at in range(len(commands))]):
         with Wire(server, login=False) as wire:
@@ -187,12 +192,15 @@ def test_every_mechanism_of_accounts(server):
         assert wire.say(base64.b64encode(("anna " + proof).encode()))[:3] == b"+OK"
     with Wire(server, login=False) as wire:
         first = b"n=anna,r=abc"
-        answer = base64.b64decode(wire.say(b"AUTH SCRAM-SHA-256 " + base64.b64encode(b"n,," + first))[2:])
+        answer = base64.b64decode(wire.say(b"AUTH SCRAM-SHA-256 "
+                                           + base64.b64encode(b"n,," + first))[2:])
         fields = dict(field.split(b"=", 1) for field in answer.split(b","))
-        salted = hashlib.pbkdf2_hmac("sha256", PASSPHRASE.encode(), base64.b64decode(fields[b"s"]), int(fields[b"i"]))
+        salted = hashlib.pbkdf2_hmac("sha256", PASSPHRASE.encode(), base64.b64decode(fields[b"s"]),
+                                     int(fields[b"i"]))
         last = b"c=biws,r=" + fields[b"r"]
         key = hmac.new(salted, b"Client Key", "sha256").digest()
-        signature = hmac.new(hashlib.sha256(key).digest(), b",".join((first, answer, last)), "sha256").digest()
+        signature = hmac.new(hashlib.sha256(key).digest(), b",".join((first, answer, last)),
+                             "sha256").digest()
         proof = bytes(a ^ b for a, b in zip(key, signature))
         verifier = wire.say(base64.b64encode(last + b",p=" + base64.b64encode(proof)))
         assert base64.b64decode(verifier[2:]).startswith(b"v=")
@@ -235,7 +243,8 @@ def test_a_message_that_cannot_be_read(server, inbox):
 
 
 def paths(server):
-    return [path for part in ("new", "cur") for path in pathlib.Path(folder(server), part).iterdir()]
+    return [path for part in ("new", "cur")
+            for path in pathlib.Path(folder(server), part).iterdir()]
 
 
 def test_a_big_message_needs_no_memory_and_hinders_nobody(server, inbox):
@@ -338,7 +347,8 @@ def test_stop_says_goodbye_and_removes_nothing():
             stopper = threading.Thread(target=server.stop)
             count = len(paths(server))
             stopper.start()
-            assert inside.line().startswith(b"-ERR [SYS/TEMP] Server shutting down") and inside.line() == b""
+            assert inside.line().startswith(
+                b"-ERR [SYS/TEMP] Server shutting down") and inside.line() == b""
             assert outside.line().startswith(b"-ERR [SYS/TEMP] Server shutting down")
             stopper.join(10)
             assert not stopper.is_alive() and count == 1
@@ -349,7 +359,8 @@ def test_stop_says_goodbye_and_removes_nothing():
 def test_one_too_many():
     with small(connections_per_address=1) as server:
         with Wire(server, login=False), Wire(server, login=False) as second:
-            assert second.greeting == b"-ERR [SYS/TEMP] Too many connections, try again later\r\n" and second.line() == b""
+            assert (second.greeting == b"-ERR [SYS/TEMP] Too many connections, try again later\r\n"
+                    and second.line() == b"")
 
 
 def test_the_inside_of_an_error_is_not_told(server, monkeypatch, caplog):
@@ -361,8 +372,10 @@ def test_the_inside_of_an_error_is_not_told(server, monkeypatch, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.sampled_from([b"\r\n", b".", b"..", b"a", b"A: b\r\n", b"\xff", b".\r\n"]), max_size=40).map(b"".join))
+@settings(max_examples=15, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from([b"\r\n", b".", b"..", b"a", b"A: b\r\n", b"\xff", b".\r\n"]),
+                max_size=40).map(b"".join))
 def test_any_message_comes_back(server, text):
     message = text + b"\r\n"
     fill(server, [message])
@@ -377,7 +390,8 @@ def test_a_long_command_ends_at_its_deadline(server, inbox, monkeypatch, command
     inbox(MESSAGES[:3])
     with Wire(server) as client:
         monkeypatch.setattr(Connection, "look", ending(Overdue))
-        assert client.say(command) == b"-ERR [SYS/TEMP] The command took too long, try again later\r\n"
+        assert client.say(
+            command) == b"-ERR [SYS/TEMP] The command took too long, try again later\r\n"
         assert client.say(b"NOOP")[:3] == b"+OK"
 
 
@@ -387,7 +401,8 @@ def test_a_long_command_ends_at_the_stop(server, inbox, monkeypatch, command):
     with Wire(server) as client:
         assert client.say(b"DELE 1")[:3] == b"+OK"
         monkeypatch.setattr(Connection, "look", ending(Stopping))
-        assert client.say(command).startswith(b"-ERR [SYS/TEMP] Server shutting down") and client.line() == b""
+        assert client.say(command).startswith(
+            b"-ERR [SYS/TEMP] Server shutting down") and client.line() == b""
     assert kept(server) == 3
 
 

@@ -1,4 +1,5 @@
-"""A maildrop on a real store: coherent whatever happens beside it, and removed from only by `update`."""
+"""A maildrop on a real store: coherent whatever happens beside it, and removed from only by
+`update`."""
 import os
 
 import pytest
@@ -41,7 +42,8 @@ def test_what_it_holds(store, folder):
     drop = open_maildrop(store, folder)
     try:
         assert len(drop) == 3 and list(drop.numbers()) == [1, 2, 3]
-        assert [drop.size(number) for number in drop.numbers()] == [19, 22, 17] and drop.count() == (3, 58)
+        assert [drop.size(number) for number in drop.numbers()] == [19, 22,
+                                                                    17] and drop.count() == (3, 58)
         assert [len(whole(drop, number)) for number in (1, 2, 3)] == [19, 22, 17]
         drop.delete(2)
         assert drop.is_deleted(2) and list(drop.numbers()) == [1, 3] and drop.count() == (2, 36)
@@ -105,7 +107,8 @@ def test_uids_of_another_uidvalidity_are_other_messages(store, folder, monkeypat
         drop.content(1)
     assert drop.update() == (1, 0)
     drop.close()
-    assert store.account(folder).status("INBOX").messages == 1, "a message was removed that the session never saw"
+    assert store.account(folder).status("INBOX").messages == 1, (
+        "a message was removed that the session never saw")
 
 
 def test_one_session_at_a_time_also_across_processes(store, folder):
@@ -156,5 +159,6 @@ def test_reading_and_removing_set_no_flag(store, folder):
     drop.update()
     drop.close()
     mailbox = store.account(folder).open("INBOX")
-    assert list(mailbox.rows(mailbox.state().uids).flags) == [frozenset()] and mailbox.first_recent() == 1
+    assert list(mailbox.rows(mailbox.state().uids).flags) == [
+        frozenset()] and mailbox.first_recent() == 1
     mailbox.close()

@@ -18,12 +18,14 @@ def test_one_line_of_at_most_512_octets():
 
 
 def test_listing():
-    assert replies.listing(replies.ok("x"), iter([b"1 2", b"2 3"])) == b"+OK x\r\n1 2\r\n2 3\r\n.\r\n"
+    assert replies.listing(replies.ok("x"),
+                           iter([b"1 2", b"2 3"])) == b"+OK x\r\n1 2\r\n2 3\r\n.\r\n"
     assert replies.listing(replies.ok("x"), []) == b"+OK x\r\n.\r\n"
 
 
 @pytest.mark.parametrize("failure, code", [
-    (errors.InUse(), "IN-USE"), (errors.Unavailable(), "SYS/TEMP"), (errors.NoSpace(), "SYS/TEMP"), (errors.StoreError(), "SYS/TEMP"),
+    (errors.InUse(), "IN-USE"), (errors.Unavailable(), "SYS/TEMP"), (errors.NoSpace(), "SYS/TEMP"),
+    (errors.StoreError(), "SYS/TEMP"),
     (errors.NotFound(), "SYS/PERM"),
 ])
 def test_every_error_of_the_store_has_a_code(failure, code):

@@ -1,4 +1,5 @@
-"""The state machine without a socket: every command in every state, logins, errors, what is logged."""
+"""The state machine without a socket: every command in every state, logins, errors, what is
+logged."""
 import hashlib
 import logging
 
@@ -105,7 +106,8 @@ def drop(monkeypatch):
 
 def begin(everyone=True, loopback=True, tls=False, **service):
     limits = service.pop("limits", Limits(errors=1000, login_failures=1000))
-    made = Session(Service(TABLE, Directory(everyone), None, limits, **service), ("192.0.2.1", 5), loopback, tls)
+    made = Session(Service(TABLE, Directory(everyone), None, limits, **service), ("192.0.2.1", 5),
+                   loopback, tls)
     made.greeting()
     return made
 
@@ -118,12 +120,15 @@ def say(session, *lines):
 
 def logged_in(**service):
     session = begin(**service)
-    assert say(session, b"USER anna", b"PASS x y").wire == b"+OK Logged in, 3 messages (30 octets)\r\n"
+    assert say(session, b"USER anna",
+               b"PASS x y").wire == b"+OK Logged in, 3 messages (30 octets)\r\n"
     return session
 
 
-BEFORE = (b"USER anna", b"PASS x", b"APOP anna " + b"0" * 32, b"AUTH PLAIN", b"AUTH", b"STLS", b"UTF8")
-INSIDE = (b"STAT", b"LIST", b"LIST 1", b"UIDL", b"UIDL 1", b"RETR 1", b"TOP 1 0", b"DELE 1", b"RSET", b"NOOP")
+BEFORE = (b"USER anna", b"PASS x", b"APOP anna " + b"0" * 32, b"AUTH PLAIN", b"AUTH", b"STLS",
+          b"UTF8")
+INSIDE = (b"STAT", b"LIST", b"LIST 1", b"UIDL", b"UIDL 1", b"RETR 1", b"TOP 1 0", b"DELE 1",
+          b"RSET", b"NOOP")
 ANY = (b"CAPA", b"LANG", b"LANG en", b"QUIT")
 
 
@@ -175,14 +180,17 @@ def test_apop(drop):
 def test_secrets_in_the_clear_are_refused_off_the_loopback(drop):
     session = begin(loopback=False, tls_context=object)
     for line in (b"USER anna", b"PASS x y", b"AUTH PLAIN AGFubmEAeCB5", b"AUTH LOGIN"):
-        assert say(session, line).wire == b"-ERR TLS required to send a passphrase, use STLS first\r\n"
+        assert say(session,
+                   line).wire == b"-ERR TLS required to send a passphrase, use STLS first\r\n"
     assert say(session, b"AUTH FOO").wire == b"-ERR Authentication mechanism not supported\r\n"
     offered = say(session, b"CAPA").wire.split(b"\r\n")
-    assert b"USER" not in offered and b"STLS" in offered and b"SASL SCRAM-SHA-256 CRAM-MD5" in offered
+    assert (b"USER" not in offered and b"STLS" in offered
+            and b"SASL SCRAM-SHA-256 CRAM-MD5" in offered)
     assert say(session, b"STLS").then is Then.TLS
     session.tls_started(("TLSv1.3", "cipher"))
     offered = say(session, b"CAPA").wire.split(b"\r\n")
-    assert b"USER" in offered and b"STLS" not in offered and b"SASL SCRAM-SHA-256 PLAIN LOGIN CRAM-MD5" in offered
+    assert (b"USER" in offered and b"STLS" not in offered
+            and b"SASL SCRAM-SHA-256 PLAIN LOGIN CRAM-MD5" in offered)
     assert say(session, b"USER anna", b"PASS x y").wire[:3] == b"+OK"
 
 
@@ -198,17 +206,20 @@ def test_tls_forgets_the_name():
     session.tls_started(("TLSv1.3", "cipher"))
     assert say(session, b"PASS x y").wire == b"-ERR Send USER first\r\n"
     assert say(session, b"STLS").wire == b"-ERR TLS is already active\r\n"
-    assert say(begin(), b"STLS").wire == b"-ERR TLS is not available: the server has no certificate\r\n"
+    assert say(begin(),
+               b"STLS").wire == b"-ERR TLS is not available: the server has no certificate\r\n"
 
 
 def test_an_exchange():
     session = begin()
     assert say(session, b"AUTH PLAIN").wire == b"+ \r\n" and session.dialogue is not None
-    assert say(session, b"*").wire == b"-ERR Authentication cancelled\r\n" and session.state is State.AUTHORIZATION
+    assert say(session,
+               b"*").wire == b"-ERR Authentication cancelled\r\n" and session.state is State.AUTHORIZATION
     say(session, b"AUTH PLAIN")
     assert session.line_too_long().wire == b"-ERR Line too long\r\n" and session.dialogue is None
     say(session, b"AUTH PLAIN")
-    assert say(session, b"AGFubmEAeA==").wire == b"-ERR [AUTH] wrong\r\n" and session.state is State.AUTHORIZATION
+    assert say(session,
+               b"AGFubmEAeA==").wire == b"-ERR [AUTH] wrong\r\n" and session.state is State.AUTHORIZATION
     assert say(session, b"AUTH PLAIN AHNsb3cAeA==").wire == b"-ERR [SYS/TEMP] not now\r\n"
 
 
@@ -217,7 +228,8 @@ def test_a_maildrop_that_cannot_be_had(monkeypatch):
         raise failure
     monkeypatch.setattr(session_module, "open_maildrop", refuse)
     session = begin(limits=Limits(errors=1, login_failures=1))
-    for failure, code in ((errors.InUse(), b"IN-USE"), (errors.Unavailable(), b"SYS/TEMP"), (errors.NoSpace(), b"SYS/TEMP")):
+    for failure, code in ((errors.InUse(), b"IN-USE"), (errors.Unavailable(), b"SYS/TEMP"),
+                          (errors.NoSpace(), b"SYS/TEMP")):
         step = say(session, b"USER anna", b"PASS x y")
         assert step.wire.startswith(b"-ERR [%s] " % code) and step.then is Then.COMMAND
         assert session.state is State.AUTHORIZATION and session.account is None
@@ -236,7 +248,8 @@ def test_quit_tells_what_could_not_be_removed(drop):
     session = logged_in()
     drop.left = 1
     step = say(session, b"DELE 1", b"DELE 2", b"QUIT")
-    assert step.wire == b"-ERR [SYS/TEMP] Some deleted messages not removed: 1 of 2\r\n" and step.then is Then.CLOSE
+    assert (step.wire == b"-ERR [SYS/TEMP] Some deleted messages not removed: 1 of 2\r\n"
+            and step.then is Then.CLOSE)
     assert drop.closed == 1
 
 
@@ -267,21 +280,24 @@ def test_a_message_that_another_program_removed(drop):
 def test_messages_follow_as_content(drop):
     session = logged_in()
     step = say(session, b"RETR 1")
-    assert step.wire == b"+OK 10 octets\r\n" and isinstance(step.content, Content) and step.excerpt is None
+    assert step.wire == b"+OK 10 octets\r\n" and isinstance(step.content,
+                                                            Content) and step.excerpt is None
     step = say(session, b"TOP 1 1")
     assert b"".join(step.excerpt([b"A: b\r\n\r\n1\r\n2\r\n"])) == b"A: b\r\n\r\n1\r\n"
 
 
 def test_errors_end_the_session_and_so_do_failed_logins(drop):
     session = begin(limits=Limits(errors=3, login_failures=2))
-    assert [say(session, line).then for line in (b"FOO", b"STAT", b"LIST x")] == [Then.COMMAND, Then.COMMAND, Then.CLOSE]
+    assert [say(session, line).then
+            for line in (b"FOO", b"STAT", b"LIST x")] == [Then.COMMAND, Then.COMMAND, Then.CLOSE]
     session = begin(limits=Limits(errors=3, login_failures=2))
     for _ in range(3):  # only errors in a row
         assert say(session, b"FOO", b"STAT").then is Then.COMMAND
         assert say(session, b"CAPA").then is Then.COMMAND
     session = begin(limits=Limits(errors=30, login_failures=2))
     say(session, b"USER anna", b"PASS wrong", b"USER anna")
-    assert say(session, b"PASS wrong") == (b"-ERR [AUTH] Too many failed logins, closing connection\r\n", Then.CLOSE, None, None)
+    assert say(session, b"PASS wrong") == (
+        b"-ERR [AUTH] Too many failed logins, closing connection\r\n", Then.CLOSE, None, None)
 
 
 def test_long_lines():
@@ -293,9 +309,11 @@ def test_long_lines():
 def test_the_log_has_no_secrets(drop, caplog):
     caplog.set_level(logging.INFO, "phenmail.pop3")
     session = begin(debug=True)
-    say(session, b"hunter2 x", b"PASS hunter2", b"APOP hunter2 " + b"0" * 32, b"AUTH PLAIN", b"aHVudGVyMg==", b"USER hunter2",
+    say(session, b"hunter2 x", b"PASS hunter2", b"APOP hunter2 " + b"0" * 32, b"AUTH PLAIN",
+        b"aHVudGVyMg==", b"USER hunter2",
         b"PASS hunter2", b"AUTH CRAM-MD5", b"aHVudGVyMg==", b"USER anna", b"PASS x y", b"RETR 1")
-    assert "hunter2" not in caplog.text and "aHVudGVyMg" not in caplog.text and "x y" not in caplog.text
+    assert ("hunter2" not in caplog.text and "aHVudGVyMg" not in caplog.text
+            and "x y" not in caplog.text)
     assert "anna@example.org@192.0.2.1: RETR 1" in caplog.text and "+OK 10 octets" in caplog.text
     caplog.clear()
     say(logged_in(), b"RETR 1")
@@ -305,13 +323,15 @@ def test_the_log_has_no_secrets(drop, caplog):
 def test_nobody_writes_lines_of_the_log(drop, caplog):
     caplog.set_level(logging.INFO, "phenmail.pop3")
     say(logged_in(debug=True), b"LIST 1\rroot logged in\x1b[31m\x9b\xc2\x85")
-    assert [character for character in caplog.text if not " " <= character <= "~" and character not in "\n…"] == []
+    assert [character for character in caplog.text if not " " <= character <= "~"
+            and character not in "\n…"] == []
     assert "LIST 1\\rroot" in caplog.text
 
 
 LINES = st.one_of(
     st.binary(max_size=40),
-    st.sampled_from(BEFORE + INSIDE + ANY + (b"*", b"=", b"", b"AUTH CRAM-MD5", b"AUTH SCRAM-SHA-256 biws", b"AUTH LOGIN", b"YQ==",
+    st.sampled_from(BEFORE + INSIDE + ANY + (b"*", b"=", b"", b"AUTH CRAM-MD5",
+                                             b"AUTH SCRAM-SHA-256 biws", b"AUTH LOGIN", b"YQ==",
                                              b"USER anna", b"PASS x y", b"DELE 2", b"RETR 3")))
 
 

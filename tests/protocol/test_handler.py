@@ -106,7 +106,8 @@ def test_one_line_after_the_other():
 def test_pipelining_sends_the_replies_together():
     with Client() as client:
         client.socket.sendall(b"a\r\nb\r\nc\r\nd")
-        assert client.socket.recv(100) == b"a\r\nb\r\nc\r\n", "they do not wait for the half of a command"
+        assert client.socket.recv(100) == b"a\r\nb\r\nc\r\n", (
+            "they do not wait for the half of a command")
 
 
 def test_a_line_that_is_too_long_is_answered():

@@ -59,7 +59,8 @@ def client(loopback=True, tls=None, **options):
 
 @pytest.mark.parametrize("initial, step", [
     (None, ("challenge", b"")), (RIGHT, ("in", ANNA)), (WRONG, ("out", sasl.REFUSED)),
-    (b"\0slow\0x", ("out", sasl.TEMPORARY)), (b"", ("out", sasl.SYNTAX)), (b"x", ("out", sasl.SYNTAX)),
+    (b"\0slow\0x", ("out", sasl.TEMPORARY)), (b"", ("out", sasl.SYNTAX)),
+    (b"x", ("out", sasl.SYNTAX)),
     (b"x" * 100000, ("out", sasl.SYNTAX))])
 def test_an_initial_response(initial, step):
     made = client()
@@ -93,7 +94,8 @@ def test_a_response_that_is_too_long_ends_the_exchange():
 
 
 @pytest.mark.parametrize("name, passphrase, step", [
-    ("anna", "x y", ("in", ANNA)), ("anna", "x", ("out", sasl.REFUSED)), ("slow", "", ("out", sasl.TEMPORARY))])
+    ("anna", "x y", ("in", ANNA)), ("anna", "x", ("out", sasl.REFUSED)),
+    ("slow", "", ("out", sasl.TEMPORARY))])
 def test_a_name_and_a_passphrase(name, passphrase, step):
     assert client().log_in(name, passphrase) == step
 

@@ -3,9 +3,9 @@
     with Peer(smtp(extensions=["PIPELINING"], answers={"RCPT TO:<b@": "550 5.1.1 nobody"})) as peer:
         … peer.ip, peer.port … peer.messages … peer.talks[0].lines
 
-A script is a callable that gets the `Talk` of one connection; the n-th connection has the n-th script, later ones the last.
-`smtp(…)` makes the script of an ordinary server with some answers of its own; anything else is a function of five lines. Nothing
-here waits without end.
+A script is a callable that gets the `Talk` of one connection; the n-th connection has the n-th
+script, later ones the last. `smtp(…)` makes the script of an ordinary server with some answers of
+its own; anything else is a function of five lines. Nothing here waits without end.
 """
 import base64
 import contextlib
@@ -58,7 +58,8 @@ class Talk(object):
         """Read one command for each beginning; any other fails the test."""
         for beginning in beginnings:
             line = self.line()
-            assert line.upper().startswith(beginning.upper()), "%r came instead of %r" % (line, beginning)
+            assert line.upper().startswith(beginning.upper()), "%r came instead of %r" % (
+                line, beginning)
 
     def message(self):
         """The message, up to the final dot.  Raises Gone."""
@@ -106,11 +107,13 @@ class Talk(object):
 
 
 class Peer(object):
-    """The server.  `talks`: all connections so far.  A failed assertion in a script fails the `with`."""
+    """The server.  `talks`: all connections so far.  A failed assertion in a script fails the
+    `with`."""
 
     def __init__(self, *scripts, **options):
         self._scripts = scripts
-        self._listener = socket.socket(socket.AF_INET6 if ":" in options.get("ip", "") else socket.AF_INET)
+        self._listener = socket.socket(socket.AF_INET6 if ":" in options.get("ip", "")
+                                       else socket.AF_INET)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind((options.get("ip", "127.0.0.1"), options.get("port", 0)))
         self._listener.listen(50)
@@ -182,18 +185,22 @@ class Peer(object):
             raise self.trouble[0]
 
 
-def smtp(extensions=(), answers=None, tls=None, login=None, banner="220 peer.example.net ready", implicit=False):
+def smtp(extensions=(), answers=None, tls=None, login=None, banner="220 peer.example.net ready",
+         implicit=False):
     """The script of an ordinary server.
 
-    `extensions`: what EHLO offers, STARTTLS aside. `answers`: {beginning of a command, or "." for the end of the message:
-    answer}, where an answer is a text, None (says nothing more), a list (one after the other, the last one stays), or a
-    callable(talk, line) that returns one. `tls`: a server's SSLContext, offered by STARTTLS, or spoken from the first octet with
-    `implicit`. `login`: (user, password) that AUTH PLAIN, LOGIN take.
+    `extensions`: what EHLO offers, STARTTLS aside. `answers`: {beginning of a command, or "." for
+    the end of the message: answer}, where an answer is a text, None (says nothing more), a list
+    (one after the other, the last one stays), or a callable(talk, line) that returns one. `tls`: a
+    server's SSLContext, offered by STARTTLS, or spoken from the first octet with `implicit`.
+    `login`: (user, password) that AUTH PLAIN, LOGIN take.
     """
-    left = {key: list(answer) if isinstance(answer, list) else answer for key, answer in (answers or {}).items()}
+    left = {key: list(answer) if isinstance(answer, list) else answer for key,
+            answer in (answers or {}).items()}
 
     def answer_to(talk, line, usual):
-        key = max((key for key in left if line.upper().startswith(key.upper())), key=len, default=None)
+        key = max((key for key in left if line.upper().startswith(key.upper())), key=len,
+                  default=None)
         answer = usual if key is None else left[key]
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
@@ -205,8 +212,10 @@ def smtp(extensions=(), answers=None, tls=None, login=None, banner="220 peer.exa
         return answer
 
     def ehlo(talk):
-        offered = ["peer.example.net"] + list(extensions) + (["STARTTLS"] if tls and not talk.secured else [])
-        return "\n".join("250%s%s" % ("-" if number < len(offered) else " ", text) for number, text in enumerate(offered, 1))
+        offered = ["peer.example.net"] + list(extensions) + (["STARTTLS"] if tls
+                                                             and not talk.secured else [])
+        return "\n".join("250%s%s" % ("-" if number < len(offered) else " ", text) for number,
+                         text in enumerate(offered, 1))
 
     def authenticate(talk, line):
         words = line.split()
@@ -217,7 +226,8 @@ def smtp(extensions=(), answers=None, tls=None, login=None, banner="220 peer.exa
             for prompt in ("VXNlcm5hbWU6", "UGFzc3dvcmQ6"):
                 talk.say("334 " + prompt)
                 given.append(base64.b64decode(talk.line()).decode("utf-8"))
-        return "235 2.7.0 welcome" if tuple(given) == login else "535 5.7.8 no such user or password"
+        return "235 2.7.0 welcome" if tuple(
+            given) == login else "535 5.7.8 no such user or password"
 
     def script(talk):
         if implicit:
@@ -228,7 +238,8 @@ def smtp(extensions=(), answers=None, tls=None, login=None, banner="220 peer.exa
         while True:
             line = talk.line()
             verb = line.split(" ")[0].upper()
-            usual = {"EHLO": lambda *_: ehlo(talk), "HELO": "250 peer.example.net", "DATA": "354 go ahead",
+            usual = {"EHLO": lambda *_: ehlo(talk), "HELO": "250 peer.example.net",
+                     "DATA": "354 go ahead",
                      "QUIT": "221 2.0.0 bye", "STARTTLS": "220 2.0.0 go ahead",
                      "AUTH": authenticate, "MAIL": "250 2.1.0 ok", "RCPT": "250 2.1.5 ok",
                      "RSET": "250 2.0.0 ok"}.get(verb, "500 5.5.1 what?")

@@ -1,4 +1,5 @@
-"""One destination: which hosts are tried, what happens if they differ, when a connection is reused."""
+"""One destination: which hosts are tried, what happens if they differ, when a connection is
+reused."""
 import contextlib
 import hashlib
 import io
@@ -22,7 +23,8 @@ from phenmail_protocols.relay.tls_policy import OPPORTUNISTIC, Requirement
 from ..net.peer import make_certificates
 from .peers import Peer, smtp
 
-SHORT = Deadlines(connect=2.0, greeting=1.0, handshake=5.0, command=1.0, data=1.0, piece=1.0, end=1.0, quit=0.3)
+SHORT = Deadlines(connect=2.0, greeting=1.0, handshake=5.0, command=1.0, data=1.0, piece=1.0,
+                  end=1.0, quit=0.3)
 BODY = b"From: a@example.org\r\n\r\nhello\r\n"
 EIGHT = b"From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n" \
         b"Content-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9fe an alle, die das hier lesen\r\n"
@@ -30,8 +32,8 @@ GONE = "127.0.0.99"  # nobody listens there
 
 
 class Routes(object):
-    """`hosts`: {host: its addresses, or the Reply of NoRoute}, by preference; `trouble`: the Reply if
-    there is no route."""
+    """`hosts`: {host: its addresses, or the Reply of NoRoute}, by preference; `trouble`: the Reply
+    if there is no route."""
 
     def __init__(self, hosts, trouble=None):
         self.hosts, self.trouble, self.asked = hosts, trouble, []
@@ -75,11 +77,13 @@ def to(peer, hosts=None, policies=(), trouble=None, **more):
     """A Courier to example.net, whose hosts listen where `peer` does."""
     more.setdefault("deadlines", SHORT)
     routes = Routes(hosts or {"mx": [peer.ip]}, trouble)
-    return Courier("example.net", routes, Policies(policies), "me.example.org", port=peer.port, **more)
+    return Courier("example.net", routes, Policies(policies), "me.example.org", port=peer.port,
+                   **more)
 
 
 def deliver(courier, body=BODY, names="b", **more):
-    message = Message("id", Address("a", "example.org"), (), 0.0, more.pop("head", b""), len(body), **more)
+    message = Message("id", Address("a", "example.org"), (), 0.0, more.pop("head", b""), len(body),
+                      **more)
     recipients = tuple(Recipient(Address(name, "example.net")) for name in names)
     return ["%d %s" % reply[:2] for reply in courier.deliver(message, recipients, io.BytesIO(body))]
 
@@ -126,15 +130,16 @@ def test_the_next_host_after_a_bad_greeting(first):
 
 def test_the_next_address_and_host_where_nobody_is():
     with Peer(smtp()) as peer:
-        courier = to(peer, {"mx1": [GONE], "mx2": Reply(451, "4.4.3", "dns"), "mx3": [GONE, peer.ip]})
+        courier = to(peer, {"mx1": [GONE], "mx2": Reply(451, "4.4.3", "dns"),
+                            "mx3": [GONE, peer.ip]})
         assert deliver(courier) == ["250 2.0.0"]
         courier.close()
 
 
 @pytest.mark.parametrize("leave", ["421 4.3.2 closing", lambda talk, line: talk.reset()])
 def test_a_server_that_closes_before_it_answers_mail(leave):
-    """A reused connection is replaced; after a new one the next host is tried; else only this message
-    waits."""
+    """A reused connection is replaced; after a new one the next host is tried; else only this
+    message waits."""
     with Peer(smtp(answers={"MAIL": ["250 2.1.0 ok", leave]}), smtp()) as peer:
         courier = to(peer)
         assert deliver(courier) == deliver(courier) == ["250 2.0.0"]
@@ -170,7 +175,8 @@ def test_which_reply_counts_if_all_hosts_fail():
     with Peer(smtp(banner="554 5.7.1 never")) as peer:
         assert unreachable(to(peer, {"mx1": [peer.ip], "mx2": [peer.ip]}))[:2] == (554, "5.7.1")
         assert unreachable(to(peer, {"mx1": [peer.ip], "mx2": [GONE]}))[:2] == (451, "4.4.1")
-        assert unreachable(to(peer, {"mx1": Reply(550, "5.1.2", "no address")}))[:2] == (550, "5.1.2")
+        assert unreachable(to(peer, {"mx1": Reply(550, "5.1.2", "no address")}))[
+            :2] == (550, "5.1.2")
         assert unreachable(to(peer, trouble=Reply(556, "5.1.10", "null MX")))[:2] == (556, "5.1.10")
 
 
@@ -230,15 +236,19 @@ class TestEightBits:
             assert deliver(courier, EIGHT, "bc", eight_bit=True) == ["550 5.6.3"] * 2
             assert deliver(courier, EIGHT, eight_bit=True, smtputf8=True) == ["553 5.6.7"]
             assert deliver(courier) == ["250 2.0.0"], "others are not held up"
-            assert deliver(courier, EIGHT, eight_bit=True) == ["550 5.6.3"], "on a connection that was kept, too"
+            assert deliver(courier, EIGHT, eight_bit=True) == ["550 5.6.3"], (
+                "on a connection that was kept, too")
             courier.close()
         assert peer.messages == [BODY] and not any("8BITMIME" in line for line in peer.lines)
 
     def test_the_host_and_the_reason_are_named(self):
         with Peer(smtp()) as peer:
-            message = Message("id", Address("a", "example.org"), (), 0.0, size=len(EIGHT), eight_bit=True)
-            reply, = to(peer).deliver(message, (Recipient(Address("b", "example.net")),), io.BytesIO(EIGHT))
-        assert reply == Reply(550, "5.6.3", "the message has 8-bit content, and mx does not support it (8BITMIME)")
+            message = Message("id", Address("a", "example.org"), (), 0.0, size=len(EIGHT),
+                              eight_bit=True)
+            reply, = to(peer).deliver(message, (Recipient(Address("b", "example.net")),),
+                                      io.BytesIO(EIGHT))
+        assert reply == Reply(550, "5.6.3",
+                              "the message has 8-bit content, and mx does not support it (8BITMIME)")
 
     def test_another_host_may_take_it(self, narrow_first):
         narrow, wide, courier = narrow_first(smtp(["8BITMIME"]))
@@ -286,10 +296,14 @@ def test_with_the_true_routes_and_policies(tls, tmp_path):
         """
     with Peer(smtp(["PIPELINING"], tls=tls.context())) as peer:
         for digest, expected in ((certificate, ["250 2.0.0"]), ("00" * 32, None)):
-            with NameServer(zone.replace("        ", "") % (peer.port, digest), authentic=True) as server:
-                routes = TrueRoutes(Resolver((server.address,), 5.0), frozenset, frozenset, peer.port)
-                policies = TruePolicies(routes, str(tmp_path), fetch=lambda domain: None, port=peer.port)
-                courier = Courier("example.net", routes, policies, "me.example.org", port=peer.port, deadlines=SHORT)
+            with NameServer(zone.replace("        ", "") % (peer.port, digest),
+                            authentic=True) as server:
+                routes = TrueRoutes(Resolver((server.address,), 5.0), frozenset, frozenset,
+                                    peer.port)
+                policies = TruePolicies(routes, str(tmp_path), fetch=lambda domain: None,
+                                        port=peer.port)
+                courier = Courier("example.net", routes, policies, "me.example.org", port=peer.port,
+                                  deadlines=SHORT)
                 if expected:
                     assert deliver(courier) == expected
                     assert peer.talks[0].secured
@@ -303,8 +317,10 @@ LOGIN = ("user@isp.example", "s\u00e9cret")
 
 
 def smarthost(peer, server="mail.example.org", ips=None, **changes):
-    hosted = Hosted(server, peer.port, *LOGIN, require_tls=True, require_authentication=True)._replace(**changes)
-    return SmarthostCourier(hosted, Routes({server: ips or [peer.ip]}), "me.example.org", deadlines=SHORT)
+    hosted = Hosted(server, peer.port, *LOGIN, require_tls=True,
+                    require_authentication=True)._replace(**changes)
+    return SmarthostCourier(hosted, Routes({server: ips or [peer.ip]}), "me.example.org",
+                            deadlines=SHORT)
 
 
 class TestSmarthost:
@@ -332,7 +348,8 @@ class TestSmarthost:
         assert not any(line.startswith("AUTH") for line in peer.lines)
 
     @pytest.mark.parametrize("ip, home", [
-        ("127.0.0.1", True), ("10.1.2.3", True), ("192.168.1.1", True), ("fe80::1%eth0", True), ("fd00::1", True), ("::1", True),
+        ("127.0.0.1", True), ("10.1.2.3", True), ("192.168.1.1", True), ("fe80::1%eth0", True),
+        ("fd00::1", True), ("::1", True),
         ("8.8.8.8", False), ("2001:4860:4860::8888", False), ("172.15.0.1", False)])
     def test_which_addresses_are_private(self, ip, home):
         assert smarthost_module._is_private(ip) == home
@@ -347,7 +364,8 @@ class TestSmarthost:
 
     def test_port_465_is_implicit_tls(self, tls):
         try:
-            peer = Peer(smtp(["AUTH PLAIN"], tls=tls.context(), login=LOGIN, implicit=True), ip="127.0.0.9", port=465)
+            peer = Peer(smtp(["AUTH PLAIN"], tls=tls.context(), login=LOGIN, implicit=True),
+                        ip="127.0.0.9", port=465)
         except OSError:
             pytest.skip("port 465 cannot be had here")
         with peer:
@@ -359,7 +377,8 @@ class TestSmarthost:
         with Peer(smtp(["AUTH PLAIN"], tls=tls.context(), login=("other", "one"))) as peer:
             courier = smarthost(peer, ips=[peer.ip, peer.ip])
             reply = unreachable(courier)
-            assert reply[:2] == (454, "4.7.0") and LOGIN[0] in reply.text and LOGIN[1] not in reply.text
+            assert reply[:2] == (454, "4.7.0") and LOGIN[0] in reply.text and LOGIN[
+                1] not in reply.text
         assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.ERROR]
         assert sum(line.startswith("AUTH") for line in peer.lines) == 1
 
@@ -382,6 +401,7 @@ class TestSmarthost:
 
     def test_replies_to_rcpt_count_as_they_are(self):
         with Peer(smtp(answers={"RCPT TO:<b@": "550 5.1.1 nobody"})) as peer:
-            courier = smarthost(peer, require_tls=False, username=None, require_authentication=False)
+            courier = smarthost(peer, require_tls=False, username=None,
+                                require_authentication=False)
             assert deliver(courier, names="bc") == ["550 5.1.1", "250 2.0.0"]
             courier.close()

@@ -25,18 +25,23 @@ from tests.relay.webserver import OK, web
 
 DAY = 86400
 NOW = 1750000000.0
-TEXT = b"version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmx: *.example.net\r\nmax_age: 604800\r\n"
+TEXT = (b"version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmx: *.example.net\r\n"
+        b"max_age: 604800\r\n")
 
 
 # -- the TXT record
 
 @pytest.mark.parametrize("texts, found", [
     (["v=STSv1; id=20160831085700Z;"], "20160831085700Z"),
-    (["v=STSv1;id=1"], "1"), (["v=STSv1 ; id=a1\t; other=2"], "a1"), (["v=STSv1; other=x; id=a1"], "a1"),
+    (["v=STSv1;id=1"], "1"), (["v=STSv1 ; id=a1\t; other=2"], "a1"),
+    (["v=STSv1; other=x; id=a1"], "a1"),
     (["v=spf1 -all", "v=STSv1; id=1;"], "1"),
-    ([], None), (["v=spf1 -all"], None), (["v=STSv1"], None), (["v=STSv1;"], None), (["v=STSv11; id=1"], None), (["V=STSv1; id=1"], None),
-    ([" v=STSv1; id=1"], None), (["v=STSv1; id="], None), (["v=STSv1; id=a-b"], None), (["v=STSv1; id=" + "a" * 33], None),
-    (["v=STSv1; id=1\n"], None), (["v=STSv1; id=a b"], None), (["v=STSv1; id=1; id=2"], "1"), (["v=STSv1; id=\u0663"], None),
+    ([], None), (["v=spf1 -all"], None), (["v=STSv1"], None), (["v=STSv1;"], None),
+    (["v=STSv11; id=1"], None), (["V=STSv1; id=1"], None),
+    ([" v=STSv1; id=1"], None), (["v=STSv1; id="], None), (["v=STSv1; id=a-b"], None),
+    (["v=STSv1; id=" + "a" * 33], None),
+    (["v=STSv1; id=1\n"], None), (["v=STSv1; id=a b"], None), (["v=STSv1; id=1; id=2"], "1"),
+    (["v=STSv1; id=\u0663"], None),
     (["v=STSv1; id=1", "v=STSv1; id=1"], None), (["v=STSv1\t;\tid=1\t;\tx_1.y-z=a/b\t;\t"], "1"),
     (["v=STSv1; ID=2; id=1"], "1"),
     (["v=STSv1; id=1; junk"], None), (["v=STSv1; id=1;;"], None), (["v=STSv1;; id=1"], None),
@@ -63,7 +68,8 @@ def test_a_policy():
 
 
 def test_unknown_and_repeated_fields_are_ignored():
-    assert parse(TEXT + b"new: thing\r\nmode: none\r\nversion: STSv2\r\nmax_age: 1\r\n\r\n") == parse(TEXT)
+    assert parse(
+        TEXT + b"new: thing\r\nmode: none\r\nversion: STSv2\r\nmax_age: 1\r\n\r\n") == parse(TEXT)
 
 
 def test_max_age_is_at_most_a_year():
@@ -71,12 +77,18 @@ def test_max_age_is_at_most_a_year():
 
 
 @pytest.mark.parametrize("broken", [
-    b"", b"\r\n", b"<html>", TEXT.replace(b"STSv1", b"STSv2"), TEXT.replace(b"version", b"Version"), TEXT.replace(b"enforce", b"on"),
-    TEXT.replace(b"mode", b"Mode"), TEXT.replace(b"604800", b""), TEXT.replace(b"604800", b"-1"), TEXT.replace(b"604800", b"1 day"),
-    TEXT.replace(b"604800", b"12345678901"), TEXT.replace(b"mx", b"my"), TEXT.replace(b"mail.", b"ma*il."), TEXT.replace(b"mail.", b"*"),
-    TEXT.replace(b"*.example.net", b"*"), TEXT.replace(b"*.example.net", b""), TEXT.replace(b"*.example.net", b"*."),
-    TEXT.replace(b"*.example.net", b"*.*.net"), TEXT.replace(b"mail", b"m\xc3\xa4il"), TEXT.replace(b"mail", b"m\xe4il"),
-    TEXT.replace(b"mail", b"a" * 64), TEXT.replace(b"mail", b"a." * 130), TEXT + b"something", TEXT.replace(b"\r\n", b"\r"),
+    b"", b"\r\n", b"<html>", TEXT.replace(b"STSv1", b"STSv2"), TEXT.replace(b"version", b"Version"),
+    TEXT.replace(b"enforce", b"on"),
+    TEXT.replace(b"mode", b"Mode"), TEXT.replace(b"604800", b""), TEXT.replace(b"604800", b"-1"),
+    TEXT.replace(b"604800", b"1 day"),
+    TEXT.replace(b"604800", b"12345678901"), TEXT.replace(b"mx", b"my"),
+    TEXT.replace(b"mail.", b"ma*il."), TEXT.replace(b"mail.", b"*"),
+    TEXT.replace(b"*.example.net", b"*"), TEXT.replace(b"*.example.net", b""),
+    TEXT.replace(b"*.example.net", b"*."),
+    TEXT.replace(b"*.example.net", b"*.*.net"), TEXT.replace(b"mail", b"m\xc3\xa4il"),
+    TEXT.replace(b"mail", b"m\xe4il"),
+    TEXT.replace(b"mail", b"a" * 64), TEXT.replace(b"mail", b"a." * 130), TEXT + b"something",
+    TEXT.replace(b"\r\n", b"\r"),
     TEXT.replace("604800".encode(), "\u0661".encode("utf-8"))])
 def test_no_policy(broken):
     with pytest.raises(ValueError):
@@ -94,8 +106,10 @@ def test_any_bytes_are_a_policy_or_a_valueerror(data, at):
 
 
 @pytest.mark.parametrize("host, allowed", [
-    ("mail.example.com", True), ("MAIL.Example.COM.", True), ("a.example.net", True), ("A.EXAMPLE.NET", True),
-    ("example.com", False), ("a.mail.example.com", False), ("example.net", False), ("a.b.example.net", False), (".example.net", False),
+    ("mail.example.com", True), ("MAIL.Example.COM.", True), ("a.example.net", True),
+    ("A.EXAMPLE.NET", True),
+    ("example.com", False), ("a.mail.example.com", False), ("example.net", False),
+    ("a.b.example.net", False), (".example.net", False),
     ("aexample.net", False), ("*.example.net", True), ("", False), ("[192.0.2.1]", False)])
 def test_which_hosts_it_allows(host, allowed):
     """The wildcard stands for exactly one label (RFC 8461 4.1)."""
@@ -108,7 +122,8 @@ class World(object):
     """DNS, web server and clock for one domain; counts the fetches."""
 
     def __init__(self, folder):
-        self.folder, self.now, self.txt, self.text, self.fetched = folder, NOW, [b"v=STSv1; id=1"], TEXT, 0
+        self.folder, self.now, self.txt, self.text, self.fetched = folder, NOW, [
+            b"v=STSv1; id=1"], TEXT, 0
 
     def records(self, name, kind):
         assert (name, kind) == ("_mta-sts.example.org", "TXT")
@@ -152,13 +167,15 @@ def test_it_is_fetched_once_and_kept_over_a_restart(world):
     assert world.files() == ["example.org"]
 
 
-@pytest.mark.parametrize("txt", [[], ["v=spf1 -all"], NotFound("no", True), NoRoute(Reply(451, "4.4.3", "no answer"))])
+@pytest.mark.parametrize("txt", [[], ["v=spf1 -all"], NotFound("no", True),
+                                 NoRoute(Reply(451, "4.4.3", "no answer"))])
 def test_no_record_no_policy(world, txt):
     world.txt = txt
     assert world.policy() is None and world.fetched == 0
 
 
-@pytest.mark.parametrize("txt", [[], ["v=STSv1; id=1", "v=STSv1; id=2"], NotFound("no", True), NoRoute(Reply(451, "4.4.3", "no answer"))])
+@pytest.mark.parametrize("txt", [[], ["v=STSv1; id=1", "v=STSv1; id=2"], NotFound("no", True),
+                                 NoRoute(Reply(451, "4.4.3", "no answer"))])
 def test_a_record_that_is_gone_does_not_end_the_kept_policy(world, txt):
     """RFC 8461 5.1: otherwise an attacker who can suppress the record could switch it off."""
     world.policy()
@@ -201,9 +218,11 @@ def test_a_failed_fetch_keeps_the_one_before(world, caplog, text):
 
 
 def test_failures_are_not_repeated_at_once(world, caplog):
-    """RFC 8461 3.3: after at least five minutes, later each time, and soon again after a success."""
+    """RFC 8461 3.3: after at least five minutes, later each time, and soon again after a
+    success."""
     world.text = NotFetched("no web")
-    for seconds, tries in ((0, 1), (0, 1), (299, 1), (1, 2), (599, 2), (1, 3), (1199, 3), (1, 4), (2400, 5), (30 * DAY, 6), (9600, 7),
+    for seconds, tries in ((0, 1), (0, 1), (299, 1), (1, 2), (599, 2), (1, 3), (1199, 3), (1, 4),
+                           (2400, 5), (30 * DAY, 6), (9600, 7),
                                (4 * 3600 - 1, 7), (1, 8)):
         world.now += seconds
         assert world.policy() is None
@@ -229,8 +248,10 @@ def test_a_clock_that_goes_back(world):
     assert world.policy().id == "2", "waits for a moment that is a day away"
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish", b"\xff\xfe", b"phenmail-sts-1 1 1750000000\n<html>", b"phenmail-sts-1 1 x\n" + TEXT,
-                                     b"phenmail-sts-1 1 1750000000" + TEXT, b"x" * 200000])
+@pytest.mark.parametrize("content",
+                         [b"", b"rubbish", b"\xff\xfe", b"phenmail-sts-1 1 1750000000\n<html>",
+                          b"phenmail-sts-1 1 x\n" + TEXT,
+                          b"phenmail-sts-1 1 1750000000" + TEXT, b"x" * 200000])
 def test_a_file_that_is_broken_is_fetched_anew(world, caplog, content):
     world.policy()
     with open(os.path.join(world.folder, "example.org"), "wb") as file:
@@ -328,14 +349,16 @@ def test_other_forms_of_answers(site, trusting, chunks):
 
 def test_the_next_address_is_tried(site, trusting):
     with web(site, ANSWER) as (port, _):
-        assert fetch_policy(Loopback("127.0.0.2", "127.0.0.1"), "example.org", port, trusting) == TEXT
+        assert fetch_policy(Loopback("127.0.0.2", "127.0.0.1"), "example.org", port,
+                            trusting) == TEXT
 
 
 HTML = ANSWER.replace(b"text/plain", b"text/html")
 
 
 @pytest.mark.parametrize("chunks, words", [
-    ((b"HTTP/1.1 301 Moved\r\nLocation: https://mta-sts.example.org/.well-known/mta-sts.txt\r\nContent-Length: 0\r\n\r\n",), "301"),
+    ((b"HTTP/1.1 301 Moved\r\nLocation: https://mta-sts.example.org/.well-known/mta-sts.txt\r\n"
+      b"Content-Length: 0\r\n\r\n",), "301"),
     ((b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\n\r\n" + TEXT,), "404"),
     ((HTML,), "text/html"),
     ((b"HTTP/1.1 200 OK\r\n\r\n" + TEXT,), "text/plain"),
@@ -348,7 +371,8 @@ HTML = ANSWER.replace(b"text/plain", b"text/html")
     ((OK + b"Content-Length: 100000\r\n\r\n" + b"x" * 100000,), "65536"),
     ((OK,) + (b"X-%s: 1\r\n" % (b"x" * 60000),) * 50, ""),
     ((b"HTTP/1.1 100 Continue\r\n\r\n",) * (MOST_BYTES // 20), "131072"),
-    ((OK + b"Transfer-Encoding: chunked\r\n\r\n",) + (b"1;" + b"x" * 60000 + b"\r\na\r\n",) * 50, "")])
+    ((OK + b"Transfer-Encoding: chunked\r\n\r\n",) + (b"1;" + b"x" * 60000 + b"\r\na\r\n",) * 50,
+     "")])
 def test_invalid_responses(site, trusting, chunks, words):
     with web(site, *chunks) as (port, requests):
         with pytest.raises(NotFetched) as said:
@@ -371,10 +395,12 @@ def test_a_silent_server_ends(trusting):
         listening.bind(("127.0.0.1", 0))
         listening.listen(1)
         with pytest.raises(NotFetched):
-            fetch_policy(Loopback(), "example.org", listening.getsockname()[1], trusting, seconds=0.2)
+            fetch_policy(Loopback(), "example.org", listening.getsockname()[1], trusting,
+                         seconds=0.2)
 
 
-@pytest.mark.parametrize("name, hosts, days", [("site elsewhere", ("example.org",), 30), ("site over", ("mta-sts.example.org",), -1)])
+@pytest.mark.parametrize("name, hosts, days", [("site elsewhere", ("example.org",), 30),
+                                               ("site over", ("mta-sts.example.org",), -1)])
 def test_the_certificate_must_be_valid(authority, trusting, name, hosts, days):  # noqa: F811
     with web(authority.issue(name, hosts, days=days), ANSWER) as (port, requests):
         with pytest.raises(NotFetched):

@@ -57,7 +57,8 @@ def server():
 
 def routing(server, own_names=(), own_addresses=(), **options):
     resolver = Resolver((server.address,), options.pop("timeout", 5.0))
-    return Routes(resolver, lambda: frozenset(own_names), lambda: frozenset(own_addresses), **options)
+    return Routes(resolver, lambda: frozenset(own_names), lambda: frozenset(own_addresses),
+                  **options)
 
 
 def refused(call, *arguments):
@@ -98,7 +99,8 @@ def test_one_host(server, domain, hosts):
 
 
 def test_the_mx_of_an_alias(server):
-    assert sorted(names(routing(server).route("alias.example"))) == ["mx1.example.org", "mx2.example.org", "mx3.example.org"]
+    assert sorted(names(routing(server).route("alias.example"))) == [
+        "mx1.example.org", "mx2.example.org", "mx3.example.org"]
 
 
 def test_the_number_of_hosts_is_limited(server):
@@ -129,7 +131,9 @@ def test_temporary_failures():
         server.behave("example.org", rcode="SERVFAIL")
         server.behave("six.example", silent=True)
         server.behave("bare.example", kind="A", rcode="REFUSED")
-        for domain, words, timeout in (("example.org", "SERVFAIL", 5), ("six.example", "in time", 0.2), ("bare.example", "REFUSED", 5)):
+        for domain, words, timeout in (("example.org", "SERVFAIL", 5),
+                                       ("six.example", "in time", 0.2),
+                                       ("bare.example", "REFUSED", 5)):
             code, text = refused(routing(server, timeout=timeout).route, domain)
             assert code == "451 4.4.3" and words in text and domain in text
 
@@ -154,7 +158,8 @@ def test_whether_dnssec_validated_the_answer(secure):
 # -- loops
 
 def test_only_hosts_before_ourselves(server):
-    assert sorted(names(routing(server, ["mx3.example.org"]).route("example.org"))) == ["mx1.example.org", "mx2.example.org"]
+    assert sorted(names(routing(server, ["mx3.example.org"]).route("example.org"))) == [
+        "mx1.example.org", "mx2.example.org"]
 
 
 @pytest.mark.parametrize("own, domain", [
@@ -174,7 +179,8 @@ def test_we_have_the_best_preference(server, own, domain):
     ({("::1", 2525), ("::ffff:127.0.0.2", 2525)}, {"127.0.0.1"}),
 ])
 def test_an_address_of_ours_is_left_out(server, own, kept):
-    assert set(routing(server, own_addresses=own, remote_port=2525).addresses("mx1.example.org").ips) == kept
+    assert set(routing(server, own_addresses=own,
+                       remote_port=2525).addresses("mx1.example.org").ips) == kept
 
 
 @pytest.mark.parametrize("own, host", [
@@ -211,7 +217,8 @@ def test_both_families_by_turns(server, monkeypatch):
 def test_addresses_without_a_route_come_last(server, monkeypatch):
     monkeypatch.setattr(mx_routes, "source", lambda ip: None if ":" in ip else "192.0.2.77")
     assert routing(server).addresses("mx1.example.org").ips[2] == "::1"
-    assert routing(server).addresses("six.example").ips == ("2001:db8::1",), "the connection will say why not"
+    assert routing(server).addresses("six.example").ips == ("2001:db8::1",), (
+        "the connection will say why not")
 
 
 def test_a_way_is_probed_without_a_packet():
@@ -220,8 +227,10 @@ def test_a_way_is_probed_without_a_packet():
 
 
 @pytest.mark.parametrize("host, ips", [
-    ("mapped.example", {"127.0.0.1"}), ("barealias.example", {"192.0.2.4"}), ("six.example", {"2001:db8::1"}),
-    ("[192.0.2.1]", {"192.0.2.1"}), ("192.0.2.1", {"192.0.2.1"}), ("[IPv6:2001:DB8:0::1]", {"2001:db8::1"}),
+    ("mapped.example", {"127.0.0.1"}), ("barealias.example", {"192.0.2.4"}),
+    ("six.example", {"2001:db8::1"}),
+    ("[192.0.2.1]", {"192.0.2.1"}), ("192.0.2.1", {"192.0.2.1"}),
+    ("[IPv6:2001:DB8:0::1]", {"2001:db8::1"}),
     ("2001:db8::2", {"2001:db8::2"}), ("localhost", {"127.0.0.1", "::1"}),
 ])
 def test_addresses(server, host, ips):
@@ -239,10 +248,12 @@ def test_one_family_is_enough():
         assert routing(server).addresses("six.example").ips == ("2001:db8::1",)
 
 
-@pytest.mark.parametrize("host, reply", [("nobody.example", "550 5.1.2"), ("empty.example", "550 5.1.2"), ("", "550 5.1.2")])
+@pytest.mark.parametrize("host, reply", [("nobody.example", "550 5.1.2"),
+                                         ("empty.example", "550 5.1.2"), ("", "550 5.1.2")])
 def test_no_addresses(server, host, reply):
     assert refused(routing(server).addresses, host)[0] == reply
-    assert "nobody.example" not in server.questions("AAAA"), "a name that is not there has no other records"
+    assert "nobody.example" not in server.questions("AAAA"), (
+        "a name that is not there has no other records")
 
 
 # -- without dnspython
@@ -273,7 +284,8 @@ def test_without_dnspython_hosts_are_found_and_domains_are_not(server, monkeypat
 
 def test_a_smarthost_that_only_the_system_knows(server, monkeypatch):
     """Its name may be in /etc/hosts; other domains are looked up only in the DNS."""
-    monkeypatch.setattr(mx_routes.socket, "getaddrinfo", lambda *_, **__: [(socket.AF_INET, 0, 0, "", ("192.0.2.8", 0))])
+    monkeypatch.setattr(mx_routes.socket, "getaddrinfo", lambda *_,
+                        **__: [(socket.AF_INET, 0, 0, "", ("192.0.2.8", 0))])
     found = routing(server)
     assert found.for_smarthost().addresses("nobody.example").ips == ("192.0.2.8",)
     assert refused(found.addresses, "nobody.example")[0] == "550 5.1.2"
@@ -293,7 +305,8 @@ def test_tlsa(server):
 def test_tlsa_where_the_name_is_an_alias():
     with NameServer(ZONE, authentic=True) as server:
         assert routing(server).tlsa("mx4.example.org", 25).base == "mx1.example.org"
-        assert routing(server).tlsa("mx5.example.org", 25) == Tlsa(((3, 1, 1, b"\xaa" * 32),), True, "mx5.example.org")
+        assert routing(server).tlsa("mx5.example.org",
+                                    25) == Tlsa(((3, 1, 1, b"\xaa" * 32),), True, "mx5.example.org")
         server.behave("mx4.example.org", authentic=False)
         assert routing(server).tlsa("mx4.example.org", 25).records == ()
         server.behave("_25._tcp.mx5.example.org", rcode="SERVFAIL")
@@ -308,7 +321,8 @@ def test_records_as_zone_files_have_them(server):
     assert found.records(u"b\u00fccher.example", "MX") == ("10 mx.xn--bcher-kva.example.",)
 
 
-@pytest.mark.parametrize("name, exists", [("nobody.example", False), ("_mta-sts.example.org", False), ("empty.example", True)])
+@pytest.mark.parametrize("name, exists", [("nobody.example", False),
+                                          ("_mta-sts.example.org", False), ("empty.example", True)])
 def test_records_that_are_not_there(server, name, exists):
     with pytest.raises(NotFound, match=name) as caught:
         routing(server).records(name, "A")
@@ -321,7 +335,8 @@ def test_records_that_cannot_be_looked_up():
         assert refused(routing(server).records, "empty.example", "TXT")[0] == "451 4.4.3"
 
 
-MX = st.tuples(st.integers(0, 65535), st.sampled_from([".", "a.", "b.", "c.", "d.", "own.", "x y.", "-."]))
+MX = st.tuples(st.integers(0, 65535),
+               st.sampled_from([".", "a.", "b.", "c.", "d.", "own.", "x y.", "-."]))
 
 
 @settings(max_examples=200)
@@ -333,7 +348,8 @@ def test_every_list_of_exchangers_gives_a_way_or_a_reply(records):
 
     found = Routes(None, lambda: ("own",), frozenset)
     ours = min([preference for preference, name in records if name == "own."], default=65536)
-    expected = {name[:-1] for preference, name in records if name in ("a.", "b.", "c.", "d.") and preference < ours}
+    expected = {name[:-1] for preference, name in records if name in ("a.", "b.", "c.", "d.")
+                and preference < ours}
     if not expected:
         assert refused(attempt)[0] in ("554 5.4.6", "556 5.1.10", "550 5.1.2")
     else:
@@ -368,7 +384,8 @@ def private():
 
 
 @pytest.mark.parametrize("host", [
-    "mx1.mixed.example", "bare.example", "six.example", "mapped.example", "alias.example", "localhost", "127.0.0.1", "[127.0.0.1]",
+    "mx1.mixed.example", "bare.example", "six.example", "mapped.example", "alias.example",
+    "localhost", "127.0.0.1", "[127.0.0.1]",
     "[ipv6:::1]", "[ipv6:::ffff:10.0.0.1]", "[169.254.169.254]", "[ipv6:fd00::1]"])
 def test_private_addresses_are_used_only_if_the_settings_allow_it(private, host):
     closed = routing(private, private=False)

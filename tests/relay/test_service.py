@@ -1,4 +1,5 @@
-"""The relay as a whole: which courier gets which recipient, and that local ones do not delay others."""
+"""The relay as a whole: which courier gets which recipient, and that local ones do not delay
+others."""
 import threading
 
 import pytest
@@ -40,7 +41,9 @@ def make(tmp_path):
     relays = []
 
     def build(behaviour=None, **values):
-        settings = server_from_dict(dict({"sender-domain": "example.org", "limits": {"disk-reserve": 0}}, **values), Root(str(tmp_path)))
+        settings = server_from_dict(dict({"sender-domain": "example.org",
+                                          "limits": {"disk-reserve": 0}}, **values),
+                                    Root(str(tmp_path)))
         relays.append(Relay(lambda: settings, str(tmp_path), frozenset, None, None, make_keys=False,
                             local_courier=behaviour and (lambda: LocalCourier(behaviour))))
         return relays[-1]
@@ -80,7 +83,8 @@ def test_each_address_here_is_a_destination_of_its_own(make):
     relay = make(behaviour)
     add(relay, "1.1", Recipient(Address("bad", "example.org"), via="local"))
     relay.start()
-    add(relay, "1.2", Recipient(Address("bad", "example.org"), via="local"), Recipient(Address("good", "example.org"), via="local"))
+    add(relay, "1.2", Recipient(Address("bad", "example.org"), via="local"),
+        Recipient(Address("good", "example.org"), via="local"))
     assert done.wait(DEADLINE)
     until(lambda: len(relay.worker.status().destinations) == 1 and relay.worker.status().is_quiet)
     assert relay.worker.status().destinations == {"local:bad@example.org": 2}
@@ -107,14 +111,16 @@ def test_programs_that_hang_hold_up_neither_others_nor_what_leaves(make):
 
     relay = make(behaviour, limits={"disk-reserve": 0, "relay-connections": 8})
     courier_for = relay.worker._courier_for
-    relay.worker._courier_for = lambda name: courier_for(name) if name.startswith("local:") else LocalCourier(
+    relay.worker._courier_for = lambda name: courier_for(name) if name.startswith(
+        "local:") else LocalCourier(
         lambda *given: elsewhere.set() or TAKEN)
     relay.start()
     add(relay, "0.0", Recipient(Address("good", "example.org"), via="local"))
     assert left.wait(DEADLINE)
     left.clear()
     for number in range(20):
-        add(relay, "1.%d" % number, Recipient(Address("bad%d" % number, "example.org"), via="local"))
+        add(relay, "1.%d" % number, Recipient(Address("bad%d" % number, "example.org"),
+                                              via="local"))
     for _ in range(3):  # three quarters of half of the eight connections
         assert entered.acquire(timeout=DEADLINE)
     add(relay, "2.1", ELSEWHERE)
@@ -123,7 +129,8 @@ def test_programs_that_hang_hold_up_neither_others_nor_what_leaves(make):
     assert not entered.acquire(timeout=0), "no more of them than that"
     assert relay.worker.stop(1.0)
     assert len(relay.queue.identities()) == 20
-    assert all(each.attempts == 0 for message in relay.queue.messages() for each in message.recipients), "an attempt that a stop cut short counted"
+    assert all(each.attempts == 0 for message in relay.queue.messages()
+               for each in message.recipients), "an attempt that a stop cut short counted"
 
 
 def until(condition):

@@ -1,5 +1,5 @@
-"""One connection: whatever the server does, each recipient gets one true reply within the deadlines,
-and only the documented exceptions are raised."""
+"""One connection: whatever the server does, each recipient gets one true reply within the
+deadlines, and only the documented exceptions are raised."""
 import base64
 import hashlib
 import hmac
@@ -21,10 +21,12 @@ from phenmail_protocols.relay.tls_policy import Requirement
 from ..net.peer import make_certificates
 from .peers import Peer, smtp
 
-# For servers that never reply.  All others get PATIENT: on a loaded machine any single reply may take
-# longer than SHORT allows.
-PATIENT = Deadlines(connect=30.0, greeting=30.0, handshake=30.0, command=30.0, data=30.0, piece=30.0, end=30.0)
-SHORT = Deadlines(connect=5.0, greeting=0.3, handshake=5.0, command=0.3, data=0.3, piece=0.3, end=0.3, quit=0.3)
+# For servers that never reply.  All others get PATIENT: on a loaded machine any single reply may
+# take longer than SHORT allows.
+PATIENT = Deadlines(connect=30.0, greeting=30.0, handshake=30.0, command=30.0, data=30.0,
+                    piece=30.0, end=30.0)
+SHORT = Deadlines(connect=5.0, greeting=0.3, handshake=5.0, command=0.3, data=0.3, piece=0.3,
+                  end=0.3, quit=0.3)
 BODY = b"From: a@example.org\r\nSubject: x\r\n\r\nhello\r\n.dot\r\n"
 ALL = ["PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "SIZE 1000000", "ENHANCEDSTATUSCODES"]
 
@@ -40,7 +42,8 @@ def queued(body=BODY, head=b"", **more):
 
 
 def people(*names):
-    return tuple(Recipient(Address.parse(name if "@" in name else name + "@example.net")) for name in names)
+    return tuple(Recipient(Address.parse(name if "@" in name else name + "@example.net"))
+                 for name in names)
 
 
 def connect(peer, requirement=Requirement(), **more):
@@ -53,7 +56,8 @@ def send(peer, *names, deadlines=PATIENT, **more):
     connection = connect(peer, deadlines=deadlines)
     connection.open()
     try:
-        return briefly(connection.send(queued(**more), people(*names), io.BytesIO(more.get("body", BODY))))
+        return briefly(connection.send(queued(**more), people(*names),
+                                       io.BytesIO(more.get("body", BODY))))
     finally:
         connection.close()
 
@@ -83,20 +87,24 @@ def test_a_message_goes_out(extensions):
         connection.close()
         assert not connection.is_usable()
     assert peer.messages == [b"X: 1\r\n" + BODY] * 3
-    assert peer.talks[0].lines[0].upper() == "EHLO ME.EXAMPLE.ORG" and peer.lines[-1] == "QUIT" and len(peer.talks) == 1
+    assert peer.talks[0].lines[0].upper() == "EHLO ME.EXAMPLE.ORG" and peer.lines[
+        -1] == "QUIT" and len(peer.talks) == 1
 
 
 def test_parameters_as_the_server_offers_them():
     message = queued(eight_bit=True, ret="HDRS", envid="a+b=c d")
-    recipient = Recipient(Address("o'b r", "example.net"), ("SUCCESS", "DELAY"), "rfc822;B+x@example.com")
+    recipient = Recipient(Address("o'b r", "example.net"), ("SUCCESS", "DELAY"),
+                          "rfc822;B+x@example.com")
     for extensions, mail, rcpt in (
-            (ALL, "MAIL FROM:<a@example.org> SIZE=%d BODY=8BITMIME RET=HDRS ENVID=a+2Bb+3Dc+20d" % len(BODY),
+            (ALL, "MAIL FROM:<a@example.org> SIZE=%d BODY=8BITMIME RET=HDRS ENVID=a+2Bb+3Dc+20d"
+             % len(BODY),
              'RCPT TO:<"o\'b r"@example.net> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;B+2Bx@example.com'),
             ([], "MAIL FROM:<a@example.org>", 'RCPT TO:<"o\'b r"@example.net>')):
         with Peer(smtp(extensions)) as peer:
             connection = connect(peer)
             connection.open()
-            assert connection.extensions.dsn == bool(extensions) and connection.extensions.eight_bit == bool(extensions)
+            assert connection.extensions.dsn == bool(
+                extensions) and connection.extensions.eight_bit == bool(extensions)
             connection.send(message, (recipient,), io.BytesIO(BODY))
             connection.close()
         assert [line for line in peer.lines if line[:4] in ("MAIL", "RCPT")] == [mail, rcpt]
@@ -117,8 +125,10 @@ def test_internationalized_addresses():
             assert briefly(connection.send(message, (recipient,), io.BytesIO(BODY))) == expected
             connection.close()
         if extensions:
-            assert "MAIL FROM:<j\u00f6rg@b\u00fccher.example> SIZE=%d SMTPUTF8" % len(BODY) in peer.lines
-            assert "RCPT TO:<b@b\u00fccher.example> ORCPT=utf-8;j\\x{F6}rg\\x{F6}@b.example" in peer.lines
+            assert "MAIL FROM:<j\u00f6rg@b\u00fccher.example> SIZE=%d SMTPUTF8" % len(
+                BODY) in peer.lines
+            assert (
+                "RCPT TO:<b@b\u00fccher.example> ORCPT=utf-8;j\\x{F6}rg\\x{F6}@b.example" in peer.lines)
         elif expected == ["250 2.0.0"]:
             assert "RCPT TO:<b@xn--bcher-kva.example>" in peer.lines
 
@@ -127,7 +137,8 @@ def test_null_sender_and_no_injection():
     with Peer(smtp()) as peer:
         connection = connect(peer)
         connection.open()
-        assert briefly(connection.send(queued()._replace(sender=None), people("b"), io.BytesIO(BODY))) == ["250 2.0.0"]
+        assert briefly(connection.send(queued()._replace(sender=None), people("b"),
+                                       io.BytesIO(BODY))) == ["250 2.0.0"]
         evil = Recipient(Address("b>\r\nRCPT TO:<c", "example.net"))
         assert briefly(connection.send(queued(), (evil,), io.BytesIO(BODY))) == ["553 5.6.7"]
         connection.close()
@@ -137,66 +148,80 @@ def test_null_sender_and_no_injection():
 @pytest.mark.parametrize("extensions", [[], ["PIPELINING"]])
 class TestRecipients:
     def test_each_has_its_own_answer(self, extensions):
-        answers = {"RCPT TO:<b@": "550 5.1.1 <b@example.net>: nobody", "RCPT TO:<c@": "450 4.2.0 greylisted",
+        answers = {"RCPT TO:<b@": "550 5.1.1 <b@example.net>: nobody",
+                   "RCPT TO:<c@": "450 4.2.0 greylisted",
                    "RCPT TO:<d@": "550 plain no"}
         with Peer(smtp(extensions, answers)) as peer:
-            assert send(peer, "a", "b", "c", "d", "e") == ["250 2.0.0", "550 5.1.1", "450 4.2.0", "550 5.0.0", "250 2.0.0"]
+            assert send(peer, "a", "b", "c", "d", "e") == ["250 2.0.0", "550 5.1.1", "450 4.2.0",
+                                                           "550 5.0.0", "250 2.0.0"]
         assert peer.messages == [BODY]
 
     def test_none_is_accepted(self, extensions):
-        with Peer(smtp(extensions, {"RCPT": "550 5.1.1 nobody", "DATA": "503 5.5.1 no recipients"})) as peer:
+        with Peer(smtp(extensions, {"RCPT": "550 5.1.1 nobody",
+                                    "DATA": "503 5.5.1 no recipients"})) as peer:
             connection = connect(peer)
             connection.open()
             for _ in range(2):
-                assert briefly(connection.send(queued(), people("a", "b"), io.BytesIO(BODY))) == ["550 5.1.1"] * 2
+                assert briefly(connection.send(queued(), people("a", "b"),
+                                               io.BytesIO(BODY))) == ["550 5.1.1"] * 2
             connection.close()
         assert peer.messages == [] and peer.lines.count("RSET") == 2 and len(peer.talks) == 1
 
     def test_data_wants_a_message_though_none_is_accepted(self, extensions):
-        with Peer(smtp(extensions, {"RCPT": "550 5.1.1 nobody", ".": "554 5.5.1 no recipients"})) as peer:
+        with Peer(smtp(extensions, {"RCPT": "550 5.1.1 nobody",
+                                    ".": "554 5.5.1 no recipients"})) as peer:
             assert send(peer, "a", "b") == ["550 5.1.1"] * 2
         assert peer.messages == ([b""] if extensions else [])
 
     def test_mail_is_refused(self, extensions):
-        answers = {"MAIL": "550 5.7.1 not you", "RCPT": "503 5.5.1 MAIL first", "DATA": "503 5.5.1 MAIL first"}
+        answers = {"MAIL": "550 5.7.1 not you", "RCPT": "503 5.5.1 MAIL first",
+                   "DATA": "503 5.5.1 MAIL first"}
         with Peer(smtp(extensions, answers)) as peer:
             assert send(peer, "a", "b") == ["550 5.7.1"] * 2
 
     @pytest.mark.parametrize("stage", ["DATA", "."])
     @pytest.mark.parametrize("answer, expected", [
-        ("554 5.7.1 spam", "554 5.7.1"), ("451 4.3.0 later", "451 4.3.0"), ("552 too big", "552 5.0.0")])
+        ("554 5.7.1 spam", "554 5.7.1"), ("451 4.3.0 later", "451 4.3.0"),
+        ("552 too big", "552 5.0.0")])
     def test_the_message_is_refused(self, extensions, stage, answer, expected):
         well = "250 2.0.0 ok" if stage == "." else "354 go"
-        with Peer(smtp(extensions, {"RCPT TO:<b@": "550 5.1.1 nobody", stage: [answer, well]})) as peer:
+        with Peer(smtp(extensions, {"RCPT TO:<b@": "550 5.1.1 nobody",
+                                    stage: [answer, well]})) as peer:
             connection = connect(peer)
             connection.open()
-            assert briefly(connection.send(queued(), people("a", "b"), io.BytesIO(BODY))) == [expected, "550 5.1.1"]
-            assert briefly(connection.send(queued(), people("a"), io.BytesIO(BODY))) == ["250 2.0.0"]
+            assert briefly(connection.send(queued(), people("a", "b"),
+                                           io.BytesIO(BODY))) == [expected, "550 5.1.1"]
+            assert briefly(connection.send(queued(), people("a"),
+                                           io.BytesIO(BODY))) == ["250 2.0.0"]
             connection.close()
 
     def test_too_many_recipients_get_another_transaction(self, extensions):
         def limited(talk, line):
-            since = len(talk.lines) - 1 - max(n for n, other in enumerate(talk.lines) if other.startswith("MAIL"))
+            since = len(talk.lines) - 1 - max(n for n, other in enumerate(talk.lines)
+                                              if other.startswith("MAIL"))
             return "250 2.1.5 ok" if since <= 2 else "452 4.5.3 too many"
         with Peer(smtp(extensions, {"RCPT": limited})) as peer:
             assert send(peer, *"abcde") == ["250 2.0.0"] * 5
         assert peer.messages == [BODY] * 3
 
     def test_full_mailboxes_are_not_too_many(self, extensions):
-        with Peer(smtp(extensions, {"RCPT TO:<b@": "452 4.2.2 full", "RCPT TO:<c@": "552 5.5.3 too many"})) as peer:
+        with Peer(smtp(extensions, {"RCPT TO:<b@": "452 4.2.2 full",
+                                    "RCPT TO:<c@": "552 5.5.3 too many"})) as peer:
             assert send(peer, "a", "b") == ["250 2.0.0", "452 4.2.2"]
             assert send(peer, "c") == ["452 4.5.3"]
         assert [message for message in peer.messages if message] == [BODY]
 
     def test_the_second_transaction_is_lost(self, extensions):
-        answers = {"RCPT TO:<b@": "452 4.5.3 too many", "MAIL": ["250 2.1.0 ok", "421 4.3.2 closing"]}
+        answers = {"RCPT TO:<b@": "452 4.5.3 too many",
+                   "MAIL": ["250 2.1.0 ok", "421 4.3.2 closing"]}
         with Peer(smtp(extensions, answers)) as peer:
             assert send(peer, "a", "b") == ["250 2.0.0", "452 4.5.3"]
 
     def test_a_thousand_recipients(self, extensions):
         with Peer(smtp(extensions, {"RCPT TO:<r7@": "550 5.1.1 no"})) as peer:
             replies = send(peer, *["r%d" % number for number in range(1000)])
-        assert replies.count("250 2.0.0") == 999 and replies[7] == "550 5.1.1" and len(peer.messages) == 1
+        assert replies.count("250 2.0.0") == 999 and replies[7] == "550 5.1.1" and len(
+            peer.messages) == 1
 
 
 STAGES = ["CONNECT", "EHLO", "MAIL", "RCPT TO:<b@", "DATA", "."]
@@ -246,14 +271,16 @@ class TestStrangeServers:
         with Peer(smtp(extensions, {stage: "421 4.3.2 shutting down"})) as peer:
             assert fails(peer, "a", "b") == expected(stage, "4.3.2", "421")
 
-    @pytest.mark.parametrize("garbage", ["HTTP/1.1 400 Bad Request", "\x00\x01\x02", "99 luftballons", "2500 ok", "-1",
+    @pytest.mark.parametrize("garbage", ["HTTP/1.1 400 Bad Request", "\x00\x01\x02",
+                                         "99 luftballons", "2500 ok", "-1",
                                          "x" * 100000])
     def test_says_garbage(self, stage, extensions, garbage):
         with Peer(smtp(extensions, {stage: garbage})) as peer:
             assert fails(peer, "a", "b") == expected(stage, "4.5.0")
 
     def test_sends_a_reply_out_of_step(self, stage, extensions):
-        with Peer(smtp(extensions, {stage: "250 2.0.0 ok" if stage in ("CONNECT", "DATA") else "354 go ahead"})) as peer:
+        with Peer(smtp(extensions, {stage: "250 2.0.0 ok" if stage in ("CONNECT", "DATA")
+                                    else "354 go ahead"})) as peer:
             assert fails(peer, "a", "b") == expected(stage, "4.5.0")
 
     def test_never_ends_its_reply(self, stage, extensions):
@@ -263,7 +290,8 @@ class TestStrangeServers:
         with Peer(smtp(extensions, {stage: endless})) as peer:
             # Its code counts: after the final dot it says what became of the message.
             result = "250 2.0.0" if stage == "." else "451 4.5.0"
-            assert fails(peer, "a", "b") == (result if stage in ("CONNECT", "EHLO") else [result] * 2)
+            assert fails(peer, "a", "b") == (result if stage in ("CONNECT", "EHLO")
+                                             else [result] * 2)
 
     def test_sends_an_octet_at_a_time(self, stage, extensions):
         def slow(talk, line):
@@ -284,7 +312,8 @@ def test_a_lost_answer_to_the_final_dot_says_that_it_may_have_arrived():
 
 
 @pytest.mark.parametrize("answer", [
-    b"250 " + b"x" * 5000 + b"\r\n", b"250-" + b"x" * 60000 + b"\r\n250 y\r\n", b"250 " + b"x" * 200000 + b"\r\n", b"250-a\r\n" * 300,
+    b"250 " + b"x" * 5000 + b"\r\n", b"250-" + b"x" * 60000 + b"\r\n250 y\r\n",
+    b"250 " + b"x" * 200000 + b"\r\n", b"250-a\r\n" * 300,
     b"250-queued\r\n", b"250 queue", b"250", b"250-queued\r\nas 5\r\n", b"251 2.1.5 forwarded\r\n"])
 def test_what_begins_with_2xx_after_the_final_dot_is_an_acceptance(answer):
     """Whatever follows it, sending again would make a duplicate."""
@@ -294,10 +323,12 @@ def test_what_begins_with_2xx_after_the_final_dot_is_an_acceptance(answer):
     with Peer(smtp(ALL, {".": say})) as peer:
         connection = connect(peer)
         connection.open()
-        assert [reply.delivered for reply in connection.send(queued(), people("b", "c"), io.BytesIO(BODY))] == [True, True]
+        assert [reply.delivered for reply in connection.send(queued(), people("b", "c"),
+                                                             io.BytesIO(BODY))] == [True, True]
 
 
-@pytest.mark.parametrize("answer", [b"", b"25", b"2500 ok\r\n", b"450 later", b"554 no", b"x250 ok\r\n"])
+@pytest.mark.parametrize("answer",
+                         [b"", b"25", b"2500 ok\r\n", b"450 later", b"554 no", b"x250 ok\r\n"])
 def test_any_other_reply_is_not_an_acceptance(answer):
     def say(talk, line):
         talk.send(answer)
@@ -314,7 +345,8 @@ def test_a_long_reply_leaves_the_connection_usable():
         connection = connect(peer)
         connection.open()
         for _ in range(2):
-            assert briefly(connection.send(queued(), people("b"), io.BytesIO(BODY))) == ["250 2.0.0"]
+            assert briefly(connection.send(queued(), people("b"),
+                                           io.BytesIO(BODY))) == ["250 2.0.0"]
             assert connection.is_usable()
         connection.close()
 
@@ -338,7 +370,8 @@ def test_a_server_that_stops_reading():
         done.wait(5)
         return "250 2.0.0"
     with Peer(smtp(["PIPELINING"], {"DATA": hang})) as peer:
-        assert send(peer, "a", body=(b"x" * 70 + b"\r\n") * 300000, deadlines=SHORT) == ["451 4.4.2"]
+        assert send(peer, "a", body=(b"x" * 70 + b"\r\n") * 300000,
+                    deadlines=SHORT) == ["451 4.4.2"]
         done.set()
 
 
@@ -359,19 +392,23 @@ def test_a_server_that_closes_in_the_middle_of_the_message(leave):
         talk.file.read(100000)
         leave(talk)
     with Peer(smtp(["PIPELINING"], {"DATA": close, "RCPT TO:<b@": "550 5.1.1 nobody"})) as peer:
-        assert send(peer, "a", "b", body=(b"x" * 70 + b"\r\n") * 300000) == ["451 4.4.2", "550 5.1.1"]
+        assert send(peer, "a", "b", body=(b"x" * 70 + b"\r\n")
+                    * 300000) == ["451 4.4.2", "550 5.1.1"]
 
 
-ANSWERS = st.sampled_from(["250 ok", "250-a\n250 b", "354 go", "450 4.2.0 later", "452 4.5.3 too many", "421 bye",
+ANSWERS = st.sampled_from(["250 ok", "250-a\n250 b", "354 go", "450 4.2.0 later",
+                           "452 4.5.3 too many", "421 bye",
                            "550 5.1.1 no", "552 5.5.3 x", "x"])
-OFFERS = st.one_of(st.binary(max_size=20), st.sampled_from([b"SIZE \xb2", b"AUTH", b"AUTH=", b"SIZE=1", b"\xff", b"", b" x"]))
+OFFERS = st.one_of(st.binary(max_size=20),
+                   st.sampled_from([b"SIZE \xb2", b"AUTH", b"AUTH=", b"SIZE=1", b"\xff", b"",
+                                    b" x"]))
 
 
 @given(st.booleans(), st.lists(ANSWERS, min_size=4, max_size=12))
 @settings(max_examples=60)
 def test_whatever_it_answers_everybody_has_a_reply(pipelining, answers):
-    """The server's replies come in any order: each recipient has one reply, or all get Unreachable, and
-    no recipient counts as delivered if the server has no message."""
+    """The server's replies come in any order: each recipient has one reply, or all get Unreachable,
+    and no recipient counts as delivered if the server has no message."""
     replies = iter(answers)
 
     def script(talk):
@@ -402,7 +439,8 @@ def test_whatever_it_offers(lines):
     def script(talk):
         talk.say("220 hi")
         talk.expect("EHLO")
-        talk.send(b"".join(b"250-" + line.replace(b"\r", b"").replace(b"\n", b"") + b"\r\n" for line in lines) + b"250 HELP\r\n")
+        talk.send(b"".join(b"250-" + line.replace(b"\r", b"").replace(b"\n", b"") + b"\r\n"
+                           for line in lines) + b"250 HELP\r\n")
         talk.wait()
     with Peer(script) as peer:
         connection = connect(peer)
@@ -456,7 +494,9 @@ class TestTls:
     def test_opportunistic(self, tls):
         with Peer(smtp(ALL, tls=tls.context())) as peer:
             assert send(peer, "a") == ["250 2.0.0"]
-        assert peer.talks[0].secured and [line.split()[0].upper() for line in peer.lines[:3]] == ["EHLO", "STARTTLS", "EHLO"]
+        assert peer.talks[0].secured and [line.split()[0].upper()
+                                          for line in peer.lines[:3]] == [
+            "EHLO", "STARTTLS", "EHLO"]
 
     def test_after_a_failed_handshake_mail_is_sent_without_tls(self):
         with Peer(smtp(answers={"STARTTLS": lambda talk, line: talk.reset()}, tls=True)) as peer:
@@ -488,9 +528,11 @@ class TestTls:
 
     def test_verified(self, tls, monkeypatch):
         with Peer(smtp(tls=tls.context())) as peer:
-            assert refusal(peer, Requirement(True, True, "mail.example.org", (), "x"), Unverified)[:2] == (451, "4.7.5")
+            assert refusal(peer, Requirement(True, True, "mail.example.org", (), "x"),
+                           Unverified)[:2] == (451, "4.7.5")
             monkeypatch.setenv("SSL_CERT_FILE", tls.certificate_path)
-            assert refusal(peer, Requirement(True, True, "other.example.org", (), "x"), Unverified)[:2] == (451, "4.7.5")
+            assert refusal(peer, Requirement(True, True, "other.example.org", (), "x"),
+                           Unverified)[:2] == (451, "4.7.5")
             connection = connect(peer, Requirement(True, True, "mail.example.org", (), "x"))
             connection.open()
             connection.close()
@@ -501,11 +543,13 @@ class TestTls:
             der = first_der(file.read())
         with Peer(smtp(tls=tls.context())) as peer:
             right = (3, 0, 1, hashlib.sha256(der).digest())
-            connection = connect(peer, Requirement(True, False, "mail.example.org", (right,), "DANE"))
+            connection = connect(peer, Requirement(True, False, "mail.example.org", (right,),
+                                                   "DANE"))
             connection.open()
             connection.close()
             wrong = (3, 0, 1, hashlib.sha256(b"").digest())
-            assert "DANE" in refusal(peer, Requirement(True, False, "mail.example.org", (wrong,), "DANE"), Unverified).text
+            assert "DANE" in refusal(peer, Requirement(True, False, "mail.example.org", (wrong,),
+                                                       "DANE"), Unverified).text
 
     def test_implicit(self, tls):
         with Peer(smtp(tls=tls.context(), implicit=True)) as peer:
@@ -513,7 +557,8 @@ class TestTls:
             connection.open()
             for _ in range(2):
                 assert connection.is_usable()
-                assert briefly(connection.send(queued(), people("a"), io.BytesIO(BODY))) == ["250 2.0.0"]
+                assert briefly(connection.send(queued(), people("a"),
+                                               io.BytesIO(BODY))) == ["250 2.0.0"]
             connection.close()
         assert "STARTTLS" not in peer.lines
         with Peer(smtp()) as peer:
@@ -545,12 +590,14 @@ class TestLogin:
         assert not any("PLAIN" in line for line in peer.lines)
 
     def test_another_mechanism_where_one_is_refused(self):
-        with Peer(smtp(["AUTH CRAM-MD5 PLAIN"], {"AUTH CRAM-MD5": "535 5.7.8 no secret here"}, login=LOGIN)) as peer:
+        with Peer(smtp(["AUTH CRAM-MD5 PLAIN"], {"AUTH CRAM-MD5": "535 5.7.8 no secret here"},
+                       login=LOGIN)) as peer:
             connection = connect(peer, login=LOGIN)
             connection.open()
             connection.close()
 
-    @pytest.mark.parametrize("answer, error", [("535 5.7.8 wrong", UpstreamLoginFailed), ("454 4.7.0 not now", UpstreamLoginFailed),
+    @pytest.mark.parametrize("answer, error", [("535 5.7.8 wrong", UpstreamLoginFailed),
+                                               ("454 4.7.0 not now", UpstreamLoginFailed),
                                                ("334 abc", Unreachable), ("334 PDE=", Unreachable)])
     def test_refused_is_never_permanent(self, answer, error):
         with Peer(smtp(["AUTH CRAM-MD5"], {"AUTH": answer, "asO2": "334 PDE="})) as peer:
@@ -606,10 +653,12 @@ class TestReuse:
         with Peer(smtp(ALL, {".": hang})) as peer:
             connection = connect(peer, deadlines=Deadlines())
             connection.open()
-            threading.Thread(target=lambda: (reached.wait(5), connection.abort()), daemon=True).start()
+            threading.Thread(target=lambda: (reached.wait(5), connection.abort()),
+                             daemon=True).start()
             started = time.monotonic()
             reply, = connection.send(queued(), people("a"), io.BytesIO(BODY))
-            assert time.monotonic() - started < 4 and reply.code == 451 and "shutting down" in reply.text
+            assert (time.monotonic() - started < 4 and reply.code == 451
+                    and "shutting down" in reply.text)
             connection.close()
 
 
@@ -645,7 +694,8 @@ def test_100_megabytes_in_1(tls, secure):
         return "250 2.0.0 kept"
 
     def script(talk):  # without a file, whose buffer would take the beginning of the message
-        with_tls = smtp(tls=tls.context(), implicit=True, answers={"DATA": count}) if secure else smtp(answers={"DATA": count})
+        with_tls = smtp(tls=tls.context(), implicit=True,
+                        answers={"DATA": count}) if secure else smtp(answers={"DATA": count})
         with_tls(talk)
     size = 100 << 20
     with Peer(script) as peer:

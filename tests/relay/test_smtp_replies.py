@@ -1,5 +1,5 @@
-"""Replies from bytes: cuts make no difference, any input ends in replies or in MalformedReply, and all
-bounds hold."""
+"""Replies from bytes: cuts make no difference, any input ends in replies or in MalformedReply, and
+all bounds hold."""
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -53,10 +53,12 @@ def test_replies(data, expected):
 
 lines = st.builds(lambda code, mark, text, end: code + mark + text + end,
                   st.sampled_from([b"250", b"354", b"421", b"550", b"999", b"2 0"]),
-                  st.sampled_from([b" ", b"-", b"", b"x"]), st.binary(max_size=20), st.sampled_from([b"\r\n", b"\n", b""]))
+                  st.sampled_from([b" ", b"-", b"", b"x"]), st.binary(max_size=20),
+                  st.sampled_from([b"\r\n", b"\n", b""]))
 
 
-@given(st.one_of(st.binary(max_size=200), st.lists(lines, max_size=20).map(b"".join)), st.lists(st.integers(0, 200), max_size=5))
+@given(st.one_of(st.binary(max_size=200), st.lists(lines, max_size=20).map(b"".join)),
+       st.lists(st.integers(0, 200), max_size=5))
 @settings(max_examples=300)
 @example(b"250-\r\n250 \r\n", [3])
 def test_any_cut_gives_the_same(data, cuts):
@@ -87,15 +89,18 @@ def test_the_reply_that_is_kept(heard, expected):
 
 
 @pytest.mark.parametrize("lines, expected", [
-    ((b"no",), "554 no"), ((b"",), "554"), ((b"5.7.1 no",), "554 5.7.1 no"), ((b"4.0.0  no ; (",), "554 4.0.0  no ; ("),
-    ((b"5.1.1 a", b"5.1.1 b", b""), "554-5.1.1 a 554-5.1.1 b 554"), ((b"caf\xe9 \xc3\xbc", b"\x00\x1b[1m"), "554-caf\ufffd \u00fc 554   [1m"),
+    ((b"no",), "554 no"), ((b"",), "554"), ((b"5.7.1 no",), "554 5.7.1 no"),
+    ((b"4.0.0  no ; (",), "554 4.0.0  no ; ("),
+    ((b"5.1.1 a", b"5.1.1 b", b""), "554-5.1.1 a 554-5.1.1 b 554"),
+    ((b"caf\xe9 \xc3\xbc", b"\x00\x1b[1m"), "554-caf\ufffd \u00fc 554   [1m"),
     ((b"x" * 2000,), "554 " + "x" * 996)])
 def test_the_words_that_are_kept(lines, expected):
     assert reply_of(RawReply(554, lines), "h").said == expected
 
 
 @pytest.mark.parametrize("data, code", [
-    (b"", None), (b"25", None), (b"250", 250), (b"2500", None), (b"250 o", 250), (b"250-a\r\n25", 250), (b"250-a\r\nxyz\r\n", 250),
+    (b"", None), (b"25", None), (b"250", 250), (b"2500", None), (b"250 o", 250),
+    (b"250-a\r\n25", 250), (b"250-a\r\nxyz\r\n", 250),
     (b"354 " + b"x" * 9000, 354), (b"250 ok\r\n", None)])
 def test_what_began(data, code):
     for pieces in ([data], [data[at:at + 1] for at in range(len(data))]):

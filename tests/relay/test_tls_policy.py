@@ -26,10 +26,12 @@ SECURE, INSECURE = Route((Host(HOST, 10),), True), Route((Host(HOST, 10),), Fals
 
 
 class World(object):
-    """DNS and web server for one domain; an answer that is an exception is raised.  `asked`: queries."""
+    """DNS and web server for one domain; an answer that is an exception is raised.  `asked`:
+    queries."""
 
     def __init__(self, mode=None, tlsa=Tlsa((), True), addresses=Addresses(("192.0.2.1",), True)):
-        self.answers = {"tlsa": tlsa, "addresses": addresses, "fetch": mode and (POLICY % mode).encode("ascii"),
+        self.answers = {"tlsa": tlsa, "addresses": addresses,
+                        "fetch": mode and (POLICY % mode).encode("ascii"),
                         "records": (b"v=STSv1; id=1",) if mode else NotFound("none", False)}
         self.asked = []
 
@@ -57,7 +59,8 @@ class World(object):
 def ask(tmp_path):
     """The Requirement for a host of a domain in a World."""
     def ask(world, route=SECURE, host=HOST, domain=DOMAIN, port=25):
-        return Policies(world, str(tmp_path / "sts"), world.fetch, port=port).of(domain, route).host(host)
+        return Policies(world, str(tmp_path / "sts"), world.fetch,
+                        port=port).of(domain, route).host(host)
 
     return ask
 
@@ -71,7 +74,8 @@ def test_opportunistic(ask):
 
 def test_an_address_literal_has_no_policy(ask):
     world = World("enforce")
-    assert ask(world, Route((Host("[192.0.2.1]", 0),), False), "[192.0.2.1]", "[192.0.2.1]") == OPPORTUNISTIC
+    assert ask(world, Route((Host("[192.0.2.1]", 0),), False), "[192.0.2.1]",
+               "[192.0.2.1]") == OPPORTUNISTIC
     assert world.asked == []
 
 
@@ -96,7 +100,8 @@ def test_a_policy_that_cannot_be_had(ask):
     (World("enforce", Tlsa((EE,), False)), SECURE), (World("enforce", Tlsa((EE,), True)), INSECURE),
     (World("enforce", Tlsa((EE,), True), Addresses(("192.0.2.1",), False)), SECURE)])
 def test_enforce(ask, world, route):
-    assert ask(world, route) == Requirement(True, True, HOST, (), "the MTA-STS policy of example.org")
+    assert ask(world, route) == Requirement(True, True, HOST, (),
+                                            "the MTA-STS policy of example.org")
     assert ask(world, route, "mx.example.net") is None
     assert ask(world, route, "example.org") is None
 
@@ -117,7 +122,8 @@ def test_the_policy_is_looked_for_once_a_delivery(tmp_path):
 def test_dane_wins(ask, mode, host):
     """RFC 8461 2; the policy is not even looked up."""
     world = World(mode, Tlsa((EE, PKIX), True, host))
-    assert ask(world, host=host, port=2525) == Requirement(True, False, host, (EE,), "DANE: TLSA records of " + host)
+    assert ask(world, host=host, port=2525) == Requirement(True, False, host, (EE,),
+                                                           "DANE: TLSA records of " + host)
     assert world.asked == [("addresses", host), ("tlsa", host, 2525)]
 
 
@@ -129,8 +135,10 @@ def test_the_sni_name_is_that_of_the_records(ask):
 
 
 @pytest.mark.parametrize("world, route", [
-    (World(None, Tlsa((EE,), True, HOST)), INSECURE), (World(None, Tlsa((EE,), False, HOST)), SECURE),
-    (World(None, Tlsa((EE,), True, HOST), Addresses(("192.0.2.1",), False)), SECURE)], ids=["MX", "TLSA", "address"])
+    (World(None, Tlsa((EE,), True, HOST)), INSECURE),
+    (World(None, Tlsa((EE,), False, HOST)), SECURE),
+    (World(None, Tlsa((EE,), True, HOST), Addresses(("192.0.2.1",), False)), SECURE)],
+                         ids=["MX", "TLSA", "address"])
 def test_dane_only_if_dnssec_validated_every_step(ask, world, route):
     assert ask(world, route) == OPPORTUNISTIC
 
@@ -191,7 +199,8 @@ def peer(pair, requirement):
             theirs.close()
 
     own_thread(serve)
-    with tlsclient.client_side(ours, tlsclient.client_context(requirement.verify), requirement.name or HOST) as secure:
+    with tlsclient.client_side(ours, tlsclient.client_context(requirement.verify),
+                               requirement.name or HOST) as secure:
         tlsclient.handshake(secure)
         return tls_policy.peer_complaint(requirement, secure)
 
@@ -222,7 +231,8 @@ def internet(tmp_path):
 
 
 def tlsa_lines(*records):
-    return "".join("_25._tcp.mx.example.org. IN TLSA %d %d %d %s\n" % (each[:3] + (each[3].hex(),)) for each in records)
+    return "".join("_25._tcp.mx.example.org. IN TLSA %d %d %d %s\n" % (each[:3] + (each[3].hex(),))
+                   for each in records)
 
 
 def test_dane_from_the_dns_to_the_handshake(internet, authority):  # noqa: F811
@@ -238,11 +248,14 @@ def test_dane_ta_from_the_dns_to_the_handshake(internet, authority):  # noqa: F8
     """TLS is required, but any certificate will do, even one that the anchor did not sign."""
     server, rules, routes = internet(ZONE + tlsa_lines(record(2, 0, 2, authority.root.der)))
     found = rules.of(DOMAIN, routes.route(DOMAIN)).host(HOST)
-    assert found.required and peer(authority.issue("expired elsewhere", ("elsewhere.example",), days=-1), found) == ""
+    assert found.required and peer(authority.issue("expired elsewhere", ("elsewhere.example",),
+                                                   days=-1), found) == ""
 
 
 def test_a_resolver_without_dnssec(internet, authority):  # noqa: F811
-    server, rules, routes = internet(ZONE.replace("_mta-sts", "x") + tlsa_lines(record(3, 1, 1, authority.issue("kind-ec").der)), False)
+    server, rules, routes = internet(ZONE.replace("_mta-sts", "x")
+                                     + tlsa_lines(record(3, 1, 1, authority.issue("kind-ec").der)),
+                                     False)
     assert rules.of(DOMAIN, routes.route(DOMAIN)).host(HOST) == OPPORTUNISTIC
     assert server.questions("TLSA") == []
 
@@ -262,11 +275,13 @@ def test_mta_sts_from_the_dns_to_the_handshake(internet, authority, monkeypatch)
     text = (POLICY % "enforce").encode("ascii")
     answer = OK + b"Content-Length: %d\r\n\r\n" % len(text) + text
     with web(authority.issue("site", ("mta-sts.example.org",)), answer) as (port, requests):
-        server, rules, routes = internet(ZONE, fetch=lambda domain: fetch_policy(routes, domain, port))
+        server, rules, routes = internet(ZONE,
+                                         fetch=lambda domain: fetch_policy(routes, domain, port))
         found = rules.of(DOMAIN, routes.route(DOMAIN)).host(HOST)
         assert rules.of(DOMAIN, routes.route(DOMAIN)).host("mx.example.net") is None
     assert found.verify and found.name == HOST and len(requests) == 1
     assert peer(authority.issue("kind-ec"), found) == ""
-    for pair in (authority.issue("wrong-elsewhere", ("elsewhere.example",)), authority.issue("expired", days=-1)):
+    for pair in (authority.issue("wrong-elsewhere", ("elsewhere.example",)),
+                 authority.issue("expired", days=-1)):
         with pytest.raises(tlsclient.Unverified):
             peer(pair, found)

@@ -1,4 +1,5 @@
-"""A server of smtp, submission and lmtp on the loopback, wired by hand: what the tests of these rooms need and no more."""
+"""A server of smtp, submission and lmtp on the loopback, wired by hand: what the tests of these
+rooms need and no more."""
 import os
 import shutil
 import smtplib
@@ -17,21 +18,25 @@ from phenmail_protocols.store.filestore import FileStore
 from tests.served import served
 
 PASSPHRASE = "correct horse"
-KINDS = {"smtp": ("smtp", "starttls"), "submission": ("submission", "starttls"), "submissions": ("submission", "implicit"),
+KINDS = {"smtp": ("smtp", "starttls"), "submission": ("submission", "starttls"),
+         "submissions": ("submission", "implicit"),
          "lmtp": ("lmtp", "none")}
 CONFIGURATION = {
     "sender-domain": "example.org",
     "domains": {
         "example.org": {
-            "anna": "/anna/mail", "bert": "/bert/mail", "cleo": "/cleo/mail", "info": ":anna", "postmaster": ":anna", "abuse": ":anna",
-            "gone": "-left us", "agent": ">/bin/true", "away": ">someone@example.net", "echo": ".mail", "broken": "/broken/mail",
+            "anna": "/anna/mail", "bert": "/bert/mail", "cleo": "/cleo/mail", "info": ":anna",
+            "postmaster": ":anna", "abuse": ":anna",
+            "gone": "-left us", "agent": ">/bin/true", "away": ">someone@example.net",
+            "echo": ".mail", "broken": "/broken/mail",
         },
     },
 }
 
 
 class SmallServer:
-    """Use as a context manager.  `ports` by name; `limits` replaces fields of config.settings.Limits."""
+    """Use as a context manager.  `ports` by name; `limits` replaces fields of
+    config.settings.Limits."""
 
     def __init__(self, configuration=None, certificate=True, store=None, **limits):
         self.folder = tempfile.mkdtemp(prefix="phenmail-test-")
@@ -67,8 +72,10 @@ class SmallServer:
         for name, (kind, mode) in KINDS.items():
             if self.certificates is None and mode == "implicit":
                 continue
-            handle = handler.make(kind, Listen("127.0.0.1", 0, mode), self.limits, self.directory, self.router, self.certificates)
-            made, = listener.listen(name, "127.0.0.1", 0, handle, certificates=self.certificates, implicit_tls=mode == "implicit")
+            handle = handler.make(kind, Listen("127.0.0.1", 0, mode), self.limits, self.directory,
+                                  self.router, self.certificates)
+            made, = listener.listen(name, "127.0.0.1", 0, handle, certificates=self.certificates,
+                                    implicit_tls=mode == "implicit")
             made.start()
             self.listeners[name] = made
             self.ports[name] = made.port
@@ -88,7 +95,8 @@ class SmallServer:
         return socket.create_connection(("127.0.0.1", self.ports[name]), timeout=10)
 
     def client(self, name="smtp"):
-        kind = smtplib.SMTP_SSL if name == "submissions" else smtplib.LMTP if name == "lmtp" else smtplib.SMTP
+        kind = (smtplib.SMTP_SSL if name == "submissions" else smtplib.LMTP if name == "lmtp"
+                else smtplib.SMTP)
         return kind("127.0.0.1", self.ports[name], timeout=10)
 
     def messages(self, user):

@@ -35,7 +35,8 @@ NOT_PATHS = [
     b"<anna@>",
     b"<a b@x>", b"<a@x y>", b"<a@.x>", b"<a@x.>", b"<a@x..y>", b"<a@[127.0.0.256]>", b"<a@[]>",
     b"<a@[x>", b'<"a@x>',
-    b'<"a"b@x>', b"<a@x\r>", b"<a\0@x>", b"<\xff\xfe@x>", b"<a@-x>", b"<a@" + b"x" * 64 + b">", b"<a@" + b"x." * 200 + b"x>", b"<(c)a@x>",
+    b'<"a"b@x>', b"<a@x\r>", b"<a\0@x>", b"<\xff\xfe@x>", b"<a@-x>", b"<a@" + b"x" * 64 + b">",
+    b"<a@" + b"x." * 200 + b"x>", b"<(c)a@x>",
 ]
 
 
@@ -61,7 +62,8 @@ def test_a_path_cut_short_is_none(data):
 
 def test_which_octets_stand_in_a_local_part():
     taken = {octet for octet in range(256) if _is_path(b"<a" + bytes([octet]) + b"b@x>")}
-    assert taken == set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.")
+    assert taken == set(
+        b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.")
 
 
 def test_which_octets_stand_in_a_domain():
@@ -107,14 +109,21 @@ def test_mail(argument, mail):
 
 
 @pytest.mark.parametrize("argument, code, enhanced", [
-    (b"", 501, "5.5.4"), (b"TO:<a@b>", 501, "5.5.4"), (b"FROM", 501, "5.5.4"), (b"FROM:", 501, "5.1.7"), (b"FROM:<a@b", 501, "5.1.7"),
+    (b"", 501, "5.5.4"), (b"TO:<a@b>", 501, "5.5.4"), (b"FROM", 501, "5.5.4"),
+    (b"FROM:", 501, "5.1.7"), (b"FROM:<a@b", 501, "5.1.7"),
     (b"FROM:<postmaster>", 501, "5.1.7"),
-    (b"FROM:<a@b>SIZE=1", 501, "5.5.4"), (b"FROM:<a@b> SIZE", 501, "5.5.4"), (b"FROM:<a@b> SIZE=-1", 501, "5.5.4"),
-    (b"FROM:<a@b> SIZE=x", 501, "5.5.4"), (b"FROM:<a@b> SIZE=1 SIZE=1", 501, "5.5.4"), (b"FROM:<a@b> SIZE=" + b"9" * 30, 501, "5.5.4"),
-    (b"FROM:<a@b> BODY=BINARYMIME", 501, "5.5.4"), (b"FROM:<a@b> RET=ALL", 501, "5.5.4"), (b"FROM:<a@b> SMTPUTF8=1", 501, "5.5.4"),
-    (b"FROM:<a@b> ENVID=a+0D+0Ab", 501, "5.5.4"), (b"FROM:<a@b> ENVID=a+2", 501, "5.5.4"), (b"FROM:<a@b> ENVID", 501, "5.5.4"),
-    (b"FROM:<a@b> X=1", 555, "5.5.4"), (b"FROM:<a@b> HOLDFOR=1", 555, "5.5.4"), (b"FROM:<a@b> =1", 501, "5.5.4"),
-    (b"FROM:<a@b> NOTIFY=NEVER", 555, "5.5.4"), (b"FROM:<a@b> \n", 501, "5.5.4"), (b"FROM:<a@b> SMTPUTF8\n", 501, "5.5.4"),
+    (b"FROM:<a@b>SIZE=1", 501, "5.5.4"), (b"FROM:<a@b> SIZE", 501, "5.5.4"),
+    (b"FROM:<a@b> SIZE=-1", 501, "5.5.4"),
+    (b"FROM:<a@b> SIZE=x", 501, "5.5.4"), (b"FROM:<a@b> SIZE=1 SIZE=1", 501, "5.5.4"),
+    (b"FROM:<a@b> SIZE=" + b"9" * 30, 501, "5.5.4"),
+    (b"FROM:<a@b> BODY=BINARYMIME", 501, "5.5.4"), (b"FROM:<a@b> RET=ALL", 501, "5.5.4"),
+    (b"FROM:<a@b> SMTPUTF8=1", 501, "5.5.4"),
+    (b"FROM:<a@b> ENVID=a+0D+0Ab", 501, "5.5.4"), (b"FROM:<a@b> ENVID=a+2", 501, "5.5.4"),
+    (b"FROM:<a@b> ENVID", 501, "5.5.4"),
+    (b"FROM:<a@b> X=1", 555, "5.5.4"), (b"FROM:<a@b> HOLDFOR=1", 555, "5.5.4"),
+    (b"FROM:<a@b> =1", 501, "5.5.4"),
+    (b"FROM:<a@b> NOTIFY=NEVER", 555, "5.5.4"), (b"FROM:<a@b> \n", 501, "5.5.4"),
+    (b"FROM:<a@b> SMTPUTF8\n", 501, "5.5.4"),
 ])
 def test_wrong_mail(argument, code, enhanced):
     with pytest.raises(GrammarError) as refused:
@@ -144,8 +153,10 @@ def test_which_paths_need_smtputf8(path, unicode):
 
 
 @pytest.mark.parametrize("argument, code", [
-    (b"TO:<>", 501), (b"FROM:<a@b>", 501), (b"TO:a@b", 501), (b"TO:<a@b> NOTIFY", 501), (b"TO:<a@b> NOTIFY=NEVER,SUCCESS", 501),
-    (b"TO:<a@b> NOTIFY=SUCCESS,SUCCESS", 501), (b"TO:<a@b> NOTIFY=", 501), (b"TO:<a@b> ORCPT=rfc822", 501), (b"TO:<a@b> ORCPT=x;a+0Ab", 501),
+    (b"TO:<>", 501), (b"FROM:<a@b>", 501), (b"TO:a@b", 501), (b"TO:<a@b> NOTIFY", 501),
+    (b"TO:<a@b> NOTIFY=NEVER,SUCCESS", 501),
+    (b"TO:<a@b> NOTIFY=SUCCESS,SUCCESS", 501), (b"TO:<a@b> NOTIFY=", 501),
+    (b"TO:<a@b> ORCPT=rfc822", 501), (b"TO:<a@b> ORCPT=x;a+0Ab", 501),
     (b"TO:<a@b> SIZE=1", 555),
 ])
 def test_wrong_rcpt(argument, code):
@@ -182,9 +193,12 @@ def test_the_others(parse, argument, value):
 
 
 @pytest.mark.parametrize("parse, argument", [
-    (grammar.parse_bdat, b""), (grammar.parse_bdat, b"x"), (grammar.parse_bdat, b"-1"), (grammar.parse_bdat, b"1 FIRST"),
-    (grammar.parse_bdat, b"1 LAST LAST"), (grammar.parse_bdat, b"9" * 21), (grammar.parse_auth, b""), (grammar.parse_auth, b"PLAIN A A"),
-    (grammar.parse_auth, b"PLAIN A==="), (grammar.parse_auth, b"PL(AIN"), (grammar.parse_auth, b"PLAIN AGE=AGE="),
+    (grammar.parse_bdat, b""), (grammar.parse_bdat, b"x"), (grammar.parse_bdat, b"-1"),
+    (grammar.parse_bdat, b"1 FIRST"),
+    (grammar.parse_bdat, b"1 LAST LAST"), (grammar.parse_bdat, b"9" * 21),
+    (grammar.parse_auth, b""), (grammar.parse_auth, b"PLAIN A A"),
+    (grammar.parse_auth, b"PLAIN A==="), (grammar.parse_auth, b"PL(AIN"),
+    (grammar.parse_auth, b"PLAIN AGE=AGE="),
     (grammar.parse_host, b""), (grammar.parse_nothing, b"x"), (grammar.parse_needed_text, b""),
 ])
 def test_the_others_wrong(parse, argument):
@@ -193,11 +207,14 @@ def test_the_others_wrong(parse, argument):
     assert refused.value.reply.code == 501
 
 
-PARSERS = (grammar.split, grammar.parse_path, grammar.parse_parameters, grammar.parse_host, grammar.parse_mail, grammar.parse_rcpt,
+PARSERS = (grammar.split, grammar.parse_path, grammar.parse_parameters, grammar.parse_host,
+           grammar.parse_mail, grammar.parse_rcpt,
            grammar.parse_bdat, grammar.parse_auth, grammar.parse_nothing,
            grammar.parse_text, grammar.parse_needed_text)
-PIECES = st.sampled_from([b"FROM:", b"TO:", b"<", b">", b"@", b".", b'"', b"\\", b" ", b"a", b"example.org", b"[127.0.0.1]", b"SIZE=1",
-                          b"NOTIFY=", b"SUCCESS", b",", b"ORCPT=rfc822;", b"+41", b"+", b"=", b"\r\n", b"\xc3\xa4", b"\xff", b"\0", b"LAST",
+PIECES = st.sampled_from([b"FROM:", b"TO:", b"<", b">", b"@", b".", b'"', b"\\", b" ", b"a",
+                          b"example.org", b"[127.0.0.1]", b"SIZE=1",
+                          b"NOTIFY=", b"SUCCESS", b",", b"ORCPT=rfc822;", b"+41", b"+", b"=",
+                          b"\r\n", b"\xc3\xa4", b"\xff", b"\0", b"LAST",
                           b"7", b":", b";"])
 
 
@@ -208,11 +225,13 @@ def test_any_bytes_are_a_value_or_the_grammars_own_error(data):
         try:
             parse(data)
         except GrammarError as error:
-            assert 500 <= error.reply.code <= 555 and error.reply.enhanced[:2] == "5." and error.reply.text
+            assert 500 <= error.reply.code <= 555 and error.reply.enhanced[
+                :2] == "5." and error.reply.text
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.text(min_size=1, max_size=20), st.sampled_from(["example.org", "[127.0.0.1]", "xn--exmple-cua.net"]))
+@given(st.text(min_size=1, max_size=20),
+       st.sampled_from(["example.org", "[127.0.0.1]", "xn--exmple-cua.net"]))
 def test_what_an_address_writes_is_read_again(local, domain):
     address = Address(local, domain)
     try:
@@ -226,7 +245,8 @@ def test_what_an_address_writes_is_read_again(local, domain):
     assert (read, rest) == (address, b"")
 
 
-@pytest.mark.parametrize("data", [b"<@" + b"a," * 6000, b"<" + b"a." * 6000, b'<"' + b"\\a" * 6000, b"<a@" + b"a." * 6000,
+@pytest.mark.parametrize("data", [b"<@" + b"a," * 6000, b"<" + b"a." * 6000, b'<"' + b"\\a" * 6000,
+                                  b"<a@" + b"a." * 6000,
                                   b"<@" + b":" * 12000])
 def test_no_line_takes_long(data):
     import time

@@ -58,7 +58,8 @@ class Wire:
 
     def begin(self, greeting=b"EHLO x\r\n", recipient=b"anna"):
         assert self.answer()[:3] == b"220"
-        for line in (greeting, b"MAIL FROM:<sender@example.net>\r\n", b"RCPT TO:<%s@example.org>\r\n" % recipient):
+        for line in (greeting, b"MAIL FROM:<sender@example.net>\r\n",
+                     b"RCPT TO:<%s@example.org>\r\n" % recipient):
             assert self.say(line)[:3] == b"250"
         return self
 
@@ -86,7 +87,9 @@ def test_a_message_octet_by_octet(plain):
     message, = server.messages("anna")
     header, _, body = message.partition(b"\r\n\r\n")
     assert body == b"hello\r\n.dot\r\n"
-    assert header.startswith(b"Return-Path: <sender@example.net>\r\nDelivered-To: anna@example.org\r\nReceived: from x ([127.0.0.1])\r\n")
+    assert header.startswith(
+        b"Return-Path: <sender@example.net>\r\nDelivered-To: anna@example.org\r\n"
+        b"Received: from x ([127.0.0.1])\r\n")
 
 
 def test_starttls_and_its_received(server):
@@ -94,17 +97,22 @@ def test_starttls_and_its_received(server):
         client.starttls()
         client.sendmail(SENDER, [BERT], TEXT)
     received = re.search(rb"Received:.*?(?=\r\n\w)", server.messages("bert")[-1], re.DOTALL).group()
-    assert re.match(rb"Received: from \S+ \(\[127.0.0.1\]\)\r\n\t\(using TLSv1\.[23] with cipher \S+\)\r\n"
-                    rb"\tby example.org \(phenmail\) with ESMTPS id [0-9a-f.]+\r\n\tfor <bert@example.org>; \w{3}, ", received), received
+    assert re.match(
+        rb"Received: from \S+ \(\[127.0.0.1\]\)\r\n\t\(using TLSv1\.[23] with cipher \S+\)\r\n"
+        rb"\tby example.org \(phenmail\) with ESMTPS id [0-9a-f.]+\r\n\tfor <bert@example.org>; "
+        rb"\w{3}, ", received), received
 
 
 def test_submission_over_implicit_tls(server):
     with server.client("submissions") as client:
         client.login("anna", PASSPHRASE)
-        client.sendmail(ANNA, [BERT], b"From: Anna <anna@example.org>\r\nBcc: secret@example.com,\r\n more@example.com\r\nSubject: x\r\n\r\nhi\r\n")
+        client.sendmail(ANNA, [BERT],
+                        b"From: Anna <anna@example.org>\r\nBcc: secret@example.com,\r\n"
+                        b" more@example.com\r\nSubject: x\r\n\r\nhi\r\n")
     message = server.messages("bert")[-1]
     assert b"with ESMTPSA id" in message and b"secret" not in message and b"more@" not in message
-    assert len(re.findall(rb"\r\nDate: \w{3}, ", message)) == 1 and len(re.findall(rb"\r\nMessage-ID: <[^<>]+@example.org>\r\n", message)) == 1
+    assert len(re.findall(rb"\r\nDate: \w{3}, ", message)) == 1 and len(
+        re.findall(rb"\r\nMessage-ID: <[^<>]+@example.org>\r\n", message)) == 1
 
 
 def test_a_wrong_passphrase_and_a_broken_user(server):
@@ -143,7 +151,8 @@ def test_a_message_that_never_ends_has_a_deadline_and_leaves_nothing(plain):
         wire.say(b"DATA\r\n")
         wire.socket.sendall(TEXT)
         end = time.monotonic() + 10
-        while time.monotonic() < end:  # a drop now and then, always sooner than the silence that is allowed
+        # a drop now and then, always sooner than the silence that is allowed
+        while time.monotonic() < end:
             try:
                 wire.socket.settimeout(0.02)
                 assert wire.socket.recv(100).startswith(b"421 4.4.2")
@@ -220,8 +229,11 @@ def test_chunks_and_a_command_that_looks_like_text(plain):
     with Wire(server) as wire:
         wire.begin()
         assert wire.say(b"BDAT %d\r\n%s" % (len(TEXT), TEXT))[:3] == b"250"
-        assert wire.say(b"BDAT 8 LAST\r\n.\r\nQUIT\n"[:-1] + b"\r")[:3] == b"550"  # ends with a CR alone
-        wire.socket.sendall(b"MAIL FROM:<>\r\nRCPT TO:<anna@example.org>\r\nBDAT %d\r\n%sBDAT 9 LAST\r\n.\r\nQUIT\r\nNOOP\r\n" % (len(TEXT), TEXT))
+        # ends with a CR alone
+        assert wire.say(b"BDAT 8 LAST\r\n.\r\nQUIT\n"[:-1] + b"\r")[:3] == b"550"
+        wire.socket.sendall(
+            b"MAIL FROM:<>\r\nRCPT TO:<anna@example.org>\r\nBDAT %d\r\n%sBDAT 9 LAST\r\n.\r\n"
+            b"QUIT\r\nNOOP\r\n" % (len(TEXT), TEXT))
         assert [wire.answer()[:3] for _ in range(5)] == [b"250"] * 5
     assert server.messages("anna")[0].endswith(b"hello\r\n.\r\nQUIT\r\n")
 
@@ -344,5 +356,6 @@ def test_ten_connections_at_once(plain):
     for thread in threads:
         thread.join(30)
     assert failures == []
-    subjects = {re.search(rb"Subject: (\d+ \d+)", message).group(1) for message in server.messages("anna")}
+    subjects = {re.search(rb"Subject: (\d+ \d+)", message).group(1)
+                for message in server.messages("anna")}
     assert len(subjects) == 50

@@ -33,7 +33,8 @@ def test_an_ascii_message_to_one_recipient_stays_ascii(server, greeting):
     client = smtplib.SMTP("127.0.0.1", server.port("submission"), timeout=10)
     assert say(client, greeting) == 250
     secret = "\0anna@%s\0%s" % (DOMAIN, PASSPHRASE)
-    assert say(client, "AUTH PLAIN " + base64.b64encode(secret.encode("utf-8")).decode("ascii")) == 235
+    assert say(client, "AUTH PLAIN "
+               + base64.b64encode(secret.encode("utf-8")).decode("ascii")) == 235
     assert say(client, "MAIL FROM:<anna@%s> SMTPUTF8" % DOMAIN) == 250
     assert say(client, "RCPT TO:<x@b\u00fccher.example>") == 250
     assert client.data(MESSAGE)[0] == 250

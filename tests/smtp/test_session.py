@@ -20,7 +20,8 @@ class Incoming:
         self.data += data
 
     def finish(self, apart):
-        return [Outcome(each.address, Reply(250, "2.0.0", "Ok")) for each in self.envelope.recipients]
+        return [Outcome(each.address, Reply(250, "2.0.0", "Ok"))
+                for each in self.envelope.recipients]
 
     def abort(self):
         self.aborted = True
@@ -101,7 +102,8 @@ CHUNKS = RECIPIENTS + ("BDAT 0",)
 
 def in_state(state, **service):
     made = session(**service)
-    lines = {State.START: (), State.READY: READY, State.SENDER: SENDER, State.RECIPIENTS: RECIPIENTS, State.CHUNKS: CHUNKS}[state]
+    lines = {State.START: (), State.READY: READY, State.SENDER: SENDER,
+             State.RECIPIENTS: RECIPIENTS, State.CHUNKS: CHUNKS}[state]
     for line in lines:
         step = say(made, line)
         if step.then is Then.OCTETS:
@@ -110,7 +112,8 @@ def in_state(state, **service):
     return made
 
 
-ARGUMENTS = {b"MAIL": "FROM:<a@example.net>", b"RCPT": "TO:<bert@example.org>", b"BDAT": "5 LAST", b"EHLO": "x", b"HELO": "x", b"LHLO": "x",
+ARGUMENTS = {b"MAIL": "FROM:<a@example.net>", b"RCPT": "TO:<bert@example.org>", b"BDAT": "5 LAST",
+             b"EHLO": "x", b"HELO": "x", b"LHLO": "x",
              b"VRFY": "anna", b"EXPN": "list", b"AUTH": "TEST"}
 SMTP = commands.table("SMTP")
 
@@ -160,7 +163,8 @@ def test_a_login_and_whom_the_message_is_from_then():
     assert say(made, "YW5uYQ==").wire.startswith(b"235 ")
     say(made, "MAIL FROM:<a@example.net>", "RCPT TO:<bert@example.org>", "DATA")
     router = made.service.router
-    assert router.submitter is made.account and router.origin.protocol == "ESMTPA" and router.origin.account == "anna@example.org"
+    assert (router.submitter is made.account and router.origin.protocol == "ESMTPA"
+            and router.origin.account == "anna@example.org")
 
 
 def test_an_exchange_that_goes_wrong_leaves_the_session_in_step():
@@ -192,7 +196,8 @@ def test_the_protocol_of_received(lines, protocol, tls):
     made.tls_started(tls)
     say(made, *lines)
     say(made, "RCPT TO:<anna@example.org>", "DATA")
-    assert made.service.router.origin.protocol == protocol + ("S" if tls and protocol != "SMTP" else "")
+    assert made.service.router.origin.protocol == protocol + ("S" if tls
+                                                              and protocol != "SMTP" else "")
 
 
 def test_lmtp_answers_for_each_recipient_and_knows_no_helo():
@@ -201,7 +206,8 @@ def test_lmtp_answers_for_each_recipient_and_knows_no_helo():
     assert code(say(made, "EHLO x")) == 500 and code(say(made, "HELO x")) == 500
     step = say(made, "LHLO x")
     assert code(step) == 250 and b"AUTH" not in step.wire
-    say(made, "MAIL FROM:<foreign@example.org>", "RCPT TO:<anna@example.org>", "RCPT TO:<nobody@example.org>")
+    say(made, "MAIL FROM:<foreign@example.org>", "RCPT TO:<anna@example.org>",
+        "RCPT TO:<nobody@example.org>")
     assert code(say(made, "RCPT TO:<bert@example.org>")) == 250
     assert say(made, "DATA").then is Then.DATA
     made.transaction.content(b"x\r\n")
@@ -216,7 +222,8 @@ def test_lmtp_has_one_answer_for_a_chunk_that_is_not_the_last():
     assert say(made, "BDAT 3").then is Then.OCTETS
     made.transaction.octets(b"a\nb")
     assert made.chunk_ended().wire.count(b"550 5.6.0") == 1
-    say(made, "MAIL FROM:<>", "RCPT TO:<anna@example.org>", "RCPT TO:<bert@example.org>", "BDAT 3 LAST")
+    say(made, "MAIL FROM:<>", "RCPT TO:<anna@example.org>", "RCPT TO:<bert@example.org>",
+        "BDAT 3 LAST")
     made.transaction.octets(b"a\nb")
     assert made.chunk_ended().wire.count(b"550 5.6.0") == 2
 
@@ -306,7 +313,8 @@ def test_a_chunk_of_absurd_size_is_not_waited_for():
 
 
 LINES = st.sampled_from([line.encode() for line in READY + RECIPIENTS + (
-    "HELO x", "DATA", "BDAT 3", "BDAT 3 LAST", "RSET", "NOOP", "AUTH TEST", "AUTH TEST YW5uYQ==", "YW5uYQ==", "*", "STARTTLS", "HELP", "QUIT",
+    "HELO x", "DATA", "BDAT 3", "BDAT 3 LAST", "RSET", "NOOP", "AUTH TEST", "AUTH TEST YW5uYQ==",
+    "YW5uYQ==", "*", "STARTTLS", "HELP", "QUIT",
     "VRFY x", "LHLO x", "GET /")])
 
 

@@ -89,7 +89,8 @@ def test_far_too_large_ends_it(monkeypatch):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"a", b".", b"\r\n.\r\n"]), max_size=12).map(b"".join), st.data())
+@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"a", b".", b"\r\n.\r\n"]),
+                max_size=12).map(b"".join), st.data())
 def test_a_cr_or_lf_alone_is_found_in_chunks_of_any_cut(text, data):
     made = begun(Incoming([outcome(250)]))
     rest = text

@@ -90,7 +90,8 @@ def test_what_comes_by_smtp_is_read_in_order(mail):
 @pytest.mark.parametrize("kind", [str, bytes, email.message.Message])
 def test_deliver(mail, kind):
     text = "Subject: given\n\nhi\n"
-    message = text if kind is str else text.encode() if kind is bytes else email.message_from_string(text)
+    message = (text if kind is str else text.encode() if kind is bytes
+               else email.message_from_string(text))
     mail.deliver(message)
     mail.deliver(message, to=["bob@example.org", "postmaster@example.org"], sender="")
     assert subjects(mail.messages()) == ["given"] * 2
@@ -117,7 +118,8 @@ def test_users_and_settings_of_ones_own(make):
     client = poplib.POP3(*mail.pop3)
     client.apop("u@example.net", "p\u00e4ss")
     client.quit()
-    assert settings["domains"]["example.net"] == {"sales": ":u@example.net"}, "what was given is left as it was"
+    assert settings["domains"]["example.net"] == {"sales": ":u@example.net"}, (
+        "what was given is left as it was")
 
 
 def test_a_service_more(make):
@@ -344,7 +346,8 @@ def test_with_phenmail_installed_pytest_has_the_fixtures(tmp_path):
     installed = tmp_path / "site" / "phenmail-1.dist-info"
     installed.mkdir(parents=True)
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: phenmail\nVersion: 1\n")
-    (installed / "entry_points.txt").write_text("[pytest11]\nphenmail = phenmail_protocols.testing\n")
+    (installed / "entry_points.txt").write_text(
+        "[pytest11]\nphenmail = phenmail_protocols.testing\n")
     with open(os.path.join(TOP, "setup.py"), encoding="utf-8") as file:
         assert '"pytest11": ["phenmail = phenmail_protocols.testing"]' in file.read()
     (tmp_path / "test_inner.py").write_text(INNER)
@@ -365,7 +368,8 @@ def test_with_phenmail_installed_pytest_has_the_fixtures(tmp_path):
 
 def test_without_pytest_it_is_imported_all_the_same_and_costs_little():
     code = ("import sys; sys.modules['pytest'] = None; import phenmail_protocols.testing\n"
-            "print(sorted(set(sys.modules) & {'email', 'phenmail_protocols.app', 'sqlite3', 'ssl'}))\n"
+            "print(sorted(set(sys.modules) & {'email', 'phenmail_protocols.app', 'sqlite3', "
+            "'ssl'}))\n"
             "import phenmail; print(phenmail.MailServer.__name__)")
     output = subprocess.check_output([sys.executable, "-c", code], cwd=TOP)
     assert output.decode().split() == ["[]", "MailServer"]

@@ -31,10 +31,13 @@ def test_every_letter_in_every_form():
         folded = fold(letter)
         assert fold(folded) == folded == fold(letter.upper()) == fold(letter.lower()), hex(number)
         assert folded == fold(unicodedata.normalize("NFD",
-                                                    letter)) == fold(unicodedata.normalize("NFC", letter)), hex(number)
+                                                    letter)) == fold(
+            unicodedata.normalize("NFC", letter)), hex(number)
 
 
-_LETTERS = st.text(st.sampled_from("aeiI\u0130\u00e9\u0301\u0307\u0323\u1ec7\u03c2\ufb03\u0345\ud55c") | st.characters(), max_size=12)
+_LETTERS = st.text(st.sampled_from(
+    "aeiI\u0130\u00e9\u0301\u0307\u0323\u1ec7\u03c2\ufb03\u0345\ud55c") | st.characters(),
+                   max_size=12)
 
 
 @settings(max_examples=300, deadline=None)

@@ -14,10 +14,12 @@ class Idlers:
     """A context manager: inside, the connections are there."""
 
     def __init__(self, port, count, idle):
-        self._arguments = [sys.executable, "-m", __name__, str(port), str(count), "idle" if idle else "quiet"]
+        self._arguments = [sys.executable, "-m", __name__, str(port), str(count),
+                           "idle" if idle else "quiet"]
 
     def __enter__(self):
-        self._child = subprocess.Popen(self._arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._child = subprocess.Popen(self._arguments, stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE)
         if self._child.stdout.readline() != b"ready\n":
             raise RuntimeError("the connections could not be made")
         return self
@@ -28,7 +30,8 @@ class Idlers:
 
 def context():
     """Takes any certificate: who the server is, is not what is measured."""
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT if hasattr(ssl, "PROTOCOL_TLS_CLIENT") else ssl.PROTOCOL_TLS)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT if hasattr(ssl, "PROTOCOL_TLS_CLIENT")
+                          else ssl.PROTOCOL_TLS)
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE
     return made

@@ -11,7 +11,8 @@ class CommandFailed(Exception):
 
 
 class Imap:
-    """A connection on which nobody has logged in yet; `context`: an ssl.SSLContext for implicit TLS."""
+    """A connection on which nobody has logged in yet; `context`: an ssl.SSLContext for implicit
+    TLS."""
 
     def __init__(self, port, context=None):
         self.socket = socket.create_connection(("127.0.0.1", port), 120)

@@ -1,4 +1,5 @@
-"""Brings or takes one message of many megabytes; a program of its own, so that it does not disturb who measures.
+"""Brings or takes one message of many megabytes; a program of its own, so that it does not disturb
+who measures.
 
 Prints JSON: `seconds`, `octets`, `processor` (its own processor time).
 """
@@ -16,17 +17,20 @@ from .one_message import OneMessage
 
 _LINE = b"VGhlIHF1aWNrIGJyb3duIGZveCBqdW1wcyBvdmVyIHRoZSBsYXp5IGRvZyBhbmQgcnVucyBvZmYu\r\n"
 _BLOCK = _LINE * 3360  # some 256 KB
-_HEAD = (b"From: <%b>\r\nTo: <me@bench.example>\r\nSubject: big\r\nMessage-ID: <%b@other.example>\r\n"
-         b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=edge\r\n\r\n"
-         b"--edge\r\nContent-Type: text/plain\r\n\r\nSee the file.\r\n"
-         b"--edge\r\nContent-Type: application/octet-stream; name=big\r\nContent-Transfer-Encoding: base64\r\n\r\n")
+_HEAD = (
+    b"From: <%b>\r\nTo: <me@bench.example>\r\nSubject: big\r\nMessage-ID: <%b@other.example>\r\n"
+    b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=edge\r\n\r\n"
+    b"--edge\r\nContent-Type: text/plain\r\n\r\nSee the file.\r\n"
+    b"--edge\r\nContent-Type: application/octet-stream; name=big\r\n"
+    b"Content-Transfer-Encoding: base64\r\n\r\n")
 _FOOT = b"--edge--\r\n"
 PIECE = 65536
 
 
 def start(what, port, size):
     """The program as a child process."""
-    return subprocess.Popen([sys.executable, "-m", __name__, what, str(port), str(size)], stdout=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-m", __name__, what, str(port), str(size)],
+                            stdout=subprocess.PIPE)
 
 
 def result(child):
@@ -76,7 +80,8 @@ def take_structure(port, size):
 
 def take_pieces(port, size):
     client = _selected(port)
-    return sum(_drain_fetch(client, b"BODY.PEEK[]<%d.%d>" % (offset, PIECE)) for offset in range(0, size, PIECE))
+    return sum(_drain_fetch(client, b"BODY.PEEK[]<%d.%d>" % (offset, PIECE))
+               for offset in range(0, size, PIECE))
 
 
 def _selected(port):
@@ -94,7 +99,8 @@ def take_retr(port, size):
     connection = socket.create_connection(("127.0.0.1", port), 120)
     replies = connection.makefile("rb")
     replies.readline()
-    for line in (b"USER " + ADDRESS.encode("ascii"), b"PASS " + PASSPHRASE.encode("ascii"), b"STAT"):
+    for line in (b"USER " + ADDRESS.encode("ascii"), b"PASS " + PASSPHRASE.encode("ascii"),
+                 b"STAT"):
         connection.sendall(line + b"\r\n")
         answer = replies.readline()
     connection.sendall(b"RETR " + answer.split()[1] + b"\r\n")
@@ -108,7 +114,8 @@ def take_retr(port, size):
     return taken
 
 
-WAYS = {"data": bring_data, "submission": bring_submission, "append": bring_append, "fetch": take_fetch, "pieces": take_pieces,
+WAYS = {"data": bring_data, "submission": bring_submission, "append": bring_append,
+        "fetch": take_fetch, "pieces": take_pieces,
         "structure": take_structure, "retr": take_retr}
 
 

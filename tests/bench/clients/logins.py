@@ -1,4 +1,5 @@
-"""Logs in over TLS, opens INBOX, logs out, again and again, each time on a new connection; a program of its own.
+"""Logs in over TLS, opens INBOX, logs out, again and again, each time on a new connection; a
+program of its own.
 
 Prints JSON: `began`, `ended` (time.monotonic), `processor` (its own seconds).
 """
@@ -13,12 +14,15 @@ from .imap import Imap
 
 
 def run(port, count, processes):
-    """`count` logins in each of so many processes at once: (logins a second, client's processor seconds a login)."""
-    children = [subprocess.Popen([sys.executable, "-m", __name__, str(port), str(count)], stdout=subprocess.PIPE)
+    """`count` logins in each of so many processes at once: (logins a second, client's processor
+    seconds a login)."""
+    children = [subprocess.Popen([sys.executable, "-m", __name__, str(port), str(count)],
+                                 stdout=subprocess.PIPE)
                 for _ in range(processes)]
     done = [json.loads(child.communicate()[0].decode("ascii")) for child in children]
     seconds = max(each["ended"] for each in done) - min(each["began"] for each in done)
-    return count * processes / seconds, sum(each["processor"] for each in done) / (count * processes)
+    return count * processes / seconds, sum(each["processor"]
+                                            for each in done) / (count * processes)
 
 
 def main():
@@ -34,7 +38,8 @@ def main():
     ended = time.monotonic()
     after = resource.getrusage(resource.RUSAGE_SELF)
     print(json.dumps({"began": began, "ended": ended,
-                      "processor": after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime}))
+                      "processor": after.ru_utime + after.ru_stime - usage.ru_utime
+                      - usage.ru_stime}))
 
 
 if __name__ == "__main__":

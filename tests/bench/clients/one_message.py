@@ -5,11 +5,13 @@ import time
 
 from ..messages import ADDRESS, PASSPHRASE
 
-LOGIN = b"AUTH PLAIN %s\r\n" % base64.b64encode(b"\0%s\0%s" % (ADDRESS.encode("ascii"), PASSPHRASE.encode("ascii")))
+LOGIN = b"AUTH PLAIN %s\r\n" % base64.b64encode(b"\0%s\0%s" % (ADDRESS.encode("ascii"),
+                                                               PASSPHRASE.encode("ascii")))
 
 
 class OneMessage:
-    """`greeting`: b"EHLO" or b"LHLO". To `recipient` the mailbox's user writes, who logs in; without one somebody to that user."""
+    """`greeting`: b"EHLO" or b"LHLO". To `recipient` the mailbox's user writes, who logs in;
+    without one somebody to that user."""
 
     def __init__(self, port, greeting, recipient=None):
         self._sender = ADDRESS if recipient else "sender@other.example"
@@ -33,7 +35,8 @@ class OneMessage:
         self._ask(b"DATA")
 
     def stream(self, blocks):
-        """Send the content, whose last line ends and no line of which begins with a dot: how many octets."""
+        """Send the content, whose last line ends and no line of which begins with a dot: how many
+        octets."""
         sent = 0
         for block in blocks:
             self._socket.sendall(block)

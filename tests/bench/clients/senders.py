@@ -23,16 +23,20 @@ _HELLO = (b"EHLO client.example\r\n",)
 def send(port, count, connections, each, prefix, recipient=None):
     """Run it as a process of its own and return what it says, as a dict.
 
-    To `recipient` the mailbox's user writes, who logs in before; without one somebody writes to that user.
+    To `recipient` the mailbox's user writes, who logs in before; without one somebody writes to
+    that user.
     """
     output = subprocess.check_output([
-        sys.executable, "-m", __name__, str(port), "--count", str(count), "--connections", str(connections),
-        "--each", str(each), "--prefix", prefix] + (["--recipient", recipient] if recipient else []))
+        sys.executable, "-m", __name__, str(port), "--count", str(count), "--connections",
+        str(connections),
+        "--each", str(each), "--prefix", prefix] + (["--recipient", recipient] if recipient
+                                                    else []))
     return json.loads(output.decode("ascii"))
 
 
 class Sender:
-    """One connection after the other, each with `each` messages; `bodies` is an iterator that all share.
+    """One connection after the other, each with `each` messages; `bodies` is an iterator that all
+    share.
 
     `hello` is said once a connection, `envelope` for each message.
     """
@@ -95,16 +99,19 @@ class Sender:
 
 
 def envelope(sender, recipient):
-    return (b"MAIL FROM:<%s>\r\n" % sender.encode("ascii"), b"RCPT TO:<%s>\r\n" % recipient.encode("ascii"), b"DATA\r\n")
+    return (b"MAIL FROM:<%s>\r\n" % sender.encode("ascii"),
+            b"RCPT TO:<%s>\r\n" % recipient.encode("ascii"), b"DATA\r\n")
 
 
 def run(port, count, connections, each, prefix, recipient):
     author = ADDRESS if recipient else None
-    bodies = iter([message(number, "%s-%d" % (prefix, number), author=author) + b".\r\n" for number in range(count)])
+    bodies = iter([message(number, "%s-%d" % (prefix, number), author=author) + b".\r\n"
+                   for number in range(count)])
     refused = []
     hello = _HELLO + ((LOGIN,) if recipient else ())
     said = envelope(author or "sender@other.example", recipient or ADDRESS)
-    senders = [Sender(port, each or count, bodies, refused, hello, said) for _ in range(min(connections, count))]
+    senders = [Sender(port, each or count, bodies, refused, hello, said)
+               for _ in range(min(connections, count))]
     poll, by_descriptor = select.poll(), {}
     usage = resource.getrusage(resource.RUSAGE_SELF)
     began = time.monotonic()
@@ -125,7 +132,8 @@ def run(port, count, connections, each, prefix, recipient):
                 connect(sender)
     ended = time.monotonic()
     after = resource.getrusage(resource.RUSAGE_SELF)
-    return {"began": began, "ended": ended, "accepted": sum(sender.accepted for sender in senders), "refused": refused,
+    return {"began": began, "ended": ended, "accepted": sum(sender.accepted for sender in senders),
+            "refused": refused,
             "processor": after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime}
 
 
@@ -134,11 +142,13 @@ def main():
     parser.add_argument("port", type=int)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--connections", type=int, default=10)
-    parser.add_argument("--each", type=int, default=0, help="messages a connection; 0: as many as there are")
+    parser.add_argument("--each", type=int, default=0,
+                        help="messages a connection; 0: as many as there are")
     parser.add_argument("--prefix", default="message")
     parser.add_argument("--recipient", help="log in, and write to this address")
     options = parser.parse_args()
-    print(json.dumps(run(options.port, options.count, options.connections, options.each, options.prefix, options.recipient)))
+    print(json.dumps(run(options.port, options.count, options.connections, options.each,
+                         options.prefix, options.recipient)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Dovecot: IMAP, POP3 and LMTP over a Maildir, with Debian's defaults, in folders of its own; as root or not."""
+"""Dovecot: IMAP, POP3 and LMTP over a Maildir, with Debian's defaults, in folders of its own; as
+root or not."""
 import getpass
 import os
 import pwd
@@ -84,9 +85,12 @@ class Dovecot:
             os.mkdir(os.path.join(self._folder, name), 0o700)
         root = os.geteuid() == 0
         values = dict(
-            folder=self._folder, passphrase=PASSPHRASE, uid=self._user.pw_uid, gid=self._user.pw_gid,
-            internal="dovecot" if root else getpass.getuser(), group="dovecot" if root else _group(self._user),
-            login="dovenull" if root else getpass.getuser(), chroot="" if root else "chroot =", **self.ports)
+            folder=self._folder, passphrase=PASSPHRASE, uid=self._user.pw_uid,
+            gid=self._user.pw_gid,
+            internal="dovecot" if root else getpass.getuser(),
+            group="dovecot" if root else _group(self._user),
+            login="dovenull" if root else getpass.getuser(), chroot="" if root else "chroot =",
+            **self.ports)
         with open(os.path.join(self._folder, "dovecot.conf"), "w") as file:
             file.write(_CONFIG % values)
         self.own(self._folder + "/home")

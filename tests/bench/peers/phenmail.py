@@ -13,7 +13,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.ab
 
 
 class Phenmail:
-    """`python` runs it; `start` returns once clients can connect. `ports` by service. `more`: settings over the bench's own."""
+    """`python` runs it; `start` returns once clients can connect. `ports` by service. `more`:
+    settings over the bench's own."""
 
     name = "phenmail"
     waits = False  # accepted is delivered
@@ -34,16 +35,19 @@ class Phenmail:
         settings = _settings()
         for section, values in more.items():
             settings.setdefault(section, {}).update(values)
-        self.ports = {name: settings[section]["listen"][number]["port"] for section, number, name in _SERVICES}
+        self.ports = {name: settings[section]["listen"][number]["port"] for section, number,
+                      name in _SERVICES}
         with open(os.path.join(self.system, "mail.jcfg"), "w") as file:
             json.dump(settings, file, indent=1)
         with open(os.path.join(self.maildir, "mail.jcfg"), "w") as file:
             json.dump({"passphrase": passphrases.hash_passphrase(PASSPHRASE),
-                       "scram": passphrases.scram_secret(PASSPHRASE), "pop3pwd": passphrases.obscure(PASSPHRASE)}, file)
+                       "scram": passphrases.scram_secret(PASSPHRASE),
+                       "pop3pwd": passphrases.obscure(PASSPHRASE)}, file)
 
     def words(self, *words):
         """Run one of the program's words beside it: its output."""
-        return subprocess.check_output([self.python, os.path.join(TOP, "phenmail.py"), "--root", self.root] + list(words))
+        return subprocess.check_output([self.python, os.path.join(TOP, "phenmail.py"), "--root",
+                                        self.root] + list(words))
 
     def launch(self):
         """Start it without waiting for it."""
@@ -68,7 +72,8 @@ class Phenmail:
             self.child.stop()
 
 
-_SERVICES = (("smtp", 0, "smtp"), ("relay", 0, "submissions"), ("imap", 0, "imap"), ("imap", 1, "imaps"))
+_SERVICES = (("smtp", 0, "smtp"), ("relay", 0, "submissions"), ("imap", 0, "imap"),
+             ("imap", 1, "imaps"))
 
 
 def _settings():
@@ -76,7 +81,8 @@ def _settings():
         return {"host": "127.0.0.1", "port": free_port(), "tls": tls}
     return {
         "sender-domain": DOMAIN,
-        "domains": {DOMAIN: {USER: "/%s/mail" % USER, "postmaster": ":" + USER, "abuse": ":" + USER}},
+        "domains": {DOMAIN: {USER: "/%s/mail" % USER, "postmaster": ":" + USER,
+                             "abuse": ":" + USER}},
         "smtp": {"listen": [loopback("starttls")]}, "relay": {"listen": [loopback("implicit")]},
         "imap": {"listen": [loopback("starttls"), loopback("implicit")]},
         "pop": {"listen": [loopback("starttls"), loopback("implicit")]},

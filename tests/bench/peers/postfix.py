@@ -1,4 +1,5 @@
-"""Postfix in folders of its own; for the delivery row: smtpd to virtual(8) into a Maildir, as Debian would set it up.
+"""Postfix in folders of its own; for the delivery row: smtpd to virtual(8) into a Maildir, as
+Debian would set it up.
 
 Its master has to be root; for anybody else it counts as missing.
 """
@@ -12,7 +13,8 @@ from ..messages import ADDRESS, DOMAIN, make
 from .process import Child, Missing, await_banner, free_port
 
 _DAEMONS = ("/usr/lib/postfix/sbin", "/usr/libexec/postfix", "/usr/lib/postfix")
-_QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace")
+_QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming",
+           "private", "saved", "trace")
 _WAITING = ("maildrop", "incoming", "active", "deferred")
 _BASE = {
     "compatibility_level": "3.6",
@@ -59,7 +61,8 @@ postlog unix-dgram n - n - 1 postlogd
 def daemons():
     """Where Postfix's own programs lie; raises Missing."""
     found = next((path for path in _DAEMONS if os.path.exists(path + "/master")), None)
-    if found is None or shutil.which("postconf", path=os.environ.get("PATH", "") + ":/usr/sbin") is None:
+    if found is None or shutil.which("postconf",
+                                     path=os.environ.get("PATH", "") + ":/usr/sbin") is None:
         raise Missing("Postfix")
     if os.geteuid() != 0:
         raise Missing("Postfix (its master needs root)")
@@ -67,13 +70,15 @@ def daemons():
 
 
 def lay_out(folder, port, settings):
-    """Write an instance that listens on `port` into a folder that all may read: (command that runs it, its environment).
+    """Write an instance that listens on `port` into a folder that all may read: (command that runs
+    it, its environment).
 
     `settings` of main.cf stand over those that every instance has.  Raises Missing.
     """
     where = daemons()
     _make_queue(folder, pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postdrop").gr_gid)
-    own = dict(_BASE, queue_directory=folder + "/queue", data_directory=folder + "/data", daemon_directory=where)
+    own = dict(_BASE, queue_directory=folder + "/queue", data_directory=folder + "/data",
+               daemon_directory=where)
     config = os.path.join(folder, "config")
     os.mkdir(config)
     with open(os.path.join(config, "main.cf"), "w") as file:
@@ -128,7 +133,8 @@ class Postfix:
             "virtual_mailbox_maps": "inline:{ { %s = mail/ } }" % ADDRESS,
             "virtual_uid_maps": "static:%d" % nobody.pw_uid,
             "virtual_gid_maps": "static:%d" % nobody.pw_gid,
-            # The client's rate is what is measured, not the pause that keeps a flood within what the disk takes.
+            # The client's rate is what is measured, not the pause that keeps a flood within what
+            # the disk takes.
             "in_flow_delay": "0"})
 
     def start(self):
@@ -143,7 +149,8 @@ class Postfix:
 
 
 class PostfixQueue:
-    """A queue of outgoing mail for the server at `next_hop`, a port of the loopback; `hold` defers all, `flush` lets it go.
+    """A queue of outgoing mail for the server at `next_hop`, a port of the loopback; `hold` defers
+    all, `flush` lets it go.
 
     It takes mail from the loopback at `smtp`, without a login.
     """
@@ -155,7 +162,8 @@ class PostfixQueue:
         self._folder = folder
         self.smtp = free_port()
         self.child = None
-        self._settings = {"myhostname": "mail." + DOMAIN, "relayhost": "[127.0.0.1]:%d" % next_hop, "in_flow_delay": "0"}
+        self._settings = {"myhostname": "mail." + DOMAIN, "relayhost": "[127.0.0.1]:%d" % next_hop,
+                          "in_flow_delay": "0"}
         self._command, self._environment = lay_out(folder, self.smtp, self._settings)
 
     def start(self):
@@ -174,14 +182,16 @@ class PostfixQueue:
 
     def waiting(self):
         """How many messages are in the queue."""
-        return sum(len(names) for queue in _WAITING for _, _, names in os.walk(os.path.join(self._folder, "queue", queue)))
+        return sum(len(names) for queue in _WAITING for _, _,
+                   names in os.walk(os.path.join(self._folder, "queue", queue)))
 
     def _set(self, name, value):
         self._run("postconf", "-e", "%s=%s" % (name, value))
         self._run("postfix", "reload")
 
     def _run(self, program, *words):
-        subprocess.check_output(["/usr/sbin/" + program, "-c", self._environment["MAIL_CONFIG"]] + list(words),
+        subprocess.check_output(["/usr/sbin/" + program, "-c", self._environment["MAIL_CONFIG"]]
+                                + list(words),
                                 env=dict(os.environ, **self._environment), stderr=subprocess.STDOUT)
 
     def stop(self):

@@ -20,12 +20,14 @@ class Child:
     """
 
     def __init__(self, arguments, log, environment=None):
-        environment = dict(os.environ, PYTHONPYCACHEPREFIX=os.path.join(os.path.dirname(log), "compiled"),
+        environment = dict(os.environ,
+                           PYTHONPYCACHEPREFIX=os.path.join(os.path.dirname(log), "compiled"),
                            **(environment or {}))
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with open(log, "ab") as output:
             self._process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                start_new_session=True,
                 env=environment)
         self.log = log
         self.pid = self._process.pid
@@ -34,7 +36,8 @@ class Child:
         """Raises RuntimeError with the log's end when the program is over."""
         if self._process.poll() is not None:
             with open(self.log, "rb") as file:
-                raise RuntimeError("the server ended: %s" % file.read()[-2000:].decode("utf-8", "replace"))
+                raise RuntimeError("the server ended: %s"
+                                   % file.read()[-2000:].decode("utf-8", "replace"))
 
     def stop(self):
         """End it and what it started: SIGTERM to its group, and SIGKILL after a while."""
@@ -77,7 +80,8 @@ class Child:
 
 
 def _ticks(name, session):
-    """Processor time of a process (and of its children that ended) if it belongs to that session."""
+    """Processor time of a process (and of its children that ended) if it belongs to that
+    session."""
     try:
         with open("/proc/%s/stat" % name) as file:
             fields = file.read().rpartition(")")[2].split()

@@ -21,7 +21,8 @@ class Sink:
 
     def start(self):
         user = [] if os.geteuid() else ["-u", "nobody"]
-        self.child = Child([self._program, "-c"] + user + ["127.0.0.1:%d" % self.port, "128"], self._log)
+        self.child = Child([self._program, "-c"] + user + ["127.0.0.1:%d" % self.port, "128"],
+                           self._log)
         await_banner(self.child, self.port)
         return self
 

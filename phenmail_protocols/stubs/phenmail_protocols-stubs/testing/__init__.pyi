@@ -13,8 +13,8 @@ class MailFixture:
     users: Dict[str, str]
     server: MailServer
     certificate: Optional[str]
-    # (host, port).  If `settings` disabled the service it is None, which the types leave out: a test
-    # that disables a service does not use it.
+    # (host, port).  If `settings` disabled the service it is None, which the types leave out: a
+    # test that disables a service does not use it.
     smtp: Tuple[str, int]
     submission: Tuple[str, int]
     submissions: Tuple[str, int]
