@@ -16,20 +16,55 @@ DEPTH_LIMIT = 50  # levels of NOT, OR and parentheses
 KEYS_LIMIT = 4096  # of a search: more than fit into a line of 8,000 octets (RFC 2683 3.2.1.5)
 TEXT_LIMIT = 8192  # characters of a string
 OCTETS_LIMIT = (1 << 63) - 1
+RETURN_OPTIONS = ("MIN", "MAX", "ALL", "COUNT", "SAVE")
 _DATE = re.compile(rb'("?)([0-9]{1,2})(-[A-Za-z]{3}-[0-9]{4})\1(?=[ )]|$)')
 
 
 def search(scan):
     """SEARCH and UID SEARCH -> Search. Raises ArgumentRejected for an unknown charset."""
-    codec = "utf-8"
+    returns = return_options(scan)
     if scan.skip_word(b"CHARSET "):
-        codec = _codec(scan.astring("a charset"))
-        scan.space()
+        return Search(search_in_charset(scan), scan.uid, returns)
+    return Search(_program(scan, "utf-8"), scan.uid, returns)
+
+
+def search_in_charset(scan):
+    """A charset and search keys -> one key: the search criteria of SORT and THREAD (RFC 5256)."""
+    codec = _codec(scan.astring("a charset"))
+    scan.space()
+    return _program(scan, codec)
+
+
+def _program(scan, codec):
     keys = _Keys(scan, codec)
     found = [keys.key(0)]
     while scan.more():
         found.append(keys.key(0))
-    return Search(_all(found), scan.uid)
+    return _all(found)
+
+
+def return_options(scan):
+    """RETURN (…) and the space behind it -> tuple of names, or None without it (RFC 4731, 5182).
+
+    RETURN () is RETURN (ALL).
+    """
+    if not scan.skip_word(b"RETURN "):
+        return None
+    scan.expect(b"(", "a list of result options")
+    if scan.skip(b")"):
+        options = ["ALL"]
+    else:
+        options = scan.items(lambda: _return_option(scan))
+    scan.space()
+    return tokens.without_repeats(options)
+
+
+def _return_option(scan):
+    start = scan.at
+    name = scan.keyword("a result option")
+    if name not in RETURN_OPTIONS:
+        raise scan.failed("a result option (%s)" % " ".join(RETURN_OPTIONS), start)
+    return name
 
 
 def _codec(charset):
@@ -64,7 +99,7 @@ class _Keys:
             raise scan.failed("at most %d levels of search keys" % DEPTH_LIMIT)
         if scan.skip(b"("):
             return _all(scan.items(lambda: self.key(depth + 1)))
-        if scan.peek() in b"0123456789*" and scan.peek():
+        if scan.peek() in b"0123456789*$" and scan.peek():
             return InSet(scan.sequence(), False)
         start = scan.at
         name = scan.keyword("a search key")

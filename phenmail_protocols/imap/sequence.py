@@ -17,6 +17,19 @@ class SequenceError(ValueError):
     """The bytes are not a sequence set; the text says why."""
 
 
+class SavedResult:
+    """"$": the messages that the last SEARCH RETURN (SAVE) found (RFC 5182 section 2.1). Only the
+    view of the mailbox knows them."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return "$"
+
+
+SAVED = SavedResult()
+
+
 class SequenceSet(NamedTuple):
     """`ranges`: tuple of (first, last) as the client wrote them, in either order, STAR for "*".
 

@@ -11,6 +11,7 @@ from typing import Any, Callable, NamedTuple, Optional
 from ..store import errors
 from . import responses
 from .capabilities import capabilities
+from .sequence import SAVED
 from .trees import Trees
 
 NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = "not authenticated", "authenticated", "selected", "logout"
@@ -161,6 +162,11 @@ class Session:
         return b"CAPABILITY " + b" ".join(self.capabilities())
 
     @property
+    def tag(self):
+        """The tag of the command that runs, as bytes."""
+        return self._running[0]
+
+    @property
     def may_send_secrets(self):
         """Whether a password in the clear is allowed on this connection."""
         return self.tls or self.trusted or self.server.plaintext_auth
@@ -259,6 +265,8 @@ class Session:
 
         Raises Misuse for a message number that the mailbox does not have (RFC 3501 9: seq-number).
         """
+        if sequence is SAVED:
+            return self.view.saved_slices()
         count = len(self.view)
         if not uid and sequence.beyond(count):
             raise Misuse(b"There is no message of that number.")

@@ -218,6 +218,8 @@ class Scanner:
     def sequence(self):
         """sequence-set: SequenceSet"""
         start = self.at
+        if self.skip(b"$"):
+            return sequence.SAVED
         data = self.match(_SEQUENCE, "a sequence set").group()
         try:
             return sequence.SequenceSet.parse(data)

@@ -170,7 +170,30 @@ class Section(NamedTuple):
 
 
 class Search(NamedTuple):
-    """SEARCH: one key; the grammar has decoded its strings."""
+    """SEARCH: one key; the grammar has decoded its strings. `returns`: the result options of RFC 4731
+    in upper case, None for an untagged SEARCH."""
+    key: Any
+    uid: bool
+    returns: Optional[tuple] = None
+
+
+class Criterion(NamedTuple):
+    """A sort criterion: its name in upper case."""
+    name: str
+    reverse: bool
+
+
+class Sort(NamedTuple):
+    """SORT (RFC 5256): `criteria` is a tuple of Criterion; the rest as in Search."""
+    criteria: tuple
+    key: Any
+    uid: bool
+    returns: Optional[tuple] = None
+
+
+class Thread(NamedTuple):
+    """THREAD (RFC 5256): `algorithm` in upper case."""
+    algorithm: str
     key: Any
     uid: bool
 

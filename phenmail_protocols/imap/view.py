@@ -51,6 +51,7 @@ class View:
         self._gone = set()  # expunged UIDs that the client still counts
         self._changed = set()  # UIDs with changed flags that the client does not know
         self.recent_ranges = []
+        self.saved = ()
         self._take_recent(0)
         self._told_recent = self.recent()
 
@@ -80,6 +81,19 @@ class View:
     def last_uid(self):
         """The UID that "*" stands for; 0 in an empty mailbox."""
         return self._uids[self._count - 1] if self._count else 0
+
+    def saved_slices(self):
+        """The `saved` messages that the client still counts, as (start, stop) pairs like those of
+        SequenceSet.slices."""
+        found = []
+        for uid in self.saved:
+            position = self.position(uid)
+            if position < self._count and self._uids[position] == uid:
+                if found and found[-1][1] == position:
+                    found[-1][1] = position + 1
+                else:
+                    found.append([position, position + 1])
+        return found
 
     # -- \Recent
 

@@ -259,7 +259,7 @@ def test_what_trees_are_estimated_at():
 def test_many_choices_of_header_fields_are_not_held_together(client, monkeypatch):
     """A line has room for 2000 of them, each as long as a header may be."""
     held = []
-    monkeypatch.setattr(fetch._Batch, "_keep", lambda batch, name, new: held.append(name))
+    monkeypatch.setattr(fetch, "keep", lambda mailbox, name, new: held.append(name))
     client.append(b"X: y\r\n\r\n")
     items = " ".join("BODY.PEEK[HEADER.FIELDS.NOT (A%d)]" % number for number in range(50))
     (line,) = client.ok("FETCH 1 (%s)" % items)
@@ -402,7 +402,7 @@ def test_a_message_that_lost_octets_ends_the_connection(client, monkeypatch):
             self.whole = None
             return self._exactly(start, end - start + 5)
     client.append(PLAIN)
-    monkeypatch.setattr(fetch, "Message", Short)
+    monkeypatch.setattr(message_octets, "Message", Short)
     client.send(b"x FETCH 1 BODY.PEEK[]\r\n")
     rest = b""
     while True:

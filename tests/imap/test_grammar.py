@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.imap import grammar
 from phenmail_protocols.imap.grammar import ArgumentRejected, BadSyntax
-from phenmail_protocols.imap.sequence import SequenceSet
+from phenmail_protocols.imap.sequence import SAVED, SequenceSet
 from phenmail_protocols.imap.table import TABLE
 from phenmail_protocols.imap.values import (
     Append,
@@ -13,6 +13,7 @@ from phenmail_protocols.imap.values import (
     Command,
     Copy,
     Create,
+    Criterion,
     Enable,
     Expunge,
     Fetch,
@@ -24,9 +25,11 @@ from phenmail_protocols.imap.values import (
     Mailbox,
     Rename,
     Search,
+    Sort,
     Status,
     Store,
     StreamedLiteral,
+    Thread,
 )
 
 WITHOUT_ARGUMENTS = ("CAPABILITY", "NOOP", "LOGOUT", "STARTTLS", "NAMESPACE", "IDLE", "CHECK",
@@ -99,6 +102,18 @@ GOOD = [
     ([b"UID FETCH 1:* (UID FLAGS)"], "UID FETCH", Fetch(numbers(b"1:*"), ("UID", "FLAGS"), True)),
     ([b"SEARCH UNSEEN"], "SEARCH", Search(HasFlag("\\Seen", False), False)),
     ([b"UID SEARCH CHARSET utf-8 UID 7"], "UID SEARCH", Search(InSet(numbers(b"7"), True), True)),
+    ([b"SEARCH return () 7"], "SEARCH", Search(InSet(numbers(b"7"), False), False, ("ALL",))),
+    ([b"SEARCH RETURN (MIN max COUNT min SAVE) CHARSET utf-8 $"], "SEARCH",
+     Search(InSet(SAVED, False), False, ("MIN", "MAX", "COUNT", "SAVE"))),
+    ([b"FETCH $ FLAGS"], "FETCH", Fetch(SAVED, ("FLAGS",), False)),
+    ([b"SORT (subject reverse DATE) utf-8 UNSEEN"], "SORT", Sort(
+        (Criterion("SUBJECT", False), Criterion("DATE", True)), HasFlag("\\Seen", False), False)),
+    ([b"UID SORT RETURN (COUNT) (DISPLAYFROM) us-ascii 7"], "UID SORT", Sort(
+        (Criterion("DISPLAYFROM", False),), InSet(numbers(b"7"), False), True, ("COUNT",))),
+    ([b"THREAD references utf-8 7"], "THREAD", Thread(
+        "REFERENCES", InSet(numbers(b"7"), False), False)),
+    ([b"UID THREAD ORDEREDSUBJECT utf-8 7"], "UID THREAD", Thread(
+        "ORDEREDSUBJECT", InSet(numbers(b"7"), False), True)),
 ] + [([name.encode()], name, None) for name in WITHOUT_ARGUMENTS]
 
 
@@ -165,7 +180,11 @@ def test_every_row_of_the_table_is_tried_here():
     b"STORE 1 +FLAGS (a) b", b"STORE a +FLAGS (a)", b"STORE 1 (UNCHANGEDSINCE 5) FLAGS (a)",
     b"FETCH", b"FETCH 1", b"FETCH 1 ", b"FETCH a FLAGS",
     b"FETCH 1 (FLAGS", b"FETCH 1 FLAGS x", b"FETCH 1FLAGS", b"FETCH 1  FLAGS", b"SEARCH",
-    b"SEARCH ", b"SEARCH RETURN (ALL) ALL",
+    b"SEARCH ", b"SEARCH RETURN ALL ALL", b"SEARCH RETURN (ALL)", b"SEARCH RETURN (FEW) ALL",
+    b"SEARCH RETURN (ALL ) ALL", b"SORT (SUBJECT) UTF-8", b"SORT SUBJECT UTF-8 ALL", b"SORT () UTF-8 ALL",
+    b"SORT (REVERSE) UTF-8 ALL", b"SORT (REVERSE REVERSE DATE) UTF-8 ALL", b"SORT (DAY) UTF-8 ALL",
+    b"THREAD UTF-8 ALL", b"THREAD BY-DATE UTF-8 ALL",
+    b"THREAD REFERENCES UTF-8", b"FETCH $:1 FLAGS", b"FETCH 1,$ FLAGS",
     b"", b" ", b" NOOP", b"NOOP\0",
 ])
 def test_what_is_no_command(line):

@@ -20,7 +20,7 @@ from ..session import Step
 from ..values import Section
 from . import sections
 from .chosen import EXPUNGED
-from .message import Message
+from .message import keep, messages
 
 # Messages of a batch: where everything comes from rows; where messages or derived items, some 200
 # KB, are read; where \Seen is set before messages are sent, because if the connection breaks the
@@ -231,7 +231,7 @@ class _Batch:
         Returns the UID up to which that was done.
         """
         made, size, last = [{} for _ in known], 0, self.uids[-1]
-        for message in _messages(self.session, uids):
+        for message in messages(self.session, uids):
             if self.plan.derives_fields and message.edge() > sections.LARGE_HEADER:
                 last = message.uid - 1
                 break
@@ -241,7 +241,7 @@ class _Batch:
                 last = message.uid
                 break
         for (_, name, _), new in zip(self.plan.derived, made):
-            self._keep(name, new)
+            keep(self.mailbox, name, new)
         return last
 
     def _make_of(self, message, known, made):
@@ -256,20 +256,13 @@ class _Batch:
         message.forget_tree()
         return size
 
-    def _keep(self, name, new):
-        try:
-            if new:
-                self.mailbox.cache(name, new)
-        except errors.StoreError:
-            pass  # the cache only saves time
-
     # -- sections
 
     def _send_sections(self, rows, lines):
         """Each response without its end, then its sections; returns the UIDs that were sent."""
         write, sent = self.session.write, []
         heads = dict(zip(rows.uids, lines))
-        for message in _messages(self.session, rows.uids):
+        for message in messages(self.session, rows.uids):
             head = heads[message.uid][:-3]  # without ")\r\n"
             if not head.endswith(b"("):
                 head += b" "
@@ -286,15 +279,6 @@ class _Batch:
             write(b")\r\n")
             sent.append(message.uid)
         return sent
-
-
-def _messages(session, uids):
-    """A Message for each that exists; its file is closed when the next one is asked for."""
-    for uid, content in session.view.mailbox.contents(uids):
-        session.look()
-        if content is not None:
-            with content:
-                yield Message(uid, content, session.trees, session.look)
 
 
 ROWS = (

@@ -6,7 +6,7 @@ store's rows answer are tested first, and only the messages that are left are re
 from bisect import bisect_right
 
 from ...mail import textsearch
-from .. import search_grammar
+from .. import responses, search_grammar, sequence
 from ..row import MAILBOX_SELECTED, Row
 from ..session import Step
 from ..values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Size
@@ -27,22 +27,72 @@ class Candidate:
 
 def search(session, arguments):
     """SEARCH and UID SEARCH."""
+    if arguments.returns is not None and "SAVE" in arguments.returns:
+        return _saving(session, arguments)
+    uids, missed = matching(session, arguments.key)
+    if arguments.returns is not None:
+        reply_extended(session, uids, arguments)
+    else:
+        numbers = uids if arguments.uid else list(map(session.view.number, uids))
+        session.write(b"* SEARCH" + (b" %d" * len(numbers)) % tuple(numbers) + b"\r\n")
+    # RFC 2180 4.3, RFC 5530: messages were skipped that this client still counts.
+    return Step(code=EXPUNGED if missed else None)
+
+
+def _saving(session, arguments):
+    """SEARCH RETURN (SAVE …) (RFC 5182 2.1): a search that fails leaves an empty result."""
+    view = session.view
+    before, view.saved = view.saved, ()
+    uids, missed = matching(session, arguments.key, before)
+    others = [option for option in arguments.returns if option != "SAVE"]
+    if others:
+        reply_extended(session, uids, arguments._replace(returns=others))
+    if others and not set(others).difference(("MIN", "MAX")):  # 2.4: only these are saved
+        uids = sorted({uids[0 if option == "MIN" else -1] for option in others}) if uids else []
+    view.saved = uids
+    return Step(code=EXPUNGED if missed else None)
+
+
+def matching(session, key, saved=None):
+    """A search key -> (the UIDs of the messages that match, ascending; whether some were expunged).
+
+    `saved`: what "$" stands for, if not the view's.
+    """
     view, found = session.view, []
-    query = _Query(session, arguments.key)
+    query = _Query(session, key, view.saved if saved is None else saved)
     for start in range(0, len(view), BATCH):
         found += query.run(start, view.uids(start, start + BATCH))
-    if not arguments.uid:
-        found = list(map(view.number, found))
-    session.write(b"* SEARCH" + (b" %d" * len(found)) % tuple(found) + b"\r\n")
-    # RFC 2180 4.3, RFC 5530: messages were skipped that this client still counts.
-    return Step(code=EXPUNGED if query.missed else None)
+    return found, query.missed
+
+
+def reply_extended(session, uids, arguments):
+    """ESEARCH (RFC 4731 3.1): what `arguments.returns` asks for of `uids`, in the order given.
+
+    Without a match there are no MIN, MAX and ALL.
+    """
+    numbers = uids if arguments.uid else list(map(session.view.number, uids))
+    items = [b" %b %b" % (option.encode("ascii"), RESULTS[option](numbers))
+             for option in arguments.returns if numbers or option == "COUNT"]
+    session.write(b"* ESEARCH (TAG %b)" % responses.string(session.tag)
+                  + (b" UID" if arguments.uid else b"") + b"".join(items) + b"\r\n")
+
+
+#: Result option of RFC 4731 -> its value. Of SORT, MIN and MAX are the first and the last message
+#: (RFC 5267 3.1).
+RESULTS = {
+    "MIN": lambda numbers: b"%d" % numbers[0],
+    "MAX": lambda numbers: b"%d" % numbers[-1],
+    "ALL": sequence.build,
+    "COUNT": lambda numbers: b"%d" % len(numbers),
+}
 
 
 class _Query:
     """A key as tests: `_by_rows`, and `_by_octets` (or None) for what those leave."""
 
-    def __init__(self, session, key):
+    def __init__(self, session, key, saved):
         self._session = session
+        self._saved = saved
         self._wanted = Wanted()
         self.missed = False  # a message was expunged
         keys = key.keys if isinstance(key, And) else (key,)
@@ -114,6 +164,9 @@ class _Query:
 
     def _in_set(self, key):
         view = self._session.view
+        if key.sequence is sequence.SAVED:
+            saved = set(self._saved)
+            return lambda candidate: candidate.uid in saved
         spans = key.sequence.spans(view.last_uid if key.uid else len(view))
         firsts, lasts = [first for first, _ in spans], [last for _, last in spans]
 
