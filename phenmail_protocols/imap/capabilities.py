@@ -3,7 +3,7 @@ from ..accounts import sasl
 
 ALWAYS = (b"IMAP4rev1", b"LITERAL+", b"SASL-IR", b"ID", b"ENABLE", b"IDLE")
 AFTER_LOGIN = (b"NAMESPACE", b"UNSELECT", b"UIDPLUS", b"MOVE", b"CHILDREN", b"LIST-EXTENDED",
-               b"LIST-STATUS", b"SPECIAL-USE", b"ESEARCH", b"SEARCHRES", b"SORT", b"SORT=DISPLAY",
+               b"LIST-STATUS", b"SPECIAL-USE", b"CONDSTORE", b"QRESYNC", b"ESEARCH", b"SEARCHRES", b"SORT", b"SORT=DISPLAY",
                b"ESORT", b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES")
 
 

@@ -9,8 +9,21 @@ it the rule.
 import re
 
 from ..mail import charsets, dates
-from . import tokens
-from .values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Search, Size
+from . import command_grammar, tokens
+from .values import (
+    Address,
+    And,
+    Contains,
+    HasFlag,
+    Header,
+    InSet,
+    ModSeq,
+    Not,
+    OnDay,
+    Or,
+    Search,
+    Size,
+)
 
 DEPTH_LIMIT = 50  # levels of NOT, OR and parentheses
 KEYS_LIMIT = 4096  # of a search: more than fit into a line of 8,000 octets (RFC 2683 3.2.1.5)
@@ -144,6 +157,18 @@ class _Keys:
         self.scan.space()
         return Header(field, self.text())
 
+    def mod_sequence(self):
+        """search-modsequence without its name (RFC 7162 3.1.5). A message has one mod-sequence for
+        all its flags, so the entry's name and type are ignored."""
+        if self.scan.peek() == b'"':
+            self.scan.string("an entry's name")
+            self.scan.space()
+            start = self.scan.at
+            if self.scan.keyword("priv, shared or all") not in ("PRIV", "SHARED", "ALL"):
+                raise self.scan.failed("priv, shared or all", start)
+            self.scan.space()
+        return ModSeq(command_grammar.mod_sequence(self.scan))
+
     def either(self, depth):
         """OR's two keys"""
         left = self.key(depth + 1)
@@ -179,6 +204,7 @@ KEYS = {
     "TEXT": lambda keys, depth: Contains(True, keys.text()),
     "LARGER": lambda keys, depth: Size(True, keys.scan.number("a size", OCTETS_LIMIT)),
     "SMALLER": lambda keys, depth: Size(False, keys.scan.number("a size", OCTETS_LIMIT)),
+    "MODSEQ": lambda keys, depth: keys.mod_sequence(),
     "BEFORE": lambda keys, depth: OnDay(False, "before", keys.day()),
     "ON": lambda keys, depth: OnDay(False, "on", keys.day()),
     "SINCE": lambda keys, depth: OnDay(False, "since", keys.day()),

@@ -100,12 +100,17 @@ def build(numbers):
 
     Runs that ascend by one become ranges.
     """
+    return build_ranges((number, number) for number in numbers)
+
+
+def build_ranges(pairs):
+    """(first, last) pairs (at least one) -> compact set as bytes, in the order given."""
     ranges = []
-    for number in numbers:
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
+    for first, last in pairs:
+        if ranges and first == ranges[-1][1] + 1:
+            ranges[-1][1] = last
         else:
-            ranges.append([number, number])
+            ranges.append([first, last])
     return b",".join([b"%d:%d" % (first, last) if first < last else b"%d" % first
                       for first, last in ranges])
 

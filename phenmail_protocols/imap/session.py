@@ -9,9 +9,8 @@ Order (RFC 3501 5.5, 7): everything is parsed -> the state is checked -> run -> 
 from typing import Any, Callable, NamedTuple, Optional
 
 from ..store import errors
-from . import responses
+from . import responses, sequence
 from .capabilities import capabilities
-from .sequence import SAVED
 from .trees import Trees
 
 NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = "not authenticated", "authenticated", "selected", "logout"
@@ -129,6 +128,7 @@ class Session:
         self.state = NOT_AUTHENTICATED
         self.account = None  # the directory's
         self.view = None
+        self.condstore = self.qresync = False  # RFC 7162: what the client has enabled
         self.staged = None  # a message that APPEND is taking in
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
@@ -260,17 +260,17 @@ class Session:
             if self.state == SELECTED:
                 self.state = AUTHENTICATED
 
-    def slices(self, sequence, uid):
+    def slices(self, chosen, uid):
         """Where a command's messages lie in the numbering: ascending (start, stop) pairs, message numbers less one.
 
         Raises Misuse for a message number that the mailbox does not have (RFC 3501 9: seq-number).
         """
-        if sequence is SAVED:
+        if chosen is sequence.SAVED:
             return self.view.saved_slices()
         count = len(self.view)
-        if not uid and sequence.beyond(count):
+        if not uid and chosen.beyond(count):
             raise Misuse(b"There is no message of that number.")
-        return sequence.slices(self.view.uids(), count, uid)
+        return chosen.slices(self.view.uids(), count, uid)
 
     def trees(self, uid, scan):
         """The MIME tree of a message in the selected mailbox: one that is kept for all sessions, or
@@ -309,6 +309,8 @@ class Session:
 
     def _tell(self, news):
         out = [b"* %d EXPUNGE\r\n" % number for number in news.expunged]
+        if news.expunged and self.qresync:  # RFC 7162 3.2.10.2
+            out = [b"* VANISHED " + sequence.build(news.vanished) + b"\r\n"]
         if news.exists is not None:
             out.append(b"* %d EXISTS\r\n" % news.exists)
         if news.recent is not None:
@@ -323,12 +325,22 @@ class Session:
         if view.learn_keywords(shown):
             self.write(b"".join(responses.known_flags(*view.keywords, writable=view.writable)))
 
-    def tell_flags(self, rows, with_uid=True):
-        """Untagged FETCH with the flags of these rows."""
-        columns = [(b"FLAGS", b"%b", self.flag_column(rows))]
-        if with_uid:
+    def tell_flags(self, rows, with_uid=True, silent=False):
+        """Untagged FETCH with the flags of these rows; only with their mod-sequences if `silent`."""
+        columns = [] if silent else [(b"FLAGS", b"%b", self.flag_column(rows))]
+        if with_uid or self.qresync:
             columns.insert(0, (b"UID", b"%d", rows.uids))
+        if self.condstore:
+            columns.append((b"MODSEQ", b"(%d)", rows.modseqs))
         self.write(b"".join(responses.fetch_lines(map(self.view.number, rows.uids), columns)))
+
+    def enable_condstore(self):
+        """From now on the client hears of mod-sequences (RFC 7162 3.1)."""
+        if not self.condstore:
+            self.condstore = True
+            if self.view is not None:
+                self.write(responses.untagged_status(
+                    b"OK", b"Highest", b"HIGHESTMODSEQ %d" % max(1, self.view.state.highestmodseq)))
 
     def flag_column(self, rows):
         """Flags of rows as the client gets them, \\Recent with them. New keywords among them are

@@ -138,6 +138,7 @@ class Store(NamedTuple):
     silent: bool
     flags: Tuple[str, ...]
     uid: bool
+    unchanged_since: Optional[int] = None  # RFC 7162 3.1.3
 
 
 class Fetch(NamedTuple):
@@ -149,6 +150,8 @@ class Fetch(NamedTuple):
     sequence: Any
     items: tuple
     uid: bool
+    changed_since: Optional[int] = None  # RFC 7162 3.1.4.1
+    vanished: bool = False  # 3.2.6
 
 
 class Section(NamedTuple):
@@ -167,6 +170,28 @@ class Section(NamedTuple):
     names: frozenset
     partial: Optional[Tuple[int, int]]
     label: bytes
+
+
+class Resync(NamedTuple):
+    """What a client knows of a mailbox (RFC 7162 3.2.5). `known`: a SequenceSet of UIDs, or None;
+    `numbers`, `uids`: two SequenceSets, whose nth elements are one message, or None."""
+    uidvalidity: int
+    modseq: int
+    known: Any = None
+    numbers: Any = None
+    uids: Any = None
+
+
+class Select(NamedTuple):
+    """SELECT and EXAMINE; the parameters are those of RFC 7162."""
+    mailbox: str
+    condstore: bool = False
+    resync: Optional[Resync] = None
+
+
+class ModSeq(NamedTuple):
+    """MODSEQ (RFC 7162 3.1.5): messages with this mod-sequence or a higher one."""
+    modseq: int
 
 
 class Search(NamedTuple):

@@ -229,6 +229,7 @@ class Index:
         cursor = self._database.execute(
             "INSERT INTO mailbox (%s) VALUES (NULL%s)"
             % (_MAILBOX, ", ?" * (len(row) - 1)), row[1:])
+        self.forget_expunged(cursor.lastrowid, row.modseq)
         return row._replace(id=cursor.lastrowid)
 
     def update_mailbox(self, row):
@@ -346,6 +347,28 @@ class Index:
         self._database.executemany(
             "UPDATE message SET name = ? WHERE mailbox = %d AND uid = ?"
             % mailbox, changes)
+
+    def forget_expunged(self, mailbox, modseq):
+        """What was expunged up to this mod-sequence is not known (for certain).
+
+        The note of it is a row with UID 0, which no message has.
+        """
+        self._database.execute("INSERT OR REPLACE INTO expunged VALUES (?, ?, 0)",
+                               (mailbox, modseq))
+
+    def expunged_since(self, mailbox, since, modseq):
+        """UIDs expunged after the mod-sequence ``since``, ascending; None: that is too long ago.
+
+        ``modseq``: the mailbox's highest one.
+        """
+        run = self._database.execute
+        known = run("SELECT MAX(modseq) FROM expunged WHERE mailbox = ? AND uid = 0",
+                    (mailbox,)).fetchone()[0] or 0
+        if since < max(known, modseq - _REMEMBERED):
+            return None
+        return [row[0] for row in run(
+            "SELECT DISTINCT uid FROM expunged WHERE mailbox = ? AND modseq > ? AND uid > 0 "
+            "ORDER BY uid", (mailbox, since))]
 
     def set_flags(self, mailbox, changes):
         """``changes``: (fresh, letters, modseq, uid) a message."""

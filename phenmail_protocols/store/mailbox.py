@@ -290,6 +290,13 @@ class Mailbox:
             self._ready_to_read()
             return self.log.since(serial)
 
+    def expunged_since(self, modseq):
+        """The UIDs expunged after this mod-sequence, ascending; None if that is too long ago to be
+        known: then all that are missing may be meant (RFC 7162 3.2.6)."""
+        with self.account.reading():
+            self._ready_to_read()
+            return self.account.index.expunged_since(self.row.id, modseq, self.row.modseq)
+
     def first_recent(self):
         """The first UID that no session was told of as recent."""
         with self.account.reading():

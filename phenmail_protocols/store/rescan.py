@@ -104,6 +104,7 @@ def resume(account, row, listed):
             "from %d on", listed.path, uidnext)
     listed.raise_ceilings(uidnext, 0, modseq, account.identity)
     account.index.touch_messages(row.id, modseq)
+    account.index.forget_expunged(row.id, modseq)
     row = row._replace(uidnext=uidnext, modseq=modseq, list_inode=0,
                        list_size=0, new_time=0, cur_time=0)
     account.index.update_mailbox(row)
@@ -112,6 +113,7 @@ def resume(account, row, listed):
 
 def resume_alone(account, row):
     """``resume`` for a mailbox whose list is lost: how far, nobody knows."""
+    account.index.forget_expunged(row.id, row.modseq + JUMP)
     account.index.update_mailbox(row._replace(
         uidnext=row.uidnext + JUMP, modseq=row.modseq + JUMP,
         list_inode=0, list_size=0, new_time=0, cur_time=0))

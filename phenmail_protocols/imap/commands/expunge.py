@@ -2,17 +2,29 @@
 from ...store.model import DELETED
 from .. import command_grammar
 from ..row import MAILBOX_SELECTED, Row
+from ..session import Step
 from .chosen import chosen, in_steps, require_writable
 
 
 def expunge(session, _):
     require_writable(session)
     expunge_deleted(session)
+    return _ended(session)
 
 
 def expunge_uids(session, arguments):
     require_writable(session)
     _expunge(session, chosen(session, arguments.sequence, True))
+    return _ended(session)
+
+
+def _ended(session):
+    """With QRESYNC, OK [HIGHESTMODSEQ n] after the VANISHED (RFC 7162 3.2.7)."""
+    if session.qresync and session.announce():
+        highest = session.view.highest_modseq
+        if highest is not None:
+            return Step(code=b"HIGHESTMODSEQ %d" % highest)
+    return Step()
 
 
 def expunge_deleted(session):

@@ -44,6 +44,9 @@ def status(session, arguments):
 def status_line(session, name, items):
     """* STATUS with these items; raises the store's errors."""
     found = session.mail.status(name)
+    if "HIGHESTMODSEQ" in items:
+        session.enable_condstore()
+        found = found._replace(highestmodseq=max(1, found.highestmodseq))
     shown = " ".join(["%s %d" % (item, getattr(found, item.lower())) for item in items])
     return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name), shown.encode("ascii"))
 

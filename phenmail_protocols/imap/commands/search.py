@@ -4,12 +4,25 @@ The tree of keys becomes one test for each message: a closure that takes a Candi
 store's rows answer are tested first, and only the messages that are left are read.
 """
 from bisect import bisect_right
+from itertools import chain
 
 from ...mail import textsearch
 from .. import responses, search_grammar, sequence
 from ..row import MAILBOX_SELECTED, Row
 from ..session import Step
-from ..values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Size
+from ..values import (
+    Address,
+    And,
+    Contains,
+    HasFlag,
+    Header,
+    InSet,
+    ModSeq,
+    Not,
+    OnDay,
+    Or,
+    Size,
+)
 from .chosen import EXPUNGED
 from .message import Message
 from .search_message import DAY, SearchMessage, Wanted
@@ -22,7 +35,7 @@ class Candidate:
 
     `message`, a SearchMessage, is set only while the tests run that need octets.
     """
-    __slots__ = ("number", "uid", "flags", "size", "date", "message")
+    __slots__ = ("number", "uid", "flags", "size", "date", "modseq", "message")
 
 
 def search(session, arguments):
@@ -33,8 +46,7 @@ def search(session, arguments):
     if arguments.returns is not None:
         reply_extended(session, uids, arguments)
     else:
-        numbers = uids if arguments.uid else list(map(session.view.number, uids))
-        session.write(b"* SEARCH" + (b" %d" * len(numbers)) % tuple(numbers) + b"\r\n")
+        reply(session, b"SEARCH", uids, arguments)
     # RFC 2180 4.3, RFC 5530: messages were skipped that this client still counts.
     return Step(code=EXPUNGED if missed else None)
 
@@ -65,6 +77,28 @@ def matching(session, key, saved=None):
     return found, query.missed
 
 
+def reply(session, name, uids, arguments):
+    """* SEARCH or * SORT with what was found, in the order given. If the key asks for MODSEQ, with
+    the highest mod-sequence of all (RFC 7162 3.1.6)."""
+    numbers = uids if arguments.uid else list(map(session.view.number, uids))
+    highest = b""
+    if uids and _asks_for_modseq(arguments.key):
+        highest = b" (MODSEQ %d)" % _highest_modseq(session, uids)
+    session.write(b"* " + name + (b" %d" * len(numbers)) % tuple(numbers) + highest + b"\r\n")
+
+
+def _asks_for_modseq(key):
+    if isinstance(key, And):
+        return any(map(_asks_for_modseq, key.keys))
+    if isinstance(key, Or):
+        return _asks_for_modseq(key.left) or _asks_for_modseq(key.right)
+    return _asks_for_modseq(key.key) if isinstance(key, Not) else isinstance(key, ModSeq)
+
+
+def _highest_modseq(session, uids):
+    return max(session.view.mailbox.rows(sorted(uids)).modseqs, default=1)
+
+
 def reply_extended(session, uids, arguments):
     """ESEARCH (RFC 4731 3.1): what `arguments.returns` asks for of `uids`, in the order given.
 
@@ -73,6 +107,10 @@ def reply_extended(session, uids, arguments):
     numbers = uids if arguments.uid else list(map(session.view.number, uids))
     items = [b" %b %b" % (option.encode("ascii"), RESULTS[option](numbers))
              for option in arguments.returns if numbers or option == "COUNT"]
+    if numbers and _asks_for_modseq(arguments.key):  # RFC 4731 3.2: of the messages that are shown
+        ends = {"MIN": uids[:1], "MAX": uids[-1:]}
+        shown = set(chain(*(ends.get(option, uids) for option in arguments.returns)))
+        items.append(b" MODSEQ %d" % _highest_modseq(session, shown))
     session.write(b"* ESEARCH (TAG %b)" % responses.string(session.tag)
                   + (b" UID" if arguments.uid else b"") + b"".join(items) + b"\r\n")
 
@@ -113,12 +151,13 @@ class _Query:
         return list(left) if self._by_octets is None else self._left_by_octets(left)
 
     def _left_by_rows(self, rows, numbers):
-        """{uid: (number, uid, flags, size, date)} of those that may match."""
+        """{uid: (number, uid, flags, size, date, modseq)} of those that may match."""
         left, test, candidate, look = {}, self._by_rows, Candidate(), self._session.look
-        for values in zip(numbers, rows.uids, rows.flags, rows.sizes, rows.dates):
+        for values in zip(numbers, rows.uids, rows.flags, rows.sizes, rows.dates,
+                          rows.modseqs):
             look()
             (candidate.number, candidate.uid, candidate.flags, candidate.size,
-             candidate.date) = values
+             candidate.date, candidate.modseq) = values
             if test(candidate):
                 left[candidate.uid] = values
         return left
@@ -132,7 +171,7 @@ class _Query:
                 continue
             with content:
                 (candidate.number, candidate.uid, candidate.flags, candidate.size,
-                 candidate.date) = left[uid]
+                 candidate.date, candidate.modseq) = left[uid]
                 candidate.message = SearchMessage(Message(uid, content, None, look), self._wanted,
                                                   look, self._session.alone)
                 if test(candidate):
@@ -191,6 +230,10 @@ class _Query:
         if key.larger:
             return lambda candidate: candidate.size > octets
         return lambda candidate: candidate.size < octets
+
+    def _mod_sequence(self, key):
+        self._session.enable_condstore()
+        return lambda candidate: candidate.modseq >= key.modseq
 
     def _on_day(self, key):
         fits = RELATIONS[key.relation]
@@ -256,6 +299,7 @@ TESTS = {
     HasFlag: _Query._has_flag,
     Size: _Query._size,
     OnDay: _Query._on_day,
+    ModSeq: _Query._mod_sequence,
     Header: _Query._header,
     Address: _Query._address,
     Contains: _Query._contains,

@@ -8,7 +8,7 @@ from ..row import MAILBOX_SELECTED, Row
 from ..session import Step
 from .chosen import EXPUNGED
 from .message import derived
-from .search import matching, reply_extended
+from .search import matching, reply, reply_extended
 
 BATCH = 1000  # messages whose keys are held at once
 #: The name of the keys in the store's cache. Another form of them needs another name.
@@ -22,8 +22,7 @@ def sort(session, arguments):
     if arguments.returns is not None:
         reply_extended(session, uids, arguments)
     else:
-        numbers = uids if arguments.uid else list(map(session.view.number, uids))
-        session.write(b"* SORT" + (b" %d" * len(numbers)) % tuple(numbers) + b"\r\n")
+        reply(session, b"SORT", uids, arguments)
     return Step(code=EXPUNGED if missed else None)
 
 
