@@ -3,7 +3,8 @@ from ..accounts import sasl
 
 ALWAYS = (b"IMAP4rev1", b"LITERAL+", b"SASL-IR", b"ID", b"ENABLE", b"IDLE")
 AFTER_LOGIN = (b"NAMESPACE", b"UNSELECT", b"UIDPLUS", b"MOVE", b"CHILDREN", b"LIST-EXTENDED",
-               b"LIST-STATUS", b"SPECIAL-USE", b"CONDSTORE", b"QRESYNC", b"ESEARCH", b"SEARCHRES", b"SORT", b"SORT=DISPLAY",
+               b"LIST-STATUS", b"SPECIAL-USE", b"STATUS=SIZE", b"WITHIN", b"CONDSTORE",
+               b"QRESYNC", b"ESEARCH", b"SEARCHRES", b"SORT", b"SORT=DISPLAY",
                b"ESORT", b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES")
 
 
@@ -16,7 +17,8 @@ def mechanisms(session):
 def capabilities(session):
     """A list of bytes."""
     if session.account is not None:
-        return list(ALWAYS + AFTER_LOGIN)
+        limit = b"APPENDLIMIT=%d" % session.server.limits.message_size  # RFC 7889
+        return list(ALWAYS + AFTER_LOGIN) + [limit]
     found = list(ALWAYS)
     if session.server.tls_context is not None and not session.tls:
         found.append(b"STARTTLS")

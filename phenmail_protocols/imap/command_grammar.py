@@ -18,7 +18,7 @@ _STORE = re.compile(rb"([+-]?)FLAGS(\.SILENT)?(?= )", re.IGNORECASE)
 _STORE_MODES = {b"+": "add", b"-": "remove", b"": "replace"}
 
 STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN",
-                "HIGHESTMODSEQ")
+                "HIGHESTMODSEQ", "SIZE", "APPENDLIMIT")
 LIST_SELECTION = ("SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE")
 LIST_RETURNS = ("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS")
 

@@ -23,6 +23,7 @@ from .values import (
     Or,
     Search,
     Size,
+    Within,
 )
 
 DEPTH_LIMIT = 50  # levels of NOT, OR and parentheses
@@ -204,6 +205,8 @@ KEYS = {
     "TEXT": lambda keys, depth: Contains(True, keys.text()),
     "LARGER": lambda keys, depth: Size(True, keys.scan.number("a size", OCTETS_LIMIT)),
     "SMALLER": lambda keys, depth: Size(False, keys.scan.number("a size", OCTETS_LIMIT)),
+    "YOUNGER": lambda keys, depth: Within(True, keys.scan.positive("a number of seconds")),
+    "OLDER": lambda keys, depth: Within(False, keys.scan.positive("a number of seconds")),
     "MODSEQ": lambda keys, depth: keys.mod_sequence(),
     "BEFORE": lambda keys, depth: OnDay(False, "before", keys.day()),
     "ON": lambda keys, depth: OnDay(False, "on", keys.day()),

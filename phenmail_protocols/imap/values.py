@@ -263,6 +263,13 @@ class OnDay(NamedTuple):
     day: int
 
 
+class Within(NamedTuple):
+    """YOUNGER and OLDER (RFC 5032): INTERNALDATE is less (`younger`) or more than so many seconds
+    ago."""
+    younger: bool
+    seconds: int
+
+
 class Size(NamedTuple):
     """RFC822.SIZE is larger (`larger`) or smaller than `octets`."""
     larger: bool

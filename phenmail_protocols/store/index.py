@@ -300,10 +300,10 @@ class Index:
             (mailbox,))))
 
     def counts(self, mailbox, recent):
-        """(messages, unseen, recent ones) of a mailbox."""
+        """(messages, unseen, recent ones, octets) of a mailbox."""
         return self._database.execute(
             "SELECT COUNT(*), COALESCE(SUM(instr(letters, 'S') = 0), 0), "
-            "COALESCE(SUM(uid >= ?), 0) FROM message WHERE mailbox = ?",
+            "COALESCE(SUM(uid >= ?), 0), COALESCE(SUM(size), 0) FROM message WHERE mailbox = ?",
             (recent, mailbox)).fetchone()
 
     def uids_of(self, mailbox, uids):

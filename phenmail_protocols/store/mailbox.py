@@ -329,10 +329,10 @@ class Mailbox:
 
     def status_now(self):
         """The Status, when ``is_current``."""
-        messages, unseen, recent = self.account.index.counts(
+        messages, unseen, recent, size = self.account.index.counts(
             self.row.id, self.row.recent)
         return Status(messages, recent, unseen, self.row.uidnext,
-                      self.row.uidvalidity, self.row.modseq)
+                      self.row.uidvalidity, self.row.modseq, size)
 
     def rows(self, uids):
         """Rows of ``uids`` (ascending); those that are gone are left out."""

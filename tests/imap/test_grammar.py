@@ -237,8 +237,8 @@ def test_an_error_names_the_command_and_the_place():
     with pytest.raises(BadSyntax) as failed:
         parse([b"a1 status ", b"0123456789", b" (MESSAGES FOO)"])
     assert failed.value.text == (b"STATUS: expected a STATUS item "
-                                 b"(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ)"
-                                 b" at octet 32")
+                                 b"(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ SIZE"
+                                 b" APPENDLIMIT) at octet 32")
 
 
 @pytest.mark.parametrize("parts, code", [

@@ -3,6 +3,7 @@
 The tree of keys becomes one test for each message: a closure that takes a Candidate. Keys that the
 store's rows answer are tested first, and only the messages that are left are read.
 """
+import time
 from bisect import bisect_right
 from itertools import chain
 
@@ -22,6 +23,7 @@ from ..values import (
     OnDay,
     Or,
     Size,
+    Within,
 )
 from .chosen import EXPUNGED
 from .message import Message
@@ -231,6 +233,12 @@ class _Query:
             return lambda candidate: candidate.size > octets
         return lambda candidate: candidate.size < octets
 
+    def _within(self, key):
+        edge = time.time() - key.seconds
+        if key.younger:
+            return lambda candidate: candidate.date >= edge
+        return lambda candidate: candidate.date <= edge
+
     def _mod_sequence(self, key):
         self._session.enable_condstore()
         return lambda candidate: candidate.modseq >= key.modseq
@@ -298,6 +306,7 @@ TESTS = {
     InSet: _Query._in_set,
     HasFlag: _Query._has_flag,
     Size: _Query._size,
+    Within: _Query._within,
     OnDay: _Query._on_day,
     ModSeq: _Query._mod_sequence,
     Header: _Query._header,
