@@ -4,7 +4,8 @@ Pure. A function takes the Scanner behind the space after the command's name, co
 and returns them (see `values`). The rows of commands/ refer to these functions. A command with one
 argument needs none: Scanner.mailbox, Scanner.sequence.
 
-Here too: RFC 2971 ID, 4959 SASL-IR, 5161 ENABLE, 5258 and 5819 LIST, 6154 USE, 6851 MOVE.
+Here too: RFC 2971 ID, 4959 SASL-IR, 5161 ENABLE, 5258 and 5819 LIST, 6154 USE, 6851 MOVE, 7162
+CONDSTORE and QRESYNC.
 """
 import binascii
 import re
@@ -17,7 +18,8 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}|=")
 _STORE = re.compile(rb"([+-]?)FLAGS(\.SILENT)?(?= )", re.IGNORECASE)
 _STORE_MODES = {b"+": "add", b"-": "remove", b"": "replace"}
 
-STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN")
+STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN",
+                "HIGHESTMODSEQ", "SIZE", "APPENDLIMIT")
 LIST_SELECTION = ("SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE")
 LIST_RETURNS = ("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS")
 
@@ -74,6 +76,43 @@ def enable(scan):
     while scan.more():
         names.append(scan.keyword("a capability"))
     return tokens.without_repeats(names)
+
+
+def select(scan):
+    """SELECT and EXAMINE, with the parameters of RFC 7162 3.1.8 and 3.2.5."""
+    name, condstore, resync = scan.mailbox(), False, None
+    if scan.skip(b" ("):
+        for parameter in scan.items(lambda: _select_parameter(scan)):
+            condstore = True
+            resync = parameter or resync
+    return values.Select(name, condstore, resync)
+
+
+def _select_parameter(scan):
+    """A values.Resync for QRESYNC, None for CONDSTORE."""
+    if _one_of(scan, ("CONDSTORE", "QRESYNC"), "a parameter of SELECT") == "CONDSTORE":
+        return None
+    scan.space()
+    scan.expect(b"(", '"("')
+    uidvalidity = scan.positive("UIDVALIDITY")
+    scan.space()
+    modseq = mod_sequence(scan)
+    known = numbers = uids = None
+    if scan.skip(b" ") and scan.peek() != b"(":
+        known = scan.plain_sequence()
+        scan.skip(b" ")
+    if scan.skip(b"("):
+        numbers = scan.plain_sequence()
+        scan.space()
+        uids = scan.plain_sequence()
+        scan.expect(b")", '")"')
+    scan.expect(b")", '")"')
+    return values.Resync(uidvalidity, modseq, known, numbers, uids)
+
+
+def mod_sequence(scan):
+    """mod-sequence-valzer: int of 63 bits (RFC 7162 section 7)."""
+    return scan.number("a mod-sequence", (1 << 63) - 1)
 
 
 def create(scan):
@@ -204,8 +243,14 @@ def copy(scan):
 
 def store(scan):
     """STORE and UID STORE."""
-    sequence = scan.sequence()
+    sequence, unchanged_since = scan.sequence(), None
     scan.space()
+    if scan.skip(b"("):  # RFC 7162 3.1.3
+        _one_of(scan, ("UNCHANGEDSINCE",), "a STORE modifier")
+        scan.space()
+        unchanged_since = mod_sequence(scan)
+        scan.expect(b")", '")"')
+        scan.space()
     sign, silent = scan.match(
         _STORE, "FLAGS, +FLAGS or -FLAGS, with or without .SILENT").groups()
     scan.space()
@@ -216,4 +261,4 @@ def store(scan):
         while scan.more():
             flags.append(scan.flag())
     return values.Store(sequence, _STORE_MODES[sign], silent is not None,
-                        tokens.without_repeats(flags), scan.uid)
+                        tokens.without_repeats(flags), scan.uid, unchanged_since)

@@ -5,12 +5,13 @@ Pure. An extension's item is one more name in ITEMS (MODSEQ) or one more branch 
 """
 import re
 
-from . import tokens
+from . import command_grammar, tokens
 from .values import Fetch, Section
 
 #: Items without a section, and the macros that stand for several (RFC 3501 6.4.5).
 ITEMS = frozenset(
-    ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE"))
+    ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE",
+     "MODSEQ"))
 _FAST = ("FLAGS", "INTERNALDATE", "RFC822.SIZE")
 MACROS = {
     "FAST": _FAST,
@@ -35,7 +36,28 @@ def fetch(scan):
     """FETCH and UID FETCH -> Fetch"""
     sequence = scan.sequence()
     scan.space()
-    return Fetch(sequence, attributes(scan), scan.uid)
+    items = attributes(scan)
+    if not scan.skip(b" ("):
+        return Fetch(sequence, items, scan.uid)
+    start = scan.at
+    modifiers = dict(scan.items(lambda: _modifier(scan)))
+    if "CHANGEDSINCE" not in modifiers:
+        raise scan.failed("CHANGEDSINCE", start)
+    if "MODSEQ" not in items:
+        items += ("MODSEQ",)
+    return Fetch(sequence, items, scan.uid, modifiers["CHANGEDSINCE"], "VANISHED" in modifiers)
+
+
+def _modifier(scan):
+    """A FETCH modifier of RFC 7162 (3.1.4.1, 3.2.6) -> (name, mod-sequence or None)."""
+    start = scan.at
+    name = scan.keyword("a FETCH modifier")
+    if name == "CHANGEDSINCE":
+        scan.space()
+        return name, command_grammar.mod_sequence(scan)
+    if name == "VANISHED" and scan.uid:
+        return name, None
+    raise scan.failed("a FETCH modifier (CHANGEDSINCE, of UID FETCH also VANISHED)", start)
 
 
 def attributes(scan):

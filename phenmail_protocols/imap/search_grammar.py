@@ -9,27 +9,76 @@ it the rule.
 import re
 
 from ..mail import dates, decoding
-from . import tokens
-from .values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Search, Size
+from . import command_grammar, tokens
+from .values import (
+    Address,
+    And,
+    Contains,
+    HasFlag,
+    Header,
+    InSet,
+    ModSeq,
+    Not,
+    OnDay,
+    Or,
+    Search,
+    Size,
+    Within,
+)
 
 DEPTH_LIMIT = 50  # levels of NOT, OR and parentheses
 KEYS_LIMIT = 4096  # of a search: more than fit into a line of 8,000 octets (RFC 2683 3.2.1.5)
 TEXT_LIMIT = 8192  # characters of a string
 OCTETS_LIMIT = (1 << 63) - 1
+RETURN_OPTIONS = ("MIN", "MAX", "ALL", "COUNT", "SAVE")
 _DATE = re.compile(rb'("?)([0-9]{1,2})(-[A-Za-z]{3}-[0-9]{4})\1(?=[ )]|$)')
 
 
 def search(scan):
     """SEARCH and UID SEARCH -> Search. Raises ArgumentRejected for an unknown charset."""
-    codec = "utf-8"
+    returns = return_options(scan)
     if scan.skip_word(b"CHARSET "):
-        codec = _codec(scan.astring("a charset"))
-        scan.space()
+        return Search(search_in_charset(scan), scan.uid, returns)
+    return Search(_program(scan, "utf-8"), scan.uid, returns)
+
+
+def search_in_charset(scan):
+    """A charset and search keys -> one key: the search criteria of SORT and THREAD (RFC 5256)."""
+    codec = _codec(scan.astring("a charset"))
+    scan.space()
+    return _program(scan, codec)
+
+
+def _program(scan, codec):
     keys = _Keys(scan, codec)
     found = [keys.key(0)]
     while scan.more():
         found.append(keys.key(0))
-    return Search(_all(found), scan.uid)
+    return _all(found)
+
+
+def return_options(scan):
+    """RETURN (…) and the space behind it -> tuple of names, or None without it (RFC 4731, 5182).
+
+    RETURN () is RETURN (ALL).
+    """
+    if not scan.skip_word(b"RETURN "):
+        return None
+    scan.expect(b"(", "a list of result options")
+    if scan.skip(b")"):
+        options = ["ALL"]
+    else:
+        options = scan.items(lambda: _return_option(scan))
+    scan.space()
+    return tokens.without_repeats(options)
+
+
+def _return_option(scan):
+    start = scan.at
+    name = scan.keyword("a result option")
+    if name not in RETURN_OPTIONS:
+        raise scan.failed("a result option (%s)" % " ".join(RETURN_OPTIONS), start)
+    return name
 
 
 def _codec(charset):
@@ -64,7 +113,7 @@ class _Keys:
             raise scan.failed("at most %d levels of search keys" % DEPTH_LIMIT)
         if scan.skip(b"("):
             return _all(scan.items(lambda: self.key(depth + 1)))
-        if scan.peek() in b"0123456789*" and scan.peek():
+        if scan.peek() in b"0123456789*$" and scan.peek():
             return InSet(scan.sequence(), False)
         start = scan.at
         name = scan.keyword("a search key")
@@ -109,6 +158,18 @@ class _Keys:
         self.scan.space()
         return Header(field, self.text())
 
+    def mod_sequence(self):
+        """search-modsequence without its name (RFC 7162 3.1.5). A message has one mod-sequence for
+        all its flags, so the entry's name and type are ignored."""
+        if self.scan.peek() == b'"':
+            self.scan.string("an entry's name")
+            self.scan.space()
+            start = self.scan.at
+            if self.scan.keyword("priv, shared or all") not in ("PRIV", "SHARED", "ALL"):
+                raise self.scan.failed("priv, shared or all", start)
+            self.scan.space()
+        return ModSeq(command_grammar.mod_sequence(self.scan))
+
     def either(self, depth):
         """OR's two keys"""
         left = self.key(depth + 1)
@@ -144,6 +205,9 @@ KEYS = {
     "TEXT": lambda keys, depth: Contains(True, keys.text()),
     "LARGER": lambda keys, depth: Size(True, keys.scan.number("a size", OCTETS_LIMIT)),
     "SMALLER": lambda keys, depth: Size(False, keys.scan.number("a size", OCTETS_LIMIT)),
+    "YOUNGER": lambda keys, depth: Within(True, keys.scan.positive("a number of seconds")),
+    "OLDER": lambda keys, depth: Within(False, keys.scan.positive("a number of seconds")),
+    "MODSEQ": lambda keys, depth: keys.mod_sequence(),
     "BEFORE": lambda keys, depth: OnDay(False, "before", keys.day()),
     "ON": lambda keys, depth: OnDay(False, "on", keys.day()),
     "SINCE": lambda keys, depth: OnDay(False, "since", keys.day()),

@@ -13,6 +13,19 @@ LARGEST = STAR - 1
 LENGTH_LIMIT = 65536
 
 
+class SavedResult:
+    """"$": the messages that the last SEARCH RETURN (SAVE) found (RFC 5182 section 2.1). Only the
+    view of the mailbox knows them."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return "$"
+
+
+SAVED = SavedResult()
+
+
 class SequenceSet(NamedTuple):
     """`ranges`: tuple of (first, last) as the client wrote them, in either order, STAR for "*".
 
@@ -83,12 +96,17 @@ def build(numbers):
 
     Runs that ascend by one become ranges.
     """
+    return build_ranges((number, number) for number in numbers)
+
+
+def build_ranges(pairs):
+    """(first, last) pairs (at least one) -> compact set as bytes, in the order given."""
     ranges = []
-    for number in numbers:
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
+    for first, last in pairs:
+        if ranges and first == ranges[-1][1] + 1:
+            ranges[-1][1] = last
         else:
-            ranges.append([number, number])
+            ranges.append([first, last])
     return b",".join([b"%d:%d" % (first, last) if first < last else b"%d" % first
                       for first, last in ranges])
 

@@ -14,7 +14,7 @@ from ..accounts import sasl
 from ..protocol import session as shared
 from ..protocol.session import OutOfStep  # noqa: F401 - raised by the commands
 from ..store import errors
-from . import responses
+from . import responses, sequence
 from .capabilities import capabilities
 from .trees import Trees
 
@@ -116,6 +116,7 @@ class Session(shared.Session):
         self.look = look
         self.state = NOT_AUTHENTICATED
         self.view = None  # of the selected mailbox
+        self.condstore = self.qresync = False  # RFC 7162: what the client has enabled
         self.staged = None  # a message that APPEND is receiving
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
@@ -143,6 +144,11 @@ class Session(shared.Session):
     def capability_code(self):
         """The response code CAPABILITY, which saves the client the command."""
         return b"CAPABILITY " + b" ".join(self.capabilities())
+
+    @property
+    def tag(self):
+        """The tag of the command that runs, as bytes."""
+        return self._running[0]
 
     def execute(self, command):
         """Run a parsed command -> Step."""
@@ -256,15 +262,17 @@ class Session(shared.Session):
             if self.state == SELECTED:
                 self.state = AUTHENTICATED
 
-    def slices(self, sequence, uid):
+    def slices(self, chosen, uid):
         """A sequence set -> ascending (start, stop) pairs: positions in the mailbox, from 0.
 
         Raises Misuse for a message number that the mailbox does not have (RFC 3501 9: seq-number).
         """
+        if chosen is sequence.SAVED:
+            return self.view.saved_slices()
         count = len(self.view)
-        if not uid and sequence.beyond(count):
+        if not uid and chosen.beyond(count):
             raise Misuse(b"No such message")
-        return sequence.slices(self.view.uids(), count, uid)
+        return chosen.slices(self.view.uids(), count, uid)
 
     def trees(self, uid, scan):
         """The MIME tree of a message in the selected mailbox: a cached one, or `scan()`."""
@@ -308,6 +316,8 @@ class Session(shared.Session):
 
     def _tell(self, news):
         out = [b"* %d EXPUNGE\r\n" % number for number in news.expunged]
+        if news.expunged and self.qresync:  # RFC 7162 3.2.10.2
+            out = [b"* VANISHED " + sequence.build(news.vanished) + b"\r\n"]
         if news.exists is not None:
             out.append(b"* %d EXISTS\r\n" % news.exists)
         if news.recent is not None:
@@ -322,12 +332,23 @@ class Session(shared.Session):
         if view.learn_keywords(shown):
             self.write(b"".join(responses.known_flags(*view.keywords, writable=view.writable)))
 
-    def tell_flags(self, rows, with_uid=True):
-        """Send untagged FETCH responses with the flags of these rows."""
-        columns = [(b"FLAGS", b"%b", self.flag_column(rows))]
-        if with_uid:
+    def tell_flags(self, rows, with_uid=True, silent=False):
+        """Send untagged FETCH responses with the flags of these rows; if `silent`, only with their
+        mod-sequences."""
+        columns = [] if silent else [(b"FLAGS", b"%b", self.flag_column(rows))]
+        if with_uid or self.qresync:
             columns.insert(0, (b"UID", b"%d", rows.uids))
+        if self.condstore:
+            columns.append((b"MODSEQ", b"(%d)", rows.modseqs))
         self.write(b"".join(responses.fetch_lines(map(self.view.number, rows.uids), columns)))
+
+    def enable_condstore(self):
+        """From now on the client hears of mod-sequences (RFC 7162 3.1)."""
+        if not self.condstore:
+            self.condstore = True
+            if self.view is not None:
+                self.write(responses.untagged_status(
+                    b"OK", b"Highest", b"HIGHESTMODSEQ %d" % max(1, self.view.state.highestmodseq)))
 
     def flag_column(self, rows):
         """Flags of rows as they are sent, \\Recent included.  New keywords are announced first."""

@@ -12,11 +12,12 @@ from .commands import (
     mailboxes,
     search,
     select,
+    sort_thread,
     store,
 )
 
 _FILES = (any_state, login, enable, select, mailboxes, list_lsub, append, idle, expunge, search,
-          fetch, store, copy_move)
+          sort_thread, fetch, store, copy_move)
 
 #: {command name: row.Row}
 TABLE = {row.name: row for file in _FILES for row in file.ROWS}

@@ -217,7 +217,13 @@ class Scanner:
     # -- tokens with a meaning
 
     def sequence(self):
-        """sequence-set: SequenceSet"""
+        """sequence-set: SequenceSet, or sequence.SAVED for "$" (RFC 5182)"""
+        if self.skip(b"$"):
+            return sequence.SAVED
+        return self.plain_sequence()
+
+    def plain_sequence(self):
+        """sequence-set without "$": SequenceSet"""
         start = self.at
         data = self.match(_SEQUENCE, "a sequence set").group()
         try:

@@ -116,6 +116,7 @@ class Store(NamedTuple):
     silent: bool
     flags: Tuple[str, ...]
     uid: bool
+    unchanged_since: Optional[int] = None  # RFC 7162 3.1.3
 
 
 class Fetch(NamedTuple):
@@ -127,6 +128,8 @@ class Fetch(NamedTuple):
     sequence: Any
     items: tuple
     uid: bool
+    changed_since: Optional[int] = None  # RFC 7162 3.1.4.1
+    vanished: bool = False  # 3.2.6
 
 
 class Section(NamedTuple):
@@ -147,8 +150,53 @@ class Section(NamedTuple):
     label: bytes
 
 
+class Resync(NamedTuple):
+    """What a client knows of a mailbox (RFC 7162 3.2.5). `known`: a SequenceSet of UIDs, or None;
+    `numbers`, `uids`: two SequenceSets, whose nth elements are one message, or None."""
+    uidvalidity: int
+    modseq: int
+    known: Any = None
+    numbers: Any = None
+    uids: Any = None
+
+
+class Select(NamedTuple):
+    """SELECT and EXAMINE; the parameters are those of RFC 7162."""
+    mailbox: str
+    condstore: bool = False
+    resync: Optional[Resync] = None
+
+
+class ModSeq(NamedTuple):
+    """MODSEQ (RFC 7162 3.1.5): messages with this mod-sequence or a higher one."""
+    modseq: int
+
+
 class Search(NamedTuple):
-    """SEARCH: one key; the grammar has decoded its strings."""
+    """SEARCH: one key; the grammar has decoded its strings. `returns`: the result options of RFC
+    4731 in upper case, None for an untagged SEARCH."""
+    key: Any
+    uid: bool
+    returns: Optional[tuple] = None
+
+
+class Criterion(NamedTuple):
+    """A sort criterion: its name in upper case."""
+    name: str
+    reverse: bool
+
+
+class Sort(NamedTuple):
+    """SORT (RFC 5256): `criteria` is a tuple of Criterion; the rest as in Search."""
+    criteria: tuple
+    key: Any
+    uid: bool
+    returns: Optional[tuple] = None
+
+
+class Thread(NamedTuple):
+    """THREAD (RFC 5256): `algorithm` in upper case."""
+    algorithm: str
     key: Any
     uid: bool
 
@@ -191,6 +239,13 @@ class OnDay(NamedTuple):
     sent: bool
     relation: str
     day: int
+
+
+class Within(NamedTuple):
+    """YOUNGER and OLDER (RFC 5032): INTERNALDATE is less (`younger`) or more than so many seconds
+    ago."""
+    younger: bool
+    seconds: int
 
 
 class Size(NamedTuple):

@@ -20,11 +20,13 @@ class News(NamedTuple):
     """What the client must be told, in this order.
 
     expunged  message numbers, each valid when its EXPUNGE is sent
+    vanished  the UIDs of the same messages, ascending
     exists    None: unchanged
     recent    None: unchanged
     flags     UIDs whose flags changed; all of them have numbers
     """
     expunged: list
+    vanished: list
     exists: Optional[int]
     recent: Optional[int]
     flags: list
@@ -51,6 +53,7 @@ class View:
         self._gone = set()  # expunged UIDs that the client still counts
         self._changed = set()  # UIDs with changed flags that the client does not know
         self.recent_ranges = []
+        self.saved = ()
         self._take_recent(0)
         self._told_recent = self.recent()
 
@@ -80,6 +83,19 @@ class View:
     def last_uid(self):
         """The UID that "*" stands for; 0 in an empty mailbox."""
         return self._uids[self._count - 1] if self._count else 0
+
+    def saved_slices(self):
+        """The `saved` messages that the client still counts, as (start, stop) pairs like those of
+        SequenceSet.slices."""
+        found = []
+        for uid in self.saved:
+            position = self.position(uid)
+            if position < self._count and self._uids[position] == uid:
+                if found and found[-1][1] == position:
+                    found[-1][1] = position + 1
+                else:
+                    found.append([position, position + 1])
+        return found
 
     # -- \Recent
 
@@ -141,7 +157,7 @@ class View:
 
     def announce(self, may_expunge):
         """What `refresh` found, as News or None. From now on the new numbers are valid."""
-        expunged = self._expunge() if self._gone and may_expunge else []
+        expunged, vanished = self._expunge() if self._gone and may_expunge else ([], [])
         exists, first_new = self._grow()
         recent = self.recent()
         if exists is None and recent == self._told_recent:
@@ -150,17 +166,18 @@ class View:
             self._told_recent = recent
         flags = self._flags_before(first_new) if self._changed else []
         if expunged or flags or exists is not None or recent is not None:
-            return News(expunged, exists, recent, flags)
+            return News(expunged, vanished, exists, recent, flags)
         return None
 
     def _expunge(self):
         """Leave out what is gone; returns its numbers in descending order, so that no EXPUNGE
-        shifts the next one."""
-        expunged = sorted(map(self.number, self._gone), reverse=True)
+        shifts the next one, and its UIDs."""
+        vanished = sorted(self._gone)
+        expunged = list(map(self.number, reversed(vanished)))
         self._gone = set()
         state, end = self.state, self.last_uid + 1
         self._uids, self._count = state.uids, bisect_left(state.uids, end, 0, state.count)
-        return expunged
+        return expunged, vanished
 
     def _grow(self):
         """Count new messages: returns (EXISTS or None, the UID from which on they are new)."""
@@ -207,7 +224,13 @@ class View:
 
     # -- this session's own changes
 
-    def change_flags(self, uids, mode, flags):
+    @property
+    def highest_modseq(self):
+        """HIGHESTMODSEQ up to which the client was told everything, or None if something is left
+        to be announced (RFC 7162 3.1.2.1)."""
+        return None if self._gone or self._changed else max(1, self.state.highestmodseq)
+
+    def change_flags(self, uids, mode, flags, unchanged_since=None):
         """The store's `change_flags`. The caller answers its effect, so it is not announced.
 
         Each change in the store has the next serial. If there was more than one, another session
@@ -215,10 +238,11 @@ class View:
         """
         self.refresh()
         before, serial = set(self._changed), self.state.serial
-        changed = self.mailbox.change_flags(uids, mode, flags).changed
+        result = self.mailbox.change_flags(uids, mode, flags, unchanged_since)
         self.refresh()
         if self.state.serial <= serial + 1:
-            self.told(uid for uid in changed if uid not in before)
+            self.told(uid for uid in result.changed if uid not in before)
+        return result
 
     def count_expunged(self, uids):
         """How many of these messages, which the client counts, are gone.

@@ -67,7 +67,7 @@ def _remove_locked(mailbox, rows):
 
 def record_locked(mailbox, gone, modseq):
     """Remove messages from the index."""
-    mailbox.account.index.remove_messages(mailbox.row.id, gone)
+    mailbox.account.index.remove_messages(mailbox.row.id, gone, modseq)
     mailbox.save_locked(modseq=modseq)
 
 

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from ..disk.plain import set_aside_unless_plain
 
 FILE = "phenmail-index.sqlite"
-_VERSION = 2
+_VERSION = 3
+_REMEMBERED = 100000  # mod-sequences for which expunged messages are known
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 _SLICE = 1000  # rows in memory at once
 _ITEMS = 48  # kinds of cached items that a mailbox may have
@@ -35,6 +36,9 @@ CREATE TABLE message (
     fresh INTEGER NOT NULL, letters TEXT NOT NULL, size INTEGER NOT NULL,
     date INTEGER NOT NULL, modseq INTEGER NOT NULL,
     PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
+CREATE TABLE expunged (
+    mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, modseq, uid)) WITHOUT ROWID;
 CREATE TABLE item_kind (
     id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, item TEXT NOT NULL,
     UNIQUE (mailbox, item));
@@ -221,6 +225,7 @@ class Index:
         cursor = self._database.execute(
             "INSERT INTO mailbox (%s) VALUES (NULL%s)"
             % (_MAILBOX, ", ?" * (len(row) - 1)), row[1:])
+        self.forget_expunged(cursor.lastrowid, row.modseq)
         return row._replace(id=cursor.lastrowid)
 
     def update_mailbox(self, row):
@@ -244,7 +249,7 @@ class Index:
         run = self._database.execute
         run("DELETE FROM item WHERE kind IN (SELECT id FROM item_kind WHERE mailbox = ?)",
             (mailbox,))
-        for table in ("item_kind", "message"):
+        for table in ("item_kind", "message", "expunged"):
             run("DELETE FROM %s WHERE mailbox = ?" % table, (mailbox,))
         run("DELETE FROM mailbox WHERE id = ?", (mailbox,))
 
@@ -296,10 +301,11 @@ class Index:
             "SELECT DISTINCT letters FROM message WHERE mailbox = ?", (mailbox,))))
 
     def counts(self, mailbox, recent):
-        """(messages, unseen messages, messages with UIDs from `recent` on)."""
+        """(messages, unseen messages, messages with UIDs from `recent` on, octets)."""
         return self._one(
             "SELECT COUNT(*), COALESCE(SUM(instr(letters, 'S') = 0), 0), "
-            "COALESCE(SUM(uid >= ?), 0) FROM message WHERE mailbox = ?", recent, mailbox)
+            "COALESCE(SUM(uid >= ?), 0), COALESCE(SUM(size), 0) FROM message WHERE mailbox = ?",
+            recent, mailbox)
 
     def touch_messages(self, mailbox, modseq):
         """Give every message this mod-sequence."""
@@ -336,16 +342,41 @@ class Index:
         self._database.executemany(
             "UPDATE message SET name = ? WHERE mailbox = %d AND uid = ?" % mailbox, changes)
 
+    def forget_expunged(self, mailbox, modseq):
+        """From now on, what was expunged up to this mod-sequence counts as unknown.
+
+        The note of it is a row with UID 0, which no message has.
+        """
+        self._database.execute("INSERT OR REPLACE INTO expunged VALUES (?, ?, 0)",
+                               (mailbox, modseq))
+
+    def expunged_since(self, mailbox, since, modseq):
+        """UIDs expunged after the mod-sequence `since`, ascending; None if that is too long ago.
+
+        `modseq`: the mailbox's highest one.
+        """
+        run = self._database.execute
+        known = run("SELECT MAX(modseq) FROM expunged WHERE mailbox = ? AND uid = 0",
+                    (mailbox,)).fetchone()[0] or 0
+        if since < max(known, modseq - _REMEMBERED):
+            return None
+        return [row[0] for row in run(
+            "SELECT DISTINCT uid FROM expunged WHERE mailbox = ? AND modseq > ? AND uid > 0 "
+            "ORDER BY uid", (mailbox, since))]
+
     def set_flags(self, mailbox, changes):
         """`changes`: (fresh, letters, modseq, uid) of each message."""
         self._database.executemany(
             "UPDATE message SET fresh = ?, letters = ?, modseq = ? "
             "WHERE mailbox = %d AND uid = ?" % mailbox, changes)
 
-    def remove_messages(self, mailbox, uids):
-        """Remove messages and their cached items."""
+    def remove_messages(self, mailbox, uids, modseq):
+        """Remove messages and their cached items, and note that they were expunged."""
         run = self._database.executemany
         run("DELETE FROM message WHERE mailbox = ? AND uid = ?", [(mailbox, uid) for uid in uids])
+        run("INSERT INTO expunged VALUES (?, ?, ?)", [(mailbox, modseq, uid) for uid in uids])
+        self._database.execute("DELETE FROM expunged WHERE mailbox = ? AND modseq < ?",
+                               (mailbox, modseq - _REMEMBERED))
         run("DELETE FROM item WHERE kind = ? AND uid = ?",
             [(kind, uid) for kind in self._kinds(mailbox) for uid in uids])
 

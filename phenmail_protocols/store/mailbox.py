@@ -321,6 +321,13 @@ class Mailbox:
             self._ready_to_read()
             return self.log.since(serial)
 
+    def expunged_since(self, modseq):
+        """The UIDs expunged after this mod-sequence, ascending; None if that is too long ago to be
+        known: then all that are missing may be meant (RFC 7162 3.2.6)."""
+        with self.account.reading():
+            self._ready_to_read()
+            return self.account.index.expunged_since(self.row.id, modseq, self.row.modseq)
+
     def first_recent(self):
         """The first UID that no session has announced as \\Recent (RFC 3501 2.3.2)."""
         with self.account.reading():
@@ -342,9 +349,10 @@ class Mailbox:
 
     def status_now(self):
         """The Status, if `is_current`."""
-        messages, unseen, recent = self.account.index.counts(self.row.id, self.row.recent)
+        messages, unseen, recent, size = self.account.index.counts(
+            self.row.id, self.row.recent)
         return Status(messages, recent, unseen, self.row.uidnext,
-                      self.row.uidvalidity, self.row.modseq)
+                      self.row.uidvalidity, self.row.modseq, size)
 
     def rows(self, uids):
         """Rows of `uids` (ascending); those that do not exist are left out."""

@@ -28,6 +28,7 @@ class Status(NamedTuple):
     uidnext: int
     uidvalidity: int
     highestmodseq: int
+    size: int  # octets of all messages as served
 
 
 class State(NamedTuple):

@@ -59,6 +59,7 @@ def resume(index, row, uid_list, marker):
                     uid_list.path, uidnext)
     uid_list.raise_ceilings(uidnext, 0, modseq, marker)
     index.touch_messages(row.id, modseq)
+    index.forget_expunged(row.id, modseq)
     row = _to_be_listed(row, uidnext, modseq)
     index.update_mailbox(row)
     return row
@@ -66,6 +67,7 @@ def resume(index, row, uid_list, marker):
 
 def resume_without_list(index, row):
     """`resume` for a mailbox whose UID list is lost."""
+    index.forget_expunged(row.id, row.modseq + _JUMP)
     index.update_mailbox(_to_be_listed(row, row.uidnext + _JUMP, row.modseq + _JUMP))
 
 

@@ -224,7 +224,7 @@ class _Differences:
         if not kept and next_new == uidnext and not (self._missing or self._changed):
             return  # no file that arrived was a message, or all are gone again
         box = mailbox.row.id
-        self._index.remove_messages(box, [row.uid for row in self._missing])
+        self._index.remove_messages(box, [row.uid for row in self._missing], modseq)
         self._index.set_flags(box, [(fresh, letters, modseq, uid)
                                     for fresh, letters, uid in self._changed])
         mailbox.save_locked(uidnext=next_new, modseq=modseq)

@@ -402,7 +402,7 @@ def test_a_message_that_lost_octets_ends_the_connection(client, monkeypatch):
             self.whole = None
             return self._exactly(start, end - start + 5)
     client.append(PLAIN)
-    monkeypatch.setattr(fetch, "Message", Short)
+    monkeypatch.setattr(message_octets, "Message", Short)
     client.send(b"x FETCH 1 BODY.PEEK[]\r\n")
     rest = b""
     while True:

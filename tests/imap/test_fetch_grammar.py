@@ -88,7 +88,7 @@ def test_a_label_reads_back_as_the_section(label):
     b"BODY[HEADER.FIELDS (]", b"BODY[HEADER.FIELDS(To)]",
     b"BODY[HEADER.FIELDS (To From]", b"BODY[1HEADER]", b"BODY[]<>", b"BODY[]<0>", b"BODY[]<0.0>",
     b"BODY[]<.5>", b"BODY[]<0.5", b"BODY[]<-1.5>",
-    b"BODY[]<0.4294967296>", b"BODY[] <0.5>", b"BODY[99999999999]", b"BODY [TEXT]", b"MODSEQ",
+    b"BODY[]<0.4294967296>", b"BODY[] <0.5>", b"BODY[99999999999]", b"BODY [TEXT]", b"MODSEQ (5)",
     b"BODY[TEXT]<0.5>x",
 ])
 def test_invalid_items(line):

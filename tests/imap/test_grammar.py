@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.imap import grammar
 from phenmail_protocols.imap.grammar import ArgumentRejected, BadSyntax
-from phenmail_protocols.imap.sequence import SequenceSet
+from phenmail_protocols.imap.sequence import SAVED, SequenceSet
 from phenmail_protocols.imap.table import TABLE
 from phenmail_protocols.imap.values import (
     Append,
@@ -13,16 +13,21 @@ from phenmail_protocols.imap.values import (
     Command,
     Copy,
     Create,
+    Criterion,
     Fetch,
     HasFlag,
     InSet,
     List,
     Login,
     Rename,
+    Resync,
     Search,
+    Select,
+    Sort,
     Status,
     Store,
     StreamedLiteral,
+    Thread,
 )
 
 WITHOUT_ARGUMENTS = ("CAPABILITY", "NOOP", "LOGOUT", "STARTTLS", "NAMESPACE", "IDLE", "CHECK",
@@ -53,8 +58,20 @@ GOOD = [
     ([b'ID ("name" "x" "os" NIL)'], "ID", (("name", "x"), ("os", None))),
     ([b"ENABLE CONDSTORE qresync condstore"], "ENABLE", ("CONDSTORE", "QRESYNC")),
     # authenticated
-    ([b"SELECT inbox"], "SELECT", "INBOX"),
-    ([b'EXAMINE "A b/&AMQ-"'], "EXAMINE", "A b/\xc4"),
+    ([b"SELECT inbox"], "SELECT", Select("INBOX")),
+    ([b'EXAMINE "A b/&AMQ-"'], "EXAMINE", Select("A b/\xc4")),
+    ([b"SELECT x (condstore)"], "SELECT", Select("x", True)),
+    ([b"SELECT x (QRESYNC (7 9))"], "SELECT", Select("x", True, Resync(7, 9))),
+    ([b"SELECT x (CONDSTORE QRESYNC (7 0 41,43:211 (5,7 15,22)))"], "SELECT", Select(
+        "x", True, Resync(7, 0, numbers(b"41,43:211"), numbers(b"5,7"), numbers(b"15,22")))),
+    ([b"SELECT x (QRESYNC (7 9 (1 2)))"], "SELECT", Select(
+        "x", True, Resync(7, 9, None, numbers(b"1"), numbers(b"2")))),
+    ([b"STORE 1 (UNCHANGEDSINCE 5) FLAGS (a)"], "STORE", Store(
+        numbers(b"1"), "replace", False, ("a",), False, 5)),
+    ([b"FETCH 1 FLAGS (CHANGEDSINCE 5)"], "FETCH", Fetch(
+        numbers(b"1"), ("FLAGS", "MODSEQ"), False, 5)),
+    ([b"UID FETCH 1 (MODSEQ) (vanished changedsince 5)"], "UID FETCH", Fetch(
+        numbers(b"1"), ("MODSEQ",), True, 5, True)),
     ([b"CREATE a/b/"], "CREATE", Create("a/b/")),
     ([b"CREATE x (USE (\\sent \\Archive))"], "CREATE", Create("x", ("\\Sent", "\\Archive"))),
     ([b"DELETE x"], "DELETE", "x"),
@@ -95,6 +112,18 @@ GOOD = [
     ([b"UID FETCH 1:* (UID FLAGS)"], "UID FETCH", Fetch(numbers(b"1:*"), ("UID", "FLAGS"), True)),
     ([b"SEARCH UNSEEN"], "SEARCH", Search(HasFlag("\\Seen", False), False)),
     ([b"UID SEARCH CHARSET utf-8 UID 7"], "UID SEARCH", Search(InSet(numbers(b"7"), True), True)),
+    ([b"SEARCH return () 7"], "SEARCH", Search(InSet(numbers(b"7"), False), False, ("ALL",))),
+    ([b"SEARCH RETURN (MIN max COUNT min SAVE) CHARSET utf-8 $"], "SEARCH",
+     Search(InSet(SAVED, False), False, ("MIN", "MAX", "COUNT", "SAVE"))),
+    ([b"FETCH $ FLAGS"], "FETCH", Fetch(SAVED, ("FLAGS",), False)),
+    ([b"SORT (subject reverse DATE) utf-8 UNSEEN"], "SORT", Sort(
+        (Criterion("SUBJECT", False), Criterion("DATE", True)), HasFlag("\\Seen", False), False)),
+    ([b"UID SORT RETURN (COUNT) (DISPLAYFROM) us-ascii 7"], "UID SORT", Sort(
+        (Criterion("DISPLAYFROM", False),), InSet(numbers(b"7"), False), True, ("COUNT",))),
+    ([b"THREAD references utf-8 7"], "THREAD", Thread(
+        "REFERENCES", InSet(numbers(b"7"), False), False)),
+    ([b"UID THREAD ORDEREDSUBJECT utf-8 7"], "UID THREAD", Thread(
+        "ORDEREDSUBJECT", InSet(numbers(b"7"), False), True)),
 ] + [([name.encode()], name, None) for name in WITHOUT_ARGUMENTS]
 
 
@@ -142,7 +171,7 @@ def test_every_row_of_the_table_is_tried_here():
     b'LOGIN joe "dom\\user"', b"LOGIN (a) b", b"LOGIN joe pass\xe4",
     b"ID", b"ID (name x)", b'ID ("name")', b'ID "x"', b'ID ("a" "b" )', b"ENABLE", b"ENABLE ",
     b"ENABLE (X)", b"NOOP x", b"NOOP(", b"CAPABILITY 1",
-    b"SELECT", b"SELECT ", b"SELECT a b", b"SELECT (a)", b"SELECT a (CONDSTORE)", b"CREATE",
+    b"SELECT", b"SELECT ", b"SELECT a b", b"SELECT (a)", b"SELECT a (FOO)", b"SELECT a (CONDSTORE (1 2))", b"SELECT a (QRESYNC 1 2)", b"CREATE",
     b"CREATE x (", b"CREATE x (FOO (\\Sent))",
     b"CREATE x (USE \\Sent)", b"CREATE x (USE (Sent))", b"CREATE x (USE (\\Sent)", b"RENAME a",
     b"RENAME a b c", b"DELETE", b"LIST", b'LIST ""',
@@ -158,10 +187,14 @@ def test_every_row_of_the_table_is_tried_here():
     b"STORE 1 FLAGS",
     b"STORE 1 FLAGS ", b"STORE 1 FLAG (x)", b"STORE 1 *FLAGS (x)", b"STORE 1 FLAGS.LOUD (x)",
     b"STORE 1 +FLAGS (\\Recent)", b"STORE 1 +FLAGS (\\*)",
-    b"STORE 1 +FLAGS (a) b", b"STORE a +FLAGS (a)", b"STORE 1 (UNCHANGEDSINCE 5) FLAGS (a)",
+    b"STORE 1 +FLAGS (a) b", b"STORE a +FLAGS (a)", b"STORE 1 (UNCHANGEDSINCE) FLAGS (a)",
     b"FETCH", b"FETCH 1", b"FETCH 1 ", b"FETCH a FLAGS",
     b"FETCH 1 (FLAGS", b"FETCH 1 FLAGS x", b"FETCH 1FLAGS", b"FETCH 1  FLAGS", b"SEARCH",
-    b"SEARCH ", b"SEARCH RETURN (ALL) ALL",
+    b"SEARCH ", b"SEARCH RETURN ALL ALL", b"SEARCH RETURN (ALL)", b"SEARCH RETURN (FEW) ALL",
+    b"SEARCH RETURN (ALL ) ALL", b"SORT (SUBJECT) UTF-8", b"SORT SUBJECT UTF-8 ALL", b"SORT () UTF-8 ALL",
+    b"SORT (REVERSE) UTF-8 ALL", b"SORT (REVERSE REVERSE DATE) UTF-8 ALL", b"SORT (DAY) UTF-8 ALL",
+    b"THREAD UTF-8 ALL", b"THREAD BY-DATE UTF-8 ALL",
+    b"THREAD REFERENCES UTF-8", b"FETCH $:1 FLAGS", b"FETCH 1,$ FLAGS",
     b"", b" ", b" NOOP", b"NOOP\0",
 ])
 def test_syntax_errors(line):
@@ -200,7 +233,8 @@ def test_an_error_names_the_command_and_the_place():
     with pytest.raises(BadSyntax) as failed:
         parse([b"a1 status ", b"0123456789", b" (MESSAGES FOO)"])
     assert failed.value.text == (b"STATUS: expected a STATUS item "
-                                 b"(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN) at octet 32")
+                                 b"(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ SIZE"
+                                 b" APPENDLIMIT) at octet 32")
 
 
 @pytest.mark.parametrize("parts, code", [

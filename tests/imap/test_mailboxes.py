@@ -27,7 +27,7 @@ def test_create_select_delete(client, name):
     ("RENAME nowhere x", b"NO [NONEXISTENT]"),
     ("RENAME Sent Drafts", b"NO [ALREADYEXISTS]"), ("RENAME Sent Sent/x", b"NO [CANNOT]"),
     ("RENAME Sent INBOX", b"NO [ALREADYEXISTS]"),
-    ("STATUS nowhere (MESSAGES)", b"NO [NONEXISTENT]"), ("STATUS INBOX (HIGHESTMODSEQ)", b"BAD"),
+    ("STATUS nowhere (MESSAGES)", b"NO [NONEXISTENT]"), ("STATUS INBOX (MAILBOXID)", b"BAD"),
     ("STATUS INBOX ()", b"BAD"),
 ])
 def test_refusals(lasting, command, answer):
@@ -90,7 +90,7 @@ def test_subscriptions(client):
 
 def test_namespace_enable_id(client):
     assert client.ok("NAMESPACE") == [b'* NAMESPACE (("" "/")) NIL NIL']
-    assert client.ok("ENABLE CONDSTORE X-FOO") == [b"* ENABLED"]
+    assert client.ok("ENABLE X-FOO IDLE") == [b"* ENABLED"]
     assert client.ok('ID ("name" "test" "os" NIL)') == [b'* ID ("name" "phenmail")']
     assert client.ok("ID NIL") == [b'* ID ("name" "phenmail")']
     assert client.ask('ID ("%s" "x")' % ("n" * 31))[-1].startswith(b"BAD")
@@ -118,5 +118,5 @@ def test_capabilities_after_login(client):
     assert {b"LITERAL+", b"SASL-IR", b"IDLE", b"NAMESPACE", b"ID", b"UNSELECT", b"UIDPLUS", b"MOVE",
             b"CHILDREN", b"SPECIAL-USE",
             b"ENABLE"} <= set(words)
-    assert not any(word.startswith((b"AUTH=", b"STARTTLS", b"LOGINDISABLED", b"CONDSTORE"))
+    assert not any(word.startswith((b"AUTH=", b"STARTTLS", b"LOGINDISABLED", b"ACL"))
                    for word in words)

@@ -51,14 +51,23 @@ class Mailbox:
     def change(self, *uids):
         self.log.note(changed=uids)
 
-    def change_flags(self, uids, mode, flags):
+    def change_flags(self, uids, mode, flags, unchanged_since=None):
         self.change(*uids)
         return FlagsChanged(list(uids), [])
 
 
+def parts(found):
+    """News without the UIDs of what was expunged."""
+    return found.expunged, found.exists, found.recent, found.flags
+
+
 def news(view, may_expunge=True):
     view.refresh()
-    return view.announce(may_expunge)
+    found = view.announce(may_expunge)
+    if found is not None:
+        assert len(found.vanished) == len(found.expunged)
+        assert found.vanished == sorted(found.vanished)
+    return found
 
 
 def test_shares_the_list_of_the_store():
@@ -67,7 +76,7 @@ def test_shares_the_list_of_the_store():
     assert view._uids is mailbox.uids
     mailbox.arrive(9)
     assert len(view) == 3
-    assert news(view) == ([], 4, 4, [])
+    assert parts(news(view)) == ([], 4, 4, [])
     assert view._uids is mailbox.uids
 
 
@@ -88,7 +97,8 @@ def test_expunge_from_the_highest_down():
     mailbox = Mailbox([1, 2, 3, 4, 5])
     view = View(mailbox, True)
     mailbox.remove(2, 4)
-    assert news(view) == ([4, 2], None, 3, [])
+    found = news(view)
+    assert parts(found) == ([4, 2], None, 3, []) and found.vanished == [2, 4]
     assert list(view.uids()) == [1, 3, 5]
 
 
@@ -97,13 +107,13 @@ def test_held_back_expunge_keeps_the_numbers():
     view = View(mailbox, True)
     mailbox.remove(1)
     mailbox.arrive(4)
-    assert news(view, may_expunge=False) == ([], 4, 4, [])
+    assert parts(news(view, may_expunge=False)) == ([], 4, 4, [])
     assert [view.number(uid) for uid in (1, 2, 3, 4)] == [1, 2, 3, 4]
     assert view.count_expunged([1, 2]) == 1
     mailbox.arrive(7)
     mailbox.remove(4)
-    assert news(view, may_expunge=False) == ([], 5, 5, [])
-    assert news(view) == ([4, 1], None, 3, [])
+    assert parts(news(view, may_expunge=False)) == ([], 5, 5, [])
+    assert parts(news(view)) == ([4, 1], None, 3, [])
     assert list(view.uids()) == [2, 3, 7]
     assert view._uids is mailbox.uids
 
@@ -120,10 +130,10 @@ def test_all_gone():
     mailbox = Mailbox([1, 2])
     view = View(mailbox, True)
     mailbox.remove(1, 2)
-    assert news(view) == ([2, 1], None, 0, [])
+    assert parts(news(view)) == ([2, 1], None, 0, [])
     assert len(view) == 0 and view.last_uid == 0
     mailbox.arrive(3)
-    assert news(view) == ([], 1, 1, [])
+    assert parts(news(view)) == ([], 1, 1, [])
 
 
 def test_flags_of_others_are_told_once():
@@ -141,7 +151,7 @@ def test_flags_of_new_and_of_gone_messages_are_not_told():
     mailbox.remove(1)
     mailbox.arrive(3)
     mailbox.change(3)
-    assert news(view, may_expunge=False) == ([], 3, 3, [])
+    assert parts(news(view, may_expunge=False)) == ([], 3, 3, [])
 
 
 def test_own_change_is_not_told_again():
@@ -164,9 +174,9 @@ def test_a_change_beside_our_own_is_told():
     view = View(mailbox, True)
     ours = mailbox.change_flags
 
-    def with_another(uids, mode, flags):
+    def with_another(*arguments):
         mailbox.change(1)
-        return ours(uids, mode, flags)
+        return ours(*arguments)
     mailbox.change_flags = with_another
     view.change_flags([1], "add", ("\\Seen",))
     assert news(view).flags == [1]
@@ -178,7 +188,7 @@ def test_too_long_away_all_flags_are_told():
     for _ in range(600):
         mailbox.change(2)
     mailbox.remove(3)
-    assert news(view) == ([3], None, 2, [1, 2])
+    assert parts(news(view)) == ([3], None, 2, [1, 2])
 
 
 def test_changes_between_state_and_changes():
@@ -195,8 +205,8 @@ def test_changes_between_state_and_changes():
         mailbox.change(3)
         return asked(serial)
     mailbox.changes = meanwhile
-    assert news(view) == ([1], None, 2, [3])
-    assert news(view) == ([1], 2, 2, [3])
+    assert parts(news(view)) == ([1], None, 2, [3])
+    assert parts(news(view)) == ([1], 2, 2, [3])
     assert list(view.uids()) == [3, 4]
 
 
@@ -206,10 +216,10 @@ def test_changes_that_no_log_tells():
     view = View(mailbox, True)
     mailbox.uids = array("I", [1, 3, 4])
     mailbox.uidnext = 5
-    assert news(view) == ([2], 3, 3, [])
+    assert parts(news(view)) == ([2], 3, 3, [])
     mailbox.remove(4)
     mailbox.uids = array("I", [3])
-    assert news(view) == ([3, 1], None, 1, [])
+    assert parts(news(view)) == ([3, 1], None, 1, [])
 
 
 def test_recent_belongs_to_the_first_session():
@@ -218,8 +228,8 @@ def test_recent_belongs_to_the_first_session():
     assert first.recent() == 2 and second.recent() == 0
     assert [first.is_recent(uid) for uid in (1, 2, 3)] == [False, True, True]
     mailbox.arrive(4)
-    assert news(second) == ([], 4, 1, [])
-    assert news(first) == ([], 4, 2, [])
+    assert parts(news(second)) == ([], 4, 1, [])
+    assert parts(news(first)) == ([], 4, 2, [])
     assert second.recent_ranges == [(4, 5)]
     mailbox.arrive(5)
     assert news(first).recent == 3

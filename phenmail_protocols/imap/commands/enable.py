@@ -3,9 +3,24 @@ from .. import command_grammar
 from ..row import AFTER_LOGIN, Row
 
 
-def enable(session, _):
-    """No extension here has to be enabled; unknown ones are ignored (RFC 5161 3.1)."""
-    session.write(b"* ENABLED\r\n")
+def enable(session, names):
+    """Unknown extensions, and those that need no ENABLE, are ignored (RFC 5161 3.1)."""
+    enabled = [name for name in names if name in EXTENSIONS]
+    session.write(b" ".join([b"* ENABLED"] + [name.encode("ascii") for name in enabled]) + b"\r\n")
+    for name in enabled:
+        EXTENSIONS[name](session)
+
+
+def _enable_qresync(session):
+    session.enable_condstore()  # RFC 7162 3.2.3
+    session.qresync = True
+
+
+#: Extension -> what enables it.
+EXTENSIONS = {
+    "CONDSTORE": lambda session: session.enable_condstore(),
+    "QRESYNC": _enable_qresync,
+}
 
 
 ROWS = (

@@ -1,6 +1,7 @@
 """EXPUNGE (RFC 3501 6.4.3), UID EXPUNGE (RFC 4315)."""
 from ...store.model import DELETED
 from ..row import MAILBOX_SELECTED, Row
+from ..session import Step
 from ..tokens import Scanner
 from .chosen import chosen, in_steps, require_writable
 
@@ -8,11 +9,22 @@ from .chosen import chosen, in_steps, require_writable
 def expunge(session, _):
     require_writable(session)
     expunge_deleted(session)
+    return _ended(session)
 
 
 def expunge_uids(session, sequence):
     require_writable(session)
     _expunge(session, chosen(session, sequence, True))
+    return _ended(session)
+
+
+def _ended(session):
+    """With QRESYNC, OK [HIGHESTMODSEQ n] after the VANISHED (RFC 7162 3.2.7)."""
+    if session.qresync and session.announce():
+        highest = session.view.highest_modseq
+        if highest is not None:
+            return Step(code=b"HIGHESTMODSEQ %d" % highest)
+    return Step()
 
 
 def expunge_deleted(session):

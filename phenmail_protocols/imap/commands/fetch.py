@@ -16,11 +16,13 @@ from ...store import errors
 from ...store.model import DELETED, SEEN, Rows
 from .. import fetch_grammar, message_responses, responses
 from ..row import MAILBOX_SELECTED, Row
-from ..session import Step
+from ..sequence import SAVED
+from ..session import Misuse, Step
 from ..values import Section
 from . import sections
 from .chosen import EXPUNGED
-from .message import Message
+from .message import keep, messages
+from .resync import changed_since, tell_vanished
 
 # Messages of a batch: where everything comes from rows; where messages or derived items, some 200
 # KB, are read; where \Seen is set before messages are sent, because if the connection breaks the
@@ -39,6 +41,7 @@ COLUMNS = {
     "INTERNALDATE": (b"INTERNALDATE", b"%b",
                      lambda session, rows: responses.internal_dates(rows.dates)),
     "RFC822.SIZE": (b"RFC822.SIZE", b"%d", lambda session, rows: rows.sizes),
+    "MODSEQ": (b"MODSEQ", b"(%d)", lambda session, rows: rows.modseqs),
 }
 
 #: derived item -> (its value for an expunged message, function of a Message that gives its value)
@@ -116,6 +119,10 @@ def fetch(session, arguments):
     gone is ignored (RFC 3501 6.4.8).
     """
     plan = Plan(arguments.items, arguments.uid)
+    if "MODSEQ" in arguments.items:
+        session.enable_condstore()
+    if arguments.changed_since is not None:
+        return _fetch_changed(session, arguments, plan)
     size, missing = plan.batch(), 0
     for start, stop in session.slices(arguments.sequence, arguments.uid):
         while start < stop:
@@ -130,8 +137,39 @@ def fetch(session, arguments):
     return Step(code=EXPUNGED if missing else None)
 
 
+def _fetch_changed(session, arguments, plan):
+    """FETCH … (CHANGEDSINCE n): messages with a higher mod-sequence. VANISHED comes first
+    (RFC 7162 3.1.4.1, 3.2.6)."""
+    if arguments.vanished:
+        if not session.qresync:
+            raise Misuse(b"QRESYNC must be enabled first")
+        tell_vanished(session, arguments.changed_since, _uid_spans(session, arguments.sequence))
+    for start, stop in session.slices(arguments.sequence, arguments.uid):
+        while start < stop:
+            session.look()
+            end = min(start + ROWS_BATCH, stop)
+            uids = changed_since(session, session.view.uids(start, end), arguments.changed_since)
+            while uids:
+                batch = _Batch(session, plan, None, uids[:plan.batch()])
+                batch.send()
+                if not len(batch.uids):
+                    batch = _Batch(session, plan.for_large_headers(), None, uids[:1])
+                    batch.send()
+                uids = uids[len(batch.uids):]
+            start = end
+    return Step()
+
+
+def _uid_spans(session, chosen):
+    """A set of UIDs as spans up to UIDNEXT, because the last messages may be the expunged ones."""
+    if chosen is SAVED:
+        return [(uid, uid) for uid in session.view.saved]
+    return chosen.spans(session.view.state.uidnext - 1)
+
+
 class _Batch:
-    """Messages with consecutive numbers; `first` is the number of the one before them.
+    """Messages with consecutive numbers; `first` is the number of the one before them. With None
+    they may be any, and those that are gone are left out.
 
     After `send`, `uids` are those that were sent: fewer than given if they were too much to hold,
     and none if the first has too large a header for this plan.
@@ -148,7 +186,7 @@ class _Batch:
     def send(self):
         """Write all items; returns how many of the messages were expunged."""
         sent = self._send_present()
-        if self.plan.uid or len(sent) == len(self.uids):
+        if self.plan.uid or self.first is None or len(sent) == len(self.uids):
             return 0
         missing = sorted(set(self.uids).difference(sent))
         self._send_empty(missing)
@@ -171,7 +209,7 @@ class _Batch:
     def _send_empty(self, uids):
         """Well-formed responses for expunged messages."""
         count = len(uids)
-        rows = Rows(uids, [frozenset((DELETED,))] * count, None, [0] * count, [0] * count)
+        rows = Rows(uids, [frozenset((DELETED,))] * count, [1] * count, [0] * count, [0] * count)
         empty = [(label, value) for label, _, value, _ in self.plan.derived]
         empty += [(section.label, responses.NIL) for section in self.plan.sections]
         columns = [(label, b"%b", [value] * count) for label, value in empty]
@@ -195,6 +233,8 @@ class _Batch:
         names = self.plan.columns
         if self.newly_seen and "FLAGS" not in names:
             names = names + ["FLAGS"]
+        if self.newly_seen and self.session.condstore and "MODSEQ" not in names:
+            names = names + ["MODSEQ"]
         if "FLAGS" in names:
             self.session.view.told(rows.uids)
         columns = [(label, form, values(self.session, rows))
@@ -202,7 +242,7 @@ class _Batch:
         return responses.fetch_lines(self._numbers(rows), columns + derived)
 
     def _numbers(self, rows):
-        if len(rows.uids) == len(self.uids):
+        if self.first is not None and len(rows.uids) == len(self.uids):
             return range(self.first + 1, self.first + 1 + len(self.uids))
         return list(map(self.session.view.number, rows.uids))
 
@@ -228,7 +268,7 @@ class _Batch:
         Returns the UID up to which that was done.
         """
         made, size, last = [{} for _ in known], 0, self.uids[-1]
-        for message in _messages(self.session, uids):
+        for message in messages(self.session, uids):
             if self.plan.derives_fields and message.header_size() > sections.LARGE_HEADER:
                 last = message.uid - 1
                 break
@@ -237,12 +277,8 @@ class _Batch:
             if size > MADE_AT_ONCE:
                 last = message.uid
                 break
-        try:
-            for (_, name, _, _), new in zip(self.plan.derived, made):
-                if new:
-                    self.mailbox.cache(name, new)
-        except errors.StoreError:
-            pass  # the cache only saves time
+        for (_, name, _, _), new in zip(self.plan.derived, made):
+            keep(self.mailbox, name, new)
         return last
 
     def _make_of(self, message, known, made):
@@ -263,7 +299,7 @@ class _Batch:
         """Each response without its end, then its sections; returns the UIDs that were sent."""
         write, sent = self.session.write, []
         heads = dict(zip(rows.uids, lines))
-        for message in _messages(self.session, rows.uids):
+        for message in messages(self.session, rows.uids):
             head = heads[message.uid][:-3]  # without ")\r\n"
             if not head.endswith(b"("):
                 head += b" "
@@ -280,15 +316,6 @@ class _Batch:
             write(b")\r\n")
             sent.append(message.uid)
         return sent
-
-
-def _messages(session, uids):
-    """A Message for each that exists; its file is closed when the next one is asked for."""
-    for uid, content in session.view.mailbox.contents(uids):
-        session.look()
-        if content is not None:
-            with content:
-                yield Message(uid, content, session.trees, session.look)
 
 
 ROWS = (

@@ -1,4 +1,7 @@
-"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 6.3), NAMESPACE (RFC 2342)."""
+"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 6.3), NAMESPACE (RFC 2342).
+
+STATUS has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT) and 8438 (SIZE), too.
+"""
 from ...store.model import INBOX, SEPARATOR
 from .. import command_grammar, responses
 from ..row import AFTER_LOGIN, Row
@@ -45,7 +48,11 @@ def status(session, arguments):
 def status_line(session, name, items):
     """* STATUS with these items; raises the store's errors."""
     found = session.mail.status(name)
-    shown = " ".join(["%s %d" % (item, getattr(found, item.lower())) for item in items])
+    if "HIGHESTMODSEQ" in items:
+        session.enable_condstore()
+        found = found._replace(highestmodseq=max(1, found.highestmodseq))
+    values = dict(found._asdict(), appendlimit=session.service.limits.message_size)
+    shown = " ".join(["%s %d" % (item, values[item.lower()]) for item in items])
     return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name), shown.encode("ascii"))
 
 

@@ -5,6 +5,7 @@ have any size; where it is held as bytes, a very large one is cut, or only the w
 are held.
 """
 from ...mail import headers, structure
+from ...store import errors
 from ..session import OutOfStep
 
 SMALL = 262144  # octets; a message up to this size is read at once
@@ -130,6 +131,38 @@ class Message:
             raise OutOfStep("UID %d: %s" % (self.uid, error)) from error
         if length:
             raise OutOfStep("UID %d lacks %d octets" % (self.uid, length))
+
+
+def messages(session, uids):
+    """A Message for each that exists; its file is closed when the next one is asked for."""
+    for uid, content in session.view.mailbox.contents(uids):
+        session.look()
+        if content is not None:
+            with content:
+                yield Message(uid, content, session.trees, session.look)
+
+
+def derived(session, name, make, uids):
+    """{uid: bytes} of the messages that exist: what `make(Message)` gives.
+
+    It is made once; then the store's cache has it by this name.
+    """
+    mailbox = session.view.mailbox
+    values = mailbox.cached(name, uids)
+    made = {}
+    for message in messages(session, [uid for uid in uids if uid not in values]):
+        made[message.uid] = values[message.uid] = make(message)
+    keep(mailbox, name, made)
+    return values
+
+
+def keep(mailbox, name, made):
+    """Put {uid: bytes} into the store's cache, if it can."""
+    try:
+        if made:
+            mailbox.cache(name, made)
+    except errors.StoreError:
+        pass  # the cache only saves time
 
 
 class _Sequential:

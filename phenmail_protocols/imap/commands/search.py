@@ -4,13 +4,28 @@ The tree of keys becomes one test for each message: a closure that takes a Candi
 store's rows answer are tested first, and only the messages that are left are read.
 """
 import operator
+import time
 from bisect import bisect_right
+from itertools import chain
 
 from ...mail import textsearch
-from .. import search_grammar
+from .. import responses, search_grammar, sequence
 from ..row import MAILBOX_SELECTED, Row
 from ..session import Step
-from ..values import Address, And, Contains, HasFlag, Header, InSet, Not, OnDay, Or, Size
+from ..values import (
+    Address,
+    And,
+    Contains,
+    HasFlag,
+    Header,
+    InSet,
+    ModSeq,
+    Not,
+    OnDay,
+    Or,
+    Size,
+    Within,
+)
 from .chosen import EXPUNGED
 from .message import Message
 from .search_message import DAY, SearchMessage, Wanted
@@ -23,27 +38,102 @@ class Candidate:
 
     `message`, a SearchMessage, is set only while the tests run that need octets.
     """
-    __slots__ = ("number", "uid", "flags", "size", "date", "message")
+    __slots__ = ("number", "uid", "flags", "size", "date", "modseq", "message")
 
 
 def search(session, arguments):
     """SEARCH and UID SEARCH."""
+    if arguments.returns is not None and "SAVE" in arguments.returns:
+        return _saving(session, arguments)
+    uids, missed = matching(session, arguments.key)
+    if arguments.returns is not None:
+        reply_extended(session, uids, arguments)
+    else:
+        reply(session, b"SEARCH", uids, arguments)
+    # RFC 2180 4.3, RFC 5530: messages were skipped that this client still counts.
+    return Step(code=EXPUNGED if missed else None)
+
+
+def _saving(session, arguments):
+    """SEARCH RETURN (SAVE …) (RFC 5182 2.1): a search that fails leaves an empty result."""
+    view = session.view
+    before, view.saved = view.saved, ()
+    uids, missed = matching(session, arguments.key, before)
+    others = [option for option in arguments.returns if option != "SAVE"]
+    if others:
+        reply_extended(session, uids, arguments._replace(returns=others))
+    if others and not set(others).difference(("MIN", "MAX")):  # 2.4: only these are saved
+        uids = sorted({uids[0 if option == "MIN" else -1] for option in others}) if uids else []
+    view.saved = uids
+    return Step(code=EXPUNGED if missed else None)
+
+
+def matching(session, key, saved=None):
+    """A search key -> (the UIDs of the messages that match, ascending; whether some were expunged).
+
+    `saved`: what "$" stands for, if not the view's.
+    """
     view, found = session.view, []
-    query = _Query(session, arguments.key)
+    query = _Query(session, key, view.saved if saved is None else saved)
     for start in range(0, len(view), BATCH):
         found += query.run(start, view.uids(start, start + BATCH))
-    if not arguments.uid:
-        found = list(map(view.number, found))
-    session.write(b"* SEARCH" + (b" %d" * len(found)) % tuple(found) + b"\r\n")
-    # RFC 2180 4.3, RFC 5530: messages were skipped that this client still counts.
-    return Step(code=EXPUNGED if query.missed else None)
+    return found, query.missed
+
+
+def reply(session, name, uids, arguments):
+    """* SEARCH or * SORT with what was found, in the order given. If the key asks for MODSEQ, with
+    the highest mod-sequence of all (RFC 7162 3.1.6)."""
+    numbers = uids if arguments.uid else list(map(session.view.number, uids))
+    highest = b""
+    if uids and _asks_for_modseq(arguments.key):
+        highest = b" (MODSEQ %d)" % _highest_modseq(session, uids)
+    session.write(b"* " + name + (b" %d" * len(numbers)) % tuple(numbers) + highest + b"\r\n")
+
+
+def _asks_for_modseq(key):
+    if isinstance(key, And):
+        return any(map(_asks_for_modseq, key.keys))
+    if isinstance(key, Or):
+        return _asks_for_modseq(key.left) or _asks_for_modseq(key.right)
+    return _asks_for_modseq(key.key) if isinstance(key, Not) else isinstance(key, ModSeq)
+
+
+def _highest_modseq(session, uids):
+    return max(session.view.mailbox.rows(sorted(uids)).modseqs, default=1)
+
+
+def reply_extended(session, uids, arguments):
+    """ESEARCH (RFC 4731 3.1): what `arguments.returns` asks for of `uids`, in the order given.
+
+    Without a match there are no MIN, MAX and ALL.
+    """
+    numbers = uids if arguments.uid else list(map(session.view.number, uids))
+    items = [b" %b %b" % (option.encode("ascii"), RESULTS[option](numbers))
+             for option in arguments.returns if numbers or option == "COUNT"]
+    if numbers and _asks_for_modseq(arguments.key):  # RFC 4731 3.2: of the messages that are shown
+        ends = {"MIN": uids[:1], "MAX": uids[-1:]}
+        shown = set(chain(*(ends.get(option, uids) for option in arguments.returns)))
+        items.append(b" MODSEQ %d" % _highest_modseq(session, shown))
+    session.write(b"* ESEARCH (TAG %b)" % responses.string(session.tag)
+                  + (b" UID" if arguments.uid else b"") + b"".join(items) + b"\r\n")
+
+
+#: Result option of RFC 4731 -> its value. Of SORT, MIN and MAX are the first and the last message
+#: (RFC 5267 3.1).
+RESULTS = {
+    "MIN": lambda numbers: b"%d" % numbers[0],
+    "MAX": lambda numbers: b"%d" % numbers[-1],
+    "ALL": sequence.build,
+    "COUNT": lambda numbers: b"%d" % len(numbers),
+}
 
 
 class _Query:
     """A key as tests: `_by_rows`, and `_by_octets` (or None) for what those leave."""
 
-    def __init__(self, session, key):
+    def __init__(self, session, key, saved):
         self._session = session
+        self._saved = saved
         self._wanted = Wanted()
         self.missed = False  # a message was expunged
         keys = key.keys if isinstance(key, And) else (key,)
@@ -64,12 +154,13 @@ class _Query:
         return list(left) if self._by_octets is None else self._left_by_octets(left)
 
     def _left_by_rows(self, rows, numbers):
-        """{uid: (number, uid, flags, size, date)} of those that may match."""
+        """{uid: (number, uid, flags, size, date, modseq)} of those that may match."""
         left, test, candidate, look = {}, self._by_rows, Candidate(), self._session.look
-        for values in zip(numbers, rows.uids, rows.flags, rows.sizes, rows.dates):
+        for values in zip(numbers, rows.uids, rows.flags, rows.sizes, rows.dates,
+                          rows.modseqs):
             look()
             (candidate.number, candidate.uid, candidate.flags, candidate.size,
-             candidate.date) = values
+             candidate.date, candidate.modseq) = values
             if test(candidate):
                 left[candidate.uid] = values
         return left
@@ -83,7 +174,7 @@ class _Query:
                 continue
             with content:
                 (candidate.number, candidate.uid, candidate.flags, candidate.size,
-                 candidate.date) = left[uid]
+                 candidate.date, candidate.modseq) = left[uid]
                 candidate.message = SearchMessage(Message(uid, content, None, look), self._wanted,
                                                   look, self._session.alone)
                 if test(candidate):
@@ -115,6 +206,9 @@ class _Query:
 
     def _in_set(self, key):
         view = self._session.view
+        if key.sequence is sequence.SAVED:
+            saved = set(self._saved)
+            return lambda candidate: candidate.uid in saved
         spans = key.sequence.spans(view.last_uid if key.uid else len(view))
         firsts, lasts = [first for first, _ in spans], [last for _, last in spans]
 
@@ -139,6 +233,16 @@ class _Query:
         if key.larger:
             return lambda candidate: candidate.size > octets
         return lambda candidate: candidate.size < octets
+
+    def _within(self, key):
+        edge = time.time() - key.seconds
+        if key.younger:
+            return lambda candidate: candidate.date >= edge
+        return lambda candidate: candidate.date <= edge
+
+    def _mod_sequence(self, key):
+        self._session.enable_condstore()
+        return lambda candidate: candidate.modseq >= key.modseq
 
     def _on_day(self, key):
         fits = RELATIONS[key.relation]
@@ -199,7 +303,9 @@ TESTS = {
     InSet: _Query._in_set,
     HasFlag: _Query._has_flag,
     Size: _Query._size,
+    Within: _Query._within,
     OnDay: _Query._on_day,
+    ModSeq: _Query._mod_sequence,
     Header: _Query._header,
     Address: _Query._address,
     Contains: _Query._contains,

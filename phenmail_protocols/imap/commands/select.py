@@ -1,17 +1,23 @@
 """SELECT, EXAMINE, CHECK, CLOSE (RFC 3501 6.3.1, 6.3.2, 6.4.1, 6.4.2), UNSELECT (RFC 3691)."""
 from functools import partial
 
-from .. import responses, view
+from .. import command_grammar, responses, view
 from ..row import AFTER_LOGIN, MAILBOX_SELECTED, Row
-from ..session import Step
-from ..tokens import Scanner
+from ..session import Misuse, Step
 from .expunge import expunge_deleted
+from .resync import resynchronize
 
 
-def select(session, name, writable=True):
+def select(session, arguments, writable=True):
     """SELECT and EXAMINE. If this fails, no mailbox is selected any more (RFC 3501 6.3.1)."""
+    if arguments.resync is not None and not session.qresync:
+        raise Misuse(b"QRESYNC must be enabled first")  # RFC 7162 3.2.5
+    if session.view is not None:  # what follows is about another mailbox (RFC 7162 3.2.11)
+        session.write(responses.untagged_status(b"OK", b"Previous mailbox closed", b"CLOSED"))
     session.deselect()
-    mailbox = session.mail.open(name)
+    if arguments.condstore:
+        session.enable_condstore()
+    mailbox = session.mail.open(arguments.mailbox)
     try:
         opened = view.View(mailbox, writable)
     except Exception:
@@ -19,6 +25,8 @@ def select(session, name, writable=True):
         raise
     session.select(opened)
     session.write(b"".join(_description(opened)))
+    if arguments.resync is not None:
+        resynchronize(session, arguments.resync)
     return Step(code=b"READ-WRITE" if writable else b"READ-ONLY")
 
 
@@ -35,6 +43,8 @@ def _description(opened):
     yield responses.untagged_status(
         b"OK", b"UIDs valid", b"UIDVALIDITY %d" % opened.mailbox.uidvalidity)
     yield responses.untagged_status(b"OK", b"Predicted next UID", b"UIDNEXT %d" % state.uidnext)
+    yield responses.untagged_status(  # RFC 7162 3.1.2.1
+        b"OK", b"Highest", b"HIGHESTMODSEQ %d" % max(1, state.highestmodseq))
 
 
 def check(session, _):
@@ -53,8 +63,8 @@ def unselect(session, _):
 
 
 ROWS = (
-    Row("SELECT", AFTER_LOGIN, Scanner.mailbox, select),
-    Row("EXAMINE", AFTER_LOGIN, Scanner.mailbox, partial(select, writable=False)),
+    Row("SELECT", AFTER_LOGIN, command_grammar.select, select),
+    Row("EXAMINE", AFTER_LOGIN, command_grammar.select, partial(select, writable=False)),
     Row("CHECK", MAILBOX_SELECTED, None, check),
     Row("CLOSE", MAILBOX_SELECTED, None, close),
     Row("UNSELECT", MAILBOX_SELECTED, None, unselect),

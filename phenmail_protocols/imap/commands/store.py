@@ -1,6 +1,6 @@
-"""STORE (RFC 3501 6.4.6)."""
+"""STORE (RFC 3501 6.4.6), conditional STORE (RFC 7162 3.1.3)."""
 from ...store import errors
-from .. import command_grammar
+from .. import command_grammar, sequence
 from ..row import MAILBOX_SELECTED, Row
 from ..session import CommandFailed, Step
 from .chosen import EXPUNGED, chosen, in_steps, require_writable
@@ -8,28 +8,47 @@ from .chosen import EXPUNGED, chosen, in_steps, require_writable
 
 def store(session, arguments):
     """STORE and UID STORE skip messages that another session expunged, as Dovecot does
-    (RFC 2180 4.2.1)."""
+    (RFC 2180 4.2.1).
+
+    With UNCHANGEDSINCE, messages with a higher mod-sequence stay as they are; the response code
+    MODIFIED names them (RFC 7162 3.1.3).
+    """
     require_writable(session)
-    uids, found, done = chosen(session, arguments.sequence, arguments.uid), 0, 0
+    if arguments.unchanged_since is not None:
+        session.enable_condstore()
+    silent = arguments.silent and not session.condstore
+    uids, found, done, failed = chosen(session, arguments.sequence, arguments.uid), 0, 0, []
     try:
         for part in in_steps(session, uids):
-            session.view.change_flags(part, arguments.mode, arguments.flags)
+            failed += session.view.change_flags(
+                part, arguments.mode, arguments.flags, arguments.unchanged_since).failed
             done += len(part)
-            if not arguments.silent:
-                found += _tell_flags(session, part, arguments.uid)
+            if not silent:
+                found += _tell_flags(session, part, arguments, failed)
     except (CommandFailed, errors.StoreError):
-        if arguments.silent and done:  # after a NO the client cannot know what was changed
-            _tell_flags(session, uids[:done], arguments.uid)
+        if silent and done:  # after a NO the client cannot know what was changed
+            _tell_flags(session, uids[:done], arguments._replace(silent=False), ())
         raise
-    missing = found < len(uids) and not arguments.silent and not arguments.uid
+    if failed:
+        numbers = failed if arguments.uid else map(session.view.number, failed)
+        return Step(code=b"MODIFIED " + sequence.build(numbers), text=b"Conditional STORE failed")
+    missing = found < len(uids) and not silent and not arguments.uid
     return Step(code=EXPUNGED if missing else None)
 
 
-def _tell_flags(session, uids, with_uid):
-    """Send the flags that these messages have now; returns how many of the messages exist."""
+def _tell_flags(session, uids, arguments, failed):
+    """Send what these messages have now: their flags, or of silently changed ones the
+    mod-sequences. Returns how many of the messages exist."""
     rows = session.view.mailbox.rows(uids)
     session.tell_keywords()
-    session.tell_flags(rows, with_uid)
+    if arguments.silent:
+        unchanged = set(failed)
+        session.tell_flags(session.view.mailbox.rows(
+            [uid for uid in rows.uids if uid not in unchanged]), arguments.uid, silent=True)
+        session.tell_flags(session.view.mailbox.rows(
+            [uid for uid in rows.uids if uid in unchanged]), arguments.uid)
+    else:
+        session.tell_flags(rows, arguments.uid)
     session.view.told(uids)
     return len(rows.uids)
 

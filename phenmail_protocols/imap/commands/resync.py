@@ -1,0 +1,88 @@
+"""What a client with a copy of a mailbox has missed (RFC 7162 section 3.2): VANISHED (EARLIER) and
+the flags that changed since a mod-sequence, for SELECT (QRESYNC …) and UID FETCH … (… VANISHED).
+"""
+from bisect import bisect_left
+from itertools import chain
+
+from .. import sequence
+
+BATCH = 2000  # messages whose flags are sent at once
+
+
+def resynchronize(session, wanted):
+    """After SELECT: send what changed. `wanted` is a values.Resync; with another UIDVALIDITY than
+    the mailbox's the client's copy is worth nothing, and it sees that itself."""
+    view = session.view
+    if wanted.uidvalidity != view.mailbox.uidvalidity:
+        return
+    last = view.state.uidnext - 1
+    spans = wanted.known.spans(last) if wanted.known is not None else [(1, last)]
+    tell_vanished(session, wanted.modseq, spans, after=_agreed(view, wanted.numbers, wanted.uids))
+    for start in range(0, len(view), BATCH):
+        session.look()
+        changed = changed_since(session, within(view.uids(start, start + BATCH), spans),
+                                wanted.modseq)
+        if changed:
+            session.tell_flags(view.mailbox.rows(changed))
+
+
+def changed_since(session, uids, modseq):
+    """Those of the messages (ascending UIDs) whose mod-sequence is higher, as a list of UIDs."""
+    rows = session.view.mailbox.rows(uids)
+    return [uid for uid, own in zip(rows.uids, rows.modseqs) if own > modseq]
+
+
+def tell_vanished(session, since, spans, after=0):
+    """* VANISHED (EARLIER) with the UIDs in `spans` that were expunged after the mod-sequence
+    `since` (3.2.10.1).
+
+    Not those up to `after`, nor those that this session still counts: it will announce them as
+    expunged. If the store does not remember so far back, all UIDs that are not in the mailbox.
+    """
+    view = session.view
+    spans = [(max(low, after + 1), min(high, view.state.uidnext - 1)) for low, high in spans]
+    spans = [(low, high) for low, high in spans if low <= high]
+    expunged = view.mailbox.expunged_since(since)
+    if expunged is not None:
+        ranges = [(uid, uid) for uid in within(expunged, spans) if view.number(uid) is None]
+    else:
+        ranges = _gaps(view.uids(), spans)
+    if ranges:
+        session.write(b"* VANISHED (EARLIER) " + sequence.build_ranges(ranges) + b"\r\n")
+
+
+def within(uids, spans):
+    """Those of the ascending `uids` (a sequence) that are in the ascending (low, high) `spans`."""
+    found = []
+    for low, high in spans:
+        found.extend(uids[bisect_left(uids, low):bisect_left(uids, high + 1)])
+    return found
+
+
+def _gaps(uids, spans):
+    """Ranges of numbers in `spans` that are not in the ascending `uids`."""
+    gaps = []
+    for low, high in spans:
+        for uid in chain(within(uids, ((low, high),)), (high + 1,)):
+            if low < uid:
+                gaps.append((low, uid - 1))
+            low = uid + 1
+    return gaps
+
+
+def _agreed(view, numbers, uids):
+    """3.2.5.2, message sequence match data: the highest UID up to which the client's messages are
+    still those of the mailbox."""
+    agreed = 0
+    if numbers is None:
+        return agreed
+    for number, uid in zip(_each(numbers, len(view)), _each(uids, view.last_uid)):
+        if number > len(view) or view.number(uid) != number:
+            break
+        agreed = uid
+    return agreed
+
+
+def _each(found, last):
+    for low, high in found.spans(last):
+        yield from range(low, high + 1)

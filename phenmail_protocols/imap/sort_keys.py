@@ -1,0 +1,117 @@
+"""What SORT and THREAD compare messages by (RFC 5256, RFC 5957): read from a header once and kept
+as bytes in the index, like ENVELOPE.
+
+Pure. Texts are folded for comparison (text/collation.py) when they are read, so that sorting
+compares plain strings.
+"""
+from typing import NamedTuple, Optional, Tuple
+
+from ..mail import address, dates, headers
+from ..mail.decoding import to_text
+from ..mail.message_id import identities
+from ..mail.subject import BaseSubject, base_subject
+from ..text.collation import fold
+
+#: The fields that are read.
+FIELDS = frozenset((b"date", b"subject", b"from", b"to", b"cc", b"message-id", b"in-reply-to",
+                    b"references"))
+LONGEST = 256  # characters of a name or address that count
+MOST_REFERENCES = 1000  # of a message; the last ones count
+
+_BETWEEN = "\x1f"
+
+
+class SortKeys(NamedTuple):
+    """`sent` is in seconds since 1970, None where the Date field cannot be read. `identity` is None
+    for a message without a valid Message-ID."""
+    sent: Optional[int]
+    subject: BaseSubject
+    sender: str  # FROM, TO, CC: the mailbox of the first address
+    to: str
+    cc: str
+    display_from: str
+    display_to: str
+    identity: Optional[str]
+    references: Tuple[str, ...]
+
+
+def read(header: bytes) -> SortKeys:
+    """`header`: the message's header, or the FIELDS of it."""
+    found = headers.collect(header, FIELDS)
+
+    def last(name):
+        return found[name][-1] if name in found else b""
+
+    moment = dates.parse_header_date(last(b"date")) if b"date" in found else None
+    sender, to, cc = (_first_address(last(name)) for name in (b"from", b"to", b"cc"))
+    known = identities(last(b"message-id"))
+    references = identities(last(b"references")) or identities(last(b"in-reply-to"))[:1]
+    return SortKeys(
+        None if moment is None else moment.epoch, base_subject(headers.decode(last(b"subject"))),
+        _mailbox(sender), _mailbox(to), _mailbox(cc), _display(sender), _display(to),
+        _text(known[0]) if known else None, tuple(map(_text, references[-MOST_REFERENCES:])))
+
+
+def to_bytes(keys: SortKeys) -> bytes:
+    """The form that is kept."""
+    return "\n".join((
+        "" if keys.sent is None else str(keys.sent), "R" if keys.subject.reply else "",
+        keys.subject.text, keys.sender, keys.to, keys.cc, keys.display_from, keys.display_to,
+        keys.identity or "", _BETWEEN.join(keys.references))).encode("utf-8", "replace")
+
+
+def from_bytes(data: bytes) -> SortKeys:
+    sent, reply, subject, sender, to, cc, display_from, display_to, identity, references = (
+        data.decode("utf-8").split("\n"))
+    return SortKeys(int(sent) if sent else None, BaseSubject(subject, bool(reply)), sender, to, cc,
+                    display_from, display_to, identity or None,
+                    tuple(references.split(_BETWEEN)) if references else ())
+
+
+#: Criterion -> which line of the kept form has it.
+_COLUMNS = {"SUBJECT": 2, "FROM": 3, "TO": 4, "CC": 5, "DISPLAYFROM": 6, "DISPLAYTO": 7}
+
+
+def column(criterion, kept):
+    """What a list of kept keys has for a criterion, as bytes: they sort like the texts, because
+    UTF-8 keeps the order of characters."""
+    line = _COLUMNS[criterion]
+    return [data.split(b"\n", line + 1)[line] for data in kept]
+
+
+def sent(data, arrival):
+    """The sent date of kept keys in seconds: without one, `arrival` (RFC 5256 section 2.2)."""
+    date = data[:data.index(b"\n")]
+    return int(date) if date else arrival
+
+
+def _first_address(value):
+    """The first entry of an address field as ENVELOPE has it, or None."""
+    entries = address.parse_address_list(value)
+    return entries[0] if entries else None
+
+
+def _mailbox(entry):
+    """addr-mailbox (RFC 3501 7.4.2): the local part, or the name of a group."""
+    if entry is None:
+        return ""
+    return _folded(to_text(entry.name if isinstance(entry, address.Group) else entry.local))
+
+
+def _display(entry):
+    """RFC 5957 section 3: the name, without one the address."""
+    if entry is None:
+        return ""
+    name = headers.decode(entry.name) if entry.name else ""
+    if name or isinstance(entry, address.Group):
+        return _folded(name)
+    return _folded("%s@%s" % (to_text(entry.local), to_text(entry.domain)))
+
+
+def _folded(text):
+    return " ".join(fold(text[:LONGEST]).split())
+
+
+def _text(identity):
+    """A Message-ID as a string without what separates them."""
+    return identity.decode("latin-1").replace("\n", " ").replace(_BETWEEN, " ")

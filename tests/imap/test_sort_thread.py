@@ -1,0 +1,180 @@
+"""SORT, THREAD (RFC 5256, 5957), ESEARCH (RFC 4731), ESORT (RFC 5267) and SEARCHRES (RFC 5182)."""
+import random
+
+import pytest
+
+from phenmail_protocols.imap.commands import sort_thread
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.mailbox import Mailbox
+
+
+def letter(subject="", sender="", date="", more="", to="", body="x"):
+    fields = [("Subject", subject), ("From", sender), ("Date", date), ("To", to)]
+    header = "".join("%s: %s\r\n" % field for field in fields if field[1])
+    return (header + more + "\r\n" + body + "\r\n").encode()
+
+
+LETTERS = (
+    (letter("Re: beta", "Zoe <anna@b>", "Tue, 2 Jan 2001 00:00:00 +0000", to="m@b",
+            more="Message-ID: <2@x>\r\nIn-Reply-To: <1@x>\r\n"), "03-Jan-2001 00:00:00 +0000"),
+    (letter("alpha", "bob@b", "Mon, 1 Jan 2001 00:00:00 +0000", to="Al <z@b>", body="y" * 99,
+            more="Message-ID: <3@x>\r\nCc: q@b\r\n"), "02-Jan-2001 00:00:00 +0000"),
+    (letter("Beta", "=?utf-8?q?=C3=84rger?= <carl@b>", "Mon, 1 Jan 2001 00:00:00 -0100",
+            more="Message-ID: <1@x>\r\n"), "01-Jan-2001 00:00:00 +0000"),
+    (letter(), "01-Jan-2001 00:30:00 +0000"),
+)
+
+
+def seed(client):
+    for message, date in LETTERS:
+        client.append(message, date='"%s"' % date)
+    return client
+
+
+@pytest.fixture(scope="module")
+def reading(lasting):
+    return seed(lasting)
+
+
+@pytest.fixture
+def seeded(client):
+    return seed(client)
+
+
+def numbers(client, command):
+    line, = client.ok(command)
+    name, star = line.split(b" ", 2)[1], line.split(b" ")[0]
+    assert star == b"*" and name in (b"SORT", b"SEARCH")
+    return [int(word) for word in line.split()[2:]]
+
+
+@pytest.mark.parametrize("criteria, order", [
+    ("ARRIVAL", [3, 4, 2, 1]), ("REVERSE ARRIVAL", [1, 2, 4, 3]),
+    ("DATE", [2, 4, 3, 1]), ("REVERSE DATE", [1, 3, 4, 2]),
+    ("SUBJECT", [4, 2, 1, 3]), ("SUBJECT DATE", [4, 2, 3, 1]),
+    ("REVERSE SUBJECT", [1, 3, 2, 4]), ("REVERSE SUBJECT REVERSE DATE", [1, 3, 2, 4]),
+    ("FROM", [4, 1, 2, 3]), ("TO", [3, 4, 1, 2]), ("CC", [1, 3, 4, 2]),
+    ("DISPLAYFROM", [4, 3, 2, 1]), ("DISPLAYTO", [3, 4, 2, 1]),
+    ("SIZE", [4, 3, 1, 2]), ("REVERSE SIZE", [2, 1, 3, 4]), ("TO SIZE", [4, 3, 1, 2]),
+])
+def test_sort(reading, criteria, order):
+    assert numbers(reading, "SORT (%s) UTF-8 ALL" % criteria) == order
+    assert numbers(reading, "SORT (%s) UTF-8 1:2" % criteria) == [n for n in order if n < 3]
+
+
+def test_uids(seeded):
+    seeded.ok("STORE 1 +FLAGS (\\Deleted)")
+    seeded.ok("EXPUNGE")
+    assert numbers(seeded, "SORT (SUBJECT) UTF-8 ALL") == [3, 1, 2]
+    assert numbers(seeded, "UID SORT (SUBJECT) UTF-8 ALL") == [4, 2, 3]
+    assert seeded.ok("UID THREAD REFERENCES UTF-8 ALL") == [b"* THREAD (2)(4)(3)"]
+
+
+def test_nothing_found(reading):
+    assert reading.ok("SORT (SUBJECT) UTF-8 SEEN") == [b"* SORT"]
+    assert reading.ok("THREAD REFERENCES US-ASCII SEEN") == [b"* THREAD"]
+    assert reading.ask("SORT (SUBJECT) KLINGON ALL")[-1].startswith(b"NO [BADCHARSET (")
+
+
+def test_threads(reading):
+    assert reading.ok("THREAD REFERENCES UTF-8 ALL") == [b"* THREAD (2)(4)(3 1)"]
+    assert reading.ok("THREAD ORDEREDSUBJECT UTF-8 ALL") == [b"* THREAD (2)(4)(3 1)"]
+    assert reading.ok("THREAD REFERENCES UTF-8 1") == [b"* THREAD (1)"]
+
+
+@pytest.mark.parametrize("command, answer", [
+    ("SEARCH RETURN () ALL", b"ALL 1:4"), ("SEARCH RETURN (MIN MAX) 2:3", b"MIN 2 MAX 3"),
+    ("SEARCH RETURN (COUNT ALL) 1,3,4", b"COUNT 3 ALL 1,3:4"),
+    ("SEARCH RETURN (MIN MAX ALL COUNT) SEEN", b"COUNT 0"),
+    ("SORT RETURN (ALL) (ARRIVAL) UTF-8 ALL", b"ALL 3:4,2,1"),
+    ("SORT RETURN (MIN MAX COUNT) (ARRIVAL) UTF-8 ALL", b"MIN 3 MAX 1 COUNT 4"),
+])
+def test_extended_results(reading, command, answer):
+    line, = reading.ok(command)
+    assert line.startswith(b'* ESEARCH (TAG "t') and line.endswith(b'") ' + answer)
+    line, = reading.ok("UID " + command)
+    assert line.endswith(b'") UID ' + answer)
+
+
+def test_no_result_at_all(reading):
+    line, = reading.ok("SEARCH RETURN (MIN) SEEN")
+    assert line.startswith(b'* ESEARCH (TAG "t') and line.endswith(b'")')
+
+
+def test_a_saved_result(seeded, connect):
+    assert seeded.ok("FETCH $ UID") == []  # RFC 5182 2.1: empty after SELECT
+    assert seeded.ok("SEARCH RETURN (SAVE) 2:4") == []
+    assert len(seeded.ok("FETCH $ UID")) == 3 == len(seeded.ok("UID FETCH $ FLAGS"))
+    assert numbers(seeded, "SEARCH $ SUBJECT beta") == [3]
+    assert numbers(seeded, "UID SEARCH NOT $") == [1]
+    assert numbers(seeded, "SORT (SUBJECT) UTF-8 $") == [4, 2, 3]
+    other = connect()
+    other.ok("STORE 3 +FLAGS (\\Deleted)")
+    other.ok("EXPUNGE")
+    seeded.ok("NOOP")
+    assert numbers(seeded, "SEARCH UID 1:* $") == [2, 3]  # expunged messages leave the result
+    assert len(seeded.ok("FETCH $ FLAGS")) == 2
+    seeded.ok("COPY $ Sent")
+    seeded.ok("UID STORE $ +FLAGS (\\Deleted)")
+    seeded.ok("UID EXPUNGE $")
+    assert seeded.ok("FETCH 1:* UID") == [b"* 1 FETCH (UID 1)"]
+    seeded.ok("SELECT Sent")
+    assert seeded.ok("FETCH $ UID") == []
+
+
+def test_what_is_saved(seeded):
+    seeded.ok("SEARCH RETURN (SAVE MIN) 2:4")
+    assert numbers(seeded, "SEARCH $") == [2]
+    seeded.ok("SEARCH RETURN (MAX SAVE MIN) 1:3")
+    assert numbers(seeded, "SEARCH $") == [1, 3]
+    line, = seeded.ok("SEARCH RETURN (SAVE COUNT MIN) 2:4")
+    assert line.endswith(b"COUNT 3 MIN 2")
+    assert numbers(seeded, "SEARCH $") == [2, 3, 4]
+    seeded.ok("SEARCH RETURN (SAVE) $ 3")
+    assert numbers(seeded, "SEARCH $") == [3]
+    seeded.ok("SEARCH RETURN (SAVE) SEEN")
+    assert numbers(seeded, "SEARCH $") == []
+
+
+def test_a_search_that_fails_saves_nothing(seeded, monkeypatch):
+    def broken(mailbox, uids):
+        raise errors.Unavailable()
+    seeded.ok("SEARCH RETURN (SAVE) ALL")
+    assert seeded.ask("SEARCH RETURN (SAVE) FOO")[-1].startswith(b"BAD")
+    assert numbers(seeded, "SEARCH $") == [1, 2, 3, 4]
+    with monkeypatch.context() as patch:
+        patch.setattr(Mailbox, "rows", broken)
+        assert seeded.ask("SEARCH RETURN (SAVE) ALL")[-1].startswith(b"NO")
+    assert numbers(seeded, "SEARCH $") == []
+
+
+def test_keys_are_read_once(seeded, connect, monkeypatch):
+    reads = []
+    read = sort_thread.sort_keys.read
+    monkeypatch.setattr(sort_thread.sort_keys, "read", lambda header: reads.append(1) or read(header))
+    for _ in range(2):
+        numbers(seeded, "SORT (SUBJECT) UTF-8 ALL")
+        seeded.ok("THREAD REFERENCES UTF-8 ALL")
+    numbers(connect(), "SORT (DATE) UTF-8 ALL")
+    assert len(reads) == 4
+
+
+def test_batches(client, monkeypatch):
+    monkeypatch.setattr(sort_thread, "BATCH", 3)
+    subjects = ["%02d" % number for number in range(20)]
+    random.Random(7).shuffle(subjects)
+    for subject in subjects:
+        client.append(letter(subject))
+    client.ok("NOOP")
+    found = numbers(client, "SORT (SUBJECT) UTF-8 ALL")
+    assert [subjects[number - 1] for number in found] == sorted(subjects)
+
+
+@pytest.mark.parametrize("command", ["SORT (SUBJECT) UTF-8 ALL", "THREAD REFERENCES UTF-8 ALL"])
+def test_a_message_that_another_session_expunged(seeded, connect, command):
+    other = connect()
+    other.ok("STORE 2 +FLAGS (\\Deleted)")
+    other.ok("EXPUNGE")
+    lines = seeded.ask(command)
+    assert lines[-1].startswith(b"OK [EXPUNGEISSUED]") and len(lines) == 2
+    assert b"* 2 EXPUNGE" in seeded.ask("UID " + command)
