@@ -98,8 +98,13 @@ def _listens(reader: Reader, section: str, values: Values, privileged: bool) -> 
     # Servers deliver to port 25, which begins without TLS; users' programs expect implicit TLS
     # (RFC 8314 section 3).
     implicit = section != "smtp" and not values["disable_ssl"]
-    return (Listen(values["host"] or "*", _port(values["port"], section, implicit, privileged),
-                   "implicit" if implicit else "starttls", bool(values.get("plaintext_auth"))),)
+    listen = Listen(values["host"] or "*", _port(values["port"], section, implicit, privileged),
+                    "implicit" if implicit else "starttls", bool(values.get("plaintext_auth")))
+    if section == "relay" and implicit and values["port"] is None:
+        # Many programs send on port 587 with STARTTLS only (RFC 8314 section 3.3).
+        return listen, listen._replace(port=_port(None, section, False, privileged),
+                                       tls="starttls")
+    return (listen,)
 
 
 def _long_form(item: Values, section: str, privileged: bool) -> Listen:

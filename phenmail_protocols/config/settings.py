@@ -287,7 +287,9 @@ def listeners(settings: Settings, certificate: bool) -> Tuple[NamedListen, ...]:
             if not certificate:
                 listen = _without_tls(listen)
             suffix = "s" if listen.tls == "implicit" else ""
-            named.append(NamedListen(section + suffix, listen))
+            opened = NamedListen(section + suffix, listen)
+            if opened not in named:  # two of them may have moved to one plain port
+                named.append(opened)
     return tuple(named)
 
 

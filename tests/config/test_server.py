@@ -54,7 +54,7 @@ def test_defaults(root):
 def test_ports_of_root_and_of_others(root):
     assert table(load(root, {})) == [
         ("smtp", "*", 25, "starttls"), ("submissions", "*", 465, "implicit"),
-        ("imaps", "*", 993, "implicit"), ("pop3s", "*", 995, "implicit")]
+        ("submission", "*", 587, "starttls"), ("imaps", "*", 993, "implicit"), ("pop3s", "*", 995, "implicit")]
     plain = {key: {"disable-ssl": True} for key in ("relay", "imap", "pop3")}
     assert table(load(root, plain, privileged=False)) == [
         ("smtp", "*", 2025, "starttls"), ("submission", "*", 2587, "starttls"),
