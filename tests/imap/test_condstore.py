@@ -70,7 +70,8 @@ def test_condstore_enabling_commands(seeded, connect, enabling):
 
 
 def test_status(seeded):
-    line, = [line for line in seeded.ok("STATUS INBOX (MESSAGES HIGHESTMODSEQ)") if b"STATUS" in line]
+    line, = [line for line in seeded.ok("STATUS INBOX (MESSAGES HIGHESTMODSEQ)")
+             if b"STATUS" in line]
     assert line == b"* STATUS INBOX (MESSAGES 5 HIGHESTMODSEQ %d)" % max(modseqs(seeded).values())
 
 
@@ -136,7 +137,8 @@ def test_search(seeded):
         b"* SEARCH 2 4 (MODSEQ %d)" % top]
     assert seeded.ok("SEARCH NOT MODSEQ %d 1" % (known + 1))[0].startswith(b"* SEARCH 1 (MODSEQ ")
     assert seeded.ok("SEARCH MODSEQ %d" % (top + 1)) == [b"* SEARCH"]
-    assert seeded.ok("UID SORT (REVERSE ARRIVAL REVERSE SIZE) UTF-8 MODSEQ %d" % (known + 1))[0] in (
+    assert seeded.ok("UID SORT (REVERSE ARRIVAL REVERSE SIZE) UTF-8 MODSEQ %d"
+                     % (known + 1))[0] in (
         b"* SORT 4 2 (MODSEQ %d)" % top, b"* SORT 2 4 (MODSEQ %d)" % top)
     seeded.ok("STORE 2 +FLAGS.SILENT (\\Answered)")
     new = modseqs(seeded)
@@ -236,7 +238,8 @@ def test_resynchronize(away, more, told):
     client, validity, known = away
     assert news(select(client, "QRESYNC (%d %d%s)" % (validity, known, more))) == told
     client.ok("CLOSE")
-    assert news(select(client, "QRESYNC (%d %d%s)" % (validity, highest(select(client)), more))) == []
+    assert news(select(client, "QRESYNC (%d %d%s)" % (validity, highest(select(client)),
+                                                      more))) == []
 
 
 def test_another_uidvalidity(away):

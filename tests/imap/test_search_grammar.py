@@ -129,7 +129,8 @@ def test_octets_that_are_not_the_charset_are_an_error(parts):
     b"BEFORE 1-Foo-1994", b"BEFORE 1-Feb-94",
     b'BEFORE "1-Feb-1994', b"BEFORE 1-Feb-1994x", b"BEFORE 0-Jan-2000", b"BEFORE 1-Jan-0000",
     b"UID", b"UID x", b"UID 0", b"0", b"1:", b"1 :2",
-    b"CHARSET UTF-8", b"CHARSET", b"MODSEQ", b"SEEN,DRAFT", b"\xff", b'"SEEN"', b"NOT NOT", b"$1", b"$,1",
+    b"CHARSET UTF-8", b"CHARSET", b"MODSEQ", b"SEEN,DRAFT", b"\xff", b'"SEEN"', b"NOT NOT", b"$1",
+    b"$,1",
     b"ALLSEEN",
 ])
 def test_invalid_searches(line):

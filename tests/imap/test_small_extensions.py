@@ -20,7 +20,8 @@ def test_within(client, keys, found):
     assert client.ok("SEARCH " + keys) == [b"* SEARCH " + found]
 
 
-@pytest.mark.parametrize("keys", ["YOUNGER", "OLDER 0", "YOUNGER -1", "OLDER x", "OLDER 4294967296"])
+@pytest.mark.parametrize("keys",
+                         ["YOUNGER", "OLDER 0", "YOUNGER -1", "OLDER x", "OLDER 4294967296"])
 def test_what_is_no_age(client, keys):
     assert client.ask("SEARCH " + keys)[-1].startswith(b"BAD")
 

@@ -43,7 +43,8 @@ def test_display(value, display):
     assert sort_keys.read(b"From: " + value + b"\r\n\r\n").display_from == display
 
 
-@given(st.lists(st.tuples(st.sampled_from(sorted(sort_keys.FIELDS)), st.binary(max_size=40)), max_size=9))
+@given(st.lists(st.tuples(st.sampled_from(sorted(sort_keys.FIELDS)), st.binary(max_size=40)),
+                max_size=9))
 def test_what_is_kept_comes_back(fields):
     header = b"".join(b"%b: %b\r\n" % (name, value.replace(b"\r", b"").replace(b"\n", b""))
                       for name, value in fields) + b"\r\n"

@@ -151,7 +151,8 @@ def test_a_search_that_fails_saves_nothing(seeded, monkeypatch):
 def test_keys_are_read_once(seeded, connect, monkeypatch):
     reads = []
     read = sort_thread.sort_keys.read
-    monkeypatch.setattr(sort_thread.sort_keys, "read", lambda header: reads.append(1) or read(header))
+    monkeypatch.setattr(sort_thread.sort_keys, "read", lambda header: reads.append(1)
+                        or read(header))
     for _ in range(2):
         numbers(seeded, "SORT (SUBJECT) UTF-8 ALL")
         seeded.ok("THREAD REFERENCES UTF-8 ALL")

@@ -108,7 +108,8 @@ def naive(messages):
             table[name.text] = box
         elif name.text:
             other = table[name.text]
-            if other.mail is not None and (box.mail is None or topic(other).reply and not name.reply):
+            if other.mail is not None and (box.mail is None or topic(other).reply
+                                           and not name.reply):
                 table[name.text] = box
     for box in list(top.down):
         name = topic(box)
@@ -179,7 +180,8 @@ def shown(box):
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.tuples(
-    st.one_of(st.none(), st.sampled_from("abcdefgh")), st.lists(st.sampled_from("abcdefghxyz"), max_size=4),
+    st.one_of(st.none(), st.sampled_from("abcdefgh")),
+    st.lists(st.sampled_from("abcdefghxyz"), max_size=4),
     st.sampled_from(["", "s", "t"]), st.booleans(), st.integers(0, 5)), max_size=14))
 def test_references_as_the_rfc_says(drawn):
     messages = [message(number, identity, references, subject, reply and bool(subject), date)
@@ -190,6 +192,7 @@ def test_references_as_the_rfc_says(drawn):
 @given(st.lists(st.integers(1, 99), unique=True, max_size=20), st.randoms(use_true_random=False))
 def test_each_message_is_there_once(numbers, dice):
     names = "abcdefghij"
-    messages = [message(n, dice.choice(names), dice.choice(names), dice.choice("xy"), dice.random() < .5)
+    messages = [message(n, dice.choice(names), dice.choice(names), dice.choice("xy"),
+                        dice.random() < .5)
                 for n in numbers]
     assert sorted(map(int, re.findall(r"\d+", rendered(messages)))) == sorted(numbers)
