@@ -203,3 +203,23 @@ def test_mutt_notices_a_message_of_ours_in_the_maildir(mutt, house, user, tmp_pa
     [body] = [body for path, body in tree(os.path.join(user.folder, ".Drafts")).items()
               if path.startswith("cur") and path.endswith(":2,D")]
     assert body == message("draft").replace(b"\r\n", b"\n")
+
+
+def test_it_resynchronises_its_header_cache(mutt, house, user, tmp_path):
+    """With QRESYNC (RFC 7162) mutt takes all headers from its cache, and learns what changed."""
+    client = house.imap(user)
+    for number in range(6):
+        house.append(user, "INBOX", message("number %d" % number))
+    cached = ["set header_cache=%s" % (tmp_path / "cache"), "set imap_condstore=yes",
+              "set imap_qresync=yes", "set index_format='%Z|%s|'", "set sort=mailbox-order"]
+    mutt.keys(url(house, "imaps", "INBOX"), "<quit>", cached)
+    ok(client.select("INBOX"))
+    ok(client.uid("STORE", "2,5", "+FLAGS", "(\\Deleted)"))
+    ok(client.expunge())
+    ok(client.uid("STORE", "3", "+FLAGS", "(\\Flagged)"))
+    house.append(user, "INBOX", message("the last"))
+    shown = mutt.keys(url(house, "imaps", "INBOX"), "<refresh><quit>", cached)
+    for gone in b"number 1", b"number 4":
+        assert gone not in shown
+    for left in b"number 0", b"number 2", b"number 3", b"number 5", b"the last":
+        assert left in shown
