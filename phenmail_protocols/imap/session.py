@@ -268,7 +268,7 @@ class Session(shared.Session):
         Raises Misuse for a message number that the mailbox does not have (RFC 3501 9: seq-number).
         """
         if chosen is sequence.SAVED:
-            return self.view.saved_slices()
+            return self.view.saved_slices(self.look)
         count = len(self.view)
         if not uid and chosen.beyond(count):
             raise Misuse(b"No such message")
