@@ -16,7 +16,7 @@ from ..protocol.session import OutOfStep  # noqa: F401 - raised by the commands
 from ..store import errors
 from . import responses, sequence
 from .capabilities import capabilities
-from .trees import Trees
+from .mime_trees import Trees
 
 log = logging.getLogger("phenmail.imap")
 

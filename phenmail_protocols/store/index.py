@@ -13,7 +13,7 @@ import os
 import sqlite3
 from typing import NamedTuple
 
-from ..disk.plain import set_aside_unless_plain
+from ..disk.regular_files import set_aside_unless_plain
 
 FILE = "phenmail-index.sqlite"
 _VERSION = 3

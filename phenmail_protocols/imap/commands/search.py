@@ -10,7 +10,7 @@ from itertools import chain
 
 from ...mail import textsearch
 from .. import responses, search_grammar, sequence
-from ..row import MAILBOX_SELECTED, Row
+from ..command_row import MAILBOX_SELECTED, Row
 from ..session import Step
 from ..values import (
     Address,
@@ -26,8 +26,8 @@ from ..values import (
     Size,
     Within,
 )
-from .chosen import EXPUNGED
 from .message import Message
+from .message_set import EXPUNGED
 from .search_message import DAY, SearchMessage, Wanted
 
 BATCH = 5000  # messages at a time

@@ -2,7 +2,7 @@
 from functools import partial
 
 from .. import command_grammar, responses, view
-from ..row import AFTER_LOGIN, MAILBOX_SELECTED, Row
+from ..command_row import AFTER_LOGIN, MAILBOX_SELECTED, Row
 from ..session import Misuse, Step
 from .expunge import expunge_deleted
 from .resync import resynchronize

@@ -4,10 +4,10 @@ The keys that messages are compared by are derived from a header once and cached
 (sort_keys.py).
 """
 from .. import sort_grammar, sort_keys, threads
-from ..row import MAILBOX_SELECTED, Row
+from ..command_row import MAILBOX_SELECTED, Row
 from ..session import Step
-from .chosen import EXPUNGED
 from .message import derived
+from .message_set import EXPUNGED
 from .search import matching, reply, reply_extended
 
 BATCH = 1000  # messages whose keys are held at once
