@@ -365,12 +365,22 @@ class Arriving:
             raise SpoolError("the message %s was discarded" % self.identity)
         message = message._replace(size=len(message.head) + self.size)
         self.sync()
-        with spool_errors(on_error=self.discard):
+        with spool_errors(on_error=self._withdraw):
             self._files.write_state(message)
             self._files.sync(self._mark)
         self._close()
         self._tell(self.identity)
         return message
+
+    def _withdraw(self):
+        """Discard a message whose state may be on the disk already: its removal must be, too, or a
+        power failure would bring back what was refused."""
+        self.discard()
+        try:
+            self._files.sync(self._files.mark())
+        except Unavailable as error:
+            log.error("%s was not accepted, but may come back after a power failure: %s",
+                      self.identity, error)
 
     def discard(self):
         """Leave nothing of the message.  After `commit`, or again, it does nothing."""

@@ -131,8 +131,8 @@ def test_what_was_looked_at_is_what_runs(given, monkeypatch):
     def meanwhile(*arguments):
         given.write("discard()", "alice", "filter.py")
         return holds(*arguments)
-    real = python_permission.beneath.read
-    monkeypatch.setattr(python_permission.beneath, "read",
+    real = python_permission.open_beneath.read
+    monkeypatch.setattr(python_permission.open_beneath, "read",
                         lambda *arguments: reads.append(arguments) or real(*arguments))
     monkeypatch.setattr(given.authorizations, "holds", meanwhile)
     assert given.asked(rule) == Permission(CODE) and len(reads) == 1
