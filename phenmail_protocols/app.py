@@ -179,7 +179,7 @@ class MailServer:
         try:
             lock.acquire()
         except LockTimeout:
-            raise AlreadyRunning("another server holds %s%s" % (
+            raise AlreadyRunning("another server uses the root folder %s%s" % (
                 self.root.path, _holder(lock.path))) from None
         self._lock = lock
         try:

@@ -143,8 +143,8 @@ class Directory:
             return Destination("unknown" if ours else "remote", address)
         end = state.lookup.end(found)
         if end is None:
-            log.error("the alias %s leads nowhere", found.address)
-            return Destination("broken", address, text="the alias leads nowhere")
+            log.error("alias %s has no usable target", found.address)
+            return Destination("broken", address, text="the alias has no usable target")
         return self._destination(state, end)
 
     def _destination(self, state: "_State", end: Found) -> Destination:

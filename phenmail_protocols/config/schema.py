@@ -292,7 +292,7 @@ FETCHER_FILE = Section(
     Option("device", IDENTITY, None, "only on this device"),
     Option("mail-folders", MapOf(Text("a name without a colon", lambda text: ":" not in text),
                                  PathTo("a mail folder"), "names and paths", 100), None,
-           "where mail may go"),
+           "mail folders for fetched mail"),
     Option("accounts", ListOf(FETCH_ACCOUNT, "accounts", 100), (), "mailboxes on other servers"),
     gives=FetcherSettings)
 

@@ -50,7 +50,7 @@ def obstacle(vacation, message, now):
         return "the clock of this machine is wrong"
     if (vacation.since is not None and now < vacation.since
             or vacation.until is not None and now >= vacation.until):
-        return "it is not the time of the vacation"
+        return "outside the vacation period"
     return (automatic.of_sender(message.sender) or automatic.of_judgement(message.auth)
             or _of_header(vacation, message))
 

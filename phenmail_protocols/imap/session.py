@@ -348,7 +348,8 @@ class Session(shared.Session):
             self.condstore = True
             if self.view is not None:
                 self.write(responses.untagged_status(
-                    b"OK", b"Highest", b"HIGHESTMODSEQ %d" % max(1, self.view.state.highestmodseq)))
+                    b"OK", b"Highest mod-sequence",
+                    b"HIGHESTMODSEQ %d" % max(1, self.view.state.highestmodseq)))
 
     def flag_column(self, rows):
         """Flags of rows as they are sent, \\Recent included.  New keywords are announced first."""

@@ -248,7 +248,7 @@ class Attempts:
                     self._reporter.report(
                         message, tuple(message.recipients[index] for index in sorted(told)), body)
             except Unreachable as error:
-                log.warning("%s: cannot report now what was %s, retrying in %d s: %s",
+                log.warning("%s: cannot send the report (%s), retrying in %d s: %s",
                             message.identity, kind, _TROUBLE, error)
                 return Outcome({REPORTS: self._clock() + _TROUBLE})
             self._write(claim, lambda newer: _without_owed(newer, told, kind))

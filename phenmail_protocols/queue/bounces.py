@@ -60,7 +60,7 @@ class Reporter:
                 others = [each for each in recipients if not self._is_postmaster(each.address)]
                 self._tell_postmaster(message, others, body)
         except OSError as error:
-            log.error("%s: cannot write the report of what was %s: %s",
+            log.error("%s: cannot write the report (%s): %s",
                       message.identity, kind, error)
             raise Unreachable(_DISK)
 
@@ -87,7 +87,7 @@ class Reporter:
         except Unreachable as refused:
             if not refused.reply.permanent:
                 raise
-            log.warning("%s: <%s> does not take the report of what was %s: %s",
+            log.warning("%s: <%s> does not accept the report (%s): %s",
                         message.identity, message.sender, kind, refused)
             if kind == FAILED:
                 self._tell_postmaster(message, recipients, body)
@@ -102,8 +102,9 @@ class Reporter:
         except Unreachable as refused:
             if not refused.reply.permanent:
                 raise
-            log.error("%s: the postmaster does not take the bounce: %s", message.identity, refused)
-        log.error("%s: from=<%s> failed, and nobody can be told",
+            log.error("%s: the postmaster does not accept the bounce: %s",
+                      message.identity, refused)
+        log.error("%s: from=<%s> failed, and nobody accepts a bounce",
                   message.identity, message.sender or "")
 
     def _write(self, kind, message, recipients, body, reader, to_postmaster=False):

@@ -138,7 +138,7 @@ class Worker:
             try:
                 seconds = self._round()
             except Exception:
-                log.exception("internal error in the queue's thread, which goes on")
+                log.exception("internal error in the queue thread; continuing")
                 seconds = _LOOK
             if seconds > 0 and not self._is_stopping:
                 self._is_looking = False

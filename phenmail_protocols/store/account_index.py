@@ -130,7 +130,7 @@ class AccountIndex:
                     raise
                 log.warning("%s: cannot open the index: %s", self._path, error)
         log.warning("%s: the disk has no room for the index; it is kept in memory, and the disk is "
-                    "tried again in %d seconds", self._tree.path, _RETRY)
+                    "checked again in %d seconds", self._tree.path, _RETRY)
         self._removed = False
         self._until = time.monotonic() + _RETRY
         return index.Index()
@@ -204,5 +204,5 @@ class AccountIndex:
     def _make_marker(self):
         atomic.write_file(
             os.path.join(self._tree.path, _MARKER),
-            b"By this file phenmail knows a restored or copied mail folder.\n")
+            b"phenmail uses this file to detect a restored or copied mail folder.\n")
         return self._read_marker()

@@ -29,7 +29,7 @@ def letters_locked(mailbox, wanted, despite_faults=False):
             except OSError as error:
                 if not despite_faults:
                     raise
-                log.warning("%s: the keywords %s are not kept, because they cannot be written: %s",
+                log.warning("%s: cannot write the keywords %s, so they are not stored: %s",
                             mailbox.path, " ".join(missing), error)
     return [mailbox.flag_letters.letter_each(each) for each in wanted]
 

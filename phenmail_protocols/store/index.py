@@ -54,7 +54,7 @@ class Trouble(enum.Enum):
     """What an Error means."""
     FULL = "the disk is full"
     LOCKED = "another process holds it for too long"
-    DAMAGED = "the index must be made anew"
+    DAMAGED = "the index must be rebuilt"
     OTHER = "try again"
 
 
@@ -118,7 +118,7 @@ class Index:
         except Error as error:
             if trouble(error) is not Trouble.DAMAGED:
                 raise
-            log.error("%s: the index is damaged; it is made anew from the files: %s", path, error)
+            log.error("%s: the index is damaged, rebuilding it from the files: %s", path, error)
             remove(path)
             self._open()
 

@@ -41,7 +41,7 @@ class Poller:
         except errors.NotFound:
             pass
         except errors.StoreError as error:
-            log.warning("%r: looking for changes failed, retrying in %s s: %s",
+            log.warning("%r: cannot check for changes, retrying in %s s: %s",
                         mailbox, self._period, error)
         except Exception:
-            log.exception("%r: looking for changes failed, retrying in %s s", mailbox, self._period)
+            log.exception("%r: cannot check for changes, retrying in %s s", mailbox, self._period)

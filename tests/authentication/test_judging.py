@@ -526,8 +526,8 @@ def test_the_server_loads_nothing(tmp_path):
     assert out == ["spf=none dkim=none dmarc=fail []", "[]"]
 
 
-@pytest.mark.parametrize("python, told", [("/bin/false", "does not run judging"),
-                                          ("/does/not/exist", "can't be started")])
+@pytest.mark.parametrize("python, told", [("/bin/false", "cannot run judging"),
+                                          ("/does/not/exist", "cannot start")])
 def test_an_interpreter_that_cannot_be_run(own, caplog, python, told):
     now = [0.0]
     house = own(python=python, clock=lambda: now[0])

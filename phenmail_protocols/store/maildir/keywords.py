@@ -178,7 +178,7 @@ class FlagLetters:
                 self._write(before)
                 given = {}
         if len(given) < len(keywords):
-            log.info("%s: no letter is free for the keywords %s, which are not kept",
+            log.info("%s: no letter is free for the keywords %s, so they are not stored",
                      self._path, " ".join(keywords[len(given):]))
 
     def _write(self, table):

@@ -228,7 +228,7 @@ class UidList:
         if self.size > _MOST and self.size > _MOST + _MOST_EACH * (
                 _messages_in(os.path.dirname(self.path))):
             log.error("%s has %d bytes, far too many for its messages; it is renamed to "
-                      "*.unusable and made anew", self.path, self.size)
+                      "*.unusable and rebuilt", self.path, self.size)
             self.close()
             set_aside(self.path)
             raise FileNotFoundError(self.path)
