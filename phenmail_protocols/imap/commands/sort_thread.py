@@ -1,7 +1,6 @@
-"""SORT and THREAD (RFC 5256): a search whose result is put in order or into threads.
+"""SORT and THREAD (RFC 5256): a search whose result is sorted or threaded.
 
-The keys that messages are compared by are derived from a header once and cached, like ENVELOPE
-(sort_keys.py).
+The keys that are compared are read from a header once and cached, like ENVELOPE (sort_keys.py).
 """
 from .. import sort_grammar, sort_keys, threads
 from ..row import MAILBOX_SELECTED, Row
@@ -11,7 +10,7 @@ from .message import derived
 from .search import matching, reply, reply_extended
 
 BATCH = 1000  # messages whose keys are held at once
-#: The name of the keys in the store's cache. Another form of them needs another name.
+#: The name of the keys in the store's cache. If their format changes, change the name.
 KEYS = "SORT"
 
 
@@ -40,7 +39,7 @@ def thread(session, arguments):
 
 
 def _keys_of(session, uids):
-    """Batches: (store's rows of messages that exist, their kept keys as a list of bytes)."""
+    """Yield batches: (the store's rows of existing messages, their cached keys as bytes)."""
     for start in range(0, len(uids), BATCH):
         session.look()
         batch = uids[start:start + BATCH]
@@ -54,8 +53,7 @@ def _derive(message):
 
 
 def _sorted(session, uids, criteria):
-    """The UIDs (given in the mailbox's order) by the criteria; equal messages stay in their
-    order."""
+    """Sort UIDs, given in the mailbox's order, by the criteria. The sort is stable."""
     wanted = {each.name for each in criteria}
     reads_header = not wanted <= {"ARRIVAL", "SIZE"}
     columns, found = {name: [] for name in wanted}, []
