@@ -100,7 +100,7 @@ class View:
     # -- \Recent
 
     def _take_recent(self, low):
-        """Messages from UID `low` on are \\Recent here unless another session has announced them."""
+        """Messages from UID `low` on are \\Recent here unless another session announced them."""
         first, end = max(self._first_recent(), low), self.state.uidnext
         if first < end:
             if self.recent_ranges and self.recent_ranges[-1][1] >= first:

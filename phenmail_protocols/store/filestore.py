@@ -20,8 +20,8 @@ class FileStore:
         self._boot_id = boot_id or machine_boot_id()
         self._reserve = reserve
         self._lock = threading.Lock()
-        self._accounts = weakref.WeakValueDictionary()  # all that somebody refers to
-        self._recent = OrderedDict()  # those used last
+        self._accounts = weakref.WeakValueDictionary()  # all that are referenced
+        self._recent = OrderedDict()  # those used most recently
         self._poller = Poller(self._all, poll)
         self._poller.start()
 

@@ -35,7 +35,7 @@ def letters_locked(mailbox, wanted, despite_faults=False):
 
 
 def read_letters_locked(mailbox):
-    """Be sure of the letters' meaning; raises errors.Unavailable."""
+    """Make sure that the letters' meaning is known; raises errors.Unavailable."""
     if mailbox.flag_letters.read():  # another program added keywords
         mailbox.reload_locked()
     if mailbox.flag_letters.unknown:

@@ -1,8 +1,8 @@
-"""The index: one SQLite database for each account, a cache of what the files say.
+"""The index: one SQLite database for each account, a cache of the files' contents.
 
 All SQL of the store is here (nothing newer than SQLite 3.26). The caller holds the account's lock
-around every call. Anybody may delete the file at any time: `is_current` notices, and the account
-makes the index again from the files.
+around every call. The file may be deleted at any time: `is_current` notices, and the account
+rebuilds the index from the files.
 
 Never `open()` the database file by other means: closing such a descriptor drops SQLite's locks in
 the whole process (POSIX fcntl locks).
@@ -51,7 +51,7 @@ Error = sqlite3.Error
 
 
 class Trouble(enum.Enum):
-    """What an Error means."""
+    """The cause of an Error."""
     FULL = "the disk is full"
     LOCKED = "another process holds it for too long"
     DAMAGED = "the index must be rebuilt"

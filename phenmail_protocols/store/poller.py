@@ -1,4 +1,4 @@
-"""The thread that looks for other programs' changes to open mailboxes."""
+"""The thread that checks open mailboxes for changes by other programs."""
 import logging
 import threading
 

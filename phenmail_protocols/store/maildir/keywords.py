@@ -144,7 +144,7 @@ class FlagLetters:
 
     @property
     def unknown(self):
-        """Is there a file that could never be read? Then nobody knows what letters mean."""
+        """Is there a file that was never readable? Then the meaning of letters is unknown."""
         return self._failed and self._stamp is None
 
     def missing(self, flags):

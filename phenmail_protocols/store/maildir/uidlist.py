@@ -255,7 +255,7 @@ class UidList:
             yield data
 
     def replace(self, header, lines):
-        """Write the file anew, durably; `lines` are (uid, file name without its flags)."""
+        """Rewrite the file, durably; `lines` are (uid, file name without its flags)."""
         self._replace(_render(header, lines))
 
     def _replace(self, slices):
