@@ -168,7 +168,7 @@ class Directory:
         """The folder for a line of "domains" without a mailbox; see Destination."""
         if is_component(local):
             folder = os.path.realpath(os.path.join(self.root.path, local, "mail"))
-            # Otherwise the owner could put a link there, and run commands as somebody else.
+            # Otherwise the owner could put a link there, and run commands as another user.
             if self.root.identity_named(folder) == local and os.path.isdir(folder):
                 return folder
         return os.path.realpath(self.root.mail_system)

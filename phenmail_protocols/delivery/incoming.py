@@ -26,7 +26,7 @@ From the final dot of DATA to the 250, in this order; lines in brackets only whe
     smtp/replies.py        wire
     protocol/output.py     Output.flush                 net/connection.py writes the 250
 
-The promises ("accepted means kept"; "every recipient's mail ends somewhere"):
+The promises (accepted mail is not lost, and every recipient's mail has a known fate):
 
 1. A recipient gets 250 only after the store's `deliver` returned for it: the file and its directory
    are on the disk.  Recipients elsewhere: only after the queue's `commit` returned.

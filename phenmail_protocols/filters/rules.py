@@ -297,7 +297,7 @@ _ARGUMENTS = {
 
 
 def prepared(word, argument):
-    """An action as it is written -> Action."""
+    """The text of an action -> Action."""
     try:
         return Action(word, _ARGUMENTS[word](argument))
     except errors.InvalidName as error:

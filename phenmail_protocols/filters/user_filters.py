@@ -1,7 +1,7 @@
 """The filters of each user: those of the user's file, then the server's.
 
 A file is read again only if stat says that it changed.  If a file cannot be used, no filter
-applies, not even the server's, because nobody knows which filters would have come first.  Mail then
+applies, not even the server's, because the broken filters might have decided first.  Mail then
 goes to INBOX, with a line in the user's log once for each change of the file.  Any thread may ask.
 """
 import logging

@@ -47,7 +47,7 @@ def obstacle(vacation, message, now):
     `vacation`: settings.Vacation; `now`: epoch seconds.
     """
     if now < EARLIEST:
-        return "the clock of this machine is wrong"
+        return "the server's clock is wrong"
     if (vacation.since is not None and now < vacation.since
             or vacation.until is not None and now >= vacation.until):
         return "outside the vacation period"

@@ -309,7 +309,7 @@ def _original_subject(header):
 
 
 def _reason(kind, fates, date):
-    """The recipients and what was said about them -> text without a final line end.
+    """The recipients and the replies for them -> text without a final line end.
 
     Recipients with the same reply are listed together.
     """

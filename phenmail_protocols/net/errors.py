@@ -10,7 +10,7 @@ class TimedOut(Disconnected):
 
 
 class Stopping(Disconnected):
-    """The server stops.  The handler may write its goodbye, and returns."""
+    """The server stops.  The handler may send a last reply, and returns."""
 
 
 class Overdue(Exception):

@@ -36,8 +36,8 @@ class Reporter:
         """`settings()` -> the config.settings.Settings in force; `clock()`: epoch seconds.
 
         `send(envelope, chunks)` keeps a mail.envelope.Envelope and its message (tuple of octets in
-        wire form) durably before it returns, or raises model.Unreachable: with a 4xx reply if it
-        may be tried again, with a 5xx reply if that reader takes no mail.
+        wire form) durably before it returns, or raises model.Unreachable: with a 4xx reply if a
+        retry may succeed, with a 5xx reply if that reader accepts no mail.
         """
         self._settings = settings
         self._send = send
@@ -93,7 +93,7 @@ class Reporter:
                 self._tell_postmaster(message, recipients, body)
 
     def _tell_postmaster(self, message, recipients, body):
-        """Send a double bounce.  If the postmaster takes none, the log has to do."""
+        """Send a double bounce.  If the postmaster accepts none, the log has an error."""
         try:
             if recipients:
                 self._write(FAILED, message, recipients, body, self._postmaster(),

@@ -255,7 +255,7 @@ class Files:
         """Remove those files -> the sorted identities."""
         found = self._listing(self._changes)
         for name in found:
-            # Before anybody reads the message: a later announcement makes the file anew.
+            # Before the message is read: a later announcement creates the file again.
             self._unlink(os.path.join(self._changes, name))
         return sorted(_identities(found, ""))
 

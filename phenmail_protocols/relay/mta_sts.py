@@ -1,7 +1,7 @@
 """MTA-STS: what a domain's policy says about TLS to its mail servers (RFC 8461).
 
 `MtaSts.policy` reads the domain's TXT record.  If that names a policy we do not have, or ours will
-expire soon, it fetches the policy over HTTPS and keeps it on disk.  After any failure the kept
+expire soon, it fetches the policy over HTTPS and keeps it on disk.  After any failure the cached
 policy holds; without one, mail is sent as if the domain had no policy (3.3, 5.1): an attacker who
 suppresses the record or blocks the web server cannot switch off a policy that we know.
 

@@ -268,7 +268,7 @@ class Connection:
         return None
 
     def is_usable(self):
-        """Whether the server has neither closed nor said goodbye; does not wait."""
+        """Whether the connection is open and no 421 reply came; does not wait."""
         return self._wire.is_quiet()
 
     # -- the end

@@ -51,8 +51,8 @@ def take_back(mailbox, uids):
         gone = ()
     left = len([uid for uid in uids if uid not in gone])
     if left:
-        log.error("%s: %d messages could not be removed and stay, although the client was told "
-                  "that they were refused", mailbox.path, left)
+        log.error("%s: %d messages could not be removed and stay, although the client got an "
+                  "error reply for them", mailbox.path, left)
 
 
 def _remove_locked(mailbox, rows):

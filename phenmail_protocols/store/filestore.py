@@ -28,7 +28,7 @@ class FileStore:
     def account(self, folder):
         """The Account of an absolute path, made at its first use.
 
-        There is only one at a time while anybody refers to it, because a mailbox's watchers are
+        There is only one at a time while it is referenced, because a mailbox's watchers are
         called for all changes through the same Account.
         """
         with self._lock:

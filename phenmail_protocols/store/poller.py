@@ -10,7 +10,7 @@ log = logging.getLogger("phenmail.store")
 class Poller:
     """Calls `look()` of every open mailbox once in each period.
 
-    Changes within this process need no poller: watchers hear of them at once.
+    Changes within this process need no poller: watchers are called at once.
     """
 
     def __init__(self, accounts, period):

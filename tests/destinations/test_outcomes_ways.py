@@ -154,7 +154,7 @@ def test_drop_folder_temporary_failure_full(drops, caplog):
     mail.deliver("Subject: first\n\n")
     with mail.full_disk():
         folder = drop(mail, LETTER)
-        eventually(lambda: "tried again" in caplog.text, "a first try")
+        eventually(lambda: "next attempt" in caplog.text, "a first try")
         assert files(folder) == ["one"] and len(mail.messages()) == 1
     eventually(lambda: files(folder) == [], "the second try")
     assert mail.subjects() == ["first", "hello"]

@@ -122,7 +122,7 @@ class Message:
         return self._exactly(start, end - start)
 
     def _exactly(self, start, length):
-        """The client was told how many octets follow. If fewer do, the response cannot be ended."""
+        """Yield chunks. Raise OutOfStep for fewer octets than the response announced."""
         try:
             for chunk in self._content.chunks(start, length):
                 length -= len(chunk)
