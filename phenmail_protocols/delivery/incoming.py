@@ -62,7 +62,7 @@ HEADER_LIMIT = 256 * 1024
 QUEUED_LOCALLY = frozenset(("agent", "forward", "plugin"))
 
 # What is done with the header: a submission is completed and signed; the rest of the mail is
-# judged (SPF, DKIM, DMARC) if it comes from outside.
+# checked (SPF, DKIM, DMARC) if it comes from outside.
 _SUBMITTED, _OUTSIDE, _INSIDE = "submitted", "outside", "inside"
 
 log = logging.getLogger("phenmail.delivery")

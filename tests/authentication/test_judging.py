@@ -560,7 +560,7 @@ def test_settings_that_change(own):
 def test_a_file_that_is_gone(house, caplog):
     found = house.judge.judge(IP, "x.example", None, os.path.join(house.folder, "nothing"))
     assert found.auth == "spf=temperror dkim=temperror dmarc=temperror" and not found.reject
-    assert "cannot judge a message" in caplog.text
+    assert "cannot check a message" in caplog.text
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b"null", b"7", b'"text"', b"{", b"[[],0]",
