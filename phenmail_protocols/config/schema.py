@@ -133,8 +133,8 @@ def _check_limits(reader: Reader, path: Path, limits: Limits) -> None:
     share = limits.connections_before_login
     if share is not None and share * PROTOCOLS >= limits.connections:
         reader.problem(path + ("connections-before-login",),
-                       'less than a fifth of "connections" (%d), because each of five protocols may '
-                       'have so many before login' % limits.connections, share)
+                       'less than a fifth of "connections" (%d), because each of five protocols '
+                       'may have so many before login' % limits.connections, share)
 
 
 def _limit(key: str, kind: Kind, help: str) -> Option:

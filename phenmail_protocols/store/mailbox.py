@@ -148,7 +148,7 @@ class Mailbox:
             rescan.rescan(self)
 
     def _make_missing_parts(self):
-        """Make missing folders: backups leave out empty ones. Mail on a read-only disk is served."""
+        """Make missing folders: backups leave out empty ones. A read-only disk is no failure."""
         if not tree.is_whole(self.path) and self.account.tree.has(self.folder):
             try:
                 tree.make_maildir(self.path)

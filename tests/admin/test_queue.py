@@ -92,7 +92,7 @@ def test_the_list_for_programs_is_json(spool):
              "reply": None}]}
 
 
-def test_what_is_handed_over_here_is_called_so(spool):
+def test_deliveries_of_this_server_are_named(spool):
     put(spool, "1.a", waits("anna@example.org", via="local"),
         waits("anna@example.org", via="to x@example.net"), waits())
     text = "\n".join(queue_text.show_lines(spool, "1.a", NOW))
