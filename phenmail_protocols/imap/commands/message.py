@@ -145,7 +145,7 @@ def messages(session, uids):
 def derived(session, name, make, uids):
     """{uid: bytes} of the messages that exist: what `make(Message)` gives.
 
-    It is made once; then the store's cache has it by this name.
+    Each is made once and then kept in the store's cache under this name.
     """
     mailbox = session.view.mailbox
     values = mailbox.cached(name, uids)

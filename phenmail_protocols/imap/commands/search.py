@@ -71,7 +71,7 @@ def _saving(session, arguments):
 def matching(session, key, saved=None):
     """A search key -> (the UIDs of the messages that match, ascending; whether some were expunged).
 
-    `saved`: what "$" stands for, if not the view's.
+    `saved`: the meaning of "$" (default: the view's).
     """
     view, found = session.view, []
     query = _Query(session, key, view.saved if saved is None else saved)
