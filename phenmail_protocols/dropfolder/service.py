@@ -167,7 +167,7 @@ class DropFolders:
         for own in (self._directory.root.mail_system, settings.relay.queue_folder):
             own = os.path.realpath(own)
             if _below(real, own) or _below(own, real):
-                raise _UnusableFolder("the server's own files are there")
+                raise _UnusableFolder("it overlaps a folder of the server")
         for folder in folders:
             if _below(folder, real):
                 raise _UnusableFolder("it contains a mail folder")
@@ -212,7 +212,7 @@ class DropFolders:
             return self._later(watch, entry, error.strerror, not entry.is_filed)
         except Exception:
             log.exception("%s: cannot deliver this file", _shown(watch, entry))
-            return self._later(watch, entry, "an error in the server", True)
+            return self._later(watch, entry, "internal error", True)
         return True
 
     def _set_aside(self, watch, opened, entry, folder, why):

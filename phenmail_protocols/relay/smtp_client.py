@@ -224,7 +224,7 @@ class Connection:
         except (StopIteration, ValueError) as error:
             self._wire.close()
             raise Unreachable(temporary("4.7.0", "unexpected %s challenge from %s: %s" % (
-                mechanism, self._peer, str(error) or "one too many")))
+                mechanism, self._peer, str(error) or "one challenge too many")))
 
     # -- sending
 
