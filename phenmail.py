@@ -54,7 +54,7 @@ def main(arguments=None):
         return end.code
     run = _function(options)
     _prepare_process(options)
-    from phenmail_protocols.config.root import Root, RootError
+    from phenmail_protocols.config.root_folder import Root, RootError
     from phenmail_protocols.net.errors import CertificateError
     try:
         return run(Root(_root_folder(options), options.device), options, *options.values)
@@ -179,19 +179,19 @@ class _Signals:
 
 
 def _serve(root, options):
-    from phenmail_protocols import machine
+    from phenmail_protocols import process_tuning
     from phenmail_protocols.admin import init
-    trim, core = machine.frugal_memory(), machine.OneCore()
+    trim, core = process_tuning.frugal_memory(), process_tuning.OneCore()
     init.make_root_if_needed(root, options)
     server = MailServer(root.path, device=root.device)
-    signals = _Signals(machine.PERIOD, "SIGTERM", "SIGINT", "SIGHUP")
+    signals = _Signals(process_tuning.PERIOD, "SIGTERM", "SIGINT", "SIGHUP")
     try:
         _bind(server)
         _remove_ports(options.ports_file)  # of a server that was killed
         server.serve()
         meanwhile = [trim] if options.all_cores else [trim, core.settle]
         meanwhile[-1]()  # before anybody connects, because threads inherit the core
-        machine.forget_the_start(trim)
+        process_tuning.forget_the_start(trim)
         _tell_ports(server, options.ports_file)
         while signals.wait(meanwhile) == "SIGHUP":
             _reload(server)

@@ -19,22 +19,22 @@ from . import __version__
 from .accounts.authorization import Authorizations
 from .accounts.directory import Directory
 from .config import loader
-from .config.root import Root
+from .config.root_folder import Root
 from .config.settings import listeners
-from .delivery.replies import PluginRefused
+from .delivery.recipient_replies import PluginRefused
 from .delivery.sending import MailRefused
 from .disk.atomic import remove_stale
 from .disk.locks import FileLock, LockTimeout
 from .imap import handler as imap_handler
+from .imap.mime_trees import Trees
 from .imap.session import Service as ImapServer
-from .imap.trees import Trees
+from .mail_flow import Delivery
 from .net import listener as net_listener
 from .net import tls
 from .net.address import is_loopback, is_served
+from .net.connection_limits import Gate
 from .net.errors import CertificateError
-from .net.gate import Gate
-from .net.turns import Turns
-from .pipeline import Delivery
+from .net.fair_turns import Turns
 from .pop3 import handler as pop3_handler
 from .smtp import handler as smtp_handler
 from .store.filestore import FileStore

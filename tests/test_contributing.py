@@ -13,7 +13,7 @@ with open(os.path.join(TOP, "CONTRIBUTING.txt"), encoding="utf-8") as _file:
 
 def test_rooms_and_floors():
     shown, floor = {}, None
-    for number, room in re.findall(r"^    (\d| )  ([a-z0-9]+)  +\S", TEXT, re.MULTILINE):
+    for number, room in re.findall(r"^    (\d| )  ([a-z0-9_]+)  +\S", TEXT, re.MULTILINE):
         floor = int(number) if number.strip() else floor
         shown[room] = floor
     assert shown == FLOORS

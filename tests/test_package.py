@@ -251,7 +251,7 @@ TYPES_ONLY = {
                  "Problem", "Reply", "Root", "Verdict"},
     "phenmail_protocols.testing": {"MailFixtureMaker"}}
 IMPLEMENTED = {  # Protocols of the stubs, and what they describe
-    "Origin": "plugins.email_message.Origin", "Root": "config.root.Root",
+    "Origin": "plugins.email_message.Origin", "Root": "config.root_folder.Root",
     "Problem": "config.problems.Problem",
     "Outcome": "mail.reply.Outcome", "Reply": "mail.reply.Reply",
     "FilterLine": "admin.filters.Line", "Filters": "admin.filters.Result",

@@ -4,7 +4,7 @@ An authorization is an HMAC-SHA256 (RFC 2104) with the device's key over the ide
 and the text.  So it holds for this text of this user only: a text that was changed, copied to
 another user or included from elsewhere has none.  Nothing is normalised before the comparison,
 neither case nor blanks nor Unicode.  Whoever can read the key file (the device's, 0600) is the
-administrator.  Who needs no authorization is up to config.root.Root.is_administrators.
+administrator.  Who needs no authorization is up to config.root_folder.Root.is_administrators.
 """
 
 import hashlib

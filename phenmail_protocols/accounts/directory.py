@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Set, Tu
 from ..config.loader import load_user
 from ..config.lookup import LONGEST_NAME, Found, Lookup
 from ..config.problems import ConfigError
-from ..config.root import Root, is_component
+from ..config.root_folder import Root, is_component
 from ..config.settings import Settings, UserSettings
 from ..disk.keyfile import kept_key
 from ..mail.address import Address

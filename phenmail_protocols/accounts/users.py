@@ -12,7 +12,7 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 from ..config import editing
 from ..config.loader import load_server, load_user, server_octets, user_octets
 from ..config.lookup import CATCH_ALL, Found, Lookup
-from ..config.root import USER_TOKEN, InvalidPath, Root
+from ..config.root_folder import USER_TOKEN, InvalidPath, Root
 from ..config.settings import Action, Settings
 from ..disk.atomic import write_file
 from ..disk.locks import FileLock

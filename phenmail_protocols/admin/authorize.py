@@ -14,7 +14,7 @@ from ..accounts.authorization import EXTERNAL_MDA, FILTER, Authorizations
 from ..accounts.userfiles import FILE
 from ..config import editing, loader
 from ..config.documents import USER
-from ..disk import beneath
+from ..disk import open_beneath
 from ..filters.python_permission import NoCode, code_of
 from ..filters.rules import place
 from ..filters.user_filters import check_owner
@@ -172,12 +172,12 @@ def _write(root, waiting, signature):
     if root.identity_named(waiting.file) != waiting.identity:
         raise Changed("the file is in another user's folder")
     folder = root.identity_folder(waiting.identity)
-    data, status = beneath.read(folder, waiting.file, USER.octets)
+    data, status = open_beneath.read(folder, waiting.file, USER.octets)
     source = data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     if waiting.kind == FILTER and not _is_unchanged(source, waiting):
         raise Changed("the file has changed; run authorize again")
     edited = editing.set_member(source, waiting.path, signature).encode("utf-8")
-    beneath.replace(folder, waiting.file,
+    open_beneath.replace(folder, waiting.file,
                     edited.replace(b"\n", b"\r\n") if b"\r\n" in data else edited, status)
 
 

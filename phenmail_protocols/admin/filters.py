@@ -58,11 +58,11 @@ def run_test(root, options, user, file):
 def try_filters(root, settings, user, path, run_code=None, sender=None, auth="", now=None):
     """Try a message on a user's filters -> Result.
 
-    `root`: config.root.Root; `settings`: settings.Settings; `user`: an address or a login name;
-    `path`: the file of the message, with any line ends; `run_code`: as in Rules.evaluate, None runs
-    approved code as a delivery does; `sender`: an address, "" for the null sender, None takes it
-    from Return-Path or From; `auth`: as in FilteredMessage; `now`: epoch seconds.
-    Raises UnknownUser, ConfigError, AddressError, OSError.
+    `root`: config.root_folder.Root; `settings`: settings.Settings; `user`: an address or a login
+    name; `path`: the file of the message, with any line ends; `run_code`: as in Rules.evaluate,
+    None runs approved code as a delivery does; `sender`: an address, "" for the null sender, None
+    takes it from Return-Path or From; `auth`: as in FilteredMessage; `now`: epoch seconds. Raises
+    UnknownUser, ConfigError, AddressError, OSError.
     """
     address, folder, tag = _mailbox(settings, user)
     own = loader.load_user(os.path.join(folder, "mail.jcfg"), root)

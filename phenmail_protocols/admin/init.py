@@ -4,7 +4,7 @@ import sys
 from typing import NamedTuple
 
 from ..config import loader
-from ..config.root import CONFIGURATION, FIRST_DEVICE
+from ..config.root_folder import CONFIGURATION, FIRST_DEVICE
 from ..disk import atomic
 from ..text.domains import ascii_domain, unicode_domain
 from .terminal import DONE, FAILED

@@ -25,7 +25,7 @@ from ..children import privileges
 from ..children.child import Process
 from ..children.interpreter import CannotStart, command, interpreter
 from ..children.pool import Busy, Limits, Pool
-from ..disk.plain import PLAIN
+from ..disk.regular_files import PLAIN
 from ..net.address import network
 from . import results
 from .dmarc import MOST_AUTHORS

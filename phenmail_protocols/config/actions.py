@@ -12,7 +12,7 @@ from .addresses import host_name, is_mail_address, why_invalid
 from .checks import HostName, Kind, Reader, Text, is_one_line
 from .lookup import CATCH_ALL, LONGEST_CHAIN, Found, Lookup
 from .problems import Path, did_you_mean, shown
-from .root import USER_TOKEN
+from .root_folder import USER_TOKEN
 from .settings import Action
 
 REQUIRED_USERS = ("postmaster", "abuse")  # RFC 5321 section 4.5.1; RFC 2142 sections 4 and 5

@@ -12,7 +12,7 @@ from .actions import external_mda
 from .checks import Reader
 from .filtering import FILTERS, MOST_CODE
 from .problems import Path, did_you_mean, shown
-from .root import USER_TOKEN, InvalidPath
+from .root_folder import USER_TOKEN, InvalidPath
 from .schema import FETCHER_FILE, SERVER_FILE, USER_FILE
 from .settings import (
     FetchAccount,

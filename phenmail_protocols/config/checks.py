@@ -12,7 +12,7 @@ from ..mail.address import AddressError
 from .addresses import host_name, is_digits, why_invalid
 from .documents import Document
 from .problems import MAX_PROBLEMS, Path, Problem, did_you_mean, key_name, shown
-from .root import InvalidPath, Root
+from .root_folder import InvalidPath, Root
 from .scanner import MAX_VALUES
 
 

@@ -9,14 +9,14 @@ import json
 import os
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from ..disk import beneath
-from ..disk.plain import open_plain
+from ..disk import open_beneath
+from ..disk.regular_files import open_plain
 from . import build
 from .addresses import host_name as valid_host_name
 from .checks import Reader
 from .documents import SERVER, USER, Bounds, Document, Fetch, TooLarge, read
 from .problems import ConfigError, Problem
-from .root import InvalidPath, Root
+from .root_folder import InvalidPath, Root
 from .schema import SECRETS
 from .settings import FetcherSettings, Filter, Settings, UserSettings
 
@@ -93,7 +93,7 @@ def user_octets(path: str, root: Root, owner: str, most: int = USER.octets) -> b
     for a link into another identity's folder.
     """
     try:
-        return beneath.read(root.identity_folder(owner), os.path.realpath(path), most)[0]
+        return open_beneath.read(root.identity_folder(owner), os.path.realpath(path), most)[0]
     except OSError as error:
         # With the whole path, not only the component that failed.
         kind = TooLarge if error.errno == errno.EFBIG else OSError

@@ -31,7 +31,7 @@ from .checks import (
 )
 from .filtering import FILTER_LIST
 from .problems import Path
-from .root import is_component
+from .root_folder import is_component
 from .settings import (
     Bounce,
     FetchAccount,

@@ -51,10 +51,10 @@ from ..mail.reply import Outcome, Reply
 from ..queue.model import LOCAL, TO
 from ..queue.spool import SpoolError
 from ..store.errors import StoreError
-from . import replies, submission, trace
+from . import recipient_replies, submission, trace
 from .mailboxes import Mailboxes
 from .outgoing import Outgoing
-from .replies import MessageRefused
+from .recipient_replies import MessageRefused
 
 # A header is held back until it is complete, up to this size in bytes.
 HEADER_LIMIT = 256 * 1024
@@ -168,18 +168,18 @@ class Incoming:
             self._failure = error.reply
         elif isinstance(error, (StoreError, SpoolError)):
             log.warning("%s: %r", self.identity.decode(), error)
-            self._failure = replies.of_storage_error(error)
+            self._failure = recipient_replies.of_storage_error(error)
         else:
             log.error("%s: delivery failed, the sender is asked to retry", self.identity.decode(),
                       exc_info=error)
-            self._failure = replies.FAILED
+            self._failure = recipient_replies.FAILED
         self.abort()
 
     def _reply(self, key):
         if isinstance(key, Reply):
             return key
         reply = self._outgoing.reply if key is None else self._mailboxes.replies.get(key)
-        return reply or self._failure or replies.FAILED
+        return reply or self._failure or recipient_replies.FAILED
 
     def _kept(self):
         return Reply(250, "2.0.0", "Ok, kept as %s" % self.identity.decode("ascii"))
@@ -205,7 +205,7 @@ class Incoming:
         elif len(held) > HEADER_LIMIT:
             if self._kind != _INSIDE:
                 # What is behind the limit could be neither completed nor searched for forgeries.
-                raise MessageRefused(replies.HEADER_TOO_LARGE)
+                raise MessageRefused(recipient_replies.HEADER_TOO_LARGE)
             cut = len(held) - held.endswith(b"\r")  # do not split a line end
             self._open(bytes(held[:cut]), bytes(held[cut:]))
 
@@ -217,7 +217,7 @@ class Incoming:
             header, body = b"\r\n", header + body
         lowered = header.lower()
         if trace.hops(lowered) > trace.MOST_HOPS:
-            raise MessageRefused(replies.LOOP)
+            raise MessageRefused(recipient_replies.LOOP)
         if self._mailboxes and not self._was_here:
             self._mailboxes.look_for_loops(lowered)
         date = self._router.stamp.now()[1]
@@ -306,7 +306,7 @@ class Incoming:
         """Add to the queue what users' filters send elsewhere; `onward`: of Mailboxes.onward."""
         outgoing = self._outgoing
         if self._router.queue is None:
-            raise MessageRefused(replies.NO_QUEUE)
+            raise MessageRefused(recipient_replies.NO_QUEUE)
         is_open = bool(outgoing)
         for key, is_copy, target in onward:
             outgoing.add(self._recipient_of(key, is_copy), TO + str(target), key)

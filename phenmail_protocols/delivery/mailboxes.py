@@ -14,8 +14,8 @@ import os
 from ..filters.verdict import ACCEPT, FORWARD, REJECT
 from ..store.errors import Exists, NotFound, StoreError
 from ..store.model import INBOX
-from . import replies, trace
-from .replies import MessageRefused
+from . import recipient_replies, trace
+from .recipient_replies import MessageRefused
 
 log = logging.getLogger("phenmail.delivery")
 
@@ -63,10 +63,11 @@ class Mailboxes:
         Raises MessageRefused if all of them had it.
         """
         if b"delivered-to:" in lowered:
-            self.replies.update((key, replies.LOOP) for key, target in self._targets.items()
+            self.replies.update((key, recipient_replies.LOOP) for key,
+                                target in self._targets.items()
                                 if trace.delivered_already(lowered, target.address))
             if len(self.replies) == len(self._targets):
-                raise MessageRefused(replies.LOOP)
+                raise MessageRefused(recipient_replies.LOOP)
 
     def open(self, received, header):
         """Begin with our Received field and the message's header.  Raises StoreError."""
@@ -90,9 +91,9 @@ class Mailboxes:
     def prepare(self, apart):
         """The message is complete.  Raises MessageRefused.  `apart`: as in Incoming.finish."""
         if self.staged.has_nul:
-            raise MessageRefused(replies.HAS_NUL)
+            raise MessageRefused(recipient_replies.HAS_NUL)
         if self.replies and not apart:
-            raise MessageRefused(replies.LOOP)
+            raise MessageRefused(recipient_replies.LOOP)
 
     def source(self):
         """-> (path of the file, offset in it where the message as it came begins)."""
@@ -134,7 +135,7 @@ class Mailboxes:
         if refusing and (refusal == "each" or refusal == "all" and everybody):
             for key, target in refusing.items():
                 target.is_refused = True
-                self.replies[key] = replies.by_filter(target.verdict.reason)
+                self.replies[key] = recipient_replies.by_filter(target.verdict.reason)
             if refusal == "all":
                 self.finished(screening)
                 raise MessageRefused(next(iter(self.replies.values())))
@@ -203,7 +204,7 @@ class Mailboxes:
 
     def _failure(self, error):
         log.warning("%s: %r", self._name, error)
-        return replies.of_storage_error(error)
+        return recipient_replies.of_storage_error(error)
 
     def settle(self, kept):
         """The queue has what goes elsewhere: `kept` is now the Reply for those recipients, too."""

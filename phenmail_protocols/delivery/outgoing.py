@@ -8,8 +8,8 @@ from ..dkim.body_hash import BodyHash
 from ..mail.reply import Reply
 from ..mail.writing import is_ascii
 from ..queue.model import Message, Recipient
-from . import replies
-from .replies import MessageRefused
+from . import recipient_replies
+from .recipient_replies import MessageRefused
 
 
 class Outgoing:
@@ -74,7 +74,7 @@ class Outgoing:
 
     def _take(self, data):
         if b"\0" in data:
-            raise MessageRefused(replies.HAS_NUL)
+            raise MessageRefused(recipient_replies.HAS_NUL)
         self._eight_bit = self._eight_bit or not is_ascii(data)
         self._arriving.write(data)
 

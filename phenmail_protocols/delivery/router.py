@@ -8,15 +8,15 @@ import os
 import time
 
 from ..net.address import is_outside
-from . import replies, trace
+from . import recipient_replies, trace
 from .incoming import QUEUED_LOCALLY, Incoming
 
 # The most mailboxes for one message, because each is one more file name to sync before the reply.
 # RFC 5321 4.5.3.1.8 requires 100 recipients.
 MAILBOXES_A_MESSAGE = 100
 
-_REFUSALS = {"disabled": replies.DISABLED, "unknown": replies.USER_UNKNOWN,
-             "broken": replies.BROKEN}
+_REFUSALS = {"disabled": recipient_replies.DISABLED, "unknown": recipient_replies.USER_UNKNOWN,
+             "broken": recipient_replies.BROKEN}
 # RFC 6761 6.4, RFC 2606: this domain never exists.
 _NEVER = ".invalid"
 
@@ -67,8 +67,10 @@ class Router:
         may send from <>, which is not asked here.
         """
         if account is not None:
-            return None if self.directory.may_send_as(account, address) else replies.NOT_YOURS
-        return None if self.directory.resolve(address).kind == "remote" else replies.LOG_IN_FIRST
+            return None if self.directory.may_send_as(account,
+                                                      address) else recipient_replies.NOT_YOURS
+        return None if self.directory.resolve(
+            address).kind == "remote" else recipient_replies.LOG_IN_FIRST
 
     def recipient(self, address, account=None, own=False):
         """Where mail for an Address goes -> a Destination, or a Reply that refuses.
@@ -87,19 +89,19 @@ class Router:
         if kind == "remote":
             return self._elsewhere(destination, account, own)
         if kind in QUEUED_LOCALLY:
-            return destination if self.queue is not None else replies.NO_QUEUE
+            return destination if self.queue is not None else recipient_replies.NO_QUEUE
         return _REFUSALS[kind]
 
     def _elsewhere(self, destination, account, own):
         if not own:
             if account is None:
-                return replies.NO_RELAY
+                return recipient_replies.NO_RELAY
             if self.directory.settings.relay.disabled:
-                return replies.RELAY_CLOSED
+                return recipient_replies.RELAY_CLOSED
         domain = destination.address.domain
         if domain[:1] != "[" and ("." not in domain.strip(".") or domain.endswith(_NEVER)):
-            return replies.NO_SUCH_DOMAIN
-        return destination if self.queue is not None else replies.NO_QUEUE
+            return recipient_replies.NO_SUCH_DOMAIN
+        return destination if self.queue is not None else recipient_replies.NO_QUEUE
 
     def begin(self, envelope, origin=None, destinations=None, submitter=None, may_refuse=True,
               was_here=False):

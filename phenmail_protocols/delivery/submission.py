@@ -18,8 +18,8 @@ that of the sender's domain).
 import re
 
 from ..mail import address, headers
-from . import replies
-from .replies import MessageRefused
+from . import recipient_replies
+from .recipient_replies import MessageRefused
 
 # Whose an address is, for the user who submits.
 OWN, NEIGHBOURS, FOREIGN = "own", "neighbour's", "foreign"
@@ -83,16 +83,16 @@ def _check_authors(fields, whose):
             mailboxes = _mailboxes(name, field.value)
             asked += max(1, len(mailboxes))
             if asked > _MOST_AUTHORS:
-                raise MessageRefused(replies.TOO_MANY_AUTHORS)
+                raise MessageRefused(recipient_replies.TOO_MANY_AUTHORS)
             found.append((name, {_owner(mailbox, whose) for mailbox in mailboxes}))
         elif _as_lenient_readers(field.raw) in _AUTHORS:
-            raise MessageRefused(replies.UNCLEAR_AUTHOR)
+            raise MessageRefused(recipient_replies.UNCLEAR_AUTHOR)
     if any(NEIGHBOURS in owners for _, owners in found):
-        raise MessageRefused(replies.NOT_THE_AUTHOR)
+        raise MessageRefused(recipient_replies.NOT_THE_AUTHOR)
     is_own = all(owners == {OWN} for name, owners in found if name == _FROM)
     resent_from = next((owners for name, owners in found if name == _RESENT_FROM), None)
     if resent_from is not None and resent_from != {OWN} or resent_from is None and not is_own:
-        raise MessageRefused(replies.NOT_THE_AUTHOR)
+        raise MessageRefused(recipient_replies.NOT_THE_AUTHOR)
     return is_own
 
 
@@ -105,9 +105,9 @@ def _mailboxes(name, value):
     """The mailboxes of an author's field.  Raises MessageRefused if they are ambiguous."""
     mailboxes = address.strict_mailboxes(value)
     if mailboxes is None:
-        raise MessageRefused(replies.UNCLEAR_AUTHOR)
+        raise MessageRefused(recipient_replies.UNCLEAR_AUTHOR)
     if not mailboxes and name in (_FROM, _RESENT_FROM):
-        raise MessageRefused(replies.NO_AUTHOR)
+        raise MessageRefused(recipient_replies.NO_AUTHOR)
     return mailboxes
 
 
@@ -116,13 +116,13 @@ def _owner(mailbox, whose):
     if mailbox.local in _INCOMPLETE or mailbox.domain in _INCOMPLETE:
         return NEIGHBOURS  # programs may read half an address as a name of this server
     if b"=?" in mailbox.local + mailbox.domain:  # forbidden by RFC 2047 5, yet some decode it
-        raise MessageRefused(replies.UNCLEAR_AUTHOR)
+        raise MessageRefused(recipient_replies.UNCLEAR_AUTHOR)
     try:
         local, domain = [half.decode("utf-8") for half in (mailbox.local, mailbox.domain)]
         found = address.Address(local, address.parse_domain(domain))
         return whose(address.Address.parse(str(found)))
     except (UnicodeError, address.AddressError):
-        raise MessageRefused(replies.UNCLEAR_AUTHOR)
+        raise MessageRefused(recipient_replies.UNCLEAR_AUTHOR)
 
 
 def _domain(mailbox):

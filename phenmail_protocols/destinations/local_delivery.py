@@ -24,7 +24,7 @@ import os
 import time
 
 from ..delivery import trace
-from ..delivery.replies import BROKEN, LOOP
+from ..delivery.recipient_replies import BROKEN, LOOP
 from ..mail import srs
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient

@@ -34,7 +34,7 @@ from typing import NamedTuple
 from ..children.privileges import NoUser, user_for
 from ..children.program import GRACE, Run
 from ..delivery import trace
-from ..disk import beneath
+from ..disk import open_beneath
 from ..mail.reply import STOPPING, Reply
 
 _SECONDS = 300.0
@@ -205,7 +205,7 @@ def _status(folder):
     None also if the path contains a symbolic link, which may lead to another owner's folder.
     """
     try:
-        return beneath.folder_status(folder)
+        return open_beneath.folder_status(folder)
     except OSError:
         return None
 

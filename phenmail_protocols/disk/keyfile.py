@@ -7,7 +7,7 @@ import os
 import threading
 
 from .atomic import sync_directory
-from .plain import open_plain
+from .regular_files import open_plain
 
 OCTETS = 32
 

@@ -6,7 +6,7 @@ run as `run-as` or "nobody".  Loaded when first needed.  Any thread may call it.
 """
 from ..children.python_answer import failed
 from ..children.python_filters import PythonFilters
-from ..disk import beneath
+from ..disk import open_beneath
 from .matching import NotSearched
 from .python_permission import PythonPermission
 
@@ -24,7 +24,7 @@ if re.search(pattern, text, re.IGNORECASE):
 
 
 class Scripts:
-    """`root`: config.root.Root; `authorizations`: accounts.authorization.Authorizations;
+    """`root`: config.root_folder.Root; `authorizations`: accounts.authorization.Authorizations;
     `settings()`: the settings in force.
     """
 
@@ -42,7 +42,7 @@ class Scripts:
         code, why = self._permission.code(rule, folder)
         if code is None:
             return failed(why)
-        status = beneath.folder_status(folder)
+        status = open_beneath.folder_status(folder)
         return self._python_filters.run(code, message.path, message,
                                         (status.st_uid, status.st_gid))
 

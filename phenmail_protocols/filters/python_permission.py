@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional
 
 from ..accounts.authorization import FILTER
 from ..children.python_limits import CODE_OCTETS
-from ..disk import beneath
+from ..disk import open_beneath
 
 NOT_AUTHORIZED = "the code was not run: the administrator has not approved it (authorize)"
 
@@ -25,7 +25,7 @@ class NoCode(ValueError):
 
 
 class PythonPermission:
-    """`root`: config.root.Root; `authorizations`: accounts.authorization.Authorizations;
+    """`root`: config.root_folder.Root; `authorizations`: accounts.authorization.Authorizations;
     `settings()`: the settings in force.
     """
 
@@ -76,7 +76,7 @@ def _content(rule, root, identity, admin):
     if owner is None or not may_own:
         raise NoCode("its file is in another user's folder")
     try:
-        data, _ = beneath.read(root.identity_folder(owner), path, CODE_OCTETS)
+        data, _ = open_beneath.read(root.identity_folder(owner), path, CODE_OCTETS)
         return data.decode("utf-8")
     except OSError as error:
         raise NoCode("cannot read its file %s: %s" % (os.path.basename(path), error.strerror))

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 
-from ..net.turns import OneEach
+from ..net.fair_turns import OneEach
 
 log = logging.getLogger("phenmail.filters")
 

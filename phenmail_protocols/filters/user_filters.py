@@ -29,7 +29,7 @@ class _Kept(NamedTuple):
 
 
 class FilterFiles:
-    """`root`: config.root.Root.  `load`: as config.loader.load_filters."""
+    """`root`: config.root_folder.Root.  `load`: as config.loader.load_filters."""
 
     def __init__(self, root, load=load_filters):
         self._root = root

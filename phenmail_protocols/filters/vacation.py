@@ -12,7 +12,7 @@ import time
 from typing import NamedTuple, Tuple
 
 from ..disk.atomic import write_file
-from ..disk.plain import open_plain
+from ..disk.regular_files import open_plain
 from ..mail import automatic, dates, headers
 from ..mail.address import ascii_domain
 from ..mail.bounce import plain, references

@@ -19,7 +19,7 @@ log = logging.getLogger("phenmail.imap")
 
 GATHER = 0.01  # seconds that IDLE waits to announce several changes together
 DROPPED = 16  # times the largest message: most octets of an unwanted literal that are read
-LONG = 8192  # octets of a command that is parsed only in a turn (`net.turns`)
+LONG = 8192  # octets of a command that is parsed only in a turn (`net.fair_turns`)
 READING = 0.5e-6  # seconds to parse an octet of it
 SLOWEST = 4096  # octets a second
 

@@ -16,7 +16,7 @@ from ..protocol.session import OutOfStep  # noqa: F401 - raised by the commands
 from ..store import errors
 from . import responses, sequence
 from .capabilities import capabilities
-from .trees import Trees
+from .mime_trees import Trees
 
 log = logging.getLogger("phenmail.imap")
 
@@ -269,7 +269,7 @@ class Session(shared.Session):
         Raises Misuse for a message number that the mailbox does not have (RFC 3501 9: seq-number).
         """
         if chosen is sequence.SAVED:
-            return self.view.saved_slices()
+            return self.view.saved_slices(self.look)
         count = len(self.view)
         if not uid and chosen.beyond(count):
             raise Misuse(b"No such message")

@@ -5,6 +5,7 @@ They are read from a header once and cached as bytes in the index, like ENVELOPE
 Pure. Texts are folded for comparison (text/collation.py) when they are read, so that sorting
 compares plain strings.
 """
+import hashlib
 from typing import NamedTuple, Optional, Tuple
 
 from ..mail import address, dates, headers
@@ -16,15 +17,15 @@ from ..text.collation import fold
 #: The fields that are read.
 FIELDS = frozenset((b"date", b"subject", b"from", b"to", b"cc", b"message-id", b"in-reply-to",
                     b"references"))
-LONGEST = 256  # characters of a name or address that count
-MOST_REFERENCES = 1000  # of a message; the last ones count
+LONGEST = 256  # characters of a name, an address or a base subject that count
+MOST_REFERENCES = 100  # of a message; the last ones count
 
 _BETWEEN = "\x1f"
 
 
 class SortKeys(NamedTuple):
     """`sent` is in seconds since 1970, None if the Date field is invalid. `identity` is None if the
-    message has no valid Message-ID."""
+    message has no valid Message-ID; it and `references` are digests."""
     sent: Optional[int]
     subject: BaseSubject
     sender: str  # FROM, TO, CC: the mailbox of the first address
@@ -45,12 +46,14 @@ def read(header: bytes) -> SortKeys:
 
     moment = dates.parse_header_date(last(b"date")) if b"date" in found else None
     sender, to, cc = (_first_address(last(name)) for name in (b"from", b"to", b"cc"))
+    subject = base_subject(headers.decode(last(b"subject")))
     known = identities(last(b"message-id"))
     references = identities(last(b"references")) or identities(last(b"in-reply-to"))[:1]
     return SortKeys(
-        None if moment is None else moment.epoch, base_subject(headers.decode(last(b"subject"))),
+        None if moment is None else moment.epoch,
+        BaseSubject(subject.text[:LONGEST], subject.reply),
         _mailbox(sender), _mailbox(to), _mailbox(cc), _display(sender), _display(to),
-        _text(known[0]) if known else None, tuple(map(_text, references[-MOST_REFERENCES:])))
+        _digest(known[0]) if known else None, tuple(map(_digest, references[-MOST_REFERENCES:])))
 
 
 def to_bytes(keys: SortKeys) -> bytes:
@@ -110,9 +113,10 @@ def _display(entry):
 
 
 def _folded(text):
-    return " ".join(fold(text[:LONGEST]).split())
+    # Cut again: folding may turn one character into 18.
+    return " ".join(fold(text[:LONGEST]).split())[:LONGEST]
 
 
-def _text(identity):
-    """A Message-ID as a string without the separators of the cached form."""
-    return identity.decode("latin-1").replace("\n", " ").replace(_BETWEEN, " ")
+def _digest(identity):
+    """A digest of a Message-ID: 64 bits are small and suffice to link messages."""
+    return hashlib.sha256(identity).hexdigest()[:16]

@@ -6,44 +6,63 @@ be as long as a mailbox.
 
 `look` is called for each message and every _WALK steps of a walk; it may raise to end the work.
 """
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple, Optional, Sequence
+
+from . import stepwise
 
 _WALK = 256  # steps of a walk between two calls of `look`
+# References of all messages together; beyond that only each message's parent counts.
+_REFERENCES = 200000
 
 
 class Message(NamedTuple):
     """A message to be put into a thread.
 
     number      the message number or UID that the response gives
-    date        the sent date in seconds (RFC 5256 section 2.2) and a tie-breaker for equal dates
+    date        orders messages by their sent date (RFC 5256 section 2.2); no two are equal
     subject     mail.subject.BaseSubject
-    identity    the normalized Message-ID, None without a valid one
+    identity    the Message-ID or a digest of it, None without a valid one
     references  message identities, the oldest first; the last is the parent's
     """
     number: int
-    date: Any
+    date: int
     subject: Any
-    identity: Any
-    references: Sequence
+    identity: Optional[str]
+    references: Sequence[str]
 
 
 class Node:
-    """A message in its thread, or a dummy (`message` None) for one that is missing."""
-    __slots__ = ("message", "parent", "children", "date")
+    """A message in its thread, or a dummy (`number` 0) for one that is missing.
 
-    def __init__(self, message=None):
-        self.message = message
+    A large mailbox has many, so a node holds as little as it can: `subject` is a number that equal
+    subjects share, 0 for none.
+    """
+    __slots__ = ("number", "date", "subject", "reply", "parent", "children")
+
+    def __init__(self):
+        self.number = self.date = self.subject = 0
+        self.reply = False
         self.parent = None
-        self.children = []
-        self.date = None
+        self.children = ()
 
-    @property
-    def subject(self):
-        """The thread's subject (step 5): a dummy has its first child's."""
+    def fill(self, message, subjects):
+        """Take the values of a message. `subjects`: {hash of a text: number}, which grows."""
+        self.number, self.date = message.number, message.date
+        self.reply = message.subject.reply
+        text = message.subject.text
+        if text:
+            self.subject = subjects.setdefault(hash(text), len(subjects) + 1)
+
+    def head(self):
+        """The message that gives the thread its subject (step 5): a dummy's first child."""
         node = self
-        while node.message is None:
+        while not node.number:
             node = node.children[0]
-        return node.message.subject
+        return node
+
+
+def _date_of(node):
+    return node.date
 
 
 # -- ORDEREDSUBJECT
@@ -51,19 +70,19 @@ class Node:
 def by_subject(messages, look=lambda: None):
     """Messages (any order) -> roots. Those of one base subject are one thread: the oldest is the
     root, the others are its children."""
-    threads = {}
-    for message in sorted(messages, key=_date_of):
+    nodes, subjects = [], {}
+    for message in messages:
         look()
-        threads.setdefault(message.subject.text, []).append(Node(message))
-    roots = []
-    for first, *others in threads.values():
-        first.children = others
-        roots.append(first)
-    return roots  # by the dates of their roots: a dict keeps the order
-
-
-def _date_of(message):
-    return message.date
+        node = Node()
+        node.fill(message, subjects)
+        nodes.append(node)
+    threads = {}
+    for node in stepwise.sort(nodes, _date_of, look):
+        root = threads.setdefault(node.subject, node)
+        if root is not node:
+            root.children = root.children or []
+            root.children.append(node)
+    return list(threads.values())  # by the dates of their roots: a dict keeps the order
 
 
 # -- REFERENCES; the steps are those of RFC 5256
@@ -72,27 +91,31 @@ def by_references(messages, look=lambda: None):
     """Messages (in the order of the mailbox) -> roots."""
     nodes = _linked(messages, look)
     roots = _with_children(nodes)
+    del nodes
     roots = _without_dummies(roots, look)
-    _sort(roots, look)
+    roots = _sorted(roots, look)
     roots = _merged_by_subject(roots, look)
-    _sort(roots, look)
-    return roots
+    return _sorted(roots, look)
 
 
 def _linked(messages, look):
     """Step 1: all nodes, with their parents."""
-    links, known, nodes = _Links(look), {}, []
+    links, known, nodes, subjects, spent = _Links(look), {}, [], {}, 0
     for message in messages:
         look()
         node = known.get(message.identity)
-        if node is None or node.message is not None:  # a duplicate ID stays with its first
+        if node is None or node.number:  # a duplicate ID stays with its first message
             nodes.append(Node())
             if node is None and message.identity is not None:
                 known[message.identity] = nodes[-1]
             node = nodes[-1]
-        node.message = message
+        node.fill(message, subjects)
+        references = message.references
+        if spent > _REFERENCES:
+            references = references[-1:]
+        spent += len(references)
         above = None
-        for identity in message.references:
+        for identity in references:
             reference = known.get(identity)
             if reference is None:
                 reference = known[identity] = Node()
@@ -143,7 +166,11 @@ def _with_children(nodes):
     """Step 2: the nodes without a parent; all nodes get their children."""
     roots = []
     for node in nodes:
-        (roots if node.parent is None else node.parent.children).append(node)
+        if node.parent is None:
+            roots.append(node)
+        else:
+            node.parent.children = node.parent.children or []
+            node.parent.children.append(node)
     return roots
 
 
@@ -151,12 +178,12 @@ def _without_dummies(roots, look):
     """Step 3: replace each dummy by its children. A dummy remains as a root if it has several
     children."""
     for node in _children_first(roots, look):
-        if any([child.message is None for child in node.children]):
+        if any([not child.number for child in node.children]):
             node.children = [each for child in node.children
-                             for each in ([child] if child.message is not None else child.children)]
+                             for each in ([child] if child.number else child.children)]
     kept = []
     for node in roots:
-        if node.message is not None or len(node.children) > 1:
+        if node.number or len(node.children) > 1:
             kept.append(node)
         else:
             kept.extend(node.children)
@@ -174,12 +201,14 @@ def _children_first(roots, look):
     return reversed(order)
 
 
-def _sort(roots, look):
+def _sorted(roots, look):
     """Steps 4 and 6: all siblings by sent date; a dummy has its first child's."""
     for node in _children_first(roots, look):
-        node.children.sort(key=_date_of)
-        node.date = node.children[0].date if node.message is None else node.message.date
-    roots.sort(key=_date_of)
+        if len(node.children) > 1:
+            node.children = stepwise.sort(node.children, _date_of, look)
+        if not node.number:
+            node.date = node.children[0].date
+    return stepwise.sort(roots, _date_of, look)
 
 
 def _merged_by_subject(roots, look):
@@ -187,24 +216,24 @@ def _merged_by_subject(roots, look):
     table = {}
     for node in roots:
         look()
-        subject = node.subject
-        known = table.get(subject.text)
-        if known is None or known.message is not None and (
-                node.message is None or known.message.subject.reply and not subject.reply):
-            table[subject.text] = node
+        head = node.head()
+        known = table.get(head.subject)
+        if known is None or known.number and (not node.number or known.reply and not head.reply):
+            table[head.subject] = node
     merged = {}  # as an ordered set
     for node in roots:
         look()
-        subject = node.subject
-        first = table[subject.text]
-        if not subject.text or first is node:
+        head = node.head()
+        first = table[head.subject]
+        if not head.subject or first is node:
             merged[node] = True
-        elif first.message is None:
-            first.children.extend([node] if node.message is not None else node.children)
-        elif subject.reply and not first.message.subject.reply:
+        elif not first.number:
+            first.children.extend([node] if node.number else node.children)
+        elif head.reply and not first.reply:
+            first.children = first.children or []
             first.children.append(node)
         else:
-            both = table[subject.text] = Node()
+            both = table[head.subject] = Node()
             both.children = [first, node]
             merged.pop(first, None)
             merged[both] = True
@@ -223,18 +252,18 @@ def render(roots):
             if node is None:
                 pieces.append(b")")
                 continue
-            if node.message is None:
+            if not node.number:
                 pieces.append(b"(")
                 left.append((None, False))
             elif is_next:  # the only child: right after its parent
-                pieces.append(b" %d" % node.message.number)
+                pieces.append(b" %d" % node.number)
             else:
-                pieces.append(b"(%d" % node.message.number)
+                pieces.append(b"(%d" % node.number)
                 left.append((None, False))
-            if len(node.children) == 1 and node.message is not None:
+            if len(node.children) == 1 and node.number:
                 left.append((node.children[0], True))
                 continue
-            if node.children and node.message is not None:
+            if node.children and node.number:
                 pieces.append(b" ")
             left.extend([(child, False) for child in reversed(node.children)])
     return b"".join(pieces)

@@ -39,6 +39,7 @@ class View:
     writable       false for EXAMINE, which takes \\Recent from no other session (RFC 3501 6.3.2)
     state          the newest state of the mailbox that this session knows
     keywords       the mailbox's keywords, and whether it has no room for more
+    saved          ascending UIDs: what "$" stands for (RFC 5182 2.1)
     recent_ranges  the UIDs that are \\Recent in this session (RFC 3501 2.3.2): ascending
                    (first, end) pairs, mostly none or one
     """
@@ -84,11 +85,12 @@ class View:
         """The UID that "*" stands for; 0 in an empty mailbox."""
         return self._uids[self._count - 1] if self._count else 0
 
-    def saved_slices(self):
+    def saved_slices(self, look):
         """The `saved` messages that still have numbers, as (start, stop) pairs like those of
-        SequenceSet.slices."""
+        SequenceSet.slices. `look`: the session's."""
         found = []
         for uid in self.saved:
+            look()
             position = self.position(uid)
             if position < self._count and self._uids[position] == uid:
                 if found and found[-1][1] == position:

@@ -17,9 +17,9 @@ however many boundaries are open.  The terms:
 import os.path
 from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
+from .chunk_window import WINDOW, Source
 from .headers import Selection, lines_of
 from .mimefields import FIELDS, NOTHING, describe
-from .window import WINDOW, Source
 
 # The fields of a message that ENVELOPE shows (RFC 3501 section 7.4.2).
 ENVELOPE_FIELDS = frozenset((b"date", b"subject", b"from", b"sender", b"reply-to", b"to", b"cc",

@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 from . import tls
 from .address import is_loopback, normalised
+from .connection_limits import Visit
 from .errors import Disconnected, Overdue, Stopping, TimedOut
-from .gate import Visit
+from .fair_turns import LONGEST, TURN, Turns, computed
 from .lines import BoundedReader
 from .readiness import GONE, STAYS, Readiness, presence
-from .turns import LONGEST, TURN, Turns, computed
 
 _NO_VISIT = Visit()
 _RETRY = 0.1  # seconds between two looks while it waits for a turn or a handshake

@@ -15,10 +15,10 @@ from time import monotonic
 
 from .address import normalised
 from .connection import Connection, Limits
+from .connection_limits import Gate
 from .errors import CertificateError, Disconnected
-from .gate import Gate
+from .fair_turns import Turns
 from .readiness import Readiness
-from .turns import Turns
 from .waker import Waker
 from .workers import Workers
 

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 
-from ..delivery.replies import PluginRefused
+from ..delivery.recipient_replies import PluginRefused
 from ..mail import automatic
 from ..mail.reply import STOPPING, Reply
 from ..mail.writing import printable

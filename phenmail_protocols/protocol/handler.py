@@ -13,6 +13,7 @@ import logging
 from time import monotonic
 
 from ..net.errors import Disconnected, LineTooLong, Stopping, TimedOut
+from .pipelining import flush_unless_pipelining
 from .session import OutOfStep, TooMuchInput
 
 GOODBYE = 1.0  # seconds
@@ -87,15 +88,6 @@ class Handler:
         """Write a step's reply to the output."""
         self.output.write(step.wire)
 
-    def flush_unless_pipelining(self):
-        """Send the replies, unless the next command has arrived already.
-
-        PIPELINING (RFC 2920, RFC 2449 6.6): a client sends several commands without waiting, and
-        their replies leave together.
-        """
-        if not self.connection.has_line():
-            self.output.flush()
-
     def patience(self, extra=0):
         """Seconds to wait for the next command.  Raises TimedOut.
 
@@ -113,7 +105,7 @@ class Handler:
     def run_line(self, step):
         """The action of SMTP and POP3: reply, then read the next line and run it."""
         self.send(step)
-        self.flush_unless_pipelining()
+        flush_unless_pipelining(self.connection, self.output)
         connection = self.connection
         connection.set_deadline(self.patience())
         try:

@@ -178,7 +178,8 @@ _COMMON = (
     Command(b"HELP", _ANY, _TEXT, run_help, "HELP"),
     Command(b"STARTTLS", frozenset((State.READY, State.SENDER, State.RECIPIENTS)), _NOTHING,
             run_starttls, "STARTTLS"),
-) + tuple(Command(verb, _ANY, _TEXT, run_http, "") for verb in HTTP_METHODS)
+) + tuple(Command(verb, _ANY, _TEXT, run_http, "", long=True)
+            for verb in HTTP_METHODS)
 
 _SMTP = _COMMON + (
     Command(b"HELO", _ANY, grammar.parse_host, run_helo, "HELO name"),

@@ -10,6 +10,7 @@ from time import monotonic
 from ..net.dots import Unstuffer
 from ..protocol import handler as shared
 from ..protocol.output import Output
+from ..protocol.pipelining import flush_unless_pipelining
 from . import commands, replies
 from .session import Service, Session, Step, Then
 
@@ -80,7 +81,7 @@ class Handler(shared.Handler):
     def read_data(self, step):
         """DATA, up to the end mark."""
         self.send(step)
-        self.flush_unless_pipelining()
+        flush_unless_pipelining(self.connection, self.output)
         connection, content = self.connection, self.session.transaction.content
         unstuffer = Unstuffer()
         while True:
@@ -105,7 +106,7 @@ class Handler(shared.Handler):
 
     def read_exactly(self, count, sink):
         """Give the next `count` octets to `sink`.  Their time does not shorten `login_end`."""
-        self.flush_unless_pipelining()
+        flush_unless_pipelining(self.connection, self.output)
         self.login_end += count / SLOWEST
         allow = self.output.allow
 

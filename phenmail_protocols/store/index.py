@@ -13,11 +13,12 @@ import os
 import sqlite3
 from typing import NamedTuple
 
-from ..disk.plain import set_aside_unless_plain
+from ..disk.regular_files import set_aside_unless_plain
 
 FILE = "phenmail-index.sqlite"
 _VERSION = 3
 _REMEMBERED = 100000  # mod-sequences for which expunged messages are known
+_MOST_EXPUNGED = 20000  # UIDs of expunged messages in memory at once
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 _SLICE = 1000  # rows in memory at once
 _ITEMS = 48  # kinds of cached items that a mailbox may have
@@ -351,7 +352,8 @@ class Index:
                                (mailbox, modseq))
 
     def expunged_since(self, mailbox, since, modseq):
-        """UIDs expunged after the mod-sequence `since`, ascending; None if that is too long ago.
+        """UIDs expunged after the mod-sequence `since`, ascending; None if that is too long ago, or
+        if there are too many.
 
         `modseq`: the mailbox's highest one.
         """
@@ -360,9 +362,10 @@ class Index:
                     (mailbox,)).fetchone()[0] or 0
         if since < max(known, modseq - _REMEMBERED):
             return None
-        return [row[0] for row in run(
+        found = [row[0] for row in run(
             "SELECT DISTINCT uid FROM expunged WHERE mailbox = ? AND modseq > ? AND uid > 0 "
-            "ORDER BY uid", (mailbox, since))]
+            "ORDER BY uid LIMIT ?", (mailbox, since, _MOST_EXPUNGED + 1))]
+        return found if len(found) <= _MOST_EXPUNGED else None
 
     def set_flags(self, mailbox, changes):
         """`changes`: (fresh, letters, modseq, uid) of each message."""

@@ -9,7 +9,7 @@ from phenmail_protocols.accounts.passphrases import hash_passphrase, obscure, sc
 from phenmail_protocols.accounts.throttle import Throttle
 from phenmail_protocols.accounts.verifier import Verifier
 from phenmail_protocols.config.loader import load_server, server_from_dict
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 
 FEW = 50            # iterations: the tests are about answers, not about cost
 PASSPHRASE = "correct horse"

@@ -10,7 +10,7 @@ import pytest
 from phenmail import MailServer
 from phenmail_protocols.accounts.userfiles import BrokenUser, UserFiles
 from phenmail_protocols.config.loader import load_user
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 
 HASH = "0" * 64
 

@@ -15,7 +15,7 @@ from phenmail_protocols.accounts.directory import Directory
 from phenmail_protocols.admin import authorize
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.problems import ConfigError
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.filters.python_permission import PythonPermission
 from phenmail_protocols.filters.user_filters import FilterFiles
 from phenmail_protocols.mail.address import Address

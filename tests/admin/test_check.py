@@ -6,7 +6,7 @@ import pytest
 
 from phenmail_protocols.accounts import users
 from phenmail_protocols.admin import check, init
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue import spool
 from phenmail_protocols.queue.model import Message, Recipient

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from phenmail_protocols.admin import init
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue.model import Message, Recipient
 from phenmail_protocols.queue.spool import Spool

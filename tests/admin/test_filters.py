@@ -9,7 +9,7 @@ from phenmail_protocols.admin import filters
 from phenmail_protocols.children.python_answer import Decision, Result
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.problems import ConfigError
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.mail.address import Address
 
 NOW = 1782000000.0

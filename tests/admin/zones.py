@@ -4,7 +4,7 @@ import json
 import os
 
 from phenmail_protocols.config import loader
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 
 KEYS = (("all", "v=DKIM1; k=rsa; p=" + "MIIBIjANBgkq" * 32),
         ("all-ed25519", "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.config import checks, filtering, loader, schema
 from phenmail_protocols.config.problems import ConfigError
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 
 ROOT = Root(os.path.join(tempfile.gettempdir(), "no-such-root"))
 

@@ -11,7 +11,7 @@ import pytest
 
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.problems import ConfigError
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bad_configs")
 NAMES = sorted(name[:-len(".jcfg")] for name in os.listdir(FOLDER) if name.endswith(".jcfg"))

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from phenmail_protocols.config import checks, filtering, loader, schema
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.config.settings import Action
 
 CONF = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.documents import SERVER, USER
 from phenmail_protocols.config.problems import MAX_PROBLEMS, ConfigError
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 
 FULL = USER.octets - 1024
 LOADERS = {"mail.jcfg": loader.load_user, "filters.jcfg": loader.load_filters,

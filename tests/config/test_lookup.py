@@ -11,7 +11,7 @@ from phenmail_protocols.accounts.directory import Directory
 from phenmail_protocols.config.loader import server_from_dict
 from phenmail_protocols.config.lookup import Lookup
 from phenmail_protocols.config.problems import ConfigError
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.config.settings import Action
 from phenmail_protocols.mail.address import Address
 

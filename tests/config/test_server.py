@@ -7,7 +7,7 @@ import pytest
 from phenmail_protocols.config import actions, loader
 from phenmail_protocols.config.addresses import is_host_name
 from phenmail_protocols.config.problems import ConfigError
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.config.settings import Action, Listen, listeners
 
 
@@ -54,7 +54,8 @@ def test_defaults(root):
 def test_ports_of_root_and_of_others(root):
     assert table(load(root, {})) == [
         ("smtp", "*", 25, "starttls"), ("submissions", "*", 465, "implicit"),
-        ("submission", "*", 587, "starttls"), ("imaps", "*", 993, "implicit"), ("pop3s", "*", 995, "implicit")]
+        ("submission", "*", 587, "starttls"), ("imaps", "*", 993, "implicit"),
+        ("pop3s", "*", 995, "implicit")]
     plain = {key: {"disable-ssl": True} for key in ("relay", "imap", "pop3")}
     assert table(load(root, plain, privileged=False)) == [
         ("smtp", "*", 2025, "starttls"), ("submission", "*", 2587, "starttls"),

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.accounts.directory import Account, Destination
-from phenmail_protocols.delivery import replies
+from phenmail_protocols.delivery import recipient_replies
 from phenmail_protocols.delivery.incoming import HEADER_LIMIT
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.trace import Origin
@@ -105,13 +105,14 @@ ANNA = Account("anna@example.org", "anna", frozenset((address("anna"), address("
 
 
 @pytest.mark.parametrize("text, account, answer", [
-    ("disabled", None, replies.DISABLED), ("agent", None, replies.NO_QUEUE),
-    ("forward", None, replies.NO_QUEUE),
-    ("plugin", None, replies.NO_QUEUE), ("unknown", None, replies.USER_UNKNOWN),
-    ("broken", None, replies.BROKEN),
-    ("x@example.com", None, replies.NO_RELAY), ("x@example.com", ANNA, replies.NO_QUEUE),
-    ("x@nowhere.invalid", ANNA, replies.NO_SUCH_DOMAIN),
-    ("x@localhost", ANNA, replies.NO_SUCH_DOMAIN),
+    ("disabled", None, recipient_replies.DISABLED), ("agent", None, recipient_replies.NO_QUEUE),
+    ("forward", None, recipient_replies.NO_QUEUE),
+    ("plugin", None, recipient_replies.NO_QUEUE), ("unknown", None, recipient_replies.USER_UNKNOWN),
+    ("broken", None, recipient_replies.BROKEN),
+    ("x@example.com", None, recipient_replies.NO_RELAY),
+    ("x@example.com", ANNA, recipient_replies.NO_QUEUE),
+    ("x@nowhere.invalid", ANNA, recipient_replies.NO_SUCH_DOMAIN),
+    ("x@localhost", ANNA, recipient_replies.NO_SUCH_DOMAIN),
 ])
 def test_recipients(router, text, account, answer):
     assert router.recipient(address(text), account) is answer
@@ -119,14 +120,14 @@ def test_recipients(router, text, account, answer):
 
 def test_a_closed_relay_is_closed_after_a_login_too(router, monkeypatch):
     monkeypatch.setattr(Settings.relay, "disabled", True)
-    assert router.recipient(address("x@example.com"), ANNA) is replies.RELAY_CLOSED
+    assert router.recipient(address("x@example.com"), ANNA) is recipient_replies.RELAY_CLOSED
 
 
 def test_senders(router):
     assert router.sender(SENDER) is None
-    assert router.sender(address("unknown")) is replies.LOG_IN_FIRST
+    assert router.sender(address("unknown")) is recipient_replies.LOG_IN_FIRST
     assert router.sender(address("info"), ANNA) is None
-    assert router.sender(SENDER, ANNA) is replies.NOT_YOURS
+    assert router.sender(SENDER, ANNA) is recipient_replies.NOT_YOURS
 
 
 RETURN_PATH = b"Return-Path: <sender@example.net>\r\n"

@@ -73,7 +73,7 @@ def test_no_sender(server):
     ((HERE, [], "x"), ValueError, "expected at least one recipient"),
     ((HERE, "nonsense", "x"), AddressError, "name@domain"),
     (("a b@c", ELSEWHERE, "x"), AddressError, "is invalid"),
-    ((HERE, [1], "x"), TypeError, "user@example.org was expected"),
+    ((HERE, [1], "x"), TypeError, "expected an address like user@example.org"),
     ((HERE, ELSEWHERE, 5), TypeError, "bytes, str or email.message.Message"),
 ])
 def test_nonsense_is_said_to_be_such(server, arguments, error, text):

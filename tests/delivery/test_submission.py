@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.delivery import replies, submission
-from phenmail_protocols.delivery.replies import MessageRefused
+from phenmail_protocols.delivery import recipient_replies, submission
+from phenmail_protocols.delivery.recipient_replies import MessageRefused
 from phenmail_protocols.mail.address import Address, ascii_domain
 
 ANNA = Address("anna", "example.org")
@@ -67,25 +67,26 @@ def test_own_names(fields):
 
 
 @pytest.mark.parametrize("fields, answer", [
-    (b"From: bert@example.org\r\n", replies.NOT_THE_AUTHOR),
-    (b"From: anna@example.org, bert@example.org\r\n", replies.NOT_THE_AUTHOR),
-    (b"From: anna@example.org\r\nfrom : bert@example.org\r\n", replies.NOT_THE_AUTHOR),
-    (b"From: x: anna@example.org, bert@example.org;\r\n", replies.NOT_THE_AUTHOR),
-    (b'From: "anna@example.org" <bert@example.org>\r\n', replies.NOT_THE_AUTHOR),
-    (b"Sender: anna@example.org\r\nFrom: bert@example.org\r\n", replies.NOT_THE_AUTHOR),
-    (b"Resent-From: bert@example.org\r\nFrom: anna@example.org\r\n", replies.NOT_THE_AUTHOR),
-    (b"From: anna\r\n", replies.NOT_THE_AUTHOR),
-    (b"From:\r\n", replies.NO_AUTHOR),
-    (b"From: nobody:;\r\n", replies.NO_AUTHOR),
+    (b"From: bert@example.org\r\n", recipient_replies.NOT_THE_AUTHOR),
+    (b"From: anna@example.org, bert@example.org\r\n", recipient_replies.NOT_THE_AUTHOR),
+    (b"From: anna@example.org\r\nfrom : bert@example.org\r\n", recipient_replies.NOT_THE_AUTHOR),
+    (b"From: x: anna@example.org, bert@example.org;\r\n", recipient_replies.NOT_THE_AUTHOR),
+    (b'From: "anna@example.org" <bert@example.org>\r\n', recipient_replies.NOT_THE_AUTHOR),
+    (b"Sender: anna@example.org\r\nFrom: bert@example.org\r\n", recipient_replies.NOT_THE_AUTHOR),
+    (b"Resent-From: bert@example.org\r\nFrom: anna@example.org\r\n",
+     recipient_replies.NOT_THE_AUTHOR),
+    (b"From: anna\r\n", recipient_replies.NOT_THE_AUTHOR),
+    (b"From:\r\n", recipient_replies.NO_AUTHOR),
+    (b"From: nobody:;\r\n", recipient_replies.NO_AUTHOR),
     # Where one program reads the first address and another the second, nobody knows in whose name
     # it is.
-    (b"From: anna@example.org <bert@example.org>\r\n", replies.UNCLEAR_AUTHOR),
-    (b"From: anna@example.org\r\n <bert@example.org>\r\n", replies.UNCLEAR_AUTHOR),
-    (b"From: <anna@example.org> <bert@example.org>\r\n", replies.UNCLEAR_AUTHOR),
-    (b"From: anna@example.org; bert@example.org\r\n", replies.UNCLEAR_AUTHOR),
-    (b"From: anna@example.org) , bert@example.org\r\n", replies.UNCLEAR_AUTHOR),
-    (b"From: Us: anna@example.org <bert@example.org>;\r\n", replies.UNCLEAR_AUTHOR),
-    (b"From: <@bert@example.org:anna@example.org>\r\n", replies.UNCLEAR_AUTHOR),
+    (b"From: anna@example.org <bert@example.org>\r\n", recipient_replies.UNCLEAR_AUTHOR),
+    (b"From: anna@example.org\r\n <bert@example.org>\r\n", recipient_replies.UNCLEAR_AUTHOR),
+    (b"From: <anna@example.org> <bert@example.org>\r\n", recipient_replies.UNCLEAR_AUTHOR),
+    (b"From: anna@example.org; bert@example.org\r\n", recipient_replies.UNCLEAR_AUTHOR),
+    (b"From: anna@example.org) , bert@example.org\r\n", recipient_replies.UNCLEAR_AUTHOR),
+    (b"From: Us: anna@example.org <bert@example.org>;\r\n", recipient_replies.UNCLEAR_AUTHOR),
+    (b"From: <@bert@example.org:anna@example.org>\r\n", recipient_replies.UNCLEAR_AUTHOR),
 ])
 def test_foreign_names(fields, answer):
     with pytest.raises(MessageRefused) as refused:
@@ -148,7 +149,7 @@ def test_nobody_writes_as_another_user(fields, beside):
 def test_no_name_of_a_field_is_too_long_to_be_looked_at(length):
     with pytest.raises(MessageRefused) as refused:
         checked(b"%sFrom: bert@example.org\r\n" % (b"\1" * length) + WHOLE)
-    assert refused.value.reply == replies.UNCLEAR_AUTHOR
+    assert refused.value.reply == recipient_replies.UNCLEAR_AUTHOR
 
 
 @pytest.mark.parametrize("fields, is_taken", [
@@ -168,7 +169,7 @@ def test_so_many_authors_that_nobody_asks_whose_they_are(fields, is_taken):
     try:
         submission.complete(fields + b"\r\n", ANNA, b"1.2", "example.org", DATE, whose_is)
     except MessageRefused as refused:
-        assert refused.reply == replies.TOO_MANY_AUTHORS and not is_taken
+        assert refused.reply == recipient_replies.TOO_MANY_AUTHORS and not is_taken
     else:
         assert is_taken
     assert len(asked) <= 1000

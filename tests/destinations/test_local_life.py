@@ -7,7 +7,7 @@ import pytest
 
 from phenmail_protocols.accounts.directory import Directory
 from phenmail_protocols.config.loader import server_from_dict
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.sending import Sending
 from phenmail_protocols.delivery.trace import Origin

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from phenmail_protocols.delivery.replies import PluginRefused
+from phenmail_protocols.delivery.recipient_replies import PluginRefused
 
 from .frontdoor import AUTHOR, LETTER
 
@@ -90,7 +90,7 @@ def test_plugin_permanent_failure(front, kind):
 
 
 MODULE = '''
-from phenmail_protocols.delivery.replies import PluginRefused
+from phenmail_protocols.delivery.recipient_replies import PluginRefused
 taken, raised = [], []
 
 class Plugin:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from phenmail_protocols import pipeline
+from phenmail_protocols import mail_flow
 from phenmail_protocols.disk.keyfile import kept_key
 from phenmail_protocols.dropfolder.service import DropFolders
 from phenmail_protocols.mail import srs
@@ -105,7 +105,7 @@ def test_relay_login_permanent_failure_reads_no_mail(relaying):
 def drops(front, monkeypatch):
     """drops(**settings): a server that looks into its drop folders often."""
     start = time.time()
-    monkeypatch.setattr(pipeline, "DropFolders", functools.partial(
+    monkeypatch.setattr(mail_flow, "DropFolders", functools.partial(
         DropFolders, clock=lambda: start + (time.time() - start) * 50, period=0.02))
     return front
 

@@ -11,7 +11,7 @@ import pytest
 
 from phenmail_protocols.accounts.directory import Directory
 from phenmail_protocols.config import loader
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.dropfolder import files, service, watch
 from phenmail_protocols.dropfolder.service import DropFolders

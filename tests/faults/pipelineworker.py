@@ -16,7 +16,7 @@ if __name__ == "__main__":
     __package__ = "tests.faults"
     __import__(__package__)
 
-from phenmail_protocols import pipeline  # noqa: E402
+from phenmail_protocols import mail_flow  # noqa: E402
 from phenmail_protocols.destinations import local_delivery, programs  # noqa: E402, F401
 from phenmail_protocols.disk.atomic import sync_directory  # noqa: E402
 from phenmail_protocols.dropfolder.service import DropFolders  # noqa: E402
@@ -84,6 +84,6 @@ if __name__ == "__main__":
     if ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError("this process can't inherit others' children")
     logging.getLogger("phenmail").addHandler(_Told())
-    pipeline.DropFolders = functools.partial(DropFolders, period=PERIOD)
+    mail_flow.DropFolders = functools.partial(DropFolders, period=PERIOD)
     load(sys.argv[1])
     serve(work)

@@ -7,7 +7,7 @@ import pytest
 from phenmail_protocols.accounts.authorization import EXTERNAL_MDA, FILTER, Authorizations
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.problems import ConfigError
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.filters import python_permission
 from phenmail_protocols.filters.python_permission import (
     NOT_AUTHORIZED,

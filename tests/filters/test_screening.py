@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from phenmail_protocols.accounts.authorization import Authorizations
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.config.settings import UserSettings
 from phenmail_protocols.delivery.incoming import HEADER_LIMIT
 from phenmail_protocols.delivery.router import Router

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from phenmail_protocols.config import loader
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.config.settings import Filter, UserSettings
 from phenmail_protocols.filters import user_filters
 from phenmail_protocols.filters.user_filters import FilterFiles

@@ -3,6 +3,9 @@ import re
 
 import pytest
 
+from phenmail_protocols.store import errors, index
+from phenmail_protocols.store.mailbox import Mailbox
+
 LETTER = b"From: a@b\r\n\r\nx\r\n"
 
 
@@ -279,3 +282,22 @@ def test_what_is_not_announced_yet_is_no_earlier_news(seeded, connect):
     expunge(connect(), "2")
     lines = seeded.ok("UID FETCH 1:* (FLAGS) (CHANGEDSINCE %d VANISHED)" % known)
     assert lines == [b"* VANISHED 2"]
+
+
+def test_a_resynchronisation_that_fails_selects_nothing(away, monkeypatch):
+    client, validity, known = away
+
+    def broken(*arguments):
+        raise errors.Unavailable()
+    with monkeypatch.context() as patch:
+        patch.setattr(Mailbox, "expunged_since", broken)
+        lines = client.ask("SELECT INBOX (QRESYNC (%d %d))" % (validity, known))
+    assert lines[-1].startswith(b"NO")
+    assert client.ask("SEARCH ALL")[-1].startswith(b"BAD")  # RFC 3501 6.3.1
+
+
+def test_too_many_expunged_messages_are_told_by_what_is_left(away, monkeypatch):
+    client, validity, known = away
+    monkeypatch.setattr(index, "_MOST_EXPUNGED", 1)
+    assert news(select(client, "QRESYNC (%d %d)" % (validity, known)))[0] == (
+        b"* VANISHED (EARLIER) 2:3")

@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from phenmail_protocols.imap import trees
+from phenmail_protocols.imap import mime_trees
 from phenmail_protocols.imap.commands import fetch, sections
 from phenmail_protocols.imap.commands import message as message_octets
 from phenmail_protocols.mail import structure
@@ -230,8 +230,8 @@ def test_trees_are_kept_once_for_all_sessions_and_bounded(client, connect, monke
     other.ok("FETCH 1:3 BODY.PEEK[2]")
     assert len(scans) == 3, "a message is scanned for each of its parts or each session"
     tree = scan(MIXED)
-    monkeypatch.setattr(trees, "_octets", lambda tree: 10)
-    kept = trees.Trees(25)
+    monkeypatch.setattr(mime_trees, "_octets", lambda tree: 10)
+    kept = mime_trees.Trees(25)
     for uid in (1, 2):
         kept.put(uid, tree)
     kept.get(1)
@@ -239,7 +239,7 @@ def test_trees_are_kept_once_for_all_sessions_and_bounded(client, connect, monke
     kept.put(3, tree)
     assert [kept.get(uid) is tree for uid in (1, 2, 3)] == [
         True, False, True], "the one that was used longest ago goes"
-    small = trees.Trees(5)
+    small = mime_trees.Trees(5)
     small.put(1, tree)
     assert small.get(1) is None
 
@@ -253,7 +253,7 @@ def test_what_trees_are_estimated_at():
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(tree.parts) > 4000 and held < 1.3 * trees._octets(tree)
+    assert len(tree.parts) > 4000 and held < 1.3 * mime_trees._octets(tree)
 
 
 def test_many_choices_of_header_fields_are_not_held_together(client, monkeypatch):

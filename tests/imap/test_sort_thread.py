@@ -3,6 +3,7 @@ import random
 
 import pytest
 
+from phenmail_protocols.imap import stepwise
 from phenmail_protocols.imap.commands import sort_thread
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.mailbox import Mailbox
@@ -179,3 +180,34 @@ def test_a_message_that_another_session_expunged(seeded, connect, command):
     lines = seeded.ask(command)
     assert lines[-1].startswith(b"OK [EXPUNGEISSUED]") and len(lines) == 2
     assert b"* 2 EXPUNGE" in seeded.ask("UID " + command)
+
+
+def test_a_sorted_result_is_saved(seeded):
+    assert seeded.ok("SORT RETURN (SAVE) (REVERSE DATE) UTF-8 2:4") == []
+    assert numbers(seeded, "SEARCH $") == [2, 3, 4]
+    line, = seeded.ok("UID SORT RETURN (SAVE MAX COUNT MAX) (REVERSE DATE) UTF-8 2:4")
+    assert line.endswith(b"MAX 2 COUNT 3")
+    seeded.ok("SORT RETURN (SAVE MAX) (REVERSE DATE) UTF-8 2:4")
+    assert numbers(seeded, "SEARCH $") == [2]
+
+
+def test_many_saved_results_in_one_search_share_their_memory(client):
+    for _ in range(3):
+        client.append(letter("x"))
+    client.ok("SEARCH RETURN (SAVE) 1,3")
+    assert numbers(client, "SEARCH " + "$ " * 4000 + "ALL") == [1, 3]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 5, 6, 7, 50])
+def test_sorting_in_steps_is_sorting(monkeypatch, count, reverse):
+    monkeypatch.setattr(stepwise, "STEP", 6)
+    dice, looks = random.Random(count), []
+    items = [(dice.randint(0, 9), number) for number in range(count)]
+    found = stepwise.sort(items, lambda item: item[0], lambda: looks.append(1), reverse)
+    assert found == sorted(items, key=lambda item: item[0], reverse=reverse)
+    assert len(looks) == -(-count // 6)
+
+
+def test_a_repeated_criterion_changes_nothing(reading):
+    assert numbers(reading, "SORT (%s SUBJECT) UTF-8 ALL" % " ".join(["SUBJECT"] * 2000)) == [4, 2, 1, 3]

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from phenmail_protocols.config.settings import Limits
-from phenmail_protocols.imap.commands import chosen
-from phenmail_protocols.imap.trees import Trees
+from phenmail_protocols.imap.commands import message_set
+from phenmail_protocols.imap.mime_trees import Trees
 from phenmail_protocols.net import connection
 from phenmail_protocols.net.errors import Stopping
 
@@ -29,7 +29,7 @@ def three(client, monkeypatch):
     for _ in range(3):
         client.append(MESSAGE, flags="(\\Deleted)")
     client.ok("SELECT INBOX")
-    monkeypatch.setattr(chosen, "AT_ONCE", 1)
+    monkeypatch.setattr(message_set, "AT_ONCE", 1)
     return client
 
 

@@ -11,7 +11,7 @@ from phenmail_protocols.mail.subject import BaseSubject
 
 
 def message(number, identity=None, references=(), subject="", reply=False, date=None):
-    return threads.Message(number, (number if date is None else date, number),
+    return threads.Message(number, ((number if date is None else date) << 32) + number,
                            BaseSubject(subject, reply), identity, tuple(references))
 
 
@@ -55,8 +55,8 @@ def test_references(messages, expected):
 
 
 def test_a_chain_may_be_as_long_as_the_mailbox():
-    identities = ["%d" % n for n in range(20000)]
-    messages = [message(n, identities[n], identities[max(0, n - 2):n]) for n in range(20000)]
+    identities = ["%d" % n for n in range(1, 20001)]
+    messages = [message(n + 1, identities[n], identities[max(0, n - 2):n]) for n in range(20000)]
     expected = "(" + " ".join(identities) + ")"
     assert rendered(messages) == expected
     random.Random(1).shuffle(messages)

@@ -6,8 +6,8 @@ import threading
 from phenmail_protocols.accounts.login import Account, LoginFailed
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import handler
+from phenmail_protocols.imap.mime_trees import Trees
 from phenmail_protocols.imap.session import Service
-from phenmail_protocols.imap.trees import Trees
 from phenmail_protocols.net.connection import Connection
 
 PATIENCE = 10.0  # seconds until a test gives up

@@ -20,14 +20,16 @@ from phenmail_protocols.mail.subject import base_subject
     ("[fwd: Hello]", "hello", True), ("[Fwd: Re: Hello (fwd)]", "hello", True),
     ("[fwd: [fwd: Hello]]", "hello", True), ("[fwd: Hello", "[fwd: hello", False),
     ("Re", "re", False), ("Regarding: x", "regarding: x", False), ("Re:", "", True),
-    ("Re: Re", "re", True), ("Aw: Hello", "aw: hello", False), ("[un[even] x", "[un[even] x", False),
+    ("Re: Re", "re", True), ("Aw: Hello", "aw: hello", False),
+    ("[un[even] x", "[un[even] x", False),
     ("Stra\u00dfe", "strasse", False), ("RE: \u0130stanbul", "istanbul", True),
 ])
 def test_base(text, base, reply):
     assert base_subject(text) == (base, reply)
 
 
-@pytest.mark.parametrize("piece", ["(fwd)", "re: ", "[a]", "[fwd:", "]", "[", " ", "re[a]", "[a] re"])
+@pytest.mark.parametrize("piece",
+                         ["(fwd)", "re: ", "[a]", "[fwd:", "]", "[", " ", "re[a]", "[a] re"])
 def test_long_subjects_take_no_time(piece):
     begun = time.process_time()
     base_subject(piece * 100000)

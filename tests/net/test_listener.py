@@ -14,8 +14,8 @@ import pytest
 
 from phenmail_protocols.net import listener
 from phenmail_protocols.net.connection import Limits
+from phenmail_protocols.net.connection_limits import Gate
 from phenmail_protocols.net.errors import Stopping
-from phenmail_protocols.net.gate import Gate
 from phenmail_protocols.net.tls import Certificates
 
 from .peer import PATIENCE, client_context, dial, serving

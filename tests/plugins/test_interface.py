@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from phenmail_protocols.delivery.replies import PluginRefused
+from phenmail_protocols.delivery.recipient_replies import PluginRefused
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.plugins import email_message
 from phenmail_protocols.plugins.call_limits import Calls

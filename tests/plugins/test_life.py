@@ -10,7 +10,7 @@ import time
 import types
 
 import phenmail
-from phenmail_protocols.delivery.replies import PluginRefused
+from phenmail_protocols.delivery.recipient_replies import PluginRefused
 
 DEADLINE = 20.0
 ALICE = "alice@example.org"

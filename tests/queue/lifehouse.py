@@ -18,7 +18,7 @@ import threading
 from functools import partial
 
 from phenmail_protocols import app
-from phenmail_protocols import pipeline as delivery
+from phenmail_protocols import mail_flow as delivery
 from phenmail_protocols.queue.worker import Worker
 from phenmail_protocols.relay import service
 from phenmail_protocols.relay.service import Relay

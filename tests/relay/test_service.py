@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from phenmail_protocols.config.loader import server_from_dict
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.reply import Reply
 from phenmail_protocols.queue.model import Message, Recipient, Unreachable

@@ -9,7 +9,7 @@ import tempfile
 from phenmail_protocols.accounts import passphrases
 from phenmail_protocols.accounts.directory import Directory
 from phenmail_protocols.config import loader
-from phenmail_protocols.config.root import Root
+from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.config.settings import Listen
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.net import listener, tls

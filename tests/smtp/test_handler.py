@@ -10,7 +10,7 @@ import time
 import pytest
 
 from phenmail_protocols.config.settings import Limits
-from phenmail_protocols.net.gate import Visit
+from phenmail_protocols.net.connection_limits import Visit
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.filestore import FileStore
 from tests.smtp.small_server import PASSPHRASE, SmallServer

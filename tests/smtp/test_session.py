@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from phenmail_protocols.accounts.directory import Destination
 from phenmail_protocols.accounts.sasl import Challenge, Failure, Success
 from phenmail_protocols.config.settings import Limits
-from phenmail_protocols.delivery import replies
+from phenmail_protocols.delivery import recipient_replies
 from phenmail_protocols.mail.reply import Outcome, Reply
 from phenmail_protocols.smtp import commands
 from phenmail_protocols.smtp.session import Service, Session, State, Step, Then
@@ -35,14 +35,14 @@ class Router:
         self.begun = []
 
     def sender(self, address, account):
-        return replies.NOT_YOURS if address.local == "foreign" else None
+        return recipient_replies.NOT_YOURS if address.local == "foreign" else None
 
     def at_home(self, address):
         return address if address.domain else address._replace(domain=self.host)
 
     def recipient(self, address, account):
         if address.local == "nobody":
-            return replies.USER_UNKNOWN
+            return recipient_replies.USER_UNKNOWN
         return Destination("mailbox", address, "/" + address.local, None)
 
     def begin(self, envelope, origin, destinations, submitter):

@@ -1,6 +1,6 @@
 """CAPABILITY, NOOP, LOGOUT (RFC 3501 6.1), ID (RFC 2971)."""
 from .. import command_grammar, responses
-from ..row import ANY_STATE, Row
+from ..command_row import ANY_STATE, Row
 from ..session import CLOSE, Misuse, Step
 
 # RFC 2971 3.3: how many fields, octets of a name, octets of a value.

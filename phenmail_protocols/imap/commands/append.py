@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from ...store import errors
 from .. import command_grammar
-from ..row import AFTER_LOGIN, Row
+from ..command_row import AFTER_LOGIN, Row
 from ..session import READ_BODY, CommandFailed, Misuse, Step
 
 

@@ -1,9 +1,9 @@
 """COPY (RFC 3501 6.4.7), MOVE (RFC 6851), with COPYUID (RFC 4315)."""
 from .. import command_grammar, responses, sequence
-from ..row import MAILBOX_SELECTED, Row
+from ..command_row import MAILBOX_SELECTED, Row
 from ..session import CommandFailed, Step
 from .append import into_target
-from .chosen import EXPUNGED, chosen, in_steps, require_writable
+from .message_set import EXPUNGED, chosen, in_steps, require_writable
 
 
 def copy(session, arguments):

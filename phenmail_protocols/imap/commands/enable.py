@@ -1,6 +1,6 @@
 """ENABLE (RFC 5161)."""
 from .. import command_grammar
-from ..row import AFTER_LOGIN, Row
+from ..command_row import AFTER_LOGIN, Row
 
 
 def enable(session, names):

@@ -1,9 +1,9 @@
 """EXPUNGE (RFC 3501 6.4.3), UID EXPUNGE (RFC 4315)."""
 from ...store.model import DELETED
-from ..row import MAILBOX_SELECTED, Row
+from ..command_row import MAILBOX_SELECTED, Row
 from ..session import Step
 from ..tokens import Scanner
-from .chosen import chosen, in_steps, require_writable
+from .message_set import chosen, in_steps, require_writable
 
 
 def expunge(session, _):

@@ -15,13 +15,13 @@ from ...mail.structure import ENVELOPE_FIELDS
 from ...store import errors
 from ...store.model import DELETED, SEEN, Rows
 from .. import fetch_grammar, message_responses, responses
-from ..row import MAILBOX_SELECTED, Row
+from ..command_row import MAILBOX_SELECTED, Row
 from ..sequence import SAVED
 from ..session import Misuse, Step
 from ..values import Section
 from . import sections
-from .chosen import EXPUNGED
 from .message import keep, messages
+from .message_set import EXPUNGED
 from .resync import changed_since, tell_vanished
 
 # Messages of a batch: where everything comes from rows; where messages or derived items, some 200

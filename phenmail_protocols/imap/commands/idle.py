@@ -1,5 +1,5 @@
 """IDLE (RFC 2177). The handler waits and announces; see its `_idle`."""
-from ..row import AFTER_LOGIN, Row
+from ..command_row import AFTER_LOGIN, Row
 from ..session import IDLE, Misuse, Step
 
 

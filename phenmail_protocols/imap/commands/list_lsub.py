@@ -5,8 +5,8 @@ With CHILDREN (RFC 3348), LIST-EXTENDED (RFC 5258), LIST-STATUS (RFC 5819), SPEC
 from ...store import errors
 from ...store.model import INBOX, SEPARATOR, MailboxInfo
 from .. import command_grammar, responses
+from ..command_row import AFTER_LOGIN, Row
 from ..patterns import Patterns
-from ..row import AFTER_LOGIN, Row
 from ..session import Misuse
 from .mailboxes import status_line
 

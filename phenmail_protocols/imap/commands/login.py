@@ -1,6 +1,6 @@
 """STARTTLS, LOGIN (RFC 3501 6.2.1, 6.2.3) and AUTHENTICATE (6.2.2; initial response: RFC 4959)."""
 from .. import command_grammar
-from ..row import BEFORE_LOGIN, Row
+from ..command_row import BEFORE_LOGIN, Row
 from ..session import START_TLS, CommandFailed, Misuse, Step
 
 

@@ -4,7 +4,7 @@ STATUS has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT) and 8438 (S
 """
 from ...store.model import INBOX, SEPARATOR
 from .. import command_grammar, responses
-from ..row import AFTER_LOGIN, Row
+from ..command_row import AFTER_LOGIN, Row
 from ..session import CommandFailed
 from ..tokens import Scanner
 

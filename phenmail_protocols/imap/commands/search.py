@@ -6,11 +6,10 @@ store's rows answer are tested first, and only the messages that are left are re
 import operator
 import time
 from bisect import bisect_right
-from itertools import chain
 
 from ...mail import textsearch
-from .. import responses, search_grammar, sequence
-from ..row import MAILBOX_SELECTED, Row
+from .. import search_grammar, sequence
+from ..command_row import MAILBOX_SELECTED, Row
 from ..session import Step
 from ..values import (
     Address,
@@ -26,11 +25,13 @@ from ..values import (
     Size,
     Within,
 )
-from .chosen import EXPUNGED
+from . import search_result
 from .message import Message
+from .message_set import EXPUNGED
 from .search_message import DAY, SearchMessage, Wanted
 
 BATCH = 5000  # messages at a time
+FLAG_SETS = 1024  # different sets of flags that a query remembers
 
 
 class Candidate:
@@ -43,89 +44,23 @@ class Candidate:
 
 def search(session, arguments):
     """SEARCH and UID SEARCH."""
-    if arguments.returns is not None and "SAVE" in arguments.returns:
-        return _saving(session, arguments)
-    uids, missed = matching(session, arguments.key)
-    if arguments.returns is not None:
-        reply_extended(session, uids, arguments)
-    else:
-        reply(session, b"SEARCH", uids, arguments)
+    saved = search_result.begin(session, arguments)
+    uids, missed = matching(session, arguments.key, saved)
+    search_result.reply(session, b"SEARCH", uids, arguments)
     # RFC 2180 4.3, RFC 5530: messages were skipped that this client still counts.
     return Step(code=EXPUNGED if missed else None)
 
 
-def _saving(session, arguments):
-    """SEARCH RETURN (SAVE …) (RFC 5182 2.1): a search that fails leaves an empty result."""
-    view = session.view
-    before, view.saved = view.saved, ()
-    uids, missed = matching(session, arguments.key, before)
-    others = [option for option in arguments.returns if option != "SAVE"]
-    if others:
-        reply_extended(session, uids, arguments._replace(returns=others))
-    if others and not set(others).difference(("MIN", "MAX")):  # 2.4: only these are saved
-        uids = sorted({uids[0 if option == "MIN" else -1] for option in others}) if uids else []
-    view.saved = uids
-    return Step(code=EXPUNGED if missed else None)
-
-
-def matching(session, key, saved=None):
+def matching(session, key, saved):
     """A search key -> (the UIDs of the messages that match, ascending; whether some were expunged).
 
-    `saved`: the meaning of "$" (default: the view's).
+    `saved`: the UIDs that "$" stands for.
     """
     view, found = session.view, []
-    query = _Query(session, key, view.saved if saved is None else saved)
+    query = _Query(session, key, saved)
     for start in range(0, len(view), BATCH):
         found += query.run(start, view.uids(start, start + BATCH))
     return found, query.missed
-
-
-def reply(session, name, uids, arguments):
-    """* SEARCH or * SORT with what was found, in the order given. If the key asks for MODSEQ, with
-    the highest mod-sequence of all (RFC 7162 3.1.6)."""
-    numbers = uids if arguments.uid else list(map(session.view.number, uids))
-    highest = b""
-    if uids and _asks_for_modseq(arguments.key):
-        highest = b" (MODSEQ %d)" % _highest_modseq(session, uids)
-    session.write(b"* " + name + (b" %d" * len(numbers)) % tuple(numbers) + highest + b"\r\n")
-
-
-def _asks_for_modseq(key):
-    if isinstance(key, And):
-        return any(map(_asks_for_modseq, key.keys))
-    if isinstance(key, Or):
-        return _asks_for_modseq(key.left) or _asks_for_modseq(key.right)
-    return _asks_for_modseq(key.key) if isinstance(key, Not) else isinstance(key, ModSeq)
-
-
-def _highest_modseq(session, uids):
-    return max(session.view.mailbox.rows(sorted(uids)).modseqs, default=1)
-
-
-def reply_extended(session, uids, arguments):
-    """ESEARCH (RFC 4731 3.1): what `arguments.returns` asks for of `uids`, in the order given.
-
-    Without a match there are no MIN, MAX and ALL.
-    """
-    numbers = uids if arguments.uid else list(map(session.view.number, uids))
-    items = [b" %b %b" % (option.encode("ascii"), RESULTS[option](numbers))
-             for option in arguments.returns if numbers or option == "COUNT"]
-    if numbers and _asks_for_modseq(arguments.key):  # RFC 4731 3.2: of the messages that are shown
-        ends = {"MIN": uids[:1], "MAX": uids[-1:]}
-        shown = set(chain(*(ends.get(option, uids) for option in arguments.returns)))
-        items.append(b" MODSEQ %d" % _highest_modseq(session, shown))
-    session.write(b"* ESEARCH (TAG %b)" % responses.string(session.tag)
-                  + (b" UID" if arguments.uid else b"") + b"".join(items) + b"\r\n")
-
-
-#: Result option of RFC 4731 -> its value. Of SORT, MIN and MAX are the first and the last message
-#: (RFC 5267 3.1).
-RESULTS = {
-    "MIN": lambda numbers: b"%d" % numbers[0],
-    "MAX": lambda numbers: b"%d" % numbers[-1],
-    "ALL": sequence.build,
-    "COUNT": lambda numbers: b"%d" % len(numbers),
-}
 
 
 class _Query:
@@ -133,7 +68,8 @@ class _Query:
 
     def __init__(self, session, key, saved):
         self._session = session
-        self._saved = saved
+        self._saved = frozenset(saved)
+        self._lowered = {}  # set of flags -> the same in lower case
         self._wanted = Wanted()
         self.missed = False  # a message was expunged
         keys = key.keys if isinstance(key, And) else (key,)
@@ -207,8 +143,7 @@ class _Query:
     def _in_set(self, key):
         view = self._session.view
         if key.sequence is sequence.SAVED:
-            saved = set(self._saved)
-            return lambda candidate: candidate.uid in saved
+            return lambda candidate: candidate.uid in self._saved
         spans = key.sequence.spans(view.last_uid if key.uid else len(view))
         firsts, lasts = [first for first, _ in spans], [last for _, last in spans]
 
@@ -225,8 +160,22 @@ class _Query:
             is_recent = self._session.view.is_recent
             return lambda candidate: is_recent(candidate.uid) == present
         if not flag.startswith("\\"):
-            return _keyword(flag.lower(), present)
+            return self._has_keyword(flag.lower(), present)
         return lambda candidate: (flag in candidate.flags) == present
+
+    def _has_keyword(self, name, present):
+        """Keywords match in any case. A mailbox has few different sets of flags; each is put into
+        lower case once."""
+        lowered = self._lowered
+
+        def holds(candidate):
+            flags = lowered.get(candidate.flags)
+            if flags is None:
+                if len(lowered) >= FLAG_SETS:
+                    lowered.clear()
+                flags = lowered[candidate.flags] = frozenset(map(str.lower, candidate.flags))
+            return (name in flags) == present
+        return holds
 
     def _size(self, key):
         octets = key.octets
@@ -277,20 +226,6 @@ class _Query:
     def _contains(self, key):
         needle = self._wanted.needle(key.text, key.header)
         return lambda candidate: candidate.message.holds(needle)
-
-
-def _keyword(name, present):
-    """Keywords match in any case. A mailbox has few different sets of flags; each is compared
-    once."""
-    known = {}
-
-    def holds(candidate):
-        flags = candidate.flags
-        found = known.get(flags)
-        if found is None:
-            found = known[flags] = any(flag.lower() == name for flag in flags)
-        return found == present
-    return holds
 
 
 RELATIONS = {"before": operator.lt, "on": operator.eq, "since": operator.ge}

@@ -2,7 +2,7 @@
 from functools import partial
 
 from .. import command_grammar, responses, view
-from ..row import AFTER_LOGIN, MAILBOX_SELECTED, Row
+from ..command_row import AFTER_LOGIN, MAILBOX_SELECTED, Row
 from ..session import Misuse, Step
 from .expunge import expunge_deleted
 from .resync import resynchronize
@@ -26,7 +26,11 @@ def select(session, arguments, writable=True):
     session.select(opened)
     session.write(b"".join(_description(opened)))
     if arguments.resync is not None:
-        resynchronize(session, arguments.resync)
+        try:
+            resynchronize(session, arguments.resync)
+        except Exception:
+            session.deselect()
+            raise
     return Step(code=b"READ-WRITE" if writable else b"READ-ONLY")
 
 

@@ -2,79 +2,84 @@
 
 The keys that are compared are read from a header once and cached, like ENVELOPE (sort_keys.py).
 """
-from .. import sort_grammar, sort_keys, threads
-from ..row import MAILBOX_SELECTED, Row
+from .. import sort_grammar, sort_keys, stepwise, threads
+from ..command_row import MAILBOX_SELECTED, Row
 from ..session import Step
-from .chosen import EXPUNGED
+from . import search_result
 from .message import derived
-from .search import matching, reply, reply_extended
+from .message_set import EXPUNGED
+from .search import matching
 
-BATCH = 1000  # messages whose keys are held at once
+BATCH = 250  # messages whose keys are held at once
 #: The name of the keys in the store's cache. If their format changes, change the name.
 KEYS = "SORT"
 
 
 def sort(session, arguments):
     """SORT and UID SORT. With RETURN the response is ESEARCH (RFC 5267 section 3)."""
-    uids, missed = matching(session, arguments.key)
-    uids = _sorted(session, uids, arguments.criteria)
-    if arguments.returns is not None:
-        reply_extended(session, uids, arguments)
-    else:
-        reply(session, b"SORT", uids, arguments)
+    saved = search_result.begin(session, arguments)
+    uids, missed = matching(session, arguments.key, saved)
+    with session.alone():
+        uids = _sorted(session, uids, arguments.criteria)
+    search_result.reply(session, b"SORT", uids, arguments)
     return Step(code=EXPUNGED if missed else None)
 
 
 def thread(session, arguments):
     """THREAD and UID THREAD."""
-    uids, missed = matching(session, arguments.key)
-    messages = list(_messages(session, uids, arguments.uid))
-    if arguments.algorithm == "REFERENCES":
-        roots = threads.by_references(messages, session.look)
-    else:
-        roots = threads.by_subject(messages, session.look)
-    shown = threads.render(roots)
+    uids, missed = matching(session, arguments.key, session.view.saved)
+    find = threads.by_references if arguments.algorithm == "REFERENCES" else threads.by_subject
+    with session.alone():
+        shown = threads.render(find(_messages(session, uids, arguments.uid), session.look))
     session.write(b"* THREAD" + (b" " + shown if shown else b"") + b"\r\n")
     return Step(code=EXPUNGED if missed else None)
-
-
-def _keys_of(session, uids):
-    """Yield batches: (the store's rows of existing messages, their cached keys as bytes)."""
-    for start in range(0, len(uids), BATCH):
-        session.look()
-        batch = uids[start:start + BATCH]
-        kept = derived(session, KEYS, _derive, batch)
-        rows = session.view.mailbox.rows([uid for uid in batch if uid in kept])
-        yield rows, [kept[uid] for uid in rows.uids]
 
 
 def _derive(message):
     return sort_keys.to_bytes(sort_keys.read(message.fields(sort_keys.FIELDS)))
 
 
-def _sorted(session, uids, criteria):
-    """Sort UIDs, given in the mailbox's order, by the criteria. The sort is stable."""
-    wanted = {each.name for each in criteria}
-    reads_header = not wanted <= {"ARRIVAL", "SIZE"}
-    columns, found = {name: [] for name in wanted}, []
-    for rows, kept in _keys_of(session, uids) if reads_header else _rows_of(session, uids):
-        found += rows.uids
-        for name, column in columns.items():
-            column += _column(name, rows, kept)
-    order = list(range(len(found)))
-    for criterion in reversed(criteria):
-        session.look()
-        order.sort(key=columns[criterion.name].__getitem__, reverse=criterion.reverse)
-    return [found[place] for place in order]
-
-
-def _rows_of(session, uids):
+def _batches(session, uids, reads_keys=True):
+    """Yield (UIDs, the store's rows of those that exist, their cached keys as list of bytes)."""
     for start in range(0, len(uids), BATCH):
         session.look()
-        yield session.view.mailbox.rows(uids[start:start + BATCH]), None
+        batch = uids[start:start + BATCH]
+        kept = derived(session, KEYS, _derive, batch) if reads_keys else None
+        rows = session.view.mailbox.rows(
+            [uid for uid in batch if uid in kept] if reads_keys else batch)
+        yield batch, rows, [kept[uid] for uid in rows.uids] if reads_keys else None
 
 
-def _column(name, rows, kept):
+def _sorted(session, uids, criteria):
+    """Sort UIDs, given in the mailbox's order, by the criteria. The sort is stable.
+
+    It sorts by the last criterion first, so that only one column is held at a time.
+    """
+    order, gone = range(len(uids)), set()
+    first = {each.name: place for place, each in reversed(list(enumerate(criteria)))}
+    for place in sorted(first.values(), reverse=True):  # a repeated criterion changes nothing
+        criterion = criteria[place]
+        column = _column(session, uids, criterion.name, gone)
+        order = stepwise.sort(order, column.__getitem__, session.look, criterion.reverse)
+    return [uids[place] for place in order if uids[place] not in gone]
+
+
+def _column(session, uids, name, gone):
+    """The values of a criterion for all `uids`, in their order. UIDs of messages that no longer
+    exist are added to the set `gone`."""
+    column, reads_keys = [], name not in ("ARRIVAL", "SIZE")
+    for batch, rows, kept in _batches(session, uids, reads_keys):
+        values = _values(name, rows, kept)
+        if len(rows.uids) < len(batch):
+            known = dict(zip(rows.uids, values))
+            gone.update(uid for uid in batch if uid not in known)
+            anything = next(iter(values), None)
+            values = [known.get(uid, anything) for uid in batch]
+        column.extend(values)
+    return column
+
+
+def _values(name, rows, kept):
     if name == "ARRIVAL":
         return rows.dates
     if name == "SIZE":
@@ -86,12 +91,13 @@ def _column(name, rows, kept):
 
 def _messages(session, uids, as_uid):
     """threads.Message values in the order of the mailbox."""
-    for rows, kept in _keys_of(session, uids):
+    for _, rows, kept in _batches(session, uids):
         numbers = rows.uids if as_uid else map(session.view.number, rows.uids)
         for number, uid, date, data in zip(numbers, rows.uids, rows.dates, kept):
             keys = sort_keys.from_bytes(data)
-            yield threads.Message(number, (date if keys.sent is None else keys.sent, uid),
-                                  keys.subject, keys.identity, keys.references)
+            sent = date if keys.sent is None else keys.sent
+            yield threads.Message(number, (sent << 32) + uid, keys.subject, keys.identity,
+                                  keys.references)
 
 
 ROWS = (

@@ -1,9 +1,9 @@
 """STORE (RFC 3501 6.4.6), conditional STORE (RFC 7162 3.1.3)."""
 from ...store import errors
 from .. import command_grammar, sequence
-from ..row import MAILBOX_SELECTED, Row
+from ..command_row import MAILBOX_SELECTED, Row
 from ..session import CommandFailed, Step
-from .chosen import EXPUNGED, chosen, in_steps, require_writable
+from .message_set import EXPUNGED, chosen, in_steps, require_writable
 
 
 def store(session, arguments):

@@ -5,7 +5,7 @@ program put there may have CRLF, or both.
 """
 import os
 
-from ...disk.plain import PLAIN
+from ...disk.regular_files import PLAIN
 from .. import errors
 
 CHUNK = 131072  # bytes read at once; as served they are at most twice as many

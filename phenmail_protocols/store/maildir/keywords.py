@@ -13,7 +13,7 @@ import os
 import re
 
 from ...disk import atomic
-from ...disk.plain import read_plain, set_aside_unless_plain
+from ...disk.regular_files import read_plain, set_aside_unless_plain
 from .. import model
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

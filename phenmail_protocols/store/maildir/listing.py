@@ -4,7 +4,7 @@ import stat
 import sys
 
 from ...disk import atomic
-from ...disk.plain import open_plain
+from ...disk.regular_files import open_plain
 from .filenames import INFO, ODD, relative_path, split, unique_name, wire_size
 
 

@@ -9,7 +9,7 @@ import os
 import stat
 
 from ...disk import atomic
-from ...disk.plain import read_plain, set_aside_unless_plain
+from ...disk.regular_files import read_plain, set_aside_unless_plain
 from .. import errors
 from . import folders
 

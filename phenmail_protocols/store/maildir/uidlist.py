@@ -31,7 +31,7 @@ import re
 from typing import NamedTuple
 
 from ...disk import atomic
-from ...disk.plain import PLAIN, set_aside, set_aside_unless_plain
+from ...disk.regular_files import PLAIN, set_aside, set_aside_unless_plain
 
 NAME = "dovecot-uidlist"
 BLOCK = 1024  # UIDs and mod-sequences between two syncs

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from phenmail_protocols.net import connection, turns
+from phenmail_protocols.net import connection, fair_turns
 from phenmail_protocols.net.errors import Overdue, Stopping
 
 PATIENCE = 20.0
@@ -19,13 +19,13 @@ class Clock:
 
 def test_a_turn_begins_when_the_last_one_that_was_given_out_ends():
     clock = Clock()
-    shared = turns.Turns(clock)
-    assert shared.take(0.010) == pytest.approx(turns.PAUSE), (
+    shared = fair_turns.Turns(clock)
+    assert shared.take(0.010) == pytest.approx(fair_turns.PAUSE), (
         "nobody else works: a short pause for all others")
-    assert shared.take(0.020) == pytest.approx(0.010 + 2 * turns.PAUSE)
-    assert shared.take() == pytest.approx(0.030 + 3 * turns.PAUSE)
+    assert shared.take(0.020) == pytest.approx(0.010 + 2 * fair_turns.PAUSE)
+    assert shared.take() == pytest.approx(0.030 + 3 * fair_turns.PAUSE)
     clock.now += 60
-    assert shared.take() == pytest.approx(turns.PAUSE), "what was not used is not saved up"
+    assert shared.take() == pytest.approx(fair_turns.PAUSE), "what was not used is not saved up"
 
 
 class Worker:
@@ -61,21 +61,22 @@ def worker(monkeypatch):
 
 
 def test_a_short_command_takes_no_turn(worker):
-    worker.work(turns.TURN / 2)
-    worker.work(turns.TURN / 4)
+    worker.work(fair_turns.TURN / 2)
+    worker.work(fair_turns.TURN / 4)
     assert worker.taken == []
 
 
 def test_long_work_takes_turns_as_long_as_its_parts(worker):
-    worker.work(turns.TURN)
+    worker.work(fair_turns.TURN)
     worker.work(0.050)
     worker.work(9.0)
-    assert worker.taken == [pytest.approx(turns.TURN), pytest.approx(0.050), turns.LONGEST]
+    assert worker.taken == [pytest.approx(fair_turns.TURN), pytest.approx(0.050),
+                            fair_turns.LONGEST]
 
 
 def test_who_waits_for_a_disk_or_another_thread_takes_no_turn(worker):
     for _ in range(20):
-        worker.work(turns.TURN / 100, waiting=1.0)
+        worker.work(fair_turns.TURN / 100, waiting=1.0)
     assert worker.taken == []
 
 
@@ -100,7 +101,7 @@ def started(work):
 
 
 def test_one_thread_of_each_user_and_so_many_users_are_inside():
-    places, inside, let_go = turns.OneEach(2), [], threading.Event()
+    places, inside, let_go = fair_turns.OneEach(2), [], threading.Event()
     arrived = threading.Semaphore(0)
 
     def stay(user):
@@ -121,8 +122,8 @@ def test_one_thread_of_each_user_and_so_many_users_are_inside():
 
 
 def test_who_waits_looks(monkeypatch):
-    monkeypatch.setattr(turns, "WAIT", 0.001)
-    places = turns.OneEach()
+    monkeypatch.setattr(fair_turns, "WAIT", 0.001)
+    places = fair_turns.OneEach()
     places.enter("a")
 
     def look():
@@ -134,7 +135,7 @@ def test_who_waits_looks(monkeypatch):
 
 
 def test_nobody_waits_once_it_is_open():
-    places = turns.OneEach()
+    places = fair_turns.OneEach()
     places.enter("a")
     places.open()
     places.enter("a")

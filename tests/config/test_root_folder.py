@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from phenmail_protocols.config.root import InvalidPath, Root, RootError, is_component
+from phenmail_protocols.config.root_folder import InvalidPath, Root, RootError, is_component
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from phenmail_protocols.disk import beneath
+from phenmail_protocols.disk import open_beneath
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def at(house, *parts):
 
 
 def read(house, *parts, most=100):
-    return beneath.read(at(house, "alice"), at(house, "alice", *parts), most)[0]
+    return open_beneath.read(at(house, "alice"), at(house, "alice", *parts), most)[0]
 
 
 def test_a_file_is_read_whole(house):
@@ -56,22 +56,22 @@ def test_no_folder_on_the_way_is_a_link(house, parts):
     os.symlink(at(house, "bob", "mail"), at(house, "alice", "link"))
     os.symlink(at(house, "bob"), at(house, "link"))
     with pytest.raises(OSError) as caught:
-        beneath.read(at(house, parts[0]), at(house, *parts), 100)
+        open_beneath.read(at(house, parts[0]), at(house, *parts), 100)
     assert caught.value.errno in (errno.ELOOP, errno.ENOTDIR)
 
 
 @pytest.mark.parametrize("parts", [("bob", "mail", "mine"), ("alice",), ("alice2", "mine"), ()])
 def test_a_path_outside_of_the_folder_is_refused(house, parts):
     with pytest.raises(OSError) as caught:
-        beneath.read(at(house, "alice"), at(house, *parts), 100)
+        open_beneath.read(at(house, "alice"), at(house, *parts), 100)
     assert caught.value.errno == errno.EINVAL
 
 
 def test_a_file_is_replaced_and_keeps_its_mode(house):
     path = at(house, "alice", "mail", "mine")
     os.chmod(path, 0o640)
-    _, status = beneath.read(at(house, "alice"), path, 100)
-    beneath.replace(at(house, "alice"), path, b"new", status)
+    _, status = open_beneath.read(at(house, "alice"), path, 100)
+    open_beneath.replace(at(house, "alice"), path, b"new", status)
     now = os.stat(path)
     assert (now.st_uid, now.st_gid) == (status.st_uid, status.st_gid)
     assert stat.S_IMODE(now.st_mode) == 0o640
@@ -84,18 +84,18 @@ def test_a_file_is_replaced_and_keeps_its_mode(house):
 def test_the_owner_stays_when_root_writes(house):
     path = at(house, "alice", "mail", "mine")
     os.chown(path, 4711, 4712)
-    _, status = beneath.read(at(house, "alice"), path, 100)
-    beneath.replace(at(house, "alice"), path, b"new", status)
+    _, status = open_beneath.read(at(house, "alice"), path, 100)
+    open_beneath.replace(at(house, "alice"), path, b"new", status)
     assert (os.stat(path).st_uid, os.stat(path).st_gid) == (4711, 4712)
 
 
 def test_nothing_is_written_through_a_link(house):
     path = at(house, "alice", "mail", "mine")
-    _, status = beneath.read(at(house, "alice"), path, 100)
+    _, status = open_beneath.read(at(house, "alice"), path, 100)
     os.rename(at(house, "alice", "mail"), at(house, "alice", "old"))
     os.symlink(at(house, "bob", "mail"), at(house, "alice", "mail"))
     with pytest.raises(OSError):
-        beneath.replace(at(house, "alice"), path, b"new", status)
+        open_beneath.replace(at(house, "alice"), path, b"new", status)
     with open(at(house, "bob", "mail", "mine"), "rb") as file:
         assert file.read() == b"bob's"
     assert os.listdir(at(house, "bob", "mail")) == ["mine"]
@@ -103,27 +103,27 @@ def test_nothing_is_written_through_a_link(house):
 
 def test_folder_status_follows_no_link(house):
     path = at(house, "alice", "mail")
-    assert beneath.folder_status(path)[:2] == os.stat(path)[:2]
-    assert beneath.folder_status("/")[:2] == os.stat("/")[:2]
+    assert open_beneath.folder_status(path)[:2] == os.stat(path)[:2]
+    assert open_beneath.folder_status("/")[:2] == os.stat("/")[:2]
     os.symlink("bob", at(house, "carol"))
     os.symlink(at(house, "bob", "mail"), at(house, "alice", "link"))
     for parts in (("carol", "mail"), ("alice", "link"), ("alice", "mail", "mine"),
                   ("alice", "gone")):
         before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
         with pytest.raises(OSError):
-            beneath.folder_status(at(house, *parts))
+            open_beneath.folder_status(at(house, *parts))
         assert not before or len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_failed_replacement_leaves_only_the_old_file(house, monkeypatch):
     path = at(house, "alice", "mail", "mine")
-    _, status = beneath.read(at(house, "alice"), path, 100)
+    _, status = open_beneath.read(at(house, "alice"), path, 100)
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "full")
-    monkeypatch.setattr(beneath.os, "fsync", full)
+    monkeypatch.setattr(open_beneath.os, "fsync", full)
     with pytest.raises(OSError, match="full"):
-        beneath.replace(at(house, "alice"), path, b"new", status)
+        open_beneath.replace(at(house, "alice"), path, b"new", status)
     monkeypatch.undo()
     assert read(house, "mail", "mine") == b"mine"
     assert os.listdir(at(house, "alice", "mail")) == ["mine"]
@@ -131,8 +131,8 @@ def test_a_failed_replacement_leaves_only_the_old_file(house, monkeypatch):
 
 def test_parallel_replacements_do_not_mix(house):
     path = at(house, "alice", "mail", "mine")
-    _, status = beneath.read(at(house, "alice"), path, 100)
-    threads = [threading.Thread(target=beneath.replace,
+    _, status = open_beneath.read(at(house, "alice"), path, 100)
+    threads = [threading.Thread(target=open_beneath.replace,
                                 args=(at(house, "alice"), path, letter * 50000, status))
                for letter in (b"a", b"b", b"c", b"d")]
     for thread in threads:

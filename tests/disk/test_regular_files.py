@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from phenmail_protocols.disk.plain import open_plain
+from phenmail_protocols.disk.regular_files import open_plain
 
 
 def test_a_file_is_read(tmp_path):

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 
-from .plain import PLAIN
+from .regular_files import PLAIN
 
 _HAS_OPENAT = os.open in getattr(os, "supports_dir_fd", ()) and hasattr(os, "O_NOFOLLOW")
 _FOLDER = (os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_DIRECTORY", 0)

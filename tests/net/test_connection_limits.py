@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from phenmail_protocols.net import gate as gates
-from phenmail_protocols.net.gate import Gate
+from phenmail_protocols.net import connection_limits as gates
+from phenmail_protocols.net.connection_limits import Gate
 
 
 class Clock:

@@ -1,0 +1,16 @@
+"""Sorting in steps, because `list.sort` of a large mailbox would hold the interpreter lock for over
+100 ms, and delay all other connections.
+"""
+from heapq import merge
+
+STEP = 2000  # items that are sorted at once: a few milliseconds
+
+
+def sort(items, key, look, reverse=False):
+    """A sorted list of `items` (a sequence), stable like `sorted`. `look` is called between
+    steps."""
+    runs = []
+    for start in range(0, len(items), STEP):
+        look()
+        runs.append(sorted(items[start:start + STEP], key=key, reverse=reverse))
+    return list(merge(*runs, key=key, reverse=reverse)) if len(runs) != 1 else runs[0]
