@@ -1,5 +1,5 @@
-"""The responses to SEARCH and SORT: untagged SEARCH and SORT, ESEARCH (RFC 4731, RFC 5267 section 3),
-with the highest mod-sequence (RFC 7162 section 3.1.6); and the saved result (RFC 5182).
+"""The responses to SEARCH and SORT: untagged SEARCH and SORT, ESEARCH (RFC 4731, RFC 5267 3), with
+the highest mod-sequence (RFC 7162 section 3.1.6); and the saved result (RFC 5182).
 """
 from array import array
 from itertools import chain
