@@ -172,14 +172,14 @@ class MailServer:
         `taking_ports`: a context manager in which the process may bind ports below 1024.
         """
         if self._is_removed:
-            os.mkdir(self._temporary, 0o700)  # raises if somebody else has created it
+            os.mkdir(self._temporary, 0o700)  # raises if it exists
             self._is_removed = False
         self.root.create()
         lock = FileLock(os.path.join(self.root.mail_system, _SERVER_LOCK), 0)
         try:
             lock.acquire()
         except LockTimeout:
-            raise AlreadyRunning("another server holds %s%s" % (
+            raise AlreadyRunning("another server uses the root folder %s%s" % (
                 self.root.path, _holder(lock.path))) from None
         self._lock = lock
         try:
@@ -206,7 +206,7 @@ class MailServer:
         self._renewal = renewal  # only a thread that was started can be joined
 
     def stop(self, seconds=5.0):
-        """Close all connections, with a goodbye to each client, and end all threads in `seconds`.
+        """Send each client a last reply, close all connections, and end all threads in `seconds`.
 
         Any thread may call it, repeatedly.  The server can be started again afterwards; a
         temporary root is empty then.

@@ -63,7 +63,7 @@ class Delivery:
                 self._srs_key()
             except (OSError, ValueError) as error:
                 log.error(
-                    "no key to rewrite senders with, so forwarded mail waits in the queue: %s",
+                    "cannot use the key that rewrites senders; forwarded mail waits: %s",
                     error)
         self._plugins.start()
         self.relay.start()

@@ -28,7 +28,7 @@ FLOORS = {
 }
 
 # Earlier ones know nothing of later ones.  Files that are not listed are only
-# held to importing nobody in a circle.
+# checked for import cycles.
 ORDER = {
     "disk": ("atomic", "keyfile", "locks", "names"),
     "mail": ("address", "envelope", "headers", "structure", "dates", "bounce"),
@@ -201,7 +201,7 @@ def test_imports_inside_a_room_keep_its_order():
 
 
 def circle(graph):
-    """A list of modules that import each other in a circle, or []."""
+    """A list of modules that form an import cycle, or []."""
     done = set()
 
     def visit(node, way):

@@ -143,8 +143,8 @@ class Directory:
             return Destination("unknown" if ours else "remote", address)
         end = state.lookup.end(found)
         if end is None:
-            log.error("the alias %s leads nowhere", found.address)
-            return Destination("broken", address, text="the alias leads nowhere")
+            log.error("alias %s has no usable target", found.address)
+            return Destination("broken", address, text="the alias has no usable target")
         return self._destination(state, end)
 
     def _destination(self, state: "_State", end: Found) -> Destination:
@@ -168,7 +168,7 @@ class Directory:
         """The folder for a line of "domains" without a mailbox; see Destination."""
         if is_component(local):
             folder = os.path.realpath(os.path.join(self.root.path, local, "mail"))
-            # Otherwise the owner could put a link there, and run commands as somebody else.
+            # Otherwise the owner could put a link there, and run commands as another user.
             if self.root.identity_named(folder) == local and os.path.isdir(folder):
                 return folder
         return os.path.realpath(self.root.mail_system)

@@ -210,5 +210,5 @@ class Login:
 
 
 def _broken(candidate: Candidate, reason: Exception) -> LoginFailed:
-    log.error("%s cannot log in for now: %s", candidate.key, reason)
+    log.error("refused a login of %s: %s", candidate.key, reason)
     return LoginFailed(BROKEN, temporary=True)

@@ -166,7 +166,7 @@ def verify(stored: str, passphrase: str) -> bool:
         return hmac.compare_digest(given_secret.stored_key, secret.stored_key)
     if len(stored) == 64 and all(char in "0123456789abcdefABCDEF" for char in stored):
         return _verify_sha256(stored, passphrase)
-    raise SecretError("a passphrase in an unknown form")
+    raise SecretError("a stored passphrase in an unknown format")
 
 
 def iterations_of(stored: str) -> int:
@@ -229,7 +229,7 @@ def _verify_scrypt(stored: str, passphrase: str) -> bool:
     n, r, p = (_number(field, 1 << 24) for field in fields[1:4])
     salt, key = _bytes(fields[4]), _bytes(fields[5])
     if 128 * n * r > MOST_SCRYPT_MEMORY or n * r * p > MOST_SCRYPT_WORK or len(key) < 16:
-        raise SecretError("a scrypt passphrase that costs too much or protects too little")
+        raise SecretError("a scrypt passphrase with parameters too large or a key too short")
     scrypt = getattr(hashlib, "scrypt", None)
     if scrypt is None:
         raise SecretError("this Python cannot compute scrypt; set the passphrase again")
@@ -237,7 +237,7 @@ def _verify_scrypt(stored: str, passphrase: str) -> bool:
         given = scrypt(octets(prepare(passphrase)), salt=salt, n=n, r=r, p=p,
                        maxmem=2 * MOST_SCRYPT_MEMORY, dklen=len(key))
     except ValueError:
-        raise SecretError("a scrypt passphrase with impossible parameters") from None
+        raise SecretError("a scrypt passphrase with invalid parameters") from None
     return hmac.compare_digest(given, key)
 
 

@@ -232,7 +232,7 @@ def _with_admin(source: str, identity: str) -> str:
 
 
 def _without_admin(root: Root, settings: Settings, source: str, removed: Found) -> str:
-    """Remove an identity from "admin" with its last address: its next user is somebody else."""
+    """Remove an identity from "admin" with its last address: its next user is another person."""
     identity = root.identity_of(removed.action.value)
     left = [root.identity_of(action.value) for domain, actions in settings.domains.items()
             for local, action in actions.items()
@@ -307,5 +307,5 @@ def give(root: Root, path: str) -> None:
     """
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         owner = os.stat(root.path)
-        # Never through a link: the folder may belong to somebody else.
+        # Never through a link: the folder may belong to another user.
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

@@ -32,7 +32,7 @@ class Waiting(NamedTuple):
 
     `identity`: whose it is; `kind`: EXTERNAL_MDA or FILTER; `place`: where it is, for people;
     `text`: what is signed.  `file`: the absolute path of the file that gets the signature.  Of a
-    filter also: `number`, its index in that file, and `code`, as it is written there.
+    filter also: `number`, its index in that file, and `code`, unchanged from there.
     """
     identity: str
     kind: str

@@ -21,7 +21,7 @@ from . import authorize
 from .terminal import DONE, FAILED
 
 _PACKAGES = (  # module, package, what does not work without it
-    ("jsoncomment", "jsoncomment", "the standard library reads the configuration, which suffices"),
+    ("jsoncomment", "jsoncomment", "not needed: the standard library reads the configuration, too"),
     ("dkim", "dkimpy", "outgoing mail cannot be signed"),
     ("dns", "dnspython", "mail cannot be sent to other servers directly"),
     ("idna", "idna", "domain names with \u00df, final sigma or joiners are refused"),

@@ -1,4 +1,4 @@
-"""What the server prints at its start: what to type into a mail program."""
+"""The table that the server prints at its start: settings for mail programs."""
 
 # Name of a listener, what a mail program calls it, and its TLS setting.
 _ROWS = (
@@ -14,7 +14,7 @@ def table(listening, host, fingerprint=None, complaint=""):
     `listening`: app.Listening values; `host`: the server's name; `fingerprint`: of its certificate,
     or None; `complaint`: why there is no certificate, or "".
     """
-    text = "What to type into a mail program:\n\n"
+    text = "Settings for mail programs:\n\n"
     for name, what, security in _ROWS:
         for each in listening:
             if each.name == name:

@@ -32,7 +32,7 @@ def retry(spool, which):
     """
     if which != ALL:
         return [_order(spool, which, _due_now, "will be retried now",
-                       held="is held, release it first")]
+                       held="is held; release it first")]
     identities = [message.identity for message in spool.messages() if not message.held]
     # A message that is being sent needs no retry, so this does not wait for it.
     return [_order(spool, identity, _due_now, "will be retried now", patience=0)
@@ -59,7 +59,7 @@ def drop(spool, identity, bounce, clock=time.time):
         return [_order(spool, identity, _forget, "was removed")]
     now = clock()
     return [_order(spool, identity, lambda message: _give_up(message, now),
-                   "was removed, the sender gets a bounce")]
+                   "was removed; the sender gets a bounce")]
 
 
 def _due_now(message):
@@ -96,7 +96,7 @@ def _order(spool, identity, change, text, patience=None, held=None):
                 return Result(identity, False, "%s %s" % (identity, held))
             claim.update(change)
     except Busy:
-        return Result(identity, False, "%s is being sent right now, try again later" % identity)
+        return Result(identity, False, "%s is being sent now; try again later" % identity)
     except SpoolError as error:
         return Result(identity, False, why(spool, identity, error))
     try:

@@ -51,7 +51,7 @@ def show_lines(spool, identity, now):
         lines += ["            " + _way(recipient.via)] if recipient.via else []
         lines += ["last reply  " + _reply_text(recipient.reply)] if recipient.reply else []
         if recipient.attempts:
-            lines.append("last try    %s, %d in all" % (_moment(recipient.last),
+            lines.append("last try    %s, attempt %d" % (_moment(recipient.last),
                                                         recipient.attempts))
         if recipient.status == WAITING and recipient.next > now:
             lines.append("next try    " + _moment(recipient.next))

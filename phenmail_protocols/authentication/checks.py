@@ -218,7 +218,7 @@ def _record(author, ask):
     try:
         found = dmarc.find(author, ask)
     except Unanswered:
-        return Result("dmarc", "temperror", "no answer from the DNS", author_property)
+        return Result("dmarc", "temperror", "no DNS answer", author_property)
     return Result("dmarc", "none", "", author_property) if found.record is None else found
 
 
@@ -231,7 +231,7 @@ def _author(author, published, found, is_large, ask):
     if "pass" in aligned:
         word, reason = "pass", ""
     elif "temperror" in aligned:
-        word, reason = "temperror", "no answer from the DNS"
+        word, reason = "temperror", "no DNS answer"
     elif is_large and any(each.result == "policy" for each in found):
         word, reason = "permerror", "message too large"
     else:

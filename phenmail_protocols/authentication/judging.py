@@ -9,7 +9,7 @@ Promises:
 1. `judge` never raises.
 2. It returns within a few seconds of `seconds`, whatever a sender's DNS or message does.  A check
    that could not be completed is a temperror.
-3. A slow network delays only its own mail: at most MOST_AT_ONCE messages are judged at once, at
+3. A slow network delays only its own mail: at most MOST_AT_ONCE messages are checked at once, at
    most MOST_OF_ONE from one network.  A message that waits longer than `seconds` for its turn is
    accepted without checks.
 """
@@ -82,9 +82,10 @@ class Judge:
             sender = "" if sender is None else str(sender)
             return self._judgement(host, *self._verdict(host, peer, helo, sender, path, start, end))
         except CannotStart as error:
-            log.debug("not judged: %s", error)
+            log.debug("not checked: %s", error)
         except Exception:
-            log.exception("cannot judge a message from %s, accepting it without checks", peer)
+            log.exception("cannot check a message from %s, accepting it without SPF, DKIM and "
+                          "DMARC", peer)
         return self._judgement(host, self._unknown())
 
     def _judgement(self, host, found, reject=False, domain=""):
@@ -122,7 +123,7 @@ class Judge:
                 finally:
                     os.close(file)
         except Busy:
-            log.warning("too many messages are being judged: accepting one from %s without checks",
+            log.warning("too many messages are being checked, accepting one from %s without checks",
                         peer)
             return (self._unknown(),)
 
@@ -133,7 +134,8 @@ class Judge:
             return (self._unknown(),)
         values = json.loads(text.decode("ascii"))
         if isinstance(values, str):
-            log.error("cannot judge a message, accepting it without checks: %s", values[:200])
+            log.error("cannot check messages, accepting them without SPF, DKIM and DMARC: %s",
+                      values[:200])
             return (self._unknown(),)
         found, reject, domain = values
         found = [Result(str(method), str(word), str(reason),
@@ -181,7 +183,7 @@ class Judge:
 
     def complaints(self):
         """What a full judgement lacks, for people (list of str)."""
-        return ["the Python package %s is not installed: incoming mail is judged without it"
+        return ["the Python package %s is not installed: incoming mail is checked without it"
                 % package for module, package in _PACKAGES if module in self._missing_modules()]
 
 

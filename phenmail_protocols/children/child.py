@@ -111,13 +111,13 @@ class Process:
             self._child = self._spawn(self._command(), theirs)
         except (OSError, ValueError) as error:
             ours.close()
-            self._fail("%s can't be started: %s" % (self._python, error))
+            self._fail("cannot start %s: %s" % (self._python, error))
         finally:
             theirs.close()
         self._control = ours
         if _Listener(ours, self.starting).first_line() != READY:
             self._end_now()
-            self._fail("%s does not run %s: it ended with status %s"
+            self._fail("%s cannot run %s: it exited with status %s"
                        % (self._python, self.what, self._child.returncode))
         ours.settimeout(_BEGIN)
         log.debug("%s: process %d started", self.what, self._child.pid)

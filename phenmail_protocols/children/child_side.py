@@ -52,12 +52,12 @@ def set_limit(name, soft, hard=None):
 def become(uid, gid):
     """Become that user for good, with no other group.  Raises OSError, also for root."""
     if 0 in (uid, gid):
-        raise PermissionError("nothing runs as root")
+        raise PermissionError("refusing to run as root")
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
     if (os.getuid(), os.geteuid(), os.getgid(), os.getegid()) != (uid, uid, gid, gid):
-        raise PermissionError("the system did not change the user")
+        raise PermissionError("the system did not switch to the user")
 
 
 def take_control():

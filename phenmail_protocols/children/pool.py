@@ -14,7 +14,7 @@ from .interpreter import CannotStart
 
 log = logging.getLogger("phenmail.children")
 
-FAILED_FOR = 60.0  # seconds until a child that failed to start is tried again
+FAILED_FOR = 60.0  # seconds until a failed start is retried
 _TRIES = 3
 _JOIN = 5.0  # seconds
 

@@ -38,8 +38,8 @@ class Ended(NamedTuple):
     `code`: its exit status, the negative number of the signal that ended it, or None if unknown.
     `launched`: the command began; otherwise `code` and `output` are those of `program_child`.
     `output`: the end of its standard output and error, at most KEPT bytes.  `late`: it exceeded its
-    time.  `interrupted`: the server is stopping.  In both cases it was ended, and nobody knows what
-    it had done by then.  `seconds`: how long it took.
+    time.  `interrupted`: the server is stopping.  In both cases it was ended, and what it
+    had done by then is unknown.  `seconds`: how long it took.
     """
     code: Optional[int]
     launched: bool
@@ -198,7 +198,7 @@ class Run:
         """Its exit status or negative signal, after reaping it; None while it runs.
 
         `all_of_it`: kill its group with it.  Popen is not asked, because it reports success for a
-        child that somebody else reaped.
+        child that other code reaped.
         """
         pid = self._process.pid
         if all_of_it and hasattr(os, "waitid"):  # not on macOS

@@ -367,7 +367,7 @@ class ByType(Kind):
 
 
 class OneOfForms(Kind):
-    """A value of several forms, told apart by their JSON type."""
+    """A value of several forms, distinguished by their JSON type."""
 
     def __init__(self, expected: str, forms: Dict[type, Kind]) -> None:
         self.expected, self.forms = expected, forms

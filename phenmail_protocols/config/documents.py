@@ -152,7 +152,7 @@ class _Reader:
         try:
             values = self.parse(found.text)
         except (ValueError, RecursionError, MemoryError):
-            self.problem(document.place(()), (), "JSON", hint="the parser refuses it")
+            self.problem(document.place(()), (), "JSON", hint="the JSON parser rejects it")
             return {}
         if not isinstance(values, dict):
             self.problem(document.place(()), (), "an object: { … }", values)

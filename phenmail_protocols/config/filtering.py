@@ -196,13 +196,13 @@ HEADERS.expected = "the names of 1 to %d header fields" % MOST_HEADERS
 MATCH = Section(
     Option("type", Choice("match"), "match", "compares a header field"),
     Option("header", OneOfForms("the name of a header field or a list of names",
-                                {str: HEADER, tuple: HEADERS}), "Subject", "what to look at"),
+                                {str: HEADER, tuple: HEADERS}), "Subject", "what to compare"),
     Option("mode", Choice("contains", "startswith", "endswith", "is", "regex"), "contains",
            "how to compare"),
     Option("content", Text("text of at most %d characters" % LONGEST_CONTENT,
                            limit=LONGEST_CONTENT), "", "the text to look for", required=True),
     Option("action", FilterAction(), "", "what to do with the message", required=True),
-    Option("name", Text(), None, "the reason of a bare reject"),
+    Option("name", Text(), None, "the reason, if the action reject has none"),
     gives=_match, check=_check_match)
 PY = Section(
     Option("type", Choice("py"), "py", "runs Python"),

@@ -18,7 +18,7 @@ LONGEST_NAME = 320          # 64 + "@" + 255, RFC 5321 section 4.5.3.1
 
 
 class Found(NamedTuple):
-    """A line of "domains": `address` as it is written there, and its action.
+    """A line of "domains": `address`, its left side, and its action.
 
     `tag`: what followed "+", or None.  `caught`: it is the catch-all, whose local part is "*".
     """

@@ -133,8 +133,8 @@ def _check_limits(reader: Reader, path: Path, limits: Limits) -> None:
     share = limits.connections_before_login
     if share is not None and share * PROTOCOLS >= limits.connections:
         reader.problem(path + ("connections-before-login",),
-                       'less than a fifth of "connections" (%d), so that strangers in all five '
-                       'protocols leave room for those who log in' % limits.connections, share)
+                       'less than a fifth of "connections" (%d), because each of five protocols '
+                       'may have so many before login' % limits.connections, share)
 
 
 def _limit(key: str, kind: Kind, help: str) -> Option:
@@ -292,7 +292,7 @@ FETCHER_FILE = Section(
     Option("device", IDENTITY, None, "only on this device"),
     Option("mail-folders", MapOf(Text("a name without a colon", lambda text: ":" not in text),
                                  PathTo("a mail folder"), "names and paths", 100), None,
-           "where mail may go"),
+           "mail folders for fetched mail"),
     Option("accounts", ListOf(FETCH_ACCOUNT, "accounts", 100), (), "mailboxes on other servers"),
     gives=FetcherSettings)
 

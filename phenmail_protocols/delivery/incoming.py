@@ -26,7 +26,7 @@ From the final dot of DATA to the 250, in this order; lines in brackets only whe
     smtp/replies.py        wire
     protocol/output.py     Output.flush                 net/connection.py writes the 250
 
-The promises ("accepted means kept"; "every recipient's mail ends somewhere"):
+The promises (accepted mail is not lost, and every recipient's mail has a known fate):
 
 1. A recipient gets 250 only after the store's `deliver` returned for it: the file and its directory
    are on the disk.  Recipients elsewhere: only after the queue's `commit` returned.
@@ -62,7 +62,7 @@ HEADER_LIMIT = 256 * 1024
 QUEUED_LOCALLY = frozenset(("agent", "forward", "plugin"))
 
 # What is done with the header: a submission is completed and signed; the rest of the mail is
-# judged (SPF, DKIM, DMARC) if it comes from outside.
+# checked (SPF, DKIM, DMARC) if it comes from outside.
 _SUBMITTED, _OUTSIDE, _INSIDE = "submitted", "outside", "inside"
 
 log = logging.getLogger("phenmail.delivery")

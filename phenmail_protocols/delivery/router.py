@@ -37,8 +37,8 @@ class Router:
         self.queue = queue
         self.signer = signer
         self.screening = screening
-        self.judge = None  # authentication.judging.Judge.judge; None: no mail is judged
-        self.is_outside = is_outside  # is_outside(IP address): whether its mail is judged
+        self.judge = None  # authentication.judging.Judge.judge; None: no mail is checked
+        self.is_outside = is_outside  # is_outside(IP address): whether its mail is checked
         self._resolve = directory.resolve if resolve is None else resolve
         self.notify = None  # queue.bounces.Reporter.delivered; None: no notices of success
         self.faults = None  # for tests: faults("recipient" or "message") -> Reply or None

@@ -168,8 +168,8 @@ class Programs:
                                 self._settings().run_as)
         except NoUser as error:
             reason = error if status is not None else "it is not a folder, and run-as is unusable"
-            raise Unusable("%s: %s; nothing runs as root: give the folder to its user (chown), "
-                           "or set run-as to another user" % (folder, reason))
+            raise Unusable("%s: %s; commands never run as root: give the folder to its user "
+                           "(chown), or set run-as to another user" % (folder, reason))
         uid, gid = switched or (os.geteuid(), os.getegid())
         return Owner(uid, gid, switched is not None, *_entry(uid, identity, folder))
 

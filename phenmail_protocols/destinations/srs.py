@@ -52,5 +52,5 @@ class SrsResolver:
             log.info("<%s> is not a valid rewritten sender: %s", address, error)
             return destination
         except (OSError, ValueError) as error:
-            log.error("cannot read the key srs.key, so mail to rewritten senders waits: %s", error)
+            log.error("cannot read srs.key; mail to rewritten senders is deferred: %s", error)
             return Destination("broken", address, text="the key of rewritten senders is unreadable")

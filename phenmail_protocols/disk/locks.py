@@ -14,13 +14,13 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
-# A link would let a folder's owner lock a file of somebody else.
+# A link would let a folder's owner lock another user's file.
 _OPEN = (os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
          | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
 
 
 class LockTimeout(OSError):
-    """The lock was held by somebody else for too long."""
+    """Another holder kept the lock for too long."""
 
 
 class FileLock:

@@ -1,4 +1,4 @@
-"""Regular files at paths where somebody else may have put something else.
+"""Regular files at paths where another user may have put something else.
 
 Links are not followed, and nobody waits for a pipe.
 """

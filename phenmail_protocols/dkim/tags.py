@@ -46,17 +46,17 @@ def read_signature(tags):
     if any(name not in tags for name in _REQUIRED):
         raise ValueError("a required tag is missing")
     if tags[b"v"] != b"1":
-        raise ValueError("not version 1")
+        raise ValueError("unknown version")
     if tags[b"a"] not in KEY_TYPES and tags[b"a"] != RSA_SHA1:
-        raise ValueError("algorithm not known")
+        raise ValueError("unknown algorithm")
     domain, selector = _name(tags[b"d"]).lower(), _name(tags[b"s"])
     names = tuple(name.lower() for name in taglist.names(tags[b"h"]))
     if not all(map(_FIELD.match, names)):
-        raise ValueError("signature not readable")
+        raise ValueError("malformed signature")
     if b"from" not in names:
         raise ValueError("From is not signed")
     if b"q" in tags and b"dns/txt" not in taglist.names(tags[b"q"]):
-        raise ValueError("query method not known")
+        raise ValueError("unknown query method")
     signed, expires = _number(tags, b"t", _MOMENT), _number(tags, b"x", _MOMENT)
     return Signature(tags[b"a"], _forms(tags.get(b"c", b"simple")), domain, selector, names,
                      _identity(tags, domain),
@@ -71,7 +71,7 @@ def _name(value):
     except (UnicodeError, AddressError):
         name = ""
     if not _DOMAIN.match(name):
-        raise ValueError("signature not readable")
+        raise ValueError("malformed signature")
     return name.encode("ascii")
 
 
@@ -79,7 +79,7 @@ def _forms(value):
     header, slash, body = value.partition(b"/")
     body = body if slash else FORMS[0]
     if header not in FORMS or body not in FORMS:
-        raise ValueError("canonicalization not known")
+        raise ValueError("unknown canonicalization")
     return header, body
 
 
@@ -97,7 +97,7 @@ def _number(tags, name, pattern):
     if value is None:
         return None
     if not pattern.match(value):
-        raise ValueError("signature not readable")
+        raise ValueError("malformed signature")
     return int(value)
 
 
@@ -107,7 +107,7 @@ def _base64(value):
     except binascii.Error:
         found = b""
     if not found:
-        raise ValueError("signature not readable")
+        raise ValueError("malformed signature")
     return found
 
 
@@ -120,9 +120,9 @@ def read_key(record, algorithm, is_below=False):
     try:
         tags = taglist.parse(record)
     except ValueError:
-        raise ValueError("key not usable")
+        raise ValueError("unusable key")
     if b"v" in tags and (next(iter(tags)) != b"v" or tags[b"v"] != b"DKIM1") or b"p" not in tags:
-        raise ValueError("key not usable")
+        raise ValueError("unusable key")
     if b"h" in tags and _HASH not in taglist.names(tags[b"h"]):
         raise ValueError("the key is not for this hash")
     if tags.get(b"k", b"rsa") != KEY_TYPES[algorithm]:
@@ -136,4 +136,4 @@ def read_key(record, algorithm, is_below=False):
     try:
         return base64.b64decode(taglist.unfolded(tags[b"p"]), validate=True)
     except binascii.Error:
-        raise ValueError("key not usable")
+        raise ValueError("unusable key")

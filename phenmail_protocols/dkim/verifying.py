@@ -87,7 +87,7 @@ def verify(header, body, ask):
         return [Verified("policy", "header too large")]
     fields = [field for field in headers.each_field(header) if not _MBOX.match(field.raw)]
     if not all(_FIELD_NAME.match(field.name) for field in fields):
-        return [Verified("neutral", "header not readable")]
+        return [Verified("neutral", "malformed header")]
     signed = [field for field in fields if field.name.lower() == _NAME][:MOST_SIGNATURES]
     signatures = [_Signature(fields, each) for each in signed]
     hashes = {each.body: each.new_hash() for each in signatures if each.body}
@@ -123,7 +123,7 @@ class _Signature:
         except ValueError as error:
             raise _Verdict("permerror", str(error))
         if found.algorithm == tags.RSA_SHA1:
-            raise _Verdict("policy", "rsa-sha1 proves nothing")  # RFC 8301 3.1
+            raise _Verdict("policy", "rsa-sha1 is not accepted")  # RFC 8301 3.1
         if None not in (found.signed, found.expires) and found.expires <= found.signed:
             raise _Verdict("permerror", "expires before it was made")
         now = time.time()
@@ -149,15 +149,15 @@ class _Signature:
     def _check(self, body_hash, ask):
         digest, missing, unsigned = body_hash.digest()
         if missing:
-            raise _Verdict("permerror", "l= is more than the body")
+            raise _Verdict("permerror", "l= exceeds the body")
         if self._said.body_hash != digest:
             raise _Verdict("fail", "body hash did not verify")
         try:
             self._check_keys(ask)
         except ImportError:
-            raise _Verdict("neutral", "algorithm not known here")
+            raise _Verdict("neutral", "unsupported algorithm")
         except Unanswered:
-            raise _Verdict("temperror", "no answer from the DNS")
+            raise _Verdict("temperror", "no DNS answer")
         if unsigned:
             raise _Verdict("policy", "the end of the body is not signed")  # RFC 6376 8.2
 
@@ -198,9 +198,9 @@ class _Signature:
             key = crypto.parse_public_key(key)
             bits, exponent_bits = [key[part].bit_length() for part in ("modulus", "publicExponent")]
         except Exception:  # the parser met hostile bytes and may raise anything
-            raise ValueError("key not usable")
+            raise ValueError("unusable key")
         if exponent_bits > _EXPONENT_BITS:
-            raise ValueError("key not usable")
+            raise ValueError("unusable key")
         if bits < _RSA_BITS:
             raise _Verdict("policy", "key too small")
         return lambda digest: _rsa_is_valid(crypto, digest, octets, key)
@@ -258,14 +258,14 @@ def _rsa_is_valid(crypto, digest, octets, key):
     try:
         return crypto.RSASSA_PKCS1_v1_5_verify(digest, octets, key)
     except Exception:  # the numbers are not an RSA key, or too small for this hash
-        raise _Verdict("permerror", "key not usable")
+        raise _Verdict("permerror", "unusable key")
 
 
 def _ed25519_verifier(key, octets):
     from nacl.exceptions import CryptoError
     from nacl.signing import VerifyKey
     if len(key) != ED25519_BYTES:
-        raise ValueError("key not usable")
+        raise ValueError("unusable key")
 
     def is_valid(digest):
         try:

@@ -141,7 +141,7 @@ class Opened:
         if status.st_uid not in (self._owner[0], os.geteuid()):
             raise Unusable("its owner is not the folder's owner")
         if status.st_nlink > 1:
-            raise Unusable("it has a second name (a hard link)")
+            raise Unusable("it has more than one hard link")
         if not status.st_size:
             raise Unusable("it is empty")
 

@@ -88,7 +88,7 @@ class DropFolders:
                     full = now + self._period
                 self.look(only_hurried=not is_full)
             except Exception:
-                log.exception("looking at the drop folders failed")
+                log.exception("cannot scan the drop folders")
             hurried = min([watch.wait for watch in self._watches.values()], default=NEVER)
             wait = max(0.0, min(hurried, full - time.monotonic()))
 
@@ -126,7 +126,7 @@ class DropFolders:
                 watch.complaint = text
         except Exception:
             watch.pause(now)
-            log.exception("%s: looking at this drop folder failed",
+            log.exception("%s: cannot scan this drop folder",
                           printable(watch.path or folder))
 
     def _find(self, watch, folder, now):
@@ -154,7 +154,7 @@ class DropFolders:
         # The name in its path says whose mail folder it is, even if a link has replaced it since.
         owner = root.identity_named(folder)
         if owner is None or root.identity_named(real) != owner:
-            raise _UnusableFolder("it does not lie in the folder of its owner")
+            raise _UnusableFolder("it is outside its owner's folder")
         self._check_place(real, folders)
         return Opened(base, os.path.relpath(real, base))
 
@@ -167,7 +167,7 @@ class DropFolders:
         for own in (self._directory.root.mail_system, settings.relay.queue_folder):
             own = os.path.realpath(own)
             if _below(real, own) or _below(own, real):
-                raise _UnusableFolder("the server's own files are there")
+                raise _UnusableFolder("it overlaps a folder of the server")
         for folder in folders:
             if _below(folder, real):
                 raise _UnusableFolder("it contains a mail folder")
@@ -211,8 +211,8 @@ class DropFolders:
         except OSError as error:
             return self._later(watch, entry, error.strerror, not entry.is_filed)
         except Exception:
-            log.exception("%s: filing this file failed", _shown(watch, entry))
-            return self._later(watch, entry, "an error in the server", True)
+            log.exception("%s: cannot deliver this file", _shown(watch, entry))
+            return self._later(watch, entry, "internal error", True)
         return True
 
     def _set_aside(self, watch, opened, entry, folder, why):

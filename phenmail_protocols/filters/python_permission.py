@@ -11,7 +11,7 @@ from ..accounts.authorization import FILTER
 from ..children.python_limits import CODE_OCTETS
 from ..disk import open_beneath
 
-NOT_AUTHORIZED = "the code was not run: the administrator has not authorized this text (authorize)"
+NOT_AUTHORIZED = "the code was not run: the administrator has not approved it (authorize)"
 
 
 class Permission(NamedTuple):
@@ -74,11 +74,11 @@ def _content(rule, root, identity, admin):
     owner = root.identity_named(path)
     may_own = root.is_administrators(owner, admin) if rule.from_server else owner == identity
     if owner is None or not may_own:
-        raise NoCode("its file lies in the folder of somebody else")
+        raise NoCode("its file is in another user's folder")
     try:
         data, _ = open_beneath.read(root.identity_folder(owner), path, CODE_OCTETS)
         return data.decode("utf-8")
     except OSError as error:
-        raise NoCode("its file %s can't be read: %s" % (os.path.basename(path), error.strerror))
+        raise NoCode("cannot read its file %s: %s" % (os.path.basename(path), error.strerror))
     except UnicodeDecodeError:
         raise NoCode("its file %s is not text in UTF-8" % os.path.basename(path))

@@ -101,14 +101,14 @@ class Rules:
                         gathered.by = rule.place
                         break
                 except matching.NotSearched as error:
-                    gathered.note("%s: not searched (%s), so the next filter was asked"
+                    gathered.note("%s: not searched (%s), continuing with the next filter"
                                   % (rule.place, error))
         except matching.OutOfTime:
-            gathered.note("%s: the filters took too long, so this one and those after it were not "
-                          "asked" % rule.place)
+            gathered.note("%s: the filters took too long, so this one and the rest were skipped"
+                          % rule.place)
         except Exception:
             log.exception("%s: the filters failed, so the message goes to INBOX", rule.place)
-            gathered.note("%s: this filter failed, so it and those after it were not asked"
+            gathered.note("%s: this filter failed, so it and the rest were skipped"
                           % rule.place)
         return gathered.verdict()
 
@@ -223,13 +223,13 @@ class _Code(_Rule):
 
     def act(self, message, run_code, gathered):
         if run_code is None:
-            gathered.note("%s: code is not run here, so the next filter was asked" % self.place)
+            gathered.note("%s: code is not run here, continuing with the next filter" % self.place)
             return False
         try:
             found = run_code(self.filter, message)
         except Exception:
             log.exception("%s: the Python filter was not run", self.place)
-            gathered.note("%s: the code could not be run, so the next filter was asked"
+            gathered.note("%s: the code could not be run, continuing with the next filter"
                           % self.place)
             return False
         if found is None:
@@ -284,7 +284,7 @@ def mailbox_named(text):
         return INBOX
     name = folders.canonical(text)
     if any(part in (".", "..") for part in name.split("/")):
-        raise errors.InvalidName("it would lie outside of the mail folder")
+        raise errors.InvalidName("it would be outside the mail folder")
     folders.folder_of(name)
     return name
 
@@ -297,11 +297,11 @@ _ARGUMENTS = {
 
 
 def prepared(word, argument):
-    """An action as it is written -> Action."""
+    """The text of an action -> Action."""
     try:
         return Action(word, _ARGUMENTS[word](argument))
     except errors.InvalidName as error:
-        return Action(ACCEPT, INBOX, "%s can't be a mailbox (%s), so the message goes to INBOX"
+        return Action(ACCEPT, INBOX, "%s cannot be a mailbox (%s), so the message goes to INBOX"
                       % (shown(argument), error))
     except AddressError as error:
         flaw = "%s is not a mail address (%s), so " % (shown(argument), error)

@@ -1,7 +1,7 @@
 """The filters of each user: those of the user's file, then the server's.
 
 A file is read again only if stat says that it changed.  If a file cannot be used, no filter
-applies, not even the server's, because nobody knows which filters would have come first.  Mail then
+applies, not even the server's, because the broken filters might have decided first.  Mail then
 goes to INBOX, with a line in the user's log once for each change of the file.  Any thread may ask.
 """
 import logging
@@ -62,8 +62,8 @@ class FilterFiles:
             why = "%s: %s" % (os.path.basename(path), error.strerror)
             rules, log_lines = NO_RULES, _broken([why])
         except Exception:
-            log.exception("%s: these filters can't be used", path)
-            rules, log_lines = NO_RULES, _broken(["%s: it can't be read" % os.path.basename(path)])
+            log.exception("%s: these filters cannot be used", path)
+            rules, log_lines = NO_RULES, _broken(["%s: it cannot be read" % os.path.basename(path)])
         if log_lines:
             log.warning("%s: %s", path, "; ".join(log_lines))
         self._keep(path, _Kept(seen, given, rules))
@@ -93,4 +93,4 @@ def check_owner(root, path, folder):
 
 
 def _broken(lines):
-    return tuple(["the filters can't be used, so mail goes to INBOX: " + line for line in lines])
+    return tuple(["the filters cannot be used, so mail goes to INBOX: " + line for line in lines])

@@ -72,7 +72,7 @@ class UserLog:
 
 def _size_of_plain_file(descriptor, path):
     status = os.fstat(descriptor)
-    # With a second name it could be somebody else's file.
+    # With a second hard link it could be another user's file.
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-        raise OSError("%s is not a plain file with one name" % path)
+        raise OSError("%s is not a regular file with a single hard link" % path)
     return status.st_size

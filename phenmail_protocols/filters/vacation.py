@@ -47,10 +47,10 @@ def obstacle(vacation, message, now):
     `vacation`: settings.Vacation; `now`: epoch seconds.
     """
     if now < EARLIEST:
-        return "the clock of this machine is wrong"
+        return "the server's clock is wrong"
     if (vacation.since is not None and now < vacation.since
             or vacation.until is not None and now >= vacation.until):
-        return "it is not the time of the vacation"
+        return "outside the vacation period"
     return (automatic.of_sender(message.sender) or automatic.of_judgement(message.auth)
             or _of_header(vacation, message))
 

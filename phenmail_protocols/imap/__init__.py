@@ -4,6 +4,6 @@ handler, reader        the connection: input, output, IDLE, TLS
 grammar, *_grammar     bytes -> values (tokens, sequence: their parts)
 session, row, table    states, dispatch, errors; the command table
 commands/              what each command does
-view                   message numbers and announcements of the selected mailbox
+view                   message numbers, and the changes to announce
 responses, *_responses values -> bytes
 """

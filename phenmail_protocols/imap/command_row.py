@@ -22,8 +22,8 @@ class Row(NamedTuple):
                  command without arguments
     run          (session, arguments) -> session.Step, or None for a plain "OK NAME completed";
                  arguments are None without `parse`
-    may_expunge  EXPUNGE may be sent before the tagged response. Not during FETCH, STORE and SEARCH
-                 (RFC 3501 7.4.1), whose message numbers it would change
+    may_expunge  EXPUNGE may be sent before the tagged response; false for FETCH, STORE and SEARCH,
+                 whose message numbers would change (RFC 3501 7.4.1)
     secret       the arguments are never logged
     """
     name: str

@@ -17,7 +17,7 @@ from .table import TABLE
 
 log = logging.getLogger("phenmail.imap")
 
-GATHER = 0.01  # seconds that IDLE waits for more changes before it announces them together
+GATHER = 0.01  # seconds that IDLE waits to announce several changes together
 DROPPED = 16  # times the largest message: most octets of an unwanted literal that are read
 LONG = 8192  # octets of a command that is parsed only in a turn (`net.fair_turns`)
 READING = 0.5e-6  # seconds to parse an octet of it

@@ -1,7 +1,7 @@
 """ENVELOPE, BODY and BODYSTRUCTURE of a message as bytes of the wire (RFC 3501 7.4.2 and 9).
 
-Pure: made from `mail.headers` and a `mail.structure.Part`. The response is well-formed whatever the
-message is like.
+Pure: made from `mail.headers` and a `mail.structure.Part`. The response is well-formed for any
+message.
 """
 from ..mail import address, headers
 from ..mail.structure import ENVELOPE_FIELDS

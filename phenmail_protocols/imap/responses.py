@@ -104,7 +104,7 @@ class FlagLists(dict):
     """{frozenset of str: its flag list as bytes}, filled on demand; `recent` adds \\Recent to each.
 
     The store uses one object for equal sets, so that a look-up costs next to nothing. Bounded: when
-    it is full it starts again.
+    full, it is cleared.
     """
 
     def __init__(self, recent=False):

@@ -27,7 +27,7 @@ from .values import (
 )
 
 DEPTH_LIMIT = 50  # levels of NOT, OR and parentheses
-KEYS_LIMIT = 4096  # of a search: more than fit into a line of 8,000 octets (RFC 2683 3.2.1.5)
+KEYS_LIMIT = 4096  # in one search: more than fit into a line of 8,000 octets (RFC 2683 3.2.1.5)
 TEXT_LIMIT = 8192  # characters of a string
 OCTETS_LIMIT = (1 << 63) - 1
 RETURN_OPTIONS = ("MIN", "MAX", "ALL", "COUNT", "SAVE")

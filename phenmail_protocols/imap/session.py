@@ -31,11 +31,12 @@ READ_LINE, READ_BODY, IDLE = WAITING = "read line", "read body", "idle"
 class Step(NamedTuple):
     """The end of a command, or what it waits for.
 
-    `then` NEXT, CLOSE, START_TLS: the tagged response is `status [code] text`; without a text, it
-    says that the command is completed.  READ_LINE,
-    READ_BODY, IDLE: the command goes on, and `resume(line)` gives the next Step.  `prompt`: the
-    text of the continuation request (the reader has its own for READ_BODY).  `sink`: takes the
-    octets of the body.
+    If `then` is NEXT, CLOSE or START_TLS, the command ends with the tagged response
+    `status [code] text`; without a text, it says that the command is completed.  If `then` is
+    READ_LINE, READ_BODY or IDLE, the command goes on, and `resume(line)` returns the next Step.
+
+    `prompt`: the text of the continuation request (the reader has its own for READ_BODY).
+    `sink`: takes the octets of the body.
     """
     then: str = NEXT
     status: bytes = b"OK"
@@ -47,7 +48,7 @@ class Step(NamedTuple):
 
 
 class CommandFailed(Exception):
-    """A command cannot be carried out: NO with `text` and a response code (RFC 5530)."""
+    """A command fails.  The reply is NO with `text` (bytes) and a response code (RFC 5530)."""
 
     def __init__(self, text, code=None):
         super().__init__(text)
@@ -56,7 +57,7 @@ class CommandFailed(Exception):
 
 
 class Misuse(Exception):
-    """The arguments make no sense here: BAD with `text` (bytes)."""
+    """The arguments are invalid in this state.  The reply is BAD with `text` (bytes)."""
 
     def __init__(self, text):
         super().__init__(text)
@@ -102,9 +103,9 @@ class Service(NamedTuple):
 class Session(shared.Session):
     """State of one connection.  `table`: {name: Row}; `write`: takes responses (bytes).
 
-    Long work calls `look()` in bounded steps (each message, name or key).  It raises CommandFailed
-    when the command has taken too long, and Disconnected when the client is gone or the server
-    stops.  It costs under a microsecond.
+    Long commands call `look()` for each message, name or key, which takes under a microsecond.
+    It raises CommandFailed when the command has taken too long, and Disconnected when the client
+    has disconnected or the server stops.
     """
 
     log = log
@@ -124,7 +125,7 @@ class Session(shared.Session):
         self._running = None  # (tag, row) of the command that runs
 
     def close(self):
-        """Release what the session holds; a command may be under way."""
+        """Release the session's resources, even while a command runs."""
         if self.staged is not None:
             self.staged.discard()
         self.deselect()
@@ -142,7 +143,7 @@ class Session(shared.Session):
         return capabilities(self)
 
     def capability_code(self):
-        """The response code CAPABILITY, which saves the client the command."""
+        """The response code CAPABILITY, so that the client need not send the command."""
         return b"CAPABILITY " + b" ".join(self.capabilities())
 
     @property
@@ -188,7 +189,7 @@ class Session(shared.Session):
             return step
         tag, row = self._running
         may_go_on = self.announce(row.may_expunge)
-        self._running = None  # not before: `failed` ends a command whose announcement broke
+        self._running = None  # not earlier: if the announcement raises, `failed` ends the command
         if not may_go_on:
             return Step(CLOSE)
         text = step.text or b"%b completed" % row.name.encode("ascii")
@@ -198,13 +199,13 @@ class Session(shared.Session):
         return self._closed_if_too_many(step)
 
     def unreadable(self, tag, text, code=None, status=b"BAD"):
-        """Answer a command that does not parse -> Step.  `tag`: None if there was none."""
+        """Reply to a command that cannot be parsed -> Step.  `tag`: None if there was none."""
         self.errors += status == b"BAD"
         self.write(responses.tagged(tag or b"*", status if tag else b"BAD", text, code))
         return self._closed_if_too_many(Step())
 
     def _closed_if_too_many(self, step):
-        """Too many errors in a row, or failed logins, end the connection."""
+        """`step`, or CLOSE after too many errors in a row or too many failed logins."""
         if step.then != NEXT:
             return step
         if self.errors >= self.service.limits.errors:
@@ -246,7 +247,7 @@ class Session(shared.Session):
 
     @property
     def mail(self):
-        """The store's account; looked up each time, because the store may drop it between."""
+        """The store's account.  Looked up each time, because the store may close unused ones."""
         return self.service.store.account(self.account.folder)
 
     def select(self, view):
@@ -294,7 +295,7 @@ class Session(shared.Session):
     def announce(self, may_expunge=True):
         """Announce what other sessions changed in the selected mailbox.
 
-        -> False if the session cannot go on.
+        -> False if the mailbox was deleted, which ends the session.
         """
         if self.view is None:
             return True
@@ -304,7 +305,7 @@ class Session(shared.Session):
             self.say_goodbye(b"The selected mailbox was deleted")  # RFC 2180 3.3
             return False
         except errors.StoreError:
-            return True  # the next command tries again
+            return True  # the next command retries
         news = self.view.announce(may_expunge)
         try:
             if news is not None:
@@ -343,12 +344,13 @@ class Session(shared.Session):
         self.write(b"".join(responses.fetch_lines(map(self.view.number, rows.uids), columns)))
 
     def enable_condstore(self):
-        """From now on the client hears of mod-sequences (RFC 7162 3.1)."""
+        """From now on send mod-sequences to the client (RFC 7162 3.1)."""
         if not self.condstore:
             self.condstore = True
             if self.view is not None:
                 self.write(responses.untagged_status(
-                    b"OK", b"Highest", b"HIGHESTMODSEQ %d" % max(1, self.view.state.highestmodseq)))
+                    b"OK", b"Highest mod-sequence",
+                    b"HIGHESTMODSEQ %d" % max(1, self.view.state.highestmodseq)))
 
     def flag_column(self, rows):
         """Flags of rows as they are sent, \\Recent included.  New keywords are announced first."""

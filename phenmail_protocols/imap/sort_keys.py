@@ -1,5 +1,6 @@
-"""What SORT and THREAD compare messages by (RFC 5256, RFC 5957): read from a header once and kept
-as bytes in the index, like ENVELOPE.
+"""The keys by which SORT and THREAD compare messages (RFC 5256, RFC 5957).
+
+They are read from a header once and cached as bytes in the index, like ENVELOPE.
 
 Pure. Texts are folded for comparison (text/collation.py) when they are read, so that sorting
 compares plain strings.
@@ -23,8 +24,8 @@ _BETWEEN = "\x1f"
 
 
 class SortKeys(NamedTuple):
-    """`sent` is in seconds since 1970, None where the Date field cannot be read. `identity` is None
-    for a message without a valid Message-ID; it and `references` are digests."""
+    """`sent` is in seconds since 1970, None if the Date field is invalid. `identity` is None if the
+    message has no valid Message-ID; it and `references` are digests."""
     sent: Optional[int]
     subject: BaseSubject
     sender: str  # FROM, TO, CC: the mailbox of the first address
@@ -37,7 +38,7 @@ class SortKeys(NamedTuple):
 
 
 def read(header: bytes) -> SortKeys:
-    """`header`: the message's header, or the FIELDS of it."""
+    """Read the keys from a message's header, or from its FIELDS alone."""
     found = headers.collect(header, FIELDS)
 
     def last(name):
@@ -56,7 +57,7 @@ def read(header: bytes) -> SortKeys:
 
 
 def to_bytes(keys: SortKeys) -> bytes:
-    """The form that is kept."""
+    """The cached form: one line for each key."""
     return "\n".join((
         "" if keys.sent is None else str(keys.sent), "R" if keys.subject.reply else "",
         keys.subject.text, keys.sender, keys.to, keys.cc, keys.display_from, keys.display_to,
@@ -71,19 +72,19 @@ def from_bytes(data: bytes) -> SortKeys:
                     tuple(references.split(_BETWEEN)) if references else ())
 
 
-#: Criterion -> which line of the kept form has it.
+#: Criterion -> the number of its line in the cached form.
 _COLUMNS = {"SUBJECT": 2, "FROM": 3, "TO": 4, "CC": 5, "DISPLAYFROM": 6, "DISPLAYTO": 7}
 
 
 def column(criterion, kept):
-    """What a list of kept keys has for a criterion, as bytes: they sort like the texts, because
-    UTF-8 keeps the order of characters."""
+    """The values of one criterion in a list of cached keys, as bytes. They sort like the texts,
+    because UTF-8 preserves the order of characters."""
     line = _COLUMNS[criterion]
     return [data.split(b"\n", line + 1)[line] for data in kept]
 
 
 def sent(data, arrival):
-    """The sent date of kept keys in seconds: without one, `arrival` (RFC 5256 section 2.2)."""
+    """The sent date of cached keys in seconds, or `arrival` without one (RFC 5256 2.2)."""
     date = data[:data.index(b"\n")]
     return int(date) if date else arrival
 
@@ -102,7 +103,7 @@ def _mailbox(entry):
 
 
 def _display(entry):
-    """RFC 5957 section 3: the name, without one the address."""
+    """RFC 5957 section 3: the name, or the address if there is no name."""
     if entry is None:
         return ""
     name = headers.decode(entry.name) if entry.name else ""
@@ -112,10 +113,10 @@ def _display(entry):
 
 
 def _folded(text):
-    # One character may become 18.
+    # Cut again: folding may turn one character into 18.
     return " ".join(fold(text[:LONGEST]).split())[:LONGEST]
 
 
 def _digest(identity):
-    """64 bits stand for a Message-ID: enough to link messages, and small."""
+    """A digest of a Message-ID: 64 bits are small and suffice to link messages."""
     return hashlib.sha256(identity).hexdigest()[:16]

@@ -1,5 +1,5 @@
-"""Sorting in steps: `list.sort` of a large mailbox would hold the interpreter lock for 100 ms and
-more, and all other connections would wait.
+"""Sorting in steps, because `list.sort` of a large mailbox would hold the interpreter lock for over
+100 ms, and delay all other connections.
 """
 from heapq import merge
 

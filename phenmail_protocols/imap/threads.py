@@ -1,10 +1,10 @@
 """The threads of a mailbox (RFC 5256 section 3): ORDEREDSUBJECT and REFERENCES.
 
-Messages go in as values, threads come out as a forest of Nodes; `render` writes it as the THREAD
-response has it. Pure: no session and no store. Nothing here recurses, because a chain of replies
-may be as long as a mailbox.
+Messages go in as values, threads come out as root Nodes; `render` formats them for the THREAD
+response. Pure: no session and no store. Nothing here is recursive, because a chain of replies may
+be as long as a mailbox.
 
-`look` is called for each message and each few steps of a walk: it may raise to end the work.
+`look` is called for each message and every _WALK steps of a walk; it may raise to end the work.
 """
 from typing import Any, NamedTuple, Optional, Sequence
 
@@ -16,12 +16,12 @@ _REFERENCES = 200000
 
 
 class Message(NamedTuple):
-    """What threads are made of.
+    """A message to be put into a thread.
 
     number      the message number or UID that the response gives
     date        orders messages by their sent date (RFC 5256 section 2.2); no two are equal
     subject     mail.subject.BaseSubject
-    identity    the Message-ID or a digest of it, None where it has none that is valid
+    identity    the Message-ID or a digest of it, None without a valid one
     references  message identities, the oldest first; the last is the parent's
     """
     number: int
@@ -32,7 +32,7 @@ class Message(NamedTuple):
 
 
 class Node:
-    """A message in its thread, or a dummy (`number` 0) for one that is not there.
+    """A message in its thread, or a dummy (`number` 0) for one that is missing.
 
     A large mailbox has many, so a node holds as little as it can: `subject` is a number that equal
     subjects share, 0 for none.
@@ -46,7 +46,7 @@ class Node:
         self.children = ()
 
     def fill(self, message, subjects):
-        """Be this message. `subjects`: {text: number}."""
+        """Take the values of a message. `subjects`: {hash of a text: number}, which grows."""
         self.number, self.date = message.number, message.date
         self.reply = message.subject.reply
         text = message.subject.text
@@ -104,7 +104,7 @@ def _linked(messages, look):
     for message in messages:
         look()
         node = known.get(message.identity)
-        if node is None or node.number:  # of several with one ID the first has it
+        if node is None or node.number:  # a duplicate ID stays with its first message
             nodes.append(Node())
             if node is None and message.identity is not None:
                 known[message.identity] = nodes[-1]
@@ -124,7 +124,7 @@ def _linked(messages, look):
                 links.put(reference, above)
             above = reference
         if node.parent is not above:
-            links.cut(node)  # the message itself knows its parent better than others do
+            links.cut(node)  # its own References override those of other messages
             if above is not None:
                 links.put(node, above)
     return nodes
@@ -133,8 +133,7 @@ def _linked(messages, look):
 class _Links:
     """The links between children and parents while they are made.
 
-    `_jumps` is a cache {node: an ancestor of it}, so that long chains are not walked again and
-    again.
+    `_jumps` is a cache {node: one of its ancestors}, which shortens walks along long chains.
     """
 
     def __init__(self, look):
@@ -142,7 +141,7 @@ class _Links:
         self._jumps = {}
 
     def put(self, node, parent):
-        """`node`, which has no parent, gets one, unless that made a circle."""
+        """Give `node`, which has no parent, this one, unless that would make a loop."""
         if self._root(parent) is not node:
             node.parent = parent
 
@@ -176,8 +175,8 @@ def _with_children(nodes):
 
 
 def _without_dummies(roots, look):
-    """Step 3: dummies leave, and their children take their place. A dummy stays at the root if it
-    has several children."""
+    """Step 3: replace each dummy by its children. A dummy remains as a root if it has several
+    children."""
     for node in _children_first(roots, look):
         if any([not child.number for child in node.children]):
             node.children = [each for child in node.children
@@ -244,7 +243,7 @@ def _merged_by_subject(roots, look):
 # -- the response
 
 def render(roots):
-    """Roots -> the text behind "* THREAD " (RFC 5256 section 4: thread-list), as bytes."""
+    """Roots -> the text after "* THREAD " (RFC 5256 section 4: thread-list), as bytes."""
     pieces, left = [], []
     for root in roots:
         left.append((root, False))
@@ -256,7 +255,7 @@ def render(roots):
             if not node.number:
                 pieces.append(b"(")
                 left.append((None, False))
-            elif is_next:  # the only child: behind its parent
+            elif is_next:  # the only child: right after its parent
                 pieces.append(b" %d" % node.number)
             else:
                 pieces.append(b"(%d" % node.number)

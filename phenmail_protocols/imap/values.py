@@ -1,4 +1,4 @@
-"""What a command says, as values: the grammar makes them, the commands take them.
+"""The arguments of commands as values: the grammar creates them, the commands use them.
 
 This file knows no bytes of the wire, no session and no store. The names follow RFC 3501 sections 6
 and 9. A command's arguments are None if there are none, a plain value if there is one kind (a
@@ -151,7 +151,7 @@ class Section(NamedTuple):
 
 
 class Resync(NamedTuple):
-    """What a client knows of a mailbox (RFC 7162 3.2.5). `known`: a SequenceSet of UIDs, or None;
+    """The mailbox as a client knows it (RFC 7162 3.2.5). `known`: a SequenceSet of UIDs, or None;
     `numbers`, `uids`: two SequenceSets, whose nth elements are one message, or None."""
     uidvalidity: int
     modseq: int

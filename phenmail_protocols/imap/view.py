@@ -1,14 +1,14 @@
-"""One session's numbering of the selected mailbox, and what the client has to be told about it.
+"""One session's message numbers in the selected mailbox, and the changes to announce.
 
-The store has one list of UIDs, which everybody who has opened the mailbox shares. A view refers to
-it and has a count. It has a list of its own only while messages are gone that the client may not
-be told of yet: RFC 3501 7.4.1 forbids EXPUNGE during FETCH, STORE and SEARCH.
+The store has one list of UIDs, which all sessions share that have opened the mailbox. A view refers
+to this list and has its own count. It copies the list only while expunged messages cannot be
+announced yet: RFC 3501 7.4.1 forbids EXPUNGE during FETCH, STORE and SEARCH.
 
 Rules
  1. A number changes only in `announce`, and only if its caller says that EXPUNGE may be sent.
  2. EXPUNGE is sent first, then EXISTS and RECENT, then flags. Each uses the numbers that are valid
     after the one before it.
- 3. What this session changed itself and answered (`told`) is not announced again.
+ 3. Changes that this session made and has replied with (`told`) are not announced again.
 """
 from bisect import bisect_left
 from typing import NamedTuple, Optional
@@ -17,7 +17,7 @@ from ..store import errors
 
 
 class News(NamedTuple):
-    """What the client must be told, in this order.
+    """What to announce to the client, in this order.
 
     expunged  message numbers, each valid when its EXPUNGE is sent
     vanished  the UIDs of the same messages, ascending
@@ -75,7 +75,7 @@ class View:
         return bisect_left(self._uids, uid, 0, self._count)
 
     def number(self, uid):
-        """The message's number, or None if this client does not count it."""
+        """The message's number, or None if it has none in this session."""
         position = self.position(uid)
         known = position < self._count and self._uids[position] == uid
         return position + 1 if known else None
@@ -86,7 +86,7 @@ class View:
         return self._uids[self._count - 1] if self._count else 0
 
     def saved_slices(self, look):
-        """The `saved` messages that the client still counts, as (start, stop) pairs like those of
+        """The `saved` messages that still have numbers, as (start, stop) pairs like those of
         SequenceSet.slices. `look`: the session's."""
         found = []
         for uid in self.saved:
@@ -102,7 +102,7 @@ class View:
     # -- \Recent
 
     def _take_recent(self, low):
-        """Messages from UID `low` on that no session was told of are \\Recent in this one."""
+        """Messages from UID `low` on are \\Recent here unless another session announced them."""
         first, end = max(self._first_recent(), low), self.state.uidnext
         if first < end:
             if self.recent_ranges and self.recent_ranges[-1][1] >= first:
@@ -110,7 +110,7 @@ class View:
             self.recent_ranges.append((first, end))
 
     def _first_recent(self):
-        """The lowest \\Recent UID. If the store fails there is none: mail can still be read."""
+        """The lowest \\Recent UID; UIDNEXT if the store fails, so that mail can still be read."""
         ways = [self.mailbox.first_recent]
         if self.writable:
             ways.insert(0, self.mailbox.claim_recent)
@@ -131,7 +131,7 @@ class View:
     # -- news
 
     def refresh(self):
-        """Read what happened in the store; no number changes.
+        """Read the changes from the store. No message number changes.
 
         Raises NotFound if the mailbox was deleted.
         """
@@ -139,7 +139,7 @@ class View:
         if state.serial == known.serial and state.uids is known.uids:
             return
         update = self.mailbox.changes(known.serial)
-        if update is None:  # the log does not reach back so far: announce all flags
+        if update is None:  # the log does not go back that far: announce all flags
             self._changed.update(self.uids())
         else:
             self._changed.update(update.changed)
@@ -152,8 +152,8 @@ class View:
         self.keywords = state.keywords, state.keywords_full
 
     def _accounts_for(self, state):
-        """Whether `_gone` has all messages that are gone. UIDs only ascend, so counting is
-        enough."""
+        """Whether `_gone` has all expunged messages. Counting suffices, because UIDs only ascend.
+        """
         left = bisect_left(state.uids, self.last_uid + 1, 0, state.count)
         return left == self._count - len(self._gone)
 
@@ -172,8 +172,8 @@ class View:
         return None
 
     def _expunge(self):
-        """Leave out what is gone; returns its numbers in descending order, so that no EXPUNGE
-        shifts the next one, and its UIDs."""
+        """Leave out the expunged messages; returns their numbers, descending so that no EXPUNGE
+        shifts the next one, and their UIDs, ascending."""
         vanished = sorted(self._gone)
         expunged = list(map(self.number, reversed(vanished)))
         self._gone = set()
@@ -228,12 +228,13 @@ class View:
 
     @property
     def highest_modseq(self):
-        """HIGHESTMODSEQ up to which the client was told everything, or None if something is left
-        to be announced (RFC 7162 3.1.2.1)."""
+        """The HIGHESTMODSEQ to which the client is up to date, or None if changes are still to be
+        announced (RFC 7162 3.1.2.1)."""
         return None if self._gone or self._changed else max(1, self.state.highestmodseq)
 
     def change_flags(self, uids, mode, flags, unchanged_since=None):
-        """The store's `change_flags`. The caller answers its effect, so it is not announced.
+        """The store's `change_flags`. The caller replies with the new flags, so they are not
+        announced.
 
         Each change in the store has the next serial. If there was more than one, another session
         changed something, and everything is announced.
@@ -247,7 +248,7 @@ class View:
         return result
 
     def count_expunged(self, uids):
-        """How many of these messages, which the client counts, are gone.
+        """How many of these messages were expunged but still have numbers.
 
         Raises NotFound if the mailbox was deleted.
         """

@@ -279,8 +279,8 @@ _TOO_LARGE = ("The message is larger than the recipient accepts. Send less at a 
 _HELP = {
     "1.1": "Check the part before the @ for typing errors: the other server does not know this "
            "name.",
-    "1.2": "Check the part behind the @ for typing errors: there is no such mail domain.",
-    "1.10": "Check the part behind the @ for typing errors: this domain accepts no mail at all.",
+    "1.2": "Check the part after the @ for typing errors: there is no such mail domain.",
+    "1.10": "Check the part after the @ for typing errors: this domain accepts no mail at all.",
     "2.1": "The address is disabled at present. Reach the recipient in another way.",
     "2.2": "The mailbox is full. Try again later, or reach the recipient in another way.",
     "2.3": _TOO_LARGE,
@@ -290,14 +290,14 @@ _HELP = {
          "the message again later.",
     "6.7": "This address needs servers that support letters of all languages in addresses, and one "
            "on the way does not. Ask the recipient for an address in plain letters.",
-    "7": "The other server refuses the message by its own rules. Its administrator can say which; "
-         "the recipient may ask.",
+    "7": "The other server's policy refuses the message. Only its administrator knows the reason; "
+         "the recipient can ask them.",
 }
 # The same if this server itself refused, or a program that it gives mail to.
 _OWN_HELP = {
     "3.4": _TOO_LARGE,
-    "7": "The recipient's side refuses the message by a rule of its own. The recipient may know "
-         "which.",
+    "7": "A rule of the recipient, or of this server, refuses the message. The recipient may know "
+         "the reason.",
 }
 
 
@@ -309,7 +309,7 @@ def _original_subject(header):
 
 
 def _reason(kind, fates, date):
-    """The recipients and what was said about them -> text without a final line end.
+    """The recipients and the replies for them -> text without a final line end.
 
     Recipients with the same reply are listed together.
     """

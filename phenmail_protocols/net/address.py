@@ -73,7 +73,7 @@ def is_outside(host):
     """Whether a normalised host is an address of the internet.
 
     Not this machine, nor private, shared, link-local, multicast or reserved (RFC 1918, 4193, 3927,
-    6598, 1112).  IPv6 that carries IPv4 is judged by that.
+    6598, 1112).  IPv6 that carries IPv4 is classified by that.
     """
     try:
         octets = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)

@@ -177,7 +177,7 @@ class Connection(BoundedReader):
         if self._half_closed is None:
             self._half_closed = now
         if seen == GONE or now >= self._half_closed + HALF_CLOSED_FOR:
-            raise Disconnected("the peer is gone")
+            raise Disconnected("the peer has disconnected")
 
     def _await(self, readiness, seconds):
         """Poll until ready.  Raises TimedOut after `seconds` or at the deadline."""
@@ -186,7 +186,7 @@ class Connection(BoundedReader):
             if seconds <= 0:
                 raise TimedOut("deadline")
         if not self._poll(readiness, seconds):
-            raise TimedOut("nothing for %d seconds" % seconds)
+            raise TimedOut("no data for %d seconds" % seconds)
 
     def _poll(self, readiness, seconds):
         self.waits = True

@@ -10,7 +10,7 @@ class TimedOut(Disconnected):
 
 
 class Stopping(Disconnected):
-    """The server stops.  The handler may write its goodbye, and returns."""
+    """The server stops.  The handler may send a last reply, and returns."""
 
 
 class Overdue(Exception):
@@ -25,7 +25,7 @@ class LineTooLong(Exception):
     KEPT = 64
 
     def __init__(self, beginning, ending):
-        super().__init__("a line over its limit")
+        super().__init__("line too long")
         self.beginning = bytes(beginning[:self.KEPT])
         self.ending = bytes(ending[-self.KEPT:])
 

@@ -74,7 +74,7 @@ class BoundedReader:
                 return ending + piece[:end]
             dropped += len(piece)
             ending = (ending + piece)[-LineTooLong.KEPT:]
-        raise Disconnected("a line without end")
+        raise Disconnected("endless line")
 
     def read_chunk(self, limit=CHUNK):
         """1 to `limit` octets: from the buffer first.  Raises Disconnected."""

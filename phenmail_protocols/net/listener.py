@@ -2,7 +2,7 @@
 
 The accepting thread never waits for a client: the TLS handshake happens in the connection's own
 thread, and a client that is refused gets a line without waiting.  A stop ends accepting, interrupts
-the connections so that their handlers say goodbye, and cuts off those that are left after a grace.
+the connections so that their handlers send a last reply, and cuts off the rest after a while.
 """
 import errno
 import logging

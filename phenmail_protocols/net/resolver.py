@@ -47,7 +47,7 @@ class NoDnspython(Unanswered):
     """The package dnspython is not installed."""
 
     def __init__(self):
-        super().__init__("the Python package dnspython is missing, so the DNS cannot be asked",
+        super().__init__("the Python package dnspython is missing, so DNS lookups are impossible",
                          "4.3.5")
 
 

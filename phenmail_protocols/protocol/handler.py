@@ -1,12 +1,13 @@
-"""One connection of SMTP, POP3 or IMAP: all its input and output, from the greeting to the goodbye.
+"""One connection of SMTP, POP3 or IMAP: all its input and output, from the greeting to the end.
 
-The thread of a connection calls `run`, which returns when the conversation is over.  Timeouts:
+The connection's thread calls `run`, which returns when the connection can be closed.  Timeouts:
 
-1. A client without a login has one time for all its commands up to the login; talking does not
-   extend it.  A client with a login may be silent for `idle_timeout` before each command.
-2. A command has `command_timeout` from its end to its last reply, and more for each octet that it
-   moves (`output`).
-3. A client that is closed for a timeout or a stop gets `GOODBYE` seconds to take its last reply.
+1. A client must log in within one fixed time; sending commands does not extend it.  After the
+   login it may be idle for `idle_timeout` before each command.
+2. A command has `command_timeout` from its last line to its last reply, plus some time for each
+   octet that it transfers (`output`).
+3. When the server closes the connection after a timeout or because it stops, the client has
+   `GOODBYE` seconds to receive the last reply.
 """
 import logging
 from time import monotonic
@@ -45,7 +46,7 @@ class Handler:
         self.login_end = monotonic() + limits.login_timeout
 
     def run(self):
-        """The whole conversation; the listener closes the connection after it."""
+        """Serve the connection to its end; then the listener closes it."""
         try:
             self._converse()
         except Stopping:
@@ -90,7 +91,7 @@ class Handler:
     def patience(self, extra=0):
         """Seconds to wait for the next command.  Raises TimedOut.
 
-        `extra`: seconds that a client without a login has beyond `login_end`.
+        `extra`: seconds after `login_end` that a client without a login still has.
         """
         account = self.session.account
         if account is not None:

@@ -1,8 +1,8 @@
-"""Replies on their way to the client: joined into large writes, within the command's deadline.
+"""Sends replies to the client: joins them into large writes, within the command's deadline.
 
-The deadline is the connection's.  A command gets a fixed time, plus the time that its octets take
-at the slowest pace that is accepted; so a large message may take long, but a client that stops
-reading is disconnected.
+The deadline is the connection's.  A command has a fixed time, plus the time that its octets need
+at the lowest accepted speed.  So a large message may take long, but a client that stops reading is
+disconnected.
 """
 from ..net.errors import Overdue
 
@@ -25,14 +25,14 @@ class Output:
         self._size = 0
 
     def write(self, data):
-        """Send `data` with the next `flush`, or now if enough has come together."""
+        """Send `data` with the next `flush`, or at once if a piece is full."""
         self._waiting.append(data)
         self._size += len(data)
         if self._size >= self._piece:
             self.flush()
 
     def flush(self):
-        """Send what waits.  Raises Disconnected."""
+        """Send the collected data.  Raises Disconnected."""
         if not self._size:
             return
         waiting, size = self._waiting, self._size
@@ -45,7 +45,7 @@ class Output:
         self._connection.extend_deadline(octets / self._slowest)
 
     def look(self, peer=True):
-        """For long work, which calls this in small steps: see `Connection.look`."""
+        """Long commands call this between small steps; see `Connection.look`."""
         try:
             self._connection.look(peer)
         except Overdue:

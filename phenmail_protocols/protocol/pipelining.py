@@ -1,5 +1,5 @@
 """PIPELINING (RFC 2920 for SMTP, RFC 2449 section 6.6 for POP3; IMAP always allows it): a client
-sends several commands without waiting, and their replies leave together.
+sends several commands without waiting, and their replies are sent together.
 """
 
 

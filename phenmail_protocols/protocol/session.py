@@ -19,13 +19,14 @@ CANCELLED, TOO_LONG = "cancelled", "too long"
 
 
 class TooMuchInput(Exception):
-    """The client sends so much more than a limit that it is not read to its end."""
+    """The client sends far more than a limit allows; the rest is not read."""
 
 
 class OutOfStep(Disconnected):
     """A reply was begun and cannot be completed.
 
-    The connection is closed at once: the client would take more octets for the rest of the reply.
+    The connection is closed at once, because the client would take any further octets for the rest
+    of the reply.
     """
 
 
@@ -45,7 +46,7 @@ class Session:
                  "errors", "failed_logins")
 
     log = logging.getLogger("phenmail")  # a subclass has the logger of its room
-    sending = False  # whether users may log in who only send mail and have no mailbox
+    sending = False  # whether users without a mailbox may log in, to send only
 
     def __init__(self, service, peer, loopback=False, tls=None):
         self.service = service
@@ -67,7 +68,7 @@ class Session:
 
     @property
     def may_send_secrets(self):
-        """Whether passphrases may cross this connection as they are."""
+        """Whether the client may send its passphrase in plain text over this connection."""
         return bool(self.tls) or self.loopback or self.service.plaintext_auth
 
     def mechanisms(self):
@@ -80,7 +81,7 @@ class Session:
         return mechanism in sasl.mechanisms(self.service.directory, True, sending=self.sending)
 
     def credentials(self):
-        """accounts.login.Login: what a login asks about users."""
+        """The accounts.login.Login that checks this client's credentials."""
         return self.service.directory.login(self.peer, sending=self.sending)
 
     def start_login(self, mechanism, initial):

@@ -2,7 +2,7 @@
 
 RFC 5321 4.5.4.1 (retries) and 6.1 (bounces), RFC 3461 5.2 (delivery status notifications).  It
 knows neither threads nor turns.  `queue.retry` decides what a reply means for a recipient, and
-`queue.bounces` what senders are told.
+`queue.bounces` which reports senders get.
 
 What a crash leaves:
 
@@ -27,7 +27,7 @@ REPORTS = "(reports)"  # the "destination" of messages that owe a report; no dom
 ANSWERED, TEMPORARY, DOWN = "answered", "temporary", "down"
 
 _BUSY = 5.0  # seconds until the next look at a message that another process has claimed
-_TROUBLE = 60.0  # the same after trouble on this server: a full disk, a report that nobody takes
+_TROUBLE = 60.0  # the same after trouble on this server: a full disk, a report nobody accepts
 _FAULT = 1800.0  # the same after an error in the program: it may send and then fail to write that
 
 _OURS = Reply(451, "4.3.0", "Internal error of this server; it will retry, and its log says more")
@@ -248,7 +248,7 @@ class Attempts:
                     self._reporter.report(
                         message, tuple(message.recipients[index] for index in sorted(told)), body)
             except Unreachable as error:
-                log.warning("%s: cannot report now what was %s, retrying in %d s: %s",
+                log.warning("%s: cannot send the report (%s), retrying in %d s: %s",
                             message.identity, kind, _TROUBLE, error)
                 return Outcome({REPORTS: self._clock() + _TROUBLE})
             self._write(claim, lambda newer: _without_owed(newer, told, kind))

@@ -36,8 +36,8 @@ class Reporter:
         """`settings()` -> the config.settings.Settings in force; `clock()`: epoch seconds.
 
         `send(envelope, chunks)` keeps a mail.envelope.Envelope and its message (tuple of octets in
-        wire form) durably before it returns, or raises model.Unreachable: with a 4xx reply if it
-        may be tried again, with a 5xx reply if that reader takes no mail.
+        wire form) durably before it returns, or raises model.Unreachable: with a 4xx reply if a
+        retry may succeed, with a 5xx reply if that reader accepts no mail.
         """
         self._settings = settings
         self._send = send
@@ -60,7 +60,7 @@ class Reporter:
                 others = [each for each in recipients if not self._is_postmaster(each.address)]
                 self._tell_postmaster(message, others, body)
         except OSError as error:
-            log.error("%s: cannot write the report of what was %s: %s",
+            log.error("%s: cannot write the report (%s): %s",
                       message.identity, kind, error)
             raise Unreachable(_DISK)
 
@@ -87,13 +87,13 @@ class Reporter:
         except Unreachable as refused:
             if not refused.reply.permanent:
                 raise
-            log.warning("%s: <%s> does not take the report of what was %s: %s",
+            log.warning("%s: <%s> does not accept the report (%s): %s",
                         message.identity, message.sender, kind, refused)
             if kind == FAILED:
                 self._tell_postmaster(message, recipients, body)
 
     def _tell_postmaster(self, message, recipients, body):
-        """Send a double bounce.  If the postmaster takes none, the log has to do."""
+        """Send a double bounce.  If the postmaster accepts none, the log has an error."""
         try:
             if recipients:
                 self._write(FAILED, message, recipients, body, self._postmaster(),
@@ -102,8 +102,9 @@ class Reporter:
         except Unreachable as refused:
             if not refused.reply.permanent:
                 raise
-            log.error("%s: the postmaster does not take the bounce: %s", message.identity, refused)
-        log.error("%s: from=<%s> failed, and nobody can be told",
+            log.error("%s: the postmaster does not accept the bounce: %s",
+                      message.identity, refused)
+        log.error("%s: from=<%s> failed, and nobody accepts a bounce",
                   message.identity, message.sender or "")
 
     def _write(self, kind, message, recipients, body, reader, to_postmaster=False):

@@ -38,7 +38,7 @@ class Recipient(NamedTuple):
     one, or None.  `attempts`: how many were made.  `next`: no attempt before this time.  `last`:
     the time of the last attempt, or 0.0.  `waited`: seconds that the attempts really spanned, which
     decide when it expires.  `owed`: the report that the sender must still get, or "".  `warned`:
-    the sender was told of the delay.  `via`: "" for another mail server, LOCAL, or TO and an
+    the sender got a delay notice.  `via`: "" for another mail server, LOCAL, or TO and an
     address.
     """
     address: Address

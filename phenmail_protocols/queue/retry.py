@@ -1,12 +1,12 @@
-"""Retries: when a recipient is tried again after a 4xx reply, when the sender is warned, when it is
-given up, and which report the sender is then owed.
+"""Retries after 4xx replies: when to retry a recipient, when to warn the sender, when to give up,
+and which report to send then.
 
 Pure: the time, the policy and the jitter are passed in.  RFC 5321 4.5.4.1 (retries), RFC 3461 4.1
 and 5.2 (NOTIFY), RFC 3464 2.3.3 (actions).
 
 States of a recipient (`status`, `owed`), and what moves it:
 
-    WAITING            -> WAITING            4xx: tried again at `next`
+    WAITING            -> WAITING            4xx: retried at `next`
                        -> WAITING, DELAYED   4xx after `warn_after`, once: the sender is warned
                        -> DONE, FAILED       5xx, or 4xx after `give_up`: the sender gets a bounce
                        -> DONE, RELAYED      2xx, and the sender asked for NOTIFY=SUCCESS

@@ -26,7 +26,7 @@ Invariants:
 2. A state is replaced by one rename of a synced file: readers see the old state or the new one.
 3. Only the holder of the lock (flock) on the body writes a state: the message's `Arriving`, or a
    process with claims on it.  When a process is killed, the kernel releases its locks.  So it
-   leaves no claim behind, and what it left half done can be told by the missing lock.
+   leaves no claim behind, and the missing lock shows what it left incomplete.
 4. The octets never change once they are queued, and there are as many as the state says.
 
 What a crash leaves.  kill -9: before the rename in `commit` nothing is queued, and no client got a

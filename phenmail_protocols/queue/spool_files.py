@@ -255,7 +255,7 @@ class Files:
         """Remove those files -> the sorted identities."""
         found = self._listing(self._changes)
         for name in found:
-            # Before anybody reads the message: a later announcement makes the file anew.
+            # Before the message is read: a later announcement creates the file again.
             self._unlink(os.path.join(self._changes, name))
         return sorted(_identities(found, ""))
 
@@ -272,8 +272,9 @@ class Files:
             self._sweep_unlocked(identity, BODY)
         for identity in states - bodies:
             if not os.path.lexists(self.path(identity, BODY)):
-                log.warning("%s is dropped: its octets are gone.  A power loss leaves it so before "
-                            "a message is accepted, or after it was sent", identity)
+                log.warning("%s: the message file is missing, removing its state. This is harmless "
+                            "after a power loss: the message was not accepted yet, or already sent",
+                            identity)
                 self._unlink(self.path(identity, STATE))
         if broken:
             log.warning("set aside in the queue, because their states cannot be read: %s",

@@ -29,8 +29,8 @@ from .spool import Broken, NoSuchMessage, SpoolError
 
 _LOOK = 1.0  # seconds: the longest wait, and the period of looking for other processes' changes
 _RELOAD = 3600.0  # seconds until the whole queue is read again, in case a change was not announced
-_TROUBLE = 60.0  # seconds until the spool is tried again after it could not be read
-_JUMP = 60.0  # seconds: if the wall clock went back by more, all times are judged anew
+_TROUBLE = 60.0  # seconds until the spool is read again after an error
+_JUMP = 60.0  # seconds: if the wall clock went back by more, all times are computed again
 _AT_ONCE = 50  # messages that are read between two looks at the clock
 _WINDOW = 60.0  # seconds for which new mail does not try a destination that was found down
 _GRACE = 0.4  # the part of a stop's time in which attempts may end by themselves
@@ -138,7 +138,7 @@ class Worker:
             try:
                 seconds = self._round()
             except Exception:
-                log.exception("internal error in the queue's thread, which goes on")
+                log.exception("internal error in the queue thread; continuing")
                 seconds = _LOOK
             if seconds > 0 and not self._is_stopping:
                 self._is_looking = False
@@ -300,7 +300,7 @@ def _hang_up(slot):
 
 
 def _quietly(action):
-    """Call `action`; what it raises is logged and stops nobody."""
+    """Call `action`, and log what it raises."""
     try:
         action()
     except Exception:

@@ -1,7 +1,7 @@
 """MTA-STS: what a domain's policy says about TLS to its mail servers (RFC 8461).
 
 `MtaSts.policy` reads the domain's TXT record.  If that names a policy we do not have, or ours will
-expire soon, it fetches the policy over HTTPS and keeps it on disk.  After any failure the kept
+expire soon, it fetches the policy over HTTPS and keeps it on disk.  After any failure the cached
 policy holds; without one, mail is sent as if the domain had no policy (3.3, 5.1): an attacker who
 suppresses the record or blocks the web server cannot switch off a policy that we know.
 
@@ -154,14 +154,14 @@ class MtaSts:
         except (NotFetched, ValueError) as error:
             self._wait(domain, now)
             log.warning("MTA-STS: cannot get the policy that %s announces, %s: %s", domain,
-                        "using the kept one" if kept else "sending as without a policy", error)
+                        "using the cached policy" if kept else "sending without a policy", error)
             return kept
         with self._lock:
             self._failed.pop(domain, None)
         try:
             self._files.write(domain, announced, text, now)
         except (OSError, ValueError) as error:
-            log.warning("MTA-STS: cannot keep the policy of %s, it will be fetched again: %s",
+            log.warning("MTA-STS: cannot cache the policy of %s, it will be fetched again: %s",
                         domain, error)
         return policy
 
@@ -211,7 +211,7 @@ class _PolicyFiles:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            log.warning("MTA-STS: cannot read the kept policy of %s, it will be fetched again: %s",
+            log.warning("MTA-STS: cannot read the cached policy of %s, will fetch it again: %s",
                         domain, error)
             return None
         if now < policy.expires:

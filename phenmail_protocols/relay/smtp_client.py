@@ -224,7 +224,7 @@ class Connection:
         except (StopIteration, ValueError) as error:
             self._wire.close()
             raise Unreachable(temporary("4.7.0", "unexpected %s challenge from %s: %s" % (
-                mechanism, self._peer, str(error) or "one too many")))
+                mechanism, self._peer, str(error) or "one challenge too many")))
 
     # -- sending
 
@@ -268,7 +268,7 @@ class Connection:
         return None
 
     def is_usable(self):
-        """Whether the server has neither closed nor said goodbye; does not wait."""
+        """Whether the connection is open and no 421 reply came; does not wait."""
         return self._wire.is_quiet()
 
     # -- the end

@@ -166,7 +166,7 @@ class Wire:
     def is_quiet(self):
         """Whether the connection stands and the server sent nothing unasked; does not wait.
 
-        Unasked data would be its goodbye (421).
+        Unrequested data would be a 421 reply.
         """
         if self._socket is None or self.is_aborted or not self._replies.is_empty():
             return False

@@ -10,13 +10,13 @@ Callers start with `filestore.FileStore`. Values that go in and out are in model
     flags.py          STORE
     expunging.py      EXPUNGE
     copying.py        COPY, MOVE
-    changes.py        what changed lately, and who watches
+    changes.py        recent changes, and the callbacks that announce them
     rescan.py         what other programs changed in the files
     numbering.py      UIDVALIDITY, UIDs and mod-sequences are never used twice
     transaction.py    locks, and all-or-nothing changes
     account_index.py  the index on disk, or in memory while the disk is full
     index.py          the SQL
     columns.py        a mailbox in memory
-    poller.py         looks at open mailboxes once a second
+    poller.py         checks open mailboxes once a second
     maildir/          the files themselves; knows no SQL and no account
 """

@@ -9,10 +9,10 @@ Rules of the store
    called once the lock is free.
 3. The files are the truth. A transaction changes files and index together. A crash between the two
    is noticed at the next use, by the size of the UID list and the times of the folders (rescan.py).
-4. Functions whose names end in `_locked` expect that the caller holds `writing`.
+4. The caller of a function whose name ends in `_locked` must hold `writing`.
 5. A delivered message is durable in this order: its bytes are synced (staged.py), then it gets its
    UID and is renamed into the mailbox (adding.py), then the folder is synced (group_commit.py),
-   and only then the caller gets an answer.
+   and only then does the caller get a reply.
 """
 import os
 
@@ -59,7 +59,7 @@ class Account:
         return "<Account %s>" % self.folder
 
     def close(self):
-        """Close all files; a later use opens them again."""
+        """Close all files; the next use opens them again."""
         with self.lock.thread_lock:
             self._index.close()
             for mailbox in self._mailboxes.values():
@@ -209,7 +209,7 @@ class Account:
                 mailbox.ready_with_list_locked()
                 return mailbox
             except errors.NotFound:
-                pass  # it is gone, or another one has its name now
+                pass  # deleted, or another mailbox has its name now
         if not self.tree.has(folder):
             raise errors.NotFound()
         mailbox = self._mailboxes[folder] = Mailbox(self, folder)
@@ -230,7 +230,7 @@ class Account:
         """The mailbox's folder was renamed to `folder`: rename it in memory and in the index."""
         self.transaction.on_failure(self._rename_in_memory, mailbox, mailbox.folder)
         self._rename_in_memory(mailbox, folder)
-        self.index.remove_folder(folder)  # if another program had removed such a folder
+        self.index.remove_folder(folder)  # if another program has removed such a folder
         self.index.rename_mailbox(mailbox.row.id, folder)
 
     def _rename_in_memory(self, mailbox, folder):

@@ -1,18 +1,18 @@
 """Which index an account uses: the file beside its mail, or one in memory.
 
-The index only repeats what the files say, so mail can be read, flagged and removed without it. If
-the disk has no room for the index, the account reads the files into an index in memory. With the
-first commit it removes the file on the disk, which would be wrong from then on, and whose room may
-be just what is missing. For others this is the same as a deleted index, which may happen at any
-time: no UID, UIDVALIDITY or flag changes, and numbering resumes past the ceilings (numbering.py).
+The index only caches what the files contain, so mail can be read, flagged and removed without it.
+If the disk has no room for the index, the account builds an index in memory from the files. Its
+first commit removes the index on the disk, which would be outdated and may fill the missing space.
+Other processes treat this like a deleted index, which may happen at any time: no UID, UIDVALIDITY
+or flag changes, and numbering resumes past the ceilings (numbering.py).
 
 When the index is opened, it may be older than the mail: after a power failure it may have lost its
 last commits, and it may come from a backup. Three values stored in it must match, or numbering
 resumes past everything that may have been assigned: the machine's boot id, the mail folder's
 marker, and the inode of the database file.
 
-The marker is a file that is never written again. A restored or copied folder has a marker with
-another inode or ctime, which nobody can set back.
+The marker is a file that is never rewritten. In a restored or copied folder it has another inode or
+ctime, and no program can set these back.
 """
 import logging
 import os
@@ -24,7 +24,7 @@ from .maildir.space import free_space
 from .maildir.uidlist import UidList
 
 _MARKER = "phenmail-marker"
-_RETRY = 30.0  # seconds in memory before the disk is tried again
+_RETRY = 30.0  # seconds in memory before the disk is checked again
 _ROOM = 1 << 20  # bytes; with less the disk counts as full
 log = logging.getLogger("phenmail.store")
 
@@ -38,7 +38,7 @@ class AccountIndex:
     def __init__(self, tree, boot_id, on_reopen, on_foreign_commit):
         """`tree`: the account's Tree; `boot_id`: see Account.
 
-        `on_reopen()` is called when nothing read from the index is sure any more, and
+        `on_reopen()` is called when everything read from the index may be outdated, and
         `on_foreign_commit()` when another process changed something.
         """
         self._tree = tree
@@ -48,7 +48,7 @@ class AccountIndex:
         self._on_foreign_commit = on_foreign_commit
         self.index = None  # index.Index, once it is open
         self.marker = None  # str that distinguishes this mail folder from its copies
-        self._until = 0.0  # until then an index in memory is used without a look at the disk
+        self._until = 0.0  # until then an index in memory is used without checking the disk
         self._removed = False  # the one in memory replaced the one on the disk
         self._must_resume = False  # numbers were assigned that the disk's index does not know
         self._force_memory = False  # open the next one in memory
@@ -130,7 +130,7 @@ class AccountIndex:
                     raise
                 log.warning("%s: cannot open the index: %s", self._path, error)
         log.warning("%s: the disk has no room for the index; it is kept in memory, and the disk is "
-                    "tried again in %d seconds", self._tree.path, _RETRY)
+                    "checked again in %d seconds", self._tree.path, _RETRY)
         self._removed = False
         self._until = time.monotonic() + _RETRY
         return index.Index()
@@ -143,7 +143,7 @@ class AccountIndex:
             kind is index.Trouble.OTHER and free_space(self._tree.path) < _ROOM)
 
     def move_to_memory(self):
-        """Use an index in memory from now on; returns False if that is so already."""
+        """Use an index in memory from now on; returns False if it already is in memory."""
         if self.index is not None and self.index.in_memory:
             return False
         self._force_memory = True
@@ -168,7 +168,7 @@ class AccountIndex:
             self.index = None
 
     def discard_damaged(self):
-        """Remove the index; the next transaction makes it anew from the files."""
+        """Remove the index; the next transaction rebuilds it from the files."""
         self.close()
         try:
             index.remove(self._path)
@@ -204,5 +204,5 @@ class AccountIndex:
     def _make_marker(self):
         atomic.write_file(
             os.path.join(self._tree.path, _MARKER),
-            b"By this file phenmail knows a restored or copied mail folder.\n")
+            b"phenmail uses this file to detect a restored or copied mail folder.\n")
         return self._read_marker()

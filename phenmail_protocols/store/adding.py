@@ -1,9 +1,9 @@
 """New messages get their UIDs and their places in a mailbox.
 
-The order inside the transaction: UIDs are taken below the synced ceiling; their lines are appended
-to the UID list; the rows go into the index; the files are renamed or linked into new or cur. After
-a crash before the commit, a file keeps the UID of its line, and a line without a file is ignored.
-The caller syncs the folder after the commit, and then answers.
+The order inside the transaction: assign UIDs below the synced ceiling; append their lines to the
+UID list; write the rows to the index; rename or link the files into new or cur. After a crash
+before the commit, a file keeps the UID of its line, and a line without a file is ignored. The
+caller syncs the folder after the commit, and only then replies.
 """
 import os
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from .maildir.filenames import path_of
 
 
 class Arrival(NamedTuple):
-    """A message that gets a UID. `put(source, path)` brings its file to its place, and
+    """A message that gets a UID. `put(source, path)` moves its file into the mailbox, and
     `put_back(path, source)` undoes that."""
     name: str
     letters: str

@@ -1,8 +1,8 @@
 """A mailbox's recent changes, and its watchers.
 
-Sessions ask "what happened since serial N?" and never copy the mailbox. The log is bounded: a
-session that is too far behind compares the old state with the new one itself. Serials are valid
-within this process only.
+A session asks for the changes since a serial number, and need not copy the mailbox. The log is
+bounded: a session that is too far behind compares the old state with the new one itself. Serials
+are valid only within this process.
 """
 import logging
 from collections import deque

@@ -33,7 +33,7 @@ class Columns:
         self.unseen += SEEN not in flags
 
     def set_flags(self, uid, flags, modseq):
-        """Change a message's flags, if it is there."""
+        """Change a message's flags, if the message exists."""
         position = self._position(uid)
         if position >= 0:
             self.unseen += (SEEN not in flags) - (SEEN not in self.flags[position])

@@ -1,8 +1,8 @@
-"""Removing messages: EXPUNGE, POP3's QUIT, and taking back what was added in vain.
+"""Removing messages: EXPUNGE, POP3's QUIT, and undoing a failed addition.
 
-A removed file cannot be restored. So the files go first, and from the first of them on the
-transaction is settled. After a crash between files and index, the next listing removes a row
-without its file; a file without its row would come back as a new message.
+A removed file cannot be restored. So the files are removed before the index rows, and once the
+first file is removed, the transaction is settled. After a crash in between, the next listing
+removes the rows without files. The other order would bring removed messages back as new ones.
 
 The functions with a `mailbox` whose names do not end in `_locked` are methods of Mailbox.
 """
@@ -51,8 +51,8 @@ def take_back(mailbox, uids):
         gone = ()
     left = len([uid for uid in uids if uid not in gone])
     if left:
-        log.error("%s: %d messages could not be removed and stay, although the client was told "
-                  "that they were refused", mailbox.path, left)
+        log.error("%s: %d messages could not be removed and stay, although the client got an "
+                  "error reply for them", mailbox.path, left)
 
 
 def _remove_locked(mailbox, rows):

@@ -20,15 +20,15 @@ class FileStore:
         self._boot_id = boot_id or machine_boot_id()
         self._reserve = reserve
         self._lock = threading.Lock()
-        self._accounts = weakref.WeakValueDictionary()  # all that somebody refers to
-        self._recent = OrderedDict()  # those used last
+        self._accounts = weakref.WeakValueDictionary()  # all that are referenced
+        self._recent = OrderedDict()  # those used most recently
         self._poller = Poller(self._all, poll)
         self._poller.start()
 
     def account(self, folder):
         """The Account of an absolute path, made at its first use.
 
-        There is only one at a time while anybody refers to it, because a mailbox's watchers are
+        There is only one at a time while it is referenced, because a mailbox's watchers are
         called for all changes through the same Account.
         """
         with self._lock:

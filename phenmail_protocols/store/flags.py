@@ -29,13 +29,13 @@ def letters_locked(mailbox, wanted, despite_faults=False):
             except OSError as error:
                 if not despite_faults:
                     raise
-                log.warning("%s: the keywords %s are not kept, because they cannot be written: %s",
+                log.warning("%s: cannot write the keywords %s, so they are not stored: %s",
                             mailbox.path, " ".join(missing), error)
     return [mailbox.flag_letters.letter_each(each) for each in wanted]
 
 
 def read_letters_locked(mailbox):
-    """Be sure of the letters' meaning; raises errors.Unavailable."""
+    """Make sure that the letters' meaning is known; raises errors.Unavailable."""
     if mailbox.flag_letters.read():  # another program added keywords
         mailbox.reload_locked()
     if mailbox.flag_letters.unknown:

@@ -3,7 +3,7 @@
 If ten connections deliver at once, each alone would lock, begin, assign a UID, commit and sync.
 Instead the first one becomes the leader. It adds all messages that wait, syncs the folders, and
 wakes the threads whose messages it added. Then the thread that has waited longest becomes the
-leader. A thread that comes alone leads alone, at no extra cost.
+leader. A single delivery is its own leader, at no extra cost.
 """
 import threading
 
@@ -52,7 +52,7 @@ class GroupCommit:
         finally:
             for request in batch:
                 if request.error is None and not (done and request.delivered):
-                    request.error = errors.Unavailable()  # nobody knows whether it is durable
+                    request.error = errors.Unavailable()  # it may not be durable
                 request.settled = True
             self._pass_lead()
             for request in batch:

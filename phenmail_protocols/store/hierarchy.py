@@ -61,7 +61,7 @@ def _create_locked(account, name):
     account.transaction.on_failure(
         tree.unmake, made, (tree.MAILDIRFOLDER, UIDLIST, FlagLetters.NAME))
     account.tree.make_mailbox(folder, made)
-    account.index.remove_folder(folder)  # if another program had removed such a folder
+    account.index.remove_folder(folder)  # if another program has removed such a folder
     mailbox = account.mailbox_locked(name)
     mailbox.ready_locked()
     return mailbox
@@ -100,8 +100,8 @@ def _delete(account, name):
 def _remove_files(deleted, look):
     """Remove a deleted mailbox's files until `look()` raises.
 
-    No failure matters here: the mailbox is gone, and what remains is removed later like any old
-    temporary file.
+    Failures are harmless: the mailbox is deleted, and remaining files are removed later like any
+    old temporary file.
     """
     try:
         for folder, names, file_names in os.walk(deleted, topdown=False):

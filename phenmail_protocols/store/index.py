@@ -1,8 +1,8 @@
-"""The index: one SQLite database for each account, a cache of what the files say.
+"""The index: one SQLite database for each account, a cache of the files' contents.
 
 All SQL of the store is here (nothing newer than SQLite 3.26). The caller holds the account's lock
-around every call. Anybody may delete the file at any time: `is_current` notices, and the account
-makes the index again from the files.
+around every call. The file may be deleted at any time: `is_current` notices, and the account
+rebuilds the index from the files.
 
 Never `open()` the database file by other means: closing such a descriptor drops SQLite's locks in
 the whole process (POSIX fcntl locks).
@@ -52,10 +52,10 @@ Error = sqlite3.Error
 
 
 class Trouble(enum.Enum):
-    """What an Error means."""
+    """The cause of an Error."""
     FULL = "the disk is full"
     LOCKED = "another process holds it for too long"
-    DAMAGED = "the index must be made anew"
+    DAMAGED = "the index must be rebuilt"
     OTHER = "try again"
 
 
@@ -119,7 +119,7 @@ class Index:
         except Error as error:
             if trouble(error) is not Trouble.DAMAGED:
                 raise
-            log.error("%s: the index is damaged; it is made anew from the files: %s", path, error)
+            log.error("%s: the index is damaged, rebuilding it from the files: %s", path, error)
             remove(path)
             self._open()
 

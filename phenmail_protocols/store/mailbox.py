@@ -92,7 +92,7 @@ class Mailbox:
         notify(self._watches)
 
     def distrust_locked(self):
-        """Nothing in memory is sure; the folder must be listed again."""
+        """What is in memory may be outdated; the folder must be listed again."""
         self.stale = True
         self.scanned = None
         self._distrusted = True
@@ -148,7 +148,7 @@ class Mailbox:
             rescan.rescan(self)
 
     def _make_missing_parts(self):
-        """Backups leave empty folders out. On a read-only disk, what is there can still be read."""
+        """Make missing folders: backups leave out empty ones. A read-only disk is no failure."""
         if not tree.is_whole(self.path) and self.account.tree.has(self.folder):
             try:
                 tree.make_maildir(self.path)
@@ -162,9 +162,9 @@ class Mailbox:
             rescan.rescan(self)
 
     def check_uidvalidity_locked(self, uidvalidity):
-        """Another UIDVALIDITY means that another program made the mailbox anew.
+        """Another UIDVALIDITY means that another program recreated the mailbox.
 
-        For the sessions that have it open it is gone: their UIDs have no meaning now. Raises
+        Sessions that have it open must treat it as deleted, because their UIDs are invalid. Raises
         errors.NotFound then.
         """
         if self.row is None or self.row.uidvalidity == uidvalidity:
@@ -175,7 +175,7 @@ class Mailbox:
         self.columns = None
 
     def _ready_to_read(self):
-        """Under `reading`: take in what other processes did."""
+        """Under `reading`: apply the changes of other processes."""
         if self._gone or self.stale or self.columns is None:
             try:
                 self.account.despite_full_disk(self._make_ready)
@@ -255,7 +255,7 @@ class Mailbox:
         return uid, modseq
 
     def compact_list_locked(self):
-        """Write a UID list that has grown anew, without expunged messages."""
+        """Rewrite a UID list that has grown, without the expunged messages."""
         size = self.uid_list.written_stamp()[1]
         if size <= _LIST or self.uid_list.header is None:
             return
@@ -265,14 +265,14 @@ class Mailbox:
                 row[:2] for row in index.messages(self.row.id)))
 
     def is_current(self):
-        """Under `reading`: is there nothing to take in from the disk?"""
+        """Under `reading`: are there no changes on the disk?"""
         try:
             return not (self._gone or self.stale or self.row is None or rescan.is_due(self))
         except FileNotFoundError:
             return False
 
     def look(self):
-        """Take in what other programs did to the files or the index."""
+        """Apply the changes that other programs made to the files or the index."""
         with self.account.reading():
             if self._gone:
                 return

@@ -2,11 +2,11 @@
 
 (mailbox, UIDVALIDITY, UID) names the same bytes forever. UIDs are assigned under the account's lock
 from the mailbox's row in the index, below the ceiling of its UID list (maildir/uidlist.py). The
-functions here go past every number that may have been assigned and forgotten:
+functions here skip every number that may have been assigned and forgotten:
 
 * after a power failure, and if the index was lost: all of them are below the ceilings;
 * in a restored or copied folder: somewhere above the ceilings;
-* if the UID list is lost: nobody knows, so a large jump is made.
+* if the UID list is lost: unknown, so the numbers jump far ahead.
 """
 import logging
 import os
@@ -46,7 +46,7 @@ def new_uidvalidity(folder, index):
 
 
 def resume(index, row, uid_list, marker):
-    """Go past every number of a mailbox that may have been assigned; returns its new row.
+    """Skip every number of a mailbox that may have been assigned; returns its new row.
 
     `marker`: the mail folder's; a copied list has another one.
     """

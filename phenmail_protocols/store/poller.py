@@ -1,4 +1,4 @@
-"""The thread that looks for other programs' changes to open mailboxes."""
+"""The thread that checks open mailboxes for changes by other programs."""
 import logging
 import threading
 
@@ -10,7 +10,7 @@ log = logging.getLogger("phenmail.store")
 class Poller:
     """Calls `look()` of every open mailbox once in each period.
 
-    Changes within this process need no poller: watchers hear of them at once.
+    Changes within this process need no poller: watchers are called at once.
     """
 
     def __init__(self, accounts, period):
@@ -41,7 +41,7 @@ class Poller:
         except errors.NotFound:
             pass
         except errors.StoreError as error:
-            log.warning("%r: looking for changes failed, retrying in %s s: %s",
+            log.warning("%r: cannot check for changes, retrying in %s s: %s",
                         mailbox, self._period, error)
         except Exception:
-            log.exception("%r: looking for changes failed, retrying in %s s", mailbox, self._period)
+            log.exception("%r: cannot check for changes, retrying in %s s", mailbox, self._period)

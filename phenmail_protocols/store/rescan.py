@@ -1,4 +1,4 @@
-"""Taking what the files of a mailbox say into the index.
+"""Updating the index from the files of a mailbox.
 
 The Maildir is the truth. Other programs drop files into it, rename them (flags) and remove them; a
 crash leaves a file without its row, or a line in the UID list without its file. A rescan finds all
@@ -13,8 +13,8 @@ What it does, in a transaction:
 
 1. If the folder has exactly the names that the index has, only the mtimes are noted. That is so
    after our own changes.
-2. The UID list is read. If it is lost it is written anew from the index. If its UIDVALIDITY is
-   higher, another program made the mailbox anew: the row is dropped and the folder adopted.
+2. The UID list is read. If it is lost it is rebuilt from the index. If its UIDVALIDITY is
+   higher, another program recreated the mailbox: the row is dropped and the folder adopted.
 3. The folder is listed, odd names are mended, and the names are compared with the rows: messages
    are missing, changed, or have arrived.
 4. A missing message may only have been renamed while the folder was listed, so a second listing
@@ -78,7 +78,7 @@ def adopt(mailbox):
 
 
 def rescan(mailbox, adopting=False):
-    """List the folder and take in the differences.
+    """List the folder and apply the differences.
 
     `adopting`: the row is new, so UIDs of the list count although they are below its next UID.
     """
@@ -124,9 +124,9 @@ def _is_unchanged(mailbox):
 
 
 def _read_list(mailbox):
-    """Open the UID list; write it anew if it is lost or older than the index.
+    """Open the UID list; rebuild it if it is lost or older than the index.
 
-    Returns False if its UIDVALIDITY is higher than the index's: the mailbox was made anew. Raises
+    Returns False if its UIDVALIDITY is higher than the index's: the mailbox was recreated. Raises
     errors.NotFound if a session has the old one open.
     """
     row, index = mailbox.row, mailbox.account.index
@@ -275,7 +275,7 @@ class _Differences:
             try:
                 measured[name] = measure(path, name)
             except FileNotFoundError:
-                pass  # gone again
+                pass  # removed meanwhile
             except OSError as error:  # one bad file does not hide the others
                 log.warning("%s is left out, because it cannot be read: %s", path, error)
         return measured

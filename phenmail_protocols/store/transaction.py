@@ -10,8 +10,8 @@ A transaction is all or nothing, although files cannot be rolled back:
 1. Every change to a file that can be undone is registered with `on_failure`. If the transaction
    fails, these are undone in reverse order, and the index is rolled back.
 2. What cannot be undone, such as removing a message, comes last. It calls `settle`: from then on
-   the transaction cannot fail any more. If the index cannot record it, that is logged, and the
-   index is read from the files again.
+   the transaction cannot fail any more. If the index cannot record it, an error is logged, and the
+   index is rebuilt from the files.
 """
 import logging
 import threading

@@ -93,7 +93,7 @@ def test_a_users_broken_file_is_told(root):
     ('{"filters": [\n{"type": "match", "content": "a", "action": "burn"}]}',
      ("alice/mail/filters.jcfg:2:45", "accept")),
     ('{"filters": [\n{"type": "match", "content": "a", "action": "accept:../bob"}]}',
-     ("alice/mail/filters.jcfg:2: ", "can't be a mailbox"))])
+     ("alice/mail/filters.jcfg:2: ", "cannot be a mailbox"))])
 def test_filters_that_do_not_work_are_told_with_their_places(root, text, words):
     with open(os.path.join(root.path, "alice", "mail", "filters.jcfg"), "w") as file:
         file.write(text)

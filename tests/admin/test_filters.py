@@ -90,7 +90,7 @@ def test_lines_for_people(root):
         "3. alice/mail/filters.jcfg:4: vacation: match: vacation answer",
         "   answers once in 7 days",
         "4. alice/mail/filters.jcfg:5: code in filter.py: no decision",
-        "   alice/mail/filters.jcfg:5: the code was not run: its file filter.py can't be read: "
+        "   alice/mail/filters.jcfg:5: the code was not run: cannot read its file filter.py: "
         "No such file or directory",
         '5. alice/mail/filters.jcfg:6: Subject startswith "[dev]": match: accept into Lists/dev',
         '6. alice/mail/filters.jcfg:7: *size "<1k": not reached; otherwise match: reject: '

@@ -92,7 +92,7 @@ def test_the_list_for_programs_is_json(spool):
              "reply": None}]}
 
 
-def test_what_is_handed_over_here_is_called_so(spool):
+def test_deliveries_of_this_server_are_named(spool):
     put(spool, "1.a", waits("anna@example.org", via="local"),
         waits("anna@example.org", via="to x@example.net"), waits())
     text = "\n".join(queue_text.show_lines(spool, "1.a", NOW))
@@ -109,7 +109,7 @@ def test_one_message_is_shown_with_the_header_as_it_goes_out(spool):
     assert shown[-3:] == ["DKIM-Signature: v=1", "Subject: tea", " at five"]
     text = "\n".join(shown)
     for words in ("ann@example.org", "example.org", "bob@example.com", "gone@example.net",
-                  "next try in 15 min", "3 in all", "451 4.7.1 Greylisted"):
+                  "next try in 15 min", "attempt 3", "451 4.7.1 Greylisted"):
         assert words in text
     assert queue_text.show_values(spool,
                                   "1.a")["header"] == "DKIM-Signature: v=1\nSubject: tea\n at five"

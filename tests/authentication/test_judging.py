@@ -526,8 +526,8 @@ def test_the_server_loads_nothing(tmp_path):
     assert out == ["spf=none dkim=none dmarc=fail []", "[]"]
 
 
-@pytest.mark.parametrize("python, told", [("/bin/false", "does not run judging"),
-                                          ("/does/not/exist", "can't be started")])
+@pytest.mark.parametrize("python, told", [("/bin/false", "cannot run judging"),
+                                          ("/does/not/exist", "cannot start")])
 def test_an_interpreter_that_cannot_be_run(own, caplog, python, told):
     now = [0.0]
     house = own(python=python, clock=lambda: now[0])
@@ -560,7 +560,7 @@ def test_settings_that_change(own):
 def test_a_file_that_is_gone(house, caplog):
     found = house.judge.judge(IP, "x.example", None, os.path.join(house.folder, "nothing"))
     assert found.auth == "spf=temperror dkim=temperror dmarc=temperror" and not found.reject
-    assert "cannot judge a message" in caplog.text
+    assert "cannot check a message" in caplog.text
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b"null", b"7", b'"text"', b"{", b"[[],0]",

@@ -33,7 +33,7 @@ class Bench:
         return path
 
     def say(self, text):
-        """Tell who waits how far it is."""
+        """Report progress."""
         if not self._quiet:
             print("  %s" % text, file=sys.stderr, flush=True)
 

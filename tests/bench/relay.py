@@ -98,7 +98,7 @@ class Ours:
         """While nobody listens at the next hop nothing can leave."""
 
     def get_ready(self):
-        """Wait until a destination that could not be had is tried again for new mail."""
+        """Wait until an unreachable destination is retried for new mail."""
         time.sleep(RETRY / 5 + 1)
 
     def flush(self):

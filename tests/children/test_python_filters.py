@@ -480,8 +480,8 @@ def test_roots_folder_as_the_user_that_is_set():
         made.stop()
 
 
-@pytest.mark.parametrize("python, told", [("/bin/false", "does not run Python filters"),
-                                          ("/does/not/exist", "can't be started")])
+@pytest.mark.parametrize("python, told", [("/bin/false", "cannot run Python filters"),
+                                          ("/does/not/exist", "cannot start")])
 def test_no_interpreter_is_told_and_not_tried_for_each_message(python, told, caplog):
     now = [1000.0]
     made = PythonFilters(python, clock=lambda: now[0])

@@ -353,7 +353,7 @@ def test_filter_py_unauthorised_is_the_next_filter(front, signed):
     mail.filters(rule, match("accept:Lists/dev")(mail))
     assert mail.send(ALICE).startswith("250")
     assert len(mail.messages(ALICE, "Lists/dev")) == 1
-    assert "not authorized" in mail.log()
+    assert "not approved" in mail.log()
 
 
 def test_filter_py_in_a_file_that_was_changed_since_is_the_next_filter(front):
@@ -365,7 +365,7 @@ def test_filter_py_in_a_file_that_was_changed_since_is_the_next_filter(front):
     with open(path, "w") as file:
         file.write("discard()")
     assert mail.send(ALICE).startswith("250")
-    assert mail.subjects() == ["hello"] and "not authorized" in mail.log()
+    assert mail.subjects() == ["hello"] and "not approved" in mail.log()
 
 
 def test_filter_py_of_an_administrator_needs_no_authorization(front):

@@ -33,7 +33,7 @@ _LETTERS = {"r": "\r", "n": "\n", "0": "\0", "\\": "\\", "t": "\t"}
 
 
 class Failed(AssertionError):
-    """A step that did not come out as it is written; str() shows where and what came instead."""
+    """A step that differs from the transcript; str() shows where, and what came instead."""
 
 
 class Transcript:

@@ -99,7 +99,7 @@ class PipelineOracle:
 
     def power_lost(self):
         """What was done without waiting for the disk is undone: what waits by the disk may have
-        been handed over long ago."""
+        been delivered long ago."""
         self._is_power_lost = True
 
     def died(self, waiting):

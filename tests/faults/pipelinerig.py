@@ -67,7 +67,7 @@ KINDS = {
                    "onward@far.example", "external MDA", "away")),
 }
 USERS = ("kept", "second", "third", "sorted", "away", "outside", "author")
-# Who waits in the queue to be handed over, and where that leads.
+# Recipients that wait in the queue, and how their delivery ends.
 _ENDS = {"agent": "program", "slow": "slow program", "never": "told of never@example.org",
          "plugin": "plugin",
          "slowplugin": "slow plugin", "onward": "onward@far.example", "outside": "external MDA"}
@@ -211,7 +211,7 @@ class PipelineRig(RelayRig):
         self._note("%d %s" % (code, text))
         return code == 250
 
-    # What there is.
+    # Checks.
 
     def check(self):
         self._read_mailboxes()

@@ -413,7 +413,7 @@ class RelayRig:
         folders = [os.path.join(self.layer.root, user, "mail", "tmp") for user in ("alice", "kept")]
         return [name for folder in folders if os.path.isdir(folder) for name in os.listdir(folder)]
 
-    # What there is.
+    # Checks.
 
     def _hear(self, octets, recipients, sender):
         """From the hops' threads."""

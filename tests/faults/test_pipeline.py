@@ -85,7 +85,7 @@ def test_killed_before_every_operation(make_pipeline, kind):
     operations = kill_at_each(rig, kind, step, False)
     assert rig.deaths >= operations // step and operations >= 5, "fewer operations than it takes"
     assert len(rig.oracle.repeated) <= 1 + rig.deaths / 2, (
-        "what was handed over is written down late")
+        "deliveries are recorded late")
     rig.stop()
 
 

@@ -86,7 +86,7 @@ def test_copies_and_flags_are_bounded():
 def test_a_mailbox_outside_of_the_folder_is_inbox_and_is_told(name):
     rules = Rules((rule("accept:" + name),))
     (wrong, flaw), = rules.flaws
-    assert wrong.action == "accept:" + name and "can't be a mailbox" in flaw
+    assert wrong.action == "accept:" + name and "cannot be a mailbox" in flaw
     found = rules.evaluate(LETTER, None)
     assert (found.kind, found.mailbox) == ("accept", "INBOX")
     assert "filters.jcfg:7" in found.log_lines[0] and "INBOX" in found.log_lines[0]

@@ -116,7 +116,7 @@ def test_a_file_that_can_not_be_read_is_told(house, monkeypatch):
         raise MemoryError()
 
     house.files = FilterFiles(house.root, load)
-    assert "can't be read" in house.rules()[1][0] and house.rules() == ([], ())
+    assert "cannot be read" in house.rules()[1][0] and house.rules() == ([], ())
 
 
 def test_a_flaw_is_told_and_the_others_work(house):

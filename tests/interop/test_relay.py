@@ -79,7 +79,7 @@ class Sending(House):
         return len(json.loads(self.words("queue", "list", "--json").decode("utf-8")))
 
     def deferred(self):
-        """Whether the log tells of a message that will be tried again."""
+        """Whether the log has a message that will be retried."""
         return " deferred " in self.log()
 
 

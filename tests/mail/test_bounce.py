@@ -157,10 +157,10 @@ def test_the_built_in_text_helps():
 
 def test_who_refused_is_said_rightly():
     ours = text_of(built(fates=(Fate(BOB, "5.7.0", "550 5.7.0 There is no such room"),)))
-    assert "other server refuses" not in ours
-    assert "recipient's side refuses" in " ".join(ours.split())
+    assert "other server's policy" not in ours
+    assert "A rule of the recipient, or of this server, refuses" in " ".join(ours.split())
     theirs = text_of(built(fates=(Fate(BOB, "5.7.0", "550 5.7.0 No", "mx.example.net"),)))
-    assert "other server refuses" in " ".join(theirs.split())
+    assert "other server's policy refuses" in " ".join(theirs.split())
 
 
 def test_a_link_in_an_answer_stays_whole():

@@ -129,8 +129,8 @@ class NameServer:
         return response
 
     def _follow(self, response, name, kind):
-        """Puts the CNAMEs from `name` on into the answer -> the last name, or None where they run
-        in a circle."""
+        """Puts the CNAMEs from `name` on into the answer -> the last name, or None if they
+        loop."""
         seen = set()
         while kind != dns.rdatatype.CNAME and name not in seen:
             seen.add(name)

@@ -231,7 +231,7 @@ def test_the_null_sender_hears_of_nothing_else(owed):
 def test_a_double_bounce_that_fails_is_told_to_nobody(address, caplog):
     with caplog.at_level(logging.ERROR, "phenmail.relay"):
         assert House().report([REFUSED._replace(address=address)], sender=None) is None
-    assert "nobody can be told" in caplog.text
+    assert "nobody accepts a bounce" in caplog.text
 
 
 def test_a_notice_that_finds_no_room_now_is_owed_still():
@@ -264,8 +264,8 @@ def test_where_nobody_takes_it_the_log_does(caplog):
     with caplog.at_level(logging.ERROR, "phenmail.relay"):
         assert House(REFUSED_HERE, REFUSED_HERE).report() is None
     assert (
-        "the postmaster does not take the bounce" in caplog.text
-        and "nobody can be told" in caplog.text)
+        "the postmaster does not accept the bounce" in caplog.text
+        and "nobody accepts a bounce" in caplog.text)
 
 
 def test_what_is_delivered_here_is_told_to_who_asked():

@@ -39,7 +39,7 @@ def run(recipient, now, until, policy=Policy(), random=lambda: 0.5, null_sender=
     while recipient.status == WAITING and now < until:
         recipient = after_failure(recipient, LATER, now, policy, random(), null_sender)
         history.append((now, recipient))
-        assert len(history) < 1000, "it is tried again and again"
+        assert len(history) < 1000, "it is retried without end"
         now = recipient.next
     return history
 

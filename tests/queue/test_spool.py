@@ -453,7 +453,7 @@ def test_sweep_removes_what_a_crash_left_and_nothing_else(spool, folder, caplog)
         arriving.commit(message("6.f"))
     assert sorted(os.listdir(folder)) == [
         ".body", "1.a.body", "1.a.state", "6.f.body", "6.f.state", "notes.txt", "x y.tmp"]
-    assert "2.b is dropped" in caplog.text
+    assert "2.b: the message file is missing" in caplog.text
 
 
 def test_a_leftover_temporary_hinders_no_update(spool, folder):

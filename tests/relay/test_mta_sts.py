@@ -211,10 +211,10 @@ def test_a_failed_fetch_keeps_the_one_before(world, caplog, text):
     world.policy()
     world.txt, world.text = [b"v=STSv1; id=2"], text
     assert world.policy().id == "1"
-    assert "example.org" in caplog.text and "using the kept one" in caplog.text
+    assert "example.org" in caplog.text and "using the cached policy" in caplog.text
     world.now += 7 * DAY + 1
     assert world.policy() is None
-    assert "as without a policy" in caplog.text
+    assert "sending without a policy" in caplog.text
 
 
 def test_failures_are_not_repeated_at_once(world, caplog):
@@ -266,7 +266,7 @@ def test_a_policy_that_cannot_be_written(world, caplog):
     with open(world.folder, "w"):
         pass  # a file is where the folder should be
     assert world.policy().mode == "enforce"
-    assert "cannot keep" in caplog.text
+    assert "cannot cache" in caplog.text
 
 
 def test_files_of_domains_without_mail_are_removed(world):

@@ -21,7 +21,7 @@ def into_target():
 
 
 def append(session, arguments):
-    """Whatever can be refused is refused before the client sends the message."""
+    """APPEND. Refuse it, if possible, before the client sends the message."""
     size = arguments.literal.size
     if arguments.binary:
         raise CommandFailed(b"Binary literals are not supported", b"CANNOT")
@@ -39,7 +39,7 @@ def append(session, arguments):
 def _require(mail, name):
     """Raise CommandFailed if there is no such mailbox.
 
-    A name in the list of mailboxes is proof enough, and the list is quicker than a status.
+    Being in the list of mailboxes suffices, and listing is faster than a STATUS.
     """
     if not any(info.name == name and info.selectable for info in mail.mailboxes()):
         with into_target():

@@ -4,8 +4,8 @@ There are three kinds of items. Columns come from the store's rows. Derived item
 BODYSTRUCTURE, chosen header fields) are made once from a message, and the store caches them
 in the form in which they are sent. Sections are read from the message each time.
 
-The items are sorted once, into a Plan. Messages are then taken in batches, and each message is one
-formatting of bytes.
+The items are sorted once, into a Plan. Messages are processed in batches, with one
+bytes-formatting operation per message.
 """
 from bisect import bisect_right
 from functools import partial

@@ -17,7 +17,7 @@ PATTERN_CHARACTERS = 8192
 def _fitting(session, arguments):
     """A function: whether a name matches one of the command's patterns.
 
-    The command may end at each call.
+    Each call may stop the command.
     """
     patterns = [arguments.reference + pattern for pattern in arguments.patterns]
     if sum(map(len, patterns)) > PATTERN_CHARACTERS:
@@ -124,7 +124,7 @@ def _line(info, child_info, arguments):
 
 
 def _status(session, name, items):
-    """RFC 5819: a mailbox whose status cannot be had is listed without it."""
+    """RFC 5819: a mailbox whose status cannot be read is listed without it."""
     session.look()
     try:
         return status_line(session, name, items)

@@ -122,7 +122,7 @@ class Message:
         return self._exactly(start, end - start)
 
     def _exactly(self, start, length):
-        """The client was told how many octets follow. If fewer do, the response cannot be ended."""
+        """Yield chunks. Raise OutOfStep for fewer octets than the response announced."""
         try:
             for chunk in self._content.chunks(start, length):
                 length -= len(chunk)
@@ -145,7 +145,7 @@ def messages(session, uids):
 def derived(session, name, make, uids):
     """{uid: bytes} of the messages that exist: what `make(Message)` gives.
 
-    It is made once; then the store's cache has it by this name.
+    Each is made once and then kept in the store's cache under this name.
     """
     mailbox = session.view.mailbox
     values = mailbox.cached(name, uids)

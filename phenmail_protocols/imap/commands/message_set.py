@@ -1,7 +1,7 @@
 """The messages that a command names, and the steps in which it changes them."""
 from ..session import CommandFailed
 
-AT_ONCE = 2000  # messages that are changed in one step; between two steps the command may end
+AT_ONCE = 2000  # messages that are changed in one step; the command can stop between steps
 
 #: Response code (RFC 5530): the command names messages that another session expunged.
 EXPUNGED = b"EXPUNGEISSUED"
@@ -22,7 +22,7 @@ def chosen(session, sequence, uid):
 
 
 def in_steps(session, uids):
-    """`uids` in portions, at least one. Before each the command may end."""
+    """Yield `uids` in portions, at least one. The command can stop before each."""
     for start in range(0, max(len(uids), 1), AT_ONCE):
         session.look()
         yield uids[start:start + AT_ONCE]

@@ -1,5 +1,7 @@
-"""What a client with a copy of a mailbox has missed (RFC 7162 section 3.2): VANISHED (EARLIER) and
-the flags that changed since a mod-sequence, for SELECT (QRESYNC …) and UID FETCH … (… VANISHED).
+"""Resynchronization of a client that has a copy of a mailbox (RFC 7162 section 3.2).
+
+SELECT (QRESYNC …) and UID FETCH … (… VANISHED) send the messages expunged since a mod-sequence, as
+VANISHED (EARLIER), and the flags changed since then.
 """
 from bisect import bisect_left
 from itertools import chain
@@ -10,8 +12,11 @@ BATCH = 2000  # messages whose flags are sent at once
 
 
 def resynchronize(session, wanted):
-    """After SELECT: send what changed. `wanted` is a values.Resync; with another UIDVALIDITY than
-    the mailbox's the client's copy is worth nothing, and it sees that itself."""
+    """After SELECT: send what changed. `wanted`: a values.Resync.
+
+    If its UIDVALIDITY is not the mailbox's, nothing is sent: the client sees the new UIDVALIDITY
+    and discards its copy.
+    """
     view = session.view
     if wanted.uidvalidity != view.mailbox.uidvalidity:
         return
@@ -27,17 +32,18 @@ def resynchronize(session, wanted):
 
 
 def changed_since(session, uids, modseq):
-    """Those of the messages (ascending UIDs) whose mod-sequence is higher, as a list of UIDs."""
+    """The messages of `uids` (ascending) with a mod-sequence above `modseq`, as a list of UIDs."""
     rows = session.view.mailbox.rows(uids)
     return [uid for uid, own in zip(rows.uids, rows.modseqs) if own > modseq]
 
 
 def tell_vanished(session, since, spans, after=0):
-    """* VANISHED (EARLIER) with the UIDs in `spans` that were expunged after the mod-sequence
+    """Send * VANISHED (EARLIER) with the UIDs in `spans` that were expunged after the mod-sequence
     `since` (3.2.10.1).
 
-    Not those up to `after`, nor those that this session still counts: it will announce them as
-    expunged. If the store does not remember so far back, all UIDs that are not in the mailbox.
+    UIDs up to `after` are left out, and so are messages that still have numbers in this session: it
+    will announce them later. If the store's record does not go back that far, all UIDs that are not
+    in the mailbox are sent.
     """
     view = session.view
     spans = [(max(low, after + 1), min(high, view.state.uidnext - 1)) for low, high in spans]
@@ -52,7 +58,7 @@ def tell_vanished(session, since, spans, after=0):
 
 
 def within(uids, spans):
-    """Those of the ascending `uids` (a sequence) that are in the ascending (low, high) `spans`."""
+    """The members of `uids` (an ascending sequence) in the ascending (low, high) `spans`."""
     found = []
     for low, high in spans:
         found.extend(uids[bisect_left(uids, low):bisect_left(uids, high + 1)])
@@ -71,8 +77,8 @@ def _gaps(uids, spans):
 
 
 def _agreed(view, numbers, uids):
-    """3.2.5.2, message sequence match data: the highest UID up to which the client's messages are
-    still those of the mailbox."""
+    """The highest UID up to which the client and the mailbox have the same messages, by the
+    client's message sequence match data (3.2.5.2); 0 if unknown."""
     agreed = 0
     if numbers is None:
         return agreed

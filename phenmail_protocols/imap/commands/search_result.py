@@ -1,5 +1,5 @@
-"""How SEARCH and SORT answer: untagged SEARCH and SORT, ESEARCH (RFC 4731, RFC 5267 section 3), the
-saved result (RFC 5182), the highest mod-sequence (RFC 7162 section 3.1.6).
+"""The responses to SEARCH and SORT: untagged SEARCH and SORT, ESEARCH (RFC 4731, RFC 5267 3), with
+the highest mod-sequence (RFC 7162 section 3.1.6); and the saved result (RFC 5182).
 """
 from array import array
 from itertools import chain
@@ -20,7 +20,7 @@ RESULTS = {
 
 
 def begin(session, arguments):
-    """To be called before the search; returns what "$" stands for in it.
+    """Call this before the search; returns the UIDs that "$" stands for in it.
 
     If the result is to be saved and the search fails, the saved result is empty (RFC 5182 2.1).
     """
@@ -31,7 +31,8 @@ def begin(session, arguments):
 
 
 def reply(session, name, uids, arguments):
-    """Send and save what was found: `uids` in the order of the response, which is called `name`."""
+    """Send the result and save it if asked to. `uids`: in the response's order; `name`: of an
+    untagged response."""
     if arguments.returns is None:
         _reply_plain(session, name, uids, arguments)
         return
@@ -65,7 +66,7 @@ def _reply_extended(session, uids, options, arguments):
 
 
 def _save(view, uids, options):
-    """If only MIN and MAX are asked for, only these messages are saved (RFC 5182 2.4)."""
+    """Save the result; only the MIN and MAX messages if nothing else was requested (2.4)."""
     if options and not set(options).difference(("MIN", "MAX")):
         ends = {"MIN": uids[:1], "MAX": uids[-1:]}
         uids = set(chain(*(ends[option] for option in options)))

@@ -1,6 +1,6 @@
 """The sections of FETCH: BODY[1.2.HEADER]<0.100> and such, as octets of a message (RFC 3501 6.4.5).
 
-FETCH first calls `span` for all sections of a message, then `octets` for each.
+FETCH calls `span` for all sections of a message before it calls `octets` for each.
 """
 from ...mail import headers
 

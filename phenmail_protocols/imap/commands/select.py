@@ -12,7 +12,7 @@ def select(session, arguments, writable=True):
     """SELECT and EXAMINE. If this fails, no mailbox is selected any more (RFC 3501 6.3.1)."""
     if arguments.resync is not None and not session.qresync:
         raise Misuse(b"QRESYNC must be enabled first")  # RFC 7162 3.2.5
-    if session.view is not None:  # what follows is about another mailbox (RFC 7162 3.2.11)
+    if session.view is not None:  # the next responses are about another mailbox (RFC 7162 3.2.11)
         session.write(responses.untagged_status(b"OK", b"Previous mailbox closed", b"CLOSED"))
     session.deselect()
     if arguments.condstore:
@@ -48,11 +48,11 @@ def _description(opened):
         b"OK", b"UIDs valid", b"UIDVALIDITY %d" % opened.mailbox.uidvalidity)
     yield responses.untagged_status(b"OK", b"Predicted next UID", b"UIDNEXT %d" % state.uidnext)
     yield responses.untagged_status(  # RFC 7162 3.1.2.1
-        b"OK", b"Highest", b"HIGHESTMODSEQ %d" % max(1, state.highestmodseq))
+        b"OK", b"Highest mod-sequence", b"HIGHESTMODSEQ %d" % max(1, state.highestmodseq))
 
 
 def check(session, _):
-    """Nothing to do: whatever was answered with OK is on the disk."""
+    """Nothing to do: everything that got an OK is on the disk."""
 
 
 def close(session, _):

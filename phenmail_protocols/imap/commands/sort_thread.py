@@ -1,7 +1,6 @@
-"""SORT and THREAD (RFC 5256): a search whose result is put in order or into threads.
+"""SORT and THREAD (RFC 5256): a search whose result is sorted or threaded.
 
-The keys that messages are compared by are derived from a header once and cached, like ENVELOPE
-(sort_keys.py).
+The keys that are compared are read from a header once and cached, like ENVELOPE (sort_keys.py).
 """
 from .. import sort_grammar, sort_keys, stepwise, threads
 from ..command_row import MAILBOX_SELECTED, Row
@@ -12,7 +11,7 @@ from .message_set import EXPUNGED
 from .search import matching
 
 BATCH = 250  # messages whose keys are held at once
-#: The name of the keys in the store's cache. Another form of them needs another name.
+#: The name of the keys in the store's cache. If their format changes, change the name.
 KEYS = "SORT"
 
 
@@ -41,7 +40,7 @@ def _derive(message):
 
 
 def _batches(session, uids, reads_keys=True):
-    """(UIDs, the store's rows of those that exist, their kept keys as a list of bytes)."""
+    """Yield (UIDs, the store's rows of those that exist, their cached keys as list of bytes)."""
     for start in range(0, len(uids), BATCH):
         session.look()
         batch = uids[start:start + BATCH]
@@ -52,13 +51,13 @@ def _batches(session, uids, reads_keys=True):
 
 
 def _sorted(session, uids, criteria):
-    """The UIDs (given in the mailbox's order) by the criteria; equal messages stay in their order.
+    """Sort UIDs, given in the mailbox's order, by the criteria. The sort is stable.
 
-    From the last criterion to the first, so that only one column is held.
+    It sorts by the last criterion first, so that only one column is held at a time.
     """
     order, gone = range(len(uids)), set()
     first = {each.name: place for place, each in reversed(list(enumerate(criteria)))}
-    for place in sorted(first.values(), reverse=True):  # a repetition changes nothing
+    for place in sorted(first.values(), reverse=True):  # a repeated criterion changes nothing
         criterion = criteria[place]
         column = _column(session, uids, criterion.name, gone)
         order = stepwise.sort(order, column.__getitem__, session.look, criterion.reverse)
@@ -66,8 +65,8 @@ def _sorted(session, uids, criteria):
 
 
 def _column(session, uids, name, gone):
-    """What all messages have for a criterion, in the order of `uids`; those that do not exist any
-    more are added to `gone`."""
+    """The values of a criterion for all `uids`, in their order. UIDs of messages that no longer
+    exist are added to the set `gone`."""
     column, reads_keys = [], name not in ("ARRIVAL", "SIZE")
     for batch, rows, kept in _batches(session, uids, reads_keys):
         values = _values(name, rows, kept)

@@ -26,7 +26,7 @@ def store(session, arguments):
             if not silent:
                 found += _tell_flags(session, part, arguments, failed)
     except (CommandFailed, errors.StoreError):
-        if silent and done:  # after a NO the client cannot know what was changed
+        if silent and done:  # after a NO the client cannot know which flags changed
             _tell_flags(session, uids[:done], arguments._replace(silent=False), ())
         raise
     if failed:
@@ -37,8 +37,8 @@ def store(session, arguments):
 
 
 def _tell_flags(session, uids, arguments, failed):
-    """Send what these messages have now: their flags, or of silently changed ones the
-    mod-sequences. Returns how many of the messages exist."""
+    """Send the messages' present flags, or only the mod-sequences of silently changed ones.
+    Returns how many of the messages exist."""
     rows = session.view.mailbox.rows(uids)
     session.tell_keywords()
     if arguments.silent:

@@ -144,7 +144,7 @@ class FlagLetters:
 
     @property
     def unknown(self):
-        """Is there a file that could never be read? Then nobody knows what letters mean."""
+        """Is there a file that was never readable? Then the meaning of letters is unknown."""
         return self._failed and self._stamp is None
 
     def missing(self, flags):
@@ -178,7 +178,7 @@ class FlagLetters:
                 self._write(before)
                 given = {}
         if len(given) < len(keywords):
-            log.info("%s: no letter is free for the keywords %s, which are not kept",
+            log.info("%s: no letter is free for the keywords %s, so they are not stored",
                      self._path, " ".join(keywords[len(given):]))
 
     def _write(self, table):

@@ -88,7 +88,7 @@ def mend(listing):
                 name, letters = split(here.partition("/")[2])
                 _mend_file(listing, here, name, letters)
         except FileNotFoundError:
-            pass  # another program was quicker
+            pass  # another program did it first
 
 
 def _mend_file(listing, here, name, letters):

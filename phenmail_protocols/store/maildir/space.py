@@ -4,7 +4,7 @@ import time
 
 from .. import errors
 
-_SECONDS = 1.0  # between two looks at a disk that has plenty of room
+_SECONDS = 1.0  # between two checks of a disk that has plenty of room
 
 
 class DiskSpace:

@@ -28,7 +28,7 @@ class Subscriptions:
     def names(self):
         """Subscribed names, in the order in which they were added.
 
-        Empty if the file's owner put something else than a file there.
+        Empty if the path is not a regular file.
         """
         try:
             data = read_plain(self._path, _LARGEST)

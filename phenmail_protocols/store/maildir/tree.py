@@ -34,7 +34,7 @@ class Tree:
                 self.make_mailbox(folders.folder_of(name))
             for name in (INBOX,) + folders.FIRST_MAILBOXES:
                 self.subscriptions.add(name)
-        make_maildir(self.path)  # last: once INBOX is there, all else is
+        make_maildir(self.path)  # last: once INBOX exists, all others exist
 
     def make_mailbox(self, folder, made=None):
         """Make a mailbox's folder, durably; `made` as for `make_maildir`."""

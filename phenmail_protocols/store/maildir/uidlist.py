@@ -228,7 +228,7 @@ class UidList:
         if self.size > _MOST and self.size > _MOST + _MOST_EACH * (
                 _messages_in(os.path.dirname(self.path))):
             log.error("%s has %d bytes, far too many for its messages; it is renamed to "
-                      "*.unusable and made anew", self.path, self.size)
+                      "*.unusable and rebuilt", self.path, self.size)
             self.close()
             set_aside(self.path)
             raise FileNotFoundError(self.path)
@@ -255,7 +255,7 @@ class UidList:
             yield data
 
     def replace(self, header, lines):
-        """Write the file anew, durably; `lines` are (uid, file name without its flags)."""
+        """Rewrite the file, durably; `lines` are (uid, file name without its flags)."""
         self._replace(_render(header, lines))
 
     def _replace(self, slices):
