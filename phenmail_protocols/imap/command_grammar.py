@@ -97,17 +97,17 @@ def _select_parameter(scan):
     uidvalidity = scan.positive("UIDVALIDITY")
     scan.space()
     modseq = mod_sequence(scan)
-    known = numbers = uids = None
+    known = None
     if scan.skip(b" ") and scan.peek() != b"(":
         known = scan.plain_sequence()
         scan.skip(b" ")
-    if scan.skip(b"("):
-        numbers = scan.plain_sequence()
+    if scan.skip(b"("):  # message sequence match data, which is not used
+        scan.plain_sequence()
         scan.space()
-        uids = scan.plain_sequence()
+        scan.plain_sequence()
         scan.expect(b")", '")"')
     scan.expect(b")", '")"')
-    return values.Resync(uidvalidity, modseq, known, numbers, uids)
+    return values.Resync(uidvalidity, modseq, known)
 
 
 def mod_sequence(scan):

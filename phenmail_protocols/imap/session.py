@@ -350,7 +350,7 @@ class Session(shared.Session):
             if self.view is not None:
                 self.write(responses.untagged_status(
                     b"OK", b"Highest mod-sequence",
-                    b"HIGHESTMODSEQ %d" % max(1, self.view.state.highestmodseq)))
+                    b"HIGHESTMODSEQ %d" % self.view.announced_modseq))
 
     def flag_column(self, rows):
         """Flags of rows as they are sent, \\Recent included.  New keywords are announced first."""

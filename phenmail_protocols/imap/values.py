@@ -151,13 +151,11 @@ class Section(NamedTuple):
 
 
 class Resync(NamedTuple):
-    """The mailbox as a client knows it (RFC 7162 3.2.5). `known`: a SequenceSet of UIDs, or None;
-    `numbers`, `uids`: two SequenceSets, whose nth elements are one message, or None."""
+    """The mailbox as a client knows it (RFC 7162 3.2.5). `known`: a SequenceSet of UIDs, or None.
+    """
     uidvalidity: int
     modseq: int
     known: Any = None
-    numbers: Any = None
-    uids: Any = None
 
 
 class Select(NamedTuple):

@@ -40,6 +40,7 @@ class View:
     state          the newest state of the mailbox that this session knows
     keywords       the mailbox's keywords, and whether it has no room for more
     saved          ascending UIDs: what "$" stands for (RFC 5182 2.1)
+    announced_modseq  the highest mod-sequence up to which the client was told everything
     recent_ranges  the UIDs that are \\Recent in this session (RFC 3501 2.3.2): ascending
                    (first, end) pairs, mostly none or one
     """
@@ -55,6 +56,7 @@ class View:
         self._changed = set()  # UIDs with changed flags that the client does not know
         self.recent_ranges = []
         self.saved = ()
+        self.announced_modseq = self._announced_before = max(1, self.state.highestmodseq)
         self._take_recent(0)
         self._told_recent = self.recent()
 
@@ -167,6 +169,9 @@ class View:
         else:
             self._told_recent = recent
         flags = self._flags_before(first_new) if self._changed else []
+        self._announced_before = self.announced_modseq
+        if not self._gone:
+            self.announced_modseq = max(1, self.state.highestmodseq)
         if expunged or flags or exists is not None or recent is not None:
             return News(expunged, vanished, exists, recent, flags)
         return None
@@ -223,14 +228,9 @@ class View:
     def tell_later(self, uids):
         """The flags of these messages could not be read: announce them next time."""
         self._changed.update(uids)
+        self.announced_modseq = self._announced_before
 
     # -- this session's own changes
-
-    @property
-    def highest_modseq(self):
-        """The HIGHESTMODSEQ to which the client is up to date, or None if changes are still to be
-        announced (RFC 7162 3.1.2.1)."""
-        return None if self._gone or self._changed else max(1, self.state.highestmodseq)
 
     def change_flags(self, uids, mode, flags, unchanged_since=None):
         """The store's `change_flags`. The caller replies with the new flags, so they are not

@@ -299,8 +299,9 @@ class Claim:
             try:
                 spool._files.sync(mark)
             except SpoolError:
-                if not shared.gone:
-                    spool._unsaved[self.identity] = (new, new)  # to be written and synced again
+                with shared.lock:  # another claim's change may be unsaved, or newer
+                    if not shared.gone:
+                        spool._unsaved[self.identity] = (shared.on_disk, shared.message)
                 raise
         return new
 

@@ -228,9 +228,10 @@ class Account:
 
     def renamed_locked(self, mailbox, folder):
         """The mailbox's folder was renamed to `folder`: rename it in memory and in the index."""
+        self.deleted_locked(folder)  # if another program has removed such a folder
         self.transaction.on_failure(self._rename_in_memory, mailbox, mailbox.folder)
         self._rename_in_memory(mailbox, folder)
-        self.index.remove_folder(folder)  # if another program has removed such a folder
+        self.index.remove_folder(folder)
         self.index.rename_mailbox(mailbox.row.id, folder)
 
     def _rename_in_memory(self, mailbox, folder):

@@ -106,18 +106,18 @@ class AccountIndex:
         self.index = self._open_index()
         self.index.changed_elsewhere()
         self._on_reopen()
-        self.marker = self._read_marker() or self._make_marker()
-        if (self._must_resume
-                or self._boot_id is None
-                or self.index.value("boot") != str(self._boot_id)
-                or self.index.value("marker") != self.marker
-                or self.index.value("file") != str(self.index.inode)):
-            try:
+        try:
+            self.marker = self._read_marker() or self._make_marker()
+            if (self._must_resume
+                    or self._boot_id is None
+                    or self.index.value("boot") != str(self._boot_id)
+                    or self.index.value("marker") != self.marker
+                    or self.index.value("file") != str(self.index.inode)):
                 self._resume_all()
-            except BaseException:  # no number may be assigned before this is done
-                self.close()
-                raise
-            self._must_resume = self._must_resume and self.index.in_memory
+                self._must_resume = self._must_resume and self.index.in_memory
+        except BaseException:  # no number may be assigned before this is done
+            self.close()
+            raise
 
     def _open_index(self):
         if not self._force_memory:

@@ -58,10 +58,11 @@ def _create_locked(account, name):
     if account.tree.has(folder):
         raise errors.Exists()
     made = []
+    account.deleted_locked(folder)  # if another program has removed such a folder
     account.transaction.on_failure(
         tree.unmake, made, (tree.MAILDIRFOLDER, UIDLIST, FlagLetters.NAME))
     account.tree.make_mailbox(folder, made)
-    account.index.remove_folder(folder)  # if another program has removed such a folder
+    account.index.remove_folder(folder)
     mailbox = account.mailbox_locked(name)
     mailbox.ready_locked()
     return mailbox

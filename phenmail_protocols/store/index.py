@@ -312,6 +312,11 @@ class Index:
         """Give every message this mod-sequence."""
         self._database.execute("UPDATE message SET modseq = ? WHERE mailbox = ?", (modseq, mailbox))
 
+    def touch_keywords(self, mailbox, modseq):
+        """Give every message with keywords this mod-sequence."""
+        self._database.execute("UPDATE message SET modseq = ? WHERE mailbox = ? "
+                               "AND letters GLOB '*[a-z]*'", (modseq, mailbox))
+
     def select(self, mailbox, uids):
         """MessageRows of `uids` (ascending list), by UID."""
         return [MessageRow(*row) for row in self._ranged(

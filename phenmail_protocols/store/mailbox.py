@@ -139,6 +139,12 @@ class Mailbox:
             if (look or self._distrusted) and rescan.is_due(self):
                 rescan.rescan(self)
             self._distrusted = False
+            if self.flag_letters.changed:
+                modseq = self.number_locked(0)[1]
+                self.account.index.touch_keywords(self.row.id, modseq)
+                self.save_locked(modseq=modseq)
+                self.reload_locked()
+                self.flag_letters.changed = False
         except FileNotFoundError:
             if self.folder and not self.account.tree.has(self.folder):
                 self.account.index.remove_folder(self.folder)
@@ -158,7 +164,10 @@ class Mailbox:
     def ready_with_list_locked(self):
         """`ready_locked`, and make sure that the UID list is the one that `row` reflects."""
         self.ready_locked()
-        if self.uid_list.stamp() != (self.row.list_inode, self.row.list_size):
+        stamp = self.uid_list.stamp()
+        if stamp != (self.row.list_inode, self.row.list_size):
+            if not stamp[0]:
+                self.ready_locked(look=True)  # is the folder still there?
             rescan.rescan(self)
 
     def check_uidvalidity_locked(self, uidvalidity):

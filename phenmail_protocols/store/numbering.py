@@ -19,6 +19,7 @@ _JUMP = 1 << 20  # more numbers than are assigned between two backups
 # If only the marker's ctime changed, files were restored in place, or all of them were chowned. The
 # latter may happen at each start of the server, so this jump is shorter.
 _SHORT_JUMP = 1 << 16
+_EPOCH = 1577836800  # 2020: seconds since then fit into a UID until 2087
 _LAST = "dovecot-uidvalidity"
 log = logging.getLogger("phenmail.store")
 
@@ -54,7 +55,9 @@ def resume(index, row, uid_list, marker):
     modseq = max(row.modseq, uid_list.header.modseq_ceiling)
     if uid_list.is_copy(marker):
         jump = _SHORT_JUMP if uid_list.has_inode_of(marker) else _JUMP
-        uidnext, modseq = uidnext + jump, modseq + jump
+        # The same backup may be restored twice: neither time may repeat the other's numbers.
+        uidnext = max(uidnext + jump, int(time.time()) - _EPOCH)
+        modseq = max(modseq + jump, int(time.time() * 1000))
         log.warning("%s: this mail folder was restored or copied; new messages get UIDs from %d on",
                     uid_list.path, uidnext)
     uid_list.raise_ceilings(uidnext, 0, modseq, marker)
@@ -67,6 +70,7 @@ def resume(index, row, uid_list, marker):
 
 def resume_without_list(index, row):
     """`resume` for a mailbox whose UID list is lost."""
+    index.touch_messages(row.id, row.modseq + _JUMP)
     index.forget_expunged(row.id, row.modseq + _JUMP)
     index.update_mailbox(_to_be_listed(row, row.uidnext + _JUMP, row.modseq + _JUMP))
 

@@ -73,6 +73,7 @@ def adopt(mailbox):
     if not is_new:
         mailbox.row = numbering.resume(account.index, mailbox.row, mailbox.uid_list, account.marker)
     rescan(mailbox, adopting=True)
+    mailbox.reload_locked()  # an empty folder brought nothing that did so
     if not is_new:  # its messages were announced as \Recent long ago
         mailbox.save_locked(recent=mailbox.row.uidnext)
 

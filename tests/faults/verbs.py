@@ -201,6 +201,7 @@ CALLS = {
     "Mailbox.keywords": lambda scene: scene.inbox.keywords(),
     "Mailbox.state": lambda scene: scene.inbox.state(),
     "Mailbox.changes": lambda scene: scene.inbox.changes(0),
+    "Mailbox.expunged_since": lambda scene: scene.inbox.expunged_since(0),
     "Mailbox.first_recent": lambda scene: scene.inbox.first_recent(),
     "Mailbox.claim_recent": lambda scene: scene.inbox.claim_recent(),
     "Mailbox.is_current": lambda scene: scene.inbox.is_current(),

@@ -63,9 +63,9 @@ GOOD = [
     ([b"SELECT x (condstore)"], "SELECT", Select("x", True)),
     ([b"SELECT x (QRESYNC (7 9))"], "SELECT", Select("x", True, Resync(7, 9))),
     ([b"SELECT x (CONDSTORE QRESYNC (7 0 41,43:211 (5,7 15,22)))"], "SELECT", Select(
-        "x", True, Resync(7, 0, numbers(b"41,43:211"), numbers(b"5,7"), numbers(b"15,22")))),
+        "x", True, Resync(7, 0, numbers(b"41,43:211")))),
     ([b"SELECT x (QRESYNC (7 9 (1 2)))"], "SELECT", Select(
-        "x", True, Resync(7, 9, None, numbers(b"1"), numbers(b"2")))),
+        "x", True, Resync(7, 9))),
     ([b"STORE 1 (UNCHANGEDSINCE 5) FLAGS (a)"], "STORE", Store(
         numbers(b"1"), "replace", False, ("a",), False, 5)),
     ([b"FETCH 1 FLAGS (CHANGEDSINCE 5)"], "FETCH", Fetch(

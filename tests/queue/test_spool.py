@@ -631,3 +631,47 @@ def test_what_root_makes_beside_another_users_server_belongs_to_that_user(spool,
     for name in ("1.a.state", "2.b.body", "2.b.state", "changes"):
         status = os.stat(os.path.join(folder, name))
         assert (name, status.st_uid, status.st_gid) == (name, 12345, 12345)
+
+
+def test_a_failed_sync_forgets_no_result_of_another_claim(tmp_path, monkeypatch):
+    """One destination's state is renamed and waits for the sync, which will fail; meanwhile the
+    other's cannot be written, because the disk is full."""
+    spool = Spool(str(tmp_path / "queue"))
+    queue(spool, "X", "ann@a.example", "bob@b.example")
+    files = spool._files
+    first, second = spool.claim("X", "a.example"), spool.claim("X", "b.example")
+
+    def full(_):
+        raise NoSpace("full")
+
+    def sync(_):
+        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "write_state", full)
+            second.update(lambda given: done(given, "b.example"), durable=False)
+        raise Unavailable("EIO")
+
+    monkeypatch.setattr(files, "sync", sync)
+    with pytest.raises(Unavailable):
+        first.update(lambda given: done(given, "a.example"))
+    first.close()
+    second.close()
+    with spool.claim("X") as claim:
+        assert [each.status for each in claim.message.recipients] == [DONE, DONE]
+
+
+def test_a_refused_message_does_not_come_back_after_a_power_failure(tmp_path, monkeypatch):
+    """Its state had a name for a moment: the removal is synced, too."""
+    spool, synced = Spool(str(tmp_path / "queue")), []
+    files = spool._files
+    real = files.sync
+
+    def sync(mark):
+        synced.append(sorted(os.listdir(files.folder)))
+        if len(synced) == 1:
+            raise Unavailable("EIO")
+        real(mark)
+    monkeypatch.setattr(files, "sync", sync)
+    with pytest.raises(Unavailable):
+        queue(spool, "X")
+    assert len(synced) == 2 and not [name for name in synced[1] if name.startswith("X")]

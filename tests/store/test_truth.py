@@ -1,15 +1,17 @@
 """The Maildir is the truth and UIDs never lie: foreign programs, other
 processes, lost indexes, power loss, restored backups."""
+import errno
 import os
 import shutil
 import threading
+import time
 
 import pytest
 
-from phenmail_protocols.store import errors, index
+from phenmail_protocols.store import account_index, errors, index, numbering
 from phenmail_protocols.store.maildir import uidlist
 
-from .conftest import drop_foreign, drop_index, read_uid_list, whole
+from .conftest import drop_foreign, drop_index, read_uid_list, uids, whole
 
 
 @pytest.fixture
@@ -331,8 +333,12 @@ def test_a_chown_at_every_start_costs_few_numbers(house, inbox):
     marker = os.path.join(house.folder, "phenmail-marker")
     os.chmod(marker, os.stat(marker).st_mode)
     house.open()
-    put = house.put()
-    assert 4 < put.uid < 1 << 18
+    first = house.put().uid
+    for _ in range(3):
+        house.close()
+        os.chmod(marker, os.stat(marker).st_mode)
+        house.open()
+    assert 4 < first < house.put().uid < first + (1 << 18)
 
 
 def test_flags_of_a_failed_change_are_taken_back(house, inbox, monkeypatch):
@@ -351,3 +357,137 @@ def test_flags_of_a_failed_change_are_taken_back(house, inbox, monkeypatch):
     assert files() == names
     assert inbox.expunge() == []
     assert whole(inbox) == before
+
+
+def test_a_backup_that_is_restored_twice_names_no_two_messages_alike(house, tmp_path):
+    house.put("old")
+    house.close()
+    backup = str(tmp_path / "backup")
+    shutil.copytree(house.folder, backup)
+    known, modseqs = {}, []
+    for text, later in (("monday", 0), ("tuesday", 100000), ("no clock", -10 ** 9)):
+        shutil.rmtree(house.folder)
+        shutil.copytree(backup, house.folder)
+        with pytest.MonkeyPatch().context() as patch:
+            now = time.time() + later
+            patch.setattr(numbering.time, "time", lambda: now)
+            house.open()
+            put = house.put(text)
+        mailbox = house.account.open("INBOX")
+        modseqs.append(mailbox.state().highestmodseq)
+        mailbox.close()
+        house.close()
+        assert known.setdefault((put.uidvalidity, put.uid), text) == text
+    assert modseqs[0] < modseqs[1]
+
+
+def test_the_last_message_goes_with_the_index(house):
+    """A session that sees it must be told, although the new index finds nothing."""
+    house.put("the only one")
+    mailbox = house.account.open("INBOX")
+    since = mailbox.state().highestmodseq
+    name, = os.listdir(house.folder + "/new")
+    os.unlink(house.folder + "/new/" + name)
+    drop_index(house)
+    mailbox.look()
+    assert uids(mailbox) == [] and mailbox.expunged_since(since) is None
+    assert house.account.status("INBOX").messages == 0
+    mailbox.close()
+
+
+def test_a_mailbox_that_another_program_removed_is_made_anew(house):
+    house.account.create("Work")
+    for _ in range(3):
+        house.put(name="Work")
+    house.account.open("Work").close()
+    shutil.rmtree(house.folder + "/.Work")
+    house.account.create("Work")
+    mailbox = house.account.open("Work")
+    assert uids(mailbox) == []
+    put = house.put(name="Work")
+    assert uids(mailbox) == [put.uid] and put.uidvalidity == mailbox.uidvalidity
+    mailbox.close()
+
+
+def test_a_removed_mailbox_spoils_none_that_takes_its_name(house):
+    """A session has New selected, another program removes it, and Old is renamed to New."""
+    for name in ("Old", "New"):
+        house.account.create(name)
+        house.put(name=name)
+    selected, old = house.account.open("New"), house.account.open("Old")
+    validity = old.uidvalidity
+    old.close()
+    shutil.rmtree(house.folder + "/.New")
+    house.account.rename("Old", "New")
+    for call in (selected.look, selected.state, selected.expunge):
+        try:
+            call()
+        except errors.NotFound:
+            pass
+    renamed = house.account.open("New")
+    assert (renamed.uidvalidity, uids(renamed)) == (validity, [1])
+    assert read_uid_list(house.folder + "/.New")[0].uidvalidity == validity
+    renamed.close()
+    selected.close()
+
+
+def test_flags_of_a_restored_index_are_told_without_the_uid_list(house, inbox, tmp_path):
+    inbox.change_flags([1], "add", ["\\Flagged"])
+    house.close()
+    backup = str(tmp_path / "backup")
+    shutil.copytree(house.folder, backup)
+    house.open()
+    mailbox = house.account.open("INBOX")
+    mailbox.change_flags([1], "remove", ["\\Flagged"])
+    since = mailbox.state().highestmodseq
+    mailbox.close()
+    house.close()
+    shutil.rmtree(house.folder)
+    shutil.copytree(backup, house.folder)
+    os.unlink(os.path.join(house.folder, uidlist.NAME))
+    house.open()
+    mailbox = house.account.open("INBOX")
+    assert min(mailbox.rows(uids(mailbox)).modseqs) > since
+    mailbox.close()
+
+
+def test_keywords_that_another_program_named_later_get_a_new_mod_sequence(house, inbox):
+    path, = [name for name in os.listdir(house.folder + "/new") if "message 2" in open(
+        house.folder + "/new/" + name).read()]
+    os.rename(house.folder + "/new/" + path, house.folder + "/cur/" + path + ":2,z")
+    inbox.look()
+    since = inbox.state().highestmodseq
+    with open(house.folder + "/dovecot-keywords", "a") as file:
+        file.write("25 $Work\n")
+    os.utime(house.folder + "/cur")
+    inbox.look()
+    rows = inbox.rows([2])
+    assert rows.flags[0] == {"$Work"} and rows.modseqs[0] > since
+
+
+def test_a_full_disk_while_the_marker_is_made_skips_no_number(house, monkeypatch):
+    house.put()
+    house.close()
+    os.unlink(house.folder + "/phenmail-marker")
+    write_file = account_index.atomic.write_file
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "full")
+    house.boot = "another boot"
+    with monkeypatch.context() as patch:
+        patch.setattr(account_index.atomic, "write_file", full)
+        try:
+            house.open(boot_id="another boot")
+            house.put()
+        except errors.StoreError:
+            pass
+    assert account_index.atomic.write_file is write_file
+    assert house.put().uid > uidlist.BLOCK
+
+
+def test_a_delivery_to_a_removed_mailbox_finds_it_gone(house):
+    house.account.create("Work")
+    house.account.open("Work").close()
+    shutil.rmtree(house.folder + "/.Work")
+    with pytest.raises(errors.NotFound):
+        house.put(name="Work")

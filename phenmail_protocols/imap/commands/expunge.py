@@ -21,9 +21,7 @@ def expunge_uids(session, sequence):
 def _ended(session):
     """With QRESYNC, OK [HIGHESTMODSEQ n] after the VANISHED (RFC 7162 3.2.7)."""
     if session.qresync and session.announce():
-        highest = session.view.highest_modseq
-        if highest is not None:
-            return Step(code=b"HIGHESTMODSEQ %d" % highest)
+        return Step(code=b"HIGHESTMODSEQ %d" % session.view.announced_modseq)
     return Step()
 
 

@@ -22,7 +22,7 @@ def resynchronize(session, wanted):
         return
     last = view.state.uidnext - 1
     spans = wanted.known.spans(last) if wanted.known is not None else [(1, last)]
-    tell_vanished(session, wanted.modseq, spans, after=_agreed(view, wanted.numbers, wanted.uids))
+    tell_vanished(session, wanted.modseq, spans)
     for start in range(0, len(view), BATCH):
         session.look()
         changed = changed_since(session, within(view.uids(start, start + BATCH), spans),
@@ -37,17 +37,18 @@ def changed_since(session, uids, modseq):
     return [uid for uid, own in zip(rows.uids, rows.modseqs) if own > modseq]
 
 
-def tell_vanished(session, since, spans, after=0):
+def tell_vanished(session, since, spans):
     """Send * VANISHED (EARLIER) with the UIDs in `spans` that were expunged after the mod-sequence
     `since` (3.2.10.1).
 
-    UIDs up to `after` are left out, and so are messages that still have numbers in this session: it
-    will announce them later. If the store's record does not go back that far, all UIDs that are not
-    in the mailbox are sent.
+    Messages that still have numbers in this session are left out: it will announce them later. If
+    the store's record does not go back that far, all UIDs that are not in the mailbox are sent.
+    Message sequence match data (3.2.5.2) could make that shorter. But it may be sparse, and then
+    hide an expunged message from a client whose mailbox was restored from a backup.
     """
     view = session.view
-    spans = [(max(low, after + 1), min(high, view.state.uidnext - 1)) for low, high in spans]
-    spans = [(low, high) for low, high in spans if low <= high]
+    spans = [(low, min(high, view.state.uidnext - 1)) for low, high in spans
+             if low < view.state.uidnext]
     expunged = view.mailbox.expunged_since(since)
     if expunged is not None:
         ranges = [(uid, uid) for uid in within(expunged, spans) if view.number(uid) is None]
@@ -74,21 +75,3 @@ def _gaps(uids, spans):
                 gaps.append((low, uid - 1))
             low = uid + 1
     return gaps
-
-
-def _agreed(view, numbers, uids):
-    """The highest UID up to which the client and the mailbox have the same messages, by the
-    client's message sequence match data (3.2.5.2); 0 if unknown."""
-    agreed = 0
-    if numbers is None:
-        return agreed
-    for number, uid in zip(_each(numbers, len(view)), _each(uids, view.last_uid)):
-        if number > len(view) or view.number(uid) != number:
-            break
-        agreed = uid
-    return agreed
-
-
-def _each(found, last):
-    for low, high in found.spans(last):
-        yield from range(low, high + 1)

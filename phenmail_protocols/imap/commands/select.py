@@ -48,7 +48,7 @@ def _description(opened):
         b"OK", b"UIDs valid", b"UIDVALIDITY %d" % opened.mailbox.uidvalidity)
     yield responses.untagged_status(b"OK", b"Predicted next UID", b"UIDNEXT %d" % state.uidnext)
     yield responses.untagged_status(  # RFC 7162 3.1.2.1
-        b"OK", b"Highest mod-sequence", b"HIGHESTMODSEQ %d" % max(1, state.highestmodseq))
+        b"OK", b"Highest mod-sequence", b"HIGHESTMODSEQ %d" % opened.announced_modseq)
 
 
 def check(session, _):

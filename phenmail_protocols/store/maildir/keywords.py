@@ -65,6 +65,7 @@ class FlagLetters:
         #: letters that messages have, or had since this object was made
         self.seen = set()
         self.read()
+        self.changed = False  # another program changed what letters mean
 
     def read(self):
         """Read the file if it changed; returns whether a letter's meaning changed."""
@@ -84,6 +85,7 @@ class FlagLetters:
         if table == self._table:
             return False
         self._table = table
+        self.changed = True
         self._sets.clear()
         self._interned.clear()
         self._shown, self._letters = {}, {}
@@ -187,7 +189,8 @@ class FlagLetters:
         lines = [b"%d %s" % (LETTERS.index(letter), table[letter]) for letter in sorted(table)]
         set_aside_unless_plain(self._path)
         atomic.write_file(self._path, b"".join(line + b"\n" for line in lines + self._others))
-        self.read()
+        changed, _ = self.changed, self.read()
+        self.changed = changed  # no message had the new letters
 
 
 def _parse(data):
