@@ -637,7 +637,7 @@ def test_a_failed_sync_forgets_no_result_of_another_claim(tmp_path, monkeypatch)
     """One destination's state is renamed and waits for the sync, which will fail; meanwhile the
     other's cannot be written, because the disk is full."""
     spool = Spool(str(tmp_path / "queue"))
-    queue(spool, "X", "ann@a.example", "bob@b.example")
+    queue(spool, "X", "ann@a.example", "bob@b.example", "carl@c.example")
     files = spool._files
     first, second = spool.claim("X", "a.example"), spool.claim("X", "b.example")
 
@@ -648,7 +648,8 @@ def test_a_failed_sync_forgets_no_result_of_another_claim(tmp_path, monkeypatch)
         monkeypatch.undo()
         with monkeypatch.context() as patch:
             patch.setattr(files, "write_state", full)
-            second.update(lambda given: done(given, "b.example"), durable=False)
+            with pytest.raises(NoSpace):
+                second.update(lambda given: done(given, "b.example"), durable=False)
         raise Unavailable("EIO")
 
     monkeypatch.setattr(files, "sync", sync)
@@ -657,7 +658,7 @@ def test_a_failed_sync_forgets_no_result_of_another_claim(tmp_path, monkeypatch)
     first.close()
     second.close()
     with spool.claim("X") as claim:
-        assert [each.status for each in claim.message.recipients] == [DONE, DONE]
+        assert [each.status for each in claim.message.recipients] == [DONE, DONE, WAITING]
 
 
 def test_a_refused_message_does_not_come_back_after_a_power_failure(tmp_path, monkeypatch):
