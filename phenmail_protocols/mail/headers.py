@@ -169,9 +169,9 @@ class Selection:
         return kept + b"\n".join(fields) + (b"" if self._wanted and self._in_line else b"\n")
 
 
-def lines_of(header: bytes, names_lowercase: FrozenSet[bytes]) -> bytes:
+def lines_of(header: bytes, names_lowercase: FrozenSet[bytes], negate: bool = False) -> bytes:
     """As `Selection`, for a header that is no larger than a block."""
-    found = _chooser(names_lowercase).findall(b"\n" + header)
+    found = _chooser(names_lowercase, negate).findall(b"\n" + header)
     if not found:
         return b""
     return b"\n".join(found) + (b"" if header.endswith(found[-1]) else b"\n")
@@ -180,7 +180,11 @@ def lines_of(header: bytes, names_lowercase: FrozenSet[bytes]) -> bytes:
 def select(header: bytes, names_lowercase: FrozenSet[bytes], negate: bool = False) -> bytes:
     """HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 3501 section 6.4.5) -> the lines of the chosen
     fields, unchanged, and the empty line if the header has one."""
-    return b"".join(selected((header,), names_lowercase, negate))
+    if len(header) > _BLOCK:
+        return b"".join(selected((header,), names_lowercase, negate))
+    # The pattern needs a name: no field is called "\n".
+    lines = lines_of(header, names_lowercase or frozenset((b"\n",)), negate)
+    return lines + (b"\r\n" if (b"\n" + header).endswith((b"\n\r\n", b"\n\n")) else b"")
 
 
 def selected(pieces: Iterable[bytes], names_lowercase: FrozenSet[bytes],

@@ -186,3 +186,11 @@ def test_blocks_hold_whole_fields_and_each_word(cut):
         field for field in headers.fields(header) if field.name != b"Long"]
     words = {word for field in fields for word in field.value.split()}
     assert words.issuperset(b"word%06d" % number for number in range(90000))
+
+
+@given(st.lists(st.sampled_from([b"A: 1", b"B: 2", b" folded", b"\r\n", b"\n", b"A : x", b"nothing"])),
+       st.booleans(), st.sampled_from([frozenset(), frozenset((b"a",)), frozenset((b"a", b"b"))]))
+def test_a_small_header_is_chosen_from_like_a_large_one(pieces, negate, chosen):
+    header = b"".join(pieces)
+    assert headers.select(header, chosen, negate) == b"".join(
+        headers.selected((header,), chosen, negate))

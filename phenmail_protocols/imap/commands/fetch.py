@@ -64,6 +64,7 @@ class Plan:
     sections        values.Section of the others
     derives_fields  `derived` includes chosen header fields; `for_large_headers()` is the same
                     FETCH with them among `sections`
+    derives_trees   `derived` needs MIME trees
     sets_seen       the FETCH sets \\Seen
     """
 
@@ -74,6 +75,7 @@ class Plan:
         self.derived = []
         self.sections = []
         self.derives_fields = False
+        self.derives_trees = bool({"BODY", "BODYSTRUCTURE"}.intersection(items))
         for item in items:
             if item in COLUMNS:
                 if item not in self.columns:
@@ -272,7 +274,10 @@ class _Batch:
             if self.plan.derives_fields and message.header_size() > sections.LARGE_HEADER:
                 last = message.uid - 1
                 break
-            with self.session.alone():
+            if self.plan.derives_trees:
+                with self.session.alone():
+                    size += self._make_of(message, known, made)
+            else:
                 size += self._make_of(message, known, made)
             if size > MADE_AT_ONCE:
                 last = message.uid

@@ -6,6 +6,7 @@ store's rows answer are tested first, and only the messages that are left are re
 import operator
 import time
 from bisect import bisect_right
+from itertools import islice
 
 from ...mail import textsearch
 from .. import search_grammar, sequence
@@ -31,6 +32,7 @@ from .message_set import EXPUNGED
 from .search_message import DAY, SearchMessage, Wanted
 
 BATCH = 5000  # messages at a time
+LOOK = 100  # tests of messages between two looks, if the store's rows answer them
 FLAG_SETS = 1024  # different sets of flags that a query remembers
 
 
@@ -71,6 +73,7 @@ class _Query:
         self._saved = frozenset(saved)
         self._lowered = {}  # set of flags -> the same in lower case
         self._wanted = Wanted()
+        self._tests = 1  # of a message, at most
         self.missed = False  # a message was expunged
         keys = key.keys if isinstance(key, And) else (key,)
         octets = sorted((each for each in keys if _cost(each)), key=_cost)
@@ -91,15 +94,18 @@ class _Query:
 
     def _left_by_rows(self, rows, numbers):
         """{uid: (number, uid, flags, size, date, modseq)} of those that may match."""
-        left, test, candidate, look = {}, self._by_rows, Candidate(), self._session.look
-        for values in zip(numbers, rows.uids, rows.flags, rows.sizes, rows.dates,
-                          rows.modseqs):
-            look()
-            (candidate.number, candidate.uid, candidate.flags, candidate.size,
-             candidate.date, candidate.modseq) = values
-            if test(candidate):
-                left[candidate.uid] = values
-        return left
+        left, test, candidate = {}, self._by_rows, Candidate()
+        values = zip(numbers, rows.uids, rows.flags, rows.sizes, rows.dates, rows.modseqs)
+        while True:
+            self._session.look()
+            some = list(islice(values, max(1, LOOK // self._tests)))
+            if not some:
+                return left
+            for each in some:
+                (candidate.number, candidate.uid, candidate.flags, candidate.size,
+                 candidate.date, candidate.modseq) = each
+                if test(candidate):
+                    left[candidate.uid] = each
 
     def _left_by_octets(self, left):
         found, test, candidate, look = [], self._by_octets, Candidate(), self._session.look
@@ -120,6 +126,7 @@ class _Query:
     # -- keys -> tests: functions of a Candidate
 
     def _test(self, key):
+        self._tests += 1
         self._session.look()
         return TESTS[type(key)](self, key)
 
