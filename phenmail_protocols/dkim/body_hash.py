@@ -26,12 +26,12 @@ class BodyHash:
         self._has_begun = False  # something else than line ends came
         self._is_open = False  # the last line has not ended
 
-    def update(self, chunk: bytes) -> None:
+    def update(self, chunk):
         """The next bytes of the body, in wire form, cut anywhere."""
         for start in range(0, len(chunk), self.PIECE):
             self._update(self._held + chunk[start:start + self.PIECE])
 
-    def digest(self) -> bytes:
+    def digest(self):
         """The hash of all bytes so far; more may follow."""
         whole = self._copy()
         if whole._is_open or whole._held:

@@ -2,7 +2,6 @@
 import binascii
 import os
 import threading
-from typing import Any
 
 from ..disk import atomic
 from .keys import ED25519_BYTES, RSA_BITS
@@ -14,12 +13,12 @@ class NoKeyTool(Exception):
     """Neither the openssl program nor the cryptography package is installed."""
 
 
-def new_ed25519() -> bytes:
+def new_ed25519():
     """The content of a new key file."""
     return binascii.b2a_base64(os.urandom(ED25519_BYTES))
 
 
-def new_rsa(stopping: Any) -> bytes:
+def new_rsa(stopping):
     """The content of a new key file.
 
     `stopping`: a threading.Event that ends the work.  Raises NoKeyTool, OSError.
@@ -34,7 +33,7 @@ def new_rsa(stopping: Any) -> bytes:
         raise NoKeyTool("install the openssl program or the Python package cryptography to make it")
 
 
-def can_make() -> bool:
+def can_make():
     """Whether `new_rsa` finds a tool."""
     import importlib.util
     import shutil
@@ -42,7 +41,7 @@ def can_make() -> bool:
             or importlib.util.find_spec("cryptography") is not None)
 
 
-def _by_openssl(stopping: Any) -> bytes:
+def _by_openssl(stopping):
     import subprocess
     import time
     # All versions and LibreSSL have genrsa.  It writes PKCS#1, since 3.0 PKCS#8.
@@ -63,7 +62,7 @@ def _by_openssl(stopping: Any) -> bytes:
     return output
 
 
-def _by_cryptography() -> bytes:
+def _by_cryptography():
     from cryptography.hazmat import backends
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric import rsa
@@ -72,7 +71,7 @@ def _by_cryptography() -> bytes:
                              form.NoEncryption())
 
 
-def publish(path: str, data: bytes) -> bool:
+def publish(path, data):
     """Write a new key file, durably and whole, mode 0600.
 
     False if another process was first: its file stays.  Raises OSError.

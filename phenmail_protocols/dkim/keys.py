@@ -38,11 +38,11 @@ class RsaKey(NamedTuple):
     numbers: Mapping[str, int]
 
     @property
-    def bits(self) -> int:
+    def bits(self):
         return self.numbers["modulus"].bit_length()
 
     @property
-    def record(self) -> str:
+    def record(self):
         """The value of its TXT record."""
         key = _der(_SEQUENCE, _integer(self.numbers["modulus"])
                    + _integer(self.numbers["publicExponent"]))
@@ -51,12 +51,12 @@ class RsaKey(NamedTuple):
             _der(_SEQUENCE, algorithm + _der(_BITS, b"\0" + key)))
 
 
-def ed25519_record(public_key: bytes) -> str:
+def ed25519_record(public_key):
     """The value of the TXT record for the 32 bytes of a public key (RFC 8463 4)."""
     return "v=DKIM1; k=ed25519; p=" + _base64(public_key)
 
 
-def read_rsa(data: bytes) -> RsaKey:
+def read_rsa(data):
     """The content of a key file -> its RSA key.  Raises BrokenKey."""
     fields = _sequence(_pem(data))
     if len(fields) >= 3 and fields[1][0] == _SEQUENCE:
@@ -69,7 +69,7 @@ def read_rsa(data: bytes) -> RsaKey:
     return key
 
 
-def read_ed25519(data: bytes) -> bytes:
+def read_ed25519(data):
     """The content of a key file -> the seed, 32 bytes.  Raises BrokenKey."""
     if b"-----BEGIN" in data:
         wrapped = _elements(_unwrapped(_sequence(_pem(data)), _ED25519_OID, "an Ed25519 key"))
@@ -81,7 +81,7 @@ def read_ed25519(data: bytes) -> bytes:
     return seed
 
 
-def read_file(path: str) -> bytes:
+def read_file(path):
     """Raises OSError, BrokenKey for a file that is too large."""
     with open(path, "rb") as file:
         data = file.read(_LARGEST_FILE + 1)
@@ -90,7 +90,7 @@ def read_file(path: str) -> bytes:
     return data
 
 
-def _pem(data: bytes) -> bytes:
+def _pem(data):
     found = _PEM.search(data)
     if not found:
         raise BrokenKey("it has no complete PEM private key" if data.strip() else "it is empty")
@@ -99,7 +99,7 @@ def _pem(data: bytes) -> bytes:
     return _from_base64(found.group(2))
 
 
-def _unwrapped(fields, oid: bytes, wanted: str) -> bytes:
+def _unwrapped(fields, oid, wanted):
     """The fields of PrivateKeyInfo (RFC 5958 2) -> the key inside, which must be of this kind."""
     tags = [tag for tag, _ in fields[:3]]
     if (tags != [_INTEGER, _SEQUENCE, _OCTETS]
@@ -108,7 +108,7 @@ def _unwrapped(fields, oid: bytes, wanted: str) -> bytes:
     return fields[2][1]
 
 
-def _check(key: RsaKey) -> None:
+def _check(key):
     """A key with inconsistent numbers would sign, but nobody could verify it."""
     n, e, d, p, q, dp, dq, qinv = (key.numbers[name] for name in _NUMBERS)
     exponents = ((d, p), (d, q), (dp, p), (dq, q))
@@ -163,18 +163,18 @@ class KeyFile:
 # -- base64 and DER
 
 
-def _from_base64(text: bytes) -> bytes:
+def _from_base64(text):
     try:
         return binascii.a2b_base64(b"".join(text.split()))
     except binascii.Error:
         raise BrokenKey("it is not in base64")
 
 
-def _base64(data: bytes) -> str:
+def _base64(data):
     return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
-def _elements(data: bytes):
+def _elements(data):
     """Consecutive DER values -> list of (tag, content)."""
     found, at = [], 0
     while at < len(data):
@@ -191,7 +191,7 @@ def _elements(data: bytes):
     return found
 
 
-def _sequence(data: bytes):
+def _sequence(data):
     """The values inside a SEQUENCE."""
     outer = _elements(data)
     if len(outer) != 1 or outer[0][0] != _SEQUENCE:
@@ -199,7 +199,7 @@ def _sequence(data: bytes):
     return _elements(outer[0][1])
 
 
-def _der(tag: int, content: bytes) -> bytes:
+def _der(tag, content):
     length = len(content)
     if length < 0x80:
         return bytes((tag, length)) + content
@@ -207,5 +207,5 @@ def _der(tag: int, content: bytes) -> bytes:
     return bytes((tag, 0x80 | len(octets))) + octets + content
 
 
-def _integer(number: int) -> bytes:
+def _integer(number):
     return _der(_INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "big"))

@@ -9,11 +9,10 @@ import importlib.util
 import logging
 import threading
 import time
-from typing import Callable, Iterable, List, Optional, Tuple
+from typing import Optional
 
-from ..config.settings import Relay
 from ..mail import headers
-from ..mail.address import Address, AddressError, Group, ascii_domain, parse_address_list
+from ..mail.address import AddressError, Group, ascii_domain, parse_address_list
 from ..text.clock import EARLIEST
 from . import keys
 from .keys import BrokenKey, KeyFile
@@ -32,8 +31,8 @@ class Signer:
     epoch seconds.
     """
 
-    def __init__(self, relay: Relay, own_domains: Callable[[], Iterable[str]], sender_domain: str,
-                 clock: Callable[[], float] = time.time):
+    def __init__(self, relay, own_domains, sender_domain,
+                 clock=time.time):
         self._own_domains = own_domains
         self._sender_domain = _ascii(sender_domain)
         self._clock = clock
@@ -50,7 +49,7 @@ class Signer:
 
     # -- keys
 
-    def ensure_key(self) -> Optional[threading.Thread]:
+    def ensure_key(self):
         """Make missing keys in a new thread -> that thread, or None if there is nothing to make.
 
         A file that exists is never replaced, whatever it contains.  Cheap enough to call for each
@@ -68,7 +67,7 @@ class Signer:
                 self._making.start()
             return self._making
 
-    def close(self, seconds: float = 5.0) -> None:
+    def close(self, seconds=5.0):
         """Stop making keys, and wait up to `seconds`; the next start makes them."""
         self._stopping.set()
         with self._lock:
@@ -95,7 +94,7 @@ class Signer:
                 log.error("cannot make a DKIM key for %s, mail is sent unsigned: %s",
                           self._rsa.path, error)
 
-    def public_record(self) -> List[Tuple[str, str]]:
+    def public_record(self):
         """(selector, value of its TXT record) of each key that signs (RFC 6376 3.6.2.1)."""
         found = []
         try:
@@ -110,7 +109,7 @@ class Signer:
             pass
         return found
 
-    def complaints(self) -> List[str]:
+    def complaints(self):
         """What is wrong with the keys.  A missing key is fine if it can be made."""
         from . import key_making
         found = [self._rsa.complaint(), self._ed25519.complaint()]
@@ -134,7 +133,7 @@ class Signer:
 
     # -- signatures
 
-    def domain_for(self, header: bytes, sender: Optional[Address] = None) -> str:
+    def domain_for(self, header, sender=None):
         """The signing domain in A-labels: that of From if it is ours, else the envelope sender's if
         it is ours, else the sender domain."""
         own = {_ascii(domain) for domain in self._own_domains()}
@@ -145,7 +144,7 @@ class Signer:
             return _ascii(sender.domain)
         return self._sender_domain
 
-    def sign(self, header: bytes, body_digest: bytes, sender: Optional[Address] = None) -> bytes:
+    def sign(self, header, body_digest, sender=None):
         """The signature fields to put before a message, whole lines; b"" after a failure.
 
         `header`: the block in wire form, with its empty line; `body_digest`: of BodyHash; `sender`:

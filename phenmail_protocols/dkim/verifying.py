@@ -63,12 +63,12 @@ def load():
     return True
 
 
-def count(header: bytes) -> int:
+def count(header):
     """The number of signatures in a header block."""
     return sum(field.name.lower() == _NAME for field in headers.each_field(header))
 
 
-def unverified(header: bytes, result: str, reason: str) -> list:
+def unverified(header, result, reason):
     """-> [Verified] for a signed message that is not checked, [] for an unsigned one."""
     return [Verified(result, reason)] if count(header) else []
 

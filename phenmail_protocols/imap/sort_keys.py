@@ -37,7 +37,7 @@ class SortKeys(NamedTuple):
     references: Tuple[str, ...]
 
 
-def read(header: bytes) -> SortKeys:
+def read(header):
     """Read the keys from a message's header, or from its FIELDS alone."""
     found = headers.collect(header, FIELDS)
 
@@ -56,7 +56,7 @@ def read(header: bytes) -> SortKeys:
         _digest(known[0]) if known else None, tuple(map(_digest, references[-MOST_REFERENCES:])))
 
 
-def to_bytes(keys: SortKeys) -> bytes:
+def to_bytes(keys):
     """The cached form: one line for each key."""
     return "\n".join((
         "" if keys.sent is None else str(keys.sent), "R" if keys.subject.reply else "",
@@ -64,7 +64,7 @@ def to_bytes(keys: SortKeys) -> bytes:
         keys.identity or "", _BETWEEN.join(keys.references))).encode("utf-8", "replace")
 
 
-def from_bytes(data: bytes) -> SortKeys:
+def from_bytes(data):
     sent, reply, subject, sender, to, cc, display_from, display_to, identity, references = (
         data.decode("utf-8").split("\n"))
     return SortKeys(int(sent) if sent else None, BaseSubject(subject, bool(reply)), sender, to, cc,

@@ -5,7 +5,7 @@ raised.  RFC 5321 4.2 (replies) and 4.5.3.1.5 (lines of 512 bytes, which servers
 and RFC 3463 (enhanced status codes).
 """
 import re
-from typing import List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Tuple
 
 from ..mail.reply import Reply
 from ..mail.writing import printable
@@ -45,16 +45,16 @@ class ReplyReader:
         self._lines: List[bytes] = []
         self._is_endless = False
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data):
         self._data = self._data[self._start:] + data
         self._start = 0
 
-    def is_empty(self) -> bool:
+    def is_empty(self):
         """Whether all bytes that were fed have been taken as replies."""
         return self._start == len(self._data) and not (
             self._lines or self._line or self._is_endless)
 
-    def take(self) -> Optional[RawReply]:
+    def take(self):
         """The next complete reply, or None if more bytes are needed.  Raises MalformedReply."""
         if self._is_endless:
             raise MalformedReply("the reply does not end")
@@ -73,7 +73,7 @@ class ReplyReader:
             if len(self._lines) >= MOST_LINES:
                 return self._cut_off(b"")
 
-    def unfinished(self) -> Optional[RawReply]:
+    def unfinished(self):
         """The reply whose code arrived but whose end did not, or None."""
         line = self._line or self._data[self._start:]
         try:
@@ -92,7 +92,7 @@ class ReplyReader:
             return RawReply(self._code, tuple(self._lines))
         return RawReply(_code_of(line), (line[4:LONGEST_LINE].rstrip(b" \t\r\n"),))
 
-    def _next_line(self) -> Optional[bytes]:
+    def _next_line(self):
         """A line with its LF (only the beginning of a long one), or None if none is complete."""
         end = self._data.find(b"\n", self._start) + 1
         piece = self._data[self._start:end or len(self._data)]
@@ -105,7 +105,7 @@ class ReplyReader:
         return line if end else None
 
 
-def _code_of(line: bytes) -> int:
+def _code_of(line):
     """The code of a reply line; it may stand alone (RFC 5321 4.2).  Raises MalformedReply."""
     if not (line[:3].isdigit() and len(line) > 2 and line[:1] in (b"2", b"3", b"4", b"5")
             and line[3:4] in (b"", b" ", b"-", b"\r", b"\n")):
@@ -113,7 +113,7 @@ def _code_of(line: bytes) -> int:
     return int(line[:3])
 
 
-def reply_of(raw: RawReply, host: str) -> Reply:
+def reply_of(raw, host):
     """What the server `host` replied, as the queue keeps it.
 
     An enhanced code counts if it begins the text and has the class of the code (RFC 2034 4);

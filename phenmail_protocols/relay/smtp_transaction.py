@@ -15,7 +15,7 @@ RFC 6531 (SMTPUTF8), RFC 3461 4 and RFC 6533 (DSN).
 """
 import re
 from itertools import chain
-from typing import Mapping, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 from ..mail.address import Address, AddressError, ascii_domain
 from ..mail.reply import Reply
@@ -53,7 +53,7 @@ class Extensions(NamedTuple):
     auth: Tuple[str, ...] = ()
 
 
-def read_extensions(features: Mapping[str, str]) -> Extensions:
+def read_extensions(features):
     """smtplib's `esmtp_features` -> Extensions.  A size that is not a number counts as no limit."""
     size = features.get("size")
     if size is not None:
@@ -221,7 +221,7 @@ class Transaction:
             replies[index] = reply
 
 
-def mail(message, extensions: Extensions) -> bytes:
+def mail(message, extensions):
     """MAIL for a queue.model.Message.  Raises Unsendable."""
     smtputf8 = message.smtputf8 and extensions.smtputf8
     path = b"" if message.sender is None else _path(message.sender, smtputf8)
@@ -241,7 +241,7 @@ def mail(message, extensions: Extensions) -> bytes:
     return _line(words)
 
 
-def rcpt(recipient, extensions: Extensions, smtputf8: bool) -> bytes:
+def rcpt(recipient, extensions, smtputf8):
     """RCPT for a queue.model.Recipient; `smtputf8`: MAIL has that.  Raises Unsendable."""
     words = [b"RCPT TO:<%s>" % _path(recipient.address, smtputf8)]
     if extensions.dsn:
@@ -260,7 +260,7 @@ def _line(words):
     return line + b"\r\n"
 
 
-def _path(address: Address, smtputf8: bool) -> bytes:
+def _path(address, smtputf8):
     """An address as written in the angle brackets; without SMTPUTF8 its domain is in A-labels."""
     try:
         return str(address).encode("ascii")
@@ -274,12 +274,12 @@ def _path(address: Address, smtputf8: bool) -> bytes:
                          "addresses (SMTPUTF8)" % (address,))
 
 
-def xtext(text: str) -> bytes:
+def xtext(text):
     """RFC 3461 4: bytes of UTF-8 that are not graphic ASCII, "+" and "=" become +XX."""
     return _NOT_XTEXT.sub(lambda found: b"+%02X" % ord(found.group()), text.encode("utf-8"))
 
 
-def _original(orcpt: str) -> bytes:
+def _original(orcpt):
     """type;address as the value of ORCPT, or b"" if it cannot be written.
 
     A UTF-8 address is written in the form that needs no SMTPUTF8 (RFC 6533 3, utf-8-addr-xtext).
