@@ -78,6 +78,7 @@ def by_subject(messages, look=lambda: None):
         nodes.append(node)
     threads = {}
     for node in stepwise.sort(nodes, _date_of, look):
+        look()
         root = threads.setdefault(node.subject, node)
         if root is not node:
             root.children = root.children or []
@@ -90,8 +91,7 @@ def by_subject(messages, look=lambda: None):
 def by_references(messages, look=lambda: None):
     """Messages (in the order of the mailbox) -> roots."""
     nodes = _linked(messages, look)
-    roots = _with_children(nodes)
-    del nodes
+    roots = _with_children(nodes, look)
     roots = _without_dummies(roots, look)
     roots = _sorted(roots, look)
     roots = _merged_by_subject(roots, look)
@@ -162,15 +162,19 @@ class _Links:
         return node
 
 
-def _with_children(nodes):
-    """Step 2: the nodes without a parent; all nodes get their children."""
+def _with_children(nodes, look):
+    """Step 2: the nodes without a parent; all nodes get their children. `nodes` is emptied."""
     roots = []
-    for node in nodes:
+    nodes.reverse()
+    while nodes:
+        node = nodes.pop()
+        look()
         if node.parent is None:
             roots.append(node)
         else:
             node.parent.children = node.parent.children or []
             node.parent.children.append(node)
+            node.parent = None  # no circles, so that memory is free as soon as nobody needs it
     return roots
 
 
@@ -183,6 +187,7 @@ def _without_dummies(roots, look):
                              for each in ([child] if child.number else child.children)]
     kept = []
     for node in roots:
+        look()
         if node.number or len(node.children) > 1:
             kept.append(node)
         else:
@@ -240,14 +245,22 @@ def _merged_by_subject(roots, look):
     return list(merged)
 
 
+def forget(roots, look):
+    """Let go of a forest thread by thread: all at once would hold the interpreter lock."""
+    while roots:
+        look()
+        roots.pop()
+
+
 # -- the response
 
-def render(roots):
+def render(roots, look=lambda: None):
     """Roots -> the text after "* THREAD " (RFC 5256 section 4: thread-list), as bytes."""
     pieces, left = [], []
     for root in roots:
         left.append((root, False))
         while left:
+            look()
             node, is_next = left.pop()
             if node is None:
                 pieces.append(b")")

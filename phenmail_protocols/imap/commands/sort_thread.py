@@ -30,7 +30,9 @@ def thread(session, arguments):
     uids, missed = matching(session, arguments.key, session.view.saved)
     find = threads.by_references if arguments.algorithm == "REFERENCES" else threads.by_subject
     with session.alone():
-        shown = threads.render(find(_messages(session, uids, arguments.uid), session.look))
+        roots = find(_messages(session, uids, arguments.uid), session.look)
+        shown = threads.render(roots, session.look)
+        threads.forget(roots, session.look)
     session.write(b"* THREAD" + (b" " + shown if shown else b"") + b"\r\n")
     return Step(code=EXPUNGED if missed else None)
 
