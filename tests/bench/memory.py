@@ -11,7 +11,7 @@ from .peers.process import await_banner
 from .table import Row, alone, median
 
 MEGABYTE = 1e6
-MEMORY_BAR = 30.0
+MEMORY_BAR = 32.0
 BANNER_BAR = 0.4
 IDLERS = 1000
 IDLERS_BAR = 100.0

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from phenmail_protocols.imap import stepwise
+from phenmail_protocols.imap import sort_keys, stepwise
 from phenmail_protocols.imap.commands import sort_thread
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.mailbox import Mailbox
@@ -151,8 +151,8 @@ def test_a_search_that_fails_saves_nothing(seeded, monkeypatch):
 
 def test_keys_are_read_once(seeded, connect, monkeypatch):
     reads = []
-    read = sort_thread.sort_keys.read
-    monkeypatch.setattr(sort_thread.sort_keys, "read", lambda header: reads.append(1)
+    read = sort_keys.read
+    monkeypatch.setattr(sort_keys, "read", lambda header: reads.append(1)
                         or read(header))
     for _ in range(2):
         numbers(seeded, "SORT (SUBJECT) UTF-8 ALL")

@@ -1,8 +1,9 @@
 """SORT and THREAD (RFC 5256): a search whose result is sorted or threaded.
 
 The keys that are compared are read from a header once and cached, like ENVELOPE (sort_keys.py).
+What only these commands need is loaded with the first of them.
 """
-from .. import sort_grammar, sort_keys, stepwise, threads
+from .. import sort_grammar
 from ..command_row import MAILBOX_SELECTED, Row
 from ..session import Step
 from . import search_result
@@ -27,6 +28,7 @@ def sort(session, arguments):
 
 def thread(session, arguments):
     """THREAD and UID THREAD."""
+    from .. import threads
     uids, missed = matching(session, arguments.key, session.view.saved)
     find = threads.by_references if arguments.algorithm == "REFERENCES" else threads.by_subject
     with session.alone():
@@ -38,6 +40,7 @@ def thread(session, arguments):
 
 
 def _derive(message):
+    from .. import sort_keys
     return sort_keys.to_bytes(sort_keys.read(message.fields(sort_keys.FIELDS)))
 
 
@@ -57,6 +60,7 @@ def _sorted(session, uids, criteria):
 
     It sorts by the last criterion first, so that only one column is held at a time.
     """
+    from .. import stepwise
     order, gone = range(len(uids)), set()
     first = {each.name: place for place, each in reversed(list(enumerate(criteria)))}
     for place in sorted(first.values(), reverse=True):  # a repeated criterion changes nothing
@@ -82,6 +86,7 @@ def _column(session, uids, name, gone):
 
 
 def _values(name, rows, kept):
+    from .. import sort_keys
     if name == "ARRIVAL":
         return rows.dates
     if name == "SIZE":
@@ -93,6 +98,7 @@ def _values(name, rows, kept):
 
 def _messages(session, uids, as_uid):
     """threads.Message values in the order of the mailbox."""
+    from .. import sort_keys, threads
     for _, rows, kept in _batches(session, uids):
         numbers = rows.uids if as_uid else map(session.view.number, rows.uids)
         for number, uid, date, data in zip(numbers, rows.uids, rows.dates, kept):
