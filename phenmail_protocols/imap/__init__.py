@@ -1,8 +1,9 @@
 """imap: an IMAP4rev1 server (RFC 3501) on top of the store.
 
 handler, reader        the connection: input, output, IDLE, TLS
-grammar, *_grammar     bytes -> values (tokens, sequence: their parts)
-session, row, table    states, dispatch, errors; the command table
+syntax/                bytes -> values
+session, command_row,
+table                  states, dispatch, errors; the command table
 commands/              what each command does
 view                   message numbers, and the changes to announce
 responses, *_responses values -> bytes

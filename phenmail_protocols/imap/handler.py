@@ -10,9 +10,10 @@ from ..net.errors import Overdue, TimedOut
 from ..net.waker import Waker
 from ..protocol import handler as shared
 from ..protocol import output
-from . import grammar, responses, session
+from . import responses, session
 from .reader import CommandTooLarge, Reader
 from .session import CommandFailed, Step
+from .syntax import grammar
 from .table import TABLE
 
 log = logging.getLogger("phenmail.imap")

@@ -8,7 +8,7 @@ from typing import NamedTuple, Optional
 
 from ..net.errors import LineTooLong
 from ..protocol.session import TooMuchInput
-from . import grammar, tokens, values
+from .syntax import grammar, tokens, values
 
 # Octets.  A UID set of a large mailbox is one line, and so is an ID even before login: 30 values of
 # 1024 characters, each perhaps escaped (RFC 2971 3.3).  Dovecot's limit is the same.

@@ -9,7 +9,7 @@ from bisect import bisect_left
 
 from ..mail import dates
 from ..text import utf7
-from . import tokens
+from .syntax import tokens
 
 CRLF = b"\r\n"
 NIL = b"NIL"

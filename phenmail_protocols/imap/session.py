@@ -14,9 +14,10 @@ from ..accounts import sasl
 from ..protocol import session as shared
 from ..protocol.session import OutOfStep  # noqa: F401 - raised by the commands
 from ..store import errors
-from . import responses, sequence
+from . import responses
 from .capabilities import capabilities
 from .mime_trees import Trees
+from .syntax import sequence
 
 log = logging.getLogger("phenmail.imap")
 

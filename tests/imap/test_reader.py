@@ -1,7 +1,8 @@
 """Reading commands whole and byte by byte; literals that are accepted, refused or dropped."""
 import pytest
 
-from phenmail_protocols.imap import reader, values
+from phenmail_protocols.imap import reader
+from phenmail_protocols.imap.syntax import values
 from phenmail_protocols.net.lines import BoundedReader
 from phenmail_protocols.protocol.session import TooMuchInput
 

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.imap import grammar, responses
+from phenmail_protocols.imap import responses
 from phenmail_protocols.imap.commands import copy_move
-from phenmail_protocols.imap.sequence import SequenceSet
+from phenmail_protocols.imap.syntax import grammar
+from phenmail_protocols.imap.syntax.sequence import SequenceSet
+from phenmail_protocols.imap.syntax.tokens import Scanner
 from phenmail_protocols.imap.table import TABLE
-from phenmail_protocols.imap.tokens import Scanner
 
 LITERAL = re.compile(rb"\{([0-9]+)\}\r\n")
 

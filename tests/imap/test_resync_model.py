@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from phenmail_protocols.imap import sequence
+from phenmail_protocols.imap.syntax import sequence
 
 LETTER = b"From: a@b\r\n\r\nx\r\n"
 FLAGS = ("\\Seen", "\\Flagged", "\\Deleted", "$One", "$Two")

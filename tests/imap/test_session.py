@@ -8,8 +8,8 @@ from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import commands, session
 from phenmail_protocols.imap.command_row import Row
 from phenmail_protocols.imap.session import CommandFailed, Misuse, Service, Session, Step
+from phenmail_protocols.imap.syntax.values import Command
 from phenmail_protocols.imap.table import TABLE
-from phenmail_protocols.imap.values import Command
 from phenmail_protocols.store import errors
 
 

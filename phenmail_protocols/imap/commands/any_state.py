@@ -1,7 +1,8 @@
 """CAPABILITY, NOOP, LOGOUT (RFC 3501 6.1), ID (RFC 2971)."""
-from .. import command_grammar, responses
+from .. import responses
 from ..command_row import ANY_STATE, Row
 from ..session import CLOSE, Misuse, Step
+from ..syntax import command_grammar
 
 # RFC 2971 3.3: how many fields, octets of a name, octets of a value.
 FIELDS, NAME, VALUE = 30, 30, 1024

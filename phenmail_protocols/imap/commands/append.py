@@ -5,9 +5,9 @@ The message streams into the file that becomes the message.
 from contextlib import contextmanager
 
 from ...store import errors
-from .. import command_grammar
 from ..command_row import AFTER_LOGIN, Row
 from ..session import READ_BODY, CommandFailed, Misuse, Step
+from ..syntax import command_grammar
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """COPY (RFC 3501 6.4.7), MOVE (RFC 6851), with COPYUID (RFC 4315)."""
-from .. import command_grammar, responses, sequence
+from .. import responses
 from ..command_row import MAILBOX_SELECTED, Row
 from ..session import CommandFailed, Step
+from ..syntax import command_grammar, sequence
 from .append import into_target
 from .message_set import EXPUNGED, chosen, in_steps, require_writable
 

@@ -1,6 +1,6 @@
 """ENABLE (RFC 5161)."""
-from .. import command_grammar
 from ..command_row import AFTER_LOGIN, Row
+from ..syntax import command_grammar
 
 
 def enable(session, names):

@@ -2,7 +2,7 @@
 from ...store.model import DELETED
 from ..command_row import MAILBOX_SELECTED, Row
 from ..session import Step
-from ..tokens import Scanner
+from ..syntax.tokens import Scanner
 from .message_set import chosen, in_steps, require_writable
 
 

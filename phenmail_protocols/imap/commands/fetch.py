@@ -14,11 +14,12 @@ from ...mail import headers
 from ...mail.structure import ENVELOPE_FIELDS
 from ...store import errors
 from ...store.model import DELETED, SEEN, Rows
-from .. import fetch_grammar, message_responses, responses
+from .. import message_responses, responses
 from ..command_row import MAILBOX_SELECTED, Row
-from ..sequence import SAVED
 from ..session import Misuse, Step
-from ..values import Section
+from ..syntax import fetch_grammar
+from ..syntax.sequence import SAVED
+from ..syntax.values import Section
 from . import sections
 from .message import keep, messages
 from .message_set import EXPUNGED

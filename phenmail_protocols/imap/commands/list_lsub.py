@@ -4,10 +4,11 @@ With CHILDREN (RFC 3348), LIST-EXTENDED (RFC 5258), LIST-STATUS (RFC 5819), SPEC
 """
 from ...store import errors
 from ...store.model import INBOX, SEPARATOR, MailboxInfo
-from .. import command_grammar, responses
+from .. import responses
 from ..command_row import AFTER_LOGIN, Row
-from ..patterns import Patterns
 from ..session import Misuse
+from ..syntax import command_grammar
+from ..syntax.patterns import Patterns
 from .mailboxes import status_line
 
 # Of all patterns of a command. Clients may send lines of 8000 octets (RFC 2683 3.2.1.5).

@@ -1,7 +1,7 @@
 """STARTTLS, LOGIN (RFC 3501 6.2.1, 6.2.3) and AUTHENTICATE (6.2.2; initial response: RFC 4959)."""
-from .. import command_grammar
 from ..command_row import BEFORE_LOGIN, Row
 from ..session import START_TLS, CommandFailed, Misuse, Step
+from ..syntax import command_grammar
 
 
 def starttls(session, _):

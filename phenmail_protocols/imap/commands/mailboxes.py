@@ -3,10 +3,11 @@
 STATUS has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT) and 8438 (SIZE), too.
 """
 from ...store.model import INBOX, SEPARATOR
-from .. import command_grammar, responses
+from .. import responses
 from ..command_row import AFTER_LOGIN, Row
 from ..session import CommandFailed
-from ..tokens import Scanner
+from ..syntax import command_grammar
+from ..syntax.tokens import Scanner
 
 
 def create(session, arguments):

@@ -6,7 +6,7 @@ VANISHED (EARLIER), and the flags changed since then.
 from bisect import bisect_left
 from itertools import chain
 
-from .. import sequence
+from ..syntax import sequence
 
 BATCH = 2000  # messages whose flags are sent at once
 

@@ -9,10 +9,10 @@ from bisect import bisect_right
 from itertools import islice
 
 from ...mail import textsearch
-from .. import search_grammar, sequence
 from ..command_row import MAILBOX_SELECTED, Row
 from ..session import Step
-from ..values import (
+from ..syntax import search_grammar, sequence
+from ..syntax.values import (
     Address,
     And,
     Contains,

@@ -4,8 +4,9 @@ the highest mod-sequence (RFC 7162 section 3.1.6); and the saved result (RFC 518
 from array import array
 from itertools import chain
 
-from .. import responses, sequence
-from ..values import And, ModSeq, Not, Or
+from .. import responses
+from ..syntax import sequence
+from ..syntax.values import And, ModSeq, Not, Or
 
 BATCH = 5000  # messages whose mod-sequences are looked up at once
 

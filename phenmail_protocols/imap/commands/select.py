@@ -1,9 +1,10 @@
 """SELECT, EXAMINE, CHECK, CLOSE (RFC 3501 6.3.1, 6.3.2, 6.4.1, 6.4.2), UNSELECT (RFC 3691)."""
 from functools import partial
 
-from .. import command_grammar, responses, view
+from .. import responses, view
 from ..command_row import AFTER_LOGIN, MAILBOX_SELECTED, Row
 from ..session import Misuse, Step
+from ..syntax import command_grammar
 from .expunge import expunge_deleted
 from .resync import resynchronize
 

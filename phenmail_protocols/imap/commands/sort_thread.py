@@ -3,9 +3,9 @@
 The keys that are compared are read from a header once and cached, like ENVELOPE (sort_keys.py).
 What only these commands need is loaded with the first of them.
 """
-from .. import sort_grammar
 from ..command_row import MAILBOX_SELECTED, Row
 from ..session import Step
+from ..syntax import sort_grammar
 from . import search_result
 from .message import derived
 from .message_set import EXPUNGED

@@ -1,8 +1,8 @@
 """STORE (RFC 3501 6.4.6), conditional STORE (RFC 7162 3.1.3)."""
 from ...store import errors
-from .. import command_grammar, sequence
 from ..command_row import MAILBOX_SELECTED, Row
 from ..session import CommandFailed, Step
+from ..syntax import command_grammar, sequence
 from .message_set import EXPUNGED, chosen, in_steps, require_writable
 
 

@@ -11,7 +11,7 @@ only a backslash or a quote.
 """
 import re
 
-from ..text import utf7
+from ...text import utf7
 from . import sequence
 
 #: Characters of an atom: any CHAR but atom-specials ( ) { SP CTL % * " \ ]

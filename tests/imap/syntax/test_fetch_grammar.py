@@ -1,10 +1,10 @@
 """FETCH's items: macros, sections, partial reads, and the label each answer carries."""
 import pytest
 
-from phenmail_protocols.imap import fetch_grammar
 from phenmail_protocols.imap.commands import fetch
-from phenmail_protocols.imap.tokens import BadSyntax, Scanner
-from phenmail_protocols.imap.values import Section
+from phenmail_protocols.imap.syntax import fetch_grammar
+from phenmail_protocols.imap.syntax.tokens import BadSyntax, Scanner
+from phenmail_protocols.imap.syntax.values import Section
 
 NONE = frozenset()
 

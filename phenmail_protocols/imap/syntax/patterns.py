@@ -7,7 +7,7 @@ depends on its length and not on how the wildcards are arranged.
 """
 import re
 
-from ..store.model import INBOX, SEPARATOR
+from ...store.model import INBOX, SEPARATOR
 
 #: The longest mailbox name. A pattern with more characters beside its wildcards matches nothing.
 NAME_CHARACTERS = 255

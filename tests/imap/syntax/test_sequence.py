@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.imap.sequence import LARGEST, STAR, SequenceSet, build
+from phenmail_protocols.imap.syntax.sequence import LARGEST, STAR, SequenceSet, build
 
 UIDS = array("I", [3, 4, 5, 9, 20, 21, 4294967295])
 

@@ -8,7 +8,7 @@ it the rule.
 """
 import re
 
-from ..mail import dates, decoding
+from ...mail import dates, decoding
 from . import command_grammar, tokens
 from .values import (
     Address,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.imap.patterns import Patterns
+from phenmail_protocols.imap.syntax.patterns import Patterns
 
 
 def _matches(pattern, name):

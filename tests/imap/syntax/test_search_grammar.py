@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.imap import search_grammar
-from phenmail_protocols.imap.search_grammar import DEPTH_LIMIT
-from phenmail_protocols.imap.sequence import SequenceSet
-from phenmail_protocols.imap.tokens import ArgumentRejected, BadSyntax, Scanner
-from phenmail_protocols.imap.values import (
+from phenmail_protocols.imap.syntax import search_grammar
+from phenmail_protocols.imap.syntax.search_grammar import DEPTH_LIMIT
+from phenmail_protocols.imap.syntax.sequence import SequenceSet
+from phenmail_protocols.imap.syntax.tokens import ArgumentRejected, BadSyntax, Scanner
+from phenmail_protocols.imap.syntax.values import (
     Address,
     And,
     Contains,

@@ -10,7 +10,7 @@ CONDSTORE and QRESYNC.
 import binascii
 import re
 
-from ..mail import dates
+from ...mail import dates
 from . import tokens, values
 from .tokens import ArgumentRejected
 

@@ -3,11 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.imap import grammar
-from phenmail_protocols.imap.grammar import ArgumentRejected, BadSyntax
-from phenmail_protocols.imap.sequence import SAVED, SequenceSet
-from phenmail_protocols.imap.table import TABLE
-from phenmail_protocols.imap.values import (
+from phenmail_protocols.imap.syntax import grammar
+from phenmail_protocols.imap.syntax.grammar import ArgumentRejected, BadSyntax
+from phenmail_protocols.imap.syntax.sequence import SAVED, SequenceSet
+from phenmail_protocols.imap.syntax.values import (
     Append,
     Authenticate,
     Command,
@@ -29,6 +28,7 @@ from phenmail_protocols.imap.values import (
     StreamedLiteral,
     Thread,
 )
+from phenmail_protocols.imap.table import TABLE
 
 WITHOUT_ARGUMENTS = ("CAPABILITY", "NOOP", "LOGOUT", "STARTTLS", "NAMESPACE", "IDLE", "CHECK",
                      "CLOSE", "UNSELECT", "EXPUNGE")

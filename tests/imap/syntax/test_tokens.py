@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from phenmail_protocols.imap import tokens
-from phenmail_protocols.imap.tokens import ArgumentRejected, BadSyntax, Scanner
+from phenmail_protocols.imap.syntax import tokens
+from phenmail_protocols.imap.syntax.tokens import ArgumentRejected, BadSyntax, Scanner
 
 OCTETS = [bytes((octet,)) for octet in range(256)]
 # RFC 3501 9: atom-specials = "(" / ")" / "{" / SP / CTL / list-wildcards / quoted-specials
