@@ -1,7 +1,9 @@
 """An IMAP client for tests: a socket pair, the handler on its other end, lines in and lines out."""
+import io
 import re
 import socket
 import threading
+import zlib
 
 from phenmail_protocols.accounts.login import Account, LoginFailed
 from phenmail_protocols.config.settings import Limits
@@ -45,6 +47,29 @@ def server(store, folder, **changes):
     return Service(Directory({"u": ("p", str(folder))}), store, limits, **changes)
 
 
+class Inflated(io.RawIOBase):
+    """What a client inflates, as a file.  It is strict: whatever arrives must be flushed."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self._inflater = zlib.decompressobj(-15)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        while True:
+            rest = self._inflater.unconsumed_tail or self._stream.read1(65536)
+            inflated = self._inflater.decompress(rest, len(buffer))
+            if inflated or not rest:
+                buffer[:len(inflated)] = inflated
+                return len(inflated)
+
+    def close(self):
+        self._stream.close()
+        super().close()
+
+
 class Client:
     """One connection. `ask` sends a command and gives the lines up to its tagged answer."""
 
@@ -57,6 +82,7 @@ class Client:
         self.thread.start()
         self.greeting = self.line()
         self._number = 0
+        self._deflate = None  # once it compresses: octets -> compressed octets
 
     def _serve(self, server):
         try:
@@ -77,7 +103,16 @@ class Client:
         self.close()
 
     def send(self, data):
-        self.socket.sendall(data)
+        self.socket.sendall(data if self._deflate is None else self._deflate(data))
+
+    def compress(self):
+        """COMPRESS DEFLATE; from then on both ends compress."""
+        self.ok("COMPRESS DEFLATE")
+        self._stream = io.BufferedReader(Inflated(self._stream))
+        compressor = zlib.compressobj(wbits=-15)
+        self._deflate = lambda data: (compressor.compress(data)
+                                      + compressor.flush(zlib.Z_SYNC_FLUSH))
+        return self
 
     def line(self):
         """The next line with its literals, without the last CRLF; b"" at the end."""
