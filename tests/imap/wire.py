@@ -1,9 +1,7 @@
 """An IMAP client for tests: a socket pair, the handler on its other end, lines in and lines out."""
-import io
 import re
 import socket
 import threading
-import zlib
 
 from phenmail_protocols.accounts.login import Account, LoginFailed
 from phenmail_protocols.config.settings import Limits
@@ -11,6 +9,7 @@ from phenmail_protocols.imap import handler
 from phenmail_protocols.imap.mime_trees import Trees
 from phenmail_protocols.imap.session import Service
 from phenmail_protocols.net.connection import Connection
+from tests.deflated import deflater, inflated
 
 PATIENCE = 10.0  # seconds until a test gives up
 
@@ -45,29 +44,6 @@ def server(store, folder, **changes):
     limits = changes.pop("limits", Limits())
     changes.setdefault("trees", Trees())
     return Service(Directory({"u": ("p", str(folder))}), store, limits, **changes)
-
-
-class Inflated(io.RawIOBase):
-    """What a client inflates, as a file.  It is strict: whatever arrives must be flushed."""
-
-    def __init__(self, stream):
-        self._stream = stream
-        self._inflater = zlib.decompressobj(-15)
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        while True:
-            rest = self._inflater.unconsumed_tail or self._stream.read1(65536)
-            inflated = self._inflater.decompress(rest, len(buffer))
-            if inflated or not rest:
-                buffer[:len(inflated)] = inflated
-                return len(inflated)
-
-    def close(self):
-        self._stream.close()
-        super().close()
 
 
 class Client:
@@ -108,10 +84,7 @@ class Client:
     def compress(self):
         """COMPRESS DEFLATE; from then on both ends compress."""
         self.ok("COMPRESS DEFLATE")
-        self._stream = io.BufferedReader(Inflated(self._stream))
-        compressor = zlib.compressobj(wbits=-15)
-        self._deflate = lambda data: (compressor.compress(data)
-                                      + compressor.flush(zlib.Z_SYNC_FLUSH))
+        self._stream, self._deflate = inflated(self._stream), deflater()
         return self
 
     def line(self):
