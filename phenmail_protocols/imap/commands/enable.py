@@ -5,7 +5,7 @@ from ..syntax import command_grammar
 
 def enable(session, names):
     """Unknown extensions, and those that need no ENABLE, are ignored (RFC 5161 3.1)."""
-    enabled = [name for name in names if name in EXTENSIONS]
+    enabled = [name for name in names if name in EXTENSIONS and session.offers(name)]
     session.write(b" ".join([b"* ENABLED"] + [name.encode("ascii") for name in enabled]) + b"\r\n")
     for name in enabled:
         EXTENSIONS[name](session)
@@ -24,5 +24,5 @@ EXTENSIONS = {
 
 
 ROWS = (
-    Row("ENABLE", AFTER_LOGIN, command_grammar.enable, enable),
+    Row("ENABLE", AFTER_LOGIN, command_grammar.enable, enable, extension="ENABLE"),
 )

@@ -48,7 +48,7 @@ def _lines(session, arguments):
     out = []
     for info, child_info in _selected(session, arguments):
         session.look()
-        out.append(_line(info, child_info, arguments))
+        out.append(_line(session, info, child_info, arguments))
         if "STATUS" in arguments.returns and info.selectable:
             out.append(_status(session, info.name, arguments.status))
     return b"".join(out)
@@ -107,14 +107,15 @@ def _written(name, attributes, command=b"LIST"):
     return b'* %b (%b) "/" %b\r\n' % (command, shown, responses.mailbox(name))
 
 
-def _line(info, child_info, arguments):
+def _line(session, info, child_info, arguments):
     attributes = []
     if not info.selectable:
         attributes.append("\\NonExistent" if arguments.extended else "\\Noselect")
     if "SUBSCRIBED" in arguments.selection + arguments.returns and info.subscribed:
         attributes.append("\\Subscribed")
-    attributes.append("\\HasChildren" if info.children else "\\HasNoChildren")
-    if info.special_use:
+    if session.offers("CHILDREN"):
+        attributes.append("\\HasChildren" if info.children else "\\HasNoChildren")
+    if info.special_use and session.offers("SPECIAL-USE"):
         attributes.append(info.special_use)
     line = _written(info.name, attributes)
     if child_info:

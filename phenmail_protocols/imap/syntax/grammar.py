@@ -60,14 +60,15 @@ def may_stream(parts):
     return scan.at_end()
 
 
-def parse(parts, table):
+def parse(parts, table, off=frozenset()):
     """[line piece, literal, line piece, …] -> Command.
 
     Line pieces are bytes without CRLF and without {n}. Literals are bytes, or a StreamedLiteral for
-    APPEND's message. `table` is {command name: row with `parse`}. Raises BadSyntax with `tag`, its
-    text ready for the client: answer BAD, or NO with `code` for an ArgumentRejected.
+    APPEND's message. `table` is {command name: row with `parse` and `extension`}. `off`: the
+    extensions that are switched off. Raises BadSyntax with `tag`, its text ready for the client:
+    answer BAD, or NO with `code` for an ArgumentRejected.
     """
-    scan = tokens.Scanner(parts)
+    scan = tokens.Scanner(parts, off)
     tag = name = None
     try:
         tag = scan.tag()
@@ -102,6 +103,6 @@ def _name(scan, table):
         scan.space()
         scan.uid = True
         name += " " + scan.keyword("a command after UID")
-    if name not in table:
+    if name not in table or not scan.offers(table[name].extension):
         raise BadSyntax("unknown command")
     return name
