@@ -256,9 +256,11 @@ class Session(shared.Session):
     def logged_in(self, account):
         """LOGIN or AUTHENTICATE succeeded -> Step.  `account`: the directory's."""
         try:
-            self.off |= self.service.directory.user_settings(account.folder).without
+            settings = self.service.directory.user_settings(account.folder)
         except BrokenUser:
             raise CommandFailed(BROKEN.encode("ascii"), b"UNAVAILABLE") from None
+        if settings.without:
+            self.off |= settings.without
         self.account = account
         self.state = AUTHENTICATED
         return Step(text=b"Logged in", code=self.capability_code())
