@@ -87,8 +87,8 @@ class Service(NamedTuple):
     """What a listener offers; one for all its sessions.  See also protocol.session.Session.
 
     `store`: store.filestore.FileStore.  `identity`: pairs of str for ID.  `debug`: log every
-    command, without secrets, and its tagged response.  `trees`: trees.Trees, shared by all listeners; None: each session
-    has its own.
+    command, without secrets, and its tagged response.  `trees`: trees.Trees, shared by all
+    listeners; None: each session has its own.
     """
     directory: Any
     store: Any
