@@ -2,17 +2,12 @@
 resynchronise; mutt also sends, and reads our Maildir beside us."""
 import base64
 import os
-import pty
 import re
-import select
-import subprocess
-import time
 
 import pytest
 
 from tests.interop.house import (
     ODD,
-    SECONDS,
     bodies,
     eventually,
     message,
@@ -22,6 +17,7 @@ from tests.interop.house import (
     succeed,
     tree,
 )
+from tests.interop.terminal import Terminal
 
 
 class Mutt:
@@ -59,34 +55,12 @@ class Mutt:
     def keys(self, mailbox, pushed, settings=(), then=None):
         """`then`: (what it shows, what is typed when it does)."""
         command = self._command(["-f", mailbox], list(settings) + ['push "%s"' % pushed])
-        ours, its = pty.openpty()
-        env = dict(HOME=self._home, TERM="vt100", LC_ALL="C.UTF-8", TZ="UTC", LINES="50",
-                   COLUMNS="200",
-                   PATH=os.environ.get("PATH", os.defpath))
-        child = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=env)
-        os.close(its)
-        try:
-            return self._read(ours, child, then)
-        finally:
-            child.kill()
-            child.wait()
-            os.close(ours)
-
-    @staticmethod
-    def _read(terminal, child, then):
-        said, end = b"", time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            if select.select([terminal], [], [], 0.5)[0]:
-                try:
-                    said += os.read(terminal, 65536)
-                except OSError:  # it closed its end
-                    assert child.wait(SECONDS) == 0, said[-3000:].decode("utf-8", "replace")
-                    return said
-                if then is not None and then[0] in said:
-                    os.write(terminal, then[1])
-                    then = None
-        raise AssertionError("mutt waits for something:\n"
-                             + said[-3000:].decode("utf-8", "replace"))
+        with Terminal(command, HOME=self._home, TERM="vt100") as terminal:
+            if then is not None:
+                terminal.await_text(then[0])
+                terminal.type(then[1])
+            terminal.await_end()
+            return terminal.said
 
 
 class Neomutt(Mutt):
@@ -132,7 +106,7 @@ def test_folders_are_listed_and_messages_go_there(either, house, user, tmp_path)
         ok(client.create(quoted(name)))
     house.append(user, "INBOX", *ODD.values())
     shown = either.keys(url(house, "imaps", "INBOX"), "<change-folder>?" + either.TO_FOLDERS,
-                        ["set folder=" + url(house, "imaps")], (b"Trash", b"qq")).decode("utf-8")
+                        ["set folder=" + url(house, "imaps")], ("Trash", "qq")).decode("utf-8")
     for name in ("INBOX", "Archive", "Bücher", "Drafts", "Junk", "Lists"):
         assert name in shown
     either.keys(url(house, "imaps", "INBOX"),
