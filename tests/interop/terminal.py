@@ -7,7 +7,6 @@ import select
 import struct
 import subprocess
 import termios
-import time
 
 from tests.interop.house import SECONDS
 
