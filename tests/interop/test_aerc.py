@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from tests.interop.house import ODD, bodies, eventually, message
+from tests.interop.house import ODD, bodies, eventually, message, ok
 from tests.interop.terminal import Terminal
 
 
@@ -42,7 +42,11 @@ def test_aerc_threads_and_changes_a_mailbox(aerc, house, user):
     eventually(lambda: len(house.messages(user, "Archive")) == len(ODD) + 1, "the copies")
     aerc.type(":move Trash\r")
     eventually(lambda: bodies(house.messages(user, "Trash")) == [chosen], "the move")
-    aerc.type(":mkdir Lists/New\r:cf Lists/New\r")
+    aerc.type(":mkdir Lists/New\r")
+    client = house.imap(user)
+    eventually(lambda: b"Lists/New" in b"".join(ok(client.list())), "the folder")
+    client.logout()
+    aerc.type(":cf Lists/New\r")
     house.append(user, "Lists/New", message("something new"))
     aerc.await_text("something new")
     aerc.type(":delete\r")
