@@ -87,8 +87,8 @@ class Service(NamedTuple):
     """What a listener offers; one for all its sessions.  See also protocol.session.Session.
 
     `store`: store.filestore.FileStore.  `identity`: pairs of str for ID.  `debug`: log every
-    command, without secrets.  `trees`: trees.Trees, shared by all listeners; None: each session
-    has its own.
+    command, without secrets, and its tagged response.  `trees`: trees.Trees, shared by all
+    listeners; None: each session has its own.
     """
     directory: Any
     store: Any
@@ -194,7 +194,7 @@ class Session(shared.Session):
         if not may_go_on:
             return Step(CLOSE)
         text = step.text or b"%b completed" % row.name.encode("ascii")
-        self.write(responses.tagged(tag, step.status, text, step.code))
+        self._reply(tag, step.status, text, step.code)
         if step.status == b"OK":
             self.errors = 0
         return self._closed_if_too_many(step)
@@ -202,7 +202,7 @@ class Session(shared.Session):
     def unreadable(self, tag, text, code=None, status=b"BAD"):
         """Reply to a command that cannot be parsed -> Step.  `tag`: None if there was none."""
         self.errors += status == b"BAD"
-        self.write(responses.tagged(tag or b"*", status if tag else b"BAD", text, code))
+        self._reply(tag or b"*", status if tag else b"BAD", text, code)
         return self._closed_if_too_many(Step())
 
     def _closed_if_too_many(self, step):
@@ -222,8 +222,15 @@ class Session(shared.Session):
         running, self._running = self._running, None
         if running is not None:
             text = b"Internal error, try again later"
-            self.write(responses.tagged(running[0], b"NO", text, b"SERVERBUG"))
+            self._reply(running[0], b"NO", text, b"SERVERBUG")
         return Step()
+
+    def _reply(self, tag, status, text, code):
+        """Send the tagged response; with `debug`, log it too."""
+        reply = responses.tagged(tag, status, text, code)
+        self.write(reply)
+        if self.service.debug:
+            self.log.info("%s: reply %s", self.who, reply.decode("ascii", "replace").rstrip())
 
     # Login
 
