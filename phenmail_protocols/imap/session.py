@@ -25,14 +25,14 @@ NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = (
     "not authenticated", "authenticated", "selected", "logout")  # RFC 3501 3
 
 # What the handler does after a command (Step.then).
-NEXT, CLOSE, START_TLS = "next", "close", "start tls"
+NEXT, CLOSE, START_TLS, COMPRESS = "next", "close", "start tls", "compress"
 READ_LINE, READ_BODY, IDLE = WAITING = "read line", "read body", "idle"
 
 
 class Step(NamedTuple):
     """The end of a command, or what it waits for.
 
-    If `then` is NEXT, CLOSE or START_TLS, the command ends with the tagged response
+    If `then` is NEXT, CLOSE, START_TLS or COMPRESS, the command ends with the tagged response
     `status [code] text`; without a text, it says that the command is completed.  If `then` is
     READ_LINE, READ_BODY or IDLE, the command goes on, and `resume(line)` returns the next Step.
 
@@ -119,6 +119,7 @@ class Session(shared.Session):
         self.state = NOT_AUTHENTICATED
         self.view = None  # of the selected mailbox
         self.condstore = self.qresync = False  # RFC 7162: what the client has enabled
+        self.compresses = False  # RFC 4978
         self.staged = None  # a message that APPEND is receiving
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
