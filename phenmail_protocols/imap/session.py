@@ -34,7 +34,8 @@ class Step(NamedTuple):
 
     If `then` is NEXT, CLOSE, START_TLS or COMPRESS, the command ends with the tagged response
     `status [code] text`; without a text, it says that the command is completed.  If `then` is
-    READ_LINE, READ_BODY or IDLE, the command goes on, and `resume(line)` returns the next Step.
+    READ_LINE, READ_BODY or IDLE, the command goes on, and `resume(line)` returns the next Step;
+    after READ_BODY, `resume(parts)`: the rest of the body's line, as the grammar takes it.
 
     `prompt`: the text of the continuation request (the reader has its own for READ_BODY).
     `sink`: takes the octets of the body.
@@ -118,9 +119,10 @@ class Session(shared.Session):
         self.look = look
         self.state = NOT_AUTHENTICATED
         self.view = None  # of the selected mailbox
-        self.condstore = self.qresync = False  # RFC 7162: what the client has enabled
+        # What the client has enabled: RFC 7162 CONDSTORE and QRESYNC, RFC 6855 UTF8=ACCEPT.
+        self.condstore = self.qresync = self.utf8 = False
         self.compresses = False  # RFC 4978
-        self.staged = None  # a message that APPEND is receiving
+        self.staged = None  # the messages that APPEND is receiving; has discard()
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
         self._trees = service.trees if service.trees is not None else Trees()
@@ -167,7 +169,7 @@ class Session(shared.Session):
         return b"Already logged in" if NOT_AUTHENTICATED in row.states else b"No mailbox selected"
 
     def resume(self, step, line):
-        """Go on with a command that waited for `line`, or for a body that `line` followed."""
+        """Go on with a command that waited for `line` (see Step)."""
         return self._attempt(step.resume, line)
 
     def _attempt(self, run, *arguments):
