@@ -40,6 +40,7 @@ NEEDS: Dict[str, Tuple[str, ...]] = {
     "ESORT": ("SORT", "ESEARCH"),
     "THREAD=ORDEREDSUBJECT": (),
     "THREAD=REFERENCES": (),
+    "UTF8=ACCEPT": ("ENABLE",),
     "COMPRESS=DEFLATE": (),
 }
 

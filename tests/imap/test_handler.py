@@ -146,11 +146,13 @@ def test_who_leaves_in_the_middle_of_a_message_leaves_nothing(client, tmp_path):
     assert not list((tmp_path / "mail" / "tmp").iterdir())
 
 
-def test_debug_logs_commands_without_secrets(server, connect, caplog):
+def test_debug_logs_commands_and_replies_without_secrets(server, connect, caplog):
     with caplog.at_level(logging.INFO, "phenmail.imap"):
         client = connect(server=server._replace(debug=True))
         client.ok("SELECT Sent")
+        client.ask("SELECT")
     assert "SELECT" in caplog.text and "Sent" in caplog.text
+    assert "OK [READ-WRITE] SELECT completed" in caplog.text and " BAD " in caplog.text
     assert "'p'" not in caplog.text
 
 

@@ -18,7 +18,7 @@ MESSAGE = b"From: a@example.org\r\nSubject: hello\r\n\r\nHow are you?\r\n"
 PLAIN = "AHUAcA=="  # u, p
 
 #: Extension -> commands that only it allows: BAD without it, and not BAD with it. INBOX is
-#: selected and has a message.
+#: selected and has a message. What precedes a semicolon is sent first.
 USES = {
     "ID": ["ID NIL"],
     "LITERAL+": ["SEARCH TEXT {3+}\r\nyou", "APPEND INBOX {8+}\r\nA: b\r\n\r\n"],
@@ -39,7 +39,8 @@ USES = {
     "CONDSTORE": ["SELECT INBOX (CONDSTORE)", "STATUS Sent (HIGHESTMODSEQ)", "FETCH 1 MODSEQ",
                   "FETCH 1 FLAGS (CHANGEDSINCE 1)", "SEARCH MODSEQ 1",
                   "STORE 1 (UNCHANGEDSINCE 9) +FLAGS (x)"],
-    "QRESYNC": ["UID FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)", "SELECT INBOX (QRESYNC (1 1))"],
+    "QRESYNC": ["ENABLE QRESYNC; UID FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)",
+                "ENABLE QRESYNC; SELECT INBOX (QRESYNC (1 1))"],
     "ESEARCH": ["SEARCH RETURN () ALL", "UID SEARCH RETURN (COUNT) ALL"],
     "SEARCHRES": ["SEARCH RETURN (SAVE) ALL", "FETCH $ FLAGS", "SEARCH $", "COPY $ Sent"],
     "SORT": ["SORT (DATE) UTF-8 ALL", "UID SORT (REVERSE SIZE) UTF-8 ALL"],
@@ -47,6 +48,7 @@ USES = {
     "ESORT": ["SORT RETURN (MIN) (DATE) UTF-8 ALL"],
     "THREAD=ORDEREDSUBJECT": ["THREAD ORDEREDSUBJECT UTF-8 ALL"],
     "THREAD=REFERENCES": ["THREAD REFERENCES UTF-8 ALL", "UID THREAD REFERENCES UTF-8 ALL"],
+    "UTF8=ACCEPT": ["APPEND INBOX UTF8 (~{8}\r\nA: b\r\n\r\n)"],
     "COMPRESS=DEFLATE": ["COMPRESS DEFLATE"],
 }
 #: The same before login. A mechanism that is unknown gets NO.
@@ -66,6 +68,7 @@ DATA = {
     "SPECIAL-USE": [('LIST "" *', b"\\Sent"), ('LIST "" * RETURN (CHILDREN)', b"\\Sent")],
     "CONDSTORE": [("SELECT INBOX", b"MODSEQ"), ("ENABLE CONDSTORE", b"ENABLED CONDSTORE")],
     "QRESYNC": [("SELECT INBOX", b"[CLOSED]"), ("ENABLE QRESYNC", b"ENABLED QRESYNC")],
+    "UTF8=ACCEPT": [("UNSELECT; ENABLE UTF8=ACCEPT", b"ENABLED UTF8=ACCEPT")],
 }
 
 
@@ -91,10 +94,10 @@ def tried(server, use, login):
             client.send(MESSAGE + b"\r\n")
             client.until(b"m OK")
             client.ok("NOOP")
-            if "FETCH" in use and "VANISHED" in use or "(QRESYNC" in use:
-                client.ask("ENABLE QRESYNC")
+        for before in use.split("; ")[:-1]:
+            client.ask(before)
         return {name.replace("APPENDLIMIT=", "APPENDLIMIT ").split()[0] for name in names}, (
-            client.ask(use))
+            client.ask(use.split("; ")[-1]))
 
 
 @pytest.fixture
