@@ -67,7 +67,7 @@ def test_end_without_a_record(tree):
 
 
 @pytest.mark.parametrize("text", [
-    "", "\n", ".Sent\n../" + NAMES[0], "\ntmp/x", "\nnew/x", "..\nnew/" + NAMES[0],
+    "\n", ".Sent\n../" + NAMES[0], "\ntmp/x", "\nnew/x", "..\nnew/" + NAMES[0],
     "../.Sent\nnew/" + NAMES[0], "/etc\nnew/" + NAMES[0], ".Sent/new\nnew/" + NAMES[0],
     "\nnew/../" + NAMES[0], "\ncur/a/b,S=1,W=1", ".Nowhere\nnew/" + NAMES[0], "\xe4\nnew/x"])
 def test_a_record_that_somebody_else_wrote(tree, text):
