@@ -84,7 +84,7 @@ def test_an_empty_message_cancels(client, tmp_path):
 
 @pytest.mark.parametrize("middle, answer", [
     (b" (\\Foo) {5+}\r\nA: b\n", b"BAD"), (b' "now" {5+}\r\nA: b\n', b"BAD"), (b"x", b"BAD"),
-    (b" x", b"BAD"), (b" (x", b"BAD"), (b" (\\Seen) (x)", b"BAD"), (b"  {5+}\r\nA: b\n", b"BAD"),
+    (b" x", b"BAD"), (b" (x", b"BAD"), (b" (\\Seen) (x)", b"BAD"), (b"   {5+}\r\nA: b\n", b"BAD"),
     (b"{5+}\r\nA: b\n", b"BAD"), (b") {5+}\r\nA: b\n", b"BAD"), (b" " + b"x" * 70000, b"BAD"),
     (b" {5+}\r\nA: \0\n", b"BAD"), (b" {5+}\r\n\xff: a\n", b"NO [CANNOT]"),
     (b" UTF8 (~{5+}\r\nA: b\n", b"BAD"), (b" INBOX {5+}\r\nA: b\n", b"BAD")])
