@@ -32,8 +32,8 @@ FLOORS = {
 ORDER = {
     "disk": ("atomic", "keyfile", "locks", "names"),
     "mail": ("address", "envelope", "headers", "structure", "dates", "bounce"),
-    "net": ("lines", "dots", "certificate", "tls", "tlsclient", "connection", "workers",
-            "listener"),
+    "net": ("lines", "dots", "certificate", "tls", "tlsclient", "deflate", "connection",
+            "workers", "listener"),
     "config": ("problems", "scanner", "documents", "root_folder", "settings", "lookup",
                "addresses", "checks", "actions", "schema", "build", "loader", "editing"),
     "accounts": ("passphrases", "throttle", "login", "sasl", "directory", "authorization"),

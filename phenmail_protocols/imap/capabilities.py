@@ -10,7 +10,8 @@ def capabilities(session):
     """The capabilities that a session offers now -> list of bytes."""
     if session.account is not None:
         limit = b"APPENDLIMIT=%d" % session.service.limits.message_size  # RFC 7889
-        return list(ALWAYS + LOGGED_IN) + [limit]
+        found = list(ALWAYS + LOGGED_IN) + [limit]
+        return found if session.compresses else found + [b"COMPRESS=DEFLATE"]
     found = list(ALWAYS)
     if session.service.tls_context is not None and not session.tls:
         found.append(b"STARTTLS")

@@ -178,5 +178,12 @@ class Handler(shared.Handler):
             waker.clear()
         return event != "input"
 
+    def compress(self, _):
+        """COMPRESS. The tagged response is the last that is not compressed (RFC 4978 3)."""
+        self.output.flush()
+        self.connection.start_deflate()
+        return self.NEXT
+
     ACTIONS = {session.NEXT: next_command, session.START_TLS: shared.Handler.start_tls,
+               session.COMPRESS: compress,
                session.READ_LINE: read_line, session.READ_BODY: read_body, session.IDLE: idle}

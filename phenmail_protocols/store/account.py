@@ -151,7 +151,7 @@ class Account:
 
     def subscriptions(self):
         """Subscribed names, including those without a mailbox."""
-        with self.reading(look=False):
+        with self.reading():  # it makes a new user's mailboxes
             return self.tree.subscriptions.names()
 
     # New messages

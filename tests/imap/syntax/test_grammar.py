@@ -61,6 +61,7 @@ GOOD = [
     ([b"ID ()"], "ID", ()),
     ([b'ID ("name" "x" "os" NIL)'], "ID", (("name", "x"), ("os", None))),
     ([b"ENABLE CONDSTORE qresync condstore"], "ENABLE", ("CONDSTORE", "QRESYNC")),
+    ([b"COMPRESS deflate"], "COMPRESS", "DEFLATE"),
     # authenticated
     ([b"SELECT inbox"], "SELECT", Select("INBOX")),
     ([b'EXAMINE "A b/&AMQ-"'], "EXAMINE", Select("A b/\xc4")),
@@ -179,6 +180,7 @@ def test_every_row_of_the_table_is_tried_here():
     b'AUTHENTICATE "PLAIN"',
     b"LOGIN", b"LOGIN joe", b"LOGIN joe ", b'LOGIN "joe"secret', b"LOGIN joe a b",
     b'LOGIN joe "dom\\user"', b"LOGIN (a) b", b"LOGIN joe pass\xe4",
+    b"COMPRESS", b"COMPRESS ", b"COMPRESS (DEFLATE)", b"COMPRESS DEFLATE 9",
     b"ID", b"ID (name x)", b'ID ("name")', b'ID "x"', b'ID ("a" "b" )', b"ENABLE", b"ENABLE ",
     b"ENABLE (X)", b"NOOP x", b"NOOP(", b"CAPABILITY 1",
     b"SELECT", b"SELECT ", b"SELECT a b", b"SELECT (a)", b"SELECT a (FOO)",
