@@ -2,12 +2,39 @@
 
 Each but IMAP4rev1 can be switched off (config/imap_extensions.py).
 """
-ALWAYS = ("IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE", "IDLE")
-LOGGED_IN = ("NAMESPACE", "UNSELECT", "UIDPLUS", "MOVE", "CHILDREN", "LIST-EXTENDED",
-             "LIST-STATUS", "SPECIAL-USE", "STATUS=SIZE", "WITHIN", "CONDSTORE", "QRESYNC",
-             "ESEARCH", "SEARCHRES", "SORT", "SORT=DISPLAY", "ESORT",
-             "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "UTF8=ACCEPT", "APPENDLIMIT",
-             "COMPRESS=DEFLATE")
+ALWAYS = (
+    "IMAP4rev1",  # RFC 3501
+    "LITERAL+",  # RFC 7888
+    "SASL-IR",  # RFC 4959
+    "ID",  # RFC 2971
+    "ENABLE",  # RFC 5161
+    "IDLE",  # RFC 2177
+)
+LOGGED_IN = (
+    "NAMESPACE",  # RFC 2342
+    "UNSELECT",  # RFC 3691
+    "UIDPLUS",  # RFC 4315
+    "MOVE",  # RFC 6851
+    "CHILDREN",  # RFC 3348
+    "LIST-EXTENDED",  # RFC 5258
+    "LIST-STATUS",  # RFC 5819
+    "SPECIAL-USE",  # RFC 6154
+    "STATUS=SIZE",  # RFC 8438
+    "WITHIN",  # RFC 5032
+    "CONDSTORE",  # RFC 7162
+    "QRESYNC",  # RFC 7162
+    "ESEARCH",  # RFC 4731
+    "SEARCHRES",  # RFC 5182
+    "SORT",  # RFC 5256
+    "SORT=DISPLAY",  # RFC 5957
+    "ESORT",  # RFC 5267
+    "THREAD=ORDEREDSUBJECT",  # RFC 5256
+    "THREAD=REFERENCES",  # RFC 5256
+    "UTF8=ACCEPT",  # RFC 6855
+    "APPENDLIMIT",  # RFC 7889
+    "MULTIAPPEND",  # RFC 3502
+    "COMPRESS=DEFLATE",  # RFC 4978
+)
 
 
 def capabilities(session):

@@ -35,6 +35,7 @@ def next_message(scan, form):
     if not (scan.offers("MULTIAPPEND") and scan.more()):
         scan.end()
         return None
+    scan.skip(b" ")  # imapclient 4.1.0 sends two spaces before a message without flags
     message = _message(scan)
     scan.end()
     return message
