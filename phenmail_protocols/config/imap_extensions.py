@@ -41,6 +41,7 @@ NEEDS: Dict[str, Tuple[str, ...]] = {
     "THREAD=ORDEREDSUBJECT": (),
     "THREAD=REFERENCES": (),
     "UTF8=ACCEPT": ("ENABLE",),
+    "MULTIAPPEND": (),
     "COMPRESS=DEFLATE": (),
 }
 
