@@ -175,12 +175,25 @@ class _QuotedPrintable:
         return binascii.a2b_qp(data)
 
 
-_TRANSFER_DECODERS = {b"base64": _Base64, b"quoted-printable": _QuotedPrintable}
+_TRANSFER_DECODERS = {b"base64": _Base64, b"quoted-printable": _QuotedPrintable,
+                      b"7bit": _Identity, b"8bit": _Identity, b"binary": _Identity}
+
+
+def transfer_decoder(encoding: bytes):
+    """A Content-Transfer-Encoding -> a decoder with `feed(data)` and `close()`, which return bytes;
+    None if it is unknown.  A copy of a decoder has the same state."""
+    decoder = _TRANSFER_DECODERS.get(encoding.lower())
+    return decoder and decoder()
+
+
+def is_identity(decoder) -> bool:
+    """Does this decoder return what it is fed?"""
+    return isinstance(decoder, _Identity)
 
 
 def texts_of(part, chunks: Iterable[bytes]) -> Iterator[str]:
     """The body of a leaf (`structure.Part`) in chunks -> its text in pieces, some of them empty."""
-    transfer = _TRANSFER_DECODERS.get(part.encoding.lower(), _Identity)()
+    transfer = transfer_decoder(part.encoding) or _Identity()
     reader = Reader(next((value for name, value in part.params if name.lower() == b"charset"), b""))
     for chunk in chunks:
         yield reader.feed(transfer.feed(chunk))
