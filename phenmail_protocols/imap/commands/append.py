@@ -90,7 +90,7 @@ class _Messages:
         return self.receive(following)
 
     def _following(self, parts, form):
-        scan = tokens.Scanner(parts, self._session.utf8)
+        scan = tokens.Scanner(parts, self._session.utf8, self._session.off)
         try:
             return append_grammar.next_message(scan, form)
         except tokens.BadSyntax as error:
@@ -114,7 +114,7 @@ class _Messages:
 
 def _takes_8bit_headers(session):
     """RFC 6855 4: a server that offers UTF8=ACCEPT takes them from clients that have enabled it."""
-    return session.utf8 or b"UTF8=ACCEPT" not in session.capabilities()
+    return session.utf8 or not session.offers("UTF8=ACCEPT")
 
 
 class _Arriving:
