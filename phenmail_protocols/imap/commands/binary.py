@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ...mail import decoding
 from .. import responses
 from ..session import OutOfStep
+from ..syntax.values import BINARY_SIZE
 from .sections import find_part
 
 
@@ -41,7 +42,7 @@ def prepare(section, message, session):
     """
     decoded = _Decoded(section, message, session)
     size, has_nul = decoded.measure()
-    if section.kind == "BINARY.SIZE":
+    if section.kind == BINARY_SIZE:
         return lambda: (b"%d" % size, ())
     return partial(_literal, decoded, size, has_nul)
 

@@ -19,7 +19,7 @@ from ..command_row import MAILBOX_SELECTED, Row
 from ..session import Misuse, Step
 from ..syntax import fetch_grammar
 from ..syntax.sequence import SAVED
-from ..syntax.values import BINARY, Section
+from ..syntax.values import BINARY, BINARY_SIZE, Section
 from . import sections
 from .message import keep, messages
 from .message_set import EXPUNGED
@@ -224,7 +224,8 @@ class _Batch:
         count = len(uids)
         rows = Rows(uids, [frozenset((DELETED,))] * count, [1] * count, [0] * count, [0] * count)
         empty = [(label, value) for label, _, value, _ in self.plan.derived]
-        empty += [(section.label, responses.NIL) for section in self.plan.sections]
+        empty += [(section.label, b"0" if section.kind == BINARY_SIZE else responses.NIL)
+                  for section in self.plan.sections]
         columns = [(label, b"%b", [value] * count) for label, value in empty]
         self.session.write(b"".join(self._lines(rows, columns)))
 
@@ -338,7 +339,7 @@ class _Batch:
         """[(section, function that gives its beginning and its chunks)]"""
         found = []
         for section in self.plan.sections:
-            if section.kind in BINARY:
+            if section.kind in (BINARY, BINARY_SIZE):
                 from . import binary  # imported late: few clients ask for it
                 try:
                     found.append((section, binary.prepare(section, message, self.session)))

@@ -6,7 +6,7 @@ Pure. An extension's item is one more name in ITEMS (MODSEQ) or one more branch 
 import re
 
 from . import command_grammar, tokens
-from .values import Fetch, Section
+from .values import BINARY, BINARY_SIZE, Fetch, Section
 
 #: Items without a section -> the extension to which each belongs, and the macros that stand for
 #: several items (RFC 3501 6.4.5).
@@ -122,11 +122,11 @@ def _binary(scan, name):
         part = scan.match(_PART, "a part number without leading zeros").group()
     scan.expect(b"]", '"]"')
     numbers = tuple(map(int, part.split(b"."))) if part else ()
-    if name == "BINARY.SIZE":
+    if name == BINARY_SIZE:
         return Section(True, numbers, name, frozenset(), None, b"BINARY.SIZE[" + part + b"]")
     partial = _partial(scan)
     label = b"BINARY[" + part + b"]" + (b"<%d>" % partial[0] if partial else b"")
-    return Section(name == "BINARY.PEEK", numbers, "BINARY", frozenset(), partial, label)
+    return Section(name == "BINARY.PEEK", numbers, BINARY, frozenset(), partial, label)
 
 
 def _kind(scan, within_part):

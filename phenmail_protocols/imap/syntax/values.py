@@ -147,7 +147,7 @@ class Fetch(NamedTuple):
 
 
 #: The kinds of sections that are decoded (RFC 3516).
-BINARY = ("BINARY", "BINARY.SIZE")
+BINARY, BINARY_SIZE = "BINARY", "BINARY.SIZE"
 
 
 class Section(NamedTuple):
