@@ -42,8 +42,10 @@ class Output(output.Output):
     __slots__ = ()
 
     def flush(self):
-        """NUL, which no string may contain (RFC 3501 9: CHAR8), becomes 0x80, as in Dovecot."""
-        self._waiting = [piece.replace(b"\0", b"\x80") for piece in self._waiting]
+        """NUL, which no string may contain (RFC 3501 9: CHAR8), becomes 0x80, as in Dovecot. A
+        literal8 may contain it."""
+        self._waiting = [piece if isinstance(piece, responses.Octets)
+                         else piece.replace(b"\0", b"\x80") for piece in self._waiting]
         super().flush()
 
     def ask(self, prompt):

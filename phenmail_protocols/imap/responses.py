@@ -34,6 +34,12 @@ def string(data):
     return tokens.quoted(data) if _QUOTABLE.fullmatch(data) else literal(data)
 
 
+class Octets(bytes):
+    """Octets of a literal8 (RFC 3516): they may have NUL."""
+
+    __slots__ = ()
+
+
 def literal(data):
     """bytes -> {n} and the octets as they are"""
     return b"{%d}\r\n" % len(data) + data

@@ -127,6 +127,7 @@ class Session(shared.Session):
         # What the client has enabled: RFC 7162 CONDSTORE and QRESYNC, RFC 6855 UTF8=ACCEPT.
         self.condstore = self.qresync = self.utf8 = False
         self.compresses = False  # RFC 4978
+        self.decoding = None  # how far FETCH BINARY has decoded a part: binary.Place
         self.staged = None  # the messages that APPEND is receiving; has discard()
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)

@@ -21,6 +21,7 @@ from .account_index import AccountIndex
 from .group_commit import GroupCommit
 from .mailbox import Mailbox
 from .maildir import folders
+from .maildir.as_sent import AsSent
 from .maildir.space import DiskSpace
 from .maildir.staged import Staged
 from .maildir.tree import Tree
@@ -161,6 +162,15 @@ class Account:
 
         `twin`: a synced Staged of any account, with the same octets.
         """
+        self._prepare_tmp()
+        return Staged(self.folder, twin)
+
+    def as_sent(self):
+        """An AsSent for a new message, which is then written into a Staged."""
+        self._prepare_tmp()
+        return AsSent(self.folder)
+
+    def _prepare_tmp(self):
         if self.index is None:
             with self.writing():
                 pass
@@ -171,7 +181,6 @@ class Account:
         if not os.path.isdir(tmp):
             with self.writing():
                 self.tree.make()
-        return Staged(self.folder, twin)
 
     def deliver(self, name, staged, flags=(), date=None):
         """Put a staged message into a mailbox; it is durable once this returns.
