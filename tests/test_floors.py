@@ -41,8 +41,8 @@ ORDER = {
               "account_index", "transaction", "rescan", "adding", "flags", "expunging", "copying",
               "mailbox", "hierarchy", "group_commit", "account", "poller", "filestore"),
     # Knows no SQL and no account.
-    "store/maildir": ("filenames", "listing", "folders", "uidlist", "subscriptions", "tree",
-                      "keywords", "files", "space", "staged", "content"),
+    "store/maildir": ("filenames", "listing", "folders", "uidlist", "subscriptions",
+                      "special_use", "tree", "keywords", "files", "space", "staged", "content"),
     "children": ("interpreter", "child_side", "privileges", "python_limits", "python_answer",
                  "child", "pool", "python_filters"),
     "dkim": ("keys", "key_making", "signatures", "body_hash", "signing", "tags", "verifying"),

@@ -70,6 +70,11 @@ def continuation(text=b""):
     return b"+ " + text + CRLF
 
 
+def mailbox_id(identifier):
+    """The response code MAILBOXID (RFC 8474 4.1)"""
+    return b"MAILBOXID (%b)" % identifier.encode("ascii")
+
+
 def _status(status, text, code):
     shown_code = b"[" + code + b"] " if code else b""
     return status + b" " + shown_code + text.translate(_PRINTABLE) + CRLF

@@ -70,6 +70,7 @@ CODES = (
     (errors.NotFound, b"NONEXISTENT"),
     (errors.Exists, b"ALREADYEXISTS"),
     (errors.InvalidName, b"CANNOT"),
+    (errors.ImpossibleUse, b"USEATTR"),
     (errors.Expunged, b"EXPUNGEISSUED"),
     (errors.NoSpace, b"OVERQUOTA"),
     (errors.TooBig, b"TOOBIG"),

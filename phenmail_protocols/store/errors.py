@@ -27,6 +27,10 @@ class InvalidName(StoreError):
     """This is not a valid mailbox name."""
 
 
+class ImpossibleUse(StoreError):
+    """No mailbox can have this special use, or another one was given it."""
+
+
 class Expunged(StoreError):
     """The message no longer exists."""
 

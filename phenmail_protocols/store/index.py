@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ..disk.regular_files import set_aside_unless_plain
 
 FILE = "phenmail-index.sqlite"
-_VERSION = 3
+_VERSION = 4
 _REMEMBERED = 100000  # mod-sequences for which expunged messages are known
 _MOST_EXPUNGED = 20000  # UIDs of expunged messages in memory at once
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
@@ -31,7 +31,7 @@ CREATE TABLE mailbox (
     uidvalidity INTEGER NOT NULL, uidnext INTEGER NOT NULL,
     modseq INTEGER NOT NULL, recent INTEGER NOT NULL,
     list_inode INTEGER NOT NULL, list_size INTEGER NOT NULL,
-    new_time INTEGER NOT NULL, cur_time INTEGER NOT NULL);
+    new_time INTEGER NOT NULL, cur_time INTEGER NOT NULL, guid TEXT NOT NULL);
 CREATE TABLE message (
     mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, name TEXT NOT NULL,
     fresh INTEGER NOT NULL, letters TEXT NOT NULL, size INTEGER NOT NULL,
@@ -86,6 +86,12 @@ class MailboxRow(NamedTuple):
     list_size: int
     new_time: int  # mtime in ns of new/ when it was listed; 0: list it again
     cur_time: int
+    guid: str  # as in the UID list
+
+    @property
+    def mailbox_id(self):
+        """See model.Status."""
+        return "F%s%08x" % (self.guid, self.uidvalidity)
 
 
 class MessageRow(NamedTuple):
@@ -230,12 +236,17 @@ class Index:
         return row._replace(id=cursor.lastrowid)
 
     def update_mailbox(self, row):
-        """Write all of `row` except its folder. That column is indexed, so writing it would cost
-        another page with every delivery."""
+        """Write all of `row` except its folder and GUID. The folder is indexed, so writing it
+        would cost another page with every delivery."""
         self._database.execute(
             "UPDATE mailbox SET uidvalidity = ?, uidnext = ?, modseq = ?, recent = ?, "
             "list_inode = ?, list_size = ?, new_time = ?, cur_time = ? WHERE id = ?",
-            row[2:] + row[:1])
+            row[2:10] + row[:1])
+
+    def folders_with_guid(self, guid):
+        """The folders of the mailboxes with this GUID."""
+        return [row[0] for row in self._database.execute(
+            "SELECT folder FROM mailbox WHERE guid = ?", (guid,))]
 
     def rename_mailbox(self, mailbox, folder):
         self._database.execute("UPDATE mailbox SET folder = ? WHERE id = ?", (folder, mailbox))

@@ -81,7 +81,7 @@ def _is_chosen(info, selection):
     """Whether all selection options hold (RFC 5258 3.1). REMOTE would add remote mailboxes; there
     are none."""
     return (("SUBSCRIBED" not in selection or info.subscribed)
-            and ("SPECIAL-USE" not in selection or bool(info.special_use)))
+            and ("SPECIAL-USE" not in selection or bool(info.special_uses)))
 
 
 def _with_lost_subscriptions(session, known):
@@ -89,7 +89,7 @@ def _with_lost_subscriptions(session, known):
     names = {info.name for info in known}
     lost = {name for name in session.mail.subscriptions() if name not in names}
     parents = {parent for name in lost for parent in _parents(name)}
-    known += [MailboxInfo(name, False, name in parents, None, name in lost)
+    known += [MailboxInfo(name, False, name in parents, (), name in lost)
               for name in lost | (parents - names)]
     return sorted(known, key=lambda info: (info.name != INBOX, info.name))
 
@@ -114,8 +114,7 @@ def _line(info, child_info, arguments):
     if "SUBSCRIBED" in arguments.selection + arguments.returns and info.subscribed:
         attributes.append("\\Subscribed")
     attributes.append("\\HasChildren" if info.children else "\\HasNoChildren")
-    if info.special_use:
-        attributes.append(info.special_use)
+    attributes += info.special_uses
     line = _written(info.name, attributes)
     if child_info:
         words = [b'"%b"' % word.encode("ascii") for word in ("SUBSCRIBED", "SPECIAL-USE")

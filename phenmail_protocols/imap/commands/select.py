@@ -50,6 +50,8 @@ def _description(opened):
     yield responses.untagged_status(b"OK", b"Predicted next UID", b"UIDNEXT %d" % state.uidnext)
     yield responses.untagged_status(  # RFC 7162 3.1.2.1
         b"OK", b"Highest mod-sequence", b"HIGHESTMODSEQ %d" % opened.announced_modseq)
+    yield responses.untagged_status(  # RFC 8474 4.2
+        b"OK", b"Mailbox identifier", responses.mailbox_id(opened.mailbox.mailbox_id))
 
 
 def check(session, _):

@@ -11,7 +11,7 @@ from .values import Fetch, Section
 #: Items without a section, and the macros that stand for several (RFC 3501 6.4.5).
 ITEMS = frozenset(
     ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE",
-     "MODSEQ"))
+     "MODSEQ", "EMAILID", "THREADID"))
 _FAST = ("FLAGS", "INTERNALDATE", "RFC822.SIZE")
 MACROS = {
     "FAST": _FAST,

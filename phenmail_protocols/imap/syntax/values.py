@@ -48,11 +48,11 @@ class Login(NamedTuple):
 class Create(NamedTuple):
     """CREATE.
 
-    A trailing "/" is kept: it declares that children will follow (6.3.3). `special_use`: for
+    A trailing "/" is kept: it declares that children will follow (6.3.3). `special_uses`: for
     example ("\\\\Sent",) (RFC 6154).
     """
     mailbox: str
-    special_use: Tuple[str, ...] = ()
+    special_uses: Tuple[str, ...] = ()
 
 
 class Rename(NamedTuple):
@@ -250,6 +250,11 @@ class Size(NamedTuple):
     """RFC822.SIZE is larger (`larger`) or smaller than `octets`."""
     larger: bool
     octets: int
+
+
+class EmailId(NamedTuple):
+    """EMAILID (RFC 8474 6): `value` in upper and lower case."""
+    value: str
 
 
 class Header(NamedTuple):
