@@ -15,7 +15,7 @@ from ..config.loader import load_user
 from ..config.lookup import LONGEST_NAME, Found, Lookup
 from ..config.problems import ConfigError
 from ..config.root_folder import Root, is_component
-from ..config.settings import Settings, UserSettings
+from ..config.settings import Quota, Settings, UserSettings
 from ..disk.keyfile import kept_key
 from ..mail.address import Address
 from ..net.address import is_loopback
@@ -210,6 +210,15 @@ class Directory:
     def user_settings(self, folder: str) -> UserSettings:
         """The settings of the user of a folder.  Raises BrokenUser."""
         return self.users.settings(folder)
+
+    def quota(self, folder: str) -> Quota:
+        """What the user of a folder may keep.  A user whose file is broken has the server's."""
+        self.refresh()
+        try:
+            own = self.users.settings(folder).quota
+        except BrokenUser:
+            own = None
+        return self._state.settings.quota if own is None else own
 
     def may_send_as(self, account: Account, address: Address) -> bool:
         """Whether the account's user may send mail as this address.

@@ -39,6 +39,10 @@ class NoSpace(StoreError):
     """The disk is full."""
 
 
+class OverQuota(StoreError):
+    """The mailbox is full: the message does not fit into the user's quota."""
+
+
 class TooBig(StoreError):
     """The message is larger than the limit."""
 

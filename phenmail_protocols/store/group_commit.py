@@ -24,12 +24,13 @@ class GroupCommit:
         self._waiting = []
         self._has_leader = False
 
-    def add(self, name, staged, flags):
+    def add(self, name, staged, flags, limit):
         """Add a synced Staged to the mailbox `name`, durably; returns Delivered.
 
-        Raises errors.StoreError; the message is then in no mailbox.
+        `limit`: of AccountQuota.limit_for_addition. Raises errors.StoreError; the message is then
+        in no mailbox.
         """
-        request = _Request(name, staged, flags)
+        request = _Request(name, staged, flags, limit)
         with self._lock:
             self._waiting.append(request)
             leads = not self._has_leader
@@ -40,6 +41,8 @@ class GroupCommit:
             self._lead()
         if request.error is not None:
             raise request.error
+        if request.fills_up:
+            self._account.quota.added(limit)
         return request.delivered
 
     def _lead(self):
@@ -102,8 +105,24 @@ class GroupCommit:
                 for request in requests:
                     request.error = error
                 continue
-            self._add_to_mailbox_locked(mailbox, requests, places)
+            requests = self._admitted_locked(requests)
+            if requests:
+                self._add_to_mailbox_locked(mailbox, requests, places)
         return places
+
+    def _admitted_locked(self, requests):
+        """The requests that fit into the user's quota; the others get their error."""
+        admitted, room = [], None
+        for request in requests:
+            if request.limit is not None:
+                room = room or self._account.quota.room_locked()
+                try:
+                    request.fills_up = room.take(request.limit, request.staged.size, 1)
+                except errors.OverQuota as error:
+                    request.error = error
+                    continue
+            admitted.append(request)
+        return admitted
 
     def _add_to_mailbox_locked(self, mailbox, requests, places):
         letters = letters_locked(
@@ -126,14 +145,17 @@ class GroupCommit:
 
 
 class _Request:
-    __slots__ = ("name", "staged", "flags", "wake", "settled", "error", "delivered")
+    __slots__ = ("name", "staged", "flags", "limit", "wake", "settled", "error", "delivered",
+                 "fills_up")
 
-    def __init__(self, name, staged, flags):
+    def __init__(self, name, staged, flags, limit):
         self.name = name
         self.staged = staged
         self.flags = flags
+        self.limit = limit
         self.wake = threading.Lock()
         self.wake.acquire()
         self.settled = False
         self.error = None
         self.delivered = None
+        self.fills_up = False  # it makes the account nearly full

@@ -21,29 +21,35 @@ def mailboxes(account, look=lambda: None):
 
     `look()` is called for each name and may raise to end the work.
     """
-    with account.reading():
-        folder_names = os.listdir(account.folder)
-    selectable = {INBOX}
-    for folder in folder_names:
-        look()
-        if folder.startswith(".") and account.tree.has(folder):
-            name = folders.name_of(folder)
-            if name is not None:
-                selectable.add(name)
+    names = selectable(account, look)
     parents = set()
-    for name in selectable:
+    for name in names:
         look()
         while SEPARATOR in name:
             name = name.rpartition(SEPARATOR)[0]
             parents.add(name)
     subscribed = set(account.subscriptions())
-    uses = special_use.distribute(_given_uses(account, selectable, look))
+    uses = special_use.distribute(_given_uses(account, names, look))
     found = []
-    for name in sorted(selectable | parents, key=lambda name: (name != INBOX, name)):
+    for name in sorted(names | parents, key=lambda name: (name != INBOX, name)):
         look()
-        found.append(MailboxInfo(name, name in selectable, name in parents, uses.get(name, ()),
+        found.append(MailboxInfo(name, name in names, name in parents, uses.get(name, ()),
                                  name in subscribed))
     return found
+
+
+def selectable(account, look=lambda: None):
+    """The names of the mailboxes that can be opened, as a set; `look` as for `mailboxes`."""
+    with account.reading():
+        folder_names = os.listdir(account.folder)
+    names = {INBOX}
+    for folder in folder_names:
+        look()
+        if folder.startswith(".") and account.tree.has(folder):
+            name = folders.name_of(folder)
+            if name is not None:
+                names.add(name)
+    return names
 
 
 def _given_uses(account, names, look):

@@ -368,6 +368,10 @@ class Mailbox:
         return Status(messages, recent, unseen, self.row.uidnext,
                       self.row.uidvalidity, self.row.modseq, size, self.row.mailbox_id)
 
+    def deleted_now(self):
+        """The Usage of the messages with \\Deleted, if `is_current`."""
+        return self.account.index.deleted(self.row.id, "T")
+
     def rows(self, uids):
         """Rows of `uids` (ascending); those that do not exist are left out."""
         with self.account.reading():

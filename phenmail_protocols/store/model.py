@@ -32,6 +32,15 @@ class Status(NamedTuple):
     mailbox_id: str  # RFC 8474: it stays when the mailbox is renamed, and is never used again
 
 
+class Usage(NamedTuple):
+    """What all mailboxes of an account hold."""
+    octets: int  # as served
+    messages: int
+
+    def plus(self, octets, messages):
+        return Usage(self.octets + octets, self.messages + messages)
+
+
 class State(NamedTuple):
     """A mailbox at one moment.
 
