@@ -73,6 +73,7 @@ CODES = (
     (errors.ImpossibleUse, b"USEATTR"),
     (errors.Expunged, b"EXPUNGEISSUED"),
     (errors.NoSpace, b"OVERQUOTA"),
+    (errors.OverQuota, b"OVERQUOTA"),
     (errors.TooBig, b"TOOBIG"),
     (errors.Limit, b"LIMIT"),
     (errors.InUse, b"INUSE"),

@@ -15,10 +15,10 @@ from .model import Copied
 def copy(mailbox, uids, target_name, look=lambda: None):
     """Copy `uids` (ascending) into another mailbox, durably: all or none.
 
-    Returns Copied; raises errors.NotFound for the target, and errors.OverQuota. A keyword for which the target has no
-    letter is left out. A keyword that cannot be written to a full disk is an error: if the caller
-    then removed the original, the keyword would be lost. `look()` is called for each message; if it
-    raises, everything is undone.
+    Returns Copied; raises errors.NotFound for the target, and errors.OverQuota. A keyword for which
+    the target has no letter is left out. A keyword that cannot be written to a full disk is an
+    error: if the caller then removed the original, the keyword would be lost. `look()` is called
+    for each message; if it raises, everything is undone.
     """
     limit = mailbox.account.quota.limit_for_addition()
     copied, _, fills_up = _copy(mailbox, uids, target_name, look, limit)

@@ -47,6 +47,12 @@ class FileStore:
             other.close()
         return account
 
+    def require_room(self, folder, octets):
+        """Raise errors.OverQuota if no message of this size fits into an account now."""
+        limit_of = self._quota[0]
+        if limit_of is not None and limit_of(folder) is not None:
+            self.account(folder).quota.require_room(octets)
+
     def _forget_idle(self):
         """Forget the longest unused accounts beyond the limit; returns them, to be closed."""
         surplus = len(self._recent) - _IDLE_ACCOUNTS

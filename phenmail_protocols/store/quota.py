@@ -48,8 +48,7 @@ class AccountQuota:
 
     def limit(self):
         """The limit in force, or None."""
-        limit = self._limit_of(self._account.folder) if self._limit_of is not None else None
-        return limit if limit is not None and any(part is not None for part in limit) else None
+        return self._limit_of(self._account.folder) if self._limit_of is not None else None
 
     def usage(self):
         """The Usage of the account, also of what other programs changed just now."""

@@ -289,6 +289,9 @@ class Failing:
     def account(self, folder):
         return FailingAccount(self, self.store.account(folder), os.path.basename(folder))
 
+    def require_room(self, folder, octets):
+        self.store.require_room(folder, octets)
+
 
 class FailingAccount:
     def __init__(self, store, account, name):

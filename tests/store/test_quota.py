@@ -54,7 +54,7 @@ def put(limited, *arguments, **options):
 
 @pytest.mark.parametrize("limit, most", [
     (Quota(messages=3), 3), (Quota(bytes=3 * SIZE), 3), (Quota(bytes=3 * SIZE - 1), 2),
-    (Quota(3 * SIZE, 2), 2), (Quota(bytes=SIZE - 1), 0), (Quota(), 5), (None, 5)])
+    (Quota(3 * SIZE, 2), 2), (Quota(bytes=SIZE - 1), 0), (None, 5)])
 def test_deliver(limited, limit, most):
     limited.limit = limit
     taken = [put(limited, name=name) for name in ("INBOX", "Sent", "INBOX", "Junk", "Sent")]

@@ -30,6 +30,7 @@ def append(session, arguments):
     if size > session.service.limits.message_size:
         raise CommandFailed(b"Message too large", b"TOOBIG")
     _require(session.mail, arguments.mailbox)
+    session.mail.quota.require_room(size)
     session.staged = session.mail.stage()
     incoming = _Incoming(session.staged)
     return Step(READ_BODY, sink=incoming.write,

@@ -1,7 +1,7 @@
 """CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 6.3), NAMESPACE (RFC 2342).
 
-STATUS has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT), 8438 (SIZE) and 8474
-(MAILBOXID), too.
+STATUS has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT), 8438 (SIZE), 8474
+(MAILBOXID) and 9208 (DELETED, DELETED-STORAGE), too.
 """
 from ...store.model import INBOX, SEPARATOR
 from .. import responses
@@ -55,6 +55,8 @@ def status_line(session, name, items):
         found = found._replace(highestmodseq=max(1, found.highestmodseq))
     values = dict(found._asdict(), appendlimit=session.service.limits.message_size,
                   mailboxid="(%s)" % found.mailbox_id)
+    if "DELETED" in items or "DELETED-STORAGE" in items:
+        values["deleted-storage"], values["deleted"] = session.mail.deleted(name)
     shown = " ".join(["%s %s" % (item, values[item.lower()]) for item in items])
     return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name), shown.encode("ascii"))
 
