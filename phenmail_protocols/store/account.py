@@ -166,7 +166,7 @@ class Account:
 
     def subscriptions(self):
         """Subscribed names, including those without a mailbox."""
-        with self.reading(look=False):
+        with self.reading():  # it makes a new user's mailboxes
             return self.tree.subscriptions.names()
 
     # New messages
@@ -196,8 +196,16 @@ class Account:
         the message is then in no mailbox.
         """
         staged.sync(date)
-        limit = self.quota.limit_for_addition()
-        return self._commits.add(folders.canonical(name), staged, flags, limit)
+        return self._commits.add(folders.canonical(name), [(staged, flags)],
+                                 self.quota.limit_for_addition())[0]
+
+    def deliver_all(self, name, messages):
+        """Put several messages into a mailbox, all or none: `messages` are (synced Staged, flags).
+
+        Returns a Delivered for each; their UIDs ascend. Raises as `deliver` does.
+        """
+        return self._commits.add(folders.canonical(name), messages,
+                                 self.quota.limit_for_addition())
 
     # For the other files of the store
 

@@ -66,10 +66,10 @@ class AccountQuota:
             self._look()
         return limit
 
-    def require_room(self, octets):
-        """Raise errors.OverQuota if no message of this size fits now."""
+    def require_room(self, octets, messages=1):
+        """Raise errors.OverQuota if messages of this size, together, do not fit now."""
         limit = self.limit_for_addition()
-        if limit is not None and exceeds(self._usage().plus(octets, 1), limit):
+        if limit is not None and exceeds(self._usage().plus(octets, messages), limit):
             raise errors.OverQuota()
 
     def room_locked(self):

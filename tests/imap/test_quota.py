@@ -98,6 +98,15 @@ def test_a_message_that_does_not_fit(limited):
     assert client.append(MESSAGE, mailbox="nowhere")[-1].startswith(b"NO [TRYCREATE] ")
 
 
+def test_several_messages_of_one_append(limited):
+    client, limited.limit = limited.client, Quota(2500, 3)
+    two = b"APPEND INBOX {1000+}\r\n%b {1000+}\r\n%b" % (MESSAGE, MESSAGE)
+    assert client.ask(two + b" {600+}\r\n" + MESSAGE[-600:])[-1].startswith(b"NO [OVERQUOTA] ")
+    assert client.ok("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)"]
+    assert client.ask(two + b" {400+}\r\n" + MESSAGE[-400:])[-1].startswith(b"OK [APPENDUID ")
+    assert client.ok("GETQUOTA user") == [b"* QUOTA user (STORAGE 3 2 MESSAGE 3 3)"]
+
+
 def test_copy_and_move(limited):
     client, limited.limit = limited.client, Quota(messages=3)
     client.append(MESSAGE)

@@ -58,7 +58,7 @@ def status_line(session, name, items):
     if "DELETED" in items or "DELETED-STORAGE" in items:
         values["deleted-storage"], values["deleted"] = session.mail.deleted(name)
     shown = " ".join(["%s %s" % (item, values[item.lower()]) for item in items])
-    return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name), shown.encode("ascii"))
+    return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name, session.utf8), shown.encode("ascii"))
 
 
 def namespace(session, _):
@@ -72,5 +72,5 @@ ROWS = (
     Row("SUBSCRIBE", AFTER_LOGIN, Scanner.mailbox, subscribe),
     Row("UNSUBSCRIBE", AFTER_LOGIN, Scanner.mailbox, unsubscribe),
     Row("STATUS", AFTER_LOGIN, command_grammar.status, status),
-    Row("NAMESPACE", AFTER_LOGIN, None, namespace),
+    Row("NAMESPACE", AFTER_LOGIN, None, namespace, extension="NAMESPACE"),
 )

@@ -23,7 +23,7 @@ def get_quota_root(session, name):
     """There need not be such a mailbox (RFC 9208 4.1.2)."""
     limit = session.mail.quota.limit()
     roots = b"" if limit is None else b" " + ROOT
-    session.write(b"* QUOTAROOT %b%b\r\n" % (responses.mailbox(name), roots))
+    session.write(b"* QUOTAROOT %b%b\r\n" % (responses.mailbox(name, session.utf8), roots))
     if limit is not None:
         session.write(_quota(session.mail.quota.usage(), limit))
 
@@ -45,7 +45,7 @@ def set_quota(session, _):
 
 
 ROWS = (
-    Row("GETQUOTA", AFTER_LOGIN, quota_grammar.root, get_quota),
-    Row("GETQUOTAROOT", AFTER_LOGIN, Scanner.mailbox, get_quota_root),
-    Row("SETQUOTA", AFTER_LOGIN, quota_grammar.set_quota, set_quota),
+    Row("GETQUOTA", AFTER_LOGIN, quota_grammar.root, get_quota, extension="QUOTA"),
+    Row("GETQUOTAROOT", AFTER_LOGIN, Scanner.mailbox, get_quota_root, extension="QUOTA"),
+    Row("SETQUOTA", AFTER_LOGIN, quota_grammar.set_quota, set_quota, extension="QUOTA"),
 )

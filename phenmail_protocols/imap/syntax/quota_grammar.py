@@ -1,4 +1,5 @@
 """The arguments of GETQUOTA and SETQUOTA (RFC 9208 section 7). Pure."""
+from . import values
 
 _LARGEST = (1 << 63) - 1
 
@@ -9,11 +10,12 @@ def root(scan):
 
 
 def set_quota(scan):
-    """-> (root, {resource: limit}), resources in upper case"""
+    """-> values.SetQuota"""
     name = root(scan)
     scan.space()
     scan.expect(b"(", "a list of resources")
-    return name, {} if scan.skip(b")") else dict(scan.items(lambda: _resource(scan)))
+    limits = [] if scan.skip(b")") else scan.items(lambda: _resource(scan))
+    return values.SetQuota(name, dict(limits))
 
 
 def _resource(scan):
