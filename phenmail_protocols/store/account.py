@@ -26,6 +26,7 @@ from .maildir.space import DiskSpace
 from .maildir.staged import Staged
 from .maildir.tree import Tree
 from .maildir.uidlist import OpenLists
+from .quota import AccountQuota
 from .transaction import AccountLock
 
 _LOCK = "phenmail.lock"
@@ -38,14 +39,16 @@ class Account:
     Every method may raise errors.StoreError; all may be called from any thread.
     """
 
-    def __init__(self, folder, boot_id=None, reserve=0):
+    def __init__(self, folder, boot_id=None, reserve=0, limit_of=None, warn=None):
         """`folder`: absolute path; `boot_id`: str that changes when the machine starts, None if
-        unknown; `reserve`: bytes of the disk that new messages leave free."""
+        unknown; `reserve`: bytes of the disk that new messages leave free; `limit_of`, `warn`: as
+        for quota.AccountQuota."""
         self.folder = folder
         self._space = DiskSpace(folder, reserve)
         self._mailboxes = {}  # folder name -> Mailbox
         self._unused = []  # Mailboxes that were closed last
         self._commits = GroupCommit(self)
+        self.quota = AccountQuota(self, limit_of, warn)
         # For the other files of the store:
         self.tree = Tree(folder)
         self._index = AccountIndex(self.tree, boot_id, self._distrust_all, self._all_stale)
@@ -126,18 +129,30 @@ class Account:
 
     def status(self, name):
         """The mailbox's Status; raises errors.NotFound."""
+        return self._ask(name, Mailbox.status_now)
+
+    def deleted(self, name):
+        """The Usage of the mailbox's messages with \\Deleted; raises errors.NotFound."""
+        return self._ask(name, Mailbox.deleted_now)
+
+    def look_at(self, name):
+        """Take in what other programs changed in a mailbox; raises errors.NotFound."""
+        self._ask(name, lambda mailbox: None)
+
+    def _ask(self, name, question):
+        """`question(mailbox)`, for an up-to-date Mailbox."""
         folder = folders.folder_of(name)
         with self.reading():  # the fast way: it does not wait for other processes
             mailbox = self._mailboxes.get(folder)
             if mailbox is not None and mailbox.is_current():
-                return mailbox.status_now()
-        return self.despite_full_disk(lambda: self._status(name))
+                return question(mailbox)
+        return self.despite_full_disk(lambda: self._ask_locked(name, question))
 
-    def _status(self, name):
+    def _ask_locked(self, name, question):
         with self.writing():
             mailbox = self.mailbox_locked(name)
             mailbox.ready_locked(look=True)
-            return mailbox.status_now()
+            return question(mailbox)
 
     def subscribe(self, name):
         """Subscribe to `name`; there need not be such a mailbox (RFC 3501 6.3.6)."""
@@ -186,18 +201,20 @@ class Account:
         """Put a staged message into a mailbox; it is durable once this returns.
 
         `flags`: iterable of str; `date`: epoch seconds, None is now. Returns Delivered; keywords
-        that cannot be kept are left out. Raises errors.NotFound, errors.NoSpace; the message is
-        then in no mailbox.
+        that cannot be kept are left out. Raises errors.NotFound, errors.NoSpace, errors.OverQuota;
+        the message is then in no mailbox.
         """
         staged.sync(date)
-        return self._commits.add(folders.canonical(name), [(staged, flags)])[0]
+        return self._commits.add(folders.canonical(name), [(staged, flags)],
+                                 self.quota.limit_for_addition())[0]
 
     def deliver_all(self, name, messages):
         """Put several messages into a mailbox, all or none: `messages` are (synced Staged, flags).
 
         Returns a Delivered for each; their UIDs ascend. Raises as `deliver` does.
         """
-        return self._commits.add(folders.canonical(name), messages)
+        return self._commits.add(folders.canonical(name), messages,
+                                 self.quota.limit_for_addition())
 
     # For the other files of the store
 

@@ -14,9 +14,10 @@ import sqlite3
 from typing import NamedTuple
 
 from ..disk.regular_files import set_aside_unless_plain
+from .model import Usage
 
 FILE = "phenmail-index.sqlite"
-_VERSION = 3
+_VERSION = 4
 _REMEMBERED = 100000  # mod-sequences for which expunged messages are known
 _MOST_EXPUNGED = 20000  # UIDs of expunged messages in memory at once
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
@@ -31,7 +32,8 @@ CREATE TABLE mailbox (
     uidvalidity INTEGER NOT NULL, uidnext INTEGER NOT NULL,
     modseq INTEGER NOT NULL, recent INTEGER NOT NULL,
     list_inode INTEGER NOT NULL, list_size INTEGER NOT NULL,
-    new_time INTEGER NOT NULL, cur_time INTEGER NOT NULL);
+    new_time INTEGER NOT NULL, cur_time INTEGER NOT NULL, guid TEXT NOT NULL,
+    messages INTEGER NOT NULL DEFAULT 0, octets INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE message (
     mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, name TEXT NOT NULL,
     fresh INTEGER NOT NULL, letters TEXT NOT NULL, size INTEGER NOT NULL,
@@ -86,6 +88,12 @@ class MailboxRow(NamedTuple):
     list_size: int
     new_time: int  # mtime in ns of new/ when it was listed; 0: list it again
     cur_time: int
+    guid: str  # as in the UID list
+
+    @property
+    def mailbox_id(self):
+        """See model.Status."""
+        return "F%s%08x" % (self.guid, self.uidvalidity)
 
 
 class MessageRow(NamedTuple):
@@ -230,12 +238,17 @@ class Index:
         return row._replace(id=cursor.lastrowid)
 
     def update_mailbox(self, row):
-        """Write all of `row` except its folder. That column is indexed, so writing it would cost
-        another page with every delivery."""
+        """Write all of `row` except its folder and GUID. The folder is indexed, so writing it
+        would cost another page with every delivery."""
         self._database.execute(
             "UPDATE mailbox SET uidvalidity = ?, uidnext = ?, modseq = ?, recent = ?, "
             "list_inode = ?, list_size = ?, new_time = ?, cur_time = ? WHERE id = ?",
-            row[2:] + row[:1])
+            row[2:10] + row[:1])
+
+    def folders_with_guid(self, guid):
+        """The folders of the mailboxes with this GUID."""
+        return [row[0] for row in self._database.execute(
+            "SELECT folder FROM mailbox WHERE guid = ?", (guid,))]
 
     def rename_mailbox(self, mailbox, folder):
         self._database.execute("UPDATE mailbox SET folder = ? WHERE id = ?", (folder, mailbox))
@@ -342,6 +355,23 @@ class Index:
         self._database.executemany(
             "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [(mailbox,) + tuple(row) for row in rows])
+        self._count(mailbox, len(rows), sum([row[4] for row in rows]))
+
+    def _count(self, mailbox, messages, octets):
+        """Keep the mailbox's totals."""
+        self._database.execute("UPDATE mailbox SET messages = messages + ?, octets = octets + ? "
+                               "WHERE id = ?", (messages, octets, mailbox))
+
+    def usage(self):
+        """The Usage of all mailboxes."""
+        return Usage(*self._one(
+            "SELECT COALESCE(SUM(octets), 0), COALESCE(SUM(messages), 0) FROM mailbox"))
+
+    def deleted(self, mailbox, letter):
+        """The Usage of the messages that have `letter`."""
+        return Usage(*self._one(
+            "SELECT COALESCE(SUM(size), 0), COUNT(*) FROM message "
+            "WHERE mailbox = ? AND instr(letters, ?)", mailbox, letter))
 
     def rename_messages(self, mailbox, changes):
         """`changes`: (name, uid) of each message."""
@@ -380,6 +410,10 @@ class Index:
 
     def remove_messages(self, mailbox, uids, modseq):
         """Remove messages and their cached items, and note that they were expunged."""
+        sizes = [row[1] for row in self._ranged(
+            "SELECT uid, size FROM message WHERE mailbox = ? "
+            "AND uid BETWEEN ? AND ?", mailbox, sorted(uids))]
+        self._count(mailbox, -len(sizes), -sum(sizes))
         run = self._database.executemany
         run("DELETE FROM message WHERE mailbox = ? AND uid = ?", [(mailbox, uid) for uid in uids])
         run("INSERT INTO expunged VALUES (?, ?, ?)", [(mailbox, modseq, uid) for uid in uids])

@@ -260,7 +260,8 @@ class Mailbox:
         uid, modseq = self.row.uidnext, self.row.modseq + 1
         header = self.uid_list.header
         if uid + count > header.uid_ceiling or modseq >= header.modseq_ceiling:
-            self.uid_list.raise_ceilings(uid, count, modseq, self.account.marker)
+            self.uid_list.raise_ceilings(uid, count, modseq, self.account.marker,
+                                         self.row.guid)
         return uid, modseq
 
     def compact_list_locked(self):
@@ -298,6 +299,10 @@ class Mailbox:
     @property
     def uidvalidity(self):
         return self.row.uidvalidity
+
+    @property
+    def mailbox_id(self):
+        return self.row.mailbox_id
 
     def state(self):
         """The mailbox as it is now: a State."""
@@ -361,7 +366,11 @@ class Mailbox:
         messages, unseen, recent, size = self.account.index.counts(
             self.row.id, self.row.recent)
         return Status(messages, recent, unseen, self.row.uidnext,
-                      self.row.uidvalidity, self.row.modseq, size)
+                      self.row.uidvalidity, self.row.modseq, size, self.row.mailbox_id)
+
+    def deleted_now(self):
+        """The Usage of the messages with \\Deleted, if `is_current`."""
+        return self.account.index.deleted(self.row.id, "T")
 
     def rows(self, uids):
         """Rows of `uids` (ascending); those that do not exist are left out."""

@@ -68,7 +68,8 @@ class _Messages:
                                 % (MESSAGES, LARGEST * largest), b"LIMIT")
 
     def receive(self, message):
-        """Wait for this message -> Step"""
+        """Wait for this message -> Step. It is refused if it, with those before, is over quota."""
+        self._session.mail.quota.require_room(self._octets, len(self._arrived) + 1)
         self._session.staged = self
         self._arriving = _Arriving(self._session, message)
         return Step(READ_BODY, sink=self._arriving.write, resume=self._received)

@@ -20,7 +20,7 @@ from ..session import Misuse, Step
 from ..syntax import fetch_grammar
 from ..syntax.sequence import SAVED
 from ..syntax.values import BINARY, BINARY_SIZE, Section
-from . import sections
+from . import email_id, sections
 from .message import keep, messages
 from .message_set import EXPUNGED
 from .resync import changed_since, tell_vanished
@@ -43,6 +43,8 @@ COLUMNS = {
                      lambda session, rows: responses.internal_dates(rows.dates)),
     "RFC822.SIZE": (b"RFC822.SIZE", b"%d", lambda session, rows: rows.sizes),
     "MODSEQ": (b"MODSEQ", b"(%d)", lambda session, rows: rows.modseqs),
+    # RFC 8474 5.2: messages are not grouped across mailboxes.
+    "THREADID": (b"THREADID", b"%b", lambda session, rows: [responses.NIL] * len(rows.uids)),
 }
 
 #: derived item -> (its value for an expunged message, function of a Message that gives its value)
@@ -54,6 +56,7 @@ DERIVATIONS = {
     "BODYSTRUCTURE": (message_responses.EMPTY_BODYSTRUCTURE,
                       lambda message: message_responses.bodystructure(
                           message.tree(), message.look)),
+    email_id.ITEM: (email_id.EMPTY, email_id.of),
 }
 
 

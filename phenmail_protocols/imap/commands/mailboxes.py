@@ -1,11 +1,12 @@
 """CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 6.3), NAMESPACE (RFC 2342).
 
-STATUS has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT) and 8438 (SIZE), too.
+STATUS has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT), 8438 (SIZE), 8474
+(MAILBOXID) and 9208 (DELETED, DELETED-STORAGE), too.
 """
 from ...store.model import INBOX, SEPARATOR
 from .. import responses
 from ..command_row import AFTER_LOGIN, Row
-from ..session import CommandFailed
+from ..session import Step
 from ..syntax import command_grammar
 from ..syntax.tokens import Scanner
 
@@ -13,9 +14,9 @@ from ..syntax.tokens import Scanner
 def create(session, arguments):
     """A trailing separator declares that children will follow (RFC 3501 6.3.3). Every mailbox may
     have children, so it is ignored."""
-    if arguments.special_use:  # RFC 6154 3
-        raise CommandFailed(b"The special-use mailboxes exist already", b"USEATTR")
-    session.mail.create(_without_separator(arguments.mailbox))
+    mailbox_id = session.mail.create(
+        _without_separator(arguments.mailbox), arguments.special_uses)
+    return Step(code=responses.mailbox_id(mailbox_id))
 
 
 def delete(session, name):
@@ -52,8 +53,11 @@ def status_line(session, name, items):
     if "HIGHESTMODSEQ" in items:
         session.enable_condstore()
         found = found._replace(highestmodseq=max(1, found.highestmodseq))
-    values = dict(found._asdict(), appendlimit=session.service.limits.message_size)
-    shown = " ".join(["%s %d" % (item, values[item.lower()]) for item in items])
+    values = dict(found._asdict(), appendlimit=session.service.limits.message_size,
+                  mailboxid="(%s)" % found.mailbox_id)
+    if "DELETED" in items or "DELETED-STORAGE" in items:
+        values["deleted-storage"], values["deleted"] = session.mail.deleted(name)
+    shown = " ".join(["%s %s" % (item, values[item.lower()]) for item in items])
     return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name, session.utf8), shown.encode("ascii"))
 
 

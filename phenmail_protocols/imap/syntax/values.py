@@ -48,11 +48,11 @@ class Login(NamedTuple):
 class Create(NamedTuple):
     """CREATE.
 
-    A trailing "/" is kept: it declares that children will follow (6.3.3). `special_use`: for
+    A trailing "/" is kept: it declares that children will follow (6.3.3). `special_uses`: for
     example ("\\\\Sent",) (RFC 6154).
     """
     mailbox: str
-    special_use: Tuple[str, ...] = ()
+    special_uses: Tuple[str, ...] = ()
 
 
 class Rename(NamedTuple):
@@ -105,6 +105,12 @@ class AppendMessage(NamedTuple):
     form: str
     size: int
     streams: bool
+
+
+class SetQuota(NamedTuple):
+    """SETQUOTA (RFC 9208): `limits` is {resource in upper case: limit}."""
+    root: bytes
+    limits: dict
 
 
 class Append(NamedTuple):
@@ -269,6 +275,11 @@ class Size(NamedTuple):
     """RFC822.SIZE is larger (`larger`) or smaller than `octets`."""
     larger: bool
     octets: int
+
+
+class EmailId(NamedTuple):
+    """EMAILID (RFC 8474 6): `value` in upper and lower case."""
+    value: str
 
 
 class Header(NamedTuple):
