@@ -16,7 +16,7 @@ See account.py for the rules about locks.
 import logging
 
 from ..disk import atomic
-from . import copying, errors, expunging, flags, rescan
+from . import copying, errors, expunging, flags, measuring, rescan
 from .changes import ChangeLog, Watch, notify
 from .columns import Columns
 from .maildir import files, folders, tree
@@ -357,14 +357,18 @@ class Mailbox:
             return recent
 
     def status_now(self):
-        """The Status, if `is_current`."""
-        messages, unseen, recent, size = self.account.index.counts(
+        """The Status, if `is_current`; its size is None if messages were not measured yet."""
+        messages, unseen, recent, size, unknown = self.account.index.counts(
             self.row.id, self.row.recent)
         return Status(messages, recent, unseen, self.row.uidnext,
-                      self.row.uidvalidity, self.row.modseq, size)
+                      self.row.uidvalidity, self.row.modseq, None if unknown else size)
 
     def rows(self, uids):
         """Rows of `uids` (ascending); those that do not exist are left out."""
+        return measuring.complete(self, self.flag_rows(uids))
+
+    def flag_rows(self, uids):
+        """As `rows`, but the sizes and dates may be unknown: the store need not look for them."""
         with self.account.reading():
             self._ready_to_read()
             return self.columns.rows(uids)
@@ -403,7 +407,7 @@ class Mailbox:
             with self.account.reading():
                 self._ready_to_read()
                 rows = self.account.index.select(self.row.id, part)
-            found = {row.uid: row for row in rows}
+            found = measuring.complete_rows(self, rows)
             for uid in part:
                 yield uid, self._content(found[uid]) if uid in found else None
 

@@ -4,8 +4,11 @@ import stat
 import sys
 
 from ...disk import atomic
-from ...disk.regular_files import open_plain
-from .filenames import INFO, ODD, relative_path, split, unique_name, wire_size
+from . import buckets
+from .filenames import INFO, ODD, relative_path, split, unique_name
+
+_MOST = 1 << 17  # names in memory at once
+_SHARE = 1 << 16  # a larger folder is listed in shares of about so many
 
 
 def mtimes(folder):
@@ -13,35 +16,75 @@ def mtimes(folder):
     return (os.stat(folder + "/new").st_mtime_ns, os.stat(folder + "/cur").st_mtime_ns)
 
 
-def file_names(folder, fresh):
-    """The set of file names in `new` (`fresh`) or `cur`, unchanged."""
-    return set(_names(folder + ("/new" if fresh else "/cur")))
+def paths(folder, part):
+    """The paths below `folder` of the possible messages in `part`, "cur" or "new"."""
+    for name in _names(os.path.join(folder, part)):
+        yield "%s/%s" % (part, name)
 
 
 def _names(directory):
-    """The names of possible messages, in the directory's order."""
+    """The names of possible messages, in the directory's order.
+
+    Folders, links and pipes are none: a link would let its maker read with our rights, and reading
+    a pipe would never end.
+    """
     for entry in os.scandir(directory):
-        if not entry.name.startswith("."):
+        if entry.name[0] != "." and entry.is_file(follow_symlinks=False):
             yield entry.name
+
+
+class _TooMany(Exception):
+    """A folder has `count` names."""
+
+    def __init__(self, count):
+        super().__init__(count)
+        self.count = count
+
+
+def listings(folder, wanted=buckets.ALL, look=lambda: None):
+    """Listings that together have all messages in the `wanted` buckets, one share at a time.
+
+    Each has only as many as may be in memory at once. `look()` is called for each name.
+    """
+    try:
+        shares = [Listing(folder, wanted, look, _MOST)]
+    except _TooMany as error:
+        shares = buckets.shares(wanted, -(-error.count // _SHARE))
+    while shares:
+        share = shares.pop(0)
+        yield share if isinstance(share, Listing) else Listing(folder, share, look)
 
 
 class Listing:
     """The messages that one folder has now. It takes one str of memory for each message.
 
     `letters`: `{name: letters, or None in new}` of the files whose path is the expected one;
-    `odd`: the paths below the folder of all other files. Raises FileNotFoundError if `new` or
-    `cur` is missing.
+    `odd`: the paths below the folder of all other files; `wanted`: the buckets (a set) that it has.
     """
 
-    __slots__ = ("folder", "letters", "odd")
+    __slots__ = ("folder", "wanted", "letters", "odd")
 
-    def __init__(self, folder):
+    def __init__(self, folder, wanted=buckets.ALL, look=lambda: None, most=None):
+        """Raises FileNotFoundError if `new` or `cur` is missing, _TooMany if there are more than
+        `most` messages."""
         self.folder = folder
+        self.wanted = wanted
         self.letters = {}
         self.odd = []
         for part in ("cur", "new"):
-            for file_name in _names(os.path.join(folder, part)):
+            for file_name in self._wanted_names(part):
+                look()
                 self._note(part, file_name)
+                if most is not None and len(self.letters) > most:
+                    raise _TooMany(sum(len(list(self._wanted_names(part)))
+                                       for part in ("cur", "new")))
+
+    def _wanted_names(self, part):
+        names = _names(os.path.join(self.folder, part))
+        if len(self.wanted) == buckets.COUNT:
+            return names
+        bucket, wanted = buckets.bucket, self.wanted
+        return (name for name in names if bucket(name) in wanted)
 
     def _note(self, part, file_name):
         name, letters = split(file_name)
@@ -122,29 +165,3 @@ def _move(source, target):
             os.unlink(source)
             return
     os.rename(source, target)
-
-
-def measure(file_path, name):
-    """`(size as served, date)` of a file that another program put there.
-
-    Raises OSError, also if it is no regular file: a link would let its maker read with our rights,
-    and reading a pipe would never end.
-    """
-    with open_plain(file_path) as file:
-        status = os.fstat(file.fileno())
-        size = wire_size(name, status.st_size)
-        if size is None:
-            size = status.st_size + _bare_line_ends(file)
-    return size, int(status.st_mtime)
-
-
-def _bare_line_ends(file):
-    """The number of LFs without a CR before them."""
-    count = 0
-    last = b""
-    for chunk in iter(lambda: file.read(262144), b""):
-        count += chunk.count(b"\n") - chunk.count(b"\r\n")
-        if last == b"\r" and chunk[:1] == b"\n":
-            count -= 1
-        last = chunk[-1:]
-    return count

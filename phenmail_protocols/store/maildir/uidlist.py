@@ -70,7 +70,7 @@ def _render(header, lines):
 
 
 def _render_lines(lines):
-    return b"".join([b"%d :%s\n" % (uid, os.fsencode(name)) for uid, name in lines])
+    return os.fsencode("".join(["%d :%s\n" % tuple(line) for line in lines]))
 
 
 def _render_header(header):
