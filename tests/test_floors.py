@@ -38,10 +38,10 @@ ORDER = {
                "addresses", "checks", "actions", "schema", "build", "loader", "editing"),
     "accounts": ("passphrases", "throttle", "login", "sasl", "directory", "authorization"),
     "store": ("errors", "model", "maildir", "index", "changes", "columns", "numbering",
-              "account_index", "transaction", "differences", "rescan", "adding", "flags", "expunging", "measuring", "copying",
+              "account_index", "transaction", "shares", "differences", "rescan", "adding", "flags", "expunging", "measuring", "copying",
               "mailbox", "hierarchy", "group_commit", "account", "poller", "filestore"),
     # Knows no SQL and no account.
-    "store/maildir": ("filenames", "buckets", "sorted_lines", "listing", "folders", "uidlist", "subscriptions", "tree",
+    "store/maildir": ("filenames", "buckets", "spool", "listing", "folders", "uidlist", "subscriptions", "tree",
                       "keywords", "files", "space", "staged", "content"),
     "children": ("interpreter", "child_side", "privileges", "python_limits", "python_answer",
                  "child", "pool", "python_filters"),

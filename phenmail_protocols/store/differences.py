@@ -1,82 +1,76 @@
 """The differences between a folder's files and the index, and how they get into the index.
 
-The folder may have a million files. It is compared one share at a time (maildir/listing.py), and
-what has arrived waits on the disk until all shares are compared, because it gets its UIDs in the
+The folder may have a million files. It is compared one share at a time (shares.py), and what has
+arrived waits on the disk until all shares are compared, because it gets its UIDs in the
 order of arrival.
 """
 import itertools
 
-from .index import MessageRow
 from .maildir import buckets
-from .maildir.listing import Listing, listings, mend
-from .maildir.sorted_lines import SortedLines
+from .maildir.listing import mend
+from .maildir.spool import SortedLines
+from .shares import shares
 
 _SLICE = 500  # messages that are added at once
 _LATEST = 10 ** 12 - 1  # seconds; the key of names that begin with a larger number
 UNKNOWN = -1  # the size and date of a message that was not measured yet (measuring.py)
 
 
-class _Share:
+class _Comparison:
     """The differences in one share of the folder.
 
-    missing  MessageRows without their file
+    missing  (uid, name, fresh, letters) of messages without their file
     changed  (fresh, letters, UID) of messages with other flags
     arrived  the listing's `letters`, reduced to the names that no row has
     """
 
-    def __init__(self, mailbox, listing):
-        """`listing`: a mended Listing, which is used up."""
+    def __init__(self, mailbox, share):
+        """`share`: a Share, whose listing is mended; it is used up."""
         self._mailbox = mailbox
-        self._index = mailbox.account.index
+        self._share = share
         self.missing = []
         self.changed = []
-        self.listing = listing
-        self.arrived = listing.letters
-        self._compare()
+        self.arrived = share.listing.letters
+        for row in share.rows:
+            if row[1] in self.arrived:
+                self._note_place(*row)
+            else:
+                self.missing.append(row)
         if self.missing:
             self._look_again()
         if self.missing and self.arrived:
             self._match_renamed()
 
-    def _compare(self):
-        wanted = self.listing.wanted
-        for row in self._index.messages(self._mailbox.row.id):
-            name, fresh, letters = row[1:4]
-            if name in self.arrived:
-                self._note_place(name, fresh, letters, row[0])
-            elif buckets.bucket(name) in wanted:
-                self.missing.append(MessageRow(*row))
-
-    def _note_place(self, name, fresh, letters, uid):
+    def _note_place(self, uid, name, fresh, letters):
         """The message with this name has the row of `uid`; has it other flags?"""
-        place = self.listing.place(name)
+        place = self._share.listing.place(name)
         if place != (fresh, letters):
             self.changed.append(place + (uid,))
         del self.arrived[name]
 
     def _look_again(self):
         """A file that is renamed while it is listed may be missing from the listing."""
-        again = Listing(self._mailbox.path, self.listing.wanted)
-        self.missing = [row for row in self.missing if again.find(row.name) is None]
+        again = self._share.again()
+        self.missing = [row for row in self.missing if again.find(row[1]) is None]
         for name in [name for name in self.arrived if name not in again.letters]:
             del self.arrived[name]
 
     def _match_renamed(self):
         """mbsync writes its own UID into names (",U=7"); the message keeps ours."""
-        gone = {buckets.without_u(row.name): row for row in self.missing}
+        gone = {buckets.without_u(row[1]): row for row in self.missing}
         renamed = {}
         for name in self.arrived:
             row = gone.get(buckets.without_u(name))
             if row is not None:
-                renamed[row.uid] = row._replace(name=name)
+                renamed[row[0]] = (row[0], name) + row[2:]
         if not renamed:
             return
-        self._index.rename_messages(self._mailbox.row.id, [
-            (row.name, uid) for uid, row in renamed.items()])
-        self._mailbox.uid_list.append([(uid, row.name) for uid, row in sorted(renamed.items())])
-        self.missing = [row for row in self.missing if row.uid not in renamed]
+        self._mailbox.account.index.rename_messages(self._mailbox.row.id, [
+            (row[1], uid) for uid, row in renamed.items()])
+        self._mailbox.uid_list.append([row[:2] for _, row in sorted(renamed.items())])
+        self.missing = [row for row in self.missing if row[0] not in renamed]
         for row in renamed.values():
-            self._note_place(row.name, row.fresh, row.letters, row.uid)
+            self._note_place(*row)
 
 
 class Differences:
@@ -89,7 +83,6 @@ class Differences:
         self._floor = floor
         self._modseq = mailbox.row.modseq + 1
         self._changed = False
-        self._highest = 0  # the highest UID in the UID list
         temporary = mailbox.account.folder + "/tmp"
         self._listed = SortedLines(temporary)  # arrived files with a UID in the list, by UID
         self._others = SortedLines(temporary)  # all others that arrived, by time
@@ -97,12 +90,13 @@ class Differences:
     def apply(self, wanted):
         """Record the differences in the `wanted` buckets, a set."""
         mailbox = self._mailbox
-        self._highest = mailbox.uid_list.lines(()).highest if not wanted else 0
-        for listing in listings(mailbox.path, wanted, mailbox.account.look_locked):
-            if listing.odd:
-                mend(listing)
-            self._take(_Share(mailbox, listing))
-        uidnext = max(mailbox.row.uidnext, self._highest + 1)
+        highest = 0 if wanted else mailbox.uid_list.lines(()).highest
+        for share in shares(mailbox, wanted) if wanted else ():
+            highest = share.highest
+            if share.listing.odd:
+                mend(share.listing)
+            self._take(_Comparison(mailbox, share), share.lines)
+        uidnext = max(mailbox.row.uidnext, highest + 1)
         arrived = self._listed.count + self._others.count
         if arrived:
             self._raise_ceilings(uidnext + arrived)
@@ -113,21 +107,22 @@ class Differences:
         elif uidnext != mailbox.row.uidnext:
             mailbox.save_locked(uidnext=uidnext)
 
-    def _take(self, share):
-        """Record what is missing and changed in a share; keep what has arrived for later."""
+    def _take(self, share, lines):
+        """Record what is missing and changed in a _Comparison; keep what has arrived for later.
+
+        `lines`: `{name: uid}` of the UID list.
+        """
         if share.missing or share.changed:
             self._raise_ceilings(self._mailbox.row.uidnext)
             box = self._mailbox.row.id
-            self._index.remove_messages(box, [row.uid for row in share.missing], self._modseq)
+            self._index.remove_messages(box, [row[0] for row in share.missing], self._modseq)
             self._index.set_flags(box, [(fresh, letters, self._modseq, uid)
                                         for fresh, letters, uid in share.changed])
             self._changed = True
-        lines = self._mailbox.uid_list.lines(share.arrived)
-        self._highest = max(self._highest, lines.highest)
-        look, listed = self._mailbox.account.look_locked, lines.uids
+        look = self._mailbox.account.look_locked
         for name, letters in share.arrived.items():
             look()
-            uid = listed.get(name, 0)
+            uid = lines.get(name, 0)
             place = "" if letters is None else ":" + letters
             if uid >= self._floor:
                 self._listed.add("%010d\0%s\0%s" % (uid, name, place))
@@ -161,8 +156,6 @@ class Differences:
             uidnext += len(numbered)
             self._mailbox.uid_list.append([each[:2] for each in numbered])
             self._add(numbered)
-        self._listed.close()
-        self._others.close()
         self._changed = True
         return uidnext
 

@@ -261,6 +261,10 @@ class Index:
         change between two of them."""
         return self._by_uid(_MESSAGE, mailbox)
 
+    def places(self, mailbox):
+        """(uid, name, fresh, letters) of all messages, like `messages`."""
+        return self._by_uid("uid, name, fresh, letters", mailbox)
+
     def _by_uid(self, columns, mailbox):
         last = 0
         while True:

@@ -218,7 +218,8 @@ class Mailbox:
             self.columns = self._read_columns()
 
     def _read_columns(self):
-        return Columns(self.account.index.columns(self.row.id), self.flag_letters.flags)
+        return Columns(self.account.index.columns(self.row.id), self.flag_letters.flags,
+                       self.columns)
 
     def reload_locked(self):
         """Read the columns again, and log the difference."""
@@ -227,18 +228,11 @@ class Mailbox:
             return
         old, new = self.columns, self._read_columns()
         self.columns = new
-        if old.uids == new.uids and old.flags == new.flags:
+        added, removed, changed = new.changes_since(old)
+        if added or removed or changed:
+            self.log_locked(added, removed, changed)
+        else:
             new.uids = old.uids
-            return
-        if not old.uids:
-            self.log_locked(added=new.uids[:])
-            return
-        before = dict(zip(old.uids, old.flags))
-        after = dict(zip(new.uids, new.flags))
-        self.log_locked(
-            added=[uid for uid in new.uids if uid not in before],
-            removed=[uid for uid in old.uids if uid not in after],
-            changed=[uid for uid in new.uids if before.get(uid, after[uid]) != after[uid]])
 
     def log_locked(self, added=(), removed=(), changed=()):
         self.log.note(added, removed, changed)
@@ -306,8 +300,13 @@ class Mailbox:
             columns = self.columns
             return State(
                 columns.uids, len(columns.uids), self.log.serial, self.row.uidnext,
-                self.row.modseq, columns.unseen, self.flag_letters.keywords, self._is_full(),
-                columns.flags)
+                self.row.modseq, columns.unseen, self.flag_letters.keywords, self._is_full())
+
+    def first_unseen(self):
+        """The UID of the first message without \\Seen, or None."""
+        with self.account.reading():
+            self._ready_to_read()
+            return self.columns.first_unseen()
 
     def keywords(self):
         """(tuple of all keywords, whether no new one can be kept)."""

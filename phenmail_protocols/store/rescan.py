@@ -121,7 +121,7 @@ def _differing(mailbox, times, has_list):
                                          ("cur", 0, times[1], row.cur_time)):
         if time_now != noted or not has_list:
             wanted |= buckets.differing(
-                buckets.print_of(paths(mailbox.path, part)),
+                buckets.print_of(paths(mailbox.path, (part,))),
                 buckets.print_of(index.paths(row.id, fresh, part + "/", "" if fresh else INFO)))
     return wanted
 

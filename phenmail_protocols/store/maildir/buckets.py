@@ -38,9 +38,3 @@ def print_of(paths):
 def differing(one, other):
     """The buckets in which two prints differ, as a set."""
     return {number for number, sums in enumerate(zip(one, other)) if sums[0] != sums[1]}
-
-
-def shares(buckets, count):
-    """`buckets` in at most `count` sets of about the same size."""
-    ordered = sorted(buckets)
-    return [frozenset(ordered[start::count]) for start in range(min(count, len(ordered)))]

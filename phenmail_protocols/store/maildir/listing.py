@@ -7,84 +7,46 @@ from ...disk import atomic
 from . import buckets
 from .filenames import INFO, ODD, relative_path, split, unique_name
 
-_MOST = 1 << 17  # names in memory at once
-_SHARE = 1 << 16  # a larger folder is listed in shares of about so many
-
 
 def mtimes(folder):
     """mtimes in ns of `new` and `cur`; raises FileNotFoundError."""
     return (os.stat(folder + "/new").st_mtime_ns, os.stat(folder + "/cur").st_mtime_ns)
 
 
-def paths(folder, part):
-    """The paths below `folder` of the possible messages in `part`, "cur" or "new"."""
-    for name in _names(os.path.join(folder, part)):
-        yield "%s/%s" % (part, name)
+def paths(folder, parts=("cur", "new"), wanted=buckets.ALL):
+    """The paths below `folder` of the possible messages in its `parts`, in the directories' order.
 
-
-def _names(directory):
-    """The names of possible messages, in the directory's order.
-
-    Folders, links and pipes are none: a link would let its maker read with our rights, and reading
-    a pipe would never end.
+    `wanted`: the buckets (a set) in which they are. Folders, links and pipes are no messages: a
+    link would let its maker read with our rights, and reading a pipe would never end.
     """
-    for entry in os.scandir(directory):
-        if entry.name[0] != "." and entry.is_file(follow_symlinks=False):
-            yield entry.name
-
-
-class _TooMany(Exception):
-    """A folder has `count` names."""
-
-    def __init__(self, count):
-        super().__init__(count)
-        self.count = count
-
-
-def listings(folder, wanted=buckets.ALL, look=lambda: None):
-    """Listings that together have all messages in the `wanted` buckets, one share at a time.
-
-    Each has only as many as may be in memory at once. `look()` is called for each name.
-    """
-    try:
-        shares = [Listing(folder, wanted, look, _MOST)]
-    except _TooMany as error:
-        shares = buckets.shares(wanted, -(-error.count // _SHARE))
-    while shares:
-        share = shares.pop(0)
-        yield share if isinstance(share, Listing) else Listing(folder, share, look)
+    for part in parts:
+        for entry in os.scandir(os.path.join(folder, part)):
+            name = entry.name
+            if name[0] != "." and entry.is_file(follow_symlinks=False) and (
+                    wanted is buckets.ALL or buckets.bucket(name) in wanted):
+                yield "%s/%s" % (part, name)
 
 
 class Listing:
     """The messages that one folder has now. It takes one str of memory for each message.
 
     `letters`: `{name: letters, or None in new}` of the files whose path is the expected one;
-    `odd`: the paths below the folder of all other files; `wanted`: the buckets (a set) that it has.
+    `odd`: the paths below the folder of all other files.
     """
 
-    __slots__ = ("folder", "wanted", "letters", "odd")
+    __slots__ = ("folder", "letters", "odd")
 
-    def __init__(self, folder, wanted=buckets.ALL, look=lambda: None, most=None):
-        """Raises FileNotFoundError if `new` or `cur` is missing, _TooMany if there are more than
-        `most` messages."""
+    def __init__(self, folder, listed=None):
+        """`listed`: paths below the folder, those in cur first; None: all that it has now. Raises
+        FileNotFoundError if `new` or `cur` is missing."""
         self.folder = folder
-        self.wanted = wanted
         self.letters = {}
         self.odd = []
-        for part in ("cur", "new"):
-            for file_name in self._wanted_names(part):
-                look()
-                self._note(part, file_name)
-                if most is not None and len(self.letters) > most:
-                    raise _TooMany(sum(len(list(self._wanted_names(part)))
-                                       for part in ("cur", "new")))
+        for path in paths(folder) if listed is None else listed:
+            self._note(path[:3], path[4:])
 
-    def _wanted_names(self, part):
-        names = _names(os.path.join(self.folder, part))
-        if len(self.wanted) == buckets.COUNT:
-            return names
-        bucket, wanted = buckets.bucket, self.wanted
-        return (name for name in names if bucket(name) in wanted)
+    def __len__(self):
+        return len(self.letters) + len(self.odd)
 
     def _note(self, part, file_name):
         name, letters = split(file_name)
