@@ -40,7 +40,8 @@ ORDER = {
     "accounts": ("passphrases", "throttle", "login", "sasl", "directory", "authorization"),
     "store": ("errors", "model", "maildir", "index", "changes", "columns", "numbering",
               "account_index", "transaction", "shares", "differences", "rescan", "adding", "flags",
-              "expunging", "measuring", "copying", "mailbox", "hierarchy", "group_commit", "account", "poller", "filestore"),
+              "expunging", "measuring", "copying", "mailbox", "hierarchy", "group_commit",
+              "account", "poller", "filestore"),
     # Knows no SQL and no account.
     "store/maildir": ("filenames", "buckets", "spool", "listing", "folders", "uidlist",
                       "subscriptions", "tree", "keywords", "files", "together", "space", "staged",

@@ -23,7 +23,8 @@ class Mailbox:
     def state(self):
         if self.deleted:
             raise errors.NotFound()
-        return State(self.uids, len(self.uids), self.log.serial, self.uidnext, 1, 0, self.names, False)
+        return State(self.uids, len(self.uids), self.log.serial, self.uidnext, 1, 0, self.names,
+                     False)
 
     def keywords(self):
         return self.names, False
