@@ -15,6 +15,7 @@ Rules of the store
    and only then does the caller get a reply.
 """
 import os
+from contextlib import contextmanager
 
 from . import errors, hierarchy
 from .account_index import AccountIndex
@@ -58,7 +59,7 @@ class Account:
         self.touched_locked = self.lock.touched_locked
         self.despite_full_disk = self.lock.despite_full_disk
         self.open_lists = OpenLists()
-        self.look_locked = _pass  # called between small steps of long work under the lock
+        self.look_locked = _pass  # called between small steps of long work: see `_looking`
 
     def __repr__(self):
         return "<Account %s>" % self.folder
@@ -76,10 +77,15 @@ class Account:
         # A copy of the list: other threads may add a mailbox.
         return any(mailbox.opens for mailbox in list(self._mailboxes.values()))
 
-    def open_mailboxes(self):
-        """The mailboxes that a session has open."""
-        with self.lock.thread_lock:
+    def open_mailboxes(self, patience):
+        """The mailboxes that a session has open; none if the lock is not free within `patience`
+        seconds."""
+        if not self.lock.thread_lock.acquire(timeout=patience):
+            return []
+        try:
             return [mailbox for mailbox in self._mailboxes.values() if mailbox.opens]
+        finally:
+            self.lock.thread_lock.release()
 
     # Mailboxes by name
 
@@ -91,8 +97,8 @@ class Account:
     def open(self, name, look=_pass):
         """The Mailbox of that name; call its `close()` once for each `open`.
 
-        `look()` is called between small steps while a large mailbox is listed. If it raises, that
-        is undone. Raises errors.NotFound, errors.InvalidName.
+        `look()` is called between small steps while a large mailbox is listed, under the lock. If
+        it raises, that is undone. Raises errors.NotFound, errors.InvalidName.
         """
         folder = folders.folder_of(name)
         with self.reading():  # the fast way: it does not wait for other processes
@@ -112,12 +118,18 @@ class Account:
             return mailbox
 
     def _load(self, name, look):
+        with self._looking(look):
+            mailbox = self.mailbox_locked(name)
+            mailbox.load_locked()
+            return mailbox
+
+    @contextmanager
+    def _looking(self, look):
+        """`writing`, in which long work calls `look()` as `look_locked()`."""
         with self.writing():
             self.look_locked = look
             try:
-                mailbox = self.mailbox_locked(name)
-                mailbox.load_locked()
-                return mailbox
+                yield
             finally:
                 self.look_locked = _pass
 
@@ -133,17 +145,17 @@ class Account:
             if len(self._unused) > _UNUSED:
                 self._unused.pop(0).unload_locked()
 
-    def status(self, name):
-        """The mailbox's Status; raises errors.NotFound."""
+    def status(self, name, look=_pass):
+        """The mailbox's Status; `look` as for `open`. Raises errors.NotFound."""
         folder = folders.folder_of(name)
         with self.reading():  # the fast way: it does not wait for other processes
             mailbox = self._mailboxes.get(folder)
             if mailbox is not None and mailbox.is_current():
                 return mailbox.status_now()
-        return self.despite_full_disk(lambda: self._status(name))
+        return self.despite_full_disk(lambda: self._status(name, look))
 
-    def _status(self, name):
-        with self.writing():
+    def _status(self, name, look):
+        with self._looking(look):
             mailbox = self.mailbox_locked(name)
             mailbox.ready_locked(look=True)
             return mailbox.status_now()

@@ -9,7 +9,7 @@ import itertools
 from .maildir import buckets
 from .maildir.listing import mend
 from .maildir.spool import SortedLines
-from .shares import shares
+from .shares import looking, shares
 
 _SLICE = 500  # messages that are added at once
 _LATEST = 10 ** 12 - 1  # seconds; the key of names that begin with a larger number
@@ -119,9 +119,8 @@ class Differences:
             self._index.set_flags(box, [(fresh, letters, self._modseq, uid)
                                         for fresh, letters, uid in share.changed])
             self._changed = True
-        look = self._mailbox.account.look_locked
-        for name, letters in share.arrived.items():
-            look()
+        for name, letters in looking(
+                self._mailbox.account.look_locked, share.arrived.items()):
             uid = lines.get(name, 0)
             place = "" if letters is None else ":" + letters
             if uid >= self._floor:

@@ -25,6 +25,7 @@ from .maildir.filenames import path_of
 from .maildir.keywords import LETTERS, FlagLetters
 from .maildir.uidlist import UidList
 from .model import State, Status
+from .shares import looking
 
 # The size in bytes at which a UID list is compacted: a fixed part, and a part for each message.
 _LIST, _LIST_EACH = 131072, 256
@@ -218,8 +219,8 @@ class Mailbox:
             self.columns = self._read_columns()
 
     def _read_columns(self):
-        return Columns(self.account.index.columns(self.row.id), self.flag_letters.flags,
-                       self.columns)
+        rows = looking(self.account.look_locked, self.account.index.columns(self.row.id))
+        return Columns(rows, self.flag_letters.flags, self.columns)
 
     def reload_locked(self):
         """Read the columns again, and log the difference."""

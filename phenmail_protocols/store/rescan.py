@@ -41,6 +41,7 @@ from .maildir.filenames import INFO
 from .maildir.listing import mtimes, paths
 from .maildir.tree import make_maildir
 from .maildir.uidlist import BLOCK, Header
+from .shares import looking
 
 GRAIN = 2.0  # seconds; the coarsest clock is FAT's
 
@@ -117,12 +118,14 @@ def _differing(mailbox, times, has_list):
     """The buckets in which the names in the folder are not those of the index. With `has_list`,
     parts of the folder that have not changed since they were listed are not compared."""
     row, index, wanted = mailbox.row, mailbox.account.index, set()
+    look = mailbox.account.look_locked
     for part, fresh, time_now, noted in (("new", 1, times[0], row.new_time),
                                          ("cur", 0, times[1], row.cur_time)):
         if time_now != noted or not has_list:
             wanted |= buckets.differing(
-                buckets.print_of(paths(mailbox.path, (part,))),
-                buckets.print_of(index.paths(row.id, fresh, part + "/", "" if fresh else INFO)))
+                buckets.print_of(looking(look, paths(mailbox.path, (part,)))),
+                buckets.print_of(looking(look, index.paths(
+                    row.id, fresh, part + "/", "" if fresh else INFO))))
     return wanted
 
 

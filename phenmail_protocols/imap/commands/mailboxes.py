@@ -5,6 +5,7 @@ STATUS has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT) and 8438 (S
 from ...store.model import INBOX, SEPARATOR
 from .. import responses
 from ..command_row import AFTER_LOGIN, Row
+from ..progress import Progress
 from ..session import CommandFailed
 from ..syntax import command_grammar
 from ..syntax.tokens import Scanner
@@ -48,7 +49,7 @@ def status(session, arguments):
 
 def status_line(session, name, items):
     """* STATUS with these items; raises the store's errors."""
-    found = session.mail.status(name)
+    found = session.mail.status(name, Progress(session))
     if "HIGHESTMODSEQ" in items:
         session.enable_condstore()
         found = found._replace(highestmodseq=max(1, found.highestmodseq))

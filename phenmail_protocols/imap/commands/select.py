@@ -3,6 +3,7 @@ from functools import partial
 
 from .. import responses, view
 from ..command_row import AFTER_LOGIN, MAILBOX_SELECTED, Row
+from ..progress import Progress
 from ..session import Misuse, Step
 from ..syntax import command_grammar
 from .expunge import expunge_deleted
@@ -18,7 +19,7 @@ def select(session, arguments, writable=True):
     session.deselect()
     if arguments.condstore:
         session.enable_condstore()
-    mailbox = session.mail.open(arguments.mailbox)
+    mailbox = session.mail.open(arguments.mailbox, Progress(session))
     try:
         opened = view.View(mailbox, writable)
     except Exception:
