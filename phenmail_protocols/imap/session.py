@@ -113,16 +113,19 @@ class Session(shared.Session):
 
     Long commands call `look()` for each message, name or key, which takes under a microsecond.
     It raises CommandFailed when the command has taken too long, and Disconnected when the client
-    has disconnected or the server stops.
+    has disconnected or the server stops; with `look(False)` the client's end does not matter.
+    `tell_now(data, seconds)`: see handler.Output.
     """
 
     log = log
 
-    def __init__(self, service, table, write, peer, tls=None, loopback=False, look=lambda: None):
+    def __init__(self, service, table, write, peer, tls=None, loopback=False,
+                 look=lambda peer=True: None, tell_now=lambda data, seconds: None):
         super().__init__(service, peer, loopback, tls)
         self.table = table
         self.write = write
         self.look = look
+        self.tell_now = tell_now
         self.state = NOT_AUTHENTICATED
         self.off = service.without
         self.view = None  # of the selected mailbox
@@ -366,7 +369,7 @@ class Session(shared.Session):
             out.append(b"* %d RECENT\r\n" % news.recent)
         self.write(b"".join(out))
         if news.flags:
-            self.tell_flags(self.view.mailbox.rows(news.flags))
+            self.tell_flags(self.view.mailbox.flag_rows(news.flags))
 
     def tell_keywords(self, shown=()):
         """Send FLAGS and PERMANENTFLAGS if they changed, or before `shown` keywords are used."""

@@ -15,8 +15,9 @@ Rules of the store
    and only then does the caller get a reply.
 """
 import os
+from contextlib import contextmanager
 
-from . import errors, hierarchy
+from . import errors, hierarchy, measuring
 from .account_index import AccountIndex
 from .group_commit import GroupCommit
 from .mailbox import Mailbox
@@ -31,6 +32,10 @@ from .transaction import AccountLock
 
 _LOCK = "phenmail.lock"
 _UNUSED = 4  # closed mailboxes that stay in memory
+
+
+def _pass():
+    pass
 
 
 class Account:
@@ -58,6 +63,7 @@ class Account:
         self.touched_locked = self.lock.touched_locked
         self.despite_full_disk = self.lock.despite_full_disk
         self.open_lists = OpenLists()
+        self.look_locked = _pass  # called between small steps of long work: see `_looking`
 
     def __repr__(self):
         return "<Account %s>" % self.folder
@@ -75,10 +81,15 @@ class Account:
         # A copy of the list: other threads may add a mailbox.
         return any(mailbox.opens for mailbox in list(self._mailboxes.values()))
 
-    def open_mailboxes(self):
-        """The mailboxes that a session has open."""
-        with self.lock.thread_lock:
+    def open_mailboxes(self, patience):
+        """The mailboxes that a session has open; none if the lock is not free within `patience`
+        seconds."""
+        if not self.lock.thread_lock.acquire(timeout=patience):
+            return []
+        try:
             return [mailbox for mailbox in self._mailboxes.values() if mailbox.opens]
+        finally:
+            self.lock.thread_lock.release()
 
     # Mailboxes by name
 
@@ -87,10 +98,11 @@ class Account:
     delete = hierarchy.delete
     rename = hierarchy.rename
 
-    def open(self, name):
+    def open(self, name, look=_pass):
         """The Mailbox of that name; call its `close()` once for each `open`.
 
-        Raises errors.NotFound, errors.InvalidName.
+        `look()` is called between small steps while a large mailbox is listed, under the lock. If
+        it raises, that is undone. Raises errors.NotFound, errors.InvalidName.
         """
         folder = folders.folder_of(name)
         with self.reading():  # the fast way: it does not wait for other processes
@@ -100,7 +112,7 @@ class Account:
                 return mailbox
         with self.reading():
             try:
-                mailbox = self.despite_full_disk(lambda: self._load(name))
+                mailbox = self.despite_full_disk(lambda: self._load(name, look))
             except errors.NoSpace:  # old mail can still be read
                 mailbox = self._mailboxes.get(folder)
                 if mailbox is None:
@@ -109,11 +121,21 @@ class Account:
             mailbox.opens += 1
             return mailbox
 
-    def _load(self, name):
-        with self.writing():
+    def _load(self, name, look):
+        with self._looking(look):
             mailbox = self.mailbox_locked(name)
             mailbox.load_locked()
             return mailbox
+
+    @contextmanager
+    def _looking(self, look):
+        """`writing`, in which long work calls `look()` as `look_locked()`."""
+        with self.writing():
+            self.look_locked = look
+            try:
+                yield
+            finally:
+                self.look_locked = _pass
 
     def closed(self, mailbox):
         """A session closed the mailbox."""
@@ -127,9 +149,9 @@ class Account:
             if len(self._unused) > _UNUSED:
                 self._unused.pop(0).unload_locked()
 
-    def status(self, name):
-        """The mailbox's Status; raises errors.NotFound."""
-        return self._ask(name, Mailbox.status_now)
+    def status(self, name, look=_pass):
+        """The mailbox's Status; `look` as for `open`. Raises errors.NotFound."""
+        return self._ask(name, Mailbox.status_now, look)
 
     def deleted(self, name):
         """The Usage of the mailbox's messages with \\Deleted; raises errors.NotFound."""
@@ -139,17 +161,21 @@ class Account:
         """Take in what other programs changed in a mailbox; raises errors.NotFound."""
         self._ask(name, lambda mailbox: None)
 
-    def _ask(self, name, question):
+    def measure(self, name, look=_pass):
+        """As `look_at`, and learn the sizes of all messages, with `look` as for `open`."""
+        measuring.measure_all(self._ask(name, lambda mailbox: mailbox, look), look)
+
+    def _ask(self, name, question, look=_pass):
         """`question(mailbox)`, for an up-to-date Mailbox."""
         folder = folders.folder_of(name)
         with self.reading():  # the fast way: it does not wait for other processes
             mailbox = self._mailboxes.get(folder)
             if mailbox is not None and mailbox.is_current():
                 return question(mailbox)
-        return self.despite_full_disk(lambda: self._ask_locked(name, question))
+        return self.despite_full_disk(lambda: self._ask_locked(name, question, look))
 
-    def _ask_locked(self, name, question):
-        with self.writing():
+    def _ask_locked(self, name, question, look):
+        with self._looking(look):
             mailbox = self.mailbox_locked(name)
             mailbox.ready_locked(look=True)
             return question(mailbox)

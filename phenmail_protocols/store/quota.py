@@ -101,7 +101,7 @@ class AccountQuota:
         names = hierarchy.selectable(account)
         for name in names:
             try:
-                account.look_at(name)
+                account.measure(name)
             except errors.NotFound:
                 pass  # deleted meanwhile
         self._forget_lost(set(map(folders.folder_of, names)))

@@ -210,7 +210,7 @@ class _Batch:
 
     def _send_present(self):
         """Returns the UIDs of the messages that exist."""
-        rows = self.mailbox.rows(self.uids)
+        rows = self._rows(self.uids)
         if self.plan.sets_seen and self.session.view.writable:
             rows = self._set_seen(rows)
         derived, rows = self._derive(rows)
@@ -243,7 +243,12 @@ class _Batch:
         except errors.StoreError:
             return rows
         self.newly_seen = True
-        return self.mailbox.rows(self.uids)
+        return self._rows(self.uids)
+
+    def _rows(self, uids):
+        """Other items do not need the messages' sizes and dates, which may not be known yet."""
+        measured = {"RFC822.SIZE", "INTERNALDATE"}.intersection(self.plan.columns)
+        return self.mailbox.rows(uids) if measured else self.mailbox.flag_rows(uids)
 
     def _lines(self, rows, derived):
         """The responses without sections: an iterator of bytes."""
@@ -273,8 +278,8 @@ class _Batch:
         if missing:
             last = self._make(missing, known)
             self.uids = self.uids[:bisect_right(self.uids, last)]
-            rows = self.mailbox.rows([uid for uid in rows.uids if uid <= last
-                                      and all(uid in values for values in known)])
+            rows = self._rows([uid for uid in rows.uids if uid <= last
+                               and all(uid in values for values in known)])
         columns = [(label, b"%b", [values[uid] for uid in rows.uids])
                    for (label, _, _, _), values in zip(wanted, known)]
         return columns, rows

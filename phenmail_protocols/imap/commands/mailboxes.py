@@ -3,12 +3,16 @@
 STATUS has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT), 8438 (SIZE), 8474
 (MAILBOXID) and 9208 (DELETED, DELETED-STORAGE), too.
 """
+from ...store import errors
 from ...store.model import INBOX, SEPARATOR
 from .. import responses
 from ..command_row import AFTER_LOGIN, Row
+from ..progress import Progress
 from ..session import Step
 from ..syntax import command_grammar
 from ..syntax.tokens import Scanner
+
+_NEED_SIZES = {"SIZE", "DELETED-STORAGE"}
 
 
 def create(session, arguments):
@@ -49,7 +53,12 @@ def status(session, arguments):
 
 def status_line(session, name, items):
     """* STATUS with these items; raises the store's errors."""
-    found = session.mail.status(name)
+    progress = Progress(session)
+    if not _NEED_SIZES.isdisjoint(items):
+        session.mail.measure(name, progress)
+    found = session.mail.status(name, progress)
+    if found.size is None and "SIZE" in items:
+        raise errors.Unavailable()  # other programs are just adding messages
     if "HIGHESTMODSEQ" in items:
         session.enable_condstore()
         found = found._replace(highestmodseq=max(1, found.highestmodseq))
