@@ -127,13 +127,14 @@ class _Arriving:
     """
 
     def __init__(self, session, message):
-        self.staged = session.mail.stage()
         self.message = message
         self._error = None
         self._binary = None
-        self._take = self.staged.write
         if message.form != values.LITERAL and session.offers("BINARY"):
-            self._binary = _Binary(session, self.staged)
+            self._binary = _Binary(session)
+        self.staged = session.mail.stage()
+        self._take = self.staged.write
+        if self._binary is not None:
             self._take = self._binary.take
         elif session.utf8 and message.form == values.LITERAL:
             self._take = _Unwrapping(self.staged.write, message.size).take
@@ -150,7 +151,7 @@ class _Arriving:
         if self._error is not None:
             raise self._error
         if self._binary is not None:
-            self._binary.finish()
+            self._binary.finish(self.staged)
         if self.staged.has_nul:
             if self.message.form == values.LITERAL:
                 raise Misuse(b"Message contains NUL octets")
@@ -168,11 +169,10 @@ class _Arriving:
 
 
 class _Binary:
-    """A literal8: kept as it was sent until all of it is there, then written into `staged`."""
+    """A literal8: kept as it was sent until all of it is there, then written to its file."""
 
-    def __init__(self, session, staged):
+    def __init__(self, session):
         self._session = session
-        self._staged = staged
         self._sent = session.mail.as_sent()
         self._lines = binary_parts.LineEnds()
 
@@ -180,14 +180,14 @@ class _Binary:
         self._lines.feed(data)
         self._sent.write(data)
 
-    def finish(self):
+    def finish(self, staged):
         self._lines.close()
         size = self._sent.size
         is_text = not (self._lines.has_nul or self._lines.has_strays)
         pieces = self._read(0, size) if is_text else binary_parts.encoded(self._read, size)
         try:
             for piece in pieces:
-                self._staged.write(piece)
+                staged.write(piece)
         except binary_parts.NotText:
             raise CommandFailed(b"NUL octets are only possible in parts that are not encoded",
                                 b"UNKNOWN-CTE") from None

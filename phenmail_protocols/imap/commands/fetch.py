@@ -338,8 +338,10 @@ class _Batch:
                 for chunk in chunks:
                     write(chunk)
                 head = b" "
-            if prepared or head != heads[message.uid][:-3]:
+            if prepared:
                 write(b")\r\n")
+            elif not head.endswith(b"("):  # all sections were left out
+                write(heads[message.uid])
             sent.append(message.uid)
         return sent
 

@@ -26,6 +26,7 @@ from phenmail_protocols.imap.syntax.values import (
     Rename,
     Resync,
     Search,
+    Section,
     Select,
     SetQuota,
     Sort,
@@ -75,6 +76,11 @@ GOOD = [
         "x", True, Resync(7, 9))),
     ([b"STORE 1 (UNCHANGEDSINCE 5) FLAGS (a)"], "STORE", Store(
         numbers(b"1"), "replace", False, ("a",), False, 5)),
+    ([b"FETCH 1 BINARY[2.1]<0.9>"], "FETCH", Fetch(numbers(b"1"), (
+        Section(False, (2, 1), "BINARY", frozenset(), (0, 9), b"BINARY[2.1]<0>"),), False)),
+    ([b"FETCH 1 (binary.peek[] BINARY.SIZE[3])"], "FETCH", Fetch(numbers(b"1"), (
+        Section(True, (), "BINARY", frozenset(), None, b"BINARY[]"),
+        Section(True, (3,), "BINARY.SIZE", frozenset(), None, b"BINARY.SIZE[3]")), False)),
     ([b"FETCH 1 FLAGS (CHANGEDSINCE 5)"], "FETCH", Fetch(
         numbers(b"1"), ("FLAGS", "MODSEQ"), False, 5)),
     ([b"UID FETCH 1 (MODSEQ) (vanished changedsince 5)"], "UID FETCH", Fetch(
