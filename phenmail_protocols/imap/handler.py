@@ -99,6 +99,7 @@ class Handler(shared.Handler):
         timeout, patience = self.limits.command_timeout, self.patience()
         is_known = self.session.account is not None
         self.connection.set_deadline(timeout if is_known else min(timeout, patience))
+        self.connection.pace()
         try:
             taken = self.reader.command(is_known, self.session.off)
         except CommandRefused as error:

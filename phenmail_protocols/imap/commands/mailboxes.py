@@ -36,7 +36,7 @@ def rename(session, arguments):
 
 def _without_separator(name):
     stripped = name[:-1] if name.endswith(SEPARATOR) else name
-    return INBOX if stripped.upper() == INBOX else stripped
+    return INBOX if stripped.lower() == INBOX.lower() else stripped
 
 
 def subscribe(session, name):
