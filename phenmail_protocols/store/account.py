@@ -181,7 +181,14 @@ class Account:
         then in no mailbox.
         """
         staged.sync(date)
-        return self._commits.add(folders.canonical(name), staged, flags)
+        return self._commits.add(folders.canonical(name), [(staged, flags)])[0]
+
+    def deliver_all(self, name, messages):
+        """Put several messages into a mailbox, all or none: `messages` are (synced Staged, flags).
+
+        Returns a Delivered for each; their UIDs ascend. Raises as `deliver` does.
+        """
+        return self._commits.add(folders.canonical(name), messages)
 
     # For the other files of the store
 

@@ -162,6 +162,11 @@ class House:
                 self._child.wait()
         assert code == 0, "the server ended with %d:\n%s" % (code, self.log())
 
+    def kill(self):
+        """SIGKILL."""
+        self._child.kill()
+        self._child.wait()
+
     def log(self):
         with open(self._log_path, encoding="utf-8", errors="replace") as file:
             return file.read()

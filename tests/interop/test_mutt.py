@@ -52,16 +52,16 @@ class Mutt:
     def run(self, *arguments, stdin=b"", settings=()):
         return succeed(self._command(arguments, settings), stdin, HOME=self._home, TERM="vt100")
 
-    def keys(self, mailbox, pushed, settings=(), then=None):
+    def keys(self, mailbox, pushed, settings=(), then=None, more=()):
         """`then`: (what it shows, what is typed when it does)."""
-        command = self._command(["-f", mailbox], list(settings) + ['push "%s"' % pushed])
+        command = self._command(["-f", mailbox] + list(more),
+                                list(settings) + ['push "%s"' % pushed])
         with Terminal(command, HOME=self._home, TERM="vt100") as terminal:
             if then is not None:
                 terminal.await_text(then[0])
                 terminal.type(then[1])
             terminal.await_end()
             return terminal.said
-
 
 class Neomutt(Mutt):
     TO_FOLDERS = "<toggle-mailboxes>"
@@ -98,6 +98,16 @@ def test_all_messages_are_copied_here(mutt, house, user, tmp_path, service, mech
     mutt.keys(url(house, service, "INBOX"), ALL + "<copy-message>%s<enter><quit>" % here,
               ["set imap_authenticators=" + mechanism])
     assert undressed(tree(here).values()) == undressed(ODD.values())
+
+
+def test_it_compresses(mutt, house, user, tmp_path):
+    house.append(user, "INBOX", *ODD.values())
+    here = str(tmp_path / "here")
+    mutt.keys(url(house, "imaps", "INBOX"), ALL + "<copy-message>%s<enter><quit>" % here,
+              ["set imap_deflate=yes"], more=["-d", "2"])
+    assert undressed(tree(here).values()) == undressed(ODD.values())
+    log = (tmp_path / ".muttdebug0").read_bytes()
+    assert b"COMPRESS DEFLATE" in log and b"OK DEFLATE active" in log
 
 
 def test_folders_are_listed_and_messages_go_there(either, house, user, tmp_path):
