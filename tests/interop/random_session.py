@@ -139,6 +139,12 @@ class Session:
     def _expunge(self, box, uids, modseqs):
         return self._dice.choice(("EXPUNGE", "UID EXPUNGE " + self._set(uids, True)))
 
+    def _criteria(self, uids, modseqs):
+        """Search keys. Where SENTON and the like are among them, only messages with a Date field
+        are searched: without one, we take INTERNALDATE as SORT does, and Dovecot takes 1970."""
+        keys = self._keys(uids, modseqs)
+        return keys + ' HEADER Date ""' if "SENT" in keys else keys
+
     def _keys(self, uids, modseqs, depth=0):
         dice = self._dice
         kind = dice.randrange(12 if depth < 2 else 9)
@@ -173,10 +179,10 @@ class Session:
         returns = ""
         if self._dice.random() < .5:
             returns = "RETURN (%s) " % " ".join(self._some(RETURNS, 3))
-        return "%sSEARCH %s%s" % ("UID " * self._uid(), returns, self._keys(uids, modseqs))
+        return "%sSEARCH %s%s" % ("UID " * self._uid(), returns, self._criteria(uids, modseqs))
 
     def _sort(self, box, uids, modseqs):
-        dice, keys = self._dice, self._keys(uids, modseqs)
+        dice, keys = self._dice, self._criteria(uids, modseqs)
         uid = "UID " * self._uid()
         if dice.random() < .5:
             return "%sTHREAD %s UTF-8 %s" % (
