@@ -1,7 +1,7 @@
 """A client on one connection, with what it knows of the selected mailbox from responses alone."""
 import re
 
-from tests.interop import responses
+from . import response_values
 
 # The commands during which EXPUNGE must not be sent (RFC 3501 7.4.1, RFC 7162 3.2.10.2).
 _NO_EXPUNGE = ("FETCH", "STORE", "SEARCH", "SORT", "THREAD")
@@ -24,14 +24,14 @@ class Answer:
 class Client:
     """`ask(command)`: an Answer. `messages`: [[UID or None, flags or None], …], as told so far."""
 
-    def __init__(self, source, send, close):
-        """`source`: a file to read; `send(bytes)`; `close()`."""
-        self._source, self._send, self.close = source, send, close
+    def __init__(self, read, send, close):
+        """`read()`: the next response with its literals, as latin-1 str; `send(bytes)`;
+        `close()`."""
+        self._read, self._send, self.close = read, send, close
         self._number = 0
         self.messages = []
         self.mailbox = None  # the selected one
         self.writable = True
-        self.greeting = responses.read(source)
 
     def ask(self, command, after_prompt=b""):
         """`command` without tag and CRLF, as str; `after_prompt`: sent after "+"."""
@@ -40,8 +40,9 @@ class Client:
         self._send(("%s %s\r\n" % (tag, command)).encode("latin-1"))
         answer = Answer()
         while True:
-            line = responses.read(self._source)
-            assert line, "the connection ended during " + command
+            line = self._read()
+            if not line:
+                raise EOFError("the connection ended during " + command)
             kind, _, rest = line.partition(" ")
             if kind == "+":
                 self._send(after_prompt)
@@ -59,7 +60,7 @@ class Client:
         code = re.match(r"\[([^] ]+)(?: ([^]]*))?\]", text)
         if code is None:
             return status, None
-        answer.codes[code.group(1)] = responses.parse(code.group(2) or "")
+        answer.codes[code.group(1)] = response_values.parse(code.group(2) or "")
         if code.group(1) == "CLOSED":
             self.messages, self.mailbox = [], None
         return status, code.group(1)
@@ -69,18 +70,18 @@ class Client:
         if word in ("OK", "NO", "BAD", "BYE"):
             self._status(text, answer)
         elif word.isdigit():
-            self._take_numbered(int(word), responses.parse(rest), answer, command)
+            self._take_numbered(int(word), response_values.parse(rest), answer, command)
         elif word == "VANISHED":
             early, gone = re.fullmatch(r"(\(EARLIER\) )?([\d:,]+)", rest).groups()
             assert early or self._may_expunge(command), (command, text)
-            gone = set(responses.uids(gone))
+            gone = set(response_values.uids(gone))
             if early:
                 answer.vanished += gone
             else:
                 assert gone <= {uid for uid, _ in self.messages}, (command, text)
             self.messages = [row for row in self.messages if row[0] not in gone]
         elif word in _DATA:
-            answer.data.append((word,) + responses.parse(rest))
+            answer.data.append((word,) + response_values.parse(rest))
 
     @staticmethod
     def _may_expunge(command):
@@ -96,7 +97,7 @@ class Client:
             del self.messages[number - 1]
         elif values[0] == "FETCH":
             assert 0 < number <= len(self.messages), (command, number)
-            found = responses.items(values[1])
+            found = response_values.items(values[1])
             answer.fetched.setdefault(number, {}).update(found)
             row = self.messages[number - 1]
             if "UID" in found:
