@@ -72,20 +72,24 @@ class Client:
         elif word.isdigit():
             self._take_numbered(int(word), response_values.parse(rest), answer, command)
         elif word == "VANISHED":
-            early, gone = re.fullmatch(r"(\(EARLIER\) )?([\d:,]+)", rest).groups()
-            assert early or self._may_expunge(command), (command, text)
-            gone = set(response_values.uids(gone))
-            if early:
-                answer.vanished += gone
-            else:
-                assert gone <= {uid for uid, _ in self.messages}, (command, text)
-            self.messages = [row for row in self.messages if row[0] not in gone]
+            self._take_vanished(rest, answer, command)
         elif word in _DATA:
             answer.data.append((word,) + response_values.parse(rest))
 
     @staticmethod
     def _may_expunge(command):
         return not command.startswith(_NO_EXPUNGE)
+
+    def _take_vanished(self, text, answer, command):
+        early, gone = re.fullmatch(r"(\(EARLIER\) )?([\d:,]+)", text).groups()
+        gone = set(response_values.uids(gone))
+        if early:
+            answer.vanished += gone
+        else:
+            assert self._may_expunge(command), (command, text)
+            for _ in gone - {uid for uid, _ in self.messages}:  # it was never asked for
+                self.messages.remove([None, None])
+        self.messages = [row for row in self.messages if row[0] not in gone]
 
     def _take_numbered(self, number, values, answer, command):
         if values[0] == "EXISTS":
