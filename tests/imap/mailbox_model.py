@@ -8,17 +8,32 @@ _NO_EXPUNGE = ("FETCH", "STORE", "SEARCH", "SORT", "THREAD")
 _DATA = ("SEARCH", "ESEARCH", "SORT", "THREAD", "STATUS", "LIST", "LSUB", "ENABLED")
 
 
+class Fetched:
+    """What FETCH responses said of one message: `number`, as it was at the first of them, and
+    `items`, {name: value}. `row` is the message's in Client.messages."""
+
+    def __init__(self, number, row):
+        self.number, self.row, self.items = number, row, {}
+
+
 class Answer:
     """What a command got.
 
     `status`: OK, NO or BAD; `codes`: {name: values} of all response codes; `tagged`: the name of
-    the tagged response's code, or None; `data`: the responses of _DATA as values; `fetched`:
-    {number: {item: value}}, `numbers` as they were when the response came.
+    the tagged response's code, or None; `data`: the responses of _DATA as values; `fetched`: a
+    Fetched for each message.
     """
 
     def __init__(self):
         self.status = self.tagged = None
-        self.codes, self.data, self.fetched, self.vanished = {}, [], {}, []
+        self.codes, self.data, self.fetched, self.vanished = {}, [], [], []
+
+    def fetched_of(self, number, row):
+        for each in self.fetched:
+            if each.row is row:
+                return each
+        self.fetched.append(Fetched(number, row))
+        return self.fetched[-1]
 
 
 class Client:
@@ -102,8 +117,8 @@ class Client:
         elif values[0] == "FETCH":
             assert 0 < number <= len(self.messages), (command, number)
             found = response_values.items(values[1])
-            answer.fetched.setdefault(number, {}).update(found)
             row = self.messages[number - 1]
+            answer.fetched_of(number, row).items.update(found)
             if "UID" in found:
                 assert row[0] in (None, int(found["UID"])), (command, number, row, found)
                 row[0] = int(found["UID"])

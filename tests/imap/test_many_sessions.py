@@ -64,7 +64,7 @@ class Mailbox:
     def _fetch(self, client):
         answer = self._ask(client, "%sFETCH %s (UID BODY.PEEK[TEXT])" % self._set(client), "OK",
                            "BAD")
-        for row in answer.fetched.values():
+        for row in [each.items for each in answer.fetched]:
             text = row.get("BODY[TEXT]")
             if text is not None:
                 assert self._texts.setdefault(int(row["UID"]), text) == text, row
@@ -152,7 +152,7 @@ class Mailbox:
     def _shown(self, client):
         """(text, system flags) as a client gets them."""
         answer = self._ask(client, "UID FETCH 1:* (UID FLAGS BODY.PEEK[TEXT])")
-        for row in answer.fetched.values():
+        for row in [each.items for each in answer.fetched]:
             text = row["BODY[TEXT]"]
             assert self._texts.setdefault(int(row["UID"]), text) == text, row
             yield text, sorted(set(row["FLAGS"]) & set(LETTERS.values()))

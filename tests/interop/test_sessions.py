@@ -201,8 +201,8 @@ def comparable(command, answer):
     found["fetched"] = None
     if words[0] == "FETCH" or "QRESYNC (" in command:
         found["fetched"] = {
-            number: {item.upper(): value for item, value in row.items() if item != "MODSEQ"}
-            for number, row in answer.fetched.items()}
+            each.number: {item.upper(): value for item, value in each.items.items()
+                          if item != "MODSEQ"} for each in answer.fetched}
         for row in found["fetched"].values():
             if "FLAGS" in row:
                 row["FLAGS"] = sorted(set(row["FLAGS"]) - {"\\Recent"})
