@@ -16,8 +16,9 @@ Rules of the store
 """
 import os
 
-from . import errors, hierarchy
+from . import errors, hierarchy, watching
 from .account_index import AccountIndex
+from .changes import notify
 from .group_commit import GroupCommit
 from .mailbox import Mailbox
 from .maildir import folders
@@ -47,11 +48,13 @@ class Account:
         self._commits = GroupCommit(self)
         # For the other files of the store:
         self.tree = Tree(folder)
+        self.watches = []  # watching.AccountWatch
+        self.names_serial = 0  # changes whenever the list of mailboxes may have changed
+        self.names_stamp = None  # what the poller saw of the list (watching.py)
         self._index = AccountIndex(self.tree, boot_id, self._distrust_all, self._all_stale)
         self.lock = AccountLock(os.path.join(folder, _LOCK), self.tree, self._index)
         self.reading = self.lock.reading
         self.writing = self.lock.writing
-        self.touched_locked = self.lock.touched_locked
         self.despite_full_disk = self.lock.despite_full_disk
         self.open_lists = OpenLists()
 
@@ -69,12 +72,35 @@ class Account:
     @property
     def in_use(self):
         # A copy of the list: other threads may add a mailbox.
-        return any(mailbox.opens for mailbox in list(self._mailboxes.values()))
+        return bool(self.watches) or any(
+            mailbox.opens for mailbox in list(self._mailboxes.values()))
 
     def open_mailboxes(self):
         """The mailboxes that a session has open."""
         with self.lock.thread_lock:
             return [mailbox for mailbox in self._mailboxes.values() if mailbox.opens]
+
+    # Changes
+
+    watch = watching.watch
+    stamps = watching.stamps
+    look = watching.look
+
+    def notify(self):
+        """Call the watchers."""
+        notify(self.watches)
+
+    def touched_locked(self, mailbox):
+        """A mailbox changed: call its watchers, and those of the account, without the lock."""
+        self.lock.touched_locked(mailbox)
+        if self.watches:
+            self.lock.touched_locked(self)
+
+    def names_changed_locked(self):
+        """A mailbox was made, deleted or renamed, or a subscription changed."""
+        self.names_serial += 1
+        if self.watches:
+            self.lock.touched_locked(self)
 
     # Mailboxes by name
 
@@ -125,29 +151,43 @@ class Account:
 
     def status(self, name):
         """The mailbox's Status; raises errors.NotFound."""
-        folder = folders.folder_of(name)
         with self.reading():  # the fast way: it does not wait for other processes
-            mailbox = self._mailboxes.get(folder)
-            if mailbox is not None and mailbox.is_current():
+            mailbox = self._current(name)
+            if mailbox is not None:
                 return mailbox.status_now()
-        return self.despite_full_disk(lambda: self._status(name))
+        return self.despite_full_disk(lambda: self._updated(name, Mailbox.status_now))
 
-    def _status(self, name):
+    def look_at(self, name):
+        """Apply the changes that other programs made to a mailbox; raises errors.NotFound."""
+        with self.reading():
+            is_current = self._current(name) is not None
+        if not is_current:
+            self.despite_full_disk(lambda: self._updated(name, lambda mailbox: None))
+
+    def _current(self, name):
+        """The Mailbox of that name if there are no changes on the disk, else None."""
+        mailbox = self._mailboxes.get(folders.folder_of(name))
+        return mailbox if mailbox is not None and mailbox.is_current() else None
+
+    def _updated(self, name, ask):
+        """`ask(mailbox)` after changes on the disk were applied."""
         with self.writing():
             mailbox = self.mailbox_locked(name)
             mailbox.ready_locked(look=True)
-            return mailbox.status_now()
+            return ask(mailbox)
 
     def subscribe(self, name):
         """Subscribe to `name`; there need not be such a mailbox (RFC 3501 6.3.6)."""
         name = folders.canonical(name)
         with self.writing():
             self.tree.subscriptions.add(name)
+            self.names_changed_locked()
 
     def unsubscribe(self, name):
         name = folders.canonical(name)
         with self.writing():
             self.tree.subscriptions.remove(name)
+            self.names_changed_locked()
 
     def subscriptions(self):
         """Subscribed names, including those without a mailbox."""
@@ -242,7 +282,11 @@ class Account:
     def _distrust_all(self):
         for mailbox in self._mailboxes.values():
             mailbox.distrust_locked()
+        if self.watches:
+            self.lock.touched_locked(self)
 
     def _all_stale(self):
         for mailbox in self._mailboxes.values():
             mailbox.stale = True
+        if self.watches:
+            self.lock.touched_locked(self)

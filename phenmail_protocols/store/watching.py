@@ -1,0 +1,102 @@
+"""Watching an account: which mailboxes it has, and which of them changed.
+
+A callback does not say what changed. Its owner compares `Account.mailboxes` and `Account.stamps`
+with what it knows. So it does not matter who made the change. Watchers are called at once for
+changes by this process; the poller calls `look` to notice those of other processes and programs.
+Messages are not loaded for this: the index has the numbers of every mailbox.
+"""
+import os
+import time
+from typing import NamedTuple
+
+from . import errors
+from .changes import Watch
+from .maildir import folders
+from .maildir.listing import mtimes
+from .rescan import GRAIN
+
+
+class Stamp(NamedTuple):
+    """Numbers of a mailbox, of which at least one changes whenever the mailbox does."""
+    uidvalidity: int
+    uidnext: int
+    modseq: int
+
+
+class AccountWatch(Watch):
+    """A callback for changes of an account; `close()` ends it.
+
+    `names`: the mailboxes whose files the poller looks at, a frozenset. It may be replaced at any
+    time.
+    """
+
+    __slots__ = ("account", "names")
+
+    def __init__(self, account, callback):
+        self.account = account  # there is only one while it is referenced (filestore.py)
+        self.names = frozenset()
+        super().__init__(account.watches, callback)
+
+
+def watch(account, callback):
+    """Call `callback()` after each change in the account, from any thread, with no lock held, until
+    the result is closed."""
+    return AccountWatch(account, callback)
+
+
+def stamps(account, names, look=lambda: None):
+    """`{name: Stamp}` of those of the mailboxes that exist.
+
+    `look()` is called for each name and may raise to end the work.
+    """
+    rows = _rows(account)
+    found = {}
+    for name in names:
+        look()
+        row = rows.get(folders.folder_of(name))
+        if row is None:
+            try:
+                account.look_at(name)  # the index does not know it yet
+            except errors.NotFound:
+                continue
+            rows = _rows(account)
+            row = rows.get(folders.folder_of(name))
+        if row is not None:
+            found[name] = Stamp(row.uidvalidity, row.uidnext, row.modseq)
+    return found
+
+
+def _rows(account):
+    """`{folder: its index.MailboxRow}`"""
+    with account.reading():
+        return {row.folder: row for row in account.index.mailboxes()}
+
+
+def look(account):
+    """For the poller: notice what other processes and programs changed in a watched account."""
+    watches = list(account.watches)
+    if not watches:
+        return
+    _look_at_names(account)
+    rows = _rows(account)
+    for name in frozenset().union(*[each.names for each in watches]):
+        row = rows.get(folders.folder_of(name))
+        try:
+            times = mtimes(account.tree.path_of(folders.folder_of(name)))
+            if row is None or times != (row.new_time, row.cur_time):
+                account.look_at(name)
+        except (FileNotFoundError, errors.NotFound):
+            pass  # the mailbox is gone, which changed the mail folder
+
+
+def _look_at_names(account):
+    """Notice that another program made, removed or renamed a mailbox, or changed subscriptions."""
+    subscriptions = account.tree.subscriptions.stamp()
+    changed = os.stat(account.folder).st_mtime_ns
+    stamp = changed, subscriptions
+    # The clock's grain may hide a second change, and a program may make a folder in several steps.
+    recent = time.time() - max(changed, subscriptions[0]) / 1e9 < GRAIN
+    if recent or stamp != account.names_stamp:
+        account.names_stamp = stamp
+        with account.reading():
+            account.names_changed_locked()
