@@ -45,7 +45,7 @@ def watch(account, callback):
 
 
 def stamps(account, names, look=lambda: None):
-    """`{name: Stamp}` of those of the mailboxes that exist.
+    """`{name: Stamp}` of those of the mailboxes that can be read.
 
     `look()` is called for each name and may raise to end the work.
     """
@@ -57,7 +57,7 @@ def stamps(account, names, look=lambda: None):
         if row is None:
             try:
                 account.look_at(name)  # the index does not know it yet
-            except errors.NotFound:
+            except errors.StoreError:
                 continue
             rows = _rows(account)
             row = rows.get(folders.folder_of(name))

@@ -59,6 +59,7 @@ def _received(session, arguments, incoming, rest):
         with into_target():
             delivered = session.mail.deliver(
                 arguments.mailbox, staged, arguments.flags, arguments.date)
+    session.added_messages(arguments.mailbox, [delivered.uid])
     return Step(code=b"APPENDUID %d %d" % (delivered.uidvalidity, delivered.uid))
 
 

@@ -12,6 +12,7 @@ def copy(session, arguments):
     uids = _wanted(session, arguments)
     with into_target():
         copied = session.view.mailbox.copy(uids, arguments.mailbox, session.look)
+    session.added_messages(arguments.mailbox, [uid for _, uid in copied.pairs])
     return Step(code=_copyuid(copied.uidvalidity, copied.pairs))
 
 
@@ -27,6 +28,7 @@ def move(session, arguments):
             pairs += moved.pairs
     finally:
         if pairs:
+            session.added_messages(arguments.mailbox, [uid for _, uid in pairs])
             code = _copyuid(uidvalidity, pairs)
             session.write(responses.untagged_status(b"OK", b"Moved", code))
 
@@ -55,6 +57,6 @@ def _copyuid(uidvalidity, pairs):
 ROWS = (
     Row("COPY", MAILBOX_SELECTED, command_grammar.copy, copy),
     Row("UID COPY", MAILBOX_SELECTED, command_grammar.copy, copy),
-    Row("MOVE", MAILBOX_SELECTED, command_grammar.copy, move),
-    Row("UID MOVE", MAILBOX_SELECTED, command_grammar.copy, move),
+    Row("MOVE", MAILBOX_SELECTED, command_grammar.copy, move, expunges=True),
+    Row("UID MOVE", MAILBOX_SELECTED, command_grammar.copy, move, expunges=True),
 )

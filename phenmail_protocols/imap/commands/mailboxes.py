@@ -15,7 +15,9 @@ def create(session, arguments):
     have children, so it is ignored."""
     if arguments.special_use:  # RFC 6154 3
         raise CommandFailed(b"The special-use mailboxes exist already", b"USEATTR")
-    session.mail.create(_without_separator(arguments.mailbox))
+    name = _without_separator(arguments.mailbox)
+    session.mail.create(name)
+    session.changed_names(None, name)
 
 
 def delete(session, name):
@@ -23,10 +25,13 @@ def delete(session, name):
     session.mail.delete(name, session.look)
     if selected:
         session.deselect()
+    session.changed_names(name, None)
 
 
 def rename(session, arguments):
-    session.mail.rename(arguments.old, _without_separator(arguments.new))
+    new = _without_separator(arguments.new)
+    session.mail.rename(arguments.old, new)
+    session.changed_names(arguments.old, new)
 
 
 def _without_separator(name):
@@ -36,10 +41,12 @@ def _without_separator(name):
 
 def subscribe(session, name):
     session.mail.subscribe(_without_separator(name))
+    session.changed_subscription(_without_separator(name), True)
 
 
 def unsubscribe(session, name):
     session.mail.unsubscribe(_without_separator(name))
+    session.changed_subscription(_without_separator(name), False)
 
 
 def status(session, arguments):
