@@ -18,6 +18,7 @@ from .event_filters import NOTHING, EventFilters
 from .session import CommandFailed
 
 MOST = 1000  # mailboxes whose messages are watched
+MOST_NAMES = 10000  # mailboxes and subscribed names, watched or not
 OVERFLOW = b"NOTIFICATIONOVERFLOW"  # section 5.8
 
 
@@ -66,8 +67,11 @@ class SelectedMailbox:
         items = self._filters.items
         if session.condstore and "FLAGS" in items and "MODSEQ" not in items:
             items += ("MODSEQ",)
-        for last in fetch.send_batches(session, fetch.Plan(items, uid=True), uids):
-            self._unsent = last + 1
+        try:
+            for last in fetch.send_batches(session, fetch.Plan(items, uid=True), uids):
+                self._unsent = last + 1
+        except CommandFailed:  # too slow
+            _stop(session)
         self.begin(view)
 
 
@@ -103,7 +107,7 @@ class Notifications:
         self._watch = account.watch(self._notice)
         self._serial = account.names_serial
         self._names = mailbox_names.known(session, _list(session))
-        self._selected = session.view and session.view.mailbox.name
+        self._selected = _selected(session)
         self._told = {name: NEW for name in self._with_message_events()}
         for name in self._told:
             session.look()
@@ -115,9 +119,9 @@ class Notifications:
     def _send_status(self, session):
         for name, told in self._told.items():
             if name != self._selected and told is not NEW:
-                items = ["MESSAGES", "UIDNEXT", "UIDVALIDITY"]
+                items = ["MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN"]
                 if "FlagChange" in self._events(name):
-                    items += ["HIGHESTMODSEQ", "UNSEEN"]
+                    items.append("HIGHESTMODSEQ")
                 session.write(_status_line(name, told, items))
 
     def close(self):
@@ -157,7 +161,7 @@ class Notifications:
     def own_messages(self, session, name, uids):
         """The client added messages to a mailbox."""
         name = canonical(name)
-        if session.view is not None and session.view.mailbox.name == name:
+        if _selected(session) == name:
             self.selected.own_messages(uids)
             return
         told = self._told.get(name)
@@ -186,15 +190,13 @@ class Notifications:
         try:
             self._compare(session)
         except CommandFailed:  # too many mailboxes, or too slow
-            session.write(responses.untagged_status(
-                b"OK", b"There are too many changes; send NOTIFY again", OVERFLOW))
-            session.notify(Notifications(EventFilters(())))
+            _stop(session)
         except errors.StoreError:
             self._changed = True  # compare again later
         self.seconds = monotonic() - begin
 
     def _compare(self, session):
-        self._selected = session.view and session.view.mailbox.name
+        self._selected = _selected(session)
         serial = self._watch.account.names_serial
         if serial != self._serial:
             self._compare_names(session)
@@ -222,11 +224,13 @@ class Notifications:
         for name, stamp in self._watch.account.stamps(others, session.look).items():
             told = self._told[name]
             now = self._numbers(name) if stamp != told[:3] else None
-            if now is not None:
+            if now is None:
+                continue
+            items = self._items(session, name, told, now)
+            if items:
+                session.write(_status_line(name, now, items))
+            if items or told is not NEW:
                 self._told[name] = now
-                items = self._items(session, name, told, now)
-                if items:
-                    session.write(_status_line(name, now, items))
 
     def _numbers(self, name):
         """The mailbox's present numbers as Told, or None if they cannot be read."""
@@ -241,19 +245,19 @@ class Notifications:
                     status.unseen)
 
     def _items(self, session, name, told, now):
-        """The STATUS items to send, perhaps none."""
-        flags = "FlagChange" in self._events(name)
-        modseq = ["HIGHESTMODSEQ"] if session.condstore else []
-        unseen = ["UNSEEN"] if flags and told.unseen not in (None, now.unseen) else []
+        """The STATUS items to send, perhaps none. UNSEEN is more than the RFC asks for; mail
+        programs show it, and Dovecot sends it."""
         if not told.uidvalidity and not now.messages and now.uidnext == 1:
             return []  # a new mailbox is empty
+        modseq = ["HIGHESTMODSEQ"] if session.condstore else []
         if told.uidvalidity != now.uidvalidity:
-            return ["MESSAGES", "UIDNEXT", "UIDVALIDITY"] + modseq + unseen
+            return ["MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN"] + modseq
         if (told.messages, told.uidnext) != (now.messages, now.uidnext):
-            return ["UIDNEXT", "MESSAGES"] + modseq + unseen
-        if not flags or told.modseq in (None, now.modseq):
+            return ["UIDNEXT", "MESSAGES", "UNSEEN"] + modseq
+        if told.modseq in (None, now.modseq) or "FlagChange" not in self._events(name):
             return []
-        return ["UIDVALIDITY"] + modseq + unseen if modseq or unseen else []
+        unseen = ["UNSEEN"] if told.unseen != now.unseen else []
+        return ["UIDVALIDITY"] + unseen + modseq if unseen or modseq else []
 
     # -- filters
 
@@ -274,9 +278,25 @@ class Notifications:
         self._watch.names = frozenset(self._told)
 
 
+def _selected(session):
+    """The name of the selected mailbox, or None."""
+    return session.view.mailbox.name if session.view is not None else None
+
+
 def _list(session):
-    """The MailboxInfos of all mailboxes and subscribed names."""
-    return with_lost_subscriptions(session, session.mail.mailboxes(session.look))
+    """The MailboxInfos of all mailboxes and subscribed names. Raises CommandFailed if there are too
+    many."""
+    infos = with_lost_subscriptions(session, session.mail.mailboxes(session.look))
+    if len(infos) > MOST_NAMES:
+        raise CommandFailed(b"There are too many mailboxes", OVERFLOW)
+    return infos
+
+
+def _stop(session):
+    """From now on behave as after NOTIFY NONE (section 5.8)."""
+    session.write(responses.untagged_status(
+        b"OK", b"Too many changes, notifications stop", OVERFLOW))
+    session.notify(Notifications(EventFilters(())))
 
 
 def _status_line(name, numbers, items):

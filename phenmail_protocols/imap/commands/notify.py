@@ -16,6 +16,8 @@ def notify(session, arguments):
         notifications.close()
         raise
     session.notify(notifications)
+    if "MODSEQ" in notifications.filters.items:
+        session.enable_condstore()
 
 
 def _arguments(scan):
