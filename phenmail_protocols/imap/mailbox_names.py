@@ -56,81 +56,96 @@ def own_change(names, told, old, new):
 
 
 class Changes:
-    """The differences between two `{name: Known}`.
+    """The differences between two `{name: Known}`, as a client is told of them.
 
-    renamed  {new name: old name}, in an order in which they can be done one after another
-    created  names that have a mailbox now, or another one than before, and are not `renamed`
-    deleted  names without a mailbox now, and not renamed
+    renamed  [(new name, name that the client has for it)], to be told in this order
+    created  names that have a mailbox now, or another one than the client has by then
+    deleted  names that the client still has by then, but without a mailbox now
     """
 
-    def __init__(self, old, new):
+    def __init__(self, old, new, wants_rename, look=lambda: None):
+        """`wants_rename(new name, old name)`; `look()` is called often and may raise."""
         self.old = old
         self.new = new
-        self.renamed = _in_order(_renamed(old, new))
-        sources = set(self.renamed.values())
-        self.created = [name for name, known in new.items()
-                        if known.uidvalidity and name not in self.renamed
-                        and _differs(known, old.get(name, NOWHERE))]
-        self.deleted = [name for name, known in old.items()
-                        if known.uidvalidity and name not in sources
-                        and not new.get(name, NOWHERE).uidvalidity]
+        self.renamed = []
+        self._look = look
+        self._client = {name: known.uidvalidity for name, known in old.items()
+                        if known.uidvalidity}
+        self._sources = _moved(old, new)
+        self._rename_all(wants_rename)
+        self.created = [name for name, known in new.items() if known.uidvalidity
+                        and _differs(known.uidvalidity, self._client.get(name, MISSING))]
+        self.deleted = [name for name in self._client
+                        if not new.get(name, NOWHERE).uidvalidity]
+
+    def _rename_all(self, wants_rename):
+        """A client that is told of a rename also renames what is below it (section 5.4). So names
+        are taken from the top, and a name that is not free yet waits. What is in a circle stays."""
+        place = {number: name for name, number in self._client.items()}
+        waiting = sorted([name for name, old in self._sources.items() if wants_rename(name, old)],
+                         key=lambda name: name.count(SEPARATOR))
+        before = None
+        while waiting and len(waiting) != before:
+            before, names, waiting = len(waiting), waiting, []
+            movers = {self.new[name].uidvalidity for name in names}
+            for name in names:
+                number = self.new[name].uidvalidity
+                holder = self._client.get(name)
+                if holder == number:
+                    continue  # renamed together with one above it
+                if holder in movers:
+                    waiting.append(name)
+                    continue
+                self._rename(place[number], name, place)
+
+    def _rename(self, old, new, place):
+        self._look()
+        self.renamed.append((new, old))
+        moved = {name: self._client.pop(name) for name in list(self._client)
+                 if (name + SEPARATOR).startswith(old + SEPARATOR)}
+        for name, number in moved.items():
+            self._client[new + name[len(old):]] = number
+            place[number] = new + name[len(old):]
 
     def told_before(self, name, told):
         """What `told`, {old name: anything}, has of the mailbox that is called `name` now."""
-        return told.get(self.renamed.get(name, name))
+        return told.get(self._sources.get(name, name))
 
-    def lines(self, filters, infos):
-        """The LIST responses that `filters`, an event_filters.EventFilters, ask for.
+    def lines(self, infos, wants):
+        """The LIST responses: each name once, but first all renames.
 
-        `infos`: the MailboxInfos that `new` was made from.
+        `infos`: the MailboxInfos that `new` was made from. `wants(event, name, subscribed)`.
         """
         found = {info.name: info for info in infos}
-        listed = []
-        for name, old in self.renamed.items():
-            if self._wants(filters, "MailboxName", name, old) and not self._is_carried(
-                    filters, name, old):
-                listed.append(name)
-                data = b'"OLDNAME" (' + responses.mailbox(old) + b")"
-                yield list_lsub.list_line(found[name], True, True, data)
-        plain = [each for name in self.created + self.deleted
+        for name, old in self.renamed:
+            data = b'"OLDNAME" (' + responses.mailbox(old) + b")"
+            yield list_lsub.list_line(_info(found, name), True, True, data)
+        plain = {each for name in self.created + self.deleted
                  for each in (name, name.rpartition(SEPARATOR)[0])
-                 if each and self._wants(filters, "MailboxName", each)]
-        plain += [name for name in set(self.old).union(self.new)
-                  if self._of(name).subscribed != self.old.get(name, NOWHERE).subscribed
-                  and self._wants(filters, "SubscriptionChange", name)]
-        for name in sorted(set(plain).difference(listed)):
-            info = found.get(name) or MailboxInfo(name, False, False, None, False)
-            yield list_lsub.list_line(info, True, True)
+                 if each and wants("MailboxName", each, self._was_subscribed(each))}
+        plain.update(name for name in set(self.old).union(self.new)
+                     if self._changed_subscription(name)
+                     and wants("SubscriptionChange", name, True))
+        for name in sorted(plain):
+            self._look()
+            yield list_lsub.list_line(_info(found, name), True, True)
 
-    def _of(self, name):
-        return self.new.get(name, NOWHERE)
+    def _was_subscribed(self, name):
+        """Whether the name is or was subscribed."""
+        return any([names.get(name, NOWHERE).subscribed for names in (self.old, self.new)])
 
-    def _wants(self, filters, event, *names):
-        return any([event in filters.of(name, self._of(name).subscribed
-                                        or self.old.get(name, NOWHERE).subscribed)
-                    for name in names])
-
-    def _is_carried(self, filters, name, old):
-        """Whether a mailbox was renamed with one above it, and the client is told of that one."""
-        while True:
-            name, _, last = name.rpartition(SEPARATOR)
-            old, _, old_last = old.rpartition(SEPARATOR)
-            if not name or last != old_last:
-                return False
-            if self.renamed.get(name) == old and self._wants(filters, "MailboxName", name, old):
-                return True
+    def _changed_subscription(self, name):
+        return (self.new.get(name, NOWHERE).subscribed
+                != self.old.get(name, NOWHERE).subscribed)
 
 
-def _differs(known, before):
-    """Whether it is another mailbox; `known` is not missing."""
-    if not before.uidvalidity:
-        return True
-    return UNKNOWN not in (known.uidvalidity, before.uidvalidity) and (
-        known.uidvalidity != before.uidvalidity)
+def _info(found, name):
+    """The MailboxInfo of a name, of which there may be nothing left."""
+    return found.get(name) or MailboxInfo(name, False, False, None, False)
 
 
-def _renamed(old, new):
-    """{new name: old name}; no old name is there twice."""
+def _moved(old, new):
+    """{new name: old name} of the mailboxes that have another name; no old name is there twice."""
     by_id = {known.uidvalidity: name for name, known in old.items() if known.uidvalidity > 0}
     found = {}
     for name, known in new.items():
@@ -140,15 +155,6 @@ def _renamed(old, new):
     return found
 
 
-def _in_order(renamed):
-    """The renames in an order in which the new name is always free. Those that form a circle are
-    left out."""
-    ordered = {}
-    while renamed:
-        taken = set(renamed.values())
-        free = [name for name in renamed if name not in taken]
-        if not free:
-            break
-        for name in free:
-            ordered[name] = renamed.pop(name)
-    return ordered
+def _differs(number, other):
+    """Whether these UIDVALIDITYs are of different mailboxes; the first one is not MISSING."""
+    return not other or number != other and UNKNOWN not in (number, other)

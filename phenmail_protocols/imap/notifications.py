@@ -32,7 +32,8 @@ class Told(NamedTuple):
     unseen: Optional[int]
 
 
-NEW = Told(0, 1, 0, 0, 0)  # of a mailbox that the client takes for empty, if it knows it at all
+NEW = Told(0, 1, 0, 0, 0)  # of a new mailbox; it is announced with its first message
+REPLACED = NEW._replace(uidvalidity=-1)  # of a mailbox in place of another one
 
 
 class SelectedMailbox:
@@ -205,14 +206,25 @@ class Notifications:
 
     def _compare_names(self, session):
         infos = _list(session)
-        changes = mailbox_names.Changes(self._names, mailbox_names.known(session, infos))
-        self._names = changes.new
-        session.write(b"".join(changes.lines(self.filters, infos)))
+        old, new = self._names, mailbox_names.known(session, infos)
+
+        def wants(event, name, subscribed):
+            return event in self.filters.of(name, subscribed)
+
+        def wants_rename(*names):
+            return any([wants("MailboxName", name, (
+                old.get(name) or new[name]).subscribed) for name in names])
+
+        changes = mailbox_names.Changes(old, new, wants_rename, session.look)
+        self._names = new
+        session.write(b"".join(changes.lines(infos, wants)))
         before = {name: changes.told_before(name, self._told)
                   for name in self._with_message_events()}
         created = set(changes.created)
         for name, told in before.items():
-            if told is None:
+            if name in created and old.get(name, mailbox_names.NOWHERE).uidvalidity:
+                before[name] = REPLACED
+            elif told is None:
                 session.look()
                 came_in = name not in created  # it exists longer than the client is interested
                 before[name] = came_in and self._numbers(name) or NEW
