@@ -326,6 +326,7 @@ class MailServer:
                 directory=self.directory, store=self.store, limits=settings.limits,
                 tls_context=starttls, plaintext_auth=listen.plaintext_auth,
                 host=settings.sender_domain, debug=settings.imap_debug, trees=self._trees,
+                without=listen.without,
                 identity=(("name", "phenmail"), ("version", __version__))))
         if protocol == "pop3":
             return pop3_handler.make(

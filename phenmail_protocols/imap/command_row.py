@@ -2,7 +2,7 @@
 
 Each file of commands/ ends with its ROWS; `table` joins them.
 """
-from typing import Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from .session import AUTHENTICATED, NOT_AUTHENTICATED, SELECTED
 
@@ -26,6 +26,7 @@ class Row(NamedTuple):
                  whose message numbers would change (RFC 3501 7.4.1)
     secret       the arguments are never logged
     expunges     it removes messages: EXPUNGE is sent even if NOTIFY excludes others' (RFC 5465)
+    extension    the one to which the command belongs, see `tokens.is_offered`; None: IMAP4rev1
     """
     name: str
     states: frozenset
@@ -34,3 +35,4 @@ class Row(NamedTuple):
     may_expunge: bool = True
     secret: bool = False
     expunges: bool = False
+    extension: Any = None

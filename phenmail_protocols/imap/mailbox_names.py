@@ -111,15 +111,15 @@ class Changes:
         """What `told`, {old name: anything}, has of the mailbox that is called `name` now."""
         return told.get(self._sources.get(name, name))
 
-    def lines(self, infos, wants):
+    def lines(self, session, infos, wants):
         """The LIST responses: each name once, but first all renames.
 
         `infos`: the MailboxInfos that `new` was made from. `wants(event, name, subscribed)`.
         """
         found = {info.name: info for info in infos}
         for name, old in self.renamed:
-            data = b'"OLDNAME" (' + responses.mailbox(old) + b")"
-            yield list_lsub.list_line(_info(found, name), True, True, data)
+            data = b'"OLDNAME" (' + responses.mailbox(old, session.utf8) + b")"
+            yield list_lsub.list_line(session, _info(found, name), True, True, data)
         plain = {each for name in self.created + self.deleted
                  for each in (name, name.rpartition(SEPARATOR)[0])
                  if each and wants("MailboxName", each, self._was_subscribed(each))}
@@ -128,7 +128,7 @@ class Changes:
                      and wants("SubscriptionChange", name, True))
         for name in sorted(plain):
             self._look()
-            yield list_lsub.list_line(_info(found, name), True, True)
+            yield list_lsub.list_line(session, _info(found, name), True, True)
 
     def _was_subscribed(self, name):
         """Whether the name is or was subscribed."""

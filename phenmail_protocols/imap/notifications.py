@@ -123,7 +123,7 @@ class Notifications:
                 items = ["MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN"]
                 if "FlagChange" in self._events(name):
                     items.append("HIGHESTMODSEQ")
-                session.write(_status_line(name, told, items))
+                session.write(_status_line(session, name, told, items))
 
     def close(self):
         if self._watch is not None:
@@ -217,7 +217,7 @@ class Notifications:
 
         changes = mailbox_names.Changes(old, new, wants_rename, session.look)
         self._names = new
-        session.write(b"".join(changes.lines(infos, wants)))
+        session.write(b"".join(changes.lines(session, infos, wants)))
         before = {name: changes.told_before(name, self._told)
                   for name in self._with_message_events()}
         created = set(changes.created)
@@ -240,7 +240,7 @@ class Notifications:
                 continue
             items = self._items(session, name, told, now)
             if items:
-                session.write(_status_line(name, now, items))
+                session.write(_status_line(session, name, now, items))
             if items or told is not NEW:
                 self._told[name] = now
 
@@ -311,8 +311,8 @@ def _stop(session):
     session.notify(Notifications(EventFilters(())))
 
 
-def _status_line(name, numbers, items):
+def _status_line(session, name, numbers, items):
     values = {"MESSAGES": numbers.messages, "UIDNEXT": numbers.uidnext, "UNSEEN": numbers.unseen,
               "UIDVALIDITY": numbers.uidvalidity, "HIGHESTMODSEQ": max(1, numbers.modseq)}
     shown = " ".join(["%s %d" % (item, values[item]) for item in items]).encode("ascii")
-    return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name), shown)
+    return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name, session.utf8), shown)
