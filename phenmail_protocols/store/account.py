@@ -93,14 +93,17 @@ class Account:
     def touched_locked(self, mailbox):
         """A mailbox changed: call its watchers, and those of the account, without the lock."""
         self.lock.touched_locked(mailbox)
+        self.changed_locked()
+
+    def changed_locked(self):
+        """Something in the account changed: call its watchers without the lock."""
         if self.watches:
             self.lock.touched_locked(self)
 
     def names_changed_locked(self):
         """A mailbox was made, deleted or renamed, or a subscription changed."""
         self.names_serial += 1
-        if self.watches:
-            self.lock.touched_locked(self)
+        self.changed_locked()
 
     # Mailboxes by name
 
@@ -289,11 +292,9 @@ class Account:
     def _distrust_all(self):
         for mailbox in self._mailboxes.values():
             mailbox.distrust_locked()
-        if self.watches:
-            self.lock.touched_locked(self)
+        self.changed_locked()
 
     def _all_stale(self):
         for mailbox in self._mailboxes.values():
             mailbox.stale = True
-        if self.watches:
-            self.lock.touched_locked(self)
+        self.changed_locked()
