@@ -90,6 +90,7 @@ class Notifications:
         self.seconds = 0.0
         self._watch = None  # only if there are events of other mailboxes
         self._changed = False  # something may have changed since the last comparison
+        self._waits = False  # for the end of a command, before which the client knows no new names
         self._serial = None  # of the list of mailboxes that was compared last
         self._names = {}  # name -> mailbox_names.Known
         self._told = {}  # name -> Told, of the mailboxes with message events
@@ -149,6 +150,7 @@ class Notifications:
 
     def own_names(self, old, new):
         """The client created `new`, deleted `old`, or renamed `old` to `new`; the other is None."""
+        self._waits = True
         old, new = old and canonical(old), new and canonical(new)
         mailbox_names.own_change(self._names, self._told, old, new)
         if new is not None:
@@ -172,6 +174,7 @@ class Notifications:
 
     def deselected(self, view):
         """The selected mailbox is one of the others now; the client knows what `view` showed."""
+        self._waits = True
         name, self._selected = view.mailbox.name, None
         if name in self._told:
             modseq = view.announced_modseq
@@ -184,7 +187,8 @@ class Notifications:
 
     def announce(self, session):
         """Write the responses for what changed since the last call."""
-        if not self._changed or self._watch is None:
+        waits, self._waits = self._waits, False
+        if waits or not self._changed or self._watch is None:
             return
         self._changed = False
         begin = monotonic()

@@ -294,7 +294,8 @@ def test_what_the_client_did_not_hear_of_the_mailbox_it_leaves(watcher, other):
     watcher.ok("NOTIFY SET (personal %s)" % NEW)  # nothing of the selected mailbox
     other.append(MESSAGE)
     assert news(watcher) == []
-    assert watcher.ok("CLOSE") == [b"* STATUS INBOX (UIDNEXT 2 MESSAGES 1 UNSEEN 1)"]
+    assert watcher.ok("CLOSE") == []
+    assert line(watcher) == "* STATUS INBOX (UIDNEXT 2 MESSAGES 1 UNSEEN 1)"
 
 
 def test_idle_announces_what_notify_asks_for(watcher, other):
@@ -398,6 +399,17 @@ def test_own_changes_of_names_are_not_announced(watcher, other):
     watcher.ok("CREATE c/b")
     other.append(MESSAGE, "c/b")
     assert line(watcher).startswith("* STATUS c/b (MESSAGES 1 UIDNEXT 2 UIDVALIDITY ")
+
+
+def test_news_of_a_new_name_follow_the_response_that_tells_it(watcher, other):
+    watcher.ok("CREATE a")
+    watcher.ok("NOTIFY SET (personal %s)" % NEW)
+    watcher.send(b"t NOOP\r\nu RENAME a")
+    watcher.until(b"t OK")
+    other.append(MESSAGE, "a")
+    watcher.send(b" b\r\n")
+    assert line(watcher) == "u OK RENAME completed"
+    assert line(watcher) == "* STATUS b (UIDNEXT 2 MESSAGES 1 UNSEEN 1)"
 
 
 # -- filters

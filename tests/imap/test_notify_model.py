@@ -110,6 +110,8 @@ class Model:
     def act(self, dice):
         name, other = dice.choice(NAMES), dice.choice(NAMES)
         kind = dice.randrange(9)
+        if kind < 2:
+            self.do("NOOP")  # so that nothing about the mailbox arrives after it is left
         if kind == 0:
             self._leave()
             self.messages = []
@@ -246,7 +248,8 @@ class Files:
             self._touch(cur)
         elif box != self.folder:
             if kind == 4:
-                shutil.rmtree(box)
+                os.rename(box, self.folder + "/gone")  # or the server may add a file meanwhile
+                shutil.rmtree(self.folder + "/gone")
             else:
                 target = os.path.join(self.folder, "." + dice.choice(NAMES[2:]).replace("/", "."))
                 if not os.path.exists(target):
