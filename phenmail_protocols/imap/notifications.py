@@ -17,7 +17,7 @@ from .commands.list_lsub import with_lost_subscriptions
 from .event_filters import NOTHING, EventFilters
 from .session import CommandFailed
 
-MOST = 1000  # mailboxes whose messages are watched
+MOST = 2000  # mailboxes whose messages are watched
 MOST_NAMES = 10000  # mailboxes and subscribed names, watched or not
 OVERFLOW = b"NOTIFICATIONOVERFLOW"  # section 5.8
 

@@ -51,6 +51,7 @@ class Account:
         self.watches = []  # watching.AccountWatch
         self.names_serial = 0  # changes whenever the list of mailboxes may have changed
         self.names_stamp = None  # what the poller saw of the list (watching.py)
+        self.polled = ""  # the mailbox that it checked last
         self._index = AccountIndex(self.tree, boot_id, self._distrust_all, self._all_stale)
         self.lock = AccountLock(os.path.join(folder, _LOCK), self.tree, self._index)
         self.reading = self.lock.reading

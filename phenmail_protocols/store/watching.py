@@ -2,18 +2,23 @@
 
 A callback does not say what changed. Its owner compares `Account.mailboxes` and `Account.stamps`
 with what it knows. So it does not matter who made the change. Watchers are called at once for
-changes by this process; the poller calls `look` to notice those of other processes and programs.
+changes by this process. The poller calls `look` to notice those of other phenmail processes, which
+change the index, and those of other programs, for which it checks some mailboxes at a time.
 Messages are not loaded for this: the index has the numbers of every mailbox.
 """
 import os
 import time
+from bisect import bisect_right
 from typing import NamedTuple
 
 from . import errors
 from .changes import Watch
 from .maildir import folders
 from .maildir.listing import mtimes
+from .model import INBOX
 from .rescan import GRAIN
+
+POLLED = 50  # mailboxes of an account whose files are checked in a period
 
 
 class Stamp(NamedTuple):
@@ -78,15 +83,28 @@ def look(account):
     if not watches:
         return
     _look_at_names(account)
-    rows = _rows(account)
-    for name in frozenset().union(*[each.names for each in watches]):
-        row = rows.get(folders.folder_of(name))
+    for name in _turn(account, frozenset().union(*[each.names for each in watches])):
         try:
-            times = mtimes(account.tree.path_of(folders.folder_of(name)))
-            if row is None or times != (row.new_time, row.cur_time):
-                account.look_at(name)
+            _look_at(account, name)
         except (FileNotFoundError, errors.NotFound):
             pass  # the mailbox is gone, which changed the mail folder
+
+
+def _turn(account, names):
+    """INBOX, which other programs change most, and those mailboxes whose turn it is."""
+    ordered = sorted(names)
+    start = bisect_right(ordered, account.polled)
+    turn = ordered[start:start + POLLED]
+    account.polled = turn[-1] if len(turn) == POLLED else ""
+    return turn + [INBOX] if INBOX in names and INBOX not in turn else turn
+
+
+def _look_at(account, name):
+    folder = folders.folder_of(name)
+    with account.reading():
+        row = account.index.mailbox(folder)
+    if row is None or mtimes(account.tree.path_of(folder)) != (row.new_time, row.cur_time):
+        account.look_at(name)
 
 
 def _look_at_names(account):
