@@ -41,7 +41,7 @@ ORDER = {
     "store": ("errors", "model", "maildir", "index", "changes", "columns", "numbering",
               "account_index", "transaction", "shares", "differences", "rescan", "adding", "flags",
               "expunging", "measuring", "copying", "mailbox", "hierarchy", "quota", "group_commit",
-              "account", "poller", "filestore"),
+              "watching", "account", "poller", "filestore"),
     # Knows no SQL and no account.
     "store/maildir": ("filenames", "buckets", "spool", "listing", "folders", "uidlist",
                       "subscriptions", "special_use", "tree", "keywords", "files", "together",

@@ -17,8 +17,9 @@ Rules of the store
 import os
 from contextlib import contextmanager
 
-from . import errors, hierarchy, measuring
+from . import errors, hierarchy, measuring, watching
 from .account_index import AccountIndex
+from .changes import notify
 from .group_commit import GroupCommit
 from .mailbox import Mailbox
 from .maildir import folders
@@ -56,11 +57,14 @@ class Account:
         self.quota = AccountQuota(self, limit_of, warn)
         # For the other files of the store:
         self.tree = Tree(folder)
+        self.watches = []  # watching.AccountWatch
+        self.names_serial = 0  # changes whenever the list of mailboxes may have changed
+        self.names_stamp = None  # what the poller saw of the list (watching.py)
+        self.polled = ""  # the mailbox that it checked last
         self._index = AccountIndex(self.tree, boot_id, self._distrust_all, self._all_stale)
         self.lock = AccountLock(os.path.join(folder, _LOCK), self.tree, self._index)
         self.reading = self.lock.reading
         self.writing = self.lock.writing
-        self.touched_locked = self.lock.touched_locked
         self.despite_full_disk = self.lock.despite_full_disk
         self.open_lists = OpenLists()
         self.look_locked = _pass  # called between small steps of long work: see `_looking`
@@ -79,17 +83,43 @@ class Account:
     @property
     def in_use(self):
         # A copy of the list: other threads may add a mailbox.
-        return any(mailbox.opens for mailbox in list(self._mailboxes.values()))
+        return bool(self.watches) or any(
+            mailbox.opens for mailbox in list(self._mailboxes.values()))
 
-    def open_mailboxes(self, patience):
-        """The mailboxes that a session has open; none if the lock is not free within `patience`
-        seconds."""
+    def open_mailboxes(self, patience=-1):
+        """The mailboxes that a session has open; None if the lock is not free within `patience`
+        seconds; with -1 it waits."""
         if not self.lock.thread_lock.acquire(timeout=patience):
-            return []
+            return None
         try:
             return [mailbox for mailbox in self._mailboxes.values() if mailbox.opens]
         finally:
             self.lock.thread_lock.release()
+
+    # Changes
+
+    watch = watching.watch
+    stamps = watching.stamps
+    look = watching.look
+
+    def notify(self):
+        """Call the watchers."""
+        notify(self.watches)
+
+    def touched_locked(self, mailbox):
+        """A mailbox changed: call its watchers, and those of the account, without the lock."""
+        self.lock.touched_locked(mailbox)
+        self.changed_locked()
+
+    def changed_locked(self):
+        """Something in the account changed: call its watchers without the lock."""
+        if self.watches:
+            self.lock.touched_locked(self)
+
+    def names_changed_locked(self):
+        """A mailbox was made, deleted or renamed, or a subscription changed."""
+        self.names_serial += 1
+        self.changed_locked()
 
     # Mailboxes by name
 
@@ -185,11 +215,13 @@ class Account:
         name = folders.canonical(name)
         with self.writing():
             self.tree.subscriptions.add(name)
+            self.names_changed_locked()
 
     def unsubscribe(self, name):
         name = folders.canonical(name)
         with self.writing():
             self.tree.subscriptions.remove(name)
+            self.names_changed_locked()
 
     def subscriptions(self):
         """Subscribed names, including those without a mailbox."""
@@ -301,7 +333,9 @@ class Account:
     def _distrust_all(self):
         for mailbox in self._mailboxes.values():
             mailbox.distrust_locked()
+        self.changed_locked()
 
     def _all_stale(self):
         for mailbox in self._mailboxes.values():
             mailbox.stale = True
+        self.changed_locked()

@@ -241,8 +241,10 @@ class Mailbox:
 
     def save_locked(self, **changes):
         """Write `row` with `changes`."""
-        self.row = self.row._replace(**changes)
+        old, self.row = self.row, self.row._replace(**changes)
         self.account.index.update_mailbox(self.row)
+        if old.modseq != self.row.modseq:
+            self.account.changed_locked()
 
     def number_locked(self, count):
         """The first of `count` new UIDs, and a mod-sequence; both are below synced ceilings.

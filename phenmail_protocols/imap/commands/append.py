@@ -113,6 +113,7 @@ class _Messages:
         with into_target():
             delivered = self._session.mail.deliver_all(self._mailbox, self._arrived)
         self._session.staged = None
+        self._session.added_messages(self._mailbox, [each.uid for each in delivered])
         uids = sequence.build([each.uid for each in delivered])
         return Step(code=b"APPENDUID %d %b" % (delivered[0].uidvalidity, uids))
 

@@ -165,15 +165,26 @@ def _fetch_changed(session, arguments, plan):
             session.look()
             end = min(start + ROWS_BATCH, stop)
             uids = changed_since(session, session.view.uids(start, end), arguments.changed_since)
-            while uids:
-                batch = _Batch(session, plan, None, uids[:plan.batch()])
-                batch.send()
-                if not len(batch.uids):
-                    batch = _Batch(session, plan.for_large_headers(), None, uids[:1])
-                    batch.send()
-                uids = uids[len(batch.uids):]
+            for _ in send_batches(session, plan, uids):
+                pass
             start = end
     return _end(plan)
+
+
+def send_batches(session, plan, uids):
+    """Send FETCH responses for ascending UIDs; messages that are gone are left out.
+
+    A generator: after each batch it yields the last UID that is done.
+    """
+    while len(uids):
+        session.look()
+        batch = _Batch(session, plan, None, uids[:plan.batch()])
+        batch.send()
+        if not len(batch.uids):
+            batch = _Batch(session, plan.for_large_headers(), None, uids[:1])
+            batch.send()
+        yield batch.uids[-1]
+        uids = uids[len(batch.uids):]
 
 
 def _uid_spans(session, chosen):

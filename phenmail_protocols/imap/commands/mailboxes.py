@@ -18,8 +18,9 @@ _NEED_SIZES = {"SIZE", "DELETED-STORAGE"}
 def create(session, arguments):
     """A trailing separator declares that children will follow (RFC 3501 6.3.3). Every mailbox may
     have children, so it is ignored."""
-    mailbox_id = session.mail.create(
-        _without_separator(arguments.mailbox), arguments.special_uses)
+    name = _without_separator(arguments.mailbox)
+    mailbox_id = session.mail.create(name, arguments.special_uses)
+    session.changed_names(None, name)
     return Step(code=responses.mailbox_id(mailbox_id))
 
 
@@ -28,10 +29,13 @@ def delete(session, name):
     session.mail.delete(name, session.look)
     if selected:
         session.deselect()
+    session.changed_names(name, None)
 
 
 def rename(session, arguments):
-    session.mail.rename(arguments.old, _without_separator(arguments.new))
+    new = _without_separator(arguments.new)
+    session.mail.rename(arguments.old, new)
+    session.changed_names(arguments.old, new)
 
 
 def _without_separator(name):
@@ -41,10 +45,12 @@ def _without_separator(name):
 
 def subscribe(session, name):
     session.mail.subscribe(_without_separator(name))
+    session.changed_subscription(_without_separator(name), True)
 
 
 def unsubscribe(session, name):
     session.mail.unsubscribe(_without_separator(name))
+    session.changed_subscription(_without_separator(name), False)
 
 
 def status(session, arguments):

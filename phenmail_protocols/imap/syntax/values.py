@@ -87,6 +87,26 @@ class Status(NamedTuple):
     items: Tuple[str, ...]
 
 
+class EventGroup(NamedTuple):
+    """Some mailboxes and their events (RFC 5465 section 8).
+
+    filter     in upper case
+    mailboxes  the names after SUBTREE and MAILBOXES
+    events     frozenset of str, in the RFC's spelling
+    items      what MessageNew sends of new messages in the selected mailbox, as in Fetch
+    """
+    filter: str
+    mailboxes: Tuple[str, ...]
+    events: frozenset
+    items: tuple = ()
+
+
+class Notify(NamedTuple):
+    """NOTIFY: `groups` of EventGroup, () for NONE; `status`: send STATUS responses at once."""
+    status: bool
+    groups: tuple
+
+
 # The forms of a message in APPEND: {n}, ~{n} (RFC 3516), UTF8 (~{n} …) (RFC 6855).
 LITERAL, LITERAL8, UTF8 = "literal", "literal8", "utf8"
 

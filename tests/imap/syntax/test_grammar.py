@@ -18,11 +18,13 @@ from phenmail_protocols.imap.syntax.values import (
     Copy,
     Create,
     Criterion,
+    EventGroup,
     Fetch,
     HasFlag,
     InSet,
     List,
     Login,
+    Notify,
     Rename,
     Resync,
     Search,
@@ -148,6 +150,8 @@ GOOD = [
         "REFERENCES", InSet(numbers(b"7"), False), False)),
     ([b"UID THREAD ORDEREDSUBJECT utf-8 7"], "UID THREAD", Thread(
         "ORDEREDSUBJECT", InSet(numbers(b"7"), False), True)),
+    ([b"NOTIFY SET (personal (MailboxName))"], "NOTIFY", Notify(
+        False, (EventGroup("PERSONAL", (), frozenset(["MailboxName"])),))),
 ] + [([name.encode()], name, None) for name in WITHOUT_ARGUMENTS]
 
 
