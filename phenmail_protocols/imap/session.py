@@ -306,7 +306,7 @@ class Session(shared.Session):
 
     def deselect(self):
         """Leave the selected state, if the session is in it."""
-        view, self.view = self.view, None
+        view, self.view, self.decoding = self.view, None, None
         if view is not None:
             if self.notifications is not None:
                 self.notifications.deselected(view)
