@@ -26,8 +26,11 @@ class Session:
 
     def __init__(self, dice):
         self._dice = dice
-        self._made = 100  # messages, for their Message-IDs
+        self._made = 0  # messages, for their Message-IDs
         self._selected, self._writable = (), True
+
+    def beginning(self):
+        return ["CREATE a"] + [self._letter("INBOX") for _ in range(8)]
 
     def next(self, box, writable, uids, modseqs, selected):
         self._selected, self._writable = selected, writable
@@ -85,11 +88,14 @@ class Session:
         return command
 
     def _append(self, box, uids, modseqs):
+        flags = self._flags() + " " if self._dice.random() < .6 else ""
+        return self._letter(self._dice.choice(BOXES), flags)
+
+    def _letter(self, box, flags=""):
         self._made += 1
         text = letter(self._dice, self._made, KNOWN_IDS).decode()
         return "APPEND %s %s\"%02d-Jan-2004 10:00:00 +0000\" {%d+}\r\n%s" % (
-            self._dice.choice(BOXES), self._flags() + " " if self._dice.random() < .6 else "",
-            self._dice.randint(1, 28), len(text), text)
+            box, flags, self._dice.randint(1, 28), len(text), text)
 
     def _mailboxes(self, box, uids, modseqs):
         dice, name = self._dice, self._dice.choice(("a", "a/b", "c", "c/d", "e"))
