@@ -253,6 +253,10 @@ def _more_codes(it):
         ("HIGHESTMODSEQ", None), (None, "HIGHESTMODSEQ"), ("EXPUNGEISSUED", "HIGHESTMODSEQ"))
 
 
+def _gone_and_modified(it):
+    return it.words[0] == "STORE" and it.codes == ("EXPUNGEISSUED", "MODIFIED")
+
+
 def _status_of_selected(it):
     return it.what == "code" and (it.ours, it.theirs) == (None, "CLIENTBUG")
 
@@ -316,6 +320,8 @@ EXPLAINED = (
     (_read_only, "after EXAMINE, Dovecot says OK to STORE and EXPUNGE, and does nothing"),
     (_more_codes, "RFC 7162 asks for HIGHESTMODSEQ after commands that expunged: Dovecot sends it "
                   "after others, too, and we after EXPUNGE also if there was nothing to expunge"),
+    (_gone_and_modified, "RFC 7162 3.1.3 leaves open whether MODIFIED has messages that another "
+                         "session expunged"),
     (_status_of_selected, "RFC 3501 6.3.10 tells programs not to; Dovecot complains"),
     (_wrong_in_two_ways, "either of two codes is true"),
     (_enabled_nothing, "RFC 5161 3.2 wants ENABLED also if nothing was; Dovecot sends none"),
