@@ -91,7 +91,8 @@ def flat(value):
 
 
 def _name_of_a_level(it):
-    return it.words[0] in ("RENAME", "CREATE") and it.codes == (None, "ALREADYEXISTS")
+    return it.words[0] in ("RENAME", "CREATE") and it.codes == (None, "ALREADYEXISTS") or (
+        it.words[0] == "DELETE" and it.codes == ("NONEXISTENT", None) and it.what == "status")
 
 
 def _skipped_a_uid(it):
@@ -120,12 +121,11 @@ EXPLAINED = (
                        "finds none"),
     (_sorted_at_last, "Dovecot's first answer can be out of order; it numbers subjects and "
                       "addresses while it sorts"),
-    (_lost_a_date, "after some commands, Dovecot sorts a message with a Date field by its "
-                   "INTERNALDATE (once in 1000 sessions; test_dovecot_order.py compares this order)"),
+    (_lost_a_date, "Dovecot sometimes loses the Date of a mailbox's first message"),
 )
 # After these, the mailboxes of the two differ, and the session ends.
 PARTING = (
-    (_name_of_a_level, "a name that only has names below it is free; to dbox it is a folder that "
-                       "exists"),
+    (_name_of_a_level, "a name that only has names below it is no mailbox; to dbox it is a folder "
+                       "that exists"),
     (_skipped_a_uid, "Dovecot sometimes leaves out UIDs, or we do (RFC 3501 2.3.1.1 allows it)"),
 )
