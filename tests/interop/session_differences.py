@@ -78,18 +78,6 @@ def _sorted_at_last(it):
     return it.what == "data" and len(it.found) > 2 and it.found[2] == it.ours
 
 
-def _lost_a_date(it):
-    return it.what == "data" and re.search(r"SORT .*\((|.* )DATE", it.command) and (
-        sorted(map(str, flat(it.ours))) == sorted(map(str, flat(it.theirs))))
-
-
-def flat(value):
-    """All atoms of nested sequences."""
-    if isinstance(value, (list, tuple)):
-        return [atom for each in value for atom in flat(each)]
-    return [value]
-
-
 def _name_of_a_level(it):
     return it.words[0] in ("RENAME", "CREATE") and it.codes == (None, "ALREADYEXISTS") or (
         it.words[0] == "DELETE" and it.codes == ("NONEXISTENT", None) and it.what == "status")
@@ -121,7 +109,6 @@ EXPLAINED = (
                        "finds none"),
     (_sorted_at_last, "Dovecot's first answer can be out of order; it numbers subjects and "
                       "addresses while it sorts"),
-    (_lost_a_date, "Dovecot sometimes loses the Date of a mailbox's first message"),
 )
 # After these, the mailboxes of the two differ, and the session ends.
 PARTING = (
