@@ -5,13 +5,15 @@ from typing import NamedTuple, Optional
 
 class Difference(NamedTuple):
     """`what` differs in the answers to `command`; `box`: the selected mailbox; `found`: our
-    answer, Dovecot's, and for SORT and THREAD what Dovecot says when it is asked again; `codes`:
-    the codes of the tagged responses."""
+    answer, Dovecot's, and for SEARCH, SORT, THREAD and FETCH what Dovecot says when it is asked
+    again; `codes`: the codes of the tagged responses; `lost_date`: Dovecot finds no date in some
+    message, although all have one."""
     command: str
     box: Optional[str]
     what: str
     found: list
     codes: tuple
+    lost_date: bool
 
     @property
     def ours(self):
@@ -74,8 +76,17 @@ def _higher_than_all(it):
     return it.what == "data" and re.search(r"NOT .*MODSEQ \{after", it.command)
 
 
+def _joined_limits(it):
+    return it.what == "data" and re.search(
+        r"NOT \((LARGER|SMALLER|\w*BEFORE|\w*SINCE) \S+ \1 \S+\)", it.command)
+
+
 def _sorted_at_last(it):
-    return it.what == "data" and len(it.found) > 2 and it.found[2] == it.ours
+    return it.what == "data" and it.words[0] in ("SORT", "THREAD") and it.found[2] == it.ours
+
+
+def _lost_a_date(it):
+    return it.lost_date and it.what in ("data", "fetched")
 
 
 def _name_of_a_level(it):
@@ -107,8 +118,10 @@ EXPLAINED = (
     (_only_saved, "SAVE alone suppresses ESEARCH (RFC 5182 2.1); Dovecot sends an empty one"),
     (_higher_than_all, "NOT MODSEQ of a number that no message has reached yet means all: Dovecot "
                        "finds none"),
+    (_joined_limits, "NOT (LARGER 300 LARGER 200): Dovecot answers NOT LARGER 200"),
     (_sorted_at_last, "Dovecot's first answer can be out of order; it numbers subjects and "
                       "addresses while it sorts"),
+    (_lost_a_date, "Dovecot 2.3.19 sometimes loses the date of a mailbox's first message"),
 )
 # After these, the mailboxes of the two differ, and the session ends.
 PARTING = (

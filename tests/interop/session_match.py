@@ -64,12 +64,14 @@ class Match:
             self._parted = True
             return
         found = [comparable(command, answer) for answer in answers]
-        if found[0] != found[1] and re.match("(UID )?(SORT|THREAD)", command):
+        lost_date = False
+        if found[0] != found[1] and re.match("(UID )?(SORT|THREAD|SEARCH|FETCH)", command):
             found.append(comparable(command, clients[1].ask(self._written(command, box, 1))))
+            lost_date = clients[1].ask("SEARCH SENTBEFORE 1-Jan-2000").data != [("SEARCH",)]
         for what in found[0]:
             if found[0][what] != found[1][what]:
                 self._differs(Difference(command, box, what, [each[what] for each in found],
-                                         tuple(answer.tagged for answer in answers)))
+                                         tuple(answer.tagged for answer in answers), lost_date))
         if command.startswith("SUBSCRIBE") and answers[0].status != answers[1].status:
             clients[0].ask("UN" + command)
         self._learn(command, clients, answers)
@@ -115,7 +117,7 @@ class Match:
             for what in "mailbox", "messages":
                 ours, theirs = [getattr(client, what) for client in clients]
                 if ours != theirs:
-                    self._differs(Difference("", None, what, [ours, theirs], (None, None)))
+                    self._differs(Difference("", None, what, [ours, theirs], (None, None), False))
 
 
 def comparable(command, answer):
