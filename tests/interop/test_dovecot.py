@@ -27,10 +27,10 @@ RIGHTS = "+dac_override,+chown,+fowner"
 
 
 class Dovecot:
-    """Dovecot for one Maildir; `connect()` gives an imaplib client of it, `command` is its shell
-    command."""
+    """Dovecot for one Maildir, or another `storage`; `connect()` gives an imaplib client of it,
+    `command` is its shell command."""
 
-    def __init__(self, path, folder, maildir, separator="/"):
+    def __init__(self, path, folder, maildir, separator="/", storage="maildir"):
         folder = str(folder)
         self._settings = os.path.join(folder, "dovecot.conf")
         libexec = succeed([path("doveconf"), "-h", "-c", os.devnull,
@@ -40,7 +40,8 @@ class Dovecot:
             file.write("\n".join((
                 "base_dir = %s/run" % folder, "state_dir = %s/run" % folder,
                 "log_path = " + self._log, "ssl = no",
-                "mail_location = maildir:" + maildir, "mail_plugins = listescape",
+                "mail_location = %s:%s" % (storage, os.path.join(folder, maildir)),
+                "mail_plugins = listescape",
                 "first_valid_uid = 0",
                 "mail_uid = %d" % (os.getuid() or NOBODY),
                 "mail_gid = %d" % (os.getgid() or NOBODY), "first_valid_gid = 0",
@@ -64,9 +65,9 @@ class Dovecot:
 
 @pytest.fixture
 def dovecot(program, tmp_path):
-    def on(maildir, separator="/"):
+    def on(maildir, **options):
         program("dovecot")
-        return Dovecot(program, tmp_path, maildir, separator)
+        return Dovecot(program, tmp_path, maildir, **options)
     return on
 
 
@@ -135,7 +136,7 @@ def test_dovecot_reads_a_copy_of_ours(house, user, dovecot, tmp_path):
 @pytest.mark.parametrize("separator", ["/", "."])
 def test_a_maildir_of_dovecot_moves_under_us(house, user, dovecot, tmp_path, separator):
     moved = str(tmp_path / "moved")
-    client = dovecot(moved, separator).connect()
+    client = dovecot(moved, separator=separator).connect()
     if separator == "/":
         fill(client)
     else:  # a name has no dot and may have a slash
