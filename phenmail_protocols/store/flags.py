@@ -6,6 +6,7 @@ import logging
 
 from . import errors
 from .maildir import files
+from .maildir.keywords import in_log
 from .model import FlagsChanged
 
 log = logging.getLogger("phenmail.store")
@@ -30,7 +31,7 @@ def letters_locked(mailbox, wanted, despite_faults=False):
                 if not despite_faults:
                     raise
                 log.warning("%s: cannot write the keywords %s, so they are not stored: %s",
-                            mailbox.path, " ".join(missing), error)
+                            mailbox.path, in_log(missing), error)
     return [mailbox.flag_letters.letter_each(each) for each in wanted]
 
 

@@ -85,6 +85,7 @@ class _Messages:
             raise
 
     def _go_on(self, parts):
+        self._session.look()
         self._bound(parts)
         arriving = self._arriving
         following = self._following(parts, arriving.message.form)

@@ -5,7 +5,7 @@ store's rows answer are tested first, and only the messages that are left are re
 """
 import operator
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from itertools import islice
 
 from ...mail import textsearch
@@ -72,7 +72,7 @@ class _Query:
 
     def __init__(self, session, key, saved):
         self._session = session
-        self._saved = frozenset(saved)
+        self._saved = saved
         self._lowered = {}  # set of flags -> the same in lower case
         self._email_ids = {}  # UID -> value of EMAILID, None if the message was expunged
         self._wanted = Wanted()
@@ -154,7 +154,7 @@ class _Query:
     def _in_set(self, key):
         view = self._session.view
         if key.sequence is sequence.SAVED:
-            return lambda candidate: candidate.uid in self._saved
+            return self._is_saved
         spans = key.sequence.spans(view.last_uid if key.uid else len(view))
         firsts, lasts = [first for first, _ in spans], [last for _, last in spans]
 
@@ -164,6 +164,10 @@ class _Query:
         if key.uid:
             return lambda candidate: holds(candidate.uid)
         return lambda candidate: holds(candidate.number)
+
+    def _is_saved(self, candidate):
+        place = bisect_left(self._saved, candidate.uid)
+        return place < len(self._saved) and self._saved[place] == candidate.uid
 
     def _has_flag(self, key):
         flag, present = key.flag, key.present
