@@ -258,6 +258,29 @@ def test_one_warning_each_time_it_becomes_nearly_full(limited):
     inbox.close()
 
 
+def test_one_warning_for_additions_at_once(limited):
+    limited.limit = Quota(messages=4)
+    threads = [threading.Thread(target=put, args=(limited,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(limited.warned) == 1
+
+
+def test_a_warning_that_was_lost_is_repeated(limited):
+    """As after a crash between the addition and its warning."""
+    limited.limit = Quota(messages=10)
+    for _ in range(8):
+        put(limited)
+    works, limited.account.quota._warn = limited.account.quota._warn, None
+    put(limited)
+    limited.account.quota._warn = works
+    limited.house.open()
+    put(limited)
+    assert len(limited.warned) == 1 and not put(limited)
+
+
 def test_a_warning_that_fails_stops_nothing(tmp_path):
     def fail(*_):
         raise OSError("no")
