@@ -28,7 +28,7 @@ RIGHTS = "+dac_override,+chown,+fowner"
 class Dovecot:
     """Dovecot for one Maildir; `connect()` gives an imaplib client of it."""
 
-    def __init__(self, path, folder, maildir, separator="/"):
+    def __init__(self, path, folder, maildir, separator="/", plugins="", settings=()):
         folder = str(folder)
         self._settings = os.path.join(folder, "dovecot.conf")
         libexec = succeed([path("doveconf"), "-h", "-c", os.devnull,
@@ -38,11 +38,11 @@ class Dovecot:
             file.write("\n".join((
                 "base_dir = %s/run" % folder, "state_dir = %s/run" % folder,
                 "log_path = " + self._log, "ssl = no",
-                "mail_location = maildir:" + maildir, "mail_plugins = listescape",
+                "mail_location = maildir:" + maildir, "mail_plugins = listescape " + plugins,
                 "first_valid_uid = 0",
                 "mail_uid = %d" % (os.getuid() or NOBODY),
                 "mail_gid = %d" % (os.getgid() or NOBODY), "first_valid_gid = 0",
-                "namespace inbox {", "  inbox = yes", "  separator = " + separator, "}", "")))
+                "namespace inbox {", "  inbox = yes", "  separator = " + separator, "}") + tuple(settings) + ("",)))
         command = ["env", "USER=someone", "HOME=" + folder, os.path.join(libexec, "imap"), "-c",
                    self._settings]
         if not os.getuid():
