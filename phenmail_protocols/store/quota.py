@@ -5,8 +5,10 @@ messages. So usage is one short query, and additions are admitted in the transac
 them: no two of them, in any process, use the same room.
 
 The index only knows mailboxes that were used since it was made, and not what other programs changed
-in the files. So all mailboxes of an account with a quota are looked at from time to time, and
-whenever the account has another index. Without a quota nothing is looked at.
+in the files. So all mailboxes of an account with a quota are looked at whenever the account has
+another index or the client asks for its usage, and every two seconds in which mail arrives. The
+quota is exceeded only by what other programs add meanwhile, by the copies of a MOVE before the
+originals are gone, and by the message that warns the user. Without a quota nothing is looked at.
 """
 import logging
 import threading
@@ -15,7 +17,8 @@ import time
 from . import errors, hierarchy
 from .maildir import folders
 
-_LOOK = 2.0  # seconds between two looks at all mailboxes
+_PAUSE = 2.0  # seconds between two looks at all mailboxes
+_PAUSES = 50  # and so many times as long as a look took, so that looks take 2 % of the time
 _NEARLY_FULL = 0.9  # of a limit
 _WARNED = "quota-warning"  # in the index: the user was warned, and usage was not below since
 log = logging.getLogger("phenmail.store")
@@ -53,9 +56,12 @@ class AccountQuota:
         """The limit in force, or None."""
         return self._limit_of(self._account.folder) if self._limit_of is not None else None
 
-    def usage(self):
-        """The Usage of the account, also of what other programs changed just now."""
-        self._look()
+    def usage(self, look=lambda: None):
+        """The Usage of the account, also of what other programs changed just now.
+
+        `look()` is called for each mailbox and may raise to end the work.
+        """
+        self._look(look)
         return self._usage()
 
     def _usage(self):
@@ -109,19 +115,21 @@ class AccountQuota:
         return (self._index is not None and self._index is self._account.index
                 and time.monotonic() < self._until)
 
-    def _look(self):
+    def _look(self, look=lambda: None):
         """Take in what other programs changed, and mailboxes that the index does not know."""
-        account = self._account
+        account, begin = self._account, time.monotonic()
         with account.reading():
             index = account.index
-        names = hierarchy.selectable(account)
+        names = hierarchy.selectable(account, look)
         for name in names:
+            look()
             try:
                 account.look_at(name)
             except errors.NotFound:
                 pass  # deleted meanwhile
         self._forget_lost(set(map(folders.folder_of, names)))
-        self._index, self._until = index, time.monotonic() + _LOOK
+        now = time.monotonic()
+        self._index, self._until = index, now + max(_PAUSE, _PAUSES * (now - begin))
 
     def _forget_lost(self, known):
         """Forget mailboxes that another program removed; `known`: folders that exist."""

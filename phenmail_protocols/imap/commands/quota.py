@@ -17,7 +17,7 @@ def get_quota(session, root):
     limit = _limit(session)
     if limit is None or root != ROOT:
         raise CommandFailed(b"No such quota root", b"NONEXISTENT")
-    session.write(_quota(session.mail.quota.usage(), limit))
+    session.write(_quota(session.mail.quota.usage(session.look), limit))
 
 
 def get_quota_root(session, name):
@@ -26,7 +26,7 @@ def get_quota_root(session, name):
     roots = b"" if limit is None else b" " + ROOT
     session.write(b"* QUOTAROOT %b%b\r\n" % (responses.mailbox(name, session.utf8), roots))
     if limit is not None:
-        session.write(_quota(session.mail.quota.usage(), limit))
+        session.write(_quota(session.mail.quota.usage(session.look), limit))
 
 
 def _limit(session):
