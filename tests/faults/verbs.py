@@ -21,6 +21,7 @@ if __name__ == "__main__":
     __package__ = "tests.faults"
     __import__(__package__)
 
+from phenmail_protocols.config.settings import Quota  # noqa: E402
 from phenmail_protocols.pop3.maildrop import open_maildrop  # noqa: E402
 from phenmail_protocols.store import index  # noqa: E402
 from phenmail_protocols.store.account import Account  # noqa: E402
@@ -48,10 +49,11 @@ class Scene:
 
     def __init__(self, folder):
         self.folder = folder
+        self.limit = None
         self.open()
 
     def open(self):
-        self.store = FileStore(poll=3600, boot_id="boot 1")
+        self.store = FileStore(poll=3600, boot_id="boot 1", limit_of=lambda _: self.limit)
         self.account = self.store.account(self.folder)
         self.inbox = self.account.open("INBOX")
         self.inbox.state()
@@ -75,6 +77,11 @@ class Scene:
         finally:
             for staged, _ in messages:
                 staged.discard()
+
+    def limited(self):
+        """The same with a quota."""
+        self.limit = Quota(messages=100)
+        return self
 
     def close(self):
         self.store.close()
@@ -105,7 +112,7 @@ def furnish(folder):
 
 def see(account):
     """All of an account: ({mailbox: (UIDVALIDITY, {UID: (digest, flags)})}, subscriptions)."""
-    found = {}
+    found, octets = {}, 0
     for info in account.mailboxes():
         if not info.selectable:
             continue
@@ -119,10 +126,13 @@ def see(account):
         for uid, content in mailbox.contents(uids):
             assert content is not None, "%s %d is listed, but has no file" % (info.name, uid)
             with content:
+                octets += len(content.whole())
                 digest = hashlib.sha256(content.whole()).hexdigest()[:12]
                 messages[uid] = digest, tuple(sorted(flags[uid]))
         found[info.name] = mailbox.uidvalidity, messages
         mailbox.close()
+    usage = account.quota.usage()
+    assert usage == (octets, sum(len(messages) for _, messages in found.values())), usage
     return found, sorted(account.subscriptions())
 
 
@@ -194,6 +204,7 @@ def _account(scene):
 
 CALLS = {
     "FileStore.account": _account,
+    "FileStore.require_room": lambda scene: scene.limited().store.require_room(scene.folder, 100),
     "FileStore.close": lambda scene: scene.store.close(),
     "Account.close": lambda scene: scene.account.close(),
     "Account.open_mailboxes": lambda scene: scene.account.open_mailboxes(),
@@ -214,6 +225,9 @@ CALLS = {
     "Account.deliver": lambda scene: scene.put("brand new"),
     "Account.deliver with flags": lambda scene: scene.put(
         "brand new", "Box", ["\\Seen", "Urgent", "Fresh"]),
+    "Account.deliver in a quota": lambda scene: scene.limited().put("brand new"),
+    "Account.deleted": lambda scene: scene.account.deleted("INBOX"),
+    "Account.look_at": lambda scene: scene.account.look_at("Box"),
     "Account.deliver_all": lambda scene: scene.put_together([(), ("\\Seen",), ("Urgent",)]),
     "Mailbox.close": lambda scene: scene.account.open("Other").close(),
     "Mailbox.watch": lambda scene: scene.inbox.watch(lambda: None).close(),
@@ -228,6 +242,7 @@ CALLS = {
     "Mailbox.claim_recent": lambda scene: scene.inbox.claim_recent(),
     "Mailbox.is_current": lambda scene: scene.inbox.is_current(),
     "Mailbox.status_now": lambda scene: scene.account.status("INBOX"),
+    "Mailbox.deleted_now": lambda scene: scene.account.deleted("INBOX"),
     "Mailbox.rows": lambda scene: scene.inbox.rows([1, 2]),
     "Mailbox.cached": lambda scene: scene.inbox.cached("X", [1, 2]),
     "Mailbox.cache": lambda scene: scene.inbox.cache("X", {1: b"a", 2: b"b"}),
@@ -244,6 +259,7 @@ CALLS = {
     "Mailbox.expunge": lambda scene: scene.inbox.expunge(),
     "Mailbox.remove": lambda scene: scene.inbox.remove([1, 2, 4]),
     "Mailbox.copy": lambda scene: scene.inbox.copy([1, 2, 4], "Box"),
+    "Mailbox.copy in a quota": lambda scene: scene.limited().inbox.copy([1, 2, 4], "Box"),
     "Mailbox.move": lambda scene: scene.inbox.move([1, 2, 4], "Box"),
     "pop3 QUIT": _quit,
 }

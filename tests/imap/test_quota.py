@@ -144,6 +144,18 @@ def test_what_an_expunge_would_free(limited):
     assert client.ok("STATUS Sent (DELETED)") == [b"* STATUS Sent (DELETED 0)"]
 
 
+def test_resources_that_are_switched_off(limited):
+    limited.limit = Quota(4096, 5)
+    for off, shown in ("QUOTA=RES-STORAGE", b"MESSAGE 0 5"), ("QUOTA=RES-MESSAGE", b"STORAGE 0 4"):
+        with wire.Client(limited.server._replace(without=frozenset([off]))) as client:
+            client.log_in("INBOX")
+            assert client.ok("GETQUOTA user") == [b"* QUOTA user (%b)" % shown]
+    limited.limit = Quota(messages=5)
+    with wire.Client(limited.server._replace(without=frozenset(["QUOTA=RES-MESSAGE"]))) as client:
+        client.log_in("INBOX")
+        assert client.ok("GETQUOTAROOT INBOX") == [b"* QUOTAROOT INBOX"]
+
+
 def test_other_sessions_see_the_same(limited):
     limited.limit = Quota(messages=2)
     limited.client.append(MESSAGE)

@@ -30,7 +30,8 @@ class Dovecot:
     """Dovecot for one Maildir, or another `storage`; `connect()` gives an imaplib client of it,
     `command` is its shell command."""
 
-    def __init__(self, path, folder, maildir, separator="/", storage="maildir"):
+    def __init__(self, path, folder, maildir, separator="/", storage="maildir", plugins="",
+                 settings=()):
         folder = str(folder)
         self._settings = os.path.join(folder, "dovecot.conf")
         libexec = succeed([path("doveconf"), "-h", "-c", os.devnull,
@@ -41,11 +42,11 @@ class Dovecot:
                 "base_dir = %s/run" % folder, "state_dir = %s/run" % folder,
                 "log_path = " + self._log, "ssl = no",
                 "mail_location = %s:%s" % (storage, os.path.join(folder, maildir)),
-                "mail_plugins = listescape",
+                "mail_plugins = listescape " + plugins,
                 "first_valid_uid = 0",
                 "mail_uid = %d" % (os.getuid() or NOBODY),
                 "mail_gid = %d" % (os.getgid() or NOBODY), "first_valid_gid = 0",
-                "namespace inbox {", "  inbox = yes", "  separator = " + separator, "}", "")))
+                "namespace inbox {", "  inbox = yes", "  separator = " + separator, "}") + tuple(settings) + ("",)))
         command = ["env", "USER=someone", "HOME=" + folder, os.path.join(libexec, "imap"), "-c",
                    self._settings]
         if not os.getuid():
