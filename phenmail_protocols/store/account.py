@@ -154,6 +154,15 @@ class Account:
                 return mailbox.status_now()
         return self.despite_full_disk(lambda: self._status(name, look))
 
+    def octets(self, name, look=_pass):
+        """The sizes of a mailbox's messages together, for which they may have to be measured;
+        `look` as for `open`."""
+        mailbox = self.open(name, look)
+        try:
+            return mailbox.octets(look)
+        finally:
+            mailbox.close()
+
     def _status(self, name, look):
         with self._looking(look):
             mailbox = self.mailbox_locked(name)

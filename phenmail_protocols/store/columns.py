@@ -55,6 +55,10 @@ class Columns:
         """The flags of all messages, or of a slice of them."""
         return list(map(self.sets.__getitem__, self.codes[part]))
 
+    def octets(self):
+        """The sum of the sizes, or None if one of them is unknown (negative)."""
+        return None if min(self.sizes, default=0) < 0 else sum(self.sizes)
+
     def first_unseen(self):
         """The UID of the first message without \\Seen, or None."""
         if self.unseen:

@@ -14,6 +14,7 @@ the files. The methods that change messages are in flags.py, expunging.py and co
 See account.py for the rules about locks.
 """
 import logging
+from bisect import bisect_left
 
 from ..disk import atomic
 from . import copying, errors, expunging, flags, measuring, rescan
@@ -46,6 +47,7 @@ class Mailbox:
         self.log = ChangeLog()
         self.scanned = None  # times of the folders at the last listing
         self._distrusted = False  # the files may show a change that was not committed
+        self._counted = (None, None)  # (row, Status) of status_now
         self._full = (None, False)  # (serial, answer) of _is_full
         self._watches = []
         self._positions = Positions()
@@ -358,10 +360,35 @@ class Mailbox:
 
     def status_now(self):
         """The Status, if `is_current`; its size is None if messages were not measured yet."""
-        messages, unseen, recent, size, unknown = self.account.index.counts(
-            self.row.id, self.row.recent)
-        return Status(messages, recent, unseen, self.row.uidnext,
-                      self.row.uidvalidity, self.row.modseq, None if unknown else size)
+        row, status = self._counted
+        if row != self.row:
+            status = self._count()
+            self._counted = self.row, status
+        return status
+
+    def _count(self):
+        row, columns = self.row, self.columns
+        if columns is not None:
+            messages, unseen, size = len(columns.uids), columns.unseen, columns.octets()
+            recent = messages - bisect_left(columns.uids, row.recent)
+        else:
+            messages, unseen, recent, size, unknown = self.account.index.counts(
+                row.id, row.recent)
+            size = None if unknown else size
+        return Status(messages, recent, unseen, row.uidnext, row.uidvalidity, row.modseq, size)
+
+    def measured_locked(self, sizes):
+        """Messages were measured; `sizes`: (size, date, uid) of each."""
+        self.account.index.set_sizes(self.row.id, sizes)
+        self._counted = None, None
+        if self.columns is not None:
+            for size, date, uid in sizes:
+                self.columns.set_size(uid, size, date)
+
+    def octets(self, look):
+        """The sizes of all messages together; `look()` is called while they are measured."""
+        state = self.state()
+        return sum(measuring.complete(self, self.flag_rows(state.uids[:state.count]), look).sizes)
 
     def rows(self, uids):
         """Rows of `uids` (ascending); those that do not exist are left out."""

@@ -88,11 +88,7 @@ def _record(mailbox, uids, found, bad):
     with mailbox.account.writing():
         mailbox.ready_locked()
         index = mailbox.account.index
-        new = [found[uid] + (uid,) for uid in uids if uid in found]
-        index.set_sizes(mailbox.row.id, new)
-        if mailbox.columns is not None:
-            for size, date, uid in new:
-                mailbox.columns.set_size(uid, size, date)
+        mailbox.measured_locked([found[uid] + (uid,) for uid in uids if uid in found])
         bad = [row.uid for row in index.select(mailbox.row.id, bad)]
         if bad:
             expunging.record_locked(mailbox, bad, mailbox.number_locked(0)[1])

@@ -279,7 +279,7 @@ def test_a_full_disk_does_not_hinder_reading(client, monkeypatch):
     assert client.ask("STORE 1 FLAGS (\\Seen)")[-1].startswith(b"NO [OVERQUOTA]")
 
 
-@pytest.mark.parametrize("broken", [("claim_recent", "first_recent"), ("rows",), ("changes",)])
+@pytest.mark.parametrize("broken", [("claim_recent", "first_recent"), ("flag_rows",), ("changes",)])
 def test_a_store_that_fails_while_news_are_told_leaves_no_command_unanswered(
         client, connect, monkeypatch, broken):
     def full(*arguments):
@@ -304,7 +304,7 @@ def test_flags_that_could_not_be_read_are_announced_later(client, connect, monke
     client.ok("NOOP")
     connect().ok("STORE 1 +FLAGS (\\Flagged)")
     with monkeypatch.context() as patch:
-        patch.setattr(Mailbox, "rows", full)
+        patch.setattr(Mailbox, "flag_rows", full)
         assert client.ok("NOOP") == []
     assert b"\\Flagged" in client.ok("NOOP")[0]
 

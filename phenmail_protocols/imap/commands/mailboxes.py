@@ -50,6 +50,8 @@ def status(session, arguments):
 def status_line(session, name, items):
     """* STATUS with these items; raises the store's errors."""
     found = session.mail.status(name, Progress(session))
+    if "SIZE" in items and found.size is None:
+        found = found._replace(size=session.mail.octets(name, Progress(session)))
     if "HIGHESTMODSEQ" in items:
         session.enable_condstore()
         found = found._replace(highestmodseq=max(1, found.highestmodseq))
