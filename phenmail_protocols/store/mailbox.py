@@ -431,14 +431,19 @@ class Mailbox:
         """
         for start in range(0, len(uids), _BATCH):
             part = uids[start:start + _BATCH]
-            with self.account.reading():
-                self._ready_to_read()
-                rows = self.account.index.select(self.row.id, part)
-            found = measuring.complete_rows(self, rows)
+            found = self.files(part)
             for uid in part:
-                yield uid, self._content(found[uid]) if uid in found else None
+                yield uid, self.open_file(found[uid]) if uid in found else None
 
-    def _content(self, row):
+    def files(self, uids):
+        """`{uid: what open_file needs}` of `uids` (ascending), except those that are gone."""
+        with self.account.reading():
+            self._ready_to_read()
+            rows = self.account.index.select(self.row.id, uids)
+        return measuring.complete_rows(self, rows)
+
+    def open_file(self, row):
+        """The Content of a message, or None if it is gone."""
         positions = self._positions if row.size > _BIG else None
         try:
             return Content(path_of(self.path, row), row.size, positions)
