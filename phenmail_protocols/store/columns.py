@@ -68,13 +68,15 @@ class Columns:
                     return uid
         return None
 
-    def set_flags(self, uid, flags, modseq):
-        """Change a message's flags, if the message exists."""
-        position = self._position(uid)
-        if position >= 0:
-            self.unseen += (SEEN not in flags) - (SEEN not in self.sets[self.codes[position]])
-            self.codes = _replaced(self.codes, position, self._code(flags))
-            self.modseqs = _replaced(self.modseqs, position, modseq)
+    def set_flags(self, changes, modseq):
+        """Change the flags of messages that exist; `changes`: (UID, frozenset) of each."""
+        sets = self.sets
+        for uid, flags in changes:
+            position = self._position(uid)
+            if position >= 0:
+                self.unseen += (SEEN not in flags) - (SEEN not in sets[self.codes[position]])
+                self.codes = _replaced(self.codes, position, self._code(flags))
+                self.modseqs = _replaced(self.modseqs, position, modseq)
 
     def set_size(self, uid, size, date):
         """Note a message's size and date, if the message exists."""
