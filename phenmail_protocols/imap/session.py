@@ -324,7 +324,7 @@ class Session(shared.Session):
         count = len(self.view)
         if not uid and chosen.beyond(count):
             raise Misuse(b"No such message")
-        return chosen.slices(self.view.uids(), count, uid)
+        return self.view.slices(chosen, uid)
 
     def trees(self, uid, scan):
         """The MIME tree of a message in the selected mailbox: a cached one, or `scan()`."""

@@ -74,6 +74,10 @@ class View:
         """The UIDs of the messages numbered start + 1 … stop, as an array."""
         return self._uids[start:self._count if stop is None else min(stop, self._count)]
 
+    def slices(self, chosen, uid):
+        """Where a SequenceSet's messages are: see its `slices`."""
+        return chosen.slices(self._uids, self._count, uid)
+
     def position(self, uid):
         """How many messages have a lower UID."""
         return bisect_left(self._uids, uid, 0, self._count)

@@ -62,9 +62,19 @@ def matching(session, key, saved):
     """
     view, found = session.view, []
     query = _Query(session, key, saved)
-    for start in range(0, len(view), BATCH):
-        found += query.run(start, view.uids(start, start + BATCH))
+    for first, stop in _slices(view, key):
+        for start in range(first, stop, BATCH):
+            found += query.run(start, view.uids(start, min(start + BATCH, stop)))
     return found, query.missed
+
+
+def _slices(view, key):
+    """Where all matching messages are: ascending (start, stop) positions. Mail programs often ask
+    for a page of the mailbox."""
+    for each in key.keys if isinstance(key, And) else (key,):
+        if isinstance(each, InSet) and each.sequence is not sequence.SAVED:
+            return view.slices(each.sequence, each.uid)
+    return [(0, len(view))]
 
 
 class _Query:
