@@ -302,7 +302,7 @@ def _selected(session):
 def _list(session):
     """The MailboxInfos of all mailboxes and subscribed names. Raises CommandFailed if there are too
     many."""
-    infos = with_lost_subscriptions(session, session.mail.mailboxes(session.look))
+    infos = with_lost_subscriptions(session, session.mail.names_for_watchers(session.look))
     if len(infos) > MOST_NAMES:
         raise CommandFailed(b"There are too many mailboxes", OVERFLOW)
     return infos
