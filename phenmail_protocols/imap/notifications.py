@@ -122,7 +122,7 @@ class Notifications:
         for name, told in self._told.items():
             if name != self._selected and told is not NEW:
                 items = ["MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN"]
-                if "FlagChange" in self._events(name):
+                if "FlagChange" in self._events(name) and session.offers("CONDSTORE"):
                     items.append("HIGHESTMODSEQ")
                 session.write(_status_line(session, name, told, items))
 
