@@ -236,6 +236,10 @@ class View:
         self._told_keywords = self.keywords
         return True
 
+    def untold(self, uids):
+        """Those of the messages whose flags are still to be announced."""
+        return self._changed.intersection(uids)
+
     def told(self, uids):
         """The flags of these messages were read after `refresh`, and sent: do not announce them."""
         if self._changed:

@@ -61,6 +61,8 @@ class Account:
         self.names_serial = 0  # changes whenever the list of mailboxes may have changed
         self.names_stamp = None  # what the poller saw of the list (watching.py)
         self.polled = ""  # the mailbox that it checked last
+        self.foreign_serial = 0  # changes whenever another process changed the index
+        self.overview = watching.Overview()
         self._index = AccountIndex(self.tree, boot_id, self._distrust_all, self._all_stale)
         self.lock = AccountLock(os.path.join(folder, _LOCK), self.tree, self._index)
         self.reading = self.lock.reading
@@ -100,6 +102,7 @@ class Account:
 
     watch = watching.watch
     stamps = watching.stamps
+    names_for_watchers = watching.names_for_watchers
     look = watching.look
 
     def notify(self):
@@ -336,6 +339,7 @@ class Account:
         self.changed_locked()
 
     def _all_stale(self):
+        self.foreign_serial += 1
         for mailbox in self._mailboxes.values():
             mailbox.stale = True
         self.changed_locked()

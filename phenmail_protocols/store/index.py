@@ -227,6 +227,10 @@ class Index:
         row = self._one("SELECT %s FROM mailbox WHERE folder = ?" % _MAILBOX, folder)
         return None if row is None else MailboxRow(*row)
 
+    def version(self):
+        """A number that changes whenever this object changes the index."""
+        return self._database.total_changes
+
     def mailboxes(self):
         return [MailboxRow(*row) for row in self._database.execute(
             "SELECT %s FROM mailbox" % _MAILBOX)]

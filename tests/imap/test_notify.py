@@ -9,6 +9,8 @@ import re
 import pytest
 
 from phenmail_protocols.imap import notifications
+from phenmail_protocols.imap.commands import fetch
+from phenmail_protocols.imap.session import CommandFailed
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.filestore import FileStore
 
@@ -34,7 +36,7 @@ def news(client):
 
 
 def line(client):
-    return client.line().decode("ascii")
+    return client.line().decode()
 
 
 def uidvalidity(client, name):
@@ -469,25 +471,37 @@ def test_too_many_mailboxes(watcher, other, monkeypatch):
     monkeypatch.setattr(notifications, "MOST", 7)
     for name in ("a", "b"):  # INBOX and five others are there
         other.ok("CREATE " + name)
-    assert watcher.ask("NOTIFY SET (personal %s)" % NEW) == [
+    assert watcher.ask("NOTIFY SET (mailboxes INBOX %s)" % NEW) == [
         b"NO [NOTIFICATIONOVERFLOW] At most 7 mailboxes can be watched"]
-    watcher.ok("NOTIFY SET (personal (MailboxName))")
     other.ok("DELETE a")
-    assert line(watcher) == '* LIST (\\NonExistent \\HasNoChildren) "/" a'
-    watcher.ok("NOTIFY SET (personal %s)" % NEW)
-    other.ok("CREATE a")
+    watcher.ok("NOTIFY SET (mailboxes (INBOX b) %s)" % NEW)
+    other.append(MESSAGE, "b")
+    line(watcher)
+    other.ok("SUBSCRIBE one-more")
     assert line(watcher).startswith("* OK [NOTIFICATIONOVERFLOW] ")
     other.append(MESSAGE, "b")
     assert news(watcher) == []
 
 
-def test_too_many_names(watcher, other, monkeypatch):
-    monkeypatch.setattr(notifications, "MOST_NAMES", 6)
-    watcher.ok("NOTIFY SET (mailboxes INBOX (MailboxName))")
-    other.ok("SUBSCRIBE one-more")
-    assert line(watcher).startswith("* OK [NOTIFICATIONOVERFLOW] ")
-    assert watcher.ask("NOTIFY SET (mailboxes INBOX (MailboxName))")[-1].startswith(
-        b"NO [NOTIFICATIONOVERFLOW] ")
+def test_a_client_that_reads_too_slowly(connect, other, monkeypatch):
+    """New messages are not kept for it: notifications end."""
+    watcher = connect("INBOX")
+    watcher.ok("NOTIFY SET (selected (MessageNew (BODY.PEEK[]) MessageExpunge))")
+    send_batches, left = fetch.send_batches, []
+
+    def slow(session, plan, uids):
+        for last in send_batches(session, plan, uids[:2]):
+            yield last
+        left.extend(uids[2:])
+        raise CommandFailed(b"The command took too long", b"LIMIT")
+    monkeypatch.setattr(fetch, "send_batches", slow)
+    other.append(MESSAGE)
+    lines = watcher.until(b"* OK [NOTIFICATIONOVERFLOW]")
+    assert lines[:2] == [b"* 1 EXISTS", b"* 1 RECENT"]
+    other.append(MESSAGE)
+    assert news(watcher) == []
+    monkeypatch.undo()
+    assert watcher.ok("NOTIFY SET (selected %s)" % NEW)[0] == b"* 2 EXISTS"
 
 
 # -- the connection
@@ -653,3 +667,36 @@ def test_changes_of_another_process(polled, tmp_path):
         other.ok("RENAME Sent Gone")
         assert line(polled) == '* LIST (\\HasNoChildren) "/" Gone ("OLDNAME" (Sent))'
     store.close()
+
+
+# -- mail programs
+
+def test_what_evolution_sends(connect, other):
+    """A NO to NOTIFY would end its login (camel-imapx-server.c)."""
+    evolution = connect(None)
+    evolution.ok("ENABLE UTF8=ACCEPT")
+    evolution.ok("ENABLE CONDSTORE QRESYNC")
+    evolution.ok("NOTIFY SET (selected (MessageNew (UID RFC822.SIZE RFC822.HEADER FLAGS) "
+                 "MessageExpunge FlagChange)) "
+                 "(personal (MessageNew MessageExpunge MailboxName SubscriptionChange))")
+    evolution.ok("SELECT INBOX")
+    other.append(MESSAGE)
+    assert evolution.until(b"* 1 FETCH")[-1].decode() == (
+        "* 1 FETCH (UID 1 RFC822.SIZE 33 FLAGS (\\Recent) MODSEQ (2) RFC822.HEADER {26}\r\n"
+        "From: a@b\r\nSubject: hi\r\n\r\n)")
+    other.ok("SELECT INBOX")
+    evolution.send(b"i IDLE\r\n")
+    assert line(evolution).startswith("+ ")
+    other.ok("STORE 1 +FLAGS (\\Deleted)")
+    assert line(evolution) == "* 1 FETCH (UID 1 FLAGS (\\Deleted \\Recent) MODSEQ (3))"
+    other.ok("EXPUNGE")
+    assert line(evolution) == "* VANISHED 1"
+    line(evolution)  # RECENT
+    other.ok("CREATE &AOQ-")
+    assert line(evolution) == '* LIST (\\HasNoChildren) "/" "\u00e4"'
+    other.ok("RENAME &AOQ- &APY-")
+    assert line(evolution) == '* LIST (\\HasNoChildren) "/" "\u00f6" ("OLDNAME" ("\u00e4"))'
+    other.append(MESSAGE, "&APY-")
+    assert line(evolution).startswith('* STATUS "\u00f6" (MESSAGES 1 UIDNEXT 2 UIDVALIDITY ')
+    evolution.send(b"DONE\r\n")
+    evolution.until(b"i OK")
