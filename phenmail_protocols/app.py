@@ -25,6 +25,7 @@ from .delivery.recipient_replies import PluginRefused
 from .delivery.sending import MailRefused
 from .disk.atomic import remove_stale
 from .disk.locks import FileLock, LockTimeout
+from .imap import derivations
 from .imap import handler as imap_handler
 from .imap.mime_trees import Trees
 from .imap.session import Service as ImapServer
@@ -268,6 +269,7 @@ class MailServer:
     def _build(self):
         limits = self.settings.limits
         self.store = FileStore(reserve=limits.disk_reserve)
+        self.store.derive_with(derivations.derive, derivations.VERSION)
         self.directory = self._directory()
         self.directory.is_own = self._is_own
         self._delivery = Delivery(

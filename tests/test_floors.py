@@ -37,10 +37,10 @@ ORDER = {
     "config": ("problems", "scanner", "documents", "root_folder", "settings", "lookup",
                "addresses", "checks", "actions", "schema", "build", "loader", "editing"),
     "accounts": ("passphrases", "throttle", "login", "sasl", "directory", "authorization"),
-    "store": ("errors", "model", "maildir", "index", "changes", "columns", "numbering",
+    "store": ("errors", "model", "maildir", "derived_index", "index", "changes", "columns", "numbering",
               "account_index", "transaction", "rescan", "adding", "flags", "expunging", "copying",
-              "mailbox", "hierarchy", "group_commit", "account", "poller", "idle_work",
-              "filestore"),
+              "derived", "mailbox", "hierarchy", "group_commit", "account", "poller", "idle_work",
+              "derivation", "filestore"),
     # Knows no SQL and no account.
     "store/maildir": ("filenames", "listing", "folders", "uidlist", "subscriptions", "tree",
                       "keywords", "files", "space", "staged", "content"),

@@ -4,6 +4,7 @@ import weakref
 from collections import OrderedDict
 
 from .account import Account
+from .derivation import Derivation
 from .idle_work import IdleWork
 from .maildir.tree import remove_stale
 from .poller import Poller
@@ -47,6 +48,10 @@ class FileStore:
         for other in idle:
             other.close()
         return account
+
+    def derive_with(self, derive, version):
+        """Derive messages in idle moments; see derivation.Derivation."""
+        self.idle_work.add_step(Derivation(derive, version, self.idle_work.look))
 
     def _forget_idle(self):
         """Forget the longest unused accounts beyond the limit; returns them, to be closed."""

@@ -23,6 +23,10 @@ _STOP = 1.0  # seconds that `stop` waits for a piece
 log = logging.getLogger("phenmail.store")
 
 
+class Stopped(Exception):
+    """The server stops."""
+
+
 class IdleWork:
     """All methods may be called from any thread. The thread starts with the first `wake`."""
 
@@ -36,6 +40,7 @@ class IdleWork:
         self._waiting = OrderedDict()  # folder of an account -> the steps that it needs
         self._begins = 0.0  # no work before this time
         self._latest = 0.0  # arriving mail does not postpone work beyond this time
+        self._gives_way = 0.0  # when `look` gives way again
         self._is_sleeping = False  # the thread waits for `_changed`, for any time
         self._stopping = False
         self._thread = None
@@ -78,10 +83,17 @@ class IdleWork:
         if self._thread is not None:
             self._thread.join(_STOP)
 
-    @property
-    def is_stopping(self):
-        """A step that takes long ends early."""
-        return self._stopping
+    def look(self):
+        """For a step that takes long, which calls this in small steps: gives way now and then.
+
+        Raises Stopped when the server stops. Do not call it under a lock.
+        """
+        if self._stopping:
+            raise Stopped()
+        now = time.monotonic()
+        if now > self._gives_way:
+            time.sleep(_PAUSE)
+            self._gives_way = time.monotonic() + _PAUSE / _SHARE
 
     def _run(self):
         while True:
@@ -127,6 +139,8 @@ class IdleWork:
             with self._changed:
                 self._begins = time.monotonic() + _FULL
             return steps
+        except Stopped:
+            pass
         except errors.StoreError as error:
             log.warning("%s: work in idle moments failed; it is tried again with the next change: "
                         "%s", folder, error)
@@ -140,6 +154,7 @@ class IdleWork:
         if self._stopping:
             return False
         began = time.monotonic()
+        self._gives_way = began + _PAUSE / _SHARE
         more = step(account)
         time.sleep(max(_PAUSE, _SHARE * (time.monotonic() - began)))
         return more

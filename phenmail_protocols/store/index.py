@@ -1,8 +1,8 @@
 """The index: one SQLite database for each account, a cache of the files' contents.
 
-All SQL of the store is here (nothing newer than SQLite 3.26). The caller holds the account's lock
-around every call. The file may be deleted at any time: `is_current` notices, and the account
-rebuilds the index from the files.
+All SQL of the store is here and in derived_index.py (nothing newer than SQLite 3.26). The caller
+holds the account's lock around every call. The file may be deleted at any time: `is_current`
+notices, and the account rebuilds the index from the files.
 
 Never `open()` the database file by other means: closing such a descriptor drops SQLite's locks in
 the whole process (POSIX fcntl locks).
@@ -14,14 +14,14 @@ import sqlite3
 from typing import NamedTuple
 
 from ..disk.regular_files import set_aside_unless_plain
+from . import derived_index
 
 FILE = "phenmail-index.sqlite"
-_VERSION = 3
+_VERSION = 4
 _REMEMBERED = 100000  # mod-sequences for which expunged messages are known
 _MOST_EXPUNGED = 20000  # UIDs of expunged messages in memory at once
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 _SLICE = 1000  # rows in memory at once
-_ITEMS = 48  # kinds of cached items that a mailbox may have
 log = logging.getLogger("phenmail.store")
 
 _TABLES = """
@@ -40,12 +40,6 @@ CREATE TABLE message (
 CREATE TABLE expunged (
     mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INTEGER NOT NULL,
     PRIMARY KEY (mailbox, modseq, uid)) WITHOUT ROWID;
-CREATE TABLE item_kind (
-    id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, item TEXT NOT NULL,
-    UNIQUE (mailbox, item));
-CREATE TABLE item (
-    kind INTEGER NOT NULL, uid INTEGER NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY (kind, uid)) WITHOUT ROWID;
 """
 
 Error = sqlite3.Error
@@ -131,6 +125,7 @@ class Index:
     def _connect(self, path):
         self._database = sqlite3.connect(path, isolation_level=None, timeout=30,
                                          check_same_thread=False, cached_statements=64)
+        self.derived = derived_index.DerivedIndex(self._database)
         try:
             self._prepare()
         except BaseException:
@@ -159,7 +154,7 @@ class Index:
             if run("PRAGMA user_version").fetchone()[0] != _VERSION:
                 for name, in run("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
                     run('DROP TABLE "%s"' % name.replace('"', '""'))
-                for statement in _TABLES.split(";\n"):
+                for statement in (_TABLES + derived_index.TABLES).split(";\n"):
                     if statement.strip():
                         run(statement)
                 run("PRAGMA user_version = %d" % _VERSION)
@@ -248,9 +243,8 @@ class Index:
 
     def remove_mailbox(self, mailbox):
         run = self._database.execute
-        run("DELETE FROM item WHERE kind IN (SELECT id FROM item_kind WHERE mailbox = ?)",
-            (mailbox,))
-        for table in ("item_kind", "message", "expunged"):
+        self.derived.remove_mailbox(mailbox)
+        for table in ("message", "expunged"):
             run("DELETE FROM %s WHERE mailbox = ?" % table, (mailbox,))
         run("DELETE FROM mailbox WHERE id = ?", (mailbox,))
 
@@ -323,6 +317,12 @@ class Index:
             "SELECT %s FROM message WHERE mailbox = ? "
             "AND uid BETWEEN ? AND ? ORDER BY uid" % _MESSAGE, mailbox, uids)]
 
+    def first_after(self, mailbox, uid, most):
+        """MessageRows of the first messages behind this UID."""
+        return [MessageRow(*row) for row in self._database.execute(
+            "SELECT %s FROM message WHERE mailbox = ? AND uid > ? ORDER BY uid LIMIT ?" % _MESSAGE,
+            (mailbox, uid, most))]
+
     def _ranged(self, sql, key, uids):
         """Rows of `uids`: one query for the range if they lie close together."""
         if not len(uids):
@@ -379,51 +379,13 @@ class Index:
             "WHERE mailbox = %d AND uid = ?" % mailbox, changes)
 
     def remove_messages(self, mailbox, uids, modseq):
-        """Remove messages and their cached items, and note that they were expunged."""
+        """Remove messages and what was derived from them, and note that they were expunged."""
         run = self._database.executemany
         run("DELETE FROM message WHERE mailbox = ? AND uid = ?", [(mailbox, uid) for uid in uids])
         run("INSERT INTO expunged VALUES (?, ?, ?)", [(mailbox, modseq, uid) for uid in uids])
         self._database.execute("DELETE FROM expunged WHERE mailbox = ? AND modseq < ?",
                                (mailbox, modseq - _REMEMBERED))
-        run("DELETE FROM item WHERE kind = ? AND uid = ?",
-            [(kind, uid) for kind in self._kinds(mailbox) for uid in uids])
-
-    # Cached items
-
-    def items(self, mailbox, item, uids):
-        kind = self._kind(mailbox, item)
-        if kind is None:
-            return []
-        return self._ranged(
-            "SELECT uid, data FROM item WHERE kind = ? "
-            "AND uid BETWEEN ? AND ? ORDER BY uid", kind, uids)
-
-    def add_items(self, mailbox, item, rows):
-        """Keep (uid, data) rows. If there are too many kinds, the oldest one is forgotten."""
-        kind = self._kind(mailbox, item)
-        if kind is None:
-            self._forget_oldest_kind(mailbox)
-            kind = self._database.execute(
-                "INSERT INTO item_kind (mailbox, item) VALUES (?, ?)",
-                (mailbox, item)).lastrowid
-        self._database.executemany(
-            "INSERT OR REPLACE INTO item VALUES (?, ?, ?)",
-            [(kind, uid, data) for uid, data in rows])
-
-    def _kind(self, mailbox, item):
-        row = self._one("SELECT id FROM item_kind WHERE mailbox = ? AND item = ?", mailbox, item)
-        return None if row is None else row[0]
-
-    def _kinds(self, mailbox):
-        """The ids of all kinds of a mailbox's items, the oldest first."""
-        return [row[0] for row in self._database.execute(
-            "SELECT id FROM item_kind WHERE mailbox = ? ORDER BY id", (mailbox,))]
-
-    def _forget_oldest_kind(self, mailbox):
-        kinds = self._kinds(mailbox)
-        for kind in kinds[:len(kinds) - _ITEMS + 1]:
-            self._database.execute("DELETE FROM item WHERE kind = ?", (kind,))
-            self._database.execute("DELETE FROM item_kind WHERE id = ?", (kind,))
+        self.derived.remove_messages(mailbox, uids)
 
 
 def _make_private(path):

@@ -208,7 +208,8 @@ CALLS = {
     "Mailbox.status_now": lambda scene: scene.account.status("INBOX"),
     "Mailbox.rows": lambda scene: scene.inbox.rows([1, 2]),
     "Mailbox.cached": lambda scene: scene.inbox.cached("X", [1, 2]),
-    "Mailbox.cache": lambda scene: scene.inbox.cache("X", {1: b"a", 2: b"b"}),
+    "Mailbox.cache": lambda scene: scene.inbox.cache(
+        {"X": {1: b"a", 2: b"b"}}, {1: {"subject": b"a"}}),
     "Mailbox.content": lambda scene: scene.inbox.content(2).close(),
     "Mailbox.contents": _contents,
     "Mailbox.sync": lambda scene: scene.inbox.sync(1),

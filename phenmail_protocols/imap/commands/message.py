@@ -5,7 +5,6 @@ have any size; where it is held as bytes, a very large one is cut, or only the w
 are held.
 """
 from ...mail import headers, structure
-from ...store import errors
 from ..session import OutOfStep
 
 SMALL = 262144  # octets; a message up to this size is read at once
@@ -140,29 +139,6 @@ def messages(session, uids):
         if content is not None:
             with content:
                 yield Message(uid, content, session.trees, session.look)
-
-
-def derived(session, name, make, uids):
-    """{uid: bytes} of the messages that exist: what `make(Message)` gives.
-
-    Each is made once and then kept in the store's cache under this name.
-    """
-    mailbox = session.view.mailbox
-    values = mailbox.cached(name, uids)
-    made = {}
-    for message in messages(session, [uid for uid in uids if uid not in values]):
-        made[message.uid] = values[message.uid] = make(message)
-    keep(mailbox, name, made)
-    return values
-
-
-def keep(mailbox, name, made):
-    """Put {uid: bytes} into the store's cache, if it can."""
-    try:
-        if made:
-            mailbox.cache(name, made)
-    except errors.StoreError:
-        pass  # the cache only saves time
 
 
 class _Sequential:

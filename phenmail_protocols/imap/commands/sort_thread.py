@@ -4,16 +4,14 @@ The keys that are compared are read from a header once and cached, like ENVELOPE
 What only these commands need is loaded with the first of them.
 """
 from ..command_row import MAILBOX_SELECTED, Row
+from ..derivations import SORT_KEYS, derived
 from ..session import Step
 from ..syntax import sort_grammar
 from . import search_result
-from .message import derived
 from .message_set import EXPUNGED
 from .search import matching
 
 BATCH = 250  # messages whose keys are held at once
-#: The name of the keys in the store's cache. If their format changes, change the name.
-KEYS = "SORT"
 
 
 def sort(session, arguments):
@@ -39,17 +37,12 @@ def thread(session, arguments):
     return Step(code=EXPUNGED if missed else None)
 
 
-def _derive(message):
-    from .. import sort_keys
-    return sort_keys.to_bytes(sort_keys.read(message.fields(sort_keys.FIELDS)))
-
-
 def _batches(session, uids, reads_keys=True):
     """Yield (UIDs, the store's rows of those that exist, their cached keys as list of bytes)."""
     for start in range(0, len(uids), BATCH):
         session.look()
         batch = uids[start:start + BATCH]
-        kept = derived(session, KEYS, _derive, batch) if reads_keys else None
+        kept = derived(session, SORT_KEYS, batch) if reads_keys else None
         rows = session.view.mailbox.rows(
             [uid for uid in batch if uid in kept] if reads_keys else batch)
         yield batch, rows, [kept[uid] for uid in rows.uids] if reads_keys else None

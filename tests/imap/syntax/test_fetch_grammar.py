@@ -1,6 +1,7 @@
 """FETCH's items: macros, sections, partial reads, and the label each answer carries."""
 import pytest
 
+from phenmail_protocols.imap import derivations
 from phenmail_protocols.imap.commands import fetch
 from phenmail_protocols.imap.syntax import fetch_grammar
 from phenmail_protocols.imap.syntax.tokens import BadSyntax, Scanner
@@ -111,4 +112,4 @@ def test_an_error_in_a_list_points_at_the_item():
 
 
 def test_every_item_of_the_grammar_has_a_value():
-    assert fetch_grammar.ITEMS == set(fetch.COLUMNS) | set(fetch.DERIVATIONS)
+    assert fetch_grammar.ITEMS == set(fetch.COLUMNS) | set(derivations.ITEMS)

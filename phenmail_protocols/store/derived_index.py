@@ -1,0 +1,182 @@
+"""The part of the index that holds what was derived from messages' bytes.
+
+Messages never change, so neither does what is derived from them: it is only removed with them. All
+of it may be missing at any time, and is then derived again.
+
+    item        what protocols list, in the form in which they send it; a mailbox has several kinds
+    searchable  the header fields that people search, as they are compared (searching.py)
+    derived     how far a mailbox's messages were derived in idle moments (derivation.py)
+
+A key is one integer, the kind or the mailbox in the upper half and the UID in the lower one. SQLite
+stores rows with such a key in half of the space and reads them in a third of the time.
+"""
+
+from typing import NamedTuple
+
+_ITEMS = 48  # kinds of cached items that a mailbox may have
+_SHIFT = 32  # bits of a UID
+#: What is kept of the header fields that people search: octets, and the day of sending.
+SEARCHABLE = ("sent", "subject", "from", "to", "cc", "bcc", "message-id", "in-reply-to",
+              "from address", "to address", "cc address", "bcc address")
+
+TABLES = """
+CREATE TABLE item_kind (
+    id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, item TEXT NOT NULL,
+    UNIQUE (mailbox, item));
+CREATE TABLE item (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE searchable (
+    id INTEGER PRIMARY KEY, %s);
+CREATE TABLE derived (
+    mailbox INTEGER PRIMARY KEY, version TEXT NOT NULL, uid INTEGER NOT NULL);
+""" % ", ".join('"%s"' % name for name in SEARCHABLE)
+
+
+class Holds(NamedTuple):
+    """A condition of a search: what is kept as `name` contains these octets; without any, there is
+    such a field."""
+    name: str
+    octets: bytes
+
+
+class SentWithin(NamedTuple):
+    """A condition of a search: the message was sent on one of the days `first` up to `end` (days
+    since 1970). Without a readable date that is the day of its arrival."""
+    first: int
+    end: int
+
+
+class DerivedIndex:
+    """Its tables in an open database. The caller holds the account's lock around every call."""
+
+    def __init__(self, database):
+        self._database = database
+
+    def remove_mailbox(self, mailbox):
+        run = self._database.execute
+        for kind in self._kinds(mailbox):
+            run("DELETE FROM item WHERE id BETWEEN ? AND ?", _span(kind))
+        run("DELETE FROM item_kind WHERE mailbox = ?", (mailbox,))
+        run("DELETE FROM searchable WHERE id BETWEEN ? AND ?", _span(mailbox))
+        run("DELETE FROM derived WHERE mailbox = ?", (mailbox,))
+
+    def remove_messages(self, mailbox, uids):
+        run = self._database.executemany
+        run("DELETE FROM item WHERE id = ?",
+            [(_key(kind, uid),) for kind in self._kinds(mailbox) for uid in uids])
+        run("DELETE FROM searchable WHERE id = ?", [(_key(mailbox, uid),) for uid in uids])
+
+    # Items
+
+    def items(self, mailbox, item, uids):
+        """(uid, data) of those of `uids` (ascending) that have this item."""
+        kind = self._kind(mailbox, item)
+        if kind is None or not len(uids):
+            return []
+        run, base = self._database.execute, _key(kind, 0)
+        sql = "SELECT id - ?, data FROM item WHERE id BETWEEN ? AND ?"
+        first, last = uids[0], uids[-1]
+        if last - first < 4 * len(uids) + 16:
+            rows = run(sql, (base, base + first, base + last)).fetchall()
+            if len(rows) == last - first + 1 == len(uids):
+                return rows
+            wanted = set(uids)
+            return [row for row in rows if row[0] in wanted]
+        rows = []
+        for uid in uids:
+            rows += run(sql, (base, base + uid, base + uid))
+        return rows
+
+    def add_items(self, mailbox, item, rows):
+        """Keep (uid, data) rows. If there are too many kinds, the oldest one is forgotten."""
+        kind = self._kind(mailbox, item)
+        if kind is None:
+            self._forget_oldest_kind(mailbox)
+            kind = self._database.execute(
+                "INSERT INTO item_kind (mailbox, item) VALUES (?, ?)",
+                (mailbox, item)).lastrowid
+        base = _key(kind, 0)
+        self._database.executemany(
+            "INSERT OR REPLACE INTO item VALUES (?, ?)",
+            [(base + uid, data) for uid, data in rows])
+
+    def item_names(self, mailbox):
+        """The names of all kinds of a mailbox's items, the oldest first."""
+        return [row[0] for row in self._database.execute(
+            "SELECT item FROM item_kind WHERE mailbox = ? ORDER BY id", (mailbox,))]
+
+    def _kind(self, mailbox, item):
+        row = self._database.execute(
+            "SELECT id FROM item_kind WHERE mailbox = ? AND item = ?", (mailbox, item)).fetchone()
+        return None if row is None else row[0]
+
+    def _kinds(self, mailbox):
+        """The ids of all kinds of a mailbox's items, the oldest first."""
+        return [row[0] for row in self._database.execute(
+            "SELECT id FROM item_kind WHERE mailbox = ? ORDER BY id", (mailbox,))]
+
+    def _forget_oldest_kind(self, mailbox):
+        kinds = self._kinds(mailbox)
+        for kind in kinds[:len(kinds) - _ITEMS + 1]:
+            self._database.execute("DELETE FROM item WHERE id BETWEEN ? AND ?", _span(kind))
+            self._database.execute("DELETE FROM item_kind WHERE id = ?", (kind,))
+
+    # Searching
+
+    def add_searchable(self, mailbox, rows):
+        """Keep (uid, {name of SEARCHABLE: value}) rows."""
+        base = _key(mailbox, 0)
+        self._database.executemany(
+            "INSERT OR REPLACE INTO searchable VALUES (?%s)" % (", ?" * len(SEARCHABLE)),
+            [(base + uid,) + tuple(map(values.get, SEARCHABLE)) for uid, values in rows])
+
+    def searchable(self, mailbox, first, last):
+        """The set of UIDs from `first` to `last` that can be searched here."""
+        return self._uids("1", (), mailbox, first, last)
+
+    def matching(self, mailbox, condition, first, last):
+        """The set of those that meet a Holds or SentWithin."""
+        if isinstance(condition, SentWithin):
+            arrived = "(SELECT date FROM message WHERE mailbox = ? AND uid = searchable.id - ?)"
+            return self._uids(
+                "COALESCE(sent * 86400, %s) BETWEEN ? AND ?" % arrived,
+                (mailbox, _key(mailbox, 0), condition.first * 86400, condition.end * 86400 - 1),
+                mailbox, first, last)
+        assert condition.name in SEARCHABLE
+        if condition.octets:
+            return self._uids('instr("%s", ?)' % condition.name, (condition.octets,),
+                              mailbox, first, last)
+        return self._uids('"%s" IS NOT NULL' % condition.name, (), mailbox, first, last)
+
+    def _uids(self, where, values, mailbox, first, last):
+        # As one value: each row would give up the interpreter lock and take it again.
+        base = _key(mailbox, 0)
+        found = self._database.execute(
+            "SELECT group_concat(id - ?) FROM searchable WHERE id BETWEEN ? AND ? AND " + where,
+            (base, base + first, base + last) + values).fetchone()[0]
+        return set(map(int, found.split(","))) if found else set()
+
+    # How far
+
+    def underived(self, version):
+        """(id, folder, UID up to which all is derived) of a mailbox with messages above that UID;
+        None if there is none. `version`: what counts as derived."""
+        return self._database.execute(
+            "SELECT mailbox.id, folder, COALESCE(derived.uid, 0) FROM mailbox "
+            "LEFT JOIN derived ON derived.mailbox = mailbox.id AND version = ? "
+            "WHERE uidnext - 1 > COALESCE(derived.uid, 0) LIMIT 1", (version,)).fetchone()
+
+    def set_derived(self, mailbox, version, uid=None):
+        """All messages up to `uid` are derived; None: all that there are."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO derived "
+            "SELECT id, ?, COALESCE(?, uidnext - 1) FROM mailbox WHERE id = ?",
+            (version, uid, mailbox))
+
+
+def _key(group, uid):
+    return (group << _SHIFT) + uid
+
+
+def _span(group):
+    """The first and the last key of a kind or a mailbox."""
+    return _key(group, 0), _key(group + 1, 0) - 1
