@@ -1,9 +1,9 @@
 """Deriving in idle moments what mail programs list and search, before they ask for it.
 
 Each message is read once, and all of it is derived together. The store knows no protocol: what is
-derived is made by a function that the protocol gives. A mailbox's messages are taken by UID, and
-the index notes how far that came. A message that cannot be read, or with which the function fails,
-is passed over; it is read when somebody asks for it.
+derived is made by a function that the protocol gives. New messages come first, then a mailbox's
+others, the last one first; the index notes how far that came. A message that cannot be read, or
+with which the function fails, is passed over; it is read when somebody asks for it.
 """
 import logging
 import time
@@ -46,27 +46,30 @@ class Derivation:
             return False
         mailbox, rows, names = self._next(account, *due)
         if rows:
-            self._derive_some(mailbox, rows, names)
+            self._derive_some(mailbox, rows, names, due[2])
         return True
 
-    def _next(self, account, box, folder, derived):
-        """(Mailbox, rows of its next messages, names of its items). If there are no messages left,
-        or the mailbox is gone, nothing of it is due any more."""
+    def _next(self, account, box, folder, span):
+        """(Mailbox, rows of its next messages, names of its items): the new ones by UID, then the
+        others from the last one down. Without such messages that is noted, and there are no rows.
+        """
         with account.writing():
             index = account.index
             try:
                 mailbox = account.mailbox_locked(folders.name_of(folder))
                 mailbox.ready_locked()
-                if mailbox.row.id == box:
-                    rows = index.first_after(box, derived, _MOST)
-                    if rows:
-                        return mailbox, rows, index.derived.item_names(box)
+                if mailbox.row.id != box:
+                    return mailbox, (), ()
+                rows = (index.after(box, span.last, _MOST)
+                        or index.up_to(box, span.above, _MOST))
+                if rows:
+                    return mailbox, rows, index.derived.item_names(box)
             except (errors.NotFound, errors.InvalidName):
-                pass
+                mailbox = None
             index.derived.set_derived(box, self._version)
-        return None, (), ()
+        return mailbox, (), ()
 
-    def _derive_some(self, mailbox, rows, names):
+    def _derive_some(self, mailbox, rows, names, span):
         uidvalidity, made, end = mailbox.uidvalidity, {}, time.monotonic() + _PIECE
         for row in rows:
             found = self._derive_one(mailbox, row, names)
@@ -74,7 +77,11 @@ class Derivation:
                 made[row.uid] = found
             if time.monotonic() > end:
                 break
-        mailbox.keep_derived(made, self._version, row.uid, uidvalidity)
+        if row.uid > span.last:
+            span = span._replace(last=row.uid)
+        else:
+            span = span._replace(above=row.uid - 1)
+        mailbox.keep_derived(made, self._version, span, uidvalidity)
 
     def _derive_one(self, mailbox, row, names):
         try:

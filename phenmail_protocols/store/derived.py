@@ -26,9 +26,9 @@ def cache(mailbox, items, searchable=None):
         _keep_locked(mailbox, items, searchable or {})
 
 
-def keep_derived(mailbox, made, version, uid, uidvalidity):
-    """Keep `made`, {uid: derivation.Derived}, and note that all messages up to `uid` are derived,
-    unless the mailbox has another UIDVALIDITY now."""
+def keep_derived(mailbox, made, version, span, uidvalidity):
+    """Keep `made`, {uid: derivation.Derived}, and note that the messages of the derived_index.Span
+    are derived, unless the mailbox has another UIDVALIDITY now."""
     items, searchable = {}, {}
     for each, derived in made.items():
         for item, data in derived.items.items():
@@ -40,7 +40,7 @@ def keep_derived(mailbox, made, version, uid, uidvalidity):
         if mailbox.row.uidvalidity != uidvalidity:
             raise errors.NotFound()
         _keep_locked(mailbox, items, searchable)
-        mailbox.account.index.derived.set_derived(mailbox.row.id, version, uid)
+        mailbox.account.index.derived.set_derived(mailbox.row.id, version, span)
 
 
 def _keep_locked(mailbox, items, searchable):

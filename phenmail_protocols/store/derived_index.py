@@ -27,8 +27,15 @@ CREATE TABLE item (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE searchable (
     id INTEGER PRIMARY KEY, %s);
 CREATE TABLE derived (
-    mailbox INTEGER PRIMARY KEY, version TEXT NOT NULL, uid INTEGER NOT NULL);
+    mailbox INTEGER PRIMARY KEY, version TEXT NOT NULL,
+    above INTEGER NOT NULL, last INTEGER NOT NULL);
 """ % ", ".join('"%s"' % name for name in SEARCHABLE)
+
+
+class Span(NamedTuple):
+    """The messages that are derived: those with UIDs above `above`, up to `last`."""
+    above: int
+    last: int
 
 
 class Holds(NamedTuple):
@@ -158,19 +165,25 @@ class DerivedIndex:
     # How far
 
     def underived(self, version):
-        """(id, folder, UID up to which all is derived) of a mailbox with messages above that UID;
-        None if there is none. `version`: what counts as derived."""
-        return self._database.execute(
-            "SELECT mailbox.id, folder, COALESCE(derived.uid, 0) FROM mailbox "
-            "LEFT JOIN derived ON derived.mailbox = mailbox.id AND version = ? "
-            "WHERE uidnext - 1 > COALESCE(derived.uid, 0) LIMIT 1", (version,)).fetchone()
+        """A mailbox of which not all messages are derived: (its id, its folder, Span); or None.
 
-    def set_derived(self, mailbox, version, uid=None):
-        """All messages up to `uid` are derived; None: all that there are."""
+        Mailboxes with new messages come first, then those with few left. `version`: what counts as
+        derived.
+        """
+        found = self._database.execute(
+            "SELECT mailbox.id, folder, COALESCE(above, uidnext - 1), COALESCE(last, uidnext - 1) "
+            "FROM mailbox LEFT JOIN derived ON derived.mailbox = mailbox.id AND version = ? "
+            "WHERE COALESCE(above, uidnext - 1) > 0 OR uidnext - 1 > last "
+            "ORDER BY uidnext - 1 > last DESC, COALESCE(above, uidnext - 1) LIMIT 1",
+            (version,)).fetchone()
+        return found and (found[0], found[1], Span(*found[2:]))
+
+    def set_derived(self, mailbox, version, span=None):
+        """Note how far it is; `span` None: there are no more messages."""
         self._database.execute(
             "INSERT OR REPLACE INTO derived "
-            "SELECT id, ?, COALESCE(?, uidnext - 1) FROM mailbox WHERE id = ?",
-            (version, uid, mailbox))
+            "SELECT id, ?, ?, COALESCE(?, uidnext - 1) FROM mailbox WHERE id = ?",
+            (version,) + (span or (0, None)) + (mailbox,))
 
 
 def _key(group, uid):

@@ -38,8 +38,8 @@ class IdleWork:
         self._steps = []
         self._changed = threading.Condition()
         self._waiting = OrderedDict()  # folder of an account -> the steps that it needs
-        self._begins = 0.0  # no work before this time
-        self._latest = 0.0  # arriving mail does not postpone work beyond this time
+        self._quiet_from = 0.0  # no mail has arrived for a while then
+        self._latest = 0.0  # arriving mail does not postpone the next piece beyond this time
         self._gives_way = 0.0  # when `look` gives way again
         self._is_sleeping = False  # the thread waits for `_changed`, for any time
         self._stopping = False
@@ -65,7 +65,7 @@ class IdleWork:
             if len(self._waiting) > _MOST:
                 self._waiting.popitem(last=False)
             if has_mail:
-                self._begins = max(self._begins, min(now + self._quiet, self._latest))
+                self._quiet_from = max(self._quiet_from, now + self._quiet)
             if self._is_sleeping:
                 self._is_sleeping = False
                 self._changed.notify()
@@ -102,7 +102,7 @@ class IdleWork:
                 return
             left = self._turn(folder, steps)
             with self._changed:
-                self._latest = time.monotonic() + _PATIENCE
+                self._latest = max(self._quiet_from, time.monotonic() + _PATIENCE)
                 if left and not self._stopping:
                     self._waiting.setdefault(folder, left)
 
@@ -114,7 +114,7 @@ class IdleWork:
                     self._is_sleeping = True
                     self._changed.wait()
                     continue
-                rest = self._begins - time.monotonic()
+                rest = min(self._quiet_from, self._latest) - time.monotonic()
                 if rest <= 0:
                     return self._waiting.popitem(last=False)
                 self._changed.wait(rest)
@@ -131,13 +131,13 @@ class IdleWork:
             while steps:
                 steps = [step for step in steps if self._piece(step, account)]
                 now = time.monotonic()
-                if now > ends or now < self._begins:
+                if now > ends or now < self._quiet_from:
                     break
             return steps
         except errors.NoSpace:
             log.warning("%s: the disk is full; work in idle moments goes on in %d s", folder, _FULL)
             with self._changed:
-                self._begins = time.monotonic() + _FULL
+                self._quiet_from = time.monotonic() + _FULL
             return steps
         except Stopped:
             pass

@@ -317,10 +317,17 @@ class Index:
             "SELECT %s FROM message WHERE mailbox = ? "
             "AND uid BETWEEN ? AND ? ORDER BY uid" % _MESSAGE, mailbox, uids)]
 
-    def first_after(self, mailbox, uid, most):
-        """MessageRows of the first messages behind this UID."""
+    def after(self, mailbox, uid, most):
+        """MessageRows of the first messages above this UID, by UID."""
+        return self._some("uid > ? ORDER BY uid", mailbox, uid, most)
+
+    def up_to(self, mailbox, uid, most):
+        """MessageRows of the last messages up to this UID, the last one first."""
+        return self._some("uid <= ? ORDER BY uid DESC", mailbox, uid, most)
+
+    def _some(self, which, mailbox, uid, most):
         return [MessageRow(*row) for row in self._database.execute(
-            "SELECT %s FROM message WHERE mailbox = ? AND uid > ? ORDER BY uid LIMIT ?" % _MESSAGE,
+            "SELECT %s FROM message WHERE mailbox = ? AND %s LIMIT ?" % (_MESSAGE, which),
             (mailbox, uid, most))]
 
     def _ranged(self, sql, key, uids):
