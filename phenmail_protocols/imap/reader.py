@@ -40,7 +40,7 @@ class Body(NamedTuple):
 
 
 class Input(NamedTuple):
-    """What `grammar.parse` takes, and the message literal at its end if there is one."""
+    """The parts that the grammar takes, and the message literal at their end if there is one."""
     parts: list
     body: Optional[Body]
 
@@ -89,8 +89,7 @@ class Reader:
                 return Input(parts + [line], None)
             parts.append(line[:mark.start])
             if logged_in and grammar.may_stream(parts):
-                return Input(parts + [values.StreamedLiteral(mark.size), b""],
-                             Body(mark.size, mark.non_sync))
+                return _with_message(parts, mark)
             total += mark.size
             if mark.size > literal_limit or total > COMMAND or len(parts) > PIECES:
                 # Without the continuation request, a client that waits does not send the literal.
@@ -125,14 +124,18 @@ class Reader:
             mark = grammar.literal_at_end(self._rest())
 
     def _rest(self):
-        """The line after a literal, without its end; if it is too long, only its last octets."""
+        """The line after a literal, without its end. If it is too long: NUL, which is never valid,
+        and its last octets, which may announce a literal."""
         try:
             return self._line()
         except LineTooLong as error:
-            return _without_end(error.ending)
+            return b"\0" + _without_end(error.ending)
 
     def body(self, body, sink):
-        """Read a message literal into `sink(bytes)` -> the rest of its line, without CRLF."""
+        """Read a message literal into `sink(bytes)` -> the rest of its line as Input.
+
+        A literal at the end of that line is the next message (RFC 3502).
+        """
         self._ask_for(body)
 
         def take(data):
@@ -140,9 +143,15 @@ class Reader:
             sink(data)
         self._connection.read_exactly(body.size, take)
         rest = self._rest()
-        # A second message (MULTIAPPEND is not offered) must not be read as commands.
-        self._drop(grammar.literal_at_end(rest), self._largest_message)
-        return rest
+        mark = grammar.literal_at_end(rest)
+        if mark is None:
+            return Input([rest], None)
+        return _with_message([rest[:mark.start]], mark)
+
+
+def _with_message(parts, mark):
+    """Input whose `parts` end where a message literal begins."""
+    return Input(parts + [values.StreamedLiteral(mark.size), b""], Body(mark.size, mark.non_sync))
 
 
 def _without_end(line):

@@ -57,7 +57,7 @@ def test_append_leaves_its_message_on_the_wire(cut, mark, non_sync):
     assert isinstance(taken.parts[3], values.StreamedLiteral) and taken.parts[3].size == 5
     assert taken.body == (5, non_sync) and not wire.asked
     got = []
-    assert take.body(taken.body, got.append) == b""
+    assert take.body(taken.body, got.append) == ([b""], None)
     assert b"".join(got) == b"hello" and sum(wire.received) == 5
     assert len(wire.asked) == (not non_sync)
     assert take.command(True).parts == [b"next NOOP"]
@@ -149,12 +149,23 @@ def test_a_message_that_nobody_wants_and_the_client_waits():
     assert take.command(True).parts == [b"next NOOP"]
 
 
-@pytest.mark.parametrize("rest", [b" {8+}\r\nb NOOP\r\n\r\n", b" {3}\r\n",
-                                  b" (x) {3+}\r\n1 2 {1+}\r\nx\r\n",
-                                  b" " + b"x" * reader.LINE + b"{3+}\r\nabc\r\n"])
-def test_a_second_message_is_no_command(rest):
+@pytest.mark.parametrize("rest, part", [
+    (b" {8+}\r\nb NOOP\r\n\r\n", b" "), (b" {8}\r\n", b" "), (b") ~{8+}\r\nb NOOP\r\n\r\n", b") ~"),
+    (b" (x) {8+}\r\n1 2 3 45 {1+}\r\nx\r\n", b" (x) ")])
+def test_a_second_message_stays_on_the_wire(rest, part):
+    take, wire = read(b"a APPEND INBOX {5+}\r\nhello" + rest)
+    following = take.body(take.command(True).body, lambda data: None)
+    assert following.parts == [part, (8,), b""] and following.body == (8, b"+" in rest)
+    take.drop(following.body)
+    assert take.command(True).parts == [b"next NOOP"] and not wire.asked
+
+
+def test_too_long_a_line_behind_a_message_is_never_valid():
+    rest = b" " + b"x" * reader.LINE + b"{3+}\r\nabc\r\n"
     take, _ = read(b"a APPEND INBOX {5+}\r\nhello" + rest)
-    assert take.body(take.command(True).body, lambda data: None)
+    following = take.body(take.command(True).body, lambda data: None)
+    assert following.parts[0].startswith(b"\0") and following.body.size == 3
+    take.drop(following.body)
     assert take.command(True).parts == [b"next NOOP"]
 
 

@@ -54,7 +54,7 @@ def status_line(session, name, items):
         found = found._replace(highestmodseq=max(1, found.highestmodseq))
     values = dict(found._asdict(), appendlimit=session.service.limits.message_size)
     shown = " ".join(["%s %d" % (item, values[item.lower()]) for item in items])
-    return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name), shown.encode("ascii"))
+    return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name, session.utf8), shown.encode("ascii"))
 
 
 def namespace(session, _):

@@ -201,36 +201,13 @@ def _status_items(scan):
     return tokens.without_repeats(items)
 
 
-def append_head(scan):
-    """What precedes APPEND's message -> (octets of the mailbox name, flags, date, binary).
-
-    The name is not decoded: `grammar.may_stream` does not care whether it is valid.
-    """
-    name = scan.astring("a mailbox name")
-    scan.space()
-    flags, date = (), None
-    if scan.peek() == b"(":
-        flags = scan.flag_list()
-        scan.space()
-    if scan.peek() == b'"':
-        date = _date_time(scan)
-        scan.space()
-    return name, flags, date, scan.skip(b"~")
-
-
-def _date_time(scan):
+def date_time(scan):
+    """date-time -> seconds since 1970"""
     start = scan.at
     try:
         return dates.parse_internal(scan.string("a date"))[0]
     except ValueError:
         raise scan.failed('a date like "17-Jul-1996 02:44:25 -0700"', start) from None
-
-
-def append(scan):
-    """APPEND."""
-    name, flags, date, binary = append_head(scan)
-    literal = scan.literal("the message as a literal")
-    return values.Append(tokens.mailbox_name(name), flags, date, literal, binary)
 
 
 # -- selected (RFC 3501 6.4)

@@ -35,9 +35,16 @@ _DATE = re.compile(rb'("?)([0-9]{1,2})(-[A-Za-z]{3}-[0-9]{4})\1(?=[ )]|$)')
 
 
 def search(scan):
-    """SEARCH and UID SEARCH -> Search. Raises ArgumentRejected for an unknown charset."""
+    """SEARCH and UID SEARCH -> Search. Raises ArgumentRejected for an unknown charset.
+
+    After ENABLE UTF8=ACCEPT, CHARSET is an error (RFC 6855 3).
+    """
     returns = return_options(scan)
+    start = scan.at
     if scan.skip_word(b"CHARSET "):
+        if scan.utf8:
+            raise scan.failed("search keys in UTF-8 without CHARSET, because UTF8=ACCEPT is "
+                              "enabled,", start)
         return Search(search_in_charset(scan), scan.uid, returns)
     return Search(_program(scan, "utf-8"), scan.uid, returns)
 

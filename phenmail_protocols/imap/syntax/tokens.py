@@ -6,8 +6,8 @@ where.
 
 8-bit octets: RFC 3501 has none outside literals. Quoted strings may have them here, because clients
 do send UTF-8 passwords and search texts quoted, Dovecot accepts them, and RFC 9051 allows them. The
-caller checks that such a string is UTF-8. Atoms stay ASCII. A backslash in a quoted string escapes
-only a backslash or a quote.
+caller checks that such a string is UTF-8; after ENABLE UTF8=ACCEPT, the Scanner does (RFC 6855 3).
+Atoms stay ASCII. A backslash in a quoted string escapes only a backslash or a quote.
 """
 import re
 
@@ -22,6 +22,7 @@ _ASTRING = re.compile(rb"[%s\]]+" % _ATOM_CHARS)
 _LIST_MAILBOX = re.compile(rb"[%s\]%%*]+" % _ATOM_CHARS)
 _TAG = re.compile(rb"[%s\]]+" % _ATOM_CHARS.replace(b"+", b""))
 _QUOTED = re.compile(rb'"([^\r\n\0"\\]*(?:\\["\\][^\r\n\0"\\]*)*)"')
+_EIGHT_BIT = re.compile(rb"[\x80-\xff]")
 _NUMBER = re.compile(rb"[0-9]+")
 _SEQUENCE = re.compile(rb"[0-9:,*]+")
 
@@ -58,12 +59,14 @@ class ArgumentRejected(BadSyntax):
 class Scanner:
     """Walks over `parts`, which begin and end with a line piece: line piece, literal, line piece, …
 
-    `line`, `at`: the line piece and the place in it. `uid`: the command is a UID form.
+    `line`, `at`: the line piece and the place in it. `uid`: the command is a UID form. `utf8`: the
+    client has enabled UTF8=ACCEPT.
     """
-    __slots__ = ("parts", "_index", "line", "at", "uid")
+    __slots__ = ("parts", "utf8", "_index", "line", "at", "uid")
 
-    def __init__(self, parts):
+    def __init__(self, parts, utf8=False):
         self.parts = parts
+        self.utf8 = utf8
         self._index = 0
         self.line = parts[0]
         self.at = 0
@@ -184,7 +187,10 @@ class Scanner:
     def string(self, expected="a string"):
         """string: bytes of a quoted string or a literal, without NUL (RFC 3501 9: CHAR8)."""
         if self.peek() == b'"':
+            start = self.at
             body = self.match(_QUOTED, "a well-formed quoted string").group(1)
+            if self.utf8 and not _is_utf8(body):
+                raise self.failed("a quoted string in UTF-8", start)
             return _unescaped(body) if b"\\" in body else body
         mark = self._index, self.line, self.at
         found = self.literal(expected)
@@ -234,7 +240,7 @@ class Scanner:
 
     def mailbox(self):
         """mailbox: str; see `mailbox_name`."""
-        return mailbox_name(self.astring("a mailbox name"))
+        return mailbox_name(self.astring("a mailbox name"), self.utf8)
 
     def list_mailbox(self):
         """list-mailbox: str with its wildcards.
@@ -243,10 +249,12 @@ class Scanner:
         compared as it is with decoded names, as Dovecot does.
         """
         data = self.astring("a mailbox name or pattern", _LIST_MAILBOX)
-        try:
-            return utf7.decode(data)
-        except ValueError:
-            return data.decode("utf-8", "replace")
+        if not self.utf8:
+            try:
+                return utf7.decode(data)
+            except ValueError:
+                pass
+        return data.decode("utf-8", "replace")
 
     def flag(self):
         """flag: str; system flags in the spelling of SYSTEM_FLAGS. Other \\flags are refused."""
@@ -290,15 +298,30 @@ def without_repeats(found):
     return tuple(dict.fromkeys(found))
 
 
-def mailbox_name(data):
+def mailbox_name(data, utf8):
     """Octets of a mailbox name -> str; INBOX in any case is "INBOX" (RFC 3501 5.1).
 
-    Raises ArgumentRejected where they are not modified UTF-7.
+    `utf8`: the client has enabled UTF8=ACCEPT, so the name is UTF-8. Otherwise it is modified
+    UTF-7, which has no 8-bit octets; a name with those is UTF-8, too (RFC 6855 3). Raises
+    ArgumentRejected where it is neither.
     """
     if data.upper() == b"INBOX":
         return "INBOX"
     try:
-        return utf7.decode(data)
+        return data.decode("utf-8") if utf8 or not is_ascii(data) else utf7.decode(data)
     except ValueError:
         raise ArgumentRejected(
-            "mailbox name is not modified UTF-7 (RFC 3501 5.1.3)", b"CANNOT") from None
+            "mailbox name is neither UTF-8 (RFC 6855 3) nor modified UTF-7 (RFC 3501 5.1.3)"
+            if not utf8 else "mailbox name is not UTF-8 (RFC 6855 3)", b"CANNOT") from None
+
+
+def is_ascii(data):
+    return _EIGHT_BIT.search(data) is None
+
+
+def _is_utf8(data):
+    try:
+        data.decode("utf-8")
+        return True
+    except ValueError:
+        return False

@@ -1,0 +1,22 @@
+"""COMPRESS (RFC 4978). The connection compresses from the next octet on; see net/deflate.py.
+
+STARTTLS cannot follow: COMPRESS is for users who have logged in, STARTTLS for those who have not.
+"""
+from ..command_row import AFTER_LOGIN, Row
+from ..session import COMPRESS, CommandFailed, Misuse, Step
+
+MECHANISM = "DEFLATE"
+
+
+def compress(session, mechanism):
+    if mechanism != MECHANISM:
+        raise Misuse(b"COMPRESS: expected DEFLATE")
+    if session.compresses:
+        raise CommandFailed(b"DEFLATE is active already", b"COMPRESSIONACTIVE")
+    session.compresses = True
+    return Step(COMPRESS, text=b"DEFLATE active")
+
+
+ROWS = (
+    Row("COMPRESS", AFTER_LOGIN, lambda scan: scan.keyword("a compression mechanism"), compress),
+)
