@@ -39,7 +39,8 @@ ORDER = {
     "accounts": ("passphrases", "throttle", "login", "sasl", "directory", "authorization"),
     "store": ("errors", "model", "maildir", "index", "changes", "columns", "numbering",
               "account_index", "transaction", "rescan", "adding", "flags", "expunging", "copying",
-              "mailbox", "hierarchy", "group_commit", "account", "poller", "filestore"),
+              "mailbox", "hierarchy", "group_commit", "account", "poller", "idle_work",
+              "filestore"),
     # Knows no SQL and no account.
     "store/maildir": ("filenames", "listing", "folders", "uidlist", "subscriptions", "tree",
                       "keywords", "files", "space", "staged", "content"),

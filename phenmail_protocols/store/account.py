@@ -37,10 +37,11 @@ class Account:
     Every method may raise errors.StoreError; all may be called from any thread.
     """
 
-    def __init__(self, folder, boot_id=None, reserve=0):
+    def __init__(self, folder, boot_id=None, reserve=0, wake=None):
         """`folder`: absolute path; `boot_id`: str that changes when the machine starts, None if
-        unknown; `reserve`: bytes of the disk that new messages leave free."""
+        unknown; `reserve`: bytes of the disk that new messages leave free; `wake`: IdleWork's."""
         self.folder = folder
+        self._wake = wake
         self._space = DiskSpace(folder, reserve)
         self._mailboxes = {}  # folder name -> Mailbox
         self._unused = []  # Mailboxes that were closed last
@@ -57,6 +58,11 @@ class Account:
 
     def __repr__(self):
         return "<Account %s>" % self.folder
+
+    def wake_idle_work(self, has_mail):
+        """There may be work for idle moments, because mail arrived or a mailbox was opened."""
+        if self._wake is not None:
+            self._wake(self, has_mail)
 
     def close(self):
         """Close all files; the next use opens them again."""
@@ -89,6 +95,7 @@ class Account:
         Raises errors.NotFound, errors.InvalidName.
         """
         folder = folders.folder_of(name)
+        self.wake_idle_work(has_mail=False)
         with self.reading():  # the fast way: it does not wait for other processes
             mailbox = self._mailboxes.get(folder)
             if mailbox is not None and mailbox.columns is not None and mailbox.is_current():

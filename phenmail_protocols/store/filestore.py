@@ -4,6 +4,7 @@ import weakref
 from collections import OrderedDict
 
 from .account import Account
+from .idle_work import IdleWork
 from .maildir.tree import remove_stale
 from .poller import Poller
 
@@ -13,15 +14,16 @@ _IDLE_ACCOUNTS = 64  # unused accounts whose files stay open
 class FileStore:
     """Accounts by their folder. Any number of processes may use a folder at the same time."""
 
-    def __init__(self, poll=1.0, boot_id=None, reserve=0):
+    def __init__(self, poll=1.0, boot_id=None, reserve=0, quiet=0.5):
         """`poll`: seconds between two looks for other programs' changes; `boot_id`: str that
         changes when the machine starts, None: ask the system; `reserve`: bytes of the disk that
-        new messages leave free."""
+        new messages leave free; `quiet`: seconds without new mail before `idle_work` begins."""
         self._boot_id = boot_id or machine_boot_id()
         self._reserve = reserve
         self._lock = threading.Lock()
         self._accounts = weakref.WeakValueDictionary()  # all that are referenced
         self._recent = OrderedDict()  # those used most recently
+        self.idle_work = IdleWork(self.account, quiet)
         self._poller = Poller(self._all, poll)
         self._poller.start()
 
@@ -35,7 +37,8 @@ class FileStore:
             account = self._accounts.get(folder)
             is_new = account is None
             if is_new:
-                account = self._accounts[folder] = Account(folder, self._boot_id, self._reserve)
+                account = self._accounts[folder] = Account(
+                    folder, self._boot_id, self._reserve, self.idle_work.wake)
             self._recent[folder] = account
             self._recent.move_to_end(folder)
             idle = self._forget_idle()
@@ -59,7 +62,8 @@ class FileStore:
             return list(self._accounts.values())
 
     def close(self):
-        """Stop the poller and close all files."""
+        """Stop the threads and close all files."""
+        self.idle_work.stop()
         self._poller.stop()
         for account in self._all():
             account.close()

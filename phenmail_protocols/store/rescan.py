@@ -229,6 +229,8 @@ class _Differences:
         self._index.set_flags(box, [(fresh, letters, modseq, uid)
                                     for fresh, letters, uid in self._changed])
         mailbox.save_locked(uidnext=next_new, modseq=modseq)
+        if self._arrived:
+            mailbox.account.wake_idle_work(has_mail=True)
         self._arrived.clear()  # the columns need that memory now
         mailbox.reload_locked()
 
