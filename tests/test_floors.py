@@ -20,7 +20,7 @@ FLOORS = {
     "mail": 1, "net": 1,
     "config": 2,
     "accounts": 3, "store": 3, "children": 3, "dkim": 3, "queue": 3,
-    "relay": 4, "filters": 4, "authentication": 4,
+    "search": 4, "relay": 4, "filters": 4, "authentication": 4,
     "delivery": 5,
     "destinations": 6, "plugins": 6, "dropfolder": 6, "fetch": 6, "protocol": 6,
     "smtp": 7, "pop3": 7, "imap": 7, "admin": 7, "mail_flow": 7,
@@ -44,6 +44,7 @@ ORDER = {
     # Knows no SQL and no account.
     "store/maildir": ("filenames", "listing", "folders", "uidlist", "subscriptions", "tree",
                       "keywords", "files", "space", "staged", "content"),
+    "search": ("texts", "database", "body_index", "building", "indexes"),
     "children": ("interpreter", "child_side", "privileges", "python_limits", "python_answer",
                  "child", "pool", "python_filters"),
     "dkim": ("keys", "key_making", "signatures", "body_hash", "signing", "tags", "verifying"),
@@ -79,7 +80,7 @@ OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "net/resolver.py", "idna":
 # Imported only below these paths.
 ONLY = {
     "ssl": ("net/tls.py", "net/tlsclient.py"), "smtplib": ("relay/smtp_client.py",),
-    "sqlite3": ("store/index.py",),
+    "sqlite3": ("store/index.py", "search/database.py"),
     "imaplib": ("fetch/imap_source.py",), "poplib": ("fetch/pop_source.py",),
     "socketserver": ("net/",), "fcntl": ("disk/locks.py",),
     "select": ("net/", "children/python_child.py"), "selectors": ("net/",),

@@ -98,6 +98,29 @@ def to_wire(data, last=b""):
     return lead + data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
+class Sequential:
+    """Ascending ranges of a stream of chunks."""
+
+    def __init__(self, chunks):
+        self._chunks = iter(chunks)
+        self._chunk = b""
+        self._at = 0  # where the chunk begins
+
+    def read(self, start, end):
+        """An iterable of pieces, without octets in front of the current chunk."""
+        start = max(start, self._at)
+        while start < end:
+            if start >= self._at + len(self._chunk):
+                self._at += len(self._chunk)
+                self._chunk = next(self._chunks, b"")
+                if not self._chunk:
+                    return
+                continue
+            piece = self._chunk[start - self._at:end - self._at]
+            start += len(piece)
+            yield piece
+
+
 class Positions:
     """The last positions read in large messages: (wire offset, file offset).
 
