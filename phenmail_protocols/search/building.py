@@ -6,10 +6,12 @@ is in the index is right after each transaction, so it may end at any time, and 
 do the same work: `Database.add` finds out who was first.
 """
 import logging
+import os
 import time
 from hashlib import blake2b
 
 from ..store import errors
+from ..store.maildir.filenames import path_of
 from .texts import TooLarge, windows
 
 _TEXT = 65536  # characters in one transaction
@@ -19,6 +21,7 @@ _PAGES = 50  # that one transaction merges
 _COMPARED = 1000  # messages that are compared at once
 _BEGIN, _PAUSE = 0.01, 0.001  # seconds of work before other threads get a turn, and of that turn
 _COUNT = 60.0  # seconds between two counts of what is dead
+_COMPARE = 3600.0  # seconds between two looks whether files were written since they were indexed
 _FEW_DEAD = 1000  # documents that are not worth building the index again
 log = logging.getLogger("phenmail.search")
 
@@ -38,6 +41,7 @@ class Builder:
         self._worked = 0.0  # since when no other thread got a turn
         self._changed = True  # since the last `_tidy`
         self._next_count = 0.0  # of the dead
+        self._next_compare = {}  # box -> when files are looked at that others may have written
 
     def step(self, account):
         """Do one piece of work; returns whether more is left. Raises errors.StoreError."""
@@ -110,13 +114,13 @@ class Builder:
             self._look()
             rows = self._account.rows_after(opened, last, _COMPARED)
             end = min(rows[-1].uid, upto) if len(rows) == _COMPARED else upto
-            rows = [row for row in rows if row.uid <= end]
+            files = {row.uid: _mark_of_file(opened.path, row) for row in rows if row.uid <= end}
             with self.index.open() as database:
                 marks = database.marks(box, last + 1, end)
                 gaps = database.gaps(box, last + 1, end)
-                missing = [row.uid for row in rows
-                           if marks.get(row.uid) != mark(row) and row.uid not in gaps]
-                dead = (gaps | marks.keys()).difference([row.uid for row in rows])
+                missing = [uid for uid, mark in files.items() if uid not in gaps
+                           and (marks.get(uid) is None or mark not in (None, marks[uid]))]
+                dead = (gaps | marks.keys()).difference(files)
                 if missing or dead:
                     database.correct(box, dead.union(missing), missing)
             last = end
@@ -148,21 +152,22 @@ class Builder:
 
     def _add(self, opened, rows, batch):
         ends = time.monotonic() + _SECONDS
-        marks = {row.uid: mark(row) for row in rows}
-        for uid, content in opened.contents([row.uid for row in rows]):
-            self._add_message(uid, content, marks[uid], batch)
+        names = {row.uid: row.name for row in rows}
+        for uid, content in opened.contents(list(names)):
+            self._add_message(uid, names[uid], content, batch)
             if batch.is_lost or time.monotonic() > ends:
                 break
         batch.flush()
         self._merge(ends)
 
-    def _add_message(self, uid, content, its_mark, batch):
+    def _add_message(self, uid, name, content, batch):
         if content is None:  # expunged
             batch.end(uid)
             return
         with content:
+            mark = _mark(name, *content.stamp())
             for window in self._windows(uid, content, batch):
-                batch.add(uid, its_mark, window)
+                batch.add(uid, mark, window)
                 if batch.is_lost:
                     return
 
@@ -229,12 +234,14 @@ class Builder:
         for mailbox in known:
             box, upto = boxes[mailbox.identity]
             exist = messages.get(mailbox.identity, 0)
-            if indexed.get(box, 0) - exist > max(_FEW_DEAD // 10, exist // 10):
-                return self._use(self._forget_expunged, mailbox, box, upto)
+            if (indexed.get(box, 0) - exist > max(_FEW_DEAD // 10, exist // 10)
+                    or time.monotonic() > self._next_compare.get(box, 0)):
+                self._next_compare[box] = time.monotonic() + _COMPARE
+                return self._use(self._check, mailbox, box, upto)
         self._next_count = time.monotonic() + _COUNT
         return self._is_mostly_dead()
 
-    def _forget_expunged(self, opened, mailbox, box, upto):
+    def _check(self, opened, mailbox, box, upto):
         self._compare(opened, box, upto)
         return True
 
@@ -259,10 +266,10 @@ class _Batch:
         self._documents, self._gaps, self._size = [], [], 0
         self.is_lost = False  # another process was faster
 
-    def add(self, uid, its_mark, window):
+    def add(self, uid, mark, window):
         if self._size and self._size + len(window) > _TEXT:
             self.flush()
-        self._documents.append((uid, its_mark, window))
+        self._documents.append((uid, mark, window))
         self._size += len(window)
 
     def end(self, uid):
@@ -302,8 +309,17 @@ class _Filling(_Batch):
         self._filled = []
 
 
-def mark(row):
-    """A number that differs if the message is another one: from its file's name, size and time."""
-    text = "%s %d %d" % (row.name, row.size, row.date)
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(),
-                          "big", signed=True)
+def _mark_of_file(folder, row):
+    """The mark that the message has now; None if its file is elsewhere."""
+    try:
+        status = os.lstat(path_of(folder, row))
+    except OSError:
+        return None
+    return _mark(row.name, status.st_size, status.st_mtime_ns)
+
+
+def _mark(name, size, mtime):
+    """A number that is another one if the file has another name, or was written since."""
+    text = "%s %d %d" % (name, size, mtime)
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogateescape"),
+                                  digest_size=8).digest(), "big", signed=True)

@@ -10,7 +10,6 @@ from .body_index import BodyIndex
 from .building import Builder
 
 _OPEN = 8  # indexes that stay open
-_FEW = 1000  # candidates that are never too many
 log = logging.getLogger("phenmail.search")
 
 
@@ -49,11 +48,11 @@ class Indexes:
             self._builder(account).index.remove()
         return False
 
-    def candidates(self, mailbox, needle, messages):
+    def candidates(self, mailbox, needle, most):
         """The messages of an open Mailbox that may contain a textsearch.Needle.
 
-        Returns (upto, UIDs): the messages after the UID `upto`, and those with these UIDs. None: it
-        cannot tell, or so many of the `messages` that reading all is as quick.
+        Returns (upto, UIDs): the messages after the UID `upto`, and those with these UIDs, a set.
+        None: it cannot tell, or there are more than `most`.
         """
         query = texts.query(needle) if self._is_available else None
         if query is None:
@@ -63,7 +62,7 @@ class Indexes:
         except errors.StoreError:
             return None
         return self._builder(mailbox.account).index.candidates(
-            identity, query, max(_FEW, messages // 2))
+            identity, query, most)
 
     def close(self):
         """Close all files."""

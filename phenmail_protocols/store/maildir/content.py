@@ -31,6 +31,14 @@ class Content:
         except OSError as error:
             raise errors.from_os(error) from error
 
+    def stamp(self):
+        """(bytes, mtime in ns) of the file; another one if it was written since."""
+        try:
+            status = os.fstat(self._descriptor)
+        except OSError as error:
+            raise errors.from_os(error) from error
+        return status.st_size, status.st_mtime_ns
+
     def whole(self):
         """All of it at once; look at `size` before."""
         return to_wire(self._read(self.size + 1, 0))[:self.size]
