@@ -37,6 +37,7 @@ from .net.connection_limits import Gate
 from .net.errors import CertificateError
 from .net.fair_turns import Turns
 from .pop3 import handler as pop3_handler
+from .search.indexes import Indexes
 from .smtp import handler as smtp_handler
 from .store.filestore import FileStore
 
@@ -106,7 +107,7 @@ class MailServer:
         self._stopping = threading.Event()
         self._renewal = None  # the thread that renews the certificate
         self.store = self.directory = self.router = self.relay = None
-        self._delivery = None
+        self._delivery = self._search_indexes = None
         self.certificates = None
         self.no_certificate = ""  # why there is none
         # The answer of the start holds for later reloads too, when root has become another user.
@@ -231,6 +232,7 @@ class MailServer:
             self._delivery = self.relay = None
         if self.store is not None:
             self.store.close()
+            self._search_indexes.close()
             self.store = None
         if self._renewal is not None:
             self._renewal.join(seconds)
@@ -270,6 +272,7 @@ class MailServer:
         limits = self.settings.limits
         self.store = FileStore(reserve=limits.disk_reserve)
         self.store.derive_with(derivations.derive, derivations.VERSION)
+        self._search_indexes = Indexes(self.store.idle_work, self.settings.search is True)
         self.directory = self._directory()
         self.directory.is_own = self._is_own
         self._delivery = Delivery(
@@ -328,6 +331,7 @@ class MailServer:
                 directory=self.directory, store=self.store, limits=settings.limits,
                 tls_context=starttls, plaintext_auth=listen.plaintext_auth,
                 host=settings.sender_domain, debug=settings.imap_debug, trees=self._trees,
+                search_indexes=self._search_indexes,
                 identity=(("name", "phenmail"), ("version", __version__))))
         if protocol == "pop3":
             return pop3_handler.make(

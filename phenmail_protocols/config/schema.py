@@ -227,6 +227,9 @@ SERVER_FILE = Section(
            MappingProxyType({}), "Python objects that receive mail"),
     Option("inbound", INBOUND, INBOUND.defaults(), "mail from outside"),
     Option("python", Text("the path of a Python interpreter"), None, "runs Python filters"),
+    Option("search", OneOfForms('true, "headers" or false',
+                                {bool: Bool(), str: Choice("headers")}),
+           True, "what is indexed for searches: headers and bodies, headers, nothing"),
     Option("limits", LIMITS, LIMITS.defaults(), "bounds"))
 
 # A user's mail.jcfg

@@ -4,7 +4,7 @@ All values have been checked and have their defaults filled in; paths are absolu
 the name of its key in the file, with "_" for "-".
 """
 
-from typing import Any, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Mapping, NamedTuple, Optional, Tuple, Union
 
 
 class Listen(NamedTuple):
@@ -142,6 +142,7 @@ class Settings(NamedTuple):
     """The server's configuration.
 
     `domains`: {domain in A-labels: {local part as written: Action}}.
+    `search`: what is indexed: True, "headers" or False.
     `smtp_message_size`: the limit of the public listener.
     `warnings`: `problems.Problem` values that `phenmail check` prints.
     """
@@ -165,6 +166,7 @@ class Settings(NamedTuple):
     plugins: Mapping[str, str]
     inbound: Inbound
     python: Optional[str]
+    search: Union[bool, str]
     limits: Limits
     smtp_message_size: int
     imap_debug: bool

@@ -89,7 +89,7 @@ class Service(NamedTuple):
 
     `store`: store.filestore.FileStore.  `identity`: pairs of str for ID.  `debug`: log every
     command, without secrets, and its tagged response.  `trees`: trees.Trees, shared by all
-    listeners; None: each session has its own.
+    listeners; None: each session has its own.  `search_indexes`: search.indexes.Indexes, or None.
     """
     directory: Any
     store: Any
@@ -100,6 +100,7 @@ class Service(NamedTuple):
     identity: tuple = (("name", "phenmail"),)
     debug: bool = False
     trees: Any = None
+    search_indexes: Any = None
 
 
 class Session(shared.Session):
@@ -126,6 +127,7 @@ class Session(shared.Session):
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
         self._trees = service.trees if service.trees is not None else Trees()
+        self.search_indexes = service.search_indexes
         self._running = None  # (tag, row) of the command that runs
 
     def close(self):

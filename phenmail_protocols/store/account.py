@@ -15,16 +15,19 @@ Rules of the store
    and only then does the caller get a reply.
 """
 import os
+from itertools import islice
 
 from . import errors, hierarchy
 from .account_index import AccountIndex
 from .group_commit import GroupCommit
+from .index import MessageRow
 from .mailbox import Mailbox
 from .maildir import folders
 from .maildir.space import DiskSpace
 from .maildir.staged import Staged
 from .maildir.tree import Tree
 from .maildir.uidlist import OpenLists
+from .model import KnownMailbox
 from .transaction import AccountLock
 
 _LOCK = "phenmail.lock"
@@ -196,6 +199,40 @@ class Account:
         Returns a Delivered for each; their UIDs ascend. Raises as `deliver` does.
         """
         return self._commits.add(folders.canonical(name), messages)
+
+    # For what is derived from messages and kept elsewhere
+
+    def known_mailboxes(self):
+        """A KnownMailbox for each mailbox that the index knows; others were never opened."""
+        with self.reading():
+            return [KnownMailbox(self._identity(row), folders.name_of(row.folder),
+                                 row.uidvalidity, row.uidnext) for row in self.index.mailboxes()]
+
+    def identity_of(self, mailbox):
+        """The KnownMailbox.identity of an open Mailbox."""
+        with self.reading():
+            mailbox.state()  # so that its row is the index's
+            return self._identity(mailbox.row)
+
+    def _identity(self, row):
+        return "%s.%d" % (self.index.value("incarnation"), row.id)
+
+    def rows_after(self, mailbox, uid, count):
+        """The first `count` index.MessageRows of an open Mailbox with higher UIDs than `uid`."""
+        with self.reading():
+            mailbox.state()
+            return [MessageRow(*row) for row in islice(
+                self.index.messages(mailbox.row.id, uid), count)]
+
+    def message_counts(self):
+        """{KnownMailbox.identity: number of messages}"""
+        with self.reading():
+            counts = self.index.message_counts()
+            return {self._identity(row): counts.get(row.id, 0) for row in self.index.mailboxes()}
+
+    def check_space(self):
+        """Raise errors.NoSpace if the disk has room only for new messages."""
+        self._space.check()
 
     # For the other files of the store
 

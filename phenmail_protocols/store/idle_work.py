@@ -83,6 +83,11 @@ class IdleWork:
         if self._thread is not None:
             self._thread.join(_STOP)
 
+    @property
+    def is_stopping(self):
+        """A step that takes long ends early."""
+        return self._stopping
+
     def look(self):
         """For a step that takes long, which calls this in small steps: gives way now and then.
 

@@ -27,7 +27,7 @@ log = logging.getLogger("phenmail.store")
 _TABLES = """
 CREATE TABLE account (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE mailbox (
-    id INTEGER PRIMARY KEY, folder TEXT NOT NULL UNIQUE,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, folder TEXT NOT NULL UNIQUE,
     uidvalidity INTEGER NOT NULL, uidnext INTEGER NOT NULL,
     modseq INTEGER NOT NULL, recent INTEGER NOT NULL,
     list_inode INTEGER NOT NULL, list_size INTEGER NOT NULL,
@@ -118,7 +118,7 @@ class Index:
             self._open()
 
     def _open(self):
-        _make_private(self._path)
+        make_private(self._path)
         self._connect(self._path)
         self.inode = os.stat(self._path).st_ino
 
@@ -152,7 +152,8 @@ class Index:
         run("BEGIN IMMEDIATE")
         try:
             if run("PRAGMA user_version").fetchone()[0] != _VERSION:
-                for name, in run("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                for name, in run("SELECT name FROM sqlite_master WHERE type = 'table' "
+                                 "AND name NOT LIKE 'sqlite_%'").fetchall():
                     run('DROP TABLE "%s"' % name.replace('"', '""'))
                 for statement in (_TABLES + derived_index.TABLES).split(";\n"):
                     if statement.strip():
@@ -250,13 +251,12 @@ class Index:
 
     # Messages
 
-    def messages(self, mailbox):
-        """All messages, by UID: yields plain tuples in the order of MessageRow. The table may
-        change between two of them."""
-        return self._by_uid(_MESSAGE, mailbox)
+    def messages(self, mailbox, last=0):
+        """All messages after UID `last`, by UID: yields plain tuples in the order of MessageRow.
+        The table may change between two of them."""
+        return self._by_uid(_MESSAGE, mailbox, last)
 
-    def _by_uid(self, columns, mailbox):
-        last = 0
+    def _by_uid(self, columns, mailbox, last=0):
         while True:
             rows = self._database.execute(
                 "SELECT %s FROM message WHERE mailbox = ? AND uid > ? ORDER BY uid LIMIT %d"
@@ -301,6 +301,11 @@ class Index:
             "SELECT COUNT(*), COALESCE(SUM(instr(letters, 'S') = 0), 0), "
             "COALESCE(SUM(uid >= ?), 0), COALESCE(SUM(size), 0) FROM message WHERE mailbox = ?",
             recent, mailbox)
+
+    def message_counts(self):
+        """{mailbox: number of messages}, without empty ones."""
+        return dict(self._database.execute(
+            "SELECT mailbox, COUNT(*) FROM message GROUP BY mailbox"))
 
     def touch_messages(self, mailbox, modseq):
         """Give every message this mod-sequence."""
@@ -395,7 +400,7 @@ class Index:
         self.derived.remove_messages(mailbox, uids)
 
 
-def _make_private(path):
+def make_private(path):
     """Make the file, empty and readable by us alone; SQLite gives its log the same mode.
 
     An existing database is not opened, see above. A link to another user's file is set aside,

@@ -1,7 +1,8 @@
 """SEARCH (RFC 3501 6.4.4).
 
 The tree of keys becomes one test for each message: a closure that takes a Candidate. Keys that the
-store's rows answer are tested first, and only the messages that are left are read.
+store's rows answer are tested first, then the search index excludes messages, and only those that
+are left are read.
 """
 import operator
 import time
@@ -10,6 +11,7 @@ from itertools import islice
 
 from ...mail import textsearch
 from ..command_row import MAILBOX_SELECTED, Row
+from ..search_bounds import Bounds, numbered
 from ..session import Step
 from ..syntax import search_grammar, sequence
 from ..syntax.values import (
@@ -44,6 +46,12 @@ class Candidate:
     __slots__ = ("number", "uid", "flags", "size", "date", "modseq", "message")
 
 
+def _set(candidate, values):
+    (candidate.number, candidate.uid, candidate.flags, candidate.size,
+     candidate.date, candidate.modseq) = values
+    return candidate
+
+
 def search(session, arguments):
     """SEARCH and UID SEARCH."""
     saved = search_result.begin(session, arguments)
@@ -60,13 +68,19 @@ def matching(session, key, saved):
     """
     view, found = session.view, []
     query = _Query(session, key, saved)
+    possible = query.possible(key)
+    if possible is not None:
+        for start in range(0, len(possible), BATCH):
+            found += query.run(None, possible[start:start + BATCH])
+        return found, query.missed
     for start in range(0, len(view), BATCH):
         found += query.run(start, view.uids(start, start + BATCH))
     return found, query.missed
 
 
 class _Query:
-    """A key as tests: `_by_rows`, and `_by_octets` (or None) for what those leave."""
+    """A key as tests: `_by_rows`, and `_by_index` and `_by_octets` (or None) for what those leave.
+    """
 
     def __init__(self, session, key, saved):
         self._session = session
@@ -79,18 +93,43 @@ class _Query:
         octets = sorted((each for each in keys if _cost(each)), key=_cost)
         self._by_rows = self._all([each for each in keys if not _cost(each)])
         self._by_octets = self._all(octets) if octets else None
+        self._bounds = Bounds(session, self._wanted)
+        self._by_index = self._bounds.verdict(And(tuple(octets)), self._quick_test)
+
+    def possible(self, key):
+        """The ascending UIDs of all messages that match, and of some others, or None if the search
+        index does not know."""
+        uids = self._bounds.possible(key)
+        return uids if uids is None else numbered(self._session.view, uids, self._session.look)
 
     def run(self, start, uids):
-        """The matching ones of `uids`, in front of which there are `start` messages."""
+        """The matching ones of `uids`. `start`: the messages in front of them, if they are in a
+        row, or None."""
         view = self._session.view
         rows = view.mailbox.rows(uids)
-        if len(rows.uids) == len(uids):
-            numbers = range(start + 1, start + 1 + len(uids))
-        else:
+        if len(rows.uids) != len(uids):
             self.missed = True
-            numbers = map(view.number, rows.uids)
+            start = None
+        numbers = (map(view.number, rows.uids) if start is None
+                   else range(start + 1, start + 1 + len(uids)))
         left = self._left_by_rows(rows, numbers)
-        return list(left) if self._by_octets is None else self._left_by_octets(left)
+        if self._by_octets is None:
+            return list(left)
+        certain = self._certain(left) if self._by_index else []
+        found = self._left_by_octets(left)
+        return sorted(certain + found) if certain else found
+
+    def _certain(self, left):
+        """The UIDs that match according to the index; takes those that it knows out of `left`."""
+        certain, candidate = [], Candidate()
+        for uid, each in list(left.items()):
+            self._session.look()
+            verdict = self._by_index(_set(candidate, each))
+            if verdict is not None:
+                del left[uid]
+                if verdict:
+                    certain.append(uid)
+        return certain
 
     def _left_by_rows(self, rows, numbers):
         """{uid: (number, uid, flags, size, date, modseq)} of those that may match."""
@@ -102,9 +141,7 @@ class _Query:
             if not some:
                 return left
             for each in some:
-                (candidate.number, candidate.uid, candidate.flags, candidate.size,
-                 candidate.date, candidate.modseq) = each
-                if test(candidate):
+                if test(_set(candidate, each)):
                     left[candidate.uid] = each
 
     def _left_by_octets(self, left):
@@ -115,8 +152,7 @@ class _Query:
                 self.missed = True
                 continue
             with content:
-                (candidate.number, candidate.uid, candidate.flags, candidate.size,
-                 candidate.date, candidate.modseq) = left[uid]
+                _set(candidate, left[uid])
                 candidate.message = SearchMessage(Message(uid, content, None, look), self._wanted,
                                                   look, self._session.alone)
                 if test(candidate):
@@ -124,6 +160,9 @@ class _Query:
         return found
 
     # -- keys -> tests: functions of a Candidate
+
+    def _quick_test(self, key):
+        return None if _cost(key) else self._test(key)
 
     def _test(self, key):
         self._tests += 1
