@@ -35,7 +35,8 @@ ORDER = {
     "net": ("lines", "dots", "certificate", "tls", "tlsclient", "deflate", "connection",
             "workers", "listener"),
     "config": ("problems", "scanner", "documents", "root_folder", "settings", "lookup",
-               "addresses", "checks", "actions", "schema", "build", "loader", "editing"),
+               "addresses", "checks", "actions", "imap_extensions", "schema", "build", "loader",
+               "editing"),
     "accounts": ("passphrases", "throttle", "login", "sasl", "directory", "authorization"),
     "store": ("errors", "model", "maildir", "derived_index", "index", "changes", "columns",
               "numbering", "account_index", "transaction", "rescan", "adding", "flags", "expunging",
@@ -43,7 +44,7 @@ ORDER = {
               "idle_work", "derivation", "filestore"),
     # Knows no SQL and no account.
     "store/maildir": ("filenames", "listing", "folders", "uidlist", "subscriptions", "tree",
-                      "keywords", "files", "space", "staged", "content"),
+                      "keywords", "files", "together", "space", "staged", "content"),
     "search": ("texts", "database", "body_index", "building", "indexes"),
     "children": ("interpreter", "child_side", "privileges", "python_limits", "python_answer",
                  "child", "pool", "python_filters"),

@@ -11,7 +11,7 @@ from ..net.waker import Waker
 from ..protocol import handler as shared
 from ..protocol import output
 from . import responses, session
-from .reader import CommandTooLarge, Reader
+from .reader import CommandRefused, Reader
 from .session import CommandFailed, Step
 from .syntax import grammar
 from .table import TABLE
@@ -86,13 +86,13 @@ class Handler(shared.Handler):
         is_known = self.session.account is not None
         self.connection.set_deadline(timeout if is_known else min(timeout, patience))
         try:
-            taken = self.reader.command(is_known)
-        except CommandTooLarge as error:
+            taken = self.reader.command(is_known, self.session.off)
+        except CommandRefused as error:
             return self.session.unreadable(error.tag, error.text, error.code)
         self.body = taken.body
         try:
             self._await_turn(taken.parts)
-            command = grammar.parse(taken.parts, TABLE, self.session.utf8)
+            command = grammar.parse(taken.parts, TABLE, self.session.utf8, self.session.off)
         except grammar.BadSyntax as error:
             return self._unreadable(error)
         self._log(command)

@@ -20,6 +20,9 @@ _QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]{0,1024}")
 _LINE_ENDS = re.compile(rb"[\r\n]")
 # A text may quote the client (a mailbox name can have CR LF): it leaves as one line of ASCII.
 _PRINTABLE = bytes(octet if 32 <= octet < 127 else ord("?") for octet in range(256))
+#: Response codes that belong to an extension.
+CODE_EXTENSIONS = {b"APPENDUID": "UIDPLUS", b"COPYUID": "UIDPLUS", b"HIGHESTMODSEQ": "CONDSTORE",
+                   b"CLOSED": "QRESYNC"}
 _FLAG_ORDER = _SYSTEM_FLAGS + ("\\Recent",)
 _FLAG_LISTS = 4096
 

@@ -11,6 +11,8 @@ import logging
 from typing import Any, Callable, NamedTuple, Optional
 
 from ..accounts import sasl
+from ..accounts.login import BROKEN
+from ..accounts.userfiles import BrokenUser
 from ..protocol import session as shared
 from ..protocol.session import OutOfStep  # noqa: F401 - raised by the commands
 from ..store import errors
@@ -18,6 +20,7 @@ from . import responses
 from .capabilities import capabilities
 from .mime_trees import Trees
 from .syntax import sequence
+from .syntax.tokens import is_offered
 
 log = logging.getLogger("phenmail.imap")
 
@@ -90,6 +93,7 @@ class Service(NamedTuple):
     `store`: store.filestore.FileStore.  `identity`: pairs of str for ID.  `debug`: log every
     command, without secrets, and its tagged response.  `trees`: trees.Trees, shared by all
     listeners; None: each session has its own.  `search_indexes`: search.indexes.Indexes, or None.
+    `without`: names of the extensions that are off.
     """
     directory: Any
     store: Any
@@ -101,6 +105,7 @@ class Service(NamedTuple):
     debug: bool = False
     trees: Any = None
     search_indexes: Any = None
+    without: frozenset = frozenset()
 
 
 class Session(shared.Session):
@@ -119,6 +124,7 @@ class Session(shared.Session):
         self.write = write
         self.look = look
         self.state = NOT_AUTHENTICATED
+        self.off = service.without
         self.view = None  # of the selected mailbox
         # What the client has enabled: RFC 7162 CONDSTORE and QRESYNC, RFC 6855 UTF8=ACCEPT.
         self.condstore = self.qresync = self.utf8 = False
@@ -143,6 +149,13 @@ class Session(shared.Session):
         code = self.capability_code()
         self.write(responses.untagged_status(b"OK", b"phenmail is ready", code))
         return Step()
+
+    def offers(self, extension):
+        """Whether an extension is not switched off; see `tokens.is_offered`."""
+        return is_offered(extension, self.off)
+
+    def mechanisms(self):
+        return tuple([name for name in super().mechanisms() if self.offers("AUTH=" + name)])
 
     def capabilities(self):
         """The capabilities that are offered now, as a list of bytes."""
@@ -199,10 +212,19 @@ class Session(shared.Session):
         if not may_go_on:
             return Step(CLOSE)
         text = step.text or b"%b completed" % row.name.encode("ascii")
-        self._reply(tag, step.status, text, step.code)
+        self._reply(tag, step.status, text, self._offered_code(step.code))
         if step.status == b"OK":
             self.errors = 0
         return self._closed_if_too_many(step)
+
+    def tell_code(self, text, code):
+        """Send an untagged OK for its response code, unless that is of an extension that is off."""
+        if self._offered_code(code):
+            self.write(responses.untagged_status(b"OK", text, code))
+
+    def _offered_code(self, code):
+        name = code.partition(b" ")[0] if code else None
+        return code if self.offers(responses.CODE_EXTENSIONS.get(name)) else None
 
     def unreadable(self, tag, text, code=None, status=b"BAD"):
         """Reply to a command that cannot be parsed -> Step.  `tag`: None if there was none."""
@@ -245,6 +267,12 @@ class Session(shared.Session):
 
     def logged_in(self, account):
         """LOGIN or AUTHENTICATE succeeded -> Step.  `account`: the directory's."""
+        try:
+            settings = self.service.directory.user_settings(account.folder)
+        except BrokenUser:
+            raise CommandFailed(BROKEN.encode("ascii"), b"UNAVAILABLE") from None
+        if settings.without:
+            self.off |= settings.without
         self.account = account
         self.state = AUTHENTICATED
         return Step(text=b"Logged in", code=self.capability_code())
@@ -361,9 +389,8 @@ class Session(shared.Session):
         if not self.condstore:
             self.condstore = True
             if self.view is not None:
-                self.write(responses.untagged_status(
-                    b"OK", b"Highest mod-sequence",
-                    b"HIGHESTMODSEQ %d" % self.view.announced_modseq))
+                self.tell_code(b"Highest mod-sequence",
+                               b"HIGHESTMODSEQ %d" % self.view.announced_modseq)
 
     def flag_column(self, rows):
         """Flags of rows as they are sent, \\Recent included.  New keywords are announced first."""

@@ -112,7 +112,8 @@ class GroupCommit:
         letters = letters_locked(mailbox, [flags for _, flags in messages], despite_faults=True)
         # As of now: another request may get these keywords letters later.
         left_out = [tuple(mailbox.flag_letters.missing(flags)) for _, flags in messages]
-        rows = adding.add_staged_locked(mailbox, [staged for staged, _ in messages], letters)
+        rows = adding.add_staged_locked(mailbox, [staged for staged, _ in messages], letters,
+                                        at_once=len(messages) > len(requests))
         added = zip(rows, left_out)
         for request in requests:
             request.delivered = []

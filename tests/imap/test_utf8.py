@@ -155,6 +155,25 @@ def test_append_with_8bit_headers_as_a_plain_literal_after_enable(utf8):
     assert utf8.append(MESSAGE)[-1].startswith(b"OK")
 
 
+@pytest.mark.parametrize("sent, kept", [
+    (b"UTF8 (" + MESSAGE + b")", MESSAGE), (b"UTF8 (A: b", b"A: b"), (b"UTF8 )", b"UTF8 )"),
+    (b"UTF8", b"UTF8"), (b"UTF8 (", b""), (MESSAGE + b")", MESSAGE + b")")])
+@pytest.mark.parametrize("cut", [1, 3, 6, 1000])
+def test_imaplib_puts_the_extension_into_the_literal(utf8, sent, kept, cut):
+    utf8.send(b"a APPEND INBOX {%d+}\r\n" % len(sent))
+    for start in range(0, len(sent), cut):
+        utf8.send(sent[start:start + cut])
+    utf8.send(b"\r\n")
+    assert utf8.until(b"a ")[-1].startswith(b"a OK")
+    utf8.ok("SELECT INBOX")
+    assert body(utf8) == kept
+
+
+def test_before_enable_it_is_left_alone(old):
+    assert old.append(b"UTF8 (A: b\r\n)")[-1].startswith(b"OK")
+    assert body(old) == b"UTF8 (A: b\r\n)"
+
+
 @pytest.mark.parametrize("header", [
     HEADER, b"Subject: \xe4\r\n\r\n", b"A: b\n\xff\n\n", b"\xe4", b"A: b\r\n\t\x80\r\n\r\n",
     b"A: " + b"x" * 300000 + b"\xe4\r\n\r\n"])

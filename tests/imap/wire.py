@@ -4,6 +4,7 @@ import socket
 import threading
 
 from phenmail_protocols.accounts.login import Account, LoginFailed
+from phenmail_protocols.accounts.userfiles import UserFiles
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import handler
 from phenmail_protocols.imap.mime_trees import Trees
@@ -17,8 +18,12 @@ PATIENCE = 10.0  # seconds until a test gives up
 class Directory:
     """Who may log in: {name: (passphrase, folder)}."""
 
-    def __init__(self, users):
+    def __init__(self, users, settings=UserFiles(None).defaults):
         self.users = users
+        self.settings = settings
+
+    def user_settings(self, folder):
+        return self.settings
 
     def everyone_has(self, secret, sending=False):
         return False

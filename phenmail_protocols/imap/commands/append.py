@@ -68,7 +68,7 @@ class _Messages:
     def receive(self, message):
         """Wait for this message -> Step"""
         self._session.staged = self
-        self._arriving = _Arriving(self._session.mail.stage(), message)
+        self._arriving = _Arriving(self._session.mail.stage(), message, self._session.utf8)
         return Step(READ_BODY, sink=self._arriving.write, resume=self._received)
 
     def _received(self, parts):
@@ -90,7 +90,7 @@ class _Messages:
         return self.receive(following)
 
     def _following(self, parts, form):
-        scan = tokens.Scanner(parts, self._session.utf8)
+        scan = tokens.Scanner(parts, self._session.utf8, self._session.off)
         try:
             return append_grammar.next_message(scan, form)
         except tokens.BadSyntax as error:
@@ -114,7 +114,7 @@ class _Messages:
 
 def _takes_8bit_headers(session):
     """RFC 6855 4: a server that offers UTF8=ACCEPT takes them from clients that have enabled it."""
-    return session.utf8 or b"UTF8=ACCEPT" not in session.capabilities()
+    return session.utf8 or not session.offers("UTF8=ACCEPT")
 
 
 class _Arriving:
@@ -123,15 +123,18 @@ class _Arriving:
     After an error the rest is dropped, so that the next command is read from where it begins.
     """
 
-    def __init__(self, staged, message):
+    def __init__(self, staged, message, utf8):
         self.staged = staged
         self.message = message
         self._error = None
+        self._take = staged.write
+        if utf8 and message.form == values.LITERAL:
+            self._take = _Unwrapping(staged.write, message.size).take
 
     def write(self, data):
         if self._error is None:
             try:
-                self.staged.write(data)
+                self._take(data)
             except errors.StoreError as error:
                 self._error = error
 
@@ -148,6 +151,34 @@ class _Arriving:
                                 b"CANNOT")
         self.staged.sync(self.message.date)
         return self.staged, self.message.flags
+
+
+class _Unwrapping:
+    """imaplib of CPython 3.5 to 3.13 puts RFC 6855's "UTF8 (" and ")" into the literal, instead of
+    around it. No header begins like that, so both are removed."""
+
+    HEAD, TAIL = b"UTF8 (", b")"
+
+    def __init__(self, write, size):
+        self._write = write
+        self._left = size
+        self._head = b""  # what came of it; None once the message's beginning is known
+        self._is_wrapped = False
+
+    def take(self, data):
+        self._left -= len(data)
+        if self._head is not None:
+            data = self._head + data
+            if self._left and self.HEAD.startswith(data):
+                self._head = data
+                return
+            self._head = None
+            self._is_wrapped = data.startswith(self.HEAD)
+            if self._is_wrapped:
+                data = data[len(self.HEAD):]
+        if self._is_wrapped and not self._left and data.endswith(self.TAIL):
+            data = data[:-1]
+        self._write(data)
 
 
 ROWS = (

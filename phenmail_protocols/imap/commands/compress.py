@@ -3,14 +3,12 @@
 STARTTLS cannot follow: COMPRESS is for users who have logged in, STARTTLS for those who have not.
 """
 from ..command_row import AFTER_LOGIN, Row
-from ..session import COMPRESS, CommandFailed, Misuse, Step
+from ..session import COMPRESS, CommandFailed, Step
 
-MECHANISM = "DEFLATE"
+MECHANISMS = {"DEFLATE": "COMPRESS=DEFLATE"}
 
 
-def compress(session, mechanism):
-    if mechanism != MECHANISM:
-        raise Misuse(b"COMPRESS: expected DEFLATE")
+def compress(session, _):
     if session.compresses:
         raise CommandFailed(b"DEFLATE is active already", b"COMPRESSIONACTIVE")
     session.compresses = True
@@ -18,5 +16,6 @@ def compress(session, mechanism):
 
 
 ROWS = (
-    Row("COMPRESS", AFTER_LOGIN, lambda scan: scan.keyword("a compression mechanism"), compress),
+    Row("COMPRESS", AFTER_LOGIN, lambda scan: scan.one_of(MECHANISMS, "a compression mechanism"),
+        compress, extension="COMPRESS=DEFLATE"),
 )

@@ -6,9 +6,9 @@ from ..syntax import command_grammar
 
 def enable(session, names):
     """Unknown extensions, and those that need no ENABLE, are ignored (RFC 5161 3.1)."""
-    if "UTF8=ACCEPT" in names and session.state == SELECTED:  # RFC 6855 3
+    enabled = [name for name in names if name in EXTENSIONS and session.offers(name)]
+    if "UTF8=ACCEPT" in enabled and session.state == SELECTED:  # RFC 6855 3
         raise Misuse(b"UTF8=ACCEPT can only be enabled before a mailbox is selected")
-    enabled = [name for name in names if name in EXTENSIONS]
     session.write(b" ".join([b"* ENABLED"] + [name.encode("ascii") for name in enabled]) + b"\r\n")
     for name in enabled:
         EXTENSIONS[name](session)
@@ -32,5 +32,5 @@ EXTENSIONS = {
 
 
 ROWS = (
-    Row("ENABLE", AFTER_LOGIN, command_grammar.enable, enable),
+    Row("ENABLE", AFTER_LOGIN, command_grammar.enable, enable, extension="ENABLE"),
 )

@@ -113,8 +113,9 @@ def _line(session, info, child_info, arguments):
         attributes.append("\\NonExistent" if arguments.extended else "\\Noselect")
     if "SUBSCRIBED" in arguments.selection + arguments.returns and info.subscribed:
         attributes.append("\\Subscribed")
-    attributes.append("\\HasChildren" if info.children else "\\HasNoChildren")
-    if info.special_use:
+    if session.offers("CHILDREN"):
+        attributes.append("\\HasChildren" if info.children else "\\HasNoChildren")
+    if info.special_use and session.offers("SPECIAL-USE"):
         attributes.append(info.special_use)
     line = _written(session, info.name, attributes)
     if child_info:

@@ -68,5 +68,5 @@ ROWS = (
     Row("SUBSCRIBE", AFTER_LOGIN, Scanner.mailbox, subscribe),
     Row("UNSUBSCRIBE", AFTER_LOGIN, Scanner.mailbox, unsubscribe),
     Row("STATUS", AFTER_LOGIN, command_grammar.status, status),
-    Row("NAMESPACE", AFTER_LOGIN, None, namespace),
+    Row("NAMESPACE", AFTER_LOGIN, None, namespace, extension="NAMESPACE"),
 )

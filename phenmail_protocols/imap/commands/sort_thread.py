@@ -12,6 +12,8 @@ from .message_set import EXPUNGED
 from .search import matching
 
 BATCH = 250  # messages whose keys are held at once
+#: Either of these suffices for the command THREAD.
+THREAD = tuple(sort_grammar.ALGORITHMS.values())
 
 
 def sort(session, arguments):
@@ -102,8 +104,10 @@ def _messages(session, uids, as_uid):
 
 
 ROWS = (
-    Row("SORT", MAILBOX_SELECTED, sort_grammar.sort, sort, may_expunge=False),
-    Row("UID SORT", MAILBOX_SELECTED, sort_grammar.sort, sort),
-    Row("THREAD", MAILBOX_SELECTED, sort_grammar.thread, thread, may_expunge=False),
-    Row("UID THREAD", MAILBOX_SELECTED, sort_grammar.thread, thread),
+    Row("SORT", MAILBOX_SELECTED, sort_grammar.sort, sort, may_expunge=False,
+        extension="SORT"),
+    Row("UID SORT", MAILBOX_SELECTED, sort_grammar.sort, sort, extension="SORT"),
+    Row("THREAD", MAILBOX_SELECTED, sort_grammar.thread, thread, may_expunge=False,
+        extension=THREAD),
+    Row("UID THREAD", MAILBOX_SELECTED, sort_grammar.thread, thread, extension=THREAD),
 )

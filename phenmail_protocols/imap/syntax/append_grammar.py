@@ -32,9 +32,10 @@ def next_message(scan, form):
     command."""
     if form == UTF8:
         scan.expect(b")", '")"')
-    if not scan.more():
+    if not (scan.offers("MULTIAPPEND") and scan.more()):
         scan.end()
         return None
+    scan.skip(b" ")  # imapclient 4.1.0 sends two spaces before a message without flags
     message = _message(scan)
     scan.end()
     return message
@@ -56,7 +57,8 @@ def _head(scan):
     if scan.peek() == b'"':
         date = date_time(scan)
         scan.space()
-    if scan.skip_word(b"UTF8 ("):
+    if scan.offers("UTF8=ACCEPT") and scan.skip_word(b"UTF8 ("):
         scan.expect(b"~", "the message as a literal8")
         return flags, date, UTF8
-    return flags, date, LITERAL8 if scan.skip(b"~") else LITERAL
+    binary = scan.offers("BINARY") and scan.skip(b"~")
+    return flags, date, LITERAL8 if binary else LITERAL

@@ -60,15 +60,15 @@ def may_stream(parts):
     return scan.at_end()
 
 
-def parse(parts, table, utf8=False):
+def parse(parts, table, utf8=False, off=frozenset()):
     """[line piece, literal, line piece, …] -> Command.
 
     Line pieces are bytes without CRLF and without {n}. Literals are bytes, or a StreamedLiteral for
-    APPEND's message. `table` is {command name: row with `parse`}. `utf8`: the client has enabled
-    UTF8=ACCEPT. Raises BadSyntax with `tag`, its text ready for the client: answer BAD, or NO with
+    APPEND's message. `table` is {command name: row with `parse` and `extension`}. `utf8`, `off`:
+    see Scanner. Raises BadSyntax with `tag`, its text ready for the client: answer BAD, or NO with
     `code` for an ArgumentRejected.
     """
-    scan = tokens.Scanner(parts, utf8)
+    scan = tokens.Scanner(parts, utf8, off)
     tag = name = None
     try:
         tag = scan.tag()
@@ -103,6 +103,6 @@ def _name(scan, table):
         scan.space()
         scan.uid = True
         name += " " + scan.keyword("a command after UID")
-    if name not in table:
+    if name not in table or not scan.offers(table[name].extension):
         raise BadSyntax("unknown command")
     return name

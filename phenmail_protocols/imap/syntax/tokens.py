@@ -60,13 +60,15 @@ class Scanner:
     """Walks over `parts`, which begin and end with a line piece: line piece, literal, line piece, …
 
     `line`, `at`: the line piece and the place in it. `uid`: the command is a UID form. `utf8`: the
-    client has enabled UTF8=ACCEPT.
+    client has enabled UTF8=ACCEPT. `off`: the extensions that are switched off, whose syntax is
+    unknown.
     """
-    __slots__ = ("parts", "utf8", "_index", "line", "at", "uid")
+    __slots__ = ("parts", "utf8", "off", "_index", "line", "at", "uid")
 
-    def __init__(self, parts, utf8=False):
+    def __init__(self, parts, utf8=False, off=frozenset()):
         self.parts = parts
         self.utf8 = utf8
+        self.off = off
         self._index = 0
         self.line = parts[0]
         self.at = 0
@@ -82,6 +84,10 @@ class Scanner:
                      for part in self.parts[:self._index])
         place = before + (self.at if at is None else at) + 1
         return BadSyntax("expected %s at octet %d" % (expected, place))
+
+    def offers(self, extension):
+        """Whether the syntax of an extension is known; see `is_offered`."""
+        return is_offered(extension, self.off)
 
     # -- position
 
@@ -160,6 +166,15 @@ class Scanner:
         """An atom that the protocol defines: str in upper case."""
         return self.atom(expected).decode("ascii").upper()
 
+    def one_of(self, words, expected):
+        """A keyword of `words`, {name: its extension, or None}: str in upper case."""
+        start = self.at
+        name = self.keyword(expected)
+        if name in words and self.offers(words[name]):
+            return name
+        known = [word for word, extension in words.items() if self.offers(extension)]
+        raise self.failed("%s (%s)" % (expected, " ".join(known)), start)
+
     def number(self, expected="a number", limit=NUMBER_LIMIT):
         """number: int, at most `limit`"""
         start = self.at
@@ -224,7 +239,7 @@ class Scanner:
 
     def sequence(self):
         """sequence-set: SequenceSet, or sequence.SAVED for "$" (RFC 5182)"""
-        if self.skip(b"$"):
+        if self.offers("SEARCHRES") and self.skip(b"$"):
             return sequence.SAVED
         return self.plain_sequence()
 
@@ -280,6 +295,17 @@ def _unescaped(body):
     every character is escaped.
     """
     return b"\\".join([piece.replace(b'\\"', b'"') for piece in body.split(b"\\\\")])
+
+
+def is_offered(extension, off):
+    """Whether an extension is not among those that are `off` (a frozenset of names).
+
+    A tuple of names is what several extensions have in common: one of them suffices. None stands
+    for IMAP4rev1, which is always offered.
+    """
+    if isinstance(extension, tuple):
+        return not off.issuperset(extension)
+    return extension not in off
 
 
 def quoted(data):

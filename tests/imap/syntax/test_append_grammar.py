@@ -18,6 +18,7 @@ MESSAGE = StreamedLiteral(9)
     ([b""], LITERAL, None), ([b" "], LITERAL, None), ([b""], LITERAL8, None), ([b")"], UTF8, None),
     ([b") "], UTF8, None),
     ([b" ", MESSAGE, b""], LITERAL, ((), None, LITERAL)),
+    ([b"  ", MESSAGE, b""], LITERAL, ((), None, LITERAL)),
     ([b" ~", MESSAGE, b""], LITERAL, ((), None, LITERAL8)),
     ([b") (\\Seen x) ", MESSAGE, b""], UTF8, (("\\Seen", "x"), None, LITERAL)),
     ([b' (a) " 1-Jan-1970 00:00:01 +0000" UTF8 (~', MESSAGE, b""], LITERAL8, (("a",), 1, UTF8)),
@@ -29,7 +30,7 @@ def test_next_message(parts, form, message):
 
 @pytest.mark.parametrize("parts, form", [
     ([b")"], LITERAL), ([b""], UTF8), ([b" )"], UTF8), ([b"))"], UTF8), ([b" x"], LITERAL),
-    ([b" ()"], LITERAL), ([b"  ", MESSAGE, b""], LITERAL), ([b"", MESSAGE, b""], LITERAL),
+    ([b" ()"], LITERAL), ([b"   ", MESSAGE, b""], LITERAL), ([b"", MESSAGE, b""], LITERAL),
     ([b" ", MESSAGE, b""], UTF8), ([b" UTF8 (", MESSAGE, b""], LITERAL), ([b"\0"], LITERAL),
     ([b" ", MESSAGE, b"x"], LITERAL), ([b" x ", MESSAGE, b""], LITERAL),
     ([b' "x" ', MESSAGE, b""], LITERAL), ([b" (\\Foo) ", MESSAGE, b""], LITERAL),

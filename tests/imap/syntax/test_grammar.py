@@ -182,7 +182,7 @@ def test_every_row_of_the_table_is_tried_here():
     b'LOGIN joe "dom\\user"', b"LOGIN (a) b", b"LOGIN joe pass\xe4",
     b"COMPRESS", b"COMPRESS ", b"COMPRESS (DEFLATE)", b"COMPRESS DEFLATE 9",
     b"ID", b"ID (name x)", b'ID ("name")', b'ID "x"', b'ID ("a" "b" )', b"ENABLE", b"ENABLE ",
-    b"ENABLE (X)", b"NOOP x", b"NOOP(", b"CAPABILITY 1",
+    b"ENABLE (X)", b"NOOP x", b"NOOP(", b"CAPABILITY 1", b"COMPRESS", b"COMPRESS GZIP",
     b"SELECT", b"SELECT ", b"SELECT a b", b"SELECT (a)", b"SELECT a (FOO)",
     b"SELECT a (CONDSTORE (1 2))", b"SELECT a (QRESYNC 1 2)", b"CREATE",
     b"CREATE x (", b"CREATE x (FOO (\\Sent))",
