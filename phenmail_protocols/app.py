@@ -330,6 +330,7 @@ class MailServer:
                 tls_context=starttls, plaintext_auth=listen.plaintext_auth,
                 host=settings.sender_domain, debug=settings.imap_debug, trees=self._trees,
                 search_indexes=self._search_indexes,
+                without=listen.without,
                 identity=(("name", "phenmail"), ("version", __version__))))
         if protocol == "pop3":
             return pop3_handler.make(

@@ -131,7 +131,7 @@ def test_quick_says_what_it_left_out():
 
 
 def test_ci_calls_the_one_command():
-    assert "\nsh tests/run\n" in read(".ci/run")
+    assert "sh tests/run\n" in read(".ci/run")
 
 
 @pytest.mark.parametrize("script, shell", [("tests/run", "sh"), (".ci/run", "bash")])

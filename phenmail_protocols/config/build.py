@@ -11,6 +11,7 @@ from ..text.domains import ascii_domain
 from .actions import external_mda
 from .checks import Reader
 from .filtering import FILTERS, MOST_CODE
+from .imap_extensions import switched_off
 from .problems import Path, did_you_mean, shown
 from .root_folder import USER_TOKEN, InvalidPath
 from .schema import FETCHER_FILE, SERVER_FILE, USER_FILE
@@ -94,12 +95,14 @@ def _listens(reader: Reader, section: str, values: Values, privileged: bool) -> 
         if given:
             reader.problem((section, "listen"), 'either "listen" or %s, not both in one section'
                            % ", ".join(shown(key) for key in given), key=True)
-        return tuple(_long_form(item, section, privileged) for item in values["listen"])
+        return tuple(_long_form(item, section, privileged, values.get("without", ()))
+                     for item in values["listen"])
     # Servers deliver to port 25, which begins without TLS; users' programs expect implicit TLS
     # (RFC 8314 section 3).
     implicit = section != "smtp" and not values["disable_ssl"]
     listen = Listen(values["host"] or "*", _port(values["port"], section, implicit, privileged),
-                    "implicit" if implicit else "starttls", bool(values.get("plaintext_auth")))
+                    "implicit" if implicit else "starttls", bool(values.get("plaintext_auth")),
+                    without=switched_off(values.get("without", ())))
     if section == "relay" and implicit and values["port"] is None:
         # Many programs send on port 587 with STARTTLS only (RFC 8314 section 3.3).
         return listen, listen._replace(port=_port(None, section, False, privileged),
@@ -107,10 +110,11 @@ def _listens(reader: Reader, section: str, values: Values, privileged: bool) -> 
     return (listen,)
 
 
-def _long_form(item: Values, section: str, privileged: bool) -> Listen:
+def _long_form(item: Values, section: str, privileged: bool, without: Tuple[str, ...]) -> Listen:
     tls = item["tls"] or ("starttls" if section == "smtp" else "implicit")
     return Listen(item["host"], _port(item["port"], section, tls == "implicit", privileged),
-                  tls, item["plaintext_auth"])
+                  tls, item["plaintext_auth"],
+                  without=switched_off(without + item.get("without", ())))
 
 
 def _port(port: Optional[int], section: str, implicit: bool, privileged: bool) -> int:
@@ -166,6 +170,7 @@ def user(reader: Reader) -> UserSettings:
     return clean._replace(
         delivery=clean.delivery or os.path.join(folder, "delivery"),
         filters=clean.filters or os.path.join(folder, "filters.jcfg"),
+        without=switched_off(clean.without),
         outward=None if clean.external_mda is None else external_mda(clean.external_mda)[0])
 
 

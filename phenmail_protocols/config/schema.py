@@ -30,6 +30,7 @@ from .checks import (
     size,
 )
 from .filtering import FILTER_LIST
+from .imap_extensions import ExtensionName
 from .problems import Path
 from .root_folder import is_component
 from .settings import (
@@ -78,22 +79,27 @@ class NameServer(Kind):
 
 # Listeners
 
-LISTEN = Section(
+LISTEN = (
     Option("host", HOST, "*", "where to listen"),
     Option("port", PORT, None, "0 picks a free one"),
     Option("tls", Choice("implicit", "starttls", "none"), None, "how TLS begins, if at all"),
     Option("plaintext-auth", Bool(), False, "accept passwords without TLS from other hosts"))
+WITHOUT = Option("without", ListOf(ExtensionName(), "names of IMAP extensions"), (),
+                 "IMAP extensions that are neither offered nor understood")
 ADDRESS = (
     Option("host", HOST, None, "where to listen; by default on every address"),
     Option("port", PORT, None, "0 picks a free one"))
+DISABLED = Option("disabled", Bool(), False, "true closes the listeners of this section")
 LISTENERS = (
-    Option("listen", ListOf(LISTEN, "listeners"), None, "several listeners"),
-    Option("disabled", Bool(), False, "true closes the listeners of this section"))
+    Option("listen", ListOf(Section(*LISTEN), "listeners"), None, "several listeners"), DISABLED)
 PLAIN = (
     Option("disable-ssl", Bool(), None, "no implicit TLS; STARTTLS is still offered"),
     Option("plaintext-auth", Bool(), None, "accept passwords without TLS from other hosts"))
-READING = Switch(*ADDRESS, *PLAIN, *LISTENERS,
-                 Option("debug", Bool(), False, "log the dialogue without secrets"))
+DEBUG = Option("debug", Bool(), False, "log the dialogue without secrets")
+IMAP = Switch(*ADDRESS, *PLAIN,
+              Option("listen", ListOf(Section(*LISTEN, WITHOUT), "listeners"), None,
+                     "several listeners"), DISABLED, DEBUG, WITHOUT)
+POP = Switch(*ADDRESS, *PLAIN, *LISTENERS, DEBUG)
 SMTP = Switch(*ADDRESS, *LISTENERS,
               Option("max-size", size(1024), None, "the largest message from outside"),
               Option("only-relay", Bool(), False, "no public listener"))
@@ -211,9 +217,9 @@ SERVER_FILE = Section(
     Option("relay", RELAY, RELAY.defaults(), "submission, and the queue of outgoing mail"),
     Option("hosted", HOSTED, None, "a smarthost instead of sending directly"),
     Option("smtp", SMTP, SMTP.defaults(), "the public listener"),
-    Option("imap", READING, READING.defaults(), "IMAP4"),
-    Option("pop", READING, READING.defaults(), "POP3"),
-    Option("pop3", READING, READING.defaults(), "the same as pop"),
+    Option("imap", IMAP, IMAP.defaults(), "IMAP4"),
+    Option("pop", POP, POP.defaults(), "POP3"),
+    Option("pop3", POP, POP.defaults(), "the same as pop"),
     Option("lmtp", LMTP, LMTP.defaults(disabled=True), "local delivery from another mail server"),
     Option("resolver", RESOLVER, None, "name servers"),
     Option("bounce", BOUNCE, BOUNCE.defaults(), "the text of a bounce"),
@@ -254,6 +260,7 @@ USER_FILE = Section(
     Option("delivery", PathTo("a folder"), None, "drop folder for other programs"),
     Option("filters", PathTo("a filter file"), None, "the filter file"),
     Option("use-global-filters", Bool(), False, "apply the server's too"),
+    WITHOUT,
     gives=UserSettings)
 
 # A user's mail-fetcher.jcfg

@@ -4,7 +4,7 @@ All values have been checked and have their defaults filled in; paths are absolu
 the name of its key in the file, with "_" for "-".
 """
 
-from typing import Any, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, FrozenSet, Mapping, NamedTuple, Optional, Tuple, Union
 
 
 class Listen(NamedTuple):
@@ -13,6 +13,7 @@ class Listen(NamedTuple):
     `host`: a name or an address; "*" is every address, IPv4 and IPv6.  `port`: 0 picks a free
     one.  `tls`: "implicit", "starttls" or "none".  `plaintext_auth`: passwords are accepted
     without TLS from other hosts too.  `path`: a Unix socket instead of host and port, or None.
+    `without`: the IMAP extensions that are off.
     """
 
     host: str
@@ -20,6 +21,7 @@ class Listen(NamedTuple):
     tls: str = "starttls"
     plaintext_auth: bool = False
     path: Optional[str] = None
+    without: FrozenSet[str] = frozenset()
 
 
 class Action(NamedTuple):
@@ -178,7 +180,8 @@ class UserSettings(NamedTuple):
     """A user's `mail.jcfg`; secrets are as written, or None.
 
     `external_mda` is the text that `authorization` signs.  `outward` is what it means, an Action
-    of kind "agent" or "forward", whether or not it is authorized.
+    of kind "agent" or "forward", whether or not it is authorized.  `without`: the IMAP extensions
+    that are off for this user.
     """
 
     passphrase: Optional[str]
@@ -189,6 +192,7 @@ class UserSettings(NamedTuple):
     delivery: str
     filters: str
     use_global_filters: bool
+    without: FrozenSet[str] = frozenset()
     outward: Optional[Action] = None
 
     def __repr__(self) -> str:

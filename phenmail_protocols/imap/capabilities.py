@@ -1,19 +1,59 @@
-"""The capabilities of each state (RFC 3501 6.1.1): only extensions that are complete."""
-ALWAYS = (b"IMAP4rev1", b"LITERAL+", b"SASL-IR", b"ID", b"ENABLE", b"IDLE")
-LOGGED_IN = (b"NAMESPACE", b"UNSELECT", b"UIDPLUS", b"MOVE", b"CHILDREN", b"LIST-EXTENDED",
-             b"LIST-STATUS", b"SPECIAL-USE", b"STATUS=SIZE", b"WITHIN", b"CONDSTORE", b"QRESYNC",
-             b"ESEARCH", b"SEARCHRES", b"SORT", b"SORT=DISPLAY", b"ESORT",
-             b"THREAD=ORDEREDSUBJECT", b"THREAD=REFERENCES")
+"""The capabilities of each state (RFC 3501 6.1.1): only extensions that are complete.
+
+Each but IMAP4rev1 can be switched off (config/imap_extensions.py).
+"""
+ALWAYS = (
+    "IMAP4rev1",  # RFC 3501
+    "LITERAL+",  # RFC 7888
+    "SASL-IR",  # RFC 4959
+    "ID",  # RFC 2971
+    "ENABLE",  # RFC 5161
+    "IDLE",  # RFC 2177
+)
+LOGGED_IN = (
+    "NAMESPACE",  # RFC 2342
+    "UNSELECT",  # RFC 3691
+    "UIDPLUS",  # RFC 4315
+    "MOVE",  # RFC 6851
+    "CHILDREN",  # RFC 3348
+    "LIST-EXTENDED",  # RFC 5258
+    "LIST-STATUS",  # RFC 5819
+    "SPECIAL-USE",  # RFC 6154
+    "STATUS=SIZE",  # RFC 8438
+    "WITHIN",  # RFC 5032
+    "CONDSTORE",  # RFC 7162
+    "QRESYNC",  # RFC 7162
+    "ESEARCH",  # RFC 4731
+    "SEARCHRES",  # RFC 5182
+    "SORT",  # RFC 5256
+    "SORT=DISPLAY",  # RFC 5957
+    "ESORT",  # RFC 5267
+    "THREAD=ORDEREDSUBJECT",  # RFC 5256
+    "THREAD=REFERENCES",  # RFC 5256
+    "UTF8=ACCEPT",  # RFC 6855
+    "APPENDLIMIT",  # RFC 7889
+    "MULTIAPPEND",  # RFC 3502
+    "COMPRESS=DEFLATE",  # RFC 4978
+)
 
 
 def capabilities(session):
     """The capabilities that a session offers now -> list of bytes."""
-    if session.account is not None:
-        limit = b"APPENDLIMIT=%d" % session.service.limits.message_size  # RFC 7889
-        return list(ALWAYS + LOGGED_IN) + [limit]
     found = list(ALWAYS)
-    if session.service.tls_context is not None and not session.tls:
-        found.append(b"STARTTLS")
-    if not session.may_send_secrets:
-        found.append(b"LOGINDISABLED")
-    return found + [b"AUTH=" + name.encode("ascii") for name in session.mechanisms()]
+    if session.account is not None:
+        found += LOGGED_IN
+        if session.compresses:
+            found.remove("COMPRESS=DEFLATE")
+    else:
+        if session.service.tls_context is not None and not session.tls:
+            found.append("STARTTLS")
+        if not session.may_send_secrets:
+            found.append("LOGINDISABLED")
+        found += ["AUTH=" + name for name in session.mechanisms()]
+    return [_shown(session, name).encode("ascii") for name in found if session.offers(name)]
+
+
+def _shown(session, name):
+    if name == "APPENDLIMIT":  # RFC 7889
+        return "%s=%d" % (name, session.service.limits.message_size)
+    return name

@@ -2,7 +2,7 @@
 
 Each file of commands/ ends with its ROWS; `table` joins them.
 """
-from typing import Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from .session import AUTHENTICATED, NOT_AUTHENTICATED, SELECTED
 
@@ -25,6 +25,7 @@ class Row(NamedTuple):
     may_expunge  EXPUNGE may be sent before the tagged response; false for FETCH, STORE and SEARCH,
                  whose message numbers would change (RFC 3501 7.4.1)
     secret       the arguments are never logged
+    extension    the one to which the command belongs, see `tokens.is_offered`; None: IMAP4rev1
     """
     name: str
     states: frozenset
@@ -32,3 +33,4 @@ class Row(NamedTuple):
     run: Callable
     may_expunge: bool = True
     secret: bool = False
+    extension: Any = None

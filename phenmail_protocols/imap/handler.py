@@ -11,7 +11,7 @@ from ..net.waker import Waker
 from ..protocol import handler as shared
 from ..protocol import output
 from . import responses, session
-from .reader import CommandTooLarge, Reader
+from .reader import CommandRefused, Reader
 from .session import CommandFailed, Step
 from .syntax import grammar
 from .table import TABLE
@@ -86,13 +86,13 @@ class Handler(shared.Handler):
         is_known = self.session.account is not None
         self.connection.set_deadline(timeout if is_known else min(timeout, patience))
         try:
-            taken = self.reader.command(is_known)
-        except CommandTooLarge as error:
+            taken = self.reader.command(is_known, self.session.off)
+        except CommandRefused as error:
             return self.session.unreadable(error.tag, error.text, error.code)
         self.body = taken.body
         try:
             self._await_turn(taken.parts)
-            command = grammar.parse(taken.parts, TABLE)
+            command = grammar.parse(taken.parts, TABLE, self.session.utf8, self.session.off)
         except grammar.BadSyntax as error:
             return self._unreadable(error)
         self._log(command)
@@ -135,11 +135,12 @@ class Handler(shared.Handler):
         return self.guarded(self.session.resume, step, self.reader.continuation())
 
     def read_body(self, step):
-        """APPEND: the message."""
+        """APPEND: a message, and what follows it on its line."""
         body, self.body = self.body, None
         self.output.flush()
         rest = self.reader.body(body, step.sink)
-        return self.guarded(self.session.resume, step, rest)
+        self.body = rest.body
+        return self.guarded(self.session.resume, step, rest.parts)
 
     def idle(self, step):
         """RFC 2177: announce changes until the client sends a line."""
@@ -177,5 +178,12 @@ class Handler(shared.Handler):
             waker.clear()
         return event != "input"
 
+    def compress(self, _):
+        """COMPRESS. The tagged response is the last that is not compressed (RFC 4978 3)."""
+        self.output.flush()
+        self.connection.start_deflate()
+        return self.NEXT
+
     ACTIONS = {session.NEXT: next_command, session.START_TLS: shared.Handler.start_tls,
+               session.COMPRESS: compress,
                session.READ_LINE: read_line, session.READ_BODY: read_body, session.IDLE: idle}

@@ -20,8 +20,8 @@ PIECES = 1000  # lines and literals in one command
 DROPPED_BEFORE_LOGIN = 1 << 20  # octets of one unwanted literal that are read
 
 
-class CommandTooLarge(Exception):
-    """A command over a limit; it was read to its end.
+class CommandRefused(Exception):
+    """A command over a limit or with a form that is switched off; it was read to its end.
 
     `tag`: bytes or None; `text`: bytes; `code`: response code as bytes, or None.
     """
@@ -40,7 +40,7 @@ class Body(NamedTuple):
 
 
 class Input(NamedTuple):
-    """What `grammar.parse` takes, and the message literal at its end if there is one."""
+    """The parts that the grammar takes, and the message literal at their end if there is one."""
     parts: list
     body: Optional[Body]
 
@@ -70,8 +70,11 @@ class Reader:
         except LineTooLong:
             return b"\0"
 
-    def command(self, logged_in):
-        """The next command as Input.  Raises CommandTooLarge, TooMuchInput, Disconnected."""
+    def command(self, logged_in, off=frozenset()):
+        """The next command as Input.  `off`: the extensions that are switched off.
+
+        Raises CommandRefused, TooMuchInput, Disconnected.
+        """
         literal_limit = LITERAL if logged_in else LITERAL_BEFORE_LOGIN
         most = self._largest_message if logged_in else DROPPED_BEFORE_LOGIN
         parts = []
@@ -82,20 +85,23 @@ class Reader:
             except LineTooLong as error:
                 self._drop(grammar.literal_at_end(_without_end(error.ending)), most)
                 tag = tag_of(parts or [error.beginning])
-                raise CommandTooLarge(tag, b"Line too long") from None
+                raise CommandRefused(tag, b"Line too long") from None
             total += len(line)
             mark = grammar.literal_at_end(line)
             if mark is None:
                 return Input(parts + [line], None)
             parts.append(line[:mark.start])
+            if mark.non_sync and "LITERAL+" in off:
+                # It is dropped, because what the client sends now must not be read as commands.
+                self._drop(mark, most)
+                raise CommandRefused(tag_of(parts), b"Literals without waiting are not supported")
             if logged_in and grammar.may_stream(parts):
-                return Input(parts + [values.StreamedLiteral(mark.size), b""],
-                             Body(mark.size, mark.non_sync))
+                return _with_message(parts, mark)
             total += mark.size
             if mark.size > literal_limit or total > COMMAND or len(parts) > PIECES:
                 # Without the continuation request, a client that waits does not send the literal.
                 self._drop(mark, most)
-                raise CommandTooLarge(tag_of(parts), b"Literal too large", b"TOOBIG")
+                raise CommandRefused(tag_of(parts), b"Literal too large", b"TOOBIG")
             parts.append(self._literal(mark))
 
     def _literal(self, mark):
@@ -125,14 +131,18 @@ class Reader:
             mark = grammar.literal_at_end(self._rest())
 
     def _rest(self):
-        """The line after a literal, without its end; if it is too long, only its last octets."""
+        """The line after a literal, without its end. If it is too long: NUL, which is never valid,
+        and its last octets, which may announce a literal."""
         try:
             return self._line()
         except LineTooLong as error:
-            return _without_end(error.ending)
+            return b"\0" + _without_end(error.ending)
 
     def body(self, body, sink):
-        """Read a message literal into `sink(bytes)` -> the rest of its line, without CRLF."""
+        """Read a message literal into `sink(bytes)` -> the rest of its line as Input.
+
+        A literal at the end of that line is the next message (RFC 3502).
+        """
         self._ask_for(body)
 
         def take(data):
@@ -140,9 +150,15 @@ class Reader:
             sink(data)
         self._connection.read_exactly(body.size, take)
         rest = self._rest()
-        # A second message (MULTIAPPEND is not offered) must not be read as commands.
-        self._drop(grammar.literal_at_end(rest), self._largest_message)
-        return rest
+        mark = grammar.literal_at_end(rest)
+        if mark is None:
+            return Input([rest], None)
+        return _with_message([rest[:mark.start]], mark)
+
+
+def _with_message(parts, mark):
+    """Input whose `parts` end where a message literal begins."""
+    return Input(parts + [values.StreamedLiteral(mark.size), b""], Body(mark.size, mark.non_sync))
 
 
 def _without_end(line):

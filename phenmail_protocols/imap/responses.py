@@ -1,7 +1,7 @@
 """Responses: values -> bytes of the wire (RFC 3501 section 7 and 9: response).
 
-Pure: it knows no session and no store. Mailbox names come as str, texts and codes as bytes. A line
-that only one command sends is in that command's file, ENVELOPE and BODYSTRUCTURE are in
+Pure: it knows no session and no store. Mailbox names are str, texts and codes bytes. A line that
+only one command sends is in that command's file, ENVELOPE and BODYSTRUCTURE are in
 `message_responses`.
 """
 import re
@@ -17,8 +17,12 @@ _SYSTEM_FLAGS = tuple(tokens.SYSTEM_FLAGS.values())
 
 # TEXT-CHARs. Strings with others (8-bit, CR, LF), and long ones, are sent as literals.
 _QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]{0,1024}")
+_LINE_ENDS = re.compile(rb"[\r\n]")
 # A text may quote the client (a mailbox name can have CR LF): it leaves as one line of ASCII.
 _PRINTABLE = bytes(octet if 32 <= octet < 127 else ord("?") for octet in range(256))
+#: Response codes that belong to an extension.
+CODE_EXTENSIONS = {b"APPENDUID": "UIDPLUS", b"COPYUID": "UIDPLUS", b"HIGHESTMODSEQ": "CONDSTORE",
+                   b"CLOSED": "QRESYNC"}
 _FLAG_ORDER = _SYSTEM_FLAGS + ("\\Recent",)
 _FLAG_LISTS = 4096
 
@@ -45,9 +49,17 @@ def astring(data):
     return data if tokens.is_atom(data) and data.upper() != NIL else string(data)
 
 
-def mailbox(name):
-    """str -> the mailbox name in modified UTF-7, as astring"""
-    return astring(utf7.encode(name))
+def mailbox(name, utf8):
+    """str -> the mailbox name as astring: in modified UTF-7, or in UTF-8 (RFC 6855 3)
+
+    `utf8`: the session's; only then may a quoted string have 8-bit octets.
+    """
+    if not utf8:
+        return astring(utf7.encode(name))
+    data = name.encode("utf-8")
+    if tokens.is_ascii(data) or _LINE_ENDS.search(data):
+        return astring(data)
+    return tokens.quoted(data)
 
 
 # -- status responses (RFC 3501 7.1)

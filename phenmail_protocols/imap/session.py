@@ -11,6 +11,8 @@ import logging
 from typing import Any, Callable, NamedTuple, Optional
 
 from ..accounts import sasl
+from ..accounts.login import BROKEN
+from ..accounts.userfiles import BrokenUser
 from ..protocol import session as shared
 from ..protocol.session import OutOfStep  # noqa: F401 - raised by the commands
 from ..store import errors
@@ -18,6 +20,7 @@ from . import responses
 from .capabilities import capabilities
 from .mime_trees import Trees
 from .syntax import sequence
+from .syntax.tokens import is_offered
 
 log = logging.getLogger("phenmail.imap")
 
@@ -25,16 +28,17 @@ NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = (
     "not authenticated", "authenticated", "selected", "logout")  # RFC 3501 3
 
 # What the handler does after a command (Step.then).
-NEXT, CLOSE, START_TLS = "next", "close", "start tls"
+NEXT, CLOSE, START_TLS, COMPRESS = "next", "close", "start tls", "compress"
 READ_LINE, READ_BODY, IDLE = WAITING = "read line", "read body", "idle"
 
 
 class Step(NamedTuple):
     """The end of a command, or what it waits for.
 
-    If `then` is NEXT, CLOSE or START_TLS, the command ends with the tagged response
+    If `then` is NEXT, CLOSE, START_TLS or COMPRESS, the command ends with the tagged response
     `status [code] text`; without a text, it says that the command is completed.  If `then` is
-    READ_LINE, READ_BODY or IDLE, the command goes on, and `resume(line)` returns the next Step.
+    READ_LINE, READ_BODY or IDLE, the command goes on, and `resume(line)` returns the next Step;
+    after READ_BODY, `resume(parts)`: the rest of the body's line, as the grammar takes it.
 
     `prompt`: the text of the continuation request (the reader has its own for READ_BODY).
     `sink`: takes the octets of the body.
@@ -87,8 +91,9 @@ class Service(NamedTuple):
     """What a listener offers; one for all its sessions.  See also protocol.session.Session.
 
     `store`: store.filestore.FileStore.  `identity`: pairs of str for ID.  `debug`: log every
-    command, without secrets.  `trees`: trees.Trees, shared by all listeners; None: each session
-    has its own.  `search_indexes`: search.indexes.Indexes, or None.
+    command, without secrets, and its tagged response.  `trees`: trees.Trees, shared by all
+    listeners; None: each session has its own.  `without`: names of the extensions that are off.
+    `search_indexes`: search.indexes.Indexes, or None.
     """
     directory: Any
     store: Any
@@ -99,6 +104,7 @@ class Service(NamedTuple):
     identity: tuple = (("name", "phenmail"),)
     debug: bool = False
     trees: Any = None
+    without: frozenset = frozenset()
     search_indexes: Any = None
 
 
@@ -118,9 +124,12 @@ class Session(shared.Session):
         self.write = write
         self.look = look
         self.state = NOT_AUTHENTICATED
+        self.off = service.without
         self.view = None  # of the selected mailbox
-        self.condstore = self.qresync = False  # RFC 7162: what the client has enabled
-        self.staged = None  # a message that APPEND is receiving
+        # What the client has enabled: RFC 7162 CONDSTORE and QRESYNC, RFC 6855 UTF8=ACCEPT.
+        self.condstore = self.qresync = self.utf8 = False
+        self.compresses = False  # RFC 4978
+        self.staged = None  # the messages that APPEND is receiving; has discard()
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
         self._trees = service.trees if service.trees is not None else Trees()
@@ -140,6 +149,13 @@ class Session(shared.Session):
         code = self.capability_code()
         self.write(responses.untagged_status(b"OK", b"phenmail is ready", code))
         return Step()
+
+    def offers(self, extension):
+        """Whether an extension is not switched off; see `tokens.is_offered`."""
+        return is_offered(extension, self.off)
+
+    def mechanisms(self):
+        return tuple([name for name in super().mechanisms() if self.offers("AUTH=" + name)])
 
     def capabilities(self):
         """The capabilities that are offered now, as a list of bytes."""
@@ -168,7 +184,7 @@ class Session(shared.Session):
         return b"Already logged in" if NOT_AUTHENTICATED in row.states else b"No mailbox selected"
 
     def resume(self, step, line):
-        """Go on with a command that waited for `line`, or for a body that `line` followed."""
+        """Go on with a command that waited for `line` (see Step)."""
         return self._attempt(step.resume, line)
 
     def _attempt(self, run, *arguments):
@@ -196,15 +212,24 @@ class Session(shared.Session):
         if not may_go_on:
             return Step(CLOSE)
         text = step.text or b"%b completed" % row.name.encode("ascii")
-        self.write(responses.tagged(tag, step.status, text, step.code))
+        self._reply(tag, step.status, text, self._offered_code(step.code))
         if step.status == b"OK":
             self.errors = 0
         return self._closed_if_too_many(step)
 
+    def tell_code(self, text, code):
+        """Send an untagged OK for its response code, unless that is of an extension that is off."""
+        if self._offered_code(code):
+            self.write(responses.untagged_status(b"OK", text, code))
+
+    def _offered_code(self, code):
+        name = code.partition(b" ")[0] if code else None
+        return code if self.offers(responses.CODE_EXTENSIONS.get(name)) else None
+
     def unreadable(self, tag, text, code=None, status=b"BAD"):
         """Reply to a command that cannot be parsed -> Step.  `tag`: None if there was none."""
         self.errors += status == b"BAD"
-        self.write(responses.tagged(tag or b"*", status if tag else b"BAD", text, code))
+        self._reply(tag or b"*", status if tag else b"BAD", text, code)
         return self._closed_if_too_many(Step())
 
     def _closed_if_too_many(self, step):
@@ -224,8 +249,15 @@ class Session(shared.Session):
         running, self._running = self._running, None
         if running is not None:
             text = b"Internal error, try again later"
-            self.write(responses.tagged(running[0], b"NO", text, b"SERVERBUG"))
+            self._reply(running[0], b"NO", text, b"SERVERBUG")
         return Step()
+
+    def _reply(self, tag, status, text, code):
+        """Send the tagged response; with `debug`, log it too."""
+        reply = responses.tagged(tag, status, text, code)
+        self.write(reply)
+        if self.service.debug:
+            self.log.info("%s: reply %s", self.who, reply.decode("ascii", "replace").rstrip())
 
     # Login
 
@@ -235,6 +267,12 @@ class Session(shared.Session):
 
     def logged_in(self, account):
         """LOGIN or AUTHENTICATE succeeded -> Step.  `account`: the directory's."""
+        try:
+            settings = self.service.directory.user_settings(account.folder)
+        except BrokenUser:
+            raise CommandFailed(BROKEN.encode("ascii"), b"UNAVAILABLE") from None
+        if settings.without:
+            self.off |= settings.without
         self.account = account
         self.state = AUTHENTICATED
         return Step(text=b"Logged in", code=self.capability_code())
@@ -351,9 +389,8 @@ class Session(shared.Session):
         if not self.condstore:
             self.condstore = True
             if self.view is not None:
-                self.write(responses.untagged_status(
-                    b"OK", b"Highest mod-sequence",
-                    b"HIGHESTMODSEQ %d" % self.view.announced_modseq))
+                self.tell_code(b"Highest mod-sequence",
+                               b"HIGHESTMODSEQ %d" % self.view.announced_modseq)
 
     def flag_column(self, rows):
         """Flags of rows as they are sent, \\Recent included.  New keywords are announced first."""

@@ -2,6 +2,7 @@
 from .commands import (
     any_state,
     append,
+    compress,
     copy_move,
     enable,
     expunge,
@@ -16,8 +17,8 @@ from .commands import (
     store,
 )
 
-_FILES = (any_state, login, enable, select, mailboxes, list_lsub, append, idle, expunge, search,
-          sort_thread, fetch, store, copy_move)
+_FILES = (any_state, login, enable, compress, select, mailboxes, list_lsub, append, idle, expunge,
+          search, sort_thread, fetch, store, copy_move)
 
 #: {command name: row.Row}
 TABLE = {row.name: row for file in _FILES for row in file.ROWS}

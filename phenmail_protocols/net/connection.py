@@ -1,4 +1,4 @@
-"""One accepted connection: bounded reading and writing, deadlines, STARTTLS, waiting for input.
+"""One accepted connection: bounded reading and writing, deadlines, TLS, DEFLATE, waiting.
 
 Knows no protocol.  Lines and chunks are cut by `lines.BoundedReader`.
 
@@ -18,6 +18,7 @@ from typing import NamedTuple
 from . import tls
 from .address import is_loopback, normalised
 from .connection_limits import Visit
+from .deflate import Deflate
 from .errors import Disconnected, Overdue, Stopping, TimedOut
 from .fair_turns import LONGEST, TURN, Turns, computed
 from .lines import BoundedReader
@@ -51,10 +52,10 @@ class Connection(BoundedReader):
     time.  `visit`: its gate.Visit.  `waits`: whether it waits for the peer now.
     """
 
-    __slots__ = ("peer", "tls", "read_timeout", "visit", "waits", "_limits", "_socket", "_send",
-                 "_blocked", "_want_read", "_want_write", "_input", "_deadline", "_stopping",
-                 "_closed", "_torn", "_lock", "_next_look", "_half_closed", "_turn_ends", "_turns",
-                 "_computed")
+    __slots__ = ("peer", "tls", "read_timeout", "visit", "waits", "_limits", "_socket", "_recv",
+                 "_send", "_pending", "_blocked", "_want_read", "_want_write", "_input",
+                 "_deadline", "_stopping", "_closed", "_torn", "_lock", "_next_look",
+                 "_half_closed", "_turn_ends", "_turns", "_computed")
 
     def __init__(self, sock, peer=None, limits=Limits(), turns=None):
         BoundedReader.__init__(self, limits.drain)
@@ -77,13 +78,13 @@ class Connection(BoundedReader):
         self._lock = threading.Lock()
         self._blocked = (BlockingIOError,)  # "not now"; with TLS the kind tells the direction
         self._want_read = self._want_write = ()
-        self._use(sock)
+        self._use(sock, lambda: 0)
         if sock.family != getattr(socket, "AF_UNIX", None):
             _set_options(sock)
 
-    def _use(self, sock):
+    def _use(self, sock, pending):
         self._socket = sock
-        self._send = sock.send
+        self._recv, self._send, self._pending = sock.recv, sock.send, pending
         self._input = Readiness(readable=(sock.fileno(),))
 
     @property
@@ -206,18 +207,21 @@ class Connection(BoundedReader):
 
     def has_input(self):
         """Whether a read returns at once, because octets have arrived in this process."""
-        return self._start < len(self._data) or (self.tls and self._pending() > 0)
+        return self._start < len(self._data) or self._has_pending()
 
-    def _pending(self):
+    def _has_pending(self):
+        """Whether TLS or DEFLATE holds octets that can be read without waiting."""
         try:
-            return self._socket.pending()
+            return self._pending() > 0
         except (OSError, ValueError):
-            return 0
+            return False
 
     def _receive(self, limit):
         while True:
             self._check()
-            if not (self.tls and self._pending()):
+            if self._has_pending():
+                self._pace()
+            else:
                 self._await(self._input, self.read_timeout)
                 # Before the read: after an end of file, TLS could not send the goodbye.
                 self._check()
@@ -225,10 +229,17 @@ class Connection(BoundedReader):
             if piece:
                 return piece
 
+    def _pace(self):
+        """A small input may inflate to much, and no wait for more interrupts that work."""
+        try:
+            self.look(peer=False)
+        except Overdue:
+            raise TimedOut("deadline") from None
+
     def _receive_now(self, limit):
         """What can be read without waiting, perhaps nothing.  Raises Disconnected at the end."""
         try:
-            piece = self._socket.recv(limit)
+            piece = self._recv(limit)
         except self._blocked as blocked:
             if isinstance(blocked, self._want_write):  # TLS has to send before it can read
                 self._await(self._output(), self._limits.write)
@@ -334,7 +345,8 @@ class Connection(BoundedReader):
                     with self._lock:
                         if self._closed:
                             raise Disconnected("closed")
-                        self._use(tls.server_side(self._socket, context))
+                        secured = tls.server_side(self._socket, context)
+                        self._use(secured, secured.pending)
                     self.tls = True
                     self._want_read, self._want_write = tls.blocked()
                     self._blocked = self._want_read + self._want_write
@@ -373,6 +385,14 @@ class Connection(BoundedReader):
                 self._await(self._input, self._limits.handshake)
             except self._want_write:
                 self._await(self._output(), self._limits.handshake)
+
+    # Compression
+
+    def start_deflate(self):
+        """Both sides compress from now on, below TLS; so is what was received already."""
+        stream = Deflate(self._recv, self._send, self._pending, self._take(self.buffered()))
+        self._recv, self._send, self._pending = stream.recv, stream.send, stream.pending
+        self._blocked += (BlockingIOError,)
 
     # The end
 

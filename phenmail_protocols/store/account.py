@@ -161,7 +161,7 @@ class Account:
 
     def subscriptions(self):
         """Subscribed names, including those without a mailbox."""
-        with self.reading(look=False):
+        with self.reading():  # it makes a new user's mailboxes
             return self.tree.subscriptions.names()
 
     # New messages
@@ -191,7 +191,14 @@ class Account:
         then in no mailbox.
         """
         staged.sync(date)
-        return self._commits.add(folders.canonical(name), staged, flags)
+        return self._commits.add(folders.canonical(name), [(staged, flags)])[0]
+
+    def deliver_all(self, name, messages):
+        """Put several messages into a mailbox, all or none: `messages` are (synced Staged, flags).
+
+        Returns a Delivered for each; their UIDs ascend. Raises as `deliver` does.
+        """
+        return self._commits.add(folders.canonical(name), messages)
 
     # For what is derived from messages and kept elsewhere
 

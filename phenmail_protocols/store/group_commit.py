@@ -6,6 +6,7 @@ wakes the threads whose messages it added. Then the thread that has waited longe
 leader. A single delivery is its own leader, at no extra cost.
 """
 import threading
+from itertools import islice
 
 from . import adding, errors
 from .flags import letters_locked
@@ -24,12 +25,12 @@ class GroupCommit:
         self._waiting = []
         self._has_leader = False
 
-    def add(self, name, staged, flags):
-        """Add a synced Staged to the mailbox `name`, durably; returns Delivered.
+    def add(self, name, messages):
+        """Add messages, (synced Staged, flags) each, to the mailbox `name`, durably and together.
 
-        Raises errors.StoreError; the message is then in no mailbox.
+        Returns a Delivered for each. Raises errors.StoreError; none is in the mailbox then.
         """
-        request = _Request(name, staged, flags)
+        request = _Request(name, messages)
         with self._lock:
             self._waiting.append(request)
             leads = not self._has_leader
@@ -85,7 +86,8 @@ class GroupCommit:
             return places
         for requests in places.values():
             for request in requests:
-                request.staged.delivered()
+                for staged, _ in request.messages:
+                    staged.delivered()
         return places
 
     def _add_locked(self, batch):
@@ -106,32 +108,38 @@ class GroupCommit:
         return places
 
     def _add_to_mailbox_locked(self, mailbox, requests, places):
-        letters = letters_locked(
-            mailbox, [request.flags for request in requests], despite_faults=True)
+        messages = [each for request in requests for each in request.messages]
+        letters = letters_locked(mailbox, [flags for _, flags in messages], despite_faults=True)
         # As of now: another request may get these keywords letters later.
-        left_out = [tuple(mailbox.flag_letters.missing(request.flags)) for request in requests]
-        rows = adding.add_staged_locked(mailbox, [request.staged for request in requests], letters)
-        for request, row, missing in zip(requests, rows, left_out):
-            request.delivered = Delivered(mailbox.row.uidvalidity, row.uid, missing)
-            places.setdefault((mailbox, row.fresh), []).append(request)
+        left_out = [tuple(mailbox.flag_letters.missing(flags)) for _, flags in messages]
+        rows = adding.add_staged_locked(mailbox, [staged for staged, _ in messages], letters,
+                                        at_once=len(messages) > len(requests))
+        added = zip(rows, left_out)
+        for request in requests:
+            request.delivered = []
+            for row, missing in islice(added, len(request.messages)):
+                delivered = Delivered(mailbox.row.uidvalidity, row.uid, missing)
+                request.delivered.append(delivered)
+                places.setdefault((mailbox, row.fresh), []).append(request)
 
     def _sync(self, places):
         for (mailbox, fresh), requests in places.items():
+            requests = [request for request in requests if request.error is None]
             try:
                 mailbox.sync(fresh)
             except errors.StoreError as error:
-                mailbox.take_back(sorted(request.delivered.uid for request in requests))
+                mailbox.take_back(sorted({each.uid for request in requests
+                                          for each in request.delivered}))
                 for request in requests:
                     request.error = error
 
 
 class _Request:
-    __slots__ = ("name", "staged", "flags", "wake", "settled", "error", "delivered")
+    __slots__ = ("name", "messages", "wake", "settled", "error", "delivered")
 
-    def __init__(self, name, staged, flags):
+    def __init__(self, name, messages):
         self.name = name
-        self.staged = staged
-        self.flags = flags
+        self.messages = messages
         self.wake = threading.Lock()
         self.wake.acquire()
         self.settled = False

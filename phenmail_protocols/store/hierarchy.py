@@ -54,6 +54,7 @@ def create(account, name):
 
 def _create_locked(account, name):
     """The new Mailbox; its folder is removed again if the transaction fails."""
+    folders.require_new(name)
     folder = folders.folder_of(name)
     if account.tree.has(folder):
         raise errors.Exists()
@@ -126,6 +127,7 @@ def rename(account, old, new):
         return
     if (new + SEPARATOR).startswith(old + SEPARATOR) and new != old:
         raise errors.InvalidName("A mailbox cannot be moved below itself.")
+    folders.require_new(new)
     with account.writing():
         for source, target in _plan_renames(account, folders.folder_of(old),
                                             folders.folder_of(new)):

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 
 from ..disk.locks import FileLock, LockTimeout
 from . import errors, index
+from .maildir import together
 
 _LOCK_SECONDS = 30
 _INDEX_TROUBLE = {
@@ -33,12 +34,20 @@ class Transaction:
     def __init__(self, folder):
         self._folder = folder  # for the log
         self._undos = []
+        self._afterwards = []
         self.settled = False  # it cannot fail any more
         self.torn = False  # it is settled, but the index could not record it
 
     def on_failure(self, function, *arguments):
         """Call `function(*arguments)` if the transaction fails; it may raise OSError."""
         self._undos.append((function, arguments))
+
+    def afterwards(self, function, *arguments):
+        """Call `function(*arguments)` after the commit; it may raise OSError, which is logged."""
+        self._afterwards.append((function, arguments))
+
+    def committed(self):
+        self._call(self._afterwards, "the last step of a change failed")
 
     def settle(self, finish):
         """Make the files' new state final, then call `finish()`, which records it in the index."""
@@ -54,11 +63,14 @@ class Transaction:
                     "from the files again: %s", self._folder, error)
 
     def undo(self):
-        for function, arguments in reversed(self._undos):
+        self._call(reversed(self._undos), "a failed change could not be undone")
+
+    def _call(self, steps, text):
+        for function, arguments in steps:
             try:
                 function(*arguments)
             except OSError as error:
-                log.error("%s: a failed change could not be undone: %s", self._folder, error)
+                log.error("%s: %s: %s", self._folder, text, error)
 
 
 class AccountLock:
@@ -136,6 +148,7 @@ class AccountLock:
     def _begin(self):
         self._take_file_lock()
         try:
+            together.finish(self._tree)
             self._index.begin()
         except BaseException:
             self._file_lock.release()
@@ -176,6 +189,8 @@ class AccountLock:
             self._index.rollback()
             if not transaction.settled:
                 raise
+        else:
+            transaction.committed()
 
     @contextmanager
     def _translating(self):

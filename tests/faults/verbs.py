@@ -62,8 +62,29 @@ class Scene:
             staged.write(b"Subject: %s\r\n\r\n%s\r\n" % (text.encode(), text.encode() * 50))
             return account.deliver(name, staged, flags)
 
+    def put_together(self, flags):
+        messages = []
+        try:
+            for each in flags:
+                messages.append((self.account.stage(), each))
+                staged = messages[-1][0]
+                staged.write(b"Subject: %d of several\r\n\r\n" % len(messages))
+                staged.sync()
+            return Delivered([
+                each.left_out for each in self.account.deliver_all("Box", messages)])
+        finally:
+            for staged, _ in messages:
+                staged.discard()
+
     def close(self):
         self.store.close()
+
+
+class Delivered:
+    """What `Account.deliver_all` could not keep."""
+
+    def __init__(self, left_out):
+        self.left_out = sum(left_out, ())
 
 
 def furnish(folder):
@@ -193,6 +214,7 @@ CALLS = {
     "Account.deliver": lambda scene: scene.put("brand new"),
     "Account.deliver with flags": lambda scene: scene.put(
         "brand new", "Box", ["\\Seen", "Urgent", "Fresh"]),
+    "Account.deliver_all": lambda scene: scene.put_together([(), ("\\Seen",), ("Urgent",)]),
     "Mailbox.close": lambda scene: scene.account.open("Other").close(),
     "Mailbox.watch": lambda scene: scene.inbox.watch(lambda: None).close(),
     "Mailbox.notify": lambda scene: scene.inbox.notify(),
@@ -227,6 +249,7 @@ CALLS = {
 }
 # Keywords that need a new letter: a row may leave out only these, and must report it.
 NEW_KEYWORDS = {"Account.deliver with flags": {"Urgent", "Fresh"},
+                "Account.deliver_all": {"Urgent"},
                 "Mailbox.change_flags replace": {"Later"}}
 
 

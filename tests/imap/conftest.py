@@ -1,6 +1,10 @@
 """A store on a temporary folder, and clients of it."""
+import ssl
+
 import pytest
 
+from phenmail_protocols.net import tls
+from phenmail_protocols.net.selfsigned import NoCertificateTool
 from phenmail_protocols.store.filestore import FileStore
 
 from . import wire
@@ -48,3 +52,29 @@ def lasting(tmp_path_factory):
         client.log_in("INBOX")
         yield client
     store.close()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    paths = str(folder / "cert.pem"), str(folder / "key.pem")
+    try:
+        tls.ensure_self_signed(paths[0], paths[1], ["localhost"])
+    except NoCertificateTool:
+        pytest.skip("no openssl program here")
+    return paths
+
+
+@pytest.fixture
+def tls_server(server, certificate):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    return server._replace(tls_context=lambda: context)
+
+
+@pytest.fixture
+def tls_client_context():
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

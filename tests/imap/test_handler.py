@@ -1,16 +1,13 @@
 """The connection: order of responses, limits, timeouts, stopping, TLS."""
 import logging
-import ssl
 
 import pytest
 
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import handler, table
 from phenmail_protocols.imap.view import View
-from phenmail_protocols.net import tls
 from phenmail_protocols.net.connection import Connection
 from phenmail_protocols.net.errors import Overdue
-from phenmail_protocols.net.selfsigned import NoCertificateTool
 
 from . import wire
 
@@ -149,49 +146,26 @@ def test_who_leaves_in_the_middle_of_a_message_leaves_nothing(client, tmp_path):
     assert not list((tmp_path / "mail" / "tmp").iterdir())
 
 
-def test_debug_logs_commands_without_secrets(server, connect, caplog):
+def test_debug_logs_commands_and_replies_without_secrets(server, connect, caplog):
     with caplog.at_level(logging.INFO, "phenmail.imap"):
         client = connect(server=server._replace(debug=True))
         client.ok("SELECT Sent")
+        client.ask("SELECT")
     assert "SELECT" in caplog.text and "Sent" in caplog.text
+    assert "OK [READ-WRITE] SELECT completed" in caplog.text and " BAD " in caplog.text
     assert "'p'" not in caplog.text
 
 
 # -- TLS
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    paths = str(folder / "cert.pem"), str(folder / "key.pem")
-    try:
-        tls.ensure_self_signed(paths[0], paths[1], ["localhost"])
-    except NoCertificateTool:
-        pytest.skip("no openssl program here")
-    return paths
-
-
-@pytest.fixture
-def tls_server(server, certificate):
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*certificate)
-    return server._replace(tls_context=lambda: context)
-
-
-def client_context():
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def test_starttls(tls_server, connect):
+def test_starttls(tls_server, connect, tls_client_context):
     client = connect(login=False, server=tls_server, peer=FAR)
     assert b" STARTTLS LOGINDISABLED" in client.greeting and b"AUTH=PLAIN" not in client.greeting
     assert client.ask("LOGIN u p")[-1].startswith(b"NO [PRIVACYREQUIRED]")
     # what follows STARTTLS in the same piece is plaintext: it must not be run
     client.send(b"s STARTTLS\r\ninjected NOOP\r\n")
     assert client.line().startswith(b"s OK")
-    client.socket = client_context().wrap_socket(client.socket)
+    client.socket = tls_client_context.wrap_socket(client.socket)
     client._stream = client.socket.makefile("rb")
     capabilities = client.ok("CAPABILITY")[0]
     assert b"AUTH=PLAIN" in capabilities and b"STARTTLS" not in capabilities

@@ -56,6 +56,12 @@ def test_lsub(listed):
     assert lines(listed, 'LSUB "" Lists/%') == ['LSUB (\\Noselect) "/" Lists/dev']
 
 
+def test_a_new_user_is_subscribed_to_the_first_mailboxes(connect):
+    """Claws Mail 4.1.1 sends LSUB before any command that opens a mailbox."""
+    assert lines(connect(None), 'LSUB "" %') == [
+        'LSUB () "/" ' + name for name in ("Archive", "Drafts", "INBOX", "Junk", "Sent", "Trash")]
+
+
 def test_list_extended(listed):
     assert lines(listed, 'LIST (SUBSCRIBED) "" (Lists* lost*)') == [
         'LIST (\\Subscribed \\HasNoChildren) "/" Lists/dev/old',

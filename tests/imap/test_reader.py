@@ -57,7 +57,7 @@ def test_append_leaves_its_message_on_the_wire(cut, mark, non_sync):
     assert isinstance(taken.parts[3], values.StreamedLiteral) and taken.parts[3].size == 5
     assert taken.body == (5, non_sync) and not wire.asked
     got = []
-    assert take.body(taken.body, got.append) == b""
+    assert take.body(taken.body, got.append) == ([b""], None)
     assert b"".join(got) == b"hello" and sum(wire.received) == 5
     assert len(wire.asked) == (not non_sync)
     assert take.command(True).parts == [b"next NOOP"]
@@ -76,13 +76,13 @@ def test_too_big_a_literal(logged_in, limit):
     assert len(take.command(logged_in).parts) == 3
     # the client that does not wait: all is dropped, further literals of the command, too
     take, wire = read(b"a LOGIN {%d+}\r\n%s {3+}\r\nabc\r\n" % (limit + 1, b"u" * (limit + 1)))
-    with pytest.raises(reader.CommandTooLarge) as refused:
+    with pytest.raises(reader.CommandRefused) as refused:
         take.command(logged_in)
     assert refused.value.tag == b"a" and refused.value.code == b"TOOBIG" and not wire.asked
     assert take.command(logged_in).parts == [b"next NOOP"]
     # the client that waits sends nothing
     take, wire = read(b"a LOGIN {%d}\r\n" % (limit + 1))
-    with pytest.raises(reader.CommandTooLarge):
+    with pytest.raises(reader.CommandRefused):
         take.command(logged_in)
     assert not wire.asked
     assert take.command(logged_in).parts == [b"next NOOP"]
@@ -96,14 +96,14 @@ def test_absurd_literals_end_the_connection():
 
 def test_many_small_literals_are_too_many():
     take, _ = read(b"a SEARCH" + b" {1+}\r\nx" * 600 + b"\r\n")
-    with pytest.raises(reader.CommandTooLarge):
+    with pytest.raises(reader.CommandRefused):
         take.command(True)
     assert take.command(True).parts == [b"next NOOP"]
 
 
 def test_all_literals_together_have_a_limit():
     take, _ = read(b"a SEARCH" + (b" {60000+}\r\n" + b"x" * 60000) * 6 + b"\r\n")
-    with pytest.raises(reader.CommandTooLarge):
+    with pytest.raises(reader.CommandRefused):
         take.command(True)
     assert take.command(True).parts == [b"next NOOP"]
 
@@ -111,7 +111,7 @@ def test_all_literals_together_have_a_limit():
 @pytest.mark.parametrize("logged_in, limit", [(False, reader.LINE), (True, reader.LINE)])
 def test_too_long_a_line(logged_in, limit):
     take, _ = read(b"a NOOP " + b"x" * limit + b"\r\n")
-    with pytest.raises(reader.CommandTooLarge) as refused:
+    with pytest.raises(reader.CommandRefused) as refused:
         take.command(logged_in)
     assert refused.value.tag == b"a"
     assert take.command(logged_in).parts == [b"next NOOP"]
@@ -120,14 +120,14 @@ def test_too_long_a_line(logged_in, limit):
 @pytest.mark.parametrize("cut", [1 << 20, 7])
 def test_what_too_long_a_line_announces_is_no_command(cut):
     take, _ = read(b"a NOOP " + b"x" * reader.LINE + b" {8+}\r\nb NOOP\r\n {3+}\r\nc d\r\n", cut)
-    with pytest.raises(reader.CommandTooLarge):
+    with pytest.raises(reader.CommandRefused):
         take.command(True)
     assert take.command(True).parts == [b"next NOOP"]
 
 
 def test_too_long_a_line_behind_a_literal_has_its_tag():
     take, _ = read(b"a LOGIN {1+}\r\nu" + b"x" * reader.LINE + b"\r\n")
-    with pytest.raises(reader.CommandTooLarge) as refused:
+    with pytest.raises(reader.CommandRefused) as refused:
         take.command(True)
     assert refused.value.tag == b"a"
     assert take.command(True).parts == [b"next NOOP"]
@@ -149,12 +149,23 @@ def test_a_message_that_nobody_wants_and_the_client_waits():
     assert take.command(True).parts == [b"next NOOP"]
 
 
-@pytest.mark.parametrize("rest", [b" {8+}\r\nb NOOP\r\n\r\n", b" {3}\r\n",
-                                  b" (x) {3+}\r\n1 2 {1+}\r\nx\r\n",
-                                  b" " + b"x" * reader.LINE + b"{3+}\r\nabc\r\n"])
-def test_a_second_message_is_no_command(rest):
+@pytest.mark.parametrize("rest, part", [
+    (b" {8+}\r\nb NOOP\r\n\r\n", b" "), (b" {8}\r\n", b" "), (b") ~{8+}\r\nb NOOP\r\n\r\n", b") ~"),
+    (b" (x) {8+}\r\n1 2 3 45 {1+}\r\nx\r\n", b" (x) ")])
+def test_a_second_message_stays_on_the_wire(rest, part):
+    take, wire = read(b"a APPEND INBOX {5+}\r\nhello" + rest)
+    following = take.body(take.command(True).body, lambda data: None)
+    assert following.parts == [part, (8,), b""] and following.body == (8, b"+" in rest)
+    take.drop(following.body)
+    assert take.command(True).parts == [b"next NOOP"] and not wire.asked
+
+
+def test_too_long_a_line_behind_a_message_is_never_valid():
+    rest = b" " + b"x" * reader.LINE + b"{3+}\r\nabc\r\n"
     take, _ = read(b"a APPEND INBOX {5+}\r\nhello" + rest)
-    assert take.body(take.command(True).body, lambda data: None)
+    following = take.body(take.command(True).body, lambda data: None)
+    assert following.parts[0].startswith(b"\0") and following.body.size == 3
+    take.drop(following.body)
     assert take.command(True).parts == [b"next NOOP"]
 
 

@@ -56,7 +56,15 @@ def test_astrings(data, wire):
 @pytest.mark.parametrize("name, wire", [("INBOX", b"INBOX"), ("Entw\xfcrfe", b"Entw&APw-rfe"),
                                         ("a b", b'"a b"'), ("A&B", b"A&-B"), ("NIL", b'"NIL"')])
 def test_mailbox_names(name, wire):
-    assert responses.mailbox(name) == wire
+    assert responses.mailbox(name, False) == wire
+
+
+@pytest.mark.parametrize("name, wire", [
+    ("INBOX", b"INBOX"), ("Entw\xfcrfe", b'"Entw\xc3\xbcrfe"'), ("a b", b'"a b"'), ("A&B", b"A&B"),
+    ("NIL", b'"NIL"'), ("&AOQ-", b"&AOQ-"), ('\xe4"\\', b'"\xc3\xa4\\"\\\\"'),
+    ("\xe4\r\n", b"{4}\r\n\xc3\xa4\r\n")])
+def test_mailbox_names_in_utf8(name, wire):
+    assert responses.mailbox(name, True) == wire
 
 
 @settings(max_examples=200, deadline=None)
@@ -69,9 +77,10 @@ def test_written_strings_read_back(data):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.text(st.characters(blacklist_categories=["Cs"]), max_size=20))
-def test_mailbox_names_read_back(name):
-    scan = Scanner(parts_of(responses.mailbox(name)))
+@given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=20),
+       st.booleans())
+def test_mailbox_names_read_back(name, utf8):
+    scan = Scanner(parts_of(responses.mailbox(name, utf8)), utf8)
     assert scan.list_mailbox() == name and scan.at_end()
 
 
@@ -153,4 +162,5 @@ def test_internal_dates(epoch, date):
 @given(st.integers(-(1 << 33), 1 << 35))
 def test_internal_dates_read_back(epoch):
     (date,) = responses.internal_dates([epoch])
-    assert grammar.parse([b"a APPEND x " + date + b" ", b"m", b""], TABLE).arguments.date == epoch
+    found = grammar.parse([b"a APPEND x " + date + b" ", b"m", b""], TABLE)
+    assert found.arguments.message.date == epoch

@@ -164,6 +164,8 @@ def test_where_a_phrase_is_found(lasting, number):
 @pytest.mark.parametrize("written", ["caf\u00e9", "cafe\u0301", "CAF\u00c9", "CAFE\u0301"])
 @pytest.mark.parametrize("asked", ["caf\u00e9", "cafe\u0301", "CAFE\u0301"])
 def test_composed_and_decomposed_letters_are_the_same(client, written, asked):
+    for command in "UNSELECT", "ENABLE UTF8=ACCEPT", "SELECT INBOX":
+        client.ok(command)
     client.append(("From: %s <a@b>\r\nSubject: %s\r\n\r\n%s\r\n" % ((written,) * 3)).encode())
     for key in ("FROM", "SUBJECT", "HEADER Subject", "TEXT", "BODY"):
         assert found(client, '%s "%s"' % (key, asked)) == [1]

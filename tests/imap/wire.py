@@ -4,11 +4,13 @@ import socket
 import threading
 
 from phenmail_protocols.accounts.login import Account, LoginFailed
+from phenmail_protocols.accounts.userfiles import UserFiles
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import handler
 from phenmail_protocols.imap.mime_trees import Trees
 from phenmail_protocols.imap.session import Service
 from phenmail_protocols.net.connection import Connection
+from tests.deflated import deflater, inflated
 
 PATIENCE = 10.0  # seconds until a test gives up
 
@@ -16,8 +18,12 @@ PATIENCE = 10.0  # seconds until a test gives up
 class Directory:
     """Who may log in: {name: (passphrase, folder)}."""
 
-    def __init__(self, users):
+    def __init__(self, users, settings=UserFiles(None).defaults):
         self.users = users
+        self.settings = settings
+
+    def user_settings(self, folder):
+        return self.settings
 
     def everyone_has(self, secret, sending=False):
         return False
@@ -57,6 +63,7 @@ class Client:
         self.thread.start()
         self.greeting = self.line()
         self._number = 0
+        self._deflate = None  # once it compresses: octets -> compressed octets
 
     def _serve(self, server):
         try:
@@ -77,7 +84,13 @@ class Client:
         self.close()
 
     def send(self, data):
-        self.socket.sendall(data)
+        self.socket.sendall(data if self._deflate is None else self._deflate(data))
+
+    def compress(self):
+        """COMPRESS DEFLATE; from then on both ends compress."""
+        self.ok("COMPRESS DEFLATE")
+        self._stream, self._deflate = inflated(self._stream), deflater()
+        return self
 
     def line(self):
         """The next line with its literals, without the last CRLF; b"" at the end."""

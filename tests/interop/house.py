@@ -107,7 +107,7 @@ class House:
         relay = dict(both, **sections.pop("relay", {}))
         self._write(os.path.join("device", "system", "mail", "mail.jcfg"), dict({
             "sender-domain": DOMAIN, "domains": {DOMAIN: parts},
-            "smtp": {"host": _HOST, "port": 0}, "relay": relay, "imap": both,
+            "smtp": {"host": _HOST, "port": 0}, "relay": relay, "imap": dict(both, debug=True),
             "pop": both}, **sections))
         for user in users + [self.quirky]:
             self._write(os.path.join(user.name, "mail", "mail.jcfg"), {
@@ -162,15 +162,23 @@ class House:
                 self._child.wait()
         assert code == 0, "the server ended with %d:\n%s" % (code, self.log())
 
+    def kill(self):
+        """SIGKILL."""
+        self._child.kill()
+        self._child.wait()
+
     def log(self):
         with open(self._log_path, encoding="utf-8", errors="replace") as file:
             return file.read()
 
     def complaints(self):
-        """What the server's log says since the last question that it should not say."""
+        """What the server's log says since the last question that it should not say.
+
+        BAD is among it: a program sent a command that we do not understand.
+        """
         log = self.log()
         new, self._looked_at = log[self._looked_at:], len(log)
-        return new if re.search(r"Traceback| ERROR | CRITICAL ", new) else ""
+        return new if re.search(r"Traceback| ERROR | CRITICAL |: reply \S+ BAD ", new) else ""
 
     # Looking in
 

@@ -1,18 +1,13 @@
-"""mutt, steered by pushed keys: lists folders, copies, flags, deletes, sends; reads our Maildir
-beside us."""
+"""mutt and neomutt, steered by pushed keys: they list folders, copy, flag and delete messages, and
+resynchronise; mutt also sends, and reads our Maildir beside us."""
 import base64
 import os
-import pty
 import re
-import select
-import subprocess
-import time
 
 import pytest
 
 from tests.interop.house import (
     ODD,
-    SECONDS,
     bodies,
     eventually,
     message,
@@ -22,10 +17,13 @@ from tests.interop.house import (
     succeed,
     tree,
 )
+from tests.interop.terminal import Terminal
 
 
 class Mutt:
     """`keys(…)` runs it in a terminal of its own, `run(…)` without one; both give its output."""
+
+    TO_FOLDERS = ""  # from the list that "?" shows to that of the server's folders
 
     def __init__(self, path, folder, house, user):
         self._path = path
@@ -54,42 +52,29 @@ class Mutt:
     def run(self, *arguments, stdin=b"", settings=()):
         return succeed(self._command(arguments, settings), stdin, HOME=self._home, TERM="vt100")
 
-    def keys(self, mailbox, pushed, settings=(), then=None):
+    def keys(self, mailbox, pushed, settings=(), then=None, more=()):
         """`then`: (what it shows, what is typed when it does)."""
-        command = self._command(["-f", mailbox], list(settings) + ['push "%s"' % pushed])
-        ours, its = pty.openpty()
-        env = dict(HOME=self._home, TERM="vt100", LC_ALL="C.UTF-8", TZ="UTC", LINES="50",
-                   COLUMNS="200",
-                   PATH=os.environ.get("PATH", os.defpath))
-        child = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=env)
-        os.close(its)
-        try:
-            return self._read(ours, child, then)
-        finally:
-            child.kill()
-            child.wait()
-            os.close(ours)
+        command = self._command(["-f", mailbox] + list(more),
+                                list(settings) + ['push "%s"' % pushed])
+        with Terminal(command, HOME=self._home, TERM="vt100") as terminal:
+            if then is not None:
+                terminal.await_text(then[0])
+                terminal.type(then[1])
+            terminal.await_end()
+            return terminal.said
 
-    @staticmethod
-    def _read(terminal, child, then):
-        said, end = b"", time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            if select.select([terminal], [], [], 0.5)[0]:
-                try:
-                    said += os.read(terminal, 65536)
-                except OSError:  # it closed its end
-                    assert child.wait(SECONDS) == 0, said[-3000:].decode("utf-8", "replace")
-                    return said
-                if then is not None and then[0] in said:
-                    os.write(terminal, then[1])
-                    then = None
-        raise AssertionError("mutt waits for something:\n"
-                             + said[-3000:].decode("utf-8", "replace"))
+class Neomutt(Mutt):
+    TO_FOLDERS = "<toggle-mailboxes>"
 
 
 @pytest.fixture
 def mutt(program, tmp_path, house, user):
     return Mutt(program("mutt"), tmp_path, house, user)
+
+
+@pytest.fixture(params=[Mutt, Neomutt], ids=lambda kind: kind.__name__.lower())
+def either(request, program, tmp_path, house, user):
+    return request.param(program(request.param.__name__.lower()), tmp_path, house, user)
 
 
 def url(house, service, mailbox=""):
@@ -115,19 +100,29 @@ def test_all_messages_are_copied_here(mutt, house, user, tmp_path, service, mech
     assert undressed(tree(here).values()) == undressed(ODD.values())
 
 
-def test_folders_are_listed_and_messages_go_there(mutt, house, user, tmp_path):
+def test_it_compresses(mutt, house, user, tmp_path):
+    house.append(user, "INBOX", *ODD.values())
+    here = str(tmp_path / "here")
+    mutt.keys(url(house, "imaps", "INBOX"), ALL + "<copy-message>%s<enter><quit>" % here,
+              ["set imap_deflate=yes"], more=["-d", "2"])
+    assert undressed(tree(here).values()) == undressed(ODD.values())
+    log = (tmp_path / ".muttdebug0").read_bytes()
+    assert b"COMPRESS DEFLATE" in log and b"OK DEFLATE active" in log
+
+
+def test_folders_are_listed_and_messages_go_there(either, house, user, tmp_path):
     client = house.imap(user)
     for name in ("Lists/dev", "B&APw-cher"):
         ok(client.create(quoted(name)))
     house.append(user, "INBOX", *ODD.values())
-    shown = mutt.keys(url(house, "imaps", "INBOX"), "<change-folder>?",
-                      ["set folder=" + url(house, "imaps")], (b"Trash", b"qq")).decode("utf-8")
+    shown = either.keys(url(house, "imaps", "INBOX"), "<change-folder>?" + either.TO_FOLDERS,
+                        ["set folder=" + url(house, "imaps")], ("Trash", "qq")).decode("utf-8")
     for name in ("INBOX", "Archive", "Bücher", "Drafts", "Junk", "Lists"):
         assert name in shown
-    mutt.keys(url(house, "imaps", "INBOX"),
-              "<first-entry><flag-message><delete-message>" + ALL
-              + "<copy-message>=Lists/dev<enter><quit>",
-              ["set folder=" + url(house, "imaps")])
+    either.keys(url(house, "imaps", "INBOX"),
+                "<first-entry><flag-message><delete-message>" + ALL
+                + "<copy-message>=Lists/dev<enter><quit>",
+                ["set folder=" + url(house, "imaps")])
     left = messages(client, "INBOX")
     assert bodies(left) == [sent for number, sent in enumerate(ODD.values()) if number != 1]
     assert "\\Flagged" in left[1][0]
@@ -135,15 +130,15 @@ def test_folders_are_listed_and_messages_go_there(mutt, house, user, tmp_path):
     client.logout()
 
 
-def test_messages_from_here_are_uploaded(mutt, house, user, tmp_path):
+def test_messages_from_here_are_uploaded(either, house, user, tmp_path):
     here = str(tmp_path / "here")
     for part in ("cur", "new", "tmp"):
         os.makedirs(os.path.join(here, part))
     for number, sent in enumerate(ODD.values()):
         with open(os.path.join(here, "cur", "%d.1.here:2,S" % (1557130272 + number)), "wb") as file:
             file.write(sent.replace(b"\r\n", b"\n"))
-    mutt.keys(here, ALL + "<copy-message>=Archive<enter><quit>",
-              ["set folder=" + url(house, "imaps")])
+    either.keys(here, ALL + "<copy-message>=Archive<enter><quit>",
+                ["set folder=" + url(house, "imaps")])
     assert undressed(bodies(house.messages(user, "Archive"))) == undressed(ODD.values())
 
 
@@ -205,20 +200,20 @@ def test_mutt_notices_a_message_of_ours_in_the_maildir(mutt, house, user, tmp_pa
     assert body == message("draft").replace(b"\r\n", b"\n")
 
 
-def test_it_resynchronises_its_header_cache(mutt, house, user, tmp_path):
+def test_it_resynchronises_its_header_cache(either, house, user, tmp_path):
     """With QRESYNC (RFC 7162) mutt takes all headers from its cache, and learns what changed."""
     client = house.imap(user)
     for number in range(6):
         house.append(user, "INBOX", message("number %d" % number))
     cached = ["set header_cache=%s" % (tmp_path / "cache"), "set imap_condstore=yes",
               "set imap_qresync=yes", "set index_format='%Z|%s|'", "set sort=mailbox-order"]
-    mutt.keys(url(house, "imaps", "INBOX"), "<quit>", cached)
+    either.keys(url(house, "imaps", "INBOX"), "<quit>", cached)
     ok(client.select("INBOX"))
     ok(client.uid("STORE", "2,5", "+FLAGS", "(\\Deleted)"))
     ok(client.expunge())
     ok(client.uid("STORE", "3", "+FLAGS", "(\\Flagged)"))
     house.append(user, "INBOX", message("the last"))
-    shown = mutt.keys(url(house, "imaps", "INBOX"), "<refresh><quit>", cached)
+    shown = either.keys(url(house, "imaps", "INBOX"), "<refresh><quit>", cached)
     for gone in b"number 1", b"number 4":
         assert gone not in shown
     for left in b"number 0", b"number 2", b"number 3", b"number 5", b"the last":

@@ -158,6 +158,18 @@ def assert_equal(house, user, mirror):
     return there
 
 
+def test_mbsync_compresses(program, tmp_path, house, user):
+    """Both ways, a message over several TLS records too."""
+    mirror = Mbsync(program("mbsync"), tmp_path, house, user, "imaps", "LOGIN")
+    house.append(user, "INBOX", *ODD.values())
+    os.makedirs(os.path.join(mirror.local, "INBOX"))
+    drop(mirror, "INBOX", message("large", "Words and %s\r\n" * 50000 % tuple(range(50000))))
+    mirror.command[-1] = "-Dn"  # instead of -q: it shows the dialogue
+    said = succeed(mirror.command, HOME=mirror.local)
+    assert b"COMPRESS DEFLATE" in said and b" OK DEFLATE active" in said
+    assert len(assert_equal(house, user, mirror)["INBOX"]) == len(ODD) + 1
+
+
 def test_both_sides_are_kept_equal(house, user, mirror):
     client = house.imap(user)
     for name in FOLDERS:

@@ -7,6 +7,7 @@ import ssl
 import threading
 
 from phenmail_protocols.net import listener, tls
+from tests.deflated import deflater, inflated
 
 PATIENCE = 10.0  # seconds until a test that waits for a peer fails
 
@@ -18,9 +19,14 @@ class Peer(object):
         self.sock = sock
         sock.settimeout(PATIENCE)
         self.file = sock.makefile("rb")
+        self.deflate = None  # once it compresses: octets -> compressed octets
 
     def send(self, data):
-        self.sock.sendall(data)
+        self.sock.sendall(data if self.deflate is None else self.deflate(data))
+
+    def compress(self):
+        """From now on it sends and expects compressed octets."""
+        self.file, self.deflate = inflated(self.file), deflater()
 
     def line(self):
         return self.file.readline()

@@ -1,6 +1,7 @@
 """A connection on real sockets: bounds of octets and time, STARTTLS, waiting, and every way to
 end."""
 
+import os
 import socket
 import ssl
 import struct
@@ -15,6 +16,8 @@ from phenmail_protocols.net.errors import Disconnected, LineTooLong, Overdue, St
 from phenmail_protocols.net.waker import Waker
 
 from .peer import PATIENCE, Peer, client_context, own_thread
+
+NOISE = os.urandom(1 << 20) * 20  # more than the system's buffers take, even compressed
 
 
 class Pair(object):
@@ -34,16 +37,24 @@ class Pair(object):
         outcome()
         return self
 
+    def compress(self):
+        """Both ends compress from here on."""
+        self.server.start_deflate()
+        self.peer.compress()
+        return self
+
     def close(self):
         self.peer.close()
         self.server.close()
 
 
-@pytest.fixture(params=["plain", "tls"])
+@pytest.fixture(params=["plain", "tls", "deflate", "tls deflate"])
 def pair(request, certificates):
     made = Pair()
-    if request.param == "tls":
+    if "tls" in request.param:
         made.secure(certificates)
+    if "deflate" in request.param:
+        made.compress()
     yield made
     made.close()
 
@@ -189,7 +200,7 @@ def test_a_deadline_holds_against_a_peer_that_never_stops_sending():
 def test_a_peer_that_reads_nothing_times_out(pair):
     with pytest.raises(TimedOut):
         with pair.server.deadline(0.1):
-            pair.server.write(b"x" * 50000000)
+            pair.server.write(NOISE)
     with pytest.raises(Disconnected):
         pair.server.write(b"the stream is torn: nothing may follow")
 
@@ -399,7 +410,7 @@ def test_interrupt_during_a_handshake(certificates):
 
 
 def test_abort_ends_a_write_that_nobody_reads(pair):
-    outcome = own_thread(pair.server.write, bytes(50000000))  # more than the system's buffers take
+    outcome = own_thread(pair.server.write, NOISE)
     assert pair.peer.file.read(1000)
     pair.server.abort()
     with pytest.raises(Disconnected):

@@ -215,7 +215,7 @@ def test_a_failing_delivery_does_not_stop_the_others(house, inbox):
         each.write(b"a: b\r\n\r\n")
         each.sync()
     os.unlink(staged[1].path)
-    requests = [group_commit._Request(name, each, flags)
+    requests = [group_commit._Request(name, [(each, flags)])
                 for each, name, flags in zip(
                     staged, ["INBOX", "INBOX", "Nowhere", "INBOX"],
                     [(), (), (), ["new"]])]

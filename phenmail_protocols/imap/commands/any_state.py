@@ -36,5 +36,5 @@ ROWS = (
     Row("CAPABILITY", ANY_STATE, None, capability),
     Row("NOOP", ANY_STATE, None, noop),
     Row("LOGOUT", ANY_STATE, None, logout),
-    Row("ID", ANY_STATE, command_grammar.identify, identify),
+    Row("ID", ANY_STATE, command_grammar.identify, identify, extension="ID"),
 )

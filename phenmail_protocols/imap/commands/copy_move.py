@@ -1,5 +1,4 @@
 """COPY (RFC 3501 6.4.7), MOVE (RFC 6851), with COPYUID (RFC 4315)."""
-from .. import responses
 from ..command_row import MAILBOX_SELECTED, Row
 from ..session import CommandFailed, Step
 from ..syntax import command_grammar, sequence
@@ -28,7 +27,7 @@ def move(session, arguments):
     finally:
         if pairs:
             code = _copyuid(uidvalidity, pairs)
-            session.write(responses.untagged_status(b"OK", b"Moved", code))
+            session.tell_code(b"Moved", code)
 
 
 def _wanted(session, arguments):
@@ -55,6 +54,6 @@ def _copyuid(uidvalidity, pairs):
 ROWS = (
     Row("COPY", MAILBOX_SELECTED, command_grammar.copy, copy),
     Row("UID COPY", MAILBOX_SELECTED, command_grammar.copy, copy),
-    Row("MOVE", MAILBOX_SELECTED, command_grammar.copy, move),
-    Row("UID MOVE", MAILBOX_SELECTED, command_grammar.copy, move),
+    Row("MOVE", MAILBOX_SELECTED, command_grammar.copy, move, extension="MOVE"),
+    Row("UID MOVE", MAILBOX_SELECTED, command_grammar.copy, move, extension="MOVE"),
 )

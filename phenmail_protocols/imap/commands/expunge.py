@@ -40,5 +40,5 @@ def _expunge(session, uids):
 
 ROWS = (
     Row("EXPUNGE", MAILBOX_SELECTED, None, expunge),
-    Row("UID EXPUNGE", MAILBOX_SELECTED, Scanner.sequence, expunge_uids),
+    Row("UID EXPUNGE", MAILBOX_SELECTED, Scanner.sequence, expunge_uids, extension="UIDPLUS"),
 )

@@ -13,5 +13,5 @@ def _done(line):
 
 
 ROWS = (
-    Row("IDLE", AFTER_LOGIN, None, idle),
+    Row("IDLE", AFTER_LOGIN, None, idle, extension="IDLE"),
 )

@@ -34,7 +34,7 @@ def _fitting(session, arguments):
 def list_mailboxes(session, arguments):
     if arguments.patterns == ("",) and not arguments.extended:
         # RFC 3501 6.3.8: the client asks for the separator.
-        session.write(_written("", ("\\Noselect",)))
+        session.write(_written(session, "", ("\\Noselect",)))
         return
     selection = set(arguments.selection)
     if "RECURSIVEMATCH" in selection and not selection & {"SUBSCRIBED", "SPECIAL-USE"}:
@@ -48,7 +48,7 @@ def _lines(session, arguments):
     out = []
     for info, child_info in _selected(session, arguments):
         session.look()
-        out.append(_line(info, child_info, arguments))
+        out.append(_line(session, info, child_info, arguments))
         if "STATUS" in arguments.returns and info.selectable:
             out.append(_status(session, info.name, arguments.status))
     return b"".join(out)
@@ -101,22 +101,23 @@ def _parents(name):
         yield name
 
 
-def _written(name, attributes, command=b"LIST"):
+def _written(session, name, attributes, command=b"LIST"):
     """* LIST or * LSUB"""
     shown = " ".join(attributes).encode("ascii")
-    return b'* %b (%b) "/" %b\r\n' % (command, shown, responses.mailbox(name))
+    return b'* %b (%b) "/" %b\r\n' % (command, shown, responses.mailbox(name, session.utf8))
 
 
-def _line(info, child_info, arguments):
+def _line(session, info, child_info, arguments):
     attributes = []
     if not info.selectable:
         attributes.append("\\NonExistent" if arguments.extended else "\\Noselect")
     if "SUBSCRIBED" in arguments.selection + arguments.returns and info.subscribed:
         attributes.append("\\Subscribed")
-    attributes.append("\\HasChildren" if info.children else "\\HasNoChildren")
-    if info.special_use:
+    if session.offers("CHILDREN"):
+        attributes.append("\\HasChildren" if info.children else "\\HasNoChildren")
+    if info.special_use and session.offers("SPECIAL-USE"):
         attributes.append(info.special_use)
-    line = _written(info.name, attributes)
+    line = _written(session, info.name, attributes)
     if child_info:
         words = [b'"%b"' % word.encode("ascii") for word in ("SUBSCRIBED", "SPECIAL-USE")
                  if word in arguments.selection]
@@ -143,7 +144,7 @@ def list_subscribed(session, arguments):
         hidden = subscribed.difference(lines)
         parents = {parent for name in hidden for parent in _parents(name)} - subscribed
         lines.update((parent, ("\\Noselect",)) for parent in parents if fits(parent))
-    session.write(b"".join(_written(name, lines[name], b"LSUB")
+    session.write(b"".join(_written(session, name, lines[name], b"LSUB")
                            for name in sorted(lines)))
 
 

@@ -26,7 +26,7 @@ def authenticate(session, arguments):
 
 
 ROWS = (
-    Row("STARTTLS", BEFORE_LOGIN, None, starttls),
+    Row("STARTTLS", BEFORE_LOGIN, None, starttls, extension="STARTTLS"),
     Row("AUTHENTICATE", BEFORE_LOGIN, command_grammar.authenticate, authenticate, secret=True),
     Row("LOGIN", BEFORE_LOGIN, command_grammar.login, login, secret=True),
 )

@@ -54,7 +54,7 @@ def status_line(session, name, items):
         found = found._replace(highestmodseq=max(1, found.highestmodseq))
     values = dict(found._asdict(), appendlimit=session.service.limits.message_size)
     shown = " ".join(["%s %d" % (item, values[item.lower()]) for item in items])
-    return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name), shown.encode("ascii"))
+    return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name, session.utf8), shown.encode("ascii"))
 
 
 def namespace(session, _):
@@ -68,5 +68,5 @@ ROWS = (
     Row("SUBSCRIBE", AFTER_LOGIN, Scanner.mailbox, subscribe),
     Row("UNSUBSCRIBE", AFTER_LOGIN, Scanner.mailbox, unsubscribe),
     Row("STATUS", AFTER_LOGIN, command_grammar.status, status),
-    Row("NAMESPACE", AFTER_LOGIN, None, namespace),
+    Row("NAMESPACE", AFTER_LOGIN, None, namespace, extension="NAMESPACE"),
 )

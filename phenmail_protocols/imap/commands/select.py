@@ -14,7 +14,7 @@ def select(session, arguments, writable=True):
     if arguments.resync is not None and not session.qresync:
         raise Misuse(b"QRESYNC must be enabled first")  # RFC 7162 3.2.5
     if session.view is not None:  # the next responses are about another mailbox (RFC 7162 3.2.11)
-        session.write(responses.untagged_status(b"OK", b"Previous mailbox closed", b"CLOSED"))
+        session.tell_code(b"Previous mailbox closed", b"CLOSED")
     session.deselect()
     if arguments.condstore:
         session.enable_condstore()
@@ -26,6 +26,8 @@ def select(session, arguments, writable=True):
         raise
     session.select(opened)
     session.write(b"".join(_description(opened)))
+    session.tell_code(  # RFC 7162 3.1.2.1
+        b"Highest mod-sequence", b"HIGHESTMODSEQ %d" % opened.announced_modseq)
     if arguments.resync is not None:
         try:
             resynchronize(session, arguments.resync)
@@ -48,8 +50,6 @@ def _description(opened):
     yield responses.untagged_status(
         b"OK", b"UIDs valid", b"UIDVALIDITY %d" % opened.mailbox.uidvalidity)
     yield responses.untagged_status(b"OK", b"Predicted next UID", b"UIDNEXT %d" % state.uidnext)
-    yield responses.untagged_status(  # RFC 7162 3.1.2.1
-        b"OK", b"Highest mod-sequence", b"HIGHESTMODSEQ %d" % opened.announced_modseq)
 
 
 def check(session, _):
@@ -72,5 +72,5 @@ ROWS = (
     Row("EXAMINE", AFTER_LOGIN, command_grammar.select, partial(select, writable=False)),
     Row("CHECK", MAILBOX_SELECTED, None, check),
     Row("CLOSE", MAILBOX_SELECTED, None, close),
-    Row("UNSELECT", MAILBOX_SELECTED, None, unselect),
+    Row("UNSELECT", MAILBOX_SELECTED, None, unselect, extension="UNSELECT"),
 )

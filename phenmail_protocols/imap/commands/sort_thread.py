@@ -14,6 +14,8 @@ from .search import matching
 BATCH = 250  # messages whose keys are held at once
 #: The name of the keys in the store's cache. If their format changes, change the name.
 KEYS = "SORT"
+#: Either of these suffices for the command THREAD.
+THREAD = tuple(sort_grammar.ALGORITHMS.values())
 
 
 def sort(session, arguments):
@@ -109,8 +111,10 @@ def _messages(session, uids, as_uid):
 
 
 ROWS = (
-    Row("SORT", MAILBOX_SELECTED, sort_grammar.sort, sort, may_expunge=False),
-    Row("UID SORT", MAILBOX_SELECTED, sort_grammar.sort, sort),
-    Row("THREAD", MAILBOX_SELECTED, sort_grammar.thread, thread, may_expunge=False),
-    Row("UID THREAD", MAILBOX_SELECTED, sort_grammar.thread, thread),
+    Row("SORT", MAILBOX_SELECTED, sort_grammar.sort, sort, may_expunge=False,
+        extension="SORT"),
+    Row("UID SORT", MAILBOX_SELECTED, sort_grammar.sort, sort, extension="SORT"),
+    Row("THREAD", MAILBOX_SELECTED, sort_grammar.thread, thread, may_expunge=False,
+        extension=THREAD),
+    Row("UID THREAD", MAILBOX_SELECTED, sort_grammar.thread, thread, extension=THREAD),
 )

@@ -18,10 +18,17 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}|=")
 _STORE = re.compile(rb"([+-]?)FLAGS(\.SILENT)?(?= )", re.IGNORECASE)
 _STORE_MODES = {b"+": "add", b"-": "remove", b"": "replace"}
 
-STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN",
-                "HIGHESTMODSEQ", "SIZE", "APPENDLIMIT")
-LIST_SELECTION = ("SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE")
-LIST_RETURNS = ("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS")
+# Words -> the extension to which each belongs; None: to IMAP4rev1, or to the extension of the whole
+# list of words.
+STATUS_ITEMS = {"MESSAGES": None, "RECENT": None, "UIDNEXT": None, "UIDVALIDITY": None,
+                "UNSEEN": None, "HIGHESTMODSEQ": "CONDSTORE", "SIZE": "STATUS=SIZE",
+                "APPENDLIMIT": "APPENDLIMIT"}
+LIST_SELECTION = {"SUBSCRIBED": None, "REMOTE": None, "RECURSIVEMATCH": None,
+                  "SPECIAL-USE": "SPECIAL-USE"}
+LIST_RETURNS = {"SUBSCRIBED": None, "CHILDREN": "CHILDREN", "SPECIAL-USE": "SPECIAL-USE",
+                "STATUS": "LIST-STATUS"}
+SELECT_PARAMETERS = {"CONDSTORE": "CONDSTORE", "QRESYNC": "QRESYNC"}
+STORE_MODIFIERS = {"UNCHANGEDSINCE": "CONDSTORE"}
 
 
 # -- any state, not authenticated (RFC 3501 6.1, 6.2)
@@ -45,7 +52,7 @@ def _id_field(scan):
 def authenticate(scan):
     """AUTHENTICATE with or without an initial response (RFC 4959)."""
     mechanism = scan.keyword("a SASL mechanism")
-    if not scan.more():
+    if not (scan.offers("SASL-IR") and scan.more()):
         return values.Authenticate(mechanism, None)
     start = scan.at
     base64 = scan.match(_BASE64, 'base64 or "="').group()
@@ -90,7 +97,7 @@ def select(scan):
 
 def _select_parameter(scan):
     """A values.Resync for QRESYNC, None for CONDSTORE."""
-    if _one_of(scan, ("CONDSTORE", "QRESYNC"), "a parameter of SELECT") == "CONDSTORE":
+    if scan.one_of(SELECT_PARAMETERS, "a parameter of SELECT") == "CONDSTORE":
         return None
     scan.space()
     scan.expect(b"(", '"("')
@@ -143,16 +150,16 @@ def rename(scan):
 
 def list_mailboxes(scan):
     """LIST, the extended one too (RFC 5258, 5819)."""
-    selection = None
-    if scan.peek() == b"(":
+    selection, extended = None, scan.offers("LIST-EXTENDED")
+    if extended and scan.peek() == b"(":
         selection = _options(scan, LIST_SELECTION, "a LIST selection option")[0]
         scan.space()
     reference = scan.mailbox()
     scan.space()
-    several = scan.skip(b"(")
+    several = extended and scan.skip(b"(")
     patterns = tuple(scan.items(scan.list_mailbox)) if several else (scan.list_mailbox(),)
     returns = status_items = ()
-    has_returns = scan.skip_word(b" RETURN ")
+    has_returns = extended and scan.skip_word(b" RETURN ")
     if has_returns:
         returns, status_items = _options(scan, LIST_RETURNS, "a LIST return option")
     extended = several or has_returns or selection is not None
@@ -165,7 +172,7 @@ def _options(scan, known, expected):
     found, status_items = [], []
 
     def option():
-        found.append(_one_of(scan, known, expected))
+        found.append(scan.one_of(known, expected))
         if found[-1] == "STATUS":
             scan.space()
             status_items.extend(_status_items(scan))
@@ -173,14 +180,6 @@ def _options(scan, known, expected):
     if not scan.skip(b")"):
         scan.items(option)
     return tokens.without_repeats(found), tokens.without_repeats(status_items)
-
-
-def _one_of(scan, known, expected):
-    start = scan.at
-    name = scan.keyword(expected)
-    if name not in known:
-        raise scan.failed("%s (%s)" % (expected, " ".join(known)), start)
-    return name
 
 
 def lsub(scan):
@@ -197,40 +196,17 @@ def status(scan):
 
 def _status_items(scan):
     scan.expect(b"(", "a list of STATUS items")
-    items = scan.items(lambda: _one_of(scan, STATUS_ITEMS, "a STATUS item"))
+    items = scan.items(lambda: scan.one_of(STATUS_ITEMS, "a STATUS item"))
     return tokens.without_repeats(items)
 
 
-def append_head(scan):
-    """What precedes APPEND's message -> (octets of the mailbox name, flags, date, binary).
-
-    The name is not decoded: `grammar.may_stream` does not care whether it is valid.
-    """
-    name = scan.astring("a mailbox name")
-    scan.space()
-    flags, date = (), None
-    if scan.peek() == b"(":
-        flags = scan.flag_list()
-        scan.space()
-    if scan.peek() == b'"':
-        date = _date_time(scan)
-        scan.space()
-    return name, flags, date, scan.skip(b"~")
-
-
-def _date_time(scan):
+def date_time(scan):
+    """date-time -> seconds since 1970"""
     start = scan.at
     try:
         return dates.parse_internal(scan.string("a date"))[0]
     except ValueError:
         raise scan.failed('a date like "17-Jul-1996 02:44:25 -0700"', start) from None
-
-
-def append(scan):
-    """APPEND."""
-    name, flags, date, binary = append_head(scan)
-    literal = scan.literal("the message as a literal")
-    return values.Append(tokens.mailbox_name(name), flags, date, literal, binary)
 
 
 # -- selected (RFC 3501 6.4)
@@ -246,7 +222,7 @@ def store(scan):
     sequence, unchanged_since = scan.sequence(), None
     scan.space()
     if scan.skip(b"("):  # RFC 7162 3.1.3
-        _one_of(scan, ("UNCHANGEDSINCE",), "a STORE modifier")
+        scan.one_of(STORE_MODIFIERS, "a STORE modifier")
         scan.space()
         unchanged_since = mod_sequence(scan)
         scan.expect(b")", '")"')

@@ -8,10 +8,10 @@ import re
 from . import command_grammar, tokens
 from .values import Fetch, Section
 
-#: Items without a section, and the macros that stand for several (RFC 3501 6.4.5).
-ITEMS = frozenset(
-    ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE",
-     "MODSEQ"))
+#: Items without a section -> the extension to which each belongs, and the macros that stand for
+#: several items (RFC 3501 6.4.5).
+ITEMS = {"UID": None, "FLAGS": None, "INTERNALDATE": None, "RFC822.SIZE": None, "ENVELOPE": None,
+         "BODY": None, "BODYSTRUCTURE": None, "MODSEQ": "CONDSTORE"}
 _FAST = ("FLAGS", "INTERNALDATE", "RFC822.SIZE")
 MACROS = {
     "FAST": _FAST,
@@ -25,6 +25,9 @@ RFC822 = {
     "RFC822.HEADER": Section(True, (), "HEADER", frozenset(), None, b"RFC822.HEADER"),
     "RFC822.TEXT": Section(False, (), "TEXT", frozenset(), None, b"RFC822.TEXT"),
 }
+
+_UID_MODIFIERS = {"CHANGEDSINCE": "CONDSTORE", "VANISHED": "QRESYNC"}
+_MODIFIERS = {"CHANGEDSINCE": "CONDSTORE"}
 
 _NAME = re.compile(rb"[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*")
 _PART = re.compile(rb"[1-9][0-9]{0,9}(?:\.[1-9][0-9]{0,9})*")
@@ -50,14 +53,11 @@ def fetch(scan):
 
 def _modifier(scan):
     """A FETCH modifier of RFC 7162 (3.1.4.1, 3.2.6) -> (name, mod-sequence or None)."""
-    start = scan.at
-    name = scan.keyword("a FETCH modifier")
-    if name == "CHANGEDSINCE":
-        scan.space()
-        return name, command_grammar.mod_sequence(scan)
-    if name == "VANISHED" and scan.uid:
+    name = scan.one_of(_UID_MODIFIERS if scan.uid else _MODIFIERS, "a FETCH modifier")
+    if name == "VANISHED":
         return name, None
-    raise scan.failed("a FETCH modifier (CHANGEDSINCE, of UID FETCH also VANISHED)", start)
+    scan.space()
+    return name, command_grammar.mod_sequence(scan)
 
 
 def attributes(scan):
@@ -85,7 +85,7 @@ def _item(scan):
     if scan.peek() == b"[":
         if name in ("BODY", "BODY.PEEK"):
             return _section(scan, name == "BODY.PEEK")
-    elif name in ITEMS:
+    elif name in ITEMS and scan.offers(ITEMS[name]):
         return name
     elif name in RFC822:
         return RFC822[name]

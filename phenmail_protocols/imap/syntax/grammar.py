@@ -4,13 +4,13 @@ Pure: no socket, no session. The reader collects a command line by line and lite
 After each line it asks `literal_at_end` whether a literal follows, and `may_stream` whether that
 literal may go to a file. When it has all of them, `parse` is called once.
 
-`command_grammar`, `fetch_grammar` and `search_grammar` parse the arguments.
+`command_grammar`, `append_grammar`, `fetch_grammar` and `search_grammar` parse the arguments.
 """
 import re
 from typing import NamedTuple
 
 from . import tokens, values
-from .command_grammar import append_head
+from .append_grammar import skip_to_message
 from .tokens import ArgumentRejected, BadSyntax
 
 _LITERAL = re.compile(rb"~?\{([0-9]+)(\+?)\}\Z")
@@ -54,20 +54,21 @@ def may_stream(parts):
         if scan.keyword("a command") != "APPEND":
             return False
         scan.space()
-        append_head(scan)
+        skip_to_message(scan)
     except BadSyntax:
         return False
     return scan.at_end()
 
 
-def parse(parts, table):
+def parse(parts, table, utf8=False, off=frozenset()):
     """[line piece, literal, line piece, …] -> Command.
 
     Line pieces are bytes without CRLF and without {n}. Literals are bytes, or a StreamedLiteral for
-    APPEND's message. `table` is {command name: row with `parse`}. Raises BadSyntax with `tag`, its
-    text ready for the client: answer BAD, or NO with `code` for an ArgumentRejected.
+    APPEND's message. `table` is {command name: row with `parse` and `extension`}. `utf8`, `off`:
+    see Scanner. Raises BadSyntax with `tag`, its text ready for the client: answer BAD, or NO with
+    `code` for an ArgumentRejected.
     """
-    scan = tokens.Scanner(parts)
+    scan = tokens.Scanner(parts, utf8, off)
     tag = name = None
     try:
         tag = scan.tag()
@@ -102,6 +103,6 @@ def _name(scan, table):
         scan.space()
         scan.uid = True
         name += " " + scan.keyword("a command after UID")
-    if name not in table:
+    if name not in table or not scan.offers(table[name].extension):
         raise BadSyntax("unknown command")
     return name

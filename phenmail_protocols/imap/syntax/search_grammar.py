@@ -1,6 +1,6 @@
 """The arguments of SEARCH (RFC 3501 6.4.4 and section 9: search, search-key).
 
-Pure. An extension's keys (MODSEQ, YOUNGER, …) are more rows of KEYS.
+Pure. An extension's keys (MODSEQ, YOUNGER, …) are more rows of KEYS and of EXTENSIONS.
 
 Strings are decoded here, so that SEARCH compares str with str. Without CHARSET they are read as
 UTF-8. RFC 3501 says US-ASCII, but UTF-8 is a superset of it, clients do send it, and RFC 9051 makes
@@ -30,14 +30,21 @@ DEPTH_LIMIT = 50  # levels of NOT, OR and parentheses
 KEYS_LIMIT = 4096  # in one search: more than fit into a line of 8,000 octets (RFC 2683 3.2.1.5)
 TEXT_LIMIT = 8192  # characters of a string
 OCTETS_LIMIT = (1 << 63) - 1
-RETURN_OPTIONS = ("MIN", "MAX", "ALL", "COUNT", "SAVE")
+RETURN_OPTIONS = {"MIN": None, "MAX": None, "ALL": None, "COUNT": None, "SAVE": "SEARCHRES"}
 _DATE = re.compile(rb'("?)([0-9]{1,2})(-[A-Za-z]{3}-[0-9]{4})\1(?=[ )]|$)')
 
 
 def search(scan):
-    """SEARCH and UID SEARCH -> Search. Raises ArgumentRejected for an unknown charset."""
-    returns = return_options(scan)
+    """SEARCH and UID SEARCH -> Search. Raises ArgumentRejected for an unknown charset.
+
+    After ENABLE UTF8=ACCEPT, CHARSET is an error (RFC 6855 3).
+    """
+    returns = return_options(scan, "ESEARCH")
+    start = scan.at
     if scan.skip_word(b"CHARSET "):
+        if scan.utf8:
+            raise scan.failed("search keys in UTF-8 without CHARSET, because UTF8=ACCEPT is "
+                              "enabled,", start)
         return Search(search_in_charset(scan), scan.uid, returns)
     return Search(_program(scan, "utf-8"), scan.uid, returns)
 
@@ -57,28 +64,20 @@ def _program(scan, codec):
     return _all(found)
 
 
-def return_options(scan):
+def return_options(scan, extension):
     """RETURN (…) and the space behind it -> tuple of names, or None without it (RFC 4731, 5182).
 
-    RETURN () is RETURN (ALL).
+    RETURN () is RETURN (ALL). `extension`: the one that allows it in this command.
     """
-    if not scan.skip_word(b"RETURN "):
+    if not (scan.offers(extension) and scan.skip_word(b"RETURN ")):
         return None
     scan.expect(b"(", "a list of result options")
     if scan.skip(b")"):
         options = ["ALL"]
     else:
-        options = scan.items(lambda: _return_option(scan))
+        options = scan.items(lambda: scan.one_of(RETURN_OPTIONS, "a result option"))
     scan.space()
     return tokens.without_repeats(options)
-
-
-def _return_option(scan):
-    start = scan.at
-    name = scan.keyword("a result option")
-    if name not in RETURN_OPTIONS:
-        raise scan.failed("a result option (%s)" % " ".join(RETURN_OPTIONS), start)
-    return name
 
 
 def _codec(charset):
@@ -117,9 +116,10 @@ class _Keys:
             return InSet(scan.sequence(), False)
         start = scan.at
         name = scan.keyword("a search key")
-        if name in NAMED:
+        is_known = scan.offers(EXTENSIONS.get(name))
+        if is_known and name in NAMED:
             return NAMED[name]
-        if name not in KEYS:
+        if not is_known or name not in KEYS:
             raise scan.failed("a search key", start)
         scan.space()
         return KEYS[name](self, depth)
@@ -215,3 +215,6 @@ KEYS = {
     "SENTON": lambda keys, depth: OnDay(True, "on", keys.day()),
     "SENTSINCE": lambda keys, depth: OnDay(True, "since", keys.day()),
 }
+
+#: Keys that belong to an extension -> its name.
+EXTENSIONS = {"YOUNGER": "WITHIN", "OLDER": "WITHIN", "MODSEQ": "CONDSTORE"}

@@ -2,12 +2,14 @@
 from . import search_grammar
 from .values import Criterion, Sort, Thread
 
-CRITERIA = ("ARRIVAL", "CC", "DATE", "FROM", "SIZE", "SUBJECT", "TO", "DISPLAYFROM", "DISPLAYTO")
-ALGORITHMS = ("ORDEREDSUBJECT", "REFERENCES")
+# Words -> the extension to which each belongs; None: to SORT.
+CRITERIA = {"ARRIVAL": None, "CC": None, "DATE": None, "FROM": None, "SIZE": None, "SUBJECT": None,
+            "TO": None, "DISPLAYFROM": "SORT=DISPLAY", "DISPLAYTO": "SORT=DISPLAY"}
+ALGORITHMS = {"ORDEREDSUBJECT": "THREAD=ORDEREDSUBJECT", "REFERENCES": "THREAD=REFERENCES"}
 
 
 def sort(scan):
-    returns = search_grammar.return_options(scan)
+    returns = search_grammar.return_options(scan, "ESORT")
     scan.expect(b"(", "a list of sort criteria")
     criteria = tuple(scan.items(lambda: _criterion(scan)))
     scan.space()
@@ -15,20 +17,11 @@ def sort(scan):
 
 
 def _criterion(scan):
-    start = scan.at
-    name, reverse = scan.keyword("a sort criterion"), False
-    if name == "REVERSE":
-        scan.space()
-        name, reverse = scan.keyword("a sort criterion"), True
-    if name not in CRITERIA:
-        raise scan.failed("a sort criterion (%s)" % " ".join(CRITERIA), start)
-    return Criterion(name, reverse)
+    reverse = scan.skip_word(b"REVERSE ")
+    return Criterion(scan.one_of(CRITERIA, "a sort criterion"), reverse)
 
 
 def thread(scan):
-    start = scan.at
-    algorithm = scan.keyword("a threading algorithm")
-    if algorithm not in ALGORITHMS:
-        raise scan.failed("a threading algorithm (%s)" % " ".join(ALGORITHMS), start)
+    algorithm = scan.one_of(ALGORITHMS, "a threading algorithm")
     scan.space()
     return Thread(algorithm, search_grammar.search_in_charset(scan), scan.uid)

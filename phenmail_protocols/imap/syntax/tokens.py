@@ -6,8 +6,8 @@ where.
 
 8-bit octets: RFC 3501 has none outside literals. Quoted strings may have them here, because clients
 do send UTF-8 passwords and search texts quoted, Dovecot accepts them, and RFC 9051 allows them. The
-caller checks that such a string is UTF-8. Atoms stay ASCII. A backslash in a quoted string escapes
-only a backslash or a quote.
+caller checks that such a string is UTF-8; after ENABLE UTF8=ACCEPT, the Scanner does (RFC 6855 3).
+Atoms stay ASCII. A backslash in a quoted string escapes only a backslash or a quote.
 """
 import re
 
@@ -22,6 +22,7 @@ _ASTRING = re.compile(rb"[%s\]]+" % _ATOM_CHARS)
 _LIST_MAILBOX = re.compile(rb"[%s\]%%*]+" % _ATOM_CHARS)
 _TAG = re.compile(rb"[%s\]]+" % _ATOM_CHARS.replace(b"+", b""))
 _QUOTED = re.compile(rb'"([^\r\n\0"\\]*(?:\\["\\][^\r\n\0"\\]*)*)"')
+_EIGHT_BIT = re.compile(rb"[\x80-\xff]")
 _NUMBER = re.compile(rb"[0-9]+")
 _SEQUENCE = re.compile(rb"[0-9:,*]+")
 
@@ -58,12 +59,16 @@ class ArgumentRejected(BadSyntax):
 class Scanner:
     """Walks over `parts`, which begin and end with a line piece: line piece, literal, line piece, …
 
-    `line`, `at`: the line piece and the place in it. `uid`: the command is a UID form.
+    `line`, `at`: the line piece and the place in it. `uid`: the command is a UID form. `utf8`: the
+    client has enabled UTF8=ACCEPT. `off`: the extensions that are switched off, whose syntax is
+    unknown.
     """
-    __slots__ = ("parts", "_index", "line", "at", "uid")
+    __slots__ = ("parts", "utf8", "off", "_index", "line", "at", "uid")
 
-    def __init__(self, parts):
+    def __init__(self, parts, utf8=False, off=frozenset()):
         self.parts = parts
+        self.utf8 = utf8
+        self.off = off
         self._index = 0
         self.line = parts[0]
         self.at = 0
@@ -79,6 +84,10 @@ class Scanner:
                      for part in self.parts[:self._index])
         place = before + (self.at if at is None else at) + 1
         return BadSyntax("expected %s at octet %d" % (expected, place))
+
+    def offers(self, extension):
+        """Whether the syntax of an extension is known; see `is_offered`."""
+        return is_offered(extension, self.off)
 
     # -- position
 
@@ -157,6 +166,15 @@ class Scanner:
         """An atom that the protocol defines: str in upper case."""
         return self.atom(expected).decode("ascii").upper()
 
+    def one_of(self, words, expected):
+        """A keyword of `words`, {name: its extension, or None}: str in upper case."""
+        start = self.at
+        name = self.keyword(expected)
+        if name in words and self.offers(words[name]):
+            return name
+        known = [word for word, extension in words.items() if self.offers(extension)]
+        raise self.failed("%s (%s)" % (expected, " ".join(known)), start)
+
     def number(self, expected="a number", limit=NUMBER_LIMIT):
         """number: int, at most `limit`"""
         start = self.at
@@ -184,7 +202,10 @@ class Scanner:
     def string(self, expected="a string"):
         """string: bytes of a quoted string or a literal, without NUL (RFC 3501 9: CHAR8)."""
         if self.peek() == b'"':
+            start = self.at
             body = self.match(_QUOTED, "a well-formed quoted string").group(1)
+            if self.utf8 and not _is_utf8(body):
+                raise self.failed("a quoted string in UTF-8", start)
             return _unescaped(body) if b"\\" in body else body
         mark = self._index, self.line, self.at
         found = self.literal(expected)
@@ -218,7 +239,7 @@ class Scanner:
 
     def sequence(self):
         """sequence-set: SequenceSet, or sequence.SAVED for "$" (RFC 5182)"""
-        if self.skip(b"$"):
+        if self.offers("SEARCHRES") and self.skip(b"$"):
             return sequence.SAVED
         return self.plain_sequence()
 
@@ -234,7 +255,7 @@ class Scanner:
 
     def mailbox(self):
         """mailbox: str; see `mailbox_name`."""
-        return mailbox_name(self.astring("a mailbox name"))
+        return mailbox_name(self.astring("a mailbox name"), self.utf8)
 
     def list_mailbox(self):
         """list-mailbox: str with its wildcards.
@@ -243,10 +264,12 @@ class Scanner:
         compared as it is with decoded names, as Dovecot does.
         """
         data = self.astring("a mailbox name or pattern", _LIST_MAILBOX)
-        try:
-            return utf7.decode(data)
-        except ValueError:
-            return data.decode("utf-8", "replace")
+        if not self.utf8:
+            try:
+                return utf7.decode(data)
+            except ValueError:
+                pass
+        return data.decode("utf-8", "replace")
 
     def flag(self):
         """flag: str; system flags in the spelling of SYSTEM_FLAGS. Other \\flags are refused."""
@@ -274,6 +297,17 @@ def _unescaped(body):
     return b"\\".join([piece.replace(b'\\"', b'"') for piece in body.split(b"\\\\")])
 
 
+def is_offered(extension, off):
+    """Whether an extension is not among those that are `off` (a frozenset of names).
+
+    A tuple of names is what several extensions have in common: one of them suffices. None stands
+    for IMAP4rev1, which is always offered.
+    """
+    if isinstance(extension, tuple):
+        return not off.issuperset(extension)
+    return extension not in off
+
+
 def quoted(data):
     """The quoted string of octets that may be in one."""
     if b"\\" in data or b'"' in data:
@@ -290,15 +324,30 @@ def without_repeats(found):
     return tuple(dict.fromkeys(found))
 
 
-def mailbox_name(data):
+def mailbox_name(data, utf8):
     """Octets of a mailbox name -> str; INBOX in any case is "INBOX" (RFC 3501 5.1).
 
-    Raises ArgumentRejected where they are not modified UTF-7.
+    `utf8`: the client has enabled UTF8=ACCEPT, so the name is UTF-8. Otherwise it is modified
+    UTF-7, which has no 8-bit octets; a name with those is UTF-8, too (RFC 6855 3). Raises
+    ArgumentRejected where it is neither.
     """
     if data.upper() == b"INBOX":
         return "INBOX"
     try:
-        return utf7.decode(data)
+        return data.decode("utf-8") if utf8 or not is_ascii(data) else utf7.decode(data)
     except ValueError:
         raise ArgumentRejected(
-            "mailbox name is not modified UTF-7 (RFC 3501 5.1.3)", b"CANNOT") from None
+            "mailbox name is neither UTF-8 (RFC 6855 3) nor modified UTF-7 (RFC 3501 5.1.3)"
+            if not utf8 else "mailbox name is not UTF-8 (RFC 6855 3)", b"CANNOT") from None
+
+
+def is_ascii(data):
+    return _EIGHT_BIT.search(data) is None
+
+
+def _is_utf8(data):
+    try:
+        data.decode("utf-8")
+        return True
+    except ValueError:
+        return False

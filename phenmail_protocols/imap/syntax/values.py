@@ -87,17 +87,30 @@ class Status(NamedTuple):
     items: Tuple[str, ...]
 
 
-class Append(NamedTuple):
-    """APPEND.
+# The forms of a message in APPEND: {n}, ~{n} (RFC 3516), UTF8 (~{n} …) (RFC 6855).
+LITERAL, LITERAL8, UTF8 = "literal", "literal8", "utf8"
 
-    `date` is None where the client gave none; `literal` is bytes or a StreamedLiteral; `binary`
-    says that it is a literal8.
+
+class AppendMessage(NamedTuple):
+    """A message of APPEND, without its octets.
+
+    flags    str
+    date     None where the client gave none
+    form     LITERAL, LITERAL8 or UTF8
+    size     octets
+    streams  its octets are still on the wire, and were not read with the command
     """
-    mailbox: str
     flags: Tuple[str, ...]
     date: Optional[int]
-    literal: Any
-    binary: bool = False
+    form: str
+    size: int
+    streams: bool
+
+
+class Append(NamedTuple):
+    """APPEND with the first of its messages. Others follow on the wire (RFC 3502)."""
+    mailbox: str
+    message: AppendMessage
 
 
 # -- selected (RFC 3501 6.4)

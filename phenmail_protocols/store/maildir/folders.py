@@ -13,6 +13,7 @@ from .. import errors
 from ..model import INBOX, SEPARATOR
 
 _LONGEST = 255  # bytes of a folder name that every file system takes
+_NOT_IN_NEW = re.compile("[\x80-\x9f\u2028\u2029]")
 _SPECIAL_USE = {"sent": "\\Sent", "drafts": "\\Drafts", "trash": "\\Trash",
                 "junk": "\\Junk", "archive": "\\Archive"}
 FIRST_MAILBOXES = ("Sent", "Drafts", "Trash", "Junk", "Archive")
@@ -33,6 +34,17 @@ def canonical(name):
             "Invalid mailbox name: expected one or more words with %r between them and no "
             "control characters." % SEPARATOR)
     return name
+
+
+def require_new(name):
+    """Raise errors.InvalidName for a name that a new mailbox may not have.
+
+    RFC 6855 3 forbids U+0080-U+009F and the separators of lines and paragraphs. Mailboxes that
+    other programs gave such names can be used.
+    """
+    if _NOT_IN_NEW.search(name):
+        raise errors.InvalidName(
+            "Invalid mailbox name: control characters and line separators are not allowed.")
 
 
 @functools.lru_cache(maxsize=256)

@@ -4,6 +4,7 @@ The file has LF line ends, as other Maildir programs expect. Its size as served 
 while it is written.
 """
 import os
+import re
 
 from .. import errors
 from .filenames import unique_name, with_sizes
@@ -11,6 +12,7 @@ from .files import link
 
 _CHUNK = 262144
 _BUFFER = 131072  # bytes that are collected before they are written
+_EIGHT_BIT = re.compile(b"[\x80-\xff]")
 
 
 class Staged:
@@ -97,6 +99,22 @@ class Staged:
                 view = view[os.write(self._descriptor, view):]
         except OSError as error:
             self._fail(error)
+
+    def has_8bit_header(self):
+        """Has the header bytes above 127? Before `sync`."""
+        self.flush()
+        offset, last = 0, b"\n"
+        while True:
+            try:
+                data = os.pread(self._descriptor, _BUFFER, offset)
+            except OSError as error:
+                self._fail(error)
+            end = (last + data).find(b"\n\n")
+            if _EIGHT_BIT.search(data if end < 0 else data[:end]):
+                return True
+            if end >= 0 or not data:
+                return False
+            offset, last = offset + len(data), data[-1:]
 
     def insert(self, offset, data):
         """Insert lines (CRLF) at `offset` of the file, before `sync`."""

@@ -111,4 +111,4 @@ def test_an_error_in_a_list_points_at_the_item():
 
 
 def test_every_item_of_the_grammar_has_a_value():
-    assert fetch_grammar.ITEMS == set(fetch.COLUMNS) | set(fetch.DERIVATIONS)
+    assert set(fetch_grammar.ITEMS) == set(fetch.COLUMNS) | set(fetch.DERIVATIONS)

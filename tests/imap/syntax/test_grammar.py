@@ -7,7 +7,11 @@ from phenmail_protocols.imap.syntax import grammar
 from phenmail_protocols.imap.syntax.grammar import ArgumentRejected, BadSyntax
 from phenmail_protocols.imap.syntax.sequence import SAVED, SequenceSet
 from phenmail_protocols.imap.syntax.values import (
+    LITERAL,
+    LITERAL8,
+    UTF8,
     Append,
+    AppendMessage,
     Authenticate,
     Command,
     Copy,
@@ -57,6 +61,7 @@ GOOD = [
     ([b"ID ()"], "ID", ()),
     ([b'ID ("name" "x" "os" NIL)'], "ID", (("name", "x"), ("os", None))),
     ([b"ENABLE CONDSTORE qresync condstore"], "ENABLE", ("CONDSTORE", "QRESYNC")),
+    ([b"COMPRESS deflate"], "COMPRESS", "DEFLATE"),
     # authenticated
     ([b"SELECT inbox"], "SELECT", Select("INBOX")),
     ([b'EXAMINE "A b/&AMQ-"'], "EXAMINE", Select("A b/\xc4")),
@@ -90,12 +95,18 @@ GOOD = [
     ([b'LSUB "" inbox*'], "LSUB", List("", ("inbox*",))),
     ([b"STATUS inbox (messages RECENT uidnext UIDVALIDITY UNSEEN MESSAGES)"], "STATUS",
      Status("INBOX", ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN"))),
-    ([b"APPEND inbox ", b"hello", b""], "APPEND", Append("INBOX", (), None, b"hello")),
-    ([b"APPEND x (\\seen $a) ", b"", b""], "APPEND", Append("x", ("\\Seen", "$a"), None, b"")),
+    ([b"APPEND inbox ", b"hello", b""], "APPEND",
+     Append("INBOX", AppendMessage((), None, LITERAL, 5, False))),
+    ([b"APPEND x (\\seen $a) ", StreamedLiteral(0), b""], "APPEND",
+     Append("x", AppendMessage(("\\Seen", "$a"), None, LITERAL, 0, True))),
     ([b'APPEND x () "17-Jul-1996 02:44:25 -0700" ', b"m", b""], "APPEND",
-     Append("x", (), 837596665, b"m")),
+     Append("x", AppendMessage((), 837596665, LITERAL, 1, False))),
     ([b"APPEND ", b"x", b' " 1-Jan-1970 00:00:01 +0000" ~', b"a\0b", b""], "APPEND",
-     Append("x", (), 1, b"a\0b", True)),
+     Append("x", AppendMessage((), 1, LITERAL8, 3, False))),
+    ([b"APPEND x utf8 (~", StreamedLiteral(7), b""], "APPEND",
+     Append("x", AppendMessage((), None, UTF8, 7, True))),
+    ([b"APPEND x UTF8 (~", b"1234567", b")"], "APPEND",
+     Append("x", AppendMessage((), None, UTF8, 7, False))),
     # selected
     ([b"UID EXPUNGE 1:*"], "UID EXPUNGE", numbers(b"1:*")),
     ([b"COPY 2:4 x"], "COPY", Copy(numbers(b"2:4"), "x", False)),
@@ -169,8 +180,9 @@ def test_every_row_of_the_table_is_tried_here():
     b'AUTHENTICATE "PLAIN"',
     b"LOGIN", b"LOGIN joe", b"LOGIN joe ", b'LOGIN "joe"secret', b"LOGIN joe a b",
     b'LOGIN joe "dom\\user"', b"LOGIN (a) b", b"LOGIN joe pass\xe4",
+    b"COMPRESS", b"COMPRESS ", b"COMPRESS (DEFLATE)", b"COMPRESS DEFLATE 9",
     b"ID", b"ID (name x)", b'ID ("name")', b'ID "x"', b'ID ("a" "b" )', b"ENABLE", b"ENABLE ",
-    b"ENABLE (X)", b"NOOP x", b"NOOP(", b"CAPABILITY 1",
+    b"ENABLE (X)", b"NOOP x", b"NOOP(", b"CAPABILITY 1", b"COMPRESS", b"COMPRESS GZIP",
     b"SELECT", b"SELECT ", b"SELECT a b", b"SELECT (a)", b"SELECT a (FOO)",
     b"SELECT a (CONDSTORE (1 2))", b"SELECT a (QRESYNC 1 2)", b"CREATE",
     b"CREATE x (", b"CREATE x (FOO (\\Sent))",
@@ -266,7 +278,7 @@ def test_a_streamed_literal_is_appends_message_only(parts):
 def test_a_streamed_literal_is_carried_along():
     literal = StreamedLiteral(1 << 40)
     found = parse([b"a append x ", literal, b""])
-    assert found.arguments.literal is literal
+    assert found.arguments.message.size == 1 << 40 and found.arguments.message.streams
     with pytest.raises(BadSyntax) as failed:
         parse([b"a append x ", literal, b" y"])
     assert failed.value.text.endswith(b"at octet %d" % ((1 << 40) + 12))

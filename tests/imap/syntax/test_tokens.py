@@ -133,12 +133,36 @@ def test_mailbox_names(data, name):
     assert accepts(Scanner.mailbox, data) == (name, True)
 
 
-@pytest.mark.parametrize("parts", [[b"a&b"], [b'"\xc3\x84"'], [b"", b"\xc3\x84", b""], [b"&AMQ"],
-                                   [b"&AGE-"]])
-def test_a_name_that_is_not_modified_utf7_is_refused_with_no(parts):
+@pytest.mark.parametrize("data, name", [
+    (b"inbox", "INBOX"), (b'"\xc3\x84 b"', "\xc4 b"), (b"&AMQ-", "&AMQ-"), (b"a&-b", "a&-b"),
+    (b"a&b", "a&b"), (b'"&\xc3\x84"', "&\xc4")])
+def test_mailbox_names_after_enable_utf8(data, name):
+    scan = Scanner([data], True)
+    assert scan.mailbox() == name and scan.at_end()
+
+
+@pytest.mark.parametrize("parts", [[b'"\xc3\x84"'], [b"", b"\xc3\x84", b""]])
+def test_a_name_with_8bit_octets_is_never_modified_utf7(parts):
+    assert Scanner(parts).mailbox() == "\xc4"
+
+
+@pytest.mark.parametrize("utf8, parts", [
+    (False, [b"a&b"]), (False, [b"&AMQ"]), (False, [b"&AGE-"]), (False, [b'"\xc4"']),
+    (False, [b"", b"\xc4", b""]), (True, [b"", b"\xc4", b""]), (True, [b"", b"\xed\xa0\x80", b""])])
+def test_a_name_that_cannot_be_decoded_is_refused_with_no(utf8, parts):
     with pytest.raises(ArgumentRejected) as refused:
-        Scanner(parts).mailbox()
-    assert refused.value.code == b"CANNOT" and b"UTF-7" in refused.value.text
+        Scanner(parts, utf8).mailbox()
+    assert refused.value.code == b"CANNOT" and b"UTF-8" in refused.value.text
+
+
+@pytest.mark.parametrize("data", [b'"\xc4"', b'"\xc3"', b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"',
+                                  b'"\xc0\xaf"', b'"a\xff"'])
+def test_a_quoted_string_that_is_no_utf8_after_enable_utf8(data):
+    for read in (Scanner.string, Scanner.astring, Scanner.nstring, Scanner.mailbox,
+                 Scanner.list_mailbox):
+        with pytest.raises(BadSyntax) as failed:
+            read(Scanner([data], True))
+        assert not isinstance(failed.value, ArgumentRejected)
 
 
 @pytest.mark.parametrize("line, flag", [

@@ -1,0 +1,73 @@
+"""The names of "without": IMAP extensions that can be switched off.
+
+A name is what CAPABILITY shows; of a capability with a changing value, what precedes the "=".
+"""
+
+from typing import Any, Dict, FrozenSet, Iterable, Optional, Tuple
+
+from .checks import Kind
+from .problems import did_you_mean, shown
+
+#: {extension: those that it cannot be without}: if one of these is off, so is the extension.
+NEEDS: Dict[str, Tuple[str, ...]] = {
+    "STARTTLS": (),
+    "AUTH=CRAM-MD5": (),
+    "AUTH=LOGIN": (),
+    "AUTH=PLAIN": (),
+    "AUTH=SCRAM-SHA-256": (),
+    "SASL-IR": (),
+    "LITERAL+": (),
+    "ID": (),
+    "ENABLE": (),
+    "IDLE": (),
+    "NAMESPACE": (),
+    "UNSELECT": (),
+    "UIDPLUS": (),
+    "MOVE": (),
+    "CHILDREN": (),
+    "LIST-EXTENDED": (),
+    "LIST-STATUS": ("LIST-EXTENDED",),
+    "SPECIAL-USE": (),
+    "STATUS=SIZE": (),
+    "APPENDLIMIT": (),
+    "WITHIN": (),
+    "CONDSTORE": (),
+    "QRESYNC": ("CONDSTORE", "ENABLE"),
+    "ESEARCH": (),
+    "SEARCHRES": ("ESEARCH",),
+    "SORT": (),
+    "SORT=DISPLAY": ("SORT",),
+    "ESORT": ("SORT", "ESEARCH"),
+    "THREAD=ORDEREDSUBJECT": (),
+    "THREAD=REFERENCES": (),
+    "UTF8=ACCEPT": ("ENABLE",),
+    "MULTIAPPEND": (),
+    "COMPRESS=DEFLATE": (),
+}
+
+
+class ExtensionName(Kind):
+    """The name of an extension in any case; returns it as in NEEDS."""
+
+    expected = "the name of an IMAP extension"
+
+    def clean(self, value: Any) -> Optional[str]:
+        name = value.upper() if isinstance(value, str) else None
+        return name if name in NEEDS else None
+
+    def hint(self, value: Any) -> str:
+        if not isinstance(value, str):
+            return ""
+        if value.upper() == "IMAP4REV1":
+            return "IMAP4rev1 cannot be switched off"
+        return did_you_mean(value, list(NEEDS)) or "known: %s" % ", ".join(map(shown, NEEDS))
+
+
+def switched_off(names: Iterable[str]) -> FrozenSet[str]:
+    """These extensions and those that need them."""
+    off = set(names)
+    while True:
+        more = {name for name, needs in NEEDS.items() if off.intersection(needs)} - off
+        if not more:
+            return frozenset(off)
+        off |= more
