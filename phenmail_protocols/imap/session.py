@@ -92,8 +92,8 @@ class Service(NamedTuple):
 
     `store`: store.filestore.FileStore.  `identity`: pairs of str for ID.  `debug`: log every
     command, without secrets, and its tagged response.  `trees`: trees.Trees, shared by all
-    listeners; None: each session has its own.  `search_indexes`: search.indexes.Indexes, or None.
-    `without`: names of the extensions that are off.
+    listeners; None: each session has its own.  `without`: names of the extensions that are off.
+    `search_indexes`: search.indexes.Indexes, or None.
     """
     directory: Any
     store: Any
@@ -104,8 +104,8 @@ class Service(NamedTuple):
     identity: tuple = (("name", "phenmail"),)
     debug: bool = False
     trees: Any = None
-    search_indexes: Any = None
     without: frozenset = frozenset()
+    search_indexes: Any = None
 
 
 class Session(shared.Session):

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from phenmail_protocols.mail import textsearch
 from phenmail_protocols.search import building, database
 from phenmail_protocols.search.indexes import Indexes
-from phenmail_protocols.store import index
+from phenmail_protocols.store import index, rescan
 from phenmail_protocols.store.filestore import FileStore
+from phenmail_protocols.store.maildir import uidlist
 from tests.imap import wire
 
 from .letters import Letter, key
@@ -62,7 +64,9 @@ class House:
 
     def letter(self):
         token = "token%de" % len(self.letters)
-        size = 20000 if self.chance.random() < 0.03 else 12
+        size = self.chance.choice((5, 5, 12, 12, 200))
+        if self.chance.random() < 0.01:
+            size = 20000
         self.letters[token] = letter = Letter(self.chance, token, size)
         return letter
 
@@ -138,6 +142,19 @@ class House:
         target = self.path("box%d" % self.chance.randint(1, 3))
         if os.path.isdir(source) and not os.path.exists(target):
             shutil.copytree(source, target)
+
+    def swap_folder(self):
+        """An older copy of a folder takes its place, and the store's index is lost."""
+        path = self.path("box%d" % self.chance.randint(1, 3))
+        if os.path.isdir(path) and os.path.isdir(path[:-4] + "old"):
+            shutil.rmtree(path)
+            shutil.copytree(path[:-4] + "old", path)
+            self.lose_index()
+
+    def keep_folder(self):
+        path = self.path("box%d" % self.chance.randint(1, 3))
+        if os.path.isdir(path) and not os.path.exists(path[:-4] + "old"):
+            shutil.copytree(path, path[:-4] + "old")
 
     def remove_folder(self):
         shutil.rmtree(self.path("box%d" % self.chance.randint(1, 3)), ignore_errors=True)
@@ -232,6 +249,12 @@ class House:
 def house(request, tmp_path, monkeypatch):
     monkeypatch.setattr(building, "_COUNT", -1)
     monkeypatch.setattr(building, "_FEW_DEAD", 20)
+    monkeypatch.setattr(building, "_TEXT", 1000)
+    # So that a copied or restored folder soon uses UIDs again.
+    monkeypatch.setattr(uidlist, "BLOCK", 2)
+    monkeypatch.setattr(rescan, "BLOCK", 2)
+    if request.param % 2:
+        monkeypatch.setattr(textsearch, "_WINDOW", 300)
     made = House(tmp_path, request.param)
     yield made
     made.close()
@@ -240,7 +263,7 @@ def house(request, tmp_path, monkeypatch):
 OFTEN = ("deliver", "deliver", "work", "work", "work_all", "expunge", "move", "drop")
 SELDOM = ("remove_file", "rename_file", "create", "create", "delete", "rename", "copy_folder",
           "remove_folder", "lose_index", "lose_search", "keep_search", "keep_search",
-          "replace_search", "restart", "restore_search")
+          "replace_search", "keep_folder", "swap_folder", "swap_folder", "restart", "restore_search")
 
 
 @pytest.mark.parametrize("house", range(int(os.environ.get("SEARCH_SEEDS", 4))), indirect=True)
