@@ -34,6 +34,10 @@ _LOCK = "phenmail.lock"
 _UNUSED = 4  # closed mailboxes that stay in memory
 
 
+def _pass():
+    pass
+
+
 class Account:
     """The mailboxes of one mail folder, shared by all its sessions.
 
@@ -58,6 +62,7 @@ class Account:
         self.touched_locked = self.lock.touched_locked
         self.despite_full_disk = self.lock.despite_full_disk
         self.open_lists = OpenLists()
+        self.look_locked = _pass  # called between small steps of long work under the lock
 
     def __repr__(self):
         return "<Account %s>" % self.folder
@@ -92,10 +97,11 @@ class Account:
     delete = hierarchy.delete
     rename = hierarchy.rename
 
-    def open(self, name):
+    def open(self, name, look=_pass):
         """The Mailbox of that name; call its `close()` once for each `open`.
 
-        Raises errors.NotFound, errors.InvalidName.
+        `look()` is called between small steps while a large mailbox is listed. If it raises, that
+        is undone. Raises errors.NotFound, errors.InvalidName.
         """
         folder = folders.folder_of(name)
         self.wake_idle_work(has_mail=False)
@@ -106,7 +112,7 @@ class Account:
                 return mailbox
         with self.reading():
             try:
-                mailbox = self.despite_full_disk(lambda: self._load(name))
+                mailbox = self.despite_full_disk(lambda: self._load(name, look))
             except errors.NoSpace:  # old mail can still be read
                 mailbox = self._mailboxes.get(folder)
                 if mailbox is None:
@@ -115,11 +121,15 @@ class Account:
             mailbox.opens += 1
             return mailbox
 
-    def _load(self, name):
+    def _load(self, name, look):
         with self.writing():
-            mailbox = self.mailbox_locked(name)
-            mailbox.load_locked()
-            return mailbox
+            self.look_locked = look
+            try:
+                mailbox = self.mailbox_locked(name)
+                mailbox.load_locked()
+                return mailbox
+            finally:
+                self.look_locked = _pass
 
     def closed(self, mailbox):
         """A session closed the mailbox."""

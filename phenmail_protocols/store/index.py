@@ -256,6 +256,10 @@ class Index:
         The table may change between two of them."""
         return self._by_uid(_MESSAGE, mailbox, last)
 
+    def places(self, mailbox):
+        """(uid, name, fresh, letters) of all messages, like `messages`."""
+        return self._by_uid("uid, name, fresh, letters", mailbox)
+
     def _by_uid(self, columns, mailbox, last=0):
         while True:
             rows = self._database.execute(
@@ -276,19 +280,13 @@ class Index:
         """(uid, letters, modseq, size, date) of all messages, like `messages`."""
         return self._by_uid("uid, letters, modseq, size, date", mailbox)
 
-    def has_just(self, names, mailbox, fresh, info):
-        """Are `names` (a set) exactly the file names of the messages in new (`fresh`) or cur?
-
-        `info` separates a name from its letters.
-        """
-        count = 0
-        for name, in self._database.execute(
-                "SELECT name || ? || letters FROM message "
-                "WHERE mailbox = ? AND fresh = ?", (info, mailbox, fresh)):
-            if name not in names:
-                return False
-            count += 1
-        return count == len(names)
+    def paths(self, mailbox, fresh, start, info):
+        """The paths of the messages in new (`fresh`) or cur, with `start` before and `info` behind
+        each name."""
+        for path, in self._database.execute(
+                "SELECT ? || name || ? || letters FROM message "
+                "WHERE mailbox = ? AND fresh = ?", (start, info, mailbox, fresh)):
+            yield path
 
     def letters(self, mailbox):
         """The set of all letters that messages have."""
@@ -296,10 +294,12 @@ class Index:
             "SELECT DISTINCT letters FROM message WHERE mailbox = ?", (mailbox,))))
 
     def counts(self, mailbox, recent):
-        """(messages, unseen messages, messages with UIDs from `recent` on, octets)."""
+        """(messages, unseen messages, messages with UIDs from `recent` on, octets, messages of
+        unknown size)."""
         return self._one(
             "SELECT COUNT(*), COALESCE(SUM(instr(letters, 'S') = 0), 0), "
-            "COALESCE(SUM(uid >= ?), 0), COALESCE(SUM(size), 0) FROM message WHERE mailbox = ?",
+            "COALESCE(SUM(uid >= ?), 0), COALESCE(SUM(size), 0), COALESCE(SUM(size < 0), 0) "
+            "FROM message WHERE mailbox = ?",
             recent, mailbox)
 
     def message_counts(self):
@@ -354,6 +354,12 @@ class Index:
         self._database.executemany(
             "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [(mailbox,) + tuple(row) for row in rows])
+
+    def set_sizes(self, mailbox, changes):
+        """`changes`: (size, date, uid) of each message."""
+        self._database.executemany(
+            "UPDATE message SET size = ?, date = ? WHERE mailbox = %d AND uid = ?" % mailbox,
+            changes)
 
     def rename_messages(self, mailbox, changes):
         """`changes`: (name, uid) of each message."""

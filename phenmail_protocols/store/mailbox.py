@@ -16,7 +16,7 @@ derived.py has what is kept of their bytes. See account.py for the rules about l
 import logging
 
 from ..disk import atomic
-from . import copying, derived, errors, expunging, flags, rescan
+from . import copying, derived, errors, expunging, flags, measuring, rescan
 from .changes import ChangeLog, Watch, notify
 from .columns import Columns
 from .maildir import files, folders, tree
@@ -218,7 +218,8 @@ class Mailbox:
             self.columns = self._read_columns()
 
     def _read_columns(self):
-        return Columns(self.account.index.columns(self.row.id), self.flag_letters.flags)
+        return Columns(self.account.index.columns(self.row.id), self.flag_letters.flags,
+                       self.columns)
 
     def reload_locked(self):
         """Read the columns again, and log the difference."""
@@ -227,18 +228,11 @@ class Mailbox:
             return
         old, new = self.columns, self._read_columns()
         self.columns = new
-        if old.uids == new.uids and old.flags == new.flags:
+        added, removed, changed = new.changes_since(old)
+        if added or removed or changed:
+            self.log_locked(added, removed, changed)
+        else:
             new.uids = old.uids
-            return
-        if not old.uids:
-            self.log_locked(added=new.uids[:])
-            return
-        before = dict(zip(old.uids, old.flags))
-        after = dict(zip(new.uids, new.flags))
-        self.log_locked(
-            added=[uid for uid in new.uids if uid not in before],
-            removed=[uid for uid in old.uids if uid not in after],
-            changed=[uid for uid in new.uids if before.get(uid, after[uid]) != after[uid]])
 
     def log_locked(self, added=(), removed=(), changed=()):
         self.log.note(added, removed, changed)
@@ -306,8 +300,13 @@ class Mailbox:
             columns = self.columns
             return State(
                 columns.uids, len(columns.uids), self.log.serial, self.row.uidnext,
-                self.row.modseq, columns.unseen, self.flag_letters.keywords, self._is_full(),
-                columns.flags)
+                self.row.modseq, columns.unseen, self.flag_letters.keywords, self._is_full())
+
+    def first_unseen(self):
+        """The UID of the first message without \\Seen, or None."""
+        with self.account.reading():
+            self._ready_to_read()
+            return self.columns.first_unseen()
 
     def keywords(self):
         """(tuple of all keywords, whether no new one can be kept)."""
@@ -357,14 +356,18 @@ class Mailbox:
             return recent
 
     def status_now(self):
-        """The Status, if `is_current`."""
-        messages, unseen, recent, size = self.account.index.counts(
+        """The Status, if `is_current`; its size is None if messages were not measured yet."""
+        messages, unseen, recent, size, unknown = self.account.index.counts(
             self.row.id, self.row.recent)
         return Status(messages, recent, unseen, self.row.uidnext,
-                      self.row.uidvalidity, self.row.modseq, size)
+                      self.row.uidvalidity, self.row.modseq, None if unknown else size)
 
     def rows(self, uids):
         """Rows of `uids` (ascending); those that do not exist are left out."""
+        return measuring.complete(self, self.flag_rows(uids))
+
+    def flag_rows(self, uids):
+        """As `rows`, but the sizes and dates may be unknown: the store need not look for them."""
         with self.account.reading():
             self._ready_to_read()
             return self.columns.rows(uids)
@@ -394,7 +397,7 @@ class Mailbox:
             with self.account.reading():
                 self._ready_to_read()
                 rows = self.account.index.select(self.row.id, part)
-            found = {row.uid: row for row in rows}
+            found = measuring.complete_rows(self, rows)
             for uid in part:
                 yield uid, self.content_of(found[uid]) if uid in found else None
 

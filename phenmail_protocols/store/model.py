@@ -57,16 +57,6 @@ class State(NamedTuple):
     unseen: int  # number of messages
     keywords: tuple  # of str
     keywords_full: bool  # no new keyword can be made
-    flags: list  # of frozensets, as in Rows
-
-    @property
-    def first_unseen(self):
-        """The UID of the first message without \\Seen, or None."""
-        if self.unseen:
-            for uid, flags in zip(self.uids, self.flags):
-                if SEEN not in flags:
-                    return uid
-        return None
 
 
 class Update(NamedTuple):

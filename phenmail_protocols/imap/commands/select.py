@@ -43,7 +43,8 @@ def _description(opened):
     flags, permanent = responses.known_flags(*opened.keywords, writable=opened.writable)
     yield flags
     yield b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(opened), opened.recent())
-    unseen = state.first_unseen and opened.number(state.first_unseen)
+    first_unseen = opened.mailbox.first_unseen()
+    unseen = first_unseen and opened.number(first_unseen)
     if unseen:
         yield responses.untagged_status(b"OK", b"First unseen message", b"UNSEEN %d" % unseen)
     yield permanent
