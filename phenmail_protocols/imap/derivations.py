@@ -19,7 +19,7 @@ from .syntax import fetch_grammar, tokens
 from .syntax.values import Section
 
 #: Changes whenever what `derive` gives changes.
-VERSION = "1"
+VERSION = "2"
 #: Octets of a derived item that is kept. Longer ones are rare, and a batch of them is too much.
 KEPT = 8192
 #: The name of the kept fields in the store.
@@ -132,25 +132,25 @@ def derived(session, derivation, uids):
     return values
 
 
-def keep(mailbox, items, searchable=None):
-    """Put {name: {uid: bytes}} into the store, if it can; `searchable`: see store.derived.cache."""
+def keep(mailbox, items):
+    """Put {name: {uid: bytes}} into the store, if it can."""
     try:
-        if searchable or any(items.values()):
-            mailbox.cache(items, searchable)
+        if any(items.values()):
+            mailbox.cache(items)
     except errors.StoreError:
         pass  # it only saves time
 
 
-def derive(uid, content, names, look):
+def derive(row, content, names, look):
     """Everything about one message, for store.derivation."""
-    message = Message(uid, content, None, look)
+    message = Message(row.uid, content, None, look)
     derivations, searchable = [BODYSTRUCTURE], None
     if "BODY" in names:
         derivations.append(BODY)
     items = _made(derivations, message)
     if message.header_size() <= FIELDS:
         items.update(_from_header(message, names))
-        searchable = _searchable(message)
+        searchable = _searchable(message, row.date)
     return Derived({name: value for name, value in items.items() if len(value) <= KEPT}, searchable)
 
 
@@ -167,9 +167,9 @@ def _made(derivations, message):
     return {each.name: each.make(message) for each in derivations}
 
 
-def _searchable(message):
+def _searchable(message, arrival):
     from ..mail import searchable
-    return searchable.read(message.fields(searchable.FIELDS))
+    return searchable.read(message.fields(searchable.FIELDS), arrival)
 
 
 @lru_cache(maxsize=64)

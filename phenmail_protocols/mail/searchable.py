@@ -21,15 +21,16 @@ _BETWEEN = b"\xff"
 _DAY = 86400
 
 
-def read(header: bytes) -> Optional[Dict[str, Union[bytes, int, None]]]:
+def read(header: bytes, arrival: int) -> Optional[Dict[str, Union[bytes, int, None]]]:
     """A message's header, or its FIELDS alone -> {what: value}, or None if it is too long.
 
     `subject` and the other TEXTS, `from address` and the like: the texts of all fields of that
-    name, None without one. `sent`: the day that the first Date field names (days since 1970), None
-    if it is unreadable.
+    name, None without one. `day`: the day that the first Date field names (days since 1970);
+    if it is unreadable, the day of `arrival` (seconds).
     """
     found = collect(header, FIELDS)
-    values: Dict[str, Union[bytes, int, None]] = {"sent": sent_day(found.get(b"date"))}
+    day = sent_day(found.get(b"date"))
+    values: Dict[str, Union[bytes, int, None]] = {"day": arrival // _DAY if day is None else day}
     for name in TEXTS:
         raw = found.get(name.encode("ascii"))
         values[name] = _joined(raw, textsearch.field_text)

@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Any, Dict, NamedTuple, Optional
 
-from . import errors
+from . import errors, measuring
 from .idle_work import Stopped
 from .maildir import folders
 
@@ -29,9 +29,9 @@ class Derivation:
     """A step of IdleWork."""
 
     def __init__(self, derive, version, look):
-        """`derive(uid, content, names, look)` -> Derived; `names` are the items that the mailbox
-        has of other messages. `version`: str that changes when `derive` gives something else.
-        `look`: IdleWork's."""
+        """`derive(row, content, names, look)` -> Derived; `row`: index.MessageRow; `names` are the
+        items that the mailbox has of other messages. `version`: str that changes when `derive`
+        gives something else. `look`: IdleWork's."""
         self._derive = derive
         self._version = version
         self._look = look
@@ -71,9 +71,10 @@ class Derivation:
 
     def _derive_some(self, mailbox, rows, names, span):
         uidvalidity, made, end = mailbox.uidvalidity, {}, time.monotonic() + _PIECE
+        measured = measuring.complete_rows(mailbox, rows)
         for row in rows:
-            found = self._derive_one(mailbox, row, names)
-            if found is not None:
+            found = row.uid in measured and self._derive_one(mailbox, measured[row.uid], names)
+            if found:
                 made[row.uid] = found
             if time.monotonic() > end:
                 break
@@ -89,7 +90,7 @@ class Derivation:
             if content is None:
                 return None
             with content:
-                return self._derive(row.uid, content, names, self._look)
+                return self._derive(row, content, names, self._look)
         except Stopped:
             raise
         except errors.StoreError as error:

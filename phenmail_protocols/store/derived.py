@@ -14,16 +14,15 @@ def cached(mailbox, item, uids):
         return dict(mailbox.account.index.derived.items(mailbox.row.id, item, uids))
 
 
-def cache(mailbox, items, searchable=None):
-    """Keep `items`, {item: {uid: bytes}}, and `searchable`, {uid: {what: value}} as
-    DerivedIndex.add_searchable takes it, all made from messages' unchanging bytes.
+def cache(mailbox, items):
+    """Keep `items`, {item: {uid: bytes}}, made from messages' unchanging bytes.
 
     Work in idle moments waits, because a session is at work.
     """
     mailbox.account.wake_idle_work(has_mail=True)
     with mailbox.account.writing():
         mailbox.ready_locked()
-        _keep_locked(mailbox, items, searchable or {})
+        _keep_locked(mailbox, items, {})
 
 
 def keep_derived(mailbox, made, version, span, uidvalidity):
@@ -52,15 +51,9 @@ def _keep_locked(mailbox, items, searchable):
     index.derived.add_searchable(box, [each for each in searchable.items() if each[0] in existing])
 
 
-def searchable(mailbox, first, last):
-    """The set of the UIDs from `first` to `last` for which `matching` knows the answer."""
+def find(mailbox, condition, first, last):
+    """Which of the messages with UIDs from `first` to `last` meet a condition (derived_index.Holds
+    or SentWithin): derived_index.Found."""
     with mailbox.account.reading():
         mailbox._ready_to_read()
-        return mailbox.account.index.derived.searchable(mailbox.row.id, first, last)
-
-
-def matching(mailbox, condition, first, last):
-    """The set of those that meet the condition: derived_index.Holds or SentWithin."""
-    with mailbox.account.reading():
-        mailbox._ready_to_read()
-        return mailbox.account.index.derived.matching(mailbox.row.id, condition, first, last)
+        return mailbox.account.index.derived.find(mailbox.row.id, condition, first, last)

@@ -3,33 +3,39 @@
 Messages never change, so neither does what is derived from them: it is only removed with them. All
 of it may be missing at any time, and is then derived again.
 
-    item        what protocols list, in the form in which they send it; a mailbox has several kinds
-    searchable  the header fields that people search, as they are compared (searching.py)
-    derived     how far a mailbox's messages were derived in idle moments (derivation.py)
+    item     what protocols list, in the form in which they send it; a mailbox has several kinds
+    sent     the header fields that people search, as they are compared. There are three tables,
+    people   because a search reads all of one.
+    other
+    derived  how far a mailbox's messages were derived in idle moments (derivation.py)
 
 A key is one integer, the kind or the mailbox in the upper half and the UID in the lower one. SQLite
 stores rows with such a key in half of the space and reads them in a third of the time.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional, Set
 
 _ITEMS = 48  # kinds of cached items that a mailbox may have
 _SHIFT = 32  # bits of a UID
-#: What is kept of the header fields that people search: octets, and the day of sending.
-SEARCHABLE = ("sent", "subject", "from", "to", "cc", "bcc", "message-id", "in-reply-to",
-              "from address", "to address", "cc address", "bcc address")
+#: Table -> what it has of the header fields that people search: octets, and the day of sending.
+SEARCHABLE = {
+    "sent": ("day", "subject"),
+    "people": ("from address", "to address", "cc address", "bcc address"),
+    "other": ("from", "to", "cc", "bcc", "message-id", "in-reply-to"),
+}
+_TABLE_OF = {name: table for table, names in SEARCHABLE.items() for name in names}
 
 TABLES = """
 CREATE TABLE item_kind (
     id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, item TEXT NOT NULL,
     UNIQUE (mailbox, item));
 CREATE TABLE item (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
-CREATE TABLE searchable (
-    id INTEGER PRIMARY KEY, %s);
 CREATE TABLE derived (
     mailbox INTEGER PRIMARY KEY, version TEXT NOT NULL,
     above INTEGER NOT NULL, last INTEGER NOT NULL);
-""" % ", ".join('"%s"' % name for name in SEARCHABLE)
+""" + "".join(
+    'CREATE TABLE %s (id INTEGER PRIMARY KEY, "%s");\n' % (table, '", "'.join(names))
+    for table, names in SEARCHABLE.items())
 
 
 class Span(NamedTuple):
@@ -46,10 +52,17 @@ class Holds(NamedTuple):
 
 
 class SentWithin(NamedTuple):
-    """A condition of a search: the message was sent on one of the days `first` up to `end` (days
-    since 1970). Without a readable date that is the day of its arrival."""
+    """A condition of a search: the message was sent on a day from `first` to `last`, in days since
+    1970."""
     first: int
-    end: int
+    last: int
+
+
+class Found(NamedTuple):
+    """UIDs of messages: those that meet the condition, and those of which it is `known` whether
+    they do. None: all that exist."""
+    matching: Set[int]
+    known: Optional[Set[int]]
 
 
 class DerivedIndex:
@@ -63,14 +76,16 @@ class DerivedIndex:
         for kind in self._kinds(mailbox):
             run("DELETE FROM item WHERE id BETWEEN ? AND ?", _span(kind))
         run("DELETE FROM item_kind WHERE mailbox = ?", (mailbox,))
-        run("DELETE FROM searchable WHERE id BETWEEN ? AND ?", _span(mailbox))
+        for table in SEARCHABLE:
+            run("DELETE FROM %s WHERE id BETWEEN ? AND ?" % table, _span(mailbox))
         run("DELETE FROM derived WHERE mailbox = ?", (mailbox,))
 
     def remove_messages(self, mailbox, uids):
         run = self._database.executemany
         run("DELETE FROM item WHERE id = ?",
             [(_key(kind, uid),) for kind in self._kinds(mailbox) for uid in uids])
-        run("DELETE FROM searchable WHERE id = ?", [(_key(mailbox, uid),) for uid in uids])
+        for table in SEARCHABLE:
+            run("DELETE FROM %s WHERE id = ?" % table, [(_key(mailbox, uid),) for uid in uids])
 
     # Items
 
@@ -130,37 +145,31 @@ class DerivedIndex:
     # Searching
 
     def add_searchable(self, mailbox, rows):
-        """Keep (uid, {name of SEARCHABLE: value}) rows."""
+        """Keep (uid, {name: value}) rows; the names are those of SEARCHABLE."""
         base = _key(mailbox, 0)
-        self._database.executemany(
-            "INSERT OR REPLACE INTO searchable VALUES (?%s)" % (", ?" * len(SEARCHABLE)),
-            [(base + uid,) + tuple(map(values.get, SEARCHABLE)) for uid, values in rows])
+        for table, names in SEARCHABLE.items():
+            self._database.executemany(
+                "INSERT OR REPLACE INTO %s VALUES (?%s)" % (table, ", ?" * len(names)),
+                [(base + uid,) + tuple(map(values.get, names)) for uid, values in rows])
 
-    def searchable(self, mailbox, first, last):
-        """The set of UIDs from `first` to `last` that can be searched here."""
-        return self._uids("1", (), mailbox, first, last)
-
-    def matching(self, mailbox, condition, first, last):
-        """The set of those that meet a Holds or SentWithin."""
-        if isinstance(condition, SentWithin):
-            arrived = "(SELECT date FROM message WHERE mailbox = ? AND uid = searchable.id - ?)"
-            return self._uids(
-                "COALESCE(sent * 86400, %s) BETWEEN ? AND ?" % arrived,
-                (mailbox, _key(mailbox, 0), condition.first * 86400, condition.end * 86400 - 1),
-                mailbox, first, last)
-        assert condition.name in SEARCHABLE
-        if condition.octets:
-            return self._uids('instr("%s", ?)' % condition.name, (condition.octets,),
-                              mailbox, first, last)
-        return self._uids('"%s" IS NOT NULL' % condition.name, (), mailbox, first, last)
-
-    def _uids(self, where, values, mailbox, first, last):
-        # As one value: each row would give up the interpreter lock and take it again.
+    def find(self, mailbox, condition, first, last):
+        """The Found of a Holds or SentWithin, among the messages with UIDs from `first` to `last`.
+        """
+        table, test, values = _test(condition)
         base = _key(mailbox, 0)
-        found = self._database.execute(
-            "SELECT group_concat(id - ?) FROM searchable WHERE id BETWEEN ? AND ? AND " + where,
-            (base, base + first, base + last) + values).fetchone()[0]
-        return set(map(int, found.split(","))) if found else set()
+        # As few values: for each row that it gets, Python takes the interpreter lock again. It is
+        # one statement, so that both are true at one moment.
+        select = "SELECT %%s, group_concat(CASE WHEN %s THEN id - ? END) FROM %s " \
+                 "WHERE id BETWEEN ? AND ?" % (test, table)
+        values += base, base + first, base + last
+        is_whole, matching = self._database.execute(select % (
+            "COUNT(*) = (SELECT COUNT(*) FROM message WHERE mailbox = ? AND uid BETWEEN ? AND ?)"),
+            (mailbox, first, last) + values).fetchone()
+        if is_whole:
+            return Found(_uids(matching), None)
+        known, matching = self._database.execute(
+            select % "group_concat(id - ?)", (base,) + values).fetchone()
+        return Found(_uids(matching), _uids(known))
 
     # How far
 
@@ -184,6 +193,20 @@ class DerivedIndex:
             "INSERT OR REPLACE INTO derived "
             "SELECT id, ?, ?, COALESCE(?, uidnext - 1) FROM mailbox WHERE id = ?",
             (version,) + (span or (0, None)) + (mailbox,))
+
+
+def _test(condition):
+    """A condition -> (table, SQL, values)."""
+    if isinstance(condition, SentWithin):
+        return "sent", "day BETWEEN ? AND ?", tuple(condition)
+    table = _TABLE_OF[condition.name]
+    if condition.octets:
+        return table, 'instr("%s", ?)' % condition.name, (condition.octets,)
+    return table, '"%s" IS NOT NULL' % condition.name, ()
+
+
+def _uids(joined):
+    return set(map(int, joined.split(","))) if joined else set()
 
 
 def _key(group, uid):

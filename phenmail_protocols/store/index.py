@@ -17,7 +17,7 @@ from ..disk.regular_files import set_aside_unless_plain
 from . import derived_index
 
 FILE = "phenmail-index.sqlite"
-_VERSION = 4
+_VERSION = 5
 _REMEMBERED = 100000  # mod-sequences for which expunged messages are known
 _MOST_EXPUNGED = 20000  # UIDs of expunged messages in memory at once
 _SUFFIXES = ("", "-wal", "-shm", "-journal")

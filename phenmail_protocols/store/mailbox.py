@@ -375,8 +375,7 @@ class Mailbox:
     cached = derived.cached
     cache = derived.cache
     keep_derived = derived.keep_derived
-    searchable = derived.searchable
-    matching = derived.matching
+    find = derived.find
 
     # Messages' bytes
 

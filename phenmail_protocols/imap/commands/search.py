@@ -1,8 +1,8 @@
 """SEARCH (RFC 3501 6.4.4).
 
-The tree of keys becomes one test for each message: a closure that takes a Candidate. Keys that the
-store's rows answer are tested first, then the search index excludes messages, and only those that
-are left are read.
+The tree of keys becomes one test for each message: a closure that takes a Candidate. First the
+store's index excludes messages by their header fields, then keys that the store's rows answer are
+tested, then the search index excludes messages, and only those that are left are read.
 """
 import operator
 import time
@@ -12,6 +12,7 @@ from itertools import islice
 from ...mail import textsearch
 from ..command_row import MAILBOX_SELECTED, Row
 from ..search_bounds import Bounds, numbered
+from ..search_fields import Fields, has_fields
 from ..session import Step
 from ..syntax import search_grammar, sequence
 from ..syntax.values import (
@@ -80,7 +81,7 @@ def matching(session, key, saved):
 
 class _Query:
     """A key as tests: `_by_rows`, and `_by_index` and `_by_octets` (or None) for what those leave.
-    """
+    `_fields`: what the store's index knows, or None if the key asks for no field."""
 
     def __init__(self, session, key, saved):
         self._session = session
@@ -91,6 +92,8 @@ class _Query:
         self.missed = False  # a message was expunged
         keys = key.keys if isinstance(key, And) else (key,)
         octets = sorted((each for each in keys if _cost(each)), key=_cost)
+        self._key = key
+        self._fields = Fields(session) if has_fields(key) else None
         self._by_rows = self._all([each for each in keys if not _cost(each)])
         self._by_octets = self._all(octets) if octets else None
         self._bounds = Bounds(session, self._wanted)
@@ -106,6 +109,11 @@ class _Query:
         """The matching ones of `uids`. `start`: the messages in front of them, if they are in a
         row, or None."""
         view = self._session.view
+        if self._fields:
+            uids, certain = self._narrow(uids)
+            if certain:
+                return uids
+            start = None
         rows = view.mailbox.rows(uids)
         if len(rows.uids) != len(uids):
             self.missed = True
@@ -118,6 +126,13 @@ class _Query:
         certain = self._certain(left) if self._by_index else []
         found = self._left_by_octets(left)
         return sorted(certain + found) if certain else found
+
+    def _narrow(self, uids):
+        """Those that may match according to the store's index; and whether they certainly do."""
+        exist = self._session.view.mailbox.flag_rows(uids).uids
+        self.missed = self.missed or len(exist) != len(uids)
+        self._fields.begin(exist)
+        return self._fields.narrow(self._key, list(exist))
 
     def _certain(self, left):
         """The UIDs that match according to the index; takes those that it knows out of `left`."""
@@ -162,7 +177,7 @@ class _Query:
     # -- keys -> tests: functions of a Candidate
 
     def _quick_test(self, key):
-        return None if _cost(key) else self._test(key)
+        return self._fields and self._fields.verdict(key) if _cost(key) else self._test(key)
 
     def _test(self, key):
         self._tests += 1
