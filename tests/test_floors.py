@@ -31,7 +31,7 @@ FLOORS = {
 # checked for import cycles.
 ORDER = {
     "disk": ("atomic", "keyfile", "locks", "names"),
-    "mail": ("address", "envelope", "headers", "structure", "dates", "bounce"),
+    "mail": ("address", "envelope", "headers", "structure", "preview", "dates", "bounce"),
     "net": ("lines", "dots", "certificate", "tls", "tlsclient", "deflate", "connection",
             "workers", "listener"),
     "config": ("problems", "scanner", "documents", "root_folder", "settings", "lookup",

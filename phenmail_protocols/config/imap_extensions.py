@@ -42,6 +42,7 @@ NEEDS: Dict[str, Tuple[str, ...]] = {
     "THREAD=REFERENCES": (),
     "UTF8=ACCEPT": ("ENABLE",),
     "MULTIAPPEND": (),
+    "PREVIEW": (),
     "COMPRESS=DEFLATE": (),
 }
 

@@ -19,7 +19,7 @@ from .syntax import fetch_grammar, tokens
 from .syntax.values import Section
 
 #: Changes whenever what `derive` gives changes.
-VERSION = "2"
+VERSION = "3"
 #: Octets of a derived item that is kept. Longer ones are rare, and a batch of them is too much.
 KEPT = 8192
 #: The name of the kept fields in the store.
@@ -42,11 +42,19 @@ class Derivation(NamedTuple):
     empty      its value for an expunged message
     make       function of a Message that gives its value
     by_header  a KeptHeader suffices for `make`
+    lazy       NIL is sent instead of a value that would have to be made
     """
     name: str
     empty: bytes
     make: Callable[[Any], bytes]
     by_header: bool = False
+    lazy: bool = False
+
+
+def _preview(message):
+    from ..mail import preview
+    text = preview.preview(message.tree(), message.octets, message.look)
+    return responses.string(text.encode("utf-8"))
 
 
 def _sort_keys(message):
@@ -66,8 +74,13 @@ BODYSTRUCTURE = Derivation(
 #: What SORT and THREAD compare. If its format changes, change its name.
 SORT_KEYS = Derivation("SORT", b"", _sort_keys, True)
 
+PREVIEW = Derivation("PREVIEW", b'""', _preview)  # RFC 8970
+
 #: FETCH item -> its Derivation
-ITEMS = {each.name: each for each in (ENVELOPE, BODY, BODYSTRUCTURE)}
+ITEMS = {each.name: each for each in (ENVELOPE, BODY, BODYSTRUCTURE, PREVIEW)}
+ITEMS[fetch_grammar.LAZY_PREVIEW] = PREVIEW._replace(lazy=True)
+#: Those that are made from the message's MIME tree.
+FROM_TREE = frozenset(("BODY", "BODYSTRUCTURE", "PREVIEW"))
 
 
 def chosen_fields(section):
@@ -132,11 +145,11 @@ def derived(session, derivation, uids):
     return values
 
 
-def keep(mailbox, items):
-    """Put {name: {uid: bytes}} into the store, if it can."""
+def keep(mailbox, items, searchable=()):
+    """Put {name: {uid: bytes}} into the store, if it can; `searchable`: see store.derived.cache."""
     try:
-        if any(items.values()):
-            mailbox.cache(items)
+        if searchable or any(items.values()):
+            mailbox.cache(items, searchable)
     except errors.StoreError:
         pass  # it only saves time
 
@@ -144,14 +157,14 @@ def keep(mailbox, items):
 def derive(row, content, names, look):
     """Everything about one message, for store.derivation."""
     message = Message(row.uid, content, None, look)
-    derivations, searchable = [BODYSTRUCTURE], None
+    derivations = [BODYSTRUCTURE, PREVIEW]
     if "BODY" in names:
         derivations.append(BODY)
     items = _made(derivations, message)
     if message.header_size() <= FIELDS:
         items.update(_from_header(message, names))
-        searchable = _searchable(message, row.date)
-    return Derived({name: value for name, value in items.items() if len(value) <= KEPT}, searchable)
+    return Derived({name: value for name, value in items.items() if len(value) <= KEPT},
+                   searchable_fields(message, row.date))
 
 
 def _from_header(message, names):
@@ -167,9 +180,12 @@ def _made(derivations, message):
     return {each.name: each.make(message) for each in derivations}
 
 
-def _searchable(message, arrival):
+def searchable_fields(message, arrival):
+    """What mail.searchable.read gives; None for a large header."""
     from ..mail import searchable
-    return searchable.read(message.fields(searchable.FIELDS), arrival)
+    if message.header_size() > FIELDS:
+        return None
+    return searchable.read(message.header(), arrival)
 
 
 @lru_cache(maxsize=64)

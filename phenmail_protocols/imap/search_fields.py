@@ -1,14 +1,17 @@
 """What the store's index says about SEARCH keys for header fields: From, Subject, Date and others.
 
 It knows the fields of most messages (store/derived_index.py) and finds a key in all of a batch with
-one SQL statement, so these messages are not read. A message that it does not know may match.
+one SQL statement, so these messages are not read. A message that it does not know may match; when
+it has been read, the index knows it.
 """
 from ..mail import searchable
 from ..store.derived_index import Holds, SentWithin
+from .derivations import keep, searchable_fields
 from .syntax.values import Address, And, Header, Not, OnDay, Or
 
 SPAN = 10000  # UIDs of one statement
 MOST = 100000  # UIDs that are held; other keys of a batch are unknown
+KEPT_AT_ONCE = 500  # messages
 _EVER = 1 << 40  # days
 
 
@@ -20,6 +23,7 @@ class Fields:
         self._parts = ()  # lists of the batch's UIDs
         self._found = {}  # condition -> (UIDs that match, UIDs that may match)
         self._room = MOST
+        self._read = {}  # UID -> fields of messages that were read
 
     def begin(self, uids):
         """The next batch: these UIDs, ascending."""
@@ -73,6 +77,19 @@ class Fields:
                 return True
             return None if candidate.uid in unknown else False
         return verdict
+
+    def learn(self, message, arrival):
+        """Keep the fields of a message that was read for this search."""
+        found = searchable_fields(message, arrival)
+        if found is not None:
+            self._read[message.uid] = found
+        if len(self._read) >= KEPT_AT_ONCE:
+            self.keep()
+
+    def keep(self):
+        """Put what was learnt into the store."""
+        keep(self._session.view.mailbox, {}, self._read)
+        self._read = {}
 
     def _find(self, condition):
         found = self._found.get(condition)

@@ -14,15 +14,16 @@ def cached(mailbox, item, uids):
         return dict(mailbox.account.index.derived.items(mailbox.row.id, item, uids))
 
 
-def cache(mailbox, items):
-    """Keep `items`, {item: {uid: bytes}}, made from messages' unchanging bytes.
+def cache(mailbox, items, searchable=()):
+    """Keep `items`, {item: {uid: bytes}}, and `searchable`, {uid: {name: value}} as
+    DerivedIndex.add_searchable takes it, all made from messages' unchanging bytes.
 
     Work in idle moments waits, because a session is at work.
     """
     mailbox.account.wake_idle_work(has_mail=True)
     with mailbox.account.writing():
         mailbox.ready_locked()
-        _keep_locked(mailbox, items, {})
+        _keep_locked(mailbox, items, dict(searchable))
 
 
 def keep_derived(mailbox, made, version, span, uidvalidity):

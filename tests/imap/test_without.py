@@ -50,6 +50,7 @@ USES = {
     "THREAD=REFERENCES": ["THREAD REFERENCES UTF-8 ALL", "UID THREAD REFERENCES UTF-8 ALL"],
     "UTF8=ACCEPT": ["APPEND INBOX UTF8 (~{8}\r\nA: b\r\n\r\n)"],
     "MULTIAPPEND": ["APPEND INBOX {8+}\r\nA: b\r\n\r\n {8+}\r\nA: b\r\n\r\n"],
+    "PREVIEW": ["FETCH 1 PREVIEW", "FETCH 1 (UID PREVIEW (LAZY))"],
     "COMPRESS=DEFLATE": ["COMPRESS DEFLATE"],
 }
 #: The same before login. A mechanism that is unknown gets NO.

@@ -60,13 +60,15 @@ class Plan:
         self.derived = []
         self.sections = []
         self.derives_fields = False
-        self.derives_trees = bool({"BODY", "BODYSTRUCTURE"}.intersection(items))
+        self.derives_trees = bool(derivations.FROM_TREE.intersection(items))
         for item in items:
             if item in COLUMNS:
                 if item not in self.columns:
                     self.columns.append(item)
             elif item in derivations.ITEMS:
-                self.derived.append((item.encode("ascii"), derivations.ITEMS[item]))
+                each = derivations.ITEMS[item]
+                if not (each.lazy and each.name in items):
+                    self.derived.append((each.name.encode("ascii"), each))
             elif (holds_fields and derivations.is_chosen_fields(item)
                     and len(self.derived) < DERIVATIONS_AT_ONCE):
                 self.derives_fields = True
@@ -225,7 +227,7 @@ class _Batch:
     def _derive(self, rows):
         """Columns of derived items, and the rows of the messages that could still be read."""
         wanted = self.plan.derived
-        known = [self.mailbox.cached(each.name, rows.uids) for _, each in wanted]
+        known = [self._known(each, rows.uids) for _, each in wanted]
         missing = [uid for uid in rows.uids if any(uid not in values for values in known)]
         if missing:
             last = self._make(missing, known)
@@ -235,6 +237,10 @@ class _Batch:
         columns = [(label, b"%b", [values[uid] for uid in rows.uids])
                    for (label, _), values in zip(wanted, known)]
         return columns, rows
+
+    def _known(self, derivation, uids):
+        known = self.mailbox.cached(derivation.name, uids)
+        return {**dict.fromkeys(uids, responses.NIL), **known} if derivation.lazy else known
 
     def _make(self, uids, known):
         """Add what is missing to `known`, and keep it in the store.

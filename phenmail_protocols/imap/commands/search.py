@@ -168,10 +168,14 @@ class _Query:
                 continue
             with content:
                 _set(candidate, left[uid])
-                candidate.message = SearchMessage(Message(uid, content, None, look), self._wanted,
-                                                  look, self._session.alone)
+                message = Message(uid, content, None, look)
+                candidate.message = SearchMessage(message, self._wanted, look, self._session.alone)
                 if test(candidate):
                     found.append(uid)
+                if self._fields:
+                    self._fields.learn(message, candidate.date)
+        if self._fields:
+            self._fields.keep()
         return found
 
     # -- keys -> tests: functions of a Candidate

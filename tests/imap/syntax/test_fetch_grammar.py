@@ -24,6 +24,8 @@ def items(*parts):
     (b"UID", ("UID",)), (b"(uid)", ("UID",)), (b"(UID FLAGS uid)", ("UID", "FLAGS")),
     (b"(ENVELOPE BODY BODYSTRUCTURE INTERNALDATE RFC822.SIZE)",
      ("ENVELOPE", "BODY", "BODYSTRUCTURE", "INTERNALDATE", "RFC822.SIZE")),
+    (b"preview", ("PREVIEW",)), (b"PREVIEW (lazy)", ("PREVIEW (LAZY)",)),
+    (b"(UID preview (LAZY lazy) PREVIEW FLAGS)", ("UID", "PREVIEW (LAZY)", "PREVIEW", "FLAGS")),
 ])
 def test_simple_items(line, found):
     assert items(line) == found
@@ -112,4 +114,5 @@ def test_an_error_in_a_list_points_at_the_item():
 
 
 def test_every_item_of_the_grammar_has_a_value():
-    assert set(fetch_grammar.ITEMS) == set(fetch.COLUMNS) | set(derivations.ITEMS)
+    known = set(fetch.COLUMNS) | set(derivations.ITEMS)
+    assert known == set(fetch_grammar.ITEMS) | {fetch_grammar.LAZY_PREVIEW}
