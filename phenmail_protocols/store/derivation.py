@@ -71,7 +71,7 @@ class Derivation:
 
     def _derive_some(self, mailbox, rows, names, span):
         uidvalidity, made, end = mailbox.uidvalidity, {}, time.monotonic() + _PIECE
-        measured = measuring.complete_rows(mailbox, rows)
+        measured = measuring.complete_rows(mailbox, sorted(rows))
         for row in rows:
             found = row.uid in measured and self._derive_one(mailbox, measured[row.uid], names)
             if found:

@@ -1,17 +1,22 @@
 """What is kept of messages' bytes in the index: items that are listed, fields that are searched.
 
-All of it only saves time, and any of it may be missing. See derived_index.py.
+All of it only saves time, and any of it may be missing: in a damaged index, which is built again,
+there is nothing. See derived_index.py.
 
 The functions are methods of Mailbox.
 """
 from . import errors
+from .derived_index import Found
 
 
 def cached(mailbox, item, uids):
     """`{uid: bytes}` of those of `uids` (ascending) of which the item was kept with `cache`."""
-    with mailbox.account.reading():
-        mailbox._ready_to_read()
-        return dict(mailbox.account.index.derived.items(mailbox.row.id, item, uids))
+    try:
+        with mailbox.account.reading():
+            mailbox._ready_to_read()
+            return dict(mailbox.account.index.derived.items(mailbox.row.id, item, uids))
+    except errors.Unavailable:
+        return {}
 
 
 def cache(mailbox, items, searchable=()):
@@ -55,6 +60,9 @@ def _keep_locked(mailbox, items, searchable):
 def find(mailbox, condition, first, last):
     """Which of the messages with UIDs from `first` to `last` meet a condition (derived_index.Holds
     or SentWithin): derived_index.Found."""
-    with mailbox.account.reading():
-        mailbox._ready_to_read()
-        return mailbox.account.index.derived.find(mailbox.row.id, condition, first, last)
+    try:
+        with mailbox.account.reading():
+            mailbox._ready_to_read()
+            return mailbox.account.index.derived.find(mailbox.row.id, condition, first, last)
+    except errors.Unavailable:
+        return Found(set(), set())

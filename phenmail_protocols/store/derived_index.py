@@ -194,6 +194,11 @@ class DerivedIndex:
             "SELECT id, ?, ?, COALESCE(?, uidnext - 1) FROM mailbox WHERE id = ?",
             (version,) + (span or (0, None)) + (mailbox,))
 
+    def forget_derived(self, mailbox, uid):
+        """Messages with this UID and higher ones may be new, though they have old UIDs."""
+        self._database.execute("DELETE FROM derived WHERE mailbox = ? AND last >= ?",
+                               (mailbox, uid))
+
 
 def _test(condition):
     """A condition -> (table, SQL, values)."""

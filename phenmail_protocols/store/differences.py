@@ -151,6 +151,7 @@ class Differences:
                     last = int(key)
                     numbered.append((last, name, place))
             self._add(numbered)
+            self._index.derived.forget_derived(self._mailbox.row.id, numbered[0][0])
         for lines in _slices(self._others):
             numbered = [(uid, name, place) for uid, (_, name, place) in enumerate(
                 (line.split("\0") for line in lines), uidnext)]
