@@ -28,6 +28,7 @@ from .disk.locks import FileLock, LockTimeout
 from .imap import derivations
 from .imap import handler as imap_handler
 from .imap.mime_trees import Trees
+from .imap.orders import Orders
 from .imap.session import Service as ImapServer
 from .mail_flow import Delivery
 from .net import listener as net_listener
@@ -281,7 +282,7 @@ class MailServer:
             # Tests start many temporary servers, so those make their keys on demand.
             is_temporary=self._temporary is not None)
         self.router, self.relay = self._delivery.router, self._delivery.relay
-        self._trees, self._turns = Trees(), Turns()
+        self._trees, self._orders, self._turns = Trees(), Orders(), Turns()
         self._gate = Gate(limits.connections, limits.connections_per_address,
                           limits.connections_before_login, limits.tls_handshakes)
 
@@ -331,6 +332,7 @@ class MailServer:
                 directory=self.directory, store=self.store, limits=settings.limits,
                 tls_context=starttls, plaintext_auth=listen.plaintext_auth,
                 host=settings.sender_domain, debug=settings.imap_debug, trees=self._trees,
+                orders=self._orders,
                 search_indexes=self._search_indexes,
                 without=listen.without,
                 identity=(("name", "phenmail"), ("version", __version__))))

@@ -19,6 +19,7 @@ from ..store import errors
 from . import responses
 from .capabilities import capabilities
 from .mime_trees import Trees
+from .orders import Orders
 from .syntax import sequence
 from .syntax.tokens import is_offered
 
@@ -93,7 +94,7 @@ class Service(NamedTuple):
     `store`: store.filestore.FileStore.  `identity`: pairs of str for ID.  `debug`: log every
     command, without secrets, and its tagged response.  `trees`: trees.Trees, shared by all
     listeners; None: each session has its own.  `without`: names of the extensions that are off.
-    `search_indexes`: search.indexes.Indexes, or None.
+    `search_indexes`: search.indexes.Indexes, or None.  `orders`: orders.Orders, like `trees`.
     """
     directory: Any
     store: Any
@@ -106,6 +107,7 @@ class Service(NamedTuple):
     trees: Any = None
     without: frozenset = frozenset()
     search_indexes: Any = None
+    orders: Any = None
 
 
 class Session(shared.Session):
@@ -134,6 +136,7 @@ class Session(shared.Session):
         self.recent_flags = responses.FlagLists(recent=True)
         self._trees = service.trees if service.trees is not None else Trees()
         self.search_indexes = service.search_indexes
+        self.orders = service.orders if service.orders is not None else Orders()
         self._running = None  # (tag, row) of the command that runs
 
     def close(self):

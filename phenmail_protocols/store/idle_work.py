@@ -46,7 +46,8 @@ class IdleWork:
         self._thread = None
 
     def add_step(self, step):
-        """Call `step(account) -> bool`, whether more is left, for each account that was woken."""
+        """Call `step(account) -> bool`, whether more is left, for each account that was woken, once
+        the steps that were added before have nothing left."""
         with self._changed:
             self._steps.append(step)
 
@@ -134,7 +135,8 @@ class IdleWork:
             account = self._account_at(folder)
             ends = time.monotonic() + _TURN
             while steps:
-                steps = [step for step in steps if self._piece(step, account)]
+                if not self._piece(steps[0], account):
+                    steps = steps[1:]
                 now = time.monotonic()
                 if now > ends or now < self._quiet_from:
                     break

@@ -80,8 +80,8 @@ def matching(session, key, saved):
 
 
 class _Query:
-    """A key as tests: `_by_rows`, and `_by_index` and `_by_octets` (or None) for what those leave.
-    `_fields`: what the store's index knows, or None if the key asks for no field."""
+    """A key as tests, each of them or None: `_by_rows`, and `_by_index` and `_by_octets` for what
+    those leave. `_fields`: what the store's index knows, or None if the key asks for no field."""
 
     def __init__(self, session, key, saved):
         self._session = session
@@ -94,7 +94,8 @@ class _Query:
         octets = sorted((each for each in keys if _cost(each)), key=_cost)
         self._key = key
         self._fields = Fields(session) if has_fields(key) else None
-        self._by_rows = self._all([each for each in keys if not _cost(each)])
+        by_rows = [each for each in keys if not _cost(each)]
+        self._by_rows = self._all(by_rows) if by_rows else None
         self._by_octets = self._all(octets) if octets else None
         self._bounds = Bounds(session, self._wanted)
         self._by_index = self._bounds.verdict(And(tuple(octets)), self._quick_test)
@@ -120,6 +121,8 @@ class _Query:
             start = None
         numbers = (map(view.number, rows.uids) if start is None
                    else range(start + 1, start + 1 + len(uids)))
+        if self._by_rows is None and self._by_octets is None:
+            return list(rows.uids)
         left = self._left_by_rows(rows, numbers)
         if self._by_octets is None:
             return list(left)
@@ -150,6 +153,8 @@ class _Query:
         """{uid: (number, uid, flags, size, date, modseq)} of those that may match."""
         left, test, candidate = {}, self._by_rows, Candidate()
         values = zip(numbers, rows.uids, rows.flags, rows.sizes, rows.dates, rows.modseqs)
+        if test is None:
+            return {each[1]: each for each in values}
         while True:
             self._session.look()
             some = list(islice(values, max(1, LOOK // self._tests)))

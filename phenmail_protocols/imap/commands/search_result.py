@@ -46,7 +46,7 @@ def reply(session, name, uids, arguments):
 
 def _reply_plain(session, name, uids, arguments):
     """* SEARCH or * SORT."""
-    numbers = uids if arguments.uid else list(map(session.view.number, uids))
+    numbers = uids if arguments.uid else session.view.numbers(uids)
     highest = b""
     if uids and _asks_for_modseq(arguments.key):
         highest = b" (MODSEQ %d)" % _highest_modseq(session, uids)
@@ -55,7 +55,7 @@ def _reply_plain(session, name, uids, arguments):
 
 def _reply_extended(session, uids, options, arguments):
     """* ESEARCH. Without a match there are no MIN, MAX and ALL (RFC 4731 3.1)."""
-    numbers = uids if arguments.uid else list(map(session.view.number, uids))
+    numbers = uids if arguments.uid else session.view.numbers(uids)
     items = [b" %b %b" % (option.encode("ascii"), RESULTS[option](numbers))
              for option in options if numbers or option == "COUNT"]
     if numbers and _asks_for_modseq(arguments.key):  # RFC 4731 3.2: of the messages that are shown
