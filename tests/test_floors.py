@@ -45,7 +45,8 @@ ORDER = {
     # Knows no SQL and no account.
     "store/maildir": ("filenames", "listing", "folders", "uidlist", "subscriptions", "tree",
                       "keywords", "files", "together", "space", "staged", "content"),
-    "search": ("texts", "database", "body_index", "building", "indexes"),
+    "search": ("texts", "database", "body_index", "comparing", "batches", "building",
+               "indexes"),
     "children": ("interpreter", "child_side", "privileges", "python_limits", "python_answer",
                  "child", "pool", "python_filters"),
     "dkim": ("keys", "key_making", "signatures", "body_hash", "signing", "tags", "verifying"),
