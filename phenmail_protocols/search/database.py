@@ -94,6 +94,8 @@ class Database:
     def _make_tables(self):
         with self:
             if self._run("PRAGMA user_version").fetchone()[0] == 0:
+                if self._run("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+                    raise sqlite3.DatabaseError("this is no search index")
                 for statement in _TABLES:
                     self._run(statement)
                 self._run("INSERT INTO state VALUES ('file', ?)", (self.inode,))
