@@ -24,13 +24,17 @@ class Indexes:
         """`idle_work`: the FileStore's, which builds the indexes, or removes them if they are not
         `enabled`."""
         self._idle_work = idle_work
-        self._enabled = enabled
         self._lock = threading.Lock()
         self._builders = OrderedDict()  # folder of an account -> Builder, used most recently
+        self.enable(enabled)
+        idle_work.add_step(self.step)
+
+    def enable(self, enabled):
+        """Build and use the indexes from now on, or remove them."""
+        self._enabled = enabled
         self._is_available = enabled and database.is_available()
         if enabled and not self._is_available:
             log.info("this SQLite has no FTS5 with trigrams (3.34), so searches read all messages")
-        idle_work.add_step(self.step)
 
     def _builder(self, account):
         with self._lock:
