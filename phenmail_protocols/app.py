@@ -144,6 +144,8 @@ class MailServer:
             log.warning("changed listeners take effect at the next start")
         self.settings = settings
         self.directory.replace(settings)
+        if self._search_indexes is not None:
+            self._search_indexes.enable(settings.search is True)
 
     # Running
 
@@ -233,8 +235,10 @@ class MailServer:
             self._delivery = self.relay = None
         if self.store is not None:
             self.store.close()
-            self._search_indexes.close()
             self.store = None
+        if self._search_indexes is not None:
+            self._search_indexes.close()
+            self._search_indexes = None
         if self._renewal is not None:
             self._renewal.join(seconds)
             self._renewal = None

@@ -20,7 +20,8 @@ class Bounds:
         """`wanted`: the command's search_message.Wanted."""
         self._view = session.view
         self._look = session.look
-        self._indexes = session.search_indexes
+        self._indexes = session.search_indexes  # None, too, if it cannot be trusted now
+        self._is_checked = False
         self._wanted = wanted
         self._found = {}  # textsearch.Needle -> set of UIDs, or None
         self._seconds = SECONDS  # that the index may still take
@@ -36,6 +37,10 @@ class Bounds:
     def _ask(self, needle):
         view = self._view
         self._look()
+        if not self._is_checked and self._indexes is not None:
+            self._is_checked = True
+            if not self._indexes.is_current(view.mailbox, self._look):
+                self._indexes = None
         if self._indexes is None or self._seconds < 0:
             return None
         most = min(max(FEW, len(view) // SHARE), self._most)

@@ -26,31 +26,33 @@ class BodyIndex:
 
     def candidates(self, mailbox, query, most):
         """Database.candidates; None, too, if the index cannot answer now."""
-        if not self._lock.acquire(timeout=_PATIENCE):
-            return None
         try:
-            if self._database is None and not os.path.exists(self.path):
-                return None  # made by a step only
-            return self._current().candidates(mailbox, query, most)
-        except (Error, OSError) as error:
-            self._give_up(error)
+            with self.open(_PATIENCE, make=False) as database:
+                return database.candidates(mailbox, query, most)
+        except errors.StoreError:
             return None
-        finally:
-            self._lock.release()
 
     @contextmanager
-    def open(self):
-        """The Database, for one short piece of work. Raises errors.StoreError."""
-        with self._lock:
-            try:
-                yield self._current()
-            except (Error, OSError) as error:
-                self._give_up(error)
-                if isinstance(error, OSError):
-                    raise errors.from_os(error) from error
-                if trouble(error) is Trouble.FULL:
-                    raise errors.NoSpace() from error
-                raise errors.Unavailable() from error
+    def open(self, patience=-1, make=True):
+        """The Database, for one short piece of work. Raises errors.StoreError.
+
+        `patience`: seconds to wait for others; `make`: make it if there is none.
+        """
+        if not self._lock.acquire(timeout=patience):
+            raise errors.Unavailable()
+        try:
+            if not make and self._database is None and not os.path.exists(self.path):
+                raise errors.Unavailable()
+            yield self._current()
+        except (Error, OSError) as error:
+            self._give_up(error)
+            if isinstance(error, OSError):
+                raise errors.from_os(error) from error
+            if trouble(error) is Trouble.FULL:
+                raise errors.NoSpace() from error
+            raise errors.Unavailable() from error
+        finally:
+            self._lock.release()
 
     def _current(self):
         if self._database is not None and not self._database.is_current():

@@ -6,22 +6,20 @@ is in the index is right after each transaction, so it may end at any time, and 
 do the same work: `Database.add` finds out who was first.
 """
 import logging
-import os
 import time
-from hashlib import blake2b
 
 from ..store import errors
-from ..store.maildir.filenames import path_of
+from .batches import Batch, Filling
+from .comparing import Comparison, mark, now
 from .texts import TooLarge, windows
 
-_TEXT = 65536  # characters in one transaction
 _MESSAGES = 64  # that are looked up at once
 _SECONDS = 0.03  # of one piece of work
 _PAGES = 50  # that one transaction merges
-_COMPARED = 1000  # messages that are compared at once
 _BEGIN, _PAUSE = 0.01, 0.001  # seconds of work before other threads get a turn, and of that turn
 _COUNT = 60.0  # seconds between two counts of what is dead
-_COMPARE = 3600.0  # seconds between two looks whether files were written since they were indexed
+_COMPARE = 3600.0  # seconds between two whole comparisons of a mailbox
+_LOOK = 60.0  # seconds between two looks at the files of a mailbox that is open
 _FEW_DEAD = 1000  # documents that are not worth building the index again
 log = logging.getLogger("phenmail.search")
 
@@ -41,7 +39,10 @@ class Builder:
         self._worked = 0.0  # since when no other thread got a turn
         self._changed = True  # since the last `_tidy`
         self._next_count = 0.0  # of the dead
-        self._next_compare = {}  # box -> when files are looked at that others may have written
+        self._next_compare = {}  # box -> when all its documents may be compared again
+        self._next_look = {}  # box -> when its files are looked at, if it is open
+        self.comparison = Comparison(index)
+        self._compared = {}  # (box, identity) -> (when a comparison began, the last UID)
 
     def step(self, account):
         """Do one piece of work; returns whether more is left. Raises errors.StoreError."""
@@ -96,34 +97,34 @@ class Builder:
                         and identity.split(".")[0] != incarnation):
                     break
             else:
-                database.add_box(mailbox.identity, mailbox.uidvalidity)
+                database.add_box(mailbox.identity, mailbox.uidvalidity, now())
                 return True
         return self._use(self._adopt, mailbox, box, upto)
 
     def _adopt(self, opened, mailbox, box, upto):
-        self._compare(opened, box, upto)
-        with self.index.open() as database:
-            database.set_mailbox(box, mailbox.identity)
+        if self._compare(opened, mailbox, box, upto):
+            with self.index.open() as database:
+                database.set_mailbox(box, mailbox.identity)
         return True
 
-    def _compare(self, opened, box, upto):
-        """Remove the documents of messages that are gone or have other marks. The messages that
-        then have no documents are gaps."""
-        last = 0
-        while last < upto:
-            self._look()
-            rows = self._account.rows_after(opened, last, _COMPARED)
-            end = min(rows[-1].uid, upto) if len(rows) == _COMPARED else upto
-            files = {row.uid: _mark_of_file(opened.path, row) for row in rows if row.uid <= end}
-            with self.index.open() as database:
-                marks = database.marks(box, last + 1, end)
-                gaps = database.gaps(box, last + 1, end)
-                missing = [uid for uid, mark in files.items() if uid not in gaps
-                           and (marks.get(uid) is None or mark not in (None, marks[uid]))]
-                dead = (gaps | marks.keys()).difference(files)
-                if missing or dead:
-                    database.correct(box, dead.union(missing), missing)
-            last = end
+    def _compare(self, opened, mailbox, box, upto):
+        """Compare some documents with the files; returns whether all have been compared."""
+        began, last = self._compared.pop((box, mailbox.identity), (now(), 0))
+        last = self.comparison.some(opened, box, last, upto)
+        if last < upto:
+            self._compared[box, mailbox.identity] = began, last
+            return False
+        with self.index.open() as database:
+            database.set_looked(box, began)
+        return True
+
+    def _look_at_files(self, opened, mailbox, box, upto):
+        if ((box, mailbox.identity) in self._compared
+                or not self.comparison.of_changed(opened, box, upto, self._look)):
+            if not self._compare(opened, mailbox, box, upto):
+                return True
+        self._next_look[box] = time.monotonic() + _LOOK
+        return True
 
     # Messages
 
@@ -135,7 +136,7 @@ class Builder:
             with self.index.open() as database:
                 database.add(box, upto, mailbox.uidnext - 1, (), ())
             return True
-        self._add(opened, rows, _Batch(self.index, box, upto))
+        self._add(opened, rows, Batch(self.index, box, upto))
         return True
 
     def _fill(self, opened, mailbox, box, uids):
@@ -147,7 +148,7 @@ class Builder:
         gone = set(uids).difference([row.uid for row in rows])
         with self.index.open() as database:
             database.correct(box, gone, ())
-        self._add(opened, rows, _Filling(self.index, box))
+        self._add(opened, rows, Filling(self.index, box))
         return True
 
     def _add(self, opened, rows, batch):
@@ -165,9 +166,9 @@ class Builder:
             batch.end(uid)
             return
         with content:
-            mark = _mark(name, *content.stamp())
+            stamp = mark(name, *content.stamp())
             for window in self._windows(uid, content, batch):
-                batch.add(uid, mark, window)
+                batch.add(uid, stamp, window)
                 if batch.is_lost:
                     return
 
@@ -192,9 +193,10 @@ class Builder:
         while True:
             self._look()
             with self.index.open() as database:
-                if not database.merge(_PAGES):
-                    database.checkpoint()
-                    return True
+                more = database.merge(_PAGES)
+                database.checkpoint()
+            if not more:
+                return True
             if time.monotonic() > ends:
                 return False
 
@@ -209,6 +211,10 @@ class Builder:
                 return self._use(self._fill, mailbox, box, uids)
         if self._changed and not self._merge(time.monotonic() + _SECONDS):
             return True
+        for mailbox in self._open_ones(known):
+            box, upto = boxes[mailbox.identity]
+            if time.monotonic() > self._next_look.get(box, 0):
+                return self._use(self._look_at_files, mailbox, box, upto)
         if self._remove_dead(known, boxes):
             return True
         if self._changed:
@@ -216,6 +222,10 @@ class Builder:
             with self.index.open() as database:
                 database.checkpoint(last=True)
         return False
+
+    def _open_ones(self, known):
+        names = {opened.name for opened in self._account.open_mailboxes()}
+        return [mailbox for mailbox in known if mailbox.name in names]
 
     def _remove_dead(self, known, boxes):
         """Remove what belongs to deleted mailboxes and expunged messages; returns whether there may
@@ -235,14 +245,14 @@ class Builder:
             box, upto = boxes[mailbox.identity]
             exist = messages.get(mailbox.identity, 0)
             if (indexed.get(box, 0) - exist > max(_FEW_DEAD // 10, exist // 10)
-                    or time.monotonic() > self._next_compare.get(box, 0)):
-                self._next_compare[box] = time.monotonic() + _COMPARE
+                    and time.monotonic() > self._next_compare.get(box, 0)):
                 return self._use(self._check, mailbox, box, upto)
         self._next_count = time.monotonic() + _COUNT
         return self._is_mostly_dead()
 
     def _check(self, opened, mailbox, box, upto):
-        self._compare(opened, box, upto)
+        if self._compare(opened, mailbox, box, upto):
+            self._next_compare[box] = time.monotonic() + _COMPARE
         return True
 
     def _is_mostly_dead(self):
@@ -254,72 +264,3 @@ class Builder:
         log.info("%s: a third of this search index is dead; building it again", self.index.path)
         self.index.remove()
         return True
-
-
-class _Batch:
-    """Documents that are added together, up to a UID."""
-
-    def __init__(self, index, box, upto):
-        self._index = index
-        self._box = box
-        self._before = self._upto = upto
-        self._documents, self._gaps, self._size = [], [], 0
-        self.is_lost = False  # another process was faster
-
-    def add(self, uid, mark, window):
-        if self._size and self._size + len(window) > _TEXT:
-            self.flush()
-        self._documents.append((uid, mark, window))
-        self._size += len(window)
-
-    def end(self, uid):
-        """All windows of the message were added."""
-        self._upto = uid
-
-    def give_up(self, uid):
-        """The message cannot be indexed."""
-        self._gaps.append(uid)
-        self._upto = uid
-
-    def flush(self):
-        if self.is_lost:
-            return
-        with self._index.open() as database:
-            self._write(database)
-        self._documents, self._gaps, self._size = [], [], 0
-
-    def _write(self, database):
-        self.is_lost = not database.add(
-            self._box, self._before, self._upto, self._documents, self._gaps)
-        self._before = self._upto
-
-
-class _Filling(_Batch):
-    """Documents of gaps."""
-
-    def __init__(self, index, box):
-        super().__init__(index, box, 0)
-        self._filled = []
-
-    def end(self, uid):
-        self._filled.append(uid)
-
-    def _write(self, database):
-        database.fill(self._box, self._documents, self._filled, self._gaps)
-        self._filled = []
-
-
-def _mark_of_file(folder, row):
-    """The mark that the message has now; None if its file is elsewhere."""
-    try:
-        status = os.lstat(path_of(folder, row))
-    except OSError:
-        return None
-    return _mark(row.name, status.st_size, status.st_mtime_ns)
-
-
-def _mark(name, size, mtime):
-    """A number that is another one if the file has another name, or was written since."""
-    text = "%s %d %d" % (name, size, mtime)
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogateescape"),
-                                  digest_size=8).digest(), "big", signed=True)

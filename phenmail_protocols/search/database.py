@@ -4,7 +4,8 @@ All SQL of this room is here (nothing newer than SQLite 3.34, the first one with
 caller holds a lock around every call. Like the store's index, the file must not be opened by other
 means.
 
-    box    a mailbox; all its messages up to the UID `upto` are documents, or in `gap`
+    box    a mailbox; all its messages up to the UID `upto` are documents, or in `gap`; files with
+           ctimes below `looked` (ns) belong to their documents
     doc    (number of the document, box, UID, mark); a long message is several documents
     gap    messages that must always be read; those with `waits` can be indexed
     text   the trigrams of the documents, by their number
@@ -17,7 +18,7 @@ from ..store.index import Error, make_private, remove
 FILE = "phenmail-search.sqlite"
 _VERSION = 1
 _SLICE = 1000  # rows in memory at once
-_COMMITS = 16  # transactions in the log before it is moved
+_COMMITS = 16  # transactions in the log (some 4 MB) before it is moved
 
 _TEXT = ("CREATE VIRTUAL TABLE %s USING fts5(body, content='', columnsize=0, detail='none', "
          "tokenize='trigram case_sensitive 1')")
@@ -25,7 +26,7 @@ _TEXT = ("CREATE VIRTUAL TABLE %s USING fts5(body, content='', columnsize=0, det
 _TABLES = (
     "CREATE TABLE state (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE box (id INTEGER PRIMARY KEY AUTOINCREMENT, mailbox TEXT NOT NULL UNIQUE, "
-    "uidvalidity INTEGER NOT NULL, upto INTEGER NOT NULL)",
+    "uidvalidity INTEGER NOT NULL, upto INTEGER NOT NULL, looked INTEGER NOT NULL)",
     "CREATE TABLE doc (id INTEGER PRIMARY KEY AUTOINCREMENT, box INTEGER NOT NULL, "
     "uid INTEGER NOT NULL, mark INTEGER NOT NULL)",
     "CREATE INDEX doc_uid ON doc (box, uid, mark)",
@@ -93,6 +94,8 @@ class Database:
     def _make_tables(self):
         with self:
             if self._run("PRAGMA user_version").fetchone()[0] == 0:
+                if self._run("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+                    raise sqlite3.DatabaseError("this is no search index")
                 for statement in _TABLES:
                     self._run(statement)
                 self._run("INSERT INTO state VALUES ('file', ?)", (self.inode,))
@@ -158,15 +161,24 @@ class Database:
         """[(id, identity, uidvalidity, upto)]"""
         return self._run("SELECT id, mailbox, uidvalidity, upto FROM box").fetchall()
 
-    def add_box(self, mailbox, uidvalidity):
+    def add_box(self, mailbox, uidvalidity, looked):
         with self:
-            self._run("INSERT OR IGNORE INTO box (mailbox, uidvalidity, upto) VALUES (?, ?, 0)",
-                      (mailbox, uidvalidity))
+            self._run("INSERT OR IGNORE INTO box (mailbox, uidvalidity, upto, looked) "
+                      "VALUES (?, ?, 0, ?)", (mailbox, uidvalidity, looked))
 
     def set_mailbox(self, box, mailbox):
         """A box belongs to the mailbox with this identity."""
         with self:
             self._run("UPDATE OR IGNORE box SET mailbox = ? WHERE id = ?", (mailbox, box))
+
+    def looked(self, box):
+        """Until when files were compared (ns); 0 if there is no such box."""
+        row = self._run("SELECT looked FROM box WHERE id = ?", (box,)).fetchone()
+        return row[0] if row else 0
+
+    def set_looked(self, box, looked):
+        with self:
+            self._run("UPDATE box SET looked = ? WHERE id = ?", (looked, box))
 
     def remove_some_of_box(self, box):
         """Remove part of a box that no mailbox has; returns whether more is left."""
@@ -256,6 +268,7 @@ class Database:
         something to do."""
         before = self._database.total_changes
         self._run("INSERT INTO text (text, rank) VALUES ('merge', ?)", (pages,))
+        self._commits += 1
         return self._database.total_changes - before >= 2
 
     def checkpoint(self, last=False):

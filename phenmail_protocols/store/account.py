@@ -234,6 +234,12 @@ class Account:
             return [MessageRow(*row) for row in islice(
                 self.index.messages(mailbox.row.id, uid), count)]
 
+    def rows_named(self, mailbox, names):
+        """The index.MessageRows of an open Mailbox that have these names (few)."""
+        with self.reading():
+            mailbox.state()
+            return self.index.named(mailbox.row.id, names)
+
     def message_counts(self):
         """{KnownMailbox.identity: number of messages}"""
         with self.reading():

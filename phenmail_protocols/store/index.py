@@ -335,6 +335,12 @@ class Index:
             "SELECT %s FROM message WHERE mailbox = ? AND %s LIMIT ?" % (_MESSAGE, which),
             (mailbox, uid, most))]
 
+    def named(self, mailbox, names):
+        """MessageRows of the messages with these names, by UID."""
+        return [MessageRow(*row) for row in self._database.execute(
+            "SELECT %s FROM message WHERE mailbox = ? AND name IN (%s) ORDER BY uid"
+            % (_MESSAGE, ", ".join("?" * len(names))), [mailbox] + names)]
+
     def _ranged(self, sql, key, uids):
         """Rows of `uids`: one query for the range if they lie close together."""
         if not len(uids):

@@ -215,6 +215,13 @@ CALLS = {
     "Account.deliver with flags": lambda scene: scene.put(
         "brand new", "Box", ["\\Seen", "Urgent", "Fresh"]),
     "Account.deliver_all": lambda scene: scene.put_together([(), ("\\Seen",), ("Urgent",)]),
+    "Account.wake_idle_work": lambda scene: scene.account.wake_idle_work(False),
+    "Account.known_mailboxes": lambda scene: scene.account.known_mailboxes(),
+    "Account.identity_of": lambda scene: scene.account.identity_of(scene.inbox),
+    "Account.rows_after": lambda scene: scene.account.rows_after(scene.inbox, 1, 9),
+    "Account.rows_named": lambda scene: scene.account.rows_named(scene.inbox, ["1.M1P1.host"]),
+    "Account.message_counts": lambda scene: scene.account.message_counts(),
+    "Account.check_space": lambda scene: scene.account.check_space(),
     "Mailbox.close": lambda scene: scene.account.open("Other").close(),
     "Mailbox.watch": lambda scene: scene.inbox.watch(lambda: None).close(),
     "Mailbox.notify": lambda scene: scene.inbox.notify(),

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import pytest
 
 from phenmail_protocols.mail import textsearch
-from phenmail_protocols.search import building, database
+from phenmail_protocols.search import batches, building, database
 from phenmail_protocols.search.indexes import Indexes
 from phenmail_protocols.store import index, rescan
 from phenmail_protocols.store.filestore import FileStore
 from phenmail_protocols.store.maildir import uidlist
+from phenmail_protocols.store.maildir.content import to_wire
 from tests.imap import wire
 
 from .letters import Letter, key
@@ -62,11 +63,12 @@ class House:
     def path(self, name):
         return os.path.join(self.folder, "" if name == "INBOX" else "." + name)
 
-    def letter(self):
+    def letter(self, size=None):
         token = "token%de" % len(self.letters)
-        size = self.chance.choice((5, 5, 12, 12, 200))
-        if self.chance.random() < 0.01:
-            size = 20000
+        if size is None:
+            size = self.chance.choice((5, 5, 12, 12, 200))
+            if self.chance.random() < 0.01:
+                size = 20000
         self.letters[token] = letter = Letter(self.chance, token, size)
         return letter
 
@@ -106,6 +108,22 @@ class House:
             base = os.path.basename(path).split(":")[0]
             os.rename(path, os.path.join(os.path.dirname(os.path.dirname(path)), "cur",
                                          base + ":2," + self.chance.choice(("", "S", "FS"))))
+
+    def change_file(self):
+        """Somebody edits a message, in place or in a new file.
+
+        It may not grow, because a message is served with its first size.
+        """
+        paths = self.files(self.chance.choice(self.names()))
+        if not paths:
+            return
+        path = self.chance.choice(paths)
+        letter = self.letter(5)
+        if len(to_wire(letter.wire)) <= os.path.getsize(path):
+            if self.chance.random() < 0.5:
+                os.unlink(path)
+            with open(path, "wb") as file:
+                file.write(letter.wire)
 
     def expunge(self):
         with wire.Client(self.process.server) as client:
@@ -249,7 +267,7 @@ class House:
 def house(request, tmp_path, monkeypatch):
     monkeypatch.setattr(building, "_COUNT", -1)
     monkeypatch.setattr(building, "_FEW_DEAD", 20)
-    monkeypatch.setattr(building, "_TEXT", 1000)
+    monkeypatch.setattr(batches, "_TEXT", 1000)
     # So that a copied or restored folder soon uses UIDs again.
     monkeypatch.setattr(uidlist, "BLOCK", 2)
     monkeypatch.setattr(rescan, "BLOCK", 2)
@@ -261,7 +279,7 @@ def house(request, tmp_path, monkeypatch):
 
 
 OFTEN = ("deliver", "deliver", "work", "work", "work_all", "expunge", "move", "drop")
-SELDOM = ("remove_file", "rename_file", "create", "create", "delete", "rename", "copy_folder",
+SELDOM = ("remove_file", "change_file", "change_file", "rename_file", "create", "create", "delete", "rename", "copy_folder",
           "remove_folder", "lose_index", "lose_search", "keep_search", "keep_search",
           "replace_search", "keep_folder", "swap_folder", "swap_folder", "restart", "restore_search")
 
