@@ -25,8 +25,10 @@ from .delivery.recipient_replies import PluginRefused
 from .delivery.sending import MailRefused
 from .disk.atomic import remove_stale
 from .disk.locks import FileLock, LockTimeout
+from .imap import derivations
 from .imap import handler as imap_handler
 from .imap.mime_trees import Trees
+from .imap.orders import Orders
 from .imap.session import Service as ImapServer
 from .mail_flow import Delivery
 from .net import listener as net_listener
@@ -36,6 +38,7 @@ from .net.connection_limits import Gate
 from .net.errors import CertificateError
 from .net.fair_turns import Turns
 from .pop3 import handler as pop3_handler
+from .search.indexes import Indexes
 from .smtp import handler as smtp_handler
 from .store.filestore import FileStore
 
@@ -105,7 +108,7 @@ class MailServer:
         self._stopping = threading.Event()
         self._renewal = None  # the thread that renews the certificate
         self.store = self.directory = self.router = self.relay = None
-        self._delivery = None
+        self._delivery = self._search_indexes = None
         self.certificates = None
         self.no_certificate = ""  # why there is none
         # The answer of the start holds for later reloads too, when root has become another user.
@@ -141,6 +144,8 @@ class MailServer:
             log.warning("changed listeners take effect at the next start")
         self.settings = settings
         self.directory.replace(settings)
+        if self._search_indexes is not None:
+            self._search_indexes.enable(settings.search is True)
 
     # Running
 
@@ -231,6 +236,9 @@ class MailServer:
         if self.store is not None:
             self.store.close()
             self.store = None
+        if self._search_indexes is not None:
+            self._search_indexes.close()
+            self._search_indexes = None
         if self._renewal is not None:
             self._renewal.join(seconds)
             self._renewal = None
@@ -271,6 +279,8 @@ class MailServer:
             reserve=limits.disk_reserve,
             limit_of=lambda folder: self.directory.quota(folder),
             warn=lambda *arguments: self._delivery.warn_of_quota(*arguments))
+        self.store.derive_with(derivations.derive, derivations.VERSION)
+        self._search_indexes = Indexes(self.store.idle_work, self.settings.search is True)
         self.directory = self._directory()
         self.directory.is_own = self._is_own
         self._delivery = Delivery(
@@ -279,7 +289,7 @@ class MailServer:
             # Tests start many temporary servers, so those make their keys on demand.
             is_temporary=self._temporary is not None)
         self.router, self.relay = self._delivery.router, self._delivery.relay
-        self._trees, self._turns = Trees(), Turns()
+        self._trees, self._orders, self._turns = Trees(), Orders(), Turns()
         self._gate = Gate(limits.connections, limits.connections_per_address,
                           limits.connections_before_login, limits.tls_handshakes)
 
@@ -329,6 +339,8 @@ class MailServer:
                 directory=self.directory, store=self.store, limits=settings.limits,
                 tls_context=starttls, plaintext_auth=listen.plaintext_auth,
                 host=settings.sender_domain, debug=settings.imap_debug, trees=self._trees,
+                orders=self._orders,
+                search_indexes=self._search_indexes,
                 without=listen.without,
                 identity=(("name", "phenmail"), ("version", __version__))))
         if protocol == "pop3":

@@ -153,9 +153,9 @@ class HostName(Kind):
 
 
 class Choice(Kind):
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, expected: str = "") -> None:
         self.words = words
-        self.expected = "one of %s" % ", ".join(shown(word) for word in words)
+        self.expected = expected or "one of %s" % ", ".join(shown(word) for word in words)
 
     def clean(self, value: Any) -> Optional[str]:
         return value if isinstance(value, str) and value in self.words else None

@@ -49,6 +49,7 @@ NEEDS: Dict[str, Tuple[str, ...]] = {
     "UTF8=ACCEPT": ("ENABLE",),
     "MULTIAPPEND": (),
     "BINARY": (),
+    "PREVIEW": (),
     "COMPRESS=DEFLATE": (),
 }
 

@@ -222,6 +222,7 @@ def _is_entry_point(text: str) -> bool:
                                module.split(".") + name.split("."))
 
 
+_INDEXED = 'true, "headers" or false'
 SERVER_FILE = Section(
     Option("sender-domain", HOST_NAME, None, "the name of this mail domain, also for HELO"),
     Option("receivers", ListOf(Receiver(), "MX records"), (), "the servers that receive its mail"),
@@ -245,6 +246,9 @@ SERVER_FILE = Section(
            MappingProxyType({}), "Python objects that receive mail"),
     Option("inbound", INBOUND, INBOUND.defaults(), "mail from outside"),
     Option("python", Text("the path of a Python interpreter"), None, "runs Python filters"),
+    Option("search", OneOfForms(_INDEXED, {bool: Bool(), str: Choice("headers",
+                                                                     expected=_INDEXED)}),
+           True, "what is indexed for searches: headers and bodies, headers, nothing"),
     Option("limits", LIMITS, LIMITS.defaults(), "bounds"),
     Option("quota", SERVER_QUOTA, SERVER_QUOTA.defaults(), "what a user may keep"))
 

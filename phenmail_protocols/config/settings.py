@@ -5,7 +5,7 @@ the name of its key in the file, with "_" for "-".
 """
 
 from types import MappingProxyType
-from typing import Any, FrozenSet, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, FrozenSet, Mapping, NamedTuple, Optional, Tuple, Union
 
 
 class Listen(NamedTuple):
@@ -170,6 +170,7 @@ class Settings(NamedTuple):
     """The server's configuration.
 
     `domains`: {domain in A-labels: {local part as written: Action}}.
+    `search`: what is indexed: True, "headers" or False.
     `smtp_message_size`: the limit of the public listener.
     `warnings`: `problems.Problem` values that `phenmail check` prints.
     """
@@ -193,6 +194,7 @@ class Settings(NamedTuple):
     plugins: Mapping[str, str]
     inbound: Inbound
     python: Optional[str]
+    search: Union[bool, str]
     limits: Limits
     quota: ServerQuota
     smtp_message_size: int

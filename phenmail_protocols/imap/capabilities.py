@@ -40,6 +40,7 @@ LOGGED_IN = (
     "MULTIAPPEND",  # RFC 3502
     "BINARY",  # RFC 3516
     "NOTIFY",  # RFC 5465
+    "PREVIEW",  # RFC 8970
     "COMPRESS=DEFLATE",  # RFC 4978
 )
 

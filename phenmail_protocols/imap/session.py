@@ -20,6 +20,7 @@ from ..store import errors
 from . import responses
 from .capabilities import capabilities
 from .mime_trees import Trees
+from .orders import Orders
 from .syntax import sequence
 from .syntax.tokens import is_offered
 
@@ -96,6 +97,7 @@ class Service(NamedTuple):
     `store`: store.filestore.FileStore.  `identity`: pairs of str for ID.  `debug`: log every
     command, without secrets, and its tagged response.  `trees`: trees.Trees, shared by all
     listeners; None: each session has its own.  `without`: names of the extensions that are off.
+    `search_indexes`: search.indexes.Indexes, or None.  `orders`: orders.Orders, like `trees`.
     """
     directory: Any
     store: Any
@@ -107,6 +109,8 @@ class Service(NamedTuple):
     debug: bool = False
     trees: Any = None
     without: frozenset = frozenset()
+    search_indexes: Any = None
+    orders: Any = None
 
 
 class Session(shared.Session):
@@ -139,6 +143,8 @@ class Session(shared.Session):
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
         self._trees = service.trees if service.trees is not None else Trees()
+        self.search_indexes = service.search_indexes
+        self.orders = service.orders if service.orders is not None else Orders()
         self._running = None  # (tag, row) of the command that runs
 
     def close(self):

@@ -15,6 +15,10 @@ from typing import NamedTuple, Optional
 
 from ..store import errors
 
+# A table of all numbers is quicker than looking up each of more than a part (1 / _MANY) of them. It
+# is made at once, so not for a larger mailbox.
+_MANY, _TABLE = 16, 200000
+
 
 class News(NamedTuple):
     """What to announce to the client, in this order.
@@ -87,6 +91,13 @@ class View:
         position = self.position(uid)
         known = position < self._count and self._uids[position] == uid
         return position + 1 if known else None
+
+    def numbers(self, uids):
+        """The numbers of messages that all have one, as a list."""
+        if len(uids) <= self._count // _MANY or self._count > _TABLE:
+            return list(map(self.number, uids))
+        places = dict(zip(self._uids, range(1, self._count + 1)))
+        return list(map(places.__getitem__, uids))
 
     @property
     def last_uid(self):

@@ -14,7 +14,7 @@ from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Set
 from ..text.collation import fold, fold_pieces
 from . import address
 from .decoding import texts_of, to_text
-from .headers import blocks, each_field
+from .headers import blocks, body_offset, each_field
 from .headers import decode as decode_field
 from .structure import Part
 
@@ -221,6 +221,30 @@ def find(needles: Iterable[Needle], root: Part, read: Read,
     return found
 
 
+def searched(root: Part, read: Read, overlap: int, whole: bytes = b"",
+             look: Look = lambda: None) -> Iterator[str]:
+    """All that `find` and `sift` search, in the form of `fold`, as windows for an index.
+
+    A key of at most `overlap` + 1 characters that they find is in one of the windows.  `whole`: the
+    message, if it is small, as for `plain`.
+    """
+    text = plain(whole) if whole else None
+    body = None
+    if text is not None and _is_one_text(text):
+        body = text[min(root.body, body_offset(whole)):]
+    window = _Window(overlap)
+    for kind, pieces in _texts(root, read, True):
+        if kind == _BODY and body is not None:
+            pieces = (body[at:at + _WINDOW] for at in range(0, len(body), _WINDOW))
+        for piece in pieces:
+            look()
+            window.add(piece)
+            if window.size >= _WINDOW:
+                yield window.take()
+        window.add(_BETWEEN)
+    yield window.take()
+
+
 # Without the structure
 
 # Marks of an encoding, so that the text may differ from the bytes; and charsets that are the same
@@ -249,8 +273,7 @@ def sift(needles: Iterable[Needle], text: str, body: int,
 
     It does not contain the others.  `body`: where the body begins.
     """
-    types = text.split("content-type")[1:]
-    one_text = all([after.lstrip(": \t\r\n").startswith("text/") for after in types])
+    one_text = _is_one_text(text)
     found, unsure = set(), []
     for needle in needles:
         look()
@@ -261,3 +284,9 @@ def sift(needles: Iterable[Needle], text: str, body: int,
             else:
                 unsure.append(needle)
     return found, unsure
+
+
+def _is_one_text(text: str) -> bool:
+    """Is the whole body of this `plain` message one text?"""
+    return all([after.lstrip(": \t\r\n").startswith("text/")
+                for after in text.split("content-type")[1:]])

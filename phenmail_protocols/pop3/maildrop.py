@@ -81,7 +81,7 @@ class Maildrop:
         if uid not in self._files:  # most programs retrieve one message after the other
             self._check()
             self._files = self._mailbox.files(self._uids[number - 1:number - 1 + AHEAD])
-        content = self._mailbox.open_file(self._files.pop(uid)) if uid in self._files else None
+        content = self._mailbox.content_of(self._files.pop(uid)) if uid in self._files else None
         if content is None:
             raise errors.Expunged()
         return content

@@ -16,11 +16,13 @@ Rules of the store
 """
 import os
 from contextlib import contextmanager
+from itertools import islice
 
 from . import errors, hierarchy, measuring, watching
 from .account_index import AccountIndex
 from .changes import notify
 from .group_commit import GroupCommit
+from .index import MessageRow
 from .mailbox import Mailbox
 from .maildir import folders
 from .maildir.as_sent import AsSent
@@ -28,6 +30,7 @@ from .maildir.space import DiskSpace
 from .maildir.staged import Staged
 from .maildir.tree import Tree
 from .maildir.uidlist import OpenLists
+from .model import KnownMailbox
 from .quota import AccountQuota
 from .transaction import AccountLock
 
@@ -45,11 +48,12 @@ class Account:
     Every method may raise errors.StoreError; all may be called from any thread.
     """
 
-    def __init__(self, folder, boot_id=None, reserve=0, limit_of=None, warn=None):
+    def __init__(self, folder, boot_id=None, reserve=0, limit_of=None, warn=None, wake=None):
         """`folder`: absolute path; `boot_id`: str that changes when the machine starts, None if
         unknown; `reserve`: bytes of the disk that new messages leave free; `limit_of`, `warn`: as
-        for quota.AccountQuota."""
+        for quota.AccountQuota; `wake`: IdleWork.wake."""
         self.folder = folder
+        self._wake = wake
         self._space = DiskSpace(folder, reserve)
         self._mailboxes = {}  # folder name -> Mailbox
         self._unused = []  # Mailboxes that were closed last
@@ -73,6 +77,11 @@ class Account:
 
     def __repr__(self):
         return "<Account %s>" % self.folder
+
+    def wake_idle_work(self, has_mail):
+        """There may be work for idle moments, because mail arrived or a mailbox was opened."""
+        if self._wake is not None:
+            self._wake(self, has_mail)
 
     def close(self):
         """Close all files; the next use opens them again."""
@@ -138,6 +147,7 @@ class Account:
         it raises, that is undone. Raises errors.NotFound, errors.InvalidName.
         """
         folder = folders.folder_of(name)
+        self.wake_idle_work(has_mail=False)
         with self.reading():  # the fast way: it does not wait for other processes
             mailbox = self._mailboxes.get(folder)
             if mailbox is not None and mailbox.columns is not None and mailbox.is_current():
@@ -276,6 +286,46 @@ class Account:
         """
         return self._commits.add(folders.canonical(name), messages,
                                  self.quota.limit_for_addition())
+
+    # For what is derived from messages and kept elsewhere
+
+    def known_mailboxes(self):
+        """A KnownMailbox for each mailbox that the index knows; others were never opened."""
+        with self.reading():
+            return [KnownMailbox(self._identity(row), folders.name_of(row.folder),
+                                 row.uidvalidity, row.uidnext) for row in self.index.mailboxes()]
+
+    def identity_of(self, mailbox):
+        """The KnownMailbox.identity of an open Mailbox."""
+        with self.reading():
+            mailbox.state()  # so that its row is the index's
+            return self._identity(mailbox.row)
+
+    def _identity(self, row):
+        return "%s.%d" % (self.index.value("incarnation"), row.id)
+
+    def rows_after(self, mailbox, uid, count):
+        """The first `count` index.MessageRows of an open Mailbox with higher UIDs than `uid`."""
+        with self.reading():
+            mailbox.state()
+            return [MessageRow(*row) for row in islice(
+                self.index.messages(mailbox.row.id, uid), count)]
+
+    def rows_named(self, mailbox, names):
+        """The index.MessageRows of an open Mailbox that have these names (few)."""
+        with self.reading():
+            mailbox.state()
+            return self.index.named(mailbox.row.id, names)
+
+    def message_counts(self):
+        """{KnownMailbox.identity: number of messages}"""
+        with self.reading():
+            counts = self.index.message_counts()
+            return {self._identity(row): counts.get(row.id, 0) for row in self.index.mailboxes()}
+
+    def check_space(self):
+        """Raise errors.NoSpace if the disk has room only for new messages."""
+        self._space.check()
 
     # For the other files of the store
 

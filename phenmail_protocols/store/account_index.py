@@ -186,6 +186,7 @@ class AccountIndex:
                 else:
                     numbering.resume_without_list(self.index, row)
                 uid_list.close()
+            self.index.set_value("incarnation", os.urandom(8).hex())
             self.index.set_value("boot", self._boot_id)
             self.index.set_value("marker", self.marker)
             self.index.set_value("file", self.index.inode)

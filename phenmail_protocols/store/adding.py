@@ -61,6 +61,7 @@ def add_locked(mailbox, arrivals, at_once=False):
             mailbox.columns.append(row.uid, mailbox.flag_letters.flags(row.letters), row.modseq,
                                    row.size, row.date)
     mailbox.log_locked(added=[row.uid for row in rows])
+    account.wake_idle_work(has_mail=True)
     return rows
 
 

@@ -108,6 +108,7 @@ class Differences:
         if arrived:
             self._raise_ceilings(uidnext + arrived)
             uidnext = self._add_arrived(uidnext)
+            mailbox.account.wake_idle_work(has_mail=True)
         if self._changed:
             mailbox.save_locked(uidnext=uidnext, modseq=self._modseq)
             mailbox.reload_locked()
@@ -156,6 +157,7 @@ class Differences:
                     last = int(key)
                     numbered.append((last, name, place))
             self._add(numbered)
+            self._index.derived.forget_derived(self._mailbox.row.id, numbered[0][0])
         for lines in _slices(self._others):
             numbered = [(uid, name, place) for uid, (_, name, place) in enumerate(
                 (line.split("\0") for line in lines), uidnext)]

@@ -1,8 +1,8 @@
 """The index: one SQLite database for each account, a cache of the files' contents.
 
-All SQL of the store is here (nothing newer than SQLite 3.26). The caller holds the account's lock
-around every call. The file may be deleted at any time: `is_current` notices, and the account
-rebuilds the index from the files.
+All SQL of the store is here and in derived_index.py (nothing newer than SQLite 3.26). The caller
+holds the account's lock around every call. The file may be deleted at any time: `is_current`
+notices, and the account rebuilds the index from the files.
 
 Never `open()` the database file by other means: closing such a descriptor drops SQLite's locks in
 the whole process (POSIX fcntl locks).
@@ -14,22 +14,22 @@ import sqlite3
 from typing import NamedTuple
 
 from ..disk.regular_files import set_aside_unless_plain
+from . import derived_index
 from .model import Usage
 
 FILE = "phenmail-index.sqlite"
-_VERSION = 4
+_VERSION = 6
 UNKNOWN = -1  # the size and date of a message that was not measured yet (measuring.py)
 _REMEMBERED = 100000  # mod-sequences for which expunged messages are known
 _MOST_EXPUNGED = 20000  # UIDs of expunged messages in memory at once
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 _SLICE = 1000  # rows in memory at once
-_ITEMS = 48  # kinds of cached items that a mailbox may have
 log = logging.getLogger("phenmail.store")
 
 _TABLES = """
 CREATE TABLE account (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE mailbox (
-    id INTEGER PRIMARY KEY, folder TEXT NOT NULL UNIQUE,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, folder TEXT NOT NULL UNIQUE,
     uidvalidity INTEGER NOT NULL, uidnext INTEGER NOT NULL,
     modseq INTEGER NOT NULL, recent INTEGER NOT NULL,
     list_inode INTEGER NOT NULL, list_size INTEGER NOT NULL,
@@ -44,12 +44,6 @@ CREATE TABLE message (
 CREATE TABLE expunged (
     mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INTEGER NOT NULL,
     PRIMARY KEY (mailbox, modseq, uid)) WITHOUT ROWID;
-CREATE TABLE item_kind (
-    id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, item TEXT NOT NULL,
-    UNIQUE (mailbox, item));
-CREATE TABLE item (
-    kind INTEGER NOT NULL, uid INTEGER NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY (kind, uid)) WITHOUT ROWID;
 """
 
 Error = sqlite3.Error
@@ -134,13 +128,14 @@ class Index:
             self._open()
 
     def _open(self):
-        _make_private(self._path)
+        make_private(self._path)
         self._connect(self._path)
         self.inode = os.stat(self._path).st_ino
 
     def _connect(self, path):
         self._database = sqlite3.connect(path, isolation_level=None, timeout=30,
                                          check_same_thread=False, cached_statements=64)
+        self.derived = derived_index.DerivedIndex(self._database)
         try:
             self._prepare()
         except BaseException:
@@ -167,9 +162,10 @@ class Index:
         run("BEGIN IMMEDIATE")
         try:
             if run("PRAGMA user_version").fetchone()[0] != _VERSION:
-                for name, in run("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                for name, in run("SELECT name FROM sqlite_master WHERE type = 'table' "
+                                 "AND name NOT LIKE 'sqlite_%'").fetchall():
                     run('DROP TABLE "%s"' % name.replace('"', '""'))
-                for statement in _TABLES.split(";\n"):
+                for statement in (_TABLES + derived_index.TABLES).split(";\n"):
                     if statement.strip():
                         run(statement)
                 run("PRAGMA user_version = %d" % _VERSION)
@@ -267,25 +263,23 @@ class Index:
 
     def remove_mailbox(self, mailbox):
         run = self._database.execute
-        run("DELETE FROM item WHERE kind IN (SELECT id FROM item_kind WHERE mailbox = ?)",
-            (mailbox,))
-        for table in ("item_kind", "message", "expunged"):
+        self.derived.remove_mailbox(mailbox)
+        for table in ("message", "expunged"):
             run("DELETE FROM %s WHERE mailbox = ?" % table, (mailbox,))
         run("DELETE FROM mailbox WHERE id = ?", (mailbox,))
 
     # Messages
 
-    def messages(self, mailbox):
-        """All messages, by UID: yields plain tuples in the order of MessageRow. The table may
-        change between two of them."""
-        return self._by_uid(_MESSAGE, mailbox)
+    def messages(self, mailbox, last=0):
+        """All messages after UID `last`, by UID: yields plain tuples in the order of MessageRow.
+        The table may change between two of them."""
+        return self._by_uid(_MESSAGE, mailbox, last)
 
     def places(self, mailbox):
         """(uid, name, fresh, letters) of all messages, like `messages`."""
         return self._by_uid("uid, name, fresh, letters", mailbox)
 
-    def _by_uid(self, columns, mailbox):
-        last = 0
+    def _by_uid(self, columns, mailbox, last=0):
         while True:
             rows = self._database.execute(
                 "SELECT %s FROM message WHERE mailbox = ? AND uid > ? ORDER BY uid LIMIT %d"
@@ -327,6 +321,11 @@ class Index:
             "FROM message WHERE mailbox = ?",
             recent, mailbox)
 
+    def message_counts(self):
+        """{mailbox: number of messages}, without empty ones."""
+        return dict(self._database.execute(
+            "SELECT mailbox, COUNT(*) FROM message GROUP BY mailbox"))
+
     def touch_messages(self, mailbox, modseq):
         """Give every message this mod-sequence."""
         self._database.execute("UPDATE message SET modseq = ? WHERE mailbox = ?", (modseq, mailbox))
@@ -341,6 +340,25 @@ class Index:
         return [MessageRow(*row) for row in self._ranged(
             "SELECT %s FROM message WHERE mailbox = ? "
             "AND uid BETWEEN ? AND ? ORDER BY uid" % _MESSAGE, mailbox, uids)]
+
+    def after(self, mailbox, uid, most):
+        """MessageRows of the first messages above this UID, by UID."""
+        return self._some("uid > ? ORDER BY uid", mailbox, uid, most)
+
+    def up_to(self, mailbox, uid, most):
+        """MessageRows of the last messages up to this UID, the last one first."""
+        return self._some("uid <= ? ORDER BY uid DESC", mailbox, uid, most)
+
+    def _some(self, which, mailbox, uid, most):
+        return [MessageRow(*row) for row in self._database.execute(
+            "SELECT %s FROM message WHERE mailbox = ? AND %s LIMIT ?" % (_MESSAGE, which),
+            (mailbox, uid, most))]
+
+    def named(self, mailbox, names):
+        """MessageRows of the messages with these names, by UID."""
+        return [MessageRow(*row) for row in self._database.execute(
+            "SELECT %s FROM message WHERE mailbox = ? AND name IN (%s) ORDER BY uid"
+            % (_MESSAGE, ", ".join("?" * len(names))), [mailbox] + names)]
 
     def _ranged(self, sql, key, uids):
         """Rows of `uids`: one query for the range if they lie close together."""
@@ -439,55 +457,17 @@ class Index:
             "WHERE mailbox = %d AND uid = ?" % mailbox, changes)
 
     def remove_messages(self, mailbox, uids, modseq):
-        """Remove messages and their cached items, and note that they were expunged."""
+        """Remove messages and what was derived from them, and note that they were expunged."""
         self._count(mailbox, [size for _, size in self._sizes(mailbox, sorted(uids))], -1)
         run = self._database.executemany
         run("DELETE FROM message WHERE mailbox = ? AND uid = ?", [(mailbox, uid) for uid in uids])
         run("INSERT INTO expunged VALUES (?, ?, ?)", [(mailbox, modseq, uid) for uid in uids])
         self._database.execute("DELETE FROM expunged WHERE mailbox = ? AND modseq < ?",
                                (mailbox, modseq - _REMEMBERED))
-        run("DELETE FROM item WHERE kind = ? AND uid = ?",
-            [(kind, uid) for kind in self._kinds(mailbox) for uid in uids])
-
-    # Cached items
-
-    def items(self, mailbox, item, uids):
-        kind = self._kind(mailbox, item)
-        if kind is None:
-            return []
-        return self._ranged(
-            "SELECT uid, data FROM item WHERE kind = ? "
-            "AND uid BETWEEN ? AND ? ORDER BY uid", kind, uids)
-
-    def add_items(self, mailbox, item, rows):
-        """Keep (uid, data) rows. If there are too many kinds, the oldest one is forgotten."""
-        kind = self._kind(mailbox, item)
-        if kind is None:
-            self._forget_oldest_kind(mailbox)
-            kind = self._database.execute(
-                "INSERT INTO item_kind (mailbox, item) VALUES (?, ?)",
-                (mailbox, item)).lastrowid
-        self._database.executemany(
-            "INSERT OR REPLACE INTO item VALUES (?, ?, ?)",
-            [(kind, uid, data) for uid, data in rows])
-
-    def _kind(self, mailbox, item):
-        row = self._one("SELECT id FROM item_kind WHERE mailbox = ? AND item = ?", mailbox, item)
-        return None if row is None else row[0]
-
-    def _kinds(self, mailbox):
-        """The ids of all kinds of a mailbox's items, the oldest first."""
-        return [row[0] for row in self._database.execute(
-            "SELECT id FROM item_kind WHERE mailbox = ? ORDER BY id", (mailbox,))]
-
-    def _forget_oldest_kind(self, mailbox):
-        kinds = self._kinds(mailbox)
-        for kind in kinds[:len(kinds) - _ITEMS + 1]:
-            self._database.execute("DELETE FROM item WHERE kind = ?", (kind,))
-            self._database.execute("DELETE FROM item_kind WHERE id = ?", (kind,))
+        self.derived.remove_messages(mailbox, uids)
 
 
-def _make_private(path):
+def make_private(path):
     """Make the file, empty and readable by us alone; SQLite gives its log the same mode.
 
     An existing database is not opened, see above. A link to another user's file is set aside,

@@ -11,13 +11,13 @@ is in the files:
 
 `ready_locked` brings `row` and `columns` up to date; `rescan` takes in what other programs did to
 the files. The methods that change messages are in flags.py, expunging.py and copying.py.
-See account.py for the rules about locks.
+derived.py has what is kept of their bytes. See account.py for the rules about locks.
 """
 import logging
 from bisect import bisect_left
 
 from ..disk import atomic
-from . import copying, errors, expunging, flags, measuring, rescan
+from . import copying, derived, errors, expunging, flags, measuring, rescan
 from .changes import ChangeLog, Watch, notify
 from .columns import Columns
 from .maildir import files, folders, tree
@@ -407,20 +407,10 @@ class Mailbox:
             self._ready_to_read()
             return self.columns.rows(uids)
 
-    def cached(self, item, uids):
-        """`{uid: bytes}`, as far as kept with `cache`."""
-        with self.account.reading():
-            self._ready_to_read()
-            return dict(self.account.index.items(self.row.id, item, uids))
-
-    def cache(self, item, data):
-        """Keep `{uid: bytes}`, made from messages' unchanging bytes."""
-        with self.account.writing():
-            self.ready_locked()
-            index = self.account.index
-            existing = {row.uid for row in index.select(self.row.id, sorted(data))}
-            index.add_items(self.row.id, item,
-                            [each for each in data.items() if each[0] in existing])
+    cached = derived.cached
+    cache = derived.cache
+    keep_derived = derived.keep_derived
+    find = derived.find
 
     # Messages' bytes
 
@@ -440,17 +430,17 @@ class Mailbox:
             part = uids[start:start + _BATCH]
             found = self.files(part)
             for uid in part:
-                yield uid, self.open_file(found[uid]) if uid in found else None
+                yield uid, self.content_of(found[uid]) if uid in found else None
 
     def files(self, uids):
-        """`{uid: what open_file needs}` of `uids` (ascending), except those that are gone."""
+        """`{uid: what content_of needs}` of `uids` (ascending), except those that are gone."""
         with self.account.reading():
             self._ready_to_read()
             rows = self.account.index.select(self.row.id, uids)
         return measuring.complete_rows(self, rows)
 
-    def open_file(self, row):
-        """The Content of a message, or None if it is gone."""
+    def content_of(self, row):
+        """The Content of a MessageRow, or None if the message is gone."""
         positions = self._positions if row.size > _BIG else None
         try:
             return Content(path_of(self.path, row), row.size, positions)

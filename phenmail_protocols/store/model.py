@@ -20,6 +20,18 @@ class MailboxInfo(NamedTuple):
     subscribed: bool
 
 
+class KnownMailbox(NamedTuple):
+    """A mailbox in the index, for what is derived from messages and kept elsewhere.
+
+    As long as the `identity` is the same, a UID names the same bytes. It changes when the index was
+    lost, restored or copied; then UIDVALIDITY and UID may still be those of a copied folder.
+    """
+    identity: str
+    name: str
+    uidvalidity: int
+    uidnext: int
+
+
 class Status(NamedTuple):
     """Counts of one mailbox."""
     messages: int

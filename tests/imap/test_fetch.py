@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from phenmail_protocols.imap import mime_trees
+from phenmail_protocols.imap import derivations, mime_trees
 from phenmail_protocols.imap.commands import fetch, sections
 from phenmail_protocols.imap.commands import message as message_octets
 from phenmail_protocols.mail import structure
@@ -204,7 +204,7 @@ def test_a_big_message_streams(client, monkeypatch):
 def test_long_derived_items_are_neither_held_together_nor_kept(client, monkeypatch):
     """Each message is a batch when a few would be too much; short items come from the cache."""
     monkeypatch.setattr(fetch, "MADE_AT_ONCE", 30)
-    monkeypatch.setattr(fetch, "KEPT", 20)
+    monkeypatch.setattr(derivations, "KEPT", 20)
     client.append(b"X: short\r\n\r\n")
     client.append(b"X: something longer\r\n\r\n")
     client.ok("COPY 1:2 INBOX")
@@ -259,7 +259,7 @@ def test_what_trees_are_estimated_at():
 def test_many_choices_of_header_fields_are_not_held_together(client, monkeypatch):
     """A line can ask for 2000 of them, each as long as a header may be."""
     held = []
-    monkeypatch.setattr(Mailbox, "cache", lambda mailbox, name, new: held.append(name))
+    monkeypatch.setattr(Mailbox, "cache", lambda mailbox, items, searchable: held.extend(items))
     client.append(b"X: y\r\n\r\n")
     items = " ".join("BODY.PEEK[HEADER.FIELDS.NOT (A%d)]" % number for number in range(50))
     (line,) = client.ok("FETCH 1 (%s)" % items)

@@ -59,6 +59,7 @@ USES = {
     "MULTIAPPEND": ["APPEND INBOX {8+}\r\nA: b\r\n\r\n {8+}\r\nA: b\r\n\r\n"],
     "BINARY": ["FETCH 1 BINARY[1]", "FETCH 1 (BINARY.PEEK[1]<0.9>)", "FETCH 1 BINARY.SIZE[]",
                "APPEND INBOX ~{8+}\r\nA: b\r\n\r\n"],
+    "PREVIEW": ["FETCH 1 PREVIEW", "FETCH 1 (UID PREVIEW (LAZY))"],
     "COMPRESS=DEFLATE": ["COMPRESS DEFLATE"],
     "NOTIFY": ["NOTIFY NONE", "NOTIFY SET (selected (MessageNew (UID) MessageExpunge))"],
 }

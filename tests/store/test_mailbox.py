@@ -166,7 +166,7 @@ def test_a_change_touches_only_the_named_messages(inbox):
 
 
 def test_cached_items_are_removed_with_their_message(inbox):
-    inbox.cache("ENVELOPE", {1: b"one", 2: b"two", 99: b"nobody"})
+    inbox.cache({"ENVELOPE": {1: b"one", 2: b"two", 99: b"nobody"}})
     assert inbox.cached("ENVELOPE", [1, 2, 3, 99]) == {1: b"one", 2: b"two"}
     inbox.remove([1])
     assert inbox.cached("ENVELOPE", [1, 2]) == {2: b"two"}
@@ -174,7 +174,7 @@ def test_cached_items_are_removed_with_their_message(inbox):
 
 def test_kinds_of_cached_items_are_bounded(inbox):
     for number in range(60):
-        inbox.cache("kind %d" % number, {1: b"x"})
+        inbox.cache({"kind %d" % number: {1: b"x"}})
     assert inbox.cached("kind 0", [1]) == {}
     assert inbox.cached("kind 59", [1]) == {1: b"x"}
 

@@ -1,27 +1,24 @@
 """FETCH (RFC 3501 6.4.5).
 
 There are three kinds of items. Columns come from the store's rows. Derived items (ENVELOPE,
-BODYSTRUCTURE, chosen header fields) are made once from a message, and the store caches them
-in the form in which they are sent. Sections are read from the message each time.
+BODYSTRUCTURE, chosen header fields) are made once from a message, and the store keeps them
+(derivations.py). Sections are read from the message each time.
 
 The items are sorted once, into a Plan. Messages are processed in batches, with one
 bytes-formatting operation per message.
 """
 from bisect import bisect_right
-from functools import partial
 
-from ...mail import headers
-from ...mail.structure import ENVELOPE_FIELDS
 from ...store import errors
 from ...store.model import DELETED, SEEN, Rows
-from .. import message_responses, responses
+from .. import derivations, responses
 from ..command_row import MAILBOX_SELECTED, Row
 from ..session import Misuse, Step
 from ..syntax import fetch_grammar
 from ..syntax.sequence import SAVED
 from ..syntax.values import BINARY, BINARY_SIZE, Section
-from . import email_id, sections
-from .message import keep, messages
+from . import sections
+from .message import messages
 from .message_set import EXPUNGED
 from .resync import changed_since, tell_vanished
 
@@ -32,8 +29,6 @@ ROWS_BATCH, READ_BATCH, SEEN_BATCH = 2000, 250, 50
 # Derived items of a message that are held. Further choices of header fields are sent like sections.
 DERIVATIONS_AT_ONCE = 4
 MADE_AT_ONCE = 1 << 20  # octets of derived items that are held
-# Octets of a derived item that is cached. Longer ones are rare, and a batch of them is too much.
-KEPT = 8192
 
 #: item -> (label, form, function of (session, rows) that gives its values)
 COLUMNS = {
@@ -47,24 +42,12 @@ COLUMNS = {
     "THREADID": (b"THREADID", b"%b", lambda session, rows: [responses.NIL] * len(rows.uids)),
 }
 
-#: derived item -> (its value for an expunged message, function of a Message that gives its value)
-DERIVATIONS = {
-    "ENVELOPE": (message_responses.EMPTY_ENVELOPE, lambda message: message_responses.envelope(
-        message.fields(ENVELOPE_FIELDS))),
-    "BODY": (message_responses.EMPTY_BODY, lambda message: message_responses.body(
-        message.tree(), message.look)),
-    "BODYSTRUCTURE": (message_responses.EMPTY_BODYSTRUCTURE,
-                      lambda message: message_responses.bodystructure(
-                          message.tree(), message.look)),
-    email_id.ITEM: (email_id.EMPTY, email_id.of),
-}
-
 
 class Plan:
     """The items of a FETCH, sorted.
 
     columns         names of COLUMNS
-    derived         (label, name in the store's cache) + DERIVATIONS[item] of each derived item
+    derived         (label, derivations.Derivation) of each derived item
     sections        values.Section of the others
     derives_fields  `derived` includes chosen header fields; `for_large_headers()` is the same
                     FETCH with them among `sections`
@@ -81,19 +64,19 @@ class Plan:
         self.derived = []
         self.sections = []
         self.derives_fields = False
-        self.derives_trees = bool({"BODY", "BODYSTRUCTURE"}.intersection(items))
+        self.derives_trees = bool(derivations.FROM_TREE.intersection(items))
         for item in items:
             if item in COLUMNS:
                 if item not in self.columns:
                     self.columns.append(item)
-            elif item in DERIVATIONS:
-                self.derived.append((item.encode("ascii"), item) + DERIVATIONS[item])
-            elif (holds_fields and _is_derived(item)
+            elif item in derivations.ITEMS:
+                each = derivations.ITEMS[item]
+                if not (each.lazy and each.name in items):
+                    self.derived.append((each.name.encode("ascii"), each))
+            elif (holds_fields and derivations.is_chosen_fields(item)
                     and len(self.derived) < DERIVATIONS_AT_ONCE):
                 self.derives_fields = True
-                name = item.label.decode("ascii").upper()
-                make = partial(_header_fields, item)
-                self.derived.append((item.label, name, responses.NIL, make))
+                self.derived.append((item.label, derivations.chosen_fields(item)))
             else:
                 self.sections.append(item)
         self.sets_seen = any(isinstance(item, Section) and not item.peek for item in items)
@@ -108,17 +91,6 @@ class Plan:
         if self.sets_seen:
             return SEEN_BATCH
         return READ_BATCH if self.derived or self.sections else ROWS_BATCH
-
-
-def _is_derived(section):
-    """Whole fields of the message's own header: mail programs ask for them for all messages."""
-    return (section.kind in ("HEADER.FIELDS", "HEADER.FIELDS.NOT") and not section.part
-            and section.partial is None)
-
-
-def _header_fields(section, message):
-    negate = section.kind == "HEADER.FIELDS.NOT"
-    return responses.literal(headers.select(message.header(), section.names, negate))
 
 
 def fetch(session, arguments):
@@ -237,7 +209,7 @@ class _Batch:
         """Well-formed responses for expunged messages."""
         count = len(uids)
         rows = Rows(uids, [frozenset((DELETED,))] * count, [1] * count, [0] * count, [0] * count)
-        empty = [(label, value) for label, _, value, _ in self.plan.derived]
+        empty = [(label, derivation.empty) for label, derivation in self.plan.derived]
         empty += [(section.label, b"0" if section.kind == BINARY_SIZE else responses.NIL)
                   for section in self.plan.sections]
         columns = [(label, b"%b", [value] * count) for label, value in empty]
@@ -284,7 +256,7 @@ class _Batch:
     def _derive(self, rows):
         """Columns of derived items, and the rows of the messages that could still be read."""
         wanted = self.plan.derived
-        known = [self.mailbox.cached(name, rows.uids) for _, name, _, _ in wanted]
+        known = [self._known(each, rows.uids) for _, each in wanted]
         missing = [uid for uid in rows.uids if any(uid not in values for values in known)]
         if missing:
             last = self._make(missing, known)
@@ -292,16 +264,22 @@ class _Batch:
             rows = self._rows([uid for uid in rows.uids if uid <= last
                                and all(uid in values for values in known)])
         columns = [(label, b"%b", [values[uid] for uid in rows.uids])
-                   for (label, _, _, _), values in zip(wanted, known)]
+                   for (label, _), values in zip(wanted, known)]
         return columns, rows
 
+    def _known(self, derivation, uids):
+        known = self.mailbox.cached(derivation.name, uids)
+        return {**dict.fromkeys(uids, responses.NIL), **known} if derivation.lazy else known
+
     def _make(self, uids, known):
-        """Add what is missing to `known`, and to the store's cache.
+        """Add what is missing to `known`, and keep it in the store.
 
         Returns the UID up to which that was done.
         """
         made, size, last = [{} for _ in known], 0, self.uids[-1]
-        for message in messages(self.session, uids):
+        incomplete = [each for (_, each), values in zip(self.plan.derived, known)
+                      if any(uid not in values for uid in uids)]
+        for message in derivations.sources(self.session, incomplete, uids):
             if self.plan.derives_fields and message.header_size() > sections.LARGE_HEADER:
                 last = message.uid - 1
                 break
@@ -313,18 +291,18 @@ class _Batch:
             if size > MADE_AT_ONCE:
                 last = message.uid
                 break
-        for (_, name, _, _), new in zip(self.plan.derived, made):
-            keep(self.mailbox, name, new)
+        derivations.keep(self.mailbox, {
+            each.name: new for (_, each), new in zip(self.plan.derived, made)})
         return last
 
     def _make_of(self, message, known, made):
         """Returns how many octets were made of one message."""
         size = 0
-        for (_, _, _, make), values, new in zip(self.plan.derived, known, made):
+        for (_, each), values, new in zip(self.plan.derived, known, made):
             if message.uid not in values:
-                value = values[message.uid] = make(message)
+                value = values[message.uid] = each.make(message)
                 size += len(value)
-                if len(value) <= KEPT:
+                if len(value) <= derivations.KEPT:
                     new[message.uid] = value
         message.forget_tree()
         return size

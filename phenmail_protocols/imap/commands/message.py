@@ -5,7 +5,7 @@ have any size; where it is held as bytes, a very large one is cut, or only the w
 are held.
 """
 from ...mail import headers, structure
-from ...store import errors
+from ...store.maildir.content import Sequential
 from ..session import OutOfStep
 
 SMALL = 262144  # octets; a message up to this size is read at once
@@ -116,7 +116,7 @@ class Message:
 
     def sequential(self):
         """read(start, end) -> iterable of chunks, for ascending ranges: the file is read once."""
-        return self.octets if self.whole is not None else _Sequential(self._chunks()).read
+        return self.octets if self.whole is not None else Sequential(self._chunks()).read
 
     def read(self, start, end):
         """An iterable of chunks, as `octets`, for what is not sent."""
@@ -149,49 +149,3 @@ def messages(session, uids):
         if content is not None:
             with content:
                 yield Message(uid, content, session.trees, session.look)
-
-
-def derived(session, name, make, uids):
-    """{uid: bytes} of the messages that exist: what `make(Message)` gives.
-
-    Each is made once and then kept in the store's cache under this name.
-    """
-    mailbox = session.view.mailbox
-    values = mailbox.cached(name, uids)
-    made = {}
-    for message in messages(session, [uid for uid in uids if uid not in values]):
-        made[message.uid] = values[message.uid] = make(message)
-    keep(mailbox, name, made)
-    return values
-
-
-def keep(mailbox, name, made):
-    """Put {uid: bytes} into the store's cache, if it can."""
-    try:
-        if made:
-            mailbox.cache(name, made)
-    except errors.StoreError:
-        pass  # the cache only saves time
-
-
-class _Sequential:
-    """Ascending ranges of a stream of chunks."""
-
-    def __init__(self, chunks):
-        self._chunks = iter(chunks)
-        self._chunk = b""
-        self._at = 0  # where the chunk begins
-
-    def read(self, start, end):
-        """An iterable of pieces, without octets in front of the current chunk."""
-        start = max(start, self._at)
-        while start < end:
-            if start >= self._at + len(self._chunk):
-                self._at += len(self._chunk)
-                self._chunk = next(self._chunks, b"")
-                if not self._chunk:
-                    return
-                continue
-            piece = self._chunk[start - self._at:end - self._at]
-            start += len(piece)
-            yield piece

@@ -1,7 +1,8 @@
 """SEARCH (RFC 3501 6.4.4).
 
-The tree of keys becomes one test for each message: a closure that takes a Candidate. Keys that the
-store's rows answer are tested first, and only the messages that are left are read.
+The tree of keys becomes one test for each message: a closure that takes a Candidate. First the
+store's index excludes messages by their header fields, then keys that the store's rows answer are
+tested, then the search index excludes messages, and only those that are left are read.
 """
 import operator
 import time
@@ -10,6 +11,9 @@ from itertools import islice
 
 from ...mail import textsearch
 from ..command_row import MAILBOX_SELECTED, Row
+from ..derivations import EMAIL_ID, derived
+from ..search_bounds import Bounds, numbered
+from ..search_fields import Fields, has_fields
 from ..session import Step
 from ..syntax import search_grammar, sequence
 from ..syntax.values import (
@@ -27,8 +31,8 @@ from ..syntax.values import (
     Size,
     Within,
 )
-from . import email_id, search_result
-from .message import Message, derived
+from . import search_result
+from .message import Message
 from .message_set import EXPUNGED
 from .search_message import DAY, SearchMessage, Wanted
 
@@ -44,6 +48,12 @@ class Candidate:
     `message`, a SearchMessage, is set only while the tests run that need octets.
     """
     __slots__ = ("number", "uid", "flags", "size", "date", "modseq", "message")
+
+
+def _set(candidate, values):
+    (candidate.number, candidate.uid, candidate.flags, candidate.size,
+     candidate.date, candidate.modseq) = values
+    return candidate
 
 
 def search(session, arguments):
@@ -62,6 +72,11 @@ def matching(session, key, saved):
     """
     view, found = session.view, []
     query = _Query(session, key, saved)
+    possible = query.possible(key)
+    if possible is not None:
+        for start in range(0, len(possible), BATCH):
+            found += query.run(None, possible[start:start + BATCH])
+        return found, query.missed
     for first, stop in _slices(view, key):
         for start in range(first, stop, BATCH):
             found += query.run(start, view.uids(start, min(start + BATCH, stop)))
@@ -78,7 +93,8 @@ def _slices(view, key):
 
 
 class _Query:
-    """A key as tests: `_by_rows`, and `_by_octets` (or None) for what those leave."""
+    """A key as tests, each of them or None: `_by_rows`, and `_by_index` and `_by_octets` for what
+    those leave. `_fields`: what the store's index knows, or None if the key asks for no field."""
 
     def __init__(self, session, key, saved):
         self._session = session
@@ -91,34 +107,79 @@ class _Query:
         self.missed = False  # a message was expunged
         keys = key.keys if isinstance(key, And) else (key,)
         octets = sorted((each for each in keys if _cost(each) >= 1), key=_cost)
-        self._by_rows = self._all(sorted((each for each in keys if _cost(each) < 1), key=_cost))
+        self._key = key
+        self._fields = None
+        if has_fields(key):
+            self._fields = Fields(session)
+            self._measured()  # what is learnt of a message includes its date
+        by_rows = sorted((each for each in keys if _cost(each) < 1), key=_cost)
+        self._by_rows = self._all(by_rows) if by_rows else None
         self._by_octets = self._all(octets) if octets else None
+        self._bounds = Bounds(session, self._wanted)
+        self._by_index = self._bounds.verdict(And(tuple(octets)), self._quick_test)
+
+    def possible(self, key):
+        """The ascending UIDs of all messages that match, and of some others, or None if the search
+        index does not know."""
+        uids = self._bounds.possible(key)
+        return uids if uids is None else numbered(self._session.view, uids, self._session.look)
 
     def run(self, start, uids):
-        """The matching ones of `uids`, in front of which there are `start` messages."""
+        """The matching ones of `uids`. `start`: the messages in front of them, if they are in a
+        row, or None."""
         view = self._session.view
+        if self._fields:
+            uids, certain = self._narrow(uids)
+            if certain:
+                return uids
+            start = None
         rows = self._rows(uids)
-        if len(rows.uids) == len(uids):
-            numbers = range(start + 1, start + 1 + len(uids))
-        else:
+        if len(rows.uids) != len(uids):
             self.missed = True
-            numbers = map(view.number, rows.uids)
+            start = None
+        numbers = (map(view.number, rows.uids) if start is None
+                   else range(start + 1, start + 1 + len(uids)))
+        if self._by_rows is None and self._by_octets is None:
+            return list(rows.uids)
         left = self._left_by_rows(rows, numbers)
-        return list(left) if self._by_octets is None else self._left_by_octets(left)
+        if self._by_octets is None:
+            return list(left)
+        certain = self._certain(left) if self._by_index else []
+        found = self._left_by_octets(left)
+        return sorted(certain + found) if certain else found
+
+    def _narrow(self, uids):
+        """Those that may match according to the store's index; and whether they certainly do."""
+        exist = self._session.view.mailbox.flag_rows(uids).uids
+        self.missed = self.missed or len(exist) != len(uids)
+        self._fields.begin(exist)
+        return self._fields.narrow(self._key, list(exist))
+
+    def _certain(self, left):
+        """The UIDs that match according to the index; takes those that it knows out of `left`."""
+        certain, candidate = [], Candidate()
+        for uid, each in list(left.items()):
+            self._session.look()
+            verdict = self._by_index(_set(candidate, each))
+            if verdict is not None:
+                del left[uid]
+                if verdict:
+                    certain.append(uid)
+        return certain
 
     def _left_by_rows(self, rows, numbers):
         """{uid: (number, uid, flags, size, date, modseq)} of those that may match."""
         left, test, candidate = {}, self._by_rows, Candidate()
         values = zip(numbers, rows.uids, rows.flags, rows.sizes, rows.dates, rows.modseqs)
+        if test is None:
+            return {each[1]: each for each in values}
         while True:
             self._session.look()
             some = list(islice(values, max(1, LOOK // self._tests)))
             if not some:
                 return left
             for each in some:
-                (candidate.number, candidate.uid, candidate.flags, candidate.size,
-                 candidate.date, candidate.modseq) = each
-                if test(candidate):
+                if test(_set(candidate, each)):
                     left[candidate.uid] = each
 
     def _left_by_octets(self, left):
@@ -129,15 +190,21 @@ class _Query:
                 self.missed = True
                 continue
             with content:
-                (candidate.number, candidate.uid, candidate.flags, candidate.size,
-                 candidate.date, candidate.modseq) = left[uid]
-                candidate.message = SearchMessage(Message(uid, content, None, look), self._wanted,
-                                                  look, self._session.alone)
+                _set(candidate, left[uid])
+                message = Message(uid, content, None, look)
+                candidate.message = SearchMessage(message, self._wanted, look, self._session.alone)
                 if test(candidate):
                     found.append(uid)
+                if self._fields:
+                    self._fields.learn(message, candidate.date)
+        if self._fields:
+            self._fields.keep()
         return found
 
     # -- keys -> tests: functions of a Candidate
+
+    def _quick_test(self, key):
+        return self._fields and self._fields.verdict(key) if _cost(key) >= 1 else self._test(key)
 
     def _test(self, key):
         self._tests += 1
@@ -235,7 +302,7 @@ class _Query:
             first = view.position(uid)
             uids = view.uids(first, first + IDS)
             self._email_ids = dict.fromkeys(uids)
-            self._email_ids.update(derived(self._session, email_id.ITEM, email_id.of, uids))
+            self._email_ids.update(derived(self._session, EMAIL_ID, uids))
         if self._email_ids[uid] is None:
             self.missed = True
         return self._email_ids[uid]

@@ -1,6 +1,6 @@
 """A message while SEARCH tests it. Each field is decoded once and its texts are read once, however
 many keys ask for them."""
-from ...mail import dates, headers, textsearch
+from ...mail import headers, searchable, textsearch
 from .message import FIELDS
 
 DAY = 86400
@@ -85,9 +85,7 @@ class SearchMessage:
     def sent_day(self):
         """The day that the Date field names (days since 1970), or None if it is unreadable."""
         if self._sent == ():
-            value = next(iter(self.values(b"date")), None)
-            moment = dates.parse_header_date(value) if value is not None else None
-            self._sent = None if moment is None else (moment.epoch + moment.zone * 60) // DAY
+            self._sent = searchable.sent_day(self.values(b"date"))
         return self._sent
 
     def holds(self, needle):

@@ -57,8 +57,8 @@ def _shown(session, uids, as_uid):
     """What the response shows of these messages: their UIDs or their numbers, as a list."""
     if as_uid:
         return uids
-    number = session.view.number
-    return [number(uid) for some in _in_steps(session, uids) for uid in some]
+    session.look()
+    return session.view.numbers(uids)
 
 
 def _covered(uids, options):

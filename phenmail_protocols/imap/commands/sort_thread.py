@@ -1,19 +1,20 @@
 """SORT and THREAD (RFC 5256): a search whose result is sorted or threaded.
 
-The keys that are compared are read from a header once and cached, like ENVELOPE (sort_keys.py).
-What only these commands need is loaded with the first of them.
+The keys that are compared are read from a header once and cached, like ENVELOPE (sort_keys.py), and
+the last results are remembered (orders.py). What only these commands need is loaded with the first
+of them.
 """
+from array import array
+
 from ..command_row import MAILBOX_SELECTED, Row
+from ..derivations import SORT_KEYS, derived
 from ..session import Step
 from ..syntax import sort_grammar
 from . import search_result
-from .message import derived
 from .message_set import EXPUNGED
 from .search import matching
 
 BATCH = 250  # messages whose keys are held at once
-#: The name of the keys in the store's cache. If their format changes, change the name.
-KEYS = "SORT"
 #: Either of these suffices for the command THREAD.
 THREAD = tuple(sort_grammar.ALGORITHMS.values())
 
@@ -23,27 +24,33 @@ def sort(session, arguments):
     saved = search_result.begin(session, arguments)
     uids, missed = matching(session, arguments.key, saved)
     with session.alone():
-        uids = _sorted(session, uids, arguments.criteria)
+        uids = session.orders.find(
+            session.view.mailbox, arguments.criteria, uids, (),
+            lambda: array("I", _sorted(session, uids, arguments.criteria))).tolist()
     search_result.reply(session, b"SORT", uids, arguments)
     return Step(code=EXPUNGED if missed else None)
 
 
 def thread(session, arguments):
     """THREAD and UID THREAD."""
-    from .. import threads
     uids, missed = matching(session, arguments.key, session.view.saved)
-    find = threads.by_references if arguments.algorithm == "REFERENCES" else threads.by_subject
+    numbers = () if arguments.uid else session.view.numbers(uids)
     with session.alone():
-        roots = find(_messages(session, uids, arguments.uid), session.look)
-        shown = threads.render(roots, session.look)
-        threads.forget(roots, session.look)
+        shown = session.orders.find(
+            session.view.mailbox, arguments.algorithm, uids, numbers,
+            lambda: _threads(session, uids, numbers or uids, arguments.algorithm))
     session.write(b"* THREAD" + (b" " + shown if shown else b"") + b"\r\n")
     return Step(code=EXPUNGED if missed else None)
 
 
-def _derive(message):
-    from .. import sort_keys
-    return sort_keys.to_bytes(sort_keys.read(message.fields(sort_keys.FIELDS)))
+def _threads(session, uids, numbers, algorithm):
+    """The threads of messages, as they are sent with these `numbers`."""
+    from .. import threads
+    find = threads.by_references if algorithm == "REFERENCES" else threads.by_subject
+    roots = find(_messages(session, uids, numbers), session.look)
+    shown = threads.render(roots, session.look)
+    threads.forget(roots, session.look)
+    return shown
 
 
 def _batches(session, uids, reads_keys=True):
@@ -51,7 +58,7 @@ def _batches(session, uids, reads_keys=True):
     for start in range(0, len(uids), BATCH):
         session.look()
         batch = uids[start:start + BATCH]
-        kept = derived(session, KEYS, _derive, batch) if reads_keys else None
+        kept = derived(session, SORT_KEYS, batch) if reads_keys else None
         rows = session.view.mailbox.rows(
             [uid for uid in batch if uid in kept] if reads_keys else batch)
         yield batch, rows, [kept[uid] for uid in rows.uids] if reads_keys else None
@@ -98,12 +105,13 @@ def _values(name, rows, kept):
     return sort_keys.column(name, kept)
 
 
-def _messages(session, uids, as_uid):
-    """threads.Message values in the order of the mailbox."""
+def _messages(session, uids, numbers):
+    """threads.Message values in the order of the mailbox. `numbers`: what stands for each UID."""
     from .. import sort_keys, threads
+    named = zip(uids, numbers)
     for _, rows, kept in _batches(session, uids):
-        numbers = rows.uids if as_uid else map(session.view.number, rows.uids)
-        for number, uid, date, data in zip(numbers, rows.uids, rows.dates, kept):
+        for uid, date, data in zip(rows.uids, rows.dates, kept):
+            number = next(number for each, number in named if each == uid)
             keys = sort_keys.from_bytes(data)
             sent = date if keys.sent is None else keys.sent
             yield threads.Message(number, (sent << 32) + uid, keys.subject, keys.identity,

@@ -12,7 +12,9 @@ from .values import BINARY, BINARY_SIZE, Fetch, Section
 #: several items (RFC 3501 6.4.5).
 ITEMS = {"UID": None, "FLAGS": None, "INTERNALDATE": None, "RFC822.SIZE": None, "ENVELOPE": None,
          "BODY": None, "BODYSTRUCTURE": None, "MODSEQ": "CONDSTORE", "EMAILID": "OBJECTID",
-         "THREADID": "OBJECTID"}
+         "THREADID": "OBJECTID", "PREVIEW": "PREVIEW"}
+#: PREVIEW with its modifier (RFC 8970 section 4).
+LAZY_PREVIEW = "PREVIEW (LAZY)"
 _FAST = ("FLAGS", "INTERNALDATE", "RFC822.SIZE")
 MACROS = {
     "FAST": _FAST,
@@ -89,10 +91,20 @@ def _item(scan):
         if name in ("BINARY", "BINARY.PEEK", "BINARY.SIZE") and scan.offers("BINARY"):
             return _binary(scan, name)
     elif name in ITEMS and scan.offers(ITEMS[name]):
-        return name
+        return _preview(scan) if name == "PREVIEW" else name
     elif name in RFC822:
         return RFC822[name]
     raise scan.failed("a FETCH item", start)
+
+
+def _preview(scan):
+    """The modifiers behind PREVIEW. Another list may follow that belongs to the command."""
+    if not scan.skip_word(b" (LAZY"):
+        return "PREVIEW"
+    while scan.skip_word(b" LAZY"):
+        pass
+    scan.expect(b")", '")"')
+    return LAZY_PREVIEW
 
 
 def _section(scan, peek):

@@ -31,6 +31,14 @@ class Content:
         except OSError as error:
             raise errors.from_os(error) from error
 
+    def stamp(self):
+        """(bytes, mtime in ns) of the file; another one if it was written since."""
+        try:
+            status = os.fstat(self._descriptor)
+        except OSError as error:
+            raise errors.from_os(error) from error
+        return status.st_size, status.st_mtime_ns
+
     def whole(self):
         """All of it at once; look at `size` before."""
         return to_wire(self._read(self.size + 1, 0))[:self.size]
@@ -96,6 +104,29 @@ def to_wire(data, last=b""):
     if last == b"\r" and data[:1] == b"\n":
         lead, data = b"\n", data[1:]
     return lead + data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+class Sequential:
+    """Ascending ranges of a stream of chunks."""
+
+    def __init__(self, chunks):
+        self._chunks = iter(chunks)
+        self._chunk = b""
+        self._at = 0  # where the chunk begins
+
+    def read(self, start, end):
+        """An iterable of pieces, without octets in front of the current chunk."""
+        start = max(start, self._at)
+        while start < end:
+            if start >= self._at + len(self._chunk):
+                self._at += len(self._chunk)
+                self._chunk = next(self._chunks, b"")
+                if not self._chunk:
+                    return
+                continue
+            piece = self._chunk[start - self._at:end - self._at]
+            start += len(piece)
+            yield piece
 
 
 class Positions:

@@ -1,6 +1,7 @@
 """FETCH's items: macros, sections, partial reads, and the label each answer carries."""
 import pytest
 
+from phenmail_protocols.imap import derivations
 from phenmail_protocols.imap.commands import fetch
 from phenmail_protocols.imap.syntax import fetch_grammar
 from phenmail_protocols.imap.syntax.tokens import BadSyntax, Scanner
@@ -23,6 +24,8 @@ def items(*parts):
     (b"UID", ("UID",)), (b"(uid)", ("UID",)), (b"(UID FLAGS uid)", ("UID", "FLAGS")),
     (b"(ENVELOPE BODY BODYSTRUCTURE INTERNALDATE RFC822.SIZE)",
      ("ENVELOPE", "BODY", "BODYSTRUCTURE", "INTERNALDATE", "RFC822.SIZE")),
+    (b"preview", ("PREVIEW",)), (b"PREVIEW (lazy)", ("PREVIEW (LAZY)",)),
+    (b"(UID preview (LAZY lazy) PREVIEW FLAGS)", ("UID", "PREVIEW (LAZY)", "PREVIEW", "FLAGS")),
 ])
 def test_simple_items(line, found):
     assert items(line) == found
@@ -111,4 +114,5 @@ def test_an_error_in_a_list_points_at_the_item():
 
 
 def test_every_item_of_the_grammar_has_a_value():
-    assert set(fetch_grammar.ITEMS) == set(fetch.COLUMNS) | set(fetch.DERIVATIONS)
+    known = set(fetch.COLUMNS) | set(derivations.ITEMS)
+    assert known == set(fetch_grammar.ITEMS) | {fetch_grammar.LAZY_PREVIEW}

@@ -142,6 +142,11 @@ GOOD = [
     ([b"SEARCH RETURN (MIN max COUNT min SAVE) CHARSET utf-8 $"], "SEARCH",
      Search(InSet(SAVED, False), False, ("MIN", "MAX", "COUNT", "SAVE"))),
     ([b"FETCH $ FLAGS"], "FETCH", Fetch(SAVED, ("FLAGS",), False)),
+    ([b"FETCH 1 preview"], "FETCH", Fetch(numbers(b"1"), ("PREVIEW",), False)),
+    ([b"FETCH 1 (PREVIEW (lazy) UID)"], "FETCH",
+     Fetch(numbers(b"1"), ("PREVIEW (LAZY)", "UID"), False)),
+    ([b"FETCH 1 PREVIEW (CHANGEDSINCE 5)"], "FETCH",
+     Fetch(numbers(b"1"), ("PREVIEW", "MODSEQ"), False, 5)),
     ([b"SORT (subject reverse DATE) utf-8 UNSEEN"], "SORT", Sort(
         (Criterion("SUBJECT", False), Criterion("DATE", True)), HasFlag("\\Seen", False), False)),
     ([b"UID SORT RETURN (COUNT) (DISPLAYFROM) us-ascii 7"], "UID SORT", Sort(
@@ -218,7 +223,7 @@ def test_every_row_of_the_table_is_tried_here():
     b"STORE 1 FLAGS ", b"STORE 1 FLAG (x)", b"STORE 1 *FLAGS (x)", b"STORE 1 FLAGS.LOUD (x)",
     b"STORE 1 +FLAGS (\\Recent)", b"STORE 1 +FLAGS (\\*)",
     b"STORE 1 +FLAGS (a) b", b"STORE a +FLAGS (a)", b"STORE 1 (UNCHANGEDSINCE) FLAGS (a)",
-    b"FETCH", b"FETCH 1", b"FETCH 1 ", b"FETCH a FLAGS",
+    b"FETCH", b"FETCH 1", b"FETCH 1 ", b"FETCH a FLAGS", b"FETCH 1 PREVIEW (LAZY FLAGS)",
     b"FETCH 1 (FLAGS", b"FETCH 1 FLAGS x", b"FETCH 1FLAGS", b"FETCH 1  FLAGS", b"SEARCH",
     b"SEARCH ", b"SEARCH RETURN ALL ALL", b"SEARCH RETURN (ALL)", b"SEARCH RETURN (FEW) ALL",
     b"SEARCH RETURN (ALL ) ALL", b"SORT (SUBJECT) UTF-8", b"SORT SUBJECT UTF-8 ALL",

@@ -1,0 +1,266 @@
+"""Steps that bring an account's index up to date, for store.idle_work.
+
+A step does one piece of work, which takes some 30 ms: it adds messages, or compares the documents
+of a mailbox with its messages, or removes what is dead. A transaction has one window of text. What
+is in the index is right after each transaction, so it may end at any time, and another process may
+do the same work: `Database.add` finds out who was first.
+"""
+import logging
+import time
+
+from ..store import errors
+from .batches import Batch, Filling
+from .comparing import Comparison, mark, now
+from .texts import TooLarge, windows
+
+_MESSAGES = 64  # that are looked up at once
+_SECONDS = 0.03  # of one piece of work
+_PAGES = 50  # that one transaction merges
+_BEGIN, _PAUSE = 0.01, 0.001  # seconds of work before other threads get a turn, and of that turn
+_COUNT = 60.0  # seconds between two counts of what is dead
+_COMPARE = 3600.0  # seconds between two whole comparisons of a mailbox
+_LOOK = 60.0  # seconds between two looks at the files of a mailbox that is open
+_FEW_DEAD = 1000  # documents that are not worth building the index again
+log = logging.getLogger("phenmail.search")
+
+
+class Stopped(Exception):
+    """The server stops."""
+
+
+class Builder:
+    """Builds the index of one account. One thread at a time calls `step`."""
+
+    def __init__(self, index, is_stopping):
+        """`index`: the BodyIndex; `is_stopping()`: end the step."""
+        self._account = None
+        self.index = index
+        self._is_stopping = is_stopping
+        self._worked = 0.0  # since when no other thread got a turn
+        self._changed = True  # since the last `_tidy`
+        self._next_count = 0.0  # of the dead
+        self._next_compare = {}  # box -> when all its documents may be compared again
+        self._next_look = {}  # box -> when its files are looked at, if it is open
+        self.comparison = Comparison(index)
+        self._compared = {}  # (box, identity) -> (when a comparison began, the last UID)
+
+    def step(self, account):
+        """Do one piece of work; returns whether more is left. Raises errors.StoreError."""
+        self._account = account
+        known = self._account.known_mailboxes()
+        with self.index.open() as database:
+            boxes = {mailbox: (box, upto) for box, mailbox, _, upto in database.boxes()}
+        for mailbox in known:
+            if mailbox.identity not in boxes:
+                self._changed = True
+                return self._new_box(mailbox, known)
+        for mailbox in known:
+            box, upto = boxes[mailbox.identity]
+            if upto + 1 < mailbox.uidnext:
+                self._changed = True
+                return self._use(self._extend, mailbox, box, upto)
+        return self._tidy(known, boxes)
+
+    def _use(self, method, mailbox, box, argument):
+        """Call a method with the store's Mailbox, if it is still there."""
+        try:
+            opened = self._account.open(mailbox.name)
+        except errors.NotFound:
+            return True  # `known_mailboxes` does not have it any more
+        try:
+            if self._account.identity_of(opened) != mailbox.identity:
+                return True
+            self._worked = time.monotonic()
+            return method(opened, mailbox, box, argument)
+        except Stopped:
+            return False
+        finally:
+            opened.close()
+
+    def _look(self):
+        """Let other threads work now and then."""
+        if self._is_stopping():
+            raise Stopped()
+        if time.monotonic() - self._worked > _BEGIN:
+            time.sleep(_PAUSE)
+            self._worked = time.monotonic()
+
+    # Mailboxes
+
+    def _new_box(self, mailbox, known):
+        """Find the box that the mailbox had under another identity, or make one."""
+        alive = {each.identity for each in known}
+        incarnation = mailbox.identity.split(".")[0]
+        with self.index.open() as database:
+            for box, identity, uidvalidity, upto in database.boxes():
+                if (uidvalidity == mailbox.uidvalidity and identity not in alive
+                        and identity.split(".")[0] != incarnation):
+                    break
+            else:
+                database.add_box(mailbox.identity, mailbox.uidvalidity, now())
+                return True
+        return self._use(self._adopt, mailbox, box, upto)
+
+    def _adopt(self, opened, mailbox, box, upto):
+        if self._compare(opened, mailbox, box, upto):
+            with self.index.open() as database:
+                database.set_mailbox(box, mailbox.identity)
+        return True
+
+    def _compare(self, opened, mailbox, box, upto):
+        """Compare some documents with the files; returns whether all have been compared."""
+        began, last = self._compared.pop((box, mailbox.identity), (now(), 0))
+        last = self.comparison.some(opened, box, last, upto)
+        if last < upto:
+            self._compared[box, mailbox.identity] = began, last
+            return False
+        with self.index.open() as database:
+            database.set_looked(box, began)
+        return True
+
+    def _look_at_files(self, opened, mailbox, box, upto):
+        if ((box, mailbox.identity) in self._compared
+                or not self.comparison.of_changed(opened, box, upto, self._look)):
+            if not self._compare(opened, mailbox, box, upto):
+                return True
+        self._next_look[box] = time.monotonic() + _LOOK
+        return True
+
+    # Messages
+
+    def _extend(self, opened, mailbox, box, upto):
+        """Add the next messages after the UID `upto`."""
+        self._account.check_space()
+        rows = self._account.rows_after(opened, upto, _MESSAGES)
+        if not rows:
+            with self.index.open() as database:
+                database.add(box, upto, mailbox.uidnext - 1, (), ())
+            return True
+        self._add(opened, rows, Batch(self.index, box, upto))
+        return True
+
+    def _fill(self, opened, mailbox, box, uids):
+        """Index the messages of gaps."""
+        self._account.check_space()
+        rows = []
+        for uid in uids:
+            rows += [row for row in self._account.rows_after(opened, uid - 1, 1) if row.uid == uid]
+        gone = set(uids).difference([row.uid for row in rows])
+        with self.index.open() as database:
+            database.correct(box, gone, ())
+        self._add(opened, rows, Filling(self.index, box))
+        return True
+
+    def _add(self, opened, rows, batch):
+        ends = time.monotonic() + _SECONDS
+        names = {row.uid: row.name for row in rows}
+        for uid, content in opened.contents(list(names)):
+            self._add_message(uid, names[uid], content, batch)
+            if batch.is_lost or time.monotonic() > ends:
+                break
+        batch.flush()
+        self._merge(ends)
+
+    def _add_message(self, uid, name, content, batch):
+        if content is None:  # expunged
+            batch.end(uid)
+            return
+        with content:
+            stamp = mark(name, *content.stamp())
+            for window in self._windows(uid, content, batch):
+                batch.add(uid, stamp, window)
+                if batch.is_lost:
+                    return
+
+    def _windows(self, uid, content, batch):
+        """The message's texts; without an end if it cannot be indexed."""
+        try:
+            yield from windows(content, self._look)
+            batch.end(uid)
+        except Stopped:
+            raise
+        except Exception as error:
+            is_known = isinstance(error, (TooLarge, errors.StoreError))
+            log.warning("%s: UID %d is not indexed, so searches always read it: %s",
+                        self.index.path, uid, error, exc_info=not is_known)
+            batch.give_up(uid)
+
+    # Upkeep
+
+    def _merge(self, ends):
+        """Merge until there is nothing left to merge, or for a while; returns whether it is done.
+        """
+        while True:
+            self._look()
+            with self.index.open() as database:
+                more = database.merge(_PAGES)
+                database.checkpoint()
+            if not more:
+                return True
+            if time.monotonic() > ends:
+                return False
+
+    def _tidy(self, known, boxes):
+        """All messages are indexed: fill gaps, merge, remove what is dead."""
+        for mailbox in known:
+            box, upto = boxes[mailbox.identity]
+            with self.index.open() as database:
+                uids = database.waiting(box, _MESSAGES)
+            if uids:
+                self._changed = True
+                return self._use(self._fill, mailbox, box, uids)
+        if self._changed and not self._merge(time.monotonic() + _SECONDS):
+            return True
+        for mailbox in self._open_ones(known):
+            box, upto = boxes[mailbox.identity]
+            if time.monotonic() > self._next_look.get(box, 0):
+                return self._use(self._look_at_files, mailbox, box, upto)
+        if self._remove_dead(known, boxes):
+            return True
+        if self._changed:
+            self._changed = False
+            with self.index.open() as database:
+                database.checkpoint(last=True)
+        return False
+
+    def _open_ones(self, known):
+        names = {opened.name for opened in self._account.open_mailboxes()}
+        return [mailbox for mailbox in known if mailbox.name in names]
+
+    def _remove_dead(self, known, boxes):
+        """Remove what belongs to deleted mailboxes and expunged messages; returns whether there may
+        be more."""
+        if time.monotonic() < self._next_count:
+            return False
+        alive = {each.identity for each in known}
+        for identity, (box, _) in boxes.items():
+            if identity not in alive:
+                with self.index.open() as database:
+                    database.remove_some_of_box(box)
+                return True
+        messages = self._account.message_counts()
+        with self.index.open() as database:
+            indexed = database.messages()
+        for mailbox in known:
+            box, upto = boxes[mailbox.identity]
+            exist = messages.get(mailbox.identity, 0)
+            if (indexed.get(box, 0) - exist > max(_FEW_DEAD // 10, exist // 10)
+                    and time.monotonic() > self._next_compare.get(box, 0)):
+                return self._use(self._check, mailbox, box, upto)
+        self._next_count = time.monotonic() + _COUNT
+        return self._is_mostly_dead()
+
+    def _check(self, opened, mailbox, box, upto):
+        if self._compare(opened, mailbox, box, upto):
+            self._next_compare[box] = time.monotonic() + _COMPARE
+        return True
+
+    def _is_mostly_dead(self):
+        """Remove the index, so that it is built again, if a third of its documents are dead."""
+        with self.index.open() as database:
+            alive, ever = database.counts()
+        if ever - alive <= max(_FEW_DEAD, alive // 2):
+            return False
+        log.info("%s: a third of this search index is dead; building it again", self.index.path)
+        self.index.remove()
+        return True

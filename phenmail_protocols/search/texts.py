@@ -1,0 +1,64 @@
+"""The texts of a message, in the form in which they are indexed and looked up."""
+from ..mail import structure, textsearch
+from ..store.maildir.content import Sequential
+
+LONGEST = 256  # characters of a key that are looked up
+_SMALL = 262144  # octets of a message that is read at once
+_MOST = 1 << 25  # octets of text; a message with more is not indexed
+_KEYS = 24  # trigrams of a key that are looked up
+
+
+class TooLarge(Exception):
+    """The message has too much text."""
+
+    def __str__(self):
+        return "it has too much text"
+
+
+def windows(content, look):
+    """A store's Content -> its texts, as windows of about 64 KB; raises TooLarge.
+
+    If SEARCH finds a key in the message, the first LONGEST characters of it are in one window.
+    """
+    whole = content.whole() if content.size <= _SMALL else b""
+    root = structure.scan(whole or content.chunks(), look=look)
+    read = Sequential(content.chunks()).read
+    if whole:
+        def read(start, end):
+            return (whole[start:end],)
+    if root.body + sum([part.end - part.body for part in structure.leaves(root)
+                        if part.type.lower() in (b"text", b"message")]) > _MOST:
+        raise TooLarge()
+    for window in textsearch.searched(root, read, LONGEST - 1, whole, look):
+        yield _storable(window)
+
+
+def _storable(text):
+    """SQLite stops at NUL, and cannot store half a surrogate pair. No key has either."""
+    text = text.replace("\0", "\n")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode("utf-8")
+    return text
+
+
+def query(needle):
+    """A textsearch.Needle -> an FTS5 query that is true for every document with the key, or None if
+    the index cannot tell."""
+    keys = {needle.key, needle.in_field}
+    if any(len(key) < 3 or key != _storable(key) for key in keys):
+        return None
+    return " OR ".join("(%s)" % " AND ".join(map(_quoted, _trigrams(key))) for key in sorted(keys))
+
+
+def _trigrams(key):
+    """Some trigrams of a key, all of them if they are few."""
+    key = key[:LONGEST]
+    found = list(dict.fromkeys(key[at:at + 3] for at in range(len(key) - 2)))
+    step = max(1, -(-len(found) // _KEYS))
+    return found[::step]
+
+
+def _quoted(trigram):
+    return '"%s"' % trigram.replace('"', '""')

@@ -1,0 +1,100 @@
+"""Deriving in idle moments what mail programs list and search, before they ask for it.
+
+Each message is read once, and all of it is derived together. The store knows no protocol: what is
+derived is made by a function that the protocol gives. New messages come first, then a mailbox's
+others, the last one first; the index notes how far that came. A message that cannot be read, or
+with which the function fails, is passed over; it is read when somebody asks for it.
+"""
+import logging
+import time
+from typing import Any, Dict, NamedTuple, Optional
+
+from . import errors, measuring
+from .idle_work import Stopped
+from .maildir import folders
+
+_MOST = 100  # messages of a piece
+_PIECE = 0.015  # seconds after which a piece ends
+log = logging.getLogger("phenmail.store")
+
+
+class Derived(NamedTuple):
+    """What was derived from a message: its items, and the fields that people search (None: not
+    kept; see derived_index.SEARCHABLE)."""
+    items: Dict[str, bytes]
+    searchable: Optional[Dict[str, Any]] = None
+
+
+class Derivation:
+    """A step of IdleWork."""
+
+    def __init__(self, derive, version, look):
+        """`derive(row, content, names, look)` -> Derived; `row`: index.MessageRow; `names` are the
+        items that the mailbox has of other messages. `version`: str that changes when `derive`
+        gives something else. `look`: IdleWork's."""
+        self._derive = derive
+        self._version = version
+        self._look = look
+
+    def __call__(self, account):
+        with account.reading():
+            index = account.index
+            if index is None or index.in_memory:  # memory is not for what only saves time
+                return False
+            due = index.derived.underived(self._version)
+        if due is None:
+            return False
+        mailbox, rows, names = self._next(account, *due)
+        if rows:
+            self._derive_some(mailbox, rows, names, due[2])
+        return True
+
+    def _next(self, account, box, folder, span):
+        """(Mailbox, rows of its next messages, names of its items): the new ones by UID, then the
+        others from the last one down. Without such messages that is noted, and there are no rows.
+        """
+        with account.writing():
+            index = account.index
+            try:
+                mailbox = account.mailbox_locked(folders.name_of(folder))
+                mailbox.ready_locked()
+                if mailbox.row.id != box:
+                    return mailbox, (), ()
+                rows = (index.after(box, span.last, _MOST)
+                        or index.up_to(box, span.above, _MOST))
+                if rows:
+                    return mailbox, rows, index.derived.item_names(box)
+            except (errors.NotFound, errors.InvalidName):
+                mailbox = None
+            index.derived.set_derived(box, self._version)
+        return mailbox, (), ()
+
+    def _derive_some(self, mailbox, rows, names, span):
+        uidvalidity, made, end = mailbox.uidvalidity, {}, time.monotonic() + _PIECE
+        measured = measuring.complete_rows(mailbox, sorted(rows))
+        for row in rows:
+            found = row.uid in measured and self._derive_one(mailbox, measured[row.uid], names)
+            if found:
+                made[row.uid] = found
+            if time.monotonic() > end:
+                break
+        if row.uid > span.last:
+            span = span._replace(last=row.uid)
+        else:
+            span = span._replace(above=row.uid - 1)
+        mailbox.keep_derived(made, self._version, span, uidvalidity)
+
+    def _derive_one(self, mailbox, row, names):
+        try:
+            content = mailbox.content_of(row)
+            if content is None:
+                return None
+            with content:
+                return self._derive(row, content, names, self._look)
+        except Stopped:
+            raise
+        except errors.StoreError as error:
+            log.info("%r: UID %d cannot be read: %s", mailbox, row.uid, error)
+        except Exception:
+            log.exception("%r: UID %d cannot be derived", mailbox, row.uid)
+        return None

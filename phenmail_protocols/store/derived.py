@@ -1,0 +1,68 @@
+"""What is kept of messages' bytes in the index: items that are listed, fields that are searched.
+
+All of it only saves time, and any of it may be missing: in a damaged index, which is built again,
+there is nothing. See derived_index.py.
+
+The functions are methods of Mailbox.
+"""
+from . import errors
+from .derived_index import Found
+
+
+def cached(mailbox, item, uids):
+    """`{uid: bytes}` of those of `uids` (ascending) of which the item was kept with `cache`."""
+    try:
+        with mailbox.account.reading():
+            mailbox._ready_to_read()
+            return dict(mailbox.account.index.derived.items(mailbox.row.id, item, uids))
+    except errors.Unavailable:
+        return {}
+
+
+def cache(mailbox, items, searchable=()):
+    """Keep `items`, {item: {uid: bytes}}, and `searchable`, {uid: {name: value}} as
+    DerivedIndex.add_searchable takes it, all made from messages' unchanging bytes.
+
+    Work in idle moments waits, because a session is at work.
+    """
+    mailbox.account.wake_idle_work(has_mail=True)
+    with mailbox.account.writing():
+        mailbox.ready_locked()
+        _keep_locked(mailbox, items, dict(searchable))
+
+
+def keep_derived(mailbox, made, version, span, uidvalidity):
+    """Keep `made`, {uid: derivation.Derived}, and note that the messages of the derived_index.Span
+    are derived, unless the mailbox has another UIDVALIDITY now."""
+    items, searchable = {}, {}
+    for each, derived in made.items():
+        for item, data in derived.items.items():
+            items.setdefault(item, {})[each] = data
+        if derived.searchable is not None:
+            searchable[each] = derived.searchable
+    with mailbox.account.writing():
+        mailbox.ready_locked()
+        if mailbox.row.uidvalidity != uidvalidity:
+            raise errors.NotFound()
+        _keep_locked(mailbox, items, searchable)
+        mailbox.account.index.derived.set_derived(mailbox.row.id, version, span)
+
+
+def _keep_locked(mailbox, items, searchable):
+    index, box = mailbox.account.index, mailbox.row.id
+    uids = set(searchable).union(*items.values())
+    existing = {row.uid for row in index.select(box, sorted(uids))}
+    for item, data in items.items():
+        index.derived.add_items(box, item, [each for each in data.items() if each[0] in existing])
+    index.derived.add_searchable(box, [each for each in searchable.items() if each[0] in existing])
+
+
+def find(mailbox, condition, first, last):
+    """Which of the messages with UIDs from `first` to `last` meet a condition (derived_index.Holds
+    or SentWithin): derived_index.Found."""
+    try:
+        with mailbox.account.reading():
+            mailbox._ready_to_read()
+            return mailbox.account.index.derived.find(mailbox.row.id, condition, first, last)
+    except errors.Unavailable:
+        return Found(set(), set())
