@@ -113,6 +113,11 @@ class Connection(BoundedReader):
         if self._deadline is not None:
             self._deadline += seconds
 
+    def prolong_deadline(self, seconds):
+        """Let the deadline, if there is one, be `seconds` from now or later."""
+        if self._deadline is not None:
+            self._deadline = max(self._deadline, monotonic() + seconds)
+
     @contextmanager
     def deadline(self, seconds):
         """Context manager: `set_deadline` for a block.  An earlier outer deadline stays."""
@@ -325,6 +330,10 @@ class Connection(BoundedReader):
         except Disconnected:
             self._torn = True
             raise
+
+    def can_write(self):
+        """Whether a short write would not wait."""
+        return not self._torn and bool(self._output().wait(0))
 
     def _output(self):
         return Readiness(writable=(self._socket.fileno(),))

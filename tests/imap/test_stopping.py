@@ -34,16 +34,18 @@ def three(client, monkeypatch):
 
 
 class Looks:
-    """Replaces Connection.look: `error` after `calm` calls of a command, and one before it."""
+    """Replaces Connection.look: after `calm` calls by a command it raises `error`."""
 
     def __init__(self, monkeypatch, error, calm=0):
-        self.error, self.calm = error, calm + 1
+        self.error, self.calm = error, calm
         monkeypatch.setattr(connection.Connection, "look", self)
 
     def __get__(self, instance, owner):
         return self
 
     def __call__(self, peer=True):
+        if not peer:
+            return  # before the command
         self.calm -= 1
         if self.calm < 0:
             raise self.error()
@@ -80,7 +82,7 @@ def test_a_store_that_ends_early_tells_what_it_did(three, monkeypatch):
     looks = Looks(monkeypatch, connection.Overdue, 2)
     told = [b"* %d FETCH (FLAGS (\\Flagged \\Deleted))" % n for n in (1, 2)]
     assert three.ask("STORE 1:* +FLAGS (\\Flagged)")[:-1] == told
-    looks.calm = 3
+    looks.calm = 2
     assert three.ask("STORE 1:* -FLAGS.SILENT (\\Flagged)")[:-1] == [line.replace(
         b"\\Flagged ", b"") for line in told]
     looks.calm = 1000
@@ -90,7 +92,7 @@ def test_a_store_that_ends_early_tells_what_it_did(three, monkeypatch):
 def test_an_expunge_and_a_move_that_end_early_tell_what_they_did(three, monkeypatch):
     looks = Looks(monkeypatch, connection.Overdue, 1)
     assert three.ask("MOVE 1:* Archive")[:-1][1:] == [b"* 1 EXPUNGE"]
-    looks.calm = 2
+    looks.calm = 1
     assert three.ask("EXPUNGE") == [b"* 1 EXPUNGE",
                                     b"NO [LIMIT] The command took too long; ask for less at a time"]
     looks.calm = 1000
