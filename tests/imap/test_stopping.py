@@ -45,7 +45,7 @@ class Looks:
 
     def __call__(self, peer=True):
         if not peer:
-            return  # before the command (Connection.pace)
+            return  # before the command
         self.calm -= 1
         if self.calm < 0:
             raise self.error()
