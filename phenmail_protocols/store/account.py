@@ -126,6 +126,13 @@ class Account:
             if len(self._unused) > _UNUSED:
                 self._unused.pop(0).unload_locked()
 
+    def require(self, name):
+        """Raise errors.NotFound, errors.InvalidName if there is no such mailbox."""
+        folder = folders.folder_of(name)
+        with self.reading():  # it makes a new user's mailboxes
+            if not self.tree.has(folder):
+                raise errors.NotFound()
+
     def status(self, name):
         """The mailbox's Status; raises errors.NotFound."""
         return self._ask(name, Mailbox.status_now)

@@ -217,6 +217,7 @@ CALLS = {
     "Account.delete": lambda scene: scene.account.delete("Box"),
     "Account.rename": lambda scene: scene.account.rename("Box", "Moved/away"),
     "Account.rename INBOX": lambda scene: scene.account.rename("INBOX", "Old mail"),
+    "Account.require": lambda scene: scene.account.require("Box"),
     "Account.status": lambda scene: scene.account.status("Box"),
     "Account.subscribe": lambda scene: scene.account.subscribe("Box/Sub/deep"),
     "Account.unsubscribe": lambda scene: scene.account.unsubscribe("Sent"),
