@@ -47,6 +47,7 @@ NEEDS: Dict[str, Tuple[str, ...]] = {
     "THREAD=REFERENCES": (),
     "UTF8=ACCEPT": ("ENABLE",),
     "MULTIAPPEND": (),
+    "BINARY": (),
     "COMPRESS=DEFLATE": (),
 }
 

@@ -22,7 +22,7 @@ _LINE_ENDS = re.compile(rb"[\r\n]")
 _PRINTABLE = bytes(octet if 32 <= octet < 127 else ord("?") for octet in range(256))
 #: Response codes that belong to an extension.
 CODE_EXTENSIONS = {b"APPENDUID": "UIDPLUS", b"COPYUID": "UIDPLUS", b"HIGHESTMODSEQ": "CONDSTORE",
-                   b"CLOSED": "QRESYNC", b"MAILBOXID": "OBJECTID"}
+                   b"CLOSED": "QRESYNC", b"MAILBOXID": "OBJECTID", b"UNKNOWN-CTE": "BINARY"}
 _FLAG_ORDER = _SYSTEM_FLAGS + ("\\Recent",)
 _FLAG_LISTS = 4096
 
@@ -32,6 +32,12 @@ _FLAG_LISTS = 4096
 def string(data):
     """bytes -> quoted string, or a literal where needed. The handler's Output replaces NUL."""
     return tokens.quoted(data) if _QUOTABLE.fullmatch(data) else literal(data)
+
+
+class Octets(bytes):
+    """Octets of a literal8 (RFC 3516): they may have NUL."""
+
+    __slots__ = ()
 
 
 def literal(data):

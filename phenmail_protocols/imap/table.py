@@ -11,6 +11,7 @@ from .commands import (
     list_lsub,
     login,
     mailboxes,
+    notify,
     quota,
     search,
     select,
@@ -19,7 +20,7 @@ from .commands import (
 )
 
 _FILES = (any_state, login, enable, compress, select, mailboxes, list_lsub, quota, append, idle,
-          expunge, search, sort_thread, fetch, store, copy_move)
+          notify, expunge, search, sort_thread, fetch, store, copy_move)
 
 #: {command name: row.Row}
 TABLE = {row.name: row for file in _FILES for row in file.ROWS}

@@ -89,6 +89,7 @@ def _create_locked(account, name, special_uses=()):
     account.index.remove_folder(folder)
     mailbox = account.mailbox_locked(name)
     mailbox.ready_locked()
+    account.names_changed_locked()
     return mailbox
 
 
@@ -131,6 +132,7 @@ def _delete(account, name):
         os.rename(account.tree.path_of(folder), deleted)
         account.transaction.settle(lambda: atomic.sync_directory(account.folder))
         account.deleted_locked(folder)
+        account.names_changed_locked()
     return deleted
 
 
@@ -172,6 +174,7 @@ def rename(account, old, new):
             os.rename(old_path, new_path)
             account.transaction.on_failure(files.undo_rename, new_path, old_path)
             account.renamed_locked(mailbox, target)
+        account.names_changed_locked()
         atomic.sync_directory(account.folder)
 
 

@@ -228,7 +228,7 @@ CALLS = {
         "brand new", "Box", ["\\Seen", "Urgent", "Fresh"]),
     "Account.deliver in a quota": lambda scene: scene.limited().put("brand new"),
     "Account.deleted": lambda scene: scene.account.deleted("INBOX"),
-    "Account.look_at": lambda scene: scene.account.look_at("Box"),
+    "Account.measure": lambda scene: scene.account.measure("Box"),
     "Account.deliver_all": lambda scene: scene.put_together([(), ("\\Seen",), ("Urgent",)]),
     "Mailbox.close": lambda scene: scene.account.open("Other").close(),
     "Mailbox.watch": lambda scene: scene.inbox.watch(lambda: None).close(),

@@ -56,6 +56,8 @@ USES = {
     "THREAD=REFERENCES": ["THREAD REFERENCES UTF-8 ALL", "UID THREAD REFERENCES UTF-8 ALL"],
     "UTF8=ACCEPT": ["APPEND INBOX UTF8 (~{8}\r\nA: b\r\n\r\n)"],
     "MULTIAPPEND": ["APPEND INBOX {8+}\r\nA: b\r\n\r\n {8+}\r\nA: b\r\n\r\n"],
+    "BINARY": ["FETCH 1 BINARY[1]", "FETCH 1 (BINARY.PEEK[1]<0.9>)", "FETCH 1 BINARY.SIZE[]",
+               "APPEND INBOX ~{8+}\r\nA: b\r\n\r\n"],
     "COMPRESS=DEFLATE": ["COMPRESS DEFLATE"],
 }
 #: The same before login. A mechanism that is unknown gets NO.

@@ -3,19 +3,24 @@
 STATUS has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT), 8438 (SIZE), 8474
 (MAILBOXID) and 9208 (DELETED, DELETED-STORAGE), too.
 """
+from ...store import errors
 from ...store.model import INBOX, SEPARATOR
 from .. import responses
 from ..command_row import AFTER_LOGIN, Row
+from ..progress import Progress
 from ..session import Step
 from ..syntax import command_grammar
 from ..syntax.tokens import Scanner
+
+_NEED_SIZES = {"SIZE", "DELETED-STORAGE"}
 
 
 def create(session, arguments):
     """A trailing separator declares that children will follow (RFC 3501 6.3.3). Every mailbox may
     have children, so it is ignored."""
-    mailbox_id = session.mail.create(
-        _without_separator(arguments.mailbox), arguments.special_uses)
+    name = _without_separator(arguments.mailbox)
+    mailbox_id = session.mail.create(name, arguments.special_uses)
+    session.changed_names(None, name)
     return Step(code=responses.mailbox_id(mailbox_id))
 
 
@@ -24,23 +29,28 @@ def delete(session, name):
     session.mail.delete(name, session.look)
     if selected:
         session.deselect()
+    session.changed_names(name, None)
 
 
 def rename(session, arguments):
-    session.mail.rename(arguments.old, _without_separator(arguments.new))
+    new = _without_separator(arguments.new)
+    session.mail.rename(arguments.old, new)
+    session.changed_names(arguments.old, new)
 
 
 def _without_separator(name):
     stripped = name[:-1] if name.endswith(SEPARATOR) else name
-    return INBOX if stripped.upper() == INBOX else stripped
+    return INBOX if stripped.lower() == INBOX.lower() else stripped
 
 
 def subscribe(session, name):
     session.mail.subscribe(_without_separator(name))
+    session.changed_subscription(_without_separator(name), True)
 
 
 def unsubscribe(session, name):
     session.mail.unsubscribe(_without_separator(name))
+    session.changed_subscription(_without_separator(name), False)
 
 
 def status(session, arguments):
@@ -49,7 +59,12 @@ def status(session, arguments):
 
 def status_line(session, name, items):
     """* STATUS with these items; raises the store's errors."""
-    found = session.mail.status(name)
+    progress = Progress(session)
+    if not _NEED_SIZES.isdisjoint(items):
+        session.mail.measure(name, progress)
+    found = session.mail.status(name, progress)
+    if found.size is None and "SIZE" in items:
+        raise errors.Unavailable()  # other programs are just adding messages
     if "HIGHESTMODSEQ" in items:
         session.enable_condstore()
         found = found._replace(highestmodseq=max(1, found.highestmodseq))

@@ -77,6 +77,7 @@ class _Query:
         self._email_ids = {}  # UID -> value of EMAILID, None if the message was expunged
         self._wanted = Wanted()
         self._tests = 1  # of a message, at most
+        self._rows = session.view.mailbox.flag_rows
         self.missed = False  # a message was expunged
         keys = key.keys if isinstance(key, And) else (key,)
         octets = sorted((each for each in keys if _cost(each) >= 1), key=_cost)
@@ -86,7 +87,7 @@ class _Query:
     def run(self, start, uids):
         """The matching ones of `uids`, in front of which there are `start` messages."""
         view = self._session.view
-        rows = view.mailbox.rows(uids)
+        rows = self._rows(uids)
         if len(rows.uids) == len(uids):
             numbers = range(start + 1, start + 1 + len(uids))
         else:
@@ -187,13 +188,19 @@ class _Query:
             return (name in flags) == present
         return holds
 
+    def _measured(self):
+        """A test needs the messages' sizes or dates."""
+        self._rows = self._session.view.mailbox.rows
+
     def _size(self, key):
+        self._measured()
         octets = key.octets
         if key.larger:
             return lambda candidate: candidate.size > octets
         return lambda candidate: candidate.size < octets
 
     def _within(self, key):
+        self._measured()
         edge = time.time() - key.seconds
         if key.younger:
             return lambda candidate: candidate.date >= edge
@@ -220,6 +227,7 @@ class _Query:
         return self._email_ids[uid]
 
     def _on_day(self, key):
+        self._measured()
         fits = RELATIONS[key.relation]
         day = key.day
         if not key.sent:

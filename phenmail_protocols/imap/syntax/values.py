@@ -87,6 +87,26 @@ class Status(NamedTuple):
     items: Tuple[str, ...]
 
 
+class EventGroup(NamedTuple):
+    """Some mailboxes and their events (RFC 5465 section 8).
+
+    filter     in upper case
+    mailboxes  the names after SUBTREE and MAILBOXES
+    events     frozenset of str, in the RFC's spelling
+    items      what MessageNew sends of new messages in the selected mailbox, as in Fetch
+    """
+    filter: str
+    mailboxes: Tuple[str, ...]
+    events: frozenset
+    items: tuple = ()
+
+
+class Notify(NamedTuple):
+    """NOTIFY: `groups` of EventGroup, () for NONE; `status`: send STATUS responses at once."""
+    status: bool
+    groups: tuple
+
+
 # The forms of a message in APPEND: {n}, ~{n} (RFC 3516), UTF8 (~{n} …) (RFC 6855).
 LITERAL, LITERAL8, UTF8 = "literal", "literal8", "utf8"
 
@@ -142,7 +162,8 @@ class Fetch(NamedTuple):
     """FETCH. Macros are expanded, and each item is there once.
 
     `items` are str for simple ones ("UID", "FLAGS", "ENVELOPE", …), and Section for those that
-    return bytes of the message (BODY[...], BODY.PEEK[...], RFC822, RFC822.HEADER, RFC822.TEXT).
+    return bytes of the message (BODY[...], BODY.PEEK[...], RFC822, RFC822.HEADER, RFC822.TEXT,
+    BINARY[...], BINARY.PEEK[...], BINARY.SIZE[...]).
     """
     sequence: Any
     items: tuple
@@ -151,12 +172,17 @@ class Fetch(NamedTuple):
     vanished: bool = False  # 3.2.6
 
 
+#: The kinds of sections that are decoded (RFC 3516).
+BINARY, BINARY_SIZE = "BINARY", "BINARY.SIZE"
+
+
 class Section(NamedTuple):
     """Bytes of a message that FETCH asks for (RFC 3501 6.4.5).
 
     peek     false: reading sets \\Seen
     part     numbers, () for the message itself: BODY[1.2.HEADER] has (1, 2)
-    kind     None (the whole part), "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT", "MIME"
+    kind     None (the whole part), "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT", "MIME";
+             "BINARY": the part decoded; "BINARY.SIZE": how many octets that are
     names    frozenset of field names as bytes in lower case (as mail.headers.select takes them)
     partial  (start, length) or None
     label    its name in the response: b"BODY[HEADER.FIELDS (To From)]", b"BODY[]<0>", b"RFC822"

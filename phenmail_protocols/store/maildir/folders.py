@@ -24,7 +24,7 @@ def canonical(name):
     Raises errors.InvalidName for a name that no folder can have.
     """
     first, separator, rest = name.partition(SEPARATOR)
-    if first.upper() == INBOX:
+    if first.lower() == INBOX.lower():  # not "upper": it makes an I of U+0131
         name = INBOX + separator + rest
     if (not all(name.split(SEPARATOR)) or len(name) > 1000
             or any(char < " " or char == "\x7f" for char in name)):

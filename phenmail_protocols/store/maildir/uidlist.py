@@ -72,7 +72,7 @@ def _render(header, lines):
 
 
 def _render_lines(lines):
-    return b"".join([b"%d :%s\n" % (uid, os.fsencode(name)) for uid, name in lines])
+    return os.fsencode("".join(["%d :%s\n" % tuple(line) for line in lines]))
 
 
 def _render_header(header):
@@ -88,28 +88,19 @@ def _highest(header):
     return _HIGHEST if header is None else header.uid_ceiling + _FAR
 
 
-class Lines:
-    """The lines of a list: `uids` is `{name: uid}`, `highest` the highest UID of any line."""
+class Lines(NamedTuple):
+    """Lines of a list: `uids` is `{name: uid}`, `highest` the highest UID of any line."""
+    uids: dict
+    highest: int
 
-    __slots__ = ("uids", "highest", "_wanted")
 
-    def __init__(self, wanted):
-        """`wanted`: a dict or set of the names to keep in `uids`; None: keep all."""
-        self.uids = {}
-        self.highest = 0
-        self._wanted = wanted
-
-    def take(self, data, highest):
-        """Add whole lines (bytes), except those with a UID above `highest`."""
-        for uid, name in _LINE.findall(data):
-            number = int(uid)
-            name = name.partition(b":")[0]  # Dovecot leaves the flags on it
-            if not name or not 0 < number <= min(highest, (1 << 31) - 1):
-                continue
-            self.highest = max(self.highest, number)
-            name = os.fsdecode(name)
-            if self._wanted is None or name in self._wanted:
-                self.uids[name] = number
+def _parse_lines(data, highest):
+    """(UID, name) of each line in `data` (bytes), except those with a UID above `highest`."""
+    highest = min(highest, (1 << 31) - 1)
+    for uid, name in _LINE.findall(data):
+        name = name.partition(b":")[0]  # Dovecot leaves the flags on it
+        if name and 0 < int(uid) <= highest:
+            yield int(uid), os.fsdecode(name)
 
 
 def _parse_header(data):
@@ -245,16 +236,25 @@ class UidList:
             raise FileNotFoundError(self.path)
 
     def lines(self, wanted=None):
-        """The Lines of the file that was `read`; `wanted` as in Lines."""
-        lines = Lines(wanted)
+        """The Lines of the file that was `read`. `wanted`: the names to keep, a container; None:
+        all."""
+        uids, highest = {}, 0
+        for uid, name in self.each_line():
+            if uid > highest:
+                highest = uid
+            if wanted is None or name in wanted:
+                uids[name] = uid
+        return Lines(uids, highest)
+
+    def each_line(self):
+        """(UID, name) of each line, in the file's order; of lines with one name the last counts."""
         highest = _highest(self.header)
         rest = b""
         for data in self._slices(0):
             whole, end, rest = (rest + data).rpartition(b"\n")
-            lines.take(whole + end, highest)
+            yield from _parse_lines(whole + end, highest)
             if len(rest) > _LONGEST:
                 rest = rest[:1]  # the line is useless, but the next one begins after its end
-        return lines
 
     def _slices(self, offset):
         """The file's bytes from `offset` on, in slices."""

@@ -18,14 +18,17 @@ from phenmail_protocols.imap.syntax.values import (
     Copy,
     Create,
     Criterion,
+    EventGroup,
     Fetch,
     HasFlag,
     InSet,
     List,
     Login,
+    Notify,
     Rename,
     Resync,
     Search,
+    Section,
     Select,
     SetQuota,
     Sort,
@@ -75,6 +78,11 @@ GOOD = [
         "x", True, Resync(7, 9))),
     ([b"STORE 1 (UNCHANGEDSINCE 5) FLAGS (a)"], "STORE", Store(
         numbers(b"1"), "replace", False, ("a",), False, 5)),
+    ([b"FETCH 1 BINARY[2.1]<0.9>"], "FETCH", Fetch(numbers(b"1"), (
+        Section(False, (2, 1), "BINARY", frozenset(), (0, 9), b"BINARY[2.1]<0>"),), False)),
+    ([b"FETCH 1 (binary.peek[] BINARY.SIZE[3])"], "FETCH", Fetch(numbers(b"1"), (
+        Section(True, (), "BINARY", frozenset(), None, b"BINARY[]"),
+        Section(True, (3,), "BINARY.SIZE", frozenset(), None, b"BINARY.SIZE[3]")), False)),
     ([b"FETCH 1 FLAGS (CHANGEDSINCE 5)"], "FETCH", Fetch(
         numbers(b"1"), ("FLAGS", "MODSEQ"), False, 5)),
     ([b"UID FETCH 1 (MODSEQ) (vanished changedsince 5)"], "UID FETCH", Fetch(
@@ -142,6 +150,8 @@ GOOD = [
         "REFERENCES", InSet(numbers(b"7"), False), False)),
     ([b"UID THREAD ORDEREDSUBJECT utf-8 7"], "UID THREAD", Thread(
         "ORDEREDSUBJECT", InSet(numbers(b"7"), False), True)),
+    ([b"NOTIFY SET (personal (MailboxName))"], "NOTIFY", Notify(
+        False, (EventGroup("PERSONAL", (), frozenset(["MailboxName"])),))),
 ] + [([name.encode()], name, None) for name in WITHOUT_ARGUMENTS]
 
 
