@@ -202,6 +202,14 @@ def _account(scene):
         other.close()
 
 
+def _watched_look(scene):
+    watch = scene.account.watch(lambda: None)
+    try:
+        scene.account.look()
+    finally:
+        watch.close()
+
+
 CALLS = {
     "FileStore.account": _account,
     "FileStore.require_room": lambda scene: scene.limited().store.require_room(scene.folder, 100),
@@ -219,6 +227,11 @@ CALLS = {
     "Account.rename INBOX": lambda scene: scene.account.rename("INBOX", "Old mail"),
     "Account.require": lambda scene: scene.account.require("Box"),
     "Account.status": lambda scene: scene.account.status("Box"),
+    "Account.watch": lambda scene: scene.account.watch(lambda: None).close(),
+    "Account.notify": lambda scene: scene.account.notify(),
+    "Account.look": _watched_look,
+    "Account.stamps": lambda scene: scene.account.stamps(["INBOX", "Box"]),
+    "Account.as_sent": lambda scene: scene.account.as_sent().close(),
     "Account.subscribe": lambda scene: scene.account.subscribe("Box/Sub/deep"),
     "Account.unsubscribe": lambda scene: scene.account.unsubscribe("Sent"),
     "Account.subscriptions": lambda scene: scene.account.subscriptions(),
@@ -239,6 +252,8 @@ CALLS = {
     "Mailbox.state": lambda scene: scene.inbox.state(),
     "Mailbox.changes": lambda scene: scene.inbox.changes(0),
     "Mailbox.expunged_since": lambda scene: scene.inbox.expunged_since(0),
+    "Mailbox.first_unseen": lambda scene: scene.inbox.first_unseen(),
+    "Mailbox.flag_rows": lambda scene: scene.inbox.flag_rows([1, 2]),
     "Mailbox.first_recent": lambda scene: scene.inbox.first_recent(),
     "Mailbox.claim_recent": lambda scene: scene.inbox.claim_recent(),
     "Mailbox.is_current": lambda scene: scene.inbox.is_current(),
