@@ -192,20 +192,27 @@ class Account:
             if len(self._unused) > _UNUSED:
                 self._unused.pop(0).unload_locked()
 
+    def require(self, name):
+        """Raise errors.NotFound, errors.InvalidName if there is no such mailbox."""
+        folder = folders.folder_of(name)
+        with self.reading():  # it makes a new user's mailboxes
+            if not self.tree.has(folder):
+                raise errors.NotFound()
+
     def status(self, name, look=_pass):
         """The mailbox's Status; `look` as for `open`. Raises errors.NotFound."""
         return self._ask(name, Mailbox.status_now, look)
 
     def deleted(self, name):
         """The Usage of the mailbox's messages with \\Deleted; raises errors.NotFound."""
+        self.measure(name)
         return self._ask(name, Mailbox.deleted_now)
 
-    def look_at(self, name):
-        """Take in what other programs changed in a mailbox; raises errors.NotFound."""
-        self._ask(name, lambda mailbox: None)
-
     def measure(self, name, look=_pass):
-        """As `look_at`, and learn the sizes of all messages, with `look` as for `open`."""
+        """Take in what other programs changed in a mailbox, and learn the sizes of all messages.
+
+        `look` as for `open`. Raises errors.NotFound.
+        """
         measuring.measure_all(self._ask(name, lambda mailbox: mailbox, look), look)
 
     def _ask(self, name, question, look=_pass):

@@ -21,6 +21,8 @@ def copy(mailbox, uids, target_name, look=lambda: None):
     for each message; if it raises, everything is undone.
     """
     limit = mailbox.account.quota.limit_for_addition()
+    if limit is not None:
+        mailbox.rows(uids)  # measures them
     copied, _, warns = _copy(mailbox, uids, target_name, look, limit)
     if warns:
         mailbox.account.quota.warn(limit)
@@ -37,7 +39,7 @@ def _copy(mailbox, uids, target_name, look=lambda: None, limit=None):
         rows = mailbox.account.index.select(mailbox.row.id, uids)
         if limit is not None:
             warns = mailbox.account.quota.room_locked().take(
-                limit, sum(row.size for row in rows), len(rows))
+                limit, sum(max(0, row.size) for row in rows), len(rows))
         copies = _copy_locked(mailbox, rows, target, look)
         copied = Copied(target.row.uidvalidity, [(row.uid, copy.uid) for row, copy in copies])
     try:

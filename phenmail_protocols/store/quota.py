@@ -124,7 +124,7 @@ class AccountQuota:
         for name in names:
             look()
             try:
-                account.measure(name)
+                account.measure(name, look)
             except errors.NotFound:
                 pass  # deleted meanwhile
         self._forget_lost(set(map(folders.folder_of, names)))

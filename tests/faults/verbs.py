@@ -202,6 +202,14 @@ def _account(scene):
         other.close()
 
 
+def _watched_look(scene):
+    watch = scene.account.watch(lambda: None)
+    try:
+        scene.account.look()
+    finally:
+        watch.close()
+
+
 CALLS = {
     "FileStore.account": _account,
     "FileStore.require_room": lambda scene: scene.limited().store.require_room(scene.folder, 100),
@@ -217,7 +225,13 @@ CALLS = {
     "Account.delete": lambda scene: scene.account.delete("Box"),
     "Account.rename": lambda scene: scene.account.rename("Box", "Moved/away"),
     "Account.rename INBOX": lambda scene: scene.account.rename("INBOX", "Old mail"),
+    "Account.require": lambda scene: scene.account.require("Box"),
     "Account.status": lambda scene: scene.account.status("Box"),
+    "Account.watch": lambda scene: scene.account.watch(lambda: None).close(),
+    "Account.notify": lambda scene: scene.account.notify(),
+    "Account.look": _watched_look,
+    "Account.stamps": lambda scene: scene.account.stamps(["INBOX", "Box"]),
+    "Account.as_sent": lambda scene: scene.account.as_sent().close(),
     "Account.subscribe": lambda scene: scene.account.subscribe("Box/Sub/deep"),
     "Account.unsubscribe": lambda scene: scene.account.unsubscribe("Sent"),
     "Account.subscriptions": lambda scene: scene.account.subscriptions(),
@@ -227,7 +241,7 @@ CALLS = {
         "brand new", "Box", ["\\Seen", "Urgent", "Fresh"]),
     "Account.deliver in a quota": lambda scene: scene.limited().put("brand new"),
     "Account.deleted": lambda scene: scene.account.deleted("INBOX"),
-    "Account.look_at": lambda scene: scene.account.look_at("Box"),
+    "Account.measure": lambda scene: scene.account.measure("Box"),
     "Account.deliver_all": lambda scene: scene.put_together([(), ("\\Seen",), ("Urgent",)]),
     "Account.wake_idle_work": lambda scene: scene.account.wake_idle_work(False),
     "Account.known_mailboxes": lambda scene: scene.account.known_mailboxes(),
@@ -245,6 +259,8 @@ CALLS = {
     "Mailbox.state": lambda scene: scene.inbox.state(),
     "Mailbox.changes": lambda scene: scene.inbox.changes(0),
     "Mailbox.expunged_since": lambda scene: scene.inbox.expunged_since(0),
+    "Mailbox.first_unseen": lambda scene: scene.inbox.first_unseen(),
+    "Mailbox.flag_rows": lambda scene: scene.inbox.flag_rows([1, 2]),
     "Mailbox.first_recent": lambda scene: scene.inbox.first_recent(),
     "Mailbox.claim_recent": lambda scene: scene.inbox.claim_recent(),
     "Mailbox.is_current": lambda scene: scene.inbox.is_current(),
