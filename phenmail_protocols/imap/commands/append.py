@@ -15,6 +15,7 @@ from ..syntax import append_grammar, sequence, tokens, values
 
 MESSAGES = 1000  # of one command: about 1 KB of memory each
 LARGEST = 8  # times the largest message: octets of all messages of one command
+BETWEEN = 262144  # octets between the messages of one command: it keeps their flags in memory
 
 
 @contextmanager
@@ -54,6 +55,7 @@ class _Messages:
         self._arrived = []  # (Staged, flags)
         self._arriving = None  # an _Arriving
         self._octets = 0
+        self._between = 0  # octets of the lines after messages
 
     def check(self, message):
         """Refuse a message by its announced size. An empty one cancels the command (RFC 3502)."""
@@ -68,7 +70,8 @@ class _Messages:
                                 % (MESSAGES, LARGEST * largest), b"LIMIT")
 
     def receive(self, message):
-        """Wait for this message -> Step"""
+        """Wait for this message -> Step. It is refused if it, with those before, is over quota."""
+        self._session.mail.quota.require_room(self._octets, len(self._arrived) + 1)
         self._session.staged = self
         self._arriving = _Arriving(self._session, message)
         return Step(READ_BODY, sink=self._arriving.write, resume=self._received)
@@ -82,6 +85,7 @@ class _Messages:
             raise
 
     def _go_on(self, parts):
+        self._bound(parts)
         arriving = self._arriving
         following = self._following(parts, arriving.message.form)
         self._arrived.append(arriving.finish(_takes_8bit_headers(self._session)))
@@ -90,6 +94,13 @@ class _Messages:
             return self._deliver()
         self.check(following)
         return self.receive(following)
+
+    def _bound(self, parts):
+        """Refuse a command that is too long without its messages."""
+        self._between += sum([len(part) for part in parts if isinstance(part, bytes)])
+        if self._between > BETWEEN:
+            raise CommandFailed(b"The command is too long: at most %d octets besides the messages"
+                                % BETWEEN, b"LIMIT")
 
     def _following(self, parts, form):
         scan = tokens.Scanner(parts, self._session.utf8, self._session.off)
@@ -102,6 +113,7 @@ class _Messages:
         with into_target():
             delivered = self._session.mail.deliver_all(self._mailbox, self._arrived)
         self._session.staged = None
+        self._session.added_messages(self._mailbox, [each.uid for each in delivered])
         uids = sequence.build([each.uid for each in delivered])
         return Step(code=b"APPENDUID %d %b" % (delivered[0].uidvalidity, uids))
 

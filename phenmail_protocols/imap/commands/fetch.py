@@ -20,7 +20,7 @@ from ..session import Misuse, Step
 from ..syntax import fetch_grammar
 from ..syntax.sequence import SAVED
 from ..syntax.values import BINARY, BINARY_SIZE, Section
-from . import sections
+from . import email_id, sections
 from .message import keep, messages
 from .message_set import EXPUNGED
 from .resync import changed_since, tell_vanished
@@ -43,6 +43,8 @@ COLUMNS = {
                      lambda session, rows: responses.internal_dates(rows.dates)),
     "RFC822.SIZE": (b"RFC822.SIZE", b"%d", lambda session, rows: rows.sizes),
     "MODSEQ": (b"MODSEQ", b"(%d)", lambda session, rows: rows.modseqs),
+    # RFC 8474 5.2: messages are not grouped across mailboxes.
+    "THREADID": (b"THREADID", b"%b", lambda session, rows: [responses.NIL] * len(rows.uids)),
 }
 
 #: derived item -> (its value for an expunged message, function of a Message that gives its value)
@@ -54,6 +56,7 @@ DERIVATIONS = {
     "BODYSTRUCTURE": (message_responses.EMPTY_BODYSTRUCTURE,
                       lambda message: message_responses.bodystructure(
                           message.tree(), message.look)),
+    email_id.ITEM: (email_id.EMPTY, email_id.of),
 }
 
 
@@ -162,15 +165,26 @@ def _fetch_changed(session, arguments, plan):
             session.look()
             end = min(start + ROWS_BATCH, stop)
             uids = changed_since(session, session.view.uids(start, end), arguments.changed_since)
-            while uids:
-                batch = _Batch(session, plan, None, uids[:plan.batch()])
-                batch.send()
-                if not len(batch.uids):
-                    batch = _Batch(session, plan.for_large_headers(), None, uids[:1])
-                    batch.send()
-                uids = uids[len(batch.uids):]
+            for _ in send_batches(session, plan, uids):
+                pass
             start = end
     return _end(plan)
+
+
+def send_batches(session, plan, uids):
+    """Send FETCH responses for ascending UIDs; messages that are gone are left out.
+
+    A generator: after each batch it yields the last UID that is done.
+    """
+    while len(uids):
+        session.look()
+        batch = _Batch(session, plan, None, uids[:plan.batch()])
+        batch.send()
+        if not len(batch.uids):
+            batch = _Batch(session, plan.for_large_headers(), None, uids[:1])
+            batch.send()
+        yield batch.uids[-1]
+        uids = uids[len(batch.uids):]
 
 
 def _uid_spans(session, chosen):
@@ -207,7 +221,7 @@ class _Batch:
 
     def _send_present(self):
         """Returns the UIDs of the messages that exist."""
-        rows = self.mailbox.rows(self.uids)
+        rows = self._rows(self.uids)
         if self.plan.sets_seen and self.session.view.writable:
             rows = self._set_seen(rows)
         derived, rows = self._derive(rows)
@@ -240,7 +254,12 @@ class _Batch:
         except errors.StoreError:
             return rows
         self.newly_seen = True
-        return self.mailbox.rows(self.uids)
+        return self._rows(self.uids)
+
+    def _rows(self, uids):
+        """Other items do not need the messages' sizes and dates, which may not be known yet."""
+        measured = {"RFC822.SIZE", "INTERNALDATE"}.intersection(self.plan.columns)
+        return self.mailbox.rows(uids) if measured else self.mailbox.flag_rows(uids)
 
     def _lines(self, rows, derived):
         """The responses without sections: an iterator of bytes."""
@@ -270,8 +289,8 @@ class _Batch:
         if missing:
             last = self._make(missing, known)
             self.uids = self.uids[:bisect_right(self.uids, last)]
-            rows = self.mailbox.rows([uid for uid in rows.uids if uid <= last
-                                      and all(uid in values for values in known)])
+            rows = self._rows([uid for uid in rows.uids if uid <= last
+                               and all(uid in values for values in known)])
         columns = [(label, b"%b", [values[uid] for uid in rows.uids])
                    for (label, _, _, _), values in zip(wanted, known)]
         return columns, rows

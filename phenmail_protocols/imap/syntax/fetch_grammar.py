@@ -11,7 +11,8 @@ from .values import BINARY, BINARY_SIZE, Fetch, Section
 #: Items without a section -> the extension to which each belongs, and the macros that stand for
 #: several items (RFC 3501 6.4.5).
 ITEMS = {"UID": None, "FLAGS": None, "INTERNALDATE": None, "RFC822.SIZE": None, "ENVELOPE": None,
-         "BODY": None, "BODYSTRUCTURE": None, "MODSEQ": "CONDSTORE"}
+         "BODY": None, "BODYSTRUCTURE": None, "MODSEQ": "CONDSTORE", "EMAILID": "OBJECTID",
+         "THREADID": "OBJECTID"}
 _FAST = ("FLAGS", "INTERNALDATE", "RFC822.SIZE")
 MACROS = {
     "FAST": _FAST,
