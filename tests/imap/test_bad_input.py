@@ -93,6 +93,19 @@ MISTAKES = """
     LIST "" * RETURN (¦HIDDEN)
     LIST "" * RETURN (STATUS (¦SEEN))
     CREATE box (¦FOR (\\Sent))
+    CREATE box (USE ¦\\Sent)
+    CREATE box (USE (¦Sent))
+    GETQUOTA ¦(x)
+    GETQUOTAROOT¦
+    SETQUOTA "" ¦STORAGE 1
+    SETQUOTA "" (STORAGE ¦x)
+    SETQUOTA "" (STORAGE ¦9223372036854775808)
+    SEARCH EMAILID ¦(x)
+    SEARCH THREADID x ¦y
+    FETCH 1 (EMAILID ¦x)
+    NOTIFY SET (¦FRUIT (MessageNew))
+    NOTIFY SET (SELECTED (MessageNew (¦FRUIT)))
+    NOTIFY SET (¦)
     ENABLE ¦(CONDSTORE)
     ID ¦name
     COMPRESS ¦(DEFLATE)
@@ -294,6 +307,15 @@ def test_invalid_names_are_refused(client, name, command):
 
 
 @pytest.mark.parametrize("name", INVALID, ids=lambda name: repr(name[:20]))
+def test_invalid_names_in_questions(client, name):
+    """Both are allowed for mailboxes that do not exist (RFC 9208 4.1.2, RFC 5465 6)."""
+    for command in b"GETQUOTAROOT " + name, (
+            b"NOTIFY SET (MAILBOXES " + name + b" (MessageNew MessageExpunge))"):
+        assert re.match(rb"OK |NO \[CANNOT\] ", client.ask(command)[-1])
+    client.ok("NOOP")
+
+
+@pytest.mark.parametrize("name", INVALID, ids=lambda name: repr(name[:20]))
 def test_an_append_to_an_invalid_name_is_refused_before_the_message_is_sent(client, name):
     client.send(b"a APPEND " + name + b" {9}\r\n")
     assert client.line().startswith((b"a NO [CANNOT] ", b"a BAD "))
@@ -375,6 +397,10 @@ def test_too_long_a_name_is_not_subscribed(client):
     ("DELETE INBOX", b"CANNOT"), ("DELETE nowhere", b"NONEXISTENT"),
     ("RENAME nowhere somewhere", b"NONEXISTENT"), ("RENAME Sent Trash", b"ALREADYEXISTS"),
     ("SELECT nowhere", b"NONEXISTENT"), ("STATUS nowhere (MESSAGES)", b"NONEXISTENT"),
-    ("COPY 1 nowhere", b"TRYCREATE"), ("UID MOVE 1 nowhere", b"TRYCREATE")])
+    ("COPY 1 nowhere", b"TRYCREATE"), ("UID MOVE 1 nowhere", b"TRYCREATE"),
+    ("GETQUOTA nowhere", b"NONEXISTENT"), ('SETQUOTA "" (STORAGE 1)', b"NOPERM"),
+    ("CREATE box (USE (\\Fruit))", b"USEATTR"),
+    ("NOTIFY SET (PERSONAL (FruitRipe))",
+     b"BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)")])
 def test_refusals_have_a_response_code(client, command, code):
     assert client.ask(command)[-1].startswith(b"NO [" + code + b"] ")
