@@ -29,6 +29,11 @@ NEEDS: Dict[str, Tuple[str, ...]] = {
     "LIST-EXTENDED": (),
     "LIST-STATUS": ("LIST-EXTENDED",),
     "SPECIAL-USE": (),
+    "CREATE-SPECIAL-USE": (),
+    "OBJECTID": (),
+    "QUOTA": (),
+    "QUOTA=RES-STORAGE": ("QUOTA",),
+    "QUOTA=RES-MESSAGE": ("QUOTA",),
     "STATUS=SIZE": (),
     "APPENDLIMIT": (),
     "WITHIN": (),
@@ -43,6 +48,7 @@ NEEDS: Dict[str, Tuple[str, ...]] = {
     "THREAD=REFERENCES": (),
     "UTF8=ACCEPT": ("ENABLE",),
     "MULTIAPPEND": (),
+    "BINARY": (),
     "COMPRESS=DEFLATE": (),
 }
 

@@ -6,7 +6,7 @@ for.  A client may be silent for half an hour (RFC 3501 5.4).
 import logging
 from time import monotonic
 
-from ..net.errors import Overdue, TimedOut
+from ..net.errors import Disconnected, Overdue, TimedOut
 from ..net.waker import Waker
 from ..protocol import handler as shared
 from ..protocol import output
@@ -21,6 +21,7 @@ log = logging.getLogger("phenmail.imap")
 GATHER = 0.01  # seconds that IDLE and NOTIFY wait to announce several changes together
 GATHER_LONG = 1.0  # the most that NOTIFY waits
 DROPPED = 16  # times the largest message: most octets of an unwanted literal that are read
+SHORT = 2048  # octets: so many fit into the buffer of a socket that is writable
 LONG = 8192  # octets of a command that is parsed only in a turn (`net.fair_turns`)
 READING = 0.5e-6  # seconds to parse an octet of it
 SLOWEST = 4096  # octets a second
@@ -43,9 +44,22 @@ class Output(output.Output):
     __slots__ = ()
 
     def flush(self):
-        """NUL, which no string may contain (RFC 3501 9: CHAR8), becomes 0x80, as in Dovecot."""
-        self._waiting = [piece.replace(b"\0", b"\x80") for piece in self._waiting]
+        """NUL, which no string may contain (RFC 3501 9: CHAR8), becomes 0x80, as in Dovecot. A
+        literal8 may contain it."""
+        self._waiting = [piece if isinstance(piece, responses.Octets)
+                         else piece.replace(b"\0", b"\x80") for piece in self._waiting]
         super().flush()
+
+    def tell_now(self, data, seconds):
+        """Send `data` (a short line) if that needs no wait; the command gets `seconds` from now at
+        least. For work that goes on whether the client is still there or not."""
+        self._connection.prolong_deadline(seconds)
+        if self._size <= SHORT and self._connection.can_write():
+            try:
+                self.write(data)
+                self.flush()
+            except Disconnected:
+                pass  # the next write raises it again
 
     def ask(self, prompt):
         """Send a continuation request (RFC 3501 7.5) at once."""
@@ -69,7 +83,7 @@ class Handler(shared.Handler):
         limits, output = service.limits, Output(connection, SLOWEST, _overdue)
         super().__init__(connection, limits, limits.imap_idle_timeout, output, session.Session(
             service, TABLE, output.write, connection.peer, connection.tls_info(),
-            connection.is_loopback, output.look))
+            connection.is_loopback, output.look, output.tell_now))
         self.reader = Reader(connection, output.ask, output.allow, DROPPED * limits.message_size)
         self.body = None  # reader.Body: a message literal that is still on the wire
 
@@ -86,6 +100,7 @@ class Handler(shared.Handler):
         timeout, patience = self.limits.command_timeout, self.patience()
         is_known = self.session.account is not None
         self.connection.set_deadline(timeout if is_known else min(timeout, patience))
+        self.connection.pace()
         try:
             taken = self.reader.command(is_known, self.session.off)
         except CommandRefused as error:

@@ -141,7 +141,7 @@ class Changes:
 
 def _info(found, name):
     """The MailboxInfo of a name, of which there may be nothing left."""
-    return found.get(name) or MailboxInfo(name, False, False, None, False)
+    return found.get(name) or MailboxInfo(name, False, False, (), False)
 
 
 def _moved(old, new):

@@ -75,8 +75,10 @@ CODES = (
     (errors.NotFound, b"NONEXISTENT"),
     (errors.Exists, b"ALREADYEXISTS"),
     (errors.InvalidName, b"CANNOT"),
+    (errors.ImpossibleUse, b"USEATTR"),
     (errors.Expunged, b"EXPUNGEISSUED"),
     (errors.NoSpace, b"OVERQUOTA"),
+    (errors.OverQuota, b"OVERQUOTA"),
     (errors.TooBig, b"TOOBIG"),
     (errors.Limit, b"LIMIT"),
     (errors.InUse, b"INUSE"),
@@ -112,16 +114,19 @@ class Session(shared.Session):
 
     Long commands call `look()` for each message, name or key, which takes under a microsecond.
     It raises CommandFailed when the command has taken too long, and Disconnected when the client
-    has disconnected or the server stops.
+    has disconnected or the server stops; with `look(False)` the client's end does not matter.
+    `tell_now(data, seconds)`: see handler.Output.
     """
 
     log = log
 
-    def __init__(self, service, table, write, peer, tls=None, loopback=False, look=lambda: None):
+    def __init__(self, service, table, write, peer, tls=None, loopback=False,
+                 look=lambda peer=True: None, tell_now=lambda data, seconds: None):
         super().__init__(service, peer, loopback, tls)
         self.table = table
         self.write = write
         self.look = look
+        self.tell_now = tell_now
         self.state = NOT_AUTHENTICATED
         self.off = service.without
         self.view = None  # of the selected mailbox
@@ -129,6 +134,7 @@ class Session(shared.Session):
         # What the client has enabled: RFC 7162 CONDSTORE and QRESYNC, RFC 6855 UTF8=ACCEPT.
         self.condstore = self.qresync = self.utf8 = False
         self.compresses = False  # RFC 4978
+        self.decoding = None  # how far FETCH BINARY has decoded a part: binary.Place
         self.staged = None  # the messages that APPEND is receiving; has discard()
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
@@ -419,7 +425,7 @@ class Session(shared.Session):
             out.append(b"* %d RECENT\r\n" % news.recent)
         self.write(b"".join(out))
         if news.flags:
-            self.tell_flags(self.view.mailbox.rows(news.flags))
+            self.tell_flags(self.view.mailbox.flag_rows(news.flags))
 
     def tell_keywords(self, shown=()):
         """Send FLAGS and PERMANENTFLAGS if they changed, or before `shown` keywords are used."""

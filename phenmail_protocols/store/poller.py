@@ -4,13 +4,15 @@ import threading
 
 from . import errors
 
+_PATIENCE = 0.1  # seconds
 log = logging.getLogger("phenmail.store")
 
 
 class Poller:
     """Calls `look()` of every open mailbox and every watched account once in each period.
 
-    Changes within this process need no poller: watchers are called at once.
+    Changes within this process need no poller: watchers are called at once. An account whose lock
+    is held for long is left out, because all others would wait for it.
     """
 
     def __init__(self, accounts, period):
@@ -30,7 +32,10 @@ class Poller:
     def _run(self):
         while not self._stopping.wait(self._period):
             for account in self._accounts():
-                for each in account.open_mailboxes() + [account]:
+                mailboxes = account.open_mailboxes(_PATIENCE)
+                if mailboxes is None:
+                    continue
+                for each in mailboxes + [account]:
                     if self._stopping.is_set():
                         return
                     self._look(each)

@@ -665,7 +665,8 @@ def test_files_of_other_programs(polled, tmp_path):
 def test_subscriptions_of_other_programs(polled, tmp_path):
     polled.ok("NOTIFY SET (personal (SubscriptionChange))")
     path = tmp_path / "mail" / "subscriptions"
-    path.write_bytes(path.read_bytes() + b"new\n")
+    with open(str(path), "ab") as file:
+        file.write(b"new\n")
     assert line(polled) == '* LIST (\\NonExistent \\Subscribed \\HasNoChildren) "/" new'
 
 

@@ -81,7 +81,7 @@ def _is_chosen(info, selection):
     """Whether all selection options hold (RFC 5258 3.1). REMOTE would add remote mailboxes; there
     are none."""
     return (("SUBSCRIBED" not in selection or info.subscribed)
-            and ("SPECIAL-USE" not in selection or bool(info.special_use)))
+            and ("SPECIAL-USE" not in selection or bool(info.special_uses)))
 
 
 def with_lost_subscriptions(session, known):
@@ -89,7 +89,7 @@ def with_lost_subscriptions(session, known):
     names = {info.name for info in known}
     lost = {name for name in session.mail.subscriptions() if name not in names}
     parents = {parent for name in lost for parent in _parents(name)}
-    known += [MailboxInfo(name, False, name in parents, None, name in lost)
+    known += [MailboxInfo(name, False, name in parents, (), name in lost)
               for name in lost | (parents - names)]
     return sorted(known, key=lambda info: (info.name != INBOX, info.name))
 
@@ -126,8 +126,8 @@ def list_line(session, info, extended, shows_subscribed, data=b""):
         attributes.append("\\Subscribed")
     if session.offers("CHILDREN"):
         attributes.append("\\HasChildren" if info.children else "\\HasNoChildren")
-    if info.special_use and session.offers("SPECIAL-USE"):
-        attributes.append(info.special_use)
+    if session.offers("SPECIAL-USE"):
+        attributes += info.special_uses
     line = _written(session, info.name, attributes)
     return line[:-2] + b" (" + data + b")\r\n" if data else line
 
