@@ -66,7 +66,7 @@ class SelectedMailbox:
         from .commands import fetch
         uids = [uid for uid in view.uids(view.position(self._unsent)) if uid not in self._own]
         items = self._filters.items
-        if session.condstore and "FLAGS" in items and "MODSEQ" not in items:
+        if session.condstore and "MODSEQ" not in items:  # RFC 7162 3.1
             items += ("MODSEQ",)
         try:
             for last in fetch.send_batches(session, fetch.Plan(items, uid=True), uids):

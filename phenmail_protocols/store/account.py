@@ -208,11 +208,12 @@ class Account:
         self.measure(name)
         return self._ask(name, Mailbox.deleted_now)
 
-    def measure(self, name, look=_pass):
-        """Take in what other programs changed in a mailbox, and learn the sizes of all messages.
+    def look_at(self, name):
+        """Take in what other programs changed in a mailbox; raises errors.NotFound."""
+        self._ask(name, lambda mailbox: None)
 
-        `look` as for `open`. Raises errors.NotFound.
-        """
+    def measure(self, name, look=_pass):
+        """As `look_at`, and learn the sizes of all messages; `look` as for `open`."""
         measuring.measure_all(self._ask(name, lambda mailbox: mailbox, look), look)
 
     def _ask(self, name, question, look=_pass):

@@ -3,11 +3,15 @@
 `watcher` is told without a command (`line`), or at its next NOOP (`news`, which therefore also shows
 what it is not told); `other` makes the changes.
 """
+import imaplib
 import os
+import poplib
 import re
+import smtplib
 
 import pytest
 
+import phenmail
 from phenmail_protocols.imap import notifications
 from phenmail_protocols.imap.commands import fetch
 from phenmail_protocols.imap.session import CommandFailed
@@ -200,6 +204,18 @@ def test_new_messages_in_the_selected_mailbox(watcher, other):
     watcher.ok("NOTIFY SET (selected (MessageNew (FLAGS) MessageExpunge))")
     other.append(MESSAGE)
     assert [line(watcher) for _ in range(3)][2] == "* 2 FETCH (UID 2 FLAGS (\\Recent) MODSEQ (3))"
+
+
+def test_items_that_set_seen(watcher, other):
+    watcher.ok("SELECT INBOX")
+    watcher.ok("NOTIFY SET (selected (MessageNew (BODY[TEXT]) MessageExpunge FlagChange))")
+    other.append(MESSAGE)
+    assert line(watcher) == "* 1 EXISTS"
+    line(watcher)
+    assert line(watcher) == "* 1 FETCH (UID 1 FLAGS (\\Seen \\Recent) BODY[TEXT] {7}\r\nhello\r\n)"
+    watcher.ok("EXAMINE INBOX")
+    other.append(MESSAGE)
+    assert watcher.until(b"* 2 FETCH")[-1] == b"* 2 FETCH (UID 2 BODY[TEXT] {7}\r\nhello\r\n)"
 
 
 def test_own_messages_in_the_selected_mailbox(watcher, other):
@@ -649,7 +665,8 @@ def test_files_of_other_programs(polled, tmp_path):
 def test_subscriptions_of_other_programs(polled, tmp_path):
     polled.ok("NOTIFY SET (personal (SubscriptionChange))")
     path = tmp_path / "mail" / "subscriptions"
-    path.write_bytes(path.read_bytes() + b"new\n")
+    with open(str(path), "ab") as file:
+        file.write(b"new\n")
     assert line(polled) == '* LIST (\\NonExistent \\Subscribed \\HasNoChildren) "/" new'
 
 
@@ -700,3 +717,29 @@ def test_what_evolution_sends(connect, other):
     assert line(evolution).startswith('* STATUS "\u00f6" (MESSAGES 1 UIDNEXT 2 UIDVALIDITY ')
     evolution.send(b"DONE\r\n")
     evolution.until(b"i OK")
+
+
+# -- other protocols
+
+def test_mail_by_smtp_and_pop3(tmp_path):
+    listen = {"host": "127.0.0.1", "port": 0, "tls": "none"}
+    section = {"listen": [listen]}
+    settings = {"smtp": section, "relay": False, "pop": section,
+                "imap": section}
+    with phenmail.MailServer(root=str(tmp_path), users={"alice@example.org": "secret"},
+                             settings=settings) as server:
+        ports = {each.name: each.port for each in server.listening}
+        watcher = imaplib.IMAP4("127.0.0.1", ports["imap"])
+        watcher.login("alice", "secret")
+        watcher.send(b"x1 NOTIFY SET (personal %s)\r\n" % ALL.encode())
+        assert watcher.readline().startswith(b"x1 OK")
+        with smtplib.SMTP("127.0.0.1", ports["smtp"]) as client:
+            client.sendmail("bob@example.net", ["alice@example.org"], "Subject: x\r\n\r\nx\r\n")
+        assert watcher.readline() == b"* STATUS INBOX (UIDNEXT 2 MESSAGES 1 UNSEEN 1)\r\n"
+        client = poplib.POP3("127.0.0.1", ports["pop3"])
+        client.user("alice")
+        client.pass_("secret")
+        client.dele(1)
+        client.quit()
+        assert watcher.readline() == b"* STATUS INBOX (UIDNEXT 2 MESSAGES 0 UNSEEN 0)\r\n"
+        watcher.logout()
