@@ -216,7 +216,8 @@ def test_a_long_response_is_built_in_steps(monkeypatch, returns):
     """One formatting or sorting of a million numbers would hold the interpreter lock for 1 s."""
     monkeypatch.setattr(search_result, "BATCH", 2)
     monkeypatch.setattr(stepwise, "STEP", 2)
-    looks, written, view = [], [], SimpleNamespace(number=lambda uid: uid - 10)
+    looks, written, view = [], [], SimpleNamespace(
+        numbers=lambda uids, look: [look() or uid - 10 for uid in uids])
     session = SimpleNamespace(look=lambda: looks.append(1), write=written.append, view=view,
                               tag=b"x")
     uids = [15, 11, 19, 12, 13, 14, 18, 17, 16]

@@ -57,8 +57,7 @@ def _shown(session, uids, as_uid):
     """What the response shows of these messages: their UIDs or their numbers, as a list."""
     if as_uid:
         return uids
-    session.look()
-    return session.view.numbers(uids)
+    return session.view.numbers(uids, session.look)
 
 
 def _covered(uids, options):
