@@ -14,6 +14,7 @@ from ..mail.structure import ENVELOPE_FIELDS
 from ..store import errors
 from ..store.derivation import Derived
 from . import message_responses, responses
+from .commands import email_id
 from .commands.message import FIELDS, Message, messages
 from .syntax import fetch_grammar, tokens
 from .syntax.values import Section
@@ -53,7 +54,7 @@ class Derivation(NamedTuple):
 
 def _preview(message):
     from ..mail import preview
-    text = preview.preview(message.tree(), message.octets, message.look)
+    text = preview.preview(message.tree(), message.read, message.look)
     return responses.string(text.encode("utf-8"))
 
 
@@ -76,8 +77,10 @@ SORT_KEYS = Derivation("SORT", b"", _sort_keys, True)
 
 PREVIEW = Derivation("PREVIEW", b'""', _preview)  # RFC 8970
 
+EMAIL_ID = Derivation(email_id.ITEM, email_id.EMPTY, email_id.of)
+
 #: FETCH item -> its Derivation
-ITEMS = {each.name: each for each in (ENVELOPE, BODY, BODYSTRUCTURE, PREVIEW)}
+ITEMS = {each.name: each for each in (ENVELOPE, BODY, BODYSTRUCTURE, PREVIEW, EMAIL_ID)}
 ITEMS[fetch_grammar.LAZY_PREVIEW] = PREVIEW._replace(lazy=True)
 #: Those that are made from the message's MIME tree.
 FROM_TREE = frozenset(("BODY", "BODYSTRUCTURE", "PREVIEW"))
@@ -158,8 +161,7 @@ def derive(row, content, names, look):
     """Everything about one message, for store.derivation."""
     message = Message(row.uid, content, None, look)
     derivations = [BODYSTRUCTURE, PREVIEW]
-    if "BODY" in names:
-        derivations.append(BODY)
+    derivations += [each for each in (BODY, EMAIL_ID) if each.name in names]
     items = _made(derivations, message)
     if message.header_size() <= FIELDS:
         items.update(_from_header(message, names))

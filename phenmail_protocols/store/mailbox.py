@@ -25,6 +25,7 @@ from .maildir.filenames import path_of
 from .maildir.keywords import LETTERS, FlagLetters
 from .maildir.uidlist import UidList
 from .model import State, Status
+from .shares import looking
 
 # The size in bytes at which a UID list is compacted: a fixed part, and a part for each message.
 _LIST, _LIST_EACH = 131072, 256
@@ -218,8 +219,8 @@ class Mailbox:
             self.columns = self._read_columns()
 
     def _read_columns(self):
-        return Columns(self.account.index.columns(self.row.id), self.flag_letters.flags,
-                       self.columns)
+        rows = looking(self.account.look_locked, self.account.index.columns(self.row.id))
+        return Columns(rows, self.flag_letters.flags, self.columns)
 
     def reload_locked(self):
         """Read the columns again, and log the difference."""
@@ -240,8 +241,10 @@ class Mailbox:
 
     def save_locked(self, **changes):
         """Write `row` with `changes`."""
-        self.row = self.row._replace(**changes)
+        old, self.row = self.row, self.row._replace(**changes)
         self.account.index.update_mailbox(self.row)
+        if old.modseq != self.row.modseq:
+            self.account.changed_locked()
 
     def number_locked(self, count):
         """The first of `count` new UIDs, and a mod-sequence; both are below synced ceilings.
@@ -254,7 +257,8 @@ class Mailbox:
         uid, modseq = self.row.uidnext, self.row.modseq + 1
         header = self.uid_list.header
         if uid + count > header.uid_ceiling or modseq >= header.modseq_ceiling:
-            self.uid_list.raise_ceilings(uid, count, modseq, self.account.marker)
+            self.uid_list.raise_ceilings(uid, count, modseq, self.account.marker,
+                                         self.row.guid)
         return uid, modseq
 
     def compact_list_locked(self):
@@ -292,6 +296,10 @@ class Mailbox:
     @property
     def uidvalidity(self):
         return self.row.uidvalidity
+
+    @property
+    def mailbox_id(self):
+        return self.row.mailbox_id
 
     def state(self):
         """The mailbox as it is now: a State."""
@@ -360,7 +368,12 @@ class Mailbox:
         messages, unseen, recent, size, unknown = self.account.index.counts(
             self.row.id, self.row.recent)
         return Status(messages, recent, unseen, self.row.uidnext,
-                      self.row.uidvalidity, self.row.modseq, None if unknown else size)
+                      self.row.uidvalidity, self.row.modseq, None if unknown else size,
+                      self.row.mailbox_id)
+
+    def deleted_now(self):
+        """The Usage of the messages with \\Deleted, if `is_current`."""
+        return self.account.index.deleted(self.row.id, "T")
 
     def rows(self, uids):
         """Rows of `uids` (ascending); those that do not exist are left out."""

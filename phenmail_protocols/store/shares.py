@@ -10,6 +10,7 @@ from .maildir import buckets, spool
 from .maildir.listing import Listing, paths
 
 MOST = 1 << 17  # names in memory at once
+_LOOK = 64  # names between two looks
 
 
 class Share(NamedTuple):
@@ -31,7 +32,7 @@ class Share(NamedTuple):
 def shares(mailbox, wanted):
     """Yield the Shares that together have all names in the `wanted` buckets."""
     folder, look = mailbox.path, mailbox.account.look_locked
-    listing = Listing(folder, islice(_looking(paths(folder, wanted=wanted), look), MOST))
+    listing = Listing(folder, islice(looking(look, paths(folder, wanted=wanted)), MOST))
     if len(listing) == MOST:
         del listing
         yield from _Parts(mailbox, wanted).shares()
@@ -44,10 +45,12 @@ def shares(mailbox, wanted):
                 lines.highest)
 
 
-def _looking(items, look):
-    for item in items:
+def looking(look, items):
+    """Yield `items`, and call `look()` now and then."""
+    items = iter(items)
+    for some in iter(lambda: list(islice(items, _LOOK)), []):
         look()
-        yield item
+        yield from some
 
 
 class _Parts:
@@ -73,8 +76,7 @@ class _Parts:
 
     def _files(self):
         files = spool.Parts(self._temporary)
-        for path in paths(self._mailbox.path, wanted=self._wanted):
-            self._look()
+        for path in looking(self._look, paths(self._mailbox.path, wanted=self._wanted)):
             files.add(buckets.bucket(path[4:]), path.replace("/", "\0", 1))
         return files
 
@@ -89,8 +91,7 @@ class _Parts:
 
     def _lines(self):
         lines = spool.Parts(self._temporary)
-        for uid, name in self._mailbox.uid_list.each_line():
-            self._look()
+        for uid, name in looking(self._look, self._mailbox.uid_list.each_line()):
             self._highest = max(self._highest, uid)
             number = buckets.bucket(name)
             if number in self._wanted and "/" not in name:
@@ -99,8 +100,7 @@ class _Parts:
 
     def _rows(self):
         rows = spool.Parts(self._temporary)
-        for row in self._mailbox.account.index.places(self._mailbox.row.id):
-            self._look()
+        for row in looking(self._look, self._mailbox.account.index.places(self._mailbox.row.id)):
             number = buckets.bucket(row[1])
             if number in self._wanted:
                 rows.add(number, "%d\0%s\0%d\0%s" % row)

@@ -25,7 +25,7 @@ def bucket(name):
 
 
 def print_of(paths):
-    """The print of paths such as "cur/1.a.b:2,S"."""
+    """The print of paths such as "cur/1.a.b:2,S", an iterable."""
     sums = [0] * COUNT
     for path in paths:
         name = path[4:].partition(":")[0]

@@ -11,10 +11,11 @@ import time
 
 from .imap import Imap
 
-_COMMANDS = (b"NOOP", b"UID FETCH %(page)d:%(last)d (UID FLAGS)", b"STATUS INBOX (MESSAGES UNSEEN)",
-             b"UID FETCH %(uid)d (BODY.PEEK[])", b"UID FETCH %(page)d:%(last)d (UID FLAGS ENVELOPE)",
-             b"UID STORE %(uid)d +FLAGS (\\Seen)", b"UID SEARCH UID %(page)d:%(last)d UNSEEN",
-             b"UID FETCH %(uid)d (BODYSTRUCTURE)")
+_COMMANDS = (b"NOOP", b"UID FETCH %(page)d:%(last)d (UID FLAGS)",
+             b"STATUS INBOX (MESSAGES UNSEEN)", b"UID FETCH %(uid)d (BODY.PEEK[])",
+             b"UID FETCH %(page)d:%(last)d (UID FLAGS ENVELOPE)",
+             b"UID STORE %(uid)d +FLAGS (\\Seen)",
+             b"UID SEARCH UID %(page)d:%(last)d UNSEEN", b"UID FETCH %(uid)d (BODYSTRUCTURE)")
 
 
 def rate(port, mailbox, clients, commands):
