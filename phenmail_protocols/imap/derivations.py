@@ -53,7 +53,7 @@ class Derivation(NamedTuple):
 
 def _preview(message):
     from ..mail import preview
-    text = preview.preview(message.tree(), message.octets, message.look)
+    text = preview.preview(message.tree(), message.read, message.look)
     return responses.string(text.encode("utf-8"))
 
 
@@ -159,8 +159,7 @@ def derive(row, content, names, look):
     """Everything about one message, for store.derivation."""
     message = Message(row.uid, content, None, look)
     derivations = [BODYSTRUCTURE, PREVIEW]
-    if "BODY" in names:
-        derivations.append(BODY)
+    derivations += [each for each in (BODY, EMAIL_ID) if each.name in names]
     items = _made(derivations, message)
     if message.header_size() <= FIELDS:
         items.update(_from_header(message, names))

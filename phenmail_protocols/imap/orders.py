@@ -33,7 +33,7 @@ class Orders:
                 self._kept.move_to_end(key)
                 return kept[1]
         result = make()
-        if len(mailbox.flag_rows(uids).uids) == len(uids):  # otherwise it may lack expunged ones
+        if len(mailbox.existing(uids)) == len(uids):  # otherwise it may lack expunged ones
             self._put(key, given, result)
         return result
 

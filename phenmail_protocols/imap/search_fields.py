@@ -36,7 +36,7 @@ class Fields:
         condition = _condition(key)
         if condition is not None:
             matching, unknown = self._find(condition)
-            return [uid for uid in uids if uid in matching or uid in unknown], not unknown
+            return sorted(matching.union(unknown).intersection(uids)), not unknown
         if isinstance(key, And):
             return self._narrow_by_all(key.keys, uids)
         if isinstance(key, Or):
@@ -135,6 +135,9 @@ def _condition(key):
 
 def _parts(uids):
     """Ascending UIDs in lists, each within SPAN."""
+    if len(uids) and uids[-1] - uids[0] < SPAN:
+        yield uids
+        return
     start = 0
     for place, uid in enumerate(uids):
         if uid - uids[start] >= SPAN:

@@ -126,6 +126,15 @@ class Columns:
                         self.sizes[part], self.dates[part])
         return self._gather([position for position in map(self._position, uids) if position >= 0])
 
+    def existing(self, uids):
+        """Those of `uids` (ascending) that exist."""
+        if not len(uids):
+            return uids
+        first = bisect_left(self.uids, uids[0])
+        if self.uids[first:first + len(uids)] == array("I", uids):
+            return uids
+        return [uid for uid in uids if self._position(uid) >= 0]
+
     def _position(self, uid):
         """The position of `uid`, or -1."""
         position = bisect_left(self.uids, uid)

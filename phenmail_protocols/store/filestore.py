@@ -51,14 +51,15 @@ class FileStore:
             other.close()
         return account
 
+    def derive_with(self, derive, version):
+        """Derive messages in idle moments; see derivation.Derivation."""
+        self.idle_work.add_step(Derivation(derive, version, self.idle_work.look))
+
     def require_room(self, folder, octets):
         """Raise errors.OverQuota if no message of this size fits into an account now."""
         limit_of = self._quota[0]
         if limit_of is not None and limit_of(folder) is not None:
             self.account(folder).quota.require_room(octets)
-    def derive_with(self, derive, version):
-        """Derive messages in idle moments; see derivation.Derivation."""
-        self.idle_work.add_step(Derivation(derive, version, self.idle_work.look))
 
     def _forget_idle(self):
         """Forget the longest unused accounts beyond the limit; returns them, to be closed."""

@@ -401,6 +401,12 @@ class Mailbox:
         """Rows of `uids` (ascending); those that do not exist are left out."""
         return measuring.complete(self, self.flag_rows(uids))
 
+    def existing(self, uids):
+        """Those of `uids` (ascending) that exist."""
+        with self.account.reading():
+            self._ready_to_read()
+            return self.columns.existing(uids)
+
     def flag_rows(self, uids):
         """As `rows`, but the sizes and dates may be unknown: the store need not look for them."""
         with self.account.reading():

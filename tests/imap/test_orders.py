@@ -42,8 +42,7 @@ def test_results_while_the_mailbox_changes(store, tmp_path):
 @pytest.fixture
 def mailbox():
     def mailbox(path="a", uidvalidity=1):
-        return SimpleNamespace(path=path, uidvalidity=uidvalidity,
-                               flag_rows=lambda uids: SimpleNamespace(uids=uids))
+        return SimpleNamespace(path=path, uidvalidity=uidvalidity, existing=lambda uids: uids)
     return mailbox
 
 
@@ -59,7 +58,7 @@ def test_what_a_result_depends_on(mailbox):
 
 def test_a_result_that_may_lack_messages_is_not_kept(mailbox):
     kept, box = Orders(), mailbox()
-    box.flag_rows = lambda uids: SimpleNamespace(uids=uids[1:])
+    box.existing = lambda uids: uids[1:]
     assert kept.find(box, "x", [1, 2], (), lambda: b"1") == b"1"
     assert kept.find(mailbox(), "x", [1, 2], (), lambda: b"2") == b"2"
 

@@ -128,7 +128,7 @@ class _Query:
         """The matching ones of `uids`. `start`: the messages in front of them, if they are in a
         row, or None."""
         view = self._session.view
-        if self._fields:
+        if self._fields or self._by_rows is None and self._by_octets is None:
             uids, certain = self._narrow(uids)
             if certain:
                 return uids
@@ -139,8 +139,6 @@ class _Query:
             start = None
         numbers = (map(view.number, rows.uids) if start is None
                    else range(start + 1, start + 1 + len(uids)))
-        if self._by_rows is None and self._by_octets is None:
-            return list(rows.uids)
         left = self._left_by_rows(rows, numbers)
         if self._by_octets is None:
             return list(left)
@@ -150,8 +148,10 @@ class _Query:
 
     def _narrow(self, uids):
         """Those that may match according to the store's index; and whether they certainly do."""
-        exist = self._session.view.mailbox.flag_rows(uids).uids
+        exist = self._session.view.mailbox.existing(uids)
         self.missed = self.missed or len(exist) != len(uids)
+        if self._fields is None:  # ALL
+            return list(exist), True
         self._fields.begin(exist)
         return self._fields.narrow(self._key, list(exist))
 
