@@ -140,11 +140,19 @@ class Limits(NamedTuple):
     disk_reserve: int = 16 * 1024 * 1024
 
 
+class Quota(NamedTuple):
+    """What a user may keep: bytes and number of messages; None is no limit."""
+
+    bytes: Optional[int] = None
+    messages: Optional[int] = None
+
+
 class Settings(NamedTuple):
     """The server's configuration.
 
     `domains`: {domain in A-labels: {local part as written: Action}}.
     `search`: what is indexed: True, "headers" or False.
+    `quota`: of users without their own.
     `smtp_message_size`: the limit of the public listener.
     `warnings`: `problems.Problem` values that `phenmail check` prints.
     """
@@ -170,6 +178,7 @@ class Settings(NamedTuple):
     python: Optional[str]
     search: Union[bool, str]
     limits: Limits
+    quota: Quota
     smtp_message_size: int
     imap_debug: bool
     pop3_debug: bool
@@ -192,6 +201,7 @@ class UserSettings(NamedTuple):
     delivery: str
     filters: str
     use_global_filters: bool
+    quota: Optional[Quota] = None
     without: FrozenSet[str] = frozenset()
     outward: Optional[Action] = None
 
