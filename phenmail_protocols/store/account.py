@@ -332,8 +332,8 @@ class Account:
             return {self._identity(row): counts.get(row.id, 0) for row in self.index.mailboxes()}
 
     def check_space(self):
-        """Raise errors.NoSpace if the disk has room only for new messages."""
-        self._space.check()
+        """Raise errors.NoSpace if the disk has no room for what only saves time."""
+        self._space.check_plenty()
 
     # For the other files of the store
 
