@@ -31,6 +31,7 @@ from .shares import looking
 # The size in bytes at which a UID list is compacted: a fixed part, and a part for each message.
 _LIST, _LIST_EACH = 131072, 256
 _BATCH = 256  # messages whose file names are looked up at once
+_ROWS = 5000  # messages whose rows are held at once
 _BIG = 262144  # octets of a message whose read positions are remembered
 log = logging.getLogger("phenmail.store")
 
@@ -387,8 +388,19 @@ class Mailbox:
 
     def octets(self, look):
         """The sizes of all messages together; `look()` is called while they are measured."""
+        return sum([sum(rows.sizes) for rows in self.all_rows(look)])
+
+    def all_rows(self, look=lambda: None):
+        """Yield Rows that together have all messages, ascending; `look()` is called in between."""
+        for rows in self.all_flag_rows(look):
+            yield measuring.complete(self, rows, look)
+
+    def all_flag_rows(self, look=lambda: None):
+        """As `all_rows`, but with `flag_rows`."""
         state = self.state()
-        return sum(measuring.complete(self, self.flag_rows(state.uids[:state.count]), look).sizes)
+        for start in range(0, state.count, _ROWS):
+            look()
+            yield self.flag_rows(state.uids[start:min(start + _ROWS, state.count)])
 
     def rows(self, uids):
         """Rows of `uids` (ascending); those that do not exist are left out."""
