@@ -47,6 +47,7 @@ class Mailbox:
         self.stale = True  # the index may have changed since `row` was read
         self.log = ChangeLog()
         self.scanned = None  # times of the folders at the last listing
+        self.scanned_modseq = None  # the mod-sequence then
         self._distrusted = False  # the files may show a change that was not committed
         self._counted = (None, None)  # (row, Status) of status_now
         self._full = (None, False)  # (serial, answer) of _is_full
