@@ -32,10 +32,10 @@ class Maildrop:
     def __init__(self, mailbox, lock):
         self._mailbox = mailbox
         self._lock = lock
-        state = mailbox.state()
-        rows = mailbox.rows(state.uids[:state.count])
-        self._uids = array("I", rows.uids)
-        self._sizes = array("Q", rows.sizes)
+        self._uids, self._sizes = array("I"), array("Q")
+        for rows in mailbox.all_rows():
+            self._uids.extend(iter(rows.uids))
+            self._sizes.extend(iter(rows.sizes))
         self._octets = sum(self._sizes)
         self._uidvalidity = mailbox.uidvalidity
         self._deleted = set()  # numbers

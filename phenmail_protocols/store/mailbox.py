@@ -31,6 +31,7 @@ from .shares import looking
 # The size in bytes at which a UID list is compacted: a fixed part, and a part for each message.
 _LIST, _LIST_EACH = 131072, 256
 _BATCH = 256  # messages whose file names are looked up at once
+_ROWS = 5000  # messages whose rows are held at once
 _BIG = 262144  # octets of a message whose read positions are remembered
 log = logging.getLogger("phenmail.store")
 
@@ -46,6 +47,7 @@ class Mailbox:
         self.stale = True  # the index may have changed since `row` was read
         self.log = ChangeLog()
         self.scanned = None  # times of the folders at the last listing
+        self.scanned_modseq = None  # the mod-sequence then
         self._distrusted = False  # the files may show a change that was not committed
         self._counted = (None, None)  # (row, Status) of status_now
         self._full = (None, False)  # (serial, answer) of _is_full
@@ -396,6 +398,18 @@ class Mailbox:
         if self.columns is not None:
             for uid, (size, date) in sizes.items():
                 self.columns.set_size(uid, size, date)
+
+    def all_rows(self, look=lambda: None):
+        """Yield Rows that together have all messages, ascending; `look()` is called in between."""
+        for rows in self.all_flag_rows(look):
+            yield measuring.complete(self, rows, look)
+
+    def all_flag_rows(self, look=lambda: None):
+        """As `all_rows`, but with `flag_rows`."""
+        state = self.state()
+        for start in range(0, state.count, _ROWS):
+            look()
+            yield self.flag_rows(state.uids[start:min(start + _ROWS, state.count)])
 
     def rows(self, uids):
         """Rows of `uids` (ascending); those that do not exist are left out."""

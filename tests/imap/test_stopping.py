@@ -92,7 +92,7 @@ def test_a_store_that_ends_early_tells_what_it_did(three, monkeypatch):
 def test_an_expunge_and_a_move_that_end_early_tell_what_they_did(three, monkeypatch):
     looks = Looks(monkeypatch, connection.Overdue, 1)
     assert three.ask("MOVE 1:* Archive")[:-1][1:] == [b"* 1 EXPUNGE"]
-    looks.calm = 1
+    looks.calm = 2
     assert three.ask("EXPUNGE") == [b"* 1 EXPUNGE",
                                     b"NO [LIMIT] The command took too long; ask for less at a time"]
     looks.calm = 1000
