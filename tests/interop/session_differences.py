@@ -76,6 +76,11 @@ def _higher_than_all(it):
     return it.what == "data" and re.search(r"NOT .*MODSEQ \{after", it.command)
 
 
+def _empty_level(it):
+    return it.what == "data" and it.words[0] == "LIST" and it.ours == [
+        row for row in it.theirs if row in it.ours or row[0] != "LIST" or "\\noselect" not in row[2]]
+
+
 def _joined_limits(it):
     return it.what == "data" and re.search(
         r"NOT \((LARGER|SMALLER|\w*BEFORE|\w*SINCE) \S+ \1 \S+\)", it.command)
@@ -118,6 +123,7 @@ EXPLAINED = (
     (_only_saved, "SAVE alone suppresses ESEARCH (RFC 5182 2.1); Dovecot sends an empty one"),
     (_higher_than_all, "NOT MODSEQ of a number that no message has reached yet means all: Dovecot "
                        "finds none"),
+    (_empty_level, "dbox keeps the folder of a name after the last mailbox below it was deleted"),
     (_joined_limits, "NOT (LARGER 300 LARGER 200): Dovecot answers NOT LARGER 200"),
     (_sorted_at_last, "Dovecot's first answer can be out of order; it numbers subjects and "
                       "addresses while it sorts"),
