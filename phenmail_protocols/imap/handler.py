@@ -6,7 +6,7 @@ for.  A client may be silent for half an hour (RFC 3501 5.4).
 import logging
 from time import monotonic
 
-from ..net.errors import Overdue, TimedOut
+from ..net.errors import Disconnected, Overdue, TimedOut
 from ..net.waker import Waker
 from ..protocol import handler as shared
 from ..protocol import output
@@ -18,8 +18,10 @@ from .table import TABLE
 
 log = logging.getLogger("phenmail.imap")
 
-GATHER = 0.01  # seconds that IDLE waits to announce several changes together
+GATHER = 0.01  # seconds that IDLE and NOTIFY wait to announce several changes together
+GATHER_LONG = 1.0  # the most that NOTIFY waits
 DROPPED = 16  # times the largest message: most octets of an unwanted literal that are read
+SHORT = 2048  # octets: so many fit into the buffer of a socket that is writable
 LONG = 8192  # octets of a command that is parsed only in a turn (`net.fair_turns`)
 READING = 0.5e-6  # seconds to parse an octet of it
 SLOWEST = 4096  # octets a second
@@ -42,9 +44,22 @@ class Output(output.Output):
     __slots__ = ()
 
     def flush(self):
-        """NUL, which no string may contain (RFC 3501 9: CHAR8), becomes 0x80, as in Dovecot."""
-        self._waiting = [piece.replace(b"\0", b"\x80") for piece in self._waiting]
+        """NUL, which no string may contain (RFC 3501 9: CHAR8), becomes 0x80, as in Dovecot. A
+        literal8 may contain it."""
+        self._waiting = [piece if isinstance(piece, responses.Octets)
+                         else piece.replace(b"\0", b"\x80") for piece in self._waiting]
         super().flush()
+
+    def tell_now(self, data, seconds):
+        """Send `data` (a short line) if that needs no wait; the command gets `seconds` from now at
+        least. For work that goes on whether the client is still there or not."""
+        self._connection.prolong_deadline(seconds)
+        if self._size <= SHORT and self._connection.can_write():
+            try:
+                self.write(data)
+                self.flush()
+            except Disconnected:
+                pass  # the next write raises it again
 
     def ask(self, prompt):
         """Send a continuation request (RFC 3501 7.5) at once."""
@@ -68,7 +83,7 @@ class Handler(shared.Handler):
         limits, output = service.limits, Output(connection, SLOWEST, _overdue)
         super().__init__(connection, limits, limits.imap_idle_timeout, output, session.Session(
             service, TABLE, output.write, connection.peer, connection.tls_info(),
-            connection.is_loopback, output.look))
+            connection.is_loopback, output.look, output.tell_now))
         self.reader = Reader(connection, output.ask, output.allow, DROPPED * limits.message_size)
         self.body = None  # reader.Body: a message literal that is still on the wire
 
@@ -79,12 +94,13 @@ class Handler(shared.Handler):
         """Read a command and run it -> Step."""
         self._drop_body()
         if not self.connection.has_line():
-            self.output.flush()
-            if self.connection.wait(self.patience()) == "timeout":
-                raise TimedOut("idle")
+            self._await_command()
+            if self.session.state == session.LOGOUT:
+                return Step(session.CLOSE)
         timeout, patience = self.limits.command_timeout, self.patience()
         is_known = self.session.account is not None
         self.connection.set_deadline(timeout if is_known else min(timeout, patience))
+        self.connection.pace()
         try:
             taken = self.reader.command(is_known, self.session.off)
         except CommandRefused as error:
@@ -145,27 +161,37 @@ class Handler(shared.Handler):
     def idle(self, step):
         """RFC 2177: announce changes until the client sends a line."""
         self.output.write(responses.continuation(step.prompt))
-        end = monotonic() + self.idle_timeout
-        waker = Waker()
-        try:
-            watch = self.session.watch(waker.set)
-            try:
-                while self._announced(waker, end):
-                    pass
-            finally:
-                if watch is not None:
-                    watch.close()
-        finally:
-            waker.close()
+        self._await_input(self.session.announce)
         if self.session.state == session.LOGOUT:
             return Step(session.CLOSE)
         self.connection.set_deadline(self.limits.command_timeout)
         return self.guarded(self.session.resume, step, self.reader.continuation())
 
-    def _announced(self, waker, end):
-        """Announce what changed and wait for more -> False when IDLE is over."""
-        self.session.announce()
+    def _await_command(self):
+        """Wait for the next command. After NOTIFY announce changes meanwhile (RFC 5465), but not
+        inside a command that has begun to arrive."""
+        self.output.flush()
+        if self.session.listens and not self.connection.has_input():
+            self._await_input(self.session.announce_between_commands)
+        elif self.connection.wait(self.patience()) == "timeout":
+            raise TimedOut("idle")
+
+    def _await_input(self, announce):
+        """Call `announce()` whenever something changed, until the client sends something or the
+        session ends."""
+        end = monotonic() + self.patience()
+        waker = Waker()
+        try:
+            with self.session.watch(waker.set):
+                while self._announced(announce, waker, end):
+                    pass
+        finally:
+            waker.close()
+
+    def _announced(self, announce, waker, end):
+        """Announce what changed and wait for more -> False when that is over."""
         self.connection.set_deadline(self.limits.command_timeout)
+        announce()
         self.output.flush()
         if self.session.state == session.LOGOUT:
             return False
@@ -174,9 +200,15 @@ class Handler(shared.Handler):
             raise TimedOut("idle")
         if event == "wake":
             # More changes follow often, and so does DONE, which then comes first.
-            event = self.connection.wait(GATHER, None)
+            event = self.connection.wait(self._gathering(), None)
             waker.clear()
         return event != "input"
+
+    def _gathering(self):
+        """Seconds until the next announcement: more if comparing many mailboxes takes long."""
+        notifications = self.session.notifications
+        return GATHER if notifications is None else min(
+            GATHER_LONG, max(GATHER, 4 * notifications.seconds))
 
     def compress(self, _):
         """COMPRESS. The tagged response is the last that is not compressed (RFC 4978 3)."""

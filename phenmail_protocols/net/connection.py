@@ -113,6 +113,11 @@ class Connection(BoundedReader):
         if self._deadline is not None:
             self._deadline += seconds
 
+    def prolong_deadline(self, seconds):
+        """Let the deadline, if there is one, be `seconds` from now or later."""
+        if self._deadline is not None:
+            self._deadline = max(self._deadline, monotonic() + seconds)
+
     @contextmanager
     def deadline(self, seconds):
         """Context manager: `set_deadline` for a block.  An earlier outer deadline stays."""
@@ -220,7 +225,7 @@ class Connection(BoundedReader):
         while True:
             self._check()
             if self._has_pending():
-                self._pace()
+                self.pace()
             else:
                 self._await(self._input, self.read_timeout)
                 # Before the read: after an end of file, TLS could not send the goodbye.
@@ -229,8 +234,9 @@ class Connection(BoundedReader):
             if piece:
                 return piece
 
-    def _pace(self):
-        """A small input may inflate to much, and no wait for more interrupts that work."""
+    def pace(self):
+        """`look`, for work that no wait interrupts because its input is there already: it may be
+        much, and DEFLATE makes much of little.  Raises Stopping, TimedOut."""
         try:
             self.look(peer=False)
         except Overdue:
@@ -325,6 +331,10 @@ class Connection(BoundedReader):
         except Disconnected:
             self._torn = True
             raise
+
+    def can_write(self):
+        """Whether a short write would not wait."""
+        return not self._torn and bool(self._output().wait(0))
 
     def _output(self):
         return Readiness(writable=(self._socket.fileno(),))

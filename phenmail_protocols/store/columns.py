@@ -1,54 +1,110 @@
-"""One mailbox in memory, shared by all its sessions: a few bytes for each message."""
+"""One mailbox in memory, shared by all its sessions: some 20 bytes for each message."""
 from array import array
 from bisect import bisect_left
+from itertools import compress, islice
 
 from .model import SEEN, Rows
+
+_SLICE = 1000  # messages that are added at once
 
 
 class Columns:
     """Parallel columns, one position for each message, ascending by UID.
 
     Callers get `uids` without a copy: it is only ever appended to. When messages are removed,
-    another array replaces it. The caller holds the lock.
+    another array replaces it. The other columns are wider if one of their values needs it.
+    `sets` has each combination of flags once; `codes` has its position there for each message.
+    The caller holds the lock.
     """
 
-    __slots__ = ("uids", "flags", "modseqs", "sizes", "dates", "unseen")
+    __slots__ = ("uids", "codes", "sets", "modseqs", "sizes", "dates", "unseen", "_codes")
 
-    def __init__(self, rows, flags_of):
+    def __init__(self, rows, flags_of, before=None):
         """`rows`: (uid, letters, modseq, size, date), ascending by UID; `flags_of`: letters ->
-        frozenset."""
-        self.uids, self.modseqs = array("I"), array("Q")
-        self.sizes, self.dates = array("Q"), array("q")
-        self.flags = []
+        frozenset; `before`: Columns whose codes for flags stay the same."""
+        self.uids = array("I")
+        self.codes = array("H")
+        self.modseqs, self.sizes, self.dates = array("i"), array("i"), array("i")
+        self.sets = [] if before is None else before.sets
+        self._codes = {} if before is None else before._codes
         self.unseen = 0
-        for uid, letters, modseq, size, date in rows:
-            self.append(uid, flags_of(letters), modseq, size, date)
+        rows = iter(rows)
+        for part in iter(lambda: list(islice(rows, _SLICE)), []):
+            uids, letters, modseqs, sizes, dates = zip(*part)
+            self._extend(uids, list(map(flags_of, letters)), modseqs, sizes, dates)
 
     def append(self, uid, flags, modseq, size, date):
-        self.uids.append(uid)
-        self.flags.append(flags)
-        self.modseqs.append(modseq)
-        self.sizes.append(size)
-        self.dates.append(date)
-        self.unseen += SEEN not in flags
+        self._extend((uid,), (flags,), (modseq,), (size,), (date,))
+
+    def _extend(self, uids, flags, modseqs, sizes, dates):
+        self.uids.extend(uids)
+        self.codes = _extended(self.codes, list(map(self._code, flags)))
+        self.modseqs = _extended(self.modseqs, modseqs)
+        self.sizes = _extended(self.sizes, sizes)
+        self.dates = _extended(self.dates, dates)
+        self.unseen += sum([SEEN not in each for each in flags])
+
+    def _code(self, flags):
+        code = self._codes.get(flags)
+        if code is None:
+            code = self._codes[flags] = len(self.sets)
+            self.sets.append(flags)
+        return code
+
+    def flags(self, part=slice(None)):
+        """The flags of all messages, or of a slice of them."""
+        return list(map(self.sets.__getitem__, self.codes[part]))
+
+    def first_unseen(self):
+        """The UID of the first message without \\Seen, or None."""
+        if self.unseen:
+            unseen = {code for code, flags in enumerate(self.sets) if SEEN not in flags}
+            for uid, code in zip(self.uids, self.codes):
+                if code in unseen:
+                    return uid
+        return None
 
     def set_flags(self, uid, flags, modseq):
         """Change a message's flags, if the message exists."""
         position = self._position(uid)
         if position >= 0:
-            self.unseen += (SEEN not in flags) - (SEEN not in self.flags[position])
-            self.flags[position] = flags
-            self.modseqs[position] = modseq
+            self.unseen += (SEEN not in flags) - (SEEN not in self.sets[self.codes[position]])
+            self.codes = _replaced(self.codes, position, self._code(flags))
+            self.modseqs = _replaced(self.modseqs, position, modseq)
+
+    def set_size(self, uid, size, date):
+        """Note a message's size and date, if the message exists."""
+        position = self._position(uid)
+        if position >= 0:
+            self.sizes = _replaced(self.sizes, position, size)
+            self.dates = _replaced(self.dates, position, date)
 
     def remove(self, uids):
         """Remove messages; `uids` is a set."""
-        keep = [position for position, uid in enumerate(self.uids) if uid not in uids]
-        self.uids = array("I", map(self.uids.__getitem__, keep))
-        self.flags = list(map(self.flags.__getitem__, keep))
-        self.modseqs = array("Q", map(self.modseqs.__getitem__, keep))
-        self.sizes = array("Q", map(self.sizes.__getitem__, keep))
-        self.dates = array("q", map(self.dates.__getitem__, keep))
-        self.unseen = sum(1 for flags in self.flags if SEEN not in flags)
+        keep = [uid not in uids for uid in self.uids]
+        self.uids, self.codes, self.modseqs, self.sizes, self.dates = (
+            array(column.typecode, compress(column, keep)) for column in (
+                self.uids, self.codes, self.modseqs, self.sizes, self.dates))
+        self.unseen = sum(SEEN not in self.sets[code] for code in self.codes)
+
+    def changes_since(self, before):
+        """(UIDs added, removed, with other flags) since the Columns `before`, each ascending."""
+        if self.uids == before.uids and self.codes == before.codes:
+            return [], [], []
+        added, removed, changed = [], [], []
+        old, new, position, count = before.uids, self.uids, 0, len(before.uids)
+        for uid, code in zip(new, self.codes):
+            while position < count and old[position] < uid:
+                removed.append(old[position])
+                position += 1
+            if position < count and old[position] == uid:
+                if before.codes[position] != code:
+                    changed.append(uid)
+                position += 1
+            else:
+                added.append(uid)
+        removed.extend(old[position:])
+        return added, removed, changed
 
     def rows(self, uids):
         """Rows of `uids` (ascending); those that do not exist are left out."""
@@ -60,7 +116,7 @@ class Columns:
         if (first + count <= len(self.uids) and self.uids[first + count - 1] == uids[-1]
                 and (uids is self.uids or count == uids[-1] - uids[0] + 1
                      or self.uids[part].tolist() == list(uids))):
-            return Rows(self.uids[part], self.flags[part], self.modseqs[part],
+            return Rows(self.uids[part], self.flags(part), self.modseqs[part],
                         self.sizes[part], self.dates[part])
         return self._gather([position for position in map(self._position, uids) if position >= 0])
 
@@ -74,5 +130,26 @@ class Columns:
     def _gather(self, positions):
         def pick(column):
             return [column[position] for position in positions]
-        return Rows(pick(self.uids), pick(self.flags), pick(self.modseqs),
-                    pick(self.sizes), pick(self.dates))
+        return Rows(pick(self.uids), list(map(self.sets.__getitem__, pick(self.codes))),
+                    pick(self.modseqs), pick(self.sizes), pick(self.dates))
+
+
+def _extended(column, values):
+    """`column` with `values` at its end; a wider copy, if one of them is too large."""
+    count = len(column)
+    try:
+        column.extend(values)
+        return column
+    except OverflowError:
+        return array("q", column[:count].tolist() + list(values))
+
+
+def _replaced(column, position, value):
+    """`column` with one other value; a wider copy, if it is too large."""
+    try:
+        column[position] = value
+        return column
+    except OverflowError:
+        column = array("q", column.tolist())
+        column[position] = value
+        return column

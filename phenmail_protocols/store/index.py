@@ -14,9 +14,11 @@ import sqlite3
 from typing import NamedTuple
 
 from ..disk.regular_files import set_aside_unless_plain
+from .model import Usage
 
 FILE = "phenmail-index.sqlite"
-_VERSION = 3
+_VERSION = 4
+UNKNOWN = -1  # the size and date of a message that was not measured yet (measuring.py)
 _REMEMBERED = 100000  # mod-sequences for which expunged messages are known
 _MOST_EXPUNGED = 20000  # UIDs of expunged messages in memory at once
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
@@ -31,7 +33,9 @@ CREATE TABLE mailbox (
     uidvalidity INTEGER NOT NULL, uidnext INTEGER NOT NULL,
     modseq INTEGER NOT NULL, recent INTEGER NOT NULL,
     list_inode INTEGER NOT NULL, list_size INTEGER NOT NULL,
-    new_time INTEGER NOT NULL, cur_time INTEGER NOT NULL);
+    new_time INTEGER NOT NULL, cur_time INTEGER NOT NULL, guid TEXT NOT NULL,
+    messages INTEGER NOT NULL DEFAULT 0, octets INTEGER NOT NULL DEFAULT 0,
+    unmeasured INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE message (
     mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, name TEXT NOT NULL,
     fresh INTEGER NOT NULL, letters TEXT NOT NULL, size INTEGER NOT NULL,
@@ -86,6 +90,12 @@ class MailboxRow(NamedTuple):
     list_size: int
     new_time: int  # mtime in ns of new/ when it was listed; 0: list it again
     cur_time: int
+    guid: str  # as in the UID list
+
+    @property
+    def mailbox_id(self):
+        """See model.Status."""
+        return "F%s%08x" % (self.guid, self.uidvalidity)
 
 
 class MessageRow(NamedTuple):
@@ -230,12 +240,17 @@ class Index:
         return row._replace(id=cursor.lastrowid)
 
     def update_mailbox(self, row):
-        """Write all of `row` except its folder. That column is indexed, so writing it would cost
-        another page with every delivery."""
+        """Write all of `row` except its folder and GUID. The folder is indexed, so writing it
+        would cost another page with every delivery."""
         self._database.execute(
             "UPDATE mailbox SET uidvalidity = ?, uidnext = ?, modseq = ?, recent = ?, "
             "list_inode = ?, list_size = ?, new_time = ?, cur_time = ? WHERE id = ?",
-            row[2:] + row[:1])
+            row[2:10] + row[:1])
+
+    def folders_with_guid(self, guid):
+        """The folders of the mailboxes with this GUID."""
+        return [row[0] for row in self._database.execute(
+            "SELECT folder FROM mailbox WHERE guid = ?", (guid,))]
 
     def rename_mailbox(self, mailbox, folder):
         self._database.execute("UPDATE mailbox SET folder = ? WHERE id = ?", (folder, mailbox))
@@ -261,6 +276,10 @@ class Index:
         change between two of them."""
         return self._by_uid(_MESSAGE, mailbox)
 
+    def places(self, mailbox):
+        """(uid, name, fresh, letters) of all messages, like `messages`."""
+        return self._by_uid("uid, name, fresh, letters", mailbox)
+
     def _by_uid(self, columns, mailbox):
         last = 0
         while True:
@@ -282,19 +301,13 @@ class Index:
         """(uid, letters, modseq, size, date) of all messages, like `messages`."""
         return self._by_uid("uid, letters, modseq, size, date", mailbox)
 
-    def has_just(self, names, mailbox, fresh, info):
-        """Are `names` (a set) exactly the file names of the messages in new (`fresh`) or cur?
-
-        `info` separates a name from its letters.
-        """
-        count = 0
-        for name, in self._database.execute(
-                "SELECT name || ? || letters FROM message "
-                "WHERE mailbox = ? AND fresh = ?", (info, mailbox, fresh)):
-            if name not in names:
-                return False
-            count += 1
-        return count == len(names)
+    def paths(self, mailbox, fresh, start, info):
+        """The paths of the messages in new (`fresh`) or cur, with `start` before and `info` behind
+        each name."""
+        for path, in self._database.execute(
+                "SELECT ? || name || ? || letters FROM message "
+                "WHERE mailbox = ? AND fresh = ?", (start, info, mailbox, fresh)):
+            yield path
 
     def letters(self, mailbox):
         """The set of all letters that messages have."""
@@ -302,10 +315,12 @@ class Index:
             "SELECT DISTINCT letters FROM message WHERE mailbox = ?", (mailbox,))))
 
     def counts(self, mailbox, recent):
-        """(messages, unseen messages, messages with UIDs from `recent` on, octets)."""
+        """(messages, unseen messages, messages with UIDs from `recent` on, octets, messages of
+        unknown size)."""
         return self._one(
             "SELECT COUNT(*), COALESCE(SUM(instr(letters, 'S') = 0), 0), "
-            "COALESCE(SUM(uid >= ?), 0), COALESCE(SUM(size), 0) FROM message WHERE mailbox = ?",
+            "COALESCE(SUM(uid >= ?), 0), COALESCE(SUM(size), 0), COALESCE(SUM(size < 0), 0) "
+            "FROM message WHERE mailbox = ?",
             recent, mailbox)
 
     def touch_messages(self, mailbox, modseq):
@@ -342,6 +357,47 @@ class Index:
         self._database.executemany(
             "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [(mailbox,) + tuple(row) for row in rows])
+        self._count(mailbox, [row[4] for row in rows], 1)
+
+    def _count(self, mailbox, sizes, sign):
+        """Keep the mailbox's totals: messages of these sizes came (`sign` 1) or went (-1)."""
+        known = [size for size in sizes if size > UNKNOWN]
+        self._database.execute(
+            "UPDATE mailbox SET messages = messages + ?, octets = octets + ?, "
+            "unmeasured = unmeasured + ? WHERE id = ?",
+            (sign * len(sizes), sign * sum(known), sign * (len(sizes) - len(known)), mailbox))
+
+    def usage(self):
+        """The Usage of all mailboxes, without the octets of messages of unknown size."""
+        return Usage(*self._one(
+            "SELECT COALESCE(SUM(octets), 0), COALESCE(SUM(messages), 0) FROM mailbox"))
+
+    def deleted(self, mailbox, letter):
+        """The Usage of the messages that have `letter`."""
+        return Usage(*self._one(
+            "SELECT COALESCE(SUM(size), 0), COUNT(*) FROM message "
+            "WHERE mailbox = ? AND instr(letters, ?)", mailbox, letter))
+
+    def unmeasured(self, mailbox, after, most):
+        """UIDs of up to `most` messages of unknown size, ascending, with UIDs above `after`."""
+        if not self._one("SELECT unmeasured FROM mailbox WHERE id = ?", mailbox)[0]:
+            return []
+        return [row[0] for row in self._database.execute(
+            "SELECT uid FROM message WHERE mailbox = ? AND uid > ? AND size = ? "
+            "ORDER BY uid LIMIT ?", (mailbox, after, UNKNOWN, most))]
+
+    def set_sizes(self, mailbox, changes):
+        """Set the (size, date) of messages of unknown size; `changes`: `{uid: (size, date)}`."""
+        uids = [uid for uid, size in self._sizes(mailbox, sorted(changes)) if size == UNKNOWN]
+        self._database.executemany(
+            "UPDATE message SET size = ?, date = ? WHERE mailbox = %d AND uid = ?" % mailbox,
+            [changes[uid] + (uid,) for uid in uids])
+        self._count(mailbox, [UNKNOWN] * len(uids), -1)
+        self._count(mailbox, [changes[uid][0] for uid in uids], 1)
+
+    def _sizes(self, mailbox, uids):
+        return self._ranged("SELECT uid, size FROM message WHERE mailbox = ? "
+                            "AND uid BETWEEN ? AND ?", mailbox, uids)
 
     def rename_messages(self, mailbox, changes):
         """`changes`: (name, uid) of each message."""
@@ -380,6 +436,7 @@ class Index:
 
     def remove_messages(self, mailbox, uids, modseq):
         """Remove messages and their cached items, and note that they were expunged."""
+        self._count(mailbox, [size for _, size in self._sizes(mailbox, sorted(uids))], -1)
         run = self._database.executemany
         run("DELETE FROM message WHERE mailbox = ? AND uid = ?", [(mailbox, uid) for uid in uids])
         run("INSERT INTO expunged VALUES (?, ?, ?)", [(mailbox, modseq, uid) for uid in uids])

@@ -16,7 +16,7 @@ See account.py for the rules about locks.
 import logging
 
 from ..disk import atomic
-from . import copying, errors, expunging, flags, rescan
+from . import copying, errors, expunging, flags, measuring, rescan
 from .changes import ChangeLog, Watch, notify
 from .columns import Columns
 from .maildir import files, folders, tree
@@ -25,6 +25,7 @@ from .maildir.filenames import path_of
 from .maildir.keywords import LETTERS, FlagLetters
 from .maildir.uidlist import UidList
 from .model import State, Status
+from .shares import looking
 
 # The size in bytes at which a UID list is compacted: a fixed part, and a part for each message.
 _LIST, _LIST_EACH = 131072, 256
@@ -218,7 +219,8 @@ class Mailbox:
             self.columns = self._read_columns()
 
     def _read_columns(self):
-        return Columns(self.account.index.columns(self.row.id), self.flag_letters.flags)
+        rows = looking(self.account.look_locked, self.account.index.columns(self.row.id))
+        return Columns(rows, self.flag_letters.flags, self.columns)
 
     def reload_locked(self):
         """Read the columns again, and log the difference."""
@@ -227,18 +229,11 @@ class Mailbox:
             return
         old, new = self.columns, self._read_columns()
         self.columns = new
-        if old.uids == new.uids and old.flags == new.flags:
+        added, removed, changed = new.changes_since(old)
+        if added or removed or changed:
+            self.log_locked(added, removed, changed)
+        else:
             new.uids = old.uids
-            return
-        if not old.uids:
-            self.log_locked(added=new.uids[:])
-            return
-        before = dict(zip(old.uids, old.flags))
-        after = dict(zip(new.uids, new.flags))
-        self.log_locked(
-            added=[uid for uid in new.uids if uid not in before],
-            removed=[uid for uid in old.uids if uid not in after],
-            changed=[uid for uid in new.uids if before.get(uid, after[uid]) != after[uid]])
 
     def log_locked(self, added=(), removed=(), changed=()):
         self.log.note(added, removed, changed)
@@ -246,8 +241,10 @@ class Mailbox:
 
     def save_locked(self, **changes):
         """Write `row` with `changes`."""
-        self.row = self.row._replace(**changes)
+        old, self.row = self.row, self.row._replace(**changes)
         self.account.index.update_mailbox(self.row)
+        if old.modseq != self.row.modseq:
+            self.account.changed_locked()
 
     def number_locked(self, count):
         """The first of `count` new UIDs, and a mod-sequence; both are below synced ceilings.
@@ -260,7 +257,8 @@ class Mailbox:
         uid, modseq = self.row.uidnext, self.row.modseq + 1
         header = self.uid_list.header
         if uid + count > header.uid_ceiling or modseq >= header.modseq_ceiling:
-            self.uid_list.raise_ceilings(uid, count, modseq, self.account.marker)
+            self.uid_list.raise_ceilings(uid, count, modseq, self.account.marker,
+                                         self.row.guid)
         return uid, modseq
 
     def compact_list_locked(self):
@@ -299,6 +297,10 @@ class Mailbox:
     def uidvalidity(self):
         return self.row.uidvalidity
 
+    @property
+    def mailbox_id(self):
+        return self.row.mailbox_id
+
     def state(self):
         """The mailbox as it is now: a State."""
         with self.account.reading():
@@ -306,8 +308,13 @@ class Mailbox:
             columns = self.columns
             return State(
                 columns.uids, len(columns.uids), self.log.serial, self.row.uidnext,
-                self.row.modseq, columns.unseen, self.flag_letters.keywords, self._is_full(),
-                columns.flags)
+                self.row.modseq, columns.unseen, self.flag_letters.keywords, self._is_full())
+
+    def first_unseen(self):
+        """The UID of the first message without \\Seen, or None."""
+        with self.account.reading():
+            self._ready_to_read()
+            return self.columns.first_unseen()
 
     def keywords(self):
         """(tuple of all keywords, whether no new one can be kept)."""
@@ -357,14 +364,23 @@ class Mailbox:
             return recent
 
     def status_now(self):
-        """The Status, if `is_current`."""
-        messages, unseen, recent, size = self.account.index.counts(
+        """The Status, if `is_current`; its size is None if messages were not measured yet."""
+        messages, unseen, recent, size, unknown = self.account.index.counts(
             self.row.id, self.row.recent)
         return Status(messages, recent, unseen, self.row.uidnext,
-                      self.row.uidvalidity, self.row.modseq, size)
+                      self.row.uidvalidity, self.row.modseq, None if unknown else size,
+                      self.row.mailbox_id)
+
+    def deleted_now(self):
+        """The Usage of the messages with \\Deleted, if `is_current`."""
+        return self.account.index.deleted(self.row.id, "T")
 
     def rows(self, uids):
         """Rows of `uids` (ascending); those that do not exist are left out."""
+        return measuring.complete(self, self.flag_rows(uids))
+
+    def flag_rows(self, uids):
+        """As `rows`, but the sizes and dates may be unknown: the store need not look for them."""
         with self.account.reading():
             self._ready_to_read()
             return self.columns.rows(uids)
@@ -403,7 +419,7 @@ class Mailbox:
             with self.account.reading():
                 self._ready_to_read()
                 rows = self.account.index.select(self.row.id, part)
-            found = {row.uid: row for row in rows}
+            found = measuring.complete_rows(self, rows)
             for uid in part:
                 yield uid, self._content(found[uid]) if uid in found else None
 

@@ -11,42 +11,38 @@ that was written less than GRAIN before it was listed is listed once more later.
 
 What it does, in a transaction:
 
-1. If the folder has exactly the names that the index has, only the mtimes are noted. That is so
-   after our own changes.
-2. The UID list is read. If it is lost it is rebuilt from the index. If its UIDVALIDITY is
-   higher, another program recreated the mailbox: the row is dropped and the folder adopted.
-3. The folder is listed, odd names are mended, and the names are compared with the rows: messages
-   are missing, changed, or have arrived.
+1. If the UID list is not the one that the row reflects, it is read. If it is lost it is rebuilt
+   from the index. If its UIDVALIDITY is higher, another program recreated the mailbox: the row is
+   dropped and the folder adopted.
+2. The names in the folder and in the index are compared by their hashes, in buckets
+   (maildir/buckets.py). After our own changes they are equal, and only the mtimes are noted.
+3. Where they differ, the folder is listed, odd names are mended, and the names are compared with
+   the rows: messages are missing, changed, or have arrived (differences.py).
 4. A missing message may only have been renamed while the folder was listed, so a second listing
    decides. A missing and an arrived name that differ only in `,U=` (mbsync) are one message.
 5. An arrived file gets the UID of its line in the UID list, unless that is below the row's next
    UID: then a session may have seen later UIDs, and the file gets a new one. All UIDs lie below the
    synced ceiling.
-6. The changes go into the index with a new mod-sequence, and into memory.
+6. The changes go into the index with a new mod-sequence, and into memory. Sizes and dates are not
+   known yet; they are measured at first need (measuring.py).
 
 A folder that the index does not know is adopted: it gets a row, with the UIDs of its list if it has
 one. Numbering then resumes past the list's ceilings.
 """
-import heapq
-import itertools
-import logging
-import os
-import re
 import time
 
 from . import numbering
+from .differences import Differences
 from .errors import NotFound
-from .index import MailboxRow, MessageRow
+from .index import MailboxRow
+from .maildir import buckets
 from .maildir.filenames import INFO
-from .maildir.listing import Listing, file_names, measure, mend, mtimes
+from .maildir.listing import mtimes, paths
 from .maildir.tree import make_maildir
-from .maildir.uidlist import BLOCK, Header
+from .maildir.uidlist import BLOCK, Header, new_guid
+from .shares import looking
 
 GRAIN = 2.0  # seconds; the coarsest clock is FAT's
-_SLICE = 500  # files that are read in at once
-_SORTED = 4096  # names that are sorted at once
-_U = re.compile(r",U=\d+")
-log = logging.getLogger("phenmail.store")
 
 
 def is_due(mailbox):
@@ -65,11 +61,12 @@ def adopt(mailbox):
     if is_new:
         header = Header(
             numbering.new_uidvalidity(account.folder, account.index), 1, 1 + BLOCK, 1 + BLOCK,
-            account.marker, b" G" + os.urandom(16).hex().encode("ascii"))
+            account.marker, new_guid())
         mailbox.uid_list.replace(header, [])
     mailbox.check_uidvalidity_locked(header.uidvalidity)
     mailbox.row = account.index.add_mailbox(MailboxRow(
-        0, mailbox.folder, header.uidvalidity, 1, 1, 1, 0, 0, 0, 0))
+        0, mailbox.folder, header.uidvalidity, 1, 1, 1, 0, 0, 0, 0,
+        _unique_guid(mailbox, header.guid)))
     if not is_new:
         mailbox.row = numbering.resume(account.index, mailbox.row, mailbox.uid_list, account.marker)
     rescan(mailbox, adopting=True)
@@ -78,50 +75,67 @@ def adopt(mailbox):
         mailbox.save_locked(recent=mailbox.row.uidnext)
 
 
+def _unique_guid(mailbox, guid):
+    """`guid`, or a new one if there is none, or if a copy of another mailbox has the other's."""
+    account = mailbox.account
+    others = account.index.folders_with_guid(guid) if guid else []
+    if not guid or any(account.tree.has(folder) for folder in others):
+        return new_guid()
+    return guid
+
+
 def rescan(mailbox, adopting=False):
     """List the folder and apply the differences.
 
     `adopting`: the row is new, so UIDs of the list count although they are below its next UID.
     """
-    if not adopting and _is_unchanged(mailbox):
+    has_list = not adopting and _has_list(mailbox)
+    if not has_list and not _prepare(mailbox):
         return
-    tree = mailbox.account.tree
-    if tree.leads_away(mailbox.path):
+    if mailbox.flag_letters.read():
+        mailbox.reload_locked()
+    when = time.time()
+    times = mtimes(mailbox.path)
+    wanted = buckets.ALL if adopting else _differing(mailbox, times, has_list)
+    if has_list and wanted and not _prepare(mailbox):
+        return
+    if wanted or not has_list:
+        Differences(mailbox, 1 if adopting else mailbox.row.uidnext).apply(wanted)
+    _note_times(mailbox, times, when)
+
+
+def _prepare(mailbox):
+    """Read the UID list, and make sure that the folder is whole. Returns False if the mailbox was
+    recreated; it has been adopted then."""
+    if mailbox.account.tree.leads_away(mailbox.path):
         raise NotFound()
     if not _read_list(mailbox):
         adopt(mailbox)
-        return
-    if tree.has(mailbox.folder) or not mailbox.folder:
-        make_maildir(mailbox.path)  # an empty part may be missing
-    floor = 1 if adopting else mailbox.row.uidnext
-    when = time.time()
-    times = mtimes(mailbox.path)
-    listing = Listing(mailbox.path)
-    if listing.odd:
-        mend(listing)
-    if mailbox.flag_letters.read():
-        mailbox.reload_locked()
-    _Differences(mailbox, listing).apply(floor)
-    _note_times(mailbox, times, when)
-
-
-def _is_unchanged(mailbox):
-    """Are the files exactly those that the index knows? Then the times are noted."""
-    row = mailbox.row
-    stamp = row.list_inode, row.list_size
-    if mailbox.uid_list.stamp() != stamp or not mailbox.uid_list.is_open(*stamp):
         return False
-    if mailbox.flag_letters.read():
-        mailbox.reload_locked()
-    when = time.time()
-    times = mtimes(mailbox.path)
-    for fresh, noted in ((1, row.new_time), (0, row.cur_time)):
-        if times[1 - fresh] != noted and not mailbox.account.index.has_just(
-                file_names(mailbox.path, fresh), row.id, fresh,
-                "" if fresh else INFO):
-            return False
-    _note_times(mailbox, times, when)
+    if mailbox.account.tree.has(mailbox.folder) or not mailbox.folder:
+        make_maildir(mailbox.path)  # an empty part may be missing
     return True
+
+
+def _has_list(mailbox):
+    """Is the UID list the one that the row reflects, and open?"""
+    stamp = mailbox.row.list_inode, mailbox.row.list_size
+    return mailbox.uid_list.stamp() == stamp and mailbox.uid_list.is_open(*stamp)
+
+
+def _differing(mailbox, times, has_list):
+    """The buckets in which the names in the folder are not those of the index. With `has_list`,
+    parts of the folder that have not changed since they were listed are not compared."""
+    row, index, wanted = mailbox.row, mailbox.account.index, set()
+    look = mailbox.account.look_locked
+    for part, fresh, time_now, noted in (("new", 1, times[0], row.new_time),
+                                         ("cur", 0, times[1], row.cur_time)):
+        if time_now != noted or not has_list:
+            wanted |= buckets.differing(
+                buckets.print_of(looking(look, paths(mailbox.path, (part,)))),
+                buckets.print_of(looking(look, index.paths(
+                    row.id, fresh, part + "/", "" if fresh else INFO))))
+    return wanted
 
 
 def _read_list(mailbox):
@@ -133,6 +147,8 @@ def _read_list(mailbox):
     row, index = mailbox.row, mailbox.account.index
     header = mailbox.uid_list.read()
     if header is not None and header.uidvalidity == row.uidvalidity:
+        if header.guid != row.guid:
+            mailbox.uid_list.raise_ceilings(0, 0, 0, header.marker, row.guid)
         return True
     if header is not None and header.uidvalidity > row.uidvalidity:
         mailbox.check_uidvalidity_locked(header.uidvalidity)
@@ -141,164 +157,9 @@ def _read_list(mailbox):
         return False
     mailbox.uid_list.replace(
         Header(row.uidvalidity, row.uidnext, row.uidnext + BLOCK, row.modseq + BLOCK,
-               mailbox.account.marker),
+               mailbox.account.marker, row.guid),
         (message[:2] for message in index.messages(row.id)))
     return True
-
-
-class _Differences:
-    """The differences between a folder's files and the index.
-
-    A folder may have a hundred thousand new files: each is one name in memory, and the work on
-    them is done in slices.
-    """
-
-    def __init__(self, mailbox, listing):
-        """`listing`: a mended Listing, which is used up."""
-        self._mailbox = mailbox
-        self._index = mailbox.account.index
-        self._missing = []  # MessageRows without their file
-        self._changed = []  # (fresh, letters, UID)
-        self._listing = listing
-        self._arrived = listing.letters  # reduced to the names that no row has
-        self._compare()
-        if self._missing:
-            self._look_again()
-        if self._missing and self._arrived:
-            self._match_renamed()
-
-    def _compare(self):
-        for row in self._index.messages(self._mailbox.row.id):
-            name, fresh, letters = row[1:4]
-            if name not in self._arrived:
-                self._missing.append(MessageRow(*row))
-                continue
-            self._note_place(name, fresh, letters, row[0])
-
-    def _note_place(self, name, fresh, letters, uid):
-        """The message with this name has the row of `uid`; has it other flags?"""
-        place = self._listing.place(name)
-        if place != (fresh, letters):
-            self._changed.append(place + (uid,))
-        del self._arrived[name]
-
-    def _look_again(self):
-        """A file that is renamed while it is listed may be missing from the listing."""
-        again = Listing(self._mailbox.path)
-        self._missing = [row for row in self._missing if again.find(row.name) is None]
-        for name in [name for name in self._arrived if name not in again.letters]:
-            del self._arrived[name]
-
-    def _match_renamed(self):
-        """mbsync writes its own UID into names (",U=7"); the message keeps ours."""
-        gone = {_U.sub("", row.name): row for row in self._missing}
-        renamed = {}
-        for name in self._arrived:
-            row = gone.get(_U.sub("", name))
-            if row is not None:
-                renamed[row.uid] = row._replace(name=name)
-        if not renamed:
-            return
-        self._index.rename_messages(self._mailbox.row.id, [
-            (row.name, uid) for uid, row in renamed.items()])
-        self._mailbox.uid_list.append([(uid, row.name) for uid, row in sorted(renamed.items())])
-        self._missing = [row for row in self._missing if row.uid not in renamed]
-        for row in renamed.values():
-            self._note_place(row.name, row.fresh, row.letters, row.uid)
-
-    def apply(self, floor):
-        """Record them; UIDs of the list count from `floor` on."""
-        mailbox = self._mailbox
-        lines = mailbox.uid_list.lines(self._arrived)
-        uidnext = max(mailbox.row.uidnext, lines.highest + 1)
-        if not (self._missing or self._arrived or self._changed):
-            if uidnext != mailbox.row.uidnext:
-                mailbox.save_locked(uidnext=uidnext)
-            return
-        modseq = mailbox.row.modseq + 1
-        header = mailbox.uid_list.header
-        top = uidnext + len(self._arrived)
-        if top > header.uid_ceiling or modseq >= header.modseq_ceiling:
-            first = mailbox.row.uidnext
-            mailbox.uid_list.raise_ceilings(first, top - first, modseq, mailbox.account.marker)
-        kept, next_new = self._add_arrived(lines.uids, floor, uidnext, modseq)
-        if not kept and next_new == uidnext and not (self._missing or self._changed):
-            return  # no file that arrived was a message, or all are gone again
-        box = mailbox.row.id
-        self._index.remove_messages(box, [row.uid for row in self._missing], modseq)
-        self._index.set_flags(box, [(fresh, letters, modseq, uid)
-                                    for fresh, letters, uid in self._changed])
-        mailbox.save_locked(uidnext=next_new, modseq=modseq)
-        self._arrived.clear()  # the columns need that memory now
-        mailbox.reload_locked()
-
-    def _add_arrived(self, listed, floor, uidnext, modseq):
-        """Add what arrived: (whether any message kept its listed UID, the next UID).
-
-        New UIDs start at `uidnext`. `listed`: the list's `{name: uid}`.
-        """
-        any_kept = False
-        with_uid = [name for name in self._arrived if listed.get(name, 0) >= floor]
-        last, twice = 0, []
-        for names in _slices(_in_order(with_uid, listed.get)):
-            numbered = []
-            for name in names:
-                if listed[name] == last:
-                    twice.append(name)
-                    continue
-                last = listed[name]
-                numbered.append((last, name))
-            if self._add(numbered, listed, modseq, self._measure([name for _, name in numbered])):
-                any_kept = True
-        kept = set(with_uid).difference(twice)
-        for names in _slices(_in_order(
-                [name for name in self._arrived if name not in kept], _time_and_name)):
-            measured = self._measure(names)
-            numbered = list(enumerate((name for name in names if name in measured), uidnext))
-            self._add(numbered, listed, modseq, measured)
-            uidnext += len(numbered)
-        return any_kept, uidnext
-
-    def _add(self, numbered, listed, modseq, measured):
-        """Add those of `numbered`, [(uid, name)], that are in `measured`; returns their rows."""
-        rows = [MessageRow(uid, name, *(self._listing.place(name) + measured[name] + (modseq,)))
-                for uid, name in numbered if name in measured]
-        self._mailbox.uid_list.append([(row.uid, row.name) for row in rows
-                                       if listed.get(row.name) != row.uid])
-        self._index.add_messages(self._mailbox.row.id, rows)
-        return rows
-
-    def _measure(self, names):
-        """`{name: (size, date)}` of the files that can be read."""
-        measured = {}
-        for name in names:
-            path, _ = self._listing.find(name)
-            try:
-                measured[name] = measure(path, name)
-            except FileNotFoundError:
-                pass  # removed meanwhile
-            except OSError as error:  # one bad file does not hide the others
-                log.warning("%s is left out, because it cannot be read: %s", path, error)
-        return measured
-
-
-def _time_and_name(name):
-    """The sort key for the order of arrival; names begin with the time in seconds."""
-    seconds = name.partition(".")[0]
-    return int(seconds) if seconds.isdigit() else 0, name
-
-
-def _in_order(names, key):
-    """`names` by `key`. They are sorted in slices, because one long sort would hold the
-    interpreter lock, and with it every other thread."""
-    return heapq.merge(*[
-        sorted(names[start:start + _SORTED], key=key)
-        for start in range(0, len(names), _SORTED)], key=key)
-
-
-def _slices(names):
-    """Lists of names out of an iterator."""
-    return iter(lambda: list(itertools.islice(names, _SLICE)), [])
 
 
 def _note_times(mailbox, times, when):

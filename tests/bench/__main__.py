@@ -6,10 +6,13 @@ import sys
 import tempfile
 import time
 
-from . import delivery, filters, junk, large, login, mailbox, memory, relay, table
+from . import delivery, filters, junk, large, login, memory, messages, relay, table
+from .mailbox import changes, fresh, listing, neighbours, pop3, search, select, sort, ten_clients
 
 ROWS = {"delivery": delivery, "filters": filters, "large": large, "relay": relay,
-        "mailbox": mailbox, "memory": memory, "login": login, "junk": junk}
+        "select": select, "listing": listing, "fresh": fresh, "search": search, "sort": sort,
+        "changes": changes, "pop3": pop3, "clients": ten_clients, "neighbours": neighbours,
+        "memory": memory, "login": login, "junk": junk}
 
 
 class Bench:
@@ -25,11 +28,21 @@ class Bench:
         self._folder = tempfile.mkdtemp(prefix="phenmail-bench-", dir=options.folder)
         os.chmod(self._folder, 0o755)  # peers become other users
         self._quiet = options.quiet
+        self._content = options.content
 
     def folder(self, name):
         """A new folder with `name` in its name."""
         path = tempfile.mkdtemp(prefix=name + "-", dir=self._folder)
         os.chmod(path, 0o755)
+        return path
+
+    def original(self):
+        """The Maildir folder with the messages of the large mailbox. Nobody may change it."""
+        path = os.path.join(self._content or self.folder("original"), str(self.mailbox))
+        if not os.path.isdir(path):
+            self.say("writing %d messages" % self.mailbox)
+            messages.fill(path + ".part", self.mailbox)
+            os.rename(path + ".part", path)
         return path
 
     def say(self, text):
@@ -51,6 +64,8 @@ def parser():
                        help="sent in one turn of delivery and relay")
     given.add_argument("--mailbox", type=int, default=10000, help="messages in the large mailbox")
     given.add_argument("--folder", help="where everything lies (default: the temporary folder)")
+    given.add_argument("--content", help="keep the large mailbox's messages in this folder, on the "
+                                         "same file system, for later runs")
     given.add_argument("--python", action="append",
                        help="the interpreter that runs the Python servers; given again, memory is "
                             "measured with each")

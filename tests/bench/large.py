@@ -1,10 +1,7 @@
 """A message of 100 MB on every way in and out: how the server's memory grows, and how long others
 wait meanwhile."""
-import threading
-import time
-
 from .clients import large
-from .clients.imap import Imap
+from .clients.bystander import Bystander
 from .peers.phenmail import Phenmail
 from .table import Row, alone, median
 
@@ -47,7 +44,7 @@ def run(bench):
 def _measure(server, way, service):
     """(seconds, megabytes that memory grew by, longest and median NOOP elsewhere in
     milliseconds)."""
-    bystander = Bystander(server.ports["imap"])
+    bystander = Bystander(server.ports["imap"], mailbox=b"Drafts")
     server.child.forget_most_memory()
     before = server.child.memory()
     bystander.start()
@@ -57,25 +54,3 @@ def _measure(server, way, service):
         raise AssertionError("%d octets of %d came through" % (done["octets"], SIZE))
     growth = (server.child.most_memory() - before) / MEGABYTE
     return done["seconds"], growth, 1e3 * max(bystander.times), 1e3 * median(bystander.times)
-
-
-class Bystander(threading.Thread):
-    """Somebody else, who says NOOP all the time."""
-
-    def __init__(self, port):
-        super().__init__(daemon=True)
-        self._client = Imap(port).login()
-        self._client.command(b"SELECT Drafts")
-        self._over = threading.Event()
-        self.times = []
-
-    def run(self):
-        while not self._over.wait(0.004):
-            began = time.perf_counter()
-            self._client.command(b"NOOP")
-            self.times.append(time.perf_counter() - began)
-
-    def stop(self):
-        self._over.set()
-        self.join(60)
-        self._client.close()

@@ -3,12 +3,14 @@ import os
 import random
 
 USER = "me"
+NEIGHBOUR = "neighbour"  # another user
 DOMAIN = "bench.example"
 ADDRESS = "%s@%s" % (USER, DOMAIN)
 FAR = "someone@far.example"  # at home elsewhere
 PASSPHRASE = "the-bench-passphrase"
 SERIAL = b"X-Serial: "
 NEEDLE = "quinquereme"  # in one of 500 messages
+RARE = "trireme"  # in at most 100 of those that `fill` writes
 
 _HEADER = """\
 From: Some Sender <%(author)s>
@@ -27,14 +29,15 @@ _WORDS = (
     "fathom knot bosun ballast wharf buoy").split()
 
 
-def message(number, serial, size=2048, needle=False, author=None):
+def message(number, serial, size=2048, needle=False, author=None, header=()):
     """A message of about `size` octets with CRLF line ends; `serial` tells it from all others;
-    `author`: an address."""
+    `author`: an address; `header`: more lines of the header."""
     chance = random.Random(number)
     lines = (_HEADER % dict(
         number=number, author=author or "sender%d@other.example" % number, to=ADDRESS,
         topic=chance.choice(_WORDS),
         minute=number // 60 % 60, second=number % 60, serial=serial)).split("\n")
+    lines[-2:-2] = header
     length = sum(map(len, lines)) + 2 * len(lines)
     if needle:
         lines.insert(-1, "The %s came in." % NEEDLE.capitalize())
@@ -49,7 +52,10 @@ def fill(folder, count):
     were read."""
     make(folder)
     for number in range(1, count + 1):
-        data = message(number, "kept-%d" % number, 1200 + number * 37 % 2400, number % 500 == 0)
+        data = message(number, "kept-%d" % number, 1200 + number * 37 % 2400, number % 500 == 0,
+                       header=_references(number))
+        if number % max(1, count // 100) == 0:
+            data += b"The %s came in.\r\n" % RARE.encode("ascii")
         stored = data.replace(b"\r\n", b"\n")
         name = "%d.M%06dP7Q%d.bench,S=%d,W=%d:2,%s" % (
             1700000000 + number, number, number, len(stored), len(data),
@@ -61,16 +67,23 @@ def fill(folder, count):
         os.utime(path, (1700000000 + number, 1700000000 + number))
 
 
+def _references(number):
+    """Threads of five messages: each answers the one before it."""
+    first = number - number % 5
+    ids = ["<kept-%d@other.example>" % each for each in range(first, number)]
+    return ["In-Reply-To: " + ids[-1], "References: " + " ".join(ids)] if ids else []
+
+
 def make(folder):
     for part in ("tmp", "new", "cur"):
         os.makedirs(os.path.join(folder, part))
 
 
-def copy(source, target):
-    """A second Maildir with the same messages; the files are shared (nobody writes into a
-    message)."""
+def copy(source, target, count=None):
+    """A second Maildir with the same messages, or the first `count` of them; the files are shared
+    (nobody writes into a message)."""
     make(target)
-    for name in os.listdir(os.path.join(source, "cur")):
+    for name in sorted(os.listdir(os.path.join(source, "cur")))[:count]:
         os.link(os.path.join(source, "cur", name), os.path.join(target, "cur", name))
 
 

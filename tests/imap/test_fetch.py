@@ -304,7 +304,7 @@ def test_flags_that_could_not_be_read_are_announced_later(client, connect, monke
     client.ok("NOOP")
     connect().ok("STORE 1 +FLAGS (\\Flagged)")
     with monkeypatch.context() as patch:
-        patch.setattr(Mailbox, "rows", full)
+        patch.setattr(Mailbox, "flag_rows", full)
         assert client.ok("NOOP") == []
     assert b"\\Flagged" in client.ok("NOOP")[0]
 

@@ -144,7 +144,7 @@ def test_a_search_that_fails_saves_nothing(seeded, monkeypatch):
     assert seeded.ask("SEARCH RETURN (SAVE) FOO")[-1].startswith(b"BAD")
     assert numbers(seeded, "SEARCH $") == [1, 2, 3, 4]
     with monkeypatch.context() as patch:
-        patch.setattr(Mailbox, "rows", broken)
+        patch.setattr(Mailbox, "flag_rows", broken)
         assert seeded.ask("SEARCH RETURN (SAVE) ALL")[-1].startswith(b"NO")
     assert numbers(seeded, "SEARCH $") == []
 

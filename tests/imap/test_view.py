@@ -24,7 +24,7 @@ class Mailbox:
         if self.deleted:
             raise errors.NotFound()
         return State(self.uids, len(self.uids), self.log.serial, self.uidnext, 1, 0, self.names,
-                     False, [])
+                     False)
 
     def keywords(self):
         return self.names, False

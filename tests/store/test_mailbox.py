@@ -58,7 +58,7 @@ def test_flags_add_remove_replace(inbox):
     inbox.change_flags([1], "replace", ["\\Flagged"])
     assert flags(inbox, 1) == {"\\Flagged"}
     assert inbox.state().unseen == 4
-    assert inbox.state().first_unseen == 1
+    assert inbox.first_unseen() == 1
 
 
 def test_a_changed_flag_has_a_higher_modseq(inbox):

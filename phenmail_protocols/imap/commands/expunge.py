@@ -29,7 +29,7 @@ def expunge_deleted(session):
     """Remove all \\Deleted messages, also those that the client does not know of yet."""
     mailbox = session.view.mailbox
     state = mailbox.state()
-    rows = mailbox.rows(state.uids[:state.count])
+    rows = mailbox.flag_rows(state.uids[:state.count])
     _expunge(session, [uid for uid, flags in zip(rows.uids, rows.flags) if DELETED in flags])
 
 
@@ -39,6 +39,7 @@ def _expunge(session, uids):
 
 
 ROWS = (
-    Row("EXPUNGE", MAILBOX_SELECTED, None, expunge),
-    Row("UID EXPUNGE", MAILBOX_SELECTED, Scanner.sequence, expunge_uids, extension="UIDPLUS"),
+    Row("EXPUNGE", MAILBOX_SELECTED, None, expunge, expunges=True),
+    Row("UID EXPUNGE", MAILBOX_SELECTED, Scanner.sequence, expunge_uids, expunges=True,
+        extension="UIDPLUS"),
 )

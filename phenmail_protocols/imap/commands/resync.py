@@ -28,12 +28,12 @@ def resynchronize(session, wanted):
         changed = changed_since(session, within(view.uids(start, start + BATCH), spans),
                                 wanted.modseq)
         if changed:
-            session.tell_flags(view.mailbox.rows(changed))
+            session.tell_flags(view.mailbox.flag_rows(changed))
 
 
 def changed_since(session, uids, modseq):
     """The messages of `uids` (ascending) with a mod-sequence above `modseq`, as a list of UIDs."""
-    rows = session.view.mailbox.rows(uids)
+    rows = session.view.mailbox.flag_rows(uids)
     return [uid for uid, own in zip(rows.uids, rows.modseqs) if own > modseq]
 
 

@@ -86,6 +86,6 @@ def _highest_modseq(session, uids):
     highest, uids = 1, sorted(uids)
     for start in range(0, len(uids), BATCH):
         session.look()
-        rows = session.view.mailbox.rows(uids[start:start + BATCH])
+        rows = session.view.mailbox.flag_rows(uids[start:start + BATCH])
         highest = max(highest, max(rows.modseqs, default=1))
     return highest

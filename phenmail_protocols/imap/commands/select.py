@@ -3,6 +3,7 @@ from functools import partial
 
 from .. import responses, view
 from ..command_row import AFTER_LOGIN, MAILBOX_SELECTED, Row
+from ..progress import Progress
 from ..session import Misuse, Step
 from ..syntax import command_grammar
 from .expunge import expunge_deleted
@@ -18,7 +19,7 @@ def select(session, arguments, writable=True):
     session.deselect()
     if arguments.condstore:
         session.enable_condstore()
-    mailbox = session.mail.open(arguments.mailbox)
+    mailbox = session.mail.open(arguments.mailbox, Progress(session))
     try:
         opened = view.View(mailbox, writable)
     except Exception:
@@ -28,6 +29,8 @@ def select(session, arguments, writable=True):
     session.write(b"".join(_description(opened)))
     session.tell_code(  # RFC 7162 3.1.2.1
         b"Highest mod-sequence", b"HIGHESTMODSEQ %d" % opened.announced_modseq)
+    session.tell_code(  # RFC 8474 4.2
+        b"Mailbox identifier", responses.mailbox_id(mailbox.mailbox_id))
     if arguments.resync is not None:
         try:
             resynchronize(session, arguments.resync)
@@ -43,7 +46,8 @@ def _description(opened):
     flags, permanent = responses.known_flags(*opened.keywords, writable=opened.writable)
     yield flags
     yield b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(opened), opened.recent())
-    unseen = state.first_unseen and opened.number(state.first_unseen)
+    first_unseen = opened.mailbox.first_unseen()
+    unseen = first_unseen and opened.number(first_unseen)
     if unseen:
         yield responses.untagged_status(b"OK", b"First unseen message", b"UNSEEN %d" % unseen)
     yield permanent

@@ -39,13 +39,13 @@ def store(session, arguments):
 def _tell_flags(session, uids, arguments, failed):
     """Send the messages' present flags, or only the mod-sequences of silently changed ones.
     Returns how many of the messages exist."""
-    rows = session.view.mailbox.rows(uids)
+    rows = session.view.mailbox.flag_rows(uids)
     session.tell_keywords()
     if arguments.silent:
         unchanged = set(failed)
-        session.tell_flags(session.view.mailbox.rows(
+        session.tell_flags(session.view.mailbox.flag_rows(
             [uid for uid in rows.uids if uid not in unchanged]), arguments.uid, silent=True)
-        session.tell_flags(session.view.mailbox.rows(
+        session.tell_flags(session.view.mailbox.flag_rows(
             [uid for uid in rows.uids if uid in unchanged]), arguments.uid)
     else:
         session.tell_flags(rows, arguments.uid)

@@ -5,7 +5,7 @@ program put there may have CRLF, or both.
 """
 import os
 
-from ...disk.regular_files import PLAIN
+from ...disk.regular_files import PLAIN, open_plain
 from .. import errors
 
 CHUNK = 131072  # bytes read at once; as served they are at most twice as many
@@ -125,3 +125,15 @@ class Positions:
         if not places and len(self._places) >= self._MOST:
             self._places.clear()
         self._places[path] = ((wire, offset),) + places[:3]
+
+
+def served_size(path):
+    """The octets of a file as served. Raises OSError, also if it is no regular file."""
+    count, last = 0, b""
+    with open_plain(path) as file:
+        for chunk in iter(lambda: file.read(262144), b""):
+            count += len(chunk) + chunk.count(b"\n") - chunk.count(b"\r\n")
+            if last == b"\r" and chunk[:1] == b"\n":
+                count -= 1
+            last = chunk[-1:]
+    return count

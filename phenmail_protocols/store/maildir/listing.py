@@ -4,8 +4,8 @@ import stat
 import sys
 
 from ...disk import atomic
-from ...disk.regular_files import open_plain
-from .filenames import INFO, ODD, relative_path, split, unique_name, wire_size
+from . import buckets
+from .filenames import INFO, ODD, relative_path, split, unique_name
 
 
 def mtimes(folder):
@@ -13,35 +13,40 @@ def mtimes(folder):
     return (os.stat(folder + "/new").st_mtime_ns, os.stat(folder + "/cur").st_mtime_ns)
 
 
-def file_names(folder, fresh):
-    """The set of file names in `new` (`fresh`) or `cur`, unchanged."""
-    return set(_names(folder + ("/new" if fresh else "/cur")))
+def paths(folder, parts=("cur", "new"), wanted=buckets.ALL):
+    """The paths below `folder` of the possible messages in its `parts`, in the directories' order.
 
-
-def _names(directory):
-    """The names of possible messages, in the directory's order."""
-    for entry in os.scandir(directory):
-        if not entry.name.startswith("."):
-            yield entry.name
+    `wanted`: the buckets (a set) in which they are. Folders, links and pipes are no messages: a
+    link would let its maker read with our rights, and reading a pipe would never end.
+    """
+    for part in parts:
+        for entry in os.scandir(os.path.join(folder, part)):
+            name = entry.name
+            if name[0] != "." and entry.is_file(follow_symlinks=False) and (
+                    wanted is buckets.ALL or buckets.bucket(name) in wanted):
+                yield "%s/%s" % (part, name)
 
 
 class Listing:
     """The messages that one folder has now. It takes one str of memory for each message.
 
     `letters`: `{name: letters, or None in new}` of the files whose path is the expected one;
-    `odd`: the paths below the folder of all other files. Raises FileNotFoundError if `new` or
-    `cur` is missing.
+    `odd`: the paths below the folder of all other files.
     """
 
     __slots__ = ("folder", "letters", "odd")
 
-    def __init__(self, folder):
+    def __init__(self, folder, listed=None):
+        """`listed`: paths below the folder, those in cur first; None: all that it has now. Raises
+        FileNotFoundError if `new` or `cur` is missing."""
         self.folder = folder
         self.letters = {}
         self.odd = []
-        for part in ("cur", "new"):
-            for file_name in _names(os.path.join(folder, part)):
-                self._note(part, file_name)
+        for path in paths(folder) if listed is None else listed:
+            self._note(path[:3], path[4:])
+
+    def __len__(self):
+        return len(self.letters) + len(self.odd)
 
     def _note(self, part, file_name):
         name, letters = split(file_name)
@@ -122,29 +127,3 @@ def _move(source, target):
             os.unlink(source)
             return
     os.rename(source, target)
-
-
-def measure(file_path, name):
-    """`(size as served, date)` of a file that another program put there.
-
-    Raises OSError, also if it is no regular file: a link would let its maker read with our rights,
-    and reading a pipe would never end.
-    """
-    with open_plain(file_path) as file:
-        status = os.fstat(file.fileno())
-        size = wire_size(name, status.st_size)
-        if size is None:
-            size = status.st_size + _bare_line_ends(file)
-    return size, int(status.st_mtime)
-
-
-def _bare_line_ends(file):
-    """The number of LFs without a CR before them."""
-    count = 0
-    last = b""
-    for chunk in iter(lambda: file.read(262144), b""):
-        count += chunk.count(b"\n") - chunk.count(b"\r\n")
-        if last == b"\r" and chunk[:1] == b"\n":
-            count -= 1
-        last = chunk[-1:]
-    return count

@@ -3,7 +3,7 @@ import itertools
 import socket
 import time
 
-from ..messages import ADDRESS, PASSPHRASE
+from ..messages import DOMAIN, PASSPHRASE, USER
 
 
 class CommandFailed(Exception):
@@ -33,8 +33,9 @@ class Imap:
             tail = (tail + piece)[-64:]
         return b"".join(pieces)
 
-    def login(self):
-        self.command(b"LOGIN %s %s" % (ADDRESS.encode("ascii"), PASSPHRASE.encode("ascii")))
+    def login(self, user=USER):
+        """`user`: a local part."""
+        self.command(("LOGIN %s@%s %s" % (user, DOMAIN, PASSPHRASE)).encode("ascii"))
         return self
 
     def command(self, command):
@@ -86,7 +87,7 @@ class Imap:
         tag = b"b%d" % next(self._tags)
         mark = b"\r\n%s OK" % tag
         self.socket.sendall(tag + b" " + command + b"\r\n")
-        taken, tail = 0, b""
+        taken, tail = 0, b"\r\n"
         while mark not in tail or not tail.endswith(b"\r\n"):
             piece = self.socket.recv(262144)
             if not piece:

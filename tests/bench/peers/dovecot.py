@@ -5,7 +5,7 @@ import os
 import pwd
 import shutil
 
-from ..messages import PASSPHRASE
+from ..messages import NEIGHBOUR, PASSPHRASE, USER
 from .process import Child, Missing, await_banner, free_port
 
 _CONFIG = """\
@@ -20,7 +20,7 @@ default_internal_user = %(internal)s
 default_internal_group = %(group)s
 default_login_user = %(login)s
 first_valid_uid = 1
-mail_location = maildir:%(folder)s/mail
+mail_location = maildir:%(folder)s/%%n/mail
 mail_max_userip_connections = 10000
 passdb {
   driver = static
@@ -73,7 +73,7 @@ class Dovecot:
             raise Missing("Dovecot")
         self._program = program
         self._folder = folder
-        self.maildir = os.path.join(folder, "mail")
+        self.maildir = os.path.join(folder, USER, "mail")
         self.ports = {name: free_port() for name in ("imap", "pop3", "lmtp")}
         self.child = None
         self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.getuid())
@@ -81,8 +81,8 @@ class Dovecot:
 
     def _prepare(self):
         os.chmod(self._folder, 0o755)
-        for name in ("mail", "home"):
-            os.mkdir(os.path.join(self._folder, name), 0o700)
+        for name in (USER, NEIGHBOUR, "home"):
+            os.makedirs(os.path.join(self._folder, name, "mail"), 0o700)
         root = os.geteuid() == 0
         values = dict(
             folder=self._folder, passphrase=PASSPHRASE, uid=self._user.pw_uid,
@@ -93,7 +93,8 @@ class Dovecot:
             **self.ports)
         with open(os.path.join(self._folder, "dovecot.conf"), "w") as file:
             file.write(_CONFIG % values)
-        self.own(self._folder + "/home")
+        for name in (NEIGHBOUR, "home"):
+            self.own(os.path.join(self._folder, name))
 
     def own(self, path):
         for parent, folders, files in os.walk(path):
@@ -101,7 +102,7 @@ class Dovecot:
                 os.chown(os.path.join(parent, name), self._user.pw_uid, self._user.pw_gid)
 
     def start(self):
-        self.own(self.maildir)
+        self.own(os.path.dirname(self.maildir))
         self.child = Child([self._program, "-F", "-c", os.path.join(self._folder, "dovecot.conf")],
                            os.path.join(self._folder, "output"))
         await_banner(self.child, self.ports["imap"])

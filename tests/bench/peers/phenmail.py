@@ -6,7 +6,7 @@ import sys
 
 from phenmail_protocols.accounts import passphrases
 
-from ..messages import DOMAIN, PASSPHRASE, USER
+from ..messages import DOMAIN, NEIGHBOUR, PASSPHRASE, USER
 from .process import Child, await_file, free_port
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -39,10 +39,15 @@ class Phenmail:
                       name in _SERVICES}
         with open(os.path.join(self.system, "mail.jcfg"), "w") as file:
             json.dump(settings, file, indent=1)
-        with open(os.path.join(self.maildir, "mail.jcfg"), "w") as file:
-            json.dump({"passphrase": passphrases.hash_passphrase(PASSPHRASE),
-                       "scram": passphrases.scram_secret(PASSPHRASE),
-                       "pop3pwd": passphrases.obscure(PASSPHRASE)}, file)
+        for user in (USER, NEIGHBOUR):
+            os.makedirs(os.path.join(self.root, user, "mail"), exist_ok=True)
+            with open(os.path.join(self.root, user, "mail", "mail.jcfg"), "w") as file:
+                json.dump({"passphrase": passphrases.hash_passphrase(PASSPHRASE),
+                           "scram": passphrases.scram_secret(PASSPHRASE),
+                           "pop3pwd": passphrases.obscure(PASSPHRASE)}, file)
+
+    def own(self, path):
+        """The server runs as this user, who has made `path`."""
 
     def words(self, *words):
         """Run one of the program's words beside it: its output."""
@@ -73,7 +78,7 @@ class Phenmail:
 
 
 _SERVICES = (("smtp", 0, "smtp"), ("relay", 0, "submissions"), ("imap", 0, "imap"),
-             ("imap", 1, "imaps"))
+             ("imap", 1, "imaps"), ("pop", 0, "pop3"))
 
 
 def _settings():
@@ -81,7 +86,8 @@ def _settings():
         return {"host": "127.0.0.1", "port": free_port(), "tls": tls}
     return {
         "sender-domain": DOMAIN,
-        "domains": {DOMAIN: {USER: "/%s/mail" % USER, "postmaster": ":" + USER,
+        "domains": {DOMAIN: {USER: "/%s/mail" % USER, NEIGHBOUR: "/%s/mail" % NEIGHBOUR,
+                             "postmaster": ":" + USER,
                              "abuse": ":" + USER}},
         "smtp": {"listen": [loopback("starttls")]}, "relay": {"listen": [loopback("implicit")]},
         "imap": {"listen": [loopback("starttls"), loopback("implicit")]},

@@ -58,6 +58,11 @@ class Child:
         """Its resident set in bytes."""
         return status(self.pid, "VmRSS")
 
+    def proportional_memory(self):
+        """Its proportional set in bytes: pages that others share count in part."""
+        with open("/proc/%d/smaps_rollup" % self.pid) as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
+
     def most_memory(self):
         """The largest that its resident set ever was, or since `forget_most_memory`."""
         return status(self.pid, "VmHWM")

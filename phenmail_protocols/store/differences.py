@@ -1,0 +1,179 @@
+"""The differences between a folder's files and the index, and how they get into the index.
+
+The folder may have a million files. It is compared one share at a time (shares.py), and what has
+arrived waits on the disk until all shares are compared, because it gets its UIDs in the
+order of arrival.
+"""
+import itertools
+
+from .index import UNKNOWN
+from .maildir import buckets
+from .maildir.listing import mend
+from .maildir.spool import SortedLines
+from .shares import looking, shares
+
+_SLICE = 500  # messages that are added at once
+_LATEST = 10 ** 12 - 1  # seconds; the key of names that begin with a larger number
+
+
+class _Comparison:
+    """The differences in one share of the folder.
+
+    missing  (uid, name, fresh, letters) of messages without their file
+    changed  (fresh, letters, UID) of messages with other flags
+    arrived  the listing's `letters`, reduced to the names that no row has
+    """
+
+    def __init__(self, mailbox, share):
+        """`share`: a Share, whose listing is mended; it is used up."""
+        self._mailbox = mailbox
+        self._share = share
+        self.missing = []
+        self.changed = []
+        self.arrived = share.listing.letters
+        for row in share.rows:
+            if row[1] in self.arrived:
+                self._note_place(*row)
+            else:
+                self.missing.append(row)
+        if self.missing:
+            self._look_again()
+        if self.missing and self.arrived:
+            self._match_renamed()
+
+    def _note_place(self, uid, name, fresh, letters):
+        """The message with this name has the row of `uid`; has it other flags?"""
+        place = self._share.listing.place(name)
+        if place != (fresh, letters):
+            self.changed.append(place + (uid,))
+        del self.arrived[name]
+
+    def _look_again(self):
+        """A file that is renamed while it is listed may be missing from the listing."""
+        again = self._share.again()
+        self.missing = [row for row in self.missing if again.find(row[1]) is None]
+        for name in [name for name in self.arrived if name not in again.letters]:
+            del self.arrived[name]
+
+    def _match_renamed(self):
+        """mbsync writes its own UID into names (",U=7"); the message keeps ours."""
+        gone = {buckets.without_u(row[1]): row for row in self.missing}
+        renamed = {}
+        for name in self.arrived:
+            row = gone.get(buckets.without_u(name))
+            if row is not None:
+                renamed[row[0]] = (row[0], name) + row[2:]
+        if not renamed:
+            return
+        self._mailbox.account.index.rename_messages(self._mailbox.row.id, [
+            (row[1], uid) for uid, row in renamed.items()])
+        self._mailbox.uid_list.append([row[:2] for _, row in sorted(renamed.items())])
+        self.missing = [row for row in self.missing if row[0] not in renamed]
+        for row in renamed.values():
+            self._note_place(*row)
+
+
+class Differences:
+    """Finds the differences of one mailbox in some buckets, and records them."""
+
+    def __init__(self, mailbox, floor):
+        """`floor`: UIDs of the UID list count from here on."""
+        self._mailbox = mailbox
+        self._index = mailbox.account.index
+        self._floor = floor
+        self._modseq = mailbox.row.modseq + 1
+        self._changed = False
+        temporary = mailbox.account.folder + "/tmp"
+        self._listed = SortedLines(temporary)  # arrived files with a UID in the list, by UID
+        self._others = SortedLines(temporary)  # all others that arrived, by time
+
+    def apply(self, wanted):
+        """Record the differences in the `wanted` buckets, a set."""
+        mailbox = self._mailbox
+        highest = 0 if wanted else mailbox.uid_list.lines(()).highest
+        for share in shares(mailbox, wanted) if wanted else ():
+            highest = share.highest
+            if share.listing.odd:
+                mend(share.listing)
+            self._take(_Comparison(mailbox, share), share.lines)
+        uidnext = max(mailbox.row.uidnext, highest + 1)
+        arrived = self._listed.count + self._others.count
+        if arrived:
+            self._raise_ceilings(uidnext + arrived)
+            uidnext = self._add_arrived(uidnext)
+        if self._changed:
+            mailbox.save_locked(uidnext=uidnext, modseq=self._modseq)
+            mailbox.reload_locked()
+        elif uidnext != mailbox.row.uidnext:
+            mailbox.save_locked(uidnext=uidnext)
+
+    def _take(self, share, lines):
+        """Record what is missing and changed in a _Comparison; keep what has arrived for later.
+
+        `lines`: `{name: uid}` of the UID list.
+        """
+        if share.missing or share.changed:
+            self._raise_ceilings(self._mailbox.row.uidnext)
+            box = self._mailbox.row.id
+            self._index.remove_messages(box, [row[0] for row in share.missing], self._modseq)
+            self._index.set_flags(box, [(fresh, letters, self._modseq, uid)
+                                        for fresh, letters, uid in share.changed])
+            self._changed = True
+        for name, letters in looking(
+                self._mailbox.account.look_locked, share.arrived.items()):
+            uid = lines.get(name, 0)
+            place = "" if letters is None else ":" + letters
+            if uid >= self._floor:
+                self._listed.add("%010d\0%s\0%s" % (uid, name, place))
+            else:
+                self._others.add("%012d\0%s\0%s" % (_seconds(name), name, place))
+
+    def _raise_ceilings(self, top):
+        """Make sure that UIDs below `top` and the new mod-sequence are below the ceilings."""
+        mailbox, header = self._mailbox, self._mailbox.uid_list.header
+        if top > header.uid_ceiling or self._modseq >= header.modseq_ceiling:
+            first = mailbox.row.uidnext
+            mailbox.uid_list.raise_ceilings(first, top - first, self._modseq,
+                                            mailbox.account.marker, mailbox.row.guid)
+
+    def _add_arrived(self, uidnext):
+        """Add what arrived; new UIDs start at `uidnext`. Returns the next UID."""
+        last = 0
+        for lines in _slices(self._listed):
+            numbered = []
+            for line in lines:
+                key, name, place = line.split("\0")
+                if int(key) == last:  # two names with one UID
+                    self._others.add("%012d\0%s\0%s" % (_seconds(name), name, place))
+                else:
+                    last = int(key)
+                    numbered.append((last, name, place))
+            self._add(numbered)
+        for lines in _slices(self._others):
+            numbered = [(uid, name, place) for uid, (_, name, place) in enumerate(
+                (line.split("\0") for line in lines), uidnext)]
+            uidnext += len(numbered)
+            self._mailbox.uid_list.append([each[:2] for each in numbered])
+            self._add(numbered)
+        self._changed = True
+        return uidnext
+
+    def _add(self, numbered):
+        """Add messages, [(uid, name, place)]."""
+        self._mailbox.account.look_locked()
+        modseq = self._modseq
+        self._index.add_messages(self._mailbox.row.id, [
+            (uid, name, 0, place[1:], UNKNOWN, UNKNOWN, modseq) if place
+            else (uid, name, 1, "", UNKNOWN, UNKNOWN, modseq) for uid, name, place in numbered])
+
+
+def _seconds(name):
+    """The time at which a name begins; 0 if it does not begin with one."""
+    seconds = name.partition(".")[0]
+    return min(int(seconds), _LATEST) if seconds.isdigit() else 0
+
+
+def _slices(lines):
+    """Lists of lines."""
+    lines = iter(lines)
+    return iter(lambda: list(itertools.islice(lines, _SLICE)), [])

@@ -1,0 +1,40 @@
+"""Names in buckets, to compare and to list a folder of any size in little memory.
+
+A bucket has the names with the same hash. A message stays in its bucket whatever its flags are, and
+also when mbsync writes its own UID into the name (",U=7").
+
+A print of a set of files has one number for each bucket: the sum of the hashes of their paths. If
+two sets have the same print, they are equal; the chance that they are not is one in 2**64.
+"""
+import re
+
+COUNT = 1024
+ALL = frozenset(range(COUNT))
+_U = re.compile(r",U=\d+")
+
+
+def without_u(name):
+    """`name` without mbsync's UID."""
+    return _U.sub("", name) if ",U=" in name else name
+
+
+def bucket(name):
+    """The bucket of a file name; its flags do not matter."""
+    name = name.partition(":")[0]
+    return hash(_U.sub("", name) if ",U=" in name else name) % COUNT
+
+
+def print_of(paths):
+    """The print of paths such as "cur/1.a.b:2,S", an iterable."""
+    sums = [0] * COUNT
+    for path in paths:
+        name = path[4:].partition(":")[0]
+        if ",U=" in name:
+            name = _U.sub("", name)
+        sums[hash(name) % COUNT] += hash(path)
+    return sums
+
+
+def differing(one, other):
+    """The buckets in which two prints differ, as a set."""
+    return {number for number, sums in enumerate(zip(one, other)) if sums[0] != sums[1]}

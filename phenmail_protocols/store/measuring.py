@@ -1,0 +1,146 @@
+"""Sizes and dates of messages that other programs put into a mailbox, at first need.
+
+SELECT needs only names. A message from a listing has the size UNKNOWN in the index and in the
+columns until something asks for its size or its octets. Then it is measured, and that is its size
+forever: nobody was told another one.
+
+A file that turns out to be no readable message is taken out of the mailbox again.
+"""
+import errno
+import logging
+import os
+import stat
+
+from . import errors, expunging
+from .index import UNKNOWN
+from .maildir import files
+from .maildir.content import served_size
+from .maildir.filenames import path_of, wire_size
+
+_BATCH = 500  # messages that are measured between two transactions
+# The server's own trouble, not the file's.
+_PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ESTALE}
+log = logging.getLogger("phenmail.store")
+
+
+def is_measured(row):
+    return row.size > UNKNOWN
+
+
+def complete(mailbox, rows, look=lambda: None):
+    """`rows` (a model.Rows) with all sizes and dates; messages whose files are gone are left
+    out."""
+    if not len(rows.sizes) or min(rows.sizes) > UNKNOWN:
+        return rows
+    todo = [uid for uid, size in zip(rows.uids, rows.sizes) if size <= UNKNOWN]
+    found = {}
+    for start in range(0, len(todo), _BATCH):
+        look()
+        found.update(measure(mailbox, todo[start:start + _BATCH]))
+    known = [each if each[3] > UNKNOWN else each[:3] + found[each[0]]
+             for each in zip(rows.uids, rows.flags, rows.modseqs, rows.sizes, rows.dates)
+             if each[3] > UNKNOWN or each[0] in found]
+    return type(rows)(*map(list, zip(*known))) if known else type(rows)([], [], [], [], [])
+
+
+def complete_rows(mailbox, rows):
+    """`{uid: row}` of index.MessageRows, with their sizes; those whose files are gone are left
+    out."""
+    todo = [row.uid for row in rows if not is_measured(row)]
+    if not todo:
+        return {row.uid: row for row in rows}
+    found = measure(mailbox, todo)
+    return {row.uid: row if is_measured(row)
+            else row._replace(size=found[row.uid][0], date=found[row.uid][1])
+            for row in rows if is_measured(row) or row.uid in found}
+
+
+def measure_all(mailbox, look=lambda: None):
+    """Measure all messages of a mailbox that were not measured yet."""
+    last = 0
+    while True:
+        look()
+        with mailbox.account.reading():
+            uids = mailbox.account.index.unmeasured(mailbox.row.id, last, _BATCH)
+        if not uids:
+            return
+        measure(mailbox, uids)
+        last = uids[-1]
+
+
+def measure(mailbox, uids):
+    """`{uid: (size, date)}` of messages that may not have been measured, ascending UIDs; those
+    that are gone are left out. The lock is not held while files are read."""
+    with mailbox.account.reading():
+        rows = mailbox.account.index.select(mailbox.row.id, uids)
+    found, bad, finder = {}, [], files.Finder(mailbox.path)
+    for row in rows:
+        if is_measured(row):
+            found[row.uid] = row.size, row.date
+            continue
+        try:
+            measured = _measure(mailbox, row, finder)
+        except OSError as error:
+            if error.errno in _PASSING:
+                raise errors.from_os(error) from error
+            log.warning("%s is left out, because it cannot be read: %s",
+                        path_of(mailbox.path, row), error)
+            bad.append(row.uid)
+            continue
+        if measured is not None:
+            found[row.uid] = measured
+    try:
+        _record(mailbox, [row.uid for row in rows if not is_measured(row)], found, bad)
+    except errors.NoSpace:
+        pass  # the next one who needs them measures again
+    return found
+
+
+def _record(mailbox, uids, found, bad):
+    """Keep the sizes and dates of `uids`; take out the `bad` ones."""
+    with mailbox.account.writing():
+        mailbox.ready_locked()
+        index = mailbox.account.index
+        new = {uid: found[uid] for uid in uids if uid in found}
+        index.set_sizes(mailbox.row.id, new)
+        if mailbox.columns is not None:
+            for uid, (size, date) in new.items():
+                mailbox.columns.set_size(uid, size, date)
+        bad = [row.uid for row in index.select(mailbox.row.id, bad)]
+        if bad:
+            expunging.record_locked(mailbox, bad, mailbox.number_locked(0)[1])
+            expunging.forget_locked(mailbox, bad)
+
+
+def _measure(mailbox, row, finder):
+    """(size, date) of a message's file, or None if it is gone."""
+    path = path_of(mailbox.path, row)
+    try:
+        return measure_file(path, row.name)
+    except FileNotFoundError:  # its flags may have changed since the listing
+        found = finder.find(row)
+    try:
+        return measure_file(found[0], row.name) if found else None
+    except FileNotFoundError:
+        return None
+
+
+def measure_file(path, name):
+    """`(size as served, date)` of a file that another program put there.
+
+    The file is read only if the name does not give both sizes (`,S=`, `,W=`), or another size than
+    the file has. Raises OSError, also if it is no regular file.
+    """
+    status = os.lstat(path)
+    size = None
+    if stat.S_ISREG(status.st_mode) and _is_readable(status):
+        size = wire_size(name, status.st_size)
+    if size is None:
+        size = served_size(path)
+    return size, int(status.st_mtime)
+
+
+def _is_readable(status):
+    """Is the file certainly readable by us?"""
+    user = os.geteuid() if hasattr(os, "geteuid") else 0
+    return user == 0 or status.st_uid == user and status.st_mode & stat.S_IRUSR

@@ -1,0 +1,111 @@
+"""A folder's names, its UID list and its index rows, in shares that fit into memory.
+
+Most mailboxes are one share. A larger one is read into temporary files, in parts by the hash of the
+names (maildir/buckets.py), so that all that is known about one name is in one share.
+"""
+from itertools import islice
+from typing import Any, NamedTuple
+
+from .maildir import buckets, spool
+from .maildir.listing import Listing, paths
+
+MOST = 1 << 17  # names in memory at once
+_LOOK = 64  # names between two looks
+
+
+class Share(NamedTuple):
+    """What files, UID list and index say about some of the names.
+
+    listing  a maildir.listing.Listing
+    again    a function that lists the same names once more
+    lines    `{name: uid}` of the UID list, at least for the names of the listing
+    rows     (uid, name, fresh, letters) of the index, by UID; an iterator
+    highest  the highest UID of any line of the UID list
+    """
+    listing: Listing
+    again: Any
+    lines: dict
+    rows: Any
+    highest: int
+
+
+def shares(mailbox, wanted):
+    """Yield the Shares that together have all names in the `wanted` buckets."""
+    folder, look = mailbox.path, mailbox.account.look_locked
+    listing = Listing(folder, islice(looking(look, paths(folder, wanted=wanted)), MOST))
+    if len(listing) == MOST:
+        del listing
+        yield from _Parts(mailbox, wanted).shares()
+        return
+    lines = mailbox.uid_list.lines(listing.letters)
+    rows = mailbox.account.index.places(mailbox.row.id)
+    if wanted is not buckets.ALL:
+        rows = (row for row in rows if buckets.bucket(row[1]) in wanted)
+    yield Share(listing, lambda: Listing(folder, paths(folder, wanted=wanted)), lines.uids, rows,
+                lines.highest)
+
+
+def looking(look, items):
+    """Yield `items`, and call `look()` now and then."""
+    items = iter(items)
+    for some in iter(lambda: list(islice(items, _LOOK)), []):
+        look()
+        yield from some
+
+
+class _Parts:
+    """A mailbox that is too large for one share."""
+
+    def __init__(self, mailbox, wanted):
+        self._mailbox = mailbox
+        self._wanted = wanted
+        self._temporary = mailbox.account.folder + "/tmp"
+        self._look = mailbox.account.look_locked
+        self._again = None  # spool.Parts of the second listing
+        self._highest = 0
+
+    def shares(self):
+        files, lines, rows = self._files(), self._lines(), self._rows()
+        for number in range(spool.PARTS):
+            yield Share(
+                self._listing(files, number), lambda: self._listed_again(number),
+                {name: int(uid) for uid, name in map(_fields, lines.take(number))},
+                [(int(uid), name, int(fresh), letters)
+                 for uid, name, fresh, letters in map(_fields, rows.take(number))],
+                self._highest)
+
+    def _files(self):
+        files = spool.Parts(self._temporary)
+        for path in looking(self._look, paths(self._mailbox.path, wanted=self._wanted)):
+            files.add(buckets.bucket(path[4:]), path.replace("/", "\0", 1))
+        return files
+
+    def _listing(self, files, number):
+        return Listing(self._mailbox.path, [
+            path.replace("\0", "/", 1) for path in files.take(number)])
+
+    def _listed_again(self, number):
+        if self._again is None:
+            self._again = self._files()
+        return self._listing(self._again, number)
+
+    def _lines(self):
+        lines = spool.Parts(self._temporary)
+        for uid, name in looking(self._look, self._mailbox.uid_list.each_line()):
+            self._highest = max(self._highest, uid)
+            number = buckets.bucket(name)
+            if number in self._wanted and "/" not in name:
+                lines.add(number, "%d\0%s" % (uid, name))
+        return lines
+
+    def _rows(self):
+        rows = spool.Parts(self._temporary)
+        for row in looking(self._look, self._mailbox.account.index.places(self._mailbox.row.id)):
+            number = buckets.bucket(row[1])
+            if number in self._wanted:
+                rows.add(number, "%d\0%s\0%d\0%s" % row)
+        return rows
+
+
+def _fields(line):
+    return line.split("\0")
