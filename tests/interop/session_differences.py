@@ -30,7 +30,7 @@ class Difference(NamedTuple):
 
 def _reasonless(it):
     return it.what == "code" and it.theirs is None and it.ours in (
-        "NONEXISTENT", "CANNOT", "ALREADYEXISTS", "TRYCREATE", "EXPUNGEISSUED")
+        "NONEXISTENT", "CANNOT", "ALREADYEXISTS", "TRYCREATE", "EXPUNGEISSUED", "MAILBOXID")
 
 
 def _read_only(it):
@@ -109,7 +109,7 @@ def _skipped_a_uid(it):
 
 # A difference -> why it is none that a mail program minds.
 EXPLAINED = (
-    (_reasonless, "RFC 5530 has response codes for these; Dovecot sends few of them"),
+    (_reasonless, "RFC 5530 and 8474 have response codes for these; Dovecot 2.3 sends few of them"),
     (_read_only, "after EXAMINE, Dovecot says OK to STORE and EXPUNGE, and does nothing"),
     (_more_codes, "RFC 7162 asks for HIGHESTMODSEQ after commands that expunged: Dovecot sends it "
                   "after others, too, and we after EXPUNGE also if there was nothing to expunge"),
