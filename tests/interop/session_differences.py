@@ -30,7 +30,7 @@ class Difference(NamedTuple):
 
 def _reasonless(it):
     return it.what == "code" and it.theirs is None and it.ours in (
-        "NONEXISTENT", "CANNOT", "ALREADYEXISTS", "TRYCREATE", "EXPUNGEISSUED")
+        "NONEXISTENT", "CANNOT", "ALREADYEXISTS", "TRYCREATE", "EXPUNGEISSUED", "MAILBOXID")
 
 
 def _read_only(it):
@@ -76,6 +76,11 @@ def _higher_than_all(it):
     return it.what == "data" and re.search(r"NOT .*MODSEQ \{after", it.command)
 
 
+def _empty_level(it):
+    return it.what == "data" and it.words[0] == "LIST" and it.ours == [
+        row for row in it.theirs if row in it.ours or row[0] != "LIST" or "\\noselect" not in row[2]]
+
+
 def _joined_limits(it):
     return it.what == "data" and re.search(
         r"NOT \((LARGER|SMALLER|\w*BEFORE|\w*SINCE) \S+ \1 \S+\)", it.command)
@@ -104,7 +109,7 @@ def _skipped_a_uid(it):
 
 # A difference -> why it is none that a mail program minds.
 EXPLAINED = (
-    (_reasonless, "RFC 5530 has response codes for these; Dovecot sends few of them"),
+    (_reasonless, "RFC 5530 and 8474 have response codes for these; Dovecot 2.3 sends few of them"),
     (_read_only, "after EXAMINE, Dovecot says OK to STORE and EXPUNGE, and does nothing"),
     (_more_codes, "RFC 7162 asks for HIGHESTMODSEQ after commands that expunged: Dovecot sends it "
                   "after others, too, and we after EXPUNGE also if there was nothing to expunge"),
@@ -118,6 +123,7 @@ EXPLAINED = (
     (_only_saved, "SAVE alone suppresses ESEARCH (RFC 5182 2.1); Dovecot sends an empty one"),
     (_higher_than_all, "NOT MODSEQ of a number that no message has reached yet means all: Dovecot "
                        "finds none"),
+    (_empty_level, "dbox keeps the folder of a name after the last mailbox below it was deleted"),
     (_joined_limits, "NOT (LARGER 300 LARGER 200): Dovecot answers NOT LARGER 200"),
     (_sorted_at_last, "Dovecot's first answer can be out of order; it numbers subjects and "
                       "addresses while it sorts"),
