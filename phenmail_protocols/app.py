@@ -25,9 +25,9 @@ from .delivery.recipient_replies import PluginRefused
 from .delivery.sending import MailRefused
 from .disk.atomic import remove_stale
 from .disk.locks import FileLock, LockTimeout
-from .imap import derivations
 from .imap import handler as imap_handler
-from .imap.mime_trees import Trees
+from .imap.fetching import derivations
+from .imap.fetching.mime_trees import Trees
 from .imap.orders import Orders
 from .imap.session import Service as ImapServer
 from .mail_flow import Delivery

@@ -38,16 +38,16 @@ ORDER = {
                "addresses", "checks", "actions", "imap_extensions", "schema", "build", "loader",
                "editing"),
     "accounts": ("passphrases", "throttle", "login", "sasl", "directory", "authorization"),
-    "store": ("errors", "model", "maildir", "derived_index", "index", "changes", "columns",
-              "numbering", "account_index", "transaction", "shares", "differences", "rescan",
-              "adding", "flags", "expunging", "measuring", "copying", "derived", "mailbox",
-              "hierarchy", "quota", "group_commit", "watching", "account", "poller", "idle_work",
-              "derivation", "filestore"),
+    "store": ("errors", "model", "maildir", "indexing", "changes", "columns", "transaction",
+              "adding", "flags", "expunging", "rescanning", "copying", "idle_work", "deriving",
+              "reading", "mailbox", "hierarchy", "quota", "group_commit", "watching", "account",
+              "poller", "filestore"),
+    "store/indexing": ("numbering", "derived_index", "index", "account_index"),
+    "store/rescanning": ("shares", "differences", "rescan"),
     # Knows no SQL and no account.
     "store/maildir": ("filenames", "buckets", "spool", "listing", "folders", "uidlist",
                       "subscriptions", "special_use", "tree", "keywords", "files", "together",
-                      "space", "staged",
-                      "content"),
+                      "space", "staged", "content"),
     "search": ("texts", "database", "body_index", "comparing", "batches", "building",
                "indexes"),
     "children": ("interpreter", "child_side", "privileges", "python_limits", "python_answer",
@@ -68,8 +68,10 @@ ORDER = {
     "protocol": ("output", "pipelining", "session", "handler"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),
     "pop3": ("grammar", "replies", "session", "commands", "handler"),
-    "imap": ("syntax", "responses", "progress", "view", "session", "commands", "table", "reader",
-             "handler"),
+    "imap": ("syntax", "responses", "progress", "view", "announcing", "session", "commands",
+             "table", "reader", "handler"),
+    "imap/searching": ("stepwise", "sort_keys", "threads", "search_message", "search_result"),
+    "imap/notifying": ("event_filters", "mailbox_names", "notifications"),
     "imap/syntax": ("values", "sequence", "tokens", "command_grammar", "append_grammar",
                     "grammar"),
     "admin": ("terminal", "dns_records", "dns_check", "dns", "queue_text", "queue_orders", "queue",
@@ -87,7 +89,7 @@ OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "net/resolver.py", "idna":
 # Imported only below these paths.
 ONLY = {
     "ssl": ("net/tls.py", "net/tlsclient.py"), "smtplib": ("relay/smtp_client.py",),
-    "sqlite3": ("store/index.py", "search/database.py"),
+    "sqlite3": ("store/indexing/index.py", "search/database.py"),
     "imaplib": ("fetch/imap_source.py",), "poplib": ("fetch/pop_source.py",),
     "socketserver": ("net/",), "fcntl": ("disk/locks.py",),
     "select": ("net/", "children/python_child.py"), "selectors": ("net/",),
@@ -327,7 +329,7 @@ def test_children_import_the_standard_library_and_each_other():
     ("net/lines.py", "from ..store import errors", "runs up or sideways"),
     ("net/lines.py", "import phenmail_protocols.mail.address", "runs up or sideways"),
     ("smtp/grammar.py", "from phenmail_protocols.imap import grammar", "runs up or sideways"),
-    ("store/index.py", "def f():\n    from ..delivery import router", "runs up or sideways"),
+    ("store/account.py", "def f():\n    from ..delivery import router", "runs up or sideways"),
 ])
 def test_a_wrong_edge_is_seen(path, text, words):
     found = [floor_problem(edge) for edge in edges_of(path, ast.parse(text))]
@@ -337,6 +339,6 @@ def test_a_wrong_edge_is_seen(path, text, words):
 def test_a_wrong_order_is_seen():
     edge, = edges_of("config/scanner.py", ast.parse("from .loader import parse"))
     assert "against the order" in order_problem(edge)
-    edge, = edges_of("store/maildir/listing.py", ast.parse("from ..index import Index"))
+    edge, = edges_of("store/maildir/listing.py", ast.parse("from ..account import Account"))
     assert "against the order inside store" in order_problem(edge)
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]

@@ -5,6 +5,9 @@ syntax/                bytes -> values
 session, command_row,
 table                  states, dispatch, errors; the command table
 commands/              what each command does
+fetching/              what FETCH sends of a message
+searching/             SEARCH, SORT and THREAD
+notifying/             NOTIFY
 view                   message numbers, and the changes to announce
 responses, *_responses values -> bytes
 """

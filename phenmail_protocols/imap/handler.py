@@ -18,6 +18,7 @@ from .table import TABLE
 
 log = logging.getLogger("phenmail.imap")
 
+RETRY = 1.0  # seconds until an announcement that failed is tried again
 GATHER = 0.01  # seconds that IDLE and NOTIFY wait to announce several changes together
 GATHER_LONG = 1.0  # the most that NOTIFY waits
 DROPPED = 16  # times the largest message: most octets of an unwanted literal that are read
@@ -197,7 +198,11 @@ class Handler(shared.Handler):
         self.output.flush()
         if self.session.state == session.LOGOUT:
             return False
-        event = self.connection.wait(max(0.0, end - monotonic()), waker)
+        left = max(0.0, end - monotonic())
+        event = self.connection.wait(
+            min(left, RETRY) if self.session.is_behind else left, waker)
+        if event == "timeout" and left > RETRY and self.session.is_behind:
+            return True
         if event == "timeout":
             raise TimedOut("idle")
         if event == "wake":

@@ -17,9 +17,9 @@ from ..accounts.userfiles import BrokenUser
 from ..protocol import session as shared
 from ..protocol.session import OutOfStep  # noqa: F401 - raised by the commands
 from ..store import errors
-from . import responses
+from . import announcing, responses
 from .capabilities import capabilities
-from .mime_trees import Trees
+from .fetching.mime_trees import Trees
 from .orders import Orders
 from .syntax import sequence
 from .syntax.tokens import is_offered
@@ -146,6 +146,7 @@ class Session(shared.Session):
         self.search_indexes = service.search_indexes
         self.orders = service.orders if service.orders is not None else Orders()
         self._running = None  # (tag, row) of the command that runs
+        self.is_behind = False  # something could not be announced (announcing.py)
 
     def close(self):
         """Release the session's resources, even while a command runs."""
@@ -380,74 +381,16 @@ class Session(shared.Session):
 
     # Announcements
 
-    def announce(self, may_expunge=True):
-        """Announce what other sessions changed.
+    announce = announcing.announce
+    announce_between_commands = announcing.announce_between_commands
+    tell_keywords = announcing.tell_keywords
+    tell_flags = announcing.tell_flags
+    flag_column = announcing.flag_column
 
-        -> False if the selected mailbox was deleted, which ends the session.
-        """
-        if self.view is not None and not self._announce_selected(may_expunge):
-            return False
-        if self.notifications is not None:
-            self.notifications.announce(self)
-        return True
-
-    def announce_between_commands(self):
-        """As `announce`, while no command runs (RFC 5465 6.1)."""
-        return self.announce(self.notifications.filters.at_once)
-
-    def _announce_selected(self, may_expunge):
-        view = self.view
-        size, flags = True, True  # what the client wants to know
-        if self.notifications is not None:
-            size, flags = self.notifications.selected.wants()
-        own = self._running is not None and self._running[1].expunges
-        view.wants_flags = flags
-        try:
-            view.refresh()
-        except errors.NotFound:
-            self.say_goodbye(b"The selected mailbox was deleted")  # RFC 2180 3.3
-            return False
-        except errors.StoreError:
-            return True  # the next command retries
-        news = view.announce(may_expunge and size or own, size)
-        try:
-            if news is not None:
-                self._tell(news)
-            if flags:
-                self.tell_keywords()
-            if size and self.notifications is not None:
-                self.notifications.selected.send_new(self)
-        except errors.StoreError:  # the flags could not be read
-            view.tell_later(news.flags if news is not None else ())
-        return True
-
-    def _tell(self, news):
-        out = [b"* %d EXPUNGE\r\n" % number for number in news.expunged]
-        if news.expunged and self.qresync:  # RFC 7162 3.2.10.2
-            out = [b"* VANISHED " + sequence.build(news.vanished) + b"\r\n"]
-        if news.exists is not None:
-            out.append(b"* %d EXISTS\r\n" % news.exists)
-        if news.recent is not None:
-            out.append(b"* %d RECENT\r\n" % news.recent)
-        self.write(b"".join(out))
-        if news.flags:
-            self.tell_flags(self.view.mailbox.flag_rows(news.flags))
-
-    def tell_keywords(self, shown=()):
-        """Send FLAGS and PERMANENTFLAGS if they changed, or before `shown` keywords are used."""
-        view = self.view
-        if view.learn_keywords(shown):
-            self.write(b"".join(responses.known_flags(*view.keywords, writable=view.writable)))
-
-    def tell_flags(self, rows, with_uid=True, silent=False):
-        """Send untagged FETCH responses with the flags of these rows; if `silent`, only with their
-        mod-sequences."""
-        columns = [] if silent else [(b"FLAGS", b"%b", self.flag_column(rows))]
-        if with_uid or self.qresync:
-            columns.insert(0, (b"UID", b"%d", rows.uids))
-        if self.condstore:
-            columns.append((b"MODSEQ", b"(%d)", rows.modseqs))
-        self.write(b"".join(responses.fetch_lines(map(self.view.number, rows.uids), columns)))
+    @property
+    def expunges(self):
+        """Whether the command that runs expunges messages."""
+        return self._running is not None and self._running[1].expunges
 
     def enable_condstore(self):
         """From now on send mod-sequences to the client (RFC 7162 3.1)."""
@@ -456,13 +399,6 @@ class Session(shared.Session):
             if self.view is not None:
                 self.tell_code(b"Highest mod-sequence",
                                b"HIGHESTMODSEQ %d" % self.view.announced_modseq)
-
-    def flag_column(self, rows):
-        """Flags of rows as they are sent, \\Recent included.  New keywords are announced first."""
-        shown = set().union(*set(rows.flags))
-        self.tell_keywords([flag for flag in shown if flag[:1] != "\\"])
-        return responses.flag_column(rows.flags, rows.uids, self.view.recent_ranges,
-                                     self.flags, self.recent_flags)
 
     def say_goodbye(self, text, code=None):
         """Send * BYE; only the tagged response to LOGOUT may follow."""

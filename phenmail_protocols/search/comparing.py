@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 from ..store import errors
 from ..store.maildir.filenames import path_of, split
-from ..store.rescan import GRAIN
+from ..store.rescanning.rescan import GRAIN
 
 _ROWS = 1000  # messages that are compared at once
 _OLD = 10**9  # ns after which a later time is noted

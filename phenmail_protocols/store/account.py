@@ -8,7 +8,8 @@ Rules of the store
 2. Under the lock there is no callback, no network, and no sync of a message's body. Watchers are
    called once the lock is free.
 3. The files are the truth. A transaction changes files and index together. A crash between the two
-   is noticed at the next use, by the size of the UID list and the times of the folders (rescan.py).
+   is noticed at the next use, by the size of the UID list and the times of its folders
+   (rescanning/).
 4. The caller of a function whose name ends in `_locked` must hold `writing`.
 5. A delivered message is durable in this order: its bytes are synced (staged.py), then it gets its
    UID and is renamed into the mailbox (adding.py), then the folder is synced (group_commit.py),
@@ -18,11 +19,11 @@ import os
 from contextlib import contextmanager
 from itertools import islice
 
-from . import errors, hierarchy, measuring, watching
-from .account_index import AccountIndex
+from . import errors, hierarchy, watching
 from .changes import notify
 from .group_commit import GroupCommit
-from .index import MessageRow
+from .indexing.account_index import AccountIndex
+from .indexing.index import MessageRow
 from .mailbox import Mailbox
 from .maildir import folders
 from .maildir.as_sent import AsSent
@@ -32,6 +33,7 @@ from .maildir.tree import Tree
 from .maildir.uidlist import OpenLists
 from .model import KnownMailbox
 from .quota import AccountQuota
+from .rescanning import measuring
 from .transaction import AccountLock
 
 _LOCK = "phenmail.lock"

@@ -8,7 +8,7 @@ caller syncs the folder after the commit, and only then replies.
 import os
 from typing import Any, NamedTuple
 
-from .index import MessageRow
+from .indexing.index import MessageRow
 from .maildir import files, together, tree
 from .maildir.filenames import path_of, relative_path
 

@@ -4,7 +4,7 @@ import weakref
 from collections import OrderedDict
 
 from .account import Account
-from .derivation import Derivation
+from .deriving.derivation import Derivation
 from .idle_work import IdleWork
 from .maildir.tree import remove_stale
 from .poller import Poller

@@ -7,7 +7,7 @@ import os
 
 from ..disk import atomic
 from . import copying, errors
-from .index import MessageRow
+from .indexing.index import MessageRow
 from .maildir import files, folders, special_use, tree
 from .maildir.keywords import FlagLetters
 from .maildir.uidlist import NAME as UIDLIST

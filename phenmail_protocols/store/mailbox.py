@@ -10,29 +10,28 @@ is in the files:
     flag_letters
 
 `ready_locked` brings `row` and `columns` up to date; `rescan` takes in what other programs did to
-the files. The methods that change messages are in flags.py, expunging.py and copying.py.
-derived.py has what is kept of their bytes. See account.py for the rules about locks.
+the files. The methods that read messages are in reading.py, those that change them in flags.py,
+expunging.py and copying.py. deriving/derived.py has what is kept of their bytes. See account.py for
+the rules about locks.
 """
 import logging
 from bisect import bisect_left
 
 from ..disk import atomic
-from . import copying, derived, errors, expunging, flags, measuring, rescan
+from . import copying, errors, expunging, flags, reading
 from .changes import ChangeLog, Watch, notify
 from .columns import Columns
-from .maildir import files, folders, tree
-from .maildir.content import Content, Positions
-from .maildir.filenames import path_of
+from .deriving import derived
+from .maildir import folders, tree
+from .maildir.content import Positions
 from .maildir.keywords import LETTERS, FlagLetters
 from .maildir.uidlist import UidList
 from .model import State, Status
-from .shares import looking
+from .rescanning import rescan
+from .rescanning.shares import looking
 
 # The size in bytes at which a UID list is compacted: a fixed part, and a part for each message.
 _LIST, _LIST_EACH = 131072, 256
-_BATCH = 256  # messages whose file names are looked up at once
-_ROWS = 5000  # messages whose rows are held at once
-_BIG = 262144  # octets of a message whose read positions are remembered
 log = logging.getLogger("phenmail.store")
 
 
@@ -399,85 +398,22 @@ class Mailbox:
             for uid, (size, date) in sizes.items():
                 self.columns.set_size(uid, size, date)
 
-    def all_rows(self, look=lambda: None):
-        """Yield Rows that together have all messages, ascending; `look()` is called in between."""
-        for rows in self.all_flag_rows(look):
-            yield measuring.complete(self, rows, look)
+    # Reading messages
 
-    def all_flag_rows(self, look=lambda: None):
-        """As `all_rows`, but with `flag_rows`."""
-        state = self.state()
-        for start in range(0, state.count, _ROWS):
-            look()
-            yield self.flag_rows(state.uids[start:min(start + _ROWS, state.count)])
-
-    def rows(self, uids):
-        """Rows of `uids` (ascending); those that do not exist are left out."""
-        return measuring.complete(self, self.flag_rows(uids))
-
-    def existing(self, uids):
-        """Those of `uids` (ascending) that exist."""
-        with self.account.reading():
-            self._ready_to_read()
-            return self.columns.existing(uids)
-
-    def flag_rows(self, uids):
-        """As `rows`, but the sizes and dates may be unknown: the store need not look for them."""
-        with self.account.reading():
-            self._ready_to_read()
-            return self.columns.rows(uids)
+    all_rows = reading.all_rows
+    all_flag_rows = reading.all_flag_rows
+    rows = reading.rows
+    flag_rows = reading.flag_rows
+    existing = reading.existing
+    content = reading.content
+    contents = reading.contents
+    files = reading.files
+    content_of = reading.content_of
 
     cached = derived.cached
     cache = derived.cache
     keep_derived = derived.keep_derived
     find = derived.find
-
-    # Messages' bytes
-
-    def content(self, uid):
-        """The Content of a message; raises errors.Expunged."""
-        for _, content in self.contents([uid]):
-            if content is not None:
-                return content
-        raise errors.Expunged()
-
-    def contents(self, uids):
-        """(uid, Content or None if the message is gone) for each of `uids`.
-
-        The caller closes each Content.
-        """
-        for start in range(0, len(uids), _BATCH):
-            part = uids[start:start + _BATCH]
-            found = self.files(part)
-            for uid in part:
-                yield uid, self.content_of(found[uid]) if uid in found else None
-
-    def files(self, uids):
-        """`{uid: what content_of needs}` of `uids` (ascending), except those that are gone."""
-        with self.account.reading():
-            self._ready_to_read()
-            rows = self.account.index.select(self.row.id, uids)
-        return measuring.complete_rows(self, rows)
-
-    def content_of(self, row):
-        """The Content of a MessageRow, or None if the message is gone."""
-        positions = self._positions if row.size > _BIG else None
-        try:
-            return Content(path_of(self.path, row), row.size, positions)
-        except errors.Expunged:  # its flags may have changed since the index was read
-            return self._moved_content(row, positions)
-
-    def _moved_content(self, row, positions):
-        for _ in range(3):
-            try:
-                found = files.Finder(self.path).find(row)
-                if found is None:
-                    self.scanned = None  # so that the next look notices it
-                    return None
-                return Content(found[0], row.size, positions)
-            except (errors.Expunged, FileNotFoundError):
-                continue  # renamed again, or the whole mailbox was renamed or deleted
-        return None
 
     # Changing messages
 

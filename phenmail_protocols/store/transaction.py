@@ -18,7 +18,8 @@ import threading
 from contextlib import contextmanager
 
 from ..disk.locks import FileLock, LockTimeout
-from . import errors, index
+from . import errors
+from .indexing import index
 from .maildir import together
 
 _LOCK_SECONDS = 30

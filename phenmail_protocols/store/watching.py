@@ -16,7 +16,7 @@ from .changes import Watch
 from .maildir import folders
 from .maildir.listing import mtimes
 from .model import INBOX
-from .rescan import GRAIN
+from .rescanning.rescan import GRAIN
 
 POLLED = 50  # mailboxes of an account whose files are checked in a period
 

@@ -15,10 +15,12 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 if __name__ == "__main__":
     sys.path.insert(0, TOP)
 
-from phenmail_protocols.imap import derivations  # noqa: E402
-from phenmail_protocols.store import derivation, errors, index  # noqa: E402
-from phenmail_protocols.store.derived_index import Holds  # noqa: E402
+from phenmail_protocols.imap.fetching import derivations  # noqa: E402
+from phenmail_protocols.store import errors  # noqa: E402
+from phenmail_protocols.store.deriving import derivation  # noqa: E402
 from phenmail_protocols.store.filestore import FileStore  # noqa: E402
+from phenmail_protocols.store.indexing import index  # noqa: E402
+from phenmail_protocols.store.indexing.derived_index import Holds  # noqa: E402
 
 KILLS = 12
 NAMES = ["HEADER", "ENVELOPE", "BODYSTRUCTURE", "PREVIEW", "SORT"]

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from phenmail_protocols.config.settings import Limits
-from phenmail_protocols.imap.commands import binary, message
+from phenmail_protocols.imap.fetching import binary, message
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.maildir import as_sent
 from phenmail_protocols.store.maildir.as_sent import AsSent

@@ -3,7 +3,8 @@ import re
 
 import pytest
 
-from phenmail_protocols.store import errors, index
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.indexing import index
 from phenmail_protocols.store.mailbox import Mailbox
 
 LETTER = b"From: a@b\r\n\r\nx\r\n"

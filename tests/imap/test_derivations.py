@@ -3,8 +3,8 @@ import random
 
 import pytest
 
-from phenmail_protocols.imap import derivations
-from phenmail_protocols.store import derivation
+from phenmail_protocols.imap.fetching import derivations
+from phenmail_protocols.store.deriving import derivation
 from phenmail_protocols.store.mailbox import Mailbox
 from tests.mail import hostile, samples
 

@@ -4,12 +4,12 @@ import tracemalloc
 
 import pytest
 
-from phenmail_protocols.imap import derivations, mime_trees
-from phenmail_protocols.imap.commands import fetch, sections
-from phenmail_protocols.imap.commands import message as message_octets
+from phenmail_protocols.imap.commands import fetch
+from phenmail_protocols.imap.fetching import derivations, mime_trees, sections
+from phenmail_protocols.imap.fetching import message as message_octets
 from phenmail_protocols.mail import structure
 from phenmail_protocols.store import errors
-from phenmail_protocols.store.index import Index
+from phenmail_protocols.store.indexing.index import Index
 from phenmail_protocols.store.mailbox import Mailbox
 
 PLAIN = b"From: Ann <a@b>\r\nSubject: one\r\n two\r\nTo: c@d\r\n\r\nhello\r\nworld\r\n"

@@ -1,6 +1,10 @@
 """IDLE: changes are announced at once, until DONE."""
 import pytest
 
+from phenmail_protocols.imap import handler
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.mailbox import Mailbox
+
 MESSAGE = b"From: a@b\r\n\r\nhello\r\n"
 
 
@@ -44,6 +48,23 @@ def test_earlier_changes_are_announced_first(client, connect):
     lines = [other.line() for _ in range(3)]
     assert b"* 1 EXISTS" in lines and lines[0].startswith(b"+ ")
     done(other)
+
+
+def test_what_could_not_be_read_is_announced_later(client, connect, monkeypatch):
+    monkeypatch.setattr(handler, "RETRY", 0.01)
+    read, failures = Mailbox.state, [errors.Unavailable(), errors.NoSpace()]
+
+    def state(mailbox):
+        if failures:
+            raise failures.pop()
+        return read(mailbox)
+    other = idling(connect())
+    client.append(MESSAGE)
+    assert other.line() == b"* 1 EXISTS" and other.line().endswith(b"RECENT")
+    monkeypatch.setattr(Mailbox, "state", state)
+    client.ok("STORE 1 +FLAGS (\\Flagged)")
+    assert other.line().startswith(b"* 1 FETCH (UID 1 FLAGS (\\Flagged")
+    assert not failures
 
 
 def test_without_a_mailbox(connect):

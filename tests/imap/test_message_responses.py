@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.imap import message_responses
+from phenmail_protocols.imap.fetching import message_responses
 from phenmail_protocols.mail import structure
 
 _WORD = re.compile(rb'(\()|(\))|"((?:[^"\\\r\n]|\\["\\])*)"|\{([0-9]+)\}\r\n|(NIL)|([0-9]+)')

@@ -12,8 +12,8 @@ import smtplib
 import pytest
 
 import phenmail
-from phenmail_protocols.imap import notifications
 from phenmail_protocols.imap.commands import fetch
+from phenmail_protocols.imap.notifying import notifications
 from phenmail_protocols.imap.session import CommandFailed
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.filestore import FileStore

@@ -1,7 +1,7 @@
 """NUL in messages: no string may have it (RFC 3501 9: CHAR8), so 0x80 is sent."""
 import pytest
 
-from phenmail_protocols.imap.commands import message
+from phenmail_protocols.imap.fetching import message
 
 HEADER = (b"From: a\0b <a@b>\r\nSubject: nul \0 here\r\nX-Nul: \0\0\r\nMIME-Version: 1.0\r\n"
           b"Content-Type: multipart/mixed; boundary=B; x=\"\0\"\r\n\r\n")

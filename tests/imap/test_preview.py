@@ -1,8 +1,8 @@
 """PREVIEW (RFC 8970)."""
 import pytest
 
-from phenmail_protocols.imap import derivations
-from phenmail_protocols.store import derivation
+from phenmail_protocols.imap.fetching import derivations
+from phenmail_protocols.store.deriving import derivation
 from phenmail_protocols.store.mailbox import Mailbox
 
 TEXT = b"Subject: x\r\n\r\nHow are \"you\"?\r\n\r\n  Well.\r\n"

@@ -2,7 +2,7 @@
 import pytest
 
 from phenmail_protocols.imap import progress
-from phenmail_protocols.store import differences, shares
+from phenmail_protocols.store.rescanning import differences, shares
 
 COUNT = 100
 LINE = b"* OK Still reading the mailbox's folder, after 0 seconds"

@@ -9,9 +9,12 @@ import time
 
 import pytest
 
-from phenmail_protocols.imap import derivations, search_fields
-from phenmail_protocols.store import derivation, index, mailbox
+from phenmail_protocols.imap.fetching import derivations
+from phenmail_protocols.imap.searching import search_fields
+from phenmail_protocols.store import mailbox
+from phenmail_protocols.store.deriving import derivation
 from phenmail_protocols.store.filestore import FileStore
+from phenmail_protocols.store.indexing import index
 from tests.search.letters import WORDS, fold_field
 
 from . import wire

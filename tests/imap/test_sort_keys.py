@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phenmail_protocols.imap import sort_keys
+from phenmail_protocols.imap.searching import sort_keys
 
 HEADER = (b"From: =?utf-8?q?J=C3=BCrgen?= <jk@example.org>\r\nTo: Team: a@b, c@d;, e@f\r\n"
           b"Cc: \"X, Y\" <xy@example.org>\r\nDate: Mon, 1 Jan 2001 00:00:00 +0100\r\n"

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from phenmail_protocols.imap import sort_keys, stepwise
-from phenmail_protocols.imap.commands import search_result, sort_thread
+from phenmail_protocols.imap.commands import sort_thread
+from phenmail_protocols.imap.searching import search_result, sort_keys, stepwise
 from phenmail_protocols.imap.syntax import values
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.mailbox import Mailbox

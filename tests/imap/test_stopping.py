@@ -7,7 +7,7 @@ import pytest
 
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap.commands import message_set
-from phenmail_protocols.imap.mime_trees import Trees
+from phenmail_protocols.imap.fetching.mime_trees import Trees
 from phenmail_protocols.net import connection
 from phenmail_protocols.net.errors import Stopping
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.imap import threads
+from phenmail_protocols.imap.searching import threads
 from phenmail_protocols.mail.subject import BaseSubject
 
 

@@ -7,7 +7,7 @@ from phenmail_protocols.accounts.login import Account, LoginFailed
 from phenmail_protocols.accounts.userfiles import UserFiles
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import handler
-from phenmail_protocols.imap.mime_trees import Trees
+from phenmail_protocols.imap.fetching.mime_trees import Trees
 from phenmail_protocols.imap.session import Service
 from phenmail_protocols.net.connection import Connection
 from tests.deflated import deflater, inflated

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from phenmail_protocols.imap import message_responses
+from phenmail_protocols.imap.fetching import message_responses
 from phenmail_protocols.mail import dates, headers
 from phenmail_protocols.mail.decoding import texts_of
 from phenmail_protocols.mail.structure import ENVELOPE_FIELDS, Limits, leaves, scan

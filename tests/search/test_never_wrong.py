@@ -11,10 +11,11 @@ import pytest
 from phenmail_protocols.mail import textsearch
 from phenmail_protocols.search import batches, building, database
 from phenmail_protocols.search.indexes import Indexes
-from phenmail_protocols.store import index, rescan
 from phenmail_protocols.store.filestore import FileStore
+from phenmail_protocols.store.indexing import index
 from phenmail_protocols.store.maildir import uidlist
 from phenmail_protocols.store.maildir.content import to_wire
+from phenmail_protocols.store.rescanning import rescan
 from tests.imap import wire
 
 from .letters import Letter, key

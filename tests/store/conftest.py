@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from phenmail_protocols.store import index
 from phenmail_protocols.store.filestore import FileStore
+from phenmail_protocols.store.indexing import index
 from phenmail_protocols.store.maildir.uidlist import UidList
 
 

@@ -6,8 +6,10 @@ import threading
 
 import pytest
 
-from phenmail_protocols.store import errors, index, measuring, numbering
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.indexing import index, numbering
 from phenmail_protocols.store.maildir import content, filenames, tree, uidlist
+from phenmail_protocols.store.rescanning import measuring
 
 from .conftest import drop_foreign, drop_index, uids, whole
 

@@ -3,9 +3,11 @@ import os
 
 import pytest
 
-from phenmail_protocols.store import derivation, errors, index
-from phenmail_protocols.store.derivation import Derivation, Derived
-from phenmail_protocols.store.derived_index import Holds, SentWithin
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.deriving import derivation
+from phenmail_protocols.store.deriving.derivation import Derivation, Derived
+from phenmail_protocols.store.indexing import index
+from phenmail_protocols.store.indexing.derived_index import Holds, SentWithin
 
 from .conftest import drop_foreign
 

@@ -5,9 +5,11 @@ import subprocess
 import pytest
 
 from phenmail_protocols.pop3.maildrop import open_maildrop
-from phenmail_protocols.store import errors, index, shares
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.indexing import index
 from phenmail_protocols.store.maildir import spool
 from phenmail_protocols.store.model import DELETED
+from phenmail_protocols.store.rescanning import shares
 
 from .conftest import House, drop_foreign, drop_index, uids, whole
 

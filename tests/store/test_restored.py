@@ -8,7 +8,8 @@ import tracemalloc
 
 import pytest
 
-from phenmail_protocols.store import errors, index
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.indexing import index
 from phenmail_protocols.store.maildir import keywords, tree, uidlist
 
 from .conftest import drop_index, uids, whole

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from phenmail_protocols.store import shares
 from phenmail_protocols.store.maildir import spool
+from phenmail_protocols.store.rescanning import shares
 
 from .conftest import drop_foreign, drop_index, read_uid_list, uids, whole
 
@@ -126,7 +126,7 @@ def test_an_opening_that_is_given_up_leaves_no_trace(house, small_shares, step):
 
 _KILLED = """
 import os, signal, sys
-from phenmail_protocols.store import shares
+from phenmail_protocols.store.rescanning import shares
 from phenmail_protocols.store.filestore import FileStore
 from phenmail_protocols.store.maildir import spool
 shares.MOST, shares._LOOK, spool._TOGETHER, spool._RUN = 50, 1, 2, 16

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from phenmail_protocols.store import account_index, errors, index, numbering
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.indexing import account_index, index, numbering
 from phenmail_protocols.store.maildir import uidlist
 
 from .conftest import drop_foreign, drop_index, read_uid_list, uids, whole

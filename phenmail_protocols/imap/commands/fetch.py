@@ -11,14 +11,14 @@ from bisect import bisect_right
 
 from ...store import errors
 from ...store.model import DELETED, SEEN, Rows
-from .. import derivations, responses
+from .. import responses
 from ..command_row import MAILBOX_SELECTED, Row
+from ..fetching import derivations, sections
+from ..fetching.message import messages
 from ..session import Misuse, Step
 from ..syntax import fetch_grammar
 from ..syntax.sequence import SAVED
 from ..syntax.values import BINARY, BINARY_SIZE, Section
-from . import sections
-from .message import messages
 from .message_set import EXPUNGED
 from .resync import changed_since, tell_vanished
 
@@ -339,7 +339,7 @@ class _Batch:
         found = []
         for section in self.plan.sections:
             if section.kind in (BINARY, BINARY_SIZE):
-                from . import binary  # imported late: few clients ask for it
+                from ..fetching import binary
                 try:
                     found.append((section, binary.prepare(section, message, self.session)))
                 except binary.UnknownEncoding:

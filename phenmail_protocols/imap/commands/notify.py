@@ -7,8 +7,8 @@ def notify(session, arguments):
 
     What changed in the selected mailbox is announced at the end, as after any command.
     """
-    from ..event_filters import EventFilters
-    from ..notifications import Notifications
+    from ..notifying.event_filters import EventFilters
+    from ..notifying.notifications import Notifications
     notifications = Notifications(EventFilters(arguments.groups))
     try:
         notifications.start(session, arguments.status)

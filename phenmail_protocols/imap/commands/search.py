@@ -11,9 +11,12 @@ from itertools import islice
 
 from ...mail import textsearch
 from ..command_row import MAILBOX_SELECTED, Row
-from ..derivations import EMAIL_ID, derived
-from ..search_bounds import Bounds, numbered
-from ..search_fields import Fields, has_fields
+from ..fetching.derivations import EMAIL_ID, derived
+from ..fetching.message import Message
+from ..searching import search_result
+from ..searching.search_bounds import Bounds, numbered
+from ..searching.search_fields import Fields, has_fields
+from ..searching.search_message import DAY, SearchMessage, Wanted
 from ..session import Step
 from ..syntax import search_grammar, sequence
 from ..syntax.values import (
@@ -31,10 +34,7 @@ from ..syntax.values import (
     Size,
     Within,
 )
-from . import search_result
-from .message import Message
 from .message_set import EXPUNGED
-from .search_message import DAY, SearchMessage, Wanted
 
 BATCH = 5000  # messages at a time
 LOOK = 100  # tests of messages between two looks, if the store's rows answer them

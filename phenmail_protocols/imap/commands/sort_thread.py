@@ -7,10 +7,10 @@ of them.
 from array import array
 
 from ..command_row import MAILBOX_SELECTED, Row
-from ..derivations import SORT_KEYS, derived
+from ..fetching.derivations import SORT_KEYS, derived
+from ..searching import search_result
 from ..session import Step
 from ..syntax import sort_grammar
-from . import search_result
 from .message_set import EXPUNGED
 from .search import matching
 
@@ -45,7 +45,7 @@ def thread(session, arguments):
 
 def _threads(session, uids, numbers, algorithm):
     """The threads of messages, as they are sent with these `numbers`."""
-    from .. import threads
+    from ..searching import threads
     find = threads.by_references if algorithm == "REFERENCES" else threads.by_subject
     roots = find(_messages(session, uids, numbers), session.look)
     shown = threads.render(roots, session.look)
@@ -69,7 +69,7 @@ def _sorted(session, uids, criteria):
 
     It sorts by the last criterion first, so that only one column is held at a time.
     """
-    from .. import stepwise
+    from ..searching import stepwise
     order, gone = range(len(uids)), set()
     first = {each.name: place for place, each in reversed(list(enumerate(criteria)))}
     for place in sorted(first.values(), reverse=True):  # a repeated criterion changes nothing
@@ -95,7 +95,7 @@ def _column(session, uids, name, gone):
 
 
 def _values(name, rows, kept):
-    from .. import sort_keys
+    from ..searching import sort_keys
     if name == "ARRIVAL":
         return rows.dates
     if name == "SIZE":
@@ -107,7 +107,7 @@ def _values(name, rows, kept):
 
 def _messages(session, uids, numbers):
     """threads.Message values in the order of the mailbox. `numbers`: what stands for each UID."""
-    from .. import sort_keys, threads
+    from ..searching import sort_keys, threads
     named = zip(uids, numbers)
     for _, rows, kept in _batches(session, uids):
         for uid, date, data in zip(rows.uids, rows.dates, kept):

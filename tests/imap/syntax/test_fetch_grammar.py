@@ -1,8 +1,8 @@
 """FETCH's items: macros, sections, partial reads, and the label each answer carries."""
 import pytest
 
-from phenmail_protocols.imap import derivations
 from phenmail_protocols.imap.commands import fetch
+from phenmail_protocols.imap.fetching import derivations
 from phenmail_protocols.imap.syntax import fetch_grammar
 from phenmail_protocols.imap.syntax.tokens import BadSyntax, Scanner
 from phenmail_protocols.imap.syntax.values import Section

@@ -1,13 +1,13 @@
 """What the store's index says about SEARCH keys for header fields: From, Subject, Date and others.
 
-It knows the fields of most messages (store/derived_index.py) and finds a key in all of a batch with
-one SQL statement, so these messages are not read. A message that it does not know may match; when
-it has been read, the index knows it.
+It knows the fields of most messages (store/indexing/derived_index.py) and finds a key in all of a
+batch with one SQL statement, so these messages are not read. A message that it does not know may
+match; when it has been read, the index knows it.
 """
-from ..mail import searchable
-from ..store.derived_index import Holds, SentWithin
-from .derivations import keep, searchable_fields
-from .syntax.values import Address, And, Header, Not, OnDay, Or
+from ...mail import searchable
+from ...store.indexing.derived_index import Holds, SentWithin
+from ..fetching.derivations import keep, searchable_fields
+from ..syntax.values import Address, And, Header, Not, OnDay, Or
 
 SPAN = 10000  # UIDs of one statement
 MOST = 100000  # UIDs that are held; other keys of a batch are unknown

@@ -10,12 +10,13 @@ counts as told.
 from time import monotonic
 from typing import NamedTuple, Optional
 
-from ..store import errors
-from ..store.maildir.folders import canonical
-from . import mailbox_names, responses
-from .commands.list_lsub import with_lost_subscriptions
+from ...store import errors
+from ...store.maildir.folders import canonical
+from .. import responses
+from ..commands.list_lsub import with_lost_subscriptions
+from ..session import CommandFailed
+from . import mailbox_names
 from .event_filters import NOTHING, EventFilters
-from .session import CommandFailed
 
 # Mailboxes and subscribed names. With more, NOTIFY fails, and Evolution cannot log in.
 MOST = 10000
@@ -63,7 +64,7 @@ class SelectedMailbox:
         view = session.view
         if not self._filters.items or self._unsent > view.last_uid:
             return
-        from .commands import fetch
+        from ..commands import fetch
         uids = [uid for uid in view.uids(view.position(self._unsent)) if uid not in self._own]
         items = self._filters.items
         if session.condstore and "MODSEQ" not in items:  # RFC 7162 3.1
@@ -197,7 +198,7 @@ class Notifications:
         except CommandFailed:  # too many mailboxes, or too slow
             _stop(session)
         except errors.StoreError:
-            self._changed = True  # compare again later
+            self._changed = session.is_behind = True
         self.seconds = monotonic() - begin
 
     def _compare(self, session):

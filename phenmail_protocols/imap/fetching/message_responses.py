@@ -3,9 +3,9 @@
 Pure: made from `mail.headers` and a `mail.structure.Part`. The response is well-formed for any
 message.
 """
-from ..mail import address, headers
-from ..mail.structure import ENVELOPE_FIELDS
-from .responses import NIL, nstring, string
+from ...mail import address, headers
+from ...mail.structure import ENVELOPE_FIELDS
+from ..responses import NIL, nstring, string
 
 _MOST_ADDRESSES = 10000  # that one response shows of a message and the messages inside it
 _MOST_FIELDS = 20  # of one name whose addresses are read

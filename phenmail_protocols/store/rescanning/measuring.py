@@ -11,11 +11,11 @@ import logging
 import os
 import stat
 
-from . import errors, expunging
-from .index import UNKNOWN
-from .maildir import files
-from .maildir.content import served_size
-from .maildir.filenames import path_of, wire_size
+from .. import errors, expunging
+from ..indexing.index import UNKNOWN
+from ..maildir import files
+from ..maildir.content import served_size
+from ..maildir.filenames import path_of, wire_size
 
 _BATCH = 500  # messages that are measured between two transactions
 # The server's own trouble, not the file's.

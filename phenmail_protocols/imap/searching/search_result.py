@@ -73,7 +73,7 @@ def _ascending(session, name, uids):
     """The UIDs of a response `name` in the order of the mailbox."""
     if name != b"SORT":
         return uids
-    from .. import stepwise
+    from . import stepwise
     return stepwise.sort(uids, None, session.look)
 
 

@@ -6,9 +6,9 @@ of an account ever share one: so a rename is recognized, whoever made it.
 """
 from typing import NamedTuple
 
-from ..store.model import INBOX, SEPARATOR, MailboxInfo
-from . import responses
-from .commands import list_lsub
+from ...store.model import INBOX, SEPARATOR, MailboxInfo
+from .. import responses
+from ..commands import list_lsub
 
 # Instead of a UIDVALIDITY: no mailbox has this name; a mailbox whose UIDVALIDITY is not known.
 MISSING, UNKNOWN = 0, -1

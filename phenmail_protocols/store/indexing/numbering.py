@@ -13,7 +13,7 @@ import os
 import re
 import time
 
-from ..disk import atomic
+from ...disk import atomic
 
 _JUMP = 1 << 20  # more numbers than are assigned between two backups
 # If only the marker's ctime changed, files were restored in place, or all of them were chowned. The

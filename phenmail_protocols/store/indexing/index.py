@@ -14,13 +14,13 @@ import sqlite3
 from operator import itemgetter
 from typing import NamedTuple
 
-from ..disk.regular_files import set_aside_unless_plain
+from ...disk.regular_files import set_aside_unless_plain
+from ..model import Usage
 from . import derived_index
-from .model import Usage
 
 FILE = "phenmail-index.sqlite"
 _VERSION = 6
-UNKNOWN = -1  # the size and date of a message that was not measured yet (measuring.py)
+UNKNOWN = -1  # the size and date of a message that was not measured yet (rescanning/measuring.py)
 _REMEMBERED = 100000  # mod-sequences for which expunged messages are known
 _MOST_EXPUNGED = 20000  # UIDs of expunged messages in memory at once
 _SUFFIXES = ("", "-wal", "-shm", "-journal")

@@ -1,8 +1,8 @@
 """Which events a client wants to be notified of (RFC 5465 section 6)."""
-from ..store import errors
-from ..store.maildir.folders import canonical
-from ..store.model import SEPARATOR
-from .syntax.notify_grammar import SELECTED
+from ...store import errors
+from ...store.maildir.folders import canonical
+from ...store.model import SEPARATOR
+from ..syntax.notify_grammar import SELECTED
 
 NOTHING = frozenset()
 

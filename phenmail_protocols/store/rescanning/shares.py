@@ -6,8 +6,8 @@ names (maildir/buckets.py), so that all that is known about one name is in one s
 from itertools import islice
 from typing import Any, NamedTuple
 
-from .maildir import buckets, spool
-from .maildir.listing import Listing, paths
+from ..maildir import buckets, spool
+from ..maildir.listing import Listing, paths
 
 MOST = 1 << 17  # names in memory at once
 _LOOK = 64  # names between two looks

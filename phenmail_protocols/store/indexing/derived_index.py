@@ -7,7 +7,7 @@ of it may be missing at any time, and is then derived again.
     sent     the header fields that people search, as they are compared. There are three tables,
     people   because a search reads all of one.
     other
-    derived  how far a mailbox's messages were derived in idle moments (derivation.py)
+    derived  how far a mailbox's messages were derived in idle moments (deriving/)
 
 A key is one integer, the kind or the mailbox in the upper half and the UID in the lower one. SQLite
 stores rows with such a key in half of the space and reads them in a third of the time.

@@ -6,7 +6,7 @@ piece. A tree is never changed once it is made, so threads can share it.
 import threading
 from collections import OrderedDict
 
-from ..net.fair_turns import WAIT, OneEach
+from ...net.fair_turns import WAIT, OneEach
 
 MOST = 8 << 20  # octets of all trees together, as estimated
 _PART = 500  # octets of one part, without the header of a message in it

@@ -5,7 +5,7 @@ a key is true, false or unknown (None) of a message, and AND, OR and NOT follow 
 """
 import time
 
-from .syntax.values import And, Contains, Not, Or
+from ..syntax.values import And, Contains, Not, Or
 
 SHARE, FEW = 8, 1000  # with more candidates than an eighth of the messages, all are read
 MOST = 200000  # UIDs that a command holds at most

@@ -1,22 +1,23 @@
 """What is derived from a message and kept in the store's index, in the form in which it is sent.
 
-All of it is derived together in idle moments (`derive`, called by store/derivation.py), and one by
-one if a client asks first (`sources`). Most of it comes from a few fields of the header. These are
-kept, too (HEADER), and spare reading the message: any choice of them is made from there.
+All of it is derived together in idle moments (`derive`, called by store/deriving/derivation.py),
+and one by one if a client asks first (`sources`). Most of it comes from a few fields of the header.
+These are kept, too (HEADER), and spare reading the message: any choice of them is made from there.
 """
 from functools import lru_cache, partial
 from heapq import merge
 from operator import attrgetter
 from typing import Any, Callable, NamedTuple
 
-from ..mail import headers
-from ..mail.structure import ENVELOPE_FIELDS
-from ..store import errors
-from ..store.derivation import Derived
-from . import email_id, message_responses, responses
-from .commands.message import FIELDS, Message, messages
-from .syntax import fetch_grammar, tokens
-from .syntax.values import Section
+from ...mail import headers
+from ...mail.structure import ENVELOPE_FIELDS
+from ...store import errors
+from ...store.deriving.derivation import Derived
+from .. import responses
+from ..syntax import fetch_grammar, tokens
+from ..syntax.values import Section
+from . import email_id, message_responses
+from .message import FIELDS, Message, messages
 
 #: Changes whenever what `derive` gives changes.
 VERSION = "3"
@@ -52,13 +53,13 @@ class Derivation(NamedTuple):
 
 
 def _preview(message):
-    from ..mail import preview
+    from ...mail import preview
     text = preview.preview(message.tree(), message.read, message.look)
     return responses.string(text.encode("utf-8"))
 
 
 def _sort_keys(message):
-    from . import sort_keys
+    from ..searching import sort_keys
     return sort_keys.to_bytes(sort_keys.read(message.fields(sort_keys.FIELDS)))
 
 
@@ -147,7 +148,8 @@ def derived(session, derivation, uids):
 
 
 def keep(mailbox, items, searchable=()):
-    """Put {name: {uid: bytes}} into the store, if it can; `searchable`: see store.derived.cache."""
+    """Put {name: {uid: bytes}} into the store, if it can; `searchable`: see
+    store.deriving.derived.cache."""
     try:
         if searchable or any(items.values()):
             mailbox.cache(items, searchable)
@@ -156,7 +158,7 @@ def keep(mailbox, items, searchable=()):
 
 
 def derive(row, content, names, look):
-    """Everything about one message, for store.derivation."""
+    """Everything about one message, for store.deriving.derivation."""
     message = Message(row.uid, content, None, look)
     derivations = [BODYSTRUCTURE, PREVIEW]
     derivations += [each for each in (BODY, EMAIL_ID) if each.name in names]
@@ -182,7 +184,7 @@ def _made(derivations, message):
 
 def searchable_fields(message, arrival):
     """What mail.searchable.read gives; None for a large header."""
-    from ..mail import searchable
+    from ...mail import searchable
     if message.header_size() > FIELDS:
         return None
     return searchable.read(message.header(), arrival)

@@ -8,11 +8,11 @@ compares plain strings.
 import hashlib
 from typing import NamedTuple, Optional, Tuple
 
-from ..mail import address, dates, headers
-from ..mail.decoding import to_text
-from ..mail.message_id import identities
-from ..mail.subject import BaseSubject, base_subject
-from ..text.collation import fold
+from ...mail import address, dates, headers
+from ...mail.decoding import to_text
+from ...mail.message_id import identities
+from ...mail.subject import BaseSubject, base_subject
+from ...text.collation import fold
 
 #: The fields that are read.
 FIELDS = frozenset((b"date", b"subject", b"from", b"to", b"cc", b"message-id", b"in-reply-to",

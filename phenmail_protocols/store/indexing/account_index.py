@@ -18,10 +18,11 @@ import logging
 import os
 import time
 
-from ..disk import atomic
-from . import errors, index, numbering
-from .maildir.space import free_space
-from .maildir.uidlist import UidList
+from ...disk import atomic
+from .. import errors
+from ..maildir.space import free_space
+from ..maildir.uidlist import UidList
+from . import index, numbering
 
 _MARKER = "phenmail-marker"
 _RETRY = 30.0  # seconds in memory before the disk is checked again

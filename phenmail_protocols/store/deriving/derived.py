@@ -5,8 +5,8 @@ there is nothing. See derived_index.py.
 
 The functions are methods of Mailbox.
 """
-from . import errors
-from .derived_index import Found
+from .. import errors
+from ..indexing.derived_index import Found
 
 
 def cached(mailbox, item, uids):

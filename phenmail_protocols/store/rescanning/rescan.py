@@ -31,15 +31,15 @@ one. Numbering then resumes past the list's ceilings.
 """
 import time
 
-from . import numbering
+from ..errors import NotFound
+from ..indexing import numbering
+from ..indexing.index import MailboxRow
+from ..maildir import buckets
+from ..maildir.filenames import INFO
+from ..maildir.listing import file_names, mtimes
+from ..maildir.tree import make_maildir
+from ..maildir.uidlist import BLOCK, Header, new_guid
 from .differences import Differences
-from .errors import NotFound
-from .index import MailboxRow
-from .maildir import buckets
-from .maildir.filenames import INFO
-from .maildir.listing import file_names, mtimes
-from .maildir.tree import make_maildir
-from .maildir.uidlist import BLOCK, Header, new_guid
 from .shares import looking
 
 GRAIN = 2.0  # seconds; the coarsest clock is FAT's

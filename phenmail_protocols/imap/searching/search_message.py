@@ -1,7 +1,7 @@
 """A message while SEARCH tests it. Each field is decoded once and its texts are read once, however
 many keys ask for them."""
 from ...mail import headers, searchable, textsearch
-from .message import FIELDS
+from ..fetching.message import FIELDS
 
 DAY = 86400
 FEW = 20  # field names that one pattern looks for; its time grows with their number

@@ -9,9 +9,10 @@ import logging
 import time
 from typing import Any, Dict, NamedTuple, Optional
 
-from . import errors, measuring
-from .idle_work import Stopped
-from .maildir import folders
+from .. import errors
+from ..idle_work import Stopped
+from ..maildir import folders
+from ..rescanning import measuring
 
 _MOST = 100  # messages of a piece
 _PIECE = 0.015  # seconds after which a piece ends

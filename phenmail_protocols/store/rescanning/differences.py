@@ -6,10 +6,10 @@ order of arrival.
 """
 import itertools
 
-from .index import UNKNOWN
-from .maildir import buckets
-from .maildir.listing import mend
-from .maildir.spool import SortedLines
+from ..indexing.index import UNKNOWN
+from ..maildir import buckets
+from ..maildir.listing import mend
+from ..maildir.spool import SortedLines
 from .shares import looking, shares
 
 _SLICE = 500  # messages that are added at once

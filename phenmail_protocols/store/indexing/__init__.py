@@ -1,0 +1,7 @@
+"""The index of an account: an SQLite database beside the files, which can be made again from them.
+
+index          mailboxes, messages, expunged messages
+derived_index  what was derived from messages: items that IMAP sends, fields that are searched
+account_index  which database an account uses: the one on the disk, or one in memory on a full disk
+numbering      UIDVALIDITY, UIDs and mod-sequences never go back, even if the index is lost
+"""

@@ -1,0 +1,96 @@
+"""Reading messages: their rows (flags, sizes, dates) and their octets.
+
+The functions are methods of Mailbox.
+"""
+from . import errors
+from .maildir import files as message_files
+from .maildir.content import Content
+from .maildir.filenames import path_of
+from .rescanning import measuring
+
+_BATCH = 256  # messages whose file names are looked up at once
+_ROWS = 5000  # messages whose rows are held at once
+_BIG = 262144  # octets of a message whose read positions are remembered
+
+
+def all_rows(mailbox, look=lambda: None):
+    """Yield Rows that together have all messages, ascending; `look()` is called in between."""
+    for rows in mailbox.all_flag_rows(look):
+        yield measuring.complete(mailbox, rows, look)
+
+
+def all_flag_rows(mailbox, look=lambda: None):
+    """As `all_rows`, but with `flag_rows`."""
+    state = mailbox.state()
+    for start in range(0, state.count, _ROWS):
+        look()
+        yield mailbox.flag_rows(state.uids[start:min(start + _ROWS, state.count)])
+
+
+def rows(mailbox, uids):
+    """Rows of `uids` (ascending); those that do not exist are left out."""
+    return measuring.complete(mailbox, mailbox.flag_rows(uids))
+
+
+def existing(mailbox, uids):
+    """Those of `uids` (ascending) that exist."""
+    with mailbox.account.reading():
+        mailbox._ready_to_read()
+        return mailbox.columns.existing(uids)
+
+
+def flag_rows(mailbox, uids):
+    """As `rows`, but the sizes and dates may be unknown: the store need not look for them."""
+    with mailbox.account.reading():
+        mailbox._ready_to_read()
+        return mailbox.columns.rows(uids)
+
+
+def content(mailbox, uid):
+    """The Content of a message; raises errors.Expunged."""
+    for _, content in mailbox.contents([uid]):
+        if content is not None:
+            return content
+    raise errors.Expunged()
+
+
+def contents(mailbox, uids):
+    """(uid, Content or None if the message is gone) for each of `uids`.
+
+    The caller closes each Content.
+    """
+    for start in range(0, len(uids), _BATCH):
+        part = uids[start:start + _BATCH]
+        found = mailbox.files(part)
+        for uid in part:
+            yield uid, mailbox.content_of(found[uid]) if uid in found else None
+
+
+def files(mailbox, uids):
+    """`{uid: what content_of needs}` of `uids` (ascending), except those that are gone."""
+    with mailbox.account.reading():
+        mailbox._ready_to_read()
+        rows = mailbox.account.index.select(mailbox.row.id, uids)
+    return measuring.complete_rows(mailbox, rows)
+
+
+def content_of(mailbox, row):
+    """The Content of a MessageRow, or None if the message is gone."""
+    positions = mailbox._positions if row.size > _BIG else None
+    try:
+        return Content(path_of(mailbox.path, row), row.size, positions)
+    except errors.Expunged:  # its flags may have changed since the index was read
+        return _moved_content(mailbox, row, positions)
+
+
+def _moved_content(mailbox, row, positions):
+    for _ in range(3):
+        try:
+            found = message_files.Finder(mailbox.path).find(row)
+            if found is None:
+                mailbox.scanned = None  # so that the next look notices it
+                return None
+            return Content(found[0], row.size, positions)
+        except (errors.Expunged, FileNotFoundError):
+            continue  # renamed again, or the whole mailbox was renamed or deleted
+    return None
