@@ -267,7 +267,10 @@ class MailServer:
 
     def _build(self):
         limits = self.settings.limits
-        self.store = FileStore(reserve=limits.disk_reserve)
+        self.store = FileStore(
+            reserve=limits.disk_reserve,
+            limit_of=lambda folder: self.directory.quota(folder),
+            warn=lambda *arguments: self._delivery.warn_of_quota(*arguments))
         self.directory = self._directory()
         self.directory.is_own = self._is_own
         self._delivery = Delivery(

@@ -13,6 +13,7 @@ from .destinations.srs import SrsResolver, srs_key
 from .dropfolder.service import DropFolders
 from .filters.screening import Screening
 from .plugins.calling import Plugins
+from .queue.model import Unreachable
 from .relay.service import Relay
 
 _LEAST = 0.5  # seconds that each part has to end
@@ -86,6 +87,17 @@ class Delivery:
             part.stop(max(_LEAST, end - time.monotonic()))
         self._screening.stop()
         self.hurry()
+
+    def warn_of_quota(self, folder, usage, limit):
+        """As store.quota.AccountQuota calls it."""
+        from .delivery.quota_warning import warning
+        address = self._directory.address_of(folder)
+        if address is not None:
+            envelope, octets = warning(address, self.router.host, usage, limit, time.time())
+            try:
+                self._keep_notice(envelope, (octets,))
+            except Unreachable as refused:
+                log.warning("%s: the user could not be warned: %s", folder, refused)
 
     def _settings(self):
         return self._directory.settings

@@ -15,7 +15,7 @@ from ..config.loader import load_user
 from ..config.lookup import LONGEST_NAME, Found, Lookup
 from ..config.problems import ConfigError
 from ..config.root_folder import Root, is_component
-from ..config.settings import Settings, UserSettings
+from ..config.settings import Quota, Settings, UserSettings
 from ..disk.keyfile import kept_key
 from ..mail.address import Address
 from ..net.address import is_loopback
@@ -207,9 +207,31 @@ class Directory:
                 folders.setdefault(state.folder(end.action.value), frozenset((line.address,)))
         return folders
 
+    def address_of(self, folder: str) -> Optional[Address]:
+        """An address whose mail goes to this folder: no alias, if there is another."""
+        state = self._state
+        for line in state.lookup.lines():
+            if (line.action.kind == "mailbox" and not line.caught
+                    and state.folder(line.action.value) == folder):
+                return line.address
+        return min(self.mail_folders().get(folder, ()), default=None)
+
     def user_settings(self, folder: str) -> UserSettings:
         """The settings of the user of a folder.  Raises BrokenUser."""
         return self.users.settings(folder)
+
+    def quota(self, folder: str) -> Optional[Quota]:
+        """What the user of a folder may keep, None without a limit.
+
+        A user whose file is broken has the server's.
+        """
+        self.refresh()
+        try:
+            own = self.users.settings(folder).quota
+        except BrokenUser:
+            own = None
+        quota = self._state.settings.quota if own is None else own
+        return None if quota == Quota() else quota
 
     def may_send_as(self, account: Account, address: Address) -> bool:
         """Whether the account's user may send mail as this address.

@@ -28,6 +28,11 @@ NEEDS: Dict[str, Tuple[str, ...]] = {
     "LIST-EXTENDED": (),
     "LIST-STATUS": ("LIST-EXTENDED",),
     "SPECIAL-USE": (),
+    "CREATE-SPECIAL-USE": (),
+    "OBJECTID": (),
+    "QUOTA": (),
+    "QUOTA=RES-STORAGE": ("QUOTA",),
+    "QUOTA=RES-MESSAGE": ("QUOTA",),
     "STATUS=SIZE": (),
     "APPENDLIMIT": (),
     "WITHIN": (),
@@ -42,6 +47,7 @@ NEEDS: Dict[str, Tuple[str, ...]] = {
     "THREAD=REFERENCES": (),
     "UTF8=ACCEPT": ("ENABLE",),
     "MULTIAPPEND": (),
+    "BINARY": (),
     "COMPRESS=DEFLATE": (),
 }
 

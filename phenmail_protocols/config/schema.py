@@ -40,6 +40,7 @@ from .settings import (
     Hosted,
     Inbound,
     Limits,
+    Quota,
     Resolver,
     UserSettings,
 )
@@ -201,6 +202,11 @@ LIMITS = Section(
     _limit("disk-reserve", size(0), "bytes of the disk that mail leaves free"),
     gives=Limits, check=_check_limits)
 
+QUOTA = Section(
+    Option("bytes", size(1024, 2 ** 60), None, "of all messages together"),
+    Option("messages", Integer(1, 10 ** 12), None, "in all mailboxes together"),
+    gives=Quota)
+
 # The server's mail.jcfg
 
 
@@ -233,7 +239,8 @@ SERVER_FILE = Section(
            MappingProxyType({}), "Python objects that receive mail"),
     Option("inbound", INBOUND, INBOUND.defaults(), "mail from outside"),
     Option("python", Text("the path of a Python interpreter"), None, "runs Python filters"),
-    Option("limits", LIMITS, LIMITS.defaults(), "bounds"))
+    Option("limits", LIMITS, LIMITS.defaults(), "bounds"),
+    Option("quota", QUOTA, QUOTA.defaults(), "what a user may keep who has no quota of their own"))
 
 # A user's mail.jcfg
 
@@ -257,6 +264,7 @@ USER_FILE = Section(
     Option("delivery", PathTo("a folder"), None, "drop folder for other programs"),
     Option("filters", PathTo("a filter file"), None, "the filter file"),
     Option("use-global-filters", Bool(), False, "apply the server's too"),
+    Option("quota", QUOTA, None, "instead of the server's; {} is no limit"),
     WITHOUT,
     gives=UserSettings)
 

@@ -140,10 +140,18 @@ class Limits(NamedTuple):
     disk_reserve: int = 16 * 1024 * 1024
 
 
+class Quota(NamedTuple):
+    """What a user may keep: bytes and number of messages; None is no limit."""
+
+    bytes: Optional[int] = None
+    messages: Optional[int] = None
+
+
 class Settings(NamedTuple):
     """The server's configuration.
 
     `domains`: {domain in A-labels: {local part as written: Action}}.
+    `quota`: of users without their own.
     `smtp_message_size`: the limit of the public listener.
     `warnings`: `problems.Problem` values that `phenmail check` prints.
     """
@@ -168,6 +176,7 @@ class Settings(NamedTuple):
     inbound: Inbound
     python: Optional[str]
     limits: Limits
+    quota: Quota
     smtp_message_size: int
     imap_debug: bool
     pop3_debug: bool
@@ -190,6 +199,7 @@ class UserSettings(NamedTuple):
     delivery: str
     filters: str
     use_global_filters: bool
+    quota: Optional[Quota] = None
     without: FrozenSet[str] = frozenset()
     outward: Optional[Action] = None
 

@@ -44,6 +44,8 @@ The promises (accepted mail is not lost, and every recipient's mail has a known 
    (`finish(apart=True)`), so there a failure stops only its own recipient.
 5. Users' filters run before anything is delivered.  A recipient whose copy a filter sends elsewhere
    gets 250 only when the queue has it.
+6. A recipient who is over quota does not hold up the others: SMTP refuses them after RCPT.  If only
+   the whole message shows that it does not fit, the queue delivers their copy later.
 """
 import logging
 
@@ -142,6 +144,8 @@ class Incoming:
             try:
                 auth = self._check(apart)
                 self._filter(apart, auth)
+                waiting = self._waiting(apart)
+                self._send_on(self._mailboxes.onward() + waiting)
                 if self._mailboxes:
                     self._mailboxes.deliver(self._kept(), apart)
                 self._queue(apart)
@@ -287,9 +291,6 @@ class Incoming:
             refusal = "each" if apart else "all"
         self._mailboxes.filter(
             screening, lambda address, tag: self._filtered(address, tag, auth), refusal)
-        onward = self._mailboxes.onward()
-        if onward:
-            self._send_on(onward)
 
     def _filtered(self, address, tag, auth):
         """The message as the filters of one recipient see it."""
@@ -302,14 +303,29 @@ class Incoming:
         return FilteredMessage(header, self._envelope.sender, address, tag, self.size,
                                staged.descriptor, auth)
 
+    def _waiting(self, apart):
+        """The copies that wait in the queue, because they do not fit into their users' quotas and
+        others of this message can be delivered -> as Mailboxes.onward, with None for the target."""
+        if apart or len(set(self._keys)) < 2 or self._router.queue is None:
+            return []
+        full = self._mailboxes.over_quota()
+        if not self._outgoing and len(full) == len(self._mailboxes):
+            return []
+        for key in full:
+            self._mailboxes.let_wait(key)
+        return [(key, False, None) for key in full]
+
     def _send_on(self, onward):
-        """Add to the queue what users' filters send elsewhere; `onward`: of Mailboxes.onward."""
+        """Add to the queue what users' filters send elsewhere, and what waits there."""
+        if not onward:
+            return
         outgoing = self._outgoing
         if self._router.queue is None:
             raise MessageRefused(recipient_replies.NO_QUEUE)
         is_open = bool(outgoing)
         for key, is_copy, target in onward:
-            outgoing.add(self._recipient_of(key, is_copy), TO + str(target), key)
+            via = LOCAL if target is None else TO + str(target)
+            outgoing.add(self._recipient_of(key, is_copy), via, key)
         if not is_open:
             outgoing.open(b"", self._header)
             for piece in self._mailboxes.body():

@@ -12,7 +12,7 @@ import logging
 import os
 
 from ..filters.verdict import ACCEPT, FORWARD, REJECT
-from ..store.errors import Exists, NotFound, StoreError
+from ..store.errors import Exists, NotFound, OverQuota, StoreError
 from ..store.model import INBOX
 from . import recipient_replies, trace
 from .recipient_replies import MessageRefused
@@ -140,6 +140,23 @@ class Mailboxes:
                 self.finished(screening)
                 raise MessageRefused(next(iter(self.replies.values())))
 
+    def let_wait(self, key):
+        """The queue delivers this copy later, and runs the user's filters then."""
+        self._targets[key].verdict = None
+        self._targets[key].waits = True
+
+    def over_quota(self):
+        """The keys of the copies that do not fit into the quotas of their users."""
+        return [key for key, target in self._targets.items()
+                if target.is_filed and key not in self.replies and not self._fits(target)]
+
+    def _fits(self, target):
+        try:
+            self._store.require_room(target.destination.folder, self.staged.size)
+        except OverQuota:
+            return False
+        return True
+
     def onward(self):
         """What users' filters send elsewhere -> [(key, whether it is a copy, target Address)]."""
         return [(key, target.is_filed, address)
@@ -182,7 +199,7 @@ class Mailboxes:
                     raise MessageRefused(failure)
                 self.replies[key] = failure
             else:
-                if not target.onward:
+                if not (target.onward or target.waits):
                     self.replies[key] = kept
 
     def _link(self, apart):
@@ -255,13 +272,13 @@ class Mailboxes:
 class _Target:
     """One copy: its recipient, and what the user's filters decided."""
 
-    __slots__ = ("destination", "address", "staged", "message", "verdict", "is_refused")
+    __slots__ = ("destination", "address", "staged", "message", "verdict", "is_refused", "waits")
 
     def __init__(self, destination, address):
         self.destination = destination
         self.address = address
         self.staged = self.message = self.verdict = None
-        self.is_refused = False
+        self.is_refused = self.waits = False
 
     @property
     def kind(self):
@@ -269,7 +286,7 @@ class _Target:
 
     @property
     def is_filed(self):
-        return self.kind == ACCEPT
+        return self.kind == ACCEPT and not self.waits
 
     @property
     def onward(self):

@@ -48,9 +48,11 @@ DISABLED = Reply(550, "5.2.1", "This address is disabled")
 BROKEN = Reply(451, "4.3.5", "The configuration of this address cannot be read, try again later")
 
 NO_SPACE = Reply(452, "4.3.1", "Insufficient disk space, try again later")
+OVER_QUOTA = Reply(452, "4.2.2", "The recipient's mailbox is full, try again later")
 
 _STORAGE = (
     ((errors.NoSpace, spool.NoSpace), NO_SPACE),
+    (errors.OverQuota, OVER_QUOTA),
     (errors.TooBig, Reply(552, "5.3.4", "The message is too large")),
     (errors.InUse, Reply(451, "4.2.0", "The mailbox is in use, try again later")),
     ((errors.StoreError, spool.SpoolError), FAILED),

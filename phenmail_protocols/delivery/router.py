@@ -8,6 +8,7 @@ import os
 import time
 
 from ..net.address import is_outside
+from ..store.errors import StoreError
 from . import recipient_replies, trace
 from .incoming import QUEUED_LOCALLY, Incoming
 
@@ -72,12 +73,12 @@ class Router:
         return None if self.directory.resolve(
             address).kind == "remote" else recipient_replies.LOG_IN_FIRST
 
-    def recipient(self, address, account=None, own=False):
+    def recipient(self, address, account=None, own=False, size=None):
         """Where mail for an Address goes -> a Destination, or a Reply that refuses.
 
         The Destination has kind "mailbox", "agent", "forward", "plugin" or "remote".  `account`: as
         in `sender`.  `own`: the sender is this server or the program that embeds it, which may send
-        anywhere.
+        anywhere.  `size`: the octets that the sender announced (RFC 1870), None if unknown.
         """
         failure = None if own or self.faults is None else self.faults("recipient")
         if failure is not None:
@@ -85,12 +86,23 @@ class Router:
         destination = self._resolve(address)
         kind = destination.kind
         if kind == "mailbox":
-            return destination
+            return self._full(destination, size or 1) or destination
         if kind == "remote":
             return self._elsewhere(destination, account, own)
         if kind in QUEUED_LOCALLY:
             return destination if self.queue is not None else recipient_replies.NO_QUEUE
         return _REFUSALS[kind]
+
+    def _full(self, destination, size):
+        """A Reply if this mailbox has no room for a message of this size, else None.
+
+        Refused here, the recipient does not hold up the others of the message.
+        """
+        try:
+            self.store.require_room(destination.folder, size)
+        except StoreError as error:
+            return recipient_replies.of_storage_error(error)
+        return None
 
     def _elsewhere(self, destination, account, own):
         if not own:

@@ -25,6 +25,7 @@ class Row(NamedTuple):
     may_expunge  EXPUNGE may be sent before the tagged response; false for FETCH, STORE and SEARCH,
                  whose message numbers would change (RFC 3501 7.4.1)
     secret       the arguments are never logged
+    expunges     it removes messages: EXPUNGE is sent even if NOTIFY excludes others' (RFC 5465)
     extension    the one to which the command belongs, see `tokens.is_offered`; None: IMAP4rev1
     """
     name: str
@@ -33,4 +34,5 @@ class Row(NamedTuple):
     run: Callable
     may_expunge: bool = True
     secret: bool = False
+    expunges: bool = False
     extension: Any = None

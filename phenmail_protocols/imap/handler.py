@@ -18,7 +18,8 @@ from .table import TABLE
 
 log = logging.getLogger("phenmail.imap")
 
-GATHER = 0.01  # seconds that IDLE waits to announce several changes together
+GATHER = 0.01  # seconds that IDLE and NOTIFY wait to announce several changes together
+GATHER_LONG = 1.0  # the most that NOTIFY waits
 DROPPED = 16  # times the largest message: most octets of an unwanted literal that are read
 SHORT = 2048  # octets: so many fit into the buffer of a socket that is writable
 LONG = 8192  # octets of a command that is parsed only in a turn (`net.fair_turns`)
@@ -43,8 +44,10 @@ class Output(output.Output):
     __slots__ = ()
 
     def flush(self):
-        """NUL, which no string may contain (RFC 3501 9: CHAR8), becomes 0x80, as in Dovecot."""
-        self._waiting = [piece.replace(b"\0", b"\x80") for piece in self._waiting]
+        """NUL, which no string may contain (RFC 3501 9: CHAR8), becomes 0x80, as in Dovecot. A
+        literal8 may contain it."""
+        self._waiting = [piece if isinstance(piece, responses.Octets)
+                         else piece.replace(b"\0", b"\x80") for piece in self._waiting]
         super().flush()
 
     def tell_now(self, data, seconds):
@@ -91,12 +94,13 @@ class Handler(shared.Handler):
         """Read a command and run it -> Step."""
         self._drop_body()
         if not self.connection.has_line():
-            self.output.flush()
-            if self.connection.wait(self.patience()) == "timeout":
-                raise TimedOut("idle")
+            self._await_command()
+            if self.session.state == session.LOGOUT:
+                return Step(session.CLOSE)
         timeout, patience = self.limits.command_timeout, self.patience()
         is_known = self.session.account is not None
         self.connection.set_deadline(timeout if is_known else min(timeout, patience))
+        self.connection.pace()
         try:
             taken = self.reader.command(is_known, self.session.off)
         except CommandRefused as error:
@@ -157,27 +161,37 @@ class Handler(shared.Handler):
     def idle(self, step):
         """RFC 2177: announce changes until the client sends a line."""
         self.output.write(responses.continuation(step.prompt))
-        end = monotonic() + self.idle_timeout
-        waker = Waker()
-        try:
-            watch = self.session.watch(waker.set)
-            try:
-                while self._announced(waker, end):
-                    pass
-            finally:
-                if watch is not None:
-                    watch.close()
-        finally:
-            waker.close()
+        self._await_input(self.session.announce)
         if self.session.state == session.LOGOUT:
             return Step(session.CLOSE)
         self.connection.set_deadline(self.limits.command_timeout)
         return self.guarded(self.session.resume, step, self.reader.continuation())
 
-    def _announced(self, waker, end):
-        """Announce what changed and wait for more -> False when IDLE is over."""
-        self.session.announce()
+    def _await_command(self):
+        """Wait for the next command. After NOTIFY announce changes meanwhile (RFC 5465), but not
+        inside a command that has begun to arrive."""
+        self.output.flush()
+        if self.session.listens and not self.connection.has_input():
+            self._await_input(self.session.announce_between_commands)
+        elif self.connection.wait(self.patience()) == "timeout":
+            raise TimedOut("idle")
+
+    def _await_input(self, announce):
+        """Call `announce()` whenever something changed, until the client sends something or the
+        session ends."""
+        end = monotonic() + self.patience()
+        waker = Waker()
+        try:
+            with self.session.watch(waker.set):
+                while self._announced(announce, waker, end):
+                    pass
+        finally:
+            waker.close()
+
+    def _announced(self, announce, waker, end):
+        """Announce what changed and wait for more -> False when that is over."""
         self.connection.set_deadline(self.limits.command_timeout)
+        announce()
         self.output.flush()
         if self.session.state == session.LOGOUT:
             return False
@@ -186,9 +200,15 @@ class Handler(shared.Handler):
             raise TimedOut("idle")
         if event == "wake":
             # More changes follow often, and so does DONE, which then comes first.
-            event = self.connection.wait(GATHER, None)
+            event = self.connection.wait(self._gathering(), None)
             waker.clear()
         return event != "input"
+
+    def _gathering(self):
+        """Seconds until the next announcement: more if comparing many mailboxes takes long."""
+        notifications = self.session.notifications
+        return GATHER if notifications is None else min(
+            GATHER_LONG, max(GATHER, 4 * notifications.seconds))
 
     def compress(self, _):
         """COMPRESS. The tagged response is the last that is not compressed (RFC 4978 3)."""

@@ -22,7 +22,7 @@ _LINE_ENDS = re.compile(rb"[\r\n]")
 _PRINTABLE = bytes(octet if 32 <= octet < 127 else ord("?") for octet in range(256))
 #: Response codes that belong to an extension.
 CODE_EXTENSIONS = {b"APPENDUID": "UIDPLUS", b"COPYUID": "UIDPLUS", b"HIGHESTMODSEQ": "CONDSTORE",
-                   b"CLOSED": "QRESYNC"}
+                   b"CLOSED": "QRESYNC", b"MAILBOXID": "OBJECTID", b"UNKNOWN-CTE": "BINARY"}
 _FLAG_ORDER = _SYSTEM_FLAGS + ("\\Recent",)
 _FLAG_LISTS = 4096
 
@@ -32,6 +32,12 @@ _FLAG_LISTS = 4096
 def string(data):
     """bytes -> quoted string, or a literal where needed. The handler's Output replaces NUL."""
     return tokens.quoted(data) if _QUOTABLE.fullmatch(data) else literal(data)
+
+
+class Octets(bytes):
+    """Octets of a literal8 (RFC 3516): they may have NUL."""
+
+    __slots__ = ()
 
 
 def literal(data):
@@ -80,6 +86,11 @@ def untagged_status(status, text, code=None):
 def continuation(text=b""):
     """+ text: the server waits for more of the command (7.5)"""
     return b"+ " + text + CRLF
+
+
+def mailbox_id(identifier):
+    """The response code MAILBOXID (RFC 8474 4.1)"""
+    return b"MAILBOXID (%b)" % identifier.encode("ascii")
 
 
 def _status(status, text, code):

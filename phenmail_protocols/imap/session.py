@@ -8,6 +8,7 @@ Order (RFC 3501 5.5 and 7): the whole command is parsed, the state is checked, t
 changes are announced, the tagged response ends it.
 """
 import logging
+from contextlib import ExitStack
 from typing import Any, Callable, NamedTuple, Optional
 
 from ..accounts import sasl
@@ -74,8 +75,10 @@ CODES = (
     (errors.NotFound, b"NONEXISTENT"),
     (errors.Exists, b"ALREADYEXISTS"),
     (errors.InvalidName, b"CANNOT"),
+    (errors.ImpossibleUse, b"USEATTR"),
     (errors.Expunged, b"EXPUNGEISSUED"),
     (errors.NoSpace, b"OVERQUOTA"),
+    (errors.OverQuota, b"OVERQUOTA"),
     (errors.TooBig, b"TOOBIG"),
     (errors.Limit, b"LIMIT"),
     (errors.InUse, b"INUSE"),
@@ -127,9 +130,11 @@ class Session(shared.Session):
         self.state = NOT_AUTHENTICATED
         self.off = service.without
         self.view = None  # of the selected mailbox
+        self.notifications = None  # notifications.Notifications after a NOTIFY (RFC 5465)
         # What the client has enabled: RFC 7162 CONDSTORE and QRESYNC, RFC 6855 UTF8=ACCEPT.
         self.condstore = self.qresync = self.utf8 = False
         self.compresses = False  # RFC 4978
+        self.decoding = None  # how far FETCH BINARY has decoded a part: binary.Place
         self.staged = None  # the messages that APPEND is receiving; has discard()
         self.flags = responses.FlagLists()
         self.recent_flags = responses.FlagLists(recent=True)
@@ -140,6 +145,7 @@ class Session(shared.Session):
         """Release the session's resources, even while a command runs."""
         if self.staged is not None:
             self.staged.discard()
+        self.notify(None)
         self.deselect()
 
     # Commands
@@ -295,11 +301,15 @@ class Session(shared.Session):
         """SELECT, EXAMINE: enter the selected state."""
         self.view = view
         self.state = SELECTED
+        if self.notifications is not None:
+            self.notifications.selected.begin(view)
 
     def deselect(self):
         """Leave the selected state, if the session is in it."""
         view, self.view = self.view, None
         if view is not None:
+            if self.notifications is not None:
+                self.notifications.deselected(view)
             view.close()
             if self.state == SELECTED:
                 self.state = AUTHENTICATED
@@ -324,36 +334,85 @@ class Session(shared.Session):
         """A context manager for work with MIME trees: see Trees.alone."""
         return self._trees.alone(self.account.name, self.look)
 
-    def watch(self, callback):
-        """For IDLE: any thread calls `callback()` when the selected mailbox changes.
+    # NOTIFY
 
-        -> a watch to close, or None without a selected mailbox.
-        """
-        return self.view.mailbox.watch(callback) if self.view is not None else None
+    def notify(self, notifications):
+        """NOTIFY: a notifications.Notifications replaces the present one."""
+        old, self.notifications = self.notifications, notifications
+        if old is not None:
+            old.close()
+
+    @property
+    def listens(self):
+        """Whether the client is told of changes while no command runs."""
+        return self.notifications is not None and self.notifications.listens
+
+    def watch(self, callback):
+        """Any thread calls `callback()` when there may be something to announce, until the result
+        is closed."""
+        watches = ExitStack()
+        if self.view is not None:
+            watches.callback(self.view.mailbox.watch(callback).close)
+        if self.notifications is not None:
+            self.notifications.listen(callback, watches)
+        return watches
+
+    def changed_names(self, old, new):
+        """This session renamed a mailbox, deleted `old` (`new` is None) or created `new`."""
+        if self.notifications is not None:
+            self.notifications.own_names(old, new)
+
+    def changed_subscription(self, name, subscribed):
+        """This session subscribed or unsubscribed a name."""
+        if self.notifications is not None:
+            self.notifications.own_subscription(name, subscribed)
+
+    def added_messages(self, name, uids):
+        """This session added messages, with ascending UIDs, to a mailbox."""
+        if self.notifications is not None and uids:
+            self.notifications.own_messages(self, name, uids)
 
     # Announcements
 
     def announce(self, may_expunge=True):
-        """Announce what other sessions changed in the selected mailbox.
+        """Announce what other sessions changed.
 
-        -> False if the mailbox was deleted, which ends the session.
+        -> False if the selected mailbox was deleted, which ends the session.
         """
-        if self.view is None:
-            return True
+        if self.view is not None and not self._announce_selected(may_expunge):
+            return False
+        if self.notifications is not None:
+            self.notifications.announce(self)
+        return True
+
+    def announce_between_commands(self):
+        """As `announce`, while no command runs (RFC 5465 6.1)."""
+        return self.announce(self.notifications.filters.at_once)
+
+    def _announce_selected(self, may_expunge):
+        view = self.view
+        size, flags = True, True  # what the client wants to know
+        if self.notifications is not None:
+            size, flags = self.notifications.selected.wants()
+        own = self._running is not None and self._running[1].expunges
+        view.wants_flags = flags
         try:
-            self.view.refresh()
+            view.refresh()
         except errors.NotFound:
             self.say_goodbye(b"The selected mailbox was deleted")  # RFC 2180 3.3
             return False
         except errors.StoreError:
             return True  # the next command retries
-        news = self.view.announce(may_expunge)
+        news = view.announce(may_expunge and size or own, size)
         try:
             if news is not None:
                 self._tell(news)
-            self.tell_keywords()
+            if flags:
+                self.tell_keywords()
+            if size and self.notifications is not None:
+                self.notifications.selected.send_new(self)
         except errors.StoreError:  # the flags could not be read
-            self.view.tell_later(news.flags if news is not None else ())
+            view.tell_later(news.flags if news is not None else ())
         return True
 
     def _tell(self, news):

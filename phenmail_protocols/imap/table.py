@@ -11,14 +11,16 @@ from .commands import (
     list_lsub,
     login,
     mailboxes,
+    notify,
+    quota,
     search,
     select,
     sort_thread,
     store,
 )
 
-_FILES = (any_state, login, enable, compress, select, mailboxes, list_lsub, append, idle, expunge,
-          search, sort_thread, fetch, store, copy_move)
+_FILES = (any_state, login, enable, compress, select, mailboxes, list_lsub, quota, append, idle,
+          notify, expunge, search, sort_thread, fetch, store, copy_move)
 
 #: {command name: row.Row}
 TABLE = {row.name: row for file in _FILES for row in file.ROWS}

@@ -55,6 +55,8 @@ class View:
         self._gone = set()  # expunged UIDs that the client still counts
         self._changed = set()  # UIDs with changed flags that the client does not know
         self.recent_ranges = []
+        self.wants_flags = True  # whether the client wants to know of changed flags (RFC 5465)
+        self._unread_flags = None  # the serial from which on it did not
         self.saved = ()
         self.announced_modseq = self._announced_before = max(1, self.state.highestmodseq)
         self._take_recent(0)
@@ -142,13 +144,14 @@ class View:
         Raises NotFound if the mailbox was deleted.
         """
         state, known = self.mailbox.state(), self.state
-        if state.serial == known.serial and state.uids is known.uids:
+        since = self._serial_to_read_from(known.serial)
+        if state.serial == since and state.uids is known.uids:
             return
-        update = self.mailbox.changes(known.serial)
+        update = self.mailbox.changes(since)
         if update is None:  # the log does not go back that far: announce all flags
-            self._changed.update(self.uids())
+            self._changed.update(self.uids() if self.wants_flags else ())
         else:
-            self._changed.update(update.changed)
+            self._changed.update(update.changed if self.wants_flags else ())
             if update.serial == state.serial:
                 self._gone.update(uid for uid in update.removed if self.number(uid) is not None)
         if not self._accounts_for(state):
@@ -157,24 +160,33 @@ class View:
         self.state = state
         self.keywords = state.keywords, state.keywords_full
 
+    def _serial_to_read_from(self, serial):
+        """Flags that the client does not want are not collected, but read when it wants them."""
+        if not self.wants_flags:
+            if self._unread_flags is None:
+                self._unread_flags = serial
+        elif self._unread_flags is not None:
+            serial, self._unread_flags = self._unread_flags, None
+        return serial
+
     def _accounts_for(self, state):
         """Whether `_gone` has all expunged messages. Counting suffices, because UIDs only ascend.
         """
         left = bisect_left(state.uids, self.last_uid + 1, 0, state.count)
         return left == self._count - len(self._gone)
 
-    def announce(self, may_expunge):
+    def announce(self, may_expunge, may_grow=True):
         """What `refresh` found, as News or None. From now on the new numbers are valid."""
         expunged, vanished = self._expunge() if self._gone and may_expunge else ([], [])
-        exists, first_new = self._grow()
+        exists, first_new = self._grow() if may_grow else (None, self.last_uid + 1)
         recent = self.recent()
         if exists is None and recent == self._told_recent:
             recent = None
         else:
             self._told_recent = recent
-        flags = self._flags_before(first_new) if self._changed else []
+        flags = self._flags_before(first_new) if self._changed and self.wants_flags else []
         self._announced_before = self.announced_modseq
-        if not self._gone:
+        if not self._gone and may_grow and self.wants_flags:
             self.announced_modseq = max(1, self.state.highestmodseq)
         if expunged or flags or exists is not None or recent is not None:
             return News(expunged, vanished, exists, recent, flags)

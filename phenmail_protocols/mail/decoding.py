@@ -153,6 +153,9 @@ class _Base64:
         return binascii.a2b_base64(data + b"=" * (-len(data) % 4))
 
 
+_BLANK_ENDS = tuple([blank + end for blank in (b" ", b"\t") for end in (b"\n", b"\r\n")])
+
+
 class _QuotedPrintable:
     """RFC 2045 section 6.7, line by line however the data is cut."""
 
@@ -168,19 +171,40 @@ class _QuotedPrintable:
             equals = data.find(b"=", cut - 3, cut)
             cut = equals if equals >= 0 else cut
         self._pending = data[cut:]
-        return binascii.a2b_qp(data[:cut])
+        return self._decoded(data[:cut])
 
     def close(self) -> bytes:
         data, self._pending = self._pending, b""
+        return self._decoded(data.rstrip(b" \t"))
+
+    def _decoded(self, data: bytes) -> bytes:
+        """White space at the end of a line was added on the way (rule 3)."""
+        if any(blank in data for blank in _BLANK_ENDS):
+            lines = [line[:-1].rstrip(b" \t") + b"\r" if line[-1:] == b"\r"
+                     else line.rstrip(b" \t") for line in data.split(b"\n")]
+            data = b"\n".join(lines)
         return binascii.a2b_qp(data)
 
 
-_TRANSFER_DECODERS = {b"base64": _Base64, b"quoted-printable": _QuotedPrintable}
+_TRANSFER_DECODERS = {b"base64": _Base64, b"quoted-printable": _QuotedPrintable,
+                      b"7bit": _Identity, b"8bit": _Identity, b"binary": _Identity}
+
+
+def transfer_decoder(encoding: bytes):
+    """A Content-Transfer-Encoding -> a decoder with `feed(data)` and `close()`, which return bytes;
+    None if it is unknown.  A copy of a decoder has the same state."""
+    decoder = _TRANSFER_DECODERS.get(encoding.lower())
+    return decoder and decoder()
+
+
+def is_identity(decoder) -> bool:
+    """Does this decoder return what it is fed?"""
+    return isinstance(decoder, _Identity)
 
 
 def texts_of(part, chunks: Iterable[bytes]) -> Iterator[str]:
     """The body of a leaf (`structure.Part`) in chunks -> its text in pieces, some of them empty."""
-    transfer = _TRANSFER_DECODERS.get(part.encoding.lower(), _Identity)()
+    transfer = transfer_decoder(part.encoding) or _Identity()
     reader = Reader(next((value for name, value in part.params if name.lower() == b"charset"), b""))
     for chunk in chunks:
         yield reader.feed(transfer.feed(chunk))

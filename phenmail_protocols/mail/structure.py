@@ -89,13 +89,14 @@ class Part:
 
 
 def scan(source: Union[bytes, Iterable[bytes]], limits: Limits = Limits(),
-         look: Callable[[], None] = lambda: None) -> Part:
+         look: Callable[[], None] = lambda: None,
+         exceeded: Callable[[], None] = lambda: None) -> Part:
     """A message in wire form, whole or in chunks of any size -> its root Part.
 
     Time is linear; memory is one window and the parts.  `look` is called for each part, and may
-    raise to end the work.
+    raise to end the work.  `exceeded` is called where a limit is reached, and may raise, too.
     """
-    return _Scanner(Source(source), limits, look).run()
+    return _Scanner(Source(source), limits, look, exceeded).run()
 
 
 def leaves(root: Part) -> Iterator[Part]:
@@ -132,8 +133,9 @@ class _Scanner:
     what was used of the limits, and octets left for headers.
     """
 
-    def __init__(self, source: Source, limits: Limits, look: Callable[[], None]):
-        self.source, self.limits, self.look = source, limits, look
+    def __init__(self, source: Source, limits: Limits, look: Callable[[], None],
+                 exceeded: Callable[[], None]):
+        self.source, self.limits, self.look, self.exceeded = source, limits, look, exceeded
         self.open: List[Part] = []
         self.boundaries: List[_Boundary] = []
         self.low = self.floor = self.count = self.effort = 0
@@ -233,6 +235,7 @@ class _Scanner:
         after = offset + len(chosen.text)
         closing = source.piece(after, after + 2) == b"--"
         if not closing and self._is_exhausted(offset):
+            self.exceeded()
             self.boundaries.clear()
             return None
         end = self._end_before(offset)
@@ -291,6 +294,7 @@ class _Scanner:
         if kind != b"multipart" and part.media_type() != b"message/rfc822":
             return None
         if len(self.open) >= self.limits.depth or self._is_exhausted(part.body):
+            self.exceeded()
             part.type, part.subtype, part.params = b"application", b"octet-stream", ()
             return None
         return kind

@@ -82,7 +82,8 @@ def run_rcpt(session, rcpt):
     if (len(transaction.recipients) >= service.limits.recipients
             or len(transaction.mailboxes) >= MAILBOXES_A_MESSAGE):
         return answered(replies.TOO_MANY_RECIPIENTS)
-    destination = service.router.recipient(address, session.account)
+    destination = service.router.recipient(
+        address, session.account, size=transaction.mail.size)
     if isinstance(destination, Reply):
         return session.refused(destination, address)
     transaction.add(recipient, destination)

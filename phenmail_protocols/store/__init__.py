@@ -17,6 +17,7 @@ Callers start with `filestore.FileStore`. Values that go in and out are in model
     account_index.py  the index on disk, or in memory while the disk is full
     index.py          the SQL
     columns.py        a mailbox in memory
-    poller.py         checks open mailboxes once a second
+    watching.py       watches all mailboxes of an account
+    poller.py         checks open mailboxes and watched accounts once a second
     maildir/          the files themselves; knows no SQL and no account
 """

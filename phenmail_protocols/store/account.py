@@ -17,15 +17,18 @@ Rules of the store
 import os
 from contextlib import contextmanager
 
-from . import errors, hierarchy
+from . import errors, hierarchy, measuring, watching
 from .account_index import AccountIndex
+from .changes import notify
 from .group_commit import GroupCommit
 from .mailbox import Mailbox
 from .maildir import folders
+from .maildir.as_sent import AsSent
 from .maildir.space import DiskSpace
 from .maildir.staged import Staged
 from .maildir.tree import Tree
 from .maildir.uidlist import OpenLists
+from .quota import AccountQuota
 from .transaction import AccountLock
 
 _LOCK = "phenmail.lock"
@@ -42,21 +45,26 @@ class Account:
     Every method may raise errors.StoreError; all may be called from any thread.
     """
 
-    def __init__(self, folder, boot_id=None, reserve=0):
+    def __init__(self, folder, boot_id=None, reserve=0, limit_of=None, warn=None):
         """`folder`: absolute path; `boot_id`: str that changes when the machine starts, None if
-        unknown; `reserve`: bytes of the disk that new messages leave free."""
+        unknown; `reserve`: bytes of the disk that new messages leave free; `limit_of`, `warn`: as
+        for quota.AccountQuota."""
         self.folder = folder
         self._space = DiskSpace(folder, reserve)
         self._mailboxes = {}  # folder name -> Mailbox
         self._unused = []  # Mailboxes that were closed last
         self._commits = GroupCommit(self)
+        self.quota = AccountQuota(self, limit_of, warn)
         # For the other files of the store:
         self.tree = Tree(folder)
+        self.watches = []  # watching.AccountWatch
+        self.names_serial = 0  # changes whenever the list of mailboxes may have changed
+        self.names_stamp = None  # what the poller saw of the list (watching.py)
+        self.polled = ""  # the mailbox that it checked last
         self._index = AccountIndex(self.tree, boot_id, self._distrust_all, self._all_stale)
         self.lock = AccountLock(os.path.join(folder, _LOCK), self.tree, self._index)
         self.reading = self.lock.reading
         self.writing = self.lock.writing
-        self.touched_locked = self.lock.touched_locked
         self.despite_full_disk = self.lock.despite_full_disk
         self.open_lists = OpenLists()
         self.look_locked = _pass  # called between small steps of long work: see `_looking`
@@ -75,17 +83,43 @@ class Account:
     @property
     def in_use(self):
         # A copy of the list: other threads may add a mailbox.
-        return any(mailbox.opens for mailbox in list(self._mailboxes.values()))
+        return bool(self.watches) or any(
+            mailbox.opens for mailbox in list(self._mailboxes.values()))
 
-    def open_mailboxes(self, patience):
-        """The mailboxes that a session has open; none if the lock is not free within `patience`
-        seconds."""
+    def open_mailboxes(self, patience=-1):
+        """The mailboxes that a session has open; None if the lock is not free within `patience`
+        seconds; with -1 it waits."""
         if not self.lock.thread_lock.acquire(timeout=patience):
-            return []
+            return None
         try:
             return [mailbox for mailbox in self._mailboxes.values() if mailbox.opens]
         finally:
             self.lock.thread_lock.release()
+
+    # Changes
+
+    watch = watching.watch
+    stamps = watching.stamps
+    look = watching.look
+
+    def notify(self):
+        """Call the watchers."""
+        notify(self.watches)
+
+    def touched_locked(self, mailbox):
+        """A mailbox changed: call its watchers, and those of the account, without the lock."""
+        self.lock.touched_locked(mailbox)
+        self.changed_locked()
+
+    def changed_locked(self):
+        """Something in the account changed: call its watchers without the lock."""
+        if self.watches:
+            self.lock.touched_locked(self)
+
+    def names_changed_locked(self):
+        """A mailbox was made, deleted or renamed, or a subscription changed."""
+        self.names_serial += 1
+        self.changed_locked()
 
     # Mailboxes by name
 
@@ -147,38 +181,47 @@ class Account:
 
     def status(self, name, look=_pass):
         """The mailbox's Status; `look` as for `open`. Raises errors.NotFound."""
+        return self._ask(name, Mailbox.status_now, look)
+
+    def deleted(self, name):
+        """The Usage of the mailbox's messages with \\Deleted; raises errors.NotFound."""
+        return self._ask(name, Mailbox.deleted_now)
+
+    def look_at(self, name):
+        """Take in what other programs changed in a mailbox; raises errors.NotFound."""
+        self._ask(name, lambda mailbox: None)
+
+    def measure(self, name, look=_pass):
+        """As `look_at`, and learn the sizes of all messages, with `look` as for `open`."""
+        measuring.measure_all(self._ask(name, lambda mailbox: mailbox, look), look)
+
+    def _ask(self, name, question, look=_pass):
+        """`question(mailbox)`, for an up-to-date Mailbox."""
         folder = folders.folder_of(name)
         with self.reading():  # the fast way: it does not wait for other processes
             mailbox = self._mailboxes.get(folder)
             if mailbox is not None and mailbox.is_current():
-                return mailbox.status_now()
-        return self.despite_full_disk(lambda: self._status(name, look))
+                return question(mailbox)
+        return self.despite_full_disk(lambda: self._ask_locked(name, question, look))
 
-    def octets(self, name, look=_pass):
-        """The sizes of a mailbox's messages together, for which they may have to be measured;
-        `look` as for `open`."""
-        mailbox = self.open(name, look)
-        try:
-            return mailbox.octets(look)
-        finally:
-            mailbox.close()
-
-    def _status(self, name, look):
+    def _ask_locked(self, name, question, look):
         with self._looking(look):
             mailbox = self.mailbox_locked(name)
             mailbox.ready_locked(look=True)
-            return mailbox.status_now()
+            return question(mailbox)
 
     def subscribe(self, name):
         """Subscribe to `name`; there need not be such a mailbox (RFC 3501 6.3.6)."""
         name = folders.canonical(name)
         with self.writing():
             self.tree.subscriptions.add(name)
+            self.names_changed_locked()
 
     def unsubscribe(self, name):
         name = folders.canonical(name)
         with self.writing():
             self.tree.subscriptions.remove(name)
+            self.names_changed_locked()
 
     def subscriptions(self):
         """Subscribed names, including those without a mailbox."""
@@ -192,6 +235,15 @@ class Account:
 
         `twin`: a synced Staged of any account, with the same octets.
         """
+        self._prepare_tmp()
+        return Staged(self.folder, twin)
+
+    def as_sent(self):
+        """An AsSent for a new message, which is then written into a Staged."""
+        self._prepare_tmp()
+        return AsSent(self.folder)
+
+    def _prepare_tmp(self):
         if self.index is None:
             with self.writing():
                 pass
@@ -202,24 +254,25 @@ class Account:
         if not os.path.isdir(tmp):
             with self.writing():
                 self.tree.make()
-        return Staged(self.folder, twin)
 
     def deliver(self, name, staged, flags=(), date=None):
         """Put a staged message into a mailbox; it is durable once this returns.
 
         `flags`: iterable of str; `date`: epoch seconds, None is now. Returns Delivered; keywords
-        that cannot be kept are left out. Raises errors.NotFound, errors.NoSpace; the message is
-        then in no mailbox.
+        that cannot be kept are left out. Raises errors.NotFound, errors.NoSpace, errors.OverQuota;
+        the message is then in no mailbox.
         """
         staged.sync(date)
-        return self._commits.add(folders.canonical(name), [(staged, flags)])[0]
+        return self._commits.add(folders.canonical(name), [(staged, flags)],
+                                 self.quota.limit_for_addition())[0]
 
     def deliver_all(self, name, messages):
         """Put several messages into a mailbox, all or none: `messages` are (synced Staged, flags).
 
         Returns a Delivered for each; their UIDs ascend. Raises as `deliver` does.
         """
-        return self._commits.add(folders.canonical(name), messages)
+        return self._commits.add(folders.canonical(name), messages,
+                                 self.quota.limit_for_addition())
 
     # For the other files of the store
 
@@ -280,7 +333,9 @@ class Account:
     def _distrust_all(self):
         for mailbox in self._mailboxes.values():
             mailbox.distrust_locked()
+        self.changed_locked()
 
     def _all_stale(self):
         for mailbox in self._mailboxes.values():
             mailbox.stale = True
+        self.changed_locked()

@@ -15,21 +15,29 @@ from .model import Copied
 def copy(mailbox, uids, target_name, look=lambda: None):
     """Copy `uids` (ascending) into another mailbox, durably: all or none.
 
-    Returns Copied; raises errors.NotFound for the target. A keyword for which the target has no
-    letter is left out. A keyword that cannot be written to a full disk is an error: if the caller
-    then removed the original, the keyword would be lost. `look()` is called for each message; if it
-    raises, everything is undone.
+    Returns Copied; raises errors.NotFound for the target, and errors.OverQuota. A keyword for which
+    the target has no letter is left out. A keyword that cannot be written to a full disk is an
+    error: if the caller then removed the original, the keyword would be lost. `look()` is called
+    for each message; if it raises, everything is undone.
     """
-    return _copy(mailbox, uids, target_name, look)[0]
+    limit = mailbox.account.quota.limit_for_addition()
+    copied, _, fills_up = _copy(mailbox, uids, target_name, look, limit)
+    if fills_up:
+        mailbox.account.quota.added(limit)
+    return copied
 
 
-def _copy(mailbox, uids, target_name, look=lambda: None):
-    """(Copied, the target)."""
+def _copy(mailbox, uids, target_name, look=lambda: None, limit=None):
+    """(Copied, the target, whether this makes the account nearly full)."""
+    fills_up = False
     with mailbox.account.writing():
         mailbox.ready_locked()
         target = mailbox.account.mailbox_locked(target_name)
         target.ready_locked()
         rows = mailbox.account.index.select(mailbox.row.id, uids)
+        if limit is not None:
+            fills_up = mailbox.account.quota.room_locked().take(
+                limit, sum(row.size for row in rows), len(rows))
         copies = _copy_locked(mailbox, rows, target, look)
         copied = Copied(target.row.uidvalidity, [(row.uid, copy.uid) for row, copy in copies])
     try:
@@ -38,15 +46,15 @@ def _copy(mailbox, uids, target_name, look=lambda: None):
     except errors.StoreError:
         target.take_back([copy.uid for _, copy in copies])
         raise
-    return copied, target
+    return copied, target, fills_up
 
 
 def move(mailbox, uids, target_name):
-    """Copy, durably, then remove the originals; returns Copied.
+    """Copy, durably, then remove the originals; returns Copied. This needs no room in the quota.
 
     If an original cannot be removed, its copy is removed instead.
     """
-    copied, target = mailbox.account.despite_full_disk(lambda: _copy(mailbox, uids, target_name))
+    copied, target, _ = mailbox.account.despite_full_disk(lambda: _copy(mailbox, uids, target_name))
     sources = [uid for uid, _ in copied.pairs]
     try:
         stays = set(sources).difference(mailbox.remove(sources))

@@ -6,6 +6,7 @@ order of arrival.
 """
 import itertools
 
+from .index import UNKNOWN
 from .maildir import buckets
 from .maildir.listing import mend
 from .maildir.spool import SortedLines
@@ -13,7 +14,6 @@ from .shares import looking, shares
 
 _SLICE = 500  # messages that are added at once
 _LATEST = 10 ** 12 - 1  # seconds; the key of names that begin with a larger number
-UNKNOWN = -1  # the size and date of a message that was not measured yet (measuring.py)
 
 
 class _Comparison:
@@ -141,7 +141,7 @@ class Differences:
         if top > header.uid_ceiling or self._modseq >= header.modseq_ceiling:
             first = mailbox.row.uidnext
             mailbox.uid_list.raise_ceilings(first, top - first, self._modseq,
-                                            mailbox.account.marker)
+                                            mailbox.account.marker, mailbox.row.guid)
 
     def _add_arrived(self, uidnext):
         """Add what arrived; new UIDs start at `uidnext`. Returns the next UID."""

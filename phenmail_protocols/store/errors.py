@@ -27,12 +27,20 @@ class InvalidName(StoreError):
     """This is not a valid mailbox name."""
 
 
+class ImpossibleUse(StoreError):
+    """No mailbox can have this special use, or another one was given it."""
+
+
 class Expunged(StoreError):
     """The message no longer exists."""
 
 
 class NoSpace(StoreError):
     """The disk is full."""
+
+
+class OverQuota(StoreError):
+    """The mailbox is full: the message does not fit into the user's quota."""
 
 
 class TooBig(StoreError):

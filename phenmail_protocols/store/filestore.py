@@ -13,12 +13,13 @@ _IDLE_ACCOUNTS = 64  # unused accounts whose files stay open
 class FileStore:
     """Accounts by their folder. Any number of processes may use a folder at the same time."""
 
-    def __init__(self, poll=1.0, boot_id=None, reserve=0):
+    def __init__(self, poll=1.0, boot_id=None, reserve=0, limit_of=None, warn=None):
         """`poll`: seconds between two looks for other programs' changes; `boot_id`: str that
         changes when the machine starts, None: ask the system; `reserve`: bytes of the disk that
-        new messages leave free."""
+        new messages leave free; `limit_of`, `warn`: as for quota.AccountQuota."""
         self._boot_id = boot_id or machine_boot_id()
         self._reserve = reserve
+        self._quota = limit_of, warn
         self._lock = threading.Lock()
         self._accounts = weakref.WeakValueDictionary()  # all that are referenced
         self._recent = OrderedDict()  # those used most recently
@@ -35,7 +36,8 @@ class FileStore:
             account = self._accounts.get(folder)
             is_new = account is None
             if is_new:
-                account = self._accounts[folder] = Account(folder, self._boot_id, self._reserve)
+                account = self._accounts[folder] = Account(folder, self._boot_id, self._reserve,
+                                                            *self._quota)
             self._recent[folder] = account
             self._recent.move_to_end(folder)
             idle = self._forget_idle()
@@ -44,6 +46,12 @@ class FileStore:
         for other in idle:
             other.close()
         return account
+
+    def require_room(self, folder, octets):
+        """Raise errors.OverQuota if no message of this size fits into an account now."""
+        limit_of = self._quota[0]
+        if limit_of is not None and limit_of(folder) is not None:
+            self.account(folder).quota.require_room(octets)
 
     def _forget_idle(self):
         """Forget the longest unused accounts beyond the limit; returns them, to be closed."""

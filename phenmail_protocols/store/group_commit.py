@@ -25,12 +25,13 @@ class GroupCommit:
         self._waiting = []
         self._has_leader = False
 
-    def add(self, name, messages):
+    def add(self, name, messages, limit=None):
         """Add messages, (synced Staged, flags) each, to the mailbox `name`, durably and together.
 
-        Returns a Delivered for each. Raises errors.StoreError; none is in the mailbox then.
+        `limit`: of AccountQuota.limit_for_addition. Returns a Delivered for each. Raises
+        errors.StoreError; none is in the mailbox then.
         """
-        request = _Request(name, messages)
+        request = _Request(name, messages, limit)
         with self._lock:
             self._waiting.append(request)
             leads = not self._has_leader
@@ -41,6 +42,8 @@ class GroupCommit:
             self._lead()
         if request.error is not None:
             raise request.error
+        if request.fills_up:
+            self._account.quota.added(limit)
         return request.delivered
 
     def _lead(self):
@@ -104,8 +107,25 @@ class GroupCommit:
                 for request in requests:
                     request.error = error
                 continue
-            self._add_to_mailbox_locked(mailbox, requests, places)
+            requests = self._admitted_locked(requests)
+            if requests:
+                self._add_to_mailbox_locked(mailbox, requests, places)
         return places
+
+    def _admitted_locked(self, requests):
+        """The requests that fit into the user's quota; the others get their error."""
+        admitted, room = [], None
+        for request in requests:
+            if request.limit is not None:
+                room = room or self._account.quota.room_locked()
+                try:
+                    size = sum(staged.size for staged, _ in request.messages)
+                    request.fills_up = room.take(request.limit, size, len(request.messages))
+                except errors.OverQuota as error:
+                    request.error = error
+                    continue
+            admitted.append(request)
+        return admitted
 
     def _add_to_mailbox_locked(self, mailbox, requests, places):
         messages = [each for request in requests for each in request.messages]
@@ -135,13 +155,15 @@ class GroupCommit:
 
 
 class _Request:
-    __slots__ = ("name", "messages", "wake", "settled", "error", "delivered")
+    __slots__ = ("name", "messages", "limit", "wake", "settled", "error", "delivered", "fills_up")
 
-    def __init__(self, name, messages):
+    def __init__(self, name, messages, limit=None):
         self.name = name
         self.messages = messages
+        self.limit = limit
         self.wake = threading.Lock()
         self.wake.acquire()
         self.settled = False
         self.error = None
         self.delivered = None
+        self.fills_up = False  # it makes the account nearly full

@@ -8,7 +8,7 @@ import os
 from ..disk import atomic
 from . import copying, errors
 from .index import MessageRow
-from .maildir import files, folders, tree
+from .maildir import files, folders, special_use, tree
 from .maildir.keywords import FlagLetters
 from .maildir.uidlist import NAME as UIDLIST
 from .model import INBOX, SEPARATOR, MailboxInfo
@@ -21,52 +21,85 @@ def mailboxes(account, look=lambda: None):
 
     `look()` is called for each name and may raise to end the work.
     """
-    with account.reading():
-        folder_names = os.listdir(account.folder)
-    selectable = {INBOX}
-    for folder in folder_names:
-        look()
-        if folder.startswith(".") and account.tree.has(folder):
-            name = folders.name_of(folder)
-            if name is not None:
-                selectable.add(name)
+    names = selectable(account, look)
     parents = set()
-    for name in selectable:
+    for name in names:
         look()
         while SEPARATOR in name:
             name = name.rpartition(SEPARATOR)[0]
             parents.add(name)
     subscribed = set(account.subscriptions())
+    uses = special_use.distribute(_given_uses(account, names, look))
     found = []
-    for name in sorted(selectable | parents, key=lambda name: (name != INBOX, name)):
+    for name in sorted(names | parents, key=lambda name: (name != INBOX, name)):
         look()
-        found.append(MailboxInfo(
-            name, name in selectable, name in parents,
-            folders.special_use(name) if name in selectable else None, name in subscribed))
+        found.append(MailboxInfo(name, name in names, name in parents, uses.get(name, ()),
+                                 name in subscribed))
     return found
 
 
-def create(account, name):
-    """Make a mailbox. Raises errors.Exists, errors.InvalidName."""
+def selectable(account, look=lambda: None):
+    """The names of the mailboxes that can be opened, as a set; `look` as for `mailboxes`."""
+    with account.reading():
+        folder_names = os.listdir(account.folder)
+    names = {INBOX}
+    for folder in folder_names:
+        look()
+        if folder.startswith(".") and account.tree.has(folder):
+            name = folders.name_of(folder)
+            if name is not None:
+                names.add(name)
+    return names
+
+
+def _given_uses(account, names, look):
+    given = {}
+    for name in names:
+        look()
+        given[name] = special_use.given(account.tree.path_of(folders.folder_of(name)))
+    return given
+
+
+def create(account, name, special_uses=()):
+    """Make a mailbox with these special uses; returns its identifier (str), as in model.Status.
+
+    Raises errors.Exists, errors.InvalidName, errors.ImpossibleUse.
+    """
     with account.writing():
-        _create_locked(account, name)
+        return _create_locked(account, name, special_uses).row.mailbox_id
 
 
-def _create_locked(account, name):
+def _create_locked(account, name, special_uses=()):
     """The new Mailbox; its folder is removed again if the transaction fails."""
     folders.require_new(name)
     folder = folders.folder_of(name)
     if account.tree.has(folder):
         raise errors.Exists()
+    _check_uses(account, special_uses)
     made = []
     account.deleted_locked(folder)  # if another program has removed such a folder
     account.transaction.on_failure(
-        tree.unmake, made, (tree.MAILDIRFOLDER, UIDLIST, FlagLetters.NAME))
+        tree.unmake, made, (tree.MAILDIRFOLDER, UIDLIST, FlagLetters.NAME, special_use.FILE))
     account.tree.make_mailbox(folder, made)
+    if special_uses:
+        special_use.give(account.tree.path_of(folder), special_uses)
     account.index.remove_folder(folder)
     mailbox = account.mailbox_locked(name)
     mailbox.ready_locked()
+    account.names_changed_locked()
     return mailbox
+
+
+def _check_uses(account, special_uses):
+    """A use that another mailbox has by its name alone can still be given."""
+    for use in special_uses:
+        if use not in special_use.USES:
+            raise errors.ImpossibleUse("No mailbox can have the special use %s." % use)
+        for info in mailboxes(account):
+            if use in info.special_uses and special_use.given(
+                    account.tree.path_of(folders.folder_of(info.name))):
+                raise errors.ImpossibleUse(
+                    'The mailbox "%s" has the special use %s.' % (info.name, use))
 
 
 def delete(account, name, look=lambda: None):
@@ -96,6 +129,7 @@ def _delete(account, name):
         os.rename(account.tree.path_of(folder), deleted)
         account.transaction.settle(lambda: atomic.sync_directory(account.folder))
         account.deleted_locked(folder)
+        account.names_changed_locked()
     return deleted
 
 
@@ -137,6 +171,7 @@ def rename(account, old, new):
             os.rename(old_path, new_path)
             account.transaction.on_failure(files.undo_rename, new_path, old_path)
             account.renamed_locked(mailbox, target)
+        account.names_changed_locked()
         atomic.sync_directory(account.folder)
 
 

@@ -245,8 +245,10 @@ class Mailbox:
 
     def save_locked(self, **changes):
         """Write `row` with `changes`."""
-        self.row = self.row._replace(**changes)
+        old, self.row = self.row, self.row._replace(**changes)
         self.account.index.update_mailbox(self.row)
+        if old.modseq != self.row.modseq:
+            self.account.changed_locked()
 
     def number_locked(self, count):
         """The first of `count` new UIDs, and a mod-sequence; both are below synced ceilings.
@@ -259,7 +261,8 @@ class Mailbox:
         uid, modseq = self.row.uidnext, self.row.modseq + 1
         header = self.uid_list.header
         if uid + count > header.uid_ceiling or modseq >= header.modseq_ceiling:
-            self.uid_list.raise_ceilings(uid, count, modseq, self.account.marker)
+            self.uid_list.raise_ceilings(uid, count, modseq, self.account.marker,
+                                         self.row.guid)
         return uid, modseq
 
     def compact_list_locked(self):
@@ -297,6 +300,10 @@ class Mailbox:
     @property
     def uidvalidity(self):
         return self.row.uidvalidity
+
+    @property
+    def mailbox_id(self):
+        return self.row.mailbox_id
 
     def state(self):
         """The mailbox as it is now: a State."""
@@ -363,7 +370,7 @@ class Mailbox:
     def status_now(self):
         """The Status, if `is_current`; its size is None if messages were not measured yet."""
         row, status = self._counted
-        if row != self.row:
+        if row != self.row or status.size is None:
             status = self._count()
             self._counted = self.row, status
         return status
@@ -377,19 +384,12 @@ class Mailbox:
             messages, unseen, recent, size, unknown = self.account.index.counts(
                 row.id, row.recent)
             size = None if unknown else size
-        return Status(messages, recent, unseen, row.uidnext, row.uidvalidity, row.modseq, size)
+        return Status(messages, recent, unseen, row.uidnext, row.uidvalidity, row.modseq, size,
+                      row.mailbox_id)
 
-    def measured_locked(self, sizes):
-        """Messages were measured; `sizes`: (size, date, uid) of each."""
-        self.account.index.set_sizes(self.row.id, sizes)
-        self._counted = None, None
-        if self.columns is not None:
-            for size, date, uid in sizes:
-                self.columns.set_size(uid, size, date)
-
-    def octets(self, look):
-        """The sizes of all messages together; `look()` is called while they are measured."""
-        return sum([sum(rows.sizes) for rows in self.all_rows(look)])
+    def deleted_now(self):
+        """The Usage of the messages with \\Deleted, if `is_current`."""
+        return self.account.index.deleted(self.row.id, "T")
 
     def all_rows(self, look=lambda: None):
         """Yield Rows that together have all messages, ascending; `look()` is called in between."""

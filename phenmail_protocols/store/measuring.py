@@ -12,7 +12,7 @@ import os
 import stat
 
 from . import errors, expunging
-from .differences import UNKNOWN
+from .index import UNKNOWN
 from .maildir import files
 from .maildir.content import served_size
 from .maildir.filenames import path_of, wire_size
@@ -56,6 +56,19 @@ def complete_rows(mailbox, rows):
             for row in rows if is_measured(row) or row.uid in found}
 
 
+def measure_all(mailbox, look=lambda: None):
+    """Measure all messages of a mailbox that were not measured yet."""
+    last = 0
+    while True:
+        look()
+        with mailbox.account.reading():
+            uids = mailbox.account.index.unmeasured(mailbox.row.id, last, _BATCH)
+        if not uids:
+            return
+        measure(mailbox, uids)
+        last = uids[-1]
+
+
 def measure(mailbox, uids):
     """`{uid: (size, date)}` of messages that may not have been measured, ascending UIDs; those
     that are gone are left out. The lock is not held while files are read."""
@@ -89,7 +102,11 @@ def _record(mailbox, uids, found, bad):
     with mailbox.account.writing():
         mailbox.ready_locked()
         index = mailbox.account.index
-        mailbox.measured_locked([found[uid] + (uid,) for uid in uids if uid in found])
+        new = {uid: found[uid] for uid in uids if uid in found}
+        index.set_sizes(mailbox.row.id, new)
+        if mailbox.columns is not None:
+            for uid, (size, date) in new.items():
+                mailbox.columns.set_size(uid, size, date)
         bad = [row.uid for row in index.select(mailbox.row.id, bad)]
         if bad:
             expunging.record_locked(mailbox, bad, mailbox.number_locked(0)[1])

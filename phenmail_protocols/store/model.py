@@ -3,7 +3,7 @@
 Flags are frozensets of str: system flags with their backslash, keywords without. Equal sets from
 the store are one object, so a protocol may use them as cheap keys for its own form of a set.
 """
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 ANSWERED, FLAGGED, DELETED, SEEN, DRAFT = (
     "\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
@@ -16,7 +16,7 @@ class MailboxInfo(NamedTuple):
     name: str
     selectable: bool  # False: it only has mailboxes below it
     children: bool
-    special_use: Optional[str]  # "\\Sent", … (RFC 6154)
+    special_uses: Tuple[str, ...]  # "\\Sent", … (RFC 6154)
     subscribed: bool
 
 
@@ -28,7 +28,17 @@ class Status(NamedTuple):
     uidnext: int
     uidvalidity: int
     highestmodseq: int
-    size: int  # octets of all messages as served
+    size: Optional[int]  # octets of all messages as served; None until all were measured
+    mailbox_id: str  # RFC 8474: it stays when the mailbox is renamed, and is never used again
+
+
+class Usage(NamedTuple):
+    """What all mailboxes of an account hold."""
+    octets: int  # as served
+    messages: int
+
+    def plus(self, octets, messages):
+        return Usage(self.octets + octets, self.messages + messages)
 
 
 class State(NamedTuple):

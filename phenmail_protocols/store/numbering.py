@@ -60,7 +60,7 @@ def resume(index, row, uid_list, marker):
         modseq = max(modseq + jump, int(time.time() * 1000))
         log.warning("%s: this mail folder was restored or copied; new messages get UIDs from %d on",
                     uid_list.path, uidnext)
-    uid_list.raise_ceilings(uidnext, 0, modseq, marker)
+    uid_list.raise_ceilings(uidnext, 0, modseq, marker, row.guid)
     index.touch_messages(row.id, modseq)
     index.forget_expunged(row.id, modseq)
     row = _to_be_listed(row, uidnext, modseq)

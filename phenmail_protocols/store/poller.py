@@ -1,4 +1,4 @@
-"""The thread that checks open mailboxes for changes by other programs."""
+"""The thread that checks open mailboxes and watched accounts for changes by other programs."""
 import logging
 import threading
 
@@ -9,7 +9,7 @@ log = logging.getLogger("phenmail.store")
 
 
 class Poller:
-    """Calls `look()` of every open mailbox once in each period.
+    """Calls `look()` of every open mailbox and every watched account once in each period.
 
     Changes within this process need no poller: watchers are called at once. An account whose lock
     is held for long is left out, because all others would wait for it.
@@ -32,18 +32,21 @@ class Poller:
     def _run(self):
         while not self._stopping.wait(self._period):
             for account in self._accounts():
-                for mailbox in account.open_mailboxes(_PATIENCE):
+                mailboxes = account.open_mailboxes(_PATIENCE)
+                if mailboxes is None:
+                    continue
+                for each in mailboxes + [account]:
                     if self._stopping.is_set():
                         return
-                    self._look(mailbox)
+                    self._look(each)
 
-    def _look(self, mailbox):
+    def _look(self, each):
         try:
-            mailbox.look()
+            each.look()
         except errors.NotFound:
             pass
-        except errors.StoreError as error:
+        except (OSError, errors.StoreError) as error:
             log.warning("%r: cannot check for changes, retrying in %s s: %s",
-                        mailbox, self._period, error)
+                        each, self._period, error)
         except Exception:
-            log.exception("%r: cannot check for changes, retrying in %s s", mailbox, self._period)
+            log.exception("%r: cannot check for changes, retrying in %s s", each, self._period)

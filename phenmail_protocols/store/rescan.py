@@ -29,7 +29,6 @@ What it does, in a transaction:
 A folder that the index does not know is adopted: it gets a row, with the UIDs of its list if it has
 one. Numbering then resumes past the list's ceilings.
 """
-import os
 import time
 
 from . import numbering
@@ -40,7 +39,7 @@ from .maildir import buckets
 from .maildir.filenames import INFO
 from .maildir.listing import file_names, mtimes
 from .maildir.tree import make_maildir
-from .maildir.uidlist import BLOCK, Header
+from .maildir.uidlist import BLOCK, Header, new_guid
 from .shares import looking
 
 GRAIN = 2.0  # seconds; the coarsest clock is FAT's
@@ -62,17 +61,27 @@ def adopt(mailbox):
     if is_new:
         header = Header(
             numbering.new_uidvalidity(account.folder, account.index), 1, 1 + BLOCK, 1 + BLOCK,
-            account.marker, b" G" + os.urandom(16).hex().encode("ascii"))
+            account.marker, new_guid())
         mailbox.uid_list.replace(header, [])
     mailbox.check_uidvalidity_locked(header.uidvalidity)
     mailbox.row = account.index.add_mailbox(MailboxRow(
-        0, mailbox.folder, header.uidvalidity, 1, 1, 1, 0, 0, 0, 0))
+        0, mailbox.folder, header.uidvalidity, 1, 1, 1, 0, 0, 0, 0,
+        _unique_guid(mailbox, header.guid)))
     if not is_new:
         mailbox.row = numbering.resume(account.index, mailbox.row, mailbox.uid_list, account.marker)
     rescan(mailbox, adopting=True)
     mailbox.reload_locked()  # an empty folder brought nothing that did so
     if not is_new:  # its messages were announced as \Recent long ago
         mailbox.save_locked(recent=mailbox.row.uidnext)
+
+
+def _unique_guid(mailbox, guid):
+    """`guid`, or a new one if there is none, or if a copy of another mailbox has the other's."""
+    account = mailbox.account
+    others = account.index.folders_with_guid(guid) if guid else []
+    if not guid or any(account.tree.has(folder) for folder in others):
+        return new_guid()
+    return guid
 
 
 def rescan(mailbox, adopting=False):
@@ -148,6 +157,8 @@ def _read_list(mailbox):
     row, index = mailbox.row, mailbox.account.index
     header = mailbox.uid_list.read()
     if header is not None and header.uidvalidity == row.uidvalidity:
+        if header.guid != row.guid:
+            mailbox.uid_list.raise_ceilings(0, 0, 0, header.marker, row.guid)
         return True
     if header is not None and header.uidvalidity > row.uidvalidity:
         mailbox.check_uidvalidity_locked(header.uidvalidity)
@@ -156,7 +167,7 @@ def _read_list(mailbox):
         return False
     mailbox.uid_list.replace(
         Header(row.uidvalidity, row.uidnext, row.uidnext + BLOCK, row.modseq + BLOCK,
-               mailbox.account.marker),
+               mailbox.account.marker, row.guid),
         (message[:2] for message in index.messages(row.id)))
     return True
 

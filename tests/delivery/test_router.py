@@ -203,6 +203,9 @@ def test_any_cut_of_any_message_is_kept_the_same(text, data):
         def account(self, folder):
             return self
 
+        def require_room(self, folder, octets):
+            pass
+
         def stage(self):
             self.staged = Staged()
             return self.staged
@@ -288,6 +291,9 @@ class Failing:
 
     def account(self, folder):
         return FailingAccount(self, self.store.account(folder), os.path.basename(folder))
+
+    def require_room(self, folder, octets):
+        self.store.require_room(folder, octets)
 
 
 class FailingAccount:

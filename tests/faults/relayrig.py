@@ -148,6 +148,7 @@ class RelayRig:
         self._orders = socket.socket(socket.AF_UNIX)
         self._orders.bind(os.path.join(os.path.dirname(layer.journal_path), "orders"))
         self._orders.listen(5)
+        self._orders.setblocking(False)  # who is ready is connected
         self._server = None
         self._make_root()
 
@@ -234,6 +235,7 @@ class RelayRig:
 
     def _abort(self):
         if self.pid is not None:
+            self._note("no answer in %d s" % PATIENCE)
             os.kill(self.pid, signal.SIGABRT)
 
     def kill(self):
@@ -262,9 +264,7 @@ class RelayRig:
             self.pid = None
         self.layer.clear()
         self.hang_up()
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        self._let_go()
         if status not in (0, signal.SIGKILL):
             raise Broken("the server ended with %r\n%s" % (status, self.way()))
         self.deaths += status != 0
@@ -275,6 +275,17 @@ class RelayRig:
             self._lose_power()
         self._read_mailboxes()
         self.oracle.died(self._read_queue())
+
+    def _let_go(self):
+        """Close a dead server's connection, also one that it made and died before it was ready: the
+        next server's orders must not go there."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        try:
+            self._orders.accept()[0].close()
+        except BlockingIOError:
+            pass  # it had none, or was ready
 
     def watch_disk(self):
         """From here on a death is a power loss: the root becomes what is on the disk for sure."""

@@ -7,6 +7,7 @@ Unix socket `orders`, a line each: {"do": "send", …} calls send_mail, "drop" l
 drop folder, "settle" waits until there is nothing to do at this moment of the clock, "wake" has it
 look at the clock, "stop" ends the server.
 """
+import faulthandler
 import json
 import logging
 import os
@@ -90,11 +91,11 @@ def work(job, **more):
     """One life of the server.  `more`: for MailServer."""
     if "forget" in job:
         forget_to_sync(job["forget"])
-    server = MailServer(job["root"], **more)
-    server.start()
-    server.relay.worker.wake()
     with socket.socket(socket.AF_UNIX) as orders:
-        orders.connect(job["orders"])
+        orders.connect(job["orders"])  # before the first operation that it may be killed at
+        server = MailServer(job["root"], **more)
+        server.start()
+        server.relay.worker.wake()
         say(ready=True, port=server.listening[0].port)
         for line in orders.makefile("r"):
             obey(server, json.loads(line))
@@ -117,6 +118,7 @@ def obey(server, order):
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # a server that hangs is aborted, and says where
     logging.getLogger("phenmail").addHandler(_Told())
     load(sys.argv[1])
     serve(work)

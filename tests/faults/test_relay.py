@@ -225,6 +225,17 @@ def test_the_disk_is_full_while_mail_leaves(make_relay):
 
 # The tests themselves.
 
+def test_orders_go_to_the_server_that_lives(make_relay):
+    """Not to one that connected and died before it was ready: nobody would answer."""
+    rig = make_relay("orders")
+    for _ in range(10):
+        rig.layer.kill("*:*")
+        assert not rig.start()
+    revive(rig)
+    assert live(rig) and rig.deaths == 10
+    rig.stop()
+
+
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_server_that_forgets_to_sync_is_found_out(make_relay, kind):
     rig = make_relay("forgets-" + kind)

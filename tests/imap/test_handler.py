@@ -1,5 +1,6 @@
 """The connection: order of responses, limits, timeouts, stopping, TLS."""
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +9,7 @@ from phenmail_protocols.imap import handler, table
 from phenmail_protocols.imap.view import View
 from phenmail_protocols.net.connection import Connection
 from phenmail_protocols.net.errors import Overdue
+from phenmail_protocols.net.fair_turns import TURN
 
 from . import wire
 
@@ -18,6 +20,15 @@ def test_pipelined_commands_are_answered_in_order(client):
     client.send(b"".join(b"p%d NOOP\r\n" % number for number in range(50)))
     assert [client.line() for _ in range(50)] == [b"p%d OK NOOP completed" % number
                                                   for number in range(50)]
+
+
+def test_pipelined_commands_take_turns(client):
+    """A client that never waits must not delay others more than long work does."""
+    taken = []
+    client.connection._turns = SimpleNamespace(take=lambda seconds: taken.append(seconds) or 0)
+    client.send(b"a NOOP\r\n" * 5000 + b"b NOOP\r\n")
+    client.until(b"b OK")
+    assert len(taken) >= 3 and max(taken) < 3 * TURN
 
 
 def test_byte_by_byte(client):

@@ -2,6 +2,7 @@
 import pytest
 
 from phenmail_protocols.config.settings import Limits
+from phenmail_protocols.imap import reader
 from phenmail_protocols.imap.commands import append
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.mailbox import Mailbox
@@ -112,6 +113,14 @@ def test_too_many_octets(server, connect, tmp_path):
     assert len(part(b"12345").split(b"\r\n", 1)[1]) == 18
     refused(client, tmp_path, part(b"12345") * 9, b"NO [LIMIT]")
     client.ok(b"APPEND INBOX" + part(b"12345") * 8)
+
+
+def test_too_many_flags(client, tmp_path):
+    """What stands between the messages is bounded like any other command."""
+    flags = b"(%s)" % b" ".join(b"k%d" % number for number in range(9000))
+    assert len(flags) < reader.LINE
+    refused(client, tmp_path, part(b"a", flags) * 6, b"NO [LIMIT]")
+    client.ok(b"APPEND INBOX" + part(b"a", flags) * 4)
 
 
 def test_the_most_messages(client):

@@ -35,6 +35,17 @@ def test_the_size_of_a_mailbox(client):
     assert line == b"* STATUS INBOX (SIZE 21)"
 
 
+def test_the_size_of_messages_that_another_program_put_there(client, tmp_path):
+    client.append(b"A: b\r\n\r\n")
+    for name in "1.foreign.host", "2.foreign.host":
+        (tmp_path / "mail" / "new" / name).write_bytes(b"A: b\n\nxyz\n")
+    assert client.ok("STATUS INBOX (SIZE MESSAGES)")[0] == (
+        b"* STATUS INBOX (SIZE 34 MESSAGES 3)")
+    (tmp_path / "mail" / "cur" / "3.foreign.host:2,T").write_bytes(b"A: b\n\n\n")
+    assert client.ok("STATUS INBOX (DELETED DELETED-STORAGE)")[0] == (
+        b"* STATUS INBOX (DELETED 1 DELETED-STORAGE 10)")
+
+
 def test_the_largest_message(store, tmp_path):
     limits = Limits()._replace(message_size=1000)
     with wire.Client(wire.server(store, tmp_path / "mail", limits=limits)) as client:

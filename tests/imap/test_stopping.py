@@ -34,7 +34,7 @@ def three(client, monkeypatch):
 
 
 class Looks:
-    """Replaces Connection.look: after `calm` calls it raises `error`."""
+    """Replaces Connection.look: after `calm` calls by a command it raises `error`."""
 
     def __init__(self, monkeypatch, error, calm=0):
         self.error, self.calm = error, calm
@@ -44,6 +44,8 @@ class Looks:
         return self
 
     def __call__(self, peer=True):
+        if not peer:
+            return  # before the command (Connection.pace)
         self.calm -= 1
         if self.calm < 0:
             raise self.error()

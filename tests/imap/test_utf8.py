@@ -229,3 +229,16 @@ def test_utf8_in_authenticate(connect, server):
     server.directory.users["\u00e4@b"] = "p\u00e4ss", server.directory.users["u"][1]
     client = connect(login=False, server=server._replace(plaintext_auth=True))
     client.ok(b"AUTHENTICATE PLAIN AMOkQGIAcMOkc3M=")
+
+
+def test_only_ascii_letters_fold_in_inbox(utf8):
+    """Python makes an I of U+0131, so it would be INBOX in upper case."""
+    name = "\u0131nbox"
+    utf8.ok('CREATE "%s"' % name)
+    utf8.ok('RENAME "%s" "%s/"' % (name, name + "2"))
+    utf8.ok('RENAME "%s2" "%s/"' % (name, name))
+    utf8.append(MESSAGE, '"%s"' % name)
+    assert utf8.ok("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)"]
+    utf8.ok('SUBSCRIBE "%s/"' % name)
+    assert utf8.ok('LSUB "" "%s"' % name)
+    utf8.ok('DELETE "%s"' % name)

@@ -33,6 +33,12 @@ USES = {
                       'LIST "" * RETURN (SUBSCRIBED)', 'LIST () "" *', 'LIST "" * RETURN ()'],
     "LIST-STATUS": ['LIST "" * RETURN (STATUS (MESSAGES))'],
     "SPECIAL-USE": ['LIST (SPECIAL-USE) "" *', 'LIST "" * RETURN (SPECIAL-USE)'],
+    "CREATE-SPECIAL-USE": ["CREATE Old (USE (\\Archive))"],
+    "OBJECTID": ["STATUS Sent (MAILBOXID)", "FETCH 1 EMAILID", "FETCH 1 (UID THREADID)",
+                 "SEARCH EMAILID M1", "SEARCH THREADID T1"],
+    "QUOTA": ['GETQUOTA ""', "GETQUOTAROOT INBOX", 'SETQUOTA "" ()'],
+    "QUOTA=RES-STORAGE": ["STATUS Sent (DELETED-STORAGE)"],
+    "QUOTA=RES-MESSAGE": ["STATUS Sent (DELETED)"],
     "STATUS=SIZE": ["STATUS Sent (SIZE)", 'LIST "" * RETURN (STATUS (SIZE))'],
     "APPENDLIMIT": ["STATUS Sent (APPENDLIMIT)"],
     "WITHIN": ["SEARCH YOUNGER 9", "SEARCH NOT OLDER 9", "SORT (DATE) UTF-8 OLDER 9"],
@@ -50,6 +56,8 @@ USES = {
     "THREAD=REFERENCES": ["THREAD REFERENCES UTF-8 ALL", "UID THREAD REFERENCES UTF-8 ALL"],
     "UTF8=ACCEPT": ["APPEND INBOX UTF8 (~{8}\r\nA: b\r\n\r\n)"],
     "MULTIAPPEND": ["APPEND INBOX {8+}\r\nA: b\r\n\r\n {8+}\r\nA: b\r\n\r\n"],
+    "BINARY": ["FETCH 1 BINARY[1]", "FETCH 1 (BINARY.PEEK[1]<0.9>)", "FETCH 1 BINARY.SIZE[]",
+               "APPEND INBOX ~{8+}\r\nA: b\r\n\r\n"],
     "COMPRESS=DEFLATE": ["COMPRESS DEFLATE"],
 }
 #: The same before login. A mechanism that is unknown gets NO.
@@ -67,6 +75,7 @@ DATA = {
                 ("MOVE 1 Sent", b"COPYUID")],
     "CHILDREN": [('LIST "" *', b"Children")],
     "SPECIAL-USE": [('LIST "" *', b"\\Sent"), ('LIST "" * RETURN (CHILDREN)', b"\\Sent")],
+    "OBJECTID": [("SELECT INBOX", b"MAILBOXID"), ("DELETE x; CREATE x", b"MAILBOXID")],
     "CONDSTORE": [("SELECT INBOX", b"MODSEQ"), ("ENABLE CONDSTORE", b"ENABLED CONDSTORE")],
     "QRESYNC": [("SELECT INBOX", b"[CLOSED]"), ("ENABLE QRESYNC", b"ENABLED QRESYNC")],
     "UTF8=ACCEPT": [("UNSELECT; ENABLE UTF8=ACCEPT", b"ENABLED UTF8=ACCEPT")],
@@ -158,7 +167,8 @@ def test_a_thread_algorithm_alone(server):
 
 
 def test_errors_name_only_what_is_known(server):
-    off = server._replace(without=switched_off(["STATUS=SIZE", "CONDSTORE", "APPENDLIMIT"]))
+    off = server._replace(without=switched_off(
+        ["STATUS=SIZE", "CONDSTORE", "APPENDLIMIT", "OBJECTID", "QUOTA"]))
     assert tried(off, "STATUS INBOX (SIZE)", True)[1] == [
         b"BAD STATUS: expected a STATUS item "
         b"(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN) at octet 18"]

@@ -171,14 +171,15 @@ class House:
         with open(self._log_path, encoding="utf-8", errors="replace") as file:
             return file.read()
 
-    def complaints(self):
+    def complaints(self, bad=True):
         """What the server's log says since the last question that it should not say.
 
-        BAD is among it: a program sent a command that we do not understand.
+        BAD is among it unless `bad` is False: a program sent a command that we do not understand.
         """
         log = self.log()
         new, self._looked_at = log[self._looked_at:], len(log)
-        return new if re.search(r"Traceback| ERROR | CRITICAL |: reply \S+ BAD ", new) else ""
+        wrong = r"Traceback| ERROR | CRITICAL " + r"|: reply \S+ BAD " * bad
+        return new if re.search(wrong, new) else ""
 
     # Looking in
 

@@ -26,7 +26,8 @@ RIGHTS = "+dac_override,+chown,+fowner"
 
 
 class Dovecot:
-    """Dovecot for one Maildir; `connect()` gives an imaplib client of it."""
+    """Dovecot for one Maildir; `connect()` gives an imaplib client of it, `command` is its shell
+    command."""
 
     def __init__(self, path, folder, maildir, separator="/"):
         folder = str(folder)
@@ -50,10 +51,10 @@ class Dovecot:
                        "--clear-groups",
                        "--securebits=+no_setuid_fixup", "--inh-caps=" + RIGHTS,
                        "--ambient-caps=" + RIGHTS] + command
-        self._command = " ".join(map(shlex.quote, command))
+        self.command = " ".join(map(shlex.quote, command))
 
     def connect(self):
-        return imaplib.IMAP4_stream(self._command)
+        return imaplib.IMAP4_stream(self.command)
 
     def log(self):
         with open(self._log) as file:

@@ -40,7 +40,7 @@ class Router:
     def at_home(self, address):
         return address if address.domain else address._replace(domain=self.host)
 
-    def recipient(self, address, account):
+    def recipient(self, address, account, size=None):
         if address.local == "nobody":
             return recipient_replies.USER_UNKNOWN
         return Destination("mailbox", address, "/" + address.local, None)

@@ -16,9 +16,9 @@ def test_a_new_user_has_the_special_mailboxes(house):
     infos = {info.name: info for info in house.account.mailboxes()}
     assert sorted(infos) == [
         "Archive", "Drafts", "INBOX", "Junk", "Sent", "Trash"]
-    assert infos["Sent"].special_use == "\\Sent"
+    assert infos["Sent"].special_uses == ("\\Sent",)
     assert infos["Trash"].subscribed
-    assert infos["INBOX"].special_use is None
+    assert infos["INBOX"].special_uses == ()
 
 
 def test_an_existing_maildir_gets_no_mailboxes(house, tmp_path):

@@ -164,4 +164,4 @@ def test_the_poller_waits_for_no_busy_account(house):
             target=lambda: found.append(house.account.open_mailboxes(0.01)))
         poller.start()
         poller.join(10)
-    assert found == [[]]
+    assert found == [None]

@@ -1,11 +1,13 @@
 """APPEND (RFC 3501 6.3.11) of one or more messages (MULTIAPPEND, RFC 3502), with APPENDUID
-(RFC 4315) and the UTF8 data extension (RFC 6855 4).
+(RFC 4315), literal8 (BINARY, RFC 3516 4.4) and the UTF8 data extension (RFC 6855 4).
 
-Each message streams into the file that becomes the message. When the last one has arrived, all are
-put into the mailbox together, or none.
+Each message streams into the file that becomes the message; a literal8 is collected first, because
+its binary content becomes base64. When the last one has arrived, all are put into the mailbox
+together, or none.
 """
 from contextlib import contextmanager
 
+from ...mail import binary_parts
 from ...store import errors
 from ..command_row import AFTER_LOGIN, Row
 from ..session import READ_BODY, CommandFailed, Misuse, Step
@@ -13,6 +15,7 @@ from ..syntax import append_grammar, sequence, tokens, values
 
 MESSAGES = 1000  # of one command: about 1 KB of memory each
 LARGEST = 8  # times the largest message: octets of all messages of one command
+BETWEEN = 262144  # octets between the messages of one command: it keeps their flags in memory
 
 
 @contextmanager
@@ -52,6 +55,7 @@ class _Messages:
         self._arrived = []  # (Staged, flags)
         self._arriving = None  # an _Arriving
         self._octets = 0
+        self._between = 0  # octets of the lines after messages
 
     def check(self, message):
         """Refuse a message by its announced size. An empty one cancels the command (RFC 3502)."""
@@ -66,9 +70,10 @@ class _Messages:
                                 % (MESSAGES, LARGEST * largest), b"LIMIT")
 
     def receive(self, message):
-        """Wait for this message -> Step"""
+        """Wait for this message -> Step. It is refused if it, with those before, is over quota."""
+        self._session.mail.quota.require_room(self._octets, len(self._arrived) + 1)
         self._session.staged = self
-        self._arriving = _Arriving(self._session.mail.stage(), message, self._session.utf8)
+        self._arriving = _Arriving(self._session, message)
         return Step(READ_BODY, sink=self._arriving.write, resume=self._received)
 
     def _received(self, parts):
@@ -80,6 +85,7 @@ class _Messages:
             raise
 
     def _go_on(self, parts):
+        self._bound(parts)
         arriving = self._arriving
         following = self._following(parts, arriving.message.form)
         self._arrived.append(arriving.finish(_takes_8bit_headers(self._session)))
@@ -88,6 +94,13 @@ class _Messages:
             return self._deliver()
         self.check(following)
         return self.receive(following)
+
+    def _bound(self, parts):
+        """Refuse a command that is too long without its messages."""
+        self._between += sum([len(part) for part in parts if isinstance(part, bytes)])
+        if self._between > BETWEEN:
+            raise CommandFailed(b"The command is too long: at most %d octets besides the messages"
+                                % BETWEEN, b"LIMIT")
 
     def _following(self, parts, form):
         scan = tokens.Scanner(parts, self._session.utf8, self._session.off)
@@ -100,6 +113,7 @@ class _Messages:
         with into_target():
             delivered = self._session.mail.deliver_all(self._mailbox, self._arrived)
         self._session.staged = None
+        self._session.added_messages(self._mailbox, [each.uid for each in delivered])
         uids = sequence.build([each.uid for each in delivered])
         return Step(code=b"APPENDUID %d %b" % (delivered[0].uidvalidity, uids))
 
@@ -109,7 +123,7 @@ class _Messages:
         for staged, _ in self._arrived:
             staged.discard()
         if self._arriving is not None:
-            self._arriving.staged.discard()
+            self._arriving.discard()
 
 
 def _takes_8bit_headers(session):
@@ -123,13 +137,18 @@ class _Arriving:
     After an error the rest is dropped, so that the next command is read from where it begins.
     """
 
-    def __init__(self, staged, message, utf8):
-        self.staged = staged
+    def __init__(self, session, message):
         self.message = message
         self._error = None
-        self._take = staged.write
-        if utf8 and message.form == values.LITERAL:
-            self._take = _Unwrapping(staged.write, message.size).take
+        self._binary = None
+        if message.form != values.LITERAL and session.offers("BINARY"):
+            self._binary = _Binary(session)
+        self.staged = session.mail.stage()
+        self._take = self.staged.write
+        if self._binary is not None:
+            self._take = self._binary.take
+        elif session.utf8 and message.form == values.LITERAL:
+            self._take = _Unwrapping(self.staged.write, message.size).take
 
     def write(self, data):
         if self._error is None:
@@ -142,6 +161,8 @@ class _Arriving:
         """The message is complete: sync it -> (Staged, flags)"""
         if self._error is not None:
             raise self._error
+        if self._binary is not None:
+            self._binary.finish(self.staged)
         if self.staged.has_nul:
             if self.message.form == values.LITERAL:
                 raise Misuse(b"Message contains NUL octets")
@@ -151,6 +172,45 @@ class _Arriving:
                                 b"CANNOT")
         self.staged.sync(self.message.date)
         return self.staged, self.message.flags
+
+    def discard(self):
+        self.staged.discard()
+        if self._binary is not None:
+            self._binary.discard()
+
+
+class _Binary:
+    """A literal8: kept as it was sent until all of it is there, then written to its file."""
+
+    def __init__(self, session):
+        self._session = session
+        self._sent = session.mail.as_sent()
+        self._lines = binary_parts.LineEnds()
+
+    def take(self, data):
+        self._lines.feed(data)
+        self._sent.write(data)
+
+    def finish(self, staged):
+        self._lines.close()
+        size = self._sent.size
+        is_text = not (self._lines.has_nul or self._lines.has_strays)
+        pieces = self._read(0, size) if is_text else binary_parts.encoded(self._read, size)
+        try:
+            for piece in pieces:
+                staged.write(piece)
+        except binary_parts.NotText:
+            raise CommandFailed(b"NUL octets are only possible in parts that are not encoded",
+                                b"UNKNOWN-CTE") from None
+        self.discard()
+
+    def _read(self, start, end):
+        for chunk in self._sent.chunks(start, end):
+            self._session.look()
+            yield chunk
+
+    def discard(self):
+        self._sent.close()
 
 
 class _Unwrapping:

@@ -11,6 +11,7 @@ def copy(session, arguments):
     uids = _wanted(session, arguments)
     with into_target():
         copied = session.view.mailbox.copy(uids, arguments.mailbox, session.look)
+    session.added_messages(arguments.mailbox, [uid for _, uid in copied.pairs])
     return Step(code=_copyuid(copied.uidvalidity, copied.pairs))
 
 
@@ -26,6 +27,7 @@ def move(session, arguments):
             pairs += moved.pairs
     finally:
         if pairs:
+            session.added_messages(arguments.mailbox, [uid for _, uid in pairs])
             code = _copyuid(uidvalidity, pairs)
             session.tell_code(b"Moved", code)
 
@@ -54,6 +56,7 @@ def _copyuid(uidvalidity, pairs):
 ROWS = (
     Row("COPY", MAILBOX_SELECTED, command_grammar.copy, copy),
     Row("UID COPY", MAILBOX_SELECTED, command_grammar.copy, copy),
-    Row("MOVE", MAILBOX_SELECTED, command_grammar.copy, move, extension="MOVE"),
-    Row("UID MOVE", MAILBOX_SELECTED, command_grammar.copy, move, extension="MOVE"),
+    Row("MOVE", MAILBOX_SELECTED, command_grammar.copy, move, expunges=True, extension="MOVE"),
+    Row("UID MOVE", MAILBOX_SELECTED, command_grammar.copy, move, expunges=True,
+        extension="MOVE"),
 )

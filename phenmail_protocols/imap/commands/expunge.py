@@ -38,6 +38,7 @@ def _expunge(session, uids):
 
 
 ROWS = (
-    Row("EXPUNGE", MAILBOX_SELECTED, None, expunge),
-    Row("UID EXPUNGE", MAILBOX_SELECTED, Scanner.sequence, expunge_uids, extension="UIDPLUS"),
+    Row("EXPUNGE", MAILBOX_SELECTED, None, expunge, expunges=True),
+    Row("UID EXPUNGE", MAILBOX_SELECTED, Scanner.sequence, expunge_uids, expunges=True,
+        extension="UIDPLUS"),
 )

@@ -19,8 +19,8 @@ from ..command_row import MAILBOX_SELECTED, Row
 from ..session import Misuse, Step
 from ..syntax import fetch_grammar
 from ..syntax.sequence import SAVED
-from ..syntax.values import Section
-from . import sections
+from ..syntax.values import BINARY, BINARY_SIZE, Section
+from . import email_id, sections
 from .message import keep, messages
 from .message_set import EXPUNGED
 from .resync import changed_since, tell_vanished
@@ -43,6 +43,8 @@ COLUMNS = {
                      lambda session, rows: responses.internal_dates(rows.dates)),
     "RFC822.SIZE": (b"RFC822.SIZE", b"%d", lambda session, rows: rows.sizes),
     "MODSEQ": (b"MODSEQ", b"(%d)", lambda session, rows: rows.modseqs),
+    # RFC 8474 5.2: messages are not grouped across mailboxes.
+    "THREADID": (b"THREADID", b"%b", lambda session, rows: [responses.NIL] * len(rows.uids)),
 }
 
 #: derived item -> (its value for an expunged message, function of a Message that gives its value)
@@ -54,6 +56,7 @@ DERIVATIONS = {
     "BODYSTRUCTURE": (message_responses.EMPTY_BODYSTRUCTURE,
                       lambda message: message_responses.bodystructure(
                           message.tree(), message.look)),
+    email_id.ITEM: (email_id.EMPTY, email_id.of),
 }
 
 
@@ -67,10 +70,12 @@ class Plan:
                     FETCH with them among `sections`
     derives_trees   `derived` needs MIME trees
     sets_seen       the FETCH sets \\Seen
+    unknown         sections that were left out, because their encoding is unknown (RFC 3516 4.3)
     """
 
     def __init__(self, items, uid, holds_fields=True):
         self._asked = items, uid
+        self.unknown = []
         self.uid = uid
         self.columns = ["UID"] if uid else []
         self.derived = []
@@ -94,7 +99,9 @@ class Plan:
         self.sets_seen = any(isinstance(item, Section) and not item.peek for item in items)
 
     def for_large_headers(self):
-        return Plan(*self._asked, holds_fields=False)
+        plan = Plan(*self._asked, holds_fields=False)
+        plan.unknown = self.unknown
+        return plan
 
     def batch(self):
         """How many messages to take at a time."""
@@ -137,7 +144,13 @@ def fetch(session, arguments):
                 batch = _Batch(session, plan.for_large_headers(), start, uids[:1])
                 missing += batch.send()
             start += len(batch.uids)
-    return Step(code=EXPUNGED if missing else None)
+    return _end(plan, EXPUNGED if missing else None)
+
+
+def _end(plan, code=None):
+    if plan.unknown:
+        return Step(status=b"NO", text=b"Unknown Content-Transfer-Encoding", code=b"UNKNOWN-CTE")
+    return Step(code=code)
 
 
 def _fetch_changed(session, arguments, plan):
@@ -152,15 +165,26 @@ def _fetch_changed(session, arguments, plan):
             session.look()
             end = min(start + ROWS_BATCH, stop)
             uids = changed_since(session, session.view.uids(start, end), arguments.changed_since)
-            while uids:
-                batch = _Batch(session, plan, None, uids[:plan.batch()])
-                batch.send()
-                if not len(batch.uids):
-                    batch = _Batch(session, plan.for_large_headers(), None, uids[:1])
-                    batch.send()
-                uids = uids[len(batch.uids):]
+            for _ in send_batches(session, plan, uids):
+                pass
             start = end
-    return Step()
+    return _end(plan)
+
+
+def send_batches(session, plan, uids):
+    """Send FETCH responses for ascending UIDs; messages that are gone are left out.
+
+    A generator: after each batch it yields the last UID that is done.
+    """
+    while len(uids):
+        session.look()
+        batch = _Batch(session, plan, None, uids[:plan.batch()])
+        batch.send()
+        if not len(batch.uids):
+            batch = _Batch(session, plan.for_large_headers(), None, uids[:1])
+            batch.send()
+        yield batch.uids[-1]
+        uids = uids[len(batch.uids):]
 
 
 def _uid_spans(session, chosen):
@@ -214,7 +238,8 @@ class _Batch:
         count = len(uids)
         rows = Rows(uids, [frozenset((DELETED,))] * count, [1] * count, [0] * count, [0] * count)
         empty = [(label, value) for label, _, value, _ in self.plan.derived]
-        empty += [(section.label, responses.NIL) for section in self.plan.sections]
+        empty += [(section.label, b"0" if section.kind == BINARY_SIZE else responses.NIL)
+                  for section in self.plan.sections]
         columns = [(label, b"%b", [value] * count) for label, value in empty]
         self.session.write(b"".join(self._lines(rows, columns)))
 
@@ -314,19 +339,36 @@ class _Batch:
             head = heads[message.uid][:-3]  # without ")\r\n"
             if not head.endswith(b"("):
                 head += b" "
-            # All spans are found before the first octet is written: an error here can still be
+            # All are prepared before the first octet is written: an error here can still be
             # answered, because no response has begun.
-            spans = [sections.span(section, message) for section in self.plan.sections]
+            prepared = self._prepared(message)
             message.forget_tree()
-            for section, (start, end) in zip(self.plan.sections, spans):
-                size, chunks = sections.octets(section, message, start, end)
-                write(head + section.label + b" {%d}\r\n" % size)
+            for section, value in prepared:
+                start, chunks = value()
+                write(head + section.label + b" " + start)
                 for chunk in chunks:
                     write(chunk)
                 head = b" "
-            write(b")\r\n")
+            if prepared:
+                write(b")\r\n")
+            elif not head.endswith(b"("):  # all sections were left out
+                write(heads[message.uid])
             sent.append(message.uid)
         return sent
+
+    def _prepared(self, message):
+        """[(section, function that gives its beginning and its chunks)]"""
+        found = []
+        for section in self.plan.sections:
+            if section.kind in (BINARY, BINARY_SIZE):
+                from . import binary  # imported late: few clients ask for it
+                try:
+                    found.append((section, binary.prepare(section, message, self.session)))
+                except binary.UnknownEncoding:
+                    self.plan.unknown.append(section)
+            else:
+                found.append((section, sections.prepare(section, message)))
+        return found
 
 
 ROWS = (

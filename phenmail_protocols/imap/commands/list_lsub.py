@@ -63,7 +63,7 @@ def _selected(session, arguments):
     selection = arguments.selection
     known = session.mail.mailboxes(session.look)
     if "SUBSCRIBED" in selection:
-        known = _with_lost_subscriptions(session, known)
+        known = with_lost_subscriptions(session, known)
     fitting = {info.name for info in known if fits(info.name)}
     chosen = {info.name for info in known if _is_chosen(info, selection)}
     parents, listed = set(), chosen
@@ -81,15 +81,15 @@ def _is_chosen(info, selection):
     """Whether all selection options hold (RFC 5258 3.1). REMOTE would add remote mailboxes; there
     are none."""
     return (("SUBSCRIBED" not in selection or info.subscribed)
-            and ("SPECIAL-USE" not in selection or bool(info.special_use)))
+            and ("SPECIAL-USE" not in selection or bool(info.special_uses)))
 
 
-def _with_lost_subscriptions(session, known):
+def with_lost_subscriptions(session, known):
     """`known` mailboxes, subscribed names that do not exist, and the parents of those."""
     names = {info.name for info in known}
     lost = {name for name in session.mail.subscriptions() if name not in names}
     parents = {parent for name in lost for parent in _parents(name)}
-    known += [MailboxInfo(name, False, name in parents, None, name in lost)
+    known += [MailboxInfo(name, False, name in parents, (), name in lost)
               for name in lost | (parents - names)]
     return sorted(known, key=lambda info: (info.name != INBOX, info.name))
 
@@ -108,21 +108,28 @@ def _written(session, name, attributes, command=b"LIST"):
 
 
 def _line(session, info, child_info, arguments):
-    attributes = []
-    if not info.selectable:
-        attributes.append("\\NonExistent" if arguments.extended else "\\Noselect")
-    if "SUBSCRIBED" in arguments.selection + arguments.returns and info.subscribed:
-        attributes.append("\\Subscribed")
-    if session.offers("CHILDREN"):
-        attributes.append("\\HasChildren" if info.children else "\\HasNoChildren")
-    if info.special_use and session.offers("SPECIAL-USE"):
-        attributes.append(info.special_use)
-    line = _written(session, info.name, attributes)
+    data = b""
     if child_info:
         words = [b'"%b"' % word.encode("ascii") for word in ("SUBSCRIBED", "SPECIAL-USE")
                  if word in arguments.selection]
-        line = line[:-2] + b' ("CHILDINFO" (' + b" ".join(words) + b"))\r\n"
-    return line
+        data = b'"CHILDINFO" (' + b" ".join(words) + b")"
+    return list_line(session, info, arguments.extended,
+                     "SUBSCRIBED" in arguments.selection + arguments.returns, data)
+
+
+def list_line(session, info, extended, shows_subscribed, data=b""):
+    """* LIST for a MailboxInfo. `data`: an extended data item (RFC 5258 6), or nothing."""
+    attributes = []
+    if not info.selectable:
+        attributes.append("\\NonExistent" if extended else "\\Noselect")
+    if shows_subscribed and info.subscribed:
+        attributes.append("\\Subscribed")
+    if session.offers("CHILDREN"):
+        attributes.append("\\HasChildren" if info.children else "\\HasNoChildren")
+    if session.offers("SPECIAL-USE"):
+        attributes += info.special_uses
+    line = _written(session, info.name, attributes)
+    return line[:-2] + b" (" + data + b")\r\n" if data else line
 
 
 def _status(session, name, items):

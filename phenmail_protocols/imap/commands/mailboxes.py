@@ -1,22 +1,27 @@
 """CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 6.3), NAMESPACE (RFC 2342).
 
-STATUS has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT) and 8438 (SIZE), too.
+STATUS has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT), 8438 (SIZE), 8474
+(MAILBOXID) and 9208 (DELETED, DELETED-STORAGE), too.
 """
+from ...store import errors
 from ...store.model import INBOX, SEPARATOR
 from .. import responses
 from ..command_row import AFTER_LOGIN, Row
 from ..progress import Progress
-from ..session import CommandFailed
+from ..session import Step
 from ..syntax import command_grammar
 from ..syntax.tokens import Scanner
+
+_NEED_SIZES = {"SIZE", "DELETED-STORAGE"}
 
 
 def create(session, arguments):
     """A trailing separator declares that children will follow (RFC 3501 6.3.3). Every mailbox may
     have children, so it is ignored."""
-    if arguments.special_use:  # RFC 6154 3
-        raise CommandFailed(b"The special-use mailboxes exist already", b"USEATTR")
-    session.mail.create(_without_separator(arguments.mailbox))
+    name = _without_separator(arguments.mailbox)
+    mailbox_id = session.mail.create(name, arguments.special_uses)
+    session.changed_names(None, name)
+    return Step(code=responses.mailbox_id(mailbox_id))
 
 
 def delete(session, name):
@@ -24,23 +29,28 @@ def delete(session, name):
     session.mail.delete(name, session.look)
     if selected:
         session.deselect()
+    session.changed_names(name, None)
 
 
 def rename(session, arguments):
-    session.mail.rename(arguments.old, _without_separator(arguments.new))
+    new = _without_separator(arguments.new)
+    session.mail.rename(arguments.old, new)
+    session.changed_names(arguments.old, new)
 
 
 def _without_separator(name):
     stripped = name[:-1] if name.endswith(SEPARATOR) else name
-    return INBOX if stripped.upper() == INBOX else stripped
+    return INBOX if stripped.lower() == INBOX.lower() else stripped
 
 
 def subscribe(session, name):
     session.mail.subscribe(_without_separator(name))
+    session.changed_subscription(_without_separator(name), True)
 
 
 def unsubscribe(session, name):
     session.mail.unsubscribe(_without_separator(name))
+    session.changed_subscription(_without_separator(name), False)
 
 
 def status(session, arguments):
@@ -49,14 +59,20 @@ def status(session, arguments):
 
 def status_line(session, name, items):
     """* STATUS with these items; raises the store's errors."""
-    found = session.mail.status(name, Progress(session))
-    if "SIZE" in items and found.size is None:
-        found = found._replace(size=session.mail.octets(name, Progress(session)))
+    progress = Progress(session)
+    if not _NEED_SIZES.isdisjoint(items):
+        session.mail.measure(name, progress)
+    found = session.mail.status(name, progress)
+    if found.size is None and "SIZE" in items:
+        raise errors.Unavailable()  # other programs are just adding messages
     if "HIGHESTMODSEQ" in items:
         session.enable_condstore()
         found = found._replace(highestmodseq=max(1, found.highestmodseq))
-    values = dict(found._asdict(), appendlimit=session.service.limits.message_size)
-    shown = " ".join(["%s %d" % (item, values[item.lower()]) for item in items])
+    values = dict(found._asdict(), appendlimit=session.service.limits.message_size,
+                  mailboxid="(%s)" % found.mailbox_id)
+    if "DELETED" in items or "DELETED-STORAGE" in items:
+        values["deleted-storage"], values["deleted"] = session.mail.deleted(name)
+    shown = " ".join(["%s %s" % (item, values[item.lower()]) for item in items])
     return b"* STATUS %b (%b)\r\n" % (responses.mailbox(name, session.utf8), shown.encode("ascii"))
 
 

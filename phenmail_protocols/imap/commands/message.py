@@ -107,13 +107,22 @@ class Message:
         return structure.scan(source, look=self.look)
 
     def _chunks(self):
-        for chunk in self._content.chunks():
+        return self._looking(self._content.chunks())
+
+    def _looking(self, chunks):
+        for chunk in chunks:
             self.look()
             yield chunk
 
     def sequential(self):
         """read(start, end) -> iterable of chunks, for ascending ranges: the file is read once."""
         return self.octets if self.whole is not None else _Sequential(self._chunks()).read
+
+    def read(self, start, end):
+        """An iterable of chunks, as `octets`, for what is not sent."""
+        if self.whole is not None:
+            return (self.whole[start:end],)
+        return self._looking(self._content.chunks(start, end - start))
 
     def octets(self, start, end):
         """An iterable of chunks: exactly the octets from `start` up to `end`."""

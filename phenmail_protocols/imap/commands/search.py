@@ -16,6 +16,7 @@ from ..syntax.values import (
     Address,
     And,
     Contains,
+    EmailId,
     HasFlag,
     Header,
     InSet,
@@ -26,13 +27,14 @@ from ..syntax.values import (
     Size,
     Within,
 )
-from . import search_result
-from .message import Message
+from . import email_id, search_result
+from .message import Message, derived
 from .message_set import EXPUNGED
 from .search_message import DAY, SearchMessage, Wanted
 
 BATCH = 5000  # messages at a time
 LOOK = 100  # tests of messages between two looks, if the store's rows answer them
+IDS = 500  # EMAILIDs that are looked up at a time
 FLAG_SETS = 1024  # different sets of flags that a query remembers
 
 
@@ -82,13 +84,14 @@ class _Query:
         self._session = session
         self._saved = frozenset(saved)
         self._lowered = {}  # set of flags -> the same in lower case
+        self._email_ids = {}  # UID -> value of EMAILID, None if the message was expunged
         self._wanted = Wanted()
         self._tests = 1  # of a message, at most
         self._rows = session.view.mailbox.flag_rows
         self.missed = False  # a message was expunged
         keys = key.keys if isinstance(key, And) else (key,)
-        octets = sorted((each for each in keys if _cost(each)), key=_cost)
-        self._by_rows = self._all([each for each in keys if not _cost(each)])
+        octets = sorted((each for each in keys if _cost(each) >= 1), key=_cost)
+        self._by_rows = self._all(sorted((each for each in keys if _cost(each) < 1), key=_cost))
         self._by_octets = self._all(octets) if octets else None
 
     def run(self, start, uids):
@@ -217,6 +220,22 @@ class _Query:
         self._session.enable_condstore()
         return lambda candidate: candidate.modseq >= key.modseq
 
+    def _email_id(self, key):
+        value = b"(%b)" % key.value.encode("ascii")
+        return lambda candidate: self._email_id_of(candidate.uid) == value
+
+    def _email_id_of(self, uid):
+        """They are looked up for some messages at a time, from this one on."""
+        if uid not in self._email_ids:
+            view = self._session.view
+            first = view.position(uid)
+            uids = view.uids(first, first + IDS)
+            self._email_ids = dict.fromkeys(uids)
+            self._email_ids.update(derived(self._session, email_id.ITEM, email_id.of, uids))
+        if self._email_ids[uid] is None:
+            self.missed = True
+        return self._email_ids[uid]
+
     def _on_day(self, key):
         self._measured()
         fits = RELATIONS[key.relation]
@@ -262,6 +281,7 @@ TESTS = {
     Not: _Query._not,
     InSet: _Query._in_set,
     HasFlag: _Query._has_flag,
+    EmailId: _Query._email_id,
     Size: _Query._size,
     Within: _Query._within,
     OnDay: _Query._on_day,
@@ -273,7 +293,8 @@ TESTS = {
 
 
 def _cost(key):
-    """0: the rows answer it; 1: a header has to be read; 2: a text has to be searched."""
+    """Below 1 the rows answer it, and for EMAILID what is cached; 1: a header has to be read;
+    2: a text has to be searched."""
     if isinstance(key, And):
         return max(map(_cost, key.keys), default=0)
     if isinstance(key, Or):
@@ -282,6 +303,8 @@ def _cost(key):
         return _cost(key.key)
     if isinstance(key, Contains):
         return 2
+    if isinstance(key, EmailId):
+        return 0.5
     return int(isinstance(key, (Address, Header)) or isinstance(key, OnDay) and key.sent)
 
 

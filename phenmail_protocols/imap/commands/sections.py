@@ -1,7 +1,9 @@
 """The sections of FETCH: BODY[1.2.HEADER]<0.100> and such, as octets of a message (RFC 3501 6.4.5).
 
-FETCH calls `span` for all sections of a message before it calls `octets` for each.
+FETCH calls `prepare` for all sections of a message before it sends the first.
 """
+from functools import partial
+
 from ...mail import headers
 
 # Octets. Fields chosen from a larger header are not held: they are read twice, and sent as read.
@@ -19,7 +21,7 @@ def span(section, message):
             return 0, message.size
         body = message.header_size()
         return (body, message.size) if section.kind == "TEXT" else (0, body)
-    part = _find_part(message.tree(), section.part)
+    part = find_part(message.tree(), section.part)
     if part is None:
         return 0, 0
     if section.kind is None:
@@ -32,7 +34,7 @@ def span(section, message):
     return (inside.body, inside.end) if section.kind == "TEXT" else (inside.start, inside.body)
 
 
-def _find_part(root, numbers):
+def find_part(root, numbers):
     """The Part that these numbers name, or None. A message that is not multipart has one part."""
     part = inside = root
     for number in numbers:
@@ -44,6 +46,16 @@ def _find_part(root, numbers):
         part = parts[number - 1]
         inside = part.message or (part if part.parts else None)
     return part
+
+
+def prepare(section, message):
+    """-> a function that gives the literal's beginning and an iterable of its octets."""
+    return partial(_literal, section, message, *span(section, message))
+
+
+def _literal(section, message, start, end):
+    size, chunks = octets(section, message, start, end)
+    return b"{%d}\r\n" % size, chunks
 
 
 def octets(section, message, start, end):

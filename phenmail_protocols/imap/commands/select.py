@@ -29,6 +29,8 @@ def select(session, arguments, writable=True):
     session.write(b"".join(_description(opened)))
     session.tell_code(  # RFC 7162 3.1.2.1
         b"Highest mod-sequence", b"HIGHESTMODSEQ %d" % opened.announced_modseq)
+    session.tell_code(  # RFC 8474 4.2
+        b"Mailbox identifier", responses.mailbox_id(mailbox.mailbox_id))
     if arguments.resync is not None:
         try:
             resynchronize(session, arguments.resync)

@@ -22,7 +22,8 @@ _STORE_MODES = {b"+": "add", b"-": "remove", b"": "replace"}
 # list of words.
 STATUS_ITEMS = {"MESSAGES": None, "RECENT": None, "UIDNEXT": None, "UIDVALIDITY": None,
                 "UNSEEN": None, "HIGHESTMODSEQ": "CONDSTORE", "SIZE": "STATUS=SIZE",
-                "APPENDLIMIT": "APPENDLIMIT"}
+                "APPENDLIMIT": "APPENDLIMIT", "MAILBOXID": "OBJECTID",
+                "DELETED": "QUOTA=RES-MESSAGE", "DELETED-STORAGE": "QUOTA=RES-STORAGE"}
 LIST_SELECTION = {"SUBSCRIBED": None, "REMOTE": None, "RECURSIVEMATCH": None,
                   "SPECIAL-USE": "SPECIAL-USE"}
 LIST_RETURNS = {"SUBSCRIBED": None, "CHILDREN": "CHILDREN", "SPECIAL-USE": "SPECIAL-USE",
@@ -125,7 +126,7 @@ def mod_sequence(scan):
 def create(scan):
     """CREATE, with USE (RFC 6154 3)."""
     name = scan.mailbox()
-    if not scan.skip(b" ("):
+    if not (scan.offers("CREATE-SPECIAL-USE") and scan.skip(b" (")):
         return values.Create(name)
     if scan.keyword("USE") != "USE":
         raise scan.failed("USE")

@@ -1,4 +1,4 @@
-"""The arguments of FETCH (RFC 3501 section 9: fetch, fetch-att, section).
+"""The arguments of FETCH (RFC 3501 section 9: fetch, fetch-att, section), with BINARY (RFC 3516).
 
 Pure. An extension's item is one more name in ITEMS (MODSEQ) or one more branch of `_item`
 (BINARY[...]).
@@ -6,12 +6,13 @@ Pure. An extension's item is one more name in ITEMS (MODSEQ) or one more branch 
 import re
 
 from . import command_grammar, tokens
-from .values import Fetch, Section
+from .values import BINARY, BINARY_SIZE, Fetch, Section
 
 #: Items without a section -> the extension to which each belongs, and the macros that stand for
 #: several items (RFC 3501 6.4.5).
 ITEMS = {"UID": None, "FLAGS": None, "INTERNALDATE": None, "RFC822.SIZE": None, "ENVELOPE": None,
-         "BODY": None, "BODYSTRUCTURE": None, "MODSEQ": "CONDSTORE"}
+         "BODY": None, "BODYSTRUCTURE": None, "MODSEQ": "CONDSTORE", "EMAILID": "OBJECTID",
+         "THREADID": "OBJECTID"}
 _FAST = ("FLAGS", "INTERNALDATE", "RFC822.SIZE")
 MACROS = {
     "FAST": _FAST,
@@ -85,6 +86,8 @@ def _item(scan):
     if scan.peek() == b"[":
         if name in ("BODY", "BODY.PEEK"):
             return _section(scan, name == "BODY.PEEK")
+        if name in ("BINARY", "BINARY.PEEK", "BINARY.SIZE") and scan.offers("BINARY"):
+            return _binary(scan, name)
     elif name in ITEMS and scan.offers(ITEMS[name]):
         return name
     elif name in RFC822:
@@ -110,6 +113,21 @@ def _section(scan, peek):
     numbers = tuple(map(int, part.split(b"."))) if part else ()
     return Section(peek, numbers, kind, frozenset(name.lower() for name in names), partial,
                    _label(part, kind, names, partial))
+
+
+def _binary(scan, name):
+    """section-binary with its <origin.length>, behind its name (RFC 3516 section 7)."""
+    scan.expect(b"[", '"["')
+    part = b""
+    if scan.peek() != b"]":
+        part = scan.match(_PART, "a part number without leading zeros").group()
+    scan.expect(b"]", '"]"')
+    numbers = tuple(map(int, part.split(b"."))) if part else ()
+    if name == BINARY_SIZE:
+        return Section(True, numbers, name, frozenset(), None, b"BINARY.SIZE[" + part + b"]")
+    partial = _partial(scan)
+    label = b"BINARY[" + part + b"]" + (b"<%d>" % partial[0] if partial else b"")
+    return Section(name == "BINARY.PEEK", numbers, BINARY, frozenset(), partial, label)
 
 
 def _kind(scan, within_part):

@@ -14,6 +14,7 @@ from .values import (
     Address,
     And,
     Contains,
+    EmailId,
     HasFlag,
     Header,
     InSet,
@@ -31,6 +32,7 @@ KEYS_LIMIT = 4096  # in one search: more than fit into a line of 8,000 octets (R
 TEXT_LIMIT = 8192  # characters of a string
 OCTETS_LIMIT = (1 << 63) - 1
 RETURN_OPTIONS = {"MIN": None, "MAX": None, "ALL": None, "COUNT": None, "SAVE": "SEARCHRES"}
+_OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}(?=[ )]|$)")
 _DATE = re.compile(rb'("?)([0-9]{1,2})(-[A-Za-z]{3}-[0-9]{4})\1(?=[ )]|$)')
 
 
@@ -170,6 +172,15 @@ class _Keys:
             self.scan.space()
         return ModSeq(command_grammar.mod_sequence(self.scan))
 
+    def object_id(self):
+        """objectid (RFC 8474 7) -> str"""
+        return self.scan.match(_OBJECT_ID, "an object identifier").group().decode("ascii")
+
+    def thread_id(self):
+        """THREADID finds nothing, because FETCH has NIL for all messages (RFC 8474 5.2)."""
+        self.object_id()
+        return Not(And(()))
+
     def either(self, depth):
         """OR's two keys"""
         left = self.key(depth + 1)
@@ -208,6 +219,8 @@ KEYS = {
     "YOUNGER": lambda keys, depth: Within(True, keys.scan.positive("a number of seconds")),
     "OLDER": lambda keys, depth: Within(False, keys.scan.positive("a number of seconds")),
     "MODSEQ": lambda keys, depth: keys.mod_sequence(),
+    "EMAILID": lambda keys, depth: EmailId(keys.object_id()),
+    "THREADID": lambda keys, depth: keys.thread_id(),
     "BEFORE": lambda keys, depth: OnDay(False, "before", keys.day()),
     "ON": lambda keys, depth: OnDay(False, "on", keys.day()),
     "SINCE": lambda keys, depth: OnDay(False, "since", keys.day()),
@@ -217,4 +230,5 @@ KEYS = {
 }
 
 #: Keys that belong to an extension -> its name.
-EXTENSIONS = {"YOUNGER": "WITHIN", "OLDER": "WITHIN", "MODSEQ": "CONDSTORE"}
+EXTENSIONS = {"YOUNGER": "WITHIN", "OLDER": "WITHIN", "MODSEQ": "CONDSTORE",
+              "EMAILID": "OBJECTID", "THREADID": "OBJECTID"}

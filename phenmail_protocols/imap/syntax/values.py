@@ -48,11 +48,11 @@ class Login(NamedTuple):
 class Create(NamedTuple):
     """CREATE.
 
-    A trailing "/" is kept: it declares that children will follow (6.3.3). `special_use`: for
+    A trailing "/" is kept: it declares that children will follow (6.3.3). `special_uses`: for
     example ("\\\\Sent",) (RFC 6154).
     """
     mailbox: str
-    special_use: Tuple[str, ...] = ()
+    special_uses: Tuple[str, ...] = ()
 
 
 class Rename(NamedTuple):
@@ -87,6 +87,26 @@ class Status(NamedTuple):
     items: Tuple[str, ...]
 
 
+class EventGroup(NamedTuple):
+    """Some mailboxes and their events (RFC 5465 section 8).
+
+    filter     in upper case
+    mailboxes  the names after SUBTREE and MAILBOXES
+    events     frozenset of str, in the RFC's spelling
+    items      what MessageNew sends of new messages in the selected mailbox, as in Fetch
+    """
+    filter: str
+    mailboxes: Tuple[str, ...]
+    events: frozenset
+    items: tuple = ()
+
+
+class Notify(NamedTuple):
+    """NOTIFY: `groups` of EventGroup, () for NONE; `status`: send STATUS responses at once."""
+    status: bool
+    groups: tuple
+
+
 # The forms of a message in APPEND: {n}, ~{n} (RFC 3516), UTF8 (~{n} …) (RFC 6855).
 LITERAL, LITERAL8, UTF8 = "literal", "literal8", "utf8"
 
@@ -105,6 +125,12 @@ class AppendMessage(NamedTuple):
     form: str
     size: int
     streams: bool
+
+
+class SetQuota(NamedTuple):
+    """SETQUOTA (RFC 9208): `limits` is {resource in upper case: limit}."""
+    root: bytes
+    limits: dict
 
 
 class Append(NamedTuple):
@@ -136,7 +162,8 @@ class Fetch(NamedTuple):
     """FETCH. Macros are expanded, and each item is there once.
 
     `items` are str for simple ones ("UID", "FLAGS", "ENVELOPE", …), and Section for those that
-    return bytes of the message (BODY[...], BODY.PEEK[...], RFC822, RFC822.HEADER, RFC822.TEXT).
+    return bytes of the message (BODY[...], BODY.PEEK[...], RFC822, RFC822.HEADER, RFC822.TEXT,
+    BINARY[...], BINARY.PEEK[...], BINARY.SIZE[...]).
     """
     sequence: Any
     items: tuple
@@ -145,12 +172,17 @@ class Fetch(NamedTuple):
     vanished: bool = False  # 3.2.6
 
 
+#: The kinds of sections that are decoded (RFC 3516).
+BINARY, BINARY_SIZE = "BINARY", "BINARY.SIZE"
+
+
 class Section(NamedTuple):
     """Bytes of a message that FETCH asks for (RFC 3501 6.4.5).
 
     peek     false: reading sets \\Seen
     part     numbers, () for the message itself: BODY[1.2.HEADER] has (1, 2)
-    kind     None (the whole part), "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT", "MIME"
+    kind     None (the whole part), "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT", "MIME";
+             "BINARY": the part decoded; "BINARY.SIZE": how many octets that are
     names    frozenset of field names as bytes in lower case (as mail.headers.select takes them)
     partial  (start, length) or None
     label    its name in the response: b"BODY[HEADER.FIELDS (To From)]", b"BODY[]<0>", b"RFC822"
@@ -263,6 +295,11 @@ class Size(NamedTuple):
     """RFC822.SIZE is larger (`larger`) or smaller than `octets`."""
     larger: bool
     octets: int
+
+
+class EmailId(NamedTuple):
+    """EMAILID (RFC 8474 6): `value` in upper and lower case."""
+    value: str
 
 
 class Header(NamedTuple):

@@ -14,8 +14,6 @@ from ..model import INBOX, SEPARATOR
 
 _LONGEST = 255  # bytes of a folder name that every file system takes
 _NOT_IN_NEW = re.compile("[\x80-\x9f\u2028\u2029]")
-_SPECIAL_USE = {"sent": "\\Sent", "drafts": "\\Drafts", "trash": "\\Trash",
-                "junk": "\\Junk", "archive": "\\Archive"}
 FIRST_MAILBOXES = ("Sent", "Drafts", "Trash", "Junk", "Archive")
 
 
@@ -26,7 +24,7 @@ def canonical(name):
     Raises errors.InvalidName for a name that no folder can have.
     """
     first, separator, rest = name.partition(SEPARATOR)
-    if first.upper() == INBOX:
+    if first.lower() == INBOX.lower():  # not "upper": it makes an I of U+0131
         name = INBOX + separator + rest
     if (not all(name.split(SEPARATOR)) or len(name) > 1000
             or any(char < " " or char == "\x7f" for char in name)):
@@ -81,11 +79,6 @@ def to_disk(name):
 def from_disk(components):
     """The mailbox name with these components; raises ValueError."""
     return SEPARATOR.join(utf7.decode(_unescape(part).encode("ascii")) for part in components)
-
-
-def special_use(name):
-    """The special use (RFC 6154) of a mailbox with this name, or None."""
-    return _SPECIAL_USE.get(name.lower())
 
 
 def _escape(text):

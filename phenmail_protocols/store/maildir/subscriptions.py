@@ -54,6 +54,14 @@ class Subscriptions:
                 names.append(name)
         return names
 
+    def stamp(self):
+        """(mtime in ns, inode, size) of the file, which change with it; zeros without a file."""
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return 0, 0, 0
+        return status.st_mtime_ns, status.st_ino, status.st_size
+
     def add(self, name):
         """Raises errors.Limit if there are too many."""
         names = self.names()

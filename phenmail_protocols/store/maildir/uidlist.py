@@ -1,8 +1,8 @@
 """`dovecot-uidlist`: the file beside each mailbox that keeps its UIDVALIDITY and UIDs.
 
-It has Dovecot's version 3. The header line holds UIDVALIDITY (V), the next UID (N) and a GUID (G).
-Then comes one line for each message, `UID :name`. Three header fields are ours; Dovecot preserves
-them:
+It has Dovecot's version 3. The header line holds UIDVALIDITY (V), the next UID (N) and a GUID (G),
+32 hexadecimal digits that no other mailbox has. Then comes one line for each message, `UID :name`.
+Three header fields are ours; Dovecot preserves them:
 
     C   a ceiling: every UID ever assigned is below it
     M   the same for mod-sequences
@@ -44,6 +44,7 @@ _LONGEST = 4096  # bytes of a line; file names have at most 255
 _MOST, _MOST_EACH = 1 << 20, 1024
 log = logging.getLogger("phenmail.store")
 _HEADER = re.compile(rb"3((?: [A-Z][^ \n]*)*)\n")
+_GUID = re.compile(rb"[0-9a-fA-F]{32}\Z")
 _LINE = re.compile(rb"^(\d{1,10})(?: [A-Z][^ \n]*)* :([^\n]+)$", re.M)
 
 
@@ -54,6 +55,7 @@ class Header(NamedTuple):
     uid_ceiling: int
     modseq_ceiling: int
     marker: str = ""
+    guid: str = ""
     extra: bytes = b""  # Dovecot's other fields, with a space before each
 
 
@@ -75,9 +77,10 @@ def _render_lines(lines):
 
 def _render_header(header):
     marker = " P" + header.marker if header.marker else ""
-    return b"3 V%010d N%010d C%010d M%016d%s%s\n" % (
+    guid = " G" + header.guid if header.guid else ""
+    return b"3 V%010d N%010d C%010d M%016d%s%s%s\n" % (
         header.uidvalidity, header.uidnext, header.uid_ceiling, header.modseq_ceiling,
-        marker.encode("ascii", "surrogateescape"), header.extra)
+        marker.encode("ascii", "surrogateescape"), guid.encode("ascii"), header.extra)
 
 
 def _highest(header):
@@ -105,7 +108,7 @@ def _parse_header(data):
     if match is None:
         return None
     fields = {b"V": 0, b"N": 1, b"C": 1, b"M": 1}
-    marker, extra = "", b""
+    marker, guid, extra = "", "", b""
     for field in match.group(1).split():
         key, value = field[:1], field[1:]
         if key in fields:
@@ -114,12 +117,20 @@ def _parse_header(data):
             fields[key] = int(value)
         elif key == b"P":
             marker = value.decode("ascii", "surrogateescape")
+        elif key == b"G":
+            guid = value.decode("ascii").lower() if _GUID.match(value) else ""
         else:
             extra += b" " + field
     ceiling = max(fields[b"N"], fields[b"C"])  # Dovecot raises N alone
     if not 0 < fields[b"V"] < 1 << 32 or ceiling > _HIGHEST:
         return None
-    return Header(fields[b"V"], fields[b"N"], ceiling, fields[b"M"], marker, extra)
+    return Header(fields[b"V"], fields[b"N"], ceiling, fields[b"M"], marker, guid,
+                  extra)
+
+
+def new_guid():
+    """A GUID that no mailbox has."""
+    return os.urandom(16).hex()
 
 
 class UidList:
@@ -279,7 +290,7 @@ class UidList:
         """Do two markers that differ have the same inode, and only another ctime?"""
         return self.header.marker.partition(".")[0] == marker.partition(".")[0]
 
-    def raise_ceilings(self, uidnext, room, modseq, marker):
+    def raise_ceilings(self, uidnext, room, modseq, marker, guid):
         """Raise both ceilings, durably: for `room` UIDs from `uidnext` on and another block, and
         for a block of mod-sequences from `modseq` on."""
         first = os.pread(self._descriptor, _LONGEST, 0)
@@ -289,7 +300,7 @@ class UidList:
             uidnext=max(uidnext, now.uidnext),
             uid_ceiling=max(uidnext + room + BLOCK, now.uid_ceiling),
             modseq_ceiling=max(modseq + BLOCK, now.modseq_ceiling),
-            marker=marker)
+            marker=marker, guid=guid)
         line = _render_header(header)
         if len(line) == len(old):
             os.pwrite(self._descriptor, line, 0)

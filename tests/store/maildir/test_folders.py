@@ -13,6 +13,7 @@ from phenmail_protocols.store.maildir import folders
     ("INBOX", ""), ("inbox", ""), ("Sent", ".Sent"),
     ("Lists/dev", ".Lists.dev"), ("INBOX/a", ".INBOX.a"),
     ("a.b", ".a\\2eb"), ("a\\b", ".a\\5cb"), ("~x", ".\\7ex"),
+    ("\u0131nbox", ".&ATE-nbox"),  # its upper case is INBOX, but INBOX is ASCII
     ("Entwürfe", ".Entw&APw-rfe"), ("a&b", ".a&-b"), ("..", ".\\2e\\2e")])
 def test_names_and_folders(name, folder):
     assert folders.folder_of(name) == folder

@@ -18,7 +18,7 @@ def test_the_uid_list_parser_never_raises(tmp_path_factory, data):
 
 
 def test_the_uid_list_comes_back_and_its_torn_tail_does_not(tmp_path):
-    header = uidlist.Header(7, 5, 1025, 9, "1.2", b" Gabc")
+    header = uidlist.Header(7, 5, 1025, 9, "1.2", "0a" * 16, b" Xabc")
     uidlist.UidList(str(tmp_path)).replace(header, [(1, "a"), (2, "b,S=1"), (3, "a")])
     assert read_uid_list(tmp_path) == (header, {"a": 3, "b,S=1": 2})
     with open(str(tmp_path / uidlist.NAME), "ab") as file:

@@ -1,0 +1,30 @@
+"""NOTIFY (RFC 5465). What it needs is loaded with the first NOTIFY."""
+from ..command_row import AFTER_LOGIN, Row
+
+
+def notify(session, arguments):
+    """NOTIFY SET and NOTIFY NONE. If this fails, the earlier NOTIFY stays in effect.
+
+    What changed in the selected mailbox is announced at the end, as after any command.
+    """
+    from ..event_filters import EventFilters
+    from ..notifications import Notifications
+    notifications = Notifications(EventFilters(arguments.groups))
+    try:
+        notifications.start(session, arguments.status)
+    except Exception:
+        notifications.close()
+        raise
+    session.notify(notifications)
+    if "MODSEQ" in notifications.filters.items:
+        session.enable_condstore()
+
+
+def _arguments(scan):
+    from ..syntax import notify_grammar
+    return notify_grammar.notify(scan)
+
+
+ROWS = (
+    Row("NOTIFY", AFTER_LOGIN, _arguments, notify),
+)

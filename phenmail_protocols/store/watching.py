@@ -1,0 +1,120 @@
+"""Watching an account: which mailboxes it has, and which of them changed.
+
+A callback does not say what changed. Its owner compares `Account.mailboxes` and `Account.stamps`
+with what it knows. So it does not matter who made the change. Watchers are called at once for
+changes by this process. The poller calls `look` to notice those of other phenmail processes, which
+change the index, and those of other programs, for which it checks some mailboxes at a time.
+Messages are not loaded for this: the index has the numbers of every mailbox.
+"""
+import os
+import time
+from bisect import bisect_right
+from typing import NamedTuple
+
+from . import errors
+from .changes import Watch
+from .maildir import folders
+from .maildir.listing import mtimes
+from .model import INBOX
+from .rescan import GRAIN
+
+POLLED = 50  # mailboxes of an account whose files are checked in a period
+
+
+class Stamp(NamedTuple):
+    """Numbers of a mailbox, of which at least one changes whenever the mailbox does."""
+    uidvalidity: int
+    uidnext: int
+    modseq: int
+
+
+class AccountWatch(Watch):
+    """A callback for changes of an account; `close()` ends it.
+
+    `names`: the mailboxes whose files the poller looks at, a frozenset. It may be replaced at any
+    time.
+    """
+
+    __slots__ = ("account", "names")
+
+    def __init__(self, account, callback):
+        self.account = account  # there is only one while it is referenced (filestore.py)
+        self.names = frozenset()
+        super().__init__(account.watches, callback)
+
+
+def watch(account, callback):
+    """Call `callback()` after each change in the account, from any thread, with no lock held, until
+    the result is closed."""
+    return AccountWatch(account, callback)
+
+
+def stamps(account, names, look=lambda: None):
+    """`{name: Stamp}` of those of the mailboxes that can be read.
+
+    `look()` is called for each name and may raise to end the work.
+    """
+    rows = _rows(account)
+    found = {}
+    for name in names:
+        look()
+        row = rows.get(folders.folder_of(name))
+        if row is None:
+            try:
+                account.look_at(name)  # the index does not know it yet
+            except errors.StoreError:
+                continue
+            rows = _rows(account)
+            row = rows.get(folders.folder_of(name))
+        if row is not None:
+            found[name] = Stamp(row.uidvalidity, row.uidnext, row.modseq)
+    return found
+
+
+def _rows(account):
+    """`{folder: its index.MailboxRow}`"""
+    with account.reading():
+        return {row.folder: row for row in account.index.mailboxes()}
+
+
+def look(account):
+    """For the poller: notice what other processes and programs changed in a watched account."""
+    watches = list(account.watches)
+    if not watches:
+        return
+    _look_at_names(account)
+    for name in _turn(account, frozenset().union(*[each.names for each in watches])):
+        try:
+            _look_at(account, name)
+        except (FileNotFoundError, errors.NotFound):
+            pass  # the mailbox is gone, which changed the mail folder
+
+
+def _turn(account, names):
+    """INBOX, which other programs change most, and those mailboxes whose turn it is."""
+    ordered = sorted(names)
+    start = bisect_right(ordered, account.polled)
+    turn = ordered[start:start + POLLED]
+    account.polled = turn[-1] if len(turn) == POLLED else ""
+    return turn + [INBOX] if INBOX in names and INBOX not in turn else turn
+
+
+def _look_at(account, name):
+    folder = folders.folder_of(name)
+    with account.reading():
+        row = account.index.mailbox(folder)
+    if row is None or mtimes(account.tree.path_of(folder)) != (row.new_time, row.cur_time):
+        account.look_at(name)
+
+
+def _look_at_names(account):
+    """Notice that another program made, removed or renamed a mailbox, or changed subscriptions."""
+    subscriptions = account.tree.subscriptions.stamp()
+    changed = os.stat(account.folder).st_mtime_ns
+    stamp = changed, subscriptions
+    # The clock's grain may hide a second change, and a program may make a folder in several steps.
+    recent = time.time() - max(changed, subscriptions[0]) / 1e9 < GRAIN
+    if recent or stamp != account.names_stamp:
+        account.names_stamp = stamp
+        with account.reading():
+            account.names_changed_locked()
