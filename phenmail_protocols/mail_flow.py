@@ -13,7 +13,6 @@ from .destinations.srs import SrsResolver, srs_key
 from .dropfolder.service import DropFolders
 from .filters.screening import Screening
 from .plugins.calling import Plugins
-from .queue.model import Unreachable
 from .relay.service import Relay
 
 _LEAST = 0.5  # seconds that each part has to end
@@ -90,14 +89,10 @@ class Delivery:
 
     def warn_of_quota(self, folder, usage, limit):
         """As store.quota.AccountQuota calls it."""
-        from .delivery.quota_warning import warning
+        from .delivery.quota_warning import warn
         address = self._directory.address_of(folder)
         if address is not None:
-            envelope, octets = warning(address, self.router.host, usage, limit, time.time())
-            try:
-                self._keep_notice(envelope, (octets,))
-            except Unreachable as refused:
-                log.warning("%s: the user could not be warned: %s", folder, refused)
+            warn(self.router.store.account(folder), address, self.router.host, usage, limit)
 
     def _settings(self):
         return self._directory.settings

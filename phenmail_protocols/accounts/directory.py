@@ -223,14 +223,14 @@ class Directory:
     def quota(self, folder: str) -> Optional[Quota]:
         """What the user of a folder may keep, None without a limit.
 
-        A user whose file is broken has the server's.
+        The user can write their own file, so that can only lower what the administrator allows.
         """
         self.refresh()
+        quota = self._state.quota(folder)
         try:
-            own = self.users.settings(folder).quota
+            quota = quota.lowered(self.users.settings(folder).quota)
         except BrokenUser:
-            own = None
-        quota = self._state.settings.quota if own is None else own
+            pass
         return None if quota == Quota() else quota
 
     def may_send_as(self, account: Account, address: Address) -> bool:
@@ -332,6 +332,7 @@ class _State:
         self.accounts: Dict[Address, Account] = {}
         self._folders: Dict[str, str] = {}
         self._addresses: Optional[Dict[str, FrozenSet[Address]]] = None
+        self._quotas: Optional[Dict[str, Quota]] = None
 
     def folder(self, path: str) -> str:
         """The one name of a mail folder, whatever links lead to it."""
@@ -350,6 +351,17 @@ class _State:
                     found.setdefault(self.folder(end.action.value), set()).add(line.address)
             self._addresses = {folder: frozenset(each) for folder, each in found.items()}
         return self._addresses
+
+    def quota(self, folder: str) -> Quota:
+        """The quota that the administrator gave to the user of a folder."""
+        if self._quotas is None:
+            found = {}
+            for name, quota in self.settings.quota.users.items():
+                end = self.lookup.end(self.lookup.find_login(name))
+                if end is not None and end.action.kind == "mailbox":
+                    found[self.folder(end.action.value)] = quota
+            self._quotas = found
+        return self._quotas.get(folder, self.settings.quota.of_others)
 
 
 def _canonical(name: str, sender_domain: str) -> str:

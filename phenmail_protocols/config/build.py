@@ -12,6 +12,7 @@ from .actions import external_mda
 from .checks import Reader
 from .filtering import FILTERS, MOST_CODE
 from .imap_extensions import switched_off
+from .lookup import Lookup
 from .problems import Path, did_you_mean, shown
 from .root_folder import USER_TOKEN, InvalidPath
 from .schema import FETCHER_FILE, SERVER_FILE, USER_FILE
@@ -68,9 +69,18 @@ def server(reader: Reader, privileged: bool, host_name: Callable[[], str]) -> Se
         global_filters=_filters(reader, "global-filters", values["global_filters"], system),
         limits=limits,
         smtp_message_size=sections["smtp"]["max_size"] or limits.message_size,
-        imap_debug=sections["imap"]["debug"], pop3_debug=sections[pop]["debug"],
-        warnings=tuple(reader.warnings))
+        imap_debug=sections["imap"]["debug"], pop3_debug=sections[pop]["debug"])
+    _warn_of_quotas(reader, values)
+    values["warnings"] = tuple(reader.warnings)
     return Settings(**values)
+
+
+def _warn_of_quotas(reader: Reader, values: Values) -> None:
+    lookup = Lookup(values["sender_domain"], values["domains"])
+    for name in values["quota"].users:
+        end = lookup.end(lookup.find_login(name))
+        if end is None or end.action.kind != "mailbox":
+            reader.warn(("quota", "users", name), "", "%s has no mailbox" % name, key=True)
 
 
 def _limits(limits: Limits) -> Limits:

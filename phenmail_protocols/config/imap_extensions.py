@@ -20,6 +20,7 @@ NEEDS: Dict[str, Tuple[str, ...]] = {
     "ID": (),
     "ENABLE": (),
     "IDLE": (),
+    "NOTIFY": (),
     "NAMESPACE": (),
     "UNSELECT": (),
     "UIDPLUS": (),

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Optional, Tuple
 
 from .actions import DomainsKind, ExternalMda
-from .addresses import is_host_name, is_ip_address, split_port
+from .addresses import is_host_name, is_ip_address, is_mail_address, split_port
 from .checks import (
     Bool,
     Choice,
@@ -42,6 +42,7 @@ from .settings import (
     Limits,
     Quota,
     Resolver,
+    ServerQuota,
     UserSettings,
 )
 
@@ -202,10 +203,15 @@ LIMITS = Section(
     _limit("disk-reserve", size(0), "bytes of the disk that mail leaves free"),
     gives=Limits, check=_check_limits)
 
-QUOTA = Section(
+_QUOTA = (
     Option("bytes", size(1024, 2 ** 60), None, "of all messages together"),
-    Option("messages", Integer(1, 10 ** 12), None, "in all mailboxes together"),
-    gives=Quota)
+    Option("messages", Integer(1, 10 ** 12), None, "in all mailboxes together"))
+QUOTA = Section(*_QUOTA, gives=Quota)
+SERVER_QUOTA = Section(
+    *_QUOTA,
+    Option("users", MapOf(Text("a mail address", is_mail_address), QUOTA, "addresses and quotas"),
+           MappingProxyType({}), "of single users; {} is no limit"),
+    gives=ServerQuota)
 
 # The server's mail.jcfg
 
@@ -244,7 +250,7 @@ SERVER_FILE = Section(
                                                                      expected=_INDEXED)}),
            True, "what is indexed for searches: headers and bodies, headers, nothing"),
     Option("limits", LIMITS, LIMITS.defaults(), "bounds"),
-    Option("quota", QUOTA, QUOTA.defaults(), "what a user may keep who has no quota of their own"))
+    Option("quota", SERVER_QUOTA, SERVER_QUOTA.defaults(), "what a user may keep"))
 
 # A user's mail.jcfg
 
@@ -268,7 +274,7 @@ USER_FILE = Section(
     Option("delivery", PathTo("a folder"), None, "drop folder for other programs"),
     Option("filters", PathTo("a filter file"), None, "the filter file"),
     Option("use-global-filters", Bool(), False, "apply the server's too"),
-    Option("quota", QUOTA, None, "instead of the server's; {} is no limit"),
+    Option("quota", QUOTA, QUOTA.defaults(), "can only lower the server's"),
     WITHOUT,
     gives=UserSettings)
 

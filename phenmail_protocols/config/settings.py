@@ -4,6 +4,7 @@ All values have been checked and have their defaults filled in; paths are absolu
 the name of its key in the file, with "_" for "-".
 """
 
+from types import MappingProxyType
 from typing import Any, FrozenSet, Mapping, NamedTuple, Optional, Tuple, Union
 
 
@@ -146,13 +147,30 @@ class Quota(NamedTuple):
     bytes: Optional[int] = None
     messages: Optional[int] = None
 
+    def lowered(self, own: "Quota") -> "Quota":
+        """The lower limits of this quota and of another."""
+        limits = [[limit for limit in pair if limit is not None] for pair in zip(self, own)]
+        return Quota(*[min(pair) if pair else None for pair in limits])
+
+
+class ServerQuota(NamedTuple):
+    """The quota of every user, and of those who have another: `users` is {address: Quota}."""
+
+    bytes: Optional[int] = None
+    messages: Optional[int] = None
+    users: Mapping[str, Quota] = MappingProxyType({})
+
+    @property
+    def of_others(self) -> Quota:
+        """The quota of users who are not in `users`."""
+        return Quota(self.bytes, self.messages)
+
 
 class Settings(NamedTuple):
     """The server's configuration.
 
     `domains`: {domain in A-labels: {local part as written: Action}}.
     `search`: what is indexed: True, "headers" or False.
-    `quota`: of users without their own.
     `smtp_message_size`: the limit of the public listener.
     `warnings`: `problems.Problem` values that `phenmail check` prints.
     """
@@ -178,7 +196,7 @@ class Settings(NamedTuple):
     python: Optional[str]
     search: Union[bool, str]
     limits: Limits
-    quota: Quota
+    quota: ServerQuota
     smtp_message_size: int
     imap_debug: bool
     pop3_debug: bool
@@ -190,7 +208,7 @@ class UserSettings(NamedTuple):
 
     `external_mda` is the text that `authorization` signs.  `outward` is what it means, an Action
     of kind "agent" or "forward", whether or not it is authorized.  `without`: the IMAP extensions
-    that are off for this user.
+    that are off for this user.  `quota` can only lower what the server's configuration allows.
     """
 
     passphrase: Optional[str]
@@ -201,7 +219,7 @@ class UserSettings(NamedTuple):
     delivery: str
     filters: str
     use_global_filters: bool
-    quota: Optional[Quota] = None
+    quota: Quota = Quota()
     without: FrozenSet[str] = frozenset()
     outward: Optional[Action] = None
 

@@ -3,12 +3,14 @@
 RFC 3834 section 5 (Auto-Submitted), RFC 5322.
 """
 import os
+import time
 
 from ..mail import dates
 from ..mail.address import ascii_domain
 from ..mail.bounce import plain
-from ..mail.envelope import Envelope, Recipient
-from ..mail.writing import field, is_ascii, text_part
+from ..mail.writing import field, text_part
+from ..store.model import INBOX
+from .trace import return_path
 
 _UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
 _TEXT = """Your mailboxes are nearly full. They hold %s.
@@ -19,24 +21,33 @@ that you no longer need, and empty the trash.
 """
 
 
-def warning(address, host, usage, limit, now):
-    """The warning for an Address -> (Envelope, its octets in wire form).
+def warn(account, address, host, usage, limit):
+    """Put the warning into the INBOX of a store.account.Account.
 
-    `host`: this server's name; `usage`, `limit`: store.model.Usage and config.settings.Quota;
-    `now`: epoch seconds.
+    It need not fit into the quota, no filter sees it, and the queue has no part in it, so it is
+    neither refused nor does it cause another message. `address`: the user's Address; `host`: this
+    server's name; `usage`, `limit`: store.model.Usage and config.settings.Quota. Raises StoreError.
     """
+    staged = account.stage()
+    try:
+        staged.write(return_path(None) + message(address, host, usage, limit, time.time()))
+        account.deliver(INBOX, staged, in_quota=False)
+    finally:
+        staged.discard()
+
+
+def message(address, host, usage, limit, now):
+    """The warning's octets in wire form; `now`: epoch seconds."""
     form, body = text_part(_TEXT % " and ".join(_amounts(usage, limit)))
     moment = int(now)
-    header = b"".join([
+    return b"".join([
         field("From", "Mail server <postmaster@%s>" % ascii_domain(host)),
         field("To", "<%s>" % str(plain(address)), utf8=True),
         field("Subject", "Your mailboxes are nearly full"),
         field("Date", dates.format_header(moment, dates.local_zone(moment))),
         field("Message-ID", "<quota.%x.%s@%s>" % (moment, os.urandom(8).hex(), ascii_domain(host))),
         field("Auto-Submitted", "auto-generated"),
-        field("MIME-Version", "1.0"), form, b"\r\n"])
-    envelope = Envelope(None, (Recipient(address, ("NEVER",)),), smtputf8=not is_ascii(header))
-    return envelope, header + body
+        field("MIME-Version", "1.0"), form, b"\r\n", body])
 
 
 def _amounts(usage, limit):

@@ -13,8 +13,7 @@ from ..mail import headers
 from ..mail.structure import ENVELOPE_FIELDS
 from ..store import errors
 from ..store.derivation import Derived
-from . import message_responses, responses
-from .commands import email_id
+from . import email_id, message_responses, responses
 from .commands.message import FIELDS, Message, messages
 from .syntax import fetch_grammar, tokens
 from .syntax.values import Section
@@ -76,8 +75,7 @@ BODYSTRUCTURE = Derivation(
 SORT_KEYS = Derivation("SORT", b"", _sort_keys, True)
 
 PREVIEW = Derivation("PREVIEW", b'""', _preview)  # RFC 8970
-
-EMAIL_ID = Derivation(email_id.ITEM, email_id.EMPTY, email_id.of)
+EMAIL_ID = Derivation("EMAILID", email_id.EMPTY, email_id.of)
 
 #: FETCH item -> its Derivation
 ITEMS = {each.name: each for each in (ENVELOPE, BODY, BODYSTRUCTURE, PREVIEW, EMAIL_ID)}

@@ -100,7 +100,6 @@ class Handler(shared.Handler):
         timeout, patience = self.limits.command_timeout, self.patience()
         is_known = self.session.account is not None
         self.connection.set_deadline(timeout if is_known else min(timeout, patience))
-        self.connection.pace()
         try:
             taken = self.reader.command(is_known, self.session.off)
         except CommandRefused as error:
@@ -115,14 +114,17 @@ class Handler(shared.Handler):
         return self.guarded(self.session.execute, command)
 
     def _await_turn(self, parts):
-        """The grammar does not `look`; the longest lines take it some 30 ms."""
+        """Pipelined commands take turns, because the client need not wait between them. So does a
+        long one: the grammar does not `look`, and the longest lines take it some 30 ms."""
         octets = sum([len(part) for part in parts if isinstance(part, bytes)])
-        if octets >= LONG:
-            try:
+        try:
+            if octets < LONG:
+                self.connection.look(peer=False)
+            else:
                 self.connection.await_turn(octets * READING)
-            except Overdue:
-                self.connection.set_deadline(output.LAST_WORDS)
-                raise grammar.unread(parts, "the server is too busy", b"LIMIT") from None
+        except Overdue:
+            self.connection.set_deadline(output.LAST_WORDS)
+            raise grammar.unread(parts, "the server is too busy", b"LIMIT") from None
 
     def _unreadable(self, error):
         code = error.code.encode("ascii") if isinstance(error.code, str) else error.code

@@ -17,8 +17,8 @@ from .commands.list_lsub import with_lost_subscriptions
 from .event_filters import NOTHING, EventFilters
 from .session import CommandFailed
 
-MOST = 2000  # mailboxes whose messages are watched
-MOST_NAMES = 10000  # mailboxes and subscribed names, watched or not
+# Mailboxes and subscribed names. With more, NOTIFY fails, and Evolution cannot log in.
+MOST = 10000
 OVERFLOW = b"NOTIFICATIONOVERFLOW"  # section 5.8
 
 
@@ -66,7 +66,7 @@ class SelectedMailbox:
         from .commands import fetch
         uids = [uid for uid in view.uids(view.position(self._unsent)) if uid not in self._own]
         items = self._filters.items
-        if session.condstore and "FLAGS" in items and "MODSEQ" not in items:
+        if session.condstore and "MODSEQ" not in items:  # RFC 7162 3.1
             items += ("MODSEQ",)
         try:
             for last in fetch.send_batches(session, fetch.Plan(items, uid=True), uids):
@@ -122,7 +122,7 @@ class Notifications:
         for name, told in self._told.items():
             if name != self._selected and told is not NEW:
                 items = ["MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN"]
-                if "FlagChange" in self._events(name):
+                if "FlagChange" in self._events(name) and session.offers("CONDSTORE"):
                     items.append("HIGHESTMODSEQ")
                 session.write(_status_line(session, name, told, items))
 
@@ -282,13 +282,9 @@ class Notifications:
         return self.filters.of(name, known.subscribed) if known is not None else NOTHING
 
     def _with_message_events(self):
-        """The names of existing mailboxes with message events. Raises CommandFailed if there are
-        too many."""
-        found = [name for name, known in self._names.items()
-                 if known.uidvalidity and "MessageNew" in self._events(name)]
-        if len(found) > MOST:
-            raise CommandFailed(b"At most %d mailboxes can be watched" % MOST, OVERFLOW)
-        return found
+        """The names of existing mailboxes with message events."""
+        return [name for name, known in self._names.items()
+                if known.uidvalidity and "MessageNew" in self._events(name)]
 
     def _watch_files(self):
         self._watch.names = frozenset(self._told)
@@ -302,9 +298,9 @@ def _selected(session):
 def _list(session):
     """The MailboxInfos of all mailboxes and subscribed names. Raises CommandFailed if there are too
     many."""
-    infos = with_lost_subscriptions(session, session.mail.mailboxes(session.look))
-    if len(infos) > MOST_NAMES:
-        raise CommandFailed(b"There are too many mailboxes", OVERFLOW)
+    infos = with_lost_subscriptions(session, session.mail.names_for_watchers(session.look))
+    if len(infos) > MOST:
+        raise CommandFailed(b"At most %d mailboxes can be watched" % MOST, OVERFLOW)
     return infos
 
 

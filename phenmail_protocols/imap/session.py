@@ -312,7 +312,7 @@ class Session(shared.Session):
 
     def deselect(self):
         """Leave the selected state, if the session is in it."""
-        view, self.view = self.view, None
+        view, self.view, self.decoding = self.view, None, None
         if view is not None:
             if self.notifications is not None:
                 self.notifications.deselected(view)
@@ -330,7 +330,7 @@ class Session(shared.Session):
         count = len(self.view)
         if not uid and chosen.beyond(count):
             raise Misuse(b"No such message")
-        return chosen.slices(self.view.uids(), count, uid)
+        return self.view.slices(chosen, uid)
 
     def trees(self, uid, scan):
         """The MIME tree of a message in the selected mailbox: a cached one, or `scan()`."""

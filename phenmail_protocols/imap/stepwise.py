@@ -2,6 +2,7 @@
 100 ms, and delay all other connections.
 """
 from heapq import merge
+from itertools import islice
 
 STEP = 2000  # items that are sorted at once: a few milliseconds
 
@@ -13,4 +14,10 @@ def sort(items, key, look, reverse=False):
     for start in range(0, len(items), STEP):
         look()
         runs.append(sorted(items[start:start + STEP], key=key, reverse=reverse))
-    return list(merge(*runs, key=key, reverse=reverse)) if len(runs) != 1 else runs[0]
+    if len(runs) == 1:
+        return runs[0]
+    found, merged = [], merge(*runs, key=key, reverse=reverse)
+    while len(found) < len(items):
+        look()
+        found += islice(merged, STEP)
+    return found

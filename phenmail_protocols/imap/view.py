@@ -18,6 +18,7 @@ from ..store import errors
 # A table of all numbers is quicker than looking up each of more than a part (1 / _MANY) of them. It
 # is made at once, so not for a larger mailbox.
 _MANY, _TABLE = 16, 200000
+_STEP = 5000  # numbers between two looks
 
 
 class News(NamedTuple):
@@ -78,6 +79,10 @@ class View:
         """The UIDs of the messages numbered start + 1 … stop, as an array."""
         return self._uids[start:self._count if stop is None else min(stop, self._count)]
 
+    def slices(self, chosen, uid):
+        """Where a SequenceSet's messages are: see its `slices`."""
+        return chosen.slices(self._uids, self._count, uid)
+
     def position(self, uid):
         """How many messages have a lower UID."""
         return bisect_left(self._uids, uid, 0, self._count)
@@ -88,12 +93,15 @@ class View:
         known = position < self._count and self._uids[position] == uid
         return position + 1 if known else None
 
-    def numbers(self, uids):
-        """The numbers of messages that all have one, as a list."""
-        if len(uids) <= self._count // _MANY or self._count > _TABLE:
-            return list(map(self.number, uids))
-        places = dict(zip(self._uids, range(1, self._count + 1)))
-        return list(map(places.__getitem__, uids))
+    def numbers(self, uids, look):
+        """The numbers of messages that all have one, as a list; `look`: the session's."""
+        number, found = self.number, []
+        if self._count // _MANY < len(uids) and self._count <= _TABLE:
+            number = dict(zip(self._uids, range(1, self._count + 1))).__getitem__
+        for start in range(0, len(uids), _STEP):
+            look()
+            found += map(number, uids[start:start + _STEP])
+        return found
 
     @property
     def last_uid(self):
@@ -242,6 +250,10 @@ class View:
             return False
         self._told_keywords = self.keywords
         return True
+
+    def untold(self, uids):
+        """Those of the messages whose flags are still to be announced."""
+        return self._changed.intersection(uids)
 
     def told(self, uids):
         """The flags of these messages were read after `refresh`, and sent: do not announce them."""

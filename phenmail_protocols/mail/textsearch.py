@@ -279,11 +279,23 @@ def sift(needles: Iterable[Needle], text: str, body: int,
         look()
         # Blanks can be written in several ways, but words only in one.
         if all([word in text for word in needle.key.split()]):
-            if one_text and text.find(needle.key, body) >= 0:
+            if (one_text and text.find(needle.key, body) >= 0
+                    or needle.header and _is_in_header(needle, text, body)):
                 found.add(needle)
             else:
                 unsure.append(needle)
     return found, unsure
+
+
+def _is_in_header(needle: Needle, text: str, body: int) -> bool:
+    """Has a line of the header of this `plain` message the key? False if only `find` can tell.
+
+    Blanks beside colons and at the ends of lines are not compared as they are written.
+    """
+    key = needle.key
+    if key != needle.in_field or ":" in key or not key.isprintable() or key != key.strip():
+        return False
+    return text.find(key, 0, body) >= 0
 
 
 def _is_one_text(text: str) -> bool:

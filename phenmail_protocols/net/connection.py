@@ -225,7 +225,7 @@ class Connection(BoundedReader):
         while True:
             self._check()
             if self._has_pending():
-                self.pace()
+                self._pace()
             else:
                 self._await(self._input, self.read_timeout)
                 # Before the read: after an end of file, TLS could not send the goodbye.
@@ -234,9 +234,8 @@ class Connection(BoundedReader):
             if piece:
                 return piece
 
-    def pace(self):
-        """`look`, for work that no wait interrupts because its input is there already: it may be
-        much, and DEFLATE makes much of little.  Raises Stopping, TimedOut."""
+    def _pace(self):
+        """A small input may inflate to much, and no wait for more interrupts that work."""
         try:
             self.look(peer=False)
         except Overdue:

@@ -22,6 +22,7 @@ log = logging.getLogger("phenmail.pop3")
 
 LOCK = "phenmail-pop3.lock"
 PATIENCE = 2.0  # seconds that a login waits for another session, which may be about to end
+AHEAD = 50  # messages whose files are looked up at once
 BATCH = 100  # messages that are removed at once; between batches, deliveries get the store's lock
 
 
@@ -31,13 +32,14 @@ class Maildrop:
     def __init__(self, mailbox, lock):
         self._mailbox = mailbox
         self._lock = lock
-        state = mailbox.state()
-        rows = mailbox.rows(state.uids[:state.count])
-        self._uids = array("I", rows.uids)
-        self._sizes = array("Q", rows.sizes)
+        self._uids, self._sizes = array("I"), array("Q")
+        for rows in mailbox.all_rows():
+            self._uids.extend(iter(rows.uids))
+            self._sizes.extend(iter(rows.sizes))
         self._octets = sum(self._sizes)
         self._uidvalidity = mailbox.uidvalidity
         self._deleted = set()  # numbers
+        self._files = {}  # of the next messages
         self._deleted_octets = 0
 
     def __len__(self):
@@ -75,8 +77,14 @@ class Maildrop:
 
         Raises errors.Expunged if another program removed the message.
         """
-        self._check()
-        return self._mailbox.content(self._uids[number - 1])
+        uid = self._uids[number - 1]
+        if uid not in self._files:  # most programs retrieve one message after the other
+            self._check()
+            self._files = self._mailbox.files(self._uids[number - 1:number - 1 + AHEAD])
+        content = self._mailbox.content_of(self._files.pop(uid)) if uid in self._files else None
+        if content is None:
+            raise errors.Expunged()
+        return content
 
     def _check(self):
         """Raise errors.Expunged if the UIDVALIDITY changed: the UIDs name other messages now."""

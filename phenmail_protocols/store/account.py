@@ -51,7 +51,7 @@ class Account:
     def __init__(self, folder, boot_id=None, reserve=0, limit_of=None, warn=None, wake=None):
         """`folder`: absolute path; `boot_id`: str that changes when the machine starts, None if
         unknown; `reserve`: bytes of the disk that new messages leave free; `limit_of`, `warn`: as
-        for quota.AccountQuota; `wake`: IdleWork's."""
+        for quota.AccountQuota; `wake`: IdleWork.wake."""
         self.folder = folder
         self._wake = wake
         self._space = DiskSpace(folder, reserve)
@@ -65,6 +65,8 @@ class Account:
         self.names_serial = 0  # changes whenever the list of mailboxes may have changed
         self.names_stamp = None  # what the poller saw of the list (watching.py)
         self.polled = ""  # the mailbox that it checked last
+        self.foreign_serial = 0  # changes whenever another process changed the index
+        self.overview = watching.Overview()
         self._index = AccountIndex(self.tree, boot_id, self._distrust_all, self._all_stale)
         self.lock = AccountLock(os.path.join(folder, _LOCK), self.tree, self._index)
         self.reading = self.lock.reading
@@ -109,6 +111,7 @@ class Account:
 
     watch = watching.watch
     stamps = watching.stamps
+    names_for_watchers = watching.names_for_watchers
     look = watching.look
 
     def notify(self):
@@ -189,12 +192,20 @@ class Account:
             if len(self._unused) > _UNUSED:
                 self._unused.pop(0).unload_locked()
 
+    def require(self, name):
+        """Raise errors.NotFound, errors.InvalidName if there is no such mailbox."""
+        folder = folders.folder_of(name)
+        with self.reading():  # it makes a new user's mailboxes
+            if not self.tree.has(folder):
+                raise errors.NotFound()
+
     def status(self, name, look=_pass):
         """The mailbox's Status; `look` as for `open`. Raises errors.NotFound."""
         return self._ask(name, Mailbox.status_now, look)
 
     def deleted(self, name):
         """The Usage of the mailbox's messages with \\Deleted; raises errors.NotFound."""
+        self.measure(name)
         return self._ask(name, Mailbox.deleted_now)
 
     def look_at(self, name):
@@ -202,7 +213,7 @@ class Account:
         self._ask(name, lambda mailbox: None)
 
     def measure(self, name, look=_pass):
-        """As `look_at`, and learn the sizes of all messages, with `look` as for `open`."""
+        """As `look_at`, and learn the sizes of all messages; `look` as for `open`."""
         measuring.measure_all(self._ask(name, lambda mailbox: mailbox, look), look)
 
     def _ask(self, name, question, look=_pass):
@@ -265,16 +276,16 @@ class Account:
             with self.writing():
                 self.tree.make()
 
-    def deliver(self, name, staged, flags=(), date=None):
+    def deliver(self, name, staged, flags=(), date=None, in_quota=True):
         """Put a staged message into a mailbox; it is durable once this returns.
 
-        `flags`: iterable of str; `date`: epoch seconds, None is now. Returns Delivered; keywords
-        that cannot be kept are left out. Raises errors.NotFound, errors.NoSpace, errors.OverQuota;
-        the message is then in no mailbox.
+        `flags`: iterable of str; `date`: epoch seconds, None is now; `in_quota`: it must fit into
+        the quota. Returns Delivered; keywords that cannot be kept are left out. Raises
+        errors.NotFound, errors.NoSpace, errors.OverQuota; the message is then in no mailbox.
         """
         staged.sync(date)
-        return self._commits.add(folders.canonical(name), [(staged, flags)],
-                                 self.quota.limit_for_addition())[0]
+        limit = self.quota.limit_for_addition() if in_quota else None
+        return self._commits.add(folders.canonical(name), [(staged, flags)], limit)[0]
 
     def deliver_all(self, name, messages):
         """Put several messages into a mailbox, all or none: `messages` are (synced Staged, flags).
@@ -321,8 +332,8 @@ class Account:
             return {self._identity(row): counts.get(row.id, 0) for row in self.index.mailboxes()}
 
     def check_space(self):
-        """Raise errors.NoSpace if the disk has room only for new messages."""
-        self._space.check()
+        """Raise errors.NoSpace if the disk has no room for what only saves time."""
+        self._space.check_plenty()
 
     # For the other files of the store
 
@@ -386,6 +397,7 @@ class Account:
         self.changed_locked()
 
     def _all_stale(self):
+        self.foreign_serial += 1
         for mailbox in self._mailboxes.values():
             mailbox.stale = True
         self.changed_locked()

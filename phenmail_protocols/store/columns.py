@@ -55,6 +55,10 @@ class Columns:
         """The flags of all messages, or of a slice of them."""
         return list(map(self.sets.__getitem__, self.codes[part]))
 
+    def octets(self):
+        """The sum of the sizes, or None if one of them is unknown (negative)."""
+        return None if min(self.sizes, default=0) < 0 else sum(self.sizes)
+
     def first_unseen(self):
         """The UID of the first message without \\Seen, or None."""
         if self.unseen:
@@ -64,13 +68,15 @@ class Columns:
                     return uid
         return None
 
-    def set_flags(self, uid, flags, modseq):
-        """Change a message's flags, if the message exists."""
-        position = self._position(uid)
-        if position >= 0:
-            self.unseen += (SEEN not in flags) - (SEEN not in self.sets[self.codes[position]])
-            self.codes = _replaced(self.codes, position, self._code(flags))
-            self.modseqs = _replaced(self.modseqs, position, modseq)
+    def set_flags(self, changes, modseq):
+        """Change the flags of messages that exist; `changes`: (UID, frozenset) of each."""
+        sets = self.sets
+        for uid, flags in changes:
+            position = self._position(uid)
+            if position >= 0:
+                self.unseen += (SEEN not in flags) - (SEEN not in sets[self.codes[position]])
+                self.codes = _replaced(self.codes, position, self._code(flags))
+                self.modseqs = _replaced(self.modseqs, position, modseq)
 
     def set_size(self, uid, size, date):
         """Note a message's size and date, if the message exists."""

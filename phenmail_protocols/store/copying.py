@@ -21,23 +21,25 @@ def copy(mailbox, uids, target_name, look=lambda: None):
     for each message; if it raises, everything is undone.
     """
     limit = mailbox.account.quota.limit_for_addition()
-    copied, _, fills_up = _copy(mailbox, uids, target_name, look, limit)
-    if fills_up:
-        mailbox.account.quota.added(limit)
+    if limit is not None:
+        mailbox.rows(uids)  # measures them
+    copied, _, warns = _copy(mailbox, uids, target_name, look, limit)
+    if warns:
+        mailbox.account.quota.warn(limit)
     return copied
 
 
 def _copy(mailbox, uids, target_name, look=lambda: None, limit=None):
-    """(Copied, the target, whether this makes the account nearly full)."""
-    fills_up = False
+    """(Copied, the target, whether to warn the user that the account is nearly full)."""
+    warns = False
     with mailbox.account.writing():
         mailbox.ready_locked()
         target = mailbox.account.mailbox_locked(target_name)
         target.ready_locked()
         rows = mailbox.account.index.select(mailbox.row.id, uids)
         if limit is not None:
-            fills_up = mailbox.account.quota.room_locked().take(
-                limit, sum(row.size for row in rows), len(rows))
+            warns = mailbox.account.quota.room_locked().take(
+                limit, sum(max(0, row.size) for row in rows), len(rows))
         copies = _copy_locked(mailbox, rows, target, look)
         copied = Copied(target.row.uidvalidity, [(row.uid, copy.uid) for row, copy in copies])
     try:
@@ -46,7 +48,7 @@ def _copy(mailbox, uids, target_name, look=lambda: None, limit=None):
     except errors.StoreError:
         target.take_back([copy.uid for _, copy in copies])
         raise
-    return copied, target, fills_up
+    return copied, target, warns
 
 
 def move(mailbox, uids, target_name):

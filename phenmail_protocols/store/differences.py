@@ -89,6 +89,13 @@ class Differences:
 
     def apply(self, wanted):
         """Record the differences in the `wanted` buckets, a set."""
+        try:
+            self._apply(wanted)
+        finally:
+            self._listed.close()
+            self._others.close()
+
+    def _apply(self, wanted):
         mailbox = self._mailbox
         highest = 0 if wanted else mailbox.uid_list.lines(()).highest
         for share in shares(mailbox, wanted) if wanted else ():

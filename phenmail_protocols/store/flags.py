@@ -6,6 +6,7 @@ import logging
 
 from . import errors
 from .maildir import files
+from .maildir.keywords import in_log
 from .model import FlagsChanged
 
 log = logging.getLogger("phenmail.store")
@@ -30,7 +31,7 @@ def letters_locked(mailbox, wanted, despite_faults=False):
                 if not despite_faults:
                     raise
                 log.warning("%s: cannot write the keywords %s, so they are not stored: %s",
-                            mailbox.path, " ".join(missing), error)
+                            mailbox.path, in_log(missing), error)
     return [mailbox.flag_letters.letter_each(each) for each in wanted]
 
 
@@ -84,20 +85,16 @@ def _set_letters_locked(mailbox, rows, mode, letters):
         return []
     account = mailbox.account
     modseq = mailbox.number_locked(0)[1]
-
-    def renamed(path, old_path):
-        account.transaction.on_failure(files.undo_rename, path, old_path)
-
-    relabelling = files.Relabelling(
-        mailbox.path, mode, letters, lambda: mailbox.sync(fresh=0), renamed)
+    relabelling = files.Relabelling(mailbox.path, mode, letters, lambda: mailbox.sync(fresh=0))
+    account.transaction.on_failure_each(files.undo_rename, relabelling.renamed)
     done = relabelling.run(work)
     if relabelling.surprised:
         mailbox.scanned = None
     account.index.set_flags(mailbox.row.id, [(0, new, modseq, row.uid) for row, new in done])
     mailbox.save_locked(modseq=modseq)
     if mailbox.columns is not None:
-        for row, new in done:
-            mailbox.columns.set_flags(row.uid, mailbox.flag_letters.flags(new), modseq)
+        mailbox.columns.set_flags(
+            [(row.uid, mailbox.flag_letters.flags(new)) for row, new in done], modseq)
     changed = [row.uid for row, _ in done]
     mailbox.log_locked(changed=changed)
     return changed

@@ -42,8 +42,8 @@ class GroupCommit:
             self._lead()
         if request.error is not None:
             raise request.error
-        if request.fills_up:
-            self._account.quota.added(limit)
+        if request.warns:
+            self._account.quota.warn(limit)
         return request.delivered
 
     def _lead(self):
@@ -120,7 +120,7 @@ class GroupCommit:
                 room = room or self._account.quota.room_locked()
                 try:
                     size = sum(staged.size for staged, _ in request.messages)
-                    request.fills_up = room.take(request.limit, size, len(request.messages))
+                    request.warns = room.take(request.limit, size, len(request.messages))
                 except errors.OverQuota as error:
                     request.error = error
                     continue
@@ -155,7 +155,7 @@ class GroupCommit:
 
 
 class _Request:
-    __slots__ = ("name", "messages", "limit", "wake", "settled", "error", "delivered", "fills_up")
+    __slots__ = ("name", "messages", "limit", "wake", "settled", "error", "delivered", "warns")
 
     def __init__(self, name, messages, limit=None):
         self.name = name
@@ -166,4 +166,4 @@ class _Request:
         self.settled = False
         self.error = None
         self.delivered = None
-        self.fills_up = False  # it makes the account nearly full
+        self.warns = False  # the user is to be warned that the account is nearly full

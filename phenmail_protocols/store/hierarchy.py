@@ -13,6 +13,7 @@ from .maildir.keywords import FlagLetters
 from .maildir.uidlist import NAME as UIDLIST
 from .model import INBOX, SEPARATOR, MailboxInfo
 
+MOST = 10000  # mailboxes of an account, so that nobody fills the disk and its index with folders
 log = logging.getLogger("phenmail.store")
 
 
@@ -63,7 +64,7 @@ def _given_uses(account, names, look):
 def create(account, name, special_uses=()):
     """Make a mailbox with these special uses; returns its identifier (str), as in model.Status.
 
-    Raises errors.Exists, errors.InvalidName, errors.ImpossibleUse.
+    Raises errors.Exists, errors.InvalidName, errors.ImpossibleUse, errors.Limit.
     """
     with account.writing():
         return _create_locked(account, name, special_uses).row.mailbox_id
@@ -76,6 +77,8 @@ def _create_locked(account, name, special_uses=()):
     if account.tree.has(folder):
         raise errors.Exists()
     _check_uses(account, special_uses)
+    if sum(entry.startswith(".") for entry in os.listdir(account.folder)) >= MOST:
+        raise errors.Limit("There are too many mailboxes: at most %d." % MOST)
     made = []
     account.deleted_locked(folder)  # if another program has removed such a folder
     account.transaction.on_failure(

@@ -11,6 +11,7 @@ import enum
 import logging
 import os
 import sqlite3
+from operator import itemgetter
 from typing import NamedTuple
 
 from ..disk.regular_files import set_aside_unless_plain
@@ -223,6 +224,10 @@ class Index:
         row = self._one("SELECT %s FROM mailbox WHERE folder = ?" % _MAILBOX, folder)
         return None if row is None else MailboxRow(*row)
 
+    def version(self):
+        """A number that changes whenever this object changes the index."""
+        return self._database.total_changes
+
     def mailboxes(self):
         return [MailboxRow(*row) for row in self._database.execute(
             "SELECT %s FROM mailbox" % _MAILBOX)]
@@ -295,13 +300,12 @@ class Index:
         """(uid, letters, modseq, size, date) of all messages, like `messages`."""
         return self._by_uid("uid, letters, modseq, size, date", mailbox)
 
-    def paths(self, mailbox, fresh, start, info):
-        """The paths of the messages in new (`fresh`) or cur, with `start` before and `info` behind
-        each name."""
-        for path, in self._database.execute(
-                "SELECT ? || name || ? || letters FROM message "
-                "WHERE mailbox = ? AND fresh = ?", (start, info, mailbox, fresh)):
-            yield path
+    def file_names(self, mailbox, fresh, info):
+        """The file names of the messages in new (`fresh`) or cur; `info` is between name and
+        letters."""
+        return map(itemgetter(0), self._database.execute(
+            "SELECT name || ? || letters FROM message WHERE mailbox = ? AND fresh = ?",
+            (info, mailbox, fresh)))
 
     def letters(self, mailbox):
         """The set of all letters that messages have."""

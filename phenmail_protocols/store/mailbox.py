@@ -14,6 +14,7 @@ the files. The methods that change messages are in flags.py, expunging.py and co
 derived.py has what is kept of their bytes. See account.py for the rules about locks.
 """
 import logging
+from bisect import bisect_left
 
 from ..disk import atomic
 from . import copying, derived, errors, expunging, flags, measuring, rescan
@@ -30,6 +31,7 @@ from .shares import looking
 # The size in bytes at which a UID list is compacted: a fixed part, and a part for each message.
 _LIST, _LIST_EACH = 131072, 256
 _BATCH = 256  # messages whose file names are looked up at once
+_ROWS = 5000  # messages whose rows are held at once
 _BIG = 262144  # octets of a message whose read positions are remembered
 log = logging.getLogger("phenmail.store")
 
@@ -45,7 +47,9 @@ class Mailbox:
         self.stale = True  # the index may have changed since `row` was read
         self.log = ChangeLog()
         self.scanned = None  # times of the folders at the last listing
+        self.scanned_modseq = None  # the mod-sequence then
         self._distrusted = False  # the files may show a change that was not committed
+        self._counted = (None, None)  # (row, Status) of status_now
         self._full = (None, False)  # (serial, answer) of _is_full
         self._watches = []
         self._positions = Positions()
@@ -365,15 +369,47 @@ class Mailbox:
 
     def status_now(self):
         """The Status, if `is_current`; its size is None if messages were not measured yet."""
-        messages, unseen, recent, size, unknown = self.account.index.counts(
-            self.row.id, self.row.recent)
-        return Status(messages, recent, unseen, self.row.uidnext,
-                      self.row.uidvalidity, self.row.modseq, None if unknown else size,
-                      self.row.mailbox_id)
+        row, status = self._counted
+        if row != self.row:
+            status = self._count()
+            self._counted = self.row, status
+        return status
+
+    def _count(self):
+        row, columns = self.row, self.columns
+        if columns is not None:
+            messages, unseen, size = len(columns.uids), columns.unseen, columns.octets()
+            recent = messages - bisect_left(columns.uids, row.recent)
+        else:
+            messages, unseen, recent, size, unknown = self.account.index.counts(
+                row.id, row.recent)
+            size = None if unknown else size
+        return Status(messages, recent, unseen, row.uidnext, row.uidvalidity, row.modseq, size,
+                      row.mailbox_id)
 
     def deleted_now(self):
         """The Usage of the messages with \\Deleted, if `is_current`."""
         return self.account.index.deleted(self.row.id, "T")
+
+    def measured_locked(self, sizes):
+        """Messages were measured; `sizes`: `{uid: (size, date)}`."""
+        self.account.index.set_sizes(self.row.id, sizes)
+        self._counted = None, None
+        if self.columns is not None:
+            for uid, (size, date) in sizes.items():
+                self.columns.set_size(uid, size, date)
+
+    def all_rows(self, look=lambda: None):
+        """Yield Rows that together have all messages, ascending; `look()` is called in between."""
+        for rows in self.all_flag_rows(look):
+            yield measuring.complete(self, rows, look)
+
+    def all_flag_rows(self, look=lambda: None):
+        """As `all_rows`, but with `flag_rows`."""
+        state = self.state()
+        for start in range(0, state.count, _ROWS):
+            look()
+            yield self.flag_rows(state.uids[start:min(start + _ROWS, state.count)])
 
     def rows(self, uids):
         """Rows of `uids` (ascending); those that do not exist are left out."""
@@ -412,12 +448,16 @@ class Mailbox:
         """
         for start in range(0, len(uids), _BATCH):
             part = uids[start:start + _BATCH]
-            with self.account.reading():
-                self._ready_to_read()
-                rows = self.account.index.select(self.row.id, part)
-            found = measuring.complete_rows(self, rows)
+            found = self.files(part)
             for uid in part:
                 yield uid, self.content_of(found[uid]) if uid in found else None
+
+    def files(self, uids):
+        """`{uid: what content_of needs}` of `uids` (ascending), except those that are gone."""
+        with self.account.reading():
+            self._ready_to_read()
+            rows = self.account.index.select(self.row.id, uids)
+        return measuring.complete_rows(self, rows)
 
     def content_of(self, row):
         """The Content of a MessageRow, or None if the message is gone."""

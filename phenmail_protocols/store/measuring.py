@@ -20,6 +20,7 @@ from .maildir.filenames import path_of, wire_size
 _BATCH = 500  # messages that are measured between two transactions
 # The server's own trouble, not the file's.
 _PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ESTALE}
+_user = getattr(os, "geteuid", lambda: 0)
 log = logging.getLogger("phenmail.store")
 
 
@@ -101,11 +102,7 @@ def _record(mailbox, uids, found, bad):
     with mailbox.account.writing():
         mailbox.ready_locked()
         index = mailbox.account.index
-        new = {uid: found[uid] for uid in uids if uid in found}
-        index.set_sizes(mailbox.row.id, new)
-        if mailbox.columns is not None:
-            for uid, (size, date) in new.items():
-                mailbox.columns.set_size(uid, size, date)
+        mailbox.measured_locked({uid: found[uid] for uid in uids if uid in found})
         bad = [row.uid for row in index.select(mailbox.row.id, bad)]
         if bad:
             expunging.record_locked(mailbox, bad, mailbox.number_locked(0)[1])
@@ -131,16 +128,9 @@ def measure_file(path, name):
     The file is read only if the name does not give both sizes (`,S=`, `,W=`), or another size than
     the file has. Raises OSError, also if it is no regular file.
     """
-    status = os.lstat(path)
-    size = None
-    if stat.S_ISREG(status.st_mode) and _is_readable(status):
-        size = wire_size(name, status.st_size)
-    if size is None:
-        size = served_size(path)
-    return size, int(status.st_mtime)
-
-
-def _is_readable(status):
-    """Is the file certainly readable by us?"""
-    user = os.geteuid() if hasattr(os, "geteuid") else 0
-    return user == 0 or status.st_uid == user and status.st_mode & stat.S_IRUSR
+    mode, _, _, _, owner, _, octets, _, modified, _ = os.lstat(path)
+    size, user = None, _user()
+    # Is the file certainly readable by us?
+    if stat.S_ISREG(mode) and (user == 0 or owner == user and mode & stat.S_IRUSR):
+        size = wire_size(name, octets)
+    return served_size(path) if size is None else size, modified

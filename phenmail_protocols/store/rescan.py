@@ -37,7 +37,7 @@ from .errors import NotFound
 from .index import MailboxRow
 from .maildir import buckets
 from .maildir.filenames import INFO
-from .maildir.listing import mtimes, paths
+from .maildir.listing import file_names, mtimes
 from .maildir.tree import make_maildir
 from .maildir.uidlist import BLOCK, Header, new_guid
 from .shares import looking
@@ -126,16 +126,26 @@ def _has_list(mailbox):
 def _differing(mailbox, times, has_list):
     """The buckets in which the names in the folder are not those of the index. With `has_list`,
     parts of the folder that have not changed since they were listed are not compared."""
-    row, index, wanted = mailbox.row, mailbox.account.index, set()
-    look = mailbox.account.look_locked
+    row, wanted = mailbox.row, set()
     for part, fresh, time_now, noted in (("new", 1, times[0], row.new_time),
                                          ("cur", 0, times[1], row.cur_time)):
         if time_now != noted or not has_list:
-            wanted |= buckets.differing(
-                buckets.print_of(looking(look, paths(mailbox.path, (part,)))),
-                buckets.print_of(looking(look, index.paths(
-                    row.id, fresh, part + "/", "" if fresh else INFO))))
+            wanted |= _differing_part(mailbox, part, fresh)
     return wanted
+
+
+def _differing_part(mailbox, part, fresh):
+    def listed():
+        return looking(mailbox.account.look_locked, file_names(mailbox.path, part))
+
+    def known():
+        return looking(mailbox.account.look_locked, mailbox.account.index.file_names(
+            mailbox.row.id, fresh, "" if fresh else INFO))
+    # If we changed the mailbox, probably nobody else did.
+    if (mailbox.scanned_modseq != mailbox.row.modseq
+            and buckets.sum_of(listed()) == buckets.sum_of(known())):
+        return set()
+    return buckets.differing(buckets.print_of(listed()), buckets.print_of(known()))
 
 
 def _read_list(mailbox):
@@ -164,7 +174,7 @@ def _read_list(mailbox):
 
 def _note_times(mailbox, times, when):
     """Note what was listed at the time `when`, except mtimes that a later change may leave."""
-    mailbox.scanned = times
+    mailbox.scanned, mailbox.scanned_modseq = times, mailbox.row.modseq
     mailbox.compact_list_locked()
     stamp = mailbox.uid_list.stamp()
     noted = tuple(each if when - each / 1e9 > GRAIN else 0 for each in times)

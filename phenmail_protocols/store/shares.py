@@ -61,11 +61,18 @@ class _Parts:
         self._wanted = wanted
         self._temporary = mailbox.account.folder + "/tmp"
         self._look = mailbox.account.look_locked
-        self._again = None  # spool.Parts of the second listing
+        self._made = []  # all spool.Parts
+        self._again = None  # those of the second listing
         self._highest = 0
 
     def shares(self):
-        files, lines, rows = self._files(), self._lines(), self._rows()
+        try:
+            yield from self._shares(self._files(), self._lines(), self._rows())
+        finally:
+            for parts in self._made:
+                parts.close()
+
+    def _shares(self, files, lines, rows):
         for number in range(spool.PARTS):
             yield Share(
                 self._listing(files, number), lambda: self._listed_again(number),
@@ -74,8 +81,13 @@ class _Parts:
                  for uid, name, fresh, letters in map(_fields, rows.take(number))],
                 self._highest)
 
+    def _parts(self):
+        parts = spool.Parts(self._temporary)
+        self._made.append(parts)
+        return parts
+
     def _files(self):
-        files = spool.Parts(self._temporary)
+        files = self._parts()
         for path in looking(self._look, paths(self._mailbox.path, wanted=self._wanted)):
             files.add(buckets.bucket(path[4:]), path.replace("/", "\0", 1))
         return files
@@ -90,16 +102,16 @@ class _Parts:
         return self._listing(self._again, number)
 
     def _lines(self):
-        lines = spool.Parts(self._temporary)
+        lines = self._parts()
         for uid, name in looking(self._look, self._mailbox.uid_list.each_line()):
             self._highest = max(self._highest, uid)
             number = buckets.bucket(name)
-            if number in self._wanted and "/" not in name:
+            if number in self._wanted and "/" not in name and "\0" not in name:
                 lines.add(number, "%d\0%s" % (uid, name))
         return lines
 
     def _rows(self):
-        rows = spool.Parts(self._temporary)
+        rows = self._parts()
         for row in looking(self._look, self._mailbox.account.index.places(self._mailbox.row.id)):
             number = buckets.bucket(row[1])
             if number in self._wanted:

@@ -40,7 +40,11 @@ class Transaction:
 
     def on_failure(self, function, *arguments):
         """Call `function(*arguments)` if the transaction fails; it may raise OSError."""
-        self._undos.append((function, arguments))
+        self.on_failure_each(function, [arguments])
+
+    def on_failure_each(self, function, calls):
+        """As `on_failure` for each tuple of arguments in the list `calls`, which may grow."""
+        self._undos.append((function, calls))
 
     def afterwards(self, function, *arguments):
         """Call `function(*arguments)` after the commit; it may raise OSError, which is logged."""
@@ -63,7 +67,8 @@ class Transaction:
                     "from the files again: %s", self._folder, error)
 
     def undo(self):
-        self._call(reversed(self._undos), "a failed change could not be undone")
+        self._call([(function, arguments) for function, calls in reversed(self._undos)
+                    for arguments in reversed(calls)], "a failed change could not be undone")
 
     def _call(self, steps, text):
         for function, arguments in steps:

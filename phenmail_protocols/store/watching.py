@@ -40,6 +40,8 @@ class AccountWatch(Watch):
     def __init__(self, account, callback):
         self.account = account  # there is only one while it is referenced (filestore.py)
         self.names = frozenset()
+        if not account.watches:  # the poller did not look until now
+            account.overview = Overview()
         super().__init__(account.watches, callback)
 
 
@@ -49,32 +51,62 @@ def watch(account, callback):
     return AccountWatch(account, callback)
 
 
+class Overview:
+    """What the watchers of an account compare with: read once after each change, for all of them.
+    """
+
+    def __init__(self):
+        self._names = {}  # folder -> name
+        self._stamps = None, {}  # version, {name: Stamp}
+        self._infos = None, []  # version, MailboxInfos
+
+    def stamps(self, account):
+        """`{name: Stamp}` of the mailboxes that the index knows; not to be changed."""
+        with account.reading():
+            index = account.index
+            version = index, index.version(), account.foreign_serial
+            if version != self._stamps[0]:
+                rows, names = index.mailboxes(), self._names
+                self._names = {row.folder: names.get(row.folder) or folders.name_of(row.folder)
+                               for row in rows}
+                self._stamps = version, {
+                    self._names[row.folder]: Stamp(row.uidvalidity, row.uidnext, row.modseq)
+                    for row in rows}
+            return self._stamps[1]
+
+    def infos(self, account, look):
+        """A list of MailboxInfo, as `Account.mailboxes`, as of the last change that was noticed."""
+        version, infos = account.names_serial, self._infos
+        if version != infos[0]:
+            infos = self._infos = version, account.mailboxes(look)
+        return list(infos[1])
+
+
 def stamps(account, names, look=lambda: None):
     """`{name: Stamp}` of those of the mailboxes that can be read.
 
     `look()` is called for each name and may raise to end the work.
     """
-    rows = _rows(account)
+    known = account.overview.stamps(account)
     found = {}
     for name in names:
         look()
-        row = rows.get(folders.folder_of(name))
-        if row is None:
+        stamp = known.get(name)
+        if stamp is None:
             try:
                 account.look_at(name)  # the index does not know it yet
             except errors.StoreError:
                 continue
-            rows = _rows(account)
-            row = rows.get(folders.folder_of(name))
-        if row is not None:
-            found[name] = Stamp(row.uidvalidity, row.uidnext, row.modseq)
+            known = account.overview.stamps(account)
+            stamp = known.get(name)
+        if stamp is not None:
+            found[name] = stamp
     return found
 
 
-def _rows(account):
-    """`{folder: its index.MailboxRow}`"""
-    with account.reading():
-        return {row.folder: row for row in account.index.mailboxes()}
+def names_for_watchers(account, look):
+    """A list of MailboxInfo that includes all changes of which watchers were notified."""
+    return account.overview.infos(account, look)
 
 
 def look(account):

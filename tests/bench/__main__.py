@@ -7,11 +7,23 @@ import tempfile
 import time
 
 from . import delivery, filters, junk, large, login, memory, messages, relay, table
-from .mailbox import changes, fresh, listing, neighbours, pop3, search, select, sort, ten_clients
+from .mailbox import (
+    changes,
+    fresh,
+    listing,
+    million,
+    neighbours,
+    pop3,
+    search,
+    select,
+    sort,
+    ten_clients,
+)
 
 ROWS = {"delivery": delivery, "filters": filters, "large": large, "relay": relay,
         "select": select, "listing": listing, "fresh": fresh, "search": search, "sort": sort,
         "changes": changes, "pop3": pop3, "clients": ten_clients, "neighbours": neighbours,
+        "million": million,
         "memory": memory, "login": login, "junk": junk}
 
 

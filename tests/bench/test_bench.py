@@ -30,13 +30,14 @@ def test_a_tiny_delivery_ends_and_finds_every_message(capsys):
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"),
                     reason="memory and processor time are read from /proc")
 def test_a_tiny_mailbox_answers_every_question(capsys):
-    rows = ["select", "listing", "fresh", "search", "sort", "changes", "pop3", "clients"]
+    rows = ["select", "listing", "fresh", "search", "sort", "changes", "pop3", "clients",
+            "million"]
     bench.main(rows + ["--alone", "--quiet", "--rounds", "1", "--mailbox", "30", "--messages",
                        "5"])
     shown = capsys.readouterr().out
     for name in ("SELECT, warm", "ENVELOPE, first", "ENVELOPE after", "SEARCH SUBJECT, warm",
                  "THREAD REFERENCES, warm", "a delivery announced to IDLE", "POP3 RETR of 1000",
-                 "10 clients, commands a second"):
+                 "10 clients, commands a second", "SELECT of 300, the first of all"):
         assert name in shown
     assert "nan" not in shown
 

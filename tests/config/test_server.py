@@ -8,7 +8,7 @@ from phenmail_protocols.config import actions, loader
 from phenmail_protocols.config.addresses import is_host_name
 from phenmail_protocols.config.problems import ConfigError
 from phenmail_protocols.config.root_folder import Root
-from phenmail_protocols.config.settings import Action, Listen, listeners
+from phenmail_protocols.config.settings import Action, Listen, Quota, listeners
 
 
 @pytest.fixture
@@ -200,6 +200,17 @@ def test_warnings(root):
         "the address abuse@example.com, which every mail domain needs",
         'alias target alcie@example.com does not exist; did you mean "alice"?',
         'alias target x@example.cmo does not exist; did you mean "example.com"?']
+
+
+def test_quotas(root):
+    users = {"postmaster": ":alice", "abuse": ":alice", "alice": "/alice/mail", "far": ">x@example.net"}
+    settings = load(root, {"domains": {"example.com": users}, "quota": {
+        "bytes": "2 GB", "users": {
+            name + "@example.com": {"messages": 7} for name in ("alice", "postmaster", "far", "bo")}}})
+    assert settings.quota.of_others == Quota(2 << 30) and len(settings.quota.users) == 4
+    assert [warning.hint for warning in settings.warnings] == [
+        "far@example.com has no mailbox", "bo@example.com has no mailbox"]
+    assert load(root, {}).quota.of_others == Quota()
 
 
 def test_small_sections(root):

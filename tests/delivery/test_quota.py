@@ -4,6 +4,8 @@ import smtplib
 
 import pytest
 
+from phenmail_protocols.config.settings import Quota
+
 from ..destinations.frontdoor import ALICE, AUTHOR, BOB, FRIEND, LETTER
 
 LMTP = {"lmtp": {"host": "127.0.0.1", "port": 0}}
@@ -12,20 +14,44 @@ BIG = LETTER + b"x" * 3000 + b"\r\n"
 
 
 def fill(mail, user=ALICE, messages=1):
-    """A user's quota is as many messages as they have."""
+    """A user's quota is as many messages as they have; they were warned."""
     for _ in range(messages):
         mail.deliver(LETTER, user)
     mail.configure(user, quota={"messages": messages})
+    assert mail.send(user) == FULL
 
 
-def test_the_servers_quota_and_a_users_own(front):
+def accepted(mail, user, most=10):
+    """How many messages a user gets until the quota is used up, a warning included."""
+    for number in range(most):
+        if mail.send(user) == FULL:
+            break
+    return len(mail.messages(user))
+
+
+def test_the_servers_quota(front):
+    mail = front({"al": ":alice", "carol": "/carol/mail"}, quota={
+        "messages": 20, "users": {ALICE: {"messages": 3}, "carol@example.org": {}}})
+    assert accepted(mail, "al@example.org") == 4 and mail.send(ALICE) == FULL
+    assert accepted(mail, BOB) == accepted(mail, "carol@example.org") == 10
+
+
+@pytest.mark.parametrize("own, most", [
+    ({}, 4), ({"messages": 10 ** 12}, 4), ({"bytes": "1 GB"}, 4), ({"messages": 2}, 3)])
+def test_users_can_lower_their_quota_but_not_raise_it(front, own, most):
+    mail = front(quota={"messages": 3})
+    mail.configure(ALICE, quota=own)
+    assert accepted(mail, ALICE) == most
+
+
+@pytest.mark.parametrize("own", ["{", '{"quota": {"bytes": -1}}', '{"quota": {"messages": "x"}}',
+                                 '{"quota": {"users": {"alice@example.org": {}}}}'])
+def test_a_user_cannot_evade_it_by_an_error(front, own):
     mail = front(quota={"messages": 1})
-    assert mail.send(ALICE)[:3] == mail.send(BOB)[:3] == "250"
-    assert mail.send(ALICE) == mail.send(BOB) == FULL
-    mail.configure(ALICE, quota={"messages": 2})
-    assert mail.send(ALICE)[:3] == "250" and mail.send(ALICE) == mail.send(BOB) == FULL
-    mail.configure(BOB, quota={})
-    assert mail.send(BOB)[:3] == mail.send(BOB)[:3] == "250"
+    mail.write(ALICE, "mail.jcfg", own)
+    directory = mail.server.directory
+    assert directory.quota(mail.folder(ALICE)) == Quota(messages=1)
+    assert mail.send(ALICE)[:3] == "451"
 
 
 def test_a_full_recipient_does_not_hold_up_the_others(front):
@@ -33,7 +59,7 @@ def test_a_full_recipient_does_not_hold_up_the_others(front):
     fill(mail)
     with smtplib.SMTP(*mail.smtp) as client:
         assert client.sendmail(AUTHOR, [ALICE, BOB], LETTER) == {ALICE: (452, FULL[4:].encode())}
-    assert len(mail.messages(ALICE)) == len(mail.messages(BOB)) == 1
+    assert len(mail.messages(ALICE)) == 2 and len(mail.messages(BOB)) == 1
 
 
 def test_the_announced_size_counts(front):
@@ -140,14 +166,36 @@ def test_the_user_is_warned(front, caplog, quota, words):
     assert mail.send(ALICE) == FULL
 
 
-def test_a_warning_that_does_not_fit(front):
+WARNING = "Your mailboxes are nearly full"
+
+
+def test_the_warning_is_never_refused_and_comes_once(front):
     mail = front()
     mail.configure(ALICE, quota={"messages": 1})
+    mail.filters({"type": "match", "header": "Subject", "content": "full", "action": "discard"})
     assert mail.send(ALICE)[:3] == "250"
-    assert mail.subjects() == ["hello"] and mail.is_done()
+    assert mail.send(ALICE) == FULL and mail.send(ALICE) == FULL
+    assert mail.subjects() == ["hello", WARNING] and mail.is_done()
+    assert mail.messages(ALICE)[1]["Return-Path"] == "<>"
 
 
-def test_a_user_whose_file_is_broken(front):
-    mail = front(quota={"messages": 1})
-    mail.write(ALICE, "mail.jcfg", "{")
-    assert mail.send(ALICE)[:3] == "451"
+def test_the_warning_survives_a_restart(front):
+    mail = front()
+    mail.configure(ALICE, quota={"messages": 20})
+    for _ in range(18):
+        mail.deliver(LETTER, ALICE)
+    mail.server.store.close()
+    mail.server.store._accounts.clear()
+    mail.server.store._recent.clear()
+    assert mail.send(ALICE)[:3] == "250" and mail.send(ALICE) == FULL
+    assert mail.subjects().count(WARNING) == 1
+
+
+def test_a_lowered_limit_is_told_to_the_user(front):
+    mail = front()
+    for _ in range(3):
+        mail.deliver(LETTER, ALICE)
+    mail.configure(ALICE, quota={"messages": 2})
+    assert mail.send(ALICE) == mail.send(ALICE) == FULL
+    assert mail.subjects().count(WARNING) == 1
+    assert "3 of at most 2 messages" in mail.messages(ALICE)[-1].get_content().replace("\n", " ")

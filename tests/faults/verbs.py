@@ -21,6 +21,7 @@ if __name__ == "__main__":
     __package__ = "tests.faults"
     __import__(__package__)
 
+from phenmail_protocols.config.settings import Quota  # noqa: E402
 from phenmail_protocols.pop3.maildrop import open_maildrop  # noqa: E402
 from phenmail_protocols.store import index  # noqa: E402
 from phenmail_protocols.store.account import Account  # noqa: E402
@@ -50,10 +51,11 @@ class Scene:
 
     def __init__(self, folder):
         self.folder = folder
+        self.limit = None
         self.open()
 
     def open(self):
-        self.store = FileStore(poll=3600, boot_id="boot 1")
+        self.store = FileStore(poll=3600, boot_id="boot 1", limit_of=lambda _: self.limit)
         self.account = self.store.account(self.folder)
         self.inbox = self.account.open("INBOX")
         self.inbox.state()
@@ -77,6 +79,11 @@ class Scene:
         finally:
             for staged, _ in messages:
                 staged.discard()
+
+    def limited(self):
+        """The same with a quota."""
+        self.limit = Quota(messages=100)
+        return self
 
     def close(self):
         self.store.close()
@@ -107,7 +114,7 @@ def furnish(folder):
 
 def see(account):
     """All of an account: ({mailbox: (UIDVALIDITY, {UID: (digest, flags)})}, subscriptions)."""
-    found = {}
+    found, octets = {}, 0
     for info in account.mailboxes():
         if not info.selectable:
             continue
@@ -121,10 +128,13 @@ def see(account):
         for uid, content in mailbox.contents(uids):
             assert content is not None, "%s %d is listed, but has no file" % (info.name, uid)
             with content:
+                octets += len(content.whole())
                 digest = hashlib.sha256(content.whole()).hexdigest()[:12]
                 messages[uid] = digest, tuple(sorted(flags[uid]))
         found[info.name] = mailbox.uidvalidity, messages
         mailbox.close()
+    usage = account.quota.usage()
+    assert usage == (octets, sum(len(messages) for _, messages in found.values())), usage
     return found, sorted(account.subscriptions())
 
 
@@ -194,8 +204,17 @@ def _account(scene):
         other.close()
 
 
+def _watched_look(scene):
+    watch = scene.account.watch(lambda: None)
+    try:
+        scene.account.look()
+    finally:
+        watch.close()
+
+
 CALLS = {
     "FileStore.account": _account,
+    "FileStore.require_room": lambda scene: scene.limited().store.require_room(scene.folder, 100),
     "FileStore.close": lambda scene: scene.store.close(),
     "Account.close": lambda scene: scene.account.close(),
     "Account.open_mailboxes": lambda scene: scene.account.open_mailboxes(),
@@ -208,7 +227,13 @@ CALLS = {
     "Account.delete": lambda scene: scene.account.delete("Box"),
     "Account.rename": lambda scene: scene.account.rename("Box", "Moved/away"),
     "Account.rename INBOX": lambda scene: scene.account.rename("INBOX", "Old mail"),
+    "Account.require": lambda scene: scene.account.require("Box"),
     "Account.status": lambda scene: scene.account.status("Box"),
+    "Account.watch": lambda scene: scene.account.watch(lambda: None).close(),
+    "Account.notify": lambda scene: scene.account.notify(),
+    "Account.look": _watched_look,
+    "Account.stamps": lambda scene: scene.account.stamps(["INBOX", "Box"]),
+    "Account.as_sent": lambda scene: scene.account.as_sent().close(),
     "Account.subscribe": lambda scene: scene.account.subscribe("Box/Sub/deep"),
     "Account.unsubscribe": lambda scene: scene.account.unsubscribe("Sent"),
     "Account.subscriptions": lambda scene: scene.account.subscriptions(),
@@ -216,6 +241,9 @@ CALLS = {
     "Account.deliver": lambda scene: scene.put("brand new"),
     "Account.deliver with flags": lambda scene: scene.put(
         "brand new", "Box", ["\\Seen", "Urgent", "Fresh"]),
+    "Account.deliver in a quota": lambda scene: scene.limited().put("brand new"),
+    "Account.deleted": lambda scene: scene.account.deleted("INBOX"),
+    "Account.measure": lambda scene: scene.account.measure("Box"),
     "Account.deliver_all": lambda scene: scene.put_together([(), ("\\Seen",), ("Urgent",)]),
     "FileStore.derive_with": lambda scene: scene.store.derive_with(None, "1"),
     "Account.wake_idle_work": lambda scene: scene.account.wake_idle_work(False),
@@ -234,10 +262,13 @@ CALLS = {
     "Mailbox.state": lambda scene: scene.inbox.state(),
     "Mailbox.changes": lambda scene: scene.inbox.changes(0),
     "Mailbox.expunged_since": lambda scene: scene.inbox.expunged_since(0),
+    "Mailbox.first_unseen": lambda scene: scene.inbox.first_unseen(),
+    "Mailbox.flag_rows": lambda scene: scene.inbox.flag_rows([1, 2]),
     "Mailbox.first_recent": lambda scene: scene.inbox.first_recent(),
     "Mailbox.claim_recent": lambda scene: scene.inbox.claim_recent(),
     "Mailbox.is_current": lambda scene: scene.inbox.is_current(),
     "Mailbox.status_now": lambda scene: scene.account.status("INBOX"),
+    "Mailbox.deleted_now": lambda scene: scene.account.deleted("INBOX"),
     "Mailbox.rows": lambda scene: scene.inbox.rows([1, 2]),
     "Mailbox.cached": lambda scene: scene.inbox.cached("X", [1, 2]),
     "Mailbox.cache": lambda scene: scene.inbox.cache(
@@ -261,6 +292,7 @@ CALLS = {
     "Mailbox.expunge": lambda scene: scene.inbox.expunge(),
     "Mailbox.remove": lambda scene: scene.inbox.remove([1, 2, 4]),
     "Mailbox.copy": lambda scene: scene.inbox.copy([1, 2, 4], "Box"),
+    "Mailbox.copy in a quota": lambda scene: scene.limited().inbox.copy([1, 2, 4], "Box"),
     "Mailbox.move": lambda scene: scene.inbox.move([1, 2, 4], "Box"),
     "pop3 QUIT": _quit,
 }

@@ -8,6 +8,14 @@ _NO_EXPUNGE = ("FETCH", "STORE", "SEARCH", "SORT", "THREAD")
 _DATA = ("SEARCH", "ESEARCH", "SORT", "THREAD", "STATUS", "LIST", "LSUB", "ENABLED")
 
 
+class BrokenConnection(Exception):
+    """`client`: whose it was."""
+
+    def __init__(self, client, text):
+        super().__init__(text)
+        self.client = client
+
+
 class Fetched:
     """What FETCH responses said of one message: `number`, as it was at the first of them, and
     `items`, {name: value}. `row` is the message's in Client.messages."""
@@ -57,7 +65,7 @@ class Client:
         while True:
             line = self._read()
             if not line:
-                raise EOFError("the connection ended during " + command)
+                raise BrokenConnection(self, "the connection ended during " + command)
             kind, _, rest = line.partition(" ")
             if kind == "+":
                 self._send(after_prompt)

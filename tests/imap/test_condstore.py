@@ -114,6 +114,18 @@ def test_silent_store_tells_the_mod_sequence(seeded):
     assert re.fullmatch(rb"\* 1 FETCH \(UID 1 FLAGS \(.*\) MODSEQ \(\d+\)\)", line)
 
 
+def test_silent_store_tells_what_others_changed(seeded, connect):
+    """RFC 3501 6.4.6: changes by others are sent even so."""
+    seeded.ok("ENABLE CONDSTORE")
+    other = connect()
+    other.ok("STORE 1:2 +FLAGS (\\Flagged)")
+    told = seeded.ok("STORE 1,3 +FLAGS.SILENT (\\Seen)")
+    told += seeded.ok("NOOP")
+    assert [re.sub(rb" \\Recent|\\Recent ?| MODSEQ \(\d+\)|UID \d+ ", b"", line) for line in told] == [
+        b"* 3 FETCH (MODSEQ (8))", rb"* 1 FETCH (FLAGS (\Flagged \Seen))",
+        rb"* 2 FETCH (FLAGS (\Flagged))"]
+
+
 def test_reading_tells_the_mod_sequence(seeded):
     seeded.ok("ENABLE CONDSTORE")
     line, = seeded.ok("FETCH 1 BODY[]")

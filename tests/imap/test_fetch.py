@@ -279,7 +279,7 @@ def test_a_full_disk_does_not_hinder_reading(client, monkeypatch):
     assert client.ask("STORE 1 FLAGS (\\Seen)")[-1].startswith(b"NO [OVERQUOTA]")
 
 
-@pytest.mark.parametrize("broken", [("claim_recent", "first_recent"), ("rows",), ("changes",)])
+@pytest.mark.parametrize("broken", [("claim_recent", "first_recent"), ("flag_rows",), ("changes",)])
 def test_a_store_that_fails_while_news_are_told_leaves_no_command_unanswered(
         client, connect, monkeypatch, broken):
     def full(*arguments):

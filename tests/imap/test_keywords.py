@@ -1,10 +1,13 @@
 """Keywords: FLAGS and PERMANENTFLAGS precede whatever shows them (RFC 3501 7.1, 7.2.6)."""
+import errno
 import os
 import random
 import re
 import threading
 
 import pytest
+
+from phenmail_protocols.store.maildir import keywords
 
 MESSAGE = b"Subject: x\r\n\r\nbody\r\n"
 SYSTEM = {rb"\Answered", rb"\Flagged", rb"\Deleted", rb"\Seen", rb"\Draft", rb"\Recent"}
@@ -157,3 +160,17 @@ def test_two_clients_at_once(two):
         thread.join(60)
     assert not wrong, wrong[0]
     assert all(judge.shown > 100 for judge in judges)
+
+
+@pytest.mark.parametrize("fault", [False, True])
+def test_the_log_names_few_of_many_keywords(client, caplog, monkeypatch, fault):
+    client.append(b"A: b\r\n\r\n")
+    if fault:
+        def full(*_):
+            raise OSError(errno.ENOSPC, "no space left")
+        monkeypatch.setattr(keywords.FlagLetters, "_write", full)
+    with caplog.at_level("INFO", "phenmail.store"):
+        client.ok("STORE 1 +FLAGS.SILENT (%s %s)" % ("x" * 9000, " ".join(
+            "k%d" % number for number in range(5000))))
+    record, = caplog.messages
+    assert " k" in record and record.count(" others") == 1 and len(record) < 1000

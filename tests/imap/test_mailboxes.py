@@ -1,6 +1,8 @@
 """CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, NAMESPACE, ENABLE, ID, CAPABILITY."""
 import pytest
 
+from phenmail_protocols.store import hierarchy
+
 
 def names(client):
     return {line.rpartition(b" ")[2].decode() for line in client.ok('LIST "" *')}
@@ -36,6 +38,18 @@ def test_refusals(lasting, command, answer):
 def test_a_delete_that_fails_leaves_the_mailbox_selected(client):
     assert client.ask("DELETE INBOX")[-1].startswith(b"NO ")
     client.ok("CHECK")
+
+
+def test_too_many_mailboxes(client, monkeypatch):
+    monkeypatch.setattr(hierarchy, "MOST", 7)  # INBOX does not count, five are there
+    client.ok("CREATE a/b/c")
+    client.ok("CREATE d (USE (\\Archive))")
+    for command in "CREATE e", "CREATE f (USE (\\Sent))", "RENAME INBOX g":
+        assert client.ask(command) == [
+            b"NO [LIMIT] There are too many mailboxes: at most 7."]
+    client.ok("RENAME d e")
+    client.ok("DELETE e")
+    client.ok("CREATE f")
 
 
 def test_delete_of_the_selected_mailbox(client):

@@ -4,6 +4,8 @@ import pytest
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.imap import reader
 from phenmail_protocols.imap.commands import append
+from phenmail_protocols.net.connection import Connection
+from phenmail_protocols.net.errors import Overdue
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.mailbox import Mailbox
 from phenmail_protocols.store.maildir.staged import Staged
@@ -121,6 +123,22 @@ def test_too_many_flags(client, tmp_path):
     assert len(flags) < reader.LINE
     refused(client, tmp_path, part(b"a", flags) * 6, b"NO [LIMIT]")
     client.ok(b"APPEND INBOX" + part(b"a", flags) * 4)
+
+
+def test_it_looks_for_each_message(client, tmp_path, monkeypatch):
+    """The messages may all be there at once, so that nothing waits for the next."""
+    calls = []
+
+    def look(self, peer=True):
+        calls.append(peer)
+        if len(calls) > 3:
+            raise Overdue()
+    monkeypatch.setattr(Connection, "look", look)
+    client.send(b"a APPEND INBOX" + part(b"a") * 9 + b"\r\n")
+    assert client.until(b"a ")[-1].startswith(b"a NO [LIMIT]")
+    monkeypatch.undo()
+    assert client.ok("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 0)"]
+    assert empty(tmp_path)
 
 
 def test_the_most_messages(client):

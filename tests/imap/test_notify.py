@@ -3,12 +3,18 @@
 `watcher` is told without a command (`line`), or at its next NOOP (`news`, which therefore also shows
 what it is not told); `other` makes the changes.
 """
+import imaplib
 import os
+import poplib
 import re
+import smtplib
 
 import pytest
 
+import phenmail
 from phenmail_protocols.imap import notifications
+from phenmail_protocols.imap.commands import fetch
+from phenmail_protocols.imap.session import CommandFailed
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.filestore import FileStore
 
@@ -34,7 +40,7 @@ def news(client):
 
 
 def line(client):
-    return client.line().decode("ascii")
+    return client.line().decode()
 
 
 def uidvalidity(client, name):
@@ -198,6 +204,18 @@ def test_new_messages_in_the_selected_mailbox(watcher, other):
     watcher.ok("NOTIFY SET (selected (MessageNew (FLAGS) MessageExpunge))")
     other.append(MESSAGE)
     assert [line(watcher) for _ in range(3)][2] == "* 2 FETCH (UID 2 FLAGS (\\Recent) MODSEQ (3))"
+
+
+def test_items_that_set_seen(watcher, other):
+    watcher.ok("SELECT INBOX")
+    watcher.ok("NOTIFY SET (selected (MessageNew (BODY[TEXT]) MessageExpunge FlagChange))")
+    other.append(MESSAGE)
+    assert line(watcher) == "* 1 EXISTS"
+    line(watcher)
+    assert line(watcher) == "* 1 FETCH (UID 1 FLAGS (\\Seen \\Recent) BODY[TEXT] {7}\r\nhello\r\n)"
+    watcher.ok("EXAMINE INBOX")
+    other.append(MESSAGE)
+    assert watcher.until(b"* 2 FETCH")[-1] == b"* 2 FETCH (UID 2 BODY[TEXT] {7}\r\nhello\r\n)"
 
 
 def test_own_messages_in_the_selected_mailbox(watcher, other):
@@ -469,25 +487,37 @@ def test_too_many_mailboxes(watcher, other, monkeypatch):
     monkeypatch.setattr(notifications, "MOST", 7)
     for name in ("a", "b"):  # INBOX and five others are there
         other.ok("CREATE " + name)
-    assert watcher.ask("NOTIFY SET (personal %s)" % NEW) == [
+    assert watcher.ask("NOTIFY SET (mailboxes INBOX %s)" % NEW) == [
         b"NO [NOTIFICATIONOVERFLOW] At most 7 mailboxes can be watched"]
-    watcher.ok("NOTIFY SET (personal (MailboxName))")
     other.ok("DELETE a")
-    assert line(watcher) == '* LIST (\\NonExistent \\HasNoChildren) "/" a'
-    watcher.ok("NOTIFY SET (personal %s)" % NEW)
-    other.ok("CREATE a")
+    watcher.ok("NOTIFY SET (mailboxes (INBOX b) %s)" % NEW)
+    other.append(MESSAGE, "b")
+    line(watcher)
+    other.ok("SUBSCRIBE one-more")
     assert line(watcher).startswith("* OK [NOTIFICATIONOVERFLOW] ")
     other.append(MESSAGE, "b")
     assert news(watcher) == []
 
 
-def test_too_many_names(watcher, other, monkeypatch):
-    monkeypatch.setattr(notifications, "MOST_NAMES", 6)
-    watcher.ok("NOTIFY SET (mailboxes INBOX (MailboxName))")
-    other.ok("SUBSCRIBE one-more")
-    assert line(watcher).startswith("* OK [NOTIFICATIONOVERFLOW] ")
-    assert watcher.ask("NOTIFY SET (mailboxes INBOX (MailboxName))")[-1].startswith(
-        b"NO [NOTIFICATIONOVERFLOW] ")
+def test_a_client_that_reads_too_slowly(connect, other, monkeypatch):
+    """New messages are not kept for it: notifications end."""
+    watcher = connect("INBOX")
+    watcher.ok("NOTIFY SET (selected (MessageNew (BODY.PEEK[]) MessageExpunge))")
+    send_batches, left = fetch.send_batches, []
+
+    def slow(session, plan, uids):
+        for last in send_batches(session, plan, uids[:2]):
+            yield last
+        left.extend(uids[2:])
+        raise CommandFailed(b"The command took too long", b"LIMIT")
+    monkeypatch.setattr(fetch, "send_batches", slow)
+    other.append(MESSAGE)
+    lines = watcher.until(b"* OK [NOTIFICATIONOVERFLOW]")
+    assert lines[:2] == [b"* 1 EXISTS", b"* 1 RECENT"]
+    other.append(MESSAGE)
+    assert news(watcher) == []
+    monkeypatch.undo()
+    assert watcher.ok("NOTIFY SET (selected %s)" % NEW)[0] == b"* 2 EXISTS"
 
 
 # -- the connection
@@ -635,7 +665,8 @@ def test_files_of_other_programs(polled, tmp_path):
 def test_subscriptions_of_other_programs(polled, tmp_path):
     polled.ok("NOTIFY SET (personal (SubscriptionChange))")
     path = tmp_path / "mail" / "subscriptions"
-    path.write_bytes(path.read_bytes() + b"new\n")
+    with open(str(path), "ab") as file:
+        file.write(b"new\n")
     assert line(polled) == '* LIST (\\NonExistent \\Subscribed \\HasNoChildren) "/" new'
 
 
@@ -653,3 +684,62 @@ def test_changes_of_another_process(polled, tmp_path):
         other.ok("RENAME Sent Gone")
         assert line(polled) == '* LIST (\\HasNoChildren) "/" Gone ("OLDNAME" (Sent))'
     store.close()
+
+
+# -- mail programs
+
+def test_what_evolution_sends(connect, other):
+    """A NO to NOTIFY would end its login (camel-imapx-server.c)."""
+    evolution = connect(None)
+    evolution.ok("ENABLE UTF8=ACCEPT")
+    evolution.ok("ENABLE CONDSTORE QRESYNC")
+    evolution.ok("NOTIFY SET (selected (MessageNew (UID RFC822.SIZE RFC822.HEADER FLAGS) "
+                 "MessageExpunge FlagChange)) "
+                 "(personal (MessageNew MessageExpunge MailboxName SubscriptionChange))")
+    evolution.ok("SELECT INBOX")
+    other.append(MESSAGE)
+    assert evolution.until(b"* 1 FETCH")[-1].decode() == (
+        "* 1 FETCH (UID 1 RFC822.SIZE 33 FLAGS (\\Recent) MODSEQ (2) RFC822.HEADER {26}\r\n"
+        "From: a@b\r\nSubject: hi\r\n\r\n)")
+    other.ok("SELECT INBOX")
+    evolution.send(b"i IDLE\r\n")
+    assert line(evolution).startswith("+ ")
+    other.ok("STORE 1 +FLAGS (\\Deleted)")
+    assert line(evolution) == "* 1 FETCH (UID 1 FLAGS (\\Deleted \\Recent) MODSEQ (3))"
+    other.ok("EXPUNGE")
+    assert line(evolution) == "* VANISHED 1"
+    line(evolution)  # RECENT
+    other.ok("CREATE &AOQ-")
+    assert line(evolution) == '* LIST (\\HasNoChildren) "/" "\u00e4"'
+    other.ok("RENAME &AOQ- &APY-")
+    assert line(evolution) == '* LIST (\\HasNoChildren) "/" "\u00f6" ("OLDNAME" ("\u00e4"))'
+    other.append(MESSAGE, "&APY-")
+    assert line(evolution).startswith('* STATUS "\u00f6" (MESSAGES 1 UIDNEXT 2 UIDVALIDITY ')
+    evolution.send(b"DONE\r\n")
+    evolution.until(b"i OK")
+
+
+# -- other protocols
+
+def test_mail_by_smtp_and_pop3(tmp_path):
+    listen = {"host": "127.0.0.1", "port": 0, "tls": "none"}
+    section = {"listen": [listen]}
+    settings = {"smtp": section, "relay": False, "pop": section,
+                "imap": section}
+    with phenmail.MailServer(root=str(tmp_path), users={"alice@example.org": "secret"},
+                             settings=settings) as server:
+        ports = {each.name: each.port for each in server.listening}
+        watcher = imaplib.IMAP4("127.0.0.1", ports["imap"])
+        watcher.login("alice", "secret")
+        watcher.send(b"x1 NOTIFY SET (personal %s)\r\n" % ALL.encode())
+        assert watcher.readline().startswith(b"x1 OK")
+        with smtplib.SMTP("127.0.0.1", ports["smtp"]) as client:
+            client.sendmail("bob@example.net", ["alice@example.org"], "Subject: x\r\n\r\nx\r\n")
+        assert watcher.readline() == b"* STATUS INBOX (UIDNEXT 2 MESSAGES 1 UNSEEN 1)\r\n"
+        client = poplib.POP3("127.0.0.1", ports["pop3"])
+        client.user("alice")
+        client.pass_("secret")
+        client.dele(1)
+        client.quit()
+        assert watcher.readline() == b"* STATUS INBOX (UIDNEXT 2 MESSAGES 0 UNSEEN 0)\r\n"
+        watcher.logout()

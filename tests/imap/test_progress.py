@@ -38,3 +38,15 @@ def test_a_client_that_gives_up_leaves_its_work_to_the_next(large, connect, monk
         raise AssertionError("the mailbox is listed again")
     monkeypatch.setattr(differences, "shares", fails)
     assert b"* %d EXISTS" % COUNT in connect(mailbox=None).ok("SELECT Large")
+
+
+def test_sizes_that_nobody_asked_for_are_measured_for_status(large):
+    """Other programs' files are not measured when they are found."""
+    size = len(b"Subject: x\r\n\r\nhello\r\n")
+    for _ in range(2):
+        assert b"* STATUS Large (SIZE %d)" % (COUNT * size) in large.ok("STATUS Large (SIZE)")
+    large.ok("SELECT Large")
+    large.ok("STORE 1 +FLAGS (\\Deleted)")
+    large.ok("EXPUNGE")
+    assert (b"* STATUS Large (MESSAGES %d SIZE %d)" % (COUNT - 1, (COUNT - 1) * size)
+            in large.ok("STATUS Large (MESSAGES SIZE)"))

@@ -144,6 +144,32 @@ def test_what_an_expunge_would_free(limited):
     assert client.ok("STATUS Sent (DELETED)") == [b"* STATUS Sent (DELETED 0)"]
 
 
+def test_messages_of_another_program(limited, tmp_path):
+    """Their sizes are not known at first."""
+    limited.limit = Quota(bytes=4000)
+    limited.client.append(MESSAGE)
+    for number in range(2):
+        with open("%s/mail/cur/%d.x.y:2,ST" % (tmp_path, number), "wb") as file:
+            file.write(MESSAGE.replace(b"\r\n", b"\n"))
+    limited.client.ok("SELECT INBOX")
+    assert limited.client.ask("COPY 2:3 Sent")[-1].startswith(b"NO [OVERQUOTA]")
+    assert limited.client.ok("STATUS INBOX (DELETED DELETED-STORAGE)") == [
+        b"* STATUS INBOX (DELETED 2 DELETED-STORAGE 2000)"]
+    assert limited.client.ok("GETQUOTA user") == [b"* QUOTA user (STORAGE 3 3)"]
+
+
+def test_resources_that_are_switched_off(limited):
+    limited.limit = Quota(4096, 5)
+    for off, shown in ("QUOTA=RES-STORAGE", b"MESSAGE 0 5"), ("QUOTA=RES-MESSAGE", b"STORAGE 0 4"):
+        with wire.Client(limited.server._replace(without=frozenset([off]))) as client:
+            client.log_in("INBOX")
+            assert client.ok("GETQUOTA user") == [b"* QUOTA user (%b)" % shown]
+    limited.limit = Quota(messages=5)
+    with wire.Client(limited.server._replace(without=frozenset(["QUOTA=RES-MESSAGE"]))) as client:
+        client.log_in("INBOX")
+        assert client.ok("GETQUOTAROOT INBOX") == [b"* QUOTAROOT INBOX"]
+
+
 def test_other_sessions_see_the_same(limited):
     limited.limit = Quota(messages=2)
     limited.client.append(MESSAGE)

@@ -265,3 +265,16 @@ def test_a_header_of_any_size_is_searched_to_its_end(client):
         assert found(client, keys) == [1], keys
     assert found(client, 'OR HEADER X-Many "number 50000" TEXT 40000@d.example') == []
     assert b'"at the end" ((NIL NIL "a" "b.example"))' in client.ok("FETCH 1 ENVELOPE")[0]
+
+
+@pytest.mark.parametrize("command, found", [
+    ("SEARCH 2:3 UNSEEN", [2]), ("SEARCH 1,3:* SEEN", [3]), ("SEARCH UNDELETED UID 3,1", [1, 3]),
+    ("SEARCH 4:9 ALL", []), ("SEARCH NOT 2", [1, 3]), ("SEARCH OR 1 3", [1, 3]),
+    ("SEARCH (2:3) 1:2", [2]), ("SEARCH 1:2 2:3", [2])])
+def test_only_the_named_messages_are_tested(connect, command, found):
+    client = connect()
+    for flags in ("", "", "(\\Seen)"):
+        client.append(b"Subject: x\r\n\r\nhello\r\n", flags=flags)
+    client.ok("NOOP")
+    lines = client.ok(command)
+    assert lines == [b" ".join([b"* SEARCH"] + [b"%d" % number for number in found])]

@@ -44,7 +44,8 @@ USES = {
     "WITHIN": ["SEARCH YOUNGER 9", "SEARCH NOT OLDER 9", "SORT (DATE) UTF-8 OLDER 9"],
     "CONDSTORE": ["SELECT INBOX (CONDSTORE)", "STATUS Sent (HIGHESTMODSEQ)", "FETCH 1 MODSEQ",
                   "FETCH 1 FLAGS (CHANGEDSINCE 1)", "SEARCH MODSEQ 1",
-                  "STORE 1 (UNCHANGEDSINCE 9) +FLAGS (x)"],
+                  "STORE 1 (UNCHANGEDSINCE 9) +FLAGS (x)",
+                  "NOTIFY SET (selected (MessageNew (MODSEQ) MessageExpunge))"],
     "QRESYNC": ["ENABLE QRESYNC; UID FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)",
                 "ENABLE QRESYNC; SELECT INBOX (QRESYNC (1 1))"],
     "ESEARCH": ["SEARCH RETURN () ALL", "UID SEARCH RETURN (COUNT) ALL"],
@@ -60,6 +61,7 @@ USES = {
                "APPEND INBOX ~{8+}\r\nA: b\r\n\r\n"],
     "PREVIEW": ["FETCH 1 PREVIEW", "FETCH 1 (UID PREVIEW (LAZY))"],
     "COMPRESS=DEFLATE": ["COMPRESS DEFLATE"],
+    "NOTIFY": ["NOTIFY NONE", "NOTIFY SET (selected (MessageNew (UID) MessageExpunge))"],
 }
 #: The same before login. A mechanism that is unknown gets NO.
 USES_BEFORE_LOGIN = {
@@ -77,7 +79,9 @@ DATA = {
     "CHILDREN": [('LIST "" *', b"Children")],
     "SPECIAL-USE": [('LIST "" *', b"\\Sent"), ('LIST "" * RETURN (CHILDREN)', b"\\Sent")],
     "OBJECTID": [("SELECT INBOX", b"MAILBOXID"), ("DELETE x; CREATE x", b"MAILBOXID")],
-    "CONDSTORE": [("SELECT INBOX", b"MODSEQ"), ("ENABLE CONDSTORE", b"ENABLED CONDSTORE")],
+    "CONDSTORE": [("SELECT INBOX", b"MODSEQ"), ("ENABLE CONDSTORE", b"ENABLED CONDSTORE"),
+                  ("NOTIFY SET STATUS (mailboxes Sent (MessageNew MessageExpunge FlagChange))",
+                   b"MODSEQ")],
     "QRESYNC": [("SELECT INBOX", b"[CLOSED]"), ("ENABLE QRESYNC", b"ENABLED QRESYNC")],
     "UTF8=ACCEPT": [("UNSELECT; ENABLE UTF8=ACCEPT", b"ENABLED UTF8=ACCEPT")],
 }

@@ -26,8 +26,11 @@ class Session:
 
     def __init__(self, dice):
         self._dice = dice
-        self._made = 100  # messages, for their Message-IDs
+        self._made = 0  # messages, for their Message-IDs
         self._selected, self._writable = (), True
+
+    def beginning(self):
+        return ["CREATE a"] + [self._letter("INBOX") for _ in range(8)]
 
     def next(self, box, writable, uids, modseqs, selected):
         self._selected, self._writable = selected, writable
@@ -85,11 +88,18 @@ class Session:
         return command
 
     def _append(self, box, uids, modseqs):
+        flags = self._flags() + " " if self._dice.random() < .6 else ""
+        return self._letter(self._dice.choice(BOXES), flags)
+
+    def _letter(self, box, flags=""):
+        """APPEND. For SENTON and the like, Dovecot takes a message without a Date field for one of
+        1970; we take INTERNALDATE, as SORT does. So each message has a Date."""
         self._made += 1
         text = letter(self._dice, self._made, KNOWN_IDS).decode()
+        if "\r\nDate:" not in "\r\n" + text:
+            text = "Date: Sat, 3 Jan 2004 12:00:00 +0000\r\n" + text
         return "APPEND %s %s\"%02d-Jan-2004 10:00:00 +0000\" {%d+}\r\n%s" % (
-            self._dice.choice(BOXES), self._flags() + " " if self._dice.random() < .6 else "",
-            self._dice.randint(1, 28), len(text), text)
+            box, flags, self._dice.randint(1, 28), len(text), text)
 
     def _mailboxes(self, box, uids, modseqs):
         dice, name = self._dice, self._dice.choice(("a", "a/b", "c", "c/d", "e"))
@@ -139,12 +149,6 @@ class Session:
     def _expunge(self, box, uids, modseqs):
         return self._dice.choice(("EXPUNGE", "UID EXPUNGE " + self._set(uids, True)))
 
-    def _criteria(self, uids, modseqs):
-        """Search keys. Where SENTON and the like are among them, only messages with a Date field
-        are searched: without one, we take INTERNALDATE as SORT does, and Dovecot takes 1970."""
-        keys = self._keys(uids, modseqs)
-        return keys + ' HEADER Date ""' if "SENT" in keys else keys
-
     def _keys(self, uids, modseqs, depth=0):
         dice = self._dice
         kind = dice.randrange(12 if depth < 2 else 9)
@@ -179,10 +183,10 @@ class Session:
         returns = ""
         if self._dice.random() < .5:
             returns = "RETURN (%s) " % " ".join(self._some(RETURNS, 3))
-        return "%sSEARCH %s%s" % ("UID " * self._uid(), returns, self._criteria(uids, modseqs))
+        return "%sSEARCH %s%s" % ("UID " * self._uid(), returns, self._keys(uids, modseqs))
 
     def _sort(self, box, uids, modseqs):
-        dice, keys = self._dice, self._criteria(uids, modseqs)
+        dice, keys = self._dice, self._keys(uids, modseqs)
         uid = "UID " * self._uid()
         if dice.random() < .5:
             return "%sTHREAD %s UTF-8 %s" % (

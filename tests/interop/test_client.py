@@ -48,7 +48,7 @@ def test_mail_arrives(nexthop, kind):
         reply, = connection.send(message(body, b"X-Head: 1\r\n"), people("ann"), io.BytesIO(body))
         assert reply.code == 250, reply
     connection.close()
-    first, second = hop.arrived("ann", 2)
+    first, second = sorted(hop.arrived("ann", 2), key=len)  # Postfix delivers in any order
     for arrived, body in ((first, BODY), (second, large)):
         assert b"\r\nX-Head: 1\r\n" in arrived and arrived.endswith(
             body.partition(b"\r\n\r\n")[2]), arrived[:1000]

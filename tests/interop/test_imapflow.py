@@ -69,6 +69,22 @@ def test_imapflow_changes_a_mailbox(open_flow, house, user):
     assert flow("mailboxDelete", "Old")["path"] == "Old"
 
 
+def test_imapflow_appends_and_reads_binary_content(open_flow, house, user):
+    """It appends a message with NUL as literal8, and reads parts by BINARY."""
+    flow = open_flow()
+    picture = bytes(range(256)) + b"\r\0\n"
+    sent = message("binary", header="MIME-Version: 1.0\r\nContent-Type: image/png\r\n"
+                   "Content-Transfer-Encoding: binary\r\n", text="") + picture
+    assert flow("append", "INBOX", sent.decode("latin-1"))["uid"] == 1
+    house.append(user, "INBOX", ODD["attachment"])
+    flow("mailboxOpen", "INBOX")
+    found = flow("fetchAll", "1:2", {"bodyParts": ["1"], "bodyStructure": True}, {"binary": True})
+    assert [each["bodyParts"]["1"].encode("latin-1") for each in found] == [picture, b"see there"]
+    assert found[0]["bodyStructure"]["encoding"] == "base64"
+    stored, _ = bodies(house.messages(user))
+    assert b"\0" not in stored and stored.startswith(sent[:50])
+
+
 def test_imapflow_hears_what_another_does(open_flow, house, user):
     house.append(user, "INBOX", *ODD.values())
     flow = open_flow()

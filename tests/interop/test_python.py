@@ -1,4 +1,5 @@
 """smtplib, imaplib and poplib, as any script would use them."""
+import base64
 import imaplib
 import os
 import poplib
@@ -140,6 +141,17 @@ def test_imaplib_appends_and_fetches_byte_for_byte(imap):
     assert {flags for flags, _ in found.values()} == {frozenset(("\\Seen", "$Forwarded"))}
     [answer] = ok(imap.uid("FETCH", "1", "(INTERNALDATE RFC822.SIZE)"))
     assert b"06-May-2019" in answer and b"RFC822.SIZE %d" % len(ODD["dots"]) in answer
+
+
+def test_imaplib_fetches_decoded_parts(imap):
+    sent = ODD["attachment"]
+    ok(imap.append("INBOX", None, None, sent))
+    ok(imap.select("INBOX"))
+    encoded = sent.split(b"\r\n\r\n")[-1].split(b"--=b=--")[0]
+    (head, data), end = ok(imap.fetch("1", "(BINARY.SIZE[2] BINARY.PEEK[2])"))
+    assert data == base64.b64decode(encoded)
+    assert head == b"1 (BINARY.SIZE[2] %d BINARY[2] ~{%d}" % (len(data), len(data)) and end == b")"
+    assert ok(imap.fetch("1", "BINARY[2]<3.4>"))[0][1] == data[3:7]
 
 
 def test_imaplib_has_all_that_a_mailbox_needs(imap):

@@ -104,7 +104,8 @@ def test_what_plain_text_tells():
         found, unsure = textsearch.sift([needle], text, body_offset(plain))
         return True if found else None if unsure else False
     assert told("absent") is False and told("caf\u00e9") is False and told("hello world") is None
-    assert told("some text") is True
+    assert told("some text") is True and told("HELLO") is True
+    assert told("ject: hello") is None  # blanks beside a colon may have been written otherwise
     for unsure in (plain + b"\xe9", plain + b"=?", plain.replace(b"UTF-8", b"UTF-7"),
                    plain + b"Base64", plain + b"charset"):
         assert textsearch.plain(unsure) is None

@@ -13,6 +13,7 @@ from phenmail_protocols.search import building, database
 from phenmail_protocols.search.indexes import Indexes
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.filestore import FileStore
+from phenmail_protocols.store.maildir import space
 from tests.imap import wire
 
 pytestmark = pytest.mark.skipif(not database.is_available(), reason="SQLite without trigrams")
@@ -204,15 +205,15 @@ def test_no_room_even_for_an_empty_index(office, monkeypatch):
     office.check()
 
 
-def test_leaves_the_reserve(tmp_path):
-    store = FileStore(poll=3600, reserve=1 << 60)
+def test_leaves_the_reserve_and_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(space, "free_space", lambda folder: 3 << 20)
+    store = FileStore(poll=3600, reserve=1 << 20)
     indexes = Indexes(SimpleNamespace(add_step=lambda step: None, is_stopping=False))
     folder = tmp_path / "mail"
-    for part in ("tmp", "new", "cur"):
-        os.makedirs(str(folder / part))
-    (folder / "new" / "1.M1.host").write_bytes(letter(1))
     account = store.account(str(folder))
-    account.open("INBOX").close()
+    with account.stage() as staged:
+        staged.write(letter(1))
+        account.deliver("INBOX", staged)
     with pytest.raises(errors.NoSpace):
         while indexes.step(account):
             pass
@@ -255,12 +256,11 @@ while indexes.step(account):
 """
 
 
-def test_killed_while_it_builds(office, monkeypatch):
-    """In single steps, so that each build takes many transactions."""
+def test_killed_while_it_builds(office):
     office.deliver(COUNT * 10)
     office.build()
     chance = random.Random(3)
-    for _ in range(12):
+    for _ in range(6):
         all_files(office.path) if chance.random() < 0.5 else office.deliver(COUNT)
         office.indexes.close()
         child = subprocess.Popen(

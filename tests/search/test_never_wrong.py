@@ -227,9 +227,12 @@ class House:
 
     def tokens(self, mailbox):
         """{uid: token}, from the files."""
-        return {uid: TOKEN.search(content.whole()).group(1).decode()
-                for uid, content in mailbox.contents(list(mailbox.state().uids))
-                if content is not None}
+        found = {}
+        for uid, content in mailbox.contents(list(mailbox.state().uids)):
+            if content is not None:
+                with content:
+                    found[uid] = TOKEN.search(content.whole()).group(1).decode()
+        return found
 
     def ask(self):
         process, name = self.process, self.chance.choice(self.names())

@@ -5,10 +5,11 @@ import subprocess
 import pytest
 
 from phenmail_protocols.pop3.maildrop import open_maildrop
-from phenmail_protocols.store import errors, index
+from phenmail_protocols.store import errors, index, shares
+from phenmail_protocols.store.maildir import spool
 from phenmail_protocols.store.model import DELETED
 
-from .conftest import House, uids, whole
+from .conftest import House, drop_foreign, drop_index, uids, whole
 
 
 @pytest.fixture
@@ -146,3 +147,20 @@ def test_what_the_index_cannot_record_is_found_in_the_files(house, statement, er
     inbox = house.account.open("INBOX")
     assert uids(inbox) == [uid for uid in (1, 2, 3) if uid not in gone]
     inbox.close()
+
+
+def test_a_large_mailbox_is_opened_first_on_a_full_disk(small, monkeypatch):
+    """Its names go through memory instead of temporary files."""
+    monkeypatch.setattr(shares, "MOST", 50)
+    monkeypatch.setattr(spool, "_RUN", 16)
+    small.account.status("INBOX")
+    for number in range(200):
+        drop_foreign(small, "%d.M1P1.elsewhere:2," % (1700000000 + number), "cur")
+    before = uids(small.account.open("INBOX"))
+    small.close()
+    drop_index(small)
+    fill(small)
+    small.open()
+    inbox = small.account.open("INBOX")
+    assert len(whole(inbox)) == 200
+    assert uids(inbox) == before

@@ -3,6 +3,7 @@ import os
 import random
 import shutil
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,7 +32,8 @@ class Limited:
 
 @pytest.fixture
 def limited(tmp_path, monkeypatch):
-    monkeypatch.setattr(quota, "_LOOK", 0.0)
+    monkeypatch.setattr(quota, "_PAUSE", 0.0)
+    monkeypatch.setattr(quota, "_PAUSES", 0.0)
     limited = Limited(tmp_path)
     yield limited
     limited.house.close()
@@ -149,7 +151,7 @@ def test_an_index_lost_at_the_last_moment(limited, monkeypatch):
     limited.limit = Quota(messages=3)
     for name in "INBOX", "Sent", "Junk":
         put(limited, name=name)
-    monkeypatch.setattr(quota, "_LOOK", 3600.0)
+    monkeypatch.setattr(quota, "_PAUSE", 3600.0)
     limited.account.quota.usage()
     add = limited.account._commits.add
 
@@ -227,6 +229,27 @@ def test_one_request_over_quota_fails_alone(limited):
     assert results == {"x" * 200: False, "hello": True, "x" * 300: False, "hello ": True}
 
 
+def test_deliveries_do_not_look_at_all_mailboxes_each_time(limited, monkeypatch):
+    monkeypatch.setattr(quota, "_PAUSE", 3600.0)
+    limited.limit = Quota(messages=100)
+    put(limited)
+    looked = []
+    monkeypatch.setattr(limited.account, "measure", lambda name, _: looked.append(name))
+    for _ in range(5):
+        put(limited)
+    assert looked == []
+    limited.account.quota.usage()
+    assert sorted(looked) == sorted(info.name for info in limited.account.mailboxes())
+
+
+def test_the_pause_grows_with_the_cost_of_a_look(limited, monkeypatch):
+    times = iter([100.0, 103.0])
+    monkeypatch.setattr(quota, "_PAUSES", 50)
+    monkeypatch.setattr(quota, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    limited.account.quota._look()
+    assert limited.account.quota._until == 103.0 + 150.0
+
+
 def test_early_answer(limited):
     limited.limit = Quota(bytes=2 * SIZE)
     put(limited)
@@ -256,6 +279,29 @@ def test_one_warning_each_time_it_becomes_nearly_full(limited):
     put(limited)
     assert len(limited.warned) == 2
     inbox.close()
+
+
+def test_one_warning_for_additions_at_once(limited):
+    limited.limit = Quota(messages=4)
+    threads = [threading.Thread(target=put, args=(limited,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(limited.warned) == 1
+
+
+def test_a_warning_that_was_lost_is_repeated(limited):
+    """As after a crash between the addition and its warning."""
+    limited.limit = Quota(messages=10)
+    for _ in range(8):
+        put(limited)
+    works, limited.account.quota._warn = limited.account.quota._warn, None
+    put(limited)
+    limited.account.quota._warn = works
+    limited.house.open()
+    put(limited)
+    assert len(limited.warned) == 1 and not put(limited)
 
 
 def test_a_warning_that_fails_stops_nothing(tmp_path):

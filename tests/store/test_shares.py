@@ -1,6 +1,9 @@
 """Opening a mailbox that is larger than the memory for its names, and giving up while it opens."""
 import os
 import random
+import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -64,6 +67,8 @@ def test_a_lost_index_is_made_again_from_the_uid_list(house, small_shares):
     cur = os.path.join(house.folder, "cur")
     for name in sorted(os.listdir(cur))[:20]:
         os.unlink(os.path.join(cur, name))
+    with open(os.path.join(house.folder, "dovecot-uidlist"), "ab") as file:
+        file.write(b"201 :a\0b\n202 :a/b\n203 :\xff\n")
     drop_index(house)
     house.open()
     inbox = opened(house)
@@ -117,6 +122,37 @@ def test_an_opening_that_is_given_up_leaves_no_trace(house, small_shares, step):
     assert subjects(inbox) == list(range(COUNT))
     assert uids(inbox) == sorted(read_uid_list(house.folder)[1].values())
     assert not os.listdir(os.path.join(house.folder, "tmp"))
+
+
+_KILLED = """
+import os, signal, sys
+from phenmail_protocols.store import shares
+from phenmail_protocols.store.filestore import FileStore
+from phenmail_protocols.store.maildir import spool
+shares.MOST, shares._LOOK, spool._TOGETHER, spool._RUN = 50, 1, 2, 16
+left = int(sys.argv[2])
+def look():
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+FileStore(poll=3600, boot_id="boot 1").account(sys.argv[1]).open("INBOX", look)
+"""
+
+
+@pytest.mark.parametrize("step", [20, 450, 610])
+def test_an_opening_that_is_killed_leaves_no_trace(house, small_shares, step):
+    house.account.status("INBOX")
+    house.close()
+    drop(house, 0, COUNT)
+    drop_index(house)
+    done = subprocess.run([sys.executable, "-c", _KILLED, house.folder, str(step)], timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert not os.listdir(os.path.join(house.folder, "tmp"))
+    house.open()
+    inbox = opened(house)
+    assert subjects(inbox) == list(range(COUNT))
+    assert uids(inbox) == sorted(read_uid_list(house.folder)[1].values())
 
 
 def test_the_poller_waits_for_no_busy_account(house):

@@ -32,18 +32,9 @@ def append(session, arguments):
     """APPEND. Refuse it, if possible, before the client sends the message."""
     messages = _Messages(session, arguments.mailbox)
     messages.check(arguments.message)
-    _require(session.mail, arguments.mailbox)
+    with into_target():
+        session.mail.require(arguments.mailbox)
     return messages.receive(arguments.message)
-
-
-def _require(mail, name):
-    """Raise CommandFailed if there is no such mailbox.
-
-    Being in the list of mailboxes suffices, and listing is faster than a STATUS.
-    """
-    if not any(info.name == name and info.selectable for info in mail.mailboxes()):
-        with into_target():
-            mail.status(name)
 
 
 class _Messages:
@@ -85,6 +76,7 @@ class _Messages:
             raise
 
     def _go_on(self, parts):
+        self._session.look()
         self._bound(parts)
         arriving = self._arriving
         following = self._following(parts, arriving.message.form)

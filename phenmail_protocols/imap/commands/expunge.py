@@ -27,10 +27,9 @@ def _ended(session):
 
 def expunge_deleted(session):
     """Remove all \\Deleted messages, also those that the client does not know of yet."""
-    mailbox = session.view.mailbox
-    state = mailbox.state()
-    rows = mailbox.flag_rows(state.uids[:state.count])
-    _expunge(session, [uid for uid, flags in zip(rows.uids, rows.flags) if DELETED in flags])
+    _expunge(session, [
+        uid for rows in session.view.mailbox.all_flag_rows(session.look)
+        for uid, flags in zip(rows.uids, rows.flags) if DELETED in flags])
 
 
 def _expunge(session, uids):

@@ -26,5 +26,5 @@ def _arguments(scan):
 
 
 ROWS = (
-    Row("NOTIFY", AFTER_LOGIN, _arguments, notify),
+    Row("NOTIFY", AFTER_LOGIN, _arguments, notify, extension="NOTIFY"),
 )

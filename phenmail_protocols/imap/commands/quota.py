@@ -2,6 +2,7 @@
 
 All mailboxes of a user have one quota root; without a quota they have none.
 """
+from ...config.settings import Quota
 from .. import responses
 from ..command_row import AFTER_LOGIN, Row
 from ..session import CommandFailed
@@ -13,19 +14,29 @@ _UNIT = 1024  # octets; STORAGE is counted in these
 
 
 def get_quota(session, root):
-    limit = session.mail.quota.limit()
+    limit = _limit(session)
     if limit is None or root != ROOT:
         raise CommandFailed(b"No such quota root", b"NONEXISTENT")
-    session.write(_quota(session.mail.quota.usage(), limit))
+    session.write(_quota(session.mail.quota.usage(session.look), limit))
 
 
 def get_quota_root(session, name):
     """There need not be such a mailbox (RFC 9208 4.1.2)."""
-    limit = session.mail.quota.limit()
+    limit = _limit(session)
     roots = b"" if limit is None else b" " + ROOT
     session.write(b"* QUOTAROOT %b%b\r\n" % (responses.mailbox(name, session.utf8), roots))
     if limit is not None:
-        session.write(_quota(session.mail.quota.usage(), limit))
+        session.write(_quota(session.mail.quota.usage(session.look), limit))
+
+
+def _limit(session):
+    """The limits of the resources that are offered; None if there are none."""
+    limit = session.mail.quota.limit() or Quota()
+    if not session.offers("QUOTA=RES-STORAGE"):
+        limit = limit._replace(bytes=None)
+    if not session.offers("QUOTA=RES-MESSAGE"):
+        limit = limit._replace(messages=None)
+    return None if limit == Quota() else limit
 
 
 def _quota(usage, limit):

@@ -53,9 +53,10 @@ def tell_vanished(session, since, spans):
     if expunged is not None:
         ranges = [(uid, uid) for uid in within(expunged, spans) if view.number(uid) is None]
     else:
-        ranges = _gaps(view.uids(), spans)
+        ranges = _gaps(view.uids(), spans, session.look)
     if ranges:
-        session.write(b"* VANISHED (EARLIER) " + sequence.build_ranges(ranges) + b"\r\n")
+        vanished = sequence.build_ranges(ranges, session.look)
+        session.write(b"* VANISHED (EARLIER) " + vanished + b"\r\n")
 
 
 def within(uids, spans):
@@ -66,11 +67,12 @@ def within(uids, spans):
     return found
 
 
-def _gaps(uids, spans):
+def _gaps(uids, spans, look):
     """Ranges of numbers in `spans` that are not in the ascending `uids`."""
     gaps = []
     for low, high in spans:
         for uid in chain(within(uids, ((low, high),)), (high + 1,)):
+            look()
             if low < uid:
                 gaps.append((low, uid - 1))
             low = uid + 1

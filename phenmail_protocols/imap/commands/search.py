@@ -6,7 +6,7 @@ tested, then the search index excludes messages, and only those that are left ar
 """
 import operator
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from itertools import islice
 
 from ...mail import textsearch
@@ -77,9 +77,19 @@ def matching(session, key, saved):
         for start in range(0, len(possible), BATCH):
             found += query.run(None, possible[start:start + BATCH])
         return found, query.missed
-    for start in range(0, len(view), BATCH):
-        found += query.run(start, view.uids(start, start + BATCH))
+    for first, stop in _slices(view, key):
+        for start in range(first, stop, BATCH):
+            found += query.run(start, view.uids(start, min(start + BATCH, stop)))
     return found, query.missed
+
+
+def _slices(view, key):
+    """Where all matching messages are: ascending (start, stop) positions. Mail programs often ask
+    for a page of the mailbox."""
+    for each in key.keys if isinstance(key, And) else (key,):
+        if isinstance(each, InSet) and each.sequence is not sequence.SAVED:
+            return view.slices(each.sequence, each.uid)
+    return [(0, len(view))]
 
 
 class _Query:
@@ -88,7 +98,7 @@ class _Query:
 
     def __init__(self, session, key, saved):
         self._session = session
-        self._saved = frozenset(saved)
+        self._saved = saved
         self._lowered = {}  # set of flags -> the same in lower case
         self._email_ids = {}  # UID -> value of EMAILID, None if the message was expunged
         self._wanted = Wanted()
@@ -98,7 +108,10 @@ class _Query:
         keys = key.keys if isinstance(key, And) else (key,)
         octets = sorted((each for each in keys if _cost(each) >= 1), key=_cost)
         self._key = key
-        self._fields = Fields(session) if has_fields(key) else None
+        self._fields = None
+        if has_fields(key):
+            self._fields = Fields(session)
+            self._measured()  # what is learnt of a message includes its date
         by_rows = sorted((each for each in keys if _cost(each) < 1), key=_cost)
         self._by_rows = self._all(by_rows) if by_rows else None
         self._by_octets = self._all(octets) if octets else None
@@ -218,7 +231,7 @@ class _Query:
     def _in_set(self, key):
         view = self._session.view
         if key.sequence is sequence.SAVED:
-            return lambda candidate: candidate.uid in self._saved
+            return self._is_saved
         spans = key.sequence.spans(view.last_uid if key.uid else len(view))
         firsts, lasts = [first for first, _ in spans], [last for _, last in spans]
 
@@ -228,6 +241,10 @@ class _Query:
         if key.uid:
             return lambda candidate: holds(candidate.uid)
         return lambda candidate: holds(candidate.number)
+
+    def _is_saved(self, candidate):
+        place = bisect_left(self._saved, candidate.uid)
+        return place < len(self._saved) and self._saved[place] == candidate.uid
 
     def _has_flag(self, key):
         flag, present = key.flag, key.present

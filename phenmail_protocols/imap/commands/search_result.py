@@ -8,15 +8,15 @@ from .. import responses
 from ..syntax import sequence
 from ..syntax.values import And, ModSeq, Not, Or
 
-BATCH = 5000  # messages whose mod-sequences are looked up at once
+BATCH = 5000  # messages at a time
 
 #: Result option of RFC 4731 -> its value. Of SORT, MIN and MAX are the first and the last message
 #: (RFC 5267 3.1).
 RESULTS = {
-    "MIN": lambda numbers: b"%d" % numbers[0],
-    "MAX": lambda numbers: b"%d" % numbers[-1],
+    "MIN": lambda numbers, look: b"%d" % numbers[0],
+    "MAX": lambda numbers, look: b"%d" % numbers[-1],
     "ALL": sequence.build,
-    "COUNT": lambda numbers: b"%d" % len(numbers),
+    "COUNT": lambda numbers, look: b"%d" % len(numbers),
 }
 
 
@@ -39,39 +39,63 @@ def reply(session, name, uids, arguments):
         return
     options = [option for option in arguments.returns if option != "SAVE"]
     if options:
-        _reply_extended(session, uids, options, arguments)
+        _reply_extended(session, name, uids, options, arguments)
     if len(options) < len(arguments.returns):
-        _save(session.view, uids, options)
+        covered = _covered(uids, options)
+        session.view.saved = array("I", _ascending(session, name, covered))
+
+
+def _in_steps(session, values):
+    """Yield a list, which may be as long as the mailbox, in portions. The command can stop between
+    them."""
+    for start in range(0, len(values), BATCH):
+        session.look()
+        yield values[start:start + BATCH]
+
+
+def _shown(session, uids, as_uid):
+    """What the response shows of these messages: their UIDs or their numbers, as a list."""
+    if as_uid:
+        return uids
+    return session.view.numbers(uids, session.look)
+
+
+def _covered(uids, options):
+    """The messages that the result is about: only MIN's and MAX's if nothing else was requested
+    (RFC 4731 3.2, RFC 5182 2.4)."""
+    if not options or set(options).difference(("MIN", "MAX")):
+        return uids
+    ends = {"MIN": uids[:1], "MAX": uids[-1:]}
+    return sorted(set(chain(*(ends[option] for option in options))))
+
+
+def _ascending(session, name, uids):
+    """The UIDs of a response `name` in the order of the mailbox."""
+    if name != b"SORT":
+        return uids
+    from .. import stepwise
+    return stepwise.sort(uids, None, session.look)
 
 
 def _reply_plain(session, name, uids, arguments):
     """* SEARCH or * SORT."""
-    numbers = uids if arguments.uid else session.view.numbers(uids)
-    highest = b""
+    numbers, highest = _shown(session, uids, arguments.uid), b""
     if uids and _asks_for_modseq(arguments.key):
-        highest = b" (MODSEQ %d)" % _highest_modseq(session, uids)
-    session.write(b"* " + name + (b" %d" * len(numbers)) % tuple(numbers) + highest + b"\r\n")
+        highest = b" (MODSEQ %d)" % _highest_modseq(session, _ascending(session, name, uids))
+    shown = [(b" %d" * len(some)) % tuple(some) for some in _in_steps(session, numbers)]
+    session.write(b"* " + name + b"".join(shown) + highest + b"\r\n")
 
 
-def _reply_extended(session, uids, options, arguments):
+def _reply_extended(session, name, uids, options, arguments):
     """* ESEARCH. Without a match there are no MIN, MAX and ALL (RFC 4731 3.1)."""
-    numbers = uids if arguments.uid else session.view.numbers(uids)
-    items = [b" %b %b" % (option.encode("ascii"), RESULTS[option](numbers))
+    numbers = _shown(session, uids, arguments.uid)
+    items = [b" %b %b" % (option.encode("ascii"), RESULTS[option](numbers, session.look))
              for option in options if numbers or option == "COUNT"]
-    if numbers and _asks_for_modseq(arguments.key):  # RFC 4731 3.2: of the messages that are shown
-        ends = {"MIN": uids[:1], "MAX": uids[-1:]}
-        shown = set(chain(*(ends.get(option, uids) for option in options)))
-        items.append(b" MODSEQ %d" % _highest_modseq(session, shown))
+    if numbers and _asks_for_modseq(arguments.key):
+        covered = _ascending(session, name, _covered(uids, options))
+        items.append(b" MODSEQ %d" % _highest_modseq(session, covered))
     session.write(b"* ESEARCH (TAG %b)" % responses.string(session.tag)
                   + (b" UID" if arguments.uid else b"") + b"".join(items) + b"\r\n")
-
-
-def _save(view, uids, options):
-    """Save the result; only the MIN and MAX messages if nothing else was requested (2.4)."""
-    if options and not set(options).difference(("MIN", "MAX")):
-        ends = {"MIN": uids[:1], "MAX": uids[-1:]}
-        uids = set(chain(*(ends[option] for option in options)))
-    view.saved = array("I", sorted(uids))
 
 
 def _asks_for_modseq(key):
@@ -83,7 +107,8 @@ def _asks_for_modseq(key):
 
 
 def _highest_modseq(session, uids):
-    highest, uids = 1, sorted(uids)
+    """`uids`: ascending."""
+    highest = 1
     for start in range(0, len(uids), BATCH):
         session.look()
         rows = session.view.mailbox.flag_rows(uids[start:start + BATCH])

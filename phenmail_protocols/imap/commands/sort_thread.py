@@ -34,7 +34,7 @@ def sort(session, arguments):
 def thread(session, arguments):
     """THREAD and UID THREAD."""
     uids, missed = matching(session, arguments.key, session.view.saved)
-    numbers = () if arguments.uid else session.view.numbers(uids)
+    numbers = () if arguments.uid else session.view.numbers(uids, session.look)
     with session.alone():
         shown = session.orders.find(
             session.view.mailbox, arguments.algorithm, uids, numbers,

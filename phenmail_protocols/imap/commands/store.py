@@ -37,16 +37,16 @@ def store(session, arguments):
 
 
 def _tell_flags(session, uids, arguments, failed):
-    """Send the messages' present flags, or only the mod-sequences of silently changed ones.
-    Returns how many of the messages exist."""
+    """Send the messages' present flags, or only the mod-sequences of silently changed ones, unless
+    others changed them too (RFC 3501 6.4.6). Returns how many of the messages exist."""
     rows = session.view.mailbox.flag_rows(uids)
     session.tell_keywords()
     if arguments.silent:
-        unchanged = set(failed)
+        shown = session.view.untold(uids).union(failed)
         session.tell_flags(session.view.mailbox.flag_rows(
-            [uid for uid in rows.uids if uid not in unchanged]), arguments.uid, silent=True)
+            [uid for uid in rows.uids if uid not in shown]), arguments.uid, silent=True)
         session.tell_flags(session.view.mailbox.flag_rows(
-            [uid for uid in rows.uids if uid in unchanged]), arguments.uid)
+            [uid for uid in rows.uids if uid in shown]), arguments.uid)
     else:
         session.tell_flags(rows, arguments.uid)
     session.view.told(uids)

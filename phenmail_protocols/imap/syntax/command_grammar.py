@@ -106,16 +106,27 @@ def _select_parameter(scan):
     scan.space()
     modseq = mod_sequence(scan)
     known = None
-    if scan.skip(b" ") and scan.peek() != b"(":
-        known = scan.plain_sequence()
-        scan.skip(b" ")
-    if scan.skip(b"("):  # message sequence match data, which is not used
-        scan.plain_sequence()
+    follows = scan.skip(b" ")
+    if follows and scan.peek() != b"(":
+        known = _known_set(scan)
+        follows = scan.skip(b" ")
+    if follows:  # message sequence match data, which is not used
+        scan.expect(b"(", 'a list of known message numbers and UIDs')
+        _known_set(scan)
         scan.space()
-        scan.plain_sequence()
+        _known_set(scan)
         scan.expect(b")", '")"')
     scan.expect(b")", '")"')
     return values.Resync(uidvalidity, modseq, known)
+
+
+def _known_set(scan):
+    """known-uids and such: SequenceSet; "*" is not allowed (RFC 7162 section 7)."""
+    start = scan.at
+    found = scan.plain_sequence()
+    if b"*" in scan.line[start:scan.at]:
+        raise scan.failed('a sequence set without "*"', start)
+    return found
 
 
 def mod_sequence(scan):
@@ -128,8 +139,9 @@ def create(scan):
     name = scan.mailbox()
     if not (scan.offers("CREATE-SPECIAL-USE") and scan.skip(b" (")):
         return values.Create(name)
+    start = scan.at
     if scan.keyword("USE") != "USE":
-        raise scan.failed("USE")
+        raise scan.failed("USE", start)
     scan.space()
     scan.expect(b"(", "a list of special uses")
     uses = () if scan.skip(b")") else tokens.without_repeats(scan.items(lambda: _use(scan)))

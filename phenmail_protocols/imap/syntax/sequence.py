@@ -91,24 +91,30 @@ class SequenceSet(NamedTuple):
         return found
 
 
-def build(numbers):
+def build(numbers, look=lambda: None):
     """Numbers (at least one) -> compact set as bytes, in the order given (RFC 4315: uid-set).
 
-    Runs that ascend by one become ranges.
+    Runs that ascend by one become ranges. `look` is called for each number.
     """
-    return build_ranges((number, number) for number in numbers)
+    return build_ranges(((number, number) for number in numbers), look)
 
 
-def build_ranges(pairs):
+def build_ranges(pairs, look=lambda: None):
     """(first, last) pairs (at least one) -> compact set as bytes, in the order given."""
-    ranges = []
+    ranges, pairs = [], iter(pairs)
+    low, high = next(pairs)
     for first, last in pairs:
-        if ranges and first == ranges[-1][1] + 1:
-            ranges[-1][1] = last
-        else:
-            ranges.append([first, last])
-    return b",".join([b"%d:%d" % (first, last) if first < last else b"%d" % first
-                      for first, last in ranges])
+        look()
+        if first != high + 1:
+            ranges.append(_range(low, high))
+            low = first
+        high = last
+    ranges.append(_range(low, high))
+    return b",".join(ranges)
+
+
+def _range(first, last):
+    return b"%d:%d" % (first, last) if first < last else b"%d" % first
 
 
 def _number(digits):

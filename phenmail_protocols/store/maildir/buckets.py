@@ -3,7 +3,7 @@
 A bucket has the names with the same hash. A message stays in its bucket whatever its flags are, and
 also when mbsync writes its own UID into the name (",U=7").
 
-A print of a set of files has one number for each bucket: the sum of the hashes of their paths. If
+A print of a set of names has one number for each bucket: the sum of the hashes of its names. If
 two sets have the same print, they are equal; the chance that they are not is one in 2**64.
 """
 import re
@@ -24,15 +24,20 @@ def bucket(name):
     return hash(_U.sub("", name) if ",U=" in name else name) % COUNT
 
 
-def print_of(paths):
-    """The print of paths such as "cur/1.a.b:2,S", an iterable."""
+def print_of(names):
+    """The print of file names such as "1.a.b:2,S", an iterable."""
     sums = [0] * COUNT
-    for path in paths:
-        name = path[4:].partition(":")[0]
+    for file_name in names:
+        name = file_name.partition(":")[0]
         if ",U=" in name:
             name = _U.sub("", name)
-        sums[hash(name) % COUNT] += hash(path)
+        sums[hash(name) % COUNT] += hash(file_name)
     return sums
+
+
+def sum_of(names):
+    """The sum of a print, which takes less time."""
+    return sum(map(hash, names))
 
 
 def differing(one, other):

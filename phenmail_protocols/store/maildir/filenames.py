@@ -19,6 +19,7 @@ _NO_HOST = re.compile(r"[^A-Za-z0-9._-]")
 ODD = re.compile(r"[^ -~]")
 _SIZE = re.compile(r",S=(\d{1,18})(?=[,:]|$)")
 _WIRE_SIZE = re.compile(r",W=(\d{1,18})(?=[,:]|$)")
+_BOTH_SIZES = re.compile(r",S=(\d{1,18}),W=(\d{1,18})(?=[,:]|$)")
 
 
 def unique_name():
@@ -47,10 +48,13 @@ def wire_size(name, size):
 
     `size` is the file's size in bytes: a name that disagrees with it is not believed.
     """
-    found, wire = _SIZE.search(name), _WIRE_SIZE.search(name)
-    if found and wire and int(found.group(1)) == size <= int(wire.group(1)):
-        return int(wire.group(1))
-    return None
+    both = _BOTH_SIZES.search(name)  # as Dovecot and we write them
+    if both:
+        found, wire = map(int, both.groups())
+    else:
+        found, wire = (each and int(each.group(1)) for each in (
+            _SIZE.search(name), _WIRE_SIZE.search(name)))
+    return wire if found == size and wire is not None and size <= wire else None
 
 
 def path_of(folder, message):
@@ -66,7 +70,12 @@ def relative_path(fresh, name, letters):
 def split(file_name):
     """`(name, letters)` of a file. Unknown letters stay if they are ASCII; all are sorted."""
     name, _, info = file_name.partition(":")
+    return name, _letters(info)
+
+
+@functools.lru_cache(maxsize=1024)
+def _letters(info):
+    """The letters behind the colon. Few combinations of flags are in use."""
     if not info.startswith("2,"):
-        return name, ""
-    letters = ODD.sub("", info[2:].partition(",")[0])
-    return name, "".join(sorted(set(letters)))
+        return ""
+    return "".join(sorted(set(ODD.sub("", info[2:].partition(",")[0]))))

@@ -124,13 +124,13 @@ class Relabelling:
     message is linked into `cur`, `cur` is synced, and the name in `new` is removed.
     """
 
-    def __init__(self, folder, mode, letters, sync, renamed):
-        """`sync()` syncs `cur`; `renamed(path, old_path)` is called after each new name."""
+    def __init__(self, folder, mode, letters, sync):
+        """`sync()` syncs `cur`."""
         self._folder = folder
         self._mode = mode
         self._letters = letters
         self._sync = sync
-        self._renamed = renamed
+        self.renamed = []  # (path, old path) of each new name
         self._finder = Finder(folder)
         self._linked = []  # names in new that have one in cur, too
         self.surprised = False  # another program had renamed or removed a file
@@ -158,13 +158,15 @@ class Relabelling:
         return done
 
     def _rename(self, message, new):
-        source, target = path_of(self._folder, message), self._target(message, new)
+        target = self._target(message, new)
         if message.fresh:
+            source = path_of(self._folder, message)
             link(source, target)
             self._linked.append(source)
         else:
+            source = self._target(message, message.letters)
             os.rename(source, target)
-        self._renamed(target, source)
+        self.renamed.append((target, source))
 
     def _target(self, message, letters):
         return "%s/cur/%s%s%s" % (self._folder, message.name, INFO, letters)
@@ -182,5 +184,5 @@ class Relabelling:
                 os.rename(path, target)
             except FileNotFoundError:
                 return None
-            self._renamed(target, path)
+            self.renamed.append((target, path))
         return new

@@ -18,6 +18,7 @@ from .. import model
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 LONGEST = 255    # octets of a keyword: a file with 26 of them is below _MOST
+_NAMED = 5       # keywords that a line of the log names: the client chooses how many there are
 _MOST = 65536    # octets of the file that are read
 # What open_plain raises for a link, a folder, a pipe. Our file replaces such a thing.
 _NO_FILE = (errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO)
@@ -31,6 +32,13 @@ log = logging.getLogger("phenmail.store")
 def is_keyword(text):
     """Can this str be a keyword that we keep and show?"""
     return len(text) <= LONGEST and _ATOM.fullmatch(text) is not None
+
+
+def in_log(keywords):
+    """Keywords as the log names them: not more than the first few."""
+    named = [keyword[:LONGEST] for keyword in keywords[:_NAMED]]
+    others = len(keywords) - _NAMED
+    return " ".join(named) + (" and %d others" % others if others > 0 else "")
 
 
 def letters_on_disk(folder):
@@ -181,7 +189,7 @@ class FlagLetters:
                 given = {}
         if len(given) < len(keywords):
             log.info("%s: no letter is free for the keywords %s, so they are not stored",
-                     self._path, " ".join(keywords[len(given):]))
+                     self._path, in_log(keywords[len(given):]))
 
     def _write(self, table):
         if self._failed:

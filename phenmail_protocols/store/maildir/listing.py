@@ -20,11 +20,17 @@ def paths(folder, parts=("cur", "new"), wanted=buckets.ALL):
     link would let its maker read with our rights, and reading a pipe would never end.
     """
     for part in parts:
-        for entry in os.scandir(os.path.join(folder, part)):
-            name = entry.name
-            if name[0] != "." and entry.is_file(follow_symlinks=False) and (
-                    wanted is buckets.ALL or buckets.bucket(name) in wanted):
+        for name in file_names(folder, part):
+            if wanted is buckets.ALL or buckets.bucket(name) in wanted:
                 yield "%s/%s" % (part, name)
+
+
+def file_names(folder, part):
+    """The names of the possible messages in "cur" or "new"."""
+    for entry in os.scandir(os.path.join(folder, part)):
+        name = entry.name
+        if name[0] != "." and entry.is_file(follow_symlinks=False):
+            yield name
 
 
 class Listing:

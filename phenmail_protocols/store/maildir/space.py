@@ -4,6 +4,7 @@ import time
 
 from .. import errors
 
+_PLENTY = 4  # times the reserve
 _SECONDS = 1.0  # between two checks of a disk that has plenty of room
 
 
@@ -24,8 +25,13 @@ class DiskSpace:
         free = free_space(self._folder)
         if free < self._reserve:
             raise errors.NoSpace()
-        if free > 4 * self._reserve:
+        if free > _PLENTY * self._reserve:
             self._until = now + _SECONDS
+
+    def check_plenty(self):
+        """Raise errors.NoSpace if there is room for messages, but not for what only saves time."""
+        if self._reserve and free_space(self._folder) < _PLENTY * self._reserve:
+            raise errors.NoSpace()
 
 
 def free_space(folder):

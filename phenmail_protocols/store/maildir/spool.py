@@ -24,14 +24,19 @@ class _Spool:
         self._folder = folder
         self._descriptor = -1
         self._end = 0
+        self._failed = False
 
     def put(self, lines):
         """Keep a list of lines; returns what `get` needs to find it."""
-        try:
-            return self._write("".join([line + "/" for line in lines]))
-        except OSError as error:
-            log.warning("%s: no temporary file, memory is used instead: %s", self._folder, error)
-            return lines
+        if not self._failed:
+            try:
+                return self._write("".join([line + "/" for line in lines]))
+            except OSError as error:
+                self._failed = True
+                if not self._end:
+                    self.close()
+                log.warning("%s: no temporary file, using memory: %s", self._folder, error)
+        return lines
 
     def _write(self, text):
         if self._descriptor < 0:
@@ -88,6 +93,9 @@ class SortedLines:
             in_memory = len(self._runs) < _IN_MEMORY
             self._runs.append(run if in_memory else self._spool.put(run))
 
+    def close(self):
+        self._spool.close()
+
     def __iter__(self):
         self._run.sort()
         return heapq.merge(self._run, *map(self._spool.get, self._runs))
@@ -109,6 +117,9 @@ class Parts:
         if len(lines) >= _TOGETHER:
             self._blocks[number % PARTS].append(self._spool.put(lines))
             self._open[number % PARTS] = []
+
+    def close(self):
+        self._spool.close()
 
     def take(self, number):
         """Yield the lines of a part, once."""

@@ -63,7 +63,10 @@ class Subscriptions:
         return status.st_mtime_ns, status.st_ino, status.st_size
 
     def add(self, name):
-        """Raises errors.Limit if there are too many."""
+        """Raises errors.InvalidName for a name that is too long, errors.Limit if there are too
+        many."""
+        if len(_line(name)) > _LONGEST:
+            raise errors.InvalidName("This mailbox name is too long.")
         names = self.names()
         if name not in names:
             self._change(names, names + [name])
@@ -101,8 +104,11 @@ class Subscriptions:
 
 
 def _render(names):
-    return _HEADER + b"".join(
-        "\t".join(folders.to_disk(name)).encode("ascii") + b"\n" for name in names)
+    return _HEADER + b"".join(_line(name) + b"\n" for name in names)
+
+
+def _line(name):
+    return "\t".join(folders.to_disk(name)).encode("ascii")
 
 
 def _is_no_file(path):

@@ -1,7 +1,6 @@
 """EMAILID (RFC 8474 5.1): a hash of a message's octets, so copies of a message have the same."""
 import hashlib
 
-ITEM = "EMAILID"
 _HEX_DIGITS = 40  # 160 bits: nobody can make two messages with the same
 
 
