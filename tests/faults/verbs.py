@@ -24,6 +24,8 @@ if __name__ == "__main__":
 from phenmail_protocols.config.settings import Quota  # noqa: E402
 from phenmail_protocols.pop3.maildrop import open_maildrop  # noqa: E402
 from phenmail_protocols.store.account import Account  # noqa: E402
+from phenmail_protocols.store.derivation import Derived  # noqa: E402
+from phenmail_protocols.store.derived_index import Holds, Span  # noqa: E402
 from phenmail_protocols.store.errors import StoreError  # noqa: E402
 from phenmail_protocols.store.filestore import FileStore  # noqa: E402
 from phenmail_protocols.store.indexing import index  # noqa: E402
@@ -243,6 +245,7 @@ CALLS = {
     "Account.deleted": lambda scene: scene.account.deleted("INBOX"),
     "Account.measure": lambda scene: scene.account.measure("Box"),
     "Account.deliver_all": lambda scene: scene.put_together([(), ("\\Seen",), ("Urgent",)]),
+    "FileStore.derive_with": lambda scene: scene.store.derive_with(None, "1"),
     "Account.wake_idle_work": lambda scene: scene.account.wake_idle_work(False),
     "Account.known_mailboxes": lambda scene: scene.account.known_mailboxes(),
     "Account.identity_of": lambda scene: scene.account.identity_of(scene.inbox),
@@ -270,6 +273,12 @@ CALLS = {
     "Mailbox.cached": lambda scene: scene.inbox.cached("X", [1, 2]),
     "Mailbox.cache": lambda scene: scene.inbox.cache(
         {"X": {1: b"a", 2: b"b"}}, {1: {"subject": b"a"}}),
+    "Mailbox.keep_derived": lambda scene: scene.inbox.keep_derived(
+        {1: Derived({"X": b"a"}, {"subject": b"a"})}, "1", Span(0, 2), scene.inbox.uidvalidity),
+    "Mailbox.find": lambda scene: scene.inbox.find(Holds("subject", b"a"), 1, 2),
+    "Mailbox.existing": lambda scene: scene.inbox.existing([1, 2]),
+    "Mailbox.content_of": lambda scene: scene.inbox.content_of(
+        scene.account.rows_after(scene.inbox, 1, 1)[0]).close(),
     "Mailbox.content": lambda scene: scene.inbox.content(2).close(),
     "Mailbox.contents": _contents,
     "Mailbox.sync": lambda scene: scene.inbox.sync(1),
