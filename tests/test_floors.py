@@ -42,7 +42,8 @@ ORDER = {
               "adding", "flags", "expunging", "rescanning", "copying", "idle_work", "deriving",
               "reading", "mailbox", "hierarchy", "quota", "group_commit", "watching", "account",
               "poller", "filestore"),
-    "store/indexing": ("numbering", "derived_index", "index", "account_index"),
+    "store/indexing": ("numbering", "database_file", "expunged", "derived_index", "index",
+                       "account_index"),
     "store/rescanning": ("shares", "differences", "rescan"),
     # Knows no SQL and no account.
     "store/maildir": ("filenames", "buckets", "spool", "listing", "folders", "uidlist",
@@ -89,7 +90,7 @@ OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "net/resolver.py", "idna":
 # Imported only below these paths.
 ONLY = {
     "ssl": ("net/tls.py", "net/tlsclient.py"), "smtplib": ("relay/smtp_client.py",),
-    "sqlite3": ("store/indexing/index.py", "search/database.py"),
+    "sqlite3": ("store/indexing/", "search/database.py"),
     "imaplib": ("fetch/imap_source.py",), "poplib": ("fetch/pop_source.py",),
     "socketserver": ("net/",), "fcntl": ("disk/locks.py",),
     "select": ("net/", "children/python_child.py"), "selectors": ("net/",),

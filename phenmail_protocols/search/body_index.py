@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager
 
 from ..store import errors
-from ..store.indexing.index import Error, Trouble, remove, trouble
+from ..store.indexing.database_file import Error, Trouble, remove, trouble
 from .database import FILE, Database
 
 _PATIENCE = 0.2  # seconds that a search waits for a step

@@ -13,7 +13,7 @@ means.
 import os
 import sqlite3
 
-from ..store.indexing.index import Error, make_private, remove
+from ..store.indexing.database_file import Error, make_private, remove
 
 FILE = "phenmail-search.sqlite"
 _VERSION = 1

@@ -345,7 +345,7 @@ class Mailbox:
         known: then all that are missing may be meant (RFC 7162 3.2.6)."""
         with self.account.reading():
             self._ready_to_read()
-            return self.account.index.expunged_since(self.row.id, modseq, self.row.modseq)
+            return self.account.index.expunged.since(self.row.id, modseq, self.row.modseq)
 
     def first_recent(self):
         """The first UID that no session has announced as \\Recent (RFC 3501 2.3.2)."""

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from phenmail_protocols.store import errors
-from phenmail_protocols.store.indexing import index
+from phenmail_protocols.store.indexing import expunged
 from phenmail_protocols.store.mailbox import Mailbox
 
 LETTER = b"From: a@b\r\n\r\nx\r\n"
@@ -309,7 +309,7 @@ def test_a_resynchronisation_that_fails_selects_nothing(away, monkeypatch):
 
 def test_too_many_expunged_messages_are_told_by_what_is_left(away, monkeypatch):
     client, validity, known = away
-    monkeypatch.setattr(index, "_MOST_EXPUNGED", 1)
+    monkeypatch.setattr(expunged, "_MOST", 1)
     assert news(select(client, "QRESYNC (%d %d)" % (validity, known)))[0] == (
         b"* VANISHED (EARLIER) 2:3")
 

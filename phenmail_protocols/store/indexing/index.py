@@ -1,29 +1,25 @@
 """The index: one SQLite database for each account, a cache of the files' contents.
 
-All SQL of the store is here and in derived_index.py (nothing newer than SQLite 3.26). The caller
+All SQL of the store is in this folder (nothing newer than SQLite 3.26). The caller
 holds the account's lock around every call. The file may be deleted at any time: `is_current`
 notices, and the account rebuilds the index from the files.
 
 Never `open()` the database file by other means: closing such a descriptor drops SQLite's locks in
 the whole process (POSIX fcntl locks).
 """
-import enum
 import logging
 import os
 import sqlite3
 from operator import itemgetter
 from typing import NamedTuple
 
-from ...disk.regular_files import set_aside_unless_plain
 from ..model import Usage
-from . import derived_index
+from . import derived_index, expunged
+from .database_file import Error, Trouble, make_private, remove, trouble
 
 FILE = "phenmail-index.sqlite"
 _VERSION = 6
 UNKNOWN = -1  # the size and date of a message that was not measured yet (rescanning/measuring.py)
-_REMEMBERED = 100000  # mod-sequences for which expunged messages are known
-_MOST_EXPUNGED = 20000  # UIDs of expunged messages in memory at once
-_SUFFIXES = ("", "-wal", "-shm", "-journal")
 _SLICE = 1000  # rows in memory at once
 log = logging.getLogger("phenmail.store")
 
@@ -42,36 +38,7 @@ CREATE TABLE message (
     fresh INTEGER NOT NULL, letters TEXT NOT NULL, size INTEGER NOT NULL,
     date INTEGER NOT NULL, modseq INTEGER NOT NULL,
     PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
-CREATE TABLE expunged (
-    mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INTEGER NOT NULL,
-    PRIMARY KEY (mailbox, modseq, uid)) WITHOUT ROWID;
 """
-
-Error = sqlite3.Error
-
-
-class Trouble(enum.Enum):
-    """The cause of an Error."""
-    FULL = "the disk is full"
-    LOCKED = "another process holds it for too long"
-    DAMAGED = "the index must be rebuilt"
-    OTHER = "try again"
-
-
-def trouble(error):
-    """The Trouble of an Error. The library distinguishes them only by their texts."""
-    text = str(error)
-    if not isinstance(error, sqlite3.DatabaseError):
-        return Trouble.OTHER
-    if "is full" in text:
-        return Trouble.FULL
-    if "locked" in text:
-        return Trouble.LOCKED
-    if isinstance(error, sqlite3.OperationalError) and (
-            "not a database" not in text and "no such" not in text):
-        return Trouble.OTHER
-    return Trouble.DAMAGED
-
 
 class MailboxRow(NamedTuple):
     """One mailbox. `list_*` and `*_time` identify the state of the files that it reflects."""
@@ -136,6 +103,7 @@ class Index:
     def _connect(self, path):
         self._database = sqlite3.connect(path, isolation_level=None, timeout=30,
                                          check_same_thread=False, cached_statements=64)
+        self.expunged = expunged.Expunged(self._database)
         self.derived = derived_index.DerivedIndex(self._database)
         try:
             self._prepare()
@@ -166,7 +134,7 @@ class Index:
                 for name, in run("SELECT name FROM sqlite_master WHERE type = 'table' "
                                  "AND name NOT LIKE 'sqlite_%'").fetchall():
                     run('DROP TABLE "%s"' % name.replace('"', '""'))
-                for statement in (_TABLES + derived_index.TABLES).split(";\n"):
+                for statement in (_TABLES + expunged.TABLES + derived_index.TABLES).split(";\n"):
                     if statement.strip():
                         run(statement)
                 run("PRAGMA user_version = %d" % _VERSION)
@@ -237,7 +205,7 @@ class Index:
         cursor = self._database.execute(
             "INSERT INTO mailbox (%s) VALUES (NULL%s)"
             % (_MAILBOX, ", ?" * (len(row) - 1)), row[1:])
-        self.forget_expunged(cursor.lastrowid, row.modseq)
+        self.expunged.forget(cursor.lastrowid, row.modseq)
         return row._replace(id=cursor.lastrowid)
 
     def update_mailbox(self, row):
@@ -265,8 +233,8 @@ class Index:
     def remove_mailbox(self, mailbox):
         run = self._database.execute
         self.derived.remove_mailbox(mailbox)
-        for table in ("message", "expunged"):
-            run("DELETE FROM %s WHERE mailbox = ?" % table, (mailbox,))
+        self.expunged.remove_mailbox(mailbox)
+        run("DELETE FROM message WHERE mailbox = ?", (mailbox,))
         run("DELETE FROM mailbox WHERE id = ?", (mailbox,))
 
     # Messages
@@ -426,30 +394,6 @@ class Index:
         self._database.executemany(
             "UPDATE message SET name = ? WHERE mailbox = %d AND uid = ?" % mailbox, changes)
 
-    def forget_expunged(self, mailbox, modseq):
-        """From now on, what was expunged up to this mod-sequence counts as unknown.
-
-        The note of it is a row with UID 0, which no message has.
-        """
-        self._database.execute("INSERT OR REPLACE INTO expunged VALUES (?, ?, 0)",
-                               (mailbox, modseq))
-
-    def expunged_since(self, mailbox, since, modseq):
-        """UIDs expunged after the mod-sequence `since`, ascending; None if that is too long ago, or
-        if there are too many.
-
-        `modseq`: the mailbox's highest one.
-        """
-        run = self._database.execute
-        known = run("SELECT MAX(modseq) FROM expunged WHERE mailbox = ? AND uid = 0",
-                    (mailbox,)).fetchone()[0] or 0
-        if since < max(known, modseq - _REMEMBERED):
-            return None
-        found = [row[0] for row in run(
-            "SELECT DISTINCT uid FROM expunged WHERE mailbox = ? AND modseq > ? AND uid > 0 "
-            "ORDER BY uid LIMIT ?", (mailbox, since, _MOST_EXPUNGED + 1))]
-        return found if len(found) <= _MOST_EXPUNGED else None
-
     def set_flags(self, mailbox, changes):
         """`changes`: (fresh, letters, modseq, uid) of each message."""
         self._database.executemany(
@@ -461,34 +405,5 @@ class Index:
         self._count(mailbox, [size for _, size in self._sizes(mailbox, sorted(uids))], -1)
         run = self._database.executemany
         run("DELETE FROM message WHERE mailbox = ? AND uid = ?", [(mailbox, uid) for uid in uids])
-        run("INSERT INTO expunged VALUES (?, ?, ?)", [(mailbox, modseq, uid) for uid in uids])
-        self._database.execute("DELETE FROM expunged WHERE mailbox = ? AND modseq < ?",
-                               (mailbox, modseq - _REMEMBERED))
+        self.expunged.add(mailbox, uids, modseq)
         self.derived.remove_messages(mailbox, uids)
-
-
-def make_private(path):
-    """Make the file, empty and readable by us alone; SQLite gives its log the same mode.
-
-    An existing database is not opened, see above. A link to another user's file is set aside,
-    because SQLite would follow it.
-    """
-    for suffix in _SUFFIXES:
-        set_aside_unless_plain(path + suffix)
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        os.chmod(path, 0o600)
-
-
-def remove(path):
-    """Remove a database's files.
-
-    The database goes first. A log that is left alone is removed at the next opening; a database
-    that lost its log would be believed.
-    """
-    for suffix in _SUFFIXES:
-        try:
-            os.unlink(path + suffix)
-        except FileNotFoundError:
-            pass

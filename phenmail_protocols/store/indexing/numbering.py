@@ -62,7 +62,7 @@ def resume(index, row, uid_list, marker):
                     uid_list.path, uidnext)
     uid_list.raise_ceilings(uidnext, 0, modseq, marker, row.guid)
     index.touch_messages(row.id, modseq)
-    index.forget_expunged(row.id, modseq)
+    index.expunged.forget(row.id, modseq)
     row = _to_be_listed(row, uidnext, modseq)
     index.update_mailbox(row)
     return row
@@ -71,7 +71,7 @@ def resume(index, row, uid_list, marker):
 def resume_without_list(index, row):
     """`resume` for a mailbox whose UID list is lost."""
     index.touch_messages(row.id, row.modseq + _JUMP)
-    index.forget_expunged(row.id, row.modseq + _JUMP)
+    index.expunged.forget(row.id, row.modseq + _JUMP)
     index.update_mailbox(_to_be_listed(row, row.uidnext + _JUMP, row.modseq + _JUMP))
 
 
