@@ -89,7 +89,7 @@ def test_an_empty_message_cancels(client, tmp_path):
     (b" (\\Foo) {5+}\r\nA: b\n", b"BAD"), (b' "now" {5+}\r\nA: b\n', b"BAD"), (b"x", b"BAD"),
     (b" x", b"BAD"), (b" (x", b"BAD"), (b" (\\Seen) (x)", b"BAD"), (b"   {5+}\r\nA: b\n", b"BAD"),
     (b"{5+}\r\nA: b\n", b"BAD"), (b") {5+}\r\nA: b\n", b"BAD"), (b" " + b"x" * 70000, b"BAD"),
-    (b" {5+}\r\nA: \0\n", b"BAD"), (b" {5+}\r\n\xff: a\n", b"NO [CANNOT]"),
+    (b" {5+}\r\nA: \0\n", b"BAD"), (b" UTF8 (~{5+}\r\n\xff: a\n)", b"NO [CANNOT]"),
     (b" UTF8 (~{5+}\r\nA: b\n", b"BAD"), (b" INBOX {5+}\r\nA: b\n", b"BAD")])
 def test_errors_in_the_middle_discard_all(client, tmp_path, middle, answer):
     refused(client, tmp_path, part(b"a") + middle + part(b"c"), answer)
@@ -206,5 +206,5 @@ def test_a_client_that_disconnects_leaves_nothing(connect, tmp_path):
 def test_an_unexpected_error_leaves_nothing(client, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(append, "sequence", None)
-        patch.setattr(Staged, "has_8bit_header", None)
+        patch.setattr(Staged, "sync", None)
         refused(client, tmp_path, part(b"a") + part(b"b"), b"NO [SERVERBUG]")

@@ -80,7 +80,8 @@ class _Messages:
         self._bound(parts)
         arriving = self._arriving
         following = self._following(parts, arriving.message.form)
-        self._arrived.append(arriving.finish(_takes_8bit_headers(self._session)))
+        self._arrived.append(arriving.finish(
+            _takes_8bit_headers(self._session, arriving.message.form)))
         self._arriving = None
         if following is None:
             return self._deliver()
@@ -118,9 +119,11 @@ class _Messages:
             self._arriving.discard()
 
 
-def _takes_8bit_headers(session):
-    """RFC 6855 4: a server that offers UTF8=ACCEPT takes them from clients that have enabled it."""
-    return session.utf8 or not session.offers("UTF8=ACCEPT")
+def _takes_8bit_headers(session, form):
+    """RFC 6855 4 has them refused before ENABLE UTF8=ACCEPT. A plain literal is taken nevertheless:
+    old mail has unlabelled charsets in its header, and mbsync 1.4 and offlineimap 8 copy it as it
+    is."""
+    return session.utf8 or form != values.UTF8
 
 
 class _Arriving:
