@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """phenmail: a whole mail service in one program.
 
-To run it: `python3 phenmail.py` (`--help` lists the commands).  To have a mail server inside
+To run it: `python3 phenmail.py` (`--help` lists the commands). To have a mail server inside
 another program:
 
     import phenmail
@@ -37,7 +37,7 @@ log = logging.getLogger("phenmail")
 
 DONE, FAILED = 0, 1  # and 2 for a wrong command line
 _STACK = 1 << 20  # bytes of address space for each thread
-# Seconds until a thread that computes must release the interpreter lock (default: 0.005).  A short
+# Seconds until a thread that computes must release the interpreter lock (default: 0.005). A short
 # IMAP or SMTP command makes about ten system calls, and may wait that long after each.
 _SWITCH = 0.001
 
@@ -76,7 +76,7 @@ def _reason(error):
 
 
 def _function(options):
-    """The function of a command.  Only the file that it needs is imported."""
+    """The function of a command. Only the file that it needs is imported."""
     if options.command == "serve":
         return _serve
     from importlib import import_module
@@ -161,7 +161,7 @@ class _Signals:
                 signal.signal(getattr(signal, name), lambda *_: None)
 
     def wait(self, meanwhile):
-        """The name of the next signal.  Calls each function of `meanwhile` once a period."""
+        """The name of the next signal. Calls each function of `meanwhile` once a period."""
         while True:
             try:
                 return signal.Signals(self._reader.recv(1)[0]).name

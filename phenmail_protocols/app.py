@@ -1,12 +1,12 @@
 """The composition root: `MailServer` builds the parts of a mail server and runs them.
 
-`MailServer` is all that an embedding program needs.  It reads no environment variables and no
-arguments, handles no signals and configures no logging.  Two of them can run in one process, and
+`MailServer` is all that an embedding program needs. It reads no environment variables and no
+arguments, handles no signals and configures no logging. Two of them can run in one process, and
 `stop()` ends all their threads.
 
 The order of a start (`bind`, then `serve`): lock the root, remove leftovers, prepare the
 certificate, build the store, the directory and the delivery, bind the listeners; then accept
-connections and begin to send.  `stop` goes the other way.
+connections and begin to send. `stop` goes the other way.
 """
 import contextlib
 import logging
@@ -80,10 +80,10 @@ class Listening(NamedTuple):
 class MailServer:
     """A mail server with one root folder.
 
-    `root`: the root folder's path.  None creates a temporary one, which `stop()` removes; every
+    `root`: the root folder's path. None creates a temporary one, which `stop()` removes; every
     service then listens on a free port of the loopback unless `settings` says otherwise.
-    `settings`: what mail.jcfg would hold, as a dict; None reads the file.  `users`: {address:
-    passphrase}, created before the start.  `plugins`: {name: plugin}.  `device`: the device
+    `settings`: what mail.jcfg would hold, as a dict; None reads the file. `users`: {address:
+    passphrase}, created before the start. `plugins`: {name: plugin}. `device`: the device
     identity, if the root has several.
 
     Raises ConfigError if the settings are invalid.
@@ -157,7 +157,7 @@ class MailServer:
         self.stop()
 
     def start(self):
-        """Listen and serve.  Returns when clients can connect.
+        """Listen and serve. Returns when clients can connect.
 
         Raises AlreadyRunning, and OSError if a port cannot be used.
         """
@@ -213,7 +213,7 @@ class MailServer:
     def stop(self, seconds=5.0):
         """Send each client a last reply, close all connections, and end all threads in `seconds`.
 
-        Any thread may call it, repeatedly.  The server can be started again afterwards; a
+        Any thread may call it, repeatedly. The server can be started again afterwards; a
         temporary root is empty then.
         """
         with self._turn:
@@ -264,7 +264,7 @@ class MailServer:
             account = directory.account(address)
             if account is None:
                 raise ValueError("%s has no mailbox in the settings" % address)
-            # CRAM-MD5 and APOP need the passphrase in a reversible form.  It is written for
+            # CRAM-MD5 and APOP need the passphrase in a reversible form. It is written for
             # temporary roots only.
             users.write_secrets(self.root, account.folder, passphrase,
                                 reversible=self._temporary is not None)
@@ -388,11 +388,11 @@ class MailServer:
         its recipients are users here.
 
         `sender`: an address; "" for none, so that nothing bounces; None for the smarthost's user
-        name, else postmaster.  `recipients`: an address or several, here or elsewhere.  `message`:
+        name, else postmaster. `recipients`: an address or several, here or elsewhere. `message`:
         bytes, str or an email.message.Message; missing header fields are added.
 
-        The message is on the disk when this returns.  Raises MailRefused if a recipient was
-        refused; its `outcomes` have the reply for each, and the others have the message.  Raises
+        The message is on the disk when this returns. Raises MailRefused if a recipient was
+        refused; its `outcomes` have the reply for each, and the others have the message. Raises
         TypeError or ValueError (AddressError is one) for invalid arguments.
         """
         if self._delivery is None:
@@ -402,8 +402,8 @@ class MailServer:
     def try_filters(self, user, message, sender=None):
         """What each filter of a user would do with a message, without doing it.
 
-        The server need not run.  `user`: an address or a login name; `message`: as for send_mail;
-        `sender`: that of the envelope, "" for none, None for that of the message.  Returns an
+        The server need not run. `user`: an address or a login name; `message`: as for send_mail;
+        `sender`: that of the envelope, "" for none, None for that of the message. Returns an
         admin.filters.Result: `lines` (one for each filter: number, place, condition, matched,
         effect, reached, remarks) and `verdict` (kind, mailbox, reason, flags, copies, forward).
 

@@ -21,7 +21,7 @@ log = logging.getLogger("phenmail")
 
 
 class Delivery:
-    """The delivery of a MailServer.  It starts and stops once.
+    """The delivery of a MailServer. It starts and stops once.
 
     `directory`: accounts.directory.Directory; `authorizations`:
     accounts.authorization.Authorizations; `store`: store.filestore.FileStore; `plugins`: {name:
@@ -57,7 +57,7 @@ class Delivery:
         self._drop_folders = DropFolders(directory, self.router)
 
     def start(self):
-        """Begin to send, to call plugins and to watch drop folders.  Mail may arrive before."""
+        """Begin to send, to call plugins and to watch drop folders. Mail may arrive before."""
         if not self._is_temporary:
             try:
                 self._srs_key()

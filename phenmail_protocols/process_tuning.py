@@ -11,8 +11,8 @@ _CLEARLY = 0.2  # of a core's time: what another core must have more to spare
 class OneCore:
     """Keeps all threads on the least loaded processor core.
 
-    Python runs one thread at a time.  On several cores, passing the interpreter lock wakes another
-    core; on one it is a plain switch.  Deliveries per second on two cores with nothing else
+    Python runs one thread at a time. On several cores, passing the interpreter lock wakes another
+    core; on one it is a plain switch. Deliveries per second on two cores with nothing else
     running: 1010 on both, 1600 on one; with a connection for each message 590 and 1110.
     """
 
@@ -96,7 +96,7 @@ def frugal_memory():
 
 
 def forget_the_start(trim):
-    """Return the memory that only the start needed, about a megabyte.  `trim`: frugal_memory()."""
+    """Return the memory that only the start needed, about a megabyte. `trim`: frugal_memory()."""
     import gc
     gc.collect()
     trim()

@@ -2,7 +2,7 @@
 
 A floor imports only floors below it; inside a package the files of ORDER
 import each other in the order listed, and no files import each other in a
-circle.  Packages of others, and what costs much or is somebody's own business,
+circle. Packages of others, and what costs much or is somebody's own business,
 are imported in the files named here and nowhere else.
 """
 
@@ -27,7 +27,7 @@ FLOORS = {
     "app": 8, "process_tuning": 8, "phenmail": 9, "testing": 9,
 }
 
-# Earlier ones know nothing of later ones.  Files that are not listed are only
+# Earlier ones know nothing of later ones. Files that are not listed are only
 # checked for import cycles.
 ORDER = {
     "disk": ("atomic", "keyfile", "locks", "names"),

@@ -1,10 +1,10 @@
 """The administrator's authorizations: for an external MDA, or a filter in Python.
 
 An authorization is an HMAC-SHA256 (RFC 2104) with the device's key over the identity, the kind
-and the text.  So it holds for this text of this user only: a text that was changed, copied to
-another user or included from elsewhere has none.  Nothing is normalised before the comparison,
-neither case nor blanks nor Unicode.  Whoever can read the key file (the device's, 0600) is the
-administrator.  Who needs no authorization is up to config.root_folder.Root.is_administrators.
+and the text. So it holds for this text of this user only: a text that was changed, copied to
+another user or included from elsewhere has none. Nothing is normalised before the comparison,
+neither case nor blanks nor Unicode. Whoever can read the key file (the device's, 0600) is the
+administrator. Who needs no authorization is up to config.root_folder.Root.is_administrators.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _PURPOSE = "phenmail authorization 1"
 class Authorizations:
     """Signs and checks; any thread may call it.
 
-    `folder`: where the device's keys are.  The key is made when something is first signed.
+    `folder`: where the device's keys are. The key is made when something is first signed.
     """
 
     def __init__(self, folder: str) -> None:
@@ -39,7 +39,7 @@ class Authorizations:
     def sign(self, identity: str, kind: str, text: str) -> str:
         """The authorization of a text, in hexadecimal digits.
 
-        In: `identity`: in whose folder the text is.  `kind`: EXTERNAL_MDA or FILTER.  `text`: the
+        In: `identity`: in whose folder the text is. `kind`: EXTERNAL_MDA or FILTER. `text`: the
         command, or the code itself (not the name of its file).
         Raises ValueError for an empty or invalid argument, and OSError or ValueError if the key
         cannot be read or made.

@@ -1,7 +1,7 @@
 """The directory: where an address ends, and whose account a login name is.
 
-Any thread may ask.  Before it answers, it checks with one stat whether the server's configuration
-file changed, so that `user add` beside a running server works at once.  If the new file is
+Any thread may ask. Before it answers, it checks with one stat whether the server's configuration
+file changed, so that `user add` beside a running server works at once. If the new file is
 broken, the old settings stay in force and the log says so.
 """
 
@@ -44,11 +44,11 @@ class Destination(NamedTuple):
       "remote"                      not a domain of ours
       "broken"                      temporarily; `text` says why, without details
     `address`: the line of "domains" where it ended ("*" for a catch-all), or the address that was
-    asked for.  `folder`: absolute.
+    asked for. `folder`: absolute.
 
-    For "agent", "forward" and "plugin", the owner of `folder` is the user for whom they work.  It
+    For "agent", "forward" and "plugin", the owner of `folder` is the user for whom they work. It
     is the mail folder if the address has a mailbox whose user has an authorized `external-MDA`;
-    logins then still lead to the mailbox.  For a line of "domains" it is ROOT/<local part>/mail
+    logins then still lead to the mailbox. For a line of "domains" it is ROOT/<local part>/mail
     if that is a folder of this identity (no link to another), else the device's own folder.
     """
 
@@ -63,8 +63,8 @@ class Destination(NamedTuple):
 class Directory:
     """Resolves addresses, and lets users log in.
 
-    In: checked settings and their root.  `reload`: reads the server's configuration again, and
-    raises ConfigError or OSError; None: it never changes.  `authorizations`: an
+    In: checked settings and their root. `reload`: reads the server's configuration again, and
+    raises ConfigError or OSError; None: it never changes. `authorizations`: an
     authorization.Authorizations; None: nothing is authorized.
     """
 
@@ -217,7 +217,7 @@ class Directory:
         return min(self.mail_folders().get(folder, ()), default=None)
 
     def user_settings(self, folder: str) -> UserSettings:
-        """The settings of the user of a folder.  Raises BrokenUser."""
+        """The settings of the user of a folder. Raises BrokenUser."""
         return self.users.settings(folder)
 
     def quota(self, folder: str) -> Optional[Quota]:
@@ -290,7 +290,7 @@ class Directory:
 
     def authenticate(self, name: str, passphrase: str, peer: Peer = None,
                      sending: bool = False) -> Account:
-        """Log in with name and passphrase.  Raises LoginFailed."""
+        """Log in with name and passphrase. Raises LoginFailed."""
         return self.login(peer, sending).plain(name, passphrase)
 
     def everyone_has(self, secret: str, sending: bool = False) -> bool:

@@ -1,4 +1,4 @@
-"""A dictionary with bounded size and lifetime.  Pure: the caller passes the time."""
+"""A dictionary with bounded size and lifetime. Pure: the caller passes the time."""
 
 from typing import Any, Hashable
 

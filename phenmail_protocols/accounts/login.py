@@ -1,7 +1,7 @@
 """Logins of one connection: what the SASL mechanisms, which know no users, may ask about users.
 
 1. The answer for an unknown name has the form and the cost of one for a known name.
-2. Only `plain` and `settle` say whether the login succeeded, once.  Both count as an attempt in
+2. Only `plain` and `settle` say whether the login succeeded, once. Both count as an attempt in
    the throttle from before the passphrase is verified.
 3. An unknown name is never logged: people type passphrases there.
 """
@@ -43,8 +43,8 @@ BUSY = "too many logins at once; try again later"
 class Account(NamedTuple):
     """Who is logged in.
 
-    `name`: the address of the mailbox.  `folder`: its absolute mail folder, or "" for a user who
-    may only submit mail.  `addresses`: all addresses that end there, except by a catch-all.
+    `name`: the address of the mailbox. `folder`: its absolute mail folder, or "" for a user who
+    may only submit mail. `addresses`: all addresses that end there, except by a catch-all.
     `identity`: the first component of the folder's path inside the root.
     """
 
@@ -57,7 +57,7 @@ class Account(NamedTuple):
 class Candidate(NamedTuple):
     """Who a login name stands for.
 
-    `account`: None if nobody.  `key`: by which failures are counted.  `secret`: the SHA-256 hash
+    `account`: None if nobody. `key`: by which failures are counted. `secret`: the SHA-256 hash
     of a user who may only submit mail.
     """
 
@@ -69,7 +69,7 @@ class Candidate(NamedTuple):
 class LoginFailed(Exception):
     """A refused login.
 
-    The client may see `text`.  `temporary`: the passphrase was not the reason.
+    The client may see `text`. `temporary`: the passphrase was not the reason.
     """
 
     def __init__(self, text: str, temporary: bool = False) -> None:
@@ -89,7 +89,7 @@ class Login:
         self._hold = hold
 
     def plain(self, name: str, passphrase: str) -> Account:
-        """Log in with name and passphrase (PLAIN, LOGIN, USER and PASS).  Raises LoginFailed."""
+        """Log in with name and passphrase (PLAIN, LOGIN, USER and PASS). Raises LoginFailed."""
         candidate = self._candidate(name)
         verifier = self._directory.verifier
         # One character more than allowed, so that a longer passphrase is another guess.
@@ -132,7 +132,7 @@ class Login:
     def settle(self, name: str, right: bool, secret: str) -> Account:
         """End a challenge and response.
 
-        In: `right`: whether the client's proof was right.  `secret`: the key of the secret in the
+        In: `right`: whether the client's proof was right. `secret`: the key of the secret in the
         user's file, "scram" or "pop3pwd"; a user without it cannot log in.
         Raises LoginFailed.
         """
@@ -170,7 +170,7 @@ class Login:
             return users.defaults
 
     def _stored(self, candidate: Candidate) -> Optional[str]:
-        """The stored form of the passphrase; None if there is none.  Raises BrokenUser."""
+        """The stored form of the passphrase; None if there is none. Raises BrokenUser."""
         if candidate.secret is not None:
             return candidate.secret
         settings = self._settings(candidate, must_work=True)
@@ -180,7 +180,7 @@ class Login:
 
     @contextlib.contextmanager
     def _admitted(self, candidate: Candidate, guess: Optional[bytes]) -> Iterator[Attempt]:
-        """Count an attempt, and return it after its delay.  Raises LoginFailed."""
+        """Count an attempt, and return it after its delay. Raises LoginFailed."""
         with self._directory.throttle.admit(self._peer, candidate.key, guess) as attempt:
             if attempt.busy:
                 raise LoginFailed(BUSY, temporary=True)

@@ -1,6 +1,6 @@
 """Passphrases: making one, the forms in which it is stored, and whether a given one matches.
 
-Pure; `verifier.py` adds the cache and the limits.  The stored forms:
+Pure; `verifier.py` adds the cache and the limits. The stored forms:
 
     64 hexadecimal digits                           SHA-256, the predecessor's form
     pbkdf2-sha256$ITERATIONS$SALT$KEY               salt and key in base64
@@ -9,7 +9,7 @@ Pure; `verifier.py` adds the cache and the limits.  The stored forms:
 
 Besides there is the predecessor's obscured form, which can be undone.
 
-Passphrases are prepared with SASLprep for pbkdf2, scrypt and SCRAM.  Other programs made SHA-256
+Passphrases are prepared with SASLprep for pbkdf2, scrypt and SCRAM. Other programs made SHA-256
 hashes from the passphrase as typed, so there both are tried.
 """
 
@@ -24,7 +24,7 @@ from typing import NamedTuple, Optional, Tuple
 from .saslprep import octets, prepare
 
 # Lower-case letters without i, l and o: no shift key on a telephone, and nothing that looks like
-# something else on paper.  20 of 23 letters are 90 bits.
+# something else on paper. 20 of 23 letters are 90 bits.
 LETTERS = "abcdefghjkmnpqrstuvwxyz"
 GROUPS = 4
 GROUP = 5
@@ -32,7 +32,7 @@ GROUP = 5
 LONGEST_PASSPHRASE = 1024       # characters; hashing more would only cost time
 
 # About 9 ms on the 2-core machine where this was measured (CPython 3.11 and 3.13, OpenSSL 3.0);
-# hashlib releases the interpreter lock meanwhile.  SCRAM has the same number, because who steals
+# hashlib releases the interpreter lock meanwhile. SCRAM has the same number, because who steals
 # the file attacks the cheaper of the two.
 ITERATIONS = 40000
 SALT_BYTES = 16
@@ -76,7 +76,7 @@ def generate() -> str:
 
 
 def check(passphrase: str) -> str:
-    """Return a passphrase if every protocol can carry it.  Raises InvalidPassphrase."""
+    """Return a passphrase if every protocol can carry it. Raises InvalidPassphrase."""
     if not passphrase:
         raise InvalidPassphrase("a passphrase must not be empty")
     if len(passphrase) > LONGEST_PASSPHRASE:
@@ -129,7 +129,7 @@ def derive_scram(passphrase: str, salt: bytes, iterations: int) -> ScramSecret:
 
 
 def parse_scram(stored: str) -> ScramSecret:
-    """Read the form that `scram_secret` writes.  Raises SecretError."""
+    """Read the form that `scram_secret` writes. Raises SecretError."""
     fields = stored.split("$")
     if len(fields) != 3 or fields[0].upper() != "SCRAM-SHA-256":
         raise SecretError("not a SCRAM-SHA-256 secret (RFC 5803)")
@@ -150,7 +150,7 @@ def parse_scram(stored: str) -> ScramSecret:
 def verify(stored: str, passphrase: str) -> bool:
     """Whether a passphrase matches a stored form.
 
-    Raises SecretError if the form is unknown or this Python cannot compute it.  The comparison
+    Raises SecretError if the form is unknown or this Python cannot compute it. The comparison
     takes the same time wherever the difference is.
     """
     kind = _kind(stored)
@@ -269,10 +269,10 @@ def _base64(value: bytes) -> str:
 
 
 def obscure(text: str) -> str:
-    """Obscure a text.  This is an exchange format and no protection.
+    """Obscure a text. This is an exchange format and no protection.
 
     The reversed UTF-8 bytes get 1, 2, … as padding to a length that is a multiple of 3, so that
-    base64 needs no "=", and over the next multiple of 16.  Then each byte is mixed with the one
+    base64 needs no "=", and over the next multiple of 16. Then each byte is mixed with the one
     before it.
     """
     data = octets(text)
@@ -285,7 +285,7 @@ def obscure(text: str) -> str:
 
 
 def unobscure(text: str) -> str:
-    """Undo `obscure`; any other text is returned unchanged, as clear text.  Never raises."""
+    """Undo `obscure`; any other text is returned unchanged, as clear text. Never raises."""
     try:
         mixed = bytearray(base64.b64decode(text.encode("ascii"), validate=True))
     except ValueError:      # not ASCII, or not base64

@@ -6,7 +6,7 @@ with which a client cancels is up to the protocol.
     exchange = start("PLAIN", directory.login(peer))
     answer = exchange.step(response)    # None: the client sent no initial response
 
-`answer` is a Challenge (send it, go on), a Success or a Failure (the end).  `step` never raises,
+`answer` is a Challenge (send it, go on), a Success or a Failure (the end). `step` never raises,
 whatever octets it gets.
 """
 
@@ -43,8 +43,8 @@ def start(mechanism: str, credentials: Login, host: str = "localhost",
           nonce: Callable[[], str] = random_text) -> Exchange:
     """Begin an exchange.
 
-    In: the mechanism's name in any case.  `credentials`: from `Directory.login`.  `host`: the
-    name in challenges.  `nonce`: makes printable random text.
+    In: the mechanism's name in any case. `credentials`: from `Directory.login`. `host`: the
+    name in challenges. `nonce`: makes printable random text.
     Raises KeyError for an unknown mechanism; `mechanisms` says which may be used now.
     """
     return MECHANISMS[mechanism.upper()](credentials, host, nonce)
@@ -54,8 +54,8 @@ def mechanisms(directory, tls: bool, plaintext_ok: bool = False,
                sending: bool = False) -> Tuple[str, ...]:
     """The mechanisms to offer now.
 
-    In: `tls`: whether the connection is encrypted.  `plaintext_ok`: whether a passphrase may be
-    sent without TLS (the loopback, or `plaintext-auth`).  `sending`: as in `Directory.login`.
+    In: `tls`: whether the connection is encrypted. `plaintext_ok`: whether a passphrase may be
+    sent without TLS (the loopback, or `plaintext-auth`). `sending`: as in `Directory.login`.
     A mechanism with its own stored secret is offered only while every user who can log in has
     that secret: a client that fails with one mechanism does not try another.
     """

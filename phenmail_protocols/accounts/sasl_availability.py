@@ -1,6 +1,6 @@
 """Which secrets every user has, so that SASL mechanisms that need them can be offered.
 
-Asked for each connection, so the files are looked at no more than once a second.  While a user
+Asked for each connection, so the files are looked at no more than once a second. While a user
 is known who lacks the secret, only their file is looked at.
 """
 
@@ -29,8 +29,8 @@ class Availability:
     def everyone_has(self, secret: str, folders: Collection[str], state: object) -> bool:
         """Whether every user of these folders who can log in has a secret.
 
-        In: "scram" or "pop3pwd".  `state`: the configuration that the folders are from; another
-        object means to look again.  Users without any secret or with a broken file cannot log in.
+        In: "scram" or "pop3pwd". `state`: the configuration that the folders are from; another
+        object means to look again. Users without any secret or with a broken file cannot log in.
         Without any user who can, the answer is no.
         """
         answer = self._cached(secret, state)

@@ -1,6 +1,6 @@
-"""CRAM-MD5 (RFC 2195), and APOP of POP3 (RFC 1939 section 7), which works alike.  Pure.
+"""CRAM-MD5 (RFC 2195), and APOP of POP3 (RFC 1939 section 7), which works alike. Pure.
 
-The client proves with MD5 that it knows the passphrase.  Both hash it with a timestamp of the
+The client proves with MD5 that it knows the passphrase. Both hash it with a timestamp of the
 server, which is different each time.
 """
 
@@ -33,8 +33,8 @@ class CramMd5(Exchange):
 def apop(credentials: Login, stamp: bytes, name: str, digest: bytes) -> Answer:
     """Check the arguments of APOP: a name, and the MD5 of the timestamp and the passphrase.
 
-    In: `stamp`: the timestamp of the greeting, with its angle brackets.  `digest`: 32
-    hexadecimal digits.  Out: Success or Failure.
+    In: `stamp`: the timestamp of the greeting, with its angle brackets. `digest`: 32
+    hexadecimal digits. Out: Success or Failure.
     """
     expected = hashlib.md5(stamp + credentials.shared(name)).hexdigest().encode("ascii")
     right = hmac.compare_digest(digest.lower(), expected)

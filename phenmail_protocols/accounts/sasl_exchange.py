@@ -10,7 +10,7 @@ from typing import Callable, NamedTuple, Optional, Union
 
 from .login import Account, Login, LoginFailed
 
-# Longer responses are not decoded.  RFC 4616 (3 * 255 characters) and SCRAM need far less.
+# Longer responses are not decoded. RFC 4616 (3 * 255 characters) and SCRAM need far less.
 LONGEST_RESPONSE = 4096
 
 # RFC 4648 section 4; CPython's decoder accepts more, and other things in each version.
@@ -67,7 +67,7 @@ class Exchange:
         return Challenge(data)
 
     def step(self, response: Optional[bytes]) -> Answer:
-        """Take the client's response; None if it sent no initial response.  Never raises."""
+        """Take the client's response; None if it sent no initial response. Never raises."""
         following, self._next = self._next, None
         if following is None:
             return Failure("the exchange is over", SYNTAX)
@@ -93,7 +93,7 @@ def failure(refused: LoginFailed) -> Failure:
 
 
 def text(octets: bytes) -> str:
-    """A name as text.  Raises Malformed if it is not UTF-8 (RFC 4616 section 2)."""
+    """A name as text. Raises Malformed if it is not UTF-8 (RFC 4616 section 2)."""
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError:
@@ -108,7 +108,7 @@ def passphrase(octets: bytes) -> str:
 def decode(line: bytes) -> bytes:
     """Decode a client's line of base64 (without its line end); "=" is an empty response.
 
-    Raises Malformed.  Strict, because RFC 4954 section 4 and RFC 3501 section 6.2.2 require that
+    Raises Malformed. Strict, because RFC 4954 section 4 and RFC 3501 section 6.2.2 require that
     invalid base64 is refused.
     """
     if line == b"=":

@@ -1,4 +1,4 @@
-"""PLAIN and LOGIN: the client sends its passphrase.  Pure."""
+"""PLAIN and LOGIN: the client sends its passphrase. Pure."""
 
 from typing import Optional
 

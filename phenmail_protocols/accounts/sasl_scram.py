@@ -1,7 +1,7 @@
-"""SCRAM-SHA-256: both sides prove that they know the passphrase (RFC 5802, RFC 7677).  Pure.
+"""SCRAM-SHA-256: both sides prove that they know the passphrase (RFC 5802, RFC 7677). Pure.
 
 There is no channel binding: "n" and "y" are accepted, "p" is refused, because no -PLUS mechanism
-is offered.  The server's last message is sent as a challenge, to which the client responds with
+is offered. The server's last message is sent as a challenge, to which the client responds with
 nothing, because IMAP, SMTP and POP3 have no other place for it (RFC 4422 section 3.1).
 """
 
@@ -16,7 +16,7 @@ from .sasl_exchange import Answer, Exchange, Malformed, Success, decode, text
 
 LONGEST_NONCE = 512
 
-# RFC 5802 section 7.  Extensions after the known attributes are ignored.
+# RFC 5802 section 7. Extensions after the known attributes are ignored.
 _GS2 = re.compile(br"(?P<binding>n|y|p=[A-Za-z0-9.\-]{1,64}),(?:a=(?P<authzid>[^,\0]{1,1000}))?,")
 _FIRST = re.compile(br"n=(?P<name>[^,\0]{1,1000}),r=(?P<nonce>[!-+\--~]{1,%d})"
                     br"(?:,[A-Za-z]=[^,\0]+)*" % LONGEST_NONCE)
@@ -89,7 +89,7 @@ def check_proof(secret: ScramSecret, message: bytes, proof: bytes) -> Tuple[bool
 
 
 def parse_first(message: bytes) -> ClientFirst:
-    """Read a client-first-message.  Raises Malformed."""
+    """Read a client-first-message. Raises Malformed."""
     header = _GS2.match(message)
     if header is None:
         raise Malformed("expected a client-first-message (RFC 5802)")
@@ -103,7 +103,7 @@ def parse_first(message: bytes) -> ClientFirst:
 
 
 def parse_final(message: bytes) -> ClientFinal:
-    """Read a client-final-message.  Raises Malformed."""
+    """Read a client-final-message. Raises Malformed."""
     final = _FINAL.fullmatch(message)
     if final is None:
         raise Malformed("expected a client-final-message (RFC 5802)")

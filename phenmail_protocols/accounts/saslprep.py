@@ -1,8 +1,8 @@
 """SASLprep, leniently (RFC 4013, a profile of stringprep, RFC 3454), and the octets of a text.
 
 Two keyboards may write one passphrase in two ways (an accent composed or not); prepared, both are
-the same.  What SASLprep prohibits stays as typed, because a passphrase that was set before must
-still be accepted.  Pure.
+the same. What SASLprep prohibits stays as typed, because a passphrase that was set before must
+still be accepted. Pure.
 """
 
 
@@ -10,7 +10,7 @@ def prepare(text: str) -> str:
     """Bring a passphrase or a name into SASLprep's form.
 
     Returns the text itself if RFC 4013 prohibits it (control characters, mixed directions, lone
-    surrogates) or if nothing would be left.  Never raises.
+    surrogates) or if nothing would be left. Never raises.
     """
     if text.isprintable() and all(char < "\x80" for char in text):
         return text

@@ -1,16 +1,16 @@
 """How long a client that guesses passphrases has to wait.
 
 1. A login *from an address* that failed often (IPv4; an IPv6 /64, and with a higher limit its /48)
-   is refused without looking at the passphrase, for 1, 2, 4 … 300 seconds.  Each attempt that is
+   is refused without looking at the passphrase, for 1, 2, 4 … 300 seconds. Each attempt that is
    admitted starts the next wait.
-2. A login *as a user* who is guessed at from many addresses is delayed by at most 8 seconds.  It
+2. A login *as a user* who is guessed at from many addresses is delayed by at most 8 seconds. It
    is never refused, so nobody can lock a user out from elsewhere.
 3. A pair of address and user that once logged in is exempt from both; only its own failures
-   count.  So neither a guesser elsewhere nor a neighbour behind the same router gets in its way.
+   count. So neither a guesser elsewhere nor a neighbour behind the same router gets in its way.
 4. The same wrong passphrase again counts once: the telephone may not know the new one yet.
 5. Failures are forgotten, one each 300 seconds, and all tables are bounded.
-6. An attempt counts from its admission until it ends.  Only as many attempts run at once as would
-   be admitted if all of them failed; the others wait for one to end.  So parallel guesses gain
+6. An attempt counts from its admission until it ends. Only as many attempts run at once as would
+   be admitted if all of them failed; the others wait for one to end. So parallel guesses gain
    nothing, and neighbours with the right passphrase get in one after the other.
 7. Attempts with the same passphrase for the same user from the same address are one guess: the
    programs of one user do not wait for each other.
@@ -44,8 +44,8 @@ Peer = Union[None, str, Tuple]
 class Attempt:
     """A login attempt that was admitted, or refused and not counted.
 
-    `wait` > 0: it is refused for so many seconds.  `busy`: because others have not ended.
-    Otherwise answer after `hold` seconds, and call `failed` or `succeeded` once.  Leaving the
+    `wait` > 0: it is refused for so many seconds. `busy`: because others have not ended.
+    Otherwise answer after `hold` seconds, and call `failed` or `succeeded` once. Leaving the
     `with` block without either takes the count back, because the client did not learn whether the
     passphrase was right.
     """
@@ -93,7 +93,7 @@ class Throttle:
     """Counts failures per address and per user; any thread may call it.
 
     `peer`: (host, port, …), a host, or None without an address (a Unix socket, an embedding
-    program): then only the user counts.  `patience`: seconds to wait for other attempts to end.
+    program): then only the user counts. `patience`: seconds to wait for other attempts to end.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic,
@@ -111,7 +111,7 @@ class Throttle:
         """Admit an attempt and count it, or refuse it.
 
         In: `guess`: equal for equal guesses (a keyed hash); None if the protocol does not show
-        the passphrase.  May block for `patience` seconds.
+        the passphrase. May block for `patience` seconds.
         """
         attempt = Attempt(self, peer, user, guess)
         end = time.monotonic() + self._patience

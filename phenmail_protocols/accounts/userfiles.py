@@ -72,7 +72,7 @@ class UserFiles:
     """The settings of users by their folder; any thread may ask.
 
     `load(folder, looked_for)` returns the UserSettings of one user, and the defaults if there is
-    no file.  It calls `looked_for` with the path of each file before it opens it, and raises
+    no file. It calls `looked_for` with the path of each file before it opens it, and raises
     ConfigError or OSError.
     """
 
@@ -83,7 +83,7 @@ class UserFiles:
         self._lock = threading.Lock()
 
     def settings(self, folder: str) -> UserSettings:
-        """The settings of the user of a folder.  Raises BrokenUser."""
+        """The settings of the user of a folder. Raises BrokenUser."""
         kept = self._kept.get(folder)
         if kept is None or not kept[0].is_unchanged():
             path = os.path.join(folder, FILE)

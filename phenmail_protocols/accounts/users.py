@@ -1,7 +1,7 @@
 """`phenmail user add`, `passwd`, `list` and `del`: they edit the files of a root.
 
-The server may be running; it notices by itself.  The server's mail.jcfg keeps its comments and
-its order.  A lock makes concurrent commands wait.  Files are replaced as a whole (disk.atomic), a
+The server may be running; it notices by itself. The server's mail.jcfg keeps its comments and
+its order. A lock makes concurrent commands wait. Files are replaced as a whole (disk.atomic), a
 user's own file before the line that names it.
 """
 
@@ -36,8 +36,8 @@ class Listed(NamedTuple):
     """One line of `user list`.
 
     `kind` and `value` as in settings.Action (the folder of a mailbox, the target of an alias).
-    `account`: the mailbox to which it logs in, or "".  `admin`: its identity needs no
-    authorization.  `ends`: all this in words.
+    `account`: the mailbox to which it logs in, or "". `admin`: its identity needs no
+    authorization. `ends`: all this in words.
     """
 
     address: str
@@ -52,8 +52,8 @@ def add_user(root: Root, address: str, passphrase: Optional[str] = None,
              admin: bool = False) -> str:
     """Make a user: the folder with its mail.jcfg, then the line in "domains".
 
-    In: `address`; without "@" it belongs to the sender domain.  `passphrase`: None makes a new
-    one.  `admin`: the identity needs no authorization.
+    In: `address`; without "@" it belongs to the sender domain. `passphrase`: None makes a new
+    one. `admin`: the identity needs no authorization.
     Out: the passphrase, which is stored only as hashes.
     Raises UserError, InvalidPassphrase, LockTimeout, OSError, and ConfigError if the
     configuration is broken.
@@ -77,7 +77,7 @@ def add_user(root: Root, address: str, passphrase: Optional[str] = None,
 def set_passphrase(root: Root, address: str, passphrase: Optional[str] = None) -> str:
     """Change the passphrase of a mailbox's user; return the new one.
 
-    `address` may be an alias.  The rest of the user's file stays.  Raises like `add_user`.
+    `address` may be an alias. The rest of the user's file stays. Raises like `add_user`.
     """
     chosen = passphrases.generate() if passphrase is None else passphrases.check(passphrase)
     with locked(root):
@@ -91,7 +91,7 @@ def set_passphrase(root: Root, address: str, passphrase: Optional[str] = None) -
 def mail_folder(settings: Settings, address: str) -> Optional[str]:
     """The folder of the mailbox in which an address or alias ends, links followed, or None.
 
-    Without "@" the address belongs to the sender domain.  Raises UserError if it is invalid.
+    Without "@" the address belongs to the sender domain. Raises UserError if it is invalid.
     """
     lookup = _lookup(settings)
     end = lookup.end(_find(lookup, _parse(settings, address)))
@@ -100,7 +100,7 @@ def mail_folder(settings: Settings, address: str) -> Optional[str]:
 
 
 def list_users(root: Root) -> List[Listed]:
-    """All lines of "domains", in the order of the file.  Raises ConfigError, OSError."""
+    """All lines of "domains", in the order of the file. Raises ConfigError, OSError."""
     settings = load_server(root)
     lookup = _lookup(settings)
     return [_listed(root, settings, lookup, Address(local, domain), action)
@@ -126,7 +126,7 @@ def _listed(root: Root, settings: Settings, lookup: Lookup,
 def delete_user(root: Root, address: str) -> str:
     """Remove a line from "domains", but no mail; return the address as it was written there.
 
-    The target of an alias is not removed.  Raises like `add_user`.
+    The target of an alias is not removed. Raises like `add_user`.
     """
     with locked(root):
         settings = load_server(root)
@@ -258,7 +258,7 @@ def write_secrets(root: Root, folder: str, passphrase: str, reversible: bool = F
     """Write the hashes of a passphrase into a user's file, which need not exist.
 
     The obscured form, which can be undone, is written only if the file has one or if
-    `reversible`.  Raises like `add_user`.
+    `reversible`. Raises like `add_user`.
     """
     path = os.path.join(folder, FILE)
     _make_folder(root, folder)

@@ -4,7 +4,7 @@
 2. Every derivation does at least the work of a default one, also for an unknown user (stored form
    None) and for a SHA-256 hash.
 3. A passphrase that matched is cached for 10 minutes, so that a polling program costs nothing.
-   The cache holds a hash with a key that this process made and never writes.  The hash covers the
+   The cache holds a hash with a key that this process made and never writes. The hash covers the
    stored form, so a changed passphrase is not found.
 4. A wrong passphrase is cached too, for known and unknown users alike: a program that polls with
    an old passphrase must not keep the processors busy.
@@ -32,7 +32,7 @@ class Busy(Exception):
 
 
 class Verifier:
-    """Any thread may call it.  `iterations`: the least work of each derivation."""
+    """Any thread may call it. `iterations`: the least work of each derivation."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic,
                  iterations: int = ITERATIONS) -> None:
@@ -49,7 +49,7 @@ class Verifier:
                patience: float = PATIENCE) -> bool:
         """Whether a passphrase is right.
 
-        In: `key`: names the account.  `stored`: its stored form, or None for an unknown user, for
+        In: `key`: names the account. `stored`: its stored form, or None for an unknown user, for
         whom the answer is no, at full cost.
         Raises Busy, and passphrases.SecretError if the stored form cannot be used.
         """

@@ -31,7 +31,7 @@ class Waiting(NamedTuple):
     """Something that awaits approval.
 
     `identity`: whose it is; `kind`: EXTERNAL_MDA or FILTER; `place`: where it is, for people;
-    `text`: what is signed.  `file`: the absolute path of the file that gets the signature.  Of a
+    `text`: what is signed. `file`: the absolute path of the file that gets the signature. Of a
     filter also: `number`, its index in that file, and `code`, unchanged from there.
     """
     identity: str
@@ -74,7 +74,7 @@ def run(root, options, user):
 def find(root, user):
     """What awaits approval for a user -> Found.
 
-    `user`: an address or a login name, else an identity.  Raises UserError if nobody of that name
+    `user`: an address or a login name, else an identity. Raises UserError if nobody of that name
     has a mailbox, ConfigError, OSError.
     """
     settings = loader.load_server(root)
@@ -189,7 +189,7 @@ def _is_unchanged(source, waiting):
         return False
 
 
-# Text for people.  What a user wrote must neither hide nor look like a line of ours.
+# Text for people. What a user wrote must neither hide nor look like a line of ours.
 
 
 def text_lines(found):

@@ -29,7 +29,7 @@ _PACKAGES = (  # module, package, what does not work without it
 
 
 class Report(NamedTuple):
-    """Lines of text.  With an error, some part of the server does not work."""
+    """Lines of text. With an error, some part of the server does not work."""
     errors: list
     warnings: list
     notes: list
@@ -45,7 +45,7 @@ def run(root, options):
 
 
 def check(root):
-    """Check a root folder -> Report.  What it finds is reported, never raised."""
+    """Check a root folder -> Report. What it finds is reported, never raised."""
     report = Report([], [], [])
     try:
         settings = loader.load_server(root)

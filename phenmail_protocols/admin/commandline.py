@@ -7,9 +7,9 @@ from typing import NamedTuple, Tuple
 
 
 class Command(NamedTuple):
-    """`name`: one word, or a group and a word.  `function`: "file.function" of this room, called
-    with (root, options, *values) -> exit code; "" for `serve`, which phenmail.py runs.  `values`:
-    (name, help) of each argument in order.  `options`: names of its options in OPTIONS."""
+    """`name`: one word, or a group and a word. `function`: "file.function" of this room, called
+    with (root, options, *values) -> exit code; "" for `serve`, which phenmail.py runs. `values`:
+    (name, help) of each argument in order. `options`: names of its options in OPTIONS."""
     name: str
     function: str
     help: str

@@ -1,7 +1,7 @@
 """The command `dns --check`: the live DNS compared with the records of `dns_records`.
 
-Records are compared by meaning.  These are also correct: strings cut elsewhere, tags in another
-order, an SPF record that allows more senders than ours, a stricter DMARC policy.  All questions go
+Records are compared by meaning. These are also correct: strings cut elsewhere, tags in another
+order, an SPF record that allows more senders than ours, a stricter DMARC policy. All questions go
 through relay.mx_routes.Routes.records.
 """
 import json
@@ -17,7 +17,7 @@ from .dns_records import exchangers, shown
 
 OK, MISSING, DIFFERENT, UNKNOWN = "ok", "missing", "different", "unknown"
 
-# The version in the TXT record of each purpose, in lower case.  A name may also have other texts.
+# The version in the TXT record of each purpose, in lower case. A name may also have other texts.
 _VERSIONS = {"spf": b"spf1", "dmarc": b"dmarc1", "sts": b"stsv1", "tlsrpt": b"tlsrptv1"}
 _TLSRPT = re.compile(
     r"v=TLSRPTv1(?:[ \t]*;[ \t]*[A-Za-z0-9][A-Za-z0-9_.-]{0,31}=[!-:<-~][ -:<-~]*)+"
@@ -27,7 +27,7 @@ _RUA = re.compile(r";[ \t]*rua=(?:mailto|https):[^;]")
 
 class Finding(NamedTuple):
     """`state`: OK, MISSING, DIFFERENT, or UNKNOWN if the DNS gave no answer (then `found` says
-    why).  `expected`, `found`: data as in zone files, or words."""
+    why). `expected`, `found`: data as in zone files, or words."""
     name: str
     kind: str
     state: str
@@ -44,7 +44,7 @@ def check(settings, wanted, routes):
 
     `settings`: settings.Settings; `wanted`: of dns_records.domains; `routes`:
     relay.mx_routes.Routes. Asks a few questions for each domain, one after the other, each for at
-    most the resolver's timeout.  No answer of the DNS makes it raise.
+    most the resolver's timeout. No answer of the DNS makes it raise.
     """
     wanted = tuple(wanted)
     dns = _Dns(routes)
@@ -66,7 +66,7 @@ class _Dns:
         self._routes = routes
 
     def ask(self, name, kind):
-        """-> list of str, each TXT in one piece; empty if there is no record.  Raises _Unanswered.
+        """-> list of str, each TXT in one piece; empty if there is no record. Raises _Unanswered.
         """
         try:
             records = self._routes.records(name.rstrip("."), kind)
@@ -102,7 +102,7 @@ def _compare(dns, domain, purpose, name, kind, expected):
 
 
 def _ranked(records):
-    """MX or SRV data -> the choices, best first.  Only the order of the priorities matters."""
+    """MX or SRV data -> the choices, best first. Only the order of the priorities matters."""
     ranks = {}
     for record in records:
         words = record.lower().split()
@@ -142,7 +142,7 @@ def _strictness(record):
 
 
 def _spf(expected, found, domain, dns):
-    """Whether every host that our record allows is allowed.  Its includes are not followed."""
+    """Whether every host that our record allows is allowed. Its includes are not followed."""
     ours, theirs = _mechanisms(expected, domain), _mechanisms(found, domain)
     if "all" in theirs:
         return False  # it allows everybody
@@ -151,7 +151,7 @@ def _spf(expected, found, domain, dns):
 
 
 def _mechanisms(text, domain):
-    """The mechanisms that allow senders (RFC 7208 5), with their domains.  A prefix length is
+    """The mechanisms that allow senders (RFC 7208 5), with their domains. A prefix length is
     ignored."""
     found = set()
     for term in text.lower().split()[1:]:
@@ -215,7 +215,7 @@ def _addresses(dns, host):
 
 
 def _reverse(dns, host):
-    """The PTR record of each address of this server.  Many servers refuse mail without a right one.
+    """The PTR record of each address of this server. Many servers refuse mail without a right one.
     """
     import ipaddress
     expected = (host + ".",)

@@ -1,7 +1,7 @@
 """The DNS records that this server needs, as lines of a zone file.
 
 MX (RFC 5321 5.1), SPF (RFC 7208), DKIM (RFC 6376 3.6), DMARC (RFC 7489), MTA-STS (RFC 8461),
-TLS-RPT (RFC 8460), SRV for mail programs (RFC 6186, RFC 8314 5.1).  Pure: reads no DNS and no key.
+TLS-RPT (RFC 8460), SRV for mail programs (RFC 6186, RFC 8314 5.1). Pure: reads no DNS and no key.
 """
 import hashlib
 import json
@@ -23,8 +23,8 @@ NOT_OFFERED = "0 0 0 ."
 
 
 class Record(NamedTuple):
-    """`purpose`: mx, spf, dkim, dmarc, sts, tlsrpt or srv.  `name`: absolute, with its final dot.
-    `data`: as in a zone file; of a TXT record the text, unquoted and in one piece.  `comments`:
+    """`purpose`: mx, spf, dkim, dmarc, sts, tlsrpt or srv. `name`: absolute, with its final dot.
+    `data`: as in a zone file; of a TXT record the text, unquoted and in one piece. `comments`:
     lines for people, printed above it."""
     purpose: str
     name: str
@@ -34,7 +34,7 @@ class Record(NamedTuple):
 
 
 class Domain(NamedTuple):
-    """What one domain needs.  `remarks`: lines for people about what the records do not cover."""
+    """What one domain needs. `remarks`: lines for people about what the records do not cover."""
     name: str
     records: Tuple[Record, ...]
     remarks: Tuple[str, ...]
@@ -88,7 +88,7 @@ def _mx(settings, name, mail_exchangers):
 
 
 def _spf(settings, name, mail_exchangers):
-    """Who sends: the domain's mail exchangers and this server, or the smarthost.  Of the smarthost
+    """Who sends: the domain's mail exchangers and this server, or the smarthost. Of the smarthost
     only the host that receives mail is known, so its record ends with ~all."""
     host = _host(settings)
     terms = ["v=spf1"] + (["mx"] if mail_exchangers else [])
@@ -112,7 +112,7 @@ def _smarthost(server):
 
 def _dmarc(name):
     """The policy is quarantine: every message of this server is signed by the From domain, so
-    forgeries are recognizable.  With reject, messages that mailing lists change would be lost; none
+    forgeries are recognizable. With reject, messages that mailing lists change would be lost; none
     protects nobody."""
     return Record(
         "dmarc", "_dmarc.%s." % name, "TXT",
@@ -121,7 +121,7 @@ def _dmarc(name):
 
 
 def _sts_policy(settings):
-    """The lines of the MTA-STS policy file (RFC 8461 3.2).  It enforces nothing if other servers
+    """The lines of the MTA-STS policy file (RFC 8461 3.2). It enforces nothing if other servers
     cannot verify our certificate."""
     return ("version: STSv1", "mode: " + ("enforce" if settings.tls.own else "testing")) + tuple(
         "mx: " + host for _, host in exchangers(settings)) + ("max_age: %d" % STS_MAX_AGE,)

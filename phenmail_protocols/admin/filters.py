@@ -1,6 +1,6 @@
 """The command `filters test`: what each filter of a user would do with a message, without doing it.
 
-The rules are those of a delivery, asked one by one.  Nothing is filed, sent, answered or written,
+The rules are those of a delivery, asked one by one. Nothing is filed, sent, answered or written,
 not even to the user's log.
 """
 import contextlib
@@ -88,7 +88,7 @@ def try_filters(root, settings, user, path, run_code=None, sender=None, auth="",
 
 def try_message(root, settings, user, message, sender=None, now=None):
     """As `try_filters`, for a message in memory: bytes, str or email.message.Message, with any line
-    ends.  Also raises TypeError."""
+    ends. Also raises TypeError."""
     import tempfile
     with tempfile.NamedTemporaryFile(prefix="phenmail-") as file:
         file.write(octets(message))
@@ -112,7 +112,7 @@ def _mailbox(settings, user):
 def read_message(path, recipient, tag=None, sender=None, auth=""):
     """A file -> rules.FilteredMessage, as the filters of a delivery see it.
 
-    Arguments as in `try_filters`.  Raises OSError, AddressError.
+    Arguments as in `try_filters`. Raises OSError, AddressError.
     """
     header, size = matching.read_header(path), os.stat(path).st_size
     if sender is None:

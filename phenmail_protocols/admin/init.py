@@ -47,7 +47,7 @@ The passphrase is shown only now. To change it:
 
 
 class FirstUser(NamedTuple):
-    """The user of a new root folder.  The passphrase is stored nowhere."""
+    """The user of a new root folder. The passphrase is stored nowhere."""
     address: str
     passphrase: str
 
@@ -85,7 +85,7 @@ def make_root(root, user, domain=None, admin=False):
     """Create a root folder with one user -> FirstUser.
 
     `user`: their local part; `domain`: None takes the host's full name; `admin`: their commands and
-    filters need no approval.  Raises OSError.
+    filters need no approval. Raises OSError.
     """
     domain = unicode_domain(ascii_domain(domain or loader.full_host_name()))
     root.create()

@@ -18,7 +18,7 @@ _PATIENCE = 2.0  # seconds to wait for a message that is being sent
 
 
 class Result(NamedTuple):
-    """The outcome of an order for one message.  `done`: whether it was carried out; `text`: a line
+    """The outcome of an order for one message. `done`: whether it was carried out; `text`: a line
     for people."""
     identity: str
     done: bool
@@ -52,7 +52,7 @@ def release(spool, identity):
 def drop(spool, identity, bounce, clock=time.time):
     """Give up a message for all recipients who still wait for it -> [Result].
 
-    `bounce`: the sender gets a bounce, unless they declined it (RFC 3461 4.1).  Otherwise they
+    `bounce`: the sender gets a bounce, unless they declined it (RFC 3461 4.1). Otherwise they
     learn nothing, not even of earlier failures.
     """
     if not bounce:

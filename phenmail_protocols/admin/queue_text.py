@@ -8,7 +8,7 @@ _HEADER_SHOWN = 65536  # bytes
 
 
 def list_lines(spool, now):
-    """The whole queue -> iterator of lines.  `now`: epoch seconds.  Raises SpoolError."""
+    """The whole queue -> iterator of lines. `now`: epoch seconds. Raises SpoolError."""
     messages = octets = 0
     for message in spool.messages():
         messages += 1
@@ -33,12 +33,12 @@ def list_lines(spool, now):
 
 
 def list_values(spool):
-    """The whole queue -> list of dict, each as `values` gives it.  Raises SpoolError."""
+    """The whole queue -> list of dict, each as `values` gives it. Raises SpoolError."""
     return [values(message) for message in spool.messages()]
 
 
 def show_lines(spool, identity, now):
-    """One message with its header -> list of lines.  Raises SpoolError."""
+    """One message with its header -> list of lines. Raises SpoolError."""
     message = _read(spool, identity)
     lines = ["message     " + identity, "from        " + _sender(message),
              "size        %d octets" % message.size,
@@ -59,7 +59,7 @@ def show_lines(spool, identity, now):
 
 
 def show_values(spool, identity):
-    """One message -> `values` of it with its header as "header".  Raises SpoolError."""
+    """One message -> `values` of it with its header as "header". Raises SpoolError."""
     message = _read(spool, identity)
     return dict(values(message), header="\n".join(_header(spool, message)))
 
@@ -69,7 +69,7 @@ def values(message):
 
     {"id", "sender", "arrived", "size", "held", "signed_as", "recipients": [{"address", "via",
     "status", "owed", "attempts", "last", "next", "reply": {"code", "enhanced", "text", "host",
-    "said"} or None}]}.  "via": as in queue.model.Recipient, None for another server; "said": the
+    "said"} or None}]}. "via": as in queue.model.Recipient, None for another server; "said": the
     other server's own words, "" in replies of this server.
     """
     return {
@@ -147,7 +147,7 @@ def _moment(seconds):
 
 
 def _duration(seconds):
-    """Seconds -> "12 min".  If the clock went back, 0 s."""
+    """Seconds -> "12 min". If the clock went back, 0 s."""
     seconds = max(0, seconds)
     for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
         if seconds < limit:

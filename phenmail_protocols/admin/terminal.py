@@ -27,7 +27,7 @@ def confirm(question):
 
 
 def show(lines):
-    """Print lines of text.  A character that the terminal's encoding lacks becomes its number."""
+    """Print lines of text. A character that the terminal's encoding lacks becomes its number."""
     encoding = sys.stdout.encoding or "ascii"
     for line in lines:
         print(line.encode(encoding, "backslashreplace").decode(encoding))

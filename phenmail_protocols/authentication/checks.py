@@ -1,7 +1,7 @@
 """Checks a message with SPF (RFC 7208), DKIM (RFC 6376) and DMARC (RFC 9989).
 
 Runs only in the child process (`judging_child`), and is the only importer of pyspf, which evaluates
-SPF.  `dkim.verifying` does DKIM; `dmarc` reads DMARC records.
+SPF. `dkim.verifying` does DKIM; `dmarc` reads DMARC records.
 
 All DNS queries go through one Asker with a deadline; a query without an answer in time is a
 temperror.
@@ -32,7 +32,7 @@ _MOST_FIELDS = 100  # From fields that are read
 # What some mail program may take for an address's domain where the syntax is broken.
 _PERHAPS_A_DOMAIN = re.compile(rb"@[ \t\r\n]*([^\s<>()\[\],;:@\"\\]+)")
 # In an SPF record, names are case-insensitive, and unknown modifiers are ignored even if they are
-# repeated (RFC 7208 4.6.1 and 6).  pyspf does neither, but it checks the macros of unknown ones.
+# repeated (RFC 7208 4.6.1 and 6). pyspf does neither, but it checks the macros of unknown ones.
 _MODIFIERS = re.compile(r"(?i)(?<= )(?:redirect|exp)=")
 _UNKNOWN = re.compile(r"(?i) (?!(?:redirect|exp)=)[a-z][a-z0-9_.-]*=[^ %]*(?![^ ])")
 # A macro that keeps 0 labels, which is invalid (RFC 7208 7.3).
@@ -42,7 +42,7 @@ _NAMES = {"spf": ("smtp.mailfrom", "smtp.helo"), "dkim": ("header.d",)}
 
 
 class Case(NamedTuple):
-    """A message to check.  `peer`, `helo`, `sender`: text, "" for <>; `host`: our name; `start`:
+    """A message to check. `peer`, `helo`, `sender`: text, "" for <>; `host`: our name; `start`:
     where the message begins in the file; `seconds`: for all checks; `nameservers`: (address, port)
     pairs, () for the system's; `timeout`: of one DNS query, in seconds.
     """
@@ -66,14 +66,14 @@ class Verdict(NamedTuple):
 
 
 class Asker:
-    """DNS queries for one case.  `until`: the monotonic time after which none is made."""
+    """DNS queries for one case. `until`: the monotonic time after which none is made."""
 
     def __init__(self, lookup, until):
         self._lookup = lookup
         self.until = until
 
     def __call__(self, name, kind):
-        """-> tuple of records, as in net.resolver.Answer.  Raises net.resolver.Unanswered."""
+        """-> tuple of records, as in net.resolver.Answer. Raises net.resolver.Unanswered."""
         if time.monotonic() >= self.until:
             raise Unanswered("no time is left")
         return tuple(record for record in self._lookup.ask(name, kind).records
@@ -81,7 +81,7 @@ class Asker:
 
 
 class Authentication:
-    """The checks.  `missing`: names of the packages that could not be loaded.  Thread-safe."""
+    """The checks. `missing`: names of the packages that could not be loaded. Thread-safe."""
 
     def __init__(self):
         self.missing = []
@@ -99,7 +99,7 @@ class Authentication:
             return None
 
     def judge(self, case, file):
-        """A Case and a descriptor of the staged message -> Verdict.  Raises OSError of that file.
+        """A Case and a descriptor of the staged message -> Verdict. Raises OSError of that file.
 
         The message has LF line ends or is in wire form.
         """
@@ -155,7 +155,7 @@ class Authentication:
 
 
 def _query_class():
-    """-> a subclass of pyspf's `query` that uses an Asker.  Raises ImportError."""
+    """-> a subclass of pyspf's `query` that uses an Asker. Raises ImportError."""
     import spf
 
     class Query(spf.query):
@@ -223,7 +223,7 @@ def _record(author, ask):
 
 
 def _author(author, published, found, is_large, ask):
-    """-> Verdict.  `published`: from _record; `found`: the Results of the other methods."""
+    """-> Verdict. `published`: from _record; `found`: the Results of the other methods."""
     if isinstance(published, Result):
         return Verdict(tuple(found) + (published,))
     aligned = [_aligned(author, each, published, ask) for each in found

@@ -1,7 +1,7 @@
 """DMARC (RFC 9989, which replaced RFC 7489): policy records and alignment.
 
-Knows no resolver: the caller gives `ask`.  An invalid tag of a record is ignored, and the policy
-holds.  Two deliberate differences from the RFC: an invalid sp= or np= is ignored like any other tag
+Knows no resolver: the caller gives `ask`. An invalid tag of a record is ignored, and the policy
+holds. Two deliberate differences from the RFC: an invalid sp= or np= is ignored like any other tag
 (4.7), where 4.10.1 would drop the whole record; and a top-level domain is never an organizational
 domain, even if its record lacks psd=y.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 from ..mail import taglist
 
 POLICIES = ("none", "quarantine", "reject")
-# Authors of one message whose policies are looked up.  If policies are enforced, a message with
+# Authors of one message whose policies are looked up. If policies are enforced, a message with
 # more is refused: otherwise the first five could hide the policy of the sixth.
 MOST_AUTHORS = 5
 
@@ -32,7 +32,7 @@ class Record(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The policy for an author's domain.  `record`: None if there is none; `policy`: of POLICIES;
+    """The policy for an author's domain. `record`: None if there is none; `policy`: of POLICIES;
     `organizational`: its organizational domain."""
     record: Optional[Record]
     policy: str
@@ -70,7 +70,7 @@ def is_record(text):
 def find(domain, ask):
     """An author's domain (A-labels) -> Found.
 
-    `ask(name, kind)` -> tuple of records, TXT as bytes.  Raises what `ask` raises.
+    `ask(name, kind)` -> tuple of records, TXT as bytes. Raises what `ask` raises.
     """
     walked = _walk(domain, ask)
     records = dict(walked)
@@ -91,7 +91,7 @@ def find(domain, ask):
 def is_aligned(domain, author, found, is_strict, ask):
     """Whether an authenticated domain is aligned with the author's (RFC 9989 4.4).
 
-    `found`: of the author, from `find`.  Asks only about domains below the author's organizational
+    `found`: of the author, from `find`. Asks only about domains below the author's organizational
     domain, so that no other zone can delay the answer.
     """
     if domain == author or is_strict:

@@ -1,16 +1,16 @@
 """SPF, DKIM and DMARC of incoming mail: the server's side.
 
 The checks run in a child process, `judging_child`, because their packages need memory and parse
-hostile input.  It is started for the first message, ended when idle, and replaced after
-MESSAGES_OF_ONE messages or any failure.  It gets the staged message's descriptor and a socket, and
-nothing else of the server.  If the server is root, it runs as `run-as` or "nobody".
+hostile input. It is started for the first message, ended when idle, and replaced after
+MESSAGES_OF_ONE messages or any failure. It gets the staged message's descriptor and a socket, and
+nothing else of the server. If the server is root, it runs as `run-as` or "nobody".
 
 Promises:
 1. `judge` never raises.
-2. It returns within a few seconds of `seconds`, whatever a sender's DNS or message does.  A check
+2. It returns within a few seconds of `seconds`, whatever a sender's DNS or message does. A check
    that could not be completed is a temperror.
 3. A slow network delays only its own mail: at most MOST_AT_ONCE messages are checked at once, at
-   most MOST_OF_ONE from one network.  A message that waits longer than `seconds` for its turn is
+   most MOST_OF_ONE from one network. A message that waits longer than `seconds` for its turn is
    accepted without checks.
 """
 import importlib.util
@@ -57,7 +57,7 @@ class Judge:
     A-labels); `python`: the interpreter, by default settings.python or this one; `seconds`: for one
     message; `idle`: seconds after which the process is ended.
 
-    Starts nothing before the first `judge`.  Thread-safe.
+    Starts nothing before the first `judge`. Thread-safe.
     """
 
     def __init__(self, settings, host, python=None, clock=time.monotonic, seconds=10.0, idle=60.0):
@@ -128,7 +128,7 @@ class Judge:
             return (self._unknown(),)
 
     def _read(self, answer):
-        """The child's answer, which may be any bytes.  Raises ValueError."""
+        """The child's answer, which may be any bytes. Raises ValueError."""
         text = answer.partition(b"\n")[2]
         if not text:
             return (self._unknown(),)
@@ -164,7 +164,7 @@ class Judge:
         return interpreter(python), python is None or python == sys.executable, user
 
     def stop(self):
-        """Judge nothing more; a judgement in progress becomes a temperror.  Repeatable."""
+        """Judge nothing more; a judgement in progress becomes a temperror. Repeatable."""
         self.pool.stop(0)
 
     # -- packages
@@ -188,7 +188,7 @@ class Judge:
 
 
 class _Process(Process):
-    """The server's side of the child.  `kind`: (interpreter, whether it is this one, user)."""
+    """The server's side of the child. `kind`: (interpreter, whether it is this one, user)."""
 
     what = "judging"
     starting = _START_SECONDS

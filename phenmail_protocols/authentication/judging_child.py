@@ -2,9 +2,9 @@
 
 It loads the packages as the server's user, because other users may not be able to read their files.
 Then it becomes an ordinary user, sends READY and takes requests as children.child sends them: each
-with a socket for the answer and the staged message, open for reading.  A Case in JSON follows over
-that socket.  Each request has a thread; the server bounds their number.  The answer is
-"begun PID\\n" and a Verdict in JSON, or a text that says what went wrong.  The process ends at the
+with a socket for the answer and the staged message, open for reading. A Case in JSON follows over
+that socket. Each request has a thread; the server bounds their number. The answer is
+"begun PID\\n" and a Verdict in JSON, or a text that says what went wrong. The process ends at the
 end of its input.
 """
 import json
@@ -30,7 +30,7 @@ _SOCKET_SECONDS = 60.0  # for what passes between two processes of one machine
 
 
 def main(words):
-    """`words`: uid and gid to become, or none.  Returns at the end of input."""
+    """`words`: uid and gid to become, or none. Returns at the end of input."""
     control = take_control()
     settle(ignored=(signal.SIGPIPE, signal.SIGXFSZ))  # they become exceptions
     for name, value in (("RLIMIT_FSIZE", 0), ("RLIMIT_NOFILE", _DESCRIPTORS),

@@ -1,4 +1,4 @@
-"""The header field Authentication-Results (RFC 8601): writes ours, removes forged ones.  Pure."""
+"""The header field Authentication-Results (RFC 8601): writes ours, removes forged ones. Pure."""
 import re
 from typing import NamedTuple, Tuple
 
@@ -8,7 +8,7 @@ from ..mail.lexer import Lexer
 
 NAME = b"authentication-results"
 
-# RFC 8601 2.7.  Of several signatures, `summary` reports the result that comes first here.
+# RFC 8601 2.7. Of several signatures, `summary` reports the result that comes first here.
 WORDS = {
     "spf": ("pass", "fail", "softfail", "neutral", "none", "policy", "temperror", "permerror"),
     "dkim": ("pass", "temperror", "fail", "policy", "permerror", "neutral", "none"),
@@ -24,8 +24,8 @@ _TYPE = re.compile(r"[a-z]+\.[a-z-]+\Z")
 
 
 class Result(NamedTuple):
-    """The result of one method.  `method`, `result`: words of WORDS; `reason`: a few words for
-    people, or ""; `properties`: ("smtp.mailfrom", "example.org") and so on.  `field` leaves out
+    """The result of one method. `method`, `result`: words of WORDS; `reason`: a few words for
+    people, or ""; `properties`: ("smtp.mailfrom", "example.org") and so on. `field` leaves out
     properties that cannot be written.
     """
     method: str
@@ -46,7 +46,7 @@ def is_printable(text):
 
 
 def field(host, results):
-    """The whole field in wire form, with its CRLF (bytes).  `host`: our authserv-id (A-labels)."""
+    """The whole field in wire form, with its CRLF (bytes). `host`: our authserv-id (A-labels)."""
     lines = ["Authentication-Results: %s" % host]
     lines += [_folded(_parts(result)) for result in results] or ["none"]
     return (";\r\n\t".join(lines) + "\r\n").encode("ascii")
@@ -97,8 +97,8 @@ def without_ours(header, host):
     """A header block (bytes, any line ends) without the Authentication-Results fields that claim to
     be ours (RFC 8601 5).
 
-    `host`: our authserv-id.  If the authserv-id of a field is unclear, it is removed if it contains
-    ours anywhere.  All other fields stay byte for byte.
+    `host`: our authserv-id. If the authserv-id of a field is unclear, it is removed if it contains
+    ours anywhere. All other fields stay byte for byte.
     """
     if NAME not in header.lower():
         return header

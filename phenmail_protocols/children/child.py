@@ -1,8 +1,8 @@
 """The server's side of a child process that answers requests: it starts, asks and ends it.
 
-Knows descriptors, deadlines and processes, and nothing about mail or what answers mean.  The child
+Knows descriptors, deadlines and processes, and nothing about mail or what answers mean. The child
 is exec'ed in its own session, with no descriptor of the server's but its end of a socket pair, and
-with ENVIRONMENT; it changes its user itself.  `python_child` describes the protocol.
+with ENVIRONMENT; it changes its user itself. `python_child` describes the protocol.
 """
 import array
 import logging
@@ -29,8 +29,8 @@ class Process:
     """`python`: the interpreter; `user`: (uid, gid) to become or None; `seconds`: for a request.
 
     A subclass names what it is for (`what`), how long it may take to start (`starting`, seconds),
-    the most bytes of an answer, and its command line (`_command`).  Any number of threads may ask
-    at once.  The pool counts requests: `asked` in all, `working` now, the last one at `since`.
+    the most bytes of an answer, and its command line (`_command`). Any number of threads may ask
+    at once. The pool counts requests: `asked` in all, `working` now, the last one at `since`.
     """
 
     what = ""
@@ -57,7 +57,7 @@ class Process:
     def ask(self, code, envelope, message, beside=()):
         """bytes each -> the bytes of an answer.
 
-        `beside`: descriptors that the child gets after that of the request's socket.  Raises
+        `beside`: descriptors that the child gets after that of the request's socket. Raises
         CannotStart, Gone, and OSError if the server is out of descriptors.
         """
         ours, theirs = socket.socketpair()
@@ -134,7 +134,7 @@ class Process:
         raise CannotStart(text)
 
     def _command(self):
-        """The child's command line.  It becomes `user` itself."""
+        """The child's command line. It becomes `user` itself."""
         raise NotImplementedError
 
     def _user_words(self):
@@ -173,7 +173,7 @@ class Process:
 
     @property
     def usable(self):
-        """Whether to send it another request.  It may have died unnoticed."""
+        """Whether to send it another request. It may have died unnoticed."""
         return not self._over
 
 

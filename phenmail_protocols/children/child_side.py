@@ -1,6 +1,6 @@
 """What every child process does for itself: limits, user, signals, processors, its sockets.
 
-Runs in children only and needs the standard library alone.  Load every module before `become`:
+Runs in children only and needs the standard library alone. Load every module before `become`:
 the new user may not be able to read the interpreter's files.
 """
 import array
@@ -37,7 +37,7 @@ def settle(ignored=()):
 
 
 def set_limit(name, soft, hard=None):
-    """Set a resource limit if this system has it; a lower one stays.  `hard`: default `soft`."""
+    """Set a resource limit if this system has it; a lower one stays. `hard`: default `soft`."""
     import resource
     number = getattr(resource, name, None)
     if number is None:
@@ -50,7 +50,7 @@ def set_limit(name, soft, hard=None):
 
 
 def become(uid, gid):
-    """Become that user for good, with no other group.  Raises OSError, also for root."""
+    """Become that user for good, with no other group. Raises OSError, also for root."""
     if 0 in (uid, gid):
         raise PermissionError("refusing to run as root")
     os.setgroups([])
@@ -74,7 +74,7 @@ def receive_request(control, count):
     """The next request -> (code, size of the envelope, size of the message, socket for the answer,
     further descriptors), or None at the end of input.
 
-    `count`: descriptors of a request.  Raises EOFError for half a request.
+    `count`: descriptors of a request. Raises EOFError for half a request.
     """
     space = socket.CMSG_SPACE(count * array.array("i").itemsize)
     head, beside, _, _ = control.recvmsg(REQUEST.size, space)
@@ -96,7 +96,7 @@ def receive_request(control, count):
 
 
 def receive_exactly(channel, size):
-    """That many bytes.  Raises EOFError."""
+    """That many bytes. Raises EOFError."""
     parts = []
     while size:
         data = channel.recv(min(size, 262144))

@@ -1,6 +1,6 @@
 """Which Python runs the child processes, and the command line that starts one.
 
-Every child is a module of this package with a `main(words)`.  It starts isolated (`-I`): it reads
+Every child is a module of this package with a `main(words)`. It starts isolated (`-I`): it reads
 no environment variable and nothing of the working directory.
 """
 import os

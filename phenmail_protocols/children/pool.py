@@ -34,7 +34,7 @@ class Limits(NamedTuple):
 
 class Pool:
     """`name`: for the log and the thread; `make(kind)` -> child.Process; `idle`: seconds after
-    which an unused process is ended; `clock`: gives seconds.  Starts nothing before `ask`.
+    which an unused process is ended; `clock`: gives seconds. Starts nothing before `ask`.
     Thread-safe.
     """
 
@@ -102,7 +102,7 @@ class Pool:
             log.error("%s: %s; next try in %g s", self._name, error, FAILED_FOR)
 
     def _begin(self, kind):
-        """The process of a kind, with one more request.  Raises CannotStart."""
+        """The process of a kind, with one more request. Raises CannotStart."""
         evicted = None
         with self._changed:
             self._check_running()
@@ -178,7 +178,7 @@ class Pool:
             process.close()
 
     def stop(self, seconds):
-        """Begin no request, wait `seconds` for those at work, end all processes.  Repeatable."""
+        """Begin no request, wait `seconds` for those at work, end all processes. Repeatable."""
         with self._changed:
             self._stopping.set()
             self._changed.notify_all()

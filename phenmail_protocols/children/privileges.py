@@ -13,7 +13,7 @@ def user_for(owner, run_as):
     """`owner`: (uid, gid) of the user's folder; `run_as`: the setting `run-as`, a name or None.
 
     -> (uid, gid) to become; None if the server is not root, because then everything runs as the
-    server's user.  Raises NoUser.
+    server's user. Raises NoUser.
     """
     if os.geteuid() != 0:
         return None

@@ -37,9 +37,9 @@ class Ended(NamedTuple):
 
     `code`: its exit status, the negative number of the signal that ended it, or None if unknown.
     `launched`: the command began; otherwise `code` and `output` are those of `program_child`.
-    `output`: the end of its standard output and error, at most KEPT bytes.  `late`: it exceeded its
-    time.  `interrupted`: the server is stopping.  In both cases it was ended, and what it
-    had done by then is unknown.  `seconds`: how long it took.
+    `output`: the end of its standard output and error, at most KEPT bytes. `late`: it exceeded its
+    time. `interrupted`: the server is stopping. In both cases it was ended, and what it
+    had done by then is unknown. `seconds`: how long it took.
     """
     code: Optional[int]
     launched: bool
@@ -50,13 +50,13 @@ class Ended(NamedTuple):
 
 
 class Run:
-    """A command that has been started.  Call `attend` once, in one thread; `interrupt` in any."""
+    """A command that has been started. Call `attend` once, in one thread; `interrupt` in any."""
 
     def __init__(self, python, arguments, environment, folder, owner=None, grace=GRACE,
                  clock=time.monotonic):
         """`python`: the interpreter that launches it; `arguments`, `environment`: bytes; `folder`:
         its working directory; `owner`: (uid, gid) to become, None for no change; `grace`: seconds
-        between SIGTERM and SIGKILL.  Raises OSError if it cannot be started, ValueError for an
+        between SIGTERM and SIGKILL. Raises OSError if it cannot be started, ValueError for an
         argument that cannot be one.
         """
         self._grace, self._clock = grace, clock
@@ -105,7 +105,7 @@ class Run:
         """Write `chunks` (an iterable of non-empty bytes) to its standard input, wait for its end
         -> Ended.
 
-        It has `seconds`.  It need not read its whole input.  What the iterable raises is raised
+        It has `seconds`. It need not read its whole input. What the iterable raises is raised
         after the command was killed.
         """
         self._chunks = iter(chunks)
@@ -197,7 +197,7 @@ class Run:
     def _status(self, all_of_it):
         """Its exit status or negative signal, after reaping it; None while it runs.
 
-        `all_of_it`: kill its group with it.  Popen is not asked, because it reports success for a
+        `all_of_it`: kill its group with it. Popen is not asked, because it reports success for a
         child that other code reaped.
         """
         pid = self._process.pid

@@ -2,13 +2,13 @@
 
 Words:  REPORT DESCRIPTORS UID:GID COMMAND [ARGUMENT...]
 
-REPORT is the descriptor of a pipe that the command does not get.  LAUNCHED is written there just
+REPORT is the descriptor of a pipe that the command does not get. LAUNCHED is written there just
 before the exec, and FAILED_AFTER_ALL if the exec fails: if only LAUNCHED arrives, the exit status
-is the command's.  DESCRIPTORS is the limit of open files.  UID:GID is the user to become, "" for
+is the command's. DESCRIPTORS is the limit of open files. UID:GID is the user to become, "" for
 the present one.
 
-The process stays the same, so its id, session and standard streams are the command's.  COMMAND is
-looked up in PATH, never by a shell.  The umask is 077 and every signal has its default action.
+The process stays the same, so its id, session and standard streams are the command's. COMMAND is
+looked up in PATH, never by a shell. The umask is 077 and every signal has its default action.
 
 On failure it exits with FAILED (EX_TEMPFAIL of sysexits.h: "try again") and prints one line to
 standard error that begins with "phenmail: ".
@@ -24,7 +24,7 @@ FAILED_AFTER_ALL = b", failed"
 
 
 def execute(command, report):
-    """Become the command.  Raises the most informative OSError.
+    """Become the command. Raises the most informative OSError.
 
     It imports nothing: the new user may not be able to read this interpreter's files.
     """

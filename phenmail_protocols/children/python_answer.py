@@ -1,6 +1,6 @@
-"""What a Python filter answered, as values.  Pure; accepts any bytes.
+"""What a Python filter answered, as values. Pure; accepts any bytes.
 
-`python_child` describes the lines.  A script can write anything into its answer, so nothing here
+`python_child` describes the lines. A script can write anything into its answer, so nothing here
 allows more than a script may ask for anyway.
 """
 import signal
@@ -29,8 +29,8 @@ class Decision(NamedTuple):
 class Result(NamedTuple):
     """What one Python filter decided.
 
-    `decision`: None asks the next filter.  `flags`, `copies` (addresses): what else the script
-    wants; empty if it failed without a decision.  `log_lines`: for the user's log, without text of
+    `decision`: None asks the next filter. `flags`, `copies` (addresses): what else the script
+    wants; empty if it failed without a decision. `log_lines`: for the user's log, without text of
     the message; empty if all went well.
     """
     decision: Optional[Decision] = None
@@ -45,7 +45,7 @@ def failed(text):
 
 
 def read(data, seconds):
-    """The bytes of an answer -> Result.  `seconds`: how long the script was allowed to run.
+    """The bytes of an answer -> Result. `seconds`: how long the script was allowed to run.
 
     The first decision stands, whatever follows it.
     """
@@ -56,7 +56,7 @@ def read(data, seconds):
 
 
 class _Answer:
-    """What the lines up to now said.  `garbage`: a line of no known form came."""
+    """What the lines up to now said. `garbage`: a line of no known form came."""
 
     def __init__(self):
         self.decision, self.ended, self.garbage = None, False, False

@@ -3,14 +3,14 @@
 Words:  serve SECONDS [UID GID]    descriptor 0 is a Unix stream socket to the server
         kill PID [UID GID]         ends a script that outlived its `serve`
 
-`serve` loads once what filters need, becomes UID and GID, sends READY and waits.  For each request
+`serve` loads once what filters need, becomes UID and GID, sends READY and waits. For each request
 it forks a *run*, which limits itself (`python_limits`), parses one message, runs one script
-(`python_run`) and ends; no run leaves anything for the next.  It is safe to fork here, because this
-process has one thread.  Compiled code is kept between runs.  The process ends at the end of its
+(`python_run`) and ends; no run leaves anything for the next. It is safe to fork here, because this
+process has one thread. Compiled code is kept between runs. The process ends at the end of its
 input.
 
 A request is REQUEST (lengths of code, envelope, message), with one descriptor beside it, the run's
-own socket to the server; then the code.  Over the run's socket this process answers "begun PID\\n".
+own socket to the server; then the code. Over the run's socket this process answers "begun PID\\n".
 The run reads envelope and message from it, and writes each line at once, so that the line counts
 however the script ends:
 
@@ -19,8 +19,8 @@ however the script ends:
     error line N: TYPE       the script raised; no text, because that may quote the mail
     end                      the script has ended
 
-When the run has ended, this process adds: exit STATUS, signal NUMBER, or late.  `python_answer`
-reads the lines.  `python_filters` says what a script can and cannot do.
+When the run has ended, this process adds: exit STATUS, signal NUMBER, or late. `python_answer`
+reads the lines. `python_filters` says what a script can and cannot do.
 """
 import marshal
 import math
@@ -153,7 +153,7 @@ class Server:
                               message)
 
     def _keep_code(self, descriptor):
-        """A run has compiled a script.  It wrote this code before it ran anything."""
+        """A run has compiled a script. It wrote this code before it ran anything."""
         source, parts = self._compiling[descriptor]
         data = os.read(descriptor, 65536)
         parts.append(data)

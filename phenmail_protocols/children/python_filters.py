@@ -4,21 +4,21 @@ A script gets the standard library; `msg`, an email.message.Message of the first
 those have too many lines or parts for the email package, only the header is parsed, and the body is
 one text); `envelope`, a dict of sender, recipient, tag, auth (str) and size (of the whole message);
 and accept(mailbox="INBOX"), reject(reason), discard(), forward(address), flag(name) and
-copy(address).  The first decision stands and ends the script.
+copy(address). The first decision stands and ends the script.
 
-The caller decides whether a script may run.  `python_limits` has all numbers.  What is promised,
+The caller decides whether a script may run. `python_limits` has all numbers. What is promised,
 also against a hostile script, if the server is root and so runs each owner's scripts as that owner:
 
 1. A script has its owner's rights and no others: not the server's, nor its descriptors,
    environment, standard streams or working directory.
-2. Each message has a new fork of a process in which no script ever ran.  Nothing that a script does
+2. Each message has a new fork of a process in which no script ever ran. Nothing that a script does
    to Python, signals, descriptors or threads affects the next message.
 3. A script ends: after SECONDS of wall time or as much processor time, its process group is killed.
    It cannot write files (it can create empty ones and remove its owner's) and cannot start
    processes or threads; its memory and descriptors are limited.
 4. The message is delivered in any case: by the decision, or by the next filter with a line in the
    user's log.
-5. The number of scripts at work is limited, in all and for each script.  One that hangs delays only
+5. The number of scripts at work is limited, in all and for each script. One that hangs delays only
    its own messages, unless there are several.
 
 Not promised:
@@ -59,7 +59,7 @@ log = logging.getLogger("phenmail.children")
 class PythonFilters:
     """`python`: the interpreter, by default this one; `run_as`: a user's name or None, for folders
     that belong to root; `seconds`: a script's time; `idle`: seconds after which an unused process
-    is ended.  Starts nothing before the first `run`.  Thread-safe.
+    is ended. Starts nothing before the first `run`. Thread-safe.
     """
 
     def __init__(self, python=None, run_as=None, clock=time.monotonic, seconds=SECONDS, idle=60.0):
@@ -78,8 +78,8 @@ class PythonFilters:
         `code`: the script (str); `message`: bytes, the path of a file or a descriptor of one;
         `envelope`: a mapping or an object with sender, recipient, tag, auth (anything that str()
         accepts, None for nothing) and size (int); `owner`: (uid, gid) of the user's folder;
-        `requester`: who is limited to MOST_OF_ONE, by default one script of one user.  A script's
-        failure is a Result too.  Raises OSError if the message cannot be read or the server is out
+        `requester`: who is limited to MOST_OF_ONE, by default one script of one user. A script's
+        failure is a Result too. Raises OSError if the message cannot be read or the server is out
         of descriptors.
         """
         try:
@@ -96,7 +96,7 @@ class PythonFilters:
         return python_answer.read(answer, self._seconds)
 
     def stop(self):
-        """Begin no script, let those that run finish, end all processes.  Repeatable."""
+        """Begin no script, let those that run finish, end all processes. Repeatable."""
         self.pool.stop(self._seconds + 5.0)
 
 
@@ -134,7 +134,7 @@ class _Process(Process):
 
 
 def _source(code):
-    """The bytes of a script.  Raises CannotStart if it cannot run here."""
+    """The bytes of a script. Raises CannotStart if it cannot run here."""
     if os.name != "posix":
         raise CannotStart("Python filters need a POSIX system")
     source = code.encode("utf-8", "surrogatepass")

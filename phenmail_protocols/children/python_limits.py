@@ -1,7 +1,7 @@
 """What a Python filter may use: time, memory, files, processes, and the size of what it exchanges.
 
 `python_child` enforces the wall time and calls `apply` in each run; `python_filters` counts how
-many run at once.  The standard library is enough for this module, because children load it.
+many run at once. The standard library is enough for this module, because children load it.
 """
 import math
 
@@ -20,8 +20,8 @@ ANSWER_OCTETS = 65536
 MOST_FLAGS = MOST_COPIES = 100  # in one answer
 LONGEST_VALUE = 1000  # characters of a mailbox, an address, a flag or a reason
 
-# What the email package parses quickly.  Beyond that its time grows with the product of lines and
-# boundaries (1 MB of "--x" lines: 3 s), and a sender could make every filter run out of time.  So
+# What the email package parses quickly. Beyond that its time grows with the product of lines and
+# boundaries (1 MB of "--x" lines: 3 s), and a sender could make every filter run out of time. So
 # only the header of such a message is parsed.
 MOST_LINES, MOST_PARTS, MOST_BOUNDARIES = 30000, 1000, 50
 

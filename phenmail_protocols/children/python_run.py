@@ -1,6 +1,6 @@
 """One run of a Python filter: the names that a script finds, and its outcome.
 
-Loaded by `python_child` and used in its forks.  That module describes the answer's lines.
+Loaded by `python_child` and used in its forks. That module describes the answer's lines.
 """
 import marshal
 import os
@@ -98,7 +98,7 @@ def _before_decision(voice):
 
 
 def _value(what, value):
-    """A value that must arrive exactly -> its text.  Raises ValueError, TypeError."""
+    """A value that must arrive exactly -> its text. Raises ValueError, TypeError."""
     if value is None:
         raise TypeError("%s: None" % what)
     text = str(value)
@@ -174,7 +174,7 @@ def read_envelope(data):
 
 
 def parse(data):
-    """An email.message.Message.  If it has too many lines or parts, the body is one text."""
+    """An email.message.Message. If it has too many lines or parts, the body is one text."""
     import email
     if _is_simple(data):
         return email.message_from_bytes(data)

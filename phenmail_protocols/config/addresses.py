@@ -1,4 +1,4 @@
-"""Whether a text is a host name, an IP address or a mail address.  Pure."""
+"""Whether a text is a host name, an IP address or a mail address. Pure."""
 
 from typing import Any, Callable, Optional, Tuple
 

@@ -1,6 +1,6 @@
 """Checked values -> settings: what depends on the root, on the process or on several sections.
 
-Default ports and listeners, default paths, and whose files a path may lead to.  Reads no file.
+Default ports and listeners, default paths, and whose files a path may lead to. Reads no file.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Kinds of values: each turns what was written into a clean value.
 
 A kind has `expected`, the words that complete "expected …", and `read(reader, path, value)`,
-which returns the clean value, or a stand-in after reporting to the reader what is wrong.  Simple
-kinds only define `clean(value)`.  No kind knows which key it serves.
+which returns the clean value, or a stand-in after reporting to the reader what is wrong. Simple
+kinds only define `clean(value)`. No kind knows which key it serves.
 """
 
 from types import MappingProxyType
@@ -19,8 +19,8 @@ from .scanner import MAX_VALUES
 class Reader:
     """What the kinds need to know, and where they report errors and warnings.
 
-    `owner`: the identity that [user-identity] stands for.  `folder`: what relative paths are
-    relative to.  `allow_outside`: whether file:/… may lead out of the root.
+    `owner`: the identity that [user-identity] stands for. `folder`: what relative paths are
+    relative to. `allow_outside`: whether file:/… may lead out of the root.
     """
 
     def __init__(self, document: Document, root: Root, owner: Optional[str] = None,
@@ -293,7 +293,7 @@ class Section(Kind):
     """An object with known keys.
 
     `gives`: the type of the clean value; it is called with one keyword argument an option, by
-    `Option.field`.  `check(reader, path, clean)` reports errors that concern several keys.
+    `Option.field`. `check(reader, path, clean)` reports errors that concern several keys.
     """
 
     expected = "an object: { … }"

@@ -1,7 +1,7 @@
 """A configuration file merged with the files that it includes, and where each value was written.
 
 `"include": [files]` at the top level of a file merges others into it, and the including file
-wins; with `"include-overwrite"` the included files win.  Objects are merged key by key, any other
+wins; with `"include-overwrite"` the included files win. Objects are merged key by key, any other
 value replaces the one before.
 """
 
@@ -21,7 +21,7 @@ Parse = Callable[[str], Any]
 class Bounds(NamedTuple):
     """How much a file and all that it includes may hold.
 
-    `depth`: of objects and lists inside each other.  `files`: included ones.
+    `depth`: of objects and lists inside each other. `files`: included ones.
     """
 
     octets: int
@@ -73,10 +73,10 @@ def read(path: str, name: str, resolve: Resolve, parse: Parse, fetch: Fetch,
          looked_for: Optional[Callable[[str], None]]) -> Document:
     """Read a file and all that it includes.
 
-    In: its path and its name for messages.  `resolve(text, file)` returns the path of an included
-    file, as written in `file`, or raises ValueError.  `parse` makes values from clean JSON.
+    In: its path and its name for messages. `resolve(text, file)` returns the path of an included
+    file, as written in `file`, or raises ValueError. `parse` makes values from clean JSON.
     `fetch(path, most)` returns a file's octets; it raises OSError, and TooLarge if there are more
-    than `most`.  `secrets`: keys whose values are never shown.  `looked_for` is called with the
+    than `most`. `secrets`: keys whose values are never shown. `looked_for` is called with the
     path of each file before it is opened.
     Raises ConfigError with all syntax errors in all the files (at most MAX_PROBLEMS), and OSError
     if the first file cannot be read.

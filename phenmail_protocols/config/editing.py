@@ -1,6 +1,6 @@
 """Changes one thing in the text of a configuration file and leaves the rest, comments too.
 
-Text in, text out.  `scanner` says where everything is.  Each edited text is read again and
+Text in, text out. `scanner` says where everything is. Each edited text is read again and
 returned only if its values are the old ones with the wanted change.
 """
 
@@ -19,12 +19,12 @@ class EditError(ValueError):
 
 
 def read(source: str) -> Any:
-    """The values of a text.  Raises EditError."""
+    """The values of a text. Raises EditError."""
     return _read(source)[1]
 
 
 def add_member(source: str, path: Path, key: str, value: Any) -> str:
-    """Put a new member at the end of the object at `path`.  Raises EditError."""
+    """Put a new member at the end of the object at `path`. Raises EditError."""
     found, values = _read(source)
     edited = _insert(source, found, path, "{", "%s: %s" % (_json(key), _json(value)))
     members = _at(values, path)
@@ -35,7 +35,7 @@ def add_member(source: str, path: Path, key: str, value: Any) -> str:
 
 
 def add_item(source: str, path: Path, value: Any) -> str:
-    """Put a new item at the end of the list at `path`.  Raises EditError."""
+    """Put a new item at the end of the list at `path`. Raises EditError."""
     found, values = _read(source)
     edited = _insert(source, found, path, "[", _json(value))
     _at(values, path).append(value)
@@ -43,7 +43,7 @@ def add_item(source: str, path: Path, value: Any) -> str:
 
 
 def set_member(source: str, path: Path, value: Any) -> str:
-    """Give a member a value; add it if it is missing.  Raises EditError."""
+    """Give a member a value; add it if it is missing. Raises EditError."""
     found, values = _read(source)
     if path not in found.values:
         return add_member(source, path[:-1], str(path[-1]), value)
@@ -53,7 +53,7 @@ def set_member(source: str, path: Path, value: Any) -> str:
 
 
 def remove(source: str, path: Path) -> str:
-    """Remove a member or an item; a comment after it stays.  Raises EditError."""
+    """Remove a member or an item; a comment after it stays. Raises EditError."""
     found, values = _read(source)
     if path not in found.values:
         raise EditError("it does not exist")

@@ -1,6 +1,6 @@
 """What may be written in a list of filters: its table of options, and the values in it.
 
-The values are actions (`forward:address`), sizes (`>1M`), flags and times.  Whether a folder's
+The values are actions (`forward:address`), sizes (`>1M`), flags and times. Whether a folder's
 name is possible is checked in `filters.rules`, because only the mail store knows.
 """
 

@@ -27,7 +27,7 @@ def load_server(root: Root, privileged: Optional[bool] = None,
                 host_name: Optional[Callable[[], str]] = None) -> Settings:
     """Read the device's mail.jcfg.
 
-    In: `privileged`: whether ports below 1024 can be used; None asks the system.  `host_name`:
+    In: `privileged`: whether ports below 1024 can be used; None asks the system. `host_name`:
     returns the host's full name; None asks the system.
     Raises ConfigError, and OSError if the file cannot be read.
     """
@@ -57,7 +57,7 @@ def _server(document: Document, root: Root, privileged: Optional[bool],
 def load_user(path: str, root: Root, looked_for: LookedFor = None) -> UserSettings:
     """Read a user's mail.jcfg; the defaults if there is none.
 
-    In: the absolute path of the file, which lies in the mail folder.  `looked_for` is called with
+    In: the absolute path of the file, which lies in the mail folder. `looked_for` is called with
     the path of each file on which the result depends, before it is opened and even if that fails.
     Raises ConfigError, and OSError if the file cannot be read.
     """
@@ -65,12 +65,12 @@ def load_user(path: str, root: Root, looked_for: LookedFor = None) -> UserSettin
 
 
 def load_filters(path: str, root: Root, looked_for: LookedFor = None) -> Tuple[Filter, ...]:
-    """Read a filters.jcfg; no filters if there is none.  Otherwise like `load_user`."""
+    """Read a filters.jcfg; no filters if there is none. Otherwise like `load_user`."""
     return _of_user(path, root, build.filters, looked_for)
 
 
 def load_fetcher(path: str, root: Root) -> FetcherSettings:
-    """Read a mail-fetcher.jcfg; no accounts if there is none.  Raises like `load_user`."""
+    """Read a mail-fetcher.jcfg; no accounts if there is none. Raises like `load_user`."""
     return _of_user(path, root, build.fetcher, None)
 
 
@@ -89,7 +89,7 @@ def server_octets(path: str, most: int = SERVER.octets) -> bytes:
 def user_octets(path: str, root: Root, owner: str, most: int = USER.octets) -> bytes:
     """The content of a file below the folder of the identity `owner`; links may lead to it.
 
-    Reads at most `most` octets and never waits for a pipe.  Raises TooLarge, and OSError, also
+    Reads at most `most` octets and never waits for a pipe. Raises TooLarge, and OSError, also
     for a link into another identity's folder.
     """
     try:

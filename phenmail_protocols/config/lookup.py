@@ -1,8 +1,8 @@
 """From an address or a login name to its line in "domains", and along aliases to the last line.
 
-This is the only look-up: the check of the configuration, delivery and logins use it.  Domains are
-compared in A-labels.  Local parts are compared exactly, or without case if that is unambiguous
-(RFC 5321 section 2.4 leaves the local part to us).  Pure.
+This is the only look-up: the check of the configuration, delivery and logins use it. Domains are
+compared in A-labels. Local parts are compared exactly, or without case if that is unambiguous
+(RFC 5321 section 2.4 leaves the local part to us). Pure.
 """
 
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
@@ -20,7 +20,7 @@ LONGEST_NAME = 320          # 64 + "@" + 255, RFC 5321 section 4.5.3.1
 class Found(NamedTuple):
     """A line of "domains": `address`, its left side, and its action.
 
-    `tag`: what followed "+", or None.  `caught`: it is the catch-all, whose local part is "*".
+    `tag`: what followed "+", or None. `caught`: it is the catch-all, whose local part is "*".
     """
 
     address: Address
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 class Lookup:
     """Finds lines in the "domains" of one configuration.
 
-    `is_own(ip)`: whether an address literal with this IP address means this server.  Its users
+    `is_own(ip)`: whether an address literal with this IP address means this server. Its users
     are those of the sender domain (RFC 1123 section 5.2.17), or of the first domain if the sender
     domain is not configured.
     """
@@ -77,7 +77,7 @@ class Lookup:
     def find_login(self, name: str) -> Optional[Found]:
         """The line for a login name, without "+tag" and catch-all, or None.
 
-        Without "@" the name belongs to the sender domain.  The name may be any text.
+        Without "@" the name belongs to the sender domain. The name may be any text.
         """
         if len(name) > LONGEST_NAME:
             return None

@@ -21,8 +21,8 @@ class Place(NamedTuple):
 class Problem(NamedTuple):
     """One error or warning.
 
-    `key`: the dotted name of the setting, "" for the whole file.  `value`: what was written,
-    ready to be shown, or None if nothing was written or it is secret.  `expected` completes
+    `key`: the dotted name of the setting, "" for the whole file. `value`: what was written,
+    ready to be shown, or None if nothing was written or it is secret. `expected` completes
     "expected …"; it is "" if `hint` is the whole message.
     """
 

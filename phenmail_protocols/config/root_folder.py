@@ -1,6 +1,6 @@
 """The root folder: identities, tokens, and which paths a configuration may name.
 
-A path that starts with "/" lies inside the root.  Its first component is an identity: the
+A path that starts with "/" lies inside the root. Its first component is an identity: the
 device's own or a user's.
 """
 
@@ -25,14 +25,14 @@ class InvalidPath(ValueError):
 class Root:
     """A root folder and its device identity.
 
-    `path`: absolute.  `device`: the name of the identity.  `mail_system`: the folder of the
-    server's own files.  `configuration`: the server's mail.jcfg, which need not exist.
+    `path`: absolute. `device`: the name of the identity. `mail_system`: the folder of the
+    server's own files. `configuration`: the server's mail.jcfg, which need not exist.
     """
 
     def __init__(self, path: str, device: Optional[str] = None) -> None:
         """Choose the device: the given one, else the only one, else "device".
 
-        Touches no file.  Raises RootError if several folders hold a server's configuration and
+        Touches no file. Raises RootError if several folders hold a server's configuration and
         none is given, or if the name cannot be the name of a folder.
         """
         self.path = os.path.abspath(path)
@@ -69,8 +69,8 @@ class Root:
                 allow_outside: bool = False, folder: Optional[str] = None) -> str:
         """The absolute path for a path in the configuration; it need not exist.
 
-        In: `owner`: the identity that [user-identity] stands for.  `allow_outside` permits
-        `file:/abs/path`.  `folder`: an absolute path inside the root, to which a text without
+        In: `owner`: the identity that [user-identity] stands for. `allow_outside` permits
+        `file:/abs/path`. `folder`: an absolute path inside the root, to which a text without
         leading "/" is relative.
         Raises InvalidPath for "..", for links that leave the root, and for tokens without a
         meaning here.

@@ -1,18 +1,18 @@
 """JSON with comments -> JSON that every parser reads alike, and the position of each value.
 
 The scanner reads the whole grammar (RFC 8259) itself, so that it can report several errors at
-once, each with line and column.  A JSON parser then makes the values from the text that it
-returns.  Beyond RFC 8259 it accepts what jsoncomment accepts:
+once, each with line and column. A JSON parser then makes the values from the text that it
+returns. Beyond RFC 8259 it accepts what jsoncomment accepts:
 
 - `#` comments anywhere outside strings; lines that begin with `;` or `//`, and `/* … */` that
   fills whole lines;
 - one trailing comma before `]` or `}`;
 - strings between three quotes, over several lines: the lines are stripped and joined (one blank
-  at the end of a line stays), and empty lines are left out.  A line in it that begins with `#` is
+  at the end of a line stays), and empty lines are left out. A line in it that begins with `#` is
   text, as everywhere in a string.
 
 The returned text has none of this, stands on one line, and has nothing in its strings that
-jsoncomment would change.  Duplicate keys are errors.
+jsoncomment would change. Duplicate keys are errors.
 
 Time and memory are linear in the length of the text, and the bounds hold for any text.
 """
@@ -47,8 +47,8 @@ class _Lost(Exception):
 class Scan:
     """The result of a scan.
 
-    `text`: the clean JSON, or None after any error.  `values`, `ends`, `keys`: path -> offset
-    of the value, of what follows it, of its key.  `problems`: the errors, in the order of the
+    `text`: the clean JSON, or None after any error. `values`, `ends`, `keys`: path -> offset
+    of the value, of what follows it, of its key. `problems`: the errors, in the order of the
     text.
     """
 
@@ -81,9 +81,9 @@ def scan(file: str, source: str, secrets: FrozenSet[str] = frozenset(),
          values: int = MAX_VALUES, depth: int = MAX_DEPTH, in_all: int = MAX_VALUES) -> Scan:
     """Scan a whole text whose lines end with LF.
 
-    In: `file`: its name for messages.  `secrets`: keys whose values are never shown.  `values`:
+    In: `file`: its name for messages. `secrets`: keys whose values are never shown. `values`:
     how many objects, lists, strings and other values it may hold, and `in_all`: it and the files
-    that include it, for messages.  `depth`: of objects and lists inside each other.
+    that include it, for messages. `depth`: of objects and lists inside each other.
     """
     return _Scanner(file, source, secrets, values, depth, in_all).scan()
 

@@ -1,8 +1,8 @@
 """What may be written in each configuration file: one table of options for each file.
 
-A row has the key, the kind of its value, the default and a help text.  Everything else follows
+A row has the key, the kind of its value, the default and a help text. Everything else follows
 from it: the checks, the unknown keys and the settings, whose fields have the names of the keys.
-What depends on the root, on the process or on several sections is in `build.py`.  Filters have
+What depends on the root, on the process or on several sections is in `build.py`. Filters have
 their own table in `filtering.py`.
 """
 

@@ -1,6 +1,6 @@
 """The configuration as immutable values, and which listeners to open for it.
 
-All values have been checked and have their defaults filled in; paths are absolute.  A field has
+All values have been checked and have their defaults filled in; paths are absolute. A field has
 the name of its key in the file, with "_" for "-".
 """
 
@@ -11,9 +11,9 @@ from typing import Any, FrozenSet, Mapping, NamedTuple, Optional, Tuple, Union
 class Listen(NamedTuple):
     """One listener of a section.
 
-    `host`: a name or an address; "*" is every address, IPv4 and IPv6.  `port`: 0 picks a free
-    one.  `tls`: "implicit", "starttls" or "none".  `plaintext_auth`: passwords are accepted
-    without TLS from other hosts too.  `path`: a Unix socket instead of host and port, or None.
+    `host`: a name or an address; "*" is every address, IPv4 and IPv6. `port`: 0 picks a free
+    one. `tls`: "implicit", "starttls" or "none". `plaintext_auth`: passwords are accepted
+    without TLS from other hosts too. `path`: a Unix socket instead of host and port, or None.
     `without`: the IMAP extensions that are off.
     """
 
@@ -50,8 +50,8 @@ class Action(NamedTuple):
 class Relay(NamedTuple):
     """How mail leaves, and whether users may submit it.
 
-    `remote_port`: the port of other servers.  `private_addresses`: mail for other domains is
-    sent to loopback and private addresses too.  `disabled`: nobody may submit mail for other
+    `remote_port`: the port of other servers. `private_addresses`: mail for other domains is
+    sent to loopback and private addresses too. `disabled`: nobody may submit mail for other
     domains; the queue still works, for bounces and forwards.
     """
 
@@ -111,10 +111,10 @@ class Inbound(NamedTuple):
 class Limits(NamedTuple):
     """Bounds: counts, seconds and bytes; the defaults of "limits" in the file.
 
-    `connections_before_login`: in each protocol.  By default it is an eighth of `connections`,
+    `connections_before_login`: in each protocol. By default it is an eighth of `connections`,
     so that strangers in all five protocols leave room for those who log in.
     `line`: the longest command line of SMTP and POP3 (RFC 4954 section 4.3 asks for 12288).
-    `login_timeout`: from connecting to login.  `retry_first` to `give_up`: seconds of a message
+    `login_timeout`: from connecting to login. `retry_first` to `give_up`: seconds of a message
     in the queue.
     """
 
@@ -206,9 +206,9 @@ class Settings(NamedTuple):
 class UserSettings(NamedTuple):
     """A user's `mail.jcfg`; secrets are as written, or None.
 
-    `external_mda` is the text that `authorization` signs.  `outward` is what it means, an Action
-    of kind "agent" or "forward", whether or not it is authorized.  `without`: the IMAP extensions
-    that are off for this user.  `quota` can only lower what the server's configuration allows.
+    `external_mda` is the text that `authorization` signs. `outward` is what it means, an Action
+    of kind "agent" or "forward", whether or not it is authorized. `without`: the IMAP extensions
+    that are off for this user. `quota` can only lower what the server's configuration allows.
     """
 
     passphrase: Optional[str]
@@ -230,8 +230,8 @@ class UserSettings(NamedTuple):
 class Vacation(NamedTuple):
     """An automatic answer while a user is away.
 
-    `subject`: None derives it from the message.  `period`: seconds until the same sender is
-    answered again.  `since`, `until`: epoch seconds, None for no bound.  `addresses`: further
+    `subject`: None derives it from the message. `period`: seconds until the same sender is
+    answered again. `since`, `until`: epoch seconds, None for no bound. `addresses`: further
     addresses of this user.
     """
 
@@ -246,9 +246,9 @@ class Vacation(NamedTuple):
 class Filter(NamedTuple):
     """One filter.
 
-    Which fields it uses depends on its `type`.  "match": `headers` to `name`.  "py": `code`,
+    Which fields it uses depends on its `type`. "match": `headers` to `name`. "py": `code`,
     `authorization`, and for code `file:…` the absolute path `code_file`, which need not exist.
-    "vacation": `vacation`.  `place`: where it was written, for people.  `from_server`: it is one
+    "vacation": `vacation`. `place`: where it was written, for people. `from_server`: it is one
     of the server's global filters.
     """
 
@@ -309,11 +309,11 @@ LOOPBACK = "localhost"
 def listeners(settings: Settings, certificate: bool) -> Tuple[NamedListen, ...]:
     """The listeners to open, with their names.
 
-    In: `certificate`: whether there is one.  The names are smtp, lmtp, submission, submissions,
+    In: `certificate`: whether there is one. The names are smtp, lmtp, submission, submissions,
     imap, imaps, pop3 and pop3s; a name may occur more than once.
 
     Without a certificate, every listener with TLS moves to the plain port on the loopback, so
-    that no passphrase crosses a network unencrypted.  A listener without TLS stays as written.
+    that no passphrase crosses a network unencrypted. A listener without TLS stays as written.
     """
     named = []
     for section in ("smtp", "lmtp", "submission", "imap", "pop3"):

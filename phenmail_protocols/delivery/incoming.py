@@ -1,7 +1,7 @@
 """One message on its way in: check, filter, deliver, queue, reply.
 
-An `Incoming` takes the message's bytes as they come (CRLF line ends).  `finish` returns a reply for
-each recipient.  `router` decides where addresses lead.
+An `Incoming` takes the message's bytes as they come (CRLF line ends). `finish` returns a reply for
+each recipient. `router` decides where addresses lead.
 
 From the final dot of DATA to the 250, in this order; lines in brackets only where they apply:
 
@@ -29,22 +29,22 @@ From the final dot of DATA to the 250, in this order; lines in brackets only whe
 The promises (accepted mail is not lost, and every recipient's mail has a known fate):
 
 1. A recipient gets 250 only after the store's `deliver` returned for it: the file and its directory
-   are on the disk.  Recipients elsewhere: only after the queue's `commit` returned.
+   are on the disk. Recipients elsewhere: only after the queue's `commit` returned.
 2. Nothing becomes visible in any mailbox, and nothing leaves, before every copy is complete and
-   synced.  So a full disk, a loop, an oversize header or a lost connection leave nothing behind.
+   synced. So a full disk, a loop, an oversize header or a lost connection leave nothing behind.
 3. Recipients whose addresses lead to one folder with one tag share one copy; each still has their
-   own reply.  Another tag is another copy, because filters may file it elsewhere.  All recipients
+   own reply. Another tag is another copy, because filters may file it elsewhere. All recipients
    elsewhere share one message in the queue, and so do those whose mail goes to a program, a plugin
    or another address: everything that can wait or fail is done from there.
-4. SMTP has one reply for all recipients.  If a mailbox fails after others have the message (a
+4. SMTP has one reply for all recipients. If a mailbox fails after others have the message (a
    rename or an index row failed, although the file is safe), delivery stops with a temporary reply:
-   the sender repeats the message for all, and those who have it get it twice.  Stopping at once
-   keeps these few; going on would add to them, and a 250 would lose mail.  The queue comes last, so
-   that recipients elsewhere get no copy twice.  LMTP has a reply for each recipient
+   the sender repeats the message for all, and those who have it get it twice. Stopping at once
+   keeps these few; going on would add to them, and a 250 would lose mail. The queue comes last, so
+   that recipients elsewhere get no copy twice. LMTP has a reply for each recipient
    (`finish(apart=True)`), so there a failure stops only its own recipient.
-5. Users' filters run before anything is delivered.  A recipient whose copy a filter sends elsewhere
+5. Users' filters run before anything is delivered. A recipient whose copy a filter sends elsewhere
    gets 250 only when the queue has it.
-6. A recipient who is over quota does not hold up the others: SMTP refuses them after RCPT.  If only
+6. A recipient who is over quota does not hold up the others: SMTP refuses them after RCPT. If only
    the whole message shows that it does not fit, the queue delivers their copy later.
 """
 import logging
@@ -71,7 +71,7 @@ log = logging.getLogger("phenmail.delivery")
 
 
 class Incoming:
-    """One message on its way in.  For one thread; ends with `finish` or `abort`."""
+    """One message on its way in. For one thread; ends with `finish` or `abort`."""
 
     __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_kind",
                  "_may_refuse", "_was_here", "_keys", "_mailboxes", "_outgoing", "_held", "_header",
@@ -123,7 +123,7 @@ class Incoming:
         return self._outgoing.reply is not None
 
     def write(self, data):
-        """Take the next bytes; CRLF line ends, cut anywhere.  Raises nothing; see `finish`."""
+        """Take the next bytes; CRLF line ends, cut anywhere. Raises nothing; see `finish`."""
         self.size += len(data)
         if self._failure is None and self._copies:
             try:
@@ -160,7 +160,7 @@ class Incoming:
         return outcomes
 
     def abort(self):
-        """Discard what was not delivered.  May be called at any time and again."""
+        """Discard what was not delivered. May be called at any time and again."""
         if self._held:
             self._held = bytearray()
         self._mailboxes.discard()
@@ -259,7 +259,7 @@ class Incoming:
         is_foreign = directory.resolve(address).kind == "remote"
         return submission.FOREIGN if is_foreign else submission.NEIGHBOURS
 
-    # The steps of `finish`.  Each may raise MessageRefused, StoreError or SpoolError.
+    # The steps of `finish`. Each may raise MessageRefused, StoreError or SpoolError.
 
     def _check(self, apart):
         """-> the judgement of SPF, DKIM and DMARC for filters, "" if there is none."""
@@ -335,8 +335,8 @@ class Incoming:
     def _recipient_of(self, key, is_copy):
         """The Recipient whose filter sends the message on, with the notices its sender wants.
 
-        RFC 3461 5.2.7.  With NOTIFY=NEVER the other server sends no notice of failure either, so a
-        bounce of a notice to the postmaster causes no further one.  The arrival of a copy is not
+        RFC 3461 5.2.7. With NOTIFY=NEVER the other server sends no notice of failure either, so a
+        bounce of a notice to the postmaster causes no further one. The arrival of a copy is not
         reported.
         """
         recipient = next(each for each, known in zip(self._envelope.recipients, self._keys)
@@ -378,6 +378,6 @@ class Incoming:
 
 
 def _comes_from_outside(router, origin):
-    """Whether to judge a message.  The server in front of an LMTP server has done so already."""
+    """Whether to judge a message. The server in front of an LMTP server has done so already."""
     return (router.judge is not None and origin.protocol != "" and "LMTP" not in origin.protocol
             and router.is_outside(origin.peer))

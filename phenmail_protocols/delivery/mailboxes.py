@@ -1,9 +1,9 @@
 """The copies of one message for mailboxes of this server.
 
-Recipients whose addresses lead to one folder with one tag share one copy.  The message is written
-once: several mailboxes get links to one file, which therefore has no Delivered-To.  Nothing becomes
+Recipients whose addresses lead to one folder with one tag share one copy. The message is written
+once: several mailboxes get links to one file, which therefore has no Delivered-To. Nothing becomes
 visible in any mailbox before every copy is complete and synced, and before every user's filters
-have run.  Knows no envelope, no queue and no protocol; raises MessageRefused and StoreError.
+have run. Knows no envelope, no queue and no protocol; raises MessageRefused and StoreError.
 
 A user's filter cannot stop a delivery: if the mailbox that it names cannot be created, the message
 goes to INBOX; a flag that cannot be stored is left out; the user's log says so.
@@ -70,7 +70,7 @@ class Mailboxes:
                 raise MessageRefused(recipient_replies.LOOP)
 
     def open(self, received, header):
-        """Begin with our Received field and the message's header.  Raises StoreError."""
+        """Begin with our Received field and the message's header. Raises StoreError."""
         first = self._first
         staged = first.staged = self._account(first).stage()
         own = trace.return_path(self._sender)
@@ -89,7 +89,7 @@ class Mailboxes:
         return self._store.account(target.destination.folder)
 
     def prepare(self, apart):
-        """The message is complete.  Raises MessageRefused.  `apart`: as in Incoming.finish."""
+        """The message is complete. Raises MessageRefused. `apart`: as in Incoming.finish."""
         if self.staged.has_nul:
             raise MessageRefused(recipient_replies.HAS_NUL)
         if self.replies and not apart:
@@ -115,11 +115,11 @@ class Mailboxes:
     # Filters
 
     def filter(self, screening, filtered, refusal):
-        """Run every user's filters.  Raises MessageRefused, StoreError.
+        """Run every user's filters. Raises MessageRefused, StoreError.
 
-        `screening`: filters.screening.Screening.  `filtered(address, tag)` -> FilteredMessage.
+        `screening`: filters.screening.Screening. `filtered(address, tag)` -> FilteredMessage.
         `refusal`: what the reply can say of a filter that rejects the message: "each" recipient has
-        their own reply, "all" (a refusal only if all recipients reject it) or "none".  A rejected
+        their own reply, "all" (a refusal only if all recipients reject it) or "none". A rejected
         copy of which the reply says nothing is discarded.
         """
         until = screening.until()
@@ -203,7 +203,7 @@ class Mailboxes:
                     self.replies[key] = kept
 
     def _link(self, apart):
-        """Make every further copy, synced but not yet visible.  Raises StoreError.
+        """Make every further copy, synced but not yet visible. Raises StoreError.
 
         `apart`: if one cannot be made, only its recipient's reply says so.
         """
@@ -263,7 +263,7 @@ class Mailboxes:
         return name
 
     def discard(self):
-        """Remove what was not delivered.  May be called at any time and again."""
+        """Remove what was not delivered. May be called at any time and again."""
         for target in self._targets.values():
             if target.staged is not None:
                 target.staged.discard()

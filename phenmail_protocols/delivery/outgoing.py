@@ -1,8 +1,8 @@
 """The copy of one message that waits in the queue, for recipients elsewhere.
 
-It takes the message's bytes as they come and hashes the body meanwhile.  When the message is
+It takes the message's bytes as they come and hashes the body meanwhile. When the message is
 complete, it is signed; the signature is kept with the recipients in the queue's state, and belongs
-before the bytes.  RFC 5321 4.5.4, RFC 6376.  Raises MessageRefused and SpoolError.
+before the bytes. RFC 5321 4.5.4, RFC 6376. Raises MessageRefused and SpoolError.
 """
 from ..dkim.body_hash import BodyHash
 from ..mail.reply import Reply
@@ -87,11 +87,11 @@ class Outgoing:
         self._head = field + self._head
 
     def prepare(self, _apart):
-        """The message is complete: sync its file.  It is not in the queue yet."""
+        """The message is complete: sync its file. It is not in the queue yet."""
         self._arriving.sync()
 
     def commit(self, now):
-        """Put it into the queue; `now`: epoch seconds.  Durable when this returns."""
+        """Put it into the queue; `now`: epoch seconds. Durable when this returns."""
         envelope, head, signed_as = self._envelope, self._head, ""
         if self._hash is not None:
             signature = self._signer.sign(self._header, self._hash.digest(), envelope.sender)
@@ -116,6 +116,6 @@ class Outgoing:
             not is_ascii(each.local.encode("utf-8")) for each in addresses)
 
     def discard(self):
-        """Remove what was not committed.  May be called at any time and again."""
+        """Remove what was not committed. May be called at any time and again."""
         if self._arriving is not None:
             self._arriving.discard()

@@ -1,7 +1,7 @@
-"""Where mail for an address goes, and who may send it.  All new mail passes through here.
+"""Where mail for an address goes, and who may send it. All new mail passes through here.
 
 `Router.recipient` accepts or refuses an address; `Router.begin` returns an `Incoming`
-(delivery.incoming) for one message.  Knows no protocol: its replies are `mail.reply.Reply`.
+(delivery.incoming) for one message. Knows no protocol: its replies are `mail.reply.Reply`.
 """
 import itertools
 import os
@@ -23,7 +23,7 @@ _NEVER = ".invalid"
 
 
 class Router:
-    """Knows where addresses lead, and delivers messages there.  Any thread may call it."""
+    """Knows where addresses lead, and delivers messages there. Any thread may call it."""
 
     def __init__(self, directory, store, queue=None, signer=None, clock=time.time, screening=None,
                  resolve=None):
@@ -63,8 +63,8 @@ class Router:
     def sender(self, address, account=None):
         """Whether a client may send from an Address -> None, or a Reply that refuses.
 
-        `account`: the accounts.directory.Account that is logged in, or None.  An account may send
-        from its own addresses (RFC 6409 6.1), other clients only from addresses elsewhere.  Anybody
+        `account`: the accounts.directory.Account that is logged in, or None. An account may send
+        from its own addresses (RFC 6409 6.1), other clients only from addresses elsewhere. Anybody
         may send from <>, which is not asked here.
         """
         if account is not None:
@@ -76,9 +76,9 @@ class Router:
     def recipient(self, address, account=None, own=False, size=None):
         """Where mail for an Address goes -> a Destination, or a Reply that refuses.
 
-        The Destination has kind "mailbox", "agent", "forward", "plugin" or "remote".  `account`: as
-        in `sender`.  `own`: the sender is this server or the program that embeds it, which may send
-        anywhere.  `size`: the octets that the sender announced (RFC 1870), None if unknown.
+        The Destination has kind "mailbox", "agent", "forward", "plugin" or "remote". `account`: as
+        in `sender`. `own`: the sender is this server or the program that embeds it, which may send
+        anywhere. `size`: the octets that the sender announced (RFC 1870), None if unknown.
         """
         failure = None if own or self.faults is None else self.faults("recipient")
         if failure is not None:
@@ -119,12 +119,12 @@ class Router:
               was_here=False):
         """Begin a message -> Incoming.
 
-        `envelope`: mail.envelope.Envelope.  `origin`: trace.Origin; None: the program that embeds
+        `envelope`: mail.envelope.Envelope. `origin`: trace.Origin; None: the program that embeds
         this server wrote the message, which is completed like a submission, without a check of its
-        author.  `destinations`: what `recipient` returned for each recipient, if the caller has
-        asked already.  `submitter`: the Account whose mail program sends this; the message is
-        completed and its author checked (RFC 6409).  `may_refuse`: the sender can be told that a
-        user's filter refuses the message; otherwise that copy is discarded.  `was_here`: an earlier
+        author. `destinations`: what `recipient` returned for each recipient, if the caller has
+        asked already. `submitter`: the Account whose mail program sends this; the message is
+        completed and its author checked (RFC 6409). `may_refuse`: the sender can be told that a
+        user's filter refuses the message; otherwise that copy is discarded. `was_here`: an earlier
         delivery to the same recipient is no loop, because the user's own program delivers it.
         """
         if destinations is None:

@@ -18,13 +18,13 @@ class MailRefused(Exception):
 
 
 class Sending:
-    """Sends messages through a Router.  Any thread may call it."""
+    """Sends messages through a Router. Any thread may call it."""
 
     def __init__(self, router):
         self._router = router
 
     def send_mail(self, sender, recipients, message):
-        """As MailServer.send_mail -> list of the ids of queued messages.  Raises MailRefused."""
+        """As MailServer.send_mail -> list of the ids of queued messages. Raises MailRefused."""
         envelope = Envelope(self._sender(sender), tuple(
             Recipient(Address.parse(address)) for address in _addresses(recipients)), smtputf8=True)
         incoming, outcomes = self._deliver(envelope, _pieces(_wire(message)))
@@ -35,7 +35,7 @@ class Sending:
         return [incoming.identity.decode("ascii")] if incoming.is_queued else []
 
     def keep_notice(self, envelope, chunks):
-        """For queue.bounces: store a notice durably.  Raises Unreachable."""
+        """For queue.bounces: store a notice durably. Raises Unreachable."""
         _, outcomes = self._deliver(envelope, chunks, may_refuse=False)
         for _, reply in outcomes:
             if not reply.delivered:
@@ -71,7 +71,7 @@ def _addresses(recipients):
 
 
 def octets(message):
-    """A message (bytes, str, email.message.Message) -> bytes, any line ends.  Raises TypeError."""
+    """A message (bytes, str, email.message.Message) -> bytes, any line ends. Raises TypeError."""
     if hasattr(message, "as_bytes"):
         message = message.as_bytes()
     elif isinstance(message, str):

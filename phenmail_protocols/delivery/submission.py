@@ -1,10 +1,10 @@
-"""Complete and check the header block of a submitted message: RFC 6409 sections 6.1 and 8.  Pure.
+"""Complete and check the header block of a submitted message: RFC 6409 sections 6.1 and 8. Pure.
 
 Knows nothing of sockets, accounts or the store; the caller says whose an address is.
 
 Which authors a message may have (RFC 6409 6.1, "enforced submission rights"): every address of From
 is the user's own, and so is every address of this server in Sender, Resent-From and Resent-Sender;
-so nobody writes as another user.  A message that the user resends (the topmost Resent-From is their
+so nobody writes as another user. A message that the user resends (the topmost Resent-From is their
 own, RFC 5322 3.6.6) may keep an author from elsewhere; it is not signed, because that author did
 not submit it.
 
@@ -39,8 +39,8 @@ def complete(header, sender, identity, host, date, whose=None):
     all its authors are the sender's own, so that it may be signed).
 
     `sender`: Address of MAIL FROM or None; `identity`: bytes, unique on this `host` (str);
-    `date`: bytes of RFC 5322 3.3.  `whose(Address)` -> OWN, NEIGHBOURS or FOREIGN; None: the
-    sender may write as anybody.  Raises MessageRefused.
+    `date`: bytes of RFC 5322 3.3. `whose(Address)` -> OWN, NEIGHBOURS or FOREIGN; None: the
+    sender may write as anybody. Raises MessageRefused.
     """
     fields = headers.fields(header)
     names = {field.name.lower() for field in fields}
@@ -75,7 +75,7 @@ def _hides_sender(header, sender):
 
 
 def _check_authors(fields, whose):
-    """-> whether every address of From is the user's own.  Raises MessageRefused."""
+    """-> whether every address of From is the user's own. Raises MessageRefused."""
     found, asked = [], 0  # (field name, whose its addresses are)
     for field in fields:
         name = field.name.lower()
@@ -102,7 +102,7 @@ def _as_lenient_readers(raw):
 
 
 def _mailboxes(name, value):
-    """The mailboxes of an author's field.  Raises MessageRefused if they are ambiguous."""
+    """The mailboxes of an author's field. Raises MessageRefused if they are ambiguous."""
     mailboxes = address.strict_mailboxes(value)
     if mailboxes is None:
         raise MessageRefused(recipient_replies.UNCLEAR_AUTHOR)
@@ -112,7 +112,7 @@ def _mailboxes(name, value):
 
 
 def _owner(mailbox, whose):
-    """Whose the address of a Mailbox is.  Raises MessageRefused if it is malformed."""
+    """Whose the address of a Mailbox is. Raises MessageRefused if it is malformed."""
     if mailbox.local in _INCOMPLETE or mailbox.domain in _INCOMPLETE:
         return NEIGHBOURS  # programs may read half an address as a name of this server
     if b"=?" in mailbox.local + mailbox.domain:  # forbidden by RFC 2047 5, yet some decode it

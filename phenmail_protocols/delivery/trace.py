@@ -1,6 +1,6 @@
 """Trace fields (Received, Return-Path, Delivered-To) and the loops they reveal.
 
-RFC 5321 4.4 and 6.3, RFC 3848 and 6531 4.3 (names of protocols).  Pure; knows no store and no
+RFC 5321 4.4 and 6.3, RFC 3848 and 6531 4.3 (names of protocols). Pure; knows no store and no
 policy.
 """
 import re
@@ -8,7 +8,7 @@ import re
 from ..mail import dates, headers
 from ..mail.writing import embedded, is_ascii
 
-# RFC 5321 6.3 says that 100 Received fields show a loop.  That many only waste time; 50 is the
+# RFC 5321 6.3 says that 100 Received fields show a loop. That many only waste time; 50 is the
 # limit of other servers.
 MOST_HOPS = 50
 _CHUNK = 131072  # octets of a message that are held at a time
@@ -20,9 +20,9 @@ _UNSAFE = re.compile("[^!-'*-\\[\\]-~]")  # no space, parenthesis, backslash, co
 class Origin:
     """Where a message came from; one for all messages of a connection after its greeting.
 
-    `protocol`: "SMTP", "ESMTPSA", "LMTP", … as `protocol_name` says.  `helo`: what the
-    client calls itself, or "".  `peer`: its address as text, "" for a Unix socket.
-    `tls`: (version, cipher) or None.  `account`: the login's name, or None.
+    `protocol`: "SMTP", "ESMTPSA", "LMTP", … as `protocol_name` says. `helo`: what the
+    client calls itself, or "". `peer`: its address as text, "" for a Unix socket.
+    `tls`: (version, cipher) or None. `account`: the login's name, or None.
     "" as protocol: this server or the program that embeds it wrote the message.
     """
 
@@ -97,7 +97,7 @@ def received(origin, by, identity, recipient, date):
     """A whole Received field, CRLF included -> bytes.
 
     `identity` and `date` are bytes; `recipient` is an Address if the message has only one, else
-    None (RFC 5321 7.2: the field must not show one recipient to another).  An address that is not
+    None (RFC 5321 7.2: the field must not show one recipient to another). An address that is not
     ASCII is left out, or an ASCII message would need SMTPUTF8 further on.
     """
     if recipient is None or not is_ascii(str(recipient).encode("utf-8", "replace")):
@@ -116,7 +116,7 @@ def return_path(sender):
 
 
 def delivered_to(address):
-    """The Delivered-To field, which reveals a loop over other servers.  ASCII, as in `received`."""
+    """The Delivered-To field, which reveals a loop over other servers. ASCII, as in `received`."""
     return b"Delivered-To: %s\r\n" % embedded(str(address)).encode("ascii")
 
 
@@ -134,7 +134,7 @@ def delivered_already(lowered, address):
 def traced_octets(message, recipient, body):
     """A queued message for a program or plugin -> its octets, a bounded number at a time.
 
-    LF line ends, Return-Path and Delivered-To on top.  `body`: a file, at its beginning.
+    LF line ends, Return-Path and Delivered-To on top. `body`: a file, at its beginning.
     """
     head = return_path(message.sender) + delivered_to(recipient) + message.head
     yield head.replace(b"\r\n", b"\n")
@@ -161,7 +161,7 @@ def header_end(data, start):
 
 
 def begins_with_field(header):
-    """Whether the first line can be a field.  A leading "From " line (mbox) counts as one."""
+    """Whether the first line can be a field. A leading "From " line (mbox) counts as one."""
     line = header[:header.find(b"\n") + 1]
     name, colon, _ = line.partition(b":")
     return (not line or line == b"\r\n" or line.startswith(b"From ")

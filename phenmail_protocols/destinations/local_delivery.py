@@ -1,21 +1,21 @@
 """Delivers queued mail of local users to their programs, to plugins, and to forward addresses.
 
 The queue's worker asks for a courier, as for another server, and gives it a message and recipients
-whose `via` is not "".  Each address is looked up again now, because the settings may have changed
-since the message was queued.  Each recipient gets its own reply: 250 delivered, 4xx retry, 5xx
-bounce.  An unexpected exception is a 451 with a traceback in the log.
+whose `via` is not "". Each address is looked up again now, because the settings may have changed
+since the message was queued. Each recipient gets its own reply: 250 delivered, 4xx retry, 5xx
+bounce. An unexpected exception is a 451 with a traceback in the log.
 
-Forwarding.  The forwarded message begins with `Delivered-To: <the user>`; if it comes back to that
-user, it is refused (554 5.4.6, one bounce).  Otherwise it is unchanged and gets no signature of
-ours, so that its author's stays valid.  An envelope sender who is one of our users stays, and so
+Forwarding. The forwarded message begins with `Delivered-To: <the user>`; if it comes back to that
+user, it is refused (554 5.4.6, one bounce). Otherwise it is unchanged and gets no signature of
+ours, so that its author's stays valid. An envelope sender who is one of our users stays, and so
 does <>; any other is rewritten (`mail.srs`), because other servers check whether this server may
-send for that domain.  NOTIFY, RET and ENVID are kept, and ORCPT is added if there is none, so that
-a bounce names the address that the sender knows (RFC 3461 5.2.7).  Notices of success are therefore
-sent by the next server, not by us.  If a user's filter refuses forwarded mail, it is discarded:
+send for that domain. NOTIFY, RET and ENVID are kept, and ORCPT is added if there is none, so that
+a bounce names the address that the sender knows (RFC 3461 5.2.7). Notices of success are therefore
+sent by the next server, not by us. If a user's filter refuses forwarded mail, it is discarded:
 nobody who knows that address could get the bounce.
 
 After a crash between the delivery and the line in the queue's state that records it, the message is
-delivered again.  At least once, like all mail.
+delivered again. At least once, like all mail.
 
 RFC 5321 3.9 (forwarding), RFC 3461 (DSN).
 """
@@ -34,7 +34,7 @@ from ..queue.model import LOCAL, TO
 from .srs import SrsResolver
 
 _PIECE = 256 * 1024
-# Bytes in which a Delivered-To is searched, and bytes of each read.  The router accepts headers of
+# Bytes in which a Delivered-To is searched, and bytes of each read. The router accepts headers of
 # a quarter of that.
 _MOST_HEADER, _HEADER_PIECE = 1024 * 1024, 64 * 1024
 
@@ -45,7 +45,7 @@ log = logging.getLogger("phenmail.destinations")
 
 
 class LocalDelivery:
-    """Delivers to each destination.  Thread-safe.
+    """Delivers to each destination. Thread-safe.
 
     `directory`: accounts.directory.Directory; `router`: delivery.router.Router; `programs`:
     programs.Programs; `plugins`: plugins.calling.Plugins; `srs_key()` -> bytes; `clock()`: epoch
@@ -158,7 +158,7 @@ class LocalDelivery:
 
 
 class LocalCourier:
-    """A courier as queue.worker needs it.  For one thread, except `abort`."""
+    """A courier as queue.worker needs it. For one thread, except `abort`."""
 
     def __init__(self, delivery):
         self._delivery = delivery

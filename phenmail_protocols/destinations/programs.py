@@ -2,26 +2,26 @@
 
 What a command can rely on (the terms are those of Postfix's pipe(8) and local(8)):
 
-- It is split into words like a shell command, but no shell runs it.  Words that are exactly
+- It is split into words like a shell command, but no shell runs it. Words that are exactly
   `{FROM}`, `{TO}` or `{USER}` become the envelope's sender, the recipient and the user's identity.
-  The null sender is "", which dovecot-lda, procmail and maildrop all accept after `-f`.  An address
+  The null sender is "", which dovecot-lda, procmail and maildrop all accept after `-f`. An address
   that begins with "-" gets a quoted local part (RFC 5321 4.1.2: the same address), so that it is
   not taken for an option.
-- Standard input is the message with LF line ends, after Return-Path and Delivered-To.  The command
+- Standard input is the message with LF line ends, after Return-Path and Delivered-To. The command
   need not read it.
-- It runs as the owner of the user's folder, never as root.  If the folder belongs to root or is not
-  a folder, it runs as `run-as`, and without that it does not run.  A server that is not root runs
-  it as itself.  It starts in the user's folder if it owns that, else in "/".
+- It runs as the owner of the user's folder, never as root. If the folder belongs to root or is not
+  a folder, it runs as `run-as`, and without that it does not run. A server that is not root runs
+  it as itself. It starts in the user's folder if it owns that, else in "/".
 - Its environment is PATH, LANG, the HOME, USER, LOGNAME and SHELL of the user it runs as (a uid
   without a passwd entry uses the identity as its name and the user's folder as its home), SENDER,
-  RECIPIENT and EXTENSION (the part after "+"), and nothing else.  These last three often pass
+  RECIPIENT and EXTENSION (the part after "+"), and nothing else. These last three often pass
   through shells, so in them a character that is not a letter, a digit or one of !@%-_=+:,./ becomes
-  "_", and so does a "-" at the beginning.  The words above are exact.
-- Status 0: delivered.  75: retry later; so are 126 and 127 (cannot be run, not found), death by a
-  signal, and the time limit, after which the whole process group is killed.  Any other status: the
+  "_", and so does a "-" at the beginning. The words above are exact.
+- Status 0: delivered. 75: retry later; so are 126 and 127 (cannot be run, not found), death by a
+  signal, and the time limit, after which the whole process group is killed. Any other status: the
   message bounces with the last lines of the command's output.
 - If the server is killed while it writes, the command has a part of the message, as in all mail
-  systems that use pipes.  The whole message is delivered again.
+  systems that use pipes. The whole message is delivered again.
 """
 import logging
 import os
@@ -68,7 +68,7 @@ class Unusable(Exception):
 
 
 class Owner(NamedTuple):
-    """The user that a command runs as.  `is_other`: not the server's."""
+    """The user that a command runs as. `is_other`: not the server's."""
     uid: int
     gid: int
     is_other: bool
@@ -77,7 +77,7 @@ class Owner(NamedTuple):
 
 
 class Programs:
-    """Runs commands.  Thread-safe; the callers bound how many run at once.
+    """Runs commands. Thread-safe; the callers bound how many run at once.
 
     `settings()`: the config.settings.Settings in force; `seconds`: a command's time limit; `grace`:
     seconds after that until it is killed.
@@ -146,7 +146,7 @@ class Programs:
             self._changed.notify_all()
 
     def interrupt(self):
-        """End all commands and start no other; returns at once.  Such attempts fail with 451."""
+        """End all commands and start no other; returns at once. Such attempts fail with 451."""
         with self._changed:
             self._stopping = True
             for run in self._running:
@@ -159,7 +159,7 @@ class Programs:
             return self._changed.wait_for(lambda: not self._running, seconds)
 
     def _owner(self, folder, identity):
-        """-> Owner, never root.  Raises Unusable."""
+        """-> Owner, never root. Raises Unusable."""
         if not hasattr(os, "geteuid"):
             raise Unusable("commands can be run only on POSIX systems")
         status = _status(folder)
@@ -175,7 +175,7 @@ class Programs:
 
 
 def words(command, sender, recipient, user):
-    """A command -> its words (str), with addresses and identity filled in.  Raises Unusable."""
+    """A command -> its words (str), with addresses and identity filled in. Raises Unusable."""
     import shlex
     try:
         given = shlex.split(command)

@@ -1,7 +1,7 @@
 """The sender rewriting scheme in use: its key, and where bounces to rewritten senders go.
 
 A forwarded message leaves with a rewritten sender (`mail.srs`, `local_delivery`), and bounces come
-to that address.  They are forwarded to the original sender like mail for any forward address, so
+to that address. They are forwarded to the original sender like mail for any forward address, so
 with loop detection, and with their own sender rewritten if it is not <>.
 
 An address that was tampered with, is too old, or was made by another server is resolved by the
@@ -26,7 +26,7 @@ def srs_key(folder):
 
 
 class SrsResolver:
-    """Resolves addresses, rewritten senders included.  Thread-safe.
+    """Resolves addresses, rewritten senders included. Thread-safe.
 
     `directory`: accounts.directory.Directory; `key()` -> bytes, or raises OSError or ValueError;
     `clock()`: epoch seconds.

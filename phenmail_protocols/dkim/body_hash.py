@@ -1,6 +1,6 @@
 """The body hash of a DKIM signature, computed while the body streams by (RFC 6376 3.4.3, 3.4.4).
 
-Pure.  dkimpy needs the whole body at once and runs regular expressions over it.
+Pure. dkimpy needs the whole body at once and runs regular expressions over it.
 """
 import hashlib
 
@@ -8,8 +8,8 @@ import hashlib
 class BodyHash:
     """SHA-256 of a body in relaxed canonicalization (RFC 6376 3.4.4).
 
-    A body without a final line end gets one, as on the wire.  It works on pieces of 64 KB, so that
-    no thread waits long for the interpreter lock.  `into`: the hash object, or one like it.
+    A body without a final line end gets one, as on the wire. It works on pieces of 64 KB, so that
+    no thread waits long for the interpreter lock. `into`: the hash object, or one like it.
 
     Of each piece everything is hashed but an end whose form depends on what follows: a space or CR
     (`_held`), and empty lines, which count only if another line follows (`_empty`).

@@ -21,7 +21,7 @@ def new_ed25519():
 def new_rsa(stopping):
     """The content of a new key file.
 
-    `stopping`: a threading.Event that ends the work.  Raises NoKeyTool, OSError.
+    `stopping`: a threading.Event that ends the work. Raises NoKeyTool, OSError.
     """
     try:
         return _by_openssl(stopping)
@@ -44,7 +44,7 @@ def can_make():
 def _by_openssl(stopping):
     import subprocess
     import time
-    # All versions and LibreSSL have genrsa.  It writes PKCS#1, since 3.0 PKCS#8.
+    # All versions and LibreSSL have genrsa. It writes PKCS#1, since 3.0 PKCS#8.
     process = subprocess.Popen(("openssl", "genrsa", str(RSA_BITS)), stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     end = time.monotonic() + _SECONDS
@@ -74,7 +74,7 @@ def _by_cryptography():
 def publish(path, data):
     """Write a new key file, durably and whole, mode 0600.
 
-    False if another process was first: its file stays.  Raises OSError.
+    False if another process was first: its file stays. Raises OSError.
     """
     folder, name = os.path.split(os.path.abspath(path))
     os.makedirs(folder, mode=0o700, exist_ok=True)

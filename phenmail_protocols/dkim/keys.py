@@ -1,8 +1,8 @@
 """The private DKIM keys: read from their files, and the DNS records of their public halves.
 
 RSA keys are PEM files, PKCS#1 (RFC 8017 A.1.2) or PKCS#8 (RFC 5958), as old and new versions of
-openssl write them.  Ed25519 keys are the 32 bytes of the seed in base64, as dkimpy's `dknewkey`
-writes them, or PKCS#8 (RFC 8410).  The records are those of RFC 6376 3.6.1 and RFC 8463.
+openssl write them. Ed25519 keys are the 32 bytes of the seed in base64, as dkimpy's `dknewkey`
+writes them, or PKCS#8 (RFC 8410). The records are those of RFC 6376 3.6.1 and RFC 8463.
 
 The DER here is our own, so that `phenmail dns` can print the records without dkimpy.
 """
@@ -13,7 +13,7 @@ import stat
 import threading
 from typing import Mapping, NamedTuple
 
-# RFC 8301 3.2: at least 1024, better 2048.  A longer key does not fit into the TXT form of many
+# RFC 8301 3.2: at least 1024, better 2048. A longer key does not fit into the TXT form of many
 # DNS providers.
 RSA_BITS = 2048
 ED25519_BYTES = 32
@@ -57,7 +57,7 @@ def ed25519_record(public_key):
 
 
 def read_rsa(data):
-    """The content of a key file -> its RSA key.  Raises BrokenKey."""
+    """The content of a key file -> its RSA key. Raises BrokenKey."""
     fields = _sequence(_pem(data))
     if len(fields) >= 3 and fields[1][0] == _SEQUENCE:
         fields = _sequence(_unwrapped(fields, _RSA_OID, "an RSA key"))
@@ -70,7 +70,7 @@ def read_rsa(data):
 
 
 def read_ed25519(data):
-    """The content of a key file -> the seed, 32 bytes.  Raises BrokenKey."""
+    """The content of a key file -> the seed, 32 bytes. Raises BrokenKey."""
     if b"-----BEGIN" in data:
         wrapped = _elements(_unwrapped(_sequence(_pem(data)), _ED25519_OID, "an Ed25519 key"))
         seed = wrapped[0][1] if len(wrapped) == 1 and wrapped[0][0] == _OCTETS else b""
@@ -121,7 +121,7 @@ def _check(key):
 
 
 class KeyFile:
-    """A key file, parsed again only if it changed.  `read`: callable(content) -> key."""
+    """A key file, parsed again only if it changed. `read`: callable(content) -> key."""
 
     def __init__(self, path, read):
         self.path = path
@@ -133,7 +133,7 @@ class KeyFile:
         return os.path.lexists(self.path)
 
     def get(self):
-        """The key.  Raises OSError (FileNotFoundError: there is none yet), BrokenKey."""
+        """The key. Raises OSError (FileNotFoundError: there is none yet), BrokenKey."""
         status = os.stat(self.path)
         mark = status.st_mtime_ns, status.st_ino, status.st_size
         with self._lock:

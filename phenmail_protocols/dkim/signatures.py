@@ -1,6 +1,6 @@
 """The DKIM-Signature field: which header fields it covers, what is hashed, how lines are folded.
 
-RFC 6376 3.4.2, 3.5, 3.7 and 5.4.  Pure: the header is in wire form, and the caller signs the hash.
+RFC 6376 3.4.2, 3.5, 3.7 and 5.4. Pure: the header is in wire form, and the caller signs the hash.
 """
 import binascii
 import re

@@ -1,6 +1,6 @@
 """Signs outgoing mail with DKIM (RFC 6376, RFC 8301, RFC 8463); the only importer of dkimpy.
 
-A signature needs the header and the body's hash (`body_hash`), never the message.  It is
+A signature needs the header and the body's hash (`body_hash`), never the message. It is
 relaxed/relaxed, with RSA, and if PyNaCl is installed a second one with Ed25519.
 """
 import binascii
@@ -25,7 +25,7 @@ log = logging.getLogger("phenmail.dkim")
 
 
 class Signer:
-    """Signs with the keys of a `settings.Relay`.  Thread-safe.
+    """Signs with the keys of a `settings.Relay`. Thread-safe.
 
     `own_domains()`: our domains, in any spelling; `sender_domain`: signs for all others; `clock`:
     epoch seconds.
@@ -52,7 +52,7 @@ class Signer:
     def ensure_key(self):
         """Make missing keys in a new thread -> that thread, or None if there is nothing to make.
 
-        A file that exists is never replaced, whatever it contains.  Cheap enough to call for each
+        A file that exists is never replaced, whatever it contains. Cheap enough to call for each
         message; after a failure it tries again later.
         """
         with self._lock:
@@ -110,7 +110,7 @@ class Signer:
         return found
 
     def complaints(self):
-        """What is wrong with the keys.  A missing key is fine if it can be made."""
+        """What is wrong with the keys. A missing key is fine if it can be made."""
         from . import key_making
         found = [self._rsa.complaint(), self._ed25519.complaint()]
         if not self._rsa.exists():
@@ -148,7 +148,7 @@ class Signer:
         """The signature fields to put before a message, whole lines; b"" after a failure.
 
         `header`: the block in wire form, with its empty line; `body_digest`: of BodyHash; `sender`:
-        of the envelope.  Only for messages whose author was checked.  Never raises: failures are
+        of the envelope. Only for messages whose author was checked. Never raises: failures are
         logged, because the mail matters more than its signature.
         """
         try:
@@ -179,7 +179,7 @@ class Signer:
         return found
 
     def _rsa_sign(self):
-        """-> callable(hash object) -> bytes.  Waits for a key that is being made."""
+        """-> callable(hash object) -> bytes. Waits for a key that is being made."""
         with self._lock:
             making = self._making
         if making is not None:
@@ -207,7 +207,7 @@ class Signer:
 
 
 def dkimpys_crypto():
-    """The module dkim.crypto.  Raises ImportError."""
+    """The module dkim.crypto. Raises ImportError."""
     from dkim import crypto
     return crypto
 

@@ -1,7 +1,7 @@
-"""The tags of a DKIM signature and of its key record, checked one by one.  Pure.
+"""The tags of a DKIM signature and of its key record, checked one by one. Pure.
 
 RFC 6376 3.5 (signature), 3.6.1 (key), 6.1.1 and 6.1.2 (what makes them invalid), RFC 8301 and
-RFC 8463 (algorithms).  Unknown tags are ignored.  A ValueError says why verifying is impossible.
+RFC 8463 (algorithms). Unknown tags are ignored. A ValueError says why verifying is impossible.
 """
 import base64
 import binascii
@@ -42,7 +42,7 @@ class Signature(NamedTuple):
 
 
 def read_signature(tags):
-    """The tags of a field (taglist.parse) -> Signature.  Raises ValueError (6.1.1)."""
+    """The tags of a field (taglist.parse) -> Signature. Raises ValueError (6.1.1)."""
     if any(name not in tags for name in _REQUIRED):
         raise ValueError("a required tag is missing")
     if tags[b"v"] != b"1":

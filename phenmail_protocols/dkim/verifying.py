@@ -1,8 +1,8 @@
 """Verifies the DKIM signatures of incoming mail (RFC 6376, RFC 8301, RFC 8463).
 
-Runs in the process that judges incoming mail.  `tags` reads the signature and the key; this file
-assembles what was signed (3.4, 3.7); dkimpy or PyNaCl does the arithmetic.  The body is hashed
-while it streams by (`body_hash`).  The bounds below keep hostile messages cheap.
+Runs in the process that judges incoming mail. `tags` reads the signature and the key; this file
+assembles what was signed (3.4, 3.7); dkimpy or PyNaCl does the arithmetic. The body is hashed
+while it streams by (`body_hash`). The bounds below keep hostile messages cheap.
 """
 import hashlib
 import re
@@ -34,7 +34,7 @@ _BODIES = {b"simple": SimpleBodyHash, b"relaxed": BodyHash}
 
 
 class Verified(NamedTuple):
-    """One signature.  `result`: a word of RFC 8601 2.7.1; `reason`: a few words, or "".
+    """One signature. `result`: a word of RFC 8601 2.7.1; `reason`: a few words, or "".
 
     PERMFAIL of RFC 6376 6.1 is "permerror", with two exceptions: a wrong hash or an expired
     signature is "fail", and a valid signature that we do not accept is "policy".
@@ -54,7 +54,7 @@ class _Verdict(Exception):
 
 
 def load():
-    """Import dkimpy and PyNaCl now -> True.  Raises ImportError without dkimpy."""
+    """Import dkimpy and PyNaCl now -> True. Raises ImportError without dkimpy."""
     dkimpys_crypto()
     try:
         import nacl.signing  # noqa: F401
@@ -78,7 +78,7 @@ def verify(header, body, ask):
 
     `header`: the block in wire form, with its empty line; `body`: an iterable of the body in wire
     form, cut anywhere, which is read at most once; `ask(name, "TXT")` -> tuple of bytes, raises
-    net.resolver.Unanswered.  Raises what `body` raises, and ImportError without dkimpy.
+    net.resolver.Unanswered. Raises what `body` raises, and ImportError without dkimpy.
     """
     if not count(header):
         return []
@@ -102,7 +102,7 @@ def verify(header, body, ask):
 
 
 class _Signature:
-    """One signature.  `body`: (canonicalization, length or None) of the body hash that it needs,
+    """One signature. `body`: (canonicalization, length or None) of the body hash that it needs,
     None if the outcome is already known."""
 
     def __init__(self, fields, field):
@@ -114,7 +114,7 @@ class _Signature:
             self._outcome = verdict.args
 
     def _read(self, value):
-        """Check the field itself -> `body`.  Raises _Verdict."""
+        """Check the field itself -> `body`. Raises _Verdict."""
         if len(value) > _SIGNATURE_BYTES:
             raise _Verdict("policy", "signature too long")
         try:
@@ -277,7 +277,7 @@ def _ed25519_verifier(key, octets):
 
 
 class _Counted:
-    """The SHA-256 of the first `length` bytes (None: of all).  Its digest is (hash, number of
+    """The SHA-256 of the first `length` bytes (None: of all). Its digest is (hash, number of
     missing bytes, number of bytes beyond)."""
 
     def __init__(self, length, into=None, beyond=0):

@@ -1,8 +1,8 @@
 """The files of one drop folder on the disk, opened so that no link in it can lead elsewhere.
 
-The folder belongs to a user, and the server may be root.  So no component of its path may be a
+The folder belongs to a user, and the server may be root. So no component of its path may be a
 link, everything else is named relative to the descriptor of the open folder, and only fstat says
-what a file is.  Knows no message and no user's settings.  Raises OSError if the disk fails.
+what a file is. Knows no message and no user's settings. Raises OSError if the disk fails.
 """
 import itertools
 import os
@@ -57,7 +57,7 @@ def _stamp(status):
 
 
 class Opened:
-    """An open drop folder; a context manager.  `base`: an absolute path that is trusted; `inner`:
+    """An open drop folder; a context manager. `base`: an absolute path that is trusted; `inner`:
     the path below it, in which nothing may be a link."""
 
     def __init__(self, base, inner):
@@ -117,7 +117,7 @@ class Opened:
         return os.stat(name, dir_fd=self._folders[part], follow_symlinks=False)
 
     def open(self, part, name):
-        """Open a file for reading -> unbuffered binary file.  Raises Unusable."""
+        """Open a file for reading -> unbuffered binary file. Raises Unusable."""
         self._check(self.status(part, name))
         try:
             descriptor = os.open(name, _FILE, dir_fd=self._folders[part])

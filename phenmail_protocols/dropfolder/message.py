@@ -1,6 +1,6 @@
 """A message in a drop folder, as another program wrote it: its wire form and its sender.
 
-Knows no folder, no user and no router.  RFC 5321 2.3.8 (line ends), RFC 5322 3.6.7 (Return-Path),
+Knows no folder, no user and no router. RFC 5321 2.3.8 (line ends), RFC 5322 3.6.7 (Return-Path),
 RFC 4155 (the "From " line).
 """
 from ..mail import headers
@@ -20,7 +20,7 @@ PIECE = 128 * 1024  # bytes that are read at once; CRLF line ends may double the
 def wire(file):
     """A binary file whose lines end with LF, CRLF or CR -> pieces (bytes) with CRLF line ends.
 
-    A "From " line (mbox) before the header is left out.  Raises OSError.
+    A "From " line (mbox) before the header is left out. Raises OSError.
     """
     half, is_first = b"", True
     for piece in iter(lambda: file.read(PIECE), b""):
@@ -41,7 +41,7 @@ def wire(file):
 def sender(beginning):
     """The envelope sender, from the message's first piece -> Address, None for <>.
 
-    It is the first Return-Path, as an earlier mail system wrote it, or else the first author.  A
+    It is the first Return-Path, as an earlier mail system wrote it, or else the first author. A
     field that does not parse strictly is ignored.
     """
     header, _ = headers.split_header(beginning)

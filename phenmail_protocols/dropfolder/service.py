@@ -1,8 +1,8 @@
 """Users' drop folders: the messages that other programs put there are filed as new mail.
 
-A thread looks at the folders of all users.  It reads each file that rests (`watch`), gives it to
+A thread looks at the folders of all users. It reads each file that rests (`watch`), gives it to
 the router like any other mail, and removes it after the router's 250, when the message is on the
-disk.  The server's own mail never passes through here.
+disk. The server's own mail never passes through here.
 
 What a crash leaves, at any step:
 
@@ -10,11 +10,11 @@ What a crash leaves, at any step:
     filed, not yet removed    the file is still there: the message comes a second time
     removed                   it is filed
 
-Nothing is written down between these steps.  A file that can never be filed is moved to `failed`,
+Nothing is written down between these steps. A file that can never be filed is moved to `failed`,
 by one rename; after a temporary failure (4xx) it stays and is retried.
 
 A user's own program (`destinations.programs`) may put back the message that it was given, so it is
-no loop that such a message names its user in Delivered-To.  Loops over other addresses are found
+no loop that such a message names its user in Delivered-To. Loops over other addresses are found
 where the message leaves, and by its Received fields.
 """
 import itertools
@@ -62,7 +62,7 @@ class DropFolders:
         self._thread = None
 
     def start(self):
-        """Start the thread.  If the system has no safe way to open files in users' folders, an
+        """Start the thread. If the system has no safe way to open files in users' folders, an
         error is logged and nothing is done."""
         if not {os.open, os.stat, os.unlink, os.mkdir, os.rename} <= os.supports_dir_fd:
             log.error("drop folders are not used: this system cannot open files relative to a "
@@ -73,7 +73,7 @@ class DropFolders:
         self._thread = thread  # only a thread that was started can be joined
 
     def stop(self, seconds=5.0):
-        """End the thread within `seconds`.  A message that is not filed yet stays in its folder."""
+        """End the thread within `seconds`. A message that is not filed yet stays in its folder."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(seconds)
@@ -148,7 +148,7 @@ class DropFolders:
         watch.checked = now
 
     def _open(self, path, folder, folders):
-        """-> files.Opened.  Raises _UnusableFolder, OSError."""
+        """-> files.Opened. Raises _UnusableFolder, OSError."""
         root = self._directory.root
         base, real = os.path.realpath(root.path), os.path.realpath(path)
         # The name in its path says whose mail folder it is, even if a link has replaced it since.
@@ -244,7 +244,7 @@ class DropFolders:
         self._user_log.tell(folder, [line])
 
     def _file(self, opened, entry, folder, addresses):
-        """Deliver a file -> the Reply, or None if it has changed.  Raises Unusable, OSError."""
+        """Deliver a file -> the Reply, or None if it has changed. Raises Unusable, OSError."""
         limit = self._directory.settings.limits.message_size
         if entry.state.size > limit:
             return TOO_LARGE
@@ -272,7 +272,7 @@ class DropFolders:
 
     def _recipient(self, addresses):
         """The address for Delivered-To: the one in `domains` to which the folder's other addresses
-        lead.  A catch-all is not an address."""
+        lead. A catch-all is not an address."""
         named = [address for address in addresses if address.local != _CATCH_ALL]
         if not named:
             return Address("postmaster", self._directory.settings.sender_domain)

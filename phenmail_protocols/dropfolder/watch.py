@@ -1,8 +1,8 @@
 """The state of one user's drop folder between two looks at it.
 
 A file may be taken when it rests: two looks saw it in the same state, and that state is a second
-old.  Names and states are remembered, nothing is filed here, and the disk is read through
-files.Opened only.  All moments are epoch seconds.
+old. Names and states are remembered, nothing is filed here, and the disk is read through
+files.Opened only. All moments are epoch seconds.
 """
 import stat
 
@@ -24,7 +24,7 @@ _MOST = 1000
 
 
 class Entry:
-    """One file.  `key`: (part, name), as files.Opened names it; `since`: when it was first seen in
+    """One file. `key`: (part, name), as files.Opened names it; `since`: when it was first seen in
     this `state`; `due`: when it is retried; `attempts`: how often it failed."""
 
     __slots__ = ("key", "state", "since", "looks", "attempts", "due", "is_filed")
@@ -40,7 +40,7 @@ class Entry:
 
 
 class Watch:
-    """One drop folder.  For one thread.
+    """One drop folder. For one thread.
 
     `path`: where it is; `settings`: the signature of the user's settings that said so; `checked`:
     when they were read; `complaint`: what was logged last; `wait`: seconds until the folder needs
@@ -69,7 +69,7 @@ class Watch:
         self.wait = NEVER
 
     def is_quiet(self, now):
-        """Whether nothing has to be done; usually one stat decides.  Raises OSError."""
+        """Whether nothing has to be done; usually one stat decides. Raises OSError."""
         if now < self._pause <= now + _LONGEST_PAUSE:
             self.wait = NEVER
             return True
@@ -116,7 +116,7 @@ class Watch:
     def later(self, entry, now, may_be_folder):
         """The file failed for now -> seconds until it is retried.
 
-        `may_be_folder`: the cause may affect the folder's other files.  If it happens with a second
+        `may_be_folder`: the cause may affect the folder's other files. If it happens with a second
         file, all of them pause.
         """
         wait = min(_FIRST * 2 ** min(entry.attempts, 10), _LONGEST)

@@ -2,7 +2,7 @@
 
 A `View` decodes a header when a filter first asks for it, and keeps it for the next filter.
 `condition` turns a match filter into a function of a View; all work that needs no message is done
-then.  A filter on the body reads a bounded part of the message's file.  RFC 5322 section 2.2
+then. A filter on the body reads a bounded part of the message's file. RFC 5322 section 2.2
 (fields), RFC 2047 (encoded words, in mail.headers).
 """
 import os
@@ -29,7 +29,7 @@ _ADDRESSES = frozenset(("from", "to", "cc", "bcc", "sender", "reply-to", "resent
 _NOT_IN_ADDRESSES = bytes.maketrans(b'<>(),;:"', b" " * 8)  # each becomes a space
 NULL_SENDER = "<>"
 
-# thread_time is new in 3.7.  It counts only what this thread computes, without waiting.
+# thread_time is new in 3.7. It counts only what this thread computes, without waiting.
 _clock = getattr(time, "thread_time", time.perf_counter)
 
 
@@ -42,10 +42,10 @@ class NotSearched(Exception):
 
 
 class View:
-    """One rules.FilteredMessage as filters see it.  For one thread.
+    """One rules.FilteredMessage as filters see it. For one thread.
 
     `search_apart(pattern, text)`: searches a regular expression (str) in a text in a child process
-    -> bool, and raises NotSearched.  None: no child process is available.
+    -> bool, and raises NotSearched. None: no child process is available.
     """
 
     __slots__ = ("message", "_search_apart", "_lowered", "_header", "_texts", "_folded", "_ends")
@@ -74,7 +74,7 @@ class View:
         return found
 
     def values(self, needle):
-        """The raw values of a header's fields.  `needle`: LF and the name in lower case."""
+        """The raw values of a header's fields. `needle`: LF and the name in lower case."""
         if self._lowered is None:
             self._lowered = self._header.lower()
         header, found = self._header, []
@@ -89,7 +89,7 @@ class View:
         return found
 
     def look(self):
-        """Raise OutOfTime if too long has passed since the first call.  Call it now and then."""
+        """Raise OutOfTime if too long has passed since the first call. Call it now and then."""
         now = _clock()
         if self._ends is None:
             self._ends = now + _PATIENCE
@@ -97,7 +97,7 @@ class View:
             raise OutOfTime()
 
     def search(self, pattern, text):
-        """Whether a regex.Pattern occurs in a text.  Raises OutOfTime, NotSearched."""
+        """Whether a regex.Pattern occurs in a text. Raises OutOfTime, NotSearched."""
         self.look()
         if len(text) <= pattern.longest:
             found = pattern.search(text)
@@ -116,11 +116,11 @@ def _end_of_field(header, start, most):
     return min(most, len(header)) if end < 0 else end
 
 
-# Sources of texts.  They are the keys of a View's dicts, and cached, so that filters share texts.
+# Sources of texts. They are the keys of a View's dicts, and cached, so that filters share texts.
 
 
 class _Header:
-    """A header's decoded fields.  `each`: the addresses in them count as separate texts too."""
+    """A header's decoded fields. `each`: the addresses in them count as separate texts too."""
 
     __slots__ = ("needle", "each")
 
@@ -180,7 +180,7 @@ def _source(name, whole):
 def read_header(path, start=0):
     """The header in a message's file (path or descriptor) from octet `start` on, in wire form.
 
-    Of a larger one about MOST_HEADER octets.  Raises OSError.
+    Of a larger one about MOST_HEADER octets. Raises OSError.
     """
     return _header_block(path, start).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
@@ -213,7 +213,7 @@ def body_texts(path):
     try:
         data = _read(path, 0)
         if headers.body_offset(data) == _BODY_FILE:
-            # The header is larger.  Keep only the fields that describe the body.
+            # The header is larger. Keep only the fields that describe the body.
             header = _header_block(path, 0)
             data = headers.select(header, FIELDS) + _read(path, len(header))
     except OSError:

@@ -1,8 +1,8 @@
 """Python filters and slow regular expressions, both run in child processes.
 
 `python_permission` says which code may run and `children.python_filters` runs it, as the owner of
-the user's folder.  A regular expression is not code, so it needs no permission; those of all users
-run as `run-as` or "nobody".  Loaded when first needed.  Any thread may call it.
+the user's folder. A regular expression is not code, so it needs no permission; those of all users
+run as `run-as` or "nobody". Loaded when first needed. Any thread may call it.
 """
 from ..children.python_answer import failed
 from ..children.python_filters import PythonFilters
@@ -37,7 +37,7 @@ class Scripts:
     def run(self, rule, folder, message):
         """Ask a Python filter about a rules.FilteredMessage -> python_answer.Result.
 
-        `folder`: the mail folder of the filter's user.  Raises OSError.
+        `folder`: the mail folder of the filter's user. Raises OSError.
         """
         code, why = self._permission.code(rule, folder)
         if code is None:
@@ -49,7 +49,7 @@ class Scripts:
     def search(self, pattern, text, folder):
         """Whether a regular expression (str, case ignored) occurs in a text.
 
-        `folder`: of the user, who may have two searches at once.  Raises NotSearched, OSError.
+        `folder`: of the user, who may have two searches at once. Raises NotSearched, OSError.
         """
         words = ",".join([each.encode("utf-8", "surrogatepass").hex() for each in (pattern, text)])
         found = self._searches.run(_SEARCH, ("\n" + words).encode("ascii"), {}, (0, 0), folder)
@@ -58,6 +58,6 @@ class Scripts:
         return found.decision is not None
 
     def stop(self):
-        """Start no script and no search, and wait for those that run.  Repeatable."""
+        """Start no script and no search, and wait for those that run. Repeatable."""
         self._python_filters.stop()
         self._searches.stop()

@@ -1,8 +1,8 @@
 """Which Python filters may run, and with which text.
 
-Filters of the server and of the administrators' identities may always run.  Any other needs the
-administrator's signature over the code itself.  A file is read once, so the code that was checked
-is the code that runs.  Knows no message and runs nothing.  Any thread may ask.
+Filters of the server and of the administrators' identities may always run. Any other needs the
+administrator's signature over the code itself. A file is read once, so the code that was checked
+is the code that runs. Knows no message and runs nothing. Any thread may ask.
 """
 import os
 from typing import NamedTuple, Optional
@@ -35,7 +35,7 @@ class PythonPermission:
         self._settings = settings
 
     def code(self, rule, folder):
-        """Whether a filter may run -> Permission.  Raises nothing.
+        """Whether a filter may run -> Permission. Raises nothing.
 
         `rule`: a settings.Filter of type "py"; `folder`: its owner's mail folder, links resolved.
         """
@@ -53,10 +53,10 @@ class PythonPermission:
 
 
 def code_of(rule, root, identity, admin):
-    """The text of a Python filter, from its file if it has one -> str.  Raises NoCode.
+    """The text of a Python filter, from its file if it has one -> str. Raises NoCode.
 
-    `identity`: whose filter it is; `admin`: as in the settings.  A user's file must lie in the
-    user's own folder, and the file of a server's filter in the folder of an administrator.  Links
+    `identity`: whose filter it is; `admin`: as in the settings. A user's file must lie in the
+    user's own folder, and the file of a server's filter in the folder of an administrator. Links
     inside such a folder are followed.
     """
     text = rule.code

@@ -1,13 +1,13 @@
 """Users' regular expressions: which of them the server may search itself, and in how long a text.
 
 `re` cannot be interrupted and holds the interpreter lock while it matches, and some patterns take
-exponential time: `(a+)+$` on 24 letters stops every thread for a second.  So the pattern is scanned
+exponential time: `(a+)+$` on 24 letters stops every thread for a second. So the pattern is scanned
 once for the most work that it can cause, as a polynomial in the length of the text:
 
 - Up to `longest` characters a search takes at most about 50 ms, so the server does it.
 - A longer text is searched in a child process with a time limit (see `filters.python`).
 
-The scanner knows the common constructs.  For any other (a back reference, a repeated group that can
+The scanner knows the common constructs. For any other (a back reference, a repeated group that can
 match in several ways, verbose mode) `longest` is -1, so the child always searches.
 """
 import math
@@ -33,7 +33,7 @@ _QUANTIFIER = re.compile(
 
 
 class Pattern:
-    """A regular expression that ignores case.  Raises re.error.  Any thread may search.
+    """A regular expression that ignores case. Raises re.error. Any thread may search.
 
     `text`: the expression (str); `longest`: see above.
     """
@@ -55,7 +55,7 @@ class Pattern:
 class _Cost(NamedTuple):
     """The cost of matching an item at one place: `ways` * n ** `degree` paths of `steps` each.
 
-    n is the length of the text.  The item matches `narrowest` to `widest` characters.
+    n is the length of the text. The item matches `narrowest` to `widest` characters.
     """
     ways: float
     degree: float
@@ -97,7 +97,7 @@ class _Scanner:
         self._depth = 0
 
     def whole(self):
-        """The _Cost of the pattern.  Raises _Unknown."""
+        """The _Cost of the pattern. Raises _Unknown."""
         cost = self._alternatives()
         if self._at < len(self._text):
             raise _Unknown
@@ -178,7 +178,7 @@ def _bounds(quantifier):
 
 
 def _repeated(item, least, most):
-    """The _Cost of `least` to `most` items.  Raises _Unknown."""
+    """The _Cost of `least` to `most` items. Raises _Unknown."""
     if least > _MOST_REPEATS or _MOST_REPEATS < most < UNBOUNDED:
         raise _Unknown
     narrowest, widest = item.narrowest * least, item.widest * most if item.widest else 0

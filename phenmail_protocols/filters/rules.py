@@ -1,11 +1,11 @@
 """What a user's filters, and the server's, decide about one message.
 
-`Rules` holds prepared filters.  `evaluate` asks them in order about a FilteredMessage and returns a
-Verdict for others to carry out: nothing is filed, sent or written here.  The caller says how Python
-filters run.  Pure, except that a filter on the body reads a bounded part of the message's file.
+`Rules` holds prepared filters. `evaluate` asks them in order about a FilteredMessage and returns a
+Verdict for others to carry out: nothing is filed, sent or written here. The caller says how Python
+filters run. Pure, except that a filter on the body reads a bounded part of the message's file.
 
-The first decision ends the evaluation.  Until then flags, copies and a vacation answer are
-collected.  The decision says what happens to them:
+The first decision ends the evaluation. Until then flags, copies and a vacation answer are
+collected. The decision says what happens to them:
 
     reject            nothing else is done with the message
     discard           the copies are still sent, so `copy:` before it amounts to a forward
@@ -39,8 +39,8 @@ _SHOWN = 60  # characters of a filter's text in a line for people
 class FilteredMessage(NamedTuple):
     """A message for one recipient, as filters see it.
 
-    `header`: its header in wire form.  `sender`: None for <>.  `recipient`: the envelope's address;
-    `tag`: that of user+tag or None.  `size`: bytes.  `path`: its file or a descriptor, "" for none.
+    `header`: its header in wire form. `sender`: None for <>. `recipient`: the envelope's address;
+    `tag`: that of user+tag or None. `size`: bytes. `path`: its file or a descriptor, "" for none.
     `auth`: the authentication result, such as "spf=pass dkim=none dmarc=fail", or "".
     """
     header: bytes
@@ -66,7 +66,7 @@ class Step(NamedTuple):
 
 
 class Rules:
-    """Prepared filters.  Any thread may ask.
+    """Prepared filters. Any thread may ask.
 
     `flaws`: (Filter, what is wrong) of those that will not work as written.
     """
@@ -83,10 +83,10 @@ class Rules:
         return bool(self._rules)
 
     def evaluate(self, message, run_code, search_apart=None):
-        """What to do with a FilteredMessage -> Verdict.  Raises nothing.
+        """What to do with a FilteredMessage -> Verdict. Raises nothing.
 
         `run_code(filter, message)`: runs a Python filter -> python_answer.Result, or None: the next
-        filter is asked.  Without it (None) Python filters are skipped.  `search_apart`: see
+        filter is asked. Without it (None) Python filters are skipped. `search_apart`: see
         matching.View.
         """
         if not self._rules:
@@ -115,7 +115,7 @@ class Rules:
     def steps(self, message, run_code, search_apart=None):
         """What each filter alone does with a FilteredMessage, also those after the decision.
 
-        -> iterator of Step.  Arguments as for `evaluate`.  Raises nothing.
+        -> iterator of Step. Arguments as for `evaluate`. Raises nothing.
         """
         view = matching.View(message, search_apart)
         for rule in self._rules:
@@ -181,8 +181,8 @@ class _Gathered:
         return True
 
 
-# The three types of filters.  `matches(view)` is False for "no", and None if only the action can
-# tell.  `act(message, run_code, gathered)` returns whether the filter decides.
+# The three types of filters. `matches(view)` is False for "no", and None if only the action can
+# tell. `act(message, run_code, gathered)` returns whether the filter decides.
 
 
 class _Rule:
@@ -289,7 +289,7 @@ def mailbox_named(text):
     return name
 
 
-# What makes a value of an argument.  Raises AddressError or store.errors.InvalidName.
+# What makes a value of an argument. Raises AddressError or store.errors.InvalidName.
 _ARGUMENTS = {
     ACCEPT: mailbox_named, FORWARD: Address.parse, "copy": Address.parse,
     REJECT: lambda reason: printable(reason)[:_LONGEST_REASON].strip(),

@@ -1,7 +1,7 @@
 """Users' filters during a delivery: who has filters, their verdict, and the user's log afterwards.
 
-The modules that filters need are loaded for the first user who has a filter file.  A failure here
-never delays mail: it goes to INBOX.  Any thread may call it.
+The modules that filters need are loaded for the first user who has a filter file. A failure here
+never delays mail: it goes to INBOX. Any thread may call it.
 """
 import contextlib
 import logging

@@ -1,8 +1,8 @@
 """The filters of each user: those of the user's file, then the server's.
 
-A file is read again only if stat says that it changed.  If a file cannot be used, no filter
-applies, not even the server's, because the broken filters might have decided first.  Mail then
-goes to INBOX, with a line in the user's log once for each change of the file.  Any thread may ask.
+A file is read again only if stat says that it changed. If a file cannot be used, no filter
+applies, not even the server's, because the broken filters might have decided first. Mail then
+goes to INBOX, with a line in the user's log once for each change of the file. Any thread may ask.
 """
 import logging
 import os
@@ -29,7 +29,7 @@ class _Kept(NamedTuple):
 
 
 class FilterFiles:
-    """`root`: config.root_folder.Root.  `load`: as config.loader.load_filters."""
+    """`root`: config.root_folder.Root. `load`: as config.loader.load_filters."""
 
     def __init__(self, root, load=load_filters):
         self._root = root
@@ -38,7 +38,7 @@ class FilterFiles:
         self._lock = threading.Lock()
 
     def rules(self, user, folder, global_filters):
-        """The filters of a user -> (Rules, lines for the user's log).  Raises nothing.
+        """The filters of a user -> (Rules, lines for the user's log). Raises nothing.
 
         `user`: settings.UserSettings; `folder`: the mail folder; `global_filters`: those of
         settings.Settings.

@@ -1,8 +1,8 @@
 """A user's own log: `mail.log` in the mail folder, about what filters did with mail.
 
-Lines contain no text of a message and no control character.  The folder belongs to the user, so
+Lines contain no text of a message and no control character. The folder belongs to the user, so
 nothing in it is trusted: only a plain file with one name is written, no link is followed, and a
-pipe does not block.  A failure never delays mail.
+pipe does not block. A failure never delays mail.
 """
 import logging
 import os
@@ -23,7 +23,7 @@ _FLAGS = (os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 
 class UserLog:
-    """Writes the logs of all users.  Any thread may call it.
+    """Writes the logs of all users. Any thread may call it.
 
     `clock()`: epoch seconds; `most`: bytes of a file before it becomes OLD_FILE.
     """
@@ -34,7 +34,7 @@ class UserLog:
         self._lock = threading.Lock()
 
     def tell(self, folder, lines, about=""):
-        """Add lines (str) to the log of a mail folder -> whether it worked.  Raises nothing.
+        """Add lines (str) to the log of a mail folder -> whether it worked. Raises nothing.
 
         `about`: what each line is about, such as the message's name in the server's log.
         """

@@ -1,7 +1,7 @@
 """Vacation answers: who must not get one, and who had one already.
 
 RFC 3834 sections 2 and 3 say when a program may answer a person, RFC 5230 section 4 what a vacation
-answer is.  Messages are made here, and sent by the caller.  Correspondents are remembered in one
+answer is. Messages are made here, and sent by the caller. Correspondents are remembered in one
 small file in the mail folder, with no address in clear.
 """
 import hashlib
@@ -83,7 +83,7 @@ def _without_tag(message):
 
 
 class Answers:
-    """Decides who is answered.  Any thread may ask.
+    """Decides who is answered. Any thread may ask.
 
     `host()`: this server's name; `clock()`: epoch seconds.
     """
@@ -95,9 +95,9 @@ class Answers:
         self._locks = [threading.Lock() for _ in range(16)]
 
     def answer(self, folder, vacation, message):
-        """The answer to a rules.FilteredMessage -> Answer, or None.  Raises nothing.
+        """The answer to a rules.FilteredMessage -> Answer, or None. Raises nothing.
 
-        Ask once per message, when it is kept.  The correspondent is noted on the disk before the
+        Ask once per message, when it is kept. The correspondent is noted on the disk before the
         answer is returned, so a crash may lose an answer and never repeats one.
         """
         try:
@@ -138,7 +138,7 @@ def _key(vacation, message):
 
 
 def _read(path):
-    """{key: epoch seconds}, empty without a file.  Raises OSError if it is not a plain file."""
+    """{key: epoch seconds}, empty without a file. Raises OSError if it is not a plain file."""
     try:
         file = open_plain(path)
     except FileNotFoundError:

@@ -11,11 +11,11 @@ ACCEPT, REJECT, DISCARD, FORWARD = "accept", "reject", "discard", "forward"
 class Verdict(NamedTuple):
     """What to do with a message; by default file it in INBOX.
 
-    `kind`: ACCEPT, REJECT, DISCARD or FORWARD.  `mailbox`: where to file it, in the store's form;
-    the mailbox may not exist yet.  `reason`: of a REJECT, one line, or "".  `flags`: in the store's
-    form.  `copies`: addresses that get a copy.  `forward`: the address that gets it instead of a
-    mailbox.  `vacation`: the answer to the sender, if `vacation.Answers` agrees.  `by`: the place
-    of the filter that decided, "" for none.  `log_lines`: what went wrong, for the user's log;
+    `kind`: ACCEPT, REJECT, DISCARD or FORWARD. `mailbox`: where to file it, in the store's form;
+    the mailbox may not exist yet. `reason`: of a REJECT, one line, or "". `flags`: in the store's
+    form. `copies`: addresses that get a copy. `forward`: the address that gets it instead of a
+    mailbox. `vacation`: the answer to the sender, if `vacation.Answers` agrees. `by`: the place
+    of the filter that decided, "" for none. `log_lines`: what went wrong, for the user's log;
     `rules.lines` adds the rest.
     """
     kind: str = ACCEPT

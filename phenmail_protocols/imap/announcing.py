@@ -86,7 +86,7 @@ def tell_flags(session, rows, with_uid=True, silent=False):
 
 
 def flag_column(session, rows):
-    """Flags of rows as they are sent, \\Recent included.  New keywords are announced first."""
+    """Flags of rows as they are sent, \\Recent included. New keywords are announced first."""
     shown = set().union(*set(rows.flags))
     session.tell_keywords([flag for flag in shown if flag[:1] != "\\"])
     return responses.flag_column(rows.flags, rows.uids, session.view.recent_ranges,

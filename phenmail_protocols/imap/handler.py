@@ -1,7 +1,7 @@
 """An IMAP connection: reads commands, lets the session run them, waits in IDLE.
 
 The session writes its responses itself; a step says whether a command is complete or what it waits
-for.  A client may be silent for half an hour (RFC 3501 5.4).
+for. A client may be silent for half an hour (RFC 3501 5.4).
 """
 import logging
 from time import monotonic

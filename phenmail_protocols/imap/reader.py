@@ -2,7 +2,7 @@
 
 Knows the form of a literal and no command: the grammar says whether a literal may stream to a file.
 A literal over its limit is refused before the client sends it, or read and dropped if the client
-does not wait (LITERAL+).  Either way the next command begins where it should.
+does not wait (LITERAL+). Either way the next command begins where it should.
 """
 from typing import NamedTuple, Optional
 
@@ -10,8 +10,8 @@ from ..net.errors import LineTooLong
 from ..protocol.session import TooMuchInput
 from .syntax import grammar, tokens, values
 
-# Octets.  A UID set of a large mailbox is one line, and so is an ID even before login: 30 values of
-# 1024 characters, each perhaps escaped (RFC 2971 3.3).  Dovecot's limit is the same.
+# Octets. A UID set of a large mailbox is one line, and so is an ID even before login: 30 values of
+# 1024 characters, each perhaps escaped (RFC 2971 3.3). Dovecot's limit is the same.
 LINE = 65536
 LITERAL_BEFORE_LOGIN = 4096  # RFC 7888 5: LITERAL- clients may send as much anywhere
 LITERAL = 65536
@@ -48,8 +48,8 @@ class Input(NamedTuple):
 class Reader:
     """Reads from `connection`.
 
-    `ask(prompt)`: sends a continuation request at once.  `received(count)`: is called for octets of
-    literals that may be large.  `largest_message`: the most octets of an unwanted message literal
+    `ask(prompt)`: sends a continuation request at once. `received(count)`: is called for octets of
+    literals that may be large. `largest_message`: the most octets of an unwanted message literal
     that are read and dropped.
     """
 
@@ -60,7 +60,7 @@ class Reader:
         self._largest_message = largest_message
 
     def _line(self):
-        """A line without its CRLF or LF.  Raises LineTooLong."""
+        """A line without its CRLF or LF. Raises LineTooLong."""
         return _without_end(self._connection.read_line(LINE))
 
     def continuation(self):
@@ -71,7 +71,7 @@ class Reader:
             return b"\0"
 
     def command(self, logged_in, off=frozenset()):
-        """The next command as Input.  `off`: the extensions that are switched off.
+        """The next command as Input. `off`: the extensions that are switched off.
 
         Raises CommandRefused, TooMuchInput, Disconnected.
         """
@@ -123,7 +123,7 @@ class Reader:
 
     def _drop(self, mark, most):
         """Drop this literal (a LiteralMark, a Body or None) and those after it, until the client
-        waits.  `most`: octets of each.  Raises TooMuchInput."""
+        waits. `most`: octets of each. Raises TooMuchInput."""
         while mark is not None and mark.non_sync:
             if mark.size > most:
                 raise TooMuchInput()

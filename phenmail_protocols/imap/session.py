@@ -1,7 +1,7 @@
 """One client's session: its state, the dispatch of commands, errors, announcements.
 
 Knows no socket and no file: a parsed command goes in, responses go out as bytes through `write`,
-and a `Step` says what the handler does next.  Knows no command by name: a row of the table says in
+and a `Step` says what the handler does next. Knows no command by name: a row of the table says in
 which states a command is allowed, what runs it, and whether EXPUNGE may be announced after it.
 
 Order (RFC 3501 5.5 and 7): the whole command is parsed, the state is checked, the command runs,
@@ -38,7 +38,7 @@ class Step(NamedTuple):
     """The end of a command, or what it waits for.
 
     If `then` is NEXT, CLOSE, START_TLS or COMPRESS, the command ends with the tagged response
-    `status [code] text`; without a text, it says that the command is completed.  If `then` is
+    `status [code] text`; without a text, it says that the command is completed. If `then` is
     READ_LINE, READ_BODY or IDLE, the command goes on, and `resume(line)` returns the next Step;
     after READ_BODY, `resume(parts)`: the rest of the body's line, as the grammar takes it.
 
@@ -55,7 +55,7 @@ class Step(NamedTuple):
 
 
 class CommandFailed(Exception):
-    """A command fails.  The reply is NO with `text` (bytes) and a response code (RFC 5530)."""
+    """A command fails. The reply is NO with `text` (bytes) and a response code (RFC 5530)."""
 
     def __init__(self, text, code=None):
         super().__init__(text)
@@ -64,7 +64,7 @@ class CommandFailed(Exception):
 
 
 class Misuse(Exception):
-    """The arguments are invalid in this state.  The reply is BAD with `text` (bytes)."""
+    """The arguments are invalid in this state. The reply is BAD with `text` (bytes)."""
 
     def __init__(self, text):
         super().__init__(text)
@@ -87,17 +87,17 @@ CODES = (
     (errors.StoreError, b"UNAVAILABLE"),
 )
 
-# Kind of sasl.Failure -> response code.  Other kinds are misuse.
+# Kind of sasl.Failure -> response code. Other kinds are misuse.
 LOGIN_CODES = {sasl.REFUSED: b"AUTHENTICATIONFAILED", sasl.TEMPORARY: b"UNAVAILABLE"}
 
 
 class Service(NamedTuple):
-    """What a listener offers; one for all its sessions.  See also protocol.session.Session.
+    """What a listener offers; one for all its sessions. See also protocol.session.Session.
 
-    `store`: store.filestore.FileStore.  `identity`: pairs of str for ID.  `debug`: log every
-    command, without secrets, and its tagged response.  `trees`: trees.Trees, shared by all
-    listeners; None: each session has its own.  `without`: names of the extensions that are off.
-    `search_indexes`: search.indexes.Indexes, or None.  `orders`: orders.Orders, like `trees`.
+    `store`: store.filestore.FileStore. `identity`: pairs of str for ID. `debug`: log every
+    command, without secrets, and its tagged response. `trees`: trees.Trees, shared by all
+    listeners; None: each session has its own. `without`: names of the extensions that are off.
+    `search_indexes`: search.indexes.Indexes, or None. `orders`: orders.Orders, like `trees`.
     """
     directory: Any
     store: Any
@@ -114,7 +114,7 @@ class Service(NamedTuple):
 
 
 class Session(shared.Session):
-    """State of one connection.  `table`: {name: Row}; `write`: takes responses (bytes).
+    """State of one connection. `table`: {name: Row}; `write`: takes responses (bytes).
 
     Long commands call `look()` for each message, name or key, which takes under a microsecond.
     It raises CommandFailed when the command has taken too long, and Disconnected when the client
@@ -240,7 +240,7 @@ class Session(shared.Session):
         return code if self.offers(responses.CODE_EXTENSIONS.get(name)) else None
 
     def unreadable(self, tag, text, code=None, status=b"BAD"):
-        """Reply to a command that cannot be parsed -> Step.  `tag`: None if there was none."""
+        """Reply to a command that cannot be parsed -> Step. `tag`: None if there was none."""
         self.errors += status == b"BAD"
         self._reply(tag or b"*", status if tag else b"BAD", text, code)
         return self._closed_if_too_many(Step())
@@ -258,7 +258,7 @@ class Session(shared.Session):
         return Step(CLOSE)
 
     def failed(self):
-        """A command raised an unexpected error -> Step.  The client may try again."""
+        """A command raised an unexpected error -> Step. The client may try again."""
         running, self._running = self._running, None
         if running is not None:
             text = b"Internal error, try again later"
@@ -279,7 +279,7 @@ class Session(shared.Session):
         return Step(READ_LINE, prompt=challenge, resume=self.response)
 
     def logged_in(self, account):
-        """LOGIN or AUTHENTICATE succeeded -> Step.  `account`: the directory's."""
+        """LOGIN or AUTHENTICATE succeeded -> Step. `account`: the directory's."""
         try:
             settings = self.service.directory.user_settings(account.folder)
         except BrokenUser:
@@ -301,7 +301,7 @@ class Session(shared.Session):
 
     @property
     def mail(self):
-        """The store's account.  Looked up each time, because the store may close unused ones."""
+        """The store's account. Looked up each time, because the store may close unused ones."""
         return self.service.store.account(self.account.folder)
 
     def select(self, view):

@@ -1,8 +1,8 @@
 """Addresses as SMTP has them, and the address lists of header fields.
 
 `Address` is strict (RFC 5321 section 4.1.2, RFC 6531), except that it allows dots anywhere in the
-local part, because some providers gave such addresses to their users.  A header's address list is
-read leniently (RFC 5322 sections 3.4 and 4.4) and never refused.  Accounts, our domains and
+local part, because some providers gave such addresses to their users. A header's address list is
+read leniently (RFC 5322 sections 3.4 and 4.4) and never refused. Accounts, our domains and
 delivery are not known here.
 """
 import re
@@ -25,14 +25,14 @@ _LOCAL_OCTETS = 255
 # In one list, and in one group: a header of 1 MB could otherwise become 60 MB of addresses.
 _MOST_ENTRIES = 10000
 
-# In place of a missing half: a NIL host would mean a group (RFC 3501 section 7.4.2).  Dovecot uses
+# In place of a missing half: a NIL host would mean a group (RFC 3501 section 7.4.2). Dovecot uses
 # the same words, so mail programs know them.
 MISSING_LOCAL, MISSING_DOMAIN = b"MISSING_MAILBOX", b"MISSING_DOMAIN"
 BROKEN_DOMAIN = b"SYNTAX_ERROR"
 
 
 class Address(NamedTuple):
-    """`local`: as given, without quotes.  `domain`: lower-case A-labels, so that equal addresses
+    """`local`: as given, without quotes. `domain`: lower-case A-labels, so that equal addresses
     are equal values; or an address literal with its brackets; or "" for none.
 
     str() gives the wire form, `shown` the form for people.
@@ -106,7 +106,7 @@ def _parse_literal(text: str) -> str:
     return lower
 
 
-# How nearly every mailbox is written.  The grammar below reads any other, with the same result.
+# How nearly every mailbox is written. The grammar below reads any other, with the same result.
 _USUAL = re.compile(
     rb'''(?:(?:"([^"\\\r\n]*)"[ \t]*|([ATEXT][ATEXT. \t]*))?<(ADDR)>|(ADDR))'''
     rb"[ \t\r\n]*(?:,[ \t\r\n]*|\Z)"
@@ -133,10 +133,10 @@ class Group(NamedTuple):
 
 
 def parse_address_list(value: bytes) -> List[Union[Mailbox, Group]]:
-    """The value of an address field, folded or not -> its addresses in order.  Never raises.
+    """The value of an address field, folded or not -> its addresses in order. Never raises.
 
     Broken input gives what can be read: a missing half becomes MISSING_LOCAL or MISSING_DOMAIN, and
-    a broken <…> has BROKEN_DOMAIN.  No address contains a line end.
+    a broken <…> has BROKEN_DOMAIN. No address contains a line end.
     """
     lexer, found = Lexer(value.replace(b"\r\n", b"").replace(b"\n", b"")), []
     while True:

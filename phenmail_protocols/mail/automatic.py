@@ -1,7 +1,7 @@
 """Which mail must not be answered automatically: mail from programs, from lists, from nobody.
 
 Everything that writes automatic answers asks here first, so that two programs never write to each
-other without end.  Pure.  RFC 3834 sections 2 and 5 (Auto-Submitted), RFC 2919 and 2369 (lists).
+other without end. Pure. RFC 3834 sections 2 and 5 (Auto-Submitted), RFC 2919 and 2369 (lists).
 """
 from . import headers
 from .address import AddressError, ascii_domain

@@ -2,7 +2,7 @@
 text without loss (RFC 3516 section 4.4).
 
 Only parts that need it are changed, because every change breaks signatures (section 6): those with
-NUL, and those that are labelled "binary" and have a CR or LF that is not a line end.  No other
+NUL, and those that are labelled "binary" and have a CR or LF that is not a line end. No other
 part may have NUL, nor may a header or what is between parts.
 """
 import binascii

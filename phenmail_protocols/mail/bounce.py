@@ -1,6 +1,6 @@
 """Delivery status notifications: bounces, and notices of delay or success, as multipart/report.
 
-Values in, wire octets out; no queue, no settings, no clock.  Replies, addresses and the message
+Values in, wire octets out; no queue, no settings, no clock. Replies, addresses and the message
 itself come from strangers, so every field of theirs goes through `mail.writing`.
 
 RFC 3464 (delivery-status), RFC 3461 section 6 (what is returned), RFC 6522 (multipart/report),
@@ -38,9 +38,9 @@ _TYPED = re.compile(r"[A-Za-z0-9-]+;[^;]")
 class Fate(NamedTuple):
     """What happened to one recipient.
 
-    `status`: as "5.1.1" (RFC 3463).  `said`: the last reply with its codes, one line.  `host`: the
-    server that gave it, "" for this one.  `orcpt`: as in mail.envelope.Recipient.  `is_verbatim`:
-    `said` is exactly what the host sent.  Moments are epoch seconds or None.
+    `status`: as "5.1.1" (RFC 3463). `said`: the last reply with its codes, one line. `host`: the
+    server that gave it, "" for this one. `orcpt`: as in mail.envelope.Recipient. `is_verbatim`:
+    `said` is exactly what the host sent. Moments are epoch seconds or None.
     """
     address: Address
     status: str
@@ -55,8 +55,8 @@ class Fate(NamedTuple):
 class Original(NamedTuple):
     """The message that a notice is about.
 
-    `content`: its octets in wire form; only the header unless `whole`.  `arrived`: epoch seconds.
-    `envid`: its ENVID, decoded.  `smtputf8`: its header or an address needs RFC 6531.
+    `content`: its octets in wire form; only the header unless `whole`. `arrived`: epoch seconds.
+    `envid`: its ENVID, decoded. `smtputf8`: its header or an address needs RFC 6531.
     """
     content: bytes
     whole: bool
@@ -68,9 +68,9 @@ class Original(NamedTuple):
 class Cover(NamedTuple):
     """What a notice itself is written with.
 
-    `to`: who reads it.  `host`: this server's name (A-labels).  `postmaster`: the notice's author.
-    `identity`: the left half of its Message-ID.  `boundary`: 1 to 60 unpredictable letters and
-    digits.  `subject`, `warning`: the configured texts for a failure, or None.
+    `to`: who reads it. `host`: this server's name (A-labels). `postmaster`: the notice's author.
+    `identity`: the left half of its Message-ID. `boundary`: 1 to 60 unpredictable letters and
+    digits. `subject`, `warning`: the configured texts for a failure, or None.
     """
     to: Address
     host: str
@@ -91,8 +91,8 @@ class Notice(NamedTuple):
 def build(kind, fates, original, cover, now, to_postmaster=False):
     """A notice of one kind (FAILED, DELAYED, ...) about recipients of one message -> Notice.
 
-    `fates`: Fate values; `now`: epoch seconds.  `to_postmaster`: the postmaster reads it, because
-    the message's sender cannot be notified.  Send it from the null sender (RFC 3464 section 2).
+    `fates`: Fate values; `now`: epoch seconds. `to_postmaster`: the postmaster reads it, because
+    the message's sender cannot be notified. Send it from the null sender (RFC 3464 section 2).
     """
     zone = dates.local_zone(int(now))
 
@@ -167,7 +167,7 @@ def plain(address):
     return address
 
 
-# The parts.  Each is a tuple of chunks: the part's header, then its body.
+# The parts. Each is a tuple of chunks: the part's header, then its body.
 
 
 def _raw_part(media_type, data):
@@ -240,7 +240,7 @@ def _returned_part(original, header):
             b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"), quoted_printable(header)
 
 
-# The text for people: plain English in short lines.  What other servers and the message say is
+# The text for people: plain English in short lines. What other servers and the message say is
 # shown as their words.
 
 _WIDTH = 76

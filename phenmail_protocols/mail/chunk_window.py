@@ -1,6 +1,6 @@
 """A message read in chunks through a window, with absolute offsets and a count of lines.
 
-Knows bytes and offsets only.  Callers ask for ascending offsets, so no octet is searched twice for
+Knows bytes and offsets only. Callers ask for ascending offsets, so no octet is searched twice for
 the same purpose.
 """
 from typing import Iterable, Optional, Union
@@ -24,7 +24,7 @@ class Source:
         self._counted = self._lines = 0
 
     def lines_before(self, offset: int) -> int:
-        """The number of line ends before an offset in sight.  Call it with ascending offsets."""
+        """The number of line ends before an offset in sight. Call it with ascending offsets."""
         self._lines += self.data.count(b"\n", self._counted - self.base, offset - self.base)
         self._counted = offset
         return self._lines
@@ -49,7 +49,7 @@ class Source:
         return self.data[start - self.base:end - self.base]
 
     def line_end(self, offset: int) -> Optional[int]:
-        """The first LF at or after an offset, None if there is none.  Forgets what lies before."""
+        """The first LF at or after an offset, None if there is none. Forgets what lies before."""
         while True:
             index = self.data.find(b"\n", offset - self.base)
             if index >= 0:

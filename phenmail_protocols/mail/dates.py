@@ -1,6 +1,6 @@
 """The IMAP date-time (RFC 3501 section 9) and the Date field (RFC 5322 sections 3.3 and 4.3).
 
-Moments are epoch seconds (int, UTC), zones are minutes east of UTC.  Pure: it reads no clock.
+Moments are epoch seconds (int, UTC), zones are minutes east of UTC. Pure: it reads no clock.
 """
 import re
 import time
@@ -16,7 +16,7 @@ _WORD = re.compile(rb"[A-Za-z]+|[+-]?[0-9]+|[:/.]")
 _CLOCK = re.compile(rb"(\d{1,2})[:.](\d{1,2})(?:[:.](\d{1,2}))?")
 _ISO = re.compile(rb"\s*(\d{4})-(\d\d?)-(\d\d?)(?=\D|$)T?")
 _NUMERIC_ZONE = re.compile(rb"([+-])(\d\d):?(\d\d)$")
-# RFC 5322 section 4.3.  UT, military letters and unknown names mean zone 0.
+# RFC 5322 section 4.3. UT, military letters and unknown names mean zone 0.
 _ZONES = {b"est": -300, b"edt": -240, b"cst": -360, b"cdt": -300, b"mst": -420, b"mdt": -360,
           b"pst": -480, b"pdt": -420}
 _LONGEST = 256  # octets of a Date field that are looked at
@@ -39,7 +39,7 @@ class Moment(NamedTuple):
 
 
 def _days(year: int, month: int, day: int) -> int:
-    """Days from 1970-01-01 to a proleptic Gregorian date.  Raises DateError."""
+    """Days from 1970-01-01 to a proleptic Gregorian date. Raises DateError."""
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     if not 1 <= year <= 9999 or not 1 <= month <= 12:
         raise DateError("no such month")
@@ -59,7 +59,7 @@ def _moment(date, clock, zone: int) -> Moment:
 
 
 def parse_internal(text: bytes) -> Moment:
-    """`17-Jul-1996 02:44:25 -0700` (IMAP date-time without quotes) -> Moment.  Raises DateError."""
+    """`17-Jul-1996 02:44:25 -0700` (IMAP date-time without quotes) -> Moment. Raises DateError."""
     found = _INTERNAL.fullmatch(text)
     if found is None:
         raise DateError("expected dd-Mon-yyyy hh:mm:ss +zzzz")
@@ -99,7 +99,7 @@ def local_zone(epoch: int) -> int:
 
 
 def parse_header_date(value: bytes) -> Optional[Moment]:
-    """A Date field's value -> Moment, or None if no day can be read from it.  Never raises.
+    """A Date field's value -> Moment, or None if no day can be read from it. Never raises.
 
     Day name, seconds, zone and even the time may be missing; the year may have two digits (RFC 5322
     section 4.3); ISO 8601 and the order of asctime are accepted.

@@ -1,6 +1,6 @@
 """From the bytes of a body or a field to its text: transfer encodings and charsets.
 
-Everything works in pieces of bounded size.  Broken input gives some text and never an error.
+Everything works in pieces of bounded size. Broken input gives some text and never an error.
 RFC 2045 section 6 (Content-Transfer-Encoding), RFC 2978 (names of charsets).
 """
 import binascii
@@ -11,7 +11,7 @@ from encodings.aliases import aliases
 from functools import lru_cache
 from typing import Iterable, Iterator, Optional
 
-# Only names that Python has are looked up.  Python imports a module for an unknown name and
+# Only names that Python has are looked up. Python imports a module for an unknown name and
 # remembers the failure for ever, and the names come from strangers.
 _KNOWN = frozenset(aliases) | frozenset(aliases.values())
 _SEPARATORS = re.compile(r"[^0-9a-z]+")
@@ -59,7 +59,7 @@ def codec_name(charset: bytes) -> Optional[str]:
 def _table(codec: str) -> Optional[str]:
     """The 256 characters of a single-byte charset, U+FFFD where it has none; None for others.
 
-    With a complete table no byte is an error.  An error costs Python half a microsecond.
+    With a complete table no byte is an error. An error costs Python half a microsecond.
     """
     module = sys.modules.get(codecs.lookup(codec).incrementaldecoder.__module__)
     if not hasattr(module, "decoding_table"):
@@ -71,7 +71,7 @@ class Reader:
     """Decodes the bytes of one charset, given in pieces; a character may be cut between pieces.
 
     Without a charset, and for US-ASCII and unknown ones, bytes are read as UTF-8, and each byte
-    that is not UTF-8 as Latin-1, so nothing is lost.  Bytes that a known charset does not have
+    that is not UTF-8 as Latin-1, so nothing is lost. Bytes that a known charset does not have
     become U+FFFD.
     """
 
@@ -192,7 +192,7 @@ _TRANSFER_DECODERS = {b"base64": _Base64, b"quoted-printable": _QuotedPrintable,
 
 def transfer_decoder(encoding: bytes):
     """A Content-Transfer-Encoding -> a decoder with `feed(data)` and `close()`, which return bytes;
-    None if it is unknown.  A copy of a decoder has the same state."""
+    None if it is unknown. A copy of a decoder has the same state."""
     decoder = _TRANSFER_DECODERS.get(encoding.lower())
     return decoder and decoder()
 

@@ -1,7 +1,7 @@
 """The envelope of a message in transit: its sender and its recipients.
 
 It holds what MAIL FROM and RCPT TO said (RFC 5321 section 2.3.1, RFC 3461 for DSN), never what the
-header says.  It does not know how the message came nor where it goes.
+header says. It does not know how the message came nor where it goes.
 """
 from typing import NamedTuple, Optional, Tuple
 
@@ -23,8 +23,8 @@ class Recipient(NamedTuple):
 class Envelope(NamedTuple):
     """One MAIL FROM with its recipients.
 
-    `sender`: None is the null sender <>.  `ret`: "FULL", "HDRS" or None (RFC 3461 section 4.3).
-    `envid`: decoded from xtext.  `body`: "7BIT", "8BITMIME" or None (RFC 6152).
+    `sender`: None is the null sender <>. `ret`: "FULL", "HDRS" or None (RFC 3461 section 4.3).
+    `envid`: decoded from xtext. `body`: "7BIT", "8BITMIME" or None (RFC 6152).
     """
     sender: Optional[Address]
     recipients: Tuple[Recipient, ...] = ()

@@ -1,7 +1,7 @@
 """The header of a message as raw bytes: its end, its fields, a selection of them, a field as text.
 
-Works on wire form (CRLF) and on LF form alike, and returns bytes unchanged.  No field's meaning is
-known here.  RFC 5322 section 2.2, RFC 2047 (encoded words), RFC 6532 (UTF-8 in headers).
+Works on wire form (CRLF) and on LF form alike, and returns bytes unchanged. No field's meaning is
+known here. RFC 5322 section 2.2, RFC 2047 (encoded words), RFC 6532 (UTF-8 in headers).
 
 A regular expression holds the interpreter lock while it searches, so larger headers are searched in
 blocks.
@@ -24,7 +24,7 @@ _CONTINUED = re.compile(rb"(?:[ \t][^\n]*\n?)*")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
 # In one value, _WORDS encoded words are decoded, and one more for each _OCTETS_A_WORD of its
-# octets; the rest stays encoded.  Meaningful words are longer than that.
+# octets; the rest stays encoded. Meaningful words are longer than that.
 _WORDS, _OCTETS_A_WORD = 500, 64
 _BLOCK = 65536  # octets that one regular expression searches
 # A larger header is not kept in memory, but searched in `blocks` of this size.
@@ -34,8 +34,8 @@ LARGE, _OVERLAP = 1 << 18, 2048
 class Field(NamedTuple):
     """One field.
 
-    `name`: as written, without trailing blanks; b"" for a line that is not a field.  `value`: what
-    follows the colon, folded, without the last line end.  `raw`: the whole lines.
+    `name`: as written, without trailing blanks; b"" for a line that is not a field. `value`: what
+    follows the colon, folded, without the last line end. `raw`: the whole lines.
     """
     name: bytes
     value: bytes
@@ -77,7 +77,7 @@ def each_field(header: bytes) -> Iterator[Field]:
 
 
 def fields(header: bytes) -> List[Field]:
-    """The fields of a header in a list.  Only for headers of limited size."""
+    """The fields of a header in a list. Only for headers of limited size."""
     return list(each_field(header))
 
 
@@ -86,7 +86,7 @@ def _chooser(names: FrozenSet[bytes], negate: bool = False):
     """A pattern for the fields of these names, or for all others, without their last LF.
 
     It begins with a plain LF, which the engine finds at the speed of memchr, and the next two
-    letters end most attempts.  IGNORECASE would prevent both, so letters are classes of two.
+    letters end most attempts. IGNORECASE would prevent both, so letters are classes of two.
     """
     def either_case(name: bytes) -> bytes:
         return b"".join(b"[%s%s]" % (c.lower(), c.upper()) if c.isalpha() else re.escape(c)
@@ -113,7 +113,7 @@ class Selection:
     """The chosen fields of a header that arrives in pieces, cut anywhere; memory is bounded.
 
     `feed` returns the lines that are certain by then, unchanged, and `close` the rest; neither
-    returns the empty line.  At most `limit` octets are returned in all.  Do not feed anything of
+    returns the empty line. At most `limit` octets are returned in all. Do not feed anything of
     the body.
     """
 
@@ -203,7 +203,7 @@ def selected(pieces: Iterable[bytes], names_lowercase: FrozenSet[bytes],
 def blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """A header of any size in pieces, cut anywhere -> blocks of about LARGE octets of whole fields.
 
-    A larger field becomes several fields of its name.  Each begins with the end of the one before,
+    A larger field becomes several fields of its name. Each begins with the end of the one before,
     so that a word at a cut is whole in one of them.
     """
     rest = b""
@@ -252,7 +252,7 @@ def first(header: bytes, name: bytes) -> Optional[bytes]:
 def unfold(value: bytes) -> bytes:
     """A value without its line ends (RFC 5322 section 2.2.3).
 
-    The white space that folds stays, a tab as a space.  The blanks after the colon are removed;
+    The white space that folds stays, a tab as a space. The blanks after the colon are removed;
     those at the end belong to the value.
     """
     if b"\n" in value:
@@ -273,7 +273,7 @@ def decode(value: bytes) -> str:
     """A field's value -> its text for people: unfolded, encoded words decoded (RFC 2047), raw UTF-8
     kept (RFC 6532).
 
-    Unknown charsets and broken words stay in some readable form.  Never raises.
+    Unknown charsets and broken words stay in some readable form. Never raises.
     """
     value = unfold(value).strip(b" \t")
     if b"=?" not in value:

@@ -1,8 +1,8 @@
 """The tokens of header fields: white space, comments, atoms, quoted strings, MIME tokens.
 
 Reads the bytes of one field value, folded or not, and never raises: each method moves forward, or
-says that nothing of its kind comes next.  Bytes above 127 count as letters, so raw UTF-8 (RFC 6532)
-and unlabelled 8-bit headers keep their characters.  RFC 5322 section 3.2, RFC 2045 section 5.1.
+says that nothing of its kind comes next. Bytes above 127 count as letters, so raw UTF-8 (RFC 6532)
+and unlabelled 8-bit headers keep their characters. RFC 5322 section 3.2, RFC 2045 section 5.1.
 """
 import re
 
@@ -16,13 +16,13 @@ _QUOTED_PLAIN = re.compile(rb'[^"\\\r\n]*')
 _LITERAL = re.compile(rb"\[[^\]\\]*(?:\\.[^\]\\]*)*\]", re.DOTALL)
 
 
-# A value may cost _STEPS and one more for each _OCTETS_A_STEP of its octets.  Real mail needs far
+# A value may cost _STEPS and one more for each _OCTETS_A_STEP of its octets. Real mail needs far
 # fewer, and a megabyte of comments would take seconds.
 _STEPS, _OCTETS_A_STEP = 1024, 8
 
 
 class Lexer:
-    """A cursor over the bytes of one field value.  `comment`: the last comment that was skipped.
+    """A cursor over the bytes of one field value. `comment`: the last comment that was skipped.
 
     A value that costs too many steps ends there: the rest is ignored.
     """
@@ -37,7 +37,7 @@ class Lexer:
         self._steps = _STEPS + len(data) // _OCTETS_A_STEP
 
     def _is_out_of_steps(self) -> bool:
-        """Count a step.  After the last one allowed, the value ends here."""
+        """Count a step. After the last one allowed, the value ends here."""
         self._steps -= 1
         if self._steps >= 0:
             return False
@@ -60,7 +60,7 @@ class Lexer:
         return True
 
     def skip(self) -> bool:
-        """Step over CFWS.  False if a comment is never closed: the rest is that comment."""
+        """Step over CFWS. False if a comment is never closed: the rest is that comment."""
         while True:
             if self._is_out_of_steps():
                 return False
@@ -118,7 +118,7 @@ class Lexer:
         return found.group()
 
     def quoted(self):
-        """A quoted string, unescaped and unfolded -> (text, closed).  Call it on the opening quote.
+        """A quoted string, unescaped and unfolded -> (text, closed). Call it on the opening quote.
 
         Without a closing quote everything up to the end is the text.
         """

@@ -1,6 +1,6 @@
 """The fields that describe a MIME part, Content-Type and the like -> `Description`.
 
-Broken input gives defaults, never an error.  Continued parameters are joined (RFC 2231 sections 3
+Broken input gives defaults, never an error. Continued parameters are joined (RFC 2231 sections 3
 and 6): `name*0*=…; name*1=…` is one `name*`; values stay encoded.
 
 RFC 2045 (type, encoding, id, description), RFC 2183 (disposition), RFC 3282 (language), RFC 2557
@@ -28,14 +28,14 @@ def _usual(pattern: bytes):
     return re.compile(pattern.replace(b"TOKEN", token).replace(b" ", rb"[ \t\r\n]*"))
 
 
-# How nearly every field is written.  Any other is read step by step, with the same result.
+# How nearly every field is written. Any other is read step by step, with the same result.
 _USUAL_TYPE = _usual(rb" (TOKEN)/(TOKEN) (?=;|\Z)")
 _USUAL_PARAMETER = _usual(rb''' ; (TOKEN)=(?:"([^"\\\r\n]*)"|(TOKEN)) (?=;|\Z)''')
 _USUAL_TOKEN = _usual(rb" (TOKEN) \Z")
 
 
 class Description(NamedTuple):
-    """What a part's header says about it.  `type`: None if there is no usable Content-Type.
+    """What a part's header says about it. `type`: None if there is no usable Content-Type.
 
     `type` and `subtype` are as sent, `params` and those of the `disposition` are (name, value).
     """
@@ -56,9 +56,9 @@ NOTHING = Description()
 
 
 def describe(header: bytes, heads_message: bool = False) -> Description:
-    """A part's header -> Description.  Of repeated fields the first usable one counts.
+    """A part's header -> Description. Of repeated fields the first usable one counts.
 
-    `heads_message`: it is the header of a whole message.  If that has neither MIME-Version nor
+    `heads_message`: it is the header of a whole message. If that has neither MIME-Version nor
     Content-Type, the message is not MIME, and the other fields mean nothing.
     """
     found = collect(header, FIELDS)
@@ -164,7 +164,7 @@ def _parameters(lexer: Lexer):
 
 
 def _join_continuations(params: Parameters):
-    """RFC 2231 section 3.  Joined parameters follow the others, sorted by name.
+    """RFC 2231 section 3. Joined parameters follow the others, sorted by name.
 
     A row with a gap stays in pieces.
     """

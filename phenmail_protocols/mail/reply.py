@@ -1,7 +1,7 @@
 """A reply: what a mail system says about a message or a recipient.
 
 SMTP, delivery, the queue, the relay, destinations and plugins share this one value; `smtp.replies`
-writes it on the wire.  RFC 5321 section 4.2 (reply codes), RFC 3463 (enhanced status codes).
+writes it on the wire. RFC 5321 section 4.2 (reply codes), RFC 3463 (enhanced status codes).
 """
 from typing import NamedTuple
 
@@ -9,13 +9,13 @@ from .address import Address
 
 
 class Reply(NamedTuple):
-    """`code`: 2xx, 4xx (temporary) or 5xx (permanent).  `enhanced`: such as "4.2.1"; "" only for
-    SMTP's replies that have none (the greeting, EHLO, 334, 354).  `text`: one line for people,
+    """`code`: 2xx, 4xx (temporary) or 5xx (permanent). `enhanced`: such as "4.2.1"; "" only for
+    SMTP's replies that have none (the greeting, EHLO, 334, 354). `text`: one line for people,
     without the codes.
 
     For another server's reply, the queue also keeps `host`, that server's name, and `said`, its
     exact words with the codes (RFC 3464 section 2.3.6); `text` and `said` are then printable and
-    have at most 1000 characters.  Both are "" for our own replies.
+    have at most 1000 characters. Both are "" for our own replies.
     """
     code: int
     enhanced: str

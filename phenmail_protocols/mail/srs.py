@@ -1,7 +1,7 @@
 """The Sender Rewriting Scheme: forwarded mail gets a sender of ours, and its bounces come back.
 
 The receiver of a forwarded message asks the sender's domain (SPF, RFC 7208) whether this server may
-send for it, and the answer is no.  So the envelope's sender is replaced by an address of ours that
+send for it, and the answer is no. So the envelope's sender is replaced by an address of ours that
 contains the original one:
 
     SRS0=hash=day=domain=local@ours       for  local@domain
@@ -9,7 +9,7 @@ contains the original one:
                                                `domain`, so that it does not grow with each one
 
 `hash` is an HMAC, so that nobody can use this server to send to any address; `day` lets an address
-expire.  The scheme has no RFC; the paper "The Sender Rewriting Scheme" (Shevek, 2004) describes it.
+expire. The scheme has no RFC; the paper "The Sender Rewriting Scheme" (Shevek, 2004) describes it.
 Pure: key and time are arguments.
 """
 import base64
@@ -43,7 +43,7 @@ def is_rewritten(local):
 def forward(sender, domain, key, now):
     """The Address at `domain` that replaces the sender of a forwarded message.
 
-    `sender`: Address; `key`: bytes; `now`: epoch seconds.  A sender whose rewritten local part is
+    `sender`: Address; `key`: bytes; `now`: epoch seconds. A sender whose rewritten local part is
     too long for other servers stays as it is: a message that may fail SPF is better than one that
     is certainly refused.
     """
@@ -62,7 +62,7 @@ def forward(sender, domain, key, now):
 
 
 def reverse(local, key, now):
-    """The Address that a rewritten local part (str) contains.  Raises SrsError."""
+    """The Address that a rewritten local part (str) contains. Raises SrsError."""
     found = _SRS0.fullmatch(local)
     if found:
         given, day, domain, author = found.groups()

@@ -1,15 +1,15 @@
 """The MIME tree of a message with byte offsets, found in one pass over its chunks.
 
-Offsets and lines are those of the wire form (CRLF).  Broken MIME gives some tree, never an error: a
+Offsets and lines are those of the wire form (CRLF). Broken MIME gives some tree, never an error: a
 multipart without delimiters has one empty part, and a part without an end runs to its parent's end.
-Nothing is decoded and no body is kept.  RFC 2045, RFC 2046 section 5.1, RFC 3501 section 7.4.2.
+Nothing is decoded and no body is kept. RFC 2045, RFC 2046 section 5.1, RFC 3501 section 7.4.2.
 
 How it works: `bytes.find` searches for the common beginning of all open boundaries, from one
-delimiter line to the next, and after each for the empty line that ends the part's header.  No
+delimiter line to the next, and after each for the empty line that ends the part's header. No
 search continues past the next delimiter line, so each octet is searched a fixed number of times,
-however many boundaries are open.  The terms:
+however many boundaries are open. The terms:
 
-- An entity is *open* from the beginning of its header to the end of its body.  `open` lists these
+- An entity is *open* from the beginning of its header to the end of its body. `open` lists these
   from the root inwards.
 - A *delimiter* is the offset of the line end before a delimiter line, which belongs to that line.
 - A part's header can be cut off by a delimiter line, before or instead of its empty line.
@@ -26,7 +26,7 @@ ENVELOPE_FIELDS = frozenset((b"date", b"subject", b"from", b"sender", b"reply-to
                              b"bcc", b"in-reply-to", b"message-id"))
 
 # A line that begins with "--" and a boundary is a delimiter line, whatever follows (RFC 2046
-# section 5.1.1).  Boundaries should have at most 70 bytes; this many are compared.
+# section 5.1.1). Boundaries should have at most 70 bytes; this many are compared.
 _BOUNDARY = 1000
 # Octets to have in sight around a boundary: the CR before it, the closing "--" and one to spare.
 _MARGIN = 4
@@ -48,7 +48,7 @@ class Limits(NamedTuple):
     """How much of a message's structure is read; beyond it the rest is one leaf.
 
     `depth` of nesting; `parts` in all; bytes that are kept of the fields of one `header` and of all
-    `headers`; `effort`: the units of work that parts and parameters may cost.  Without the last one
+    `headers`; `effort`: the units of work that parts and parameters may cost. Without the last one
     80 KB of tiny parts, which are nobody's mail, would cost as much as an honest message of
     megabytes.
     """
@@ -63,11 +63,11 @@ class Part:
     """One entity of a message.
 
     `start`, `body`, `end`: wire offsets of its header, of its body, and of the end of its body.
-    `lines`: line ends in the body.  `type`, `subtype`: as sent (compare in lower case), text/plain
-    by default.  `params`: tuple of (name, value); text has the default charset filled in.
-    `encoding`: as sent, b"7bit" by default.  `id`, `description`, `md5`, `location`: bytes or None.
-    `disposition`: None or (value, params).  `languages`: tuple.  `parts`: the children of a
-    multipart, at least one; () otherwise.  `message`: the Part inside a message/rfc822, else None.
+    `lines`: line ends in the body. `type`, `subtype`: as sent (compare in lower case), text/plain
+    by default. `params`: tuple of (name, value); text has the default charset filled in.
+    `encoding`: as sent, b"7bit" by default. `id`, `description`, `md5`, `location`: bytes or None.
+    `disposition`: None or (value, params). `languages`: tuple. `parts`: the children of a
+    multipart, at least one; () otherwise. `message`: the Part inside a message/rfc822, else None.
     `header`: None, except for messages: the lines of the fields that MIME needs, and for messages
     inside also those that ENVELOPE needs, as far as the limits allow.
     """
@@ -93,8 +93,8 @@ def scan(source: Union[bytes, Iterable[bytes]], limits: Limits = Limits(),
          exceeded: Callable[[], None] = lambda: None) -> Part:
     """A message in wire form, whole or in chunks of any size -> its root Part.
 
-    Time is linear; memory is one window and the parts.  `look` is called for each part, and may
-    raise to end the work.  `exceeded` is called where a limit is reached, and may raise, too.
+    Time is linear; memory is one window and the parts. `look` is called for each part, and may
+    raise to end the work. `exceeded` is called where a limit is reached, and may raise, too.
     """
     return _Scanner(Source(source), limits, look, exceeded).run()
 
@@ -128,8 +128,8 @@ class _Scanner:
     """The state of a scan.
 
     `open`: the open entities; `lines` of each is still the count at its body's start.
-    `boundaries`: those of open multiparts that can still occur.  `low`: no delimiter lies before
-    it.  `floor`: where the innermost body begins; it cannot end before.  `count`, `effort`, `room`:
+    `boundaries`: those of open multiparts that can still occur. `low`: no delimiter lies before
+    it. `floor`: where the innermost body begins; it cannot end before. `count`, `effort`, `room`:
     what was used of the limits, and octets left for headers.
     """
 
@@ -158,7 +158,7 @@ class _Scanner:
     # -- delimiter lines
 
     def _boundaries_changed(self) -> None:
-        """Work out what to search for.  `by_length`: the longest first, then the innermost."""
+        """Work out what to search for. `by_length`: the longest first, then the innermost."""
         self.by_length = sorted(reversed(self.boundaries), key=lambda boundary: -len(boundary.text))
         self.texts = tuple([boundary.text for boundary in self.by_length])
         self.effort += len(self.texts) // _BOUNDARIES_WEIGHED

@@ -1,6 +1,6 @@
-"""Lists of tags, "a=b; c=d", as DKIM and DMARC write them (RFC 6376 section 3.2).  Pure.
+"""Lists of tags, "a=b; c=d", as DKIM and DMARC write them (RFC 6376 section 3.2). Pure.
 
-Octets in, octets out.  The callers know what a tag means.
+Octets in, octets out. The callers know what a tag means.
 """
 import re
 

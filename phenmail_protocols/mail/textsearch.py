@@ -1,10 +1,10 @@
 """Which of many texts a message contains, for SEARCH: one pass, however many keys there are.
 
-RFC 3501 section 6.4.4 (BODY, TEXT, HEADER, FROM and the like).  Everything is compared decoded and
-in the form of `text.collation.fold`.  In headers a run of blanks, folded or not, is one space.
-Broken input never raises.  Pure.
+RFC 3501 section 6.4.4 (BODY, TEXT, HEADER, FROM and the like). Everything is compared decoded and
+in the form of `text.collation.fold`. In headers a run of blanks, folded or not, is one space.
+Broken input never raises. Pure.
 
-`plain` and `sift` decide about most messages in microseconds, without their structure.  `find`
+`plain` and `sift` decide about most messages in microseconds, without their structure. `find`
 decides about the others.
 """
 import re
@@ -18,16 +18,16 @@ from .headers import blocks, body_offset, each_field
 from .headers import decode as decode_field
 from .structure import Part
 
-# Characters that are searched at once.  Texts of many small parts are joined, because each search
+# Characters that are searched at once. Texts of many small parts are joined, because each search
 # for a key costs some microseconds.
 _WINDOW = 65536
-# Separates two texts.  No key contains it.
+# Separates two texts. No key contains it.
 _BETWEEN = "\0"
 
 # A local part with one of these is quoted (RFC 5322 section 3.4.1: dot-atom).
 _NO_ATOM = re.compile(rb"[\x00-\x20\x7f()<>\[\]:;@\\,\"]")
 
-# Returns the wire bytes [start, end) of a message in chunks.  The ranges ascend.
+# Returns the wire bytes [start, end) of a message in chunks. The ranges ascend.
 Read = Callable[[int, int], Iterable[bytes]]
 # Is called at bounded intervals and may raise to end the work.
 Look = Callable[[], None]
@@ -67,7 +67,7 @@ def address_text(value: bytes) -> str:
     """The value of an address field -> the text that FROM, TO, CC and BCC are compared with.
 
     Each address is `name <mailbox@domain>`, and again with the name quoted (and a local part that
-    needs it), because people copy both forms.  Comments are not searched.
+    needs it), because people copy both forms. Comments are not searched.
     """
     entries = address.parse_address_list(value)
     plain = ", ".join([_entry_text(entry, str) for entry in entries])
@@ -225,7 +225,7 @@ def searched(root: Part, read: Read, overlap: int, whole: bytes = b"",
              look: Look = lambda: None) -> Iterator[str]:
     """All that `find` and `sift` search, in the form of `fold`, as windows for an index.
 
-    A key of at most `overlap` + 1 characters that they find is in one of the windows.  `whole`: the
+    A key of at most `overlap` + 1 characters that they find is in one of the windows. `whole`: the
     message, if it is small, as for `plain`.
     """
     text = plain(whole) if whole else None
@@ -271,7 +271,7 @@ def sift(needles: Iterable[Needle], text: str, body: int,
          look: Look = lambda: None) -> Tuple[Set[Needle], List[Needle]]:
     """Search a `plain` text -> (needles that it contains, needles about which only `find` knows).
 
-    It does not contain the others.  `body`: where the body begins.
+    It does not contain the others. `body`: where the body begins.
     """
     one_text = _is_one_text(text)
     found, unsure = set(), []

@@ -1,7 +1,7 @@
 """Writing header fields and texts from strangers' words: any text goes in, one field comes out.
 
 No control character, line end or invisible mark gets through; lines are folded and never longer
-than RFC 5322 section 2.1.1 allows.  No field's meaning is known here.  RFC 5322 section 2.2.3
+than RFC 5322 section 2.1.1 allows. No field's meaning is known here. RFC 5322 section 2.2.3
 (folding), RFC 2047 (encoded words), RFC 2045 section 6.7 (quoted-printable).
 """
 import binascii
@@ -27,8 +27,8 @@ def printable(text):
 def field(name, value, utf8=False):
     """A header field (or one of RFC 3464) -> its folded lines with CRLF, bytes.
 
-    `name` is ours, `value` may be any text.  Without `utf8` each character outside US-ASCII becomes
-    a question mark.  A word that is too long for a line is cut, with a space at the cut.
+    `name` is ours, `value` may be any text. Without `utf8` each character outside US-ASCII becomes
+    a question mark. A word that is too long for a line is cut, with a space at the cut.
     """
     value = printable(value)
     if not utf8:

@@ -1,4 +1,4 @@
-"""IP addresses of peers, in one form.  Pure, except `source`."""
+"""IP addresses of peers, in one form. Pure, except `source`."""
 import socket
 
 
@@ -47,7 +47,7 @@ def is_served(ip, hosts):
 def source(ip):
     """The address that packets to `ip` would come from, or None without a route.
 
-    It is `ip` itself if that is this machine's.  Nothing is sent.
+    It is `ip` itself if that is this machine's. Nothing is sent.
     """
     try:
         family = socket.AF_INET6 if ":" in ip else socket.AF_INET
@@ -73,7 +73,7 @@ def is_outside(host):
     """Whether a normalised host is an address of the internet.
 
     Not this machine, nor private, shared, link-local, multicast or reserved (RFC 1918, 4193, 3927,
-    6598, 1112).  IPv6 that carries IPv4 is classified by that.
+    6598, 1112). IPv6 that carries IPv4 is classified by that.
     """
     try:
         octets = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)

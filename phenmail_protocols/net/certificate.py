@@ -1,7 +1,7 @@
 """The public key in a certificate (RFC 5280 4.1), read from its DER.
 
 TLSA records with selector 1 need SubjectPublicKeyInfo (RFC 6698 2.1.2), which the standard library
-does not show.  Certificates come from strangers: every length is checked against the element around
+does not show. Certificates come from strangers: every length is checked against the element around
 it (X.690 8.1 and 10.1), nothing recurses, and at most a dozen elements are looked at.
 """
 INTEGER, BIT_STRING, SEQUENCE, VERSION = 0x02, 0x03, 0x30, 0xA0  # VERSION: [0] EXPLICIT
@@ -10,7 +10,7 @@ BEFORE_THE_KEY = (INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE)
 
 
 def public_key_info(certificate):
-    """A certificate in DER -> its SubjectPublicKeyInfo in DER, both bytes.  Raises ValueError."""
+    """A certificate in DER -> its SubjectPublicKeyInfo in DER, both bytes. Raises ValueError."""
     at, end = _element(certificate, 0, len(certificate), SEQUENCE)
     _require_end(end, len(certificate))
     signed, behind = _element(certificate, at, end, SEQUENCE)

@@ -1,8 +1,8 @@
 """One accepted connection: bounded reading and writing, deadlines, TLS, DEFLATE, waiting.
 
-Knows no protocol.  Lines and chunks are cut by `lines.BoundedReader`.
+Knows no protocol. Lines and chunks are cut by `lines.BoundedReader`.
 
-1. The socket is non-blocking, and every wait is a poll.  It ends at the nearest of three times:
+1. The socket is non-blocking, and every wait is a poll. It ends at the nearest of three times:
    that of one read or write, the command's deadline, the server's stop.
 2. Only the connection's own thread calls its methods, except `interrupt` and `abort`.
 3. Long work between reads and writes calls `look` in small steps, which also makes it take turns
@@ -48,8 +48,8 @@ class Connection(BoundedReader):
     """Takes over a connected stream socket (TCP or Unix) and closes it.
 
     `peer`: (host, port), an IPv4 address in IPv6 form as IPv4; ("", 0) for a Unix socket.
-    `tls`: whether TLS is active.  `read_timeout`: seconds of one wait for input, may be set at any
-    time.  `visit`: its gate.Visit.  `waits`: whether it waits for the peer now.
+    `tls`: whether TLS is active. `read_timeout`: seconds of one wait for input, may be set at any
+    time. `visit`: its gate.Visit. `waits`: whether it waits for the peer now.
     """
 
     __slots__ = ("peer", "tls", "read_timeout", "visit", "waits", "_limits", "_socket", "_recv",
@@ -120,7 +120,7 @@ class Connection(BoundedReader):
 
     @contextmanager
     def deadline(self, seconds):
-        """Context manager: `set_deadline` for a block.  An earlier outer deadline stays."""
+        """Context manager: `set_deadline` for a block. An earlier outer deadline stays."""
         outer = self._deadline
         inner = monotonic() + seconds
         self._deadline = inner if outer is None else min(inner, outer)
@@ -186,7 +186,7 @@ class Connection(BoundedReader):
             raise Disconnected("the peer has disconnected")
 
     def _await(self, readiness, seconds):
-        """Poll until ready.  Raises TimedOut after `seconds` or at the deadline."""
+        """Poll until ready. Raises TimedOut after `seconds` or at the deadline."""
         if self._deadline is not None:
             seconds = min(seconds, self._deadline - monotonic())
             if seconds <= 0:
@@ -242,7 +242,7 @@ class Connection(BoundedReader):
             raise TimedOut("deadline") from None
 
     def _receive_now(self, limit):
-        """What can be read without waiting, perhaps nothing.  Raises Disconnected at the end."""
+        """What can be read without waiting, perhaps nothing. Raises Disconnected at the end."""
         try:
             piece = self._recv(limit)
         except self._blocked as blocked:
@@ -260,8 +260,8 @@ class Connection(BoundedReader):
     def wait(self, timeout, waker=None):
         """Wait up to `timeout` seconds, whatever the deadline.
 
-        -> "input" if something can be read, "wake" if `waker` was set, else "timeout".  Input is
-        read into the buffer, because part of a TLS record is not input yet.  Raises Disconnected,
+        -> "input" if something can be read, "wake" if `waker` was set, else "timeout". Input is
+        read into the buffer, because part of a TLS record is not input yet. Raises Disconnected,
         Stopping.
         """
         end = monotonic() + timeout
@@ -344,7 +344,7 @@ class Connection(BoundedReader):
         """Become the server of a TLS connection with `context` (ssl.SSLContext).
 
         Plaintext that arrived before is dropped, never read as if it had come over TLS (RFC 3207
-        4.2).  Raises Disconnected, TimedOut, Stopping; then the connection is no longer usable.
+        4.2). Raises Disconnected, TimedOut, Stopping; then the connection is no longer usable.
         """
         self.drop_buffered()
         try:
@@ -406,7 +406,7 @@ class Connection(BoundedReader):
     # The end
 
     def interrupt(self):
-        """From any thread: let the present or next read raise Stopping.  Writing still works."""
+        """From any thread: let the present or next read raise Stopping. Writing still works."""
         self._stopping = True
         self._shut(socket.SHUT_RD)
 
@@ -429,7 +429,7 @@ class Connection(BoundedReader):
                     pass
 
     def close(self):
-        """End TLS with close_notify, without waiting, and close.  May be called again."""
+        """End TLS with close_notify, without waiting, and close. May be called again."""
         if self._closed:
             return
         self.drop_buffered()
@@ -442,7 +442,7 @@ class Connection(BoundedReader):
             self._closed = True
             try:
                 # Closing with unread input resets the connection, and the peer may lose our last
-                # line.  The base class's method, because it reads below TLS.
+                # line. The base class's method, because it reads below TLS.
                 socket.socket.recv(self._socket, CLOSING_DRAIN)
             except (OSError, ValueError):
                 pass

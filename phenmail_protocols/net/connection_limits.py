@@ -1,20 +1,20 @@
 """Who may have a connection: bounds in all, for a network and for a protocol.
 
-Strangers must not lock out others.  A stranger is a connection that has not logged in.  Each
+Strangers must not lock out others. A stranger is a connection that has not logged in. Each
 protocol has a share for its strangers, so they fill neither the other protocols nor the slots of
-those who log in.  If a share is full, the newcomer is not refused, because then the first comers
-could keep everybody out.  Instead a stranger is closed that waits for its own client:
+those who log in. If a share is full, the newcomer is not refused, because then the first comers
+could keep everybody out. Instead a stranger is closed that waits for its own client:
 
-1. one of the network with the most connections.  So an attacker with few addresses displaces only
+1. one of the network with the most connections. So an attacker with few addresses displaces only
    itself, and a newcomer from elsewhere always gets in.
-2. the oldest, if the networks are equal.  An attacker with as many addresses as there are slots
+2. the oldest, if the networks are equal. An attacker with as many addresses as there are slots
    must then open a whole share of connections in the few milliseconds that a login takes.
 
 Among equals nobody is closed in its first second, so that a crowd of honest clients (after a power
-cut, all come back) does not displace itself: then the last ones are refused.  An SMTP transaction
+cut, all come back) does not displace itself: then the last ones are refused. An SMTP transaction
 counts half and has ten seconds, because closing it costs a retry.
 
-A connection with a login is not closed for others.  But one user's connections are at most an
+A connection with a login is not closed for others. But one user's connections are at most an
 eighth of all: beyond that, the user's oldest connection is closed for the new one.
 """
 import threading
@@ -33,9 +33,9 @@ LEAVING = 32  # the most displaced connections whose threads have not ended: a b
 
 
 class Visit:
-    """An admitted connection, as its handler sees it.  Without a gate it means nothing.
+    """An admitted connection, as its handler sees it. Without a gate it means nothing.
 
-    `busy`: an SMTP transaction is under way; the handler sets it.  `is_displaced`: it was closed
+    `busy`: an SMTP transaction is under way; the handler sets it. `is_displaced`: it was closed
     for another.
     """
 
@@ -52,7 +52,7 @@ class Visit:
         self.user = None  # who logged in
 
     def logged_in(self, user):
-        """The client logged in as this user (any name).  May be called again."""
+        """The client logged in as this user (any name). May be called again."""
         if self.gate is not None and self.user is None:
             self.gate.logged_in(self, user)
 
@@ -61,7 +61,7 @@ class Visit:
         self.since = monotonic()
 
     def begin_handshake(self):
-        """-> whether there is a place for a TLS handshake.  If not, try again soon."""
+        """-> whether there is a place for a TLS handshake. If not, try again soon."""
         return self.gate is None or self.gate.begin_handshake(self)
 
     def end_handshake(self):
@@ -70,17 +70,17 @@ class Visit:
             self.gate.end_handshake(self)
 
     def leave(self):
-        """The connection is over.  To be called once."""
+        """The connection is over. To be called once."""
         if self.gate is not None:
             self.gate.leave(self)
 
 
 class Gate:
-    """Shared by all listeners of a server.  Any thread may call it.
+    """Shared by all listeners of a server. Any thread may call it.
 
-    `total`: connections in all.  `per_address`: from one IPv4 address or IPv6 /48 (a Unix socket
-    has no address).  `strangers`: in each share, without a login.  `handshakes`: TLS handshakes at
-    one time.  None: no limit.
+    `total`: connections in all. `per_address`: from one IPv4 address or IPv6 /48 (a Unix socket
+    has no address). `strangers`: in each share, without a login. `handshakes`: TLS handshakes at
+    one time. None: no limit.
     """
 
     def __init__(self, total=None, per_address=None, strangers=None, handshakes=None,

@@ -1,27 +1,27 @@
 """DEFLATE (RFC 1951) around the octets of one connection, as RFC 4978 uses it: without a header.
 
-It imports `zlib` late: a server whose clients do not compress never loads it.  `zlib` releases the
+It imports `zlib` late: a server whose clients do not compress never loads it. `zlib` releases the
 interpreter lock while it works.
 """
 
 # A compressor takes 32 KB with these, and 256 KB with zlib's defaults, which make a listing only a
-# tenth smaller.  Level 4 makes it a sixth smaller than level 1 does, for little more work.
+# tenth smaller. Level 4 makes it a sixth smaller than level 1 does, for little more work.
 LEVEL, WINDOW_BITS, MEMORY_LEVEL = 4, 12, 5
 LONGEST_WINDOW_BITS = 15  # the peer may choose any window
 RECEIVED = 16 * 1024  # compressed octets that are received at once: one TLS record
-# Octets that are inflated at once.  The rest waits compressed, because it may be 1000 times as long
+# Octets that are inflated at once. The rest waits compressed, because it may be 1000 times as long
 # as the input.
 INFLATED = 64 * 1024
 
 
 class BrokenData(OSError):
-    """Octets that cannot be inflated or compressed.  The connection is over."""
+    """Octets that cannot be inflated or compressed. The connection is over."""
 
 
 class Deflate:
     """Takes the place of a non-blocking socket's `recv`, `send` and `pending`, and calls them.
 
-    `received`: compressed octets that were received before.  It holds at most `received` or
+    `received`: compressed octets that were received before. It holds at most `received` or
     RECEIVED octets, and INFLATED.
     """
 
@@ -49,7 +49,7 @@ class Deflate:
     def send(self, data):
         """Compress `data` and send them all -> their length.
 
-        They are flushed, so the peer can inflate them at once.  Raises what the socket raises; if
+        They are flushed, so the peer can inflate them at once. Raises what the socket raises; if
         that is "not now", `send` must be called again with the same data.
         """
         if not self._unsent:

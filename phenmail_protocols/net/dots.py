@@ -1,8 +1,8 @@
 """Dot-stuffing of messages: RFC 5321 4.5.2 (DATA), RFC 1939 3 (RETR, TOP).
 
-Pure: bytes in, bytes out, cut anywhere.  Only CRLF "." CRLF ends a text.  Any other mix of CR, LF
+Pure: bytes in, bytes out, cut anywhere. Only CRLF "." CRLF ends a text. Any other mix of CR, LF
 and dots is text (else SMTP smuggling is possible), and a CR or LF outside CRLF is reported, so that
-the caller can refuse the message after its end (RFC 5321 2.3.8).  `find`, `count` and `replace`
+the caller can refuse the message after its end (RFC 5321 2.3.8). `find`, `count` and `replace`
 work on whole chunks; there is no loop over lines.
 """
 END = b"\r\n.\r\n"
@@ -11,7 +11,7 @@ END = b"\r\n.\r\n"
 class Unstuffer:
     """Removes the dot-stuffing from one text that arrives in chunks.
 
-    `bare_cr_or_lf`: the text so far contains a CR or LF outside CRLF.  `done`: the end mark came.
+    `bare_cr_or_lf`: the text so far contains a CR or LF outside CRLF. `done`: the end mark came.
     """
 
     __slots__ = ("bare_cr_or_lf", "done", "_tail", "_started")
@@ -19,7 +19,7 @@ class Unstuffer:
     def __init__(self):
         self.bare_cr_or_lf = False
         self.done = False
-        # Octets that were not returned because they may begin the end mark.  A text begins as if
+        # Octets that were not returned because they may begin the end mark. A text begins as if
         # after a CRLF, which is not returned: then ".CRLF" alone is an empty message, and a first
         # line that starts with a dot is unstuffed.
         self._tail = b"\r\n"
@@ -55,7 +55,7 @@ class Unstuffer:
 
 
 def _beginning_of_end(text):
-    """The longest end of `text` that may begin END.  So no text is cut between CR and LF."""
+    """The longest end of `text` that may begin END. So no text is cut between CR and LF."""
     for length in (4, 3, 2, 1):
         if text.endswith(END[:length]):
             return END[:length]
@@ -71,7 +71,7 @@ def _has_bare_cr_or_lf(text):
 def stuff(chunks):
     """Iterator over the wire form of a text, the final "." line included.
 
-    `chunks`: the text with CRLF line ends, cut anywhere.  A last line without CRLF gets one.
+    `chunks`: the text with CRLF line ends, cut anywhere. A last line without CRLF gets one.
     """
     tail, started = b"\r\n", False
     for chunk in chunks:

@@ -6,19 +6,19 @@ class Disconnected(Exception):
 
 
 class TimedOut(Disconnected):
-    """The peer was silent too long, or a deadline ended.  A last line may still be written."""
+    """The peer was silent too long, or a deadline ended. A last line may still be written."""
 
 
 class Stopping(Disconnected):
-    """The server stops.  The handler may send a last reply, and returns."""
+    """The server stops. The handler may send a last reply, and returns."""
 
 
 class Overdue(Exception):
-    """A command takes longer than its deadline.  The connection itself still works."""
+    """A command takes longer than its deadline. The connection itself still works."""
 
 
 class LineTooLong(Exception):
-    """A line was longer than its limit.  It was read to its end and dropped.
+    """A line was longer than its limit. It was read to its end and dropped.
 
     `beginning` and `ending`: its first and last octets, at most KEPT each.
     """

@@ -1,11 +1,11 @@
 """Turns for long work: of many connections that compute, about one does so at a time.
 
-The interpreter runs one thread at a time.  A thread that computes gives way only after the switch
+The interpreter runs one thread at a time. A thread that computes gives way only after the switch
 interval (5 ms by default), and a short command gives way at each system call; beside n such
-threads, it waits some n intervals each time.  So long work pauses now and then, the longer the more
+threads, it waits some n intervals each time. So long work pauses now and then, the longer the more
 of it there is, and meanwhile all others get their replies.
 
-A turn is only a time at which to go on; nobody holds anything.  Work that exceeds its turn overlaps
+A turn is only a time at which to go on; nobody holds anything. Work that exceeds its turn overlaps
 with the next, and gets a longer turn the next time.
 """
 import threading
@@ -22,12 +22,12 @@ _THREAD = getattr(time, "CLOCK_THREAD_CPUTIME_ID", None)
 
 
 def computed():
-    """Seconds that this thread has computed.  Where the system does not say, waiting counts too."""
+    """Seconds that this thread has computed. Where the system does not say, waiting counts too."""
     return monotonic() if _THREAD is None else time.clock_gettime(_THREAD)
 
 
 class Turns:
-    """Shared by the connections of a server.  Any thread may call it."""
+    """Shared by the connections of a server. Any thread may call it."""
 
     def __init__(self, clock=monotonic):
         self._clock = clock
@@ -46,7 +46,7 @@ class Turns:
 class OneEach:
     """Admits one thread of each user at a time, for work that takes much memory or time.
 
-    `most`: users at once; None: any number.  Any thread may call it.
+    `most`: users at once; None: any number. Any thread may call it.
     """
 
     def __init__(self, most=None):

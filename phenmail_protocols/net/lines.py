@@ -1,6 +1,6 @@
 """Lines, chunks and counted octets out of a byte stream, each within a bound.
 
-Knows no socket and no protocol: a subclass gives the bytes.  Between two calls it keeps what
+Knows no socket and no protocol: a subclass gives the bytes. Between two calls it keeps what
 arrived beyond the last line, as one bytes object and an offset; an idle connection keeps no buffer.
 
 RFC 5321 2.3.8 and 4.5.3.1 (lines end with CRLF and have limits), RFC 2920 (several commands arrive
@@ -32,7 +32,7 @@ class BoundedReader:
     def read_line(self, limit):
         """The next line up to and including its LF, so the caller sees if it ended with CRLF.
 
-        `limit`: octets, the LF included.  Raises LineTooLong after a longer line was read to its
+        `limit`: octets, the LF included. Raises LineTooLong after a longer line was read to its
         end and dropped; Disconnected if the stream, or `limit` + `drain` octets, end without LF.
         """
         data, start = self._data, self._start
@@ -49,7 +49,7 @@ class BoundedReader:
         return data[start:end]
 
     def _read_broken_line(self, limit):
-        """The rest of a line that begins in the buffer.  Linear, even if octets come one by one."""
+        """The rest of a line that begins in the buffer. Linear, even if octets come one by one."""
         line = bytearray(self._take(len(self._data)))
         while len(line) <= limit:
             piece = self._receive(LINE_PIECE)
@@ -77,7 +77,7 @@ class BoundedReader:
         raise Disconnected("endless line")
 
     def read_chunk(self, limit=CHUNK):
-        """1 to `limit` octets: from the buffer first.  Raises Disconnected."""
+        """1 to `limit` octets: from the buffer first. Raises Disconnected."""
         if self._start < len(self._data):
             return self._take(limit)
         return self._receive(min(limit, CHUNK))

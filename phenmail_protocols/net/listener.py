@@ -1,7 +1,7 @@
-"""A listening socket: a thread that accepts, and a thread for each connection.  Knows no protocol.
+"""A listening socket: a thread that accepts, and a thread for each connection. Knows no protocol.
 
 The accepting thread never waits for a client: the TLS handshake happens in the connection's own
-thread, and a client that is refused gets a line without waiting.  A stop ends accepting, interrupts
+thread, and a client that is refused gets a line without waiting. A stop ends accepting, interrupts
 the connections so that their handlers send a last reply, and cuts off the rest after a while.
 """
 import errno
@@ -34,12 +34,12 @@ PORT_TRIES = 10  # a port that is free in one family may be taken in the other
 class Listener(socketserver.ThreadingTCPServer):
     """Listens on one address from the moment it is made; serves connections after `start`.
 
-    `name`: for thread names and the log.  `host`: an address of either family.  `port`: 0 takes a
-    free one.  `handle(connection)`: is called in a thread for each Connection, which is closed
-    after it; it may raise Disconnected.  `certificates`: has `context()`; with `implicit_tls` the
-    handshake comes before `handle`.  `gate`: a Gate; `share`: the name of its part for this
+    `name`: for thread names and the log. `host`: an address of either family. `port`: 0 takes a
+    free one. `handle(connection)`: is called in a thread for each Connection, which is closed
+    after it; it may raise Disconnected. `certificates`: has `context()`; with `implicit_tls` the
+    handshake comes before `handle`. `gate`: a Gate; `share`: the name of its part for this
     protocol; `too_many`: the octets for clients that it refuses (not sent with implicit TLS).
-    `limits`: of each connection.  `turns`: a Turns, shared with other listeners.
+    `limits`: of each connection. `turns`: a Turns, shared with other listeners.
     Raises OSError if the address is not available.
     """
 
@@ -82,7 +82,7 @@ class Listener(socketserver.ThreadingTCPServer):
         self._waker = Waker()
 
     def server_bind(self):
-        """Bind.  An IPv6 socket takes only IPv6, because IPv4 has its own listener."""
+        """Bind. An IPv6 socket takes only IPv6, because IPv4 has its own listener."""
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         super().server_bind()
@@ -111,7 +111,7 @@ class Listener(socketserver.ThreadingTCPServer):
         self._acceptor = acceptor  # only now: a thread that did not start cannot be joined
 
     def serve_forever(self, poll_interval=None):
-        """Accept until `stop`, in the calling thread.  It sleeps while no client comes."""
+        """Accept until `stop`, in the calling thread. It sleeps while no client comes."""
         readiness = Readiness(readable=(self.fileno(), self._waker.fileno()))
         while not self._stopped:
             readiness.wait()
@@ -130,7 +130,7 @@ class Listener(socketserver.ThreadingTCPServer):
         Readiness(readable=(self._waker.fileno(),)).wait(PAUSE)
 
     def get_request(self):
-        """Accept one client.  Without descriptors or memory for it, it stays in the queue."""
+        """Accept one client. Without descriptors or memory for it, it stays in the queue."""
         try:
             return self.socket.accept()
         except OSError as error:
@@ -243,7 +243,7 @@ class UnixListener(Listener):
         self._open(path)
 
     def server_bind(self):
-        """Bind.  Nobody can connect before the mode is set, because it does not listen yet."""
+        """Bind. Nobody can connect before the mode is set, because it does not listen yet."""
         _remove_dead_socket(self.path)
         super().server_bind()
         os.chmod(self.path, self._mode)
@@ -275,7 +275,7 @@ def _identity(path):
 
 
 def _remove_dead_socket(path):
-    """Remove a socket on which nobody listens.  Any other file stays, and binding fails."""
+    """Remove a socket on which nobody listens. Any other file stays, and binding fails."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return
@@ -318,8 +318,8 @@ def _join(listeners, end):
 def listen(name, host, port, handle, **options):
     """-> list of Listeners for `host`: one for each of its addresses.
 
-    "" and "*" are every address of IPv4 and IPv6; a machine without IPv6 gets IPv4 only.  All
-    listeners have the same port, even if `port` is 0.  `options`: as Listener.  Raises OSError.
+    "" and "*" are every address of IPv4 and IPv6; a machine without IPv6 gets IPv4 only. All
+    listeners have the same port, even if `port` is 0. `options`: as Listener. Raises OSError.
     """
     for _ in range(PORT_TRIES - 1):
         try:

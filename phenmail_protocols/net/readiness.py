@@ -10,7 +10,7 @@ LONGEST = 86400.0  # seconds: poll takes a C int of milliseconds
 
 
 class PollReadiness:
-    """For descriptors that are fixed when this is made.  One thread at a time."""
+    """For descriptors that are fixed when this is made. One thread at a time."""
 
     __slots__ = ("_poll",)
 
@@ -59,8 +59,8 @@ STAYS, HALF_CLOSED, GONE = "stays", "half closed", "gone"
 def presence(sock):
     """Whether the peer of a connected stream socket is still there, without reading.
 
-    -> STAYS; HALF_CLOSED: it sends nothing more; GONE: the connection is broken.  A peer whose
-    program ended looks half closed until something is sent to it.  On systems without such an
+    -> STAYS; HALF_CLOSED: it sends nothing more; GONE: the connection is broken. A peer whose
+    program ended looks half closed until something is sent to it. On systems without such an
     event, unread input hides the end.
     """
     if _PEER_CLOSED:

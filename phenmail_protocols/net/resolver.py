@@ -1,7 +1,7 @@
 """Asks the DNS, and caches answers for as long as their TTLs allow.
 
 `dns.resolver` of dnspython asks: the name servers of the settings or of resolv.conf, over UDP, over
-TCP if an answer was truncated (RFC 7766), with EDNS (RFC 6891).  This file adds:
+TCP if an answer was truncated (RFC 7766), with EDNS (RFC 6891). This file adds:
 
 1. AD counts only from a validating server on this machine (RFC 6840 5.7).
 2. Negative answers are cached (RFC 2308), and the cache has a bound.
@@ -55,8 +55,8 @@ class Answer(NamedTuple):
     """What the DNS says.
 
     `records`: in zone file form ("10 mx.example.org."), TXT as bytes with its strings joined; empty
-    if there are none.  `exists`: the name exists, perhaps only with records of other types.
-    `secure`: a validating server on this machine says so.  `name`: where CNAMEs lead from the name
+    if there are none. `exists`: the name exists, perhaps only with records of other types.
+    `secure`: a validating server on this machine says so. `name`: where CNAMEs lead from the name
     that was asked, without final dot.
     """
     records: Tuple[Union[str, bytes], ...]
@@ -66,10 +66,10 @@ class Answer(NamedTuple):
 
 
 class Lookup:
-    """Asks and caches.  Any thread may ask; no lock is held meanwhile.
+    """Asks and caches. Any thread may ask; no lock is held meanwhile.
 
     `resolver`: config.settings.Resolver, or None for the system's servers; `resolv_conf` is then
-    read again whenever it changes.  `clock`: seconds, for the cache.
+    read again whenever it changes. `clock`: seconds, for the cache.
     """
 
     def __init__(self, resolver=None, clock=time.monotonic, resolv_conf="/etc/resolv.conf"):
@@ -82,9 +82,9 @@ class Lookup:
         self._cache = {}  # (name, kind) -> (time of expiry, Answer), oldest first
 
     def ask(self, name, kind):
-        """-> Answer.  Raises Unanswered.
+        """-> Answer. Raises Unanswered.
 
-        `name`: ASCII, with or without final dot; an impossible name does not exist.  `kind`: "MX"
+        `name`: ASCII, with or without final dot; an impossible name does not exist. `kind`: "MX"
         or another type.
         """
         key = (name.lower().rstrip("."), kind)
@@ -114,7 +114,7 @@ class Lookup:
             self._cache[key] = (now + ttl, answer)
 
     def _current(self):
-        """The dns.resolver.Resolver to ask.  A changed resolv.conf also empties the cache."""
+        """The dns.resolver.Resolver to ask. A changed resolv.conf also empties the cache."""
         try:
             import dns.resolver  # noqa: F401
         except ImportError:
@@ -169,7 +169,7 @@ def _system_servers(path):
 
 
 def _new_resolver(servers, timeout):
-    """-> dns.resolver.Resolver for these (address, port).  Raises ValueError, Unanswered."""
+    """-> dns.resolver.Resolver for these (address, port). Raises ValueError, Unanswered."""
     import dns.exception
     import dns.flags
     import dns.resolver
@@ -197,7 +197,7 @@ def _absolute(name):
 
 
 def _resolve(resolver, name, kind):
-    """Ask -> (TTL, Answer).  Raises Unanswered, and none of dnspython's exceptions."""
+    """Ask -> (TTL, Answer). Raises Unanswered, and none of dnspython's exceptions."""
     import dns.exception
     import dns.resolver
     try:

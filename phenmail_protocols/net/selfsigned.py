@@ -1,7 +1,7 @@
 """Makes a self-signed certificate (EC P-256) with the program openssl or the package cryptography.
 
-The key is made once and kept.  A renewal replaces only the certificate file, in one rename, so the
-two files always fit together.  RFC 5280 4.2 (extensions), RFC 6125 6.4 (names in subjectAltName).
+The key is made once and kept. A renewal replaces only the certificate file, in one rename, so the
+two files always fit together. RFC 5280 4.2 (extensions), RFC 6125 6.4 (names in subjectAltName).
 """
 import os
 import socket
@@ -23,7 +23,7 @@ class NoCertificateTool(CertificateError):
 def make(certificate_path, key_path, names):
     """Write a new certificate for `names` (host names and addresses), and a key unless it exists.
 
-    The key has mode 0600.  Raises NoCertificateTool, OSError.
+    The key has mode 0600. Raises NoCertificateTool, OSError.
     """
     hosts, addresses = alternative_names(names)
     for tool in (_Openssl, _Cryptography):
@@ -42,7 +42,7 @@ def make(certificate_path, key_path, names):
 def alternative_names(names):
     """-> (host names, addresses) for subjectAltName, with localhost, 127.0.0.1 and ::1.
 
-    Host names are in A-labels.  What is neither is left out: machines have odd names, and names
+    Host names are in A-labels. What is neither is left out: machines have odd names, and names
     end up in a configuration file.
     """
     hosts, addresses = [], []
@@ -78,7 +78,7 @@ def common_name(hosts):
 
 
 class _Openssl:
-    """OpenSSL 1.0.2 and later, LibreSSL.  Old ones have no -addext, so a file configures all."""
+    """OpenSSL 1.0.2 and later, LibreSSL. Old ones have no -addext, so a file configures all."""
 
     def __init__(self):
         self._run("version")
@@ -124,7 +124,7 @@ def _configuration(hosts, addresses):
 
 
 class _Cryptography:
-    """The package cryptography.  Tried second: importing it costs memory until the server stops."""
+    """The package cryptography. Tried second: importing it costs memory until the server stops."""
 
     def __init__(self):
         from cryptography import x509

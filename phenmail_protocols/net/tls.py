@@ -1,4 +1,4 @@
-"""TLS for server sockets.  It imports `ssl` late: a server without TLS never loads it.
+"""TLS for server sockets. It imports `ssl` late: a server without TLS never loads it.
 
 TLS 1.2 at least (RFC 8996, RFC 8314 4.1).
 """
@@ -18,7 +18,7 @@ from .errors import CertificateError
 log = logging.getLogger("phenmail.net")
 
 RENEW = 30 * 86400  # seconds before its end that our certificate is renewed
-# TLS sessions that one context remembers, some 1.3 MB.  Clients without session tickets (RFC 5077)
+# TLS sessions that one context remembers, some 1.3 MB. Clients without session tickets (RFC 5077)
 # would fill it up to OpenSSL's 20 480.
 SESSIONS = 1000
 
@@ -63,7 +63,7 @@ def _no_password():
 
 
 class Certificates:
-    """The server's certificate and key files.  Any thread may call it."""
+    """The server's certificate and key files. Any thread may call it."""
 
     def __init__(self, certificate_path, key_path):
         self.certificate_path = certificate_path
@@ -76,7 +76,7 @@ class Certificates:
     def context(self):
         """-> ssl.SSLContext of the files as they are now.
 
-        If they cannot be loaded, the last good context stays in use.  Raises CertificateError if
+        If they cannot be loaded, the last good context stays in use. Raises CertificateError if
         there is none.
         """
         with self._lock:
@@ -89,7 +89,7 @@ class Certificates:
             return self._context
 
     def _sessions(self):
-        """How many sessions the context remembers.  Python cannot limit them, so a full context is
+        """How many sessions the context remembers. Python cannot limit them, so a full context is
         replaced."""
         return self._context.session_stats()["number"]
 
@@ -127,7 +127,7 @@ def _signature(path):
 
 
 def first_der(pem):
-    """PEM text (bytes) -> the first certificate in DER.  Raises ValueError."""
+    """PEM text (bytes) -> the first certificate in DER. Raises ValueError."""
     found = re.search(
         b"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", pem, re.DOTALL)
     if not found:
@@ -147,7 +147,7 @@ class Facts(NamedTuple):
 
 
 def facts(certificate_path):
-    """-> Facts of the first certificate in a PEM file.  Raises OSError (SSLError is one)."""
+    """-> Facts of the first certificate in a PEM file. Raises OSError (SSLError is one)."""
     import ssl
     # The standard library decodes only here a certificate that no peer presented.
     decoded = ssl._ssl._test_decode_cert(certificate_path)
@@ -161,8 +161,8 @@ def facts(certificate_path):
 def ensure_self_signed(certificate_path, key_path, names, clock=time.time):
     """Make a self-signed pair for `names` if there is none; renew ours 30 days before its end.
 
-    -> whether it did.  A renewal keeps the key.  Certificates of others are never touched.  To be
-    called at start and daily: `Certificates` then notices the new file.  Raises CertificateError.
+    -> whether it did. A renewal keeps the key. Certificates of others are never touched. To be
+    called at start and daily: `Certificates` then notices the new file. Raises CertificateError.
     """
     now = clock()
     if not _is_due(certificate_path, key_path, now):

@@ -1,6 +1,6 @@
-"""TLS for client sockets, and the certificate of the server.  It imports `ssl` late.
+"""TLS for client sockets, and the certificate of the server. It imports `ssl` late.
 
-Knows nothing of mail and DNS; relay.tls_policy decides what a server must prove.  TLS 1.2 at least
+Knows nothing of mail and DNS; relay.tls_policy decides what a server must prove. TLS 1.2 at least
 (RFC 8996, RFC 8314 4.1).
 """
 from ..text.domains import AddressError, ascii_domain
@@ -14,7 +14,7 @@ def client_context(verify):
     """-> ssl.SSLContext of a client.
 
     `verify`: the certificate must lead to the system's CA store and have the server's name;
-    otherwise any certificate will do.  The store costs 1.3 MB and 25 ms, so keep the context.
+    otherwise any certificate will do. The store costs 1.3 MB and 25 ms, so keep the context.
     Raises OSError (SSLError is one).
     """
     import ssl
@@ -40,7 +40,7 @@ def client_side(sock, context, server_name):
     """`sock` -> TLS client socket without handshake, which takes it over.
 
     `server_name`: sent to the server (RFC 6066 3); if the context verifies, the certificate must
-    have it.  Raises Unverified, OSError.
+    have it. Raises Unverified, OSError.
     """
     if not context.check_hostname:
         name = _name_to_send(server_name)

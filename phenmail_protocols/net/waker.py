@@ -25,7 +25,7 @@ class Waker:
                 self._writer.send(b"w")
 
     def clear(self):
-        """Undo `set`.  Call it before looking for changes, so that none is missed."""
+        """Undo `set`. Call it before looking for changes, so that none is missed."""
         with self._lock:
             if self._is_set and self._reader is not None:
                 self._is_set = False

@@ -1,6 +1,6 @@
-"""Threads that do one job at a time and wait a little for the next.  Knows no socket.
+"""Threads that do one job at a time and wait a little for the next. Knows no socket.
 
-A new thread for each short conversation costs as much processor time as the conversation.  With
+A new thread for each short conversation costs as much processor time as the conversation. With
 threads that are used again, delivery of one message a connection went from 374 to 580 messages a
 second (two busy cores; the server's own time for a message from 1.9 to 1.2 ms).
 """
@@ -15,7 +15,7 @@ PATIENCE = 5.0  # seconds that they wait
 
 
 class Workers:
-    """Calls `run(job)` in threads, any number at once.  Jobs are hashable; errors are logged.
+    """Calls `run(job)` in threads, any number at once. Jobs are hashable; errors are logged.
 
     `name`: for the threads' names.
     """
@@ -31,7 +31,7 @@ class Workers:
         self._stopped = False
 
     def start(self, job):
-        """Give the job to a thread.  Raises RuntimeError, MemoryError if no thread can be made."""
+        """Give the job to a thread. Raises RuntimeError, MemoryError if no thread can be made."""
         with self._lock:
             is_new = not self._waiting
             if is_new:

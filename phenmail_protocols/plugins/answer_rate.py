@@ -1,4 +1,4 @@
-"""How many automatic answers may be sent, to one sender and in all.  In memory, bounded.
+"""How many automatic answers may be sent, to one sender and in all. In memory, bounded.
 
 RFC 3834 section 2: a responder must limit its rate, because senders are easily forged and messages
 easily repeated.
@@ -13,7 +13,7 @@ _MOST_RESPONDERS = 256
 
 
 class AnswerRate:
-    """Any thread may ask.  `clock()`: seconds."""
+    """Any thread may ask. `clock()`: seconds."""
 
     def __init__(self, clock=time.monotonic):
         self._clock = clock

@@ -1,8 +1,8 @@
 """How many plugin calls run at once, and how much a call that never returns can block.
 
-A call that hangs cannot be stopped.  So a plugin has one call at a time unless it accepts several;
+A call that hangs cannot be stopped. So a plugin has one call at a time unless it accepts several;
 all plugins together have a bounded number of threads, including those that wait, and one plugin has
-at most half of them; and the messages that they hold in memory are bounded.  A caller that has to
+at most half of them; and the messages that they hold in memory are bounded. A caller that has to
 wait too long gets a temporary failure, and the queue retries.
 """
 import contextlib
@@ -36,7 +36,7 @@ class _Turns:
 
 
 class Calls:
-    """Any thread may ask.  `most`: threads of all plugins together; `wait`, `long`: seconds."""
+    """Any thread may ask. `most`: threads of all plugins together; `wait`, `long`: seconds."""
 
     def __init__(self, most=MOST, wait=WAIT, long=LONG):
         self._most, self._wait, self._long = most, wait, long

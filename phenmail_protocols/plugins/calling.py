@@ -29,12 +29,12 @@ log = logging.getLogger("phenmail.delivery")
 
 
 class Plugins:
-    """Finds plugins and gives them messages.  Any thread may call it.  It starts and stops once.
+    """Finds plugins and gives them messages. Any thread may call it. It starts and stops once.
 
     `given`: {name: plugin}; `configured()` -> {name: "module:object"} or None, from the settings in
     force; `server`: passed to a plugin's `start`; `entry_points(group)` -> {name: "module:object"},
     None reads those of `sys.path`; `most`: threads of the queue that plugins may use, including
-    those that wait; or `calls`: call_limits.Calls; `clock()`: seconds.  Raises TypeError for a
+    those that wait; or `calls`: call_limits.Calls; `clock()`: seconds. Raises TypeError for a
     given object that is not a plugin.
     """
 
@@ -74,7 +74,7 @@ class Plugins:
         return not hanging
 
     def hand(self, name, parameters, message, body, recipient, tag=None):
-        """Give a message to a plugin -> mail.reply.Reply: 250, 4xx (later) or 5xx.  Raises nothing.
+        """Give a message to a plugin -> mail.reply.Reply: 250, 4xx (later) or 5xx. Raises nothing.
 
         `message`: queue.model.Message; `body`: its bytes in wire form, a seekable binary file;
         `recipient`: Address; `tag`: the part after "+" or None.

@@ -1,7 +1,7 @@
 """The built-in plugin `mail`: answers each message with an acknowledgment that contains it.
 
 RFC 3834: the answer has no envelope sender and says that a program wrote it, and messages from
-programs are not answered.  Of a large message only the header is returned, because a forged sender
+programs are not answered. Of a large message only the header is returned, because a forged sender
 did not ask for it.
 """
 import logging
@@ -27,7 +27,7 @@ log = logging.getLogger("phenmail.delivery")
 
 
 class Echo:
-    """Answers through the MailServer that it was started with.  `origin` limits the rate."""
+    """Answers through the MailServer that it was started with. `origin` limits the rate."""
 
     concurrent = True
 

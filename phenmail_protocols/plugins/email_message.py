@@ -1,6 +1,6 @@
 """A queued message as plugins get it: an EmailMessage, and its origin.
 
-The `email` package is loaded here on first use.  The policy is the default one, except that
+The `email` package is loaded here on first use. The policy is the default one, except that
 unchanged fields are written as they came, so a plugin can change one field and send the rest on.
 Messages that would cost the parser far more than their size suggests (a million lines, hundreds of
 nested multiparts) are not parsed.
@@ -15,7 +15,7 @@ _HEADER_LIMIT = 256 * 1024
 _RESULTS = b"Authentication-Results:"
 _RESULT = re.compile(rb"[ \t]((?:spf|dkim|dmarc)=[a-z]+)")
 _MOST_LINES = 1000000
-# The parser compares each line with the boundaries of all multiparts around it.  50 million
+# The parser compares each line with the boundaries of all multiparts around it. 50 million
 # comparisons take some 10 s.
 _MOST_COMPARED = 50000000
 
@@ -27,9 +27,9 @@ class Unreadable(Exception):
 class _Known(NamedTuple):
     """What is known of a message besides its content.
 
-    `sender`: of the envelope, "" for <>.  `recipient`: its address; `tag`: the part after its "+",
-    or "".  `identity`: the message's id in the queue and the log, the same on a retry.  `arrived`:
-    epoch seconds.  `automatic`: why no program should answer it (RFC 3834), "" if one may.
+    `sender`: of the envelope, "" for <>. `recipient`: its address; `tag`: the part after its "+",
+    or "". `identity`: the message's id in the queue and the log, the same on a retry. `arrived`:
+    epoch seconds. `automatic`: why no program should answer it (RFC 3834), "" if one may.
     """
     sender: str
     recipient: str
@@ -40,7 +40,7 @@ class _Known(NamedTuple):
 
 
 class Origin(_Known):
-    """As _Known, with the answer rate.  Two with the same values are equal."""
+    """As _Known, with the answer rate. Two with the same values are equal."""
 
     rate = str  # callable that counts an answer -> why there may be none now, or ""
 
@@ -48,7 +48,7 @@ class Origin(_Known):
         """Why the sender gets no automatic answer now, "" if one may be sent -> str.
 
         "" counts as an answer: a sender gets few in an hour, whatever the tags of either address,
-        and all senders together have a bound.  A message counts once, even if it is retried.
+        and all senders together have a bound. A message counts once, even if it is retried.
         """
         return self.automatic or self.rate()
 
@@ -56,8 +56,8 @@ class Origin(_Known):
 def read(message, body, recipient, tag):
     """A queue.model.Message for an Address -> (email.message.EmailMessage, Origin).
 
-    It has LF line ends and begins with Return-Path and Delivered-To.  `body`: its bytes, a seekable
-    binary file.  Raises Unreadable, OSError.
+    It has LF line ends and begins with Return-Path and Delivered-To. `body`: its bytes, a seekable
+    binary file. Raises Unreadable, OSError.
     """
     body.seek(0)
     header = headers.split_header(message.head + body.read(_HEADER_LIMIT))[0]

@@ -1,6 +1,6 @@
 """Find plugins by name, create them, start and stop them.
 
-The package's docstring says where a name is looked up.  Everything here is a plugin's own code, so
+The package's docstring says where a name is looked up. Everything here is a plugin's own code, so
 any exception is possible, and a call may never return.
 """
 import logging
@@ -15,11 +15,11 @@ log = logging.getLogger("phenmail.delivery")
 
 
 class Unusable(Exception):
-    """The plugin does not exist or cannot be used; str() says why.  The cause has the traceback."""
+    """The plugin does not exist or cannot be used; str() says why. The cause has the traceback."""
 
 
 class _Plugin:
-    """A plugin that was found.  `where`: as Loader._where returns it."""
+    """A plugin that was found. `where`: as Loader._where returns it."""
 
     __slots__ = ("name", "where", "receive", "begin", "end", "is_concurrent", "max_size",
                  "has_begun")
@@ -40,7 +40,7 @@ class _Plugin:
 
 
 class Loader:
-    """The plugins that were found, by name.  Any thread may call it.
+    """The plugins that were found, by name. Any thread may call it.
 
     Arguments as in calling.Plugins.
     """
@@ -67,7 +67,7 @@ class Loader:
         return plugin is not None and plugin.has_begun and plugin.is_concurrent
 
     def find(self, name):
-        """-> a _Plugin that was started.  Raises Unusable."""
+        """-> a _Plugin that was started. Raises Unusable."""
         where = self._where(name)
         with self._lock:
             loading = self._loading.setdefault(name, threading.Lock())
@@ -83,7 +83,7 @@ class Loader:
             return plugin
 
     def _where(self, name):
-        """-> (kind, "module:object" or None).  An entry point is looked up only once."""
+        """-> (kind, "module:object" or None). An entry point is looked up only once."""
         if name in self._given:
             return "given", None
         target = (self._configured() or {}).get(name)

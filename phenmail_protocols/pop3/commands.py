@@ -1,7 +1,7 @@
 """The commands of POP3: one function and one row each.
 
-RFC 1939, 2449 (CAPA), 2595 (STLS), 5034 (AUTH), 6856 (UTF8, LANG).  A row names the states in which
-a command is allowed.  When its function runs, the state is checked and the argument parsed.
+RFC 1939, 2449 (CAPA), 2595 (STLS), 5034 (AUTH), 6856 (UTF8, LANG). A row names the states in which
+a command is allowed. When its function runs, the state is checked and the argument parsed.
 """
 from functools import partial
 
@@ -12,7 +12,7 @@ from . import grammar, replies
 from .excerpt import excerpt
 from .session import Command, CommandFailed, State, Step, Then, answered
 
-# RFC 6856 3.  i-default is the default language, which is English (RFC 2277 4.5).
+# RFC 6856 3. i-default is the default language, which is English (RFC 2277 4.5).
 _LANGUAGES = {"i-default": b"i-default Default (English)", "en": b"en English"}
 
 
@@ -102,8 +102,8 @@ def run_stls(session, _):
 
 
 def run_utf8(session, _):
-    """RFC 6856 2.1.  It changes nothing: names and passphrases may be UTF-8 anyway, and messages
-    are always sent as they are.  The RFC lets a server refuse to send UTF-8 headers without this
+    """RFC 6856 2.1. It changes nothing: names and passphrases may be UTF-8 anyway, and messages
+    are always sent as they are. The RFC lets a server refuse to send UTF-8 headers without this
     command, but old programs would then stop at every malformed message."""
     return answered(replies.UTF8_ON)
 
@@ -144,7 +144,7 @@ def run_uidl(session, number):
 
 
 def _numbers(session):
-    """The numbers of the messages.  Raises CommandFailed when the command takes too long."""
+    """The numbers of the messages. Raises CommandFailed when the command takes too long."""
     for number in session.maildrop.numbers():
         session.look()
         yield number

@@ -1,6 +1,6 @@
 """The beginning of a message, for TOP: its header and some lines of its body (RFC 1939 7).
 
-Pure: chunks in, chunks out.  It searches and counts in whole chunks instead of looking at lines,
+Pure: chunks in, chunks out. It searches and counts in whole chunks instead of looking at lines,
 because that keeps the interpreter for a short time only.
 """
 
@@ -12,7 +12,7 @@ _HEADER_END = b"\r\n\r\n"
 def excerpt(chunks, lines):
     """Iterator over the header, the blank line after it, and the first `lines` of the body.
 
-    `chunks`: the message with CRLF line ends, cut anywhere.  Without a blank line, all of it is
+    `chunks`: the message with CRLF line ends, cut anywhere. Without a blank line, all of it is
     header.
     """
     chunks = iter(chunks)

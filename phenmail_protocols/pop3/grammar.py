@@ -1,7 +1,7 @@
 """Command lines of POP3: bytes in, values out.
 
-RFC 1939 3 and 9 (keywords and arguments), RFC 5034 (AUTH), RFC 6856 (LANG).  Pure: knows no
-session, no socket and no policy.  Any bytes give a value or a `GrammarError`.
+RFC 1939 3 and 9 (keywords and arguments), RFC 5034 (AUTH), RFC 6856 (LANG). Pure: knows no
+session, no socket and no policy. Any bytes give a value or a `GrammarError`.
 
 Accepted beyond the RFCs: a line that ends with LF alone (netcat sends it, and no line here is part
 of a message), and repeated or trailing spaces where the argument is not a secret.

@@ -1,14 +1,14 @@
 """A maildrop: the INBOX as one session sees it (RFC 1939 4 to 6).
 
-1. Numbers, sizes and UIDs are those of the login.  New mail shows in the next session.  A message
+1. Numbers, sizes and UIDs are those of the login. New mail shows in the next session. A message
    that another program removes keeps its number and its place in LIST, but cannot be retrieved.
-2. Only `update` removes messages.  No flag is ever set: a program that has a copy does not mean
+2. Only `update` removes messages. No flag is ever set: a program that has a copy does not mean
    that a person has read it.
 3. One session at a time holds a maildrop (RFC 1939 4), across processes: two programs that download
-   and delete would miss messages.  The lock is POP3's alone; IMAP, delivery and the shell do not
+   and delete would miss messages. The lock is POP3's alone; IMAP, delivery and the shell do not
    wait for it.
 
-Knows no reply and no connection.  Raises store.errors.
+Knows no reply and no connection. Raises store.errors.
 """
 import logging
 import os
@@ -105,7 +105,7 @@ class Maildrop:
     def update(self, look=lambda: None):
         """Remove the marked messages -> (messages removed, messages that could not be removed).
 
-        Messages that another program removed count as removed.  Never raises StoreError.
+        Messages that another program removed count as removed. Never raises StoreError.
         `look()` is called between batches; if it raises, the rest of the messages stays.
         """
         uids = [self._uids[number - 1] for number in sorted(self._deleted)]
@@ -133,7 +133,7 @@ class Maildrop:
             return left
 
     def close(self):
-        """Release the lock.  May be called again."""
+        """Release the lock. May be called again."""
         mailbox, self._mailbox = self._mailbox, None
         if mailbox is not None:
             mailbox.close()

@@ -61,7 +61,7 @@ def of_store_error(failure):
     return error(str(failure), code)
 
 
-# Kind of sasl.Failure -> response code (RFC 3206).  Other kinds are errors of the client.
+# Kind of sasl.Failure -> response code (RFC 3206). Other kinds are errors of the client.
 LOGIN_CODES = {sasl.REFUSED: AUTH, sasl.TEMPORARY: TEMPORARY}
 
 # store.errors -> response code.

@@ -1,7 +1,7 @@
 """One client's conversation as a state machine: a line in, a `Step` out.
 
-RFC 1939 3 to 6.  Knows no socket and no file.  `commands` has the single commands; this file has
-what they share: states, errors, the maildrop.  A command is checked in this order: the keyword is
+RFC 1939 3 to 6. Knows no socket and no file. `commands` has the single commands; this file has
+what they share: states, errors, the maildrop. A command is checked in this order: the keyword is
 known, its argument parses, the state allows it.
 """
 import enum
@@ -49,7 +49,7 @@ def answered(reply, then=Then.COMMAND):
 
 
 class CommandFailed(Exception):
-    """A command cannot be carried out; `reply` says why.  `counts`: as an error of the client."""
+    """A command cannot be carried out; `reply` says why. `counts`: as an error of the client."""
 
     def __init__(self, reply, counts=True):
         super().__init__(reply.text)
@@ -61,7 +61,7 @@ class Command(NamedTuple):
     """One row of the table of commands.
 
     `parse(argument bytes) -> value` raises GrammarError; `run(session, value) -> Step` raises
-    CommandFailed or StoreError.  `long`: its line may exceed RFC 2449's limit.  `secret`: its
+    CommandFailed or StoreError. `long`: its line may exceed RFC 2449's limit. `secret`: its
     argument is never logged.
     """
     name: bytes
@@ -73,9 +73,9 @@ class Command(NamedTuple):
 
 
 class Service(NamedTuple):
-    """What a listener offers; one for all its sessions.  See also protocol.session.Session.
+    """What a listener offers; one for all its sessions. See also protocol.session.Session.
 
-    `table`: {keyword: Command}.  `store`: store.filestore.FileStore.  `implementation`: for CAPA.
+    `table`: {keyword: Command}. `store`: store.filestore.FileStore. `implementation`: for CAPA.
     `debug`: log every command, without secrets.
     """
     table: Mapping[bytes, Command]
@@ -98,7 +98,7 @@ class Session(shared.Session):
     """State of one connection.
 
     Long work calls `look()` for each message: it raises CommandFailed when the command has taken
-    too long, and Disconnected when the client is gone or the server stops.  `look(False)` ignores
+    too long, and Disconnected when the client is gone or the server stops. `look(False)` ignores
     that the client is gone.
     """
 
@@ -163,7 +163,7 @@ class Session(shared.Session):
         self.name = None
 
     def close(self):
-        """The conversation is over.  Unless QUIT ended it, no message is removed (RFC 1939 6)."""
+        """The conversation is over. Unless QUIT ended it, no message is removed (RFC 1939 6)."""
         self.state = State.UPDATE
         self._close_maildrop()
 
@@ -184,7 +184,7 @@ class Session(shared.Session):
         return command.run(self, value)
 
     def _log(self, command, argument):
-        """An unknown keyword is not shown, because people type passphrases there.  The argument is
+        """An unknown keyword is not shown, because people type passphrases there. The argument is
         escaped, so that no client can write lines into the log."""
         shown = "…" if command is None else command.name.decode("ascii")
         if command is not None and argument:
@@ -234,7 +234,7 @@ class Session(shared.Session):
     def update(self):
         """QUIT: enter the UPDATE state -> (messages removed, messages that could not be).
 
-        A client that said QUIT may disconnect without waiting for that.  Raises CommandFailed if
+        A client that said QUIT may disconnect without waiting for that. Raises CommandFailed if
         it takes too long.
         """
         self.state = State.UPDATE

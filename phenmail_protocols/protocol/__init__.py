@@ -5,6 +5,6 @@
     output      sends replies: joins them into large writes, and keeps the deadline
     session     one client: its login by SASL or by name and passphrase, and its failed logins
 
-A handler owns the connection.  A session knows no socket and no file: a line or a command goes in,
+A handler owns the connection. A session knows no socket and no file: a line or a command goes in,
 a step comes out, which holds the reply and says what the handler does `then`.
 """

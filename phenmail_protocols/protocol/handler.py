@@ -1,8 +1,8 @@
 """One connection of SMTP, POP3 or IMAP: all its input and output, from the greeting to the end.
 
-The connection's thread calls `run`, which returns when the connection can be closed.  Timeouts:
+The connection's thread calls `run`, which returns when the connection can be closed. Timeouts:
 
-1. A client must log in within one fixed time; sending commands does not extend it.  After the
+1. A client must log in within one fixed time; sending commands does not extend it. After the
    login it may be idle for `idle_timeout` before each command.
 2. A command has `command_timeout` from its last line to its last reply, plus some time for each
    octet that it transfers (`output`).
@@ -23,7 +23,7 @@ class Handler:
     """`session`: a protocol.session.Session of the subclass's kind; `output`: its Output.
 
     The session must not refer to the handler: in a reference cycle, a connection's memory would
-    wait for the garbage collector.  So ACTIONS has plain functions, and the session gets methods
+    wait for the garbage collector. So ACTIONS has plain functions, and the session gets methods
     of `output`.
     """
 
@@ -89,7 +89,7 @@ class Handler:
         self.output.write(step.wire)
 
     def patience(self, extra=0):
-        """Seconds to wait for the next command.  Raises TimedOut.
+        """Seconds to wait for the next command. Raises TimedOut.
 
         `extra`: seconds after `login_end` that a client without a login still has.
         """
@@ -117,7 +117,7 @@ class Handler:
         return self.guarded(self.session.line, line)
 
     def guarded(self, run, *arguments):
-        """Call the session -> step.  An unexpected error is logged; the client gets no details."""
+        """Call the session -> step. An unexpected error is logged; the client gets no details."""
         try:
             return run(*arguments)
         except (Disconnected, TooMuchInput):
@@ -127,7 +127,7 @@ class Handler:
             return self.session.failed()
 
     def start_tls(self, step):
-        """STARTTLS, STLS.  The connection drops what the client sent before the handshake, so that
+        """STARTTLS, STLS. The connection drops what the client sent before the handshake, so that
         nobody can inject commands (RFC 3207 4.2, RFC 2595 4, RFC 3501 6.2.1)."""
         self.send(step)
         self.output.flush()

@@ -1,7 +1,7 @@
 """Sends replies to the client: joins them into large writes, within the command's deadline.
 
-The deadline is the connection's.  A command has a fixed time, plus the time that its octets need
-at the lowest accepted speed.  So a large message may take long, but a client that stops reading is
+The deadline is the connection's. A command has a fixed time, plus the time that its octets need
+at the lowest accepted speed. So a large message may take long, but a client that stops reading is
 disconnected.
 """
 from ..net.errors import Overdue
@@ -32,7 +32,7 @@ class Output:
             self.flush()
 
     def flush(self):
-        """Send the collected data.  Raises Disconnected."""
+        """Send the collected data. Raises Disconnected."""
         if not self._size:
             return
         waiting, size = self._waiting, self._size

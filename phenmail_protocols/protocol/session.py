@@ -1,7 +1,7 @@
 """What the sessions of SMTP, POP3 and IMAP share: the login, STARTTLS, and the count of failures.
 
-SASL: RFC 4422 3; RFC 4954 (SMTP), RFC 5034 (POP3), RFC 3501 6.2.2 and RFC 4959 (IMAP).  An exchange
-begins with `start_login`; while `dialogue` is not None, the client's next line is a response.  Its
+SASL: RFC 4422 3; RFC 4954 (SMTP), RFC 5034 (POP3), RFC 3501 6.2.2 and RFC 4959 (IMAP). An exchange
+begins with `start_login`; while `dialogue` is not None, the client's next line is a response. Its
 end is one of two calls to the subclass: `logged_in` or `login_failed`.
 """
 import logging
@@ -35,8 +35,8 @@ class Session:
 
     `service`: what the listener offers, with the fields `directory` (accounts.directory.Directory),
     `limits` (config.settings.Limits), `host` (our name in challenges), `plaintext_auth`, and
-    `tls_context` (`() -> ssl.SSLContext`, or None without STARTTLS).  `peer`: (host, port).
-    `loopback`: whether the client is on this machine.  `tls`: (version, cipher), or None.
+    `tls_context` (`() -> ssl.SSLContext`, or None without STARTTLS). `peer`: (host, port).
+    `loopback`: whether the client is on this machine. `tls`: (version, cipher), or None.
 
     A subclass has `challenge(base64)`, `logged_in(account)` and `login_failed(sasl.Failure)`, which
     return its kind of step.
@@ -85,7 +85,7 @@ class Session:
         return self.service.directory.login(self.peer, sending=self.sending)
 
     def start_login(self, mechanism, initial):
-        """AUTH, AUTHENTICATE -> step.  `initial`: the decoded initial response, or None."""
+        """AUTH, AUTHENTICATE -> step. `initial`: the decoded initial response, or None."""
         dialogue = sasl.start(mechanism, self.credentials(), self.service.host)
         return self._exchange(dialogue, initial)
 
@@ -148,5 +148,5 @@ class Session:
         return self.tls_context is not None
 
     def tls_started(self, tls):
-        """TLS is active: (version, cipher).  A subclass forgets what the client said before."""
+        """TLS is active: (version, cipher). A subclass forgets what the client said before."""
         self.tls = tls

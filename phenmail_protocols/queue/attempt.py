@@ -1,7 +1,7 @@
 """One delivery attempt: a message at one destination, from the claim to the state that is written.
 
-RFC 5321 4.5.4.1 (retries) and 6.1 (bounces), RFC 3461 5.2 (delivery status notifications).  It
-knows neither threads nor turns.  `queue.retry` decides what a reply means for a recipient, and
+RFC 5321 4.5.4.1 (retries) and 6.1 (bounces), RFC 3461 5.2 (delivery status notifications). It
+knows neither threads nor turns. `queue.retry` decides what a reply means for a recipient, and
 `queue.bounces` which reports senders get.
 
 What a crash leaves:
@@ -37,8 +37,8 @@ log = logging.getLogger("phenmail.relay")
 
 class Outcome(NamedTuple):
     """`due`: {destination: time of the next attempt} of what the message still needs, here and for
-    reports.  `lesson`: ANSWERED, TEMPORARY, DOWN, or None where the destination was not asked;
-    `reply`: the last one, unless it is None.  `is_broken`: the courier raised an exception and must
+    reports. `lesson`: ANSWERED, TEMPORARY, DOWN, or None where the destination was not asked;
+    `reply`: the last one, unless it is None. `is_broken`: the courier raised an exception and must
     not be used again."""
     due: Dict[str, float]
     lesson: Optional[str] = None
@@ -50,8 +50,8 @@ class Target(NamedTuple):
     """A destination and the way to it.
 
     `connect()` gives a courier (see `queue.worker`), or None when the server is stopping.
-    `is_cut()`: whether the stop aborted all couriers.  `refusal`: the Reply for all messages while
-    the destination is down, or None.  `back_since`: the destination was down before this time, so
+    `is_cut()`: whether the stop aborted all couriers. `refusal`: the Reply for all messages while
+    the destination is down, or None. `back_since`: the destination was down before this time, so
     recipients that were tried last before it need not wait.
     """
     name: str
@@ -94,7 +94,7 @@ class Attempts:
         return times
 
     def make(self, identity, target):
-        """Do what a message needs at a Target -> Outcome.  Raises nothing."""
+        """Do what a message needs at a Target -> Outcome. Raises nothing."""
         def later(seconds):
             return Outcome({target.name: self._clock() + seconds})
 
@@ -194,11 +194,11 @@ class Attempts:
                                                       null_sender)
             return message._replace(recipients=tuple(recipients))
 
-        # Power loss may bring back the state before this one.  The message is then sent again.
+        # Power loss may bring back the state before this one. The message is then sent again.
         self._write(claim, change, durable=False)
 
     def _write(self, claim, change, durable=True):
-        """Change a message's state.  What the disk does not take holds in memory (see `Spool`)."""
+        """Change a message's state. What the disk does not take holds in memory (see `Spool`)."""
         try:
             claim.update(change, durable)
         except NoSuchMessage:
@@ -208,7 +208,7 @@ class Attempts:
                       claim.identity, _TROUBLE, error)
 
     def _left(self, claim, name, now):
-        """What the message still needs here and for reports.  Other threads have the rest."""
+        """What the message still needs here and for reports. Other threads have the rest."""
         return {place: when for place, when in self.due(claim.message, now).items()
                 if place in (name, REPORTS)}
 
@@ -235,7 +235,7 @@ class Attempts:
     # Reports.
 
     def _report(self, claim, target):
-        """Send the sender what is owed, one report for each kind.  Only then write that it was."""
+        """Send the sender what is owed, one report for each kind. Only then write that it was."""
         while not claim.message.held:
             message = claim.message
             kind = next((recipient.owed for recipient in message.recipients if recipient.owed), "")

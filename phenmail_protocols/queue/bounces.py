@@ -1,10 +1,10 @@
 """Bounces and the other delivery reports: who gets one, and what of the message is returned.
 
-The text of a bounce is in `mail.bounce`.  Delivering it is the business of `send`, because a
-report is mail like any other.  RFC 3461 4.3, 5.2 and 6, RFC 3464 2, RFC 5321 6.1.
+The text of a bounce is in `mail.bounce`. Delivering it is the business of `send`, because a
+report is mail like any other. RFC 3461 4.3, 5.2 and 6, RFC 3464 2, RFC 5321 6.1.
 
-There is never a bounce for a bounce: reports have the null sender.  If a message with the null
-sender fails, the postmaster of the sender domain gets one report, with NOTIFY=NEVER.  If a message
+There is never a bounce for a bounce: reports have the null sender. If a message with the null
+sender fails, the postmaster of the sender domain gets one report, with NOTIFY=NEVER. If a message
 with the null sender to that postmaster fails, only the log says so.
 """
 import hashlib
@@ -21,7 +21,7 @@ from ..mail.reply import Reply
 from .model import DELAYED, DELIVERED, DONE, FAILED, Message, Recipient, Unreachable
 from .retry import Policy, retried_until
 
-# Octets.  A larger message is returned without its body, and a larger header is cut.
+# Octets. A larger message is returned without its body, and a larger header is cut.
 RETURNED_WHOLE = 50 * 1024
 
 _DISK = Reply(451, "4.3.0", "A report could not be written to the disk")
@@ -30,7 +30,7 @@ log = logging.getLogger("phenmail.relay")
 
 
 class Reporter:
-    """Writes reports and has them delivered.  Any thread may call it."""
+    """Writes reports and has them delivered. Any thread may call it."""
 
     def __init__(self, settings, send, clock=time.time, policy=Policy()):
         """`settings()` -> the config.settings.Settings in force; `clock()`: epoch seconds.
@@ -45,11 +45,11 @@ class Reporter:
         self._policy = policy
 
     def report(self, message, recipients, body):
-        """Send one report about `recipients` of a Message, who owe the same (`owed`).  It is kept
+        """Send one report about `recipients` of a Message, who owe the same (`owed`). It is kept
         durably when this returns.
 
-        `body`: the message's file (binary), which stays open.  After a crash this is called again;
-        the repeated report has the same Message-ID, so that mail programs show it once.  Raises
+        `body`: the message's file (binary), which stays open. After a crash this is called again;
+        the repeated report has the same Message-ID, so that mail programs show it once. Raises
         model.Unreachable if it cannot be kept now.
         """
         kind = recipients[0].owed
@@ -69,7 +69,7 @@ class Reporter:
 
         `envelope`: mail.envelope.Envelope; `readers`: those of its recipients that have the
         message; `header`: the message's, octets with CRLF; `arrived`: epoch seconds; `identity`:
-        the message's name in Received and the log.  Raises model.Unreachable as `report`.
+        the message's name in Received and the log. Raises model.Unreachable as `report`.
         """
         taken = Reply(250, "2.0.0", "Delivered to the mailbox")
         recipients = tuple(
@@ -93,7 +93,7 @@ class Reporter:
                 self._tell_postmaster(message, recipients, body)
 
     def _tell_postmaster(self, message, recipients, body):
-        """Send a double bounce.  If the postmaster accepts none, the log has an error."""
+        """Send a double bounce. If the postmaster accepts none, the log has an error."""
         try:
             if recipients:
                 self._write(FAILED, message, recipients, body, self._postmaster(),
@@ -131,7 +131,7 @@ class Reporter:
             "", self._host(), self._settings().sender_domain)
 
     def _cover(self, kind, message, recipients, reader, to_postmaster):
-        """The Message-ID is made of the message, the kind and the recipients.  So a repetition has
+        """The Message-ID is made of the message, the kind and the recipients. So a repetition has
         the same, and a report of what fails later another."""
         named = "\n".join(sorted(str(each.address) for each in recipients))
         digest = hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()[:12]
@@ -163,7 +163,7 @@ def _status(kind, reply):
 
 
 def _original(kind, message, body):
-    """What is returned.  RFC 3461 4.3: the whole message only after a failure, and not with
+    """What is returned. RFC 3461 4.3: the whole message only after a failure, and not with
     RET=HDRS; else the header."""
     body.seek(0)
     content = message.head + body.read(RETURNED_WHOLE + 1)

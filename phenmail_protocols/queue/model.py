@@ -1,6 +1,6 @@
 """The values of the queue: a message, its recipients, and where each of them stands.
 
-Immutable: a change makes a new value (`_replace`), which `queue.spool` writes.  Times are in epoch
+Immutable: a change makes a new value (`_replace`), which `queue.spool` writes. Times are in epoch
 seconds (float).
 """
 from typing import NamedTuple, Optional, Tuple
@@ -10,7 +10,7 @@ from ..mail.reply import Reply
 
 
 class Unreachable(Exception):
-    """No connection to a destination could be made, so no message was tried.  `reply` (4xx or 5xx)
+    """No connection to a destination could be made, so no message was tried. `reply` (4xx or 5xx)
     says why, for all recipients there."""
 
     def __init__(self, reply):
@@ -32,13 +32,13 @@ TO = "to "  # followed by an address: a filter of the user here sends the messag
 
 
 class Recipient(NamedTuple):
-    """One recipient of a queued message.  The states and their changes: `queue.retry`.
+    """One recipient of a queued message. The states and their changes: `queue.retry`.
 
-    `notify`, `orcpt`: as in mail.envelope.Recipient.  `status`: WAITING or DONE.  `reply`: the last
-    one, or None.  `attempts`: how many were made.  `next`: no attempt before this time.  `last`:
-    the time of the last attempt, or 0.0.  `waited`: seconds that the attempts really spanned, which
-    decide when it expires.  `owed`: the report that the sender must still get, or "".  `warned`:
-    the sender got a delay notice.  `via`: "" for another mail server, LOCAL, or TO and an
+    `notify`, `orcpt`: as in mail.envelope.Recipient. `status`: WAITING or DONE. `reply`: the last
+    one, or None. `attempts`: how many were made. `next`: no attempt before this time. `last`:
+    the time of the last attempt, or 0.0. `waited`: seconds that the attempts really spanned, which
+    decide when it expires. `owed`: the report that the sender must still get, or "". `warned`:
+    the sender got a delay notice. `via`: "" for another mail server, LOCAL, or TO and an
     address.
     """
     address: Address
@@ -62,12 +62,12 @@ class Recipient(NamedTuple):
 class Message(NamedTuple):
     """One queued message, without its body.
 
-    `identity`: the queue ID, also in Received and in the log.  `sender`: None is <>.  `arrived`:
-    when it was queued.  `head`: header fields (octets in wire form, whole lines) that go before the
-    file's octets: signatures and the like, made when it was queued.  `size`: octets of head and
-    file together, in wire form.  `eight_bit`: there are octets over 127 (RFC 6152).  `smtputf8`:
-    the header or an address needs RFC 6531.  `ret`, `envid`: RFC 3461.  `held`: an operator stopped
-    it.  `signed_as`: the domain of the DKIM signature in `head`, or "".
+    `identity`: the queue ID, also in Received and in the log. `sender`: None is <>. `arrived`:
+    when it was queued. `head`: header fields (octets in wire form, whole lines) that go before the
+    file's octets: signatures and the like, made when it was queued. `size`: octets of head and
+    file together, in wire form. `eight_bit`: there are octets over 127 (RFC 6152). `smtputf8`:
+    the header or an address needs RFC 6531. `ret`, `envid`: RFC 3461. `held`: an operator stopped
+    it. `signed_as`: the domain of the DKIM signature in `head`, or "".
     """
     identity: str
     sender: Optional[Address]

@@ -1,7 +1,7 @@
 """Retries after 4xx replies: when to retry a recipient, when to warn the sender, when to give up,
 and which report to send then.
 
-Pure: the time, the policy and the jitter are passed in.  RFC 5321 4.5.4.1 (retries), RFC 3461 4.1
+Pure: the time, the policy and the jitter are passed in. RFC 5321 4.5.4.1 (retries), RFC 3461 4.1
 and 5.2 (NOTIFY), RFC 3464 2.3.3 (actions).
 
 States of a recipient (`status`, `owed`), and what moves it:
@@ -16,9 +16,9 @@ States of a recipient (`status`, `owed`), and what moves it:
 
 A message whose recipients are all DONE and owed nothing is over, and the spool removes it.
 
-Clocks: a machine without a battery boots in 1970 and jumps by decades once it has a network.  So
+Clocks: a machine without a battery boots in 1970 and jumps by decades once it has a network. So
 what expires is not the time since a message arrived but `waited`, the time that the attempts really
-spanned: the time between two attempts counts up to twice the planned interval.  A machine that was
+spanned: the time between two attempts counts up to twice the planned interval. A machine that was
 off for a week has not tried for a week.
 """
 from typing import NamedTuple
@@ -45,9 +45,9 @@ class Policy(NamedTuple):
 def after_failure(recipient, reply, now, policy, jitter, null_sender=False):
     """A Recipient got a 4xx or 5xx Reply -> the Recipient as it stands now.
 
-    `now`: epoch seconds.  `jitter`: a random 0 <= x < 1.  `null_sender`: the sender is <>, who
-    cannot be warned.  Failure is owed even then, because the postmaster gets a report of a lost
-    bounce.  If the time is up after a 4xx reply, FAILED is owed and that reply is kept.
+    `now`: epoch seconds. `jitter`: a random 0 <= x < 1. `null_sender`: the sender is <>, who
+    cannot be warned. Failure is owed even then, because the postmaster gets a report of a lost
+    bounce. If the time is up after a 4xx reply, FAILED is owed and that reply is kept.
     """
     waited = recipient.waited + _counted(recipient, now, policy)
     tried = recipient._replace(reply=reply, attempts=recipient.attempts + 1, last=now,
@@ -64,9 +64,9 @@ def after_success(recipient, reply, now, peer_dsn, null_sender=False):
     """A Recipient was accepted -> the Recipient, DONE.
 
     `peer_dsn`: the server that accepted it supports DSN and got NOTIFY, so it will report success
-    itself (RFC 3461 5.2.2).  Otherwise a sender who asked for SUCCESS is owed RELAYED, or DELIVERED
-    if this server delivered it.  Nothing is owed for mail that a user's rule sent on: its report
-    comes from further on (RFC 3461 5.2.7).  A warning that is still owed is dropped.
+    itself (RFC 3461 5.2.2). Otherwise a sender who asked for SUCCESS is owed RELAYED, or DELIVERED
+    if this server delivered it. Nothing is owed for mail that a user's rule sent on: its report
+    comes from further on (RFC 3461 5.2.7). A warning that is still owed is dropped.
     """
     owed = ""
     if ("SUCCESS" in recipient.notify and not null_sender and not peer_dsn

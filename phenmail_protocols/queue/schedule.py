@@ -1,8 +1,8 @@
 """What to send next: the queue as the worker holds it in memory.
 
-An entry is a message at one destination; all its recipients there get it together.  An entry is
+An entry is a message at one destination; all its recipients there get it together. An entry is
 only a reason to look at the message: another process may have changed it, so each attempt reads its
-state again.  Only identities and times are held, about 250 octets a message and 500 a destination.
+state again. Only identities and times are held, about 250 octets a message and 500 a destination.
 A crash loses nothing, because the next start reads the spool again.
 
 States of an entry, and what moves it:
@@ -15,23 +15,23 @@ States of an entry, and what moves it:
     taken    a thread works on it
                  -> later, ready or gone   `finish`, by what the attempt left to do
 
-`place` sets the entries of a message that was read from the spool: later, ready or gone.  It leaves
+`place` sets the entries of a message that was read from the spool: later, ready or gone. It leaves
 taken entries alone; their `finish` then tells the worker to read the message again.
 
-A slot is a connection to one destination, or the right to make one.  Who gets one:
+A slot is a connection to one destination, or the right to make one. Who gets one:
 
-1. The number of slots is limited, in all and for one destination.  Destinations stand in line:
-   first come, first served.  One that gives a slot back goes to the end of the line.
+1. The number of slots is limited, in all and for one destination. Destinations stand in line:
+   first come, first served. One that gives a slot back goes to the end of the line.
 2. A destination is trusted (it answered when it was last tried), doubtful (it failed), or unknown.
    A slot that has worked on one message for longer than `LONG` counts as doubtful.
 3. Doubtful destinations have at most half of the slots; doubtful and unknown ones together have at
-   most three quarters.  So mail for servers that answer finds a slot, however many others hang.
+   most three quarters. So mail for servers that answer finds a slot, however many others hang.
 4. A destination that is down has one slot: one connection can find out whether it is back.
 5. A slot is given back after `SLICE` if another destination may have it.
 6. Delivery on this server has its own slots, under the same rules, because a user's program may run
-   for minutes.  Neither kind waits for the other.
+   for minutes. Neither kind waits for the other.
 
-One thread at a time.  `now` is in epoch seconds; `tick` is in seconds of a clock that never goes
+One thread at a time. `now` is in epoch seconds; `tick` is in seconds of a clock that never goes
 back.
 """
 import heapq
@@ -50,11 +50,11 @@ _STALE = 1000  # heap items out of date that are not worth a sweep
 class Destination:
     """The entries that wait for one destination, and how its last attempts ended.
 
-    `waits`: {identity: time, or _READY}.  `ready`: identities in order (a list, because an empty
-    deque takes 600 octets).  `active`: its slots.  `line`: the one of its pool where it stands, or
-    None.  `reply`: what the last attempt brought if that was no final answer, else None.
-    `down_since`: no connection could be made since then, or None.  `refused_at`: when that was last
-    found, or None once the next message may try.  `back_since`: when it last came back.
+    `waits`: {identity: time, or _READY}. `ready`: identities in order (a list, because an empty
+    deque takes 600 octets). `active`: its slots. `line`: the one of its pool where it stands, or
+    None. `reply`: what the last attempt brought if that was no final answer, else None.
+    `down_since`: no connection could be made since then, or None. `refused_at`: when that was last
+    found, or None once the next message may try. `back_since`: when it last came back.
     """
     __slots__ = ("name", "pool", "waits", "ready", "active", "line", "reply", "down_since",
                  "refused_at", "back_since")
@@ -110,7 +110,7 @@ class Slot:
 class _Pool:
     """A number of slots, and the destinations in line for one.
 
-    `most`: rule 3, the slots for destinations that are at most so trusted.  `lines`: by trust,
+    `most`: rule 3, the slots for destinations that are at most so trusted. `lines`: by trust,
     {Destination: the number that it drew}, lowest number first.
     """
     __slots__ = ("most", "lines", "used")
@@ -184,7 +184,7 @@ class Schedule:
     def finish(self, destination, identity, due, now):
         """An attempt ended -> whether the message was placed meanwhile, so must be read again.
 
-        `due`: as for `place`, but only of the destinations that the attempt knows about.  If its
+        `due`: as for `place`, but only of the destinations that the attempt knows about. If its
         own is missing, nothing is left to do there.
         """
         again = self._taken.pop((identity, destination.name), False)
@@ -204,7 +204,7 @@ class Schedule:
                 self._make_ready(destination, identity)
 
     def next_time(self):
-        """The time of the next entry that is not ready yet, or None.  It may be out of date."""
+        """The time of the next entry that is not ready yet, or None. It may be out of date."""
         return self._later[0][0] if self._later else None
 
     def _put(self, identity, name, when, now):
@@ -343,7 +343,7 @@ class Schedule:
 
     def _next_line(self, pool, used, tick, but=None):
         """The line of `pool` whose first destination has waited longest among those that may have
-        a slot beside the `used` ones; `but`: a Destination that does not count.  Or None."""
+        a slot beside the `used` ones; `but`: a Destination that does not count. Or None."""
         if not any(pool.lines):
             return None
         counts = [0, 0, 0]

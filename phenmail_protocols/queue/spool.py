@@ -1,6 +1,6 @@
 """The durable queue: each message is a file of octets that never changes, and a small state file.
 
-The spool does not know when a message is due, where it goes, or how it is sent.  Only this file and
+The spool does not know when a message is due, where it goes, or how it is sent. Only this file and
 `spool_files` know the names below.
 
 States of a message:
@@ -20,23 +20,23 @@ States of a message:
 
 Invariants:
 
-1. A message is queued from the moment its state has its name until that name is gone.  The octets
-   are complete and synced before that moment, and are removed after the state.  So nothing that is
+1. A message is queued from the moment its state has its name until that name is gone. The octets
+   are complete and synced before that moment, and are removed after the state. So nothing that is
    queued is ever half there.
 2. A state is replaced by one rename of a synced file: readers see the old state or the new one.
 3. Only the holder of the lock (flock) on the body writes a state: the message's `Arriving`, or a
-   process with claims on it.  When a process is killed, the kernel releases its locks.  So it
+   process with claims on it. When a process is killed, the kernel releases its locks. So it
    leaves no claim behind, and the missing lock shows what it left incomplete.
 4. The octets never change once they are queued, and there are as many as the state says.
 
-What a crash leaves.  kill -9: before the rename in `commit` nothing is queued, and no client got a
-250; after it the message is queued.  An update is there completely or not at all.  A removed
-message is gone.  Power loss: what a `commit` or a durable update wrote is there once it returned.
+What a crash leaves. kill -9: before the rename in `commit` nothing is queued, and no client got a
+250; after it the message is queued. An update is there completely or not at all. A removed
+message is gone. Power loss: what a `commit` or a durable update wrote is there once it returned.
 Other updates, also those that remove the message, may be undone: then mail is sent a second time,
 but never lost.
 
 In one process, claims on one message share one lock and one value, so that its destinations are
-served side by side.  A change that the disk does not take is raised (NoSpace, Unavailable), but it
+served side by side. A change that the disk does not take is raised (NoSpace, Unavailable), but it
 holds as long as this process lives: a full disk must not send mail again and again.
 """
 import logging
@@ -67,13 +67,13 @@ log = logging.getLogger("phenmail.relay")
 
 
 class Spool:
-    """The queue in one folder, for any thread.  Other processes may have a Spool on it as well.
+    """The queue in one folder, for any thread. Other processes may have a Spool on it as well.
 
     Methods raise SpoolError and its subclasses, but never OSError.
     """
 
     def __init__(self, folder, reserve=0):
-        """`folder` is created with the first message.  `reserve`: octets of the disk that new
+        """`folder` is created with the first message. `reserve`: octets of the disk that new
         messages leave free, so that the states of others can still be written."""
         self._files = Files(folder, reserve)
         self._released = threading.Condition()
@@ -84,7 +84,7 @@ class Spool:
     def begin(self, identity):
         """A new message -> its Arriving, a context manager that discards what is not committed.
 
-        `identity`: letters, digits, ``.-_``.  Raises NoSpace, Unavailable; SpoolError if there is
+        `identity`: letters, digits, ``.-_``. Raises NoSpace, Unavailable; SpoolError if there is
         such a message.
         """
         self._files.check_room()
@@ -93,7 +93,7 @@ class Spool:
     # Reading.
 
     def identities(self):
-        """The sorted identities of all queued messages.  No file is opened."""
+        """The sorted identities of all queued messages. No file is opened."""
         return self._files.names(STATE)
 
     def broken(self):
@@ -101,11 +101,11 @@ class Spool:
         return self._files.names(BROKEN)
 
     def read(self, identity):
-        """The Message as it stands.  Raises NoSuchMessage; Broken, after which it is set aside."""
+        """The Message as it stands. Raises NoSuchMessage; Broken, after which it is set aside."""
         return self._files.load(identity)
 
     def messages(self):
-        """Each queued Message, one at a time, in the order of identities.  What is removed or set
+        """Each queued Message, one at a time, in the order of identities. What is removed or set
         aside meanwhile is left out."""
         for identity in self.identities():
             try:
@@ -116,7 +116,7 @@ class Spool:
 
     def body(self, identity):
         """The message's octets (without `head`) -> a binary file at its beginning, which the caller
-        closes.  Raises NoSuchMessage."""
+        closes. Raises NoSuchMessage."""
         with spool_errors(identity):
             return open(self._files.path(identity, BODY), "rb")
 
@@ -129,7 +129,7 @@ class Spool:
 
     def watch(self, callback):
         """From now on call `callback(identity)` for each message that is committed here or named to
-        `changed`, in the thread that does so.  It must be quick."""
+        `changed`, in the thread that does so. It must be quick."""
         self._watchers.append(callback)
 
     def changed(self, identity):
@@ -155,7 +155,7 @@ class Spool:
                 log.exception("internal error in a watcher of the queue, for %s", identity)
 
     def sweep(self):
-        """At the start, remove what a crash left half done.  Messages may arrive and have claims
+        """At the start, remove what a crash left half done. Messages may arrive and have claims
         meanwhile, also in other processes."""
         self._files.sweep()
 
@@ -165,7 +165,7 @@ class Spool:
         """-> Claim on a message.
 
         `destination` (str): only what goes there, so that other threads of this process can have
-        the rest; None: all of it.  `timeout`: seconds to wait while others have it.  Raises Busy,
+        the rest; None: all of it. `timeout`: seconds to wait while others have it. Raises Busy,
         NoSuchMessage, Broken, Unavailable.
         """
         end = time.monotonic() + timeout
@@ -231,7 +231,7 @@ class Spool:
             shared.file_lock.release()
 
     def _save(self, shared, message):
-        """Write a new value of a claimed message.  Its lock is held."""
+        """Write a new value of a claimed message. Its lock is held."""
         shared.message = message
         try:
             if message.over:
@@ -261,7 +261,7 @@ class _Shared:
 
 
 class Claim:
-    """The right to change a message, or what goes to one destination.  For one thread; a context
+    """The right to change a message, or what goes to one destination. For one thread; a context
     manager, or ends with `close`."""
 
     __slots__ = ("identity", "destination", "_spool", "_shared", "_open")
@@ -280,11 +280,11 @@ class Claim:
         return self._shared.message
 
     def update(self, change, durable=True):
-        """Make the message what `change(Message) -> Message` returns -> the new Message.  A message
+        """Make the message what `change(Message) -> Message` returns -> the new Message. A message
         that is over is removed.
 
-        `change` gets the message as it is now, and must be quick.  `durable` False: the change
-        survives kill -9, but perhaps not power loss.  Raises NoSuchMessage if another claim removed
+        `change` gets the message as it is now, and must be quick. `durable` False: the change
+        survives kill -9, but perhaps not power loss. Raises NoSuchMessage if another claim removed
         it; NoSpace or Unavailable, and then the change holds in this process only.
         """
         shared, spool = self._shared, self._spool
@@ -310,7 +310,7 @@ class Claim:
         return self._spool.body(self.identity)
 
     def close(self):
-        """Let others claim it.  May be called again."""
+        """Let others claim it. May be called again."""
         if self._open:
             self._open = False
             self._spool._let_go(self.identity, self._shared, self.destination)
@@ -323,7 +323,7 @@ class Claim:
 
 
 class Arriving:
-    """A message that is being queued.  For one thread; ends with `commit` or `discard`, or as a
+    """A message that is being queued. For one thread; ends with `commit` or `discard`, or as a
     context manager."""
 
     __slots__ = ("identity", "size", "path", "_files", "_tell", "_mark", "_descriptor", "_lock",
@@ -340,7 +340,7 @@ class Arriving:
         self._is_synced = False
 
     def write(self, data):
-        """Append octets (wire form).  Raises NoSpace, Unavailable; then nothing is left."""
+        """Append octets (wire form). Raises NoSpace, Unavailable; then nothing is left."""
         step = self.size // _ROOM_STEP
         self.size += len(data)
         self._is_synced = False
@@ -350,7 +350,7 @@ class Arriving:
             write_all(self._descriptor, data)
 
     def sync(self):
-        """The octets are on the disk when this returns, but nothing is queued yet.  Raises NoSpace,
+        """The octets are on the disk when this returns, but nothing is queued yet. Raises NoSpace,
         Unavailable; then nothing is left."""
         with spool_errors(on_error=self.discard):
             if not self._is_synced:
@@ -358,7 +358,7 @@ class Arriving:
                 self._is_synced = True
 
     def commit(self, message):
-        """Queue it, durably when this returns -> the Message, with its `size`.  Raises NoSpace,
+        """Queue it, durably when this returns -> the Message, with its `size`. Raises NoSpace,
         Unavailable; then nothing is left."""
         if message.identity != self.identity or not message.recipients:
             raise ValueError("not a message for %s" % self.identity)
@@ -384,7 +384,7 @@ class Arriving:
                       self.identity, error)
 
     def discard(self):
-        """Leave nothing of the message.  After `commit`, or again, it does nothing."""
+        """Leave nothing of the message. After `commit`, or again, it does nothing."""
         if self._lock is None:
             return
         try:

@@ -1,7 +1,7 @@
 """The files of the queue: create, read, replace, remove, and clean up after a crash.
 
-`spool` says what they mean.  This file knows neither claims nor threads: its callers hold the lock
-of the message that they change.  OSErrors become SpoolErrors here.
+`spool` says what they mean. This file knows neither claims nor threads: its callers hold the lock
+of the message that they change. OSErrors become SpoolErrors here.
 """
 import errno
 import logging
@@ -52,7 +52,7 @@ class Broken(SpoolError):
 class spool_errors:
     """A context that raises a SpoolError for an OSError.
 
-    With `identity`, a missing file is NoSuchMessage.  `on_error()` is called first, whatever the
+    With `identity`, a missing file is NoSuchMessage. `on_error()` is called first, whatever the
     block raises.
     """
     __slots__ = ("_identity", "_on_error")
@@ -87,7 +87,7 @@ class Files:
         self._directory = DirectorySync(folder)
 
     def path(self, identity, suffix):
-        """The path of one of a message's files.  Raises NoSuchMessage for an impossible name."""
+        """The path of one of a message's files. Raises NoSuchMessage for an impossible name."""
         if not _IDENTITY.fullmatch(identity):
             raise NoSuchMessage(identity)
         return os.path.join(self.folder, identity + suffix)
@@ -159,7 +159,7 @@ class Files:
         return Broken("the message %s is broken: %s" % (identity, why))
 
     def write_state(self, message):
-        """Replace the state.  The new one is on the disk; its name may not be, before `sync`."""
+        """Replace the state. The new one is on the disk; its name may not be, before `sync`."""
         temporary = self.path(message.identity, TEMPORARY)
         try:
             with spool_errors():
@@ -180,7 +180,7 @@ class Files:
         return self._directory.failures
 
     def sync(self, mark):
-        """All names that were changed since `mark` are on the disk when this returns.  Threads that
+        """All names that were changed since `mark` are on the disk when this returns. Threads that
         come together share the flush."""
         with spool_errors():
             self._directory.sync()
@@ -197,7 +197,7 @@ class Files:
         self._unlink(self.path(identity, BODY))
 
     def _unlink(self, path):
-        """Remove a file that means nothing by itself.  If that fails, `sweep` finds it."""
+        """Remove a file that means nothing by itself. If that fails, `sweep` finds it."""
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -206,7 +206,7 @@ class Files:
             log.warning("cannot remove %s: %s", path, error)
 
     def names(self, suffix):
-        """The sorted identities that have a file with that suffix.  No file is opened."""
+        """The sorted identities that have a file with that suffix. No file is opened."""
         return sorted(_identities(self._listing(self.folder), suffix))
 
     def _has_state(self, identity):
@@ -262,7 +262,7 @@ class Files:
     # After a crash.
 
     def sweep(self):
-        """Remove what a crash left half done.  What is locked is in use, and stays."""
+        """Remove what a crash left half done. What is locked is in use, and stays."""
         names = self._listing(self.folder)
         temporaries, bodies, states, broken = (
             _identities(names, suffix) for suffix in (TEMPORARY, BODY, STATE, BROKEN))
@@ -297,7 +297,7 @@ class Files:
 
 
 def write_all(descriptor, data):
-    """Write all of `data`.  Raises OSError."""
+    """Write all of `data`. Raises OSError."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view):]

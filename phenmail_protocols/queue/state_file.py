@@ -1,6 +1,6 @@
-"""The state file of a queued message: a `model.Message` as a line of JSON, and back.  Pure.
+"""The state file of a queued message: a `model.Message` as a line of JSON, and back. Pure.
 
-The form, version 1.  Fields that have their default value in `model` are left out:
+The form, version 1. Fields that have their default value in `model` are left out:
 
     {"version": 1, "sender": ["ann", "example.org"] or null, "arrived": seconds,
      "head": the octets as Latin-1, "size": octets, "eight_bit": bool, "smtputf8": bool,
@@ -10,7 +10,7 @@ The form, version 1.  Fields that have their default value in `model` are left o
                      "attempts": count, "next": seconds, "last": seconds, "waited": seconds,
                      "owed": text, "warned": bool, "via": text}, ...]}
 
-The identity is the file's name.  Reading is strict: a key or a value that this version does not
+The identity is the file's name. Reading is strict: a key or a value that this version does not
 write is an error, because a state that is misread would send mail twice, or to nobody.
 """
 import json
@@ -54,7 +54,7 @@ def _without_defaults(record):
 
 
 def _checked(values, checks, required):
-    """What JSON has -> dict of the model's values.  `checks`: {key: what converts its value}."""
+    """What JSON has -> dict of the model's values. `checks`: {key: what converts its value}."""
     if type(values) is not dict:
         raise ValueError("%r is not an object" % (values,))
     for name in required - values.keys():

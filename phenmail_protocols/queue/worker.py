@@ -1,9 +1,9 @@
 """The threads that empty the queue: `phenmail-queue` knows what is due, `phenmail-queue-N` send.
 
-What must be remembered is in the spool.  The worker alone drives the rest, each of which knows
+What must be remembered is in the spool. The worker alone drives the rest, each of which knows
 nothing of the others: `schedule` says which message is next, `attempt` makes one attempt, the
-thread pool runs what was chosen.  A sending thread has a slot: it serves one destination over one
-connection while that has something to send, and then takes another slot.  The lock guards the
+thread pool runs what was chosen. A sending thread has a slot: it serves one destination over one
+connection while that has something to send, and then takes another slot. The lock guards the
 schedule; it is never held while anything is read, written or sent.
 
 How a message gets from the spool to an attempt:
@@ -49,20 +49,20 @@ class Status(NamedTuple):
 
 
 class Worker:
-    """Sends what is in a Spool.  `start` once; any thread may call the rest."""
+    """Sends what is in a Spool. `start` once; any thread may call the rest."""
 
     def __init__(self, spool, policy, destination_of, courier_for, reporter, clock=time.time,
                  monotonic=time.monotonic, connections=20, per_destination=2, jitter=random.random,
                  wait=threading.Event.wait, is_here=lambda destination: False):
-        """`policy`: retry.Policy.  `destination_of(Recipient)` -> str.  `reporter`:
-        bounces.Reporter.  `connections` in all, `per_destination` to one.  `is_here(destination)`:
+        """`policy`: retry.Policy. `destination_of(Recipient)` -> str. `reporter`:
+        bounces.Reporter. `connections` in all, `per_destination` to one. `is_here(destination)`:
         it is this server, for which there are half as many slots beside `connections`.
         `clock()`: epoch seconds; `monotonic()`: seconds; `wait(event, seconds)`: how the queue's
         thread waits.
 
         `courier_for(destination)` gives a courier, an object for one thread at a time.
         `deliver(message, recipients, body)` returns a Reply for each recipient, or raises
-        Unreachable.  `dsn`: whether the last peer took NOTIFY.  `close()`.  `abort()`, which any
+        Unreachable. `dsn`: whether the last peer took NOTIFY. `close()`. `abort()`, which any
         thread may call, makes `deliver` end at once with temporary replies.
         """
         self._spool, self._courier_for = spool, courier_for
@@ -87,7 +87,7 @@ class Worker:
         self._thread.start()
 
     def stop(self, seconds=5.0):
-        """End all threads -> whether they ended in time.  An attempt that is cut short was never
+        """End all threads -> whether they ended in time. An attempt that is cut short was never
         made."""
         end = time.monotonic() + seconds
         with self._lock:
@@ -162,7 +162,7 @@ class Worker:
         return _LOOK if moment is None else max(0.0, min(_LOOK, moment - now))
 
     def _look_around(self):
-        """Take other processes' announcements.  List the whole queue at the start, once an hour,
+        """Take other processes' announcements. List the whole queue at the start, once an hour,
         and when the clock went back."""
         tick = self._monotonic()
         offset = self._clock() - tick
@@ -195,7 +195,7 @@ class Worker:
             self._dispatch()
 
     def _dispatch(self):
-        """Start threads for all that may be sent now.  The lock is held."""
+        """Start threads for all that may be sent now. The lock is held."""
         while not self._is_stopping:
             slot = self._schedule.choose(self._monotonic())
             if slot is None:
@@ -283,7 +283,7 @@ class Worker:
             return following
 
     def _give_up(self, slot, seconds):
-        """The slot's message was not tried; it waits.  The lock is held."""
+        """The slot's message was not tried; it waits. The lock is held."""
         now, destination = self._clock(), slot.destination
         self._schedule.finish(destination, slot.identity, {destination.name: now + seconds}, now)
 

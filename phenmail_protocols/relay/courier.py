@@ -1,11 +1,11 @@
 """Sends messages to one destination, one after the other, over one connection.
 
 `Courier` tries the destination's hosts by preference and each host's addresses, with the TLS that
-the policy requires, and keeps the connection for the next message.  `smarthost` has the variant for
-a smarthost.  A message with 8-bit bytes goes only to a host with 8BITMIME (RFC 6152): converting it
+the policy requires, and keeps the connection for the next message. `smarthost` has the variant for
+a smarthost. A message with 8-bit bytes goes only to a host with 8BITMIME (RFC 6152): converting it
 would break its signatures.
 
-A courier serves one thread and knows no queue.  RFC 5321 5.1, RFC 3974 (IPv4 and IPv6).
+A courier serves one thread and knows no queue. RFC 5321 5.1, RFC 3974 (IPv4 and IPv6).
 """
 import time
 
@@ -51,12 +51,12 @@ class Courier:
     def deliver(self, message, recipients, body):
         """Send a queue.model.Message -> a tuple with the Reply for each of `recipients`.
 
-        `body`: its binary file.  The next host is tried if one cannot be connected to, refuses us
+        `body`: its binary file. The next host is tried if one cannot be connected to, refuses us
         in its greeting, lacks what the policy or an 8-bit message needs, or leaves before it
         answers MAIL.
 
         Raises Unreachable if no server talked to us: that holds for all messages to this
-        destination.  If one talked but did not answer about this message, its recipients get 4xx,
+        destination. If one talked but did not answer about this message, its recipients get 4xx,
         because other messages may succeed.
         """
         failures, connections, lost, without_8bit = [], None, None, None
@@ -116,7 +116,7 @@ class Courier:
         return False
 
     def _connections(self, failures):
-        """Yield the connections to try, unopened, in order.  Raises Unreachable if there are none.
+        """Yield the connections to try, unopened, in order. Raises Unreachable if there are none.
         """
         route = self._routes.route(self._destination)
         policy = self._policies.of(self._destination, route)
@@ -155,7 +155,7 @@ class Courier:
         return _first_temporary(failures) or failures[0].reply
 
     def close(self):
-        """QUIT, within a short deadline; the next message opens a new connection.  Repeatable."""
+        """QUIT, within a short deadline; the next message opens a new connection. Repeatable."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

@@ -1,7 +1,7 @@
-"""DANE for SMTP: which TLSA records can be used, and whether a certificate matches them.  Pure.
+"""DANE for SMTP: which TLSA records can be used, and whether a certificate matches them. Pure.
 
 A record is the tuple (usage, selector, matching type, data) of `mx_routes`; its caller has checked
-that DNSSEC validated it.  Only DANE-EE is supported: DANE-TA needs the certificate chain checked
+that DNSSEC validated it. Only DANE-EE is supported: DANE-TA needs the certificate chain checked
 against an anchor that is known after the handshake, which Python's `ssl` cannot do.
 RFC 6698 2.1 (fields), RFC 7671 5.1 (DANE-EE) and 9 (digests), RFC 7672 3.1 (what SMTP uses).
 """
@@ -19,7 +19,7 @@ def usable(records):
     """The `records` (tuple) that a server can be checked against.
 
     PKIX-TA, PKIX-EE (RFC 7672 3.1.3) and DANE-TA are unusable, as are records with unknown fields
-    or malformed data.  Of two digests of one thing only the stronger is used (RFC 7671 9).
+    or malformed data. Of two digests of one thing only the stronger is used (RFC 7671 9).
     """
     good = [record for record in records if record[0] == _DANE_EE and _is_well_formed(record)]
     strong = {record[1] for record in good if record[2] == _SHA2_512}

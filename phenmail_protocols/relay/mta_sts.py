@@ -1,7 +1,7 @@
 """MTA-STS: what a domain's policy says about TLS to its mail servers (RFC 8461).
 
-`MtaSts.policy` reads the domain's TXT record.  If that names a policy we do not have, or ours will
-expire soon, it fetches the policy over HTTPS and keeps it on disk.  After any failure the cached
+`MtaSts.policy` reads the domain's TXT record. If that names a policy we do not have, or ours will
+expire soon, it fetches the policy over HTTPS and keeps it on disk. After any failure the cached
 policy holds; without one, mail is sent as if the domain had no policy (3.3, 5.1): an attacker who
 suppresses the record or blocks the web server cannot switch off a policy that we know.
 
@@ -86,7 +86,7 @@ def record_id(texts):
 
 
 def parse(text):
-    """A policy file (bytes) -> Policy (RFC 8461 3.2).  Raises ValueError, which says what is wrong.
+    """A policy file (bytes) -> Policy (RFC 8461 3.2). Raises ValueError, which says what is wrong.
 
     Unknown fields are ignored; of a repeated field, `mx` excepted, only the first counts.
     """
@@ -125,7 +125,7 @@ def _pattern(value):
 
 
 class MtaSts:
-    """The policies of all domains.  Thread-safe; a fetch delays no other domain.
+    """The policies of all domains. Thread-safe; a fetch delays no other domain.
 
     `routes`: mx_routes.Routes, for the TXT records; `folder`: where policies are kept;
     `fetch(domain)`: a policy's bytes, raises NotFetched.
@@ -191,7 +191,7 @@ class MtaSts:
 class _PolicyFiles:
     """One file per domain: a line with id and time, then the policy as it was fetched.
 
-    Files are written atomically with mode 0600.  For any number of threads and processes.
+    Files are written atomically with mode 0600. For any number of threads and processes.
     """
 
     def __init__(self, folder):
@@ -220,7 +220,7 @@ class _PolicyFiles:
         return None
 
     def write(self, domain, announced, text, now):
-        """Keep the bytes `text` of a policy with this id.  Raises OSError, ValueError."""
+        """Keep the bytes `text` of a policy with this id. Raises OSError, ValueError."""
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         self._sweep(now)
         line = "phenmail-sts-1 %s %d\n" % (announced, now)
@@ -252,9 +252,9 @@ def _remove(path):
 
 def fetch_policy(routes, domain, port=443, context=None, seconds=_FETCH_SECONDS,
                  monotonic=time.monotonic):
-    """Get a domain's policy file (RFC 8461 3.3) -> its bytes, not parsed.  Raises NotFetched.
+    """Get a domain's policy file (RFC 8461 3.3) -> its bytes, not parsed. Raises NotFetched.
 
-    One GET, certificate verified, no redirect, no cache; bounded in time and size.  `routes` looks
+    One GET, certificate verified, no redirect, no cache; bounded in time and size. `routes` looks
     up the web server, so that the `resolver` setting holds; `context()`: the SSLContext.
     """
     import http.client
@@ -283,7 +283,7 @@ def fetch_policy(routes, domain, port=443, context=None, seconds=_FETCH_SECONDS,
 
 
 def _connect(ips, port, left):
-    """A socket to the first address that accepts the connection.  Raises OSError."""
+    """A socket to the first address that accepts the connection. Raises OSError."""
     problem = OSError("no address")
     for ip in ips:
         try:
@@ -294,7 +294,7 @@ def _connect(ips, port, left):
 
 
 def _get(host, sock):
-    """The body of one GET.  Raises ValueError, OSError, http.client.HTTPException."""
+    """The body of one GET. Raises ValueError, OSError, http.client.HTTPException."""
     import http.client
     connection = http.client.HTTPConnection(host)
     connection.sock = sock  # so it does not connect

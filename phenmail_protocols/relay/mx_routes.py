@@ -1,6 +1,6 @@
 """Where mail for a domain goes: its MX hosts, their addresses, and their TLSA records.
 
-RFC 5321 5.1 (MX, or the domain's own address), RFC 7505 (null MX), RFC 7672 2 (TLSA).  Knows
+RFC 5321 5.1 (MX, or the domain's own address), RFC 7505 (null MX), RFC 7672 2 (TLSA). Knows
 nothing of messages and connections, and of the DNS only the answers of `net.resolver`.
 """
 import copy
@@ -31,7 +31,7 @@ class NoRoute(Unreachable):
 
 
 class NotFound(Exception):
-    """There are no such records.  `exists`: the name has other records, or names below it."""
+    """There are no such records. `exists`: the name has other records, or names below it."""
 
     def __init__(self, text, exists):
         super().__init__(text)
@@ -39,19 +39,19 @@ class NotFound(Exception):
 
 
 class Host(NamedTuple):
-    """An MX host.  `name`: lower-case A-labels without final dot, or a literal "[192.0.2.1]"."""
+    """An MX host. `name`: lower-case A-labels without final dot, or a literal "[192.0.2.1]"."""
     name: str
     preference: int
 
 
 class Route(NamedTuple):
-    """Hosts in the order to try.  `secure`: DNSSEC validated the list (RFC 7672 2.2.1)."""
+    """Hosts in the order to try. `secure`: DNSSEC validated the list (RFC 7672 2.2.1)."""
     hosts: Tuple[Host, ...]
     secure: bool
 
 
 class Addresses(NamedTuple):
-    """IPv4 and IPv6 addresses in the order to try.  `secure`: DNSSEC validated them."""
+    """IPv4 and IPv6 addresses in the order to try. `secure`: DNSSEC validated them."""
     ips: Tuple[str, ...]
     secure: bool
 
@@ -68,12 +68,12 @@ class Tlsa(NamedTuple):
 
 
 class Routes:
-    """Looks up routes.  Thread-safe; a call may last as long as the resolver's timeout, or twice
+    """Looks up routes. Thread-safe; a call may last as long as the resolver's timeout, or twice
     that for addresses.
 
     `resolver`: config.settings.Resolver, or None for the system's; `own_names()`: the names of this
     host; `own_addresses()`: (ip, port) of our public listeners; `remote_port`: where other servers
-    listen; `private`: whether to send to this machine and to private networks.  The owner of a
+    listen; `private`: whether to send to this machine and to private networks. The owner of a
     domain decides where its mail goes, and could otherwise make us connect to hosts that only we
     can reach.
     """
@@ -116,7 +116,7 @@ class Routes:
         """A host's name, address or literal -> Addresses with at least one.
 
         IPv6 and IPv4 alternate (RFC 8305 4); addresses that this machine has no route to come last.
-        `port`: of the host, if it is not `remote_port`.  Raises NoRoute: with LOOP if the host is
+        `port`: of the host, if it is not `remote_port`. Raises NoRoute: with LOOP if the host is
         this server, with 5.4.4 if it has only private addresses and they are not allowed.
         """
         literal = _literal(host_name)
@@ -131,12 +131,12 @@ class Routes:
         if not others:
             raise NoRoute(Reply(550, "5.4.4", "%s has only private addresses, and this server "
                                 "sends to them only if \"private-addresses\" is set" % host_name))
-        # Stable, so the families still alternate.  Without IPv6 here, IPv4 then comes first.
+        # Stable, so the families still alternate. Without IPv6 here, IPv4 then comes first.
         others.sort(key=lambda ip: source(ip) is None)
         return Addresses(tuple(others[:_MOST_ADDRESSES]), secure)
 
     def tlsa(self, host_name, port):
-        """-> Tlsa, the certificates that a host may have.  Raises NoRoute (4xx)."""
+        """-> Tlsa, the certificates that a host may have. Raises NoRoute (4xx)."""
         host_name = _ascii(host_name)
         alias = self._ask(host_name, "A")
         for base in [alias.name] * (alias.secure and alias.name != host_name) + [host_name]:
@@ -148,7 +148,7 @@ class Routes:
     def records(self, name, kind):
         """The records of a name, of one type ("TXT", "MX", "SRV", …), with CNAMEs followed.
 
-        -> tuple of str as in zone files, TXT as bytes with its strings joined; in no order.  Raises
+        -> tuple of str as in zone files, TXT as bytes with its strings joined; in no order. Raises
         NotFound, NoRoute (4xx).
         """
         answer = self._ask(_ascii(name), kind)
@@ -211,7 +211,7 @@ class Routes:
 
 
 def _ascii(name):
-    """The name in lower-case A-labels without final dot.  Raises NoRoute."""
+    """The name in lower-case A-labels without final dot. Raises NoRoute."""
     try:
         return ascii_domain(name)
     except AddressError as error:
@@ -224,7 +224,7 @@ def _literal(text):
 
 
 def _exchangers(domain, records):
-    """MX records ("10 mx.example.org.") -> list of Host, each name once.  Raises NoRoute."""
+    """MX records ("10 mx.example.org.") -> list of Host, each name once. Raises NoRoute."""
     best = {}
     for record in records:
         preference, _, name = record.partition(" ")
@@ -254,7 +254,7 @@ def _alternate(ips):
 
 
 def _system_lookup(name):
-    """The addresses that the C library finds for a host in the settings.  Raises NoRoute.
+    """The addresses that the C library finds for a host in the settings. Raises NoRoute.
 
     Without dnspython no domain has a route, so only hosts in the settings come here.
     """

@@ -1,6 +1,6 @@
 """Outgoing mail as a whole: the queue, bounces, the DKIM signer, and couriers to other servers.
 
-Knows no mailbox and no server protocol; what it needs of them it gets as callables.  What only
+Knows no mailbox and no server protocol; what it needs of them it gets as callables. What only
 sending needs (DNS, TLS policies, the SMTP client) is loaded with the first message that leaves.
 """
 import logging
@@ -17,7 +17,7 @@ from ..queue.spool import Spool
 from ..queue.worker import Worker
 
 SMARTHOST = "smarthost"  # a destination; it has no dot, so no domain has this name
-# Before the address of a user of this server.  No domain has a colon.
+# Before the address of a user of this server. No domain has a colon.
 _LOCAL_PREFIX = LOCAL + ":"
 _NO_LOCAL_COURIER = Reply(451, "4.3.5", "This server cannot deliver to local users at the moment")
 

@@ -4,10 +4,10 @@ What fails with the smarthost itself (its greeting, TLS, the login) is for the a
 so it is always temporary: nothing bounces.
 
 With `require-tls` nothing is sent without TLS, and the certificate must verify (CA store and the
-configured name), because TLS is what protects the password.  There is one exception: a server at
-a loopback, link-local or private address may show any certificate, with a warning in the log.  An
+configured name), because TLS is what protects the password. There is one exception: a server at
+a loopback, link-local or private address may show any certificate, with a warning in the log. An
 attacker in between would be inside the administrator's own network, and public CAs issue no
-certificates for such names.  A self-signed certificate elsewhere belongs in the system's CA store.
+certificates for such names. A self-signed certificate elsewhere belongs in the system's CA store.
 
 Without `require-tls`, TLS is used if it is offered, not verified, and the login is sent in the
 clear if it is not.

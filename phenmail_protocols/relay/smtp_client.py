@@ -1,8 +1,8 @@
 """The SMTP client: one connection, from the greeting to QUIT.
 
 `Connection.open` connects, says EHLO, starts TLS and logs in; `send` runs one mail transaction
-(`smtp_transaction`) and can be called again; `close` says QUIT.  smtplib says EHLO or HELO and
-parses the reply.  The rest is our own, because smtplib reads replies without a bound, starts its
+(`smtp_transaction`) and can be called again; `close` says QUIT. smtplib says EHLO or HELO and
+parses the reply. The rest is our own, because smtplib reads replies without a bound, starts its
 timeout anew with each byte, and logs in with ASCII passwords only.
 
 Which host to use and what TLS it must have is decided elsewhere (`mx_routes`, `tls_policy`).
@@ -41,7 +41,7 @@ class TlsContexts:
         self._made = {}
 
     def get(self, verify):
-        """The context that verifies certificates, or the one that does not.  Raises OSError."""
+        """The context that verifies certificates, or the one that does not. Raises OSError."""
         with self._lock:
             if verify not in self._made:
                 self._made[verify] = tlsclient.client_context(verify)
@@ -49,11 +49,11 @@ class TlsContexts:
 
 
 class Connection:
-    """A connection to the host `host_name` at `ip`:`port`.  For one thread, except `abort`.
+    """A connection to the host `host_name` at `ip`:`port`. For one thread, except `abort`.
 
     `helo`: our name; `requirement`: tls_policy.Requirement; `implicit`: TLS from the first byte;
-    `login`: (user name, password) in clear text, or None.  It is sent without TLS only if the
-    requirement does not ask for TLS.  `must_login`: fail if the server offers no AUTH.
+    `login`: (user name, password) in clear text, or None. It is sent without TLS only if the
+    requirement does not ask for TLS. `must_login`: fail if the server offers no AUTH.
     """
 
     def __init__(self, host_name, ip, port, helo, requirement=OPPORTUNISTIC, *, implicit=False,
@@ -151,7 +151,7 @@ class Connection:
         return self._greeting.code, b"\n".join(self._greeting.lines)
 
     def _ask(self, line):
-        """Send a command (bytes without line end) -> RawReply.  Raises Lost."""
+        """Send a command (bytes without line end) -> RawReply. Raises Lost."""
         self._wire.send(line + b"\r\n", self._deadlines.command)
         return self._wire.read_reply(self._deadlines.command)
 
@@ -173,7 +173,7 @@ class Connection:
                      reply_of(answer, self.host_name).text)
 
     def _secure(self):
-        """The handshake, and a check of the certificate.  Raises HandshakeFailed, Unverified."""
+        """The handshake, and a check of the certificate. Raises HandshakeFailed, Unverified."""
         requirement = self._requirement
         try:
             context = self._contexts.get(requirement.verify)
@@ -212,7 +212,7 @@ class Connection:
             self._peer, self._login[0], reply.code, reply.enhanced, reply.text), self.host_name))
 
     def _authenticate(self, mechanism):
-        """One AUTH exchange -> the RawReply that ended it.  Raises Unreachable."""
+        """One AUTH exchange -> the RawReply that ended it. Raises Unreachable."""
         responses = _responses(mechanism, *self._login)
         line = next(responses)
         try:
@@ -231,9 +231,9 @@ class Connection:
     def send(self, message, recipients, body):
         """Send a queue.model.Message -> a tuple with the Reply for each of `recipients`.
 
-        `body`: its file, without 8-bit bytes if `extensions.eight_bit` is not set.  Recipients that
+        `body`: its file, without 8-bit bytes if `extensions.eight_bit` is not set. Recipients that
         are too many for one transaction (452 4.5.3) go into another at once, as long as each
-        transaction delivers to somebody.  Raises Unreachable if the server did not answer MAIL, or
+        transaction delivers to somebody. Raises Unreachable if the server did not answer MAIL, or
         answered 421: then nothing was tried.
         """
         refusal = self._refusal(message)
@@ -274,7 +274,7 @@ class Connection:
     # -- the end
 
     def close(self):
-        """QUIT, with a short deadline, and close.  May be called again."""
+        """QUIT, with a short deadline, and close. May be called again."""
         if self._wire.is_open:
             try:
                 self._wire.send(b"QUIT\r\n", self._deadlines.quit)
@@ -306,9 +306,9 @@ def _has_md5():
 def _responses(mechanism, username, password):
     """A generator of lines (bytes without line end), the AUTH command first.
 
-    `send` it the text of each 334 to get the next line.  It ends when the mechanism has nothing
-    more to send.  Raises ValueError for an invalid challenge.  RFC 4954 4, RFC 4616 (PLAIN),
-    RFC 2195 (CRAM-MD5).  LOGIN has no RFC: the server asks for the name, then for the password.
+    `send` it the text of each 334 to get the next line. It ends when the mechanism has nothing
+    more to send. Raises ValueError for an invalid challenge. RFC 4954 4, RFC 4616 (PLAIN),
+    RFC 2195 (CRAM-MD5). LOGIN has no RFC: the server asks for the name, then for the password.
     """
     name, secret = username.encode("utf-8"), password.encode("utf-8")
     if mechanism == "PLAIN":

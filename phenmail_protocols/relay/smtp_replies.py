@@ -1,7 +1,7 @@
 """SMTP replies: bytes cut anywhere -> replies, and a reply -> the `Reply` that the queue keeps.
 
-Pure: knows no socket.  Input that is not a reply raises `MalformedReply`, and nothing else is ever
-raised.  RFC 5321 4.2 (replies) and 4.5.3.1.5 (lines of 512 bytes, which servers exceed), RFC 2034
+Pure: knows no socket. Input that is not a reply raises `MalformedReply`, and nothing else is ever
+raised. RFC 5321 4.2 (replies) and 4.5.3.1.5 (lines of 512 bytes, which servers exceed), RFC 2034
 and RFC 3463 (enhanced status codes).
 """
 import re
@@ -29,11 +29,11 @@ class RawReply(NamedTuple):
 
 
 class ReplyReader:
-    """Takes bytes as they arrive and gives replies.  Useless after it raised MalformedReply.
+    """Takes bytes as they arrive and gives replies. Useless after it raised MalformedReply.
 
     The code says what became of a message, so a reply counts however long it is: only the beginning
     of a long line is kept, and a reply that exceeds MOST_LINES or MOST_BYTES is given as far as it
-    was read.  Whatever follows such a reply raises MalformedReply.
+    was read. Whatever follows such a reply raises MalformedReply.
     """
 
     __slots__ = ("_data", "_start", "_line", "_code", "_lines", "_bytes", "_is_endless")
@@ -55,7 +55,7 @@ class ReplyReader:
             self._lines or self._line or self._is_endless)
 
     def take(self):
-        """The next complete reply, or None if more bytes are needed.  Raises MalformedReply."""
+        """The next complete reply, or None if more bytes are needed. Raises MalformedReply."""
         if self._is_endless:
             raise MalformedReply("the reply does not end")
         while True:
@@ -82,7 +82,7 @@ class ReplyReader:
             return None
 
     def _cut_off(self, line):
-        """What arrived of an endless reply.  `line`, its last, counts only if it is the first."""
+        """What arrived of an endless reply. `line`, its last, counts only if it is the first."""
         reply = self._begun(self._line or line)
         self._is_endless = True
         return reply
@@ -106,7 +106,7 @@ class ReplyReader:
 
 
 def _code_of(line):
-    """The code of a reply line; it may stand alone (RFC 5321 4.2).  Raises MalformedReply."""
+    """The code of a reply line; it may stand alone (RFC 5321 4.2). Raises MalformedReply."""
     if not (line[:3].isdigit() and len(line) > 2 and line[:1] in (b"2", b"3", b"4", b"5")
             and line[3:4] in (b"", b" ", b"-", b"\r", b"\n")):
         raise MalformedReply("%r is not an SMTP reply" % line[:60])
@@ -117,7 +117,7 @@ def reply_of(raw, host):
     """What the server `host` replied, as the queue keeps it.
 
     An enhanced code counts if it begins the text and has the class of the code (RFC 2034 4);
-    without one it is "2.0.0", "4.0.0" or "5.0.0".  `text` joins the lines, each without a repeated
+    without one it is "2.0.0", "4.0.0" or "5.0.0". `text` joins the lines, each without a repeated
     enhanced code; `said` joins them unchanged, with their codes.
     """
     digit = str(raw.code)[0]

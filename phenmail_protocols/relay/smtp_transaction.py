@@ -1,11 +1,11 @@
 """One mail transaction: MAIL, RCPT for each recipient, DATA, and the message.
 
 If the server offers PIPELINING, the whole envelope goes out in one write, and a small message with
-its final dot in another.  smtplib cannot do this: its `mail` and `rcpt` wait for each reply, and
+its final dot in another. smtplib cannot do this: its `mail` and `rcpt` wait for each reply, and
 its `data` copies the whole message into memory.
 
 1. Each recipient gets exactly one Reply.
-2. It is a success only if RCPT was accepted and the reply to the final dot begins with 2xx.  If
+2. It is a success only if RCPT was accepted and the reply to the final dot begins with 2xx. If
    that reply is cut off, it still counts: sending again would make a duplicate.
 3. If our file cannot be read, the final dot is not sent, so the server drops the message.
 4. Afterwards the connection is closed, or ready for the next MAIL.
@@ -23,7 +23,7 @@ from ..net.dots import stuff
 from .smtp_replies import reply_of
 from .smtp_wire import Lost, temporary
 
-# Commands in one write.  With more, both sides could block: the server stops reading while nobody
+# Commands in one write. With more, both sides could block: the server stops reading while nobody
 # reads its replies (RFC 2920 3.1).
 _BATCH = 100
 _PIECE = 128 * 1024  # bytes of the message per read; a message up to this size goes in one write
@@ -54,7 +54,7 @@ class Extensions(NamedTuple):
 
 
 def read_extensions(features):
-    """smtplib's `esmtp_features` -> Extensions.  A size that is not a number counts as no limit."""
+    """smtplib's `esmtp_features` -> Extensions. A size that is not a number counts as no limit."""
     size = features.get("size")
     if size is not None:
         size = int(size) if size.isdecimal() and len(size) < 19 else 0
@@ -64,7 +64,7 @@ def read_extensions(features):
 
 
 class Transaction:
-    """Sends one message (queue.model.Message) over a smtp_wire.Wire.  Use it once.
+    """Sends one message (queue.model.Message) over a smtp_wire.Wire. Use it once.
 
     `host` names the server in replies.
     """
@@ -125,7 +125,7 @@ class Transaction:
     def _exchange(self, lines, answers, body):
         """Send everything -> the Reply for the recipients that were accepted by RCPT.
 
-        `answers` gets the replies to `lines`.  Raises Lost, OSError (of the file).
+        `answers` gets the replies to `lines`. Raises Lost, OSError (of the file).
         """
         self._send_envelope(lines, answers)
         is_accepted = any(answer.code < 300 for answer in answers[1:len(lines) - 1])
@@ -133,7 +133,7 @@ class Transaction:
         if answer is not None and answer.code == 354:
             if is_accepted and answers[0].code < 300:
                 return self._send_message(body)
-            # The server expects a message though it accepted no recipient (RFC 2920 3.1).  It
+            # The server expects a message though it accepted no recipient (RFC 2920 3.1). It
             # refuses an empty one, or discards it.
             self._wire.send(b".\r\n", self._deadlines.piece)
             self._hear(self._deadlines.end)
@@ -168,7 +168,7 @@ class Transaction:
         raise Lost(temporary("4.5.0", "unexpected reply %d from %s" % (answer.code, self._host)))
 
     def _send_message(self, body):
-        """Send the message and its final dot -> the Reply to it.  Raises Lost, OSError (file)."""
+        """Send the message and its final dot -> the Reply to it. Raises Lost, OSError (file)."""
         body.seek(0)
         first = body.read(_PIECE)
         pieces = stuff(chain((self._message.head, first), iter(lambda: body.read(_PIECE), b"")))
@@ -222,7 +222,7 @@ class Transaction:
 
 
 def mail(message, extensions):
-    """MAIL for a queue.model.Message.  Raises Unsendable."""
+    """MAIL for a queue.model.Message. Raises Unsendable."""
     smtputf8 = message.smtputf8 and extensions.smtputf8
     path = b"" if message.sender is None else _path(message.sender, smtputf8)
     words = [b"MAIL FROM:<%s>" % path]
@@ -242,7 +242,7 @@ def mail(message, extensions):
 
 
 def rcpt(recipient, extensions, smtputf8):
-    """RCPT for a queue.model.Recipient; `smtputf8`: MAIL has that.  Raises Unsendable."""
+    """RCPT for a queue.model.Recipient; `smtputf8`: MAIL has that. Raises Unsendable."""
     words = [b"RCPT TO:<%s>" % _path(recipient.address, smtputf8)]
     if extensions.dsn:
         if recipient.notify:

@@ -1,7 +1,7 @@
 """One TCP connection to a mail server: bytes out, replies in, TLS, and deadlines.
 
 A socket's timeout starts anew with each byte, so a server that sends one byte a minute would never
-trip it.  Here each operation gets only what is left until its own deadline.  If that passes, or
+trip it. Here each operation gets only what is left until its own deadline. If that passes, or
 anything else fails, `Lost` is raised, and the caller closes the connection.
 
 Knows nothing of SMTP beyond the form of replies.
@@ -39,7 +39,7 @@ class Deadlines(NamedTuple):
 
 
 class Lost(Unreachable):
-    """The connection can no longer be used.  `reply` (mostly 4xx) says why."""
+    """The connection can no longer be used. `reply` (mostly 4xx) says why."""
 
 
 class HandshakeFailed(Lost):
@@ -59,7 +59,7 @@ def temporary(enhanced, text):
 
 
 class Wire:
-    """A connection.  `peer` names the server in texts.  For one thread, except `abort`."""
+    """A connection. `peer` names the server in texts. For one thread, except `abort`."""
 
     __slots__ = ("secure", "is_aborted", "_peer", "_socket", "_lock", "_replies", "_input")
 
@@ -71,7 +71,7 @@ class Wire:
         self._replies = ReplyReader()
 
     def connect(self, ip, port, seconds):
-        """Connect to an IPv4 or IPv6 address (text), also again after `close`.  Raises Lost."""
+        """Connect to an IPv4 or IPv6 address (text), also again after `close`. Raises Lost."""
         self.secure, self._replies = False, ReplyReader()
         try:
             family = socket.AF_INET6 if ":" in ip else socket.AF_INET
@@ -95,7 +95,7 @@ class Wire:
     def start_tls(self, context, server_name, seconds):
         """The TLS handshake -> the TLS socket, for a look at its certificate.
 
-        Bytes that arrived before it must not count as if they came over TLS (RFC 3207 4.2).  Raises
+        Bytes that arrived before it must not count as if they came over TLS (RFC 3207 4.2). Raises
         HandshakeFailed.
         """
         if not self._replies.is_empty():
@@ -115,7 +115,7 @@ class Wire:
         return self._socket
 
     def send(self, data, seconds):
-        """Send all of `data`.  Raises Lost."""
+        """Send all of `data`. Raises Lost."""
         if self._socket is None:
             raise self._lost("4.4.2", "the connection to %s is closed" % self._peer)
         end = time.monotonic() + seconds
@@ -130,7 +130,7 @@ class Wire:
             raise self._lost("4.4.2", "lost the connection to %s: %s" % (self._peer, _words(error)))
 
     def read_reply(self, seconds):
-        """The next reply (smtp_replies.RawReply), complete within `seconds`.  Raises Lost."""
+        """The next reply (smtp_replies.RawReply), complete within `seconds`. Raises Lost."""
         end = time.monotonic() + seconds
         try:
             while True:
@@ -196,7 +196,7 @@ class Wire:
 
 
 def _left(end):
-    """Seconds until the monotonic time `end`.  Raises socket.timeout if it has passed."""
+    """Seconds until the monotonic time `end`. Raises socket.timeout if it has passed."""
     left = end - time.monotonic()
     if left <= 0:
         raise socket.timeout("deadline")

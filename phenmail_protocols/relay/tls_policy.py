@@ -1,8 +1,8 @@
 """What TLS a connection to a mail server must have.
 
-By default TLS is opportunistic (RFC 7435).  A domain can require it with TLSA records (DANE,
-RFC 7672) or an MTA-STS policy (RFC 8461 2 and 5); if it has both, DANE wins.  `smtp_client` keeps
-what a Requirement says.  DANE needs DNSSEC for every step: the MX records, the host's addresses,
+By default TLS is opportunistic (RFC 7435). A domain can require it with TLSA records (DANE,
+RFC 7672) or an MTA-STS policy (RFC 8461 2 and 5); if it has both, DANE wins. `smtp_client` keeps
+what a Requirement says. DANE needs DNSSEC for every step: the MX records, the host's addresses,
 and the TLSA records (RFC 7672 2.2).
 """
 import logging
@@ -37,7 +37,7 @@ OPPORTUNISTIC = Requirement()
 
 
 class Policies:
-    """The policies of all domains.  Thread-safe.
+    """The policies of all domains. Thread-safe.
 
     `routes`: mx_routes.Routes; `folder`: where MTA-STS policies are kept; `fetch(domain)`: gets the
     bytes of one, by default over HTTPS; `port`: of the mail servers.
@@ -88,7 +88,7 @@ class DomainPolicy:
                            "can be compared" % base)
 
     def _tlsa(self, name):
-        """mx_routes.Tlsa, or None unless DNSSEC validated every step.  Raises Unreachable."""
+        """mx_routes.Tlsa, or None unless DNSSEC validated every step. Raises Unreachable."""
         routes = self._policies.routes
         if not self._route.secure or not routes.addresses(name).secure:
             return None

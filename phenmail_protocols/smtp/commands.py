@@ -1,7 +1,7 @@
 """The commands of SMTP and LMTP: one function and one row each.
 
-RFC 5321 4.1.1, 2033 (LHLO), 3030 (BDAT), 3207 (STARTTLS), 4954 (AUTH).  A row names the states in
-which a command is allowed.  When its function runs, the state is checked and the argument parsed.
+RFC 5321 4.1.1, 2033 (LHLO), 3030 (BDAT), 3207 (STARTTLS), 4954 (AUTH). A row names the states in
+which a command is allowed. When its function runs, the state is checked and the argument parsed.
 Knows no socket; `delivery.router` decides about addresses.
 """
 from functools import lru_cache

@@ -1,12 +1,12 @@
 """Command lines of SMTP: bytes in, values out.
 
 RFC 5321 4.1.2 (paths), 4.1.1 (commands); RFC 1870 (SIZE), 3030 (BDAT), 3461 (DSN), 4954 (AUTH),
-6152 (BODY), 6531 (SMTPUTF8).  Pure: knows no session, no socket and no policy.  Any bytes give a
-value or a `GrammarError`.  One regular expression a rule; none backtracks over more than the line.
+6152 (BODY), 6531 (SMTPUTF8). Pure: knows no session, no socket and no policy. Any bytes give a
+value or a `GrammarError`. One regular expression a rule; none backtracks over more than the line.
 
 Accepted beyond the RFCs: a space after `FROM:` or `TO:` (old programs send it), `_` in domain names
 (hosts have such names), dots anywhere in a local part (some providers assign such addresses), and
-any name after HELO and EHLO (programs send whatever their machine is called).  Not accepted: a path
+any name after HELO and EHLO (programs send whatever their machine is called). Not accepted: a path
 without angle brackets, a line without CRLF.
 """
 import binascii
@@ -28,7 +28,7 @@ class GrammarError(ValueError):
 
 
 class Mail(NamedTuple):
-    """MAIL.  `sender`: None for <>.  `envid`, `auth`: decoded from xtext.  `unicode`: the path was
+    """MAIL. `sender`: None for <>. `envid`, `auth`: decoded from xtext. `unicode`: the path was
     not ASCII."""
     sender: Optional[Address]
     size: Optional[int] = None
@@ -41,7 +41,7 @@ class Mail(NamedTuple):
 
 
 class Rcpt(NamedTuple):
-    """RCPT.  `unicode`: the path was not ASCII."""
+    """RCPT. `unicode`: the path was not ASCII."""
     recipient: Recipient
     unicode: bool = False
 
@@ -152,7 +152,7 @@ def parse_parameters(data):
 def parse_host(argument):
     """The argument of HELO, EHLO, LHLO -> str that is safe in Received and in logs.
 
-    A domain is returned in A-labels.  Anything else is cut to a bound, and characters that could
+    A domain is returned in A-labels. Anything else is cut to a bound, and characters that could
     mislead, such as a quote that hides what follows, become question marks.
     """
     if not argument:
@@ -288,7 +288,7 @@ def _xtext(value):
 
 
 def _decode_xtext(value):
-    """xtext -> str.  Control characters are refused, because it ends up in headers."""
+    """xtext -> str. Control characters are refused, because it ends up in headers."""
     data = _HEX.sub(lambda found: binascii.a2b_hex(found.group(1)), value)
     text = data.decode("utf-8", "replace")
     if _CONTROL.search(text):

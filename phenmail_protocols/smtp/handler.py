@@ -1,7 +1,7 @@
 """An SMTP, submission or LMTP connection: reads lines and messages for the session.
 
-An idle timeout ends a connection (RFC 5321 4.5.3.2).  Without a login, all commands up to the next
-message share that time, so that a stranger cannot hold a connection with NOOP.  A message may take
+An idle timeout ends a connection (RFC 5321 4.5.3.2). Without a login, all commands up to the next
+message share that time, so that a stranger cannot hold a connection with NOOP. A message may take
 as long as its octets take at a slow pace (`SLOWEST`).
 """
 import logging
@@ -105,7 +105,7 @@ class Handler(shared.Handler):
         return step._replace(then=Then.COMMAND, count=0)
 
     def read_exactly(self, count, sink):
-        """Give the next `count` octets to `sink`.  Their time does not shorten `login_end`."""
+        """Give the next `count` octets to `sink`. Their time does not shorten `login_end`."""
         flush_unless_pipelining(self.connection, self.output)
         self.login_end += count / SLOWEST
         allow = self.output.allow

@@ -1,6 +1,6 @@
 """SMTP's wire form of a reply, and the replies whose text is fixed.
 
-RFC 5321 4.2, RFC 2034.  A fixed reply is rendered once, when this file is imported.
+RFC 5321 4.2, RFC 2034. A fixed reply is rendered once, when this file is imported.
 """
 from ..mail.reply import Reply
 

@@ -1,8 +1,8 @@
 """One client's conversation as a state machine: a line in, a `Step` out.
 
-RFC 5321 3 and 4.1.4, RFC 2033 (LMTP), 3030 (BDAT), 4954 (AUTH).  Knows no socket and no file.
+RFC 5321 3 and 4.1.4, RFC 2033 (LMTP), 3030 (BDAT), 4954 (AUTH). Knows no socket and no file.
 `commands` has the single commands; this file has what they share: states, errors, the replies to a
-login and to a message.  A command is checked in this order: the verb is known, the arguments
+login and to a message. A command is checked in this order: the verb is known, the arguments
 parse, the state allows it, no login is missing.
 """
 import enum
@@ -21,7 +21,7 @@ log = logging.getLogger("phenmail.smtp")
 
 
 class State(enum.Enum):
-    """The state of the conversation.  The reply to a command out of sequence has its text."""
+    """The state of the conversation. The reply to a command out of sequence has its text."""
     START = "not greeted yet"
     READY = "MAIL is expected first"
     SENDER = "RCPT is expected, or RSET"
@@ -58,9 +58,9 @@ def answered(*given, then=Then.COMMAND):
 class Command(NamedTuple):
     """One row of the table of commands.
 
-    `parse(argument bytes) -> value` raises GrammarError; `run(session, value) -> Step`.  `syntax`:
-    for HELP.  `login`: needs AUTH first if the service requires a login.  `long`: the line may have
-    the length that RFC 4954 asks for instead of RFC 5321's.  `octets`: octets follow the line, so a
+    `parse(argument bytes) -> value` raises GrammarError; `run(session, value) -> Step`. `syntax`:
+    for HELP. `login`: needs AUTH first if the service requires a login. `long`: the line may have
+    the length that RFC 4954 asks for instead of RFC 5321's. `octets`: octets follow the line, so a
     line that does not parse ends the connection.
     """
     name: bytes
@@ -74,9 +74,9 @@ class Command(NamedTuple):
 
 
 class Service(NamedTuple):
-    """What a listener offers; one for all its sessions.  See also protocol.session.Session.
+    """What a listener offers; one for all its sessions. See also protocol.session.Session.
 
-    `base`: "SMTP" or "LMTP".  `table`: {verb: Command}.  `router`: delivery.router.Router.
+    `base`: "SMTP" or "LMTP". `table`: {verb: Command}. `router`: delivery.router.Router.
     `message_size`: octets.
     """
     base: str
@@ -279,7 +279,7 @@ class Session(shared.Session):
     def chunk_ended(self):
         """The octets of one BDAT came -> Step.
 
-        A refusal ends the transaction (RFC 3030 2).  In LMTP only the last BDAT has a reply for
+        A refusal ends the transaction (RFC 3030 2). In LMTP only the last BDAT has a reply for
         each recipient (RFC 2033 4.3).
         """
         last = self.transaction.last

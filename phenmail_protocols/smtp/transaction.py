@@ -1,7 +1,7 @@
 """One message from MAIL to its reply: RFC 5321 3.3, RFC 2033 4.2, RFC 3030.
 
 Knows the envelope, the size limit and the forbidden octets; `delivery.router` decides where the
-message goes, and stores it.  Knows no socket: octets go in, replies come out.  Once a message is
+message goes, and stores it. Knows no socket: octets go in, replies come out. Once a message is
 refused, its remaining octets are counted and dropped, to stay in step with the client.
 """
 from ..mail.envelope import Envelope
@@ -45,7 +45,7 @@ class Transaction:
         return self._incoming is not None
 
     def content(self, data):
-        """The next octets of the message, CRLF line ends, cut anywhere.  Raises TooMuchInput."""
+        """The next octets of the message, CRLF line ends, cut anywhere. Raises TooMuchInput."""
         self.size += len(data)
         if self.size <= self.limit:
             if self.refusal is None:

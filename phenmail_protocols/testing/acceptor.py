@@ -1,4 +1,4 @@
-"""A listening port on the loopback, with a thread for each connection.  Knows no protocol."""
+"""A listening port on the loopback, with a thread for each connection. Knows no protocol."""
 import socket
 import threading
 
@@ -6,9 +6,9 @@ _HOST = "127.0.0.1"
 
 
 class Acceptor:
-    """Listens on a free port from its creation until `close`.  `address`: (host, port).
+    """Listens on a free port from its creation until `close`. `address`: (host, port).
 
-    `name`: for the threads' names.  `serve(sock)`: called for each connection, in its own thread.
+    `name`: for the threads' names. `serve(sock)`: called for each connection, in its own thread.
     The socket is closed after it; `close` shuts it down, so that a waiting read ends.
     """
 
@@ -82,7 +82,7 @@ class Acceptor:
 
 
 def shut(sock):
-    """End a connection and wake the threads that read from it.  Its owner closes the socket."""
+    """End a connection and wake the threads that read from it. Its owner closes the socket."""
     try:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:

@@ -23,7 +23,7 @@ class Sent(NamedTuple):
 
 
 class Catcher:
-    """`address`: (host, port).  `sent`: a list of Sent, in the order of arrival."""
+    """`address`: (host, port). `sent`: a list of Sent, in the order of arrival."""
 
     def __init__(self):
         self._answers = {}

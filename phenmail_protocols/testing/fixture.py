@@ -1,12 +1,12 @@
 """A mail server for the tests of other programs, as pytest fixtures.
 
 `mail_server` is a MailFixture; `make_mail_server(users=…, settings=…, plugins=…)` makes others,
-with other settings.  If phenmail is installed, pytest finds both itself (entry point `pytest11`);
-else use `pytest -p phenmail_protocols.testing`.  Without pytest: `with MailFixture() as
+with other settings. If phenmail is installed, pytest finds both itself (entry point `pytest11`);
+else use `pytest -p phenmail_protocols.testing`. Without pytest: `with MailFixture() as
 mail_server:`. Nothing heavy is imported before the first fixture is made.
 
-Everything is temporary, on free ports of the loopback, and removed after the test.  Clients reach
-the real server through a small proxy that can cause faults.  Mail for addresses elsewhere is caught
+Everything is temporary, on free ports of the loopback, and removed after the test. Clients reach
+the real server through a small proxy that can cause faults. Mail for addresses elsewhere is caught
 (`sent`): it never leaves the loopback, and there are no DNS queries.
 """
 import contextlib
@@ -35,8 +35,8 @@ class MailFixture:
     are kept for later fixtures, None for a temporary one.
 
     `smtp`, `submission`, `submissions`, `imap`, `imaps`, `pop3`, `pop3s`: (host, port), None if
-    `settings` disabled the service.  `certificate`: the path of the certificate that a TLS client
-    must trust, None if none could be made.  `server`: the MailServer itself.
+    `settings` disabled the service. `certificate`: the path of the certificate that a TLS client
+    must trust, None if none could be made. `server`: the MailServer itself.
     """
 
     def __init__(self, users=None, settings=None, plugins=None, keys=None):
@@ -68,7 +68,7 @@ class MailFixture:
         self.stop()
 
     def stop(self):
-        """End and remove everything.  Repeatable."""
+        """End and remove everything. Repeatable."""
         for each in self._proxies.values():
             each.close()
         if self.server is not None:
@@ -147,14 +147,14 @@ class MailFixture:
         """Deliver a message as if it came from outside; the users' filters apply.
 
         `message`: bytes, str, or an email.message.Message; `to`: an address or several, None for
-        the first user; `sender`: of the envelope, "" for none.  Raises MailRefused.
+        the first user; `sender`: of the envelope, "" for none. Raises MailRefused.
         """
         self.server.send_mail(sender, to or self._first(), message)
 
     def messages(self, address=None, mailbox="INBOX"):
         """The messages of a mailbox, oldest first -> list of email.message.EmailMessage.
 
-        Empty if the mailbox does not exist.  `address`: the user's, or an alias; None for the first
+        Empty if the mailbox does not exist. `address`: the user's, or an alias; None for the first
         user.
         """
         from ..store import errors
@@ -175,7 +175,7 @@ class MailFixture:
             opened.close()
 
     def wait_for(self, count=1, address=None, mailbox="INBOX", timeout=10.0):
-        """`messages`, as soon as there are `count`.  Raises AssertionError after the timeout."""
+        """`messages`, as soon as there are `count`. Raises AssertionError after the timeout."""
         end = time.monotonic() + timeout
         pause = threading.Event()
         while True:
@@ -195,7 +195,7 @@ class MailFixture:
         return [Sent(each) for each in self._outside.sent]
 
     def wait_for_sent(self, count=1, timeout=10.0):
-        """`sent`, as soon as there are `count`.  Raises AssertionError after `timeout` seconds."""
+        """`sent`, as soon as there are `count`. Raises AssertionError after `timeout` seconds."""
         found = [Sent(each) for each in self._outside.wait(count, timeout)]
         if len(found) < count:
             raise AssertionError("expected %d sent messages within %g s, found %d: %s" % (
@@ -234,7 +234,7 @@ class MailFixture:
         self._outside.answer(address, reply)
 
     def heal(self):
-        """Cause no more faults: no 451, no drops, no delays.  (`outside_answers` stays.)"""
+        """Cause no more faults: no 451, no drops, no delays. (`outside_answers` stays.)"""
         self._failures.clear()
         for each in self._proxies.values():
             each.heal()

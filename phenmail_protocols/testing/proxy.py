@@ -59,7 +59,7 @@ class Proxy:
         self._acceptor.cut()
 
     def heal(self):
-        """Cause no more faults.  Broken connections stay broken."""
+        """Cause no more faults. Broken connections stay broken."""
         self._drops.clear()
         self._slow = _BRISK
 

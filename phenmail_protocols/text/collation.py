@@ -2,15 +2,15 @@
 
 `fold` follows i;unicode-casemap (RFC 5051): compatibility decomposition, so that a composed letter
 equals the decomposed one and a ligature equals its letters; then Unicode's full case folding, so
-that sharp s equals ss and a final sigma any other.  The dot of the Turkish i does not count,
+that sharp s equals ss and a final sigma any other. The dot of the Turkish i does not count,
 because most people who search for "istanbul" cannot type another i.
 
-Texts are compared by substring (RFC 3501 section 6.4.4): `fold(key) in fold(text)`.  Pure.
+Texts are compared by substring (RFC 3501 section 6.4.4): `fold(key) in fold(text)`. Pure.
 """
 from typing import Iterable, Iterator
 from unicodedata import combining, normalize
 
-# Characters that are folded at once.  Folding holds the interpreter lock, and sorts the marks on
+# Characters that are folded at once. Folding holds the interpreter lock, and sorts the marks on
 # one letter slowly: these take at most 2 ms.
 _PIECE = 1024
 _MOST_MARKS = 30  # a letter with more marks is cut anywhere

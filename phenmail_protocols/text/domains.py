@@ -1,7 +1,7 @@
 """Domain names: A-labels for DNS, SMTP and header fields, and U-labels for people.
 
 RFC 5890 (terms), RFC 5891 and 5893 (IDNA 2008); UTS 46 maps case and width first, as browsers do.
-The package idna does both.  Without it the standard library's codec (IDNA 2003) is used.  That maps
+The package idna does both. Without it the standard library's codec (IDNA 2003) is used. That maps
 four characters to other domains' names, so names with these are refused then.
 """
 import re
@@ -23,8 +23,8 @@ class AddressError(ValueError):
 def ascii_domain(domain: str) -> str:
     """A domain in any spelling -> lower-case A-labels without a final dot.
 
-    Two spellings of one domain become equal.  ASCII is only lowercased, including address literals
-    and invalid labels such as xn--a (RFC 5891 section 5.4).  Raises AddressError if a label has no
+    Two spellings of one domain become equal. ASCII is only lowercased, including address literals
+    and invalid labels such as xn--a (RFC 5891 section 5.4). Raises AddressError if a label has no
     A-label, is empty or has over 63 octets, or the name has over 253.
     """
     try:
@@ -60,7 +60,7 @@ def _a_labels(domain):
 
 
 def _by_idna_2008(domain) -> Optional[str]:
-    """None if the package is missing.  Raises UnicodeError."""
+    """None if the package is missing. Raises UnicodeError."""
     try:
         import idna  # late: it is seldom needed, and takes a megabyte
     except ImportError:
@@ -86,7 +86,7 @@ def _is_ascii(text):
 
 
 def unicode_domain(domain: str) -> str:
-    """A domain -> its form for people, with U-labels in place of A-labels.  Never raises.
+    """A domain -> its form for people, with U-labels in place of A-labels. Never raises.
 
     A label that is not a valid A-label stays, and so does a name that `ascii_domain` would not
     convert back to itself.

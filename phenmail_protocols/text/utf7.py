@@ -1,4 +1,4 @@
-"""Modified UTF-7, the encoding of mailbox names (RFC 3501 section 5.1.3).  Pure."""
+"""Modified UTF-7, the encoding of mailbox names (RFC 3501 section 5.1.3). Pure."""
 import binascii
 import re
 
@@ -7,7 +7,7 @@ _SHIFTED = re.compile(rb"&([A-Za-z0-9+,]*)-|&|[^\x20-\x7e]")
 
 
 def encode(text):
-    """str -> bytes.  Raises UnicodeEncodeError (a ValueError) for half a surrogate pair."""
+    """str -> bytes. Raises UnicodeEncodeError (a ValueError) for half a surrogate pair."""
     return _ENCODED.sub(_shift, text).encode("ascii")
 
 
@@ -20,7 +20,7 @@ def _shift(match):
 
 
 def decode(data):
-    """bytes -> str.  Raises ValueError for what `encode` would not have written."""
+    """bytes -> str. Raises ValueError for what `encode` would not have written."""
     pieces = []
     position = 0
     for match in _SHIFTED.finditer(data):

@@ -39,7 +39,7 @@ def put(queue, name):
 
 @pytest.fixture
 def run(root):
-    """`run(word, …)` -> (exit code, output, errors).  A process of its own: the program sets its
+    """`run(word, …)` -> (exit code, output, errors). A process of its own: the program sets its
     umask and its logging."""
     def run(*words):
         done = subprocess.run([sys.executable, PROGRAM, "--root", root.path] + list(words),

@@ -30,8 +30,8 @@ NO_ROOM = 1 << 62
 
 class FrontDoor(MailFixture):
     """`actions`: {local part: action} of example.org, which has alice and bob as well; SHARED in
-    them is the path of `shared`, a folder where everybody may write.  `given`: plugins, as
-    MailServer takes them.  `settings`: of mail.jcfg."""
+    them is the path of `shared`, a folder where everybody may write. `given`: plugins, as
+    MailServer takes them. `settings`: of mail.jcfg."""
 
     def __init__(self, actions=None, given=None, keys=None, **settings):
         self._asked = self._answered = 0

@@ -51,7 +51,7 @@ class Root:
 
 
 class Directory:
-    """`ends`: {local part: (kind, value)}, all in example.org.  anna has a mailbox."""
+    """`ends`: {local part: (kind, value)}, all in example.org. anna has a mailbox."""
 
     class settings:
         sender_domain = "example.org"

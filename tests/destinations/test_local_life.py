@@ -25,7 +25,7 @@ DEADLINE = 20.0
 
 
 class House:
-    """`behaviour`: {domain: its server's reply}.  `sent`: [(sender, recipient, bytes)]."""
+    """`behaviour`: {domain: its server's reply}. `sent`: [(sender, recipient, bytes)]."""
 
     dsn = False
 

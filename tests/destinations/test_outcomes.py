@@ -1,6 +1,6 @@
 """Every action through the real SMTP port: a message that is accepted, deferred, or refused.
 
-Mailboxes, and what the queue delivers to programs and other addresses.  Plugins, filters, and all
+Mailboxes, and what the queue delivers to programs and other addresses. Plugins, filters, and all
 the other ways (logins, drop folders, the way back, judgement) have a file each beside this one.
 """
 import functools

@@ -2,13 +2,13 @@
 found at its ends keeps it.
 
 It hears what was submitted and answered, what came to which end, and, each time that the server
-died, what was still to come by what is on the disk; it opens no file and no connection.  A message
-is known by its token.  An end is a name (str): an address at the next hop, a mailbox, the folder of
+died, what was still to come by what is on the disk; it opens no file and no connection. A message
+is known by its token. An end is a name (str): an address at the next hop, a mailbox, the folder of
 a program or of a plugin.
 
 At a death a message has come to an end so often, and by the disk it will come there so often;
 together that is how often it may come. More than once in all: only where something still waits for
-that end that had it already, so the death came between the hand-over and the note of it.  Without a
+that end that had it already, so the death came between the hand-over and the note of it. Without a
 death this never grows.
 """
 import collections
@@ -43,7 +43,7 @@ class Content:
 
 
 class PipelineOracle:
-    """Tells which promises were broken.  `repeated`, `unanswered` are for who wants to know."""
+    """Tells which promises were broken. `repeated`, `unanswered` are for who wants to know."""
 
     def __init__(self):
         self._ends = {}                             # token -> the names of all its ends

@@ -74,7 +74,7 @@ _ENDS = {"agent": "program", "slow": "slow program", "never": "told of never@exa
 
 
 class PipelineRig(RelayRig):
-    """`send_kind` brings a message of one of KINDS.  `brought`: how many of each; `halves`:
+    """`send_kind` brings a message of one of KINDS. `brought`: how many of each; `halves`:
     programs that got a part, when the server died while it wrote."""
 
     worker, make_oracle = WORKER, PipelineOracle
@@ -123,7 +123,7 @@ class PipelineRig(RelayRig):
         return os.path.join(self.layer.root, user, "mail")
 
     def _make_programs(self):
-        """-> {name: command}.  They run as nobody where we are root, so all may come to where they
+        """-> {name: command}. They run as nobody where we are root, so all may come to where they
         write."""
         script = os.path.join(os.path.dirname(self._programs), "agent")
         with open(script, "w") as file:

@@ -1,4 +1,4 @@
-"""What the queue has promised, and whether what is found keeps it.  It hears what `queueworker`
+"""What the queue has promised, and whether what is found keeps it. It hears what `queueworker`
 asks and is answered; it reads no file."""
 
 
@@ -48,7 +48,7 @@ class QueueOracle:
             self.promises.pop(line["identity"], None)
 
     def check(self, reading, power_lost=False):
-        """What a start found -> broken promises (list of str).  From then on that is what is
+        """What a start found -> broken promises (list of str). From then on that is what is
         there."""
         found, broken = reading["messages"], []
         for identity in sorted(found):

@@ -1,7 +1,7 @@
 """What a server has promised of mail that leaves, and whether what arrived keeps it.
 
 It hears what was submitted and answered, what the next hops took, what lay in the queue's files
-each time that the server died, and what is in the mailboxes; it opens no file and no connection.  A
+each time that the server died, and what is in the mailboxes; it opens no file and no connection. A
 message is known by its token, a recipient by its address, whose local part says what becomes of it:
 "kept" in a mailbox here, "taken" by the hop, "later" (after one temporary refusal), "refused" at
 RCPT, "rejected" after the final dot; the last two come back to the sender.

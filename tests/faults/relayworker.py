@@ -63,7 +63,7 @@ def drop(folder, message):
     """Leaves a message (text) in a drop folder, as another program would: under a name with a dot,
     synced, then renamed.
 
-    It has been written a while ago, so that it need not rest.  (That the name is young the clock
+    It has been written a while ago, so that it need not rest. (That the name is young the clock
     does not know, which is ahead.)
     """
     name = "%d.%d" % (time.time() * 1000000, os.getpid())
@@ -88,7 +88,7 @@ def send(server, order):
 
 
 def work(job, **more):
-    """One life of the server.  `more`: for MailServer."""
+    """One life of the server. `more`: for MailServer."""
     if "forget" in job:
         forget_to_sync(job["forget"])
     with socket.socket(socket.AF_UNIX) as orders:

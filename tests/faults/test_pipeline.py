@@ -2,8 +2,8 @@
 
 What was accepted, or lay in a drop folder, is at each of its ends, once at least: in the mailbox
 that a filter chose, in each of those that share a file, with the program, the plugin, the next hop.
-It is there again only where a death came between the hand-over and the note of it.  Nobody is told
-twice that somebody is away.  Nothing else is left.  PIPELINE_KILLS=500 kills as often at random,
+It is there again only where a death came between the hand-over and the note of it. Nobody is told
+twice that somebody is away. Nothing else is left. PIPELINE_KILLS=500 kills as often at random,
 and at every operation; PIPELINE_SEED is for the dice.
 """
 import collections

@@ -1,10 +1,10 @@
 """A whole server that sends: killed at every file operation from the submission to the last report,
 by the next hop, and at random.
 
-What was accepted arrives at the next hop whole, once at least, or its sender is told.  A message
+What was accepted arrives at the next hop whole, once at least, or its sender is told. A message
 arrives again only where a death cut off the answer to its final dot before that was on the disk,
-and a report where it came between the report and what says that it was made.  Nothing else is left
-anywhere.  RELAY_KILLS=2000 kills as often at random, and at more operations; RELAY_SEED is for the
+and a report where it came between the report and what says that it was made. Nothing else is left
+anywhere. RELAY_KILLS=2000 kills as often at random, and at more operations; RELAY_SEED is for the
 dice.
 """
 import errno

@@ -1,4 +1,4 @@
-"""One server for all tests of this folder; each test takes users of its own from it.  And other
+"""One server for all tests of this folder; each test takes users of its own from it. And other
 servers, for a test each."""
 import contextlib
 

@@ -12,7 +12,7 @@ DELIVERED, LATER, NEVER = "delivered", "later", "never"
 
 
 class Row(collections.namedtuple("Row", "name end program write code enhanced said")):
-    """`program`: its name or path.  `write(program, folder) -> command`.  `code`, `enhanced`: of
+    """`program`: its name or path. `write(program, folder) -> command`. `code`, `enhanced`: of
     the Reply; `said`: what of the program's own words stands in it (a text, "" for any)."""
 
     def __str__(self):

@@ -2,9 +2,9 @@
 and Postfix's rude smtp-sink.
 
 Each lives in a temporary folder, on a free port of the loopback, with configuration of its own;
-nothing of the system is touched, and it ends with the test.  They take mail for `DOMAIN` at the
+nothing of the system is touched, and it ends with the test. They take mail for `DOMAIN` at the
 mailboxes `MAILBOXES`, offer STARTTLS with one and the same certificate, and write a Received field
-that says whether it was used.  What each refuses stands with it.
+that says whether it was used. What each refuses stands with it.
 """
 import hashlib
 import os

@@ -35,7 +35,7 @@ RECORD = keys.read_rsa(RSA).record
 
 
 class Door(House):
-    """The program in a folder whose path everybody may go through.  `robot`: the mail folder of an
+    """The program in a folder whose path everybody may go through. `robot`: the mail folder of an
     identity with no mailbox."""
 
     def __init__(self, program):

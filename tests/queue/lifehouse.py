@@ -81,7 +81,7 @@ class World:
 
 
 class LifeHouse:
-    """The server in one folder, which can be restarted.  `clock`: queuehouse.Clock."""
+    """The server in one folder, which can be restarted. `clock`: queuehouse.Clock."""
 
     def __init__(self, folder, world, monkeypatch, clock=None):
         self.root, self.world, self.clock = str(folder), world, clock or Clock()

@@ -20,7 +20,7 @@ STOPS = Reply(451, "4.3.2", "this server stops")
 
 
 class Clock:
-    """Wall clock and monotonic clock in one.  Both stand still until a test moves them."""
+    """Wall clock and monotonic clock in one. Both stand still until a test moves them."""
 
     def __init__(self):
         self.now, self.tick = NOW, 0.0
@@ -74,7 +74,7 @@ class Courier:
 
 
 class World:
-    """All other servers.  `behaviour`: {destination: see Courier}; the rest accept everything."""
+    """All other servers. `behaviour`: {destination: see Courier}; the rest accept everything."""
 
     def __init__(self):
         self.changed = threading.Condition()
@@ -112,7 +112,7 @@ class Gate:
 
 
 class Reporter:
-    """Keeps the reports: (identity, kind, addresses).  `trouble`: exceptions to raise first;
+    """Keeps the reports: (identity, kind, addresses). `trouble`: exceptions to raise first;
     `look(message)` is called before."""
 
     def __init__(self):

@@ -1,7 +1,7 @@
 """The days of a message in the queue, in seconds.
 
 A whole server with a clock that tests move speaks real SMTP to servers that accept, refuse or are
-down.  The reports are read from the senders' mailboxes with Python's email package.
+down. The reports are read from the senders' mailboxes with Python's email package.
 """
 import email.utils
 
@@ -118,7 +118,7 @@ def test_five_days(house, domain):
 
 
 def check_spacing(moments):
-    """Intervals double from 5 minutes to 4 hours, 20 % more or less.  One that leads to a report
+    """Intervals double from 5 minutes to 4 hours, 20 % more or less. One that leads to a report
     may be shorter."""
     interval, late = 300.0, []
     for before, after in zip(moments, moments[1:]):

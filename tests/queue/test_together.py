@@ -47,7 +47,7 @@ class Fine:
 
 
 def hanging(place):
-    """The script of a server that sends one octet of a reply and then nothing.  To a client that is
+    """The script of a server that sends one octet of a reply and then nothing. To a client that is
     like an octet a minute."""
     return smtp(["PIPELINING"], {place: lambda talk, line: talk.send(b"2")})
 
@@ -153,7 +153,7 @@ def memory():
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="where memory is seen otherwise")
 def test_thousands_for_the_dead_cost_little_memory_and_the_living_no_time(house):
-    """10 000 messages may take 20 MB, and live mail a second.  This tests it with fewer; what the
+    """10 000 messages may take 20 MB, and live mail a second. This tests it with fewer; what the
     test itself holds counts too."""
     queue_up(house, "first", 50)
     house.settle()

@@ -26,7 +26,7 @@ from .queuehouse import DEADLINE, DOWN, LATER, NEVER, NOW, TAKEN, Gate, House
 
 @pytest.fixture
 def make(tmp_path):
-    """`make(**options)` -> a House, which is stopped at the end.  All use the same folder."""
+    """`make(**options)` -> a House, which is stopped at the end. All use the same folder."""
     houses = []
 
     def build(**options):

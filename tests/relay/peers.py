@@ -62,7 +62,7 @@ class Talk(object):
                 line, beginning)
 
     def message(self):
-        """The message, up to the final dot.  Raises Gone."""
+        """The message, up to the final dot. Raises Gone."""
         pieces = []
         while True:
             try:
@@ -107,7 +107,7 @@ class Talk(object):
 
 
 class Peer(object):
-    """The server.  `talks`: all connections so far.  A failed assertion in a script fails the
+    """The server. `talks`: all connections so far. A failed assertion in a script fails the
     `with`."""
 
     def __init__(self, *scripts, **options):

@@ -70,7 +70,7 @@ def test_dane_ta_is_unusable(authority):  # noqa: F811
 
 
 def test_the_stronger_digest_decides(authority):  # noqa: F811
-    """RFC 7671 9: forging the weaker digest gains nothing.  Each selector counts for itself."""
+    """RFC 7671 9: forging the weaker digest gains nothing. Each selector counts for itself."""
     pair, other = authority.issue("kind-ec"), authority.issue("other")
     weak, strong = record(3, 1, 1, pair.der), record(3, 1, 2, other.der)
     whole, certificate = record(3, 1, 0, other.der), record(3, 0, 1, other.der)

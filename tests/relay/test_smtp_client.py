@@ -21,7 +21,7 @@ from phenmail_protocols.relay.tls_policy import Requirement
 from ..net.peer import make_certificates
 from .peers import Peer, smtp
 
-# For servers that never reply.  All others get PATIENT: on a loaded machine any single reply may
+# For servers that never reply. All others get PATIENT: on a loaded machine any single reply may
 # take longer than SHORT allows.
 PATIENT = Deadlines(connect=30.0, greeting=30.0, handshake=30.0, command=30.0, data=30.0,
                     piece=30.0, end=30.0)

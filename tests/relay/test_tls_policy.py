@@ -26,7 +26,7 @@ SECURE, INSECURE = Route((Host(HOST, 10),), True), Route((Host(HOST, 10),), Fals
 
 
 class World(object):
-    """DNS and web server for one domain; an answer that is an exception is raised.  `asked`:
+    """DNS and web server for one domain; an answer that is an exception is raised. `asked`:
     queries."""
 
     def __init__(self, mode=None, tlsa=Tlsa((), True), addresses=Addresses(("192.0.2.1",), True)):
@@ -186,7 +186,7 @@ def test_unusable_records_and_a_policy(ask):
 # -- with a name server, a web server and a mail server's TLS
 
 def peer(pair, requirement):
-    """The complaint about a server with this certificate.  Raises Unverified from the handshake."""
+    """The complaint about a server with this certificate. Raises Unverified from the handshake."""
     ours, theirs = socket.socketpair()
     for sock in (ours, theirs):
         sock.settimeout(PATIENCE)

@@ -35,7 +35,7 @@ CONFIGURATION = {
 
 
 class SmallServer:
-    """Use as a context manager.  `ports` by name; `limits` replaces fields of
+    """Use as a context manager. `ports` by name; `limits` replaces fields of
     config.settings.Limits."""
 
     def __init__(self, configuration=None, certificate=True, store=None, **limits):

@@ -13,7 +13,7 @@ SECONDS = 0.25  # after which a command does not ask the index any more
 
 
 class Bounds:
-    """For one SEARCH command.  The index is asked once for each text, when that is first needed; if
+    """For one SEARCH command. The index is asked once for each text, when that is first needed; if
     there are many texts, reading the messages is quicker."""
 
     def __init__(self, session, wanted):
@@ -111,7 +111,7 @@ def _joined(verdicts, decisive):
 
 
 def numbered(view, uids, look):
-    """Those of a set of UIDs that have numbers in the view, ascending.  `look`: the session's."""
+    """Those of a set of UIDs that have numbers in the view, ascending. `look`: the session's."""
     found = []
     for uid in sorted(uids):
         look()

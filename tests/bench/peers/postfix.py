@@ -73,7 +73,7 @@ def lay_out(folder, port, settings):
     """Write an instance that listens on `port` into a folder that all may read: (command that runs
     it, its environment).
 
-    `settings` of main.cf stand over those that every instance has.  Raises Missing.
+    `settings` of main.cf stand over those that every instance has. Raises Missing.
     """
     where = daemons()
     _make_queue(folder, pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postdrop").gr_gid)
