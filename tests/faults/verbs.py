@@ -24,8 +24,8 @@ if __name__ == "__main__":
 from phenmail_protocols.config.settings import Quota  # noqa: E402
 from phenmail_protocols.pop3.maildrop import open_maildrop  # noqa: E402
 from phenmail_protocols.store.account import Account  # noqa: E402
-from phenmail_protocols.store.derivation import Derived  # noqa: E402
 from phenmail_protocols.store.derived_index import Holds, Span  # noqa: E402
+from phenmail_protocols.store.deriving.derivation import Derived  # noqa: E402
 from phenmail_protocols.store.errors import StoreError  # noqa: E402
 from phenmail_protocols.store.filestore import FileStore  # noqa: E402
 from phenmail_protocols.store.indexing import index  # noqa: E402
