@@ -24,11 +24,11 @@ if __name__ == "__main__":
 from phenmail_protocols.config.settings import Quota  # noqa: E402
 from phenmail_protocols.pop3.maildrop import open_maildrop  # noqa: E402
 from phenmail_protocols.store.account import Account  # noqa: E402
-from phenmail_protocols.store.derived_index import Holds, Span  # noqa: E402
 from phenmail_protocols.store.deriving.derivation import Derived  # noqa: E402
 from phenmail_protocols.store.errors import StoreError  # noqa: E402
 from phenmail_protocols.store.filestore import FileStore  # noqa: E402
 from phenmail_protocols.store.indexing import index  # noqa: E402
+from phenmail_protocols.store.indexing.derived_index import Holds, Span  # noqa: E402
 from phenmail_protocols.store.mailbox import Mailbox  # noqa: E402
 from phenmail_protocols.store.maildir.tree import remove_stale  # noqa: E402
 
