@@ -102,13 +102,14 @@ class AccountQuota:
                 usage = self._account.index.usage()
                 if self._account.index.value(_WARNED):
                     return
-            log.warning("%s: nearly full: %d octets in %d messages of %s", self._account.folder,
-                        usage.octets, usage.messages, limit)
+            log.warning("%s: nearly full: %d octets in %d messages, limits: %s; warning the user",
+                        self._account.folder, usage.octets, usage.messages, limit)
             self._warn(self._account.folder, usage, limit)
             with self._account.writing():
                 self._account.index.set_value(_WARNED, "yes")
         except Exception:
-            log.exception("%s: the user was not warned", self._account.folder)
+            log.exception("%s: the user was not warned; retrying with the next new message",
+                          self._account.folder)
         finally:
             self._warning.release()
 

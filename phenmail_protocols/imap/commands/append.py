@@ -14,7 +14,7 @@ from ..session import READ_BODY, CommandFailed, Misuse, Step
 from ..syntax import append_grammar, sequence, tokens, values
 
 MESSAGES = 1000  # of one command; each takes about 1 KB of memory
-LARGEST = 8  # all messages of one command have at most so many times the octets of the largest one
+LARGEST = 8  # octets of all messages of one command: so many times the limit of one message
 BETWEEN = 262144  # octets of one command besides its messages, which are held in memory
 
 

@@ -98,7 +98,8 @@ class Derivation:
         except Stopped:
             raise
         except errors.StoreError as error:
-            log.info("%r: UID %d cannot be read: %s", mailbox, row.uid, error)
+            log.info("%r: UID %d is skipped in idle moments: %s", mailbox, row.uid, error)
         except Exception:
-            log.exception("%r: UID %d cannot be derived", mailbox, row.uid)
+            log.exception("%r: UID %d is skipped in idle moments, because of an error", mailbox,
+                          row.uid)
         return None

@@ -117,8 +117,8 @@ class Index:
         mode = run("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode not in ("wal", "memory"):
             run("PRAGMA journal_mode = TRUNCATE")
-            log.warning("%s: this file system has no write-ahead log; a slower journal is used",
-                        self._path)
+            log.warning("%s: SQLite's write-ahead log does not work on this file system; using a "
+                        "slower journal", self._path)
         run("PRAGMA synchronous = NORMAL")
         run("PRAGMA cache_size = -1024")
         run("PRAGMA wal_autocheckpoint = 1000")

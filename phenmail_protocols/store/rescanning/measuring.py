@@ -85,7 +85,7 @@ def measure(mailbox, uids):
         except OSError as error:
             if error.errno in _PASSING:
                 raise errors.from_os(error) from error
-            log.warning("%s is left out, because it cannot be read: %s",
+            log.warning("%s: cannot be read, so the mailbox is shown without this message: %s",
                         path_of(mailbox.path, row), error)
             bad.append(row.uid)
             continue
