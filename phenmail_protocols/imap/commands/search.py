@@ -1,9 +1,10 @@
 """SEARCH (RFC 3501 6.4.4).
 
-The tree of keys becomes a test of one message: a closure that takes a Candidate. The messages go
-through four stages, the cheapest first: the store's index excludes messages by their header fields,
-keys that the store's rows answer are tested, the search index excludes messages, and only those
-that are left are read.
+The tree of keys becomes a test of one message: a closure that takes a Candidate. If the search
+index knows which messages may match the whole tree, only those are tested. They go through four
+stages: the store's index excludes messages by their header fields, keys that the store's rows
+answer are tested, the search index excludes messages by single keys, and only those that are left
+are read.
 """
 import operator
 import time
