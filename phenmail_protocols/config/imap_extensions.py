@@ -1,6 +1,7 @@
-"""The names of "without": IMAP extensions that can be switched off.
+"""The values of the configuration key "without": IMAP extensions that can be switched off.
 
-A name is what CAPABILITY shows; of a capability with a changing value, what precedes the "=".
+A name is the capability that CAPABILITY shows. If that ends with a variable value, the name is the
+part before the "=".
 """
 
 from typing import Any, Dict, FrozenSet, Iterable, Optional, Tuple
@@ -8,7 +9,7 @@ from typing import Any, Dict, FrozenSet, Iterable, Optional, Tuple
 from .checks import Kind
 from .problems import did_you_mean, shown
 
-#: {extension: those that it cannot be without}: if one of these is off, so is the extension.
+#: {extension: extensions that it needs}. If one of these is off, the extension is off, too.
 NEEDS: Dict[str, Tuple[str, ...]] = {
     "STARTTLS": (),
     "AUTH=CRAM-MD5": (),
@@ -55,7 +56,7 @@ NEEDS: Dict[str, Tuple[str, ...]] = {
 
 
 class ExtensionName(Kind):
-    """The name of an extension in any case; returns it as in NEEDS."""
+    """The name of an extension, in upper or lower case -> the name as in NEEDS."""
 
     expected = "the name of an IMAP extension"
 
@@ -72,7 +73,7 @@ class ExtensionName(Kind):
 
 
 def switched_off(names: Iterable[str]) -> FrozenSet[str]:
-    """These extensions and those that need them."""
+    """These extensions and all that need them, directly or indirectly."""
     off = set(names)
     while True:
         more = {name for name, needs in NEEDS.items() if off.intersection(needs)} - off

@@ -24,9 +24,9 @@ that you no longer need, and empty the trash.
 def warn(account, address, host, usage, limit):
     """Put the warning into the INBOX of a store.account.Account.
 
-    It need not fit into the quota, no filter sees it, and the queue has no part in it, so it is
-    neither refused nor does it cause another message. `address`: the user's Address; `host`: this
-    server's name; `usage`, `limit`: store.model.Usage and config.settings.Quota. Raises StoreError.
+    The quota does not apply to it, and it passes no filter and no queue. So it cannot be refused,
+    and it cannot cause another message. `address`: the user's Address; `host`: this server's name;
+    `usage`, `limit`: store.model.Usage and config.settings.Quota. Raises StoreError.
     """
     staged = account.stage()
     try:
@@ -51,6 +51,7 @@ def message(address, host, usage, limit, now):
 
 
 def _amounts(usage, limit):
+    """Yield a phrase for each limited resource."""
     if limit.bytes is not None:
         yield "%s of at most %s" % (_size(usage.octets), _size(limit.bytes))
     if limit.messages is not None:

@@ -1,4 +1,4 @@
-"""Announcing what others changed: EXPUNGE, EXISTS, RECENT, flags, and what NOTIFY asks for.
+"""Announces what other sessions changed: EXPUNGE, EXISTS, RECENT, flags, and events of NOTIFY.
 
 The functions are methods of Session. If the store cannot be read, `session.is_behind` says so, and
 the next announcement retries.
@@ -9,7 +9,7 @@ from .syntax import sequence
 
 
 def announce(session, may_expunge=True):
-    """Announce what other sessions changed.
+    """Announce what other sessions changed; `may_expunge`: whether EXPUNGE may be sent now.
 
     -> False if the selected mailbox was deleted, which ends the session.
     """
@@ -68,7 +68,8 @@ def _tell(session, news):
 
 
 def tell_keywords(session, shown=()):
-    """Send FLAGS and PERMANENTFLAGS if they changed, or before `shown` keywords are used."""
+    """Send FLAGS and PERMANENTFLAGS if they changed, or if they lack one of the `shown` keywords,
+    which the next response contains."""
     view = session.view
     if view.learn_keywords(shown):
         session.write(b"".join(responses.known_flags(*view.keywords, writable=view.writable)))
@@ -86,7 +87,7 @@ def tell_flags(session, rows, with_uid=True, silent=False):
 
 
 def flag_column(session, rows):
-    """Flags of rows as they are sent, \\Recent included. New keywords are announced first."""
+    """The flags of rows as they are sent, with \\Recent. New keywords are announced first."""
     shown = set().union(*set(rows.flags))
     session.tell_keywords([flag for flag in shown if flag[:1] != "\\"])
     return responses.flag_column(rows.flags, rows.uids, session.view.recent_ranges,

@@ -1,7 +1,7 @@
-"""The last results of SORT and THREAD, shared by all sessions of a server and bounded in size.
+"""A cache of the results of SORT and THREAD, shared by all sessions of a server, bounded in size.
 
 Messages never change, so the same messages of a mailbox always have the same order. Mail programs
-ask for it whenever they show the mailbox.
+request it whenever they show the mailbox.
 """
 import threading
 from array import array
@@ -11,8 +11,8 @@ MOST = 8 << 20  # octets of all results together
 
 
 class Orders:
-    """Up to `most` octets of results. The least recently used ones are forgotten, and one that is
-    larger is not kept."""
+    """Up to `most` octets of results. The least recently used ones are dropped. A result that is
+    larger than `most` is not kept."""
 
     def __init__(self, most=MOST):
         self._most = most
@@ -21,9 +21,11 @@ class Orders:
         self._octets = 0
 
     def find(self, mailbox, what, uids, numbers, make):
-        """What `make()` gives: an array or bytes, for these messages of the store's open mailbox.
+        """A result for messages of the store's open mailbox: a kept one, or `make()`.
 
-        `what` is asked; `numbers`: the message numbers, if the result depends on them.
+        `what`: the criteria of SORT or the algorithm of THREAD; `uids`: the messages; `numbers`:
+        their message numbers, if the result contains these, else (). The result is an array or
+        bytes.
         """
         key = mailbox.path, mailbox.uidvalidity, what, len(numbers)
         given = array("I", uids).tobytes() + array("I", numbers).tobytes()

@@ -1,8 +1,8 @@
-"""Signs of life while the server does what must be done once, such as listing a large mailbox.
+"""Untagged OK responses while the server does long work, such as listing a large mailbox.
 
-The client would wait for the command's responses in silence, and give up. If it does, the work goes
-on nevertheless: the next client would have to wait for it again. So it does not end at the
-command's deadline either, which a slow disk may exceed.
+Without a response for a long time, clients give up. Such work must be done once, so it goes on when
+the client has left and when the command's deadline has passed (a slow disk may exceed it).
+Otherwise the next client would have to wait for the same work.
 """
 from time import monotonic
 
@@ -12,8 +12,8 @@ INTERVAL = 5.0  # seconds
 
 
 class Progress:
-    """A `look` for the store: takes turns with other long work, and now and then sends an untagged
-    OK, which any command may have (RFC 3501 7.1.1)."""
+    """A `look` for the store. It takes turns with other long work, and sends an untagged OK every
+    INTERVAL seconds, which is allowed during any command (RFC 3501 7.1.1)."""
 
     __slots__ = ("_session", "_began", "_next")
 

@@ -1,9 +1,9 @@
-"""Binary content of a message becomes base64, so that the message can be kept and sent as lines of
-text without loss (RFC 3516 section 4.4).
+"""Encodes binary content of a message in base64, so that the message can be stored and sent as
+lines of text without loss (RFC 3516 section 4.4).
 
-Only parts that need it are changed, because every change breaks signatures (section 6): those with
-NUL, and those that are labelled "binary" and have a CR or LF that is not a line end. No other
-part may have NUL, nor may a header or what is between parts.
+Only parts that need it are changed, because every change breaks signatures (section 6): parts with
+NUL, and parts that are labelled "binary" and have a CR or LF that is not a line end. NUL anywhere
+else is an error: in headers, between parts, and in parts that are already encoded.
 """
 import binascii
 from typing import Callable, Iterable, Iterator
@@ -13,14 +13,14 @@ from . import headers, structure
 _LABELS = (b"7bit", b"8bit", b"binary")  # of content that is not encoded (RFC 2045 section 6.2)
 _ENCODING = frozenset((b"content-transfer-encoding",))
 _VERSION = frozenset((b"mime-version",))
-_LINE, _ENCODED_LINE = 57, 76  # octets of a line of base64 (RFC 2045 section 6.8)
+_LINE, _ENCODED_LINE = 57, 76  # octets of a line before and after base64 (RFC 2045 section 6.8)
 
 #: (start, end) -> the octets of the message between them, in chunks.
 Read = Callable[[int, int], Iterable[bytes]]
 
 
 class NotText(ValueError):
-    """NUL is where it cannot be encoded, or the message has too many parts to tell."""
+    """There is a NUL where it cannot be encoded, or the message has too many parts."""
 
 
 class LineEnds:
@@ -47,9 +47,10 @@ class LineEnds:
 
 
 def encoded(read: Read, size: int) -> Iterator[bytes]:
-    """The octets of a message as it was sent, of this size -> those of it in text form, in pieces.
+    """Yield the octets of a message with its binary parts encoded, in pieces.
 
-    Raises NotText; nothing of what was yielded before is of use then.
+    `read` gives the octets of the message as it was sent; `size` is their number. Raises NotText;
+    then the caller must discard what was yielded before.
     """
     def too_many():
         raise NotText()
@@ -84,7 +85,7 @@ def _needs_encoding(part, read: Read) -> bool:
 
 
 def _header(part, read: Read) -> Iterator[bytes]:
-    """The header of a part, which has an empty line, with its new Content-Transfer-Encoding."""
+    """Yield the header of a part, up to the empty line, with its new Content-Transfer-Encoding."""
     others = headers.Selection(_ENCODING, negate=True)
     for chunk in _text(read(part.start, part.body)):
         yield others.feed(chunk)
@@ -96,7 +97,7 @@ def _header(part, read: Read) -> Iterator[bytes]:
 
 
 def _base64(chunks: Iterable[bytes], ends: bool) -> Iterator[bytes]:
-    """`ends`: no line end follows in the message."""
+    """Yield base64 lines. The last one has a line end if `ends`: the message ends here."""
     rest, line_end = b"", b""
     for chunk in chunks:
         data = rest + chunk

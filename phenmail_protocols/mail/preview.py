@@ -1,7 +1,7 @@
 """The beginning of a message's text, as mail programs show it in a list (RFC 8970 section 3.3).
 
-Plain text, or what is visible of HTML; decoded, with single blanks, without quoted lines. Broken
-input gives some text and never an error. Only the beginning of a part is read. Pure.
+It is plain text, or the visible text of HTML: decoded, with single blanks, without quoted lines.
+Broken input gives some text and never an error. Only the beginning of a part is read. Pure.
 """
 import re
 from itertools import islice
@@ -11,8 +11,8 @@ from .decoding import texts_of
 from .structure import Part
 
 LONGEST = 200  # characters
-_OCTETS = 65536  # of a part that are read: HTML may begin with many styles
-_PARTS = 5  # that are tried, if the first ones have no text
+_OCTETS = 65536  # of a part that are read; so many, because HTML may begin with long styles
+_PARTS = 5  # parts that are tried, if the first ones have no text
 
 _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9]*)")
 #: Elements whose content is not shown.
@@ -22,7 +22,7 @@ _INLINE = frozenset((
     "a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "del", "em", "font", "i", "ins", "kbd",
     "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "tt", "u", "var",
     "wbr"))
-# Letters of no width. Senders of newsletters fill previews with them.
+# Characters without width. Senders of newsletters fill previews with them.
 _INVISIBLE = "\xad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _CONTROLS = {code: " " for code in [*range(32), *range(127, 160)]}
 _ENCRYPTED = "-----BEGIN PGP MESSAGE-----"
@@ -46,7 +46,8 @@ def preview(root: Part, read: Callable[[int, int], Iterable[bytes]],
 
 
 def _readable(root: Part) -> Iterator[Part]:
-    """The parts with plain text or HTML that a reader sees first; of alternatives, plain text."""
+    """Yield the parts with plain text or HTML in the order in which a reader sees them; among
+    alternatives, plain text first."""
     waiting = [root]
     while waiting:
         part = waiting.pop()
@@ -91,7 +92,7 @@ def _shows(word: str) -> str:
 
 
 def _unquoted(text: str, look: Callable[[], None]) -> Iterator[str]:
-    """The lines of a text that the sender wrote; if all are quoted, those."""
+    """Yield the lines of a text that are not quoted; if all are quoted, all of them."""
     lines = text.splitlines(True)
     own = [place for place, line in enumerate(lines) if line[:1] != ">" and not line.isspace()]
     for place in own or range(len(lines)):
@@ -115,7 +116,7 @@ def _introduces(lines: List[str], place: int) -> bool:
 
 
 def _visible(text: str, look: Callable[[], None]) -> Iterator[str]:
-    """The text between the tags, in pieces."""
+    """Yield the text between the tags, in pieces."""
     from html import unescape
     at = 0
     while at < len(text):
@@ -129,7 +130,7 @@ def _visible(text: str, look: Callable[[], None]) -> Iterator[str]:
 
 
 def _tag(text: str, start: int) -> Tuple[str, int]:
-    """A "<" -> (what is shown instead, where the text goes on)."""
+    """The tag that begins at `start` -> (what is shown instead, where the text continues)."""
     if text.startswith("<!--", start):
         return "", _behind(text, "-->", start + 4)
     if text[start + 1:start + 2] in ("!", "?"):
@@ -145,6 +146,6 @@ def _tag(text: str, start: int) -> Tuple[str, int]:
 
 
 def _behind(text: str, mark: str, start: int) -> int:
-    """Where `mark` ends; the end of the text if it is not there."""
+    """Where the next `mark` ends; the end of the text if there is none."""
     found = text.find(mark, start)
     return len(text) if found < 0 else found + len(mark)

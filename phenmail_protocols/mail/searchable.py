@@ -1,7 +1,7 @@
 """The header fields that people search, in the form in which a search compares them.
 
-They are derived from a message once and kept, so that a search need not read it. Everything is
-folded by `textsearch`, as for a message that is read: both give the same results. Pure.
+They are derived from a message once and kept, so that searches need not read it. Everything is
+folded by `textsearch`, as in a search that reads the message, so both give the same results. Pure.
 """
 from typing import Dict, FrozenSet, List, Optional, Union
 
@@ -14,19 +14,20 @@ TEXTS = ("subject", "from", "to", "cc", "bcc", "message-id", "in-reply-to")
 ADDRESSES = ("from", "to", "cc", "bcc")
 #: The fields that are read.
 FIELDS: FrozenSet[bytes] = frozenset(name.encode("ascii") for name in TEXTS + ("date",))
-LONGEST = 8192  # octets of all values of a message that are kept
+LONGEST = 8192  # octets of all values of a message; if there are more, none are kept
 
-# Between the values of several fields of one name. No text has it in UTF-8, so none matches across.
+# Separates the values of several fields with one name. It never occurs in UTF-8, so no key matches
+# across two values.
 _BETWEEN = b"\xff"
 _DAY = 86400
 
 
 def read(header: bytes, arrival: int) -> Optional[Dict[str, Union[bytes, int, None]]]:
-    """A message's header, or its FIELDS alone -> {what: value}, or None if it is too long.
+    """A message's header, or its FIELDS alone -> {name: value}, or None if the values are too long.
 
-    `subject` and the other TEXTS, `from address` and the like: the texts of all fields of that
-    name, None without one. `day`: the day that the first Date field names (days since 1970);
-    if it is unreadable, the day of `arrival` (seconds).
+    The TEXTS, and `from address` and so on, have the folded values of all fields with that name, or
+    None if there is no such field. `day` is the day in the first Date field (days since 1970); if
+    that is invalid, the day of `arrival` (epoch seconds).
     """
     found = collect(header, FIELDS)
     day = sent_day(found.get(b"date"))
@@ -41,14 +42,14 @@ def read(header: bytes, arrival: int) -> Optional[Dict[str, Union[bytes, int, No
 
 
 def sent_day(values: Optional[List[bytes]]) -> Optional[int]:
-    """The values of a message's Date fields -> the day that the first names (days since 1970), None
-    if it is unreadable."""
+    """The values of a message's Date fields -> the day in the first one (days since 1970), or None
+    if that is invalid."""
     moment = dates.parse_header_date(values[0]) if values else None
     return None if moment is None else (moment.epoch + moment.zone * 60) // _DAY
 
 
 def needle(text: str) -> bytes:
-    """A text to search for -> the octets that a matching value contains."""
+    """A text to search for -> the octets that a matching value must contain."""
     return textsearch.field_key(text).encode("utf-8", "surrogatepass")
 
 

@@ -1,28 +1,29 @@
-"""DEFLATE (RFC 1951) around the octets of one connection, as RFC 4978 uses it: without a header.
+"""DEFLATE (RFC 1951) for the octets of one connection, as in RFC 4978: without a zlib header.
 
-It imports `zlib` late: a server whose clients do not compress never loads it. `zlib` releases the
-interpreter lock while it works.
+`zlib` is imported when a connection first needs it, so a server whose clients do not compress saves
+its memory. It releases the interpreter lock while it works.
 """
 
-# A compressor takes 32 KB with these, and 256 KB with zlib's defaults, which make a listing only a
-# tenth smaller. Level 4 makes it a sixth smaller than level 1 does, for little more work.
+# With these, a compressor takes 32 KB of memory. With zlib's defaults it takes 256 KB, and a
+# listing becomes only a tenth smaller. Level 4 makes a listing a sixth smaller than level 1, for
+# little more work.
 LEVEL, WINDOW_BITS, MEMORY_LEVEL = 4, 12, 5
 LONGEST_WINDOW_BITS = 15  # the peer may choose any window
 RECEIVED = 16 * 1024  # compressed octets that are received at once: one TLS record
-# Octets that are inflated at once. The rest waits compressed, because it may be 1000 times as long
-# as the input.
+# Octets that are inflated at once. The rest waits in its compressed form, because inflated it may
+# be 1000 times as long.
 INFLATED = 64 * 1024
 
 
 class BrokenData(OSError):
-    """Octets that cannot be inflated or compressed. The connection is over."""
+    """Octets that cannot be inflated or compressed. The connection must be closed."""
 
 
 class Deflate:
     """Takes the place of a non-blocking socket's `recv`, `send` and `pending`, and calls them.
 
-    `received`: compressed octets that were received before. It holds at most `received` or
-    RECEIVED octets, and INFLATED.
+    `received`: compressed octets that were received already. Memory is bounded: the object holds
+    `received` or RECEIVED compressed octets, and INFLATED inflated ones.
     """
 
     __slots__ = ("_recv", "_send", "_pending", "_compressor", "_inflater", "_errors", "_sync_flush",
@@ -47,10 +48,10 @@ class Deflate:
     # Sending
 
     def send(self, data):
-        """Compress `data` and send them all -> their length.
+        """Compress and send all of `data` -> its length.
 
-        They are flushed, so the peer can inflate them at once. Raises what the socket raises; if
-        that is "not now", `send` must be called again with the same data.
+        It is flushed, so that the peer can inflate it at once. Raises what the socket raises. If
+        the socket cannot send now, `send` must be called again with the same data.
         """
         if not self._unsent:
             try:
@@ -66,7 +67,7 @@ class Deflate:
     # Receiving
 
     def pending(self):
-        """Whether `recv` has octets, or raises, without receiving from the socket."""
+        """Whether `recv` can return or raise without waiting for the socket."""
         while not self._has_octets():
             if self._end is not None:
                 return True

@@ -1,6 +1,7 @@
-"""The index of one account's texts, opened at first use and reopened when its file was replaced.
+"""The search index of one account, opened at first use and reopened when its file was replaced.
 
-The index only saves time, so it never fails: if it cannot answer, SEARCH reads the messages.
+The index only saves time, so a search never fails because of it: if the index cannot answer, SEARCH
+reads the messages.
 """
 import logging
 import os
@@ -11,7 +12,7 @@ from ..store import errors
 from ..store.indexing.database_file import Error, Trouble, remove, trouble
 from .database import FILE, Database
 
-_PATIENCE = 0.2  # seconds that a search waits for a step
+_PATIENCE = 0.2  # seconds that a search waits while a step of building uses the index
 log = logging.getLogger("phenmail.search")
 
 
@@ -25,7 +26,7 @@ class BodyIndex:
         self._database = None
 
     def candidates(self, mailbox, query, most):
-        """Database.candidates; None, too, if the index cannot answer now."""
+        """As Database.candidates. Returns None, too, if the index cannot answer now."""
         try:
             with self.open(_PATIENCE, make=False) as database:
                 return database.candidates(mailbox, query, most)
@@ -34,9 +35,10 @@ class BodyIndex:
 
     @contextmanager
     def open(self, patience=-1, make=True):
-        """The Database, for one short piece of work. Raises errors.StoreError.
+        """A context manager that gives the Database for one short piece of work.
 
-        `patience`: seconds to wait for others; `make`: make it if there is none.
+        `patience`: seconds to wait for other threads, -1 without limit; `make`: create the database
+        if it does not exist. Raises errors.StoreError.
         """
         if not self._lock.acquire(timeout=patience):
             raise errors.Unavailable()
@@ -66,7 +68,7 @@ class BodyIndex:
         log.warning("%s: %s; searches read the messages meanwhile", self.path, error)
         self._close()
         if isinstance(error, Error) and trouble(error) is Trouble.DAMAGED:
-            log.error("%s: the search index is damaged; it is built again", self.path)
+            log.error("%s: the search index is damaged; rebuilding it", self.path)
             self._remove()
 
     def _close(self):
@@ -89,7 +91,7 @@ class BodyIndex:
             self._close()
 
     def remove(self):
-        """Remove the file; steps build it again."""
+        """Remove the file; the next steps of building create it again."""
         with self._lock:
             self._close()
             self._remove()

@@ -1,9 +1,9 @@
-"""Steps that bring an account's index up to date, for store.idle_work.
+"""Steps that bring an account's search index up to date, for store.idle_work.
 
 A step does one piece of work, which takes some 30 ms: it adds messages, or compares the documents
-of a mailbox with its messages, or removes what is dead. A transaction has one window of text. What
-is in the index is right after each transaction, so it may end at any time, and another process may
-do the same work: `Database.add` finds out who was first.
+of a mailbox with its messages, or removes dead documents. A transaction adds one window of text.
+The index is consistent after each transaction, so the work may be interrupted at any time. Another
+process may do the same work: `Database.add` refuses the documents of the slower one.
 """
 import logging
 import time
@@ -13,34 +13,34 @@ from .batches import Batch, Filling
 from .comparing import Comparison, mark, now
 from .texts import TooLarge, windows
 
-_MESSAGES = 64  # that are looked up at once
+_MESSAGES = 64  # messages whose rows are read at once
 _SECONDS = 0.03  # of one piece of work
-_PAGES = 50  # that one transaction merges
+_PAGES = 50  # pages of the database that one transaction merges
 _BEGIN, _PAUSE = 0.01, 0.001  # seconds of work before other threads get a turn, and of that turn
-_COUNT = 60.0  # seconds between two counts of what is dead
-_COMPARE = 3600.0  # seconds between two whole comparisons of a mailbox
-_LOOK = 60.0  # seconds between two looks at the files of a mailbox that is open
-_FEW_DEAD = 1000  # documents that are not worth building the index again
+_COUNT = 60.0  # seconds between two counts of dead documents
+_COMPARE = 3600.0  # seconds between two comparisons of all documents of a mailbox
+_LOOK = 60.0  # seconds between two checks of the files of a mailbox that is open
+_FEW_DEAD = 1000  # so few dead documents are not worth rebuilding the index
 log = logging.getLogger("phenmail.search")
 
 
 class Stopped(Exception):
-    """The server stops."""
+    """Ends a step because the server stops."""
 
 
 class Builder:
     """Builds the index of one account. One thread at a time calls `step`."""
 
     def __init__(self, index, is_stopping):
-        """`index`: the BodyIndex; `is_stopping()`: end the step."""
+        """`index`: the BodyIndex; `is_stopping()`: whether to end the step now."""
         self._account = None
         self.index = index
         self._is_stopping = is_stopping
         self._worked = 0.0  # since when no other thread got a turn
         self._changed = True  # since the last `_tidy`
-        self._next_count = 0.0  # of the dead
+        self._next_count = 0.0  # when dead documents are counted next
         self._next_compare = {}  # box -> when all its documents may be compared again
-        self._next_look = {}  # box -> when its files are looked at, if it is open
+        self._next_look = {}  # box -> when its files are checked next, if it is open
         self.comparison = Comparison(index)
         self._compared = {}  # (box, identity) -> (when a comparison began, the last UID)
 
@@ -62,7 +62,10 @@ class Builder:
         return self._tidy(known, boxes)
 
     def _use(self, method, mailbox, box, argument):
-        """Call a method with the store's Mailbox, if it is still there."""
+        """Call `method(Mailbox, mailbox, box, argument)` if the mailbox still exists.
+
+        Returns what the method returns: whether more work is left.
+        """
         try:
             opened = self._account.open(mailbox.name)
         except errors.NotFound:
@@ -78,17 +81,17 @@ class Builder:
             opened.close()
 
     def _look(self):
-        """Let other threads work now and then."""
+        """Give other threads a turn now and then. Raises Stopped when the server stops."""
         if self._is_stopping():
             raise Stopped()
         if time.monotonic() - self._worked > _BEGIN:
             time.sleep(_PAUSE)
             self._worked = time.monotonic()
 
-    # Mailboxes
+    # Mailboxes; the methods return whether more work is left
 
     def _new_box(self, mailbox, known):
-        """Find the box that the mailbox had under another identity, or make one."""
+        """Find the box that the mailbox had under another identity, or add one."""
         alive = {each.identity for each in known}
         incarnation = mailbox.identity.split(".")[0]
         with self.index.open() as database:
@@ -102,6 +105,7 @@ class Builder:
         return self._use(self._adopt, mailbox, box, upto)
 
     def _adopt(self, opened, mailbox, box, upto):
+        """Give the box to the mailbox once all documents were compared with its files."""
         if self._compare(opened, mailbox, box, upto):
             with self.index.open() as database:
                 database.set_mailbox(box, mailbox.identity)
@@ -119,6 +123,7 @@ class Builder:
         return True
 
     def _look_at_files(self, opened, mailbox, box, upto):
+        """Compare the documents of changed files; if there are too many, of all files."""
         if ((box, mailbox.identity) in self._compared
                 or not self.comparison.of_changed(opened, box, upto, self._look)):
             if not self._compare(opened, mailbox, box, upto):
@@ -173,7 +178,7 @@ class Builder:
                     return
 
     def _windows(self, uid, content, batch):
-        """The message's texts; without an end if it cannot be indexed."""
+        """Yield the windows of the message's texts. If it cannot be indexed, give it up."""
         try:
             yield from windows(content, self._look)
             batch.end(uid)
@@ -188,8 +193,7 @@ class Builder:
     # Upkeep
 
     def _merge(self, ends):
-        """Merge until there is nothing left to merge, or for a while; returns whether it is done.
-        """
+        """Merge until the time `ends`; returns whether nothing is left to merge."""
         while True:
             self._look()
             with self.index.open() as database:
@@ -201,7 +205,7 @@ class Builder:
                 return False
 
     def _tidy(self, known, boxes):
-        """All messages are indexed: fill gaps, merge, remove what is dead."""
+        """When all messages are indexed: fill gaps, merge, check files, remove dead documents."""
         for mailbox in known:
             box, upto = boxes[mailbox.identity]
             with self.index.open() as database:
@@ -211,7 +215,7 @@ class Builder:
                 return self._use(self._fill, mailbox, box, uids)
         if self._changed and not self._merge(time.monotonic() + _SECONDS):
             return True
-        for mailbox in self._open_ones(known):
+        for mailbox in self._open_mailboxes(known):
             box, upto = boxes[mailbox.identity]
             if time.monotonic() > self._next_look.get(box, 0):
                 return self._use(self._look_at_files, mailbox, box, upto)
@@ -223,13 +227,14 @@ class Builder:
                 database.checkpoint(last=True)
         return False
 
-    def _open_ones(self, known):
+    def _open_mailboxes(self, known):
+        """Those of the `known` mailboxes that a session has open."""
         names = {opened.name for opened in self._account.open_mailboxes()}
         return [mailbox for mailbox in known if mailbox.name in names]
 
     def _remove_dead(self, known, boxes):
-        """Remove what belongs to deleted mailboxes and expunged messages; returns whether there may
-        be more."""
+        """Remove documents of deleted mailboxes and expunged messages; returns whether there may be
+        more."""
         if time.monotonic() < self._next_count:
             return False
         alive = {each.identity for each in known}
@@ -251,16 +256,18 @@ class Builder:
         return self._is_mostly_dead()
 
     def _check(self, opened, mailbox, box, upto):
+        """Compare all documents of a mailbox in which many seem to be dead."""
         if self._compare(opened, mailbox, box, upto):
             self._next_compare[box] = time.monotonic() + _COMPARE
         return True
 
     def _is_mostly_dead(self):
-        """Remove the index, so that it is built again, if a third of its documents are dead."""
+        """If a third of all documents are dead, remove the index, so that it is rebuilt."""
         with self.index.open() as database:
             alive, ever = database.counts()
         if ever - alive <= max(_FEW_DEAD, alive // 2):
             return False
-        log.info("%s: a third of this search index is dead; building it again", self.index.path)
+        log.info("%s: a third of the search index is of messages that are gone; rebuilding it",
+                 self.index.path)
         self.index.remove()
         return True

@@ -1,10 +1,10 @@
-"""Do the documents still belong to the files? Other programs remove and change messages, too.
+"""Checks whether the documents still match the files, which other programs may change and remove.
 
 A Maildir's messages never change, but people edit files and restore single ones. The index notes
-until when the files of a box were compared with its documents. A file that was written or renamed
-since has a later ctime, which no program can set; only those are compared again, by their marks:
-numbers made of name, size and mtime. A message whose document was wrong becomes a gap, so that it
-is read by searches and indexed again.
+when the files of a box were last compared with its documents. A file that was written or renamed
+since then has a later ctime, which no program can set back. Only such files are compared again, by
+their marks (hashes of name, size and mtime). A message whose document is wrong becomes a gap:
+searches read it, and it is indexed again.
 """
 import os
 import time
@@ -15,17 +15,18 @@ from ..store.maildir.filenames import path_of, split
 from ..store.rescanning.rescan import GRAIN
 
 _ROWS = 1000  # messages that are compared at once
-_OLD = 10**9  # ns after which a later time is noted
-_FILES = 500  # changed files that are compared one by one; if there are more, all are
+_OLD = 10**9  # ns; a comparison that finds nothing notes its time this rarely, to save writes
+_FILES = 500  # changed files that are compared one by one; with more, all are compared
 
 
 def now():
-    """ns on the clock of files, so that what is written from now on has a later ctime."""
+    """A time in ns. Files that are written from now on have a later ctime, even if the file
+    system's clock is coarse."""
     return int((time.time() - GRAIN) * 1e9)
 
 
 def mark(name, size, mtime):
-    """A number that is another one if the file has another name, or was written since."""
+    """A 64-bit hash that changes if the file is renamed or written; `mtime` in ns."""
     text = "%s %d %d" % (name, size, mtime)
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogateescape"),
                                   digest_size=8).digest(), "big", signed=True)
@@ -39,9 +40,11 @@ class Comparison:
         self._index = index
 
     def some(self, opened, box, last, upto):
-        """Compare the documents of the next messages after the UID `last`, of those up to `upto`,
-        and remove those of messages that are gone; returns the UID up to which it came."""
-        opened.look()  # so that rows name files
+        """Compare the documents of some messages with UIDs above `last`, up to `upto`.
+
+        Documents of messages that are gone are removed. Returns the last UID that was compared.
+        """
+        opened.look()  # so that the rows have the current file names
         rows = opened.account.rows_after(opened, last, _ROWS)
         end = min(rows[-1].uid, upto) if len(rows) == _ROWS else upto
         files = {row.uid: _mark_of_file(opened.path, row) for row in rows if row.uid <= end}
@@ -55,8 +58,11 @@ class Comparison:
         return end
 
     def of_changed(self, opened, box, upto, look):
-        """Compare the documents of files that changed since the last time; returns whether it could
-        (not if they are too many, or if the clock went back: compare all then)."""
+        """Compare the documents of files that changed since the last comparison.
+
+        Returns False, and does nothing, if too many files changed or the clock was set back; then
+        all documents must be compared.
+        """
         began = now()
         with self._index.open() as database:
             since = database.looked(box)
@@ -77,13 +83,13 @@ class Comparison:
 
 
 def _missing(files, marks, gaps):
-    """The UIDs without right documents. `files`: {uid: mark of its file}."""
+    """The UIDs whose documents are wrong or missing. `files`: {uid: mark of its file or None}."""
     return [uid for uid, found in files.items()
             if uid not in gaps and (found is None or found != marks.get(uid))]
 
 
 def _mark_of_file(folder, row):
-    """The mark that the message has now; None if its file is elsewhere."""
+    """The mark of a message's file; None if there is no file under the row's name."""
     try:
         status = os.lstat(path_of(folder, row))
     except OSError:
@@ -114,7 +120,7 @@ def _note_if_changed(entry, since, found):
     try:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
-        return  # renamed meanwhile, by which its ctime is later than this look
+        return  # renamed meanwhile, so its ctime is later than this comparison
     if status.st_ctime_ns >= since:
         name = split(entry.name)[0]
         found[name] = mark(name, status.st_size, status.st_mtime_ns)

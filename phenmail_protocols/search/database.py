@@ -1,14 +1,15 @@
-"""The database of one account's texts: which documents have which trigrams.
+"""The database of a search index: which documents have which trigrams.
 
-All SQL of this room is here (nothing newer than SQLite 3.34, the first one with trigrams). The
+All SQL of this room is here (nothing newer than SQLite 3.34, the first version with trigrams). The
 caller holds a lock around every call. Like the store's index, the file must not be opened by other
 means.
 
-    box    a mailbox; all its messages up to the UID `upto` are documents, or in `gap`; files with
-           ctimes below `looked` (ns) belong to their documents
-    doc    (number of the document, box, UID, mark); a long message is several documents
-    gap    messages that must always be read; those with `waits` can be indexed
-    text   the trigrams of the documents, by their number
+    box    a mailbox. Each of its messages up to the UID `upto` has documents or is in `gap`. Files
+           with ctimes below `looked` (ns) match their documents.
+    doc    (number of the document, box, UID, mark); a long message has several documents
+    gap    messages that searches must always read. Those with `waits` have no right documents yet;
+           the others cannot be indexed.
+    text   the trigrams of the documents, by document number
 """
 import os
 import sqlite3
@@ -18,11 +19,11 @@ from ..store.indexing.database_file import Error, make_private, remove
 FILE = "phenmail-search.sqlite"
 _VERSION = 1
 _SLICE = 1000  # rows in memory at once
-_COMMITS = 16  # transactions in the log (some 4 MB) before it is moved
+_COMMITS = 16  # transactions in the write-ahead log (some 4 MB) before it is checkpointed
 
 _TEXT = ("CREATE VIRTUAL TABLE %s USING fts5(body, content='', columnsize=0, detail='none', "
          "tokenize='trigram case_sensitive 1')")
-# Segments are merged by `merge` alone, in short transactions.
+# FTS5 merges no segments by itself, because that takes long; `merge` does it in short transactions.
 _TABLES = (
     "CREATE TABLE state (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE box (id INTEGER PRIMARY KEY AUTOINCREMENT, mailbox TEXT NOT NULL UNIQUE, "
@@ -54,7 +55,7 @@ class Database:
     """An open database. All methods may raise Error and OSError."""
 
     def __init__(self, path):
-        """Open `path`. A copy or a log without its database is not believed but replaced."""
+        """Open `path`, or create it. A copied file, or a log without its database, is replaced."""
         self._path = path
         if not os.path.exists(path):
             remove(path)
@@ -112,7 +113,7 @@ class Database:
             return False
 
     def __enter__(self):
-        """A transaction that writes."""
+        """Begin a transaction that writes."""
         self._run("BEGIN IMMEDIATE")
 
     def __exit__(self, kind, *_):
@@ -129,12 +130,12 @@ class Database:
     # Searching
 
     def candidates(self, mailbox, query, most):
-        """The messages of a mailbox (an identity) that `query` does not exclude.
+        """The messages of a mailbox that an FTS5 `query` does not exclude. `mailbox`: its identity.
 
-        Returns (upto, UIDs): the messages after the UID `upto` and those with these UIDs. None if
+        Returns (upto, UIDs): all messages after the UID `upto`, and those in the set UIDs. None if
         the mailbox is unknown, or if there are more than `most` UIDs.
         """
-        self._run("BEGIN")  # all of it at one moment
+        self._run("BEGIN")  # so that all queries see the same state
         try:
             box = self.box(mailbox)
             if box is None:
@@ -167,12 +168,12 @@ class Database:
                       "VALUES (?, ?, 0, ?)", (mailbox, uidvalidity, looked))
 
     def set_mailbox(self, box, mailbox):
-        """A box belongs to the mailbox with this identity."""
+        """Give the box to the mailbox with this identity."""
         with self:
             self._run("UPDATE OR IGNORE box SET mailbox = ? WHERE id = ?", (mailbox, box))
 
     def looked(self, box):
-        """Until when files were compared (ns); 0 if there is no such box."""
+        """When files were last compared (ns); 0 if there is no such box."""
         row = self._run("SELECT looked FROM box WHERE id = ?", (box,)).fetchone()
         return row[0] if row else 0
 
@@ -181,7 +182,8 @@ class Database:
             self._run("UPDATE box SET looked = ? WHERE id = ?", (looked, box))
 
     def remove_some_of_box(self, box):
-        """Remove part of a box that no mailbox has; returns whether more is left."""
+        """Remove some documents of a box, and with the last ones the box; returns whether more are
+        left."""
         with self:
             self._run("DELETE FROM gap WHERE box = ?", (box,))
             more = self._run("DELETE FROM doc WHERE id IN (SELECT id FROM doc WHERE box = ? "
@@ -216,8 +218,10 @@ class Database:
         self._many("INSERT INTO text (rowid, body) VALUES (?, ?)", texts)
 
     def fill(self, box, documents, filled, hopeless=()):
-        """Add `documents` of messages in gaps; those of `filled` are whole, and those of `hopeless`
-        cannot be indexed."""
+        """Add `documents`, [(uid, mark, text)], of messages in gaps.
+
+        `filled`: UIDs that have all their documents now; `hopeless`: UIDs that cannot be indexed.
+        """
         with self:
             self._insert(box, documents)
             self._many("DELETE FROM gap WHERE box = ? AND uid = ?", [(box, uid) for uid in filled])
@@ -225,7 +229,7 @@ class Database:
                        [(box, uid) for uid in hopeless])
 
     def waiting(self, box, most):
-        """The first UIDs of gaps that can be filled."""
+        """The first UIDs, at most `most`, of gaps that can be filled."""
         return [row[0] for row in self._run(
             "SELECT uid FROM gap WHERE box = ? AND waits ORDER BY uid LIMIT ?", (box, most))]
 
@@ -264,8 +268,8 @@ class Database:
     # Upkeep
 
     def merge(self, pages):
-        """Merge segments of the trigrams, writing about so many pages; returns whether there was
-        something to do."""
+        """Merge segments of the FTS5 table, writing about so many pages; returns whether there was
+        something to merge."""
         before = self._database.total_changes
         self._run("INSERT INTO text (text, rank) VALUES ('merge', ?)", (pages,))
         self._commits += 1

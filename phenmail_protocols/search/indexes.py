@@ -1,4 +1,4 @@
-"""The indexes of all accounts of a server."""
+"""The search indexes of all accounts of a server."""
 import logging
 import os
 import threading
@@ -11,9 +11,9 @@ from .building import Builder
 from .comparing import now
 
 _OPEN = 8  # indexes that stay open
-_PATIENCE = 0.2  # seconds that a search waits for a step
-_SMALL = 1000  # messages of a mailbox whose files a search looks at itself
-_RECENT = 90 * 10**9  # ns; idle work has looked at the files of larger ones by then
+_PATIENCE = 0.2  # seconds that a search waits while a step of building uses the index
+_SMALL = 1000  # messages; in mailboxes up to this size, a search itself compares the files
+_RECENT = 90 * 10**9  # ns; idle work compares the files of larger ones more often, if they are open
 log = logging.getLogger("phenmail.search")
 
 
@@ -21,8 +21,8 @@ class Indexes:
     """Made once for each server. All methods may be called from any thread."""
 
     def __init__(self, idle_work, enabled=True):
-        """`idle_work`: the FileStore's, which builds the indexes, or removes them if they are not
-        `enabled`."""
+        """`idle_work`: the FileStore's IdleWork, which builds the indexes; if not `enabled`, it
+        removes them."""
         self._idle_work = idle_work
         self._lock = threading.Lock()
         self._builders = OrderedDict()  # folder of an account -> Builder, used most recently
@@ -57,9 +57,9 @@ class Indexes:
         return False
 
     def is_current(self, mailbox, look):
-        """Is what the index knows of an open Mailbox true, although other programs change files?
+        """Can the index of an open Mailbox be trusted, although other programs change files?
 
-        Of a large mailbox, it may miss what they changed in the last minute. `look`: is called in
+        In a large mailbox, it may miss what they changed in the last minute. `look` is called in
         small steps.
         """
         if not self._is_available:
@@ -89,8 +89,8 @@ class Indexes:
     def candidates(self, mailbox, needle, most):
         """The messages of an open Mailbox that may contain a textsearch.Needle.
 
-        Returns (upto, UIDs): the messages after the UID `upto`, and those with these UIDs, a set.
-        None: it cannot tell, or there are more than `most`.
+        Returns (upto, UIDs): all messages after the UID `upto`, and those in the set UIDs. None if
+        the index cannot tell, or if there are more than `most` UIDs.
         """
         query = texts.query(needle) if self._is_available else None
         if query is None:
@@ -99,8 +99,7 @@ class Indexes:
             identity = mailbox.account.identity_of(mailbox)
         except errors.StoreError:
             return None
-        return self._builder(mailbox.account).index.candidates(
-            identity, query, most)
+        return self._builder(mailbox.account).index.candidates(identity, query, most)
 
     def close(self):
         """Close all files."""

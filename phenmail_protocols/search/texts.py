@@ -3,9 +3,9 @@ from ..mail import structure, textsearch
 from ..store.maildir.content import Sequential
 
 LONGEST = 256  # characters of a key that are looked up
-_SMALL = 262144  # octets of a message that is read at once
+_SMALL = 262144  # octets; a message up to this size is read at once
 _MOST = 1 << 25  # octets of text; a message with more is not indexed
-_KEYS = 24  # trigrams of a key that are looked up
+_TRIGRAMS = 24  # of a key that are looked up: more would hardly exclude more messages
 
 
 class TooLarge(Exception):
@@ -16,9 +16,10 @@ class TooLarge(Exception):
 
 
 def windows(content, look):
-    """A store's Content -> its texts, as windows of about 64 KB; raises TooLarge.
+    """Yield the texts of a store's Content, as overlapping windows of about 64 KB.
 
-    If SEARCH finds a key in the message, the first LONGEST characters of it are in one window.
+    If SEARCH would find a key in the message, the first LONGEST characters of the key are in one
+    window. Raises TooLarge.
     """
     whole = content.whole() if content.size <= _SMALL else b""
     root = structure.scan(whole or content.chunks(), look=look)
@@ -34,7 +35,8 @@ def windows(content, look):
 
 
 def _storable(text):
-    """SQLite stops at NUL, and cannot store half a surrogate pair. No key has either."""
+    """The text as SQLite can store it: NUL would end it, and half a surrogate pair is no UTF-8.
+    `query` looks up no key with either."""
     text = text.replace("\0", "\n")
     try:
         text.encode("utf-8")
@@ -44,8 +46,8 @@ def _storable(text):
 
 
 def query(needle):
-    """A textsearch.Needle -> an FTS5 query that is true for every document with the key, or None if
-    the index cannot tell."""
+    """A textsearch.Needle -> an FTS5 query that matches every document with the key (and some
+    others); None if the index cannot tell."""
     keys = {needle.key, needle.in_field}
     if any(len(key) < 3 or key != _storable(key) for key in keys):
         return None
@@ -56,7 +58,7 @@ def _trigrams(key):
     """Some trigrams of a key, all of them if they are few."""
     key = key[:LONGEST]
     found = list(dict.fromkeys(key[at:at + 3] for at in range(len(key) - 2)))
-    step = max(1, -(-len(found) // _KEYS))
+    step = max(1, -(-len(found) // _TRIGRAMS))
     return found[::step]
 
 

@@ -10,14 +10,16 @@ Callers start with `filestore.FileStore`. Values that go in and out are in model
     flags.py          STORE
     expunging.py      EXPUNGE
     copying.py        COPY, MOVE
+    reading.py        reading messages: flags, sizes, dates, octets
+    quota.py          how much the mailboxes of an account may hold
     changes.py        recent changes, and the callbacks that announce them
-    rescan.py         what other programs changed in the files
-    numbering.py      UIDVALIDITY, UIDs and mod-sequences are never used twice
     transaction.py    locks, and all-or-nothing changes
-    account_index.py  the index on disk, or in memory while the disk is full
-    index.py          the SQL
     columns.py        a mailbox in memory
     watching.py       watches all mailboxes of an account
     poller.py         checks open mailboxes and watched accounts once a second
+    idle_work.py      slow work in idle moments
+    rescanning/       takes in what other programs changed in the files
+    indexing/         the index: its SQL, and numbers that are never used twice
+    deriving/         what is derived from messages and cached in the index
     maildir/          the files themselves; knows no SQL and no account
 """

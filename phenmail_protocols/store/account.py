@@ -11,9 +11,9 @@ Rules of the store
    is noticed at the next use, by the size of the UID list and the times of its folders
    (rescanning/).
 4. The caller of a function whose name ends in `_locked` must hold `writing`.
-5. A delivered message is durable in this order: its bytes are synced (staged.py), then it gets its
-   UID and is renamed into the mailbox (adding.py), then the folder is synced (group_commit.py),
-   and only then does the caller get a reply.
+5. A delivered message is durable in this order: its bytes are synced (maildir/staged.py), then it
+   gets its UID and is renamed into the mailbox (adding.py), then the folder is synced
+   (group_commit.py), and only then does the caller get a reply.
 """
 import os
 from contextlib import contextmanager
@@ -346,7 +346,7 @@ class Account:
 
     @property
     def marker(self):
-        """Distinguishes the mail folder from its copies (account_index.py)."""
+        """Distinguishes the mail folder from its copies (indexing/account_index.py)."""
         return self._index.marker
 
     @property

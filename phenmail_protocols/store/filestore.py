@@ -52,7 +52,7 @@ class FileStore:
         return account
 
     def derive_with(self, derive, version):
-        """Derive messages in idle moments; see derivation.Derivation."""
+        """Derive messages in idle moments; see deriving.derivation.Derivation."""
         self.idle_work.add_step(Derivation(derive, version, self.idle_work.look))
 
     def require_room(self, folder, octets):

@@ -1,9 +1,10 @@
-"""Slow work on accounts in idle moments: what listing and searching need is made in advance.
+"""Slow work on accounts in idle moments: it prepares what listing and searching need.
 
-One thread for each server runs steps. A step is a function of an Account that does one piece of
-work, at most some 50 ms with short transactions of its own, and returns whether more is left. The
-thread begins once no mail has arrived for a moment, gives way after each piece, and takes the
-accounts in turns. Nothing depends on it: what it has not done yet is done at first need.
+One thread for each server runs steps. A step is a function of an Account. It does one piece of
+work, which takes at most some 50 ms and has short transactions of its own, and returns whether more
+is left. The thread begins when no mail has arrived for a moment, pauses after each piece so that
+other threads can run, and serves the accounts in turns. Nothing depends on this work: what is not
+done yet is done when it is first needed.
 """
 import logging
 import os
@@ -14,9 +15,9 @@ from collections import OrderedDict
 from . import errors
 
 _TURN = 0.5  # seconds for one account, before the next one has its turn
-_PATIENCE = 2.0  # seconds: if mail never stops arriving, one piece is done in each such period
+_PATIENCE = 2.0  # seconds; while mail keeps arriving, one piece is done in each such period
 _FULL = 30.0  # seconds without work after the disk was full
-_SHARE = 0.25  # pauses last at least this part of the work's time
+_SHARE = 0.25  # a pause lasts at least this share of the time that the work took
 _PAUSE = 0.001  # seconds; the shortest pause
 _MOST = 10000  # accounts that may wait; those that have waited longest are forgotten
 _STOP = 1.0  # seconds that `stop` waits for a piece
@@ -24,37 +25,38 @@ log = logging.getLogger("phenmail.store")
 
 
 class Stopped(Exception):
-    """The server stops."""
+    """Ends a step because the server stops."""
 
 
 class IdleWork:
     """All methods may be called from any thread. The thread starts with the first `wake`."""
 
     def __init__(self, account_at, quiet=0.5):
-        """`account_at(folder)` gives an Account; `quiet`: seconds without new mail before work
+        """`account_at(folder)` returns an Account; `quiet`: seconds without new mail before work
         begins."""
         self._account_at = account_at
         self._quiet = quiet
         self._steps = []
         self._changed = threading.Condition()
         self._waiting = OrderedDict()  # folder of an account -> the steps that it needs
-        self._quiet_from = 0.0  # no mail has arrived for a while then
+        self._quiet_from = 0.0  # work begins at this time, unless more mail arrives
         self._latest = 0.0  # arriving mail does not postpone the next piece beyond this time
-        self._gives_way = 0.0  # when `look` gives way again
-        self._is_sleeping = False  # the thread waits for `_changed`, for any time
+        self._gives_way = 0.0  # when `look` pauses next
+        self._is_sleeping = False  # the thread has no work and waits for `_changed`
         self._stopping = False
         self._thread = None
 
     def add_step(self, step):
-        """Call `step(account) -> bool`, whether more is left, for each account that was woken, once
-        the steps that were added before have nothing left."""
+        """Call `step(account)` for each account that was woken, until it returns False: nothing is
+        left. The steps that were added earlier come first."""
         with self._changed:
             self._steps.append(step)
 
     def wake(self, account, has_mail=True):
-        """There may be work in this account. `has_mail`: mail arrived, so work waits a moment.
+        """Call this when there may be work in an account. `has_mail`: mail arrived, so the work
+        waits a moment.
 
-        Takes microseconds and may be called under the account's lock.
+        This takes microseconds. It may be called under the account's lock.
         """
         now = time.monotonic()
         with self._changed:
@@ -76,7 +78,7 @@ class IdleWork:
                 self._thread.start()
 
     def stop(self):
-        """End the thread, after the current piece."""
+        """End the thread after its current piece of work; wait for at most _STOP seconds."""
         with self._changed:
             self._stopping = True
             self._waiting.clear()
@@ -86,11 +88,11 @@ class IdleWork:
 
     @property
     def is_stopping(self):
-        """A step that takes long ends early."""
+        """Whether the server stops. Then a long step must end early."""
         return self._stopping
 
     def look(self):
-        """For a step that takes long, which calls this in small steps: gives way now and then.
+        """A long step calls this often. It pauses now and then, so that other threads can run.
 
         Raises Stopped when the server stops. Do not call it under a lock.
         """
@@ -142,22 +144,23 @@ class IdleWork:
                     break
             return steps
         except errors.NoSpace:
-            log.warning("%s: the disk is full; work in idle moments goes on in %d s", folder, _FULL)
+            log.warning("%s: the disk is full; work in idle moments continues in %d seconds",
+                        folder, _FULL)
             with self._changed:
                 self._quiet_from = time.monotonic() + _FULL
             return steps
         except Stopped:
             pass
         except errors.StoreError as error:
-            log.warning("%s: work in idle moments failed; it is tried again with the next change: "
-                        "%s", folder, error)
+            log.warning("%s: work in idle moments failed; retrying after the next change: %s",
+                        folder, error)
         except Exception:
-            log.exception("%s: work in idle moments failed; it is tried again with the next change",
+            log.exception("%s: work in idle moments failed; retrying after the next change",
                           folder)
         return []
 
     def _piece(self, step, account):
-        """Do one piece, then give way; returns whether more is left."""
+        """Do one piece of work, then pause; returns whether more is left."""
         if self._stopping:
             return False
         began = time.monotonic()

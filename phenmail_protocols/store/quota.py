@@ -1,14 +1,15 @@
 """Quotas: how much the mailboxes of an account may hold.
 
 The index has running totals of each mailbox, which change in the transaction that adds or removes
-messages. So usage is one short query, and additions are admitted in the transaction that makes
-them: no two of them, in any process, use the same room.
+messages. So usage is one short query. An addition is checked in the transaction that makes it, so
+no two additions, in any process, use the same room.
 
-The index only knows mailboxes that were used since it was made, and not what other programs changed
-in the files. So all mailboxes of an account with a quota are looked at whenever the account has
-another index or the client asks for its usage, and every two seconds in which mail arrives. The
-quota is exceeded only by what other programs add meanwhile, by the copies of a MOVE before the
-originals are gone, and by the message that warns the user. Without a quota nothing is looked at.
+The index does not know mailboxes that were not used since it was created, nor what other programs
+changed in the files. So if an account has a quota, all its mailboxes are checked when it gets
+another index, when a client requests its usage, and at most every two seconds while mail arrives.
+Only three things can exceed the quota: what other programs add in between, the copies of a MOVE
+before the originals are removed, and the message that warns the user. Without a quota no mailbox is
+checked.
 """
 import logging
 import threading
@@ -17,10 +18,10 @@ import time
 from . import errors, hierarchy
 from .maildir import folders
 
-_PAUSE = 2.0  # seconds between two looks at all mailboxes
-_PAUSES = 50  # and so many times as long as a look took, so that looks take 2 % of the time
-_NEARLY_FULL = 0.9  # of a limit
-_WARNED = "quota-warning"  # in the index: the user was warned, and usage was not below since
+_PAUSE = 2.0  # seconds between two checks of all mailboxes
+_PAUSES = 50  # a pause lasts at least so many times as long as the check, which then takes 2 %
+_NEARLY_FULL = 0.9  # the share of a limit at which the user is warned
+_WARNED = "quota-warning"  # key in the index: the user was warned, and usage has not sunk since
 log = logging.getLogger("phenmail.store")
 
 
@@ -43,21 +44,21 @@ class AccountQuota:
     """
 
     def __init__(self, account, limit_of=None, warn=None):
-        """`limit_of(folder)` gives the limit, None: there is none. `warn(folder, usage, limit)` is
-        called, with no lock held, when the account has become nearly full."""
+        """`limit_of(folder)` returns the limit, or None. `warn(folder, usage, limit)` is called,
+        with no lock held, when the account has become nearly full."""
         self._account = account
         self._limit_of = limit_of
         self._warn = warn
         self._warning = threading.Lock()  # held while `warn` runs
-        self._index = None  # the one that knows all mailboxes
-        self._until = 0.0
+        self._index = None  # the index in which all mailboxes were checked
+        self._until = 0.0  # when they are checked again
 
     def limit(self):
         """The limit in force, or None."""
         return self._limit_of(self._account.folder) if self._limit_of is not None else None
 
     def usage(self, look=lambda: None):
-        """The Usage of the account, also of what other programs changed just now.
+        """The Usage of the account, including what other programs changed just now.
 
         `look()` is called for each mailbox and may raise to end the work.
         """
@@ -69,7 +70,7 @@ class AccountQuota:
             return self._account.index.usage()
 
     def limit_for_addition(self):
-        """`limit`, for `Room.take`; all mailboxes are looked at if it is time."""
+        """`limit`, for `Room.take`. Checks all mailboxes first if the last check is too old."""
         limit = self.limit()
         if limit is not None and not self._knows_all():
             self._look()
@@ -93,21 +94,22 @@ class AccountQuota:
         return Room(self._account.index)
 
     def warn(self, limit):
-        """Warn the user, unless that was done since the account became nearly full."""
+        """Warn the user, unless they were warned since the account became nearly full."""
         if self._warn is None or not self._warning.acquire(blocking=False):
-            return  # another thread does it
+            return  # another thread warns them
         try:
             with self._account.reading():
                 usage = self._account.index.usage()
                 if self._account.index.value(_WARNED):
                     return
-            log.warning("%s: nearly full: %d octets in %d messages of %s", self._account.folder,
-                        usage.octets, usage.messages, limit)
+            log.warning("%s: nearly full: %d octets in %d messages, limits: %s; warning the user",
+                        self._account.folder, usage.octets, usage.messages, limit)
             self._warn(self._account.folder, usage, limit)
             with self._account.writing():
                 self._account.index.set_value(_WARNED, "yes")
         except Exception:
-            log.exception("%s: the user was not warned", self._account.folder)
+            log.exception("%s: the user was not warned; retrying with the next new message",
+                          self._account.folder)
         finally:
             self._warning.release()
 
@@ -116,7 +118,8 @@ class AccountQuota:
                 and time.monotonic() < self._until)
 
     def _look(self, look=lambda: None):
-        """Take in what other programs changed, and mailboxes that the index does not know."""
+        """Check all mailboxes: the index takes in those that it does not know, and what other
+        programs changed."""
         account, begin = self._account, time.monotonic()
         with account.reading():
             index = account.index
@@ -149,7 +152,7 @@ class AccountQuota:
 
 
 class Room:
-    """What additions of one transaction may still use."""
+    """The room that is left for the additions of one transaction."""
 
     def __init__(self, index):
         self._index = index
@@ -166,6 +169,6 @@ class Room:
         before, self._usage = self._usage, usage
         warned = self._index.value(_WARNED)
         if warned and not is_nearly_full(before, limit):
-            warned = ""  # so there is a new warning when it is nearly full again
+            warned = ""  # usage had sunk, so there is a new warning now
             self._index.set_value(_WARNED, warned)
         return is_nearly_full(usage, limit) and not warned

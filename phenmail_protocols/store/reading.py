@@ -10,17 +10,17 @@ from .rescanning import measuring
 
 _BATCH = 256  # messages whose file names are looked up at once
 _ROWS = 5000  # messages whose rows are held at once
-_BIG = 262144  # octets of a message whose read positions are remembered
+_BIG = 262144  # octets; read positions in larger messages are remembered
 
 
 def all_rows(mailbox, look=lambda: None):
-    """Yield Rows that together have all messages, ascending; `look()` is called in between."""
+    """Yield Rows that together have all messages, by UID; `look()` is called in between."""
     for rows in mailbox.all_flag_rows(look):
         yield measuring.complete(mailbox, rows, look)
 
 
 def all_flag_rows(mailbox, look=lambda: None):
-    """As `all_rows`, but with `flag_rows`."""
+    """As `all_rows`, but the sizes and dates may be unknown, as in `flag_rows`."""
     state = mailbox.state()
     for start in range(0, state.count, _ROWS):
         look()
@@ -28,7 +28,7 @@ def all_flag_rows(mailbox, look=lambda: None):
 
 
 def rows(mailbox, uids):
-    """Rows of `uids` (ascending); those that do not exist are left out."""
+    """The Rows of `uids` (ascending); those that do not exist are left out."""
     return measuring.complete(mailbox, mailbox.flag_rows(uids))
 
 
@@ -40,7 +40,7 @@ def existing(mailbox, uids):
 
 
 def flag_rows(mailbox, uids):
-    """As `rows`, but the sizes and dates may be unknown: the store need not look for them."""
+    """As `rows`, but the sizes and dates may be unknown (UNKNOWN): no file is opened for them."""
     with mailbox.account.reading():
         mailbox._ready_to_read()
         return mailbox.columns.rows(uids)
@@ -55,7 +55,7 @@ def content(mailbox, uid):
 
 
 def contents(mailbox, uids):
-    """(uid, Content or None if the message is gone) for each of `uids`.
+    """Yield (uid, Content, or None if the message is gone) for each of `uids` (ascending).
 
     The caller closes each Content.
     """
@@ -67,7 +67,8 @@ def contents(mailbox, uids):
 
 
 def files(mailbox, uids):
-    """`{uid: what content_of needs}` of `uids` (ascending), except those that are gone."""
+    """`{uid: MessageRow}`, for `content_of`, of `uids` (ascending); those that are gone are left
+    out."""
     with mailbox.account.reading():
         mailbox._ready_to_read()
         rows = mailbox.account.index.select(mailbox.row.id, uids)
@@ -84,11 +85,12 @@ def content_of(mailbox, row):
 
 
 def _moved_content(mailbox, row, positions):
+    """The Content of a message whose file is not where its row says; None if it is gone."""
     for _ in range(3):
         try:
             found = message_files.Finder(mailbox.path).find(row)
             if found is None:
-                mailbox.scanned = None  # so that the next look notices it
+                mailbox.scanned = None  # so that the next look notices that it is gone
                 return None
             return Content(found[0], row.size, positions)
         except (errors.Expunged, FileNotFoundError):

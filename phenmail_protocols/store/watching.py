@@ -1,10 +1,11 @@
 """Watching an account: which mailboxes it has, and which of them changed.
 
-A callback does not say what changed. Its owner compares `Account.mailboxes` and `Account.stamps`
-with what it knows. So it does not matter who made the change. Watchers are called at once for
-changes by this process. The poller calls `look` to notice those of other phenmail processes, which
-change the index, and those of other programs, for which it checks some mailboxes at a time.
-Messages are not loaded for this: the index has the numbers of every mailbox.
+A callback does not say what changed. Its owner compares `Account.names_for_watchers` and
+`Account.stamps` with what it knows, so it does not matter who made the change. Callbacks for
+changes by this process are called at once. For other changes the poller calls `look`: it notices
+what other phenmail processes changed in the index, and it checks some mailboxes at a time for
+changes by other programs. No messages are loaded for this: the index has the numbers of every
+mailbox.
 """
 import os
 import time
@@ -22,7 +23,7 @@ POLLED = 50  # mailboxes of an account whose files are checked in a period
 
 
 class Stamp(NamedTuple):
-    """Numbers of a mailbox, of which at least one changes whenever the mailbox does."""
+    """Numbers of a mailbox. At least one of them changes whenever the mailbox changes."""
     uidvalidity: int
     uidnext: int
     modseq: int
@@ -40,14 +41,16 @@ class AccountWatch(Watch):
     def __init__(self, account, callback):
         self.account = account  # there is only one while it is referenced (filestore.py)
         self.names = frozenset()
-        if not account.watches:  # the poller did not look until now
+        if not account.watches:  # until now the poller did not look, so the old one may be outdated
             account.overview = Overview()
         super().__init__(account.watches, callback)
 
 
 def watch(account, callback):
-    """Call `callback()` after each change in the account, from any thread, with no lock held, until
-    the result is closed."""
+    """Call `callback()` after each change in the account, from any thread, with no lock held.
+
+    -> AccountWatch; closing it ends the calls.
+    """
     return AccountWatch(account, callback)
 
 
@@ -61,7 +64,7 @@ class Overview:
         self._infos = None, []  # version, MailboxInfos
 
     def stamps(self, account):
-        """`{name: Stamp}` of the mailboxes that the index knows; not to be changed."""
+        """`{name: Stamp}` of the mailboxes that the index knows. Callers must not change it."""
         with account.reading():
             index = account.index
             version = index, index.version(), account.foreign_serial
@@ -83,7 +86,7 @@ class Overview:
 
 
 def stamps(account, names, look=lambda: None):
-    """`{name: Stamp}` of those of the mailboxes that can be read.
+    """`{name: Stamp}` of those of `names` that can be read.
 
     `look()` is called for each name and may raise to end the work.
     """
@@ -123,7 +126,7 @@ def look(account):
 
 
 def _turn(account, names):
-    """INBOX, which other programs change most, and those mailboxes whose turn it is."""
+    """The names to check now: INBOX, which other programs change most, and the next POLLED ones."""
     ordered = sorted(names)
     start = bisect_right(ordered, account.polled)
     turn = ordered[start:start + POLLED]

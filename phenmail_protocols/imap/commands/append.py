@@ -13,15 +13,15 @@ from ..command_row import AFTER_LOGIN, Row
 from ..session import READ_BODY, CommandFailed, Misuse, Step
 from ..syntax import append_grammar, sequence, tokens, values
 
-MESSAGES = 1000  # of one command: about 1 KB of memory each
-LARGEST = 8  # times the largest message: octets of all messages of one command
-BETWEEN = 262144  # octets between the messages of one command: it keeps their flags in memory
+MESSAGES = 1000  # of one command; each takes about 1 KB of memory
+LARGEST = 8  # octets of all messages of one command: so many times the limit of one message
+BETWEEN = 262144  # octets of one command besides its messages, which are held in memory
 
 
 @contextmanager
 def into_target():
-    """Answer TRYCREATE where the target mailbox is missing (RFC 3501 7.1): the client may create it
-    and try again."""
+    """A context manager that replies TRYCREATE if the target mailbox does not exist (RFC 3501 7.1):
+    the client may create it and try again."""
     try:
         yield
     except errors.NotFound as error:
@@ -29,7 +29,7 @@ def into_target():
 
 
 def append(session, arguments):
-    """APPEND. Refuse it, if possible, before the client sends the message."""
+    """APPEND. If possible, refuse it before the client sends the message."""
     messages = _Messages(session, arguments.mailbox)
     messages.check(arguments.message)
     with into_target():
@@ -61,7 +61,8 @@ class _Messages:
                                 % (MESSAGES, LARGEST * largest), b"LIMIT")
 
     def receive(self, message):
-        """Wait for this message -> Step. It is refused if it, with those before, is over quota."""
+        """-> a Step that receives this message. Raises OverQuota if it and those before it do not
+        fit."""
         self._session.mail.quota.require_room(self._octets, len(self._arrived) + 1)
         self._session.staged = self
         self._arriving = _Arriving(self._session, message)
@@ -89,7 +90,7 @@ class _Messages:
         return self.receive(following)
 
     def _bound(self, parts):
-        """Refuse a command that is too long without its messages."""
+        """Refuse the command if it is too long even without its messages."""
         self._between += sum([len(part) for part in parts if isinstance(part, bytes)])
         if self._between > BETWEEN:
             raise CommandFailed(b"The command is too long: at most %d octets besides the messages"
@@ -120,16 +121,19 @@ class _Messages:
 
 
 def _takes_8bit_headers(session, form):
-    """RFC 6855 4 has them refused before ENABLE UTF8=ACCEPT. A plain literal is taken nevertheless:
-    old mail has unlabelled charsets in its header, and mbsync 1.4 and offlineimap 8 copy it as it
-    is."""
+    """Whether to accept 8-bit header fields in a message of this form.
+
+    RFC 6855 section 4 wants them refused before ENABLE UTF8=ACCEPT. They are accepted in a plain
+    literal nevertheless: headers of old mail have unlabelled charsets, and mbsync 1.4 and
+    offlineimap 8 copy them unchanged.
+    """
     return session.utf8 or form != values.UTF8
 
 
 class _Arriving:
-    """A message on its way into its staged file.
+    """A message that is being received into its staged file.
 
-    After an error the rest is dropped, so that the next command is read from where it begins.
+    After an error the rest of it is dropped, so that the next command is read from its beginning.
     """
 
     def __init__(self, session, message):
@@ -175,7 +179,8 @@ class _Arriving:
 
 
 class _Binary:
-    """A literal8: kept as it was sent until all of it is there, then written to its file."""
+    """A literal8. It is collected as it was sent; when it is complete, its text form is written to
+    the staged file."""
 
     def __init__(self, session):
         self._session = session
@@ -209,15 +214,15 @@ class _Binary:
 
 
 class _Unwrapping:
-    """imaplib of CPython 3.5 to 3.13 puts RFC 6855's "UTF8 (" and ")" into the literal, instead of
-    around it. No header begins like that, so both are removed."""
+    """Removes RFC 6855's "UTF8 (" and ")" from a literal. imaplib of CPython 3.5 to 3.13 puts them
+    into the literal instead of around it. No header begins like that."""
 
     HEAD, TAIL = b"UTF8 (", b")"
 
     def __init__(self, write, size):
         self._write = write
         self._left = size
-        self._head = b""  # what came of it; None once the message's beginning is known
+        self._head = b""  # the beginning of HEAD, as far as it has arrived; None once it is decided
         self._is_wrapped = False
 
     def take(self, data):

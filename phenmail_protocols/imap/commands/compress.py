@@ -1,6 +1,6 @@
-"""COMPRESS (RFC 4978). The connection compresses from the next octet on; see net/deflate.py.
+"""COMPRESS (RFC 4978). All octets after the tagged OK are compressed; see net/deflate.py.
 
-STARTTLS cannot follow: COMPRESS is for users who have logged in, STARTTLS for those who have not.
+STARTTLS cannot follow: COMPRESS is only valid after the login, STARTTLS only before it.
 """
 from ..command_row import AFTER_LOGIN, Row
 from ..session import COMPRESS, CommandFailed, Step

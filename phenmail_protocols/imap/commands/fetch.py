@@ -1,8 +1,8 @@
 """FETCH (RFC 3501 6.4.5).
 
 There are three kinds of items. Columns come from the store's rows. Derived items (ENVELOPE,
-BODYSTRUCTURE, chosen header fields) are made once from a message, and the store keeps them
-(derivations.py). Sections are read from the message each time.
+BODYSTRUCTURE, selected header fields) are made once from a message, and the store caches them
+(fetching/derivations.py). Sections are read from the message each time.
 
 The items are sorted once, into a Plan. Messages are processed in batches, with one
 bytes-formatting operation per message.
@@ -22,13 +22,15 @@ from ..syntax.values import BINARY, BINARY_SIZE, Section
 from .message_set import EXPUNGED
 from .resync import changed_since, tell_vanished
 
-# Messages of a batch: where everything comes from rows; where messages or derived items, some 200
-# KB, are read; where \Seen is set before messages are sent, because if the connection breaks the
-# messages of a batch are \Seen without having been read.
-ROWS_BATCH, READ_BATCH, SEEN_BATCH = 2000, 250, 50
-# Derived items of a message that are held. Further choices of header fields are sent like sections.
+ROWS_BATCH = 2000  # messages of a batch if rows have all items
+READ_BATCH = 250  # messages of a batch if messages are read, or derived items (some 200 KB)
+# Messages of a batch if \Seen is set before they are sent. It is small, because if the connection
+# breaks, the messages of the batch are \Seen although nobody has read them.
+SEEN_BATCH = 50
+# Derived items of each message that are held. Further selections of header fields are sent like
+# sections.
 DERIVATIONS_AT_ONCE = 4
-MADE_AT_ONCE = 1 << 20  # octets of derived items that are held
+MADE_AT_ONCE = 1 << 20  # octets of newly derived items that are held
 
 #: item -> (label, form, function of (session, rows) that gives its values)
 COLUMNS = {
@@ -48,12 +50,12 @@ class Plan:
 
     columns         names of COLUMNS
     derived         (label, derivations.Derivation) of each derived item
-    sections        values.Section of the others
-    derives_fields  `derived` includes chosen header fields; `for_large_headers()` is the same
+    sections        a values.Section for each other item
+    derives_fields  `derived` includes selected header fields; `for_large_headers()` is the same
                     FETCH with them among `sections`
     derives_trees   `derived` needs MIME trees
     sets_seen       the FETCH sets \\Seen
-    unknown         sections that were left out, because their encoding is unknown (RFC 3516 4.3)
+    unknown         sections that were left out because their encoding is unknown (RFC 3516 4.3)
     """
 
     def __init__(self, items, uid, holds_fields=True):
@@ -144,9 +146,9 @@ def _fetch_changed(session, arguments, plan):
 
 
 def send_batches(session, plan, uids):
-    """Send FETCH responses for ascending UIDs; messages that are gone are left out.
+    """Send FETCH responses for ascending UIDs. Expunged messages are left out.
 
-    A generator: after each batch it yields the last UID that is done.
+    A generator: after each batch it yields the last UID of that batch.
     """
     while len(uids):
         session.look()
@@ -160,18 +162,21 @@ def send_batches(session, plan, uids):
 
 
 def _uid_spans(session, chosen):
-    """A set of UIDs as spans up to UIDNEXT, because the last messages may be the expunged ones."""
+    """A set of UIDs -> [(first, last)]. "*" stands for the UID before UIDNEXT, because the last
+    messages may have been expunged."""
     if chosen is SAVED:
         return [(uid, uid) for uid in session.view.saved]
     return chosen.spans(session.view.state.uidnext - 1)
 
 
 class _Batch:
-    """Messages with consecutive numbers; `first` is the number of the one before them. With None
-    they may be any, and those that are gone are left out.
+    """Messages that are sent together.
 
-    After `send`, `uids` are those that were sent: fewer than given if they were too much to hold,
-    and none if the first has too large a header for this plan.
+    If they have consecutive numbers, `first` is the number before them, and expunged ones are sent
+    as empty messages. If `first` is None, expunged messages are left out.
+
+    After `send`, `uids` are those that were sent: fewer than given if all would need too much
+    memory, and none if the first message has too large a header for this plan.
     """
 
     def __init__(self, session, plan, first, uids):
@@ -192,7 +197,7 @@ class _Batch:
         return len(missing)
 
     def _send_present(self):
-        """Returns the UIDs of the messages that exist."""
+        """Send the messages that exist; returns their UIDs."""
         rows = self._rows(self.uids)
         if self.plan.sets_seen and self.session.view.writable:
             rows = self._set_seen(rows)
@@ -206,7 +211,7 @@ class _Batch:
         return rows.uids
 
     def _send_empty(self, uids):
-        """Well-formed responses for expunged messages."""
+        """Send responses for expunged messages, which show them as empty and \\Deleted."""
         count = len(uids)
         rows = Rows(uids, [frozenset((DELETED,))] * count, [1] * count, [0] * count, [0] * count)
         empty = [(label, derivation.empty) for label, derivation in self.plan.derived]
@@ -216,8 +221,8 @@ class _Batch:
         self.session.write(b"".join(self._lines(rows, columns)))
 
     def _set_seen(self, rows):
-        """Set \\Seen; the same response says so. Mail can be read even where nothing can be
-        written."""
+        """Set \\Seen, which the same response shows; returns the new rows. An error of the store is
+        ignored, so that mail can be read on a full disk."""
         unseen = [uid for uid, flags in zip(rows.uids, rows.flags) if SEEN not in flags]
         if not unseen:
             return rows
@@ -229,7 +234,8 @@ class _Batch:
         return self._rows(self.uids)
 
     def _rows(self, uids):
-        """Other items do not need the messages' sizes and dates, which may not be known yet."""
+        """Rows of messages. Sizes and dates may not be known yet, so they are read only if an item
+        needs them."""
         measured = {"RFC822.SIZE", "INTERNALDATE"}.intersection(self.plan.columns)
         return self.mailbox.rows(uids) if measured else self.mailbox.flag_rows(uids)
 
@@ -254,7 +260,7 @@ class _Batch:
     # -- derived items
 
     def _derive(self, rows):
-        """Columns of derived items, and the rows of the messages that could still be read."""
+        """-> (columns of derived items, rows of those messages that could be read)."""
         wanted = self.plan.derived
         known = [self._known(each, rows.uids) for _, each in wanted]
         missing = [uid for uid in rows.uids if any(uid not in values for values in known)]
@@ -268,13 +274,14 @@ class _Batch:
         return columns, rows
 
     def _known(self, derivation, uids):
+        """{uid: bytes}: the values that are cached; NIL in place of others if they are `lazy`."""
         known = self.mailbox.cached(derivation.name, uids)
         return {**dict.fromkeys(uids, responses.NIL), **known} if derivation.lazy else known
 
     def _make(self, uids, known):
-        """Add what is missing to `known`, and keep it in the store.
+        """Make the missing items of `uids`; add them to `known` and to the store's cache.
 
-        Returns the UID up to which that was done.
+        `known`: {uid: bytes} for each derived item. Returns the UID up to which this was done.
         """
         made, size, last = [{} for _ in known], 0, self.uids[-1]
         incomplete = [each for (_, each), values in zip(self.plan.derived, known)
@@ -296,7 +303,7 @@ class _Batch:
         return last
 
     def _make_of(self, message, known, made):
-        """Returns how many octets were made of one message."""
+        """Make the missing items of one message; returns how many octets they have."""
         size = 0
         for (_, each), values, new in zip(self.plan.derived, known, made):
             if message.uid not in values:
@@ -310,15 +317,16 @@ class _Batch:
     # -- sections
 
     def _send_sections(self, rows, lines):
-        """Each response without its end, then its sections; returns the UIDs that were sent."""
+        """Send each line without its end, then the message's sections; returns the UIDs that were
+        sent."""
         write, sent = self.session.write, []
         heads = dict(zip(rows.uids, lines))
         for message in messages(self.session, rows.uids):
             head = heads[message.uid][:-3]  # without ")\r\n"
             if not head.endswith(b"("):
                 head += b" "
-            # All are prepared before the first octet is written: an error here can still be
-            # answered, because no response has begun.
+            # All sections are prepared before the first octet is written: after an error here, the
+            # command can still be answered with NO, because no response has begun.
             prepared = self._prepared(message)
             message.forget_tree()
             for section, value in prepared:
@@ -335,7 +343,7 @@ class _Batch:
         return sent
 
     def _prepared(self, message):
-        """[(section, function that gives its beginning and its chunks)]"""
+        """[(section, function that returns (its beginning, its chunks))]"""
         found = []
         for section in self.plan.sections:
             if section.kind in (BINARY, BINARY_SIZE):

@@ -1,7 +1,7 @@
 """CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 3501 6.3), NAMESPACE (RFC 2342).
 
-STATUS has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT), 8438 (SIZE), 8474
-(MAILBOXID) and 9208 (DELETED, DELETED-STORAGE), too.
+STATUS also has the items of RFC 7162 (HIGHESTMODSEQ), 7889 (APPENDLIMIT), 8438 (SIZE), 8474
+(MAILBOXID) and 9208 (DELETED, DELETED-STORAGE).
 """
 from ...store import errors
 from ...store.model import INBOX, SEPARATOR
@@ -16,8 +16,8 @@ _NEED_SIZES = {"SIZE", "DELETED-STORAGE"}
 
 
 def create(session, arguments):
-    """A trailing separator declares that children will follow (RFC 3501 6.3.3). Every mailbox may
-    have children, so it is ignored."""
+    """CREATE. A trailing separator declares that the client will create children (RFC 3501 6.3.3).
+    Every mailbox may have children, so it is ignored."""
     name = _without_separator(arguments.mailbox)
     mailbox_id = session.mail.create(name, arguments.special_uses)
     session.changed_names(None, name)
@@ -58,7 +58,7 @@ def status(session, arguments):
 
 
 def status_line(session, name, items):
-    """* STATUS with these items; raises the store's errors."""
+    """The STATUS response with these items, as bytes. Raises errors.StoreError."""
     progress = Progress(session)
     if not _NEED_SIZES.isdisjoint(items):
         session.mail.measure(name, progress)

@@ -1,11 +1,11 @@
-"""NOTIFY (RFC 5465). What it needs is loaded with the first NOTIFY."""
+"""NOTIFY (RFC 5465). To save memory, its modules are imported with the first NOTIFY."""
 from ..command_row import AFTER_LOGIN, Row
 
 
 def notify(session, arguments):
-    """NOTIFY SET and NOTIFY NONE. If this fails, the earlier NOTIFY stays in effect.
+    """NOTIFY SET and NOTIFY NONE. If it fails, the earlier NOTIFY stays in effect.
 
-    What changed in the selected mailbox is announced at the end, as after any command.
+    Changes in the selected mailbox are announced at the end, as after any command.
     """
     from ..notifying.event_filters import EventFilters
     from ..notifying.notifications import Notifications

@@ -1,6 +1,6 @@
 """GETQUOTA, GETQUOTAROOT, SETQUOTA (RFC 9208).
 
-All mailboxes of a user have one quota root; without a quota they have none.
+All mailboxes of a user share one quota root. Users without a quota have no quota root.
 """
 from ...config.settings import Quota
 from .. import responses
@@ -21,7 +21,7 @@ def get_quota(session, root):
 
 
 def get_quota_root(session, name):
-    """There need not be such a mailbox (RFC 9208 4.1.2)."""
+    """GETQUOTAROOT. The mailbox need not exist (RFC 9208 4.1.2)."""
     limit = _limit(session)
     roots = b"" if limit is None else b" " + ROOT
     session.write(b"* QUOTAROOT %b%b\r\n" % (responses.mailbox(name, session.utf8), roots))
@@ -30,7 +30,7 @@ def get_quota_root(session, name):
 
 
 def _limit(session):
-    """The limits of the resources that are offered; None if there are none."""
+    """The Quota with the limits of those resources that are offered; None without a limit."""
     limit = session.mail.quota.limit() or Quota()
     if not session.offers("QUOTA=RES-STORAGE"):
         limit = limit._replace(bytes=None)
@@ -40,7 +40,7 @@ def _limit(session):
 
 
 def _quota(usage, limit):
-    """* QUOTA. A resource that is not named has no limit (RFC 9208 4.2.1)."""
+    """The QUOTA response. A resource that it does not name has no limit (RFC 9208 4.2.1)."""
     resources = []
     if limit.bytes is not None:
         used = -(-usage.octets // _UNIT)

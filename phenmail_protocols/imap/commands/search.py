@@ -1,8 +1,10 @@
 """SEARCH (RFC 3501 6.4.4).
 
-The tree of keys becomes one test for each message: a closure that takes a Candidate. First the
-store's index excludes messages by their header fields, then keys that the store's rows answer are
-tested, then the search index excludes messages, and only those that are left are read.
+The tree of keys becomes a test of one message: a closure that takes a Candidate. If the search
+index knows which messages may match the whole tree, only those are tested. They go through four
+stages: the store's index excludes messages by their header fields, keys that the store's rows
+answer are tested, the search index excludes messages by single keys, and only those that are left
+are read.
 """
 import operator
 import time
@@ -36,16 +38,16 @@ from ..syntax.values import (
 )
 from .message_set import EXPUNGED
 
-BATCH = 5000  # messages at a time
-LOOK = 100  # tests of messages between two looks, if the store's rows answer them
+BATCH = 5000  # messages that are processed at a time
+LOOK = 100  # tests that need only rows between two calls of `look`
 IDS = 500  # EMAILIDs that are looked up at a time
-FLAG_SETS = 1024  # different sets of flags that a query remembers
+FLAG_SETS = 1024  # different sets of flags whose lower-case forms a query caches
 
 
 class Candidate:
-    """The message that is tested.
+    """The message that is being tested.
 
-    `message`, a SearchMessage, is set only while the tests run that need octets.
+    `message`, a SearchMessage, is set only during tests that need the message's octets.
     """
     __slots__ = ("number", "uid", "flags", "size", "date", "modseq", "message")
 
@@ -61,7 +63,7 @@ def search(session, arguments):
     saved = search_result.begin(session, arguments)
     uids, missed = matching(session, arguments.key, saved)
     search_result.reply(session, b"SEARCH", uids, arguments)
-    # RFC 2180 4.3, RFC 5530: messages were skipped that this client still counts.
+    # RFC 2180 4.3, RFC 5530: expunged messages were skipped, but this client still counts them.
     return Step(code=EXPUNGED if missed else None)
 
 
@@ -84,8 +86,8 @@ def matching(session, key, saved):
 
 
 def _slices(view, key):
-    """Where all matching messages are: ascending (start, stop) positions. Mail programs often ask
-    for a page of the mailbox."""
+    """Ascending (start, stop) positions of the messages that may match. Mail programs often search
+    one page of the mailbox."""
     for each in key.keys if isinstance(key, And) else (key,):
         if isinstance(each, InSet) and each.sequence is not sequence.SAVED:
             return view.slices(each.sequence, each.uid)
@@ -93,8 +95,13 @@ def _slices(view, key):
 
 
 class _Query:
-    """A key as tests, each of them or None: `_by_rows`, and `_by_index` and `_by_octets` for what
-    those leave. `_fields`: what the store's index knows, or None if the key asks for no field."""
+    """A key as tests of one message. A test that is not needed is None.
+
+    _fields     a Fields, which asks the store's index; None if the key asks for no header field
+    _by_rows    test of a Candidate: the keys that the store's rows answer
+    _by_index   test of a Candidate by the search index: True, False or None (unknown)
+    _by_octets  test of a Candidate with its `message`: all other keys
+    """
 
     def __init__(self, session, key, saved):
         self._session = session
@@ -111,7 +118,7 @@ class _Query:
         self._fields = None
         if has_fields(key):
             self._fields = Fields(session)
-            self._measured()  # what is learnt of a message includes its date
+            self._need_sizes()  # the fields that are kept include the message's date
         by_rows = sorted((each for each in keys if _cost(each) < 1), key=_cost)
         self._by_rows = self._all(by_rows) if by_rows else None
         self._by_octets = self._all(octets) if octets else None
@@ -119,14 +126,14 @@ class _Query:
         self._by_index = self._bounds.verdict(And(tuple(octets)), self._quick_test)
 
     def possible(self, key):
-        """The ascending UIDs of all messages that match, and of some others, or None if the search
-        index does not know."""
+        """Ascending UIDs that include all messages that match; None if the search index cannot
+        tell."""
         uids = self._bounds.possible(key)
         return uids if uids is None else numbered(self._session.view, uids, self._session.look)
 
     def run(self, start, uids):
-        """The matching ones of `uids`. `start`: the messages in front of them, if they are in a
-        row, or None."""
+        """Those of `uids`, ascending, that match. `start`: their position in the view if they are
+        consecutive, else None."""
         view = self._session.view
         if self._fields or self._by_rows is None and self._by_octets is None:
             uids, certain = self._narrow(uids)
@@ -147,7 +154,7 @@ class _Query:
         return sorted(certain + found) if certain else found
 
     def _narrow(self, uids):
-        """Those that may match according to the store's index; and whether they certainly do."""
+        """By the store's index: (those of `uids` that may match, whether all certainly do)."""
         exist = self._session.view.mailbox.existing(uids)
         self.missed = self.missed or len(exist) != len(uids)
         if self._fields is None:  # ALL
@@ -156,7 +163,8 @@ class _Query:
         return self._fields.narrow(self._key, list(exist))
 
     def _certain(self, left):
-        """The UIDs that match according to the index; takes those that it knows out of `left`."""
+        """The UIDs that match according to the indexes. Removes from `left` all messages for which
+        they give an answer."""
         certain, candidate = [], Candidate()
         for uid, each in list(left.items()):
             self._session.look()
@@ -256,8 +264,8 @@ class _Query:
         return lambda candidate: (flag in candidate.flags) == present
 
     def _has_keyword(self, name, present):
-        """Keywords match in any case. A mailbox has few different sets of flags; each is put into
-        lower case once."""
+        """Keywords are compared without regard to case. A mailbox has few different sets of flags,
+        so their lower-case forms are cached."""
         lowered = self._lowered
 
         def holds(candidate):
@@ -269,19 +277,19 @@ class _Query:
             return (name in flags) == present
         return holds
 
-    def _measured(self):
-        """A test needs the messages' sizes or dates."""
+    def _need_sizes(self):
+        """Note that a test needs the messages' sizes or dates: all rows are read with them."""
         self._rows = self._session.view.mailbox.rows
 
     def _size(self, key):
-        self._measured()
+        self._need_sizes()
         octets = key.octets
         if key.larger:
             return lambda candidate: candidate.size > octets
         return lambda candidate: candidate.size < octets
 
     def _within(self, key):
-        self._measured()
+        self._need_sizes()
         edge = time.time() - key.seconds
         if key.younger:
             return lambda candidate: candidate.date >= edge
@@ -296,7 +304,8 @@ class _Query:
         return lambda candidate: self._email_id_of(candidate.uid) == value
 
     def _email_id_of(self, uid):
-        """They are looked up for some messages at a time, from this one on."""
+        """A message's EMAILID, or None if it was expunged. They are looked up for IDS messages at a
+        time, beginning with this one."""
         if uid not in self._email_ids:
             view = self._session.view
             first = view.position(uid)
@@ -308,7 +317,7 @@ class _Query:
         return self._email_ids[uid]
 
     def _on_day(self, key):
-        self._measured()
+        self._need_sizes()
         fits = RELATIONS[key.relation]
         day = key.day
         if not key.sent:
@@ -345,7 +354,7 @@ class _Query:
 
 RELATIONS = {"before": operator.lt, "on": operator.eq, "since": operator.ge}
 
-#: An extension's key has a value, a method here, and a row of search_grammar.KEYS.
+#: Type of a key -> the method that makes its test. search_grammar.KEYS has the parsers.
 TESTS = {
     And: _Query._and,
     Or: _Query._or,
@@ -364,8 +373,8 @@ TESTS = {
 
 
 def _cost(key):
-    """Below 1 the rows answer it, and for EMAILID what is cached; 1: a header has to be read;
-    2: a text has to be searched."""
+    """How much a test costs. 0: the rows answer it; 0.5: the cache does (EMAILID); 1: a header must
+    be read; 2: a text must be searched."""
     if isinstance(key, And):
         return max(map(_cost, key.keys), default=0)
     if isinstance(key, Or):

@@ -1,8 +1,8 @@
 """SORT and THREAD (RFC 5256): a search whose result is sorted or threaded.
 
-The keys that are compared are read from a header once and cached, like ENVELOPE (sort_keys.py), and
-the last results are remembered (orders.py). What only these commands need is loaded with the first
-of them.
+The keys that are compared are read from a header once and cached, like ENVELOPE
+(searching/sort_keys.py). The last results are cached, too (orders.py). To save memory, the modules
+that only these commands need are imported with the first of them.
 """
 from array import array
 

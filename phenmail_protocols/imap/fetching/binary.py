@@ -2,7 +2,7 @@
 Content-Transfer-Encoding.
 
 A part is decoded twice: once to measure it, because the response announces its size, and once to
-send it. So little memory is needed. A multipart has no encoding of its own (RFC 2045 6.4), nor has
+send it. This needs little memory. A multipart has no encoding of its own (RFC 2045 6.4), nor has
 the message itself (BINARY[]): their octets are those of BODY.
 """
 from copy import copy
@@ -24,10 +24,10 @@ class UnknownEncoding(Exception):
 class Place(NamedTuple):
     """How far a part is decoded.
 
-    part     which one
-    decoded  the number of octets that came out
+    part     identifies the part: (mailbox path, UIDVALIDITY, UID, offset in the message)
+    decoded  the number of decoded octets so far
     at       where in the message the next encoded octets are
-    decoder  its state
+    decoder  the decoder in its state at that point
     """
     part: tuple
     decoded: int
@@ -36,9 +36,10 @@ class Place(NamedTuple):
 
 
 def prepare(section, message, session):
-    """-> a function that gives the value to send, and an iterable of octets that follow it.
+    """-> a function that returns (the beginning of the value, an iterable of the rest).
 
-    Whatever can fail, fails here, before the response begins. Raises UnknownEncoding.
+    All errors that can be foreseen are raised here, before the response begins. Raises
+    UnknownEncoding.
     """
     decoded = _Decoded(section, message, session)
     size, has_nul = decoded.measure()
@@ -48,14 +49,14 @@ def prepare(section, message, session):
 
 
 def _literal(decoded, size, has_nul):
-    """With NUL it is a literal8 (RFC 3516 4.3)."""
+    """The octets as a literal, or with NUL as a literal8 (RFC 3516 4.3)."""
     if not has_nul:
         return b"{%d}\r\n" % size, decoded.octets(size)
     return b"~{%d}\r\n" % size, map(responses.Octets, decoded.octets(size))
 
 
 class _Decoded:
-    """What a section asks of a part, decoded."""
+    """The decoded octets of a part, or the range of them that a section requests."""
 
     def __init__(self, section, message, session):
         self._message = message
@@ -72,8 +73,8 @@ class _Decoded:
             self._skip()
 
     def _skip(self):
-        """Begin where the last piece ended: a client that reads a large part in pieces would have
-        it decoded from the beginning for each."""
+        """Begin decoding where the last FETCH of this part ended. Otherwise, if a client reads a
+        large part in pieces, each piece would be decoded from the beginning of the part."""
         known = self._session.decoding
         if decoding.is_identity(self._begin.decoder):
             skipped = min(self._first, self._end - self._begin.at)

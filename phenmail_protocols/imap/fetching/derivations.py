@@ -1,8 +1,9 @@
-"""What is derived from a message and kept in the store's index, in the form in which it is sent.
+"""FETCH items that are made from a message once and cached in the store's index, as they are sent.
 
-All of it is derived together in idle moments (`derive`, called by store/deriving/derivation.py),
-and one by one if a client asks first (`sources`). Most of it comes from a few fields of the header.
-These are kept, too (HEADER), and spare reading the message: any choice of them is made from there.
+In idle moments all items of a message are made together (`derive`, called by
+store/deriving/derivation.py). An item that a client requests earlier is made alone (`sources`).
+Most items need only a few header fields. These fields are cached, too (HEADER), so any selection of
+them is made without reading the message.
 """
 from functools import lru_cache, partial
 from heapq import merge
@@ -21,11 +22,11 @@ from .message import FIELDS, Message, messages
 
 #: Changes whenever what `derive` gives changes.
 VERSION = "3"
-#: Octets of a derived item that is kept. Longer ones are rare, and a batch of them is too much.
+#: Octets of a cached item. Longer items are rare, and a batch of them would need much memory.
 KEPT = 8192
-#: The name of the kept fields in the store.
+#: The name in the store of the cached header fields.
 HEADER = "HEADER"
-#: The fields that mail programs list.
+#: These header fields are cached: the ones that mail programs list.
 USUAL = frozenset((
     b"bcc", b"cc", b"chat-version", b"content-description", b"content-transfer-encoding",
     b"content-type", b"date", b"disposition-notification-to", b"from", b"importance",
@@ -33,17 +34,17 @@ USUAL = frozenset((
     b"mail-followup-to", b"mail-reply-to", b"message-id", b"mime-version", b"newsgroups",
     b"priority", b"references", b"reply-to", b"sender", b"subject", b"to", b"user-agent",
     b"x-label", b"x-mailer", b"x-original-to", b"x-priority", b"x-spam-flag", b"x-spam-status"))
-_MOST_CHOICES = 4  # choices of fields that are derived in advance, because clients asked for them
+_MOST_CHOICES = 4  # selections of fields, requested earlier, that are made for new messages
 
 
 class Derivation(NamedTuple):
     """How one item is made.
 
-    name       in the store
+    name       its name in the store
     empty      its value for an expunged message
-    make       function of a Message that gives its value
-    by_header  a KeptHeader suffices for `make`
-    lazy       NIL is sent instead of a value that would have to be made
+    make       function: Message -> the value as it is sent
+    by_header  `make` also takes a KeptHeader
+    lazy       if the value is not cached, NIL is sent and the value is not made
     """
     name: str
     empty: bytes
@@ -81,7 +82,7 @@ EMAIL_ID = Derivation("EMAILID", email_id.EMPTY, email_id.of)
 #: FETCH item -> its Derivation
 ITEMS = {each.name: each for each in (ENVELOPE, BODY, BODYSTRUCTURE, PREVIEW, EMAIL_ID)}
 ITEMS[fetch_grammar.LAZY_PREVIEW] = PREVIEW._replace(lazy=True)
-#: Those that are made from the message's MIME tree.
+#: The items that need the message's MIME tree.
 FROM_TREE = frozenset(("BODY", "BODYSTRUCTURE", "PREVIEW"))
 
 
@@ -98,14 +99,14 @@ def _chosen_fields(names, negate, message):
 
 
 def is_chosen_fields(item):
-    """Is this FETCH item whole fields of the message's own header? Mail programs ask for them for
-    all messages."""
+    """Does this FETCH item select whole fields of the message's own header? Such items are cached,
+    because mail programs request them for all messages."""
     return (isinstance(item, Section) and item.kind in ("HEADER.FIELDS", "HEADER.FIELDS.NOT")
             and not item.part and item.partial is None)
 
 
 class KeptHeader:
-    """The kept fields of a message, in place of the Message."""
+    """The cached header fields of a message. It takes the place of a Message."""
 
     __slots__ = ("uid", "_header")
 
@@ -123,11 +124,12 @@ class KeptHeader:
         return self._header
 
     def forget_tree(self):
-        """It has none."""
+        """Nothing to do: it has no MIME tree."""
 
 
 def sources(session, derivations, uids):
-    """A Message, or a KeptHeader where that suffices, for each message that exists."""
+    """Yield a Message, or a KeptHeader if that suffices, for each of `uids` (ascending) that
+    exists."""
     kept = {}
     if all(each.by_header for each in derivations):
         kept = session.view.mailbox.cached(HEADER, uids)
@@ -137,7 +139,7 @@ def sources(session, derivations, uids):
 
 
 def derived(session, derivation, uids):
-    """{uid: bytes}: the item of the messages that exist. What had to be made is kept."""
+    """{uid: bytes}: the item's value for each of `uids` that exists. New values are cached."""
     mailbox = session.view.mailbox
     values = mailbox.cached(derivation.name, uids)
     made = {}
@@ -148,17 +150,18 @@ def derived(session, derivation, uids):
 
 
 def keep(mailbox, items, searchable=()):
-    """Put {name: {uid: bytes}} into the store, if it can; `searchable`: see
+    """Cache `items`, {name: {uid: bytes}}, in the store; errors are ignored. `searchable`: see
     store.deriving.derived.cache."""
     try:
         if searchable or any(items.values()):
             mailbox.cache(items, searchable)
     except errors.StoreError:
-        pass  # it only saves time
+        pass  # the cache only saves time
 
 
 def derive(row, content, names, look):
-    """Everything about one message, for store.deriving.derivation."""
+    """Make all items and searchable fields of one message -> Derived. The parameters are those of
+    store.deriving.derivation.Derivation."""
     message = Message(row.uid, content, None, look)
     derivations = [BODYSTRUCTURE, PREVIEW]
     derivations += [each for each in (BODY, EMAIL_ID) if each.name in names]
@@ -183,7 +186,7 @@ def _made(derivations, message):
 
 
 def searchable_fields(message, arrival):
-    """What mail.searchable.read gives; None for a large header."""
+    """The result of mail.searchable.read; None if the header is large. `arrival`: epoch seconds."""
     from ...mail import searchable
     if message.header_size() > FIELDS:
         return None
@@ -192,7 +195,7 @@ def searchable_fields(message, arrival):
 
 @lru_cache(maxsize=64)
 def _choice(name):
-    """The name of an item in the store -> the Derivation if it is a choice of fields, else None."""
+    """An item's name in the store -> its Derivation if it selects header fields, else None."""
     if not name.startswith("BODY["):
         return None
     try:

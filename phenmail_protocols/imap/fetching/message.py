@@ -1,24 +1,23 @@
 """A message's octets for FETCH and SEARCH: its header, its parts, any range of it.
 
-A small message is read whole. Of a big one only what is needed is read, in chunks. A header may
-have any size; where it is held as bytes, a very large one is cut, or only the wanted fields of it
-are held.
+A small message is read whole. From a big one only what is needed is read, in chunks. A header may
+have any size. To bound memory, a very large header is cut, or only its wanted fields are held.
 """
 from ...mail import headers, structure
 from ...store.maildir.content import Sequential
 from ..session import OutOfStep
 
 SMALL = 262144  # octets; a message up to this size is read at once
-HEADER = 1 << 20  # octets of a header that are held at most
-FIELDS = headers.LARGE  # octets of chosen fields, or of those of one name, that are held at most
+HEADER = 1 << 20  # at most so many octets of a header are held
+FIELDS = headers.LARGE  # at most so many octets of selected fields, or of one name's, are held
 
 
 class Message:
-    """One message: `content` is the store's.
+    """One message. `content` is the store's Content.
 
-    `trees(uid, scan)`, the session's, finds or keeps the message's tree. Without it (SEARCH reads
-    each message once) the message is scanned. `look`, the session's, is called for each part, and
-    for each chunk of a big message that is read without being sent.
+    `trees(uid, scan)`, the session's, gets the message's MIME tree from a cache or from `scan()`.
+    If it is None, the message is scanned (SEARCH reads each message once). `look`, the session's,
+    is called for each part, and for each chunk of a big message that is read without being sent.
 
     whole   all octets, or None for a big message
     """
@@ -48,10 +47,10 @@ class Message:
         return self._header
 
     def fields(self, names):
-        """A header that has the fields of these names (frozenset, lower case).
+        """A header that contains the fields with these names (frozenset, lower case).
 
-        The whole header, or of a large one those fields. If they are large, too, FIELDS octets of
-        each name.
+        It is the whole header. If that is large, it has only those fields; if they are large, too,
+        it has FIELDS octets of each name.
         """
         if self.header_size() <= FIELDS:
             return self.header()
@@ -78,7 +77,7 @@ class Message:
         if self.whole is not None:
             self._header, self._header_size = headers.split_header(self.whole)
             return
-        # Begins as if behind a line end: an empty first line means that there are no fields.
+        # As if a line end preceded: a header without fields is just an empty line.
         kept, passed, before = [], 0, b"\r\n"
         for chunk in self._chunks():
             end = (before + chunk).find(b"\r\n\r\n")
@@ -99,7 +98,8 @@ class Message:
         return self._tree
 
     def forget_tree(self):
-        """A tree may be large, and the client may be slow to receive what was found with it."""
+        """Free the tree's memory. It may be large, and the client may be slow to receive the
+        response that was made from it."""
         self._tree = None
 
     def _scan(self):
@@ -119,7 +119,7 @@ class Message:
         return self.octets if self.whole is not None else Sequential(self._chunks()).read
 
     def read(self, start, end):
-        """An iterable of chunks, as `octets`, for what is not sent."""
+        """As `octets`, for octets that are not sent; `look` is called for each chunk."""
         if self.whole is not None:
             return (self.whole[start:end],)
         return self._looking(self._content.chunks(start, end - start))
@@ -143,7 +143,7 @@ class Message:
 
 
 def messages(session, uids):
-    """A Message for each that exists; its file is closed when the next one is asked for."""
+    """Yield a Message for each of `uids` that exists. Asking for the next one closes its file."""
     for uid, content in session.view.mailbox.contents(uids):
         session.look()
         if content is not None:

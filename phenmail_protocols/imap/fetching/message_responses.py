@@ -1,14 +1,13 @@
-"""ENVELOPE, BODY and BODYSTRUCTURE of a message as bytes of the wire (RFC 3501 7.4.2 and 9).
+"""ENVELOPE, BODY and BODYSTRUCTURE of a message, as they are sent (RFC 3501 7.4.2 and 9).
 
-Pure: made from `mail.headers` and a `mail.structure.Part`. The response is well-formed for any
-message.
+Pure: made from a header and a `mail.structure.Part`. The response is well-formed for any message.
 """
 from ...mail import address, headers
 from ...mail.structure import ENVELOPE_FIELDS
 from ..responses import NIL, nstring, string
 
-_MOST_ADDRESSES = 10000  # that one response shows of a message and the messages inside it
-_MOST_FIELDS = 20  # of one name whose addresses are read
+_MOST_ADDRESSES = 10000  # in one response, of a message and the messages inside it
+_MOST_FIELDS = 20  # fields with one name whose addresses are read
 EMPTY_ENVELOPE = b"(" + b" ".join([NIL] * 10) + b")"
 _GROUP_END = b"(NIL NIL NIL NIL)"
 #: An empty message. It is sent for an expunged message, and for a message/rfc822 whose content was
@@ -18,8 +17,9 @@ EMPTY_BODYSTRUCTURE = EMPTY_BODY[:-1] + b" NIL NIL NIL NIL)"
 
 
 class _Budget:
-    """How many more addresses a response may show: written, they are many times as long as in a
-    message. `look` is called for each part and may raise to stop the work."""
+    """How many more addresses a response may show. They are limited, because in a response they may
+    be many times as long as in the message. `look` is called for each part and may raise to stop
+    the work."""
 
     __slots__ = ("addresses", "look")
 

@@ -6,15 +6,16 @@ from functools import partial
 
 from ...mail import headers
 
-# Octets. Fields chosen from a larger header are not held: they are read twice, and sent as read.
+# Octets. Fields selected from a larger header are not held in memory: they are read twice, once for
+# their size and once to be sent.
 LARGE_HEADER = 1 << 18
 
 
 def span(section, message):
-    """Where a section is in its message: (start, end). For chosen fields, where the header is.
+    """Where a section is in its message: (start, end). For selected fields, the header's range.
 
-    A part that the message does not have is empty: NIL would be allowed, but mail programs are used
-    to this.
+    A part that the message does not have is empty. NIL would be allowed, too, but mail programs
+    expect an empty string.
     """
     if not section.part:
         if section.kind is None:
@@ -35,7 +36,7 @@ def span(section, message):
 
 
 def find_part(root, numbers):
-    """The Part that these numbers name, or None. A message that is not multipart has one part."""
+    """The Part with these part numbers, or None. A message that is not multipart has part 1."""
     part = inside = root
     for number in numbers:
         if inside is None:
@@ -49,7 +50,7 @@ def find_part(root, numbers):
 
 
 def prepare(section, message):
-    """-> a function that gives the literal's beginning and an iterable of its octets."""
+    """-> a function that returns (the beginning of the literal, an iterable of its octets)."""
     return partial(_literal, section, message, *span(section, message))
 
 
@@ -76,7 +77,7 @@ def octets(section, message, start, end):
 
 
 def _between(pieces, start, end):
-    """The octets [start, end) of what comes in pieces."""
+    """Yield the octets from `start` up to `end` of octets that come in pieces."""
     at = 0
     for piece in pieces:
         if at >= end:
@@ -86,7 +87,7 @@ def _between(pieces, start, end):
 
 
 def _narrowed(start, end, partial):
-    """<origin.length>: the part of it that exists."""
+    """Apply <origin.length>, or None, to a range -> (start, end) of the octets that exist."""
     if partial is None:
         return start, end
     origin, length = partial

@@ -8,7 +8,7 @@ NOTHING = frozenset()
 
 
 class EventFilters:
-    """The event groups of a NOTIFY SET, those with the same mailboxes joined.
+    """The event groups of a NOTIFY SET; groups with the same mailboxes are joined.
 
     selected  the events of the selected mailbox
     items     the FETCH items of new messages there
@@ -39,14 +39,14 @@ class EventFilters:
 
     @property
     def concern_others(self):
-        """Whether there are events of other mailboxes than the selected one."""
+        """Whether the client wants events of mailboxes that are not selected."""
         return any([self._personal, self._subscribed] + list(self._named.values())
                    + list(self._subtrees.values()))
 
     def of(self, name, subscribed):
-        """The events of a mailbox, unless it is selected: of all groups that it belongs to.
+        """The events wanted of a mailbox that is not selected: those of all groups that it is in.
 
-        A name without a mailbox counts, because such a mailbox may be created.
+        `name` may have no mailbox, because one may be created. `subscribed`: whether it is.
         """
         events = self._personal | self._named.get(name, NOTHING)
         if subscribed:
@@ -61,7 +61,7 @@ class EventFilters:
 
 
 def _canonical(names):
-    """Names as the store writes them; those that no mailbox can have are ignored (3.1)."""
+    """Names in the store's form. Names that no mailbox can have are ignored (section 3.1)."""
     for name in names:
         try:
             yield canonical(name.rstrip(SEPARATOR))

@@ -1,8 +1,8 @@
 """Mailbox names that were created, deleted, renamed or subscribed, as NOTIFY's LIST responses (RFC
 5465 sections 5.4, 5.5).
 
-Two lists of mailboxes are compared. UIDVALIDITY says which mailboxes are the same, because no two
-of an account ever share one: so a rename is recognized, whoever made it.
+Two lists of mailboxes are compared. A mailbox is recognized by its UIDVALIDITY, because no two
+mailboxes of an account ever have the same one. So a rename is recognized, whoever made it.
 """
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ from ...store.model import INBOX, SEPARATOR, MailboxInfo
 from .. import responses
 from ..commands import list_lsub
 
-# Instead of a UIDVALIDITY: no mailbox has this name; a mailbox whose UIDVALIDITY is not known.
+# In place of a UIDVALIDITY: no mailbox has this name; it has one with an unknown UIDVALIDITY.
 MISSING, UNKNOWN = 0, -1
 
 
 class Known(NamedTuple):
-    """A name: UIDVALIDITY, MISSING or UNKNOWN, and whether it is subscribed."""
+    """What is known of a name. `uidvalidity` may be MISSING or UNKNOWN."""
     uidvalidity: int
     subscribed: bool
 
@@ -24,7 +24,7 @@ NOWHERE = Known(MISSING, False)
 
 
 def known(session, infos):
-    """`{name: Known}` of the mailboxes and subscribed names among MailboxInfos."""
+    """MailboxInfos -> `{name: Known}` of the mailboxes and of subscribed names."""
     stamps = session.mail.stamps([info.name for info in infos if info.selectable], session.look)
     found = {}
     for info in infos:
@@ -37,8 +37,9 @@ def known(session, infos):
 
 
 def own_change(names, told, old, new):
-    """Note in `names` and `told` that the client created `new` (`old` is None), deleted `old`
-    (`new` is None) or renamed `old`, with what is below it, to `new`."""
+    """Note in `names`, {name: Known}, and `told`, {name: anything}, what the client itself did: it
+    created `new` (`old` is None), deleted `old` (`new` is None), or renamed `old` and the names
+    below it to `new`."""
     if old is None or old == INBOX:  # INBOX stays, empty (RFC 3501 6.3.5)
         names[new] = names.get(new, NOWHERE)._replace(uidvalidity=UNKNOWN)
         return
@@ -47,24 +48,25 @@ def own_change(names, told, old, new):
     before = {name: (names[name], told.pop(name, None)) for name in moved}
     for name in moved:
         names[name] = names[name]._replace(uidvalidity=MISSING)
-    for name, (known, numbers) in before.items():
+    for name, (known, value) in before.items():
         if new is not None and known.uidvalidity != MISSING:
             target = new + name[len(old):]
             names[target] = names.get(target, NOWHERE)._replace(uidvalidity=known.uidvalidity)
-            if numbers is not None:
-                told[target] = numbers
+            if value is not None:
+                told[target] = value
 
 
 class Changes:
-    """The differences between two `{name: Known}`, as a client is told of them.
+    """The differences between two `{name: Known}`, as a client is notified of them.
 
-    renamed  [(new name, name that the client has for it)], to be told in this order
-    created  names that have a mailbox now, or another one than the client has by then
-    deleted  names that the client still has by then, but without a mailbox now
+    renamed  [(new name, name by which the client knows the mailbox)], to be sent in this order
+    created  names that, after the renames, have a mailbox that the client does not know
+    deleted  names that, after the renames, have no mailbox although the client knows one
     """
 
     def __init__(self, old, new, wants_rename, look=lambda: None):
-        """`wants_rename(new name, old name)`; `look()` is called often and may raise."""
+        """`wants_rename(new name, old name)`: whether the client wants to know of this rename;
+        `look()` is called often and may raise to end the work."""
         self.old = old
         self.new = new
         self.renamed = []
@@ -79,9 +81,14 @@ class Changes:
                         if not new.get(name, NOWHERE).uidvalidity]
 
     def _rename_all(self, wants_rename):
-        """A client that is told of a rename also renames what is below it (section 5.4). So names
-        are taken from the top, and a name that is not free yet waits. What is in a circle stays."""
-        place = {number: name for name, number in self._client.items()}
+        """Find an order of renames that the client can follow.
+
+        A client also renames the mailboxes below a renamed one (section 5.4), so names are taken
+        from the top of the hierarchy. A rename to a name that is still in use waits until that
+        mailbox has moved. If mailboxes exchanged their names, that never happens: these names are
+        in `created` instead.
+        """
+        place = {uidvalidity: name for name, uidvalidity in self._client.items()}
         waiting = sorted([name for name, old in self._sources.items() if wants_rename(name, old)],
                          key=lambda name: name.count(SEPARATOR))
         before = None
@@ -89,32 +96,33 @@ class Changes:
             before, names, waiting = len(waiting), waiting, []
             movers = {self.new[name].uidvalidity for name in names}
             for name in names:
-                number = self.new[name].uidvalidity
+                uidvalidity = self.new[name].uidvalidity
                 holder = self._client.get(name)
-                if holder == number:
-                    continue  # renamed together with one above it
+                if holder == uidvalidity:
+                    continue  # renamed together with a mailbox above it
                 if holder in movers:
                     waiting.append(name)
                     continue
-                self._rename(place[number], name, place)
+                self._rename(place[uidvalidity], name, place)
 
     def _rename(self, old, new, place):
         self._look()
         self.renamed.append((new, old))
         moved = {name: self._client.pop(name) for name in list(self._client)
                  if (name + SEPARATOR).startswith(old + SEPARATOR)}
-        for name, number in moved.items():
-            self._client[new + name[len(old):]] = number
-            place[number] = new + name[len(old):]
+        for name, uidvalidity in moved.items():
+            self._client[new + name[len(old):]] = uidvalidity
+            place[uidvalidity] = new + name[len(old):]
 
     def told_before(self, name, told):
-        """What `told`, {old name: anything}, has of the mailbox that is called `name` now."""
+        """What `told`, {old name: anything}, has for the mailbox that is called `name` now."""
         return told.get(self._sources.get(name, name))
 
     def lines(self, session, infos, wants):
-        """The LIST responses: each name once, but first all renames.
+        """Yield the LIST responses: first all renames, then each other name once.
 
-        `infos`: the MailboxInfos that `new` was made from. `wants(event, name, subscribed)`.
+        `infos`: the MailboxInfos that `new` was made from. `wants(event, name, subscribed)`:
+        whether the client wants this event.
         """
         found = {info.name: info for info in infos}
         for name, old in self.renamed:
@@ -140,12 +148,12 @@ class Changes:
 
 
 def _info(found, name):
-    """The MailboxInfo of a name, of which there may be nothing left."""
+    """The MailboxInfo of a name, which may no longer exist."""
     return found.get(name) or MailboxInfo(name, False, False, (), False)
 
 
 def _moved(old, new):
-    """{new name: old name} of the mailboxes that have another name; no old name is there twice."""
+    """{new name: old name} of the mailboxes that were renamed. No old name occurs twice."""
     by_id = {known.uidvalidity: name for name, known in old.items() if known.uidvalidity > 0}
     found = {}
     for name, known in new.items():
@@ -155,6 +163,6 @@ def _moved(old, new):
     return found
 
 
-def _differs(number, other):
+def _differs(uidvalidity, other):
     """Whether these UIDVALIDITYs are of different mailboxes; the first one is not MISSING."""
-    return not other or number != other and UNKNOWN not in (number, other)
+    return not other or uidvalidity != other and UNKNOWN not in (uidvalidity, other)

@@ -1,11 +1,11 @@
-"""What NOTIFY tells a client of mailboxes that it has not selected (RFC 5465 section 5).
+"""What NOTIFY tells a client, mostly of mailboxes that it has not selected (RFC 5465 section 5).
 
-A watch of the account says that something changed. Then the list of mailboxes and their numbers are
+A watch of the account says that something changed. Then the list of mailboxes and their STATUS are
 compared with what the client was told. So it does not matter who made the change, and a client that
 reads slowly gets several changes as one response.
 
-The client's own changes are not announced (section 5): the session says what it did, and that
-counts as told.
+The client's own changes are not announced (section 5): the session reports them to Notifications,
+and they count as told.
 """
 from time import monotonic
 from typing import NamedTuple, Optional
@@ -24,8 +24,8 @@ OVERFLOW = b"NOTIFICATIONOVERFLOW"  # section 5.8
 
 
 class Told(NamedTuple):
-    """A mailbox's numbers as the client knows them. None: any value is right, because the client
-    changed it itself."""
+    """A mailbox's STATUS as the client knows it. None: the client itself changed this number, so
+    whatever it is now counts as told."""
     uidvalidity: int
     uidnext: int
     modseq: Optional[int]
@@ -33,8 +33,8 @@ class Told(NamedTuple):
     unseen: Optional[int]
 
 
-NEW = Told(0, 1, 0, 0, 0)  # of a new mailbox; it is announced with its first message
-REPLACED = NEW._replace(uidvalidity=-1)  # of a mailbox in place of another one
+NEW = Told(0, 1, 0, 0, 0)  # a new mailbox; its STATUS is sent when it has a message
+REPLACED = NEW._replace(uidvalidity=-1)  # a mailbox that took the name of another one
 
 
 class SelectedMailbox:
@@ -42,20 +42,23 @@ class SelectedMailbox:
 
     def __init__(self, filters):
         self._filters = filters
-        self._own = set()  # UIDs of new messages that the client itself made
-        self._unsent = 0  # the first UID that has no FETCH response yet
+        self._own = set()  # UIDs of new messages that the client itself added
+        self._unsent = 0  # the first UID for which no FETCH response was sent yet
 
     def begin(self, view):
-        """A mailbox is selected, or NOTIFY begins in it: the client knows its messages."""
+        """Call this when a mailbox is selected, and when NOTIFY begins in a selected one: the
+        client knows its messages."""
         self._own = set()
         self._unsent = view.last_uid + 1
 
     def wants(self):
-        """Whether the client wants to know of (new and expunged messages, changed flags)."""
+        """Two bools: whether the client wants to know of new and expunged messages, and of changed
+        flags."""
         events = self._filters.selected
         return "MessageNew" in events, "FlagChange" in events
 
     def own_messages(self, uids):
+        """The client itself added these messages, so they get no FETCH responses."""
         if self._filters.items:
             self._own.update(uids)
 
@@ -91,8 +94,10 @@ class Notifications:
         self.seconds = 0.0
         self._watch = None  # only if there are events of other mailboxes
         self._changed = False  # something may have changed since the last comparison
-        self._waits = False  # for the end of a command, before which the client knows no new names
-        self._serial = None  # of the list of mailboxes that was compared last
+        # The client changed names or deselected. It learns the result from the tagged reply, so
+        # nothing is announced before that.
+        self._waits = False
+        self._serial = None  # Account.names_serial of the list of mailboxes that was compared last
         self._names = {}  # name -> mailbox_names.Known
         self._told = {}  # name -> Told, of the mailboxes with message events
         self._selected = None  # the name of the selected mailbox, which has no STATUS responses
@@ -100,8 +105,10 @@ class Notifications:
     # -- beginning and end
 
     def start(self, session, send_status):
-        """Learn what there is; `send_status`: tell the client. Raises CommandFailed if that is too
-        much."""
+        """Read the names and the STATUS of all mailboxes; `send_status`: send it to the client.
+
+        Raises CommandFailed if there are more than MOST mailboxes.
+        """
         if session.view is not None:
             self.selected.begin(session.view)
         if not self.filters.concern_others:
@@ -138,13 +145,13 @@ class Notifications:
         return self._watch is not None or bool(self.filters.selected)
 
     def listen(self, callback, stack):
-        """Let `callback` be called when other mailboxes may have changed, until the ExitStack ends
-        that."""
+        """Call `callback()`, from any thread, when other mailboxes may have changed, until `stack`,
+        an ExitStack, is closed."""
         if self._watch is not None:
             stack.callback(self._watch.account.watch(callback).close)
 
     def _notice(self):
-        """Any thread calls this after a change."""
+        """Called by any thread after a change."""
         self._changed = True
 
     # -- the client's own changes, which count as told
@@ -158,12 +165,13 @@ class Notifications:
             self._told.setdefault(new, NEW)
 
     def own_subscription(self, name, subscribed):
+        """The client subscribed or unsubscribed a name."""
         name = canonical(name)
         known = self._names.get(name, mailbox_names.NOWHERE)
         self._names[name] = known._replace(subscribed=subscribed)
 
     def own_messages(self, session, name, uids):
-        """The client added messages to a mailbox."""
+        """The client added messages to a mailbox; `uids`: ascending."""
         name = canonical(name)
         if _selected(session) == name:
             self.selected.own_messages(uids)
@@ -174,7 +182,7 @@ class Notifications:
                 uidnext=uids[-1] + 1, messages=told.messages + len(uids), modseq=None, unseen=None)
 
     def deselected(self, view):
-        """The selected mailbox is one of the others now; the client knows what `view` showed."""
+        """The mailbox of `view` is no longer selected; the client knows what the view showed."""
         self._waits = True
         name, self._selected = view.mailbox.name, None
         if name in self._told:
@@ -231,8 +239,10 @@ class Notifications:
                 before[name] = REPLACED
             elif told is None:
                 session.look()
-                came_in = name not in created  # it exists longer than the client is interested
-                before[name] = came_in and self._numbers(name) or NEW
+                # An old mailbox whose events the client wants only now, such as a subscribed one:
+                # its present state counts as told.
+                is_old = name not in created
+                before[name] = is_old and self._numbers(name) or NEW
         self._told = before
         self._watch_files()
 
@@ -250,10 +260,10 @@ class Notifications:
                 self._told[name] = now
 
     def _numbers(self, name):
-        """The mailbox's present numbers as Told, or None if they cannot be read."""
+        """The mailbox's present STATUS as Told, or None if it cannot be read."""
         try:
             status = self._watch.account.status(name)
-        except errors.NotFound:  # the list of mailboxes will say so
+        except errors.NotFound:  # noticed when the list of mailboxes is compared next
             return None
         except errors.StoreError:
             self._changed = True  # compare again later
@@ -262,8 +272,8 @@ class Notifications:
                     status.unseen)
 
     def _items(self, session, name, told, now):
-        """The STATUS items to send, perhaps none. UNSEEN is more than the RFC asks for; mail
-        programs show it, and Dovecot sends it."""
+        """The names of the STATUS items to send, perhaps none. The RFC does not require UNSEEN, but
+        mail programs show it, and Dovecot sends it."""
         if not told.uidvalidity and not now.messages and now.uidnext == 1:
             return []  # a new mailbox is empty
         modseq = ["HIGHESTMODSEQ"] if session.condstore else []
@@ -288,6 +298,7 @@ class Notifications:
                 if known.uidvalidity and "MessageNew" in self._events(name)]
 
     def _watch_files(self):
+        """Let the poller check the files of these mailboxes for changes by other programs."""
         self._watch.names = frozenset(self._told)
 
 

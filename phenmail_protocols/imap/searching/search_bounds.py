@@ -1,20 +1,22 @@
 """What the search index says about SEARCH keys, before any message is read.
 
-The index knows for BODY and TEXT which messages cannot match; about the others it knows nothing. So
-a key is true, false or unknown (None) of a message, and AND, OR and NOT follow Kleene's logic.
+For BODY and TEXT the index knows which messages cannot match; about the others it knows nothing. So
+a key is true, false or unknown (None) for a message, and AND, OR and NOT follow Kleene's
+three-valued logic.
 """
 import time
 
 from ..syntax.values import And, Contains, Not, Or
 
-SHARE, FEW = 8, 1000  # with more candidates than an eighth of the messages, all are read
-MOST = 200000  # UIDs that a command holds at most
-SECONDS = 0.25  # after which a command does not ask the index any more
+# With more candidates than FEW and than an eighth of the messages, the index is not used.
+SHARE, FEW = 8, 1000
+MOST = 200000  # at most so many UIDs are held by a command
+SECONDS = 0.25  # after this time in the index, a command asks it no more
 
 
 class Bounds:
-    """For one SEARCH command. The index is asked once for each text, when that is first needed; if
-    there are many texts, reading the messages is quicker."""
+    """For one SEARCH command. The index is asked once for each text, when that is first needed, and
+    only for SECONDS: with many texts, reading the messages is faster."""
 
     def __init__(self, session, wanted):
         """`wanted`: the command's search_message.Wanted."""
@@ -58,7 +60,7 @@ class Bounds:
         return uids
 
     def possible(self, key):
-        """A set with the UIDs of all messages that match `key`, or None if those may be any."""
+        """A set of UIDs that includes all messages that match `key`; None if any may match."""
         if isinstance(key, Contains):
             return self._candidates(key)
         if isinstance(key, And):
@@ -70,9 +72,10 @@ class Bounds:
         return None
 
     def verdict(self, key, test):
-        """A function of a Candidate: True, False or None; or None if it would always be None.
+        """A key -> function of a Candidate that returns True, False or None (unknown); or None if
+        it would always return None.
 
-        `test(key)`: a function of a Candidate for a key that the store's rows answer, or None.
+        `test(key)` gives such a function for a key that the store can answer, else None.
         """
         if isinstance(key, Contains):
             uids = self._candidates(key)
@@ -111,7 +114,8 @@ def _joined(verdicts, decisive):
 
 
 def numbered(view, uids, look):
-    """Those of a set of UIDs that have numbers in the view, ascending. `look`: the session's."""
+    """Those of a set of UIDs that have message numbers in the view, as an ascending list. `look`:
+    the session's."""
     found = []
     for uid in sorted(uids):
         look()

@@ -1,17 +1,17 @@
 """What the store's index says about SEARCH keys for header fields: From, Subject, Date and others.
 
-It knows the fields of most messages (store/indexing/derived_index.py) and finds a key in all of a
-batch with one SQL statement, so these messages are not read. A message that it does not know may
-match; when it has been read, the index knows it.
+The index has the fields of most messages (store/indexing/derived_index.py). One SQL statement finds
+a key in a whole batch of them, so these messages are not read. A message whose fields are not in
+the index may match. It is read, and then its fields are put into the index.
 """
 from ...mail import searchable
 from ...store.indexing.derived_index import Holds, SentWithin
 from ..fetching.derivations import keep, searchable_fields
 from ..syntax.values import Address, And, Header, Not, OnDay, Or
 
-SPAN = 10000  # UIDs of one statement
-MOST = 100000  # UIDs that are held; other keys of a batch are unknown
-KEPT_AT_ONCE = 500  # messages
+SPAN = 10000  # UIDs that one SQL statement covers
+MOST = 100000  # UIDs held for a batch; once there are more, its other keys count as unknown
+KEPT_AT_ONCE = 500  # messages whose fields are put into the index together
 _EVER = 1 << 40  # days
 
 
@@ -26,13 +26,13 @@ class Fields:
         self._read = {}  # UID -> fields of messages that were read
 
     def begin(self, uids):
-        """The next batch: these UIDs, ascending."""
+        """Begin the next batch: these UIDs, ascending."""
         self._parts = list(_parts(uids))
         self._found = {}
         self._room = MOST
 
     def narrow(self, key, uids):
-        """Those of the `uids` (of this batch) that may match; and whether they certainly do."""
+        """-> (those of the batch's `uids` that may match; whether all of these certainly do)."""
         condition = _condition(key)
         if condition is not None:
             matching, unknown = self._find(condition)
@@ -65,8 +65,8 @@ class Fields:
         return [uid for uid in uids if uid in either], left_certain and right_certain
 
     def verdict(self, key):
-        """A key -> function of a Candidate of the batch: True, False or None (unknown); or None if
-        it is no key for a field that the index has."""
+        """A key -> function of a Candidate of the batch that returns True, False or None (unknown);
+        or None if the key does not ask for a field that the index has."""
         condition = _condition(key)
         if condition is None:
             return None
@@ -87,7 +87,7 @@ class Fields:
             self.keep()
 
     def keep(self):
-        """Put what was learnt into the store."""
+        """Put the fields that `learn` was given into the store."""
         keep(self._session.view.mailbox, {}, self._read)
         self._read = {}
 
@@ -134,7 +134,7 @@ def _condition(key):
 
 
 def _parts(uids):
-    """Ascending UIDs in lists, each within SPAN."""
+    """Ascending UIDs -> lists of them, each of which spans less than SPAN UIDs."""
     if len(uids) and uids[-1] - uids[0] < SPAN:
         yield uids
         return

@@ -1,14 +1,15 @@
-"""A message while SEARCH tests it. Each field is decoded once and its texts are read once, however
-many keys ask for them."""
+"""A message while SEARCH tests it. Each field and each text is decoded once, however many keys ask
+for it."""
 from ...mail import headers, searchable, textsearch
 from ..fetching.message import FIELDS
 
 DAY = 86400
-FEW = 20  # field names that one pattern looks for; its time grows with their number
+FEW = 20  # field names that one regular expression looks for; with more, it becomes slow
 
 
 class Wanted:
-    """What the keys of a query ask of each message: field names (bytes in lower case), needles."""
+    """What the keys of a query look for in each message: field names (bytes in lower case), and
+    needles."""
 
     def __init__(self):
         self.names = set()
@@ -19,14 +20,14 @@ class Wanted:
         return name
 
     def needle(self, text, header):
-        """A textsearch.Needle for BODY, or for TEXT where `header`; equal ones are one object."""
+        """A textsearch.Needle for BODY, or for TEXT if `header`; equal ones are one object."""
         needle = textsearch.Needle.of(text, header)
         return self.needles.setdefault(needle, needle)
 
 
 class SearchMessage:
-    """`message` is a message.Message; `look` and `alone` are the session's. Everything is read when
-    it is first asked for."""
+    """`message`: fetching.message.Message; `look` and `alone`: the session's. Everything is read
+    when it is first needed."""
     __slots__ = ("_message", "_wanted", "_look", "_alone", "_values", "_texts", "_sent", "_found")
 
     def __init__(self, message, wanted, look, alone):
@@ -70,7 +71,7 @@ class SearchMessage:
             self._look()
             values = self.values(name)
             size = sum([len(name) + len(value) for value in values])
-            # Near the limit of Message.fields there may be more of them than `values` has.
+            # Message.fields may have cut fields near its limit, so `values` may lack some.
             if self._message.header_size() > FIELDS < 2 * size:
                 return self._all_texts(name, read)
             found = self._texts[name, read] = list(map(read, values))

@@ -8,7 +8,7 @@ from .. import responses
 from ..syntax import sequence
 from ..syntax.values import And, ModSeq, Not, Or
 
-BATCH = 5000  # messages at a time
+BATCH = 5000  # messages that are processed at a time
 
 #: Result option of RFC 4731 -> its value. Of SORT, MIN and MAX are the first and the last message
 #: (RFC 5267 3.1).
@@ -21,7 +21,7 @@ RESULTS = {
 
 
 def begin(session, arguments):
-    """Call this before the search; returns the UIDs that "$" stands for in it.
+    """Call this before the search; returns the UIDs that "$" stands for in its keys.
 
     If the result is to be saved and the search fails, the saved result is empty (RFC 5182 2.1).
     """
@@ -32,8 +32,10 @@ def begin(session, arguments):
 
 
 def reply(session, name, uids, arguments):
-    """Send the result and save it if asked to. `uids`: in the response's order; `name`: of an
-    untagged response."""
+    """Send the result, and save it if the client requests that.
+
+    `name`: b"SEARCH" or b"SORT", for an untagged response; `uids`: in the response's order.
+    """
     if arguments.returns is None:
         _reply_plain(session, name, uids, arguments)
         return
@@ -61,8 +63,8 @@ def _shown(session, uids, as_uid):
 
 
 def _covered(uids, options):
-    """The messages that the result is about: only MIN's and MAX's if nothing else was requested
-    (RFC 4731 3.2, RFC 5182 2.4)."""
+    """The messages that are saved, and that MODSEQ counts: if only MIN or MAX was requested, only
+    the messages of these (RFC 4731 3.2, RFC 5182 2.4)."""
     if not options or set(options).difference(("MIN", "MAX")):
         return uids
     ends = {"MIN": uids[:1], "MAX": uids[-1:]}
@@ -70,7 +72,7 @@ def _covered(uids, options):
 
 
 def _ascending(session, name, uids):
-    """The UIDs of a response `name` in the order of the mailbox."""
+    """`uids` of the response `name`, in ascending order."""
     if name != b"SORT":
         return uids
     from . import stepwise
@@ -107,7 +109,7 @@ def _asks_for_modseq(key):
 
 
 def _highest_modseq(session, uids):
-    """`uids`: ascending."""
+    """The highest mod-sequence of these messages; `uids`: ascending."""
     highest = 1
     for start in range(0, len(uids), BATCH):
         session.look()

@@ -17,8 +17,8 @@ from ...text.collation import fold
 #: The fields that are read.
 FIELDS = frozenset((b"date", b"subject", b"from", b"to", b"cc", b"message-id", b"in-reply-to",
                     b"references"))
-LONGEST = 256  # characters of a name, an address or a base subject that count
-MOST_REFERENCES = 100  # of a message; the last ones count
+LONGEST = 256  # only so many characters of a name, an address or a base subject are compared
+MOST_REFERENCES = 100  # of a message; the last ones are used
 
 _BETWEEN = "\x1f"
 
@@ -65,6 +65,7 @@ def to_bytes(keys):
 
 
 def from_bytes(data):
+    """The cached form -> SortKeys."""
     sent, reply, subject, sender, to, cc, display_from, display_to, identity, references = (
         data.decode("utf-8").split("\n"))
     return SortKeys(int(sent) if sent else None, BaseSubject(subject, bool(reply)), sender, to, cc,
@@ -84,7 +85,7 @@ def column(criterion, kept):
 
 
 def sent(data, arrival):
-    """The sent date of cached keys in seconds, or `arrival` without one (RFC 5256 2.2)."""
+    """The sent date of cached keys in epoch seconds; `arrival` if it is invalid (RFC 5256 2.2)."""
     date = data[:data.index(b"\n")]
     return int(date) if date else arrival
 

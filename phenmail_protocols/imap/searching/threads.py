@@ -4,14 +4,16 @@ Messages go in as values, threads come out as root Nodes; `render` formats them 
 response. Pure: no session and no store. Nothing here is recursive, because a chain of replies may
 be as long as a mailbox.
 
-`look` is called for each message and every _WALK steps of a walk; it may raise to end the work.
+`look` is called for each message, and every _WALK steps on a way up to a root. It may raise to end
+the work.
 """
 from typing import Any, NamedTuple, Optional, Sequence
 
 from . import stepwise
 
-_WALK = 256  # steps of a walk between two calls of `look`
-# References of all messages together; beyond that only each message's parent counts.
+_WALK = 256  # parents that are passed between two calls of `look`
+# References of all messages together. To bound memory, later messages are linked only to their
+# parents.
 _REFERENCES = 200000
 
 
@@ -34,8 +36,8 @@ class Message(NamedTuple):
 class Node:
     """A message in its thread, or a dummy (`number` 0) for one that is missing.
 
-    A large mailbox has many, so a node holds as little as it can: `subject` is a number that equal
-    subjects share, 0 for none.
+    A large mailbox has many nodes, so they are small. `subject` is a number that equal subjects
+    share, 0 for an empty one.
     """
     __slots__ = ("number", "date", "subject", "reply", "parent", "children")
 
@@ -46,7 +48,8 @@ class Node:
         self.children = ()
 
     def fill(self, message, subjects):
-        """Take the values of a message. `subjects`: {hash of a text: number}, which grows."""
+        """Take the values of a message. `subjects`: {hash of a subject: number}; a new subject is
+        added to it."""
         self.number, self.date = message.number, message.date
         self.reply = message.subject.reply
         text = message.subject.text
@@ -104,7 +107,7 @@ def _linked(messages, look):
     for message in messages:
         look()
         node = known.get(message.identity)
-        if node is None or node.number:  # a duplicate ID stays with its first message
+        if node is None or node.number:  # of several messages with one ID, the first one keeps it
             nodes.append(Node())
             if node is None and message.identity is not None:
                 known[message.identity] = nodes[-1]
@@ -131,9 +134,9 @@ def _linked(messages, look):
 
 
 class _Links:
-    """The links between children and parents while they are made.
+    """Links children to parents.
 
-    `_jumps` is a cache {node: one of its ancestors}, which shortens walks along long chains.
+    `_jumps` is a cache {node: one of its ancestors}, which shortens the way up long chains.
     """
 
     def __init__(self, look):
@@ -151,13 +154,13 @@ class _Links:
             self._jumps.clear()
 
     def _root(self, node):
-        way = []
+        passed = []
         while node.parent is not None:
-            way.append(node)
+            passed.append(node)
             node = self._jumps.get(node, node.parent)
-            if not len(way) % _WALK:
+            if not len(passed) % _WALK:
                 self._look()
-        for each in way:
+        for each in passed:
             self._jumps[each] = node
         return node
 
@@ -174,7 +177,7 @@ def _with_children(nodes, look):
         else:
             node.parent.children = node.parent.children or []
             node.parent.children.append(node)
-            node.parent = None  # no circles, so that memory is free as soon as nobody needs it
+            node.parent = None  # without reference cycles, memory is freed at once
     return roots
 
 
@@ -196,7 +199,7 @@ def _without_dummies(roots, look):
 
 
 def _children_first(roots, look):
-    """Every node, after its children."""
+    """Iterate over all nodes, each after its children."""
     order, left = [], list(roots)
     while left:
         look()
@@ -207,7 +210,7 @@ def _children_first(roots, look):
 
 
 def _sorted(roots, look):
-    """Steps 4 and 6: all siblings by sent date; a dummy has its first child's."""
+    """Steps 4 and 6: sort all siblings by sent date. A dummy has the date of its first child."""
     for node in _children_first(roots, look):
         if len(node.children) > 1:
             node.children = stepwise.sort(node.children, _date_of, look)
@@ -246,7 +249,8 @@ def _merged_by_subject(roots, look):
 
 
 def forget(roots, look):
-    """Let go of a forest thread by thread: all at once would hold the interpreter lock."""
+    """Empty the list of roots, one thread at a time: freeing all at once would hold the
+    interpreter lock too long."""
     while roots:
         look()
         roots.pop()

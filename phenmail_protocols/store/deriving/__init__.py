@@ -1,5 +1,5 @@
-"""What is derived from messages and kept in the index: items that IMAP sends, fields for searches.
+"""What is derived from messages and cached in the index: items that IMAP sends, fields for SEARCH.
 
-derived     what a mailbox has of it
-derivation  deriving it in idle moments
+derived     reads and writes this data of a mailbox
+derivation  derives it from messages in idle moments
 """

@@ -1,9 +1,9 @@
-"""Deriving in idle moments what mail programs list and search, before they ask for it.
+"""Derives what mail programs list and search, in idle moments, before they ask for it.
 
-Each message is read once, and all of it is derived together. The store knows no protocol: what is
-derived is made by a function that the protocol gives. New messages come first, then a mailbox's
-others, the last one first; the index notes how far that came. A message that cannot be read, or
-with which the function fails, is passed over; it is read when somebody asks for it.
+Each message is read once, and all its data is derived together. The store knows no protocol: a
+function of the protocol derives the data. New messages come first, then a mailbox's other messages,
+the last one first. The index notes which messages are done. A message that cannot be read, or for
+which the function fails, is skipped; it is read when a client asks for it.
 """
 import logging
 import time
@@ -14,25 +14,25 @@ from ..idle_work import Stopped
 from ..maildir import folders
 from ..rescanning import measuring
 
-_MOST = 100  # messages of a piece
-_PIECE = 0.015  # seconds after which a piece ends
+_MOST = 100  # messages of a piece of work
+_PIECE = 0.015  # seconds after which a piece of work ends
 log = logging.getLogger("phenmail.store")
 
 
 class Derived(NamedTuple):
-    """What was derived from a message: its items, and the fields that people search (None: not
-    kept; see derived_index.SEARCHABLE)."""
+    """What was derived from a message: {item: value}, and the {name: value} of
+    derived_index.SEARCHABLE (None: they are not kept)."""
     items: Dict[str, bytes]
     searchable: Optional[Dict[str, Any]] = None
 
 
 class Derivation:
-    """A step of IdleWork."""
+    """A step of IdleWork: derives some messages of an account."""
 
     def __init__(self, derive, version, look):
-        """`derive(row, content, names, look)` -> Derived; `row`: index.MessageRow; `names` are the
-        items that the mailbox has of other messages. `version`: str that changes when `derive`
-        gives something else. `look`: IdleWork's."""
+        """`derive(row, content, names, look)` -> Derived. `row`: index.MessageRow; `names`: the
+        items that the mailbox has of other messages. `version`: a str that changes when `derive`
+        gives other results. `look`: IdleWork's."""
         self._derive = derive
         self._version = version
         self._look = look
@@ -40,7 +40,7 @@ class Derivation:
     def __call__(self, account):
         with account.reading():
             index = account.index
-            if index is None or index.in_memory:  # memory is not for what only saves time
+            if index is None or index.in_memory:  # derived data is not worth the memory
                 return False
             due = index.derived.underived(self._version)
         if due is None:
@@ -51,8 +51,10 @@ class Derivation:
         return True
 
     def _next(self, account, box, folder, span):
-        """(Mailbox, rows of its next messages, names of its items): the new ones by UID, then the
-        others from the last one down. Without such messages that is noted, and there are no rows.
+        """-> (Mailbox, rows of its next messages, names of its items).
+
+        New messages come by UID, the others from the last one down. If no messages are left, that
+        is noted, and there are no rows.
         """
         with account.writing():
             index = account.index
@@ -86,6 +88,7 @@ class Derivation:
         mailbox.keep_derived(made, self._version, span, uidvalidity)
 
     def _derive_one(self, mailbox, row, names):
+        """The Derived of one message, or None if it cannot be read or derived."""
         try:
             content = mailbox.content_of(row)
             if content is None:
@@ -95,7 +98,8 @@ class Derivation:
         except Stopped:
             raise
         except errors.StoreError as error:
-            log.info("%r: UID %d cannot be read: %s", mailbox, row.uid, error)
+            log.info("%r: UID %d is skipped in idle moments: %s", mailbox, row.uid, error)
         except Exception:
-            log.exception("%r: UID %d cannot be derived", mailbox, row.uid)
+            log.exception("%r: UID %d is skipped in idle moments, because of an error", mailbox,
+                          row.uid)
         return None

@@ -1,7 +1,7 @@
-"""What is kept of messages' bytes in the index: items that are listed, fields that are searched.
+"""Data derived from a mailbox's messages: reads and writes it in the index.
 
-All of it only saves time, and any of it may be missing: in a damaged index, which is built again,
-there is nothing. See derived_index.py.
+It only saves time, and any of it may be missing: an index that was rebuilt has none of it. See
+indexing/derived_index.py.
 
 The functions are methods of Mailbox.
 """
@@ -10,7 +10,7 @@ from ..indexing.derived_index import Found
 
 
 def cached(mailbox, item, uids):
-    """`{uid: bytes}` of those of `uids` (ascending) of which the item was kept with `cache`."""
+    """`{uid: bytes}`: the item of those of `uids` (ascending) for which it is cached."""
     try:
         with mailbox.account.reading():
             mailbox._ready_to_read()
@@ -20,10 +20,10 @@ def cached(mailbox, item, uids):
 
 
 def cache(mailbox, items, searchable=()):
-    """Keep `items`, {item: {uid: bytes}}, and `searchable`, {uid: {name: value}} as
-    DerivedIndex.add_searchable takes it, all made from messages' unchanging bytes.
+    """Cache `items`, {item: {uid: bytes}}, and `searchable`, {uid: {name: value}} with the names of
+    derived_index.SEARCHABLE. All of it must be made from the messages' octets alone.
 
-    Work in idle moments waits, because a session is at work.
+    Work in idle moments waits, because a session is busy.
     """
     mailbox.account.wake_idle_work(has_mail=True)
     with mailbox.account.writing():
@@ -32,8 +32,8 @@ def cache(mailbox, items, searchable=()):
 
 
 def keep_derived(mailbox, made, version, span, uidvalidity):
-    """Keep `made`, {uid: derivation.Derived}, and note that the messages of the derived_index.Span
-    are derived, unless the mailbox has another UIDVALIDITY now."""
+    """Cache `made`, {uid: derivation.Derived}, and note that the messages of `span`, a
+    derived_index.Span, are derived. Raises NotFound if the mailbox has another UIDVALIDITY now."""
     items, searchable = {}, {}
     for each, derived in made.items():
         for item, data in derived.items.items():
@@ -58,8 +58,8 @@ def _keep_locked(mailbox, items, searchable):
 
 
 def find(mailbox, condition, first, last):
-    """Which of the messages with UIDs from `first` to `last` meet a condition (derived_index.Holds
-    or SentWithin): derived_index.Found."""
+    """Find the messages with UIDs from `first` to `last` that meet a condition (derived_index.Holds
+    or SentWithin) -> derived_index.Found."""
     try:
         with mailbox.account.reading():
             mailbox._ready_to_read()

@@ -1,9 +1,9 @@
-"""The index of an account: an SQLite database beside the files, which can be made again from them.
+"""The index of an account: an SQLite database beside the files, which can be rebuilt from them.
 
 index          mailboxes and messages
 expunged       which messages were expunged
 derived_index  what was derived from messages: items that IMAP sends, fields that are searched
 database_file  the files of a database, and what its errors mean
 account_index  which database an account uses: the one on the disk, or one in memory on a full disk
-numbering      UIDVALIDITY, UIDs and mod-sequences never go back, even if the index is lost
+numbering      UIDVALIDITY, UIDs and mod-sequences are never used twice, even if the index is lost
 """

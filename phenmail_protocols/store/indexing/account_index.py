@@ -2,14 +2,14 @@
 
 The index only caches what the files contain, so mail can be read, flagged and removed without it.
 If the disk has no room for the index, the account builds an index in memory from the files. Its
-first commit removes the index on the disk, which would be outdated and may fill the missing space.
-Other processes treat this like a deleted index, which may happen at any time: no UID, UIDVALIDITY
-or flag changes, and numbering resumes past the ceilings (numbering.py).
+first commit removes the index on the disk, which would be outdated, and whose space may be needed.
+To other processes the index was deleted, which may happen at any time: no UID, UIDVALIDITY or flag
+changes, and numbering resumes past the ceilings (numbering.py).
 
-When the index is opened, it may be older than the mail: after a power failure it may have lost its
-last commits, and it may come from a backup. Three values stored in it must match, or numbering
-resumes past everything that may have been assigned: the machine's boot id, the mail folder's
-marker, and the inode of the database file.
+When the index is opened, it may be older than the mail: a power failure may have undone its last
+commits, and it may come from a backup. So three values are stored in it: the machine's boot id, the
+mail folder's marker, and the inode of the database file. If one of them differs, numbering resumes
+past every number that may have been assigned.
 
 The marker is a file that is never rewritten. In a restored or copied folder it has another inode or
 ctime, and no program can set these back.
@@ -39,8 +39,8 @@ class AccountIndex:
     def __init__(self, tree, boot_id, on_reopen, on_foreign_commit):
         """`tree`: the account's Tree; `boot_id`: see Account.
 
-        `on_reopen()` is called when everything read from the index may be outdated, and
-        `on_foreign_commit()` when another process changed something.
+        `on_reopen()` is called when everything that was read from the index may be outdated, and
+        `on_foreign_commit()` when another process changed the index.
         """
         self._tree = tree
         self._path = os.path.join(tree.path, index.FILE)
@@ -50,9 +50,9 @@ class AccountIndex:
         self.index = None  # index.Index, once it is open
         self.marker = None  # str that distinguishes this mail folder from its copies
         self._until = 0.0  # until then an index in memory is used without checking the disk
-        self._removed = False  # the one in memory replaced the one on the disk
-        self._must_resume = False  # numbers were assigned that the disk's index does not know
-        self._force_memory = False  # open the next one in memory
+        self._removed = False  # the index in memory has replaced the one on the disk
+        self._must_resume = False  # numbers were assigned that the index on the disk does not have
+        self._force_memory = False  # the next index is opened in memory
 
     def is_current(self):
         """Is the open index the one to use?"""
@@ -61,7 +61,7 @@ class AccountIndex:
         if not self.index.in_memory:
             return self.index.is_current()
         if self._removed and os.path.exists(self._path):
-            return False  # another process has made one
+            return False  # another process has created one
         now = time.monotonic()
         if now > self._until:
             self._until = now + _RETRY
@@ -155,7 +155,7 @@ class AccountIndex:
         return True
 
     def return_to_disk(self):
-        """Forget an index in memory that has committed nothing."""
+        """Close an index in memory that has committed nothing; the next one is on the disk."""
         if self.index is not None and self.index.in_memory and not self._removed:
             self.close()
             self._on_reopen()

@@ -34,10 +34,10 @@ def trouble(error):
 
 
 def make_private(path):
-    """Make the file, empty and readable by us alone; SQLite gives its log the same mode.
+    """Create an empty file that only this user can read; SQLite gives its log the same mode.
 
-    An existing database is not opened, see index.py. A link to another user's file is set aside,
-    because SQLite would follow it.
+    An existing database is not opened; index.py says why. A link to another user's file is set
+    aside, because SQLite would follow it.
     """
     for suffix in _SUFFIXES:
         set_aside_unless_plain(path + suffix)
@@ -48,10 +48,10 @@ def make_private(path):
 
 
 def remove(path):
-    """Remove a database's files.
+    """Remove a database's files, the database first.
 
-    The database goes first. A log that is left alone is removed at the next opening; a database
-    that lost its log would be believed.
+    If this is interrupted, a log without its database is removed at the next opening. A database
+    without its log would lack commits, and nothing would show that.
     """
     for suffix in _SUFFIXES:
         try:

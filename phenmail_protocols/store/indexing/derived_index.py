@@ -1,23 +1,25 @@
 """The part of the index that holds what was derived from messages' bytes.
 
-Messages never change, so neither does what is derived from them: it is only removed with them. All
+Messages never change, so neither does what is derived from them: it is only removed with them. Any
 of it may be missing at any time, and is then derived again.
 
-    item     what protocols list, in the form in which they send it; a mailbox has several kinds
-    sent     the header fields that people search, as they are compared. There are three tables,
-    people   because a search reads all of one.
+    item_kind  the kinds of items that a mailbox has, such as ENVELOPE
+    item       the items of messages, in the form in which IMAP sends them
+    sent       the header fields that people search, as they are compared. There are three tables,
+    people     because a search reads the whole table: the fewer columns it has, the faster that is.
     other
-    derived  how far a mailbox's messages were derived in idle moments (deriving/)
+    derived    which of a mailbox's messages were derived in idle moments (deriving/)
 
-A key is one integer, the kind or the mailbox in the upper half and the UID in the lower one. SQLite
-stores rows with such a key in half of the space and reads them in a third of the time.
+The key of an item has the kind in its upper 32 bits and the UID in the lower 32 bits; the key of
+searchable fields has the mailbox and the UID. SQLite stores rows with one integer as the key in
+half of the space of rows with two, and reads them in a third of the time.
 """
 
 from typing import NamedTuple, Optional, Set
 
-_ITEMS = 48  # kinds of cached items that a mailbox may have
+_ITEMS = 48  # kinds of items that a mailbox may have
 _SHIFT = 32  # bits of a UID
-#: Table -> what it has of the header fields that people search: octets, and the day of sending.
+#: Table -> its columns: searchable header fields (octets), and the day of sending (an integer).
 SEARCHABLE = {
     "sent": ("day", "subject"),
     "people": ("from address", "to address", "cc address", "bcc address"),
@@ -39,14 +41,14 @@ CREATE TABLE derived (
 
 
 class Span(NamedTuple):
-    """The messages that are derived: those with UIDs above `above`, up to `last`."""
+    """The messages that were derived: those with UIDs above `above`, up to `last`."""
     above: int
     last: int
 
 
 class Holds(NamedTuple):
-    """A condition of a search: what is kept as `name` contains these octets; without any, there is
-    such a field."""
+    """A condition of a search: the value of `name`, one of SEARCHABLE, contains these octets. With
+    empty octets: there is such a value."""
     name: str
     octets: bytes
 
@@ -59,8 +61,11 @@ class SentWithin(NamedTuple):
 
 
 class Found(NamedTuple):
-    """UIDs of messages: those that meet the condition, and those of which it is `known` whether
-    they do. None: all that exist."""
+    """The result of a search.
+
+    matching  UIDs of messages that meet the condition
+    known     UIDs of messages whose fields are in the index; None: all that exist
+    """
     matching: Set[int]
     known: Optional[Set[int]]
 
@@ -90,7 +95,7 @@ class DerivedIndex:
     # Items
 
     def items(self, mailbox, item, uids):
-        """(uid, data) of those of `uids` (ascending) that have this item."""
+        """[(uid, data)] of those of `uids` (ascending) that have this item."""
         kind = self._kind(mailbox, item)
         if kind is None or not len(uids):
             return []
@@ -109,7 +114,8 @@ class DerivedIndex:
         return rows
 
     def add_items(self, mailbox, item, rows):
-        """Keep (uid, data) rows. If there are too many kinds, the oldest one is forgotten."""
+        """Add (uid, data) rows. If the mailbox has too many kinds of items, the oldest kind is
+        removed."""
         kind = self._kind(mailbox, item)
         if kind is None:
             self._forget_oldest_kind(mailbox)
@@ -145,7 +151,7 @@ class DerivedIndex:
     # Searching
 
     def add_searchable(self, mailbox, rows):
-        """Keep (uid, {name: value}) rows; the names are those of SEARCHABLE."""
+        """Add (uid, {name: value}) rows; the names are those of SEARCHABLE."""
         base = _key(mailbox, 0)
         for table, names in SEARCHABLE.items():
             self._database.executemany(
@@ -153,12 +159,12 @@ class DerivedIndex:
                 [(base + uid,) + tuple(map(values.get, names)) for uid, values in rows])
 
     def find(self, mailbox, condition, first, last):
-        """The Found of a Holds or SentWithin, among the messages with UIDs from `first` to `last`.
+        """Search the messages with UIDs from `first` to `last` by a Holds or SentWithin -> Found.
         """
         table, test, values = _test(condition)
         base = _key(mailbox, 0)
-        # As few values: for each row that it gets, Python takes the interpreter lock again. It is
-        # one statement, so that both are true at one moment.
+        # The UIDs are joined into one row, because Python takes the interpreter lock again for each
+        # row. One statement gives both results, so that they are of the same state.
         select = "SELECT %%s, group_concat(CASE WHEN %s THEN id - ? END) FROM %s " \
                  "WHERE id BETWEEN ? AND ?" % (test, table)
         values += base, base + first, base + last
@@ -171,13 +177,13 @@ class DerivedIndex:
             select % "group_concat(id - ?)", (base,) + values).fetchone()
         return Found(_uids(matching), _uids(known))
 
-    # How far
+    # Which messages were derived
 
     def underived(self, version):
-        """A mailbox of which not all messages are derived: (its id, its folder, Span); or None.
+        """A mailbox some of whose messages are not derived: (its id, its folder, Span); or None.
 
-        Mailboxes with new messages come first, then those with few left. `version`: what counts as
-        derived.
+        Mailboxes with new messages come first, then those with few messages left. `version`:
+        messages that were derived by another version count as not derived.
         """
         found = self._database.execute(
             "SELECT mailbox.id, folder, COALESCE(above, uidnext - 1), COALESCE(last, uidnext - 1) "
@@ -188,14 +194,15 @@ class DerivedIndex:
         return found and (found[0], found[1], Span(*found[2:]))
 
     def set_derived(self, mailbox, version, span=None):
-        """Note how far it is; `span` None: there are no more messages."""
+        """Note which messages are derived; `span` None: all of them."""
         self._database.execute(
             "INSERT OR REPLACE INTO derived "
             "SELECT id, ?, ?, COALESCE(?, uidnext - 1) FROM mailbox WHERE id = ?",
             (version,) + (span or (0, None)) + (mailbox,))
 
     def forget_derived(self, mailbox, uid):
-        """Messages with this UID and higher ones may be new, though they have old UIDs."""
+        """Note that messages with this or a higher UID may not be derived. Call this if messages
+        were added with UIDs below UIDNEXT."""
         self._database.execute("DELETE FROM derived WHERE mailbox = ? AND last >= ?",
                                (mailbox, uid))
 

@@ -1,6 +1,6 @@
 """The part of the index that knows which messages were expunged, for QRESYNC (RFC 7162)."""
 
-_REMEMBERED = 100000  # mod-sequences for which expunged messages are known
+_REMEMBERED = 100000  # so many mod-sequences back, expunged messages are known
 _MOST = 20000  # UIDs of expunged messages in memory at once
 
 TABLES = """
@@ -17,23 +17,24 @@ class Expunged:
         self._database = database
 
     def add(self, mailbox, uids, modseq):
-        """Note that messages were expunged; what is too long ago is forgotten."""
+        """Note that messages were expunged at this mod-sequence; forget the oldest ones."""
         self._database.executemany(
             "INSERT INTO expunged VALUES (?, ?, ?)", [(mailbox, modseq, uid) for uid in uids])
         self._database.execute("DELETE FROM expunged WHERE mailbox = ? AND modseq < ?",
                                (mailbox, modseq - _REMEMBERED))
 
     def forget(self, mailbox, modseq):
-        """From now on, what was expunged up to this mod-sequence counts as unknown.
+        """Note that messages may have been expunged unnoticed up to this mod-sequence, so `since`
+        cannot answer for earlier ones.
 
-        The note of it is a row with UID 0, which no message has.
+        This is noted as a row with UID 0, which no message has.
         """
         self._database.execute("INSERT OR REPLACE INTO expunged VALUES (?, ?, 0)",
                                (mailbox, modseq))
 
     def since(self, mailbox, since, modseq):
-        """UIDs expunged after the mod-sequence `since`, ascending; None if that is too long ago, or
-        if there are too many.
+        """UIDs expunged after the mod-sequence `since`, ascending; None if that is too long ago or
+        there are too many.
 
         `modseq`: the mailbox's highest one.
         """

@@ -1,8 +1,8 @@
 """The index: one SQLite database for each account, a cache of the files' contents.
 
-All SQL of the store is in this folder (nothing newer than SQLite 3.26). The caller
-holds the account's lock around every call. The file may be deleted at any time: `is_current`
-notices, and the account rebuilds the index from the files.
+All SQL of the store is in this folder (nothing newer than SQLite 3.26). The caller holds the
+account's lock around every call. The file may be deleted at any time: `is_current` notices this,
+and the account rebuilds the index from the files.
 
 Never `open()` the database file by other means: closing such a descriptor drops SQLite's locks in
 the whole process (POSIX fcntl locks).
@@ -19,7 +19,7 @@ from .database_file import Error, Trouble, make_private, remove, trouble
 
 FILE = "phenmail-index.sqlite"
 _VERSION = 6
-UNKNOWN = -1  # the size and date of a message that was not measured yet (rescanning/measuring.py)
+UNKNOWN = -1  # size and date of a message that was not measured yet (rescanning/measuring.py)
 _SLICE = 1000  # rows in memory at once
 log = logging.getLogger("phenmail.store")
 
@@ -41,7 +41,7 @@ CREATE TABLE message (
 """
 
 class MailboxRow(NamedTuple):
-    """One mailbox. `list_*` and `*_time` identify the state of the files that it reflects."""
+    """One mailbox. `list_*` and `*_time` identify the state of the files that the row reflects."""
     id: int
     folder: str
     uidvalidity: int
@@ -76,10 +76,10 @@ _MAILBOX = ", ".join(MailboxRow._fields)
 
 
 class Index:
-    """An open database. All methods may raise Error. A broken file is replaced."""
+    """An open database. All methods may raise Error. A damaged file is replaced."""
 
     def __init__(self, path=None):
-        """`path` of the database; None: keep it in memory."""
+        """`path`: of the database; None: it is in memory."""
         self._path = path
         self._version = None
         if path is None:
@@ -117,8 +117,8 @@ class Index:
         mode = run("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode not in ("wal", "memory"):
             run("PRAGMA journal_mode = TRUNCATE")
-            log.warning("%s: this file system has no write-ahead log; a slower journal is used",
-                        self._path)
+            log.warning("%s: SQLite's write-ahead log does not work on this file system; using a "
+                        "slower journal", self._path)
         run("PRAGMA synchronous = NORMAL")
         run("PRAGMA cache_size = -1024")
         run("PRAGMA wal_autocheckpoint = 1000")
@@ -350,7 +350,8 @@ class Index:
         self._count(mailbox, [row[4] for row in rows], 1)
 
     def _count(self, mailbox, sizes, sign):
-        """Keep the mailbox's totals: messages of these sizes came (`sign` 1) or went (-1)."""
+        """Update the mailbox's totals: messages of these sizes are added (`sign` 1) or removed
+        (-1)."""
         known = [size for size in sizes if size > UNKNOWN]
         self._database.execute(
             "UPDATE mailbox SET messages = messages + ?, octets = octets + ?, "

@@ -2,11 +2,11 @@
 
 (mailbox, UIDVALIDITY, UID) names the same bytes forever. UIDs are assigned under the account's lock
 from the mailbox's row in the index, below the ceiling of its UID list (maildir/uidlist.py). The
-functions here skip every number that may have been assigned and forgotten:
+functions here skip every number that may have been assigned and is no longer known:
 
-* after a power failure, and if the index was lost: all of them are below the ceilings;
-* in a restored or copied folder: somewhere above the ceilings;
-* if the UID list is lost: unknown, so the numbers jump far ahead.
+* after a power failure, or if the index was lost, such numbers are below the ceilings;
+* in a restored or copied folder, they may be above the ceilings;
+* if the UID list is lost, the ceilings are unknown, so the numbers jump far ahead.
 """
 import logging
 import os
@@ -55,7 +55,7 @@ def resume(index, row, uid_list, marker):
     modseq = max(row.modseq, uid_list.header.modseq_ceiling)
     if uid_list.is_copy(marker):
         jump = _SHORT_JUMP if uid_list.has_inode_of(marker) else _JUMP
-        # The same backup may be restored twice: neither time may repeat the other's numbers.
+        # A backup may be restored twice. The second time must not repeat numbers of the first time.
         uidnext = max(uidnext + jump, int(time.time()) - _EPOCH)
         modseq = max(modseq + jump, int(time.time() * 1000))
         log.warning("%s: this mail folder was restored or copied; new messages get UIDs from %d on",
@@ -76,7 +76,7 @@ def resume_without_list(index, row):
 
 
 def _to_be_listed(row, uidnext, modseq):
-    """The row with these numbers, and such that the folder is listed again."""
+    """The row with these numbers, changed so that the folder is listed again."""
     return row._replace(uidnext=uidnext, modseq=modseq, list_inode=0, list_size=0,
                         new_time=0, cur_time=0)
 

@@ -6,8 +6,8 @@ Three header fields are ours; Dovecot preserves them:
 
     C   a ceiling: every UID ever assigned is below it
     M   the same for mod-sequences
-    P   the mail folder in which the file was written (the marker of account_index.py): a restored
-        or copied folder has another one
+    P   the mail folder in which the file was written (the marker of indexing/account_index.py): a
+        restored or copied folder has another one
 
 Invariants
 

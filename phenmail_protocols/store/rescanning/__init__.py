@@ -1,7 +1,7 @@
-"""Taking in what other programs did to the files of a mailbox.
+"""Takes in what other programs changed in the files of a mailbox.
 
-rescan       when, and in which steps
-shares       a folder's names beside those of the index, in portions that fit into memory
+rescan       when a folder is listed, and what happens then
+shares       the names in the folder, the UID list and the index, in portions that fit into memory
 differences  files that arrived, are gone, or have other flags
-measuring    sizes and dates of files that arrived, at first need
+measuring    sizes and dates of files that arrived, when they are first needed
 """

@@ -1,8 +1,8 @@
-"""The differences between a folder's files and the index, and how they get into the index.
+"""Finds the differences between a folder's files and the index, and records them in the index.
 
-The folder may have a million files. It is compared one share at a time (shares.py), and what has
-arrived waits on the disk until all shares are compared, because it gets its UIDs in the
-order of arrival.
+The folder may have a million files, so it is compared one share at a time (shares.py). Arrived
+files get their UIDs in the order of arrival, so their names are kept in temporary files until all
+shares are compared.
 """
 import itertools
 
@@ -13,19 +13,19 @@ from ..maildir.spool import SortedLines
 from .shares import looking, shares
 
 _SLICE = 500  # messages that are added at once
-_LATEST = 10 ** 12 - 1  # seconds; the key of names that begin with a larger number
+_LATEST = 10 ** 12 - 1  # seconds; the sort key of names that begin with a larger number
 
 
 class _Comparison:
     """The differences in one share of the folder.
 
-    missing  (uid, name, fresh, letters) of messages without their file
-    changed  (fresh, letters, UID) of messages with other flags
-    arrived  the listing's `letters`, reduced to the names that no row has
+    missing  [(uid, name, fresh, letters)] of messages whose files are gone
+    changed  [(fresh, letters, uid)] of messages with other flags
+    arrived  {name: letters} of the files that no row has, as Listing.letters
     """
 
     def __init__(self, mailbox, share):
-        """`share`: a Share, whose listing is mended; it is used up."""
+        """`share`: a Share whose listing is mended. Its listing and rows are used up."""
         self._mailbox = mailbox
         self._share = share
         self.missing = []
@@ -42,7 +42,7 @@ class _Comparison:
             self._match_renamed()
 
     def _note_place(self, uid, name, fresh, letters):
-        """The message with this name has the row of `uid`; has it other flags?"""
+        """Note the flags of the file with this name, if the row of `uid` has other ones."""
         place = self._share.listing.place(name)
         if place != (fresh, letters):
             self.changed.append(place + (uid,))
@@ -56,7 +56,8 @@ class _Comparison:
             del self.arrived[name]
 
     def _match_renamed(self):
-        """mbsync writes its own UID into names (",U=7"); the message keeps ours."""
+        """Find renames by mbsync, which writes its own UID into names (",U=7"). The message keeps
+        the UID that it has here."""
         gone = {buckets.without_u(row[1]): row for row in self.missing}
         renamed = {}
         for name in self.arrived:
@@ -74,10 +75,10 @@ class _Comparison:
 
 
 class Differences:
-    """Finds the differences of one mailbox in some buckets, and records them."""
+    """Finds and records the differences of one mailbox, in some buckets of its names."""
 
     def __init__(self, mailbox, floor):
-        """`floor`: UIDs of the UID list count from here on."""
+        """`floor`: lower UIDs in the UID list are ignored; their files get new UIDs."""
         self._mailbox = mailbox
         self._index = mailbox.account.index
         self._floor = floor
@@ -88,7 +89,7 @@ class Differences:
         self._others = SortedLines(temporary)  # all others that arrived, by time
 
     def apply(self, wanted):
-        """Record the differences in the `wanted` buckets, a set."""
+        """Record the differences in the `wanted` buckets, a set of numbers."""
         try:
             self._apply(wanted)
         finally:
@@ -116,9 +117,9 @@ class Differences:
             mailbox.save_locked(uidnext=uidnext)
 
     def _take(self, share, lines):
-        """Record what is missing and changed in a _Comparison; keep what has arrived for later.
+        """Record what is missing and changed; write the names that arrived to temporary files.
 
-        `lines`: `{name: uid}` of the UID list.
+        `share`: a _Comparison; `lines`: `{name: uid}` of the UID list.
         """
         if share.missing or share.changed:
             self._raise_ceilings(self._mailbox.row.uidnext)
@@ -137,7 +138,7 @@ class Differences:
                 self._others.add("%012d\0%s\0%s" % (_seconds(name), name, place))
 
     def _raise_ceilings(self, top):
-        """Make sure that UIDs below `top` and the new mod-sequence are below the ceilings."""
+        """Raise the UID list's ceilings, if UIDs below `top` or the new mod-sequence need it."""
         mailbox, header = self._mailbox, self._mailbox.uid_list.header
         if top > header.uid_ceiling or self._modseq >= header.modseq_ceiling:
             first = mailbox.row.uidnext
@@ -145,7 +146,7 @@ class Differences:
                                             mailbox.account.marker, mailbox.row.guid)
 
     def _add_arrived(self, uidnext):
-        """Add what arrived; new UIDs start at `uidnext`. Returns the next UID."""
+        """Add what arrived; new UIDs start at `uidnext`. Returns the new UIDNEXT."""
         last = 0
         for lines in _slices(self._listed):
             numbered = []
@@ -168,7 +169,8 @@ class Differences:
         return uidnext
 
     def _add(self, numbered):
-        """Add messages, [(uid, name, place)]."""
+        """Add the messages [(uid, name, place)]. `place`: ":" and the letters of a file in cur, ""
+        for one in new."""
         self._mailbox.account.look_locked()
         modseq = self._modseq
         self._index.add_messages(self._mailbox.row.id, [
@@ -177,12 +179,12 @@ class Differences:
 
 
 def _seconds(name):
-    """The time at which a name begins; 0 if it does not begin with one."""
+    """The epoch seconds with which a file name begins, 0 if it does not begin with a number."""
     seconds = name.partition(".")[0]
     return min(int(seconds), _LATEST) if seconds.isdigit() else 0
 
 
 def _slices(lines):
-    """Lists of lines."""
+    """An iterator of lists of at most _SLICE lines."""
     lines = iter(lines)
     return iter(lambda: list(itertools.islice(lines, _SLICE)), [])

@@ -1,10 +1,10 @@
-"""Sizes and dates of messages that other programs put into a mailbox, at first need.
+"""Sizes and dates of messages that other programs put into a mailbox, when they are first needed.
 
 SELECT needs only names. A message from a listing has the size UNKNOWN in the index and in the
-columns until something asks for its size or its octets. Then it is measured, and that is its size
-forever: nobody was told another one.
+columns until its size or its octets are needed. Then it is measured. That size is final: no client
+has been told another one.
 
-A file that turns out to be no readable message is taken out of the mailbox again.
+If a file turns out not to be a readable message, it is removed from the index again.
 """
 import errno
 import logging
@@ -18,13 +18,14 @@ from ..maildir.content import served_size
 from ..maildir.filenames import path_of, wire_size
 
 _BATCH = 500  # messages that are measured between two transactions
-# The server's own trouble, not the file's.
+# Errors that the server's state causes, not the file: they pass, so the file stays in the index.
 _PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ESTALE}
 _user = getattr(os, "geteuid", lambda: 0)
 log = logging.getLogger("phenmail.store")
 
 
 def is_measured(row):
+    """Whether a MessageRow has its size and date."""
     return row.size > UNKNOWN
 
 
@@ -84,7 +85,7 @@ def measure(mailbox, uids):
         except OSError as error:
             if error.errno in _PASSING:
                 raise errors.from_os(error) from error
-            log.warning("%s is left out, because it cannot be read: %s",
+            log.warning("%s: cannot be read, so the mailbox is shown without this message: %s",
                         path_of(mailbox.path, row), error)
             bad.append(row.uid)
             continue
@@ -93,12 +94,12 @@ def measure(mailbox, uids):
     try:
         _record(mailbox, [row.uid for row in rows if not is_measured(row)], found, bad)
     except errors.NoSpace:
-        pass  # the next one who needs them measures again
+        pass  # they are measured again when they are needed next
     return found
 
 
 def _record(mailbox, uids, found, bad):
-    """Keep the sizes and dates of `uids`; take out the `bad` ones."""
+    """Record the sizes and dates, `found`, of `uids`; remove the messages `bad` from the index."""
     with mailbox.account.writing():
         mailbox.ready_locked()
         index = mailbox.account.index
@@ -125,8 +126,8 @@ def _measure(mailbox, row, finder):
 def measure_file(path, name):
     """`(size as served, date)` of a file that another program put there.
 
-    The file is read only if the name does not give both sizes (`,S=`, `,W=`), or another size than
-    the file has. Raises OSError, also if it is no regular file.
+    The file is read only if its name does not contain both sizes (`,S=`, `,W=`), or if `,S=` is not
+    the size of the file. Raises OSError, also if it is not a regular file.
     """
     mode, _, _, _, owner, _, octets, _, modified, _ = os.lstat(path)
     size, user = None, _user()

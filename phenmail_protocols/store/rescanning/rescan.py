@@ -4,27 +4,27 @@ The Maildir is the truth. Other programs drop files into it, rename them (flags)
 crash leaves a file without its row, or a line in the UID list without its file. A rescan finds all
 of this by comparing names.
 
-When a rescan is due: the row in the index keeps the mtimes of `new` and `cur` and the inode and
-size of the UID list that it reflects. Other mtimes mean that the folder must be listed. A change in
-the same tick of the file system's clock as the listing would leave the mtime as it was. So a folder
-that was written less than GRAIN before it was listed is listed once more later.
+When a rescan is due: the row in the index has the mtimes of `new` and `cur`, and the inode and size
+of the UID list, that it reflects. Other mtimes mean that the folder must be listed. A change in the
+same tick of the file system's clock as the listing would not change the mtime. So a folder that was
+written less than GRAIN before it was listed is listed once more later.
 
 What it does, in a transaction:
 
-1. If the UID list is not the one that the row reflects, it is read. If it is lost it is rebuilt
-   from the index. If its UIDVALIDITY is higher, another program recreated the mailbox: the row is
-   dropped and the folder adopted.
+1. If the UID list is not the one that the row reflects, it is read. If it is lost, it is rebuilt
+   from the index. If its UIDVALIDITY is higher than the row's, another program recreated the
+   mailbox: the row is removed and the folder adopted.
 2. The names in the folder and in the index are compared by their hashes, in buckets
    (maildir/buckets.py). After our own changes they are equal, and only the mtimes are noted.
 3. Where they differ, the folder is listed, odd names are mended, and the names are compared with
    the rows: messages are missing, changed, or have arrived (differences.py).
 4. A missing message may only have been renamed while the folder was listed, so a second listing
    decides. A missing and an arrived name that differ only in `,U=` (mbsync) are one message.
-5. An arrived file gets the UID of its line in the UID list, unless that is below the row's next
-   UID: then a session may have seen later UIDs, and the file gets a new one. All UIDs lie below the
+5. An arrived file gets the UID of its line in the UID list, unless that is below the row's UIDNEXT:
+   then a session may have seen later UIDs, and the file gets a new one. All UIDs are below the
    synced ceiling.
-6. The changes go into the index with a new mod-sequence, and into memory. Sizes and dates are not
-   known yet; they are measured at first need (measuring.py).
+6. The changes are recorded in the index, with a new mod-sequence, and in memory. Sizes and dates
+   are measured when they are first needed (measuring.py).
 
 A folder that the index does not know is adopted: it gets a row, with the UIDs of its list if it has
 one. Numbering then resumes past the list's ceilings.
@@ -54,7 +54,7 @@ def is_due(mailbox):
 
 
 def adopt(mailbox):
-    """Make the index row of a folder that the index does not know."""
+    """Add the index row of a folder that the index does not know."""
     account = mailbox.account
     header = mailbox.uid_list.read()
     is_new = header is None
@@ -70,13 +70,13 @@ def adopt(mailbox):
     if not is_new:
         mailbox.row = numbering.resume(account.index, mailbox.row, mailbox.uid_list, account.marker)
     rescan(mailbox, adopting=True)
-    mailbox.reload_locked()  # an empty folder brought nothing that did so
+    mailbox.reload_locked()  # `rescan` does this only if it finds a file
     if not is_new:  # its messages were announced as \Recent long ago
         mailbox.save_locked(recent=mailbox.row.uidnext)
 
 
 def _unique_guid(mailbox, guid):
-    """`guid`, or a new one if there is none, or if a copy of another mailbox has the other's."""
+    """`guid`; a new one if it is empty, or if another mailbox has it, of which this is a copy."""
     account = mailbox.account
     others = account.index.folders_with_guid(guid) if guid else []
     if not guid or any(account.tree.has(folder) for folder in others):
@@ -87,7 +87,8 @@ def _unique_guid(mailbox, guid):
 def rescan(mailbox, adopting=False):
     """List the folder and apply the differences.
 
-    `adopting`: the row is new, so UIDs of the list count although they are below its next UID.
+    `adopting`: the row is new, so all UIDs of the list are used, although they may be below its
+    UIDNEXT.
     """
     has_list = not adopting and _has_list(mailbox)
     if not has_list and not _prepare(mailbox):
@@ -105,15 +106,17 @@ def rescan(mailbox, adopting=False):
 
 
 def _prepare(mailbox):
-    """Read the UID list, and make sure that the folder is whole. Returns False if the mailbox was
-    recreated; it has been adopted then."""
+    """Read the UID list, and create missing parts of the folder.
+
+    Returns False if another program recreated the mailbox; then it has been adopted.
+    """
     if mailbox.account.tree.leads_away(mailbox.path):
         raise NotFound()
     if not _read_list(mailbox):
         adopt(mailbox)
         return False
     if mailbox.account.tree.has(mailbox.folder) or not mailbox.folder:
-        make_maildir(mailbox.path)  # an empty part may be missing
+        make_maildir(mailbox.path)  # backups may leave out empty folders
     return True
 
 
@@ -141,7 +144,7 @@ def _differing_part(mailbox, part, fresh):
     def known():
         return looking(mailbox.account.look_locked, mailbox.account.index.file_names(
             mailbox.row.id, fresh, "" if fresh else INFO))
-    # If we changed the mailbox, probably nobody else did.
+    # If this server changed the mailbox, probably no other program did; then the sums are equal.
     if (mailbox.scanned_modseq != mailbox.row.modseq
             and buckets.sum_of(listed()) == buckets.sum_of(known())):
         return set()
@@ -173,7 +176,8 @@ def _read_list(mailbox):
 
 
 def _note_times(mailbox, times, when):
-    """Note what was listed at the time `when`, except mtimes that a later change may leave."""
+    """Note the mtimes of the folder as it was listed at the time `when`, except mtimes that are so
+    recent that another change may not alter them."""
     mailbox.scanned, mailbox.scanned_modseq = times, mailbox.row.modseq
     mailbox.compact_list_locked()
     stamp = mailbox.uid_list.stamp()

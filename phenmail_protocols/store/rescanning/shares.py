@@ -1,7 +1,7 @@
-"""A folder's names, its UID list and its index rows, in shares that fit into memory.
+"""The names in a folder, its UID list and its index rows, in shares that fit into memory.
 
-Most mailboxes are one share. A larger one is read into temporary files, in parts by the hash of the
-names (maildir/buckets.py), so that all that is known about one name is in one share.
+Most mailboxes are one share. The names of a larger one are divided by their hashes
+(maildir/buckets.py) into temporary files, so that all that is known about one name is in one share.
 """
 from itertools import islice
 from typing import Any, NamedTuple
@@ -10,16 +10,16 @@ from ..maildir import buckets, spool
 from ..maildir.listing import Listing, paths
 
 MOST = 1 << 17  # names in memory at once
-_LOOK = 64  # names between two looks
+_LOOK = 64  # names between two calls of `look`
 
 
 class Share(NamedTuple):
     """What files, UID list and index say about some of the names.
 
     listing  a maildir.listing.Listing
-    again    a function that lists the same names once more
+    again    a function that lists the same share once more -> Listing
     lines    `{name: uid}` of the UID list, at least for the names of the listing
-    rows     (uid, name, fresh, letters) of the index, by UID; an iterator
+    rows     an iterable of (uid, name, fresh, letters) of the index, by UID
     highest  the highest UID of any line of the UID list
     """
     listing: Listing
@@ -61,8 +61,8 @@ class _Parts:
         self._wanted = wanted
         self._temporary = mailbox.account.folder + "/tmp"
         self._look = mailbox.account.look_locked
-        self._made = []  # all spool.Parts
-        self._again = None  # those of the second listing
+        self._made = []  # all spool.Parts, to be closed
+        self._again = None  # the spool.Parts of the second listing
         self._highest = 0
 
     def shares(self):
