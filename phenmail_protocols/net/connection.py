@@ -161,7 +161,7 @@ class Connection(BoundedReader):
 
         Raises Stopping, Overdue.
         """
-        begins = monotonic() + self._turns.take(seconds)
+        begins = monotonic() + self._turns.take(seconds, id(self))
         while True:
             now = monotonic()
             if now >= begins:

@@ -28,6 +28,13 @@ def test_a_turn_begins_when_the_last_one_that_was_given_out_ends():
     assert shared.take() == pytest.approx(fair_turns.PAUSE), "what was not used is not saved up"
 
 
+def test_who_works_alone_does_not_wait_for_the_end_of_a_turn_that_it_had():
+    shared = fair_turns.Turns(Clock())
+    assert shared.take(0.010, 1) == shared.take(0.020, 1) == pytest.approx(fair_turns.PAUSE)
+    assert shared.take(0.010, 2) == pytest.approx(0.020 + 2 * fair_turns.PAUSE)
+    assert shared.take(0.010, 1) == pytest.approx(0.030 + 3 * fair_turns.PAUSE), "2 has the last"
+
+
 class Worker:
     """A Connection whose thread has computed as `spent` says; It is its own Turns."""
 
@@ -43,7 +50,7 @@ class Worker:
         self.now += 0.001
         return self.now
 
-    def take(self, seconds):
+    def take(self, seconds, taker):
         self.taken.append(seconds)
         return 0.005
 
@@ -81,7 +88,7 @@ def test_who_waits_for_a_disk_or_another_thread_takes_no_turn(worker):
 
 
 def test_the_wait_for_a_turn_ends_at_the_deadline_and_when_the_server_stops(worker):
-    worker.take = lambda seconds: 1e6
+    worker.take = lambda seconds, taker: 1e6
     worker.connection.set_deadline(5.0)
     with pytest.raises(Overdue):
         worker.work(1.0)
