@@ -18,6 +18,9 @@ from .table import TABLE
 
 log = logging.getLogger("phenmail.imap")
 
+# Seconds between "+ idling" and the first announcement. Thunderbird 153 does not notice what
+# arrives together with "+ idling" until more arrives. IMAPClient 4 takes nothing before it.
+SETTLE = 0.1
 RETRY = 1.0  # seconds until an announcement that failed is tried again
 GATHER = 0.01  # seconds that IDLE and NOTIFY wait to announce several changes together
 GATHER_LONG = 1.0  # the most that NOTIFY waits
@@ -163,8 +166,7 @@ class Handler(shared.Handler):
 
     def idle(self, step):
         """RFC 2177: announce changes until the client sends a line."""
-        self.output.write(responses.continuation(step.prompt))
-        self._await_input(self.session.announce)
+        self._await_input(self.session.announce, step.prompt)
         if self.session.state == session.LOGOUT:
             return Step(session.CLOSE)
         self.connection.set_deadline(self.limits.command_timeout)
@@ -179,13 +181,17 @@ class Handler(shared.Handler):
         elif self.connection.wait(self.patience()) == "timeout":
             raise TimedOut("idle")
 
-    def _await_input(self, announce):
-        """Call `announce()` whenever something changed, until the client sends something or the
-        session ends."""
+    def _await_input(self, announce, prompt=None):
+        """Send the `prompt`, if there is one; call `announce()` then and whenever something
+        changed, until the client sends something or the session ends."""
         end = monotonic() + self.patience()
         waker = Waker()
         try:
             with self.session.watch(waker.set):
+                if prompt is not None:
+                    self.output.ask(prompt)
+                    if self.connection.wait(SETTLE) == "input":
+                        return
                 while self._announced(announce, waker, end):
                     pass
         finally:
