@@ -21,7 +21,7 @@ from .maildir import folders
 _PAUSE = 2.0  # seconds between two checks of all mailboxes
 _PAUSES = 50  # a pause lasts at least so many times as long as the check, which then takes 2 %
 _NEARLY_FULL = 0.9  # the share of a limit at which the user is warned
-_WARNED = "quota-warning"  # key in the index: the user was warned, and usage has not sunk since
+_WARNED = "quota-warning"  # key in the index: the user was warned, and usage has not dropped since
 log = logging.getLogger("phenmail.store")
 
 
@@ -102,8 +102,6 @@ class AccountQuota:
                 usage = self._account.index.usage()
                 if self._account.index.value(_WARNED):
                     return
-            log.warning("%s: nearly full: %d octets in %d messages, limits: %s; warning the user",
-                        self._account.folder, usage.octets, usage.messages, limit)
             self._warn(self._account.folder, usage, limit)
             with self._account.writing():
                 self._account.index.set_value(_WARNED, "yes")
@@ -169,6 +167,6 @@ class Room:
         before, self._usage = self._usage, usage
         warned = self._index.value(_WARNED)
         if warned and not is_nearly_full(before, limit):
-            warned = ""  # usage had sunk, so there is a new warning now
+            warned = ""  # usage had dropped, so there is a new warning now
             self._index.set_value(_WARNED, warned)
         return is_nearly_full(usage, limit) and not warned
