@@ -17,13 +17,11 @@ Rules of the store
 """
 import os
 from contextlib import contextmanager
-from itertools import islice
 
 from . import errors, hierarchy, watching
 from .changes import notify
 from .group_commit import GroupCommit
 from .indexing.account_index import AccountIndex
-from .indexing.index import MessageRow
 from .mailbox import Mailbox
 from .maildir import folders
 from .maildir.as_sent import AsSent
@@ -225,9 +223,9 @@ class Account:
             mailbox = self._mailboxes.get(folder)
             if mailbox is not None and mailbox.is_current():
                 return question(mailbox)
-        return self.despite_full_disk(lambda: self._ask_locked(name, question, look))
+        return self.despite_full_disk(lambda: self._look_and_ask(name, question, look))
 
-    def _ask_locked(self, name, question, look):
+    def _look_and_ask(self, name, question, look):
         with self._looking(look):
             mailbox = self.mailbox_locked(name)
             mailbox.ready_locked(look=True)
@@ -318,8 +316,7 @@ class Account:
         """The first `count` index.MessageRows of an open Mailbox with higher UIDs than `uid`."""
         with self.reading():
             mailbox.state()
-            return [MessageRow(*row) for row in islice(
-                self.index.messages(mailbox.row.id, uid), count)]
+            return self.index.after(mailbox.row.id, uid, count)
 
     def rows_named(self, mailbox, names):
         """The index.MessageRows of an open Mailbox that have these names (few)."""

@@ -40,6 +40,7 @@ CREATE TABLE message (
     PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
 """
 
+
 class MailboxRow(NamedTuple):
     """One mailbox. `list_*` and `*_time` identify the state of the files that the row reflects."""
     id: int
@@ -239,16 +240,17 @@ class Index:
 
     # Messages
 
-    def messages(self, mailbox, last=0):
-        """All messages after UID `last`, by UID: yields plain tuples in the order of MessageRow.
-        The table may change between two of them."""
-        return self._by_uid(_MESSAGE, mailbox, last)
+    def messages(self, mailbox):
+        """All messages, by UID: yields plain tuples in the order of MessageRow. The table may
+        change between two of them."""
+        return self._by_uid(_MESSAGE, mailbox)
 
     def places(self, mailbox):
         """(uid, name, fresh, letters) of all messages, like `messages`."""
         return self._by_uid("uid, name, fresh, letters", mailbox)
 
-    def _by_uid(self, columns, mailbox, last=0):
+    def _by_uid(self, columns, mailbox):
+        last = 0
         while True:
             rows = self._database.execute(
                 "SELECT %s FROM message WHERE mailbox = ? AND uid > ? ORDER BY uid LIMIT %d"
