@@ -53,7 +53,7 @@ def selectable(account, look=lambda: None):
     return names
 
 
-def _given_uses(account, names, look):
+def _given_uses(account, names, look=lambda: None):
     given = {}
     for name in names:
         look()
@@ -95,14 +95,14 @@ def _create_locked(account, name, special_uses=()):
 
 def _check_uses(account, special_uses):
     """A use that another mailbox has by its name alone can still be given."""
+    given = _given_uses(account, selectable(account)) if special_uses else {}
     for use in special_uses:
         if use not in special_use.USES:
             raise errors.ImpossibleUse("No mailbox can have the special use %s." % use)
-        for info in mailboxes(account):
-            if use in info.special_uses and special_use.given(
-                    account.tree.path_of(folders.folder_of(info.name))):
+        for name in sorted(given):
+            if use in given[name]:
                 raise errors.ImpossibleUse(
-                    'The mailbox "%s" has the special use %s.' % (info.name, use))
+                    'The mailbox "%s" has the special use %s.' % (name, use))
 
 
 def delete(account, name, look=lambda: None):

@@ -51,10 +51,8 @@ def distribute(given_uses):
     If several were given the same use (a copied folder), the first by name has it.
     """
     found, taken = {}, set()
-    for has_been_given in True, False:
-        for name in sorted(given_uses):
-            if bool(given_uses[name]) == has_been_given:
-                uses = given_uses[name] or by_name(name)
-                found[name] = tuple(use for use in uses if use not in taken)
-                taken.update(uses)
+    for name in sorted(given_uses, key=lambda name: (not given_uses[name], name)):
+        uses = given_uses[name] or by_name(name)
+        found[name] = tuple(use for use in uses if use not in taken)
+        taken.update(uses)
     return found
