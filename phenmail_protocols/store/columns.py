@@ -51,9 +51,8 @@ class Columns:
             self.sets.append(flags)
         return code
 
-    def flags(self, part=slice(None)):
-        """The flags of all messages, or of a slice of them."""
-        return list(map(self.sets.__getitem__, self.codes[part]))
+    def _flags(self, codes):
+        return list(map(self.sets.__getitem__, codes))
 
     def octets(self):
         """The sum of the sizes, or None if one of them is unknown (negative)."""
@@ -122,7 +121,7 @@ class Columns:
         if (first + count <= len(self.uids) and self.uids[first + count - 1] == uids[-1]
                 and (uids is self.uids or count == uids[-1] - uids[0] + 1
                      or self.uids[part].tolist() == list(uids))):
-            return Rows(self.uids[part], self.flags(part), self.modseqs[part],
+            return Rows(self.uids[part], self._flags(self.codes[part]), self.modseqs[part],
                         self.sizes[part], self.dates[part])
         return self._gather([position for position in map(self._position, uids) if position >= 0])
 
@@ -145,7 +144,7 @@ class Columns:
     def _gather(self, positions):
         def pick(column):
             return [column[position] for position in positions]
-        return Rows(pick(self.uids), list(map(self.sets.__getitem__, pick(self.codes))),
+        return Rows(pick(self.uids), self._flags(pick(self.codes)),
                     pick(self.modseqs), pick(self.sizes), pick(self.dates))
 
 

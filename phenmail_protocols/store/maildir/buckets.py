@@ -20,8 +20,7 @@ def without_u(name):
 
 def bucket(name):
     """The bucket of a file name; its flags do not matter."""
-    name = name.partition(":")[0]
-    return hash(_U.sub("", name) if ",U=" in name else name) % COUNT
+    return hash(without_u(name.partition(":")[0])) % COUNT
 
 
 def print_of(names):

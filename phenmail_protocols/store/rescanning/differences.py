@@ -135,7 +135,10 @@ class Differences:
             if uid >= self._floor:
                 self._listed.add("%010d\0%s\0%s" % (uid, name, place))
             else:
-                self._others.add("%012d\0%s\0%s" % (_seconds(name), name, place))
+                self._add_other(name, place)
+
+    def _add_other(self, name, place):
+        self._others.add("%012d\0%s\0%s" % (_seconds(name), name, place))
 
     def _raise_ceilings(self, top):
         """Raise the UID list's ceilings, if UIDs below `top` or the new mod-sequence need it."""
@@ -153,7 +156,7 @@ class Differences:
             for line in lines:
                 key, name, place = line.split("\0")
                 if int(key) == last:  # two names with one UID
-                    self._others.add("%012d\0%s\0%s" % (_seconds(name), name, place))
+                    self._add_other(name, place)
                 else:
                     last = int(key)
                     numbered.append((last, name, place))
