@@ -25,7 +25,7 @@ class Arrival(NamedTuple):
     put_back: Any
 
 
-def add_staged_locked(mailbox, staged, letters, at_once=False):
+def add_staged_locked(mailbox, staged, letters, at_once):
     """Add synced Staged messages, each with its letters; returns their MessageRows.
 
     `at_once`: a process that is killed adds all of them or none.

@@ -25,7 +25,7 @@ class GroupCommit:
         self._waiting = []
         self._has_leader = False
 
-    def add(self, name, messages, limit=None):
+    def add(self, name, messages, limit):
         """Add messages, (synced Staged, flags) each, to the mailbox `name`, durably and together.
 
         `limit`: of AccountQuota.limit_for_addition. Returns a Delivered for each. Raises

@@ -13,13 +13,14 @@ def mtimes(folder):
     return (os.stat(folder + "/new").st_mtime_ns, os.stat(folder + "/cur").st_mtime_ns)
 
 
-def paths(folder, parts=("cur", "new"), wanted=buckets.ALL):
-    """The paths below `folder` of the possible messages in its `parts`, in the directories' order.
+def paths(folder, wanted=buckets.ALL):
+    """The paths below `folder` of its possible messages: those in cur first, each part in the
+    directory's order.
 
     `wanted`: the buckets (a set) in which they are. Folders, links and pipes are no messages: a
     link would let its maker read with our rights, and reading a pipe would never end.
     """
-    for part in parts:
+    for part in "cur", "new":
         for name in file_names(folder, part):
             if wanted is buckets.ALL or buckets.bucket(name) in wanted:
                 yield "%s/%s" % (part, name)
