@@ -149,8 +149,8 @@ class Quota(NamedTuple):
 
     def lowered(self, own: "Quota") -> "Quota":
         """The lower limits of this quota and of another."""
-        limits = [[limit for limit in pair if limit is not None] for pair in zip(self, own)]
-        return Quota(*[min(pair) if pair else None for pair in limits])
+        return Quota(*[min((limit for limit in pair if limit is not None), default=None)
+                       for pair in zip(self, own)])
 
 
 class ServerQuota(NamedTuple):

@@ -260,8 +260,7 @@ class Mailbox:
         uid, modseq = self.row.uidnext, self.row.modseq + 1
         header = self.uid_list.header
         if uid + count > header.uid_ceiling or modseq >= header.modseq_ceiling:
-            self.uid_list.raise_ceilings(uid, count, modseq, self.account.marker,
-                                         self.row.guid)
+            self.uid_list.raise_ceilings(uid, count, modseq, self.account.marker, self.row.guid)
         return uid, modseq
 
     def compact_list_locked(self):

@@ -35,11 +35,11 @@ def keep_derived(mailbox, made, version, span, uidvalidity):
     """Cache `made`, {uid: derivation.Derived}, and note that the messages of `span`, a
     derived_index.Span, are derived. Raises NotFound if the mailbox has another UIDVALIDITY now."""
     items, searchable = {}, {}
-    for each, derived in made.items():
+    for uid, derived in made.items():
         for item, data in derived.items.items():
-            items.setdefault(item, {})[each] = data
+            items.setdefault(item, {})[uid] = data
         if derived.searchable is not None:
-            searchable[each] = derived.searchable
+            searchable[uid] = derived.searchable
     with mailbox.account.writing():
         mailbox.ready_locked()
         if mailbox.row.uidvalidity != uidvalidity:

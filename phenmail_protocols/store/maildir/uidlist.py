@@ -124,8 +124,7 @@ def _parse_header(data):
     ceiling = max(fields[b"N"], fields[b"C"])  # Dovecot raises N alone
     if not 0 < fields[b"V"] < 1 << 32 or ceiling > _HIGHEST:
         return None
-    return Header(fields[b"V"], fields[b"N"], ceiling, fields[b"M"], marker, guid,
-                  extra)
+    return Header(fields[b"V"], fields[b"N"], ceiling, fields[b"M"], marker, guid, extra)
 
 
 def new_guid():
