@@ -61,7 +61,7 @@ class ChangeLog:
 
 
 class Watch:
-    """A callback for a mailbox's changes; `close()` ends it."""
+    """A callback for changes of a mailbox or an account; `close()` ends it."""
 
     __slots__ = ("_watches", "callback")
 
@@ -86,4 +86,4 @@ def notify(watches):
         try:
             watch.callback()
         except Exception:
-            log.exception("a watcher of a mailbox failed")
+            log.exception("a session could not be told that its mailboxes changed")

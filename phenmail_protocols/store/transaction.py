@@ -91,16 +91,16 @@ class AccountLock:
         self._tree = tree
         self._index = account_index
         self._file_lock = FileLock(path, timeout=_LOCK_SECONDS, keep=True)
-        self._touched = set()  # Mailboxes whose watchers must be called
+        self._touched = set()  # what has watchers that must be called
 
     def close(self):
         """Close the lock file; it is opened again when needed."""
         with self.thread_lock:
             self._file_lock.close()
 
-    def touched_locked(self, mailbox):
-        """Call the watchers of `mailbox` once the locks are released."""
-        self._touched.add(mailbox)
+    def touched_locked(self, changed):
+        """Call the watchers of a Mailbox or of the Account once the locks are released."""
+        self._touched.add(changed)
 
     @contextmanager
     def reading(self, look=True):
@@ -148,8 +148,8 @@ class AccountLock:
             if not self._writers and not self._readers:
                 touched, self._touched = self._touched, set()
             self.thread_lock.release()
-            for mailbox in touched:
-                mailbox.notify()
+            for each in touched:
+                each.notify()
 
     def _begin(self):
         self._take_file_lock()
