@@ -248,7 +248,7 @@ SERVER_FILE = Section(
     Option("python", Text("the path of a Python interpreter"), None, "runs Python filters"),
     Option("search", OneOfForms(_INDEXED, {bool: Bool(), str: Choice("headers",
                                                                      expected=_INDEXED)}),
-           True, "what is indexed for searches: headers and bodies, headers, nothing"),
+           True, "true: bodies are indexed for searches, too; else only headers"),
     Option("limits", LIMITS, LIMITS.defaults(), "bounds"),
     Option("quota", SERVER_QUOTA, SERVER_QUOTA.defaults(), "what a user may keep"))
 

@@ -170,7 +170,7 @@ class Settings(NamedTuple):
     """The server's configuration.
 
     `domains`: {domain in A-labels: {local part as written: Action}}.
-    `search`: what is indexed: True, "headers" or False.
+    `search`: True: bodies are indexed, too; "headers" or False: only headers.
     `smtp_message_size`: the limit of the public listener.
     `warnings`: `problems.Problem` values that `phenmail check` prints.
     """
