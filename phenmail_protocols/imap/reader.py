@@ -108,6 +108,7 @@ class Reader:
         self._ask_for(mark)
         pieces = []
         self._connection.read_exactly(mark.size, pieces.append)
+        self._connection.acknowledge()
         return b"".join(pieces)
 
     def _ask_for(self, mark):
@@ -149,6 +150,7 @@ class Reader:
             self._received(len(data))
             sink(data)
         self._connection.read_exactly(body.size, take)
+        self._connection.acknowledge()
         rest = self._rest()
         mark = grammar.literal_at_end(rest)
         if mark is None:

@@ -16,7 +16,7 @@ from time import monotonic
 TURN = 0.008  # seconds of work
 LONGEST = 0.1  # seconds: the longest turn, for work that cannot stop earlier
 WAIT = 0.1  # seconds between two looks while waiting for another thread
-PAUSE = 0.0005  # seconds between two turns
+PAUSE = 0.0001  # seconds between two turns
 
 _THREAD = getattr(time, "CLOCK_THREAD_CPUTIME_ID", None)
 

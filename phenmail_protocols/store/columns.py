@@ -19,24 +19,29 @@ class Columns:
 
     __slots__ = ("uids", "codes", "sets", "modseqs", "sizes", "dates", "unseen", "_codes")
 
-    def __init__(self, rows, flags_of, before=None):
-        """`rows`: (uid, letters, modseq, size, date), ascending by UID; `flags_of`: letters ->
-        frozenset; `before`: Columns whose codes for flags stay the same."""
+    def __init__(self, before=None):
+        """Columns without messages; `before`: Columns whose codes for flags stay the same."""
         self.uids = array("I")
         self.codes = array("H")
         self.modseqs, self.sizes, self.dates = array("i"), array("i"), array("i")
         self.sets = [] if before is None else before.sets
         self._codes = {} if before is None else before._codes
         self.unseen = 0
+
+    def fill(self, rows, flags_of):
+        """Add messages: `rows`: (uid, letters, modseq, size, date), ascending by UID; `flags_of`:
+        letters -> frozenset. Returns the columns."""
         rows = iter(rows)
         for part in iter(lambda: list(islice(rows, _SLICE)), []):
             uids, letters, modseqs, sizes, dates = zip(*part)
-            self._extend(uids, list(map(flags_of, letters)), modseqs, sizes, dates)
+            self.extend(uids, list(map(flags_of, letters)), modseqs, sizes, dates)
+        return self
 
     def append(self, uid, flags, modseq, size, date):
-        self._extend((uid,), (flags,), (modseq,), (size,), (date,))
+        self.extend((uid,), (flags,), (modseq,), (size,), (date,))
 
-    def _extend(self, uids, flags, modseqs, sizes, dates):
+    def extend(self, uids, flags, modseqs, sizes, dates):
+        """Add messages with ascending UIDs; each argument is a sequence."""
         self.uids.extend(uids)
         self.codes = _extended(self.codes, list(map(self._code, flags)))
         self.modseqs = _extended(self.modseqs, modseqs)
@@ -77,12 +82,16 @@ class Columns:
                 self.codes = _replaced(self.codes, position, self._code(flags))
                 self.modseqs = _replaced(self.modseqs, position, modseq)
 
-    def set_size(self, uid, size, date):
-        """Note a message's size and date, if the message exists."""
-        position = self._position(uid)
-        if position >= 0:
-            self.sizes = _replaced(self.sizes, position, size)
-            self.dates = _replaced(self.dates, position, date)
+    def set_sizes(self, sizes):
+        """Note sizes and dates, `{uid: (size, date)}`, of messages that exist."""
+        position = -1
+        for uid, (size, date) in sizes.items():
+            position += 1  # mostly they are neighbours
+            if not (position < len(self.uids) and self.uids[position] == uid):
+                position = self._position(uid)
+            if position >= 0:
+                self.sizes = _replaced(self.sizes, position, size)
+                self.dates = _replaced(self.dates, position, date)
 
     def remove(self, uids):
         """Remove messages; `uids` is a set."""

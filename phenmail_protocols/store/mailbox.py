@@ -69,7 +69,7 @@ class Mailbox:
 
     def load_locked(self):
         """Read everything, as the folder is now."""
-        self.ready_locked(look=True)
+        self.ready_locked(look=True, load=True)
         self._load_columns()
 
     def close(self):
@@ -117,9 +117,10 @@ class Mailbox:
 
     # Keeping up with index and files
 
-    def ready_locked(self, look=False):
+    def ready_locked(self, look=False, load=False):
         """Bring `row` and `columns` up to date; with `look`, list the folder if it changed.
 
+        `load`: the caller loads the columns then; they are made at once if the folder is listed.
         Raises errors.NotFound if the folder is gone.
         """
         if self._gone:
@@ -132,7 +133,7 @@ class Mailbox:
                 self.flag_letters.read()
                 if row is None:
                     # The old row stays meanwhile: `uidvalidity` is read without the lock.
-                    rescan.adopt(self)
+                    rescan.adopt(self, load)
                 else:
                     self.check_uidvalidity_locked(row.uidvalidity)
                     self.row = row
@@ -223,7 +224,7 @@ class Mailbox:
 
     def _read_columns(self):
         rows = looking(self.account.look_locked, self.account.index.columns(self.row.id))
-        return Columns(rows, self.flag_letters.flags, self.columns)
+        return Columns(self.columns).fill(rows, self.flag_letters.flags)
 
     def reload_locked(self):
         """Read the columns again, and log the difference."""
@@ -269,7 +270,7 @@ class Mailbox:
         if size <= _LIST or self.uid_list.header is None:
             return
         index = self.account.index
-        if size > _LIST + _LIST_EACH * index.counts(self.row.id, 0)[0]:
+        if size > _LIST + _LIST_EACH * index.count(self.row.id):
             self.uid_list.replace(self.uid_list.header, (
                 row[:2] for row in index.messages(self.row.id)))
 
@@ -394,8 +395,7 @@ class Mailbox:
         self.account.index.set_sizes(self.row.id, sizes)
         self._counted = None, None
         if self.columns is not None:
-            for uid, (size, date) in sizes.items():
-                self.columns.set_size(uid, size, date)
+            self.columns.set_sizes(sizes)
 
     # Reading messages
 

@@ -48,22 +48,30 @@ def flag_rows(mailbox, uids):
 
 def content(mailbox, uid):
     """The Content of a message; raises errors.Expunged."""
-    for _, content in mailbox.contents([uid]):
-        if content is not None:
-            return content
-    raise errors.Expunged()
+    rows = mailbox.files([uid])
+    content = mailbox.content_of(rows[uid]) if rows else None
+    if content is None:
+        raise errors.Expunged()
+    if content.date is not None:
+        measuring.record(mailbox, {uid: (content.size, content.date)})
+    return content
 
 
 def contents(mailbox, uids):
     """Yield (uid, Content, or None if the message is gone) for each of `uids` (ascending).
 
-    The caller closes each Content.
+    The caller closes each Content. Messages of unknown size are measured.
     """
     for start in range(0, len(uids), _BATCH):
         part = uids[start:start + _BATCH]
-        found = mailbox.files(part)
+        found, sizes = mailbox.files(part), {}
         for uid in part:
-            yield uid, mailbox.content_of(found[uid]) if uid in found else None
+            content = mailbox.content_of(found[uid]) if uid in found else None
+            if content is not None and content.date is not None:
+                sizes[uid] = content.size, content.date
+            yield uid, content
+        if sizes:
+            measuring.record(mailbox, sizes)
 
 
 def files(mailbox, uids):
@@ -71,17 +79,41 @@ def files(mailbox, uids):
     out."""
     with mailbox.account.reading():
         mailbox._ready_to_read()
-        rows = mailbox.account.index.select(mailbox.row.id, uids)
-    return measuring.complete_rows(mailbox, rows)
+        return {row.uid: row for row in mailbox.account.index.select(mailbox.row.id, uids)}
 
 
 def content_of(mailbox, row):
-    """The Content of a MessageRow, or None if the message is gone."""
+    """The Content of a MessageRow, or None if the message is gone.
+
+    If the message's size was unknown, the Content has a `date`; the caller may record both.
+    """
+    if not measuring.is_measured(row):
+        return _measured_content(mailbox, row)
     positions = mailbox._positions if row.size > _BIG else None
     try:
         return Content(path_of(mailbox.path, row), row.size, positions)
     except errors.Expunged:  # its flags may have changed since the index was read
         return _moved_content(mailbox, row, positions)
+
+
+def _measured_content(mailbox, row):
+    """As `content_of`, for a message of unknown size."""
+    try:
+        content = Content(path_of(mailbox.path, row), 0)
+    except errors.StoreError:
+        pass
+    else:
+        try:
+            content.measure(row.name)
+            return content
+        except OSError:
+            content.close()
+    # It was renamed, or it is no readable message.
+    found = measuring.measure(mailbox, [row.uid])
+    if not found:
+        return None
+    size, date = found[row.uid]
+    return content_of(mailbox, row._replace(size=size, date=date))
 
 
 def _moved_content(mailbox, row, positions):

@@ -279,7 +279,8 @@ CALLS = {
     "Mailbox.cache": lambda scene: scene.inbox.cache(
         {"X": {1: b"a", 2: b"b"}}, {1: {"subject": b"a"}}),
     "Mailbox.keep_derived": lambda scene: scene.inbox.keep_derived(
-        {1: Derived({"X": b"a"}, {"subject": b"a"})}, "1", Span(0, 2), scene.inbox.uidvalidity),
+        {1: Derived({"X": b"a"}, {"subject": b"a"})}, "1", Span(0, 2), scene.inbox.uidvalidity,
+        {}),
     "Mailbox.find": lambda scene: scene.inbox.find(Holds("subject", b"a"), 1, 2),
     "Mailbox.existing": lambda scene: scene.inbox.existing([1, 2]),
     "Mailbox.content_of": lambda scene: scene.inbox.content_of(

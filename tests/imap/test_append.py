@@ -1,10 +1,16 @@
 """APPEND: stored byte for byte; refused before or after the message, with the next command read."""
+import imaplib
+import socket
+import time
+
 import pytest
 
 from phenmail_protocols.config.settings import Limits
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.account import Account
 from phenmail_protocols.store.maildir.staged import Staged
+
+from . import running
 
 MESSAGE = b"From: a@b\r\n\r\nhello\r\n"
 
@@ -128,3 +134,16 @@ def test_errors_of_the_store(client, monkeypatch, error, code):
         raise error()
     monkeypatch.setattr(Account, "deliver_all", fails)
     assert client.append(MESSAGE)[-1].startswith(b"NO [" + code + b"]")
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="only Linux can be told to")
+def test_a_line_end_in_a_segment_of_its_own_does_not_wait(tmp_path):
+    """Python's imaplib sends it so, and its system waits until the literal is acknowledged."""
+    with running.server(tmp_path) as server:
+        client = imaplib.IMAP4("127.0.0.1", server.port("imap"))
+        client.login("alice", "secret")
+        began = time.monotonic()
+        for _ in range(10):
+            assert client.append("INBOX", None, None, MESSAGE)[0] == "OK"
+        assert time.monotonic() - began < 10 * 0.035  # a delayed acknowledgement takes 40 ms
+        client.logout()

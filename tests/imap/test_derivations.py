@@ -1,4 +1,5 @@
 """What is derived in idle moments is what clients get without it, and then no message is read."""
+import os
 import random
 
 import pytest
@@ -71,3 +72,29 @@ def test_a_large_header_is_not_kept(connect, store, tmp_path):
     assert client.ok("SEARCH SUBJECT large") == [b"* SEARCH 1"]
     assert b"large" in client.ok("FETCH 1 ENVELOPE")[0]
     mailbox.close()
+
+
+@pytest.mark.parametrize("command", [
+    "FETCH 1:* (UID RFC822.SIZE INTERNALDATE FLAGS BODY.PEEK[HEADER.FIELDS (TO SUBJECT)])",
+    "FETCH 1:* (ENVELOPE RFC822.SIZE)", "FETCH 1:* (BODYSTRUCTURE INTERNALDATE)"])
+@pytest.mark.parametrize("sizes", ["", ",S=39,W=43", ",S=7,W=8"])
+def test_a_message_from_elsewhere_is_opened_once(connect, tmp_path, monkeypatch, command, sizes):
+    """Also when its size is not known yet, whatever its name says about it."""
+    client = connect()
+    for number in range(3):
+        path = tmp_path / "mail" / ".Archive" / "cur" / ("%d.other%s:2,S" % (number + 1, sizes))
+        path.write_bytes(b"Subject: %d\nFrom: a@example.org\n\nHello.\n" % number)
+    client.ok("SELECT Archive")
+    opened, really = [], os.open
+
+    def counting(path, *more, **options):
+        if ".other" in str(path):
+            opened.append(path)
+        return really(path, *more, **options)
+    monkeypatch.setattr(os, "open", counting)
+    lines = client.ok(command)
+    assert len(lines) == 3 and len(opened) == 3
+    assert b"RFC822.SIZE 43" in lines[0] or "SIZE" not in command
+    opened.clear()
+    assert b"RFC822.SIZE 43" in client.ok("FETCH 1:* (RFC822.SIZE)")[-1]
+    assert opened == []

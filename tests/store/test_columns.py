@@ -10,8 +10,8 @@ from phenmail_protocols.store.columns import Columns
 def test_rows_are_those_asked_for(present, asked):
     present.sort()
     asked.sort()
-    columns = Columns([(uid, "S" * (uid % 2), uid, uid * 10, uid)
-                       for uid in present], frozenset)
+    columns = Columns().fill([(uid, "S" * (uid % 2), uid, uid * 10, uid)
+                              for uid in present], frozenset)
     rows = columns.rows(asked)
     assert list(rows.uids) == [uid for uid in asked if uid in present]
     assert list(rows.sizes) == [uid * 10 for uid in rows.uids]

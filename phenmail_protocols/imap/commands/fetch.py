@@ -198,7 +198,8 @@ class _Batch:
 
     def _send_present(self):
         """Send the messages that exist; returns their UIDs."""
-        rows = self._rows(self.uids)
+        # Derived items are made before sizes are asked for, so that each file is opened once.
+        rows = self.mailbox.flag_rows(self.uids) if self.plan.derived else self._rows(self.uids)
         if self.plan.sets_seen and self.session.view.writable:
             rows = self._set_seen(rows)
         derived, rows = self._derive(rows)
@@ -267,8 +268,10 @@ class _Batch:
         if missing:
             last = self._make(missing, known)
             self.uids = self.uids[:bisect_right(self.uids, last)]
-            rows = self._rows([uid for uid in rows.uids if uid <= last
-                               and all(uid in values for values in known)])
+            rows = self.mailbox.flag_rows([uid for uid in rows.uids if uid <= last
+                                           and all(uid in values for values in known)])
+        if wanted:
+            rows = self._rows(rows.uids)
         columns = [(label, b"%b", [values[uid] for uid in rows.uids])
                    for (label, _), values in zip(wanted, known)]
         return columns, rows

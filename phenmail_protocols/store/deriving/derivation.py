@@ -12,7 +12,6 @@ from typing import Any, Dict, NamedTuple, Optional
 from .. import errors
 from ..idle_work import Stopped
 from ..maildir import folders
-from ..rescanning import measuring
 
 _MOST = 100  # messages of a piece of work
 _PIECE = 0.015  # seconds after which a piece of work ends
@@ -74,9 +73,9 @@ class Derivation:
 
     def _derive_some(self, mailbox, rows, names, span):
         uidvalidity, made, end = mailbox.uidvalidity, {}, time.monotonic() + _PIECE
-        measured = measuring.complete_rows(mailbox, sorted(rows))
+        sizes = {}
         for row in rows:
-            found = row.uid in measured and self._derive_one(mailbox, measured[row.uid], names)
+            found = self._derive_one(mailbox, row, names, sizes)
             if found:
                 made[row.uid] = found
             if time.monotonic() > end:
@@ -85,15 +84,19 @@ class Derivation:
             span = span._replace(last=row.uid)
         else:
             span = span._replace(above=row.uid - 1)
-        mailbox.keep_derived(made, self._version, span, uidvalidity)
+        mailbox.keep_derived(made, self._version, span, uidvalidity, sizes)
 
-    def _derive_one(self, mailbox, row, names):
-        """The Derived of one message, or None if it cannot be read or derived."""
+    def _derive_one(self, mailbox, row, names, sizes):
+        """The Derived of one message, or None if it cannot be read or derived. `sizes`,
+        {uid: (size, date)}, gets the size if it was unknown."""
         try:
             content = mailbox.content_of(row)
             if content is None:
                 return None
             with content:
+                if content.date is not None:
+                    sizes[row.uid] = content.size, content.date
+                    row = row._replace(size=content.size, date=content.date)
                 return self._derive(row, content, names, self._look)
         except Stopped:
             raise

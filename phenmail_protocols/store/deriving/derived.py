@@ -31,9 +31,10 @@ def cache(mailbox, items, searchable=()):
         _keep_locked(mailbox, items, dict(searchable))
 
 
-def keep_derived(mailbox, made, version, span, uidvalidity):
+def keep_derived(mailbox, made, version, span, uidvalidity, sizes):
     """Cache `made`, {uid: derivation.Derived}, and note that the messages of `span`, a
-    derived_index.Span, are derived. Raises NotFound if the mailbox has another UIDVALIDITY now."""
+    derived_index.Span, are derived, and `sizes`, {uid: (size, date)}, which were unknown. Raises
+    NotFound if the mailbox has another UIDVALIDITY now."""
     items, searchable = {}, {}
     for uid, derived in made.items():
         for item, data in derived.items.items():
@@ -44,6 +45,7 @@ def keep_derived(mailbox, made, version, span, uidvalidity):
         mailbox.ready_locked()
         if mailbox.row.uidvalidity != uidvalidity:
             raise errors.NotFound()
+        mailbox.measured_locked(sizes)
         _keep_locked(mailbox, items, searchable)
         mailbox.account.index.derived.set_derived(mailbox.row.id, version, span)
 

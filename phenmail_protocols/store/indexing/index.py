@@ -10,6 +10,7 @@ the whole process (POSIX fcntl locks).
 import logging
 import os
 import sqlite3
+from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -250,12 +251,15 @@ class Index:
         return self._by_uid("uid, name, fresh, letters", mailbox)
 
     def _by_uid(self, columns, mailbox):
+        return chain.from_iterable(self._slices_by_uid(columns, mailbox))
+
+    def _slices_by_uid(self, columns, mailbox):
         last = 0
         while True:
             rows = self._database.execute(
                 "SELECT %s FROM message WHERE mailbox = ? AND uid > ? ORDER BY uid LIMIT %d"
                 % (columns, _SLICE), (mailbox, last)).fetchall()
-            yield from rows
+            yield rows
             if len(rows) < _SLICE:
                 return
             last = rows[-1][0]
@@ -290,6 +294,10 @@ class Index:
             "COALESCE(SUM(uid >= ?), 0), COALESCE(SUM(size), 0), COALESCE(SUM(size < 0), 0) "
             "FROM message WHERE mailbox = ?",
             recent, mailbox)
+
+    def count(self, mailbox):
+        """How many messages a mailbox has."""
+        return self._one("SELECT messages FROM mailbox WHERE id = ?", mailbox)[0]
 
     def message_counts(self):
         """{mailbox: number of messages}, without empty ones."""
@@ -350,6 +358,13 @@ class Index:
             "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [(mailbox,) + tuple(row) for row in rows])
         self._count(mailbox, [row[4] for row in rows], 1)
+
+    def add_unmeasured(self, mailbox, rows, modseq):
+        """Add messages of unknown size; `rows`: (uid, name, fresh, letters) of each."""
+        self._database.executemany(
+            "INSERT INTO message VALUES (%d, ?, ?, ?, ?, %d, %d, %d)"
+            % (mailbox, UNKNOWN, UNKNOWN, modseq), rows)
+        self._count(mailbox, [UNKNOWN] * len(rows), 1)
 
     def _count(self, mailbox, sizes, sign):
         """Update the mailbox's totals: messages of these sizes are added (`sign` 1) or removed

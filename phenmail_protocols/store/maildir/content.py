@@ -3,10 +3,13 @@
 Our own files have LF only, so serving takes one `replace` for each chunk. A file that another
 program put there may have CRLF, or both.
 """
+import errno
 import os
+import stat
 
 from ...disk.regular_files import PLAIN, open_plain
 from .. import errors
+from .filenames import wire_size
 
 CHUNK = 131072  # bytes read at once; as served they are at most twice as many
 
@@ -17,11 +20,12 @@ class Content:
     Close it soon, or use `with`: open files are few. All methods may raise errors.StoreError.
     """
 
-    __slots__ = ("size", "_path", "_descriptor", "_positions")
+    __slots__ = ("size", "date", "_path", "_descriptor", "_positions")
 
     def __init__(self, path, size, positions=None):
         """`size`: octets as served; `positions`: a Positions, or None. Raises errors.Expunged."""
         self.size = size
+        self.date = None  # epoch seconds, if `measure` found it
         self._path = path
         self._positions = positions
         try:
@@ -30,6 +34,19 @@ class Content:
             raise errors.Expunged() from None
         except OSError as error:
             raise errors.from_os(error) from error
+
+    def measure(self, name):
+        """Find the size and the date of a file with this name, which another program put there.
+
+        Raises OSError, also if it is not a regular file.
+        """
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", self._path)
+        size = wire_size(name, status.st_size)
+        if size is None:
+            size = count_served(iter(lambda: os.read(self._descriptor, CHUNK), b""))
+        self.size, self.date = size, int(status.st_mtime)
 
     def stamp(self):
         """(bytes, mtime in ns) of the file; another one if it was written since."""
@@ -160,11 +177,16 @@ class Positions:
 
 def served_size(path):
     """The octets of a file as served. Raises OSError, also if it is no regular file."""
-    count, last = 0, b""
     with open_plain(path) as file:
-        for chunk in iter(lambda: file.read(262144), b""):
-            count += len(chunk) + chunk.count(b"\n") - chunk.count(b"\r\n")
-            if last == b"\r" and chunk[:1] == b"\n":
-                count -= 1
-            last = chunk[-1:]
+        return count_served(iter(lambda: file.read(CHUNK), b""))
+
+
+def count_served(chunks):
+    """The octets of a message as served; `chunks`: the bytes of its file."""
+    count, last = 0, b""
+    for chunk in chunks:
+        count += len(chunk) + chunk.count(b"\n") - chunk.count(b"\r\n")
+        if last == b"\r" and chunk[:1] == b"\n":
+            count -= 1
+        last = chunk[-1:]
     return count

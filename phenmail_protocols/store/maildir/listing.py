@@ -1,4 +1,5 @@
 """The messages in one Maildir folder: listing them, and giving odd file names their right form."""
+import functools
 import os
 import stat
 import sys
@@ -50,7 +51,13 @@ class Listing:
         self.letters = {}
         self.odd = []
         for path in paths(folder) if listed is None else listed:
-            self._note(path[:3], path[4:])
+            name, _, info = path[4:].partition(":")
+            letters = _usual(info)
+            if (letters is None or path[0] == "n" or not name or name in self.letters
+                    or ODD.search(name)):
+                self._note(path[:3], path[4:])
+            else:
+                self.letters[name] = letters
 
     def __len__(self):
         return len(self.letters) + len(self.odd)
@@ -83,6 +90,13 @@ class Listing:
             if other == name:
                 return "%s/%s" % (self.folder, here), letters
         return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _usual(info):
+    """The letters behind the colon of a name in cur, if they have their right form, else None."""
+    letters = split(":" + info)[1]
+    return sys.intern(letters) if INFO == ":" + info[:2] and letters == info[2:] else None
 
 
 def mend(listing):

@@ -81,24 +81,29 @@ class SortedLines:
         """`folder`: for the temporary file."""
         self._spool = _Spool(folder)
         self._run = []
-        self._runs = []  # lists, and blocks of the spool
+        self._in_memory = []  # the first runs, one behind the other
+        self._runs = []  # blocks of the spool
         self.count = 0
 
-    def add(self, line):
-        self._run.append(line)
-        self.count += 1
+    def extend(self, lines):
+        """Add a few lines."""
+        self._run += lines
+        self.count += len(lines)
         if len(self._run) >= _RUN:
             run, self._run = self._run, []
             run.sort()
-            in_memory = len(self._runs) < _IN_MEMORY
-            self._runs.append(run if in_memory else self._spool.put(run))
+            if len(self._in_memory) < _IN_MEMORY * _RUN:
+                self._in_memory += run
+            else:
+                self._runs.append(self._spool.put(run))
 
     def close(self):
         self._spool.close()
 
     def __iter__(self):
-        self._run.sort()
-        return heapq.merge(self._run, *map(self._spool.get, self._runs))
+        # Runs that are sorted already are merged quickly.
+        run = sorted(self._in_memory + self._run)
+        return heapq.merge(run, *map(self._spool.get, self._runs)) if self._runs else iter(run)
 
 
 class Parts:

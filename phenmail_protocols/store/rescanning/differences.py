@@ -10,10 +10,10 @@ from ..indexing.index import UNKNOWN
 from ..maildir import buckets
 from ..maildir.listing import mend
 from ..maildir.spool import SortedLines
-from .shares import looking, shares
+from .shares import batches, shares
 
 _SLICE = 500  # messages that are added at once
-_LATEST = 10 ** 12 - 1  # seconds; the sort key of names that begin with a larger number
+_DIGITS = 12  # of the seconds by which names are sorted; larger numbers count as the largest
 
 
 class _Comparison:
@@ -77,9 +77,11 @@ class _Comparison:
 class Differences:
     """Finds and records the differences of one mailbox, in some buckets of its names."""
 
-    def __init__(self, mailbox, floor):
-        """`floor`: lower UIDs in the UID list are ignored; their files get new UIDs."""
+    def __init__(self, mailbox, floor, columns):
+        """`floor`: lower UIDs in the UID list are ignored; their files get new UIDs. `columns`:
+        Columns that get what arrived, if the mailbox had no messages, or None."""
         self._mailbox = mailbox
+        self._columns = columns
         self._index = mailbox.account.index
         self._floor = floor
         self._modseq = mailbox.row.modseq + 1
@@ -128,17 +130,13 @@ class Differences:
             self._index.set_flags(box, [(fresh, letters, self._modseq, uid)
                                         for fresh, letters, uid in share.changed])
             self._changed = True
-        for name, letters in looking(
-                self._mailbox.account.look_locked, share.arrived.items()):
-            uid = lines.get(name, 0)
-            place = "" if letters is None else ":" + letters
-            if uid >= self._floor:
-                self._listed.add("%010d\0%s\0%s" % (uid, name, place))
-            else:
-                self._add_other(name, place)
-
-    def _add_other(self, name, place):
-        self._others.add("%012d\0%s\0%s" % (_seconds(name), name, place))
+        floor, look = self._floor, self._mailbox.account.look_locked
+        for some in batches(look, share.arrived.items()):
+            places = [(name, "" if letters is None else ":" + letters) for name, letters in some]
+            self._listed.extend(["%010d\0%s\0%s" % (lines[name], name, place)
+                                 for name, place in places if lines.get(name, 0) >= floor])
+            self._others.extend([_by_time(name, place)
+                                 for name, place in places if lines.get(name, 0) < floor])
 
     def _raise_ceilings(self, top):
         """Raise the UID list's ceilings, if UIDs below `top` or the new mod-sequence need it."""
@@ -156,7 +154,7 @@ class Differences:
             for line in lines:
                 key, name, place = line.split("\0")
                 if int(key) == last:  # two names with one UID
-                    self._add_other(name, place)
+                    self._others.extend([_by_time(name, place)])
                 else:
                     last = int(key)
                     numbered.append((last, name, place))
@@ -175,16 +173,25 @@ class Differences:
         """Add the messages [(uid, name, place)]. `place`: ":" and the letters of a file in cur, ""
         for one in new."""
         self._mailbox.account.look_locked()
-        modseq = self._modseq
-        self._index.add_messages(self._mailbox.row.id, [
-            (uid, name, 0, place[1:], UNKNOWN, UNKNOWN, modseq) if place
-            else (uid, name, 1, "", UNKNOWN, UNKNOWN, modseq) for uid, name, place in numbered])
+        self._index.add_unmeasured(self._mailbox.row.id, [
+            (uid, name, 0 if place else 1, place[1:]) for uid, name, place in numbered],
+            self._modseq)
+        if self._columns is not None and numbered:
+            count, flags_of = len(numbered), self._mailbox.flag_letters.flags
+            self._columns.extend(
+                [uid for uid, _, _ in numbered], [flags_of(place[1:]) for _, _, place in numbered],
+                [self._modseq] * count, [UNKNOWN] * count, [UNKNOWN] * count)
 
 
-def _seconds(name):
-    """The epoch seconds with which a file name begins, 0 if it does not begin with a number."""
+def _by_time(name, place):
+    """A line for `_others`: it begins with the epoch seconds with which the file name begins, 0 if
+    it does not begin with a number."""
     seconds = name.partition(".")[0]
-    return min(int(seconds), _LATEST) if seconds.isdigit() else 0
+    if not seconds.isdigit():
+        seconds = ""
+    elif len(seconds) > _DIGITS:
+        seconds = _DIGITS * "9"
+    return "%s\0%s\0%s" % (seconds.zfill(_DIGITS), name, place)
 
 
 def _slices(lines):

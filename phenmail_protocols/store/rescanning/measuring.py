@@ -45,18 +45,6 @@ def complete(mailbox, rows, look=lambda: None):
     return type(rows)(*map(list, zip(*known))) if known else type(rows)([], [], [], [], [])
 
 
-def complete_rows(mailbox, rows):
-    """`{uid: row}` of index.MessageRows, with their sizes; those whose files are gone are left
-    out."""
-    todo = [row.uid for row in rows if not is_measured(row)]
-    if not todo:
-        return {row.uid: row for row in rows}
-    found = measure(mailbox, todo)
-    return {row.uid: row if is_measured(row)
-            else row._replace(size=found[row.uid][0], date=found[row.uid][1])
-            for row in rows if is_measured(row) or row.uid in found}
-
-
 def measure_all(mailbox, look=lambda: None):
     """Measure all messages of a mailbox that were not measured yet."""
     last = 0
@@ -91,23 +79,25 @@ def measure(mailbox, uids):
             continue
         if measured is not None:
             found[row.uid] = measured
-    try:
-        _record(mailbox, [row.uid for row in rows if not is_measured(row)], found, bad)
-    except errors.NoSpace:
-        pass  # they are measured again when they are needed next
+    new = {row.uid: found[row.uid] for row in rows
+           if not is_measured(row) and row.uid in found}
+    record(mailbox, new, bad)
     return found
 
 
-def _record(mailbox, uids, found, bad):
-    """Record the sizes and dates, `found`, of `uids`; remove the messages `bad` from the index."""
-    with mailbox.account.writing():
-        mailbox.ready_locked()
-        index = mailbox.account.index
-        mailbox.measured_locked({uid: found[uid] for uid in uids if uid in found})
-        bad = [row.uid for row in index.select(mailbox.row.id, bad)]
-        if bad:
-            expunging.record_locked(mailbox, bad, mailbox.number_locked(0)[1])
-            expunging.forget_locked(mailbox, bad)
+def record(mailbox, sizes, bad=()):
+    """Record `sizes`, {uid: (size, date)}; remove the messages `bad` from the index."""
+    try:
+        with mailbox.account.writing():
+            mailbox.ready_locked()
+            index = mailbox.account.index
+            mailbox.measured_locked(sizes)
+            bad = [row.uid for row in index.select(mailbox.row.id, bad)]
+            if bad:
+                expunging.record_locked(mailbox, bad, mailbox.number_locked(0)[1])
+                expunging.forget_locked(mailbox, bad)
+    except errors.NoSpace:
+        pass  # they are measured again when they are needed next
 
 
 def _measure(mailbox, row, finder):

@@ -31,6 +31,7 @@ one. Numbering then resumes past the list's ceilings.
 """
 import time
 
+from ..columns import Columns
 from ..errors import NotFound
 from ..indexing import numbering
 from ..indexing.index import MailboxRow
@@ -53,8 +54,8 @@ def is_due(mailbox):
     return mailbox.scanned != times or time.time() - max(times) / 1e9 > GRAIN
 
 
-def adopt(mailbox):
-    """Add the index row of a folder that the index does not know."""
+def adopt(mailbox, load=False):
+    """Add the index row of a folder that the index does not know; with `load`, its columns too."""
     account = mailbox.account
     header = mailbox.uid_list.read()
     is_new = header is None
@@ -69,10 +70,13 @@ def adopt(mailbox):
         _unique_guid(mailbox, header.guid)))
     if not is_new:
         mailbox.row = numbering.resume(account.index, mailbox.row, mailbox.uid_list, account.marker)
-    rescan(mailbox, adopting=True)
+    columns = Columns() if load and mailbox.columns is None else None
+    rescan(mailbox, adopting=True, columns=columns)
     mailbox.reload_locked()  # `rescan` does this only if it finds a file
     if not is_new:  # its messages were announced as \Recent long ago
         mailbox.save_locked(recent=mailbox.row.uidnext)
+    if columns is not None:
+        mailbox.columns = columns
 
 
 def _unique_guid(mailbox, guid):
@@ -84,11 +88,11 @@ def _unique_guid(mailbox, guid):
     return guid
 
 
-def rescan(mailbox, adopting=False):
+def rescan(mailbox, adopting=False, columns=None):
     """List the folder and apply the differences.
 
     `adopting`: the row is new, so all UIDs of the list are used, although they may be below its
-    UIDNEXT.
+    UIDNEXT. `columns`: Columns that get all messages, None if they are not wanted.
     """
     has_list = not adopting and _has_list(mailbox)
     if not has_list and not _prepare(mailbox):
@@ -101,7 +105,7 @@ def rescan(mailbox, adopting=False):
     if has_list and wanted and not _prepare(mailbox):
         return
     if wanted or not has_list:
-        Differences(mailbox, 1 if adopting else mailbox.row.uidnext).apply(wanted)
+        Differences(mailbox, 1 if adopting else mailbox.row.uidnext, columns).apply(wanted)
     _note_times(mailbox, times, when)
 
 

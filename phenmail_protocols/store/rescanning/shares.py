@@ -3,7 +3,7 @@
 Most mailboxes are one share. The names of a larger one are divided by their hashes
 (maildir/buckets.py) into temporary files, so that all that is known about one name is in one share.
 """
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from ..maildir import buckets, spool
@@ -46,11 +46,16 @@ def shares(mailbox, wanted):
 
 
 def looking(look, items):
-    """Yield `items`, and call `look()` now and then."""
+    """An iterator of `items` that calls `look()` now and then."""
+    return chain.from_iterable(batches(look, items))
+
+
+def batches(look, items):
+    """Yield lists of a few of `items`, and call `look()` before each."""
     items = iter(items)
     for some in iter(lambda: list(islice(items, _LOOK)), []):
         look()
-        yield from some
+        yield some
 
 
 class _Parts:
