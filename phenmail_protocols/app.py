@@ -289,7 +289,8 @@ class MailServer:
             # Tests start many temporary servers, so those make their keys on demand.
             is_temporary=self._temporary is not None)
         self.router, self.relay = self._delivery.router, self._delivery.relay
-        self._trees, self._orders, self._turns = Trees(), Orders(), Turns()
+        self._trees, self._orders = Trees(), Orders()
+        self._turns = Turns(taken=self.store.idle_work.postpone)
         self._gate = Gate(limits.connections, limits.connections_per_address,
                           limits.connections_before_login, limits.tls_handshakes)
 

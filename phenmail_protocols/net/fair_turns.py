@@ -29,8 +29,10 @@ def computed():
 class Turns:
     """Shared by the connections of a server. Any thread may call it."""
 
-    def __init__(self, clock=monotonic):
+    def __init__(self, clock=monotonic, taken=lambda: None):
+        """`taken()` is called for each turn, so that less urgent work can wait."""
         self._clock = clock
+        self._taken = taken
         self._lock = threading.Lock()
         self._free = 0.0  # when the last turn that was given out ends
         self._last = None  # who has it
@@ -45,6 +47,7 @@ class Turns:
             is_alone = taker is not None and taker == self._last
             begins = (now if is_alone else max(now, self._free)) + PAUSE
             self._free, self._last = begins + seconds, taker
+        self._taken()
         return begins - now
 
 

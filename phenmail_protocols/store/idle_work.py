@@ -77,6 +77,10 @@ class IdleWork:
                     target=self._run, name="phenmail-store-idle-work", daemon=True)
                 self._thread.start()
 
+    def postpone(self):
+        """A client waits for long work: wait as for mail that arrives."""
+        self._quiet_from = max(self._quiet_from, time.monotonic() + self._quiet)
+
     def stop(self):
         """End the thread after its current piece of work; wait for at most _STOP seconds."""
         with self._changed:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from phenmail_protocols.net import fair_turns
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.filestore import FileStore
 from phenmail_protocols.store.idle_work import IdleWork
@@ -87,6 +88,18 @@ def test_it_waits_while_mail_arrives(work, tmp_path):
         time.sleep(0.01)
     assert not step.calls
     assert step.until(1) and time.monotonic() - began > 0.35
+
+
+def test_it_waits_while_a_client_waits_for_long_work(work, tmp_path):
+    step = Steps()
+    idle = work(step, quiet=0.3)
+    turns = fair_turns.Turns(taken=idle.postpone)
+    for _ in range(20):
+        turns.take()
+        idle.wake(Woken(tmp_path), has_mail=False)
+        time.sleep(0.01)
+    assert not step.calls
+    assert step.until(1)
 
 
 def test_mail_that_never_stops_does_not_stop_it(work, tmp_path, monkeypatch):

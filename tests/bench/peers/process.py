@@ -84,6 +84,17 @@ class Child:
         return ticks / os.sysconf("SC_CLK_TCK")
 
 
+    def rest(self, most=120.0):
+        """Wait until it has worked off what it does in idle moments; at most `most` seconds."""
+        end, before = time.monotonic() + most, self.processor_seconds()
+        while time.monotonic() < end:
+            time.sleep(1.5)
+            now = self.processor_seconds()
+            if now - before <= 0.03:
+                return
+            before = now
+
+
 def _ticks(name, session):
     """Processor time of a process (and of its children that ended) if it belongs to that
     session."""
