@@ -5,7 +5,6 @@ Knows turns, failures and processes, and nothing about what is asked.
 import contextlib
 import logging
 import threading
-import time
 from collections import Counter
 from typing import NamedTuple
 
@@ -38,7 +37,7 @@ class Pool:
     Thread-safe.
     """
 
-    def __init__(self, name, make, limits, idle, clock=time.monotonic):
+    def __init__(self, name, make, limits, idle, clock):
         self._name = name
         self._make = make
         self._limits = limits

@@ -8,7 +8,7 @@ bounce. An unexpected exception is a 451 with a traceback in the log.
 Forwarding. The forwarded message begins with `Delivered-To: <the user>`; if it comes back to that
 user, it is refused (554 5.4.6, one bounce). Otherwise it is unchanged and gets no signature of
 ours, so that its author's stays valid. An envelope sender who is one of our users stays, and so
-does <>; any other is rewritten (`mail.srs`), because other servers check whether this server may
+does <>; any other is rewritten (`srs`), because other servers check whether this server may
 send for that domain. NOTIFY, RET and ENVID are kept, and ORCPT is added if there is none, so that
 a bounce names the address that the sender knows (RFC 3461 5.2.7). Notices of success are therefore
 sent by the next server, not by us. If a user's filter refuses forwarded mail, it is discarded:
@@ -25,13 +25,12 @@ import time
 
 from ..delivery import trace
 from ..delivery.recipient_replies import BROKEN, LOOP
-from ..mail import srs
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
 from ..mail.reply import STOPPING, Reply
 from ..mail.writing import is_ascii
 from ..queue.model import LOCAL, TO
-from .srs import SrsResolver
+from . import srs
 
 _PIECE = 256 * 1024
 # Bytes in which a Delivered-To is searched, and bytes of each read. The router accepts headers of
@@ -59,7 +58,7 @@ class LocalDelivery:
         self._plugins = plugins
         self._srs_key = srs_key
         self._clock = clock
-        self._resolve = SrsResolver(directory, srs_key, clock).resolve
+        self._resolve = srs.SrsResolver(directory, srs_key, clock).resolve
 
     def courier(self):
         """-> a LocalCourier for one thread; cheap."""

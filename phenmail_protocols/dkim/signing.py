@@ -133,7 +133,7 @@ class Signer:
 
     # -- signatures
 
-    def domain_for(self, header, sender=None):
+    def domain_for(self, header, sender):
         """The signing domain in A-labels: that of From if it is ours, else the envelope sender's if
         it is ours, else the sender domain."""
         own = {_ascii(domain) for domain in self._own_domains()}

@@ -9,6 +9,8 @@ import os
 import stat
 from typing import NamedTuple
 
+from ..disk.open_beneath import descend
+
 FAILED = "failed"
 # Subfolders that are read too, as in a Maildir, and those that never are.
 _PARTS = ("new", "cur")
@@ -187,14 +189,8 @@ def _go_down(base, inner):
     """Open a folder without following a link below `base` -> its descriptor."""
     components = inner.split(os.sep)
     descriptor = os.open(base, _THROUGH & ~getattr(os, "O_NOFOLLOW", 0))
-    for number, component in enumerate(components, 1):
-        try:
-            flags = _FOLDER if number == len(components) else _THROUGH
-            below = os.open(component, flags, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-        descriptor = below
-    return descriptor
+    descriptor = descend(descriptor, components[:-1], _THROUGH)
+    return descend(descriptor, components[-1:], _FOLDER)
 
 
 def _names(descriptor):

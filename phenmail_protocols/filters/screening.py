@@ -21,17 +21,14 @@ _SECONDS = 20.0  # after which no Python filter is started for the same message
 class Screening:
     """`directory`: accounts.directory.Directory; `authorizations`:
     accounts.authorization.Authorizations; `host()`: this server's name; `send(envelope, chunks)`:
-    sends an answer; `clock()`: epoch seconds.
+    sends an answer.
     """
 
-    def __init__(self, directory, authorizations, host, send, clock=time.time,
-                 monotonic=time.monotonic):
+    def __init__(self, directory, authorizations, host, send):
         self._directory = directory
         self._authorizations = authorizations
         self._host = host
         self._send = send
-        self._clock = clock
-        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._asking = OneEach(_AT_ONCE)
         self._rooms = None  # _Loaded
@@ -55,7 +52,7 @@ class Screening:
 
     def until(self):
         """Until when Python filters are started for a message that arrives now: a client waits."""
-        return self._monotonic() + _SECONDS
+        return time.monotonic() + _SECONDS
 
     def verdict(self, rules, folder, message, until):
         """What the rules say about a rules.FilteredMessage -> verdict.Verdict.
@@ -63,7 +60,7 @@ class Screening:
         `until`: of the message, shared by all its recipients.
         """
         def search_apart(pattern, text):
-            if self._monotonic() >= until:
+            if time.monotonic() >= until:
                 raise NotSearched("the filters before it took too long")
             with self._meanwhile(folder):
                 return self._scripts().search(pattern, text, folder)
@@ -101,7 +98,7 @@ class Screening:
 
     def _run_code(self, rule, folder, message, until):
         """As Rules.evaluate wants it."""
-        if self._monotonic() >= until:
+        if time.monotonic() >= until:
             from ..children.python_answer import failed
             return failed("not run: the filters before it took too long")
         with self._meanwhile(folder):
@@ -130,7 +127,7 @@ class Screening:
     def _loaded(self):
         with self._lock:
             if self._rooms is None:
-                self._rooms = _Loaded(self._directory.root, self._host, self._clock)
+                self._rooms = _Loaded(self._directory.root, self._host)
             return self._rooms
 
     def stop(self):
@@ -146,11 +143,11 @@ class Screening:
 class _Loaded:
     """What is loaded for the first user who has filters."""
 
-    def __init__(self, root, host, clock):
+    def __init__(self, root, host):
         from .user_filters import FilterFiles
         from .user_log import UserLog
         from .vacation import Answers
         self.files = FilterFiles(root)
-        self.user_log = UserLog(clock)
-        self.answers = Answers(host, clock)
+        self.user_log = UserLog(time.time)
+        self.answers = Answers(host, time.time)
         self.scripts = None

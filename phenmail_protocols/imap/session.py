@@ -239,7 +239,7 @@ class Session(shared.Session):
         name = code.partition(b" ")[0] if code else None
         return code if self.offers(responses.CODE_EXTENSIONS.get(name)) else None
 
-    def unreadable(self, tag, text, code=None, status=b"BAD"):
+    def unreadable(self, tag, text, code, status=b"BAD"):
         """Reply to a command that cannot be parsed -> Step. `tag`: None if there was none."""
         self.errors += status == b"BAD"
         self._reply(tag or b"*", status if tag else b"BAD", text, code)
@@ -400,7 +400,7 @@ class Session(shared.Session):
                 self.tell_code(b"Highest mod-sequence",
                                b"HIGHESTMODSEQ %d" % self.view.announced_modseq)
 
-    def say_goodbye(self, text, code=None):
+    def say_goodbye(self, text):
         """Send * BYE; only the tagged response to LOGOUT may follow."""
         self.state = LOGOUT
-        self.write(responses.untagged_status(b"BYE", text, code))
+        self.write(responses.untagged_status(b"BYE", text))

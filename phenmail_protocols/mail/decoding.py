@@ -77,7 +77,7 @@ class Reader:
 
     __slots__ = ("_decoder", "_guessing", "_table")
 
-    def __init__(self, charset: bytes = b""):
+    def __init__(self, charset: bytes):
         codec = codec_name(charset)
         self._guessing = codec is None
         self._table = None if codec is None else _table(codec)

@@ -69,31 +69,74 @@ def network(host):
         return host
 
 
+def is_local(host):
+    """Whether a normalised host is this machine, or has a link-local or private address."""
+    octets = _octets(host)
+    return host == "" or octets is not None and _is_in(octets, _LOCAL)
+
+
 def is_outside(host):
-    """Whether a normalised host is an address of the internet.
-
-    Not this machine, nor private, shared, link-local, multicast or reserved (RFC 1918, 4193, 3927,
-    6598, 1112). IPv6 that carries IPv4 is classified by that.
-    """
-    try:
-        octets = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
-    except (OSError, ValueError):
+    """Whether a normalised host is an address of the internet: in no network of _LOCAL and
+    _SPECIAL. IPv6 that carries IPv4 is classified by that."""
+    octets = _octets(host)
+    if octets is None:
         return False
-    if len(octets) == 4:
-        return _is_outside_4(octets)
     if octets[:12] in _CARRIES_IPV4:
-        return _is_outside_4(octets[12:])
-    if octets[:2] == b"\x20\x02":  # 6to4 (RFC 3056)
-        return _is_outside_4(octets[2:6])
-    return octets[0] & 0xfe != 0xfc and octets[:2] < b"\xfe\x80"
+        octets = octets[12:]
+    elif len(octets) == 16 and octets[:2] == b"\x20\x02":  # 6to4 (RFC 3056)
+        octets = octets[2:6]
+    return not _is_in(octets, _LOCAL) and not _is_in(octets, _SPECIAL)
 
 
-# IPv4-compatible and IPv4-mapped (RFC 4291 2.5.5), NAT64 (RFC 6052).
-_CARRIES_IPV4 = (bytes(12), bytes(10) + b"\xff\xff", b"\x00\x64\xff\x9b" + bytes(8))
+# IPv4-compatible and -mapped (RFC 4291 2.5.5), IPv4-translated (RFC 2765 2.1), NAT64 (RFC 6052).
+_CARRIES_IPV4 = (bytes(12), bytes(10) + b"\xff\xff", bytes(8) + b"\xff\xff\0\0",
+                 b"\x00\x64\xff\x9b" + bytes(8))
 
 
-def _is_outside_4(octets):
-    first, second = octets[:2]
-    return not (first in (0, 10, 127) or first >= 224
-                or (first, second) in ((192, 168), (169, 254))
-                or (first == 172 and 16 <= second < 32) or (first == 100 and 64 <= second < 128))
+def _octets(host):
+    """-> the 4 or 16 bytes of an address, or None if it is none."""
+    try:
+        return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    except (OSError, ValueError):
+        return None
+
+
+def _is_in(octets, networks):
+    """Whether one of `networks`, as from _table, has this address."""
+    number = int.from_bytes(octets, "big")
+    return any(size == len(octets) and number >> shift == prefix
+               for size, shift, prefix in networks)
+
+
+def _table(*networks):
+    """Networks as ADDRESS/BITS -> rows of (bytes of an address, bits after the prefix, prefix)."""
+    rows = []
+    for text in networks:
+        host, _, bits = text.partition("/")
+        octets = _octets(host)
+        shift = len(octets) * 8 - int(bits)
+        rows.append((len(octets), shift, int.from_bytes(octets, "big") >> shift))
+    return tuple(rows)
+
+
+# From the IANA registries of special-purpose addresses (RFC 6890), of 2025, and of multicast. A
+# table, because `ipaddress` knows fewer of them the older the interpreter is.
+_LOCAL = _table(
+    "127.0.0.0/8", "::1/128",                           # loopback
+    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",    # private (RFC 1918)
+    "fc00::/7",                                         # unique local (RFC 4193)
+    "169.254.0.0/16", "fe80::/10")                      # link-local (RFC 3927, RFC 4291)
+_SPECIAL = _table(
+    "0.0.0.0/8",                                        # this network; also "::"
+    "100.64.0.0/10",                                    # shared by customers (RFC 6598)
+    "192.0.0.0/24", "2001::/23",                        # protocols; Teredo, ORCHID (RFC 2928)
+    "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24",    # documentation (RFC 5737)
+    "2001:db8::/32", "3fff::/20",                       # documentation (RFC 3849, RFC 9637)
+    "192.88.99.0/24",                                   # relays of 6to4, deprecated (RFC 7526)
+    "198.18.0.0/15",                                    # benchmarks (RFC 2544)
+    "224.0.0.0/4", "ff00::/8",                          # multicast
+    "240.0.0.0/4",                                      # reserved, broadcast (RFC 1112)
+    "64:ff9b:1::/48",                                   # NAT64 inside a network (RFC 8215)
+    "100::/64", "100:0:0:1::/64",                       # discard-only, dummy (RFC 6666, RFC 9780)
+    "5f00::/16",                                        # segment routing (RFC 9602)
+    "fec0::/10")                                        # site-local, deprecated (RFC 3879)

@@ -20,7 +20,7 @@ from .address import is_loopback, normalised
 from .connection_limits import Visit
 from .deflate import Deflate
 from .errors import Disconnected, Overdue, Stopping, TimedOut
-from .fair_turns import LONGEST, TURN, Turns, computed
+from .fair_turns import TURN, Turn, Turns
 from .lines import BoundedReader
 from .readiness import GONE, STAYS, Readiness, presence
 
@@ -55,7 +55,7 @@ class Connection(BoundedReader):
     __slots__ = ("peer", "tls", "read_timeout", "visit", "waits", "_limits", "_socket", "_recv",
                  "_send", "_pending", "_blocked", "_want_read", "_want_write", "_input",
                  "_deadline", "_stopping", "_closed", "_torn", "_lock", "_next_look",
-                 "_half_closed", "_turn_ends", "_turns", "_computed")
+                 "_half_closed", "_turn")
 
     def __init__(self, sock, peer=None, limits=Limits(), turns=None):
         BoundedReader.__init__(self, limits.drain)
@@ -67,8 +67,7 @@ class Connection(BoundedReader):
         self.waits = False
         self._limits = limits
         self._deadline = None
-        self._turns = Turns() if turns is None else turns
-        self._begin_turn(monotonic())
+        self._turn = Turn(Turns() if turns is None else turns)
         self._next_look = 0.0
         self._half_closed = None  # when the peer was first seen to have closed its half
         self._stopping = False  # set by `interrupt`
@@ -150,8 +149,9 @@ class Connection(BoundedReader):
         now = monotonic()
         if now < self._next_look:
             return
-        if now >= self._turn_ends:
-            now = self._end_turn(now)
+        if now >= self._turn.ends:
+            seconds = self._turn.next()
+            now = now if seconds is None else self.await_turn(seconds)
         self._next_look = now + TURN
         self._check()
         if self._deadline is not None and now >= self._deadline:
@@ -159,33 +159,21 @@ class Connection(BoundedReader):
         if peer:
             self._look_at_peer(now)
 
-    def _end_turn(self, now):
-        """Take a turn as long as the last one came to be, if that did not only wait."""
-        spent = computed() - self._computed
-        if spent >= TURN:
-            return self.await_turn(min(spent, LONGEST))
-        self._turn_ends = now + TURN - spent
-        return now
-
     def await_turn(self, seconds):
         """Before work of about `seconds` that cannot call `look`: wait for a turn -> the time then.
 
         Raises Stopping, Overdue.
         """
-        begins = monotonic() + self._turns.take(seconds, id(self))
+        begins = self._turn.take(seconds)
         while True:
             now = monotonic()
             if now >= begins:
-                self._begin_turn(now)
+                self._turn.begin()
                 return now
             self._check()
             if self._deadline is not None and now >= self._deadline:
                 raise Overdue()
             sleep(min(begins - now, _RETRY))
-
-    def _begin_turn(self, now):
-        self._turn_ends = now + TURN
-        self._computed = computed()
 
     def _look_at_peer(self, now):
         seen = presence(self._socket)
@@ -211,7 +199,7 @@ class Connection(BoundedReader):
             return readiness.wait(seconds)
         finally:
             self.waits = False
-            self._begin_turn(monotonic())
+            self._turn.begin()
 
     def _check(self):
         if self._stopping:

@@ -51,6 +51,37 @@ class Turns:
         return begins - now
 
 
+class Turn:
+    """The turns of one connection. Only its thread calls this.
+
+    `ends`: the time (monotonic) at which the present turn ends.
+    """
+    __slots__ = ("ends", "_turns", "_computed")
+
+    def __init__(self, turns):
+        """`turns`: a Turns."""
+        self._turns = turns
+        self.begin()
+
+    def begin(self):
+        """Begin a turn now, for a thread that has waited."""
+        self.ends = monotonic() + TURN
+        self._computed = computed()
+
+    def next(self):
+        """Call this when the turn ends -> seconds that the next one needs: as many as the thread
+        has computed in this one. None if it has mostly waited; then the turn goes on."""
+        spent = computed() - self._computed
+        if spent >= TURN:
+            return min(spent, LONGEST)
+        self.ends = monotonic() + TURN - spent
+        return None
+
+    def take(self, seconds):
+        """Take a turn for about `seconds` of work -> the time at which to `begin` it."""
+        return monotonic() + self._turns.take(seconds, id(self))
+
+
 class OneEach:
     """Admits one thread of each user at a time, for work that takes much memory or time.
 

@@ -72,7 +72,7 @@ class Lookup:
     read again whenever it changes. `clock`: seconds, for the cache.
     """
 
-    def __init__(self, resolver=None, clock=time.monotonic, resolv_conf="/etc/resolv.conf"):
+    def __init__(self, resolver, clock=time.monotonic, resolv_conf="/etc/resolv.conf"):
         self._timeout = resolver.timeout if resolver else _SYSTEM_TIMEOUT
         self._configured = tuple(resolver.nameservers) if resolver else ()
         self._resolv_conf, self._clock = resolv_conf, clock

@@ -41,6 +41,15 @@ def blocked():
     return (ssl.SSLWantReadError,), (ssl.SSLWantWriteError,)
 
 
+def refuse_old_versions(context):
+    """Let an ssl.SSLContext use TLS 1.2 at least."""
+    import ssl
+    if hasattr(ssl, "TLSVersion"):
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    else:
+        context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
+
+
 def server_context(certificate_path, key_path):
     """-> ssl.SSLContext of a server with this certificate (PEM, with its chain) and key.
 
@@ -48,10 +57,7 @@ def server_context(certificate_path, key_path):
     """
     import ssl
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    if hasattr(ssl, "TLSVersion"):
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-    else:
-        context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
+    refuse_old_versions(context)
     context.options |= getattr(ssl, "OP_NO_RENEGOTIATION", 0)
     context.load_cert_chain(certificate_path, key_path, password=_no_password)
     return context

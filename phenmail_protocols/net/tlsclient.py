@@ -4,6 +4,7 @@ Knows nothing of mail and DNS; relay.tls_policy decides what a server must prove
 (RFC 8996, RFC 8314 4.1).
 """
 from ..text.domains import AddressError, ascii_domain
+from .tls import refuse_old_versions
 
 
 class Unverified(OSError):
@@ -19,10 +20,7 @@ def client_context(verify):
     """
     import ssl
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if hasattr(ssl, "TLSVersion"):
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-    else:
-        context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
+    refuse_old_versions(context)
     if verify:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
         return context

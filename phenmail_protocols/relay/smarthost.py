@@ -14,6 +14,7 @@ clear if it is not.
 """
 import logging
 
+from ..net.address import is_local
 from .courier import MOST_ADDRESSES, Courier
 from .mx_routes import NoRoute
 from .smtp_client import UpstreamLoginFailed
@@ -47,8 +48,7 @@ class SmarthostCourier(Courier):
             known = len(failures)
             requirement = strict if hosted.require_tls else OPPORTUNISTIC
             yield self._connection_to(hosted.server, ip, requirement, **options)
-            if (hosted.require_tls and _last_is(failures, known, Unverified)
-                    and _is_private(ip)):
+            if hosted.require_tls and _last_is(failures, known, Unverified) and is_local(ip):
                 self._warn(ip, failures.pop())
                 yield self._connection_to(hosted.server, ip, strict._replace(verify=False),
                                           **options)
@@ -73,10 +73,3 @@ class SmarthostCourier(Courier):
 def _last_is(failures, known, kind):
     """Whether the last attempt, made when there were `known` failures, failed in this way."""
     return len(failures) > known and isinstance(failures[-1], kind)
-
-
-def _is_private(ip):
-    """Loopback, link-local, or private (RFC 1918, RFC 4193)."""
-    import ipaddress
-    address = ipaddress.ip_address(ip.partition("%")[0])
-    return address.is_loopback or address.is_link_local or address.is_private

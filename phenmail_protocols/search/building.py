@@ -9,6 +9,7 @@ import logging
 import time
 
 from ..store import errors
+from ..store.idle_work import Stopped
 from .batches import Batch, Filling
 from .comparing import Comparison, mark, now
 from .texts import TooLarge, windows
@@ -16,7 +17,6 @@ from .texts import TooLarge, windows
 _MESSAGES = 64  # messages whose rows are read at once
 _SECONDS = 0.03  # of one piece of work
 _PAGES = 50  # pages of the database that one transaction merges
-_BEGIN, _PAUSE = 0.01, 0.001  # seconds of work before other threads get a turn, and of that turn
 _COUNT = 60.0  # seconds between two counts of dead documents
 _COMPARE = 3600.0  # seconds between two comparisons of all documents of a mailbox
 _LOOK = 60.0  # seconds between two checks of the files of a mailbox that is open
@@ -24,19 +24,14 @@ _FEW_DEAD = 1000  # so few dead documents are not worth rebuilding the index
 log = logging.getLogger("phenmail.search")
 
 
-class Stopped(Exception):
-    """Ends a step because the server stops."""
-
-
 class Builder:
     """Builds the index of one account. One thread at a time calls `step`."""
 
-    def __init__(self, index, is_stopping):
-        """`index`: the BodyIndex; `is_stopping()`: whether to end the step now."""
+    def __init__(self, index, look):
+        """`index`: the BodyIndex; `look`: IdleWork's."""
         self._account = None
         self.index = index
-        self._is_stopping = is_stopping
-        self._worked = 0.0  # since when no other thread got a turn
+        self._look = look
         self._changed = True  # since the last `_tidy`
         self._next_count = 0.0  # when dead documents are counted next
         self._next_compare = {}  # box -> when all its documents may be compared again
@@ -45,7 +40,10 @@ class Builder:
         self._compared = {}  # (box, identity) -> (when a comparison began, the last UID)
 
     def step(self, account):
-        """Do one piece of work; returns whether more is left. Raises errors.StoreError."""
+        """Do one piece of work; returns whether more is left.
+
+        Raises errors.StoreError, and Stopped when the server stops.
+        """
         self._account = account
         known = self._account.known_mailboxes()
         with self.index.open() as database:
@@ -73,20 +71,9 @@ class Builder:
         try:
             if self._account.identity_of(opened) != mailbox.identity:
                 return True
-            self._worked = time.monotonic()
             return method(opened, mailbox, box, argument)
-        except Stopped:
-            return False
         finally:
             opened.close()
-
-    def _look(self):
-        """Give other threads a turn now and then. Raises Stopped when the server stops."""
-        if self._is_stopping():
-            raise Stopped()
-        if time.monotonic() - self._worked > _BEGIN:
-            time.sleep(_PAUSE)
-            self._worked = time.monotonic()
 
     # Mailboxes; the methods return whether more work is left
 

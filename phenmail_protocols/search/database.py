@@ -14,7 +14,7 @@ means.
 import os
 import sqlite3
 
-from ..store.indexing.database_file import Error, make_private, remove
+from ..store.indexing.database_file import Error, connect, is_file, remove
 
 FILE = "phenmail-search.sqlite"
 _VERSION = 1
@@ -66,9 +66,7 @@ class Database:
             self._open()
 
     def _open(self):
-        make_private(self._path)
-        self._database = sqlite3.connect(self._path, isolation_level=None, timeout=5,
-                                         check_same_thread=False)
+        self._database = connect(self._path, timeout=5, checkpoint=0)  # `checkpoint` does it
         self._run = self._database.execute
         self._many = self._database.executemany
         self._commits = 0  # since the last checkpoint
@@ -81,11 +79,6 @@ class Database:
 
     def _prepare(self):
         run = self._run
-        if run("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-            run("PRAGMA journal_mode = TRUNCATE")
-        run("PRAGMA synchronous = NORMAL")
-        run("PRAGMA cache_size = -1024")
-        run("PRAGMA wal_autocheckpoint = 0")  # `checkpoint` does it
         run("PRAGMA secure_delete = OFF")
         if run("PRAGMA user_version").fetchone()[0] == 0:
             self._make_tables()
@@ -107,10 +100,7 @@ class Database:
 
     def is_current(self):
         """Is the file at the path still the one that is open?"""
-        try:
-            return os.stat(self._path).st_ino == self.inode
-        except OSError:
-            return False
+        return is_file(self._path, self.inode)
 
     def __enter__(self):
         """Begin a transaction that writes."""

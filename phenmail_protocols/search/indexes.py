@@ -41,7 +41,7 @@ class Indexes:
             builder = self._builders.get(account.folder)
             if builder is None:
                 builder = self._builders[account.folder] = Builder(
-                    BodyIndex(account.folder), lambda: self._idle_work.is_stopping)
+                    BodyIndex(account.folder), self._idle_work.look)
             self._builders.move_to_end(account.folder)
             oldest = self._builders.popitem(last=False)[1] if len(self._builders) > _OPEN else None
         if oldest is not None:

@@ -262,23 +262,25 @@ def _size(value):
 
 
 def _body(value):
-    body = value.upper() if value else b""
-    if body not in (b"7BIT", b"8BITMIME"):
-        raise GrammarError(501, "5.5.4", "Expected BODY=7BIT or BODY=8BITMIME (RFC 6152)")
-    return body.decode("ascii")
+    return _word(value, (b"7BIT", b"8BITMIME"), "BODY=7BIT or BODY=8BITMIME (RFC 6152)")
+
+
+def _ret(value):
+    return _word(value, (b"FULL", b"HDRS"), "RET=FULL or RET=HDRS (RFC 3461)")
+
+
+def _word(value, words, expected):
+    """One of `words`, in any case -> str in upper case."""
+    word = value.upper() if value else b""
+    if word not in words:
+        raise GrammarError(501, "5.5.4", "Expected %s" % expected)
+    return word.decode("ascii")
 
 
 def _smtputf8(value):
     if value is not None:
         raise GrammarError(501, "5.5.4", "SMTPUTF8 has no value (RFC 6531)")
     return True
-
-
-def _ret(value):
-    ret = value.upper() if value else b""
-    if ret not in (b"FULL", b"HDRS"):
-        raise GrammarError(501, "5.5.4", "Expected RET=FULL or RET=HDRS (RFC 3461)")
-    return ret.decode("ascii")
 
 
 def _xtext(value):

@@ -90,11 +90,6 @@ class IdleWork:
         if self._thread is not None:
             self._thread.join(_STOP)
 
-    @property
-    def is_stopping(self):
-        """Whether the server stops. Then a long step must end early."""
-        return self._stopping
-
     def look(self):
         """A long step calls this often. It pauses now and then, so that other threads can run.
 

@@ -614,7 +614,7 @@ def test_a_method_whose_package_is_missing_is_left_out(house, tmp_path, missing,
 
 
 @pytest.mark.parametrize("peer, outside", [
-    (IP, True), (IP6, True), ("172.32.0.1", True), ("192.0.2.1", True), ("100.128.0.1", True),
+    (IP, True), (IP6, True), ("172.32.0.1", True), ("192.1.2.1", True), ("100.128.0.1", True),
     ("", False), ("127.0.0.1", False),
     ("::1", False), ("10.1.2.3", False), ("172.16.0.1", False), ("192.168.1.1", False),
     ("169.254.1.1", False), ("100.64.0.1", False),

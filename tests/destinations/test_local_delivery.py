@@ -13,10 +13,10 @@ import pytest
 from phenmail_protocols.accounts.directory import Destination
 from phenmail_protocols.delivery.router import Router
 from phenmail_protocols.delivery.trace import Origin
+from phenmail_protocols.destinations import srs
 from phenmail_protocols.destinations.local_delivery import LocalDelivery
 from phenmail_protocols.destinations.programs import Programs
 from phenmail_protocols.destinations.srs import SrsResolver
-from phenmail_protocols.mail import srs
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Envelope
 from phenmail_protocols.mail.envelope import Recipient as Rcpt

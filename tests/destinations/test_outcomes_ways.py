@@ -11,9 +11,9 @@ import time
 import pytest
 
 from phenmail_protocols import mail_flow
+from phenmail_protocols.destinations import srs
 from phenmail_protocols.disk.keyfile import kept_key
 from phenmail_protocols.dropfolder.service import DropFolders
-from phenmail_protocols.mail import srs
 from phenmail_protocols.mail.address import Address
 
 from ..net.nameserver import NameServer

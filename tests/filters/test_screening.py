@@ -2,6 +2,8 @@
 import json
 import os
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +12,7 @@ from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.config.settings import UserSettings
 from phenmail_protocols.delivery.incoming import HEADER_LIMIT
 from phenmail_protocols.delivery.router import Router
-from phenmail_protocols.filters import rules
+from phenmail_protocols.filters import rules, screening
 from phenmail_protocols.filters.screening import Screening
 from phenmail_protocols.filters.verdict import Verdict
 from phenmail_protocols.mail.address import Address
@@ -332,7 +334,7 @@ def test_code_without_leave_does_not_run(house):
     assert house.count("anna") == 1 and house.log("anna")
 
 
-def test_code_of_a_message_has_an_end_however_many_have_it(house):
+def test_code_of_a_message_has_an_end_however_many_have_it(house, monkeypatch):
     seconds, asked = [0.0], []
 
     class Slow:
@@ -342,7 +344,8 @@ def test_code_of_a_message_has_an_end_however_many_have_it(house):
 
         def stop(self):
             pass
-    house.screening._monotonic = lambda: seconds[0]
+    monkeypatch.setattr(screening, "time", SimpleNamespace(
+        time=time.time, monotonic=lambda: seconds[0]))
     for user in ("anna", "bert"):
         house.filters(user, *[{"type": "py", "code": "hang()"}] * 8 + [match("accept:Late")])
     house.screening._loaded().scripts = Slow()

@@ -217,7 +217,7 @@ def test_long_derived_items_are_neither_held_together_nor_kept(client, monkeypat
         assert [b"longer" in line for line in lines] == [False, True] * 4
 
 
-def test_trees_are_kept_once_for_all_sessions_and_bounded(client, connect, monkeypatch):
+def test_trees_are_kept_once_for_all_sessions(client, connect, monkeypatch):
     scans, scan = [], structure.scan
     monkeypatch.setattr(structure, "scan", lambda source, **look: scans.append(1)
                         or scan(source, **look))
@@ -229,19 +229,6 @@ def test_trees_are_kept_once_for_all_sessions_and_bounded(client, connect, monke
     other = connect()
     other.ok("FETCH 1:3 BODY.PEEK[2]")
     assert len(scans) == 3, "a message is scanned for each of its parts or each session"
-    tree = scan(MIXED)
-    monkeypatch.setattr(mime_trees, "_octets", lambda tree: 10)
-    kept = mime_trees.Trees(25)
-    for uid in (1, 2):
-        kept.put(uid, tree)
-    kept.get(1)
-    kept.put(3, tree)
-    kept.put(3, tree)
-    assert [kept.get(uid) is tree for uid in (1, 2, 3)] == [
-        True, False, True], "the one that was used longest ago goes"
-    small = mime_trees.Trees(5)
-    small.put(1, tree)
-    assert small.get(1) is None
 
 
 def test_what_trees_are_estimated_at():

@@ -25,7 +25,7 @@ def test_pipelined_commands_are_answered_in_order(client):
 def test_pipelined_commands_take_turns(client):
     """A client that never waits must not delay others more than long work does."""
     taken = []
-    client.connection._turns = SimpleNamespace(
+    client.connection._turn._turns = SimpleNamespace(
         take=lambda seconds, taker: taken.append(seconds) or 0)
     client.send(b"a NOOP\r\n" * 20000 + b"b NOOP\r\n")
     client.until(b"b OK")

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from phenmail_protocols.imap import orders
 from phenmail_protocols.imap.orders import Orders
 
 from . import wire
@@ -67,7 +66,6 @@ def test_they_are_bounded(mailbox):
     kept = Orders(most=1000)
     for number in range(50):
         kept.find(mailbox(), number, range(10), (), lambda: b"x" * 60)
-    assert 900 <= kept._octets == sum(orders._octets(*each) for each in kept._kept.values()) <= 1000
     assert kept.find(mailbox(), 49, range(10), (), lambda: b"new") == b"x" * 60
     assert kept.find(mailbox(), 0, range(10), (), lambda: b"new") == b"new"
     kept.find(mailbox(), "large", range(10), (), lambda: b"x" * 2000)

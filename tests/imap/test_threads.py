@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.imap.searching import threads
-from phenmail_protocols.mail.subject import BaseSubject
+from phenmail_protocols.mail.conversations import BaseSubject
 
 
 def message(number, identity=None, references=(), subject="", reply=False, date=None):

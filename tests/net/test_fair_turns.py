@@ -40,7 +40,8 @@ class Worker:
 
     def __init__(self, monkeypatch, sock):
         self.spent, self.taken = 0.0, []
-        monkeypatch.setattr(connection, "computed", lambda: self.spent)
+        monkeypatch.setattr(fair_turns, "computed", lambda: self.spent)
+        monkeypatch.setattr(fair_turns, "monotonic", self.clock)
         monkeypatch.setattr(connection, "sleep", lambda seconds: None)
         monkeypatch.setattr(connection, "monotonic", self.clock)
         self.now = 1000.0

@@ -342,17 +342,10 @@ class TestSmarthost:
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
     def test_a_self_signed_certificate_elsewhere(self, tls, monkeypatch):
-        monkeypatch.setattr(smarthost_module, "_is_private", lambda ip: False)
+        monkeypatch.setattr(smarthost_module, "is_local", lambda ip: False)
         with Peer(smtp(["AUTH PLAIN"], tls=tls.context(), login=LOGIN)) as peer:
             assert unreachable(smarthost(peer))[:2] == (451, "4.7.5")
         assert not any(line.startswith("AUTH") for line in peer.lines)
-
-    @pytest.mark.parametrize("ip, home", [
-        ("127.0.0.1", True), ("10.1.2.3", True), ("192.168.1.1", True), ("fe80::1%eth0", True),
-        ("fd00::1", True), ("::1", True),
-        ("8.8.8.8", False), ("2001:4860:4860::8888", False), ("172.15.0.1", False)])
-    def test_which_addresses_are_private(self, ip, home):
-        assert smarthost_module._is_private(ip) == home
 
     def test_no_tls_and_no_password(self):
         with Peer(smtp(["AUTH PLAIN"], login=LOGIN)) as peer:

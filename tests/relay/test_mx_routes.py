@@ -366,7 +366,7 @@ mixed.example. IN MX 20 mx2.mixed.example.
 mx1.mixed.example. IN A 10.1.2.3
 mx1.mixed.example. IN AAAA fd00::1
 mx2.mixed.example. IN A 192.168.0.1
-mx2.mixed.example. IN A 198.51.100.7
+mx2.mixed.example. IN A 9.9.9.9
 all.example. IN MX 10 mx1.mixed.example.
 bare.example. IN A 127.0.0.1
 six.example. IN AAAA fe80::1
@@ -385,7 +385,8 @@ def private():
 
 @pytest.mark.parametrize("host", [
     "mx1.mixed.example", "bare.example", "six.example", "mapped.example", "alias.example",
-    "localhost", "127.0.0.1", "[127.0.0.1]",
+    "localhost", "127.0.0.1", "[127.0.0.1]", "[198.18.0.1]", "[192.0.0.8]",
+    "[ipv6:64:ff9b:1::808:808]", "[ipv6:64:ff9b::a00:1]", "[ipv6:::ffff:0:a00:1]",
     "[ipv6:::1]", "[ipv6:::ffff:10.0.0.1]", "[169.254.169.254]", "[ipv6:fd00::1]"])
 def test_private_addresses_are_used_only_if_the_settings_allow_it(private, host):
     closed = routing(private, private=False)
@@ -398,7 +399,7 @@ def test_private_addresses_are_used_only_if_the_settings_allow_it(private, host)
 def test_other_addresses_and_hosts_are_tried(private):
     found = routing(private, private=False)
     assert names(found.route("mixed.example")) == ["mx1.mixed.example", "mx2.mixed.example"]
-    assert found.addresses("mx2.mixed.example").ips == ("198.51.100.7",)
+    assert found.addresses("mx2.mixed.example").ips == ("9.9.9.9",)
 
 
 def test_a_domain_without_mx_at_a_private_address_has_no_route(private):

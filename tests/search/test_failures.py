@@ -9,10 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from phenmail_protocols.search import building, database
+from phenmail_protocols.search import database
 from phenmail_protocols.search.indexes import Indexes
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.filestore import FileStore
+from phenmail_protocols.store.idle_work import IdleWork, Stopped
 from phenmail_protocols.store.maildir import space
 from tests.imap import wire
 
@@ -29,7 +30,7 @@ class Office:
         self.folder = str(folder)
         self.path = os.path.join(self.folder, database.FILE)
         self.store = FileStore(poll=3600, boot_id="boot")
-        self.idle = SimpleNamespace(add_step=lambda step: None, is_stopping=False)
+        self.idle = IdleWork(None)  # never woken: `build` calls the step
         self.indexes = Indexes(self.idle)
         self.server = wire.server(self.store, self.folder, search_indexes=self.indexes)
         self.account = self.store.account(self.folder)
@@ -208,7 +209,7 @@ def test_no_room_even_for_an_empty_index(office, monkeypatch):
 def test_leaves_the_reserve_and_more(tmp_path, monkeypatch):
     monkeypatch.setattr(space, "free_space", lambda folder: 3 << 20)
     store = FileStore(poll=3600, reserve=1 << 20)
-    indexes = Indexes(SimpleNamespace(add_step=lambda step: None, is_stopping=False))
+    indexes = Indexes(IdleWork(None))
     folder = tmp_path / "mail"
     account = store.account(str(folder))
     with account.stage() as staged:
@@ -243,12 +244,12 @@ def test_another_process_writes_all_the_time(office):
 
 CHILD = """
 import sys
-from types import SimpleNamespace
 from phenmail_protocols.search.indexes import Indexes
 from phenmail_protocols.store.filestore import FileStore
+from phenmail_protocols.store.idle_work import IdleWork
 store = FileStore(poll=3600, boot_id="boot")
 account = store.account(sys.argv[1])
-indexes = Indexes(SimpleNamespace(add_step=lambda step: None, is_stopping=False))
+indexes = Indexes(IdleWork(None))
 sys.stdout.write("!")
 sys.stdout.flush()
 while indexes.step(account):
@@ -281,9 +282,9 @@ def test_killed_while_it_builds(office):
 
 def test_stops_soon(office, monkeypatch):
     office.deliver(COUNT)
-    monkeypatch.setattr(building, "_BEGIN", -1)
-    office.idle.is_stopping = True
-    assert not office.indexes.step(office.account)
-    office.idle.is_stopping = False
+    with monkeypatch.context() as stopping:
+        stopping.setattr(office.idle, "_stopping", True)
+        with pytest.raises(Stopped):
+            office.indexes.step(office.account)
     office.build()
     office.check()

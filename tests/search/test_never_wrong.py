@@ -12,6 +12,7 @@ from phenmail_protocols.mail import textsearch
 from phenmail_protocols.search import batches, building, database
 from phenmail_protocols.search.indexes import Indexes
 from phenmail_protocols.store.filestore import FileStore
+from phenmail_protocols.store.idle_work import IdleWork
 from phenmail_protocols.store.indexing import index
 from phenmail_protocols.store.maildir import uidlist
 from phenmail_protocols.store.maildir.content import to_wire
@@ -38,8 +39,7 @@ class House:
     def open(self):
         for _ in range(2):
             store = FileStore(poll=3600, boot_id="boot 1")
-            idle = SimpleNamespace(add_step=lambda step: None, is_stopping=False)
-            indexes = Indexes(idle)
+            indexes = Indexes(IdleWork(None))  # never woken: the test calls the step
             server = wire.server(store, self.folder, search_indexes=indexes)
             self.processes.append(SimpleNamespace(
                 store=store, indexes=indexes, server=server, account=store.account(self.folder)))

@@ -1,5 +1,6 @@
 """On a full disk mail can still be read, flagged and removed, and no number is used twice."""
 import os
+import sqlite3
 import subprocess
 
 import pytest
@@ -125,12 +126,12 @@ def test_what_the_index_cannot_record_is_found_in_the_files(house, statement, er
 
         def execute(self, sql, *arguments):
             if sql.startswith(statement):
-                raise index.sqlite3.OperationalError(error)
+                raise sqlite3.OperationalError(error)
             return self._database.execute(sql, *arguments)
 
         def executemany(self, sql, *arguments):
             if sql.startswith(statement):
-                raise index.sqlite3.OperationalError(error)
+                raise sqlite3.OperationalError(error)
             return self._database.executemany(sql, *arguments)
 
         def __getattr__(self, name):

@@ -49,7 +49,7 @@ class Plan:
     """The items of a FETCH, sorted.
 
     columns         names of COLUMNS
-    derived         (label, derivations.Derivation) of each derived item
+    derived         (label, derivations.CachedItem) of each derived item
     sections        a values.Section for each other item
     derives_fields  `derived` includes selected header fields; `for_large_headers()` is the same
                     FETCH with them among `sections`

@@ -37,7 +37,7 @@ USUAL = frozenset((
 _MOST_CHOICES = 4  # selections of fields, requested earlier, that are made for new messages
 
 
-class Derivation(NamedTuple):
+class CachedItem(NamedTuple):
     """How one item is made.
 
     name       its name in the store
@@ -64,22 +64,22 @@ def _sort_keys(message):
     return sort_keys.to_bytes(sort_keys.read(message.fields(sort_keys.FIELDS)))
 
 
-ENVELOPE = Derivation(
+ENVELOPE = CachedItem(
     "ENVELOPE", message_responses.EMPTY_ENVELOPE,
     lambda message: message_responses.envelope(message.fields(ENVELOPE_FIELDS)), True)
-BODY = Derivation(
+BODY = CachedItem(
     "BODY", message_responses.EMPTY_BODY,
     lambda message: message_responses.body(message.tree(), message.look))
-BODYSTRUCTURE = Derivation(
+BODYSTRUCTURE = CachedItem(
     "BODYSTRUCTURE", message_responses.EMPTY_BODYSTRUCTURE,
     lambda message: message_responses.bodystructure(message.tree(), message.look))
 #: What SORT and THREAD compare. If its format changes, change its name.
-SORT_KEYS = Derivation("SORT", b"", _sort_keys, True)
+SORT_KEYS = CachedItem("SORT", b"", _sort_keys, True)
 
-PREVIEW = Derivation("PREVIEW", b'""', _preview)  # RFC 8970
-EMAIL_ID = Derivation("EMAILID", email_id.EMPTY, email_id.of)
+PREVIEW = CachedItem("PREVIEW", b'""', _preview)  # RFC 8970
+EMAIL_ID = CachedItem("EMAILID", email_id.EMPTY, email_id.of)
 
-#: FETCH item -> its Derivation
+#: FETCH item -> its CachedItem
 ITEMS = {each.name: each for each in (ENVELOPE, BODY, BODYSTRUCTURE, PREVIEW, EMAIL_ID)}
 ITEMS[fetch_grammar.LAZY_PREVIEW] = PREVIEW._replace(lazy=True)
 #: The items that need the message's MIME tree.
@@ -87,9 +87,9 @@ FROM_TREE = frozenset(("BODY", "BODYSTRUCTURE", "PREVIEW"))
 
 
 def chosen_fields(section):
-    """HEADER.FIELDS or HEADER.FIELDS.NOT of a message -> its Derivation."""
+    """HEADER.FIELDS or HEADER.FIELDS.NOT of a message -> its CachedItem."""
     negate = section.kind == "HEADER.FIELDS.NOT"
-    return Derivation(section.label.decode("ascii").upper(), responses.NIL,
+    return CachedItem(section.label.decode("ascii").upper(), responses.NIL,
                       partial(_chosen_fields, section.names, negate),
                       not negate and section.names <= USUAL)
 
@@ -195,7 +195,7 @@ def searchable_fields(message, arrival):
 
 @lru_cache(maxsize=64)
 def _choice(name):
-    """An item's name in the store -> its Derivation if it selects header fields, else None."""
+    """An item's name in the store -> its CachedItem if it selects header fields, else None."""
     if not name.startswith("BODY["):
         return None
     try:

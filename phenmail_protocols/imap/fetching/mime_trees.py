@@ -4,9 +4,9 @@ Without it, a client that reads an attachment in pieces would have the message s
 piece. A tree is never changed once it is made, so threads can share it.
 """
 import threading
-from collections import OrderedDict
 
 from ...net.fair_turns import WAIT, OneEach
+from ..bounded_cache import BoundedCache
 
 MOST = 8 << 20  # octets of all trees together, as estimated
 _PART = 500  # octets of one part, without the header of a message in it
@@ -16,15 +16,11 @@ _SCANS = 2
 
 
 class Trees:
-    """Up to `most` octets of trees. The least recently used ones are dropped, and a tree that is
-    larger is not kept."""
+    """Any thread may call it."""
 
-    def __init__(self, most=MOST):
-        self._most = most
-        self._lock = threading.Lock()
+    def __init__(self):
+        self._kept = BoundedCache(MOST)
         self._scanning = threading.BoundedSemaphore(_SCANS)
-        self._kept = OrderedDict()  # key -> (octets, tree)
-        self._octets = 0
         self._users = OneEach()
 
     def find(self, mailbox, uid, scan, look):
@@ -33,15 +29,15 @@ class Trees:
         `look`, the session's, is called while this waits.
         """
         key = mailbox.path, mailbox.uidvalidity, uid
-        tree = self.get(key)
+        tree = self._kept.get(key)
         if tree is None:
             while not self._scanning.acquire(timeout=WAIT):
                 look()
             try:
-                tree = self.get(key) or scan()
+                tree = self._kept.get(key) or scan()
             finally:
                 self._scanning.release()
-            self.put(key, tree)
+            self._kept.put(key, tree, _octets(tree))
         return tree
 
     def alone(self, user, look):
@@ -51,24 +47,6 @@ class Trees:
         many of them.
         """
         return self._users.alone(user, look)
-
-    def get(self, key):
-        with self._lock:
-            found = self._kept.get(key)
-            if found is None:
-                return None
-            self._kept.move_to_end(key)
-            return found[1]
-
-    def put(self, key, tree):
-        octets = _octets(tree)
-        if octets > self._most:
-            return
-        with self._lock:
-            self._octets += octets - self._kept.pop(key, (0,))[0]
-            self._kept[key] = octets, tree
-            while self._octets > self._most:
-                self._octets -= self._kept.popitem(last=False)[1][0]
 
 
 def _octets(tree):

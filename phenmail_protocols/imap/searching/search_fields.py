@@ -7,7 +7,7 @@ the index may match. It is read, and then its fields are put into the index.
 from ...mail import searchable
 from ...store.indexing.derived_index import Holds, SentWithin
 from ..fetching.derivations import keep, searchable_fields
-from ..syntax.values import Address, And, Header, Not, OnDay, Or
+from ..syntax.values import Address, And, Header, Not, OnDay, Or, leaves
 
 SPAN = 10000  # UIDs that one SQL statement covers
 MOST = 100000  # UIDs held for a batch; once there are more, its other keys count as unknown
@@ -114,11 +114,7 @@ class Fields:
 
 def has_fields(key):
     """Does the key ask for a field that the index has?"""
-    if isinstance(key, And):
-        return any(map(has_fields, key.keys))
-    if isinstance(key, Or):
-        return has_fields(key.left) or has_fields(key.right)
-    return has_fields(key.key) if isinstance(key, Not) else _condition(key) is not None
+    return any(_condition(leaf) is not None for leaf in leaves(key))
 
 
 def _condition(key):

@@ -6,7 +6,7 @@ from itertools import chain
 
 from .. import responses
 from ..syntax import sequence
-from ..syntax.values import And, ModSeq, Not, Or
+from ..syntax.values import ModSeq, leaves
 
 BATCH = 5000  # messages that are processed at a time
 
@@ -101,11 +101,7 @@ def _reply_extended(session, name, uids, options, arguments):
 
 
 def _asks_for_modseq(key):
-    if isinstance(key, And):
-        return any(map(_asks_for_modseq, key.keys))
-    if isinstance(key, Or):
-        return _asks_for_modseq(key.left) or _asks_for_modseq(key.right)
-    return _asks_for_modseq(key.key) if isinstance(key, Not) else isinstance(key, ModSeq)
+    return any(isinstance(leaf, ModSeq) for leaf in leaves(key))
 
 
 def _highest_modseq(session, uids):

@@ -9,9 +9,8 @@ import hashlib
 from typing import NamedTuple, Optional, Tuple
 
 from ...mail import address, dates, headers
+from ...mail.conversations import BaseSubject, base_subject, identities
 from ...mail.decoding import to_text
-from ...mail.message_id import identities
-from ...mail.subject import BaseSubject, base_subject
 from ...text.collation import fold
 
 #: The fields that are read.

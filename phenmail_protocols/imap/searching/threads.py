@@ -22,7 +22,7 @@ class Message(NamedTuple):
 
     number      the message number or UID that the response gives
     date        orders messages by their sent date (RFC 5256 section 2.2); no two are equal
-    subject     mail.subject.BaseSubject
+    subject     mail.conversations.BaseSubject
     identity    the Message-ID or a digest of it, None without a valid one
     references  message identities, the oldest first; the last is the parent's
     """

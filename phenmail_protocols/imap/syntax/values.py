@@ -318,3 +318,14 @@ class Contains(NamedTuple):
     """BODY, or TEXT where `header`: the body, or the whole message, contains `text`."""
     header: bool
     text: str
+
+
+def leaves(key):
+    """Yield the keys in a tree other than And, Or and Not."""
+    if isinstance(key, Not):
+        yield from leaves(key.key)
+    elif isinstance(key, (And, Or)):
+        for each in key.keys if isinstance(key, And) else key:
+            yield from leaves(each)
+    else:
+        yield key

@@ -1,4 +1,4 @@
-"""The files of an SQLite database, and what its errors mean."""
+"""An SQLite database: its connection, its files, and what its errors mean."""
 import enum
 import os
 import sqlite3
@@ -33,7 +33,39 @@ def trouble(error):
     return Trouble.DAMAGED
 
 
-def make_private(path):
+def connect(path, timeout, checkpoint):
+    """Open a database, or create it -> sqlite3.Connection that begins no transactions by itself.
+
+    `path`: ":memory:" for a database in memory; `timeout`: seconds that it waits for other
+    processes; `checkpoint`: pages in the write-ahead log before SQLite moves them into the database
+    (0: never). Where that log does not work, such as on NFS, it uses a slower journal. Raises Error
+    and OSError.
+    """
+    if path != ":memory:":
+        _make_private(path)
+    database = sqlite3.connect(path, isolation_level=None, timeout=timeout,
+                               check_same_thread=False, cached_statements=64)
+    try:
+        if database.execute("PRAGMA journal_mode = WAL").fetchone()[0] not in ("wal", "memory"):
+            database.execute("PRAGMA journal_mode = TRUNCATE")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute("PRAGMA cache_size = -1024")
+        database.execute("PRAGMA wal_autocheckpoint = %d" % checkpoint)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def is_file(path, inode):
+    """Whether the file at `path` still has this inode: nobody removed or replaced it."""
+    try:
+        return os.stat(path).st_ino == inode
+    except OSError:
+        return False
+
+
+def _make_private(path):
     """Create an empty file that only this user can read; SQLite gives its log the same mode.
 
     An existing database is not opened; index.py says why. A link to another user's file is set

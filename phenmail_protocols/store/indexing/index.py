@@ -9,14 +9,13 @@ the whole process (POSIX fcntl locks).
 """
 import logging
 import os
-import sqlite3
 from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
 from ..model import Usage
 from . import derived_index, expunged
-from .database_file import Error, Trouble, make_private, remove, trouble
+from .database_file import Error, Trouble, connect, is_file, remove, trouble
 
 FILE = "phenmail-index.sqlite"
 _VERSION = 6
@@ -98,13 +97,11 @@ class Index:
             self._open()
 
     def _open(self):
-        make_private(self._path)
         self._connect(self._path)
         self.inode = os.stat(self._path).st_ino
 
     def _connect(self, path):
-        self._database = sqlite3.connect(path, isolation_level=None, timeout=30,
-                                         check_same_thread=False, cached_statements=64)
+        self._database = connect(path, timeout=30, checkpoint=1000)
         self.expunged = expunged.Expunged(self._database)
         self.derived = derived_index.DerivedIndex(self._database)
         try:
@@ -115,15 +112,9 @@ class Index:
 
     def _prepare(self):
         run = self._database.execute
-        run("PRAGMA busy_timeout = 30000")
-        mode = run("PRAGMA journal_mode = WAL").fetchone()[0]
-        if mode not in ("wal", "memory"):
-            run("PRAGMA journal_mode = TRUNCATE")
+        if run("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
             log.warning("%s: SQLite's write-ahead log does not work on this file system; using a "
                         "slower journal", self._path)
-        run("PRAGMA synchronous = NORMAL")
-        run("PRAGMA cache_size = -1024")
-        run("PRAGMA wal_autocheckpoint = 1000")
         run("PRAGMA temp_store = MEMORY")
         if run("PRAGMA user_version").fetchone()[0] != _VERSION:
             self._make_tables()
@@ -154,10 +145,7 @@ class Index:
 
     def is_current(self):
         """Is the file at the path still the one that is open?"""
-        try:
-            return os.stat(self._path).st_ino == self.inode
-        except OSError:
-            return False
+        return is_file(self._path, self.inode)
 
     def changed_elsewhere(self):
         """Did another process commit since the last call?"""

@@ -1,11 +1,14 @@
-"""The base subject of a message: what its Subject field says without "Re:", "Fwd:" and list names
-(RFC 5256 section 2.1). SORT and THREAD compare messages by it.
+"""What relates the messages of a conversation: base subjects, and message identifiers. SORT and
+THREAD (RFC 5256) compare messages by them.
+
+The base subject is what a Subject field says without "Re:", "Fwd:" and list names (RFC 5256 section
+2.1). Identifiers are in Message-ID, In-Reply-To and References (RFC 5322 section 3.6.4).
 
 Pure. A text is read up to LONGEST characters, so that no subject costs more than a few
 milliseconds.
 """
 import re
-from typing import NamedTuple
+from typing import List, NamedTuple
 
 from ..text.collation import fold
 
@@ -16,6 +19,12 @@ _BLOB = re.compile(r"\[[^\[\]]*\] *")
 _LEADER = re.compile(r"(?:\[[^\[\]]*\] *)*(?:re|fwd?) *(?:\[[^\[\]]*\] *)?: *", re.IGNORECASE)
 _FORWARD = re.compile(r"\[fwd:(.*)\]\Z", re.IGNORECASE | re.DOTALL)
 _TRAILER = "(fwd)"
+
+# A quoted local part is the same as the plain one, so <"a"@b> and <a@b> are one (RFC 5256 section
+# 3).
+_IDENTITY = re.compile(
+    rb'<\s*(?:"((?:[^"\\\r\n]|\\.){1,500})"|([^<>"@\s]{1,500}))\s*@\s*([^<>@\s]{1,500})\s*>')
+_QUOTED_PAIR = re.compile(rb"\\(.)")
 
 
 class BaseSubject(NamedTuple):
@@ -60,3 +69,10 @@ def _without_leaders(text):
         if blob is None or blob.end() == len(text):
             return text[start:], reply
         start = blob.end()
+
+
+def identities(value: bytes) -> List[bytes]:
+    """The value of a field -> its identifiers in order, each as local part @ domain without quotes
+    and angle brackets. What is no identifier is passed over (RFC 5256 section 3)."""
+    return [(plain or _QUOTED_PAIR.sub(rb"\1", quoted)) + b"@" + domain
+            for quoted, plain, domain in _IDENTITY.findall(value)]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenmail_protocols.mail import srs
+from phenmail_protocols.destinations import srs
 from phenmail_protocols.mail.address import Address
 
 KEY = b"k" * 32

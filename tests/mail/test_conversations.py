@@ -1,11 +1,11 @@
-"""Base subjects by RFC 5256 section 2.1."""
+"""Base subjects by RFC 5256 section 2.1, and message identifiers."""
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phenmail_protocols.mail.subject import base_subject
+from phenmail_protocols.mail.conversations import base_subject, identities
 
 
 @pytest.mark.parametrize("text, base, reply", [
@@ -41,3 +41,20 @@ def test_long_subjects_take_no_time(piece):
 def test_a_base_is_its_own_base(text):
     base = base_subject(text).text
     assert base_subject(base).text == base or base.startswith("[") or base.endswith("]")
+
+
+@pytest.mark.parametrize("value, expected", [
+    (b"<a@b>", [b"a@b"]), (b" <a@b> <c@d>\r\n <e@f>", [b"a@b", b"c@d", b"e@f"]), (b"", []),
+    (b"nothing", []), (b"<a>", []), (b"<a@b", []), (b"<@b>", []), (b"a@b", []),
+    (b"<\"a\"@b>", [b"a@b"]), (b"<\"a\\\"b\"@c>", [b"a\"b@c"]),
+    (b"<a@[1.2.3.4]>", [b"a@[1.2.3.4]"]),
+    (b"Your mail of Monday <a@b>", [b"a@b"]), (b"<a@b><c@d>", [b"a@b", b"c@d"]),
+    (b"< a@b >", [b"a@b"]), (b"<x <a@b>", [b"a@b"]),
+])
+def test_identities(value, expected):
+    assert identities(value) == expected
+
+
+@pytest.mark.parametrize("piece", [b"<", b"<a", b"<\"", b"<a@", b"<\"\\", b" ", b"< "])
+def test_a_megabyte_of_identifiers_takes_no_time(piece):
+    assert identities(piece * (1000000 // len(piece))) == []
