@@ -37,10 +37,13 @@ class Letter:
         for name in TEXTS + PEOPLE:
             for _ in range(chance.choice((0, 1, 1, 1, 2))):
                 lines.append(self._text(name) if name in TEXTS else self._people(name))
-        lines += self._date()
+        dates = self._date()
+        self._plain = lines[:1] + dates + ["%s: %s" % (name, text) for name, texts in
+                                           self.texts.items() for text in texts]
+        lines += dates
         chance.shuffle(lines)
-        body = "x" * chance.randrange(200)
-        self.wire = ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+        self._body = "x" * chance.randrange(200)
+        self.wire = ("\r\n".join(lines) + "\r\n\r\n" + self._body).encode()
 
     def _words(self, most):
         words = [word for word in WORDS if "\0" not in word and '"' not in word]
@@ -96,6 +99,11 @@ class Letter:
 
     def is_with(self, field, key):
         return any(fold_field(key) in fold_field(text) for text in self.people.get(field, ()))
+
+    def has(self, key):
+        """Is it anywhere in the message?"""
+        return (fold_field(key) in self._body
+                or any(fold_field(key) in fold_field(line) for line in self._plain))
 
 
 class House:
@@ -192,6 +200,10 @@ class House:
             return b"LARGER %d" % size, lambda each: len(each[0].wire) > size
         if kind < 0.75:
             return self._sent()
+        if kind < 0.85:
+            key = self._key(here, self.chance.choice(TEXTS + PEOPLE), False)
+            return (b"TEXT {%d+}\r\n%s" % (len(key.encode()), key.encode()),
+                    lambda each: each[0].has(key))
         return self._field(here)
 
     def _sent(self):

@@ -8,9 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from phenmail_protocols.imap.fetching import derivations
+from phenmail_protocols.imap.searching import search_bounds
 from phenmail_protocols.mail import textsearch
 from phenmail_protocols.search import batches, building, database
 from phenmail_protocols.search.indexes import Indexes
+from phenmail_protocols.store.deriving import derivation
 from phenmail_protocols.store.filestore import FileStore
 from phenmail_protocols.store.idle_work import IdleWork
 from phenmail_protocols.store.indexing import index
@@ -39,10 +42,12 @@ class House:
     def open(self):
         for _ in range(2):
             store = FileStore(poll=3600, boot_id="boot 1")
+            derive = derivation.Derivation(derivations.derive, "1", lambda: None)
             indexes = Indexes(IdleWork(None))  # never woken: the test calls the step
             server = wire.server(store, self.folder, search_indexes=indexes)
             self.processes.append(SimpleNamespace(
-                store=store, indexes=indexes, server=server, account=store.account(self.folder)))
+                store=store, indexes=indexes, derive=derive, server=server,
+                account=store.account(self.folder)))
 
     def close(self):
         for process in self.processes:
@@ -220,6 +225,8 @@ class House:
 
     def work_all(self):
         process = self.process
+        while process.derive(process.account):
+            pass
         for _ in range(200):
             if not process.indexes.step(process.account):
                 return
@@ -275,6 +282,9 @@ def house(request, tmp_path, monkeypatch):
     # So that a copied or restored folder soon uses UIDs again.
     monkeypatch.setattr(uidlist, "BLOCK", 2)
     monkeypatch.setattr(rescan, "BLOCK", 2)
+    if request.param % 4 > 1:
+        monkeypatch.setattr(search_bounds, "FEW", 2)
+        monkeypatch.setattr(search_bounds, "SHARE", 1)
     if request.param % 2:
         monkeypatch.setattr(textsearch, "_WINDOW", 300)
     made = House(tmp_path, request.param)
