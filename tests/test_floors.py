@@ -66,7 +66,7 @@ ORDER = {
     "plugins": ("call_limits", "answer_rate", "email_message", "echo", "loading", "calling"),
     "dropfolder": ("message", "files", "watch", "service"),
     "fetch": ("state", "imap_source", "pop_source", "worker"),
-    "protocol": ("auth_argument", "output", "pipelining", "session", "handler"),
+    "protocol": ("output", "pipelining", "session", "handler"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),
     "pop3": ("grammar", "replies", "session", "commands", "handler"),
     "imap": ("syntax", "responses", "progress", "view", "announcing", "session", "commands",
