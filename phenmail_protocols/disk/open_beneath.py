@@ -80,10 +80,7 @@ def folder_status(path):
 
 
 def descend(descriptor, steps, flags):
-    """Open a folder below another, step by step -> its descriptor.
-
-    `steps`: names; `flags`: of os.open, for each. The other `descriptor` is closed in any case.
-    """
+    """The descriptor of a folder below another; the other descriptor is closed in any case."""
     for step in steps:
         try:
             below = os.open(step, flags, dir_fd=descriptor)

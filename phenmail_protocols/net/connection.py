@@ -22,13 +22,11 @@ from .deflate import Deflate
 from .errors import Disconnected, Overdue, Stopping, TimedOut
 from .fair_turns import TURN, Turn, Turns
 from .lines import BoundedReader
-from .readiness import GONE, STAYS, Readiness, presence
+from .readiness import Presence, Readiness
 
 _NO_VISIT = Visit()
 _RETRY = 0.1  # seconds between two looks while it waits for a turn or a handshake
 PIECE = 128 * 1024  # octets that are written at once
-# Seconds of work for a peer that has closed its half: mostly it is gone, but a script may read on.
-HALF_CLOSED_FOR = 1.0
 CLOSING_DRAIN = 64 * 1024  # octets of unread input that are read at the end
 
 
@@ -55,7 +53,7 @@ class Connection(BoundedReader):
     __slots__ = ("peer", "tls", "read_timeout", "visit", "waits", "_limits", "_socket", "_recv",
                  "_send", "_pending", "_blocked", "_want_read", "_want_write", "_input",
                  "_deadline", "_stopping", "_closed", "_torn", "_lock", "_next_look",
-                 "_half_closed", "_turn")
+                 "_presence", "_turn")
 
     def __init__(self, sock, peer=None, limits=Limits(), turns=None):
         BoundedReader.__init__(self, limits.drain)
@@ -69,7 +67,7 @@ class Connection(BoundedReader):
         self._deadline = None
         self._turn = Turn(Turns() if turns is None else turns)
         self._next_look = 0.0
-        self._half_closed = None  # when the peer was first seen to have closed its half
+        self._presence = Presence()
         self._stopping = False  # set by `interrupt`
         self._closed = False
         self._torn = False
@@ -156,8 +154,8 @@ class Connection(BoundedReader):
         self._check()
         if self._deadline is not None and now >= self._deadline:
             raise Overdue()
-        if peer:
-            self._look_at_peer(now)
+        if peer and self._presence.is_over(self._socket, now):
+            raise Disconnected("the peer has disconnected")
 
     def await_turn(self, seconds):
         """Before work of about `seconds` that cannot call `look`: wait for a turn -> the time then.
@@ -174,15 +172,6 @@ class Connection(BoundedReader):
             if self._deadline is not None and now >= self._deadline:
                 raise Overdue()
             sleep(min(begins - now, _RETRY))
-
-    def _look_at_peer(self, now):
-        seen = presence(self._socket)
-        if seen == STAYS:
-            return
-        if self._half_closed is None:
-            self._half_closed = now
-        if seen == GONE or now >= self._half_closed + HALF_CLOSED_FOR:
-            raise Disconnected("the peer has disconnected")
 
     def _await(self, readiness, seconds):
         """Poll until ready. Raises TimedOut after `seconds` or at the deadline."""

@@ -54,6 +54,26 @@ Readiness = PollReadiness if hasattr(select, "poll") else SelectorReadiness
 _PEER_CLOSED = getattr(select, "POLLRDHUP", 0x2000 if sys.platform.startswith("linux") else 0)
 
 STAYS, HALF_CLOSED, GONE = "stays", "half closed", "gone"
+# Seconds of work for a peer that has closed its half: mostly it is gone, but a script may read on.
+HALF_CLOSED_FOR = 1.0
+
+
+class Presence:
+    """Whether a peer is worth more work; one object for each connection."""
+
+    __slots__ = ("_half_closed",)
+
+    def __init__(self):
+        self._half_closed = None  # when the peer was first seen to have closed its half
+
+    def is_over(self, sock, now):
+        """Whether the peer is gone, or has closed its half long ago; `now`: monotonic seconds."""
+        seen = presence(sock)
+        if seen == STAYS:
+            return False
+        if self._half_closed is None:
+            self._half_closed = now
+        return seen == GONE or now >= self._half_closed + HALF_CLOSED_FOR
 
 
 def presence(sock):

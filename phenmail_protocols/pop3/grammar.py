@@ -7,9 +7,10 @@ Accepted beyond the RFCs: a line that ends with LF alone (netcat sends it, and n
 of a message), and repeated or trailing spaces where the argument is not a secret.
 """
 import re
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from ..accounts import sasl
+from ..protocol import auth_argument
 
 
 class GrammarError(ValueError):
@@ -32,16 +33,9 @@ class Apop(NamedTuple):
     digest: bytes
 
 
-class Auth(NamedTuple):
-    """AUTH; `mechanism` in upper case, `initial` is decoded, b"" for `=`, or None."""
-    mechanism: str
-    initial: Optional[bytes]
-
-
 _NUMBER = re.compile(rb"[0-9]{1,10}")
 _TOP = re.compile(rb"([0-9]{1,10}) +([0-9]{1,18})")
 _APOP = re.compile(rb"(.+?) +([0-9a-fA-F]{32})", re.DOTALL)
-_AUTH = re.compile(rb"([A-Za-z0-9_-]{1,20})(?: +([^ ]+))?")
 _LANGUAGE = re.compile(rb"[A-Za-z0-9]{1,8}(?:-[A-Za-z0-9]{1,8})*|\*")
 
 
@@ -111,15 +105,13 @@ def parse_auth(argument):
     argument = argument.strip(b" ")
     if not argument:
         return None
-    found = _AUTH.fullmatch(argument)
-    if found is None:
-        raise GrammarError("Expected AUTH mechanism [initial response]")
-    mechanism, initial = found.groups()
     try:
-        initial = None if initial is None else sasl.decode(initial)
+        auth = auth_argument.parse(argument)
     except sasl.Malformed:
         raise GrammarError("Expected base64 (RFC 4648)") from None
-    return Auth(mechanism.decode("ascii").upper(), initial)
+    if auth is None:
+        raise GrammarError("Expected AUTH mechanism [initial response]")
+    return auth
 
 
 def parse_language(argument):

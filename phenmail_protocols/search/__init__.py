@@ -1,9 +1,9 @@
-"""The search index: which messages cannot contain a string, found without reading them.
+"""The search index: it tells which messages cannot contain a string, without reading them.
 
 SEARCH BODY and TEXT (RFC 3501 6.4.4) look for any substring. The index has the trigrams (any three
 characters in a row) of all texts that SEARCH looks at, decoded and folded (`text.collation.fold`).
-A message that lacks one of the trigrams of a key cannot contain the key. The others are candidates,
-and SEARCH reads those. So the index only saves time: it is built in idle moments (building.py), a
+A message that lacks one of a key's trigrams cannot contain the key. SEARCH reads the other
+messages, the candidates. So the index only saves time: it is built in idle moments (building.py), a
 message that is not indexed yet is a candidate, and the file may be deleted at any time.
 
     texts.py         the texts of one message

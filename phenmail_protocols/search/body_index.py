@@ -1,7 +1,6 @@
 """The search index of one account, opened at first use and reopened when its file was replaced.
 
-The index only saves time, so a search never fails because of it: if the index cannot answer, SEARCH
-reads the messages.
+A search never fails because of the index: if the index cannot answer, SEARCH reads the messages.
 """
 import logging
 import os

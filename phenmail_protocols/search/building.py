@@ -1,9 +1,9 @@
 """Steps that bring an account's search index up to date, for store.idle_work.
 
-A step does one piece of work, which takes some 30 ms: it adds messages, or compares the documents
-of a mailbox with its messages, or removes dead documents. A transaction adds one window of text.
-The index is consistent after each transaction, so the work may be interrupted at any time. Another
-process may do the same work: `Database.add` refuses the documents of the slower one.
+A step does one piece of work, which takes some 30 ms: it adds messages, compares the documents of a
+mailbox with its messages, or removes dead documents. Each transaction adds one window of text and
+leaves the index consistent, so the work may be interrupted at any time. If another process does the
+same work, `Database.add` refuses the documents of the slower one.
 """
 import logging
 import time

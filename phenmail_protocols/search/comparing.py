@@ -1,10 +1,10 @@
 """Checks whether the documents still match the files, which other programs may change and remove.
 
-A Maildir's messages never change, but people edit files and restore single ones. The index notes
-when the files of a box were last compared with its documents. A file that was written or renamed
-since then has a later ctime, which no program can set back. Only such files are compared again, by
-their marks (hashes of name, size and mtime). A message whose document is wrong becomes a gap:
-searches read it, and it is indexed again.
+The messages of a Maildir should never change, but people edit files, and restore some from a
+backup. The index records when the files of a box were last compared with its documents. A file that
+was written or renamed since then has a later ctime, which no program can set back. Only such files
+are compared again, by their marks (hashes of name, size and mtime). A message whose document is
+wrong becomes a gap: searches read it, and it is indexed again.
 """
 import os
 import time
@@ -15,7 +15,7 @@ from ..store.maildir.filenames import path_of, split
 from ..store.rescanning.rescan import GRAIN
 
 _ROWS = 1000  # messages that are compared at once
-_OLD = 10**9  # ns; a comparison that finds nothing notes its time this rarely, to save writes
+_OLD = 10**9  # ns; to save writes, the time of a comparison without result is recorded this rarely
 _FILES = 500  # changed files that are compared one by one; with more, all are compared
 
 
@@ -60,8 +60,8 @@ class Comparison:
     def of_changed(self, opened, box, upto, look):
         """Compare the documents of files that changed since the last comparison.
 
-        Returns False, and does nothing, if too many files changed or the clock was set back; then
-        all documents must be compared.
+        Returns False, and compares nothing, if too many files changed or the clock was set back.
+        Then all documents must be compared.
         """
         began = now()
         with self._index.open() as database:

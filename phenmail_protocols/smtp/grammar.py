@@ -17,6 +17,7 @@ from ..accounts import sasl
 from ..mail.address import Address, AddressError, ascii_domain
 from ..mail.envelope import Recipient
 from ..mail.reply import Reply
+from ..protocol import auth_argument
 
 
 class GrammarError(ValueError):
@@ -52,12 +53,6 @@ class Chunk(NamedTuple):
     last: bool
 
 
-class Auth(NamedTuple):
-    """AUTH; `initial` is the decoded initial response, b"" for `=`, or None."""
-    mechanism: str
-    initial: Optional[bytes]
-
-
 # Dots and atext, with RFC 6531's characters outside ASCII.
 _DOTTED = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff.-]+"
 _QUOTED = rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\x20-\x7e])*"'
@@ -85,7 +80,6 @@ _CODED = re.compile(rb"[\x80-\xff]")
 _ADDRESS = re.compile(r"\[[0-9A-Za-z.:%-]+\]")
 _LONGEST_HOST = 255
 _BDAT = re.compile(rb"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
-_AUTH = re.compile(rb"([A-Za-z0-9_-]{1,20})(?: +([^ ]+))?")
 _NOTIFY = frozenset((b"SUCCESS", b"FAILURE", b"DELAY"))
 
 
@@ -220,15 +214,13 @@ def parse_bdat(argument):
 
 def parse_auth(argument):
     """`mechanism [initial response]` -> Auth."""
-    found = _AUTH.fullmatch(argument)
-    if found is None:
-        raise GrammarError(501, "5.5.4", "Expected AUTH mechanism [initial response]")
-    mechanism, initial = found.groups()
     try:
-        initial = None if initial is None else sasl.decode(initial)
+        auth = auth_argument.parse(argument)
     except sasl.Malformed:
         raise GrammarError(501, "5.5.2", "Expected base64 (RFC 4648)") from None
-    return Auth(mechanism.decode("ascii").upper(), initial)
+    if auth is None:
+        raise GrammarError(501, "5.5.4", "Expected AUTH mechanism [initial response]")
+    return auth
 
 
 def parse_nothing(argument):

@@ -54,6 +54,20 @@ def lasting(tmp_path_factory):
     store.close()
 
 
+@pytest.fixture(scope="module")
+def reading(lasting, request):
+    """`lasting` with the messages that the module's `seed(client)` appends."""
+    request.module.seed(lasting)
+    return lasting
+
+
+@pytest.fixture
+def seeded(client, request):
+    """`client` with these messages."""
+    request.module.seed(client)
+    return client
+
+
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")

@@ -23,17 +23,6 @@ MIXED = (b"Subject: outer\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\npr
 def seed(client):
     client.append(PLAIN, flags="(\\Flagged)", date='"17-Jul-1996 02:44:25 -0700"')
     client.append(MIXED)
-    return client
-
-
-@pytest.fixture(scope="module")
-def reading(lasting):
-    return seed(lasting)
-
-
-@pytest.fixture
-def seeded(client):
-    return seed(client)
 
 
 def literal(data):

@@ -1,9 +1,10 @@
 """A full disk under the running program: mail is still found, read and removed, without the index
 on the disk; nothing is taken that cannot be kept."""
 import os
-import subprocess
 
 import pytest
+
+from tests.small_disk import fill, mounted
 
 from . import running
 
@@ -18,13 +19,8 @@ def message(word):
 @pytest.fixture
 def small(tmp_path):
     """A folder on a file system of 6 MB."""
-    try:
-        subprocess.check_output(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(tmp_path)],
-                                stderr=subprocess.STDOUT)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip("no small file system can be mounted: %s" % error)
-    yield tmp_path
-    subprocess.check_call(["umount", str(tmp_path)])
+    with mounted(tmp_path, 6):
+        yield tmp_path
 
 
 @pytest.fixture(params=["full later", "full at login", "without an index"])
@@ -42,18 +38,6 @@ def server(small, request):
         if request.param != "full later":
             fill(small)
         yield server
-
-
-def fill(folder):
-    """Take the last octet."""
-    with open(str(folder / "ballast"), "ab", buffering=0) as file:
-        for size in (65536, 4096, 1):
-            try:
-                while file.write(b"x" * size):
-                    pass
-            except OSError:
-                pass
-    assert not os.statvfs(str(folder)).f_bavail
 
 
 def bodies(client):

@@ -23,22 +23,11 @@ THIRD = (b"From: x@y\r\nX-Empty:\r\nContent-Type: multipart/mixed; boundary=b\r\
 FOURTH = "Subject: raw\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nrohes Köln\r\n".encode()
 
 
-@pytest.fixture(scope="module")
-def reading(lasting):
-    return seed(lasting)
-
-
-@pytest.fixture
-def seeded(client):
-    return seed(client)
-
-
 def seed(client):
     client.append(FIRST, flags="(\\Seen \\Flagged Work)", date='"05-Oct-2020 23:59:59 +0000"')
     client.append(SECOND, flags="(\\Answered \\Draft)", date='"06-Oct-2020 00:00:00 +0000"')
     client.append(THIRD, flags="(\\Deleted)", date='"07-Oct-2020 12:00:00 +0000"')
     client.append(FOURTH, date='"08-Oct-2020 12:00:00 +0000"')
-    return client
 
 
 def found(client, keys):

@@ -31,17 +31,6 @@ LETTERS = (
 def seed(client):
     for message, date in LETTERS:
         client.append(message, date='"%s"' % date)
-    return client
-
-
-@pytest.fixture(scope="module")
-def reading(lasting):
-    return seed(lasting)
-
-
-@pytest.fixture
-def seeded(client):
-    return seed(client)
 
 
 def numbers(client, command):

@@ -20,8 +20,9 @@ STATUS = ("MESSAGES", "UIDNEXT", "UNSEEN", "SIZE", "HIGHESTMODSEQ", "UIDVALIDITY
 class Session:
     """Makes commands: `next(box, writable, uids, modseqs, selected)`.
 
-    `box`: the selected mailbox or None; `writable`: it was opened with SELECT; `uids`: those in it, ascending; `modseqs`: how many
-    mod-sequences the server has shown for it; `selected`: the mailboxes of all connections.
+    `box`: the selected mailbox or None; `writable`: it was opened with SELECT; `uids`: those in it,
+    ascending; `modseqs`: how many mod-sequences the server has shown for it; `selected`: the
+    mailboxes of all connections.
     """
 
     def __init__(self, dice):

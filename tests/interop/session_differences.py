@@ -96,7 +96,8 @@ def _lost_a_date(it):
 
 def _name_of_a_level(it):
     return it.words[0] in ("RENAME", "CREATE") and it.codes == (None, "ALREADYEXISTS") or (
-        it.words[0] == "DELETE" and it.codes == ("NONEXISTENT", None) and it.what == "status")
+        it.words[0] in ("RENAME", "DELETE") and it.codes == ("NONEXISTENT", None)
+        and it.what == "status")
 
 
 def _skipped_a_uid(it):
@@ -132,6 +133,6 @@ EXPLAINED = (
 # After these, the mailboxes of the two differ, and the session ends.
 PARTING = (
     (_name_of_a_level, "a name that only has names below it is no mailbox; to dbox it is a folder "
-                       "that exists"),
+                       "that exists, and a RENAME to a name below it leaves it even if that fails"),
     (_skipped_a_uid, "Dovecot sometimes leaves out UIDs, or we do (RFC 3501 2.3.1.1 allows it)"),
 )

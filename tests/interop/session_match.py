@@ -11,8 +11,12 @@ STEPS = 60
 # Before these, NOOP announces what the other connection changed. Without it, they may or may not be
 # about those changes.
 SEE_ALL = "(UID )?(FETCH|SEARCH|SORT|THREAD|COPY|MOVE|EXPUNGE|CLOSE|STATUS)|UID STORE|LIST .*STATUS"
+# After these, NOOP: we announce what the other connection changed at the end of these commands,
+# Dovecot at that of the next one.
+SEE_LATER = "ENABLE|APPEND"
 CRASHES_DOVECOT = "(UID )?THREAD REFERENCES"  # 2.3.19 sometimes ends there and logs nothing
 NOT_COMPARED = {"\\marked", "\\unmarked", "\\archive", "\\drafts", "\\junk", "\\sent", "\\trash"}
+
 
 class Match:
     """Plays a session with both servers: `sides` are two lists of Clients, ours and Dovecot's.
@@ -46,6 +50,8 @@ class Match:
             if "(QRESYNC" in command:
                 self._do(connection, "ENABLE QRESYNC")
             self._do(connection, command)
+            if re.match(SEE_LATER, command):
+                self._do(connection, "NOOP")
             if step % 4 == 3 and not self._parted:
                 self.compare_views()
             if self.differences or self._parted:  # what follows would differ, too

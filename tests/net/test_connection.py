@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from phenmail_protocols.net import connection
+from phenmail_protocols.net import connection, readiness
 from phenmail_protocols.net.connection import Connection, Limits
 from phenmail_protocols.net.errors import Disconnected, LineTooLong, Overdue, Stopping, TimedOut
 from phenmail_protocols.net.waker import Waker
@@ -490,7 +490,7 @@ def test_look_leaves_what_the_peer_sent(pair, each_look):
 
 
 def test_look_sees_a_peer_that_is_gone(pair, each_look, monkeypatch):
-    monkeypatch.setattr(connection, "HALF_CLOSED_FOR", 0.0)
+    monkeypatch.setattr(readiness, "HALF_CLOSED_FOR", 0.0)
     pair.peer.send(b"still to be read\r\n")
     pair.peer.close()
     with pytest.raises(Disconnected):
@@ -498,7 +498,7 @@ def test_look_sees_a_peer_that_is_gone(pair, each_look, monkeypatch):
 
 
 def test_look_sees_a_reset_at_once(plain, each_look, monkeypatch):
-    monkeypatch.setattr(connection, "HALF_CLOSED_FOR", 1000.0)
+    monkeypatch.setattr(readiness, "HALF_CLOSED_FOR", 1000.0)
     plain.peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     plain.peer.close()
     with pytest.raises(Disconnected):
@@ -519,7 +519,7 @@ def test_who_only_sends_nothing_more_has_a_while(plain, each_look, monkeypatch):
 def test_look_where_the_system_has_no_such_event(pair, each_look, monkeypatch):
     from phenmail_protocols.net import readiness
     monkeypatch.setattr(readiness, "_PEER_CLOSED", 0)
-    monkeypatch.setattr(connection, "HALF_CLOSED_FOR", 0.0)
+    monkeypatch.setattr(readiness, "HALF_CLOSED_FOR", 0.0)
     pair.server.look()
     pair.peer.send(b"line\r\n")
     pair.server.look()

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.pop3 import grammar
 from phenmail_protocols.pop3.commands import TABLE
-from phenmail_protocols.pop3.grammar import Apop, Auth, GrammarError, Top
+from phenmail_protocols.pop3.grammar import Apop, GrammarError, Top
+from phenmail_protocols.protocol.auth_argument import Auth
 
 DIGEST = b"c4c9334bac560ecc979e58001b3e22fb"
 

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.mail.envelope import Recipient
+from phenmail_protocols.protocol.auth_argument import Auth
 from phenmail_protocols.smtp import grammar
-from phenmail_protocols.smtp.grammar import Auth, Chunk, GrammarError, Mail
+from phenmail_protocols.smtp.grammar import Chunk, GrammarError, Mail
 
 ANNA = Address("anna", "example.org")
 

@@ -47,6 +47,16 @@ def house(tmp_path):
     house.close()
 
 
+@pytest.fixture
+def inbox(house, request):
+    """INBOX, open, with as many messages as the module's MESSAGES."""
+    for number in range(1, request.module.MESSAGES + 1):
+        house.put("message %d" % number)
+    mailbox = house.account.open("INBOX")
+    yield mailbox
+    mailbox.close()
+
+
 def whole(mailbox):
     """{uid: (bytes, flags)} of a mailbox."""
     state = mailbox.state()
@@ -76,6 +86,15 @@ def drop_index(house):
     for name in os.listdir(house.folder):
         if name.startswith(index.FILE):
             os.unlink(os.path.join(house.folder, name))
+
+
+def rebuilt(house, inbox):
+    """Close the open INBOX and the house, and open both without the index -> whole(INBOX)."""
+    inbox.close()
+    house.close()
+    drop_index(house)
+    house.open()
+    return whole(house.account.open("INBOX"))
 
 
 def drop_foreign(house, name="1700000000.1.elsewhere", part="new",

@@ -11,16 +11,9 @@ from phenmail_protocols.store.indexing import index, numbering
 from phenmail_protocols.store.maildir import content, filenames, tree, uidlist
 from phenmail_protocols.store.rescanning import measuring
 
-from .conftest import drop_foreign, drop_index, uids, whole
+from .conftest import drop_foreign, drop_index, rebuilt, uids, whole
 
-
-@pytest.fixture
-def inbox(house):
-    for number in range(1, 5):
-        house.put("message %d" % number)
-    mailbox = house.account.open("INBOX")
-    yield mailbox
-    mailbox.close()
+MESSAGES = 4  # in `inbox`
 
 
 # Files of other programs
@@ -37,11 +30,7 @@ def test_a_file_name_may_have_any_bytes(house, inbox, name):
     assert uids(inbox) == [1, 2, 3, 4, 5]
     inbox.change_flags([5], "add", ["\\Seen"])
     before = whole(inbox)
-    inbox.close()
-    house.close()
-    drop_index(house)
-    house.open()
-    assert whole(house.account.open("INBOX")) == before
+    assert rebuilt(house, inbox) == before
 
 
 def test_flag_letters_may_have_any_bytes(house, inbox):

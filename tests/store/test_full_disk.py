@@ -1,7 +1,6 @@
 """On a full disk mail can still be read, flagged and removed, and no number is used twice."""
 import os
 import sqlite3
-import subprocess
 
 import pytest
 
@@ -11,6 +10,8 @@ from phenmail_protocols.store.indexing import index
 from phenmail_protocols.store.maildir import spool
 from phenmail_protocols.store.model import DELETED
 from phenmail_protocols.store.rescanning import shares
+from tests import small_disk
+from tests.small_disk import mounted
 
 from .conftest import House, drop_foreign, drop_index, uids, whole
 
@@ -18,29 +19,14 @@ from .conftest import House, drop_foreign, drop_index, uids, whole
 @pytest.fixture
 def small(tmp_path):
     """A house on a file system of 4 MB."""
-    try:
-        subprocess.check_output(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)],
-                                stderr=subprocess.STDOUT)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip("no small file system can be mounted: %s" % error)
-    house = House(tmp_path)
-    yield house
-    house.close()
-    subprocess.check_call(["umount", str(tmp_path)])
+    with mounted(tmp_path, 4):
+        house = House(tmp_path)
+        yield house
+        house.close()
 
 
 def fill(house):
-    """Take the last octet."""
-    path = os.path.join(os.path.dirname(house.folder), "ballast")
-    with open(path, "ab", buffering=0) as file:
-        for size in (65536, 4096, 1):
-            try:
-                while file.write(b"x" * size):
-                    pass
-            except OSError:
-                pass
-    status = os.statvfs(house.folder)
-    assert not status.f_bavail
+    small_disk.fill(os.path.dirname(house.folder))
 
 
 @pytest.mark.parametrize("opened", ["before", "afterwards"])

@@ -17,13 +17,7 @@ LINES = [b"0 \xc3\xa4", b"0 x)y", b"0 a b", b"0 a\x07b", b"0 \xff", b"0 \\Seen",
 EVERY = ["k%d" % number for number in range(26)]
 
 
-@pytest.fixture
-def inbox(house):
-    for number in range(3):
-        house.put("number %d" % number)
-    mailbox = house.account.open("INBOX")
-    yield mailbox
-    mailbox.close()
+MESSAGES = 3  # in `inbox`
 
 
 def flags(mailbox, uid=1):

@@ -8,14 +8,7 @@ from phenmail_protocols.store import errors, group_commit
 
 from .conftest import uids, whole
 
-
-@pytest.fixture
-def inbox(house):
-    for number in range(1, 6):
-        house.put("message %d" % number)
-    mailbox = house.account.open("INBOX")
-    yield mailbox
-    mailbox.close()
+MESSAGES = 5  # in `inbox`
 
 
 def flags(mailbox, uid):

@@ -12,7 +12,7 @@ from phenmail_protocols.store import errors
 from phenmail_protocols.store.indexing import account_index, index, numbering
 from phenmail_protocols.store.maildir import uidlist
 
-from .conftest import drop_foreign, drop_index, read_uid_list, uids, whole
+from .conftest import drop_foreign, drop_index, read_uid_list, rebuilt, uids, whole
 
 
 @pytest.fixture
@@ -93,11 +93,7 @@ def test_a_file_that_comes_back_gets_a_new_uid(house, inbox):
     inbox.look()
     assert max(whole(inbox)) == 5
     before = whole(inbox)
-    inbox.close()
-    house.close()
-    drop_index(house)
-    house.open()
-    assert whole(house.account.open("INBOX")) == before
+    assert rebuilt(house, inbox) == before
 
 
 def test_another_program_renames_between_listing_and_reading(house, inbox):

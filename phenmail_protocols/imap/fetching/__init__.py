@@ -1,4 +1,4 @@
-"""What FETCH sends of a message: read from its octets, or cached in the store's index.
+"""The items that FETCH sends: read from a message, or cached in the store's index.
 
 derivations        items that are made once and cached: ENVELOPE, BODYSTRUCTURE, header fields, …
 message            a message that is being read: its header, its octets, its MIME tree

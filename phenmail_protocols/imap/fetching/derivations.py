@@ -1,4 +1,5 @@
-"""FETCH items that are made from a message once and cached in the store's index, as they are sent.
+"""FETCH items that are made from a message once, and cached in the store's index in the form in
+which they are sent.
 
 In idle moments all items of a message are made together (`derive`, called by
 store/deriving/derivation.py). An item that a client requests earlier is made alone (`sources`).

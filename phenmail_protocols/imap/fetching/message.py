@@ -1,7 +1,8 @@
 """A message's octets for FETCH and SEARCH: its header, its parts, any range of it.
 
-A small message is read whole. From a big one only what is needed is read, in chunks. A header may
-have any size. To bound memory, a very large header is cut, or only its wanted fields are held.
+A small message is read whole. Of a big one, only the needed octets are read, in chunks. A header
+may have any size. To bound memory, only the wanted fields of a very large header are held, or it is
+cut.
 """
 from ...mail import headers, structure
 from ...store.maildir.content import Sequential
@@ -15,9 +16,9 @@ FIELDS = headers.LARGE  # at most so many octets of selected fields, or of one n
 class Message:
     """One message. `content` is the store's Content.
 
-    `trees(uid, scan)`, the session's, gets the message's MIME tree from a cache or from `scan()`.
-    If it is None, the message is scanned (SEARCH reads each message once). `look`, the session's,
-    is called for each part, and for each chunk of a big message that is read without being sent.
+    `trees(uid, scan)`: the session's; it returns the message's MIME tree from a cache or from
+    `scan()`. None: always scan the message (SEARCH reads each message once). `look`: the session's;
+    it is called for each part, and for each chunk of a big message that is read but not sent.
 
     whole   all octets, or None for a big message
     """

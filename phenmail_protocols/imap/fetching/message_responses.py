@@ -17,9 +17,9 @@ EMPTY_BODYSTRUCTURE = EMPTY_BODY[:-1] + b" NIL NIL NIL NIL)"
 
 
 class _Budget:
-    """How many more addresses a response may show. They are limited, because in a response they may
-    be many times as long as in the message. `look` is called for each part and may raise to stop
-    the work."""
+    """How many more addresses a response may show. The number is limited, because an address may be
+    many times as long in a response as in the message. `look` is called for each part and may raise
+    to end the work."""
 
     __slots__ = ("addresses", "look")
 

@@ -10,12 +10,13 @@ from ...store.model import INBOX, SEPARATOR, MailboxInfo
 from .. import responses
 from ..commands import list_lsub
 
-# In place of a UIDVALIDITY: no mailbox has this name; it has one with an unknown UIDVALIDITY.
+# Values in place of a UIDVALIDITY. MISSING: no mailbox has the name. UNKNOWN: a mailbox has it, and
+# its UIDVALIDITY was not read.
 MISSING, UNKNOWN = 0, -1
 
 
 class Known(NamedTuple):
-    """What is known of a name. `uidvalidity` may be MISSING or UNKNOWN."""
+    """A name as the client knows it. `uidvalidity` may be MISSING or UNKNOWN."""
     uidvalidity: int
     subscribed: bool
 
@@ -37,9 +38,9 @@ def known(session, infos):
 
 
 def own_change(names, told, old, new):
-    """Note in `names`, {name: Known}, and `told`, {name: anything}, what the client itself did: it
-    created `new` (`old` is None), deleted `old` (`new` is None), or renamed `old` and the names
-    below it to `new`."""
+    """Record a change by the client itself in `names`, {name: Known}, and in `told`, {name:
+    anything}. It created `new` (`old` is None), deleted `old` (`new` is None), or renamed `old` and
+    the names below it to `new`."""
     if old is None or old == INBOX:  # INBOX stays, empty (RFC 3501 6.3.5)
         names[new] = names.get(new, NOWHERE)._replace(uidvalidity=UNKNOWN)
         return
@@ -115,7 +116,7 @@ class Changes:
             place[uidvalidity] = new + name[len(old):]
 
     def told_before(self, name, told):
-        """What `told`, {old name: anything}, has for the mailbox that is called `name` now."""
+        """The value in `told`, {old name: anything}, of the mailbox that is now called `name`."""
         return told.get(self._sources.get(name, name))
 
     def lines(self, session, infos, wants):

@@ -1,11 +1,12 @@
-"""What NOTIFY tells a client, mostly of mailboxes that it has not selected (RFC 5465 section 5).
+"""The notifications that NOTIFY sends, mostly of mailboxes that are not selected (RFC 5465 section
+5).
 
-A watch of the account says that something changed. Then the list of mailboxes and their STATUS are
-compared with what the client was told. So it does not matter who made the change, and a client that
-reads slowly gets several changes as one response.
+A watch of the account reports that something changed. Then Notifications compares the list of
+mailboxes and their STATUS with what it sent to the client before. So it does not matter who made
+the change, and a client that reads slowly gets several changes as one response.
 
-The client's own changes are not announced (section 5): the session reports them to Notifications,
-and they count as told.
+The client is not notified of its own changes (section 5): the session reports them to
+Notifications, which treats them as if they had been sent.
 """
 from time import monotonic
 from typing import NamedTuple, Optional
@@ -24,8 +25,8 @@ OVERFLOW = b"NOTIFICATIONOVERFLOW"  # section 5.8
 
 
 class Told(NamedTuple):
-    """A mailbox's STATUS as the client knows it. None: the client itself changed this number, so
-    whatever it is now counts as told."""
+    """A mailbox's STATUS as the client knows it. None: the client itself changed this number, and
+    is not notified of its new value."""
     uidvalidity: int
     uidnext: int
     modseq: Optional[int]
@@ -38,7 +39,7 @@ REPLACED = NEW._replace(uidvalidity=-1)  # a mailbox that took the name of anoth
 
 
 class SelectedMailbox:
-    """What NOTIFY changes about announcements for the selected mailbox."""
+    """How NOTIFY changes the announcements for the selected mailbox."""
 
     def __init__(self, filters):
         self._filters = filters
@@ -52,8 +53,8 @@ class SelectedMailbox:
         self._unsent = view.last_uid + 1
 
     def wants(self):
-        """Two bools: whether the client wants to know of new and expunged messages, and of changed
-        flags."""
+        """-> (whether the client wants to know of new and expunged messages, whether it wants to
+        know of changed flags)."""
         events = self._filters.selected
         return "MessageNew" in events, "FlagChange" in events
 
@@ -94,8 +95,8 @@ class Notifications:
         self.seconds = 0.0
         self._watch = None  # only if there are events of other mailboxes
         self._changed = False  # something may have changed since the last comparison
-        # The client changed names or deselected. It learns the result from the tagged reply, so
-        # nothing is announced before that.
+        # The client changed names or deselected. The tagged reply says whether that succeeded, so
+        # notifications wait until it was sent.
         self._waits = False
         self._serial = None  # Account.names_serial of the list of mailboxes that was compared last
         self._names = {}  # name -> mailbox_names.Known
@@ -154,7 +155,7 @@ class Notifications:
         """Called by any thread after a change."""
         self._changed = True
 
-    # -- the client's own changes, which count as told
+    # -- the client's own changes, of which it is not notified
 
     def own_names(self, old, new):
         """The client created `new`, deleted `old`, or renamed `old` to `new`; the other is None."""
@@ -239,8 +240,8 @@ class Notifications:
                 before[name] = REPLACED
             elif told is None:
                 session.look()
-                # An old mailbox whose events the client wants only now, such as a subscribed one:
-                # its present state counts as told.
+                # The client wants the events of an old mailbox only now, for example because it
+                # was subscribed. Only what changes from now on is sent.
                 is_old = name not in created
                 before[name] = is_old and self._numbers(name) or NEW
         self._told = before

@@ -1,8 +1,8 @@
-"""What the search index says about SEARCH keys, before any message is read.
+"""Asks the search index which messages cannot match, before any message is read.
 
-For BODY and TEXT the index knows which messages cannot match; about the others it knows nothing. So
-a key is true, false or unknown (None) for a message, and AND, OR and NOT follow Kleene's
-three-valued logic.
+The index answers the keys BODY and TEXT. It knows that some messages cannot match; the others may
+or may not. So a key is true, false or unknown (None) for a message, and AND, OR and NOT follow
+Kleene's three-valued logic.
 """
 import time
 
@@ -11,7 +11,7 @@ from ..syntax.values import And, Contains, Not, Or
 # With more candidates than FEW and than an eighth of the messages, the index is not used.
 SHARE, FEW = 8, 1000
 MOST = 200000  # at most so many UIDs are held by a command
-SECONDS = 0.25  # after this time in the index, a command asks it no more
+SECONDS = 0.25  # a command that has spent this time in the index no longer asks it
 
 
 class Bounds:

@@ -1,8 +1,8 @@
-"""What the store's index says about SEARCH keys for header fields: From, Subject, Date and others.
+"""Asks the store's index about SEARCH keys for header fields: From, Subject, Date and others.
 
-The index has the fields of most messages (store/indexing/derived_index.py). One SQL statement finds
-a key in a whole batch of them, so these messages are not read. A message whose fields are not in
-the index may match. It is read, and then its fields are put into the index.
+The index has the fields of most messages (store/indexing/derived_index.py). One SQL statement looks
+for a key in a whole batch of them, so these messages need not be read. A message whose fields are
+not in the index may match: SEARCH reads it, and adds its fields to the index.
 """
 from ...mail import searchable
 from ...store.indexing.derived_index import Holds, SentWithin

@@ -8,8 +8,8 @@ FEW = 20  # field names that one regular expression looks for; with more, it bec
 
 
 class Wanted:
-    """What the keys of a query look for in each message: field names (bytes in lower case), and
-    needles."""
+    """The field names (bytes in lower case) and the needles for which a query searches each
+    message."""
 
     def __init__(self):
         self.names = set()
@@ -26,8 +26,8 @@ class Wanted:
 
 
 class SearchMessage:
-    """`message`: fetching.message.Message; `look` and `alone`: the session's. Everything is read
-    when it is first needed."""
+    """`message`: a fetching.message.Message; `wanted`: the query's Wanted; `look` and `alone`: the
+    session's. Each part of the message is read when it is first needed."""
     __slots__ = ("_message", "_wanted", "_look", "_alone", "_values", "_texts", "_sent", "_found")
 
     def __init__(self, message, wanted, look, alone):

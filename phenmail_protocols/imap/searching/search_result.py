@@ -48,23 +48,24 @@ def reply(session, name, uids, arguments):
 
 
 def _in_steps(session, values):
-    """Yield a list, which may be as long as the mailbox, in portions. The command can stop between
-    them."""
+    """Yield a list in portions, because it may be as long as the mailbox. The command can end
+    between two of them."""
     for start in range(0, len(values), BATCH):
         session.look()
         yield values[start:start + BATCH]
 
 
 def _shown(session, uids, as_uid):
-    """What the response shows of these messages: their UIDs or their numbers, as a list."""
+    """The UIDs or the numbers of these messages, for the response, as a list."""
     if as_uid:
         return uids
     return session.view.numbers(uids, session.look)
 
 
 def _covered(uids, options):
-    """The messages that are saved, and that MODSEQ counts: if only MIN or MAX was requested, only
-    the messages of these (RFC 4731 3.2, RFC 5182 2.4)."""
+    """The messages that are saved, and whose mod-sequences MODSEQ covers. If only MIN or MAX or
+    both were requested, these are only the first or the last message or both (RFC 4731 3.2, RFC
+    5182 2.4)."""
     if not options or set(options).difference(("MIN", "MAX")):
         return uids
     ends = {"MIN": uids[:1], "MAX": uids[-1:]}

@@ -1,5 +1,5 @@
-"""Sorting in steps, because `list.sort` of a large mailbox would hold the interpreter lock for over
-100 ms, and delay all other connections.
+"""Sorts in steps. To sort a large mailbox at once, `list.sort` would hold the interpreter lock for
+over 100 ms, and delay all other connections.
 """
 from heapq import merge
 from itertools import islice

@@ -1,4 +1,4 @@
-"""What is derived from messages and cached in the index: items that IMAP sends, fields for SEARCH.
+"""Data derived from messages and cached in the index: items that IMAP sends, fields for SEARCH.
 
 derived     reads and writes this data of a mailbox
 derivation  derives it from messages in idle moments

@@ -1,9 +1,9 @@
-"""Derives what mail programs list and search, in idle moments, before they ask for it.
+"""In idle moments, derives the data that mail programs list and search, before they request it.
 
 Each message is read once, and all its data is derived together. The store knows no protocol: a
-function of the protocol derives the data. New messages come first, then a mailbox's other messages,
-the last one first. The index notes which messages are done. A message that cannot be read, or for
-which the function fails, is skipped; it is read when a client asks for it.
+function of the protocol derives the data. New messages come first, then the mailbox's other
+messages, the last one first. The index records which messages were derived. A message that cannot
+be read, or for which the function fails, is skipped; it is read when a client requests it.
 """
 import logging
 import time

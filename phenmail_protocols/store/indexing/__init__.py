@@ -2,8 +2,8 @@
 
 index          mailboxes and messages
 expunged       which messages were expunged
-derived_index  what was derived from messages: items that IMAP sends, fields that are searched
-database_file  the files of a database, and what its errors mean
+derived_index  data derived from messages: items that IMAP sends, fields that are searched
+database_file  opens a database; its files, and what its errors mean
 account_index  which database an account uses: the one on the disk, or one in memory on a full disk
 numbering      UIDVALIDITY, UIDs and mod-sequences are never used twice, even if the index is lost
 """

@@ -3,8 +3,8 @@
 The index only caches what the files contain, so mail can be read, flagged and removed without it.
 If the disk has no room for the index, the account builds an index in memory from the files. Its
 first commit removes the index on the disk, which would be outdated, and whose space may be needed.
-To other processes the index was deleted, which may happen at any time: no UID, UIDVALIDITY or flag
-changes, and numbering resumes past the ceilings (numbering.py).
+For other processes, that is a deleted index, which they must expect at any time: no UID,
+UIDVALIDITY or flag changes, and numbering resumes past the ceilings (numbering.py).
 
 When the index is opened, it may be older than the mail: a power failure may have undone its last
 commits, and it may come from a backup. So three values are stored in it: the machine's boot id, the

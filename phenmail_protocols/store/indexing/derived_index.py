@@ -1,13 +1,13 @@
-"""The part of the index that holds what was derived from messages' bytes.
+"""The part of the index that holds data derived from the octets of messages.
 
-Messages never change, so neither does what is derived from them: it is only removed with them. Any
-of it may be missing at any time, and is then derived again.
+Messages never change, so their derived data never changes either. It is removed together with the
+message. Any of it may be missing at any time; it is then derived again when it is needed.
 
     item_kind  the kinds of items that a mailbox has, such as ENVELOPE
     item       the items of messages, in the form in which IMAP sends them
-    sent       the header fields that people search, as they are compared. There are three tables,
-    people     because a search reads the whole table: the fewer columns it has, the faster that is.
-    other
+    sent       the header fields that people search, in the form in which they are compared. A
+    people     search reads a whole table, and a table with few columns is read faster. So the
+    other      fields are in three tables.
     derived    which of a mailbox's messages were derived in idle moments (deriving/)
 
 The key of an item has the kind in its upper 32 bits and the UID in the lower 32 bits; the key of

@@ -1,6 +1,6 @@
 """The part of the index that knows which messages were expunged, for QRESYNC (RFC 7162)."""
 
-_REMEMBERED = 100000  # so many mod-sequences back, expunged messages are known
+_REMEMBERED = 100000  # messages that were expunged longer ago, in mod-sequences, are forgotten
 _MOST = 20000  # UIDs of expunged messages in memory at once
 
 TABLES = """
@@ -24,10 +24,10 @@ class Expunged:
                                (mailbox, modseq - _REMEMBERED))
 
     def forget(self, mailbox, modseq):
-        """Note that messages may have been expunged unnoticed up to this mod-sequence, so `since`
-        cannot answer for earlier ones.
+        """Record that, up to this mod-sequence, messages may have been expunged without being
+        recorded, so `since` cannot answer for earlier ones.
 
-        This is noted as a row with UID 0, which no message has.
+        The record is a row with UID 0, which no message has.
         """
         self._database.execute("INSERT OR REPLACE INTO expunged VALUES (?, ?, 0)",
                                (mailbox, modseq))

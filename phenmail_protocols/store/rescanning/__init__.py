@@ -1,4 +1,4 @@
-"""Takes in what other programs changed in the files of a mailbox.
+"""Finds what other programs changed in the files of a mailbox, and updates the index.
 
 rescan       when a folder is listed, and what happens then
 shares       the names in the folder, the UID list and the index, in portions that fit into memory

@@ -25,7 +25,7 @@ class _Comparison:
     """
 
     def __init__(self, mailbox, share):
-        """`share`: a Share whose listing is mended. Its listing and rows are used up."""
+        """`share`: a Share whose listing is mended. Do not use its listing and rows afterwards."""
         self._mailbox = mailbox
         self._share = share
         self.missing = []

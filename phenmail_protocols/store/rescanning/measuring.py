@@ -1,8 +1,8 @@
-"""Sizes and dates of messages that other programs put into a mailbox, when they are first needed.
+"""Measures messages that other programs put into a mailbox: their sizes and dates.
 
-SELECT needs only names. A message from a listing has the size UNKNOWN in the index and in the
-columns until its size or its octets are needed. Then it is measured. That size is final: no client
-has been told another one.
+SELECT needs only the names of files. So a message that was found by listing has the size UNKNOWN in
+the index and in the columns. It is measured when its size or its octets are first needed. From then
+on its size is fixed; no client has received another one.
 
 If a file turns out not to be a readable message, it is removed from the index again.
 """
@@ -18,7 +18,8 @@ from ..maildir.content import served_size
 from ..maildir.filenames import path_of, wire_size
 
 _BATCH = 500  # messages that are measured between two transactions
-# Errors that the server's state causes, not the file: they pass, so the file stays in the index.
+# Errors that the server's state causes, not the file. They are temporary, so the file stays in the
+# index.
 _PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ESTALE}
 _user = getattr(os, "geteuid", lambda: 0)
 log = logging.getLogger("phenmail.store")
@@ -59,8 +60,11 @@ def measure_all(mailbox, look=lambda: None):
 
 
 def measure(mailbox, uids):
-    """`{uid: (size, date)}` of messages that may not have been measured, ascending UIDs; those
-    that are gone are left out. The lock is not held while files are read."""
+    """-> `{uid: (size, date)}`. Messages that were not measured yet are measured now.
+
+    `uids`: ascending. Messages that are gone are left out. The lock is not held while files are
+    read.
+    """
     with mailbox.account.reading():
         rows = mailbox.account.index.select(mailbox.row.id, uids)
     found, bad, finder = {}, [], files.Finder(mailbox.path)

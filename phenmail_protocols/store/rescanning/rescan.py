@@ -1,21 +1,22 @@
-"""Updating the index from the files of a mailbox.
+"""Updates the index from the files of a mailbox.
 
-The Maildir is the truth. Other programs drop files into it, rename them (flags) and remove them; a
-crash leaves a file without its row, or a line in the UID list without its file. A rescan finds all
-of this by comparing names.
+The Maildir is the truth. Other programs put files into it, rename them (flags) and remove them. A
+crash may leave a file without a row in the index, or a line in the UID list without a file. A
+rescan finds all of this by comparing names.
 
-When a rescan is due: the row in the index has the mtimes of `new` and `cur`, and the inode and size
-of the UID list, that it reflects. Other mtimes mean that the folder must be listed. A change in the
-same tick of the file system's clock as the listing would not change the mtime. So a folder that was
-written less than GRAIN before it was listed is listed once more later.
+When a rescan is due: the mailbox's row in the index has the mtimes that `new` and `cur` had when
+they were listed, and the inode and size of the UID list. If the mtimes are different now, the
+folder must be listed. A change in the same tick of the file system's clock as the listing does not
+change the mtime. So a folder that was written less than GRAIN before it was listed is listed once
+more later.
 
-What it does, in a transaction:
+What a rescan does, in a transaction:
 
-1. If the UID list is not the one that the row reflects, it is read. If it is lost, it is rebuilt
-   from the index. If its UIDVALIDITY is higher than the row's, another program recreated the
-   mailbox: the row is removed and the folder adopted.
+1. If the UID list is not the one that the row names, it is read. If it is lost, it is rebuilt from
+   the index. If its UIDVALIDITY is higher than the row's, another program recreated the mailbox:
+   the row is removed and the folder is adopted.
 2. The names in the folder and in the index are compared by their hashes, in buckets
-   (maildir/buckets.py). After our own changes they are equal, and only the mtimes are noted.
+   (maildir/buckets.py). After our own changes they are equal, and only the mtimes are recorded.
 3. Where they differ, the folder is listed, odd names are mended, and the names are compared with
    the rows: messages are missing, changed, or have arrived (differences.py).
 4. A missing message may only have been renamed while the folder was listed, so a second listing

@@ -138,6 +138,31 @@ def await_banner(child, port, pause=0.02):
         time.sleep(pause)
 
 
+class PythonPeer:
+    """A server in Python: `module`, run as a program with a port and a Maildir. Mail that it
+    accepted is in the Maildir, so nothing `waits`."""
+
+    module = None
+    waits = False
+
+    def __init__(self, folder, python):
+        self.maildir = os.path.join(folder, "mail")
+        self.smtp = free_port()
+        self._python = python
+        self._log = os.path.join(folder, "log")
+        self.child = None
+
+    def start(self):
+        self.child = Child([self._python, "-m", self.module, str(self.smtp), self.maildir],
+                           self._log)
+        await_banner(self.child, self.smtp)
+        return self
+
+    def stop(self):
+        if self.child is not None:
+            self.child.stop()
+
+
 def await_file(child, path):
     end = time.monotonic() + PATIENCE
     while not os.path.exists(path):

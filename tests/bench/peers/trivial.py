@@ -9,29 +9,16 @@ import socketserver
 import sys
 
 from ..messages import make
-from .process import Child, await_banner, free_port
+from .process import PythonPeer
 
 
-class Trivial:
+class Trivial(PythonPeer):
     name = "trivial"
-    waits = False
+    module = __name__
 
     def __init__(self, folder, python=sys.executable):
-        self.maildir = os.path.join(folder, "mail")
+        super().__init__(folder, python)
         make(self.maildir)
-        self.smtp = free_port()
-        self._python = python
-        self._log = os.path.join(folder, "log")
-        self.child = None
-
-    def start(self):
-        self.child = Child([self._python, "-m", __name__, str(self.smtp), self.maildir], self._log)
-        await_banner(self.child, self.smtp)
-        return self
-
-    def stop(self):
-        if self.child is not None:
-            self.child.stop()
 
 
 class Server(socketserver.ThreadingTCPServer):
