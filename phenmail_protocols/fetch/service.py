@@ -7,6 +7,7 @@ its connection between rounds; others get theirs every `period`.
 The server is stopped at any time: the connections of all accounts are then shut down, so that
 nobody waits for another server.
 """
+import errno
 import logging
 import os
 import threading
@@ -165,6 +166,8 @@ class Fetching:
         seen = Seen(path)
         settings = None
         try:
+            if root.identity_of(path) != owner:  # it would be read as the other one's
+                raise OSError(errno.EACCES, "it leads out of its owner's folder", path)
             settings = load_fetcher(path, root, seen.add)
         except ConfigError as error:
             log.error("no mail is fetched for %s until this is corrected: %s", owner,
