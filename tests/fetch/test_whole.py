@@ -163,9 +163,9 @@ def test_the_commands(near, far):
     assert "2 messages" in text
     code, text = near.run("--json")
     assert json.loads(text)[0]["fetched"] == 2
-    near.configure(passphrase="wrong")
+    near.configure(passphrase="incorrect")
     code, text = near.run("test", "far")
-    assert code == 1 and "far: " in text and "wrong" not in text
+    assert code == 1 and "far: " in text and "incorrect" not in text
     near.configure(boxes=["Inbox", "Gone"])
     code, text = near.run("test", "far", "--json")
     assert code == 1 and json.loads(text)["missing"] == ["Gone"]
