@@ -144,7 +144,7 @@ def wait(login, listening=None, typed=None, say=print, seconds=SECONDS):
             line = line[:_MOST]
         elif ready:
             left -= 1
-            code = _serve(login, listening) if left else None
+            code = _serve(login, listening)
             if code is not None:
                 return code
             if not left:
