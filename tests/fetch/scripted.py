@@ -44,6 +44,7 @@ class Account:
         self.removed = []
         self.error = None  # raised by the next logins
         self.cut_after = None  # octets of a message after which the connection is lost, once
+        self.unreadable = set()  # UIDs
         self.lie = None  # a size that the list says
         self.wakers = []
         self.can_wait = False
@@ -115,6 +116,8 @@ class Scripted(Source):
         uid = int(message.key.rpartition("-")[2])
         if uid not in self.account.boxes[self.open_box]:
             raise MessageGone("it is gone")
+        if uid in self.account.unreadable:
+            raise FetchError("lost the connection")
         data = self.account.boxes[self.open_box][uid][0]
         step = 30
         for at in range(offset, len(data), step):
