@@ -131,6 +131,10 @@ class Uids:
             yield [RemoteMessage(str(uid), 0) for uid in uids]
             count -= len(uids)
 
+    def forget_due(self):
+        """The connection is another one: what is due is listed again."""
+        self._soon = []
+
     def removed(self, messages):
         """They are gone there, or will be when the connection is closed."""
         uids = self._mailbox.delivered[0]
@@ -213,6 +217,9 @@ class Keys:
     def due(self):
         soon, self._soon = self._soon, []
         yield soon
+
+    def forget_due(self):
+        self._soon = []  # numbers of messages are those of one connection
 
     def removed(self, messages):
         pass

@@ -145,7 +145,10 @@ class Rounds:
         self._ends = None
         for message, pieces in self._source.read_all(self._wanted(listed, notes, target)):
             source = self._source
-            if not self._take(notes, target, message, pieces, known):
+            is_kept = self._take(notes, target, message, pieces, known)
+            if self._source is not source:
+                notes.forget_due()
+            if not is_kept:
                 if postponed:
                     raise Later(self._later)
                 postponed.append(message)

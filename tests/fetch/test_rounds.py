@@ -297,7 +297,7 @@ def test_a_message_that_is_always_cut_is_not_kept(house, remote, protocol):
     remote.cut_after = 0
     house.configure(account(protocol=protocol, remove=True))
     assert house.look().endswith("could not be read: lost the connection")
-    assert house.subjects() == [] and remote.logins == 3 and remote.removed == []
+    assert house.subjects() == [] and remote.logins == 4 and remote.removed == []
     assert os.listdir(house.path("alice", "mail", "tmp")) == []
     remote.cut_after = None
     assert house.look() == "" and house.subjects() == ["m1"]
