@@ -283,10 +283,10 @@ class Account:
         """Put a staged message into a mailbox; it is durable once this returns.
 
         `flags`: iterable of str; `date`: epoch seconds, None is now; `in_quota`: it must fit into
-        the quota; `turn`: keeps messages of several threads in order: `turn.wait()` returns when
-        those before it have their places, `turn.passed()` says that this one has.
-
-        Returns Delivered; keywords that cannot be kept are left out. Raises errors.NotFound, errors.NoSpace, errors.OverQuota; the message is then in no mailbox.
+        the quota; `turn`: keeps the order of several threads: `turn.wait()` returns when those
+        before have their places, `turn.passed()` says that this one has. Returns Delivered;
+        keywords that cannot be kept are left out. Raises errors.NotFound, errors.NoSpace,
+        errors.OverQuota; the message is then in no mailbox.
         """
         staged.sync(date)
         limit = self.quota.limit_for_addition() if in_quota else None
