@@ -172,9 +172,9 @@ class Listing:
         """Iterator over (number, UIDL), with UIDLs b"" where the server has none."""
         try:
             yield from self._list(b"UIDL")
-        except Refused:
+        except Refused as refused:
             # Other keys than last time would mean that everything is fetched again.
-            if not self._capabilities or "UIDL" in self._capabilities:
+            if refused.code or "UIDL" in self._capabilities:
                 raise
             for number, _ in self._list(b"LIST"):
                 yield number, b""
