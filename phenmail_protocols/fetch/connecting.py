@@ -3,6 +3,7 @@
 IMAP (imap_client.py) and POP3 share it. A passphrase never leaves this machine unencrypted: without
 TLS, `connect` gives only connections to the loopback.
 """
+import re
 import socket
 import threading
 import time
@@ -72,7 +73,7 @@ class Wire(BoundedReader):
                 self._socket.settimeout(CONNECT)
                 self._socket.connect(address)
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                self._keep_alive()
                 return
             except OSError as error:
                 problem = error
@@ -84,6 +85,13 @@ class Wire(BoundedReader):
             self._socket = sock
             if self.is_aborted:
                 raise OSError("stopped")
+
+    def _keep_alive(self):
+        """Let TCP notice a dead connection within some five minutes, also during IDLE."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", 120), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 6)):
+            if hasattr(socket, name):
+                self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     @property
     def is_loopback(self):
@@ -162,13 +170,14 @@ class Wire(BoundedReader):
     def wait_line(self, seconds, wake, limit):
         """Wait until a line of at most `limit` octets can be read -> whether it can.
 
-        Ends early, with False, while `wake` (net.waker.Waker) is set. Never blocks in a read, even
-        if only a part of a TLS record came.
+        Ends early, with False, while `wake` (net.waker.Waker, or None) is set. Never blocks in a
+        read, even if only a part of a TLS record came.
         """
         end = time.monotonic() + seconds
         blocked = (BlockingIOError,) + (tls.blocked()[0] if self.secure else ())
-        own, woken = self._ready().fileno(), wake.fileno()
-        readiness = Readiness(readable=(own, woken))
+        woken = None if wake is None else wake.fileno()
+        own = self._ready().fileno()
+        readiness = Readiness(readable=(own,) if wake is None else (own, woken))
         while not self.has_line():
             if self.buffered() > limit:
                 raise FetchError("%s sent a line of more than %d octets" % (self.server, limit))
@@ -323,5 +332,6 @@ def _connection_problem(server, port, error):
 
 
 def words(error):
-    """The text of an OSError, without its number."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    """The text of an OSError, without numbers and places in source files."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return re.sub(r"^\[[A-Z0-9:_ ]+\] | \(_ssl\.c:\d+\)$", "", text)
