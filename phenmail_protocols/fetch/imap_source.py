@@ -14,8 +14,8 @@ WINDOW = 1000  # messages that are listed with one command
 BATCH = 100  # messages that are read with one command, if they have at most PIECE octets together
 _LISTED = "(UID RFC822.SIZE FLAGS INTERNALDATE)"
 _LISTING = Bounds(lines=1 << 20)
-_NAMING = Bounds(lines=4 << 20)
-_READING = Bounds(literal=PIECE, kept=2 * PIECE)
+_NAMING = Bounds(lines=4 << 20, kept=1 << 20)
+_READING = Bounds(literal=PIECE, kept=2 * PIECE, dropped=BATCH * PIECE)
 _SEARCHING = Bounds(line=2 << 20, lines=3 << 20)
 _MORE_PIECES = 20  # that a message may have beyond those of the most octets
 MOST_UID = (1 << 32) - 1
@@ -216,10 +216,9 @@ class ImapSource(Source):
         data = self.client.run("uid", "FETCH", uids, wanted, bounds=_READING, what="FETCH")
         found = {}
         for items in self._fetched(data):
-            body = items.get(b"BODY[]")
-            if body is not None and b"UID" in items and not isinstance(body, list):
-                text = imap_replies.string(body)
-                found[items[b"UID"].decode("ascii", "replace")] = b"" if text is None else text
+            body = self._valid("FETCH", imap_replies.body, items, offset)
+            if body is not None and b"UID" in items:
+                found["%d" % self._valid("FETCH", number, items[b"UID"])] = body
         return found
 
     def read_all(self, messages):
