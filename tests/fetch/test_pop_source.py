@@ -13,6 +13,7 @@ from phenmail_protocols.fetch.source import (
     Throttled,
 )
 from tests.fetch.pop_server import CAPABILITIES, CLOSE, HANG, PopServer, stuffed
+from tests.net.peer import own_thread
 
 WITHOUT_UIDL = (b"TOP", b"USER", b"PIPELINING")
 NO_UIDL = {b"UIDL": b"-ERR unknown command\r\n"}
@@ -182,6 +183,14 @@ def test_a_status_that_the_server_adds_does_not_change_the_key():
         assert fetch(server, [key]) == []
 
 
+def test_messages_with_the_same_header_are_two_if_their_sizes_differ():
+    messages = [mail(1), mail(1, b"another body\r\n")]
+    with PopServer(messages, NO_UIDL, WITHOUT_UIDL) as server:
+        found = fetch(server)
+        assert [message for _, message in found] == messages
+        assert fetch(server, [found[0][0]]) == [found[1]]
+
+
 def test_a_long_header_counts_in_part():
     long = b"X: y\r\n" * 40000
     with PopServer([long + mail(1), b"A: b\r\n" + long], NO_UIDL, WITHOUT_UIDL) as server:
@@ -335,6 +344,53 @@ def test_a_server_that_fails_within_a_message(monkeypatch, answer):
         with pytest.raises(FetchError):  # the connection is useless
             list(source.read(message))
         source.close()
+
+
+def test_numbers_of_another_connection_do_not_count():
+    """Somebody else has removed a message between two connections."""
+    with PopServer(mails(4)) as server:
+        with server.source() as source:
+            before = list(opened(source).new(0, nothing))
+        del server.messages[0]
+        with server.source() as source:
+            with pytest.raises(MessageGone):
+                list(source.read(before[1]))
+            opened(source)
+            with pytest.raises(MessageGone):
+                list(source.read(before[1]))
+            after = list(source.new(0, nothing))
+            assert b"".join(source.read(after[0])) == mail(2)
+            source.remove(before + after[1:2])
+        assert [each for _, each in server.messages] == [mail(2), mail(4)]
+
+
+def test_a_source_can_be_aborted():
+    with PopServer(mails(2), {b"RETR 2": [b"+OK\r\nSubject: 2\r\n", HANG]}) as server:
+        source = server.source()
+        first, second = opened(source).new(0, nothing)
+        pieces = source.read(second)
+        next(pieces)
+        aborted = own_thread(lambda: source.abort())
+        with pytest.raises(FetchError, match="stopped"):
+            list(pieces)
+        aborted()
+        source.close()
+
+
+def test_the_reader_sees_that_a_message_exceeds_the_limit():
+    big = mail(1, b"x" * 200000 + b"\r\n")
+    with PopServer([big, mail(2)], {b"LIST": b"+OK\r\n1 10\r\n2 10\r\n.\r\n"}) as server:
+        with server.source(limit=100000) as source:
+            first, second = opened(source).new(0, nothing)
+            octets = 0
+            for piece in source.read(first):
+                octets += len(piece)
+                if octets > 100000:
+                    break
+            assert octets > 100000
+            with pytest.raises(FetchError, match="more than 100000 octets"):
+                for piece in source.read(first):
+                    pass
 
 
 # Removing
