@@ -65,7 +65,9 @@ ORDER = {
     "destinations": ("srs", "local_delivery", "programs"),
     "plugins": ("call_limits", "answer_rate", "email_message", "echo", "loading", "calling"),
     "dropfolder": ("message", "files", "watch", "service"),
-    "fetch": ("source", "connecting", "imap_client", "imap_source", "pop_source", "opening"),
+    "fetch": ("source", "connecting", "imap_client", "imap_source", "pop_source", "opening",
+              "known", "identity", "state", "status", "filing", "rounds", "orders", "job",
+              "service"),
     "protocol": ("output", "pipelining", "session", "handler"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),
     "pop3": ("grammar", "replies", "session", "commands", "handler"),
@@ -76,7 +78,7 @@ ORDER = {
     "imap/syntax": ("values", "sequence", "tokens", "command_grammar", "append_grammar",
                     "grammar"),
     "admin": ("terminal", "dns_records", "dns_check", "dns", "queue_text", "queue_orders", "queue",
-              "authorize", "check"),
+              "fetch", "authorize", "check"),
     "testing": ("acceptor", "proxy", "catcher", "fixture"),
 }
 

@@ -293,9 +293,16 @@ def _check_fetch_account(reader: Reader, path: Path, account: FetchAccount) -> N
         reader.problem(path + ("starttls",), "false: %s starts with TLS" % account.protocol)
 
 
+def _is_fingerprint(text: str) -> bool:
+    digits = text.replace(":", "")
+    return len(digits) == 64 and all(c in "0123456789abcdefABCDEF" for c in digits)
+
+
 BOX = Text("the name of a mailbox there")
 BOX_ACTION = Text("filter, filter:folder, accept:Box, accept:folder:Box or delete", is_box_action)
 FETCH_ACCOUNT = Section(
+    Option("name", Text("a name of at most 200 characters", limit=200), "",
+           "for status and commands; by default username@server"),
     Option("server", SERVER, "", "the name or address of the mail server", required=True),
     Option("port", REMOTE_PORT, None, "by default 143, 993, 110 or 995"),
     Option("protocol", Choice("imap", "imaps", "pop", "pops", "imap4", "pop3"), "imaps",
@@ -311,7 +318,15 @@ FETCH_ACCOUNT = Section(
                                       {str: BOX, dict: MapOf(BOX, BOX_ACTION, "name and action")}),
                            "mailboxes", 500), ("Inbox",), "what to fetch, and where to put it"),
     Option("idle", Bool(), True, "use IMAP IDLE if the server offers it"),
-    Option("remove", Bool(), False, "remove from the server after delivery"),
+    Option("remove", OneOfForms("true, false or a number of days", {
+        bool: Bool(), int: Integer(1, 36500, "true, false or a number of days")}), False,
+           "remove from the server after delivery, or so many days after it"),
+    Option("keep-flags", Bool(), False, "messages keep their flags (IMAP)"),
+    Option("trust", HostName("an authserv-id, as in Authentication-Results"), None,
+           "whose Authentication-Results filters may believe"),
+    Option("fingerprint", Text("a SHA-256 fingerprint: 64 hexadecimal digits", _is_fingerprint),
+           None, "of the server's certificate, if no authority has signed it"),
+    Option("limit", size(65536), None, "octets that are fetched in a day"),
     gives=FetchAccount, check=_check_fetch_account)
 FETCHER_FILE = Section(
     Option("device", IDENTITY, None, "only on this device"),

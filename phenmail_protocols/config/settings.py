@@ -267,7 +267,11 @@ class Filter(NamedTuple):
 
 
 class FetchAccount(NamedTuple):
-    """A mailbox on another server; `protocol` is imap, imaps, pop or pops, `period` seconds."""
+    """A mailbox on another server; `protocol` is imap, imaps, pop or pops, `period` seconds.
+
+    `remove`: whether to remove delivered messages there, or after how many days (int, at least 1).
+    `fingerprint`: SHA-256 in hex, colons optional; `limit`: octets a day; None for none.
+    """
 
     server: str
     port: int
@@ -279,7 +283,21 @@ class FetchAccount(NamedTuple):
     first_time: str
     boxes: Tuple[Tuple[str, str], ...]
     idle: bool
-    remove: bool
+    remove: Union[bool, int]
+    name: str = ""
+    keep_flags: bool = False
+    trust: Optional[str] = None
+    fingerprint: Optional[str] = None
+    limit: Optional[int] = None
+
+    @property
+    def place(self) -> Tuple[str, str, str, int]:
+        """What distinguishes the mailboxes of this login from all others: whether IMAP or POP3,
+        server, user name, and the port unless it is a usual one (another kind of TLS shows the same
+        mailboxes)."""
+        usual = self.port in (143, 993, 110, 995)
+        return (self.protocol[:3], self.server.lower(), self.username,
+                0 if usual else self.port)
 
     def __repr__(self) -> str:
         return "FetchAccount(%r, %r, %r)" % (self.server, self.protocol, self.username)
