@@ -13,7 +13,7 @@ from .source import PIECE, Box, BoxGone, FetchError, MessageGone, Source
 WINDOW = 1000  # messages that are listed with one command
 BATCH = 100  # messages that are read with one command, if they have at most PIECE octets together
 _LISTED = "(UID RFC822.SIZE FLAGS INTERNALDATE)"
-_LISTING = Bounds(lines=1 << 20)
+_LISTING = Bounds(lines=4 << 20)  # keywords may be many
 _NAMING = Bounds(lines=4 << 20, kept=1 << 20)
 _READING = Bounds(literal=PIECE, kept=2 * PIECE, dropped=BATCH * PIECE)
 _SEARCHING = Bounds(line=2 << 20, lines=3 << 20)
@@ -38,6 +38,7 @@ class ImapSource(Source):
             raise
         self._removes = account.remove or any(action == "delete" for _, action in account.boxes)
         self._idles = "IDLE" in self.client.capabilities
+        self._condstore = " (CONDSTORE)" if "CONDSTORE" in self.client.capabilities else ""
         self._box, self._name = None, None  # the open Box, and its name at the server
         self._writable = False
         # How many messages the mailbox had when it was listed, and were expunged until then.
@@ -82,11 +83,14 @@ class ImapSource(Source):
             self.server, name, ": " + refusals[0] if refusals else ""))
 
     def _select(self, name, writable):
-        argument = quoted(name)
-        if "CONDSTORE" in self.client.capabilities:
-            argument += " (CONDSTORE)"
         self.client.imap.exists = 0
-        self.client.run("select", argument, not writable, what="SELECT")
+        try:
+            self.client.run("select", quoted(name) + self._condstore, not writable, what="SELECT")
+        except Refused as error:
+            if not error.is_bad or not self._condstore:
+                raise
+            self._condstore = ""
+            self.client.run("select", quoted(name), not writable, what="SELECT")
         self._writable = writable
 
     def _opened(self, name):
@@ -103,6 +107,10 @@ class ImapSource(Source):
     def new(self, after, known):
         # UIDs say what is asked for. Sequence numbers only help to guess how many messages a range
         # of UIDs has, because they shift when another client expunges messages.
+        if not self.client.imap.exists:
+            self.client.run("noop")
+            if not self.client.imap.exists:
+                return
         low, place, high = after + 1, self._first_place(after), 0
         while high != "*" and low <= MOST_UID:
             if place + WINDOW <= self.client.imap.exists:
@@ -145,7 +153,10 @@ class ImapSource(Source):
 
     def _uid_at(self, place):
         """The UID of the message with this sequence number, 0 if there is none (any more)."""
-        data = self.client.run("fetch", "%d" % place, "(UID)", bounds=_LISTING)
+        try:
+            data = self.client.run("fetch", "%d" % place, "(UID)", bounds=_LISTING)
+        except Refused:
+            return 0
         for items in self._fetched(data):
             if b"UID" in items:
                 return min(self._valid("FETCH", number, items[b"UID"]), MOST_UID)
