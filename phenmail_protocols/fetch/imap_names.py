@@ -81,11 +81,11 @@ def quoted(name):
 def learn(client):
     """Ask an imap_client.ImapClient how its server names mailboxes -> Names. Raises FetchError."""
     if "NAMESPACE" in client.capabilities:
-        names = from_namespace(client.run("namespace"))
+        names = client.parsed("NAMESPACE", from_namespace, client.run("namespace"))
         if names is not None:
             return names
     for parts in grouped(client.run("list", '""', '""')):
-        return Names(_decoded(listed(parts)[1]) or "")
+        return Names(_decoded(client.parsed("LIST", listed, parts)[1]) or "")
     return Names()
 
 

@@ -7,7 +7,7 @@ from .connecting import connect
 from .imap_client import Bounds, Dropped, ImapClient, Refused, begin_tls
 from .imap_login import log_in
 from .imap_names import learn, quoted
-from .imap_replies import Nonsense, grouped, number
+from .imap_replies import grouped, number
 from .source import PIECE, Box, BoxGone, FetchError, MessageGone, Source
 
 WINDOW = 1000  # messages that are listed with one command
@@ -56,7 +56,7 @@ class ImapSource(Source):
         found = []
         data = self.client.run("list", '""', "*", bounds=_NAMING)
         for parts in grouped(data):
-            attributes, _, name = self._valid("LIST", imap_replies.listed, parts)
+            attributes, _, name = self.client.parsed("LIST", imap_replies.listed, parts)
             if b"\\noselect" in attributes or b"\\nonexistent" in attributes:
                 continue
             shown = self._names.shown(name)
@@ -95,7 +95,8 @@ class ImapSource(Source):
 
     def _opened(self, name):
         """The Box that SELECT or EXAMINE has opened."""
-        values = {kind: self._valid("SELECT", imap_replies.last_number, self.client.untagged(kind))
+        values = {kind: self.client.parsed("SELECT", imap_replies.last_number,
+                                           self.client.untagged(kind))
                   for kind in ("UIDVALIDITY", "UIDNEXT", "HIGHESTMODSEQ")}
         if not values["UIDVALIDITY"] or self.client.untagged("UIDNOTSTICKY"):
             raise FetchError("%s gives the messages of %s no lasting UIDs" % (self.server, name))
@@ -159,7 +160,7 @@ class ImapSource(Source):
             return 0
         for items in self._fetched(data):
             if b"UID" in items:
-                return min(self._valid("FETCH", number, items[b"UID"]), MOST_UID)
+                return min(self.client.parsed("FETCH", number, items[b"UID"]), MOST_UID)
         return 0
 
     def _list(self, uids, items):
@@ -170,7 +171,7 @@ class ImapSource(Source):
         found = {}
         for values in self._fetched(data):
             if b"UID" in values and needed in values:
-                message = self._valid("FETCH", imap_replies.message, values)
+                message = self.client.parsed("FETCH", imap_replies.message, values)
                 found[int(message.key)] = message
         return [found[uid] for uid in sorted(found)]
 
@@ -186,7 +187,7 @@ class ImapSource(Source):
     def _search(self, key):
         """UID SEARCH -> ascending list of UIDs."""
         data = self.client.run("uid", "SEARCH", key, bounds=_SEARCHING, what="SEARCH")
-        return self._valid("SEARCH", imap_replies.searched, data)
+        return self.client.parsed("SEARCH", imap_replies.searched, data)
 
     # Messages
 
@@ -230,9 +231,9 @@ class ImapSource(Source):
         data = self.client.run("uid", "FETCH", uids, wanted, bounds=_READING, what="FETCH")
         found = {}
         for items in self._fetched(data):
-            body = self._valid("FETCH", imap_replies.body, items, offset)
+            body = self.client.parsed("FETCH", imap_replies.body, items, offset)
             if body is not None and b"UID" in items:
-                found["%d" % self._valid("FETCH", number, items[b"UID"])] = body
+                found["%d" % self.client.parsed("FETCH", number, items[b"UID"])] = body
         return found
 
     def read_all(self, messages):
@@ -313,11 +314,4 @@ class ImapSource(Source):
 
     def _fetched(self, data):
         for parts in grouped(data):
-            yield self._valid("FETCH", imap_replies.fetched, parts)
-
-    def _valid(self, what, function, *arguments):
-        """Call a parser. Its error becomes a FetchError."""
-        try:
-            return function(*arguments)
-        except (Nonsense, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise FetchError("%s sent an invalid answer to %s: %s" % (self.server, what, error))
+            yield self.client.parsed("FETCH", imap_replies.fetched, parts)
