@@ -267,6 +267,7 @@ def main(arguments=None):
     parser.add_argument("--seed", type=int, default=None, help="of the random numbers")
     parser.add_argument("--keep", action="store_true", help="keep the folder of a failure")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no child is left
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     names = options.source or ["dovecot", "courier", "cyrus", "pop3", "gmail"]
     print("seed %d" % seed)
