@@ -9,11 +9,13 @@ import socket
 import threading
 from collections import namedtuple
 
+from phenmail_protocols.fetch.connecting import Contexts
 from phenmail_protocols.fetch.pop_source import PopSource
 from phenmail_protocols.net.dots import stuff
 
 PATIENCE = 10.0
 HANG, CLOSE = object(), object()
+_CONTEXTS = Contexts()  # one for all, as it takes long to make
 CAPABILITIES = (b"TOP", b"UIDL", b"USER", b"RESP-CODES", b"AUTH-RESP-CODE", b"PIPELINING",
                 b"SASL PLAIN")
 
@@ -62,7 +64,7 @@ class PopServer:
         return Account(server, self.port, protocol, starttls, username, "sesame", fingerprint)
 
     def source(self, limit=1 << 20, token=None, **account):
-        return PopSource(self.account(**account), "sesame", limit, token)
+        return PopSource(self.account(**account), "sesame", limit, token, _CONTEXTS)
 
     def _accept(self):
         while True:
