@@ -57,6 +57,11 @@ COMMANDS = (
             _ACCOUNT, _JSON),
     Command("fetch test", "fetch.test",
             "log in to an account and list its mailboxes; nothing is changed", _ACCOUNT, _JSON),
+    Command("fetch login", "fetch.login",
+            "log in to an account that wants OAuth2; prints the page to open (by default with a "
+            "device code, where the provider has that)",
+            (("ACCOUNT", 'an account\'s name in mail-fetcher.jcfg, or "hosted": the smarthost'),),
+            ("--code", "--device-code")),
     Command("dns", "dns.run", "print the DNS records that this server needs",
             (), ("--check",) + _JSON),
     Command("sha256", "sha256.run", 'hash a passphrase, for "passphrase" in mail.jcfg'),
@@ -83,6 +88,8 @@ OPTIONS = {  # name: (metavar or None for a switch, help)
     "--yes": (None, "approve without asking"),
     "--json": (None, "print JSON"),
     "--bounce": (None, "send a bounce to the sender"),
+    "--code": (None, "the browser, or you, brings a code back here"),
+    "--device-code": (None, "you type a code on the provider's page"),
     "--check": (None, "compare the records with the live DNS"),
 }
 

@@ -1,4 +1,4 @@
-"""The commands `fetch list`, `fetch now` and `fetch test`.
+"""The commands `fetch list`, `fetch now`, `fetch test`; `fetch login` is in fetch_login.py.
 
 They read the users' files themselves. What the server knows of an account, they take from its
 status file, which is some seconds old.
@@ -18,6 +18,7 @@ from ..fetch import identity, orders, status
 from ..fetch.opening import open_source
 from ..fetch.service import CONFIG, FILE
 from ..fetch.source import FetchError
+from .fetch_login import login  # noqa: F401 - a command
 from .terminal import DONE, FAILED, show
 
 _SERVER_LOCK = "server.lock"  # as app.py names it

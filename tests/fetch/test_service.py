@@ -299,7 +299,7 @@ def test_an_exception_harms_no_other_account(house, remote, caplog):
     remote.put(1)
     house.configure(account(), account(username="second"))
     one = house.job()
-    one._rounds._filing.file = None
+    one._rounds._filing.receive = None
     house.fetching.start()
     eventually(lambda: house.subjects() == ["m1"])
     eventually(lambda: one.status.error == "internal error; see the server's log")
