@@ -12,8 +12,14 @@ from ..authentication import judging
 from ..config import loader
 from ..config.problems import ConfigError
 from ..dkim.signing import Signer
+from ..fetch.filing import target_of
+from ..fetch.service import CONFIG
+from ..fetch.service import FILE as FETCHER
 from ..filters import rules
 from ..filters.user_filters import check_owner
+from ..oauth.errors import Temporary
+from ..oauth.token_requests import login_command
+from ..oauth.token_store import TokenFile
 from ..queue import spool
 from ..store import errors
 from ..store.filestore import FileStore
@@ -85,6 +91,8 @@ def _check_relay(report, settings):
     report.errors.extend(signer.complaints())
     report.notes.append("DANE: TLSA records of usage DANE-EE are used; those of usage DANE-TA "
                         "count as unusable, so TLS is then required but not verified")
+    if settings.hosted is not None:
+        _check_login(report, settings.hosted.provider, "hosted")
     queue = spool.Spool(settings.relay.queue_folder)
     try:
         waiting, broken = len(queue.identities()), queue.broken()
@@ -94,6 +102,16 @@ def _check_relay(report, settings):
     report.notes.append("%d messages are queued (see queue list)" % waiting)
     report.warnings.extend("queued message %s: its state cannot be read, so it is not sent" % name
                            for name in broken)
+
+
+def _check_login(report, oauth2, name):
+    """`oauth2`: settings.OAuth2, or None for a login with a passphrase."""
+    try:
+        if oauth2 is not None and TokenFile(oauth2).read() is None:
+            report.warnings.append("%s: there are no OAuth2 tokens; log in: %s" % (
+                name, login_command(oauth2)))
+    except Temporary as error:
+        report.errors.append("%s: %s" % (name, error))
 
 
 def _check_key(report, path):
@@ -117,16 +135,35 @@ def _check_user(report, root, store, folder):
                                    "user passwd" % name)
         check_owner(root, user.filters, folder)
         _check_filters(report, loader.load_filters(user.filters, root))
-        fetcher = os.path.join(root.path, root.identity_of(folder) or "",
-                               "system", "config", "mail-fetcher.jcfg")
-        if loader.load_fetcher(fetcher, root).accounts:
-            report.warnings.append("%s: this version does not fetch mail from other servers yet"
-                                   % os.path.relpath(fetcher, root.path))
+        fetcher = os.path.join(root.path, root.identity_of(folder) or "", CONFIG, FETCHER)
+        _check_fetcher(report, root, loader.load_fetcher(fetcher, root),
+                       os.path.relpath(fetcher, root.path))
     except ConfigError as error:
         report.errors.extend(map(str, error.problems))
     except OSError as error:
         report.errors.append("%s: %s" % (error.filename, error.strerror))
     _check_mailboxes(report, store, name, folder)
+
+
+def _check_fetcher(report, root, fetcher, name):
+    """What a mail-fetcher.jcfg says that cannot work, although it is well written."""
+    for account in fetcher.accounts:
+        _check_login(report, account.provider, "%s: %s" % (name, account.name))
+        for box, action in account.boxes:
+            try:
+                mailbox = target_of(action, fetcher.mail_folders).mailbox
+                if mailbox is not None:
+                    rules.mailbox_named(mailbox)
+            except errors.InvalidName as error:
+                report.errors.append("%s: %s: %s: %s: no mailbox can have this name: %s" % (
+                    name, account.name, box, action, error))
+        if account.protocol.startswith("pop") and len(account.boxes) > 1:
+            report.warnings.append("%s: %s: POP3 has one mailbox, so only the first of \"boxes\" "
+                                   "counts" % (name, account.name))
+    if fetcher.accounts:
+        report.notes.append("%s: %d accounts%s" % (
+            name, len(fetcher.accounts), "" if fetcher.device in (None, root.device)
+            else ", fetched by the device " + fetcher.device))
 
 
 def _check_filters(report, filters):

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..text.domains import ascii_domain
+from . import oauth2
 from .actions import external_mda
 from .checks import Reader
 from .filtering import FILTERS, MOST_CODE
@@ -65,6 +66,7 @@ def server(reader: Reader, privileged: bool, host_name: Callable[[], str]) -> Se
         relay=Relay(**{field: relay[field] for field in Relay._fields})._replace(
             dkim_key=relay["dkim_key"] or os.path.join(system, "dkim.key"),
             queue_folder=relay["queue_folder"] or os.path.join(system, "queue")),
+        hosted=values["hosted"] and oauth2.hosted(values["hosted"], system),
         tls=_tls(system, **values["tls"]),
         global_filters=_filters(reader, "global-filters", values["global_filters"], system),
         limits=limits,
@@ -241,10 +243,27 @@ def fetcher(reader: Reader) -> FetcherSettings:
         folders = MappingProxyType({"mail": folder} if folder else {})
     for name, folder in folders.items():
         _check_owner(reader, ("mail-folders", name), folder)
-    return clean._replace(
-        mail_folders=folders,
-        accounts=tuple(_fetch_account(reader, ("accounts", number), account, folders)
-                       for number, account in enumerate(clean.accounts)))
+    accounts = tuple(_fetch_account(reader, ("accounts", number), account, folders)
+                     for number, account in enumerate(clean.accounts))
+    if not reader.problems:
+        _check_accounts(reader, accounts)
+    return clean._replace(mail_folders=folders, accounts=accounts)
+
+
+def _check_accounts(reader: Reader, accounts: Tuple[FetchAccount, ...]) -> None:
+    """Each account has a name of its own, and is one mailbox: two that fetch from the same one
+    would fetch each message twice."""
+    names: Dict[str, int] = {}
+    places: Dict[Tuple, int] = {}
+    for number, account in enumerate(accounts):
+        place = account.place
+        if place in places:
+            reader.problem(("accounts", number), "one account for each login on a server (list all "
+                           "mailboxes in accounts[%d])" % places[place], account.name)
+        elif account.name in names:
+            reader.problem(("accounts", number), "another \"name\" than that of accounts[%d]"
+                           % names[account.name], account.name)
+        places[place] = names[account.name] = number
 
 
 def _fetch_account(reader: Reader, path: Path, account: FetchAccount,
@@ -256,8 +275,13 @@ def _fetch_account(reader: Reader, path: Path, account: FetchAccount,
             _check_box(reader, path + ("boxes", number, name), action, folders)
         boxes.extend(pairs)
     protocol = FETCH_SYNONYMS.get(account.protocol, account.protocol)
-    return account._replace(protocol=protocol, port=account.port or FETCH_PORTS[protocol],
-                            boxes=tuple(boxes))
+    server = account.server or oauth2.usual_server(account.provider, protocol)
+    name = account.name or "%s@%s" % (account.username, server)
+    return account._replace(
+        protocol=protocol, port=account.port or FETCH_PORTS[protocol], boxes=tuple(boxes),
+        name=name, server=server, provider=oauth2.settings(
+            account, name, reader.root.identity_folder(reader.owner or ""),
+            os.path.realpath(reader.folder or "")))
 
 
 def _check_box(reader: Reader, path: Path, action: str, folders: Any) -> None:

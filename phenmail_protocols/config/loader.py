@@ -69,9 +69,9 @@ def load_filters(path: str, root: Root, looked_for: LookedFor = None) -> Tuple[F
     return _of_user(path, root, build.filters, looked_for)
 
 
-def load_fetcher(path: str, root: Root) -> FetcherSettings:
-    """Read a mail-fetcher.jcfg; no accounts if there is none. Raises like `load_user`."""
-    return _of_user(path, root, build.fetcher, None)
+def load_fetcher(path: str, root: Root, looked_for: LookedFor = None) -> FetcherSettings:
+    """Read a mail-fetcher.jcfg; no accounts if there is none. Otherwise like `load_user`."""
+    return _of_user(path, root, build.fetcher, looked_for)
 
 
 def server_octets(path: str, most: int = SERVER.octets) -> bytes:

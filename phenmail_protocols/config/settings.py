@@ -63,8 +63,34 @@ class Relay(NamedTuple):
     disabled: bool = False
 
 
+class OAuth2(NamedTuple):
+    """How to get OAuth2 tokens for one login (RFC 6749, RFC 8628), and where they are kept.
+
+    Endpoints are web addresses, None if there is none; `client_secret`: in clear text. `redirect`:
+    the host of the redirection address, or "oob": the provider shows the code to the user.
+    `parameters`: pairs to add to the authorization request. `account`: its name for `fetch login`.
+    `tokens`: the file of the tokens, which must be below the folder `within`.
+    """
+
+    token_endpoint: str
+    client_id: str
+    client_secret: Optional[str] = None
+    scope: str = ""
+    authorization_endpoint: Optional[str] = None
+    device_endpoint: Optional[str] = None
+    redirect: str = "127.0.0.1"
+    parameters: Tuple[Tuple[str, str], ...] = ()
+    account: str = ""
+    tokens: str = ""
+    within: str = ""
+
+    def __repr__(self) -> str:
+        return "OAuth2(%r, %r)" % (self.account, self.token_endpoint)
+
+
 class Hosted(NamedTuple):
-    """The smarthost; `password` is plain or obscured, as written."""
+    """The smarthost; `password` is plain or obscured, as written; `provider`: an OAuth2 if `auth`
+    is "oauth2", else None."""
 
     server: str
     port: int
@@ -72,6 +98,10 @@ class Hosted(NamedTuple):
     password: Optional[str]
     require_tls: bool
     require_authentication: bool
+    auth: str = "password"
+    provider: Any = None
+    client_id: Optional[str] = None
+    client_secret: Optional[str] = None
 
     def __repr__(self) -> str:
         return "Hosted(%r, %r, username=%r)" % (self.server, self.port, self.username)
@@ -267,7 +297,12 @@ class Filter(NamedTuple):
 
 
 class FetchAccount(NamedTuple):
-    """A mailbox on another server; `protocol` is imap, imaps, pop or pops, `period` seconds."""
+    """A mailbox on another server; `protocol` is imap, imaps, pop or pops, `period` seconds.
+
+    `remove`: whether to remove delivered messages there, or after how many days (int, at least 1).
+    `fingerprint`: SHA-256 in hex, colons optional; `limit`: octets a day; None for none.
+    `provider`: an OAuth2 if `auth` is "oauth2", else None.
+    """
 
     server: str
     port: int
@@ -279,7 +314,25 @@ class FetchAccount(NamedTuple):
     first_time: str
     boxes: Tuple[Tuple[str, str], ...]
     idle: bool
-    remove: bool
+    remove: Union[bool, int]
+    name: str = ""
+    keep_flags: bool = False
+    trust: Optional[str] = None
+    fingerprint: Optional[str] = None
+    limit: Optional[int] = None
+    auth: str = "password"
+    provider: Any = None
+    client_id: Optional[str] = None
+    client_secret: Optional[str] = None
+
+    @property
+    def place(self) -> Tuple[str, str, str, int]:
+        """What distinguishes the mailboxes of this login from all others: whether IMAP or POP3,
+        server, user name, and the port unless it is a usual one (another kind of TLS shows the same
+        mailboxes)."""
+        usual = self.port in (143, 993, 110, 995)
+        return (self.protocol[:3], self.server.lower(), self.username,
+                0 if usual else self.port)
 
     def __repr__(self) -> str:
         return "FetchAccount(%r, %r, %r)" % (self.server, self.protocol, self.username)

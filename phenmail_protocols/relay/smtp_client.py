@@ -6,28 +6,21 @@ parses the reply. The rest is our own, because smtplib reads replies without a b
 timeout anew with each byte, and logs in with ASCII passwords only.
 
 Which host to use and what TLS it must have is decided elsewhere (`mx_routes`, `tls_policy`).
-RFC 5321 3.1-3.3, RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 4954 (AUTH), RFC 7672 (DANE).
+RFC 5321 3.1-3.3, RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 7672 (DANE).
 """
-import binascii
 import logging
 import threading
 
 from ..mail.reply import Reply
 from ..net import tlsclient
 from ..queue.model import Unreachable
+from .smtp_login import Server, log_in
 from .smtp_replies import reply_of
 from .smtp_transaction import Extensions, Transaction, read_extensions
 from .smtp_wire import Deadlines, HandshakeFailed, Lost, Unverified, Wire, temporary
 from .tls_policy import OPPORTUNISTIC, peer_complaint
 
 log = logging.getLogger("phenmail.relay")
-
-# In order of preference: the one that does not reveal the password comes first.
-_MECHANISMS = ("CRAM-MD5", "PLAIN", "LOGIN")
-
-
-class UpstreamLoginFailed(Unreachable):
-    """The server refuses our user name and password: an administrator must check the settings."""
 
 
 class TlsContexts:
@@ -53,11 +46,13 @@ class Connection:
 
     `helo`: our name; `requirement`: tls_policy.Requirement; `implicit`: TLS from the first byte;
     `login`: (user name, password) in clear text, or None. It is sent without TLS only if the
-    requirement does not ask for TLS. `must_login`: fail if the server offers no AUTH.
+    requirement does not ask for TLS. `must_login`: fail if the server offers no AUTH. `token`:
+    oauth.token_store.TokenSource, which is used instead of the password, but never without TLS,
+    except on this machine.
     """
 
     def __init__(self, host_name, ip, port, helo, requirement=OPPORTUNISTIC, *, implicit=False,
-                 login=None, must_login=True, contexts=None, deadlines=Deadlines()):
+                 login=None, must_login=True, token=None, contexts=None, deadlines=Deadlines()):
         self.host_name = host_name
         self.extensions = Extensions()
         self._address = ip, port
@@ -66,6 +61,7 @@ class Connection:
         self._implicit = implicit
         self._login = login
         self._must_login = must_login
+        self._token = token
         self._contexts = contexts or TlsContexts()
         self._deadlines = deadlines
         self._peer = "%s [%s]:%d" % (host_name, ip, port)
@@ -189,42 +185,9 @@ class Connection:
     # -- login
 
     def _log_in(self):
-        """AUTH with each mechanism that both sides know, until one succeeds.
-
-        Raises UpstreamLoginFailed, always 4xx: a wrong password must not bounce mail.
-        """
-        mechanisms = [name for name in _MECHANISMS if name in self.extensions.auth
-                      and (name != "CRAM-MD5" or _has_md5())]
-        if not mechanisms:
-            raise UpstreamLoginFailed(temporary(
-                "4.7.0", "%s offers no known login mechanism (offered: %s)" % (
-                    self._peer, " ".join(self.extensions.auth) or "none")))
-        for mechanism in mechanisms:
-            answer = self._authenticate(mechanism)
-            if answer.code == 235:
-                return
-            if answer.code == 421:
-                raise Unreachable(reply_of(answer, self.host_name))
-            if answer.code < 500:
-                break  # temporary: another mechanism would meet the same trouble
-        reply = reply_of(answer, self.host_name)
-        raise UpstreamLoginFailed(Reply(454, "4.7.0", "%s refuses the login as %s: %d %s %s" % (
-            self._peer, self._login[0], reply.code, reply.enhanced, reply.text), self.host_name))
-
-    def _authenticate(self, mechanism):
-        """One AUTH exchange -> the RawReply that ended it. Raises Unreachable."""
-        responses = _responses(mechanism, *self._login)
-        line = next(responses)
-        try:
-            while True:
-                answer = self._ask(line)
-                if answer.code != 334:
-                    return answer
-                line = responses.send(answer.lines[-1])
-        except (StopIteration, ValueError) as error:
-            self._wire.close()
-            raise Unreachable(temporary("4.7.0", "unexpected %s challenge from %s: %s" % (
-                mechanism, self._peer, str(error) or "one challenge too many")))
+        ip, port = self._address
+        log_in(self._ask, Server(self.host_name, ip, port, self._peer, self._wire.secure,
+                                 self.extensions.auth), self._login, self._token)
 
     # -- sending
 
@@ -291,38 +254,3 @@ class Connection:
 def _is_too_many(reply):
     """RFC 5321 4.5.3.1.10; 452 to RCPT without an enhanced code has no other meaning."""
     return reply.code == 452 and reply.enhanced in ("4.5.3", "4.0.0")
-
-
-def _has_md5():
-    """Some builds of Python forbid MD5."""
-    import hashlib
-    try:
-        hashlib.md5()
-    except ValueError:
-        return False
-    return True
-
-
-def _responses(mechanism, username, password):
-    """A generator of lines (bytes without line end), the AUTH command first.
-
-    `send` it the text of each 334 to get the next line. It ends when the mechanism has nothing
-    more to send. Raises ValueError for an invalid challenge. RFC 4954 4, RFC 4616 (PLAIN),
-    RFC 2195 (CRAM-MD5). LOGIN has no RFC: the server asks for the name, then for the password.
-    """
-    name, secret = username.encode("utf-8"), password.encode("utf-8")
-    if mechanism == "PLAIN":
-        yield b"AUTH PLAIN " + _base64(b"\0" + name + b"\0" + secret)
-    elif mechanism == "LOGIN":
-        yield b"AUTH LOGIN"
-        yield _base64(name)
-        yield _base64(secret)
-    else:
-        import hmac
-        challenge = yield b"AUTH CRAM-MD5"
-        digest = hmac.new(secret, binascii.a2b_base64(challenge), "md5").hexdigest()
-        yield _base64(name + b" " + digest.encode("ascii"))
-
-
-def _base64(data):
-    return binascii.b2a_base64(data, newline=False)

@@ -251,13 +251,16 @@ class Account:
 
     # New messages
 
-    def stage(self, twin=None):
+    def stage(self, twin=None, key=None):
         """A Staged for a new message; raises errors.NoSpace.
 
-        `twin`: a synced Staged of any account, with the same octets.
+        `twin`: a synced Staged of any account, with the same octets. `key`: 32 hex digits that
+        name the message, for `arrival_keys`.
         """
         self._prepare_tmp()
-        return Staged(self.folder, twin)
+        return Staged(self.folder, twin, key)
+
+    arrival_keys = hierarchy.arrival_keys
 
     def as_sent(self):
         """An AsSent for a new message, which is then written into a Staged."""
@@ -276,16 +279,18 @@ class Account:
             with self.writing():
                 self.tree.make()
 
-    def deliver(self, name, staged, flags=(), date=None, in_quota=True):
+    def deliver(self, name, staged, flags=(), date=None, in_quota=True, turn=None):
         """Put a staged message into a mailbox; it is durable once this returns.
 
         `flags`: iterable of str; `date`: epoch seconds, None is now; `in_quota`: it must fit into
-        the quota. Returns Delivered; keywords that cannot be kept are left out. Raises
-        errors.NotFound, errors.NoSpace, errors.OverQuota; the message is then in no mailbox.
+        the quota; `turn`: keeps the order of several threads: `turn.wait()` returns when those
+        before have their places, `turn.passed()` says that this one has. Returns Delivered;
+        keywords that cannot be kept are left out. Raises errors.NotFound, errors.NoSpace,
+        errors.OverQuota; the message is then in no mailbox.
         """
         staged.sync(date)
         limit = self.quota.limit_for_addition() if in_quota else None
-        return self._commits.add(folders.canonical(name), [(staged, flags)], limit)[0]
+        return self._commits.add(folders.canonical(name), [(staged, flags)], limit, turn)[0]
 
     def deliver_all(self, name, messages):
         """Put several messages into a mailbox, all or none: `messages` are (synced Staged, flags).
