@@ -469,3 +469,27 @@ def test_a_prefix_outside_ascii(imap_server, source):
     assert one.list_boxes() == ("a",)
     one.open("a")
     assert (b"EXAMINE", b'"M&APw-ll.a" (CONDSTORE)') in server.commands
+
+
+def test_a_message_without_a_date_is_not_left_out(imap_server, source):
+    server = imap_server([Message(1, b"x")])
+    one = source(server)
+
+    def fetch(session, tag, _):
+        session.send(b"* 1 FETCH (UID 1 RFC822.SIZE 5 FLAGS ())\r\n"
+                     b"* 2 FETCH (UID 2 RFC822.SIZE 5 INTERNALDATE NIL)\r\n")
+        session.tagged(tag)
+    server.answers[b"FETCH"] = fetch
+    assert list(one.new(0, never)) == [RemoteMessage("1", 5), RemoteMessage("2", 5)]
+
+
+def test_many_mailboxes_and_namespaces_take_no_long_time(imap_server, source):
+    import time
+    server = imap_server()
+    server.namespace = b'(("" "/")) ((%s)) NIL' % b")(".join(
+        b'"o%d/" "/"' % number for number in range(2000))
+    server.boxes = [(b"", b"/", b"m%d" % number) for number in range(20000)]
+    one = source(server, box=None)
+    begun = time.monotonic()
+    assert len(one.list_boxes()) == 20000
+    assert time.monotonic() - begun < 5
