@@ -4,7 +4,7 @@ RFC 3501; with UIDPLUS (RFC 4315), CONDSTORE (RFC 7162), IDLE, NAMESPACE where t
 """
 from . import imap_idle, imap_replies
 from .connecting import connect
-from .imap_client import Bounds, Dropped, ImapClient, Refused, begin_tls
+from .imap_client import Bounds, Dropped, ImapClient, ReadOnly, Refused, begin_tls
 from .imap_login import log_in
 from .imap_names import learn, quoted
 from .imap_replies import grouped, number
@@ -69,7 +69,10 @@ class ImapSource(Source):
         refusals = []
         for candidate in self._names.candidates(name):
             try:
-                self._select(candidate, self._removes)
+                try:
+                    self._select(candidate, self._removes)
+                except ReadOnly:
+                    self._select(candidate, False)  # `remove` will say it
             except Refused as error:
                 if error.is_bad or imap_replies.code(error.text) not in _NO_BOX:
                     raise

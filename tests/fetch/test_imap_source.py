@@ -408,6 +408,20 @@ def test_a_refused_removal_is_told(imap_server, source):
         one.remove([message])
 
 
+def test_a_mailbox_that_is_read_only_is_read(imap_server, source):
+    server = imap_server([Message(1, b"a")])
+    select = server.answers[b"SELECT"] = lambda session, tag, _: (
+        session.send(b"* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n"),
+        session.tagged(tag, b"OK [READ-ONLY] done"))
+    server.answers[b"EXAMINE"] = select
+    one = source(server, remove=True)
+    [message] = one.new(0, never)
+    assert b"".join(one.read(message)) == b"a"
+    with pytest.raises(FetchError, match="localhost allows no changes in the mailbox"):
+        one.remove([message])
+    assert b"STORE" not in server.names()
+
+
 # Its end
 
 def test_abort_ends_a_wait_at_once(imap_server, source):
