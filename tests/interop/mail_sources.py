@@ -136,6 +136,8 @@ class Courier(_MaildirSource):
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stop(self):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # ends a waiting accept
         self._listener.close()
         for child in self._children:
             if child.poll() is None:
