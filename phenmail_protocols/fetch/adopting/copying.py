@@ -1,0 +1,397 @@
+"""Copies the mail of an account on another server, mailbox by mailbox.
+
+For each message, in this order: its octets go to a temporary file whose name has the message's key;
+the file is synced; it becomes a message here (store.Account.deliver_all, durable when it returns);
+the ledger gets a line. A process that is killed anywhere in between leaves the message uncopied, or
+copied and recognized by its key. Nothing is changed at the other server.
+
+What goes wrong for a while (a lost connection, a full disk, the other server's limits) is waited
+for. What cannot go on raises `Stopped`; the same command goes on later.
+"""
+import contextlib
+import hashlib
+import time
+
+from ...store import errors
+from ..source import PIECE, BoxGone, FetchError, LoginRefused, MessageGone, Throttled
+from .here import Here
+from .ledger import AS, NOT_COPIED, UNKNOWN, Ledger, Line, heads
+from .plan import Labels
+
+_MESSAGES, _OCTETS = 64, 4 << 20  # of one batch, whose messages are delivered together
+_ROUNDS = 3  # lists of a mailbox: messages may arrive there meanwhile
+_FAILURES = 8  # in a row, without a message in between
+_PAUSE, _LONGEST_PAUSE = 5.0, 300.0  # seconds after a failure
+_FULL = 60.0  # seconds between two tries on a full disk
+_DAY = 86400.0
+_THROTTLED, _LONGEST_THROTTLED = 60.0, 3600.0  # seconds if the server does not say
+_SYSTEM_FLAGS = {flag.lower(): flag for flag in (
+    "\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")}
+
+
+class Stopped(Exception):
+    """The copying cannot go on now; str() says why and what to do."""
+
+
+class Owner:
+    """Names of the account there, from which keys are made. `account`: user name and server."""
+
+    def __init__(self, account):
+        self.account = account
+
+    def key(self, box, target, entry):
+        """The key of a message in the mailbox `target` here -> 32 hexadecimal digits.
+
+        `box`: the source.Box there. Gmail's X-GM-MSGID is the same in all mailboxes there.
+        """
+        if entry.msgid:
+            parts = self.account, target, "X-GM-MSGID", entry.msgid
+        else:
+            parts = self.account, box.name, str(box.validity), str(entry.uid)
+        return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+class Copier:
+    """Copies according to a plan.
+
+    `connect()`: a logged in Remote; `owner`: an Owner; `account`: the store's Account; `folder`:
+    that of the ledgers; `progress`: a Progress; `largest`: octets of a message; `allowance`: an
+    Allowance or None.
+    """
+
+    def __init__(self, connect, owner, account, folder, progress, largest, allowance=None):
+        self._connect = connect
+        self._owner = owner
+        self._account = account
+        self._folder = folder
+        self._progress = progress
+        self._largest = largest
+        self._allowance = allowance
+        self._remote = None
+        self._copied = 0  # messages
+        self._earlier = {}  # digest -> [(key, mailbox here)]; see _learn_earlier
+        self._here = {}  # mailbox here -> Here
+
+    # The whole
+
+    def run(self, plan):
+        """Copy all mailboxes of a Plan. Raises Stopped, LoginRefused, StoreError, OSError."""
+        make_mailboxes(self._account, plan)
+        for move in plan.moves:
+            self.copy(move, plan)
+
+    def copy(self, move, plan):
+        """Copy one mailbox; its target must exist. Raises as `run` does."""
+        self._progress.box(move.source)
+        self._here = {}
+        try:
+            for _ in range(_ROUNDS):
+                if not self._persistently(lambda: self._round(move, plan)):
+                    break
+        except BoxGone:
+            self._progress.say("%s does not exist there any more" % move.source)
+
+    def close(self):
+        """Log out."""
+        if self._allowance is not None:
+            self._allowance.note()
+        remote, self._remote = self._remote, None
+        if remote is not None:
+            try:
+                remote.close()
+            except FetchError:
+                pass
+
+    def _persistently(self, work):
+        """`work()`, repeated until it succeeds."""
+        failures = throttled = 0
+        while True:
+            before = self._copied
+            try:
+                if self._remote is None:
+                    self._remote = self._connect()
+                return work()
+            except (BoxGone, LoginRefused):
+                raise
+            except Throttled as error:
+                self.close()
+                throttled = 1 if self._copied > before else throttled + 1
+                self._progress.pause(
+                    error.seconds or min(_THROTTLED * 2 ** (throttled - 1), _LONGEST_THROTTLED),
+                    str(error))
+            except FetchError as error:
+                self.close()
+                failures = 1 if self._copied > before else failures + 1
+                if failures > _FAILURES:
+                    raise Stopped("%s. The same command goes on later." % error)
+                self._progress.pause(min(_PAUSE * 2 ** (failures - 1), _LONGEST_PAUSE), str(error))
+            except errors.NoSpace:
+                self.close()  # nobody knows how long it takes
+                self._progress.pause(_FULL, "The disk is full")
+            except errors.OverQuota as error:
+                raise Stopped("%s Raise the user's quota; the same command goes on then." % error)
+
+    # One mailbox
+
+    def _round(self, move, plan):
+        """Copy what is not here yet -> whether there was anything."""
+        box = self._remote.open(move.source)
+        work = _Work(box, move, Labels(plan, move.target) if move.by_label else None)
+        with Ledger(self._folder, self._owner.account, box.name, box.validity,
+                    move.target) as ledger:
+            self._learn_earlier(work, ledger)
+            batch, octets, found = [], 0, False
+            for entry in self._remote.entries(lambda uid: uid not in ledger):
+                found = True
+                if batch and (len(batch) >= _MESSAGES or octets + entry.size > _OCTETS):
+                    self._copy_batch(work, ledger, batch)
+                    batch, octets = [], 0
+                batch.append(entry)
+                octets += entry.size
+            if batch:
+                self._copy_batch(work, ledger, batch)
+        return found
+
+    def _learn_earlier(self, work, ledger):
+        """Of a virtual mailbox, or of one whose UIDVALIDITY has changed: the messages that were
+        copied from elsewhere, or before the change. They are recognized by their hashes."""
+        self._earlier = {}
+        for head in heads(self._folder, self._owner.account):
+            box, validity = head["box"], head["validity"]
+            if box == work.box.name and validity == work.box.validity:
+                continue
+            if not work.move.virtual and box != work.box.name:
+                continue
+            with Ledger(self._folder, self._owner.account, box, validity, "") as other:
+                for line in other.lines():
+                    if len(line.digest) == 64 and not line.reason.startswith(AS + " "):
+                        old = work.box._replace(name=box, validity=validity)
+                        key = self._owner.key(old, head["target"], _Numbered(line.uid))
+                        self._earlier.setdefault(line.digest, []).append((key, head["target"]))
+        if self._earlier and not work.move.virtual:  # two equal messages stay two
+            for line in ledger.lines():
+                if line.reason.startswith(AS + " ") and self._earlier.get(line.digest):
+                    self._earlier[line.digest].pop(0)
+
+    def _copy_batch(self, work, ledger, entries):
+        """Copy some messages, and note it."""
+        wanted = []
+        for entry in entries:
+            places, flags = self._places(work, entry)
+            missing = [place for place in places if place[1] is None]
+            if not missing:
+                ledger.add([Line(entry.uid, entry.size, UNKNOWN)])
+                self._progress.advance(1, entry.size)
+            elif entry.size > self._largest:
+                ledger.add([Line(entry.uid, entry.size, NOT_COPIED, "larger than the limit of %d "
+                                 "octets (message-size)" % self._largest)])
+                self._progress.advance(1, entry.size)
+            else:
+                wanted.append((entry, [name for name, _ in missing], flags))
+        arrived = []
+        with contextlib.ExitStack() as stack:
+            try:
+                self._receive(work, wanted, stack, arrived)
+            except FetchError:
+                self._deliver(work, ledger, arrived)
+                raise
+            self._deliver(work, ledger, arrived)
+
+    def _places(self, work, entry):
+        """-> ([(mailbox here, UID of the message there or None)], its flags)."""
+        flags = _flags(entry.flags)
+        names = (work.move.target,)
+        if work.labels is not None:
+            names, flags = work.labels.places(entry.labels, flags)
+        return [(name, self._at(name).uid(self._owner.key(work.box, name, entry)))
+                for name in names], flags
+
+    def _at(self, name):
+        if name not in self._here:
+            make_mailbox(self._account, name)
+            self._here[name] = Here(self._account, name)
+        return self._here[name]
+
+    def _receive(self, work, wanted, stack, arrived):
+        """Read messages into temporary files, and append each to `arrived`: (entry, names here,
+        flags, synced Staged, digest)."""
+        by_uid = {entry.uid: (entry, names, flags) for entry, names, flags in wanted}
+        for entry, pieces in self._remote.bodies([entry for entry, _, _ in wanted]):
+            entry, names, flags = by_uid[entry.uid]
+            staged = stack.enter_context(self._stage(work, names[0], entry))
+            digest = hashlib.sha256()
+            try:
+                for piece in self._pieces(work, entry, pieces):
+                    digest.update(piece)
+                    staged.write(piece)
+            except MessageGone:
+                continue
+            staged.sync(entry.date)
+            arrived.append((entry, names, flags, staged, digest.hexdigest()))
+            if self._allowance is not None:
+                self._allowance.check()
+
+    def _stage(self, work, name, entry, twin=None):
+        return self._account.stage(twin, self._owner.key(work.box, name, entry))
+
+    def _pieces(self, work, entry, pieces):
+        """The octets of a message. A large one goes on where the connection was cut."""
+        offset, cuts = 0, 0
+        while True:
+            try:
+                for piece in pieces:
+                    offset += len(piece)
+                    if self._allowance is not None:
+                        self._allowance.take(len(piece))
+                    yield piece
+                return
+            except (MessageGone, Throttled):
+                raise
+            except FetchError as error:
+                cuts += 1
+                if offset < PIECE * cuts:
+                    raise
+                self.close()
+                self._progress.pause(_PAUSE, str(error))
+            self._remote = self._connect()
+            if self._remote.open(work.move.source).validity != work.box.validity:
+                raise FetchError("%s was replaced there" % work.move.source)
+            pieces = self._remote.rest(entry, offset)
+
+    def _deliver(self, work, ledger, arrived):
+        """Make messages of the temporary files, mailbox by mailbox, then note them."""
+        lines, by_name, twins = [], {}, contextlib.ExitStack()
+        with twins:
+            for entry, names, flags, staged, digest in arrived:
+                line = Line(entry.uid, entry.size, digest)
+                known = self._take_earlier(work, digest)
+                if known:
+                    lines.append(line._replace(reason="%s %s %s" % ((AS,) + known)))
+                    continue
+                lines.append(line)
+                for name in names:
+                    each = staged
+                    if name != names[0]:
+                        each = twins.enter_context(self._stage(work, name, entry, staged))
+                        each.sync(entry.date)
+                    by_name.setdefault(name, []).append((entry, each, flags))
+            left_out = {}
+            for name, messages in by_name.items():
+                self._add(work, name, messages, left_out)
+        ledger.add([line._replace(reason="keywords not kept: %s" % " ".join(left_out[line.uid]))
+                    if line.uid in left_out else line for line in lines])
+        self._copied += len(lines)
+        for line in lines:
+            self._progress.advance(1, line.size)
+
+    def _take_earlier(self, work, digest):
+        """(key, mailbox here) of a message that is here already, or None."""
+        found = self._earlier.get(digest)
+        if not found:
+            return None
+        return found[0] if work.move.virtual else found.pop(0)
+
+    def _add(self, work, name, messages, left_out):
+        batch = [(staged, flags) for _, staged, flags in messages]
+        try:
+            delivered = self._account.deliver_all(name, batch)
+        except errors.NotFound:  # the user has removed the mailbox meanwhile
+            make_mailbox(self._account, name)
+            delivered = self._account.deliver_all(name, batch)
+        here = self._at(name)
+        for (entry, _, _), each in zip(messages, delivered):
+            here.add(self._owner.key(work.box, name, entry), each.uid)
+            if each.left_out:
+                left_out.setdefault(entry.uid, []).extend(each.left_out)
+
+
+class _Work:
+    """`box`: source.Box; `move`: plan.Move; `labels`: plan.Labels or None."""
+
+    def __init__(self, box, move, labels):
+        self.box = box
+        self.move = move
+        self.labels = labels
+
+
+class _Numbered:
+    """What Owner.key needs of an Entry."""
+    msgid = ""
+
+    def __init__(self, uid):
+        self.uid = uid
+
+
+def _flags(flags):
+    """The flags of a message there that it has here."""
+    found = []
+    for flag in flags:
+        if not flag.startswith("\\"):
+            found.append(flag)
+        elif flag.lower() in _SYSTEM_FLAGS:
+            found.append(_SYSTEM_FLAGS[flag.lower()])
+    return found
+
+
+def make_mailboxes(account, plan):
+    """Make the mailboxes of a Plan, and subscribe to them."""
+    for name in plan.create:
+        make_mailbox(account, name)
+    subscribed = set(account.subscriptions())
+    for name in plan.subscribe:
+        if name not in subscribed:
+            account.subscribe(name)
+
+
+def make_mailbox(account, name):
+    """Make sure that there is a mailbox `name`. Raises StoreError."""
+    try:
+        account.require(name)
+    except errors.NotFound:
+        try:
+            account.create(name)
+        except errors.Exists:
+            pass
+
+
+class Allowance:
+    """At most so many octets a day, also over several runs.
+
+    `path`: the file that remembers it; `limit`: octets a day.
+    """
+
+    def __init__(self, path, limit, wall=time.time):
+        self._path = path
+        self._limit = limit
+        self._wall = wall
+        self._since, self._octets = self._read()
+        self._noted = self._octets
+
+    def _read(self):
+        try:
+            with open(self._path, encoding="ascii") as file:
+                since, octets = file.read(100).split()
+            return float(since), int(octets)
+        except (OSError, ValueError):
+            return self._wall(), 0
+
+    def take(self, octets):
+        """So many octets came."""
+        if not 0 <= self._wall() - self._since < _DAY:
+            self._since, self._octets = self._wall(), 0
+        self._octets += octets
+        if abs(self._octets - self._noted) > PIECE * 4:
+            self.note()
+
+    def check(self):
+        """Raise Throttled if no more may come today."""
+        left = self._since + _DAY - self._wall()
+        if self._octets >= self._limit and 0 < left <= _DAY:
+            self.note()
+            raise Throttled("%d octets came today, which is the account's limit" % self._octets, left)
+
+    def note(self):
+        """Write it to the file, which need not survive a crash."""
+        self._noted = self._octets
+        with open(self._path, "w", encoding="ascii") as file:
+            file.write("%.0f %d\n" % (self._since, self._octets))
