@@ -19,6 +19,7 @@ _LINE = 78
 _LONGEST = 255  # characters of a property, as of a domain
 _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+\Z")
 _PRINTABLE = re.compile(r"[ -~]+\Z")
+_WORD_END = re.compile(rb'[\s;"(]|\Z')
 _WORD, _MOST_WORDS = re.compile(rb'[^\s;"()/]+'), 50
 _TYPE = re.compile(r"[a-z]+\.[a-z-]+\Z")
 
@@ -88,6 +89,60 @@ def _folded(parts):
         else:
             text, column = text + "\r\n\t " + part, 9 + len(part)
     return text
+
+
+# -- what another server found
+
+_VERDICT = re.compile(rb"([a-z]+)(?:[ \t\r\n]*/[ \t\r\n]*[0-9]+)?[ \t\r\n]*=[ \t\r\n]*([a-z]+)\Z")
+_MOST_RESULTS = 50
+
+
+def of_server(header, server):
+    """The Results that an upstream server noted on top of a header block (bytes).
+
+    `server`: its authserv-id. Its first field counts, and those of it that follow at once: a field
+    further down may be a sender's forgery. Results with unknown words are left out.
+    """
+    found, is_inside = [], False
+    wanted = _ascii(server.encode("utf-8"))
+    for field in headers.each_field(header):
+        is_its = _is_results(field)
+        parts = _parts_of(field.value) if is_its else []
+        # The authserv-id may have a version behind it.
+        is_its = is_its and bool(parts) and _ascii(parts[0].partition(b" ")[0]) == wanted
+        if is_its:
+            found.extend(filter(None, map(_result_of, parts[1:])))
+        elif is_inside:
+            break
+        is_inside = is_its
+    return found[:_MOST_RESULTS]
+
+
+def _result_of(part):
+    """One part of a field, such as b"spf=pass smtp.mailfrom=a.example" -> Result or None."""
+    text, _, value = part.lower().partition(b"=")
+    match = _VERDICT.match(text.strip() + b"=" + (value.split() or [b""])[0])
+    if match is None:
+        return None
+    result = Result(match.group(1).decode(), match.group(2).decode())
+    return result if is_known(result) else None
+
+
+def _parts_of(value):
+    """A field value -> its parts between semicolons, without comments and quoted strings; words
+    are separated by one blank."""
+    lexer, parts, words = Lexer(value), [], []
+    while lexer.skip() and not lexer.at_end():
+        if lexer.take(b";"):
+            parts.append(b" ".join(words))
+            words = []
+        elif lexer.peek() == b'"':
+            lexer.quoted()
+        else:
+            start = lexer.position
+            lexer.position = max(start + 1, _WORD_END.search(value, start).start())
+            words.append(value[start:lexer.position])
+    return parts + [b" ".join(words)]
 
 
 # -- forged fields

@@ -64,8 +64,8 @@ HEADER_LIMIT = 256 * 1024
 QUEUED_LOCALLY = frozenset(("agent", "forward", "plugin"))
 
 # What is done with the header: a submission is completed and signed; the rest of the mail is
-# checked (SPF, DKIM, DMARC) if it comes from outside.
-_SUBMITTED, _OUTSIDE, _INSIDE = "submitted", "outside", "inside"
+# checked (SPF, DKIM, DMARC) if it comes from outside. Another server has checked fetched mail.
+_SUBMITTED, _OUTSIDE, _INSIDE, _FETCHED = "submitted", "outside", "inside", "fetched"
 
 log = logging.getLogger("phenmail.delivery")
 
@@ -74,10 +74,11 @@ class Incoming:
     """One message on its way in. For one thread; ends with `finish` or `abort`."""
 
     __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_kind",
-                 "_may_refuse", "_was_here", "_keys", "_mailboxes", "_outgoing", "_held", "_header",
+                 "_may_refuse", "_was_here", "_placing", "_auth", "_keys", "_mailboxes", "_outgoing", "_held", "_header",
                  "_failure")
 
-    def __init__(self, router, envelope, origin, destinations, submitter, may_refuse, was_here):
+    def __init__(self, router, envelope, origin, destinations, submitter, may_refuse, was_here,
+                 placing=None):
         """The arguments are those of Router.begin."""
         self.size = 0  # bytes of the message so far, as they came
         self.identity = router.identity()
@@ -87,15 +88,19 @@ class Incoming:
         self._submitter = submitter
         if submitter is not None or origin is None:
             self._kind = _SUBMITTED
+        elif placing is not None:
+            self._kind = _FETCHED
         else:
             self._kind = _OUTSIDE if _comes_from_outside(router, origin) else _INSIDE
         self._may_refuse = may_refuse
         self._was_here = was_here
+        self._placing = placing
+        self._auth = ""  # a fetched message: what a server that the user trusts found
         self._held = bytearray()  # the header until it is complete, then None
         self._header = b""  # with the fields added here; of a larger one HEADER_LIMIT bytes
         self._failure = None  # the Reply for all recipients that have none yet
         name = self.identity.decode("ascii")
-        self._mailboxes = Mailboxes(router.store, envelope.sender, name)
+        self._mailboxes = Mailboxes(router.store, envelope.sender, name, placing)
         self._outgoing = Outgoing(
             router.queue, router.signer if self._kind == _SUBMITTED else None, envelope, name)
         self._keys = [self._add(recipient, destination)
@@ -246,9 +251,11 @@ class Incoming:
             return header
         if b"return-path:" in lowered:
             header = trace.without_return_path(header)
-        if self._kind == _OUTSIDE and b"authentication-results" in lowered:
-            from ..authentication.results import without_ours
-            header = without_ours(header, self._router.host)
+        if self._kind in (_OUTSIDE, _FETCHED) and b"authentication-results" in lowered:
+            from ..authentication import results
+            if self._kind == _FETCHED and self._placing.trust:
+                self._auth = results.summary(results.of_server(header, self._placing.trust))
+            header = results.without_ours(header, self._router.host)
         return header
 
     def _whose(self, address):
@@ -267,7 +274,7 @@ class Incoming:
             self._open(bytes(self._held), b"")
         for copy in self._copies:
             copy.prepare(apart)
-        return self._judge() if self._kind == _OUTSIDE else ""
+        return self._judge() if self._kind == _OUTSIDE else self._auth
 
     def _judge(self):
         """Judge the message, and put the result on top as a field -> the result for filters."""
@@ -284,6 +291,8 @@ class Incoming:
     def _filter(self, apart, auth):
         screening = self._router.screening
         if not self._mailboxes or screening is None:
+            return
+        if self._placing is not None and self._placing.mailbox is not None:
             return
         if not self._may_refuse or self._outgoing and not apart:
             refusal = "none"

@@ -24,16 +24,18 @@ _CHUNK = 131072
 
 
 class Mailboxes:
-    """`store`: store.filestore.FileStore; `sender`: Address or None; `name`: for the log (str)."""
+    """`store`: store.filestore.FileStore; `sender`: Address or None; `name`: for the log (str);
+    `placing`: placing.Placing of a fetched message, which has one recipient, or None."""
 
-    __slots__ = ("replies", "top", "_store", "_sender", "_name", "_targets", "_message_at",
-                 "_body_at")
+    __slots__ = ("replies", "top", "_store", "_sender", "_name", "_placing", "_targets",
+                 "_message_at", "_body_at")
 
-    def __init__(self, store, sender, name):
+    def __init__(self, store, sender, name, placing=None):
         self.replies = {}  # key -> Reply
         self._store = store
         self._sender = sender
         self._name = name
+        self._placing = placing
         self._targets = {}  # key -> _Target
         # Offsets in the first copy's file: our Received field, the message as it came, its body.
         self.top = self._message_at = self._body_at = 0
@@ -72,7 +74,9 @@ class Mailboxes:
     def open(self, received, header):
         """Begin with our Received field and the message's header. Raises StoreError."""
         first = self._first
-        staged = first.staged = self._account(first).stage()
+        account, placing = self._account(first), self._placing
+        staged = first.staged = (account.stage() if placing is None
+                                 else account.stage(key=placing.key))
         own = trace.return_path(self._sender)
         if len(self._targets) == 1:
             own += trace.delivered_to(first.address)
@@ -130,6 +134,8 @@ class Mailboxes:
                 self.staged.flush()
                 target.message = filtered(target.address, target.destination.tag)
                 target.verdict = screening.verdict(rules, folder, target.message, until)
+                if self._placing is not None and self._placing.quiet:
+                    target.verdict = target.verdict._replace(vacation=None)
         refusing = {key: target for key, target in self._targets.items() if target.kind == REJECT}
         everybody = len(refusing) == len(self._targets)
         if refusing and (refusal == "each" or refusal == "all" and everybody):
@@ -238,9 +244,13 @@ class Mailboxes:
     def _file(self, target):
         account, verdict = self._account(target), target.verdict
         mailbox, flags = (INBOX, ()) if verdict is None else (verdict.mailbox, verdict.flags)
+        placing, options = self._placing, {}
+        if placing is not None:
+            mailbox, options = placing.mailbox or mailbox, {"date": placing.date}
+            flags = tuple(flags) + tuple([flag for flag in placing.flags if flag not in flags])
         for _ in range(_TRIES):
             try:
-                left_out = account.deliver(mailbox, target.staged, flags).left_out
+                left_out = account.deliver(mailbox, target.staged, flags, **options).left_out
                 if left_out:
                     target.tell("the mailbox has too many different flags, so the message lacks %s"
                                 % ", ".join(left_out))
@@ -297,6 +307,9 @@ class _Target:
 
     def tell(self, line):
         """Add a line for the user's log."""
+        if self.verdict is None:  # no filter ran, so the user's log gets nothing of this message
+            log.warning("%s: %s", self.destination.folder, line)
+            return
         self.verdict = self.verdict._replace(log_lines=self.verdict.log_lines + (line,))
 
 

@@ -116,7 +116,7 @@ class Router:
         return destination if self.queue is not None else recipient_replies.NO_QUEUE
 
     def begin(self, envelope, origin=None, destinations=None, submitter=None, may_refuse=True,
-              was_here=False):
+              was_here=False, placing=None):
         """Begin a message -> Incoming.
 
         `envelope`: mail.envelope.Envelope. `origin`: trace.Origin; None: the program that embeds
@@ -126,6 +126,7 @@ class Router:
         completed and its author checked (RFC 6409). `may_refuse`: the sender can be told that a
         user's filter refuses the message; otherwise that copy is discarded. `was_here`: an earlier
         delivery to the same recipient is no loop, because the user's own program delivers it.
+        `placing`: placing.Placing of a message that was fetched from another server.
         """
         if destinations is None:
             destinations = [self.recipient(each.address, submitter, origin is None)
@@ -134,7 +135,8 @@ class Router:
             failure = self.faults("message")
             if failure is not None:
                 destinations = [failure] * len(envelope.recipients)
-        return Incoming(self, envelope, origin, destinations, submitter, may_refuse, was_here)
+        return Incoming(self, envelope, origin, destinations, submitter, may_refuse, was_here,
+                        placing)
 
     def identity(self):
         """A new name for a message -> bytes, unique on this host."""

@@ -14,6 +14,7 @@ MOST_HOPS = 50
 _CHUNK = 131072  # octets of a message that are held at a time
 
 _END = b"\r\n\r\n"
+_FETCHED = ("IMAP", "POP3")
 _UNSAFE = re.compile("[^!-'*-\\[\\]-~]")  # no space, parenthesis, backslash, control
 
 
@@ -23,7 +24,8 @@ class Origin:
     `protocol`: "SMTP", "ESMTPSA", "LMTP", … as `protocol_name` says. `helo`: what the
     client calls itself, or "". `peer`: its address as text, "" for a Unix socket.
     `tls`: (version, cipher) or None. `account`: the login's name, or None.
-    "" as protocol: this server or the program that embeds it wrote the message.
+    "" as protocol: this server or the program that embeds it wrote the message. "IMAP", "IMAPS",
+    "POP3", "POP3S": it was fetched from the server `helo`, whose address `peer` need not be known.
     """
 
     __slots__ = ("protocol", "helo", "peer", "tls", "account", "_head", "_by")
@@ -50,8 +52,10 @@ class Origin:
     def _render(self, by):
         if not self.protocol:
             return "Received: by %s (phenmail) id " % by
-        lines = ["Received: from %s (%s)" % (_UNSAFE.sub("?", self.helo) or "unknown",
-                                             literal(self.peer))]
+        name = _UNSAFE.sub("?", self.helo) or "unknown"
+        if self.protocol.startswith(_FETCHED):
+            return "Received: from %s\r\n\tby %s (phenmail) with %s id " % (name, by, self.protocol)
+        lines = ["Received: from %s (%s)" % (name, literal(self.peer))]
         if self.tls:
             lines.append("\t(using %s with cipher %s)" % tuple(
                 _UNSAFE.sub("?", part) for part in self.tls))

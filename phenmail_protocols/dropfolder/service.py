@@ -26,6 +26,7 @@ import time
 from ..accounts.directory import BrokenUser, Destination
 from ..accounts.userfiles import FILE, signature
 from ..delivery import trace
+from ..delivery.noted_sender import sender
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
 from ..mail.reply import Reply
@@ -252,7 +253,7 @@ class DropFolders:
             pieces = message.wire(file)
             beginning = next(pieces, b"")
             own = self._recipient(addresses)
-            envelope = Envelope(message.sender(beginning), (Recipient(own),), smtputf8=True)
+            envelope = Envelope(sender(beginning), (Recipient(own),), smtputf8=True)
             incoming = self._router.begin(
                 envelope, trace.Origin(), [Destination("mailbox", own, folder)], may_refuse=False,
                 was_here=True)

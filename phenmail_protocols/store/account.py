@@ -251,13 +251,16 @@ class Account:
 
     # New messages
 
-    def stage(self, twin=None):
+    def stage(self, twin=None, key=None):
         """A Staged for a new message; raises errors.NoSpace.
 
-        `twin`: a synced Staged of any account, with the same octets.
+        `twin`: a synced Staged of any account, with the same octets. `key`: 32 hex digits that
+        name the message, for `arrival_keys`.
         """
         self._prepare_tmp()
-        return Staged(self.folder, twin)
+        return Staged(self.folder, twin, key)
+
+    arrival_keys = hierarchy.arrival_keys
 
     def as_sent(self):
         """An AsSent for a new message, which is then written into a Staged."""

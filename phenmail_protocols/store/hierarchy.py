@@ -8,7 +8,7 @@ import os
 from ..disk import atomic
 from . import copying, errors
 from .indexing.index import MessageRow
-from .maildir import files, folders, special_use, tree
+from .maildir import files, folders, listing, special_use, tree
 from .maildir.keywords import FlagLetters
 from .maildir.uidlist import NAME as UIDLIST
 from .model import INBOX, SEPARATOR, MailboxInfo
@@ -51,6 +51,16 @@ def selectable(account, look=lambda: None):
             if name is not None:
                 names.add(name)
     return names
+
+
+def arrival_keys(account, since=0):
+    """The keys with which messages in any mailbox were staged (see Account.stage) since a time
+    (epoch seconds) -> iterator of str. It lists the folders, not the index."""
+    for name in selectable(account):
+        try:
+            yield from listing.arrival_keys(account.tree.path_of(folders.folder_of(name)), since)
+        except OSError as error:
+            raise errors.from_os(error) from error
 
 
 def _given_uses(account, names, look=lambda: None):

@@ -204,6 +204,12 @@ def _account(scene):
         other.close()
 
 
+def _deliver_with_a_key(scene):
+    with scene.account.stage(key="0123456789abcdef" * 2) as staged:
+        staged.write(b"Subject: fetched\r\n\r\nfetched\r\n")
+        return scene.account.deliver("INBOX", staged, ["\\Seen"], 1600000000)
+
+
 def _watched_look(scene):
     watch = scene.account.watch(lambda: None)
     try:
@@ -239,6 +245,8 @@ CALLS = {
     "Account.subscriptions": lambda scene: scene.account.subscriptions(),
     "Account.stage": lambda scene: scene.account.stage().discard(),
     "Account.deliver": lambda scene: scene.put("brand new"),
+    "Account.deliver with a key": _deliver_with_a_key,
+    "Account.arrival_keys": lambda scene: list(scene.account.arrival_keys()),
     "Account.deliver with flags": lambda scene: scene.put(
         "brand new", "Box", ["\\Seen", "Urgent", "Fresh"]),
     "Account.deliver in a quota": lambda scene: scene.limited().put("brand new"),

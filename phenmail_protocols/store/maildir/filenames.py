@@ -19,6 +19,7 @@ _NO_HOST = re.compile(r"[^A-Za-z0-9._-]")
 ODD = re.compile(r"[^ -~]")
 _SIZE = re.compile(r",S=(\d{1,18})(?=[,:]|$)")
 _WIRE_SIZE = re.compile(r",W=(\d{1,18})(?=[,:]|$)")
+_ARRIVAL = re.compile(r"(\d{1,11})\.F([0-9a-f]{32})\.")
 _BOTH_SIZES = re.compile(r",S=(\d{1,18}),W=(\d{1,18})(?=[,:]|$)")
 
 
@@ -26,6 +27,17 @@ def unique_name():
     """A name that no other delivery on any host has (Maildir's rules)."""
     now = time.time()
     return "%d.M%06dP%dQ%d.%s" % (now, now % 1 * 1000000, os.getpid(), next(_counter), _host())
+
+
+def arrival_name(key):
+    """A unique name that says which message of another server this is. `key`: 32 hex digits."""
+    return "%d.F%s.%s" % (time.time(), key, _host())
+
+
+def arrival_key(name, since):
+    """The key in a name that `arrival_name` made at or after `since` (epoch seconds), or None."""
+    found = _ARRIVAL.match(name)
+    return found.group(2) if found and int(found.group(1)) >= since else None
 
 
 @functools.lru_cache(maxsize=None)

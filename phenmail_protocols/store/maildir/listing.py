@@ -5,7 +5,7 @@ import sys
 
 from ...disk import atomic
 from . import buckets
-from .filenames import INFO, ODD, relative_path, split, unique_name
+from .filenames import INFO, ODD, arrival_key, relative_path, split, unique_name
 
 
 def mtimes(folder):
@@ -32,6 +32,18 @@ def file_names(folder, part):
         name = entry.name
         if name[0] != "." and entry.is_file(follow_symlinks=False):
             yield name
+
+
+def arrival_keys(folder, since):
+    """As Account.arrival_keys, for one folder. A part that is missing has none."""
+    for part in "cur", "new":
+        try:
+            for name in file_names(folder, part):
+                key = arrival_key(name, since)
+                if key is not None:
+                    yield key
+        except FileNotFoundError:
+            pass
 
 
 class Listing:

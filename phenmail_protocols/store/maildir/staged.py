@@ -7,7 +7,7 @@ import os
 import re
 
 from .. import errors
-from .filenames import unique_name, with_sizes
+from .filenames import arrival_name, unique_name, with_sizes
 from .files import link
 
 _CHUNK = 262144
@@ -22,14 +22,17 @@ class Staged:
     errors.StoreError, and errors.NoSpace if the disk is full.
     """
 
-    def __init__(self, folder, twin=None):
+    def __init__(self, folder, twin=None, key=None):
         """Make the file in `tmp` of `folder`.
 
         `twin`: a synced Staged. The new one then has the same octets, complete and synced; it is
-        a link to the same file if possible.
+        a link to the same file if possible. `key`: for filenames.arrival_name, which the message
+        is then called in its mailbox; None: any unique name.
         """
         self.name = unique_name()
         self.path = "%s/tmp/%s" % (folder, self.name)
+        if key is not None:
+            self.name = arrival_name(key)
         self._lines = 0
         self._written = 0
         self._held_cr = False  # the last byte was a CR; an LF may follow
