@@ -30,11 +30,13 @@ _LABEL_FLAGS = {"\\starred": "\\Flagged", "\\important": "$Important", "\\muted"
 
 class Listed(NamedTuple):
     """A mailbox there, from LIST. `name`: Unicode, as it is written there; `separator`: None if
-    the server has no hierarchy; `attributes`: in lower case ("\\noselect", "\\sent")."""
+    the server has no hierarchy; `attributes`: in lower case ("\\noselect", "\\sent"); `obstacle`:
+    why it cannot be copied, or ""."""
     name: str
     separator: Optional[str]
     attributes: FrozenSet[str] = frozenset()
     subscribed: bool = False
+    obstacle: str = ""
 
 
 class Move(NamedTuple):
@@ -60,16 +62,15 @@ class Plan(NamedTuple):
     labels: Dict[str, str]
 
 
-def make(listed, has_labels=False, personal=None, foreign=(), fixed=None) -> Plan:
+def make(listed, has_labels=False, personal=None, fixed=None) -> Plan:
     """`listed`: all Listed of an account -> Plan.
 
     `has_labels`: it is Gmail; `personal`: the prefix of the user's own mailboxes (NAMESPACE,
-    RFC 2342), None if unknown; `foreign`: prefixes of other users' and shared mailboxes; `fixed`:
-    {name there: name here} of an earlier run, which stay.
+    RFC 2342), None if unknown; `fixed`: {name there: name here} of an earlier run, which stay.
     """
     left_out, own = [], []
     for each in sorted(listed, key=lambda each: (each.name.upper() != INBOX, each.name)):
-        why = _why_left_out(each, foreign)
+        why = each.obstacle or _why_left_out(each)
         if why:
             left_out.append((each.name, why))
         elif not _CLOSED & each.attributes:
@@ -100,10 +101,7 @@ def _unique(names):
     return tuple(dict.fromkeys(names))
 
 
-def _why_left_out(each, foreign):
-    if any(prefix and (each.name + (each.separator or "")).startswith(prefix)
-           for prefix in foreign):
-        return "it belongs to somebody else, or is shared"
+def _why_left_out(each):
     if not _CLOSED & each.attributes and {"\\flagged", "\\important"} & each.attributes:
         return "it shows messages of other mailboxes"
     return ""

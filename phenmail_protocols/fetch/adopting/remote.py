@@ -34,9 +34,9 @@ class Remote:
         """All mailboxes."""
         raise NotImplementedError
 
-    def prefixes(self):
-        """-> (personal, foreign): as `plan.make` takes them."""
-        return None, ()
+    def personal(self) -> Optional[str]:
+        """As `plan.make` takes it."""
+        return None
 
     def counts(self, name) -> Tuple[int, Optional[int]]:
         """(messages, octets) of a mailbox; None if the server does not tell octets."""

@@ -119,7 +119,7 @@ class Desk(object):
         from phenmail_protocols.fetch.adopting.ledger import heads
         remote = self.server.connect()
         fixed = {head["box"]: head["target"] for head in heads(str(self.ledgers), "me@there")}
-        return plan.make(remote.listed(), remote.has_labels, *remote.prefixes(), fixed=fixed)
+        return plan.make(remote.listed(), remote.has_labels, remote.personal(), fixed)
 
     def copier(self, **options):
         return Copier(self.server.connect, self.owner, self.house.account, str(self.ledgers),

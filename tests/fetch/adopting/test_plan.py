@@ -53,10 +53,14 @@ def test_courier_has_everything_below_inbox():
     assert targets(plan) == {"INBOX": "INBOX", "INBOX.Sent": "Sent", "INBOX.Lists.dev": "Lists/dev"}
     plan = make(listed("INBOX", "INBOX/below", "Other"))
     assert targets(plan)["INBOX/below"] == "INBOX/below"
-    plan = make(listed("INBOX", "INBOX.a", "shared.news", "user.bob.x", separator="."),
-                personal="INBOX.", foreign=("shared.", "user."))
-    assert targets(plan) == {"INBOX": "INBOX", "INBOX.a": "a"}
-    assert [name for name, _ in plan.left_out] == ["shared.news", "user.bob.x"]
+    plan = make(listed("INBOX", "INBOX.a", "Other", separator="."), personal="INBOX.")
+    assert targets(plan) == {"INBOX": "INBOX", "INBOX.a": "a", "Other": "Other"}
+
+
+def test_mailboxes_of_others():
+    plan = make(listed("INBOX") + [Listed("shared/news", "/", obstacle="it is shared")])
+    assert targets(plan) == {"INBOX": "INBOX"}
+    assert plan.left_out == (("shared/news", "it is shared"),)
 
 
 @pytest.mark.parametrize("name", [
