@@ -65,7 +65,7 @@ ORDER = {
     "destinations": ("srs", "local_delivery", "programs"),
     "plugins": ("call_limits", "answer_rate", "email_message", "echo", "loading", "calling"),
     "dropfolder": ("message", "files", "watch", "service"),
-    "fetch": ("state", "imap_source", "pop_source", "worker"),
+    "fetch": ("source", "connecting", "imap_client", "imap_source", "pop_source", "opening"),
     "protocol": ("output", "pipelining", "session", "handler"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),
     "pop3": ("grammar", "replies", "session", "commands", "handler"),
@@ -91,7 +91,7 @@ OPTIONAL = {"jsoncomment": "config/loader.py", "dns": "net/resolver.py", "idna":
 ONLY = {
     "ssl": ("net/tls.py", "net/tlsclient.py"), "smtplib": ("relay/smtp_client.py",),
     "sqlite3": ("store/indexing/", "search/database.py"),
-    "imaplib": ("fetch/imap_source.py",), "poplib": ("fetch/pop_source.py",),
+    "imaplib": ("fetch/imap_client.py",), "poplib": ("fetch/",),
     "socketserver": ("net/",), "fcntl": ("disk/locks.py",),
     "select": ("net/", "children/python_child.py"), "selectors": ("net/",),
     "argparse": ("admin/commandline.py",),

@@ -92,6 +92,20 @@ class Source:
         """
         raise NotImplementedError
 
+    def read_all(self, messages) -> Iterator[Tuple[RemoteMessage, Iterator[bytes]]]:
+        """`read` for many: (message, its pieces) of each, in their order.
+
+        Several small messages are asked for at once where that is faster; at most some PIECE is
+        held. Use up or drop the pieces of one before the next. They may raise MessageGone, or
+        another FetchError that concerns only this message; the others go on.
+        """
+        for message in messages:
+            yield message, self._late(message)
+
+    def _late(self, message):
+        """`read`, but nothing is asked for before the first piece is."""
+        yield from self.read(message)
+
     def remove(self, messages) -> None:
         """Remove RemoteMessages of the open box; returns when the server has confirmed it.
 
@@ -118,6 +132,10 @@ class Source:
     def can_wait(self) -> bool:
         """Whether `wait` works."""
         return False
+
+    def abort(self) -> None:
+        """From any thread: whoever waits in another method gets FetchError at once."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Log out, in a bounded time. See `remove` for what it may raise."""

@@ -3,6 +3,8 @@
 Knows nothing of mail and DNS; relay.tls_policy decides what a server must prove. TLS 1.2 at least
 (RFC 8996, RFC 8314 4.1).
 """
+import hashlib
+
 from ..text.domains import AddressError, ascii_domain
 
 
@@ -96,3 +98,23 @@ def _has_its_name(secure):
 def peer_certificate(secure):
     """The server's certificate in DER, or None if it sent none."""
     return secure.getpeercert(True) or None
+
+
+def fingerprint(secure):
+    """SHA-256 of the server's certificate as "AA:BB:…", "" if it sent none."""
+    certificate = peer_certificate(secure)
+    if certificate is None:
+        return ""
+    digest = hashlib.sha256(certificate).hexdigest().upper()
+    return ":".join(digest[i:i + 2] for i in range(0, len(digest), 2))
+
+
+def require_fingerprint(secure, wanted):
+    """After the handshake: the certificate must have this SHA-256 (hex, colons optional).
+
+    For private certificates; the context need not verify. Raises Unverified.
+    """
+    found = fingerprint(secure)
+    if found.replace(":", "") != wanted.replace(":", "").strip().upper():
+        raise Unverified("its SHA-256 fingerprint is %s, expected %s" % (
+            found or "missing", wanted))

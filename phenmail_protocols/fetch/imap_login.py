@@ -1,0 +1,110 @@
+"""Logging in to an IMAP server: with a passphrase or an OAuth2 token.
+
+SASL PLAIN (RFC 4616), LOGIN (RFC 3501 6.2.3), OAUTHBEARER (RFC 7628), XOAUTH2; with the initial
+response in the command where the server takes that (SASL-IR, RFC 4959).
+"""
+import binascii
+
+from .imap_client import LITERAL, Refused
+from .imap_replies import shown
+from .source import LoginRefused
+
+_MECHANISMS = "OAUTHBEARER", "XOAUTH2"  # for tokens, the better one first
+_CLIENT_ID = '("name" "phenmail")'
+
+
+def log_in(client, account, passphrase, token):
+    """Log in, unless the server already did that (PREAUTH). Raises LoginRefused, FetchError."""
+    if client.imap.state != "AUTH":
+        try:
+            if token is not None:
+                _with_token(client, account, token)
+            else:
+                _with_passphrase(client, account.username, passphrase)
+        except Refused as error:
+            raise LoginRefused("%s refused the login of %s: %s" % (
+                client.server, account.username, error.text or "without a reason"))
+        client.imap.state = "AUTH"
+    client.ask_capabilities()
+    if "ID" in client.capabilities:
+        # Some providers open no mailbox for clients that do not name themselves (RFC 2971).
+        try:
+            client.run("xatom", "ID", _CLIENT_ID, what="ID")
+        except Refused:
+            pass
+
+
+def _with_passphrase(client, username, passphrase):
+    if any(c in username + passphrase for c in "\r\n\0"):
+        raise LoginRefused("the name or passphrase for %s has a line end or NUL" % client.server)
+    if "AUTH=PLAIN" in client.capabilities:
+        _authenticate(client, "PLAIN", ("\0%s\0%s" % (username, passphrase)).encode("utf-8"))
+        return
+    if "LOGINDISABLED" in client.capabilities:
+        raise LoginRefused("%s accepts no passphrase%s" % (
+            client.server, "" if client.wire.secure else ' without TLS: write "starttls": true'))
+    tag = client.begin(b"LOGIN %s %s" % (_quoted(username), _quoted(passphrase)))
+    while client.next_line(tag, "the login")[0] != "OK":
+        pass
+
+
+def _quoted(text):
+    return b'"%s"' % text.replace("\\", "\\\\").replace('"', '\\"').encode("utf-8")
+
+
+def _with_token(client, account, token):
+    for mechanism in _MECHANISMS:
+        if "AUTH=" + mechanism in client.capabilities:
+            break
+    else:
+        raise LoginRefused("%s offers no login with OAuth2" % client.server)
+    name, secret = account.username, token()
+    if any(c in name + secret for c in "\r\n\0\1"):
+        raise LoginRefused("the name or the token for %s has a control character" % client.server)
+    if mechanism == "XOAUTH2":
+        text, answer = "user=%s\1auth=Bearer %s\1\1" % (name, secret), b""
+    else:
+        name = name.replace("=", "=3D").replace(",", "=2C")
+        text, answer = "n,a=%s,\1host=%s\1port=%d\1auth=Bearer %s\1\1" % (
+            name, account.server, account.port, secret), b"\1"
+    _authenticate(client, mechanism, text.encode("utf-8"), answer)
+
+
+def _authenticate(client, mechanism, response, answer=b"*"):
+    """One AUTHENTICATE. `answer`: to a challenge after `response`, which says why it failed.
+
+    Raises Refused, with the words of that challenge.
+    """
+    encoded = binascii.b2a_base64(response, newline=False)
+    command, waiting = b"AUTHENTICATE " + mechanism.encode("ascii"), True
+    if "SASL-IR" in client.capabilities:
+        command, waiting = command + b" " + encoded, False
+    why = ""
+    tag = client.begin(command)
+    while True:
+        try:
+            kind, text = client.next_line(tag, "the login")
+        except Refused as error:
+            if why:
+                raise Refused(client.server, "the login", why + "; " + error.text, error.is_bad)
+            raise
+        if kind == "OK":
+            return
+        if kind == "+" and waiting:
+            client.imap.send(encoded + b"\r\n")
+            waiting = False
+        elif kind == "+":
+            why = _challenge(text)
+            client.imap.send((answer if answer == b"*" else _base64(answer)) + b"\r\n")
+
+
+def _base64(octets):
+    return binascii.b2a_base64(octets, newline=False)
+
+
+def _challenge(text):
+    """The words of a challenge: mostly JSON (RFC 7628 3.2.2)."""
+    try:
+        return shown(binascii.a2b_base64(text[:LITERAL]))
+    except ValueError:
+        return shown(text)
