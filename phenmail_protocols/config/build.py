@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..text.domains import ascii_domain
+from . import oauth2
 from .actions import external_mda
 from .checks import Reader
 from .filtering import FILTERS, MOST_CODE
@@ -65,6 +66,7 @@ def server(reader: Reader, privileged: bool, host_name: Callable[[], str]) -> Se
         relay=Relay(**{field: relay[field] for field in Relay._fields})._replace(
             dkim_key=relay["dkim_key"] or os.path.join(system, "dkim.key"),
             queue_folder=relay["queue_folder"] or os.path.join(system, "queue")),
+        hosted=values["hosted"] and oauth2.hosted(values["hosted"], system),
         tls=_tls(system, **values["tls"]),
         global_filters=_filters(reader, "global-filters", values["global_filters"], system),
         limits=limits,
@@ -273,9 +275,13 @@ def _fetch_account(reader: Reader, path: Path, account: FetchAccount,
             _check_box(reader, path + ("boxes", number, name), action, folders)
         boxes.extend(pairs)
     protocol = FETCH_SYNONYMS.get(account.protocol, account.protocol)
+    server = account.server or oauth2.usual_server(account.provider, protocol)
+    name = account.name or "%s@%s" % (account.username, server)
     return account._replace(
         protocol=protocol, port=account.port or FETCH_PORTS[protocol], boxes=tuple(boxes),
-        name=account.name or "%s@%s" % (account.username, account.server))
+        name=name, server=server, provider=oauth2.settings(
+            account, name, reader.root.identity_folder(reader.owner or ""),
+            os.path.realpath(reader.folder or "")))
 
 
 def _check_box(reader: Reader, path: Path, action: str, folders: Any) -> None:

@@ -31,6 +31,7 @@ from .checks import (
 )
 from .filtering import FILTER_LIST
 from .imap_extensions import ExtensionName
+from .oauth2 import OAUTH2, PROVIDER, check_missing, check_oauth2
 from .problems import Path
 from .root_folder import is_component
 from .settings import (
@@ -121,8 +122,11 @@ RELAY = Switch(
 
 
 def _check_hosted(reader: Reader, path: Path, hosted: Hosted) -> None:
-    if hosted.require_authentication and hosted.username is None:
-        reader.problem(path, 'a "username", or "require-authentication": false')
+    check_missing(reader, path, "server", "the smarthost's name or address", hosted.provider)
+    if hosted.username is None and (hosted.require_authentication or hosted.auth == "oauth2"):
+        reader.problem(path, 'a "username"' + (', or "require-authentication": false'
+                                               if hosted.auth == "password" else ""))
+    check_oauth2(reader, path, hosted)
 
 
 def _check_resolver(reader: Reader, path: Path, resolver: Resolver) -> None:
@@ -150,12 +154,13 @@ def _limit(key: str, kind: Kind, help: str) -> Option:
 
 
 HOSTED = Section(
-    Option("server", SERVER, None, "the smarthost's name or address", required=True),
+    Option("server", SERVER, "", "the smarthost's name or address; a named provider has one"),
     Option("port", REMOTE_PORT, 587, "465 is implicit TLS"),
     Option("username", Text(), None, "the name to log in with"),
     Option("password", Text(), None, "plain or obscured", secret=True),
     Option("require-tls", Bool(), True, "never send without TLS"),
     Option("require-authentication", Bool(), True, "never send without login"),
+    *OAUTH2,
     gives=Hosted, check=_check_hosted)
 RESOLVER = Section(
     Option("nameservers", ListOf(NameServer(), "addresses"), (), "by default the system's"),
@@ -291,6 +296,10 @@ def is_box_action(text: str) -> bool:
 def _check_fetch_account(reader: Reader, path: Path, account: FetchAccount) -> None:
     if account.starttls and account.protocol in ("imaps", "pops"):
         reader.problem(path + ("starttls",), "false: %s starts with TLS" % account.protocol)
+    check_missing(reader, path, "server", "the mail server's name or address", account.provider)
+    if account.auth == "password":
+        check_missing(reader, path, "passphrase", "to log in with, plain or obscured")
+    check_oauth2(reader, path, account)
 
 
 def _is_fingerprint(text: str) -> bool:
@@ -303,14 +312,14 @@ BOX_ACTION = Text("filter, filter:folder, accept:Box, accept:folder:Box or delet
 FETCH_ACCOUNT = Section(
     Option("name", Text("a name of at most 200 characters", limit=200), "",
            "for status and commands; by default username@server"),
-    Option("server", SERVER, "", "the name or address of the mail server", required=True),
+    Option("server", SERVER, "", "the mail server's name or address; a named provider has one"),
     Option("port", REMOTE_PORT, None, "by default 143, 993, 110 or 995"),
     Option("protocol", Choice("imap", "imaps", "pop", "pops", "imap4", "pop3"), "imaps",
            "how to fetch"),
     Option("starttls", Bool(), False, "begin TLS on the plain port"),
     Option("username", Text(), "", "the name to log in with", required=True),
     Option("passphrase", Text(), "", "the passphrase to log in with, plain or obscured",
-           secret=True, required=True),
+           secret=True),
     Option("period", seconds(1), 300.0, "between two checks"),
     Option("first-time", Choice("ignore-all", "download-all"), "ignore-all",
            "what to do with old mail"),
@@ -327,6 +336,7 @@ FETCH_ACCOUNT = Section(
     Option("fingerprint", Text("a SHA-256 fingerprint: 64 hexadecimal digits", _is_fingerprint),
            None, "of the server's certificate, if no authority has signed it"),
     Option("limit", size(65536), None, "octets that are fetched in a day"),
+    *OAUTH2,
     gives=FetchAccount, check=_check_fetch_account)
 FETCHER_FILE = Section(
     Option("device", IDENTITY, None, "only on this device"),
@@ -336,5 +346,5 @@ FETCHER_FILE = Section(
     Option("accounts", ListOf(FETCH_ACCOUNT, "accounts", 100), (), "mailboxes on other servers"),
     gives=FetcherSettings)
 
-SECRETS = frozenset(option.key for table in (HOSTED, USER_FILE, FETCH_ACCOUNT)
+SECRETS = frozenset(option.key for table in (HOSTED, USER_FILE, FETCH_ACCOUNT, PROVIDER)
                     for option in table.options if option.secret)

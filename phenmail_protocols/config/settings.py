@@ -63,8 +63,34 @@ class Relay(NamedTuple):
     disabled: bool = False
 
 
+class OAuth2(NamedTuple):
+    """How to get OAuth2 tokens for one login (RFC 6749, RFC 8628), and where they are kept.
+
+    Endpoints are web addresses, None if there is none; `client_secret`: in clear text. `redirect`:
+    the host of the redirection address, or "oob": the provider shows the code to the user.
+    `parameters`: pairs to add to the authorization request. `account`: its name for `fetch login`.
+    `tokens`: the file of the tokens, which must be below the folder `within`.
+    """
+
+    token_endpoint: str
+    client_id: str
+    client_secret: Optional[str] = None
+    scope: str = ""
+    authorization_endpoint: Optional[str] = None
+    device_endpoint: Optional[str] = None
+    redirect: str = "127.0.0.1"
+    parameters: Tuple[Tuple[str, str], ...] = ()
+    account: str = ""
+    tokens: str = ""
+    within: str = ""
+
+    def __repr__(self) -> str:
+        return "OAuth2(%r, %r)" % (self.account, self.token_endpoint)
+
+
 class Hosted(NamedTuple):
-    """The smarthost; `password` is plain or obscured, as written."""
+    """The smarthost; `password` is plain or obscured, as written; `provider`: an OAuth2 if `auth`
+    is "oauth2", else None."""
 
     server: str
     port: int
@@ -72,6 +98,10 @@ class Hosted(NamedTuple):
     password: Optional[str]
     require_tls: bool
     require_authentication: bool
+    auth: str = "password"
+    provider: Any = None
+    client_id: Optional[str] = None
+    client_secret: Optional[str] = None
 
     def __repr__(self) -> str:
         return "Hosted(%r, %r, username=%r)" % (self.server, self.port, self.username)
@@ -271,6 +301,7 @@ class FetchAccount(NamedTuple):
 
     `remove`: whether to remove delivered messages there, or after how many days (int, at least 1).
     `fingerprint`: SHA-256 in hex, colons optional; `limit`: octets a day; None for none.
+    `provider`: an OAuth2 if `auth` is "oauth2", else None.
     """
 
     server: str
@@ -289,6 +320,10 @@ class FetchAccount(NamedTuple):
     trust: Optional[str] = None
     fingerprint: Optional[str] = None
     limit: Optional[int] = None
+    auth: str = "password"
+    provider: Any = None
+    client_id: Optional[str] = None
+    client_secret: Optional[str] = None
 
     @property
     def place(self) -> Tuple[str, str, str, int]:

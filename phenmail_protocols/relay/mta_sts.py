@@ -7,17 +7,15 @@ suppresses the record or blocks the web server cannot switch off a policy that w
 
 What a policy means for a connection is decided in `tls_policy`.
 """
-import io
 import logging
 import os
 import re
-import socket
 import threading
 import time
 from typing import NamedTuple, Tuple
 
 from ..disk import atomic, names
-from ..net import tlsclient
+from ..net import http_exchange, tlsclient
 from .mx_routes import NoRoute, NotFound
 
 log = logging.getLogger("phenmail.relay")
@@ -25,12 +23,10 @@ log = logging.getLogger("phenmail.relay")
 ENFORCE, TESTING, NONE = "enforce", "testing", "none"
 LONGEST = 31557600  # seconds that a policy may hold (3.2)
 LARGEST = 64 * 1024  # bytes of a policy (3.3)
-MOST_BYTES = 2 * LARGEST  # of the HTTP response, header included
 
 _RETRY, _LONGEST_RETRY = 300.0, 4 * 3600.0  # seconds after a failed fetch, doubled each time
 _MOST_FAILED = 1000  # domains whose failed fetch is remembered
 _FETCH_SECONDS = 60.0  # for all: connecting, TLS, and every byte
-_CONNECT_SECONDS = 15.0  # to one address
 _PATH = "/.well-known/mta-sts.txt"
 _RECORD = re.compile(r"v=STSv1(?:[ \t]*;[ \t]*[A-Za-z0-9][A-Za-z0-9_.-]{0,31}=[!-:<>-~]+)+"
                      r"(?:[ \t]*;)?[ \t]*\Z")
@@ -257,92 +253,30 @@ def fetch_policy(routes, domain, port=443, context=None, seconds=_FETCH_SECONDS,
     One GET, certificate verified, no redirect, no cache; bounded in time and size. `routes` looks
     up the web server, so that the `resolver` setting holds; `context()`: the SSLContext.
     """
-    import http.client
     host = "mta-sts." + domain
-    end = monotonic() + seconds
-
-    def left():
-        remaining = end - monotonic()
-        if remaining <= 0:
-            raise socket.timeout("the web server took too long")
-        return remaining
+    left = http_exchange.countdown(seconds, monotonic)
     try:
-        sock = _connect(routes.addresses(host, port).ips, port, left)
+        sock = http_exchange.connect(routes.addresses(host, port).ips, port, left)
+        sock = http_exchange.secure(
+            sock, context() if context else tlsclient.client_context(True), host, left)
         try:
-            context = context() if context else tlsclient.client_context(True)
-            sock = tlsclient.client_side(sock, context, host)
-            sock.settimeout(left())
-            tlsclient.handshake(sock)
-            return _get(host, _HttpSocket(sock, left))
+            return _content(http_exchange.exchange(sock, left, host, "GET", _PATH, {},
+                                                   most=LARGEST))
         finally:
             sock.close()
     except NoRoute as error:
         raise NotFetched("%s: %s" % (host, error.reply.text))
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except (OSError, ValueError) as error:
         raise NotFetched("%s: %s" % (host, str(error) or type(error).__name__))
 
 
-def _connect(ips, port, left):
-    """A socket to the first address that accepts the connection. Raises OSError."""
-    problem = OSError("no address")
-    for ip in ips:
-        try:
-            return socket.create_connection((ip, port), min(_CONNECT_SECONDS, left()))
-        except OSError as error:
-            problem = error
-    raise problem
-
-
-def _get(host, sock):
-    """The body of one GET. Raises ValueError, OSError, http.client.HTTPException."""
-    import http.client
-    connection = http.client.HTTPConnection(host)
-    connection.sock = sock  # so it does not connect
-    connection.request("GET", _PATH, headers={"Connection": "close"})
-    with connection.getresponse() as response:
-        if response.status != 200:
-            raise ValueError("the web server answers %d, not 200" % response.status)
-        kind = response.getheader("Content-Type", "")
-        if kind.partition(";")[0].strip().lower() != "text/plain":
-            raise ValueError("the policy is %.60r, not text/plain" % kind)
-        if response.length is None and not response.chunked:
-            # Whoever cuts the connection could shorten the policy.
-            raise ValueError("the response has no length")
-        body = response.read(LARGEST + 1)
-        if len(body) > LARGEST:
-            raise ValueError("the policy has more than %d bytes" % LARGEST)
-        if response.length:
-            raise ValueError("the response is cut off")
-    return body
-
-
-class _HttpSocket(io.RawIOBase):
-    """The socket that http.client reads from, bounded: `left()` gives the seconds for the next
-    operation or raises OSError, and at most MOST_BYTES are read."""
-
-    def __init__(self, sock, left):
-        super().__init__()
-        self._sock = sock
-        self._left = left
-        self._room = MOST_BYTES
-
-    def sendall(self, data):
-        self._sock.settimeout(self._left())
-        self._sock.sendall(data)
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        self._sock.settimeout(self._left())
-        count = self._sock.recv_into(buffer)
-        self._room -= count
-        if self._room < 0:
-            raise ValueError("the response has more than %d bytes" % MOST_BYTES)
-        return count
-
-    def makefile(self, _):
-        return io.BufferedReader(self)
-
-    def close(self):
-        """Nothing: http.client closes its side before the response is read."""
+def _content(response):
+    """The body of a Response that is a policy. Raises ValueError."""
+    if response.status != 200:
+        raise ValueError("the web server answers %d, not 200" % response.status)
+    if response.kind != "text/plain":
+        raise ValueError("the policy is %.60r, not text/plain" % response.kind)
+    if not response.has_length:
+        # Whoever cuts the connection could shorten the policy.
+        raise ValueError("the response has no length")
+    return response.body
