@@ -17,6 +17,7 @@ from ..source import PIECE, BoxGone, FetchError, LoginRefused, MessageGone, Thro
 from .here import Here
 from .ledger import AS, NOT_COPIED, UNKNOWN, Ledger, Line, heads
 from .plan import Labels
+from .remote import TooLarge
 
 _MESSAGES, _OCTETS = 64, 4 << 20  # of one batch, whose messages are delivered together
 _ROUNDS = 3  # lists of a mailbox: messages may arrive there meanwhile
@@ -183,15 +184,13 @@ class Copier:
                 ledger.add([Line(entry.uid, entry.size, UNKNOWN)])
                 self._progress.advance(1, entry.size)
             elif entry.size > self._largest:
-                ledger.add([Line(entry.uid, entry.size, NOT_COPIED, "larger than the limit of %d "
-                                 "octets (message-size)" % self._largest)])
-                self._progress.advance(1, entry.size)
+                self._too_large(ledger, entry)
             else:
                 wanted.append((entry, [name for name, _ in missing], flags))
         arrived = []
         with contextlib.ExitStack() as stack:
             try:
-                self._receive(work, wanted, stack, arrived)
+                self._receive(work, ledger, wanted, stack, arrived)
             except FetchError:
                 self._deliver(work, ledger, arrived)
                 raise
@@ -212,7 +211,7 @@ class Copier:
             self._here[name] = Here(self._account, name)
         return self._here[name]
 
-    def _receive(self, work, wanted, stack, arrived):
+    def _receive(self, work, ledger, wanted, stack, arrived):
         """Read messages into temporary files, and append each to `arrived`: (entry, names here,
         flags, synced Staged, digest)."""
         by_uid = {entry.uid: (entry, names, flags) for entry, names, flags in wanted}
@@ -226,10 +225,18 @@ class Copier:
                     staged.write(piece)
             except MessageGone:
                 continue
+            except TooLarge:
+                self._too_large(ledger, entry)
+                continue
             staged.sync(entry.date)
             arrived.append((entry, names, flags, staged, digest.hexdigest()))
             if self._allowance is not None:
                 self._allowance.check()
+
+    def _too_large(self, ledger, entry):
+        ledger.add([Line(entry.uid, entry.size, NOT_COPIED,
+                         "larger than the limit of %d octets (message-size)" % self._largest)])
+        self._progress.advance(1, entry.size)
 
     def _stage(self, work, name, entry, twin=None):
         return self._account.stage(twin, self._owner.key(work.box, name, entry))

@@ -9,11 +9,10 @@ from ..imap_client import Bounds, Refused
 from ..imap_names import quoted
 from ..imap_replies import grouped, number, string
 from ..imap_source import MOST_UID, ImapSource
-from ..source import RemoteMessage
+from ..source import PIECE, RemoteMessage
 from .plan import Listed
-from .remote import Entry, Remote
+from .remote import Entry, Remote, TooLarge
 
-_LIMIT = 1 << 40  # octets of a message that are read here; the copying has a limit of its own
 _SAMPLE = 200  # messages whose sizes tell about those of all
 _HEADER = 16384  # octets of a header
 _LISTING = Bounds(lines=8 << 20)
@@ -75,9 +74,11 @@ def _name(raw):
 class ImapRemote(Remote):
     """See remote.Remote."""
 
-    def __init__(self, account, passphrase, token=None, contexts=None):
+    def __init__(self, account, passphrase, limit, token=None, contexts=None):
         """Connect and log in; arguments as for ImapSource. Raises FetchError, LoginRefused."""
-        self._source = _Source(account, passphrase, _LIMIT, token, contexts)
+        self._limit = limit
+        # A message that is too large must not end the connection, as it would there.
+        self._source = _Source(account, passphrase, limit * 2 + PIECE, token, contexts)
         self._client = self._source.client
         self.has_labels = self._source.has_labels()
         self._raw = {}  # name -> name at the server
@@ -160,10 +161,17 @@ class ImapRemote(Remote):
     def bodies(self, entries):
         by_uid = {entry.uid: entry for entry in entries}
         for message, pieces in self._source.read_all(map(_message, entries)):
-            yield by_uid[int(message.key)], pieces
+            yield by_uid[int(message.key)], self._limited(pieces, 0)
 
     def rest(self, entry, offset):
-        return self._source.read(_message(entry), offset)
+        return self._limited(self._source.read(_message(entry), offset), offset)
+
+    def _limited(self, pieces, offset):
+        for piece in pieces:
+            offset += len(piece)
+            if offset > self._limit:
+                raise TooLarge()
+            yield piece
 
     def header(self, uid):
         data = self._client.run("uid", "FETCH", "%d" % uid,

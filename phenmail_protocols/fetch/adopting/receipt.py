@@ -14,6 +14,7 @@ from ..source import BoxGone, MessageGone
 from .here import Here
 from .ledger import AS, Ledger
 from .plan import Labels
+from .remote import TooLarge
 
 _NAMED = 100  # messages of a mailbox that the receipt names
 _BATCH = 64
@@ -94,6 +95,9 @@ class Comparison:
                 for piece in pieces:
                     digest.update(piece)
             except MessageGone:
+                continue
+            except TooLarge:
+                digests[entry.uid] = ""
                 continue
             digests[entry.uid] = digest.hexdigest()
         for entry in entries:
@@ -214,7 +218,7 @@ def lines(rows):
     """Rows -> list of str, as a table."""
     table = [("mailbox", "there", "here", "byte-identical", "differs")]
     for row in rows:
-        name = row.source if row.source == row.target else "%s -> %s" % (row.source, row.target)
+        name = row.target if row.source.upper() == row.target.upper() else "%s -> %s" % (row.source, row.target)
         table.append((printable(name), str(row.there), str(row.here), str(row.identical),
                       str(row.there - row.identical)))
     if len(rows) > 1:

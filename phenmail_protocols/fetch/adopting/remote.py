@@ -8,6 +8,10 @@ from ..source import Box
 from .plan import Listed
 
 
+class TooLarge(Exception):
+    """A message has more octets than the limit, whatever the server announced."""
+
+
 class Entry(NamedTuple):
     """A message there.
 
@@ -52,11 +56,12 @@ class Remote:
 
     def bodies(self, entries) -> Iterator[Tuple[Entry, Iterator[bytes]]]:
         """The octets of some messages, in pieces, in any order; take all pieces of one before the
-        next. Messages that are gone are left out."""
+        next. Messages that are gone are left out, or raise MessageGone while their pieces are taken;
+        those that are larger than the limit raise TooLarge there."""
         raise NotImplementedError
 
     def rest(self, entry, offset) -> Iterator[bytes]:
-        """The octets of one message from `offset` on. Raises MessageGone."""
+        """The octets of one message from `offset` on. Raises MessageGone, TooLarge."""
         raise NotImplementedError
 
     def header(self, uid) -> bytes:
