@@ -13,6 +13,7 @@ import hashlib
 import time
 
 from ...store import errors
+from .. import identity
 from ..source import PIECE, BoxGone, FetchError, LoginRefused, MessageGone, Throttled
 from .here import Here
 from .ledger import AS, NOT_COPIED, UNKNOWN, Ledger, Line, heads
@@ -35,7 +36,7 @@ class Stopped(Exception):
 
 
 class Owner:
-    """Names of the account there, from which keys are made. `account`: user name and server."""
+    """Makes the keys of messages. `account`: identity.account_key of the account there."""
 
     def __init__(self, account):
         self.account = account
@@ -43,13 +44,12 @@ class Owner:
     def key(self, box, target, entry):
         """The key of a message in the mailbox `target` here -> 32 hexadecimal digits.
 
-        `box`: the source.Box there. Gmail's X-GM-MSGID is the same in all mailboxes there.
+        `box`: the source.Box there. It is the key that fetching gives the message, except that
+        Gmail's messages have one X-GM-MSGID in all mailboxes.
         """
         if entry.msgid:
-            parts = self.account, target, "X-GM-MSGID", entry.msgid
-        else:
-            parts = self.account, box.name, str(box.validity), str(entry.uid)
-        return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+            return identity.name_key(self.account, target, "X-GM-MSGID", entry.msgid)
+        return identity.name_key(self.account, box.name, box.validity, "%d" % entry.uid)
 
 
 class Copier:

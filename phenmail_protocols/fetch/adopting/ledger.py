@@ -79,6 +79,10 @@ class Ledger:
         at = bisect_left(self._uids, uid)
         return at < len(self._uids) and self._uids[at] == uid and uid not in self._not_copied
 
+    def __len__(self):
+        """How many messages were copied."""
+        return len(self._uids) - len(self._not_copied)
+
     def add(self, lines):
         """Append Lines. Raises OSError."""
         offset = self._file.seek(0, os.SEEK_END)
