@@ -137,7 +137,7 @@ def _survey_lines(survey, account, user, folder, mail):
         survey.messages, amount(survey.octets),
         " (%d were copied before)" % survey.copied if survey.copied else "",
         duration(survey.seconds), account.settings.server))
-    return lines + _warnings(survey, folder, mail)
+    return lines + list(_warnings(survey, folder, mail))
 
 
 def _warnings(survey, folder, mail):
