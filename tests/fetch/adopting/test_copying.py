@@ -1,5 +1,6 @@
 """Copying from a server of memory into a real store: nothing is lost, nothing is there twice."""
 import os
+import subprocess
 
 import pytest
 
@@ -7,7 +8,7 @@ from phenmail_protocols.fetch.adopting import copying
 from phenmail_protocols.fetch.source import LoginRefused, Throttled
 from phenmail_protocols.store import errors
 
-from .conftest import cut, message
+from .conftest import Desk, cut, message
 
 
 def all_whole(desk, afresh=False):
@@ -192,6 +193,36 @@ def test_a_full_disk_is_waited_for(desk, monkeypatch):
     desk.copy()
     assert len(desk.here("INBOX")) == 3
     assert sum("The disk is full; continues at" in said for said in desk.said) >= 3
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    try:
+        subprocess.check_output(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)],
+                                stderr=subprocess.STDOUT)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip("no small file system can be mounted: %s" % error)
+    desk = Desk(tmp_path)
+    try:
+        sent = [message(number, 20000) for number in range(1, 60)]
+        for octets in sent:
+            desk.server.put("INBOX", octets)
+        ballast = tmp_path / "ballast"
+        ballast.write_bytes(bytes(3300000))
+        real = desk.sleep
+
+        def sleep(seconds):
+            if desk.now > begun + 300 and ballast.exists():
+                ballast.unlink()
+            real(seconds)
+
+        desk.sleep, begun = sleep, desk.now
+        desk.copy()
+        assert any("The disk is full; continues at" in said for said in desk.said)
+        assert desk.here("INBOX") == sent
+        all_whole(desk)
+    finally:
+        desk.house.close()
+        subprocess.check_call(["umount", str(tmp_path)])
 
 
 def test_what_changes_there_meanwhile(desk):
