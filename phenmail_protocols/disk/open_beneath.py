@@ -72,14 +72,14 @@ def folder_status(path):
         if not stat.S_ISDIR(status.st_mode):
             raise OSError(errno.ENOTDIR, "not a folder", path)
         return status
-    descriptor = _descend(os.open(os.sep, _PASSED), filter(None, path.split(os.sep)), _PASSED)
+    descriptor = descend(os.open(os.sep, _PASSED), filter(None, path.split(os.sep)), _PASSED)
     try:
         return os.fstat(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _descend(descriptor, steps, flags):
+def descend(descriptor, steps, flags):
     """The descriptor of a folder below another; the other descriptor is closed in any case."""
     for step in steps:
         try:
@@ -122,7 +122,7 @@ class _Parent:
         self._path = os.path.dirname(path)
         self._descriptor = None
         if _HAS_OPENAT:
-            self._descriptor = _descend(os.open(folder, _FOLDER), steps, _FOLDER)
+            self._descriptor = descend(os.open(folder, _FOLDER), steps, _FOLDER)
 
     def __enter__(self):
         return self

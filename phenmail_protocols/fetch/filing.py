@@ -1,0 +1,180 @@
+"""A fetched message on its way into a mailbox, through the router like any other new mail.
+
+The message's octets pass through in pieces. What goes to the queue instead of a mailbox (a filter's
+forward or copy, an external-MDA) leaves no file whose name says that it was fetched. So a server
+that is killed between the queue's commit, the last step of Incoming.finish, and the next line of
+the state file (state.py) fetches it again. Nothing lies between the two but the return.
+"""
+import re
+from typing import NamedTuple, Optional
+
+from ..accounts.directory import Destination
+from ..delivery import trace
+from ..delivery.noted_sender import sender
+from ..delivery.placing import Placing
+from ..mail import headers
+from ..mail.address import Address
+from ..mail.envelope import Envelope, Recipient
+from ..store.errors import InvalidName
+from ..text.clock import EARLIEST
+from . import identity
+from .source import FetchError
+
+# What became of a message: it is kept (or discarded, as the user wants); it stays at the source for
+# good; it could not be kept now; the same was fetched before.
+DONE, LEFT, LATER, KNOWN = "done", "left", "later", "known"
+FILTER, ACCEPT, DELETE = "filter", "accept", "delete"
+
+_BEGINNING = 64 * 1024  # octets in which the fields Message-ID and Return-Path are looked for
+_OLD = 86400.0  # seconds after which a message is not answered any more
+# Not \Deleted: it would make mail programs remove a message that just arrived.
+_SYSTEM = {flag.lower(): flag for flag in ("\\Seen", "\\Answered", "\\Flagged", "\\Draft")}
+_KEYWORD = re.compile(r"[!#$&'+,./0-9:;<=>?@A-Z^_`a-z|~-]{1,100}\Z")
+_MOST_FLAGS = 50
+_WORDS = {"imap": "IMAP", "imaps": "IMAPS", "pop": "POP3", "pops": "POP3S"}
+
+
+class Later(FetchError):
+    """Mail cannot be kept here now: a full disk, a mailbox over quota."""
+
+
+class Target(NamedTuple):
+    """Where the messages of one mailbox go. `kind`: FILTER, ACCEPT or DELETE; `folder`: a mail
+    folder (absolute); `mailbox`: for ACCEPT."""
+    kind: str
+    folder: str = ""
+    mailbox: Optional[str] = None
+
+
+class Filed(NamedTuple):
+    """What became of a message: `kind`; `text`: why, for people; `content`: its content key;
+    `octets`: that were fetched."""
+    kind: str
+    text: str
+    content: int
+    octets: int
+
+
+def target_of(action, folders):
+    """An action of "boxes" -> Target. `folders`: settings.FetcherSettings.mail_folders."""
+    word, _, rest = action.partition(":")
+    if word == DELETE:
+        return Target(DELETE)
+    if word == FILTER:
+        return Target(FILTER, folders[rest or "mail"])
+    folder, colon, mailbox = rest.partition(":")
+    return Target(ACCEPT, folders[folder if colon else "mail"], mailbox if colon else rest)
+
+
+class Filing:
+    """Files the messages of one account.
+
+    `router`: delivery.router.Router; `account`: settings.FetchAccount; `owner`: whose it is (an
+    identity); `clock()`: epoch seconds.
+    """
+
+    def __init__(self, router, account, owner, clock):
+        self._router = router
+        self._account = account
+        self._owner = owner
+        self._clock = clock
+        self._origin = trace.Origin(_WORDS[account.protocol], account.server)
+
+    def limit(self):
+        """The most octets of a message."""
+        return self._router.directory.settings.limits.message_size
+
+    def too_large(self, size):
+        """Why a message of this size is not fetched; "" if it may be."""
+        limit = self.limit()
+        return "it has more than %d octets" % limit if size > limit else ""
+
+    def complaint(self, target):
+        """What is wrong with a Target, for people; "" if nothing is."""
+        if target.kind == DELETE:
+            return ""
+        if self._router.directory.root.identity_of(target.folder) != self._owner:
+            return "the mail folder is outside its owner's folder"
+        if target.mailbox is not None:
+            from ..filters.rules import mailbox_named  # loads all that filters need
+            try:
+                mailbox_named(target.mailbox)
+            except InvalidName:
+                return "no mailbox here can have the name %s" % target.mailbox
+        return ""
+
+    def file(self, message, target, key, pieces, known=()):
+        """Fetch and keep a source.RemoteMessage -> Filed.
+
+        `key`: identity.name_key; `pieces`: iterator of its octets; `known`: content keys of
+        messages that were fetched before. Raises what `pieces` raises; the message is then not
+        kept.
+        """
+        held = bytearray()
+        for piece in pieces:
+            held += piece
+            if len(held) >= _BEGINNING or trace.header_end(held, 0):
+                break
+        beginning = bytes(held[:_BEGINNING])
+        header = headers.split_header(beginning)[0]
+        content = identity.content_key(headers.first(header, b"message-id") or b"",
+                                       message.size, message.date)
+        if content in known:
+            return Filed(KNOWN, "", content, len(held))
+        incoming = self._begin(message, target, key, beginning)
+        try:
+            incoming.write(bytes(held))
+            del held
+            for piece in pieces:
+                incoming.write(piece)
+                if incoming.size > self.limit():
+                    break
+            if incoming.size > self.limit():
+                return Filed(LEFT, self.too_large(incoming.size), content, incoming.size)
+            (_, reply), = incoming.finish(apart=True)
+        finally:
+            incoming.abort()
+        kind = DONE if reply.delivered else LEFT if reply.permanent else LATER
+        return Filed(kind, reply.text, content, incoming.size)
+
+    def _begin(self, message, target, key, beginning):
+        own = self._address(target.folder)
+        destination = None
+        if target.kind == FILTER:
+            # The user's external-MDA gets this mail as any other.
+            destination = self._router.recipient(own)
+            if getattr(destination, "folder", target.folder) != target.folder:
+                destination = None
+        if destination is None or getattr(destination, "kind", "mailbox") in ("unknown", "remote"):
+            destination = Destination("mailbox", own, target.folder)
+        now = self._clock()
+        is_old = message.date is not None and EARLIEST < now > message.date + _OLD
+        placing = Placing(key, target.mailbox, self._flags(message), _possible(message.date),
+                          self._account.trust, quiet=is_old)
+        return self._router.begin(
+            Envelope(sender(beginning), (Recipient(own),), smtputf8=True), self._origin,
+            [destination], may_refuse=False, placing=placing)
+
+    def _address(self, folder):
+        """The address for Delivered-To: an address of this mail folder, or of its owner."""
+        directory = self._router.directory
+        address = directory.address_of(folder)
+        if address is None:
+            folders = directory.mail_folders()
+            owned = sorted(each for each in folders
+                           if directory.root.identity_named(each) == self._owner)
+            address = directory.address_of(owned[0]) if owned else None
+        if address is None or address.local == "*":
+            return Address("postmaster", directory.settings.sender_domain)
+        return address
+
+    def _flags(self, message):
+        if not self._account.keep_flags:
+            return ()
+        return tuple([_SYSTEM.get(flag.lower(), flag) for flag in message.flags[:_MOST_FLAGS]
+                      if flag.lower() in _SYSTEM or _KEYWORD.match(flag)])
+
+
+def _possible(date):
+    """A date that a file can have, or None."""
+    return date if date is not None and 0 <= date < 2 ** 32 else None

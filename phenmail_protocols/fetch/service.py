@@ -1,0 +1,260 @@
+"""Fetching for all users: which accounts there are, whose turn it is, and how each fares.
+
+A thread reads the users' files, and starts the rounds of accounts that are due, a few at a time, in
+threads of their own. An account whose server tells when mail arrives (IDLE) keeps its thread and
+its connection between rounds; others get theirs every `period`.
+
+The server is stopped at any time: the connections of all accounts are then shut down, so that
+nobody waits for another server.
+"""
+import logging
+import os
+import random
+import threading
+import time
+
+from ..accounts.passphrases import unobscure
+from ..accounts.userfiles import Seen
+from ..config.loader import load_fetcher
+from ..config.problems import ConfigError
+from ..disk.owned_folder import OwnedFolder
+from ..net.waker import Waker
+from ..net.workers import Workers
+from . import identity, orders
+from . import status as statuses
+from .filing import Filing, Later
+from .opening import open_source
+from .rounds import Rounds
+from .source import FetchError, LoginRefused, Throttled
+from .state import State
+
+log = logging.getLogger("phenmail.fetch")
+
+CONFIG = os.path.join("system", "config")
+FILE = "mail-fetcher.jcfg"
+STATES = "mail-fetcher.state"
+
+_TICK = 1.0  # seconds between two looks at what is due
+_READ = 5.0  # seconds until the users' files are looked at again
+_WRITE = 10.0  # seconds between two versions of the status file
+AT_ONCE = 8  # rounds
+IDLE = 100  # accounts that keep their connection; the rest is looked at every period
+# Seconds until the first and the last repetition of a failed round, doubled in between.
+_FAILED, _REFUSED, _THROTTLED, _LATER = (60, 3600), (900, 21600), (900, 21600), (60, 900)
+_LONGEST_THROTTLE = 2 * 86400
+_JITTER = 0.2
+
+
+class Fetching:
+    """`directory`: accounts.directory.Directory; `router`: delivery.router.Router; `store`:
+    store.filestore.FileStore; `system`: the folder of the server's own files; `clock()`: epoch
+    seconds; `open_source`: as in opening.py; `tick`: seconds between two looks at what is due."""
+
+    def __init__(self, directory, router, store, system, clock=time.time, open_source=open_source,
+                 tick=_TICK):
+        self._directory = directory
+        self._router = router
+        self._store = store
+        self._system = system
+        self._clock = clock
+        self._open_source = open_source
+        self._tick = tick
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._users = {}  # identity -> _User
+        self._slots = threading.Semaphore(AT_ONCE)
+        self._idle = threading.Semaphore(IDLE)
+        self._workers = Workers("fetch", self._work)
+        self._thread = None
+        self._read = self._written = float("-inf")
+        self._is_changed = False
+
+    def start(self):
+        """Start the thread."""
+        thread = threading.Thread(target=self._run, name="phenmail-fetch", daemon=True)
+        thread.start()
+        self._thread = thread  # only a thread that was started can be joined
+
+    def stop(self, seconds=5.0):
+        """End all threads within `seconds`. A message that is not kept yet is fetched again."""
+        end = time.monotonic() + seconds
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(seconds)
+        jobs = self._jobs()
+        for job in jobs:
+            job.stop()
+        self._workers.stop()
+        for thread in self._workers.threads():
+            thread.join(max(0.1, end - time.monotonic()))
+        for job in jobs:
+            job.end()
+        if self._is_changed:
+            self._write()
+
+    def _jobs(self):
+        return [job for user in list(self._users.values()) for job in user.jobs.values()]
+
+    # The thread
+
+    def _run(self):
+        while not self._stopping.is_set():
+            try:
+                self.look()
+            except Exception:
+                log.exception("cannot see which accounts are due; next attempt in %d s", self._tick)
+            has_jobs = any(user.jobs for user in self._users.values())
+            self._wake.wait(self._tick if has_jobs else max(self._tick, _READ))
+            self._wake.clear()
+
+    def look(self):
+        """Read what changed, and start what is due."""
+        now = time.monotonic()
+        if now - self._read >= _READ or self._tick < _TICK:
+            self._read = now
+            self._read_files()
+        self._take_orders()
+        for job in sorted(self._jobs(), key=lambda job: job.due):
+            if job.due > now or self._stopping.is_set():
+                break
+            if not job.is_running and not self._start(job):
+                break
+        if self._is_changed and now - self._written >= _WRITE:
+            self._write()
+
+    def _start(self, job):
+        """Give a job to a thread -> whether there was room."""
+        if not self._slots.acquire(blocking=False):
+            return False
+        job.is_running = True
+        try:
+            self._workers.start(job)
+        except (RuntimeError, MemoryError) as error:
+            job.is_running = False
+            job.due = time.monotonic() + 60
+            self._slots.release()
+            log.error("no thread can be started for fetching; next attempt in 60 s: %s", error)
+            return False
+        return True
+
+    def _write(self):
+        self._written = time.monotonic()
+        self._is_changed = False
+        try:
+            statuses.write(self._system, [job.status for job in self._jobs()])
+        except OSError as error:
+            log.warning("the status of fetching cannot be written: %s", error)
+
+    def _take_orders(self):
+        for order in orders.take(self._system):
+            for job in self._jobs():
+                if job.order == order:
+                    job.due = 0.0
+                    job.failures = 0
+                    job.waker.set()
+
+    # The users' files
+
+    def _read_files(self):
+        root = self._directory.root
+        owners = {root.identity_named(folder) for folder in self._directory.mail_folders()}
+        owners.discard(None)
+        for owner in list(self._users):
+            if owner not in owners:
+                self._replace(owner, _User(None, {}))
+        for owner in sorted(owners):
+            user = self._users.get(owner)
+            if user is None or not user.seen.is_unchanged():
+                self._read_file(owner)
+
+    def _read_file(self, owner):
+        root = self._directory.root
+        path = os.path.join(root.identity_folder(owner), CONFIG, FILE)
+        seen = Seen(path)
+        settings = None
+        try:
+            settings = load_fetcher(path, root, seen.add)
+        except ConfigError as error:
+            log.error("no mail is fetched for %s until this is corrected: %s", owner,
+                      "\n".join(error.brief()))
+        except OSError as error:
+            log.error("no mail is fetched for %s: %s: %s", owner, path, error.strerror)
+        except Exception:
+            log.exception("no mail is fetched for %s: cannot read %s", owner, path)
+        jobs = {}
+        if settings is not None and settings.device in (None, root.device):
+            for account in settings.accounts:
+                jobs[account.place] = self._job(owner, account, settings.mail_folders)
+        self._replace(owner, _User(seen, jobs))
+
+    def _job(self, owner, account, folders):
+        """The job that there is, if nothing has changed for it, or a new one."""
+        user = self._users.get(owner)
+        known = user.jobs.get(account.place) if user is not None else None
+        if known is not None and (known.account, known.folders) == (account, folders):
+            return known
+        return _Job(self, owner, account, folders, known)
+
+    def _replace(self, owner, user):
+        old = self._users.get(owner)
+        if user.seen is None:
+            del self._users[owner]
+        else:
+            self._users[owner] = user
+        for place, job in (old.jobs if old is not None else {}).items():
+            if user.jobs.get(place) is not job:
+                job.stop()
+                if not job.is_running:
+                    job.end()
+        self._is_changed = self._is_changed or bool(user.jobs) or old is not None
+
+    # One account, in a thread of its own
+
+    def _work(self, job):
+        has_slot, is_idle = True, False
+        try:
+            job.prepare()
+            while not job.is_stopped():
+                wait = job.look()
+                self._is_changed = True
+                if not job.can_wait or not (is_idle or self._idle.acquire(blocking=False)):
+                    break
+                is_idle = True
+                self._slots.release()
+                has_slot = False
+                wait = job.wait(wait)
+                while not job.is_stopped() and not has_slot:
+                    has_slot = self._slots.acquire(timeout=1.0)
+                if wait is not None:
+                    break
+        except Exception:
+            log.exception("%s: internal error while fetching", job)
+            wait = job.failed(FetchError("internal error; see the server's log"), _FAILED)
+        finally:
+            if is_idle:
+                self._idle.release()
+            if has_slot:
+                self._slots.release()
+        job.rest(wait if not job.is_stopped() else 0.0)
+        self._is_changed = True
+        self._wake.set()
+
+    def connect(self, job):
+        """-> Source for the account of a job."""
+        return self._open_source(
+            job.account, unobscure(job.account.passphrase),
+            self._directory.settings.limits.message_size + _SPARE)
+
+
+# Octets beyond our limit that a source may give, so that it is our limit that a message meets.
+_SPARE = 1024 * 1024
+
+
+class _User:
+    """What the file of one user says: `seen`: the files that were read; `jobs`: by place."""
+
+    def __init__(self, seen, jobs):
+        self.seen = seen
+        self.jobs = jobs
