@@ -73,14 +73,14 @@ def grouped(data):
 def fetched(parts):
     """The parts of one FETCH response -> {name in upper case: token or list of tokens}.
 
-    BODY[]<0> is named BODY[]. Lists are flat: inner parentheses are left out. Raises Nonsense.
+    Lists are flat: inner parentheses are left out. Raises Nonsense.
     """
     found = tokens(parts)
     if len(found) < 3 or found[1] != b"(":
         raise Nonsense("expected FETCH data")
     items, position = {}, 2
     while position + 1 < len(found) and found[position] != b")":
-        name = found[position].partition(b"<")[0].upper()
+        name = found[position].upper()
         value, position = _value(found, position + 1)
         items[name] = value
     return items
@@ -132,6 +132,18 @@ def message(items):
     return RemoteMessage(
         "%d" % number(items[b"UID"]), 0 if size is None else number(size),
         flags(items.get(b"FLAGS", [])), date(items.get(b"INTERNALDATE")))
+
+
+def body(items, offset):
+    """The octets of BODY[] from `offset` on, out of a FETCH response's items; None if it has no
+    BODY[]. Raises Nonsense if they begin elsewhere."""
+    for name, value in items.items():
+        if name.startswith(b"BODY[]"):
+            if name != b"BODY[]<%d>" % offset and (offset or name != b"BODY[]"):
+                raise Nonsense("expected octets from %d on" % offset)
+            text = b"" if isinstance(value, list) else string(value)
+            return b"" if text is None else text
+    return None
 
 
 def searched(data):

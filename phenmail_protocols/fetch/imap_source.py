@@ -216,10 +216,9 @@ class ImapSource(Source):
         data = self.client.run("uid", "FETCH", uids, wanted, bounds=_READING, what="FETCH")
         found = {}
         for items in self._fetched(data):
-            body = items.get(b"BODY[]")
-            if body is not None and b"UID" in items and not isinstance(body, list):
-                text = imap_replies.string(body)
-                found[items[b"UID"].decode("ascii", "replace")] = b"" if text is None else text
+            body = self._valid("FETCH", imap_replies.body, items, offset)
+            if body is not None and b"UID" in items:
+                found["%d" % self._valid("FETCH", number, items[b"UID"])] = body
         return found
 
     def read_all(self, messages):

@@ -106,6 +106,7 @@ class Relay:
         routes = Routes(now.resolver, lambda: [self._settings().sender_domain],
                         self._own_addresses, port, private=now.relay.private_addresses)
         policies, contexts = Policies(routes, self._folder, port=port), TlsContexts()
+        sources = {}  # settings.OAuth2 -> the TokenSource that couriers share
 
         def courier_for(destination):
             settings = self._settings()
@@ -114,7 +115,11 @@ class Relay:
                 return Courier(destination, routes, policies, helo, port=port, contexts=contexts)
             if hosted.password:
                 hosted = hosted._replace(password=self._reveal(hosted.password))
-            return SmarthostCourier(hosted, routes.for_smarthost(), helo, contexts=contexts)
+            token = None
+            if hosted.provider is not None:
+                from ..oauth.token_store import TokenSource
+                token = sources.setdefault(hosted.provider, TokenSource(hosted.provider))
+            return SmarthostCourier(hosted, routes.for_smarthost(), helo, token, contexts=contexts)
         return courier_for
 
 

@@ -10,13 +10,13 @@ attacker in between would be inside the administrator's own network, and public 
 certificates for such names. A self-signed certificate elsewhere belongs in the system's CA store.
 
 Without `require-tls`, TLS is used if it is offered, not verified, and the login is sent in the
-clear if it is not.
+clear if it is not. An access token (OAuth2) is never sent in the clear.
 """
 import logging
 
 from .courier import MOST_ADDRESSES, Courier
 from .mx_routes import NoRoute
-from .smtp_client import UpstreamLoginFailed
+from .smtp_client import NoToken, UpstreamLoginFailed
 from .smtp_wire import Unverified, temporary
 from .tls_policy import OPPORTUNISTIC, Requirement
 
@@ -24,18 +24,20 @@ log = logging.getLogger("phenmail.relay")
 
 
 class SmarthostCourier(Courier):
-    """`hosted`: settings.Hosted with the password in clear text; `routes`: Routes.for_smarthost."""
+    """`hosted`: settings.Hosted with the password in clear text; `routes`: Routes.for_smarthost;
+    `token`: oauth.token_store.TokenSource if it has `provider`."""
 
-    def __init__(self, hosted, routes, helo, **options):
+    def __init__(self, hosted, routes, helo, token=None, **options):
         super().__init__("the smarthost " + hosted.server, routes, None, helo, port=hosted.port,
                          **options)
         self._hosted = hosted
+        self._token = token
         self._has_warned = False
 
     def _connections(self, failures):
         hosted = self._hosted
         login = None if hosted.username is None else (hosted.username, hosted.password or "")
-        options = dict(implicit=hosted.port == 465, login=login,
+        options = dict(implicit=hosted.port == 465, login=login, token=self._token,
                        must_login=hosted.require_authentication)
         strict = Requirement(True, True, hosted.server, (), "require-tls of the smarthost")
         try:
@@ -54,7 +56,10 @@ class SmarthostCourier(Courier):
                                           **options)
             if _last_is(failures, known, UpstreamLoginFailed):
                 del failures[:-1]  # this is the one to report
-                log.error("%s; mail waits until the settings are corrected", failures[0])
+                if isinstance(failures[0], NoToken):
+                    log.warning("%s; mail waits", failures[0])
+                else:
+                    log.error("%s; mail waits until the settings are corrected", failures[0])
                 return
 
     def _warn(self, ip, failure):

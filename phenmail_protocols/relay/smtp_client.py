@@ -14,6 +14,9 @@ import threading
 
 from ..mail.reply import Reply
 from ..net import tlsclient
+from ..net.address import is_loopback
+from ..oauth import sasl
+from ..oauth.errors import OAuthError, Temporary
 from ..queue.model import Unreachable
 from .smtp_replies import reply_of
 from .smtp_transaction import Extensions, Transaction, read_extensions
@@ -24,10 +27,15 @@ log = logging.getLogger("phenmail.relay")
 
 # In order of preference: the one that does not reveal the password comes first.
 _MECHANISMS = ("CRAM-MD5", "PLAIN", "LOGIN")
+_LONGEST_COMMAND = 510  # octets before the line end (RFC 5321 4.5.3.1.4)
 
 
 class UpstreamLoginFailed(Unreachable):
     """The server refuses our user name and password: an administrator must check the settings."""
+
+
+class NoToken(UpstreamLoginFailed):
+    """There is no access token at the moment; a later attempt may get one."""
 
 
 class TlsContexts:
@@ -53,11 +61,13 @@ class Connection:
 
     `helo`: our name; `requirement`: tls_policy.Requirement; `implicit`: TLS from the first byte;
     `login`: (user name, password) in clear text, or None. It is sent without TLS only if the
-    requirement does not ask for TLS. `must_login`: fail if the server offers no AUTH.
+    requirement does not ask for TLS. `must_login`: fail if the server offers no AUTH. `token`:
+    oauth.token_store.TokenSource, which is used instead of the password, but never without TLS,
+    except on this machine.
     """
 
     def __init__(self, host_name, ip, port, helo, requirement=OPPORTUNISTIC, *, implicit=False,
-                 login=None, must_login=True, contexts=None, deadlines=Deadlines()):
+                 login=None, must_login=True, token=None, contexts=None, deadlines=Deadlines()):
         self.host_name = host_name
         self.extensions = Extensions()
         self._address = ip, port
@@ -66,6 +76,7 @@ class Connection:
         self._implicit = implicit
         self._login = login
         self._must_login = must_login
+        self._token = token
         self._contexts = contexts or TlsContexts()
         self._deadlines = deadlines
         self._peer = "%s [%s]:%d" % (host_name, ip, port)
@@ -118,7 +129,10 @@ class Connection:
             raise Unreachable(temporary("4.7.4", "%s offers no TLS, but it is required: %s" % (
                 self._peer, self._requirement.why)))
         if self._login is not None and (self._must_login or self.extensions.auth):
-            self._log_in()
+            if self._token is None:
+                self._log_in()
+            else:
+                self._log_in_with_token()
 
     def _refused(self, raw, default):
         """-> Unreachable for a RawReply that ends the attempt; `default`: text if it has none."""
@@ -195,29 +209,67 @@ class Connection:
         """
         mechanisms = [name for name in _MECHANISMS if name in self.extensions.auth
                       and (name != "CRAM-MD5" or _has_md5())]
-        if not mechanisms:
-            raise UpstreamLoginFailed(temporary(
-                "4.7.0", "%s offers no known login mechanism (offered: %s)" % (
-                    self._peer, " ".join(self.extensions.auth) or "none")))
+        self._require_mechanism(mechanisms)
         for mechanism in mechanisms:
-            answer = self._authenticate(mechanism)
+            answer = self._authenticate(mechanism, _responses(mechanism, *self._login))
             if answer.code == 235:
                 return
-            if answer.code == 421:
-                raise Unreachable(reply_of(answer, self.host_name))
             if answer.code < 500:
                 break  # temporary: another mechanism would meet the same trouble
+        raise self._login_refused(answer)
+
+    def _log_in_with_token(self):
+        """AUTH with an access token (RFC 7628), which is refreshed once if the server refuses it.
+
+        Raises UpstreamLoginFailed (NoToken), always 4xx.
+        """
+        mechanism = sasl.mechanism(self.extensions.auth)
+        self._require_mechanism(mechanism)
+        if not self._wire.secure and not is_loopback(self._address[0]):
+            raise UpstreamLoginFailed(temporary(
+                "4.7.0", "%s has no TLS, without which no access token is sent" % self._peer))
+        for _ in range(2):
+            token = self._access_token()
+            answer = self._authenticate(mechanism, _token_responses(
+                mechanism, self._login[0], token, self.host_name, self._address[1]))
+            if answer.code == 235:
+                return
+            if answer.code < 500:
+                break
+            self._token.refuse(token)
+        raise self._login_refused(answer)
+
+    def _access_token(self):
+        try:
+            return self._token()
+        except OAuthError as error:
+            kind = NoToken if isinstance(error, Temporary) else UpstreamLoginFailed
+            raise kind(temporary("4.7.0", "cannot log in to %s: %s" % (self._peer, error)))
+
+    def _require_mechanism(self, found):
+        if not found:
+            raise UpstreamLoginFailed(temporary(
+                "4.7.0", "%s offers no known login mechanism%s (offered: %s)" % (
+                    self._peer, "" if self._token is None else " for OAuth2",
+                    " ".join(self.extensions.auth) or "none")))
+
+    def _login_refused(self, answer):
+        """-> UpstreamLoginFailed for the RawReply that ended the last attempt."""
         reply = reply_of(answer, self.host_name)
-        raise UpstreamLoginFailed(Reply(454, "4.7.0", "%s refuses the login as %s: %d %s %s" % (
+        return UpstreamLoginFailed(Reply(454, "4.7.0", "%s refuses the login as %s: %d %s %s" % (
             self._peer, self._login[0], reply.code, reply.enhanced, reply.text), self.host_name))
 
-    def _authenticate(self, mechanism):
-        """One AUTH exchange -> the RawReply that ended it. Raises Unreachable."""
-        responses = _responses(mechanism, *self._login)
+    def _authenticate(self, mechanism, responses):
+        """One AUTH exchange -> the RawReply that ended it, except 421. Raises Unreachable.
+
+        `responses`: a generator as of `_responses`.
+        """
         line = next(responses)
         try:
             while True:
                 answer = self._ask(line)
+                if answer.code == 421:
+                    raise Unreachable(reply_of(answer, self.host_name))
                 if answer.code != 334:
                     return answer
                 line = responses.send(answer.lines[-1])
@@ -322,6 +374,19 @@ def _responses(mechanism, username, password):
         challenge = yield b"AUTH CRAM-MD5"
         digest = hmac.new(secret, binascii.a2b_base64(challenge), "md5").hexdigest()
         yield _base64(name + b" " + digest.encode("ascii"))
+
+
+def _token_responses(mechanism, username, token, host, port):
+    """As `_responses`, with an access token: see oauth.sasl."""
+    response = _base64(sasl.response(mechanism, username, token, host, port))
+    command = b"AUTH " + mechanism.encode("ascii")
+    # A longer response must not be in the command's line (RFC 4954 4).
+    if len(command) + 1 + len(response) <= _LONGEST_COMMAND:
+        yield command + b" " + response
+    else:
+        yield command
+        yield response
+    yield _base64(sasl.LAST[mechanism])
 
 
 def _base64(data):

@@ -9,6 +9,7 @@ its own; anything else is a function of five lines. Nothing here waits without e
 """
 import base64
 import contextlib
+import re
 import socket
 import struct
 import threading
@@ -186,14 +187,15 @@ class Peer(object):
 
 
 def smtp(extensions=(), answers=None, tls=None, login=None, banner="220 peer.example.net ready",
-         implicit=False):
+         implicit=False, tokens=()):
     """The script of an ordinary server.
 
     `extensions`: what EHLO offers, STARTTLS aside. `answers`: {beginning of a command, or "." for
     the end of the message: answer}, where an answer is a text, None (says nothing more), a list
     (one after the other, the last one stays), or a callable(talk, line) that returns one. `tls`: a
     server's SSLContext, offered by STARTTLS, or spoken from the first octet with `implicit`.
-    `login`: (user, password) that AUTH PLAIN, LOGIN take.
+    `login`: (user, password) that AUTH PLAIN, LOGIN take; `tokens`: the access tokens that the same
+    user can have for XOAUTH2 and OAUTHBEARER.
     """
     left = {key: list(answer) if isinstance(answer, list) else answer for key,
             answer in (answers or {}).items()}
@@ -219,6 +221,8 @@ def smtp(extensions=(), answers=None, tls=None, login=None, banner="220 peer.exa
 
     def authenticate(talk, line):
         words = line.split()
+        if words[1].upper() in ("XOAUTH2", "OAUTHBEARER"):
+            return authenticate_token(talk, *words[1:])
         if words[1].upper() == "PLAIN":
             given = base64.b64decode(words[2]).decode("utf-8").split("\0")[1:]
         else:
@@ -228,6 +232,22 @@ def smtp(extensions=(), answers=None, tls=None, login=None, banner="220 peer.exa
                 given.append(base64.b64decode(talk.line()).decode("utf-8"))
         return "235 2.7.0 welcome" if tuple(
             given) == login else "535 5.7.8 no such user or password"
+
+    def authenticate_token(talk, mechanism, response=None):
+        if response is None:
+            talk.say("334 ")
+            response = talk.line()
+        else:
+            assert len(talk.lines[-1]) <= 510, "the line is too long"
+        given = base64.b64decode(response).decode("utf-8")
+        pattern = ("user=(.+)\1auth=Bearer (.+)\1\1" if mechanism == "XOAUTH2" else
+                   "n,a=(.+),\1host=[a-z0-9.]+\1port=[0-9]+\1auth=Bearer (.+)\1\1")
+        user, token = re.match(pattern + r"\Z", given).groups()
+        if user == login[0] and token in tokens:
+            return "235 2.7.0 welcome"
+        talk.say("334 " + base64.b64encode(b'{"status":"invalid_token"}').decode("ascii"))
+        assert talk.line() == ("" if mechanism == "XOAUTH2" else "AQ==")
+        return "535 5.7.8 this token is invalid"
 
     def script(talk):
         if implicit:
