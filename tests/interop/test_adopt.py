@@ -115,7 +115,7 @@ def test_line_ends_of_a_maildir(bob, client, dovecot):
     dovecot.own(os.path.dirname(dovecot.maildir))
     out, _ = bob.adopt(USER, "--yes")
     assert row(out, "INBOX") == ["2", "2", "1", "1"]
-    assert ("Inbox: <cr@x>: some of its lines end in a bare LF or CR there; here all end in CR LF"
+    assert ("INBOX: <cr@x>: some of its lines end in a bare LF or CR there; here all end in CR LF"
             in out)
 
 

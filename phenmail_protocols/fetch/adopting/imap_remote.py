@@ -10,7 +10,7 @@ from ..imap_names import quoted
 from ..imap_replies import grouped, number, string
 from ..imap_source import MOST_UID, ImapSource
 from ..source import PIECE, RemoteMessage
-from .plan import Listed
+from .plan import INBOX, Listed
 from .remote import Entry, Remote, TooLarge
 
 _SAMPLE = 200  # messages whose sizes tell about those of all
@@ -91,6 +91,8 @@ class ImapRemote(Remote):
             if subscribed is None and "LIST-EXTENDED" not in self._client.capabilities:
                 subscribed = {name for _, name in self._lines("lsub", '"*"')}
             name = self._source.own_names(raw)
+            if name and name.upper() == INBOX:
+                name = INBOX  # as fetching writes it in keys
             shown = name or raw.decode("utf-8", "replace")
             if shown in found or len(found) >= _MOST_NAMES:
                 continue
@@ -147,7 +149,7 @@ class ImapRemote(Remote):
         return messages * sum(found) // len(found) if found else None
 
     def open(self, name):
-        return self._source.open(name)
+        return self._source.open(name)._replace(name=name)
 
     # Messages
 
@@ -177,9 +179,9 @@ class ImapRemote(Remote):
         data = self._client.run("uid", "FETCH", "%d" % uid,
                                 "(UID BODY.PEEK[HEADER]<0.%d>)" % _HEADER, what="FETCH")
         for items in self._source.values(data):
-            header = items.get(b"BODY[HEADER]")
-            if isinstance(header, bytes) and items.get(b"UID") == b"%d" % uid:
-                return string(header) or b""
+            for name, value in items.items():
+                if name.startswith(b"BODY[HEADER]") and items.get(b"UID") == b"%d" % uid:
+                    return string(value) or b"" if isinstance(value, bytes) else b""
         return b""
 
     def close(self):

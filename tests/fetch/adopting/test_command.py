@@ -146,7 +146,7 @@ def test_from_this_server_over_tls(bob, source):
     # again, and a new message there
     fill(source, {"INBOX": [(message(200), [], 1600000000)]})
     out, _ = bob.adopt(ADDRESS, "--compare", code=1)
-    assert "Inbox: <200@there>: not in INBOX: it arrived there after the copying" in out
+    assert "INBOX: <200@there>: not in INBOX: it arrived there after the copying" in out
     out, _ = bob.adopt(ADDRESS, "--yes")
     assert "(73 were copied before)" in out
     assert len(bob.here()[0]["INBOX"]) == 71

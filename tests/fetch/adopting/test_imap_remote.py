@@ -69,7 +69,7 @@ def test_counts(gmail, remote):
     remote.listed()
     messages, octets = remote.counts(ALL)
     assert messages == 500 and 80000 < octets < 120000
-    assert remote.counts("Inbox") == (0, 0)
+    assert remote.counts("INBOX") == (0, 0)
 
 
 def test_a_message_larger_than_the_limit(gmail):
