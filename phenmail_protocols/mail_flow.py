@@ -1,4 +1,5 @@
-"""Everything that delivers mail, built and connected: router, relay, queue, filters, plugins.
+"""Everything that delivers mail, built and connected: router, relay, queue, filters, plugins,
+fetching.
 
 What only some destinations need (programs, judging) is loaded with the first message for them.
 """
@@ -11,6 +12,7 @@ from .delivery.router import Router
 from .delivery.sending import Sending
 from .destinations.srs import SrsResolver, srs_key
 from .dropfolder.service import DropFolders
+from .fetch.service import Fetching
 from .filters.screening import Screening
 from .plugins.calling import Plugins
 from .relay.service import Relay
@@ -29,7 +31,8 @@ class Delivery:
     `public_addresses()`: frozenset of (ip, port) of this server, to detect loops; `is_temporary`:
     make keys on demand instead of at the start.
 
-    `relay`: relay.service.Relay; `router`: router.Router; `sending`: sending.Sending.
+    `relay`: relay.service.Relay; `router`: router.Router; `sending`: sending.Sending; `fetching`:
+    fetch.service.Fetching.
     """
 
     def __init__(self, directory, authorizations, store, plugins, server, public_addresses,
@@ -55,9 +58,11 @@ class Delivery:
                                 # The others remain for the rest of the queue.
                                 most=max(1, settings.limits.relay_connections * 2 // 5))
         self._drop_folders = DropFolders(directory, self.router)
+        self.fetching = Fetching(directory, self.router, store, self._system)
 
     def start(self):
-        """Begin to send, to call plugins and to watch drop folders. Mail may arrive before."""
+        """Begin to send, to call plugins, to watch drop folders and to fetch. Mail may arrive
+        before."""
         if not self._is_temporary:
             try:
                 self._srs_key()
@@ -68,6 +73,7 @@ class Delivery:
         self._plugins.start()
         self.relay.start()
         self._drop_folders.start()
+        self.fetching.start()
 
     def hurry(self):
         """The server stops: let no message that is arriving wait for its judgement."""
@@ -82,7 +88,7 @@ class Delivery:
         A plugin or program that does not return may take longer; its message waits in the queue.
         """
         end = time.monotonic() + seconds
-        for part in (self._drop_folders, self.relay, self._plugins):
+        for part in (self.fetching, self._drop_folders, self.relay, self._plugins):
             part.stop(max(_LEAST, end - time.monotonic()))
         self._screening.stop()
         self.hurry()

@@ -32,6 +32,7 @@ NOT_QUICK.update(dict.fromkeys([
     "tests/admin/test_check.py",
     "tests/admin/test_commands.py",
     "tests/admin/test_dns_check.py",
+    "tests/admin/test_fetch_login.py",
     "tests/admin/test_queue_live.py",
     "tests/authentication/test_judging.py",
     "tests/children/test_python_filters.py",

@@ -55,6 +55,11 @@ COMMANDS = (
     Command("queue release", "queue.release", "resume a message that was held", _ID, _JSON),
     Command("queue drop", "queue.drop", "remove a message from the queue",
             _ID, ("--bounce",) + _JSON),
+    Command("fetch login", "fetch.login",
+            "log in to an account that wants OAuth2; prints the page to open (by default with a "
+            "device code, where the provider has that)",
+            (("ACCOUNT", 'an account\'s name in mail-fetcher.jcfg, or "hosted": the smarthost'),),
+            ("--code", "--device-code")),
     Command("dns", "dns.run", "print the DNS records that this server needs",
             (), ("--check",) + _JSON),
     Command("sha256", "sha256.run", 'hash a passphrase, for "passphrase" in mail.jcfg'),
@@ -64,6 +69,7 @@ COMMANDS = (
 GROUPS = {
     "user": ("add, change, remove and list users", None, ()),
     "filters": ("try a user's filters", None, ()),
+    "fetch": ("mail from other servers", None, ()),
     "queue": ("list and control queued messages (default: list)", "queue list", _JSON),
 }
 OPTIONS = {  # name: (metavar or None for a switch, help)
@@ -83,6 +89,8 @@ OPTIONS = {  # name: (metavar or None for a switch, help)
     "--compare": (None, "copy nothing, but compare both sides octet by octet"),
     "--json": (None, "print JSON"),
     "--bounce": (None, "send a bounce to the sender"),
+    "--code": (None, "the browser, or you, brings a code back here"),
+    "--device-code": (None, "you type a code on the provider's page"),
     "--check": (None, "compare the records with the live DNS"),
 }
 

@@ -12,7 +12,7 @@ from ..accounts.authorization import Authorizations
 from ..config import loader
 from ..config.lookup import Lookup
 from ..delivery.sending import octets
-from ..dropfolder.message import sender as sender_in
+from ..delivery.noted_sender import sender as sender_in
 from ..filters import matching, rules, vacation
 from ..filters.python import Scripts
 from ..filters.user_filters import check_owner

@@ -74,8 +74,8 @@ class Incoming:
     """One message on its way in. For one thread; ends with `finish` or `abort`."""
 
     __slots__ = ("size", "identity", "_router", "_envelope", "_origin", "_submitter", "_kind",
-                 "_may_refuse", "_was_here", "_placing", "_auth", "_keys", "_mailboxes", "_outgoing", "_held", "_header",
-                 "_failure")
+                 "_may_refuse", "_was_here", "_placing", "_auth", "_keys", "_mailboxes",
+                 "_outgoing", "_held", "_header", "_failure")
 
     def __init__(self, router, envelope, origin, destinations, submitter, may_refuse, was_here,
                  placing=None):
@@ -227,7 +227,10 @@ class Incoming:
         lowered = header.lower()
         if trace.hops(lowered) > trace.MOST_HOPS:
             raise MessageRefused(recipient_replies.LOOP)
-        if self._mailboxes and not self._was_here:
+        # Another server may have delivered mail of the same address before: a fetched message is a
+        # loop only if it was here.
+        may_loop = self._kind != _FETCHED or trace.was_received(lowered, self._router.host)
+        if self._mailboxes and not self._was_here and may_loop:
             self._mailboxes.look_for_loops(lowered)
         date = self._router.stamp.now()[1]
         header = self._rewritten(header, lowered, date)

@@ -129,6 +129,12 @@ def hops(lowered):
     return lowered.count(b"\r\nreceived:") + lowered.startswith(b"received:")
 
 
+def was_received(lowered, host):
+    """Whether a header block (bytes, lower case) has a Received field of this server. `host`: its
+    name."""
+    return b"by %s (phenmail) " % host.lower().encode("utf-8") in lowered
+
+
 def delivered_already(lowered, address):
     """Whether a header block (bytes, lower case) says it was delivered to the address before."""
     field = b"\r\n" + delivered_to(address).lower()

@@ -6,8 +6,8 @@ account, delivers what is new, and only then removes it there, if the user wants
 What a crash leaves, at any step:
 
     arriving                a temporary file, which the start removes; the message is read again
-    delivered               the mailbox has the message. The file's name tells which message of which
-                            account it is (`identity.name_key`), so it is not delivered again
+    delivered               the mailbox has the message. The file's name says which message of
+                            which account it is (`identity.name_key`), so it is not fetched again
     noted                   the account's state file has the message's key
     removed at the source   it is here
 """

@@ -7,9 +7,9 @@ its connection between rounds; others get theirs every `period`.
 The server is stopped at any time: the connections of all accounts are then shut down, so that
 nobody waits for another server.
 """
+import errno
 import logging
 import os
-import random
 import threading
 import time
 
@@ -18,31 +18,23 @@ from ..accounts.userfiles import Seen
 from ..config.loader import load_fetcher
 from ..config.problems import ConfigError
 from ..disk.owned_folder import OwnedFolder
-from ..net.waker import Waker
 from ..net.workers import Workers
-from . import identity, orders
-from . import status as statuses
-from .filing import Filing, Later
+from . import orders, status
 from .opening import open_source
-from .rounds import Rounds
-from .source import FetchError, LoginRefused, Throttled
-from .state import State
 
 log = logging.getLogger("phenmail.fetch")
 
 CONFIG = os.path.join("system", "config")
 FILE = "mail-fetcher.jcfg"
 STATES = "mail-fetcher.state"
+AT_ONCE = 8  # rounds
+IDLE = 100  # accounts that keep their connection; the rest is looked at every period
 
 _TICK = 1.0  # seconds between two looks at what is due
 _READ = 5.0  # seconds until the users' files are looked at again
 _WRITE = 10.0  # seconds between two versions of the status file
-AT_ONCE = 8  # rounds
-IDLE = 100  # accounts that keep their connection; the rest is looked at every period
-# Seconds until the first and the last repetition of a failed round, doubled in between.
-_FAILED, _REFUSED, _THROTTLED, _LATER = (60, 3600), (900, 21600), (900, 21600), (60, 900)
-_LONGEST_THROTTLE = 2 * 86400
-_JITTER = 0.2
+# Octets beyond our limit that a source may give, so that a message meets our limit first.
+_SPARE = 1024 * 1024
 
 
 class Fetching:
@@ -59,6 +51,7 @@ class Fetching:
         self._clock = clock
         self._open_source = open_source
         self._tick = tick
+        self._contexts = None  # shared by all connections
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._wake = threading.Event()
@@ -90,8 +83,8 @@ class Fetching:
         for thread in self._workers.threads():
             thread.join(max(0.1, end - time.monotonic()))
         for job in jobs:
-            job.end()
-        if self._is_changed:
+            job.close()
+        if jobs:
             self._write()
 
     def _jobs(self):
@@ -143,7 +136,7 @@ class Fetching:
         self._written = time.monotonic()
         self._is_changed = False
         try:
-            statuses.write(self._system, [job.status for job in self._jobs()])
+            status.write(self._system, [job.status for job in self._jobs()])
         except OSError as error:
             log.warning("the status of fetching cannot be written: %s", error)
 
@@ -151,9 +144,7 @@ class Fetching:
         for order in orders.take(self._system):
             for job in self._jobs():
                 if job.order == order:
-                    job.due = 0.0
-                    job.failures = 0
-                    job.waker.set()
+                    job.hurry()
 
     # The users' files
 
@@ -175,6 +166,8 @@ class Fetching:
         seen = Seen(path)
         settings = None
         try:
+            if root.identity_of(path) != owner:  # it would be read as the other one's
+                raise OSError(errno.EACCES, "it leads out of its owner's folder", path)
             settings = load_fetcher(path, root, seen.add)
         except ConfigError as error:
             log.error("no mail is fetched for %s until this is corrected: %s", owner,
@@ -195,7 +188,11 @@ class Fetching:
         known = user.jobs.get(account.place) if user is not None else None
         if known is not None and (known.account, known.folders) == (account, folders):
             return known
-        return _Job(self, owner, account, folders, known)
+        from .job import Job  # with all that only those need who fetch
+        root = self._directory.root
+        return Job(owner, account, folders, self._router, self._store,
+                   lambda: OwnedFolder(root.identity_folder(owner), CONFIG, STATES),
+                   self._connect, self._clock)
 
     def _replace(self, owner, user):
         old = self._users.get(owner)
@@ -206,50 +203,50 @@ class Fetching:
         for place, job in (old.jobs if old is not None else {}).items():
             if user.jobs.get(place) is not job:
                 job.stop()
-                if not job.is_running:
-                    job.end()
+                job.close()
         self._is_changed = self._is_changed or bool(user.jobs) or old is not None
 
     # One account, in a thread of its own
 
     def _work(self, job):
-        has_slot, is_idle = True, False
+        """Rounds of one account, until it rests without a connection."""
+        has_slot, keeps = True, False
         try:
-            job.prepare()
-            while not job.is_stopped():
+            while True:
                 wait = job.look()
                 self._is_changed = True
-                if not job.can_wait or not (is_idle or self._idle.acquire(blocking=False)):
+                if not job.can_wait or not (keeps or self._idle.acquire(blocking=False)):
                     break
-                is_idle = True
+                keeps = True
                 self._slots.release()
                 has_slot = False
-                wait = job.wait(wait)
-                while not job.is_stopped() and not has_slot:
-                    has_slot = self._slots.acquire(timeout=1.0)
-                if wait is not None:
+                if not job.wait(wait):
                     break
-        except Exception:
-            log.exception("%s: internal error while fetching", job)
-            wait = job.failed(FetchError("internal error; see the server's log"), _FAILED)
+                while not has_slot and not job.is_stopped():
+                    has_slot = self._slots.acquire(timeout=1.0)
+                if job.is_stopped():
+                    break
         finally:
-            if is_idle:
+            job.leave()
+            if keeps:
                 self._idle.release()
             if has_slot:
                 self._slots.release()
-        job.rest(wait if not job.is_stopped() else 0.0)
-        self._is_changed = True
-        self._wake.set()
+            job.is_running = False
+            self._is_changed = True
+            self._wake.set()
 
-    def connect(self, job):
-        """-> Source for the account of a job."""
-        return self._open_source(
-            job.account, unobscure(job.account.passphrase),
-            self._directory.settings.limits.message_size + _SPARE)
+    def _connect(self, account, began):
+        limit = self._directory.settings.limits.message_size + _SPARE
+        return self._open_source(account, unobscure(account.passphrase), limit,
+                                 contexts=self._shared_contexts(), began=began)
 
-
-# Octets beyond our limit that a source may give, so that it is our limit that a message meets.
-_SPARE = 1024 * 1024
+    def _shared_contexts(self):
+        from .connecting import Contexts
+        with self._lock:
+            if self._contexts is None:
+                self._contexts = Contexts()
+            return self._contexts
 
 
 class _User:

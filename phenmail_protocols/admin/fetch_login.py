@@ -1,0 +1,128 @@
+"""The command `fetch login`: agree to OAuth2 on the provider's page, and keep the tokens."""
+import contextlib
+import os
+import sys
+
+from ..config import loader
+from ..config.oauth2 import HOSTED
+from ..config.problems import ConfigError
+from ..oauth import code_flow, device_flow
+from ..oauth.errors import OAuthError
+from ..oauth.token_store import TokenFile
+from .terminal import DONE, show
+
+_FILE = os.path.join("system", "config", "mail-fetcher.jcfg")
+
+
+def login(root, options, account):
+    """`account`: the name of a fetched account, also as IDENTITY/NAME, or "hosted"."""
+    oauth2 = _hosted(root) if account == HOSTED else _fetched(root, account)
+    if options.code and options.device_code:
+        raise ValueError("fetch login: either --code or --device-code")
+    if options.device_code and not oauth2.device_endpoint:
+        raise ValueError("%s: the provider has no login with a device code for mail; use --code"
+                         % account)
+    if options.code and not oauth2.authorization_endpoint:
+        raise ValueError("%s: the provider has no authorization endpoint; use --device-code" % account)
+    file = TokenFile(oauth2)
+    try:
+        with file.locked():
+            pass  # if nothing can be written there, say so before the user does something
+        tokens = (_by_device if oauth2.device_endpoint and not options.code else _by_code)(oauth2)
+        with file.locked():
+            file.write(tokens)
+    except OAuthError as error:
+        raise ValueError("%s: %s" % (account, error))
+    show(_finished(account, tokens))
+    return DONE
+
+
+def _finished(account, tokens):
+    yield "%s: logged in; the tokens are kept." % account
+    if not tokens.refresh:
+        yield ("The provider gave no refresh token: the login ends soon, and you must then log in "
+               "again. Does the scope lack offline access?")
+    if account == HOSTED:
+        yield ("The server uses them for the next message. To send what waits now: phenmail queue "
+               "retry all")
+    else:
+        yield "The server uses them the next time. To fetch now: phenmail fetch now %s" % account
+
+
+# Which login
+
+
+def _hosted(root):
+    hosted = loader.load_server(root).hosted
+    if hosted is None or hosted.provider is None:
+        raise ValueError('"hosted" in %s: expected "auth": "oauth2"' % root.configuration)
+    return hosted.provider
+
+
+def _fetched(root, account):
+    """The settings.OAuth2 of a fetched account. Raises ValueError, ConfigError."""
+    found, broken = {}, []
+    for owner, settings in _users(root, broken):
+        for each in settings.accounts:
+            if account in (each.name, "%s/%s" % (owner, each.name)):
+                found["%s/%s" % (owner, each.name)] = each
+    if len(found) > 1:
+        raise ValueError("several users have this account; say which: %s" % ", ".join(found))
+    if not found and broken:
+        raise broken[0]
+    for name, each in found.items():
+        if each.provider is None:
+            raise ValueError('%s logs in with a passphrase; for OAuth2 write "auth": "oauth2"'
+                             % name)
+        return each.provider
+    raise ValueError("no such account: %s; expected the name of an account in a user's %s, or %s"
+                     % (account, _FILE, HOSTED))
+
+
+def _users(root, broken):
+    """(identity, settings.FetcherSettings) of all users; `broken` gets the ConfigErrors."""
+    domains = loader.load_server(root).domains
+    owners = {root.identity_of(action.value) for actions in domains.values()
+              for action in actions.values() if action.kind == "mailbox"}
+    for owner in sorted(filter(None, owners)):
+        try:
+            yield owner, loader.load_fetcher(
+                os.path.join(root.identity_folder(owner), _FILE), root)
+        except ConfigError as error:
+            broken.append(error)
+
+
+# The flows
+
+
+def _by_device(oauth2):
+    device = device_flow.begin(oauth2)
+    show(["Open this page in any browser:", "", "    " + device.address, "",
+          "and enter this code: " + device.user_code, "",
+          "Waiting until you have agreed there, at most %d minutes …" % (device.seconds // 60 or 1)])
+    sys.stdout.flush()
+    return device_flow.wait(oauth2, device)
+
+
+def _by_code(oauth2):
+    listening = code_flow.listen(oauth2)
+    with contextlib.closing(listening) if listening else contextlib.ExitStack():
+        login = code_flow.begin(oauth2, listening)
+        show(["Open this page in a browser and agree:", "", "    " + login.address, ""])
+        if listening is None:
+            show(["Then type the code that the page shows, and Enter."])
+        else:
+            show(["If the browser runs on another machine, it ends at a page that cannot be shown. "
+                  "Copy that", "page's address (it begins with %s), paste it here, and press Enter."
+                  % login.redirect])
+        sys.stdout.flush()
+        code = code_flow.wait(login, listening, _typed(), lambda text: show([text]))
+    return code_flow.tokens(oauth2, login, code)
+
+
+def _typed():
+    """The descriptor of the standard input, or None."""
+    try:
+        return sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None

@@ -1,0 +1,510 @@
+"""Rounds: each message of a source comes into the right mailbox exactly once, and nothing is
+removed there before."""
+import json
+import os
+
+import pytest
+
+from phenmail_protocols.fetch import state as state_file
+from phenmail_protocols.fetch.source import FetchError, Throttled
+from phenmail_protocols.store import errors
+from phenmail_protocols.store.account import Account as Folder
+from phenmail_protocols.store.filestore import FileStore
+
+from .scripted import DATE, Account, House, account, subject, text
+
+
+@pytest.fixture
+def remote():
+    return Account()
+
+
+@pytest.fixture
+def house(tmp_path, remote):
+    house = House(tmp_path / "root", remote)
+    yield house
+    house.close()
+
+
+PROTOCOLS = pytest.mark.parametrize("protocol", ["imaps", "pops"])
+
+
+@PROTOCOLS
+def test_new_mail_comes_once(house, remote, protocol):
+    house.configure(account(protocol=protocol))
+    remote.put(1)
+    remote.put(2)
+    assert house.look() == ""
+    assert house.subjects() == ["m1", "m2"]
+    remote.put(3)
+    assert house.look() == "" and house.look() == ""
+    assert house.subjects() == ["m1", "m2", "m3"]
+    house.close()
+    house.open()
+    assert house.look() == ""
+    assert house.subjects() == ["m1", "m2", "m3"]
+    assert remote.removed == []
+
+
+@PROTOCOLS
+def test_old_mail_is_ignored_by_default(house, remote, protocol):
+    remote.put(1)
+    remote.put(2)
+    settings = account(protocol=protocol)
+    del settings["first-time"]
+    house.configure(settings)
+    assert house.look() == "" and house.subjects() == []
+    remote.put(3)
+    house.close()
+    house.open()
+    assert house.look() == "" and house.subjects() == ["m3"]
+
+
+@PROTOCOLS
+def test_ignoring_that_is_interrupted_begins_again(house, remote, protocol):
+    for number in range(5):
+        remote.put(number)
+    house.configure(account(protocol=protocol, **{"first-time": "ignore-all"}))
+    before = remote.before
+
+    def fail(step):
+        if step == ("list" if protocol == "pops" else "open"):
+            raise FetchError("lost the connection")
+    remote.before = fail
+    assert house.look() == "lost the connection"
+    remote.before = before
+    assert house.look() == "" and house.subjects() == []
+    remote.put("new")
+    assert house.look() == "" and house.subjects() == ["mnew"]
+
+
+def test_what_a_message_looks_like(house, remote):
+    remote.put(1, extra="Return-Path: <sender@example.net>\r\n", flags=("\\Seen", "Work"))
+    house.configure(account())
+    assert house.look() == ""
+    data, = house.messages()
+    lines = data.split(b"\r\n")
+    assert lines[:3] == [b"Return-Path: <sender@example.net>", b"Delivered-To: alice@example.org",
+                         b"Received: from imap.example.net"]
+    assert lines[3].startswith(b"\tby example.org (phenmail) with IMAPS id ")
+    assert data.count(b"Return-Path") == 1
+    assert data.endswith(text(1)[-20:])
+    mailbox = house.store.account(house.path("alice", "mail")).open("INBOX")
+    rows = mailbox.rows([1])
+    assert list(rows.dates) == [DATE] and [set(flags) for flags in rows.flags] == [set()]
+    mailbox.close()
+
+
+def test_flags_are_kept_if_the_user_wants(house, remote):
+    remote.put(1, flags=("\\Seen", "\\Deleted", "\\Recent", "Work", "bad word", "\\flagged"))
+    house.configure(account(**{"keep-flags": True}))
+    assert house.look() == ""
+    mailbox = house.store.account(house.path("alice", "mail")).open("INBOX")
+    assert [set(flags) for flags in mailbox.rows([1]).flags] == [{"\\Seen", "Work", "\\Flagged"}]
+    mailbox.close()
+
+
+def test_boxes_and_their_actions(house, remote):
+    remote.boxes.update(List={}, Spam={}, Other={}, Elsewhere={})
+    for number, box in enumerate(remote.boxes):
+        remote.put(number, box)
+    with open(house.path("alice", "mail", "filters.jcfg"), "w") as file:
+        json.dump({"filters": [{"type": "match", "content": "m", "action": "accept:Filtered"}]},
+                  file)
+    house.configure(
+        account(boxes=["Inbox", {"List": "accept:Lists/dev"}, {"Spam": "delete"},
+                       {"Other": "accept:archive:Old"}, {"Elsewhere": "filter:archive"}]),
+        **{"mail-folders": {"mail": "/alice/mail", "archive": "/alice/archive"}})
+    assert house.look() == ""
+    assert house.subjects("Filtered") == ["m0"] and house.subjects("Lists/dev") == ["m1"]
+    assert remote.boxes["Spam"] == {} and len(remote.boxes["INBOX"]) == 1
+    assert house.subjects("Old", folder="archive") == ["m3"]
+    assert house.subjects(folder="archive") == ["m4"]
+    assert house.look() == "" and house.subjects("Filtered") == ["m0"]
+
+
+def test_a_box_that_is_gone_is_named_and_others_go_on(house, remote):
+    remote.put(1)
+    house.configure(account(boxes=["Gone", "Inbox"]))
+    assert house.look() == ""
+    assert house.subjects() == ["m1"]
+    assert house.job().status.problems == ["there is no mailbox Gone"]
+
+
+def test_an_impossible_mailbox_is_named(house, remote):
+    remote.put(1)
+    house.configure(account(boxes=[{"Inbox": "accept:a/../b"}]))
+    assert house.look() == "" and "no mailbox here can have the name" in (
+        house.job().status.problems[0])
+    assert len(remote.boxes["INBOX"]) == 1
+
+
+@PROTOCOLS
+def test_removal_follows_delivery(house, remote, protocol):
+    for number in range(250):
+        remote.put(number)
+    steps = []
+    remote.before = steps.append
+    house.configure(account(protocol=protocol, remove=True))
+    assert house.look() == ""
+    assert len(house.messages()) == 250 and remote.boxes["INBOX"] == {}
+    assert sorted(remote.removed) == list(range(1, 251))
+    assert steps.count("remove") == 3
+    assert house.look() == "" and len(house.messages()) == 250
+
+
+@PROTOCOLS
+def test_removal_after_days(house, remote, protocol):
+    house.now = 1.8e9
+    remote.put(1)
+    house.configure(account(protocol=protocol, remove=3))
+    assert house.look() == ""
+    house.now += 2 * 86400
+    remote.put(2)
+    assert house.look() == "" and remote.removed == []
+    house.close()
+    house.open()
+    house.now += 86400
+    assert house.look() == "" and remote.removed == [1]
+    house.now += 2 * 86400
+    assert house.look() == "" and remote.removed == [1, 2]
+    assert house.look() == "" and remote.removed == [1, 2]
+    assert house.subjects() == ["m1", "m2"]
+
+
+@PROTOCOLS
+def test_a_wrong_clock_removes_nothing_after_days(house, remote, protocol):
+    house.now = 1e6
+    remote.put(1)
+    house.configure(account(protocol=protocol, remove=3))
+    assert house.look() == ""
+    house.now += 30 * 86400
+    assert house.look() == "" and remote.removed == []
+
+
+@PROTOCOLS
+def test_a_message_that_is_too_large_stays(house, remote, protocol):
+    remote.put(1)
+    remote.put("large", data=text("large") + b"x" * 70000)
+    remote.put(3)
+    house.settings["limits"] = {"message-size": 65536}
+    house.close()
+    house.open()
+    house.configure(account(protocol=protocol, remove=True))
+    assert house.look() == ""
+    assert house.subjects() == ["m1", "m3"] and sorted(remote.removed) == [1, 3]
+    left, = house.job().status.left
+    assert "more than 65536 octets" in left
+    assert house.look() == "" and house.job().status.left == [left]
+
+
+@PROTOCOLS
+def test_a_lie_about_the_size_changes_nothing(house, remote, protocol):
+    house.settings["limits"] = {"message-size": 65536}
+    house.close()
+    house.open()
+    remote.put("large", data=text("large") + b"x" * 70000)
+    remote.put(2)
+    remote.lie = 10
+    house.configure(account(protocol=protocol))
+    assert house.look() == ""
+    assert house.subjects() == ["m2"]
+    assert "more than 65536 octets" in house.job().status.left[0]
+    assert os.listdir(house.path("alice", "mail", "tmp")) == []
+
+
+@pytest.mark.parametrize("extra, why", [
+    ("Delivered-To: alice@example.org\r\nReceived: from x\r\n\tby example.org (phenmail) with "
+     "ESMTP id 1; x\r\n", "loop"),
+    ("Received: x\r\n" * 60, "loop")])
+def test_a_loop_is_named_and_stays(house, remote, extra, why):
+    remote.put(1, extra=extra)
+    remote.put(2, extra="Delivered-To: alice@example.org\r\n")  # by another server
+    house.configure(account(remove=True))
+    assert house.look() == "" and house.subjects() == ["m2"]
+    assert why in house.job().status.left[0] and remote.removed == [2]
+
+
+@PROTOCOLS
+def test_a_message_that_cannot_be_kept_waits(house, remote, protocol, monkeypatch):
+    for number in range(3):
+        remote.put(number)
+    house.configure(account(protocol=protocol, remove=True))
+    kept = Folder.deliver
+
+    def deliver(self, name, staged, *arguments, **options):
+        staged.flush()
+        with open(staged.path, "rb") as file:
+            if b"Subject: m1" in file.read():
+                raise errors.NoSpace()
+        return kept(self, name, staged, *arguments, **options)
+    monkeypatch.setattr(Folder, "deliver", deliver)
+    assert "could not be kept: Insufficient disk space" in house.look()
+    assert house.subjects() == [] or house.subjects() == ["m0", "m2"]
+    monkeypatch.undo()
+    house.look()
+    assert sorted(house.subjects()) == ["m0", "m1", "m2"] and sorted(remote.removed) == [1, 2, 3]
+
+
+@PROTOCOLS
+def test_a_full_disk_ends_the_round(house, remote, protocol, monkeypatch):
+    for number in range(5):
+        remote.put(number)
+    house.configure(account(protocol=protocol, remove=True))
+
+    def stage(self, *arguments, **options):
+        raise errors.NoSpace()
+    monkeypatch.setattr(Folder, "stage", stage)
+    steps = []
+    remote.before = steps.append
+    assert "Insufficient disk space" in house.look()
+    assert steps.count("read") == 2 and "remove" not in steps
+    monkeypatch.undo()
+    assert house.look() == ""
+    assert len(house.subjects()) == 5 and len(remote.removed) == 5
+
+
+def test_a_message_over_quota_waits(house, remote):
+    for number in range(5):
+        remote.put(number)
+    house.close()
+    house.settings["quota"] = {"messages": 3}
+    house.open()
+    house.store.close()
+    house.store = house.router.store = FileStore(limit_of=house.directory.quota)
+    house.fetching._store = house.store
+    house.configure(account())
+    assert "full" in house.look()
+    assert house.subjects() == ["m0", "m1", "m2"]
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("cut", [30, 60, 90, 120])
+def test_a_message_that_is_cut_goes_on(house, remote, protocol, cut):
+    data = text(1) + b"line of text\r\n" * 60
+    remote.put(1, data=data)
+    remote.put(2)
+    remote.cut_after = cut
+    house.configure(account(protocol=protocol))
+    assert house.look() == ""
+    assert house.subjects() == ["m1", "m2"] and house.messages()[0].endswith(data[20:])
+    assert remote.logins > 3
+
+
+@PROTOCOLS
+def test_a_message_that_is_always_cut_is_not_kept(house, remote, protocol):
+    remote.put(1)
+    remote.cut_after = 0
+    house.configure(account(protocol=protocol, remove=True))
+    assert house.look() == "lost the connection"
+    assert house.subjects() == [] and remote.logins == 3 and remote.removed == []
+    assert os.listdir(house.path("alice", "mail", "tmp")) == []
+    remote.cut_after = None
+    assert house.look() == "" and house.subjects() == ["m1"]
+
+
+def test_another_validity_brings_nothing_again(house, remote):
+    for number in range(4):
+        remote.put(number, date=DATE + number)
+    remote.put("twin", data=text(1))  # as 1, but of another day
+    house.configure(account())
+    assert house.look() == "" and len(house.messages()) == 5
+    remote.renumber()
+    remote.put(9)
+    assert house.look() == ""
+    assert house.subjects() == ["m0", "m1", "m2", "m3", "m1", "m9"]
+    remote.renumber()
+    house.close()
+    house.open()
+    assert house.look() == "" and len(house.messages()) == 6
+
+
+def test_another_validity_does_not_bring_ignored_mail(house, remote):
+    remote.put(1)
+    house.now = float(DATE + 500)
+    house.configure(account(**{"first-time": "ignore-all"}))
+    assert house.look() == ""
+    remote.put(2, date=DATE + 600)
+    assert house.look() == ""
+    remote.renumber()
+    remote.put(3, date=DATE + 700)
+    assert house.look() == "" and house.subjects() == ["m2", "m3"]
+
+
+@PROTOCOLS
+def test_a_lost_state_brings_only_what_is_not_here(house, remote, protocol):
+    for number in range(3):
+        remote.put(number)
+    house.configure(account(protocol=protocol))
+    assert house.look() == ""
+    house.close()
+    states = house.path("alice", "system", "config", "mail-fetcher.state")
+    for name in os.listdir(states):
+        os.unlink(os.path.join(states, name))
+    house.open()
+    remote.put(3)
+    assert house.look() == "" and house.subjects() == ["m0", "m1", "m2", "m3"]
+    assert house.look() == "" and house.subjects() == ["m0", "m1", "m2", "m3"]
+
+
+@PROTOCOLS
+def test_a_note_that_is_lost_repeats_nothing(house, remote, protocol):
+    for number in range(3):
+        remote.put(number)
+    house.configure(account(protocol=protocol, remove=7))
+    assert house.look() == ""
+    states = house.path("alice", "system", "config", "mail-fetcher.state")
+    path = os.path.join(states, os.listdir(states)[0])
+    with open(path, "rb") as file:
+        lines = file.read().splitlines(True)
+    with open(path, "wb") as file:
+        file.write(b"".join(line for line in lines if line[:1] in b"+BI"))
+    house.fetching = None
+    house.store.close()
+    house.open()
+    remote.put(3)
+    assert house.look() == "" and house.subjects() == ["m0", "m1", "m2", "m3"]
+
+
+def test_the_daily_limit(house, remote):
+    for number in range(4):
+        remote.put(number, data=text(number) + b"x" * 30000)
+    house.configure(account(limit=70000, remove=True))
+    assert "the limit of 70000 octets a day" in house.look()
+    assert house.subjects() == ["m0", "m1"] and remote.removed == [1, 2]
+    house.close()
+    house.open()
+    assert "the limit" in house.look() and len(house.messages()) == 2
+    house.now += 86400
+    assert "the limit" in house.look() and len(house.messages()) == 4 or house.look() == ""
+    assert house.subjects() == ["m0", "m1", "m2", "m3"]
+
+
+@PROTOCOLS
+def test_a_message_that_vanishes_is_passed_by(house, remote, protocol):
+    remote.put(1)
+    remote.put(2)
+
+    def before(step):
+        if step == "read":
+            remote.boxes["INBOX"].pop(1, None)
+    remote.before = before
+    house.configure(account(protocol=protocol))
+    assert house.look() == "" and house.subjects() == ["m2"]
+
+
+def test_nonsense_uids_are_an_error(house, remote):
+    remote.boxes["INBOX"][2 ** 40] = (text(1), (), DATE)
+    remote.next_uid["INBOX"] = 2 ** 41
+    house.configure(account())
+    assert "sent a UID that is none" in house.look() and house.subjects() == []
+
+
+def test_what_an_upstream_found_reaches_filters(house, remote):
+    with open(house.path("alice", "mail", "filters.jcfg"), "w") as file:
+        json.dump({"filters": [{"type": "match", "header": "*auth", "content": "dmarc=pass",
+                                "action": "accept:Good"}]}, file)
+    good = "Authentication-Results: mx.example.net; spf=pass; dmarc=pass (p=none)\r\n"
+    other = "Authentication-Results: mx.other.example; dmarc=pass\r\n"
+    ours = "Authentication-Results: example.org; dmarc=pass\r\n"
+    remote.put(1, extra=good + ours)
+    remote.put(2, extra=other)
+    remote.put(3, extra=ours)
+    house.configure(account(trust="mx.example.net"))
+    assert house.look() == ""
+    assert house.subjects("Good") == ["m1"] and house.subjects() == ["m2", "m3"]
+    assert good.encode() in house.messages("Good")[0]
+    assert ours.encode() not in house.messages("Good")[0] + house.messages()[1]
+
+
+def test_old_mail_gets_no_vacation_answer(house, remote):
+    with open(house.path("alice", "mail", "filters.jcfg"), "w") as file:
+        json.dump({"filters": [{"type": "vacation", "text": "away"}]}, file)
+    house.now = 1.8e9
+    extra = "To: alice@example.org\r\nReturn-Path: <s%s@example.net>\r\n"
+    remote.put(1, extra=extra % 1, date=house.now - 30 * 86400)
+    remote.put(2, extra=extra % 2, date=house.now - 60)
+    house.configure(account())
+    assert house.look() == ""
+    assert [str(envelope.recipients[0].address) for envelope in house.answers] == [
+        "s2@example.net"]
+
+
+def test_what_a_filter_rejects_is_done(house, remote):
+    with open(house.path("alice", "mail", "filters.jcfg"), "w") as file:
+        json.dump({"filters": [{"type": "match", "content": "m1", "action": "reject"}]}, file)
+    remote.put(1)
+    remote.put(2)
+    house.configure(account(remove=True))
+    assert house.look() == "" and house.subjects() == ["m2"] and remote.removed == [1, 2]
+
+
+def test_throttling_and_refusals_wait(house, remote):
+    house.configure(account(), account(username="bert", passphrase="wrong"))
+    remote.error = Throttled("too much", 7777)
+    assert house.look() == "too much"
+    assert abs(house.job().status.next_try - house.now - 7777) < 800
+    assert "refused the login" in house.look(1)
+    assert house.job(1).status.next_try - house.now > 800
+    remote.error = None
+    assert house.look() == ""
+
+
+class Killed(BaseException):
+    """As kill -9: nothing after it is done."""
+
+
+STEPS = 60
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("remove", [False, True])
+def test_a_kill_at_any_step_loses_and_repeats_nothing(tmp_path, remote, protocol, remove,
+                                                      monkeypatch):
+    for number in range(4):
+        remote.put(number)
+    place = tmp_path / "root"
+    left = [0]
+
+    def step(name="", *_):
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed(name)
+
+    def stepping(call, name):
+        def called(*arguments, **options):
+            step(name + " before")
+            result = call(*arguments, **options)
+            step(name + " after")
+            return result
+        return called
+    monkeypatch.setattr(state_file, "write_all", stepping(state_file.write_all, "note"))
+    monkeypatch.setattr(Folder, "deliver", stepping(Folder.deliver, "deliver"))
+    remote.before = step
+    kills, number = 0, 4
+    for at in range(200):
+        house = House(place, remote)
+        house.configure(account(protocol=protocol, remove=remove))
+        left[0] = 3 + at % 37
+        try:
+            house.look()
+        except Killed:
+            kills += 1
+        left[0] = 10 ** 9
+        seen = house.subjects()
+        assert len(seen) == len(set(seen)), (at, seen)
+        there = {subject(data) for data, _, _ in remote.boxes["INBOX"].values()}
+        assert there | set(seen) == {"m%d" % each for each in range(number)}, at
+        remote.before = lambda name: None
+        for _ in range(2):
+            remote.put(number)
+            number += 1
+        remote.before = step
+        house.store.close()
+        if kills >= STEPS:
+            break
+    assert kills == STEPS
+    house = House(place, remote)
+    assert house.look() == ""
+    assert sorted(house.subjects()) == sorted("m%d" % each for each in range(number))
+    house.close()
