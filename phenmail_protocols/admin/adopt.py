@@ -10,12 +10,15 @@ from ..accounts import users
 from ..accounts.directory import Directory
 from ..config import loader
 from ..config.lookup import Lookup
+from ..disk.owned_folder import OwnedFolder
 from ..fetch import identity
 from ..fetch.adopting import receipt
 from ..fetch.adopting.adoption import Adoption
 from ..fetch.adopting.copying import Stopped
+from ..fetch.adopting.handing_over import Fetched
 from ..fetch.adopting.progress import Progress, amount, duration
 from ..fetch.connecting import Contexts
+from ..fetch.service import CONFIG, STATES
 from ..fetch.source import FetchError
 from ..mail.writing import printable
 from ..store.errors import StoreError
@@ -24,7 +27,7 @@ from ..store.maildir.space import free_space
 from . import adopt_account
 from .terminal import DONE, FAILED, confirm, show
 
-_FOLDER = os.path.join("system", "config", "mail-fetcher.adopted")
+_FOLDER = "mail-fetcher.adopted"  # for the ledgers
 _NAMED = 30  # mailboxes that are shown before the copying
 
 
@@ -47,10 +50,7 @@ def _run(root, options, address):
                       limit_of=Directory(settings, root).quota)
     try:
         mail = store.account(folder)
-        with Adoption(_connector(account, settings.limits.message_size),
-                      identity.account_key(account.settings), mail,
-                      _ledgers(root, folder, account), _progress(), settings.limits.message_size,
-                      account.settings.limit) as adoption:
+        with _adoption(root, folder, account, mail, settings.limits.message_size) as adoption:
             survey = adoption.survey()
             show(_survey_lines(survey, account, user, folder, mail))
             if options.compare:
@@ -59,10 +59,11 @@ def _run(root, options, address):
                 return FAILED
             adoption.copy(survey)
             code = _receipt(adoption, survey, afresh=False)
+            adopt_account.go_on(root, folder, account, options.yes, lambda: (
+                adoption.let_fetching_begin(survey, [box for box, _ in account.settings.boxes])))
+            return code
     finally:
         store.close()
-    adopt_account.go_on(root, folder, account, options.yes)
-    return code
 
 
 def local_user(root, settings, address, name):
@@ -94,15 +95,18 @@ def _check_owner(root, folder):
                               % (folder, owner))
 
 
-def _ledgers(root, folder, account):
-    return os.path.join(root.path, root.identity_of(folder), _FOLDER,
-                        identity.account_key(account.settings))
+def _adoption(root, folder, account, mail, largest):
+    from ..fetch.adopting.imap_remote import open_remote
+    owner, contexts = root.identity_of(folder), Contexts()
+    key = identity.account_key(account.settings)
+    fetched = Fetched(lambda: OwnedFolder(root.identity_folder(owner), CONFIG, STATES), key)
 
+    def connect():
+        return open_remote(account.settings, account.passphrase, largest, account.tokens, contexts)
 
-def _connector(account, limit):
-    from ..fetch.adopting.imap_remote import ImapRemote
-    contexts = Contexts()
-    return lambda: ImapRemote(account.settings, account.passphrase, limit, account.token, contexts)
+    ledgers = os.path.join(root.identity_folder(owner), CONFIG, _FOLDER, key)
+    return Adoption(connect, key, mail, ledgers, _progress(), largest, account.settings.limit,
+                    fetched)
 
 
 def _progress():

@@ -1,14 +1,13 @@
 """The account elsewhere that `adopt` copies: one of mail-fetcher.jcfg, or one that it asks for."""
 import json
 import os
-import sys
 from typing import Any, NamedTuple, Optional
 
 from ..config import editing, loader
-from ..config.problems import ConfigError
 from ..config.settings import FetchAccount
 from ..disk.atomic import write_file
 from ..fetch.adopting import finding
+from ..oauth.token_store import TokenSource
 from ..text.obscured import obscure, unobscure
 from .terminal import ask, ask_passphrase, confirm, is_interactive, show
 
@@ -21,11 +20,11 @@ class AccountError(ValueError):
 
 
 class Chosen(NamedTuple):
-    """`settings`: FetchAccount; `passphrase`: in clear; `token()`: an OAuth2 access token, or None;
+    """`settings`: FetchAccount; `passphrase`: in clear; `tokens`: a TokenSource, or None;
     `is_new`: it is not in mail-fetcher.jcfg."""
     settings: FetchAccount
     passphrase: str
-    token: Optional[Any]
+    tokens: Optional[Any]
     is_new: bool
 
 
@@ -55,7 +54,8 @@ def _known(account):
     if account.protocol not in _PORTS:
         raise AccountError("%s is fetched by POP3, which shows only one mailbox: adopting needs "
                            "IMAP" % account.name)
-    return Chosen(account, unobscure(account.passphrase or ""), None, False)
+    tokens = TokenSource(account.provider) if account.provider is not None else None
+    return Chosen(account, unobscure(account.passphrase or ""), tokens, False)
 
 
 def _asked(address):
@@ -72,26 +72,37 @@ def _asked(address):
     return Chosen(account._replace(name="%s@%s" % (username, server)), passphrase, None, True)
 
 
-def go_on(root, folder, account, is_silent):
-    """Offer to fetch new mail of an account that is not fetched yet."""
+def go_on(root, folder, account, is_silent, begin):
+    """Let new mail be fetched from now on; offer it if the account is not fetched yet.
+
+    `begin()`: tells fetching where to begin. Raises FetchError, StoreError, OSError.
+    """
+    path, entry = path_of(root, folder), _entry(account)
     if not account.is_new:
-        return
-    path = path_of(root, folder)
-    entry = {"server": account.settings.server, "username": account.settings.username,
-             "passphrase": obscure(account.passphrase)}
-    if account.settings.port != _PORTS["imaps"]:
-        entry["port"] = account.settings.port
-    if is_silent or not is_interactive() or not confirm(
+        begin()
+    elif is_silent or not is_interactive() or not confirm(
             "Go on fetching new mail of %s? (yes) " % account.settings.username):
         show(["To go on fetching new mail, add this to \"accounts\" in %s:" % path,
-              "  " + json.dumps(entry, ensure_ascii=False)])
-        return
-    try:
-        add_account(path, root, entry)
-        print("%s: new mail of %s is fetched from now on" % (path, account.settings.username))
-    except (editing.EditError, ConfigError, OSError) as error:
-        print("phenmail: %s cannot be edited: %s" % (path, error), file=sys.stderr)
-        show(["Add this to \"accounts\" by hand:", "  " + json.dumps(entry, ensure_ascii=False)])
+              "  " + json.dumps(dict(entry, passphrase="..."), ensure_ascii=False)])
+    else:
+        begin()
+        try:
+            add_account(path, root, entry)
+            show(["%s: new mail of %s is fetched from now on." % (
+                path, account.settings.username)])
+        except (editing.EditError, UnicodeDecodeError) as error:
+            show(["%s cannot be edited: %s. Add this to \"accounts\" by hand:" % (path, error),
+                  "  " + json.dumps(entry, ensure_ascii=False)])
+
+
+def _entry(account):
+    """What mail-fetcher.jcfg says of a new account."""
+    settings = account.settings
+    entry = {"server": settings.server, "username": settings.username,
+             "passphrase": obscure(account.passphrase)}
+    if settings.port != _PORTS["imaps"]:
+        entry["port"] = settings.port
+    return entry
 
 
 def add_account(path, root, entry):

@@ -11,8 +11,8 @@ from typing import NamedTuple, Optional, Tuple
 from ..accounts.authorization import Authorizations
 from ..config import loader
 from ..config.lookup import Lookup
-from ..delivery.sending import octets
 from ..delivery.noted_sender import sender as sender_in
+from ..delivery.sending import octets
 from ..filters import matching, rules, vacation
 from ..filters.python import Scripts
 from ..filters.user_filters import check_owner

@@ -4,9 +4,12 @@ import os
 from typing import NamedTuple
 
 from ...disk.locks import FileLock, LockTimeout
+from ..source import BoxGone
 from . import plan, progress
-from .copying import Allowance, Copier, Owner, Stopped
+from .allowance import Allowance
+from .copying import Copier, Owner, Stopped
 from .ledger import Ledger, heads
+from .plan import INBOX
 from .receipt import Comparison
 
 _LOCK, _ALLOWANCE = "adopt.lock", "octets-today"
@@ -28,12 +31,13 @@ class Adoption:
 
     `connect()`: a logged in remote.Remote; `name`: what distinguishes the account for ever
     (identity.account_key); `account`: the store's Account; `folder`: for the ledgers; `shown`: a
-    progress.Progress; `largest`: octets of a message; `limit`: octets a day, None for none.
+    progress.Progress; `largest`: octets of a message; `limit`: octets a day, None for none;
+    `fetched`: a handing_over.Fetched.
 
     All methods raise FetchError, Stopped, StoreError, OSError.
     """
 
-    def __init__(self, connect, name, account, folder, shown, largest, limit=None):
+    def __init__(self, connect, name, account, folder, shown, largest, limit, fetched):
         self._connect = connect
         self._owner = Owner(name)
         self._account = account
@@ -41,6 +45,7 @@ class Adoption:
         self._progress = shown
         self._largest = largest
         self._limit = limit
+        self._fetched = fetched
         self._allowance = None
         self._lock = None
 
@@ -92,15 +97,33 @@ class Adoption:
         """Copy what is not here yet."""
         self._progress.begin(survey.messages, survey.octets)
         copier = Copier(self._connect, self._owner, self._account, self._folder, self._progress,
-                        self._largest, self._allowance)
+                        self._largest, self._allowance, self._fetched.takes)
         try:
             copier.run(survey.plan)
         finally:
             copier.close()
+
+    def let_fetching_begin(self, survey, boxes):
+        """Copy what has arrived meanwhile, and let fetching go on after that.
+
+        `boxes`: names of mailboxes there that will be fetched. Does nothing if that has begun.
+        """
+        if self._fetched.is_begun:
+            return
+        found = []
+        with contextlib.closing(self._connect()) as remote:
+            remote.listed()
+            for name in boxes:
+                with contextlib.suppress(BoxGone):
+                    box = remote.open(INBOX if name.upper() == INBOX else name)
+                    found.append((box, box.next_uid - 1))
+        self.copy(survey)
+        self._fetched.begin_after(found)
 
     def receipt(self, survey, afresh):
         """Compare both sides -> list of receipt.Row. `afresh`: read everything there again."""
         self._progress.begin(survey.messages, survey.octets)
         with contextlib.closing(self._connect()) as remote:
             return list(Comparison(remote, self._owner, self._account, self._folder,
-                                   self._progress, afresh).rows(survey.plan))
+                                   self._progress, afresh, self._fetched.takes).rows(
+                                       survey.plan))

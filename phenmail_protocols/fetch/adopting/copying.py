@@ -10,12 +10,11 @@ for. What cannot go on raises `Stopped`; the same command goes on later.
 """
 import contextlib
 import hashlib
-import time
 
 from ...store import errors
 from .. import identity
 from ..source import PIECE, BoxGone, FetchError, LoginRefused, MessageGone, Throttled
-from .here import Here
+from .here import Everywhere, Here
 from .ledger import AS, NOT_COPIED, UNKNOWN, Ledger, Line, heads
 from .plan import Labels
 from .remote import TooLarge
@@ -25,7 +24,6 @@ _ROUNDS = 3  # lists of a mailbox: messages may arrive there meanwhile
 _FAILURES = 8  # in a row, without a message in between
 _PAUSE, _LONGEST_PAUSE = 5.0, 300.0  # seconds after a failure
 _FULL = 60.0  # seconds between two tries on a full disk
-_DAY = 86400.0
 _THROTTLED, _LONGEST_THROTTLED = 60.0, 3600.0  # seconds if the server does not say
 _SYSTEM_FLAGS = {flag.lower(): flag for flag in (
     "\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")}
@@ -57,10 +55,11 @@ class Copier:
 
     `connect()`: a logged in Remote; `owner`: an Owner; `account`: the store's Account; `folder`:
     that of the ledgers; `progress`: a Progress; `largest`: octets of a message; `allowance`: an
-    Allowance or None.
+    Allowance or None; `leaves(box, uid)`: whether a message of a source.Box is left to fetching.
     """
 
-    def __init__(self, connect, owner, account, folder, progress, largest, allowance=None):
+    def __init__(self, connect, owner, account, folder, progress, largest, allowance=None,
+                 leaves=lambda box, uid: False):
         self._connect = connect
         self._owner = owner
         self._account = account
@@ -68,10 +67,12 @@ class Copier:
         self._progress = progress
         self._largest = largest
         self._allowance = allowance
+        self._leaves = leaves
         self._remote = None
         self._copied = 0  # messages
         self._earlier = {}  # digest -> [(key, mailbox here)]; see _learn_earlier
         self._here = {}  # mailbox here -> Here
+        self._everywhere = Everywhere(account)
 
     # The whole
 
@@ -142,7 +143,8 @@ class Copier:
                     move.target) as ledger:
             self._learn_earlier(work, ledger)
             batch, octets, found = [], 0, False
-            for entry in self._remote.entries(lambda uid: uid not in ledger):
+            for entry in self._remote.entries(
+                    lambda uid: uid not in ledger and not self._leaves(box, uid)):
                 found = True
                 if batch and (len(batch) >= _MESSAGES or octets + entry.size > _OCTETS):
                     self._copy_batch(work, ledger, batch)
@@ -179,14 +181,14 @@ class Copier:
         wanted = []
         for entry in entries:
             places, flags = self._places(work, entry)
-            missing = [place for place in places if place[1] is None]
+            missing = [name for name, is_here in places if not is_here]
             if not missing:
                 ledger.add([Line(entry.uid, entry.size, UNKNOWN)])
                 self._progress.advance(1, entry.size)
             elif entry.size > self._largest:
                 self._too_large(ledger, entry)
             else:
-                wanted.append((entry, [name for name, _ in missing], flags))
+                wanted.append((entry, missing, flags))
         arrived = []
         with contextlib.ExitStack() as stack:
             try:
@@ -197,13 +199,15 @@ class Copier:
             self._deliver(work, ledger, arrived)
 
     def _places(self, work, entry):
-        """-> ([(mailbox here, UID of the message there or None)], its flags)."""
+        """-> ([(mailbox here, whether the message is there)], its flags)."""
         flags = _flags(entry.flags)
         names = (work.move.target,)
         if work.labels is not None:
             names, flags = work.labels.places(entry.labels, flags)
-        return [(name, self._at(name).uid(self._owner.key(work.box, name, entry)))
-                for name in names], flags
+        keys = [self._owner.key(work.box, name, entry) for name in names]
+        # Fetching may have put it elsewhere, or another program may have moved it.
+        return [(name, self._at(name).uid(key) is not None or key in self._everywhere)
+                for name, key in zip(names, keys)], flags
 
     def _at(self, name):
         if name not in self._here:
@@ -359,46 +363,3 @@ def make_mailbox(account, name):
             account.create(name)
         except errors.Exists:
             pass
-
-
-class Allowance:
-    """At most so many octets a day, also over several runs.
-
-    `path`: the file that remembers it; `limit`: octets a day.
-    """
-
-    def __init__(self, path, limit, wall=time.time):
-        self._path = path
-        self._limit = limit
-        self._wall = wall
-        self._since, self._octets = self._read()
-        self._noted = self._octets
-
-    def _read(self):
-        try:
-            with open(self._path, encoding="ascii") as file:
-                since, octets = file.read(100).split()
-            return float(since), int(octets)
-        except (OSError, ValueError):
-            return self._wall(), 0
-
-    def take(self, octets):
-        """So many octets came."""
-        if not 0 <= self._wall() - self._since < _DAY:
-            self._since, self._octets = self._wall(), 0
-        self._octets += octets
-        if abs(self._octets - self._noted) > PIECE * 4:
-            self.note()
-
-    def check(self):
-        """Raise Throttled if no more may come today."""
-        left = self._since + _DAY - self._wall()
-        if self._octets >= self._limit and 0 < left <= _DAY:
-            self.note()
-            raise Throttled("%d octets came today, which is the account's limit" % self._octets, left)
-
-    def note(self):
-        """Write it to the file, which need not survive a crash."""
-        self._noted = self._octets
-        with open(self._path, "w", encoding="ascii") as file:
-            file.write("%.0f %d\n" % (self._since, self._octets))

@@ -60,6 +60,19 @@ class Here:
         return int.from_bytes(self._sorted[at + _KEY_WIDTH:at + _WIDTH], "big")
 
 
+class Everywhere:
+    """The keys in all mailboxes of an account, as they were when this object was made."""
+
+    def __init__(self, account):
+        """Raises store.errors.StoreError."""
+        self._sorted = b"".join(sorted(_record(key, 0) for key in account.arrival_keys()))
+
+    def __contains__(self, key):
+        wanted = bytes.fromhex(key)
+        at = bisect_left(_Keys(self._sorted), wanted) * _WIDTH
+        return self._sorted[at:at + _KEY_WIDTH] == wanted
+
+
 def _record(key, uid):
     return bytes.fromhex(key) + uid.to_bytes(_WIDTH - _KEY_WIDTH, "big")
 

@@ -3,13 +3,14 @@
 Beyond that: LIST with special uses (RFC 6154) and subscriptions, sizes of mailboxes (RFC 8438), and
 Gmail's X-GM-MSGID and X-GM-LABELS. Mailboxes are opened with EXAMINE, so nothing changes there.
 """
+from ...oauth.errors import LoginNeeded, OAuthError
 from ...text import utf7
 from .. import imap_replies
 from ..imap_client import Bounds, Refused
 from ..imap_names import quoted
 from ..imap_replies import grouped, number, string
 from ..imap_source import MOST_UID, ImapSource
-from ..source import PIECE, RemoteMessage
+from ..source import PIECE, FetchError, LoginRefused, RemoteMessage
 from .plan import INBOX, Listed
 from .remote import Entry, Remote, TooLarge
 
@@ -69,6 +70,33 @@ def _name(raw):
         return utf7.decode(raw)
     except ValueError:
         return raw.decode("utf-8", "replace")
+
+
+def open_remote(account, passphrase, limit, tokens=None, contexts=None):
+    """Connect and log in -> ImapRemote.
+
+    `account`: config.settings.FetchAccount; `limit`: octets of a message; `tokens`: an
+    oauth.token_store.TokenSource, for accounts with OAuth2. Raises FetchError, LoginRefused.
+    """
+    given = []
+
+    def token():
+        try:
+            given.append(tokens())
+            return given[-1]
+        except LoginNeeded as error:
+            raise LoginRefused(str(error))
+        except OAuthError as error:
+            raise FetchError(str(error))
+
+    arguments = account, passphrase, limit, token if tokens is not None else None, contexts
+    try:
+        return ImapRemote(*arguments)
+    except LoginRefused:
+        if not given:
+            raise
+    tokens.refuse(given[-1])  # it may have been revoked before its time
+    return ImapRemote(*arguments)
 
 
 class ImapRemote(Remote):

@@ -110,11 +110,10 @@ def _why_left_out(each):
 def _prefix(own):
     """Courier and Cyrus show everything below INBOX."""
     others = [each for each in own if each.name.upper() != INBOX]
-    prefixes = {each.name[:len(INBOX) + 1].upper() for each in others}
-    separators = {each.separator for each in others}
-    if len(prefixes) == len(separators) == 1 and prefixes == {"%s%s" % (INBOX, others[0].separator)}:
-        return others[0].name[:len(INBOX) + 1]
-    return ""
+    for each in others:
+        if not each.separator or not each.name.upper().startswith(INBOX + each.separator):
+            return ""
+    return others[0].name[:len(INBOX) + 1] if others else ""
 
 
 class _Names:

@@ -11,7 +11,7 @@ from ...mail.headers import first, split_header
 from ...mail.writing import printable
 from ...store import errors
 from ..source import BoxGone, MessageGone
-from .here import Here
+from .here import Everywhere, Here
 from .ledger import AS, Ledger
 from .plan import Labels
 from .remote import TooLarge
@@ -24,7 +24,7 @@ _HEADER = 65536  # octets of a message in which its Message-ID is looked for
 class Row(NamedTuple):
     """One mailbox. `there`, `here`: messages there, and those of them that are here; `identical`:
     those with the same octets; `differing`: (Message-ID, why) of the first of the others; `more`:
-    how many are not named."""
+    how many are not named; `left`: new messages that fetching will bring, not counted before."""
     source: str
     target: str
     there: int
@@ -32,6 +32,7 @@ class Row(NamedTuple):
     identical: int
     differing: Tuple[Tuple[str, str], ...] = ()
     more: int = 0
+    left: int = 0
 
     @property
     def is_whole(self):
@@ -44,16 +45,18 @@ class Comparison:
 
     `remote`: a logged in Remote; `owner`: copying.Owner; `account`: the store's Account; `folder`:
     that of the ledgers; `progress`: a Progress; `afresh`: read every message there again, else the
-    hashes of the ledgers are believed where there is one.
+    hashes of the ledgers are believed where there is one; `leaves`: as for copying.Copier.
     """
 
-    def __init__(self, remote, owner, account, folder, progress, afresh):
+    def __init__(self, remote, owner, account, folder, progress, afresh,
+                 leaves=lambda box, uid: False):
         self._remote = remote
         self._owner = owner
         self._account = account
         self._folder = folder
         self._progress = progress
         self._afresh = afresh
+        self._leaves = leaves
 
     def rows(self, plan):
         """Yield a Row for each mailbox. Raises FetchError, StoreError, OSError."""
@@ -80,7 +83,7 @@ class Comparison:
                 batch = []
         self._compare(move, box, here, ledger, labels, counted, batch)
         return Row(move.source, move.target, counted.there, counted.here, counted.identical,
-                   tuple(counted.differing), counted.more)
+                   tuple(counted.differing), counted.more, counted.left)
 
     def _compare(self, move, box, here, ledger, labels, counted, entries):
         digests = {}  # UID there -> hash of its octets there
@@ -107,10 +110,13 @@ class Comparison:
             self._progress.advance(1, entry.size)
 
     def _one(self, move, box, here, line, labels, counted, entry, digest):
-        counted.there += 1
         places = self._places(move, box, line, labels, entry)
-        found = [here.digest(name, key) for name, key in places]
+        found = [here.digest(name, key) or here.elsewhere(key) for name, key in places]
         missing = [name for (name, _), each in zip(places, found) if each is None]
+        if missing and self._leaves(box, entry.uid):
+            counted.left += 1
+            return
+        counted.there += 1
         if missing:
             counted.differs(lambda: self._name(entry), lambda: "not in %s%s" % (
                 ", ".join(missing), _why_missing(line)))
@@ -156,7 +162,7 @@ def _with_crlf(data):
 
 class _Counted:
     def __init__(self):
-        self.there = self.here = self.identical = self.more = 0
+        self.there = self.here = self.identical = self.more = self.left = 0
         self.differing = []
 
     def differs(self, name, why):
@@ -173,6 +179,7 @@ class _Mailboxes:
         self._account = account
         self._stack = contextlib.ExitStack()
         self._open = {}
+        self._everywhere = None
 
     def __enter__(self):
         return self
@@ -197,6 +204,18 @@ class _Mailboxes:
         except errors.Expunged:
             return None
 
+    def elsewhere(self, key):
+        """As `digest`, in any mailbox: fetching may have put it elsewhere."""
+        if self._everywhere is None:
+            self._everywhere = Everywhere(self._account)
+        if key not in self._everywhere:
+            return None
+        for each in self._account.mailboxes():
+            digest = self.digest(each.name, key) if each.selectable else None
+            if digest is not None:
+                return digest
+        return None
+
     def _opened(self, name):
         try:
             mailbox = self._account.open(name)
@@ -218,7 +237,7 @@ def lines(rows):
     """Rows -> list of str, as a table."""
     table = [("mailbox", "there", "here", "byte-identical", "differs")]
     for row in rows:
-        name = row.target if row.source.upper() == row.target.upper() else "%s -> %s" % (row.source, row.target)
+        name = row.target if row.source == row.target else "%s -> %s" % (row.source, row.target)
         table.append((printable(name), str(row.there), str(row.here), str(row.identical),
                       str(row.there - row.identical)))
     if len(rows) > 1:
@@ -232,4 +251,7 @@ def lines(rows):
             text.append("%s: %s: %s" % (printable(row.source), name, printable(why)))
         if row.more:
             text.append("%s: %d others" % (printable(row.source), row.more))
+        if row.left:
+            text.append("%s: new messages that fetching will bring: %d" % (
+                printable(row.source), row.left))
     return text

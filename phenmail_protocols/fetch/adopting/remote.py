@@ -56,8 +56,8 @@ class Remote:
 
     def bodies(self, entries) -> Iterator[Tuple[Entry, Iterator[bytes]]]:
         """The octets of some messages, in pieces, in any order; take all pieces of one before the
-        next. Messages that are gone are left out, or raise MessageGone while their pieces are taken;
-        those that are larger than the limit raise TooLarge there."""
+        next. Messages that are gone are left out, or raise MessageGone while their pieces are
+        taken; those that are larger than the limit raise TooLarge there."""
         raise NotImplementedError
 
     def rest(self, entry, offset) -> Iterator[bytes]:

@@ -123,7 +123,7 @@ class Desk(object):
 
     def copier(self, **options):
         return Copier(self.server.connect, self.owner, self.house.account, str(self.ledgers),
-                      self.progress(), self.largest, self.allowance)
+                      self.progress(), self.largest, self.allowance, **options)
 
     def copy(self):
         copier = self.copier()

@@ -145,11 +145,13 @@ def test_from_this_server_over_tls(bob, source):
     assert "Lists/dev/2019" in subscribed and "B\u00fccher" not in subscribed
     # again, and a new message there
     fill(source, {"INBOX": [(message(200), [], 1600000000)]})
+    fill(source, {"Sent": [(message(201), [], 1600000000)]})
     out, _ = bob.adopt(ADDRESS, "--compare", code=1)
-    assert "INBOX: <200@there>: not in INBOX: it arrived there after the copying" in out
+    assert "INBOX: new messages that fetching will bring: 1" in out
+    assert "Sent: <201@there>: not in Sent: it arrived there after the copying" in out
     out, _ = bob.adopt(ADDRESS, "--yes")
     assert "(73 were copied before)" in out
-    assert len(bob.here()[0]["INBOX"]) == 71
+    assert len(bob.here()[0]["Sent"]) == 2 and len(bob.here()[0]["INBOX"]) == 70
     out, _ = bob.adopt(ADDRESS, "--compare")
     assert ["all", "74", "74", "74", "0"] in [line.split() for line in out.splitlines()]
 

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from phenmail_protocols.fetch.adopting import copying
+from phenmail_protocols.fetch.adopting.allowance import Allowance
 from phenmail_protocols.fetch.source import LoginRefused, Throttled
 from phenmail_protocols.store import errors
 
@@ -172,10 +173,10 @@ def test_the_days_limit(desk):
     desk.server.put("INBOX", message(1))
     begun = desk.now
     path = str(desk.ledgers / "octets")
-    desk.allowance = copying.Allowance(path, 5000, lambda: desk.now)
+    desk.allowance = Allowance(path, 5000, lambda: desk.now)
     desk.copy()
     assert len(desk.here("INBOX")) == 11 and desk.now - begun >= 2 * 86400
-    again = copying.Allowance(path, 5000, lambda: desk.now)
+    again = Allowance(path, 5000, lambda: desk.now)
     assert again._octets == desk.allowance._octets > 0  # a later run knows of it
 
 
