@@ -79,7 +79,7 @@ ORDER = {
     "imap/syntax": ("values", "sequence", "tokens", "command_grammar", "append_grammar",
                     "grammar"),
     "admin": ("terminal", "dns_records", "dns_check", "dns", "queue_text", "queue_orders", "queue",
-              "authorize", "check"),
+              "fetch", "authorize", "check"),
     "testing": ("acceptor", "proxy", "catcher", "fixture"),
 }
 

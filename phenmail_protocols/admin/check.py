@@ -12,6 +12,9 @@ from ..authentication import judging
 from ..config import loader
 from ..config.problems import ConfigError
 from ..dkim.signing import Signer
+from ..fetch.filing import target_of
+from ..fetch.service import CONFIG
+from ..fetch.service import FILE as FETCHER
 from ..filters import rules
 from ..filters.user_filters import check_owner
 from ..queue import spool
@@ -117,16 +120,34 @@ def _check_user(report, root, store, folder):
                                    "user passwd" % name)
         check_owner(root, user.filters, folder)
         _check_filters(report, loader.load_filters(user.filters, root))
-        fetcher = os.path.join(root.path, root.identity_of(folder) or "",
-                               "system", "config", "mail-fetcher.jcfg")
-        if loader.load_fetcher(fetcher, root).accounts:
-            report.warnings.append("%s: this version does not fetch mail from other servers yet"
-                                   % os.path.relpath(fetcher, root.path))
+        fetcher = os.path.join(root.path, root.identity_of(folder) or "", CONFIG, FETCHER)
+        _check_fetcher(report, root, loader.load_fetcher(fetcher, root),
+                       os.path.relpath(fetcher, root.path))
     except ConfigError as error:
         report.errors.extend(map(str, error.problems))
     except OSError as error:
         report.errors.append("%s: %s" % (error.filename, error.strerror))
     _check_mailboxes(report, store, name, folder)
+
+
+def _check_fetcher(report, root, fetcher, name):
+    """What a mail-fetcher.jcfg says that cannot work, although it is well written."""
+    for account in fetcher.accounts:
+        for box, action in account.boxes:
+            try:
+                mailbox = target_of(action, fetcher.mail_folders).mailbox
+                if mailbox is not None:
+                    rules.mailbox_named(mailbox)
+            except errors.InvalidName as error:
+                report.errors.append("%s: %s: %s: %s: no mailbox can have this name: %s" % (
+                    name, account.name, box, action, error))
+        if account.protocol.startswith("pop") and len(account.boxes) > 1:
+            report.warnings.append("%s: %s: POP3 has one mailbox, so only the first of \"boxes\" "
+                                   "counts" % (name, account.name))
+    if fetcher.accounts:
+        report.notes.append("%s: %d accounts%s" % (
+            name, len(fetcher.accounts), "" if fetcher.device in (None, root.device)
+            else ", fetched by the device " + fetcher.device))
 
 
 def _check_filters(report, filters):

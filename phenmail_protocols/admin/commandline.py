@@ -22,6 +22,7 @@ _SERVING = ("--ports-file", "--all-cores")
 _FIRST_USER = ("--domain", "--user", "--admin")
 _ADDRESS = (("ADDRESS", "the user's mail address"),)
 _ID = (("ID", "the message's id, as listed"),)
+_ACCOUNT = (("ACCOUNT", "its name as listed: NAME, or USER/NAME"),)
 _JSON = ("--json",)
 
 COMMANDS = (
@@ -60,6 +61,12 @@ COMMANDS = (
             "device code, where the provider has that)",
             (("ACCOUNT", 'an account\'s name in mail-fetcher.jcfg, or "hosted": the smarthost'),),
             ("--code", "--device-code")),
+    Command("fetch list", "fetch.list_all",
+            "list the accounts from which mail is fetched, and how each fares", (), _JSON),
+    Command("fetch now", "fetch.now", "let the running server fetch an account now",
+            _ACCOUNT, _JSON),
+    Command("fetch test", "fetch.test",
+            "log in to an account and list its mailboxes; nothing is changed", _ACCOUNT, _JSON),
     Command("dns", "dns.run", "print the DNS records that this server needs",
             (), ("--check",) + _JSON),
     Command("sha256", "sha256.run", 'hash a passphrase, for "passphrase" in mail.jcfg'),
@@ -69,7 +76,7 @@ COMMANDS = (
 GROUPS = {
     "user": ("add, change, remove and list users", None, ()),
     "filters": ("try a user's filters", None, ()),
-    "fetch": ("mail from other servers", None, ()),
+    "fetch": ("fetching from other servers (default: list)", "fetch list", _JSON),
     "queue": ("list and control queued messages (default: list)", "queue list", _JSON),
 }
 OPTIONS = {  # name: (metavar or None for a switch, help)

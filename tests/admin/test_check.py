@@ -47,15 +47,20 @@ def test_all_mistakes_of_a_file_are_told_with_their_places(root):
     assert any(":3:" in line and "smtp" in line for line in report.errors)
 
 
-def test_what_is_not_built_is_said(root):
+def test_fetched_accounts_are_checked(root):
     folder = os.path.join(root.path, "alice", "system", "config")
     os.makedirs(folder)
     with open(os.path.join(folder, "mail-fetcher.jcfg"), "w") as file:
         json.dump(
-            {"accounts": [{"server": "imap.example.org", "username": "a", "passphrase": "b"}]},
-            file)
-    assert any("mail-fetcher.jcfg" in line and "not fetch" in line
-               for line in check.check(root).warnings)
+            {"accounts": [
+                {"server": "imap.example.org", "username": "a", "passphrase": "b",
+                 "boxes": [{"Inbox": "accept:a/../b"}]},
+                {"server": "imap.example.org", "protocol": "pop", "username": "b",
+                 "passphrase": "b", "boxes": ["Inbox", "Sent"]}]}, file)
+    report = check.check(root)
+    assert any("accept:a/../b: no mailbox" in line for line in report.errors)
+    assert any("POP3 has one mailbox" in line for line in report.warnings)
+    assert any("mail-fetcher.jcfg: 2 accounts" in line for line in report.notes)
 
 
 def test_a_broken_dkim_key_is_told(root):

@@ -240,8 +240,8 @@ def test_a_stop_within_a_message_leaves_nothing_half(house, remote):
     def before(step):
         if step == "piece" and not stopper:
             thread = threading.Thread(target=house.fetching.stop)
-            stopper.append(thread)
             thread.start()
+            stopper.append(thread)
             eventually(house.job().is_stopped)
     remote.before = before
     house.configure(account(remove=True))
