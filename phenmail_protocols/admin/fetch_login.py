@@ -23,7 +23,8 @@ def login(root, options, account):
         raise ValueError("%s: the provider has no login with a device code for mail; use --code"
                          % account)
     if options.code and not oauth2.authorization_endpoint:
-        raise ValueError("%s: the provider has no authorization endpoint; use --device-code" % account)
+        raise ValueError("%s: the provider has no authorization endpoint; use --device-code"
+                         % account)
     file = TokenFile(oauth2)
     try:
         with file.locked():
@@ -99,7 +100,7 @@ def _by_device(oauth2):
     device = device_flow.begin(oauth2)
     show(["Open this page in any browser:", "", "    " + device.address, "",
           "and enter this code: " + device.user_code, "",
-          "Waiting until you have agreed there, at most %d minutes …" % (device.seconds // 60 or 1)])
+          "Waiting until you have agreed there, at most %d minutes." % (device.seconds // 60 or 1)])
     sys.stdout.flush()
     return device_flow.wait(oauth2, device)
 

@@ -5,11 +5,11 @@ response in the command where the server takes that (SASL-IR, RFC 4959).
 """
 import binascii
 
+from ..oauth import sasl
 from .imap_client import LITERAL, Refused
 from .imap_replies import shown
 from .source import LoginRefused
 
-_MECHANISMS = "OAUTHBEARER", "XOAUTH2"  # for tokens, the better one first
 _CLIENT_ID = '("name" "phenmail")'
 
 
@@ -53,21 +53,16 @@ def _quoted(text):
 
 
 def _with_token(client, account, token):
-    for mechanism in _MECHANISMS:
-        if "AUTH=" + mechanism in client.capabilities:
-            break
-    else:
+    mechanism = sasl.mechanism([name[5:] for name in client.capabilities
+                                if name.startswith("AUTH=")])
+    if mechanism is None:
         raise LoginRefused("%s offers no login with OAuth2" % client.server)
-    name, secret = account.username, token()
-    if any(c in name + secret for c in "\r\n\0\1"):
-        raise LoginRefused("the name or the token for %s has a control character" % client.server)
-    if mechanism == "XOAUTH2":
-        text, answer = "user=%s\1auth=Bearer %s\1\1" % (name, secret), b""
-    else:
-        name = name.replace("=", "=3D").replace(",", "=2C")
-        text, answer = "n,a=%s,\1host=%s\1port=%d\1auth=Bearer %s\1\1" % (
-            name, account.server, account.port, secret), b"\1"
-    _authenticate(client, mechanism, text.encode("utf-8"), answer)
+    try:
+        response = sasl.response(mechanism, account.username, token(), account.server,
+                                 account.port)
+    except ValueError as error:
+        raise LoginRefused("cannot log in to %s: %s" % (client.server, error))
+    _authenticate(client, mechanism, response, sasl.LAST[mechanism])
 
 
 def _authenticate(client, mechanism, response, answer=b"*"):

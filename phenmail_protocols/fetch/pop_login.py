@@ -5,6 +5,7 @@ RFC 1939 (USER, PASS), 2449 (CAPA), 2595 4 (STLS), 5034 (AUTH), 4616 (PLAIN), 76
 """
 from base64 import b64encode
 
+from ..oauth import sasl
 from .pop_client import PopClient, Refused
 from .source import FetchError, LoginRefused, Throttled
 
@@ -34,16 +35,16 @@ def log_in(client, account, passphrase, token=None):
     """
     _greeting(client)
     offered = capabilities(client)
-    secret = token() if token else passphrase
+    access = secret = token() if token else passphrase
     for what, text in (("username", account.username), ("passphrase", secret)):
-        if not text or any(char in text for char in "\0\r\n"):
+        if not text or any(char in text for char in "\0\1\r\n"):
             raise LoginRefused("the %s for %s is empty or has a control character" % (
                 what, client.server))
     name, secret = account.username.encode("utf-8"), secret.encode("utf-8")
     client.secrets = (secret,)
     try:
         if token:
-            _bearer(client, offered, name, secret, account.port)
+            _bearer(client, offered, account.username, access, account.port)
         else:
             _passphrase(client, offered, name, secret)
     except Refused as refused:
@@ -90,22 +91,16 @@ def _passphrase(client, offered, name, secret):
     client.ask(b"PASS " + secret)
 
 
-def _bearer(client, offered, name, secret, port):
+def _bearer(client, offered, username, token, port):
     """OAUTHBEARER if the server has it, else XOAUTH2."""
-    if "OAUTHBEARER" in offered.get("SASL", ()):
-        mechanism, last = b"OAUTHBEARER", b64encode(b"\x01")
-        begin = b"n,a=%s,\x01host=%s\x01port=%d" % (
-            name.replace(b"=", b"=3D").replace(b",", b"=2C"), client.server.encode("utf-8"), port)
-    else:
-        mechanism, last = b"XOAUTH2", b""
-        begin = b"user=" + name
-    _begin(client, mechanism)
-    response = b64encode(begin + b"\x01auth=Bearer " + secret + b"\x01\x01")
+    mechanism = sasl.mechanism(offered.get("SASL", ())) or "XOAUTH2"
+    _begin(client, mechanism.encode("ascii"))
+    response = b64encode(sasl.response(mechanism, username, token, client.server, port))
     client.secrets += (response,)
     if client.answer(b"AUTH", response) is None:
         return
     # The challenge says in JSON why the token is refused. An answer gets the -ERR.
-    client.answer(b"AUTH", last)
+    client.answer(b"AUTH", b64encode(sasl.LAST[mechanism]))
     raise client.failed("refused the token, and accepted it")
 
 

@@ -60,6 +60,7 @@ def wait(oauth2, device, context=None, sleep=time.sleep, clock=time.monotonic, n
             if refused.code == "slow_down":
                 interval = min(interval + 5, _LONGEST_INTERVAL)
             elif refused.code != "authorization_pending":
-                raise OAuthError(_SENTENCES.get(refused.code) or "the provider refuses: %s" % refused)
+                raise OAuthError(_SENTENCES.get(refused.code)
+                                 or "the provider refuses: %s" % refused)
             problem = "the code has expired"
     raise OAuthError("%s; run the command again" % problem)
