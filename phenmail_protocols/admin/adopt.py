@@ -102,7 +102,7 @@ def _adoption(root, folder, account, mail, largest):
     fetched = Fetched(lambda: OwnedFolder(root.identity_folder(owner), CONFIG, STATES), key)
 
     def connect():
-        return open_remote(account.settings, account.passphrase, largest, account.tokens, contexts)
+        return open_remote(account.settings, account.passphrase, largest, None, contexts)
 
     ledgers = os.path.join(root.identity_folder(owner), CONFIG, _FOLDER, key)
     return Adoption(connect, key, mail, ledgers, _progress(), largest, account.settings.limit,

@@ -1,13 +1,12 @@
 """The account elsewhere that `adopt` copies: one of mail-fetcher.jcfg, or one that it asks for."""
 import json
 import os
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple
 
 from ..config import editing, loader
 from ..config.settings import FetchAccount
 from ..disk.atomic import write_file
 from ..fetch.adopting import finding
-from ..oauth.token_store import TokenSource
 from ..text.obscured import obscure, unobscure
 from .terminal import ask, ask_passphrase, confirm, is_interactive, show
 
@@ -20,11 +19,10 @@ class AccountError(ValueError):
 
 
 class Chosen(NamedTuple):
-    """`settings`: FetchAccount; `passphrase`: in clear; `tokens`: a TokenSource, or None;
-    `is_new`: it is not in mail-fetcher.jcfg."""
+    """`settings`: FetchAccount; `passphrase`: in clear; `is_new`: it is not in
+    mail-fetcher.jcfg."""
     settings: FetchAccount
     passphrase: str
-    tokens: Optional[Any]
     is_new: bool
 
 
@@ -54,8 +52,7 @@ def _known(account):
     if account.protocol not in _PORTS:
         raise AccountError("%s is fetched by POP3, which shows only one mailbox: adopting needs "
                            "IMAP" % account.name)
-    tokens = TokenSource(account.provider) if account.provider is not None else None
-    return Chosen(account, unobscure(account.passphrase or ""), tokens, False)
+    return Chosen(account, unobscure(account.passphrase or ""), False)
 
 
 def _asked(address):
@@ -69,7 +66,7 @@ def _asked(address):
     account = FetchAccount(server, port or 993, "imaps", False, username, "", 300.0,
                            "ignore-all", (("Inbox", "filter"),), True, False)
     passphrase = ask_passphrase("Passphrase there: ")
-    return Chosen(account._replace(name="%s@%s" % (username, server)), passphrase, None, True)
+    return Chosen(account._replace(name="%s@%s" % (username, server)), passphrase, True)
 
 
 def go_on(root, folder, account, is_silent, begin):

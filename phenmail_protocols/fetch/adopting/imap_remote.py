@@ -3,14 +3,14 @@
 Beyond that: LIST with special uses (RFC 6154) and subscriptions, sizes of mailboxes (RFC 8438), and
 Gmail's X-GM-MSGID and X-GM-LABELS. Mailboxes are opened with EXAMINE, so nothing changes there.
 """
-from ...oauth.errors import LoginNeeded, OAuthError
 from ...text import utf7
 from .. import imap_replies
 from ..imap_client import Bounds, Refused
 from ..imap_names import quoted
 from ..imap_replies import grouped, number, string
 from ..imap_source import MOST_UID, ImapSource
-from ..source import PIECE, FetchError, LoginRefused, RemoteMessage
+from ..opening import open_source
+from ..source import PIECE, RemoteMessage
 from .plan import INBOX, Listed
 from .remote import Entry, Remote, TooLarge
 
@@ -72,41 +72,20 @@ def _name(raw):
         return raw.decode("utf-8", "replace")
 
 
-def open_remote(account, passphrase, limit, tokens=None, contexts=None):
-    """Connect and log in -> ImapRemote.
-
-    `account`: config.settings.FetchAccount; `limit`: octets of a message; `tokens`: an
-    oauth.token_store.TokenSource, for accounts with OAuth2. Raises FetchError, LoginRefused.
-    """
-    given = []
-
-    def token():
-        try:
-            given.append(tokens())
-            return given[-1]
-        except LoginNeeded as error:
-            raise LoginRefused(str(error))
-        except OAuthError as error:
-            raise FetchError(str(error))
-
-    arguments = account, passphrase, limit, token if tokens is not None else None, contexts
-    try:
-        return ImapRemote(*arguments)
-    except LoginRefused:
-        if not given:
-            raise
-    tokens.refuse(given[-1])  # it may have been revoked before its time
-    return ImapRemote(*arguments)
+def open_remote(account, passphrase, limit, token=None, contexts=None):
+    """Connect and log in -> ImapRemote. `limit`: octets of a message; the rest as for
+    opening.open_source. Raises FetchError, LoginRefused."""
+    # A message that is too large must not end the connection, as it would there.
+    return ImapRemote(open_source(account, passphrase, 2 * limit + PIECE, token, contexts,
+                                  imap=_Source), limit)
 
 
 class ImapRemote(Remote):
     """See remote.Remote."""
 
-    def __init__(self, account, passphrase, limit, token=None, contexts=None):
-        """Connect and log in; arguments as for ImapSource. Raises FetchError, LoginRefused."""
+    def __init__(self, source, limit):
         self._limit = limit
-        # A message that is too large must not end the connection, as it would there.
-        self._source = _Source(account, passphrase, limit * 2 + PIECE, token, contexts)
+        self._source = source
         self._client = self._source.client
         self.has_labels = self._source.has_labels()
         self._raw = {}  # name -> name at the server

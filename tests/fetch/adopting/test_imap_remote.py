@@ -2,7 +2,7 @@
 import pytest
 
 from phenmail_protocols.config.settings import FetchAccount
-from phenmail_protocols.fetch.adopting.imap_remote import ImapRemote
+from phenmail_protocols.fetch.adopting.imap_remote import open_remote
 from phenmail_protocols.fetch.adopting.remote import Entry, TooLarge
 from phenmail_protocols.fetch.source import BoxGone, LoginRefused
 from tests.fetch.gmail import ALL, Gmail
@@ -25,7 +25,7 @@ def gmail():
 
 @pytest.fixture
 def remote(gmail):
-    remote = ImapRemote(account_of(gmail.port), "secret", 1 << 20)
+    remote = open_remote(account_of(gmail.port), "secret", 1 << 20)
     yield remote
     remote.close()
 
@@ -75,7 +75,7 @@ def test_counts(gmail, remote):
 def test_a_message_larger_than_the_limit(gmail):
     gmail.add(b"x" * 600000, [])
     gmail.add(message(1), [])
-    remote = ImapRemote(account_of(gmail.port), "secret", 300000)
+    remote = open_remote(account_of(gmail.port), "secret", 300000)
     remote.open(ALL)
     first, second = remote.entries(lambda uid: True)
     pairs = iter(remote.bodies([first._replace(size=10), second]))
@@ -87,4 +87,4 @@ def test_a_message_larger_than_the_limit(gmail):
 
 def test_a_wrong_passphrase(gmail):
     with pytest.raises(LoginRefused):
-        ImapRemote(account_of(gmail.port), "wrong", 1 << 20)
+        open_remote(account_of(gmail.port), "wrong", 1 << 20)
