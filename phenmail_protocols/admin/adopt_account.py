@@ -1,13 +1,17 @@
 """The account elsewhere that `adopt` copies: one of mail-fetcher.jcfg, or one that it asks for."""
 import json
 import os
-from typing import NamedTuple
+from typing import Any, Dict, NamedTuple, Optional
 
 from ..config import editing, loader
+from ..config.providers import provider_of
 from ..config.settings import FetchAccount
 from ..disk.atomic import write_file
 from ..fetch.adopting import finding
+from ..oauth.errors import OAuthError
+from ..oauth.token_store import TokenFile
 from ..text.obscured import obscure, unobscure
+from . import fetch_login
 from .terminal import ask, ask_passphrase, confirm, is_interactive, show
 
 _FILE = os.path.join("system", "config", "mail-fetcher.jcfg")
@@ -19,11 +23,11 @@ class AccountError(ValueError):
 
 
 class Chosen(NamedTuple):
-    """`settings`: FetchAccount; `passphrase`: in clear; `is_new`: it is not in
-    mail-fetcher.jcfg."""
+    """`settings`: FetchAccount; `passphrase`: in clear; `entry`: what mail-fetcher.jcfg would say
+    of it (dict), None if it is there."""
     settings: FetchAccount
     passphrase: str
-    is_new: bool
+    entry: Optional[Dict[str, Any]]
 
 
 def choose(root, folder, address, name=None):
@@ -40,7 +44,7 @@ def choose(root, folder, address, name=None):
     if name is not None:
         raise AccountError("%s has no account %s; it has %s" % (
             path_of(root, folder), name, ", ".join(each.name for each in accounts) or "none"))
-    return _asked(address)
+    return _asked(path_of(root, folder), root, address)
 
 
 def path_of(root, folder):
@@ -52,21 +56,64 @@ def _known(account):
     if account.protocol not in _PORTS:
         raise AccountError("%s is fetched by POP3, which shows only one mailbox: adopting needs "
                            "IMAP" % account.name)
-    return Chosen(account, unobscure(account.passphrase or ""), False)
+    return Chosen(account, unobscure(account.passphrase or ""), None)
 
 
-def _asked(address):
+def _asked(path, root, address):
     domain = address.rpartition("@")[2]
-    server, port = finding.server_of(domain) if "@" in address else ("", 0)
-    server = ask("IMAP server of %s" % address, server)
+    server = ask("IMAP server of %s" % address, _found(domain) if "@" in address else "")
     if not server:
         raise AccountError("no IMAP server was found for %s: name an account of mail-fetcher.jcfg "
                            "with --from" % address)
-    username = ask("User name there", address)
-    account = FetchAccount(server, port or 993, "imaps", False, username, "", 300.0,
-                           "ignore-all", (("Inbox", "filter"),), True, False)
-    passphrase = ask_passphrase("Passphrase there: ")
-    return Chosen(account._replace(name="%s@%s" % (username, server)), passphrase, True)
+    entry = dict(_server(server), username=ask("User name there", address))
+    provider = provider_of(domain)
+    passphrase = ask_passphrase("Passphrase there%s: " % (
+        " (empty: log in with OAuth2)" if provider and is_interactive() else ""))
+    if passphrase or not (provider and is_interactive()):
+        entry["passphrase"] = obscure(passphrase)
+    else:
+        entry.update(_oauth2(provider))
+    account, = loader.fetcher_from_dict({"accounts": [entry]}, path, root).accounts
+    if account.provider is not None:
+        _log_in(account, path)
+    return Chosen(account, passphrase, entry)
+
+
+def _found(domain):
+    server, port = finding.server_of(domain)
+    return server if port in (0, _PORTS["imaps"]) else "%s:%d" % (server, port)
+
+
+def _server(text):
+    """A typed server, perhaps with a port -> the keys of an account."""
+    server, colon, port = text.rpartition(":")
+    if not (colon and port.isdigit() and ":" not in server):
+        return {"server": text}
+    if int(port) == _PORTS["imap"]:
+        return {"server": server, "protocol": "imap", "starttls": True}
+    return {"server": server, "port": int(port)}
+
+
+def _oauth2(provider):
+    show(["%s wants a client id for OAuth2: register a program there (see README.txt)." % provider])
+    found = {"auth": "oauth2", "provider": provider, "client-id": ask("Client id")}
+    secret = ask("Client secret, if it has one")
+    if secret:
+        found["client-secret"] = obscure(secret)
+    return found
+
+
+def _log_in(account, path):
+    """Get tokens, unless an earlier run did. Raises AccountError."""
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        file = TokenFile(account.provider)
+        with file.locked():
+            tokens = file.read()
+        if tokens is None:
+            fetch_login.log_in(account.provider)
+    except OAuthError as error:
+        raise AccountError("%s: %s" % (account.name, error))
 
 
 def go_on(root, folder, account, is_silent, begin):
@@ -74,13 +121,15 @@ def go_on(root, folder, account, is_silent, begin):
 
     `begin()`: tells fetching where to begin. Raises FetchError, StoreError, OSError.
     """
-    path, entry = path_of(root, folder), _entry(account)
-    if not account.is_new:
+    path, entry = path_of(root, folder), account.entry
+    if entry is None:
         begin()
     elif is_silent or not is_interactive() or not confirm(
             "Go on fetching new mail of %s? (yes) " % account.settings.username):
+        shown = {key: "..." if key in ("passphrase", "client-secret") else value
+                 for key, value in entry.items()}
         show(["To go on fetching new mail, add this to \"accounts\" in %s:" % path,
-              "  " + json.dumps(dict(entry, passphrase="..."), ensure_ascii=False)])
+              "  " + json.dumps(shown, ensure_ascii=False)])
     else:
         begin()
         try:
@@ -90,16 +139,6 @@ def go_on(root, folder, account, is_silent, begin):
         except (editing.EditError, UnicodeDecodeError) as error:
             show(["%s cannot be edited: %s. Add this to \"accounts\" by hand:" % (path, error),
                   "  " + json.dumps(entry, ensure_ascii=False)])
-
-
-def _entry(account):
-    """What mail-fetcher.jcfg says of a new account."""
-    settings = account.settings
-    entry = {"server": settings.server, "username": settings.username,
-             "passphrase": obscure(account.passphrase)}
-    if settings.port != _PORTS["imaps"]:
-        entry["port"] = settings.port
-    return entry
 
 
 def add_account(path, root, entry):

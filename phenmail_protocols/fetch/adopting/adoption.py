@@ -97,7 +97,7 @@ class Adoption:
         """Copy what is not here yet."""
         self._progress.begin(survey.messages, survey.octets)
         copier = Copier(self._connect, self._owner, self._account, self._folder, self._progress,
-                        self._largest, self._allowance, self._fetched.takes)
+                        self._largest, self._allowance, self._fetched)
         try:
             copier.run(survey.plan)
         finally:
@@ -125,5 +125,5 @@ class Adoption:
         self._progress.begin(survey.messages, survey.octets)
         with contextlib.closing(self._connect()) as remote:
             return list(Comparison(remote, self._owner, self._account, self._folder,
-                                   self._progress, afresh, self._fetched.takes).rows(
+                                   self._progress, afresh, self._fetched).rows(
                                        survey.plan))

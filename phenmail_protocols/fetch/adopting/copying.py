@@ -55,11 +55,11 @@ class Copier:
 
     `connect()`: a logged in Remote; `owner`: an Owner; `account`: the store's Account; `folder`:
     that of the ledgers; `progress`: a Progress; `largest`: octets of a message; `allowance`: an
-    Allowance or None; `leaves(box, uid)`: whether a message of a source.Box is left to fetching.
+    Allowance or None; `fetched`: a handing_over.Fetched or None.
     """
 
     def __init__(self, connect, owner, account, folder, progress, largest, allowance=None,
-                 leaves=lambda box, uid: False):
+                 fetched=None):
         self._connect = connect
         self._owner = owner
         self._account = account
@@ -67,7 +67,7 @@ class Copier:
         self._progress = progress
         self._largest = largest
         self._allowance = allowance
-        self._leaves = leaves
+        self._fetched = fetched
         self._remote = None
         self._copied = 0  # messages
         self._earlier = {}  # digest -> [(key, mailbox here)]; see _learn_earlier
@@ -137,14 +137,18 @@ class Copier:
 
     def _round(self, move, plan):
         """Copy what is not here yet -> whether there was anything."""
+        by_label = {}
+        if move.by_label and self._fetched is not None:
+            by_label = self._fetched.by_label(self._remote, self._owner.account, plan.labels,
+                                              self._everywhere.__contains__)
         box = self._remote.open(move.source)
-        work = _Work(box, move, Labels(plan, move.target) if move.by_label else None)
+        work = _Work(box, move, Labels(plan, move.target) if move.by_label else None, by_label)
         with Ledger(self._folder, self._owner.account, box.name, box.validity,
                     move.target) as ledger:
             self._learn_earlier(work, ledger)
             batch, octets, found = [], 0, False
             for entry in self._remote.entries(
-                    lambda uid: uid not in ledger and not self._leaves(box, uid)):
+                    lambda uid: uid not in ledger and not self._is_left(box, uid)):
                 found = True
                 if batch and (len(batch) >= _MESSAGES or octets + entry.size > _OCTETS):
                     self._copy_batch(work, ledger, batch)
@@ -154,6 +158,9 @@ class Copier:
             if batch:
                 self._copy_batch(work, ledger, batch)
         return found
+
+    def _is_left(self, box, uid):
+        return self._fetched is not None and self._fetched.takes(box, uid)
 
     def _learn_earlier(self, work, ledger):
         """Of a virtual mailbox, or of one whose UIDVALIDITY has changed: the messages that were
@@ -206,7 +213,8 @@ class Copier:
             names, flags = work.labels.places(entry.labels, flags)
         keys = [self._owner.key(work.box, name, entry) for name in names]
         # Fetching may have put it elsewhere, or another program may have moved it.
-        return [(name, self._at(name).uid(key) is not None or key in self._everywhere)
+        return [(name, self._at(name).uid(key) is not None or key in self._everywhere
+                 or entry.msgid in work.by_label.get(name, ()))
                 for name, key in zip(names, keys)], flags
 
     def _at(self, name):
@@ -317,12 +325,14 @@ class Copier:
 
 
 class _Work:
-    """`box`: source.Box; `move`: plan.Move; `labels`: plan.Labels or None."""
+    """`box`: source.Box; `move`: plan.Move; `labels`: plan.Labels or None; `by_label`: of
+    handing_over.Fetched."""
 
-    def __init__(self, box, move, labels):
+    def __init__(self, box, move, labels, by_label):
         self.box = box
         self.move = move
         self.labels = labels
+        self.by_label = by_label
 
 
 class _Numbered:

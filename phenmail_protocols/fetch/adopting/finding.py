@@ -1,11 +1,14 @@
 """Finds the IMAP server of a mail address: known providers, the DNS (RFC 6186), usual names."""
 import socket
+import threading
+import time
 
 from ...config.providers import PROVIDERS, provider_of
+from ...config.settings import Resolver
 from ...net import resolver
 from ...text.domains import AddressError, ascii_domain
 
-_SECONDS = 5.0  # for one server
+_SECONDS = 6.0  # for all places, and for the DNS
 _PORT = 993
 
 
@@ -23,18 +26,35 @@ def server_of(domain, ask=None, answers=None):
         domain = ascii_domain(domain)
     except AddressError:
         return "", 0
-    answers = answers or _answers
-    for server, port in list(_announced(domain, ask)) + [
-            ("imap." + domain, _PORT), ("mail." + domain, _PORT), (domain, _PORT)]:
-        if answers(server, port):
-            return server, port
-    return "", 0
+    places = list(_announced(domain, ask)) + [
+        ("imap." + domain, _PORT), ("mail." + domain, _PORT), (domain, _PORT)]
+    return next(_answering(places, answers or _answers), ("", 0))
+
+
+def _answering(places, answers):
+    """Those of `places` that answer within _SECONDS together, in their order."""
+    found = [threading.Event() for _ in places]
+    done = [threading.Event() for _ in places]
+
+    def look(number):
+        if answers(*places[number]):
+            found[number].set()
+        done[number].set()
+
+    for number in range(len(places)):
+        threading.Thread(target=look, args=(number,), daemon=True).start()
+    end = time.monotonic() + _SECONDS
+    for number, place in enumerate(places):
+        done[number].wait(max(0.0, end - time.monotonic()))
+        if found[number].is_set():
+            yield place
 
 
 def _announced(domain, ask):
     """What SRV records of _imaps._tcp say (RFC 6186 3.2), best first."""
     try:
-        answer = (ask or resolver.Lookup().ask)("_imaps._tcp.%s." % domain, "SRV")
+        ask = ask or resolver.Lookup(Resolver((), _SECONDS)).ask
+        answer = ask("_imaps._tcp.%s." % domain, "SRV")
     except resolver.Unanswered:
         return
     found = []

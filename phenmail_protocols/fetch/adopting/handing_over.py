@@ -3,6 +3,8 @@
 Fetching notes which messages it is done with (fetch/state.py). Adopting leaves the rest to it, and
 tells it about an account that it has not begun with where to go on.
 """
+from .. import identity
+from ..source import BoxGone
 from ..state import State
 
 
@@ -27,6 +29,26 @@ class Fetched:
         mailbox = self._state.mailboxes.get(box.name)
         return (mailbox is not None and mailbox.validity == box.validity
                 and mailbox.ignored_until is not None and uid not in mailbox.done)
+
+    def by_label(self, remote, account, labels, is_here):
+        """{mailbox here: X-GM-MSGIDs of messages that fetching has brought, or will bring}.
+
+        `remote`: a remote.Remote, which then has another mailbox open; `account`: as for
+        identity.name_key; `labels`: of a plan.Plan; `is_here(key)`: whether a message with a key of
+        fetching is in any mailbox. Raises FetchError.
+        """
+        found = {}
+        for name in labels:
+            if name not in self._state.mailboxes:
+                continue
+            try:
+                box = remote.open(name)
+            except BoxGone:
+                continue
+            found[labels[name]] = {entry.msgid for entry in remote.entries(
+                lambda uid: self.takes(box, uid) or is_here(
+                    identity.name_key(account, box.name, box.validity, "%d" % uid)))}
+        return found
 
     def begin_after(self, boxes):
         """Let fetching begin with what came after the copying. `boxes`: (source.Box, the highest

@@ -5,15 +5,15 @@ it, and its hash compared with that of the octets from the other server.
 """
 import contextlib
 import hashlib
-from typing import NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from ...mail.headers import first, split_header
 from ...mail.writing import printable
 from ...store import errors
-from ..source import BoxGone, MessageGone
+from ..source import Box, BoxGone, MessageGone
 from .here import Everywhere, Here
 from .ledger import AS, Ledger
-from .plan import Labels
+from .plan import Labels, Move
 from .remote import TooLarge
 
 _NAMED = 100  # messages of a mailbox that the receipt names
@@ -24,7 +24,8 @@ _HEADER = 65536  # octets of a message in which its Message-ID is looked for
 class Row(NamedTuple):
     """One mailbox. `there`, `here`: messages there, and those of them that are here; `identical`:
     those with the same octets; `differing`: (Message-ID, why) of the first of the others; `more`:
-    how many are not named; `left`: new messages that fetching will bring, not counted before."""
+    how many are not named; `fetched`: messages that fetching has brought or will bring,
+    which are not counted elsewhere."""
     source: str
     target: str
     there: int
@@ -32,7 +33,7 @@ class Row(NamedTuple):
     identical: int
     differing: Tuple[Tuple[str, str], ...] = ()
     more: int = 0
-    left: int = 0
+    fetched: int = 0
 
     @property
     def is_whole(self):
@@ -45,50 +46,52 @@ class Comparison:
 
     `remote`: a logged in Remote; `owner`: copying.Owner; `account`: the store's Account; `folder`:
     that of the ledgers; `progress`: a Progress; `afresh`: read every message there again, else the
-    hashes of the ledgers are believed where there is one; `leaves`: as for copying.Copier.
+    hashes of the ledgers are believed where there is one; `fetched`: as for copying.Copier.
     """
 
-    def __init__(self, remote, owner, account, folder, progress, afresh,
-                 leaves=lambda box, uid: False):
+    def __init__(self, remote, owner, account, folder, progress, afresh, fetched=None):
         self._remote = remote
         self._owner = owner
         self._account = account
         self._folder = folder
         self._progress = progress
         self._afresh = afresh
-        self._leaves = leaves
+        self._fetched = fetched
 
     def rows(self, plan):
         """Yield a Row for each mailbox. Raises FetchError, StoreError, OSError."""
         for move in plan.moves:
             self._progress.box(move.source)
-            try:
-                box = self._remote.open(move.source)
-            except BoxGone:
-                self._progress.say("%s does not exist there any more" % move.source)
-                continue
-            with _Mailboxes(self._account) as here, Ledger(
-                    self._folder, self._owner.account, box.name, box.validity,
-                    move.target) as ledger:
-                yield self._row(move, box, here, ledger,
-                                Labels(plan, move.target) if move.by_label else None)
+            with _Mailboxes(self._account) as here:
+                by_label = {}
+                if move.by_label and self._fetched is not None:
+                    by_label = self._fetched.by_label(
+                        self._remote, self._owner.account, plan.labels, here.everywhere)
+                try:
+                    box = self._remote.open(move.source)
+                except BoxGone:
+                    self._progress.say("%s does not exist there any more" % move.source)
+                    continue
+                labels = Labels(plan, move.target) if move.by_label else None
+                with Ledger(self._folder, self._owner.account, box.name, box.validity,
+                            move.target) as ledger:
+                    yield self._row(_Sides(move, box, here, ledger, labels, by_label))
 
-    def _row(self, move, box, here, ledger, labels):
-        counted = _Counted()
-        batch = []
+    def _row(self, sides):
+        counted, batch = _Counted(), []
         for entry in self._remote.entries(lambda uid: True):
             batch.append(entry)
             if len(batch) == _BATCH:
-                self._compare(move, box, here, ledger, labels, counted, batch)
+                self._compare(sides, counted, batch)
                 batch = []
-        self._compare(move, box, here, ledger, labels, counted, batch)
-        return Row(move.source, move.target, counted.there, counted.here, counted.identical,
-                   tuple(counted.differing), counted.more, counted.left)
+        self._compare(sides, counted, batch)
+        return Row(sides.move.source, sides.move.target, counted.there, counted.here,
+                   counted.identical, tuple(counted.differing), counted.more, counted.fetched)
 
-    def _compare(self, move, box, here, ledger, labels, counted, entries):
+    def _compare(self, sides, counted, entries):
         digests = {}  # UID there -> hash of its octets there
         for entry in entries:
-            line = ledger.line(entry.uid)
+            line = sides.ledger.line(entry.uid)
             if not self._afresh and line is not None and len(line.digest) == 64:
                 digests[entry.uid] = line.digest
         unknown = [entry for entry in entries if entry.uid not in digests]
@@ -105,16 +108,16 @@ class Comparison:
             digests[entry.uid] = digest.hexdigest()
         for entry in entries:
             if entry.uid in digests:  # else it was removed there just now
-                self._one(move, box, here, ledger.line(entry.uid), labels, counted, entry,
-                          digests[entry.uid])
+                self._one(sides, counted, entry, digests[entry.uid])
             self._progress.advance(1, entry.size)
 
-    def _one(self, move, box, here, line, labels, counted, entry, digest):
-        places = self._places(move, box, line, labels, entry)
-        found = [here.digest(name, key) or here.elsewhere(key) for name, key in places]
+    def _one(self, sides, counted, entry, digest):
+        line = sides.ledger.line(entry.uid)
+        places = self._places(sides, line, entry)
+        found = [sides.here.digest(*place) or sides.here.elsewhere(place[1]) for place in places]
         missing = [name for (name, _), each in zip(places, found) if each is None]
-        if missing and self._leaves(box, entry.uid):
-            counted.left += 1
+        if self._is_fetched(sides, entry, digest, places, found):
+            counted.fetched += 1
             return
         counted.there += 1
         if missing:
@@ -127,13 +130,27 @@ class Comparison:
         else:
             counted.differs(lambda: self._name(entry), lambda: self._why_different(entry, found[0]))
 
-    def _places(self, move, box, line, labels, entry):
-        """[(mailbox here, key)] where a message should be."""
+    def _places(self, sides, line, entry):
+        """[(mailbox here, key)] where a message should be that was copied."""
         if line is not None and line.reason.startswith(AS + " "):
             _, key, name = line.reason.split(" ", 2)
             return [(name, key)]
-        names = labels.places(entry.labels, ())[0] if labels is not None else (move.target,)
-        return [(name, self._owner.key(box, name, entry)) for name in names]
+        names = (sides.move.target,)
+        if sides.labels is not None:
+            names = [name for name in sides.labels.places(entry.labels, ())[0]
+                     if entry.msgid not in sides.by_label.get(name, ())]
+        return [(name, self._owner.key(sides.box, name, entry)) for name in names]
+
+    def _is_fetched(self, sides, entry, digest, places, found):
+        """Whether fetching has brought a message, or will bring it."""
+        if self._fetched is None or not self._fetched.is_begun:
+            return False
+        if not places:
+            return True
+        if None in found:
+            return self._fetched.takes(sides.box, entry.uid)
+        return sides.labels is None and found[0] != digest and sides.here.ends_like(
+            places[0][1], entry.size, digest)
 
     def _name(self, entry):
         header = split_header(self._remote.header(entry.uid)[:_HEADER])[0]
@@ -160,9 +177,20 @@ def _with_crlf(data):
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
 
+class _Sides(NamedTuple):
+    """One mailbox there and what belongs to it. `here`: _Mailboxes; `labels`: plan.Labels or None;
+    `by_label`: of handing_over.Fetched."""
+    move: Move
+    box: Box
+    here: Any
+    ledger: Ledger
+    labels: Optional[Labels]
+    by_label: Dict[str, set]
+
+
 class _Counted:
     def __init__(self):
-        self.there = self.here = self.identical = self.more = self.left = 0
+        self.there = self.here = self.identical = self.more = self.fetched = 0
         self.differing = []
 
     def differs(self, name, why):
@@ -187,8 +215,9 @@ class _Mailboxes:
     def __exit__(self, *exception):
         self._stack.close()
 
-    def digest(self, name, key):
-        """-> SHA-256 in hex of a message as it is served, or None if it is not there."""
+    def digest(self, name, key, last=None):
+        """-> SHA-256 in hex of a message as it is served, or of its `last` octets; None if it is
+        not there."""
         if name not in self._open:
             self._open[name] = self._opened(name)
         mailbox, keys = self._open[name]
@@ -198,23 +227,32 @@ class _Mailboxes:
         try:
             with mailbox.content(uid) as content:
                 digest = hashlib.sha256()
-                for chunk in content.chunks():
+                for chunk in content.chunks(0 if last is None else max(0, content.size - last)):
                     digest.update(chunk)
                 return digest.hexdigest()
         except errors.Expunged:
             return None
 
-    def elsewhere(self, key):
-        """As `digest`, in any mailbox: fetching may have put it elsewhere."""
+    def everywhere(self, key):
+        """Whether any mailbox has a message with that key."""
         if self._everywhere is None:
             self._everywhere = Everywhere(self._account)
-        if key not in self._everywhere:
+        return key in self._everywhere
+
+    def elsewhere(self, key, last=None):
+        """As `digest`, in any mailbox: fetching may have put it elsewhere."""
+        if not self.everywhere(key):
             return None
         for each in self._account.mailboxes():
-            digest = self.digest(each.name, key) if each.selectable else None
+            digest = self.digest(each.name, key, last) if each.selectable else None
             if digest is not None:
                 return digest
         return None
+
+    def ends_like(self, key, size, digest):
+        """Whether a message ends in `size` octets with this hash: fetching puts trace fields before
+        them."""
+        return self.elsewhere(key, size) == digest
 
     def _opened(self, name):
         try:
@@ -251,7 +289,7 @@ def lines(rows):
             text.append("%s: %s: %s" % (printable(row.source), name, printable(why)))
         if row.more:
             text.append("%s: %d others" % (printable(row.source), row.more))
-        if row.left:
-            text.append("%s: new messages that fetching will bring: %d" % (
-                printable(row.source), row.left))
+        if row.fetched:
+            text.append("%s: messages that fetching has brought or will bring: %d" % (
+                printable(row.source), row.fetched))
     return text

@@ -11,18 +11,25 @@ import time
 import pytest
 
 from phenmail_protocols.admin import init
+from phenmail_protocols.app import MailServer
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.fetch.adopting.copying import make_mailbox
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.store.filestore import FileStore
 from phenmail_protocols.testing.fixture import MailFixture
+from phenmail_protocols.text.obscured import unobscure
 from tests.fetch.gmail import Gmail
+from tests.interop.house import eventually
+from tests.interop.terminal import Terminal
 from tests.served import served
 
 from .conftest import message
 
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(loader.__file__)), "..", "..", "phenmail.py")
+# A server without listeners, which fetches for bob.
+SILENT = {"sender-domain": "example.net", "smtp": False, "imap": False, "pop": False,
+          "relay": False, "domains": {"example.net": {"bob": "/bob/mail"}}}
 ADDRESS, PASSPHRASE = "alice@example.org", "the passphrase of alice"
 
 
@@ -147,7 +154,7 @@ def test_from_this_server_over_tls(bob, source):
     fill(source, {"INBOX": [(message(200), [], 1600000000)]})
     fill(source, {"Sent": [(message(201), [], 1600000000)]})
     out, _ = bob.adopt(ADDRESS, "--compare", code=1)
-    assert "INBOX: new messages that fetching will bring: 1" in out
+    assert "INBOX: messages that fetching has brought or will bring: 1" in out
     assert "Sent: <201@there>: not in Sent: it arrived there after the copying" in out
     out, _ = bob.adopt(ADDRESS, "--yes")
     assert "(73 were copied before)" in out
@@ -254,3 +261,92 @@ def test_a_wrong_passphrase_and_a_strange_certificate(bob, source):
     bob.accounts({key: value for key, value in account(source).items() if key != "fingerprint"})
     assert "is not trusted" in bob.adopt(ADDRESS, "--yes", code=1)[1]
     assert bob.adopt(ADDRESS, code=1)  # nobody is there to say yes
+
+
+def test_what_it_asks_in_a_terminal(bob, source):
+    fill(source, {"INBOX": [(message(1), ["\\Seen"], 1400000000)]})
+    os.makedirs(os.path.dirname(bob.fetcher))
+    with open(bob.fetcher, "w") as file:
+        file.write('# mine\n{\n  "accounts": [\n  ]  # none yet\n}\n')
+    with Terminal([sys.executable, PROGRAM, "--root", bob.root.path, "adopt", "alice"],
+                  SSL_CERT_FILE=source.certificate) as terminal:
+        for question, answer in [
+                ("IMAP server of alice: ", "localhost:%d" % source.imaps[1]),
+                ("User name there (alice): ", ADDRESS), ("Passphrase there: ", PASSPHRASE),
+                ("Copy this? (yes) ", "yes"),
+                ("Go on fetching new mail of alice@example.org? (yes) ", "yes")]:
+            terminal.await_text(question)
+            terminal.type(answer + "\n")
+        terminal.await_text("new mail of alice@example.org is fetched from now on")
+        terminal.await_end()
+    assert bob.here()[0]["INBOX"] == [(message(1), {"\\Seen"}, 1400000000)]
+    with open(bob.fetcher) as file:
+        text = file.read()
+    assert text.startswith("# mine\n") and "# none yet" in text and PASSPHRASE not in text
+    account, = loader.load_fetcher(bob.fetcher, bob.root).accounts
+    assert (account.server, account.port, account.username, account.protocol) == (
+        "localhost", source.imaps[1], ADDRESS, "imaps")
+    assert unobscure(account.passphrase) == PASSPHRASE
+
+
+def test_fetching_goes_on_where_adopting_ended(bob):
+    with Gmail() as gmail:
+        for number in range(5):
+            gmail.add(message(number), ["\\Inbox"], [], 1400000000 + number)
+        bob.accounts({"server": "127.0.0.1", "port": gmail.port, "protocol": "imap",
+                      "username": "someone@gmail.example", "passphrase": "secret",
+                      "first-time": "download-all"})
+        bob.adopt("someone@gmail.example", "--yes")
+        gmail.add(message(7), ["\\Inbox"])
+        bodies = len([command for command in gmail.commands if "BODY.PEEK[]" in command])
+        with MailServer(bob.root.path, settings=SILENT):
+            gmail.add(message(8), ["\\Inbox"])
+            eventually(lambda: bob.arrived() == 7, "the new messages")
+        out, _ = bob.adopt("someone@gmail.example", "--yes")
+        assert bob.arrived() == 7
+        assert ["[Gmail]/All", "Mail", "->", "Archive", "5", "5", "5", "0"] in [
+            line.split() for line in out.splitlines()]
+        assert "All Mail: messages that fetching has brought or will bring: 2" in out
+        assert len([command for command in gmail.commands if "BODY.PEEK[]" in command]) <= bodies + 3
+        received = [octets for octets, _, _ in bob.here()[0]["INBOX"]]
+        assert received[:5] == [message(number) for number in range(5)]
+        assert [octets[-30:] for octets in received[5:]] == [message(7)[-30:], message(8)[-30:]]
+
+
+def test_fetching_goes_on_without_labels(bob, source):
+    fill(source, {"INBOX": [(message(number), [], 1400000000) for number in range(5)]})
+    bob.accounts(account(source))
+    bob.adopt(ADDRESS, "--yes")
+    fill(source, {"INBOX": [(message(7), [], 1400000000)]})
+    with MailServer(bob.root.path, settings=SILENT):
+        fill(source, {"INBOX": [(message(8), [], 1400000000)]})
+        eventually(lambda: bob.arrived() == 7, "the new messages")
+    for words in ["--yes"], ["--compare"]:
+        out, _ = bob.adopt(ADDRESS, *words)
+        assert bob.arrived() == 7
+        assert ["INBOX", "5", "5", "5", "0"] in [line.split() for line in out.splitlines()]
+        assert "INBOX: messages that fetching has brought or will bring: 2" in out
+
+
+def test_beside_a_running_server(bob, source):
+    """The store's locks keep the two apart; a client of the server sees what arrives."""
+    fill(source, {"INBOX": [(message(number), [], 1400000000) for number in range(200)]})
+    bob.accounts(account(source))
+    with MailServer(bob.root.path, settings=dict(
+            SILENT, domains={"example.net": {"bob": "/bob/mail"}})) as server:
+        mail = server.store.account(bob.folder)
+        mailbox = mail.open("INBOX")
+        child = bob.start(ADDRESS, "--yes")
+        own = 0
+        while child.poll() is None:
+            staged = mail.stage()
+            staged.write(b"Subject: own\r\n\r\nown\r\n")
+            mail.deliver("INBOX", staged)
+            own += 1
+        out, err = child.communicate()
+        assert child.returncode == 0, out + err
+        mail.look_at("INBOX")
+        assert mailbox.state().count == 200 + own
+        assert ["INBOX", "200", "200", "200", "0"] in [
+            line.split() for line in out.decode().splitlines()]
+        mailbox.close()
