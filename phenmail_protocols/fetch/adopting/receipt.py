@@ -122,7 +122,7 @@ class Comparison:
         counted.there += 1
         if missing:
             counted.differs(lambda: self._name(entry), lambda: "not in %s%s" % (
-                ", ".join(missing), _why_missing(line)))
+                ", ".join(missing), _why_missing(line, sides.labels)))
             return
         counted.here += 1
         if all(each == digest for each in found):
@@ -263,11 +263,13 @@ class _Mailboxes:
         return mailbox, Here(self._account, name)
 
 
-def _why_missing(line):
+def _why_missing(line, labels):
     if line is None:
         return ": it arrived there after the copying"
     if line.reason and len(line.digest) != 64:
         return ": " + line.reason
+    if labels is not None:
+        return ": it got other labels there since, or was moved or removed here"
     return ": it was moved or removed here"
 
 

@@ -2,6 +2,8 @@
 import pytest
 
 from phenmail_protocols.config.settings import FetchAccount
+from phenmail_protocols.fetch.adopting import plan
+from phenmail_protocols.fetch.adopting.copying import Copier
 from phenmail_protocols.fetch.adopting.imap_remote import open_remote
 from phenmail_protocols.fetch.adopting.remote import Entry, TooLarge
 from phenmail_protocols.fetch.source import BoxGone, LoginRefused
@@ -88,3 +90,106 @@ def test_a_message_larger_than_the_limit(gmail):
 def test_a_wrong_passphrase(gmail):
     with pytest.raises(LoginRefused):
         open_remote(account_of(gmail.port), "wrong", 1 << 20)
+
+
+class Tokens(object):
+    """As oauth.token_store.TokenSource."""
+
+    def __init__(self, *tokens):
+        self.tokens, self.refused = list(tokens), []
+
+    def __call__(self):
+        return self.tokens[0]
+
+    def refuse(self, token):
+        self.refused.append(token)
+        if self.tokens[0] == token and len(self.tokens) > 1:
+            del self.tokens[0]
+
+
+def adopt(desk, gmail, after=None, **options):
+    """Copy the Gmail account into the desk's house; `after(messages)` is called while it runs."""
+    progress = desk.progress()
+    real, copied = progress.advance, []
+
+    def advance(messages, octets):
+        copied.append(1)
+        if after is not None:
+            after(len(copied))
+        real(messages, octets)
+
+    progress.advance = advance
+    copier = Copier(lambda: open_remote(account_of(gmail.port), "secret", 1 << 20, **options),
+                    desk.owner, desk.house.account, str(desk.ledgers), progress, 1 << 20)
+    remote = open_remote(account_of(gmail.port), "secret", 1 << 20, **options)
+    made = plan.make(remote.listed(), remote.has_labels, remote.personal())
+    remote.close()
+    try:
+        copier.run(made)
+    finally:
+        copier.close()
+
+
+@pytest.mark.parametrize("bye", [False, True])
+def test_a_token_that_expires_in_the_middle(gmail, desk, bye):
+    for number in range(150):
+        gmail.add(message(number), ["\\Inbox", "Work"], [], 1400000000 + number)
+    gmail.tokens[USER] = {"one", "two"}
+    tokens = Tokens("one", "two")
+    adopt(desk, gmail, lambda count: count == 64 and gmail.expire("one", bye), token=tokens)
+    assert tokens.refused == ["one"]
+    assert desk.here("INBOX") == desk.here("Work") == [message(number) for number in range(150)]
+
+
+def test_a_token_that_cannot_be_renewed(gmail, desk):
+    for number in range(150):
+        gmail.add(message(number), ["\\Inbox"])
+    gmail.tokens[USER] = {"one"}
+    with pytest.raises(LoginRefused):
+        adopt(desk, gmail, lambda count: count == 64 and gmail.expire("one"), token=Tokens("one"))
+    gmail.tokens[USER] = {"one"}
+    adopt(desk, gmail, token=Tokens("one"))
+    assert desk.here("INBOX") == [message(number) for number in range(150)]
+
+
+@pytest.mark.parametrize("bye", [False, True])
+def test_throttling_in_the_middle(gmail, desk, bye):
+    for number in range(150):
+        gmail.add(message(number, 10000), ["\\Inbox"])
+    begun, real = desk.now, desk.sleep
+    gmail.throttle(400000, bye)
+
+    def sleep(seconds):
+        real(seconds)
+        if desk.now > begun + 400:
+            gmail.throttle(None)
+
+    desk.sleep = sleep
+    adopt(desk, gmail)
+    assert desk.here("INBOX") == [message(number, 10000) for number in range(150)]
+    waits = [said for said in desk.said if "continues at" in said]
+    assert "bandwidth" in waits[0] and "(60 s)" in waits[0] or "(1 min)" in waits[0]
+    assert "(2 min)" in waits[1] and "(4 min)" in waits[2]
+
+
+def test_labels_that_change_between_two_runs(gmail, desk):
+    gmail.add(message(1), ["\\Inbox"])
+    gmail.add(message(2), ["\\Inbox"])
+    adopt(desk, gmail)
+    gmail.label("Work")
+    gmail.messages[0].labels = {"Work"}
+    adopt(desk, gmail)
+    # It is copied already: what became of it there and here meanwhile are two things.
+    assert desk.here("INBOX") == [message(1), message(2)]
+    assert desk.here("Work") == []
+
+
+def test_a_new_uidvalidity_at_gmail(gmail, desk):
+    for number in range(5):
+        gmail.add(message(number), ["\\Inbox"])
+    adopt(desk, gmail)
+    gmail.renumber(ALL)
+    commands = len([each for each in gmail.commands if "BODY.PEEK" in each])
+    adopt(desk, gmail)
+    assert len(desk.here("INBOX")) == 5
+    assert len([each for each in gmail.commands if "BODY.PEEK" in each]) == commands
