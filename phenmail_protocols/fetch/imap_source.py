@@ -14,8 +14,8 @@ WINDOW = 1000  # messages that are listed with one command
 BATCH = 100  # messages that are read with one command, if they have at most PIECE octets together
 _LISTED = "(UID RFC822.SIZE FLAGS INTERNALDATE)"
 _LISTING = Bounds(lines=1 << 20)
-_NAMING = Bounds(lines=4 << 20)
-_READING = Bounds(literal=PIECE, kept=2 * PIECE)
+_NAMING = Bounds(lines=4 << 20, kept=1 << 20)
+_READING = Bounds(literal=PIECE, kept=2 * PIECE, dropped=BATCH * PIECE)
 _SEARCHING = Bounds(line=2 << 20, lines=3 << 20)
 _MORE_PIECES = 20  # that a message may have beyond those of the most octets
 MOST_UID = (1 << 32) - 1

@@ -13,8 +13,8 @@ PASSPHRASE = "ses\"ame\\"
 @pytest.fixture
 def imap_account():
     """`imap_account(server)` -> the account on an ImapServer."""
-    def make(server, **changes):
-        account = Account("localhost", server.port, "imap", False, "joe", PASSPHRASE,
+    def make(imap_server, **changes):
+        account = Account("localhost", imap_server.port, "imap", False, "joe", PASSPHRASE,
                           (("Inbox", "filter"),), False, None)
         return account._replace(**changes)
     return make

@@ -71,6 +71,7 @@ class PopServer:
             except OSError:
                 return
             sock.settimeout(PATIENCE)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets.append(sock)
             self.sessions += 1
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
@@ -106,7 +107,10 @@ class _Session:
         if self.server.implicit:
             self.secure()
         self.send(self.server.greeting)
-        for line in iter(self.lines.readline, b""):
+        while True:
+            line = self.lines.readline()  # of the present file: STLS changes it
+            if not line:
+                return
             command = line[:-2]
             self.server.commands.append(command)
             reply = self.server.replies.get(command)
@@ -118,7 +122,7 @@ class _Session:
             self.send(reply(self, command) if callable(reply) else reply)
 
     def send(self, reply):
-        for piece in reply if isinstance(reply, (list, tuple)) else [reply]:
+        for piece in [reply] if isinstance(reply, bytes) else reply:
             if piece is HANG:
                 self.server._released.wait(PATIENCE)
                 raise Closed
