@@ -238,7 +238,7 @@ class Fetching:
 
     def _connect(self, account, began):
         limit = self._directory.settings.limits.message_size + _SPARE
-        return self._open_source(account, unobscure(account.passphrase), limit,
+        return self._open_source(account, unobscure(account.passphrase or ""), limit,
                                  contexts=self._shared_contexts(), began=began)
 
     def _shared_contexts(self):

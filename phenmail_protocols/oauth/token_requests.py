@@ -111,8 +111,8 @@ def ask(oauth2, endpoint, fields, context=None):
         description = values.get("error_description")
         raise Refused(code, shown(code, 60) + (
             ": " + shown(description) if isinstance(description, str) and description else ""))
-    raise _nonsense(endpoint, "status %d" % response.status
-                    if response.status != 200 else "no JSON object")
+    raise _nonsense(endpoint, "status %d" % response.status if response.status != 200
+                    else "no JSON object" if response.has_length else "it has no length")
 
 
 def _nonsense(endpoint, what):

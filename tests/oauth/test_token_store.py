@@ -198,6 +198,33 @@ def as_json(**changes):
     return json.dumps(dict(GOOD, **changes)).encode()
 
 
+def without_length(handler):
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n" + as_json())
+
+
+def cut_off(handler):
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + as_json())
+
+
+def chunks(handler):
+    """Not the form of the answer, but its end is wrong."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n{")
+
+
+def other_protocol(handler):
+    handler.wfile.write(b"* OK IMAP4rev1 ready\r\n" * 10)
+
+
+@pytest.mark.parametrize("answer", [without_length, cut_off, chunks, other_protocol])
+def test_answers_that_are_cut_off(provider, make, oauth2, logged_in, clock, answer):
+    clock.now += 1000
+    provider.answers["/token"] = [answer]
+    source = make()
+    with pytest.raises(Temporary):
+        source()
+    assert source() in provider.access
+
+
 @pytest.mark.parametrize("answer", [
     (500, b'{"error": "invalid_grant"}'), (503, b"<html>"), (429, b'{"error": "invalid_grant"}'),
     (302, b""), (204, b""), (200, b"<html>"), (200, b""), (200, b"[]"), (200, b"\xff\xfe"),
