@@ -8,17 +8,15 @@ the round. A connection that is cut within a message is made again, and the mess
 import time
 
 from ..store.errors import StoreError
-from ..text.clock import EARLIEST
 from . import identity
 from .filing import DELETE, DONE, FILTER, KNOWN, LATER, Later, target_of
 from .known import Numbers
-from .source import BoxGone, FetchError, LoginRefused, MessageGone, RemoteMessage, Throttled
+from .notes import Keys, Uids
+from .source import BoxGone, FetchError, LoginRefused, MessageGone, Throttled
 
-_TOGETHER = 100  # messages that are removed at once at the source
 _MOST_CUTS = 3  # of a connection within a message, without an octet between two of them
 _ALL_CUTS = 50  # of a connection within a message
 _SLICE = 300.0  # seconds until other accounts get their turn
-_HIGHEST = 2 ** 32 - 1  # of UIDs
 _DAY = 86400
 
 
@@ -51,6 +49,8 @@ class Rounds:
         self._source = self._box = None
         self._arrived = None  # Numbers: keys of messages in our mailboxes, while notes are in doubt
         self._later = ""  # why the last message could not be kept
+        self._planned = 0  # octets of messages that are asked for and not yet counted
+        self._ends = None  # why no more is asked for: False (others have their turn), an error
         self._until = 0.0
 
     def look(self):
@@ -110,7 +110,7 @@ class Rounds:
 
     def _look_into(self, name, target):
         self._box = self._source.open(name)._replace(name=name)
-        kind = _Uids if self._is_imap else _Keys
+        kind = Uids if self._is_imap else Keys
         notes = kind(self._state, self._box, self._account.remove, self._clock)
         if notes.is_first and self._account.first_time == "ignore-all":
             notes.ignore_all(self._source)
@@ -130,88 +130,129 @@ class Rounds:
 
     def _take_new(self, notes, target, known, postponed):
         """Fetch what is new -> whether all was looked at."""
-        for message in self._source.new(notes.after, notes.passes_by):
-            if self._is_stopped():
-                raise FetchError("stopped")
-            if time.monotonic() > self._until:
-                return False
-            notes.saw(message)
-            if notes.is_delivered(message):  # it is due for removal
-                notes.remove_soon(message)
-            elif not self._take(notes, target, message, known):
+        while True:
+            is_complete = self._take_listed(notes, target, known, postponed)
+            if is_complete is not None:
+                return is_complete
+            if self._source is None:
+                self._connect_again()
+
+    def _take_listed(self, notes, target, known, postponed):
+        """The same over one connection; None: it was lost, and the rest is to be listed again."""
+        skipped = {message.key for message in postponed}
+        listed = self._source.new(
+            notes.after, lambda key: key in skipped or notes.passes_by(key))
+        self._ends = None
+        for message, pieces in self._source.read_all(self._wanted(listed, notes, target)):
+            source = self._source
+            is_kept = self._take(notes, target, message, pieces, known)
+            if self._source is not source:
+                notes.forget_due()
+            if not is_kept:
                 if postponed:
                     raise Later(self._later)
                 postponed.append(message)
             if notes.has_many_due():
                 self._remove(notes)
-        return True
+            if self._source is not source:
+                return None
+        if isinstance(self._ends, FetchError):
+            raise self._ends
+        return self._ends is None
 
-    def _take(self, notes, target, message, known):
+    def _wanted(self, listed, notes, target):
+        """Those of the listed messages that are to be fetched. Sets `_ends` if it ends early, to
+        False or to the reason."""
+        self._planned = 0
+        for message in listed:
+            self._require_going_on()
+            if time.monotonic() > self._until:
+                self._ends = False
+                return
+            notes.saw(message)
+            if notes.is_delivered(message) or target.kind == DELETE:
+                notes.remove_soon(message)
+                if notes.has_many_due():
+                    self._remove(notes)
+            elif self._is_here(message):
+                notes.delivered(message, 0)
+            elif notes.is_ignored(message):
+                notes.leave(message)
+            elif self._filing.too_large(message.size):
+                self._leave(notes, message, self._filing.too_large(message.size))
+            else:
+                self._ends = self._over_limit(message.size)
+                if self._ends is not None:
+                    return
+                self._planned += message.size
+                yield message
+
+    def _require_going_on(self):
+        if self._is_stopped():
+            raise FetchError("stopped")
+
+    def _is_here(self, message):
+        """Whether a message is in a mailbox of ours, although there is no note of it."""
+        return self._arrived is not None and identity.short(self._name(message)) in self._arrived
+
+    def _name(self, message):
+        return identity.name_key(self._key, self._box.name, self._box.validity, message.key)
+
+    def _take(self, notes, target, message, pieces, known):
         """Fetch one message -> False if it could not be kept now."""
-        if target.kind == DELETE:
-            notes.remove_soon(message)
-            return True
-        key = identity.name_key(self._key, self._box.name, self._box.validity, message.key)
-        if self._arrived is not None and identity.short(key) in self._arrived:
-            notes.delivered(message, 0)
-            return True
-        if notes.is_ignored(message):
-            notes.leave(message)
-            return True
-        too_large = self._filing.too_large(message.size)
-        if too_large:
-            return self._leave(notes, message, too_large)
-        self._require_allowance(message.size)
         self._state.begin()
+        pieces = self._pieces(message, pieces)
         try:
-            filed = self._file(message, target, key, known)
+            filed = self._filing.file(message, target, self._name(message), pieces, known)
         except MessageGone:
             return True
+        except (LoginRefused, Throttled):
+            raise
+        except FetchError as error:
+            self._require_going_on()
+            self._later = "message %s of %s could not be read: %s" % (
+                message.key, self._box.name or self._account.server, error)
+            return False
+        finally:
+            pieces.close()  # it may not be at its end
         self._state.count(filed.octets)
+        self._planned -= message.size
         if filed.kind in (DONE, KNOWN):
             # At once: see filing.py for what a crash before this line repeats.
             notes.delivered(message, filed.content)
             self._status.fetched += filed.kind == DONE
             self._status.octets += filed.octets
-            return True
-        if filed.kind == LATER:
+        elif filed.kind == LATER:
             self._later = "message %s of %s could not be kept: %s" % (
                 message.key, self._box.name or self._account.server, filed.text)
             return False
-        return self._leave(notes, message, filed.text)
-
-    def _file(self, message, target, key, known):
-        pieces = self._pieces(message)
-        try:
-            return self._filing.file(message, target, key, pieces, known)
-        finally:
-            pieces.close()  # it may not be at its end
+        else:
+            self._leave(notes, message, filed.text)
+        return True
 
     def _leave(self, notes, message, why):
         notes.leave(message)
         self._status.leave("message %s of %s stays there: %s" % (
             message.key, self._box.name or self._account.server, why))
-        return True
 
-    def _require_allowance(self, size):
-        limit = self._account.limit
-        today = self._state.count(0)
+    def _over_limit(self, size):
+        """Throttled, if so many octets more are too many for this day; else None."""
+        limit, before = self._account.limit, self._state.count(0) + self._planned
         # A message that is larger than the limit comes first on a day, or it would never come.
-        if limit is not None and today and today + size > limit:
-            now = self._clock()
-            raise Throttled("the limit of %d octets a day is reached" % limit,
-                            _DAY - now % _DAY + 60)
+        if limit is None or not before or before + size <= limit:
+            return None
+        return Throttled("the limit of %d octets a day is reached" % limit,
+                         _DAY - self._clock() % _DAY + 60)
 
-    def _pieces(self, message):
-        """The octets of a message, over as many connections as it needs."""
+    def _pieces(self, message, pieces):
+        """The octets of a message, over as many connections as it needs. `pieces`: of the first."""
         offset = cuts = in_vain = 0
         while True:
             before = offset
             try:
-                for piece in self._source.read(message, offset):
+                for piece in pieces:
                     offset += len(piece)
-                    if self._is_stopped():
-                        raise FetchError("stopped")
+                    self._require_going_on()
                     yield piece
                 return
             except (MessageGone, LoginRefused, Throttled):
@@ -220,17 +261,23 @@ class Rounds:
                 cuts += 1
                 in_vain = 0 if offset > before else in_vain + 1
                 if in_vain >= _MOST_CUTS or cuts >= _ALL_CUTS or self._is_stopped():
+                    self._drop_source()
                     raise
-            message = self._reopen(message)
+            self._connect_again()
+            message = self._found_again(message)
+            pieces = self._source.read(message, offset)
 
-    def _reopen(self, message):
-        """A new connection, with the same mailbox open -> the message as it is named there."""
+    def _connect_again(self):
+        """A new connection, with the same mailbox open."""
         self._drop_source()
         self._source = self._connect()
         box = self._source.open(self._box.name)._replace(name=self._box.name)
         if box.validity != self._box.validity:
             raise FetchError("%s changed while it was read" % box.name)
         self._box = box
+
+    def _found_again(self, message):
+        """A message as it is named over a new connection."""
         if self._is_imap:
             return message
         for found in self._source.new(0, lambda key: key != message.key):
@@ -240,7 +287,7 @@ class Rounds:
 
     def _remove(self, notes):
         """Remove at the source what is due there."""
-        if not notes.has_due():
+        if self._source is None or not notes.has_due():
             return
         self._state.sync()
         for messages in notes.due():
@@ -278,200 +325,3 @@ class Rounds:
             self.close()
         except FetchError:
             pass
-
-
-class _Uids:
-    """The notes of one IMAP mailbox during a round."""
-
-    def __init__(self, state, box, remove, clock):
-        self._state = state
-        self._box = box
-        self._mailbox = state.mailbox(box.name, box.validity)
-        self._remove = remove
-        self._clock = clock
-        self._last = 0
-        self._soon = []  # messages to remove that were not delivered
-
-    @property
-    def is_first(self):
-        return self._mailbox.ignored_until is None
-
-    def first_look(self):
-        if self.is_first:
-            self._state.first_look(self._mailbox, False)
-
-    def ignore_all(self, source):
-        last = self._box.next_uid - 1
-        if last < 0:
-            last = max([_uid(each) for each in source.new(0, lambda key: False)], default=0)
-        self._state.first_look(self._mailbox, True)
-        if last:
-            self._state.leave(self._mailbox, 1, last)
-        self._state.complete(self._mailbox)
-
-    def contents(self):
-        return () if self._mailbox.is_complete else self._state.contents(self._mailbox)
-
-    @property
-    def after(self):
-        return self._mailbox.done.beginning
-
-    def may_be_new(self):
-        return not self._box.next_uid or self._box.next_uid - 1 > self.after
-
-    def passes_by(self, key):
-        return _number(key) in self._mailbox.done
-
-    def saw(self, message):
-        self._last = max(self._last, _uid(message))
-
-    def is_delivered(self, message):
-        return False  # `passes_by` hides those
-
-    def is_ignored(self, message):
-        mailbox = self._mailbox
-        return (not mailbox.is_complete and bool(mailbox.ignored_until)
-                and message.date is not None and message.date < mailbox.ignored_until)
-
-    def delivered(self, message, content):
-        self._state.delivered(self._mailbox, _uid(message), content)
-
-    def leave(self, message):
-        self._state.leave(self._mailbox, _uid(message))
-
-    def complete(self, postponed):
-        """All was looked at: what lies between is no message any more."""
-        first = 1
-        for uid in sorted(map(_uid, postponed)) + [self._last + 1]:
-            if uid > first and self._mailbox.done.beginning < uid - 1:
-                self._state.leave(self._mailbox, first, uid - 1)
-            first = uid + 1
-        if not postponed:
-            self._state.complete(self._mailbox)
-
-    # Removal
-
-    def remove_soon(self, message):
-        self._soon.append(message)
-
-    def _count_due(self):
-        if self._remove is True:
-            return len(self._mailbox.delivered[0])
-        now = self._clock()
-        if not self._remove or now < EARLIEST:
-            return 0
-        until = now - self._remove * _DAY
-        return sum(1 for moment in self._mailbox.delivered[1] if moment <= until)
-
-    def has_due(self):
-        return bool(self._soon or self._count_due())
-
-    def has_many_due(self):
-        return len(self._soon) + (self._remove is True
-                                  and len(self._mailbox.delivered[0])) >= _TOGETHER
-
-    def due(self):
-        soon, self._soon = self._soon, []
-        if soon:
-            yield soon
-        count = self._count_due()
-        while count > 0:
-            uids = self._mailbox.delivered[0][:min(count, _TOGETHER)]
-            yield [RemoteMessage(str(uid), 0) for uid in uids]
-            count -= len(uids)
-
-    def removed(self, messages):
-        uids = self._mailbox.delivered[0]
-        if uids and messages and int(messages[0].key) == uids[0]:
-            self._state.removed(self._mailbox, len(messages))
-
-
-class _Keys:
-    """The notes of a POP3 server during a round. See _Uids for the names."""
-
-    after = 0
-
-    def __init__(self, state, box, remove, clock):
-        self._state = state
-        self._remove = remove
-        self._clock = clock
-        self._mailbox = state.mailbox("", 0)
-        self._soon = []
-
-    @property
-    def is_first(self):
-        return self._mailbox.ignored_until is None
-
-    def first_look(self):
-        if self.is_first:
-            self._state.first_look(self._mailbox, False)
-
-    def ignore_all(self, source):
-        for message in source.new(0, self.passes_by):
-            self.leave(message)
-        # Last: until then, the next round begins with this again.
-        self._state.first_look(self._mailbox, True)
-
-    def contents(self):
-        return ()
-
-    def may_be_new(self):
-        return True
-
-    def passes_by(self, key):
-        moment = self._state.keys.get(identity.source_key(key))
-        return moment is not None and not self._is_due(moment)
-
-    def _is_due(self, moment):
-        if self._remove is True:
-            return moment > 0
-        now = self._clock()
-        return (bool(self._remove) and moment > 0 and now >= EARLIEST
-                and moment + self._remove * _DAY <= now)
-
-    def saw(self, message):
-        pass
-
-    def is_delivered(self, message):
-        return identity.source_key(message.key) in self._state.keys
-
-    def is_ignored(self, message):
-        return False
-
-    def delivered(self, message, content):
-        self._state.delivered_key(identity.source_key(message.key))
-        if self._remove is True:
-            self._soon.append(message)
-
-    def leave(self, message):
-        self._state.leave_key(identity.source_key(message.key))
-
-    def complete(self, postponed):
-        pass
-
-    def remove_soon(self, message):
-        self._soon.append(message)
-
-    def has_due(self):
-        return bool(self._soon)
-
-    def has_many_due(self):
-        return len(self._soon) >= _TOGETHER
-
-    def due(self):
-        soon, self._soon = self._soon, []
-        yield soon
-
-    def removed(self, messages):
-        pass
-
-
-def _uid(message):
-    return _number(message.key)
-
-
-def _number(key):
-    """A UID that a server sent -> int. Raises FetchError."""
-    if key.isdigit() and len(key) <= 10 and 0 < int(key) <= _HIGHEST:
-        return int(key)
-    raise FetchError("the server sent a UID that is none: %s" % key[:20])

@@ -1,21 +1,8 @@
 """What was fetched from one account: a plain file that only grows, and the same in memory.
 
-The file is ROOT/<user>/system/config/mail-fetcher.state/<account key>. Its lines:
-
-    + <time>                        deliveries began: until "-" the last notes may be missing
-    -                               a clean end
-    B <UIDVALIDITY> <name in JSON>  the lines that follow are about this mailbox ("" for POP3)
-    U <UID> <content key> <time>    it was delivered (IMAP)
-    L <UID> [<last UID>]            it stays at the source and is not looked at again
-    R <UID> <last UID>              what was delivered of these was removed at the source
-    K <source key> <time>           it was delivered (POP3); time 0: it stays at the source
-    I <time>                        the first look; what is older is ignored (0: nothing is)
-    C                               every message of the mailbox was looked at once
-    T <day> <octets>                fetched on that day (days since 1970)
-
-Keys are 16 hex digits, times epoch seconds. Each line is written after each delivery and not
-synced: a killed process loses none, a power failure the last ones. That is why "+" is synced before
-the first delivery, and why the names of files in the mailbox say what they are (identity.py).
+Each line (state_lines.py) is written after each delivery and not synced: a killed process loses
+none, a power failure the last ones. That is why "+" is synced before the first delivery, and why
+the names of files in the mailbox say what they are (identity.py).
 
 The user owns the folder and may put anything there. A line of another form is ignored; what is no
 regular file, or too large, is set aside, and counts as a lost file.
@@ -23,12 +10,12 @@ regular file, or too large, is set aside, and counts as a lost file.
 import json
 import logging
 import os
-import re
 import time
 from array import array
 
 from ..disk.owned_folder import write_all
 from .known import Numbers, Ranges
+from .state_lines import LINE, joined, lines, named, seconds
 
 log = logging.getLogger("phenmail.fetch")
 
@@ -36,14 +23,7 @@ LARGEST = 64 * 1024 * 1024  # octets of a file that are read
 _MOST_NOTES = 1000000  # content keys and source keys that a rewrite keeps: the last ones
 _MOST_BOXES = 1000
 _SMALL = 256 * 1024  # octets of a file that is not worth a rewrite
-_PIECE = 64 * 1024
-_LONGEST = 16384  # octets of a line
 _SLACK = 86400  # seconds by which clocks may have jumped
-
-_LINE = re.compile(
-    rb"(?:([-C])|([+I]) (\d{1,10})|(B) (\d{1,20}) (\".*\")"
-    rb"|(U) (\d{1,10}) ([0-9a-f]{16}) (\d{1,10})|([LR]) (\d{1,10})(?: (\d{1,10}))?"
-    rb"|(K) ([0-9a-f]{16}) (\d{1,10})|(T) (\d{1,7}) (\d{1,18}))\Z")
 
 
 class Mailbox:
@@ -115,7 +95,7 @@ class State:
                     if status.st_size > LARGEST:
                         raise ValueError("it has more than %d octets" % LARGEST)
                     self.doubt = 0  # if it says nothing
-                    for line in _lines(file):
+                    for line in lines(file, LARGEST):
                         self._take(line)
                     self._stamp = status.st_ino, status.st_size
             except FileNotFoundError:
@@ -136,7 +116,7 @@ class State:
         self._stamp = ()
 
     def _take(self, line):
-        found = _LINE.match(line)
+        found = LINE.match(line)
         if found is None:
             return
         word, *values = [group for group in found.groups() if group is not None]
@@ -146,7 +126,7 @@ class State:
         if word == "B":
             self._take_mailbox(int(values[0]), values[1])
         elif word == "K":
-            self.keys[int(values[0], 16)] = _time(values[1])
+            self.keys[int(values[0], 16)] = seconds(values[1])
         elif word == "+":
             self._is_begun = True
             since = max(0, int(values[0]) - _SLACK)
@@ -159,7 +139,7 @@ class State:
             self._take_of(self._named, word, values)
 
     def _take_mailbox(self, validity, text):
-        name = _named(text)
+        name = named(text)
         mailbox = self.mailboxes.get(name) if name is not None else None
         if mailbox is None and name is not None and len(self.mailboxes) < _MOST_BOXES:
             mailbox = self.mailboxes[name] = Mailbox(name, validity)
@@ -186,9 +166,9 @@ class State:
         Numbers. Reads the file."""
         found, is_earlier = Numbers(), False
         for line in self._all_lines():
-            match = _LINE.match(line)
+            match = LINE.match(line)
             if match is not None and match.group(4):
-                is_earlier = (_named(match.group(6)) == mailbox.name
+                is_earlier = (named(match.group(6)) == mailbox.name
                               and int(match.group(5)) != mailbox.validity)
             elif is_earlier and match is not None and match.group(7):
                 found[int(match.group(9), 16)] = 1
@@ -197,7 +177,7 @@ class State:
     def _all_lines(self):
         try:
             with self._open_folder() as folder, folder.read(self._name) as file:
-                yield from _lines(file)
+                yield from lines(file, LARGEST)
         except FileNotFoundError:
             pass
 
@@ -263,7 +243,7 @@ class State:
 
     def delivered_key(self, key, moment=None):
         """A message of a POP3 server is on our disk. `key`: its source key."""
-        self.keys[key] = _time(self._clock() if moment is None else moment)
+        self.keys[key] = seconds(self._clock() if moment is None else moment)
         self._note(self.mailbox("", 0), "K %016x %d\n" % (key, self.keys.get(key)))
 
     def leave_key(self, key):
@@ -355,7 +335,7 @@ class State:
         """Replace the file by the same without what later lines have overtaken."""
         gone, notes, place = {}, 0, None
         for line in self._all_lines():
-            found = _LINE.match(line)
+            found = LINE.match(line)
             if found is None:
                 continue
             if found.group(4):
@@ -365,7 +345,7 @@ class State:
                                                        int(found.group(13) or found.group(12)))
             notes += found.group(7) is not None or found.group(14) is not None
         with self._open_folder() as folder:
-            folder.replace(self._name, _joined(self._kept(gone, max(0, notes - _MOST_NOTES))))
+            folder.replace(self._name, joined(self._kept(gone, max(0, notes - _MOST_NOTES))))
             with folder.read(self._name) as file:
                 status = os.fstat(file.fileno())
         self._stamp = status.st_ino, status.st_size
@@ -377,7 +357,7 @@ class State:
         of the oldest notes to leave out."""
         place = written = None
         for line in self._all_lines():
-            found = _LINE.match(line)
+            found = LINE.match(line)
             if found is None:
                 continue
             if found.group(4):
@@ -402,47 +382,3 @@ class State:
         yield b"T %d %d\n" % (self.day, self.octets)
         if self._is_begun:
             yield b"+ %d\n" % self._clock()
-
-
-def _lines(file):
-    """The lines of an unbuffered file, without LF; longer ones than _LONGEST are left out. The last
-    one may be torn."""
-    rest, left = b"", LARGEST
-    while left > 0:
-        piece = file.read(min(_PIECE, left))
-        if not piece:
-            break
-        left -= len(piece)
-        lines = (rest + piece).split(b"\n")
-        rest = lines.pop()
-        if len(rest) > _LONGEST:
-            rest = b"?" + rest[-1:]  # no line begins like this
-        yield from lines
-    if rest:
-        yield rest
-
-
-def _joined(lines):
-    """Short pieces -> larger ones."""
-    held, size = [], 0
-    for line in lines:
-        held.append(line)
-        size += len(line)
-        if size >= _PIECE:
-            yield b"".join(held)
-            held, size = [], 0
-    yield b"".join(held)
-
-
-def _named(text):
-    """A mailbox's name in JSON (bytes) -> str, None if it is none."""
-    try:
-        name = json.loads(text.decode("ascii"))
-    except ValueError:
-        return None
-    return name if isinstance(name, str) else None
-
-
-def _time(value):
-    return max(0, min(int(value), 2 ** 32 - 1))
-

@@ -44,6 +44,7 @@ class Account:
         self.removed = []
         self.error = None  # raised by the next logins
         self.cut_after = None  # octets of a message after which the connection is lost, once
+        self.unreadable = set()  # UIDs
         self.lie = None  # a size that the list says
         self.wakers = []
         self.can_wait = False
@@ -103,18 +104,24 @@ class Scripted(Source):
 
     def new(self, after, known):
         self.account.before("list")
-        for uid, (data, flags, date) in sorted(self.account.boxes[self.open_box].items()):
+        listed = sorted(self.account.boxes[self.open_box].items())
+        if self.is_pop:  # numbers are those of this connection
+            self.numbers = dict(enumerate([uid for uid, _ in listed], self.account.logins * 1000))
+        for number, (uid, (data, flags, date)) in enumerate(listed, self.account.logins * 1000):
             key = "uidl-%d" % uid if self.is_pop else str(uid)
             if (self.is_pop or uid > after) and not known(key):
                 size = len(data) if self.account.lie is None else self.account.lie
                 yield RemoteMessage(key, size, () if self.is_pop else flags,
-                                    None if self.is_pop else date, uid if self.is_pop else 0)
+                                    None if self.is_pop else date,
+                                    number if self.is_pop else 0)
 
     def read(self, message, offset=0):
         self.account.before("read")
         uid = int(message.key.rpartition("-")[2])
         if uid not in self.account.boxes[self.open_box]:
             raise MessageGone("it is gone")
+        if uid in self.account.unreadable:
+            raise FetchError("lost the connection")
         data = self.account.boxes[self.open_box][uid][0]
         step = 30
         for at in range(offset, len(data), step):
@@ -132,7 +139,7 @@ class Scripted(Source):
 
     def _expunge(self, messages):
         for message in messages:
-            uid = int(message.key.rpartition("-")[2])
+            uid = self.numbers[message.number] if self.is_pop else int(message.key)
             self.account.removed.append(uid)
             self.account.boxes[self.open_box].pop(uid, None)
         self.account.before("removed")

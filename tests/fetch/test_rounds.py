@@ -296,11 +296,26 @@ def test_a_message_that_is_always_cut_is_not_kept(house, remote, protocol):
     remote.put(1)
     remote.cut_after = 0
     house.configure(account(protocol=protocol, remove=True))
-    assert house.look() == "lost the connection"
-    assert house.subjects() == [] and remote.logins == 3 and remote.removed == []
+    assert house.look().endswith("could not be read: lost the connection")
+    assert house.subjects() == [] and remote.logins == 4 and remote.removed == []
     assert os.listdir(house.path("alice", "mail", "tmp")) == []
     remote.cut_after = None
     assert house.look() == "" and house.subjects() == ["m1"]
+
+
+@PROTOCOLS
+def test_an_unreadable_message_does_not_hold_up_others(house, remote, protocol):
+    for number in range(5):
+        remote.put(number)
+    remote.unreadable = {2}
+    house.configure(account(protocol=protocol, remove=True))
+    for _ in range(2):
+        assert "could not be read: lost the connection" in house.look()
+        assert house.subjects() == ["m0", "m2", "m3", "m4"]
+        assert sorted(remote.removed) == [1, 3, 4, 5]
+    remote.put(5)
+    remote.unreadable = set()
+    assert house.look() == "" and house.subjects()[-2:] == ["m1", "m5"]
 
 
 def test_another_validity_brings_nothing_again(house, remote):

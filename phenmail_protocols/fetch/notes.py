@@ -1,0 +1,236 @@
+"""What is known of one mailbox at a source during a round, in one form for IMAP and POP3.
+
+IMAP names messages by UIDs that only ascend, within a UIDVALIDITY; POP3 lists all keys each
+time.
+"""
+from ..text.clock import EARLIEST
+from . import identity
+from .source import FetchError, RemoteMessage
+
+_TOGETHER = 100  # messages that are removed at once at the source
+_HIGHEST = 2 ** 32 - 1  # of UIDs
+_DAY = 86400
+
+
+class Uids:
+    """The notes of one IMAP mailbox during a round.
+
+    `state`: state.State; `box`: source.Box; `remove`: of the account; `clock()`: epoch seconds.
+    """
+
+    def __init__(self, state, box, remove, clock):
+        self._state = state
+        self._box = box
+        self._mailbox = state.mailbox(box.name, box.validity)
+        self._remove = remove
+        self._clock = clock
+        self._last = 0
+        self._soon = []  # messages to remove that were not delivered
+
+    @property
+    def is_first(self):
+        """Whether no round has seen this mailbox."""
+        return self._mailbox.ignored_until is None
+
+    def first_look(self):
+        """From now on all mail is wanted that is there."""
+        if self.is_first:
+            self._state.first_look(self._mailbox, False)
+
+    def ignore_all(self, source):
+        """Never fetch what is there now."""
+        last = self._box.next_uid - 1
+        if last < 0:
+            last = max([_uid(each) for each in source.new(0, lambda key: False)], default=0)
+        self._state.first_look(self._mailbox, True)
+        if last:
+            self._state.leave(self._mailbox, 1, last)
+        self._state.complete(self._mailbox)
+
+    def contents(self):
+        """The content keys of messages that may come again under other UIDs."""
+        return () if self._mailbox.is_complete else self._state.contents(self._mailbox)
+
+    @property
+    def after(self):
+        """Up to this UID nothing is to be listed."""
+        return self._mailbox.done.beginning
+
+    def may_be_new(self):
+        """Whether to list at all."""
+        return not self._box.next_uid or self._box.next_uid - 1 > self.after
+
+    def passes_by(self, key):
+        """Whether the message with this RemoteMessage.key needs nothing more."""
+        return _number(key) in self._mailbox.done
+
+    def saw(self, message):
+        """The message was listed."""
+        self._last = max(self._last, _uid(message))
+
+    def is_delivered(self, message):
+        """Whether it was fetched before, and is listed because it is due for removal."""
+        return False  # `passes_by` hides those
+
+    def is_ignored(self, message):
+        """Whether it is old mail under a new UID."""
+        mailbox = self._mailbox
+        return (not mailbox.is_complete and bool(mailbox.ignored_until)
+                and message.date is not None and message.date < mailbox.ignored_until)
+
+    def delivered(self, message, content):
+        """It is on our disk."""
+        self._state.delivered(self._mailbox, _uid(message), content)
+
+    def leave(self, message):
+        """It stays there, and is not looked at again."""
+        self._state.leave(self._mailbox, _uid(message))
+
+    def complete(self, postponed):
+        """All was looked at: what lies between is no message any more."""
+        first = 1
+        for uid in sorted(map(_uid, postponed)) + [self._last + 1]:
+            if uid > first and self._mailbox.done.beginning < uid - 1:
+                self._state.leave(self._mailbox, first, uid - 1)
+            first = uid + 1
+        if not postponed:
+            self._state.complete(self._mailbox)
+
+    # Removal
+
+    def remove_soon(self, message):
+        """It is to be removed there, although it was not delivered now."""
+        self._soon.append(message)
+
+    def _count_due(self):
+        if self._remove is True:
+            return len(self._mailbox.delivered[0])
+        now = self._clock()
+        if not self._remove or now < EARLIEST:
+            return 0
+        until = now - self._remove * _DAY
+        return sum(1 for moment in self._mailbox.delivered[1] if moment <= until)
+
+    def has_due(self):
+        """Whether messages are to be removed there."""
+        return bool(self._soon or self._count_due())
+
+    def has_many_due(self):
+        """Whether so many are that they should be removed before the round goes on."""
+        return len(self._soon) + (self._remove is True
+                                  and len(self._mailbox.delivered[0])) >= _TOGETHER
+
+    def due(self):
+        """Lists of messages to remove there."""
+        soon, self._soon = self._soon, []
+        if soon:
+            yield soon
+        count = self._count_due()
+        while count > 0:
+            uids = self._mailbox.delivered[0][:min(count, _TOGETHER)]
+            yield [RemoteMessage(str(uid), 0) for uid in uids]
+            count -= len(uids)
+
+    def forget_due(self):
+        """The connection is another one: what is due is listed again."""
+        self._soon = []
+
+    def removed(self, messages):
+        """They are gone there, or will be when the connection is closed."""
+        uids = self._mailbox.delivered[0]
+        if uids and messages and int(messages[0].key) == uids[0]:
+            self._state.removed(self._mailbox, len(messages))
+
+
+class Keys:
+    """The notes of a POP3 server during a round; as Uids."""
+
+    after = 0
+
+    def __init__(self, state, box, remove, clock):
+        self._state = state
+        self._remove = remove
+        self._clock = clock
+        self._mailbox = state.mailbox("", 0)
+        self._soon = []
+
+    @property
+    def is_first(self):
+        return self._mailbox.ignored_until is None
+
+    def first_look(self):
+        if self.is_first:
+            self._state.first_look(self._mailbox, False)
+
+    def ignore_all(self, source):
+        for message in source.new(0, self.passes_by):
+            self.leave(message)
+        # Last: until then, the next round begins with this again.
+        self._state.first_look(self._mailbox, True)
+
+    def contents(self):
+        return ()
+
+    def may_be_new(self):
+        return True
+
+    def passes_by(self, key):
+        moment = self._state.keys.get(identity.source_key(key))
+        return moment is not None and not self._is_due(moment)
+
+    def _is_due(self, moment):
+        if self._remove is True:
+            return moment > 0
+        now = self._clock()
+        return (bool(self._remove) and moment > 0 and now >= EARLIEST
+                and moment + self._remove * _DAY <= now)
+
+    def saw(self, message):
+        pass
+
+    def is_delivered(self, message):
+        return identity.source_key(message.key) in self._state.keys
+
+    def is_ignored(self, message):
+        return False
+
+    def delivered(self, message, content):
+        self._state.delivered_key(identity.source_key(message.key))
+        if self._remove is True:
+            self._soon.append(message)
+
+    def leave(self, message):
+        self._state.leave_key(identity.source_key(message.key))
+
+    def complete(self, postponed):
+        pass
+
+    def remove_soon(self, message):
+        self._soon.append(message)
+
+    def has_due(self):
+        return bool(self._soon)
+
+    def has_many_due(self):
+        return len(self._soon) >= _TOGETHER
+
+    def due(self):
+        soon, self._soon = self._soon, []
+        yield soon
+
+    def forget_due(self):
+        self._soon = []  # numbers of messages are those of one connection
+
+    def removed(self, messages):
+        pass
+
+
+def _uid(message):
+    return _number(message.key)
+
+
+def _number(key):
+    """A UID that a server sent -> int. Raises FetchError."""
+    if key.isdigit() and len(key) <= 10 and 0 < int(key) <= _HIGHEST:
+        return int(key)
+    raise FetchError("the server sent a UID that is none: %s" % key[:20])
