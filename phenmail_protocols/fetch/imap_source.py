@@ -17,6 +17,8 @@ _LISTING = Bounds(lines=1 << 20)
 _NAMING = Bounds(lines=4 << 20, kept=1 << 20)
 _READING = Bounds(literal=PIECE, kept=2 * PIECE, dropped=BATCH * PIECE)
 _SEARCHING = Bounds(line=2 << 20, lines=3 << 20)
+# Response codes of a refused SELECT that concern this mailbox alone (RFC 5530).
+_NO_BOX = ("", "NONEXISTENT", "TRYCREATE", "NOPERM", "CANNOT", "CORRUPTION")
 _MORE_PIECES = 20  # that a message may have beyond those of the most octets
 MOST_UID = (1 << 32) - 1
 
@@ -68,7 +70,7 @@ class ImapSource(Source):
             try:
                 self._select(candidate, self._removes)
             except Refused as error:
-                if error.is_bad:
+                if error.is_bad or imap_replies.code(error.text) not in _NO_BOX:
                     raise
                 refusals.append(error.text)
                 continue
@@ -164,6 +166,7 @@ class ImapSource(Source):
     def changed_flags(self, since):
         if not self._box.modseq:
             return
+        self.client.run("noop")  # some servers look for changes only between commands
         uids = self._search("MODSEQ %d" % (since + 1))
         for start in range(0, len(uids), BATCH):
             chosen = imap_replies.uid_set(uids[start:start + BATCH])
