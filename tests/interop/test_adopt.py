@@ -14,6 +14,7 @@ from tests.bench.messages import PASSPHRASE, USER
 from tests.bench.peers.dovecot import Dovecot
 from tests.bench.peers.process import Missing
 from tests.fetch.adopting.test_command import Root_
+from tests.interop import mail_sources
 from tests.interop.house import ODD, message, ok, quoted
 
 # Real messages, where the machine has them.
@@ -137,3 +138,46 @@ def test_killed_and_resumed(bob, client, dovecot):
     found = [octets for octets, _, _ in bob.here()[0]["INBOX"]]
     assert sorted(found) == sorted(sent)
     assert row(out, "INBOX") == ["400", "400", "400", "0"]
+
+
+@pytest.mark.parametrize("kind, prefix, separator", [
+    (mail_sources.Courier, "INBOX.", "."), (mail_sources.Cyrus, "", "/")])
+def test_other_servers(kind, prefix, separator, tmp_path, absent):
+    folder = tempfile.mkdtemp(prefix="phenmail-source-")
+    os.chmod(folder, 0o755)
+    try:
+        with kind(os.path.join(folder, "it")) as source:
+            bob = Root_(tmp_path)
+            bob.accounts(source.account())
+            _from_other_server(bob, source, prefix, separator)
+    except Missing as missing:
+        absent(str(missing))
+    finally:
+        shutil.rmtree(folder)
+
+
+def _from_other_server(bob, source, prefix, separator):
+    lists = separator.join(("Lists", "dev", "2019"))
+    client = imaplib.IMAP4("127.0.0.1", source.port)
+    client.login(USER, PASSPHRASE)
+    for name in lists, "B&APw-cher", "Sent":
+        ok(client.create(quoted(prefix + name)))
+    # This imapd of Courier keeps no keywords.
+    flags = ["\\Seen"] if separator == "." else ["\\Seen", "$Forwarded"]
+    ok(client.subscribe(quoted(prefix + lists)))
+    for number, octets in enumerate(ODD.values()):
+        put(client, "INBOX", octets, flags, 1300000000 + number)
+    put(client, prefix + lists, message("dev"), ["\\Flagged"])
+    put(client, prefix + "B&APw-cher", message("book"))
+    client.logout()
+    out, _ = bob.adopt(USER, "--yes")
+    found, subscribed = bob.here()
+    assert [octets for octets, _, _ in found["INBOX"]] == list(ODD.values())
+    assert {date for _, _, date in found["INBOX"]} == set(range(1300000000, 1300000000 + len(ODD)))
+    assert all(set(flags) == each for _, each, _ in found["INBOX"])
+    assert found["Lists/dev/2019"] == [(message("dev"), {"\\Flagged"}, 1300000000)]
+    assert found["B\u00fccher"][0][0] == message("book")
+    assert "Lists/dev/2019" in subscribed
+    assert row(out, "all")[-1] == "0"
+    bob.adopt(USER, "--yes")
+    assert bob.here()[0] == found
