@@ -14,7 +14,7 @@ from ..disk.owned_folder import OwnedFolder
 from ..fetch import identity
 from ..fetch.adopting import receipt
 from ..fetch.adopting.adoption import Adoption
-from ..fetch.adopting.copying import Stopped
+from ..fetch.adopting.connection import Stopped
 from ..fetch.adopting.handing_over import Fetched
 from ..fetch.adopting.progress import Progress, amount, duration
 from ..fetch.connecting import Contexts

@@ -7,7 +7,8 @@ from ...disk.locks import FileLock, LockTimeout
 from ..source import BoxGone
 from . import plan, progress
 from .allowance import Allowance
-from .copying import Copier, Owner, Stopped
+from .connection import Connection, Stopped
+from .copying import Copier, Owner
 from .ledger import Ledger, heads
 from .plan import INBOX
 from .receipt import Comparison
@@ -123,7 +124,7 @@ class Adoption:
     def receipt(self, survey, afresh):
         """Compare both sides -> list of receipt.Row. `afresh`: read everything there again."""
         self._progress.begin(survey.messages, survey.octets)
-        with contextlib.closing(self._connect()) as remote:
-            return list(Comparison(remote, self._owner, self._account, self._folder,
+        with contextlib.closing(Connection(self._connect, self._progress)) as connection:
+            return list(Comparison(connection, self._owner, self._account, self._folder,
                                    self._progress, afresh, self._fetched).rows(
                                        survey.plan))

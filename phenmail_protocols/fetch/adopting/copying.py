@@ -6,14 +6,15 @@ the ledger gets a line. A process that is killed anywhere in between leaves the 
 copied and recognized by its key. Nothing is changed at the other server.
 
 What goes wrong for a while (a lost connection, a full disk, the other server's limits) is waited
-for. What cannot go on raises `Stopped`; the same command goes on later.
+for (connection.py).
 """
 import contextlib
 import hashlib
 
 from ...store import errors
 from .. import identity
-from ..source import PIECE, BoxGone, FetchError, LoginRefused, MessageGone, Throttled
+from ..source import PIECE, BoxGone, FetchError, MessageGone, Throttled
+from .connection import PAUSE, Connection
 from .here import Everywhere, Here
 from .ledger import AS, NOT_COPIED, UNKNOWN, Ledger, Line, heads
 from .plan import Labels
@@ -21,16 +22,8 @@ from .remote import TooLarge
 
 _MESSAGES, _OCTETS = 64, 4 << 20  # of one batch, whose messages are delivered together
 _ROUNDS = 3  # lists of a mailbox: messages may arrive there meanwhile
-_FAILURES = 8  # in a row, without a message in between
-_PAUSE, _LONGEST_PAUSE = 5.0, 300.0  # seconds after a failure
-_FULL = 60.0  # seconds between two tries on a full disk
-_THROTTLED, _LONGEST_THROTTLED = 60.0, 3600.0  # seconds if the server does not say
 _SYSTEM_FLAGS = {flag.lower(): flag for flag in (
     "\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")}
-
-
-class Stopped(Exception):
-    """The copying cannot go on now; str() says why and what to do."""
 
 
 class Owner:
@@ -60,7 +53,7 @@ class Copier:
 
     def __init__(self, connect, owner, account, folder, progress, largest, allowance=None,
                  fetched=None):
-        self._connect = connect
+        self._connection = Connection(connect, progress)
         self._owner = owner
         self._account = account
         self._folder = folder
@@ -68,7 +61,6 @@ class Copier:
         self._largest = largest
         self._allowance = allowance
         self._fetched = fetched
-        self._remote = None
         self._copied = 0  # messages
         self._earlier = {}  # digest -> [(key, mailbox here)]; see _learn_earlier
         self._here = {}  # mailbox here -> Here
@@ -88,7 +80,8 @@ class Copier:
         self._here = {}
         try:
             for _ in range(_ROUNDS):
-                if not self._persistently(lambda: self._round(move, plan)):
+                if not self._connection.persistently(lambda: self._round(move, plan),
+                                                     lambda: self._copied):
                     break
         except BoxGone:
             self._progress.say("%s does not exist there any more" % move.source)
@@ -97,57 +90,23 @@ class Copier:
         """Log out."""
         if self._allowance is not None:
             self._allowance.note()
-        remote, self._remote = self._remote, None
-        if remote is not None:
-            try:
-                remote.close()
-            except FetchError:
-                pass
-
-    def _persistently(self, work):
-        """`work()`, repeated until it succeeds."""
-        failures = throttled = 0
-        while True:
-            before = self._copied
-            try:
-                if self._remote is None:
-                    self._remote = self._connect()
-                return work()
-            except (BoxGone, LoginRefused):
-                raise
-            except Throttled as error:
-                self.close()
-                throttled = 1 if self._copied > before else throttled + 1
-                self._progress.pause(
-                    error.seconds or min(_THROTTLED * 2 ** (throttled - 1), _LONGEST_THROTTLED),
-                    str(error))
-            except FetchError as error:
-                self.close()
-                failures = 1 if self._copied > before else failures + 1
-                if failures > _FAILURES:
-                    raise Stopped("%s. The same command goes on later." % error)
-                self._progress.pause(min(_PAUSE * 2 ** (failures - 1), _LONGEST_PAUSE), str(error))
-            except errors.NoSpace:
-                self.close()  # nobody knows how long it takes
-                self._progress.pause(_FULL, "The disk is full")
-            except errors.OverQuota as error:
-                raise Stopped("%s Raise the user's quota; the same command goes on then." % error)
+        self._connection.close()
 
     # One mailbox
 
     def _round(self, move, plan):
         """Copy what is not here yet -> whether there was anything."""
-        by_label = {}
+        remote, by_label = self._connection.remote, {}
         if move.by_label and self._fetched is not None:
-            by_label = self._fetched.by_label(self._remote, self._owner.account, plan.labels,
+            by_label = self._fetched.by_label(remote, self._owner.account, plan.labels,
                                               self._everywhere.__contains__)
-        box = self._remote.open(move.source)
+        box = remote.open(move.source)
         work = _Work(box, move, Labels(plan, move.target) if move.by_label else None, by_label)
         with Ledger(self._folder, self._owner.account, box.name, box.validity,
                     move.target) as ledger:
             self._learn_earlier(work, ledger)
             batch, octets, found = [], 0, False
-            for entry in self._remote.entries(
+            for entry in self._connection.remote.entries(
                     lambda uid: uid not in ledger and not self._is_left(box, uid)):
                 found = True
                 if batch and (len(batch) >= _MESSAGES or octets + entry.size > _OCTETS):
@@ -186,6 +145,7 @@ class Copier:
     def _copy_batch(self, work, ledger, entries):
         """Copy some messages, and note it."""
         wanted = []
+        work.coming = set()
         for entry in entries:
             places, flags = self._places(work, entry)
             missing = [name for name, is_here in places if not is_here]
@@ -213,9 +173,11 @@ class Copier:
             names, flags = work.labels.places(entry.labels, flags)
         keys = [self._owner.key(work.box, name, entry) for name in names]
         # Fetching may have put it elsewhere, or another program may have moved it.
-        return [(name, self._at(name).uid(key) is not None or key in self._everywhere
-                 or entry.msgid in work.by_label.get(name, ()))
-                for name, key in zip(names, keys)], flags
+        places = [(name, self._at(name).uid(key) is not None or key in self._everywhere
+                   or entry.msgid in work.by_label.get(name, ()) or key in work.coming)
+                  for name, key in zip(names, keys)]
+        work.coming.update(keys)
+        return places, flags
 
     def _at(self, name):
         if name not in self._here:
@@ -227,7 +189,7 @@ class Copier:
         """Read messages into temporary files, and append each to `arrived`: (entry, names here,
         flags, synced Staged, digest)."""
         by_uid = {entry.uid: (entry, names, flags) for entry, names, flags in wanted}
-        for entry, pieces in self._remote.bodies([entry for entry, _, _ in wanted]):
+        for entry, pieces in self._connection.remote.bodies([entry for entry, _, _ in wanted]):
             entry, names, flags = by_uid[entry.uid]
             staged = stack.enter_context(self._stage(work, names[0], entry))
             digest = hashlib.sha256()
@@ -270,12 +232,11 @@ class Copier:
                 cuts += 1
                 if offset < PIECE * cuts:
                     raise
-                self.close()
-                self._progress.pause(_PAUSE, str(error))
-            self._remote = self._connect()
-            if self._remote.open(work.move.source).validity != work.box.validity:
+                self._connection.close()
+                self._progress.pause(PAUSE, str(error))
+            if self._connection.remote.open(work.move.source).validity != work.box.validity:
                 raise FetchError("%s was replaced there" % work.move.source)
-            pieces = self._remote.rest(entry, offset)
+            pieces = self._connection.remote.rest(entry, offset)
 
     def _deliver(self, work, ledger, arrived):
         """Make messages of the temporary files, mailbox by mailbox, then note them."""
@@ -333,6 +294,7 @@ class _Work:
         self.move = move
         self.labels = labels
         self.by_label = by_label
+        self.coming = set()  # keys of a batch: a server may have an X-GM-MSGID twice
 
 
 class _Numbered:

@@ -134,8 +134,11 @@ class ImapRemote(Remote):
 
     def counts(self, name):
         sizes = "STATUS=SIZE" in self._client.capabilities
-        data = self._client.run("status", quoted(self._raw[name]),
-                                "(MESSAGES SIZE)" if sizes else "(MESSAGES)")
+        try:
+            data = self._client.run("status", quoted(self._raw[name]),
+                                    "(MESSAGES SIZE)" if sizes else "(MESSAGES)")
+        except Refused:
+            return 0, None
         values = {}
         for parts in grouped(data):
             words = imap_replies.tokens(parts)

@@ -44,13 +44,13 @@ class Row(NamedTuple):
 class Comparison:
     """Compares according to a Plan.
 
-    `remote`: a logged in Remote; `owner`: copying.Owner; `account`: the store's Account; `folder`:
-    that of the ledgers; `progress`: a Progress; `afresh`: read every message there again, else the
-    hashes of the ledgers are believed where there is one; `fetched`: as for copying.Copier.
+    `connection`: a connection.Connection; `owner`: copying.Owner; `account`: the store's Account;
+    `folder`: that of the ledgers; `progress`: a Progress; `afresh`: read every message there again,
+    else the hashes of the ledgers are believed where there is one; `fetched`: as for copying.Copier.
     """
 
-    def __init__(self, remote, owner, account, folder, progress, afresh, fetched=None):
-        self._remote = remote
+    def __init__(self, connection, owner, account, folder, progress, afresh, fetched=None):
+        self._connection = connection
         self._owner = owner
         self._account = account
         self._folder = folder
@@ -59,27 +59,29 @@ class Comparison:
         self._fetched = fetched
 
     def rows(self, plan):
-        """Yield a Row for each mailbox. Raises FetchError, StoreError, OSError."""
+        """Yield a Row for each mailbox. Raises FetchError, Stopped, StoreError, OSError."""
         for move in plan.moves:
             self._progress.box(move.source)
-            with _Mailboxes(self._account) as here:
-                by_label = {}
-                if move.by_label and self._fetched is not None:
-                    by_label = self._fetched.by_label(
-                        self._remote, self._owner.account, plan.labels, here.everywhere)
-                try:
-                    box = self._remote.open(move.source)
-                except BoxGone:
-                    self._progress.say("%s does not exist there any more" % move.source)
-                    continue
-                labels = Labels(plan, move.target) if move.by_label else None
-                with Ledger(self._folder, self._owner.account, box.name, box.validity,
-                            move.target) as ledger:
-                    yield self._row(_Sides(move, box, here, ledger, labels, by_label))
+            try:
+                yield self._connection.persistently(lambda: self._of(move, plan))
+            except BoxGone:
+                self._progress.say("%s does not exist there any more" % move.source)
+
+    def _of(self, move, plan):
+        remote, by_label = self._connection.remote, {}
+        with _Mailboxes(self._account) as here:
+            if move.by_label and self._fetched is not None:
+                by_label = self._fetched.by_label(remote, self._owner.account, plan.labels,
+                                                  here.everywhere)
+            box = remote.open(move.source)
+            labels = Labels(plan, move.target) if move.by_label else None
+            with Ledger(self._folder, self._owner.account, box.name, box.validity,
+                        move.target) as ledger:
+                return self._row(_Sides(move, box, here, ledger, labels, by_label))
 
     def _row(self, sides):
         counted, batch = _Counted(), []
-        for entry in self._remote.entries(lambda uid: True):
+        for entry in self._connection.remote.entries(lambda uid: True):
             batch.append(entry)
             if len(batch) == _BATCH:
                 self._compare(sides, counted, batch)
@@ -95,7 +97,7 @@ class Comparison:
             if not self._afresh and line is not None and len(line.digest) == 64:
                 digests[entry.uid] = line.digest
         unknown = [entry for entry in entries if entry.uid not in digests]
-        for entry, pieces in self._remote.bodies(unknown):
+        for entry, pieces in self._connection.remote.bodies(unknown):
             digest = hashlib.sha256()
             try:
                 for piece in pieces:
@@ -153,7 +155,7 @@ class Comparison:
             places[0][1], entry.size, digest)
 
     def _name(self, entry):
-        header = split_header(self._remote.header(entry.uid)[:_HEADER])[0]
+        header = split_header(self._connection.remote.header(entry.uid)[:_HEADER])[0]
         value = first(header, b"message-id")
         name = printable((value or b"").decode("utf-8", "replace").strip())[:200]
         return name or "UID %d, without Message-ID" % entry.uid
@@ -161,7 +163,7 @@ class Comparison:
     def _why_different(self, entry, here):
         """Read the message there again. `here`: hash of ours."""
         digest, last = hashlib.sha256(), b""
-        for _, pieces in self._remote.bodies([entry]):
+        for _, pieces in self._connection.remote.bodies([entry]):
             for piece in pieces:
                 piece = last + piece
                 last = piece[-1:] if piece[-1:] == b"\r" else b""

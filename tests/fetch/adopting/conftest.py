@@ -2,6 +2,7 @@
 import pytest
 
 from phenmail_protocols.fetch.adopting import plan
+from phenmail_protocols.fetch.adopting.connection import Connection as Connection_
 from phenmail_protocols.fetch.adopting.copying import Copier, Owner
 from phenmail_protocols.fetch.adopting.progress import Progress
 from phenmail_protocols.fetch.adopting.receipt import Comparison
@@ -133,7 +134,7 @@ class Desk(object):
             copier.close()
 
     def rows(self, afresh=False):
-        return list(Comparison(self.server.connect(), self.owner, self.house.account,
+        return list(Comparison(Connection_(self.server.connect, self.progress()), self.owner, self.house.account,
                                str(self.ledgers), self.progress(), afresh).rows(self.plan()))
 
     def here(self, name):

@@ -1,4 +1,5 @@
 """Copying from a server of memory into a real store: nothing is lost, nothing is there twice."""
+import errno
 import os
 import subprocess
 
@@ -6,6 +7,7 @@ import pytest
 
 from phenmail_protocols.fetch.adopting import copying
 from phenmail_protocols.fetch.adopting.allowance import Allowance
+from phenmail_protocols.fetch.adopting.connection import Stopped
 from phenmail_protocols.fetch.source import LoginRefused, Throttled
 from phenmail_protocols.store import errors
 
@@ -120,7 +122,7 @@ def test_a_lost_connection_is_opened_again(desk):
 def test_it_gives_up_in_the_end(desk):
     desk.server.put("INBOX", message(1))
     desk.server.faults = lambda verb, what: verb == "open" and cut()
-    with pytest.raises(copying.Stopped, match="the line is cut. The same command goes on later"):
+    with pytest.raises(Stopped, match="the line is cut. The same command goes on later"):
         desk.copy()
 
     def refuse(verb, what):
@@ -347,6 +349,52 @@ def test_what_cannot_be_kept_is_named(desk):
     assert {row.here for row in desk.rows()} == {6}
 
 
+def test_the_receipt_survives_a_lost_connection(desk):
+    for name in "INBOX", "Other":
+        for number in range(3):
+            desk.server.put(name, message(number))
+    desk.copy()
+    times = []
+
+    def fault(verb, what):
+        if verb == "entry" and len(times) < 3:
+            times.append(what)
+            cut()
+
+    desk.server.faults = fault
+    assert [(row.source, row.there, row.identical) for row in desk.rows()] == [
+        ("INBOX", 3, 3), ("Other", 3, 3)]
+
+
+def test_a_ledger_on_a_full_disk(desk, monkeypatch):
+    for number in range(70):
+        desk.server.put("INBOX", message(number))
+    real, times = copying.Ledger.add, []
+
+    def add(ledger, lines):
+        if lines and len(times) < 2:
+            times.append(1)
+            ledger._file.write(b"5 10 ")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(ledger, lines)
+
+    monkeypatch.setattr(copying.Ledger, "add", add)
+    desk.copy()
+    assert len(desk.here("INBOX")) == 70
+    all_whole(desk)
+
+
+def test_a_server_that_names_two_messages_alike(desk):
+    desk.server.has_labels = True
+    desk.server.box("All", "\\all")
+    for number in 1, 2:
+        desk.server.put("All", message(number), [], 1400000000, "11", ["\\Inbox"])
+    desk.copy()
+    assert desk.here("INBOX") == [message(1)]
+    row, = desk.rows()
+    assert row.here == 2 and row.identical == 1 and "<2@there>" in dict(row.differing)
+
+
 def test_the_quota(desk, monkeypatch):
     desk.server.put("INBOX", message(1))
 
@@ -354,5 +402,5 @@ def test_the_quota(desk, monkeypatch):
         raise errors.OverQuota()
 
     monkeypatch.setattr(desk.house.account, "deliver_all", deliver_all, raising=False)
-    with pytest.raises(copying.Stopped, match="Raise the user's quota; the same command goes on"):
+    with pytest.raises(Stopped, match="Raise the user's quota; the same command goes on"):
         desk.copy()
