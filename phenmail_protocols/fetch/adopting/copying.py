@@ -22,6 +22,7 @@ from .remote import TooLarge
 
 _MESSAGES, _OCTETS = 64, 4 << 20  # of one batch, whose messages are delivered together
 _ROUNDS = 3  # lists of a mailbox: messages may arrive there meanwhile
+_HERE, _MISSING, _LEFT = "here", "missing", "left"
 _SYSTEM_FLAGS = {flag.lower(): flag for flag in (
     "\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")}
 
@@ -95,7 +96,7 @@ class Copier:
     # One mailbox
 
     def _round(self, move, plan):
-        """Copy what is not here yet -> whether there was anything."""
+        """Copy what is not here yet -> whether anything was copied."""
         remote, by_label = self._connection.remote, {}
         if move.by_label and self._fetched is not None:
             by_label = self._fetched.by_label(remote, self._owner.account, plan.labels,
@@ -105,10 +106,9 @@ class Copier:
         with Ledger(self._folder, self._owner.account, box.name, box.validity,
                     move.target) as ledger:
             self._learn_earlier(work, ledger)
-            batch, octets, found = [], 0, False
+            batch, octets, before = [], 0, self._copied
             for entry in self._connection.remote.entries(
                     lambda uid: uid not in ledger and not self._is_left(box, uid)):
-                found = True
                 if batch and (len(batch) >= _MESSAGES or octets + entry.size > _OCTETS):
                     self._copy_batch(work, ledger, batch)
                     batch, octets = [], 0
@@ -116,7 +116,7 @@ class Copier:
                 octets += entry.size
             if batch:
                 self._copy_batch(work, ledger, batch)
-        return found
+        return self._copied > before
 
     def _is_left(self, box, uid):
         return self._fetched is not None and self._fetched.takes(box, uid)
@@ -148,9 +148,10 @@ class Copier:
         work.coming = set()
         for entry in entries:
             places, flags = self._places(work, entry)
-            missing = [name for name, is_here in places if not is_here]
+            missing = [name for name, state in places if state == _MISSING]
             if not missing:
-                ledger.add([Line(entry.uid, entry.size, UNKNOWN)])
+                if all(state == _HERE for _, state in places):
+                    ledger.add([Line(entry.uid, entry.size, UNKNOWN)])
                 self._progress.advance(1, entry.size)
             elif entry.size > self._largest:
                 self._too_large(ledger, entry)
@@ -166,17 +167,23 @@ class Copier:
             self._deliver(work, ledger, arrived)
 
     def _places(self, work, entry):
-        """-> ([(mailbox here, whether the message is there)], its flags)."""
+        """-> ([(mailbox here, whether the message is _HERE, _MISSING, or _LEFT to fetching)], its
+        flags)."""
         flags = _flags(entry.flags)
         names = (work.move.target,)
         if work.labels is not None:
             names, flags = work.labels.places(entry.labels, flags)
-        keys = [self._owner.key(work.box, name, entry) for name in names]
-        # Fetching may have put it elsewhere, or another program may have moved it.
-        places = [(name, self._at(name).uid(key) is not None or key in self._everywhere
-                   or entry.msgid in work.by_label.get(name, ()) or key in work.coming)
-                  for name, key in zip(names, keys)]
-        work.coming.update(keys)
+        places = []
+        for name in names:
+            key = self._owner.key(work.box, name, entry)
+            # Fetching may have put it elsewhere, or another program may have moved it.
+            if (self._at(name).uid(key) is not None or key in self._everywhere
+                    or key in work.coming):
+                places.append((name, _HERE))
+            else:
+                is_left = entry.msgid in work.by_label.get(name, ())
+                places.append((name, _LEFT if is_left else _MISSING))
+            work.coming.add(key)
         return places, flags
 
     def _at(self, name):

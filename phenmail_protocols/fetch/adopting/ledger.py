@@ -41,7 +41,8 @@ class Ledger:
         self._uids = array("I")  # ascending
         self._offsets = array("Q")  # where the last line of each begins
         self._not_copied = set()  # UIDs
-        self._file = open(os.path.join(folder, _file_name(account, box, validity)), "a+b")
+        self._path = os.path.join(folder, _file_name(account, box, validity))
+        self._file = open(self._path, "a+b")
         try:
             self._read()
         except BaseException:

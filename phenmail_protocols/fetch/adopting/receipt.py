@@ -46,7 +46,7 @@ class Comparison:
 
     `connection`: a connection.Connection; `owner`: copying.Owner; `account`: the store's Account;
     `folder`: that of the ledgers; `progress`: a Progress; `afresh`: read every message there again,
-    else the hashes of the ledgers are believed where there is one; `fetched`: as for copying.Copier.
+    else the hashes of the ledgers are believed where there is one; `fetched`: as for Copier.
     """
 
     def __init__(self, connection, owner, account, folder, progress, afresh, fetched=None):

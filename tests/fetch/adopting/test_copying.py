@@ -343,6 +343,8 @@ def test_what_cannot_be_kept_is_named(desk):
     assert named["UID 6, without Message-ID"].startswith("some of its lines")
     with copying.Ledger(str(desk.ledgers), "me@there", "INBOX", 1, "") as ledger:
         assert ledger.line(3).reason.startswith("keywords not kept: k26 k27")
+        with open(ledger._path, "rb") as file:
+            assert len([line for line in file if b"message-size" in line]) == 2  # one in each round
     assert b"\0" in desk.here("INBOX")[1]
     desk.largest = 1 << 20  # now it may come
     desk.copy()
