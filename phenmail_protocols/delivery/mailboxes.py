@@ -246,7 +246,8 @@ class Mailboxes:
         mailbox, flags = (INBOX, ()) if verdict is None else (verdict.mailbox, verdict.flags)
         placing, options = self._placing, {}
         if placing is not None:
-            mailbox, options = placing.mailbox or mailbox, {"date": placing.date}
+            mailbox = placing.mailbox or mailbox
+            options = {"date": placing.date, "turn": placing.turn}
             flags = tuple(flags) + tuple([flag for flag in placing.flags if flag not in flags])
         for _ in range(_TRIES):
             try:

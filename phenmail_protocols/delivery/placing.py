@@ -1,5 +1,5 @@
 """How a message that was fetched from another server is filed: what is already known about it."""
-from typing import NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple, Optional, Tuple
 
 
 class Placing(NamedTuple):
@@ -7,7 +7,8 @@ class Placing(NamedTuple):
     `mailbox`: where to file it, without asking the user's filters; None: as the filters say.
     `flags`: in the store's form, added to those of filters. `date`: its INTERNALDATE (epoch
     seconds), None: now. `trust`: the authserv-id whose Authentication-Results filters may believe,
-    or None. `quiet`: send no vacation answer, because the message is old.
+    or None. `quiet`: send no vacation answer, because the message is old. `turn`: as for
+    Account.deliver.
     """
     key: str
     mailbox: Optional[str] = None
@@ -15,3 +16,4 @@ class Placing(NamedTuple):
     date: Optional[float] = None
     trust: Optional[str] = None
     quiet: bool = False
+    turn: Any = None

@@ -55,6 +55,40 @@ class Filed(NamedTuple):
     octets: int
 
 
+class Received:
+    """A message that was read, and is not kept yet: call `keep` once, or `drop`."""
+
+    __slots__ = ("_incoming", "_content", "_waiting")
+
+    def __init__(self, incoming, content, waiting):
+        self._incoming = incoming
+        self._content = content
+        self._waiting = waiting
+
+    def keep(self, turn):
+        """Deliver it -> Filed. `turn`: as for Account.deliver."""
+        self._waiting.turn = turn
+        (_, reply), = self._incoming.finish(apart=True)
+        kind = DONE if reply.delivered else LEFT if reply.permanent else LATER
+        return Filed(kind, reply.text, self._content, self._incoming.size)
+
+    def drop(self):
+        """Remove what was written of it."""
+        self._incoming.abort()
+
+
+class _Turn:
+    """Placing.turn, before it is known who waits for whom."""
+
+    turn = None
+
+    def wait(self):
+        self.turn.wait()
+
+    def passed(self):
+        self.turn.passed()
+
+
 def target_of(action, folders):
     """An action of "boxes" -> Target. `folders`: settings.FetcherSettings.mail_folders."""
     word, _, rest = action.partition(":")
@@ -103,12 +137,11 @@ class Filing:
                 return "no mailbox here can have the name %s" % target.mailbox
         return ""
 
-    def file(self, message, target, key, pieces, known=()):
-        """Fetch and keep a source.RemoteMessage -> Filed.
+    def receive(self, message, target, key, pieces, known=()):
+        """Read a source.RemoteMessage -> Received, or Filed if it is not to be kept.
 
         `key`: identity.name_key; `pieces`: iterator of its octets; `known`: content keys of
-        messages that were fetched before. Raises what `pieces` raises; the message is then not
-        kept.
+        messages that were fetched before. Raises what `pieces` raises; nothing is kept then.
         """
         held = bytearray()
         for piece in pieces:
@@ -121,7 +154,8 @@ class Filing:
                                        message.size, message.date)
         if content in known:
             return Filed(KNOWN, "", content, len(held))
-        incoming = self._begin(message, target, key, beginning)
+        waiting = _Turn()
+        incoming = self._begin(message, target, key, beginning, waiting)
         try:
             incoming.write(bytes(held))
             del held
@@ -129,15 +163,15 @@ class Filing:
                 incoming.write(piece)
                 if incoming.size > self.limit():
                     break
-            if incoming.size > self.limit():
-                return Filed(LEFT, self.too_large(incoming.size), content, incoming.size)
-            (_, reply), = incoming.finish(apart=True)
-        finally:
+        except BaseException:
             incoming.abort()
-        kind = DONE if reply.delivered else LEFT if reply.permanent else LATER
-        return Filed(kind, reply.text, content, incoming.size)
+            raise
+        if incoming.size > self.limit():
+            incoming.abort()
+            return Filed(LEFT, self.too_large(incoming.size), content, incoming.size)
+        return Received(incoming, content, waiting)
 
-    def _begin(self, message, target, key, beginning):
+    def _begin(self, message, target, key, beginning, waiting):
         own = self._address(target.folder)
         destination = None
         if target.kind == FILTER:
@@ -150,7 +184,7 @@ class Filing:
         now = self._clock()
         is_old = message.date is not None and EARLIEST < now > message.date + _OLD
         placing = Placing(key, target.mailbox, self._flags(message), _possible(message.date),
-                          self._account.trust, quiet=is_old)
+                          self._account.trust, quiet=is_old, turn=waiting)
         return self._router.begin(
             Envelope(sender(beginning), (Recipient(own),), smtputf8=True), self._origin,
             [destination], may_refuse=False, placing=placing)

@@ -5,11 +5,13 @@ A round looks at each mailbox, oldest messages first. For each message: file it 
 that. A message that cannot be kept now stays for the next round, and the second one of these ends
 the round. A connection that is cut within a message is made again, and the message goes on there.
 """
+import threading
 import time
 
 from ..store.errors import StoreError
 from . import identity
-from .filing import DELETE, DONE, FILTER, KNOWN, LATER, Later, target_of
+from .filing import DELETE, DONE, FILTER, KNOWN, LATER, Filed, Later, target_of
+from .finishing import Finishing
 from .known import Numbers
 from .notes import Keys, Uids
 from .source import BoxGone, FetchError, LoginRefused, MessageGone, Throttled
@@ -47,6 +49,8 @@ class Rounds:
         self._clock = clock
         self._key = identity.account_key(account)
         self._source = self._box = None
+        self._lock = threading.RLock()  # guards notes and state while messages are kept
+        self._finishing = None
         self._arrived = None  # Numbers: keys of messages in our mailboxes, while notes are in doubt
         self._later = ""  # why the last message could not be kept
         self._planned = 0  # octets of messages that are asked for and not yet counted
@@ -80,6 +84,7 @@ class Rounds:
     def _look(self):
         state = self._state
         state.refresh()
+        self._finishing = Finishing()
         if state.doubt is not None and self._arrived is None:
             self._arrived = self._found_here(state.doubt)
         try:
@@ -98,7 +103,10 @@ class Rounds:
                     self._status.complain(str(error))
             return is_more
         finally:
-            state.end_round()
+            try:
+                self._finishing.end()
+            finally:
+                state.end_round()
 
     def _found_here(self, since):
         """The keys of messages that were fetched since a time and are in a mailbox now."""
@@ -140,22 +148,25 @@ class Rounds:
     def _take_listed(self, notes, target, known, postponed):
         """The same over one connection; None: it was lost, and the rest is to be listed again."""
         skipped = {message.key for message in postponed}
-        listed = self._source.new(
-            notes.after, lambda key: key in skipped or notes.passes_by(key))
+
+        def passes_by(key):
+            with self._lock:
+                return key in skipped or notes.passes_by(key)
+        listed = self._source.new(notes.after, passes_by)
         self._ends = None
-        for message, pieces in self._source.read_all(self._wanted(listed, notes, target)):
-            source = self._source
-            is_kept = self._take(notes, target, message, pieces, known)
-            if self._source is not source:
-                notes.forget_due()
-            if not is_kept:
-                if postponed:
+        source = self._source
+        for message, pieces in source.read_all(self._wanted(listed, notes, target)):
+            self._take(notes, target, message, pieces, known, postponed)
+            if self._source is not source or len(postponed) > 1 or notes.has_many_due():
+                self._finishing.drain()
+                if self._source is not source:
+                    notes.forget_due()
+                if len(postponed) > 1:
                     raise Later(self._later)
-                postponed.append(message)
-            if notes.has_many_due():
                 self._remove(notes)
-            if self._source is not source:
-                return None
+                if self._source is not source:
+                    return None
+        self._finishing.drain()
         if isinstance(self._ends, FetchError):
             raise self._ends
         return self._ends is None
@@ -169,23 +180,33 @@ class Rounds:
             if time.monotonic() > self._until:
                 self._ends = False
                 return
-            notes.saw(message)
-            if notes.is_delivered(message) or target.kind == DELETE:
-                notes.remove_soon(message)
-                if notes.has_many_due():
-                    self._remove(notes)
-            elif self._is_here(message):
-                notes.delivered(message, 0)
-            elif notes.is_ignored(message):
-                notes.leave(message)
-            elif self._filing.too_large(message.size):
-                self._leave(notes, message, self._filing.too_large(message.size))
-            else:
-                self._ends = self._over_limit(message.size)
-                if self._ends is not None:
-                    return
-                self._planned += message.size
+            with self._lock:
+                notes.saw(message)
+                is_wanted = self._is_wanted(message, notes, target)
+                if is_wanted:
+                    self._ends = self._over_limit(message.size)
+                    if self._ends is not None:
+                        return
+                    self._planned += message.size
+            if is_wanted:
                 yield message
+            elif notes.has_many_due():
+                self._finishing.drain()
+                self._remove(notes)
+
+    def _is_wanted(self, message, notes, target):
+        """Whether a listed message is to be fetched; if not, what is to be done is noted."""
+        if notes.is_delivered(message) or target.kind == DELETE:
+            notes.remove_soon(message)
+        elif self._is_here(message):
+            notes.delivered(message, 0)
+        elif notes.is_ignored(message):
+            notes.leave(message)
+        elif self._filing.too_large(message.size):
+            self._leave(notes, message, self._filing.too_large(message.size))
+        else:
+            return True
+        return False
 
     def _require_going_on(self):
         if self._is_stopped():
@@ -198,37 +219,55 @@ class Rounds:
     def _name(self, message):
         return identity.name_key(self._key, self._box.name, self._box.validity, message.key)
 
-    def _take(self, notes, target, message, pieces, known):
-        """Fetch one message -> False if it could not be kept now."""
-        self._state.begin()
+    def _take(self, notes, target, message, pieces, known, postponed):
+        """Fetch one message; another thread keeps it. It comes to `postponed` if that fails now."""
+        with self._lock:
+            self._state.begin()
         pieces = self._pieces(message, pieces)
         try:
-            filed = self._filing.file(message, target, self._name(message), pieces, known)
+            received = self._filing.receive(message, target, self._name(message), pieces, known)
         except MessageGone:
-            return True
+            return
         except (LoginRefused, Throttled):
             raise
         except FetchError as error:
             self._require_going_on()
-            self._later = "message %s of %s could not be read: %s" % (
-                message.key, self._box.name or self._account.server, error)
-            return False
+            self._postpone(message, "could not be read: %s" % error, postponed)
+            return
         finally:
             pieces.close()  # it may not be at its end
-        self._state.count(filed.octets)
-        self._planned -= message.size
-        if filed.kind in (DONE, KNOWN):
-            # At once: see filing.py for what a crash before this line repeats.
-            notes.delivered(message, filed.content)
-            self._status.fetched += filed.kind == DONE
-            self._status.octets += filed.octets
-        elif filed.kind == LATER:
-            self._later = "message %s of %s could not be kept: %s" % (
-                message.key, self._box.name or self._account.server, filed.text)
-            return False
-        else:
-            self._leave(notes, message, filed.text)
-        return True
+        if isinstance(received, Filed):
+            self._note(notes, message, received, postponed)
+            return
+
+        def keep(turn):
+            # At once: see filing.py for what a crash between the two repeats.
+            self._note(notes, message, received.keep(turn), postponed)
+        try:
+            self._finishing.submit(keep)
+        except BaseException:
+            received.drop()
+            raise
+
+    def _note(self, notes, message, filed, postponed):
+        """Note what became of a message. Any thread may call it."""
+        with self._lock:
+            self._state.count(filed.octets)
+            self._planned -= message.size
+            if filed.kind in (DONE, KNOWN):
+                notes.delivered(message, filed.content)
+                self._status.fetched += filed.kind == DONE
+                self._status.octets += filed.octets
+            elif filed.kind == LATER:
+                self._postpone(message, "could not be kept: %s" % filed.text, postponed)
+            else:
+                self._leave(notes, message, filed.text)
+
+    def _postpone(self, message, why, postponed):
+        with self._lock:
+            self._later = "message %s of %s %s" % (
+                message.key, self._box.name or self._account.server, why)
+            postponed.append(message)
 
     def _leave(self, notes, message, why):
         notes.leave(message)

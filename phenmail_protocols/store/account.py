@@ -279,16 +279,18 @@ class Account:
             with self.writing():
                 self.tree.make()
 
-    def deliver(self, name, staged, flags=(), date=None, in_quota=True):
+    def deliver(self, name, staged, flags=(), date=None, in_quota=True, turn=None):
         """Put a staged message into a mailbox; it is durable once this returns.
 
         `flags`: iterable of str; `date`: epoch seconds, None is now; `in_quota`: it must fit into
-        the quota. Returns Delivered; keywords that cannot be kept are left out. Raises
-        errors.NotFound, errors.NoSpace, errors.OverQuota; the message is then in no mailbox.
+        the quota; `turn`: keeps the order of several threads: `turn.wait()` returns when those
+        before have their places, `turn.passed()` says that this one has. Returns Delivered;
+        keywords that cannot be kept are left out. Raises errors.NotFound, errors.NoSpace,
+        errors.OverQuota; the message is then in no mailbox.
         """
         staged.sync(date)
         limit = self.quota.limit_for_addition() if in_quota else None
-        return self._commits.add(folders.canonical(name), [(staged, flags)], limit)[0]
+        return self._commits.add(folders.canonical(name), [(staged, flags)], limit, turn)[0]
 
     def deliver_all(self, name, messages):
         """Put several messages into a mailbox, all or none: `messages` are (synced Staged, flags).

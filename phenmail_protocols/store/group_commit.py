@@ -25,17 +25,21 @@ class GroupCommit:
         self._waiting = []
         self._has_leader = False
 
-    def add(self, name, messages, limit):
+    def add(self, name, messages, limit, turn=None):
         """Add messages, (synced Staged, flags) each, to the mailbox `name`, durably and together.
 
-        `limit`: of AccountQuota.limit_for_addition. Returns a Delivered for each. Raises
-        errors.StoreError; none is in the mailbox then.
+        `limit`: of AccountQuota.limit_for_addition. `turn`: see Account.deliver. Returns a
+        Delivered for each. Raises errors.StoreError; none is in the mailbox then.
         """
         request = _Request(name, messages, limit)
+        if turn is not None:
+            turn.wait()
         with self._lock:
             self._waiting.append(request)
             leads = not self._has_leader
             self._has_leader = True
+        if turn is not None:
+            turn.passed()
         if not leads:
             request.wake.acquire()
         if not request.settled:

@@ -103,6 +103,29 @@ def test_a_changed_file_is_read_again(house, remote):
     assert house.fetching._workers.jobs() == []
 
 
+def test_a_changed_account_waits_for_its_predecessor(house, remote):
+    remote.put(1)
+    reading, gate = threading.Event(), threading.Event()
+
+    def before(step):
+        if step == "read":
+            reading.set()
+            assert gate.wait(10)
+    remote.before = before
+    house.configure(account())
+    house.fetching.start()
+    assert reading.wait(10)
+    first = house.fetching._jobs()[0]
+    house.configure(account(period="2 h"))
+    eventually(first.is_stopped)
+    time.sleep(0.1)
+    assert remote.logins == 1
+    gate.set()
+    eventually(lambda: house.subjects() == ["m1"])
+    eventually(lambda: not house.job().is_running)
+    assert house.subjects() == ["m1"] and remote.logins == 2
+
+
 def test_an_unchanged_account_goes_on_when_another_changes(house, remote):
     house.configure(account(), account(username="second"))
     first, second = house.job(0), house.job(1)
@@ -299,7 +322,7 @@ def test_an_exception_harms_no_other_account(house, remote, caplog):
     remote.put(1)
     house.configure(account(), account(username="second"))
     one = house.job()
-    one._rounds._filing.file = None
+    one._rounds._filing.receive = None
     house.fetching.start()
     eventually(lambda: house.subjects() == ["m1"])
     eventually(lambda: one.status.error == "internal error; see the server's log")
