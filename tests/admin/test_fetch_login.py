@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from phenmail_protocols.admin import init
+from phenmail_protocols.admin import check, init
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.root_folder import Root
 from phenmail_protocols.fetch import orders
@@ -185,7 +185,7 @@ def test_the_provider_is_down(root, provider):
     provider.answers["/device"] = [(503, b"<html>")]
     fetcher(root, account(provider))
     code, _, errors = run(root, "gmail")
-    assert code == 1 and "(status 503)" in errors and "Traceback" not in errors
+    assert code == 1 and "status 503" in errors and "Traceback" not in errors
 
 
 def test_a_folder_that_cannot_be_written(root, provider):
@@ -215,3 +215,13 @@ def test_a_broken_file(root):
         file.write('{"accounts": [')
     code, _, errors = run(root, "gmail")
     assert code == 1 and "mail-fetcher.jcfg:1:" in errors
+
+
+def test_check_names_logins_without_tokens(root, provider):
+    fetcher(root, account(provider))
+    assert ("alice/system/config/mail-fetcher.jcfg: gmail: there are no OAuth2 tokens; log in: "
+            "phenmail fetch login gmail") in check.check(root).warnings
+    command = Command(root, "gmail")
+    provider.approve(command.until(r"enter this code: (\S+)").group(1))
+    assert command.end()[0] == 0
+    assert not any("OAuth2" in line for line in check.check(root).warnings)

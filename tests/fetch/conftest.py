@@ -6,7 +6,8 @@ import pytest
 from tests.fetch.imap_server import ImapServer
 
 Account = collections.namedtuple(
-    "Account", "server port protocol starttls username passphrase boxes remove fingerprint")
+    "Account", "server port protocol starttls username passphrase boxes remove fingerprint "
+               "provider")
 PASSPHRASE = "ses\"ame\\"
 
 
@@ -15,7 +16,7 @@ def imap_account():
     """`imap_account(server)` -> the account on an ImapServer."""
     def make(imap_server, **changes):
         account = Account("localhost", imap_server.port, "imap", False, "joe", PASSPHRASE,
-                          (("Inbox", "filter"),), False, None)
+                          (("Inbox", "filter"),), False, None, None)
         return account._replace(**changes)
     return make
 

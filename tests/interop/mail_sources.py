@@ -136,6 +136,8 @@ class Courier(_MaildirSource):
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stop(self):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # ends a waiting accept
         self._listener.close()
         for child in self._children:
             if child.poll() is None:
@@ -165,7 +167,8 @@ class Courier(_MaildirSource):
                         "AUTHENTICATED": USER, "AUTHADDR": USER, "TCPREMOTEIP": "127.0.0.1",
                         "TCPREMOTEPORT": "1", "PROTOCOL": "IMAP", "IMAPLOGINTAG": tag,
                         "IMAP_CAPABILITY": "IMAP4rev1 UIDPLUS CHILDREN NAMESPACE IDLE",
-                        "IMAP_USELOCKS": "1", "IMAP_CHECK_ALL_FOLDERS": "0", "IMAP_UMASK": "077"})
+                        "IMAP_USELOCKS": "1", "IMAP_CHECK_ALL_FOLDERS": "0", "IMAP_UMASK": "077",
+                        "IMAP_IDLE_TIMEOUT": "1"})
             self._children.append(child)
 
     def _login_pop(self, sock):

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import tempfile
-import time
 
 import pytest
 
@@ -15,7 +14,7 @@ from tests.bench.peers.dovecot import Dovecot
 from tests.bench.peers.process import Missing
 from tests.fetch.adopting.test_command import Root_
 from tests.interop import mail_sources
-from tests.interop.house import ODD, message, ok, quoted
+from tests.interop.house import ODD, eventually, message, ok, quoted
 
 # Real messages, where the machine has them.
 CORPUS = sorted(glob.glob(os.environ.get("PHENMAIL_CORPUS", "/work/shared/corpus") + "/messages/**/*.eml",
@@ -121,23 +120,21 @@ def test_line_ends_of_a_maildir(bob, client, dovecot):
 
 
 def test_killed_and_resumed(bob, client, dovecot):
-    sent = [message("number %d" % number, "x" * 3000 + "\r\n") for number in range(400)]
+    sent = [message("number %d" % number, "x" * 3000 + "\r\n") for number in range(800)]
     for number, octets in enumerate(sent):
         path = os.path.join(dovecot.maildir, "cur", "%d.M%dP1.x:2," % (1300000000 + number, number))
         with open(path, "wb") as file:
             file.write(octets.replace(b"\r\n", b"\n"))
     dovecot.own(os.path.dirname(dovecot.maildir))
-    for enough in 64, 200:
+    for enough in 64, 300:
         child = bob.start(USER, "--yes")
-        end = time.monotonic() + 30
-        while bob.arrived() < enough and child.poll() is None and time.monotonic() < end:
-            pass
+        eventually(lambda: bob.arrived() >= enough or child.poll() is not None, "messages")
         child.send_signal(signal.SIGKILL)
         child.communicate()
     out, _ = bob.adopt(USER, "--yes")
     found = [octets for octets, _, _ in bob.here()[0]["INBOX"]]
     assert sorted(found) == sorted(sent)
-    assert row(out, "INBOX") == ["400", "400", "400", "0"]
+    assert row(out, "INBOX") == ["800", "800", "800", "0"]
 
 
 @pytest.mark.parametrize("kind, prefix, separator", [

@@ -1,7 +1,7 @@
 """The IMAP source at real servers: Dovecot, Courier, Cyrus, and this program."""
-import collections
+import contextlib
 import imaplib
-import shutil
+import os
 import tempfile
 import threading
 import time
@@ -12,31 +12,28 @@ from phenmail_protocols.fetch.opening import open_source
 from phenmail_protocols.fetch.source import PIECE, BoxGone, LoginRefused, MessageGone
 from phenmail_protocols.net import tls
 from phenmail_protocols.net.waker import Waker
-from tests.bench.messages import PASSPHRASE, USER
-from tests.bench.peers.courier import Courier
-from tests.bench.peers.cyrus import Cyrus
-from tests.bench.peers.dovecot import Dovecot
+from phenmail_protocols.text import utf7
 from tests.bench.peers.process import Missing
+from tests.interop import mail_sources
 from tests.interop.house import ODD, message, ok, quoted
+from tests.interop.test_fetch_pop import account_of
 
-Account = collections.namedtuple(
-    "Account", "server port protocol starttls username passphrase boxes remove fingerprint")
 LIMIT = 100 << 20
 BIG = message("big", "0123456789abcdef\r\n" * 60000)
 NAMES = ("Lists", "Lists/dev", "B\u00fccher", "R&D")
 
 
 class Remote:
-    """An account at a server. `client()` -> an imaplib client; `name(text)`: a mailbox's name as
-    the server has it."""
+    """An account at a server. `client()` -> an imaplib client; `mailbox(text)`: a mailbox's name
+    as the server has it."""
 
-    def __init__(self, name, account, client, separator, prefix=""):
+    def __init__(self, name, account, client, separator="/", prefix=""):
         self.name, self.account, self.client = name, account, client
         self._separator, self._prefix = separator, prefix
 
     def mailbox(self, text):
-        from phenmail_protocols.text import utf7
-        text = self._prefix + text.replace("/", self._separator) if text != "INBOX" else text
+        if text != "INBOX":
+            text = self._prefix + text.replace("/", self._separator)
         return quoted(utf7.encode(text).decode("ascii"))
 
     def append(self, box, *messages, flags=None):
@@ -49,45 +46,37 @@ class Remote:
         return open_source(self.account._replace(**changes), self.account.passphrase, LIMIT)
 
 
-def at_peer(kind, folder, separator, prefix):
-    peer = kind(folder)
-
+def at_other(name, server):
     def client():
-        one = imaplib.IMAP4("127.0.0.1", peer.ports["imap"])
-        if one.state == "NONAUTH":
-            one.login(USER, PASSPHRASE)
+        one = imaplib.IMAP4("127.0.0.1", server.port)
+        one.login(mail_sources.USER, mail_sources.PASSPHRASE)
         return one
-    account = Account("127.0.0.1", peer.ports["imap"], "imap", False, USER, PASSPHRASE,
-                      (("Inbox", "filter"),), False, None)
-    return peer, Remote(kind.name, account, client, separator, prefix)
+    form = {"Dovecot": (".", ""), "Courier": (".", "INBOX."), "Cyrus": ("/", "")}[name]
+    return Remote(name, account_of(boxes=(("Inbox", "filter"),), **server.account()), client, *form)
 
 
-@pytest.fixture(params=["Dovecot", "Courier", "Cyrus", "imaps", "starttls"])
+def at_ours(name, house, user):
+    account = account_of(
+        server="localhost", port=house.ports[name], protocol=name, starttls=name == "imap",
+        username=user.address, passphrase=user.passphrase, boxes=(("Inbox", "filter"),),
+        fingerprint=tls.Certificates(house.certificate, "").fingerprint())
+    return Remote(name, account, lambda: house.imap(user))
+
+
+@pytest.fixture(params=["Dovecot", "Courier", "Cyrus", "imaps", "imap"])
 def remote(request, absent):
-    if request.param in ("imaps", "starttls"):
-        house, user = (request.getfixturevalue(name) for name in ("house", "user"))
-        service = "imaps" if request.param == "imaps" else "imap"
-        fingerprint = tls.Certificates(house.certificate, "").fingerprint()
-        account = Account("localhost", house.ports[service], service, service == "imap",
-                          user.address, user.passphrase, (("Inbox", "filter"),), False, fingerprint)
-        yield Remote(service, account, lambda: house.imap(user), "/")
+    if request.param in ("imaps", "imap"):
+        yield at_ours(request.param, request.getfixturevalue("house"),
+                      request.getfixturevalue("user"))
         return
-    kind, separator, prefix = {
-        "Dovecot": (Dovecot, ".", ""), "Courier": (Courier, ".", "INBOX."),
-        "Cyrus": (Cyrus, ".", "INBOX.")}[request.param]
-    # Not pytest's folder: the servers run as another user, who may not enter that.
-    folder = tempfile.mkdtemp()
-    try:
-        peer, found = at_peer(kind, folder, separator, prefix)
+    kind = getattr(mail_sources, request.param)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+        os.chmod(folder, 0o755)  # the servers run as another user
         try:
-            peer.start()
-            yield found
-        finally:
-            peer.stop()
-    except Missing as missing:
-        absent(str(missing))
-    finally:
-        shutil.rmtree(folder)
+            server = running.enter_context(kind(os.path.join(folder, "server")))
+        except Missing as missing:
+            absent("the program %s" % missing)
+        yield at_other(request.param, server)
 
 
 def never(key):
@@ -191,7 +180,7 @@ def test_new_mail_is_announced(remote):
 
 
 def test_wrong_passphrase(remote):
-    if remote.name in ("Courier", "Cyrus"):
-        pytest.skip("it takes any passphrase")
+    if remote.name == "Cyrus":
+        return  # it takes any passphrase
     with pytest.raises(LoginRefused, match="refused the login of"):
         open_source(remote.account, "wrong", LIMIT)

@@ -363,3 +363,46 @@ def test_a_lock_that_is_held_for_too_long(make, oauth2, logged_in, monkeypatch):
 def test_secrets_are_in_no_repr(oauth2):
     assert "hush" not in repr(oauth2)
     assert "secret" not in repr(Tokens("secret", "secret", 1.0))
+
+
+class Killed(BaseException):
+    pass
+
+
+class Dying(object):
+    """The module os, whose calls from the n-th on raise Killed."""
+
+    def __init__(self, left):
+        self.left = left
+
+    def __getattr__(self, name):
+        found = getattr(os, name)
+        if name not in ("open", "read", "write", "fsync", "fchmod", "fchown", "replace", "unlink"):
+            return found
+
+        def call(*given, **options):
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+            return found(*given, **options)
+        return call
+
+
+def test_the_tokens_survive_a_kill_at_any_step(provider, make, oauth2, logged_in, clock,
+                                               monkeypatch):
+    """With a provider that takes a refresh token twice, no kill makes the user log in again; with
+    one that does not, only a kill between its answer and our rename does."""
+    provider.rotates, steps, ended = False, 0, False
+    while not ended:
+        write(oauth2, Tokens("access-0", "refresh-0", NOW))
+        provider.refresh = {"refresh-0"}
+        with monkeypatch.context() as patched:
+            patched.setattr(open_beneath, "os", Dying(steps))
+            try:
+                make()()
+                ended = True
+            except Killed:
+                steps += 1
+        assert make()() in provider.access, "killed at step %d" % steps
+        assert read(oauth2).refresh == "refresh-0"
+    assert steps > 10

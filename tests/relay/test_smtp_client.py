@@ -16,7 +16,7 @@ from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue.model import Message, Recipient, Unreachable
 from phenmail_protocols.relay.smtp_client import Connection
 from phenmail_protocols.relay.smtp_login import UpstreamLoginFailed
-from phenmail_protocols.relay.smtp_wire import Deadlines, Unverified
+from phenmail_protocols.relay.smtp_wire import Deadlines, Lost, Unverified
 from phenmail_protocols.relay.tls_policy import Requirement
 
 from ..net.peer import make_certificates
