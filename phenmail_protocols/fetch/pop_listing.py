@@ -62,7 +62,9 @@ class Batch:
     def index(self, number):
         """Where message `number` is, or None."""
         found = bisect_left(self.numbers, number)
-        return found if self.numbers[found:found + 1] == array("L", (number,)) else None
+        if found < len(self.numbers) and self.numbers[found] == number:
+            return found
+        return None
 
 
 class _Repeats:

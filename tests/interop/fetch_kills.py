@@ -95,6 +95,10 @@ class Near:
                 [sys.executable, PROGRAM, "--root", self.root], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True)
 
+    @property
+    def is_running(self):
+        return self._child is not None
+
     def kill(self, number=signal.SIGKILL):
         """End the server and what it started."""
         if self._child is None:
@@ -118,6 +122,10 @@ class Near:
                 with contextlib.suppress(FileNotFoundError):
                     found += [os.path.join(path, each) for each in os.listdir(path)]
         return found
+
+    def forget(self):
+        """Read all messages again."""
+        self._read.clear()
 
     def found(self):
         """[(Message-ID, mailbox, digest of the octets)] of all messages."""
@@ -153,7 +161,7 @@ class Trial:
         self._remove = remove
         self._source = SOURCES[name](os.path.join(folder, "source"))
         self._folder = folder
-        self._near = None
+        self.near = None
         self._expected = {}  # Message-ID -> (mailbox's folder, digest)
         self._window = 2.0  # seconds that fetching lately took
         self.rounds = self.kills = 0
@@ -161,21 +169,21 @@ class Trial:
     def run(self, rounds):
         """-> {what is wrong: how often}."""
         with self._source as source:
-            self._near = Near(self._folder, source.account(remove=self._remove, period=1))
+            self.near = Near(self._folder, source.account(remove=self._remove, period=1))
             try:
                 for _ in range(rounds):
                     self._round(source)
                     self.rounds += 1
                 return self._end(source)
             finally:
-                self._near.kill()
+                self.near.kill()
 
     def _round(self, source):
-        chance, near = self._chance, self._near
+        chance, near = self._chance, self.near
         messages = [self._message() for _ in range(chance.randint(2, 14))]
         split = chance.choice((len(messages), chance.randint(0, len(messages))))
         source.add(messages[:split])
-        if near._child is None:
+        if not near.is_running:
             near.start()
         self._await_instant()
         self._kill()
@@ -190,17 +198,17 @@ class Trial:
             self._window = 0.7 * self._window + 0.3 * (time.monotonic() - began)
 
     def _kill(self):
-        self._near.kill()
+        self.near.kill()
         self.kills += 1
 
     def _await_instant(self):
         """Wait for a random time, or until some more messages are here and a moment longer."""
         end = time.monotonic() + self._chance.random() * 1.2 * self._window
         if self._chance.random() < 0.6:
-            enough = len(self._near.paths()) + self._chance.randint(1, 6)
+            enough = len(self.near.paths()) + self._chance.randint(1, 6)
             end = max(end, time.monotonic() + self._window)
             while time.monotonic() < end:
-                if len(self._near.paths()) >= enough:
+                if len(self.near.paths()) >= enough:
                     end = time.monotonic() + self._chance.choice((0.0, 0.005, 0.05, 0.3)) \
                         * self._chance.random()
                     break
@@ -212,13 +220,13 @@ class Trial:
         end = time.monotonic() + PATIENCE
         moved, count = time.monotonic(), 0
         while time.monotonic() < end:
-            found = {serial for serial, _, _ in self._near.found()}
+            found = {serial for serial, _, _ in self.near.found()}
             if not self._expected.keys() - found:
                 return True
             if len(found) != count:
                 moved, count = time.monotonic(), len(found)
             elif time.monotonic() - moved > _STALLED:
-                self._near.hurry()
+                self.near.hurry()
                 moved = time.monotonic()
             time.sleep(0.05)
         return False
@@ -240,22 +248,27 @@ class Trial:
 
     def _end(self, source):
         """One more start, a round of fetching, and a stop as it should be; then count."""
-        self._near.kill(signal.SIGTERM)
-        self._near.start()
+        self.near.kill(signal.SIGTERM)
+        self.near.start()
         self._await_all()
         end = time.monotonic() + 10
         while self._remove and source.left() and time.monotonic() < end:
             time.sleep(0.1)
         time.sleep(1.5 * 1.2)  # a period more: what is fetched again would come now
-        self._near.kill(signal.SIGTERM)
+        self.near.kill(signal.SIGTERM)
+        return self.count(source.left() if self._remove else 0)
+
+    def count(self, left=0):
+        """-> {what is wrong: how often}. `left`: messages that should not be at the source."""
+        self.near.forget()
         here = {}
-        for serial, mailbox, digest in self._near.found():
+        for serial, mailbox, digest in self.near.found():
             here.setdefault(serial, []).append((mailbox, digest))
         return {"missing": sum(serial not in here for serial in self._expected),
                 "twice": sum(len(each) - 1 for each in here.values()),
                 "changed": sum(each != self._expected.get(serial)
                                for serial, found in here.items() for each in found),
-                "left": source.left() if self._remove else 0}
+                "left": left}
 
 
 def main(arguments=None):
@@ -267,6 +280,7 @@ def main(arguments=None):
     parser.add_argument("--seed", type=int, default=None, help="of the random numbers")
     parser.add_argument("--keep", action="store_true", help="keep the folder of a failure")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no child is left
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     names = options.source or ["dovecot", "courier", "cyrus", "pop3", "gmail"]
     print("seed %d" % seed)
