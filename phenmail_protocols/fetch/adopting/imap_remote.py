@@ -17,7 +17,7 @@ from .remote import Entry, Remote, TooLarge
 _SAMPLE = 200  # messages whose sizes tell about those of all
 _HEADER = 16384  # octets of a header
 _LISTING = Bounds(lines=8 << 20)
-_NAMING = Bounds(lines=16 << 20)
+_NAMING = Bounds(lines=16 << 20, kept=1 << 20)
 _MOST_NAMES = 20000  # mailboxes
 _GMAIL = "(UID RFC822.SIZE FLAGS INTERNALDATE X-GM-MSGID X-GM-LABELS)"
 _NOT_OWN = "it belongs to somebody else, is shared, or has an invalid name"
@@ -38,11 +38,11 @@ class _Source(ImapSource):
         found, self.labels = {}, {}
         for values in self._fetched(data):
             if b"UID" in values and b"X-GM-MSGID" in values and b"INTERNALDATE" in values:
-                message = self._valid("FETCH", imap_replies.message, values)
+                message = self.client.parsed("FETCH", imap_replies.message, values)
                 found[int(message.key)] = message
                 self.labels[int(message.key)] = (
-                    "%d" % self._valid("FETCH", number, values[b"X-GM-MSGID"]),
-                    self._valid("FETCH", _labels, values.get(b"X-GM-LABELS")))
+                    "%d" % self.client.parsed("FETCH", number, values[b"X-GM-MSGID"]),
+                    self.client.parsed("FETCH", _labels, values.get(b"X-GM-LABELS")))
         return [found[uid] for uid in sorted(found)]
 
     def own_names(self, raw):
@@ -52,10 +52,6 @@ class _Source(ImapSource):
     def values(self, data):
         """The items of each of several FETCH responses, as imap_replies.fetched gives them."""
         return self._fetched(data)
-
-    def valid(self, what, function, *arguments):
-        """Call a parser. Its error becomes a FetchError."""
-        return self._valid(what, function, *arguments)
 
 
 def _labels(value):
@@ -124,7 +120,7 @@ class ImapRemote(Remote):
         """[(attributes in lower case, name at the server)]"""
         found = []
         for parts in grouped(self._client.run(command, '""', pattern, bounds=_NAMING)):
-            attributes, _, raw = self._source.valid("LIST", imap_replies.listed, parts)
+            attributes, _, raw = self._client.parsed("LIST", imap_replies.listed, parts)
             found.append((tuple(each.decode("ascii", "replace") for each in attributes), raw))
         return found
 
@@ -143,9 +139,9 @@ class ImapRemote(Remote):
         for parts in grouped(data):
             words = imap_replies.tokens(parts)
             values.update(zip([word.upper() for word in words[2::2]], words[3::2]))
-        messages = self._source.valid("STATUS", number, values.get(b"MESSAGES", b""))
+        messages = self._client.parsed("STATUS", number, values.get(b"MESSAGES", b""))
         if b"SIZE" in values:
-            return messages, self._source.valid("STATUS", number, values[b"SIZE"])
+            return messages, self._client.parsed("STATUS", number, values[b"SIZE"])
         return messages, self._sampled(name, messages) if messages else 0
 
     def _sampled(self, name, messages):
@@ -154,7 +150,7 @@ class ImapRemote(Remote):
         places = sorted({1 + place * (messages - 1) // _SAMPLE for place in range(_SAMPLE + 1)})
         data = self._client.run("fetch", imap_replies.uid_set(places), "(RFC822.SIZE)",
                                 bounds=_LISTING)
-        found = [self._source.valid("FETCH", number, items[b"RFC822.SIZE"])
+        found = [self._client.parsed("FETCH", number, items[b"RFC822.SIZE"])
                  for items in self._source.values(data) if b"RFC822.SIZE" in items]
         return messages * sum(found) // len(found) if found else None
 
