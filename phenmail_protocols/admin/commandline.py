@@ -41,6 +41,11 @@ COMMANDS = (
             "show a user's commands and filters that await approval, and approve them "
             "(--yes: without asking)",
             (("USER", "an address, a login name or an identity"),), ("--yes",)),
+    Command("adopt", "adopt.run",
+            "copy all mail of an account on another server to a user here; it can be stopped at "
+            "any time, and the same command resumes",
+            (("ADDRESS", "the address on the other server"),),
+            ("--as", "--from", "--compare", "--yes")),
     Command("queue list", "queue.list_all", "list the queued messages, and why they wait",
             (), _JSON),
     Command("queue show", "queue.show", "show one message: its header and the last replies",
@@ -85,7 +90,10 @@ OPTIONS = {  # name: (metavar or None for a switch, help)
     "--domain": ("DOMAIN", "the mail domain of a new root folder (default: this machine's name)"),
     "--user": ("NAME", "the first user of a new root folder (default: your login name)"),
     "--admin": (None, "the first user's commands and filters need no approval"),
-    "--yes": (None, "approve without asking"),
+    "--yes": (None, "do not ask"),
+    "--as": ("USER", "the user here (default: the one of that name, or the only one)"),
+    "--from": ("ACCOUNT", "the name of an account in the user's mail-fetcher.jcfg"),
+    "--compare": (None, "copy nothing, but compare both sides octet by octet"),
     "--json": (None, "print JSON"),
     "--bounce": (None, "send a bounce to the sender"),
     "--code": (None, "the browser, or you, brings a code back here"),

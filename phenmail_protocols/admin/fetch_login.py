@@ -24,19 +24,28 @@ def login(root, options, account):
     if options.code and not oauth2.authorization_endpoint:
         raise ValueError("%s: the provider has no authorization endpoint; use --device-code"
                          % account)
-    file = TokenFile(oauth2)
     try:
-        with file.locked():
-            pass  # if nothing can be written there, say so before the user does something
-        tokens = (_by_device if oauth2.device_endpoint and not options.code else _by_code)(oauth2)
-        with file.locked():
-            file.write(tokens)
+        tokens = log_in(oauth2, options.code)
     except OAuthError as error:
         raise ValueError("%s: %s" % (account, error))
     if known is not None:
         orders.give(root.mail_system, identity.order_key(*known))
     show(_finished(account, tokens))
     return DONE
+
+
+def log_in(oauth2, by_code=False):
+    """Let the user agree on the provider's page, and keep the tokens -> Tokens. Raises OAuthError.
+
+    `oauth2`: config.settings.OAuth2; `by_code`: not with a device code.
+    """
+    file = TokenFile(oauth2)
+    with file.locked():
+        pass  # if nothing can be written there, say so before the user does something
+    tokens = (_by_device if oauth2.device_endpoint and not by_code else _by_code)(oauth2)
+    with file.locked():
+        file.write(tokens)
+    return tokens
 
 
 def _finished(account, tokens):

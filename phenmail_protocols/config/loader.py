@@ -74,6 +74,18 @@ def load_fetcher(path: str, root: Root, looked_for: LookedFor = None) -> Fetcher
     return _of_user(path, root, build.fetcher, looked_for)
 
 
+def fetcher_from_dict(values: Dict[str, Any], path: str, root: Root) -> FetcherSettings:
+    """Like `load_fetcher`, from the values that the file at `path` would hold, without includes.
+
+    Raises ConfigError, whose problems have no line and column.
+    """
+    reader = Reader(Document(_name(root, path), _json_like(values)), root,
+                    owner=root.identity_of(path), folder=os.path.dirname(path))
+    settings = build.fetcher(reader)
+    _raise_problems(reader)
+    return settings
+
+
 def server_octets(path: str, most: int = SERVER.octets) -> bytes:
     """The content of one of the administrator's files, who may use any links.
 

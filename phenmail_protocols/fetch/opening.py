@@ -2,20 +2,21 @@
 from .source import FetchError, LoginRefused, Source
 
 
-def open_source(account, passphrase, limit, token=None, contexts=None, began=None) -> Source:
+def open_source(account, passphrase, limit, token=None, contexts=None, began=None,
+                imap=None) -> Source:
     """Connect and log in -> Source.
 
     `account`: config.settings.FetchAccount; `passphrase`: in clear; `limit`: the most octets of a
     message; `token`: gives access tokens for accounts with "auth": "oauth2", as
     oauth.token_store.TokenSource does (the default). `contexts`: a connecting.Contexts that all
     accounts should share; `began(wire)` gets what can be stopped with `abort()` from another thread
-    while this connects. Raises source.FetchError: unknown host, no connection, certificate,
-    LoginRefused.
+    while this connects; `imap`: the class for IMAP, by default ImapSource. Raises
+    source.FetchError: unknown host, no connection, certificate, LoginRefused.
     """
     def connect(access=None):
         if account.protocol in ("imap", "imaps"):
             from .imap_source import ImapSource
-            return ImapSource(account, passphrase, limit, access, contexts, began)
+            return (imap or ImapSource)(account, passphrase, limit, access, contexts, began)
         from .pop_source import PopSource
         return PopSource(account, passphrase, limit, access, contexts, began)
 
