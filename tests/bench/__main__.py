@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 
-from . import delivery, filters, junk, large, login, memory, messages, relay, table
+from . import delivery, fetching, filters, junk, large, login, memory, messages, relay, table
 from .mailbox import (
     changes,
     fresh,
@@ -24,7 +24,7 @@ ROWS = {"delivery": delivery, "filters": filters, "large": large, "relay": relay
         "select": select, "listing": listing, "fresh": fresh, "search": search, "sort": sort,
         "changes": changes, "pop3": pop3, "clients": ten_clients, "neighbours": neighbours,
         "million": million,
-        "memory": memory, "login": login, "junk": junk}
+        "memory": memory, "login": login, "junk": junk, "fetch": fetching}
 
 
 class Bench:
@@ -73,7 +73,7 @@ def parser():
                        help="of %s; all without one" % ", ".join(ROWS))
     given.add_argument("--rounds", type=int, default=3, help="how often the servers take turns")
     given.add_argument("--messages", type=int, default=2000,
-                       help="sent in one turn of delivery and relay")
+                       help="sent in one turn of delivery and relay, fetched in one of fetch")
     given.add_argument("--mailbox", type=int, default=10000, help="messages in the large mailbox")
     given.add_argument("--folder", help="where everything lies (default: the temporary folder)")
     given.add_argument("--content", help="keep the large mailbox's messages in this folder, on the "

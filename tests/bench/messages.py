@@ -67,6 +67,25 @@ def fill(folder, count):
         os.utime(path, (1700000000 + number, 1700000000 + number))
 
 
+def fill_new(folder, count, size=4096):
+    """Write `count` messages of `size` octets, which nobody has read, into a new Maildir folder."""
+    make(folder)
+    for number in range(1, count + 1):
+        put(folder, number, message(number, "fetched-%d" % number, size))
+
+
+def put(folder, number, data):
+    """Write a message with CRLF line ends into a Maildir folder, as other programs name it."""
+    stored = data.replace(b"\r\n", b"\n")
+    name = "%d.M%06dP7Q%d.bench,S=%d,W=%d" % (
+        1700000000 + number, number, number, len(stored), len(data))
+    path = os.path.join(folder, "tmp", name)
+    with open(path, "wb") as file:
+        file.write(stored)
+    os.chmod(path, 0o644)
+    os.rename(path, os.path.join(folder, "new", name))
+
+
 def _references(number):
     """Threads of five messages: each answers the one before it."""
     first = number - number % 5

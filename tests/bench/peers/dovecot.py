@@ -96,6 +96,13 @@ class Dovecot:
         for name in (NEIGHBOUR, "home"):
             self.own(os.path.join(self._folder, name))
 
+    def maildir_of(self, user):
+        """INBOX of another user, whose folder is made."""
+        path = os.path.join(self._folder, user, "mail")
+        os.makedirs(path, 0o700, exist_ok=True)
+        self.own(os.path.dirname(path))
+        return path
+
     def own(self, path):
         for parent, folders, files in os.walk(path):
             for name in [""] + folders:

@@ -39,6 +39,18 @@ class Child:
                 raise RuntimeError("the server ended: %s"
                                    % file.read()[-2000:].decode("utf-8", "replace"))
 
+    def wait(self, seconds):
+        """Wait until it ends by itself. Raises RuntimeError if it fails or takes longer."""
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise RuntimeError("no end after %d s" % seconds)
+        if code:
+            with open(self.log, "rb") as file:
+                raise RuntimeError("exit code %d: %s" % (
+                    code, file.read()[-2000:].decode("utf-8", "replace")))
+
     def stop(self):
         """End it and what it started: SIGTERM to its group, and SIGKILL after a while."""
         self._signal(signal.SIGTERM)
