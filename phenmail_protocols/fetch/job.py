@@ -171,6 +171,7 @@ class Job:
     def leave(self):
         """No thread works on it any more: close its connection."""
         self._rounds.abandon()
+        self.status.state = status.WAITING
         with self._lock:
             self._wire = None
 
