@@ -36,7 +36,6 @@ class ImapSource(Source):
         except BaseException:
             wire.close()
             raise
-        self._removes = account.remove or any(action == "delete" for _, action in account.boxes)
         self._idles = "IDLE" in self.client.capabilities
         self._condstore = " (CONDSTORE)" if "CONDSTORE" in self.client.capabilities else ""
         self._box, self._name = None, None  # the open Box, and its name at the server
@@ -70,7 +69,8 @@ class ImapSource(Source):
         for candidate in self._names.candidates(name):
             try:
                 try:
-                    self._select(candidate, self._removes)
+                    # Courier keeps UIDs that it gives in EXAMINE for that session only.
+                    self._select(candidate, True)
                 except ReadOnly:
                     self._select(candidate, False)  # `remove` will say it
             except Refused as error:
@@ -268,7 +268,7 @@ class ImapSource(Source):
     def remove(self, messages):
         uids = sorted(int(message.key) for message in messages)
         if uids and not self._writable:
-            self._reopen()
+            raise ReadOnly("%s allows no changes in the mailbox" % self.server)
         for start in range(0, len(uids), BATCH):
             chosen = uids[start:start + BATCH]
             uid_set = imap_replies.uid_set(chosen)
@@ -282,13 +282,6 @@ class ImapSource(Source):
         """EXPUNGE, if it removes no other message than these."""
         if uids.issuperset(self._search("DELETED")):
             self.client.run("expunge", bounds=_LISTING)
-
-    def _reopen(self):
-        """Open the mailbox for changes, too; it must still be the same."""
-        before = self._box
-        self._select(self._name, True)
-        if self._opened(before.name).validity != before.validity:
-            raise FetchError("%s has replaced the mailbox %s" % (self.server, before.name))
 
     # Waiting
 

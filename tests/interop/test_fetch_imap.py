@@ -184,3 +184,26 @@ def test_wrong_passphrase(remote):
         return  # it takes any passphrase
     with pytest.raises(LoginRefused, match="refused the login of"):
         open_source(remote.account, "wrong", LIMIT)
+
+
+def test_uids_last_although_nobody_else_opens_the_mailbox(absent):
+    """Courier keeps only those UIDs that it gave in SELECT. A message whose file name comes before
+    another one's would get that one's UID in the next session."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+        try:
+            server = running.enter_context(mail_sources.Courier(os.path.join(folder, "server")))
+        except Missing as missing:
+            absent("the program %s" % missing)
+        remote, keys = at_other("Courier", server), []
+        for name in ("1700000005.b.host", "1700000004.a.host"):
+            with open(os.path.join(server.maildir, "new", name), "wb") as file:
+                file.write(message(name).replace(b"\r\n", b"\n"))
+            with remote.open() as source:
+                validity = source.open("INBOX").validity
+                keys += [(validity, each.key) for each in source.new(
+                    0, lambda key: (validity, key) in keys)]
+        assert len(keys) == len(set(keys)) == 2 and keys[0][0] == keys[1][0]
+        with remote.open() as source:
+            source.open("INBOX")
+            second = [each for each in source.new(0, lambda key: key != keys[1][1])]
+            assert b"".join(source.read(second[0])) == message("1700000004.a.host")
