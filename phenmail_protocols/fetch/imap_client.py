@@ -157,6 +157,15 @@ class ImapClient:
         data = self.imap.response(kind)[1]
         return [part for part in data or () if part is not None]
 
+    def parsed(self, what, function, *arguments):
+        """Call a parser of imap_replies with what answered `what`. Its error becomes a
+        FetchError."""
+        try:
+            return function(*arguments)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise FetchError("%s sent an invalid answer to %s: %s" % (
+                self.server, what, shown(str(error).encode("utf-8", "replace"))))
+
     def _guarded(self, function, arguments, what):
         """Call imaplib. Whatever nonsense makes it raise, the error is a FetchError."""
         import imaplib

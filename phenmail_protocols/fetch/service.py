@@ -56,6 +56,7 @@ class Fetching:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._users = {}  # identity -> _User
+        self._ending = []  # jobs that were replaced while a thread worked on them
         self._slots = threading.Semaphore(AT_ONCE)
         self._idle = threading.Semaphore(IDLE)
         self._workers = Workers("fetch", self._work)
@@ -76,7 +77,7 @@ class Fetching:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(seconds)
-        jobs = self._jobs()
+        jobs = self._jobs() + self._ending
         for job in jobs:
             job.stop()
         self._workers.stop()
@@ -112,10 +113,16 @@ class Fetching:
         for job in sorted(self._jobs(), key=lambda job: job.due):
             if job.due > now or self._stopping.is_set():
                 break
-            if not job.is_running and not self._start(job):
+            if not job.is_running and not self._has_predecessor(job) and not self._start(job):
                 break
         if self._is_changed and now - self._written >= _WRITE:
             self._write()
+
+    def _has_predecessor(self, job):
+        """Whether a thread still works on this account, as an earlier version of the file had it.
+        Both would fetch the same messages."""
+        self._ending = [each for each in self._ending if each.is_running]
+        return any(each.order == job.order for each in self._ending)
 
     def _start(self, job):
         """Give a job to a thread -> whether there was room."""
@@ -204,6 +211,7 @@ class Fetching:
             if user.jobs.get(place) is not job:
                 job.stop()
                 job.close()
+                self._ending.append(job)
         self._is_changed = self._is_changed or bool(user.jobs) or old is not None
 
     # One account, in a thread of its own

@@ -1,12 +1,9 @@
 """An account, a certificate, and IMAP servers that end with the test."""
-import collections
-
 import pytest
 
+from phenmail_protocols.config.settings import FetchAccount
 from tests.fetch.imap_server import ImapServer
 
-Account = collections.namedtuple(
-    "Account", "server port protocol starttls username passphrase boxes remove fingerprint")
 PASSPHRASE = "ses\"ame\\"
 
 
@@ -14,8 +11,8 @@ PASSPHRASE = "ses\"ame\\"
 def imap_account():
     """`imap_account(server)` -> the account on an ImapServer."""
     def make(imap_server, **changes):
-        account = Account("localhost", imap_server.port, "imap", False, "joe", PASSPHRASE,
-                          (("Inbox", "filter"),), False, None)
+        account = FetchAccount("localhost", imap_server.port, "imap", False, "joe", PASSPHRASE,
+                               300.0, "download-all", (("Inbox", "filter"),), True, False)
         return account._replace(**changes)
     return make
 

@@ -1,5 +1,6 @@
 """Connecting, TLS, logging in; and servers that send nonsense, too much, or nothing."""
 import base64
+import random
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ from phenmail_protocols.fetch.imap_source import ImapSource
 from phenmail_protocols.fetch.opening import open_source
 from phenmail_protocols.fetch.source import FetchError, LoginRefused, RemoteMessage, Throttled
 from tests.fetch.conftest import PASSPHRASE
-from tests.fetch.imap_server import CAPABILITIES, Close, Hang, Message
+from tests.fetch.imap_server import CAPABILITIES, Close, Hang, Message, Session
 
 LIMIT = 50 << 20
 
@@ -186,6 +187,41 @@ def test_bad_data_gives_an_error_or_nothing(imap_server, imap_account, line):
         assert found == [] or found == [RemoteMessage("1", 0)], found
     assert time.monotonic() - begun < 2
     source.close()
+
+
+_PIECES = (b"(", b")", b"{5}\r\n", b"{99999999999}\r\n", b'"', b"\\", b"\r\n", b"\n", b"* ", b"NIL",
+           b"FETCH", b"UID", b"\0", b"\xff", b" ", b"+ ", b"BYE", b"BAD", b"NO", b"[THROTTLED]",
+           b"-1", b"4294967296", b"<0>", b"BODY[]", b"EXISTS", b"EXPUNGE", b"SEARCH", b"{0}\r\n")
+
+
+def _mutated(chance, data):
+    """`data` with one to three octets or words changed, added or removed."""
+    data = bytearray(data)
+    for _ in range(chance.randint(1, 3)):
+        place = chance.randrange(len(data) + 1)
+        end = place + chance.choice((0, 0, 1, 4))
+        data[place:end] = chance.choice(_PIECES + (b"", bytes([chance.randrange(256)])))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_mutated_answers_give_only_fetch_errors(imap_server, imap_account, monkeypatch, seed):
+    monkeypatch.setattr(connecting, "SILENCE", 0.05)
+    chance, send, unharmed = random.Random(seed), Session.send, [0]
+
+    def mutate(session, data):
+        unharmed[0] -= 1
+        send(session, data if unharmed[0] > 0 or chance.random() > 0.3 else _mutated(chance, data))
+    monkeypatch.setattr(Session, "send", mutate)
+    for _ in range(20):
+        unharmed[0] = chance.randint(0, 45)
+        server = imap_server([Message(uid, b"x" * 40 * uid) for uid in (1, 2, 5, 9)])
+        try:
+            everything(imap_account(server, remove=True))
+        except FetchError as error:
+            assert str(error).isprintable() and len(str(error)) < 600
+        except NotImplementedError:
+            pass
 
 
 def test_memory_is_bounded_while_a_server_floods(imap_server, imap_account):

@@ -100,7 +100,30 @@ def test_a_changed_file_is_read_again(house, remote):
     eventually(lambda: house.subjects() == ["m1", "m2"])
     house.configure()
     eventually(lambda: not house.fetching._jobs() and not remote.wakers)
-    assert house.fetching._workers.jobs() == []
+    eventually(lambda: not house.fetching._workers.jobs())
+
+
+def test_a_changed_account_waits_for_its_predecessor(house, remote):
+    remote.put(1)
+    reading, gate = threading.Event(), threading.Event()
+
+    def before(step):
+        if step == "read":
+            reading.set()
+            assert gate.wait(10)
+    remote.before = before
+    house.configure(account())
+    house.fetching.start()
+    assert reading.wait(10)
+    first = house.fetching._jobs()[0]
+    house.configure(account(period="2 h"))
+    eventually(first.is_stopped)
+    time.sleep(0.1)
+    assert remote.logins == 1
+    gate.set()
+    eventually(lambda: house.subjects() == ["m1"])
+    eventually(lambda: not house.job().is_running)
+    assert house.subjects() == ["m1"] and remote.logins == 2
 
 
 def test_an_unchanged_account_goes_on_when_another_changes(house, remote):
