@@ -1,63 +1,59 @@
 """The messages of a mailbox here that were fetched, by the keys in their file names."""
-from bisect import bisect_left
-
 from ...store.maildir.filenames import arrival_key
 
-_ROWS = 2000  # read at once
-_WIDTH, _KEY_WIDTH = 20, 16
-_FRESH = 5000  # keys that are held in a dict before they are sorted in
+_ROWS = 1000  # read at once
+_SHARES = 256
+_KEY, _UID = 16, 4  # octets
+
+
+class _Records:
+    """{key: UID} in 20 octets each. A key is a str of 32 hexadecimal digits, of a hash."""
+
+    def __init__(self):
+        self._shares = [bytearray() for _ in range(_SHARES)]  # by the first octet
+
+    def add(self, key, uid):
+        record = bytes.fromhex(key)
+        self._shares[record[0]] += record + uid.to_bytes(_UID, "big")
+
+    def get(self, key):
+        """The UID that was first added for a key, or None."""
+        wanted = bytes.fromhex(key)
+        share = self._shares[wanted[0]]
+        at = share.find(wanted)
+        while at % (_KEY + _UID) and at >= 0:  # it is no record, but parts of two
+            at = share.find(wanted, at + 1)
+        return None if at < 0 else int.from_bytes(share[at + _KEY:at + _KEY + _UID], "big")
 
 
 class Here:
-    """{key: UID} of one mailbox, in 20 octets for each message.
-
-    A key is a str of 32 hexadecimal digits.
-    """
+    """{key: UID} of one mailbox."""
 
     def __init__(self, account, name):
         """Read the keys of the mailbox `name`. Raises store.errors.StoreError."""
-        self._sorted = b""
-        self._fresh = {}
+        self._records = _Records()
         mailbox = account.open(name)
         try:
-            self._read(account, mailbox)
+            uid = 0
+            while True:
+                rows = account.rows_after(mailbox, uid, _ROWS)
+                if not rows:
+                    break
+                uid = rows[-1].uid
+                for row in rows:
+                    key = arrival_key(row.name, 0)
+                    if key is not None:
+                        self._records.add(key, row.uid)
         finally:
             mailbox.close()
 
-    def _read(self, account, mailbox):
-        uid, records = 0, []
-        while True:
-            rows = account.rows_after(mailbox, uid, _ROWS)
-            if not rows:
-                break
-            uid = rows[-1].uid
-            for row in rows:
-                key = arrival_key(row.name, 0)
-                if key is not None:
-                    records.append(_record(key, row.uid))
-        records.sort()
-        self._sorted = b"".join(records)
-
     def add(self, key, uid):
         """A message was delivered."""
-        self._fresh[key] = uid
-        if len(self._fresh) > _FRESH:
-            old = self._sorted
-            records = [old[at:at + _WIDTH] for at in range(0, len(old), _WIDTH)]
-            records.extend(_record(*each) for each in self._fresh.items())
-            records.sort()
-            self._sorted, self._fresh = b"".join(records), {}
+        self._records.add(key, uid)
 
     def uid(self, key):
         """The UID of the message with that key, or None."""
-        found = self._fresh.get(key)
-        if found is not None:
-            return found
-        wanted = bytes.fromhex(key)
-        at = bisect_left(_Keys(self._sorted), wanted) * _WIDTH
-        if self._sorted[at:at + _KEY_WIDTH] != wanted:
-            return None
-        return int.from_bytes(self._sorted[at + _KEY_WIDTH:at + _WIDTH], "big")
+        return self._records.get(key)
 
 
 class Everywhere:
@@ -65,26 +61,9 @@ class Everywhere:
 
     def __init__(self, account):
         """Raises store.errors.StoreError."""
-        self._sorted = b"".join(sorted(_record(key, 0) for key in account.arrival_keys()))
+        self._records = _Records()
+        for key in account.arrival_keys():
+            self._records.add(key, 0)
 
     def __contains__(self, key):
-        wanted = bytes.fromhex(key)
-        at = bisect_left(_Keys(self._sorted), wanted) * _WIDTH
-        return self._sorted[at:at + _KEY_WIDTH] == wanted
-
-
-def _record(key, uid):
-    return bytes.fromhex(key) + uid.to_bytes(_WIDTH - _KEY_WIDTH, "big")
-
-
-class _Keys:
-    """The keys of sorted records, for bisect."""
-
-    def __init__(self, data):
-        self._data = data
-
-    def __len__(self):
-        return len(self._data) // _WIDTH
-
-    def __getitem__(self, number):
-        return self._data[number * _WIDTH:number * _WIDTH + _KEY_WIDTH]
+        return self._records.get(key) is not None
