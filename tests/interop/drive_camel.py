@@ -45,7 +45,7 @@ class Calls:
         self._store = session.add_service("one", "imapx", Camel.ProviderType.STORE)
         settings = self._store.ref_settings()
         for name, value in (("host", SETTINGS["host"]), ("port", SETTINGS["port"]),
-                            ("user", SETTINGS["user"]),
+                            ("user", SETTINGS["user"]), ("use-qresync", SETTINGS["qresync"]),
                             ("security-method", SECURITY[SETTINGS["service"]])):
             settings.set_property(name, value)
         self._store.set_online_sync(True, None)

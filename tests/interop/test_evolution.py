@@ -23,9 +23,10 @@ def open_camel(absent, tmp_path, house, user):
         absent("gir1.2-camel-1.2, python3-gi or evolution-data-server")
     opened = []
 
-    def open_client(service="imaps"):
+    def open_client(service="imaps", qresync=False):
         settings = {"host": house.host, "port": house.ports[service], "service": service,
-                    "user": user.name, "passphrase": user.passphrase, "folder": str(tmp_path)}
+                    "user": user.name, "passphrase": user.passphrase, "folder": str(tmp_path),
+                    "qresync": qresync}
         camel = Remote([PYTHON, os.path.join(SCRIPTS, "drive_camel.py"), json.dumps(settings)],
                        str(tmp_path / "errors"), HOME=str(tmp_path),
                        EDS_CAMEL_PROVIDER_DIR=found[0])
@@ -51,10 +52,11 @@ def test_evolution_reads_a_mailbox(open_camel, house, user, service):
             ] == [sent.decode("latin-1").replace("\r\n", "\n") for sent in ODD.values()]
 
 
-def test_evolution_shows_what_others_change(open_camel, house, user):
+@pytest.mark.parametrize("qresync", [False, True])
+def test_evolution_shows_what_others_change(open_camel, house, user, qresync):
     house.append(user, "INBOX", *[message("old %d" % number) for number in range(1, 6)])
     other = house.imap(user, "INBOX")
-    camel = open_camel()
+    camel = open_camel(qresync=qresync)
     camel("open", "INBOX")
     rows = [[str(number), "old %d" % number, []] for number in range(1, 6)]
     shows(camel, rows)
