@@ -63,6 +63,8 @@ def _tell(session, news):
     if news.recent is not None:
         out.append(b"* %d RECENT\r\n" % news.recent)
     session.write(b"".join(out))
+    if news.expunged and session.qresync and session.notifications and not session.expunges:
+        session.notifications.tell_vanished(session)
     if news.flags:
         session.tell_flags(session.view.mailbox.flag_rows(news.flags))
 

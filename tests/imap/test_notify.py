@@ -709,6 +709,7 @@ def test_what_evolution_sends(connect, other):
     other.ok("EXPUNGE")
     assert line(evolution) == "* VANISHED 1"
     line(evolution)  # RECENT
+    assert line(evolution) == "* STATUS INBOX (UIDNEXT 2 MESSAGES 0)"
     other.ok("CREATE &AOQ-")
     assert line(evolution) == '* LIST (\\HasNoChildren) "/" "\u00e4"'
     other.ok("RENAME &AOQ- &APY-")
