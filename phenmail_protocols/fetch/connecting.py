@@ -263,7 +263,7 @@ def connect(account, upgrade, contexts=None, began=None):
     wanted = getattr(account, "fingerprint", None)
     wire = Wire(account.server)
     try:
-        _establish(wire, account, upgrade, contexts.get(not wanted), wanted, began)
+        _establish(wire, account, upgrade, lambda: contexts.get(not wanted), wanted, began)
     except tlsclient.Unverified as error:
         wire.close()
         hint = "" if wanted else _hint(account, upgrade, contexts, began)
@@ -279,12 +279,15 @@ def connect(account, upgrade, contexts=None, began=None):
 
 
 def _establish(wire, account, upgrade, context, fingerprint, began):
-    """Connect, and begin TLS where it must be. Raises FetchError, tlsclient.Unverified, OSError."""
+    """Connect, and begin TLS where it must be. Raises FetchError, tlsclient.Unverified, OSError.
+
+    `context()` -> ssl.SSLContext; it is not called without TLS, because the first one is dear.
+    """
     if began is not None:
         began(wire)
     wire.connect(account.port)
     if account.protocol in ("imaps", "pops"):
-        wire.start_tls(context, fingerprint)
+        wire.start_tls(context(), fingerprint)
     elif account.starttls or not wire.is_loopback:
         wire.set_deadline(GREETING)
         greeting = upgrade(wire)
@@ -292,7 +295,7 @@ def _establish(wire, account, upgrade, context, fingerprint, began):
             raise FetchError(
                 "%s offers no TLS on port %d, so the passphrase would be sent in clear: use "
                 "protocol %ss" % (account.server, account.port, account.protocol))
-        wire.start_tls(context, fingerprint)
+        wire.start_tls(context(), fingerprint)
         wire.unread(greeting)
         wire.set_deadline(None)
 
@@ -301,7 +304,7 @@ def _hint(account, upgrade, contexts, began):
     """What to write to trust the certificate that could not be verified; "" if it is not known."""
     wire = Wire(account.server)
     try:
-        _establish(wire, account, upgrade, contexts.get(False), None, began)
+        _establish(wire, account, upgrade, lambda: contexts.get(False), None, began)
         found = wire.fingerprint()
     except (FetchError, OSError):
         found = ""
