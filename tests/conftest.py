@@ -49,6 +49,7 @@ NOT_QUICK.update(dict.fromkeys([
     "tests/destinations/test_programs.py",
     "tests/dkim/test_tags.py",
     "tests/dropfolder/test_service.py",
+    "tests/fetch/test_whole_oauth2.py",
     "tests/imap/test_search.py",
     "tests/imap/test_select.py",
     "tests/imap/test_stopping.py",

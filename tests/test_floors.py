@@ -57,7 +57,7 @@ ORDER = {
     "queue": ("model", "retry", "bounces", "state_file", "spool_files", "spool", "schedule",
               "attempt", "worker"),
     "relay": ("smtp_replies", "smtp_wire", "smtp_transaction", "mx_routes", "mta_sts", "dane",
-              "tls_policy", "smtp_client", "courier", "smarthost", "service"),
+              "tls_policy", "smtp_login", "smtp_client", "courier", "smarthost", "service"),
     "oauth": ("errors", "sasl", "token_requests", "token_store", "device_flow", "code_flow"),
     "filters": ("regex", "verdict", "matching", "rules", "user_filters", "screening"),
     "authentication": ("results", "dmarc", "checks", "judging_child", "judging"),
@@ -79,7 +79,7 @@ ORDER = {
     "imap/syntax": ("values", "sequence", "tokens", "command_grammar", "append_grammar",
                     "grammar"),
     "admin": ("terminal", "dns_records", "dns_check", "dns", "queue_text", "queue_orders", "queue",
-              "fetch", "authorize", "check"),
+              "fetch_accounts", "fetch_login", "fetch", "authorize", "check"),
     "testing": ("acceptor", "proxy", "catcher", "fixture"),
 }
 

@@ -17,6 +17,9 @@ from ..fetch.service import CONFIG
 from ..fetch.service import FILE as FETCHER
 from ..filters import rules
 from ..filters.user_filters import check_owner
+from ..oauth.errors import Temporary
+from ..oauth.token_requests import login_command
+from ..oauth.token_store import TokenFile
 from ..queue import spool
 from ..store import errors
 from ..store.filestore import FileStore
@@ -88,6 +91,8 @@ def _check_relay(report, settings):
     report.errors.extend(signer.complaints())
     report.notes.append("DANE: TLSA records of usage DANE-EE are used; those of usage DANE-TA "
                         "count as unusable, so TLS is then required but not verified")
+    if settings.hosted is not None:
+        _check_login(report, settings.hosted.provider, "hosted")
     queue = spool.Spool(settings.relay.queue_folder)
     try:
         waiting, broken = len(queue.identities()), queue.broken()
@@ -97,6 +102,16 @@ def _check_relay(report, settings):
     report.notes.append("%d messages are queued (see queue list)" % waiting)
     report.warnings.extend("queued message %s: its state cannot be read, so it is not sent" % name
                            for name in broken)
+
+
+def _check_login(report, oauth2, name):
+    """`oauth2`: settings.OAuth2, or None for a login with a passphrase."""
+    try:
+        if oauth2 is not None and TokenFile(oauth2).read() is None:
+            report.warnings.append("%s: there are no OAuth2 tokens; log in: %s" % (
+                name, login_command(oauth2)))
+    except Temporary as error:
+        report.errors.append("%s: %s" % (name, error))
 
 
 def _check_key(report, path):
@@ -133,6 +148,7 @@ def _check_user(report, root, store, folder):
 def _check_fetcher(report, root, fetcher, name):
     """What a mail-fetcher.jcfg says that cannot work, although it is well written."""
     for account in fetcher.accounts:
+        _check_login(report, account.provider, "%s: %s" % (name, account.name))
         for box, action in account.boxes:
             try:
                 mailbox = target_of(action, fetcher.mail_folders).mailbox

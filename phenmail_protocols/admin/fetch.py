@@ -5,38 +5,24 @@ status file, which is some seconds old.
 """
 import json
 import os
-import sys
 import time
-from typing import NamedTuple
 
 from ..accounts.passphrases import unobscure
 from ..config import loader
-from ..config.problems import ConfigError
-from ..config.settings import FetchAccount
 from ..disk.locks import FileLock, LockTimeout
 from ..fetch import identity, orders, status
 from ..fetch.opening import open_source
 from ..fetch.service import CONFIG, FILE
 from ..fetch.source import FetchError
+from .fetch_accounts import all_accounts, named, tell
 from .fetch_login import login  # noqa: F401 - a command
 from .terminal import DONE, FAILED, show
 
 _SERVER_LOCK = "server.lock"  # as app.py names it
 
 
-class Known(NamedTuple):
-    """An account in the file of the identity `owner`."""
-    owner: str
-    account: FetchAccount
-
-    @property
-    def name(self):
-        """What names it among all users' accounts."""
-        return "%s/%s" % (self.owner, self.account.name)
-
-
 def list_all(root, options):
-    known, problems = _accounts(root)
+    known, problems = all_accounts(root)
     found = status.read(root.mail_system)
     values = [found.get((each.owner, each.account.name)) or status.Status(*each).values()
               for each in known]
@@ -46,11 +32,11 @@ def list_all(root, options):
         now = time.time()
         show([line for each in values for line in _lines(each, now)]
              or ["No mail is fetched: no user has accounts in %s." % os.path.join(CONFIG, FILE)])
-    return _tell(problems)
+    return tell(problems)
 
 
 def now(root, options, name):
-    one = _named(root, name)
+    one = named(root, name)
     if not _is_running(root):
         return _answer(options, one, "no server is running; it fetches from all accounts when it "
                                      "starts", False)
@@ -60,7 +46,7 @@ def now(root, options, name):
 
 def test(root, options, name):
     """Connect and log in, as the server does; only names of mailboxes are read."""
-    one = _named(root, name)
+    one = named(root, name)
     limit = loader.load_server(root).limits.message_size
     try:
         with open_source(one.account, unobscure(one.account.passphrase or ""), limit) as source:
@@ -86,45 +72,6 @@ def _answer(options, one, text, is_done, **more):
     else:
         show(["%s: %s" % (one.name, text)])
     return DONE if is_done else FAILED
-
-
-def _accounts(root):
-    """All accounts -> ([Known], list of lines about files that cannot be read)."""
-    settings = loader.load_server(root)
-    owners = sorted({root.identity_of(action.value) for actions in settings.domains.values()
-                     for action in actions.values() if action.kind == "mailbox"} - {None})
-    found, problems = [], []
-    for owner in owners:
-        path = os.path.join(root.identity_folder(owner), CONFIG, FILE)
-        try:
-            fetcher = loader.load_fetcher(path, root)
-        except ConfigError as error:
-            problems.extend(map(str, error.problems))
-        except OSError as error:
-            problems.append("%s: %s" % (path, error.strerror))
-        else:
-            if fetcher.device in (None, root.device):
-                found.extend(Known(owner, account) for account in fetcher.accounts)
-    return found, problems
-
-
-def _named(root, name):
-    known, problems = _accounts(root)
-    found = [each for each in known if name in (each.name, each.account.name)]
-    if len(found) == 1:
-        return found[0]
-    _tell(problems)
-    if found:
-        raise ValueError("several users have an account %s: expected one of %s" % (
-            name, ", ".join([each.name for each in found])))
-    raise ValueError("no such account: %s; there are %s" % (
-        name, ", ".join([each.name for each in known]) or "none"))
-
-
-def _tell(problems):
-    for line in problems:
-        print("phenmail: %s" % line, file=sys.stderr)
-    return FAILED if problems else DONE
 
 
 def _is_running(root):

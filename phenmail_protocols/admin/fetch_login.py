@@ -1,22 +1,21 @@
 """The command `fetch login`: agree to OAuth2 on the provider's page, and keep the tokens."""
 import contextlib
-import os
 import sys
 
 from ..config import loader
 from ..config.oauth2 import HOSTED
-from ..config.problems import ConfigError
+from ..fetch import identity, orders
 from ..oauth import code_flow, device_flow
 from ..oauth.errors import OAuthError
 from ..oauth.token_store import TokenFile
+from .fetch_accounts import named
 from .terminal import DONE, show
-
-_FILE = os.path.join("system", "config", "mail-fetcher.jcfg")
 
 
 def login(root, options, account):
     """`account`: the name of a fetched account, also as IDENTITY/NAME, or "hosted"."""
-    oauth2 = _hosted(root) if account == HOSTED else _fetched(root, account)
+    known = None if account == HOSTED else _fetched(root, account)
+    oauth2 = _hosted(root) if known is None else known.account.provider
     if options.code and options.device_code:
         raise ValueError("fetch login: either --code or --device-code")
     if options.device_code and not oauth2.device_endpoint:
@@ -34,6 +33,8 @@ def login(root, options, account):
             file.write(tokens)
     except OAuthError as error:
         raise ValueError("%s: %s" % (account, error))
+    if known is not None:
+        orders.give(root.mail_system, identity.order_key(*known))
     show(_finished(account, tokens))
     return DONE
 
@@ -47,7 +48,7 @@ def _finished(account, tokens):
         yield ("The server uses them for the next message. To send what waits now: phenmail queue "
                "retry all")
     else:
-        yield "The server uses them the next time. To fetch now: phenmail fetch now %s" % account
+        yield "A running server now fetches this account; phenmail fetch list shows how that goes."
 
 
 # Which login
@@ -61,36 +62,12 @@ def _hosted(root):
 
 
 def _fetched(root, account):
-    """The settings.OAuth2 of a fetched account. Raises ValueError, ConfigError."""
-    found, broken = {}, []
-    for owner, settings in _users(root, broken):
-        for each in settings.accounts:
-            if account in (each.name, "%s/%s" % (owner, each.name)):
-                found["%s/%s" % (owner, each.name)] = each
-    if len(found) > 1:
-        raise ValueError("several users have this account; say which: %s" % ", ".join(found))
-    if not found and broken:
-        raise broken[0]
-    for name, each in found.items():
-        if each.provider is None:
-            raise ValueError('%s logs in with a passphrase; for OAuth2 write "auth": "oauth2"'
-                             % name)
-        return each.provider
-    raise ValueError("no such account: %s; expected the name of an account in a user's %s, or %s"
-                     % (account, _FILE, HOSTED))
-
-
-def _users(root, broken):
-    """(identity, settings.FetcherSettings) of all users; `broken` gets the ConfigErrors."""
-    domains = loader.load_server(root).domains
-    owners = {root.identity_of(action.value) for actions in domains.values()
-              for action in actions.values() if action.kind == "mailbox"}
-    for owner in sorted(filter(None, owners)):
-        try:
-            yield owner, loader.load_fetcher(
-                os.path.join(root.identity_folder(owner), _FILE), root)
-        except ConfigError as error:
-            broken.append(error)
+    """-> fetch_accounts.Known. Raises ValueError."""
+    known = named(root, account)
+    if known.account.provider is None:
+        raise ValueError('%s logs in with a passphrase; for OAuth2 write "auth": "oauth2"'
+                         % known.name)
+    return known
 
 
 # The flows

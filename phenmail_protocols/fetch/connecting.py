@@ -26,25 +26,24 @@ _PIECE = 64 * 1024  # octets that are written at once
 
 
 class Contexts:
-    """The TLS context that connections share, because the CA certificates need 1.3 MB.
+    """The TLS contexts that connections share, because the CA certificates need 1.3 MB.
 
     Whoever opens sources keeps one. Any thread may call it.
     """
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._verifying = None
-        self._until = 0.0
+        self._known = {}  # by `verify`: (context, when it becomes too old)
 
     def get(self, verify):
         """-> ssl.SSLContext; see tlsclient.client_context. Raises OSError."""
-        if not verify:
-            return tlsclient.client_context(False)
+        now = time.monotonic()
         with self._lock:
-            if self._verifying is None or time.monotonic() > self._until:
-                self._verifying = tlsclient.client_context(True)
-                self._until = time.monotonic() + _KEEP
-            return self._verifying
+            context, until = self._known.get(verify, (None, 0.0))
+            if context is None or now > until:
+                context = tlsclient.client_context(verify)
+                self._known[verify] = context, now + _KEEP
+            return context
 
 
 class Wire(BoundedReader):
@@ -260,7 +259,7 @@ def connect(account, upgrade, contexts=None, began=None):
     Raises FetchError.
     """
     contexts = contexts or Contexts()
-    wanted = getattr(account, "fingerprint", None)
+    wanted = account.fingerprint
     wire = Wire(account.server)
     try:
         _establish(wire, account, upgrade, lambda: contexts.get(not wanted), wanted, began)
@@ -279,9 +278,9 @@ def connect(account, upgrade, contexts=None, began=None):
 
 
 def _establish(wire, account, upgrade, context, fingerprint, began):
-    """Connect, and begin TLS where it must be. Raises FetchError, tlsclient.Unverified, OSError.
+    """Connect, and begin TLS where it must be, with `context()`.
 
-    `context()` -> ssl.SSLContext; it is not called without TLS, because the first one is dear.
+    Raises FetchError, tlsclient.Unverified, OSError.
     """
     if began is not None:
         began(wire)

@@ -73,6 +73,7 @@ class _Item:
         except BaseException as error:
             self.error = error
         finally:
+            self.wait()  # or the next one would overtake those before this one
             self.passed()
             self.done.set()
             self._work = None

@@ -13,6 +13,7 @@ from .source import FetchError
 LINE = 64 * 1024  # octets of a line
 LINES = 256 * 1024  # octets of all lines that answer a command
 LITERAL = 64 * 1024  # octets of a literal, e.g. a mailbox's name
+_OVERHEAD = 64  # octets of memory that a line needs besides its own
 COMMAND = 300.0  # seconds of a command
 LOGOUT = 3.0
 
@@ -33,13 +34,15 @@ class Refused(FetchError):
 
 
 class Bounds:
-    """What a command may cost. `literal`: octets of one; `kept`: of all that are kept."""
+    """What a command may cost. `literal`: octets of one; `kept`: of all that are kept; `dropped`:
+    of those beyond that are read and dropped before it is too much."""
 
-    __slots__ = ("seconds", "line", "lines", "literal", "kept")
+    __slots__ = ("seconds", "line", "lines", "literal", "kept", "dropped")
 
-    def __init__(self, seconds=COMMAND, line=LINE, lines=LINES, literal=LITERAL, kept=LITERAL):
+    def __init__(self, seconds=COMMAND, line=LINE, lines=LINES, literal=LITERAL, kept=LITERAL,
+                 dropped=0):
         self.seconds, self.line, self.lines = seconds, line, lines
-        self.literal, self.kept = literal, kept
+        self.literal, self.kept, self.dropped = literal, kept, dropped
 
 
 _BOUNDS = Bounds()
@@ -50,7 +53,8 @@ class _Input:
 
     def bound(self, bounds):
         """A command begins; these are its Bounds."""
-        self.bounds, self.lines_left, self.kept_left = bounds, bounds.lines, bounds.kept
+        self.bounds, self.lines_left = bounds, bounds.lines
+        self.kept_left, self.dropped_left = bounds.kept, bounds.dropped
         self.wire.set_deadline(bounds.seconds)
 
     def open(self, *_host_port_timeout):
@@ -58,9 +62,9 @@ class _Input:
 
     def readline(self):
         line = self.wire.read_line(self.bounds.line)
-        self.lines_left -= len(line)
+        self.lines_left -= len(line) + _OVERHEAD
         if self.lines_left < 0:
-            raise FetchError("%s sent more than was asked for" % self.wire.server)
+            raise self.too_much()
         if line[:2] == b"* " and line[-3:] in (b"S\r\n", b"E\r\n", b"s\r\n", b"e\r\n"):
             self._count(line)
         return line
@@ -78,11 +82,17 @@ class _Input:
         if size > self.bounds.literal:
             raise FetchError("%s sent a literal of %d octets, at most %d were asked for" % (
                 self.wire.server, size, self.bounds.literal))
-        self.kept_left -= size
-        if self.kept_left < 0:
-            self.wire.read_exactly(size, len)
-            return Dropped()
-        return self.wire.read(size)
+        if size <= self.kept_left:
+            self.kept_left -= size
+            return self.wire.read(size)
+        self.dropped_left -= size
+        if self.dropped_left < 0:
+            raise self.too_much()
+        self.wire.read_exactly(size, len)
+        return Dropped()
+
+    def too_much(self):
+        return FetchError("%s sent more than was asked for" % self.wire.server)
 
     def send(self, data):
         self.wire.send(data)
@@ -116,19 +126,24 @@ class ImapClient:
     def __init__(self, wire):
         self.wire, self.server = wire, wire.server
         self.imap = None
+        self._answered = False  # whether the last command was answered
         self.imap = self._guarded(_imap4(), (wire,), "the connection")
         self.capabilities = frozenset(self.imap.capabilities)
         self._tag = 0
 
     def run(self, name, *arguments, bounds=_BOUNDS, what=None):
         """Run imaplib's method `name` -> the data it returns. `what`: the command in texts."""
-        self.imap.untagged_responses.clear()
-        self.imap.bound(bounds)
+        self._starts(bounds)
         what = what or name.upper()
         kind, data = self._guarded(getattr(self.imap, name), arguments, what)
         if kind != "OK":
             raise self.refused(what, text_of(data), False)
         return data
+
+    def _starts(self, bounds):
+        self._answered = False
+        self.imap.untagged_responses.clear()
+        self.imap.bound(bounds)
 
     def refused(self, what, text, is_bad):
         """The FetchError for a NO or BAD."""
@@ -142,17 +157,29 @@ class ImapClient:
         data = self.imap.response(kind)[1]
         return [part for part in data or () if part is not None]
 
+    def parsed(self, what, function, *arguments):
+        """Call a parser of imap_replies with what answered `what`. Its error becomes a
+        FetchError."""
+        try:
+            return function(*arguments)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise FetchError("%s sent an invalid answer to %s: %s" % (
+                self.server, what, shown(str(error).encode("utf-8", "replace"))))
+
     def _guarded(self, function, arguments, what):
         """Call imaplib. Whatever nonsense makes it raise, the error is a FetchError."""
         import imaplib
         try:
-            return function(*arguments)
+            result = function(*arguments)
+            self._answered = True
+            return result
         except imaplib.IMAP4.abort as error:
             raise self._lost(what, error)
         except imaplib.IMAP4.error as error:
             text = str(error)
             bad = text.partition(" command error: BAD ")[2]
             if bad:
+                self._answered = True
                 raise self.refused(what, shown(bad[3:-2].encode()), True)
             raise self._lost(what, error)
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -176,8 +203,7 @@ class ImapClient:
 
     def begin(self, command, bounds=_BOUNDS):
         """Send a command (bytes) -> its tag, for `next_line`."""
-        self.imap.untagged_responses.clear()
-        self.imap.bound(bounds)
+        self._starts(bounds)
         self._tag += 1
         tag = b"p%d" % self._tag
         self.imap.send(b"%s %s\r\n" % (tag, command))
@@ -199,6 +225,7 @@ class ImapClient:
         if mark != tag or kind not in (b"OK", b"NO", b"BAD"):
             raise FetchError("%s sent an invalid answer to %s: %s" % (
                 self.server, what, shown(line)))
+        self._answered = True
         if kind != b"OK":
             raise self.refused(what, shown(text), kind == b"BAD")
         return "OK", text
@@ -210,11 +237,13 @@ class ImapClient:
         self.capabilities = frozenset(words.decode("ascii", "replace").upper().split())
 
     def close(self):
-        """Log out, within LOGOUT seconds. Never raises."""
+        """Log out, within LOGOUT seconds, unless the connection is broken. Never raises."""
         try:
-            self.run("logout", bounds=Bounds(seconds=LOGOUT))
+            if self._answered:
+                self.run("logout", bounds=Bounds(seconds=LOGOUT))
         except FetchError:
             pass
+        self._answered = False
         self.wire.close()
 
 

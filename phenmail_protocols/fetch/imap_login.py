@@ -10,8 +10,6 @@ from .imap_client import LITERAL, Refused
 from .imap_replies import shown
 from .source import LoginRefused
 
-_CLIENT_ID = '("name" "phenmail")'
-
 
 def log_in(client, account, passphrase, token):
     """Log in, unless the server already did that (PREAUTH). Raises LoginRefused, FetchError."""
@@ -27,11 +25,18 @@ def log_in(client, account, passphrase, token):
         client.imap.state = "AUTH"
     client.ask_capabilities()
     if "ID" in client.capabilities:
-        # Some providers open no mailbox for clients that do not name themselves (RFC 2971).
-        try:
-            client.run("xatom", "ID", _CLIENT_ID, what="ID")
-        except Refused:
+        _name_us(client)
+
+
+def _name_us(client):
+    """ID (RFC 2971): some providers open no mailbox for clients that do not name themselves."""
+    try:
+        # imaplib's xatom would change what other users of imaplib in this process may send.
+        tag = client.begin(b'ID ("name" "phenmail")')
+        while client.next_line(tag, "ID")[0] != "OK":
             pass
+    except Refused:
+        pass
 
 
 def _with_passphrase(client, username, passphrase):

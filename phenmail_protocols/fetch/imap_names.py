@@ -14,7 +14,7 @@ class Names:
     """How one server names mailboxes.
 
     `separator`: "" if it has no levels; `prefix`: before the user's own mailboxes, e.g. "INBOX.";
-    `others`: prefixes of mailboxes that are not the user's own.
+    `others`: prefixes of mailboxes that are not the user's own. All are decoded.
     """
 
     def __init__(self, separator="", prefix="", others=()):
@@ -37,23 +37,28 @@ class Names:
     def shown(self, name):
         """A server's name (bytes) -> the user's; None if it has none: it is another user's, shared,
         or not ASCII."""
-        try:
-            text = name.decode("ascii")
-        except UnicodeDecodeError:
+        text = _decoded(name)
+        if text is None or any(text.startswith(other) for other in self.others):
             return None
         if text.upper() == "INBOX":
             return "Inbox"
-        if any(text.startswith(other) for other in self.others):
-            return None
-        try:
-            text = utf7.decode(name)
-        except ValueError:
-            pass  # some servers use "&" as it is
         if self.prefix and text.upper().startswith(self.prefix.upper()):
             text = text[len(self.prefix):]
         if self.separator and self.separator != "/":
             text = text.replace("/", _SLASH).replace(self.separator, "/")
         return text or None
+
+
+def _decoded(name):
+    """A name (bytes) -> str, None if it is not ASCII."""
+    try:
+        return utf7.decode(name)
+    except ValueError:
+        pass
+    try:
+        return name.decode("ascii")  # some servers use "&" as it is
+    except UnicodeDecodeError:
+        return None
 
 
 def _encoded(text):
@@ -76,11 +81,11 @@ def quoted(name):
 def learn(client):
     """Ask an imap_client.ImapClient how its server names mailboxes -> Names. Raises FetchError."""
     if "NAMESPACE" in client.capabilities:
-        names = from_namespace(client.run("namespace"))
+        names = client.parsed("NAMESPACE", from_namespace, client.run("namespace"))
         if names is not None:
             return names
     for parts in grouped(client.run("list", '""', '""')):
-        return Names(listed(parts)[1].decode("latin-1"))
+        return Names(_decoded(client.parsed("LIST", listed, parts)[1]) or "")
     return Names()
 
 
@@ -97,7 +102,7 @@ def from_namespace(data):
         elif token == b")":
             depth = max(0, depth - 1)
         elif depth == 2:
-            kinds[-1][-1].append((string(token) or b"").decode("latin-1"))
+            kinds[-1][-1].append(_decoded(string(token) or b"") or "")
     own = [entry for entry in (kinds or [[]])[0] if len(entry) > 1]
     if not own:
         return None

@@ -7,16 +7,18 @@ from .connecting import connect
 from .imap_client import Bounds, Dropped, ImapClient, Refused, begin_tls
 from .imap_login import log_in
 from .imap_names import learn, quoted
-from .imap_replies import Nonsense, grouped, number
+from .imap_replies import grouped, number
 from .source import PIECE, Box, BoxGone, FetchError, MessageGone, Source
 
 WINDOW = 1000  # messages that are listed with one command
 BATCH = 100  # messages that are read with one command, if they have at most PIECE octets together
 _LISTED = "(UID RFC822.SIZE FLAGS INTERNALDATE)"
-_LISTING = Bounds(lines=1 << 20)
-_NAMING = Bounds(lines=4 << 20)
-_READING = Bounds(literal=PIECE, kept=2 * PIECE)
+_LISTING = Bounds(lines=4 << 20)  # keywords may be many
+_NAMING = Bounds(lines=4 << 20, kept=1 << 20)
+_READING = Bounds(literal=PIECE, kept=2 * PIECE, dropped=BATCH * PIECE)
 _SEARCHING = Bounds(line=2 << 20, lines=3 << 20)
+# Response codes of a refused SELECT that concern this mailbox alone (RFC 5530).
+_NO_BOX = ("", "NONEXISTENT", "TRYCREATE", "NOPERM", "CANNOT", "CORRUPTION")
 _MORE_PIECES = 20  # that a message may have beyond those of the most octets
 MOST_UID = (1 << 32) - 1
 
@@ -36,6 +38,7 @@ class ImapSource(Source):
             raise
         self._removes = account.remove or any(action == "delete" for _, action in account.boxes)
         self._idles = "IDLE" in self.client.capabilities
+        self._condstore = " (CONDSTORE)" if "CONDSTORE" in self.client.capabilities else ""
         self._box, self._name = None, None  # the open Box, and its name at the server
         self._writable = False
         # How many messages the mailbox had when it was listed, and were expunged until then.
@@ -53,7 +56,7 @@ class ImapSource(Source):
         found = []
         data = self.client.run("list", '""', "*", bounds=_NAMING)
         for parts in grouped(data):
-            attributes, _, name = self._valid("LIST", imap_replies.listed, parts)
+            attributes, _, name = self.client.parsed("LIST", imap_replies.listed, parts)
             if b"\\noselect" in attributes or b"\\nonexistent" in attributes:
                 continue
             shown = self._names.shown(name)
@@ -68,7 +71,7 @@ class ImapSource(Source):
             try:
                 self._select(candidate, self._removes)
             except Refused as error:
-                if error.is_bad:
+                if error.is_bad or imap_replies.code(error.text) not in _NO_BOX:
                     raise
                 refusals.append(error.text)
                 continue
@@ -80,16 +83,20 @@ class ImapSource(Source):
             self.server, name, ": " + refusals[0] if refusals else ""))
 
     def _select(self, name, writable):
-        argument = quoted(name)
-        if "CONDSTORE" in self.client.capabilities:
-            argument += " (CONDSTORE)"
         self.client.imap.exists = 0
-        self.client.run("select", argument, not writable, what="SELECT")
+        try:
+            self.client.run("select", quoted(name) + self._condstore, not writable, what="SELECT")
+        except Refused as error:
+            if not error.is_bad or not self._condstore:
+                raise
+            self._condstore = ""
+            self.client.run("select", quoted(name), not writable, what="SELECT")
         self._writable = writable
 
     def _opened(self, name):
         """The Box that SELECT or EXAMINE has opened."""
-        values = {kind: self._valid("SELECT", imap_replies.last_number, self.client.untagged(kind))
+        values = {kind: self.client.parsed("SELECT", imap_replies.last_number,
+                                           self.client.untagged(kind))
                   for kind in ("UIDVALIDITY", "UIDNEXT", "HIGHESTMODSEQ")}
         if not values["UIDVALIDITY"] or self.client.untagged("UIDNOTSTICKY"):
             raise FetchError("%s gives the messages of %s no lasting UIDs" % (self.server, name))
@@ -101,6 +108,10 @@ class ImapSource(Source):
     def new(self, after, known):
         # UIDs say what is asked for. Sequence numbers only help to guess how many messages a range
         # of UIDs has, because they shift when another client expunges messages.
+        if not self.client.imap.exists:
+            self.client.run("noop")
+            if not self.client.imap.exists:
+                return
         low, place, high = after + 1, self._first_place(after), 0
         while high != "*" and low <= MOST_UID:
             if place + WINDOW <= self.client.imap.exists:
@@ -143,10 +154,13 @@ class ImapSource(Source):
 
     def _uid_at(self, place):
         """The UID of the message with this sequence number, 0 if there is none (any more)."""
-        data = self.client.run("fetch", "%d" % place, "(UID)", bounds=_LISTING)
+        try:
+            data = self.client.run("fetch", "%d" % place, "(UID)", bounds=_LISTING)
+        except Refused:
+            return 0
         for items in self._fetched(data):
             if b"UID" in items:
-                return min(self._valid("FETCH", number, items[b"UID"]), MOST_UID)
+                return min(self.client.parsed("FETCH", number, items[b"UID"]), MOST_UID)
         return 0
 
     def _list(self, uids, items):
@@ -157,13 +171,14 @@ class ImapSource(Source):
         found = {}
         for values in self._fetched(data):
             if b"UID" in values and needed in values:
-                message = self._valid("FETCH", imap_replies.message, values)
+                message = self.client.parsed("FETCH", imap_replies.message, values)
                 found[int(message.key)] = message
         return [found[uid] for uid in sorted(found)]
 
     def changed_flags(self, since):
         if not self._box.modseq:
             return
+        self.client.run("noop")  # some servers look for changes only between commands
         uids = self._search("MODSEQ %d" % (since + 1))
         for start in range(0, len(uids), BATCH):
             chosen = imap_replies.uid_set(uids[start:start + BATCH])
@@ -172,7 +187,7 @@ class ImapSource(Source):
     def _search(self, key):
         """UID SEARCH -> ascending list of UIDs."""
         data = self.client.run("uid", "SEARCH", key, bounds=_SEARCHING, what="SEARCH")
-        return self._valid("SEARCH", imap_replies.searched, data)
+        return self.client.parsed("SEARCH", imap_replies.searched, data)
 
     # Messages
 
@@ -216,9 +231,9 @@ class ImapSource(Source):
         data = self.client.run("uid", "FETCH", uids, wanted, bounds=_READING, what="FETCH")
         found = {}
         for items in self._fetched(data):
-            body = self._valid("FETCH", imap_replies.body, items, offset)
+            body = self.client.parsed("FETCH", imap_replies.body, items, offset)
             if body is not None and b"UID" in items:
-                found["%d" % self._valid("FETCH", number, items[b"UID"])] = body
+                found["%d" % self.client.parsed("FETCH", number, items[b"UID"])] = body
         return found
 
     def read_all(self, messages):
@@ -299,11 +314,4 @@ class ImapSource(Source):
 
     def _fetched(self, data):
         for parts in grouped(data):
-            yield self._valid("FETCH", imap_replies.fetched, parts)
-
-    def _valid(self, what, function, *arguments):
-        """Call a parser. Its error becomes a FetchError."""
-        try:
-            return function(*arguments)
-        except (Nonsense, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise FetchError("%s sent an invalid answer to %s: %s" % (self.server, what, error))
+            yield self.client.parsed("FETCH", imap_replies.fetched, parts)

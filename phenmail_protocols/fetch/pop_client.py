@@ -172,13 +172,13 @@ class PopClient:
             fed += len(chunk)
             data, done, rest = unstuffer.feed(chunk)
             total += len(data)
-            if total > limit:
-                raise self.failed("sent a message of more than %d octets" % limit)
             if done:
                 self._unstuffer = None
                 self._wire.unread(rest)
             if data:
-                yield data
+                yield data  # also what exceeds the limit, so that the reader sees that it does
+            if total > limit:
+                raise self.failed("sent a message of more than %d octets" % limit)
 
     def _receive(self, patience):
         """Receive a large piece into the buffer, within `patience` seconds -> the seconds that are

@@ -1,7 +1,8 @@
 """What is in a maildrop: the messages that were not fetched before, and their keys.
 
 UIDL (RFC 1939 7) gives each message its key. Where the server has no UIDL, and for messages that
-share one UIDL with others, the key is a hash of the header (TOP, or RETR where TOP is missing too).
+share one UIDL with others, the key is a hash of the header (TOP, or RETR where TOP is missing too)
+and the size.
 
 Memory does not grow with the maildrop: the lists are read as streams, at most BATCH new messages
 are kept, and a list is read again for the next ones.
@@ -61,7 +62,9 @@ class Batch:
     def index(self, number):
         """Where message `number` is, or None."""
         found = bisect_left(self.numbers, number)
-        return found if self.numbers[found:found + 1] == array("L", (number,)) else None
+        if found < len(self.numbers) and self.numbers[found] == number:
+            return found
+        return None
 
 
 class _Repeats:
@@ -86,6 +89,10 @@ class _Repeats:
                 is_new = True
         if not is_new and len(self.suspects) <= _MOST_REPEATS:
             self.suspects.add(key)
+
+
+class Listed(RemoteMessage):
+    """A RemoteMessage whose number is known. `listing`: where it counts."""
 
 
 class Listing:
@@ -123,8 +130,7 @@ class Listing:
         start = 0
         while start < len(batch):
             if batch.key(start):
-                yield RemoteMessage(batch.key(start), batch.sizes[start],
-                                    number=batch.numbers[start])
+                yield self._listed(batch, start, batch.key(start))
                 start += 1
                 continue
             end = start + 1
@@ -132,8 +138,13 @@ class Listing:
                 end += 1
             for index, key in self._header_keys(batch, range(start, end)):
                 if not known(key):
-                    yield RemoteMessage(key, batch.sizes[index], number=batch.numbers[index])
+                    yield self._listed(batch, index, key)
             start = end
+
+    def _listed(self, batch, index, key):
+        message = Listed(key, batch.sizes[index], number=batch.numbers[index])
+        message.listing = self
+        return message
 
     # UIDL and LIST
 
@@ -172,9 +183,9 @@ class Listing:
         """Iterator over (number, UIDL), with UIDLs b"" where the server has none."""
         try:
             yield from self._list(b"UIDL")
-        except Refused:
+        except Refused as refused:
             # Other keys than last time would mean that everything is fetched again.
-            if not self._capabilities or "UIDL" in self._capabilities:
+            if refused.code or "UIDL" in self._capabilities:
                 raise
             for number, _ in self._list(b"LIST"):
                 yield number, b""
@@ -204,7 +215,7 @@ class Listing:
 
     def _header_keys(self, batch, indexes):
         """The messages at `indexes` of a batch -> list of (index, key)."""
-        client, keys, refused = self._client, [], []
+        client, sizes, keys, refused = self._client, batch.sizes, [], []
         step = len(indexes) if "PIPELINING" in self._capabilities else 1
         client.finish()
         for start in range(0, len(indexes), step):
@@ -213,7 +224,7 @@ class Listing:
             for index in chunk:
                 try:
                     client.reply()
-                    keys.append((index, self._hash_header()))
+                    keys.append((index, self._header_key(sizes[index])))
                 except Refused:
                     refused.append(index)
         if refused and "TOP" not in self._capabilities:
@@ -228,16 +239,18 @@ class Listing:
                 self._client.ask(b"RETR %d" % batch.numbers[index], text=True)
             except Refused:
                 continue  # perhaps it is there the next time
-            yield index, self._hash_header()
+            yield index, self._header_key(batch.sizes[index])
 
-    def _hash_header(self):
-        """Read a text to its end -> the key of the message."""
+    def _header_key(self, size):
+        """Read a text to its end -> the key of the message, which has `size` octets."""
         header = b""
         for piece in self._client.pieces():
             if len(header) < _HEADER and b"\r\n\r\n" not in header:
                 header = (header + piece)[:_HEADER]
         header = header.partition(b"\r\n\r\n")[0].rstrip(b"\r\n") + b"\r\n"
-        return "top:" + hashlib.sha256(_VOLATILE.sub(b"", header)).hexdigest()
+        stable = _VOLATILE.sub(b"", header)
+        size -= len(header) - len(stable)
+        return "top:" + hashlib.sha256(b"%d\r\n%s" % (size, stable)).hexdigest()
 
 
 def key_of(uidl):

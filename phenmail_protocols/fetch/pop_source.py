@@ -25,8 +25,8 @@ class PopSource(Source):
 
     def __init__(self, account, passphrase, limit, token=None, contexts=None, began=None):
         self._limit = limit
-        wire = connect(account, lambda wire: upgrade(wire, limit), contexts, began)
-        self._client = PopClient(wire, limit)
+        self._wire = connect(account, lambda wire: upgrade(wire, limit), contexts, began)
+        self._client = PopClient(self._wire, limit)
         try:
             self._capabilities = log_in(self._client, account, passphrase, token)
         except BaseException:
@@ -55,7 +55,8 @@ class PopSource(Source):
         if count > MOST:
             raise FetchError("%s has more than %d messages in the mailbox" % (
                 self._client.server, MOST))
-        self._listing = Listing(self._client, count, self._capabilities)
+        if self._listing is None:
+            self._listing = Listing(self._client, count, self._capabilities)
         return Box("", count=count)
 
     def new(self, after, known):
@@ -68,6 +69,8 @@ class PopSource(Source):
     # Reading
 
     def read(self, message, offset=0):
+        if not self._is_current(message):
+            raise MessageGone("message %s has another number in this connection" % message.key)
         self._request(message.number)
         self._asked.popleft()
         try:
@@ -136,7 +139,17 @@ class PopSource(Source):
     # Removing
 
     def remove(self, messages):
-        self._removals.update(message.number for message in messages)
+        """See Source. What another connection listed stays: its number is another one here."""
+        self._removals.update(
+            message.number for message in messages if self._is_current(message))
+
+    def _is_current(self, message):
+        """Whether the number of a message is one of this connection. Others' may be those of other
+        messages, as somebody else may have removed some in between."""
+        return self._listing is not None and getattr(message, "listing", None) is self._listing
+
+    def abort(self):
+        self._wire.abort()
 
     def close(self):
         try:

@@ -31,7 +31,7 @@ AT_ONCE = 8  # rounds
 IDLE = 100  # accounts that keep their connection; the rest is looked at every period
 
 _TICK = 1.0  # seconds between two looks at what is due
-_READ = 5.0  # seconds until the users' files are looked at again
+_READ = 5  # looks, of which one reads what changed in the users' files
 _WRITE = 10.0  # seconds between two versions of the status file
 # Octets beyond our limit that a source may give, so that a message meets our limit first.
 _SPARE = 1024 * 1024
@@ -100,13 +100,13 @@ class Fetching:
             except Exception:
                 log.exception("cannot see which accounts are due; next attempt in %d s", self._tick)
             has_jobs = any(user.jobs for user in self._users.values())
-            self._wake.wait(self._tick if has_jobs else max(self._tick, _READ))
+            self._wake.wait(self._tick if has_jobs else _READ * self._tick)
             self._wake.clear()
 
     def look(self):
         """Read what changed, and start what is due."""
         now = time.monotonic()
-        if now - self._read >= _READ or self._tick < _TICK:
+        if now - self._read >= _READ * self._tick:
             self._read = now
             self._read_files()
         self._take_orders()

@@ -15,7 +15,8 @@ _CONNECT = 15.0  # seconds for one address
 
 class Response(NamedTuple):
     """`kind`: the media type in lower case, without parameters; `has_length`: whether the server
-    said where the body ends, so that a body that was cut off is noticed."""
+    said where the body ends. If not, `body` is empty: whoever cuts the connection could shorten it.
+    """
     status: int
     kind: str
     body: bytes
@@ -75,7 +76,7 @@ def exchange(sock, left, authority, method, target, headers, body=None, most=64 
         with connection.getresponse() as response:
             has_length = response.length is not None or response.chunked
             kind = response.getheader("Content-Type", "").partition(";")[0].strip().lower()
-            data = response.read(most + 1)
+            data = response.read(most + 1) if has_length else b""
             if len(data) > most:
                 raise ValueError("the response has more than %d bytes" % most)
             if response.length:

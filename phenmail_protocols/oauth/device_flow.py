@@ -12,6 +12,7 @@ _LONGEST = 3600.0  # seconds that the user has, at most
 _INTERVAL, _LONGEST_INTERVAL = 5.0, 60.0  # seconds between two requests (3.2, 3.5)
 _GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _SENTENCES = {"access_denied": "you did not agree on the provider's page",
+              "authorization_declined": "you did not agree on the provider's page",
               "expired_token": "the code has expired; run the command again"}
 
 
@@ -27,8 +28,11 @@ class Device(NamedTuple):
 
 def begin(oauth2, context=None):
     """Ask for a code (3.1, 3.2) -> Device. Raises OAuthError."""
-    values = ask(oauth2, oauth2.device_endpoint,
-                 {"scope": oauth2.scope} if oauth2.scope else {}, context)
+    try:
+        values = ask(oauth2, oauth2.device_endpoint,
+                     {"scope": oauth2.scope} if oauth2.scope else {}, context)
+    except Refused as refused:
+        raise OAuthError("the provider gives no device code: %s" % refused)
     # Before the RFC the address had another name.
     address = values.get("verification_uri") or values.get("verification_url")
     code, user_code = values.get("device_code"), values.get("user_code")

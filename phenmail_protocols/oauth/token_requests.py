@@ -104,19 +104,20 @@ def ask(oauth2, endpoint, fields, context=None):
         values = json.loads(response.body.decode("utf-8"))
     except (ValueError, RecursionError):
         values = None
-    if response.status == 200 and isinstance(values, dict):
-        return values
     code = values.get("error") if isinstance(values, dict) else None
-    if isinstance(code, str) and 400 <= response.status < 500 and response.status != 429:
+    if response.status == 200 and isinstance(values, dict) and not code:
+        return values
+    # Some answer 200 with an error in it.
+    if isinstance(code, str) and 200 <= response.status < 500 and response.status != 429:
         description = values.get("error_description")
         raise Refused(code, shown(code, 60) + (
             ": " + shown(description) if isinstance(description, str) and description else ""))
-    raise _nonsense(endpoint, "status %d" % response.status
-                    if response.status != 200 else "no JSON object")
+    raise _nonsense(endpoint, "status %d" % response.status if response.status != 200
+                    else "no JSON object" if response.has_length else "it has no length")
 
 
 def _nonsense(endpoint, what):
-    return Temporary("%s gave an answer without a result (%s); it is asked again later" % (
+    return Temporary("%s gave an answer without a result: %s" % (
         web_address.parse(endpoint).authority, what))
 
 

@@ -32,7 +32,7 @@ class _Owner(NamedTuple):
 
 
 class TokenFile:
-    """The file of one config.settings.OAuth2. Use it only within `with file.locked():`."""
+    """The file of one config.settings.OAuth2. Write it only within `with file.locked():`."""
 
     def __init__(self, oauth2):
         self._oauth2 = oauth2

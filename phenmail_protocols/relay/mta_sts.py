@@ -277,6 +277,5 @@ def _content(response):
     if response.kind != "text/plain":
         raise ValueError("the policy is %.60r, not text/plain" % response.kind)
     if not response.has_length:
-        # Whoever cuts the connection could shorten the policy.
         raise ValueError("the response has no length")
     return response.body

@@ -16,7 +16,7 @@ import logging
 
 from .courier import MOST_ADDRESSES, Courier
 from .mx_routes import NoRoute
-from .smtp_client import NoToken, UpstreamLoginFailed
+from .smtp_login import NoToken, UpstreamLoginFailed
 from .smtp_wire import Unverified, temporary
 from .tls_policy import OPPORTUNISTIC, Requirement
 

@@ -6,36 +6,21 @@ parses the reply. The rest is our own, because smtplib reads replies without a b
 timeout anew with each byte, and logs in with ASCII passwords only.
 
 Which host to use and what TLS it must have is decided elsewhere (`mx_routes`, `tls_policy`).
-RFC 5321 3.1-3.3, RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 4954 (AUTH), RFC 7672 (DANE).
+RFC 5321 3.1-3.3, RFC 3207 (STARTTLS), RFC 8314 (implicit TLS), RFC 7672 (DANE).
 """
-import binascii
 import logging
 import threading
 
 from ..mail.reply import Reply
 from ..net import tlsclient
-from ..net.address import is_loopback
-from ..oauth import sasl
-from ..oauth.errors import OAuthError, Temporary
 from ..queue.model import Unreachable
+from .smtp_login import Server, log_in
 from .smtp_replies import reply_of
 from .smtp_transaction import Extensions, Transaction, read_extensions
 from .smtp_wire import Deadlines, HandshakeFailed, Lost, Unverified, Wire, temporary
 from .tls_policy import OPPORTUNISTIC, peer_complaint
 
 log = logging.getLogger("phenmail.relay")
-
-# In order of preference: the one that does not reveal the password comes first.
-_MECHANISMS = ("CRAM-MD5", "PLAIN", "LOGIN")
-_LONGEST_COMMAND = 510  # octets before the line end (RFC 5321 4.5.3.1.4)
-
-
-class UpstreamLoginFailed(Unreachable):
-    """The server refuses our user name and password: an administrator must check the settings."""
-
-
-class NoToken(UpstreamLoginFailed):
-    """There is no access token at the moment; a later attempt may get one."""
 
 
 class TlsContexts:
@@ -129,10 +114,7 @@ class Connection:
             raise Unreachable(temporary("4.7.4", "%s offers no TLS, but it is required: %s" % (
                 self._peer, self._requirement.why)))
         if self._login is not None and (self._must_login or self.extensions.auth):
-            if self._token is None:
-                self._log_in()
-            else:
-                self._log_in_with_token()
+            self._log_in()
 
     def _refused(self, raw, default):
         """-> Unreachable for a RawReply that ends the attempt; `default`: text if it has none."""
@@ -203,80 +185,9 @@ class Connection:
     # -- login
 
     def _log_in(self):
-        """AUTH with each mechanism that both sides know, until one succeeds.
-
-        Raises UpstreamLoginFailed, always 4xx: a wrong password must not bounce mail.
-        """
-        mechanisms = [name for name in _MECHANISMS if name in self.extensions.auth
-                      and (name != "CRAM-MD5" or _has_md5())]
-        self._require_mechanism(mechanisms)
-        for mechanism in mechanisms:
-            answer = self._authenticate(mechanism, _responses(mechanism, *self._login))
-            if answer.code == 235:
-                return
-            if answer.code < 500:
-                break  # temporary: another mechanism would meet the same trouble
-        raise self._login_refused(answer)
-
-    def _log_in_with_token(self):
-        """AUTH with an access token (RFC 7628), which is refreshed once if the server refuses it.
-
-        Raises UpstreamLoginFailed (NoToken), always 4xx.
-        """
-        mechanism = sasl.mechanism(self.extensions.auth)
-        self._require_mechanism(mechanism)
-        if not self._wire.secure and not is_loopback(self._address[0]):
-            raise UpstreamLoginFailed(temporary(
-                "4.7.0", "%s has no TLS, without which no access token is sent" % self._peer))
-        for _ in range(2):
-            token = self._access_token()
-            answer = self._authenticate(mechanism, _token_responses(
-                mechanism, self._login[0], token, self.host_name, self._address[1]))
-            if answer.code == 235:
-                return
-            if answer.code < 500:
-                break
-            self._token.refuse(token)
-        raise self._login_refused(answer)
-
-    def _access_token(self):
-        try:
-            return self._token()
-        except OAuthError as error:
-            kind = NoToken if isinstance(error, Temporary) else UpstreamLoginFailed
-            raise kind(temporary("4.7.0", "cannot log in to %s: %s" % (self._peer, error)))
-
-    def _require_mechanism(self, found):
-        if not found:
-            raise UpstreamLoginFailed(temporary(
-                "4.7.0", "%s offers no known login mechanism%s (offered: %s)" % (
-                    self._peer, "" if self._token is None else " for OAuth2",
-                    " ".join(self.extensions.auth) or "none")))
-
-    def _login_refused(self, answer):
-        """-> UpstreamLoginFailed for the RawReply that ended the last attempt."""
-        reply = reply_of(answer, self.host_name)
-        return UpstreamLoginFailed(Reply(454, "4.7.0", "%s refuses the login as %s: %d %s %s" % (
-            self._peer, self._login[0], reply.code, reply.enhanced, reply.text), self.host_name))
-
-    def _authenticate(self, mechanism, responses):
-        """One AUTH exchange -> the RawReply that ended it, except 421. Raises Unreachable.
-
-        `responses`: a generator as of `_responses`.
-        """
-        line = next(responses)
-        try:
-            while True:
-                answer = self._ask(line)
-                if answer.code == 421:
-                    raise Unreachable(reply_of(answer, self.host_name))
-                if answer.code != 334:
-                    return answer
-                line = responses.send(answer.lines[-1])
-        except (StopIteration, ValueError) as error:
-            self._wire.close()
-            raise Unreachable(temporary("4.7.0", "unexpected %s challenge from %s: %s" % (
-                mechanism, self._peer, str(error) or "one challenge too many")))
+        ip, port = self._address
+        log_in(self._ask, Server(self.host_name, ip, port, self._peer, self._wire.secure,
+                                 self.extensions.auth), self._login, self._token)
 
     # -- sending
 
@@ -343,51 +254,3 @@ class Connection:
 def _is_too_many(reply):
     """RFC 5321 4.5.3.1.10; 452 to RCPT without an enhanced code has no other meaning."""
     return reply.code == 452 and reply.enhanced in ("4.5.3", "4.0.0")
-
-
-def _has_md5():
-    """Some builds of Python forbid MD5."""
-    import hashlib
-    try:
-        hashlib.md5()
-    except ValueError:
-        return False
-    return True
-
-
-def _responses(mechanism, username, password):
-    """A generator of lines (bytes without line end), the AUTH command first.
-
-    `send` it the text of each 334 to get the next line. It ends when the mechanism has nothing
-    more to send. Raises ValueError for an invalid challenge. RFC 4954 4, RFC 4616 (PLAIN),
-    RFC 2195 (CRAM-MD5). LOGIN has no RFC: the server asks for the name, then for the password.
-    """
-    name, secret = username.encode("utf-8"), password.encode("utf-8")
-    if mechanism == "PLAIN":
-        yield b"AUTH PLAIN " + _base64(b"\0" + name + b"\0" + secret)
-    elif mechanism == "LOGIN":
-        yield b"AUTH LOGIN"
-        yield _base64(name)
-        yield _base64(secret)
-    else:
-        import hmac
-        challenge = yield b"AUTH CRAM-MD5"
-        digest = hmac.new(secret, binascii.a2b_base64(challenge), "md5").hexdigest()
-        yield _base64(name + b" " + digest.encode("ascii"))
-
-
-def _token_responses(mechanism, username, token, host, port):
-    """As `_responses`, with an access token: see oauth.sasl."""
-    response = _base64(sasl.response(mechanism, username, token, host, port))
-    command = b"AUTH " + mechanism.encode("ascii")
-    # A longer response must not be in the command's line (RFC 4954 4).
-    if len(command) + 1 + len(response) <= _LONGEST_COMMAND:
-        yield command + b" " + response
-    else:
-        yield command
-        yield response
-    yield _base64(sasl.LAST[mechanism])
-
-
-def _base64(data):
-    return binascii.b2a_base64(data, newline=False)

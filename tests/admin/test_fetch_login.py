@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from phenmail_protocols.admin import init
+from phenmail_protocols.admin import check, init
 from phenmail_protocols.config import loader
 from phenmail_protocols.config.root_folder import Root
+from phenmail_protocols.fetch import orders
 from phenmail_protocols.oauth.token_store import TokenSource
 from tests.oauth.provider import Provider, get
 
@@ -92,7 +93,8 @@ def test_by_a_device_code(root, provider):
     code, out, errors = command.end()
     assert (code, errors) == (0, "")
     assert "gmail: logged in; the tokens are kept.\n" in out
-    assert "phenmail fetch now gmail" in out and "refresh token" not in out
+    assert "A running server now fetches this account" in out and "refresh token" not in out
+    assert len(orders.take(root.mail_system)) == 1
     assert token(root) in provider.access
     assert not any(each in command.output + out for each in provider.access | provider.refresh)
 
@@ -183,7 +185,7 @@ def test_the_provider_is_down(root, provider):
     provider.answers["/device"] = [(503, b"<html>")]
     fetcher(root, account(provider))
     code, _, errors = run(root, "gmail")
-    assert code == 1 and "(status 503)" in errors and "Traceback" not in errors
+    assert code == 1 and "status 503" in errors and "Traceback" not in errors
 
 
 def test_a_folder_that_cannot_be_written(root, provider):
@@ -205,7 +207,7 @@ def test_two_users_with_the_same_account(root, provider):
         file.write(re.sub(r'("alice": *"/alice/mail")', r'\1, "bob": "/bob/mail"', text))
     fetcher(root, account(provider), owner="bob")
     code, _, errors = run(root, "gmail")
-    assert code == 1 and "say which: alice/gmail, bob/gmail" in errors
+    assert code == 1 and "expected one of alice/gmail, bob/gmail" in errors
 
 
 def test_a_broken_file(root):
@@ -213,3 +215,13 @@ def test_a_broken_file(root):
         file.write('{"accounts": [')
     code, _, errors = run(root, "gmail")
     assert code == 1 and "mail-fetcher.jcfg:1:" in errors
+
+
+def test_check_names_logins_without_tokens(root, provider):
+    fetcher(root, account(provider))
+    assert ("alice/system/config/mail-fetcher.jcfg: gmail: there are no OAuth2 tokens; log in: "
+            "phenmail fetch login gmail") in check.check(root).warnings
+    command = Command(root, "gmail")
+    provider.approve(command.until(r"enter this code: (\S+)").group(1))
+    assert command.end()[0] == 0
+    assert not any("OAuth2" in line for line in check.check(root).warnings)

@@ -126,3 +126,44 @@ def test_a_large_header_takes_no_time():
                  b"Authentication-Results: " + b'"a" ' * 60000):
         without_ours(text + b"\r\n\r\n", HOST)
     assert time.process_time() - begun < 5
+
+
+# -- what another server found
+
+UPSTREAM = "mx.upstream.example"
+
+
+@pytest.mark.parametrize("header, expected", [
+    (b"Authentication-Results: mx.upstream.example;\r\n  dkim=pass header.i=@a.example;\r\n"
+     b"\tspf=pass (mx: x designates ; 192.0.2.1) smtp.mailfrom=x; dmarc=fail (p=NONE)\r\n",
+     "spf=pass dkim=pass dmarc=fail"),
+    (b"authentication-results: MX.Upstream.Example 1; spf = softfail; dkim/1=none\r\n",
+     "spf=softfail dkim=none"),
+    # The next field of the same server counts, but not one behind another field.
+    (b"Authentication-Results: mx.upstream.example; spf=pass\r\n"
+     b"Authentication-Results: mx.upstream.example; dmarc=pass\r\n"
+     b"Received: from x\r\n"
+     b"Authentication-Results: mx.upstream.example; dkim=pass\r\n", "spf=pass dmarc=pass"),
+    (b"Subject: x\r\nAuthentication-Results: mx.upstream.example; spf=fail\r\n", "spf=fail"),
+    (b"Authentication-Results: other.example; spf=pass\r\n", ""),
+    (b"Authentication-Results: upstream.example; spf=pass\r\n", ""),
+    (b"Authentication-Results: mx.upstream.example.evil.example; spf=pass\r\n", ""),
+    (b"Authentication-Results: other.example (mx.upstream.example); spf=pass\r\n", ""),
+    (b"Authentication-Results: \"mx.upstream.example; spf=pass\r\n", ""),
+    (b"Authentication-Results: mx.upstream.example; none\r\n", ""),
+    (b"Authentication-Results: mx.upstream.example; spf=great; arc=pass; dkim\r\n", ""),
+    (b"Authentication-Results: mx.upstream.example; x=\"a;\" spf=pass; dkim=pass\r\n", "dkim=pass"),
+    (b"Authentication-Results:\r\n", ""), (b"", "")])
+def test_what_a_trusted_server_found(header, expected):
+    assert summary(results.of_server(header + b"\r\n", UPSTREAM)) == expected
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200)
+def test_any_field_of_a_server_can_be_read(value):
+    found = results.of_server(b"Authentication-Results: mx.upstream.example;" + value + b"\r\n\r\n",
+                              UPSTREAM)
+    assert all(results.is_known(result) for result in found)
+    assert len(results.of_server(
+        b"Authentication-Results: mx.upstream.example" + b"; spf=pass" * 1000 + b"\r\n",
+        UPSTREAM)) == 50

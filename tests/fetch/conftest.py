@@ -1,21 +1,18 @@
 """An account, a certificate, and IMAP servers that end with the test."""
-import collections
-
 import pytest
 
+from phenmail_protocols.config.settings import FetchAccount
 from tests.fetch.imap_server import ImapServer
 
-Account = collections.namedtuple(
-    "Account", "server port protocol starttls username passphrase boxes remove fingerprint")
 PASSPHRASE = "ses\"ame\\"
 
 
 @pytest.fixture
 def imap_account():
     """`imap_account(server)` -> the account on an ImapServer."""
-    def make(server, **changes):
-        account = Account("localhost", server.port, "imap", False, "joe", PASSPHRASE,
-                          (("Inbox", "filter"),), False, None)
+    def make(imap_server, **changes):
+        account = FetchAccount("localhost", imap_server.port, "imap", False, "joe", PASSPHRASE,
+                               300.0, "download-all", (("Inbox", "filter"),), True, False)
         return account._replace(**changes)
     return make
 

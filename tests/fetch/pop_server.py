@@ -9,11 +9,13 @@ import socket
 import threading
 from collections import namedtuple
 
+from phenmail_protocols.fetch.connecting import Contexts
 from phenmail_protocols.fetch.pop_source import PopSource
 from phenmail_protocols.net.dots import stuff
 
 PATIENCE = 10.0
 HANG, CLOSE = object(), object()
+_CONTEXTS = Contexts()  # one for all, as it takes long to make
 CAPABILITIES = (b"TOP", b"UIDL", b"USER", b"RESP-CODES", b"AUTH-RESP-CODE", b"PIPELINING",
                 b"SASL PLAIN")
 
@@ -62,7 +64,7 @@ class PopServer:
         return Account(server, self.port, protocol, starttls, username, "sesame", fingerprint)
 
     def source(self, limit=1 << 20, token=None, **account):
-        return PopSource(self.account(**account), "sesame", limit, token)
+        return PopSource(self.account(**account), "sesame", limit, token, _CONTEXTS)
 
     def _accept(self):
         while True:
@@ -71,6 +73,7 @@ class PopServer:
             except OSError:
                 return
             sock.settimeout(PATIENCE)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets.append(sock)
             self.sessions += 1
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
@@ -106,7 +109,10 @@ class _Session:
         if self.server.implicit:
             self.secure()
         self.send(self.server.greeting)
-        for line in iter(self.lines.readline, b""):
+        while True:
+            line = self.lines.readline()  # of the present file: STLS changes it
+            if not line:
+                return
             command = line[:-2]
             self.server.commands.append(command)
             reply = self.server.replies.get(command)
@@ -118,7 +124,7 @@ class _Session:
             self.send(reply(self, command) if callable(reply) else reply)
 
     def send(self, reply):
-        for piece in reply if isinstance(reply, (list, tuple)) else [reply]:
+        for piece in [reply] if isinstance(reply, bytes) else reply:
             if piece is HANG:
                 self.server._released.wait(PATIENCE)
                 raise Closed
@@ -181,3 +187,35 @@ class _Session:
         self.server.messages = [each for number, each in enumerate(self.messages, 1)
                                 if number not in self.deleted]
         return [b"+OK\r\n", CLOSE]
+
+
+# A maildrop, and a look at it
+
+
+def mail(number, body=b"body\r\n"):
+    return b"Subject: %d\r\nMessage-ID: <%d@example.org>\r\n\r\n%s" % (number, number, body)
+
+
+def mails(count):
+    return [mail(number) for number in range(1, count + 1)]
+
+
+def nothing(key):
+    return False
+
+
+def opened(source):
+    source.open("")
+    return source
+
+
+def fetch(server, known=(), **options):
+    """[(key, message)] of what is new, as a fetcher does it."""
+    with server.source(**options) as source:
+        opened(source)
+        return [(each.key, b"".join(source.read(each)))
+                for each in source.new(0, set(known).__contains__)]
+
+
+def commands(server, name):
+    return [each for each in server.commands if each.split(b" ")[0] == name]

@@ -20,6 +20,7 @@ from phenmail_protocols.fetch.source import (
     Source,
 )
 from phenmail_protocols.filters.screening import Screening
+from phenmail_protocols.queue.spool import Spool
 from phenmail_protocols.store.filestore import FileStore
 from tests.served import served
 
@@ -193,10 +194,11 @@ class House:
     def open(self):
         """As a new process."""
         checked = loader.server_from_dict(self.settings, self.root, False, lambda: "example.org")
+        self.queue = Spool(checked.relay.queue_folder)
         self.store = FileStore()
-        self.directory = Directory(checked, self.root)
-        self.router = Router(self.directory, self.store, clock=lambda: self.now)
         authorizations = Authorizations(self.root.mail_system)
+        self.directory = Directory(checked, self.root, authorizations=authorizations)
+        self.router = Router(self.directory, self.store, self.queue, clock=lambda: self.now)
         self.answers = []
         self.router.screening = Screening(
             self.directory, authorizations, lambda: "example.org",

@@ -433,3 +433,39 @@ def test_close_says_logout_and_may_be_called_again(imap_server, imap_account):
         pass
     assert server.names()[-1] == b"LOGOUT"
     one.close()
+
+
+def test_a_server_that_knows_no_parameters_of_select(imap_server, source):
+    server = imap_server([Message(1, b"a")])
+
+    def select(session, tag, arguments):
+        if b"(" in arguments:
+            session.tagged(tag, b"BAD what is this?")
+        else:
+            session.run_select(tag, arguments)
+    server.answers[b"EXAMINE"] = server.answers[b"SELECT"] = select
+    one = source(server)
+    assert [message.key for message in one.new(0, never)] == ["1"]
+    one.open("Inbox")
+    assert server.names().count(b"EXAMINE") == 3
+
+
+@pytest.mark.parametrize("text, gone", [
+    (b"no", True), (b"[NONEXISTENT] no", True), (b"[NOPERM] no", True), (b"[SERVERBUG] x", False),
+    (b"[INUSE] x", False)])
+def test_only_a_missing_mailbox_is_gone(imap_server, source, text, gone):
+    server = imap_server()
+    server.answers[b"EXAMINE"] = lambda session, tag, _: session.tagged(tag, b"NO " + text)
+    with pytest.raises(FetchError) as caught:
+        source(server)
+    assert isinstance(caught.value, BoxGone) == gone
+
+
+def test_a_prefix_outside_ascii(imap_server, source):
+    server = imap_server()
+    server.namespace = b'(("M&APw-ll." ".")) NIL NIL'
+    server.boxes = [(b"", b".", b"M&APw-ll.a")]
+    one = source(server, box=None)
+    assert one.list_boxes() == ("a",)
+    one.open("a")
+    assert (b"EXAMINE", b'"M&APw-ll.a" (CONDSTORE)') in server.commands

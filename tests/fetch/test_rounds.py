@@ -454,6 +454,44 @@ def test_what_a_filter_rejects_is_done(house, remote):
     assert house.look() == "" and house.subjects() == ["m2"] and remote.removed == [1, 2]
 
 
+def test_what_goes_elsewhere_is_queued(house, remote):
+    with open(house.path("alice", "mail", "filters.jcfg"), "w") as file:
+        json.dump({"filters": [
+            {"type": "match", "content": "m1", "action": "forward:x@far.example"}]}, file)
+    remote.put(1)
+    remote.put(2)
+    house.configure(account(remove=True))
+    assert house.look() == "" and house.subjects() == ["m2"] and remote.removed == [1, 2]
+    queued, = house.queue.messages()
+    assert [str(each.address) for each in queued.recipients] == ["alice@example.org"]
+
+
+@pytest.mark.parametrize("admin", [True, False])
+def test_an_external_mda_gets_fetched_mail(house, remote, admin):
+    house.close()
+    house.settings["admin"] = ["alice"] if admin else []
+    house.open()
+    with open(house.path("alice", "mail", "mail.jcfg"), "w") as file:
+        json.dump({"external-MDA": ">x@far.example"}, file)
+    remote.boxes["Box"] = {}
+    remote.put(1)
+    remote.put(2, "Box")
+    house.configure(account(boxes=["Inbox", {"Box": "accept:Here"}]))
+    assert house.look() == "" and house.subjects("Here") == ["m2"]
+    assert house.subjects() == ([] if admin else ["m1"])
+    assert len(list(house.queue.messages())) == admin
+
+
+def test_a_broken_configuration_of_its_owner_lets_mail_wait(house, remote):
+    with open(house.path("alice", "mail", "mail.jcfg"), "w") as file:
+        file.write("{")
+    remote.put(1)
+    house.configure(account())
+    assert "try again later" in house.look() and house.subjects() == []
+    os.unlink(house.path("alice", "mail", "mail.jcfg"))
+    assert house.look() == "" and house.subjects() == ["m1"]
+
+
 def test_throttling_and_refusals_wait(house, remote):
     house.configure(account(), account(username="bert", passphrase="wrong"))
     remote.error = Throttled("too much", 7777)

@@ -100,7 +100,7 @@ def test_a_changed_file_is_read_again(house, remote):
     eventually(lambda: house.subjects() == ["m1", "m2"])
     house.configure()
     eventually(lambda: not house.fetching._jobs() and not remote.wakers)
-    assert house.fetching._workers.jobs() == []
+    eventually(lambda: not house.fetching._workers.jobs())
 
 
 def test_a_changed_account_waits_for_its_predecessor(house, remote):

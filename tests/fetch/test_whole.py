@@ -47,8 +47,10 @@ class Near:
         protocol = values.setdefault("protocol", "imaps")
         port = self.far.port({"pops": "pop3s", "pop": "pop3"}.get(protocol, protocol))
         account = dict({"name": "far", "server": "127.0.0.1", "port": port, "username": "bob",
-                        "passphrase": "secret", "first-time": "download-all", "period": "1 h",
-                        "fingerprint": fingerprint(self.far)}, **values)
+                        "passphrase": "secret", "first-time": "download-all",
+                        "period": "1 h"}, **values)
+        account.setdefault("fingerprint", fingerprint(self.far) if protocol[-1] == "s"
+                           or account.get("starttls") else "00" * 32)
         with open(self.path("system", "config", "mail-fetcher.jcfg"), "w") as file:
             json.dump({"accounts": [account]}, file)
 

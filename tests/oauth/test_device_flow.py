@@ -2,7 +2,7 @@
 import pytest
 
 from phenmail_protocols.oauth import device_flow, token_requests
-from phenmail_protocols.oauth.errors import OAuthError, Refused, Temporary
+from phenmail_protocols.oauth.errors import OAuthError, Temporary
 
 
 class Time(object):
@@ -65,13 +65,21 @@ def test_failures_of_the_provider_slow_down_too(provider, device, wait, passing,
 
 
 @pytest.mark.parametrize("error, text", [
-    ("access_denied", "you did not agree"), ("expired_token", "has expired; run the command again"),
+    ("access_denied", "you did not agree"), ("authorization_declined", "you did not agree"),
+    ("expired_token", "has expired; run the command again"),
     ("invalid_client", "the provider refuses: invalid_client"), ("x" * 500, "x…$")])
 def test_the_end(provider, device, wait, error, text):
     provider.approve(device.user_code, error)
     with pytest.raises(OAuthError, match=text) as told:
         wait(device)
     assert len(str(told.value)) < 200
+
+
+def test_pending_with_another_status(provider, device, wait, passing):
+    pending = b'{"error": "authorization_pending"}'
+    provider.answers["/token"] = [(428, pending), (403, pending), (200, pending)]
+    provider.approve(device.user_code)
+    assert wait(device).access in provider.access and passing.slept == [5.0] * 4
 
 
 def test_nobody_agrees(provider, device, wait, passing):
@@ -117,7 +125,7 @@ def test_what_is_shown_is_printable(provider, oauth2):
 
 @pytest.mark.parametrize("answer, kind", [
     ((200, b"{}"), Temporary), ((200, b'{"device_code": 5}'), Temporary), ((500, b""), Temporary),
-    ((400, b'{"error": "invalid_scope"}'), Refused)])
+    ((400, b'{"error": "invalid_scope"}'), OAuthError)])
 def test_no_code(provider, oauth2, answer, kind):
     provider.answers["/device"] = [answer]
     with pytest.raises(kind):

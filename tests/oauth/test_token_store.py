@@ -198,6 +198,33 @@ def as_json(**changes):
     return json.dumps(dict(GOOD, **changes)).encode()
 
 
+def without_length(handler):
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n" + as_json())
+
+
+def cut_off(handler):
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + as_json())
+
+
+def chunks(handler):
+    """Not the form of the answer, but its end is wrong."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n{")
+
+
+def other_protocol(handler):
+    handler.wfile.write(b"* OK IMAP4rev1 ready\r\n" * 10)
+
+
+@pytest.mark.parametrize("answer", [without_length, cut_off, chunks, other_protocol])
+def test_answers_that_are_cut_off(provider, make, oauth2, logged_in, clock, answer):
+    clock.now += 1000
+    provider.answers["/token"] = [answer]
+    source = make()
+    with pytest.raises(Temporary):
+        source()
+    assert source() in provider.access
+
+
 @pytest.mark.parametrize("answer", [
     (500, b'{"error": "invalid_grant"}'), (503, b"<html>"), (429, b'{"error": "invalid_grant"}'),
     (302, b""), (204, b""), (200, b"<html>"), (200, b""), (200, b"[]"), (200, b"\xff\xfe"),
@@ -336,3 +363,46 @@ def test_a_lock_that_is_held_for_too_long(make, oauth2, logged_in, monkeypatch):
 def test_secrets_are_in_no_repr(oauth2):
     assert "hush" not in repr(oauth2)
     assert "secret" not in repr(Tokens("secret", "secret", 1.0))
+
+
+class Killed(BaseException):
+    pass
+
+
+class Dying(object):
+    """The module os, whose calls from the n-th on raise Killed."""
+
+    def __init__(self, left):
+        self.left = left
+
+    def __getattr__(self, name):
+        found = getattr(os, name)
+        if name not in ("open", "read", "write", "fsync", "fchmod", "fchown", "replace", "unlink"):
+            return found
+
+        def call(*given, **options):
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+            return found(*given, **options)
+        return call
+
+
+def test_the_tokens_survive_a_kill_at_any_step(provider, make, oauth2, logged_in, clock,
+                                               monkeypatch):
+    """With a provider that takes a refresh token twice, no kill makes the user log in again; with
+    one that does not, only a kill between its answer and our rename does."""
+    provider.rotates, steps, ended = False, 0, False
+    while not ended:
+        write(oauth2, Tokens("access-0", "refresh-0", NOW))
+        provider.refresh = {"refresh-0"}
+        with monkeypatch.context() as patched:
+            patched.setattr(open_beneath, "os", Dying(steps))
+            try:
+                make()()
+                ended = True
+            except Killed:
+                steps += 1
+        assert make()() in provider.access, "killed at step %d" % steps
+        assert read(oauth2).refresh == "refresh-0"
+    assert steps > 10

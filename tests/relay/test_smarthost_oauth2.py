@@ -11,7 +11,7 @@ from phenmail_protocols.oauth.errors import LoginNeeded, Temporary
 from phenmail_protocols.oauth.token_requests import Tokens
 from phenmail_protocols.oauth.token_store import TokenFile
 from phenmail_protocols.queue.model import Message, Recipient
-from phenmail_protocols.relay import smtp_client
+from phenmail_protocols.relay import smtp_login
 from phenmail_protocols.relay.service import SMARTHOST, Relay
 from tests.oauth.provider import Provider
 from tests.relay.peers import Peer, smtp
@@ -96,7 +96,7 @@ def test_never_without_tls_except_on_this_machine(monkeypatch):
         courier = with_token(peer, Source("good"), require_tls=False)
         assert deliver(courier) == ["250 2.0.0"]
         courier.close()
-        monkeypatch.setattr(smtp_client, "is_loopback", lambda ip: False)
+        monkeypatch.setattr(smtp_login, "is_loopback", lambda ip: False)
         reply = unreachable(with_token(peer, Source("good"), require_tls=False))
     assert "no access token is sent" in reply.text and len(auth(peer)) == 1
 

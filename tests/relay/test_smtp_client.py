@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from phenmail_protocols.mail.address import Address
 from phenmail_protocols.queue.model import Message, Recipient, Unreachable
-from phenmail_protocols.relay.smtp_client import Connection, UpstreamLoginFailed
-from phenmail_protocols.relay.smtp_wire import Deadlines, Unverified
+from phenmail_protocols.relay.smtp_client import Connection
+from phenmail_protocols.relay.smtp_login import UpstreamLoginFailed
+from phenmail_protocols.relay.smtp_wire import Deadlines, Lost, Unverified
 from phenmail_protocols.relay.tls_policy import Requirement
 
 from ..net.peer import make_certificates
@@ -598,7 +599,7 @@ class TestLogin:
 
     @pytest.mark.parametrize("answer, error", [("535 5.7.8 wrong", UpstreamLoginFailed),
                                                ("454 4.7.0 not now", UpstreamLoginFailed),
-                                               ("334 abc", Unreachable), ("334 PDE=", Unreachable)])
+                                               ("334 abc", Lost), ("334 PDE=", Lost)])
     def test_refused_is_never_permanent(self, answer, error):
         with Peer(smtp(["AUTH CRAM-MD5"], {"AUTH": answer, "asO2": "334 PDE="})) as peer:
             connection = connect(peer, login=LOGIN)
