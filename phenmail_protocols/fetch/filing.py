@@ -6,6 +6,7 @@ that is killed between the queue's commit, the last step of Incoming.finish, and
 the state file (state.py) fetches it again. Nothing lies between the two but the return.
 """
 import re
+import time
 from typing import NamedTuple, Optional
 
 from ..accounts.directory import Destination
@@ -25,6 +26,7 @@ DONE, LEFT, LATER, KNOWN = "done", "left", "later", "known"
 FILTER, ACCEPT, DELETE = "filter", "accept", "delete"
 
 _BEGINNING = 64 * 1024  # octets in which the fields Message-ID and Return-Path are looked for
+_SAME = 1.0  # seconds until it is looked up again where a mail folder's mail goes
 _OLD = 86400.0  # seconds after which a message is not answered any more
 # Not \Deleted: it would make mail programs remove a message that just arrived.
 _SYSTEM = {flag.lower(): flag for flag in ("\\Seen", "\\Answered", "\\Flagged", "\\Draft")}
@@ -112,6 +114,7 @@ class Filing:
         self._owner = owner
         self._clock = clock
         self._origin = trace.Origin(_WORDS[account.protocol], account.server)
+        self._places = {}  # (kind, mail folder) -> (until when, Address, Destination)
 
     def limit(self):
         """The most octets of a message."""
@@ -171,15 +174,7 @@ class Filing:
         return Received(incoming, content, waiting)
 
     def _begin(self, message, target, key, beginning, waiting):
-        own = self._address(target.folder)
-        destination = None
-        if target.kind == FILTER:
-            # The user's external-MDA gets this mail as any other.
-            destination = self._router.recipient(own)
-            if getattr(destination, "folder", target.folder) != target.folder:
-                destination = None
-        if destination is None or getattr(destination, "kind", "mailbox") in ("unknown", "remote"):
-            destination = Destination("mailbox", own, target.folder)
+        own, destination = self._place(target.kind, target.folder)
         placing = Placing(key, target.mailbox, self._flags(message), _possible(message.date),
                           self._account.trust, quiet=self._is_old(message, beginning),
                           turn=waiting)
@@ -195,6 +190,29 @@ class Filing:
             found = dates.parse_header_date(value) if value is not None else None
             date = 0 if found is None else found.epoch
         return self._clock() > date + _OLD
+
+    def _place(self, kind, folder):
+        """Where mail of a Target goes -> (Address for Delivered-To, Destination).
+
+        What was found holds for _SAME seconds, because it costs a tenth of a small message's time.
+        """
+        until, own, destination = self._places.get((kind, folder), (0.0, None, None))
+        if time.monotonic() >= until:
+            own = self._address(folder)
+            destination = self._destination(own, folder) if kind == FILTER else None
+            destination = destination or Destination("mailbox", own, folder)
+            if isinstance(destination, Destination):  # not a refusal, which may end at any time
+                self._places[kind, folder] = (time.monotonic() + _SAME, own, destination)
+        return own, destination
+
+    def _destination(self, own, folder):
+        """Where the user wants mail to go that is filtered, or None. The user's external-MDA gets
+        this mail as any other."""
+        found = self._router.recipient(own)
+        if (getattr(found, "folder", folder) != folder
+                or getattr(found, "kind", "mailbox") in ("unknown", "remote")):
+            return None
+        return found
 
     def _address(self, folder):
         """The address for Delivered-To: an address of this mail folder, or of its owner."""
