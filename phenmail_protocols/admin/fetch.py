@@ -22,6 +22,7 @@ _SERVER_LOCK = "server.lock"  # as app.py names it
 
 
 def list_all(root, options):
+    """All accounts, with what the server last knew of each."""
     known, problems = all_accounts(root)
     found, more = status.read(root.mail_system), {}
     if not _is_running(root):
