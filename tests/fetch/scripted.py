@@ -202,7 +202,7 @@ class House:
         self.answers = []
         self.router.screening = Screening(
             self.directory, authorizations, lambda: "example.org",
-            lambda envelope, chunks: self.answers.append(envelope), lambda: self.now)
+            lambda envelope, chunks: self.answers.append(envelope))
         self.fetching = Fetching(self.directory, self.router, self.store, self.root.mail_system,
                                  lambda: self.now, self.remote.open_source, tick=0.01)
 
