@@ -1,7 +1,7 @@
 """The account on the other server by IMAP, over imap_source.py.
 
 Beyond that: LIST with special uses (RFC 6154) and subscriptions, sizes of mailboxes (RFC 8438), and
-Gmail's X-GM-MSGID and X-GM-LABELS. Mailboxes are opened with EXAMINE, so nothing changes there.
+Gmail's X-GM-MSGID and X-GM-LABELS. Nothing is changed there.
 """
 from ...text import utf7
 from .. import imap_replies
