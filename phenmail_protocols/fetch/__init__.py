@@ -10,4 +10,7 @@ What a crash leaves, at any step:
                             which account it is (`identity.name_key`), so it is not fetched again
     noted                   the account's state file has the message's key
     removed at the source   it is here
+
+service (all accounts) -> job (one account) -> rounds -> opening (imap, pop: the sources), filing
+(through the router), keeping (what was fetched before); adopting copies a whole account at once.
 """

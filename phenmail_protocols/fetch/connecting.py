@@ -1,6 +1,6 @@
 """Connections to the servers that mail is fetched from: names, TCP, TLS, bounded reading.
 
-IMAP (imap_client.py) and POP3 share it. A passphrase never leaves this machine unencrypted: without
+IMAP (imap/client.py) and POP3 share it. A passphrase never leaves this machine unencrypted: without
 TLS, `connect` gives only connections to the loopback.
 """
 import re

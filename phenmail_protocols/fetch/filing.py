@@ -3,7 +3,7 @@
 The message's octets pass through in pieces. What goes to the queue instead of a mailbox (a filter's
 forward or copy, an external-MDA) leaves no file whose name says that it was fetched. So a server
 that is killed between the queue's commit, the last step of Incoming.finish, and the next line of
-the state file (state.py) fetches it again. Nothing lies between the two but the return.
+the state file (keeping/state.py) fetches it again. Nothing lies between the two but the return.
 """
 import re
 import time

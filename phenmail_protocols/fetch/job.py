@@ -7,9 +7,9 @@ import time
 from ..net.waker import Waker
 from . import identity, status
 from .filing import Filing, Later
+from .keeping.state import State
 from .rounds import Rounds
 from .source import FetchError, LoginRefused, Throttled
-from .state import State
 
 log = logging.getLogger("phenmail.fetch")
 

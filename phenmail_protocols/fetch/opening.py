@@ -15,9 +15,9 @@ def open_source(account, passphrase, limit, token=None, contexts=None, began=Non
     """
     def connect(access=None):
         if account.protocol in ("imap", "imaps"):
-            from .imap_source import ImapSource
+            from .imap.source import ImapSource
             return (imap or ImapSource)(account, passphrase, limit, access, contexts, began)
-        from .pop_source import PopSource
+        from .pop.source import PopSource
         return PopSource(account, passphrase, limit, access, contexts, began)
 
     if account.provider is None and token is None:

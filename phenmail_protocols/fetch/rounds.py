@@ -1,9 +1,10 @@
 """One account: its connection, and the rounds in which its new mail is fetched.
 
 A round looks at each mailbox, oldest messages first. For each message: file it (filing.py), note it
-(state.py), and only then, once the notes are synced, remove it at the source if the user wants
-that. A message that cannot be kept now stays for the next round, and the second one of these ends
-the round. A connection that is cut within a message is made again, and the message goes on there.
+(keeping/state.py), and only then, once the notes are synced, remove it at the source if the user
+wants that. A message that cannot be kept now stays for the next round, and the second one of these
+ends the round. A connection that is cut within a message is made again, and the message goes on
+there.
 """
 import threading
 import time
@@ -12,8 +13,8 @@ from ..store.errors import StoreError
 from . import identity
 from .filing import DELETE, DONE, FILTER, KNOWN, LATER, Filed, Later, target_of
 from .finishing import Finishing
-from .known import Numbers
-from .notes import Keys, Uids
+from .keeping.known import Numbers
+from .keeping.notes import Keys, Uids
 from .source import BoxGone, FetchError, LoginRefused, MessageGone, Throttled
 
 _MOST_CUTS = 3  # of a connection within a message, without an octet between two of them

@@ -1,4 +1,4 @@
-"""What the sources of mail have in common: IMAP (imap_source.py) and POP3 (pop_source.py).
+"""What the sources of mail have in common: IMAP (imap/source.py) and POP3 (pop/source.py).
 
 A Source is one connection to an account on another server. It is for one thread. The server is not
 trusted: each method returns or raises a FetchError within a bounded time and memory.

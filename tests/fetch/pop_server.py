@@ -10,7 +10,7 @@ import threading
 from collections import namedtuple
 
 from phenmail_protocols.fetch.connecting import Contexts
-from phenmail_protocols.fetch.pop_source import PopSource
+from phenmail_protocols.fetch.pop.source import PopSource
 from phenmail_protocols.net.dots import stuff
 
 PATIENCE = 10.0

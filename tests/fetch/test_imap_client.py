@@ -8,8 +8,8 @@ import time
 import pytest
 
 from phenmail_protocols.fetch import connecting
-from phenmail_protocols.fetch.imap_client import Bounds, Dropped, ImapClient
-from phenmail_protocols.fetch.imap_source import ImapSource
+from phenmail_protocols.fetch.imap.client import Bounds, Dropped, ImapClient
+from phenmail_protocols.fetch.imap.source import ImapSource
 from phenmail_protocols.fetch.opening import open_source
 from phenmail_protocols.fetch.source import FetchError, LoginRefused, RemoteMessage, Throttled
 from tests.fetch.conftest import PASSPHRASE
@@ -151,7 +151,7 @@ def test_every_bad_answer_is_a_sentence(imap_server, imap_account, monkeypatch, 
 
 @pytest.mark.parametrize("answer", HOSTILE, ids=lambda function: function.__name__)
 def test_nothing_hinders_the_close(imap_server, imap_account, monkeypatch, answer):
-    from phenmail_protocols.fetch import imap_client
+    from phenmail_protocols.fetch.imap import client as imap_client
     monkeypatch.setattr(imap_client, "LOGOUT", 0.3)
     server = imap_server()
     server.answers[b"LOGOUT"] = answer

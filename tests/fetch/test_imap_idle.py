@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from phenmail_protocols.fetch import connecting, imap_idle
-from phenmail_protocols.fetch.imap_source import ImapSource
+from phenmail_protocols.fetch import connecting
+from phenmail_protocols.fetch.imap import idle as imap_idle
+from phenmail_protocols.fetch.imap.source import ImapSource
 from phenmail_protocols.fetch.source import FetchError, Throttled
 from phenmail_protocols.net.waker import Waker
 from tests.fetch.conftest import PASSPHRASE

@@ -1,10 +1,10 @@
 """The values in IMAP servers' answers, and the names of mailboxes."""
 import pytest
 
-from phenmail_protocols.fetch import imap_replies
 from phenmail_protocols.fetch.connecting import Contexts
-from phenmail_protocols.fetch.imap_names import Names, from_namespace, quoted
-from phenmail_protocols.fetch.imap_replies import Literal, Nonsense
+from phenmail_protocols.fetch.imap import replies as imap_replies
+from phenmail_protocols.fetch.imap.names import Names, from_namespace, quoted
+from phenmail_protocols.fetch.imap.replies import Literal, Nonsense
 from phenmail_protocols.fetch.source import Throttled
 
 

@@ -1,9 +1,9 @@
 """The IMAP source against a server that behaves well, and one that does not quite."""
 import pytest
 
-from phenmail_protocols.fetch import imap_source
 from phenmail_protocols.fetch.connecting import Contexts
-from phenmail_protocols.fetch.imap_source import ImapSource
+from phenmail_protocols.fetch.imap import source as imap_source
+from phenmail_protocols.fetch.imap.source import ImapSource
 from phenmail_protocols.fetch.source import (
     PIECE,
     BoxGone,

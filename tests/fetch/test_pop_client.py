@@ -5,9 +5,10 @@ import threading
 
 import pytest
 
-from phenmail_protocols.fetch import connecting, pop_client
+from phenmail_protocols.fetch import connecting
 from phenmail_protocols.fetch.connecting import Wire
-from phenmail_protocols.fetch.pop_client import PopClient, Refused
+from phenmail_protocols.fetch.pop import client as pop_client
+from phenmail_protocols.fetch.pop.client import PopClient, Refused
 from phenmail_protocols.fetch.source import FetchError, LoginRefused, Throttled
 from phenmail_protocols.net import tls
 from tests.fetch.pop_server import CAPABILITIES, CLOSE, HANG, PopServer, stuffed

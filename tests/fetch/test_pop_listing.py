@@ -3,7 +3,8 @@ import tracemalloc
 
 import pytest
 
-from phenmail_protocols.fetch import connecting, pop_listing
+from phenmail_protocols.fetch import connecting
+from phenmail_protocols.fetch.pop import listing as pop_listing
 from phenmail_protocols.fetch.source import BoxGone, FetchError, RemoteMessage
 from tests.fetch.pop_server import (
     CAPABILITIES,

@@ -2,7 +2,7 @@
 import pytest
 
 from phenmail_protocols.fetch import connecting
-from phenmail_protocols.fetch.pop_client import PopClient
+from phenmail_protocols.fetch.pop.client import PopClient
 from phenmail_protocols.fetch.source import FetchError, MessageGone, Throttled
 from tests.fetch.pop_server import (
     CAPABILITIES,

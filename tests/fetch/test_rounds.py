@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from phenmail_protocols.fetch import state as state_file
+from phenmail_protocols.fetch.keeping import state as state_file
 from phenmail_protocols.fetch.source import FetchError, Throttled
 from phenmail_protocols.mail.dates import format_header
 from phenmail_protocols.store import errors

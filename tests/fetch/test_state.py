@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenmail_protocols.disk.owned_folder import OwnedFolder
-from phenmail_protocols.fetch import state as state_file
-from phenmail_protocols.fetch.known import MOST_RANGES, Numbers, Ranges
-from phenmail_protocols.fetch.state import State
+from phenmail_protocols.fetch.keeping import state as state_file
+from phenmail_protocols.fetch.keeping.known import MOST_RANGES, Numbers, Ranges
+from phenmail_protocols.fetch.keeping.state import State
 
 NOW = 1700000000
 

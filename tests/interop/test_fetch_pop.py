@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from phenmail_protocols.config.settings import FetchAccount
-from phenmail_protocols.fetch.pop_source import PopSource
+from phenmail_protocols.fetch.pop.source import PopSource
 from phenmail_protocols.fetch.source import FetchError, LoginRefused
 from tests.bench.peers.process import Missing
 from tests.interop import mail_sources

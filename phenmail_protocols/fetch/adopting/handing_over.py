@@ -4,8 +4,8 @@ Fetching notes which messages it is done with (fetch/state.py). Adopting leaves 
 tells it about an account that it has not begun with where to go on.
 """
 from .. import identity
+from ..keeping.state import State
 from ..source import BoxGone
-from ..state import State
 
 
 class Fetched:

@@ -1,14 +1,14 @@
-"""The account on the other server by IMAP, over imap_source.py.
+"""The account on the other server by IMAP, over imap/source.py.
 
 Beyond that: LIST with special uses (RFC 6154) and subscriptions, sizes of mailboxes (RFC 8438), and
 Gmail's X-GM-MSGID and X-GM-LABELS. Nothing is changed there.
 """
 from ...text import utf7
-from .. import imap_replies
-from ..imap_client import Bounds, Refused
-from ..imap_names import quoted
-from ..imap_replies import grouped, number, string
-from ..imap_source import MOST_UID, ImapSource
+from ..imap import replies as imap_replies
+from ..imap.client import Bounds, Refused
+from ..imap.names import quoted
+from ..imap.replies import grouped, number, string
+from ..imap.source import MOST_UID, ImapSource
 from ..opening import open_source
 from ..source import PIECE, RemoteMessage
 from .plan import INBOX, Listed

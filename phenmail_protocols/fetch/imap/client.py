@@ -7,8 +7,8 @@ bounds: seconds, octets of lines, octets of one literal and of all literals. ima
 import functools
 import re
 
-from .imap_replies import Literal, refusal, shown, text_of
-from .source import FetchError
+from ..source import FetchError
+from .replies import Literal, refusal, shown, text_of
 
 LINE = 64 * 1024  # octets of a line
 LINES = 256 * 1024  # octets of all lines that answer a command
@@ -162,7 +162,7 @@ class ImapClient:
         return [part for part in data or () if part is not None]
 
     def parsed(self, what, function, *arguments):
-        """Call a parser of imap_replies with what answered `what`. Its error becomes a
+        """Call a parser of replies with what answered `what`. Its error becomes a
         FetchError."""
         try:
             return function(*arguments)

@@ -13,8 +13,8 @@ import struct
 from array import array
 from bisect import bisect_left
 
-from .pop_client import Refused
-from .source import RemoteMessage
+from ..source import RemoteMessage
+from .client import Refused
 
 BATCH = 10000  # new messages that are kept at once
 MOST = 1000000  # messages in a maildrop
@@ -98,8 +98,8 @@ class Listed(RemoteMessage):
 class Listing:
     """The maildrop of one connection, which does not change until its end (RFC 1939 5).
 
-    `client`: pop_client.PopClient, logged in; `count`: messages, as STAT says; `capabilities`: see
-    pop_login. `retrieved`: it used RETR, for a server without TOP.
+    `client`: client.PopClient, logged in; `count`: messages, as STAT says; `capabilities`: see
+    login. `retrieved`: it used RETR, for a server without TOP.
     """
 
     def __init__(self, client, count, capabilities):

@@ -5,8 +5,8 @@ octets) before the line that goes on after the literal.
 """
 import re
 
-from ..mail.dates import DateError, parse_internal
-from .source import FetchError, RemoteMessage, Throttled
+from ...mail.dates import DateError, parse_internal
+from ..source import FetchError, RemoteMessage, Throttled
 
 MOST_TEXT = 200  # characters of a server's text that are shown
 MOST_NUMBER = 1 << 63

@@ -8,11 +8,11 @@ removes it. A connection that breaks earlier leaves everything in place (RFC 193
 """
 from collections import deque
 
-from .connecting import connect
-from .pop_client import PopClient, Refused
-from .pop_listing import MOST, Listing
-from .pop_login import log_in, upgrade
-from .source import Box, BoxGone, FetchError, MessageGone, Source, Throttled
+from ..connecting import connect
+from ..source import Box, BoxGone, FetchError, MessageGone, Source, Throttled
+from .client import PopClient, Refused
+from .listing import MOST, Listing
+from .login import log_in, upgrade
 
 _AHEAD = 32  # messages that are asked for at once,
 _AHEAD_OCTETS = 256 * 1024  # of so many octets in all

@@ -3,8 +3,8 @@
 The user writes Unicode, with "/" between the levels. The server has modified UTF-7, a separator of
 its own, and may keep all mailboxes of the user below a prefix like "INBOX.". Pure.
 """
-from ..text import utf7
-from .imap_replies import grouped, listed, string, tokens
+from ...text import utf7
+from .replies import grouped, listed, string, tokens
 
 # Stands for a "/" that is part of a level's name, where the separator is another character.
 _SLASH = "\u2215"
@@ -80,7 +80,7 @@ def quoted(name):
 
 
 def learn(client):
-    """Ask an imap_client.ImapClient how its server names mailboxes -> Names. Raises FetchError."""
+    """Ask a client.ImapClient how its server names mailboxes -> Names. Raises FetchError."""
     if "NAMESPACE" in client.capabilities:
         names = client.parsed("NAMESPACE", from_namespace, client.run("namespace"))
         if names is not None:

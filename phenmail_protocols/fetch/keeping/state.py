@@ -13,7 +13,7 @@ import os
 import time
 from array import array
 
-from ..disk.owned_folder import write_all
+from ...disk.owned_folder import write_all
 from .known import Numbers, Ranges
 from .state_lines import LINE, joined, lines, named, seconds
 

@@ -1,8 +1,8 @@
 """The client side of a POP3 dialogue: commands out; replies, lists and texts in.
 
 RFC 1939; RFC 2449 (PIPELINING, response codes). Written by hand because `poplib` refuses lines over
-2048 octets and holds a whole message in memory. Knows nothing of logins (pop_login.py) and keys
-(pop_listing.py).
+2048 octets and holds a whole message in memory. Knows nothing of logins (pop/login.py) and keys
+(pop/listing.py).
 
 The server is not trusted. Each reply has a bound in octets and in time: connecting.SILENCE for one
 wait; PATIENCE for all waits of a reply together, and for a text what its octets take at SLOWEST.
@@ -11,10 +11,10 @@ After any FetchError except Refused the connection is useless (`lost`).
 from collections import deque
 from time import monotonic
 
-from ..mail.writing import printable
-from ..net.dots import Unstuffer
-from ..net.lines import CHUNK
-from .source import FetchError
+from ...mail.writing import printable
+from ...net.dots import Unstuffer
+from ...net.lines import CHUNK
+from ..source import FetchError
 
 LINE = 8192  # the most octets of a line outside messages; RFC 2449 4 allows 512
 PATIENCE = 300.0  # seconds of all waits for one reply,

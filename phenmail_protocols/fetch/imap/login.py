@@ -5,10 +5,10 @@ response in the command where the server takes that (SASL-IR, RFC 4959).
 """
 import binascii
 
-from ..oauth import sasl
-from .imap_client import LITERAL, Refused
-from .imap_replies import shown
-from .source import LoginRefused
+from ...oauth import sasl
+from ..source import LoginRefused
+from .client import LITERAL, Refused
+from .replies import shown
 
 
 def log_in(client, account, passphrase, token):

@@ -1,7 +1,7 @@
-"""IDLE (RFC 2177): waiting for new mail in the open mailbox, over an imap_client.ImapClient."""
+"""IDLE (RFC 2177): waiting for new mail in the open mailbox, over a client.ImapClient."""
 import time
 
-from .imap_client import LINE, Bounds
+from .client import LINE, Bounds
 
 RENEW = 28 * 60.0  # seconds; a server may close after 29 minutes
 _ANSWER = Bounds(seconds=60.0, lines=1 << 20)  # to IDLE and to DONE
@@ -13,7 +13,7 @@ def wait(client, listed, seconds, wake):
     has. `wake`: net.waker.Waker that ends it early, None for none.
 
     A connection that is dead is noticed by TCP's keepalive (connecting.Wire), at the latest when
-    the IDLE is renewed. Raises FetchError; imap_client.Refused if the server does not want IDLE.
+    the IDLE is renewed. Raises FetchError; client.Refused if the server does not want IDLE.
     """
     end = time.monotonic() + seconds
     while True:

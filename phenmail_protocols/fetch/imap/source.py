@@ -2,13 +2,14 @@
 
 RFC 3501; with UIDPLUS (RFC 4315), CONDSTORE (RFC 7162), IDLE, NAMESPACE where the server has them.
 """
-from . import imap_idle, imap_replies
-from .connecting import connect
-from .imap_client import Bounds, Dropped, ImapClient, ReadOnly, Refused, begin_tls
-from .imap_login import log_in
-from .imap_names import learn, quoted
-from .imap_replies import grouped, number
-from .source import PIECE, Box, BoxGone, FetchError, MessageGone, Source
+from ..connecting import connect
+from ..source import PIECE, Box, BoxGone, FetchError, MessageGone, Source
+from . import idle as imap_idle
+from . import replies as imap_replies
+from .client import Bounds, Dropped, ImapClient, ReadOnly, Refused, begin_tls
+from .login import log_in
+from .names import learn, quoted
+from .replies import grouped, number
 
 WINDOW = 1000  # messages that are listed with one command
 BATCH = 100  # messages that are read with one command, if they have at most PIECE octets together

@@ -3,9 +3,9 @@
 IMAP names messages by UIDs that only ascend, within a UIDVALIDITY; POP3 lists all keys each
 time.
 """
-from ..text.clock import EARLIEST
-from . import identity
-from .source import FetchError, RemoteMessage
+from ...text.clock import EARLIEST
+from .. import identity
+from ..source import FetchError, RemoteMessage
 
 _TOGETHER = 100  # messages that are removed at once at the source
 _HIGHEST = 2 ** 32 - 1  # of UIDs

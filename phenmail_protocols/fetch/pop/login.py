@@ -5,9 +5,9 @@ RFC 1939 (USER, PASS), 2449 (CAPA), 2595 4 (STLS), 5034 (AUTH), 4616 (PLAIN), 76
 """
 from base64 import b64encode
 
-from ..oauth import sasl
-from .pop_client import PopClient, Refused
-from .source import FetchError, LoginRefused, Throttled
+from ...oauth import sasl
+from ..source import FetchError, LoginRefused, Throttled
+from .client import PopClient, Refused
 
 _MOST_CAPABILITIES = 200  # lines
 _LONGEST_DELAY = 86400.0  # seconds between logins that a server may ask for
