@@ -23,9 +23,7 @@ LATENCY_BAR = 200.0  # milliseconds
 WARMING = 100
 _PATIENCE = 600.0  # seconds
 _WAYS = (("IMAP", "imap", (Getmail, Mbsync)), ("POP3", "pop", (Getmail,)))
-
-
-_PORTS = {"pop": "pop3"}  # the peers's word for a protocol of the fetcher's file
+_PORTS = {"pop": "pop3"}  # a protocol of the fetcher's file -> the name of its port
 
 
 class Lost(Exception):
