@@ -68,7 +68,7 @@ ORDER = {
     "dropfolder": ("message", "files", "watch", "service"),
     "fetch": ("source", "connecting", "imap_client", "imap_source", "pop_source", "opening",
               "known", "identity", "state_lines", "state", "notes", "status", "filing", "finishing",
-              "rounds", "orders", "job", "service"),
+              "rounds", "places", "orders", "job", "service"),
     "protocol": ("output", "pipelining", "session", "handler"),
     "smtp": ("grammar", "replies", "session", "commands", "handler"),
     "pop3": ("grammar", "replies", "session", "commands", "handler"),

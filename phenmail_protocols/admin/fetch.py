@@ -22,10 +22,13 @@ _SERVER_LOCK = "server.lock"  # as app.py names it
 
 
 def list_all(root, options):
+    """All accounts, with what the server last knew of each."""
     known, problems = all_accounts(root)
-    found = status.read(root.mail_system)
-    values = [found.get((each.owner, each.account.name)) or status.Status(*each).values()
-              for each in known]
+    found, more = status.read(root.mail_system), {}
+    if not _is_running(root):
+        more = {"state": status.STOPPED, "next_try": 0}
+    values = [dict(status.Status(*each).values(), **dict(
+        found.get((each.owner, each.account.name), {}), **more)) for each in known]
     if options.json:
         print(json.dumps(values, indent=1))
     else:

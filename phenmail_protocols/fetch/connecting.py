@@ -180,6 +180,9 @@ class Wire(BoundedReader):
         while not self.has_line():
             if self.buffered() > limit:
                 raise FetchError("%s sent a line of more than %d octets" % (self.server, limit))
+            if self.secure and self._socket.pending():
+                self._take_arrived(blocked)  # of a TLS record that was partly read
+                continue
             left = end - time.monotonic()
             ready = [number for number, _ in readiness.wait(max(0.0, left))]
             if woken in ready or (not ready and left <= 0):

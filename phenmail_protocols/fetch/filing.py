@@ -13,11 +13,10 @@ from ..accounts.directory import Destination
 from ..delivery import trace
 from ..delivery.noted_sender import sender
 from ..delivery.placing import Placing
-from ..mail import headers
+from ..mail import dates, headers
 from ..mail.address import Address
 from ..mail.envelope import Envelope, Recipient
 from ..store.errors import InvalidName
-from ..text.clock import EARLIEST
 from . import identity
 from .source import FetchError
 
@@ -176,13 +175,21 @@ class Filing:
 
     def _begin(self, message, target, key, beginning, waiting):
         own, destination = self._place(target.kind, target.folder)
-        now = self._clock()
-        is_old = message.date is not None and EARLIEST < now > message.date + _OLD
         placing = Placing(key, target.mailbox, self._flags(message), _possible(message.date),
-                          self._account.trust, quiet=is_old, turn=waiting)
+                          self._account.trust, quiet=self._is_old(message, beginning),
+                          turn=waiting)
         return self._router.begin(
             Envelope(sender(beginning), (Recipient(own),), smtputf8=True), self._origin,
             [destination], may_refuse=False, placing=placing)
+
+    def _is_old(self, message, beginning):
+        """Whether its sender expects no answer any more. POP3 gives no date but the sender's."""
+        date = message.date
+        if date is None:
+            value = headers.first(headers.split_header(beginning)[0], b"date")
+            found = dates.parse_header_date(value) if value is not None else None
+            date = 0 if found is None else found.epoch
+        return self._clock() > date + _OLD
 
     def _place(self, kind, folder):
         """Where mail of a Target goes -> (Address for Delivered-To, Destination).

@@ -33,6 +33,10 @@ class Refused(FetchError):
         self.text, self.is_bad = text, is_bad
 
 
+class ReadOnly(FetchError):
+    """A mailbox that was opened for changes can only be read."""
+
+
 class Bounds:
     """What a command may cost. `literal`: octets of one; `kept`: of all that are kept; `dropped`:
     of those beyond that are read and dropped before it is too much."""
@@ -173,6 +177,9 @@ class ImapClient:
             result = function(*arguments)
             self._answered = True
             return result
+        except imaplib.IMAP4.readonly:
+            self._answered = True
+            raise ReadOnly("%s allows no changes in the mailbox" % self.server)
         except imaplib.IMAP4.abort as error:
             raise self._lost(what, error)
         except imaplib.IMAP4.error as error:

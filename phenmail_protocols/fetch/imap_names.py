@@ -8,6 +8,7 @@ from .imap_replies import grouped, listed, string, tokens
 
 # Stands for a "/" that is part of a level's name, where the separator is another character.
 _SLASH = "\u2215"
+_OTHERS = 100  # prefixes of other users' and shared mailboxes that are known
 
 
 class Names:
@@ -107,4 +108,4 @@ def from_namespace(data):
     if not own:
         return None
     others = tuple(entry[0] for kind in kinds[1:] for entry in kind if entry and entry[0])
-    return Names(own[0][1][:1], own[0][0], others)
+    return Names(own[0][1][:1], own[0][0], others[:_OTHERS])

@@ -10,7 +10,9 @@ from .source import FetchError, RemoteMessage, Throttled
 
 MOST_TEXT = 200  # characters of a server's text that are shown
 MOST_NUMBER = 1 << 63
-_TOKEN = re.compile(rb'[()]|"(?:[^"\\]|\\.)*"|[^\s()"]+')
+MOST_FLAGS = 500  # of a message
+# A quote that is not closed takes all the rest: looking for each one's end would be quadratic.
+_TOKEN = re.compile(rb'[()]|"(?:[^"\\]|\\.)*"?|[^\s()"]+')
 _MARKER = re.compile(rb"~?\{\d+\+?\}$")
 _CODE = re.compile(r"\[([A-Z0-9-]+)[\] ]")
 _BACKOFF = re.compile(r"backoff time: *(\d{1,9}) *(milli)?s", re.IGNORECASE)
@@ -43,10 +45,12 @@ def tokens(parts):
 
 
 def string(token):
-    """A token that stands for a string -> bytes, None for NIL."""
+    """A token that stands for a string -> bytes, None for NIL. Raises Nonsense."""
     if isinstance(token, Literal):
         return token
     if token[:1] == b'"':
+        if len(token) < 2 or token[-1:] != b'"':
+            raise Nonsense("a quote is not closed")
         return re.sub(rb"\\(.)", rb"\1", token[1:-1], flags=re.DOTALL)
     return None if token.upper() == b"NIL" else token
 
@@ -113,7 +117,7 @@ def flags(value):
     if not isinstance(value, list):
         raise Nonsense("expected a list of flags")
     return tuple(flag.decode("ascii", "replace") for flag in value
-                 if flag.lower() != b"\\recent")
+                 if flag.lower() != b"\\recent")[:MOST_FLAGS]
 
 
 def date(token):
@@ -122,7 +126,7 @@ def date(token):
         return None
     try:
         return float(parse_internal(bytes(string(token) or b"").strip().rjust(26)).epoch)
-    except DateError:
+    except (DateError, Nonsense):
         return None
 
 

@@ -4,7 +4,7 @@ RFC 3501; with UIDPLUS (RFC 4315), CONDSTORE (RFC 7162), IDLE, NAMESPACE where t
 """
 from . import imap_idle, imap_replies
 from .connecting import connect
-from .imap_client import Bounds, Dropped, ImapClient, Refused, begin_tls
+from .imap_client import Bounds, Dropped, ImapClient, ReadOnly, Refused, begin_tls
 from .imap_login import log_in
 from .imap_names import learn, quoted
 from .imap_replies import grouped, number
@@ -53,15 +53,15 @@ class ImapSource(Source):
     # Mailboxes
 
     def list_boxes(self):
-        found = []
+        found = {}
         data = self.client.run("list", '""', "*", bounds=_NAMING)
         for parts in grouped(data):
             attributes, _, name = self.client.parsed("LIST", imap_replies.listed, parts)
             if b"\\noselect" in attributes or b"\\nonexistent" in attributes:
                 continue
             shown = self._names.shown(name)
-            if shown is not None and shown not in found:
-                found.append(shown)
+            if shown is not None:
+                found[shown] = True
         return tuple(found)
 
     def open(self, name):
@@ -69,7 +69,10 @@ class ImapSource(Source):
         refusals = []
         for candidate in self._names.candidates(name):
             try:
-                self._select(candidate, self._removes)
+                try:
+                    self._select(candidate, self._removes)
+                except ReadOnly:
+                    self._select(candidate, False)  # `remove` will say it
             except Refused as error:
                 if error.is_bad or imap_replies.code(error.text) not in _NO_BOX:
                     raise
@@ -167,10 +170,10 @@ class ImapSource(Source):
         """UID FETCH -> list of RemoteMessage by ascending UID."""
         data = self.client.run("uid", "FETCH", uids, items, bounds=_LISTING, what="FETCH")
         # The server may add the new flags of others, without what else was asked for.
-        needed = b"INTERNALDATE" if items is _LISTED else b"FLAGS"
+        needed = {b"INTERNALDATE", b"RFC822.SIZE"} if items is _LISTED else {b"FLAGS"}
         found = {}
         for values in self._fetched(data):
-            if b"UID" in values and needed in values:
+            if b"UID" in values and not needed.isdisjoint(values):
                 message = self.client.parsed("FETCH", imap_replies.message, values)
                 found[int(message.key)] = message
         return [found[uid] for uid in sorted(found)]

@@ -40,8 +40,8 @@ class Refused(FetchError):
 class PopClient:
     """One connection.
 
-    `wire`: connecting.Wire; `limit`: the most octets of a message. All methods may raise
-    FetchError.
+    `wire`: connecting.Wire; `limit`: the most octets of a message; `secrets`: octets that no text
+    may repeat; `patience`: seconds, see above. All methods may raise FetchError.
 
     A command is sent with `send`, and its reply read with `reply`; several may be sent before the
     first reply is read (RFC 2449 6.6). The text after a reply is read with `lines` or `pieces`.
@@ -50,9 +50,9 @@ class PopClient:
     def __init__(self, wire, limit):
         self.server = wire.server
         self.lost = False  # whether the connection cannot be used any more
-        self.secrets = ()  # octets that no text may repeat
+        self.secrets = ()
         self.patience = PATIENCE
-        self._wire, self._limit = wire, limit
+        self._wire, self.limit = wire, limit
         self._awaited = deque()  # for each reply to come: (command, whether a text follows)
         self._unstuffer = None  # of a text that is not yet read to its end
 
@@ -163,7 +163,7 @@ class PopClient:
         are a FetchError. Only CRLF "." CRLF ends the text: a server that does not write CRLF never
         ends it.
         """
-        limit = self._limit if limit is None else limit
+        limit = self.limit if limit is None else limit
         unstuffer, fed, total, patience = self._unstuffer, 0, 0, self.patience
         while self._unstuffer is not None:
             if not self._wire.buffered():
@@ -199,7 +199,7 @@ class PopClient:
 
     def finish(self):
         """Read and drop what is left of the text, and the replies that were not read yet."""
-        left = max(0, self._limit - self.skip())
+        left = max(0, self.limit - self.skip())
         while self._awaited:
             left -= self.drop(left)
 

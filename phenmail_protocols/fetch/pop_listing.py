@@ -116,7 +116,7 @@ class Listing:
         repeats = _Repeats(self._count)
         batch = self._unknown(0, known, (), repeats)
         repeated = self._repeated(repeats.suspects)
-        if repeated:
+        if repeated is None or repeated:
             batch = self._unknown(0, known, repeated)
         while batch:
             self._add_sizes(batch)
@@ -233,7 +233,10 @@ class Listing:
         return keys
 
     def _keys_by_retr(self, batch, indexes):
+        """The same for a server without TOP. A message over the limit is left out."""
         for index in indexes:
+            if batch.sizes[index] > self._client.limit:
+                continue
             self.retrieved = True
             try:
                 self._client.ask(b"RETR %d" % batch.numbers[index], text=True)

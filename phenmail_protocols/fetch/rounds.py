@@ -129,6 +129,7 @@ class Rounds:
             is_complete = (not notes.may_be_new()
                            or self._take_new(notes, target, notes.contents(), postponed))
         except (Later, Throttled):  # the connection is still good
+            self._finishing.drain()
             self._remove(notes)
             raise
         self._remove(notes)

@@ -21,14 +21,16 @@ from ..disk.owned_folder import OwnedFolder
 from ..net.workers import Workers
 from . import orders, status
 from .opening import open_source
+from .places import Places
 
 log = logging.getLogger("phenmail.fetch")
 
 CONFIG = os.path.join("system", "config")
 FILE = "mail-fetcher.jcfg"
 STATES = "mail-fetcher.state"
-AT_ONCE = 8  # rounds
-IDLE = 100  # accounts that keep their connection; the rest is looked at every period
+# In all, and of one user:
+AT_ONCE = 8, 4  # rounds
+IDLE = 100, 50  # accounts that keep their connection; the rest is looked at every period
 
 _TICK = 1.0  # seconds between two looks at what is due
 _READ = 5  # looks, of which one reads what changed in the users' files
@@ -57,8 +59,8 @@ class Fetching:
         self._wake = threading.Event()
         self._users = {}  # identity -> _User
         self._ending = []  # jobs that were replaced while a thread worked on them
-        self._slots = threading.Semaphore(AT_ONCE)
-        self._idle = threading.Semaphore(IDLE)
+        self._rounds = Places(*AT_ONCE)
+        self._idle = Places(*IDLE)
         self._workers = Workers("fetch", self._work)
         self._thread = None
         self._read = self._written = float("-inf")
@@ -82,7 +84,7 @@ class Fetching:
             job.stop()
         self._workers.stop()
         for thread in self._workers.threads():
-            thread.join(max(0.1, end - time.monotonic()))
+            thread.join(max(0.01, end - time.monotonic()))
         for job in jobs:
             job.close()
         if jobs:
@@ -113,8 +115,8 @@ class Fetching:
         for job in sorted(self._jobs(), key=lambda job: job.due):
             if job.due > now or self._stopping.is_set():
                 break
-            if not job.is_running and not self._has_predecessor(job) and not self._start(job):
-                break
+            if not job.is_running and not self._has_predecessor(job):
+                self._start(job)
         if self._is_changed and now - self._written >= _WRITE:
             self._write()
 
@@ -125,19 +127,17 @@ class Fetching:
         return any(each.order == job.order for each in self._ending)
 
     def _start(self, job):
-        """Give a job to a thread -> whether there was room."""
-        if not self._slots.acquire(blocking=False):
-            return False
+        """Give a job to a thread, if there is room."""
+        if not self._rounds.take(job.owner):
+            return
         job.is_running = True
         try:
             self._workers.start(job)
         except (RuntimeError, MemoryError) as error:
             job.is_running = False
             job.due = time.monotonic() + 60
-            self._slots.release()
+            self._rounds.leave(job.owner)
             log.error("no thread can be started for fetching; next attempt in 60 s: %s", error)
-            return False
-        return True
 
     def _write(self):
         self._written = time.monotonic()
@@ -218,28 +218,28 @@ class Fetching:
 
     def _work(self, job):
         """Rounds of one account, until it rests without a connection."""
-        has_slot, keeps = True, False
+        has_place, keeps = True, False
         try:
             while True:
                 wait = job.look()
                 self._is_changed = True
-                if not job.can_wait or not (keeps or self._idle.acquire(blocking=False)):
+                if not job.can_wait or not (keeps or self._idle.take(job.owner)):
                     break
                 keeps = True
-                self._slots.release()
-                has_slot = False
+                self._rounds.leave(job.owner)
+                has_place = False
                 if not job.wait(wait):
                     break
-                while not has_slot and not job.is_stopped():
-                    has_slot = self._slots.acquire(timeout=1.0)
+                while not has_place and not job.is_stopped():
+                    has_place = self._rounds.take(job.owner, 1.0)
                 if job.is_stopped():
                     break
         finally:
             job.leave()
             if keeps:
-                self._idle.release()
-            if has_slot:
-                self._slots.release()
+                self._idle.leave(job.owner)
+            if has_place:
+                self._rounds.leave(job.owner)
             job.is_running = False
             self._is_changed = True
             self._wake.set()

@@ -14,6 +14,7 @@ _LARGEST = 16 * 1024 * 1024  # octets of the file
 _MOST_LINES, _LONGEST = 10, 300  # of `left` and `problems`; characters of a text
 
 WAITING, FETCHING, IDLING = "waiting", "fetching", "waiting for new mail"
+STOPPED = "no server is running"
 
 
 class Status:

@@ -166,7 +166,8 @@ def test_nothing_hinders_the_close(imap_server, imap_account, monkeypatch, answe
     b"* 1 FETCH (UID () FLAGS ())", b"* 1 FETCH (UID 1 RFC822.SIZE -4 INTERNALDATE \"\")",
     b"* 1 FETCH (UID 1 FLAGS x INTERNALDATE x)", b"* 1 FETCH (UID 1 INTERNALDATE \"x\" FLAGS (((",
     b"* 1 FETCH (UID 1 INTERNALDATE {3}\r\nabc RFC822.SIZE (((()))) FLAGS ())",
-    b"* 1 FETCH " + b"(" * 60000, b"* 1 FETCH " + b'"' * 60000, b"* 1 FETCH {" + b"1" * 60000,
+    b"* 1 FETCH " + b"(" * 60000, b"* 1 FETCH " + b'"' * 60000,
+    b"* 1 FETCH (" + b'"\\' * 30000, b"* 1 FETCH (UID 1 " + b'\\"' * 30000, b"* 1 FETCH {" + b"1" * 60000,
     b"* 1 FETCH (UID 1 INTERNALDATE \"" + b"\\" * 60000, b"* X", b"* ", b"*",
     b"* 99999999999999999999 EXISTS", b"* 0 EXPUNGE", b"* -1 EXISTS", b"* 1 FETCH \xff(UID\xff)"])
 def test_bad_data_gives_an_error_or_nothing(imap_server, imap_account, line):

@@ -134,6 +134,13 @@ def test_over_tls(imap_server, imap_account, wrap, fingerprint, waker):
         sent = idle(server, b"* OK x\r\n* 2 EXISTS\r\n")
         assert source.wait(20, waker)
         assert time.monotonic() - sent[-1] < 0.2
+        # A line that is in the middle of a TLS record, behind octets that were read already.
+        wire = source.client.wire
+        wire.set_deadline(10)
+        server.sessions[-1].send(b"abc* OK more\r\n")
+        assert wire.read(3) == b"abc"
+        assert wire.wait_line(10, waker, 100)
+        assert wire.read_line(100) == b"* OK more\r\n"
 
 
 @pytest.mark.parametrize("line, kind, text", [

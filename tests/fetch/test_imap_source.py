@@ -408,6 +408,20 @@ def test_a_refused_removal_is_told(imap_server, source):
         one.remove([message])
 
 
+def test_a_mailbox_that_is_read_only_is_read(imap_server, source):
+    server = imap_server([Message(1, b"a")])
+    select = server.answers[b"SELECT"] = lambda session, tag, _: (
+        session.send(b"* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n"),
+        session.tagged(tag, b"OK [READ-ONLY] done"))
+    server.answers[b"EXAMINE"] = select
+    one = source(server, remove=True)
+    [message] = one.new(0, never)
+    assert b"".join(one.read(message)) == b"a"
+    with pytest.raises(FetchError, match="localhost allows no changes in the mailbox"):
+        one.remove([message])
+    assert b"STORE" not in server.names()
+
+
 # Its end
 
 def test_abort_ends_a_wait_at_once(imap_server, source):
@@ -469,3 +483,27 @@ def test_a_prefix_outside_ascii(imap_server, source):
     assert one.list_boxes() == ("a",)
     one.open("a")
     assert (b"EXAMINE", b'"M&APw-ll.a" (CONDSTORE)') in server.commands
+
+
+def test_a_message_without_a_date_is_not_left_out(imap_server, source):
+    server = imap_server([Message(1, b"x")])
+    one = source(server)
+
+    def fetch(session, tag, _):
+        session.send(b"* 1 FETCH (UID 1 RFC822.SIZE 5 FLAGS ())\r\n"
+                     b"* 2 FETCH (UID 2 RFC822.SIZE 5 INTERNALDATE NIL)\r\n")
+        session.tagged(tag)
+    server.answers[b"FETCH"] = fetch
+    assert list(one.new(0, never)) == [RemoteMessage("1", 5), RemoteMessage("2", 5)]
+
+
+def test_many_mailboxes_and_namespaces_take_no_long_time(imap_server, source):
+    import time
+    server = imap_server()
+    server.namespace = b'(("" "/")) ((%s)) NIL' % b")(".join(
+        b'"o%d/" "/"' % number for number in range(2000))
+    server.boxes = [(b"", b"/", b"m%d" % number) for number in range(20000)]
+    one = source(server, box=None)
+    begun = time.monotonic()
+    assert len(one.list_boxes()) == 20000
+    assert time.monotonic() - begun < 5

@@ -127,6 +127,7 @@ def test_too_many_shared_uidls(monkeypatch):
         found = fetch(server)
         assert [message for _, message in found] == [each for _, each in messages]
         assert fetch(server, [key for key, _ in found]) == []
+        assert fetch(server, ["u%d" % number for number in range(5)]) == found
 
 
 @pytest.mark.parametrize("capabilities, replies", [
@@ -144,6 +145,12 @@ def test_without_uidl_headers_are_the_keys(capabilities, replies):
         assert fetch(server, [key for key, _ in found[1:]]) == found[:1]
         server.messages = [(b"", mail(9))] + server.messages[2:]
         assert [message for _, message in fetch(server, [key for key, _ in found])] == [mail(9)]
+
+
+def test_without_top_a_message_over_the_limit_is_left_out():
+    messages = [mail(1), mail(2, b"x" * 5000 + b"\r\n"), mail(3)]
+    with PopServer(messages, NO_TOP, (b"USER",)) as server:
+        assert [each for _, each in fetch(server, limit=1000)] == [mail(1), mail(3)]
 
 
 def test_a_status_that_the_server_adds_does_not_change_the_key():

@@ -7,6 +7,7 @@ import pytest
 
 from phenmail_protocols.fetch import state as state_file
 from phenmail_protocols.fetch.source import FetchError, Throttled
+from phenmail_protocols.mail.dates import format_header
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.account import Account as Folder
 from phenmail_protocols.store.filestore import FileStore
@@ -432,14 +433,17 @@ def test_what_an_upstream_found_reaches_filters(house, remote):
     assert ours.encode() not in house.messages("Good")[0] + house.messages()[1]
 
 
-def test_old_mail_gets_no_vacation_answer(house, remote):
+@PROTOCOLS
+def test_old_mail_gets_no_vacation_answer(house, remote, protocol):
     with open(house.path("alice", "mail", "filters.jcfg"), "w") as file:
         json.dump({"filters": [{"type": "vacation", "text": "away"}]}, file)
     house.now = 1.8e9
-    extra = "To: alice@example.org\r\nReturn-Path: <s%s@example.net>\r\n"
-    remote.put(1, extra=extra % 1, date=house.now - 30 * 86400)
-    remote.put(2, extra=extra % 2, date=house.now - 60)
-    house.configure(account())
+    for number, age in ((1, 30 * 86400), (2, 60)):
+        remote.put(number, date=house.now - age, extra=(
+            "To: alice@example.org\r\nReturn-Path: <s%d@example.net>\r\nDate: %s\r\n" % (
+                number, format_header(house.now - age))))
+    remote.put(3, extra="To: alice@example.org\r\nReturn-Path: <s3@example.net>\r\n")
+    house.configure(account(protocol=protocol))
     assert house.look() == ""
     assert [str(envelope.recipients[0].address) for envelope in house.answers] == [
         "s2@example.net"]

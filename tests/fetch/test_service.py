@@ -8,6 +8,7 @@ import time
 import pytest
 
 from phenmail_protocols.fetch import identity, job, orders, service, status
+from phenmail_protocols.fetch.places import Places
 from phenmail_protocols.fetch.source import FetchError, LoginRefused, Source
 
 from .scripted import Account, House, account
@@ -192,9 +193,23 @@ def test_an_order_is_taken(house, remote):
     assert remote.logins == logins
 
 
+def test_an_order_during_a_round_leads_to_another_round(house, remote):
+    steps = []
+
+    def before(step):
+        steps.append(step)
+        if step == "open" and steps.count("open") == 1:
+            house.job().hurry()
+    remote.before = before
+    house.configure(account(period="1 h"))
+    house.fetching.start()
+    eventually(lambda: steps.count("open") == 2)
+
+
 def test_rounds_are_bounded(house, remote):
     """More accounts than rounds at once: all get their turn, and never more than AT_ONCE."""
-    house.configure(*[account(username="user%d" % number) for number in range(30)])
+    for user in ("alice", "bert"):
+        house.configure(*[account(username="user%d" % number) for number in range(15)], user=user)
     running, most, lock, gate = [0], [0], threading.Lock(), threading.Event()
 
     class Slow(Source):
@@ -211,10 +226,27 @@ def test_rounds_are_bounded(house, remote):
             pass
     house.fetching._open_source = lambda *arguments, **options: Slow()
     house.fetching.start()
-    eventually(lambda: running[0] == service.AT_ONCE)
+    eventually(lambda: running[0] == service.AT_ONCE[0])
     gate.set()
     eventually(lambda: all(each.status.error == "enough" for each in house.fetching._jobs()))
-    assert most[0] == service.AT_ONCE
+    assert most[0] == service.AT_ONCE[0]
+
+
+def test_one_users_hanging_servers_hold_up_nobody_else(house, remote):
+    remote.put(1)
+    house.configure(*[account(server="hangs%d" % number) for number in range(20)])
+    house.configure(account(), user="bert")
+    gate = threading.Event()
+
+    def open_source(account, *arguments, **options):
+        if account.server.startswith("hangs"):
+            gate.wait(20)
+            raise FetchError("enough")
+        return remote.open_source(account, *arguments, **options)
+    house.fetching._open_source = open_source
+    house.fetching.start()
+    eventually(lambda: house.subjects(user="bert") == ["m1"])
+    gate.set()
 
 
 def test_idle_accounts_leave_room_for_others(house, remote):
@@ -225,7 +257,7 @@ def test_idle_accounts_leave_room_for_others(house, remote):
 
 
 def test_idle_accounts_are_bounded(house, remote, monkeypatch):
-    house.fetching._idle = threading.Semaphore(3)
+    house.fetching._idle = Places(3, 3)
     remote.can_wait = True
     house.configure(*[account(username="user%d" % number) for number in range(6)])
     house.fetching.start()

@@ -161,7 +161,7 @@ def test_the_commands(near, far):
         eventually(lambda: len(near.messages(server)) == 2)
         eventually(lambda: not first_job(server).is_running)
     code, text = near.run("list")
-    assert code == 0 and "alice/far (imaps 127.0.0.1): waiting, fetched last" in text, text
+    assert code == 0 and "alice/far (imaps 127.0.0.1): no server is running, fetched last" in text, text
     assert "2 messages" in text
     code, text = near.run("--json")
     assert json.loads(text)[0]["fetched"] == 2
