@@ -5,37 +5,57 @@ together with one transaction and one sync of the folder (store/group_commit.py)
 order: each is added behind the one before it.
 """
 import threading
+from collections import deque
 
 from ..net.workers import Workers
 
 MOST = 8  # messages at once
+AHEAD = 8  # messages that wait for that, so that a thread goes on without being woken
 
 
 class Finishing:
     """For the thread of one account."""
 
     def __init__(self):
-        self._workers = Workers("fetch-finish", lambda item: item.run())
-        self._room = threading.Semaphore(MOST)
+        self._workers = Workers("fetch-finish", self._run)
+        self._room = threading.Semaphore(MOST + AHEAD)
+        self._lock = threading.Lock()  # guards the next two
+        self._waiting = deque()  # of _Item
+        self._running = 0  # threads
         self._last = None  # the _Item that was submitted last
         self._items = []  # those that may still run
 
     def submit(self, work):
         """Call `work(turn)` in another thread; `turn`: as for Account.deliver.
 
-        Waits while MOST others are at work. Raises what an earlier one has raised.
+        Waits while MOST + AHEAD others are not finished. Raises what an earlier one has raised.
         """
         self._room.acquire()
         before = self._last
         item = self._last = _Item(work, self._room, before)
         self._items = [each for each in self._items if not each.done.is_set() or each.error]
         self._items.append(item)
-        try:
-            self._workers.start(item)
-        except (RuntimeError, MemoryError):  # no thread to be had
-            item.run()
+        with self._lock:
+            self._waiting.append(item)
+            is_short = self._running < MOST
+            self._running += is_short
+        if is_short:
+            try:
+                self._workers.start(item)
+            except (RuntimeError, MemoryError):  # no thread to be had
+                self._run(item)
         if before is not None and before.error is not None:
             self.drain()
+
+    def _run(self, _):
+        """Finish messages, in their order, until none waits."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._running -= 1
+                    return
+                item = self._waiting.popleft()
+            item.run()
 
     def drain(self):
         """Wait for all. Raises what the first one has raised."""

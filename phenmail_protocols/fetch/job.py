@@ -43,6 +43,7 @@ class Job:
         self._connect = connect
         self._lock = threading.Lock()
         self._stopped = False
+        self._is_hurried = False  # since the last round began
         self._wire = None  # of the connection, to shut it down
         self._waker = None
         self._state = State(open_folder, identity.account_key(account), bool(account.remove), clock)
@@ -69,6 +70,7 @@ class Job:
         """Somebody wants a round now."""
         with self._lock:
             self._failures = 0
+            self._is_hurried = True
             self.due = 0.0
             if self._waker is not None:
                 self._waker.set()
@@ -98,6 +100,8 @@ class Job:
         found = self.status
         found.state, found.last_try = status.FETCHING, int(self._clock())
         before = found.fetched
+        with self._lock:
+            self._is_hurried = False
         try:
             is_more = self._rounds.look()
         except FetchError as error:
@@ -137,7 +141,7 @@ class Job:
 
     def _rest(self, seconds):
         with self._lock:
-            self.due = time.monotonic() + seconds
+            self.due = 0.0 if self._is_hurried else time.monotonic() + seconds
         self.status.state, self.status.next_try = status.WAITING, int(self._clock() + seconds)
 
     # Between rounds

@@ -23,6 +23,7 @@ LATENCY_BAR = 200.0  # milliseconds
 WARMING = 100
 _PATIENCE = 600.0  # seconds
 _WAYS = (("IMAP", "imap", (Getmail, Mbsync)), ("POP3", "pop", (Getmail,)))
+_PORTS = {"pop": "pop3"}  # a protocol of the fetcher's file -> the name of its port
 
 
 class Lost(Exception):
@@ -51,20 +52,18 @@ def run(bench):
 def _fill(bench, source):
     """All mailboxes of the source."""
     bench.say("writing %d messages" % bench.messages)
+    counts = {"warm": WARMING}
+    counts.update(("idle%d" % number, 1) for number in range(ACCOUNTS))
+    for user, count in counts.items():
+        messages.fill_new(source.maildir_of(user), count)
+        source.own(source.maildir_of(user))
     messages.fill_new(source.maildir, bench.messages)
-    messages.fill_new(source.maildir_of("warm"), WARMING)
-    messages.make(source.maildir_of("large"))
-    messages.put(source.maildir_of("large"), 1, b"".join(large.octets(SIZE, b"large")))
-    for number in range(ACCOUNTS):
-        messages.fill_new(source.maildir_of("idle%d" % number), 1)
-    for name in ["warm", "large"] + ["idle%d" % number for number in range(ACCOUNTS)]:
-        source.own(os.path.dirname(source.maildir_of(name)))
 
 
 def account(source, protocol, user, **more):
     """An account of the fetcher's file."""
     return dict({"name": user, "server": "127.0.0.1", "protocol": protocol,
-                 "port": source.ports["pop3" if protocol == "pop" else protocol], "username": user,
+                 "port": source.ports[_PORTS.get(protocol, protocol)], "username": user,
                  "passphrase": messages.PASSPHRASE, "first-time": "download-all", "period": "1 h"},
                 **more)
 
@@ -163,7 +162,7 @@ def _ours(bench, source, protocol):
 
 def _peer(bench, source, protocol, peer):
     """(seconds, None)."""
-    port = source.ports["pop3" if protocol == "pop" else protocol]
+    port = source.ports[_PORTS.get(protocol, protocol)]
     fetcher = peer(bench.folder(peer.name), port, "POP3" if protocol == "pop" else "IMAP",
                    messages.USER)
     began = time.monotonic()
@@ -180,41 +179,53 @@ def _memory(bench, source):
     """Growth while many messages arrive, and while a large one does."""
     server = Phenmail(bench.folder("phenmail"), bench.python, {
         "limits": {"message-size": 2 * SIZE}})
-    server.start().stop()
-    accounts = [account(source, "imap", "warm")]
-    configure(server, accounts)
+    configure(server, [account(source, "imap", "warm")])
     server.start()
     try:
-        count = WARMING
-        await_count(server, count)
-        for user, more, name in ((messages.USER, bench.messages,
-                                  "fetch %d messages" % bench.messages),
-                                 ("large", 1, "fetch one message of %d MB" % (SIZE / MEGABYTE))):
-            count += more
-            accounts.append(account(source, "imap", user))
-            before = server.child.memory()
-            server.child.forget_most_memory()
-            configure(server, accounts)
-            await_count(server, count)
-            growth = (server.child.most_memory() - before) / MEGABYTE
-            yield alone(name + ": memory", growth, "%.1f MB", at_most=MEMORY_BAR)
+        await_count(server, WARMING)
+        growth = _growth(server, WARMING + bench.messages, lambda: _give_all(source, "warm"))
+        yield alone("fetch %d messages: memory" % bench.messages, growth, "%.1f MB",
+                    at_most=MEMORY_BAR)
+        data = b"".join(large.octets(SIZE, b"large"))
+        growth = _growth(server, WARMING + bench.messages + 1,
+                         lambda: messages.put(source.maildir_of("warm"), 0, data))
+        yield alone("fetch one message of %.0f MB: memory" % (SIZE / MEGABYTE), growth, "%.1f MB",
+                    at_most=MEMORY_BAR)
     finally:
         server.stop()
+
+
+def _growth(server, count, give):
+    """Megabytes that our server needs more until it has `count` messages, after `give()`."""
+    before = server.child.memory()
+    server.child.forget_most_memory()
+    give()
+    await_count(server, count)
+    return (server.child.most_memory() - before) / MEGABYTE
+
+
+def _give_all(source, user):
+    """Put all messages of the large mailbox into that of a user, at once."""
+    maildir = source.maildir_of(user)
+    for part in ("new", "cur"):
+        for name in os.listdir(os.path.join(source.maildir, part)):
+            os.link(os.path.join(source.maildir, part, name),
+                    os.path.join(maildir, "new", "2" + name.partition(":")[0]))
 
 
 def _idlers(bench, source):
     """Accounts that wait with IDLE: each has fetched one message, and gets one more."""
     server = Phenmail(bench.folder("phenmail"), bench.python)
     server.start()
+    before = server.child.memory()
+    server.stop()
+    users = ["idle%d" % number for number in range(ACCOUNTS)]
+    configure(server, [account(source, "imap", user) for user in users])
+    server.start()
     try:
-        before = server.child.memory()
-        users = ["idle%d" % number for number in range(ACCOUNTS)]
-        configure(server, [account(source, "imap", user) for user in users])
         await_count(server, ACCOUNTS)
         for user in users:
-            maildir = source.maildir_of(user)
-            messages.put(maildir, 2, messages.message(2, "second-" + user))
-            source.own(os.path.join(maildir, "new"))
+            messages.put(source.maildir_of(user), 2, messages.message(2, "second-" + user))
         await_count(server, 2 * ACCOUNTS)
         growth = (server.child.memory() - before) / MEGABYTE
         yield alone("%d accounts that wait with IDLE: memory" % ACCOUNTS, growth, "%.1f MB",
@@ -230,9 +241,9 @@ def _latency(bench, source):
     """From phenmail; and from Dovecot, which announces a message only after half a second."""
     far = Phenmail(bench.folder("phenmail-far"), bench.python).start()
     try:
-        whole, _ = _deliveries(bench, far)
-        yield alone("a new message at phenmail is here after", whole, "%.0f ms",
-                    at_most=LATENCY_BAR)
+        whole, announced = _deliveries(bench, far)
+        yield alone("a new message at phenmail is here", whole, "%.0f ms", at_most=LATENCY_BAR,
+                    about="after its news %.0f ms" % announced)
     finally:
         far.stop()
     whole, announced = _deliveries(bench, source)

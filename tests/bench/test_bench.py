@@ -8,7 +8,9 @@ import pytest
 
 import tests.bench
 from tests.bench import __main__ as bench
-from tests.bench import filters, messages, relay, table
+from tests.bench import fetching, filters, messages, relay, table
+from tests.bench.peers import fetchers
+from tests.bench.peers.dovecot import Dovecot
 
 MODULES = [info.name for info in pkgutil.walk_packages(tests.bench.__path__, "tests.bench.")]
 
@@ -103,3 +105,37 @@ def test_filters_and_many_mailboxes(capsys, monkeypatch):
                 "octets written for 5 mailboxes"):
         assert any(line.startswith(row) for line in lines), lines
     assert "ok" in next(line for line in lines if line.startswith("octets written"))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"),
+                    reason="memory and processor time are read from /proc")
+def test_a_little_mail_is_fetched(program, capsys, monkeypatch):
+    program("dovecot")
+    for name, value in (("SIZE", 300000), ("ACCOUNTS", 2), ("WARMING", 2), ("DELIVERIES", 2)):
+        monkeypatch.setattr(fetching, name, value)
+    bench.main(["fetch", "--alone", "--quiet", "--rounds", "1", "--messages", "10"])
+    lines = capsys.readouterr().out.splitlines()
+    for row in ("fetch 10 messages over IMAP", "fetch 10 messages over POP3",
+                "fetch 10 messages: memory", "fetch one message of 0 MB: memory",
+                "2 accounts that wait with IDLE", "a new message at phenmail is here",
+                "a new message at Dovecot is here"):
+        assert any(line.startswith(row) for line in lines), lines
+
+
+@pytest.mark.parametrize("fetcher, way", [("getmail", "IMAP"), ("getmail", "POP3"),
+                                          ("mbsync", "IMAP")])
+def test_other_fetchers_fetch_all(program, fetcher, way):
+    program("dovecot")
+    program(fetcher)
+    folders = bench.Bench(bench.parser().parse_args(["--quiet"]))  # others may enter them
+    source = Dovecot(folders.folder("dovecot"))
+    messages.fill_new(source.maildir, 3)
+    try:
+        source.start()
+        kind = {"getmail": fetchers.Getmail, "mbsync": fetchers.Mbsync}[fetcher]
+        peer = kind(folders.folder("here"), source.ports[way.lower()], way, messages.USER)
+        peer.run()
+        assert sorted(messages.serials(peer.maildir)) == ["fetched-1", "fetched-2", "fetched-3"]
+    finally:
+        source.stop()
+        folders.close()

@@ -193,6 +193,19 @@ def test_an_order_is_taken(house, remote):
     assert remote.logins == logins
 
 
+def test_an_order_during_a_round_leads_to_another_round(house, remote):
+    steps = []
+
+    def before(step):
+        steps.append(step)
+        if step == "open" and steps.count("open") == 1:
+            house.job().hurry()
+    remote.before = before
+    house.configure(account(period="1 h"))
+    house.fetching.start()
+    eventually(lambda: steps.count("open") == 2)
+
+
 def test_rounds_are_bounded(house, remote):
     """More accounts than rounds at once: all get their turn, and never more than AT_ONCE."""
     for user in ("alice", "bert"):
