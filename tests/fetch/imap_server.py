@@ -79,10 +79,11 @@ class ImapServer:
         return [name for name, _ in self.commands]
 
     def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)  # ends `accept`
         self._listener.close()
         for session in self.sessions:
             session.close()
-        for thread in self._threads[1:]:
+        for thread in self._threads:
             thread.join(10)
 
 
@@ -101,6 +102,7 @@ class Session:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+        self.file.close()
         self.sock.close()
 
     def send(self, data):

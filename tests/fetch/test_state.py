@@ -20,12 +20,18 @@ class Place:
         self.base = os.path.realpath(str(path))
         self.file = os.path.join(self.base, "user", "states", "account")
         self.now = NOW
+        self._states = []
+
+    def close(self):
+        for state in self._states:
+            state.abandon()
 
     def open(self):
         return OwnedFolder(self.base, "user", "states")
 
     def state(self, removes=False):
         found = State(self.open, "account", removes, lambda: self.now)
+        self._states.append(found)
         found.refresh()
         return found
 
@@ -36,7 +42,9 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(tmp_path)
+    place = Place(tmp_path)
+    yield place
+    place.close()
 
 
 def test_what_was_noted_is_known_again(place):
@@ -149,6 +157,7 @@ def test_any_file_is_read(tmp_path_factory, lines):
     assert 77 in again.mailbox("x", 1).done
     assert list(again.mailbox("x", 1).done) == list(state.mailbox("x", 1).done)
     assert again.mailbox("x", 1).ignored_until == state.mailbox("x", 1).ignored_until
+    place.close()
 
 
 @pytest.mark.parametrize("put", ["link", "pipe", "folder", "huge", "hard link"])

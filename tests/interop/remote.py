@@ -29,7 +29,9 @@ class Remote:
     def __call__(self, method, *arguments):
         self._child.stdin.write(json.dumps([method] + list(arguments)).encode() + b"\n")
         self._child.stdin.flush()
-        ready = select.select([self._child.stdout], [], [], SECONDS)[0]
+        waiting = select.poll()  # select.select fails above 1024 descriptors
+        waiting.register(self._child.stdout, select.POLLIN)
+        ready = waiting.poll(SECONDS * 1000)
         line = self._child.stdout.readline() if ready else b""
         assert line, "%s gave no result\n%s" % (method, self._errors())
         result = json.loads(line.decode())
