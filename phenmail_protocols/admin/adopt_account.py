@@ -122,16 +122,16 @@ def go_on(root, folder, account, is_silent, begin):
     `begin()`: tells fetching where to begin. Raises FetchError, StoreError, OSError.
     """
     path, entry = path_of(root, folder), account.entry
+    begin()  # also for an account that the user adds to the file later
     if entry is None:
-        begin()
-    elif is_silent or not is_interactive() or not confirm(
+        return
+    if is_silent or not is_interactive() or not confirm(
             "Go on fetching new mail of %s? (yes) " % account.settings.username):
         shown = {key: "..." if key in ("passphrase", "client-secret") else value
                  for key, value in entry.items()}
         show(["To go on fetching new mail, add this to \"accounts\" in %s:" % path,
               "  " + json.dumps(shown, ensure_ascii=False)])
     else:
-        begin()
         try:
             add_account(path, root, entry)
             show(["%s: new mail of %s is fetched from now on." % (

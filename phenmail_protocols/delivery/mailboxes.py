@@ -246,6 +246,8 @@ class Mailboxes:
         mailbox, flags = (INBOX, ()) if verdict is None else (verdict.mailbox, verdict.flags)
         placing, options = self._placing, {}
         if placing is not None:
+            if placing.is_here:
+                return
             mailbox = placing.mailbox or mailbox
             options = {"date": placing.date, "turn": placing.turn}
             flags = tuple(flags) + tuple([flag for flag in placing.flags if flag not in flags])

@@ -8,7 +8,8 @@ class Placing(NamedTuple):
     `flags`: in the store's form, added to those of filters. `date`: its INTERNALDATE (epoch
     seconds), None: now. `trust`: the authserv-id whose Authentication-Results filters may believe,
     or None. `quiet`: send no vacation answer, because the message is old. `turn`: as for
-    Account.deliver.
+    Account.deliver. `is_here`: it is in a mailbox already, but what filters send elsewhere may not
+    be in the queue; only that is done.
     """
     key: str
     mailbox: Optional[str] = None
@@ -17,3 +18,4 @@ class Placing(NamedTuple):
     trust: Optional[str] = None
     quiet: bool = False
     turn: Any = None
+    is_here: bool = False

@@ -139,11 +139,12 @@ class Filing:
                 return "no mailbox here can have the name %s" % target.mailbox
         return ""
 
-    def receive(self, message, target, key, pieces, known=()):
+    def receive(self, message, target, key, pieces, known=(), is_here=False):
         """Read a source.RemoteMessage -> Received, or Filed if it is not to be kept.
 
         `key`: identity.name_key; `pieces`: iterator of its octets; `known`: content keys of
-        messages that were fetched before. Raises what `pieces` raises; nothing is kept then.
+        messages that were fetched before; `is_here`: as in Placing. Raises what `pieces` raises;
+        nothing is kept then.
         """
         held = bytearray()
         for piece in pieces:
@@ -157,7 +158,7 @@ class Filing:
         if content in known:
             return Filed(KNOWN, "", content, len(held))
         waiting = _Turn()
-        incoming = self._begin(message, target, key, beginning, waiting)
+        incoming = self._begin(message, target, key, beginning, waiting, is_here)
         try:
             incoming.write(bytes(held))
             del held
@@ -173,11 +174,11 @@ class Filing:
             return Filed(LEFT, self.too_large(incoming.size), content, incoming.size)
         return Received(incoming, content, waiting)
 
-    def _begin(self, message, target, key, beginning, waiting):
+    def _begin(self, message, target, key, beginning, waiting, is_here):
         own, destination = self._place(target.kind, target.folder)
         placing = Placing(key, target.mailbox, self._flags(message), _possible(message.date),
                           self._account.trust, quiet=self._is_old(message, beginning),
-                          turn=waiting)
+                          turn=waiting, is_here=is_here)
         return self._router.begin(
             Envelope(sender(beginning), (Recipient(own),), smtputf8=True), self._origin,
             [destination], may_refuse=False, placing=placing)

@@ -99,7 +99,7 @@ class Job:
         """One round -> seconds until the next one. Raises nothing."""
         found = self.status
         found.state, found.last_try = status.FETCHING, int(self._clock())
-        before = found.fetched
+        before, said = found.fetched, found.problems + found.left
         with self._lock:
             self._is_hurried = False
         try:
@@ -117,6 +117,9 @@ class Job:
             wait = 0.0 if is_more else _spread(self.account.period)
         if found.fetched > before:
             log.info("%s: %d messages fetched", self, found.fetched - before)
+        for text in found.problems + found.left:
+            if text not in said:
+                log.warning("%s: %s", self, text)
         self._rest(wait)
         return wait
 

@@ -15,10 +15,12 @@ from .filing import DELETE, DONE, FILTER, KNOWN, LATER, Filed, Later, target_of
 from .finishing import Finishing
 from .keeping.known import Numbers
 from .keeping.notes import Keys, Uids
-from .source import BoxGone, FetchError, LoginRefused, MessageGone, Throttled
+from .source import BoxGone, FetchError, LoginRefused, MessageGone, Throttled, Unreadable
 
 _MOST_CUTS = 3  # of a connection within a message, without an octet between two of them
 _ALL_CUTS = 50  # of a connection within a message
+_MOST_ROUNDS = 3  # in which a server does not give a message
+_MOST_UNREADABLE = 1000  # messages whose rounds are counted
 _SLICE = 300.0  # seconds until other accounts get their turn
 _DAY = 86400
 
@@ -53,6 +55,8 @@ class Rounds:
         self._lock = threading.RLock()  # guards notes and state while messages are kept
         self._finishing = None
         self._arrived = None  # Numbers: keys of messages in our mailboxes, while notes are in doubt
+        self._unfinished = set()  # keys of messages that are here, but not yet in the queue, too
+        self._unreadable = {}  # key of a message -> rounds in which the server did not give it
         self._later = ""  # why the last message could not be kept
         self._planned = 0  # octets of messages that are asked for and not yet counted
         self._ends = None  # why no more is asked for: False (others have their turn), an error
@@ -80,34 +84,49 @@ class Rounds:
         if not is_more and not self._status.problems:
             self._state.settle()
             self._arrived = None
+            self._unfinished.clear()
         return is_more
 
     def _look(self):
         state = self._state
         state.refresh()
         self._finishing = Finishing()
-        if state.doubt is not None and self._arrived is None:
-            self._arrived = self._found_here(state.doubt)
+        if self._unfinished or state.doubt is not None and self._arrived is None:
+            self._arrived = self._found_here(state.doubt or 0)
         try:
-            if self._source is None:
-                self._source = self._connect()
-            is_more = False
-            for name, action in self._boxes:
-                target = target_of(action, self._folders)
-                try:
-                    complaint = self._filing.complaint(target)
-                    if complaint:
-                        self._status.complain("%s is not fetched: %s" % (name or "it", complaint))
-                    else:
-                        is_more = self._look_into(name, target) or is_more
-                except BoxGone as error:
-                    self._status.complain(str(error))
-            return is_more
+            return self._look_into_all()
         finally:
             try:
                 self._finishing.end()
             finally:
                 state.end_round()
+
+    def _look_into_all(self):
+        """A mailbox that cannot be fetched does not keep the others from it."""
+        is_more, failures = False, []
+        for name, action in self._boxes:
+            if self._source is None:
+                self._source = self._connect()
+            target = target_of(action, self._folders)
+            try:
+                complaint = self._filing.complaint(target)
+                if complaint:
+                    self._status.complain("%s is not fetched: %s" % (name or "it", complaint))
+                else:
+                    is_more = self._look_into(name, target) or is_more
+            except BoxGone as error:
+                self._status.complain(str(error))
+            except (LoginRefused, Throttled, Later):
+                raise
+            except FetchError as error:
+                self._require_going_on()
+                self._finishing.drain()
+                self._drop_source()
+                self._status.complain("%s: %s" % (name, error))
+                failures.append(error)
+        if len(failures) == len(self._boxes):
+            raise failures[0]
+        return is_more
 
     def _found_here(self, since):
         """The keys of messages that were fetched since a time and are in a mailbox now."""
@@ -200,7 +219,7 @@ class Rounds:
         """Whether a listed message is to be fetched; if not, what is to be done is noted."""
         if notes.is_delivered(message) or target.kind == DELETE:
             notes.remove_soon(message)
-        elif self._is_here(message):
+        elif self._is_here(message) and not self._is_unfinished(message, target):
             notes.delivered(message, 0)
         elif notes.is_ignored(message):
             notes.leave(message)
@@ -218,6 +237,12 @@ class Rounds:
         """Whether a message is in a mailbox of ours, although there is no note of it."""
         return self._arrived is not None and identity.short(self._name(message)) in self._arrived
 
+    def _is_unfinished(self, message, target):
+        """Whether what filters send elsewhere of a message that is here may not be in the queue: it
+        failed, or the server was killed before that was noted. A copy that left may leave again."""
+        return target.kind == FILTER and bool(self._state.doubt or identity.short(
+            self._name(message)) in self._unfinished)
+
     def _name(self, message):
         return identity.name_key(self._key, self._box.name, self._box.validity, message.key)
 
@@ -227,14 +252,15 @@ class Rounds:
             self._state.begin()
         pieces = self._pieces(message, pieces)
         try:
-            received = self._filing.receive(message, target, self._name(message), pieces, known)
+            received = self._filing.receive(message, target, self._name(message), pieces, known,
+                                            is_here=self._is_here(message))
         except MessageGone:
             return
         except (LoginRefused, Throttled):
             raise
         except FetchError as error:
             self._require_going_on()
-            self._postpone(message, "could not be read: %s" % error, postponed)
+            self._not_read(notes, message, error, postponed)
             return
         finally:
             pieces.close()  # it may not be at its end
@@ -256,11 +282,14 @@ class Rounds:
         with self._lock:
             self._state.count(filed.octets)
             self._planned -= message.size
+            key = identity.short(self._name(message))
+            self._unfinished.discard(key)
             if filed.kind in (DONE, KNOWN):
                 notes.delivered(message, filed.content)
                 self._status.fetched += filed.kind == DONE
                 self._status.octets += filed.octets
             elif filed.kind == LATER:
+                self._unfinished.add(key)
                 self._postpone(message, "could not be kept: %s" % filed.text, postponed)
             else:
                 self._leave(notes, message, filed.text)
@@ -270,6 +299,18 @@ class Rounds:
             self._later = "message %s of %s %s" % (
                 message.key, self._box.name or self._account.server, why)
             postponed.append(message)
+
+    def _not_read(self, notes, message, error, postponed):
+        """A message that the server does not give in several rounds stays there."""
+        key = self._name(message)
+        times = self._unreadable.pop(key, 0) + isinstance(error, Unreadable)
+        if times >= _MOST_ROUNDS:
+            with self._lock:
+                self._leave(notes, message, "the server does not give it: %s" % error)
+            return
+        if times and len(self._unreadable) < _MOST_UNREADABLE:
+            self._unreadable[key] = times
+        self._postpone(message, "could not be read: %s" % error, postponed)
 
     def _leave(self, notes, message, why):
         notes.leave(message)
@@ -298,12 +339,12 @@ class Rounds:
                 return
             except (MessageGone, LoginRefused, Throttled):
                 raise
-            except FetchError:
+            except FetchError as error:
                 cuts += 1
                 in_vain = 0 if offset > before else in_vain + 1
                 if in_vain >= _MOST_CUTS or cuts >= _ALL_CUTS or self._is_stopped():
                     self._drop_source()
-                    raise
+                    raise Unreadable(str(error)) from error
             self._connect_again()
             message = self._found_again(message)
             pieces = self._source.read(message, offset)

@@ -24,6 +24,10 @@ class Throttled(FetchError):
         self.seconds = seconds
 
 
+class Unreadable(FetchError):
+    """The server answers, but does not give this message."""
+
+
 class BoxGone(FetchError):
     """The mailbox does not exist there (any more). The account's other mailboxes go on."""
 

@@ -1,4 +1,5 @@
 """An IMAP server on a socket that behaves well, except where a test tells it otherwise."""
+import contextlib
 import re
 import socket
 import threading
@@ -68,8 +69,9 @@ class ImapServer:
         except (OSError, Close, ValueError):
             pass
         except Hang:
-            while session.sock.recv(4096):
-                pass
+            with contextlib.suppress(OSError):
+                while session.sock.recv(4096):
+                    pass
         finally:
             sock.close()
             if session is not None:

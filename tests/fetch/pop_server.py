@@ -54,6 +54,7 @@ class PopServer:
 
     def __exit__(self, *exception):
         self._released.set()
+        self._listener.shutdown(socket.SHUT_RDWR)  # ends `accept`
         self._listener.close()
         for sock in self._sockets:
             with contextlib.suppress(OSError):

@@ -5,14 +5,16 @@ import os
 
 import pytest
 
+from phenmail_protocols.delivery.outgoing import Outgoing
 from phenmail_protocols.fetch.keeping import state as state_file
 from phenmail_protocols.fetch.source import FetchError, Throttled
 from phenmail_protocols.mail.dates import format_header
+from phenmail_protocols.queue.spool import SpoolError
 from phenmail_protocols.store import errors
 from phenmail_protocols.store.account import Account as Folder
 from phenmail_protocols.store.filestore import FileStore
 
-from .scripted import DATE, Account, House, account, subject, text
+from .scripted import DATE, Account, House, Scripted, account, subject, text
 
 
 @pytest.fixture
@@ -565,3 +567,85 @@ def test_a_kill_at_any_step_loses_and_repeats_nothing(tmp_path, remote, protocol
     assert house.look() == ""
     assert sorted(house.subjects()) == sorted("m%d" % each for each in range(number))
     house.close()
+
+
+def copy_on(house, text="m1"):
+    """The user's filters send a copy of some messages elsewhere."""
+    with open(house.path("alice", "mail", "filters.jcfg"), "w") as file:
+        json.dump({"filters": [{"type": "match", "content": text,
+                                "action": "copy:x@far.example"}]}, file)
+
+
+@PROTOCOLS
+def test_a_kill_between_mailbox_and_queue_loses_no_copy(tmp_path, remote, protocol, monkeypatch):
+    remote.put(1)
+    remote.put(2)
+    house = House(tmp_path / "root", remote)
+    house.configure(account(protocol=protocol, remove=True))
+    copy_on(house)
+
+    def killed(*_):
+        raise Killed
+    with monkeypatch.context() as patched:
+        patched.setattr(Outgoing, "commit", killed)
+        with pytest.raises(Killed):
+            house.look()
+    assert "m1" in house.subjects() and not list(house.queue.messages())
+    house.store.close()
+    house = House(tmp_path / "root", remote)
+    assert house.look() == ""
+    assert sorted(house.subjects()) == ["m1", "m2"]
+    assert len(list(house.queue.messages())) == 1
+    assert not remote.boxes["INBOX"]
+    house.close()
+
+
+@PROTOCOLS
+def test_a_queue_that_fails_repeats_no_message(house, remote, protocol, monkeypatch):
+    remote.put(1)
+    house.configure(account(protocol=protocol, remove=True))
+    copy_on(house)
+
+    def full(*_):
+        raise SpoolError("the disk is full")
+    with monkeypatch.context() as patched:
+        patched.setattr(Outgoing, "commit", full)
+        for _ in range(3):
+            assert "could not be kept" in house.look()
+            assert house.subjects() == ["m1"]
+    assert remote.boxes["INBOX"]
+    assert house.look() == ""
+    assert house.subjects() == ["m1"] and len(list(house.queue.messages())) == 1
+    assert not remote.boxes["INBOX"]
+
+
+@PROTOCOLS
+def test_messages_that_the_server_does_not_give_stay_there(house, remote, protocol):
+    for number in range(1, 7):
+        remote.put(number)
+    remote.unreadable = {2, 3}
+    house.configure(account(protocol=protocol))
+    for _ in range(6):
+        house.look()
+    assert house.subjects() == ["m1", "m4", "m5", "m6"]
+    assert house.look() == ""
+    assert len([line for line in house.job().status.left if "does not give it" in line]) == 2
+
+
+def test_a_mailbox_that_fails_does_not_keep_the_others_from_it(house, remote, monkeypatch, caplog):
+    remote.boxes["A"], remote.boxes["B"] = {}, {}
+    remote.put(1, "B")
+    remote.put(2)
+    house.configure(account(boxes=["Inbox", "A", "B"]))
+    really = Scripted.open
+
+    def opened(source, name):
+        if name == "A":
+            raise FetchError("the server gives the messages no lasting UIDs")
+        return really(source, name)
+    monkeypatch.setattr(Scripted, "open", opened)
+    assert house.look() == ""
+    assert sorted(house.subjects()) == ["m1", "m2"]
+    assert any("A: the server gives" in line for line in house.job().status.problems)
+    assert house.look() == ""
+    assert caplog.text.count("A: the server gives") == 1
