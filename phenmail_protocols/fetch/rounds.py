@@ -198,12 +198,14 @@ class Rounds:
 
     def _is_wanted(self, message, notes, target):
         """Whether a listed message is to be fetched; if not, what is to be done is noted."""
-        if notes.is_delivered(message) or target.kind == DELETE:
+        if notes.is_delivered(message):
             notes.remove_soon(message)
-        elif self._is_here(message):
+        elif target.kind != DELETE and self._is_here(message):
             notes.delivered(message, 0)
         elif notes.is_ignored(message):
             notes.leave(message)
+        elif target.kind == DELETE:
+            notes.remove_soon(message)
         elif self._filing.too_large(message.size):
             self._leave(notes, message, self._filing.too_large(message.size))
         else:

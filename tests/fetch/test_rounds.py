@@ -347,6 +347,19 @@ def test_another_validity_does_not_bring_ignored_mail(house, remote):
     assert house.look() == "" and house.subjects() == ["m2", "m3"]
 
 
+def test_another_validity_does_not_delete_ignored_mail(house, remote):
+    remote.put(1)
+    house.now = float(DATE + 500)
+    house.configure(account(boxes=[{"Inbox": "delete"}], **{"first-time": "ignore-all"}))
+    assert house.look() == "" and len(remote.boxes["INBOX"]) == 1
+    remote.put(2, date=DATE + 600)
+    assert house.look() == "" and len(remote.boxes["INBOX"]) == 1
+    remote.renumber()
+    remote.put(3, date=DATE + 700)
+    assert house.look() == ""
+    assert [subject(data) for data, _, _ in remote.boxes["INBOX"].values()] == ["m1"]
+
+
 @PROTOCOLS
 def test_a_lost_state_brings_only_what_is_not_here(house, remote, protocol):
     for number in range(3):
