@@ -14,7 +14,7 @@ from . import identity
 from .filing import DELETE, DONE, FILTER, KNOWN, LATER, Filed, Later, target_of
 from .finishing import Finishing
 from .keeping.known import Numbers
-from .keeping.notes import Keys, Uids
+from .keeping.notes import Keys, Uids, is_same, validity_of
 from .source import BoxGone, FetchError, LoginRefused, MessageGone, Throttled
 
 _MOST_CUTS = 3  # of a connection within a message, without an octet between two of them
@@ -118,7 +118,10 @@ class Rounds:
         return found
 
     def _look_into(self, name, target):
-        self._box = self._source.open(name)._replace(name=name)
+        box = self._source.open(name)._replace(name=name)
+        if self._is_imap:
+            box = box._replace(validity=validity_of(self._state, box, self._is_empty_after))
+        self._box = box
         kind = Uids if self._is_imap else Keys
         notes = kind(self._state, self._box, self._account.remove, self._clock)
         if notes.is_first and self._account.first_time == "ignore-all":
@@ -137,6 +140,9 @@ class Rounds:
         if is_complete:
             notes.complete(postponed)
         return not is_complete
+
+    def _is_empty_after(self, uid):
+        return not any(True for _ in self._source.new(uid, lambda key: False))
 
     def _take_new(self, notes, target, known, postponed):
         """Fetch what is new -> whether all was looked at."""
@@ -315,9 +321,9 @@ class Rounds:
         self._drop_source()
         self._source = self._connect()
         box = self._source.open(self._box.name)._replace(name=self._box.name)
-        if box.validity != self._box.validity:
+        if not is_same(box, self._box):
             raise FetchError("%s changed while it was read" % box.name)
-        self._box = box
+        self._box = box._replace(validity=self._box.validity)
 
     def _found_again(self, message):
         """A message as it is named over a new connection."""

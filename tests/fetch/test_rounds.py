@@ -360,6 +360,29 @@ def test_another_validity_does_not_delete_ignored_mail(house, remote):
     assert [subject(data) for data, _, _ in remote.boxes["INBOX"].values()] == ["m1"]
 
 
+@pytest.mark.parametrize("remove", [False, 3])
+def test_a_source_that_was_restored_from_a_backup(house, remote, remove):
+    house.now = 1.8e9
+    for number in range(5):
+        remote.put(number, date=DATE + number)
+    house.configure(account(remove=remove))
+    assert house.look() == ""
+    del remote.boxes["INBOX"][4], remote.boxes["INBOX"][5]
+    remote.next_uid["INBOX"] = 4
+    for number in 7, 8:  # UIDs of messages that were fetched
+        remote.put(number, date=DATE + number)
+        assert house.look() == ""
+    assert house.subjects() == ["m0", "m1", "m2", "m3", "m4", "m7", "m8"]
+    house.close()
+    house.open()
+    house.now += 2 * 86400
+    remote.put(9)
+    assert house.look() == "" and house.subjects()[-2:] == ["m8", "m9"]
+    assert remote.removed == []
+    house.now += 86400
+    assert house.look() == "" and len(remote.removed) == (5 if remove else 0)
+
+
 @PROTOCOLS
 def test_a_lost_state_brings_only_what_is_not_here(house, remote, protocol):
     for number in range(3):

@@ -36,6 +36,11 @@ class Ranges:
         return iter(zip(self._starts, self._ends))
 
     @property
+    def end(self):
+        """The largest number in it, 0 if it is empty."""
+        return self._ends[-1] if self._ends else 0
+
+    @property
     def beginning(self):
         """The largest number up to which all, from 1 on, are in it; 0 if 1 is not."""
         return self._ends[0] if self._starts and self._starts[0] <= 1 else 0

@@ -8,8 +8,30 @@ from .. import identity
 from ..source import FetchError, RemoteMessage
 
 _TOGETHER = 100  # messages that are removed at once at the source
-_HIGHEST = 2 ** 32 - 1  # of UIDs
+_HIGHEST = 2 ** 32 - 1  # of UIDs, and of UIDVALIDITY
 _DAY = 86400
+
+
+def validity_of(state, box, is_empty_after):
+    """What names the UIDs of an IMAP mailbox: its UIDVALIDITY, plus 2 ** 32 for each time that the
+    server was seen to give UIDs again.
+
+    A server that was restored from a backup may do that. Its new messages then have UIDs of messages
+    that were fetched, and would be passed by, or even be removed. `is_empty_after(uid)`: whether the
+    mailbox has no message above a UID.
+    """
+    known = state.mailboxes.get(box.name)
+    if known is None or known.validity & _HIGHEST != box.validity:
+        return box.validity
+    is_set_back = 0 < box.next_uid <= known.done.end and is_empty_after(box.next_uid - 1)
+    return known.validity + (_HIGHEST + 1 if is_set_back else 0)
+
+
+def is_same(box, known):
+    """Whether a mailbox that was opened again has the UIDs of `known`, whose validity is of
+    `validity_of`."""
+    return (box.validity in (known.validity, known.validity & _HIGHEST)
+            and not 0 < box.next_uid < known.next_uid)
 
 
 class Uids:
