@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from phenmail_protocols.fetch.keeping import known, notes
 from phenmail_protocols.fetch.keeping import state as state_file
 from phenmail_protocols.fetch.source import FetchError, Throttled
 from phenmail_protocols.mail.dates import format_header
@@ -181,6 +182,37 @@ def test_a_wrong_clock_removes_nothing_after_days(house, remote, protocol):
     assert house.look() == ""
     house.now += 30 * 86400
     assert house.look() == "" and remote.removed == []
+
+
+@PROTOCOLS
+def test_a_clock_that_was_wrong_removes_nothing_early(house, remote, protocol):
+    house.configure(account(protocol=protocol, remove=3))
+    for number, now in enumerate((1.8e9, 1e6, 1.8e9 + 2 * 86400)):
+        house.now = now
+        remote.put(number)
+        assert house.look() == "" and remote.removed == []
+    house.now = 1.8e9 + 3 * 86400
+    assert house.look() == "" and remote.removed == [1]
+    house.now = 1.8e9 + 5 * 86400
+    assert house.look() == ""
+    assert remote.removed == ([1, 2, 3] if protocol == "imaps" else [1, 3])
+
+
+def test_a_mailbox_with_many_gaps(house, remote, monkeypatch):
+    monkeypatch.setattr(notes, "_MANY", 5)
+    monkeypatch.setattr(known, "MOST_RANGES", 30)
+    for number in range(60):
+        remote.put(number)
+        remote.next_uid["INBOX"] += 1
+    remote.unreadable = {99}
+    house.configure(account())
+    for _ in range(2):
+        assert "could not be read" in house.look()
+        assert len(house.messages()) == 59
+        house.close()
+        house.open()
+    remote.unreadable = set()
+    assert house.look() == "" and len(house.messages()) == 60
 
 
 @PROTOCOLS

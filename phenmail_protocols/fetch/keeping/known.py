@@ -31,6 +31,10 @@ class Ranges:
         at = bisect.bisect_right(self._starts, number) - 1
         return at >= 0 and number <= self._ends[at]
 
+    def __len__(self):
+        """How many ranges there are."""
+        return len(self._starts)
+
     def __iter__(self):
         """The (first, last) of each range, ascending."""
         return iter(zip(self._starts, self._ends))

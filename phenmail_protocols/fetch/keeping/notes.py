@@ -10,6 +10,7 @@ from ..source import FetchError, RemoteMessage
 _TOGETHER = 100  # messages that are removed at once at the source
 _HIGHEST = 2 ** 32 - 1  # of UIDs, and of UIDVALIDITY
 _DAY = 86400
+_MANY = 10000  # ranges of UIDs, beyond which gaps are closed at once
 
 
 def validity_of(state, box, is_empty_after):
@@ -88,7 +89,11 @@ class Uids:
 
     def saw(self, message):
         """The message was listed."""
-        self._last = max(self._last, _uid(message))
+        uid = _uid(message)
+        if uid > self._last + 1 and len(self._mailbox.done) > _MANY:
+            # The messages are listed in order, so there is none between this one and the last.
+            self._state.leave(self._mailbox, self._last + 1, uid - 1)
+        self._last = max(self._last, uid)
 
     def is_delivered(self, message):
         """Whether it was fetched before, and is listed because it is due for removal."""
@@ -130,8 +135,13 @@ class Uids:
         now = self._clock()
         if not self._remove or now < EARLIEST:
             return 0
-        until = now - self._remove * _DAY
-        return sum(1 for moment in self._mailbox.delivered[1] if moment <= until)
+        until, count = now - self._remove * _DAY, 0
+        for number, moment in enumerate(self._mailbox.delivered[1], 1):
+            if moment > until:
+                break
+            if moment >= EARLIEST:  # else the clock was wrong: it is as old as the next one at least
+                count = number
+        return count
 
     def has_due(self):
         """Whether messages are to be removed there."""
@@ -204,7 +214,7 @@ class Keys:
         if self._remove is True:
             return moment > 0
         now = self._clock()
-        return (bool(self._remove) and moment > 0 and now >= EARLIEST
+        return (bool(self._remove) and moment >= EARLIEST
                 and moment + self._remove * _DAY <= now)
 
     def saw(self, message):
