@@ -3,7 +3,7 @@
 A round looks at each mailbox, oldest messages first. For each message: file it (filing.py), note it
 (keeping/state.py), and only then, once the notes are synced, remove it at the source if the user
 wants that. A message that cannot be kept now stays for the next round, and the second one of these
-ends the round. A connection that is cut within a message is made again, and the message goes on
+ends the round; those that the server refuses to give stay, too, and end no round. A connection that is cut within a message is made again, and the message goes on
 there.
 """
 import threading
@@ -15,10 +15,11 @@ from .filing import DELETE, DONE, FILTER, KNOWN, LATER, Filed, Later, target_of
 from .finishing import Finishing
 from .keeping.known import Numbers
 from .keeping.notes import Keys, Uids, is_same, validity_of
-from .source import BoxGone, FetchError, LoginRefused, MessageGone, Throttled
+from .source import BoxGone, FetchError, LoginRefused, MessageGone, Throttled, Unreadable
 
 _MOST_CUTS = 3  # of a connection within a message, without an octet between two of them
 _ALL_CUTS = 50  # of a connection within a message
+_MOST_UNREADABLE = 20  # messages of a mailbox that the server refuses, in one round
 _SLICE = 300.0  # seconds until other accounts get their turn
 _DAY = 86400
 
@@ -54,6 +55,7 @@ class Rounds:
         self._finishing = None
         self._arrived = None  # Numbers: keys of messages in our mailboxes, while notes are in doubt
         self._later = ""  # why the last message could not be kept
+        self._refused = 0  # messages of this mailbox that the server does not give
         self._planned = 0  # octets of messages that are asked for and not yet counted
         self._ends = None  # why no more is asked for: False (others have their turn), an error
         self._until = 0.0
@@ -128,7 +130,7 @@ class Rounds:
             notes.ignore_all(self._source)
             return False
         notes.first_look()
-        postponed = []
+        postponed, self._refused = [], 0
         try:
             is_complete = (not notes.may_be_new()
                            or self._take_new(notes, target, notes.contents(), postponed))
@@ -165,11 +167,11 @@ class Rounds:
         source = self._source
         for message, pieces in source.read_all(self._wanted(listed, notes, target)):
             self._take(notes, target, message, pieces, known, postponed)
-            if self._source is not source or len(postponed) > 1 or notes.has_many_due():
+            if self._source is not source or self._is_hopeless(postponed) or notes.has_many_due():
                 self._finishing.drain()
                 if self._source is not source:
                     notes.forget_due()
-                if len(postponed) > 1:
+                if self._is_hopeless(postponed):
                     raise Later(self._later)
                 self._remove(notes)
                 if self._source is not source:
@@ -178,6 +180,10 @@ class Rounds:
         if isinstance(self._ends, FetchError):
             raise self._ends
         return self._ends is None
+
+    def _is_hopeless(self, postponed):
+        """Whether to end the round, because more messages would hardly fare better."""
+        return len(postponed) - self._refused > 1 or self._refused > _MOST_UNREADABLE
 
     def _wanted(self, listed, notes, target):
         """Those of the listed messages that are to be fetched. Sets `_ends` if it ends early, to
@@ -242,6 +248,7 @@ class Rounds:
             raise
         except FetchError as error:
             self._require_going_on()
+            self._refused += isinstance(error, Unreadable)
             self._postpone(message, "could not be read: %s" % error, postponed)
             return
         finally:
@@ -304,7 +311,7 @@ class Rounds:
                     self._require_going_on()
                     yield piece
                 return
-            except (MessageGone, LoginRefused, Throttled):
+            except (MessageGone, LoginRefused, Throttled, Unreadable):
                 raise
             except FetchError:
                 cuts += 1

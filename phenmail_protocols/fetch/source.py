@@ -32,6 +32,10 @@ class MessageGone(FetchError):
     """The message was removed at the source since it was listed."""
 
 
+class Unreadable(FetchError):
+    """The server does not give this message, although it is there. The connection is still good."""
+
+
 class RemoteMessage(NamedTuple):
     """A message at its source.
 

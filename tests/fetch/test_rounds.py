@@ -351,6 +351,25 @@ def test_an_unreadable_message_does_not_hold_up_others(house, remote, protocol):
     assert house.look() == "" and house.subjects()[-2:] == ["m1", "m5"]
 
 
+@PROTOCOLS
+def test_messages_that_the_server_refuses_hold_up_no_others(house, remote, protocol):
+    for number in range(30):
+        remote.put(number)
+    remote.refused = {2, 3, 9}
+    house.configure(account(protocol=protocol, remove=True))
+    for _ in range(2):
+        logins = remote.logins
+        assert "could not be read: the server refused FETCH" in house.look()
+        assert len(house.messages()) == 27 and len(remote.removed) == 27
+        assert remote.logins == logins + 1
+    remote.refused = set(range(31, 60))
+    for number in range(30, 60):
+        remote.put(number)
+    assert "could not be read" in house.look() and len(house.messages()) == 30
+    remote.refused = set()
+    assert house.look() == "" and len(house.messages()) == 60
+
+
 def test_another_validity_brings_nothing_again(house, remote):
     for number in range(4):
         remote.put(number, date=DATE + number)
