@@ -106,7 +106,7 @@ class State:
                 log.error("%s: the state of a fetched account was unusable and was set aside: %s",
                           self._name, error)
                 self._lost()
-        self._is_torn = True  # the last line may lack its end
+        self._is_torn = bool(self._stamp and self._stamp[1])  # the last line may lack its end
         self._compact = max(_SMALL, self._compact)
 
     def _lost(self):
@@ -268,7 +268,7 @@ class State:
     def _write(self, text):
         data = text.encode("ascii")
         if self._is_torn:
-            data = b"\n" + data
+            data = b"?\n" + data  # so that what is torn is no line
         self._is_torn = True
         self._named = None  # if the next line fails, a mailbox's name may be lost
         write_all(self._descriptor, data)

@@ -29,7 +29,7 @@ LINE = re.compile(
 
 def lines(file, largest):
     """The lines in the first `largest` octets of an unbuffered file, without LF; longer ones than
-    _LONGEST are left out. The last one may be torn."""
+    _LONGEST are left out, and a last one without LF: its numbers may be torn."""
     rest, left = b"", largest
     while left > 0:
         piece = file.read(min(_PIECE, left))
@@ -41,8 +41,6 @@ def lines(file, largest):
         if len(rest) > _LONGEST:
             rest = b"?" + rest[-1:]  # no line begins like this
         yield from found
-    if rest:
-        yield rest
 
 
 def joined(pieces):
