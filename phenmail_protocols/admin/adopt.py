@@ -35,7 +35,7 @@ def run(root, options, address):
     try:
         return _run(root, options, address)
     except (FetchError, Stopped, StoreError) as error:
-        print("phenmail: %s" % error, file=sys.stderr)
+        print("phenmail: %s" % printable(str(error)), file=sys.stderr)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on where it was.", file=sys.stderr)
     return FAILED
