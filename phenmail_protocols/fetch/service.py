@@ -34,6 +34,8 @@ IDLE = 100, 50  # accounts that keep their connection; the rest is looked at eve
 
 _TICK = 1.0  # seconds between two looks at what is due
 _READ = 5  # looks, of which one reads what changed in the users' files
+# A round that began so long ago ends if another user has waited so long for a first place.
+_LONGEST, _PATIENCE = 900.0, 60.0
 _WRITE = 10.0  # seconds between two versions of the status file
 # Octets beyond our limit that a source may give, so that a message meets our limit first.
 _SPARE = 1024 * 1024
@@ -115,8 +117,9 @@ class Fetching:
         for job in sorted(self._jobs(), key=lambda job: job.due):
             if job.due > now or self._stopping.is_set():
                 break
-            if not job.is_running and not self._has_predecessor(job):
-                self._start(job)
+            if (not job.is_running and not self._has_predecessor(job) and not self._start(job)
+                    and job.due + _PATIENCE < now and not self._rounds.has(job.owner)):
+                self._make_room(now)
         if self._is_changed and now - self._written >= _WRITE:
             self._write()
 
@@ -127,9 +130,9 @@ class Fetching:
         return any(each.order == job.order for each in self._ending)
 
     def _start(self, job):
-        """Give a job to a thread, if there is room."""
+        """Give a job to a thread, if there is room -> whether there was."""
         if not self._rounds.take(job.owner):
-            return
+            return False
         job.is_running = True
         try:
             self._workers.start(job)
@@ -138,6 +141,14 @@ class Fetching:
             job.due = time.monotonic() + 60
             self._rounds.leave(job.owner)
             log.error("no thread can be started for fetching; next attempt in 60 s: %s", error)
+        return True
+
+    def _make_room(self, now):
+        """End the longest round, if it is long: its server may send an octet a minute."""
+        began = [(job.began, job) for job in self._jobs() + self._ending if job.began is not None]
+        since, longest = min(began, key=lambda each: each[0], default=(now, None))
+        if since + _LONGEST < now:
+            longest.interrupt()
 
     def _write(self):
         self._written = time.monotonic()

@@ -249,6 +249,33 @@ def test_one_users_hanging_servers_hold_up_nobody_else(house, remote):
     gate.set()
 
 
+def test_slow_servers_of_some_users_hold_up_nobody_for_long(house, remote, monkeypatch):
+    monkeypatch.setattr(service, "_PATIENCE", 0.05)
+    monkeypatch.setattr(service, "_LONGEST", 0.05)
+    house.fetching._rounds = Places(1, 1)
+    remote.put(1)
+    slow, alice, end = threading.Event(), [], time.monotonic() + 10
+
+    def before(step):
+        if step == "piece" and not house.subjects(user="bert"):
+            alice[:] = [each for each in house.fetching._jobs() if each.owner == "alice"]
+            slow.set()
+            while not alice[0].is_stopped() and time.monotonic() < end:
+                time.sleep(0.005)
+    remote.before = before
+    house.configure(account())
+    house.fetching.start()
+    assert slow.wait(10)
+    remote.before = lambda step: None
+    house.configure(account(), user="bert")
+    eventually(lambda: house.subjects(user="bert") == ["m1"])
+    eventually(lambda: alice[0].status.error)
+    assert "accounts of other users waited" in alice[0].status.error
+    assert house.subjects() == []
+    alice[0].hurry()
+    eventually(lambda: house.subjects() == ["m1"])
+
+
 def test_idle_accounts_leave_room_for_others(house, remote):
     remote.can_wait = True
     house.configure(*[account(username="user%d" % number) for number in range(30)])
