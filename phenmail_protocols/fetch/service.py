@@ -36,6 +36,7 @@ _TICK = 1.0  # seconds between two looks at what is due
 _READ = 5  # looks, of which one reads what changed in the users' files
 # A round that began so long ago ends if another user has waited so long for a first place.
 _LONGEST, _PATIENCE = 900.0, 60.0
+_LEAST = 0.1  # seconds between two rounds of an account, though its server says that mail came
 _WRITE = 10.0  # seconds between two versions of the status file
 # Octets beyond our limit that a source may give, so that a message meets our limit first.
 _SPARE = 1024 * 1024
@@ -232,6 +233,7 @@ class Fetching:
         has_place, keeps = True, False
         try:
             while True:
+                again = time.monotonic() + _LEAST
                 wait = job.look()
                 self._is_changed = True
                 if not job.can_wait or not (keeps or self._idle.take(job.owner)):
@@ -241,6 +243,7 @@ class Fetching:
                 has_place = False
                 if not job.wait(wait):
                     break
+                self._stopping.wait(max(0.0, again - time.monotonic()))
                 while not has_place and not job.is_stopped():
                     has_place = self._rounds.take(job.owner, 1.0)
                 if job.is_stopped():

@@ -57,6 +57,22 @@ def test_idle_brings_mail_at_once(house, remote):
     assert remote.logins == 1
 
 
+def test_a_server_that_always_announces_mail_is_not_asked_all_the_time(house, remote):
+    remote.can_wait = True
+    waits = []
+
+    class Eager(type(remote.open_source(Named(), "right", 1))):
+        def wait(self, seconds, wake):
+            waits.append(time.monotonic())
+            return True
+    house.fetching._open_source = lambda account, passphrase, limit, **more: Eager(
+        remote, False, more["began"])
+    house.configure(account(period="1 h"))
+    house.fetching.start()
+    eventually(lambda: len(waits) >= 4)
+    assert waits[3] - waits[0] > 2.5 * service._LEAST
+
+
 def test_without_idle_the_connection_is_closed(house, remote):
     remote.can_wait = True
     closed = []
