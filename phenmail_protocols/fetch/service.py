@@ -8,6 +8,7 @@ The server is stopped at any time: the connections of all accounts are then shut
 nobody waits for another server.
 """
 import errno
+import functools
 import logging
 import os
 import threading
@@ -208,10 +209,14 @@ class Fetching:
         if known is not None and (known.account, known.folders) == (account, folders):
             return known
         from .job import Job  # with all that only those need who fetch
-        root = self._directory.root
+        root, connect = self._directory.root, self._connect
+        if account.provider is not None:
+            from ..oauth.token_store import TokenSource
+            # One for all connections: it keeps a token that a full disk did not take.
+            connect = functools.partial(connect, token=TokenSource(account.provider))
         return Job(owner, account, folders, self._router, self._store,
                    lambda: OwnedFolder(root.identity_folder(owner), CONFIG, STATES),
-                   self._connect, self._clock)
+                   connect, self._clock)
 
     def _replace(self, owner, user):
         old = self._users.get(owner)
@@ -258,9 +263,9 @@ class Fetching:
             self._is_changed = True
             self._wake.set()
 
-    def _connect(self, account, began):
+    def _connect(self, account, began, token=None):
         limit = self._directory.settings.limits.message_size + _SPARE
-        return self._open_source(account, unobscure(account.passphrase or ""), limit,
+        return self._open_source(account, unobscure(account.passphrase or ""), limit, token,
                                  contexts=self._shared_contexts(), began=began)
 
     def _shared_contexts(self):

@@ -73,6 +73,20 @@ def test_a_server_that_always_announces_mail_is_not_asked_all_the_time(house, re
     assert waits[3] - waits[0] > 2.5 * service._LEAST
 
 
+def test_all_connections_of_an_account_have_one_source_of_tokens(house, remote):
+    tokens = []
+
+    def open_source(account, passphrase, limit, token=None, **more):
+        tokens.append(token)
+        return remote.open_source(account, "right", limit, **more)
+    house.fetching._open_source = open_source
+    house.configure(account(protocol="pops", auth="oauth2", provider={
+        "token-endpoint": "https://login.example/token", "client-id": "me",
+        "device-endpoint": "https://login.example/device"}))
+    assert [house.look() for _ in range(2)] == ["", ""]
+    assert len(tokens) == 2 and tokens[0] is tokens[1] is not None
+
+
 def test_without_idle_the_connection_is_closed(house, remote):
     remote.can_wait = True
     closed = []
