@@ -200,19 +200,19 @@ def test_a_clock_that_was_wrong_removes_nothing_early(house, remote, protocol):
 
 def test_a_mailbox_with_many_gaps(house, remote, monkeypatch):
     monkeypatch.setattr(notes, "_MANY", 5)
-    monkeypatch.setattr(known, "MOST_RANGES", 30)
-    for number in range(60):
+    monkeypatch.setattr(known, "MOST_RANGES", 60)
+    for number in range(120):
         remote.put(number)
         remote.next_uid["INBOX"] += 1
     remote.unreadable = {99}
     house.configure(account())
     for _ in range(2):
         assert "could not be read" in house.look()
-        assert len(house.messages()) == 59
+        assert len(house.messages()) == 119
         house.close()
         house.open()
     remote.unreadable = set()
-    assert house.look() == "" and len(house.messages()) == 60
+    assert house.look() == "" and len(house.messages()) == 120
 
 
 @PROTOCOLS
