@@ -119,9 +119,8 @@ class Fetching:
         for job in sorted(self._jobs(), key=lambda job: job.due):
             if job.due > now or self._stopping.is_set():
                 break
-            if (not job.is_running and not self._has_predecessor(job) and not self._start(job)
-                    and job.due + _PATIENCE < now and not self._rounds.has(job.owner)):
-                self._make_room(now)
+            if not job.is_running and not self._has_predecessor(job) and not self._start(job):
+                self._make_room(job.owner, job.due)
         if self._is_changed and now - self._written >= _WRITE:
             self._write()
 
@@ -145,11 +144,15 @@ class Fetching:
             log.error("no thread can be started for fetching; next attempt in 60 s: %s", error)
         return True
 
-    def _make_room(self, now):
-        """End the longest round, if it is long: its server may send an octet a minute."""
+    def _make_room(self, owner, since):
+        """End the longest round if it is long (its server may send an octet a minute), and the user
+        has had no place since then."""
+        now = time.monotonic()
+        if since + _PATIENCE > now or self._rounds.has(owner):
+            return
         began = [(job.began, job) for job in self._jobs() + self._ending if job.began is not None]
-        since, longest = min(began, key=lambda each: each[0], default=(now, None))
-        if since + _LONGEST < now:
+        begin, longest = min(began, key=lambda each: each[0], default=(now, None))
+        if begin + _LONGEST < now:
             longest.interrupt()
 
     def _write(self):
@@ -249,8 +252,11 @@ class Fetching:
                 if not job.wait(wait):
                     break
                 self._stopping.wait(max(0.0, again - time.monotonic()))
+                woken = time.monotonic()
                 while not has_place and not job.is_stopped():
                     has_place = self._rounds.take(job.owner, 1.0)
+                    if not has_place:
+                        self._make_room(job.owner, woken)
                 if job.is_stopped():
                     break
         finally:
@@ -265,8 +271,8 @@ class Fetching:
 
     def _connect(self, account, began, token=None):
         limit = self._directory.settings.limits.message_size + _SPARE
-        return self._open_source(account, unobscure(account.passphrase or ""), limit, token,
-                                 contexts=self._shared_contexts(), began=began)
+        return self._open_source(account, unobscure(account.passphrase or ""), limit,
+                                 token=token, contexts=self._shared_contexts(), began=began)
 
     def _shared_contexts(self):
         from .connecting import Contexts
