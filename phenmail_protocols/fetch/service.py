@@ -201,8 +201,11 @@ class Fetching:
             log.exception("no mail is fetched for %s: cannot read %s", owner, path)
         jobs = {}
         if settings is not None and settings.device in (None, root.device):
+            # As the directory names them: a mailbox with two names would be two to the store.
+            folders = {name: os.path.realpath(path)
+                       for name, path in settings.mail_folders.items()}
             for account in settings.accounts:
-                jobs[account.place] = self._job(owner, account, settings.mail_folders)
+                jobs[account.place] = self._job(owner, account, folders)
         self._replace(owner, _User(seen, jobs))
 
     def _job(self, owner, account, folders):

@@ -87,6 +87,18 @@ def test_all_connections_of_an_account_have_one_source_of_tokens(house, remote):
     assert len(tokens) == 2 and tokens[0] is tokens[1] is not None
 
 
+def test_a_root_that_is_a_link(tmp_path, remote):
+    (tmp_path / "real").mkdir()
+    os.symlink(str(tmp_path / "real"), str(tmp_path / "root"))
+    house = House(tmp_path / "root", remote)
+    remote.put(1)
+    house.configure(account())
+    assert house.look() == ""
+    assert b"Delivered-To: alice@example.org" in house.messages()[0]
+    assert list(house.store._accounts) == [house.path("alice", "mail")]
+    house.close()
+
+
 def test_without_idle_the_connection_is_closed(house, remote):
     remote.can_wait = True
     closed = []
