@@ -68,6 +68,7 @@ class Rounds:
             is_more = self._look()
             if not self._is_imap:
                 self.close()
+                self._state.abandon()
         except OSError as error:
             self.abandon()
             raise Later("the state of this account cannot be kept: %s" % (error.strerror or error))
@@ -212,7 +213,8 @@ class Rounds:
         """Whether a listed message is to be fetched; if not, what is to be done is noted."""
         if notes.is_delivered(message):
             notes.remove_soon(message)
-        elif target.kind != DELETE and self._is_here(message):
+        elif (target.kind != DELETE and not notes.was_removed(message)
+              and self._is_here(message)):
             notes.delivered(message, 0)
         elif notes.is_ignored(message):
             notes.leave(message)
@@ -240,8 +242,13 @@ class Rounds:
         with self._lock:
             self._state.begin()
         pieces = self._pieces(message, pieces)
+        name = self._name(message)
+        if notes.was_removed(message):  # another message, whose file needs another name
+            name = identity.name_key(self._key, name, self._clock(), message.key)
+        elif not self._is_imap:
+            known = ()
         try:
-            received = self._filing.receive(message, target, self._name(message), pieces, known)
+            received = self._filing.receive(message, target, name, pieces, known)
         except MessageGone:
             return
         except (LoginRefused, Throttled):
@@ -368,8 +375,11 @@ class Rounds:
     def close(self):
         """Log out. For POP3 this is when messages are removed. Raises FetchError."""
         source, self._source = self._source, None
+        leaving, self._state.leaving = self._state.leaving, []
         if source is not None:
             source.close()
+            with self._lock:
+                self._state.gone(leaving)
 
     def abandon(self):
         """Close connection and files after a failure. Raises nothing."""
@@ -379,5 +389,5 @@ class Rounds:
     def _drop_source(self):
         try:
             self.close()
-        except FetchError:
+        except (FetchError, OSError):
             pass

@@ -13,7 +13,7 @@ from phenmail_protocols.store import errors
 from phenmail_protocols.store.account import Account as Folder
 from phenmail_protocols.store.filestore import FileStore
 
-from .scripted import DATE, Account, House, account, subject, text
+from .scripted import DATE, Account, House, Scripted, account, subject, text
 
 
 @pytest.fixture
@@ -409,6 +409,34 @@ def test_another_validity_does_not_delete_ignored_mail(house, remote):
     remote.put(3, date=DATE + 700)
     assert house.look() == ""
     assert [subject(data) for data, _, _ in remote.boxes["INBOX"].values()] == ["m1"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("remove", [True, 3])
+def test_a_server_that_gives_the_keys_of_removed_messages_again(house, remote, remove, again):
+    house.now = 1.8e9
+    house.configure(account(protocol="pops", remove=remove))
+    for number in range(4):
+        remote.next_uid["INBOX"] = 1
+        remote.put(number)
+        assert house.look() == ""
+        house.now += 3 * 86400
+        assert house.look() == "" and remote.boxes["INBOX"] == {}
+        if again:
+            house.close()
+            house.open()
+    assert house.subjects() == ["m0", "m1", "m2", "m3"]
+
+
+def test_a_server_that_confirms_removals_and_removes_nothing(house, remote, monkeypatch):
+    monkeypatch.setattr(Scripted, "_expunge", lambda self, messages: None)
+    for number in range(3):
+        remote.put(number)
+    house.configure(account(protocol="pops", remove=True))
+    for _ in range(3):
+        assert house.look() == "" and house.subjects() == ["m0", "m1", "m2"]
+    remote.put(3)
+    assert house.look() == "" and house.subjects() == ["m0", "m1", "m2", "m3"]
 
 
 @pytest.mark.parametrize("remove", [False, 3])

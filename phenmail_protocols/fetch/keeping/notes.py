@@ -6,10 +6,13 @@ time.
 from ...text.clock import EARLIEST
 from .. import identity
 from ..source import FetchError, RemoteMessage
+from .known import Numbers
+from .state import GONE
 
 _TOGETHER = 100  # messages that are removed at once at the source
 _HIGHEST = 2 ** 32 - 1  # of UIDs, and of UIDVALIDITY
 _DAY = 86400
+_MOST_REMOVED = 100000  # messages whose content is remembered after their removal
 _MANY = 10000  # ranges of UIDs, beyond which gaps are closed at once
 
 
@@ -99,6 +102,10 @@ class Uids:
         """Whether it was fetched before, and is listed because it is due for removal."""
         return False  # `passes_by` hides those
 
+    def was_removed(self, message):
+        """Whether a message with this key was fetched, and removed there."""
+        return False
+
     def is_ignored(self, message):
         """Whether it is old mail under a new UID."""
         mailbox = self._mailbox
@@ -185,6 +192,9 @@ class Keys:
         self._clock = clock
         self._mailbox = state.mailbox("", 0)
         self._soon = []
+        # Some servers confirm a removal, and still have the message the next time.
+        if state.once_here is None or len(state.once_here) > _MOST_REMOVED:
+            state.once_here = Numbers()
 
     @property
     def is_first(self):
@@ -201,14 +211,14 @@ class Keys:
         self._state.first_look(self._mailbox, True)
 
     def contents(self):
-        return ()
+        return self._state.once_here
 
     def may_be_new(self):
         return True
 
     def passes_by(self, key):
         moment = self._state.keys.get(identity.source_key(key))
-        return moment is not None and not self._is_due(moment)
+        return moment not in (None, GONE) and not self._is_due(moment)
 
     def _is_due(self, moment):
         if self._remove is True:
@@ -221,13 +231,21 @@ class Keys:
         pass
 
     def is_delivered(self, message):
-        return identity.source_key(message.key) in self._state.keys
+        return self._moment(message) not in (None, GONE)
+
+    def was_removed(self, message):
+        return self._moment(message) == GONE
+
+    def _moment(self, message):
+        return self._state.keys.get(identity.source_key(message.key))
 
     def is_ignored(self, message):
         return False
 
     def delivered(self, message, content):
         self._state.delivered_key(identity.source_key(message.key))
+        if self._remove and content != identity.content_key(b"", message.size, message.date):
+            self._state.once_here[content] = 1
         if self._remove is True:
             self._soon.append(message)
 
@@ -254,7 +272,8 @@ class Keys:
         self._soon = []  # numbers of messages are those of one connection
 
     def removed(self, messages):
-        pass
+        self._state.leaving += [identity.source_key(message.key) for message in messages
+                                if self.is_delivered(message)]
 
 
 def _uid(message):
